@@ -1,0 +1,262 @@
+"""The map: every station of the path from tick to fill, in the order in which a tick travels.
+
+`App` turns settings and a `RunPlan` into stations that share one bus, runs them until the feed ends or `stop` is called, and
+takes them down in order. Live, paper and replay are this same code; only the source of ticks, the clock and the venue
+differ. Invariant: whatever ends a run, what was published before is in the journal and the journal is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import platform
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from daemon import __version__
+from daemon.actor import Actor
+from daemon.bars import BarBuilder, BarsActor
+from daemon.brokers.paper import PaperVenue
+from daemon.bus import Bus
+from daemon.clock import NS_PER_MS, PacedClock, ReplayClock, wall_ns
+from daemon.complexity import ComplexityActor, ComplexityDetector
+from daemon.errors import HrmdError
+from daemon.events import Bar, Halt
+from daemon.execution import ExecutionActor
+from daemon.feed.replay import Schedule, TapeFeed, Tapes
+from daemon.feed.tick_filter import TickFilter
+from daemon.journal import JOURNALED, Journal
+from daemon.latency import Latency
+from daemon.market.calendar import MarketCalendar, ist_date
+from daemon.market.costs import CostSchedule
+from daemon.market.instruments import InstrumentBook
+from daemon.market.scheduled_events import ScheduledEvents
+from daemon.orders import OrderBook
+from daemon.portfolio import Portfolio
+from daemon.portfolio_actor import PortfolioActor
+from daemon.risk.actor import RiskActor
+from daemon.risk.book import RiskBook
+from daemon.risk.gate import RiskGate
+from daemon.risk.intents import IntentBuilder
+from daemon.settings import INTERVALS, Settings
+from daemon.strategy_ladder import build_strategies, view_settings
+from daemon.supervisor import Ladder, Supervisor
+from daemon.strategy_actor import StrategyActor
+from strategies.base import MarketView
+
+log = structlog.get_logger("app")
+
+DRAIN_S = 5.0
+"""How long a stopping run waits for what is still being handled."""
+
+
+class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run is: its ticks, its clock, its decider and its record."""
+
+    tapes: list[Path]
+    symbols: list[str]
+    clock: ReplayClock | PacedClock
+    latency: Latency
+    journal: Path | None
+    durable: bool
+    order_prefix: str
+
+
+class App:
+    """One run of the daemon."""
+
+    def __init__(self, settings: Settings, plan: RunPlan) -> None:
+        """Build every station. Raises `UsageError` for tapes, models or journals that can't be used."""
+        self.settings = settings
+        self.plan = plan
+        self.started_ts = wall_ns()
+        clock, interval = plan.clock, settings.strategy.interval
+        grace_ns = settings.bars.grace_ms * NS_PER_MS
+
+        # what the market is
+        self.tapes = Tapes(plan.tapes, plan.symbols, settings.feed.chunk_rows)
+        self.calendar = MarketCalendar()
+        self.instruments = InstrumentBook(settings.market, self._first_date())
+
+        # the bus, and the journal that hears everything first
+        self.bus = bus = Bus()
+        self.journal = (
+            Journal(plan.journal, safe=plan.durable, group_commit_ms=settings.journal.group_commit_ms)
+            if plan.journal
+            else None
+        )
+        if self.journal is not None:
+            self._record(self.journal)
+
+        # the path of a tick
+        self.feed = TapeFeed(
+            bus,
+            self.tapes,
+            TickFilter(self.instruments, self.calendar, settings.feed.max_jump_percent),
+            self.calendar,
+            Schedule(INTERVALS[interval], grace_ns, settings.strategy.square_off_minutes),
+            clock,
+        )
+        self.bars = BarsActor(
+            bus, BarBuilder(self.calendar, {name: INTERVALS[name] for name in settings.bars.intervals}, grace_ns)
+        )
+        detector = ComplexityDetector(
+            settings.complexity_detection, ScheduledEvents.load(settings.complexity_detection.events_file)
+        )
+        self.complexity = ComplexityActor(bus, detector, interval)
+        strategies = build_strategies(settings, clock)
+        view = view_settings(settings)
+        self._inference = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
+        self.strategy = StrategyActor(
+            bus,
+            MarketView(view, self.calendar),
+            strategies,
+            settings.strategy.name,
+            clock,
+            plan.latency,
+            self._inference,
+            (view.interval, view.coarse_interval),
+        )
+        self.risk = RiskActor(
+            bus,
+            RiskBook(),
+            IntentBuilder(settings.risk, settings.execution, self.instruments, plan.order_prefix),
+            RiskGate(settings.risk, self.instruments, self.calendar, settings.strategy.no_entries_minutes),
+            clock,
+            self.calendar,
+            settings.strategy.square_off_minutes,
+        )
+        self.orders = OrderBook()
+        self.execution = ExecutionActor(
+            bus,
+            self.orders,
+            PaperVenue(settings.broker.paper, self.instruments, CostSchedule(), self.calendar),
+            self.journal,
+            clock,
+            settings.execution.working_timeout_s,
+            plan.latency.order_ns,
+        )
+        self.portfolio = PortfolioActor(bus, Portfolio(settings.broker.paper.starting_cash), interval)
+
+        # what keeps them running
+        self.supervisor = Supervisor(
+            bus,
+            Ladder(settings.supervisor.ladder, settings.strategy.name, settings.supervisor.max_failed_decisions),
+            settings.supervisor,
+            clock,
+        )
+        self._stop = asyncio.Event()
+        self._stop_reason = ""
+        self._describe()
+
+    @property
+    def actors(self) -> tuple[Actor, ...]:
+        """Every station with an inbox, in the order of the path."""
+        return (
+            self.bars, self.complexity, self.strategy, self.risk, self.execution, self.portfolio, self.supervisor,
+        )  # fmt: skip
+
+    @property
+    def model(self) -> str:
+        """What the model in charge says of itself, "" where none decides."""
+        return str(getattr(self.strategy.strategies.get(self.settings.strategy.name), "description", ""))
+
+    def stop(self, reason: str) -> None:
+        """Ask the run to end in order; calling it again does nothing."""
+        if not self._stop.is_set():
+            self._stop_reason = reason
+            self._stop.set()
+
+    async def run(self, alongside: tuple[Callable[[], Awaitable[None]], ...] = ()) -> None:
+        """Run to the end of the feed or to `stop`; `alongside` are services that run as long.
+
+        Raises `Fault` when the supervisor gives up. The journal is closed in every case.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self.supervisor.keep(actor), name=actor.name) for actor in self.actors]
+                tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
+                feed = group.create_task(self.feed.run(), name="feed")
+                stopping = group.create_task(self._stop.wait())
+                await asyncio.wait((feed, stopping), return_when=asyncio.FIRST_COMPLETED)
+                await self._shut_down(feed)
+                for task in (stopping, *tasks):
+                    task.cancel()
+        except* HrmdError as group_error:
+            raise _first(group_error) from None
+        finally:
+            self.close()
+
+    async def _shut_down(self, feed: asyncio.Task[None]) -> None:
+        """Staged: feed, new risk, working orders, drain; the journal follows in `close`."""
+        if not feed.done():
+            feed.cancel()
+            log.info("stopping", reason=self._stop_reason)
+            self.bus.publish(Halt(ts=self.plan.clock.now_ns(), reason=self._stop_reason))
+            await self._drain()
+        if self.settings.execution.cancel_on_shutdown:
+            self.execution.cancel_all("shutdown")
+        await self._drain()
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self.bus.idle()
+        except TimeoutError:
+            log.error("not everything was handled before the end", pending=self.bus.pending, waited_s=DRAIN_S)
+
+    def close(self) -> None:
+        """Release threads and files; calling it again does nothing."""
+        self._inference.shutdown(wait=False, cancel_futures=True)
+        if self.journal is not None:
+            self.journal.close()
+
+    def _first_date(self) -> dt.date | None:
+        """The date of the first tick, as of which lots are taken. Raises `UsageError` where the calendar ends before."""
+        first = self.tapes.first_ts
+        if first is None:
+            return None
+        date = ist_date(first)
+        self.calendar.session(date)
+        return date
+
+    def _record(self, journal: Journal) -> None:
+        """Journal everything of its types, and the bars that decisions depend on."""
+        view = view_settings(self.settings)
+        intervals = (view.interval, view.coarse_interval)
+        self.bus.tap(JOURNALED, journal.append)
+        self.bus.tap((Bar,), journal.append, where=lambda bar: bar.interval in intervals)
+
+    def _describe(self) -> None:
+        if self.journal is None:
+            return
+        self.journal.describe(
+            {
+                "version": __version__,
+                "python": platform.python_version(),
+                "machine": platform.machine(),
+                "started_ts": str(self.started_ts),
+                "settings": self.settings.model_dump_json(),
+                "settings_sha256": self.settings.digest(),
+                "tapes": msgspec.json.encode([str(path) for path in self.plan.tapes]).decode(),
+                "symbols": msgspec.json.encode(self.tapes.symbols).decode(),
+                "latency": self.plan.latency.name,
+                "model": self.model,
+            }
+        )
+
+
+async def _as_coroutine(service: Callable[[], Awaitable[None]]) -> None:
+    await service()
+
+
+def _first(group: BaseExceptionGroup[HrmdError]) -> HrmdError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, HrmdError)
+    return error

@@ -1,0 +1,250 @@
+"""Accepted ticks → bars of several intervals at once.
+
+Ticks are reduced column-wise into bars of the base interval (the greatest common divisor of the intervals asked for),
+which roll up into the longer ones. Intervals are anchored at the session's open (09:15 IST), so a 60-minute bar starts
+at 09:15, and the last bar of a session ends with it. Invariant: a bar closes by the clock alone (its end plus the grace
+period), so the same ticks give the same bars live and in replay; a tick for a bar already closed is counted as `late`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.actor import Actor
+from daemon.bus import Bus
+from daemon.clock import NS_PER_S
+from daemon.events import Bar, Event, FeedState, FeedStatus, TickBatch, TimeAdvanced
+from daemon.market.calendar import Session
+
+DAY = "1d"
+
+
+class SessionSource(Protocol):
+    """What the bars need of a calendar."""
+
+    def session_at(self, ts_ns: int) -> Session | None:
+        """The session that contains `ts_ns`."""
+
+
+class _Partial(msgspec.Struct, gc=False):
+    """A bar in the making; `end` is when its interval is over."""
+
+    start: int
+    end: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: int
+    ticks: int
+    gap: bool
+
+    def absorb(self, other: _Partial) -> None:
+        """Add what came later in the same interval."""
+        if other.high > self.high:
+            self.high = other.high
+        if other.low < self.low:
+            self.low = other.low
+        self.close = other.close
+        if other.volume >= 0:
+            self.volume = other.volume if self.volume < 0 else self.volume + other.volume
+        self.ticks += other.ticks
+        self.gap = self.gap or other.gap
+
+
+class _SymbolBars:
+    """Open bars of one symbol: base bars not yet closed, and one partial per longer interval."""
+
+    __slots__ = ("base", "gap", "rolled")
+
+    def __init__(self) -> None:
+        self.base: list[_Partial] = []
+        self.rolled: dict[str, _Partial] = {}
+        self.gap = False
+
+
+class BarBuilder:
+    """Loop-free: `on_ticks` takes columns, `on_time` returns the bars that are due.
+
+    `seconds` maps interval name to its length. Volume of a bar is the sum of the traded quantities of its ticks
+    (`TickBatch.traded`), −1 where the instrument has none.
+    """
+
+    def __init__(self, calendar: SessionSource, seconds: dict[str, int], grace_ns: int) -> None:
+        self.late = 0
+        self.built = 0
+        self._calendar = calendar
+        self._grace = grace_ns
+        intraday = [length for name, length in seconds.items() if name != DAY]
+        self._base_ns = (math.gcd(*intraday) if intraday else 86_400) * NS_PER_S
+        self._lengths = sorted((length * NS_PER_S, name) for name, length in seconds.items())
+        self._longer = [(length, name) for length, name in self._lengths if length > self._base_ns]
+        self._base_name = next((name for length, name in self._lengths if length == self._base_ns), None)
+        self._rank = {name: rank for rank, (_, name) in enumerate(self._lengths)}
+        self._symbols: dict[str, _SymbolBars] = {}
+        self._session: Session | None = None
+        self._now = 0
+
+    def on_ticks(self, batch: TickBatch) -> None:
+        """Reduce a batch of accepted ticks into open bars; per symbol, `ts_event` does not fall."""
+        ts = batch.ts_event
+        if not len(ts):
+            return
+        session = self._session_of(int(ts[0]))
+        inside = (ts >= session.open_ns) & (ts < session.close_ns)
+        if not inside.all():
+            self.on_ticks(batch.take(inside))
+            self.on_ticks(batch.take(~inside))
+            return
+        code = batch.code
+        if len(batch.symbols) == 1 or (code == code[0]).all():
+            self._reduce(batch.symbols[code[0]], session, ts, batch.ltp, batch.traded)
+            return
+        order = np.argsort(code, kind="stable")
+        sorted_code = code[order]
+        cuts = np.flatnonzero(np.diff(sorted_code)) + 1
+        for rows in np.split(order, cuts):
+            self._reduce(batch.symbols[code[rows[0]]], session, ts[rows], batch.ltp[rows], batch.traded[rows])
+
+    def on_time(self, ts: int) -> list[Bar]:
+        """All bars whose end plus grace is not after `ts`, ordered by end, interval and first sight of the symbol."""
+        self._now = max(self._now, ts)
+        due = self._now - self._grace
+        closed: list[Bar] = []
+        for symbol, bars in self._symbols.items():
+            while bars.base and bars.base[0].end <= due:
+                partial = bars.base.pop(0)
+                if self._base_name is not None:
+                    closed.append(_bar(symbol, self._base_name, partial))
+                self._roll_up(bars, partial)
+            for name, partial in list(bars.rolled.items()):
+                if partial.end <= due:
+                    closed.append(_bar(symbol, name, bars.rolled.pop(name)))
+        if len(closed) > 1:
+            closed.sort(key=lambda bar: (bar.ts_close, self._rank[bar.interval]))
+        self.built += len(closed)
+        return closed
+
+    def mark_gap(self, symbol: str | None) -> None:
+        """The feed of `symbol` (None: of all) went silent: its open bars, and the next one, carry `gap`."""
+        for name, bars in self._symbols.items():
+            if symbol is None or name == symbol:
+                bars.gap = True
+
+    def _session_of(self, ts: int) -> Session:
+        session = self._session
+        if session is None or not session.open_ns <= ts < session.close_ns:
+            session = self._calendar.session_at(ts)
+            if session is None:
+                raise ValueError(f"tick at {ts} ns is outside every session: it should have been rejected")
+            self._session = session
+        return session
+
+    def _reduce(
+        self, symbol: str, session: Session, ts: NDArray[np.int64], ltp: NDArray[np.float64], traded: NDArray[np.int64]
+    ) -> None:
+        bucket = (ts - session.open_ns) // self._base_ns
+        closed_before = (self._now - self._grace - session.open_ns) // self._base_ns
+        if self._now - self._grace >= session.close_ns:
+            closed_before = int(bucket[-1]) + 1
+        if bucket[0] < closed_before:
+            late = int(np.searchsorted(bucket, closed_before))
+            self.late += late
+            bucket, ltp, traded = bucket[late:], ltp[late:], traded[late:]
+            if not len(bucket):
+                return
+        first, last = int(bucket[0]), int(bucket[-1])
+        bars = self._symbols.get(symbol)
+        if bars is None:
+            bars = self._symbols[symbol] = _SymbolBars()
+        if first == last:
+            volume = -1 if traded[0] < 0 else int(traded.sum())
+            self._add(bars, session, first, ltp[0], ltp.max(), ltp.min(), ltp[-1], volume, len(ltp))
+            return
+        starts = np.concatenate(([0], np.flatnonzero(np.diff(bucket)) + 1))
+        ends = np.append(starts[1:], len(bucket))
+        columns = zip(
+            bucket[starts].tolist(),
+            ltp[starts].tolist(),
+            np.maximum.reduceat(ltp, starts).tolist(),
+            np.minimum.reduceat(ltp, starts).tolist(),
+            ltp[ends - 1].tolist(),
+            np.where(traded[starts] < 0, -1, np.add.reduceat(traded, starts)).tolist(),
+            (ends - starts).tolist(),
+            strict=True,
+        )
+        for row in columns:
+            self._add(bars, session, *row)
+
+    def _add(
+        self, bars: _SymbolBars, session: Session, bucket: int, o: float, h: float, lo: float, c: float, v: int, n: int
+    ) -> None:
+        start = session.open_ns + bucket * self._base_ns
+        end = min(start + self._base_ns, session.close_ns)
+        partial = _Partial(start, end, float(o), float(h), float(lo), float(c), v, n, bars.gap)
+        bars.gap = False
+        if bars.base and bars.base[-1].start == start:
+            bars.base[-1].absorb(partial)
+        else:
+            bars.base.append(partial)
+
+    def _roll_up(self, bars: _SymbolBars, base: _Partial) -> None:
+        session = self._session_of(base.start)
+        for length, name in self._longer:
+            bucket = (base.start - session.open_ns) // length
+            start = session.open_ns + bucket * length
+            held = bars.rolled.get(name)
+            if held is not None and held.start == start:
+                held.absorb(base)
+            else:
+                end = min(start + length, session.close_ns)
+                bars.rolled[name] = _Partial(
+                    start, end, base.open, base.high, base.low, base.close, base.volume, base.ticks, base.gap
+                )
+
+
+def _bar(symbol: str, interval: str, partial: _Partial) -> Bar:
+    return Bar(
+        symbol=symbol,
+        interval=interval,
+        ts_open=partial.start,
+        ts_close=partial.end,
+        open=partial.open,
+        high=partial.high,
+        low=partial.low,
+        close=partial.close,
+        volume=partial.volume,
+        ticks=partial.ticks,
+        gap=partial.gap,
+    )
+
+
+class BarsActor(Actor):
+    """Feeds the builder and publishes the bars it closes."""
+
+    name = "bars"
+
+    def __init__(self, bus: Bus, builder: BarBuilder) -> None:
+        super().__init__(bus)
+        self.builder = builder
+        self.inbox = bus.subscribe(self.name, (TickBatch, TimeAdvanced, FeedStatus))
+
+    def handle(self, event: Event) -> None:
+        """Reduce ticks; at a moment in time, publish what is due."""
+        if isinstance(event, TickBatch):
+            self.builder.on_ticks(event)
+        elif isinstance(event, TimeAdvanced):
+            self.publish(self.builder.on_time(event.ts))
+        elif isinstance(event, FeedStatus) and event.state is FeedState.STALE:
+            self.builder.mark_gap(event.symbol)
+
+    def publish(self, bars: Sequence[Bar]) -> None:
+        """Put closed bars on the bus."""
+        for bar in bars:
+            self.bus.publish(bar)

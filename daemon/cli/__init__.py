@@ -1,0 +1,79 @@
+"""The command line: one module a command, errors and exit codes in one place.
+
+Exit codes: 0 done, 1 a check said no, 2 bad usage or settings (one line that names the key or file), 3 a fault.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import structlog
+import typer
+import typer.main
+
+from daemon import __version__
+from daemon.cli.check import check
+from daemon.cli.ctl import ctl_app
+from daemon.cli.replay import replay
+from daemon.cli.run import run
+from daemon.cli.tape import tape_app
+from daemon.cli.verify import verify
+from daemon.errors import HrmdError
+
+app = typer.Typer(
+    name="hrmd",
+    help="A trading daemon for Indian markets that reasons with a Hierarchical Reasoning Model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(run)
+app.command()(replay)
+app.command()(verify)
+app.command()(check)
+app.add_typer(tape_app, name="tape")
+app.add_typer(ctl_app, name="ctl")
+
+
+def _version(value: bool) -> None:
+    if value:
+        sys.stdout.write(f"hrmd {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def hrmd(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """A trading daemon for Indian markets that reasons with a Hierarchical Reasoning Model."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit code; the console script exits with it."""
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(args=arguments, prog_name="hrmd", standalone_mode=False)
+    except HrmdError as error:
+        _complain(str(error))
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stdout.write(error.ctx.get_help() + "\n")
+        return 2
+    except click.ClickException as error:
+        _complain(error.format_message())
+        return 2
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        _complain("interrupted")
+        return 130
+    except BrokenPipeError:
+        return 0
+    except Exception as error:  # noqa: BLE001 — the last line before the shell: a fault must not pass as a traceback
+        structlog.get_logger("cli").exception("fault")
+        _complain(f"fault: {type(error).__name__}: {error}")
+        return 3
+    return result if isinstance(result, int) else 0
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write("error: " + " ".join(message.split()) + "\n")

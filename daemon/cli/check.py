@@ -1,0 +1,91 @@
+"""`hrmd check`: is everything there that `hrmd run` needs, and what to do where it isn't."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable, Iterator
+
+import msgspec
+import typer
+
+from daemon.cli.options import AsJson, Config, Overrides, settings_and_logs
+from daemon.clock import ReplayClock
+from daemon.errors import CheckFailed, HrmdError, SettingsError
+from daemon.feed.replay import Tapes
+from daemon.market.scheduled_events import ScheduledEvents
+from daemon.settings import Settings
+from daemon.strategy_ladder import build_strategies
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One line of the check."""
+
+    name: str
+    ok: bool
+    text: str
+
+
+def check(config: Config = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Check settings and preconditions; exit 1 where something is missing."""
+    settings = settings_and_logs(config, overrides)
+    findings = [Finding("settings", True, f"valid ({settings.digest()[:12]})"), *_findings(settings)]
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(findings).decode() + "\n")
+    else:
+        for finding in findings:
+            typer.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name:10} {finding.text}")
+    failed = [finding.name for finding in findings if not finding.ok]
+    if failed:
+        raise CheckFailed(f"not ready: {', '.join(failed)}")
+
+
+def _findings(settings: Settings) -> Iterator[Finding]:
+    for name, look in (
+        ("feed", _feed), ("model", _model), ("events", _events), ("journal", _journal), ("control", _control),
+    ):  # fmt: skip
+        yield _finding(name, look, settings)
+
+
+def _finding(name: str, look: Callable[[Settings], str], settings: Settings) -> Finding:
+    try:
+        return Finding(name, True, look(settings))
+    except HrmdError as error:
+        return Finding(name, False, str(error))
+
+
+def _feed(settings: Settings) -> str:
+    if not settings.feed.tape:
+        raise SettingsError("feed.tape: name at least one tape (hrmd tape simulate makes one)")
+    tapes = Tapes(settings.feed.tape, [], settings.feed.chunk_rows)
+    return f"{tapes.rows} ticks of {', '.join(tapes.symbols)}"
+
+
+def _model(settings: Settings) -> str:
+    strategy = build_strategies(settings, ReplayClock())[settings.strategy.name]
+    return f"{settings.strategy.name} {getattr(strategy, 'description', '')}".strip()
+
+
+def _events(settings: Settings) -> str:
+    path = settings.complexity_detection.events_file
+    ScheduledEvents.load(path)
+    return f"{path} is readable" if path else "none set"
+
+
+def _journal(settings: Settings) -> str:
+    directory = settings.journal.path.resolve().parent
+    existing = next(parent for parent in (directory, *directory.parents) if parent.exists())
+    if not existing.is_dir():
+        raise SettingsError(f"journal.path: {existing} is not a directory")
+    return f"{settings.journal.path} can be written under {existing}"
+
+
+def _control(settings: Settings) -> str:
+    control = settings.control
+    if not control.enabled:
+        return "disabled"
+    try:
+        with socket.create_server((control.host, control.port)):
+            return f"{control.host}:{control.port} is free"
+    except OSError as error:
+        raise SettingsError(f"control.port: {control.host}:{control.port}: {error.strerror}") from None

@@ -1,0 +1,36 @@
+"""Options that several commands share, and the one way in which commands print JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+import uvloop
+
+from daemon import log
+from daemon.settings import Settings, load_settings
+
+Config = Annotated[
+    Path | None, typer.Option("-c", "--config", help="Settings file instead of the project's config/settings.yaml.")
+]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b.c=VALUE; may repeat.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
+
+T = TypeVar("T")
+
+
+def settings_and_logs(config: Path | None, overrides: list[str] | None) -> Settings:
+    """Load settings and set up logging by them. Raises `SettingsError`."""
+    settings = load_settings(config, overrides)
+    log.configure(settings.log, sys.stderr)
+    return settings
+
+
+def run_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on uvloop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)

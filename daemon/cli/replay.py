@@ -1,0 +1,65 @@
+"""`hrmd replay`: a recorded tape through the whole daemon, as fast as the machine can, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
+from daemon.errors import UsageError
+from daemon.latency import parse_latency
+from daemon.replaying import Replay, ReplayOutputs
+from daemon.report.summary import ReplaySummary
+from daemon.report.terminal import print_summary
+
+STRATEGIES = ("hrm", "rules")
+
+
+def replay(
+    tapes: Annotated[list[Path], typer.Argument(help="Tapes; several are merged by time of receipt.", show_default=False)],
+    config: Config = None,
+    overrides: Overrides = None,
+    strategy: Annotated[str | None, typer.Option(help=f"{' | '.join(STRATEGIES)} instead of strategy.name.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Model artifact instead of model_management.artifact.")] = None,
+    symbol: Annotated[list[str] | None, typer.Option(help="Only this symbol of the tape; may repeat.")] = None,
+    latency: Annotated[str, typer.Option(help="zero | fixed:MS | recorded:JOURNAL, from bar close to the market.")] = "zero",
+    journal: Annotated[Path | None, typer.Option(help="Write the journal here (a new file, or a run is added).")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report into this directory.")] = None,
+    bars_out: Annotated[Path | None, typer.Option(help="Write all bars to this Parquet file.")] = None,
+    fills_out: Annotated[Path | None, typer.Option(help="Write all fills to this Parquet file.")] = None,
+    ticks_out: Annotated[Path | None, typer.Option(help="Write the accepted ticks to this tape.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Replay recorded ticks through the whole daemon."""
+    changes = list(overrides or [])
+    if strategy is not None:
+        if strategy not in STRATEGIES:
+            raise UsageError(f"--strategy {strategy}: no such strategy; there are {', '.join(STRATEGIES)}")
+        changes.append(f"strategy.name={strategy}")
+    if model is not None:
+        changes.append(f"model_management.artifact={model}")
+    settings = settings_and_logs(config, changes)
+    outputs = ReplayOutputs(journal=journal, report=report, bars=bars_out, fills=fills_out, ticks=ticks_out)
+    session = Replay(settings, tapes, symbol or [], parse_latency(latency), outputs)
+    summary = run_loop(_interruptible(session))
+    if as_json:
+        sys.stdout.write(summary.to_json() + "\n")
+    else:
+        print_summary(Console(), summary, session.tally.trades)
+        for path in session.written:
+            typer.echo(f"wrote {path}")
+    return 130 if session.interrupted else 0
+
+
+async def _interruptible(session: Replay) -> ReplaySummary:
+    """Run; Ctrl-C and SIGTERM end the replay in order, with its journal whole."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, session.stop)
+    return await session.run()

@@ -1,0 +1,12 @@
+"""`hrmd run`: the daemon itself, until its feed ends or a signal comes."""
+
+from __future__ import annotations
+
+from daemon.cli.options import Config, Overrides, run_loop, settings_and_logs
+from daemon.service import Service
+
+
+def run(config: Config = None, overrides: Overrides = None) -> None:
+    """Run the daemon by its settings: live or on paper, with logs on stderr and control over local HTTP."""
+    settings = settings_and_logs(config, overrides)
+    run_loop(Service(settings).run())

@@ -1,0 +1,269 @@
+"""`hrmd tape`: look at recorded ticks, convert them, or make simulated ones.
+
+Invariant: with `--json` stdout holds exactly one JSON document; everything else goes to stderr.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from daemon.cli.options import AsJson, Config, Overrides, settings_and_logs
+from daemon.errors import UsageError
+from daemon.feed.importer import ImportReport, import_tape, parse_map
+from daemon.feed.simulator import SimulatedSymbol, simulate
+from daemon.feed.survey import TapeSurvey, survey_tape
+from daemon.feed.tape import TapeReader, TapeWriter
+from daemon.feed.tick_filter import TickFilter
+from daemon.market.calendar import MarketCalendar, Session
+from daemon.market.instruments import InstrumentBook, Kind
+from daemon.settings import Settings
+
+tape_app = typer.Typer(help="Look at, convert or simulate tapes of ticks.", no_args_is_help=True)
+
+Out = Annotated[Path, typer.Option("-o", "--out", help="The tape to write.", show_default=False)]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite --out where it exists.")]
+
+_BARS = "▁▂▃▄▅▆▇█"
+_PICTURE_WIDTH = 24
+_PIPED_WIDTH = 120
+
+
+@tape_app.command("info")
+def show(
+    tapes: Annotated[list[Path], typer.Argument(help="Tapes, in order of time.", show_default=False)],
+    config: Config = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show who is on a tape, when, and how many of its ticks a replay would reject, and why."""
+    settings = settings_and_logs(config, overrides)
+    reader = TapeReader(tapes)
+    tick_filter = TickFilter(InstrumentBook(settings.market), MarketCalendar(), settings.feed.max_jump_percent)
+    with Console(stderr=True).status("reading the tape"):
+        survey = survey_tape(reader, tick_filter, settings.feed.chunk_rows)
+    if as_json:
+        _print_json(survey)
+    else:
+        _print_survey(survey)
+    return 0
+
+
+@tape_app.command("import")
+def convert(
+    source: Annotated[Path, typer.Argument(help="Parquet, CSV with a header, or JSONL of Fyers messages.")],
+    out: Out,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="TAPE_COLUMN=SOURCE_COLUMN, such as ts_event=ts; may repeat."),
+    ] = None,
+    symbol: Annotated[str | None, typer.Option(help="The symbol, where the source has no column for it.")] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> int:
+    """Convert someone else's ticks into a tape; no tick is dropped unsaid."""
+    mapping = parse_map(columns or [])
+    with Console(stderr=True).status(f"importing {source.name}"):
+        report = import_tape(source, out, mapping, symbol, overwrite=force)
+    if as_json:
+        _print_json(report)
+    else:
+        _print_import(report)
+    return 0
+
+
+@tape_app.command("simulate")
+def make(
+    out: Out,
+    symbol: Annotated[
+        list[str] | None,
+        typer.Option(help="SYMBOL=START_PRICE; may repeat. [default: NSE:RELIANCE-EQ=1450, NSE:SBIN-EQ=820]"),
+    ] = None,
+    start: Annotated[
+        str, typer.Option(help="First date; holidays and special sessions are passed over.")
+    ] = "2026-01-05",
+    sessions: Annotated[int, typer.Option(min=1, help="Trading days.")] = 3,
+    ticks: Annotated[int, typer.Option(min=1, help="Ticks of each symbol in each session.")] = 20_000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same tape.")] = 1,
+    fault_rate: Annotated[float, typer.Option(min=0, max=0.1, help="Share of faulty ticks of each kind to add.")] = 0.0,
+    config: Config = None,
+    overrides: Overrides = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> int:
+    """Make a seeded, believable tape; its metadata says that it is simulated."""
+    settings = settings_and_logs(config, overrides)
+    symbols = _simulated_symbols(symbol or ["NSE:RELIANCE-EQ=1450", "NSE:SBIN-EQ=820"], settings)
+    days = _ordinary_sessions(MarketCalendar(), _date(start), sessions)
+    notes = {"simulated": "true", "seed": str(seed), "fault_rate": str(fault_rate), "by": "hrmd tape simulate"}
+    with (
+        Console(stderr=True).status("simulating"),
+        TapeWriter(out, columns=_SIMULATED_COLUMNS, notes=notes, overwrite=force) as writer,
+    ):
+        for batch in simulate(symbols, days, ticks, seed, fault_rate):
+            writer.write(batch)
+    made = _Simulated(
+        out=str(out),
+        rows=writer.rows,
+        symbols=[item.symbol for item in symbols],
+        sessions=[day.date.isoformat() for day in days],
+        seed=seed,
+        fault_rate=fault_rate,
+    )
+    if as_json:
+        _print_json(made)
+    else:
+        _console().print(
+            f"{out}: {made.rows:,} simulated ticks of {', '.join(made.symbols)} on {len(days)} sessions from "
+            f"{made.sessions[0]} to {made.sessions[-1]}, seed {seed}"
+        )
+    return 0
+
+
+_SIMULATED_COLUMNS = ("ts_recv", "last_qty", "volume", "bid", "ask", "bid_qty", "ask_qty")
+
+
+class _Simulated(msgspec.Struct):
+    """What `hrmd tape simulate --json` prints."""
+
+    out: str
+    rows: int
+    symbols: list[str]
+    sessions: list[str]
+    seed: int
+    fault_rate: float
+    simulated: bool = True
+
+
+def _simulated_symbols(options: Sequence[str], settings: Settings) -> list[SimulatedSymbol]:
+    book = InstrumentBook(settings.market)
+    symbols: dict[str, SimulatedSymbol] = {}
+    for option in options:
+        name, separator, text = option.rpartition("=")
+        price = _price(text)
+        if not separator or not name or price is None:
+            raise UsageError(f"--symbol {option}: expected SYMBOL=START_PRICE, such as NSE:SBIN-EQ=820")
+        instrument = book.resolve(name)
+        if instrument is None:
+            raise UsageError(f"--symbol {option}: unknown symbol {name}; expected one such as NSE:SBIN-EQ or NIFTY")
+        if name in symbols:
+            raise UsageError(f"--symbol {option}: {name} is named twice")
+        tick_size = float(instrument.tick_size)
+        if price < 100 * tick_size:
+            raise UsageError(f"--symbol {option}: a price of at least 100 ticks of {tick_size} is needed")
+        symbols[name] = SimulatedSymbol(name, price, tick_size, is_index=instrument.kind is Kind.INDEX)
+    return list(symbols.values())
+
+
+def _price(text: str) -> float | None:
+    try:
+        price = float(text)
+    except ValueError:
+        return None
+    return price if math.isfinite(price) and 0 < price < 1e7 else None
+
+
+def _date(text: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--start {text}: expected a date such as 2026-01-05") from None
+
+
+def _ordinary_sessions(calendar: MarketCalendar, start: dt.date, count: int) -> list[Session]:
+    """Find the next `count` sessions from `start` on that have no pause."""
+    days: list[Session] = []
+    day = start
+    while len(days) < count:
+        session = calendar.session(day)
+        if session is not None:
+            minutes = np.arange(session.open_ns, session.close_ns, 60_000_000_000, dtype=np.int64)
+            if calendar.in_session(minutes).all():
+                days.append(session)
+        day += dt.timedelta(days=1)
+    return days
+
+
+# -- what is printed --------------------------------------------------------------------------------------------------
+
+
+def _console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+
+
+def _print_json(document: Any) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
+
+
+def _print_survey(survey: TapeSurvey) -> None:
+    console = _console()
+    span = "no valid time" if survey.first_ts is None else f"{_moment(survey.first_ts)} to {_moment(survey.last_ts)}"
+    console.print(f"[bold]{', '.join(survey.tapes)}[/bold]  {survey.rows:,} ticks, {survey.bytes / 1e6:,.1f} MB")
+    if survey.simulated:
+        console.print(f"[yellow]simulated[/yellow] (seed {survey.notes.get('seed', '?')}): not market prices")
+    console.print(f"{span}, {len(survey.sessions)} sessions; columns {', '.join(survey.columns)}")
+    table = Table("symbol", "ticks", "accepted", "first", "low", "high", "last", "price")
+    for column in table.columns:
+        column.no_wrap, column.justify = True, "left" if column.header in ("symbol", "price") else "right"
+    for name, found in survey.symbols.items():
+        prices = [_figure(value) for value in (found.first, found.low, found.high, found.last)]
+        picture = sparkline(found.path, _PICTURE_WIDTH)
+        table.add_row(name or "(none)", f"{found.rows:,}", f"{found.accepted:,}", *prices, picture)
+    console.print(table)
+    console.print(_counts("rejected", survey.rejected, survey.rows))
+    console.print(_counts("repaired", survey.repaired, survey.rows))
+
+
+def _counts(title: str, counts: dict[str, int], rows: int) -> Table:
+    table = Table(title, "ticks", "share")
+    for reason, count in counts.items():
+        table.add_row(reason, f"{count:,}", f"{count / rows:.2%}")
+    return table
+
+
+def _print_import(report: ImportReport) -> None:
+    console = _console()
+    console.print(
+        f"{report.out}: {report.rows:,} ticks of {', '.join(report.symbols)} from {report.source} ({report.format})"
+    )
+    table = Table("tape column", "read from", "unreadable values", "remark")
+    for target, name in report.columns.items():
+        table.add_row(target, name, f"{report.unreadable.get(target, 0):,}", report.remarks.get(target, ""))
+    console.print(table)
+    if report.invalid_times:
+        console.print(
+            f"{report.invalid_times:,} ticks have no valid time: kept as time 0, a replay counts them bad_time"
+        )
+    for reason, count in report.skipped.items():
+        console.print(f"{count:,} lines skipped: {reason}")
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """Draw values as at most `width` bars between their lowest and highest."""
+    if not values:
+        return ""
+    chosen = np.asarray(values)[np.linspace(0, len(values) - 1, min(width, len(values))).astype(int)]
+    low, high = float(chosen.min()), float(chosen.max())
+    steps = (chosen - low) / (high - low or 1.0) * (len(_BARS) - 1)
+    return "".join(_BARS[round(float(step))] for step in steps)
+
+
+def _moment(ts_ns: int | None) -> str:
+    if ts_ns is None:
+        return "?"
+    clock = dt.datetime.fromtimestamp(ts_ns // 1_000_000_000, dt.timezone(dt.timedelta(hours=5, minutes=30)))
+    return clock.strftime("%Y-%m-%d %H:%M:%S IST")
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:,.2f}"

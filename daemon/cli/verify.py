@@ -1,0 +1,26 @@
+"""`hrmd verify`: the decisions of a journal, made again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from daemon.cli.options import AsJson
+from daemon.verifying import verify_journal
+
+
+def verify(
+    journal: Annotated[Path, typer.Argument(help="A journal of `hrmd run` or `hrmd replay --journal`.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Re-run a journal's decisions; exit 1 and the first difference where one differs."""
+    result = verify_journal(journal)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+    else:
+        model = f" on model {result.model}" if result.model else ""
+        typer.echo(f"{journal}: {result.decisions} decisions made again{model}, all equal")

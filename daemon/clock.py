@@ -1,0 +1,92 @@
+"""The only place that knows what time it is: UTC nanoseconds for events, monotonic nanoseconds for durations.
+
+Invariant: `now_ns` never goes back within a run.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+
+
+class Clock(Protocol):
+    """What every stage may ask about time."""
+
+    def now_ns(self) -> int:
+        """The event time of the run, UTC nanoseconds."""
+
+    def monotonic_ns(self) -> int:
+        """For durations and deadlines inside the run, nanoseconds."""
+
+
+class LiveClock:
+    """The machine's clocks."""
+
+    def now_ns(self) -> int:
+        """Wall time, UTC nanoseconds."""
+        return time.time_ns()
+
+    def monotonic_ns(self) -> int:
+        """Monotonic nanoseconds."""
+        return time.monotonic_ns()
+
+
+class ReplayClock:
+    """Time as the tape tells it: stands still until `advance`, so nothing in a replay depends on the machine's speed."""
+
+    def __init__(self, start_ns: int = 0) -> None:
+        self._now = start_ns
+
+    def now_ns(self) -> int:
+        """The tape's time, UTC nanoseconds."""
+        return self._now
+
+    def monotonic_ns(self) -> int:
+        """The same clock: no time passes while a stage works."""
+        return self._now
+
+    def advance(self, ts: int) -> None:
+        """Move to `ts`; earlier times are ignored."""
+        if ts > self._now:
+            self._now = ts
+
+
+class PacedClock:
+    """Tape time that runs with the machine's, `speed` times as fast, from the moment `start` is called."""
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+        self._tape_start = 0
+        self._wall_start = 0
+
+    def start(self, tape_ns: int) -> None:
+        """Let `tape_ns` be now."""
+        self._tape_start = max(tape_ns, self.now_ns())
+        self._wall_start = time.monotonic_ns()
+
+    def now_ns(self) -> int:
+        """The tape's time, UTC nanoseconds; 0 before `start`."""
+        if not self._wall_start:
+            return 0
+        return self._tape_start + int((time.monotonic_ns() - self._wall_start) * self._speed)
+
+    def monotonic_ns(self) -> int:
+        """The machine's monotonic clock: a deadline is real time even on a fast tape."""
+        return time.monotonic_ns()
+
+    def wall_seconds_until(self, tape_ns: int) -> float:
+        """How long to sleep until the tape's time is `tape_ns`, seconds ≥ 0."""
+        return max(0.0, (tape_ns - self.now_ns()) / self._speed / NS_PER_S)
+
+
+def wall_ns() -> int:
+    """Wall time for run metadata (never for events), UTC nanoseconds."""
+    return time.time_ns()
+
+
+def stopwatch_ns() -> int:
+    """Monotonic time for measuring the program itself, nanoseconds."""
+    return time.perf_counter_ns()

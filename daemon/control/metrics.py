@@ -1,0 +1,116 @@
+"""Turns events and the daemon's status into Prometheus' text format.
+
+Counters and histograms follow the bus (tap `Metrics.record`); everything that the daemon already counts or holds is
+read from its `Status` at the scrape. Invariant: nothing is counted in two places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from daemon.control.view import Status
+from daemon.events import ActorRestarted, Decision, Event, StrategySwapped, TradingState
+
+MEASURED: tuple[type[Event], ...] = (Decision, StrategySwapped, ActorRestarted)
+"""The events that `Metrics.record` counts."""
+
+INFERENCE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 1.0)
+LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+SEGMENT_BUCKETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
+
+
+class Metrics:
+    """The daemon's own registry: no global one, so two daemons in one test don't meet."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._decisions = Counter(
+            "hrmd_decisions", "Decisions by strategy and action", ["strategy", "action"], registry=registry
+        )
+        self._failed = Counter("hrmd_decisions_failed", "Decisions that failed", ["strategy"], registry=registry)
+        self._halts = Counter("hrmd_halts", "Why the model stopped reasoning", ["reason"], registry=registry)
+        self._segments = Histogram(
+            "hrmd_segments", "Reasoning segments per decision", buckets=SEGMENT_BUCKETS, registry=registry
+        )
+        self._swaps = Counter("hrmd_strategy_swaps", "Strategies put in charge", ["new"], registry=registry)
+        self._restarts = Counter("hrmd_actor_restarts", "Crashed actors restarted", ["actor"], registry=registry)
+        self._inference = Histogram(
+            "hrmd_inference_seconds", "Time in the model's forward pass", buckets=INFERENCE_BUCKETS_S, registry=registry
+        )
+        self._lag = Histogram(
+            "hrmd_loop_lag_seconds", "How late the event loop woke", buckets=LAG_BUCKETS_S, registry=registry
+        )
+
+    def record(self, event: Event) -> None:
+        """Count `event`; types not in `MEASURED` are passed over."""
+        match event:
+            case Decision():
+                self._decisions.labels(event.strategy, event.action.name).inc()
+                if event.failed:
+                    self._failed.labels(event.strategy).inc()
+                if event.segments:
+                    self._segments.observe(event.segments)
+                    self._halts.labels(event.halt_reason).inc()
+            case StrategySwapped():
+                self._swaps.labels(event.new).inc()
+            case ActorRestarted():
+                self._restarts.labels(event.actor).inc()
+
+    def inference(self, seconds: float) -> None:
+        """A forward pass of the model took `seconds`, on the machine's clock."""
+        self._inference.observe(seconds)
+
+    def loop_lag(self, seconds: float) -> None:
+        """The event loop woke `seconds` later than asked."""
+        self._lag.observe(max(0.0, seconds))
+
+    def render(self, status: Status) -> bytes:
+        """Everything, in Prometheus' text format (content type `prometheus_client.CONTENT_TYPE_LATEST`)."""
+        standing = CollectorRegistry()
+        standing.register(_StatusCollector(status))
+        return generate_latest(self._registry) + generate_latest(standing)
+
+
+class _StatusCollector(Collector):
+    """A `Status` as metric families."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._status
+        yield CounterMetricFamily("hrmd_ticks", "Ticks accepted", value=status.ticks_accepted)
+        yield _by_label("hrmd_ticks_rejected", "Ticks rejected by reason", "reason", status.ticks_rejected.items())
+        yield CounterMetricFamily("hrmd_bars", "Bars closed", value=status.bars)
+        yield CounterMetricFamily("hrmd_orders", "Orders wanted", value=status.orders)
+        yield CounterMetricFamily("hrmd_fills", "Fills", value=status.fills)
+        yield _by_label("hrmd_orders_denied", "Orders that risk refused, by check", "check", status.denied.items())
+        yield GaugeMetricFamily("hrmd_healthy", "1 when nothing is wrong", value=int(status.healthy))
+        state = GaugeMetricFamily("hrmd_trading_state", "1 for the state that holds", labels=["state"])
+        for name in TradingState:
+            state.add_metric([name.value], int(name is status.trading_state))
+        yield state
+        strategy = GaugeMetricFamily(
+            "hrmd_strategy_rung", "Place on the ladder of the strategy in charge", labels=["strategy"]
+        )
+        strategy.add_metric([status.strategy], status.strategy_rung)
+        yield strategy
+        yield GaugeMetricFamily("hrmd_open_positions", "Symbols held", value=status.open_positions)
+        yield GaugeMetricFamily("hrmd_working_orders", "Orders at the venue", value=status.working_orders)
+        yield GaugeMetricFamily("hrmd_equity_rupees", "Cash plus positions", value=float(status.equity))
+        yield GaugeMetricFamily("hrmd_net_pnl_rupees", "Since the start, after costs", value=float(status.net_pnl))
+        yield GaugeMetricFamily("hrmd_costs_rupees", "Charges since the start", value=float(status.costs))
+        if status.last_tick_ts is not None:
+            age_s = max(0.0, (status.ts - status.last_tick_ts) / 1e9)
+            yield GaugeMetricFamily("hrmd_last_tick_age_seconds", "Since the newest tick", value=age_s)
+
+
+def _by_label(name: str, text: str, label: str, values: Iterable[tuple[str, int]]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in values:
+        family.add_metric([value], count)
+    return family

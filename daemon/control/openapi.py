@@ -1,0 +1,95 @@
+"""The description of the control API, as OpenAPI 3.1; the schemas come from the very structs that the routes send.
+
+Invariant: it lists exactly the routes that the server has (a test compares them).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from daemon.control.view import Accepted, DecisionRow, Health, OrderRow, PositionRow, Status
+
+MAX_REASON_CHARS = 200
+MAX_DECISIONS = 1000
+COMMANDS = {
+    "halt": "Stop trading: nothing is sent (exits by setting)",
+    "resume": "Trade again",
+    "reduce": "Only close from now on",
+    "flatten": "Cancel working orders and close every position",
+}
+
+
+class CommandBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may accompany a command; the reason goes into the journal."""
+
+    reason: str = "by the operator"
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """What every refusal says."""
+
+    error: str
+
+
+def document(version: str) -> dict[str, Any]:
+    """The OpenAPI document of the API of hrmd `version`."""
+    schemas = msgspec.json.schema_components(
+        [Status, PositionRow, OrderRow, DecisionRow, Health, Accepted, CommandBody, ErrorBody],
+        ref_template="#/components/schemas/{name}",
+    )[1]
+    schemas["CommandBody"]["properties"]["reason"]["maxLength"] = MAX_REASON_CHARS
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "hrmd control", "version": version, "description": "Loopback only; bearer token."},
+        "security": [{"token": []}],
+        "paths": _paths(),
+        "components": {"schemas": schemas, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+    }
+
+
+def _paths() -> dict[str, Any]:
+    health = _json("Health")
+    limit = {
+        "name": "limit",
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_DECISIONS, "default": 50},
+    }
+    unlocked: dict[str, Any] = {"security": []}
+    paths: dict[str, Any] = {
+        "/": {"get": _operation("The status page", _text("text/html")) | unlocked},
+        "/healthz": {
+            "get": _operation("200 when healthy, 503 and why when not", health) | unlocked,
+        },
+        "/openapi.json": {"get": _operation("This document", {"application/json": {}})},
+        "/status": {"get": _operation("The daemon at a glance", _json("Status"))},
+        "/positions": {"get": _operation("Positions", _list("PositionRow"))},
+        "/orders": {"get": _operation("Orders, newest first", _list("OrderRow"))},
+        "/decisions": {"get": _operation("Decisions, newest first", _list("DecisionRow")) | {"parameters": [limit]}},
+        "/metrics": {"get": _operation("Prometheus' text format", _text("text/plain"))},
+    }
+    paths["/healthz"]["get"]["responses"]["503"] = {"description": "Not healthy", "content": health}
+    for command, summary in COMMANDS.items():
+        operation = _operation(summary, _json("Accepted"), "202")
+        operation["requestBody"] = {"required": False, "content": _json("CommandBody")}
+        paths[f"/control/{command}"] = {"post": operation}
+    return paths
+
+
+def _operation(summary: str, content: dict[str, Any], code: str = "200") -> dict[str, Any]:
+    error = {"description": "Refused, and why", "content": _json("ErrorBody")}
+    return {"summary": summary, "responses": {code: {"description": summary, "content": content}, "default": error}}
+
+
+def _json(schema: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+
+
+def _list(schema: str) -> dict[str, Any]:
+    items = {"$ref": f"#/components/schemas/{schema}"}
+    return {"application/json": {"schema": {"type": "array", "items": items}}}
+
+
+def _text(kind: str) -> dict[str, Any]:
+    return {kind: {"schema": {"type": "string"}}}

@@ -1,0 +1,99 @@
+"""Turns the daemon's answers into rich tables for `hrmd ctl`.
+
+Invariant: every value shown is one that the daemon sent, or a sum of such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from daemon.control.view import OrderRow, PositionRow, Status
+from daemon.report.text import Number, ist_time, rupees, signed_rupees, tone, whole
+
+ORDERS_SHOWN = 30
+_STATE_STYLE = {"ACTIVE": "bold green", "REDUCING": "bold yellow", "HALTED": "bold red"}
+
+
+def status_table(status: Status) -> Table:
+    """The daemon at a glance, one row a subject."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    state = Text(status.trading_state.value, _STATE_STYLE[status.trading_state.value])
+    if status.trading_reason:
+        state.append(f" · {status.trading_reason}", "default")
+    health = Text("healthy", "green") if status.healthy else Text("; ".join(status.reasons), "bold red")
+    model = f" · model {status.model}" if status.model else ""
+    rejected, denied = sum(status.ticks_rejected.values()), sum(status.denied.values())
+    rows: list[tuple[str, str | Text]] = [
+        ("trading", state),
+        ("health", health),
+        ("mode", status.mode + (" · simulated ticks" if status.simulated else "")),
+        ("strategy", f"{status.strategy} (rung {status.strategy_rung}){model}"),
+        ("feed", f"{status.feed} · market time {ist_time(status.ts)} IST · {', '.join(status.symbols)}"),
+        ("ticks", f"{whole(status.ticks_accepted)} accepted, {whole(rejected)} rejected"),
+        ("path", f"{whole(status.bars)} bars → {whole(status.decisions)} decisions → {whole(status.orders)} orders "
+                 f"({whole(denied)} denied) → {whole(status.fills)} fills"),
+        ("open", f"{status.open_positions} positions, {status.working_orders} working orders"),
+        ("net P&L", Text(signed_rupees(status.net_pnl), tone(status.net_pnl))),
+        ("equity", f"{rupees(status.equity)} after {rupees(status.costs)} costs"),
+    ]  # fmt: skip
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def positions_table(rows: Sequence[PositionRow]) -> Table | Text:
+    """Positions, or a line that says there is none."""
+    if not rows:
+        return Text("No position.", "dim")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("symbol")
+    for name in ("quantity", "average", "last", "unrealised", "realised", "costs"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        unrealised = Text("-") if row.unrealised_pnl is None else _money(row.unrealised_pnl)
+        table.add_row(
+            row.symbol,
+            Text(whole(row.quantity), tone(row.quantity)),
+            rupees(row.average_price) if row.quantity else "-",
+            "-" if row.last_price is None else rupees(row.last_price),
+            unrealised,
+            _money(row.realised_pnl),
+            rupees(row.costs),
+        )
+    return table
+
+
+def orders_table(rows: Sequence[OrderRow]) -> Table | Text:
+    """The newest orders, or a line that says there is none."""
+    if not rows:
+        return Text("No order.", "dim")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("time", "symbol", "side", "type"):
+        table.add_column(name)
+    for name in ("filled", "price"):
+        table.add_column(name, justify="right")
+    for name in ("state", "why"):
+        table.add_column(name)
+    for row in rows[:ORDERS_SHOWN]:
+        price = row.average_price if row.average_price is not None else row.limit_price
+        table.add_row(
+            ist_time(row.ts),
+            row.symbol,
+            Text(row.side.value, "green" if row.side.sign > 0 else "red"),
+            row.type,
+            f"{whole(row.filled)}/{whole(row.quantity)}",
+            "-" if price is None else rupees(price),
+            row.state,
+            row.reason,
+        )
+    return table
+
+
+def _money(value: Number) -> Text:
+    return Text(signed_rupees(value), tone(value))

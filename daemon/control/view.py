@@ -1,0 +1,145 @@
+"""What the control server may ask the daemon for: one Protocol, and the plain structs that it answers with.
+
+`daemon.app` implements `ControlView`; the structs are the JSON of the API and of `/openapi.json`. Money is exact
+(`Decimal`, a JSON string); times are integer UTC nanoseconds. Invariant: a view reads and never changes the daemon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Protocol
+
+import msgspec
+
+from daemon.events import Decision, Side, TradingState
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The daemon at a glance. Counts are cumulative since `started_ts`; rupees."""
+
+    version: str
+    mode: str
+    """Who takes the orders and gives the ticks, such as "paper · tape ×20"."""
+    simulated: bool
+    """Whether the ticks are made up."""
+    started_ts: int
+    """Wall time of the start."""
+    ts: int
+    """The run's time: the tape's where a tape is played."""
+    last_tick_ts: int | None
+    """`ts_event` of the newest accepted tick; None before the first."""
+    feed: str
+    trading_state: TradingState
+    trading_reason: str
+    strategy: str
+    """The strategy in charge, one of the supervisor's ladder."""
+    strategy_rung: int
+    """Its place on the ladder: 0 is the best one, the last is flat."""
+    model: str
+    """Such as "untrained (seed 7)", or a name and hash; "" where no model decides."""
+    symbols: list[str]
+    healthy: bool
+    reasons: list[str]
+    """Why it isn't healthy; empty when it is."""
+    ticks_accepted: int
+    ticks_rejected: dict[str, int]
+    bars: int
+    decisions: int
+    orders: int
+    fills: int
+    denied: dict[str, int]
+    working_orders: int
+    open_positions: int
+    equity: Decimal
+    """Cash plus positions at their last prices."""
+    net_pnl: Decimal
+    """Realised and unrealised since the start, after costs."""
+    costs: Decimal
+
+
+class PositionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One symbol held, or traded and flat again. `quantity` is signed; `unrealised_pnl` is None without a price."""
+
+    symbol: str
+    quantity: int
+    average_price: Decimal
+    last_price: Decimal | None
+    unrealised_pnl: Decimal | None
+    realised_pnl: Decimal
+    costs: Decimal
+
+
+class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One order of this run, newest first in lists. `state` is in the words of `daemon.orders`."""
+
+    ts: int
+    order_id: str
+    symbol: str
+    side: Side
+    type: str
+    quantity: int
+    filled: int
+    limit_price: Decimal | None
+    average_price: Decimal | None
+    state: str
+    strategy: str
+    reason: str
+
+
+class DecisionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One decision as the API shows it: `action` by name, without the network's inner values."""
+
+    ts: int
+    symbol: str
+    interval: str
+    strategy: str
+    action: str
+    quantity: int
+    confidence: float
+    price: float
+    reason: str
+    segments: int
+    halt_reason: str
+    complexity: float
+    regime: str
+    failed: bool
+
+    @classmethod
+    def of(cls, decision: Decision) -> DecisionRow:
+        """The row that shows `decision`."""
+        shared = {name: getattr(decision, name) for name in cls.__struct_fields__ if name != "action"}
+        return cls(action=decision.action.name, **shared)
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Whether the daemon does what it is there for, and if not why."""
+
+    healthy: bool
+    reasons: list[str]
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A command is on the bus; `ts` is the event's, UTC nanoseconds of the run."""
+
+    command: str
+    ts: int
+
+
+class ControlView(Protocol):
+    """What the daemon answers; every method returns at once, from memory."""
+
+    def status(self) -> Status:
+        """The daemon at a glance; also the numbers of `/metrics`."""
+
+    def positions(self) -> Sequence[PositionRow]:
+        """Symbols held first, then those traded in this run and flat again."""
+
+    def orders(self) -> Sequence[OrderRow]:
+        """Working and recent orders, newest first."""
+
+    def decisions(self, limit: int) -> Sequence[Decision]:
+        """The newest `limit` decisions or fewer, newest first; `limit` ≥ 1."""
+
+    def health(self) -> Health:
+        """Cheap: `/healthz` is asked often, and without a token (so no symbols or money in `reasons`)."""

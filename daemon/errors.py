@@ -1,0 +1,61 @@
+"""Every error hrmd raises on purpose, in one tree.
+
+    HrmdError
+    ├── UsageError            exit 2: the user can mend it; the message names the key, file or symbol
+    │   ├── SettingsError     a key of the settings
+    │   ├── TapeError         a tape that is missing, empty, truncated or of other columns
+    │   └── ArtifactError     a model file that is missing, foreign or altered
+    ├── CheckFailed           exit 1: a check ran and said no (verify, check)
+    └── Fault                 exit 3: something that should not happen did
+        ├── InboxFull         a lossless inbox overflowed
+        ├── IllegalTransition an order was asked to make a move the table does not hold
+        └── JournalError      the journal could not be written or read
+
+Expected outcomes (a denied order, a rejected tick) are events, not exceptions.
+"""
+
+
+class HrmdError(Exception):
+    """Root of the tree; `exit_code` is what the command line returns for it."""
+
+    exit_code = 3
+
+
+class UsageError(HrmdError):
+    """What the user gave can't be used; the message is one line that says what, where and what would be right."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """A setting is unknown, of the wrong type, or impossible beside another."""
+
+
+class TapeError(UsageError):
+    """A tape is missing, empty, truncated or has other columns."""
+
+
+class ArtifactError(UsageError):
+    """A model artifact is missing, foreign, altered or does not fit the settings."""
+
+
+class CheckFailed(HrmdError):
+    """A check ran to its end and found a difference."""
+
+    exit_code = 1
+
+
+class Fault(HrmdError):
+    """A broken invariant; caught in one place, the supervisor."""
+
+
+class InboxFull(Fault):
+    """A lossless inbox reached its capacity: its actor is not keeping up."""
+
+
+class IllegalTransition(Fault):
+    """An order was asked to make a move that its table does not hold."""
+
+
+class JournalError(Fault):
+    """The journal could not be written or read."""

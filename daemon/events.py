@@ -1,0 +1,381 @@
+"""The vocabulary of the bus: every message that travels between stages, and nothing else.
+
+Events are frozen `msgspec.Struct`s without garbage-collector tracking. Times are integer UTC nanoseconds
+(`ts_event` the exchange's, `ts_recv` ours). Prices are floats up to `Decision` and exact (`Decimal`) from
+`OrderIntent` on. No tensor and no open resource crosses the bus. Invariant: an event never changes once published
+(the arrays of a `TickBatch` are read-only by convention).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import IntEnum, StrEnum
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+MISSING_INT = -1
+"""What an integer tick column holds where the tape has null (every real value is ≥ 0)."""
+
+
+class Action(IntEnum):
+    """What a strategy may decide; the numbers are the requirements'."""
+
+    BUY_LONG = 0
+    SELL_SHORT = 1
+    CLOSE_LONG = 2
+    CLOSE_SHORT = 3
+    HOLD = 4
+
+
+class Side(StrEnum):
+    """Of an order or a fill."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+    @property
+    def sign(self) -> int:
+        """+1 for BUY, −1 for SELL."""
+        return 1 if self is Side.BUY else -1
+
+
+class OrderType(StrEnum):
+    """The four order types of the venue (Fyers 2, 1, 3, 4)."""
+
+    MARKET = "MARKET"
+    LIMIT = "LIMIT"
+    SL_MARKET = "SL_MARKET"
+    SL_LIMIT = "SL_LIMIT"
+
+
+class TradingState(StrEnum):
+    """ACTIVE trades, REDUCING only closes, HALTED sends nothing (exits by setting)."""
+
+    ACTIVE = "ACTIVE"
+    REDUCING = "REDUCING"
+    HALTED = "HALTED"
+
+
+class Regime(StrEnum):
+    """Of the market, as the complexity detector sees it."""
+
+    TRENDING = "trending"
+    RANGING = "ranging"
+    VOLATILE = "volatile"
+
+
+class FeedState(StrEnum):
+    """Of the tick source."""
+
+    CONNECTED = "connected"
+    STALE = "stale"
+    ENDED = "ended"
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Root of all messages; the journal keeps the class name beside the fields."""
+
+
+# -- market ---------------------------------------------------------------------------------------------------------
+
+
+class TickBatch(Event, frozen=True, gc=False):
+    """Columns of one or many ticks of one or many symbols, in arrival order; all arrays have the same length n.
+
+    `code[i]` indexes `symbols`. Null is −1 in integer columns and NaN in float columns. `traded` is the quantity that
+    changed hands with the tick, −1 where the instrument has none; the feed's tick filter fills it, a raw tape has −1.
+    """
+
+    symbols: tuple[str, ...]
+    code: NDArray[np.int32]
+    ts_event: NDArray[np.int64]
+    ts_recv: NDArray[np.int64]
+    ltp: NDArray[np.float64]
+    last_qty: NDArray[np.int64]
+    volume: NDArray[np.int64]
+    bid: NDArray[np.float64]
+    ask: NDArray[np.float64]
+    bid_qty: NDArray[np.int64]
+    ask_qty: NDArray[np.int64]
+    oi: NDArray[np.int64]
+    traded: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ts_recv)
+
+    def slice(self, start: int, stop: int) -> TickBatch:
+        """Rows [start, stop) as views, no copies."""
+        return TickBatch(symbols=self.symbols, **{name: getattr(self, name)[start:stop] for name in TICK_COLUMNS})
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> TickBatch:
+        """The rows that a mask or an index array selects, as copies."""
+        return TickBatch(symbols=self.symbols, **{name: getattr(self, name)[rows] for name in TICK_COLUMNS})
+
+
+TICK_COLUMNS = (
+    "code", "ts_event", "ts_recv", "ltp", "last_qty", "volume", "bid", "ask", "bid_qty", "ask_qty", "oi", "traded",
+)  # fmt: skip
+
+
+class TimeAdvanced(Event, frozen=True, gc=False):
+    """The clock reached `ts`: whatever is due by then (bars, square-off, time-outs) is due now."""
+
+    ts: int
+
+
+class Bar(Event, frozen=True, gc=False):
+    """Open, high, low, close over [ts_open, ts_close) of one symbol; `volume` is −1 where the instrument has none."""
+
+    symbol: str
+    interval: str
+    ts_open: int
+    ts_close: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: int
+    ticks: int
+    gap: bool = False
+
+
+class Complexity(Event, frozen=True, gc=False):
+    """How hard the market is to read, components and score in [0, 1], at the close of a bar."""
+
+    symbol: str
+    interval: str
+    ts: int
+    volatility: float
+    trend_strength: float
+    momentum: float
+    regime_change: float
+    correlation_breakdown: float
+    event_impact: float
+    score: float
+    regime: Regime
+
+
+class FeedStatus(Event, frozen=True, gc=False):
+    """The tick source changed state; `symbol` is None when it speaks of the whole feed."""
+
+    ts: int
+    state: FeedState
+    symbol: str | None
+    reason: str
+
+
+# -- decision -------------------------------------------------------------------------------------------------------
+
+
+class Decision(Event, frozen=True, gc=False):
+    """What the strategy believes should be done, and how it came to it.
+
+    `segments`, `min_segments`, `halt_reason` and the confidences are the HRM's; other strategies leave them at 0 or "".
+    `latency_ns` is the time from bar close to decision that the run injected or measured by its clock.
+    """
+
+    ts: int
+    ts_bar: int
+    symbol: str
+    interval: str
+    strategy: str
+    action: Action
+    quantity: int
+    confidence: float
+    reason: str
+    price: float
+    value: float = 0.0
+    segments: int = 0
+    min_segments: int = 0
+    halt_reason: str = ""
+    h_confidence: float = 0.0
+    l_confidence: float = 0.0
+    convergence: float = 0.0
+    q_halt: float = 0.0
+    q_continue: float = 0.0
+    complexity: float = 0.0
+    regime: str = ""
+    model_hash: str = ""
+    latency_ns: int = 0
+    failed: bool = False
+
+
+class InferenceMeasured(Event, frozen=True, gc=False):
+    """A model took `elapsed_ns` of the machine's time over a decision; for monitors, not for the journal."""
+
+    ts: int
+    symbol: str
+    elapsed_ns: int
+
+
+# -- orders ---------------------------------------------------------------------------------------------------------
+
+
+class OrderIntent(Event, frozen=True, gc=False):
+    """What we want done at the venue; journaled before anything leaves the machine. `order_id` is the client id."""
+
+    ts: int
+    order_id: str
+    symbol: str
+    side: Side
+    quantity: int
+    type: OrderType
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    reduces: bool
+    strategy: str
+    reason: str
+    reference_price: Decimal
+
+
+class OrderApproved(Event, frozen=True, gc=False):
+    """Risk let the intent through."""
+
+    ts: int
+    order_id: str
+
+
+class OrderDenied(Event, frozen=True, gc=False):
+    """Risk refused the intent: our own answer, before the venue. Names the check, its limit and the value."""
+
+    ts: int
+    order_id: str
+    symbol: str
+    check: str
+    limit: str
+    value: str
+
+
+class OrderAccepted(Event, frozen=True, gc=False):
+    """The venue has the order."""
+
+    ts: int
+    order_id: str
+    venue_id: str
+
+
+class OrderRejected(Event, frozen=True, gc=False):
+    """The venue refused the order."""
+
+    ts: int
+    order_id: str
+    code: int
+    reason: str
+
+
+class OrderCancelled(Event, frozen=True, gc=False):
+    """The order left the market; `filled` of it had been done before."""
+
+    ts: int
+    order_id: str
+    filled: int
+    reason: str
+
+
+class OrderUnknown(Event, frozen=True, gc=False):
+    """The venue's answer never came: the order may or may not be live."""
+
+    ts: int
+    order_id: str
+    reason: str
+
+
+class Fill(Event, frozen=True, gc=False):
+    """A trade at the venue. `costs` are all statutory and brokerage charges in rupees, to the paisa."""
+
+    ts: int
+    fill_id: str
+    order_id: str
+    symbol: str
+    side: Side
+    quantity: int
+    price: Decimal
+    costs: Decimal
+
+
+class PositionChanged(Event, frozen=True, gc=False):
+    """A position after a fill. `quantity` is signed; `realised_pnl` and `costs` are cumulative for the symbol."""
+
+    ts: int
+    symbol: str
+    quantity: int
+    average_price: Decimal
+    realised_pnl: Decimal
+    costs: Decimal
+    cash: Decimal
+    opened_ts: int
+
+
+# -- state and commands ---------------------------------------------------------------------------------------------
+
+
+class TradingStateChanged(Event, frozen=True, gc=False):
+    """Trading was halted, reduced or resumed."""
+
+    ts: int
+    state: TradingState
+    reason: str
+
+
+class StrategySwapped(Event, frozen=True, gc=False):
+    """The supervisor or the user put another strategy in charge."""
+
+    ts: int
+    old: str
+    new: str
+    reason: str
+
+
+class ActorRestarted(Event, frozen=True, gc=False):
+    """The supervisor restarted a crashed actor."""
+
+    ts: int
+    actor: str
+    error: str
+    restarts: int
+
+
+class HealthReport(Event, frozen=True, gc=False):
+    """A look at the daemon's own state."""
+
+    ts: int
+    healthy: bool
+    reasons: tuple[str, ...]
+
+
+class Halt(Event, frozen=True, gc=False):
+    """Command: stop trading."""
+
+    ts: int
+    reason: str
+
+
+class Resume(Event, frozen=True, gc=False):
+    """Command: trade again."""
+
+    ts: int
+    reason: str
+
+
+class Reduce(Event, frozen=True, gc=False):
+    """Command: only close from now on."""
+
+    ts: int
+    reason: str
+
+
+class Flatten(Event, frozen=True, gc=False):
+    """Command: cancel working orders and close every position."""
+
+    ts: int
+    reason: str
+
+
+class SwapStrategy(Event, frozen=True, gc=False):
+    """Command: put the named strategy in charge."""
+
+    ts: int
+    name: str
+    reason: str

@@ -1,0 +1,120 @@
+"""Approved intents → orders at the venue, and the venue's answers → the bus.
+
+An intent is durable in the journal before its order leaves. Invariant: an order is sent once, and everything the venue says
+about it passes the order book's table before anybody else hears of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from daemon.actor import Actor
+from daemon.bus import Bus
+from daemon.clock import NS_PER_S, Clock
+from daemon.events import Event, Flatten, OrderApproved, OrderCancelled, OrderDenied, OrderIntent, TickBatch, TimeAdvanced
+from daemon.orders import Order, OrderBook, OrderState
+
+
+class Venue(Protocol):
+    """Where orders go; every call answers with what happened, as events."""
+
+    def submit(self, intent: OrderIntent, active_from: int) -> Event:
+        """Put an order on the market from `active_from` (UTC ns) on; accepted or rejected."""
+
+    def cancel(self, order_id: str, ts: int) -> OrderCancelled | None:
+        """Take an order off the market; None when it is not there."""
+
+    def on_ticks(self, batch: TickBatch) -> Sequence[Event]:
+        """What the ticks did to working orders."""
+
+    def on_time(self, ts: int) -> Sequence[Event]:
+        """What the passing of time did to working orders."""
+
+
+class Durable(Protocol):
+    """The part of the journal that execution waits for."""
+
+    def durable(self) -> Awaitable[None] | None:
+        """None when everything published so far is safe, else what to await."""
+
+
+class ExecutionActor(Actor):
+    """See the module."""
+
+    name = "execution"
+
+    def __init__(
+        self,
+        bus: Bus,
+        orders: OrderBook,
+        venue: Venue,
+        journal: Durable | None,
+        clock: Clock,
+        working_timeout_s: float,
+        order_latency_ns: int,
+    ) -> None:
+        super().__init__(bus)
+        self.orders = orders
+        self._venue = venue
+        self._journal = journal
+        self._clock = clock
+        self._order_latency_ns = order_latency_ns
+        self._timeout_ns = int(working_timeout_s * NS_PER_S)
+        self.inbox = bus.subscribe(
+            self.name, (TickBatch, TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, Flatten)
+        )
+
+    def handle(self, event: Event) -> Awaitable[None] | None:
+        """One event; only sending an order waits (for the journal)."""
+        if isinstance(event, TickBatch):
+            self._publish(self._venue.on_ticks(event))
+        elif isinstance(event, TimeAdvanced):
+            self._publish(self._venue.on_time(event.ts))
+            if self.orders.working:
+                self._cancel_overdue(event.ts)
+        elif isinstance(event, OrderIntent | OrderDenied):
+            self.orders.apply(event)
+        elif isinstance(event, OrderApproved):
+            order = self.orders.apply(event)
+            if order is not None:
+                return self._send(order)
+        elif isinstance(event, Flatten):
+            self.cancel_entries(event.reason)
+        return None
+
+    def cancel_entries(self, reason: str) -> None:
+        """Take every order off the market that would open or add to a position."""
+        for order in list(self.orders.working.values()):
+            if not order.intent.reduces:
+                self._cancel(order, reason)
+
+    def cancel_all(self, reason: str) -> None:
+        """Take every order off the market."""
+        for order in list(self.orders.working.values()):
+            self._cancel(order, reason)
+
+    async def _send(self, order: Order) -> None:
+        waiting = self._journal.durable() if self._journal is not None else None
+        if waiting is not None:
+            await waiting
+        active_from = max(order.intent.ts, self._clock.now_ns() + self._order_latency_ns)
+        self._publish((self._venue.submit(order.intent, active_from),))
+
+    def _cancel_overdue(self, ts: int) -> None:
+        for order in list(self.orders.working.values()):
+            if ts - order.intent.ts >= self._timeout_ns and not order.intent.reduces:
+                self._cancel(order, "working time-out")
+
+    def _cancel(self, order: Order, reason: str) -> None:
+        if order.state in (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState.APPROVED):
+            cancelled = self._venue.cancel(order.intent.order_id, self._clock.now_ns())
+            if cancelled is not None:
+                self._publish((msgspec.structs.replace(cancelled, reason=reason),))
+
+    def _publish(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if self.orders.apply(event) is not None:
+                self.bus.publish(event)

@@ -1,0 +1,228 @@
+"""A recorded tape → the bus: slices of accepted ticks, and the moments at which something is due between them.
+
+The tape is cut at every boundary where anything can happen (a bar of the decision interval closing, square-off, the end of
+the session), so ticks travel as columns and a replay runs at millions of them a second. Invariant: when `TimeAdvanced(ts)`
+is published every accepted tick received by `ts` has been handled and none received later has been seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.bus import Bus
+from daemon.clock import NS_PER_S, PacedClock, ReplayClock
+from daemon.errors import TapeError
+from daemon.events import TICK_COLUMNS, FeedState, FeedStatus, TickBatch, TimeAdvanced
+from daemon.feed.tape import TapeReader
+from daemon.feed.tick_filter import TickFilter
+from daemon.market.calendar import Session
+
+Ints = NDArray[np.int64]
+
+GROUPING_S = 0.02
+"""Paced: ticks are handed over in groups of this much wall time, as a socket would."""
+
+LONGEST_NAP_S = 0.25
+"""Paced: time advances at least this often, so that time-outs and staleness are noticed without ticks."""
+
+
+class Sessions(Protocol):
+    """What the feed needs of a calendar."""
+
+    def session_at(self, ts_ns: int) -> Session | None:
+        """The session that contains `ts_ns`."""
+
+
+class Tapes:
+    """One or several tapes as one stream in order of receipt."""
+
+    def __init__(self, paths: Sequence[Path], symbols: Sequence[str], chunk_rows: int) -> None:
+        """Open all; raises `TapeError` for a bad tape or for a symbol that none of them has."""
+        self._readers = [TapeReader([path]) for path in paths]
+        self._chunk_rows = chunk_rows
+        self.paths = list(paths)
+        known = list(dict.fromkeys(symbol for reader in self._readers for symbol in reader.symbols))
+        for symbol in symbols:
+            if symbol not in known:
+                raise TapeError(f"symbol {symbol}: not on the tape; it has {', '.join(known)}")
+        self.symbols = tuple(symbol for symbol in known if not symbols or symbol in symbols)
+        self.rows = sum(reader.rows for reader in self._readers)
+        self.simulated = any(reader.notes.get("simulated") == "true" for reader in self._readers)
+
+    @property
+    def first_ts(self) -> int | None:
+        """The earliest valid `ts_event` that the files' statistics know of, UTC ns."""
+        return min((reader.first_ts for reader in self._readers if reader.first_ts is not None), default=None)
+
+    def batches(self) -> Iterator[TickBatch]:
+        """Ticks of all tapes, at most a chunk of each at a time."""
+        streams = [self._stream(reader) for reader in self._readers]
+        return streams[0] if len(streams) == 1 else _merge(streams)
+
+    def _stream(self, reader: TapeReader) -> Iterator[TickBatch]:
+        wanted = [symbol for symbol in reader.symbols if symbol in self.symbols]
+        if not wanted:
+            return
+        code_of = np.array([self.symbols.index(s) if s in self.symbols else -1 for s in reader.symbols], dtype=np.int32)
+        for batch in reader.batches(self._chunk_rows, None if len(wanted) == len(reader.symbols) else wanted):
+            if batch.symbols != self.symbols:
+                batch = msgspec.structs.replace(batch, symbols=self.symbols, code=code_of[batch.code])
+            yield batch
+
+
+def _merge(streams: list[Iterator[TickBatch]]) -> Iterator[TickBatch]:
+    """Rows of several streams by `ts_recv`; equal times keep the order of the streams."""
+    heads: list[tuple[TickBatch, Iterator[TickBatch]]] = []
+    for stream in streams:
+        first = next(stream, None)
+        if first is not None:
+            heads.append((first, stream))
+    while heads:
+        horizon = min(int(batch.ts_recv[-1]) for batch, _ in heads)
+        parts, kept = [], []
+        for batch, stream in heads:
+            stop = int(np.searchsorted(batch.ts_recv, horizon, side="right"))
+            if stop:
+                parts.append(batch.slice(0, stop))
+            rest = batch.slice(stop, len(batch)) if stop < len(batch) else next(stream, None)
+            if rest is not None:
+                kept.append((rest, stream))
+        heads = kept
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in TICK_COLUMNS}
+        merged = TickBatch(symbols=parts[0].symbols, **columns)
+        yield merged if len(parts) == 1 else merged.take(np.argsort(merged.ts_recv, kind="stable"))
+
+
+class Schedule:
+    """The moments of a session at which something is due, UTC nanoseconds, ascending."""
+
+    def __init__(self, interval_s: int, grace_ns: int, square_off_minutes: float) -> None:
+        self._interval_ns = interval_s * NS_PER_S
+        self._grace_ns = grace_ns
+        self._square_off_ns = int(square_off_minutes * 60 * NS_PER_S)
+
+    def of(self, session: Session) -> list[int]:
+        """The open, every close of the decision interval (with its grace), and square-off."""
+        first, last, step = session.open_ns, session.close_ns, self._interval_ns
+        closes = {min(end, last) for end in range(first + step, last + step, step)}
+        square_off = max(first, last - self._square_off_ns)
+        return sorted({first + self._grace_ns, square_off, *(close + self._grace_ns for close in closes)})
+
+
+class TapeFeed:
+    """Plays tapes onto the bus; `run` returns at their end."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        tapes: Tapes,
+        tick_filter: TickFilter,
+        calendar: Sessions,
+        schedule: Schedule,
+        clock: ReplayClock | PacedClock,
+    ) -> None:
+        self.tick_filter = tick_filter
+        self.first_ts: int | None = None
+        self.last_ts: int | None = None
+        self.sessions: list[Session] = []
+        self._bus = bus
+        self._tapes = tapes
+        self._calendar = calendar
+        self._schedule = schedule
+        self._clock = clock
+        self._due: list[int] = []
+        self._received = 0
+
+    async def run(self) -> None:
+        """Play to the end, and through the end of the last session."""
+        self._status(FeedState.CONNECTED, "tape opened")
+        for raw in self._tapes.batches():
+            accepted, traded = self.tick_filter.apply(raw)
+            if len(accepted):
+                received = np.maximum(np.maximum.accumulate(accepted.ts_recv), self._received)
+                self._received = int(received[-1])
+                batch = msgspec.structs.replace(accepted, traded=traded, ts_recv=received)
+                self._note_span(batch)
+                await self._play(batch)
+            else:
+                await asyncio.sleep(0)
+        await self._finish_session()
+        self._status(FeedState.ENDED, "end of the tape")
+        await self._bus.idle()
+
+    def _note_span(self, batch: TickBatch) -> None:
+        if self.first_ts is None:
+            self.first_ts = int(batch.ts_event[0])
+        self.last_ts = int(batch.ts_event[-1])
+
+    async def _play(self, batch: TickBatch) -> None:
+        """Hand a batch over, cut at every due moment."""
+        received = batch.ts_recv
+        start, stop = 0, len(batch)
+        while start < stop:
+            if not self._due:
+                await self._open_session(int(batch.ts_event[start]), int(received[start]))
+            moment = self._due[0] if self._due else int(received[-1])
+            cut = stop if received[-1] <= moment else int(np.searchsorted(received, moment, side="right"))
+            if cut > start:
+                await self._hand_over(batch.slice(start, cut) if cut - start < stop else batch)
+                start = cut
+            if start < stop and self._due:
+                await self._advance(self._due.pop(0))
+
+    async def _open_session(self, ts_event: int, ts_recv: int) -> None:
+        """Line up the moments of the session that a tick belongs to; in a paced run skip the closed hours."""
+        session = self._calendar.session_at(ts_event)
+        if session is None or (self.sessions and session.open_ns <= self.sessions[-1].open_ns):
+            return
+        self.sessions.append(session)
+        self._due = [moment for moment in self._schedule.of(session) if moment >= ts_recv]
+        if isinstance(self._clock, PacedClock):
+            self._clock.start(ts_recv)
+
+    async def _finish_session(self) -> None:
+        while self._due:
+            await self._advance(self._due.pop(0))
+
+    async def _hand_over(self, batch: TickBatch) -> None:
+        clock = self._clock
+        if isinstance(clock, ReplayClock):
+            self._bus.publish(batch)
+            clock.advance(int(batch.ts_recv[-1]))
+            await self._bus.idle()
+            return
+        start = 0
+        while start < len(batch):
+            await self._wait_until(int(batch.ts_recv[start]))
+            cut = int(np.searchsorted(batch.ts_recv, clock.now_ns(), side="right"))
+            if cut > start:
+                self._bus.publish(batch.slice(start, cut))
+                start = cut
+            await asyncio.sleep(GROUPING_S)
+
+    async def _advance(self, moment: int) -> None:
+        if isinstance(self._clock, ReplayClock):
+            self._clock.advance(moment)
+        else:
+            await self._wait_until(moment)
+        self._bus.publish(TimeAdvanced(ts=moment))
+        await self._bus.idle()
+
+    async def _wait_until(self, ts: int) -> None:
+        """Sleep to a moment of the tape; on the way time advances, at least every `LONGEST_NAP_S`."""
+        clock = self._clock
+        assert isinstance(clock, PacedClock)
+        while (left := clock.wall_seconds_until(ts)) > 0:
+            await asyncio.sleep(min(left, LONGEST_NAP_S))
+            if left > LONGEST_NAP_S:
+                self._bus.publish(TimeAdvanced(ts=min(clock.now_ns(), ts)))
+
+    def _status(self, state: FeedState, reason: str) -> None:
+        self._bus.publish(FeedStatus(ts=self._clock.now_ns(), state=state, symbol=None, reason=reason))

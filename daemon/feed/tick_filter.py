@@ -1,0 +1,342 @@
+"""Ticks as they came turned into ticks that can be believed, and the quantity that each of them says was traded.
+
+Invariant: every tick is either accepted or counted under exactly one reason, and the outcome is the same however the
+ticks were cut into batches.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from itertools import pairwise
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.clock import NS_PER_S
+from daemon.events import MISSING_INT, TICK_COLUMNS, TickBatch
+from daemon.feed.tape_file import FIRST_VALID_NS, LAST_VALID_NS
+
+Mask = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+Rows = NDArray[np.intp]
+
+MAX_AHEAD_NS = NS_PER_S
+"""How far the exchange's stamp may lie after our own receipt (its stamps are whole seconds, clocks differ)."""
+
+_IST_OFFSET_NS = 19_800 * NS_PER_S
+_DAY_NS = 86_400 * NS_PER_S
+_SMALL_GROUP = 128  # below so many ticks of a symbol the plain walk is quicker than numpy's calls
+_ROUNDS = 6  # of the vectorised solution before the plain walk takes over
+_COMPARED = ("volume", "last_qty", "bid", "ask", "bid_qty", "ask_qty", "oi", "ts_event", "ltp")  # all the exchange's
+
+
+class Rejection(StrEnum):
+    """Why a tick was not accepted, in the order in which the reasons are looked at."""
+
+    UNKNOWN_SYMBOL = "unknown_symbol"
+    BAD_TIME = "bad_time"
+    OUTSIDE_SESSION = "outside_session"
+    BAD_PRICE = "bad_price"
+    BACKWARD_TIME = "backward_time"
+    DUPLICATE = "duplicate"
+
+
+class Repair(StrEnum):
+    """What was wrong with a tick that was accepted all the same."""
+
+    VOLUME_FELL = "volume_fell"
+
+
+class Instruments(Protocol):
+    """Which symbols are known."""
+
+    def resolve(self, symbol: str) -> object | None:
+        """Find the instrument of a symbol; None where it is unknown."""
+
+
+class Sessions(Protocol):
+    """When the market is open."""
+
+    def in_session(self, ts: Ints) -> Mask:
+        """Tell which times (UTC ns) lie in a session, [open, close)."""
+
+
+class _Stream:
+    """What is remembered of one symbol: its last accepted tick, and the day's largest cumulative volume."""
+
+    __slots__ = ("day", "price", "row", "top_volume", "ts", "volume_day")
+
+    def __init__(self) -> None:
+        self.ts = 0
+        self.day = -1
+        self.price = 0.0
+        self.row: tuple[int, ...] = ()
+        self.volume_day = -1
+        self.top_volume = MISSING_INT
+
+
+class TickFilter:
+    """Accepts or rejects ticks and measures traded quantity; one instance sees a feed from its start, in order."""
+
+    def __init__(self, instruments: Instruments, calendar: Sessions, max_jump_percent: float) -> None:
+        self.accepted = 0
+        self.rejected: dict[str, int] = {reason.value: 0 for reason in Rejection}
+        self.repaired: dict[str, int] = {repair.value: 0 for repair in Repair}
+        self._instruments = instruments
+        self._calendar = calendar
+        self._max_jump = max_jump_percent / 100.0
+        self._streams: dict[str, _Stream] = {}
+        self._tables: dict[tuple[str, ...], tuple[Mask, list[_Stream]]] = {}
+
+    def apply(self, batch: TickBatch) -> tuple[TickBatch, Ints]:
+        """Return the accepted ticks, `traded` filled in, and that column once more.
+
+        Traded is the growth of the running maximum of the day's cumulative volume; on the first tick of a day, whose
+        past is unknown, its `last_qty` (0 where null); `last_qty` while the day has shown no cumulative volume; −1
+        where the tick has neither (an index).
+        """
+        n = len(batch)
+        if n == 0:
+            return batch, np.zeros(0, dtype=np.int64)
+        known, streams = self._table(batch.symbols)
+        rows = self._plausible(batch, known)
+        day = (batch.ts_event + _IST_OFFSET_NS) // _DAY_NS
+        bits = [getattr(batch, name).view(np.int64) for name in _COMPARED]
+        accept = np.zeros(n, dtype=np.bool_)
+        traded = np.zeros(n, dtype=np.int64)
+        for code, group in _groups(batch.code, rows):
+            stream = streams[code]
+            kept = self._sift(stream, _Ticks(batch, bits, day, group))
+            accept[kept] = True
+            traded[kept] = self._measure(stream, batch, day, kept)
+        count = int(np.count_nonzero(accept))
+        self.accepted += count
+        if count < n:
+            chosen = np.flatnonzero(accept)
+            batch, traded = _take(batch, chosen), traded[chosen]
+        return msgspec.structs.replace(batch, traded=traded), traded
+
+    def _table(self, symbols: tuple[str, ...]) -> tuple[Mask, list[_Stream]]:
+        """Look up (which codes are known symbols, the stream of each code) of a batch's table of symbols."""
+        table = self._tables.get(symbols)
+        if table is None:
+            known = [bool(symbol) and self._instruments.resolve(symbol) is not None for symbol in symbols]
+            streams = [self._streams.setdefault(symbol, _Stream()) for symbol in symbols]
+            table = self._tables[symbols] = np.array(known, dtype=np.bool_), streams
+        return table
+
+    def _plausible(self, batch: TickBatch, known: Mask) -> Rows | None:
+        """Find the rows that pass what can be said of a tick by itself; None for all of them."""
+        checks: tuple[tuple[Rejection, Mask | None], ...] = (
+            (Rejection.UNKNOWN_SYMBOL, None if known.all() else known[batch.code]),
+            (Rejection.BAD_TIME, _good_times(batch)),
+        )
+        passed: Mask | None = None
+        for reason, good in checks:
+            passed = self._narrow(passed, good, reason)
+        if passed is None:
+            in_session = self._calendar.in_session(batch.ts_event)
+        else:
+            in_session = np.zeros(len(batch), dtype=np.bool_)
+            in_session[passed] = self._calendar.in_session(batch.ts_event[passed])
+        passed = self._narrow(passed, in_session, Rejection.OUTSIDE_SESSION)
+        passed = self._narrow(passed, (batch.ltp > 0) & (batch.ltp < np.inf), Rejection.BAD_PRICE)
+        return None if passed is None else np.flatnonzero(passed)
+
+    def _narrow(self, passed: Mask | None, good: Mask | None, reason: Rejection) -> Mask | None:
+        """Keep of `passed` what is `good` and count the rest; None stands for all rows."""
+        if good is None or good.all():
+            return passed
+        before = len(good) if passed is None else int(np.count_nonzero(passed))
+        both = good if passed is None else passed & good
+        self.rejected[reason] += before - int(np.count_nonzero(both))
+        return both
+
+    def _sift(self, stream: _Stream, ticks: _Ticks) -> Rows | slice:
+        """Keep the rows that are accepted, count the others, remember the last one kept."""
+        verdict = None if ticks.n < _SMALL_GROUP else ticks.solve(stream, self._max_jump)
+        if verdict is None:
+            verdict = ticks.walk(stream, self._max_jump)
+        tally = np.bincount(verdict, minlength=len(_VERDICTS))
+        for number, reason in enumerate(_VERDICTS):
+            if reason is not None:
+                self.rejected[reason] += int(tally[number])
+        if tally[_KEEP] == 0:
+            return np.zeros(0, dtype=np.intp)
+        kept = np.flatnonzero(verdict == _KEEP)
+        last = int(kept[-1])
+        stream.ts, stream.day, stream.price = int(ticks.ts[last]), int(ticks.day[last]), float(ticks.price[last])
+        stream.row = ticks.row(last)
+        return ticks.group if len(kept) == ticks.n else ticks.at(kept)
+
+    def _measure(self, stream: _Stream, batch: TickBatch, day: Ints, kept: Rows | slice) -> Ints:
+        """Traded quantity of the accepted rows of one symbol."""
+        days, volume, last_qty = day[kept], batch.volume[kept], batch.last_qty[kept]
+        traded = np.empty(len(days), dtype=np.int64)
+        edges = [0, *(np.flatnonzero(days[1:] != days[:-1]) + 1).tolist(), len(days)]
+        for start, stop in pairwise(edges):
+            if start == stop:
+                continue
+            if days[start] != stream.volume_day:
+                stream.volume_day, stream.top_volume = int(days[start]), MISSING_INT
+            traded[start:stop], stream.top_volume, fell = _increments(
+                volume[start:stop], last_qty[start:stop], stream.top_volume
+            )
+            self.repaired[Repair.VOLUME_FELL] += fell
+        return traded
+
+
+_VERDICTS = (None, Rejection.BAD_PRICE, Rejection.BACKWARD_TIME, Rejection.DUPLICATE)
+_KEEP, _JUMPED, _BACKWARD, _REPEATED = range(4)
+
+
+class _Ticks:
+    """The plausible ticks of one symbol in one batch, judged against what came before them.
+
+    Each verdict depends on which earlier ticks were accepted. `solve` finds it for all ticks at once, `walk` one by
+    one; they agree wherever `solve` has an answer.
+    """
+
+    def __init__(self, batch: TickBatch, bits: list[Ints], day: Ints, group: Rows | slice) -> None:
+        """`bits` are the compared columns as bit patterns (so that null equals null), `group` rows of the batch."""
+        self.group = group
+        self.ts = batch.ts_event[group]
+        self.price = batch.ltp[group]
+        self.day = day[group]
+        self.n = len(self.ts)
+        self._bits = bits
+
+    def at(self, rows: Rows) -> Rows:
+        """Where in the batch the given ticks are."""
+        return rows if isinstance(self.group, slice) else self.group[rows]
+
+    def row(self, i: int) -> tuple[int, ...]:
+        """All that the exchange sent in the i-th tick."""
+        place = i if isinstance(self.group, slice) else self.group[i]
+        return tuple(int(bits[place]) for bits in self._bits)
+
+    def _repeats(self, i: int, row: tuple[int, ...]) -> bool:
+        place = i if isinstance(self.group, slice) else self.group[i]
+        return bool(row) and all(bits[place] == value for bits, value in zip(self._bits, row, strict=True))
+
+    def walk(self, stream: _Stream, max_jump: float) -> NDArray[np.int8]:
+        """Verdicts, one tick after the other."""
+        verdict = np.zeros(self.n, dtype=np.int8)
+        last_ts, last_day, last_price, last_row = stream.ts, stream.day, stream.price, stream.row
+        last = -1
+        for i, (ts, day, price) in enumerate(
+            zip(self.ts.tolist(), self.day.tolist(), self.price.tolist(), strict=True)
+        ):
+            if day == last_day and abs(price - last_price) > last_price * max_jump:
+                verdict[i] = _JUMPED
+            elif ts < last_ts:
+                verdict[i] = _BACKWARD
+            elif ts == last_ts and price == last_price and self._repeats(i, last_row := last_row or self.row(last)):
+                verdict[i] = _REPEATED
+            else:
+                last_ts, last_day, last_price, last_row, last = ts, day, price, (), i
+        return verdict
+
+    def solve(self, stream: _Stream, max_jump: float) -> NDArray[np.int8] | None:
+        """Verdicts by iteration to a fixed point; None where that would take many rounds.
+
+        Assume which ticks jump; that settles which go backward and what each tick's predecessor is, hence which
+        ticks jump. An assumption that reproduces itself is the walk's answer, by induction over the ticks; each
+        round gets at least one more tick right, and isolated faults take three rounds however many they are.
+        """
+        jumped = np.zeros(self.n, dtype=np.bool_)
+        for _ in range(_ROUNDS):
+            backward = self._backward(stream.ts, jumped)
+            previous = _last_before(~(jumped | backward))
+            reference = _at(self.price, previous, stream.price)
+            found = np.abs(self.price - reference) > reference * max_jump
+            if found.any():
+                found &= self.day == _at(self.day, previous, stream.day)
+            if np.array_equal(found, jumped):
+                verdict = np.zeros(self.n, dtype=np.int8)
+                verdict[jumped] = _JUMPED
+                verdict[backward] = _BACKWARD
+                verdict[self._repeated(stream, ~(jumped | backward), previous, reference)] = _REPEATED
+                return verdict
+            jumped = found
+        return None
+
+    def _backward(self, last_ts: int, jumped: Mask) -> Mask:
+        ts = np.where(jumped, 0, self.ts)
+        newest_before = np.maximum(np.concatenate(([last_ts], np.maximum.accumulate(ts[:-1]))), last_ts)
+        backward: Mask = self.ts < newest_before
+        return backward & ~jumped
+
+    def _repeated(self, stream: _Stream, good: Mask, previous: Rows, reference: NDArray[np.float64]) -> Rows:
+        """Rows whose every column equals the previous good row's (which, if itself a repetition, equals its own)."""
+        same = good & (self.price == reference) & (self.ts == _at(self.ts, previous, stream.ts))
+        rows = np.flatnonzero(same)
+        opening = rows[:1][previous[rows[:1]] < 0]  # its predecessor came in an earlier batch
+        rows = rows[len(opening) :]
+        before = previous[rows]
+        for bits in self._bits:
+            if len(rows) and bits.strides[0]:
+                equal = bits[self.at(rows)] == bits[self.at(before)]
+                rows, before = rows[equal], before[equal]
+        return np.concatenate([opening[[self._repeats(int(i), stream.row) for i in opening]], rows])
+
+
+def _last_before(good: Mask) -> Rows:
+    """For each row the nearest earlier row that is good, −1 where there is none."""
+    rows = np.arange(-1, len(good) - 1)
+    if good[:-1].all():
+        return rows
+    rows[1:][~good[:-1]] = -1
+    return np.maximum.accumulate(rows)
+
+
+def _at(values: NDArray[Any], rows: Rows, otherwise: float) -> NDArray[Any]:
+    """`values[rows]` for rows of `_last_before`, and `otherwise` where there is no row."""
+    picked = values[rows]
+    picked[: np.searchsorted(rows, 0)] = otherwise
+    return picked
+
+
+def _increments(volume: Ints, last_qty: Ints, top: int) -> tuple[Ints, int, int]:
+    """(traded, new maximum, ticks whose volume fell) of a symbol's ticks of one day; `top` is −1 before any volume."""
+    running = np.maximum(np.maximum.accumulate(volume), top)
+    before = np.empty_like(running)
+    before[0] = top
+    before[1:] = running[:-1]
+    traded = running - before
+    opening = int(np.searchsorted(before, 0))
+    if opening:
+        quantity = last_qty[:opening]
+        traded[:opening] = np.where(volume[:opening] >= 0, np.maximum(quantity, 0), quantity)
+    fell = int(np.count_nonzero((volume < before) & (volume >= 0)))
+    return traded, int(running[-1]), fell
+
+
+def _groups(code: NDArray[np.int32], rows: Rows | None) -> list[tuple[int, Rows | slice]]:
+    """(code, its rows in arrival order) of each code among `rows`; a slice where they are all of the batch."""
+    codes = code if rows is None else code[rows]
+    if not len(codes):
+        return []
+    first = int(codes[0])
+    if (codes == first).all():
+        return [(first, slice(0, len(code)) if rows is None else rows)]
+    # numpy sorts 16-bit integers by radix, wider ones by comparison
+    order = np.argsort(codes.astype(np.uint16) if codes.max() < 65_536 else codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    picked = order if rows is None else rows[order]
+    return [(int(code[group[0]]), group) for group in np.split(picked, starts[1:])]
+
+
+def _good_times(batch: TickBatch) -> Mask:
+    ts = batch.ts_event
+    good: Mask = (ts >= FIRST_VALID_NS) & (ts < LAST_VALID_NS) & (ts <= batch.ts_recv + MAX_AHEAD_NS)
+    return good
+
+
+def _take(batch: TickBatch, rows: Rows) -> TickBatch:
+    """`batch.take`, but a column that is one repeated value stays one."""
+    columns = {name: getattr(batch, name) for name in TICK_COLUMNS}
+    taken = {name: column[: len(rows)] if column.strides[0] == 0 else column[rows] for name, column in columns.items()}
+    return TickBatch(symbols=batch.symbols, **taken)

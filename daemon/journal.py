@@ -1,0 +1,235 @@
+"""Events → SQLite: the record of what happened, in the order in which it was published.
+
+`append` (on the loop, nanoseconds) queues an event; one thread encodes and commits in groups. `durable` says when everything
+queued so far is on disk. Invariant: the events of a run are numbered without gaps in publication order, and a crash loses at
+most a tail that nobody was told is durable. With equal input two replays write equal `events`; only `runs` differs.
+
+Schema: `runs(run, key, value)` holds metadata; `events(run, seq, ts, type, body)` holds each event as JSON text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from daemon import events as vocabulary
+from daemon.errors import JournalError, UsageError
+from daemon.events import Event
+
+SCHEMA_VERSION = 1
+BATCH = 4096
+
+JOURNALED: tuple[type[Event], ...] = (
+    vocabulary.Complexity,
+    vocabulary.Decision,
+    vocabulary.OrderIntent,
+    vocabulary.OrderApproved,
+    vocabulary.OrderDenied,
+    vocabulary.OrderAccepted,
+    vocabulary.OrderRejected,
+    vocabulary.OrderCancelled,
+    vocabulary.OrderUnknown,
+    vocabulary.Fill,
+    vocabulary.PositionChanged,
+    vocabulary.TradingStateChanged,
+    vocabulary.StrategySwapped,
+    vocabulary.ActorRestarted,
+    vocabulary.FeedStatus,
+    vocabulary.Halt,
+    vocabulary.Resume,
+    vocabulary.Reduce,
+    vocabulary.Flatten,
+    vocabulary.SwapStrategy,
+)
+"""What is recorded: every event that a decision, a position or a state depends on; of bars only
+the intervals that decisions see (the caller chooses them), of ticks none: they have their own tape."""
+
+_KINDS = {kind.__name__: kind for kind in (vocabulary.Bar, *JOURNALED)}
+_TERMINAL = ("OrderDenied", "OrderRejected", "OrderCancelled")
+
+
+def _time_of(event: Event) -> int:
+    return event.ts_close if isinstance(event, vocabulary.Bar) else int(getattr(event, "ts"))  # noqa: B009
+
+
+class Journal:
+    """Appends the events of one run to a file; `safe` waits for the disk (live), else for nobody (replay)."""
+
+    def __init__(self, path: Path, *, safe: bool, group_commit_ms: int = 5) -> None:
+        """Open or create `path`. Raises `UsageError` when it can't be opened or is not a journal."""
+        self._path = path
+        self._safe = safe
+        self._group_commit_s = group_commit_ms / 1000
+        self._queue: list[Event] = []
+        self._appended = 0
+        self._committed = 0
+        self._wake = threading.Condition()
+        self._closing = False
+        self._error: BaseException | None = None
+        self._waiters: list[tuple[int, asyncio.Future[None], asyncio.AbstractEventLoop]] = []
+        self._db = _open(path, safe)
+        row = self._db.execute("SELECT COALESCE(MAX(run), 0) + 1 FROM runs").fetchone()
+        self.run = int(row[0])
+        self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
+        self._thread.start()
+
+    def describe(self, metadata: dict[str, str]) -> None:
+        """Record the run's metadata (settings, model, versions); call it before the first event."""
+        with self._wake:
+            rows = [(self.run, key, value) for key, value in metadata.items()]
+            self._db.executemany("INSERT INTO runs VALUES (?, ?, ?)", rows)
+            self._db.commit()
+
+    def append(self, event: Event) -> None:
+        """Queue an event; raises `JournalError` when the writer has failed."""
+        if self._error is not None:
+            raise JournalError(f"journal {self._path}: {self._error}")
+        self._queue.append(event)
+        self._appended += 1
+        if len(self._queue) >= BATCH:
+            with self._wake:
+                self._wake.notify()
+
+    def durable(self) -> asyncio.Future[None] | None:
+        """None when all that was appended is on disk (or the journal is not `safe`), else a future that says so."""
+        if not self._safe or self._committed >= self._appended:
+            return None
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        with self._wake:
+            self._waiters.append((self._appended, future, loop))
+            self._wake.notify()
+        return future
+
+    def close(self) -> None:
+        """Write what is queued and close the file; calling it again does nothing."""
+        with self._wake:
+            if self._closing:
+                return
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+        self._db.close()
+        if self._error is not None:
+            raise JournalError(f"journal {self._path}: {self._error}")
+
+    def _write(self) -> None:
+        seq = 0
+        while True:
+            with self._wake:
+                if not self._closing and not self._waiters and len(self._queue) < BATCH:
+                    self._wake.wait(self._group_commit_s if self._safe and self._queue else 0.05)
+                closing = self._closing
+                self._queue, batch = [], self._queue
+            try:
+                if batch:
+                    seq = self._commit(batch, seq)
+            except (sqlite3.Error, OSError) as error:
+                self._error = error
+            self._committed += len(batch)
+            self._release()
+            if closing and not self._queue:
+                return
+
+    def _commit(self, batch: list[Event], seq: int) -> int:
+        encode = msgspec.json.encode
+        rows = [
+            (self.run, seq + n, _time_of(event), type(event).__name__, encode(event).decode())
+            for n, event in enumerate(batch, 1)
+        ]
+        self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", rows)
+        self._db.commit()
+        return seq + len(batch)
+
+    def _release(self) -> None:
+        with self._wake:
+            ready = [waiter for waiter in self._waiters if waiter[0] <= self._committed or self._error]
+            self._waiters = [waiter for waiter in self._waiters if waiter not in ready]
+        for _, future, loop in ready:
+            loop.call_soon_threadsafe(_resolve, future, self._error, self._path)
+
+
+def _resolve(future: asyncio.Future[None], error: BaseException | None, path: Path) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(JournalError(f"journal {path}: {error}"))
+
+
+def _open(path: Path, safe: bool) -> sqlite3.Connection:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(path, check_same_thread=False)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute(f"PRAGMA synchronous={'FULL' if safe else 'OFF'}")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        tables = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+        if version != SCHEMA_VERSION and tables:
+            raise UsageError(f"{path}: not an hrmd journal of schema {SCHEMA_VERSION} (found {version}): choose another file")
+        db.execute("CREATE TABLE IF NOT EXISTS runs (run INTEGER, key TEXT, value TEXT, PRIMARY KEY (run, key))")
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS events (run INTEGER, seq INTEGER, ts INTEGER, type TEXT, body TEXT, "
+            "PRIMARY KEY (run, seq)) WITHOUT ROWID"
+        )
+        db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        db.commit()
+    except (sqlite3.Error, OSError) as error:
+        raise UsageError(f"journal {path}: can't be opened ({error})") from None
+    return db
+
+
+class JournalReader:
+    """Reads a finished or running journal."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `UsageError` when `path` is missing or not a journal."""
+        if not path.is_file():
+            raise UsageError(f"{path}: no such journal")
+        try:
+            self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            row = self._db.execute("SELECT MAX(run) FROM runs").fetchone()
+        except sqlite3.Error as error:
+            raise UsageError(f"{path}: not an hrmd journal ({error})") from None
+        if version != SCHEMA_VERSION:
+            raise UsageError(f"{path}: journal schema {version}, expected {SCHEMA_VERSION}")
+        if row[0] is None:
+            raise UsageError(f"{path}: holds no run")
+        self.run = int(row[0])
+
+    def metadata(self) -> dict[str, str]:
+        """What `Journal.describe` recorded of the latest run."""
+        return dict(self._db.execute("SELECT key, value FROM runs WHERE run = ?", (self.run,)))
+
+    def events(self, *types: type[Event]) -> Iterator[Event]:
+        """The events of the latest run in order, all or of `types`."""
+        wanted = {kind.__name__ for kind in types} or set(_KINDS)
+        rows = self._db.execute("SELECT type, body FROM events WHERE run = ? ORDER BY seq", (self.run,))
+        for name, body in rows:
+            if name in wanted:
+                yield msgspec.json.decode(body, type=_KINDS[name])
+
+    def pending(self) -> list[str]:
+        """Client ids of orders that were intended and neither denied, rejected, cancelled nor filled whole."""
+        open_orders: dict[str, int] = {}
+        for event in self.events():
+            if isinstance(event, vocabulary.OrderIntent):
+                open_orders[event.order_id] = event.quantity
+            elif isinstance(event, vocabulary.Fill) and event.order_id in open_orders:
+                open_orders[event.order_id] -= event.quantity
+                if open_orders[event.order_id] <= 0:
+                    del open_orders[event.order_id]
+            elif type(event).__name__ in _TERMINAL:
+                open_orders.pop(str(getattr(event, "order_id")), None)  # noqa: B009
+        return list(open_orders)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()

@@ -1,0 +1,133 @@
+"""Turns a trade into its Indian charges: brokerage, STT, exchange, SEBI, stamp, IPFT and GST, each to the paisa.
+
+The rates are dated data (`costs.yaml`, with their sources); an index is charged as its future. Invariant: `total` is
+the exact sum of the components, and the brokerage of an order's fills adds up to that of the order done in one fill.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from bisect import bisect_right
+from decimal import ROUND_HALF_UP, Decimal
+from importlib import resources
+from typing import Any, Final
+
+import msgspec
+import yaml
+
+from daemon.errors import UsageError
+from daemon.events import Side
+from daemon.market.calendar import ist_date, ist_ns
+from daemon.market.instruments import Instrument, Kind
+
+PAISA: Final = Decimal("0.01")
+ZERO: Final = Decimal(0)
+_TABLE: Final = "costs.yaml"
+_SEGMENT: Final = {Kind.EQUITY: "equity", Kind.INDEX: "futures", Kind.FUTURE: "futures", Kind.OPTION: "options"}
+_PERCENT: Final = Decimal(100)
+
+
+class CostRangeError(UsageError):
+    """A trade lies before the first date of the cost schedule."""
+
+
+class Charges(msgspec.Struct, frozen=True):
+    """Of one trade, rupees to the paisa."""
+
+    brokerage: Decimal
+    stt: Decimal
+    exchange: Decimal
+    sebi: Decimal
+    stamp: Decimal
+    ipft: Decimal
+    gst: Decimal
+
+    @property
+    def total(self) -> Decimal:
+        """The sum of all components, rupees."""
+        return self.brokerage + self.stt + self.exchange + self.sebi + self.stamp + self.ipft + self.gst
+
+
+class _Rates(msgspec.Struct, frozen=True):
+    """Of one segment, side and stretch of time, as fractions of turnover (GST: of what it is levied on)."""
+
+    brokerage: Decimal
+    brokerage_cap: Decimal
+    stt: Decimal
+    exchange: Decimal
+    sebi: Decimal
+    stamp: Decimal
+    ipft: Decimal
+    gst: Decimal
+
+
+class CostSchedule:
+    """The dated rates of all segments."""
+
+    def __init__(self) -> None:
+        table = yaml.load(resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        self._starts: dict[str, list[int]] = {}
+        self._rates: dict[tuple[str, Side], list[_Rates]] = {}
+        for segment, charges in table.items():
+            dates = sorted({row["from"] for rows in charges.values() for row in rows})
+            self._starts[segment] = [ist_ns(day, "00:00") for day in dates]
+            for side in Side:
+                self._rates[segment, side] = [_rates(charges, side, day) for day in dates]
+
+    def charges(
+        self, instrument: Instrument, side: Side, quantity: int, price: Decimal, ts: int, order_turnover: Decimal = ZERO
+    ) -> Charges:
+        """Charges of trading `quantity` units at `price` rupees at `ts` (UTC nanoseconds).
+
+        `order_turnover` is what earlier fills of the same order traded, rupees: brokerage is capped by order, not by
+        fill. Raises `CostRangeError` before the schedule's first date.
+        """
+        segment = _SEGMENT[instrument.kind]
+        index = bisect_right(self._starts[segment], ts) - 1
+        if index < 0:
+            raise CostRangeError(
+                f"{instrument.symbol}: a trade on {ist_date(ts)} lies before the cost schedule, which begins on "
+                f"{ist_date(self._starts[segment][0])}; add earlier rates to daemon/market/{_TABLE}"
+            )
+        rates = self._rates[segment, side][index]
+        turnover = price * quantity
+        brokerage = _paisa(_brokerage(rates, order_turnover + turnover)) - _paisa(_brokerage(rates, order_turnover))
+        exchange = _paisa(turnover * rates.exchange)
+        sebi = _paisa(turnover * rates.sebi)
+        return Charges(
+            brokerage=brokerage,
+            stt=_paisa(turnover * rates.stt),
+            exchange=exchange,
+            sebi=sebi,
+            stamp=_paisa(turnover * rates.stamp),
+            ipft=_paisa(turnover * rates.ipft),
+            gst=_paisa((brokerage + exchange + sebi) * rates.gst),
+        )
+
+
+def _brokerage(rates: _Rates, turnover: Decimal) -> Decimal:
+    return min(turnover * rates.brokerage, rates.brokerage_cap)
+
+
+def _paisa(rupees: Decimal) -> Decimal:
+    return rupees.quantize(PAISA, rounding=ROUND_HALF_UP)
+
+
+def _rates(charges: dict[str, list[dict[str, Any]]], side: Side, day: dt.date) -> _Rates:
+    """All rates of a segment that hold for `side` on `day`."""
+    due = {charge: [row for row in rows if row["from"] <= day][-1] for charge, rows in charges.items()}
+
+    def fraction(charge: str, *keys: str) -> Decimal:
+        return sum((Decimal(due[charge].get(key, "0")) for key in keys), ZERO) / _PERCENT
+
+    sides = ("both", side.value.lower())
+    return _Rates(
+        brokerage=fraction("brokerage", "percent"),
+        brokerage_cap=Decimal(due["brokerage"]["cap_rupees"]),
+        stt=fraction("stt", *sides),
+        exchange=fraction("exchange", *sides),
+        sebi=fraction("sebi", *sides),
+        stamp=fraction("stamp", *sides),
+        ipft=fraction("ipft", *sides),
+        gst=fraction("gst", "percent"),
+    )

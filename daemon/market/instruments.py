@@ -1,0 +1,179 @@
+"""Turns a symbol as the tape or the venue spells it into an `Instrument`: kind, lot, tick, and whether it may trade.
+
+Listed instruments (settings `market.instruments`, by symbol or alias) come first; one that is not listed is read by
+Fyers' grammar when `market.unlisted` is `infer`. Lots and ticks of index futures are dated: a book speaks for one date,
+so that everyone in a run rounds the same way. Shares are given the tick of 0.05, though NSE's depends on the price
+since 2024-06: list the share with its `tick_size` where that matters.
+Invariant: the instrument carries the very symbol that was asked for.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from enum import StrEnum
+from importlib import resources
+from typing import Any, Final
+
+import msgspec
+import yaml
+
+from daemon.errors import SettingsError
+from daemon.events import Side
+from daemon.settings import InstrumentSettings, MarketSettings
+
+DEFAULT_TICK: Final = Decimal("0.05")
+_TABLE: Final = "index_futures.yaml"
+_PRICED_EXCHANGES: Final = ("NSE", "BSE")
+_MONTHS: Final = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
+_NAME: Final = r"(?P<name>[A-Z][A-Z0-9&-]*?)"
+_INDEX: Final = re.compile(r"(?P<name>[A-Z0-9_ &-]+)-INDEX")
+_FUTURE: Final = re.compile(rf"{_NAME}\d\d(?:{_MONTHS})FUT")
+_OPTION: Final = re.compile(rf"{_NAME}\d\d(?:(?:{_MONTHS})|[1-9OND][0-3]\d)\d+(?:\.\d+)?(?:CE|PE)")
+_SERIES: Final = re.compile(r"(?P<name>[A-Z0-9][A-Z0-9&-]*)-(?:EQ|BE|BZ|SM|ST|A|B|T|X|XT)")
+_BARE: Final = re.compile(r"[A-Z0-9][A-Z0-9&-]{0,19}")
+
+
+class Kind(StrEnum):
+    """What is traded; decides the costs."""
+
+    EQUITY = "equity"
+    INDEX = "index"
+    FUTURE = "future"
+    OPTION = "option"
+
+
+class Instrument(msgspec.Struct, frozen=True):
+    """One tradeable or merely quoted thing. `tick_size` in rupees; quantities are in units, multiples of `lot_size`."""
+
+    symbol: str
+    kind: Kind
+    exchange: str
+    lot_size: int
+    tick_size: Decimal
+    tradeable: bool
+
+    def round_price(self, price: Decimal | float, side: Side | None = None) -> Decimal:
+        """`price` on the tick grid: against a BUY upwards, against a SELL downwards, to the nearest without a side.
+
+        At least one tick; a float is taken at its shortest decimal writing.
+        """
+        exact = price if isinstance(price, Decimal) else Decimal(repr(float(price)))
+        rounding = ROUND_HALF_UP if side is None else ROUND_CEILING if side is Side.BUY else ROUND_FLOOR
+        ticks = (exact / self.tick_size).to_integral_value(rounding=rounding)
+        return max(ticks, Decimal(1)) * self.tick_size
+
+    def on_grid(self, price: Decimal) -> bool:
+        """Whether `price` is a positive multiple of the tick."""
+        return price > 0 and price % self.tick_size == 0
+
+    def round_quantity(self, quantity: float | Decimal) -> int:
+        """`quantity` rounded down to whole lots, in units; 0 where it does not reach one lot."""
+        lots = (Decimal(quantity) / self.lot_size).to_integral_value(rounding=ROUND_DOWN)
+        return max(0, int(lots)) * self.lot_size
+
+
+class InstrumentBook:
+    """All instruments of a run, with the lots of the date `as_of` (default: the newest that the table knows)."""
+
+    def __init__(self, settings: MarketSettings, as_of: dt.date | None = None) -> None:
+        self._settings = settings
+        self._futures, self._names = _index_futures(as_of or dt.date.max)
+        self._listed: dict[str, InstrumentSettings] = {}
+        for item in settings.instruments:
+            for symbol in (item.symbol, *item.aliases):
+                if symbol in self._listed:
+                    raise SettingsError(
+                        f"market.instruments: {symbol!r} stands for both {self._listed[symbol].symbol!r} and "
+                        f"{item.symbol!r}; expected each symbol and alias once"
+                    )
+                self._listed[symbol] = item
+        self._resolved: dict[str, Instrument | None] = {}
+
+    def resolve(self, symbol: str) -> Instrument | None:
+        """The instrument behind `symbol`, None where it is neither listed nor can be read."""
+        if symbol not in self._resolved:
+            item = self._listed.get(symbol)
+            if item is not None:
+                self._resolved[symbol] = self._from_settings(symbol, item)
+            elif self._settings.unlisted == "infer":
+                self._resolved[symbol] = self._infer(symbol)
+            else:
+                self._resolved[symbol] = None
+        return self._resolved[symbol]
+
+    def _from_settings(self, symbol: str, item: InstrumentSettings) -> Instrument:
+        kind = Kind(item.kind)
+        exchange, body = _split(item.symbol)
+        lot_size, tick_size = self._lot_and_tick(kind, body)
+        if "lot_size" in item.model_fields_set:
+            lot_size = item.lot_size
+        if "tick_size" in item.model_fields_set:
+            tick_size = item.tick_size
+        tradeable = self._tradeable(kind, exchange, body, has_lot="lot_size" in item.model_fields_set)
+        return Instrument(symbol, kind, exchange, lot_size, tick_size, tradeable)
+
+    def _infer(self, symbol: str) -> Instrument | None:
+        exchange, body = _split(symbol)
+        kind = self._kind_of(body, bare=":" not in symbol)
+        if kind is None:
+            return None
+        lot_size, tick_size = self._lot_and_tick(kind, body)
+        tradeable = self._tradeable(kind, exchange, body, has_lot=False)
+        return Instrument(symbol, kind, exchange, lot_size, tick_size, tradeable)
+
+    def _tradeable(self, kind: Kind, exchange: str, body: str, *, has_lot: bool) -> bool:
+        """Whether its costs are known and an index has a future: one in the table, or one whose lot is listed."""
+        if exchange not in _PRICED_EXCHANGES:
+            return False
+        if kind is not Kind.INDEX:
+            return True
+        return self._settings.index_as_future and (has_lot or self._index_name(body) in self._futures)
+
+    def _kind_of(self, body: str, *, bare: bool) -> Kind | None:
+        if _INDEX.fullmatch(body) or (bare and body in self._names):
+            return Kind.INDEX
+        if _FUTURE.fullmatch(body):
+            return Kind.FUTURE
+        if _OPTION.fullmatch(body):
+            return Kind.OPTION
+        if _SERIES.fullmatch(body) or (bare and _BARE.fullmatch(body)):
+            return Kind.EQUITY
+        return None
+
+    def _lot_and_tick(self, kind: Kind, body: str) -> tuple[int, Decimal]:
+        """From the dated table for an index and what is derived from one; 1 and 0.05 for what it doesn't know."""
+        match = _FUTURE.fullmatch(body) or _OPTION.fullmatch(body)
+        name = match["name"] if match else self._index_name(body)
+        if kind is Kind.EQUITY or name not in self._futures:
+            return 1, DEFAULT_TICK
+        lot_size, tick_size = self._futures[name]
+        return lot_size, DEFAULT_TICK if kind is Kind.OPTION else tick_size
+
+    def _index_name(self, body: str) -> str:
+        name = body.removesuffix("-INDEX")
+        return self._names.get(name, name)
+
+
+def _split(symbol: str) -> tuple[str, str]:
+    exchange, separator, body = symbol.partition(":")
+    return (exchange, body) if separator else ("NSE", symbol)
+
+
+def _index_futures(as_of: dt.date) -> tuple[dict[str, tuple[int, Decimal]], dict[str, str]]:
+    """Lot and tick on `as_of` by name of the index, where it has a future; and the index's name by alias."""
+    table = yaml.load(resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    futures: dict[str, tuple[int, Decimal]] = {}
+    names: dict[str, str] = {}
+    for name, entry in table.items():
+        if entry["lots"]:
+            futures[name] = (_due(entry["lots"], as_of)["lot"], Decimal(_due(entry["ticks"], as_of)["tick"]))
+        names |= dict.fromkeys((name, *entry["names"]), name)
+    return futures, names
+
+
+def _due(rows: list[dict[str, Any]], as_of: dt.date) -> dict[str, Any]:
+    """The last row that holds on `as_of`; before the first row, the first."""
+    held = [row for row in rows if row["from"] <= as_of]
+    return held[-1] if held else rows[0]

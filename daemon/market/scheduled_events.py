@@ -1,0 +1,73 @@
+"""A file of scheduled events (results, budgets, policy days) → their impact on a symbol at a moment, in [0, 1].
+
+The file is YAML, a list of `{at: ISO time with offset, impact: 0..1, before_minutes: n, after_minutes: n, symbols: [..]}`;
+without `symbols` an event touches every instrument. Impact rises linearly from 0 at `before_minutes` before `at` to its
+full value, and falls back to 0 over `after_minutes`. Invariant: 0 wherever no event is near; overlapping events don't add,
+the largest counts.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from daemon.clock import NS_PER_S
+from daemon.errors import SettingsError
+
+
+class ScheduledEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of the file; `at` needs a UTC offset."""
+
+    at: dt.datetime
+    impact: float
+    before_minutes: float = 30.0
+    after_minutes: float = 60.0
+    symbols: tuple[str, ...] = ()
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse values that no impact can be made of."""
+        if not 0.0 <= self.impact <= 1.0:
+            raise ValueError(f"impact between 0 and 1, got {self.impact}")
+        if self.at.tzinfo is None:
+            raise ValueError(f"at with a UTC offset such as +05:30, got {self.at.isoformat()}")
+        if self.before_minutes <= 0 or self.after_minutes <= 0:
+            raise ValueError("before_minutes and after_minutes above 0")
+
+    def impact_at(self, ts: int) -> float:
+        """Impact at `ts` (UTC nanoseconds)."""
+        minutes = (ts / NS_PER_S - self.at.timestamp()) / 60.0
+        reach = self.after_minutes if minutes >= 0 else self.before_minutes
+        return self.impact * max(0.0, 1.0 - abs(minutes) / reach)
+
+
+class ScheduledEvents:
+    """All events of a file; an empty collection has no impact anywhere."""
+
+    def __init__(self, events: tuple[ScheduledEvent, ...] = ()) -> None:
+        self._events = events
+
+    @classmethod
+    def load(cls, path: Path | None) -> ScheduledEvents:
+        """Read `path` (None: no events). Raises `SettingsError` naming the file and what is wrong in it."""
+        if path is None:
+            return cls()
+        try:
+            rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+            return cls(tuple(msgspec.convert(rows or [], list[ScheduledEvent], strict=False)))
+        except OSError as error:
+            raise SettingsError(f"complexity_detection.events_file: {path}: {error.strerror}") from None
+        except (yaml.YAMLError, UnicodeDecodeError):
+            raise SettingsError(f"complexity_detection.events_file: {path} is not valid YAML") from None
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"complexity_detection.events_file: {path}: {error}") from None
+
+    def impact(self, symbol: str, ts: int) -> float:
+        """The largest impact on `symbol` at `ts` (UTC nanoseconds), in [0, 1]."""
+        if not self._events:
+            return 0.0
+        near = (event.impact_at(ts) for event in self._events if not event.symbols or symbol in event.symbols)
+        return max(near, default=0.0)

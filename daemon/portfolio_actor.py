@@ -1,0 +1,57 @@
+"""The portfolio stage: fills in, positions out; values positions at the close of each bar of the decision interval.
+
+Invariant: a `PositionChanged` follows every `Fill` that is new, and none follows a repeated one.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from daemon.actor import Actor
+from daemon.bus import Bus
+from daemon.clock import NS_PER_S
+from daemon.events import Bar, Event, Fill
+from daemon.portfolio import Portfolio
+
+
+DAY_NS = 86_400 * NS_PER_S
+"""A session of Indian markets lies within one UTC day."""
+
+
+class PortfolioActor(Actor):
+    """See the module."""
+
+    name = "portfolio"
+
+    def __init__(self, bus: Bus, portfolio: Portfolio, interval: str) -> None:
+        super().__init__(bus)
+        self.portfolio = portfolio
+        self._sessions: list[tuple[int, Decimal]] = []
+        self._valued_ts = 0
+        self.inbox = bus.subscribe(self.name, (Fill,))
+        bus.subscribe(
+            self.name, (Bar,), where=lambda bar: bar.interval == interval, inbox=self.inbox
+        )
+
+    def handle(self, event: Event) -> None:
+        """Apply a fill, or value what is held."""
+        if isinstance(event, Fill):
+            changed = self.portfolio.apply(event)
+            if changed is not None:
+                self.bus.publish(changed)
+        elif isinstance(event, Bar):
+            self._value(event)
+
+    def _value(self, bar: Bar) -> None:
+        if bar.ts_close // DAY_NS != self._valued_ts // DAY_NS and self._valued_ts:
+            self._close_session()
+        self.portfolio.mark(bar.symbol, bar.close)
+        self._valued_ts = max(self._valued_ts, bar.ts_close)
+
+    def _close_session(self) -> None:
+        self._sessions.append((self._valued_ts, self.portfolio.equity))
+
+    def equity_by_session(self) -> list[tuple[int, Decimal]]:
+        """(time, equity in rupees) at the last bar of each session so far, the present one included."""
+        open_session = [(self._valued_ts, self.portfolio.equity)] if self._valued_ts else []
+        return [*self._sessions, *open_session]

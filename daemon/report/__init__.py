@@ -1,0 +1,1 @@
+"""What a replay did: its numbers (pure), on the terminal, and as one HTML page."""

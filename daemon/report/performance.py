@@ -1,0 +1,121 @@
+"""Turns an equity curve sampled once a session, and the closed trades, into the usual performance numbers.
+
+Invariant: a number that the sample can't support (no variance, no losing trade, nothing traded) is None, never a
+flattering infinity.
+
+Formulas: W. F. Sharpe, "The Sharpe Ratio", 1994, with a risk-free rate of 0; F. Sortino, L. Price, "Performance
+Measurement in a Downside Risk Framework", 1994, with a target of 0; T. W. Young, "Calmar Ratio", 1991. A year has 252
+sessions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+import msgspec
+
+from daemon.report.trades import Trade
+
+SESSIONS_PER_YEAR = 252
+
+
+class Performance(msgspec.Struct, frozen=True, kw_only=True):
+    """Ratios are plain numbers (0.01 is 1 %); `average_trade` is rupees after costs."""
+
+    total_return: float | None
+    sharpe: float | None
+    sortino: float | None
+    calmar: float | None
+    max_drawdown: float
+    win_rate: float | None
+    profit_factor: float | None
+    average_trade: float | None
+    exposure: float | None
+
+
+def measure(equity: Sequence[float], trades: Sequence[Trade], session_ns: int) -> Performance:
+    """Performance of `equity` (the starting value first, then each session's close, > 0) and of the closed `trades`.
+
+    `session_ns` is how long the market was open during the run, for `exposure`.
+    """
+    returns = [after / before - 1 for before, after in pairwise(equity)]
+    drawdown = max_drawdown(equity)
+    return Performance(
+        total_return=equity[-1] / equity[0] - 1 if returns else None,
+        sharpe=sharpe(returns),
+        sortino=sortino(returns),
+        calmar=calmar(equity, drawdown),
+        max_drawdown=drawdown,
+        win_rate=win_rate(trades),
+        profit_factor=profit_factor(trades),
+        average_trade=float(sum(trade.net_pnl for trade in trades)) / len(trades) if trades else None,
+        exposure=exposure(trades, session_ns),
+    )
+
+
+def sharpe(returns: Sequence[float]) -> float | None:
+    """Mean over sample standard deviation (n − 1) of per-session returns, times √252.
+
+    None below two returns or where they don't vary.
+    """
+    if len(returns) < 2:
+        return None
+    mean = math.fsum(returns) / len(returns)
+    variance = math.fsum((value - mean) ** 2 for value in returns) / (len(returns) - 1)
+    deviation = math.sqrt(variance)
+    if deviation <= 1e-12 * max(1e-9, abs(mean)) or deviation < 1e-15:  # equal returns, up to rounding
+        return None
+    return mean / deviation * math.sqrt(SESSIONS_PER_YEAR)
+
+
+def sortino(returns: Sequence[float]) -> float | None:
+    """Mean over the root mean square of the negative returns (all sessions counted), times √252.
+
+    None below two returns or where no session lost.
+    """
+    if len(returns) < 2:
+        return None
+    downside = math.sqrt(math.fsum(min(0.0, value) ** 2 for value in returns) / len(returns))
+    if downside < 1e-15:
+        return None
+    return math.fsum(returns) / len(returns) / downside * math.sqrt(SESSIONS_PER_YEAR)
+
+
+def max_drawdown(equity: Sequence[float]) -> float:
+    """The largest fall from a peak, as a share of that peak, ≥ 0; session closes only, so intraday falls don't show."""
+    peaks = accumulate(equity, max)
+    return max((1 - value / peak for value, peak in zip(equity, peaks, strict=True)), default=0.0)
+
+
+def calmar(equity: Sequence[float], drawdown: float) -> float | None:
+    """Compound annual growth over `drawdown`; None without a drawdown or a session."""
+    sessions = len(equity) - 1
+    if sessions < 1 or drawdown <= 0:
+        return None
+    growth = math.log(equity[-1] / equity[0]) * SESSIONS_PER_YEAR / sessions
+    return math.expm1(min(growth, 700.0)) / drawdown  # 700: a day's doubling compounded must not overflow a float
+
+
+def win_rate(trades: Sequence[Trade]) -> float | None:
+    """The share of trades that made money after costs; None without trades."""
+    return sum(trade.net_pnl > 0 for trade in trades) / len(trades) if trades else None
+
+
+def profit_factor(trades: Sequence[Trade]) -> float | None:
+    """Rupees won over rupees lost, after costs; None where no trade lost."""
+    won = sum(trade.net_pnl for trade in trades if trade.net_pnl > 0)
+    lost = -sum(trade.net_pnl for trade in trades if trade.net_pnl < 0)
+    return float(won) / float(lost) if lost else None
+
+
+def exposure(trades: Sequence[Trade], session_ns: int) -> float | None:
+    """The share of the market's open time with at least one position on; None where `session_ns` is 0."""
+    if session_ns <= 0:
+        return None
+    held_ns = reach = 0
+    for start, end in sorted((trade.entry_ts, trade.exit_ts) for trade in trades):
+        held_ns += max(0, end - max(start, reach))
+        reach = max(reach, end)
+    return min(1.0, held_ns / session_ns)

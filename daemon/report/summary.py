@@ -1,0 +1,142 @@
+"""What a replay did, in one struct: the JSON of `hrmd replay --json` and what the terminal and the page show.
+
+Invariant: everything in it can be counted again from the journal, except `wall_s`, `ticks_per_s` and
+`hrm_metrics.inference_ms`, which are measurements of this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import msgspec
+
+_JSON = msgspec.json.Encoder(decimal_format="number")
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """What was run, known before the first tick. `max_segments` is the HRM's limit, 0 for other strategies."""
+
+    tapes: list[str]
+    symbols: list[str]
+    strategy: str
+    interval: str
+    model: str
+    simulated: bool
+    latency: str
+    starting_equity: Decimal
+    max_segments: int = 0
+    notes: list[str] = []
+
+
+class TickCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the tape's rows. `repaired` were accepted with their cumulative volume ignored."""
+
+    accepted: int
+    rejected: dict[str, int]
+    repaired: int = 0
+    first_ts: int | None = None
+    last_ts: int | None = None
+
+    @property
+    def total(self) -> int:
+        """All rows read: accepted plus rejected."""
+        return self.accepted + sum(self.rejected.values())
+
+
+class EquityPoint(msgspec.Struct, frozen=True):
+    """Cash plus positions at their last prices, at `ts` (UTC nanoseconds), rupees."""
+
+    ts: int
+    equity: Decimal
+
+
+class InferenceMs(msgspec.Struct, frozen=True):
+    """How long inference took, milliseconds of this machine's time."""
+
+    p50: float
+    p99: float
+    max: float
+
+
+class HrmMetrics(msgspec.Struct, frozen=True, kw_only=True):
+    """How the hierarchical model reasoned.
+
+    `computation_efficiency` is the share of the maximum depth that was saved: 1 - mean(segments) / max_segments.
+    `convergence` is the mean over decisions. `inference_ms` is None where nothing was timed.
+    """
+
+    avg_reasoning_depth: float
+    max_segments: int
+    depth_histogram: dict[int, int]
+    halt_reasons: dict[str, int]
+    deadline_misses: int
+    inference_ms: InferenceMs | None
+    computation_efficiency: float
+    convergence: float
+
+
+class RegimeResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Decisions taken in a regime, and the closed trades that were entered in it."""
+
+    decisions: int
+    trades: int
+    net_pnl: Decimal
+    avg_reasoning_depth: float | None
+
+
+class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of it. Ratios are plain numbers (0.01 is 1 %); rupees are exact; None means "can't be said"."""
+
+    tapes: list[str]
+    symbols: list[str]
+    strategy: str
+    interval: str
+    model: str
+    simulated: bool
+    latency: str
+    first_ts: int | None
+    last_ts: int | None
+    sessions: int
+    ticks: int
+    ticks_accepted: int
+    ticks_repaired: int
+    ticks_rejected: dict[str, int]
+    bars: int
+    decisions: int
+    actions: dict[str, int]
+    failed_decisions: int
+    orders: int
+    denied: dict[str, int]
+    rejected_orders: int
+    fills: int
+    trades: int
+    starting_equity: Decimal
+    net_pnl: Decimal
+    costs: Decimal
+    total_return: float | None
+    sharpe: float | None
+    sortino: float | None
+    calmar: float | None
+    max_drawdown: float
+    win_rate: float | None
+    profit_factor: float | None
+    average_trade: float | None
+    exposure: float | None
+    equity: list[EquityPoint]
+    """At the end of each session, the starting equity not among them."""
+    by_regime: dict[str, RegimeResult]
+    hrm_metrics: HrmMetrics | None
+    decisions_sha256: str
+    wall_s: float
+    ticks_per_s: float
+    notes: list[str]
+
+    def to_json(self) -> str:
+        """One JSON document with rupees as numbers, keys in the order above, without a newline at its end."""
+        return _JSON.encode(self).decode()
+
+
+def equity_curve(summary: ReplaySummary) -> Sequence[float]:
+    """The starting equity and each session's close, rupees."""
+    return [float(summary.starting_equity), *(float(point.equity) for point in summary.equity)]

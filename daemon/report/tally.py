@@ -1,0 +1,183 @@
+"""Turns the events of a replay into its `ReplaySummary`, one event at a time (tap `Tally.record` on the bus).
+
+Invariant: what it keeps grows with decisions and trades by a few bytes each, never with ticks or bars.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from daemon.events import Bar, Decision, Event, Fill, OrderDenied, OrderIntent, OrderRejected
+from daemon.report.performance import measure
+from daemon.report.summary import (
+    EquityPoint,
+    HrmMetrics,
+    InferenceMs,
+    RegimeResult,
+    ReplaySummary,
+    Run,
+    TickCounts,
+)
+from daemon.report.trades import ZERO, Trade, TradeBook
+
+TALLIED: tuple[type[Event], ...] = (Bar, Decision, OrderIntent, OrderDenied, OrderRejected, Fill)
+"""The events that `Tally.record` counts."""
+
+DEADLINE = "deadline"
+"""The halt reason that counts as a missed deadline."""
+
+UNKNOWN_REGIME = "unknown"
+
+
+class _RegimeTally:
+    """Sums of one regime."""
+
+    __slots__ = ("decisions", "net_pnl", "reasoned", "segments", "trades")
+
+    def __init__(self) -> None:
+        self.decisions = self.reasoned = self.segments = self.trades = 0
+        self.net_pnl = ZERO
+
+    def result(self) -> RegimeResult:
+        depth = self.segments / self.reasoned if self.reasoned else None
+        return RegimeResult(
+            decisions=self.decisions, trades=self.trades, net_pnl=self.net_pnl, avg_reasoning_depth=depth
+        )
+
+
+class Tally:
+    """Counts what happened; `trades` are the round trips closed so far."""
+
+    def __init__(self) -> None:
+        self.trades: list[Trade] = []
+        self._bars = self._orders = self._rejected_orders = self._fills = self._failed = 0
+        self._costs = ZERO
+        self._actions: Counter[str] = Counter()
+        self._denied: Counter[str] = Counter()
+        self._depths: Counter[int] = Counter()
+        self._halts: Counter[str] = Counter()
+        self._convergence = 0.0
+        self._inference_ms = array("d")
+        self._digest = hashlib.sha256()
+        self._book = TradeBook()
+        self._regimes: dict[str, _RegimeTally] = {}
+        self._seen_regime: dict[str, str] = {}
+        self._intended_regime: dict[str, str] = {}
+        self._entry_regime: dict[str, str] = {}
+
+    def record(self, event: Event) -> None:
+        """Count `event`; types not in `TALLIED` are passed over."""
+        match event:
+            case Bar():
+                self._bars += 1
+            case Decision():
+                self._decide(event)
+            case OrderIntent():
+                self._orders += 1
+                if not event.reduces:
+                    self._intended_regime[event.symbol] = self._seen_regime.get(event.symbol, UNKNOWN_REGIME)
+            case OrderDenied():
+                self._denied[event.check] += 1
+            case OrderRejected():
+                self._rejected_orders += 1
+            case Fill():
+                self._fill(event)
+
+    def inference(self, seconds: float) -> None:
+        """A forward pass of the model took `seconds`, on the machine's clock."""
+        self._inference_ms.append(seconds * 1000)
+
+    def summary(
+        self, run: Run, ticks: TickCounts, equity: Sequence[EquityPoint], session_ns: int, wall_s: float
+    ) -> ReplaySummary:
+        """The summary of `run`, with `equity` at each session's end and `session_ns` of open market."""
+        curve = [run.starting_equity, *(point.equity for point in equity)]
+        performance = measure([float(value) for value in curve], self.trades, session_ns)
+        return ReplaySummary(
+            **{name: getattr(run, name) for name in run.__struct_fields__ if name != "max_segments"},
+            **{name: getattr(performance, name) for name in performance.__struct_fields__},
+            first_ts=ticks.first_ts,
+            last_ts=ticks.last_ts,
+            sessions=len(equity),
+            ticks=ticks.total,
+            ticks_accepted=ticks.accepted,
+            ticks_repaired=ticks.repaired,
+            ticks_rejected=ticks.rejected,
+            bars=self._bars,
+            decisions=self._actions.total(),
+            actions=dict(self._actions),
+            failed_decisions=self._failed,
+            orders=self._orders,
+            denied=dict(self._denied),
+            rejected_orders=self._rejected_orders,
+            fills=self._fills,
+            trades=len(self.trades),
+            net_pnl=curve[-1] - curve[0],
+            costs=self._costs,
+            equity=list(equity),
+            by_regime={name: tally.result() for name, tally in sorted(self._regimes.items())},
+            hrm_metrics=self._hrm_metrics(run.max_segments),
+            decisions_sha256=self._digest.hexdigest(),
+            wall_s=wall_s,
+            ticks_per_s=ticks.total / wall_s if wall_s > 0 else 0.0,
+        )
+
+    def _decide(self, decision: Decision) -> None:
+        self._digest.update(msgspec.json.encode(decision) + b"\n")
+        self._actions[decision.action.name] += 1
+        self._failed += decision.failed
+        regime = decision.regime or UNKNOWN_REGIME
+        self._seen_regime[decision.symbol] = regime
+        tally = self._regimes.setdefault(regime, _RegimeTally())
+        tally.decisions += 1
+        if decision.segments:
+            tally.reasoned += 1
+            tally.segments += decision.segments
+            self._depths[decision.segments] += 1
+            self._halts[decision.halt_reason] += 1
+            self._convergence += decision.convergence
+
+    def _fill(self, fill: Fill) -> None:
+        self._fills += 1
+        self._costs += fill.costs
+        entered_in = self._intended_regime.get(fill.symbol, UNKNOWN_REGIME)
+        if self._book.open_quantity(fill.symbol) == 0:
+            self._entry_regime[fill.symbol] = entered_in
+        trade = self._book.add(fill)
+        if trade is None:
+            return
+        self.trades.append(trade)
+        tally = self._regimes.setdefault(self._entry_regime[fill.symbol], _RegimeTally())
+        tally.trades += 1
+        tally.net_pnl += trade.net_pnl
+        self._entry_regime[fill.symbol] = entered_in  # of what a reversing fill opened with its rest
+
+    def _hrm_metrics(self, max_segments: int) -> HrmMetrics | None:
+        count = self._depths.total()
+        if not count:
+            return None
+        depth = sum(segments * times for segments, times in self._depths.items()) / count
+        return HrmMetrics(
+            avg_reasoning_depth=depth,
+            max_segments=max_segments,
+            depth_histogram=dict(sorted(self._depths.items())),
+            halt_reasons=dict(self._halts.most_common()),
+            deadline_misses=self._halts[DEADLINE],
+            inference_ms=self._timings(),
+            computation_efficiency=1 - depth / max_segments if max_segments else 0.0,
+            convergence=self._convergence / count,
+        )
+
+    def _timings(self) -> InferenceMs | None:
+        if not self._inference_ms:
+            return None
+        times = np.frombuffer(self._inference_ms)
+        p50, p99, worst = np.percentile(times, (50, 99, 100), method="higher")
+        return InferenceMs(p50=float(p50), p99=float(p99), max=float(worst))
+

@@ -1,0 +1,107 @@
+"""Turns fills into round trips: a trade opens when a symbol leaves flat and closes when it is flat again.
+
+Invariant: to the paisa, the net P&L of the closed trades plus what the open ones have booked equals the cash that all
+fills moved plus the open quantity at its average price. A fill that turns a position over is split at flat, its costs
+pro rata.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Decimal
+from enum import StrEnum
+
+import msgspec
+
+from daemon.events import Fill
+
+PAISA = Decimal("0.01")
+ZERO = Decimal(0)
+
+
+class Direction(StrEnum):
+    """Of a trade."""
+
+    LONG = "LONG"
+    SHORT = "SHORT"
+
+
+class Trade(msgspec.Struct, frozen=True, kw_only=True):
+    """One round trip. `quantity` is all that was opened; prices are averages over it; rupees after `costs`."""
+
+    symbol: str
+    direction: Direction
+    quantity: int
+    entry_ts: int
+    exit_ts: int
+    entry_price: Decimal
+    exit_price: Decimal
+    gross_pnl: Decimal
+    costs: Decimal
+
+    @property
+    def net_pnl(self) -> Decimal:
+        """After costs, rupees."""
+        return self.gross_pnl - self.costs
+
+
+class _OpenTrade:
+    """Sums of one round trip under way; notionals are exact."""
+
+    __slots__ = ("closed", "closed_notional", "costs", "entry_ts", "opened", "opened_notional", "sign")
+
+    def __init__(self, sign: int, entry_ts: int) -> None:
+        self.sign = sign
+        self.entry_ts = entry_ts
+        self.opened = self.closed = 0
+        self.opened_notional = self.closed_notional = self.costs = ZERO
+
+
+class TradeBook:
+    """Folds fills into trades, symbol by symbol, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, _OpenTrade] = {}
+
+    def add(self, fill: Fill) -> Trade | None:
+        """Book `fill`; the trade that it closed, if it closed one."""
+        trade = self._open.get(fill.symbol)
+        if trade is None or trade.sign == fill.side.sign:
+            self._increase(fill, fill.quantity, fill.costs)
+            return None
+        closing = min(fill.quantity, trade.opened - trade.closed)
+        rest = fill.quantity - closing
+        costs = (fill.costs * closing / fill.quantity).quantize(PAISA, ROUND_HALF_EVEN) if rest else fill.costs
+        trade.closed += closing
+        trade.closed_notional += fill.price * closing
+        trade.costs += costs
+        if trade.closed < trade.opened:
+            return None
+        del self._open[fill.symbol]
+        if rest:
+            self._increase(fill, rest, fill.costs - costs)
+        return _finish(fill.symbol, trade, fill.ts)
+
+    def open_quantity(self, symbol: str) -> int:
+        """What `symbol`'s trade under way still holds, signed; 0 when flat."""
+        trade = self._open.get(symbol)
+        return trade.sign * (trade.opened - trade.closed) if trade else 0
+
+    def _increase(self, fill: Fill, quantity: int, costs: Decimal) -> None:
+        trade = self._open.setdefault(fill.symbol, _OpenTrade(fill.side.sign, fill.ts))
+        trade.opened += quantity
+        trade.opened_notional += fill.price * quantity
+        trade.costs += costs
+
+
+def _finish(symbol: str, trade: _OpenTrade, exit_ts: int) -> Trade:
+    return Trade(
+        symbol=symbol,
+        direction=Direction.LONG if trade.sign > 0 else Direction.SHORT,
+        quantity=trade.opened,
+        entry_ts=trade.entry_ts,
+        exit_ts=exit_ts,
+        entry_price=trade.opened_notional / trade.opened,
+        exit_price=trade.closed_notional / trade.opened,
+        gross_pnl=(trade.closed_notional - trade.opened_notional) * trade.sign,
+        costs=trade.costs,
+    )

@@ -1,0 +1,130 @@
+"""Risk's own picture: prices, positions, working orders, the day's profit.
+
+Built from ticks, fills, positions and order events alone. Invariant: `position` plus `working_buys` and minus
+`working_sells` bound every position that the orders approved so far can lead to.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from daemon.events import Fill, OrderIntent, PositionChanged, Side, TickBatch, TradingState
+
+PAISA = Decimal("0.01")
+
+
+class SymbolRisk(msgspec.Struct, gc=False):
+    """What risk knows of one symbol; working quantities are approved and not yet done.
+
+    `position` (signed) moves with each fill at once; `marked_position`, `average_price` and `net_realised` follow with the
+    portfolio's answer and belong together.
+    """
+
+    last_price: float = 0.0
+    last_ts: int = 0
+    position: int = 0
+    marked_position: int = 0
+    average_price: Decimal = Decimal(0)
+    net_realised: Decimal = Decimal(0)
+    working_buys: int = 0
+    working_sells: int = 0
+
+
+class RiskBook:
+    """Prices, positions and working orders by symbol, and the day's profit."""
+
+    def __init__(self) -> None:
+        self.symbols: dict[str, SymbolRisk] = {}
+        self.state = TradingState.ACTIVE
+        self._day_start_net = Decimal(0)
+        self._open_orders: dict[str, tuple[str, Side, int]] = {}
+
+    def of(self, symbol: str) -> SymbolRisk:
+        """The entry of `symbol`, made on first sight."""
+        entry = self.symbols.get(symbol)
+        if entry is None:
+            entry = self.symbols[symbol] = SymbolRisk()
+        return entry
+
+    def on_ticks(self, batch: TickBatch) -> None:
+        """Newest price and time of each symbol in the batch."""
+        if len(batch.symbols) == 1:
+            entry = self.of(batch.symbols[0])
+            entry.last_price, entry.last_ts = float(batch.ltp[-1]), int(batch.ts_recv[-1])
+            return
+        newest = dict(zip(batch.code.tolist(), range(len(batch)), strict=True))
+        for code, row in newest.items():
+            entry = self.of(batch.symbols[code])
+            entry.last_price, entry.last_ts = float(batch.ltp[row]), int(batch.ts_recv[row])
+
+    def on_position(self, event: PositionChanged) -> None:
+        """The money side of a position after a fill."""
+        entry = self.of(event.symbol)
+        entry.marked_position = event.quantity
+        entry.average_price = event.average_price
+        entry.net_realised = event.realised_pnl - event.costs
+
+    def order_opened(self, intent: OrderIntent) -> None:
+        """An approved intent counts against the limits until it is done."""
+        self._open_orders[intent.order_id] = (intent.symbol, intent.side, intent.quantity)
+        self._add_working(intent.symbol, intent.side, intent.quantity)
+
+    def on_fill(self, fill: Fill) -> None:
+        """Part of an order became a position."""
+        self.of(fill.symbol).position += fill.side.sign * fill.quantity
+        held = self._open_orders.get(fill.order_id)
+        if held is None:
+            return
+        symbol, side, open_quantity = held
+        done = min(open_quantity, fill.quantity)
+        self._add_working(symbol, side, -done)
+        if open_quantity == done:
+            del self._open_orders[fill.order_id]
+        else:
+            self._open_orders[fill.order_id] = (symbol, side, open_quantity - done)
+
+    def order_gone(self, order_id: str) -> None:
+        """An order left the market unfilled or partly filled."""
+        held = self._open_orders.pop(order_id, None)
+        if held is not None:
+            symbol, side, quantity = held
+            self._add_working(symbol, side, -quantity)
+
+    def _add_working(self, symbol: str, side: Side, quantity: int) -> None:
+        entry = self.of(symbol)
+        if side is Side.BUY:
+            entry.working_buys += quantity
+        else:
+            entry.working_sells += quantity
+
+    def gross_notional(self, without: str) -> Decimal:
+        """Rupees held or about to be, over all symbols but one, at last prices."""
+        total = 0.0
+        for symbol, entry in self.symbols.items():
+            if symbol != without:
+                total += worst_position(entry) * entry.last_price
+        return Decimal(total).quantize(PAISA)
+
+    def net(self) -> Decimal:
+        """Realised and open profit less costs since the book began, rupees."""
+        total = Decimal(0)
+        for entry in self.symbols.values():
+            total += entry.net_realised
+            if entry.marked_position:
+                total += entry.marked_position * (Decimal(str(entry.last_price)) - entry.average_price)
+        return total
+
+    def start_day(self) -> None:
+        """The day's profit counts from here."""
+        self._day_start_net = self.net()
+
+    def day_pnl(self) -> Decimal:
+        """Profit since `start_day`, rupees."""
+        return self.net() - self._day_start_net
+
+
+def worst_position(entry: SymbolRisk) -> int:
+    """The largest absolute position that the held one and the working orders can lead to."""
+    return max(abs(entry.position + entry.working_buys), abs(entry.position - entry.working_sells), abs(entry.position))

@@ -1,0 +1,98 @@
+"""Intents → yes, or the check that says no, with its limit and the value.
+
+Pure: it reads the intent, the `RiskBook` and the time. Invariant: after any sequence of approvals no limit of the settings
+can be broken by their fills, and an order that only reduces a position is never denied for a limit on new risk.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Protocol
+
+from daemon.clock import NS_PER_S
+from daemon.events import OrderIntent, Side, TradingState
+from daemon.market.calendar import Session
+from daemon.risk.book import PAISA, RiskBook, SymbolRisk, worst_position
+from daemon.risk.intents import Instruments
+from daemon.settings import RiskSettings
+
+MINUTE_NS = 60 * NS_PER_S
+
+
+class Sessions(Protocol):
+    """What risk needs of a calendar."""
+
+    def session_at(self, ts_ns: int) -> Session | None:
+        """The session that contains `ts_ns`."""
+
+
+class RiskGate:
+    """The checks, in order; the first that fails names itself, its limit and the value."""
+
+    def __init__(self, settings: RiskSettings, instruments: Instruments, sessions: Sessions, no_entries_minutes: float) -> None:
+        self._settings = settings
+        self._instruments = instruments
+        self._sessions = sessions
+        self._no_entries_ns = int(no_entries_minutes * 60 * NS_PER_S)
+
+    def check(self, intent: OrderIntent, book: RiskBook, now: int) -> tuple[str, str, str] | None:
+        """None when the intent may go; else (check, limit, value)."""
+        instrument = self._instruments.resolve(intent.symbol)
+        if instrument is None:
+            return "instrument", "a known symbol", intent.symbol
+        if not instrument.tradeable:
+            return "instrument", "a tradeable instrument", f"{intent.symbol} is an {instrument.kind}"
+        if intent.quantity <= 0 or intent.quantity % instrument.lot_size:
+            return "lot_size", f"a multiple of {instrument.lot_size}", str(intent.quantity)
+        entry = book.of(intent.symbol)
+        if intent.reduces:
+            return self._check_exit(intent, entry, book)
+        return self._check_entry(intent, entry, book, now)
+
+    def _check_exit(self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook) -> tuple[str, str, str] | None:
+        if book.state is TradingState.HALTED and not self._settings.exits_when_halted:
+            return "trading_state", "ACTIVE or REDUCING", book.state.value
+        closable = entry.position - entry.working_sells
+        if intent.side is Side.BUY:
+            closable = -entry.position - entry.working_buys
+        if intent.quantity > closable:
+            return "reduces", f"at most the {max(0, closable)} that are open", str(intent.quantity)
+        return None
+
+    def _check_entry(
+        self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook, now: int
+    ) -> tuple[str, str, str] | None:
+        limits = self._settings
+        if book.state is not TradingState.ACTIVE:
+            return "trading_state", TradingState.ACTIVE.value, book.state.value
+        session = self._sessions.session_at(now)
+        if session is None:
+            return "session", "inside a trading session", f"{now} ns"
+        if session.close_ns - now <= self._no_entries_ns:
+            left = f"{(session.close_ns - now) / MINUTE_NS:.1f} minutes before the close"
+            return "session", f"more than {self._no_entries_ns / MINUTE_NS:g} minutes before the close", left
+        age_s = (now - entry.last_ts) / NS_PER_S
+        if age_s > limits.stale_after_s:
+            return "stale_feed", f"a tick within {limits.stale_after_s:g} s", f"{age_s:.1f} s"
+        day_pnl = book.day_pnl()
+        if day_pnl <= -limits.max_daily_loss:
+            return "daily_loss", f"above -{limits.max_daily_loss}", str(day_pnl.quantize(PAISA))
+        return self._check_size(intent, entry, book)
+
+    def _check_size(self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook) -> tuple[str, str, str] | None:
+        limits = self._settings
+        if intent.quantity > limits.max_order_quantity:
+            return "order_quantity", str(limits.max_order_quantity), str(intent.quantity)
+        price = max(intent.reference_price, intent.limit_price or Decimal(0), Decimal(str(entry.last_price)))
+        notional = intent.quantity * price
+        if notional > limits.max_order_notional:
+            return "order_notional", str(limits.max_order_notional), str(notional.quantize(PAISA))
+        after = entry.position + entry.working_buys + intent.quantity
+        if intent.side is Side.SELL:
+            after = -(entry.position - entry.working_sells - intent.quantity)
+        if after > limits.max_position_quantity:
+            return "position", str(limits.max_position_quantity), str(after)
+        gross = book.gross_notional(without=intent.symbol) + max(after, worst_position(entry)) * price
+        if gross > limits.max_gross_notional:
+            return "gross_notional", str(limits.max_gross_notional), str(gross.quantize(PAISA))
+        return None

@@ -1,0 +1,114 @@
+"""A decision → what we want at the venue.
+
+Invariant: an entry is only ever cut (to whole lots and to what the limits leave), never raised; an exit never asks for more
+than is held and not already being closed.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Protocol
+
+from daemon.events import Action, Decision, OrderIntent, OrderType, Side
+from daemon.market.instruments import Instrument
+from daemon.risk.book import PAISA, RiskBook, SymbolRisk
+from daemon.settings import ExecutionSettings, RiskSettings
+
+
+class Instruments(Protocol):
+    """What risk needs of the instrument book."""
+
+    def resolve(self, symbol: str) -> Instrument | None:
+        """The instrument, or None when unknown."""
+
+
+class IntentBuilder:
+    """Turns an action into side, quantity and price at the venue."""
+
+    def __init__(self, risk: RiskSettings, execution: ExecutionSettings, instruments: Instruments, prefix: str) -> None:
+        self._risk = risk
+        self._execution = execution
+        self._instruments = instruments
+        self._prefix = prefix
+        self._count = 0
+
+    def build(self, decision: Decision, book: RiskBook) -> OrderIntent | None:
+        """The intent of a decision, or None when there is nothing to do at the venue.
+
+        An entry is cut to what the limits allow and to whole lots (never raised); an exit closes what is held and not
+        already being closed. None: HOLD, nothing to close, or less than one lot fits.
+        """
+        entry = book.of(decision.symbol)
+        if decision.action is Action.HOLD:
+            return None
+        if decision.action is Action.CLOSE_LONG:
+            quantity = entry.position - entry.working_sells
+            side, reduces = Side.SELL, True
+        elif decision.action is Action.CLOSE_SHORT:
+            quantity = -entry.position - entry.working_buys
+            side, reduces = Side.BUY, True
+        else:
+            side, reduces = (Side.BUY if decision.action is Action.BUY_LONG else Side.SELL), False
+            quantity = self._room(decision, entry, side)
+        if quantity <= 0:
+            return None
+        return self.intent(
+            decision.ts, decision.symbol, side, quantity, decision.price, reduces, decision.strategy, decision.reason
+        )
+
+    def closing(self, symbol: str, book: RiskBook, ts: int, reason: str) -> OrderIntent | None:
+        """The intent that closes the whole position of `symbol`, whatever a strategy thinks."""
+        entry = book.of(symbol)
+        side = Side.SELL if entry.position > 0 else Side.BUY
+        working = entry.working_sells if entry.position > 0 else entry.working_buys
+        quantity = abs(entry.position) - working
+        if quantity <= 0:
+            return None
+        return self.intent(ts, symbol, side, quantity, entry.last_price, True, "risk", reason)
+
+    def intent(
+        self, ts: int, symbol: str, side: Side, quantity: int, price: float, reduces: bool, strategy: str, reason: str
+    ) -> OrderIntent:
+        """An intent with a fresh client order id; `price` is what the market last traded at."""
+        self._count += 1
+        instrument = self._instruments.resolve(symbol)
+        tick = instrument.tick_size if instrument else PAISA
+        reference = Decimal(str(price))
+        limit = None
+        kind = OrderType.MARKET
+        if self._execution.order_type == "LIMIT":
+            kind = OrderType.LIMIT
+            limit = _limit_price(reference, side, Decimal(str(self._execution.limit_offset_bp)), tick)
+        return OrderIntent(
+            ts=ts,
+            order_id=f"{self._prefix}{self._count:07d}",
+            symbol=symbol,
+            side=side,
+            quantity=quantity,
+            type=kind,
+            limit_price=limit,
+            stop_price=None,
+            reduces=reduces,
+            strategy=strategy,
+            reason=reason,
+            reference_price=reference,
+        )
+
+    def _room(self, decision: Decision, entry: SymbolRisk, side: Side) -> int:
+        limits = self._risk
+        held = entry.position + entry.working_buys if side is Side.BUY else entry.working_sells - entry.position
+        price = Decimal(str(max(decision.price, entry.last_price)))
+        affordable = int(limits.max_order_notional / price) if price > 0 else 0
+        room = min(
+            decision.quantity, limits.max_order_quantity, limits.max_position_quantity - max(0, held), affordable
+        )
+        instrument = self._instruments.resolve(decision.symbol)
+        lot = instrument.lot_size if instrument else 1
+        return room // lot * lot
+
+
+def _limit_price(reference: Decimal, side: Side, offset_bp: Decimal, tick: Decimal) -> Decimal:
+    """A marketable limit: `offset_bp` beyond the last price, on the grid."""
+    raw = reference * (1 + side.sign * offset_bp / 10_000)
+    rounding = ROUND_CEILING if side is Side.BUY else ROUND_FLOOR
+    return (raw / tick).to_integral_value(rounding=rounding) * tick

@@ -1,0 +1,107 @@
+"""`hrmd run` as a service: the `App` with control server, metrics, systemd notifications and signals around it.
+
+Invariant: READY is sent only when the control server listens and the path is running, STOPPING before anything is taken
+down, and the watchdog is fed from the event loop itself, so a stuck loop is a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+
+import structlog
+
+from daemon.app import App, RunPlan
+from daemon.clock import NS_PER_S, PacedClock, stopwatch_ns, wall_ns
+from daemon.control.auth import server_token
+from daemon.control.metrics import MEASURED, Metrics
+from daemon.control.server import ControlServer
+from daemon.errors import SettingsError
+from daemon.events import Event, InferenceMeasured
+from daemon.latency import MeasuredLatency
+from daemon.notify import Notifier
+from daemon.settings import Settings
+from daemon.view import DaemonView
+
+log = structlog.get_logger("service")
+
+PULSE_S = 0.25
+"""How often the loop's lag is looked at."""
+
+
+class Service:
+    """One daemon process."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Build the path. Raises `UsageError` for settings, tapes or models that can't be used."""
+        if not settings.feed.tape:
+            raise SettingsError("feed.tape: expected at least one tape for feed.source tape (--set feed.tape=[FILE])")
+        clock = PacedClock(settings.feed.speed)
+        plan = RunPlan(
+            tapes=settings.feed.tape,
+            symbols=[],
+            clock=clock,
+            latency=MeasuredLatency(),
+            journal=settings.journal.path,
+            durable=True,
+            order_prefix=order_prefix(),
+        )
+        self.app = App(settings, plan)
+        self.metrics = Metrics()
+        self.view = DaemonView(self.app, f"paper · tape ×{settings.feed.speed:g}")
+        self._notifier = Notifier.from_environment(os.environ)
+        self.app.bus.tap(MEASURED, self.metrics.record)
+        self.app.bus.tap((InferenceMeasured,), self._measure)
+        self._control: ControlServer | None = None
+        if settings.control.enabled:
+            token = server_token(settings.control.token_file, os.environ)
+            self._control = ControlServer(
+                settings.control, self.view, self.app.bus.publish, clock, self.metrics, token
+            )
+
+    async def run(self) -> None:
+        """Run until the feed ends or a signal comes."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal, number)
+        try:
+            if self._control is not None:
+                await self._control.start()
+                log.info("control listens", url=self._control.url)
+            log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
+            self._notifier.ready()
+            await self.app.run(alongside=(self._pulse,))
+        finally:
+            self._notifier.stopping()
+            if self._control is not None:
+                await self._control.stop()
+            self.app.close()
+        log.info("stopped", positions=[row.symbol for row in self.view.positions() if row.quantity])
+
+    def _on_signal(self, number: int) -> None:
+        self._notifier.stopping(f"{signal.Signals(number).name} received")
+        self.app.stop(f"{signal.Signals(number).name} received")
+
+    async def _pulse(self) -> None:
+        """Measure how late the loop wakes, and feed the watchdog."""
+        fed_ns = 0
+        while True:
+            before = stopwatch_ns()
+            await asyncio.sleep(PULSE_S)
+            now = stopwatch_ns()
+            self.metrics.loop_lag((now - before) / NS_PER_S - PULSE_S)
+            interval_s = self._notifier.watchdog_interval_s
+            if interval_s is not None and now - fed_ns >= interval_s * NS_PER_S - PULSE_S * NS_PER_S:
+                self._notifier.watchdog()
+                fed_ns = now
+
+    def _measure(self, event: Event) -> None:
+        if isinstance(event, InferenceMeasured):
+            self.metrics.inference(event.elapsed_ns / NS_PER_S)
+
+
+def order_prefix() -> str:
+    """What client order ids of this run begin with: unique across restarts and machines, alphanumeric, 16 characters."""
+    return f"H{wall_ns() // NS_PER_S:x}{secrets.token_hex(3)}L"

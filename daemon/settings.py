@@ -1,0 +1,389 @@
+"""Everything that can be set: `config/settings.yaml`, then `HRMD_` environment variables, then `--set a.b.c=VALUE`.
+
+Invariant: what leaves `load_settings` is complete and consistent; anything unknown, of the wrong type or impossible
+beside another key is refused in one line that names the key's path and what would be accepted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import msgspec
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from daemon.errors import SettingsError
+from models.config import HRMSettings
+
+DEFAULT_PATH = Path(__file__).resolve().parent.parent / "config" / "settings.yaml"
+
+INTERVALS: dict[str, int] = {"1m": 60, "3m": 180, "5m": 300, "15m": 900, "30m": 1800, "60m": 3600, "1d": 86400}
+"""Bar intervals and their length in seconds; `1d` is the session."""
+
+
+class Section(BaseModel):
+    """A part of the settings: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Interval = Literal["1m", "3m", "5m", "15m", "30m", "60m", "1d"]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(gt=0)]
+Money = Annotated[Decimal, Field(gt=0)]
+
+
+class FeedSettings(Section):
+    """Where ticks come from and which are believed."""
+
+    source: Literal["tape"] = "tape"
+    tape: list[Path] = []
+    speed: Positive = 1.0
+    chunk_rows: Annotated[int, Field(ge=1024)] = 131072
+    max_jump_percent: Positive = 20.0
+
+
+class InstrumentSettings(Section):
+    """One instrument that the tapes or the venue name."""
+
+    symbol: str
+    aliases: list[str] = []
+    kind: Literal["equity", "index", "future", "option"]
+    lot_size: PositiveInt = 1
+    tick_size: Money = Decimal("0.05")
+
+
+class MarketSettings(Section):
+    """Instruments, and what to do with a symbol that is not listed."""
+
+    instruments: list[InstrumentSettings] = []
+    unlisted: Literal["infer", "reject"] = "infer"
+    index_as_future: bool = True
+
+
+class BarSettings(Section):
+    """Which bars are built, and how long a bar waits for late ticks."""
+
+    intervals: Annotated[list[Interval], Field(min_length=1)] = ["1m", "5m", "30m", "1d"]
+    grace_ms: Annotated[int, Field(ge=0, lt=60_000)] = 1000
+
+
+class ComplexityWeights(Section):
+    """How much each component counts in the score; they add up to 1."""
+
+    volatility: NonNegative = 0.4
+    trend_strength: NonNegative = 0.3
+    momentum: NonNegative = 0.3
+
+    @model_validator(mode="after")
+    def _sum(self) -> Self:
+        if abs(self.volatility + self.trend_strength + self.momentum - 1) > 1e-6:
+            raise ValueError("weights that add up to 1")
+        return self
+
+
+class ComplexityUplift(Section):
+    """How much a component adds to the score where there is something to see; all three are 0 in a quiet market."""
+
+    regime_change: NonNegative = 0.1
+    correlation_breakdown: NonNegative = 0.1
+    event_impact: NonNegative = 0.2
+
+
+class ComplexitySettings(Section):
+    """Windows (in bars), weights and thresholds of the market-complexity detector."""
+
+    volatility_window: Annotated[int, Field(ge=2)] = 20
+    trend_window: Annotated[int, Field(ge=2)] = 14
+    momentum_window: Annotated[int, Field(ge=1)] = 10
+    baseline_window: Annotated[int, Field(ge=10)] = 375
+    correlation_window: Annotated[int, Field(ge=5)] = 40
+    weights: ComplexityWeights = ComplexityWeights()
+    uplift: ComplexityUplift = ComplexityUplift()
+    trending_above: Annotated[float, Field(gt=0, lt=1)] = 0.35
+    volatile_above: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    events_file: Path | None = None
+
+
+class RulesSettings(Section):
+    """EMA cross with a regime filter."""
+
+    fast: PositiveInt = 8
+    slow: PositiveInt = 34
+    min_bars: PositiveInt = 40
+    quantity: Annotated[int, Field(ge=1, le=100_000)] = 100
+    trade_in: Annotated[list[Literal["trending", "ranging", "volatile"]], Field(min_length=1)] = ["trending", "volatile"]
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.fast >= self.slow:
+            raise ValueError(f"fast below slow (fast is {self.fast}, slow is {self.slow})")
+        return self
+
+
+class StrategySettings(Section):
+    """Who decides, on which bars, until when."""
+
+    name: Literal["hrm", "rules"] = "hrm"
+    interval: Interval = "5m"
+    no_entries_minutes: PositiveInt = 30
+    square_off_minutes: PositiveInt = 15
+    rules: RulesSettings = RulesSettings()
+
+
+class RiskSettings(Section):
+    """Limits that every order passes; rupees and units of the instrument."""
+
+    max_order_quantity: PositiveInt = 5000
+    max_position_quantity: PositiveInt = 5000
+    max_order_notional: Money = Decimal(500_000)
+    max_gross_notional: Money = Decimal(1_500_000)
+    max_daily_loss: Money = Decimal(20_000)
+    stale_after_s: Positive = 60.0
+    exits_when_halted: bool = True
+
+
+class ExecutionSettings(Section):
+    """How an approved intent becomes a venue order."""
+
+    order_type: Literal["MARKET", "LIMIT"] = "MARKET"
+    limit_offset_bp: NonNegative = 5.0
+    working_timeout_s: Positive = 120.0
+    cancel_on_shutdown: bool = True
+
+
+class PaperSettings(Section):
+    """The simulated venue."""
+
+    starting_cash: Money = Decimal(1_000_000)
+    spread_bp: NonNegative = 2.0
+    slippage_bp: NonNegative = 1.0
+    limit_fill: Literal["through", "touch"] = "through"
+
+
+class BrokerSettings(Section):
+    """Where orders go."""
+
+    name: Literal["paper"] = "paper"
+    paper: PaperSettings = PaperSettings()
+
+
+class JournalSettings(Section):
+    """The record of every event that matters."""
+
+    path: Path = Path("var/journal.sqlite")
+    group_commit_ms: Annotated[int, Field(ge=0, le=1000)] = 5
+
+
+class SupervisorSettings(Section):
+    """Restarts and the ladder of strategies."""
+
+    max_restarts: Annotated[int, Field(ge=0)] = 3
+    restart_window_s: Positive = 60.0
+    max_failed_decisions: PositiveInt = 3
+    ladder: Annotated[list[Literal["hrm", "rules", "flat"]], Field(min_length=1)] = ["hrm", "rules", "flat"]
+
+
+class ControlSettings(Section):
+    """Local HTTP control."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8765
+    token_file: Path = Path("var/control.token")
+
+    @model_validator(mode="after")
+    def _loopback(self) -> Self:
+        if self.host not in ("127.0.0.1", "::1", "localhost"):
+            raise ValueError("host 127.0.0.1, ::1 or localhost: control never leaves the machine")
+        return self
+
+
+class LogSettings(Section):
+    """Structured logs on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class PerformanceSettings(Section):
+    """Of the inference thread."""
+
+    torch_threads: PositiveInt = 1
+
+
+class ModelManagementSettings(Section):
+    """Which weights are loaded; without an artifact the network is seeded and untrained."""
+
+    artifact: Path | None = None
+    seed: Annotated[int, Field(ge=0)] = 20250626
+
+
+class Settings(BaseSettings):
+    """The whole of `config/settings.yaml`."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="HRMD_", env_nested_delimiter="__")
+
+    feed: FeedSettings = FeedSettings()
+    market: MarketSettings = MarketSettings()
+    bars: BarSettings = BarSettings()
+    complexity_detection: ComplexitySettings = ComplexitySettings()
+    strategy: StrategySettings = StrategySettings()
+    hierarchical_reasoning_model: HRMSettings
+    model_management: ModelManagementSettings = ModelManagementSettings()
+    performance: PerformanceSettings = PerformanceSettings()
+    risk: RiskSettings = RiskSettings()
+    execution: ExecutionSettings = ExecutionSettings()
+    broker: BrokerSettings = BrokerSettings()
+    journal: JournalSettings = JournalSettings()
+    supervisor: SupervisorSettings = SupervisorSettings()
+    control: ControlSettings = ControlSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.strategy.interval not in self.bars.intervals:
+            raise ValueError(
+                f"strategy.interval among bars.intervals (it is {self.strategy.interval!r}, bars has {self.bars.intervals})"
+            )
+        coarse = self.hierarchical_reasoning_model.features.coarse_interval
+        if coarse not in self.bars.intervals:
+            raise ValueError(
+                f"hierarchical_reasoning_model.features.coarse_interval among bars.intervals (it is {coarse!r}, "
+                f"bars has {self.bars.intervals})"
+            )
+        if self.strategy.no_entries_minutes < self.strategy.square_off_minutes:
+            raise ValueError("strategy.no_entries_minutes not below strategy.square_off_minutes")
+        if self.risk.max_order_quantity > self.risk.max_position_quantity:
+            raise ValueError("risk.max_order_quantity not above risk.max_position_quantity")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load_settings` passes: it merges file, environment and overrides itself, in that order."""
+        return (init_settings,)
+
+    def digest(self) -> str:
+        """SHA-256 of all values: run metadata, so that two journals can be told apart."""
+        return hashlib.sha256(msgspec.json.encode(self.model_dump(mode="json"), order="sorted")).hexdigest()
+
+
+def load_settings(path: Path | None = None, overrides: list[str] | None = None) -> Settings:
+    """Settings from `path` (default: the project's `config/settings.yaml`), environment and `a.b.c=VALUE` overrides.
+
+    Raises `SettingsError` with one line per problem.
+    """
+    path = path or DEFAULT_PATH
+    values = _read_yaml(path)
+    origins: dict[str, str] = {}
+    _merge(values, _note(EnvSettingsSource(Settings)(), "environment", origins))
+    known_env = {f"HRMD_{name.upper()}" for name in Settings.model_fields}
+    for name in os.environ:
+        if name.startswith("HRMD_") and name.split("__")[0].upper() not in known_env:
+            raise SettingsError(f"environment variable {name}: no such setting{_did_you_mean(name, sorted(known_env))}")
+    for override in overrides or []:
+        _merge(values, _note(_parse_override(override), "--set", origins))
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(item, origins, str(path)) for item in error.errors())) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such settings file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: can't be read as UTF-8 text ({error})") from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise SettingsError(f"{path}:{where} is not valid YAML: {problem}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: expected keys and values at the top, got a {type(values).__name__}")
+    return values
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    key, separator, raw = text.partition("=")
+    if not separator or not key or any(not part for part in key.split(".")):
+        raise SettingsError(f"--set {text!r}: expected a.b.c=VALUE")
+    try:
+        value = yaml.safe_load(raw)
+    except yaml.YAMLError:
+        raise SettingsError(f"--set {text!r}: the value is not valid YAML") from None
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def _merge(into: dict[str, Any], other: dict[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _note(values: dict[str, Any], origin: str, origins: dict[str, str], prefix: str = "") -> dict[str, Any]:
+    """Remember under which dotted keys `origin` spoke; returns `values`."""
+    for key, value in values.items():
+        origins[f"{prefix}{key}"] = origin
+        if isinstance(value, dict):
+            _note(value, origin, origins, f"{prefix}{key}.")
+    return values
+
+
+def _explain(error: Any, origins: dict[str, str], file: str) -> str:
+    path = ".".join(str(part) for part in error["loc"])
+    origin = origins.get(path, file)
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"{origin}: {path}: no such setting{_did_you_mean(path, _known_paths(error['loc']))}"
+    got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
+    if kind == "value_error":
+        return f"{origin}: {path or 'settings'}: expected {context['error']}{got}"
+    if kind == "literal_error":
+        return f"{origin}: {path}: expected one of {context['expected']}{got}"
+    message = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"{origin}: {path or 'settings'}: expected {message}{got}"
+
+
+def _known_paths(loc: tuple[Any, ...]) -> list[str]:
+    model: Any = Settings
+    for part in loc[:-1]:
+        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        if field is None:
+            return []
+        model = field.annotation
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return []
+    prefix = ".".join(str(part) for part in loc[:-1])
+    return [f"{prefix}.{name}" if prefix else name for name in model.model_fields]
+
+
+def _did_you_mean(given: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
+    if close:
+        return f" (did you mean {close[0]}?)"
+    return f" (there are: {', '.join(known)})" if known else ""

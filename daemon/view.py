@@ -1,0 +1,201 @@
+"""What the control server is told: the daemon's own state as plain structs, read from memory.
+
+Invariant: nothing here changes the daemon or waits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from decimal import Decimal
+
+import msgspec
+
+from daemon import __version__
+from daemon.app import App
+from daemon.clock import NS_PER_S
+from daemon.control.view import Health, OrderRow, PositionRow, Status
+from daemon.events import (
+    Decision,
+    Event,
+    FeedState,
+    FeedStatus,
+    Fill,
+    OrderAccepted,
+    OrderCancelled,
+    OrderDenied,
+    OrderIntent,
+    OrderRejected,
+    TickBatch,
+    TradingState,
+    TradingStateChanged,
+)
+
+KEPT = 500
+"""Orders and decisions that are remembered for the lists of the API."""
+
+PAISA = Decimal("0.01")
+NO_MONEY = Decimal(0)
+
+
+class DaemonView:
+    """Implements `daemon.control.view.ControlView` over a running `App`."""
+
+    def __init__(self, app: App, mode: str) -> None:
+        self._app = app
+        self._mode = mode
+        self._counts: Counter[str] = Counter()
+        self._denied: Counter[str] = Counter()
+        self._decisions: deque[Decision] = deque(maxlen=KEPT)
+        self._orders: dict[str, OrderRow] = {}
+        self._trading_reason = ""
+        self._feed = "starting"
+        self._last_tick_ts: int | None = None
+        types = (
+            TickBatch, Decision, OrderIntent, OrderDenied, OrderAccepted, OrderRejected, OrderCancelled, Fill,
+            TradingStateChanged, FeedStatus,
+        )  # fmt: skip
+        app.bus.tap(types, self._record)
+
+    def status(self) -> Status:
+        """The daemon at a glance."""
+        app, health = self._app, self.health()
+        tick_filter, portfolio = app.feed.tick_filter, app.portfolio.portfolio
+        start = app.settings.broker.paper.starting_cash
+        ladder = app.supervisor.ladder
+        return Status(
+            version=__version__,
+            mode=self._mode,
+            simulated=app.tapes.simulated,
+            started_ts=app.started_ts,
+            ts=app.plan.clock.now_ns(),
+            last_tick_ts=self._last_tick_ts,
+            feed=self._feed,
+            trading_state=app.risk.book.state,
+            trading_reason=self._trading_reason,
+            strategy=ladder.active,
+            strategy_rung=ladder.rung,
+            model=app.model,
+            symbols=list(app.tapes.symbols),
+            healthy=health.healthy,
+            reasons=health.reasons,
+            ticks_accepted=tick_filter.accepted,
+            ticks_rejected={reason: count for reason, count in tick_filter.rejected.items() if count},
+            bars=app.bars.builder.built,
+            decisions=self._counts["decisions"],
+            orders=self._counts["orders"],
+            fills=self._counts["fills"],
+            denied=dict(self._denied),
+            working_orders=len(app.orders.working),
+            open_positions=sum(1 for row in self.positions() if row.quantity),
+            equity=portfolio.equity.quantize(PAISA),
+            net_pnl=(portfolio.equity - start).quantize(PAISA),
+            costs=portfolio.costs,
+        )
+
+    def positions(self) -> Sequence[PositionRow]:
+        """Symbols held first, then those traded and flat again."""
+        rows = []
+        for position in self._app.portfolio.portfolio.positions():
+            last = self._app.risk.book.of(position.symbol).last_price
+            price = Decimal(str(last)) if last else None
+            open_pnl = None if price is None else position.quantity * (price - position.average_price)
+            rows.append(
+                PositionRow(
+                    symbol=position.symbol,
+                    quantity=position.quantity,
+                    average_price=position.average_price,
+                    last_price=price,
+                    unrealised_pnl=None if open_pnl is None else open_pnl.quantize(PAISA),
+                    realised_pnl=position.realised_pnl,
+                    costs=position.costs,
+                )
+            )
+        return sorted(rows, key=lambda row: (row.quantity == 0, row.symbol))
+
+    def orders(self) -> Sequence[OrderRow]:
+        """Working and recent orders, newest first."""
+        return list(reversed(self._orders.values()))
+
+    def decisions(self, limit: int) -> Sequence[Decision]:
+        """The newest decisions, newest first."""
+        return [self._decisions[-n] for n in range(1, min(limit, len(self._decisions)) + 1)]
+
+    def health(self) -> Health:
+        """Unhealthy when the feed ended, the ladder is at its end, or ticks are overdue in a session."""
+        app, reasons = self._app, []
+        if self._feed == FeedState.ENDED:
+            reasons.append("the feed has ended")
+        if app.supervisor.ladder.active == "flat":
+            reasons.append("no strategy is left on the ladder")
+        now = app.plan.clock.now_ns()
+        if self._last_tick_ts is not None and app.calendar.session_at(now) is not None:
+            silent_s = (now - self._last_tick_ts) / NS_PER_S
+            if silent_s > app.settings.risk.stale_after_s:
+                reasons.append(f"no tick for {silent_s:.0f} s of the session")
+        return Health(healthy=not reasons, reasons=reasons)
+
+    def _record(self, event: Event) -> None:
+        match event:
+            case TickBatch():
+                self._last_tick_ts = int(event.ts_recv[-1])
+            case Decision():
+                self._counts["decisions"] += 1
+                self._decisions.append(event)
+            case FeedStatus():
+                self._feed = event.state.value
+            case TradingStateChanged():
+                self._trading_reason = event.reason if event.state is not TradingState.ACTIVE else ""
+            case _:
+                self._record_order(event)
+
+    def _record_order(self, event: Event) -> None:
+        match event:
+            case OrderIntent():
+                self._counts["orders"] += 1
+                self._orders[event.order_id] = _row(event)
+                while len(self._orders) > KEPT:
+                    del self._orders[next(iter(self._orders))]
+            case OrderDenied():
+                self._denied[event.check] += 1
+                self._change(event.order_id, state="DENIED", reason=f"{event.check}: {event.value}, limit {event.limit}")
+            case OrderAccepted():
+                self._change(event.order_id, state="ACCEPTED")
+            case OrderRejected():
+                self._change(event.order_id, state="REJECTED", reason=event.reason)
+            case OrderCancelled():
+                self._change(event.order_id, state="CANCELLED", reason=event.reason)
+            case Fill():
+                self._counts["fills"] += 1
+                self._fill(event)
+
+    def _fill(self, fill: Fill) -> None:
+        row = self._orders.get(fill.order_id)
+        if row is None:
+            return
+        filled = row.filled + fill.quantity
+        paid = (row.average_price or NO_MONEY) * row.filled + fill.price * fill.quantity
+        state = "FILLED" if filled >= row.quantity else "PARTIALLY_FILLED"
+        self._change(fill.order_id, filled=filled, average_price=paid / filled, state=state)
+
+    def _change(self, order_id: str, **changes: object) -> None:
+        row = self._orders.get(order_id)
+        if row is not None:
+            self._orders[order_id] = msgspec.structs.replace(row, **changes)
+
+
+def _row(intent: OrderIntent) -> OrderRow:
+    return OrderRow(
+        ts=intent.ts,
+        order_id=intent.order_id,
+        symbol=intent.symbol,
+        side=intent.side,
+        type=intent.type.value,
+        quantity=intent.quantity,
+        filled=0,
+        limit_price=intent.limit_price,
+        average_price=None,
+        state="INTENT",
+        strategy=intent.strategy,
+        reason=intent.reason,
+    )

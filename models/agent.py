@@ -1,0 +1,310 @@
+"""Turns an observation into a decision: encode, think as long as it pays, read the heads, check what they say.
+
+`HRMAgent` is the interface that agents share: `select_action`, `decide`, `learn`, `save_model`, `load_model`.
+Invariant: what leaves it is finite, in bounds and allowed in the present position, or it is an exception that means
+HOLD; and the same model, observation and depth give the same decision, bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.act import AdaptiveComputationTime, HeadValues, Reasoning
+from models.checkpoint import Manifest, Precision, TrainingSpan, describe, load_model, save_model
+from models.config import CarryState, HRMSettings, OutputHeadSettings
+from models.errors import InvalidOutput
+from models.features import Observation, encode, forget_identities
+from models.hrm import HRM, VALID_ACTIONS, HRMState
+from models.runtime import TorchRunner
+from models.supervision import ActionTargets, SegmentReport, supervise
+from models.vocabulary import Vocabularies
+
+NS_PER_MINUTE: Final = 60_000_000_000
+NS_PER_MS: Final = 1_000_000
+
+
+class Action(IntEnum):
+    """What an agent can want; the numbers are the columns of the policy head."""
+
+    BUY_LONG = 0
+    SELL_SHORT = 1
+    CLOSE_LONG = 2
+    CLOSE_SHORT = 3
+    HOLD = 4
+
+
+class AgentDecision(msgspec.Struct, frozen=True, gc=False):
+    """One decision and how it came about."""
+
+    action: int
+    quantity: int
+    confidence: float
+    """Probability of `action` among those that the position allows."""
+    value: float
+    """Expected outcome from the present position, in the units that the model was trained in."""
+    segments: int
+    min_segments: int
+    halt_reason: str
+    h_confidence: float
+    """How settled z_H is, 1 − its last relative change, 0..1."""
+    l_confidence: float
+    """How settled z_L is."""
+    convergence: tuple[float, float]
+    """Last relative change ‖Δz‖ / ‖z‖ of z_H and z_L."""
+    q_halt: float
+    q_continue: float
+    probabilities: tuple[float, float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    session_start_ns: int
+    state: HRMState
+
+
+class HRMAgent:
+    """A model with its settings, its clock and, where asked for, its memory from bar to bar.
+
+    `now_ns` is the clock of the deadline; without one decisions have none. One thread at a time.
+    """
+
+    def __init__(
+        self,
+        model: HRM,
+        settings: HRMSettings,
+        manifest: Manifest,
+        *,
+        seed: int = 0,
+        now_ns: Callable[[], int] | None = None,
+    ) -> None:
+        self.model = model.eval()
+        self.settings = settings
+        self.act = AdaptiveComputationTime(settings, now_ns)
+        self._manifest = manifest
+        self._now_ns = now_ns
+        settled_below = settings.convergence.threshold if settings.convergence.early_stop else 0.0
+        self._runner = TorchRunner(self.model, settled_below=settled_below)
+        self._carried: dict[tuple[str, str], _Carried] = {}
+        self._rng = np.random.default_rng(seed)
+        self._optimizer: torch.optim.Optimizer | None = None
+
+    @classmethod
+    def untrained(
+        cls,
+        settings: HRMSettings,
+        seed: int,
+        *,
+        instruments: Sequence[str] = (),
+        timeframes: Sequence[str] = (),
+        now_ns: Callable[[], int] | None = None,
+    ) -> HRMAgent:
+        """Return an agent with fresh weights; one seed always draws the same ones."""
+        vocabularies = Vocabularies().grow(instruments, (*timeframes, settings.features.coarse_interval))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = HRM(settings.network(), vocabularies)
+        return cls(model, settings, describe(model, trained=False, dtype="float32"), seed=seed, now_ns=now_ns)
+
+    @classmethod
+    def load_model(
+        cls, path: Path, settings: HRMSettings, *, seed: int = 0, now_ns: Callable[[], int] | None = None
+    ) -> HRMAgent:
+        """Return an agent on a saved model. Raises CheckpointError where the file does not fit the settings."""
+        model, manifest = load_model(path, expected=settings.network())
+        return cls(model, settings, manifest, seed=seed, now_ns=now_ns)
+
+    def save_model(
+        self,
+        path: Path,
+        *,
+        dtype: Precision = "bfloat16",
+        training_span: TrainingSpan | None = None,
+        metrics: Mapping[str, float] | None = None,
+        git_revision: str | None = None,
+    ) -> str:
+        """Write the model and return its hash; under bf16 the file's weights are rounded and its hash is its own."""
+        manifest = describe(
+            self.model,
+            trained=self.trained,
+            dtype=dtype,
+            training_span=training_span,
+            metrics=metrics,
+            git_revision=git_revision,
+        )
+        return save_model(path, self.model, manifest)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model says about itself."""
+        return self._manifest
+
+    @property
+    def model_hash(self) -> str:
+        """sha256 of weights, configuration, vocabularies and history."""
+        return self._manifest.sha256
+
+    @property
+    def trained(self) -> bool:
+        """Whether the weights have ever been learned."""
+        return self._manifest.trained
+
+    def select_action(self, observation: Observation) -> tuple[int, int]:
+        """Return (action, quantity). Raises InvalidObservation or InvalidOutput, both of which mean HOLD."""
+        decision = self.decide(observation)
+        return decision.action, decision.quantity
+
+    def decide(
+        self, observation: Observation, *, deadline_ns: int | None = None, segments: int | None = None
+    ) -> AgentDecision:
+        """Think about one observation.
+
+        `deadline_ns` is on the agent's clock and defaults to `act.deadline_ms` from now; `segments` fixes the depth, to
+        run a recorded decision again. Raises InvalidObservation or InvalidOutput, both of which mean HOLD.
+        """
+        if deadline_ns is None and self._now_ns is not None:
+            deadline_ns = self._now_ns() + round(self.settings.act.deadline_ms * NS_PER_MS)
+        features = encode([observation], self.model.vocabularies, self.settings.features)
+        key = (observation.symbol, observation.interval)
+        carried = self._carried.pop(key, None)
+        session_start_ns = observation.ts - round(observation.minute_of_session * NS_PER_MINUTE)
+        same = carried is not None and abs(session_start_ns - carried.session_start_ns) < NS_PER_MINUTE
+        reasoning, state = self.act.run(
+            self._runner,
+            features,
+            carried=carried.state if carried is not None and same else None,
+            deadline_ns=deadline_ns,
+            segments=segments,
+        )
+        decision = read_decision(reasoning, int(features.side[0]), self.settings.output_heads)
+        if self.settings.carry_state is CarryState.SESSION:
+            self._carried[key] = _Carried(session_start_ns, state)
+        return decision
+
+    def reset(self) -> None:
+        """Forget every carried state, as at the start of a session."""
+        self._carried.clear()
+
+    def learn(
+        self,
+        observations: Sequence[Observation],
+        actions: Sequence[int],
+        *,
+        values: Sequence[float] | None = None,
+        quantities: Sequence[int] | None = None,
+        learning_rate: float = 1e-4,
+        clip_norm: float = 1.0,
+    ) -> tuple[SegmentReport, ...]:
+        """Learn from one batch: up to `max_segments` supervised segments, a step of AdamW after each.
+
+        `actions` are right for the position each observation is in, `values` what they came to, `quantities` units to
+        trade. Raises InvalidObservation, ValueError for an action that a position does not allow, InvalidOutput where
+        the loss is not finite. Carried states and the model hash are renewed.
+        """
+        features = encode(observations, self.model.vocabularies, self.settings.features)
+        features = forget_identities(features, self.settings.embeddings.unknown_dropout, self._rng)
+        targets = ActionTargets(
+            side=features.side,
+            actions=np.asarray(actions, np.int64),
+            values=None if values is None else np.asarray(values, np.float64),
+            quantities=None if quantities is None else quantity_share(quantities, self.settings.output_heads),
+        )
+        if self._optimizer is None:
+            self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=learning_rate)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.model.train()
+        try:
+            reports = supervise(
+                self.model,
+                features,
+                targets,
+                self._optimizer,
+                segments=self.act.max_segments,
+                minimum=self.act.exploration_minimum(len(features), self._rng),
+                clip_norm=clip_norm,
+            )
+        finally:
+            self.model.eval()
+        self._renew(trained=True)
+        return reports
+
+    def grow(self, *, instruments: Sequence[str] = (), timeframes: Sequence[str] = ()) -> None:
+        """Add rows for new names without touching trained ones; a new row reads as "unknown" until it is trained."""
+        self.model.grow(self.model.vocabularies.grow(instruments, timeframes))
+        self._optimizer = None  # it holds the old tables
+        self._renew(trained=self.trained)
+
+    def _renew(self, *, trained: bool) -> None:
+        self.reset()
+        self._manifest = describe(self.model, trained=trained, dtype="float32")
+
+
+def read_decision(reasoning: Reasoning, side: int, heads: OutputHeadSettings) -> AgentDecision:
+    """Read row 0 of a reasoning as a decision of the position row `side`. Raises InvalidOutput."""
+    values = reasoning.values
+    validate(values, heads.logit_cap)
+    probabilities = policy_probabilities(values.policy[0, side])
+    action = int(probabilities.argmax())
+    change_h, change_l = float(values.change_h[0, -1]), float(values.change_l[0, -1])
+    one, two, three, four, five = (float(probability) for probability in probabilities)
+    return AgentDecision(
+        action=action,
+        quantity=quantity_units(float(values.quantity[0]), heads),
+        confidence=float(probabilities[action]),
+        value=float(values.value[0, side]),
+        segments=reasoning.segments[0],
+        min_segments=reasoning.minimum[0],
+        halt_reason=reasoning.reasons[0].value,
+        h_confidence=max(0.0, 1.0 - change_h),
+        l_confidence=max(0.0, 1.0 - change_l),
+        convergence=(change_h, change_l),
+        q_halt=float(values.q_halt[0]),
+        q_continue=float(values.q_continue[0]),
+        probabilities=(one, two, three, four, five),
+    )
+
+
+def validate(values: HeadValues, logit_cap: float) -> None:
+    """Raise InvalidOutput unless all is finite, in bounds and masked exactly where a position forbids an action."""
+    allowed = np.broadcast_to(np.array(VALID_ACTIONS), values.policy.shape)
+    for name in ("quantity", "value", "q_halt", "q_continue", "change_h", "change_l"):
+        if not np.isfinite(getattr(values, name)).all():
+            raise InvalidOutput(f"{name} is not finite")
+    if not (np.abs(values.policy[allowed]) <= logit_cap * (1 + 1e-6)).all():
+        raise InvalidOutput(f"a policy logit is not a number inside ±{logit_cap}")
+    if not np.isneginf(values.policy[~allowed]).all():
+        raise InvalidOutput("an action that the position forbids is not masked")
+    if (values.quantity < 0).any() or (values.quantity > 1).any():
+        raise InvalidOutput("quantity leaves 0..1")
+
+
+def policy_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Softmax over one row of the policy head, (5,); a masked action gets exactly 0."""
+    powers = np.exp(logits.astype(np.float64) - float(logits.max()))
+    probabilities: NDArray[np.float64] = powers / powers.sum()
+    return probabilities
+
+
+def quantity_units(share: float, heads: OutputHeadSettings) -> int:
+    """Units of a share 0..1 of the quantity range, on a logarithmic scale: 0.5 of 1…100000 is 316."""
+    low, high = math.log(heads.quantity_min), math.log(heads.quantity_max)
+    return min(max(round(math.exp(low + share * (high - low))), heads.quantity_min), heads.quantity_max)
+
+
+def quantity_share(units: Sequence[int], heads: OutputHeadSettings) -> NDArray[np.float64]:
+    """Inverse of `quantity_units`. Raises ValueError for a quantity outside its bounds."""
+    if not all(heads.quantity_min <= unit <= heads.quantity_max for unit in units):
+        raise ValueError(f"quantities must be from {heads.quantity_min} to {heads.quantity_max}: {list(units)}")
+    low, high = math.log(heads.quantity_min), math.log(heads.quantity_max)
+    shares: NDArray[np.float64] = (np.log(np.asarray(units, np.float64)) - low) / max(high - low, 1e-12)
+    return shares

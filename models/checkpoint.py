@@ -1,0 +1,172 @@
+"""Turns a model into one file and back: safetensors, with a JSON manifest in its metadata and a hash over both.
+
+The sha256 covers the manifest and every tensor's name, dtype, shape and bytes, in name order. Invariant: `load_model`
+either returns exactly the model that was saved or raises `CheckpointError` with one line; nothing in a file is ever
+executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.config import HRMConfig
+from models.errors import CheckpointError
+from models.features import FeatureSchema
+from models.hrm import HRM
+from models.vocabulary import Vocabularies, Vocabulary
+
+FORMAT: Final = "hrmd-model/1"
+DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+Precision = Literal["float32", "bfloat16"]
+
+
+class TrainingSpan(BaseModel):
+    """First and last day of the data that a model was trained on, ISO dates, both inclusive."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    first: str
+    last: str
+
+
+class Manifest(BaseModel):
+    """What an artifact says about itself. `sha256` is checked on loading and is empty only before saving."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    config: HRMConfig
+    features: FeatureSchema
+    instruments: tuple[str, ...]
+    timeframes: tuple[str, ...]
+    dtype: Precision
+    parameters: int
+    trained: bool
+    training_span: TrainingSpan | None = None
+    metrics: Mapping[str, float] = {}
+    git_revision: str | None = None
+    sha256: str = ""
+
+
+def describe(
+    model: HRM,
+    *,
+    trained: bool,
+    dtype: Precision = "bfloat16",
+    training_span: TrainingSpan | None = None,
+    metrics: Mapping[str, float] | None = None,
+    git_revision: str | None = None,
+) -> Manifest:
+    """Return the manifest that `model` would be saved with; its `sha256` is that of the saved file."""
+    manifest = Manifest(
+        config=model.config,
+        features=FeatureSchema.current(),
+        instruments=model.vocabularies.instruments.names,
+        timeframes=model.vocabularies.timeframes.names,
+        dtype=dtype,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        trained=trained,
+        training_span=training_span,
+        metrics=dict(metrics or {}),
+        git_revision=git_revision,
+    )
+    return manifest.model_copy(update={"sha256": _sha256(manifest, _tensors(model, dtype))})
+
+
+def save_model(path: Path, model: HRM, manifest: Manifest) -> str:
+    """Write the model atomically in the manifest's precision and return the sha256.
+
+    `manifest` comes from `describe` on the same weights; a manifest of another model raises CheckpointError.
+    """
+    tensors = _tensors(model, manifest.dtype)
+    sha256 = _sha256(manifest, tensors)
+    if sha256 != manifest.sha256:
+        raise CheckpointError(
+            f"{path}: the manifest describes other weights ({manifest.sha256[:12]}, not {sha256[:12]})"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, metadata={"format": FORMAT, "manifest": manifest.model_dump_json()})
+    os.replace(partial, path)
+    return sha256
+
+
+def load_model(path: Path, *, expected: HRMConfig | None = None) -> tuple[HRM, Manifest]:
+    """Read a model, in fp32 and in eval mode, and its manifest.
+
+    `expected` is the configuration that settings ask for. Raises CheckpointError for a file that is missing, truncated,
+    foreign, of another feature schema or configuration, with another hash, or holding tensors that don't fit.
+    """
+    manifest, tensors = _read(path)
+    found = _sha256(manifest, tensors)
+    if found != manifest.sha256:
+        raise CheckpointError(f"{path}: sha256 is {found}, its manifest says {manifest.sha256 or 'none'}")
+    schema = FeatureSchema.current()
+    if manifest.features != schema:
+        raise CheckpointError(
+            f"{path}: feature schema {manifest.features.version} differs from this code's {schema.version}"
+        )
+    if expected is not None and (differences := manifest.config.differences(expected)):
+        raise CheckpointError(f"{path}: configuration differs from settings: {'; '.join(differences)}")
+    try:
+        vocabularies = Vocabularies(Vocabulary(manifest.instruments), Vocabulary(manifest.timeframes))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    with torch.random.fork_rng(devices=[]):
+        model = HRM(manifest.config, vocabularies)
+    _fill(path, model, tensors)
+    return model.eval(), manifest
+
+
+def _read(path: Path) -> tuple[Manifest, dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as artifact:
+            metadata = artifact.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise CheckpointError(f"{path}: format is {metadata.get('format')}, expected {FORMAT}")
+            manifest = Manifest.model_validate_json(metadata.get("manifest", ""))
+            return manifest, {name: artifact.get_tensor(name) for name in artifact.keys()}  # noqa: SIM118 - not a dict
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise CheckpointError(f"{path}: manifest is not valid: {where}: {first['msg']}") from error
+
+
+def _fill(path: Path, model: HRM, tensors: Mapping[str, Tensor]) -> None:
+    """Copy the tensors into the model; every name and shape must fit and every value be finite."""
+    wanted = model.state_dict()
+    if odd := sorted(wanted.keys() ^ tensors.keys()):
+        raise CheckpointError(f"{path}: tensors missing or not asked for: {', '.join(odd[:4])} ({len(odd)} in all)")
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            raise CheckpointError(f"{path}: {name} is {tuple(tensor.shape)}, expected {tuple(wanted[name].shape)}")
+        if not bool(tensor.isfinite().all()):
+            raise CheckpointError(f"{path}: {name} holds a value that is not finite")
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+
+
+def _tensors(model: HRM, dtype: Precision) -> dict[str, Tensor]:
+    """Every weight and buffer in its stored precision, on the CPU, contiguous."""
+    return {name: tensor.detach().to("cpu", DTYPES[dtype]).contiguous() for name, tensor in model.state_dict().items()}
+
+
+def _sha256(manifest: Manifest, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(manifest.model_dump_json(exclude={"sha256"}).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,242 @@
+"""Turns the settings key `hierarchical_reasoning_model` into checked, frozen values.
+
+Two things live here: `HRMSettings`, everything a user may set, and `HRMConfig`, the part of it that the network is
+built from and that therefore travels inside a model artifact. Invariant: a value that passes these classes can be built
+and run; every contradiction between two settings is found here and not in the middle of a trading day. Nothing here
+needs torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+DECISION_TOKENS: Final = 4
+"""Tokens beside the patches: decision, coarse timeframe, calendar, memory."""
+
+
+class LReset(StrEnum):
+    """What happens to z_L between two cycles."""
+
+    NONE = "none"
+    SOFT = "soft"
+    HARD = "hard"
+    LEARNED = "learned"
+
+
+class Gradient(StrEnum):
+    """Which steps of a segment keep their graph in training."""
+
+    ONE_STEP = "one_step"
+    LAST_CYCLE = "last_cycle"
+    FULL_BPTT = "full_bptt"
+
+
+class CarryState(StrEnum):
+    """How long (z_H, z_L) of a symbol live."""
+
+    NONE = "none"
+    SESSION = "session"
+
+
+class _Frozen(BaseModel):
+    """Settings are read once: no unknown key, no later change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class ArchitectureSettings(_Frozen):
+    """One named shape of the two modules and of the recurrence between them."""
+
+    h_dim: Positive
+    h_layers: Positive
+    h_heads: Positive
+    l_dim: Positive
+    l_layers: Positive
+    l_heads: Positive
+    input_layers: Annotated[int, Field(ge=0)] = 0
+    expansion: Annotated[float, Field(gt=0.0)] = 4.0
+    h_cycles: Positive
+    l_steps: Positive
+    l_reset: LReset = LReset.NONE
+    soft_reset_keep: Share = 0.5
+    gradient: Gradient = Gradient.ONE_STEP
+
+    @model_validator(mode="after")
+    def _fits(self) -> ArchitectureSettings:
+        for name, dim, heads in (("h", self.h_dim, self.h_heads), ("l", self.l_dim, self.l_heads)):
+            if dim % heads or (dim // heads) % 2:
+                raise ValueError(f"{name}_dim {dim} must divide into {name}_heads {heads} heads of even width (RoPE)")
+        if self.l_reset is LReset.LEARNED and self.gradient is Gradient.ONE_STEP and self.l_steps > 1:
+            raise ValueError(
+                "l_reset learned gets no gradient under gradient one_step (the gate acts before the last L step): "
+                "use gradient last_cycle or full_bptt"
+            )
+        return self
+
+
+class ConvergenceSettings(_Frozen):
+    """When a state counts as settled; changes are relative, ‖Δz‖ / ‖z‖ of one cycle."""
+
+    threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
+    early_stop: bool = True
+    max_cycles: Positive = 48
+
+
+class ComplexityStep(_Frozen):
+    """From complexity `above` (inclusive) at least `min_segments` segments are run."""
+
+    above: Share
+    min_segments: Positive
+
+
+class ActSettings(_Frozen):
+    """Adaptive computation time: how many segments a decision may and must take."""
+
+    min_segments: Positive = 1
+    max_segments: Positive = 8
+    q_halting: bool = True
+    exploration: Share = 0.1
+    complexity_steps: tuple[ComplexityStep, ...] = ()
+    deadline_ms: Annotated[float, Field(gt=0.0)] = 50.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> ActSettings:
+        if self.min_segments > self.max_segments:
+            raise ValueError(f"min_segments {self.min_segments} is over max_segments {self.max_segments}")
+        for step in self.complexity_steps:
+            if step.min_segments > self.max_segments:
+                raise ValueError(
+                    f"complexity_steps: min_segments {step.min_segments} is over max_segments {self.max_segments}"
+                )
+        bounds = [step.above for step in self.complexity_steps]
+        if bounds != sorted(set(bounds)):
+            raise ValueError("complexity_steps: `above` must rise from step to step")
+        return self
+
+
+class EmbeddingSettings(_Frozen):
+    """Widths of the two growing vocabularies."""
+
+    instrument: Positive = 64
+    timeframe: Positive = 32
+    unknown_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
+
+
+class FeatureSettings(_Frozen):
+    """The window of bars that becomes tokens."""
+
+    window: Positive = 60
+    patch: Positive = 5
+    min_bars: Annotated[int, Field(ge=2)] = 20
+    coarse_interval: Annotated[str, Field(pattern=r"^[1-9][0-9]*[smhd]$")] = "30m"
+    coarse_window: Positive = 16
+    clip: Annotated[float, Field(gt=0.0)] = 8.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> FeatureSettings:
+        if self.window % self.patch:
+            raise ValueError(f"window {self.window} must be a multiple of patch {self.patch}")
+        if self.min_bars > self.window:
+            raise ValueError(f"min_bars {self.min_bars} is over window {self.window}")
+        return self
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens of one observation."""
+        return self.window // self.patch + DECISION_TOKENS
+
+
+class OutputHeadSettings(_Frozen):
+    """What leaves the network."""
+
+    quantity_min: Annotated[int, Field(ge=1)] = 1
+    quantity_max: Annotated[int, Field(ge=1)] = 100_000
+    logit_cap: Annotated[float, Field(gt=0.0)] = 5.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> OutputHeadSettings:
+        if self.quantity_min > self.quantity_max:
+            raise ValueError(f"quantity_min {self.quantity_min} is over quantity_max {self.quantity_max}")
+        return self
+
+
+class HRMConfig(_Frozen):
+    """What the network is built from; two models with equal configs and vocabularies have equal weight shapes."""
+
+    architecture: ArchitectureSettings
+    features: FeatureSettings
+    instrument_dim: Positive
+    timeframe_dim: Positive
+    logit_cap: Annotated[float, Field(gt=0.0)]
+
+    def differences(self, other: HRMConfig) -> list[str]:
+        """Dotted keys at which `other` would build a different network or read different features.
+
+        `gradient` is left out: it changes how a network is trained and not what it computes.
+        """
+        mine, theirs = _flat(self.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
+        keys = [key for key in mine if mine[key] != theirs.get(key)]
+        return [f"{key}: {mine[key]} != {theirs.get(key)}" for key in keys if key != "architecture.gradient"]
+
+
+class HRMSettings(_Frozen):
+    """Everything under `hierarchical_reasoning_model` in `config/settings.yaml`."""
+
+    profile: str = "tiny"
+    architecture: Mapping[str, ArchitectureSettings]
+    convergence: ConvergenceSettings = ConvergenceSettings()
+    act: ActSettings = ActSettings()
+    embeddings: EmbeddingSettings = EmbeddingSettings()
+    features: FeatureSettings = FeatureSettings()
+    output_heads: OutputHeadSettings = OutputHeadSettings()
+    carry_state: CarryState = CarryState.NONE
+
+    @model_validator(mode="after")
+    def _fits(self) -> HRMSettings:
+        if self.profile not in self.architecture:
+            raise ValueError(f"profile {self.profile!r} is not under architecture: {', '.join(self.architecture)}")
+        cycles = self.architecture[self.profile].h_cycles
+        if self.convergence.max_cycles < cycles:
+            raise ValueError(
+                f"convergence.max_cycles {self.convergence.max_cycles} is under the {cycles} h_cycles of one segment"
+            )
+        return self
+
+    @property
+    def shape(self) -> ArchitectureSettings:
+        """The shape that `profile` selects."""
+        return self.architecture[self.profile]
+
+    @property
+    def max_segments(self) -> int:
+        """Segments that one decision may take: `act.max_segments`, lowered by `convergence.max_cycles`."""
+        return min(self.act.max_segments, self.convergence.max_cycles // self.shape.h_cycles)
+
+    def network(self) -> HRMConfig:
+        """Return the part of these settings that the network is built from."""
+        return HRMConfig(
+            architecture=self.shape,
+            features=self.features,
+            instrument_dim=self.embeddings.instrument,
+            timeframe_dim=self.embeddings.timeframe,
+            logit_cap=self.output_heads.logit_cap,
+        )
+
+
+def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Turn `{"a": {"b": 1}}` into `{"a.b": 1}`."""
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

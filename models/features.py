@@ -1,0 +1,312 @@
+"""Turns observations of a market into the numbers that the input network reads.
+
+16 tokens by default: 0 the decision token (position, instrument, timeframe), 12 patches of 5 bars, one token for the
+coarser timeframe, one for calendar, spread and volatility, one learned memory token. Prices are taken relative to the
+window's own volatility, so a price of 24,000 and one of 240 look alike. Invariant: nothing outside the window is used,
+what is missing is masked and reads as zero, and what can't be decided on raises `InvalidObservation`. numpy only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from models.config import FeatureSettings
+from models.errors import InvalidObservation
+from models.vocabulary import Vocabularies
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+FEATURE_VERSION: Final = 1
+BAR_FEATURES: Final = (
+    "return", "body", "range", "upper_wick", "lower_wick", "level", "volume_z", "has_volume", "present",
+)  # fmt: skip
+CALENDAR_FEATURES: Final = (
+    "session_share", "session_sin", "session_cos", "log_minutes_done", "log_minutes_left",
+    "monday", "tuesday", "wednesday", "thursday", "friday", "weekend",
+    "log_volatility", "spread_per_volatility", "log_spread", "complexity",
+)  # fmt: skip
+POSITION_FEATURES: Final = ("size", "unrealised_atr", "log_bars_held")
+
+VOLATILITY_FLOOR: Final = 1e-6
+"""Smallest bar volatility, 0.01 bp: a window whose price never moves has returns of zero and not of 0/0."""
+VOLATILITY_UNIT_BP: Final = 6.0
+"""The mean absolute 5-minute move of NIFTY; `log_volatility` and `log_spread` are measured against it."""
+LOG_MINUTES_UNIT: Final = math.log1p(375.0)
+"""One NSE session of 375 minutes maps to 1."""
+SIDE_ROWS: Final = {0: 0, 1: 1, -1: 2}
+"""Row of the policy head for each position side: flat, long, short."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """What is known about one symbol when its newest bar has closed.
+
+    `bars` (n, 5) and `coarse` (m, 5): float64 open, high, low, close, volume, oldest first; volume is NaN where there
+    is none; `coarse` may be empty. `ts`: close of the newest bar, ns UTC. `position_side` −1, 0, 1; `position_size`
+    share of the limit, 0..1; `unrealised_atr` profit of the open position in ATRs; a flat position has size, profit and
+    bars 0. `spread_bp` in basis points; `complexity` 0..1.
+    """
+
+    symbol: str
+    interval: str
+    ts: int
+    bars: Floats
+    coarse: Floats
+    position_side: int
+    position_size: float
+    unrealised_atr: float
+    bars_held: int
+    minute_of_session: float
+    minutes_to_close: float
+    weekday: int
+    spread_bp: float
+    complexity: float
+
+
+class FeatureSchema(BaseModel):
+    """What a model was fed with; travels in its manifest so that it is never fed with anything else."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int
+    bar: tuple[str, ...]
+    calendar: tuple[str, ...]
+    position: tuple[str, ...]
+
+    @classmethod
+    def current(cls) -> FeatureSchema:
+        """Return the schema that this code computes."""
+        return cls(version=FEATURE_VERSION, bar=BAR_FEATURES, calendar=CALENDAR_FEATURES, position=POSITION_FEATURES)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """B observations as columns, before any arithmetic; a trainer fills it from whole sessions at once.
+
+    Bars are right-aligned: the newest bar is last, missing older bars are NaN rows with `*_present` False.
+    """
+
+    bars: Floats  # (B, W, 5)
+    bars_present: Flags  # (B, W)
+    coarse: Floats  # (B, Wc, 5)
+    coarse_present: Flags  # (B, Wc)
+    instrument: Rows  # (B,) vocabulary rows
+    timeframe: Rows  # (B,)
+    coarse_timeframe: Rows  # (B,)
+    side: Rows  # (B,) 0 flat, 1 long, 2 short
+    position: Floats  # (B, 3) size, unrealised_atr, bars_held
+    clock: Floats  # (B, 3) minute_of_session, minutes_to_close, weekday
+    spread_bp: Floats  # (B,)
+    complexity: Floats  # (B,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """B observations as the network reads them; S tokens, P patches. Floats are float32."""
+
+    patches: NDArray[np.float32]  # (B, P, patch · 9)
+    coarse: NDArray[np.float32]  # (B, Wc · 9)
+    calendar: NDArray[np.float32]  # (B, 15)
+    position: NDArray[np.float32]  # (B, 3), zeros where flat
+    instrument: Rows  # (B,)
+    timeframe: Rows  # (B,)
+    coarse_timeframe: Rows  # (B,)
+    valid: Flags  # (B, S): tokens that hold something
+    side: Rows  # (B,) row of the policy head
+    complexity: Floats  # (B,)
+
+    def __len__(self) -> int:
+        """Count observations."""
+        return len(self.side)
+
+    def take(self, rows: NDArray[Any]) -> Features:
+        """Return the observations that `rows` (indices or a mask) names."""
+        return Features(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+
+def encode(observations: Sequence[Observation], vocabularies: Vocabularies, settings: FeatureSettings) -> Features:
+    """Return the features of a batch; symbols and intervals may be mixed. Raises InvalidObservation."""
+    return encode_columns(columns(observations, vocabularies, settings), settings)
+
+
+def columns(observations: Sequence[Observation], vocabularies: Vocabularies, settings: FeatureSettings) -> Columns:
+    """Check each observation and lay them side by side. Raises InvalidObservation with the symbol and the reason."""
+    for observation in observations:
+        _check(observation, settings)
+    bars, bars_present = _align([o.bars for o in observations], settings.window)
+    coarse, coarse_present = _align([o.coarse for o in observations], settings.coarse_window)
+    coarse_row = vocabularies.timeframes.row(settings.coarse_interval)
+    return Columns(
+        bars=bars,
+        bars_present=bars_present,
+        coarse=coarse,
+        coarse_present=coarse_present,
+        instrument=np.array([vocabularies.instruments.row(o.symbol) for o in observations], np.int64),
+        timeframe=np.array([vocabularies.timeframes.row(o.interval) for o in observations], np.int64),
+        coarse_timeframe=np.full(len(observations), coarse_row, np.int64),
+        side=np.array([SIDE_ROWS[o.position_side] for o in observations], np.int64),
+        position=np.array([(o.position_size, o.unrealised_atr, o.bars_held) for o in observations], np.float64),
+        clock=np.array([(o.minute_of_session, o.minutes_to_close, o.weekday) for o in observations], np.float64),
+        spread_bp=np.array([o.spread_bp for o in observations], np.float64),
+        complexity=np.array([o.complexity for o in observations], np.float64),
+    )
+
+
+def encode_columns(columns: Columns, settings: FeatureSettings) -> Features:
+    """Return the features of checked columns; plain arithmetic, no row depends on another."""
+    batch = len(columns.side)
+    bars, volatility = bar_features(columns.bars, columns.bars_present, settings.clip)  # (B, W, 9), (B,)
+    coarse, _ = bar_features(columns.coarse, columns.coarse_present, settings.clip)
+    patches = settings.window // settings.patch
+    patch_valid = columns.bars_present.reshape(batch, patches, settings.patch).any(-1)
+    ones = np.ones((batch, 1), np.bool_)
+    return Features(
+        patches=bars.reshape(batch, patches, -1).astype(np.float32),
+        coarse=coarse.reshape(batch, -1).astype(np.float32),
+        calendar=_calendar(columns, volatility, settings.clip).astype(np.float32),
+        position=_position(columns, settings.clip).astype(np.float32),
+        instrument=columns.instrument,
+        timeframe=columns.timeframe,
+        coarse_timeframe=columns.coarse_timeframe,
+        valid=np.concatenate([ones, patch_valid, columns.coarse_present.any(-1, keepdims=True), ones, ones], axis=1),
+        side=columns.side,
+        complexity=columns.complexity,
+    )
+
+
+def bar_features(bars: Floats, present: Flags, clip: float) -> tuple[Floats, Floats]:
+    """Nine numbers a bar and the volatility they are measured in. (B, W, 5), (B, W) -> (B, W, 9), (B,).
+
+    Volatility is sqrt(π/2) times the mean absolute log-return, which a single gap moves less than a standard deviation.
+    `return` is close on close (on its own open for the first bar), `level` the distance of a close from the newest
+    close in units of volatility · sqrt(W). Missing bars are all zero.
+    """
+    seen = np.where(present[..., None], bars, 1.0)
+    open_, high, low, close = (np.log(seen[..., column]) for column in range(4))
+    first = present & ~np.concatenate([np.zeros_like(present[:, :1]), present[:, :-1]], axis=1)
+    before = np.where(first, open_, np.concatenate([open_[:, :1], close[:, :-1]], axis=1))
+    returns = np.where(present, close - before, 0.0)
+    count = np.maximum(present.sum(-1), 1)
+    volatility = np.maximum(math.sqrt(math.pi / 2) * np.abs(returns).sum(-1) / count, VOLATILITY_FLOOR)  # (B,)
+    scale = volatility[:, None]
+    volume_z, has_volume = _volume(bars[..., 4], present)
+    table = np.stack(
+        [
+            returns / scale,
+            (close - open_) / scale,
+            (high - low) / scale,
+            (high - np.maximum(open_, close)) / scale,
+            (np.minimum(open_, close) - low) / scale,
+            (close - close[:, -1:]) / (scale * math.sqrt(bars.shape[1])),
+            volume_z,
+            has_volume,
+            np.ones_like(close),
+        ],
+        axis=-1,
+    )
+    return np.where(present[..., None], np.clip(table, -clip, clip), 0.0), volatility
+
+
+def _volume(volume: Floats, present: Flags) -> tuple[Floats, Floats]:
+    """z-score of log(1 + volume) inside the window, 0 where there is none; and whether there is one. 2 × (B, W)."""
+    known = present & ~np.isnan(volume)
+    logs = np.where(known, np.log1p(np.where(known, volume, 0.0)), 0.0)
+    count = np.maximum(known.sum(-1, keepdims=True), 1)
+    centred = np.where(known, logs - logs.sum(-1, keepdims=True) / count, 0.0)
+    deviation = np.sqrt(np.square(centred).sum(-1, keepdims=True) / count)
+    return centred / np.maximum(deviation, 1e-3), known.astype(np.float64)
+
+
+def _calendar(columns: Columns, volatility: Floats, clip: float) -> Floats:
+    """Return the calendar token. (B, 15), in the order of CALENDAR_FEATURES."""
+    done, left, weekday = columns.clock.T
+    share = done / np.maximum(done + left, 1.0)
+    volatility_bp = volatility * 1e4
+    table = np.stack(
+        [
+            share,
+            np.sin(2 * math.pi * share),
+            np.cos(2 * math.pi * share),
+            np.log1p(done) / LOG_MINUTES_UNIT,
+            np.log1p(left) / LOG_MINUTES_UNIT,
+            *(weekday == day for day in range(5)),
+            weekday >= 5,
+            np.log(volatility_bp / VOLATILITY_UNIT_BP),
+            columns.spread_bp / volatility_bp,
+            np.log1p(columns.spread_bp / VOLATILITY_UNIT_BP),
+            columns.complexity,
+        ],
+        axis=-1,
+    )
+    clipped: Floats = np.clip(table, -clip, clip)
+    return clipped
+
+
+def _position(columns: Columns, clip: float) -> Floats:
+    """Return what the decision token says about an open position. (B, 3); zeros where flat."""
+    size, unrealised_atr, bars_held = columns.position.T
+    table = np.stack([size, unrealised_atr, np.log1p(bars_held) / LOG_MINUTES_UNIT], axis=-1)
+    return np.where((columns.side != 0)[:, None], np.clip(table, -clip, clip), 0.0)
+
+
+def _align(windows: Sequence[Floats], length: int) -> tuple[Floats, Flags]:
+    """Right-align windows of any length into (B, length, 5) and say which rows are there (B, length)."""
+    aligned = np.full((len(windows), length, 5), np.nan)
+    present = np.zeros((len(windows), length), np.bool_)
+    for row, window in enumerate(windows):
+        kept = min(len(window), length)
+        if kept:
+            aligned[row, length - kept :] = window[-kept:]
+            present[row, length - kept :] = True
+    return aligned, present
+
+
+def _check(observation: Observation, settings: FeatureSettings) -> None:
+    """Raise InvalidObservation for anything that a decision must not be based on."""
+
+    def refuse(reason: str) -> InvalidObservation:
+        return InvalidObservation(f"{observation.symbol} {observation.interval} at {observation.ts}: {reason}")
+
+    for name, bars in (("bars", observation.bars), ("coarse", observation.coarse)):
+        if bars.ndim != 2 or bars.shape[1] != 5:
+            raise refuse(f"{name} has shape {bars.shape}, expected (n, 5) open high low close volume")
+        prices, volume = bars[:, :4], bars[:, 4]
+        if not np.isfinite(prices).all() or (prices <= 0).any():
+            raise refuse(f"{name} holds a price that is not finite and positive")
+        if (prices[:, 1] < prices.max(1, initial=0.0)).any() or (prices[:, 2] > prices.min(1, initial=np.inf)).any():
+            raise refuse(f"{name} holds a bar whose high or low does not enclose its open and close")
+        if np.isinf(volume).any() or (volume < 0).any():
+            raise refuse(f"{name} holds a volume that is infinite or negative")
+    if len(observation.bars) < settings.min_bars:
+        raise refuse(f"{len(observation.bars)} bars, at least {settings.min_bars} are needed")
+    for name, value, low, high in (
+        ("position_size", observation.position_size, 0.0, 1.0),
+        ("unrealised_atr", observation.unrealised_atr, -math.inf, math.inf),
+        ("bars_held", observation.bars_held, 0.0, math.inf),
+        ("minute_of_session", observation.minute_of_session, 0.0, math.inf),
+        ("minutes_to_close", observation.minutes_to_close, 0.0, math.inf),
+        ("weekday", observation.weekday, 0, 6),
+        ("spread_bp", observation.spread_bp, 0.0, math.inf),
+        ("complexity", observation.complexity, 0.0, 1.0),
+    ):
+        if not (math.isfinite(value) and low <= value <= high):
+            raise refuse(f"{name} is {value}, expected a finite number from {low} to {high}")
+    if observation.position_side not in SIDE_ROWS:
+        raise refuse(f"position_side is {observation.position_side}, expected -1, 0 or 1")
+
+
+def forget_identities(features: Features, share: float, rng: np.random.Generator) -> Features:
+    """Show a random share of rows as unknown instrument and, independently, unknown timeframe, so row 0 is trained."""
+    values = {column.name: getattr(features, column.name) for column in fields(features)}
+    for name in ("instrument", "timeframe", "coarse_timeframe"):
+        values[name] = np.where(rng.random(len(features)) < share, 0, values[name])
+    return Features(**values)

@@ -1,0 +1,128 @@
+"""Runs an exported PPO policy: features in, action probabilities out, with torch alone.
+
+The policy is the plain network that proximal policy optimisation trained: linear layers with tanh between. Invariant: what
+runs here is what was trained, layer for layer; a file that was cut, changed or made for other features is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.config import FeatureSettings
+from models.errors import CheckpointError
+from models.features import FeatureSchema, Features, Observation, encode
+from models.hrm import VALID_ACTIONS
+from models.vocabulary import Vocabularies
+
+FORMAT: Final = "hrmd-ppo/1"
+
+
+class PPOManifest(BaseModel):
+    """What an exported policy says about itself; ``sha256`` covers the rest and every weight."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    features: FeatureSettings
+    feature_schema: FeatureSchema
+    interval: str
+    metrics: Mapping[str, float] = {}
+    sha256: str = ""
+
+
+def observation_vector(features: Features, side: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Lay features side by side with the position (rows of the policy head: flat, long, short): (B, K)."""
+    batch = len(features)
+    position = np.eye(3, dtype=np.float32)[side]
+    flat = features.patches.reshape(batch, -1)
+    return np.concatenate([flat, features.coarse, features.calendar, position], axis=1).astype(np.float32)
+
+
+def observation_width(settings: FeatureSettings) -> int:
+    """Return K of `observation_vector`."""
+    per_bar, calendar = len(FeatureSchema.current().bar), len(FeatureSchema.current().calendar)
+    return (settings.window + settings.coarse_window) * per_bar + calendar + 3
+
+
+class PPOPolicy:
+    """A policy network: ``layers`` are (weight, bias) pairs in order, tanh between them, five logits at the end."""
+
+    def __init__(self, layers: Sequence[tuple[Tensor, Tensor]], manifest: PPOManifest) -> None:
+        self._layers = [(weight.detach().float().clone(), bias.detach().float().clone()) for weight, bias in layers]
+        self.manifest = manifest
+
+    def probabilities(self, features: Features, side: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return probabilities of the five actions, invalid ones zero, (B, 5); ``side`` (B,) rows of the head."""
+        valid = torch.tensor(VALID_ACTIONS)[torch.as_tensor(side)]
+        with torch.inference_mode():
+            x = torch.as_tensor(observation_vector(features, side))
+            for weight, bias in self._layers[:-1]:
+                x = torch.tanh(torch.nn.functional.linear(x, weight, bias))
+            logits = torch.nn.functional.linear(x, *self._layers[-1]).masked_fill(~valid, -torch.inf)
+            probabilities: NDArray[np.float32] = torch.softmax(logits, dim=-1).numpy()
+        return probabilities
+
+    def decide(self, observation: Observation) -> tuple[int, float]:
+        """Return the most probable valid action and its probability. Raises InvalidObservation."""
+        features = encode([observation], Vocabularies(), self.manifest.features)
+        probabilities = self.probabilities(features, features.side)[0]
+        action = int(probabilities.argmax())
+        return action, float(probabilities[action])
+
+    def save(self, path: Path) -> str:
+        """Write the policy atomically; return its sha256."""
+        tensors = self._tensors()
+        manifest = self.manifest.model_copy(update={"sha256": _sha256(self.manifest, tensors)})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        save_file(tensors, partial, metadata={"format": FORMAT, "manifest": manifest.model_dump_json()})
+        os.replace(partial, path)
+        return manifest.sha256
+
+    @classmethod
+    def load(cls, path: Path) -> PPOPolicy:
+        """Read a policy. Raises CheckpointError, one line, for a file that is not one or does not fit this code."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != FORMAT:
+                    raise CheckpointError(f"{path}: format is {metadata.get('format')}, expected {FORMAT}")
+                manifest = PPOManifest.model_validate_json(metadata.get("manifest", ""))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{path}: not a readable policy ({error})") from error
+        except ValidationError as error:
+            raise CheckpointError(f"{path}: manifest is not valid: {error.errors()[0]['msg']}") from error
+        if _sha256(manifest, tensors) != manifest.sha256:
+            raise CheckpointError(f"{path}: the hash does not match; the file was changed")
+        if manifest.feature_schema != FeatureSchema.current():
+            raise CheckpointError(f"{path}: made for feature schema {manifest.feature_schema.version}")
+        count = len(tensors) // 2
+        layers = [(tensors[f"layer{i}.weight"], tensors[f"layer{i}.bias"]) for i in range(count)]
+        return cls(layers, manifest)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        out: dict[str, Tensor] = {}
+        for i, (weight, bias) in enumerate(self._layers):
+            out[f"layer{i}.weight"], out[f"layer{i}.bias"] = weight.contiguous(), bias.contiguous()
+        return out
+
+
+def _sha256(manifest: PPOManifest, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(manifest.model_dump_json(exclude={"sha256"}).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(str(tuple(tensors[name].shape)).encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()

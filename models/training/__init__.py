@@ -1,0 +1,1 @@
+"""Turns sessions of bars into trained models, and trained models into honest figures."""

@@ -1,0 +1,180 @@
+"""Sessions → the positions of simple traders that a reasoning model must beat.
+
+Every trader here scores each decision (positive: up), enters where the score passes a threshold and leaves where it falls
+back under a lower one; thresholds are chosen on training sessions. Invariant: the score of the decision at bar t reads bars
+up to and with t only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from models.training.batches import BatchSettings, Target, returns_between_fills
+from models.training.errors import TrainingError
+from models.training.loss import session_costs
+from models.training.reference import pnl_bp
+from models.training.sessions import Floats, Sessions
+from models.training.settings import CostStep
+
+SPANS = (1, 2, 3, 6, 12, 24, 48)
+HORIZON = 12
+RIDGE = 10.0
+
+
+class Score(Protocol):
+    """Rates every decision of every session; positive means up, in any unit. (N, D)"""
+
+    def __call__(self, sessions: Sessions) -> Floats:
+        """Return the ratings."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Enter where |score| passes ``enter``; leave where it falls under ``leave`` on the side held."""
+
+    enter: float
+    leave: float
+
+    def positions(self, score: Floats) -> Floats:
+        """Positions −1/0/+1 after each decision, (N, D); never a direct flip."""
+        held = np.zeros(len(score))
+        out = np.empty_like(score)
+        for t in range(score.shape[1]):
+            now = score[:, t]
+            opened = np.where(now > self.enter, 1.0, np.where(now < -self.enter, -1.0, 0.0))
+            held = np.where(held == 0, opened, np.where(held * now < self.leave, 0.0, held))
+            out[:, t] = held
+        return out
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A score with thresholds fitted to it."""
+
+    name: str
+    score: Score
+    thresholds: Thresholds
+
+    def positions(self, sessions: Sessions) -> Floats:
+        """Positions after each decision, (N, D)."""
+        return self.thresholds.positions(self.score(sessions))
+
+
+def fit_thresholds(
+    name: str, score: Score, training: Sessions, settings: BatchSettings, costs: tuple[CostStep, ...]
+) -> Baseline:
+    """Choose the pair of thresholds that earns most on the training sessions after costs; doing nothing is allowed."""
+    ratings = score(training)
+    returns = returns_between_fills(training, np.arange(len(training)), settings)
+    cost = session_costs(training.start_ns(), costs)
+    best, chosen = 0.0, Thresholds(np.inf, 0.0)
+    for enter in np.quantile(np.abs(ratings), (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98, 0.99)):
+        for share in (-0.4, -0.2, 0.0, 0.2, 0.5):
+            candidate = Thresholds(float(enter), float(share * enter))
+            earned = float(pnl_bp(candidate.positions(ratings), returns, cost).mean())
+            if earned > best:
+                best, chosen = earned, candidate
+    return Baseline(name, score, chosen)
+
+
+@dataclass(frozen=True)
+class EmaScore:
+    """Fast minus slow exponential average of the log-price, bp, both starting at the session's first open."""
+
+    fast: int = 3
+    slow: int = 40
+
+    def __call__(self, sessions: Sessions) -> Floats:
+        """Rate every decision."""
+        close = np.cumsum(bar_returns_bp(sessions), axis=1)
+        return (_ema(close, self.fast) - _ema(close, self.slow))[:, :-1]
+
+
+def _ema(values: Floats, span: int) -> Floats:
+    out, last = np.empty_like(values), np.zeros(len(values))
+    for t in range(values.shape[1]):
+        last = last + 2.0 / (span + 1) * (values[:, t] - last)
+        out[:, t] = last
+    return out
+
+
+@dataclass(frozen=True)
+class ModelScore:
+    """A regression on lagged returns: predicts the return over the next `HORIZON` bars from `lagged_features`."""
+
+    predict: Callable[[Floats], Floats]
+
+    def __call__(self, sessions: Sessions) -> Floats:
+        """Rate every decision."""
+        features = lagged_features(sessions)
+        return self.predict(features.reshape(-1, features.shape[-1])).reshape(features.shape[:2])
+
+
+def fit_linear(training: Sessions) -> ModelScore:
+    """Ridge regression on lagged returns."""
+    x, y = _regression(training)
+    design = np.column_stack([x, np.ones(len(x))])
+    weights = np.linalg.solve(design.T @ design + RIDGE * np.eye(design.shape[1]), design.T @ y)
+    return ModelScore(lambda rows: np.asarray(np.column_stack([rows, np.ones(len(rows))]) @ weights))
+
+
+def fit_lightgbm(training: Sessions, seed: int = 0) -> ModelScore:
+    """Gradient-boosted trees on lagged returns (the optional extra ``baselines``)."""
+    try:
+        import lightgbm
+    except ImportError as error:
+        raise TrainingError("LightGBM is not installed; install hrmd[baselines]") from error
+    x, y = _regression(training)
+    booster: Any = lightgbm.LGBMRegressor(
+        n_estimators=200, learning_rate=0.03, num_leaves=15, min_child_samples=200, subsample=0.7, subsample_freq=1,
+        random_state=seed, n_jobs=1, deterministic=True, force_col_wise=True, verbose=-1,
+    )  # fmt: skip
+    booster.fit(x, y)
+    return ModelScore(lambda rows: np.asarray(booster.booster_.predict(rows)))
+
+
+def _regression(training: Sessions) -> tuple[Floats, Floats]:
+    """Rows of features and the volatility-scaled return over the bars after them."""
+    features = lagged_features(training)
+    settings_returns = bar_returns_bp(training)[:, 1:]
+    total = np.cumsum(np.pad(settings_returns, ((0, 0), (1, HORIZON))), axis=1)
+    ahead = total[:, HORIZON:][:, : settings_returns.shape[1]] - total[:, : settings_returns.shape[1]]
+    scale = np.maximum(features[..., -2:-1].squeeze(-1), 1.0)
+    return features.reshape(-1, features.shape[-1]), (ahead / scale).reshape(-1)
+
+
+def lagged_features(sessions: Sessions) -> Floats:
+    """Return sums of past returns over `SPANS` bars, an EMA spread, volatility and time left: (N, D, 10)."""
+    returns = bar_returns_bp(sessions)
+    steps = returns.shape[1] - 1
+    total = np.cumsum(np.pad(returns, ((0, 0), (1, 0))), axis=1)
+    square = np.cumsum(np.pad(returns**2, ((0, 0), (1, 0))), axis=1)
+    now = np.arange(1, steps + 1)
+    vol = np.sqrt((square[:, now] - square[:, np.maximum(now - 12, 0)]) / np.minimum(now, 12))
+    vol = np.maximum(vol, 0.5)
+    columns = [(total[:, now] - total[:, np.maximum(now - span, 0)]) / vol for span in SPANS]
+    columns.append(EmaScore()(sessions) / vol)
+    columns.append(vol)
+    columns.append(np.broadcast_to(1 - now / steps, vol.shape))
+    return np.stack(columns, axis=-1)
+
+
+def bar_returns_bp(sessions: Sessions) -> Floats:
+    """Return log-returns of each bar, bp, (N, T): the first on its own open, zero behind a session's end."""
+    lengths = sessions.lengths
+    out = np.zeros((len(sessions), int(lengths.max())))
+    for i, (first, length) in enumerate(zip(sessions.offsets[:-1], lengths, strict=True)):
+        bars = sessions.bars[first : first + length]
+        out[i, :length] = 1e4 * np.diff(np.log(np.append(bars[0, 0], bars[:, 3])))
+    return out
+
+
+def expected_settings(settings: BatchSettings, sessions: Sessions) -> BatchSettings:
+    """Score by the exact filter's expectation where the sessions carry one, else by realised returns."""
+    known = not np.isnan(sessions.expected_bp[sessions.offsets[:-1] + 1]).any()
+    target = Target.CONDITIONAL_MEAN if known else Target.REALISED
+    return BatchSettings(settings.features, settings.fill, settings.history, target)

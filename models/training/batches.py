@@ -1,0 +1,211 @@
+"""Sessions → what a training step needs: features of every decision, and what each decision can earn.
+
+Invariant: the features of the decision at bar t are a function of bars up to and with t, and its return begins one fill
+later; changing later bars changes no earlier feature, changing earlier bars no later return.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.config import FeatureSettings
+from models.features import Columns, Features, encode_columns
+from models.training.sessions import Floats, Ints, Sessions
+from models.vocabulary import Vocabularies
+
+Flags = NDArray[np.bool_]
+
+MINUTE_NS = 60_000_000_000
+DAY_NS = 86_400_000_000_000
+MUMBAI_NS = 19_800_000_000_000  # UTC+05:30, no daylight saving
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+class Fill(StrEnum):
+    """Where a decision made at a bar's close is filled: at the next bar's open, or one bar late, at its close."""
+
+    NEXT_OPEN = "next_open"
+    NEXT_CLOSE = "next_close"
+
+
+class History(StrEnum):
+    """Which bars a window may hold: of this session only, or of earlier sessions of the symbol too."""
+
+    SESSION = "session"
+    ROLLING = "rolling"
+
+
+class Target(StrEnum):
+    """What a position earns in training: the realised returns, or an exact filter's expectation of them."""
+
+    REALISED = "realised"
+    CONDITIONAL_MEAN = "conditional_mean"
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How sessions become decisions."""
+
+    features: FeatureSettings
+    fill: Fill = Fill.NEXT_OPEN
+    history: History = History.SESSION
+    target: Target = Target.REALISED
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B sessions of at most D decisions; rows of ``features`` run over sessions, then decisions: B·D.
+
+    ``returns_bp`` (B, D): what one unit earns from this decision's fill to the next; ``live`` (B, D): false for padding
+    and for bars with too short a history; ``variance_bp2`` (B, D): the window's own estimate of a bar's variance.
+    """
+
+    features: Features
+    returns_bp: Floats
+    live: Flags
+    variance_bp2: Floats
+
+
+def make_batch(
+    sessions: Sessions,
+    rows: Ints,
+    settings: BatchSettings,
+    vocabularies: Vocabularies,
+    rng: np.random.Generator | None = None,
+    mirror: Flags | None = None,
+) -> Batch:
+    """Features and returns of the sessions ``rows``.
+
+    ``rng`` draws the inputs that sessions do not know (spread, complexity), so that a model learns to do without them;
+    without it they take a neutral value. ``mirror`` (B,) turns sessions upside down: prices are inverted, so every rise
+    is a fall of the same size.
+    """
+    lengths = sessions.lengths[rows]
+    decisions = int(lengths.max()) - 1
+    step = np.arange(decisions)
+    newest = sessions.offsets[rows][:, None] + np.minimum(step, lengths[:, None] - 1)  # (B, D) row of the newest bar
+    inside = step < lengths[:, None] - 1
+    columns = _columns(sessions, rows, newest, settings, vocabularies, rng)
+    if mirror is not None:
+        flip = np.repeat(mirror, decisions)
+        columns.bars[flip] = _inverted(columns.bars[flip])
+        columns.coarse[flip] = _inverted(columns.coarse[flip])
+    features = encode_columns(columns, settings.features)
+    seen = columns.bars_present.sum(axis=1).reshape(newest.shape)
+    returns = returns_between_fills(sessions, rows, settings)
+    if mirror is not None:
+        returns = np.where(mirror[:, None], -returns, returns)
+    return Batch(
+        features=features,
+        returns_bp=returns,
+        live=inside & (seen >= settings.features.min_bars),
+        variance_bp2=_variance(columns).reshape(newest.shape),
+    )
+
+
+def returns_between_fills(sessions: Sessions, rows: Ints, settings: BatchSettings) -> Floats:
+    """Return what one unit earns from each decision's fill to the next, bp, (B, D); zero behind a session's end.
+
+    Under `Target.CONDITIONAL_MEAN` it is the exact filter's expectation of it instead.
+    """
+    out = np.zeros((len(rows), int(sessions.lengths[rows].max()) - 1))
+    for i, row in enumerate(rows):
+        first, last = int(sessions.offsets[row]), int(sessions.offsets[row + 1])
+        if settings.target is Target.CONDITIONAL_MEAN:
+            out[i, : last - first - 1] = sessions.expected_bp[first + 1 : last]
+            continue
+        open_, close = sessions.bars[first:last, 0], sessions.bars[first:last, 3]
+        fills = open_[1:] if settings.fill is Fill.NEXT_OPEN else close[1:]
+        out[i, : last - first - 1] = 1e4 * np.diff(np.log(np.append(fills, close[-1])))
+    return out
+
+
+def _columns(
+    sessions: Sessions,
+    rows: Ints,
+    newest: Ints,
+    settings: BatchSettings,
+    vocabularies: Vocabularies,
+    rng: np.random.Generator | None,
+) -> Columns:
+    """Lay out what `models.features.columns` lays out for live observations."""
+    batch, decisions = newest.shape
+    flat = newest.reshape(-1)
+    first = np.repeat(_earliest(sessions, rows, settings.history), decisions)
+    window = flat[:, None] + np.arange(1 - settings.features.window, 1)
+    present = window >= first[:, None]
+    bars = np.where(present[..., None], sessions.bars[np.maximum(window, 0)], np.nan)
+    coarse, coarse_present = _coarse(sessions, rows, newest, settings.features)
+    start = np.repeat(sessions.start_ns()[rows], decisions)
+    end = np.repeat(sessions.ts_ns[sessions.offsets[rows + 1] - 1], decisions) + sessions.interval_s * 1_000_000_000
+    now = sessions.ts_ns[flat] + sessions.interval_s * 1_000_000_000
+    weekday = ((now + MUMBAI_NS) // DAY_NS + 3) % 7  # 1970-01-01 was a Thursday
+    names = [sessions.symbols[i] for i in sessions.symbol[rows]]
+    total = batch * decisions
+    coarse_row = vocabularies.timeframes.row(settings.features.coarse_interval)
+    return Columns(
+        bars=bars,
+        bars_present=present,
+        coarse=coarse,
+        coarse_present=coarse_present,
+        instrument=np.repeat([vocabularies.instruments.row(name) for name in names], decisions),
+        timeframe=np.full(total, vocabularies.timeframes.row(sessions.interval), np.int64),
+        coarse_timeframe=np.full(total, coarse_row, np.int64),
+        side=np.zeros(total, np.int64),
+        position=np.zeros((total, 3)),
+        clock=np.stack([(now - start) / MINUTE_NS, (end - now) / MINUTE_NS, weekday.astype(np.float64)], axis=-1),
+        spread_bp=np.full(total, 1.0) if rng is None else rng.uniform(0.0, 3.0, total),
+        complexity=np.full(total, 0.5) if rng is None else rng.uniform(0.0, 1.0, total),
+    )
+
+
+def _earliest(sessions: Sessions, rows: Ints, history: History) -> Ints:
+    """First bar that a session's windows may reach back to, (B,)."""
+    if history is History.SESSION:
+        return sessions.offsets[rows]
+    starts_symbol = np.flatnonzero(np.append(True, np.diff(sessions.symbol) != 0))
+    return sessions.offsets[starts_symbol[np.searchsorted(starts_symbol, rows, side="right") - 1]]
+
+
+def _coarse(sessions: Sessions, rows: Ints, newest: Ints, settings: FeatureSettings) -> tuple[Floats, Flags]:
+    """Complete coarse bars of the session up to each decision, right-aligned: (B·D, Wc, 5) and which are there."""
+    batch, decisions = newest.shape
+    group = int(settings.coarse_interval[:-1]) * _UNITS_S[settings.coarse_interval[-1]] // sessions.interval_s
+    count = decisions // group if group > 1 else 0
+    out = np.full((batch, decisions, settings.coarse_window, 5), np.nan)
+    present = np.zeros((batch, decisions, settings.coarse_window), np.bool_)
+    if count == 0:
+        return out.reshape(-1, settings.coarse_window, 5), present.reshape(-1, settings.coarse_window)
+    index = np.minimum(newest[:, :1] + np.arange(count * group), sessions.offsets[rows + 1][:, None] - 1)
+    fine = sessions.bars[index].reshape(batch, count, group, 5)
+    made = np.stack(
+        [fine[:, :, 0, 0], fine[..., 1].max(2), fine[..., 2].min(2), fine[:, :, -1, 3], fine[..., 4].sum(2)], axis=-1
+    )  # (B, count, 5)
+    done = (np.arange(decisions) + 1) // group  # complete coarse bars at each decision
+    slot = done[:, None] + np.arange(-settings.coarse_window, 0)  # (D, Wc)
+    there = (slot >= 0) & (slot < count)
+    picked = made[:, np.clip(slot, 0, count - 1)]  # (B, D, Wc, 5)
+    out = np.where(there[None, ..., None], picked, np.nan)
+    present[:] = there
+    return out.reshape(-1, settings.coarse_window, 5), present.reshape(-1, settings.coarse_window)
+
+
+def _inverted(bars: Floats) -> Floats:
+    """Prices turned upside down in logarithms: the old low becomes the new high."""
+    anchor = 1e4
+    return np.stack(
+        [anchor / bars[..., 0], anchor / bars[..., 2], anchor / bars[..., 1], anchor / bars[..., 3], bars[..., 4]],
+        axis=-1,
+    )
+
+
+def _variance(columns: Columns) -> Floats:
+    """Mean squared log-return over each window, bp², (B·D,)."""
+    close = np.log(np.where(columns.bars_present, columns.bars[..., 3], 1.0))
+    both = columns.bars_present[:, 1:] & columns.bars_present[:, :-1]
+    squares = np.where(both, np.square(1e4 * np.diff(close, axis=1)), 0.0)
+    return np.asarray(squares.sum(axis=1) / np.maximum(both.sum(axis=1), 1))

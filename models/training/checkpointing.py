@@ -1,0 +1,121 @@
+"""A training run's state ↔ files that continue it bit for bit.
+
+A file is a torch payload followed by its sha256; it gets its name only once it is whole. Invariant: a file that was
+torn, cut or changed is never picked up, and a run made with other settings or data is refused by the key that differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.training.errors import ResumeError
+
+_DIGEST = 32
+_PATTERN = "step_*.ckpt"
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """All that a run must remember. Random numbers and the data position follow from seed and step, so neither is here.
+
+    ``norm`` is the running mean of gradient norms; ``rate_scale`` shrinks with every rollback; ``best`` and ``stale``
+    belong to validation.
+    """
+
+    step: int
+    updates: int
+    model: Mapping[str, Tensor]
+    average: Mapping[str, Tensor]
+    optimizer: Mapping[str, Any]
+    norm: float
+    rate_scale: float
+    rollbacks: int
+    best: float
+    stale: int
+    fingerprint: Mapping[str, str]
+
+
+def save_state(folder: Path, state: TrainingState, keep: int) -> Path:
+    """Write ``step_NNNNNNNN.ckpt`` atomically and drop all but the newest ``keep``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    fields = {name: getattr(state, name) for name in TrainingState.__dataclass_fields__}
+    torch.save({**fields, "fingerprint": dict(state.fingerprint)}, buffer)
+    payload = buffer.getvalue()
+    path = folder / f"step_{state.step:08d}.ckpt"
+    pending = path.with_suffix(".part")
+    with pending.open("wb") as file:
+        file.write(payload)
+        file.write(hashlib.sha256(payload).digest())
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(pending, path)
+    for old in sorted(folder.glob(_PATTERN))[:-keep]:
+        old.unlink()
+    return path
+
+
+def load_state(path: Path) -> TrainingState:
+    """Read one file. Raises ResumeError where it is absent, torn or changed; nothing in it is executed."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ResumeError(f"{path}: can't be read ({error.strerror})") from error
+    payload, digest = content[:-_DIGEST], content[-_DIGEST:]
+    if hashlib.sha256(payload).digest() != digest:
+        raise ResumeError(f"{path}: the checkpoint is torn or was changed (its hash does not match)")
+    return TrainingState(**torch.load(io.BytesIO(payload), weights_only=True))
+
+
+def newest_state(folder: Path) -> TrainingState | None:
+    """Return the newest whole checkpoint, older ones where newer are torn; None where there is none.
+
+    Raises ResumeError where files are there and none is whole.
+    """
+    problem: ResumeError | None = None
+    for path in sorted(folder.glob(_PATTERN), reverse=True):
+        try:
+            return load_state(path)
+        except ResumeError as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
+    return None
+
+
+def fingerprint(**groups: Mapping[str, Any]) -> dict[str, str]:
+    """Flatten nested settings to ``dotted.key: text``, to be compared at resume."""
+    flat: dict[str, str] = {}
+
+    def walk(prefix: str, value: object) -> None:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}", inner)
+        else:
+            flat[prefix] = repr(value)
+
+    for name, group in groups.items():
+        walk(name, group)
+    return flat
+
+
+def check_fingerprint(stored: Mapping[str, str], present: Mapping[str, str]) -> None:
+    """Raise ResumeError naming the keys whose values changed since the checkpoint."""
+    keys = sorted(stored.keys() | present.keys())
+    changed = [
+        f"{k} was {stored.get(k, 'absent')}, is {present.get(k, 'absent')}"
+        for k in keys
+        if stored.get(k) != present.get(k)
+    ]
+    if changed:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise ResumeError(f"settings changed since the checkpoint: {'; '.join(changed[:3])}{more}; start anew or undo")

@@ -1,0 +1,232 @@
+"""Bar files → checked sessions and a report of what was wrong with them.
+
+Invariant: a bar that reaches a session is finite, encloses its open and close, stands once, on the interval's grid, and
+belongs to one instrument; whatever was dropped is counted in the report, and a file that is too bad is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from models.training.errors import DataError
+from models.training.sessions import Floats, Ints, Sessions, join
+
+DAY_NS = 86_400_000_000_000
+MUMBAI_NS = 19_800_000_000_000  # UTC+05:30, no daylight saving
+PRICES = ("open", "high", "low", "close")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is tolerated.
+
+    A bar whose return is over ``outlier_sigma`` robust deviations and comes straight back is dropped; a session that
+    misses more than ``missing_share`` of the usual bars is left out; a file of which more than ``bad_share`` of the
+    rows are dropped is refused.
+    """
+
+    outlier_sigma: float = 30.0
+    missing_share: float = 0.2
+    bad_share: float = 0.02
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one file came to; counts of bars unless named otherwise."""
+
+    file: str
+    symbol: str
+    interval_s: int
+    rows: int
+    not_finite: int
+    impossible: int
+    duplicates: int
+    outliers: int
+    gaps: int
+    sessions: int
+    sessions_left_out: int
+
+    @property
+    def dropped(self) -> int:
+        """Bars that did not reach a session because they were wrong in themselves."""
+        return self.not_finite + self.impossible + self.duplicates + self.outliers
+
+    def as_dict(self) -> dict[str, object]:
+        """All counts, for JSON."""
+        return {**asdict(self), "dropped": self.dropped}
+
+
+def read_bars(
+    path: Path, interval_s: int, symbol: str | None = None, limits: Limits | None = None
+) -> tuple[Sessions, list[Report]]:
+    """Sessions of every instrument in a Parquet file, resampled to ``interval_s``, and one report an instrument.
+
+    The file has columns ts (UTC bar start, timestamp or integer ns), open, high, low, close and optionally volume and
+    symbol; without a symbol column ``symbol`` or else the file's name names the instrument. Sessions are days in
+    Mumbai.
+    Raises DataError with the file's name where it can't be used.
+    """
+    limits = limits or Limits()
+    table = _read(path)
+    ts = _timestamps(table, path)
+    bars = np.stack([_column(table, name, path) for name in (*PRICES, "volume")], axis=-1)
+    if "symbol" in table.column_names:
+        names = np.asarray(table["symbol"].cast(pa.string()).to_pylist(), dtype=object)
+    else:
+        names = np.full(len(ts), symbol or path.stem.split("_")[0], dtype=object)
+    parts, reports = [], []
+    for name in dict.fromkeys(names.tolist()):
+        rows = np.flatnonzero(names == name)
+        sessions, report = _instrument(bars[rows], ts[rows], str(name), interval_s, limits, path)
+        parts.append(sessions)
+        reports.append(report)
+    return join(parts), reports
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
+    absent = [name for name in ("ts", *PRICES) if name not in table.column_names]
+    if absent:
+        raise DataError(f"{path}: columns {', '.join(absent)} are absent; found {', '.join(table.column_names)}")
+    if table.num_rows == 0:
+        raise DataError(f"{path}: holds no bars")
+    return table
+
+
+def _timestamps(table: pa.Table, path: Path) -> Ints:
+    kind = table.schema.field("ts").type
+    if pa.types.is_timestamp(kind):
+        return np.asarray(table["ts"].cast(pa.timestamp("ns", tz=kind.tz)).cast(pa.int64()).to_numpy())
+    if pa.types.is_int64(kind):
+        return np.asarray(table["ts"].to_numpy())
+    raise DataError(f"{path}: column ts is {kind}, expected a timestamp or int64 nanoseconds")
+
+
+def _column(table: pa.Table, name: str, path: Path) -> Floats:
+    if name not in table.column_names:  # only volume may be absent
+        return np.full(table.num_rows, np.nan)
+    try:
+        return np.asarray(table[name].cast(pa.float64()).to_numpy(zero_copy_only=False))
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: column {name} is {table.schema.field(name).type}, expected numbers") from error
+
+
+def _instrument(
+    bars: Floats, ts: Ints, name: str, interval_s: int, limits: Limits, path: Path
+) -> tuple[Sessions, Report]:
+    rows = len(ts)
+    finite = np.isfinite(bars[:, :4]).all(axis=1) & ~np.isinf(bars[:, 4])
+    prices = np.where(finite[:, None], bars[:, :4], 1.0)
+    possible = (prices > 0).all(axis=1) & (prices[:, 1] >= prices.max(axis=1)) & (prices[:, 2] <= prices.min(axis=1))
+    possible &= ~(bars[:, 4] < 0)
+    good = finite & possible
+    order = np.flatnonzero(good)[np.argsort(ts[good], kind="stable")]
+    ts, bars = ts[order], bars[order]
+    first = np.append(True, np.diff(ts) > 0) if len(ts) else np.empty(0, bool)
+    duplicates = int((~first).sum())
+    ts, bars = ts[first], bars[first]
+    found_s = _interval(ts, path, name)
+    if interval_s % found_s:
+        raise DataError(f"{path}: {name} has bars of {found_s} s, from which bars of {interval_s} s can't be made")
+    spikes = _spikes(bars[:, 3], ts, limits.outlier_sigma)
+    ts, bars = ts[~spikes], bars[~spikes]
+    sessions, gaps, left_out = _sessions(bars, ts, name, found_s, interval_s, limits)
+    report = Report(
+        str(path), name, found_s, rows, int((~finite).sum()), int((finite & ~possible).sum()), duplicates,
+        int(spikes.sum()), gaps, len(sessions), left_out,
+    )  # fmt: skip
+    if report.dropped > limits.bad_share * rows:
+        raise DataError(
+            f"{path}: {report.dropped} of {rows} bars of {name} are unusable ({report.not_finite} not finite, "
+            f"{report.impossible} impossible, {duplicates} duplicates, {report.outliers} outliers)"
+        )
+    if not len(sessions):
+        raise DataError(f"{path}: {name} has no session that is complete enough")
+    return sessions, report
+
+
+def _interval(ts: Ints, path: Path, name: str) -> int:
+    """Return the usual distance of bars in seconds."""
+    steps = np.diff(ts)
+    if not len(steps):
+        raise DataError(f"{path}: {name} has fewer than two usable bars")
+    values, counts = np.unique(steps, return_counts=True)
+    usual = int(values[counts.argmax()])
+    if usual % 1_000_000_000 or usual >= DAY_NS:
+        raise DataError(f"{path}: {name} has bars {usual / 1e9:g} s apart, expected whole seconds within a day")
+    return usual // 1_000_000_000
+
+
+def _spikes(close: Floats, ts: Ints, sigma: float) -> NDArray[np.bool_]:
+    """Bars that jump far away and straight back: a false print, where a real move would stay."""
+    logs = np.log(close)
+    there, back = np.diff(logs[:-1]), np.diff(logs[1:])
+    out = np.zeros(len(close), bool)
+    if len(there) == 0:
+        return out
+    scale = 1.4826 * np.median(np.abs(np.diff(logs))) + 1e-12
+    gap_free = np.diff(ts)[:-1] < DAY_NS // 4
+    returned = np.abs(there + back) < 0.2 * np.minimum(np.abs(there), np.abs(back))
+    out[1:-1] = gap_free & returned & (np.minimum(np.abs(there), np.abs(back)) > sigma * scale)
+    return out
+
+
+def _sessions(
+    bars: Floats, ts: Ints, name: str, found_s: int, interval_s: int, limits: Limits
+) -> tuple[Sessions, int, int]:
+    """Split by Mumbai day, resample on a grid from each day's usual open, and leave out broken days."""
+    day = (ts + MUMBAI_NS) // DAY_NS
+    starts = np.flatnonzero(np.append(True, np.diff(day) != 0)) if len(day) else np.empty(0, np.int64)
+    ends = np.append(starts[1:], len(ts))
+    usual = int(np.median(ends - starts)) if len(starts) else 0
+    opens = (ts[starts] + MUMBAI_NS) % DAY_NS
+    phase = int(np.median(opens)) % (interval_s * 1_000_000_000) if len(opens) else 0
+    kept_bars, kept_ts, lengths, gaps, left_out = [], [], [], 0, 0
+    for first, last in zip(starts, ends, strict=True):
+        missing = int((ts[last - 1] - ts[first]) // (found_s * 1_000_000_000)) + 1 - (last - first)
+        gaps += missing
+        if last - first < (1 - limits.missing_share) * usual or missing > limits.missing_share * usual:
+            left_out += 1
+            continue
+        day_bars, day_ts = _resample(bars[first:last], ts[first:last], interval_s * 1_000_000_000, phase)
+        kept_bars.append(day_bars)
+        kept_ts.append(day_ts)
+        lengths.append(len(day_ts))
+    total = sum(lengths)
+    sessions = Sessions(
+        bars=np.concatenate(kept_bars) if kept_bars else np.empty((0, 5)),
+        ts_ns=np.concatenate(kept_ts) if kept_ts else np.empty(0, np.int64),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        symbol=np.zeros(len(lengths), np.int64),
+        symbols=(name,),
+        interval_s=interval_s,
+        expected_bp=np.full(total, np.nan),
+    )
+    return sessions, gaps, left_out
+
+
+def _resample(bars: Floats, ts: Ints, interval_ns: int, phase_ns: int) -> tuple[Floats, Ints]:
+    """One bar for each interval that has at least one bar in it."""
+    slot = (ts + MUMBAI_NS - phase_ns) // interval_ns
+    first = np.flatnonzero(np.append(True, np.diff(slot) != 0))
+    last = np.append(first[1:], len(ts)) - 1
+    made = np.stack(
+        [
+            bars[first, 0],
+            np.maximum.reduceat(bars[:, 1], first),
+            np.minimum.reduceat(bars[:, 2], first),
+            bars[last, 3],
+            np.add.reduceat(bars[:, 4], first),
+        ],
+        axis=-1,
+    )
+    return made, slot[first] * interval_ns - MUMBAI_NS + phase_ns

@@ -1,0 +1,113 @@
+"""A trained network and sessions → the positions it takes, at fixed depth or as adaptive computation decides.
+
+Invariant: the greedy policy here is the one that an agent follows live: the most probable valid action, HOLD where a
+bar has too short a history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.act import AdaptiveComputationTime
+from models.hrm import HRM
+from models.runtime import TorchRunner
+from models.training import objective as ob
+from models.training.batches import Batch, BatchSettings, make_batch
+from models.training.sessions import Floats, Ints, Sessions
+
+SESSIONS_AT_ONCE = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """What a network says about N sessions.
+
+    ``actions`` (N, D, 3) greedy action from each position, ``depth`` (N, D) segments used, ``live`` (N, D), ``change``
+    (N, D) the last ‖Δz‖/‖z‖ of z_H.
+    """
+
+    actions: Ints
+    depth: Ints
+    live: NDArray[np.bool_]
+    change: Floats
+
+
+def batches(sessions: Sessions, settings: BatchSettings, model: HRM) -> Iterator[tuple[Ints, Batch]]:
+    """Return the sessions in pieces of `SESSIONS_AT_ONCE`, with neutral spread and complexity."""
+    rows = np.arange(len(sessions))
+    for first in range(0, len(rows), SESSIONS_AT_ONCE):
+        piece = rows[first : first + SESSIONS_AT_ONCE]
+        yield piece, make_batch(sessions, piece, settings, model.vocabularies)
+
+
+@torch.inference_mode()
+def policies_by_depth(model: HRM, sessions: Sessions, settings: BatchSettings, segments: int) -> list[Policy]:
+    """Return the policy after 1, 2, … ``segments`` segments, one list entry each."""
+    kept: list[list[Policy]] = [[] for _ in range(segments)]
+    model.eval()
+    for _, batch in batches(sessions, settings, model):
+        state = model.initial_state(batch.features, budget=segments)
+        tokens = model.embed(batch.features)
+        for depth in range(segments):
+            state, outputs = model.reason(tokens, state)
+            kept[depth].append(
+                _policy(
+                    outputs.policy.float().cpu().numpy(),
+                    np.full(len(batch.features), depth + 1),
+                    outputs.change.z_H[:, -1].float().cpu().numpy(),
+                    batch,
+                )
+            )
+    return [_join(parts) for parts in kept]
+
+
+def adaptive_policy(model: HRM, act: AdaptiveComputationTime, sessions: Sessions, settings: BatchSettings) -> Policy:
+    """Return the policy with learned halting and convergence as the agent uses them, without a deadline."""
+    runner = TorchRunner(model.eval())
+    parts = []
+    for _, batch in batches(sessions, settings, model):
+        reasoning, _ = act.run(runner, batch.features)
+        values = reasoning.values
+        parts.append(_policy(values.policy, np.asarray(reasoning.segments), values.change_h[:, -1], batch))
+    return _join(parts)
+
+
+def follow(actions: Ints) -> Floats:
+    """Positions −1/0/+1 held after each decision (N, D), from greedy actions from each position (N, D, 3)."""
+    n, steps, _ = actions.shape
+    signs, following = np.array(ob.SIGNS), np.array(ob.NEXT)
+    held = np.zeros(n, np.int64)
+    out = np.empty((n, steps))
+    for t in range(steps):
+        held = following[held, actions[np.arange(n), t, held]]
+        out[:, t] = signs[held]
+    return out
+
+
+def _policy(logits: NDArray[np.float32], depth: Ints, change: NDArray[np.float32], batch: Batch) -> Policy:
+    """Greedy actions of one batch; padding and short histories hold."""
+    shape = batch.live.shape
+    greedy = logits.argmax(axis=-1).reshape(*shape, 3)
+    actions = np.where(batch.live[..., None], greedy, ob.HOLD)
+    return Policy(actions, depth.reshape(shape), batch.live, change.astype(np.float64).reshape(shape))
+
+
+def _join(parts: list[Policy]) -> Policy:
+    """Stack batches of sessions; shorter ones are padded with HOLD."""
+    steps = max(part.live.shape[1] for part in parts)
+
+    def pad(array: np.ndarray, fill: float) -> np.ndarray:
+        widths = [(0, 0), (0, steps - array.shape[1])] + [(0, 0)] * (array.ndim - 2)
+        return np.pad(array, widths, constant_values=fill)
+
+    return Policy(
+        np.concatenate([pad(part.actions, ob.HOLD) for part in parts]),
+        np.concatenate([pad(part.depth, 0) for part in parts]),
+        np.concatenate([pad(part.live, False) for part in parts]),
+        np.concatenate([pad(part.change, 0.0) for part in parts]),
+    )

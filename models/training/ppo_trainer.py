@@ -1,0 +1,92 @@
+"""Sessions → a PPO policy, trained by stable-baselines3 and exported to run without it.
+
+Invariant: the exported policy gives the action probabilities of the trained one, invalid actions removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.features import FeatureSchema
+from models.ppo import PPOManifest, PPOPolicy
+from models.training import objective as ob
+from models.training.batches import BatchSettings, make_batch
+from models.training.env import TradingEnv
+from models.training.errors import TrainingError
+from models.training.sessions import Floats, Sessions
+from models.training.settings import CostStep
+from models.vocabulary import Vocabularies
+
+ENVIRONMENTS = 32
+RAMP = 0.3
+SESSIONS_AT_ONCE = 100
+
+
+def train_ppo(
+    draw: Callable[[int, int], Sessions],
+    settings: BatchSettings,
+    costs: tuple[CostStep, ...],
+    *,
+    steps: int,
+    seed: int,
+    interval: str,
+) -> PPOPolicy:
+    """Train for ``steps`` decisions over `ENVIRONMENTS` sessions side by side; costs ramp up as in the other trainer.
+
+    Raises TrainingError where stable-baselines3 is not installed.
+    """
+    try:
+        from stable_baselines3 import PPO
+        from stable_baselines3.common.callbacks import BaseCallback
+        from stable_baselines3.common.vec_env import DummyVecEnv
+    except ImportError as error:
+        raise TrainingError("stable-baselines3 is not installed; install hrmd[baselines]") from error
+
+    envs = [TradingEnv(draw, settings, costs, seed=seed * 1_000 + i) for i in range(ENVIRONMENTS)]
+
+    class Ramp(BaseCallback):  # type: ignore[misc]  # the package ships no types for it
+        """Raise the costs from zero over the first part of training."""
+
+        def _on_step(self) -> bool:
+            for env in envs:
+                env.cost_scale = min(1.0, self.num_timesteps / (RAMP * steps))
+            return True
+
+    makers: list[Callable[[], Any]] = [lambda env=env: env for env in envs]  # type: ignore[misc]
+    model = PPO(
+        "MlpPolicy", DummyVecEnv(makers), n_steps=74, batch_size=592, n_epochs=4, learning_rate=3e-4, gamma=0.999,
+        gae_lambda=0.95, ent_coef=0.01, seed=seed, device="cpu", policy_kwargs={"net_arch": [64, 64]},
+    )  # fmt: skip
+    model.learn(steps, callback=Ramp())
+    return export(model, settings, interval)
+
+
+def export(model: Any, settings: BatchSettings, interval: str) -> PPOPolicy:
+    """Take the policy's layers out of a trained stable-baselines3 PPO model."""
+    policy = model.policy
+    linear = [layer for layer in policy.mlp_extractor.policy_net if isinstance(layer, torch.nn.Linear)]
+    linear.append(policy.action_net)
+    manifest = PPOManifest(features=settings.features, feature_schema=FeatureSchema.current(), interval=interval)
+    return PPOPolicy([(layer.weight, layer.bias) for layer in linear], manifest)
+
+
+def ppo_positions(policy: PPOPolicy, sessions: Sessions, settings: BatchSettings) -> Floats:
+    """Greedy positions −1/0/+1 after each decision, (N, D)."""
+    steps = int(sessions.lengths.max()) - 1
+    out = np.zeros((len(sessions), steps))
+    signs, following = np.array(ob.SIGNS), np.array(ob.NEXT)
+    for first in range(0, len(sessions), SESSIONS_AT_ONCE):
+        rows = np.arange(first, min(first + SESSIONS_AT_ONCE, len(sessions)))
+        batch = make_batch(sessions, rows, settings, Vocabularies())
+        decisions = batch.live.shape[1]
+        index = np.arange(len(rows)) * decisions
+        held = np.zeros(len(rows), np.int64)
+        for t in range(decisions):
+            actions = policy.probabilities(batch.features.take(index + t), held).argmax(axis=-1)
+            held = np.where(batch.live[:, t], following[held, actions], held)
+            out[rows, t] = signs[held]
+    return out

@@ -1,0 +1,127 @@
+"""Reports of a training run → metrics lines in a file and a live view on the terminal.
+
+Invariant: a report changes nothing in training, and the metrics file holds one JSON object a line, each written whole.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from models.training.step import SegmentReport
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step: reports of its segments, learning rate, mean depth of a row, resident memory, sessions seen so far."""
+
+    step: int
+    steps: int
+    segments: Sequence[SegmentReport]
+    learning_rate: float
+    depth: float
+    memory_mb: float
+    sessions: int
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """Profit of the greedy policy in bp a session, by depth 1…n; ``share`` of the best trader, where one is known."""
+
+    step: int
+    pnl_bp: Sequence[float]
+    share: Sequence[float] | None
+    best: bool
+
+
+@dataclass(frozen=True)
+class NoteReport:
+    """Something a person should know: a rollback, slow convergence, a checkpoint."""
+
+    step: int
+    kind: str
+    text: str
+
+
+Report = StepReport | ValidationReport | NoteReport
+
+
+class Observer(Protocol):
+    """Whoever wants to watch."""
+
+    def __call__(self, report: Report) -> None:
+        """Take one report."""
+
+
+class MetricsFile:
+    """Appends every report to a JSONL file; ``kind`` is step, validation or the note's own."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+
+    def __call__(self, report: Report) -> None:
+        """Write one line."""
+        fields = asdict(report)
+        kind = {StepReport: "step", ValidationReport: "validation"}.get(type(report), fields.get("kind"))
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**fields, "kind": kind}) + "\n")
+
+
+class LiveView:
+    """A progress bar with loss by segment, depth, ‖Δz‖, validation and memory; a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("[bold]train"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self._progress.add_task("train", total=None, figures="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, report: Report) -> None:
+        """Show one report."""
+        if isinstance(report, StepReport):
+            losses = " ".join(f"{segment.loss:+.3f}" for segment in report.segments)
+            figures = (
+                f"loss {losses} · depth {report.depth:.2f} · ‖Δz‖ {report.segments[-1].change:.3f} "
+                f"· {report.memory_mb:.0f} MB"
+            )
+            self._progress.update(self._task, total=report.steps, completed=report.step, figures=figures)
+        elif isinstance(report, ValidationReport):
+            by_depth = ", ".join(f"{value:.2f}" for value in report.pnl_bp)
+            share = (
+                "" if report.share is None else f" = {', '.join(f'{100 * x:.1f} %' for x in report.share)} of the best"
+            )
+            star = " ★" if report.best else ""
+            self._progress.console.print(f"step {report.step}: validation {by_depth} bp a session{share}{star}")
+        else:
+            self._progress.console.print(f"step {report.step}: {report.kind}: {report.text}")
+
+
+def resident_mb() -> float:
+    """Largest resident memory of this process so far, MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,153 @@
+"""Bars laid end to end ↔ trading sessions, in memory or memory-mapped.
+
+Invariant: sessions lie in time order of each symbol, each is a run of consecutive rows, and a stored set that was not
+written to its end can't be opened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.training.errors import DataError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_ARRAYS = ("bars", "ts_ns", "offsets", "symbol", "expected_bp")
+_INDEX = "sessions.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Sessions:
+    """N sessions of R bars in all.
+
+    ``bars`` (R, 5): open, high, low, close, volume (NaN where there is none); ``ts_ns`` (R,): UTC start of each bar;
+    ``offsets`` (N+1,): first row of each session; ``symbol`` (N,): index into ``symbols``; ``expected_bp`` (R,): what
+    an exact filter expected of each bar's log-return before it began, NaN where no filter exists.
+    """
+
+    bars: Floats
+    ts_ns: Ints
+    offsets: Ints
+    symbol: Ints
+    symbols: tuple[str, ...]
+    interval_s: int
+    expected_bp: Floats
+
+    def __len__(self) -> int:
+        """Return number of sessions."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Ints:
+        """Bars of each session, (N,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def interval(self) -> str:
+        """The interval as the vocabularies name it: 300 s is ``5m``."""
+        for unit, seconds in (("d", 86_400), ("h", 3_600), ("m", 60)):
+            if self.interval_s % seconds == 0:
+                return f"{self.interval_s // seconds}{unit}"
+        return f"{self.interval_s}s"
+
+    def start_ns(self) -> Ints:
+        """UTC start of each session's first bar, (N,)."""
+        return np.asarray(self.ts_ns[self.offsets[:-1]])
+
+    def select(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Sessions:
+        """Return the sessions that ``rows`` names, copied into memory."""
+        chosen = np.arange(len(self))[rows]
+        bars = [np.arange(self.offsets[i], self.offsets[i + 1]) for i in chosen]
+        flat = np.concatenate(bars) if bars else np.empty(0, np.int64)
+        return Sessions(
+            bars=self.bars[flat],
+            ts_ns=self.ts_ns[flat],
+            offsets=np.concatenate([[0], np.cumsum(self.lengths[chosen])]).astype(np.int64),
+            symbol=self.symbol[chosen],
+            symbols=self.symbols,
+            interval_s=self.interval_s,
+            expected_bp=self.expected_bp[flat],
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write one ``.npy`` an array; the index comes last and makes the set valid."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _INDEX).unlink(missing_ok=True)
+        for name in _ARRAYS:
+            np.save(folder / f"{name}.npy", getattr(self, name))
+        index = {"symbols": self.symbols, "interval_s": self.interval_s, "sessions": len(self), "bars": len(self.bars)}
+        pending = folder / f"{_INDEX}.part"
+        pending.write_text(json.dumps(index))
+        os.replace(pending, folder / _INDEX)
+
+    @classmethod
+    def open(cls, folder: Path) -> Sessions:
+        """Map a stored set into memory; pages are read as they are needed.
+
+        Raises DataError where the folder holds none, or one that was not written to its end.
+        """
+        try:
+            index = json.loads((folder / _INDEX).read_text())
+            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+        except (OSError, ValueError) as error:
+            raise DataError(f"{folder}: no complete stored sessions here ({error})") from error
+        if len(arrays["bars"]) != index["bars"] or len(arrays["offsets"]) != index["sessions"] + 1:
+            raise DataError(f"{folder}: the arrays do not have the lengths that {_INDEX} names")
+        return cls(symbols=tuple(index["symbols"]), interval_s=index["interval_s"], **arrays)
+
+
+def from_table(bars: Floats, ts_ns: Ints, symbol: str, interval_s: int, expected_bp: Floats | None = None) -> Sessions:
+    """Equal-length sessions (N, T, 5) of one symbol, starts (N, T) and optional expectations (N, T)."""
+    n, t = ts_ns.shape
+    return Sessions(
+        bars=bars.reshape(n * t, 5),
+        ts_ns=ts_ns.reshape(-1),
+        offsets=np.arange(n + 1, dtype=np.int64) * t,
+        symbol=np.zeros(n, np.int64),
+        symbols=(symbol,),
+        interval_s=interval_s,
+        expected_bp=np.full(n * t, np.nan) if expected_bp is None else expected_bp.reshape(-1),
+    )
+
+
+def join(parts: Sequence[Sessions]) -> Sessions:
+    """Put sessions of several symbols behind one another. Raises DataError for mixed intervals."""
+    intervals = sorted({part.interval for part in parts})
+    if len(intervals) != 1:
+        raise DataError(f"bars of different intervals can't be mixed: {', '.join(intervals) or 'no data'}")
+    names = tuple(dict.fromkeys(name for part in parts for name in part.symbols))
+    ends = np.concatenate([np.diff(part.offsets) for part in parts])
+    rows = [np.array([names.index(name) for name in part.symbols], np.int64)[part.symbol] for part in parts]
+    return Sessions(
+        bars=np.concatenate([part.bars for part in parts]),
+        ts_ns=np.concatenate([part.ts_ns for part in parts]),
+        offsets=np.concatenate([[0], np.cumsum(ends)]).astype(np.int64),
+        symbol=np.concatenate(rows),
+        symbols=names,
+        interval_s=parts[0].interval_s,
+        expected_bp=np.concatenate([part.expected_bp for part in parts]),
+    )
+
+
+def split_by_time(sessions: Sessions, border_ns: int, purge: int = 1) -> tuple[Sessions, Sessions]:
+    """Sessions before and from ``border_ns`` on; the last ``purge`` session days before the border go to neither.
+
+    Days, not sessions, are purged, so that no instrument's last training day touches another's first validation day.
+    Raises DataError where either side is left empty.
+    """
+    start = sessions.start_ns()
+    before = start < border_ns
+    days = np.unique(start[before] // 86_400_000_000_000)
+    first_purged = days[-purge] if 0 < purge <= len(days) else (days[-1] + 1 if len(days) else 0)
+    kept = before & (start // 86_400_000_000_000 < first_purged) if purge <= len(days) else np.zeros(len(start), bool)
+    if not kept.any() or before.all():
+        raise DataError(f"a split at {np.datetime64(border_ns, 'ns')} leaves one side without sessions")
+    return sessions.select(kept), sessions.select(~before)

@@ -1,0 +1,77 @@
+"""Markets and stored sessions → the sessions of a training step.
+
+Invariant: what step n of rank r sees is a function of (seed, n, r) alone, so the data position of a run is its step
+number and a resumed run reads on exactly where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from models.training.errors import DataError
+from models.training.sessions import Ints, Sessions
+
+
+class Source(Protocol):
+    """Where training sessions come from."""
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Instruments that may come."""
+
+    @property
+    def interval(self) -> str:
+        """Interval of the bars, as in ``5m``."""
+
+    @property
+    def span_ns(self) -> tuple[int, int]:
+        """UTC start of the first and last session."""
+
+    def take(self, seed: int, step: int, rank: int, world: int, count: int) -> tuple[Sessions, Ints]:
+        """``count`` sessions for one step of one rank: a set and the rows in it."""
+
+
+class FreshSource:
+    """Unlimited simulated sessions: every step draws new ones by ``make(sessions, seed)``."""
+
+    def __init__(self, make: Callable[[int, int], Sessions]) -> None:
+        self._make = make
+        sample = make(1, 0)
+        self.symbols, self.interval = sample.symbols, sample.interval
+        self.span_ns = (int(sample.start_ns()[0]), int(sample.start_ns()[-1]))
+
+    def take(self, seed: int, step: int, rank: int, world: int, count: int) -> tuple[Sessions, Ints]:
+        """Simulate ``count`` sessions from a seed of their own."""
+        drawn = int(np.random.SeedSequence([seed, step, rank, 11]).generate_state(1, np.uint32)[0])
+        return self._make(count, drawn), np.arange(count)
+
+
+class StoredSource:
+    """A finite set of sessions, gone through in a new random order each time.
+
+    Raises DataError where it holds fewer than ``min_sessions``.
+    """
+
+    def __init__(self, sessions: Sessions, min_sessions: int) -> None:
+        if len(sessions) < min_sessions:
+            raise DataError(
+                f"{len(sessions)} sessions to train on, training_params.min_sessions asks for {min_sessions}"
+            )
+        self._sessions = sessions
+        self.symbols, self.interval = sessions.symbols, sessions.interval
+        start = sessions.start_ns()
+        self.span_ns = (int(start.min()), int(start.max()))
+
+    def take(self, seed: int, step: int, rank: int, world: int, count: int) -> tuple[Sessions, Ints]:
+        """Return the next ``count`` sessions of this rank's share; an epoch ends where the next one begins."""
+        total = len(self._sessions)
+        position = (step * world + rank) * count + np.arange(count)
+        rows = np.empty(count, np.int64)
+        for epoch in np.unique(position // total):
+            order = np.random.default_rng([seed, int(epoch), 13]).permutation(total)
+            mine = position // total == epoch
+            rows[mine] = order[position[mine] % total]
+        return self._sessions, rows

@@ -1,0 +1,158 @@
+"""Session profits → Sharpe ratios that say how sure one can be of them.
+
+Invariant: every ratio here is per session until `annualised`; intervals and null distributions come from seeded draws,
+so the same profits and seed give the same figures. Too few or constant profits give NaN, never a division by zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+SESSIONS_A_YEAR = 252
+EULER_GAMMA = 0.5772156649015329
+_NORMAL = NormalDist()
+
+
+def annualised(sharpe: float) -> float:
+    """Return a per-session ratio as a yearly one."""
+    return sharpe * math.sqrt(SESSIONS_A_YEAR)
+
+
+def sharpe_ratio(pnl: Floats) -> float:
+    """Mean over standard deviation of session profits (N,); NaN for fewer than two sessions or constant profits."""
+    if len(pnl) < 2:
+        return math.nan
+    deviation = float(pnl.std(ddof=1))
+    return float(pnl.mean()) / deviation if deviation > 0 else math.nan
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure and the bounds that hold ``level`` of its bootstrap distribution."""
+
+    value: float
+    low: float
+    high: float
+    level: float
+
+
+def bootstrap_sharpe(pnl: Floats, block: int = 5, draws: int = 2_000, level: float = 0.95, seed: int = 0) -> Interval:
+    """Circular block bootstrap of the yearly Sharpe ratio (Politis & Romano 1992); ``block`` sessions stay together."""
+    value = annualised(sharpe_ratio(pnl))
+    if math.isnan(value):
+        return Interval(value, math.nan, math.nan, level)
+    rng = np.random.default_rng(seed)
+    blocks = -(-len(pnl) // block)
+    starts = rng.integers(0, len(pnl), (draws, blocks, 1))
+    drawn = pnl[((starts + np.arange(block)) % len(pnl)).reshape(draws, -1)[:, : len(pnl)]]
+    deviation = drawn.std(axis=1, ddof=1)
+    ratios = np.where(deviation > 0, drawn.mean(axis=1) / np.maximum(deviation, 1e-300), 0.0)
+    tail = (1 - level) / 2
+    low, high = np.quantile(ratios, [tail, 1 - tail])
+    return Interval(value, annualised(float(low)), annualised(float(high)), level)
+
+
+def probabilistic_sharpe(pnl: Floats, benchmark: float = 0.0) -> float:
+    """P(true Sharpe > ``benchmark``), both per session, corrected for skew and fat tails.
+
+    Source: Bailey & López de Prado, "The Sharpe ratio efficient frontier" (2012), equation 11.
+    """
+    ratio = sharpe_ratio(pnl)
+    if math.isnan(ratio):
+        return math.nan
+    standard = (pnl - pnl.mean()) / pnl.std()
+    skew, kurtosis = float((standard**3).mean()), float((standard**4).mean())
+    spread = 1 - skew * ratio + (kurtosis - 1) / 4 * ratio**2
+    return _NORMAL.cdf((ratio - benchmark) * math.sqrt(len(pnl) - 1) / math.sqrt(max(spread, 1e-12)))
+
+
+def expected_best_sharpe(trials: Floats) -> float:
+    """Return the best per-session Sharpe that luck alone brings out of ``trials`` (K,) tried ratios.
+
+    Source: Bailey & López de Prado, "The deflated Sharpe ratio" (2014), equation 1.
+    """
+    known = trials[~np.isnan(trials)]
+    if len(known) < 2:
+        return 0.0
+    count = len(known)
+    first = _NORMAL.inv_cdf(1 - 1 / count)
+    second = _NORMAL.inv_cdf(1 - 1 / (count * math.e))
+    return float(known.std(ddof=1)) * ((1 - EULER_GAMMA) * first + EULER_GAMMA * second)
+
+
+def deflated_sharpe(pnl: Floats, trials: Floats) -> float:
+    """P(true Sharpe > what luck brings out of all ``trials``); the ratios tried, this one included, per session."""
+    return probabilistic_sharpe(pnl, expected_best_sharpe(trials))
+
+
+@dataclass(frozen=True)
+class Control:
+    """A figure against its null: the null's mean and 95 % quantile, and the share of null draws at or above it."""
+
+    value: float
+    null_mean: float
+    null_high: float
+    p_value: float
+
+
+def day_permuted(
+    positions: Floats, returns_bp: Floats, score: Callable[[Floats, Floats], float], draws: int = 200, seed: int = 0
+) -> Control:
+    """Score positions (N, D) on their own days' returns (N, D) and on whole days drawn in other orders.
+
+    Days are permuted whole: shuffling inside a day is no null, since the day's drift survives it.
+    """
+    rng = np.random.default_rng(seed)
+    value = score(positions, returns_bp)
+    null = np.array([score(positions, returns_bp[rng.permutation(len(returns_bp))]) for _ in range(draws)])
+    beaten = (1 + int((null >= value).sum())) / (1 + draws)
+    return Control(value, float(null.mean()), float(np.quantile(null, 0.95)), beaten)
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """One line of a table by regime: sessions, mean profit with its standard error, yearly Sharpe."""
+
+    group: str
+    sessions: int
+    mean_bp: float
+    error_bp: float
+    sharpe: float
+
+
+def by_group(pnl: Floats, groups: NDArray[np.str_]) -> list[GroupRow]:
+    """Profits (N,) by label (N,), in the order of the labels' names."""
+    rows = []
+    for name in np.unique(groups):
+        own = pnl[groups == name]
+        error = float(own.std(ddof=1)) / math.sqrt(len(own)) if len(own) > 1 else math.nan
+        rows.append(GroupRow(str(name), len(own), float(own.mean()), error, annualised(sharpe_ratio(own))))
+    return rows
+
+
+def terciles(values: Floats, names: tuple[str, str, str] = ("low", "middle", "high")) -> NDArray[np.str_]:
+    """Label each value (N,) by the third of the distribution that it lies in."""
+    edges = np.quantile(values, [1 / 3, 2 / 3])
+    return np.asarray(names)[np.searchsorted(edges, values, side="right")]
+
+
+def summary(pnl: Floats, trials: Floats | None = None, seed: int = 0) -> Mapping[str, float]:
+    """All ratios of one trader: mean, yearly Sharpe with its interval, probabilistic and deflated Sharpe."""
+    interval = bootstrap_sharpe(pnl, seed=seed)
+    return {
+        "sessions": float(len(pnl)),
+        "mean_bp": float(pnl.mean()) if len(pnl) else math.nan,
+        "sharpe": interval.value,
+        "sharpe_low": interval.low,
+        "sharpe_high": interval.high,
+        "psr": probabilistic_sharpe(pnl),
+        "dsr": deflated_sharpe(pnl, trials if trials is not None else np.empty(0)),
+    }

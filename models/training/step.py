@@ -1,0 +1,215 @@
+"""One batch of sessions → one weight update a segment: deep supervision with learned halting.
+
+Every segment has a loss, a backward pass and an optimizer step; the state is detached in between (arXiv 2506.21734,
+section 2.3), so memory does not grow with segments. Rows are worked through ``rows_at_once`` at a time: the objective
+couples the decisions of a session, so gradients of the head outputs are taken first, for all rows, and then sent
+through the network piece by piece. Invariant: the result does not depend on ``rows_at_once`` beyond rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.core import Latent
+from models.features import Features
+from models.hrm import HRM
+from models.training.loss import SegmentLoss, Targets, Weights, improvement_bp, segment_loss
+from models.training.settings import DeepSupervisionSettings, HaltTarget, ObjectiveSettings, Precision
+
+
+@dataclass(frozen=True)
+class SegmentReport:
+    """What one segment did.
+
+    Profit in bp a session, ``active`` the share of rows still thinking, ``change`` ‖Δz‖/‖z‖ of z_H in its last cycle,
+    averaged over rows.
+    """
+
+    loss: float
+    pnl_bp: float
+    q_loss: float
+    gradient_norm: float
+    active: float
+    change: float
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """What `train_step` needs to know."""
+
+    supervision: DeepSupervisionSettings
+    objective: ObjectiveSettings
+    rows_at_once: int
+    precision: Precision
+
+
+class ExplodedError(Exception):
+    """A loss or gradient norm that no step may be taken on; the weights are as they were."""
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """Head outputs of all rows that thought, and the state they left: leaves for the objective's gradient."""
+
+    policy: Tensor
+    quantity: Tensor
+    value: Tensor
+    z: Latent
+    change: float
+
+
+def train_step(
+    model: HRM,
+    features: Features,
+    targets: Targets,
+    settings: StepSettings,
+    weights: Weights,
+    update: Callable[[], float],
+    minimum: np.ndarray | None,
+    anyone: Callable[[bool], bool] = bool,
+) -> list[SegmentReport]:
+    """Run the supervised segments of one batch.
+
+    ``update`` clips the gradients, moves the weights, clears the gradients and returns the norm before clipping; it
+    raises `ExplodedError` instead where that norm is out of bounds. ``minimum`` (B·D,) segments before which a row may
+    not halt; None keeps every row thinking to the end. ``anyone`` tells whether a flag is set in any process that
+    trains along: all take the same number of updates. Raises `ExplodedError` where a loss is not finite.
+    """
+    shape = targets.returns_bp.shape
+    total = len(features)
+    device = targets.returns_bp.device
+    z = model.core.initial(total, model.config.features.tokens)
+    z = Latent(z.z_H.clone(), z.z_L.clone())  # rows are written below
+    policy = torch.zeros(total, 3, 5, device=device)
+    quantity, value = torch.zeros(total, device=device), torch.zeros(total, 3, device=device)
+    active = np.arange(total)
+    before: SegmentLoss | None = None
+    reports: list[SegmentReport] = []
+    for depth in range(1, settings.supervision.segments + 1):
+        if len(active) == 0:  # done here, but others still think
+            update()
+            anyone(False)
+            continue
+        rows = torch.as_tensor(active, device=device)
+        inputs = features if len(active) == total else features.take(active)
+        z_before = Latent(z.z_H[rows], z.z_L[rows])
+        whole = len(active) <= settings.rows_at_once
+        outputs = _forward(model, inputs, z_before, settings, grad=whole)
+        leaves = [outputs.policy, outputs.quantity, outputs.value]
+        if not whole:
+            leaves = [leaf.requires_grad_() for leaf in leaves]
+        policy, quantity, value = (
+            full.detach().index_copy(0, rows, leaf)
+            for full, leaf in zip((policy, quantity, value), leaves, strict=True)
+        )
+        loss = segment_loss(
+            policy.view(*shape, 3, 5), quantity.view(shape), value.view(*shape, 3), targets, settings.objective, weights
+        )
+        q_loss = torch.zeros((), device=device)
+        if before is not None:
+            last = depth == settings.supervision.segments
+            q_loss = _q_loss(model, z_before, outputs.z, improvement_bp(before, loss).flatten()[rows], settings, last)
+        combined = loss.total + settings.supervision.q_weight * q_loss
+        if not bool(combined.isfinite()):
+            raise ExplodedError(f"loss is {combined.item()}")
+        combined.backward()  # type: ignore[no-untyped-call]
+        if not whole:
+            _backward_pieces(model, inputs, z_before, settings, [leaf.grad for leaf in leaves])
+        norm = update()
+        reports.append(
+            SegmentReport(combined.item(), loss.pnl_bp, q_loss.item(), norm, len(active) / total, outputs.change)
+        )
+        z.z_H[rows], z.z_L[rows] = outputs.z.z_H.detach(), outputs.z.z_L.detach()
+        before = loss
+        if minimum is not None:
+            q = model.heads.q(outputs.z.z_H[:, 0].detach()).detach().cpu().numpy()
+            active = active[~((minimum[active] <= depth) & (q[:, 0] > q[:, 1]))]
+            if not anyone(len(active) > 0):
+                break
+    return reports
+
+
+def _autocast(settings: StepSettings, device: torch.device) -> AbstractContextManager[object]:
+    return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision is Precision.BF16)
+
+
+def _segment(model: HRM, features: Features, z: Latent, settings: StepSettings) -> _Outputs:
+    with _autocast(settings, z.z_H.device):
+        tokens = model.embed(features)
+        new, change, _ = model.core(tokens.x, z, tokens.valid)
+        heads = model.heads(new.z_H[:, 0], change)
+    new = Latent(new.z_H.to(z.z_H.dtype), new.z_L.to(z.z_L.dtype))
+    settled = float(heads.change.z_H[:, -1].mean())
+    return _Outputs(heads.policy.masked_fill(heads.policy.isinf(), 0.0), heads.quantity, heads.value, new, settled)
+
+
+def _forward(model: HRM, features: Features, z: Latent, settings: StepSettings, *, grad: bool) -> _Outputs:
+    """All rows: in one piece with a graph, or in pieces without one."""
+    if grad:
+        return _segment(model, features, z, settings)
+    with torch.no_grad():
+        parts = [
+            _segment(model, features.take(piece), _at(z, piece), settings) for piece in _pieces(features, settings)
+        ]
+    return _Outputs(
+        torch.cat([p.policy for p in parts]),
+        torch.cat([p.quantity for p in parts]),
+        torch.cat([p.value for p in parts]),
+        Latent(torch.cat([p.z.z_H for p in parts]), torch.cat([p.z.z_L for p in parts])),
+        float(np.mean([p.change for p in parts])),
+    )
+
+
+def _backward_pieces(
+    model: HRM, features: Features, z: Latent, settings: StepSettings, gradients: list[Tensor | None]
+) -> None:
+    """Send gradients of the head outputs through the network, one piece at a time."""
+    for piece in _pieces(features, settings):
+        part = _segment(model, features.take(piece), _at(z, piece), settings)
+        pairs = [
+            (out, grad[torch.as_tensor(piece, device=grad.device)])
+            for out, grad in zip((part.policy, part.quantity, part.value), gradients, strict=True)
+            if grad is not None
+        ]
+        torch.autograd.backward([out for out, _ in pairs], [grad for _, grad in pairs])
+
+
+def _pieces(features: Features, settings: StepSettings) -> list[np.ndarray]:
+    rows = np.arange(len(features))
+    return [rows[i : i + settings.rows_at_once] for i in range(0, len(rows), settings.rows_at_once)]
+
+
+def _at(z: Latent, rows: np.ndarray) -> Latent:
+    index = torch.as_tensor(rows, device=z.z_H.device)
+    return Latent(z.z_H[index], z.z_L[index])
+
+
+def _q_loss(model: HRM, before: Latent, after: Latent, gain_bp: Tensor, settings: StepSettings, last: bool) -> Tensor:
+    """Fit the Q head of the state before this segment to what this segment turned out to be worth.
+
+    Only the head is trained: the states are detached. ``q_halt`` learns whether going on fails to pay its cost;
+    ``q_continue`` the opposite, or, as published, the better of the next state's two Q values.
+    """
+    q = model.heads.q(before.z_H[:, 0].detach()).float()
+    stop = (gain_bp <= settings.supervision.segment_cost_bp).float()
+    if settings.supervision.halt_target is HaltTarget.IMPROVEMENT:
+        go = 1 - stop
+    else:
+        with torch.no_grad():
+            following = model.heads.q(after.z_H[:, 0]).float()
+            go = torch.sigmoid(following[:, 0] if last else following.amax(dim=-1))
+    loss: Tensor = functional.binary_cross_entropy_with_logits(q, torch.stack([stop, go], dim=-1))
+    return loss
+
+
+def zero_gradients(model: nn.Module) -> None:
+    """Forget all gradients, so that the next backward pass starts from nothing."""
+    for parameter in model.parameters():
+        parameter.grad = None

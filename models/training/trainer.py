@@ -1,0 +1,307 @@
+"""Settings and sessions → a trained network, deterministically, watched, and resumable at every checkpoint.
+
+Invariant: the weights after step n are a function of settings, seed, data and machine; being stopped, resumed or
+watched changes no bit of them.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.act import AdaptiveComputationTime
+from models.config import CarryState, HRMSettings
+from models.features import forget_identities
+from models.hrm import HRM
+from models.training import checkpointing as ck
+from models.training.batches import Batch, BatchSettings, Fill, Target, make_batch, returns_between_fills
+from models.training.distributed import Group
+from models.training.errors import DivergedError, ResumeError, TrainingError
+from models.training.loss import Targets, Weights, session_costs
+from models.training.optim import MovingAverage, learning_rate, make_optimizer
+from models.training.policy import follow, policies_by_depth
+from models.training.progress import NoteReport, Observer, Report, StepReport, ValidationReport, resident_mb
+from models.training.reference import pnl_bp
+from models.training.sessions import Floats, Sessions
+from models.training.settings import DeepSupervisionSettings, TrainingSettings
+from models.training.source import Source
+from models.training.step import ExplodedError, StepSettings, train_step, zero_gradients
+from models.vocabulary import Vocabularies
+
+NORM_MEMORY = 0.98
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Sessions to validate on and what the best trader expects of each, bp (N,), where one is known."""
+
+    sessions: Sessions
+    best_bp: Floats | None = None
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished or stopped run: the averaged model, steps done, whether a signal stopped it, last validation."""
+
+    model: HRM
+    step: int
+    stopped: bool
+    validation: ValidationReport | None
+
+
+class Trainer:
+    """One training run in ``folder`` (checkpoints and nothing else)."""
+
+    def __init__(
+        self,
+        hrm: HRMSettings,
+        supervision: DeepSupervisionSettings,
+        training: TrainingSettings,
+        source: Source,
+        validation: Validation | None,
+        folder: Path,
+        *,
+        observers: Sequence[Observer] = (),
+        group: Group | None = None,
+        device: str = "cpu",
+        build: Callable[[HRMSettings, Vocabularies], HRM] | None = None,
+    ) -> None:
+        if hrm.carry_state is CarryState.SESSION:
+            raise TrainingError("hierarchical_reasoning_model.carry_state: session can't be trained, only none")
+        if training.target is Target.CONDITIONAL_MEAN and training.fill is not Fill.NEXT_OPEN:
+            raise TrainingError("training_params.fill: target conditional_mean is known for fill next_open only")
+        self._hrm, self._supervision, self._training = hrm, supervision, training
+        self._source, self._validation, self._folder = source, validation, folder
+        self._observers, self._group, self._device = tuple(observers), group or Group(), torch.device(device)
+        vocabularies = Vocabularies().grow(source.symbols, (source.interval, hrm.features.coarse_interval))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(training.seed)
+            make = build or (lambda settings, names: HRM(settings.network(), names))
+            self.model = make(hrm, vocabularies).to(self._device)
+        self._act = AdaptiveComputationTime(hrm)
+        self._batches = BatchSettings(hrm.features, training.fill, training.history, training.target)
+        self._step_settings = StepSettings(supervision, training.objective, training.rows_at_once, training.precision)
+        self._optimizer = make_optimizer(self.model, training.optimizer)
+        self._average = MovingAverage(self.model, training.optimizer.ema)
+        self._step, self._updates, self._norm = 0, 0, math.nan
+        self._rate_scale, self._rollbacks = 1.0, 0
+        self._best, self._stale = -math.inf, 0
+        self._last_validation: ValidationReport | None = None
+        self._fingerprint = ck.fingerprint(
+            hierarchical_reasoning_model={
+                **hrm.network().model_dump(mode="json"),
+                "embeddings": hrm.embeddings.model_dump(),
+            },
+            deep_supervision=supervision.model_dump(mode="json"),
+            training_params=training.model_dump(mode="json"),
+            data={"symbols": source.symbols, "interval": source.interval, "span_ns": source.span_ns},
+            run={"world": self._group.world, "device": self._device.type},
+        )
+
+    def run(self, *, resume: bool = False) -> TrainResult:
+        """Train to the last step, from the newest whole checkpoint where ``resume`` is set.
+
+        SIGTERM and SIGINT end the run after the present step, with a checkpoint. Raises ResumeError where there is
+        nothing to resume, DivergedError where training blew up more often than ``guard.max_rollbacks``.
+        """
+        if resume:
+            self._restore()
+        stopping = False
+        with _threads(self._training.threads), _signals() as signalled:
+            if self._step == 0:
+                self._save()
+            while self._step < self._training.steps:
+                try:
+                    self._train_one()
+                except ExplodedError as error:
+                    self._roll_back(str(error))
+                    continue
+                done = self._step == self._training.steps
+                if self._step % self._training.validate_every == 0 or done:
+                    self._validate()
+                stopping = self._group.any(signalled())
+                if self._step % self._training.checkpoint_every == 0 or done or stopping:
+                    self._save()
+                if stopping and not done:
+                    self._tell(NoteReport(self._step, "stopped", "a signal asked to stop; the state is saved"))
+                    break
+        return TrainResult(self._averaged(), self._step, stopping, self._last_validation)
+
+    def batch(self, step: int) -> tuple[Batch, Floats]:
+        """Return the batch of a step and each session's cost; all draws follow from seed, step and rank."""
+        training, group = self._training, self._group
+        sessions, rows = self._source.take(training.seed, step, group.rank, group.world, training.batch_sessions)
+        rng = np.random.default_rng([training.seed, step, group.rank, 17])
+        mirror = rng.random(len(rows)) < 0.5 if training.mirror else None
+        batch = make_batch(sessions, rows, self._batches, self.model.vocabularies, rng, mirror)
+        return batch, session_costs(sessions.start_ns()[rows], training.objective.costs)
+
+    def _train_one(self) -> None:
+        training = self._training
+        batch, cost_bp = self.batch(self._step)
+        rng = np.random.default_rng([training.seed, self._step, self._group.rank, 19])
+        features = forget_identities(batch.features, self._hrm.embeddings.unknown_dropout, rng)
+        rate = self._rate_scale * learning_rate(self._step, training.steps, training.optimizer)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        halting = self._step >= self._supervision.halting_from * training.steps
+        reports = train_step(
+            self.model.train(),
+            features,
+            Targets.of(batch, cost_bp, self._device),
+            self._step_settings,
+            Weights.at(self._step, training.steps, training.objective),
+            self._update,
+            self._minimum(len(features), rng) if halting else None,
+            self._group.any,
+        )
+        self._step += 1
+        sessions = self._step * training.batch_sessions * self._group.world
+        depth = sum(report.active for report in reports)
+        self._tell(StepReport(self._step, training.steps, reports, rate, depth, resident_mb(), sessions))
+
+    def _minimum(self, rows: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw segments before which a row may not halt: 1, or with the exploration's chance one from {2…segments}."""
+        drawn = rng.integers(2, max(self._supervision.segments, 2) + 1, rows)
+        return np.where(rng.random(rows) < self._supervision.exploration, drawn, 1)
+
+    def _update(self) -> float:
+        """Clip, check, step: what a segment does with its gradients."""
+        self._group.average_gradients(self.model)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._training.optimizer.clip_norm))
+        limit = self._training.guard.explode_factor * self._norm
+        if not math.isfinite(norm) or norm > limit:
+            zero_gradients(self.model)
+            raise ExplodedError(f"gradient norm is {norm:.3g}, usual is {self._norm:.3g}")
+        self._norm = norm if math.isnan(self._norm) else NORM_MEMORY * self._norm + (1 - NORM_MEMORY) * norm
+        self._optimizer.step()
+        zero_gradients(self.model)
+        self._average.update(self.model, self._updates)
+        self._updates += 1
+        return norm
+
+    def _validate(self) -> None:
+        """Profit by depth of the averaged weights; realised, or as an exact filter expects it where one is known."""
+        if self._validation is None:
+            return
+        sessions, best = self._validation.sessions, self._validation.best_bp
+        exact = best is not None
+        target = Target.CONDITIONAL_MEAN if exact else Target.REALISED
+        settings = BatchSettings(self._hrm.features, self._training.fill, self._training.history, target)
+        model = self._averaged()
+        returns = returns_between_fills(sessions, np.arange(len(sessions)), settings)
+        cost = session_costs(sessions.start_ns(), self._training.objective.costs)
+        pnl = [
+            float(np.mean(pnl_bp(follow(policy.actions), returns, cost)))
+            for policy in policies_by_depth(model, sessions, settings, self._supervision.segments)
+        ]
+        improved = pnl[-1] > self._best
+        self._best, self._stale = (pnl[-1], 0) if improved else (self._best, self._stale + 1)
+        share = [value / float(np.mean(best)) for value in pnl] if best is not None else None
+        self._last_validation = ValidationReport(self._step, pnl, share, improved)
+        self._tell(self._last_validation)
+        if self._stale == self._training.guard.patience:
+            text = f"no better validation in the last {self._stale}; the best was {self._best:.2f} bp a session"
+            self._tell(NoteReport(self._step, "slow", text))
+
+    def _averaged(self) -> HRM:
+        """Return a copy of the model with the averaged weights."""
+        with torch.random.fork_rng(devices=[]):
+            model = type(self.model)(self.model.config, self.model.vocabularies).to(self._device)
+        model.load_state_dict(self._average.weights)
+        return model.eval()
+
+    def _save(self) -> None:
+        if self._group.rank == 0:
+            ck.save_state(self._folder, self._state(), self._training.keep_checkpoints)
+
+    def _state(self) -> ck.TrainingState:
+        return ck.TrainingState(
+            step=self._step,
+            updates=self._updates,
+            model=self.model.state_dict(),
+            average=self._average.weights,
+            optimizer=self._optimizer.state_dict(),
+            norm=self._norm,
+            rate_scale=self._rate_scale,
+            rollbacks=self._rollbacks,
+            best=self._best,
+            stale=self._stale,
+            fingerprint=self._fingerprint,
+        )
+
+    def _restore(self) -> None:
+        state = ck.newest_state(self._folder)
+        if state is None:
+            raise ResumeError(f"{self._folder}: there is no checkpoint to resume from")
+        ck.check_fingerprint(state.fingerprint, self._fingerprint)
+        self._load(state)
+        self._rate_scale, self._rollbacks = state.rate_scale, state.rollbacks
+
+    def _load(self, state: ck.TrainingState) -> None:
+        self.model.load_state_dict(state.model)
+        self._optimizer.load_state_dict(dict(state.optimizer))
+        self._average.load(state.average)
+        self._step, self._updates, self._norm = state.step, state.updates, state.norm
+        self._best, self._stale = state.best, state.stale
+
+    def _roll_back(self, reason: str) -> None:
+        """Return to the last good checkpoint with a lower rate, or give up."""
+        guard = self._training.guard
+        if self._rollbacks >= guard.max_rollbacks:
+            raise DivergedError(
+                f"training diverged at step {self._step} ({reason}) after {self._rollbacks} rollbacks; lower "
+                "training_params.optimizer.learning_rate"
+            )
+        state = ck.newest_state(self._folder)
+        if state is None:
+            raise ResumeError(f"{self._folder}: the checkpoints are gone, there is nothing to roll back to")
+        failed = self._step
+        self._load(state)
+        self._rollbacks += 1
+        self._rate_scale *= guard.rate_factor
+        self._tell(
+            NoteReport(
+                failed, "rollback", f"{reason}; back to step {state.step}, rate × {self._rate_scale:g} from here"
+            )
+        )
+
+    def _tell(self, report: Report) -> None:
+        if self._group.rank == 0:
+            for observer in self._observers:
+                observer(report)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Run with a fixed number of intra-op threads: the order of sums, and so the bits, depend on it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], bool]]:
+    """Remember SIGTERM and SIGINT instead of dying of them; outside the main thread nothing is changed."""
+    seen: list[int] = []
+    names = (signal.SIGTERM, signal.SIGINT)
+    try:
+        before = [signal.signal(name, lambda number, _: seen.append(number)) for name in names]
+    except ValueError:  # signals belong to the main thread
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for name, handler in zip(names, before, strict=True):
+            signal.signal(name, handler)

@@ -1,0 +1,1 @@
+"""Who decides: strategies turn a `Moment` of the market into a `Decision`."""

@@ -1,0 +1,236 @@
+"""What a strategy sees and what it is asked: a `Moment` in, a `Decision` out.
+
+`MarketView` remembers bars and positions from the bus and makes a `Moment`, an immutable snapshot at the close of a bar; a
+`Strategy` is then one pure method, `decide(moment)`. Invariant: a decision is a function of its moment and of the strategy's
+own weights and settings alone, so the same events give the same decisions, live, in replay and when verified.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.clock import NS_PER_S
+from daemon.events import Action, Bar, Complexity, Decision, PositionChanged
+
+NS_PER_MINUTE = 60 * NS_PER_S
+IST_OFFSET_NS = 19_800 * NS_PER_S
+DAY_NS = 86_400 * NS_PER_S
+ATR_BARS = 14
+
+OPEN, HIGH, LOW, CLOSE, VOLUME = range(5)
+"""Columns of the arrays of bars."""
+
+
+class Moment(msgspec.Struct, frozen=True, gc=False):
+    """Everything a strategy may know at the close of a bar.
+
+    `bars` is (n, 5) float64, open/high/low/close/volume, oldest first, the newest closed at `ts` (UTC ns); volume is NaN
+    where the instrument has none. `coarse` is the same for the coarser interval, closed bars only. `position` is signed;
+    `unrealised_atr` is the open profit of one unit in average true ranges; `minute_of_session` counts from the open.
+    """
+
+    symbol: str
+    interval: str
+    ts: int
+    bars: NDArray[np.float64]
+    coarse: NDArray[np.float64]
+    complexity: Complexity
+    position: int
+    position_share: float
+    unrealised_atr: float
+    bars_held: int
+    minute_of_session: float
+    minutes_to_close: float
+    weekday: int
+    may_enter: bool
+
+    @property
+    def price(self) -> float:
+        """The close of the newest bar."""
+        return float(self.bars[-1, CLOSE])
+
+
+class Strategy(Protocol):
+    """A decider. `in_thread` says that `decide` takes long enough to belong on the inference thread."""
+
+    name: str
+    in_thread: bool
+
+    def decide(self, moment: Moment) -> Decision:
+        """What to do now; expected trouble is a HOLD with its reason (`failed=True` where the model is at fault)."""
+
+
+class Span(Protocol):
+    """A session as far as a strategy needs it."""
+
+    @property
+    def open_ns(self) -> int:
+        """First nanosecond."""
+
+    @property
+    def close_ns(self) -> int:
+        """First nanosecond after it."""
+
+
+class SessionSource(Protocol):
+    """What the view needs of a calendar."""
+
+    def session_at(self, ts_ns: int) -> Span | None:
+        """The session that contains `ts_ns`."""
+
+
+def hold(moment: Moment, strategy: str, reason: str, *, failed: bool = False, model_hash: str = "") -> Decision:
+    """The safe decision."""
+    return decision(moment, strategy, Action.HOLD, 1, 0.0, reason, failed=failed, model_hash=model_hash)
+
+
+def decision(
+    moment: Moment,
+    strategy: str,
+    action: Action,
+    quantity: int,
+    confidence: float,
+    reason: str,
+    *,
+    failed: bool = False,
+    model_hash: str = "",
+) -> Decision:
+    """A decision about `moment` without reasoning figures; its `ts` is the bar's close until the actor stamps it."""
+    return Decision(
+        ts=moment.ts,
+        ts_bar=moment.ts,
+        symbol=moment.symbol,
+        interval=moment.interval,
+        strategy=strategy,
+        action=action,
+        quantity=quantity,
+        confidence=confidence,
+        reason=reason,
+        price=moment.price,
+        complexity=moment.complexity.score,
+        regime=moment.complexity.regime.value,
+        model_hash=model_hash,
+        failed=failed,
+    )
+
+
+class _Ring:
+    """The newest `length` bars of one symbol and interval, contiguous for a cheap snapshot."""
+
+    __slots__ = ("_end", "_length", "_rows")
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._rows = np.empty((4 * length, 5))
+        self._end = 0
+
+    def append(self, bar: Bar) -> None:
+        if self._end == len(self._rows):
+            self._rows[: self._length] = self._rows[-self._length :]
+            self._end = self._length
+        volume = bar.volume if bar.volume >= 0 else np.nan
+        self._rows[self._end] = (bar.open, bar.high, bar.low, bar.close, volume)
+        self._end += 1
+
+    def snapshot(self) -> NDArray[np.float64]:
+        return self._rows[max(0, self._end - self._length) : self._end].copy()
+
+
+class _Held:
+    """The position of one symbol and the bars since it was opened."""
+
+    __slots__ = ("average", "bars", "quantity")
+
+    def __init__(self) -> None:
+        self.quantity = 0
+        self.average = 0.0
+        self.bars = 0
+
+
+class ViewSettings(msgspec.Struct, frozen=True):
+    """How much a view remembers and how it describes a moment.
+
+    `max_position` is what a `position_share` of 1 means; entries end `no_entries_minutes` before a session does.
+    """
+
+    interval: str
+    coarse_interval: str
+    window: int
+    coarse_window: int
+    max_position: int
+    no_entries_minutes: float
+
+
+class MarketView:
+    """Bars and positions of every symbol; loop-free."""
+
+    def __init__(self, settings: ViewSettings, calendar: SessionSource) -> None:
+        self._settings = settings
+        self._calendar = calendar
+        self._bars: dict[str, _Ring] = {}
+        self._coarse: dict[str, _Ring] = {}
+        self._held: dict[str, _Held] = {}
+
+    def on_bar(self, bar: Bar) -> None:
+        """Remember a bar of the decision or of the coarse interval; others are ignored."""
+        settings = self._settings
+        if bar.interval == settings.interval:
+            self._ring(self._bars, bar.symbol, settings.window).append(bar)
+            held = self._held.get(bar.symbol)
+            if held is not None and held.quantity:
+                held.bars += 1
+        if bar.interval == settings.coarse_interval:
+            self._ring(self._coarse, bar.symbol, settings.coarse_window).append(bar)
+
+    def on_position(self, event: PositionChanged) -> None:
+        """Remember a position."""
+        held = self._held.setdefault(event.symbol, _Held())
+        if not held.quantity or held.quantity * event.quantity <= 0:
+            held.bars = 0
+        held.quantity = event.quantity
+        held.average = float(event.average_price)
+
+    def moment(self, complexity: Complexity) -> Moment:
+        """The snapshot at the bar that `complexity` speaks of, which `on_bar` has seen."""
+        settings, symbol, ts = self._settings, complexity.symbol, complexity.ts
+        bars = self._bars[symbol].snapshot()
+        coarse = self._coarse.get(symbol)
+        held = self._held.get(symbol)
+        quantity = held.quantity if held else 0
+        session = self._calendar.session_at(ts - 1)
+        opened, closes = (session.open_ns, session.close_ns) if session else (ts, ts)
+        local = ts + IST_OFFSET_NS
+        return Moment(
+            symbol=symbol,
+            interval=settings.interval,
+            ts=ts,
+            bars=bars,
+            coarse=coarse.snapshot() if coarse else np.empty((0, 5)),
+            complexity=complexity,
+            position=quantity,
+            position_share=min(1.0, abs(quantity) / settings.max_position),
+            unrealised_atr=_unrealised_atr(bars, held) if held and quantity else 0.0,
+            bars_held=held.bars if held and quantity else 0,
+            minute_of_session=(ts - opened) / NS_PER_MINUTE,
+            minutes_to_close=(closes - ts) / NS_PER_MINUTE,
+            weekday=(local // DAY_NS + 3) % 7,
+            may_enter=(closes - ts) / NS_PER_MINUTE > settings.no_entries_minutes,
+        )
+
+    def _ring(self, rings: dict[str, _Ring], symbol: str, length: int) -> _Ring:
+        ring = rings.get(symbol)
+        if ring is None:
+            ring = rings[symbol] = _Ring(length)
+        return ring
+
+
+def _unrealised_atr(bars: NDArray[np.float64], held: _Held) -> float:
+    recent = bars[-ATR_BARS:]
+    atr = float(np.mean(recent[:, HIGH] - recent[:, LOW]))
+    sign = 1.0 if held.quantity > 0 else -1.0
+    return sign * (float(bars[-1, CLOSE]) - held.average) / atr if atr > 0.0 else 0.0
+

@@ -1,0 +1,109 @@
+"""The HRM strategy: a moment becomes an observation, the agent reasons about it, and its answer a decision.
+
+Invariant: whatever goes wrong with the input or the output of the model becomes a HOLD that says so; only the output counts
+as a failure of the model (`failed=True`), a market that can't be read yet does not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from daemon.clock import NS_PER_MS, Clock
+from daemon.events import Action, Decision
+from models.agent import AgentDecision, HRMAgent
+from models.config import HRMSettings
+from models.errors import InvalidObservation, InvalidOutput
+from models.features import Observation
+from strategies.base import Moment, hold
+
+ENTRIES = (Action.BUY_LONG, Action.SELL_SHORT)
+
+
+class HRMStrategy:
+    """See the module. One instance lives on one inference thread."""
+
+    name = "hrm"
+    in_thread = True
+
+    def __init__(self, agent: HRMAgent, settings: HRMSettings, clock: Clock, source: str) -> None:
+        self.agent = agent
+        self._clock = clock
+        self._deadline_ns = int(settings.act.deadline_ms * NS_PER_MS)
+        self.description = f"{source} ({agent.model_hash[:12]})" if agent.trained else f"untrained ({source})"
+
+    @classmethod
+    def load(cls, artifact: Path | None, seed: int, settings: HRMSettings, clock: Clock) -> HRMStrategy:
+        """The agent of `artifact`, or a seeded untrained one. Raises `CheckpointError` for a bad artifact."""
+        if artifact is None:
+            agent = HRMAgent.untrained(settings, seed, now_ns=clock.monotonic_ns)
+            return cls(agent, settings, clock, f"{settings.profile}, seed {seed}")
+        agent = HRMAgent.load_model(artifact, settings, now_ns=clock.monotonic_ns)
+        return cls(agent, settings, clock, artifact.name)
+
+    def decide(self, moment: Moment) -> Decision:
+        """Reason within the deadline, which starts now."""
+        return self._decide(moment, self._clock.monotonic_ns() + self._deadline_ns, None)
+
+    def decide_at(self, moment: Moment, segments: int) -> Decision:
+        """Reason to a recorded depth, whatever the clock says: for verification."""
+        return self._decide(moment, None, segments or None)
+
+    def _decide(self, moment: Moment, deadline_ns: int | None, segments: int | None) -> Decision:
+        try:
+            answer = self.agent.decide(_observation(moment), deadline_ns=deadline_ns, segments=segments)
+        except InvalidObservation as error:
+            return hold(moment, self.name, str(error), model_hash=self.agent.model_hash)
+        except InvalidOutput as error:
+            return hold(moment, self.name, str(error), failed=True, model_hash=self.agent.model_hash)
+        return self._decision(moment, answer)
+
+    def _decision(self, moment: Moment, answer: AgentDecision) -> Decision:
+        action = Action(answer.action)
+        reason = f"{answer.segments} segments, {answer.halt_reason}"
+        if action in ENTRIES and not moment.may_enter:
+            action, reason = Action.HOLD, f"no entries this late ({reason})"
+        return Decision(
+            ts=moment.ts,
+            ts_bar=moment.ts,
+            symbol=moment.symbol,
+            interval=moment.interval,
+            strategy=self.name,
+            action=action,
+            quantity=answer.quantity,
+            confidence=answer.confidence,
+            reason=reason,
+            price=moment.price,
+            value=answer.value,
+            segments=answer.segments,
+            min_segments=answer.min_segments,
+            halt_reason=answer.halt_reason,
+            h_confidence=answer.h_confidence,
+            l_confidence=answer.l_confidence,
+            convergence=answer.convergence[0],
+            q_halt=answer.q_halt,
+            q_continue=answer.q_continue,
+            complexity=moment.complexity.score,
+            regime=moment.complexity.regime.value,
+            model_hash=self.agent.model_hash,
+        )
+
+
+def _observation(moment: Moment) -> Observation:
+    return Observation(
+        symbol=moment.symbol,
+        interval=moment.interval,
+        ts=moment.ts,
+        bars=moment.bars,
+        coarse=moment.coarse,
+        position_side=int(np.sign(moment.position)),
+        position_size=moment.position_share,
+        unrealised_atr=moment.unrealised_atr,
+        bars_held=moment.bars_held,
+        minute_of_session=moment.minute_of_session,
+        minutes_to_close=moment.minutes_to_close,
+        weekday=moment.weekday,
+        spread_bp=0.0,
+        complexity=moment.complexity.score,
+    )

@@ -1,0 +1,88 @@
+"""The portfolio's books balance, to the paisa and beyond, after every fill of any history."""
+
+from decimal import Decimal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daemon.events import Fill, Side
+from daemon.portfolio import Portfolio
+
+CASH = Decimal(1_000_000)
+SYMBOLS = ("SBIN", "NIFTY")
+ZERO = Decimal(0)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Fill]:
+    """Up to 30 fills of two symbols at prices on the grid, costs to the paisa."""
+    return [
+        Fill(
+            ts=number, fill_id=f"f{number}", order_id="o", symbol=draw(st.sampled_from(SYMBOLS)),
+            side=draw(st.sampled_from(list(Side))), quantity=draw(st.integers(1, 700)),
+            price=draw(st.integers(1, 1_000_000)) * Decimal("0.05"),
+            costs=draw(st.integers(0, 100_000)) * Decimal("0.01"),
+        )
+        for number in range(1, draw(st.integers(1, 30)) + 1)
+    ]  # fmt: skip
+
+
+def flow(fill: Fill) -> Decimal:
+    """What a fill takes out of the cash, costs aside."""
+    return fill.side.sign * fill.quantity * fill.price
+
+
+@settings(max_examples=300, deadline=None)
+@given(history=histories(), marks=st.lists(st.integers(1, 1_000_000), min_size=30, max_size=30))
+def test_the_books_balance_at_every_step(history: list[Fill], marks: list[int]) -> None:
+    """Position = Σ fills; cash = start − Σ flows − Σ costs; realised + unrealised − costs = equity − start. Exactly."""
+    portfolio = Portfolio(CASH)
+    for number, fill in enumerate(history):
+        changed = portfolio.apply(fill)
+        done = history[: number + 1]
+        own = [item for item in done if item.symbol == fill.symbol]
+        assert changed is not None
+        assert changed.quantity == sum(item.side.sign * item.quantity for item in own)
+        assert changed.cash == CASH - sum(map(flow, done), ZERO) - sum((item.costs for item in done), ZERO)
+        assert changed.costs == sum((item.costs for item in own), ZERO)
+        portfolio.mark(fill.symbol, marks[number] * Decimal("0.05"))
+        unrealised = sum((portfolio.unrealised(symbol) for symbol in SYMBOLS), ZERO)
+        assert portfolio.realised_pnl + unrealised - portfolio.costs == portfolio.equity - CASH
+        assert (changed.quantity == 0) == (changed.opened_ts == 0 and changed.average_price == 0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(history=histories())
+def test_flat_books_are_the_sum_of_the_trades(history: list[Fill]) -> None:
+    """Once all is closed, equity has grown by the net of all round trips, and their gross is what was realised."""
+    portfolio = Portfolio(CASH)
+    for fill in history:
+        portfolio.apply(fill)
+    for symbol in SYMBOLS:
+        open_quantity = portfolio.quantity(symbol)
+        if open_quantity:
+            side = Side.SELL if open_quantity > 0 else Side.BUY
+            portfolio.apply(
+                Fill(ts=99, fill_id=symbol, order_id="o", symbol=symbol, side=side, quantity=abs(open_quantity),
+                     price=Decimal("123.45"), costs=Decimal("0.07"))
+            )  # fmt: skip
+    assert portfolio.gross_notional == 0
+    assert sum((trade.net for trade in portfolio.trades), ZERO) == portfolio.equity - CASH == portfolio.cash - CASH
+    assert sum((trade.gross for trade in portfolio.trades), ZERO) == portfolio.realised_pnl
+    assert sum((trade.costs for trade in portfolio.trades), ZERO) == portfolio.costs
+    assert all(trade.entry_ts <= trade.exit_ts and trade.quantity > 0 for trade in portfolio.trades)
+
+
+@settings(max_examples=200, deadline=None)
+@given(history=histories(), order=st.randoms(use_true_random=False))
+def test_the_order_of_fills_leaves_the_cash(history: list[Fill], order: object) -> None:
+    """Shuffled fills end with the same cash, positions and costs; repeated ones change nothing."""
+    shuffled = history * 2
+    order.shuffle(shuffled)  # type: ignore[attr-defined]
+    one, other = Portfolio(CASH), Portfolio(CASH)
+    for fill in history:
+        one.apply(fill)
+    answers = [other.apply(fill) for fill in shuffled]
+    assert answers.count(None) == len(history)
+    assert (one.cash, one.costs) == (other.cash, other.costs)
+    assert [one.quantity(symbol) for symbol in SYMBOLS] == [other.quantity(symbol) for symbol in SYMBOLS]

@@ -1,0 +1,119 @@
+"""A daemon that shows a fixed state and keeps what it is told, for the tests of the control server."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from daemon.clock import NS_PER_S, Clock, ReplayClock
+from daemon.control.metrics import Metrics
+from daemon.control.server import ControlServer
+from daemon.control.view import Health, OrderRow, PositionRow, Status
+from daemon.errors import InboxFull
+from daemon.events import Action, Decision, Event, Side, TradingState
+from daemon.settings import ControlSettings
+
+TOKEN = "a-token-of-some-length"
+NOW = 1_617_594_300 * NS_PER_S
+
+STATUS = Status(
+    version="0.1.0", mode="paper · tape ×20", simulated=True, started_ts=NOW, ts=NOW, last_tick_ts=NOW - 2 * NS_PER_S,
+    feed="connected", trading_state=TradingState.ACTIVE, trading_reason="", strategy="hrm", strategy_rung=0,
+    model="untrained (seed 7)", symbols=["NSE:SBIN-EQ"], healthy=True, reasons=[], ticks_accepted=951_204,
+    ticks_rejected={"bad_time": 5450, "duplicate": 41_377}, bars=5210, decisions=1042, orders=48, fills=46,
+    denied={"max_order_notional": 2}, working_orders=1, open_positions=1, equity=Decimal("1002138.04"),
+    net_pnl=Decimal("2138.04"), costs=Decimal("2076.96"),
+)  # fmt: skip
+POSITIONS = [
+    PositionRow(symbol="NSE:SBIN-EQ", quantity=-500, average_price=Decimal("348.20"), last_price=Decimal("347.15"),
+                unrealised_pnl=Decimal("525.00"), realised_pnl=Decimal("-1613.04"), costs=Decimal("2076.96")),
+    PositionRow(symbol="NSE:TCS-EQ", quantity=0, average_price=Decimal(0), last_price=None, unrealised_pnl=None,
+                realised_pnl=Decimal(0), costs=Decimal(0)),
+]  # fmt: skip
+ORDERS = [
+    OrderRow(ts=NOW, order_id="H1", symbol="NSE:SBIN-EQ", side=Side.SELL, type="MARKET", quantity=500, filled=500,
+             limit_price=None, average_price=Decimal("348.20"), state="FILLED", strategy="hrm", reason="5 segments"),
+    OrderRow(ts=NOW, order_id="H0", symbol="NSE:SBIN-EQ", side=Side.BUY, type="LIMIT", quantity=500, filled=0,
+             limit_price=Decimal("347.05"), average_price=None, state="ACCEPTED", strategy="hrm", reason="q_halt"),
+    OrderRow(ts=NOW, order_id="H2", symbol="NSE:SBIN-EQ", side=Side.BUY, type="MARKET", quantity=500, filled=0,
+             limit_price=None, average_price=None, state="DENIED", strategy="hrm", reason="max_order_notional"),
+]  # fmt: skip
+DECISIONS = [
+    Decision(ts=NOW + number * NS_PER_S, ts_bar=NOW, symbol="NSE:SBIN-EQ", interval="5m", strategy="hrm",
+             action=action, quantity=500, confidence=0.61, reason="5 segments, q_halt", price=348.2,
+             segments=3 + number, halt_reason="q_halt", complexity=0.55, regime="trending")
+    for number, action in enumerate(Action)
+]  # fmt: skip
+
+
+class FakeDaemon:
+    """Implements `ControlView`, and `submit` for the commands; everything can be changed by a test."""
+
+    def __init__(self) -> None:
+        self.shown = STATUS
+        self.held = POSITIONS
+        self.known_orders = ORDERS
+        self.asked_limit = 0
+        self.submitted: list[Event] = []
+        self.full = False
+
+    def status(self) -> Status:
+        """The fixed status, or what a test put there."""
+        return self.shown
+
+    def positions(self) -> Sequence[PositionRow]:
+        """One held, one flat."""
+        return self.held
+
+    def orders(self) -> Sequence[OrderRow]:
+        """One filled, one working, one denied."""
+        return self.known_orders
+
+    def decisions(self, limit: int) -> Sequence[Decision]:
+        """One of each action."""
+        self.asked_limit = limit
+        return DECISIONS[:limit]
+
+    def health(self) -> Health:
+        """As the status says."""
+        return Health(self.shown.healthy, self.shown.reasons)
+
+    def submit(self, event: Event) -> None:
+        """Keep the command, or fail as a full bus does."""
+        if self.full:
+            raise InboxFull("inbox 'risk' is full")
+        self.submitted.append(event)
+
+    def sicken(self, reason: str) -> None:
+        """Be unhealthy for `reason`."""
+        self.shown = msgspec.structs.replace(self.shown, healthy=False, reasons=[reason])
+
+
+def build_server(daemon: FakeDaemon, clock: Clock | None = None, port: int = 0) -> ControlServer:
+    """A control server over `daemon`, on a free port unless told."""
+    settings = ControlSettings(port=port, token_file=Path("unused"))
+    return ControlServer(settings, daemon, daemon.submit, clock or ReplayClock(NOW), Metrics(), TOKEN)
+
+
+@contextmanager
+def running_in_thread(server: ControlServer) -> Iterator[str]:
+    """Serve on an own loop in an own thread, for clients that block; gives the URL."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result()
+        try:
+            yield server.url
+        finally:
+            asyncio.run_coroutine_threadsafe(server.stop(), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from daemon.clock import NS_PER_S, ReplayClock
+from daemon.control.auth import FAILURE_WINDOW_S, FAILURES_ALLOWED, Gate, Verdict, read_token, server_token
+from daemon.errors import UsageError
+
+TOKEN = "a-token-of-some-length"
+
+
+def gate() -> tuple[Gate, ReplayClock]:
+    """A gate, and the clock that it looks at."""
+    clock = ReplayClock(NS_PER_S)
+    return Gate(TOKEN, clock), clock
+
+
+def test_the_token_opens() -> None:
+    """The scheme's case doesn't matter (RFC 9110)."""
+    assert gate()[0].check(f"Bearer {TOKEN}") is Verdict.GRANTED
+    assert gate()[0].check(f"bearer {TOKEN}") is Verdict.GRANTED
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer ", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", "Bearer \udcff", "Bearer ü"]
+)
+def test_anything_else_does_not(header: str | None) -> None:
+    """No header, another scheme, another token, bytes that are no text."""
+    assert gate()[0].check(header) is Verdict.REFUSED
+
+
+def test_a_flood_is_cut_off_but_the_operator_is_not() -> None:
+    """After ten wrong tokens the eleventh is told so; the right one still opens; a minute later it is over."""
+    door, clock = gate()
+    for _ in range(FAILURES_ALLOWED):
+        assert door.check("Bearer wrong") is Verdict.REFUSED
+    assert door.check("Bearer wrong") is Verdict.TOO_MANY
+    assert door.check(f"Bearer {TOKEN}") is Verdict.GRANTED
+    clock.advance(clock.now_ns() + FAILURE_WINDOW_S * NS_PER_S)
+    assert door.check("Bearer wrong") is Verdict.REFUSED
+
+
+def test_a_missing_file_is_made_for_its_owner_only(tmp_path: Path) -> None:
+    """With its directories, mode 0600, and the same token on the next start."""
+    path = tmp_path / "var" / "control.token"
+    token = server_token(path, {})
+    assert len(token) >= 32
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert server_token(path, {}) == token
+    assert server_token(tmp_path / "other", {}) != token
+
+
+def test_the_credential_of_systemd_wins(tmp_path: Path) -> None:
+    """`$CREDENTIALS_DIRECTORY/control-token` is used, and no file is made; a directory without it changes nothing."""
+    (tmp_path / "control-token").write_text(TOKEN + "\n")
+    path = tmp_path / "control.token"
+    assert server_token(path, {"CREDENTIALS_DIRECTORY": str(tmp_path)}) == TOKEN
+    assert not path.exists()
+    assert server_token(path, {"CREDENTIALS_DIRECTORY": str(tmp_path / "none")}) == read_token(path)
+
+
+def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    """The message names the file, its mode and the remedy."""
+    path = tmp_path / "control.token"
+    path.write_text(TOKEN)
+    path.chmod(0o644)
+    with pytest.raises(UsageError, match=r"control\.token.*0644.*chmod 600"):
+        server_token(path, {})
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"with a space in the middle", "ünïcode-token-of-length".encode()])
+def test_unusable_tokens_are_refused(tmp_path: Path, content: bytes) -> None:
+    """Empty, short, with spaces, or not ASCII: the message names the file."""
+    path = tmp_path / "control.token"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"control\.token"):
+        read_token(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """Reading doesn't make it: that is the daemon's."""
+    with pytest.raises(UsageError, match="no such token file"):
+        read_token(tmp_path / "none")
+
+
+def test_a_place_where_no_file_can_be_made_is_named(tmp_path: Path) -> None:
+    """Here: below a file."""
+    blocker = tmp_path / "file"
+    blocker.touch()
+    with pytest.raises(UsageError, match=r"control\.token_file: .*can't be made"):
+        server_token(blocker / "control.token", {})
+
+
+def test_the_token_is_not_in_the_environment(tmp_path: Path) -> None:
+    """Making a token leaves the process' environment alone."""
+    token = server_token(tmp_path / "control.token", os.environ)
+    assert token not in os.environ.values()

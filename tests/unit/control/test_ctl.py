@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.testing import CliRunner, Result
+
+from daemon.cli.ctl import ctl_app
+from daemon.errors import Fault, UsageError
+from daemon.events import Flatten, Halt, Reduce, Resume, TradingState
+from daemon.settings import DEFAULT_PATH
+from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TOKEN, FakeDaemon, build_server, running_in_thread
+
+
+class Operator:
+    """Someone at a terminal 120 columns wide, and the daemon that runs beside."""
+
+    def __init__(self, daemon: FakeDaemon, url: str, token_file: Path) -> None:
+        self.daemon = daemon
+        self.url = url
+        self.token_file = token_file
+
+    def run(self, *arguments: str) -> Result:
+        """`hrmd ctl` with the daemon's address and token."""
+        where = ["--url", self.url, "--token-file", str(self.token_file)]
+        return CliRunner().invoke(ctl_app, [*arguments, *where], env={"COLUMNS": "120"})
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Iterator[Operator]:
+    """An operator with the right token."""
+    token_file = tmp_path / "control.token"
+    token_file.write_text(TOKEN)
+    daemon = FakeDaemon()
+    with running_in_thread(build_server(daemon)) as url:
+        yield Operator(daemon, url, token_file)
+
+
+@contextmanager
+def other_server(answers: dict[str, tuple[int, bytes]]) -> Iterator[str]:
+    """An HTTP server that knows nothing of hrmd; gives its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        """Sends what `answers` holds for the path."""
+
+        def do_GET(self) -> None:
+            """Answer."""
+            status, body = answers[self.path]
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *values: object) -> None:
+            """Stay silent."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def settings_with(tmp_path: Path, port: int) -> list[str]:
+    """Options that name a settings file, a port and a token file."""
+    token_file = tmp_path / "control.token"
+    return ["-c", str(DEFAULT_PATH), "--set", f"control.port={port}", "--set", f"control.token_file={token_file}"]
+
+
+def test_status_is_readable(operator: Operator) -> None:
+    """State, model, ticks, path and money."""
+    result = operator.run("status")
+    assert result.exit_code == 0
+    for text in ("ACTIVE", "healthy", "simulated ticks", "untrained (seed 7)", "951,204", "46,827 rejected",
+                 "+₹2,138.04", "₹10,02,138.04"):  # fmt: skip
+        assert text in result.stdout
+
+
+def test_status_of_a_halted_sick_daemon(operator: Operator) -> None:
+    """The reason of the halt and of the illness are shown."""
+    operator.daemon.sicken("no tick for 75 s")
+    operator.daemon.shown = msgspec.structs.replace(
+        operator.daemon.shown, trading_state=TradingState.HALTED, trading_reason="lunch", model="", mode="[red]"
+    )
+    result = operator.run("status")
+    assert "HALTED · lunch" in result.stdout
+    assert "no tick for 75 s" in result.stdout
+    assert "[red]" in result.stdout
+    assert "model" not in result.stdout
+
+
+def test_positions_and_orders_are_tables(operator: Operator) -> None:
+    """Every row is there, with its sign and state."""
+    positions, orders = operator.run("positions").stdout, operator.run("orders").stdout
+    assert all(row.symbol in positions for row in POSITIONS)
+    assert "\N{MINUS SIGN}500" in positions
+    assert all(row.state in orders for row in ORDERS)
+    assert "₹347.05" in orders
+
+
+def test_empty_lists_say_so(operator: Operator) -> None:
+    """No table head without a row."""
+    operator.daemon.held = []
+    operator.daemon.known_orders = []
+    assert operator.run("positions").stdout == "No position.\n"
+    assert operator.run("orders").stdout == "No order.\n"
+
+
+@pytest.mark.parametrize("command", ["status", "positions", "orders"])
+def test_json_is_the_daemons_answer(operator: Operator, command: str) -> None:
+    """Exactly one document, nothing else."""
+    result = operator.run(command, "--json")
+    assert result.stdout.count("\n") == 1
+    assert json.loads(result.stdout)
+
+
+@pytest.mark.parametrize(("command", "kind"), [("halt", Halt), ("resume", Resume), ("reduce", Reduce),
+                                               ("flatten", Flatten)])  # fmt: skip
+def test_commands_reach_the_bus(operator: Operator, command: str, kind: type[Halt]) -> None:
+    """With the reason given, and what the daemon accepted is said."""
+    result = operator.run(command, "--reason", "lunch")
+    assert result.exit_code == 0
+    assert f"{command} accepted at 09:15:00 IST" in result.stdout
+    assert operator.daemon.submitted == [kind(ts=NOW, reason="lunch")]
+    assert json.loads(operator.run(command, "--json").stdout) == {"command": command, "ts": NOW}
+
+
+def test_address_and_token_come_from_the_settings(operator: Operator, tmp_path: Path) -> None:
+    """Without `--url` and `--token-file`, `control.port` and `control.token_file` say where."""
+    options = settings_with(tmp_path, int(operator.url.rpartition(":")[2]))
+    assert CliRunner().invoke(ctl_app, ["halt", *options]).exit_code == 0
+    assert operator.daemon.submitted
+
+
+def test_a_refused_token_names_its_file(operator: Operator) -> None:
+    """Exit 2, and what to give instead."""
+    operator.token_file.write_text("another-token-of-some-length")
+    result = operator.run("status")
+    assert isinstance(result.exception, UsageError)
+    assert str(operator.token_file) in str(result.exception)
+    assert "--token-file" in str(result.exception)
+
+
+def test_a_daemon_that_is_not_there(tmp_path: Path) -> None:
+    """Exit 2 in one line that names the address and how to start."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    (tmp_path / "control.token").write_text(TOKEN)
+    result = CliRunner().invoke(ctl_app, ["status", *settings_with(tmp_path, port)])
+    assert isinstance(result.exception, UsageError)
+    assert f"no hrmd answers at http://127.0.0.1:{port}" in str(result.exception)
+    assert "hrmd run" in str(result.exception)
+    assert "\n" not in str(result.exception)
+
+
+def test_a_port_that_the_daemon_picks_needs_the_address(tmp_path: Path) -> None:
+    """`control.port: 0` tells a client nothing."""
+    result = CliRunner().invoke(ctl_app, ["status", *settings_with(tmp_path, 0)])
+    assert isinstance(result.exception, UsageError)
+    assert "--url" in str(result.exception)
+
+
+def test_either_of_address_and_token_may_come_from_the_settings(operator: Operator, tmp_path: Path) -> None:
+    """`--url` alone takes the settings' token file; a broken settings file matters only where it is needed."""
+    assert CliRunner().invoke(ctl_app, ["halt", "--url", operator.url, *settings_with(tmp_path, 0)]).exit_code == 0
+    assert operator.run("halt", "-c", str(tmp_path / "missing.yaml")).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "url", ["https://127.0.0.1:1", "http://example.com", "127.0.0.1:8765", "http://localhost:1/x", "http://[", ""]
+)
+def test_other_addresses_are_refused(tmp_path: Path, url: str) -> None:
+    """The token never leaves the machine."""
+    (tmp_path / "control.token").write_text(TOKEN)
+    result = CliRunner().invoke(ctl_app, ["status", "--url", url, "--token-file", str(tmp_path / "control.token")])
+    assert isinstance(result.exception, UsageError)
+    assert f"--url {url}" in str(result.exception)
+
+
+def test_a_command_that_was_not_taken_is_a_fault(operator: Operator) -> None:
+    """The daemon's own failure is not the user's mistake."""
+    operator.daemon.full = True
+    result = operator.run("halt")
+    assert isinstance(result.exception, Fault)
+    assert "halt was not taken" in str(result.exception)
+
+
+def test_a_bad_reason_is_the_users(operator: Operator) -> None:
+    """The daemon's 400 reaches the user."""
+    result = operator.run("halt", "--reason", "x" * 300)
+    assert isinstance(result.exception, UsageError)
+    assert "reason: expected" in str(result.exception)
+
+
+def test_something_else_on_the_port(tmp_path: Path) -> None:
+    """An HTTP server that isn't hrmd: exit 2, not a traceback."""
+    answers = {"/status": (200, b"<html>"), "/positions": (404, b"<html>")}
+    (tmp_path / "control.token").write_text(TOKEN)
+    with other_server(answers) as url:
+        for command, expected in (("status", "is not this version's hrmd"), ("positions", "no reason given")):
+            options = ["--url", url, "--token-file", str(tmp_path / "control.token")]
+            result = CliRunner().invoke(ctl_app, [command, *options])
+            assert isinstance(result.exception, UsageError)
+            assert expected in str(result.exception)

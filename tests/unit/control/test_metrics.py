@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from daemon.control.metrics import MEASURED, Metrics
+from daemon.events import ActorRestarted, Resume, StrategySwapped, TradingState
+from tests.unit.control.fakes import DECISIONS, NOW, STATUS
+
+
+def samples(text: bytes) -> dict[tuple[str, ...], float]:
+    """Every sample as (name, label values in the order of their labels' names…) → value."""
+    return {
+        (sample.name, *(sample.labels[label] for label in sorted(sample.labels))): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def test_events_are_counted() -> None:
+    """Decisions by strategy and action, their segments and halt reasons, swaps and restarts."""
+    metrics = Metrics()
+    for decision in DECISIONS:
+        metrics.record(decision)
+    metrics.record(msgspec.structs.replace(DECISIONS[0], failed=True, segments=0))
+    metrics.record(StrategySwapped(ts=NOW, old="hrm", new="rules", reason="3 failed"))
+    metrics.record(ActorRestarted(ts=NOW, actor="bars", error="x", restarts=1))
+    found = samples(metrics.render(STATUS))
+    assert found["hrmd_decisions_total", "BUY_LONG", "hrm"] == 2
+    assert found["hrmd_decisions_total", "HOLD", "hrm"] == 1
+    assert found["hrmd_decisions_failed_total", "hrm"] == 1
+    assert found[("hrmd_segments_count",)] == len(DECISIONS)
+    assert found["hrmd_halts_total", "q_halt"] == len(DECISIONS)
+    assert found["hrmd_strategy_swaps_total", "rules"] == 1
+    assert found["hrmd_actor_restarts_total", "bars"] == 1
+
+
+def test_other_events_are_passed_over() -> None:
+    """An event that isn't measured changes nothing."""
+    metrics = Metrics()
+    before = samples(metrics.render(STATUS))
+    metrics.record(Resume(ts=NOW, reason="x"))
+    assert Resume not in MEASURED
+    after = samples(metrics.render(STATUS))
+    assert {name: v for name, v in after.items() if not name[0].endswith("_created")} == {
+        name: v for name, v in before.items() if not name[0].endswith("_created")
+    }
+
+
+def test_measurements_are_seconds() -> None:
+    """Inference and lag go into histograms; a loop that woke early was not late."""
+    metrics = Metrics()
+    metrics.inference(0.012)
+    metrics.loop_lag(-0.001)
+    found = samples(metrics.render(STATUS))
+    assert found[("hrmd_inference_seconds_sum",)] == 0.012
+    assert found["hrmd_inference_seconds_bucket", "0.01"] == 0
+    assert found["hrmd_inference_seconds_bucket", "0.02"] == 1
+    assert found[("hrmd_loop_lag_seconds_sum",)] == 0
+
+
+def test_status_is_shown_as_it_is_at_the_scrape() -> None:
+    """Ticks, refusals, state, strategy and money come from the status."""
+    found = samples(Metrics().render(STATUS))
+    assert found[("hrmd_ticks_total",)] == STATUS.ticks_accepted
+    assert found["hrmd_ticks_rejected_total", "duplicate"] == 41_377
+    assert found["hrmd_orders_denied_total", "max_order_notional"] == 2
+    assert found["hrmd_trading_state", "ACTIVE"] == 1
+    assert found["hrmd_trading_state", "HALTED"] == 0
+    assert found["hrmd_strategy_rung", "hrm"] == 0
+    assert found[("hrmd_net_pnl_rupees",)] == 2138.04
+    assert found[("hrmd_last_tick_age_seconds",)] == 2
+    halted = msgspec.structs.replace(STATUS, trading_state=TradingState.HALTED, last_tick_ts=None)
+    found = samples(Metrics().render(halted))
+    assert found["hrmd_trading_state", "HALTED"] == 1
+    assert ("hrmd_last_tick_age_seconds",) not in found
+
+
+def test_registries_do_not_meet() -> None:
+    """Two daemons in one process count for themselves."""
+    one, other = Metrics(), Metrics()
+    one.record(DECISIONS[0])
+    assert ("hrmd_decisions_total", "BUY_LONG", "hrm") not in samples(other.render(STATUS))

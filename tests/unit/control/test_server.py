@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
+
+from daemon.clock import ReplayClock
+from daemon.control.auth import FAILURES_ALLOWED
+from daemon.control.openapi import COMMANDS, MAX_REASON_CHARS, document
+from daemon.control.server import MAX_BODY_BYTES, ControlServer
+from daemon.errors import Fault, UsageError
+from daemon.events import Flatten, Halt, Reduce, Resume
+from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TOKEN, FakeDaemon, build_server
+
+AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
+
+
+class Running:
+    """A server on a free port, with a client."""
+
+    def __init__(self, server: ControlServer, daemon: FakeDaemon, session: aiohttp.ClientSession) -> None:
+        self.server = server
+        self.daemon = daemon
+        self.session = session
+
+    async def ask(
+        self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None
+    ) -> tuple[int, Any, aiohttp.ClientResponse]:
+        """Status, JSON (or text) and the response; with the token unless `headers` say otherwise."""
+        sent = AUTHORISED if headers is None else headers
+        async with self.session.request(method, self.server.url + path, headers=sent, data=body) as answer:
+            is_json = answer.content_type == "application/json"
+            return answer.status, await (answer.json() if is_json else answer.text()), answer
+
+
+@pytest_asyncio.fixture
+async def running() -> AsyncIterator[Running]:
+    """A started server over a fake daemon."""
+    daemon = FakeDaemon()
+    server = build_server(daemon)
+    await server.start()
+    async with aiohttp.ClientSession() as session:
+        yield Running(server, daemon, session)
+    await server.stop()
+
+
+async def test_health_is_open_and_says_why(running: Running) -> None:
+    """200 when healthy, 503 and the reasons when not, without a token."""
+    assert (await running.ask("GET", "/healthz", {}))[:2] == (200, {"healthy": True, "reasons": []})
+    running.daemon.sicken("no tick for 75 s")
+    assert (await running.ask("GET", "/healthz", {}))[:2] == (503, {"healthy": False, "reasons": ["no tick for 75 s"]})
+
+
+async def test_views_are_json(running: Running) -> None:
+    """Money is exact text, sides and states are words, actions are names."""
+    status, body, answer = await running.ask("GET", "/status")
+    assert status == 200
+    assert (body["net_pnl"], body["trading_state"], body["simulated"]) == ("2138.04", "ACTIVE", True)
+    assert answer.headers["Cache-Control"] == "no-store"
+    _, positions, _ = await running.ask("GET", "/positions")
+    assert [row["quantity"] for row in positions] == [row.quantity for row in POSITIONS]
+    _, orders, _ = await running.ask("GET", "/orders")
+    assert [row["state"] for row in orders] == [row.state for row in ORDERS]
+    _, decisions, _ = await running.ask("GET", "/decisions")
+    assert [row["action"] for row in decisions] == ["BUY_LONG", "SELL_SHORT", "CLOSE_LONG", "CLOSE_SHORT", "HOLD"]
+    assert running.daemon.asked_limit == 50
+
+
+@pytest.mark.parametrize(("query", "status"), [("2", 200), ("1000", 200), ("0", 400), ("1001", 400), ("-1", 400),
+                                               ("x", 400), ("", 400), ("9" * 50, 400), ("²", 400)])  # fmt: skip
+async def test_limit_is_checked(running: Running, query: str, status: int) -> None:
+    """`/decisions?limit=` takes 1 to 1000."""
+    got, body, _ = await running.ask("GET", f"/decisions?limit={query}")
+    assert got == status
+    assert isinstance(body, list) or "from 1 to 1000" in body["error"]
+
+
+async def test_metrics_are_prometheus_text(running: Running) -> None:
+    """The content type names the format, and the text parses."""
+    status, text, answer = await running.ask("GET", "/metrics")
+    assert status == 200
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    assert "hrmd_ticks" in {family.name for family in text_string_to_metric_families(text)}
+
+
+@pytest.mark.parametrize(("command", "kind"), [("halt", Halt), ("resume", Resume), ("reduce", Reduce),
+                                               ("flatten", Flatten)])  # fmt: skip
+async def test_commands_are_on_the_bus_before_the_answer(running: Running, command: str, kind: type[Halt]) -> None:
+    """202 with the event's time; the event carries the reason, or the one that stands for none."""
+    status, body, _ = await running.ask("POST", f"/control/{command}", body='{"reason": "lunch – ₹"}'.encode())
+    assert (status, body) == (202, {"command": command, "ts": NOW})
+    assert running.daemon.submitted == [kind(ts=NOW, reason="lunch – ₹")]
+    await running.ask("POST", f"/control/{command}")
+    assert running.daemon.submitted[1:] == [kind(ts=NOW, reason="by the operator")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"halt", b"[]", b"null", b'{"reason": 5}', b'{"reason": ""}', b'{"reason": "  "}', b'{"why": "x"}', b"\xff",
+     b'{"reason": "two\\nlines"}', b'{"reason": "' + b"x" * (MAX_REASON_CHARS + 1) + b'"}', b'{"reason": "\xff"}'],
+)  # fmt: skip
+async def test_bodies_that_say_something_else_are_refused(running: Running, body: bytes) -> None:
+    """400 that says what was expected, and no command."""
+    status, answer, _ = await running.ask("POST", "/control/halt", body=body)
+    assert status == 400
+    assert "expected" in answer["error"]
+    assert running.daemon.submitted == []
+
+
+async def test_large_bodies_are_refused(running: Running) -> None:
+    """413 in JSON, and no command."""
+    status, answer, _ = await running.ask("POST", "/control/halt", body=b" " * (MAX_BODY_BYTES + 1))
+    assert (status, running.daemon.submitted) == (413, [])
+    assert str(MAX_BODY_BYTES) in answer["error"]
+
+
+async def test_a_command_that_could_not_be_taken_is_not_accepted(running: Running) -> None:
+    """A full bus is 503 with the reason: the operator must not believe that trading stopped."""
+    running.daemon.full = True
+    status, answer, _ = await running.ask("POST", "/control/halt")
+    assert status == 503
+    assert answer["error"] == "halt was not taken: inbox 'risk' is full"
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}])
+async def test_everything_else_needs_the_token(running: Running, headers: dict[str, str]) -> None:
+    """401 for every route but the open ones, and no command gets through."""
+    for path, operations in document("1")["paths"].items():
+        if path in ("/", "/healthz"):
+            continue
+        for method in operations:
+            status, body, answer = await running.ask(method.upper(), path, headers)
+            assert status in (401, 429), path
+            assert "error" in body
+            assert status == 429 or answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert running.daemon.submitted == []
+
+
+async def test_floods_of_wrong_tokens(running: Running) -> None:
+    """429 after ten; the operator still gets in."""
+    codes = [(await running.ask("GET", "/status", {}))[0] for _ in range(FAILURES_ALLOWED + 1)]
+    assert codes == [401] * FAILURES_ALLOWED + [429]
+    assert (await running.ask("POST", "/control/halt"))[0] == 202
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "[::2]:80", "10.0.0.1"]
+)
+async def test_foreign_hosts_are_refused(running: Running, host: str) -> None:
+    """DNS rebinding: the browser sends the attacker's name; nothing answers to it, the page included."""
+    for path in ("/", "/healthz", "/status"):
+        status, body, _ = await running.ask("GET", path, AUTHORISED | {"Host": host})
+        assert status == 403
+        assert "Host" in body["error"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:8765", "[::1]"])
+async def test_loopback_names_are_answered(running: Running, host: str) -> None:
+    """With or without a port."""
+    assert (await running.ask("GET", "/status", AUTHORISED | {"Host": host}))[0] == 200
+
+
+async def test_unknown_routes_and_methods_are_json(running: Running) -> None:
+    """404 names the path, 405 the method that would be right."""
+    status, body, _ = await running.ask("GET", "/nothing")
+    assert (status, body["error"].split(":")[0]) == (404, "/nothing")
+    status, body, answer = await running.ask("GET", "/control/halt")
+    assert (status, answer.headers["Allow"]) == (405, "POST")
+    assert body["error"] == "/control/halt: expected POST, got GET"
+    assert running.daemon.submitted == []
+
+
+async def test_openapi_lists_exactly_the_routes(running: Running) -> None:
+    """Every route is described and every description has a route; every reference resolves."""
+    _, served, _ = await running.ask("GET", "/openapi.json")
+    described = {(method.upper(), path) for path, operations in served["paths"].items() for method in operations}
+    router = build_server(FakeDaemon()).application().router
+    routes = {(route.method, route.resource.canonical) for route in router.routes() if route.resource}
+    assert described == {(method, path) for method, path in routes if method != "HEAD"}
+    references = re.findall(r"#/components/schemas/(\w+)", str(served))
+    assert set(references) <= set(served["components"]["schemas"])
+    assert {f"/control/{command}" for command in COMMANDS} <= set(served["paths"])
+
+
+async def test_the_page_is_self_contained_and_fenced(running: Running) -> None:
+    """No address but its own; the policy names its script and style by hash and nothing else."""
+    status, html, answer = await running.ask("GET", "/", {})
+    assert status == 200
+    assert answer.content_type == "text/html"
+    assert not re.search(r"https?://|//[a-z]+\.", html)
+    assert not re.search(r"\son\w+=|\sstyle=|<script\s|<style\s", html)
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.count("sha256-") == 2
+    assert "unsafe" not in policy
+    assert "default-src 'none'" in policy
+    assert TOKEN not in html
+
+
+async def test_start_and_stop_may_come_twice() -> None:
+    """The second call of either does nothing; after stop the address is free again."""
+    server = build_server(FakeDaemon())
+    with pytest.raises(Fault):
+        _ = server.url
+    await server.stop()
+    await server.start()
+    url = server.url
+    await server.start()
+    assert server.url == url
+    await server.stop()
+    await server.stop()
+    again = build_server(FakeDaemon(), port=int(url.rpartition(":")[2]))
+    await again.start()
+    assert again.url == url
+    await again.stop()
+
+
+async def test_a_taken_port_is_the_users_to_mend() -> None:
+    """One line that names the key, the address and the remedies."""
+    first = build_server(FakeDaemon())
+    await first.start()
+    port = int(first.url.rpartition(":")[2])
+    second = build_server(FakeDaemon(), port=port)
+    with pytest.raises(UsageError, match=rf"control\.port: 127\.0\.0\.1:{port} can't be listened on") as caught:
+        await second.start()
+    assert "\n" not in str(caught.value)
+    await second.stop()
+    await first.stop()
+
+
+async def test_time_of_a_command_is_the_runs() -> None:
+    """The event's time is the clock's now, not the wall's."""
+    daemon, clock = FakeDaemon(), ReplayClock(5)
+    server = build_server(daemon, clock)
+    await server.start()
+    clock.advance(77)
+    async with aiohttp.ClientSession() as session, session.post(
+        f"{server.url}/control/halt", headers=AUTHORISED
+    ) as answer:
+        assert (await answer.json())["ts"] == 77
+    assert isinstance(server.application(), web.Application)
+    await server.stop()

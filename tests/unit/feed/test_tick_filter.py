@@ -1,0 +1,224 @@
+"""What the tick filter accepts, rejects and measures, rule by rule."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import pytest
+
+from daemon.events import TickBatch
+from daemon.feed.tick_filter import TickFilter
+from daemon.market.calendar import MarketCalendar
+from tests.unit.feed.ticks import OPEN_NS, SECOND, make_batch
+
+DAY_S = 86_400
+
+
+class ListedInstruments:
+    """Knows AAA and BBB."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def resolve(self, symbol: str) -> object | None:
+        """Return the symbol where it is known."""
+        self.asked.append(symbol)
+        return symbol if symbol in ("AAA", "BBB") else None
+
+
+def make_filter() -> TickFilter:
+    """Make a filter with the real calendar that lets prices jump by 20 %."""
+    return TickFilter(ListedInstruments(), MarketCalendar(), 20.0)
+
+
+def outcome(*batches: TickBatch) -> tuple[list[float], dict[str, int]]:
+    """Tell the accepted prices, and the rejections that are not 0."""
+    tick_filter = make_filter()
+    prices = [price for batch in batches for price in tick_filter.apply(batch)[0].ltp.tolist()]
+    return prices, {reason: count for reason, count in tick_filter.rejected.items() if count}
+
+
+def test_good_ticks_pass_untouched() -> None:
+    """Where all are accepted no column is copied."""
+    batch = make_batch(ltp=[1.0, 1.1, 1.2], bid=[0.9, 1.0, 1.1])
+
+    accepted, _ = make_filter().apply(batch)
+
+    assert accepted.ltp is batch.ltp
+    assert accepted.bid is batch.bid
+
+
+def test_an_empty_batch_passes() -> None:
+    """Nothing in, nothing out."""
+    accepted, traded = make_filter().apply(make_batch(ltp=[1.0]).slice(0, 0))
+
+    assert len(accepted) == len(traded) == 0
+
+
+def test_unknown_symbols() -> None:
+    """They are rejected whatever else is wrong with them, and each symbol is looked up once."""
+    instruments = ListedInstruments()
+    tick_filter = TickFilter(instruments, MarketCalendar(), 20.0)
+    batch = make_batch(("???", "AAA", ""), code=[0, 1, 2, 1], ltp=[np.nan, 1.0, 1.0, 1.1])
+
+    for _ in range(2):
+        accepted, _ = tick_filter.apply(batch)
+
+    assert tick_filter.rejected["unknown_symbol"] == 4
+    assert accepted.code.tolist() == []  # the second time they are old
+    assert instruments.asked == ["???", "AAA"]
+
+
+@pytest.mark.parametrize(
+    "second", [-(OPEN_NS // SECOND), -(OPEN_NS // SECOND) - 5, -60 * 365 * DAY_S, 90 * 365 * DAY_S]
+)
+def test_bad_times(second: int) -> None:
+    """Epoch 0, times before 1970 or 2000 and after 2099 are no times."""
+    assert outcome(make_batch(ts_event=[1, second, 2], ts_recv=[1, 2, 2], ltp=[1.0, 1.1, 1.2])) == (
+        [1.0, 1.2],
+        {"bad_time": 1},
+    )
+
+
+def test_a_stamp_ahead_of_its_receipt() -> None:
+    """One second is the clocks' difference, more is a fault."""
+    batch = make_batch(ts_event=[10, 12, 13.5], ts_recv=[9, 11, 12], ltp=[1.0, 1.1, 1.2])
+
+    assert outcome(batch) == ([1.0, 1.1], {"bad_time": 1})
+
+
+def test_outside_the_session() -> None:
+    """The open belongs to the session and the close does not; weekends have none."""
+    close = 6 * 3600 + 15 * 60
+    batch = make_batch(ts_event=[-1, 0, close - 1, close, 6 * DAY_S], ltp=[1.0, 1.1, 1.2, 1.1, 1.0])
+
+    assert outcome(batch) == ([1.1, 1.2], {"outside_session": 3})
+
+
+@pytest.mark.parametrize("price", [np.nan, np.inf, -np.inf, 0.0, -1.0, 121.0, 79.0])
+def test_bad_prices(price: float) -> None:
+    """What is no price, and what lies more than 20 % from the last accepted price."""
+    assert outcome(make_batch(ltp=[100.0, price, 101.0])) == ([100.0, 101.0], {"bad_price": 1})
+
+
+def test_a_jump_of_exactly_the_limit_is_allowed() -> None:
+    """More than 20 % is a fault, 20 % is a circuit limit."""
+    assert outcome(make_batch(ltp=[100.0, 120.0, 96.0])) == ([100.0, 120.0, 96.0], {})
+
+
+def test_a_gap_over_night_is_no_jump() -> None:
+    """The first price of a day has nothing to be compared with."""
+    assert outcome(make_batch(ts_event=[0, DAY_S], ltp=[100.0, 10.0])) == ([100.0, 10.0], {})
+
+
+def test_rejected_ticks_are_no_reference() -> None:
+    """Neither the price nor the time of a rejected tick counts for the next."""
+    batch = make_batch(ts_event=[10, 50, 5, 11], ts_recv=[60] * 4, ltp=[100.0, 200.0, 119.0, 95.0])
+
+    assert outcome(batch) == ([100.0, 95.0], {"bad_price": 1, "backward_time": 1})
+
+
+def test_backward_time_is_a_matter_of_the_symbol() -> None:
+    """Other symbols may be older."""
+    batch = make_batch(
+        ("AAA", "BBB"), code=[0, 1, 0, 1], ts_event=[10, 5, 9, 6], ts_recv=[10] * 4, ltp=[1.0, 2.0, 1.1, 2.1]
+    )
+
+    assert outcome(batch) == ([1.0, 2.0, 2.1], {"backward_time": 1})
+
+
+def test_duplicates_agree_in_all_that_the_exchange_sent() -> None:
+    """Null equals null, our time of receipt does not matter, any other difference does."""
+    same: dict[str, Any] = {"ts_event": [5, 5, 5, 5], "ltp": [1.0] * 4, "bid": [np.nan, np.nan, 0.9, 0.9]}
+    batch = make_batch(ts_recv=[5, 6, 7, 8], ask_qty=[3, 3, 3, 4], **same)
+
+    assert outcome(batch) == ([1.0, 1.0, 1.0], {"duplicate": 1})
+
+
+def test_a_repetition_is_noticed_across_batches_and_tables_of_symbols() -> None:
+    """What is remembered belongs to the symbol, not to its code in one batch."""
+    first = make_batch(("AAA",), ts_event=[5], ltp=[1.0], volume=[7])
+    second = make_batch(("BBB", "AAA"), code=[1, 0], ts_event=[5, 5], ltp=[1.0, 1.0], volume=[7, 7])
+
+    assert outcome(first, second) == ([1.0, 1.0], {"duplicate": 1})
+
+
+def traded(*batches: TickBatch) -> list[int]:
+    """Tell the traded quantities of all accepted ticks."""
+    tick_filter = make_filter()
+    return [quantity for batch in batches for quantity in tick_filter.apply(batch)[1].tolist()]
+
+
+def test_traded_is_the_growth_of_the_days_volume() -> None:
+    """A day's first tick has an unknown past and counts 0; a volume that falls adds none until it is made up for."""
+    ts = [0, 1, 2, 3, 4, DAY_S, DAY_S + 1]
+
+    assert traded(make_batch(ts_event=ts, ltp=[1.0] * 7, volume=[50, 60, 40, 55, 75, 10, 12])) == [
+        0,
+        10,
+        0,
+        0,
+        15,
+        0,
+        2,
+    ]
+
+
+def test_the_first_tick_of_a_day_counts_its_own_trade() -> None:
+    """Where the last traded quantity is known it is what we saw happen."""
+    batch = make_batch(ltp=[1.0, 1.0], volume=[50, 60], last_qty=[7, 3])
+
+    assert traded(batch) == [7, 10]
+
+
+def test_traded_without_cumulative_volume() -> None:
+    """It is the last traded quantity, and −1 where there is none (an index)."""
+    assert traded(make_batch(ltp=[1.0, 1.1, 1.2], last_qty=[5, -1, 6])) == [5, -1, 6]
+
+
+def test_a_gap_in_the_volume_is_made_up_for_by_the_next() -> None:
+    """Once a day has cumulative volume, ticks without it add nothing by themselves."""
+    batch = make_batch(ltp=[1.0, 1.1, 1.2, 1.3], volume=[-1, 50, -1, 58], last_qty=[2, 4, 3, 5])
+
+    assert traded(batch) == [2, 4, 0, 8]
+
+
+def test_fallen_volumes_are_counted() -> None:
+    """The tick is accepted, the repair is on record."""
+    tick_filter = make_filter()
+
+    tick_filter.apply(make_batch(ltp=[1.0] * 4, volume=[50, 40, 45, 50]))
+
+    assert tick_filter.repaired == {"volume_fell": 2}
+    assert tick_filter.accepted == 4
+
+
+def test_a_false_price_level_is_rejected_to_the_last_tick() -> None:
+    """A long stretch of one wrong level (a mock session) does not become right by being long; the next day it may."""
+    n = 2_000
+    ts = np.concatenate([np.arange(n), DAY_S + np.arange(3)])
+    ltp = np.concatenate([np.full(500, 100.0), np.full(n - 500, 160.0), np.full(3, 160.0)])
+
+    prices, rejected = outcome(make_batch(ts_event=ts, ltp=ltp))
+
+    assert (len(prices), rejected) == (503, {"bad_price": n - 500})
+
+
+def test_columns_without_values_stay_without_memory() -> None:
+    """A column that is one repeated value is not written out when rows are taken."""
+    batch = make_batch(ltp=[1.0, -1.0, 1.1], oi=np.broadcast_to(np.int64(-1), (3,)))
+
+    accepted, _ = make_filter().apply(batch)
+
+    assert accepted.oi.strides == (0,)
+    assert len(accepted.oi) == 2
+
+
+def test_the_calendar_knows_the_opening_used_here() -> None:
+    """The tests' times are those of an ordinary session."""
+    session = MarketCalendar().session(dt.date(2026, 1, 5))
+
+    assert session is not None
+    assert session.open_ns == OPEN_NS

@@ -1,0 +1,168 @@
+"""Symbols and what is read from them, rounding, dated lots."""
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+
+from daemon.errors import SettingsError
+from daemon.events import Side
+from daemon.market.instruments import Instrument, InstrumentBook, Kind
+from daemon.settings import InstrumentSettings, MarketSettings
+
+
+@pytest.fixture
+def book() -> InstrumentBook:
+    """A book that infers everything, with the newest lots."""
+    return InstrumentBook(MarketSettings())
+
+
+@pytest.mark.parametrize(
+    ("symbol", "kind", "exchange", "lot"),
+    [
+        ("NSE:SBIN-EQ", Kind.EQUITY, "NSE", 1),
+        ("NSE:BAJAJ-AUTO-EQ", Kind.EQUITY, "NSE", 1),
+        ("RELIANCE", Kind.EQUITY, "NSE", 1),
+        ("M&M", Kind.EQUITY, "NSE", 1),
+        ("BSE:SENSEXETF-X", Kind.EQUITY, "BSE", 1),
+        ("NSE:NIFTY50-INDEX", Kind.INDEX, "NSE", 65),
+        ("NSE:NIFTYBANK-INDEX", Kind.INDEX, "NSE", 30),
+        ("NIFTY", Kind.INDEX, "NSE", 65),
+        ("NIFTY 50", Kind.INDEX, "NSE", 65),
+        ("BANKNIFTY", Kind.INDEX, "NSE", 30),
+        ("NSE:NIFTY25NOVFUT", Kind.FUTURE, "NSE", 65),
+        ("NIFTY25NOVFUT", Kind.FUTURE, "NSE", 65),
+        ("NSE:M&M25NOVFUT", Kind.FUTURE, "NSE", 1),
+        ("NSE:NIFTY20OCT11000CE", Kind.OPTION, "NSE", 65),
+        ("NSE:NIFTY20O0811000CE", Kind.OPTION, "NSE", 65),
+        ("NSE:BANKNIFTY2510948500PE", Kind.OPTION, "NSE", 30),
+    ],
+)
+def test_grammar(book: InstrumentBook, symbol: str, kind: Kind, exchange: str, lot: int) -> None:
+    """Fyers' symbols and bare names are read; the symbol stays as it was written."""
+    found = book.resolve(symbol)
+    assert found is not None
+    assert (found.symbol, found.kind, found.exchange, found.lot_size) == (symbol, kind, exchange, lot)
+    assert found.tradeable
+
+
+@pytest.mark.parametrize("symbol", ["", "NSE:", "NSE:NIFTY", "foo bar", "reliance", "NSE:SBIN-??", "A" * 21])
+def test_unreadable(book: InstrumentBook, symbol: str) -> None:
+    """What follows no grammar is no instrument."""
+    assert book.resolve(symbol) is None
+
+
+@pytest.mark.parametrize(
+    "symbol", ["INDIAVIX", "NSE:INDIAVIX-INDEX", "NSE:NIFTYIT-INDEX", "MCX:CRUDEOIL25JANFUT", "MCX:CRUDEOIL25JAN5900CE"]
+)
+def test_quoted_but_not_tradeable(book: InstrumentBook, symbol: str) -> None:
+    """An index without a known future and an exchange without a cost schedule are known, not tradeable."""
+    found = book.resolve(symbol)
+    assert found is not None
+    assert not found.tradeable
+
+
+def test_index_is_traded_only_as_its_future() -> None:
+    """With `index_as_future` off an index is quoted only."""
+    found = InstrumentBook(MarketSettings(index_as_future=False)).resolve("NIFTY")
+    assert found is not None
+    assert not found.tradeable
+
+
+def test_reject_leaves_only_the_listed() -> None:
+    """`unlisted: reject` knows the listed symbols and their aliases and nothing else."""
+    listed = InstrumentSettings(symbol="NSE:SBIN-EQ", aliases=["SBIN"], kind="equity", tick_size=Decimal("0.10"))
+    book = InstrumentBook(MarketSettings(instruments=[listed], unlisted="reject"))
+    assert book.resolve("RELIANCE") is None
+    assert book.resolve("SBIN") == Instrument("SBIN", Kind.EQUITY, "NSE", 1, Decimal("0.10"), True)
+    assert book.resolve("NSE:SBIN-EQ") == Instrument("NSE:SBIN-EQ", Kind.EQUITY, "NSE", 1, Decimal("0.10"), True)
+
+
+def test_listed_goes_before_inferred() -> None:
+    """What the user lists wins over what the name looks like; a listed lot makes an index tradeable."""
+    listed = [
+        InstrumentSettings(symbol="NIFTY", kind="index"),
+        InstrumentSettings(symbol="GOLDBEES", kind="equity", lot_size=10),
+        InstrumentSettings(symbol="BSE:SENSEX-INDEX", kind="index", lot_size=20),
+        InstrumentSettings(symbol="NSE:NIFTYIT-INDEX", kind="index"),
+    ]
+    book = InstrumentBook(MarketSettings(instruments=listed))
+    found = [book.resolve(item.symbol) for item in listed]
+    lots = [item and (item.lot_size, item.tradeable) for item in found]
+    assert lots == [(65, True), (10, True), (20, True), (1, False)]
+
+
+def test_a_name_belongs_to_one_instrument() -> None:
+    """The same alias on two instruments is refused, with both names."""
+    listed = [
+        InstrumentSettings(symbol="NSE:SBIN-EQ", aliases=["SBIN"], kind="equity"),
+        InstrumentSettings(symbol="BSE:SBIN-A", aliases=["SBIN"], kind="equity"),
+    ]
+    with pytest.raises(SettingsError, match=r"'SBIN' stands for both 'NSE:SBIN-EQ' and 'BSE:SBIN-A'"):
+        InstrumentBook(MarketSettings(instruments=listed))
+
+
+@pytest.mark.parametrize(
+    ("day", "lot", "tick"),
+    [
+        ("2005-01-03", 50, "0.05"),
+        ("2014-10-30", 50, "0.05"),
+        ("2021-06-24", 75, "0.05"),
+        ("2021-06-25", 50, "0.05"),
+        ("2025-04-15", 75, "0.10"),
+        ("2026-01-01", 65, "0.10"),
+    ],
+)
+def test_lots_are_dated(day: str, lot: int, tick: str) -> None:
+    """A book speaks for its date: the index and its derivatives have the lot and tick of that day."""
+    book = InstrumentBook(MarketSettings(), as_of=dt.date.fromisoformat(day))
+    for symbol in ("NIFTY", "NSE:NIFTY21JUNFUT"):
+        found = book.resolve(symbol)
+        assert found is not None
+        assert (found.lot_size, found.tick_size) == (lot, Decimal(tick))
+    option = book.resolve("NSE:NIFTY21JUN15000CE")
+    assert option is not None
+    assert (option.lot_size, option.tick_size) == (lot, Decimal("0.05"))
+
+
+def test_the_same_answer_twice(book: InstrumentBook) -> None:
+    """An instrument is read once and remembered, the unknown too."""
+    assert book.resolve("SBIN") is book.resolve("SBIN")
+    assert book.resolve("?") is None
+    assert book.resolve("?") is None
+
+
+@pytest.mark.parametrize(
+    ("price", "side", "expected"),
+    [
+        ("100.07", None, "100.05"),
+        ("100.08", None, "100.10"),
+        ("100.01", Side.BUY, "100.05"),
+        ("100.09", Side.SELL, "100.05"),
+        ("100.05", Side.BUY, "100.05"),
+        ("100.05", Side.SELL, "100.05"),
+        ("0.01", Side.SELL, "0.05"),
+        ("0", None, "0.05"),
+    ],
+)
+def test_round_price(book: InstrumentBook, price: str, side: Side | None, expected: str) -> None:
+    """Prices go to the grid, against the side, never below one tick; a float gives the same."""
+    found = book.resolve("SBIN")
+    assert found is not None
+    assert found.round_price(Decimal(price), side) == Decimal(expected)
+    assert found.round_price(float(price), side) == Decimal(expected)
+
+
+def test_on_grid(book: InstrumentBook) -> None:
+    """Only positive multiples of the tick are prices."""
+    found = book.resolve("SBIN")
+    assert found is not None
+    assert [found.on_grid(Decimal(text)) for text in ("100.05", "100.07", "0", "-0.05")] == [True, False, False, False]
+
+
+@pytest.mark.parametrize(("quantity", "expected"), [(64, 0), (65, 65), (129, 65), (130.9, 130), (-65, 0), (0, 0)])
+def test_round_quantity(book: InstrumentBook, quantity: float, expected: int) -> None:
+    """Quantities go down to whole lots and never below 0."""
+    found = book.resolve("NIFTY")
+    assert found is not None
+    assert found.round_quantity(quantity) == expected

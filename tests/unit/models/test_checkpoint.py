@@ -1,0 +1,224 @@
+"""One file and back: what was saved is what is loaded, and anything else is refused in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.agent import HRMAgent
+from models.checkpoint import TrainingSpan, describe, load_model, save_model
+from models.errors import CheckpointError, ModelError
+from tests.unit.models.conftest import Observe, Settings
+
+Tamper = Callable[[dict[str, Tensor], dict[str, str]], None]
+
+
+@pytest.fixture
+def artifact(agent: HRMAgent, tmp_path: Path) -> Path:
+    """Return a saved fp32 model."""
+    agent.save_model(tmp_path / "models" / "small.safetensors", dtype="float32")
+    return tmp_path / "models" / "small.safetensors"
+
+
+def rewrite(path: Path, tamper: Tamper) -> None:
+    """Read a file, let `tamper` change tensors and metadata, and write it back without a new hash."""
+    with safe_open(path, framework="pt") as file:
+        metadata = dict(file.metadata())
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
+    tamper(tensors, metadata)
+    save_file(tensors, path, metadata=metadata)
+
+
+def manifest_change(**changes: object) -> Tamper:
+    """Change keys of the manifest."""
+
+    def tamper(_tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+        metadata["manifest"] = json.dumps(json.loads(metadata["manifest"]) | changes)
+
+    return tamper
+
+
+def test_what_is_saved_is_what_is_loaded(agent: HRMAgent, artifact: Path, settings: Settings, observe: Observe) -> None:
+    """fp32: equal weights, equal hash, equal decisions, bit for bit; nothing partial is left beside the file."""
+    loaded = HRMAgent.load_model(artifact, settings())
+    assert loaded.model_hash == agent.model_hash
+    assert loaded.decide(observe(), segments=3) == agent.decide(observe(), segments=3)
+    assert loaded.manifest.instruments == ("NSE:NIFTY50-INDEX",)
+    assert loaded.manifest.timeframes == ("5m", "30m")
+    assert not loaded.trained
+    assert [path.name for path in artifact.parent.iterdir()] == ["small.safetensors"]
+
+
+def test_bf16_halves_the_file_and_keeps_answers_close(
+    agent: HRMAgent, artifact: Path, tmp_path: Path, settings: Settings, observe: Observe
+) -> None:
+    """Two bytes a weight, a hash of its own, and answers within 0.02."""
+    small = tmp_path / "bf16.safetensors"
+    assert agent.save_model(small) != agent.model_hash
+    loaded = HRMAgent.load_model(small, settings())
+    assert small.stat().st_size < 0.6 * artifact.stat().st_size
+    exact, rounded = (a.decide(observe(), segments=3).probabilities for a in (agent, loaded))
+    np.testing.assert_allclose(rounded, exact, atol=0.02)
+    assert next(loaded.model.parameters()).dtype == torch.float32
+
+
+def test_the_manifest_tells_the_story(agent: HRMAgent, tmp_path: Path) -> None:
+    """Training span, metrics and revision come back."""
+    span = TrainingSpan(first="2012-11-01", last="2019-12-31")
+    agent.save_model(tmp_path / "m", training_span=span, metrics={"share": 0.8}, git_revision="abc")
+    _, manifest = load_model(tmp_path / "m")
+    assert manifest.training_span == span
+    assert manifest.metrics == {"share": 0.8}
+    assert manifest.git_revision == "abc"
+    assert manifest.dtype == "bfloat16"
+    assert manifest.parameters == sum(p.numel() for p in agent.model.parameters())
+
+
+def test_the_hash_sees_weights_names_and_history(agent: HRMAgent) -> None:
+    """A weight, a metric or a name changes it; saying the same twice doesn't."""
+    first = describe(agent.model, trained=False).sha256
+    assert describe(agent.model, trained=False).sha256 == first
+    others = {describe(agent.model, trained=True).sha256, describe(agent.model, trained=False, metrics={"x": 1}).sha256}
+    agent.grow(instruments=["B"])
+    others.add(describe(agent.model, trained=False).sha256)
+    with torch.no_grad():
+        agent.model.heads.q.bias[0] += 1
+    others.add(describe(agent.model, trained=False).sha256)
+    assert len(others | {first}) == 5
+
+
+def test_a_manifest_of_other_weights_is_not_written(agent: HRMAgent, tmp_path: Path) -> None:
+    """Weights that moved between describing and saving are noticed."""
+    manifest = describe(agent.model, trained=True)
+    with torch.no_grad():
+        agent.model.heads.q.bias[0] += 1
+    with pytest.raises(CheckpointError, match="the manifest describes other weights"):
+        save_model(tmp_path / "m", agent.model, manifest)
+    assert not (tmp_path / "m").exists()
+
+
+def drop(tensors: dict[str, Tensor], _metadata: dict[str, str]) -> None:
+    """Leave one tensor out."""
+    del tensors["heads.q.bias"]
+
+
+def nudge(tensors: dict[str, Tensor], _metadata: dict[str, str]) -> None:
+    """Change one weight in its last bits."""
+    tensors["heads.q.bias"][0] *= 1 + 1e-6
+
+
+def foreign(_tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Say nothing about the format."""
+    metadata.clear()
+
+
+def unreadable(_tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Put something else in the manifest's place."""
+    metadata["manifest"] = "not json"
+
+
+@pytest.mark.parametrize(
+    ("tamper", "message"),
+    [
+        (nudge, "sha256 is [0-9a-f]{64}, its manifest says [0-9a-f]{64}"),
+        (drop, "sha256 is"),
+        (foreign, "format is None, expected hrmd-model/1"),
+        (unreadable, "manifest is not valid: manifest: Invalid JSON"),
+        (manifest_change(metrics={"sharpe": 9.9}), "sha256 is"),
+        (manifest_change(sha256=""), "its manifest says none"),
+        (manifest_change(licence="mine"), "manifest is not valid: licence"),
+        (manifest_change(dtype="int3"), "manifest is not valid: dtype"),
+    ],
+)
+def test_a_file_that_was_tampered_with_is_refused(artifact: Path, tamper: Tamper, message: str) -> None:
+    """One line that names the file and what is wrong."""
+    rewrite(artifact, tamper)
+    with pytest.raises(CheckpointError, match=message) as refusal:
+        load_model(artifact)
+    assert str(artifact) in str(refusal.value)
+    assert isinstance(refusal.value, ModelError)
+
+
+def resigned(path: Path, agent: HRMAgent, changes: dict[str, object], tamper: Tamper) -> None:
+    """Tamper with a file and sign it again, as a careless tool would."""
+    from models.checkpoint import Manifest, _sha256  # noqa: PLC0415 - the only way to forge a signature
+
+    def both(tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+        tamper(tensors, metadata)
+        manifest_change(**changes)(tensors, metadata)
+        manifest = Manifest.model_validate_json(metadata["manifest"])
+        metadata["manifest"] = manifest.model_copy(update={"sha256": _sha256(manifest, tensors)}).model_dump_json()
+
+    rewrite(path, both)
+
+
+def reshape(tensors: dict[str, Tensor], _metadata: dict[str, str]) -> None:
+    """Give a tensor another shape."""
+    tensors["heads.q.bias"] = torch.zeros(3)
+
+
+def poison(tensors: dict[str, Tensor], _metadata: dict[str, str]) -> None:
+    """Put a NaN into a weight."""
+    tensors["heads.q.bias"][0] = torch.nan
+
+
+def keep(_tensors: dict[str, Tensor], _metadata: dict[str, str]) -> None:
+    """Change nothing."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "tamper", "message"),
+    [
+        ({}, drop, "missing or not asked for: heads.q.bias"),
+        ({}, reshape, r"heads.q.bias is \(3,\), expected \(2,\)"),
+        ({}, poison, "heads.q.bias holds a value that is not finite"),
+        ({"instruments": ["A", "B"]}, keep, r"input.instrument.weight is \(2, 64\), expected \(3, 64\)"),
+        ({"instruments": ["A", "A"]}, keep, "a vocabulary holds each name once"),
+        (
+            {"features": {"version": 0, "bar": [], "calendar": [], "position": []}},
+            keep,
+            "feature schema 0 differs from this code's 1",
+        ),
+    ],
+)
+def test_a_signed_file_that_does_not_fit_is_refused(
+    artifact: Path, agent: HRMAgent, changes: dict[str, object], tamper: Tamper, message: str
+) -> None:
+    """A right hash over wrong contents helps nobody."""
+    resigned(artifact, agent, changes, tamper)
+    with pytest.raises(CheckpointError, match=message):
+        load_model(artifact)
+
+
+def test_settings_of_another_network_are_refused(artifact: Path, settings: Settings) -> None:
+    """The keys that differ are named; another gradient mode is no difference."""
+    with pytest.raises(CheckpointError, match="configuration differs from settings: architecture.h_layers: 1 != 2"):
+        HRMAgent.load_model(artifact, settings(shape={"h_layers": 2}))
+    assert HRMAgent.load_model(artifact, settings(shape={"gradient": "full_bptt"})).manifest.sha256
+
+
+@pytest.mark.parametrize("size", [0, 7, 100, 5000, -1])
+def test_a_truncated_file_is_refused(artifact: Path, size: int) -> None:
+    """Cut anywhere, from nothing to one byte short."""
+    artifact.write_bytes(artifact.read_bytes()[:size])
+    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+        load_model(artifact)
+
+
+def test_pickles_directories_and_nothing_are_refused(tmp_path: Path) -> None:
+    """A pickle is never opened as one; a missing file and a directory are said to be so."""
+    torch.save({"a": 1}, tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+        load_model(tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match="no such file"):
+        load_model(tmp_path / "nothing")
+    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+        load_model(tmp_path)

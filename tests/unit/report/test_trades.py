@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.events import Fill, Side
+from daemon.report.trades import Direction, TradeBook
+from tests.unit.report.samples import fill
+
+
+def test_a_long_round_trip() -> None:
+    """Bought at 100, sold at 103: three rupees a share less both fills' costs."""
+    book = TradeBook()
+    assert book.add(fill(1, "A", Side.BUY, 10, "100", "1.25")) is None
+    assert book.open_quantity("A") == 10
+    trade = book.add(fill(2, "A", Side.SELL, 10, "103", "1.30"))
+    assert trade is not None
+    assert (trade.direction, trade.quantity, trade.entry_ts, trade.exit_ts) == (Direction.LONG, 10, 1, 2)
+    assert (trade.gross_pnl, trade.costs, trade.net_pnl) == (Decimal(30), Decimal("2.55"), Decimal("27.45"))
+    assert book.open_quantity("A") == 0
+
+
+def test_a_short_that_is_built_and_closed_in_parts() -> None:
+    """Prices are averages over the whole quantity; a trade that isn't flat isn't over."""
+    book = TradeBook()
+    book.add(fill(1, "A", Side.SELL, 10, "100"))
+    book.add(fill(2, "A", Side.SELL, 30, "104"))
+    assert book.add(fill(3, "A", Side.BUY, 20, "100")) is None
+    assert book.open_quantity("A") == -20
+    trade = book.add(fill(4, "A", Side.BUY, 20, "98"))
+    assert trade is not None
+    assert (trade.direction, trade.quantity) == (Direction.SHORT, 40)
+    assert (trade.entry_price, trade.exit_price, trade.gross_pnl) == (Decimal(103), Decimal(99), Decimal(160))
+
+
+def test_a_reversal_is_split_at_flat() -> None:
+    """One fill closes ten and opens five: a third of its costs belongs to the new trade, not a paisa is lost."""
+    book = TradeBook()
+    book.add(fill(1, "A", Side.BUY, 10, "100", "1.00"))
+    first = book.add(fill(2, "A", Side.SELL, 15, "101", "1.00"))
+    assert first is not None
+    assert (first.gross_pnl, first.costs) == (Decimal(10), Decimal("1.67"))
+    assert book.open_quantity("A") == -5
+    second = book.add(fill(3, "A", Side.BUY, 5, "102", "0.50"))
+    assert second is not None
+    assert (second.direction, second.entry_ts) == (Direction.SHORT, 2)
+    assert (second.gross_pnl, second.costs) == (Decimal(-5), Decimal("0.83"))
+
+
+def test_symbols_do_not_mix() -> None:
+    """A sale of one symbol closes nothing of another."""
+    book = TradeBook()
+    book.add(fill(1, "A", Side.BUY, 10, "100"))
+    assert book.add(fill(2, "B", Side.SELL, 10, "100")) is None
+    assert (book.open_quantity("A"), book.open_quantity("B")) == (10, -10)
+
+
+FILLS = st.lists(
+    st.tuples(st.sampled_from(Side), st.integers(1, 50), st.integers(1, 100_000), st.integers(0, 10_000)), max_size=40
+)
+
+
+def cash(fills: list[Fill]) -> Decimal:
+    """What the fills brought in, after costs."""
+    return sum((-one.side.sign * one.quantity * one.price - one.costs for one in fills), Decimal(0))
+
+
+@given(rows=FILLS)
+def test_trades_add_up_to_the_cash_that_moved(rows: list[tuple[Side, int, int, int]]) -> None:
+    """Closed at flat, the net P&L of all trades is the cash of all fills, to the paisa."""
+    fills = [
+        fill(ts, "A", side, quantity, str(Decimal(price) / 100), str(Decimal(costs) / 100))
+        for ts, (side, quantity, price, costs) in enumerate(rows)
+    ]
+    position = sum(one.side.sign * one.quantity for one in fills)
+    if position:
+        side = Side.SELL if position > 0 else Side.BUY
+        fills.append(fill(len(fills), "A", side, abs(position), "77.77", "0.03"))
+    book = TradeBook()
+    trades = [trade for trade in map(book.add, fills) if trade is not None]
+    assert book.open_quantity("A") == 0
+    assert sum((trade.net_pnl for trade in trades), Decimal(0)) == cash(fills)
+    assert all(trade.entry_ts <= trade.exit_ts and trade.quantity > 0 for trade in trades)

@@ -1,0 +1,318 @@
+"""Tests of the trainer: bit-identical runs, resume, signals, rollback, halting, pieces."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.config import CarryState, HRMSettings
+from models.hrm import HRM
+from models.training.batches import Fill, Target
+from models.training.errors import DataError, DivergedError, ResumeError, TrainingError
+from models.training.loss import Targets, Weights
+from models.training.market import HiddenRegimeMarket
+from models.training.progress import NoteReport, Report, StepReport, ValidationReport
+from models.training.reference import simulated_sessions
+from models.training.sessions import Sessions
+from models.training.settings import (
+    DeepSupervisionSettings,
+    GuardSettings,
+    HaltTarget,
+    Optimizer,
+    OptimizerSettings,
+    Precision,
+    TrainingSettings,
+)
+from models.training.source import FreshSource, StoredSource
+from models.training.step import ExplodedError, StepSettings, train_step
+from models.training.trainer import Trainer, Validation
+
+
+class Notes(list[Report]):
+    """An observer that keeps what it is told."""
+
+    def __call__(self, report: Report) -> None:
+        """Keep one report."""
+        self.append(report)
+
+
+def make(
+    hrm: HRMSettings,
+    training: TrainingSettings,
+    sessions: Sessions,
+    folder: Path,
+    *observers: object,
+    supervision: DeepSupervisionSettings | None = None,
+) -> Trainer:
+    """Return a trainer on stored sessions, validated on the same."""
+    return Trainer(
+        hrm,
+        supervision or DeepSupervisionSettings(segments=2, halting_from=0.0),
+        training,
+        StoredSource(sessions, training.min_sessions),
+        Validation(sessions),
+        folder,
+        observers=observers,  # type: ignore[arg-type]
+    )
+
+
+def weights(model: HRM) -> bytes:
+    """Return all weights of a model as bytes."""
+    return b"".join(tensor.detach().numpy().tobytes() for tensor in model.state_dict().values())
+
+
+@pytest.mark.parametrize("halt_target", list(HaltTarget))
+@pytest.mark.parametrize("optimizer", list(Optimizer))
+def test_same_settings_same_weights(
+    hrm: HRMSettings,
+    training: TrainingSettings,
+    sessions: Sessions,
+    tmp_path: Path,
+    optimizer: Optimizer,
+    halt_target: HaltTarget,
+) -> None:
+    """Two runs give the same bits; another seed gives others."""
+    training = training.model_copy(update={"optimizer": OptimizerSettings(name=optimizer)})
+    supervision = DeepSupervisionSettings(segments=2, halt_target=halt_target, halting_from=0.0, exploration=0.5)
+    runs = [
+        make(hrm, used, sessions, tmp_path / str(i), supervision=supervision).run().model
+        for i, used in enumerate((training, training, training.model_copy(update={"seed": 9})))
+    ]
+    assert weights(runs[0]) == weights(runs[1])
+    assert weights(runs[0]) != weights(runs[2])
+
+
+def test_watching_changes_nothing_and_sees_every_step(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """A watched run gives the same bits as one nobody watches, and reports steps, validations and depth."""
+    notes = Notes()
+    watched = make(hrm, training, sessions, tmp_path / "a", notes).run()
+    alone = make(hrm, training, sessions, tmp_path / "b").run()
+    assert weights(watched.model) == weights(alone.model)
+    steps = [note for note in notes if isinstance(note, StepReport)]
+    assert [note.step for note in steps] == [1, 2, 3, 4, 5, 6]
+    assert all(1.0 <= note.depth <= 2.0 for note in steps)
+    assert [note.step for note in notes if isinstance(note, ValidationReport)] == [3, 6]
+
+
+class StopAfter:
+    """An observer that sends this process a signal after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def __call__(self, report: Report) -> None:
+        """Send SIGTERM once."""
+        if isinstance(report, StepReport) and report.step == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_stopped_and_resumed_equals_uninterrupted(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """SIGTERM saves and ends the run; resuming gives the bits of a run that was never stopped."""
+    whole = make(hrm, training, sessions, tmp_path / "whole").run()
+    stopped = make(hrm, training, sessions, tmp_path / "cut", StopAfter(3)).run()
+    assert stopped.stopped
+    assert stopped.step == 3
+    resumed = make(hrm, training, sessions, tmp_path / "cut").run(resume=True)
+    assert not resumed.stopped
+    assert weights(resumed.model) == weights(whole.model)
+
+
+def test_resume_skips_a_torn_checkpoint(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """With the newest file cut short the one before it is used, and the end is the same."""
+    whole = make(hrm, training, sessions, tmp_path).run()
+    newest = sorted(tmp_path.glob("*.ckpt"))[-1]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    assert weights(make(hrm, training, sessions, tmp_path).run(resume=True).model) == weights(whole.model)
+
+
+def test_resume_refuses_changed_settings_and_empty_folders(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """The message names the key that changed; a folder without checkpoints is named too."""
+    make(hrm, training, sessions, tmp_path / "run").run()
+    changed = training.model_copy(update={"seed": 5})
+    with pytest.raises(ResumeError, match=r"training_params\.seed was 1, is 5"):
+        make(hrm, changed, sessions, tmp_path / "run").run(resume=True)
+    with pytest.raises(ResumeError, match="no checkpoint"):
+        make(hrm, training, sessions, tmp_path / "none").run(resume=True)
+
+
+def test_resume_refuses_other_data(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """A checkpoint of one data set can't be continued on another."""
+    make(hrm, training, sessions, tmp_path).run()
+    with pytest.raises(ResumeError, match="data.span_ns"):
+        make(hrm, training, sessions.select(np.arange(10)), tmp_path).run(resume=True)
+
+
+class Poison:
+    """A source whose sessions hold an infinite return from some step on, for a number of takes."""
+
+    def __init__(self, source: StoredSource, step: int, times: int) -> None:
+        self._source, self._step, self._times = source, step, times
+        self.symbols, self.interval, self.span_ns = source.symbols, source.interval, source.span_ns
+
+    def take(self, seed: int, step: int, rank: int, world: int, count: int) -> tuple[Sessions, np.ndarray]:
+        """Spoil the expectations, which the target reads."""
+        sessions, rows = self._source.take(seed, step, rank, world, count)
+        if step == self._step and self._times:
+            self._times -= 1
+            sessions = replace(sessions, expected_bp=np.full_like(sessions.expected_bp, np.inf))
+        return sessions, rows
+
+
+def poisoned(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, folder: Path, times: int, notes: Notes
+) -> Trainer:
+    """Return a trainer whose fifth step is spoilt ``times`` times."""
+    training = training.model_copy(update={"target": Target.CONDITIONAL_MEAN, "guard": GuardSettings(max_rollbacks=2)})
+    source = Poison(StoredSource(sessions, 4), 4, times)
+    return Trainer(hrm, DeepSupervisionSettings(), training, source, None, folder, observers=(notes,))
+
+
+def test_divergence_rolls_back_with_a_lower_rate(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """A step that blows up returns to the last checkpoint with half the rate, and training ends well."""
+    notes = Notes()
+    result = poisoned(hrm, training, sessions, tmp_path, 1, notes).run()
+    rollbacks = [note for note in notes if isinstance(note, NoteReport)]
+    assert [note.kind for note in rollbacks] == ["rollback"]
+    assert "back to step 4, rate × 0.5" in rollbacks[0].text
+    assert result.step == 6
+    assert all(bool(tensor.isfinite().all()) for tensor in result.model.state_dict().values())
+
+
+def test_divergence_stops_after_the_allowed_rollbacks(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """The third explosion in a row ends the run with one clear line."""
+    with pytest.raises(DivergedError, match="after 2 rollbacks; lower training_params"):
+        poisoned(hrm, training, sessions, tmp_path, 9, Notes()).run()
+
+
+def test_a_jump_of_the_gradient_counts_as_divergence(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """A norm over the allowed multiple of the usual one is refused before the weights move."""
+    guard = GuardSettings(explode_factor=1.0001, max_rollbacks=0)
+    with pytest.raises(DivergedError, match="gradient norm"):
+        make(hrm, training.model_copy(update={"guard": guard, "steps": 60}), sessions, tmp_path).run()
+
+
+def test_slow_convergence_is_noticed(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """A run whose validation does not improve says so."""
+    notes = Notes()
+    slow = training.model_copy(
+        update={
+            "optimizer": OptimizerSettings(learning_rate=1e-12),
+            "guard": GuardSettings(patience=1),
+            "validate_every": 1,
+        }
+    )
+    make(hrm, slow, sessions, tmp_path, notes).run()
+    assert any(isinstance(note, NoteReport) and note.kind == "slow" for note in notes)
+
+
+def test_unfit_settings_and_data_are_refused(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """Carried states, a filter target with late fills and too few sessions each give one line that names the key."""
+    carrying = hrm.model_copy(update={"carry_state": CarryState.SESSION})
+    with pytest.raises(TrainingError, match="carry_state"):
+        make(carrying, training, sessions, tmp_path)
+    late = training.model_copy(update={"target": Target.CONDITIONAL_MEAN, "fill": Fill.NEXT_CLOSE})
+    with pytest.raises(TrainingError, match=r"training_params\.fill"):
+        make(hrm, late, sessions, tmp_path)
+    with pytest.raises(DataError, match="24 sessions to train on"):
+        make(hrm, training.model_copy(update={"min_sessions": 25}), sessions, tmp_path)
+
+
+def gradients(hrm: HRMSettings, sessions: Sessions, tmp_path: Path, training: TrainingSettings) -> list[torch.Tensor]:
+    """Return the gradients of the first segment of a first step."""
+    trainer = make(hrm, training, sessions, tmp_path)
+    batch, cost = trainer.batch(0)
+    kept: list[torch.Tensor] = []
+
+    def update() -> float:
+        kept.extend(p.grad.clone() for p in trainer.model.parameters() if p.grad is not None)
+        return 0.0
+
+    settings = StepSettings(
+        DeepSupervisionSettings(segments=1), training.objective, training.rows_at_once, training.precision
+    )
+    targets = Targets.of(batch, cost, torch.device("cpu"))
+    train_step(trainer.model, batch.features, targets, settings, Weights(1.0, 0.3, False), update, None)
+    return kept
+
+
+def test_pieces_give_the_gradient_of_the_whole(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """Working through 7 rows at a time gives the gradients of all rows at once, to rounding."""
+    whole = gradients(hrm, sessions, tmp_path, training)
+    pieces = gradients(hrm, sessions, tmp_path, training.model_copy(update={"rows_at_once": 7}))
+    assert len(whole) == len(pieces) > 0
+    for one, other in zip(whole, pieces, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_bf16_trains(hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path) -> None:
+    """Mixed precision gives finite weights that differ from fp32's, with piecewise passes and labels at the start."""
+    objective = training.objective.model_copy(update={"warm_start_steps": 2})
+    mixed = training.model_copy(update={"precision": Precision.BF16, "rows_at_once": 11, "objective": objective})
+    result = make(hrm, mixed, sessions, tmp_path / "a").run()
+    assert all(bool(tensor.isfinite().all()) for tensor in result.model.state_dict().values())
+    plain = make(hrm, mixed.model_copy(update={"precision": Precision.FP32}), sessions, tmp_path / "b").run()
+    assert weights(plain.model) != weights(result.model)
+
+
+def test_a_loss_that_is_not_finite_stops_before_any_update(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """NaN returns raise before `update` is called."""
+    trainer = make(hrm, training, sessions, tmp_path)
+    batch, cost = trainer.batch(0)
+    spoilt = replace(batch, returns_bp=np.full_like(batch.returns_bp, np.nan))
+    settings = StepSettings(DeepSupervisionSettings(), training.objective, 4096, Precision.FP32)
+    targets = Targets.of(spoilt, cost, torch.device("cpu"))
+    with pytest.raises(ExplodedError):
+        train_step(trainer.model, batch.features, targets, settings, Weights(1.0, 0.0, False), pytest.fail, None)
+
+
+def test_training_learns_a_market_without_noise(hrm: HRMSettings, tmp_path: Path) -> None:
+    """Where the drift is plain to see a short run earns most of what the best trader earns."""
+    easy = HiddenRegimeMarket(bars=16, drift_bp=8.0, stay_trend=0.97, stay_flat=0.9, vol_bp=(2.0, 2.5), cost_bp=1.0)
+    training = TrainingSettings(
+        steps=150, batch_sessions=16, target=Target.CONDITIONAL_MEAN, validate_every=150, checkpoint_every=150
+    )
+    validation = simulated_sessions(easy, 50, seed=77)
+    notes = Notes()
+    best = np.maximum(np.abs(np.nan_to_num(validation.expected_bp)).reshape(50, 16).sum(axis=1) - 2.0, 0.0)
+    Trainer(
+        hrm,
+        DeepSupervisionSettings(segments=1),
+        training,
+        FreshSource(lambda n, seed: simulated_sessions(easy, n, seed)),
+        Validation(validation, best),
+        tmp_path,
+        observers=(notes,),
+    ).run()
+    report = next(note for note in notes if isinstance(note, ValidationReport))
+    assert report.share is not None
+    assert report.share[0] > 0.6
