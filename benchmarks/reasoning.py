@@ -1,226 +1,187 @@
-"""Reasoning check: does thinking longer solve what an ordinary network of equal size can't?
+"""Check whether thinking longer solves what an ordinary network of equal size can't.
 
-The task is flood fill. A maze is drawn; one open cell is the start; every open cell that can be reached from it must be
-marked. The rule is local and easy, the number of times it must be applied is the length of the corridor, so the task needs
-depth and nothing else. Three models of one size are trained with the same optimizer on the same number of mazes:
+The puzzle is a corridor of five lanes. A walker enters in lane 0 and passes one door after the other; a door keeps
+the lanes, shifts them all up by one, shifts them down, or swaps the first two; mark the lane in every room. The rule
+is local and easy, but it must be applied once a room and in order (shift and swap don't commute; together they make
+all 120 permutations, a problem that no network of fixed depth is known to solve at every length). Corridors have 3 to
+24 rooms, so a model that knows when it is done can save work on the short ones.
 
-- `hrm`: the published recurrence, one-step gradient, deep supervision, learned halting;
-- `flat`: the same blocks run once, one after the other: an ordinary transformer;
-- `hrm` cut off after one segment, which shows what the depth brings.
+- `hrm`: the published recurrence, one-step gradient, deep supervision on a stream of puzzles, learned halting;
+- `flat`: the same blocks run once, one after the other: an ordinary transformer with the same number of weights;
+- `deep`: an ordinary transformer with as many blocks as `hrm` runs in four segments, so with six times the weights,
+  trained for about the same computing time.
 
-Run: `python benchmarks/reasoning.py --out build/reasoning.json` (about 7 minutes on one CPU thread).
+Run: `python benchmarks/reasoning.py --out build/reasoning.json` (about 7 minutes of one CPU thread). Everything but
+the times follows from the seed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from models.config import ArchitectureSettings
 from models.reference import IGNORED, Puzzles, ReferenceHRM, SolvePuzzles, solved
 from models.supervision import halted, supervised_segment
 
-WALL, OPEN, START = 0, 1, 2
-DRY, WET = 0, 1
+DOORS = np.array([[0, 1, 2, 3, 4], [1, 2, 3, 4, 0], [4, 0, 1, 2, 3], [1, 0, 2, 3, 4]])
+"""Lane behind each kind of door (keep, up, down, swap) for each lane before it."""
+ROOMLESS = len(DOORS)
+"""The token behind the end of a corridor."""
+SHORTEST = 3
 EXPLORATION = 0.3
+LEARNING_RATE = 2e-3
+WARM_UP = 100
+EVALUATION_SEED = 10_000
 
 
-def mazes(count: int, side: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Draw mazes: inputs and labels (count, side · (side + 1)), and the longest distance from the start (count,).
+@dataclass(frozen=True)
+class Contender:
+    """One model of the comparison and how long it is trained and run."""
 
-    A spanning tree of corridors is grown depth first and then a few of its cells are walled up, so that corridors are long
-    and some cells stay dry. A column of walls stands at the right, so that the end of one row is not beside the next one.
-    """
-    grids = np.full((count, side, side + 1), WALL, np.int64)
-    labels = np.full((count, side, side + 1), IGNORED, np.int64)
-    longest = np.zeros(count, np.int64)
-    for index in range(count):
-        grid = grids[index, :, :side]
-        _carve(grid, side, rng)
-        cells = np.argwhere(grid == OPEN)
-        for wall in cells[rng.permutation(len(cells))[: rng.integers(0, 3)]]:
-            grid[tuple(wall)] = WALL
-        cells = np.argwhere(grid == OPEN)
-        start = tuple(int(part) for part in cells[rng.integers(len(cells))])
-        distance = _distances(grid, (start[0], start[1]))
-        labels[index, :, :side][grid == OPEN] = DRY
-        labels[index, :, :side][distance >= 0] = WET
-        grid[start] = START
-        longest[index] = distance.max()
-    return grids.reshape(count, -1), labels.reshape(count, -1), longest
+    name: str
+    h_layers: int
+    l_layers: int
+    l_steps: int
+    segments: int
+    updates: int
+
+    def build(self, rooms: int, seed: int) -> ReferenceHRM:
+        """Draw its weights."""
+        torch.manual_seed(seed)
+        shape = ArchitectureSettings(
+            h_dim=64, h_layers=self.h_layers, h_heads=4, l_dim=64, l_layers=self.l_layers, l_heads=4,
+            h_cycles=1, l_steps=self.l_steps,
+        )  # fmt: skip
+        return ReferenceHRM(shape, vocabulary=ROOMLESS + 1, tokens=rooms, identifiers=1)
 
 
-def _carve(grid: NDArray[np.int64], side: int, rng: np.random.Generator) -> None:
-    """Grow a tree of corridors depth first over the cells of even row and column."""
-    path = [(0, 0)]
-    grid[0, 0] = OPEN
-    while path:
-        row, column = path[-1]
-        steps = [
-            (dr, dc)
-            for dr, dc in ((0, 2), (2, 0), (0, -2), (-2, 0))
-            if 0 <= row + dr < side and 0 <= column + dc < side and grid[row + dr, column + dc] == WALL
-        ]
-        if not steps:
-            path.pop()
-            continue
-        dr, dc = steps[rng.integers(len(steps))]
-        grid[row + dr // 2, column + dc // 2] = grid[row + dr, column + dc] = OPEN
-        path.append((row + dr, column + dc))
+class Corridors:
+    """A batch of puzzles whose rows are replaced by fresh ones as they halt, as in the published training."""
 
-
-def _distances(grid: NDArray[np.int64], start: tuple[int, int]) -> NDArray[np.int64]:
-    """Steps from the start to each open cell; −1 where it can't be reached."""
-    distance = np.full(grid.shape, -1, np.int64)
-    distance[start] = 0
-    front = [start]
-    while front:
-        row, column = front.pop(0)
-        for near in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
-            inside = 0 <= near[0] < grid.shape[0] and 0 <= near[1] < grid.shape[1]
-            if inside and grid[near] != WALL and distance[near] < 0:
-                distance[near] = distance[row, column] + 1
-                front.append(near)
-    return distance
-
-
-class MazeStream:
-    """A batch whose rows are replaced by fresh mazes as they halt, as in the published training."""
-
-    def __init__(self, side: int, size: int, rng: np.random.Generator) -> None:
-        self.side, self.rng, self.seen = side, rng, 0
-        self.inputs = torch.zeros(size, side * (side + 1), dtype=torch.int64)
-        self.labels = torch.zeros_like(self.inputs)
-        self.identifiers = torch.zeros(size, dtype=torch.int64)
-        self.replace(np.ones(size, bool))
+    def __init__(self, rows: int, rooms: int, rng: np.random.Generator) -> None:
+        self.rng, self.drawn = rng, 0
+        self.inputs = torch.zeros(rows, rooms, dtype=torch.int64)
+        self.lanes = torch.zeros(rows, rooms, dtype=torch.int64)
+        self.length = np.zeros(rows, np.int64)
+        self.replace(np.ones(rows, np.bool_))
 
     def replace(self, rows: NDArray[np.bool_]) -> None:
-        """Draw new mazes for the rows (B,)."""
-        if count := int(rows.sum()):
-            inputs, labels, _ = mazes(count, self.side, self.rng)
-            self.inputs[torch.as_tensor(rows)] = torch.as_tensor(inputs)
-            self.labels[torch.as_tensor(rows)] = torch.as_tensor(labels)
-            self.seen += count
+        """Draw new corridors for the rows (B,) that are True."""
+        count, rooms = int(rows.sum()), self.inputs.shape[1]
+        length = self.rng.integers(SHORTEST, rooms + 1, count)
+        doors = self.rng.integers(0, len(DOORS), (count, rooms))
+        lanes, lane = np.zeros((count, rooms), np.int64), np.zeros(count, np.int64)
+        for room in range(rooms):
+            lane = DOORS[doors[:, room], lane]
+            lanes[:, room] = lane
+        there = np.arange(rooms) < length[:, None]
+        picked = torch.as_tensor(rows)
+        self.inputs[picked] = torch.as_tensor(np.where(there, doors, ROOMLESS))
+        self.lanes[picked] = torch.as_tensor(np.where(there, lanes, IGNORED))
+        self.length[rows] = length
+        self.drawn += count
 
     @property
     def puzzles(self) -> Puzzles:
         """The batch as it stands."""
-        return Puzzles(self.inputs, self.identifiers)
+        return Puzzles(self.inputs, torch.zeros(len(self.inputs), dtype=torch.int64))
 
 
-def build(side: int, *, flat: bool, dim: int, layers: int, steps: int, cycles: int, gradient: str) -> ReferenceHRM:
-    """Both models have the same weights' shapes; the flat one runs each block exactly once."""
-    shape = ArchitectureSettings(
-        h_dim=dim, l_dim=dim, h_heads=4, l_heads=4, h_layers=layers, l_layers=layers,
-        h_cycles=1 if flat else cycles, l_steps=1 if flat else steps, gradient=gradient,
-    )  # fmt: skip
-    return ReferenceHRM(shape, vocabulary=3, tokens=side * (side + 1), identifiers=1)
-
-
-def train(model: ReferenceHRM, arguments: argparse.Namespace, segments: int, budget_s: float) -> dict[str, float]:
-    """Train with deep supervision until the time is up; the learning rate falls as a cosine of the time used."""
-    rng = np.random.default_rng(arguments.seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.lr, betas=(0.9, 0.95), weight_decay=arguments.decay)
-    stream = MazeStream(arguments.side, arguments.batch, rng)
-    active = torch.ones(arguments.batch, dtype=torch.bool)
-    state = model.initial_state(stream.puzzles, budget=segments)
-    minimum = explore(arguments.batch, segments, rng)
-    started, updates, used = time.perf_counter(), 0, 0.0
-    while used < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = arguments.lr * min(1.0, (updates + 1) / 100) * (0.05 + 0.475 * (1 + np.cos(np.pi * used)))
-        state, outputs, report = supervised_segment(
-            model, stream.puzzles, state, SolvePuzzles(stream.labels), optimizer, active=active
-        )
-        stops = halted(state, outputs, minimum)
-        stream.replace(stops)
-        state = model.initial_state(stream.puzzles, budget=segments).where(stops, state)
-        minimum = np.where(stops, explore(arguments.batch, segments, rng), minimum)
-        updates += 1
-        used = (time.perf_counter() - started) / budget_s
-        if updates % 500 == 0:
-            print(f"  {used:4.0%} mazes {stream.seen} updates {updates} loss {report.loss:.3f} solved {report.accuracy:.2f} q_loss {report.q_loss:.3f}", flush=True)
-    return {"mazes": stream.seen, "updates": updates, "seconds": round(time.perf_counter() - started, 1)}
-
-
-def explore(rows: int, segments: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def explored(rows: int, segments: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw minimum depths: for a share of the rows from 2..max, else 1."""
     drawn = rng.integers(2, max(segments, 2) + 1, rows)
     return np.minimum(np.where(rng.random(rows) < EXPLORATION, drawn, 1), segments)
 
 
+def train(model: ReferenceHRM, contender: Contender, batch: int, rooms: int, seed: int) -> dict[str, float]:
+    """Train on fresh corridors, one segment an update; the learning rate warms up and falls as a cosine."""
+    rng = np.random.default_rng(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.01)
+    stream = Corridors(batch, rooms, rng)
+    segments, active = contender.segments, torch.ones(batch, dtype=torch.bool)
+    state, minimum = model.initial_state(stream.puzzles, budget=segments), explored(batch, segments, rng)
+    started = time.process_time()
+    for update in range(contender.updates):
+        cosine = 0.5 * (1 + math.cos(math.pi * update / contender.updates))
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * min(1.0, (update + 1) / WARM_UP) * (0.05 + 0.95 * cosine)
+        state, outputs, report = supervised_segment(
+            model, stream.puzzles, state, SolvePuzzles(stream.lanes), optimizer, active=active
+        )
+        stops = halted(state, outputs, minimum)
+        stream.replace(stops)
+        state = model.initial_state(stream.puzzles, budget=segments).where(stops, state)
+        minimum = np.where(stops, explored(batch, segments, rng), minimum)
+        if (update + 1) % 500 == 0:
+            print(f"  update {update + 1}: loss {report.loss:.3f}, solved {report.accuracy:.2f}", flush=True)
+    return {"corridors": stream.drawn, "updates": contender.updates, "cpu_s": round(time.process_time() - started, 1)}
+
+
 @torch.inference_mode()
-def evaluate(model: ReferenceHRM, side: int, segments: int, count: int) -> dict[str, object]:
-    """Solve fresh mazes at every depth, and once more with Q halting."""
-    inputs, labels, longest = mazes(count, side, np.random.default_rng(10_000))
-    batch, wanted = Puzzles(torch.as_tensor(inputs), torch.zeros(count, dtype=torch.int64)), torch.as_tensor(labels)
-    state = model.initial_state(batch, budget=segments)
-    depth = np.zeros(count, np.int64)
-    right_at_halt = np.zeros(count, bool)
-    exact, cells = [], []
+def evaluate(model: ReferenceHRM, segments: int, count: int, rooms: int) -> dict[str, object]:
+    """Solve the same fresh corridors at every depth, and once more with Q halting."""
+    test = Corridors(count, rooms, np.random.default_rng(EVALUATION_SEED))
+    state = model.initial_state(test.puzzles, budget=segments)
+    depth, right_at_halt = np.zeros(count, np.int64), np.zeros(count, np.bool_)
+    by_segments = []
     for number in range(1, segments + 1):
-        state, outputs = model.segment(batch, state)
-        right = solved(outputs.logits, wanted).numpy()
-        counted = wanted != IGNORED
-        exact.append(float(right.mean()))
-        cells.append(float((outputs.logits.argmax(-1) == wanted)[counted].float().mean()))
-        halting = (depth == 0) & ((outputs.q_halt > outputs.q_continue).numpy() | (number == segments))
+        state, outputs = model.segment(test.puzzles, state)
+        right = solved(outputs.logits, test.lanes).numpy()
+        by_segments.append(float(right.mean()))
+        halting = (depth == 0) & halted(state, outputs, np.ones(count, np.int64))
         depth[halting], right_at_halt[halting] = number, right[halting]
-    bands = {f"{low}-{high}": (longest >= low) & (longest <= high) for low, high in ((0, 6), (7, 14), (15, 99))}
+    bands = {f"{low}-{low + 7} rooms": (test.length >= low) & (test.length < low + 8) for low in range(3, rooms, 8)}
     return {
-        "solved_by_segments": exact,
-        "cells_by_segments": cells,
+        "solved_by_segments": by_segments,
         "q_halting": {
             "solved": float(right_at_halt.mean()),
-            "segments": float(depth.mean()),
+            "mean_segments": float(depth.mean()),
             "saved": 1 - float(depth.mean()) / segments,
-            "segments_by_longest_path": {name: float(depth[rows].mean()) for name, rows in bands.items() if rows.any()},
+            "mean_segments_by_length": {name: float(depth[rows].mean()) for name, rows in bands.items()},
         },
     }
 
 
 def main() -> None:
-    """Train both models, evaluate them on the same fresh mazes, print a table and write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--side", type=int, default=7)
-    parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--layers", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--segments", type=int, default=8)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--decay", type=float, default=0.01)
-    parser.add_argument("--cycles", type=int, default=1)
-    parser.add_argument("--gradient", default="one_step")
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--seconds", type=float, default=300.0)
-    parser.add_argument("--flat-seconds", type=float, default=100.0)
-    parser.add_argument("--mazes", type=int, default=1000)
+    """Train the contenders, evaluate them on the same fresh corridors, print and write what came of it."""
+    parser = argparse.ArgumentParser(description="Accuracy against thinking time on a puzzle that needs depth.")
+    parser.add_argument("--rooms", type=int, default=24, help="longest corridor")
+    parser.add_argument("--updates", type=int, default=4000, help="optimizer steps of hrm and flat")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--segments", type=int, default=8, help="most segments of one puzzle")
+    parser.add_argument("--puzzles", type=int, default=2000, help="fresh corridors to evaluate on")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--only", choices=["hrm", "flat", "deep"], help="one contender instead of all")
+    parser.add_argument("--out", type=Path, help="write the results there as JSON")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    result: dict[str, object] = {}
-    for name, flat in (("hrm", False), ("flat", True)):
-        torch.manual_seed(arguments.seed)
-        model = build(arguments.side, flat=flat, dim=arguments.dim, layers=arguments.layers, steps=arguments.steps, cycles=arguments.cycles, gradient=arguments.gradient)
-        print(f"{name}: {sum(p.numel() for p in model.parameters())} parameters", flush=True)
-        seconds = arguments.flat_seconds if flat else arguments.seconds
-        if seconds <= 0:
-            continue
-        trained = train(model, arguments, 1 if flat else arguments.segments, seconds)
-        segments = 1 if flat else arguments.segments
-        result[name] = trained | evaluate(model, arguments.side, segments, arguments.mazes)
-        print(json.dumps(result[name], indent=1), flush=True)
+    contenders = [
+        Contender("hrm", 1, 1, 2, arguments.segments, arguments.updates),
+        Contender("flat", 1, 1, 1, 1, arguments.updates),
+        Contender("deep", 6, 6, 1, 1, arguments.updates // 5),
+    ]
+    results: dict[str, object] = {"settings": {key: value for key, value in vars(arguments).items() if key != "out"}}
+    for contender in contenders:
+        if arguments.only in (None, contender.name):
+            model = contender.build(arguments.rooms, arguments.seed)
+            weights = sum(parameter.numel() for parameter in model.parameters())
+            print(f"{contender.name}: {weights} weights", flush=True)
+            trained = train(model, contender, arguments.batch, arguments.rooms, arguments.seed)
+            measured = evaluate(model, contender.segments, arguments.puzzles, arguments.rooms)
+            results[contender.name] = {"weights": weights} | trained | measured
+    print(json.dumps(results, indent=1))
     if arguments.out is not None:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+        arguments.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

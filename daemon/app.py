@@ -1,8 +1,9 @@
 """The map: every station of the path from tick to fill, in the order in which a tick travels.
 
-`App` turns settings and a `RunPlan` into stations that share one bus, runs them until the feed ends or `stop` is called, and
-takes them down in order. Live, paper and replay are this same code; only the source of ticks, the clock and the venue
-differ. Invariant: whatever ends a run, what was published before is in the journal and the journal is closed.
+`App` turns settings and a `RunPlan` into stations that share one bus, runs them until the feed ends or `stop` is
+called, and takes them down in order. Live, paper and replay are this same code; only the source of ticks, the clock
+and the venue differ. Invariant: whatever ends a run, what was published before is in the journal and the journal is
+closed.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ from daemon.risk.book import RiskBook
 from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
 from daemon.settings import INTERVALS, Settings
+from daemon.strategy_actor import StrategyActor
 from daemon.strategy_ladder import build_strategies, view_settings
 from daemon.supervisor import Ladder, Supervisor
-from daemon.strategy_actor import StrategyActor
 from strategies.base import MarketView
 
 log = structlog.get_logger("app")
@@ -216,7 +217,7 @@ class App:
             self.journal.close()
 
     def _first_date(self) -> dt.date | None:
-        """The date of the first tick, as of which lots are taken. Raises `UsageError` where the calendar ends before."""
+        """The date of the first tick, for dated lots. Raises `UsageError` where the calendar does not reach it."""
         first = self.tapes.first_ts
         if first is None:
             return None

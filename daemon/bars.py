@@ -3,7 +3,8 @@
 Ticks are reduced column-wise into bars of the base interval (the greatest common divisor of the intervals asked for),
 which roll up into the longer ones. Intervals are anchored at the session's open (09:15 IST), so a 60-minute bar starts
 at 09:15, and the last bar of a session ends with it. Invariant: a bar closes by the clock alone (its end plus the grace
-period), so the same ticks give the same bars live and in replay; a tick for a bar already closed is counted as `late`.
+period), so the same ticks give the same bars live and in replay; a tick received after its bar of the base interval was
+closed is counted as `late`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class SessionSource(Protocol):
 class _Partial(msgspec.Struct, gc=False):
     """A bar in the making; `end` is when its interval is over."""
 
+    session: Session
     start: int
     end: int
     open: float
@@ -97,20 +99,27 @@ class BarBuilder:
         if not len(ts):
             return
         session = self._session_of(int(ts[0]))
-        inside = (ts >= session.open_ns) & (ts < session.close_ns)
-        if not inside.all():
-            self.on_ticks(batch.take(inside))
-            self.on_ticks(batch.take(~inside))
-            return
         code = batch.code
         if len(batch.symbols) == 1 or (code == code[0]).all():
-            self._reduce(batch.symbols[code[0]], session, ts, batch.ltp, batch.traded)
+            if ts[-1] < session.close_ns:
+                self._reduce(batch.symbols[code[0]], session, ts, batch.ts_recv, batch.ltp, batch.traded)
+            else:
+                self._split(batch, ts < session.close_ns)
+            return
+        inside = (ts >= session.open_ns) & (ts < session.close_ns)
+        if not inside.all():
+            self._split(batch, inside)
             return
         order = np.argsort(code, kind="stable")
-        sorted_code = code[order]
-        cuts = np.flatnonzero(np.diff(sorted_code)) + 1
+        cuts = np.flatnonzero(np.diff(code[order])) + 1
         for rows in np.split(order, cuts):
-            self._reduce(batch.symbols[code[rows[0]]], session, ts[rows], batch.ltp[rows], batch.traded[rows])
+            columns = (ts[rows], batch.ts_recv[rows], batch.ltp[rows], batch.traded[rows])
+            self._reduce(batch.symbols[code[rows[0]]], session, *columns)
+
+    def _split(self, batch: TickBatch, first: NDArray[np.bool_]) -> None:
+        """Ticks of several sessions in one batch: one session after the other."""
+        self.on_ticks(batch.take(first))
+        self.on_ticks(batch.take(~first))
 
     def on_time(self, ts: int) -> list[Bar]:
         """All bars whose end plus grace is not after `ts`, ordered by end, interval and first sight of the symbol."""
@@ -122,7 +131,7 @@ class BarBuilder:
                 partial = bars.base.pop(0)
                 if self._base_name is not None:
                     closed.append(_bar(symbol, self._base_name, partial))
-                self._roll_up(bars, partial)
+                closed += [_bar(symbol, name, whole) for name, whole in self._roll_up(bars, partial)]
             for name, partial in list(bars.rolled.items()):
                 if partial.end <= due:
                     closed.append(_bar(symbol, name, bars.rolled.pop(name)))
@@ -136,6 +145,8 @@ class BarBuilder:
         for name, bars in self._symbols.items():
             if symbol is None or name == symbol:
                 bars.gap = True
+                for partial in (*bars.base[-1:], *bars.rolled.values()):
+                    partial.gap = True
 
     def _session_of(self, ts: int) -> Session:
         session = self._session
@@ -147,26 +158,25 @@ class BarBuilder:
         return session
 
     def _reduce(
-        self, symbol: str, session: Session, ts: NDArray[np.int64], ltp: NDArray[np.float64], traded: NDArray[np.int64]
+        self,
+        symbol: str,
+        session: Session,
+        ts: NDArray[np.int64],
+        received: NDArray[np.int64],
+        ltp: NDArray[np.float64],
+        traded: NDArray[np.int64],
     ) -> None:
         bucket = (ts - session.open_ns) // self._base_ns
-        closed_before = (self._now - self._grace - session.open_ns) // self._base_ns
-        if self._now - self._grace >= session.close_ns:
-            closed_before = int(bucket[-1]) + 1
-        if bucket[0] < closed_before:
-            late = int(np.searchsorted(bucket, closed_before))
-            self.late += late
-            bucket, ltp, traded = bucket[late:], ltp[late:], traded[late:]
+        late = self._late(session, ts, received, bucket)
+        if late is not None:
+            self.late += int(np.count_nonzero(late))
+            kept = ~late
+            bucket, ltp, traded = bucket[kept], ltp[kept], traded[kept]
             if not len(bucket):
                 return
-        first, last = int(bucket[0]), int(bucket[-1])
         bars = self._symbols.get(symbol)
         if bars is None:
             bars = self._symbols[symbol] = _SymbolBars()
-        if first == last:
-            volume = -1 if traded[0] < 0 else int(traded.sum())
-            self._add(bars, session, first, ltp[0], ltp.max(), ltp.min(), ltp[-1], volume, len(ltp))
-            return
         starts = np.concatenate(([0], np.flatnonzero(np.diff(bucket)) + 1))
         ends = np.append(starts[1:], len(bucket))
         columns = zip(
@@ -175,38 +185,65 @@ class BarBuilder:
             np.maximum.reduceat(ltp, starts).tolist(),
             np.minimum.reduceat(ltp, starts).tolist(),
             ltp[ends - 1].tolist(),
-            np.where(traded[starts] < 0, -1, np.add.reduceat(traded, starts)).tolist(),
+            _volumes(traded, starts),
             (ends - starts).tolist(),
             strict=True,
         )
         for row in columns:
             self._add(bars, session, *row)
 
+    def _late(
+        self, session: Session, ts: NDArray[np.int64], received: NDArray[np.int64], bucket: NDArray[np.int64]
+    ) -> NDArray[np.bool_] | None:
+        """Which ticks came after their base bar was closed, None where none did.
+
+        Told by the time of receipt, so that it does not depend on how often somebody looked at the clock in between; and
+        whatever the stamps say, a bar that was published stays as it was.
+        """
+        due = self._now - self._grace
+        slow = bool((received - ts > self._grace).any())
+        end_of_first = min(session.open_ns + (int(bucket[0]) + 1) * self._base_ns, session.close_ns)
+        if not slow and end_of_first > due:
+            return None
+        end = np.minimum(session.open_ns + (bucket + 1) * self._base_ns, session.close_ns)
+        late: NDArray[np.bool_] = (end <= due) | (received > end + self._grace)
+        return late if late.any() else None
+
     def _add(
         self, bars: _SymbolBars, session: Session, bucket: int, o: float, h: float, lo: float, c: float, v: int, n: int
     ) -> None:
         start = session.open_ns + bucket * self._base_ns
         end = min(start + self._base_ns, session.close_ns)
-        partial = _Partial(start, end, float(o), float(h), float(lo), float(c), v, n, bars.gap)
+        partial = _Partial(session, start, end, o, h, lo, c, v, n, bars.gap)
         bars.gap = False
         if bars.base and bars.base[-1].start == start:
             bars.base[-1].absorb(partial)
         else:
             bars.base.append(partial)
 
-    def _roll_up(self, bars: _SymbolBars, base: _Partial) -> None:
-        session = self._session_of(base.start)
+    def _roll_up(self, bars: _SymbolBars, base: _Partial) -> list[tuple[str, _Partial]]:
+        """Add a closed base bar to the longer ones; those that it lies beyond are over and are returned."""
+        session, over = base.session, []
         for length, name in self._longer:
-            bucket = (base.start - session.open_ns) // length
-            start = session.open_ns + bucket * length
+            start = base.start - (base.start - session.open_ns) % length
             held = bars.rolled.get(name)
             if held is not None and held.start == start:
                 held.absorb(base)
-            else:
-                end = min(start + length, session.close_ns)
-                bars.rolled[name] = _Partial(
-                    start, end, base.open, base.high, base.low, base.close, base.volume, base.ticks, base.gap
-                )
+                continue
+            if held is not None:
+                over.append((name, held))
+            bars.rolled[name] = msgspec.structs.replace(base, start=start, end=min(start + length, session.close_ns))
+        return over
+
+
+def _volumes(traded: NDArray[np.int64], starts: NDArray[np.intp]) -> list[int]:
+    """Traded quantity of each stretch; −1 is unknown and adds nothing, a stretch that knows none has −1."""
+    if (traded < 0).any():
+        known = np.maximum.reduceat(traded, starts) >= 0
+        sums = np.where(known, np.add.reduceat(np.maximum(traded, 0), starts), -1)
+    else:
+        sums = np.add.reduceat(traded, starts)
+    return [int(volume) for volume in sums]
 
 
 def _bar(symbol: str, interval: str, partial: _Partial) -> Bar:

@@ -125,7 +125,7 @@ class Bus:
 
     async def idle(self) -> None:
         """Wait until nothing published is unhandled."""
-        if self.pending:
+        while self.pending:
             waiter = asyncio.get_running_loop().create_future()
             self._idle_waiters.append(waiter)
             await waiter

@@ -25,9 +25,13 @@ class Clock(Protocol):
 class LiveClock:
     """The machine's clocks."""
 
+    def __init__(self) -> None:
+        self._latest = 0
+
     def now_ns(self) -> int:
-        """Wall time, UTC nanoseconds."""
-        return time.time_ns()
+        """Wall time, UTC nanoseconds; stands still while the machine's clock is set back."""
+        self._latest = max(self._latest, time.time_ns())
+        return self._latest
 
     def monotonic_ns(self) -> int:
         """Monotonic nanoseconds."""
@@ -35,7 +39,7 @@ class LiveClock:
 
 
 class ReplayClock:
-    """Time as the tape tells it: stands still until `advance`, so nothing in a replay depends on the machine's speed."""
+    """Time as the tape tells it: stands still until `advance`, so a replay does not depend on the machine's speed."""
 
     def __init__(self, start_ns: int = 0) -> None:
         self._now = start_ns

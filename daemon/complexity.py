@@ -14,7 +14,7 @@ volatility). With n = `volatility_window`, m = `trend_window`, k = `momentum_win
 - event_impact: from the calendar of events, 0 where there is none.
 
 Score = weights · (volatility, trend_strength, momentum) + uplift · (the other three), at most 1. Invariant: every value
-is finite and in [0, 1] for any finite positive prices; what can't be computed yet is 0.
+is finite and in [0, 1] for positive prices that a market can have; what can't be computed yet is 0.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ from collections.abc import Sequence
 
 from daemon.actor import Actor
 from daemon.bus import Bus
-from daemon.market.scheduled_events import ScheduledEvents
 from daemon.events import Bar, Complexity, Event, Regime
+from daemon.market.scheduled_events import ScheduledEvents
 from daemon.settings import ComplexitySettings
+
+NOISE = 1e-24
+"""Variance of log-returns that is only rounding."""
 
 
 class _History:
@@ -51,8 +54,8 @@ class ComplexityDetector:
         self._settings = settings
         self._events = events
         self._length = max(
-            settings.volatility_window, settings.trend_window, settings.momentum_window, settings.correlation_window
-        )
+            settings.volatility_window, settings.trend_window, settings.momentum_window, settings.correlation_window + 1
+        )  # one more: of instruments whose bars close together, the first asked has no match yet for its newest return
         self._smoothing = 2.0 / (settings.baseline_window + 1)
         self._history: dict[str, _History] = {}
 
@@ -149,7 +152,7 @@ def _deviation(values: Sequence[float]) -> float:
     """Population standard deviation; 0 where it is only rounding noise."""
     mean = math.fsum(values) / len(values)
     variance = math.fsum([(value - mean) ** 2 for value in values]) / len(values)
-    return math.sqrt(variance) if variance > 1e-24 else 0.0
+    return math.sqrt(variance) if variance > NOISE else 0.0
 
 
 def _efficiency(returns: Sequence[float]) -> float:
@@ -158,14 +161,14 @@ def _efficiency(returns: Sequence[float]) -> float:
 
 
 def _correlation(pairs: Sequence[tuple[float, float]]) -> float:
-    """Pearson's, 0 where one side stands still."""
+    """Pearson's, 0 where one side varies by no more than rounding noise."""
     n = len(pairs)
     mean_x = math.fsum(x for x, _ in pairs) / n
     mean_y = math.fsum(y for _, y in pairs) / n
     xy = math.fsum((x - mean_x) * (y - mean_y) for x, y in pairs)
     xx = math.fsum((x - mean_x) ** 2 for x, _ in pairs)
     yy = math.fsum((y - mean_y) ** 2 for _, y in pairs)
-    return max(-1.0, min(1.0, xy / math.sqrt(xx * yy))) if xx > 0.0 and yy > 0.0 else 0.0
+    return max(-1.0, min(1.0, xy / math.sqrt(xx * yy))) if min(xx, yy) > n * NOISE else 0.0
 
 
 class ComplexityActor(Actor):
@@ -176,9 +179,7 @@ class ComplexityActor(Actor):
     def __init__(self, bus: Bus, detector: ComplexityDetector, interval: str) -> None:
         super().__init__(bus)
         self.detector = detector
-        self.inbox = bus.subscribe(
-            self.name, (Bar,), where=lambda bar: bar.interval == interval
-        )
+        self.inbox = bus.subscribe(self.name, (Bar,), where=lambda bar: bar.interval == interval)
 
     def handle(self, event: Event) -> None:
         """Bar in, complexity out."""

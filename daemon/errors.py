@@ -39,13 +39,13 @@ class ArtifactError(UsageError):
     """A model artifact is missing, foreign, altered or does not fit the settings."""
 
 
-class CheckFailed(HrmdError):
+class CheckFailed(HrmdError):  # noqa: N818 — a verdict, not an error
     """A check ran to its end and found a difference."""
 
     exit_code = 1
 
 
-class Fault(HrmdError):
+class Fault(HrmdError):  # noqa: N818 — the field calls it a fault
     """A broken invariant; caught in one place, the supervisor."""
 
 

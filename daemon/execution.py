@@ -1,7 +1,7 @@
 """Approved intents → orders at the venue, and the venue's answers → the bus.
 
-An intent is durable in the journal before its order leaves. Invariant: an order is sent once, and everything the venue says
-about it passes the order book's table before anybody else hears of it.
+An intent is durable in the journal before its order leaves. Invariant: an order is sent once, and everything the venue
+says about it passes the order book's table before anybody else hears of it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ import msgspec
 from daemon.actor import Actor
 from daemon.bus import Bus
 from daemon.clock import NS_PER_S, Clock
-from daemon.events import Event, Flatten, OrderApproved, OrderCancelled, OrderDenied, OrderIntent, TickBatch, TimeAdvanced
+from daemon.events import (
+    Event,
+    Flatten,
+    OrderApproved,
+    OrderCancelled,
+    OrderDenied,
+    OrderIntent,
+    TickBatch,
+    TimeAdvanced,
+)
 from daemon.orders import Order, OrderBook, OrderState
 
 

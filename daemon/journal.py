@@ -1,8 +1,9 @@
 """Events → SQLite: the record of what happened, in the order in which it was published.
 
-`append` (on the loop, nanoseconds) queues an event; one thread encodes and commits in groups. `durable` says when everything
-queued so far is on disk. Invariant: the events of a run are numbered without gaps in publication order, and a crash loses at
-most a tail that nobody was told is durable. With equal input two replays write equal `events`; only `runs` differs.
+`append` (on the loop, nanoseconds) queues an event; one thread encodes and commits in groups. `durable` says when
+everything queued so far is on disk. Invariant: the events of a run are numbered without gaps in publication order, and
+a crash loses at most a tail that nobody was told is durable. With equal input two replays write equal `events`; only
+`runs` differs.
 
 Schema: `runs(run, key, value)` holds metadata; `events(run, seq, ts, type, body)` holds each event as JSON text.
 """
@@ -49,7 +50,9 @@ JOURNALED: tuple[type[Event], ...] = (
 """What is recorded: every event that a decision, a position or a state depends on; of bars only
 the intervals that decisions see (the caller chooses them), of ticks none: they have their own tape."""
 
-_KINDS = {kind.__name__: kind for kind in (vocabulary.Bar, *JOURNALED)}
+_KINDS: dict[str, type[Event]] = {}
+for _kind in (vocabulary.Bar, *JOURNALED):
+    _KINDS[_kind.__name__] = _kind
 _TERMINAL = ("OrderDenied", "OrderRejected", "OrderCancelled")
 
 
@@ -172,7 +175,9 @@ def _open(path: Path, safe: bool) -> sqlite3.Connection:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         tables = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
         if version != SCHEMA_VERSION and tables:
-            raise UsageError(f"{path}: not an hrmd journal of schema {SCHEMA_VERSION} (found {version}): choose another file")
+            raise UsageError(
+                f"{path}: not an hrmd journal of schema {SCHEMA_VERSION} (found {version}): choose another file"
+            )
         db.execute("CREATE TABLE IF NOT EXISTS runs (run INTEGER, key TEXT, value TEXT, PRIMARY KEY (run, key))")
         db.execute(
             "CREATE TABLE IF NOT EXISTS events (run INTEGER, seq INTEGER, ts INTEGER, type TEXT, body TEXT, "

@@ -41,7 +41,7 @@ class FixedLatency:
 
     def __init__(self, milliseconds: float) -> None:
         self.name = f"fixed:{milliseconds:g}" if milliseconds else "zero"
-        self.order_ns = int(milliseconds * NS_PER_MS)
+        self.order_ns = round(milliseconds * NS_PER_MS)
 
     def decision_ns(self, decision: Decision, elapsed_ns: int) -> int:
         """The fixed time."""
@@ -84,6 +84,6 @@ def parse_latency(text: str) -> Latency:
             milliseconds = float(value)
         except ValueError:
             milliseconds = -1.0
-        if 0 <= milliseconds < 600_000:
+        if 0 <= milliseconds <= 600_000:
             return FixedLatency(milliseconds)
     raise UsageError(f"--latency {text!r}: expected zero, fixed:MS (0 to 600000) or recorded:JOURNAL")

@@ -1,7 +1,7 @@
 """The life of an order: one table of legal moves, and a book of all orders.
 
-Invariant: an order's state only moves along `MOVES`; what the venue repeats or sends late changes nothing, what contradicts
-the table is a fault that names both states.
+Invariant: an order's state only moves along `MOVES`; what the venue repeats or sends late changes nothing, what
+contradicts the table is a fault that names both states.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class OrderBook:
         Raises `IllegalTransition` for a move that the table does not hold.
         """
         if isinstance(event, OrderIntent):
-            order = self.working[event.order_id] = Order(intent=event, updated_ts=event.ts)
-            return order
+            self.working[event.order_id] = Order(intent=event, updated_ts=event.ts)
+            return self.working[event.order_id]
         if isinstance(event, OrderApproved):
             return self._move(event.order_id, OrderState.APPROVED, event.ts)
         if isinstance(event, OrderDenied):

@@ -13,7 +13,6 @@ from daemon.clock import NS_PER_S
 from daemon.events import Bar, Event, Fill
 from daemon.portfolio import Portfolio
 
-
 DAY_NS = 86_400 * NS_PER_S
 """A session of Indian markets lies within one UTC day."""
 
@@ -29,9 +28,7 @@ class PortfolioActor(Actor):
         self._sessions: list[tuple[int, Decimal]] = []
         self._valued_ts = 0
         self.inbox = bus.subscribe(self.name, (Fill,))
-        bus.subscribe(
-            self.name, (Bar,), where=lambda bar: bar.interval == interval, inbox=self.inbox
-        )
+        bus.subscribe(self.name, (Bar,), where=lambda bar: bar.interval == interval, inbox=self.inbox)
 
     def handle(self, event: Event) -> None:
         """Apply a fill, or value what is held."""

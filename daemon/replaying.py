@@ -1,7 +1,7 @@
 """A replay as one object: tapes and settings in, a `ReplaySummary` and the files asked for out.
 
-Shared by `hrmd replay` and whoever else needs a backtest. Invariant: equal tapes and settings give equal summaries but for
-`wall_s`, `ticks_per_s` and `inference_ms`.
+Shared by `hrmd replay` and whoever else needs a backtest. Invariant: equal tapes and settings give equal summaries but
+for `wall_s`, `ticks_per_s` and `inference_ms`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ BAR_SCHEMA = pa.schema(
 FILL_SCHEMA = pa.schema(
     [
         ("ts", pa.timestamp("ns", "UTC")), ("fill_id", pa.string()), ("order_id", pa.string()), ("symbol", pa.string()),
-        ("side", pa.string()), ("quantity", pa.int64()), ("price", pa.decimal128(18, 4)), ("costs", pa.decimal128(18, 2)),
+        ("side", pa.string()), ("quantity", pa.int64()), ("price", pa.decimal128(18, 4)),
+        ("costs", pa.decimal128(18, 2)),
     ]
 )  # fmt: skip
 
@@ -85,7 +86,9 @@ class Replay:
         """The files that `run` wrote."""
         outputs = self.outputs
         page = outputs.report / "index.html" if outputs.report is not None else None
-        return [path for path in (outputs.journal, page, outputs.bars, outputs.fills, outputs.ticks) if path is not None]
+        return [
+            path for path in (outputs.journal, page, outputs.bars, outputs.fills, outputs.ticks) if path is not None
+        ]
 
     def _listen(self) -> None:
         bus, outputs = self.app.bus, self.outputs

@@ -57,9 +57,7 @@ class Service:
         self._control: ControlServer | None = None
         if settings.control.enabled:
             token = server_token(settings.control.token_file, os.environ)
-            self._control = ControlServer(
-                settings.control, self.view, self.app.bus.publish, clock, self.metrics, token
-            )
+            self._control = ControlServer(settings.control, self.view, self.app.bus.publish, clock, self.metrics, token)
 
     async def run(self) -> None:
         """Run until the feed ends or a signal comes."""
@@ -103,5 +101,5 @@ class Service:
 
 
 def order_prefix() -> str:
-    """What client order ids of this run begin with: unique across restarts and machines, alphanumeric, 16 characters."""
+    """What client order ids of this run begin with: unique across restarts and machines, alphanumeric."""
     return f"H{wall_ns() // NS_PER_S:x}{secrets.token_hex(3)}L"

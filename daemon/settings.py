@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import itertools
 import os
+import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import msgspec
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as EnvironmentUnreadable
 
 from daemon.errors import SettingsError
 from models.config import HRMSettings
@@ -31,6 +34,14 @@ class Section(BaseModel):
     """A part of the settings: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_or_no(cls, value: Any, field: ValidationInfo) -> Any:
+        """`max_order_quantity: yes` is not 1."""
+        if isinstance(value, bool) and cls.model_fields[str(field.field_name)].annotation is not bool:
+            raise ValueError("a value, not yes or no")
+        return value
 
 
 Interval = Literal["1m", "3m", "5m", "15m", "30m", "60m", "1d"]
@@ -119,7 +130,10 @@ class RulesSettings(Section):
     slow: PositiveInt = 34
     min_bars: PositiveInt = 40
     quantity: Annotated[int, Field(ge=1, le=100_000)] = 100
-    trade_in: Annotated[list[Literal["trending", "ranging", "volatile"]], Field(min_length=1)] = ["trending", "volatile"]
+    trade_in: Annotated[list[Literal["trending", "ranging", "volatile"]], Field(min_length=1)] = [
+        "trending",
+        "volatile",
+    ]
 
     @model_validator(mode="after")
     def _order(self) -> Self:
@@ -251,7 +265,8 @@ class Settings(BaseSettings):
     def _consistent(self) -> Self:
         if self.strategy.interval not in self.bars.intervals:
             raise ValueError(
-                f"strategy.interval among bars.intervals (it is {self.strategy.interval!r}, bars has {self.bars.intervals})"
+                f"strategy.interval among bars.intervals (it is {self.strategy.interval!r}, "
+                f"bars has {self.bars.intervals})"
             )
         coarse = self.hierarchical_reasoning_model.features.coarse_interval
         if coarse not in self.bars.intervals:
@@ -290,13 +305,13 @@ def load_settings(path: Path | None = None, overrides: list[str] | None = None) 
     path = path or DEFAULT_PATH
     values = _read_yaml(path)
     origins: dict[str, str] = {}
-    _merge(values, _note(EnvSettingsSource(Settings)(), "environment", origins))
-    known_env = {f"HRMD_{name.upper()}" for name in Settings.model_fields}
-    for name in os.environ:
-        if name.startswith("HRMD_") and name.split("__")[0].upper() not in known_env:
-            raise SettingsError(f"environment variable {name}: no such setting{_did_you_mean(name, sorted(known_env))}")
+    _merge(values, _note(_read_environment(), "environment", origins))
     for override in overrides or []:
         _merge(values, _note(_parse_override(override), "--set", origins))
+    for key in values:
+        if key not in Settings.model_fields:
+            hint = _did_you_mean(str(key), list(Settings.model_fields))
+            raise SettingsError(f"{origins.get(str(key), path)}: {key}: no such setting{hint}")
     try:
         return Settings(**values)
     except ValidationError as error:
@@ -317,11 +332,28 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "not YAML"
         raise SettingsError(f"{path}:{where} is not valid YAML: {problem}") from None
+    except ValueError as error:  # a date such as 2026-13-01
+        raise SettingsError(f"{path}: is not valid YAML: {error}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise SettingsError(f"{path}: expected keys and values at the top, got a {type(values).__name__}")
     return values
+
+
+def _read_environment() -> dict[str, Any]:
+    """What the `HRMD_` variables set."""
+    mine = {name: value for name, value in os.environ.items() if name.upper().startswith("HRMD_")}
+    known = {f"HRMD_{name.upper()}" for name in Settings.model_fields}
+    for name in mine:
+        if name.upper().split("__")[0] not in known:
+            raise SettingsError(f"environment variable {name}: no such setting{_did_you_mean(name, sorted(known))}")
+    try:
+        return EnvSettingsSource(Settings, env_parse_none_str="null")()
+    except EnvironmentUnreadable as error:
+        text = getattr(error.__cause__, "doc", "")
+        names = ", ".join(name for name, value in mine.items() if value == text)
+        raise SettingsError(f'environment variable {names}: expected JSON such as ["a", "b"], got {text!r}') from None
 
 
 def _parse_override(text: str) -> dict[str, Any]:
@@ -330,7 +362,7 @@ def _parse_override(text: str) -> dict[str, Any]:
         raise SettingsError(f"--set {text!r}: expected a.b.c=VALUE")
     try:
         value = yaml.safe_load(raw)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise SettingsError(f"--set {text!r}: the value is not valid YAML") from None
     for part in reversed(key.split(".")):
         value = {part: value}
@@ -355,31 +387,49 @@ def _note(values: dict[str, Any], origin: str, origins: dict[str, str], prefix: 
 
 
 def _explain(error: Any, origins: dict[str, str], file: str) -> str:
-    path = ".".join(str(part) for part in error["loc"])
-    origin = origins.get(path, file)
+    loc: tuple[Any, ...] = error["loc"]
+    path = ".".join(str(part) for part in loc)
+    keys = list(itertools.takewhile(lambda part: isinstance(part, str), loc))  # a list is set as a whole
+    where = f"{origins.get('.'.join(keys), file)}: {path}" if path else file
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"{origin}: {path}: no such setting{_did_you_mean(path, _known_paths(error['loc']))}"
+        return f"{where}: no such setting{_did_you_mean(path, _known_paths(loc))}"
+    if kind == "missing":
+        return f"{where}: is not set and has no default"
     got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
-    if kind == "value_error":
-        return f"{origin}: {path or 'settings'}: expected {context['error']}{got}"
+    if kind in _EXPECTED:
+        return f"{where}: expected {_EXPECTED[kind]}{got}"
     if kind == "literal_error":
-        return f"{origin}: {path}: expected one of {context['expected']}{got}"
-    message = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{origin}: {path or 'settings'}: expected {message}{got}"
+        return f"{where}: expected one of {context['expected']}{got}"
+    if kind == "value_error":
+        return f"{where}: expected {context['error']}{got}"
+    return f"{where}: expected {_SHOULD.sub('', error['msg'])}{got}"
+
+
+_SHOULD = re.compile(r"^.*?should (be |have )?")
+_EXPECTED = {
+    "model_type": "keys and values",
+    "dict_type": "keys and values",
+    "decimal_type": "a number",
+    "path_type": "a path",
+    "invalid_key": "a key that is text",
+}
 
 
 def _known_paths(loc: tuple[Any, ...]) -> list[str]:
     model: Any = Settings
     for part in loc[:-1]:
-        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
-        if field is None:
-            return []
-        model = field.annotation
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        return []
-    prefix = ".".join(str(part) for part in loc[:-1])
-    return [f"{prefix}.{name}" if prefix else name for name in model.model_fields]
+        if _is_section(model):
+            field = model.model_fields.get(part)
+            model = field.annotation if field is not None else None
+        else:  # an entry of a list or a mapping of sections
+            model = next(filter(_is_section, get_args(model)), None)
+    prefix = "".join(f"{part}." for part in loc[:-1])
+    return [f"{prefix}{name}" for name in model.model_fields] if _is_section(model) else []
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _did_you_mean(given: str, known: list[str]) -> str:

@@ -1,7 +1,7 @@
 """The strategy stage: bars, complexity and positions in, decisions out.
 
-A `Complexity` asks for a decision; a strategy that thinks for long does so on the one inference thread, the loop goes on
-meanwhile. Invariant: decisions leave in the order in which their bars closed, one at a time.
+A `Complexity` asks for a decision; a strategy that thinks for long does so on the one inference thread, the loop goes
+on meanwhile. Invariant: decisions leave in the order in which their bars closed, one at a time.
 """
 
 from __future__ import annotations
@@ -63,9 +63,7 @@ class StrategyActor(Actor):
         self._clock = clock
         self._latency = latency
         self._executor = executor
-        self.inbox = bus.subscribe(
-            self.name, (Bar,), where=lambda bar: bar.interval in intervals
-        )
+        self.inbox = bus.subscribe(self.name, (Bar,), where=lambda bar: bar.interval in intervals)
         bus.subscribe(self.name, (Complexity, PositionChanged, StrategySwapped), inbox=self.inbox)
 
     def handle(self, event: Event) -> Awaitable[None] | None:

@@ -1,7 +1,7 @@
 """Settings → the strategies of the ladder, and what their view of the market must hold.
 
-Torch is imported here and only when a model is on the ladder, so that a rules-only run starts in a moment. Invariant: every
-rung named in the settings can decide from the first bar on, without loading anything then.
+Torch is imported here and only when a model is on the ladder, so that a rules-only run starts in a moment. Invariant:
+every rung named in the settings can decide from the first bar on, without loading anything then.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from strategies.rules import SLOW_SPANS, RulesStrategy
 
 
 def build_strategies(settings: Settings, clock: Clock) -> dict[str, Strategy]:
-    """The strategy in charge and every rung below it, by name. Raises `ArtifactError` for a model that can't be used."""
+    """The strategy in charge and every rung below it, by name. Raises `ArtifactError` for an unusable model."""
     strategies: dict[str, Strategy] = {"rules": RulesStrategy(settings.strategy.rules)}
     if settings.strategy.name == "hrm":
         strategies["hrm"] = _hrm(settings, clock)
@@ -38,10 +38,11 @@ def _hrm(settings: Settings, clock: Clock) -> Strategy:
 def view_settings(settings: Settings) -> ViewSettings:
     """A view wide enough for every strategy of the run."""
     features = settings.hierarchical_reasoning_model.features
+    rules = settings.strategy.rules
     return ViewSettings(
         interval=settings.strategy.interval,
         coarse_interval=features.coarse_interval,
-        window=max(features.window, SLOW_SPANS * settings.strategy.rules.slow),
+        window=max(features.window, SLOW_SPANS * rules.slow, rules.min_bars),
         coarse_window=features.coarse_window,
         max_position=settings.risk.max_position_quantity,
         no_entries_minutes=settings.strategy.no_entries_minutes,

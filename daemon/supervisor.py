@@ -1,7 +1,8 @@
 """Keeps the actors alive and steps down the ladder of strategies when decisions fail.
 
-The one place that catches exceptions: a crashed actor is restarted within a budget; beyond it the whole daemon stops with a
-fault, and systemd starts it anew. Invariant: the ladder is only ever stepped down here, and every step is an event.
+The one place that catches exceptions: a crashed actor is restarted within a budget; beyond it the whole daemon stops
+with a fault, and systemd starts it anew. Invariant: the ladder is only ever stepped down here, and every step is an
+event.
 """
 
 from __future__ import annotations
@@ -81,9 +82,7 @@ class Supervisor(Actor):
         self._clock = clock
         self._crashes: dict[str, deque[int]] = {}
         self.inbox = bus.subscribe(self.name, (SwapStrategy, FeedStatus, TradingStateChanged))
-        bus.subscribe(
-            self.name, (Decision,), where=self._matters, inbox=self.inbox
-        )
+        bus.subscribe(self.name, (Decision,), where=self._matters, inbox=self.inbox)
 
     def handle(self, event: Event) -> None:
         """Watch."""
@@ -105,7 +104,7 @@ class Supervisor(Actor):
                 await actor.run()
             except asyncio.CancelledError:
                 raise
-            except Exception as error:  # noqa: BLE001 — the one place where faults are caught
+            except Exception as error:
                 log.exception("actor crashed", actor=actor.name)
                 self._on_crash(actor, error)
 
@@ -129,9 +128,7 @@ class Supervisor(Actor):
             raise Fault(f"actor {actor.name!r} crashed {len(crashes)} times, last with {reason}") from error
         self.restarts[actor.name] = self.restarts.get(actor.name, 0) + 1
         self.bus.publish(
-            ActorRestarted(
-                ts=self._clock.now_ns(), actor=actor.name, error=reason, restarts=self.restarts[actor.name]
-            )
+            ActorRestarted(ts=self._clock.now_ns(), actor=actor.name, error=reason, restarts=self.restarts[actor.name])
         )
 
     def _swap(self, rung: str, reason: str) -> None:

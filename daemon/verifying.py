@@ -1,8 +1,8 @@
 """A journal → whether its decisions can be made again: the recorded events through the recorded settings.
 
-Bars, complexities, positions and swaps are put, in the journal's order, into a fresh `MarketView`; each recorded decision is
-then made again at its recorded depth. Invariant: on the platform that wrote the journal, with the recorded model, every field
-but the time and the measured latency must come out bit for bit.
+Bars, complexities, positions and swaps are put, in the journal's order, into a fresh `MarketView`; each recorded
+decision is then made again at its recorded depth. Invariant: on the platform that wrote the journal, with the recorded
+model, every field but the time and the measured latency must come out bit for bit.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from daemon.events import Bar, Complexity, Decision, PositionChanged, StrategySw
 from daemon.journal import JournalReader
 from daemon.market.calendar import MarketCalendar
 from daemon.settings import Settings
-from daemon.strategy_ladder import build_strategies, view_settings
 from daemon.strategy_actor import FLAT
+from daemon.strategy_ladder import build_strategies, view_settings
 from strategies.base import MarketView, Moment, Strategy, hold
 
 STAMPED = ("ts", "latency_ns")
@@ -35,16 +35,18 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verify_journal(path: Path) -> Verification:
-    """Make the latest run's decisions again. Raises `CheckFailed` at the first difference, `UsageError` for a bad file."""
+    """Make the latest run's decisions again. Raises `CheckFailed` at the first difference, or `UsageError`."""
     reader = JournalReader(path)
     metadata = reader.metadata()
     try:
         settings = Settings(**msgspec.json.decode(metadata.get("settings", "")))
     except (ValidationError, msgspec.DecodeError, TypeError):
-        raise UsageError(f"{path}: its settings are not those of this version of hrmd ({metadata.get('version')})") from None
+        raise UsageError(
+            f"{path}: its settings are not those of this version of hrmd ({metadata.get('version')})"
+        ) from None
     strategies = build_strategies(settings, ReplayClock())
     view = MarketView(view_settings(settings), MarketCalendar())
-    active = settings.strategy.name
+    active: str = settings.strategy.name
     asked: list[tuple[Moment, str]] = []
     count = 0
     for event in reader.events(Bar, Complexity, PositionChanged, StrategySwapped, Decision):

@@ -158,7 +158,9 @@ class DaemonView:
                     del self._orders[next(iter(self._orders))]
             case OrderDenied():
                 self._denied[event.check] += 1
-                self._change(event.order_id, state="DENIED", reason=f"{event.check}: {event.value}, limit {event.limit}")
+                self._change(
+                    event.order_id, state="DENIED", reason=f"{event.check}: {event.value}, limit {event.limit}"
+                )
             case OrderAccepted():
                 self._change(event.order_id, state="ACCEPTED")
             case OrderRejected():

@@ -90,7 +90,8 @@ class HRMAgent:
         self.model = model.eval()
         self.settings = settings
         self.act = AdaptiveComputationTime(settings, now_ns)
-        self._manifest = manifest
+        self._manifest: Manifest | None = manifest
+        self._trained = manifest.trained
         self._now_ns = now_ns
         settled_below = settings.convergence.threshold if settings.convergence.early_stop else 0.0
         self._runner = TorchRunner(self.model, settled_below=settled_below)
@@ -145,18 +146,20 @@ class HRMAgent:
 
     @property
     def manifest(self) -> Manifest:
-        """What the model says about itself."""
+        """What the model says about itself; worked out again, in fp32, after the weights have changed."""
+        if self._manifest is None:
+            self._manifest = describe(self.model, trained=self._trained, dtype="float32")
         return self._manifest
 
     @property
     def model_hash(self) -> str:
         """sha256 of weights, configuration, vocabularies and history."""
-        return self._manifest.sha256
+        return self.manifest.sha256
 
     @property
     def trained(self) -> bool:
         """Whether the weights have ever been learned."""
-        return self._manifest.trained
+        return self._trained
 
     def select_action(self, observation: Observation) -> tuple[int, int]:
         """Return (action, quantity). Raises InvalidObservation or InvalidOutput, both of which mean HOLD."""
@@ -235,18 +238,20 @@ class HRMAgent:
             )
         finally:
             self.model.eval()
-        self._renew(trained=True)
+        self._trained = True
+        self._weights_changed()
         return reports
 
     def grow(self, *, instruments: Sequence[str] = (), timeframes: Sequence[str] = ()) -> None:
         """Add rows for new names without touching trained ones; a new row reads as "unknown" until it is trained."""
         self.model.grow(self.model.vocabularies.grow(instruments, timeframes))
         self._optimizer = None  # it holds the old tables
-        self._renew(trained=self.trained)
+        self._weights_changed()
 
-    def _renew(self, *, trained: bool) -> None:
+    def _weights_changed(self) -> None:
+        """Forget what was said and thought under the old weights."""
         self.reset()
-        self._manifest = describe(self.model, trained=trained, dtype="float32")
+        self._manifest = None
 
 
 def read_decision(reasoning: Reasoning, side: int, heads: OutputHeadSettings) -> AgentDecision:

@@ -34,7 +34,7 @@ VALID_ACTIONS = (
     (False, False, False, True, True),  # short
 )
 UNDECIDED = 0.01
-"""Heads start at this share of their usual weights: an untrained policy is near uniform and can be taught either way."""
+"""Heads start at this share of their usual weights: an untrained policy is near uniform and can be taught any way."""
 Q_BIAS = -5.0
 """Both Q values start at sigmoid(−5): with neither preferred nothing halts early before it has learned to."""
 

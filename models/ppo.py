@@ -1,7 +1,7 @@
 """Runs an exported PPO policy: features in, action probabilities out, with torch alone.
 
-The policy is the plain network that proximal policy optimisation trained: linear layers with tanh between. Invariant: what
-runs here is what was trained, layer for layer; a file that was cut, changed or made for other features is refused.
+The policy is the plain network that proximal policy optimisation trained: linear layers with tanh between. Invariant:
+what runs here is what was trained, layer for layer; a file that was cut, changed or made for other features is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from models.config import FeatureSettings
 from models.errors import CheckpointError
-from models.features import FeatureSchema, Features, Observation, encode
+from models.features import Features, FeatureSchema, Observation, encode
 from models.hrm import VALID_ACTIONS
 from models.vocabulary import Vocabularies
 

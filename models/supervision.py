@@ -92,9 +92,10 @@ def supervised_segment(
 ) -> tuple[HRMState, O, SegmentReport]:
     """Run one segment from `state`, learn from its `active` rows (B,), and return the state detached.
 
-    Rows may stand at different depths: a caller that replaces halted rows by new ones trains as the published code does.
+    Rows may stand at different depths: a caller that replaces halted rows by new ones trains as the publication did.
     Raises InvalidOutput, before the weights are touched, where the loss is not finite.
     """
+    optimizer.zero_grad(set_to_none=True)  # before the forward pass, which has no use for old gradients
     before = state.detach()
     after, outputs = model.segment(batch, before)
     loss, correct = objective(outputs, active)
@@ -106,7 +107,6 @@ def supervised_segment(
     total = loss + q_weight * q_loss
     if not bool(total.isfinite()):
         raise InvalidOutput(f"loss is {total.item()} in segment {int(after.segments.max())}")
-    optimizer.zero_grad(set_to_none=True)
     total.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
     optimizer.step()

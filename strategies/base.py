@@ -1,12 +1,14 @@
 """What a strategy sees and what it is asked: a `Moment` in, a `Decision` out.
 
-`MarketView` remembers bars and positions from the bus and makes a `Moment`, an immutable snapshot at the close of a bar; a
-`Strategy` is then one pure method, `decide(moment)`. Invariant: a decision is a function of its moment and of the strategy's
-own weights and settings alone, so the same events give the same decisions, live, in replay and when verified.
+`MarketView` remembers bars and positions from the bus and makes a `Moment`, an immutable snapshot at the close of a
+bar; a `Strategy` is then one pure method, `decide(moment)`. Invariant: a decision is a function of its moment and of
+the strategy's own weights and settings alone, so the same events give the same decisions, live, in replay and when
+verified.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import msgspec
@@ -28,9 +30,10 @@ OPEN, HIGH, LOW, CLOSE, VOLUME = range(5)
 class Moment(msgspec.Struct, frozen=True, gc=False):
     """Everything a strategy may know at the close of a bar.
 
-    `bars` is (n, 5) float64, open/high/low/close/volume, oldest first, the newest closed at `ts` (UTC ns); volume is NaN
-    where the instrument has none. `coarse` is the same for the coarser interval, closed bars only. `position` is signed;
-    `unrealised_atr` is the open profit of one unit in average true ranges; `minute_of_session` counts from the open.
+    `bars` is (n, 5) float64, open/high/low/close/volume, oldest first, the newest closed at `ts` (UTC ns); volume is
+    NaN where the instrument has none. `coarse` is the same for the coarser interval, closed bars only. `position` is
+    signed; `unrealised_atr` is the open profit of one unit in average true ranges; `minute_of_session` counts from the
+    open.
     """
 
     symbol: str
@@ -229,8 +232,7 @@ class MarketView:
 
 
 def _unrealised_atr(bars: NDArray[np.float64], held: _Held) -> float:
-    recent = bars[-ATR_BARS:]
-    atr = float(np.mean(recent[:, HIGH] - recent[:, LOW]))
+    highs, lows = bars[-ATR_BARS:, HIGH].tolist(), bars[-ATR_BARS:, LOW].tolist()
+    atr = (math.fsum(highs) - math.fsum(lows)) / len(highs)
     sign = 1.0 if held.quantity > 0 else -1.0
     return sign * (float(bars[-1, CLOSE]) - held.average) / atr if atr > 0.0 else 0.0
-

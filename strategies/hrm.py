@@ -1,7 +1,7 @@
 """The HRM strategy: a moment becomes an observation, the agent reasons about it, and its answer a decision.
 
-Invariant: whatever goes wrong with the input or the output of the model becomes a HOLD that says so; only the output counts
-as a failure of the model (`failed=True`), a market that can't be read yet does not.
+Invariant: whatever goes wrong with the input or the output of the model becomes a HOLD that says so; only the output
+counts as a failure of the model (`failed=True`), a market that can't be read yet does not.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """The rules strategy: EMA cross with a regime filter.
 
 Long while the fast exponential average is above the slow one, short while below; entered only in the regimes that the
-settings name and left when the averages cross back. It is the last deciding rung of the ladder and the plainest baseline.
-Invariant: no state beyond the moment, and microseconds per decision.
+settings name and left when the averages cross back. It is the last deciding rung of the ladder and the plainest
+baseline. Invariant: no state beyond the moment, and microseconds per decision.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -40,7 +41,7 @@ class RulesParameters(Protocol):
         """Units per trade."""
 
     @property
-    def trade_in(self) -> list[str]:
+    def trade_in(self) -> Sequence[str]:
         """Regimes in which positions are opened."""
 
 
@@ -60,11 +61,10 @@ class RulesStrategy:
 
     def decide(self, moment: Moment) -> Decision:
         """HOLD until `min_bars` are there; else follow the cross."""
+        if len(moment.bars) < self._min_bars:
+            return hold(moment, self.name, f"not enough bars: {len(moment.bars)} of {self._min_bars}")
         closes = moment.bars[-self.window :, CLOSE]
-        count = len(closes)
-        if count < self._min_bars:
-            return hold(moment, self.name, f"not enough bars: {count} of {self._min_bars}")
-        weights = self._weights if count == self.window else self._ema_weights(count)
+        weights = self._weights if len(closes) == self.window else self._ema_weights(len(closes))
         fast, slow = (weights @ closes).tolist()
         gap = fast - slow
         if not math.isfinite(gap):

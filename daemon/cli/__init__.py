@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sys
 
-import click
 import structlog
 import typer
 import typer.main
+
+from typer.exceptions import Abort, TyperException
 
 from daemon import __version__
 from daemon.cli.check import check
@@ -57,13 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
     except HrmdError as error:
         _complain(str(error))
         return error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        sys.stdout.write(error.ctx.get_help() + "\n")
-        return 2
-    except click.ClickException as error:
-        _complain(error.format_message())
-        return 2
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except TyperException as error:
+        return _misused(error)
+    except (KeyboardInterrupt, Abort):
         _complain("interrupted")
         return 130
     except BrokenPipeError:
@@ -73,6 +70,16 @@ def main(arguments: list[str] | None = None) -> int:
         _complain(f"fault: {type(error).__name__}: {error}")
         return 3
     return result if isinstance(result, int) else 0
+
+
+def _misused(error: TyperException) -> int:
+    """A wrong command line: one line that says what; a bare group of commands: its help."""
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    if "Usage:" in message:
+        sys.stdout.write(message + "\n")
+    else:
+        _complain(message)
+    return 2
 
 
 def _complain(message: str) -> None:

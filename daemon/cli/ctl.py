@@ -79,7 +79,8 @@ class Client:
         try:
             status, answer = asyncio.run(_exchange(method, self._url.with_path(path), token, body))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            why = str(error) or f"no answer within {TIMEOUT_S:.0f} s"
+            refused = error.strerror if isinstance(error, OSError) else str(error)
+            why = refused or f"no answer within {TIMEOUT_S:.0f} s"
             raise UsageError(
                 f"no hrmd answers at {self._url} ({why}); start it with `hrmd run`, or name another address with --url"
             ) from None

@@ -22,14 +22,20 @@ STRATEGIES = ("hrm", "rules")
 
 
 def replay(
-    tapes: Annotated[list[Path], typer.Argument(help="Tapes; several are merged by time of receipt.", show_default=False)],
+    tapes: Annotated[
+        list[Path], typer.Argument(help="Tapes; several are merged by time of receipt.", show_default=False)
+    ],
     config: Config = None,
     overrides: Overrides = None,
     strategy: Annotated[str | None, typer.Option(help=f"{' | '.join(STRATEGIES)} instead of strategy.name.")] = None,
     model: Annotated[Path | None, typer.Option(help="Model artifact instead of model_management.artifact.")] = None,
     symbol: Annotated[list[str] | None, typer.Option(help="Only this symbol of the tape; may repeat.")] = None,
-    latency: Annotated[str, typer.Option(help="zero | fixed:MS | recorded:JOURNAL, from bar close to the market.")] = "zero",
-    journal: Annotated[Path | None, typer.Option(help="Write the journal here (a new file, or a run is added).")] = None,
+    latency: Annotated[
+        str, typer.Option(help="zero | fixed:MS | recorded:JOURNAL, from bar close to the market.")
+    ] = "zero",
+    journal: Annotated[
+        Path | None, typer.Option(help="Write the journal here (a new file, or a run is added).")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report into this directory.")] = None,
     bars_out: Annotated[Path | None, typer.Option(help="Write all bars to this Parquet file.")] = None,
     fills_out: Annotated[Path | None, typer.Option(help="Write all fills to this Parquet file.")] = None,

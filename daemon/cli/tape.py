@@ -207,7 +207,9 @@ def _print_json(document: Any) -> None:
 
 def _print_survey(survey: TapeSurvey) -> None:
     console = _console()
-    span = "no valid time" if survey.first_ts is None else f"{_moment(survey.first_ts)} to {_moment(survey.last_ts)}"
+    span = "no valid time"
+    if survey.first_ts is not None and survey.last_ts is not None:
+        span = f"{_moment(survey.first_ts)} to {_moment(survey.last_ts)}"
     console.print(f"[bold]{', '.join(survey.tapes)}[/bold]  {survey.rows:,} ticks, {survey.bytes / 1e6:,.1f} MB")
     if survey.simulated:
         console.print(f"[yellow]simulated[/yellow] (seed {survey.notes.get('seed', '?')}): not market prices")
@@ -258,9 +260,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
     return "".join(_BARS[round(float(step))] for step in steps)
 
 
-def _moment(ts_ns: int | None) -> str:
-    if ts_ns is None:
-        return "?"
+def _moment(ts_ns: int) -> str:
     clock = dt.datetime.fromtimestamp(ts_ns // 1_000_000_000, dt.timezone(dt.timedelta(hours=5, minutes=30)))
     return clock.strftime("%Y-%m-%d %H:%M:%S IST")
 

@@ -14,7 +14,9 @@ from daemon.verifying import verify_journal
 
 
 def verify(
-    journal: Annotated[Path, typer.Argument(help="A journal of `hrmd run` or `hrmd replay --journal`.", show_default=False)],
+    journal: Annotated[
+        Path, typer.Argument(help="A journal of `hrmd run` or `hrmd replay --journal`.", show_default=False)
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Re-run a journal's decisions; exit 1 and the first difference where one differs."""

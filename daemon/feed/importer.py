@@ -126,7 +126,7 @@ def _choose_columns(path: Path, source: Source, mapping: Mapping[str, str], symb
             columns[target] = found[0]
     if symbol is not None:
         if "symbol" in mapping or (there is not None and "symbol" in columns):
-            raise UsageError(f"--symbol {symbol}: {path} has a symbol column ({columns['symbol']}); leave --symbol out")
+            raise _two_symbols(path, symbol, columns["symbol"])
         columns.pop("symbol", None)
     missing = [name for name in REQUIRED_COLUMNS if name not in columns and not (name == "symbol" and symbol)]
     if missing:
@@ -138,6 +138,10 @@ def _choose_columns(path: Path, source: Source, mapping: Mapping[str, str], symb
     return columns
 
 
+def _two_symbols(path: Path, symbol: str, column: str) -> UsageError:
+    return UsageError(f"--symbol {symbol}: {path} names its symbols itself, in {column}; leave --symbol out")
+
+
 def _check_result(
     path: Path, source: Source, mapping: Mapping[str, str], columns: Mapping[str, str], reading: _Reading
 ) -> None:
@@ -145,6 +149,8 @@ def _check_result(
     if not reading.rows:
         skipped = ", ".join(f"{count} {reason}" for reason, count in sorted(source.skipped.items()))
         raise TapeError(f"{path}: holds no ticks ({skipped or '0 rows'})")
+    if "symbol" not in columns and FYERS_NAMES["symbol"] in source.columns:
+        raise _two_symbols(path, next(iter(reading.codes)), FYERS_NAMES["symbol"])
     for target, name in columns.items():
         if not reading.filled[target] and (target in mapping or target in REQUIRED_COLUMNS):
             raise TapeError(

@@ -7,6 +7,7 @@ and is counted, never guessed.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ UNITS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 _INTEGER = r"^\d{1,18}$|^[1-8]\d{18}$"
 _ISO_TIME = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?$"
+_FRACTION = re.compile(r"\.(\d{1,9})")
 _ZONED = r"(Z|[+-]\d\d(:?\d\d)?)$"
 
 
@@ -104,7 +106,7 @@ class TimeColumn:
         try:
             stamps = (zoned.cast(pa.timestamp("ns", "UTC")), naive.cast(pa.timestamp("ns")))
         except pa.ArrowInvalid:  # one of them is no date: read one by one
-            return _scaled(np.array([_iso_ns(text) for text in texts.to_pylist()], dtype=np.int64), "ns")
+            return np.array([_iso_ns(text) for text in texts.to_pylist()], dtype=np.int64)
         return np.where(
             zoned.is_valid(), _scaled(_raw_integers(stamps[0]), "ns"), _scaled(_raw_integers(stamps[1]), "ns")
         )
@@ -172,11 +174,15 @@ def _only(texts: Any, pattern: str) -> Any:
 
 
 def _iso_ns(text: str | None) -> int:
+    """Read one text that looks like `_ISO_TIME`, to the nanosecond; 0 where it is no date from 2000 to 2099."""
+    found = _FRACTION.search(text or "")
+    fraction = found[1] if found else ""
     try:
-        moment = dt.datetime.fromisoformat(text or "")
+        moment = dt.datetime.fromisoformat(_FRACTION.sub("", text or ""))
     except ValueError:
         return 0
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=dt.UTC)
     since = moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-    return (since.days * 86_400 + since.seconds) * UNITS["s"] + since.microseconds * UNITS["us"]
+    ns = (since.days * 86_400 + since.seconds) * UNITS["s"] + int(fraction.ljust(9, "0"))
+    return ns if FIRST_VALID_NS <= ns < LAST_VALID_NS else 0

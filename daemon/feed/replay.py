@@ -1,8 +1,9 @@
 """A recorded tape → the bus: slices of accepted ticks, and the moments at which something is due between them.
 
-The tape is cut at every boundary where anything can happen (a bar of the decision interval closing, square-off, the end of
-the session), so ticks travel as columns and a replay runs at millions of them a second. Invariant: when `TimeAdvanced(ts)`
-is published every accepted tick received by `ts` has been handled and none received later has been seen.
+The tape is cut at every boundary where anything can happen (a bar of the decision interval closing, square-off, the
+end of the session), so ticks travel as columns and a replay runs at millions of them a second. Invariant: when
+`TimeAdvanced(ts)` is published every accepted tick received by `ts` has been handled and none received later has been
+seen.
 """
 
 from __future__ import annotations
@@ -86,9 +87,11 @@ def _merge(streams: list[Iterator[TickBatch]]) -> Iterator[TickBatch]:
             heads.append((first, stream))
     while heads:
         horizon = min(int(batch.ts_recv[-1]) for batch, _ in heads)
+        # a stream that ends at the horizon may go on there: what the streams after it have at that time must wait
+        ending = next(place for place, (batch, _) in enumerate(heads) if batch.ts_recv[-1] == horizon)
         parts, kept = [], []
-        for batch, stream in heads:
-            stop = int(np.searchsorted(batch.ts_recv, horizon, side="right"))
+        for place, (batch, stream) in enumerate(heads):
+            stop = int(np.searchsorted(batch.ts_recv, horizon, side="right" if place <= ending else "left"))
             if stop:
                 parts.append(batch.slice(0, stop))
             rest = batch.slice(stop, len(batch)) if stop < len(batch) else next(stream, None)
@@ -169,8 +172,10 @@ class TapeFeed:
         while start < stop:
             if not self._due:
                 await self._open_session(int(batch.ts_event[start]), int(received[start]))
-            moment = self._due[0] if self._due else int(received[-1])
-            cut = stop if received[-1] <= moment else int(np.searchsorted(received, moment, side="right"))
+            if self._due:
+                cut = int(np.searchsorted(received, self._due[0], side="right"))
+            else:
+                cut = start + self._stragglers(batch.ts_event[start:])
             if cut > start:
                 await self._hand_over(batch.slice(start, cut) if cut - start < stop else batch)
                 start = cut
@@ -180,12 +185,19 @@ class TapeFeed:
     async def _open_session(self, ts_event: int, ts_recv: int) -> None:
         """Line up the moments of the session that a tick belongs to; in a paced run skip the closed hours."""
         session = self._calendar.session_at(ts_event)
-        if session is None or (self.sessions and session.open_ns <= self.sessions[-1].open_ns):
+        if session is None:
+            raise ValueError(f"tick at {ts_event} ns is outside every session: it should have been rejected")
+        if self.sessions and session.open_ns <= self.sessions[-1].open_ns:
             return
         self.sessions.append(session)
         self._due = [moment for moment in self._schedule.of(session) if moment >= ts_recv]
         if isinstance(self._clock, PacedClock):
             self._clock.start(ts_recv)
+
+    def _stragglers(self, ts_event: Ints) -> int:
+        """How many ticks come before the first one of the next session: after the last moment of a session some do."""
+        later = ts_event >= self.sessions[-1].close_ns
+        return int(np.argmax(later)) if later.any() else len(ts_event)
 
     async def _finish_session(self) -> None:
         while self._due:
@@ -212,17 +224,18 @@ class TapeFeed:
             self._clock.advance(moment)
         else:
             await self._wait_until(moment)
+            await self._bus.idle()
         self._bus.publish(TimeAdvanced(ts=moment))
         await self._bus.idle()
 
     async def _wait_until(self, ts: int) -> None:
-        """Sleep to a moment of the tape; on the way time advances, at least every `LONGEST_NAP_S`."""
+        """Sleep to a moment of the tape; on the way, short of it, time advances at least every `LONGEST_NAP_S`."""
         clock = self._clock
         assert isinstance(clock, PacedClock)
         while (left := clock.wall_seconds_until(ts)) > 0:
             await asyncio.sleep(min(left, LONGEST_NAP_S))
             if left > LONGEST_NAP_S:
-                self._bus.publish(TimeAdvanced(ts=min(clock.now_ns(), ts)))
+                self._bus.publish(TimeAdvanced(ts=min(clock.now_ns(), ts - 1)))
 
     def _status(self, state: FeedState, reason: str) -> None:
         self._bus.publish(FeedStatus(ts=self._clock.now_ns(), state=state, symbol=None, reason=reason))

@@ -278,8 +278,8 @@ def _encode(batch: TickBatch, columns: Sequence[str], schema: Any) -> Any:
     arrays = []
     for name in columns:
         if name == "symbol":
-            names = pa.array(batch.symbols, mask=np.array([not symbol for symbol in batch.symbols], dtype=bool))
-            arrays.append(pa.DictionaryArray.from_arrays(pa.array(batch.code, pa.int32()), names.cast(pa.string())))
+            names = pa.array(batch.symbols, pa.string())
+            arrays.append(pa.DictionaryArray.from_arrays(pa.array(batch.code, pa.int32()), names))
             continue
         values = getattr(batch, name)
         if name in ("ts_event", "ltp"):

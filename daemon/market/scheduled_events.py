@@ -1,14 +1,15 @@
 """A file of scheduled events (results, budgets, policy days) → their impact on a symbol at a moment, in [0, 1].
 
-The file is YAML, a list of `{at: ISO time with offset, impact: 0..1, before_minutes: n, after_minutes: n, symbols: [..]}`;
-without `symbols` an event touches every instrument. Impact rises linearly from 0 at `before_minutes` before `at` to its
-full value, and falls back to 0 over `after_minutes`. Invariant: 0 wherever no event is near; overlapping events don't add,
-the largest counts.
+The file is YAML, a list of `{at: ISO time with offset, impact: 0..1, before_minutes: n, after_minutes: n, symbols:
+[..]}`; without `symbols` an event touches every instrument. Impact rises linearly from 0 at `before_minutes` before
+`at` to its full value, and falls back to 0 over `after_minutes`. Invariant: 0 wherever no event is near; overlapping
+events don't add, the largest counts.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import math
 from pathlib import Path
 
 import msgspec
@@ -34,8 +35,8 @@ class ScheduledEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"impact between 0 and 1, got {self.impact}")
         if self.at.tzinfo is None:
             raise ValueError(f"at with a UTC offset such as +05:30, got {self.at.isoformat()}")
-        if self.before_minutes <= 0 or self.after_minutes <= 0:
-            raise ValueError("before_minutes and after_minutes above 0")
+        if not (0.0 < self.before_minutes < math.inf and 0.0 < self.after_minutes < math.inf):
+            raise ValueError("before_minutes and after_minutes above 0 and finite")
 
     def impact_at(self, ts: int) -> float:
         """Impact at `ts` (UTC nanoseconds)."""
@@ -60,10 +61,10 @@ class ScheduledEvents:
             return cls(tuple(msgspec.convert(rows or [], list[ScheduledEvent], strict=False)))
         except OSError as error:
             raise SettingsError(f"complexity_detection.events_file: {path}: {error.strerror}") from None
-        except (yaml.YAMLError, UnicodeDecodeError):
-            raise SettingsError(f"complexity_detection.events_file: {path} is not valid YAML") from None
         except msgspec.ValidationError as error:
             raise SettingsError(f"complexity_detection.events_file: {path}: {error}") from None
+        except (yaml.YAMLError, ValueError):  # ValueError: text that is not UTF-8, a date such as 2026-13-01
+            raise SettingsError(f"complexity_detection.events_file: {path} is not valid YAML") from None
 
     def impact(self, symbol: str, ts: int) -> float:
         """The largest impact on `symbol` at `ts` (UTC nanoseconds), in [0, 1]."""

@@ -18,7 +18,7 @@ from rich.text import Text
 from daemon.report.summary import HrmMetrics, ReplaySummary, equity_curve
 from daemon.report.text import (
     ist_date,
-    ist_minute,
+    ist_short,
     percent,
     price,
     ratio,
@@ -224,14 +224,14 @@ def _trades(trades: Sequence[Trade]) -> Table | Text:
     if not trades:
         return Text(" No trade was closed.", "dim")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column(" opened")
+    table.add_column(" opened", no_wrap=True)
     table.add_column("symbol", overflow="fold")
     table.add_column("", width=5)
     for name in ("qty", "in", "out", "net"):
         table.add_column(name, justify="right", no_wrap=True)
     for trade in trades[-TRADES_SHOWN:]:
         table.add_row(
-            f" {ist_minute(trade.entry_ts)}",
+            f" {ist_short(trade.entry_ts)}",
             Text(trade.symbol),
             Text(trade.direction.value, "green" if trade.direction is Direction.LONG else "red"),
             whole(trade.quantity),

@@ -75,6 +75,11 @@ def ist_minute(ts: int) -> str:
     return f"{ist(ts):%d %b %Y %H:%M}"
 
 
+def ist_short(ts: int) -> str:
+    """Such as 26 Mar 09:15, where the year is known and room is short."""
+    return f"{ist(ts):%d %b %H:%M}"
+
+
 def ist_date(ts: int) -> str:
     """Such as 26 Mar 2021."""
     return f"{ist(ts):%d %b %Y}"

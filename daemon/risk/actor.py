@@ -1,7 +1,7 @@
 """The risk stage: decisions and commands in; intents, approvals, denials and trading states out.
 
-Squares off before a session ends, whatever a strategy thinks, and closes what an earlier session left. Invariant: every intent it publishes is answered, in the same step, by
-an approval or a denial.
+Squares off before a session ends, whatever a strategy thinks, and closes what an earlier session left. Invariant:
+every intent it publishes is answered, in the same step, by an approval or a denial.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ PAISA = Decimal("0.01")
 class SymbolRisk(msgspec.Struct, gc=False):
     """What risk knows of one symbol; working quantities are approved and not yet done.
 
-    `position` (signed) moves with each fill at once; `marked_position`, `average_price` and `net_realised` follow with the
-    portfolio's answer and belong together.
+    `position` (signed) moves with each fill at once; `marked_position`, `average_price` and `net_realised` follow with
+    the portfolio's answer and belong together.
     """
 
     last_price: float = 0.0

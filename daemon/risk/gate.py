@@ -1,7 +1,8 @@
 """Intents → yes, or the check that says no, with its limit and the value.
 
-Pure: it reads the intent, the `RiskBook` and the time. Invariant: after any sequence of approvals no limit of the settings
-can be broken by their fills, and an order that only reduces a position is never denied for a limit on new risk.
+Pure: it reads the intent, the `RiskBook` and the time. Invariant: after any sequence of approvals no limit of the
+settings can be broken by their fills, and an order that only reduces a position is never denied for a limit on new
+risk.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class Sessions(Protocol):
 class RiskGate:
     """The checks, in order; the first that fails names itself, its limit and the value."""
 
-    def __init__(self, settings: RiskSettings, instruments: Instruments, sessions: Sessions, no_entries_minutes: float) -> None:
+    def __init__(
+        self, settings: RiskSettings, instruments: Instruments, sessions: Sessions, no_entries_minutes: float
+    ) -> None:
         self._settings = settings
         self._instruments = instruments
         self._sessions = sessions

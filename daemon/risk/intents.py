@@ -1,7 +1,7 @@
 """A decision → what we want at the venue.
 
-Invariant: an entry is only ever cut (to whole lots and to what the limits leave), never raised; an exit never asks for more
-than is held and not already being closed.
+Invariant: an entry is only ever cut (to whole lots and to what the limits leave), never raised; an exit never asks for
+more than is held and not already being closed.
 """
 
 from __future__ import annotations

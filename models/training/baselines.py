@@ -1,8 +1,8 @@
 """Sessions → the positions of simple traders that a reasoning model must beat.
 
-Every trader here scores each decision (positive: up), enters where the score passes a threshold and leaves where it falls
-back under a lower one; thresholds are chosen on training sessions. Invariant: the score of the decision at bar t reads bars
-up to and with t only.
+Every trader here scores each decision (positive: up), enters where the score passes a threshold and leaves where it
+falls back under a lower one; thresholds are chosen on training sessions. Invariant: the score of the decision at bar t
+reads bars up to and with t only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RIDGE = 10.0
 
 
 class Score(Protocol):
-    """Rates every decision of every session; positive means up, in any unit. (N, D)"""
+    """Rates every decision of every session, (N, D); positive means up, in any unit."""
 
     def __call__(self, sessions: Sessions) -> Floats:
         """Return the ratings."""
@@ -79,6 +79,23 @@ def fit_thresholds(
             if earned > best:
                 best, chosen = earned, candidate
     return Baseline(name, score, chosen)
+
+
+def fit_model(
+    name: str,
+    fit: Callable[[Sessions], Score],
+    training: Sessions,
+    settings: BatchSettings,
+    costs: tuple[CostStep, ...],
+) -> Baseline:
+    """Fit a score on the first 70 % of the sessions and its thresholds on the rest.
+
+    Thresholds chosen on the sessions that a model was fitted on take its hindsight for skill.
+    """
+    border = max(1, int(0.7 * len(training)))
+    rows = np.arange(len(training))
+    score = fit(training.select(rows[:border]))
+    return fit_thresholds(name, score, training.select(rows[border:]), settings, costs)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Sessions → a gymnasium environment with the features, costs and fills of the other trainers.
 
-Invariant: an episode is one session; the rewards of an episode add up to its profit after costs in units of `REWARD_BP`, the
-forced close included; an action that the position does not allow counts as HOLD.
+Invariant: an episode is one session; the rewards of an episode add up to its profit after costs in units of
+`REWARD_BP`, the forced close included; an action that the position does not allow counts as HOLD.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class TradingEnv(gymnasium.Env[Vector, np.int64]):
         return self._observe(), float(earned) / REWARD_BP, over, False, {}
 
     def _observe(self) -> Vector:
-        observation = self._vectors[self._left, min(self._step, self._returns.shape[1] - 1)].copy()
+        observation: Vector = self._vectors[self._left, min(self._step, self._returns.shape[1] - 1)].copy()
         observation[-3:] = np.eye(3, dtype=np.float32)[self._position]
         return observation
 

@@ -6,6 +6,7 @@ Invariant: the exported policy gives the action probabilities of the trained one
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def train_ppo(
 
     envs = [TradingEnv(draw, settings, costs, seed=seed * 1_000 + i) for i in range(ENVIRONMENTS)]
 
-    class Ramp(BaseCallback):  # type: ignore[misc]  # the package ships no types for it
+    class Ramp(BaseCallback):
         """Raise the costs from zero over the first part of training."""
 
         def _on_step(self) -> bool:
@@ -56,13 +57,17 @@ def train_ppo(
                 env.cost_scale = min(1.0, self.num_timesteps / (RAMP * steps))
             return True
 
-    makers: list[Callable[[], Any]] = [lambda env=env: env for env in envs]  # type: ignore[misc]
+    makers: list[Callable[[], Any]] = [partial(_itself, env) for env in envs]
     model = PPO(
         "MlpPolicy", DummyVecEnv(makers), n_steps=74, batch_size=592, n_epochs=4, learning_rate=3e-4, gamma=0.999,
         gae_lambda=0.95, ent_coef=0.01, seed=seed, device="cpu", policy_kwargs={"net_arch": [64, 64]},
     )  # fmt: skip
     model.learn(steps, callback=Ramp())
     return export(model, settings, interval)
+
+
+def _itself(env: TradingEnv) -> TradingEnv:
+    return env
 
 
 def export(model: Any, settings: BatchSettings, interval: str) -> PPOPolicy:

@@ -76,7 +76,7 @@ def test_same_seed_same_decision_to_the_last_bit(settings: Settings, observe: Ob
     agents = [HRMAgent.untrained(settings(), 11) for _ in range(2)]
     assert torch.equal(torch.rand(3), first_draw)
     assert agents[0].model_hash == agents[1].model_hash
-    assert [a.decide(observe(1)) for a in agents][0] == agents[1].decide(observe(1))
+    assert agents[0].decide(observe(1)) == agents[1].decide(observe(1))
     assert HRMAgent.untrained(settings(), 12).model_hash != agents[0].model_hash
 
 
@@ -109,7 +109,9 @@ def test_early_stop_in_cycles_ends_a_decision(settings: Settings, observe: Obser
     """A threshold that everything meets gives one segment, converged; without early stop it runs to the end."""
     loose = {"threshold": 0.999}
     shape = {"h_cycles": 4}
-    settled = HRMAgent.untrained(settings(shape=shape, convergence=loose, act={"max_segments": 12}), 1).decide(observe())
+    settled = HRMAgent.untrained(settings(shape=shape, convergence=loose, act={"max_segments": 12}), 1).decide(
+        observe()
+    )
     assert settled.halt_reason == "converged"
     off = settings(shape=shape, convergence=loose | {"early_stop": False}, act={"max_segments": 12})
     assert HRMAgent.untrained(off, 1).decide(observe()).halt_reason == "max_segments"
@@ -208,7 +210,7 @@ def test_a_quantity_target_out_of_bounds_is_refused() -> None:
 
 
 def test_probabilities_of_known_logits() -> None:
-    """ln 3 against 0 is 3 : 1."""
+    """Logits ln 3 against 0 is 3 : 1."""
     logits = np.array([-np.inf, np.log(3.0), -np.inf, 0.0, -np.inf], np.float32)
     np.testing.assert_allclose(policy_probabilities(logits), [0, 0.75, 0, 0.25, 0], atol=1e-7)
 
@@ -265,7 +267,7 @@ def test_learning_teaches_what_it_was_shown(settings: Settings, observe: Observe
     batch = [observe(seed, position_side=side) for seed, side in enumerate((0, 0, 0, 1, 1, -1))]
     wanted = [0, 1, 4, 2, 4, 3]
     before = agent.model_hash
-    for _ in range(150):
+    for _ in range(100):
         reports = agent.learn(
             batch, wanted, values=[1, -1, 0, 2, 0, 1], quantities=[10, 10, 10, 10, 10, 10], learning_rate=3e-3
         )

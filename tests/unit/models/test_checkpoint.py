@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.agent import HRMAgent
-from models.checkpoint import TrainingSpan, describe, load_model, save_model
+from models.checkpoint import Manifest, TrainingSpan, _sha256, describe, load_model, save_model
 from models.errors import CheckpointError, ModelError
 from tests.unit.models.conftest import Observe, Settings
 
@@ -149,7 +149,6 @@ def test_a_file_that_was_tampered_with_is_refused(artifact: Path, tamper: Tamper
 
 def resigned(path: Path, agent: HRMAgent, changes: dict[str, object], tamper: Tamper) -> None:
     """Tamper with a file and sign it again, as a careless tool would."""
-    from models.checkpoint import Manifest, _sha256  # noqa: PLC0415 - the only way to forge a signature
 
     def both(tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
         tamper(tensors, metadata)
@@ -200,7 +199,7 @@ def test_a_signed_file_that_does_not_fit_is_refused(
 
 def test_settings_of_another_network_are_refused(artifact: Path, settings: Settings) -> None:
     """The keys that differ are named; another gradient mode is no difference."""
-    with pytest.raises(CheckpointError, match="configuration differs from settings: architecture.h_layers: 1 != 2"):
+    with pytest.raises(CheckpointError, match=r"configuration differs from settings: architecture\.h_layers: 1 != 2"):
         HRMAgent.load_model(artifact, settings(shape={"h_layers": 2}))
     assert HRMAgent.load_model(artifact, settings(shape={"gradient": "full_bptt"})).manifest.sha256
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from models.agent import HRMAgent
-from models.config import Gradient, LReset
+from models.config import Gradient, HRMSettings, LReset
 from models.core import Latent, ReasoningCore, relative_change
 from models.features import Features, encode
-from models.hrm import HRM, VALID_ACTIONS, HRMState, HeadOutputs
+from models.hrm import HRM, VALID_ACTIONS, HeadOutputs, HRMState
 from models.layers import SwiGLU, trunc_normal
 from models.vocabulary import Vocabularies
-from tests.unit.models.conftest import Observe, Settings
+from tests.unit.models.conftest import SMALL, Observe, Settings
 
 NAMES = Vocabularies().grow(["NSE:NIFTY50-INDEX"], ["5m", "30m"])
 
@@ -75,10 +75,6 @@ def test_one_seed_is_bit_identical_and_two_are_not(settings: Settings, observe: 
 
 def test_base_profile_has_27_million_parameters() -> None:
     """H 512×6 and L 256×4 with the input network and the heads: 27 M within 3 %."""
-    from tests.unit.models.conftest import SMALL  # noqa: PLC0415
-
-    from models.config import HRMSettings
-
     shape = SMALL | {
         "h_dim": 512, "h_layers": 6, "h_heads": 8, "l_dim": 256, "l_layers": 4, "l_heads": 4, "input_layers": 3,
         "h_cycles": 3, "l_steps": 5,
@@ -118,7 +114,7 @@ def test_an_untaught_position_detail_changes_nothing_until_it_is_taught(settings
 
 
 @pytest.mark.parametrize("reset", list(LReset))
-def test_what_a_cycle_finds_in_z_L(settings: Settings, reset: LReset) -> None:
+def test_what_a_cycle_finds_in_the_low_state(settings: Settings, reset: LReset) -> None:
     """Each reset does what its name says to a state that is not the initial one, and nothing to the initial one."""
     torch.manual_seed(0)
     core = ReasoningCore(settings(shape={"l_reset": reset, "gradient": "last_cycle"}).shape, tokens=4)

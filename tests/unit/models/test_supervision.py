@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models.config import ArchitectureSettings
+from models.core import Latent
 from models.errors import InvalidOutput
 from models.hrm import HRMState
 from models.reference import IGNORED, Puzzles, ReferenceHRM, SolvePuzzles, TokenOutputs, stablemax_cross_entropy
@@ -83,8 +85,6 @@ class Scripted:
 
     def initial_state(self, features: None, *, budget: int = 1) -> HRMState:
         """Counts at zero around an empty latent."""
-        from models.core import Latent  # noqa: PLC0415
-
         rows = len(self.script)
         none = torch.zeros(rows, 1, 1)
         zero = np.zeros(rows, np.int64)
@@ -92,8 +92,6 @@ class Scripted:
 
     def segment(self, features: None, state: HRMState) -> tuple[HRMState, TokenOutputs]:
         """Play the script."""
-        from dataclasses import replace  # noqa: PLC0415
-
         q_halt = self.script[:, self.depth] + 0 * self.weight
         self.depth += 1
         outputs = TokenOutputs(self.weight, q_halt, torch.zeros_like(q_halt) + 0 * self.bias, None)  # type: ignore[arg-type]
@@ -143,9 +141,7 @@ def test_the_continue_target_is_what_the_next_segment_says(q_halt: float, budget
         scripted, None, scripted.initial_state(None, budget=budget), always_wrong, optimizer, active=active
     )
     assert scripted.bias.grad is None or float(scripted.bias.grad) == 0
-    supervised_segment(
-        scripted, None, state, always_wrong, optimizer, active=active, clip_norm=math.inf, q_weight=1.0
-    )
+    supervised_segment(scripted, None, state, always_wrong, optimizer, active=active, clip_norm=math.inf, q_weight=1.0)
     assert scripted.bias.grad is not None
     assert float(scripted.bias.grad) == pytest.approx(0.5 - target, abs=1e-6)
 

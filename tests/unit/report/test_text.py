@@ -47,6 +47,7 @@ def test_times_are_in_india() -> None:
     opening = 1_617_594_300_000_000_000
     assert text.ist_time(opening) == "09:15:00"
     assert text.ist_minute(opening) == "05 Apr 2021 09:15"
+    assert text.ist_short(opening) == "05 Apr 09:15"
     assert text.ist_date(opening) == "05 Apr 2021"
 
 

@@ -154,7 +154,7 @@ def test_resume_refuses_other_data(
 ) -> None:
     """A checkpoint of one data set can't be continued on another."""
     make(hrm, training, sessions, tmp_path).run()
-    with pytest.raises(ResumeError, match="data.span_ns"):
+    with pytest.raises(ResumeError, match=r"data\.span_ns"):
         make(hrm, training, sessions.select(np.arange(10)), tmp_path).run(resume=True)
 
 

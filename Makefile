@@ -1,0 +1,48 @@
+# Everything sets up what it needs: a fresh machine needs Python 3.11 or newer, make and a package index.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+DEMO := var/demo
+
+.PHONY: help setup demo test check lint types imports bench clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
+
+.venv/.runtime: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, $(PYTHON) is older"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/.dev: .venv/.runtime
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: .venv/.runtime ## install what the daemon needs into .venv
+
+demo: .venv/.runtime ## simulate two trading days and replay them through the whole daemon
+	@mkdir -p $(DEMO)
+	$(BIN)/hrmd tape simulate --out $(DEMO)/tape.parquet --sessions 2 --seed 7 --force
+	$(BIN)/hrmd replay $(DEMO)/tape.parquet --strategy hrm --journal $(DEMO)/journal.sqlite --report $(DEMO)/report
+	$(BIN)/hrmd verify $(DEMO)/journal.sqlite
+
+test: .venv/.dev ## all tests, with branch coverage (at least 90 %)
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+check: lint types imports test ## everything that CI asks for
+
+lint: .venv/.dev ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.dev ## mypy --strict
+	$(BIN)/mypy
+
+imports: .venv/.dev ## the one direction in which modules may import each other
+	$(BIN)/lint-imports
+
+bench: .venv/.runtime ## replay speed and memory on a million simulated ticks
+	$(BIN)/python benchmarks/replay.py
+
+clean: ## remove what was built, the environment too
+	rm -rf .venv var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage

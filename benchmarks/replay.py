@@ -1,0 +1,113 @@
+"""How fast and in how much memory `hrmd replay --strategy rules` plays a tape, as a user would call it.
+
+Simulates tapes of one and of four million ticks, replays each in processes of their own, and prints ticks per second
+(loading included), that as a multiple of a plain Python loop over the same ticks, and the peak resident memory, which
+must not grow with the tape. Run: `make bench`, or `.venv/bin/python benchmarks/replay.py --json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HRMD = Path(sys.executable).with_name("hrmd")
+SESSIONS = 50
+MILLION = 1_000_000
+
+
+def simulate(directory: Path, millions: int) -> Path:
+    """A tape of one symbol over 50 sessions a million ticks, the same each time."""
+    tape = directory / f"{millions}m.parquet"
+    sessions = SESSIONS * millions
+    command = [HRMD, "tape", "simulate", "--out", tape, "--symbol", "NSE:RELIANCE-EQ=1400", "--start", "2021-01-04"]
+    command += ["--sessions", str(sessions), "--ticks", str(MILLION // SESSIONS), "--seed", "1", "--json"]
+    subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
+    return tape
+
+
+def replay(tape: Path) -> dict[str, float]:
+    """One replay in a fresh process: its own figures, and its peak memory in MB."""
+    command = [str(HRMD), "replay", str(tape), "--strategy", "rules", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        summary = json.loads(process.stdout.read())
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"replay of {tape} failed with exit code {process.returncode}")
+    return {
+        "ticks": summary["ticks"],
+        "bars": summary["bars"],
+        "decisions": summary["decisions"],
+        "fills": summary["fills"],
+        "wall_s": summary["wall_s"],
+        "ticks_per_s": summary["ticks_per_s"],
+        "peak_mb": usage.ru_maxrss / 1024,
+    }
+
+
+def python_loop(tape: Path) -> float:
+    """Ticks per second of the plain way: one Python object and one dictionary update a tick, 5-minute bars only."""
+    import pyarrow.parquet as pq
+
+    started = time.perf_counter()
+    rows = pq.read_table(tape, columns=["ts_event", "ltp"]).to_pylist()
+    bars: dict[int, list[float]] = {}
+    for row in rows:
+        price, key = row["ltp"], row["ts_event"] // 300_000_000_000
+        bar = bars.get(key)
+        if bar is None:
+            bars[key] = [price, price, price, price]
+        else:
+            bar[1], bar[2], bar[3] = max(bar[1], price), min(bar[2], price), price
+    return len(rows) / (time.perf_counter() - started)
+
+
+def main() -> None:
+    """Measure in interleaved rounds and print a table or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        small, large = simulate(Path(name), 1), simulate(Path(name), 4)
+        runs: list[dict[str, float]] = []
+        loops: list[float] = []
+        for number in range(arguments.rounds):
+            print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
+            runs.append(replay(small))
+            loops.append(python_loop(small))
+        big = replay(large)
+    speed = statistics.median(run["ticks_per_s"] for run in runs)
+    result = {
+        "ticks_per_s": speed,
+        "ticks_per_s_best": max(run["ticks_per_s"] for run in runs),
+        "ticks_per_s_worst": min(run["ticks_per_s"] for run in runs),
+        "times_python_loop": speed / statistics.median(loops),
+        "peak_mb_1m": max(run["peak_mb"] for run in runs),
+        "peak_mb_4m": big["peak_mb"],
+        "bars": runs[0]["bars"],
+        "decisions": runs[0]["decisions"],
+        "fills": runs[0]["fills"],
+    }
+    if arguments.json:
+        print(json.dumps(result))
+        return
+    print(f"1 M ticks, {result['bars']:,} bars, {result['decisions']:,} decisions, {result['fills']:,} fills")
+    print(
+        f"  {speed / 1e6:.2f} M ticks/s median of {arguments.rounds}"
+        f" ({result['ticks_per_s_worst'] / 1e6:.2f} to {result['ticks_per_s_best'] / 1e6:.2f})"
+    )
+    print(f"  {result['times_python_loop']:.1f} times a plain Python loop that makes 5-minute bars and nothing else")
+    print(f"  peak memory {result['peak_mb_1m']:.0f} MB; with 4 M ticks {result['peak_mb_4m']:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""An HTTP answer of the venue → an outcome: yes, no, turned away at the door, or no answer that can be believed.
+
+Which is which, for a call that changes orders:
+- yes: HTTP 200, `"s": "ok"`, the code of that call (1101, 1102, 1103) and an id. Code 201 is "sent, no acknowledgement".
+- no: JSON with `"s": "error"` and a code that Fyers documents as a refusal, under an HTTP status below 500. The
+  catch-all −99 counts only with a message, and not where the message itself speaks of time or of looking again.
+- turned away: HTTP 429, or code −429: the limiter stands before the order system.
+- all else (5xx whatever its body, HTML, redirects, broken JSON, codes that nobody documented) says nothing about the
+  order. Invariant: what isn't listed here is `Unknown`.
+
+A call that only reads has nothing to lose: every error in JSON is a no, everything else can be asked again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from daemon.clock import NS_PER_S
+from daemon.fyers.outcome import TOKEN_CODES, Done, NotSent, Outcome, Rejected, Unknown
+from daemon.fyers.wire import Acknowledged, WireError, decode
+
+T = TypeVar("T")
+
+REFUSALS: Final = TOKEN_CODES | {-50, -51, -53, -99, -300, -352}
+"""Codes that mean "no, and nothing was done"."""
+
+CATCH_ALL: Final = -99
+RATE_LIMITED: Final = -429
+TOO_MANY_REQUESTS: Final = 429
+NO_ACKNOWLEDGEMENT: Final = 201
+DEFAULT_RETRY_S: Final = 1.0
+LONGEST_RETRY_S: Final = 86_400.0
+MAX_MESSAGE_CHARS: Final = 300
+_DOUBTFUL: Final = re.compile(
+    r"time[d\s-]*out|try again|order\s?book|no response|acknowledg|could ?n[o']t (connect|reach)|unable to (connect|process)",
+    re.IGNORECASE,
+)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came back: HTTP status, the `Retry-After` header ("" for none) and the body."""
+
+    status: int
+    retry_after: str
+    body: bytes
+
+
+def of_order(answer: Answer, done_codes: frozenset[int], now_ns: int) -> Outcome[Acknowledged]:
+    """The outcome of a call that changes orders; `done_codes` are the call's own codes of success."""
+    turned_away = _turned_away(answer, now_ns)
+    if turned_away is not None:
+        return turned_away
+    if answer.status >= 300 and not 400 <= answer.status < 500:
+        return Unknown(f"HTTP {answer.status}")
+    try:
+        document = decode(answer.body)
+    except WireError as error:
+        return Unknown(f"HTTP {answer.status}: {error}")
+    code, message, venue_id = _code(document), _message(document), str(document.get("id") or "")
+    if code == RATE_LIMITED:
+        return NotSent("the venue's rate limit", DEFAULT_RETRY_S)
+    if document.get("s") == "ok" and answer.status == 200 and code in done_codes and venue_id:
+        return Done(Acknowledged(venue_id=venue_id, message=message))
+    doubtful = code == CATCH_ALL and (not message or _DOUBTFUL.search(message) is not None)
+    if document.get("s") == "error" and code in REFUSALS and not doubtful:
+        return Rejected(code, message, venue_id)
+    if code == NO_ACKNOWLEDGEMENT:
+        return Unknown("sent, but the exchange did not acknowledge it (code 201)", venue_id)
+    return Unknown(f"HTTP {answer.status}, code {code}: {message or 'no message'}", venue_id)
+
+
+def of_read(answer: Answer, read: Callable[[Mapping[str, Any]], T], now_ns: int) -> Outcome[T]:
+    """The outcome of a call that only reads; `read` makes the value of the document."""
+    turned_away = _turned_away(answer, now_ns)
+    if turned_away is not None:
+        return turned_away
+    try:
+        document = decode(answer.body)
+        if document.get("s") == "ok" and answer.status == 200:
+            return Done(read(document))
+    except WireError as error:
+        return Unknown(f"HTTP {answer.status}: {error}")
+    code, message = _code(document), _message(document)
+    if code == RATE_LIMITED:
+        return NotSent("the venue's rate limit", DEFAULT_RETRY_S)
+    if document.get("s") == "error" and answer.status < 500 and code:
+        return Rejected(code, message)
+    return Unknown(f"HTTP {answer.status}, code {code}: {message or 'no message'}")
+
+
+def retry_seconds(header: str, now_ns: int) -> float:
+    """Seconds that a `Retry-After` header (seconds or a date, RFC 9110 §10.2.3) asks for; 1 where it can't be read."""
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text), LONGEST_RETRY_S)
+    try:
+        moment = parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return DEFAULT_RETRY_S
+    return min(max(moment - now_ns / NS_PER_S, 0.0), LONGEST_RETRY_S)
+
+
+def _turned_away(answer: Answer, now_ns: int) -> NotSent | None:
+    if answer.status != TOO_MANY_REQUESTS:
+        return None
+    return NotSent("the venue's rate limit (HTTP 429)", retry_seconds(answer.retry_after, now_ns))
+
+
+def _code(document: Mapping[str, Any]) -> int:
+    code = document.get("code")
+    return code if isinstance(code, int) else 0
+
+
+def _message(document: Mapping[str, Any]) -> str:
+    return " ".join(str(document.get("message") or "").split())[:MAX_MESSAGE_CHARS]

@@ -1,0 +1,390 @@
+"""Fyers' messages → typed records with exact prices, and our orders → its request bodies.
+
+The REST book and the order socket tell the same things under different names (`limitPrice`, `price_limit`); both become
+the same records. Names and codes are those of Fyers API v3 and of its SDK's `map.json` (fyers-apiv3 3.2.0).
+Invariant: a price goes through as the decimal that was written, and a record that can't be read whole is an error.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import IntEnum, StrEnum
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from daemon.errors import HrmdError
+from daemon.events import OrderType, Side
+
+ZERO: Final = Decimal(0)
+_IST: Final = dt.timezone(dt.timedelta(hours=5, minutes=30))
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_SIDES: Final = {1: Side.BUY.value, -1: Side.SELL.value}
+TYPE_CODES: Final = {OrderType.LIMIT: 1, OrderType.MARKET: 2, OrderType.SL_MARKET: 3, OrderType.SL_LIMIT: 4}
+_TYPES: Final = {code: order_type.value for order_type, code in TYPE_CODES.items()}
+OUR_TAG_PREFIX: Final = "1:"
+
+R = TypeVar("R")
+
+
+class WireError(HrmdError):
+    """A message of the venue that can't be read; says which key and what was expected, never the whole message."""
+
+
+class OrderStatus(IntEnum):
+    """Of an order in the venue's book; a number that isn't listed reads as OTHER."""
+
+    OTHER = 0
+    CANCELLED = 1
+    FILLED = 2
+    TRANSIT = 4
+    REJECTED = 5
+    PENDING = 6
+    EXPIRED = 7
+
+    @classmethod
+    def _missing_(cls, value: object) -> OrderStatus:
+        return cls.OTHER
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more can happen to the order."""
+        return self in (OrderStatus.CANCELLED, OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.EXPIRED)
+
+
+class Product(StrEnum):
+    """How the venue margins and settles a position."""
+
+    CNC = "CNC"
+    INTRADAY = "INTRADAY"
+    MARGIN = "MARGIN"
+    MTF = "MTF"
+
+
+class Validity(StrEnum):
+    """How long an order stands."""
+
+    DAY = "DAY"
+    IOC = "IOC"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Root of what the venue tells."""
+
+
+class VenueOrder(Record, frozen=True, kw_only=True):
+    """One row of the order book.
+
+    `tag` is ours, "" on an order that carries none; `type` is None for one that isn't ours to place; `ts` is UTC ns, of
+    whole seconds.
+    """
+
+    venue_id: str
+    tag: str
+    symbol: str
+    side: Side
+    type: OrderType | None
+    quantity: int
+    filled: int = 0
+    remaining: int = 0
+    limit_price: Decimal = ZERO
+    stop_price: Decimal = ZERO
+    average_price: Decimal = ZERO
+    status: OrderStatus
+    product: str = ""
+    message: str = ""
+    ts: int = 0
+
+
+class VenueTrade(Record, frozen=True, kw_only=True):
+    """One trade; `trade_id` is the venue's own and tells repetitions apart."""
+
+    trade_id: str
+    venue_id: str
+    tag: str
+    symbol: str
+    side: Side
+    quantity: int
+    price: Decimal
+    ts: int = 0
+
+
+class VenuePosition(Record, frozen=True, kw_only=True):
+    """Net position of one symbol and product; `quantity` is signed, amounts in rupees."""
+
+    symbol: str
+    product: str
+    quantity: int
+    bought: int = 0
+    sold: int = 0
+    buy_average: Decimal = ZERO
+    sell_average: Decimal = ZERO
+    average_price: Decimal = ZERO
+    realised: Decimal = ZERO
+
+
+class Funds(Record, frozen=True, kw_only=True):
+    """The account's money, rupees."""
+
+    total: Decimal
+    utilised: Decimal
+    available: Decimal
+    realised: Decimal
+
+
+class Profile(Record, frozen=True, kw_only=True):
+    """Whose account it is."""
+
+    client_id: str
+    name: str
+
+
+class Quote(Record, frozen=True, kw_only=True):
+    """The market's last word on one symbol; `error` is the venue's, where it has no quote."""
+
+    symbol: str
+    last: Decimal = ZERO
+    bid: Decimal = ZERO
+    ask: Decimal = ZERO
+    volume: int = 0
+    error: str = ""
+
+
+class Acknowledged(Record, frozen=True, kw_only=True):
+    """The venue took an order-changing call; what it leads to is told by the book and the order socket."""
+
+    venue_id: str
+    message: str = ""
+
+
+# -- requests ---------------------------------------------------------------------------------------------------------
+
+
+class PlaceOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An order to be placed; `tag` has 1 to 30 letters and digits and comes back prefixed `1:`."""
+
+    tag: str
+    symbol: str
+    side: Side
+    quantity: int
+    type: OrderType
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    product: Product = Product.INTRADAY
+    validity: Validity = Validity.DAY
+
+    def body(self) -> bytes:
+        """The JSON that Fyers expects."""
+        return encode(
+            {
+                "symbol": self.symbol,
+                "qty": self.quantity,
+                "type": TYPE_CODES[self.type],
+                "side": self.side.sign,
+                "productType": self.product.value,
+                "limitPrice": _plain(self.limit_price or ZERO),
+                "stopPrice": _plain(self.stop_price or ZERO),
+                "validity": self.validity.value,
+                "disclosedQty": 0,
+                "offlineOrder": False,
+                "stopLoss": 0,
+                "takeProfit": 0,
+                "orderTag": self.tag,
+            }
+        )
+
+
+class ModifyOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """What a working order shall be from now on; what is None stays."""
+
+    venue_id: str
+    type: OrderType
+    quantity: int | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+
+    def body(self) -> bytes:
+        """The JSON that Fyers expects."""
+        prices = {"limitPrice": self.limit_price, "stopPrice": self.stop_price}
+        given: dict[str, object] = {name: _plain(price) for name, price in prices.items() if price is not None}
+        if self.quantity is not None:
+            given["qty"] = self.quantity
+        return encode({"id": self.venue_id, "type": TYPE_CODES[self.type], **given})
+
+
+def encode(document: object) -> bytes:
+    """JSON with decimals as numbers."""
+    return msgspec.json.Encoder(decimal_format="number").encode(document)
+
+
+def _plain(price: Decimal) -> Decimal:
+    """The same price without an exponent, for readers that know no `1E+2`."""
+    return Decimal(format(price, "f"))
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+
+def decode(body: bytes | str) -> dict[str, Any]:
+    """A JSON object with its fractional numbers as `Decimal`; raises `WireError` for anything else."""
+    try:
+        document = msgspec.json.Decoder(float_hook=Decimal).decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise WireError("expected JSON") from None
+    if not isinstance(document, dict):
+        raise WireError("expected a JSON object")
+    return document
+
+
+def orders(document: Mapping[str, Any]) -> list[VenueOrder]:
+    """The `orderBook` of `GET /orders`."""
+    return [read_order(row, REST_ORDER) for row in _rows(document, "orderBook")]
+
+
+def trades(document: Mapping[str, Any]) -> list[VenueTrade]:
+    """The `tradeBook` of `GET /tradebook`."""
+    return [read_trade(row, REST_TRADE) for row in _rows(document, "tradeBook")]
+
+
+def positions(document: Mapping[str, Any]) -> list[VenuePosition]:
+    """The `netPositions` of `GET /positions`."""
+    return [read_position(row, REST_POSITION) for row in _rows(document, "netPositions")]
+
+
+def funds(document: Mapping[str, Any]) -> Funds:
+    """The equity column of `GET /funds`, by the titles of its lines."""
+    lines = {row.get("title"): row.get("equityAmount") for row in _rows(document, "fund_limit")}
+    found = {field: lines.get(title) for field, title in _FUND_TITLES.items()}
+    return _convert(found, Funds, "fund_limit")
+
+
+def profile(document: Mapping[str, Any]) -> Profile:
+    """The holder in `GET /profile`."""
+    row = document.get("data")
+    if not isinstance(row, dict):
+        raise WireError("data: expected an object")
+    return _convert({"client_id": row.get("fy_id"), "name": row.get("name")}, Profile, "data")
+
+
+def quotes(document: Mapping[str, Any]) -> list[Quote]:
+    """The lines of `GET /data/quotes`, those without a quote too."""
+    found = []
+    for row in _rows(document, "d"):
+        values = row.get("v")
+        if not isinstance(values, dict):
+            raise WireError("d.v: expected an object")
+        if row.get("s") == "ok":
+            fields = {"symbol": row.get("n"), **_renamed(values, _QUOTE)}
+        else:
+            fields = {"symbol": row.get("n"), "error": str(values.get("errmsg") or "no quote")}
+        found.append(_convert(fields, Quote, "d"))
+    return found
+
+
+def read_order(row: Mapping[str, Any], names: Mapping[str, str]) -> VenueOrder:
+    """One order, its fields under `names` (`REST_ORDER` or `SOCKET_ORDER`); raises `WireError`."""
+    fields = _renamed(row, names)
+    fields["type"] = _listed(_TYPES, fields.get("type"))
+    return _convert(_common(fields), VenueOrder, "order")
+
+
+def read_trade(row: Mapping[str, Any], names: Mapping[str, str]) -> VenueTrade:
+    """One trade, its fields under `names` (`REST_TRADE` or `SOCKET_TRADE`); raises `WireError`."""
+    return _convert(_common(_renamed(row, names)), VenueTrade, "trade")
+
+
+def read_position(row: Mapping[str, Any], names: Mapping[str, str]) -> VenuePosition:
+    """One position, its fields under `names` (`REST_POSITION` or `SOCKET_POSITION`); raises `WireError`."""
+    return _convert(_renamed(row, names), VenuePosition, "position")
+
+
+REST_ORDER: Final = {
+    "venue_id": "id", "tag": "orderTag", "symbol": "symbol", "side": "side", "type": "type", "quantity": "qty",
+    "filled": "filledQty", "remaining": "remainingQuantity", "limit_price": "limitPrice", "stop_price": "stopPrice",
+    "average_price": "tradedPrice", "status": "status", "product": "productType", "message": "message",
+    "ts": "orderDateTime",
+}  # fmt: skip
+SOCKET_ORDER: Final = {
+    "venue_id": "id", "tag": "ordertag", "symbol": "symbol", "side": "tran_side", "type": "ord_type", "quantity": "qty",
+    "filled": "qty_filled", "remaining": "qty_remaining", "limit_price": "price_limit", "stop_price": "price_stop",
+    "average_price": "price_traded", "status": "org_ord_status", "product": "product_type", "message": "oms_msg",
+    "ts": "time_oms",
+}  # fmt: skip
+REST_TRADE: Final = {
+    "trade_id": "tradeNumber", "venue_id": "orderNumber", "tag": "orderTag", "symbol": "symbol", "side": "side",
+    "quantity": "tradedQty", "price": "tradePrice", "ts": "orderDateTime",
+}  # fmt: skip
+SOCKET_TRADE: Final = {
+    "trade_id": "id_fill", "venue_id": "id", "tag": "ordertag", "symbol": "symbol", "side": "tran_side",
+    "quantity": "qty_traded", "price": "price_traded", "ts": "fill_time",
+}  # fmt: skip
+REST_POSITION: Final = {
+    "symbol": "symbol", "product": "productType", "quantity": "netQty", "bought": "buyQty", "sold": "sellQty",
+    "buy_average": "buyAvg", "sell_average": "sellAvg", "average_price": "netAvg", "realised": "realized_profit",
+}  # fmt: skip
+SOCKET_POSITION: Final = {
+    "symbol": "symbol", "product": "product_type", "quantity": "net_qty", "bought": "buy_qty", "sold": "sell_qty",
+    "buy_average": "buy_avg", "sell_average": "sell_avg", "average_price": "net_avg", "realised": "pl_realized",
+}  # fmt: skip
+_QUOTE: Final = {"last": "lp", "bid": "bid", "ask": "ask", "volume": "volume"}
+_FUND_TITLES: Final = {
+    "total": "Total Balance", "utilised": "Utilized Amount", "available": "Available Balance",
+    "realised": "Realized Profit and Loss",
+}  # fmt: skip
+
+
+def parse_time(text: str) -> int:
+    """UTC nanoseconds of `18-Dec-2023 13:51:30` (India Standard Time); raises `WireError`."""
+    try:
+        date, clock = text.split(" ")
+        day, month, year = date.split("-")
+        hour, minute, second = clock.split(":")
+        moment = dt.datetime(
+            int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second), tzinfo=_IST
+        )
+    except ValueError:
+        raise WireError("a time: expected such as 18-Dec-2023 13:51:30") from None
+    return int((moment - _EPOCH) / dt.timedelta(seconds=1)) * 1_000_000_000
+
+
+def untag(tag: str) -> str:
+    """Our part of an `orderTag`: what follows `1:`; "" for the venue's own marks such as `2:Untagged`."""
+    kind, separator, text = tag.partition(":")
+    if not separator:
+        return tag
+    return text if kind + separator == OUR_TAG_PREFIX else ""
+
+
+def _common(fields: dict[str, Any]) -> dict[str, Any]:
+    """Sides, tags and times as ours."""
+    fields["side"] = _listed(_SIDES, fields.get("side"))
+    fields["tag"] = untag(str(fields.get("tag", "")))
+    if "ts" in fields:
+        fields["ts"] = parse_time(str(fields["ts"]))
+    return fields
+
+
+def _listed(table: Mapping[int, str], code: object) -> str | None:
+    return table.get(code) if isinstance(code, int) else None
+
+
+def _renamed(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """What `row` holds of the named keys, under our names; an explicit null is as good as absent."""
+    return {ours: row[theirs] for ours, theirs in names.items() if row.get(theirs) is not None}
+
+
+def _rows(document: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    rows = document.get(key)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise WireError(f"{key}: expected a list of objects")
+    return rows
+
+
+def _convert(fields: Mapping[str, Any], kind: type[R], where: str) -> R:
+    try:
+        return msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        raise WireError(f"{where}: {error}") from None

@@ -1,0 +1,185 @@
+"""Traders and sessions → honest figures: share of the best, Sharpe with its error, controls, costs, depth.
+
+Invariant: every trader is scored on the same sessions, returns and costs by the same function; all cells are reported,
+and the deflated Sharpe ratio counts all of them as tries.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.act import AdaptiveComputationTime
+from models.config import HRMSettings
+from models.hrm import HRM
+from models.training import stats
+from models.training.baselines import EmaScore, expected_settings, fit_linear, fit_model, fit_thresholds
+from models.training.batches import BatchSettings, Target, returns_between_fills
+from models.training.loss import session_costs
+from models.training.policy import Policy, adaptive_policy, follow, policies_by_depth
+from models.training.reference import pnl_bp
+from models.training.sessions import Floats, Sessions
+from models.training.settings import CostStep
+
+COSTS_BP = (1.0, 3.0, 6.0)
+PERMUTATIONS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationData:
+    """What traders are scored on.
+
+    ``history`` is earlier data that baselines may fit on; ``best_bp`` (N,) what the best trader expects at ``costs``,
+    and ``regimes`` (N,) labels, both where they are known.
+    """
+
+    sessions: Sessions
+    history: Sessions
+    best_bp: Floats | None
+    regimes: np.ndarray | None
+    costs: tuple[CostStep, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One trader at one cost: figures of `stats.summary`, trades a session, and the day-permuted control."""
+
+    trader: str
+    cost_bp: float
+    figures: Mapping[str, float]
+    trades: float
+    control: stats.Control
+
+
+@dataclass(frozen=True)
+class DepthRow:
+    """Reasoning in one regime: sessions, mean segments a decision, mean ‖Δz‖/‖z‖ at the end."""
+
+    regime: str
+    sessions: int
+    segments: float
+    change: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All figures of one evaluation.
+
+    ``shares`` of the best trader by trader name (empty where none is known); ``regimes`` profit of the adaptive model
+    by regime at the first cost; ``saved`` share of segments that adaptive depth saves against the deepest.
+    """
+
+    sessions: int
+    shares: Mapping[str, float]
+    cells: Sequence[Cell]
+    regimes: Sequence[stats.GroupRow]
+    depth: Sequence[DepthRow]
+    saved: float
+
+
+def evaluate(
+    model: HRM,
+    hrm: HRMSettings,
+    settings: BatchSettings,
+    data: EvaluationData,
+    *,
+    extra: Mapping[str, Floats] | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Score the model at every depth and with adaptive depth, rules, a linear model, sitting out and ``extra`` traders.
+
+    ``extra`` maps names to positions −1/0/+1 (N, D). Depth 1 is the model without further segments.
+    """
+    act = AdaptiveComputationTime(hrm)
+    policies = policies_by_depth(model, data.sessions, settings, act.max_segments)
+    adaptive = adaptive_policy(model, act, data.sessions, settings)
+    traders: dict[str, Floats] = {"hrm": follow(adaptive.actions)}
+    depths = sorted({1, 2, act.max_segments} & set(range(1, act.max_segments + 1)))
+    traders |= {f"hrm, depth {depth}": follow(policies[depth - 1].actions) for depth in depths}
+    scored = expected_settings(settings, data.history)
+    for baseline in (
+        fit_thresholds("ema", EmaScore(), data.history, _realised(settings), data.costs),
+        fit_model("linear", fit_linear, data.history, _realised(settings), data.costs),
+    ):
+        traders[baseline.name] = baseline.positions(data.sessions)
+    traders |= extra or {}
+    traders["sit out"] = np.zeros_like(traders["hrm"])
+    shares = rb_shares(traders, data, scored) if data.best_bp is not None else {}
+    returns = returns_between_fills(data.sessions, np.arange(len(data.sessions)), _realised(settings))
+    labels = data.regimes if data.regimes is not None else volatility_regimes(returns)
+    own = pnl_bp(traders["hrm"], returns, session_costs(data.sessions.start_ns(), data.costs))
+    live = adaptive.live.sum()
+    return Evaluation(
+        sessions=len(data.sessions),
+        shares=shares,
+        cells=_cells(traders, returns, seed),
+        regimes=stats.by_group(own, labels),
+        depth=_depth(adaptive, labels),
+        saved=1 - float(adaptive.depth[adaptive.live].sum()) / (act.max_segments * max(int(live), 1)),
+    )
+
+
+def rb_shares(traders: Mapping[str, Floats], data: EvaluationData, settings: BatchSettings) -> dict[str, float]:
+    """Return each trader's share of the best: returns replaced by the exact filter's expectation of them.
+
+    The expectation has the same mean as the realised return and a small part of its noise (Rao–Blackwell).
+    """
+    if data.best_bp is None:
+        return {}
+    returns = returns_between_fills(data.sessions, np.arange(len(data.sessions)), settings)
+    cost = session_costs(data.sessions.start_ns(), data.costs)
+    best = float(data.best_bp.mean())
+    return {name: float(pnl_bp(positions, returns, cost).mean()) / best for name, positions in traders.items()}
+
+
+def volatility_regimes(returns_bp: Floats) -> np.ndarray:
+    """Label sessions by the third of realised volatility that they lie in, (N,)."""
+    names = ("1 calm", "2 middling", "3 wild")
+    return stats.terciles(np.sqrt((returns_bp**2).mean(axis=1)), names)
+
+
+def _realised(settings: BatchSettings) -> BatchSettings:
+    return BatchSettings(settings.features, settings.fill, settings.history, Target.REALISED)
+
+
+def _cells(traders: Mapping[str, Floats], returns: Floats, seed: int) -> list[Cell]:
+    """Return every trader at every cost; the deflated ratio counts all cells that trade as tries."""
+    profits = {
+        (name, cost): pnl_bp(positions, returns, cost) for name, positions in traders.items() for cost in COSTS_BP
+    }
+    trials = np.array([stats.sharpe_ratio(pnl) for pnl in profits.values()])
+    cells = []
+    for (name, cost), pnl in profits.items():
+        positions = traders[name]
+        turnover = np.abs(np.diff(np.pad(positions, ((0, 0), (1, 1))), axis=1)).sum(axis=1)
+
+        def score(held: Floats, earned: Floats, cost: float = cost) -> float:
+            return float(pnl_bp(held, earned, cost).mean())
+
+        control = stats.day_permuted(positions, returns, score, PERMUTATIONS, seed)
+        cells.append(Cell(name, cost, stats.summary(pnl, trials, seed), float(turnover.mean()) / 2, control))
+    return cells
+
+
+def _depth(policy: Policy, labels: np.ndarray) -> list[DepthRow]:
+    rows = []
+    for label in np.unique(labels):
+        own = policy.live & (labels == label)[:, None]
+        count = max(int(own.sum()), 1)
+        rows.append(
+            DepthRow(
+                str(label),
+                int((labels == label).sum()),
+                float(policy.depth[own].sum()) / count,
+                float(policy.change[own].sum()) / count,
+            )
+        )
+    return rows
+
+
+def finite(value: float) -> float | None:
+    """Return a figure for JSON, None where there is none."""
+    return value if math.isfinite(value) else None

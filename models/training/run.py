@@ -1,0 +1,191 @@
+"""The two entry points: settings and a data set → a saved model; a saved model and a data set → an evaluation.
+
+Invariant: what a model is validated or evaluated on is never among what it was trained on: later in time with a
+session day purged at the border, or drawn from another seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+
+from models.checkpoint import Manifest, TrainingSpan, describe, save_model
+from models.config import HRMSettings
+from models.hrm import HRM
+from models.training.distributed import Group
+from models.training.evaluate import EvaluationData
+from models.training.ingest import Report, read_bars
+from models.training.markets import MarketName, market
+from models.training.progress import Observer
+from models.training.sessions import Sessions, join, split_by_time
+from models.training.settings import CostStep, DeepSupervisionSettings, TrainingSettings
+from models.training.source import FreshSource, Source, StoredSource
+from models.training.trainer import Trainer, TrainResult, Validation
+
+VALIDATION_SEED = 900_001
+EVALUATION_SEED = 900_002
+
+
+@dataclass(frozen=True)
+class SimulatedData:
+    """Sessions of a simulated market: fresh ones at every step, or a fixed number of them."""
+
+    name: MarketName
+    sessions: int | None = None
+
+
+@dataclass(frozen=True)
+class FileData:
+    """Bars of Parquet files or folders of stored sessions; training ends before ``border``, validation begins there."""
+
+    files: Sequence[Path]
+    interval_s: int
+    border: date
+
+
+Data = SimulatedData | FileData
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run: the result, and the artifact where the run was not stopped early."""
+
+    result: TrainResult
+    artifact: Path | None
+    manifest: Manifest | None
+
+
+def train(
+    hrm: HRMSettings,
+    supervision: DeepSupervisionSettings,
+    training: TrainingSettings,
+    data: Data,
+    folder: Path,
+    *,
+    resume: bool = False,
+    observers: Sequence[Observer] = (),
+    group: Group | None = None,
+    device: str = "cpu",
+) -> Trained:
+    """Train a model in ``folder`` (``checkpoints/`` and ``model.safetensors``).
+
+    Raises DataError, ResumeError or DivergedError, each with one clear line.
+    """
+    source, validation = sources(data, training)
+    group = group or Group()
+    trainer = Trainer(
+        hrm,
+        supervision,
+        training,
+        source,
+        validation,
+        folder / "checkpoints",
+        observers=observers,
+        group=group,
+        device=device,
+    )
+    result = trainer.run(resume=resume)
+    if result.step < training.steps:
+        return Trained(result, None, None)
+    metrics = _metrics(result)
+    span = TrainingSpan(first=_day(source.span_ns[0]), last=_day(source.span_ns[1]))
+    manifest = describe(result.model.cpu(), trained=True, training_span=span, metrics=metrics)
+    path = folder / "model.safetensors"
+    if group.rank == 0:
+        save_model(path, result.model, manifest)
+    return Trained(result, path, manifest)
+
+
+def sources(data: Data, training: TrainingSettings) -> tuple[Source, Validation]:
+    """Return where training sessions come from and what is validated on."""
+    count = training.validation_sessions
+    if isinstance(data, SimulatedData):
+        simulated = market(data.name)
+        source: Source = FreshSource(simulated.sessions)
+        if data.sessions is not None:
+            source = StoredSource(simulated.sessions(data.sessions, training.seed), training.min_sessions)
+        best = simulated.best_bp(count, VALIDATION_SEED)
+        return source, Validation(simulated.sessions(count, VALIDATION_SEED), best)
+    before, after = split_by_time(load(data)[0], border_ns(data.border))
+    newest = after.select(np.arange(len(after))[-count:])
+    return StoredSource(before, training.min_sessions), Validation(newest)
+
+
+def load(data: FileData) -> tuple[Sessions, list[Report]]:
+    """Read all files; folders hold sessions stored by `Sessions.save`, which stay memory-mapped if they are alone."""
+    parts, reports = [], []
+    for path in data.files:
+        if path.is_dir():
+            parts.append(Sessions.open(path))
+            continue
+        sessions, found = read_bars(path, data.interval_s)
+        parts.append(sessions)
+        reports += found
+    return (parts[0] if len(parts) == 1 else join(parts)), reports
+
+
+def evaluation_data(data: Data, sessions: int, costs: tuple[CostStep, ...]) -> EvaluationData:
+    """Return sessions to evaluate on: fresh ones of a simulated market, or those of the files from the border on."""
+    if isinstance(data, SimulatedData):
+        simulated = market(data.name)
+        return EvaluationData(
+            sessions=simulated.sessions(sessions, EVALUATION_SEED),
+            history=simulated.sessions(data.sessions or 3_000, 1),
+            best_bp=simulated.best_bp(sessions, EVALUATION_SEED),
+            regimes=simulated.regimes(sessions, EVALUATION_SEED),
+            costs=costs,
+        )
+    before, after = split_by_time(load(data)[0], border_ns(data.border))
+    return EvaluationData(sessions=after, history=before, best_bp=None, regimes=None, costs=costs)
+
+
+def border_ns(day: date) -> int:
+    """Return the UTC start of a day in nanoseconds."""
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000_000_000
+
+
+def _day(ns: int) -> str:
+    return datetime.fromtimestamp(ns // 1_000_000_000, tz=UTC).date().isoformat()
+
+
+def _metrics(result: TrainResult) -> dict[str, float]:
+    """Return the last validation by depth, as the artifact's manifest keeps it."""
+    report = result.validation
+    if report is None:
+        return {}
+    metrics = {f"validation_bp_depth_{i + 1}": value for i, value in enumerate(report.pnl_bp)}
+    for i, value in enumerate(report.share or ()):
+        metrics[f"rb_share_depth_{i + 1}"] = value
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
+def walk_forward(
+    hrm: HRMSettings,
+    supervision: DeepSupervisionSettings,
+    training: TrainingSettings,
+    sessions: Sessions,
+    borders: Sequence[date],
+    folder: Path,
+    *,
+    observers: Sequence[Observer] = (),
+) -> list[tuple[HRM, Sessions]]:
+    """Train once a border on all before it; return each model with the sessions up to the next border, to evaluate on.
+
+    Each fold trains in its own folder. Raises DataError where a border leaves too little on either side.
+    """
+    folds = []
+    for i, border in enumerate(borders):
+        before, after = split_by_time(sessions, border_ns(border))
+        if i + 1 < len(borders):
+            after = after.select(after.start_ns() < border_ns(borders[i + 1]))
+        trainer = Trainer(
+            hrm, supervision, training, StoredSource(before, training.min_sessions), None, folder / border.isoformat(),
+            observers=observers,
+        )  # fmt: skip
+        folds.append((trainer.run().model, after))
+    return folds

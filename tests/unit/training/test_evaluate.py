@@ -1,0 +1,198 @@
+"""Tests of evaluation and of the two entry points, on networks too small to be any good."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from models.checkpoint import load_model
+from models.config import HRMSettings
+from models.hrm import HRM
+from models.training import run
+from models.training.baselines import bar_returns_bp
+from models.training.batches import BatchSettings
+from models.training.evaluate import COSTS_BP, Evaluation, evaluate, rb_shares
+from models.training.market import HiddenRegimeMarket
+from models.training.markets import Composition, HiddenRegime, MarketName, market
+from models.training.pages import document, tables, write_page
+from models.training.policy import adaptive_policy, follow, policies_by_depth
+from models.training.progress import NoteReport, Report
+from models.training.sessions import Sessions, split_by_time
+from models.training.settings import DeepSupervisionSettings, TrainingSettings
+from models.vocabulary import Vocabularies
+
+
+@pytest.fixture
+def model(hrm: HRMSettings) -> HRM:
+    """Return an untrained network."""
+    import torch
+
+    torch.manual_seed(0)
+    return HRM(hrm.network(), Vocabularies())
+
+
+def simulated(name: MarketName = MarketName.HIDDEN_REGIME) -> run.SimulatedData:
+    """Return a small simulated data set."""
+    return run.SimulatedData(name, 40)
+
+
+def evaluation(hrm: HRMSettings, model: HRM) -> Evaluation:
+    """Return an evaluation on 40 fresh simulated sessions."""
+    training = TrainingSettings()
+    data = run.evaluation_data(simulated(), 40, training.objective.costs)
+    extra = {"always long": np.ones((40, 74))}
+    return evaluate(model, hrm, BatchSettings(hrm.features), data, extra=extra)
+
+
+def test_every_trader_stands_at_every_cost(hrm: HRMSettings, model: HRM) -> None:
+    """The table has all traders at 1, 3 and 6 bp, sitting out earns nothing, and dearer trading earns less."""
+    result = evaluation(hrm, model)
+    traders = {cell.trader for cell in result.cells}
+    assert {"hrm", "hrm, depth 1", "hrm, depth 2", "hrm, depth 4", "ema", "linear", "always long", "sit out"} == traders
+    assert len(result.cells) == len(traders) * len(COSTS_BP)
+    assert set(result.shares) == traders
+    assert result.shares["sit out"] == 0.0
+    long = {cell.cost_bp: cell.figures["mean_bp"] for cell in result.cells if cell.trader == "always long"}
+    assert long[1.0] - long[6.0] == pytest.approx(10.0)
+    assert sum(row.sessions for row in result.depth) == sum(row.sessions for row in result.regimes) == 40
+    assert 0.0 <= result.saved <= 0.75
+
+
+def test_the_same_evaluation_gives_the_same_figures(hrm: HRMSettings, model: HRM) -> None:
+    """Two evaluations agree in every figure."""
+    assert document(evaluation(hrm, model)) == document(evaluation(hrm, model))
+
+
+def test_tables_pages_and_documents_show_all_cells(hrm: HRMSettings, model: HRM, tmp_path: Path) -> None:
+    """The page stands alone, the JSON has no NaN in it, and all three name every trader."""
+    result = evaluation(hrm, model)
+    console = Console(width=200, record=True, quiet=False, file=(tmp_path / "out").open("w"))
+    console.print(tables(result))
+    write_page(result, tmp_path / "deep" / "page.html")
+    page, text = (tmp_path / "deep" / "page.html").read_text(), console.export_text()
+    written = json.dumps(document(result), allow_nan=False)
+    for trader in {cell.trader for cell in result.cells}:
+        assert trader in page
+        assert trader in text
+        assert trader in written
+    assert "http" not in page.split("</script>")[-1]
+
+
+def test_evaluation_without_a_reference_has_no_shares(hrm: HRMSettings, model: HRM, tmp_path: Path) -> None:
+    """On files there is no best trader; sessions are grouped by volatility instead."""
+    data = run.evaluation_data(files(tmp_path), 0, TrainingSettings().objective.costs)
+    assert rb_shares({}, data, BatchSettings(hrm.features)) == {}
+    result = evaluate(model, hrm, BatchSettings(hrm.features), data)
+    assert result.shares == {}
+    assert [row.group for row in result.regimes] == ["1 calm", "2 middling", "3 wild"]
+    write_page(result, tmp_path / "page.html")
+    Console(file=(tmp_path / "out").open("w")).print(tables(result))
+
+
+def files(folder: Path) -> run.FileData:
+    """Return a file of 40 simulated days and one of stored sessions, split after 24 days."""
+    sessions = HiddenRegime(HiddenRegimeMarket(bars=16)).sessions(40, 5)
+    columns = {"ts": pa.array(sessions.ts_ns, pa.timestamp("ns", "UTC"))}
+    columns |= {name: sessions.bars[:, i] for i, name in enumerate(("open", "high", "low", "close", "volume"))}
+    pq.write_table(pa.table(columns), folder / "ABC.parquet")
+    sessions.save(folder / "stored")
+    return run.FileData([folder / "ABC.parquet", folder / "stored"], 300, date(2019, 1, 26))
+
+
+def test_depth_policies_agree_with_adaptive_ones_at_their_depth(
+    hrm: HRMSettings, model: HRM, sessions: Sessions
+) -> None:
+    """Where adaptive computation used d segments its action is that of the fixed depth d."""
+    from models.act import AdaptiveComputationTime
+
+    act, settings = AdaptiveComputationTime(hrm), BatchSettings(hrm.features)
+    fixed = policies_by_depth(model, sessions, settings, act.max_segments)
+    adaptive = adaptive_policy(model, act, sessions, settings)
+    for depth in range(1, act.max_segments + 1):
+        same = adaptive.depth == depth
+        assert np.array_equal(adaptive.actions[same], fixed[depth - 1].actions[same])
+    positions = follow(adaptive.actions)
+    assert (np.abs(np.diff(np.pad(positions, ((0, 0), (1, 0))), axis=1)) <= 1).all()
+
+
+@pytest.mark.parametrize("name", list(MarketName))
+def test_markets_have_a_reference_that_nothing_random_beats(name: MarketName) -> None:
+    """The best trader earns more than always long; labels cover every session."""
+    simulated_market = market(name)
+    best = simulated_market.best_bp(200, 3)
+    expected = np.nan_to_num(simulated_market.sessions(200, 3).expected_bp).reshape(200, -1)
+    always = expected.sum(axis=1).mean() - 2 * simulated_market.cost_bp
+    assert best.mean() > max(always, 0.0)
+    assert len(simulated_market.regimes(200, 3)) == 200
+    assert np.unique(simulated_market.regimes(200, 3)).size == 3
+
+
+@pytest.mark.parametrize("fixed", [None, 30])
+def test_train_saves_a_model_that_loads(
+    hrm: HRMSettings, training: TrainingSettings, tmp_path: Path, fixed: int | None
+) -> None:
+    """The artifact names its data span, its metrics and that it is trained."""
+    data = run.SimulatedData(MarketName.HIDDEN_REGIME, fixed)
+    trained = run.train(hrm, DeepSupervisionSettings(segments=1), training, data, tmp_path)
+    assert trained.artifact is not None
+    loaded, manifest = load_model(trained.artifact)
+    assert manifest.trained
+    assert manifest.training_span is not None
+    assert "rb_share_depth_1" in manifest.metrics
+    assert loaded.vocabularies.instruments.names == ("SIM",)
+
+
+class StopAtOnce:
+    """An observer that asks this process to end."""
+
+    def __call__(self, report: Report) -> None:
+        """Send SIGTERM."""
+        import os
+        import signal
+
+        if not isinstance(report, NoteReport):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_stopped_run_has_no_artifact_until_it_is_resumed(
+    hrm: HRMSettings, training: TrainingSettings, tmp_path: Path
+) -> None:
+    """After SIGTERM nothing is saved as a model; resuming finishes it, on files as well."""
+    data = files(tmp_path)
+    supervision = DeepSupervisionSettings(segments=1)
+    stopped = run.train(hrm, supervision, training, data, tmp_path / "run", observers=[StopAtOnce()])
+    assert stopped.artifact is None
+    assert stopped.result.stopped
+    done = run.train(hrm, supervision, training, data, tmp_path / "run", resume=True)
+    assert done.manifest is not None
+    assert done.manifest.training_span is not None
+    assert done.manifest.training_span.last < "2019-01-26"
+    assert "validation_bp_depth_1" in done.manifest.metrics
+    assert "rb_share_depth_1" not in done.manifest.metrics
+
+
+def test_walk_forward_never_trains_on_what_it_tests(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """Each fold's model is new and its test sessions lie after its border and before the next."""
+    borders = [date(2019, 1, 12), date(2019, 1, 18)]
+    folds = run.walk_forward(hrm, DeepSupervisionSettings(), training, sessions, borders, tmp_path)
+    starts = [fold[1].start_ns() for fold in folds]
+    assert starts[0].min() >= run.border_ns(borders[0])
+    assert starts[0].max() < run.border_ns(borders[1]) <= starts[1].min()
+    assert split_by_time(sessions, run.border_ns(borders[0]))[0].start_ns().max() < starts[0].min()
+
+
+def test_bar_returns_add_up_to_the_session(sessions: Sessions) -> None:
+    """Summed bar returns are the move from the first open to the last close."""
+    total = bar_returns_bp(sessions).sum(axis=1)
+    bars = sessions.bars.reshape(24, 16, 5)
+    assert np.allclose(total, 1e4 * np.log(bars[:, -1, 3] / bars[:, 0, 0]))
+    assert isinstance(market(MarketName.COMPOSITION), Composition)
