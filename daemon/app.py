@@ -64,6 +64,8 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     latency: Latency
     journal: Path | None
     durable: bool
+    restarts: bool
+    """Whether a crashed stage is restarted; a replay ends instead: what a crash swallowed would flatter or slander."""
     order_prefix: str
 
 
@@ -82,6 +84,8 @@ class App:
         self.tapes = Tapes(plan.tapes, plan.symbols, settings.feed.chunk_rows)
         self.calendar = MarketCalendar()
         self.instruments = InstrumentBook(settings.market, self._first_date())
+        scheduled = ScheduledEvents.load(settings.complexity_detection.events_file)
+        strategies = build_strategies(settings, clock)
 
         # the bus, and the journal that hears everything first
         self.bus = bus = Bus()
@@ -105,11 +109,7 @@ class App:
         self.bars = BarsActor(
             bus, BarBuilder(self.calendar, {name: INTERVALS[name] for name in settings.bars.intervals}, grace_ns)
         )
-        detector = ComplexityDetector(
-            settings.complexity_detection, ScheduledEvents.load(settings.complexity_detection.events_file)
-        )
-        self.complexity = ComplexityActor(bus, detector, interval)
-        strategies = build_strategies(settings, clock)
+        self.complexity = ComplexityActor(bus, ComplexityDetector(settings.complexity_detection, scheduled), interval)
         view = view_settings(settings)
         self._inference = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
         self.strategy = StrategyActor(
@@ -147,7 +147,7 @@ class App:
         self.supervisor = Supervisor(
             bus,
             Ladder(settings.supervisor.ladder, settings.strategy.name, settings.supervisor.max_failed_decisions),
-            settings.supervisor,
+            settings.supervisor if plan.restarts else settings.supervisor.model_copy(update={"max_restarts": 0}),
             clock,
         )
         self._stop = asyncio.Event()

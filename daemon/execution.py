@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 import msgspec
+import numpy as np
 
 from daemon.actor import Actor
 from daemon.bus import Bus
@@ -25,6 +26,12 @@ from daemon.events import (
     TimeAdvanced,
 )
 from daemon.orders import Order, OrderBook, OrderState
+
+CANCELLABLE = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
+"""States of an order that the venue holds."""
+
+NEVER = 2**63 - 1
+"""Later than any time."""
 
 
 class Venue(Protocol):
@@ -79,7 +86,7 @@ class ExecutionActor(Actor):
     def handle(self, event: Event) -> Awaitable[None] | None:
         """One event; only sending an order waits (for the journal)."""
         if isinstance(event, TickBatch):
-            self._publish(self._venue.on_ticks(event))
+            self._on_ticks(event)
         elif isinstance(event, TimeAdvanced):
             self._publish(self._venue.on_time(event.ts))
             if self.orders.working:
@@ -105,6 +112,25 @@ class ExecutionActor(Actor):
         for order in list(self.orders.working.values()):
             self._cancel(order, reason)
 
+    def _on_ticks(self, batch: TickBatch) -> None:
+        """Match a batch, cut where an entry's time is up: a replay's long slices must not lend orders a longer life."""
+        while self.orders.working:
+            due = min((self._due(order) for order in self.orders.working.values()), default=NEVER)
+            if due > int(batch.ts_recv[-1]):
+                break
+            cut = int(np.searchsorted(batch.ts_recv, due, side="left"))
+            if cut:
+                self._publish(self._venue.on_ticks(batch.slice(0, cut)))
+            self._cancel_overdue(due)
+            batch = batch.slice(cut, len(batch))
+        self._publish(self._venue.on_ticks(batch))
+
+    def _due(self, order: Order) -> int:
+        """When the order is taken off the market, UTC ns; an exit, and what the venue doesn't hold, never."""
+        if order.intent.reduces or order.state not in CANCELLABLE:
+            return NEVER
+        return order.intent.ts + self._timeout_ns
+
     async def _send(self, order: Order) -> None:
         waiting = self._journal.durable() if self._journal is not None else None
         if waiting is not None:
@@ -114,12 +140,12 @@ class ExecutionActor(Actor):
 
     def _cancel_overdue(self, ts: int) -> None:
         for order in list(self.orders.working.values()):
-            if ts - order.intent.ts >= self._timeout_ns and not order.intent.reduces:
-                self._cancel(order, "working time-out")
+            if self._due(order) <= ts:
+                self._cancel(order, "working time-out", ts)
 
-    def _cancel(self, order: Order, reason: str) -> None:
-        if order.state in (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState.APPROVED):
-            cancelled = self._venue.cancel(order.intent.order_id, self._clock.now_ns())
+    def _cancel(self, order: Order, reason: str, ts: int | None = None) -> None:
+        if order.state in CANCELLABLE:
+            cancelled = self._venue.cancel(order.intent.order_id, self._clock.now_ns() if ts is None else ts)
             if cancelled is not None:
                 self._publish((msgspec.structs.replace(cancelled, reason=reason),))
 

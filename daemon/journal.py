@@ -11,8 +11,10 @@ Schema: `runs(run, key, value)` holds metadata; `events(run, seq, ts, type, body
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,10 +52,11 @@ JOURNALED: tuple[type[Event], ...] = (
 """What is recorded: every event that a decision, a position or a state depends on; of bars only
 the intervals that decisions see (the caller chooses them), of ticks none: they have their own tape."""
 
-_KINDS: dict[str, type[Event]] = {}
-for _kind in (vocabulary.Bar, *JOURNALED):
-    _KINDS[_kind.__name__] = _kind
+_RECORDED: tuple[type[Event], ...] = (vocabulary.Bar, *JOURNALED)
+_KINDS = dict(zip([kind.__name__ for kind in _RECORDED], _RECORDED, strict=True))
 _TERMINAL = ("OrderDenied", "OrderRejected", "OrderCancelled")
+_UNWRITABLE = (sqlite3.Error, OSError, TypeError, ValueError, OverflowError, msgspec.MsgspecError)
+"""What the file, or an event that can't be encoded, may raise: a writer that died silently would let orders wait."""
 
 
 def _time_of(event: Event) -> int:
@@ -68,16 +71,14 @@ class Journal:
         self._path = path
         self._safe = safe
         self._group_commit_s = group_commit_ms / 1000
-        self._queue: list[Event] = []
+        self._queue: deque[Event] = deque()  # its append and popleft are atomic: the loop appends, the writer takes
         self._appended = 0
         self._committed = 0
         self._wake = threading.Condition()
         self._closing = False
         self._error: BaseException | None = None
         self._waiters: list[tuple[int, asyncio.Future[None], asyncio.AbstractEventLoop]] = []
-        self._db = _open(path, safe)
-        row = self._db.execute("SELECT COALESCE(MAX(run), 0) + 1 FROM runs").fetchone()
-        self.run = int(row[0])
+        self._db, self.run = _open(path, safe)
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
 
@@ -89,9 +90,8 @@ class Journal:
             self._db.commit()
 
     def append(self, event: Event) -> None:
-        """Queue an event; raises `JournalError` when the writer has failed."""
-        if self._error is not None:
-            raise JournalError(f"journal {self._path}: {self._error}")
+        """Queue an event; raises `JournalError` when the writer has failed or the journal is closed."""
+        self._check_open()
         self._queue.append(event)
         self._appended += 1
         if len(self._queue) >= BATCH:
@@ -99,7 +99,11 @@ class Journal:
                 self._wake.notify()
 
     def durable(self) -> asyncio.Future[None] | None:
-        """None when all that was appended is on disk (or the journal is not `safe`), else a future that says so."""
+        """None when all that was appended is on disk (or the journal is not `safe`), else a future that says so.
+
+        Raises `JournalError`, here or from the future, when the writer has failed or the journal is closed.
+        """
+        self._check_open()
         if not self._safe or self._committed >= self._appended:
             return None
         loop = asyncio.get_running_loop()
@@ -121,6 +125,12 @@ class Journal:
         if self._error is not None:
             raise JournalError(f"journal {self._path}: {self._error}")
 
+    def _check_open(self) -> None:
+        if self._error is not None:
+            raise JournalError(f"journal {self._path}: {self._error}")
+        if self._closing:
+            raise JournalError(f"journal {self._path}: closed")
+
     def _write(self) -> None:
         seq = 0
         while True:
@@ -128,13 +138,13 @@ class Journal:
                 if not self._closing and not self._waiters and len(self._queue) < BATCH:
                     self._wake.wait(self._group_commit_s if self._safe and self._queue else 0.05)
                 closing = self._closing
-                self._queue, batch = [], self._queue
-            try:
-                if batch:
+            batch = [self._queue.popleft() for _ in range(len(self._queue))]
+            if batch and self._error is None:
+                try:
                     seq = self._commit(batch, seq)
-            except (sqlite3.Error, OSError) as error:
-                self._error = error
-            self._committed += len(batch)
+                    self._committed += len(batch)
+                except _UNWRITABLE as error:
+                    self._error = error
             self._release()
             if closing and not self._queue:
                 return
@@ -154,7 +164,8 @@ class Journal:
             ready = [waiter for waiter in self._waiters if waiter[0] <= self._committed or self._error]
             self._waiters = [waiter for waiter in self._waiters if waiter not in ready]
         for _, future, loop in ready:
-            loop.call_soon_threadsafe(_resolve, future, self._error, self._path)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_resolve, future, self._error, self._path)
 
 
 def _resolve(future: asyncio.Future[None], error: BaseException | None, path: Path) -> None:
@@ -166,18 +177,15 @@ def _resolve(future: asyncio.Future[None], error: BaseException | None, path: Pa
         future.set_exception(JournalError(f"journal {path}: {error}"))
 
 
-def _open(path: Path, safe: bool) -> sqlite3.Connection:
+def _open(path: Path, safe: bool) -> tuple[sqlite3.Connection, int]:
+    """The database, made where it is missing, and the number of the run to come."""
+    db = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         db = sqlite3.connect(path, check_same_thread=False)
+        _check_schema(db, path)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute(f"PRAGMA synchronous={'FULL' if safe else 'OFF'}")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        tables = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-        if version != SCHEMA_VERSION and tables:
-            raise UsageError(
-                f"{path}: not an hrmd journal of schema {SCHEMA_VERSION} (found {version}): choose another file"
-            )
         db.execute("CREATE TABLE IF NOT EXISTS runs (run INTEGER, key TEXT, value TEXT, PRIMARY KEY (run, key))")
         db.execute(
             "CREATE TABLE IF NOT EXISTS events (run INTEGER, seq INTEGER, ts INTEGER, type TEXT, body TEXT, "
@@ -185,9 +193,32 @@ def _open(path: Path, safe: bool) -> sqlite3.Connection:
         )
         db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         db.commit()
-    except (sqlite3.Error, OSError) as error:
+        run = db.execute("SELECT COALESCE(MAX(run), 0) + 1 FROM runs").fetchone()[0]
+    except (sqlite3.Error, OSError, UsageError) as error:
+        if db is not None:
+            db.close()
+        if isinstance(error, UsageError):
+            raise
         raise UsageError(f"journal {path}: can't be opened ({error})") from None
-    return db
+    return db, int(run)
+
+
+def _check_schema(db: sqlite3.Connection, path: Path) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    tables = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+    if version != SCHEMA_VERSION and tables:
+        raise UsageError(
+            f"{path}: not an hrmd journal of schema {SCHEMA_VERSION} (found {version}): choose another file"
+        )
+
+
+def check_journal(path: Path) -> None:
+    """Whether a run could be added to the existing file `path`, which stays untouched. Raises `UsageError` if not."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            _check_schema(db, path)
+    except sqlite3.Error as error:
+        raise UsageError(f"journal {path}: can't be opened ({error})") from None
 
 
 class JournalReader:
@@ -195,10 +226,11 @@ class JournalReader:
 
     def __init__(self, path: Path) -> None:
         """Raises `UsageError` when `path` is missing or not a journal."""
+        self._path = path
         if not path.is_file():
             raise UsageError(f"{path}: no such journal")
         try:
-            self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+            self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             row = self._db.execute("SELECT MAX(run) FROM runs").fetchone()
         except sqlite3.Error as error:
@@ -214,12 +246,15 @@ class JournalReader:
         return dict(self._db.execute("SELECT key, value FROM runs WHERE run = ?", (self.run,)))
 
     def events(self, *types: type[Event]) -> Iterator[Event]:
-        """The events of the latest run in order, all or of `types`."""
+        """The events of the latest run in order, all or of `types`; raises `UsageError` at one that can't be read."""
         wanted = {kind.__name__ for kind in types} or set(_KINDS)
-        rows = self._db.execute("SELECT type, body FROM events WHERE run = ? ORDER BY seq", (self.run,))
-        for name, body in rows:
+        rows = self._db.execute("SELECT seq, type, body FROM events WHERE run = ? ORDER BY seq", (self.run,))
+        for seq, name, body in rows:
             if name in wanted:
-                yield msgspec.json.decode(body, type=_KINDS[name])
+                try:
+                    yield msgspec.json.decode(body, type=_KINDS[name])
+                except msgspec.DecodeError as error:
+                    raise UsageError(f"{self._path}: event {seq} ({name}) can't be read ({error})") from None
 
     def pending(self) -> list[str]:
         """Client ids of orders that were intended and neither denied, rejected, cancelled nor filled whole."""

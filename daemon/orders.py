@@ -80,6 +80,7 @@ class OrderBook:
     def __init__(self) -> None:
         self.working: dict[str, Order] = {}
         self.counts: dict[OrderState, int] = {}
+        self._known: set[str] = set()
 
     def apply(self, event: Event) -> Order | None:
         """Move the order that `event` speaks of; None when it is unknown, late or a repetition.
@@ -87,8 +88,7 @@ class OrderBook:
         Raises `IllegalTransition` for a move that the table does not hold.
         """
         if isinstance(event, OrderIntent):
-            self.working[event.order_id] = Order(intent=event, updated_ts=event.ts)
-            return self.working[event.order_id]
+            return self._open(event)
         if isinstance(event, OrderApproved):
             return self._move(event.order_id, OrderState.APPROVED, event.ts)
         if isinstance(event, OrderDenied):
@@ -107,6 +107,17 @@ class OrderBook:
         if isinstance(event, Fill):
             return self._fill(event)
         return None
+
+    def _open(self, intent: OrderIntent) -> Order | None:
+        """A new order; None for a repetition. Two orders under one id would lose one of them: that is a fault."""
+        if intent.order_id in self._known:
+            order = self.working.get(intent.order_id)
+            if order is not None and order.intent != intent:
+                raise IllegalTransition(f"order {intent.order_id}: the id was used before, for another intent")
+            return None
+        self._known.add(intent.order_id)
+        order = self.working[intent.order_id] = Order(intent=intent, updated_ts=intent.ts)
+        return order
 
     def _fill(self, fill: Fill) -> Order | None:
         order = self.working.get(fill.order_id)

@@ -33,20 +33,20 @@ class PortfolioActor(Actor):
     def handle(self, event: Event) -> None:
         """Apply a fill, or value what is held."""
         if isinstance(event, Fill):
+            self._roll(event.ts)
             changed = self.portfolio.apply(event)
             if changed is not None:
                 self.bus.publish(changed)
         elif isinstance(event, Bar):
-            self._value(event)
+            self._roll(event.ts_close)
+            self.portfolio.mark(event.symbol, event.close)
+            self._valued_ts = max(self._valued_ts, event.ts_close)
 
-    def _value(self, bar: Bar) -> None:
-        if bar.ts_close // DAY_NS != self._valued_ts // DAY_NS and self._valued_ts:
-            self._close_session()
-        self.portfolio.mark(bar.symbol, bar.close)
-        self._valued_ts = max(self._valued_ts, bar.ts_close)
-
-    def _close_session(self) -> None:
-        self._sessions.append((self._valued_ts, self.portfolio.equity))
+    def _roll(self, ts: int) -> None:
+        """Before the first thing of a new day changes it, keep the equity that the last session ended with."""
+        if self._valued_ts and ts // DAY_NS > self._valued_ts // DAY_NS:
+            self._sessions.append((self._valued_ts, self.portfolio.equity))
+            self._valued_ts = ts
 
     def equity_by_session(self) -> list[tuple[int, Decimal]]:
         """(time, equity in rupees) at the last bar of each session so far, the present one included."""

@@ -56,9 +56,7 @@ class Replay:
         self, settings: Settings, tapes: list[Path], symbols: list[str], latency: Latency, outputs: ReplayOutputs
     ) -> None:
         """Open everything. Raises `UsageError` for tapes, models and places that can't be used."""
-        for path in (outputs.bars, outputs.fills, outputs.ticks):
-            if path is not None and not path.parent.is_dir():
-                raise UsageError(f"{path}: its directory does not exist")
+        _check_places(outputs, tapes)
         self.tally = Tally()
         self.outputs = outputs
         self.interrupted = False
@@ -72,13 +70,13 @@ class Replay:
             latency=latency,
             journal=outputs.journal,
             durable=False,
+            restarts=False,
             order_prefix="R",
         )
         self.app = App(settings, plan)
         self._bars: list[Bar] = []
         self._fills: list[Fill] = []
         self._decisions: list[Decision] = []
-        self._ticks: TapeWriter | None = None
         self._listen()
 
     @property
@@ -149,10 +147,10 @@ class Replay:
             max_segments=settings.hierarchical_reasoning_model.max_segments if hrm else 0,
             notes=self._notes(),
         )
-        session_ns = sum(session.close_ns - session.open_ns for session in app.feed.sessions)
+        sessions = [(session.open_ns, session.close_ns) for session in app.feed.sessions]
         wall_s = (stopwatch_ns() - self._started_ns) / NS_PER_S
         equity = [EquityPoint(ts, value) for ts, value in app.portfolio.equity_by_session()]
-        return self.tally.summary(run, ticks, equity, session_ns, wall_s)
+        return self.tally.summary(run, ticks, equity, sessions, wall_s)
 
     def _notes(self) -> list[str]:
         notes = []
@@ -178,10 +176,10 @@ class Replay:
 
     def _write(self, summary: ReplaySummary) -> None:
         if self.outputs.bars is not None:
-            pq.write_table(bars_table(self._bars), self.outputs.bars)
+            _write_table(bars_table(self._bars), self.outputs.bars)
         if self.outputs.fills is not None:
             rows = [msgspec.structs.asdict(fill) | {"side": fill.side.value} for fill in self._fills]
-            pq.write_table(pa.Table.from_pylist(rows, schema=FILL_SCHEMA), self.outputs.fills)
+            _write_table(pa.Table.from_pylist(rows, schema=FILL_SCHEMA), self.outputs.fills)
         if self.outputs.report is not None:
             from daemon.report.html import write_report  # plotly takes a second to import: only when asked for
 
@@ -194,3 +192,27 @@ def bars_table(bars: list[Bar]) -> pa.Table:
     columns = {name: [getattr(bar, name) for bar in bars] for name in BAR_SCHEMA.names}
     columns["volume"] = [None if volume < 0 else volume for volume in columns["volume"]]
     return pa.table(columns, schema=BAR_SCHEMA)
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
+    try:
+        pq.write_table(table, path)
+    except OSError as error:
+        raise UsageError(f"{path}: can't be written ({error})") from None
+
+
+def _check_places(outputs: ReplayOutputs, tapes: list[Path]) -> None:
+    """No output lies where it can't, on a tape that is read, or on another output. Raises `UsageError`."""
+    taken = {tape.resolve(): "a tape of this replay" for tape in tapes}
+    for name in outputs.__struct_fields__:
+        path: Path | None = getattr(outputs, name)
+        if path is None:
+            continue
+        if name in ("bars", "fills", "ticks"):
+            if not path.parent.is_dir():
+                raise UsageError(f"{path}: its directory does not exist")
+            if path.is_dir():
+                raise UsageError(f"{path}: is a directory; name a file to write")
+        if path.resolve() in taken:
+            raise UsageError(f"{path}: is {taken[path.resolve()]}; name another place for the {name}")
+        taken[path.resolve()] = f"where the {name} go"

@@ -46,8 +46,10 @@ class Service:
             latency=MeasuredLatency(),
             journal=settings.journal.path,
             durable=True,
+            restarts=True,
             order_prefix=order_prefix(),
         )
+        token = server_token(settings.control.token_file, os.environ) if settings.control.enabled else None
         self.app = App(settings, plan)
         self.metrics = Metrics()
         self.view = DaemonView(self.app, f"paper · tape ×{settings.feed.speed:g}")
@@ -55,8 +57,7 @@ class Service:
         self.app.bus.tap(MEASURED, self.metrics.record)
         self.app.bus.tap((InferenceMeasured,), self._measure)
         self._control: ControlServer | None = None
-        if settings.control.enabled:
-            token = server_token(settings.control.token_file, os.environ)
+        if token is not None:
             self._control = ControlServer(settings.control, self.view, self.app.bus.publish, clock, self.metrics, token)
 
     async def run(self) -> None:
@@ -69,7 +70,6 @@ class Service:
                 await self._control.start()
                 log.info("control listens", url=self._control.url)
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
-            self._notifier.ready()
             await self.app.run(alongside=(self._pulse,))
         finally:
             self._notifier.stopping()
@@ -83,7 +83,8 @@ class Service:
         self.app.stop(f"{signal.Signals(number).name} received")
 
     async def _pulse(self) -> None:
-        """Measure how late the loop wakes, and feed the watchdog."""
+        """Say that the path runs, then measure how late the loop wakes, and feed the watchdog."""
+        self._notifier.ready()
         fed_ns = 0
         while True:
             before = stopwatch_ns()

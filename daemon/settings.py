@@ -402,7 +402,8 @@ def _explain(error: Any, origins: dict[str, str], file: str) -> str:
     if kind == "literal_error":
         return f"{where}: expected one of {context['expected']}{got}"
     if kind == "value_error":
-        return f"{where}: expected {context['error']}{got}"
+        sentence = loc[:1] == ("hierarchical_reasoning_model",)  # models/config.py says what is wrong, in a sentence
+        return f"{where}: {'' if sentence else 'expected '}{context['error']}{got}"
     return f"{where}: expected {_SHOULD.sub('', error['msg'])}{got}"
 
 

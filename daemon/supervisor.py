@@ -63,6 +63,10 @@ class Ladder:
         """The place of the strategy in charge, 0 the best."""
         return self._rungs.index(self.active)
 
+    def has(self, rung: str) -> bool:
+        """Whether `rung` can be put in charge."""
+        return rung in self._rungs
+
     def take(self, rung: str) -> None:
         """Put `rung` in charge."""
         self.active = rung
@@ -91,7 +95,10 @@ class Supervisor(Actor):
             if below is not None:
                 self._swap(below, f"{self.ladder.failed} failed decisions in a row: {event.reason}")
         elif isinstance(event, SwapStrategy):
-            self._swap(event.name, event.reason)
+            if self.ladder.has(event.name):
+                self._swap(event.name, event.reason)
+            else:
+                log.warning("no such strategy on the ladder", name=event.name, reason=event.reason)
         elif isinstance(event, FeedStatus):
             log.info("feed", state=event.state, symbol=event.symbol, reason=event.reason)
         elif isinstance(event, TradingStateChanged):

@@ -61,6 +61,8 @@ class DaemonView:
         """The daemon at a glance."""
         app, health = self._app, self.health()
         tick_filter, portfolio = app.feed.tick_filter, app.portfolio.portfolio
+        held = (row.quantity * (row.last_price or NO_MONEY) for row in self.positions())
+        equity = portfolio.cash + sum(held, NO_MONEY)
         start = app.settings.broker.paper.starting_cash
         ladder = app.supervisor.ladder
         return Status(
@@ -79,7 +81,7 @@ class DaemonView:
             symbols=list(app.tapes.symbols),
             healthy=health.healthy,
             reasons=health.reasons,
-            ticks_accepted=tick_filter.accepted,
+            ticks_accepted=self._counts["ticks"],
             ticks_rejected={reason: count for reason, count in tick_filter.rejected.items() if count},
             bars=app.bars.builder.built,
             decisions=self._counts["decisions"],
@@ -88,8 +90,8 @@ class DaemonView:
             denied=dict(self._denied),
             working_orders=len(app.orders.working),
             open_positions=sum(1 for row in self.positions() if row.quantity),
-            equity=portfolio.equity.quantize(PAISA),
-            net_pnl=(portfolio.equity - start).quantize(PAISA),
+            equity=equity.quantize(PAISA),
+            net_pnl=(equity - start).quantize(PAISA),
             costs=portfolio.costs,
         )
 
@@ -138,6 +140,7 @@ class DaemonView:
     def _record(self, event: Event) -> None:
         match event:
             case TickBatch():
+                self._counts["ticks"] += len(event)
                 self._last_tick_ts = int(event.ts_recv[-1])
             case Decision():
                 self._counts["decisions"] += 1

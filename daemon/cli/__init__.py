@@ -5,12 +5,12 @@ Exit codes: 0 done, 1 a check said no, 2 bad usage or settings (one line that na
 
 from __future__ import annotations
 
+import os
 import sys
 
 import structlog
 import typer
 import typer.main
-
 from typer.exceptions import Abort, TyperException
 
 from daemon import __version__
@@ -55,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     command = typer.main.get_command(app)
     try:
         result = command.main(args=arguments, prog_name="hrmd", standalone_mode=False)
+        sys.stdout.flush()
     except HrmdError as error:
         _complain(str(error))
         return error.exit_code
@@ -63,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, Abort):
         _complain("interrupted")
         return 130
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader (head, less) has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001 — the last line before the shell: a fault must not pass as a traceback
         structlog.get_logger("cli").exception("fault")
@@ -73,11 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _misused(error: TyperException) -> int:
-    """A wrong command line: one line that says what; a bare group of commands: its help."""
+    """A wrong command line: one line that says what; a bare group of commands has printed its help and says nothing."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
-    if "Usage:" in message:
-        sys.stdout.write(message + "\n")
-    else:
+    if message.strip():
         _complain(message)
     return 2
 

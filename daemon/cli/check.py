@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from daemon.cli.options import AsJson, Config, Overrides, settings_and_logs
 from daemon.clock import ReplayClock
 from daemon.errors import CheckFailed, HrmdError, SettingsError
 from daemon.feed.replay import Tapes
+from daemon.journal import check_journal
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.settings import Settings
 from daemon.strategy_ladder import build_strategies
@@ -77,6 +79,10 @@ def _journal(settings: Settings) -> str:
     existing = next(parent for parent in (directory, *directory.parents) if parent.exists())
     if not existing.is_dir():
         raise SettingsError(f"journal.path: {existing} is not a directory")
+    if not os.access(existing, os.W_OK):
+        raise SettingsError(f"journal.path: {existing} can't be written to")
+    if settings.journal.path.exists():
+        check_journal(settings.journal.path)
     return f"{settings.journal.path} can be written under {existing}"
 
 
@@ -85,7 +91,8 @@ def _control(settings: Settings) -> str:
     if not control.enabled:
         return "disabled"
     try:
-        with socket.create_server((control.host, control.port)):
+        family = socket.AF_INET6 if ":" in control.host else socket.AF_INET
+        with socket.create_server((control.host, control.port), family=family):
             return f"{control.host}:{control.port} is free"
     except OSError as error:
         raise SettingsError(f"control.port: {control.host}:{control.port}: {error.strerror}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from pathlib import Path
@@ -49,7 +50,7 @@ def replay(
             raise UsageError(f"--strategy {strategy}: no such strategy; there are {', '.join(STRATEGIES)}")
         changes.append(f"strategy.name={strategy}")
     if model is not None:
-        changes.append(f"model_management.artifact={model}")
+        changes.append(f"model_management.artifact={json.dumps(str(model))}")  # JSON is YAML, whatever the name holds
     settings = settings_and_logs(config, changes)
     outputs = ReplayOutputs(journal=journal, report=report, bars=bars_out, fills=fills_out, ticks=ticks_out)
     session = Replay(settings, tapes, symbol or [], parse_latency(latency), outputs)

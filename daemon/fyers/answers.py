@@ -1,7 +1,7 @@
 """An HTTP answer of the venue → an outcome: yes, no, turned away at the door, or no answer that can be believed.
 
 Which is which, for a call that changes orders:
-- yes: HTTP 200, `"s": "ok"`, the code of that call (1101, 1102, 1103) and an id. Code 201 is "sent, no acknowledgement".
+- yes: HTTP 200, `"s": "ok"`, the code of that call (1101, 1102, 1103) and an id; 201 is "sent, not acknowledged".
 - no: JSON with `"s": "error"` and a code that Fyers documents as a refusal, under an HTTP status below 500. The
   catch-all −99 counts only with a message, and not where the message itself speaks of time or of looking again.
 - turned away: HTTP 429, or code −429: the limiter stands before the order system.
@@ -37,7 +37,8 @@ DEFAULT_RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 86_400.0
 MAX_MESSAGE_CHARS: Final = 300
 _DOUBTFUL: Final = re.compile(
-    r"time[d\s-]*out|try again|order\s?book|no response|acknowledg|could ?n[o']t (connect|reach)|unable to (connect|process)",
+    r"time[d\s-]*out|try again|order\s?book|no response|acknowledg|"
+    r"could ?n[o']t (connect|reach)|unable to (connect|process)",
     re.IGNORECASE,
 )
 

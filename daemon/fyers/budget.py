@@ -81,7 +81,7 @@ class RateBudget:
         self._recent.extend([self._clock.monotonic_ns()] * in_last_minute)
 
     def hold(self, seconds: float) -> None:
-        """Grant nothing for so long, exits included: the venue said 429, and calling on is what gets an account blocked."""
+        """Grant nothing for so long, exits included: after a 429, calling on is what gets an account blocked."""
         self._held_until = max(self._held_until, self._clock.monotonic_ns() + int(seconds * NS_PER_S))
 
     def _wait_for_day(self, purpose: Purpose) -> int:

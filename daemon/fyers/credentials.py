@@ -19,7 +19,7 @@ class Credentials:
     def __init__(self, app_id: str, token: str) -> None:
         for name, value in (("app id", app_id), ("access token", token)):
             if not _FIT.fullmatch(value):
-                raise UsageError(f"Fyers {name}: expected printable characters without spaces; log in again (hrmd login)")
+                raise UsageError(f"Fyers {name}: expected printable characters without spaces; log in once more")
         self.app_id = app_id
         self._token = token
 

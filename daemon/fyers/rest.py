@@ -3,7 +3,7 @@
 An order-changing call is sent at most once. Whether a failed one had left this machine is told by whether it had been
 given a connection: before that not a byte can have gone (refused, DNS, TLS, no free connection), from then on it may
 have. (aiohttp itself repeats a DELETE whose kept-alive connection turned out dead: a cancellation may go out twice,
-which changes nothing.) Invariant: no exception of a call's making leaves this module, and no text of it holds the token.
+which changes nothing.) Invariant: no exception of a call's making leaves this module, and no text holds the token.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Endpoints(msgspec.Struct, frozen=True):
 
 
 class CallTimes(msgspec.Struct, frozen=True):
-    """How long a call may take, seconds: for a connection, for each read, altogether, and in the queue of the budget."""
+    """How long a call may take, seconds: to connect, for each read, altogether, and waiting for the rate budget."""
 
     connect_s: float = 3.0
     read_s: float = 7.0
@@ -219,7 +219,7 @@ class FyersRest:
         while (wait := self._budget.take(purpose)) > 0:
             if self._clock.monotonic_ns() + wait > deadline:
                 seconds = wait / NS_PER_S
-                return NotSent(f"the rate budget has nothing left for {purpose.value} calls for {seconds:.1f} s", seconds)
+                return NotSent(f"the rate budget is used up for {purpose.value} calls, {seconds:.1f} s to go", seconds)
             await asyncio.sleep(wait / NS_PER_S)
         return None
 
@@ -247,7 +247,7 @@ async def _note_connection(session: aiohttp.ClientSession, context: SimpleNamesp
     context.trace_request_ctx.connected = True
 
 
-def _tracing() -> aiohttp.TraceConfig[SimpleNamespace]:
+def _tracing() -> aiohttp.TraceConfig:
     """Tell each call when it was given a connection, new or kept alive."""
     config = aiohttp.TraceConfig()
     config.on_connection_create_end.append(_note_connection)

@@ -11,6 +11,7 @@ sessions.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
@@ -19,6 +20,10 @@ import msgspec
 from daemon.report.trades import Trade
 
 SESSIONS_PER_YEAR = 252
+
+
+Span = tuple[int, int]
+"""(start, end), UTC nanoseconds."""
 
 
 class Performance(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,10 +40,10 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
     exposure: float | None
 
 
-def measure(equity: Sequence[float], trades: Sequence[Trade], session_ns: int) -> Performance:
+def measure(equity: Sequence[float], trades: Sequence[Trade], sessions: Sequence[Span]) -> Performance:
     """Performance of `equity` (the starting value first, then each session's close, > 0) and of the closed `trades`.
 
-    `session_ns` is how long the market was open during the run, for `exposure`.
+    `sessions` are the (open, close) times of the run, UTC nanoseconds, for `exposure`.
     """
     returns = [after / before - 1 for before, after in pairwise(equity)]
     drawdown = max_drawdown(equity)
@@ -51,7 +56,7 @@ def measure(equity: Sequence[float], trades: Sequence[Trade], session_ns: int) -
         win_rate=win_rate(trades),
         profit_factor=profit_factor(trades),
         average_trade=float(sum(trade.net_pnl for trade in trades)) / len(trades) if trades else None,
-        exposure=exposure(trades, session_ns),
+        exposure=exposure(trades, sessions),
     )
 
 
@@ -110,12 +115,23 @@ def profit_factor(trades: Sequence[Trade]) -> float | None:
     return float(won) / float(lost) if lost else None
 
 
-def exposure(trades: Sequence[Trade], session_ns: int) -> float | None:
-    """The share of the market's open time with at least one position on; None where `session_ns` is 0."""
-    if session_ns <= 0:
+def exposure(trades: Sequence[Trade], sessions: Sequence[Span]) -> float | None:
+    """The share of the market's open time with at least one position on; None without open time.
+
+    A position that is held overnight counts while the market is open.
+    """
+    starts = [start for start, _ in sessions]
+    before = list(accumulate((close - start for start, close in sessions), initial=0))
+    if before[-1] <= 0:
         return None
+
+    def open_until(ts: int) -> int:
+        """Nanoseconds of open market before `ts`."""
+        index = bisect_right(starts, ts) - 1
+        return before[index] + min(ts, sessions[index][1]) - starts[index] if index >= 0 else 0
+
     held_ns = reach = 0
     for start, end in sorted((trade.entry_ts, trade.exit_ts) for trade in trades):
-        held_ns += max(0, end - max(start, reach))
+        held_ns += max(0, open_until(end) - open_until(max(start, reach)))
         reach = max(reach, end)
-    return min(1.0, held_ns / session_ns)
+    return held_ns / before[-1]

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from daemon.events import Bar, Decision, Event, Fill, OrderDenied, OrderIntent, OrderRejected
-from daemon.report.performance import measure
+from daemon.report.performance import Span, measure
 from daemon.report.summary import (
     EquityPoint,
     HrmMetrics,
@@ -94,11 +94,11 @@ class Tally:
         self._inference_ms.append(seconds * 1000)
 
     def summary(
-        self, run: Run, ticks: TickCounts, equity: Sequence[EquityPoint], session_ns: int, wall_s: float
+        self, run: Run, ticks: TickCounts, equity: Sequence[EquityPoint], sessions: Sequence[Span], wall_s: float
     ) -> ReplaySummary:
-        """The summary of `run`, with `equity` at each session's end and `session_ns` of open market."""
+        """The summary of `run`, with `equity` at each session's end and the sessions' (open, close) times."""
         curve = [run.starting_equity, *(point.equity for point in equity)]
-        performance = measure([float(value) for value in curve], self.trades, session_ns)
+        performance = measure([float(value) for value in curve], self.trades, sessions)
         return ReplaySummary(
             **{name: getattr(run, name) for name in run.__struct_fields__ if name != "max_segments"},
             **{name: getattr(performance, name) for name in performance.__struct_fields__},

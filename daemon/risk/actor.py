@@ -100,11 +100,16 @@ class RiskActor(Actor):
             self._close_all("square-off time")
         elif self._flatten_reason:
             self._close_all(self._flatten_reason)
-            if not self._held():
+            if not self._open():
                 self._flatten_reason = ""
 
     def _held(self) -> bool:
         return any(entry.position for entry in self.book.symbols.values())
+
+    def _open(self) -> bool:
+        """Whether something is held, or works and may yet become a position."""
+        entries = self.book.symbols.values()
+        return any(entry.position or entry.working_buys or entry.working_sells for entry in entries)
 
     def _command(self, event: Event) -> None:
         if isinstance(event, Halt):

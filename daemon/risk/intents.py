@@ -11,7 +11,7 @@ from typing import Protocol
 
 from daemon.events import Action, Decision, OrderIntent, OrderType, Side
 from daemon.market.instruments import Instrument
-from daemon.risk.book import PAISA, RiskBook, SymbolRisk
+from daemon.risk.book import PAISA, RiskBook
 from daemon.settings import ExecutionSettings, RiskSettings
 
 
@@ -49,7 +49,7 @@ class IntentBuilder:
             side, reduces = Side.BUY, True
         else:
             side, reduces = (Side.BUY if decision.action is Action.BUY_LONG else Side.SELL), False
-            quantity = self._room(decision, entry, side)
+            quantity = self._room(decision, book, side)
         if quantity <= 0:
             return None
         return self.intent(
@@ -76,9 +76,9 @@ class IntentBuilder:
         reference = Decimal(str(price))
         limit = None
         kind = OrderType.MARKET
-        if self._execution.order_type == "LIMIT":
+        if self._execution.order_type == "LIMIT" and not reduces:  # an exit must not rest while the market runs away
             kind = OrderType.LIMIT
-            limit = _limit_price(reference, side, Decimal(str(self._execution.limit_offset_bp)), tick)
+            limit = self._limit_price(reference, side, tick)
         return OrderIntent(
             ts=ts,
             order_id=f"{self._prefix}{self._count:07d}",
@@ -94,21 +94,29 @@ class IntentBuilder:
             reference_price=reference,
         )
 
-    def _room(self, decision: Decision, entry: SymbolRisk, side: Side) -> int:
-        limits = self._risk
+    def _room(self, decision: Decision, book: RiskBook, side: Side) -> int:
+        """Units that the limits on size leave for an entry, in whole lots."""
+        limits, entry = self._risk, book.of(decision.symbol)
         held = entry.position + entry.working_buys if side is Side.BUY else entry.working_sells - entry.position
-        price = Decimal(str(max(decision.price, entry.last_price)))
-        affordable = int(limits.max_order_notional / price) if price > 0 else 0
-        room = min(
-            decision.quantity, limits.max_order_quantity, limits.max_position_quantity - max(0, held), affordable
-        )
         instrument = self._instruments.resolve(decision.symbol)
-        lot = instrument.lot_size if instrument else 1
+        lot, tick = (instrument.lot_size, instrument.tick_size) if instrument else (1, PAISA)
+        price = Decimal(str(max(decision.price, entry.last_price)))
+        if self._execution.order_type == "LIMIT":
+            price = max(price, self._limit_price(Decimal(str(decision.price)), side, tick))
+        if price <= 0:
+            return 0
+        gross_left = limits.max_gross_notional - book.gross_notional(without=decision.symbol)
+        room = min(
+            decision.quantity,
+            limits.max_order_quantity,
+            limits.max_position_quantity - max(0, held),
+            int(limits.max_order_notional / price),
+            int(gross_left / price) - max(0, held),
+        )
         return room // lot * lot
 
-
-def _limit_price(reference: Decimal, side: Side, offset_bp: Decimal, tick: Decimal) -> Decimal:
-    """A marketable limit: `offset_bp` beyond the last price, on the grid."""
-    raw = reference * (1 + side.sign * offset_bp / 10_000)
-    rounding = ROUND_CEILING if side is Side.BUY else ROUND_FLOOR
-    return (raw / tick).to_integral_value(rounding=rounding) * tick
+    def _limit_price(self, reference: Decimal, side: Side, tick: Decimal) -> Decimal:
+        """A marketable limit: `limit_offset_bp` beyond the last price, on the grid, at least one tick."""
+        raw = reference * (1 + side.sign * Decimal(str(self._execution.limit_offset_bp)) / 10_000)
+        rounding = ROUND_CEILING if side is Side.BUY else ROUND_FLOOR
+        return max((raw / tick).to_integral_value(rounding=rounding), Decimal(1)) * tick

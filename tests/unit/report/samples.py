@@ -77,8 +77,8 @@ class Sample:
         }  # fmt: skip
         ticks = TickCounts(accepted=951_204, rejected={"bad_time": 5450, "backward_time": 6120, "duplicate": 41_377},
                            repaired=12_004, first_ts=START, last_ts=self.equity[-1].ts)  # fmt: skip
-        session_ns = len(self.closes) * 375 * MINUTE_NS
-        return self.tally.summary(Run(**(run | values)), ticks, self.closes, session_ns, 0.734)  # type: ignore[arg-type]
+        sessions = [(point.ts - 375 * MINUTE_NS, point.ts) for point in self.closes]
+        return self.tally.summary(Run(**(run | values)), ticks, self.closes, sessions, 0.734)  # type: ignore[arg-type]
 
     def _worth(self) -> Decimal:
         held = sum(Decimal(f"{self._price[symbol]:.2f}") * quantity for symbol, quantity in self._held.items())

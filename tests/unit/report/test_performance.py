@@ -69,15 +69,15 @@ def test_trades_by_hand() -> None:
 def test_exposure_counts_overlaps_once() -> None:
     """0–10 and 5–20 and 30–40 of 100: 30 %; never above 1; None without a session."""
     trades = [trade("1", 30, 40), trade("1", 0, 10), trade("1", 5, 20), trade("1", 6, 9)]
-    assert exposure(trades, 100) == pytest.approx(0.3)
-    assert exposure(trades, 10) == 1
-    assert exposure([], 100) == 0
-    assert exposure(trades, 0) is None
+    assert exposure(trades, [(0, 100)]) == pytest.approx(0.3)
+    assert exposure([trade("1", 5, 105)], [(0, 10), (100, 110)]) == pytest.approx(0.5)  # the night doesn't count
+    assert exposure([], [(0, 100)]) == 0
+    assert exposure(trades, []) is None
 
 
 def test_measure_puts_it_together() -> None:
     """Every field from one curve and its trades."""
-    found = measure([100.0, 101.0, 99.99, 102.9897], [trade("2"), trade("-1"), trade("2")], 100)
+    found = measure([100.0, 101.0, 99.99, 102.9897], [trade("2"), trade("-1"), trade("2")], [(0, 100)])
     assert found.total_return == pytest.approx(0.029897)
     assert found.sharpe == pytest.approx(0.5 * math.sqrt(252))
     assert found.max_drawdown == pytest.approx(0.01)
@@ -88,7 +88,7 @@ def test_measure_puts_it_together() -> None:
 
 def test_measure_of_nothing() -> None:
     """A run without a session has a drawdown of nothing and no other number."""
-    found = measure([100.0], [], 0)
+    found = measure([100.0], [], [])
     assert found.max_drawdown == 0
     assert (found.total_return, found.sharpe, found.calmar, found.average_trade, found.exposure) == (None,) * 5
 
@@ -96,7 +96,7 @@ def test_measure_of_nothing() -> None:
 @given(st.lists(st.floats(1, 1e9), min_size=1, max_size=60))
 def test_numbers_are_finite_and_in_range(equity: list[float]) -> None:
     """Whatever the curve: no NaN, no infinity, a drawdown in [0, 1)."""
-    found = measure(equity, [], 1)
+    found = measure(equity, [], [(0, 1)])
     assert 0 <= found.max_drawdown < 1
     for value in (found.total_return, found.sharpe, found.sortino, found.calmar):
         assert value is None or math.isfinite(value)

@@ -61,7 +61,7 @@ def test_reasoning_by_hand() -> None:
         tally.record(decision(1, "A", segments=segments, halt_reason=reason, convergence=0.3))
     for seconds in (0.010, 0.020, 0.100):
         tally.inference(seconds)
-    metrics = tally.summary(RUN, TICKS, [], 0, 1.0).hrm_metrics
+    metrics = tally.summary(RUN, TICKS, [], [], 1.0).hrm_metrics
     assert metrics is not None
     assert metrics.avg_reasoning_depth == 3
     assert metrics.computation_efficiency == pytest.approx(5 / 8)
@@ -78,9 +78,9 @@ def test_a_strategy_that_does_not_reason_has_no_metrics() -> None:
     """Rules leave `segments` at 0; a model that was never timed has no times."""
     tally = Tally()
     tally.record(decision(1, "A"))
-    assert tally.summary(RUN, TICKS, [], 0, 1.0).hrm_metrics is None
+    assert tally.summary(RUN, TICKS, [], [], 1.0).hrm_metrics is None
     tally.record(decision(2, "A", segments=1, halt_reason="q_halt"))
-    metrics = tally.summary(RUN, TICKS, [], 0, 1.0).hrm_metrics
+    metrics = tally.summary(RUN, TICKS, [], [], 1.0).hrm_metrics
     assert metrics is not None
     assert metrics.inference_ms is None
 
@@ -98,7 +98,7 @@ def test_a_trade_belongs_to_the_regime_it_was_entered_in() -> None:
     tally.record(decision(8, "A", Action.CLOSE_SHORT, regime="ranging"))
     tally.record(intent(9, "A", Side.BUY, 10, reduces=True))
     tally.record(fill(10, "A", Side.BUY, 10, "111", "1"))
-    found = tally.summary(RUN, TICKS, [], 0, 1.0).by_regime
+    found = tally.summary(RUN, TICKS, [], [], 1.0).by_regime
     assert (found["trending"].trades, found["trending"].net_pnl) == (1, Decimal(98))
     assert found["trending"].avg_reasoning_depth == 4
     assert (found["volatile"].trades, found["volatile"].net_pnl) == (1, Decimal(-12))
@@ -115,7 +115,7 @@ def test_an_exit_that_was_sent_meanwhile_changes_nothing() -> None:
     tally.record(intent(4, "A", Side.SELL, 10, reduces=True))
     tally.record(fill(5, "A", Side.BUY, 10, "100"))
     tally.record(fill(6, "A", Side.SELL, 10, "101"))
-    assert tally.summary(RUN, TICKS, [], 0, 1.0).by_regime["trending"].trades == 1
+    assert tally.summary(RUN, TICKS, [], [], 1.0).by_regime["trending"].trades == 1
 
 
 def test_a_fill_without_a_decision_is_counted_too() -> None:
@@ -124,7 +124,7 @@ def test_a_fill_without_a_decision_is_counted_too() -> None:
     tally.record(fill(1, "A", Side.BUY, 1, "100"))
     tally.record(fill(2, "A", Side.SELL, 1, "101"))
     tally.record(decision(3, "A", failed=True))
-    summary = tally.summary(RUN, TICKS, [], 0, 0.0)
+    summary = tally.summary(RUN, TICKS, [], [], 0.0)
     assert summary.by_regime[UNKNOWN_REGIME].trades == 1
     assert summary.by_regime[UNKNOWN_REGIME].decisions == 1
     assert (summary.failed_decisions, summary.ticks_per_s) == (1, 0.0)
@@ -137,7 +137,7 @@ def test_the_digest_is_of_every_decision_in_order() -> None:
         tally = Tally()
         for quantity in quantities:
             tally.record(decision(1, "A", quantity=quantity))
-        return tally.summary(RUN, TICKS, [], 0, 1.0).decisions_sha256
+        return tally.summary(RUN, TICKS, [], [], 1.0).decisions_sha256
 
     assert digest(1, 2) == digest(1, 2)
     assert len({digest(), digest(1), digest(1, 2), digest(2, 1)}) == 4
@@ -146,7 +146,7 @@ def test_the_digest_is_of_every_decision_in_order() -> None:
 def test_performance_is_of_the_session_closes() -> None:
     """The starting equity comes first."""
     equity = [EquityPoint(1, Decimal(1100)), EquityPoint(2, Decimal(990))]
-    summary = Tally().summary(RUN, TICKS, equity, 100, 0.5)
+    summary = Tally().summary(RUN, TICKS, equity, [(0, 100)], 0.5)
     assert summary.total_return == pytest.approx(-0.01)
     assert summary.max_drawdown == pytest.approx(0.1)
     assert (summary.net_pnl, summary.ticks_per_s) == (Decimal(-10), 200)
