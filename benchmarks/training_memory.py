@@ -87,11 +87,12 @@ def rss_mb(segments: int, batch: int) -> float:
 
 
 def child(segments: int, batch: int) -> None:
-    """Make one pass with the `base` shape and print the highest resident memory in MB."""
+    """Make two passes with the `base` shape and print the highest resident memory in MB."""
     model, features = trainer(BASE, cycles=3, steps=5, gradient=Gradient.ONE_STEP, batch=batch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     targets = ActionTargets(side=features.side, actions=np.full(batch, 4))
-    supervise(model, features, targets, optimizer, segments=segments)
+    for number in (1, segments):  # the first creates the optimizer's state
+        supervise(model, features, targets, optimizer, segments=number)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
 
 

@@ -27,6 +27,12 @@ MAX_AHEAD_NS = NS_PER_S
 
 _IST_OFFSET_NS = 19_800 * NS_PER_S
 _DAY_NS = 86_400 * NS_PER_S
+BELIEVED_AFTER = 20
+"""A day's level is settled after so many good ticks; until then as many in a row that agree on another one replace it.
+
+So a false first price does not cost the day, and a false level later, however long, is not believed.
+"""
+
 _SMALL_GROUP = 128  # below so many ticks of a symbol the plain walk is quicker than numpy's calls
 _ROUNDS = 6  # of the vectorised solution before the plain walk takes over
 _COMPARED = ("volume", "last_qty", "bid", "ask", "bid_qty", "ask_qty", "oi", "ts_event", "ltp")  # all the exchange's
@@ -66,12 +72,15 @@ class Sessions(Protocol):
 class _Stream:
     """What is remembered of one symbol: its last accepted tick, and the day's largest cumulative volume."""
 
-    __slots__ = ("day", "price", "row", "top_volume", "ts", "volume_day")
+    __slots__ = ("agreeing", "day", "kept", "level", "price", "row", "top_volume", "ts", "volume_day")
 
     def __init__(self) -> None:
         self.ts = 0
         self.day = -1
         self.price = 0.0
+        self.level = 0.0  # of the newest tick that jumped
+        self.agreeing = 0  # how many of those in a row, up to the newest tick, were at that level
+        self.kept = 0  # ticks of `day` accepted at the present level
         self.row: tuple[int, ...] = ()
         self.volume_day = -1
         self.top_volume = MISSING_INT
@@ -156,9 +165,8 @@ class TickFilter:
 
     def _sift(self, stream: _Stream, ticks: _Ticks) -> Rows | slice:
         """Keep the rows that are accepted, count the others, remember the last one kept."""
-        verdict = None if ticks.n < _SMALL_GROUP else ticks.solve(stream, self._max_jump)
-        if verdict is None:
-            verdict = ticks.walk(stream, self._max_jump)
+        solved = None if ticks.n < _SMALL_GROUP else ticks.solve(stream, self._max_jump)
+        verdict = ticks.walk(stream, self._max_jump) if solved is None else solved
         tally = np.bincount(verdict, minlength=len(_VERDICTS))
         for number, reason in enumerate(_VERDICTS):
             if reason is not None:
@@ -167,6 +175,10 @@ class TickFilter:
             return np.zeros(0, dtype=np.intp)
         kept = np.flatnonzero(verdict == _KEEP)
         last = int(kept[-1])
+        if solved is not None:
+            stream.kept = int(np.count_nonzero(ticks.day[kept] == ticks.day[last])) + (
+                stream.kept if ticks.day[last] == stream.day else 0
+            )
         stream.ts, stream.day, stream.price = int(ticks.ts[last]), int(ticks.day[last]), float(ticks.price[last])
         stream.row = ticks.row(last)
         return ticks.group if len(kept) == ticks.n else ticks.at(kept)
@@ -225,18 +237,27 @@ class _Ticks:
         """Verdicts, one tick after the other."""
         verdict = np.zeros(self.n, dtype=np.int8)
         last_ts, last_day, last_price, last_row = stream.ts, stream.day, stream.price, stream.row
+        level, agreeing, kept = stream.level, stream.agreeing, stream.kept
         last = -1
         for i, (ts, day, price) in enumerate(
             zip(self.ts.tolist(), self.day.tolist(), self.price.tolist(), strict=True)
         ):
             if day == last_day and abs(price - last_price) > last_price * max_jump:
+                agreeing = agreeing + 1 if abs(price - level) <= level * max_jump else 1
+                level = price
+            else:
+                agreeing = 0
+            if agreeing and (agreeing < BELIEVED_AFTER or kept >= BELIEVED_AFTER):
                 verdict[i] = _JUMPED
             elif ts < last_ts:
                 verdict[i] = _BACKWARD
             elif ts == last_ts and price == last_price and self._repeats(i, last_row := last_row or self.row(last)):
                 verdict[i] = _REPEATED
             else:
+                kept = kept + 1 if day == last_day and not agreeing else 1
                 last_ts, last_day, last_price, last_row, last = ts, day, price, (), i
+                agreeing = 0
+        stream.level, stream.agreeing, stream.kept = level, agreeing, kept
         return verdict
 
     def solve(self, stream: _Stream, max_jump: float) -> NDArray[np.int8] | None:
@@ -259,9 +280,19 @@ class _Ticks:
                 verdict[jumped] = _JUMPED
                 verdict[backward] = _BACKWARD
                 verdict[self._repeated(stream, ~(jumped | backward), previous, reference)] = _REPEATED
-                return verdict
+                return verdict if self._levels_hold(stream, jumped) else None
             jumped = found
         return None
+
+    def _levels_hold(self, stream: _Stream, jumped: Mask) -> bool:
+        """Whether no run of jumps comes near being believed, so that nothing of it need be remembered."""
+        if stream.agreeing or jumped[-1]:
+            return False
+        rows = np.flatnonzero(jumped)
+        if len(rows) < BELIEVED_AFTER:
+            return True
+        runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
+        return max(len(run) for run in runs) < BELIEVED_AFTER
 
     def _backward(self, last_ts: int, jumped: Mask) -> Mask:
         ts = np.where(jumped, 0, self.ts)

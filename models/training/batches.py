@@ -52,7 +52,7 @@ class BatchSettings:
 
     features: FeatureSettings
     fill: Fill = Fill.NEXT_OPEN
-    history: History = History.SESSION
+    history: History = History.ROLLING
     target: Target = Target.REALISED
 
 
@@ -139,7 +139,7 @@ def _columns(
     window = flat[:, None] + np.arange(1 - settings.features.window, 1)
     present = window >= first[:, None]
     bars = np.where(present[..., None], sessions.bars[np.maximum(window, 0)], np.nan)
-    coarse, coarse_present = _coarse(sessions, rows, newest, settings.features)
+    coarse, coarse_present = _coarse(sessions, rows, newest, settings)
     start = np.repeat(sessions.start_ns()[rows], decisions)
     end = np.repeat(sessions.ts_ns[sessions.offsets[rows + 1] - 1], decisions) + sessions.interval_s * 1_000_000_000
     now = sessions.ts_ns[flat] + sessions.interval_s * 1_000_000_000
@@ -158,7 +158,7 @@ def _columns(
         side=np.zeros(total, np.int64),
         position=np.zeros((total, 3)),
         clock=np.stack([(now - start) / MINUTE_NS, (end - now) / MINUTE_NS, weekday.astype(np.float64)], axis=-1),
-        spread_bp=np.full(total, 1.0) if rng is None else rng.uniform(0.0, 3.0, total),
+        spread_bp=np.zeros(total) if rng is None else rng.uniform(0.0, 3.0, total) * rng.integers(0, 2, total),
         complexity=np.full(total, 0.5) if rng is None else rng.uniform(0.0, 1.0, total),
     )
 
@@ -171,27 +171,56 @@ def _earliest(sessions: Sessions, rows: Ints, history: History) -> Ints:
     return sessions.offsets[starts_symbol[np.searchsorted(starts_symbol, rows, side="right") - 1]]
 
 
-def _coarse(sessions: Sessions, rows: Ints, newest: Ints, settings: FeatureSettings) -> tuple[Floats, Flags]:
-    """Complete coarse bars of the session up to each decision, right-aligned: (B·D, Wc, 5) and which are there."""
+def _coarse(sessions: Sessions, rows: Ints, newest: Ints, settings: BatchSettings) -> tuple[Floats, Flags]:
+    """Right-align the complete coarse bars up to each decision: (B·D, Wc, 5) and which are there.
+
+    Coarse bars are anchored at the session's open; the one that the session's end cuts short counts as complete then.
+    """
+    features = settings.features
     batch, decisions = newest.shape
-    group = int(settings.coarse_interval[:-1]) * _UNITS_S[settings.coarse_interval[-1]] // sessions.interval_s
-    count = decisions // group if group > 1 else 0
-    out = np.full((batch, decisions, settings.coarse_window, 5), np.nan)
-    present = np.zeros((batch, decisions, settings.coarse_window), np.bool_)
-    if count == 0:
-        return out.reshape(-1, settings.coarse_window, 5), present.reshape(-1, settings.coarse_window)
-    index = np.minimum(newest[:, :1] + np.arange(count * group), sessions.offsets[rows + 1][:, None] - 1)
-    fine = sessions.bars[index].reshape(batch, count, group, 5)
-    made = np.stack(
-        [fine[:, :, 0, 0], fine[..., 1].max(2), fine[..., 2].min(2), fine[:, :, -1, 3], fine[..., 4].sum(2)], axis=-1
-    )  # (B, count, 5)
-    done = (np.arange(decisions) + 1) // group  # complete coarse bars at each decision
-    slot = done[:, None] + np.arange(-settings.coarse_window, 0)  # (D, Wc)
-    there = (slot >= 0) & (slot < count)
-    picked = made[:, np.clip(slot, 0, count - 1)]  # (B, D, Wc, 5)
-    out = np.where(there[None, ..., None], picked, np.nan)
-    present[:] = there
-    return out.reshape(-1, settings.coarse_window, 5), present.reshape(-1, settings.coarse_window)
+    length = int(features.coarse_interval[:-1]) * _UNITS_S[features.coarse_interval[-1]] * 1_000_000_000
+    out = np.full((batch, decisions, features.coarse_window, 5), np.nan)
+    present = np.zeros((batch, decisions, features.coarse_window), np.bool_)
+    bar_ns = sessions.interval_s * 1_000_000_000
+    if length > bar_ns:
+        for i, row in enumerate(rows):
+            earlier = _earlier_coarse(sessions, int(row), length, settings)
+            bars = np.concatenate([*earlier, _session_coarse(sessions, int(row), length)])
+            opened = sessions.ts_ns[sessions.offsets[row]]
+            done = sum(len(part) for part in earlier) + (sessions.ts_ns[newest[i]] + bar_ns - opened) // length
+            slot = done[:, None] + np.arange(-features.coarse_window, 0)  # (D, Wc)
+            present[i] = (slot >= 0) & (slot < len(bars))
+            out[i] = np.where(present[i][..., None], bars[np.clip(slot, 0, len(bars) - 1)], np.nan)
+    return out.reshape(-1, features.coarse_window, 5), present.reshape(-1, features.coarse_window)
+
+
+def _earlier_coarse(sessions: Sessions, row: int, length: int, settings: BatchSettings) -> list[Floats]:
+    """Coarse bars of earlier sessions of the symbol, oldest first, as many as a window may show."""
+    parts: list[Floats] = []
+    while settings.history is History.ROLLING and sum(map(len, parts)) < settings.features.coarse_window:
+        row -= 1
+        if row < 0 or sessions.symbol[row] != sessions.symbol[row + 1]:
+            break
+        parts.insert(0, _session_coarse(sessions, row, length))
+    return parts
+
+
+def _session_coarse(sessions: Sessions, row: int, length: int) -> Floats:
+    """All coarse bars of one session, (n, 5)."""
+    first, last = int(sessions.offsets[row]), int(sessions.offsets[row + 1])
+    bars, ts = sessions.bars[first:last], sessions.ts_ns[first:last]
+    starts = np.flatnonzero(np.append(True, np.diff((ts - ts[0]) // length) != 0))
+    ends = np.append(starts[1:], len(ts)) - 1
+    return np.stack(
+        [
+            bars[starts, 0],
+            np.maximum.reduceat(bars[:, 1], starts),
+            np.minimum.reduceat(bars[:, 2], starts),
+            bars[ends, 3],
+            np.add.reduceat(bars[:, 4], starts),
+        ],
+        axis=-1,
+    )
 
 
 def _inverted(bars: Floats) -> Floats:

@@ -1,7 +1,7 @@
 """Seed → sessions of a simulated market whose drift regime is hidden.
 
 Invariant: the same settings, seed and number of sessions give the same arrays, bit for bit, and every bar's open is the
-close before it, so what a position earns from one open to the next is exactly the simulated return.
+close before it (over night too), so what a position earns from one open to the next is exactly the simulated return.
 """
 
 from __future__ import annotations
@@ -113,8 +113,9 @@ def bars_from_returns(
     """
     rng = np.random.default_rng([seed, 1])
     n, t = returns_bp.shape
-    close = FIRST_CLOSE * np.exp(np.cumsum(returns_bp, axis=1) * BP)
-    open_ = np.concatenate([np.full((n, 1), FIRST_CLOSE), close[:, :-1]], axis=1)
+    close = FIRST_CLOSE * np.exp(np.cumsum(returns_bp.reshape(-1)) * BP)
+    open_ = np.append(FIRST_CLOSE, close[:-1]).reshape(n, t)
+    close = close.reshape(n, t)
     wicks = rng.exponential(0.4, (n, t, 2)) * vol_bp[..., None] * BP
     volume = 10_000.0 * vol_bp * np.exp(0.1 * rng.standard_normal((n, t)))
     if marks is not None:

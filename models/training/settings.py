@@ -124,7 +124,7 @@ class TrainingSettings(_Frozen):
     precision: Precision = Precision.FP32
     target: Target = Target.REALISED
     fill: Fill = Fill.NEXT_OPEN
-    history: History = History.SESSION
+    history: History = History.ROLLING
     mirror: bool = True
     min_sessions: Positive = 100
     validate_every: Positive = 200

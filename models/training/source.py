@@ -44,9 +44,9 @@ class FreshSource:
         self.span_ns = (int(sample.start_ns()[0]), int(sample.start_ns()[-1]))
 
     def take(self, seed: int, step: int, rank: int, world: int, count: int) -> tuple[Sessions, Ints]:
-        """Simulate ``count`` sessions from a seed of their own."""
+        """Simulate ``count`` sessions from a seed of their own, and one before them for their windows to reach into."""
         drawn = int(np.random.SeedSequence([seed, step, rank, 11]).generate_state(1, np.uint32)[0])
-        return self._make(count, drawn), np.arange(count)
+        return self._make(count + 1, drawn), np.arange(1, count + 1)
 
 
 class StoredSource:

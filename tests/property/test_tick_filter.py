@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from daemon.events import TICK_COLUMNS, TickBatch
-from daemon.feed.tick_filter import TickFilter
+from daemon.feed.tick_filter import BELIEVED_AFTER, TickFilter
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
@@ -89,6 +89,8 @@ class Memory:
     ts: int = 0
     price: float = 0.0
     row: list[float] = field(default_factory=list)
+    jumped: list[float] = field(default_factory=list)
+    kept: int = 0
     top: dict[int, int] = field(default_factory=dict)
 
 
@@ -104,8 +106,14 @@ def verdict_of(tick: dict[str, float], memory: Memory, in_session: bool) -> str:
         return "outside_session"
     if not math.isfinite(price) or price <= 0:
         return "bad_price"
-    if memory.row and same_day and abs(price - memory.price) > memory.price * (MAX_JUMP_PERCENT / 100):
-        return "bad_price"
+    limit = MAX_JUMP_PERCENT / 100
+    if memory.row and same_day and abs(price - memory.price) > memory.price * limit:
+        agree = bool(memory.jumped) and abs(price - memory.jumped[-1]) <= memory.jumped[-1] * limit
+        memory.jumped = [*memory.jumped, price] if agree else [price]
+        if len(memory.jumped) < BELIEVED_AFTER or memory.kept >= BELIEVED_AFTER:
+            return "bad_price"
+    else:
+        memory.jumped = []
     if ts < memory.ts:
         return "backward_time"
     if exchange_row(tick) == memory.row:
@@ -141,6 +149,8 @@ def expected(tape: TickBatch) -> tuple[list[int], list[int], Counter[str], int]:
         fell += top is not None and 0 <= volume < top
         if volume >= 0:
             memory.top[day] = max(volume, top or 0)
+        same_level = day == (memory.ts - MIDNIGHT_IST) // DAY and not memory.jumped
+        memory.kept = memory.kept + 1 if same_level else 1
         memory.ts, memory.price, memory.row = tick["ts_event"], tick["ltp"], exchange_row(tick)
     return rows, traded, rejected, fell
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from daemon.events import TickBatch
-from daemon.feed.tick_filter import TickFilter
+from daemon.feed.tick_filter import BELIEVED_AFTER, TickFilter
 from daemon.market.calendar import MarketCalendar
 from tests.unit.feed.ticks import OPEN_NS, SECOND, make_batch
 
@@ -222,3 +222,26 @@ def test_the_calendar_knows_the_opening_used_here() -> None:
 
     assert session is not None
     assert session.open_ns == OPEN_NS
+
+
+def test_a_false_first_price_does_not_cost_the_day() -> None:
+    """When enough ticks in a row agree on another level, that level is the price, and the faulty one is a jump."""
+    prices = [1.0, *([100.0, 100.1] * BELIEVED_AFTER), 1.0, 100.0]
+    ticks = make_batch(ltp=prices, ts_event=list(range(len(prices))))
+
+    accepted, rejected = outcome(ticks)
+
+    assert accepted[:3] == [1.0, 100.1, 100.0]
+    assert accepted[-2:] == [100.1, 100.0]
+    assert rejected == {"bad_price": BELIEVED_AFTER - 1 + 1}
+
+
+def test_scattered_false_prices_are_never_believed() -> None:
+    """Jumps that don't agree with each other stay rejected however many they are."""
+    prices = [100.0, *([5.0, 500.0] * BELIEVED_AFTER)]
+    ticks = make_batch(ltp=prices, ts_event=list(range(len(prices))))
+
+    accepted, rejected = outcome(ticks)
+
+    assert accepted == [100.0]
+    assert rejected == {"bad_price": 2 * BELIEVED_AFTER}

@@ -11,7 +11,7 @@ from models.training.sessions import Sessions
 from models.training.settings import TrainingSettings
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def hrm() -> HRMSettings:
     """Return the smallest network that still has every part."""
     shape = ArchitectureSettings(

@@ -210,6 +210,21 @@ def test_features_never_see_the_future(sessions: Sessions, history: History) -> 
     assert not np.array_equal(before.patches[8:], after.patches[8:])
 
 
+def test_coarse_bars_reach_back_like_live_ones(sessions: Sessions) -> None:
+    """With rolling history the coarse window ends with this session's whole bars and begins in the session before."""
+    features = SMALL.model_copy(update={"coarse_window": 4})
+    batch = make_batch(sessions, np.array([3]), BatchSettings(features), Vocabularies()).features
+    coarse = batch.coarse.reshape(15, 4, 9)
+    assert (coarse[:, :, -1] == 1).all()  # all four are present: three of the session before, or more
+    first = sessions.bars[sessions.offsets[2] : sessions.offsets[3]]
+    own = sessions.bars[sessions.offsets[3] : sessions.offsets[3] + 6]
+    closes = np.log([first[5, 3], first[11, 3], first[15, 3], own[5, 3]])
+    level = coarse[5, :, 5]  # distance from the newest close, in units of volatility · sqrt(4)
+    assert np.allclose(level / level[0], (closes - closes[-1]) / (closes[0] - closes[-1]), atol=1e-4)
+    alone = make_batch(sessions, np.array([3]), BatchSettings(features, history=History.SESSION), Vocabularies())
+    assert alone.features.coarse.reshape(15, 4, 9)[5, :, -1].tolist() == [0, 0, 0, 1]
+
+
 @pytest.mark.parametrize("fill", list(Fill))
 def test_returns_begin_one_fill_later(sessions: Sessions, fill: Fill) -> None:
     """Returns of decision t depend on nothing up to bar t; each is the move between its fill and the next."""
@@ -237,7 +252,7 @@ def test_short_histories_and_padding_are_not_live(sessions: Sessions) -> None:
     """The first bars of a session and everything behind a shorter session's end are not live."""
     short = from_table(sessions.bars[:12].reshape(1, 12, 5), sessions.ts_ns[:12].reshape(1, 12), "SIM", 300)
     both = join([sessions.select(np.array([3])), short])
-    batch = make_batch(both, np.array([0, 1]), BatchSettings(SMALL), Vocabularies())
+    batch = make_batch(both, np.array([0, 1]), BatchSettings(SMALL, history=History.SESSION), Vocabularies())
     assert batch.live[0].tolist() == [False] * 2 + [True] * 13
     assert batch.live[1].tolist() == [False] * 2 + [True] * 9 + [False] * 4
     assert (batch.returns_bp[1, 11:] == 0).all()
@@ -271,14 +286,14 @@ def test_batches_equal_live_encoding(sessions: Sessions, hrm: HRMSettings) -> No
     from models.features import Observation, encode
 
     features = hrm.features
-    batch = make_batch(sessions, np.array([2]), BatchSettings(features), Vocabularies())
+    batch = make_batch(sessions, np.array([2]), BatchSettings(features, history=History.SESSION), Vocabularies())
     t, first = 14, int(sessions.offsets[2])
     window = sessions.bars[first : first + t + 1]
     coarse = [window[i : i + 6] for i in range(0, 12, 6)]
     made = [[part[0, 0], part[:, 1].max(), part[:, 2].min(), part[-1, 3], part[:, 4].sum()] for part in coarse]
     now = int(sessions.ts_ns[first + t]) + 5 * MINUTE
     weekday = int(np.datetime64(now + 19_800_000_000_000, "ns").astype("datetime64[D]").astype(int) + 3) % 7
-    live = Observation("SIM", "5m", now, window, np.array(made), 0, 0.0, 0.0, 0, 75.0, 5.0, weekday, 1.0, 0.5)
+    live = Observation("SIM", "5m", now, window, np.array(made), 0, 0.0, 0.0, 0, 75.0, 5.0, weekday, 0.0, 0.5)
     expected = encode([live], Vocabularies(), features)
     for name in ("patches", "coarse", "calendar", "valid", "position"):
         assert np.allclose(getattr(batch.features, name)[t], getattr(expected, name)[0], atol=1e-6), name

@@ -29,7 +29,7 @@ from models.training.settings import DeepSupervisionSettings, TrainingSettings
 from models.vocabulary import Vocabularies
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model(hrm: HRMSettings) -> HRM:
     """Return an untrained network."""
     import torch
@@ -51,9 +51,14 @@ def evaluation(hrm: HRMSettings, model: HRM) -> Evaluation:
     return evaluate(model, hrm, BatchSettings(hrm.features), data, extra=extra)
 
 
-def test_every_trader_stands_at_every_cost(hrm: HRMSettings, model: HRM) -> None:
+@pytest.fixture(scope="module")
+def result(hrm: HRMSettings, model: HRM) -> Evaluation:
+    """Return one evaluation for all tests that only look at it."""
+    return evaluation(hrm, model)
+
+
+def test_every_trader_stands_at_every_cost(result: Evaluation) -> None:
     """The table has all traders at 1, 3 and 6 bp, sitting out earns nothing, and dearer trading earns less."""
-    result = evaluation(hrm, model)
     traders = {cell.trader for cell in result.cells}
     assert {"hrm", "hrm, depth 1", "hrm, depth 2", "hrm, depth 4", "ema", "linear", "always long", "sit out"} == traders
     assert len(result.cells) == len(traders) * len(COSTS_BP)
@@ -65,14 +70,13 @@ def test_every_trader_stands_at_every_cost(hrm: HRMSettings, model: HRM) -> None
     assert 0.0 <= result.saved <= 0.75
 
 
-def test_the_same_evaluation_gives_the_same_figures(hrm: HRMSettings, model: HRM) -> None:
+def test_the_same_evaluation_gives_the_same_figures(hrm: HRMSettings, model: HRM, result: Evaluation) -> None:
     """Two evaluations agree in every figure."""
-    assert document(evaluation(hrm, model)) == document(evaluation(hrm, model))
+    assert document(evaluation(hrm, model)) == document(result)
 
 
-def test_tables_pages_and_documents_show_all_cells(hrm: HRMSettings, model: HRM, tmp_path: Path) -> None:
+def test_tables_pages_and_documents_show_all_cells(result: Evaluation, tmp_path: Path) -> None:
     """The page stands alone, the JSON has no NaN in it, and all three name every trader."""
-    result = evaluation(hrm, model)
     console = Console(width=200, record=True, quiet=False, file=(tmp_path / "out").open("w"))
     console.print(tables(result))
     write_page(result, tmp_path / "deep" / "page.html")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -71,7 +72,7 @@ def test_rate_warms_up_and_falls() -> None:
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0, abs=1e-3)
     assert rates[-1] == pytest.approx(0.1)
-    assert all(one >= other for one, other in zip(rates[10:], rates[11:], strict=False))
+    assert all(one >= other for one, other in itertools.pairwise(rates[10:]))
 
 
 def test_moving_average_forgets_the_start() -> None:

@@ -299,7 +299,7 @@ def test_training_learns_a_market_without_noise(hrm: HRMSettings, tmp_path: Path
     """Where the drift is plain to see a short run earns most of what the best trader earns."""
     easy = HiddenRegimeMarket(bars=16, drift_bp=8.0, stay_trend=0.97, stay_flat=0.9, vol_bp=(2.0, 2.5), cost_bp=1.0)
     training = TrainingSettings(
-        steps=150, batch_sessions=16, target=Target.CONDITIONAL_MEAN, validate_every=150, checkpoint_every=150
+        steps=120, batch_sessions=12, target=Target.CONDITIONAL_MEAN, validate_every=120, checkpoint_every=120
     )
     validation = simulated_sessions(easy, 50, seed=77)
     notes = Notes()

@@ -1,0 +1,182 @@
+"""`/sandbox/…`: the sandbox's own routes, for tests and for the curious, to see the truth and to ask for trouble.
+
+Invariant: nothing here is subject to faults, limits or the token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from daemon.errors import UsageError
+from daemon.sandbox import messages
+from daemon.sandbox.calls import CallMeter
+from daemon.sandbox.exchange import Exchange, Order, Quote
+from daemon.sandbox.faults import Chance, Fault, FaultPlan
+from daemon.sandbox.gate import TokenGate
+from daemon.sandbox.messages import Message
+from daemon.sandbox.order_feed import OrderFeed
+from daemon.sandbox.tape_player import TapePlayer
+
+T = TypeVar("T")
+
+
+class Steps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many ticks of the tape to play; without a tape, the present quotes show their quantities anew."""
+
+    ticks: int = 1
+
+
+class Chances(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Faults that come by chance, and the seed of that chance."""
+
+    chances: list[Chance]
+    seed: int = 0
+
+
+class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`app_id:token` that is to hold from now on; null: the present one expires."""
+
+    authorization: str | None = None
+
+
+class AdminApi:
+    """The routes below `/sandbox`."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        feed: OrderFeed,
+        plan: FaultPlan,
+        gate: TokenGate,
+        meter: CallMeter,
+        player: TapePlayer | None,
+    ) -> None:
+        self._exchange = exchange
+        self._feed = feed
+        self._plan = plan
+        self._gate = gate
+        self._meter = meter
+        self._player = player
+
+    def routes(self) -> list[web.RouteDef]:
+        """Of `/sandbox`."""
+        return [
+            web.get("/sandbox/state", self._state),
+            web.post("/sandbox/prices", self._prices),
+            web.post("/sandbox/step", self._step),
+            web.post("/sandbox/faults", self._faults),
+            web.put("/sandbox/chances", self._chances),
+            web.delete("/sandbox/faults", self._clear),
+            web.post("/sandbox/token", self._token),
+            web.post("/sandbox/cut", self._cut),
+            web.post("/sandbox/expire", self._expire),
+        ]
+
+    async def _state(self, request: web.Request) -> web.Response:
+        return _say(self.state())
+
+    def state(self) -> Message:
+        """The whole truth: orders, trades, net quantities, money, and what was called and suffered."""
+        ledger, meter = self._exchange.ledger, self._meter
+        return {
+            "now_ns": self._exchange.now_ns,
+            "orders": [_order(order) for order in self._exchange.orders.values()],
+            "trades": ledger.trades,
+            "positions": {symbol: ledger.net(symbol) for symbol, _ in ledger.positions},
+            "starting_cash": ledger.starting_cash,
+            "cash": ledger.cash,
+            "charges": ledger.charges,
+            "realised": ledger.realised,
+            "doubled_tags": messages.doubled_tags(self._exchange.orders.values()),
+            "prices": {symbol: quote.last for symbol, quote in self._exchange.quotes.items()},
+            "calls": {"total": meter.total, "refused": meter.refused, "most_in_second": meter.most_in_second,
+                      "most_in_minute": meter.most_in_minute},
+            "faults": {"queued": self._plan.queued, "suffered": dict(self._plan.suffered)},
+            "order_sockets": self._feed.connections,
+            "tape_ended": self._player.ended if self._player is not None else None,
+        }  # fmt: skip
+
+    async def _prices(self, request: web.Request) -> web.Response:
+        for symbol, quote in (await _read(request, dict[str, Quote])).items():
+            if quote.last <= 0:
+                raise UsageError(f"{symbol}: expected a price above 0, got {quote.last}")
+            self._exchange.on_quote(symbol, quote)
+        self._feed.publish()
+        return _say({"s": "ok"})
+
+    async def _step(self, request: web.Request) -> web.Response:
+        ticks = (await _read(request, Steps)).ticks
+        if self._player is not None:
+            played = self._player.step(ticks)
+        else:
+            played = 0
+            for symbol in self._exchange.quotes:
+                self._exchange.refresh(symbol)
+        self._feed.publish()
+        return _say({"s": "ok", "played": played, "now_ns": self._exchange.now_ns})
+
+    async def _faults(self, request: web.Request) -> web.Response:
+        self._plan.queue(await _read(request, list[Fault]))
+        return _say({"s": "ok", "queued": self._plan.queued})
+
+    async def _chances(self, request: web.Request) -> web.Response:
+        wanted = await _read(request, Chances)
+        self._plan.chances(wanted.chances, wanted.seed)
+        return _say({"s": "ok"})
+
+    async def _clear(self, request: web.Request) -> web.Response:
+        self._plan.clear()
+        return _say({"s": "ok"})
+
+    async def _token(self, request: web.Request) -> web.Response:
+        authorization = (await _read(request, Token)).authorization
+        if authorization is None:
+            self._gate.expire()
+            self._feed.cut()
+        else:
+            self._gate.renew(authorization)
+        return _say({"s": "ok"})
+
+    async def _cut(self, request: web.Request) -> web.Response:
+        return _say({"s": "ok", "cut": self._feed.cut()})
+
+    async def _expire(self, request: web.Request) -> web.Response:
+        expired = self._exchange.expire()
+        self._feed.publish()
+        return _say({"s": "ok", "expired": expired})
+
+
+@web.middleware
+async def say_usage_errors(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
+    """A request that can't be meant: HTTP 400 with one line that says why."""
+    try:
+        response: web.StreamResponse = await handler(request)
+        return response
+    except UsageError as error:
+        return _say({"s": "error", "message": str(error)}, status=400)
+
+
+async def _read(request: web.Request, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(await request.read() or b"{}", type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{request.path}: {error}") from None
+
+
+def _order(order: Order) -> Message:
+    wanted = order.wanted
+    return {
+        "order_id": order.order_id, "tag": wanted.tag, "symbol": wanted.symbol, "side": wanted.side.value,
+        "type": wanted.type.value, "quantity": wanted.quantity, "filled": order.filled, "status": order.status.name,
+        "limit_price": wanted.limit_price, "stop_price": wanted.stop_price, "product": wanted.product,
+        "average_price": order.average_price, "message": order.message, "placed_ts": order.placed_ts,
+    }  # fmt: skip
+
+
+def _say(document: Message, status: int = 200) -> web.Response:
+    """JSON with decimals as strings: the truth keeps its digits."""
+    return web.Response(status=status, body=msgspec.json.encode(document), content_type="application/json")

@@ -1,0 +1,107 @@
+"""The sandbox's parts put together and served on loopback.
+
+Invariant: it listens on 127.0.0.1 only, and its book lives as long as the object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+from aiohttp import web
+
+from daemon.clock import Clock
+from daemon.errors import Fault, UsageError
+from daemon.feed.replay import Tapes
+from daemon.feed.tick_filter import TickFilter
+from daemon.market.calendar import MarketCalendar
+from daemon.market.costs import CostSchedule
+from daemon.market.instruments import InstrumentBook
+from daemon.sandbox.admin import AdminApi, say_usage_errors
+from daemon.sandbox.calls import CallMeter
+from daemon.sandbox.exchange import Exchange
+from daemon.sandbox.faults import FaultPlan
+from daemon.sandbox.gate import DEFAULT_AUTHORIZATION, TokenGate
+from daemon.sandbox.order_feed import OrderFeed
+from daemon.sandbox.rest import FyersApi
+from daemon.sandbox.tape_player import TapePlayer
+from daemon.settings import MarketSettings
+
+HOST: Final = "127.0.0.1"
+SHUTDOWN_S: Final = 1.0
+CHUNK_ROWS: Final = 65_536
+MAX_JUMP_PERCENT: Final = 20.0
+
+
+class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sandbox is made of; port 0 takes any that is free."""
+
+    port: int = 0
+    tapes: Sequence[Path] = ()
+    seed: int = 0
+    starting_cash: Decimal = Decimal(1_000_000)
+    margin_rate: Decimal = Decimal("0.2")
+    authorization: str = DEFAULT_AUTHORIZATION
+    enforce_limits: bool = False
+    market: MarketSettings = MarketSettings()
+
+
+class SandboxServer:
+    """A running sandbox; an async context manager. Raises `TapeError` for a bad tape."""
+
+    def __init__(self, options: SandboxOptions, clock: Clock) -> None:
+        instruments = InstrumentBook(options.market)
+        self.plan = FaultPlan(options.seed)
+        self.exchange = Exchange(instruments, CostSchedule(), clock, options.starting_cash, options.margin_rate)
+        self.player: TapePlayer | None = None
+        self._port = options.port
+        gate, meter = TokenGate(options.authorization), CallMeter(clock, enforce=options.enforce_limits)
+        self.feed = OrderFeed(self.exchange, self.plan, gate)
+        if options.tapes:
+            tick_filter = TickFilter(instruments, MarketCalendar(), MAX_JUMP_PERCENT)
+            tapes = Tapes(options.tapes, (), CHUNK_ROWS)
+            self.player = TapePlayer(tapes, tick_filter, self.exchange, self.feed)
+        self.admin = AdminApi(self.exchange, self.feed, self.plan, gate, meter, self.player)
+        self._api = FyersApi(self.exchange, self.feed, self.plan, gate, meter)
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, such as `http://127.0.0.1:8790`; raises `Fault` before `start`."""
+        if self._runner is None:
+            raise Fault("the sandbox is not started")
+        host, port = self._runner.addresses[0][:2]
+        return f"http://{host}:{port}"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen; raises `UsageError` where the port can't be had."""
+        application = web.Application(middlewares=[say_usage_errors])
+        application.add_routes([*self._api.routes(), *self.admin.routes(), web.get("/trade/v3", self.feed.handle)])
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, HOST, self._port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise UsageError(
+                f"--port {self._port}: can't be listened on ({error.strerror}); stop what listens there, or name "
+                "another one (0 takes any that is free)"
+            ) from None
+        self._runner = runner
+
+    async def stop(self) -> None:
+        """Close all connections and stop listening; the book stays. Stopped already, does nothing."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await self.feed.close()
+            await runner.cleanup()

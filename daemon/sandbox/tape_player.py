@@ -1,0 +1,93 @@
+"""A recorded tape → quotes on the sandbox's exchange, one tick after the other, at the tape's pace or by request.
+
+Invariant: ticks are applied once, in the tape's order, and only those that a replay would accept too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from daemon.clock import NS_PER_S, PacedClock
+from daemon.events import TickBatch
+from daemon.feed.replay import Tapes
+from daemon.feed.tick_filter import TickFilter
+from daemon.sandbox.exchange import Exchange, Quote
+from daemon.sandbox.order_feed import OrderFeed
+
+GROUPING_S: Final = 0.02
+LONGEST_PAUSE_NS: Final = 3600 * NS_PER_S
+
+
+class Tick(msgspec.Struct, frozen=True, gc=False):
+    """A quote of one symbol at a moment (UTC ns)."""
+
+    ts: int
+    symbol: str
+    quote: Quote
+
+
+class TapePlayer:
+    """Plays one or several tapes."""
+
+    def __init__(self, tapes: Tapes, tick_filter: TickFilter, exchange: Exchange, feed: OrderFeed) -> None:
+        self.ended = False
+        self.played = 0
+        self._exchange = exchange
+        self._feed = feed
+        self._ticks = _ticks(tapes, tick_filter)
+        self._next: Tick | None = next(self._ticks, None)
+
+    def step(self, count: int) -> int:
+        """Apply the next `count` ticks; returns how many there still were."""
+        before = self.played
+        while self._next is not None and self.played - before < count:
+            self._apply(self._next)
+        self.ended = self._next is None
+        return self.played - before
+
+    async def run(self, speed: float) -> None:
+        """Play to the end, `speed` times as fast as it was recorded; closed hours are skipped."""
+        clock = PacedClock(speed)
+        last_ts = 0
+        while self._next is not None:
+            if self._next.ts - last_ts > LONGEST_PAUSE_NS:
+                clock.start(self._next.ts)
+            while self._next is not None and self._next.ts <= clock.now_ns():
+                last_ts = self._next.ts
+                self._apply(self._next)
+            self._feed.publish()
+            await asyncio.sleep(GROUPING_S)
+        self.ended = True
+
+    def _apply(self, tick: Tick) -> None:
+        self._exchange.on_quote(tick.symbol, tick.quote, tick.ts)
+        self.played += 1
+        self._next = next(self._ticks, None)
+
+
+def _ticks(tapes: Tapes, tick_filter: TickFilter) -> Iterator[Tick]:
+    for raw in tapes.batches():
+        accepted, _ = tick_filter.apply(raw)
+        for row in range(len(accepted)):
+            yield Tick(int(accepted.ts_recv[row]), accepted.symbols[accepted.code[row]], _quote(accepted, row))
+
+
+def _quote(batch: TickBatch, row: int) -> Quote:
+    bid, ask = float(batch.bid[row]), float(batch.ask[row])
+    bid_quantity, ask_quantity = int(batch.bid_qty[row]), int(batch.ask_qty[row])
+    return Quote(
+        last=_decimal(float(batch.ltp[row])),
+        bid=_decimal(bid) if bid > 0 else None,
+        ask=_decimal(ask) if ask > 0 else None,
+        bid_quantity=bid_quantity if bid > 0 and bid_quantity >= 0 else None,
+        ask_quantity=ask_quantity if ask > 0 and ask_quantity >= 0 else None,
+    )
+
+
+def _decimal(price: float) -> Decimal:
+    return Decimal(repr(price))

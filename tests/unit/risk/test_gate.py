@@ -1,0 +1,222 @@
+"""Every check of the gate, at its limit and one beyond."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from daemon.clock import NS_PER_S
+from daemon.events import OrderIntent, Side, TradingState
+from daemon.market.calendar import MarketCalendar
+from daemon.market.instruments import InstrumentBook
+from daemon.risk.book import RiskBook
+from daemon.risk.gate import RiskGate
+from daemon.settings import InstrumentSettings, MarketSettings, RiskSettings
+from tests.samples import CLOSE, MINUTE, OPEN, RELIANCE, SBIN, fill_of, intend, position_of, tick
+
+NOON = OPEN + 60 * MINUTE
+FUTURE = "NSE:NIFTY26JANFUT"
+
+
+@pytest.fixture(scope="module")
+def calendar() -> MarketCalendar:
+    """NSE's."""
+    return MarketCalendar()
+
+
+@pytest.fixture
+def book() -> RiskBook:
+    """A fresh tick of each symbol, nothing held."""
+    book = RiskBook()
+    for symbol, price in ((SBIN, 800.0), (RELIANCE, 1000.0), (FUTURE, 100.0), ("NIFTY", 24_000.0)):
+        book.on_ticks(tick(NOON, price, symbol))
+    return book
+
+
+Check = Any
+
+
+@pytest.fixture
+def check(book: RiskBook, calendar: MarketCalendar) -> Check:
+    """Ask a gate under the given limits about an intent on `book`."""
+    listed = [InstrumentSettings(symbol=FUTURE, kind="future", lot_size=75)]
+
+    def ask(intent: OrderIntent, market: dict[str, Any] | None = None, **limits: Any) -> tuple[str, str, str] | None:
+        instruments = InstrumentBook(MarketSettings(instruments=listed, **(market or {})))
+        return RiskGate(RiskSettings(**limits), instruments, calendar, 30).check(intent, book, intent.ts)
+
+    return ask
+
+
+def hold(book: RiskBook, quantity: int, symbol: str = SBIN) -> None:
+    """Put a position into the book, as fills do."""
+    side = Side.BUY if quantity > 0 else Side.SELL
+    book.on_fill(fill_of(intend("held", side, abs(quantity), symbol=symbol)))
+
+
+def test_an_ordinary_order_passes(check: Check) -> None:
+    """Within all limits nothing is said."""
+    assert check(intend()) is None
+    assert check(intend(side=Side.SELL)) is None
+
+
+def test_an_unknown_symbol_is_denied(check: Check) -> None:
+    """The denial names the symbol."""
+    assert check(intend(symbol="?"), {"unlisted": "reject"}) == ("instrument", "a known symbol", "?")
+
+
+def test_what_can_not_be_traded_is_denied(check: Check) -> None:
+    """An index, where it may not stand for its future."""
+    denial = check(intend(symbol="NIFTY"), {"index_as_future": False})
+    assert denial == ("instrument", "a tradeable instrument", "NIFTY is an index")
+
+
+@pytest.mark.parametrize(("quantity", "passes"), [(75, True), (150, True), (74, False), (76, False), (0, False), (-75, False)])
+def test_whole_lots_only(check: Check, quantity: int, passes: bool) -> None:
+    """A multiple of the lot passes, nothing else, and nothing that is not positive."""
+    denial = check(intend(symbol=FUTURE, quantity=quantity, reference_price=Decimal(100)))
+    assert denial == (None if passes else ("lot_size", "a multiple of 75", str(quantity)))
+
+
+@pytest.mark.parametrize("state", [TradingState.REDUCING, TradingState.HALTED])
+def test_no_entries_unless_active(check: Check, book: RiskBook, state: TradingState) -> None:
+    """The denial names the state."""
+    book.state = state
+    assert check(intend()) == ("trading_state", "ACTIVE", state.value)
+
+
+def test_entries_need_a_session(check: Check, book: RiskBook) -> None:
+    """Before the open and after the close nothing is opened."""
+    for ts in (OPEN - 1, CLOSE):
+        book.on_ticks(tick(ts, 800.0))
+        assert check(intend(ts=ts)) == ("session", "inside a trading session", f"{ts} ns")
+
+
+def test_entries_end_before_the_close(check: Check, book: RiskBook) -> None:
+    """A nanosecond before the last half hour an entry passes, at it none does."""
+    book.on_ticks(tick(CLOSE - 30 * MINUTE, 800.0))
+    assert check(intend(ts=CLOSE - 30 * MINUTE - 1)) is None
+    assert check(intend(ts=CLOSE - 30 * MINUTE)) == (
+        "session", "more than 30 minutes before the close", "30.0 minutes before the close",
+    )  # fmt: skip
+
+
+def test_a_stale_feed_opens_nothing(check: Check) -> None:
+    """Sixty seconds after the last tick an entry passes, a nanosecond later not; a symbol without a tick never."""
+    assert check(intend(ts=NOON + 60 * NS_PER_S)) is None
+    denial = check(intend(ts=NOON + 61 * NS_PER_S))
+    assert denial == ("stale_feed", "a tick within 60 s", "61.0 s")
+    assert check(intend(symbol="NSE:TCS-EQ"))[0] == "stale_feed"
+
+
+def test_the_daily_loss_stops_entries(check: Check, book: RiskBook) -> None:
+    """A paisa above the limit passes; at it, costs and open losses counted, nothing does."""
+    book.start_day()
+    book.on_position(position_of(0, realised_pnl=Decimal("-900"), costs=Decimal("99.99")))
+    assert check(intend(), max_daily_loss=1000) is None
+    book.on_position(position_of(0, realised_pnl=Decimal("-900"), costs=Decimal("100")))
+    assert check(intend(), max_daily_loss=1000) == ("daily_loss", "above -1000", "-1000.00")
+    book.on_position(position_of(10, "900"))
+    assert check(intend(), max_daily_loss=1000) == ("daily_loss", "above -1000", "-1000.00")
+
+
+def test_a_new_day_forgives_the_loss(check: Check, book: RiskBook) -> None:
+    """What was lost before `start_day` doesn't count."""
+    book.on_position(position_of(0, realised_pnl=Decimal("-5000")))
+    assert check(intend(), max_daily_loss=1000) is not None
+    book.start_day()
+    assert check(intend(), max_daily_loss=1000) is None
+
+
+def test_order_quantity(check: Check) -> None:
+    """The limit itself passes."""
+    assert check(intend(quantity=200), max_order_quantity=200) is None
+    assert check(intend(quantity=201), max_order_quantity=200) == ("order_quantity", "200", "201")
+
+
+def test_order_notional_at_the_worst_price(check: Check, book: RiskBook) -> None:
+    """Of reference, limit and last price the highest counts."""
+    assert check(intend(quantity=100), max_order_notional=80_000) is None
+    assert check(intend(quantity=101), max_order_notional=80_000) == ("order_notional", "80000", "80800.00")
+    limited = intend(quantity=100, limit_price=Decimal("800.05"))
+    assert check(limited, max_order_notional=80_000) == ("order_notional", "80000", "80005.00")
+    book.on_ticks(tick(NOON, 801.0))
+    assert check(intend(quantity=100), max_order_notional=80_000) == ("order_notional", "80000", "80100.00")
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_position_counts_what_works(check: Check, book: RiskBook, side: Side) -> None:
+    """Held plus working plus asked for may reach the limit and not pass it, on either side."""
+    hold(book, side.sign * 50)
+    book.order_opened(intend("T0", side, 30))
+    assert check(intend(side=side, quantity=20), max_position_quantity=100) is None
+    assert check(intend(side=side, quantity=21), max_position_quantity=100) == ("position", "100", "101")
+
+
+def test_a_reversal_counts_what_it_leads_to(check: Check, book: RiskBook) -> None:
+    """Short 50, buying 150 leads to long 100; a working exit must not be counted on to make room."""
+    hold(book, -50)
+    assert check(intend(quantity=150), max_position_quantity=100) is None
+    assert check(intend(quantity=151), max_position_quantity=100) == ("position", "100", "101")
+    hold(book, 150)  # now long 100, and an exit of it works that may never fill
+    book.order_opened(intend("X", Side.SELL, 100, reduces=True))
+    assert check(intend(quantity=1), max_position_quantity=100) == ("position", "100", "101")
+
+
+def test_gross_notional_over_all_symbols(check: Check, book: RiskBook) -> None:
+    """Held and working orders of other symbols count at their last prices, short ones too."""
+    hold(book, -20, RELIANCE)  # 20,000
+    book.order_opened(intend("T0", Side.SELL, 10, symbol=RELIANCE))  # 10,000
+    assert check(intend(quantity=10), max_gross_notional=38_000) is None
+    assert check(intend(quantity=11), max_gross_notional=38_000) == ("gross_notional", "38000", "38800.00")
+
+
+def test_gross_counts_the_own_position_that_is_there(check: Check, book: RiskBook) -> None:
+    """An entry against a larger position that may stay doesn't lower the gross."""
+    hold(book, 100)
+    assert check(intend(side=Side.SELL, quantity=10), max_gross_notional=79_999) == (
+        "gross_notional", "79999", "80000.00",
+    )  # fmt: skip
+
+
+def exit_of(quantity: int, side: Side = Side.SELL, ts: int = NOON) -> OrderIntent:
+    """An order that only closes."""
+    return intend("X", side, quantity, reduces=True, ts=ts)
+
+
+def test_exits_pass_every_limit_on_new_risk(check: Check, book: RiskBook) -> None:
+    """Late, stale, over the daily loss, over every size, reducing: what closes goes through."""
+    hold(book, 100)
+    book.on_position(position_of(100, "800", realised_pnl=Decimal("-50000")))
+    tight = {
+        "max_order_quantity": 1, "max_position_quantity": 1, "max_order_notional": 1, "max_gross_notional": 1,
+        "max_daily_loss": 1,
+    }  # fmt: skip
+    for state in TradingState:
+        book.state = state
+        for ts in (NOON, NOON + 3600 * NS_PER_S, CLOSE - 1, CLOSE + 1):
+            assert check(exit_of(100, ts=ts), **tight) is None
+
+
+def test_exits_when_halted_by_setting(check: Check, book: RiskBook) -> None:
+    """With `exits_when_halted` off HALTED sends nothing; REDUCING still closes."""
+    hold(book, 100)
+    book.state = TradingState.HALTED
+    denial = check(exit_of(100), exits_when_halted=False)
+    assert denial == ("trading_state", "ACTIVE or REDUCING", "HALTED")
+    book.state = TradingState.REDUCING
+    assert check(exit_of(100), exits_when_halted=False) is None
+
+
+def test_exits_close_no_more_than_is_open(check: Check, book: RiskBook) -> None:
+    """Held less what is already being closed, on both sides; the wrong side closes nothing."""
+    hold(book, 100)
+    book.order_opened(intend("X0", Side.SELL, 40, reduces=True))
+    assert check(exit_of(60)) is None
+    assert check(exit_of(61)) == ("reduces", "at most the 60 that are open", "61")
+    assert check(exit_of(1, Side.BUY)) == ("reduces", "at most the 0 that are open", "1")
+    hold(book, -200)
+    assert check(exit_of(100, Side.BUY)) is None
+    assert check(exit_of(101, Side.BUY)) == ("reduces", "at most the 100 that are open", "101")

@@ -1,0 +1,174 @@
+"""A decision becomes what we want at the venue: cut, never raised; closed, never more than held."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from daemon.events import Action, OrderIntent, OrderType, Side
+from daemon.market.calendar import MarketCalendar
+from daemon.market.instruments import InstrumentBook
+from daemon.risk.book import RiskBook
+from daemon.risk.gate import RiskGate
+from daemon.risk.intents import IntentBuilder
+from daemon.settings import ExecutionSettings, InstrumentSettings, MarketSettings, RiskSettings
+from tests.samples import MINUTE, OPEN, RELIANCE, SBIN, decide, fill_of, intend, tick
+
+FUTURE = "NSE:NIFTY26JANFUT"
+INSTRUMENTS = MarketSettings(instruments=[InstrumentSettings(symbol=FUTURE, kind="future", lot_size=75)])
+NOON = OPEN + 60 * MINUTE
+
+
+def builder(order_type: str = "MARKET", **limits: Any) -> IntentBuilder:
+    """A builder under the default limits and those given."""
+    execution = ExecutionSettings(order_type=order_type)  # type: ignore[arg-type]
+    return IntentBuilder(RiskSettings(**limits), execution, InstrumentBook(INSTRUMENTS), "P")
+
+
+def book_at(price: float = 800.0, position: int = 0, symbol: str = SBIN) -> RiskBook:
+    """A book with one tick and perhaps a position."""
+    book = RiskBook()
+    book.on_ticks(tick(NOON, price, symbol))
+    if position:
+        side = Side.BUY if position > 0 else Side.SELL
+        book.on_fill(fill_of(intend("held", side, abs(position), symbol=symbol)))
+    return book
+
+
+def build(decision: Any, book: RiskBook, order_type: str = "MARKET", **limits: Any) -> OrderIntent:
+    """The intent, which must be one."""
+    intent = builder(order_type, **limits).build(decision, book)
+    assert intent is not None
+    return intent
+
+
+@pytest.mark.parametrize(("action", "side"), [(Action.BUY_LONG, Side.BUY), (Action.SELL_SHORT, Side.SELL)])
+def test_an_entry_carries_the_decision(action: Action, side: Side) -> None:
+    """Side, quantity, price, time, strategy and reason travel on, under a fresh id."""
+    make = builder()
+    intents = [make.build(decide(action, 50), book_at()) for _ in range(2)]
+    first, second = intents
+    assert first is not None
+    assert second is not None
+    assert (first.order_id, second.order_id) == ("P0000001", "P0000002")
+    assert (first.side, first.quantity, first.type, first.reduces) == (side, 50, OrderType.MARKET, False)
+    assert (first.ts, first.strategy, first.reason, first.reference_price) == (NOON, "rules", "a test", Decimal("800.0"))
+
+
+def test_hold_wants_nothing() -> None:
+    """HOLD makes no intent."""
+    assert builder().build(decide(Action.HOLD), book_at()) is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "quantity"),
+    [
+        ({"max_order_quantity": 70}, 70),
+        ({"max_position_quantity": 60}, 60),
+        ({"max_order_notional": 79_999}, 99),
+        ({"max_gross_notional": 39_999}, 49),
+    ],
+)
+@pytest.mark.parametrize("action", [Action.BUY_LONG, Action.SELL_SHORT])
+def test_an_entry_is_cut_to_each_limit(action: Action, limits: dict[str, Any], quantity: int) -> None:
+    """What is left is the most that the limit allows."""
+    assert build(decide(action, 1000), book_at(), **limits).quantity == quantity
+
+
+def test_an_entry_is_cut_to_what_the_position_leaves() -> None:
+    """Held and working units of the same side take room, those of the other side give none."""
+    book = book_at(position=30)
+    book.order_opened(intend("w", Side.BUY, 20))
+    assert build(decide(Action.BUY_LONG, 100), book, max_position_quantity=100).quantity == 50
+    assert build(decide(Action.SELL_SHORT, 500), book, max_position_quantity=100).quantity == 100
+
+
+def test_an_entry_is_cut_to_what_other_symbols_leave_of_the_gross() -> None:
+    """A position elsewhere takes its worth from the room."""
+    book = book_at()
+    book.on_ticks(tick(NOON, 1000.0, RELIANCE))
+    book.on_fill(fill_of(intend("r", Side.SELL, 40, symbol=RELIANCE)))
+    assert build(decide(Action.BUY_LONG, 100), book, max_gross_notional=80_000).quantity == 50
+    assert builder(max_gross_notional=40_000).build(decide(Action.BUY_LONG, 100), book) is None
+
+
+def test_an_entry_is_cut_to_whole_lots() -> None:
+    """160 are two lots of 75; 74 are none."""
+    book = book_at(100.0, symbol=FUTURE)
+    assert build(decide(Action.BUY_LONG, 160, symbol=FUTURE, price=100.0), book).quantity == 150
+    assert builder().build(decide(Action.BUY_LONG, 74, symbol=FUTURE, price=100.0), book) is None
+
+
+def test_without_a_price_nothing_is_opened() -> None:
+    """A price of zero buys nothing, rather than everything."""
+    assert builder().build(decide(Action.BUY_LONG, 10, price=0.0), book_at(0.0)) is None
+
+
+@pytest.mark.parametrize("action", [Action.BUY_LONG, Action.SELL_SHORT])
+def test_a_limit_entry_passes_the_gate_at_full_size(action: Action) -> None:
+    """The notional is that of the limit price: an order cut to the limit must not then be denied by it."""
+    book = book_at()
+    intent = build(decide(action, 100_000), book, "LIMIT")
+    gate = RiskGate(RiskSettings(), InstrumentBook(INSTRUMENTS), MarketCalendar(), 30)
+    assert gate.check(intent, book, intent.ts) is None
+    assert intent.quantity > 600
+    assert intent.limit_price is not None
+
+
+def test_a_limit_is_marketable_and_on_the_grid() -> None:
+    """Five basis points beyond the last price, rounded away from it."""
+    buy = build(decide(Action.BUY_LONG), book_at(), "LIMIT")
+    sell = build(decide(Action.SELL_SHORT), book_at(), "LIMIT")
+    assert (buy.type, buy.limit_price) == (OrderType.LIMIT, Decimal("800.40"))
+    assert (sell.type, sell.limit_price) == (OrderType.LIMIT, Decimal("799.60"))
+    odd = build(decide(Action.BUY_LONG, price=800.03), book_at(), "LIMIT")
+    assert odd.limit_price == Decimal("800.45")
+    penny = build(decide(Action.SELL_SHORT, price=0.02), book_at(0.02), "LIMIT")
+    assert penny.limit_price == Decimal("0.05")
+
+
+def test_exits_go_to_the_market_whatever_the_setting() -> None:
+    """A resting exit could be left behind by the market and carried into the night."""
+    held = book_at(position=100)
+    closing = builder("LIMIT").closing(SBIN, held, NOON, "square-off")
+    assert build(decide(Action.CLOSE_LONG), held, "LIMIT").type is OrderType.MARKET
+    assert closing is not None
+    assert (closing.type, closing.limit_price) == (OrderType.MARKET, None)
+
+
+@pytest.mark.parametrize(
+    ("action", "position", "side"), [(Action.CLOSE_LONG, 100, Side.SELL), (Action.CLOSE_SHORT, -100, Side.BUY)]
+)
+def test_closing_takes_all_that_is_not_yet_being_closed(action: Action, position: int, side: Side) -> None:
+    """The rest beside a working exit, then nothing; the other side's close finds nothing."""
+    book = book_at(position=position)
+    assert build(decide(action, 1), book).quantity == 100
+    book.order_opened(intend("x", side, 40, reduces=True))
+    rest = build(decide(action, 1), book)
+    assert (rest.side, rest.quantity, rest.reduces) == (side, 60, True)
+    closing = builder().closing(SBIN, book, NOON, "flatten")
+    assert closing is not None
+    assert (closing.side, closing.quantity, closing.strategy, closing.reason) == (side, 60, "risk", "flatten")
+    book.order_opened(rest)
+    assert builder().build(decide(action), book) is None
+    assert builder().closing(SBIN, book, NOON, "flatten") is None
+    other = Action.CLOSE_SHORT if action is Action.CLOSE_LONG else Action.CLOSE_LONG
+    assert builder().build(decide(other), book) is None
+
+
+def test_nothing_held_nothing_closed() -> None:
+    """Closing a flat symbol makes no intent."""
+    assert builder().closing(SBIN, book_at(), NOON, "flatten") is None
+    assert builder().build(decide(Action.CLOSE_LONG), book_at()) is None
+
+
+def test_an_unknown_symbol_is_left_to_the_gate() -> None:
+    """The intent is made in units and paise, and the gate denies it."""
+    make = IntentBuilder(
+        RiskSettings(), ExecutionSettings(order_type="LIMIT"), InstrumentBook(MarketSettings(unlisted="reject")), "P"
+    )
+    intent = make.build(decide(Action.BUY_LONG, 7, symbol="?"), book_at(symbol="?"))
+    assert intent is not None
+    assert (intent.quantity, intent.limit_price) == (7, Decimal("800.40"))
