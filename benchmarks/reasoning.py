@@ -139,7 +139,8 @@ def evaluate(model: ReferenceHRM, segments: int, count: int, rooms: int) -> dict
         by_segments.append(float(right.mean()))
         halting = (depth == 0) & halted(state, outputs, np.ones(count, np.int64))
         depth[halting], right_at_halt[halting] = number, right[halting]
-    bands = {f"{low}-{low + 7} rooms": (test.length >= low) & (test.length < low + 8) for low in range(3, rooms, 8)}
+    edges = [(low, min(low + 7, rooms)) for low in range(SHORTEST, rooms, 8)]
+    bands = {f"{low}-{high} rooms": (test.length >= low) & (test.length <= high) for low, high in edges}
     return {
         "solved_by_segments": by_segments,
         "q_halting": {

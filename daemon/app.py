@@ -51,10 +51,6 @@ from strategies.base import MarketView
 
 log = structlog.get_logger("app")
 
-DRAIN_S = 5.0
-"""How long a stopping run waits for what is still being handled."""
-
-
 class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What one run is: its ticks, its clock, its decider and its record."""
 
@@ -71,6 +67,9 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 class App:
     """One run of the daemon."""
+
+    drain_s = 5.0
+    """How long a stopping run waits for what is still being handled."""
 
     def __init__(self, settings: Settings, plan: RunPlan) -> None:
         """Build every station. Raises `UsageError` for tapes, models or journals that can't be used."""
@@ -205,10 +204,10 @@ class App:
 
     async def _drain(self) -> None:
         try:
-            async with asyncio.timeout(DRAIN_S):
+            async with asyncio.timeout(self.drain_s):
                 await self.bus.idle()
         except TimeoutError:
-            log.error("not everything was handled before the end", pending=self.bus.pending, waited_s=DRAIN_S)
+            log.error("not everything was handled before the end", pending=self.bus.pending, waited_s=self.drain_s)
 
     def close(self) -> None:
         """Release threads and files; calling it again does nothing."""

@@ -75,7 +75,7 @@ def _decisions(journal: Path) -> list[Decision]:
 def parse_latency(text: str) -> Latency:
     """`zero`, `fixed:MS` or `recorded:JOURNAL`. Raises `UsageError` for anything else."""
     kind, _, value = text.partition(":")
-    if kind == "zero" and not value:
+    if text == "zero":
         return FixedLatency(0.0)
     if kind == "recorded" and value:
         return RecordedLatency(Path(value))

@@ -127,10 +127,11 @@ class OrderBook:
             raise IllegalTransition(
                 f"order {fill.order_id}: a fill of {fill.quantity} with {order.remaining} remaining in {order.state}"
             )
+        state = OrderState.FILLED if fill.quantity == order.remaining else OrderState.PARTIALLY_FILLED
+        self._move(fill.order_id, state, fill.ts)
         order.fill_ids += (fill.fill_id,)
         order.filled += fill.quantity
-        state = OrderState.PARTIALLY_FILLED if order.remaining else OrderState.FILLED
-        return self._move(fill.order_id, state, fill.ts)
+        return order
 
     def _move(self, order_id: str, state: OrderState, ts: int, reason: str = "") -> Order | None:
         order = self.working.get(order_id)

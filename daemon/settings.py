@@ -23,6 +23,7 @@ from pydantic_settings import SettingsError as EnvironmentUnreadable
 
 from daemon.errors import SettingsError
 from models.config import HRMSettings
+from models.training.settings import DeepSupervisionSettings, TrainingSettings
 
 DEFAULT_PATH = Path(__file__).resolve().parent.parent / "config" / "settings.yaml"
 
@@ -145,7 +146,7 @@ class RulesSettings(Section):
 class StrategySettings(Section):
     """Who decides, on which bars, until when."""
 
-    name: Literal["hrm", "rules"] = "hrm"
+    name: Literal["hrm", "ppo", "rules"] = "hrm"
     interval: Interval = "5m"
     no_entries_minutes: PositiveInt = 30
     square_off_minutes: PositiveInt = 15
@@ -202,7 +203,7 @@ class SupervisorSettings(Section):
     max_restarts: Annotated[int, Field(ge=0)] = 3
     restart_window_s: Positive = 60.0
     max_failed_decisions: PositiveInt = 3
-    ladder: Annotated[list[Literal["hrm", "rules", "flat"]], Field(min_length=1)] = ["hrm", "rules", "flat"]
+    ladder: Annotated[list[Literal["hrm", "ppo", "rules", "flat"]], Field(min_length=1)] = ["hrm", "rules", "flat"]
 
 
 class ControlSettings(Section):
@@ -237,6 +238,7 @@ class ModelManagementSettings(Section):
     """Which weights are loaded; without an artifact the network is seeded and untrained."""
 
     artifact: Path | None = None
+    ppo_artifact: Path | None = None
     seed: Annotated[int, Field(ge=0)] = 20250626
 
 
@@ -251,6 +253,8 @@ class Settings(BaseSettings):
     complexity_detection: ComplexitySettings = ComplexitySettings()
     strategy: StrategySettings = StrategySettings()
     hierarchical_reasoning_model: HRMSettings
+    deep_supervision: DeepSupervisionSettings = DeepSupervisionSettings()
+    training_params: TrainingSettings = TrainingSettings()
     model_management: ModelManagementSettings = ModelManagementSettings()
     performance: PerformanceSettings = PerformanceSettings()
     risk: RiskSettings = RiskSettings()
@@ -268,6 +272,8 @@ class Settings(BaseSettings):
                 f"strategy.interval among bars.intervals (it is {self.strategy.interval!r}, "
                 f"bars has {self.bars.intervals})"
             )
+        if "ppo" in (self.strategy.name, *self.supervisor.ladder) and self.model_management.ppo_artifact is None:
+            raise ValueError("model_management.ppo_artifact for strategy ppo, in strategy.name or supervisor.ladder")
         coarse = self.hierarchical_reasoning_model.features.coarse_interval
         if coarse not in self.bars.intervals:
             raise ValueError(
@@ -346,8 +352,9 @@ def _read_environment() -> dict[str, Any]:
     mine = {name: value for name, value in os.environ.items() if name.upper().startswith("HRMD_")}
     known = {f"HRMD_{name.upper()}" for name in Settings.model_fields}
     for name in mine:
-        if name.upper().split("__")[0] not in known:
-            raise SettingsError(f"environment variable {name}: no such setting{_did_you_mean(name, sorted(known))}")
+        section = name.upper().split("__")[0]
+        if section not in known:
+            raise SettingsError(f"environment variable {name}: no such setting{_did_you_mean(section, sorted(known))}")
     try:
         return EnvSettingsSource(Settings, env_parse_none_str="null")()
     except EnvironmentUnreadable as error:
@@ -434,7 +441,8 @@ def _is_section(kind: Any) -> bool:
 
 
 def _did_you_mean(given: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
+    by_key = {path.rpartition(".")[2]: path for path in known}
+    close = difflib.get_close_matches(given.rpartition(".")[2], by_key, n=1, cutoff=0.6)
     if close:
-        return f" (did you mean {close[0]}?)"
+        return f" (did you mean {by_key[close[0]]}?)"
     return f" (there are: {', '.join(known)})" if known else ""

@@ -16,8 +16,11 @@ from strategies.rules import SLOW_SPANS, RulesStrategy
 def build_strategies(settings: Settings, clock: Clock) -> dict[str, Strategy]:
     """The strategy in charge and every rung below it, by name. Raises `ArtifactError` for an unusable model."""
     strategies: dict[str, Strategy] = {"rules": RulesStrategy(settings.strategy.rules)}
+    wanted = {settings.strategy.name, *settings.supervisor.ladder}
     if settings.strategy.name == "hrm":
         strategies["hrm"] = _hrm(settings, clock)
+    if "ppo" in wanted and settings.strategy.name != "rules":
+        strategies["ppo"] = _ppo(settings)
     return strategies
 
 
@@ -31,6 +34,19 @@ def _hrm(settings: Settings, clock: Clock) -> Strategy:
     management = settings.model_management
     try:
         return HRMStrategy.load(management.artifact, management.seed, settings.hierarchical_reasoning_model, clock)
+    except CheckpointError as error:
+        raise ArtifactError(str(error)) from None
+
+
+def _ppo(settings: Settings) -> Strategy:
+    from models.errors import CheckpointError
+    from strategies.ppo import PPOStrategy
+
+    artifact = settings.model_management.ppo_artifact
+    if artifact is None:
+        raise ArtifactError("model_management.ppo_artifact: strategy ppo needs an exported policy")
+    try:
+        return PPOStrategy.load(artifact, settings.strategy.rules.quantity)
     except CheckpointError as error:
         raise ArtifactError(str(error)) from None
 

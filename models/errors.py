@@ -3,7 +3,8 @@
     ModelError
     ├── InvalidObservation   the input can't be decided on; the strategy answers HOLD
     ├── InvalidOutput        the network said something not finite or out of bounds; the strategy answers HOLD
-    └── CheckpointError      an artifact is damaged, foreign or of another shape; nothing was loaded
+    ├── CheckpointError      an artifact is damaged, foreign or of another shape; nothing was loaded
+    └── RuntimeUnavailable   a runtime's library, compiler or instructions are not here; the next one is taken
 
 Invariant: the message names what is at fault (symbol, field, file or key) and what would be accepted.
 """
@@ -33,3 +34,7 @@ class InvalidOutput(ModelError):  # noqa: N818 - read as a fact about the output
 
 class CheckpointError(ModelError):
     """A model artifact that was refused."""
+
+
+class RuntimeUnavailable(ModelError):  # noqa: N818 - read as a fact about the machine
+    """A runtime that can't be used here; the message is one line that names what is missing."""

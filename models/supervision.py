@@ -90,20 +90,19 @@ def supervised_segment(
     clip_norm: float = 1.0,
     q_weight: float = 0.5,
 ) -> tuple[HRMState, O, SegmentReport]:
-    """Run one segment from `state`, learn from its `active` rows (B,), and return the state detached.
+    """Run one segment from `state` (detached), learn from its `active` rows (B,), and return the next state, detached.
 
     Rows may stand at different depths: a caller that replaces halted rows by new ones trains as the publication did.
     Raises InvalidOutput, before the weights are touched, where the loss is not finite.
     """
     optimizer.zero_grad(set_to_none=True)  # before the forward pass, which has no use for old gradients
-    before = state.detach()
-    after, outputs = model.segment(batch, before)
+    after, outputs = model.segment(batch, state)
     loss, correct = objective(outputs, active)
     q_loss = F.binary_cross_entropy_with_logits(outputs.q_halt[active], correct[active].float())
-    going_on = active & torch.as_tensor(before.segments > 0, device=active.device)
+    going_on = active & torch.as_tensor(state.segments > 0, device=active.device)
     if bool(going_on.any()):
         last = torch.as_tensor(after.budget <= 0, device=active.device)
-        q_loss = q_loss + _continue_loss(model.q_values(before)[1], outputs, going_on, last)
+        q_loss = q_loss + _continue_loss(model.q_values(state)[1], outputs, going_on, last)
     total = loss + q_weight * q_loss
     if not bool(total.isfinite()):
         raise InvalidOutput(f"loss is {total.item()} in segment {int(after.segments.max())}")

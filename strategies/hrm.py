@@ -52,7 +52,7 @@ class HRMStrategy:
 
     def _decide(self, moment: Moment, deadline_ns: int | None, segments: int | None) -> Decision:
         try:
-            answer = self.agent.decide(_observation(moment), deadline_ns=deadline_ns, segments=segments)
+            answer = self.agent.decide(observation(moment), deadline_ns=deadline_ns, segments=segments)
         except InvalidObservation as error:
             return hold(moment, self.name, str(error), model_hash=self.agent.model_hash)
         except InvalidOutput as error:
@@ -90,7 +90,8 @@ class HRMStrategy:
         )
 
 
-def _observation(moment: Moment) -> Observation:
+def observation(moment: Moment) -> Observation:
+    """The moment in the words of the model; the spread is not known at a bar's close and left neutral."""
     return Observation(
         symbol=moment.symbol,
         interval=moment.interval,

@@ -16,9 +16,11 @@ from typer.exceptions import Abort, TyperException
 from daemon import __version__
 from daemon.cli.check import check
 from daemon.cli.ctl import ctl_app
+from daemon.cli.evaluate import evaluate
 from daemon.cli.replay import replay
 from daemon.cli.run import run
 from daemon.cli.tape import tape_app
+from daemon.cli.train import train
 from daemon.cli.verify import verify
 from daemon.errors import HrmdError
 
@@ -33,6 +35,8 @@ app.command()(run)
 app.command()(replay)
 app.command()(verify)
 app.command()(check)
+app.command()(train)
+app.command()(evaluate)
 app.add_typer(tape_app, name="tape")
 app.add_typer(ctl_app, name="ctl")
 

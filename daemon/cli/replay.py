@@ -19,7 +19,7 @@ from daemon.replaying import Replay, ReplayOutputs
 from daemon.report.summary import ReplaySummary
 from daemon.report.terminal import print_summary
 
-STRATEGIES = ("hrm", "rules")
+STRATEGIES = ("hrm", "ppo", "rules")
 
 
 def replay(

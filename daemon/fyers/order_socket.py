@@ -152,7 +152,8 @@ class _Link:
         self._socket = socket
         self._clock = clock
         self._times = times
-        self._pinged_ns = self._heard_ns = clock.monotonic_ns()
+        self._pinged_ns = clock.monotonic_ns()
+        self._silent_s = 0.0
 
     async def subscribe(self) -> list[str]:
         """Subscribe and await the acknowledgement; returns the pushes that came before it."""
@@ -175,11 +176,10 @@ class _Link:
         while True:
             frame = await self._receive()
             if frame is None:
-                silent_s = (self._clock.monotonic_ns() - self._heard_ns) / NS_PER_S
-                if silent_s >= self._times.silence_s:
-                    raise _LostError(f"nothing was heard for {silent_s:.1f} s")
+                if self._silent_s >= self._times.silence_s:
+                    raise _LostError(f"nothing was heard for {self._silent_s:.1f} s")
                 continue
-            self._heard_ns = self._clock.monotonic_ns()
+            self._silent_s = 0.0
             if frame != PONG:
                 return frame
 
@@ -195,6 +195,7 @@ class _Link:
                 async with asyncio.timeout(left_s):
                     return _text(await self._socket.receive())
             except TimeoutError:
+                self._silent_s += left_s  # time spent listening: a stall of our own is not the venue's silence
                 return None
 
 

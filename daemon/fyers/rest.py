@@ -1,9 +1,8 @@
 """Calls over HTTPS to Fyers' REST API v3, each with one of four outcomes and none without a time-out.
 
-An order-changing call is sent at most once. Whether a failed one had left this machine is told by whether it had been
-given a connection: before that not a byte can have gone (refused, DNS, TLS, no free connection), from then on it may
-have. (aiohttp itself repeats a DELETE whose kept-alive connection turned out dead: a cancellation may go out twice,
-which changes nothing.) Invariant: no exception of a call's making leaves this module, and no text holds the token.
+Whether a failed call had left this machine is told by whether it had been given a connection: before that not a byte
+can have gone (refused, DNS, TLS, no free connection), from then on it may have.
+Invariant: a call is sent at most once, no exception of its making leaves this module, and no text holds the token.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from yarl import URL
 
 from daemon.clock import NS_PER_S, Clock
 from daemon.errors import UsageError
-from daemon.fyers import answers, wire
+from daemon.fyers import answers, requests, wire
 from daemon.fyers.answers import Answer
 from daemon.fyers.budget import Purpose, RateBudget
 from daemon.fyers.credentials import Credentials
@@ -57,6 +56,10 @@ class CallTimes(msgspec.Struct, frozen=True):
     read_s: float = 7.0
     total_s: float = 10.0
     budget_s: float = 2.0
+
+
+class _BrokenError(aiohttp.ClientConnectionError):
+    """A connection was refused or broke, under a name that aiohttp doesn't answer by sending the request again."""
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -109,17 +112,17 @@ class FyersRest:
 
     # -- orders -------------------------------------------------------------------------------------------------------
 
-    async def place(self, order: wire.PlaceOrder, purpose: Purpose) -> Outcome[wire.Acknowledged]:
+    async def place(self, order: requests.PlaceOrder, purpose: Purpose) -> Outcome[wire.Acknowledged]:
         """Place one order; `Done` says that the venue has it under `venue_id`."""
         return await self._change("POST", order.body(), purpose, PLACED)
 
-    async def modify(self, change: wire.ModifyOrder, purpose: Purpose) -> Outcome[wire.Acknowledged]:
+    async def modify(self, change: requests.ModifyOrder, purpose: Purpose) -> Outcome[wire.Acknowledged]:
         """Change a working order; `Done` says that the venue took the wish."""
         return await self._change("PATCH", change.body(), purpose, MODIFIED)
 
     async def cancel(self, venue_id: str) -> Outcome[wire.Acknowledged]:
         """Ask for an order to be cancelled. `Done` is no proof that it is: it may still fill; the book tells."""
-        return await self._change("DELETE", wire.encode({"id": venue_id}), Purpose.EXIT, CANCELLED)
+        return await self._change("DELETE", requests.encode({"id": venue_id}), Purpose.EXIT, CANCELLED)
 
     # -- the book -----------------------------------------------------------------------------------------------------
 
@@ -238,6 +241,7 @@ class FyersRest:
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trace_configs=[_tracing()],
+                middlewares=(_once,),
             )
         return self._session
 
@@ -245,6 +249,15 @@ class FyersRest:
 async def _note_connection(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
     """From here on bytes of the request may be on the wire."""
     context.trace_request_ctx.connected = True
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from repeating GET and DELETE whose connection broke: that is ours to decide, and to budget."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        detail = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        raise _BrokenError(detail) from None
 
 
 def _tracing() -> aiohttp.TraceConfig:
@@ -261,6 +274,5 @@ def _reason(error: Exception, connected: bool) -> str:
         return "no answer in time" if connected else "no connection in time"
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the answer broke off"
-    kind = type(error).__name__
-    detail = error.strerror if isinstance(error, OSError) and error.strerror else kind
+    detail = str(error) if isinstance(error, _BrokenError) else type(error).__name__
     return f"the connection was lost ({detail})" if connected else f"no connection ({detail})"

@@ -1,4 +1,4 @@
-"""Fyers' messages → typed records with exact prices, and our orders → its request bodies.
+"""Fyers' messages → typed records with exact prices.
 
 The REST book and the order socket tell the same things under different names (`limitPrice`, `price_limit`); both become
 the same records. Names and codes are those of Fyers API v3 and of its SDK's `map.json` (fyers-apiv3 3.2.0).
@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from decimal import Decimal
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -53,22 +53,6 @@ class OrderStatus(IntEnum):
     def final(self) -> bool:
         """Whether nothing more can happen to the order."""
         return self in (OrderStatus.CANCELLED, OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.EXPIRED)
-
-
-class Product(StrEnum):
-    """How the venue margins and settles a position."""
-
-    CNC = "CNC"
-    INTRADAY = "INTRADAY"
-    MARGIN = "MARGIN"
-    MTF = "MTF"
-
-
-class Validity(StrEnum):
-    """How long an order stands."""
-
-    DAY = "DAY"
-    IOC = "IOC"
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,71 +142,6 @@ class Acknowledged(Record, frozen=True, kw_only=True):
 
     venue_id: str
     message: str = ""
-
-
-# -- requests ---------------------------------------------------------------------------------------------------------
-
-
-class PlaceOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """An order to be placed; `tag` has 1 to 30 letters and digits and comes back prefixed `1:`."""
-
-    tag: str
-    symbol: str
-    side: Side
-    quantity: int
-    type: OrderType
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    product: Product = Product.INTRADAY
-    validity: Validity = Validity.DAY
-
-    def body(self) -> bytes:
-        """The JSON that Fyers expects."""
-        return encode(
-            {
-                "symbol": self.symbol,
-                "qty": self.quantity,
-                "type": TYPE_CODES[self.type],
-                "side": self.side.sign,
-                "productType": self.product.value,
-                "limitPrice": _plain(self.limit_price or ZERO),
-                "stopPrice": _plain(self.stop_price or ZERO),
-                "validity": self.validity.value,
-                "disclosedQty": 0,
-                "offlineOrder": False,
-                "stopLoss": 0,
-                "takeProfit": 0,
-                "orderTag": self.tag,
-            }
-        )
-
-
-class ModifyOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What a working order shall be from now on; what is None stays."""
-
-    venue_id: str
-    type: OrderType
-    quantity: int | None = None
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-
-    def body(self) -> bytes:
-        """The JSON that Fyers expects."""
-        prices = {"limitPrice": self.limit_price, "stopPrice": self.stop_price}
-        given: dict[str, object] = {name: _plain(price) for name, price in prices.items() if price is not None}
-        if self.quantity is not None:
-            given["qty"] = self.quantity
-        return encode({"id": self.venue_id, "type": TYPE_CODES[self.type], **given})
-
-
-def encode(document: object) -> bytes:
-    """JSON with decimals as numbers."""
-    return msgspec.json.Encoder(decimal_format="number").encode(document)
-
-
-def _plain(price: Decimal) -> Decimal:
-    """The same price without an exponent, for readers that know no `1E+2`."""
-    return Decimal(format(price, "f"))
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------

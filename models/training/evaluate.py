@@ -25,6 +25,7 @@ from models.training.sessions import Floats, Sessions
 from models.training.settings import CostStep
 
 COSTS_BP = (1.0, 3.0, 6.0)
+"""Costs of a round trip, entry and exit together, at which every trader is shown; 6 bp is a NIFTY future in 2026."""
 PERMUTATIONS = 200
 
 
@@ -45,7 +46,7 @@ class EvaluationData:
 
 @dataclass(frozen=True)
 class Cell:
-    """One trader at one cost: figures of `stats.summary`, trades a session, and the day-permuted control."""
+    """One trader at one round-trip cost: `stats.summary`, round trips a session, and the day-permuted control."""
 
     trader: str
     cost_bp: float
@@ -148,7 +149,7 @@ def _realised(settings: BatchSettings) -> BatchSettings:
 def _cells(traders: Mapping[str, Floats], returns: Floats, seed: int) -> list[Cell]:
     """Return every trader at every cost; the deflated ratio counts all cells that trade as tries."""
     profits = {
-        (name, cost): pnl_bp(positions, returns, cost) for name, positions in traders.items() for cost in COSTS_BP
+        (name, cost): pnl_bp(positions, returns, cost / 2) for name, positions in traders.items() for cost in COSTS_BP
     }
     trials = np.array([stats.sharpe_ratio(pnl) for pnl in profits.values()])
     cells = []
@@ -157,7 +158,7 @@ def _cells(traders: Mapping[str, Floats], returns: Floats, seed: int) -> list[Ce
         turnover = np.abs(np.diff(np.pad(positions, ((0, 0), (1, 1))), axis=1)).sum(axis=1)
 
         def score(held: Floats, earned: Floats, cost: float = cost) -> float:
-            return float(pnl_bp(held, earned, cost).mean())
+            return float(pnl_bp(held, earned, cost / 2).mean())
 
         control = stats.day_permuted(positions, returns, score, PERMUTATIONS, seed)
         cells.append(Cell(name, cost, stats.summary(pnl, trials, seed), float(turnover.mean()) / 2, control))

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from models.training.evaluate import Cell, Evaluation, finite
 
-HEADS = ("trader", "cost bp", "bp a session", "Sharpe", "95 %", "PSR", "DSR", "trades", "permuted p")
+HEADS = ("trader", "round trip bp", "bp a session", "Sharpe", "95 %", "PSR", "DSR", "trades", "permuted p")
 
 
 def tables(evaluation: Evaluation) -> Group:
@@ -116,7 +116,7 @@ def _sharpe_figure(evaluation: Evaluation) -> go.Figure:
             x=[cell.trader for cell in cells],
             y=values,
             mode="markers",
-            name=f"{cost:g} bp a side",
+            name=f"{cost:g} bp a round trip",
             error_y={
                 "type": "data",
                 "symmetric": False,

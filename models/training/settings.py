@@ -117,7 +117,7 @@ class TrainingSettings(_Frozen):
     """Everything under `training_params`."""
 
     seed: Count = 1
-    steps: Positive = 800
+    steps: Positive = 900
     batch_sessions: Positive = 16
     rows_at_once: Positive = 4_096
     threads: Positive = 1
@@ -127,9 +127,9 @@ class TrainingSettings(_Frozen):
     history: History = History.ROLLING
     mirror: bool = True
     min_sessions: Positive = 100
-    validate_every: Positive = 200
+    validate_every: Positive = 150
     validation_sessions: Positive = 300
-    checkpoint_every: Positive = 200
+    checkpoint_every: Positive = 150
     keep_checkpoints: Positive = 2
     objective: ObjectiveSettings = ObjectiveSettings()
     optimizer: OptimizerSettings = OptimizerSettings()

@@ -93,9 +93,12 @@ def train_step(
     before: SegmentLoss | None = None
     reports: list[SegmentReport] = []
     for depth in range(1, settings.supervision.segments + 1):
-        if len(active) == 0:  # done here, but others still think
+        if len(active) == 0:  # done here, but others still think: vote and update along
+            if anyone(False):
+                raise ExplodedError("the loss of another process is not finite")
             update()
-            anyone(False)
+            if not anyone(False):
+                break
             continue
         rows = torch.as_tensor(active, device=device)
         inputs = features if len(active) == total else features.take(active)
@@ -117,7 +120,7 @@ def train_step(
             last = depth == settings.supervision.segments
             q_loss = _q_loss(model, z_before, outputs.z, improvement_bp(before, loss).flatten()[rows], settings, last)
         combined = loss.total + settings.supervision.q_weight * q_loss
-        if not bool(combined.isfinite()):
+        if anyone(not bool(combined.isfinite())):
             raise ExplodedError(f"loss is {combined.item()}")
         combined.backward()  # type: ignore[no-untyped-call]
         if not whole:

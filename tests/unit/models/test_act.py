@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models.act import AdaptiveComputationTime, HaltReason, HeadValues
+from models.agent import HRMAgent
 from models.config import HRMSettings
 from models.features import Features, encode
+from models.runtime import TorchRunner
 from models.vocabulary import Vocabularies
 from tests.unit.models.conftest import SMALL, Observe, Settings
 
@@ -242,3 +245,21 @@ def test_exploration_draws_minima_at_its_share(settings: Settings) -> None:
     assert np.bincount(explored)[2:].min() > 500
     assert (act(settings, exploration=0.0).exploration_minimum(100, rng) == 1).all()
     assert (act(settings, max_segments=1, complexity_steps=[]).exploration_minimum(100, rng) == 1).all()
+
+
+def test_torch_rows_that_halt_keep_their_state_and_values(settings: Settings, observe: Observe) -> None:
+    """In a batch a calm row halts at once and a complex one thinks twice; each ends as it does alone."""
+    tree = settings(act={"max_segments": 4, "complexity_steps": [{"above": 0.5, "min_segments": 2}]})
+    agent = HRMAgent.untrained(tree, 1)
+    with torch.no_grad():
+        agent.model.heads.q.bias[0] = 5.0  # always prefers to halt
+    observations = [observe(0, complexity=0.0), observe(1, complexity=0.9)]
+    runner = TorchRunner(agent.model)
+    together, state = agent.act.run(runner, encode(observations, agent.model.vocabularies, tree.features))
+    assert together.segments == (1, 2)
+    for row, observation in enumerate(observations):
+        alone, own = agent.act.run(runner, encode([observation], agent.model.vocabularies, tree.features))
+        assert alone.segments == (row + 1,)
+        np.testing.assert_allclose(alone.values.value[0], together.values.value[row], atol=1e-5)
+        torch.testing.assert_close(own.z.z_H[0], state.z.z_H[row], atol=1e-5, rtol=0)
+        assert own.cycles[0] == state.cycles[row]

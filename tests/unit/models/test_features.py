@@ -79,6 +79,15 @@ def test_a_price_that_never_moves_gives_zeros(observe: Observe) -> None:
     assert np.abs(features.patches).max() <= SMALL.clip
 
 
+def test_no_feature_leaves_the_clip() -> None:
+    """A jump of 16 volatilities, up or down, reads as 8."""
+    for jump in (1.1, 0.9):
+        bars = np.ones((1, 20, 5))
+        bars[:, 10:, :4] = jump
+        returns = column(bar_features(bars, np.ones((1, 20), bool), 8.0)[0], "return")[0]
+        assert returns[10] == math.copysign(8.0, jump - 1)
+
+
 def test_missing_volume_is_said_and_not_guessed(observe: Observe) -> None:
     """An index has no volume: the z-score is 0 and `has_volume` is 0."""
     observation = observe()

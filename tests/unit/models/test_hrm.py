@@ -198,6 +198,12 @@ def test_a_settled_row_stops_alone(settings: Settings, observe: Observe) -> None
     assert 1 < min(expected) < 6
     assert full.cycles.tolist() == [6, 6, 6]
     for row, cycles in enumerate(expected):
+        z = state.z
+        with torch.no_grad():
+            for _ in range(cycles):
+                z = model.core.cycle(tokens.x, z, None)
+        torch.testing.assert_close(stopped.z.z_H[row], z.z_H[row])
+        torch.testing.assert_close(stopped.z.z_L[row], z.z_L[row])
         assert few.change.z_H[row, -1] == all_cycles.change.z_H[row, cycles - 1]
 
 

@@ -15,6 +15,7 @@ from models.config import CarryState, HRMSettings
 from models.hrm import HRM
 from models.training.batches import Fill, Target
 from models.training.errors import DataError, DivergedError, ResumeError, TrainingError
+from models.training.flat import FlatNetwork
 from models.training.loss import Targets, Weights
 from models.training.market import HiddenRegimeMarket
 from models.training.progress import NoteReport, Report, StepReport, ValidationReport
@@ -30,7 +31,7 @@ from models.training.settings import (
     TrainingSettings,
 )
 from models.training.source import FreshSource, StoredSource
-from models.training.step import ExplodedError, StepSettings, train_step
+from models.training.step import ExplodedError, StepSettings, train_step, zero_gradients
 from models.training.trainer import Trainer, Validation
 
 
@@ -295,6 +296,35 @@ def test_a_loss_that_is_not_finite_stops_before_any_update(
         train_step(trainer.model, batch.features, targets, settings, Weights(1.0, 0.0, False), pytest.fail, None)
 
 
+def test_flat_baseline_has_the_same_weights_and_trains(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """The flat network has the HRM's number of core weights, trains reproducibly, and refuses unequal widths."""
+
+    def flat(folder: str, settings: HRMSettings = hrm) -> Trainer:
+        return Trainer(
+            settings,
+            DeepSupervisionSettings(segments=2),
+            training,
+            StoredSource(sessions, 4),
+            Validation(sessions),
+            tmp_path / folder,
+            build=lambda used, names: FlatNetwork(used.network(), names),
+        )
+
+    one, other = flat("a").run().model, flat("b").run().model
+    assert isinstance(one, FlatNetwork)
+    assert weights(one) == weights(other)
+    counts = [
+        sum(p.numel() for p in model.core.parameters())
+        for model in (one, make(hrm, training, sessions, tmp_path).model)
+    ]
+    assert counts[0] == counts[1]
+    wide = hrm.shape.model_copy(update={"h_dim": 32})
+    with pytest.raises(TrainingError, match="h_dim = l_dim"):
+        flat("c", hrm.model_copy(update={"architecture": {"small": wide}}))
+
+
 def test_training_learns_a_market_without_noise(hrm: HRMSettings, tmp_path: Path) -> None:
     """Where the drift is plain to see a short run earns most of what the best trader earns."""
     easy = HiddenRegimeMarket(bars=16, drift_bp=8.0, stay_trend=0.97, stay_flat=0.9, vol_bp=(2.0, 2.5), cost_bp=1.0)
@@ -316,3 +346,42 @@ def test_training_learns_a_market_without_noise(hrm: HRMSettings, tmp_path: Path
     report = next(note for note in notes if isinstance(note, ValidationReport))
     assert report.share is not None
     assert report.share[0] > 0.6
+
+
+def test_a_process_that_is_done_still_votes_and_updates(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """Where other processes still think, one whose rows have all halted takes as many updates and votes as they do."""
+    trainer = make(hrm, training, sessions, tmp_path)
+    with torch.no_grad():
+        trainer.model.heads.q.bias.copy_(torch.tensor([5.0, -5.0]))  # every row wants to halt at once
+    batch, cost = trainer.batch(0)
+    targets = Targets.of(batch, cost, torch.device("cpu"))
+    settings = StepSettings(DeepSupervisionSettings(segments=3), training.objective, 4096, Precision.FP32)
+    votes, updates = list[bool](), list[int]()
+
+    def run(others: list[bool]) -> int:
+        """Train with what other processes answer; return the segments that were run here."""
+        votes.clear()
+        updates.clear()
+        answers = iter(others)
+
+        def anyone(flag: bool) -> bool:
+            votes.append(flag)
+            return next(answers)
+
+        def update() -> float:
+            updates.append(1)
+            zero_gradients(trainer.model)
+            return 0.0
+
+        now, first = Weights(1.0, 0.0, False), np.ones(len(batch.features), np.int64)
+        return len(train_step(trainer.model, batch.features, targets, settings, now, update, first, anyone))
+
+    assert run([False, True, False, True, False, True]) == 1
+    assert len(updates) == 3
+    assert votes == [False] * 6
+    assert run([False, True, False, False]) == 1
+    assert len(updates) == 2
+    with pytest.raises(ExplodedError, match="another process"):
+        run([False, True, True])

@@ -1,0 +1,102 @@
+"""`hrmd sandbox`: a local exchange to try the live path against, without a broker and without money."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
+from daemon.clock import LiveClock
+from daemon.errors import UsageError
+from daemon.fyers.rest import Endpoints
+from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
+from daemon.sandbox.messages import encode
+from daemon.sandbox.server import SandboxOptions, SandboxServer
+
+
+def sandbox(
+    tape: Annotated[
+        list[Path] | None,
+        typer.Option(help="Prices come from this tape; may repeat. Without one, POST /sandbox/prices."),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0 takes any that is free.")] = 8790,
+    speed: Annotated[float, typer.Option(min=0, help="Times real time; 0: only by POST /sandbox/step.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of faults that come by chance.")] = 0,
+    cash: Annotated[str, typer.Option(help="Rupees in the account.")] = "1000000",
+    token: Annotated[str, typer.Option(help="APP_ID:TOKEN that callers must show.")] = DEFAULT_AUTHORIZATION,
+    limits: Annotated[
+        bool, typer.Option("--limits", help="Answer 429 beyond 10 calls a second, 200 a minute.")
+    ] = False,
+    config: Config = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a local exchange that speaks Fyers' REST API and order socket, until Ctrl-C."""
+    settings = settings_and_logs(config, overrides)
+    app_id, separator, secret = token.partition(":")
+    if not (separator and app_id and secret):
+        raise UsageError("--token: expected APP_ID:TOKEN, such as SANDBOX-100:sandbox-token")
+    options = SandboxOptions(
+        port=port, tapes=tuple(tape or ()), seed=seed, starting_cash=_rupees(cash), authorization=token,
+        enforce_limits=limits, market=settings.market,
+    )  # fmt: skip
+    run_loop(_serve(options, speed, as_json=as_json))
+
+
+async def _serve(options: SandboxOptions, speed: float, *, as_json: bool) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with SandboxServer(options, LiveClock()) as server, asyncio.TaskGroup() as tasks:
+        sys.stdout.write(_announcement(server, options, speed, as_json=as_json) + "\n")
+        sys.stdout.flush()
+        playing = tasks.create_task(_play(server, speed))
+        await stop.wait()
+        playing.cancel()
+
+
+async def _play(server: SandboxServer, speed: float) -> None:
+    if server.player is not None and speed > 0:
+        await server.player.run(speed)
+
+
+def _announcement(server: SandboxServer, options: SandboxOptions, speed: float, *, as_json: bool) -> str:
+    """Where it is, and how to point the daemon at it."""
+    endpoints = Endpoints.at(server.url)
+    if as_json:
+        places = {"url": server.url, "api": endpoints.api, "data": endpoints.data, "orders": endpoints.orders}
+        return encode({**places, "authorization": options.authorization}).decode()
+    prices = "POST /sandbox/prices"
+    if options.tapes:
+        pace = f"at {speed:g} times real time" if speed else "by POST /sandbox/step"
+        prices = f"{', '.join(str(path) for path in options.tapes)}, {pace}"
+    return "\n".join(
+        (
+            f"a simulated exchange listens on {server.url} (Ctrl-C ends it, and forgets its book)",
+            f"  prices          {prices}",
+            f"  authorization   {options.authorization}",
+            f"  its book        curl -s {server.url}/sandbox/state",
+            "  a daemon on it  hrmd run --set broker.name=fyers \\",
+            f"                    --set broker.fyers.api_url={endpoints.api} \\",
+            f"                    --set broker.fyers.data_url={endpoints.data} \\",
+            f"                    --set broker.fyers.order_socket_url={endpoints.orders}",
+        )
+    )
+
+
+def _rupees(text: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not (amount.is_finite() and amount > 0):
+        raise UsageError(f"--cash {text}: expected rupees above 0, such as 1000000")
+    return amount

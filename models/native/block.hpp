@@ -1,0 +1,164 @@
+// One post-norm transformer block on rows of tokens: x = rms(x + attention(x)); x = rms(x + swiglu(x)).
+//
+// Follows models/layers.py: RMSNorm without a weight (eps 1e-5), rotate-half RoPE, attention that isn't causal, gate
+// before up. The residual stream, norms, softmax and gates are fp32 whatever the precision of the products.
+// Invariant: a row (one observation) never sees another row; a masked token is never looked at.
+#pragma once
+#include <cmath>
+#include <vector>
+
+#include "gemm.hpp"
+
+namespace hrm {
+
+constexpr float RMS_EPS = 1e-5f;
+
+struct Block {
+  Linear qkv, out, gate_up, down;
+};
+
+struct Stack {
+  int dim = 0, heads = 0, inner = 0;
+  std::vector<Block> blocks;
+  const float* cos = nullptr;  // (tokens, padded half of a head)
+  const float* sin = nullptr;
+  int head() const { return dim / heads; }
+  int half() const { return dim / heads / 2; }
+};
+
+// Buffers that blocks work in; sized once for the widest stack and the largest batch.
+struct Scratch {
+  Activations activations;
+  float* wide = nullptr;      // (rows * tokens, max(3 * dim, inner) padded)
+  float* narrow = nullptr;    // (rows * tokens, dim padded)
+  float* query = nullptr;     // (tokens padded to 16, head padded to 16)
+  float* key = nullptr;       // the same
+  float* key_columns = nullptr;  // (head padded to 16, tokens padded to 16)
+  float* scores = nullptr;    // (tokens padded to 16, tokens padded to 16)
+};
+
+static inline void norm_row(float* x, int dim) {
+  f16 square = zero();
+  for (int i = 0; i < dim; i += 16) {
+    const f16 v = _mm512_loadu_ps(x + i);
+    square = _mm512_fmadd_ps(v, v, square);
+  }
+  const f16 factor = all(1.0f / std::sqrt(_mm512_reduce_add_ps(square) / static_cast<float>(dim) + RMS_EPS));
+  for (int i = 0; i < dim; i += 16) _mm512_storeu_ps(x + i, _mm512_mul_ps(_mm512_loadu_ps(x + i), factor));
+}
+
+// from (tokens, stride) at one head -> to (tokens, padded head), rotated by position and scaled.
+static inline void rotate(const Stack& s, const float* from, int stride, int tokens, float scale, float* to, int padded) {
+  const int half = s.half(), half_padded = round_up(half, 16);
+  for (int t = 0; t < tokens; ++t) {
+    const float* row = from + static_cast<size_t>(t) * stride;
+    for (int i = 0; i < half; i += 16) {
+      const __mmask16 mask = lanes(half - i);
+      const f16 first = _mm512_maskz_loadu_ps(mask, row + i), second = _mm512_maskz_loadu_ps(mask, row + half + i);
+      const f16 c = _mm512_mul_ps(_mm512_loadu_ps(s.cos + t * half_padded + i), all(scale));
+      const f16 d = _mm512_mul_ps(_mm512_loadu_ps(s.sin + t * half_padded + i), all(scale));
+      _mm512_mask_storeu_ps(to + t * padded + i, mask, _mm512_fmsub_ps(first, c, _mm512_mul_ps(second, d)));
+      _mm512_mask_storeu_ps(to + t * padded + half + i, mask, _mm512_fmadd_ps(second, c, _mm512_mul_ps(first, d)));
+    }
+  }
+}
+
+// Four queries against every key: (4, padded tokens) of scores, softmaxed over valid tokens.
+static inline void score_rows(const Scratch& w, int first, int tokens, int head, int padded, const uint8_t* valid) {
+  const int columns = round_up(tokens, 16);
+  for (int j = 0; j < columns; j += 16) {
+    f16 sum[4] = {zero(), zero(), zero(), zero()};
+    for (int d = 0; d < head; ++d) {
+      const f16 keys = _mm512_loadu_ps(w.key_columns + d * columns + j);
+      for (int i = 0; i < 4; ++i) sum[i] = _mm512_fmadd_ps(all(w.query[(first + i) * padded + d]), keys, sum[i]);
+    }
+    __mmask16 seen = lanes(tokens - j);
+    if (valid != nullptr) {
+      for (int lane = 0; lane < 16 && j + lane < tokens; ++lane)
+        if (!valid[j + lane]) seen = static_cast<__mmask16>(seen & ~(1u << lane));
+    }
+    const f16 never = all(-INFINITY);
+    for (int i = 0; i < 4; ++i) _mm512_storeu_ps(w.scores + (first + i) * columns + j, _mm512_mask_mov_ps(never, seen, sum[i]));
+  }
+  for (int i = 0; i < 4; ++i) {
+    float* row = w.scores + (first + i) * columns;
+    f16 top = all(-INFINITY), total = zero();
+    for (int j = 0; j < columns; j += 16) top = _mm512_max_ps(top, _mm512_loadu_ps(row + j));
+    const f16 highest = all(_mm512_reduce_max_ps(top));
+    for (int j = 0; j < columns; j += 16) {
+      const f16 power = exp16(_mm512_sub_ps(_mm512_loadu_ps(row + j), highest));
+      total = _mm512_add_ps(total, power);
+      _mm512_storeu_ps(row + j, power);
+    }
+    const f16 share = all(1.0f / _mm512_reduce_add_ps(total));
+    for (int j = 0; j < columns; j += 16) _mm512_storeu_ps(row + j, _mm512_mul_ps(_mm512_loadu_ps(row + j), share));
+  }
+}
+
+// scores (tokens, columns) times values (tokens, head) -> out (tokens, head), four queries at a time.
+static inline void mix_values(const Scratch& w, const float* values, int stride, int tokens, int head, float* out, int out_stride) {
+  const int columns = round_up(tokens, 16);
+  for (int d = 0; d < head; d += 16) {
+    const __mmask16 mask = lanes(head - d);
+    for (int t = 0; t < tokens; t += 4) {
+      f16 sum[4] = {zero(), zero(), zero(), zero()};
+      for (int j = 0; j < tokens; ++j) {
+        const f16 v = _mm512_maskz_loadu_ps(mask, values + static_cast<size_t>(j) * stride + d);
+        for (int i = 0; i < 4; ++i) sum[i] = _mm512_fmadd_ps(all(w.scores[(t + i) * columns + j]), v, sum[i]);
+      }
+      for (int i = 0; i < 4 && t + i < tokens; ++i)
+        _mm512_mask_storeu_ps(out + static_cast<size_t>(t + i) * out_stride + d, mask, sum[i]);
+    }
+  }
+}
+
+// qkv (tokens, 3 * dim) of one observation in `w.wide` -> mixed values (tokens, dim) in `w.narrow`.
+static inline void attend(const Stack& s, const Scratch& w, int observation, int tokens, int wide_stride, int narrow_stride, const uint8_t* valid) {
+  const int head = s.head(), padded = round_up(head, 16), columns = round_up(tokens, 16);
+  const float* qkv = w.wide + static_cast<size_t>(observation) * tokens * wide_stride;
+  float* out = w.narrow + static_cast<size_t>(observation) * tokens * narrow_stride;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head));
+  for (int h = 0; h < s.heads; ++h) {
+    rotate(s, qkv + h * head, wide_stride, tokens, scale, w.query, padded);
+    rotate(s, qkv + s.dim + h * head, wide_stride, tokens, 1.0f, w.key, padded);
+    for (int t = 0; t < columns; t += 16)
+      for (int d = 0; d < padded; d += 16) transpose16(w.key + t * padded + d, padded, w.key_columns + d * columns + t, columns);
+    for (int t = 0; t < tokens; t += 4) score_rows(w, t, tokens, head, padded, valid);
+    mix_values(w, qkv + 2 * s.dim + h * head, wide_stride, tokens, head, out + h * head, narrow_stride);
+  }
+}
+
+// x (observations * tokens, dim padded) in place, through every block of a stack. `valid` (observations, tokens) or null.
+template <Precision P>
+static void run_stack(const Stack& s, const Scratch& w, float* x, int observations, int tokens, const uint8_t* valid) {
+  const int rows = observations * tokens, stride = round_up(s.dim, 16);
+  const int qkv_stride = round_up(3 * s.dim, 16), inner_stride = round_up(s.inner, 16);
+  auto add_to_x = [&](int panel, int row, f16 v0, f16 v1) __attribute__((always_inline)) {
+    float* at = x + static_cast<size_t>(row) * stride + panel * PANEL;
+    _mm512_storeu_ps(at, _mm512_add_ps(_mm512_loadu_ps(at), v0));
+    if (panel * PANEL + 16 < stride) _mm512_storeu_ps(at + 16, _mm512_add_ps(_mm512_loadu_ps(at + 16), v1));
+  };
+  for (const Block& block : s.blocks) {
+    for (int row = 0; row < rows; ++row) convert_row<P>(x + static_cast<size_t>(row) * stride, s.dim, w.activations, row);
+    product<P>(block.qkv, w.activations, rows, [&](int panel, int row, f16 v0, f16 v1) __attribute__((always_inline)) {
+      float* at = w.wide + static_cast<size_t>(row) * qkv_stride + panel * PANEL;
+      _mm512_storeu_ps(at, v0);
+      if (panel * PANEL + 16 < qkv_stride) _mm512_storeu_ps(at + 16, v1);
+    });
+    for (int o = 0; o < observations; ++o) attend(s, w, o, tokens, qkv_stride, stride, valid == nullptr ? nullptr : valid + o * tokens);
+    for (int row = 0; row < rows; ++row) convert_row<P>(w.narrow + static_cast<size_t>(row) * stride, s.dim, w.activations, row);
+    product<P>(block.out, w.activations, rows, add_to_x);
+    for (int row = 0; row < rows; ++row) {
+      norm_row(x + static_cast<size_t>(row) * stride, s.dim);
+      convert_row<P>(x + static_cast<size_t>(row) * stride, s.dim, w.activations, row);
+    }
+    product<P>(block.gate_up, w.activations, rows, [&](int panel, int row, f16 gate, f16 up) __attribute__((always_inline)) {
+      _mm512_storeu_ps(w.wide + static_cast<size_t>(row) * inner_stride + panel * 16, _mm512_mul_ps(silu16(gate), up));
+    });
+    for (int row = 0; row < rows; ++row) convert_row<P>(w.wide + static_cast<size_t>(row) * inner_stride, s.inner, w.activations, row);
+    product<P>(block.down, w.activations, rows, add_to_x);
+    for (int row = 0; row < rows; ++row) norm_row(x + static_cast<size_t>(row) * stride, s.dim);
+  }
+}
+
+}  // namespace hrm

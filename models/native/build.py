@@ -1,0 +1,91 @@
+"""Turns the C++ sources beside this module into a loaded library, built once per source, flags and compiler.
+
+No compiler, another processor or a failed build is a `RuntimeUnavailable` of one line; the caller then takes another
+runtime. The processor is asked (CPUID, and the system's leave to use the wide registers) by a library of its own that runs
+anywhere, before the kernel is built or loaded. Invariant: a library that is in the cache is complete.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from models.errors import RuntimeUnavailable
+
+SOURCES: Final = Path(__file__).parent
+KERNEL: Final = ("packing.cpp", "segment.cpp", "api.cpp")
+HEADERS: Final = ("simd.hpp", "gemm.hpp", "block.hpp", "model.hpp")
+COMMON: Final = ("-O3", "-std=c++17", "-fPIC", "-shared")
+WIDE: Final = (
+    "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mavx512bf16", "-mfma", "-mavx2",
+)  # fmt: skip
+COMPILERS: Final = ("g++", "c++", "clang++")
+BUILD_S: Final = 300.0
+"""How long a build may take on a machine that is busy."""
+
+INSTRUCTIONS: Final = {"int8": "AVX512-VNNI", "bf16": "AVX512-BF16", "fp32": "AVX512"}
+"""What each precision needs of the processor, in the order of the kernel's own numbers."""
+
+
+def load_kernel(precision: str, cache: Path) -> ctypes.CDLL:
+    """Return the kernel, built into `cache` where it isn't there yet. Raises RuntimeUnavailable."""
+    if platform.machine() not in ("x86_64", "AMD64") or platform.system() != "Linux":
+        raise RuntimeUnavailable(f"native needs Linux on x86-64, this is {platform.system()} on {platform.machine()}")
+    compiler = find_compiler()
+    processor = _open(build(cache, "cpu", ("cpu.cpp",), (), COMMON, compiler))
+    if not processor.hrm_supports(list(INSTRUCTIONS).index(precision)):
+        raise RuntimeUnavailable(f"native {precision} needs {INSTRUCTIONS[precision]}, which this processor has not")
+    return _open(build(cache, "hrm", KERNEL, HEADERS, (*COMMON, *WIDE), compiler))
+
+
+def find_compiler() -> list[str]:
+    """`CXX` where it is set, else the first that is installed. Raises RuntimeUnavailable."""
+    asked = shlex.split(os.environ.get("CXX", ""))
+    for command in [asked] if asked else [[name] for name in COMPILERS]:
+        if shutil.which(command[0]):
+            return command
+    raise RuntimeUnavailable(
+        f"native needs a C++ compiler: CXX={asked[0]} is not there"
+        if asked
+        else f"native needs a C++ compiler: none of {', '.join(COMPILERS)} is installed"
+    )
+
+
+def build(
+    cache: Path, name: str, sources: tuple[str, ...], headers: tuple[str, ...], flags: tuple[str, ...], compiler: list[str]
+) -> Path:
+    """Return the path of the built library; nothing is done where it is in the cache. Raises RuntimeUnavailable."""
+    digest = hashlib.sha256(repr((compiler, flags)).encode())
+    for source in (*sources, *headers):
+        digest.update((SOURCES / source).read_bytes())
+    target = cache / f"{name}-{digest.hexdigest()[:16]}.so"
+    if target.exists():
+        return target
+    try:
+        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=cache) as folder:
+            partial = Path(folder) / target.name
+            command = [*compiler, *flags, "-w", "-o", str(partial), *(str(SOURCES / source) for source in sources)]
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=BUILD_S)
+            os.replace(partial, target)
+    except subprocess.CalledProcessError as error:
+        first = next((line for line in error.stderr.splitlines() if "error" in line), error.stderr.strip()[:200])
+        raise RuntimeUnavailable(f"native: {' '.join(compiler)} could not build it: {first}") from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RuntimeUnavailable(f"native: could not be built in {cache}: {error}") from error
+    return target
+
+
+def _open(path: Path) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise RuntimeUnavailable(f"native: {path} can't be loaded: {error}") from error

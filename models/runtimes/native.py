@@ -1,0 +1,227 @@
+"""Turns a model into a `Runner` whose segments are one call into the native kernel.
+
+Weights are packed once, at their precision; a segment is one C call that holds no Python lock and takes no memory but its
+answers. Invariant: a row's answer depends on that row alone, whatever else is in the batch, bit for bit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.act import HeadValues
+from models.config import LReset
+from models.core import ReasoningCore
+from models.errors import RuntimeUnavailable
+from models.features import BAR_FEATURES, CALENDAR_FEATURES, Features
+from models.hrm import ACTIONS, HRM, POSITIONS
+from models.layers import SwiGLU, Stack
+from models.native.build import INSTRUCTIONS, load_kernel
+from models.runtimes.arrays import ALLOWED, ArrayState, ArrayTokens, Floats, start
+
+NativePrecision = Literal["int8", "bf16", "fp32"]
+RESETS: Final = {LReset.NONE: 0, LReset.SOFT: 1, LReset.HARD: 2, LReset.LEARNED: 3}
+CAPPED: Final = POSITIONS * ACTIONS
+READINGS: Final = CAPPED + 1 + POSITIONS + 2
+"""Numbers that the kernel answers a row: policy, quantity, value, q_halt, q_continue."""
+ANSWERS: Final = {1: "is already running on another thread", 2: "ran out of memory"}
+
+
+class _Shape(ctypes.Structure):
+    """`hrm::Shape` of models/native/model.hpp."""
+
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in (
+            "precision", "tokens", "input_layers", "h_dim", "h_layers", "h_heads", "h_inner", "l_dim", "l_layers",
+            "l_heads", "l_inner", "h_cycles", "l_steps", "l_reset", "patch_inputs", "coarse_inputs", "calendar_inputs",
+        )),
+        ("soft_keep", ctypes.c_float),
+        ("logit_cap", ctypes.c_float),
+    ]  # fmt: skip
+
+
+class NativeRunner:
+    """Runs segments of a model's weights as they are now. One call at a time.
+
+    Raises RuntimeUnavailable where the kernel can't be built or the processor lacks what `precision` needs.
+    """
+
+    def __init__(self, model: HRM, *, precision: NativePrecision, cache: Path, settled_below: float = 0.0) -> None:
+        self.name = f"native {precision}"
+        self.settled_below = settled_below
+        self._kernel = load_kernel(precision, cache)
+        self._kernel.hrm_new.restype = ctypes.c_void_p
+        self._kernel.hrm_new.argtypes = [ctypes.POINTER(_Shape), ctypes.c_void_p, ctypes.c_uint64]
+        self._kernel.hrm_free.argtypes = [ctypes.c_void_p]
+        self._kernel.hrm_embed.argtypes = [ctypes.c_void_p, ctypes.c_int, *[ctypes.c_void_p] * 7]
+        self._kernel.hrm_segment.argtypes = [
+            ctypes.c_void_p, ctypes.c_int, *[ctypes.c_void_p] * 2, ctypes.c_float, *[ctypes.c_void_p] * 6,
+        ]  # fmt: skip
+        shape = model.config.architecture
+        self._cycles, self._l_dim = shape.h_cycles, shape.l_dim
+        self._tokens = model.config.features.tokens
+        weights = flat_weights(model)
+        self._model = self._kernel.hrm_new(_shape(model, precision), weights.ctypes.data, weights.size)
+        if not self._model:
+            raise RuntimeUnavailable(f"native {precision}: the kernel refused {weights.size} weights of this shape")
+        self._embeddings = _Embeddings(model)
+        core = model.core
+        self._h_init, self._l_init = (
+            np.ascontiguousarray(np.broadcast_to(_array(init), (self._tokens, len(init))))
+            for init in (core.H_init, core.L_init)
+        )
+
+    def __del__(self) -> None:
+        if getattr(self, "_model", None):
+            self._kernel.hrm_free(self._model)
+
+    def embed(self, features: Features) -> ArrayTokens:
+        """Run the input network once a decision."""
+        rows = len(features)
+        x = np.empty((rows, self._tokens, self._l_dim), np.float32)
+        valid = None if features.valid.all() else np.ascontiguousarray(features.valid)
+        decision, coarse_timeframe = self._embeddings.look_up(features)
+        inputs = [np.ascontiguousarray(array, np.float32) for array in (
+            features.patches, features.coarse, features.calendar, decision, coarse_timeframe,
+        )]  # fmt: skip
+        self._check(
+            self._kernel.hrm_embed(
+                self._model, rows, *(array.ctypes.data for array in inputs), _pointer(valid), x.ctypes.data
+            )
+        )
+        return ArrayTokens(x, valid)
+
+    def start(self, features: Features, budget: int, carried: ArrayState | None) -> ArrayState:
+        """Return a fresh state, or fresh counts around the carried z_H and z_L."""
+        return start(features, budget, carried, self._h_init, self._l_init)
+
+    def segment(self, x: ArrayTokens, state: ArrayState) -> tuple[HeadValues, ArrayState]:
+        """Run one segment on every row."""
+        rows, cycles = len(x.x), self._cycles
+        z_h, z_l = (np.array(z, np.float32, order="C") for z in (state.z_h, state.z_l))
+        change_h, change_l = np.empty((rows, cycles), np.float32), np.empty((rows, cycles), np.float32)
+        ran, readings = np.empty(rows, np.int64), np.empty((rows, READINGS), np.float32)
+        outputs = (z_h, z_l, change_h, change_l, ran, readings)
+        self._check(
+            self._kernel.hrm_segment(
+                self._model, rows, x.x.ctypes.data, _pointer(x.valid), self.settled_below,
+                *(array.ctypes.data for array in outputs),
+            )
+        )  # fmt: skip
+        return _values(readings, change_h, change_l), state.after(z_h, z_l, ran)
+
+    def freeze(self, active: NDArray[np.bool_], new: ArrayState, old: ArrayState) -> ArrayState:
+        """Take `new` in the active rows and `old` in those that have halted."""
+        return new.where(active, old)
+
+    def _check(self, answer: int) -> None:
+        if answer:
+            raise RuntimeError(f"{self.name} {ANSWERS.get(answer, f'answered {answer}')}")
+
+
+class _Embeddings:
+    """What the decision token and the coarse token are made of, looked up in tables that are projected once."""
+
+    def __init__(self, model: HRM) -> None:
+        source = model.input
+        with torch.inference_mode():
+            self._instrument = _array(source.instrument_proj(source.instrument.weight))  # (names, l_dim)
+            self._timeframe = _array(source.timeframe_proj(source.timeframe.weight))
+        self._decision, self._position = _array(source.decision), _array(source.position.weight).T  # (3, l_dim)
+
+    def look_up(self, features: Features) -> tuple[Floats, Floats]:
+        """Return the decision token's content and what is added to the coarse token, (B, l_dim) each."""
+        position = (features.position[:, :, None] * self._position).sum(1)
+        decision = self._decision + self._instrument[features.instrument] + self._timeframe[features.timeframe]
+        return decision + position, self._timeframe[features.coarse_timeframe]
+
+
+def flat_weights(model: HRM) -> Floats:
+    """Every weight in the order in which `Model::make` of models/native/packing.cpp reads them, fp32."""
+    source, core, heads = model.input, model.core, model.heads
+    parts: list[torch.Tensor] = []
+    for layer in (source.patch, source.coarse, source.calendar):
+        parts += [layer.weight, layer.bias]
+    parts.append(source.memory)
+    for stack in (core.L_level, core.H_level):
+        half = stack.rope.cos.shape[1] // 2
+        parts += [stack.rope.cos[:, :half], stack.rope.sin[:, :half]]
+    parts += _blocks(source.encoder)
+    crossing = isinstance(core.h_to_l, torch.nn.Linear)
+    if crossing:
+        parts.append(core.h_to_l.weight)
+    if core.shape.l_reset is LReset.LEARNED:
+        parts += [core.reset_gate.weight, core.reset_gate.bias]
+    parts += _blocks(core.L_level)
+    if crossing:
+        parts.append(core.l_to_h.weight)
+    parts += [*_blocks(core.H_level), core.H_init, core.L_init]
+    readings = (heads.policy, heads.quantity, heads.value, heads.q)
+    parts += [head.weight for head in readings] + [head.bias for head in readings]
+    return np.concatenate([_array(part).ravel() for part in parts])
+
+
+def _blocks(stack: Stack) -> list[torch.Tensor]:
+    weights: list[torch.Tensor] = []
+    for block in stack.layers:
+        attention, mlp = block.self_attn, block.mlp
+        weights += [attention.qkv_proj.weight, attention.o_proj.weight, mlp.gate_up_proj.weight, mlp.down_proj.weight]
+    return weights
+
+
+def _shape(model: HRM, precision: NativePrecision) -> _Shape:
+    config, shape, core = model.config, model.config.architecture, model.core
+    return _Shape(
+        precision=list(INSTRUCTIONS).index(precision),
+        tokens=config.features.tokens,
+        input_layers=shape.input_layers,
+        h_dim=shape.h_dim,
+        h_layers=shape.h_layers,
+        h_heads=shape.h_heads,
+        h_inner=_inner(core, "H_level"),
+        l_dim=shape.l_dim,
+        l_layers=shape.l_layers,
+        l_heads=shape.l_heads,
+        l_inner=_inner(core, "L_level"),
+        h_cycles=shape.h_cycles,
+        l_steps=shape.l_steps,
+        l_reset=RESETS[shape.l_reset],
+        patch_inputs=config.features.patch * len(BAR_FEATURES),
+        coarse_inputs=config.features.coarse_window * len(BAR_FEATURES),
+        calendar_inputs=len(CALENDAR_FEATURES),
+        soft_keep=shape.soft_reset_keep,
+        logit_cap=config.logit_cap,
+    )
+
+
+def _inner(core: ReasoningCore, level: str) -> int:
+    mlp = getattr(core, level).layers[0].mlp
+    assert isinstance(mlp, SwiGLU)
+    return mlp.down_proj.in_features
+
+
+def _values(readings: Floats, change_h: Floats, change_l: Floats) -> HeadValues:
+    policy = readings[:, :CAPPED].reshape(-1, POSITIONS, ACTIONS)
+    return HeadValues(
+        policy=np.where(ALLOWED, policy, np.float32(-np.inf)),
+        quantity=readings[:, CAPPED],
+        value=readings[:, CAPPED + 1 : CAPPED + 1 + POSITIONS],
+        q_halt=readings[:, -2],
+        q_continue=readings[:, -1],
+        change_h=change_h,
+        change_l=change_l,
+    )
+
+
+def _array(tensor: torch.Tensor) -> Floats:
+    values: Floats = tensor.detach().float().cpu().numpy()
+    return values
+
+
+def _pointer(array: NDArray[np.bool_] | None) -> int | None:
+    return None if array is None else array.ctypes.data

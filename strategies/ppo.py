@@ -1,0 +1,46 @@
+"""The PPO strategy: an exported policy network on the same observation as the HRM.
+
+Archived as a decider, kept as a rung of the ladder. Invariant: one forward pass of a small network, no state, no
+depth; what can't be read is a HOLD that says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from daemon.events import Action, Decision
+from models.errors import InvalidObservation
+from models.ppo import PPOPolicy
+from strategies.base import Moment, decision, hold
+from strategies.hrm import ENTRIES, observation
+
+
+class PPOStrategy:
+    """See the module; `quantity` units are traded, since the policy only chooses the side."""
+
+    name = "ppo"
+    in_thread = True
+
+    def __init__(self, policy: PPOPolicy, quantity: int, source: str) -> None:
+        self._policy = policy
+        self._quantity = quantity
+        self.description = f"{source} ({policy.manifest.sha256[:12]})"
+
+    @classmethod
+    def load(cls, artifact: Path, quantity: int) -> PPOStrategy:
+        """The policy of `artifact`. Raises `CheckpointError` for a file that is damaged or foreign."""
+        return cls(PPOPolicy.load(artifact), quantity, artifact.name)
+
+    def decide(self, moment: Moment) -> Decision:
+        """The most probable action that the position allows."""
+        model_hash = self._policy.manifest.sha256
+        try:
+            number, probability = self._policy.decide(observation(moment))
+        except InvalidObservation as error:
+            return hold(moment, self.name, str(error), model_hash=model_hash)
+        action = Action(number)
+        if action in ENTRIES and not moment.may_enter:
+            return hold(moment, self.name, "no entries this late", model_hash=model_hash)
+        quantity = abs(moment.position) if action in (Action.CLOSE_LONG, Action.CLOSE_SHORT) else self._quantity
+        reason = f"policy, {probability:.2f}"
+        return decision(moment, self.name, action, quantity, probability, reason, model_hash=model_hash)

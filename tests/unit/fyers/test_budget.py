@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.clock import NS_PER_MS, NS_PER_S, ReplayClock
+from daemon.fyers.budget import Limit, Purpose, RateBudget, RateLimits
+from daemon.market.calendar import DAY_NS, IST_OFFSET_NS
+
+EXIT, ORDINARY = Purpose.EXIT, Purpose.ORDINARY
+MIDNIGHT = 20_000 * DAY_NS - IST_OFFSET_NS
+SMALL = RateLimits(Limit(4, 2), Limit(10, 3), Limit(30, 5), slack_ms=0)
+
+
+def granted(budget: RateBudget, purpose: Purpose, tries: int) -> int:
+    """Count how many of so many calls at once are granted."""
+    return sum(budget.take(purpose) == 0 for _ in range(tries))
+
+
+def test_a_second_has_its_limit_and_keeps_some_for_exits() -> None:
+    """Ordinary calls stop at limit − kept, exits at the limit."""
+    budget = RateBudget(ReplayClock(MIDNIGHT), SMALL)
+    assert granted(budget, ORDINARY, 9) == 2
+    assert granted(budget, EXIT, 9) == 2
+
+
+def test_the_wait_is_exact() -> None:
+    """Asking again after the wait is granted, a nanosecond earlier it isn't."""
+    clock = ReplayClock(MIDNIGHT)
+    budget = RateBudget(clock, SMALL)
+    granted(budget, EXIT, 4)
+    clock.advance(MIDNIGHT + 300 * NS_PER_MS)
+    wait = budget.take(EXIT)
+    assert wait == 700 * NS_PER_MS
+    clock.advance(MIDNIGHT + 300 * NS_PER_MS + wait - 1)
+    assert budget.take(EXIT) == 1
+    clock.advance(MIDNIGHT + 300 * NS_PER_MS + wait)
+    assert budget.take(EXIT) == 0
+
+
+def test_slack_lengthens_the_windows() -> None:
+    """With slack a second lasts longer than a second, for calls don't travel equally fast."""
+    clock = ReplayClock(MIDNIGHT)
+    budget = RateBudget(clock, RateLimits(Limit(1, 0), Limit(9, 0), Limit(9, 0), slack_ms=100))
+    budget.take(EXIT)
+    clock.advance(MIDNIGHT + NS_PER_S)
+    assert budget.take(EXIT) == 100 * NS_PER_MS
+
+
+def test_the_day_ends_at_midnight_in_india() -> None:
+    """A used-up day grants nothing until midnight in India, ordinary calls stop before exits, and then it begins anew."""
+    clock = ReplayClock(MIDNIGHT)
+    budget = RateBudget(clock, SMALL)
+    budget.assume_used(25, 0)
+    assert budget.take(ORDINARY) == DAY_NS
+    assert budget.take(EXIT) == 0
+    assert budget.used_today == 26
+    clock.advance(MIDNIGHT + DAY_NS)
+    assert budget.used_today == 0
+    assert budget.take(ORDINARY) == 0
+    assert budget.used_today == 1
+
+
+def test_what_an_earlier_process_used_counts() -> None:
+    """After a restart the last minute's calls are still there."""
+    budget = RateBudget(ReplayClock(MIDNIGHT), SMALL)
+    budget.assume_used(12, 10)
+    assert budget.take(EXIT) == 60 * NS_PER_S
+
+
+def test_hold_stops_exits_too() -> None:
+    """After a 429 nobody calls; a shorter hold doesn't shorten a longer one."""
+    clock = ReplayClock(MIDNIGHT)
+    budget = RateBudget(clock, SMALL)
+    budget.hold(2.0)
+    budget.hold(1.0)
+    assert budget.take(EXIT) == 2 * NS_PER_S
+    clock.advance(MIDNIGHT + 2 * NS_PER_S)
+    assert budget.take(EXIT) == 0
+
+
+def test_everything_kept_for_exits() -> None:
+    """A window whose every call is kept for exits grants ordinary calls none."""
+    budget = RateBudget(ReplayClock(MIDNIGHT), RateLimits(Limit(2, 5), Limit(9, 0), Limit(9, 0)))
+    assert budget.take(ORDINARY) > 0
+    assert budget.take(EXIT) == 0
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3 * NS_PER_S), st.sampled_from(list(Purpose))), min_size=1, max_size=200),
+    st.integers(0, 1000),
+)
+def test_no_window_ever_holds_more(calls: list[tuple[int, Purpose]], slack_ms: int) -> None:
+    """Whatever is asked when: no second and no minute holds more calls than its limit, no day either."""
+    clock = ReplayClock(MIDNIGHT)
+    budget = RateBudget(clock, RateLimits(SMALL.second, SMALL.minute, SMALL.day, slack_ms))
+    times: list[tuple[int, Purpose]] = []
+    for pause, purpose in calls:
+        clock.advance(clock.now_ns() + pause)
+        if budget.take(purpose) == 0:
+            times.append((clock.now_ns(), purpose))
+    for limit, span in ((SMALL.second, NS_PER_S), (SMALL.minute, 60 * NS_PER_S), (SMALL.day, DAY_NS)):
+        for now, purpose in times:
+            inside = sum(now - span < ts <= now for ts, _ in times)
+            assert inside <= limit.calls
+            if purpose is ORDINARY:
+                before = sum(now - span < ts < now for ts, _ in times)
+                assert before < limit.calls - limit.kept_for_exits
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+def test_the_default_is_fyers(purpose: Purpose) -> None:
+    """By default ten a second pass, three of them exits only."""
+    budget = RateBudget(ReplayClock(MIDNIGHT))
+    assert granted(budget, purpose, 20) == (10 if purpose is EXIT else 7)

@@ -1,0 +1,254 @@
+"""The risk stage: answers, square-off, flatten, and the states of trading."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from daemon.bus import Bus
+from daemon.clock import ReplayClock
+from daemon.events import (
+    Action,
+    Event,
+    Flatten,
+    Halt,
+    OrderApproved,
+    OrderCancelled,
+    OrderDenied,
+    OrderIntent,
+    OrderRejected,
+    Reduce,
+    Resume,
+    Side,
+    TimeAdvanced,
+    TradingState,
+    TradingStateChanged,
+)
+from daemon.market.calendar import MarketCalendar
+from daemon.market.instruments import InstrumentBook
+from daemon.risk.actor import RiskActor
+from daemon.risk.book import RiskBook
+from daemon.risk.gate import RiskGate
+from daemon.risk.intents import IntentBuilder
+from daemon.settings import ExecutionSettings, MarketSettings, RiskSettings
+from tests.samples import CLOSE, DAY, MINUTE, OPEN, RELIANCE, SBIN, cancel_of, decide, fill_of, position_of, tick
+
+NOON = OPEN + 60 * MINUTE
+ANSWERS = (OrderIntent, OrderApproved, OrderDenied, TradingStateChanged)
+
+
+class Desk:
+    """A risk actor, and what it said since it was last asked."""
+
+    def __init__(self, calendar: MarketCalendar) -> None:
+        self.clock = ReplayClock(NOON)
+        self.bus = Bus()
+        self._said: list[Event] = []
+        self.bus.tap(ANSWERS, self._said.append)
+        risk, instruments = RiskSettings(), InstrumentBook(MarketSettings())
+        self.actor = RiskActor(
+            self.bus, RiskBook(), IntentBuilder(risk, ExecutionSettings(), instruments, "P"),
+            RiskGate(risk, instruments, calendar, 30), self.clock, calendar, 15,
+        )  # fmt: skip
+
+    def tell(self, *events: Event) -> list[Event]:
+        """Hand events over; what was said to them."""
+        for event in events:
+            if isinstance(event, TimeAdvanced):
+                self.clock.advance(event.ts)
+            self.actor.handle(event)
+        said, self._said[:] = list(self._said), []
+        return said
+
+    def hold(self, quantity: int, symbol: str = SBIN) -> None:
+        """Open a position by a decision and its fill."""
+        action = Action.BUY_LONG if quantity > 0 else Action.SELL_SHORT
+        now = self.clock.now_ns()
+        said = self.tell(
+            tick(now, 800.0, symbol), TimeAdvanced(ts=now), decide(action, abs(quantity), symbol=symbol, ts=now)
+        )
+        intents = [event for event in said if isinstance(event, OrderIntent)]
+        self.tell(fill_of(intents[-1]), position_of(quantity, symbol=symbol))
+
+
+@pytest.fixture(scope="module")
+def calendar() -> MarketCalendar:
+    """NSE's."""
+    return MarketCalendar()
+
+
+@pytest.fixture
+def desk(calendar: MarketCalendar) -> Desk:
+    """A fresh one with a fresh tick at noon."""
+    desk = Desk(calendar)
+    desk.tell(tick(NOON, 800.0))
+    return desk
+
+
+def closings(said: list[Event]) -> list[tuple[str, Side, int, str]]:
+    """(symbol, side, quantity, reason) of the exits among what was said, each of which must be approved."""
+    intents = [event for event in said if isinstance(event, OrderIntent)]
+    approved = {event.order_id for event in said if isinstance(event, OrderApproved)}
+    assert all(intent.reduces and intent.order_id in approved for intent in intents)
+    return [(intent.symbol, intent.side, intent.quantity, intent.reason) for intent in intents]
+
+
+def test_a_decision_is_answered_at_once(desk: Desk) -> None:
+    """Intent and approval leave in the same step and under the same id."""
+    intent, approval = desk.tell(decide(Action.BUY_LONG))
+    assert isinstance(intent, OrderIntent)
+    assert approval == OrderApproved(ts=intent.ts, order_id=intent.order_id)
+
+
+def test_hold_is_no_order(desk: Desk) -> None:
+    """Neither is closing what isn't there."""
+    assert desk.tell(decide(Action.HOLD), decide(Action.CLOSE_LONG)) == []
+
+
+def test_a_denial_says_why_and_takes_no_room(desk: Desk) -> None:
+    """Check, limit and value travel; the order counts for nothing afterwards."""
+    desk.actor.book.state = TradingState.HALTED
+    intent, denial = desk.tell(decide(Action.BUY_LONG))
+    assert isinstance(intent, OrderIntent)
+    assert denial == OrderDenied(
+        ts=intent.ts, order_id=intent.order_id, symbol=SBIN, check="trading_state", limit="ACTIVE", value="HALTED"
+    )
+    assert desk.actor.book.of(SBIN).working_buys == 0
+
+
+def test_what_left_the_market_makes_room(desk: Desk) -> None:
+    """A rejected and a cancelled order no longer count."""
+    for gone in ("rejected", "cancelled"):
+        intent = desk.tell(decide(Action.BUY_LONG))[0]
+        assert isinstance(intent, OrderIntent)
+        assert desk.actor.book.of(SBIN).working_buys == 100
+        rejection = OrderRejected(ts=NOON, order_id=intent.order_id, code=-99, reason="no")
+        desk.tell(rejection if gone == "rejected" else cancel_of(intent))
+        assert desk.actor.book.of(SBIN).working_buys == 0
+
+
+def test_states_change_once_and_are_said(desk: Desk) -> None:
+    """Each command that changes the state is told with its reason, one that doesn't is not."""
+    commands = (Halt, Halt, Reduce, Resume, Resume)
+    said = desk.tell(*(kind(ts=NOON, reason=f"r{number}") for number, kind in enumerate(commands)))
+    states = [(event.state, event.reason) for event in said if isinstance(event, TradingStateChanged)]
+    assert states == [(TradingState.HALTED, "r0"), (TradingState.REDUCING, "r2"), (TradingState.ACTIVE, "r3")]
+
+
+@pytest.mark.parametrize(("quantity", "side"), [(100, Side.SELL), (-100, Side.BUY)])
+def test_square_off_comes_before_the_close(desk: Desk, quantity: int, side: Side) -> None:
+    """Nothing a nanosecond before the last quarter of an hour, everything at it, and once."""
+    desk.hold(quantity)
+    desk.hold(quantity, RELIANCE)
+    assert desk.tell(TimeAdvanced(ts=CLOSE - 15 * MINUTE - 1)) == []
+    said = desk.tell(TimeAdvanced(ts=CLOSE - 15 * MINUTE))
+    assert closings(said) == [(SBIN, side, 100, "square-off time"), (RELIANCE, side, 100, "square-off time")]
+    assert desk.tell(TimeAdvanced(ts=CLOSE - 14 * MINUTE)) == []
+
+
+def test_square_off_asks_again_for_what_the_venue_refused(desk: Desk) -> None:
+    """A rejected exit is sent again at the next moment, as a new order."""
+    desk.hold(100)
+    first = desk.tell(TimeAdvanced(ts=CLOSE - 15 * MINUTE))[0]
+    assert isinstance(first, OrderIntent)
+    desk.tell(OrderRejected(ts=CLOSE, order_id=first.order_id, code=-99, reason="no"))
+    again = desk.tell(TimeAdvanced(ts=CLOSE - 10 * MINUTE))
+    assert closings(again) == [(SBIN, Side.SELL, 100, "square-off time")]
+    assert getattr(again[0], "order_id") != first.order_id  # noqa: B009
+
+
+def test_what_a_session_left_is_closed_at_the_start_of_the_next(desk: Desk) -> None:
+    """Nothing after the close; at the next open the rest goes, and is not asked for twice."""
+    desk.hold(-100)
+    assert desk.tell(TimeAdvanced(ts=CLOSE)) == []
+    said = desk.tell(TimeAdvanced(ts=OPEN + DAY))
+    assert closings(said) == [(SBIN, Side.BUY, 100, "carried over from an earlier session")]
+    assert desk.tell(TimeAdvanced(ts=OPEN + DAY + MINUTE)) == []
+    desk.tell(OrderCancelled(ts=OPEN + DAY, order_id=getattr(said[0], "order_id"), filled=0, reason="x"))  # noqa: B009
+    assert len(closings(desk.tell(TimeAdvanced(ts=OPEN + DAY + 2 * MINUTE)))) == 1
+
+
+def test_carrying_over_stops_no_later_trading(desk: Desk) -> None:
+    """Once the old position is gone the strategy's new one stays."""
+    desk.hold(100)
+    said = desk.tell(TimeAdvanced(ts=OPEN + DAY))
+    intent = said[0]
+    assert isinstance(intent, OrderIntent)
+    desk.tell(fill_of(intent), position_of(0), TimeAdvanced(ts=OPEN + DAY + MINUTE))
+    desk.hold(50)
+    assert desk.tell(TimeAdvanced(ts=OPEN + DAY + 2 * MINUTE)) == []
+
+
+def test_flatten_closes_reduces_and_keeps_at_it(desk: Desk) -> None:
+    """All positions, at once and again until they are gone; no new risk until resumed."""
+    desk.hold(100)
+    desk.hold(-50, RELIANCE)
+    said = desk.tell(Flatten(ts=NOON, reason="enough"))
+    state, *orders = said
+    assert state == TradingStateChanged(ts=NOON, state=TradingState.REDUCING, reason="enough")
+    assert closings(orders) == [(SBIN, Side.SELL, 100, "enough"), (RELIANCE, Side.BUY, 50, "enough")]
+    first = orders[0]
+    assert isinstance(first, OrderIntent)
+    desk.tell(fill_of(first, 30), cancel_of(first, 30))
+    assert closings(desk.tell(TimeAdvanced(ts=NOON + MINUTE))) == [(SBIN, Side.SELL, 70, "enough")]
+    assert isinstance(desk.tell(decide(Action.BUY_LONG))[-1], OrderDenied)
+
+
+def test_flatten_waits_for_the_entry_that_crossed_its_way(desk: Desk) -> None:
+    """An entry that was on its way to the venue when the command came is closed once it fills."""
+    entry = desk.tell(decide(Action.BUY_LONG))[0]
+    assert isinstance(entry, OrderIntent)
+    assert len(desk.tell(Flatten(ts=NOON, reason="enough"))) == 1  # the state; there is nothing to close yet
+    assert desk.tell(TimeAdvanced(ts=NOON + MINUTE)) == []
+    desk.tell(fill_of(entry))
+    assert closings(desk.tell(TimeAdvanced(ts=NOON + 2 * MINUTE))) == [(SBIN, Side.SELL, 100, "enough")]
+
+
+def test_flatten_ends_when_nothing_is_left(desk: Desk) -> None:
+    """Flat, and resumed by hand: the next position is not closed for an old command."""
+    desk.hold(100)
+    closing = desk.tell(Flatten(ts=NOON, reason="enough"))[1]
+    assert isinstance(closing, OrderIntent)
+    desk.tell(fill_of(closing), position_of(0), TimeAdvanced(ts=NOON + MINUTE))
+    desk.actor.book.state = TradingState.ACTIVE
+    desk.hold(20)
+    assert desk.tell(TimeAdvanced(ts=NOON + 2 * MINUTE)) == []
+
+
+def test_flatten_leaves_a_halt_halted(desk: Desk) -> None:
+    """Closing does not loosen the state."""
+    desk.hold(100)
+    desk.tell(Halt(ts=NOON, reason="stop"))
+    assert closings(desk.tell(Flatten(ts=NOON, reason="enough"))) == [(SBIN, Side.SELL, 100, "enough")]
+    assert desk.actor.book.state is TradingState.HALTED
+
+
+def test_resume_ends_flattening(desk: Desk) -> None:
+    """What is still held after a resume is the strategy's again, and it may trade."""
+    desk.hold(100)
+    closing = desk.tell(Flatten(ts=NOON, reason="enough"))[1]
+    assert isinstance(closing, OrderIntent)
+    said = desk.tell(cancel_of(closing), Resume(ts=NOON, reason="go on"))
+    assert said == [TradingStateChanged(ts=NOON, state=TradingState.ACTIVE, reason="go on")]
+    assert desk.tell(TimeAdvanced(ts=NOON + MINUTE)) == []
+    assert isinstance(desk.tell(tick(NOON + MINUTE, 800.0), decide(Action.BUY_LONG))[-1], OrderApproved)
+
+
+def test_the_loss_counts_from_each_sessions_start(desk: Desk) -> None:
+    """A lost day stops its own entries and not the next day's."""
+    desk.tell(TimeAdvanced(ts=NOON), position_of(0, realised_pnl=Decimal(-20_000)))
+    denied = desk.tell(decide(Action.BUY_LONG))[-1]
+    assert isinstance(denied, OrderDenied)
+    assert denied.check == "daily_loss"
+    later = NOON + DAY
+    said = desk.tell(TimeAdvanced(ts=later), tick(later, 800.0), decide(Action.BUY_LONG, ts=later))
+    assert isinstance(said[-1], OrderApproved)
+
+
+def test_outside_a_session_time_does_nothing(desk: Desk) -> None:
+    """Before the first session there is no day to start."""
+    desk.hold(100)
+    fresh = OPEN - 30 * MINUTE
+    desk.actor._session = None
+    assert desk.tell(TimeAdvanced(ts=fresh)) == []

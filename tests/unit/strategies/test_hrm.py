@@ -1,0 +1,214 @@
+"""The HRM strategy: a real, small, untrained network behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from daemon.clock import LiveClock, ReplayClock
+from daemon.events import Action, Regime
+from models.config import HRMSettings
+from models.errors import CheckpointError
+from strategies.base import Moment
+from strategies.hrm import ENTRIES, HRMStrategy
+from tests.unit.strategies.moments import moment_of, rising
+
+SHAPE = {
+    "h_dim": 16, "h_layers": 1, "h_heads": 2, "l_dim": 16, "l_layers": 1, "l_heads": 2, "h_cycles": 1, "l_steps": 1,
+}  # fmt: skip
+
+
+class Ticking(ReplayClock):
+    """A clock on which every look costs a millisecond."""
+
+    def monotonic_ns(self) -> int:
+        """Advance and tell."""
+        self.advance(self.now_ns() + 1_000_000)
+        return self.now_ns()
+
+
+def settings_of(**act: object) -> HRMSettings:
+    """Settings of a tiny network that wants five segments."""
+    return HRMSettings.model_validate(
+        {
+            "profile": "small",
+            "architecture": {"small": SHAPE},
+            "act": {"min_segments": 5, "max_segments": 5} | act,
+            "features": {"window": 20, "patch": 5, "min_bars": 10, "coarse_window": 4},
+        }
+    )
+
+
+def strategy(seed: int = 1, clock: ReplayClock | LiveClock | None = None, **act: object) -> HRMStrategy:
+    """A seeded, untrained strategy on a clock that stands still."""
+    return HRMStrategy.load(None, seed, settings_of(**act), clock or ReplayClock())
+
+
+def walk(seed: int) -> Moment:
+    """A moment on a random walk."""
+    rng = np.random.default_rng(seed)
+    return moment_of((100 * np.exp(np.cumsum(rng.normal(0, 1e-3, 30)))).tolist())
+
+
+def test_a_decision_says_how_it_was_reached() -> None:
+    """Depth, halt reason, confidences, price, complexity and the model's hash come with the action."""
+    hrm = strategy()
+    found = hrm.decide(walk(0))
+    assert (found.strategy, found.symbol, found.interval, found.failed) == ("hrm", "AAA", "5m", False)
+    assert (found.segments, found.min_segments) == (5, 5)
+    assert found.halt_reason in ("max_segments", "q_halt", "converged")
+    assert found.reason.endswith(f"5 segments, {found.halt_reason}") or "no entries" in found.reason
+    assert 1 <= found.quantity <= 100_000
+    assert 0 < found.confidence <= 1
+    assert (found.price, found.complexity, found.regime) == (walk(0).price, 0.5, "trending")
+    assert found.model_hash == hrm.agent.model_hash
+    assert found.action in (Action.BUY_LONG, Action.SELL_SHORT, Action.HOLD)
+
+
+def test_the_same_moment_twice_is_the_same_decision() -> None:
+    """Twice by one strategy, once by another of the same seed: equal in every field; another seed is another model."""
+    hrm, moment = strategy(), walk(1)
+    first = hrm.decide(moment)
+    assert hrm.decide(moment) == first
+    assert strategy().decide(moment) == first
+    assert strategy(seed=2).decide(moment).model_hash != first.model_hash
+
+
+@pytest.mark.parametrize("position", [0, 40, -40])
+def test_only_what_the_position_allows(position: int) -> None:
+    """Flat never closes, a position never opens another; whatever the market and the weights."""
+    allowed = {
+        0: {Action.BUY_LONG, Action.SELL_SHORT, Action.HOLD},
+        40: {Action.CLOSE_LONG, Action.HOLD},
+        -40: {Action.CLOSE_SHORT, Action.HOLD},
+    }[position]
+    seen = {
+        strategy(seed).decide(msgspec.structs.replace(walk(seed), position=position, position_share=0.2)).action
+        for seed in range(12)
+    }
+    assert seen <= allowed
+
+
+def test_a_market_that_can_not_be_read_is_not_the_model_s_fault() -> None:
+    """Too few bars or a bar that is no bar: HOLD with the reason, not failed."""
+    found = strategy().decide(moment_of(rising(5)))
+    assert (found.action, found.quantity, found.failed, found.segments) == (Action.HOLD, 1, False, 0)
+    assert "5 bars, at least 10 are needed" in found.reason
+    assert found.model_hash == strategy().agent.model_hash
+    broken = moment_of(rising(30))
+    broken.bars[3, 1] = np.nan
+    assert strategy().decide(broken).action is Action.HOLD
+    assert not strategy().decide(broken).failed
+
+
+def test_a_broken_model_fails() -> None:
+    """NaN in a weight: HOLD, failed, and the reason says which output was wrong."""
+    hrm = strategy()
+    with torch.no_grad():
+        next(iter(hrm.agent.model.parameters())).fill_(torch.nan)
+    found = hrm.decide(walk(0))
+    assert (found.action, found.quantity, found.failed) == (Action.HOLD, 1, True)
+    assert "finite" in found.reason or "not a number" in found.reason
+    assert found.model_hash == hrm.agent.model_hash
+
+
+def test_entries_are_cut_late() -> None:
+    """What would open a position becomes HOLD near the close and says so; its figures stay."""
+    entering = next(
+        (hrm, walk(seed)) for seed in range(50) if (hrm := strategy(seed)).decide(walk(seed)).action in ENTRIES
+    )
+    hrm, moment = entering
+    early, late = hrm.decide(moment), hrm.decide(msgspec.structs.replace(moment, may_enter=False))
+    assert late.action is Action.HOLD
+    assert late.reason == f"no entries this late ({early.reason})"
+    assert (late.segments, late.confidence, late.value) == (early.segments, early.confidence, early.value)
+
+
+def test_exits_are_not_cut_late() -> None:
+    """Closing stays possible near the close."""
+    leaving = None
+    for seed in range(50):
+        hrm = strategy(seed)
+        held = msgspec.structs.replace(walk(seed), position=40, position_share=0.2, may_enter=False)
+        if (found := hrm.decide(held)).action is Action.CLOSE_LONG:
+            leaving = found
+            break
+    assert leaving is not None
+    assert leaving.reason.startswith("5 segments")
+
+
+def test_no_time_at_all_is_one_segment() -> None:
+    """A deadline that has passed before the first segment still gives a decision, of depth 1, and says why."""
+    found = strategy(clock=Ticking(), deadline_ms=1e-9).decide(walk(0))
+    assert (found.segments, found.min_segments, found.halt_reason, found.failed) == (1, 5, "deadline", False)
+    assert strategy(clock=LiveClock(), deadline_ms=1e-9).decide(walk(0)).segments == 1
+
+
+def test_a_deadline_in_between() -> None:
+    """With a few milliseconds on a clock that ticks it stops under its minimum; on one that stands still it never does."""
+    assert strategy(clock=Ticking(), deadline_ms=5).decide(walk(0)).halt_reason == "deadline"
+    assert strategy(clock=ReplayClock(), deadline_ms=5).decide(walk(0)).segments == 5
+
+
+def test_deciding_again_at_the_recorded_depth() -> None:
+    """Whatever the clock says, the recorded number of segments gives the recorded answer."""
+    early = strategy(clock=Ticking(), deadline_ms=1e-9).decide(walk(0))
+    again = strategy().decide_at(walk(0), early.segments)
+    assert msgspec.structs.replace(again, halt_reason=early.halt_reason, reason=early.reason) == early
+    full = strategy().decide(walk(0))
+    assert strategy(clock=Ticking(), deadline_ms=1e-9).decide_at(walk(0), full.segments) == full
+
+
+def test_complexity_buys_depth() -> None:
+    """A harder market takes at least as many segments as the settings ask for."""
+    hrm = strategy(min_segments=1, complexity_steps=[{"above": 0.6, "min_segments": 3}])
+    easy, hard = walk(0), walk(0)
+    hard = msgspec.structs.replace(hard, complexity=msgspec.structs.replace(hard.complexity, score=0.7))
+    assert (hrm.decide(easy).min_segments, hrm.decide(hard).min_segments) == (1, 3)
+    assert hrm.decide(hard).segments >= 3
+    assert hrm.decide(hard).complexity == 0.7
+
+
+def test_it_says_whether_it_was_ever_trained(tmp_path: Path) -> None:
+    """A seeded network is "untrained", loaded from a file too; the file's hash is the decision's."""
+    hrm = strategy(seed=7)
+    assert hrm.description == "untrained (small, seed 7)"
+    path = tmp_path / "model.safetensors"
+    digest = hrm.agent.save_model(path, dtype="float32")
+    loaded = HRMStrategy.load(path, 0, settings_of(), ReplayClock())
+    assert loaded.description == "untrained (model.safetensors)"
+    assert loaded.decide(walk(0)).model_hash == digest
+    assert loaded.decide(walk(0)).action is hrm.decide(walk(0)).action
+
+
+def test_a_trained_model_is_named_by_its_hash() -> None:
+    """After learning it is no longer untrained."""
+    hrm = strategy()
+    features = [_observation_of(walk(seed)) for seed in range(2)]
+    hrm.agent.learn(features, [Action.HOLD, Action.BUY_LONG])
+    again = HRMStrategy(hrm.agent, settings_of(), ReplayClock(), "mine")
+    assert again.description == f"mine ({hrm.agent.model_hash[:12]})"
+
+
+def _observation_of(moment: Moment):  # type: ignore[no-untyped-def] # noqa: ANN202
+    from strategies.hrm import _observation
+
+    return _observation(moment)
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    """`load` raises; it does not start on other weights."""
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"nothing")
+    with pytest.raises(CheckpointError):
+        HRMStrategy.load(path, 0, settings_of(), ReplayClock())
+
+
+def test_the_regime_is_recorded() -> None:
+    """A decision carries the regime that it was made in."""
+    moment = moment_of(rising(30), Regime.VOLATILE)
+    assert strategy().decide(moment).regime == "volatile"

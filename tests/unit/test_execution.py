@@ -1,0 +1,264 @@
+"""The execution stage: durable before sent, sent once, cancelled when due, and nothing unheard of told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from daemon.brokers.paper import PaperVenue
+from daemon.bus import Bus
+from daemon.clock import NS_PER_S, ReplayClock
+from daemon.errors import IllegalTransition, JournalError
+from daemon.events import (
+    Event,
+    Fill,
+    Flatten,
+    OrderAccepted,
+    OrderApproved,
+    OrderCancelled,
+    OrderDenied,
+    OrderIntent,
+    OrderRejected,
+    OrderType,
+    Side,
+    TickBatch,
+    TimeAdvanced,
+)
+from daemon.execution import ExecutionActor
+from daemon.journal import JOURNALED, Journal, JournalReader
+from daemon.market.calendar import MarketCalendar
+from daemon.market.costs import CostSchedule
+from daemon.market.instruments import InstrumentBook
+from daemon.orders import OrderBook, OrderState
+from daemon.settings import MarketSettings, PaperSettings
+from tests.samples import MINUTE, OPEN, intend, tick, ticks
+
+NOON = OPEN + 60 * MINUTE
+SENT = (OrderAccepted, OrderRejected, OrderCancelled, Fill)
+LIMIT = {"type": OrderType.LIMIT, "limit_price": Decimal(700)}
+
+
+@pytest.fixture(scope="module")
+def calendar() -> MarketCalendar:
+    """NSE's."""
+    return MarketCalendar()
+
+
+class Watched(PaperVenue):
+    """The paper venue, which also tells how much of the journal was on disk when each order came."""
+
+    def __init__(self, calendar: MarketCalendar, journal: Path | None = None) -> None:
+        super().__init__(PaperSettings(), InstrumentBook(MarketSettings()), CostSchedule(), calendar)
+        self.came: list[tuple[str, int, list[str]]] = []
+        self._journal = journal
+
+    def submit(self, intent: OrderIntent, active_from: int) -> OrderAccepted | OrderRejected:
+        """Look at the file as another process would, then take the order."""
+        on_disk: list[str] = []
+        if self._journal is not None:
+            reader = JournalReader(self._journal)
+            on_disk = [event.order_id for event in reader.events(OrderIntent) if isinstance(event, OrderIntent)]
+            reader.close()
+        self.came.append((intent.order_id, active_from, on_disk))
+        return super().submit(intent, active_from)
+
+
+class Desk:
+    """An execution actor over the paper venue, driven without its loop."""
+
+    def __init__(self, calendar: MarketCalendar, latency_ns: int = 0, journal: Journal | None = None) -> None:
+        self.bus = Bus()
+        self.said: list[Event] = []
+        if journal is not None:
+            self.bus.tap(JOURNALED, journal.append)
+        self.bus.tap(SENT, self.said.append)
+        self.clock = ReplayClock(NOON)
+        self.venue = Watched(calendar, journal._path if journal is not None else None)
+        self.actor = ExecutionActor(self.bus, OrderBook(), self.venue, journal, self.clock, 120.0, latency_ns)
+
+    async def tell(self, *events: Event) -> list[Event]:
+        """Hand events over as the bus would; what was said to them."""
+        before = len(self.said)
+        for event in events:
+            if isinstance(event, TimeAdvanced):
+                self.clock.advance(event.ts)
+            waiting = self.actor.handle(event)
+            if waiting is not None:
+                await waiting
+        return self.said[before:]
+
+    async def send(self, intent: OrderIntent) -> list[Event]:
+        """An intent and its approval."""
+        return await self.tell(intent, OrderApproved(ts=intent.ts, order_id=intent.order_id))
+
+
+@pytest.fixture
+def desk(calendar: MarketCalendar) -> Desk:
+    """One without a journal or latency."""
+    return Desk(calendar)
+
+
+async def test_an_approved_order_is_sent_once_and_fills_on_a_later_tick(desk: Desk) -> None:
+    """Told and approved twice, sent once; the tick it was decided on gives no fill, the next one does."""
+    intent = intend()
+    (accepted,) = await desk.send(intent)
+    assert isinstance(accepted, OrderAccepted)
+    assert await desk.tell(intent) == []
+    with pytest.raises(IllegalTransition, match="from ACCEPTED to APPROVED"):
+        await desk.tell(OrderApproved(ts=NOON, order_id="T1"))
+    assert [order_id for order_id, _, _ in desk.venue.came] == ["T1"]
+    assert await desk.tell(tick(NOON, 800.0)) == []
+    (fill,) = await desk.tell(tick(NOON + 1, 800.0))
+    assert isinstance(fill, Fill)
+    assert desk.actor.orders.working == {}
+
+
+async def test_a_denied_order_is_never_sent(desk: Desk) -> None:
+    """It is done with, and an approval that comes after all sends nothing."""
+    intent = intend()
+    denial = OrderDenied(ts=NOON, order_id="T1", symbol=intent.symbol, check="c", limit="l", value="v")
+    assert await desk.tell(intent, denial, OrderApproved(ts=NOON, order_id="T1")) == []
+    assert desk.venue.came == []
+    assert desk.actor.orders.counts == {OrderState.DENIED: 1}
+
+
+async def test_a_refusal_of_the_venue_is_told(desk: Desk) -> None:
+    """The market is closed: rejected, and done with."""
+    (rejected,) = await desk.send(intend(ts=OPEN - MINUTE, quantity=1, symbol="NSE:SBIN-EQ"))
+    assert not isinstance(rejected, OrderRejected)  # its time on the market is the clock's, which is noon
+    desk.clock.advance(OPEN + 400 * MINUTE)
+    (rejected,) = await desk.send(intend("T2"))
+    assert isinstance(rejected, OrderRejected)
+    assert "T2" not in desk.actor.orders.working
+
+
+@pytest.mark.parametrize("latency_ns", [0, 250_000_000])
+async def test_latency_is_added_to_the_time_of_sending(calendar: MarketCalendar, latency_ns: int) -> None:
+    """An order is on the market at the later of its own time and now plus the latency, and fills only after it."""
+    desk = Desk(calendar, latency_ns)
+    await desk.send(intend("T1"))
+    await desk.send(intend("T2", ts=NOON + NS_PER_S))
+    assert [active for _, active, _ in desk.venue.came] == [NOON + latency_ns, NOON + NS_PER_S]
+    fills = await desk.tell(ticks([NOON + 1, NOON + latency_ns + 1, NOON + 2 * NS_PER_S], [800.0, 801.0, 802.0]))
+    times = {event.order_id: event.ts for event in fills if isinstance(event, Fill)}
+    assert times == {"T1": NOON + latency_ns + 1, "T2": NOON + 2 * NS_PER_S}
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """A journal that waits for the disk."""
+    journal = Journal(tmp_path / "j.sqlite", safe=True)
+    journal.describe({"version": "test"})
+    yield journal
+    journal.close()
+
+
+async def test_the_intent_is_on_disk_before_the_order_leaves(calendar: MarketCalendar, journal: Journal) -> None:
+    """Read by another connection at the moment at which the venue gets the order."""
+    desk = Desk(calendar, journal=journal)
+    for number in range(1, 4):
+        intent = intend(f"T{number}")
+        desk.bus.publish(intent)
+        async with asyncio.timeout(30):
+            await desk.send(intent)
+    assert [on_disk for _, _, on_disk in desk.venue.came] == [["T1"], ["T1", "T2"], ["T1", "T2", "T3"]]
+
+
+async def test_an_order_whose_intent_could_not_be_written_is_not_sent(calendar: MarketCalendar, journal: Journal) -> None:
+    """The journal fails under it: the order stays here, with a fault that says why."""
+    desk = Desk(calendar, journal=journal)
+    intent = intend()
+    desk.bus.publish(intent)
+    bad = intend("T2", reason="\ud800")  # no UTF-8: it can't be encoded
+    desk.bus.publish(bad)
+    with pytest.raises(JournalError, match=r"j\.sqlite"):
+        async with asyncio.timeout(30):
+            await desk.send(intent)
+    with pytest.raises(JournalError):
+        await desk.send(intend("T3"))
+    assert desk.venue.came == []
+    with pytest.raises(JournalError):
+        journal.close()
+
+
+async def test_flatten_takes_entries_off_the_market(desk: Desk) -> None:
+    """What opens is cancelled with the command's reason; what closes works on."""
+    await desk.send(intend("entry", **LIMIT))
+    await desk.send(intend("exit", Side.SELL, reduces=True, type=OrderType.LIMIT, limit_price=Decimal(900)))
+    (cancelled,) = await desk.tell(Flatten(ts=NOON, reason="enough"))
+    assert isinstance(cancelled, OrderCancelled)
+    assert (cancelled.order_id, cancelled.reason, cancelled.filled) == ("entry", "enough", 0)
+    assert list(desk.actor.orders.working) == ["exit"]
+
+
+async def test_overdue_entries_are_cancelled_and_exits_left(desk: Desk) -> None:
+    """At the time-out and not a nanosecond before."""
+    await desk.send(intend("entry", **LIMIT))
+    await desk.send(intend("exit", Side.SELL, reduces=True, type=OrderType.LIMIT, limit_price=Decimal(900)))
+    assert await desk.tell(TimeAdvanced(ts=NOON + 120 * NS_PER_S - 1)) == []
+    (cancelled,) = await desk.tell(TimeAdvanced(ts=NOON + 120 * NS_PER_S))
+    assert isinstance(cancelled, OrderCancelled)
+    assert (cancelled.order_id, cancelled.reason) == ("entry", "working time-out")
+    assert await desk.tell(TimeAdvanced(ts=NOON + 500 * NS_PER_S)) == []
+
+
+def around(*seconds: float) -> TickBatch:
+    """One batch of ticks at seconds after noon, which fall through a limit of 700 from 120 seconds on."""
+    return ticks(
+        [NOON + round(second * NS_PER_S) for second in seconds], [650.0 if s >= 120 else 800.0 for s in seconds]
+    )
+
+
+async def test_a_long_batch_lends_no_longer_life(desk: Desk) -> None:
+    """A replay hands minutes of ticks over at once: an order whose time was up within them must not fill after it."""
+    await desk.send(intend("entry", **LIMIT))
+    (cancelled,) = await desk.tell(around(10, 100, 120, 200))
+    assert isinstance(cancelled, OrderCancelled)
+    assert (cancelled.order_id, cancelled.ts) == ("entry", NOON + 120 * NS_PER_S)
+    await desk.send(intend("second", **LIMIT))
+    (cancelled,) = await desk.tell(around(130))
+    assert (type(cancelled), desk.actor.orders.working) == (OrderCancelled, {})
+
+
+async def test_a_fill_before_the_time_out_stands(desk: Desk) -> None:
+    """Cut at the right tick: what came before the time was up fills."""
+    await desk.send(intend("entry", type=OrderType.LIMIT, limit_price=Decimal(801)))
+    (fill,) = await desk.tell(around(10, 100, 130))
+    assert isinstance(fill, Fill)
+    assert fill.ts == NOON + 10 * NS_PER_S
+
+
+async def test_orders_expire_with_their_session(desk: Desk) -> None:
+    """The venue's own cancellation at the close is told."""
+    await desk.send(intend("exit", Side.SELL, reduces=True, type=OrderType.LIMIT, limit_price=Decimal(900)))
+    (cancelled,) = await desk.tell(TimeAdvanced(ts=OPEN + 375 * MINUTE))
+    assert isinstance(cancelled, OrderCancelled)
+    assert "close" in cancelled.reason
+
+
+async def test_cancel_all_takes_exits_too(desk: Desk) -> None:
+    """For the end of a run; what is not at the venue is not cancelled there."""
+    await desk.send(intend("entry", **LIMIT))
+    await desk.send(intend("exit", Side.SELL, reduces=True, type=OrderType.LIMIT, limit_price=Decimal(900)))
+    await desk.tell(intend("unsent"))
+    desk.actor.cancel_all("shutdown")
+    cancelled = [event for event in desk.said if isinstance(event, OrderCancelled)]
+    assert [(event.order_id, event.reason) for event in cancelled] == [("entry", "shutdown"), ("exit", "shutdown")]
+    assert list(desk.actor.orders.working) == ["unsent"]
+
+
+async def test_what_the_venue_no_longer_has_is_not_said_to_be_cancelled(desk: Desk) -> None:
+    """The venue answers that the order is gone: its own word about it will come."""
+    await desk.send(intend("entry", **LIMIT))
+    desk.venue.cancel("entry", NOON)
+    desk.actor.cancel_entries("enough")
+    assert not [event for event in desk.said if isinstance(event, OrderCancelled)]
+
+
+async def test_strange_events_are_passed_over(desk: Desk) -> None:
+    """An approval of nobody's order, an event of another kind."""
+    assert await desk.tell(OrderApproved(ts=NOON, order_id="nobody"), OrderAccepted(ts=1, order_id="x", venue_id="")) == []

@@ -1,0 +1,180 @@
+"""The life of an order: every pair of states, repetitions, late messages, and what may never happen."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from daemon.errors import IllegalTransition
+from daemon.events import (
+    Event,
+    OrderAccepted,
+    OrderApproved,
+    OrderCancelled,
+    OrderDenied,
+    OrderRejected,
+    OrderUnknown,
+    TimeAdvanced,
+)
+from daemon.orders import MOVES, Order, OrderBook, OrderState
+from tests.samples import fill_of, intend
+
+S = OrderState
+INTENT = intend(quantity=100)
+LEGAL = {
+    S.INTENT: {S.APPROVED, S.DENIED},
+    S.APPROVED: {S.ACCEPTED, S.REJECTED, S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.UNKNOWN},
+    S.ACCEPTED: {S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.REJECTED, S.UNKNOWN},
+    S.PARTIALLY_FILLED: {S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.UNKNOWN},
+    S.UNKNOWN: {S.ACCEPTED, S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.REJECTED},
+}
+"""Written out again, so that a change of the table is a change of two places."""
+
+
+def to(state: OrderState, number: int = 1) -> Event:
+    """The event that moves an order of 100 to `state`; of fills, 10 or the rest of 100."""
+    ts, order_id = INTENT.ts + number, INTENT.order_id
+    match state:
+        case S.APPROVED:
+            return OrderApproved(ts=ts, order_id=order_id)
+        case S.DENIED:
+            return OrderDenied(ts=ts, order_id=order_id, symbol=INTENT.symbol, check="c", limit="l", value="v")
+        case S.ACCEPTED:
+            return OrderAccepted(ts=ts, order_id=order_id, venue_id="V1")
+        case S.REJECTED:
+            return OrderRejected(ts=ts, order_id=order_id, code=-99, reason="no")
+        case S.CANCELLED:
+            return OrderCancelled(ts=ts, order_id=order_id, filled=0, reason="late")
+        case S.UNKNOWN:
+            return OrderUnknown(ts=ts, order_id=order_id, reason="silence")
+        case S.PARTIALLY_FILLED:
+            return fill_of(INTENT, 10, number)
+        case _:
+            return fill_of(INTENT, 100, number)
+
+
+PATHS: dict[OrderState, tuple[OrderState, ...]] = {
+    S.INTENT: (),
+    S.APPROVED: (S.APPROVED,),
+    S.DENIED: (S.DENIED,),
+    S.ACCEPTED: (S.APPROVED, S.ACCEPTED),
+    S.PARTIALLY_FILLED: (S.APPROVED, S.ACCEPTED, S.PARTIALLY_FILLED),
+    S.FILLED: (S.APPROVED, S.ACCEPTED, S.FILLED),
+    S.CANCELLED: (S.APPROVED, S.ACCEPTED, S.CANCELLED),
+    S.REJECTED: (S.APPROVED, S.REJECTED),
+    S.UNKNOWN: (S.APPROVED, S.UNKNOWN),
+}
+
+
+def at(state: OrderState) -> OrderBook:
+    """A book whose one order has reached `state`."""
+    book = OrderBook()
+    assert book.apply(INTENT) is not None
+    for number, step in enumerate(PATHS[state], 1):
+        moved = book.apply(to(step, number))
+        assert moved is not None
+        assert moved.state is step
+    return book
+
+
+def test_the_table_is_the_one_meant() -> None:
+    """Every state is in it, and those that end an order are the four."""
+    assert {state: set(moves) for state, moves in MOVES.items() if moves} == LEGAL
+    assert set(MOVES) == set(S)
+    assert {state for state in S if state.done} == {S.DENIED, S.FILLED, S.CANCELLED, S.REJECTED}
+
+
+REACHABLE = [S.APPROVED, S.DENIED, S.ACCEPTED, S.REJECTED, S.CANCELLED, S.UNKNOWN, S.PARTIALLY_FILLED, S.FILLED]
+
+
+@pytest.mark.parametrize("after", REACHABLE)
+@pytest.mark.parametrize("before", list(S))
+def test_every_pair_of_states(before: OrderState, after: OrderState) -> None:
+    """A legal move is made, one of a finished order or a repetition is passed over, any other is a fault."""
+    book = at(before)
+    event = fill_of(INTENT, 90, 9) if (before, after) == (S.PARTIALLY_FILLED, S.FILLED) else to(after, 9)
+    repeated = before is after and after is not S.PARTIALLY_FILLED
+    confirmed_late = (before, after) == (S.PARTIALLY_FILLED, S.ACCEPTED)
+    if before.done or repeated or confirmed_late:
+        assert book.apply(event) is None
+        assert before.done or book.working[INTENT.order_id].state is before
+    elif after in LEGAL[before]:
+        moved = book.apply(event)
+        assert moved is not None
+        assert moved.state is after
+        assert (INTENT.order_id in book.working) is not after.done
+    else:
+        with pytest.raises(IllegalTransition, match=rf"order T1: no move from {before} to {after}"):
+            book.apply(event)
+
+
+def test_fields_follow_the_events() -> None:
+    """Venue id, reason, time, fills and what remains are kept; counts are of finished orders."""
+    book = at(S.ACCEPTED)
+    order = book.working[INTENT.order_id]
+    assert (order.venue_id, order.updated_ts, order.remaining) == ("V1", INTENT.ts + 2, 100)
+    book.apply(fill_of(INTENT, 40, 3))
+    assert (order.filled, order.remaining, order.fill_ids) == (40, 60, ("T1-3",))
+    book.apply(to(S.CANCELLED, 4))
+    assert (order.state, order.reason, order.filled) == (S.CANCELLED, "late", 40)
+    assert book.counts == {S.CANCELLED: 1}
+    assert at(S.DENIED).counts == {S.DENIED: 1}
+
+
+def test_a_repeated_fill_counts_once() -> None:
+    """By its id, while the order works and after it is done."""
+    book = at(S.ACCEPTED)
+    first, rest = fill_of(INTENT, 40, 1), fill_of(INTENT, 60, 2)
+    assert [book.apply(event) is not None for event in (first, first, rest, rest, first)] == [
+        True, False, True, False, False,
+    ]  # fmt: skip
+    assert book.working == {}
+    assert book.counts == {S.FILLED: 1}
+
+
+@pytest.mark.parametrize("state", [S.ACCEPTED, S.PARTIALLY_FILLED, S.UNKNOWN])
+def test_an_overfill_is_a_fault_and_books_nothing(state: OrderState) -> None:
+    """More than remains contradicts the order; the order stays as it was."""
+    book = at(state)
+    order = book.working[INTENT.order_id]
+    before = (order.filled, order.fill_ids, order.state)
+    with pytest.raises(IllegalTransition, match=f"a fill of 101 with {order.remaining} remaining in {state}"):
+        book.apply(fill_of(INTENT, 101, 7))
+    assert (order.filled, order.fill_ids, order.state) == before
+
+
+def test_a_fill_of_an_order_nobody_approved_is_a_fault() -> None:
+    """An intent can't fill, and is not half booked."""
+    book = at(S.INTENT)
+    with pytest.raises(IllegalTransition, match="from INTENT to FILLED"):
+        book.apply(fill_of(INTENT))
+    order = book.working[INTENT.order_id]
+    assert (order.state, order.filled, order.fill_ids) == (S.INTENT, 0, ())
+
+
+def test_a_repeated_intent_starts_no_second_life() -> None:
+    """Neither while the order works nor after it is done; under another content it is a fault."""
+    book = at(S.ACCEPTED)
+    assert book.apply(INTENT) is None
+    assert book.working[INTENT.order_id].state is S.ACCEPTED
+    with pytest.raises(IllegalTransition, match="T1: the id was used before"):
+        book.apply(intend(quantity=7))
+    book.apply(fill_of(INTENT))
+    assert book.apply(INTENT) is None
+    assert book.working == {}
+
+
+def test_strangers_and_other_events_change_nothing() -> None:
+    """Orders that nobody knows, and events that are none of an order."""
+    book = at(S.ACCEPTED)
+    assert book.apply(OrderAccepted(ts=1, order_id="other", venue_id="V2")) is None
+    assert book.apply(fill_of(intend("other"))) is None
+    assert book.apply(TimeAdvanced(ts=1)) is None
+    assert list(book.working) == [INTENT.order_id]
+
+
+def test_an_order_is_plain() -> None:
+    """A new order stands at its intent, with all of it open."""
+    order = Order(intent=INTENT)
+    assert (order.state, order.remaining, order.filled, order.intent.reference_price) == (S.INTENT, 100, 0, Decimal(800))

@@ -1,0 +1,275 @@
+"""Settings: the file and the code agree, what overrides what, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from daemon.errors import SettingsError
+from daemon.settings import DEFAULT_PATH, INTERVALS, Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of the machine reaches these tests."""
+    import os
+
+    for name in list(os.environ):
+        if name.upper().startswith("HRMD_"):
+            monkeypatch.delenv(name)
+
+
+def refused(path: Path | None = None, *overrides: str) -> str:
+    """The one line with which settings are refused."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path, list(overrides))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) > 10
+    return message
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a.b": 1}; an empty section stays."""
+    table: dict[str, Any] = {}
+    for key, value in tree.items():
+        table |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return table
+
+
+def fields(model: type[BaseModel], prefix: str = "") -> set[str]:
+    """Dotted paths of every leaf field."""
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found |= fields(kind, f"{prefix}{name}.")
+        else:
+            found.add(f"{prefix}{name}")
+    return found
+
+
+# -- the file and the code ------------------------------------------------------------------------------------------
+
+FILE = yaml.safe_load(DEFAULT_PATH.read_text(encoding="utf-8"))
+
+
+def in_code(model: type[BaseModel], **required: Any) -> dict[str, Any]:
+    """The defaults of a model."""
+    return flat(model(**required).model_dump(mode="json"))
+
+
+def test_the_file_has_the_defaults_of_the_code() -> None:
+    """Every key of the file is a field and has the field's default; every field is in the file."""
+    model = FILE["hierarchical_reasoning_model"]
+    sections = {name for name in Settings.model_fields if name != "hierarchical_reasoning_model"}
+    assert set(FILE) == {*sections, "hierarchical_reasoning_model"}
+    for name in sections:
+        kind = Settings.model_fields[name].annotation
+        assert isinstance(kind, type)
+        written = kind.model_validate(FILE[name])
+        assert flat(written.model_dump(mode="json")) == in_code(kind), name
+        assert set(flat(FILE[name])) == fields(kind), name
+    defaults = in_code(type(load_settings().hierarchical_reasoning_model), architecture=model["architecture"])
+    for key in fields(type(load_settings().hierarchical_reasoning_model)) - {"architecture"}:
+        written_value = flat(model)[key]
+        if key != "act.complexity_steps":  # the file shows an example of what the code leaves empty
+            assert written_value == defaults[key], key
+
+
+def test_every_shape_in_the_file_is_complete() -> None:
+    """Each architecture spells out every key."""
+    shapes = FILE["hierarchical_reasoning_model"]["architecture"]
+    kind = type(load_settings().hierarchical_reasoning_model.shape)
+    for name, shape in shapes.items():
+        assert set(shape) == set(kind.model_fields), name
+
+
+def test_every_key_in_the_file_has_a_comment() -> None:
+    """A leaf says at its end of line what it is, unless its section does, or it repeats the first shape's."""
+    path: list[str] = []
+    bare = []
+    for line in DEFAULT_PATH.read_text(encoding="utf-8").splitlines():
+        key = re.match(r"( *)(\w+):(.*)", line)
+        if key is None:
+            continue
+        path = [*path[: len(key[1]) // 2], key[2]]
+        leaf = bool(key[3].split("#")[0].strip())
+        if leaf and "#" not in key[3] and path[-2] != "tiny":
+            bare.append(".".join(path))
+    explained_by_section = [f"complexity_detection.{name}" for name in ("weights", "uplift")]
+    assert [key for key in bare if key.rpartition(".")[0] not in explained_by_section] == ["supervisor.restart_window_s"]
+
+
+def test_the_file_loads_unchanged() -> None:
+    """The project's own settings are valid, whatever directory one is in."""
+    settings = load_settings()
+    assert settings.strategy.interval in settings.bars.intervals
+    assert settings.digest() == load_settings().digest()
+    assert settings.digest() != load_settings(None, ["risk.max_daily_loss=1"]).digest()
+
+
+def test_intervals_have_their_length() -> None:
+    """Names and seconds belong together."""
+    assert {name: seconds for name, seconds in INTERVALS.items() if name != "1d"} == {
+        f"{minutes}m": minutes * 60 for minutes in (1, 3, 5, 15, 30, 60)
+    }
+
+
+# -- what overrides what --------------------------------------------------------------------------------------------
+
+
+def test_environment_over_file_and_set_over_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """File, then environment, then `--set`; the last `--set` of a key wins."""
+    assert load_settings().risk.max_order_quantity == 5000
+    monkeypatch.setenv("HRMD_RISK__MAX_ORDER_QUANTITY", "40")
+    assert load_settings().risk.max_order_quantity == 40
+    assert load_settings(None, ["risk.max_order_quantity=30"]).risk.max_order_quantity == 30
+    both = ["risk.max_order_quantity=30", "risk.max_order_quantity=20"]
+    assert load_settings(None, both).risk.max_order_quantity == 20
+    assert load_settings().risk.max_position_quantity == 5000  # its neighbour is still the file's
+
+
+def test_environment_reaches_deep_and_takes_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shape, a list and null can be set by variables, in any case of letters."""
+    monkeypatch.setenv("HRMD_HIERARCHICAL_REASONING_MODEL__ARCHITECTURE__TINY__H_LAYERS", "3")
+    monkeypatch.setenv("HRMD_STRATEGY__RULES__TRADE_IN", '["ranging"]')
+    monkeypatch.setenv("HRMD_MODEL_MANAGEMENT__ARTIFACT", "null")
+    monkeypatch.setenv("hrmd_risk__exits_when_halted", "false")
+    settings = load_settings()
+    assert settings.hierarchical_reasoning_model.shape.h_layers == 3
+    assert settings.strategy.rules.trade_in == ["ranging"]
+    assert settings.model_management.artifact is None
+    assert settings.risk.exits_when_halted is False
+
+
+def test_another_file_replaces_the_project_s(tmp_path: Path) -> None:
+    """What it leaves out has the code's default."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        yaml.safe_dump({"risk": {"max_daily_loss": 7}, "hierarchical_reasoning_model": FILE["hierarchical_reasoning_model"]})
+    )
+    settings = load_settings(path)
+    assert settings.risk.max_daily_loss == 7
+    assert settings.risk.max_order_quantity == 5000
+
+
+def test_set_replaces_a_list_and_adds_to_a_section() -> None:
+    """A list is set as a whole; a mapping given to a section changes only its keys."""
+    settings = load_settings(None, ["bars.intervals=[5m, 30m]", "strategy.rules={fast: 3}"])
+    assert settings.bars.intervals == ["5m", "30m"]
+    assert (settings.strategy.rules.fast, settings.strategy.rules.slow) == (3, 34)
+
+
+# -- mistakes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("risk.max_daily_los=5", "--set: risk.max_daily_los: no such setting (did you mean risk.max_daily_loss?)"),
+        ("riks.max_daily_loss=5", "--set: riks: no such setting (did you mean risk?)"),
+        ("zzz=1", "--set: zzz: no such setting (there are: feed, market, bars,"),
+        ("_env_file=x", "--set: _env_file: no such setting (there are: feed,"),
+        ("journal.qqqqqq=1", "--set: journal.qqqqqq: no such setting (there are: journal.path, journal.group_commit_ms)"),
+        (
+            "hierarchical_reasoning_model.architecture.tiny.h_dimm=3",
+            "h_dimm: no such setting (did you mean hierarchical_reasoning_model.architecture.tiny.h_dim?)",
+        ),
+        (
+            "market.instruments=[{symbol: A, kind: equity, lotsize: 3}]",
+            "--set: market.instruments.0.lotsize: no such setting (did you mean market.instruments.0.lot_size?)",
+        ),
+        ("market.instruments=[{symbol: A}]", "--set: market.instruments.0.kind: is not set and has no default"),
+        ("risk.max_daily_loss=lots", "--set: risk.max_daily_loss: expected a valid decimal, got 'lots'"),
+        ("risk.max_daily_loss=-1", "expected greater than 0, got -1"),
+        ("risk.max_daily_loss=.inf", "expected a finite number, got inf"),
+        ("feed.speed=.nan", "expected a finite number, got nan"),
+        ("feed.speed=[]", "feed.speed: expected a valid number, got []"),
+        ("risk.max_daily_loss=[]", "risk.max_daily_loss: expected a number, got []"),
+        ("risk.max_daily_loss.x=1", "risk.max_daily_loss: expected a number"),
+        ("risk.max_order_quantity=yes", "risk.max_order_quantity: expected a value, not yes or no, got True"),
+        ("risk.max_order_quantity=1.5", "expected a valid integer, got a number with a fractional part, got 1.5"),
+        ("bars.grace_ms=60000", "bars.grace_ms: expected less than 60000, got 60000"),
+        ("risk=5", "--set: risk: expected keys and values, got 5"),
+        ("risk=null", "--set: risk: expected keys and values, got None"),
+        ("feed.tape=[1]", "--set: feed.tape.0: expected a path, got 1"),
+        ("strategy.name=luck", "--set: strategy.name: expected one of 'hrm'"),
+        ("strategy.name=luck", "or 'rules', got 'luck'"),
+        ("bars.intervals=[2m]", "--set: bars.intervals.0: expected one of '1m', '3m', '5m'"),
+        ("bars.intervals=[]", "bars.intervals: expected at least 1 item"),
+        ("complexity_detection.weights.momentum=0.9", "complexity_detection.weights: expected weights that add up to 1"),
+        ("strategy.rules.fast=34", "strategy.rules: expected fast below slow (fast is 34, slow is 34)"),
+        ("control.host=0.0.0.0", "control: expected host 127.0.0.1, ::1 or localhost"),
+        ("strategy.interval=3m", "expected strategy.interval among bars.intervals (it is '3m', bars has"),
+        ("bars.intervals=[5m]", "hierarchical_reasoning_model.features.coarse_interval among bars.intervals"),
+        ("strategy.no_entries_minutes=5", "strategy.no_entries_minutes not below strategy.square_off_minutes"),
+        ("risk.max_order_quantity=9000", "risk.max_order_quantity not above risk.max_position_quantity"),
+        ("hierarchical_reasoning_model.profile=big", "profile 'big' is not under architecture: base, tiny"),
+        (
+            "hierarchical_reasoning_model.features.coarse_interval=soon",
+            "coarse_interval: expected match pattern",
+        ),
+        ("risk.max_daily_loss", "--set 'risk.max_daily_loss': expected a.b.c=VALUE"),
+        ("=5", "--set '=5': expected a.b.c=VALUE"),
+        ("risk..x=5", "--set 'risk..x=5': expected a.b.c=VALUE"),
+        ("risk.x=[", "--set 'risk.x=[': the value is not valid YAML"),
+        ("risk.x=2026-13-01", "the value is not valid YAML"),
+    ],
+)
+def test_a_wrong_override_is_one_line(override: str, says: str) -> None:
+    """The line names the key, where it came from, and what would be accepted."""
+    assert says in refused(None, override)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("HRMD_RISK__MAX_DAILY_LOS", "5", "environment: risk.max_daily_los: no such setting (did you mean"),
+        ("HRMD_RIKS__MAX_DAILY_LOSS", "5", "environment variable HRMD_RIKS__MAX_DAILY_LOSS: no such setting"),
+        ("hrmd_riks", "5", "environment variable hrmd_riks: no such setting"),
+        ("HRMD_RISK__MAX_DAILY_LOSS", "x", "environment: risk.max_daily_loss: expected a valid decimal, got 'x'"),
+        ("HRMD_RISK__EXITS_WHEN_HALTED", "perhaps", "environment: risk.exits_when_halted: expected a valid boolean"),
+        ("HRMD_FEED__TAPE", "a.parquet", "environment variable HRMD_FEED__TAPE: expected JSON such as"),
+        ("HRMD_RISK", "5", "environment: risk: expected keys and values, got 5"),
+    ],
+)
+def test_a_wrong_variable_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
+    """The line says that it was the environment, and which variable or key."""
+    monkeypatch.setenv(name, value)
+    assert says in refused()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"a: [", ": line 1, column 5 is not valid YAML"),
+        (b"\xff\xfe\xff", "can't be read as UTF-8 text"),
+        (b"- a\n- b\n", "expected keys and values at the top, got a list"),
+        (b"1: 2\n", "1: no such setting"),
+        (b"when: 2026-13-01\n", "is not valid YAML: month must be in 1..12"),
+        (b"", "hierarchical_reasoning_model: is not set and has no default"),
+        (b"a: !!python/object:os.system {}\n", "is not valid YAML: could not determine a constructor"),
+        (b"a: \x07\n", "is not valid YAML"),
+        (b"risk: {1: 2}\n", "risk.1: expected a key that is text, got 1"),
+        (b"risk:\n  max_daily_loss: q\n  x: 1\n", "risk.max_daily_loss: expected a valid decimal, got 'q'; "),
+    ],
+)
+def test_a_broken_file_is_one_line(tmp_path: Path, text: bytes, says: str) -> None:
+    """The line names the file and what is wrong in it."""
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(text)
+    message = refused(path)
+    assert str(path) in message
+    assert says in message
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """So is a directory in its place."""
+    assert refused(tmp_path / "none.yaml") == f"{tmp_path / 'none.yaml'}: no such settings file"
+    assert "can't be read" in refused(tmp_path)
