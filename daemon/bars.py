@@ -197,8 +197,8 @@ class BarBuilder:
     ) -> NDArray[np.bool_] | None:
         """Which ticks came after their base bar was closed, None where none did.
 
-        Told by the time of receipt, so that it does not depend on how often somebody looked at the clock in between; and
-        whatever the stamps say, a bar that was published stays as it was.
+        Told by the time of receipt, so that it does not depend on how often somebody looked at the clock in between;
+        and whatever the stamps say, a bar that was published stays as it was.
         """
         due = self._now - self._grace
         slow = bool((received - ts > self._grace).any())

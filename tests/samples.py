@@ -77,6 +77,17 @@ def wave(minutes: int = 60, days: int = 1, every_s: int = 5) -> tuple[list[int],
     return times, prices.tolist() * days
 
 
+def hill() -> tuple[list[int], list[float]]:
+    """(times, prices): nine minutes up from 800 by a rupee each, nine down; ticks at 10, 30 (20 paise up) and 50 s."""
+    times, prices = [], []
+    for minute in range(18):
+        level = 800.0 + minute if minute < 9 else 816.0 - minute
+        for second in (10, 30, 50):
+            times.append(OPEN + (60 * minute + second) * NS_PER_S)
+            prices.append(level + 0.2 if second == 30 else level)
+    return times, prices
+
+
 def write_tape(
     path: Path, ts: Sequence[int], ltp: Sequence[float], symbol: str = SBIN, notes: dict[str, str] | None = None
 ) -> Path:

@@ -214,9 +214,8 @@ class TapeFeed:
         while start < len(batch):
             await self._wait_until(int(batch.ts_recv[start]))
             cut = int(np.searchsorted(batch.ts_recv, clock.now_ns(), side="right"))
-            if cut > start:
-                self._bus.publish(batch.slice(start, cut))
-                start = cut
+            self._bus.publish(batch.slice(start, cut))
+            start = cut
             await asyncio.sleep(GROUPING_S)
 
     async def _advance(self, moment: int) -> None:

@@ -58,7 +58,8 @@ class MarketCalendar:
     """NSE's sessions from the table's first date to its last."""
 
     def __init__(self) -> None:
-        table = yaml.load(resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        text = resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8")
+        table = yaml.load(text, Loader=yaml.CSafeLoader)
         self.first_date: dt.date = table["first_date"]
         self.last_date: dt.date = table["last_date"]
         parts = _parts_by_day(table)

@@ -65,7 +65,8 @@ class CostSchedule:
     """The dated rates of all segments."""
 
     def __init__(self) -> None:
-        table = yaml.load(resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        text = resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8")
+        table = yaml.load(text, Loader=yaml.CSafeLoader)
         self._starts: dict[str, list[int]] = {}
         self._rates: dict[tuple[str, Side], list[_Rates]] = {}
         for segment, charges in table.items():

@@ -163,7 +163,8 @@ def _split(symbol: str) -> tuple[str, str]:
 
 def _index_futures(as_of: dt.date) -> tuple[dict[str, tuple[int, Decimal]], dict[str, str]]:
     """Lot and tick on `as_of` by name of the index, where it has a future; and the index's name by alias."""
-    table = yaml.load(resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    text = resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8")
+    table = yaml.load(text, Loader=yaml.CSafeLoader)
     futures: dict[str, tuple[int, Decimal]] = {}
     names: dict[str, str] = {}
     for name, entry in table.items():

@@ -27,7 +27,8 @@ _PATTERN = "step_*.ckpt"
 class TrainingState:
     """All that a run must remember. Random numbers and the data position follow from seed and step, so neither is here.
 
-    ``norm`` is the running mean of gradient norms; ``rate_scale`` shrinks with every rollback; ``best`` and ``stale``
+    ``chosen`` are the averaged weights of the best validation, empty where nothing is chosen by it; ``norm`` is the
+    running mean of gradient norms; ``rate_scale`` shrinks with every rollback; ``best`` and ``stale``
     belong to validation.
     """
 
@@ -35,6 +36,7 @@ class TrainingState:
     updates: int
     model: Mapping[str, Tensor]
     average: Mapping[str, Tensor]
+    chosen: Mapping[str, Tensor]
     optimizer: Mapping[str, Any]
     norm: float
     rate_scale: float

@@ -42,6 +42,13 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
+class Select(StrEnum):
+    """Which weights a run ends with: the last, or those of its best validation."""
+
+    LAST = "last"
+    BEST = "best"
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -129,6 +136,7 @@ class TrainingSettings(_Frozen):
     min_sessions: Positive = 100
     validate_every: Positive = 150
     validation_sessions: Positive = 300
+    select: Select = Select.LAST
     checkpoint_every: Positive = 150
     keep_checkpoints: Positive = 2
     objective: ObjectiveSettings = ObjectiveSettings()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from models.training.policy import follow, policies_by_depth
 from models.training.progress import NoteReport, Observer, Report, StepReport, ValidationReport, resident_mb
 from models.training.reference import pnl_bp
 from models.training.sessions import Floats, Sessions
-from models.training.settings import DeepSupervisionSettings, TrainingSettings
+from models.training.settings import DeepSupervisionSettings, Select, TrainingSettings
 from models.training.source import Source
 from models.training.step import ExplodedError, StepSettings, train_step, zero_gradients
 from models.vocabulary import Vocabularies
@@ -93,6 +93,7 @@ class Trainer:
         self._step, self._updates, self._norm = 0, 0, math.nan
         self._rate_scale, self._rollbacks = 1.0, 0
         self._best, self._stale = -math.inf, 0
+        self._chosen: dict[str, torch.Tensor] = {}
         self._last_validation: ValidationReport | None = None
         self._fingerprint = ck.fingerprint(
             hierarchical_reasoning_model={
@@ -132,7 +133,7 @@ class Trainer:
                 if stopping and not done:
                     self._tell(NoteReport(self._step, "stopped", "a signal asked to stop; the state is saved"))
                     break
-        return TrainResult(self._averaged(), self._step, stopping, self._last_validation)
+        return TrainResult(self._averaged(self._chosen), self._step, stopping, self._last_validation)
 
     def batch(self, step: int) -> tuple[Batch, Floats]:
         """Return the batch of a step and each session's cost; all draws follow from seed, step and rank."""
@@ -204,6 +205,8 @@ class Trainer:
         ]
         improved = pnl[-1] > self._best
         self._best, self._stale = (pnl[-1], 0) if improved else (self._best, self._stale + 1)
+        if improved and self._training.select is Select.BEST:
+            self._chosen = {name: tensor.clone() for name, tensor in self._average.weights.items()}
         share = [value / float(np.mean(best)) for value in pnl] if best is not None else None
         self._last_validation = ValidationReport(self._step, pnl, share, improved)
         self._tell(self._last_validation)
@@ -211,11 +214,11 @@ class Trainer:
             text = f"no better validation in the last {self._stale}; the best was {self._best:.2f} bp a session"
             self._tell(NoteReport(self._step, "slow", text))
 
-    def _averaged(self) -> HRM:
-        """Return a copy of the model with the averaged weights."""
+    def _averaged(self, weights: Mapping[str, torch.Tensor] | None = None) -> HRM:
+        """Return a copy of the model with the averaged weights, or with ``weights`` where there are any."""
         with torch.random.fork_rng(devices=[]):
             model = type(self.model)(self.model.config, self.model.vocabularies).to(self._device)
-        model.load_state_dict(self._average.weights)
+        model.load_state_dict(weights or self._average.weights)
         return model.eval()
 
     def _save(self) -> None:
@@ -228,6 +231,7 @@ class Trainer:
             updates=self._updates,
             model=self.model.state_dict(),
             average=self._average.weights,
+            chosen=self._chosen,
             optimizer=self._optimizer.state_dict(),
             norm=self._norm,
             rate_scale=self._rate_scale,
@@ -250,7 +254,7 @@ class Trainer:
         self._optimizer.load_state_dict(dict(state.optimizer))
         self._average.load(state.average)
         self._step, self._updates, self._norm = state.step, state.updates, state.norm
-        self._best, self._stale = state.best, state.stale
+        self._best, self._stale, self._chosen = state.best, state.stale, dict(state.chosen)
 
     def _roll_back(self, reason: str) -> None:
         """Return to the last good checkpoint with a lower rate, or give up."""

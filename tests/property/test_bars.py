@@ -91,7 +91,7 @@ def aggregated(bars: list[Bar]) -> Bar:
 @given(seeds, interval_sets, cuts, moments)
 @example(0, ["1d"], [], [])
 def test_cuts_and_looks_change_nothing(seed: int, names: list[str], cut_at: list[int], look_at: list[float]) -> None:
-    """Any cutting of the stream and any looks at the clock give the bars of one tick at a time and one look at the end."""
+    """Any cuts of the stream and looks at the clock give the bars of one tick at a time and one look at the end."""
     batch = random_ticks(seed)
     pieces, one = play(batch, names, cut_at, look_at)
     single, other = play(batch, names, list(range(len(batch))), [])

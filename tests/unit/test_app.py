@@ -152,7 +152,8 @@ def test_stopping_halts_cancels_and_drains(tape: Path, tmp_path: Path, cancel: b
     """The reason is in the journal, working orders are cancelled or left by setting, the position stays as it is."""
     path = tmp_path / "j.sqlite"
     settings = settings_of(
-        *LIVELY, f"execution.cancel_on_shutdown={cancel}", "execution.order_type=LIMIT", "execution.limit_offset_bp=0",
+        *LIVELY, "strategy.rules.min_bars=8", f"execution.cancel_on_shutdown={cancel}", "execution.order_type=LIMIT",
+        "execution.limit_offset_bp=0",
     )  # fmt: skip
     app = App(settings, plan_of(tape, path))
     app.bus.tap((OrderIntent,), lambda _: app.stop("enough"))

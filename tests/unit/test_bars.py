@@ -230,7 +230,9 @@ def test_symbols_do_not_mix() -> None:
     """Interleaved ticks of several symbols go each into their own bars."""
     bars = builder("1m")
     bars.on_ticks(
-        make_batch(("AAA", "BBB", "CCC"), code=[2, 0, 2, 0], ts_event=[1, 2, 3, 4], ltp=[9, 1, 8, 2], traded=[1, 2, 3, 4])
+        make_batch(
+            ("AAA", "BBB", "CCC"), code=[2, 0, 2, 0], ts_event=[1, 2, 3, 4], ltp=[9, 1, 8, 2], traded=[1, 2, 3, 4]
+        )
     )
     closed = {bar.symbol: (bar.open, bar.close, bar.volume) for bar in bars.on_time(at(61))}
     assert closed == {"AAA": (1.0, 2.0, 6), "CCC": (9.0, 8.0, 4)}

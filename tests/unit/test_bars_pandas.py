@@ -68,7 +68,9 @@ def assert_equal(bars: list[Bar], ticks: pd.DataFrame) -> None:
     """Every interval agrees in every field of every bar, exactly."""
     columns = ["symbol", "ts_open", "ts_close", "open", "high", "low", "close", "volume", "ticks"]
     for interval in INTERVALS:
-        mine = pd.DataFrame([{name: getattr(bar, name) for name in columns} for bar in bars if bar.interval == interval])
+        mine = pd.DataFrame(
+            [{name: getattr(bar, name) for name in columns} for bar in bars if bar.interval == interval]
+        )
         mine = mine.sort_values(["symbol", "ts_open"], kind="stable").reset_index(drop=True)
         pd.testing.assert_frame_equal(mine[columns], resampled(ticks, interval)[columns], check_exact=True)
 

@@ -49,7 +49,7 @@ def after(
 
 
 def alternating(size: float, count: int) -> list[float]:
-    """Make +size, -size, +size, …"""
+    """Make +size, -size, +size and so on."""
     return list(islice(cycle((size, -size)), count))
 
 
@@ -120,7 +120,7 @@ def test_momentum_needs_its_own_window() -> None:
 
 
 def test_regime_change_when_moves_grow_fourfold() -> None:
-    """σ of the last window is four times that of the window before: 1 − 1/4; and the same when it falls to a quarter."""
+    """σ is four times that of the window before: 1 − 1/4; and the same when it falls to a quarter."""
     grown = [*alternating(R, 8), *alternating(4 * R, 4)]
     shrunk = [*alternating(4 * R, 8), *alternating(R, 4)]
     assert after(grown).regime_change == pytest.approx(0.75)

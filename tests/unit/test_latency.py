@@ -43,8 +43,8 @@ def test_fixed(text: str, name: str, ns: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "zero:", "zero:1", "fixed", "fixed:", "fixed:-1", "fixed:x", "fixed:nan", "fixed:inf", "fixed:600001", "recorded",
-     "recorded:", "none", "Zero"],
+    ["", "zero:", "zero:1", "fixed", "fixed:", "fixed:-1", "fixed:x", "fixed:nan", "fixed:inf", "fixed:600001",
+     "recorded", "recorded:", "none", "Zero"],
 )  # fmt: skip
 def test_anything_else_is_refused(text: str) -> None:
     """The line quotes what was given and names the three forms."""

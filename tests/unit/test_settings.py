@@ -103,7 +103,9 @@ def test_every_key_in_the_file_has_a_comment() -> None:
         if leaf and "#" not in key[3] and path[-2] != "tiny":
             bare.append(".".join(path))
     explained_by_section = [f"complexity_detection.{name}" for name in ("weights", "uplift")]
-    assert [key for key in bare if key.rpartition(".")[0] not in explained_by_section] == ["supervisor.restart_window_s"]
+    assert [key for key in bare if key.rpartition(".")[0] not in explained_by_section] == [
+        "supervisor.restart_window_s"
+    ]
 
 
 def test_the_file_loads_unchanged() -> None:
@@ -152,7 +154,9 @@ def test_another_file_replaces_the_project_s(tmp_path: Path) -> None:
     """What it leaves out has the code's default."""
     path = tmp_path / "mine.yaml"
     path.write_text(
-        yaml.safe_dump({"risk": {"max_daily_loss": 7}, "hierarchical_reasoning_model": FILE["hierarchical_reasoning_model"]})
+        yaml.safe_dump(
+            {"risk": {"max_daily_loss": 7}, "hierarchical_reasoning_model": FILE["hierarchical_reasoning_model"]}
+        )
     )
     settings = load_settings(path)
     assert settings.risk.max_daily_loss == 7
@@ -176,7 +180,10 @@ def test_set_replaces_a_list_and_adds_to_a_section() -> None:
         ("riks.max_daily_loss=5", "--set: riks: no such setting (did you mean risk?)"),
         ("zzz=1", "--set: zzz: no such setting (there are: feed, market, bars,"),
         ("_env_file=x", "--set: _env_file: no such setting (there are: feed,"),
-        ("journal.qqqqqq=1", "--set: journal.qqqqqq: no such setting (there are: journal.path, journal.group_commit_ms)"),
+        (
+            "journal.qqqqqq=1",
+            "--set: journal.qqqqqq: no such setting (there are: journal.path, journal.group_commit_ms)",
+        ),
         (
             "hierarchical_reasoning_model.architecture.tiny.h_dimm=3",
             "h_dimm: no such setting (did you mean hierarchical_reasoning_model.architecture.tiny.h_dim?)",
@@ -199,11 +206,15 @@ def test_set_replaces_a_list_and_adds_to_a_section() -> None:
         ("risk=5", "--set: risk: expected keys and values, got 5"),
         ("risk=null", "--set: risk: expected keys and values, got None"),
         ("feed.tape=[1]", "--set: feed.tape.0: expected a path, got 1"),
+        ("strategy.name=ppo", "expected model_management.ppo_artifact for strategy ppo"),
         ("strategy.name=luck", "--set: strategy.name: expected one of 'hrm'"),
         ("strategy.name=luck", "or 'rules', got 'luck'"),
         ("bars.intervals=[2m]", "--set: bars.intervals.0: expected one of '1m', '3m', '5m'"),
         ("bars.intervals=[]", "bars.intervals: expected at least 1 item"),
-        ("complexity_detection.weights.momentum=0.9", "complexity_detection.weights: expected weights that add up to 1"),
+        (
+            "complexity_detection.weights.momentum=0.9",
+            "complexity_detection.weights: expected weights that add up to 1",
+        ),
         ("strategy.rules.fast=34", "strategy.rules: expected fast below slow (fast is 34, slow is 34)"),
         ("control.host=0.0.0.0", "control: expected host 127.0.0.1, ::1 or localhost"),
         ("strategy.interval=3m", "expected strategy.interval among bars.intervals (it is '3m', bars has"),

@@ -1,4 +1,4 @@
-"""The replay feed: the moments of a session, several tapes as one, and a tape from its first tick to its last moment."""
+"""The replay feed: the moments of a session, several tapes as one, a tape from first tick to last moment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 import datetime as dt
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from daemon.actor import Actor
 from daemon.bus import Bus
@@ -110,7 +112,9 @@ def test_schedule_of_a_day() -> None:
     assert moments("30m", MONDAY) == sorted([1.0, *closes, CLOSE_S - 900.0, CLOSE_S + 1.0])
 
 
-@pytest.mark.parametrize(("interval", "closes"), [("1m", 375), ("3m", 125), ("5m", 75), ("15m", 25), ("60m", 7), ("1d", 1)])
+@pytest.mark.parametrize(
+    ("interval", "closes"), [("1m", 375), ("3m", 125), ("5m", 75), ("15m", 25), ("60m", 7), ("1d", 1)]
+)
 def test_schedule_has_every_close(interval: str, closes: int) -> None:
     """As many closes as the interval has bars in a session, the last one at the session's end."""
     due = moments(interval, MONDAY, grace_s=2, square_off_minutes=14.5)
@@ -291,9 +295,9 @@ async def test_a_filter_that_lets_a_closed_hour_through_is_a_fault(tmp_path: Pat
     class AlwaysOpen(MarketCalendar):
         """A calendar whose mask disagrees with its sessions."""
 
-        def in_session(self, ts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
+        def in_session(self, ts: NDArray[np.int64]) -> NDArray[np.bool_]:
             """Say yes to all."""
-            return ts == ts
+            return np.ones(len(ts), dtype=np.bool_)
 
     path = write(tmp_path / "t", make_batch(ts_event=[-60], ltp=[100]))
     tick_filter = TickFilter(InstrumentBook(MarketSettings()), AlwaysOpen(), 50.0)
@@ -323,7 +327,9 @@ async def test_a_paced_tape_shows_the_same_ticks_and_moments(tmp_path: Path) -> 
 
 async def test_a_paced_wait_announces_time_on_the_way_and_never_beyond_the_next_tick(tmp_path: Path) -> None:
     """Without ticks time still advances, always short of the tick or moment that is waited for."""
-    path = write(tmp_path / "t", make_batch(ts_event=[CLOSE_S - 1200, CLOSE_S - 905, CLOSE_S - 904], ltp=[100, 101, 102]))
+    path = write(
+        tmp_path / "t", make_batch(ts_event=[CLOSE_S - 1200, CLOSE_S - 905, CLOSE_S - 904], ltp=[100, 101, 102])
+    )
     bus = Bus()
     recorder = Recorder(bus)
     task = asyncio.create_task(recorder.run())

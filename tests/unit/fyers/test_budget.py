@@ -49,7 +49,7 @@ def test_slack_lengthens_the_windows() -> None:
 
 
 def test_the_day_ends_at_midnight_in_india() -> None:
-    """A used-up day grants nothing until midnight in India, ordinary calls stop before exits, and then it begins anew."""
+    """A used-up day grants nothing until midnight in India, to ordinary calls first; then it begins anew."""
     clock = ReplayClock(MIDNIGHT)
     budget = RateBudget(clock, SMALL)
     budget.assume_used(25, 0)

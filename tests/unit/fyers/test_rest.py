@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -107,7 +107,7 @@ async def test_quotes() -> None:
         (FaultKind.REJECT, {"code": -1234, "message": "what is this"}, False),
     ],
 )
-async def test_doubt_is_never_an_answer(kind: FaultKind, fields: dict[str, object], lives: bool) -> None:
+async def test_doubt_is_never_an_answer(kind: FaultKind, fields: dict[str, Any], lives: bool) -> None:
     """Whatever leaves open whether the order lives is `Unknown`; the order was sent once, and the book tells."""
     async with opened() as desk:
         desk.trouble(kind, **fields)
@@ -203,6 +203,8 @@ async def test_exits_pass_when_entries_wait() -> None:
         refused = await desk.rest.place(order("t2"), NOW)
         assert isinstance(refused, NotSent)
         assert "ordinary" in refused.reason
+        assert isinstance(await desk.rest.positions(), NotSent)
+        assert value_of(await desk.rest.positions(Purpose.EXIT)) == []
         value_of(await desk.rest.cancel(desk.book[0].order_id))
         assert len(desk.book) == 1
 
@@ -234,7 +236,7 @@ async def test_an_expired_token() -> None:
     ("kind", "fields"),
     [(FaultKind.DROP, {}), (FaultKind.BROKEN, {}), (FaultKind.GARBLED, {}), (FaultKind.DELAY, {"seconds": 0.6})],
 )
-async def test_a_failed_read_can_be_repeated(kind: FaultKind, fields: dict[str, object]) -> None:
+async def test_a_failed_read_can_be_repeated(kind: FaultKind, fields: dict[str, Any]) -> None:
     """A read without an answer is `Unknown`, never an empty book."""
     async with opened() as desk:
         desk.trouble(kind, Route.POSITIONS, **fields)

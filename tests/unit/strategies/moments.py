@@ -21,7 +21,9 @@ VIEW = ViewSettings(
 )
 
 
-def make_bar(n: int, close: float, *, symbol: str = "AAA", interval: str = "5m", volume: int = 10, **more: float) -> Bar:
+def make_bar(
+    n: int, close: float, *, symbol: str = "AAA", interval: str = "5m", volume: int = 10, **more: float
+) -> Bar:
     """Make the n-th bar after the open; it is one wide unless `high` and `low` say otherwise."""
     length = {"5m": 5, "30m": 30, "1m": 1}[interval] * MINUTE
     return Bar(

@@ -95,9 +95,7 @@ def test_bars_held_counts_from_the_opening() -> None:
     assert held == [0, 0, 1, 2, 3, 4, 1, 2, 0, 0, 1, 2]
 
 
-@pytest.mark.parametrize(
-    ("quantity", "share"), [(50, 0.25), (-50, 0.25), (200, 1.0), (900, 1.0), (0, 0.0)]
-)
+@pytest.mark.parametrize(("quantity", "share"), [(50, 0.25), (-50, 0.25), (200, 1.0), (900, 1.0), (0, 0.0)])
 def test_position_share(quantity: int, share: float) -> None:
     """The size of a position, whatever its side, as a share of the most that is allowed, at most 1."""
     view = MarketView(VIEW, CALENDAR)

@@ -14,7 +14,7 @@ from daemon.events import Action, Regime
 from models.config import HRMSettings
 from models.errors import CheckpointError
 from strategies.base import Moment
-from strategies.hrm import ENTRIES, HRMStrategy
+from strategies.hrm import ENTRIES, HRMStrategy, observation
 from tests.unit.strategies.moments import moment_of, rising
 
 SHAPE = {
@@ -149,7 +149,7 @@ def test_no_time_at_all_is_one_segment() -> None:
 
 
 def test_a_deadline_in_between() -> None:
-    """With a few milliseconds on a clock that ticks it stops under its minimum; on one that stands still it never does."""
+    """With a few milliseconds on a clock that ticks it stops under its minimum; on one that stands still never."""
     assert strategy(clock=Ticking(), deadline_ms=5).decide(walk(0)).halt_reason == "deadline"
     assert strategy(clock=ReplayClock(), deadline_ms=5).decide(walk(0)).segments == 5
 
@@ -188,16 +188,23 @@ def test_it_says_whether_it_was_ever_trained(tmp_path: Path) -> None:
 def test_a_trained_model_is_named_by_its_hash() -> None:
     """After learning it is no longer untrained."""
     hrm = strategy()
-    features = [_observation_of(walk(seed)) for seed in range(2)]
-    hrm.agent.learn(features, [Action.HOLD, Action.BUY_LONG])
+    hrm.agent.learn([observation(walk(seed)) for seed in range(2)], [Action.HOLD, Action.BUY_LONG])
     again = HRMStrategy(hrm.agent, settings_of(), ReplayClock(), "mine")
     assert again.description == f"mine ({hrm.agent.model_hash[:12]})"
 
 
-def _observation_of(moment: Moment):  # type: ignore[no-untyped-def] # noqa: ANN202
-    from strategies.hrm import _observation
-
-    return _observation(moment)
+def test_an_observation_is_the_moment() -> None:
+    """Every figure that the model reads is the moment's; the position is split into side and share."""
+    moment = msgspec.structs.replace(
+        walk(3), position=-40, position_share=0.2, unrealised_atr=-1.5, bars_held=7, minute_of_session=150.0
+    )
+    found = observation(moment)
+    for name in ("symbol", "interval", "ts", "unrealised_atr", "bars_held", "minute_of_session", "minutes_to_close",
+                 "weekday"):  # fmt: skip
+        assert getattr(found, name) == getattr(moment, name), name
+    assert (found.position_side, found.position_size, found.complexity) == (-1, 0.2, 0.5)
+    assert found.bars is moment.bars
+    assert found.coarse is moment.coarse
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def result(hrm: HRMSettings, model: HRM) -> Evaluation:
 
 
 def test_every_trader_stands_at_every_cost(result: Evaluation) -> None:
-    """The table has all traders at 1, 3 and 6 bp a round trip, sitting out earns nothing, and dearer trading earns less."""
+    """All traders stand at 1, 3 and 6 bp a round trip; sitting out earns nothing, dearer trading less."""
     traders = {cell.trader for cell in result.cells}
     assert {"hrm", "hrm, depth 1", "hrm, depth 2", "hrm, depth 4", "ema", "linear", "always long", "sit out"} == traders
     assert len(result.cells) == len(traders) * len(COSTS_BP)

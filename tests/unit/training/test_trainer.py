@@ -28,6 +28,7 @@ from models.training.settings import (
     Optimizer,
     OptimizerSettings,
     Precision,
+    Select,
     TrainingSettings,
 )
 from models.training.source import FreshSource, StoredSource
@@ -212,6 +213,21 @@ def test_a_jump_of_the_gradient_counts_as_divergence(
     guard = GuardSettings(explode_factor=1.0001, max_rollbacks=0)
     with pytest.raises(DivergedError, match="gradient norm"):
         make(hrm, training.model_copy(update={"guard": guard, "steps": 60}), sessions, tmp_path).run()
+
+
+def test_the_best_weights_can_be_chosen_and_survive_a_stop(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """With `select` best a run ends with the weights of its best validation, stopped after it or not."""
+    chosen = training.model_copy(update={"select": Select.BEST, "validate_every": 1})
+    notes = Notes()
+    whole = make(hrm, chosen, sessions, tmp_path / "a", notes).run()
+    best = [note.step for note in notes if isinstance(note, ValidationReport) and note.best][-1]
+    assert best < 6, "the market is noise to a network this young: some earlier step validates better than the last"
+    make(hrm, chosen, sessions, tmp_path / "b", StopAfter(best)).run()
+    assert weights(make(hrm, chosen, sessions, tmp_path / "b").run(resume=True).model) == weights(whole.model)
+    last = make(hrm, chosen.model_copy(update={"select": Select.LAST}), sessions, tmp_path / "c").run()
+    assert weights(last.model) != weights(whole.model)
 
 
 def test_slow_convergence_is_noticed(

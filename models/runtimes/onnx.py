@@ -1,0 +1,111 @@
+"""Turns a written graph into a `Runner` on ONNX Runtime: one cycle a call, on the calling thread alone.
+
+The input network runs in torch, once a decision. Invariant: a graph runs only for the weights that it was made from, by
+their sha256.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.act import HeadValues
+from models.errors import RuntimeUnavailable
+from models.features import Features
+from models.hrm import ACTIONS, HRM, POSITIONS
+from models.runtimes.arrays import ALLOWED, ArrayState, ArrayTokens, Floats, start
+from models.runtimes.graph import FORMAT, INPUTS
+
+CAPPED: Final = POSITIONS * ACTIONS
+HIDDEN: Final = np.float32(-3e38)
+"""Added to the score of a token that isn't there."""
+
+
+class OnnxRunner:
+    """Runs segments of the graph at `path`. One call at a time.
+
+    Raises RuntimeUnavailable where the library is missing or the graph is not of this model.
+    """
+
+    def __init__(self, model: HRM, *, path: Path, sha256: str, precision: str, settled_below: float = 0.0) -> None:
+        try:
+            import onnxruntime
+            from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
+            from onnxruntime.capi.onnxruntime_pybind11_state import NoSuchFile, NotImplemented as Unsupported
+        except ImportError as error:
+            raise RuntimeUnavailable(f"onnxruntime: the package {error.name} is not installed") from None
+        self.name = f"onnxruntime {precision}"
+        self.model = model
+        self.settled_below = settled_below
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile, Unsupported) as error:
+            raise RuntimeUnavailable(f"onnxruntime: {path} can't be run: {str(error).splitlines()[0]}") from None
+        said = self._session.get_modelmeta().custom_metadata_map
+        for key, wanted in (("format", FORMAT), ("sha256", sha256), ("precision", precision)):
+            if said.get(key) != wanted:
+                raise RuntimeUnavailable(
+                    f"onnxruntime: {path} does not match its model: {key} is {said.get(key)}, expected {wanted}"
+                )
+        tokens = model.config.features.tokens
+        self._cycles, self._cap = model.config.architecture.h_cycles, np.float32(model.config.logit_cap)
+        self._h_init, self._l_init = (
+            np.repeat(init.detach().float().numpy()[None], tokens, 0) for init in (model.core.H_init, model.core.L_init)
+        )
+
+    @torch.inference_mode()
+    def embed(self, features: Features) -> ArrayTokens:
+        """Run the input network once a decision."""
+        tokens = self.model.embed(features)
+        return ArrayTokens(tokens.x.float().numpy(), None if tokens.valid is None else features.valid)
+
+    def start(self, features: Features, budget: int, carried: ArrayState | None) -> ArrayState:
+        """Return a fresh state, or fresh counts around the carried z_H and z_L."""
+        return start(features, budget, carried, self._h_init, self._l_init)
+
+    def segment(self, x: ArrayTokens, state: ArrayState) -> tuple[HeadValues, ArrayState]:
+        """Run one segment: up to N cycles on the rows that have not settled."""
+        rows, tokens = x.x.shape[:2]
+        valid = np.ones((rows, tokens), np.bool_) if x.valid is None else x.valid
+        bias = np.where(valid, np.float32(0), HIDDEN)[:, None, None, :]
+        weight = valid.astype(np.float32)[:, :, None]
+        z_h, z_l = state.z_h.copy(), state.z_l.copy()
+        change = np.empty((2, rows, self._cycles), np.float32)
+        readings: Floats = np.empty((rows, CAPPED + 1 + POSITIONS + 2), np.float32)
+        ran = np.zeros(rows, np.int64)
+        active = np.arange(rows)
+        for cycle in range(self._cycles):
+            inputs = (x.x[active], z_h[active], z_l[active], bias[active], weight[active])
+            answers = self._session.run(None, dict(zip(INPUTS, inputs, strict=True)))
+            z_h[active], z_l[active], readings[active] = answers[0], answers[1], answers[4]
+            change[:, active, cycle:] = np.stack(answers[2:4])[:, :, None]
+            ran[active] += 1
+            active = active[~(change[:, active, cycle] < self.settled_below).all(0)]
+            if not len(active):
+                break
+        return self._values(readings, change), state.after(z_h, z_l, ran)
+
+    def freeze(self, active: NDArray[np.bool_], new: ArrayState, old: ArrayState) -> ArrayState:
+        """Take `new` in the active rows and `old` in those that have halted."""
+        return new.where(active, old)
+
+    def _values(self, readings: Floats, change: Floats) -> HeadValues:
+        policy = self._cap * np.tanh(readings[:, :CAPPED] / self._cap).reshape(-1, POSITIONS, ACTIONS)
+        return HeadValues(
+            policy=np.where(ALLOWED, policy, np.float32(-np.inf)),
+            quantity=1 / (1 + np.exp(-readings[:, CAPPED])),
+            value=readings[:, CAPPED + 1 : CAPPED + 1 + POSITIONS],
+            q_halt=readings[:, -2],
+            q_continue=readings[:, -1],
+            change_h=change[0],
+            change_l=change[1],
+        )

@@ -1,0 +1,290 @@
+"""Replays of a simulated tape: the same twice, books that balance, honest latency, and the files asked for."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from daemon.clock import NS_PER_MS
+from daemon.errors import UsageError
+from daemon.events import Bar, Decision, Fill, OrderAccepted, OrderIntent, PositionChanged
+from daemon.feed.tape import TapeReader
+from daemon.journal import JournalReader
+from tests.samples import LIVELY, OPEN, RELIANCE, SBIN, hill, journaled, play, wave, write_tape
+
+HRM = (
+    "strategy.name=hrm", "strategy.interval=15m", "bars.intervals=[1m, 15m, 30m]",
+    "hierarchical_reasoning_model.features.min_bars=5", "hierarchical_reasoning_model.act.max_segments=2",
+    "hierarchical_reasoning_model.act.complexity_steps=[]",
+)  # fmt: skip
+CASH = Decimal(1_000_000)
+MEASURED = ("wall_s", "ticks_per_s", "hrm_metrics")
+
+
+def rows_of(path: Path) -> list[tuple[Any, ...]]:
+    """The events table, byte for byte."""
+    db = sqlite3.connect(path)
+    rows = db.execute("SELECT run, seq, ts, type, body FROM events ORDER BY run, seq").fetchall()
+    db.close()
+    return rows
+
+
+@pytest.fixture(scope="module")
+def lively(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The journal of the rules on the simulated tape."""
+    path = tmp_path_factory.mktemp("lively") / "j.sqlite"
+    play(simulated, *LIVELY, journal=path)
+    return path
+
+
+@pytest.mark.parametrize("settings", [LIVELY, HRM], ids=["rules", "hrm"])
+def test_two_replays_are_equal(simulated: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
+    """Journals byte for byte, decisions by their digest, and the whole summary but what was measured."""
+    summaries = []
+    for name in ("a", "b"):
+        _, summary = play(simulated, *settings, journal=tmp_path / name)
+        summaries.append(summary)
+    first, second = summaries
+    assert first.decisions > 40
+    assert first.fills > 0
+    assert first.decisions_sha256 == second.decisions_sha256
+    assert rows_of(tmp_path / "a") == rows_of(tmp_path / "b")
+    for field in first.__struct_fields__:
+        if field not in MEASURED:
+            assert getattr(first, field) == getattr(second, field), field
+    if first.hrm_metrics is not None:
+        assert second.hrm_metrics is not None
+        assert msgspec.structs.replace(first.hrm_metrics, inference_ms=None) == msgspec.structs.replace(
+            second.hrm_metrics, inference_ms=None
+        )
+
+
+def test_the_size_of_the_chunks_changes_nothing(simulated: Path, tmp_path: Path, lively: Path) -> None:
+    """How a tape is read is no part of what happened on it."""
+    play(simulated, *LIVELY, "feed.chunk_rows=1024", journal=tmp_path / "j")
+    assert rows_of(tmp_path / "j") == rows_of(lively)
+
+
+def test_the_books_balance_at_every_step(lively: Path) -> None:
+    """Read from the journal alone: position = Σ fills, and cash and costs to the paisa, after each of them."""
+    position: dict[str, int] = {}
+    costs: dict[str, Decimal] = {}
+    cash = CASH
+    expected: list[PositionChanged] = []
+    for event in journaled(lively, Fill, PositionChanged):
+        if isinstance(event, Fill):
+            position[event.symbol] = position.get(event.symbol, 0) + event.side.sign * event.quantity
+            costs[event.symbol] = costs.get(event.symbol, Decimal(0)) + event.costs
+            cash -= event.side.sign * event.quantity * event.price + event.costs
+            assert event.costs == event.costs.quantize(Decimal("0.01"))
+            expected.append((event.symbol, position[event.symbol], costs[event.symbol], cash))  # type: ignore[arg-type]
+        else:
+            assert (event.symbol, event.quantity, event.costs, event.cash) == expected.pop(0)
+    assert expected == []
+    assert len(position) == 2
+    assert sum(costs.values()) > 0
+
+
+def test_every_fill_belongs_to_an_order_and_no_order_overfills(lively: Path) -> None:
+    """Side and symbol are the order's, quantities never exceed it, and nothing is left pending."""
+    intents = {event.order_id: event for event in journaled(lively, OrderIntent)}
+    filled: dict[str, int] = dict.fromkeys(intents, 0)
+    for fill in journaled(lively, Fill):
+        intent = intents[fill.order_id]
+        assert (fill.symbol, fill.side) == (intent.symbol, intent.side)
+        filled[fill.order_id] += fill.quantity
+        assert filled[fill.order_id] <= intent.quantity
+    reader = JournalReader(lively)
+    assert reader.pending() == []
+    reader.close()
+
+
+def test_nothing_is_held_over_night(lively: Path) -> None:
+    """Square-off works: the last position of each day of each symbol is none."""
+    last: dict[tuple[str, int], int] = {}
+    for event in journaled(lively, PositionChanged):
+        last[event.symbol, event.ts // (86_400 * 10**9)] = event.quantity
+    assert len(last) == 4
+    assert set(last.values()) == {0}
+
+
+@pytest.mark.parametrize(("latency", "latency_ms"), [("zero", 0), ("fixed:250", 250), ("fixed:5000", 5000)])
+def test_fills_come_after_the_order_reached_the_market(
+    simulated: Path, tmp_path: Path, latency: str, latency_ms: int
+) -> None:
+    """Decided, sent and filled in this order, by at least the latency, on a tick that is on the tape at that time."""
+    path = tmp_path / "j"
+    _, summary = play(simulated, *LIVELY, latency=latency, journal=path)
+    assert summary.latency == ("zero" if not latency_ms else latency)
+    received = {
+        int(ts) for batch in TapeReader([simulated]).batches(65536) for ts in batch.ts_recv
+    }
+    intents = {event.order_id: event for event in journaled(path, OrderIntent)}
+    active = {event.order_id: event.ts for event in journaled(path, OrderAccepted)}
+    decided = {(event.symbol, event.ts): event.ts_bar for event in journaled(path, Decision)}
+    for fill in journaled(path, Fill):
+        intent = intents[fill.order_id]
+        assert fill.ts > active[fill.order_id] >= intent.ts
+        assert fill.ts in received
+        if intent.strategy == "rules":
+            assert intent.ts - decided[intent.symbol, intent.ts] >= latency_ms * NS_PER_MS
+        assert active[fill.order_id] >= intent.ts
+
+
+def test_latency_makes_fills_later(tmp_path: Path) -> None:
+    """The same first order: with 250 ms it misses the tick that came 100 ms after the decision."""
+    times, prices = hill()
+    decided = OPEN + 301 * 10**9
+    for extra in (decided, decided + 100 * NS_PER_MS, decided + 250 * NS_PER_MS, decided + 251 * NS_PER_MS):
+        where = int(np.searchsorted(times, extra))
+        times.insert(where, extra)
+        prices.insert(where, 804.0)
+    tape = write_tape(tmp_path / "t.parquet", times, prices)
+    first = {}
+    for latency in ("zero", "fixed:250"):
+        play(tape, *LIVELY, latency=latency, journal=tmp_path / latency)
+        first[latency] = journaled(tmp_path / latency, Fill)[0].ts
+    assert first == {"zero": decided + 100 * NS_PER_MS, "fixed:250": decided + 251 * NS_PER_MS}
+
+
+def test_recorded_latency_is_that_of_the_recorded_run(simulated: Path, tmp_path: Path) -> None:
+    """Each decision as late as it was then."""
+    play(simulated, *LIVELY, latency="fixed:700", journal=tmp_path / "a")
+    _, summary = play(simulated, *LIVELY, latency=f"recorded:{tmp_path / 'a'}", journal=tmp_path / "b")
+    assert summary.latency.startswith("recorded:")
+    assert {event.latency_ns for event in journaled(tmp_path / "b", Decision)} == {700 * NS_PER_MS}
+    assert rows_of(tmp_path / "a") == rows_of(tmp_path / "b")
+
+
+def test_the_files_asked_for(simulated: Path, tmp_path: Path) -> None:
+    """Bars, fills, accepted ticks, journal and report agree with each other and with the summary."""
+    places = {name: tmp_path / f"{name}.parquet" for name in ("bars", "fills", "ticks")}
+    replay, summary = play(simulated, *LIVELY, journal=tmp_path / "j", report=tmp_path / "r", **places)
+    assert replay.written == [tmp_path / "j", tmp_path / "r" / "index.html", *places.values()]
+    assert all(path.is_file() for path in replay.written)
+    bars = pq.read_table(places["bars"]).to_pylist()
+    assert len(bars) == summary.bars
+    recorded = [bar for bar in journaled(tmp_path / "j", Bar) if bar.interval == "1m"]
+    assert [(b.symbol, b.open, b.high, b.low, b.close, b.volume) for b in recorded] == [
+        (b["symbol"], b["open"], b["high"], b["low"], b["close"], b["volume"]) for b in bars if b["interval"] == "1m"
+    ]
+    fills = pq.read_table(places["fills"]).to_pylist()
+    kept = journaled(tmp_path / "j", Fill)
+    assert [(f["fill_id"], f["side"], f["quantity"], f["price"], f["costs"]) for f in fills] == [
+        (f.fill_id, f.side.value, f.quantity, f.price, f.costs) for f in kept
+    ]
+    reader = TapeReader([places["ticks"]])
+    assert reader.rows == summary.ticks_accepted
+    assert summary.ticks == summary.ticks_accepted + sum(summary.ticks_rejected.values())
+    assert summary.ticks_rejected["bad_time"] > 10
+    _, again = play(places["ticks"], *LIVELY)
+    assert (again.decisions_sha256, again.net_pnl) == (summary.decisions_sha256, summary.net_pnl)
+    assert "<html" in (tmp_path / "r" / "index.html").read_text()
+
+
+def test_bars_without_volume_are_null(tmp_path: Path) -> None:
+    """Not zero: the instrument has none."""
+    tape = write_tape(tmp_path / "t.parquet", *hill())
+    play(tape, *LIVELY, bars=tmp_path / "b.parquet")
+    assert pq.read_table(tmp_path / "b.parquet").column("volume").null_count > 18
+
+
+def test_an_index_is_said_to_be_one(tmp_path: Path) -> None:
+    """Traded as its future at spot prices, which no venue offers; or not traded at all."""
+    times, prices = wave(30)
+    tape = write_tape(tmp_path / "n.parquet", times, [price * 30 for price in prices], "NIFTY")
+    _, traded = play(tape, *LIVELY)
+    _, watched = play(tape, *LIVELY, "market.index_as_future=false")
+    assert any(re.search(r"NIFTY is an index: traded as its future at spot prices", note) for note in traded.notes)
+    assert "NIFTY is an index: it is not traded" in watched.notes
+    assert watched.fills == 0
+    assert watched.denied["instrument"] == watched.orders > 0
+
+
+def test_an_interrupted_replay_says_so(tmp_path: Path, simulated: Path) -> None:
+    """What was done is in the journal and in the summary, with the note."""
+    import asyncio
+
+    from daemon.latency import FixedLatency
+    from daemon.replaying import Replay, ReplayOutputs
+    from tests.samples import settings_of
+
+    async def run() -> Any:
+        replay = Replay(settings_of(*LIVELY), [simulated], [], FixedLatency(0), ReplayOutputs(journal=tmp_path / "j"))
+        replay.app.bus.tap((Fill,), lambda _: replay.stop())
+        return replay, await replay.run()
+
+    replay, summary = asyncio.run(run())
+    assert replay.interrupted
+    assert summary.notes[-1] == "interrupted: the tape was not played to its end"
+    assert 0 < summary.fills < 10
+    assert len(journaled(tmp_path / "j", Fill)) == summary.fills
+
+
+def test_one_symbol_of_the_tape(simulated: Path) -> None:
+    """Only that one is played; several tapes are merged."""
+    import asyncio
+
+    from daemon.latency import FixedLatency
+    from daemon.replaying import Replay, ReplayOutputs
+    from tests.samples import settings_of
+
+    async def run() -> Any:
+        return await Replay(settings_of(*LIVELY), [simulated], [RELIANCE], FixedLatency(0), ReplayOutputs()).run()
+
+    summary = asyncio.run(run())
+    assert summary.symbols == [RELIANCE]
+    assert summary.bars > 0
+
+
+def test_several_tapes_are_one(tmp_path: Path) -> None:
+    """The halves of a day, played together, are the day."""
+    times, prices = wave(60)
+    whole = write_tape(tmp_path / "whole.parquet", times, prices)
+    halves = [
+        write_tape(tmp_path / "one.parquet", times[:400], prices[:400]),
+        write_tape(tmp_path / "two.parquet", times[400:], prices[400:]),
+    ]
+    assert play(whole, *LIVELY)[1].decisions_sha256 == play(halves, *LIVELY)[1].decisions_sha256
+
+
+def test_places_that_would_destroy_something_are_refused(simulated: Path, tmp_path: Path) -> None:
+    """A tape that is read, a directory, another output, a directory that isn't there."""
+    before = simulated.read_bytes()
+    for outputs, why in (
+        ({"ticks": simulated}, "is a tape of this replay; name another place for the ticks"),
+        ({"bars": simulated}, "is a tape of this replay"),
+        ({"fills": tmp_path}, "is a directory; name a file to write"),
+        ({"bars": tmp_path / "x", "fills": tmp_path / "x"}, "is where the bars go"),
+        ({"journal": tmp_path / "x", "ticks": tmp_path / "x"}, "is where the journal go"),
+        ({"ticks": tmp_path / "no" / "x"}, "its directory does not exist"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            play(simulated, *LIVELY, **outputs)
+    assert simulated.read_bytes() == before
+
+
+def test_a_place_that_can_not_be_written_in_the_end(simulated: Path, tmp_path: Path) -> None:
+    """It became a directory meanwhile: one line that names it."""
+    import asyncio
+
+    from daemon.latency import FixedLatency
+    from daemon.replaying import Replay, ReplayOutputs
+    from tests.samples import settings_of
+
+    async def run() -> None:
+        outputs = ReplayOutputs(bars=tmp_path / "b.parquet")
+        replay = Replay(settings_of(*LIVELY), [simulated], [SBIN], FixedLatency(0), outputs)
+        (tmp_path / "b.parquet").mkdir()
+        await replay.run()
+
+    with pytest.raises(UsageError, match=r"b\.parquet: can't be written"):
+        asyncio.run(run())
