@@ -62,7 +62,7 @@ class ArchitectureSettings(_Frozen):
     l_layers: Positive
     l_heads: Positive
     input_layers: Annotated[int, Field(ge=0)] = 0
-    expansion: Annotated[float, Field(gt=0.0)] = 4.0
+    expansion: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 4.0
     h_cycles: Positive
     l_steps: Positive
     l_reset: LReset = LReset.NONE
@@ -105,7 +105,7 @@ class ActSettings(_Frozen):
     q_halting: bool = True
     exploration: Share = 0.1
     complexity_steps: tuple[ComplexityStep, ...] = ()
-    deadline_ms: Annotated[float, Field(gt=0.0)] = 50.0
+    deadline_ms: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 50.0
 
     @model_validator(mode="after")
     def _fits(self) -> ActSettings:

@@ -46,6 +46,13 @@ LIVELY = (
 )  # fmt: skip
 """Settings under which the rules trade within minutes."""
 
+HRM = (
+    "strategy.name=hrm", "strategy.interval=15m", "bars.intervals=[1m, 15m, 30m]",
+    "hierarchical_reasoning_model.features.min_bars=5", "hierarchical_reasoning_model.act.max_segments=2",
+    "hierarchical_reasoning_model.act.complexity_steps=[]",
+)  # fmt: skip
+"""Settings under which a small untrained network decides every quarter of an hour."""
+
 
 def ticks(
     ts: Sequence[int], ltp: Sequence[float], symbols: tuple[str, ...] = (SBIN,), code: Sequence[int] | None = None,
