@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import platform
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -154,7 +153,7 @@ class Runners:
 
 
 def choose(
-    plan: RuntimePlan, runners: Runners, config: HRMConfig, sha256: str, now_ns: Callable[[], int] = time.perf_counter_ns
+    plan: RuntimePlan, runners: Runners, config: HRMConfig, sha256: str, now_ns: Callable[[], int]
 ) -> Choice:
     """Return the runner that the plan comes to on this machine."""
     kept = plan.cache / f"choice-{_key(plan, sha256)}.json"
