@@ -3,8 +3,8 @@
 The rules, in this order, after each segment:
 1. at or over the minimum depth: `q_halt` where q_halt > q_continue, `converged` where both states have settled;
 2. `max_segments` where the budget is used up;
-3. `deadline` where the next segment would end after the deadline, even under the minimum: it is taken to last as long as
-   the longest of this decision or as `SegmentCost` expects from those before, whichever is longer.
+3. `deadline` where the next segment would end after the deadline, even under the minimum: it is taken to last as long
+   as the longest of this decision or as `SegmentCost` expects from those before, whichever is longer.
 Invariant: at least one segment is run, and rules 1 and 2 are a pure function of the model and the observation, so that
 a recorded decision can be run again at its recorded depth and give the same outputs and the same reason.
 """
@@ -188,7 +188,7 @@ class AdaptiveComputationTime:
         return Reasoning(values, tuple(int(n) for n in state.segments), minimum, halted), state
 
     def glance(self, runner: Runner[Any, S], features: Features, *, carried: S | None = None) -> tuple[Reasoning, S]:
-        """Run one segment without a look at the clock; with a runner of a single cycle, what is left when time is short."""
+        """Run one segment without a look at the clock: what is left when time is short, with a single-cycle runner."""
         state = runner.start(features, self.max_segments, carried)
         values, state = runner.segment(runner.embed(features), state)
         minimum = tuple(self.minimum(float(complexity)) for complexity in state.complexity)

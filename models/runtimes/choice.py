@@ -240,7 +240,8 @@ def _key(plan: RuntimePlan, sha256: str) -> str:
     digest = hashlib.sha256()
     for source in (*KERNEL, *HEADERS):
         digest.update((SOURCES / source).read_bytes())
-    said = (CHOICE_FORMAT, sha256, plan.precision.value, _processor(), *(_version(name) for name in ("torch", "onnxruntime")))
+    libraries = [_version(name) for name in ("torch", "onnxruntime")]
+    said = (CHOICE_FORMAT, sha256, plan.precision.value, _processor(), *libraries)
     digest.update(repr(said).encode())
     return digest.hexdigest()[:16]
 

@@ -1,12 +1,13 @@
 """Turns a model into an ONNX graph of one cycle: reset, T steps of L, one of H, the changes, and the heads' readings.
 
-A segment is that graph run N times, so that a row that has settled can stop between cycles. Sizes of batch are free, widths
-and tokens are fixed. The `onnx` package is needed only here, to write a graph, and never to run one. Invariant: the graph's
-metadata holds the sha256 of the weights it was made from.
+A segment is that graph run N times, so that a row that has settled can stop between cycles. Sizes of batch are free,
+widths and tokens are fixed. The `onnx` package is needed only here, to write a graph, and never to run one. Invariant:
+the graph's metadata holds the sha256 of the weights it was made from.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,9 +35,12 @@ HEADS: Final = ("policy", "quantity", "value", "q")
 
 
 def write_graph(model: HRM, sha256: str, path: Path, precision: str) -> None:
-    """Write the cycle of `model` as fp32 or, with dynamic quantisation, int8. Raises RuntimeUnavailable without `onnx`."""
+    """Write the cycle of `model` as fp32 or, with dynamic quantisation, int8.
+
+    Raises RuntimeUnavailable without the package `onnx`.
+    """
     try:
-        import onnx
+        onnx = importlib.import_module("onnx")
     except ImportError as error:
         raise RuntimeUnavailable(f"onnxruntime: writing a graph needs the package {error.name}") from None
     graph = _Graph(onnx, model, quantised=precision == "int8").build()

@@ -1,7 +1,7 @@
 """Turns a model into a `Runner` whose segments are one call into the native kernel.
 
-Weights are packed once, at their precision; a segment is one C call that holds no Python lock and takes no memory but its
-answers. Invariant: a row's answer depends on that row alone, whatever else is in the batch, bit for bit.
+Weights are packed once, at their precision; a segment is one C call that holds no Python lock and takes no memory but
+its answers. Invariant: a row's answer depends on that row alone, whatever else is in the batch, bit for bit.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ their sha256.
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Final
 
@@ -35,8 +36,8 @@ class OnnxRunner:
 
     def __init__(self, model: HRM, *, path: Path, sha256: str, precision: str, settled_below: float = 0.0) -> None:
         try:
-            import onnxruntime
-            from onnxruntime.capi import onnxruntime_pybind11_state as refusals
+            onnxruntime = importlib.import_module("onnxruntime")
+            refusals = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
         except ImportError as error:
             raise RuntimeUnavailable(f"onnxruntime: the package {error.name} is not installed") from None
         self.model = model

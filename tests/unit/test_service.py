@@ -12,7 +12,7 @@ import pytest
 
 from daemon.cli import main
 from daemon.errors import SettingsError, UsageError
-from daemon.events import Bar, Fill, Halt
+from daemon.events import Bar, Halt, OrderIntent
 from daemon.journal import JournalReader
 from daemon.service import Service, order_prefix
 from tests.samples import HRM, LIVELY, journaled, settings_of, wave, write_tape
@@ -74,12 +74,11 @@ def test_a_signal_ends_the_run_in_order(tape: Path, tmp_path: Path, monkeypatch:
 
 def test_the_end_of_the_tape_ends_the_run(tape: Path, tmp_path: Path) -> None:
     """Without control and without systemd, as under `hrmd run` in a terminal; order ids carry the run's prefix."""
-    short = write_tape(tmp_path / "s.parquet", *wave(12))
-    subject = service(short, tmp_path, "control.enabled=false", "feed.speed=60000")
+    subject = service(tape, tmp_path, "control.enabled=false")
     asyncio.run(run(subject))
     assert subject.view.health().reasons[0] == "the feed has ended"
-    fills = journaled(tmp_path / "j.sqlite", Fill)
-    assert len({fill.order_id[:-7] for fill in fills}) == 1
+    orders = [event.order_id for event in journaled(tmp_path / "j.sqlite", OrderIntent)]
+    assert {order_id[:-7] for order_id in orders} == {orders[0][:-7]}
     assert not (tmp_path / "token").exists()
 
 
