@@ -231,6 +231,11 @@ class LogSettings(Section):
 class PerformanceSettings(Section):
     """Of the inference thread."""
 
+    runtime: Literal["auto", "torch", "onnxruntime", "native"] = "auto"
+    precision: Literal["int8", "bf16", "fp32"] = "int8"
+    cache_dir: Path | None = None
+    warm_up_segments: Annotated[int, Field(ge=0)] = 8
+    decision_cache_size: Annotated[int, Field(ge=0)] = 0
     torch_threads: PositiveInt = 1
 
 

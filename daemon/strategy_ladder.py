@@ -27,15 +27,18 @@ def build_strategies(settings: Settings, clock: Clock) -> dict[str, Strategy]:
 def _hrm(settings: Settings, clock: Clock) -> Strategy:
     import torch
 
+    from daemon.inference import equip
     from models.errors import CheckpointError
     from strategies.hrm import HRMStrategy
 
     torch.set_num_threads(settings.performance.torch_threads)
     management = settings.model_management
     try:
-        return HRMStrategy.load(management.artifact, management.seed, settings.hierarchical_reasoning_model, clock)
+        strategy = HRMStrategy.load(management.artifact, management.seed, settings.hierarchical_reasoning_model, clock)
     except CheckpointError as error:
         raise ArtifactError(str(error)) from None
+    equip(strategy, settings)
+    return strategy
 
 
 def _ppo(settings: Settings) -> Strategy:
@@ -63,3 +66,12 @@ def view_settings(settings: Settings) -> ViewSettings:
         max_position=settings.risk.max_position_quantity,
         no_entries_minutes=settings.strategy.no_entries_minutes,
     )
+
+
+def pin_runtime(settings: Settings, recorded: str) -> Settings:
+    """The same settings with the runtime that a journal names (`native int8`); as they are where it names none."""
+    if not recorded:
+        return settings
+    runtime, precision = recorded.split()
+    pinned = settings.performance.model_copy(update={"runtime": runtime, "precision": precision})
+    return settings.model_copy(update={"performance": pinned})

@@ -105,6 +105,7 @@ class AdaptiveComputationTime:
         self._threshold = settings.convergence.threshold if settings.convergence.early_stop else 0.0
         self._now_ns = now_ns
         self.cost = SegmentCost()
+        self._cycles = settings.shape.h_cycles
         self.max_segments = settings.max_segments
 
     def minimum(self, complexity: float) -> int:
@@ -188,9 +189,14 @@ class AdaptiveComputationTime:
         return Reasoning(values, tuple(int(n) for n in state.segments), minimum, halted), state
 
     def glance(self, runner: Runner[Any, S], features: Features, *, carried: S | None = None) -> tuple[Reasoning, S]:
-        """Run one segment without a look at the clock: what is left when time is short, with a single-cycle runner."""
+        """Run a single-cycle `runner` once without a look at the deadline: what is left when time is short.
+
+        A segment is taken to cost as many times that as it has cycles, so that depth comes back when the machine does.
+        """
+        started = self._now()
         state = runner.start(features, self.max_segments, carried)
         values, state = runner.segment(runner.embed(features), state)
+        self.cost.add((self._now() - started) * self._cycles)
         minimum = tuple(self.minimum(float(complexity)) for complexity in state.complexity)
         ones = (1,) * len(features)
         return Reasoning(values, ones, minimum, (HaltReason.SINGLE_CYCLE,) * len(features)), state

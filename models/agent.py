@@ -7,7 +7,6 @@ HOLD; and the same model, observation and depth give the same decision, bit for 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -330,15 +329,15 @@ def policy_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def quantity_units(share: float, heads: OutputHeadSettings) -> int:
-    """Units of a share 0..1 of the quantity range, on a logarithmic scale: 0.5 of 1…100000 is 316."""
-    low, high = math.log(heads.quantity_min), math.log(heads.quantity_max)
-    return min(max(round(math.exp(low + share * (high - low))), heads.quantity_min), heads.quantity_max)
+    """Units of a share 0..1 of the quantity range, linear: 0.5 of 1…100000 is 50000. Training sizes positions so."""
+    units = heads.quantity_min + share * (heads.quantity_max - heads.quantity_min)
+    return min(max(round(units), heads.quantity_min), heads.quantity_max)
 
 
 def quantity_share(units: Sequence[int], heads: OutputHeadSettings) -> NDArray[np.float64]:
     """Inverse of `quantity_units`. Raises ValueError for a quantity outside its bounds."""
     if not all(heads.quantity_min <= unit <= heads.quantity_max for unit in units):
         raise ValueError(f"quantities must be from {heads.quantity_min} to {heads.quantity_max}: {list(units)}")
-    low, high = math.log(heads.quantity_min), math.log(heads.quantity_max)
-    shares: NDArray[np.float64] = (np.log(np.asarray(units, np.float64)) - low) / max(high - low, 1e-12)
+    span = max(heads.quantity_max - heads.quantity_min, 1)
+    shares: NDArray[np.float64] = (np.asarray(units, np.float64) - heads.quantity_min) / span
     return shares

@@ -2,8 +2,8 @@
 
 The sha256 covers the manifest and every tensor's name, dtype, shape and bytes, in name order. Under `int8` the matrices
 of the blocks are stored as int8 with one fp32 scale an output (largest magnitude / 127), the rest as bf16; that is what
-the int8 runtimes compute with, so they lose nothing by it. Invariant: `load_model` either returns exactly the model that was saved or raises `CheckpointError` with one line; nothing in a file is ever
-executed.
+the int8 runtimes compute with, so they lose nothing by it. Invariant: `load_model` either returns exactly the model
+that was saved or raises `CheckpointError` with one line; nothing in a file is ever executed.
 """
 
 from __future__ import annotations

@@ -42,6 +42,13 @@ class CarryState(StrEnum):
     SESSION = "session"
 
 
+class History(StrEnum):
+    """Which bars a window may hold: of the present session only, or of earlier sessions of the symbol too."""
+
+    SESSION = "session"
+    ROLLING = "rolling"
+
+
 class _Frozen(BaseModel):
     """Settings are read once: no unknown key, no later change."""
 
@@ -134,8 +141,9 @@ class FeatureSettings(_Frozen):
     """The window of bars that becomes tokens."""
 
     window: Positive = 60
-    patch: Positive = 5
-    min_bars: Annotated[int, Field(ge=2)] = 20
+    patch: Positive = 15
+    min_bars: Annotated[int, Field(ge=2)] = 2
+    history: History = History.SESSION
     coarse_interval: Annotated[str, Field(pattern=r"^[1-9][0-9]*[smhd]$")] = "30m"
     coarse_window: Positive = 16
     clip: Annotated[float, Field(gt=0.0)] = 8.0

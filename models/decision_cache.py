@@ -1,8 +1,8 @@
 """What the network reads → the decision that it gave, for the newest of them.
 
 The key is everything that the decision follows from: the encoded observation to the last bit, the model's hash and the
-depth budget. Invariant: what is answered is what thinking would have come to; decisions that a clock cut short are never
-kept.
+depth budget. Invariant: what is answered is what thinking would have come to; decisions that a clock cut short are
+never kept.
 """
 
 from __future__ import annotations

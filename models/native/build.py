@@ -21,7 +21,7 @@ from typing import Final
 from models.errors import RuntimeUnavailable
 
 SOURCES: Final = Path(__file__).parent
-KERNEL: Final = ("packing.cpp", "segment.cpp", "api.cpp")
+KERNEL: Final = ("packing.cpp", "segment.cpp", "api.cpp", "ceiling.cpp")
 HEADERS: Final = ("simd.hpp", "gemm.hpp", "block.hpp", "model.hpp")
 COMMON: Final = ("-O3", "-std=c++17", "-fPIC", "-shared")
 WIDE: Final = (

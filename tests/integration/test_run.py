@@ -108,7 +108,7 @@ def test_a_tape_that_ends_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_a_killed_daemon_leaves_a_readable_journal(tape: Path, tmp_path: Path) -> None:
-    """kill -9 with a position: the fills that were there are there, and every order of theirs was journaled before."""
+    """Killed with a position: the fills that were there are there, and every order of theirs was journaled before."""
     with running(tmp_path, tape, *CALM, "feed.speed=200") as daemon:
         daemon.until("a position", lambda: daemon.status()["open_positions"])
         daemon.process.send_signal(signal.SIGKILL)

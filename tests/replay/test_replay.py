@@ -16,11 +16,24 @@ import pytest
 from daemon.clock import NS_PER_MS
 from daemon.errors import UsageError
 from daemon.events import Bar, Decision, Fill, OrderAccepted, OrderIntent, PositionChanged
-from daemon.feed.tape import TapeReader
+from daemon.feed.tape import TapeReader, TapeWriter
 from daemon.journal import JournalReader
 from daemon.latency import FixedLatency
 from daemon.replaying import Replay, ReplayOutputs
-from tests.samples import HRM, LIVELY, OPEN, RELIANCE, SBIN, hill, journaled, play, settings_of, wave, write_tape
+from tests.samples import (
+    HRM,
+    LIVELY,
+    OPEN,
+    RELIANCE,
+    SBIN,
+    hill,
+    journaled,
+    play,
+    settings_of,
+    ticks,
+    wave,
+    write_tape,
+)
 
 CASH = Decimal(1_000_000)
 MEASURED = ("wall_s", "ticks_per_s", "hrm_metrics")
@@ -121,9 +134,7 @@ def test_fills_come_after_the_order_reached_the_market(
     path = tmp_path / "j"
     _, summary = play(simulated, *LIVELY, latency=latency, journal=path)
     assert summary.latency == ("zero" if not latency_ms else latency)
-    received = {
-        int(ts) for batch in TapeReader([simulated]).batches(65536) for ts in batch.ts_recv
-    }
+    received = {int(ts) for batch in TapeReader([simulated]).batches(65536) for ts in batch.ts_recv}
     intents = {event.order_id: event for event in journaled(path, OrderIntent)}
     active = {event.order_id: event.ts for event in journaled(path, OrderAccepted)}
     decided = {(event.symbol, event.ts): event.ts_bar for event in journaled(path, Decision)}
@@ -232,6 +243,20 @@ def test_one_symbol_of_the_tape(simulated: Path) -> None:
     summary = asyncio.run(run())
     assert summary.symbols == [RELIANCE]
     assert summary.bars > 0
+
+
+def test_late_ticks_are_counted(tmp_path: Path) -> None:
+    """Received after their bar was closed: rejected under their own reason, and accepted ticks are those in bars."""
+    times, prices = hill()
+    batch = ticks(times, prices)
+    received = np.array(times)
+    received[5] = times[5] + 65 * 10**9  # 11:50 into the second minute, heard of in the fourth
+    received = np.maximum.accumulate(received)
+    with TapeWriter(tmp_path / "t.parquet", columns=("ts_recv",)) as writer:
+        writer.write(msgspec.structs.replace(batch, ts_recv=received))
+    _, summary = play(tmp_path / "t.parquet", *LIVELY)
+    assert summary.ticks_rejected["late"] > 0
+    assert summary.ticks_accepted + summary.ticks_rejected["late"] == summary.ticks == 54
 
 
 def test_several_tapes_are_one(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from daemon.replaying import Replay, ReplayOutputs
 from daemon.verifying import verify_journal
 from tests.samples import HRM, LIVELY, journaled, play, settings_of
 
+
 @pytest.fixture(scope="module", params=["rules", "hrm"])
 def journal(request: pytest.FixtureRequest, simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A journal of each strategy."""
@@ -80,7 +81,7 @@ def test_a_changed_bar_shows_in_a_decision(journal: Path, tmp_path: Path) -> Non
     fields = msgspec.json.decode(body)
     changed = msgspec.json.encode(fields | {"close": fields["close"] + 1}).decode()
     path = altered(journal, tmp_path, "UPDATE events SET body = ? WHERE seq = ?", changed, bar)
-    with pytest.raises(CheckFailed, match="was .* is now"):
+    with pytest.raises(CheckFailed, match=r"was .* is now"):
         verify_journal(path)
 
 

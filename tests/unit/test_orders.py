@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import pytest
 
 from daemon.errors import IllegalTransition
@@ -177,4 +175,4 @@ def test_strangers_and_other_events_change_nothing() -> None:
 def test_an_order_is_plain() -> None:
     """A new order stands at its intent, with all of it open."""
     order = Order(intent=INTENT)
-    assert (order.state, order.remaining, order.filled, order.intent.reference_price) == (S.INTENT, 100, 0, Decimal(800))
+    assert (order.state, order.remaining, order.filled, order.reason) == (S.INTENT, 100, 0, "")

@@ -26,8 +26,21 @@ from daemon.events import (
 from daemon.latency import FixedLatency
 from daemon.view import KEPT, DaemonView
 from tests.samples import (
-    CLOSE, LIVELY, MINUTE, OPEN, RELIANCE, SBIN, cancel_of, decide, fill_of, hill, intend, settings_of, tick, write_tape,
-)  # fmt: skip
+    CLOSE,
+    LIVELY,
+    MINUTE,
+    OPEN,
+    RELIANCE,
+    SBIN,
+    cancel_of,
+    decide,
+    fill_of,
+    hill,
+    intend,
+    settings_of,
+    tick,
+    write_tape,
+)
 
 NOON = OPEN + 60 * MINUTE
 
@@ -107,8 +120,9 @@ def test_orders_follow_their_events(desk: Desk) -> None:
     desk.tell(
         *orders.values(),
         OrderDenied(ts=1, order_id="denied", symbol=SBIN, check="position", limit="5", value="9"),
-        OrderAccepted(ts=1, order_id="cut", venue_id="V"), OrderRejected(ts=1, order_id="rejected", code=-1, reason="no"),
-        cancel_of(orders["cut"]), fill_of(orders["part"], 40),
+        OrderAccepted(ts=1, order_id="cut", venue_id="V"),
+        OrderRejected(ts=1, order_id="rejected", code=-1, reason="no"), cancel_of(orders["cut"]),
+        fill_of(orders["part"], 40),
         fill_of(orders["filled"], 25, 1, price=Decimal(800)), fill_of(orders["filled"], 75, 2, price=Decimal(804)),
         fill_of(intend("unheard of"), 1), OrderAccepted(ts=1, order_id="unheard of", venue_id="V"),
     )  # fmt: skip

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from daemon import __version__, cli
 from daemon.cli import main
@@ -44,13 +45,12 @@ def test_a_bare_group_shows_its_help(capsys: Capture, arguments: list[str]) -> N
     ("error", "code", "line"),
     [
         (Fault("inbox full\nof things"), 3, "error: inbox full of things\n"),
-        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (typer.Abort(), 130, "error: interrupted\n"),
         (ZeroDivisionError("1/0"), 3, "error: fault: ZeroDivisionError: 1/0\n"),
     ],
 )
-def test_errors_end_with_one_line_and_their_code(
-    capsys: Capture, error: BaseException, code: int, line: str
-) -> None:
+def test_errors_end_with_one_line_and_their_code(capsys: Capture, error: BaseException, code: int, line: str) -> None:
     """A fault, an interruption, and what nobody thought of."""
 
     def fail() -> None:
@@ -62,8 +62,7 @@ def test_errors_end_with_one_line_and_their_code(
     finally:
         cli.app.registered_commands.pop()
     assert result == code
-    if not isinstance(error, KeyboardInterrupt):
-        assert capsys.readouterr().err.endswith(line)
+    assert capsys.readouterr().err.endswith(line)
 
 
 def test_a_closed_pipe_is_no_error() -> None:
