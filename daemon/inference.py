@@ -19,10 +19,10 @@ from strategies.hrm import HRMStrategy
 log = structlog.get_logger("inference")
 
 
-def equip(strategy: HRMStrategy, settings: Settings) -> Choice:
-    """Give a strategy the runtime that the settings come to on this machine, and run it in."""
+def equip(strategy: HRMStrategy, settings: Settings, artifact: Path | None) -> Choice:
+    """Give a strategy, loaded from `artifact`, the runtime that the settings come to on this machine, and run it in."""
     agent, performance = strategy.agent, settings.performance
-    choice = choose_runtime(agent, settings.model_management.artifact, runtime_plan(settings))
+    choice = choose_runtime(agent, artifact, runtime_plan(settings))
     for reason in choice.refused:
         log.warning("runtime not available", reason=reason)
     log.info("runtime", name=choice.name, segment_ms={name: round(ms, 3) for name, ms in choice.measured_ms.items()})

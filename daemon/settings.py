@@ -242,8 +242,8 @@ class PerformanceSettings(Section):
 class ModelManagementSettings(Section):
     """Which weights are loaded; without an artifact the network is seeded and untrained."""
 
-    artifact: Path | None = None
-    ppo_artifact: Path | None = None
+    artifact: Literal["shipped"] | Path | None = "shipped"
+    ppo_artifact: Literal["shipped"] | Path | None = "shipped"
     seed: Annotated[int, Field(ge=0)] = 20250626
 
 

@@ -1,8 +1,8 @@
 """The strategy stage: bars, complexity and positions in, decisions out.
 
 A `Complexity` asks for a decision, from the moment in which it is published; a strategy that thinks for long does so on
-the one inference thread, the loop goes on meanwhile. Invariant: decisions leave in the order in which their bars closed,
-one at a time.
+the one inference thread, the loop goes on meanwhile. Invariant: decisions leave in the order in which their bars
+closed, one at a time.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class ActSettings(_Frozen):
     """Adaptive computation time: how many segments a decision may and must take."""
 
     min_segments: Positive = 1
-    max_segments: Positive = 8
+    max_segments: Positive = 4
     q_halting: bool = True
     exploration: Share = 0.1
     complexity_steps: tuple[ComplexityStep, ...] = ()

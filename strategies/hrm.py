@@ -1,9 +1,9 @@
 """The HRM strategy: a moment becomes an observation, the agent reasons about it, and its answer a decision.
 
 A decision that has waited is given the time that is left, shared with those that wait behind it: fewer segments, then a
-single cycle, then a HOLD that counts as failed. Invariant: whatever goes wrong with the input or the output of the model
-becomes a HOLD that says so; only the output and lack of time count as a failure of the model (`failed=True`), a market
-that can't be read yet does not.
+single cycle, then a HOLD that counts as failed. Invariant: whatever goes wrong with the input or the output of the
+model becomes a HOLD that says so; only the output and lack of time count as a failure of the model (`failed=True`), a
+market that can't be read yet does not.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class HRMStrategy:
         return self._decide(moment, self._clock.monotonic_ns() + self._deadline_ns, None)
 
     def decide_since(self, moment: Moment, asked_ns: int, waiting: int) -> Decision:
-        """Reason within the deadline, which started at `asked_ns`; `waiting` decisions, this one included, share it."""
+        """Reason within the deadline that started at `asked_ns`; `waiting` decisions, this one included, share it."""
         now_ns = self._clock.monotonic_ns()
         left_ns = asked_ns + self._deadline_ns - now_ns
         if left_ns <= 0:

@@ -93,7 +93,7 @@ class BusyRun:
     async def run(self) -> BusyReport:
         """Run to the last decision."""
         settings, bus, interval = self._settings, self._bus, self._settings.strategy.interval
-        intervals = {name: INTERVALS[name] for name in settings.bars.intervals}
+        intervals: dict[str, int] = {name: INTERVALS[name] for name in settings.bars.intervals}
         bars = BarsActor(bus, BarBuilder(self._calendar, intervals, 0))
         detector = ComplexityDetector(settings.complexity_detection, ScheduledEvents.load(None))
         complexity = ComplexityActor(bus, detector, interval)

@@ -41,7 +41,7 @@ def latency(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Segment and decision times of every runtime, beside torch eager and the machine's limits; then with a busy loop."""
+    """Segment and decision times of every runtime beside the machine's limits; then decisions with a busy loop."""
     import torch
 
     from daemon.benchmark.busy import BusyRun
@@ -66,7 +66,7 @@ def latency(
     report = measure_latency(strategy.agent, runtime_plan(settings), wanted, _batches(instruments), rounds)
     busy = []
     for count in _batches(instruments) if busy_decisions else []:
-        equip(strategy, settings)
+        equip(strategy, settings, model)
         run = BusyRun(settings, strategy, count, busy_decisions, ticks_per_s, bar_s)
         busy.append(run_loop(run.run()))
     if as_json:
@@ -88,9 +88,10 @@ def _show(report: LatencyReport, busy: list[BusyReport], runtime: str) -> None:
     console, machine = Console(), report.machine
     peaks = ", ".join(f"{name} {peak:.0f}" for name, peak in machine.peak_gops.items()) or "not measured"
     title = f"{report.profile} · {'trained' if report.trained else 'untrained'} · {machine.processor}"
-    table = Table(title=title, caption=f"one thread: {peaks} GOP/s · {report.operations_per_segment / 1e9:.2f} GOP/segment")
-    for name in ("runtime", "batch", "segment ms", "p99", "max", "4 segments ms", "p99", "× torch", "÷ its floor"):
-        table.add_column(name, justify="left" if name == "runtime" else "right")
+    caption = f"one thread: {peaks} GOP/s · a segment: {report.operations_per_segment / 1e9:.2f} GOP"
+    table = Table(title=title, caption=caption)
+    for name in ("runtime", "batch", "segment ms", "p99", "max", "4 segments", "p99", "× torch", "÷ floor"):
+        table.add_column(name, justify="left" if name == "runtime" else "right", no_wrap=True)
     for row in report.runtimes:
         one, four = row.segment_ms, row.decision_ms
         figures = [one.median, one.p99, one.max, four.median, four.p99, row.times_torch]
@@ -101,10 +102,10 @@ def _show(report: LatencyReport, busy: list[BusyReport], runtime: str) -> None:
     for reason in report.refused:
         console.print(f"not available: {reason}", highlight=False)
     for run in busy:
-        console.print(
-            f"busy loop, {run.instruments} instruments, {run.ticks_per_s:,.0f} ticks/s, {runtime}: {run.thinking} decisions, "
-            f"median {run.decision_ms.median:.1f} p99 {run.decision_ms.p99:.1f} max {run.decision_ms.max:.1f} ms "
-            f"(deadline {run.deadline_ms:g}, {run.overruns_over_5_ms} over by 5 ms or more) · loop lag p99 "
-            f"{run.loop_lag_ms.p99:.2f} ms · depths {run.segments}",
-            highlight=False,
+        said = (
+            f"busy loop, {run.instruments} instruments, {run.ticks_per_s:,.0f} ticks/s, {runtime}: {run.thinking} decisions,"
+            f" median {run.decision_ms.median:.1f} p99 {run.decision_ms.p99:.1f} max {run.decision_ms.max:.1f} ms"
+            f" (deadline {run.deadline_ms:g}, {run.overruns_over_5_ms} over by 5 ms or more) · loop lag p99"
+            f" {run.loop_lag_ms.p99:.2f} ms · depths {run.segments}"
         )
+        console.print(said, highlight=False, soft_wrap=True)

@@ -54,7 +54,6 @@ def evaluate(
     if as_json:
         sys.stdout.write(msgspec.json.encode(document(evaluation)).decode() + "\n")
         return
-    console = Console()
-    console.print(tables(evaluation), width=max(console.width, 120))
+    Console(width=max(Console().width, 120)).print(tables(evaluation))
     if report is not None:
         typer.echo(f"wrote {report / 'evaluation.html'}")

@@ -26,7 +26,7 @@ static double peak(double seconds) {
       for (int i = 0; i < CHAINS; ++i) sums[i] = dot<P>(sums[i], left, right);
     }
     done += 2.0 * ROUNDS * CHAINS * 16 * group_of<P>();
-    elapsed = seconds_since(start);
+    elapsed = hrm::seconds_since(start);
   }
   for (auto& sum : sums) asm volatile("" : : "v"(sum));
   return done / elapsed / 1e9;
@@ -57,7 +57,7 @@ double hrm_bandwidth(uint64_t bytes, double seconds) {
       for (int j = 0; j < 8; ++j) sums[j] = _mm512_add_ps(sums[j], _mm512_loadu_ps(buffer.data() + i + j * 16));
     }
     done += 4.0 * whole;
-    elapsed = seconds_since(start);
+    elapsed = hrm::seconds_since(start);
   }
   for (auto& sum : sums) asm volatile("" : : "v"(sum));
   return done / elapsed / 1e9;

@@ -171,10 +171,10 @@ def choose(
             refused.append(str(error))
             continue
         if plan.runtime is not Runtime.AUTO:
-            return Choice(built[candidate], candidate, tuple(refused))
+            return Choice(built[candidate], candidate, tuple(dict.fromkeys(refused)))
     measured = measure(built, config, now_ns)
     taken = fastest(measured)
-    choice = Choice(built[taken], taken, tuple(refused), {one.name: ms for one, ms in measured.items()})
+    choice = Choice(built[taken], taken, tuple(dict.fromkeys(refused)), {one.name: ms for one, ms in measured.items()})
     _keep(kept, choice)
     return choice
 

@@ -49,7 +49,7 @@ def test_everything_is_there(capsys: Capture, ready: list[str], tmp_path: Path) 
 
 def test_the_model_says_what_it_is(capsys: Capture, ready: list[str]) -> None:
     """Untrained weights are named as that."""
-    _, found = check(capsys, *ready, "strategy.name=hrm")
+    _, found = check(capsys, *ready, "strategy.name=hrm", "model_management.artifact=null")
     assert "hrm untrained" in found["model"][1]
 
 

@@ -15,7 +15,7 @@ from tests.unit.models.conftest import SMALL, Settings
         ({"profile": "huge"}, "profile 'huge' is not under architecture: small"),
         ({"depth": 3}, "depth"),
         ({"act": {"min_segments": 9, "max_segments": 8}}, "min_segments 9 is over max_segments 8"),
-        ({"act": {"complexity_steps": [{"above": 0.1, "min_segments": 9}]}}, "min_segments 9 is over max_segments 8"),
+        ({"act": {"complexity_steps": [{"above": 0.1, "min_segments": 9}]}}, "min_segments 9 is over max_segments 4"),
         (
             {"act": {"complexity_steps": [{"above": 0.5, "min_segments": 2}, {"above": 0.5, "min_segments": 3}]}},
             "`above` must rise",
