@@ -163,7 +163,8 @@ def _show(report: LatencyReport, busy: list[BusyReport], runtime: str) -> None:
     for run in busy:
         said = (
             f"busy loop, {run.instruments} instruments, {run.ticks_per_s:,.0f} ticks/s, {runtime}: {run.thinking}"
-            f" decisions, median {run.decision_ms.median:.1f} p99 {run.decision_ms.p99:.1f} max {run.decision_ms.max:.1f} ms"
+            f" decisions, median {run.decision_ms.median:.1f} p99 {run.decision_ms.p99:.1f}"
+            f" max {run.decision_ms.max:.1f} ms"
             f" (deadline {run.deadline_ms:g}, {run.overruns_over_5_ms} over by 5 ms or more) · loop lag p99"
             f" {run.loop_lag_ms.p99:.2f} ms · depths {run.segments}"
         )
