@@ -33,9 +33,13 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.OrderIntent,
     vocabulary.OrderApproved,
     vocabulary.OrderDenied,
+    vocabulary.OrderSent,
     vocabulary.OrderAccepted,
     vocabulary.OrderRejected,
+    vocabulary.OrderCancelRequested,
+    vocabulary.OrderCancelFailed,
     vocabulary.OrderCancelled,
+    vocabulary.OrderExpired,
     vocabulary.OrderUnknown,
     vocabulary.Fill,
     vocabulary.PositionChanged,
@@ -48,13 +52,16 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.Reduce,
     vocabulary.Flatten,
     vocabulary.SwapStrategy,
+    vocabulary.SymbolHalted,
+    vocabulary.SymbolResumed,
+    vocabulary.AccountSnapshot,
 )
 """What is recorded: every event that a decision, a position or a state depends on; of bars only
 the intervals that decisions see (the caller chooses them), of ticks none: they have their own tape."""
 
 _RECORDED: tuple[type[Event], ...] = (vocabulary.Bar, *JOURNALED)
 _KINDS = dict(zip([kind.__name__ for kind in _RECORDED], _RECORDED, strict=True))
-_TERMINAL = ("OrderDenied", "OrderRejected", "OrderCancelled")
+_TERMINAL = ("OrderDenied", "OrderRejected", "OrderCancelled", "OrderExpired")
 _UNWRITABLE = (sqlite3.Error, OSError, TypeError, ValueError, OverflowError, msgspec.MsgspecError)
 """What the file, or an event that can't be encoded, may raise: a writer that died silently would let orders wait."""
 
@@ -212,6 +219,10 @@ def _check_schema(db: sqlite3.Connection, path: Path) -> None:
         )
 
 
+def _marks(values: list[str]) -> str:
+    return ", ".join("?" * len(values))
+
+
 def check_journal(path: Path) -> None:
     """Whether a run could be added to the existing file `path`, which stays untouched. Raises `UsageError` if not."""
     try:
@@ -255,6 +266,28 @@ class JournalReader:
                     yield msgspec.json.decode(body, type=_KINDS[name])
                 except msgspec.DecodeError as error:
                     raise UsageError(f"{self._path}: event {seq} ({name}) can't be read ({error})") from None
+
+    def since_snapshot(self, *types: type[Event]) -> Iterator[Event]:
+        """The events of `types` of all runs, from the newest `AccountSnapshot` on (with it), oldest first.
+
+        Raises `UsageError` at one that can't be read.
+        """
+        name = vocabulary.AccountSnapshot.__name__
+        found = self._db.execute(
+            "SELECT run, seq FROM events WHERE type = ? ORDER BY run DESC, seq DESC LIMIT 1", (name,)
+        ).fetchone() or (0, 0)
+        kinds = [kind.__name__ for kind in types]
+        rows = self._db.execute(
+            f"SELECT run, seq, type, body FROM events WHERE (run, seq) >= (?, ?) AND type IN ({_marks(kinds)}) "
+            "ORDER BY run, seq",
+            (*found, *kinds),
+        )
+        decoders = {kind.__name__: msgspec.json.Decoder(kind) for kind in types}
+        for run, seq, kind, body in rows:
+            try:
+                yield decoders[kind].decode(body)
+            except msgspec.DecodeError as error:
+                raise UsageError(f"{self._path}: run {run}, event {seq} ({kind}) can't be read ({error})") from None
 
     def pending(self) -> list[str]:
         """Client ids of orders that were intended and neither denied, rejected, cancelled nor filled whole."""

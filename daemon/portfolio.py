@@ -10,13 +10,14 @@ cash.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
 import msgspec
 
 from daemon.errors import Fault
-from daemon.events import Fill, PositionChanged, Side
+from daemon.events import Fill, HoldingRecord, PositionChanged, Side
 
 ZERO: Final = Decimal(0)
 PAISA: Final = Decimal("0.01")
@@ -154,6 +155,36 @@ class Portfolio:
                 holding.costs, holding.opened_ts,
             )
             for symbol, holding in self._holdings.items()
+        ]  # fmt: skip
+
+    def holdings(self) -> tuple[HoldingRecord, ...]:
+        """What a snapshot keeps of every symbol that was ever traded."""
+        return tuple(
+            HoldingRecord(symbol, item.quantity, item.basis, item.realised, item.costs, item.opened_ts)
+            for symbol, item in self._holdings.items()
+        )
+
+    def restore(self, cash: Decimal, holdings: Iterable[HoldingRecord], fill_ids: Iterable[str]) -> None:
+        """Stand where a snapshot stood; an open round trip begins anew, at its cost."""
+        self.cash = cash
+        self._fill_ids.update(fill_ids)
+        for record in holdings:
+            average = record.basis / record.quantity if record.quantity else ZERO
+            holding = self._holdings[record.symbol] = _Holding(average)
+            holding.quantity, holding.basis = record.quantity, record.basis
+            holding.realised, holding.costs = record.realised, record.costs
+            if record.quantity:
+                trip = holding.trip = _Trip(Side.BUY if record.quantity > 0 else Side.SELL, record.opened_ts)
+                trip.entered, trip.entry_notional = abs(record.quantity), abs(record.basis)
+
+    def standing(self, ts: int) -> list[PositionChanged]:
+        """How every symbol stands, as events, for those who weren't there when it came about."""
+        return [
+            PositionChanged(
+                ts=ts, symbol=symbol, quantity=item.quantity, average_price=item.average_price,
+                realised_pnl=item.realised, costs=item.costs, cash=self.cash, opened_ts=item.opened_ts,
+            )
+            for symbol, item in self._holdings.items()
         ]  # fmt: skip
 
     @property

@@ -48,11 +48,12 @@ class Service:
             durable=True,
             restarts=True,
             order_prefix=order_prefix(),
+            recover=True,
         )
         token = server_token(settings.control.token_file, os.environ) if settings.control.enabled else None
         self.app = App(settings, plan)
         self.metrics = Metrics()
-        self.view = DaemonView(self.app, f"paper · tape ×{settings.feed.speed:g}")
+        self.view = DaemonView(self.app, f"{settings.broker.name} · tape ×{settings.feed.speed:g}")
         self._notifier = Notifier.from_environment(os.environ)
         self.app.bus.tap(MEASURED, self.metrics.record)
         self.app.bus.tap((InferenceMeasured,), self._measure)
