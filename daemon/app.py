@@ -25,7 +25,7 @@ from daemon.broker import Broker
 from daemon.brokers.fyers import FyersBroker
 from daemon.brokers.paper import PaperVenue
 from daemon.bus import Bus
-from daemon.clock import NS_PER_MS, PacedClock, ReplayClock, wall_ns
+from daemon.clock import NS_PER_MS, NS_PER_S, PacedClock, ReplayClock, wall_ns
 from daemon.complexity import ComplexityActor, ComplexityDetector
 from daemon.errors import HrmdError
 from daemon.events import Bar, Halt, OrderCancelled, TradingState, TradingStateChanged
@@ -33,6 +33,7 @@ from daemon.execution import ExecutionActor
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
 from daemon.journal import JOURNALED, Journal
+from daemon.journal_repair import repair
 from daemon.latency import Latency
 from daemon.live_book import LiveBook
 from daemon.live_execution import LiveExecutionActor
@@ -94,6 +95,8 @@ class App:
         strategies = build_strategies(settings, clock)
 
         # what earlier runs left
+        if plan.recover and plan.journal is not None:
+            repair(plan.journal)
         cash = settings.broker.starting_cash
         left = recover(plan.journal, cash) if plan.recover and plan.journal is not None else None
         self.account = left if left is not None else Account(cash)
@@ -106,6 +109,8 @@ class App:
             else None
         )
         if self.journal is not None:
+            if plan.recover:
+                self.journal.prune(self.started_ts - settings.journal.keep_days * 86_400 * NS_PER_S)
             self._record(self.journal)
 
         # the path of a tick

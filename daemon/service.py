@@ -19,7 +19,7 @@ from daemon.control.auth import server_token
 from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.server import ControlServer
 from daemon.errors import SettingsError
-from daemon.events import Event, InferenceMeasured
+from daemon.events import Event, Halt, InferenceMeasured, TradingState
 from daemon.latency import MeasuredLatency
 from daemon.notify import Notifier
 from daemon.settings import Settings
@@ -92,10 +92,18 @@ class Service:
             await asyncio.sleep(PULSE_S)
             now = stopwatch_ns()
             self.metrics.loop_lag((now - before) / NS_PER_S - PULSE_S)
+            self._watch_journal()
             interval_s = self._notifier.watchdog_interval_s
             if interval_s is not None and now - fed_ns >= interval_s * NS_PER_S - PULSE_S * NS_PER_S:
                 self._notifier.watchdog()
                 fed_ns = now
+
+    def _watch_journal(self) -> None:
+        """Without a journal no new risk; what is held stays managed, and what happened waits in memory."""
+        app = self.app
+        trouble = app.journal.trouble if app.journal is not None else ""
+        if trouble and app.risk.book.state is not TradingState.HALTED:
+            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble))
 
     def _measure(self, event: Event) -> None:
         if isinstance(event, InferenceMeasured):
