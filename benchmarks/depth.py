@@ -16,7 +16,7 @@ import numpy as np
 
 from models.config import ActSettings, ArchitectureSettings, FeatureSettings, Gradient, HRMSettings
 from models.hrm import HRM
-from models.training.batches import History, Target
+from models.training.batches import Target
 from models.training.flat import FlatNetwork
 from models.training.markets import MarketName, market
 from models.training.settings import DeepSupervisionSettings, TrainingSettings
@@ -59,7 +59,7 @@ def main() -> None:
             ("flat", FlatNetwork, args.segments),
         ):
             training = TrainingSettings(
-                seed=seed, steps=args.steps, batch_sessions=args.sessions, target=args.target, history=History.SESSION,
+                seed=seed, steps=args.steps, batch_sessions=args.sessions, target=args.target,
                 validate_every=args.steps, checkpoint_every=args.steps,
             )  # fmt: skip
             supervision = DeepSupervisionSettings(segments=segments, halting_from=1.0)

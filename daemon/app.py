@@ -329,6 +329,7 @@ class App:
                 "symbols": msgspec.json.encode(self.tapes.symbols).decode(),
                 "latency": self.plan.latency.name,
                 "model": self.model,
+                "runtime": str(getattr(self.strategy.strategies.get("hrm"), "runtime", "")),
             }
         )
 

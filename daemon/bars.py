@@ -166,48 +166,54 @@ class BarBuilder:
         ltp: NDArray[np.float64],
         traded: NDArray[np.int64],
     ) -> None:
-        bucket = (ts - session.open_ns) // self._base_ns
-        late = self._late(session, ts, received, bucket)
+        late = self._late(session, ts, received)
         if late is not None:
             self.late += int(np.count_nonzero(late))
             kept = ~late
-            bucket, ltp, traded = bucket[kept], ltp[kept], traded[kept]
-            if not len(bucket):
+            ts, ltp, traded = ts[kept], ltp[kept], traded[kept]
+            if not len(ts):
                 return
         bars = self._symbols.get(symbol)
         if bars is None:
             bars = self._symbols[symbol] = _SymbolBars()
-        starts = np.concatenate(([0], np.flatnonzero(np.diff(bucket)) + 1))
-        ends = np.append(starts[1:], len(bucket))
+        opened, base = session.open_ns, self._base_ns
+        first, last = (int(ts[0]) - opened) // base, (int(ts[-1]) - opened) // base
+        edges = np.arange(first + 1, last + 1) * base + opened
+        found = [0, *ts.searchsorted(edges).tolist(), len(ts)]
+        buckets = [k for k in range(last - first + 1) if found[k] < found[k + 1]]  # those that a tick fell into
+        starts = [found[k] for k in buckets]
         columns = zip(
-            bucket[starts].tolist(),
-            ltp[starts].tolist(),
+            buckets,
+            starts,
             np.maximum.reduceat(ltp, starts).tolist(),
             np.minimum.reduceat(ltp, starts).tolist(),
-            ltp[ends - 1].tolist(),
             _volumes(traded, starts),
-            (ends - starts).tolist(),
             strict=True,
         )
-        for row in columns:
-            self._add(bars, session, *row)
+        for k, start, high, low, volume in columns:
+            stop = found[k + 1]
+            price, close = float(ltp[start]), float(ltp[stop - 1])
+            self._add(bars, session, first + k, price, high, low, close, volume, stop - start)
 
-    def _late(
-        self, session: Session, ts: NDArray[np.int64], received: NDArray[np.int64], bucket: NDArray[np.int64]
-    ) -> NDArray[np.bool_] | None:
+    def _late(self, session: Session, ts: NDArray[np.int64], received: NDArray[np.int64]) -> NDArray[np.bool_] | None:
         """Which ticks came after their base bar was closed, None where none did.
 
         Told by the time of receipt, so that it does not depend on how often somebody looked at the clock in between;
         and whatever the stamps say, a bar that was published stays as it was.
         """
         due = self._now - self._grace
-        slow = bool((received - ts > self._grace).any())
-        end_of_first = min(session.open_ns + (int(bucket[0]) + 1) * self._base_ns, session.close_ns)
-        if not slow and end_of_first > due:
+        slow = bool((received - ts).max() > self._grace)
+        if not slow and self._end_of(session, int(ts[0])) > due:
             return None
+        bucket = (ts - session.open_ns) // self._base_ns
         end = np.minimum(session.open_ns + (bucket + 1) * self._base_ns, session.close_ns)
         late: NDArray[np.bool_] = (end <= due) | (received > end + self._grace)
         return late if late.any() else None
+
+    def _end_of(self, session: Session, ts: int) -> int:
+        """When the base bar that `ts` falls into is over."""
+        start = ts - (ts - session.open_ns) % self._base_ns
+        return min(start + self._base_ns, session.close_ns)
 
     def _add(
         self, bars: _SymbolBars, session: Session, bucket: int, o: float, h: float, lo: float, c: float, v: int, n: int
@@ -236,14 +242,15 @@ class BarBuilder:
         return over
 
 
-def _volumes(traded: NDArray[np.int64], starts: NDArray[np.intp]) -> list[int]:
+def _volumes(traded: NDArray[np.int64], starts: list[int]) -> list[int]:
     """Traded quantity of each stretch; −1 is unknown and adds nothing, a stretch that knows none has −1."""
-    if (traded < 0).any():
+    if traded.min() >= 0:
+        sums = np.add.reduceat(traded, starts)
+    else:
         known = np.maximum.reduceat(traded, starts) >= 0
         sums = np.where(known, np.add.reduceat(np.maximum(traded, 0), starts), -1)
-    else:
-        sums = np.add.reduceat(traded, starts)
-    return [int(volume) for volume in sums]
+    volumes: list[int] = sums.tolist()
+    return volumes
 
 
 def _bar(symbol: str, interval: str, partial: _Partial) -> Bar:

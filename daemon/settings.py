@@ -264,14 +264,19 @@ class LogSettings(Section):
 class PerformanceSettings(Section):
     """Of the inference thread."""
 
+    runtime: Literal["auto", "torch", "onnxruntime", "native"] = "auto"
+    precision: Literal["int8", "bf16", "fp32"] = "int8"
+    cache_dir: Path | None = None
+    warm_up_segments: Annotated[int, Field(ge=0)] = 8
+    decision_cache_size: Annotated[int, Field(ge=0)] = 0
     torch_threads: PositiveInt = 1
 
 
 class ModelManagementSettings(Section):
     """Which weights are loaded; without an artifact the network is seeded and untrained."""
 
-    artifact: Path | None = None
-    ppo_artifact: Path | None = None
+    artifact: Literal["shipped"] | Path | None = "shipped"
+    ppo_artifact: Literal["shipped"] | Path | None = "shipped"
     seed: Annotated[int, Field(ge=0)] = 20250626
 
 

@@ -6,6 +6,9 @@ every rung named in the settings can decide from the first bar on, without loadi
 
 from __future__ import annotations
 
+from importlib import resources
+from pathlib import Path
+
 from daemon.clock import Clock
 from daemon.errors import ArtifactError
 from daemon.settings import Settings
@@ -27,15 +30,32 @@ def build_strategies(settings: Settings, clock: Clock) -> dict[str, Strategy]:
 def _hrm(settings: Settings, clock: Clock) -> Strategy:
     import torch
 
+    from daemon.inference import equip
     from models.errors import CheckpointError
     from strategies.hrm import HRMStrategy
 
     torch.set_num_threads(settings.performance.torch_threads)
     management = settings.model_management
+    artifact = management.artifact
+    if artifact == "shipped":
+        artifact = shipped(settings.hierarchical_reasoning_model.profile)
     try:
-        return HRMStrategy.load(management.artifact, management.seed, settings.hierarchical_reasoning_model, clock)
+        strategy = HRMStrategy.load(artifact, management.seed, settings.hierarchical_reasoning_model, clock)
     except CheckpointError as error:
         raise ArtifactError(str(error)) from None
+    equip(strategy, settings, artifact)
+    return strategy
+
+
+def shipped(name: str) -> Path:
+    """The artifact of that name that comes with hrmd. Raises `ArtifactError` where there is none."""
+    path = Path(str(resources.files("models").joinpath("artifacts", f"{name}.safetensors")))
+    if not path.is_file():
+        raise ArtifactError(
+            f"model_management: no artifact is shipped for {name!r}; train one (hrmd train) and name it, "
+            "or set it to null for an untrained network"
+        )
+    return path
 
 
 def _ppo(settings: Settings) -> Strategy:
@@ -45,6 +65,8 @@ def _ppo(settings: Settings) -> Strategy:
     artifact = settings.model_management.ppo_artifact
     if artifact is None:
         raise ArtifactError("model_management.ppo_artifact: strategy ppo needs an exported policy")
+    if artifact == "shipped":
+        artifact = shipped("ppo")
     try:
         return PPOStrategy.load(artifact, settings.strategy.rules.quantity)
     except CheckpointError as error:
@@ -63,3 +85,12 @@ def view_settings(settings: Settings) -> ViewSettings:
         max_position=settings.risk.max_position_quantity,
         no_entries_minutes=settings.strategy.no_entries_minutes,
     )
+
+
+def pin_runtime(settings: Settings, recorded: str) -> Settings:
+    """The same settings with the runtime that a journal names (`native int8`); as they are where it names none."""
+    if not recorded:
+        return settings
+    runtime, precision = recorded.split()
+    pinned = settings.performance.model_copy(update={"runtime": runtime, "precision": precision})
+    return settings.model_copy(update={"performance": pinned})

@@ -19,8 +19,8 @@ from daemon.journal import JournalReader
 from daemon.market.calendar import MarketCalendar
 from daemon.settings import Settings
 from daemon.strategy_actor import FLAT
-from daemon.strategy_ladder import build_strategies, view_settings
-from strategies.base import MarketView, Moment, Strategy, hold
+from daemon.strategy_ladder import build_strategies, pin_runtime, view_settings
+from strategies.base import LATE, SINGLE_CYCLE, MarketView, Moment, Strategy, hold
 
 STAMPED = ("ts", "latency_ns")
 """Fields that the run's clock gives, not the strategy."""
@@ -44,7 +44,7 @@ def verify_journal(path: Path) -> Verification:
         raise UsageError(
             f"{path}: its settings are not those of this version of hrmd ({metadata.get('version')})"
         ) from None
-    strategies = build_strategies(settings, ReplayClock())
+    strategies = build_strategies(pin_runtime(settings, metadata.get("runtime", "")), ReplayClock())
     view = MarketView(view_settings(settings), MarketCalendar())
     active: str = settings.strategy.name
     asked: list[tuple[Moment, str]] = []
@@ -79,9 +79,12 @@ def _asked(asked: list[tuple[Moment, str]], decision: Decision, path: Path) -> t
 def _decide_again(strategy: Strategy | None, moment: Moment, recorded: Decision) -> Decision:
     if strategy is None:
         return hold(moment, FLAT, "no strategy is in charge")
+    if recorded.halt_reason == LATE:
+        return recorded  # the clock decided it, nothing was thought
     decide_at = getattr(strategy, "decide_at", None)
     if decide_at is not None and recorded.segments:
-        decision: Decision = decide_at(moment, recorded.segments)
+        single_cycle = recorded.halt_reason == SINGLE_CYCLE
+        decision: Decision = decide_at(moment, recorded.segments, single_cycle=single_cycle)
         return msgspec.structs.replace(decision, halt_reason=recorded.halt_reason, reason=recorded.reason)
     return strategy.decide(moment)
 

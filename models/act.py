@@ -3,7 +3,8 @@
 The rules, in this order, after each segment:
 1. at or over the minimum depth: `q_halt` where q_halt > q_continue, `converged` where both states have settled;
 2. `max_segments` where the budget is used up;
-3. `deadline` where the next segment would end after the deadline, even under the minimum.
+3. `deadline` where the next segment would end after the deadline, even under the minimum: it is taken to last as long
+   as the longest of this decision or as `SegmentCost` expects from those before, whichever is longer.
 Invariant: at least one segment is run, and rules 1 and 2 are a pure function of the model and the observation, so that
 a recorded decision can be run again at its recorded depth and give the same outputs and the same reason.
 """
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from models.config import HRMSettings
 from models.features import Features
+from models.segment_cost import SegmentCost
 
 
 class HaltReason(StrEnum):
@@ -29,6 +31,8 @@ class HaltReason(StrEnum):
     CONVERGED = "converged"
     MAX_SEGMENTS = "max_segments"
     DEADLINE = "deadline"
+    SINGLE_CYCLE = "single_cycle"
+    """There was no time for a segment: one cycle was run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +69,10 @@ S = TypeVar("S", bound=ReasoningState)
 
 
 class Runner(Protocol[X, S]):
-    """A way to run segments: torch now, another runtime later. Implementations are in `models/runtime.py`."""
+    """A way to run segments. Implementations are in `models/runtime.py` and `models/runtimes/`."""
+
+    settled_below: float
+    """A row whose changes are both under it keeps its state for the rest of a segment; infinite: one cycle is run."""
 
     def embed(self, features: Features) -> X:
         """Run the input network once a decision."""
@@ -97,6 +104,8 @@ class AdaptiveComputationTime:
         self._act = settings.act
         self._threshold = settings.convergence.threshold if settings.convergence.early_stop else 0.0
         self._now_ns = now_ns
+        self.cost = SegmentCost()
+        self._cycles = settings.shape.h_cycles
         self.max_segments = settings.max_segments
 
     def minimum(self, complexity: float) -> int:
@@ -162,11 +171,14 @@ class AdaptiveComputationTime:
             state = new_state if active.all() else runner.freeze(active, new_state, state)
             values = new_values if values is None else _merge(active, new_values, values)
             now = self._now()
+            self.cost.add(now - started)
             longest, started = max(longest, now - started), now
             depth = int(state.segments.max())
             if segments is not None and depth < segments:
                 continue
-            late = segments is not None or (deadline_ns is not None and now + longest > deadline_ns)
+            late = segments is not None or (
+                deadline_ns is not None and now + max(longest, self.cost.expected_ns) > deadline_ns
+            )
             for row in np.flatnonzero(active).tolist():
                 reasons[row] = self._row_rule(row, values, state, minimum[row]) or (
                     HaltReason.DEADLINE if late else None
@@ -175,6 +187,19 @@ class AdaptiveComputationTime:
                 break
         halted = tuple(reason for reason in reasons if reason is not None)
         return Reasoning(values, tuple(int(n) for n in state.segments), minimum, halted), state
+
+    def glance(self, runner: Runner[Any, S], features: Features, *, carried: S | None = None) -> tuple[Reasoning, S]:
+        """Run a single-cycle `runner` once without a look at the deadline: what is left when time is short.
+
+        A segment is taken to cost as many times that as it has cycles, so that depth comes back when the machine does.
+        """
+        started = self._now()
+        state = runner.start(features, self.max_segments, carried)
+        values, state = runner.segment(runner.embed(features), state)
+        self.cost.add((self._now() - started) * self._cycles)
+        minimum = tuple(self.minimum(float(complexity)) for complexity in state.complexity)
+        ones = (1,) * len(features)
+        return Reasoning(values, ones, minimum, (HaltReason.SINGLE_CYCLE,) * len(features)), state
 
     def _row_rule(self, row: int, values: HeadValues, state: ReasoningState, minimum: int) -> HaltReason | None:
         return self.rule(

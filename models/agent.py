@@ -7,25 +7,25 @@ HOLD; and the same model, observation and depth give the same decision, bit for 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.act import AdaptiveComputationTime, HeadValues, Reasoning
+from models.act import AdaptiveComputationTime, HaltReason, HeadValues, Reasoning, Runner
 from models.checkpoint import Manifest, Precision, TrainingSpan, describe, load_model, save_model
 from models.config import CarryState, HRMSettings, OutputHeadSettings
+from models.decision_cache import DecisionCache
 from models.errors import InvalidOutput
 from models.features import Observation, encode, forget_identities
-from models.hrm import HRM, VALID_ACTIONS, HRMState
-from models.runtime import TorchRunner
+from models.hrm import HRM, VALID_ACTIONS
+from models.runtime import TorchRunner, single_cycle
 from models.supervision import ActionTargets, SegmentReport, supervise
 from models.vocabulary import Vocabularies
 
@@ -69,7 +69,8 @@ class AgentDecision(msgspec.Struct, frozen=True, gc=False):
 @dataclass(frozen=True, slots=True)
 class _Carried:
     session_start_ns: int
-    state: HRMState
+    state: Any
+    """The runner's own."""
 
 
 class HRMAgent:
@@ -93,9 +94,9 @@ class HRMAgent:
         self._manifest: Manifest | None = manifest
         self._trained = manifest.trained
         self._now_ns = now_ns
-        settled_below = settings.convergence.threshold if settings.convergence.early_stop else 0.0
-        self._runner = TorchRunner(self.model, settled_below=settled_below)
-        self._carried: dict[tuple[str, str], _Carried] = {}
+        self.settled_below = settings.convergence.threshold if settings.convergence.early_stop else 0.0
+        self.cache: DecisionCache[AgentDecision] = DecisionCache(0)
+        self.use(TorchRunner(self.model, settled_below=self.settled_below))
         self._rng = np.random.default_rng(seed)
         self._optimizer: torch.optim.Optimizer | None = None
 
@@ -161,37 +162,64 @@ class HRMAgent:
         """Whether the weights have ever been learned."""
         return self._trained
 
+    def use(self, runner: Runner[Any, Any]) -> None:
+        """Think with this runner of the present weights from now on; torch eager until then and after learning."""
+        self._runner, self._single_cycle = runner, single_cycle(runner)
+        self._carried: dict[tuple[str, str], _Carried] = {}
+        self.cache = DecisionCache(self.cache.size)
+
+    def keep_decisions(self, size: int) -> None:
+        """Keep the newest decisions by what they were made from; only decisions without memory can be kept."""
+        self.cache = DecisionCache(size if self.settings.carry_state is CarryState.NONE else 0)
+
     def select_action(self, observation: Observation) -> tuple[int, int]:
         """Return (action, quantity). Raises InvalidObservation or InvalidOutput, both of which mean HOLD."""
         decision = self.decide(observation)
         return decision.action, decision.quantity
 
     def decide(
-        self, observation: Observation, *, deadline_ns: int | None = None, segments: int | None = None
+        self,
+        observation: Observation,
+        *,
+        deadline_ns: int | None = None,
+        segments: int | None = None,
+        single_cycle: bool = False,
     ) -> AgentDecision:
         """Think about one observation.
 
         `deadline_ns` is on the agent's clock and defaults to `act.deadline_ms` from now; `segments` fixes the depth, to
-        run a recorded decision again. Raises InvalidObservation or InvalidOutput, both of which mean HOLD.
+        run a recorded decision again; `single_cycle` runs one cycle and nothing more, for when there is no time. Raises
+        InvalidObservation or InvalidOutput, both of which mean HOLD.
         """
         if deadline_ns is None and self._now_ns is not None:
             deadline_ns = self._now_ns() + round(self.settings.act.deadline_ms * NS_PER_MS)
         features = encode([observation], self.model.vocabularies, self.settings.features)
+        kept = b""
+        if self.cache.size and segments is None:
+            kept = DecisionCache.key(features, self.model_hash, self.act.max_segments)
+            if (known := self.cache.get(kept)) is not None:
+                return known
         key = (observation.symbol, observation.interval)
-        carried = self._carried.pop(key, None)
         session_start_ns = observation.ts - round(observation.minute_of_session * NS_PER_MINUTE)
-        same = carried is not None and abs(session_start_ns - carried.session_start_ns) < NS_PER_MINUTE
-        reasoning, state = self.act.run(
-            self._runner,
-            features,
-            carried=carried.state if carried is not None and same else None,
-            deadline_ns=deadline_ns,
-            segments=segments,
-        )
+        carried = self._carried_state(key, session_start_ns)
+        if single_cycle:
+            reasoning, state = self.act.glance(self._single_cycle, features, carried=carried)
+        else:
+            reasoning, state = self.act.run(
+                self._runner, features, carried=carried, deadline_ns=deadline_ns, segments=segments
+            )
         decision = read_decision(reasoning, int(features.side[0]), self.settings.output_heads)
         if self.settings.carry_state is CarryState.SESSION:
             self._carried[key] = _Carried(session_start_ns, state)
+        if kept and reasoning.reasons[0] not in (HaltReason.DEADLINE, HaltReason.SINGLE_CYCLE):
+            self.cache.put(kept, decision)
         return decision
+
+    def _carried_state(self, key: tuple[str, str], session_start_ns: int) -> Any:
+        """Take the state that this symbol left in this session, None where there is none."""
+        carried = self._carried.pop(key, None)
+        same = carried is not None and abs(session_start_ns - carried.session_start_ns) < NS_PER_MINUTE
+        return carried.state if carried is not None and same else None
 
     def reset(self) -> None:
         """Forget every carried state, as at the start of a session."""
@@ -249,8 +277,8 @@ class HRMAgent:
         self._weights_changed()
 
     def _weights_changed(self) -> None:
-        """Forget what was said and thought under the old weights."""
-        self.reset()
+        """Forget what was said and thought under the old weights, and a runner that was made of them."""
+        self.use(TorchRunner(self.model, settled_below=self.settled_below))
         self._manifest = None
 
 
@@ -301,15 +329,15 @@ def policy_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def quantity_units(share: float, heads: OutputHeadSettings) -> int:
-    """Units of a share 0..1 of the quantity range, on a logarithmic scale: 0.5 of 1…100000 is 316."""
-    low, high = math.log(heads.quantity_min), math.log(heads.quantity_max)
-    return min(max(round(math.exp(low + share * (high - low))), heads.quantity_min), heads.quantity_max)
+    """Units of a share 0..1 of the quantity range, linear: 0.5 of 1…100000 is 50000. Training sizes positions so."""
+    units = heads.quantity_min + share * (heads.quantity_max - heads.quantity_min)
+    return min(max(round(units), heads.quantity_min), heads.quantity_max)
 
 
 def quantity_share(units: Sequence[int], heads: OutputHeadSettings) -> NDArray[np.float64]:
     """Inverse of `quantity_units`. Raises ValueError for a quantity outside its bounds."""
     if not all(heads.quantity_min <= unit <= heads.quantity_max for unit in units):
         raise ValueError(f"quantities must be from {heads.quantity_min} to {heads.quantity_max}: {list(units)}")
-    low, high = math.log(heads.quantity_min), math.log(heads.quantity_max)
-    shares: NDArray[np.float64] = (np.log(np.asarray(units, np.float64)) - low) / max(high - low, 1e-12)
+    span = max(heads.quantity_max - heads.quantity_min, 1)
+    shares: NDArray[np.float64] = (np.asarray(units, np.float64) - heads.quantity_min) / span
     return shares

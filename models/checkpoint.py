@@ -1,8 +1,9 @@
 """Turns a model into one file and back: safetensors, with a JSON manifest in its metadata and a hash over both.
 
-The sha256 covers the manifest and every tensor's name, dtype, shape and bytes, in name order. Invariant: `load_model`
-either returns exactly the model that was saved or raises `CheckpointError` with one line; nothing in a file is ever
-executed.
+The sha256 covers the manifest and every tensor's name, dtype, shape and bytes, in name order. Under `int8` the matrices
+of the blocks are stored as int8 with one fp32 scale an output (largest magnitude / 127), the rest as bf16; that is what
+the int8 runtimes compute with, so they lose nothing by it. Invariant: `load_model` either returns exactly the model
+that was saved or raises `CheckpointError` with one line; nothing in a file is ever executed.
 """
 
 from __future__ import annotations
@@ -26,8 +27,12 @@ from models.hrm import HRM
 from models.vocabulary import Vocabularies, Vocabulary
 
 FORMAT: Final = "hrmd-model/1"
-DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-Precision = Literal["float32", "bfloat16"]
+DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.bfloat16}
+"""Of every tensor, but for the matrices of an int8 artifact."""
+Precision = Literal["float32", "bfloat16", "int8"]
+QUANTISED: Final = ("_proj.weight", "core.h_to_l.weight", "core.l_to_h.weight", "core.reset_gate.weight")
+"""How the names of matrices end that an int8 artifact stores as int8."""
+SCALE: Final = ".scale"
 
 
 class TrainingSpan(BaseModel):
@@ -148,6 +153,7 @@ def _read(path: Path) -> tuple[Manifest, dict[str, Tensor]]:
 def _fill(path: Path, model: HRM, tensors: Mapping[str, Tensor]) -> None:
     """Copy the tensors into the model; every name and shape must fit and every value be finite."""
     wanted = model.state_dict()
+    tensors = _dequantised(path, tensors)
     if odd := sorted(wanted.keys() ^ tensors.keys()):
         raise CheckpointError(f"{path}: tensors missing or not asked for: {', '.join(odd[:4])} ({len(odd)} in all)")
     for name, tensor in tensors.items():
@@ -160,7 +166,35 @@ def _fill(path: Path, model: HRM, tensors: Mapping[str, Tensor]) -> None:
 
 def _tensors(model: HRM, dtype: Precision) -> dict[str, Tensor]:
     """Every weight and buffer in its stored precision, on the CPU, contiguous."""
-    return {name: tensor.detach().to("cpu", DTYPES[dtype]).contiguous() for name, tensor in model.state_dict().items()}
+    stored: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        weight = tensor.detach().cpu()
+        if dtype == "int8" and _quantised(name):
+            scale = (weight.float().abs().amax(1) / 127).clamp_min(torch.finfo(torch.float32).tiny)  # (outputs,)
+            stored[name] = (weight.float() / scale[:, None]).round().to(torch.int8).contiguous()
+            stored[name + SCALE] = scale
+        else:
+            stored[name] = weight.to(DTYPES[dtype]).contiguous()
+    return stored
+
+
+def _quantised(name: str) -> bool:
+    return name.startswith(("core.", "input.encoder.")) and name.endswith(QUANTISED)
+
+
+def _dequantised(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Every int8 matrix times its scales; tensors of other types as they are."""
+    whole: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if name.endswith(SCALE) and name.removesuffix(SCALE) in tensors:
+            continue
+        if tensor.dtype == torch.int8:
+            scale = tensors.get(name + SCALE)
+            if scale is None or scale.shape != tensor.shape[:1]:
+                raise CheckpointError(f"{path}: {name} is int8 and has no scale for each of its outputs")
+            tensor = tensor.float() * scale.float()[:, None]
+        whole[name] = tensor
+    return whole
 
 
 def _sha256(manifest: Manifest, tensors: Mapping[str, Tensor]) -> str:

@@ -42,6 +42,13 @@ class CarryState(StrEnum):
     SESSION = "session"
 
 
+class History(StrEnum):
+    """Which bars a window may hold: of the present session only, or of earlier sessions of the symbol too."""
+
+    SESSION = "session"
+    ROLLING = "rolling"
+
+
 class _Frozen(BaseModel):
     """Settings are read once: no unknown key, no later change."""
 
@@ -62,7 +69,7 @@ class ArchitectureSettings(_Frozen):
     l_layers: Positive
     l_heads: Positive
     input_layers: Annotated[int, Field(ge=0)] = 0
-    expansion: Annotated[float, Field(gt=0.0)] = 4.0
+    expansion: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 4.0
     h_cycles: Positive
     l_steps: Positive
     l_reset: LReset = LReset.NONE
@@ -101,11 +108,11 @@ class ActSettings(_Frozen):
     """Adaptive computation time: how many segments a decision may and must take."""
 
     min_segments: Positive = 1
-    max_segments: Positive = 8
+    max_segments: Positive = 4
     q_halting: bool = True
     exploration: Share = 0.1
     complexity_steps: tuple[ComplexityStep, ...] = ()
-    deadline_ms: Annotated[float, Field(gt=0.0)] = 50.0
+    deadline_ms: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 50.0
 
     @model_validator(mode="after")
     def _fits(self) -> ActSettings:
@@ -134,8 +141,9 @@ class FeatureSettings(_Frozen):
     """The window of bars that becomes tokens."""
 
     window: Positive = 60
-    patch: Positive = 5
-    min_bars: Annotated[int, Field(ge=2)] = 20
+    patch: Positive = 15
+    min_bars: Annotated[int, Field(ge=2)] = 2
+    history: History = History.SESSION
     coarse_interval: Annotated[str, Field(pattern=r"^[1-9][0-9]*[smhd]$")] = "30m"
     coarse_window: Positive = 16
     clip: Annotated[float, Field(gt=0.0)] = 8.0

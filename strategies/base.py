@@ -23,6 +23,11 @@ IST_OFFSET_NS = 19_800 * NS_PER_S
 DAY_NS = 86_400 * NS_PER_S
 ATR_BARS = 14
 
+LATE = "late"
+"""Halt reason of a decision whose deadline had passed when its turn came: nothing was thought."""
+SINGLE_CYCLE = "single_cycle"
+"""Halt reason of a decision that had time for one cycle and not for a segment."""
+
 OPEN, HIGH, LOW, CLOSE, VOLUME = range(5)
 """Columns of the arrays of bars."""
 
@@ -31,9 +36,9 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
     """Everything a strategy may know at the close of a bar.
 
     `bars` is (n, 5) float64, open/high/low/close/volume, oldest first, the newest closed at `ts` (UTC ns); volume is
-    NaN where the instrument has none. `coarse` is the same for the coarser interval, closed bars only. `position` is
-    signed; `unrealised_atr` is the open profit of one unit in average true ranges; `minute_of_session` counts from the
-    open.
+    NaN where the instrument has none. `coarse` is the same for the coarser interval, closed bars only; the newest
+    `session_bars` and `session_coarse` of them are of the present session. `position` is signed; `unrealised_atr` is
+    the open profit of one unit in average bar ranges; `minute_of_session` counts from the open.
     """
 
     symbol: str
@@ -46,6 +51,8 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
     position_share: float
     unrealised_atr: float
     bars_held: int
+    session_bars: int
+    session_coarse: int
     minute_of_session: float
     minutes_to_close: float
     weekday: int
@@ -124,14 +131,19 @@ def decision(
 class _Ring:
     """The newest `length` bars of one symbol and interval, contiguous for a cheap snapshot."""
 
-    __slots__ = ("_end", "_length", "_rows")
+    __slots__ = ("_day", "_end", "_length", "_rows", "_today")
 
     def __init__(self, length: int) -> None:
         self._length = length
         self._rows = np.empty((4 * length, 5))
         self._end = 0
+        self._day = -1  # of the newest bar
+        self._today = 0  # bars of that day
 
     def append(self, bar: Bar) -> None:
+        day = bar.ts_open // DAY_NS
+        self._today = self._today + 1 if day == self._day else 1
+        self._day = day
         if self._end == len(self._rows):
             self._rows[: self._length] = self._rows[-self._length :]
             self._end = self._length
@@ -141,6 +153,10 @@ class _Ring:
 
     def snapshot(self) -> NDArray[np.float64]:
         return self._rows[max(0, self._end - self._length) : self._end].copy()
+
+    def of_day(self, ts: int) -> int:
+        """How many of the snapshot's newest bars are of the day of `ts`; a session lies within one UTC day."""
+        return min(self._today, self._length) if ts // DAY_NS == self._day else 0
 
 
 class _Held:
@@ -218,6 +234,8 @@ class MarketView:
             position_share=min(1.0, abs(quantity) / settings.max_position),
             unrealised_atr=_unrealised_atr(bars, held) if held and quantity else 0.0,
             bars_held=held.bars if held and quantity else 0,
+            session_bars=self._bars[symbol].of_day(opened),
+            session_coarse=coarse.of_day(opened) if coarse else 0,
             minute_of_session=(ts - opened) / NS_PER_MINUTE,
             minutes_to_close=(closes - ts) / NS_PER_MINUTE,
             weekday=(local // DAY_NS + 3) % 7,

@@ -1,22 +1,25 @@
 """The HRM strategy: a moment becomes an observation, the agent reasons about it, and its answer a decision.
 
-Invariant: whatever goes wrong with the input or the output of the model becomes a HOLD that says so; only the output
-counts as a failure of the model (`failed=True`), a market that can't be read yet does not.
+A decision that has waited is given the time that is left, shared with those that wait behind it: fewer segments, then a
+single cycle, then a HOLD that counts as failed. Invariant: whatever goes wrong with the input or the output of the
+model becomes a HOLD that says so; only the output and lack of time count as a failure of the model (`failed=True`), a
+market that can't be read yet does not.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from daemon.clock import NS_PER_MS, Clock
 from daemon.events import Action, Decision
 from models.agent import AgentDecision, HRMAgent
-from models.config import HRMSettings
+from models.config import History, HRMSettings
 from models.errors import InvalidObservation, InvalidOutput
 from models.features import Observation
-from strategies.base import Moment, hold
+from strategies.base import LATE, Moment, hold
 
 ENTRIES = (Action.BUY_LONG, Action.SELL_SHORT)
 
@@ -30,6 +33,8 @@ class HRMStrategy:
     def __init__(self, agent: HRMAgent, settings: HRMSettings, clock: Clock, source: str) -> None:
         self.agent = agent
         self._clock = clock
+        self._history = settings.features.history
+        self.runtime = "torch fp32"
         self._deadline_ns = int(settings.act.deadline_ms * NS_PER_MS)
         self.description = f"{source} ({agent.model_hash[:12]})" if agent.trained else f"untrained ({source})"
 
@@ -46,13 +51,29 @@ class HRMStrategy:
         """Reason within the deadline, which starts now."""
         return self._decide(moment, self._clock.monotonic_ns() + self._deadline_ns, None)
 
-    def decide_at(self, moment: Moment, segments: int) -> Decision:
-        """Reason to a recorded depth, whatever the clock says: for verification."""
-        return self._decide(moment, None, segments or None)
+    def decide_since(self, moment: Moment, asked_ns: int, waiting: int) -> Decision:
+        """Reason within the deadline that started at `asked_ns`; `waiting` decisions, this one included, share it."""
+        now_ns = self._clock.monotonic_ns()
+        left_ns = asked_ns + self._deadline_ns - now_ns
+        if left_ns <= 0:
+            reason = f"asked {(now_ns - asked_ns) / NS_PER_MS:.0f} ms ago, no time is left"
+            late = hold(moment, self.name, reason, failed=True, model_hash=self.agent.model_hash)
+            return msgspec.structs.replace(late, halt_reason=LATE)
+        share_ns = left_ns // waiting
+        single_cycle = self.agent.act.cost.expected_ns > share_ns
+        return self._decide(moment, now_ns + share_ns, None, single_cycle)
 
-    def _decide(self, moment: Moment, deadline_ns: int | None, segments: int | None) -> Decision:
+    def decide_at(self, moment: Moment, segments: int, *, single_cycle: bool = False) -> Decision:
+        """Reason to a recorded depth, whatever the clock says: for verification."""
+        return self._decide(moment, None, segments or None, single_cycle)
+
+    def _decide(
+        self, moment: Moment, deadline_ns: int | None, segments: int | None, single_cycle: bool = False
+    ) -> Decision:
         try:
-            answer = self.agent.decide(observation(moment), deadline_ns=deadline_ns, segments=segments)
+            answer = self.agent.decide(
+                observation(moment, self._history), deadline_ns=deadline_ns, segments=segments, single_cycle=single_cycle
+            )
         except InvalidObservation as error:
             return hold(moment, self.name, str(error), model_hash=self.agent.model_hash)
         except InvalidOutput as error:
@@ -90,14 +111,21 @@ class HRMStrategy:
         )
 
 
-def observation(moment: Moment) -> Observation:
-    """The moment in the words of the model; the spread is not known at a bar's close and left neutral."""
+def observation(moment: Moment, history: History) -> Observation:
+    """The moment in the words of the model, with the bars that it was trained on.
+
+    The spread is not known at a bar's close and left neutral.
+    """
+    bars, coarse = moment.bars, moment.coarse
+    if history is History.SESSION:
+        bars = bars[len(bars) - moment.session_bars :]
+        coarse = coarse[len(coarse) - moment.session_coarse :]
     return Observation(
         symbol=moment.symbol,
         interval=moment.interval,
         ts=moment.ts,
-        bars=moment.bars,
-        coarse=moment.coarse,
+        bars=bars,
+        coarse=coarse,
         position_side=int(np.sign(moment.position)),
         position_size=moment.position_share,
         unrealised_atr=moment.unrealised_atr,

@@ -35,7 +35,7 @@ class PPOStrategy:
         """The most probable action that the position allows."""
         model_hash = self._policy.manifest.sha256
         try:
-            number, probability = self._policy.decide(observation(moment))
+            number, probability = self._policy.decide(observation(moment, self._policy.manifest.features.history))
         except InvalidObservation as error:
             return hold(moment, self.name, str(error), model_hash=model_hash)
         action = Action(number)

@@ -41,10 +41,17 @@ SBIN = "NSE:SBIN-EQ"
 RELIANCE = "NSE:RELIANCE-EQ"
 
 LIVELY = (
-    "strategy.name=rules", "strategy.interval=1m", "strategy.rules.fast=2", "strategy.rules.slow=5",
-    "strategy.rules.min_bars=5", "strategy.rules.trade_in=[trending, ranging, volatile]",
+    "supervisor.ladder=[hrm, rules, flat]", "strategy.name=rules", "strategy.interval=1m", "strategy.rules.fast=2",
+    "strategy.rules.slow=5", "strategy.rules.min_bars=5", "strategy.rules.trade_in=[trending, ranging, volatile]",
 )  # fmt: skip
 """Settings under which the rules trade within minutes."""
+
+HRM = (
+    "model_management.artifact=null", "strategy.name=hrm", "strategy.interval=15m", "bars.intervals=[1m, 15m, 30m]",
+    "hierarchical_reasoning_model.features.min_bars=5", "hierarchical_reasoning_model.act.max_segments=2",
+    "hierarchical_reasoning_model.act.complexity_steps=[]",
+)  # fmt: skip
+"""Settings under which a small untrained network decides every quarter of an hour."""
 
 
 def ticks(

@@ -44,7 +44,7 @@ def evaluate(
         data = evaluation_data(
             training_data(settings, bars or [], market, None, border), sessions, training.objective.costs
         )
-        batches = BatchSettings(hrm.features, training.fill, training.history, training.target)
+        batches = BatchSettings(hrm.features, training.fill, training.target)
         extra = {} if ppo is None else {"ppo": ppo_positions(PPOPolicy.load(ppo), data.sessions, batches)}
         evaluation = score(network, hrm, batches, data, extra=extra, seed=training.seed)
     except ModelError as error:
@@ -54,7 +54,6 @@ def evaluate(
     if as_json:
         sys.stdout.write(msgspec.json.encode(document(evaluation)).decode() + "\n")
         return
-    console = Console()
-    console.print(tables(evaluation), width=max(console.width, 120))
+    Console(width=max(Console().width, 120)).print(tables(evaluation))
     if report is not None:
         typer.echo(f"wrote {report / 'evaluation.html'}")

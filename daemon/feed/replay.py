@@ -145,7 +145,7 @@ class TapeFeed:
 
     async def run(self) -> None:
         """Play to the end, and through the end of the last session."""
-        self._status(FeedState.CONNECTED, "tape opened")
+        self._status(FeedState.CONNECTED, "tape opened", self._tapes.first_ts or 0)
         for raw in self._tapes.batches():
             accepted, traded = self.tick_filter.apply(raw)
             if len(accepted):
@@ -157,7 +157,7 @@ class TapeFeed:
             else:
                 await asyncio.sleep(0)
         await self._finish_session()
-        self._status(FeedState.ENDED, "end of the tape")
+        self._status(FeedState.ENDED, "end of the tape", self._clock.now_ns())
         await self._bus.idle()
 
     def _note_span(self, batch: TickBatch) -> None:
@@ -236,5 +236,5 @@ class TapeFeed:
             if left > LONGEST_NAP_S:
                 self._bus.publish(TimeAdvanced(ts=min(clock.now_ns(), ts - 1)))
 
-    def _status(self, state: FeedState, reason: str) -> None:
-        self._bus.publish(FeedStatus(ts=self._clock.now_ns(), state=state, symbol=None, reason=reason))
+    def _status(self, state: FeedState, reason: str, ts: int) -> None:
+        self._bus.publish(FeedStatus(ts=ts, state=state, symbol=None, reason=reason))

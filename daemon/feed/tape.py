@@ -245,7 +245,8 @@ def _receive_times(
 def _codes(column: Any, code_of: dict[str, int]) -> NDArray[np.int32]:
     column = as_dictionary(column)
     names = ["" if name is None else name for name in column.dictionary.to_pylist()]
-    table = np.array([code_of[name] for name in names] + [code_of.get("", 0)], dtype=np.int32)
+    # a dictionary may hold names that no row uses; the table of symbols has only those that rows do
+    table = np.array([code_of.get(name, -1) for name in names] + [code_of.get("", 0)], dtype=np.int32)
     indices = column.indices.cast(pa.int32())
     if indices.null_count:
         indices = indices.fill_null(len(names))

@@ -1,8 +1,8 @@
 """Turns the C++ sources beside this module into a loaded library, built once per source, flags and compiler.
 
 No compiler, another processor or a failed build is a `RuntimeUnavailable` of one line; the caller then takes another
-runtime. The processor is asked (CPUID, and the system's leave to use the wide registers) by a library of its own that runs
-anywhere, before the kernel is built or loaded. Invariant: a library that is in the cache is complete.
+runtime. The processor is asked (CPUID, and the system's leave to use the wide registers) by a library of its own that
+runs anywhere, before the kernel is built or loaded. Invariant: a library that is in the cache is complete.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Final
 from models.errors import RuntimeUnavailable
 
 SOURCES: Final = Path(__file__).parent
-KERNEL: Final = ("packing.cpp", "segment.cpp", "api.cpp")
+KERNEL: Final = ("packing.cpp", "segment.cpp", "api.cpp", "ceiling.cpp")
 HEADERS: Final = ("simd.hpp", "gemm.hpp", "block.hpp", "model.hpp")
 COMMON: Final = ("-O3", "-std=c++17", "-fPIC", "-shared")
 WIDE: Final = (
@@ -60,7 +60,12 @@ def find_compiler() -> list[str]:
 
 
 def build(
-    cache: Path, name: str, sources: tuple[str, ...], headers: tuple[str, ...], flags: tuple[str, ...], compiler: list[str]
+    cache: Path,
+    name: str,
+    sources: tuple[str, ...],
+    headers: tuple[str, ...],
+    flags: tuple[str, ...],
+    compiler: list[str],
 ) -> Path:
     """Return the path of the built library; nothing is done where it is in the cache. Raises RuntimeUnavailable."""
     digest = hashlib.sha256(repr((compiler, flags)).encode())

@@ -58,10 +58,10 @@ def start(features: Features, budget: int, carried: ArrayState | None, h_init: F
     """Return a fresh state, (S, h_dim) and (S, l_dim) in every row, or fresh counts around the carried z_H and z_L."""
     rows = len(features)
     zero = np.zeros(rows, np.int64)
-    fresh = carried is None
+    z_h, z_l = (np.broadcast_to(init, (rows, *init.shape)) for init in (h_init, l_init))
     return ArrayState(
-        z_h=np.broadcast_to(h_init, (rows, *h_init.shape)) if fresh else carried.z_h,
-        z_l=np.broadcast_to(l_init, (rows, *l_init.shape)) if fresh else carried.z_l,
+        z_h=z_h if carried is None else carried.z_h,
+        z_l=z_l if carried is None else carried.z_l,
         cycles=zero,
         segments=zero,
         budget=np.full(rows, budget, np.int64),

@@ -1,12 +1,13 @@
 """Turns a model into an ONNX graph of one cycle: reset, T steps of L, one of H, the changes, and the heads' readings.
 
-A segment is that graph run N times, so that a row that has settled can stop between cycles. Sizes of batch are free, widths
-and tokens are fixed. The `onnx` package is needed only here, to write a graph, and never to run one. Invariant: the graph's
-metadata holds the sha256 of the weights it was made from.
+A segment is that graph run N times, so that a row that has settled can stop between cycles. Sizes of batch are free,
+widths and tokens are fixed. The `onnx` package is needed only here, to write a graph, and never to run one. Invariant:
+the graph's metadata holds the sha256 of the weights it was made from.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,17 +31,19 @@ FORMAT: Final = "hrmd-cycle/1"
 INPUTS: Final = ("x", "z_H", "z_L", "bias", "weight")
 """x, z_H, z_L; `bias` (B, 1, 1, S) is added to scores, `weight` (B, S, 1) is 1 at valid tokens."""
 OUTPUTS: Final = ("new_z_H", "new_z_L", "change_H", "change_L", "readings")
-HEADS: Final = "heads"
-"""Name of the one product that is never quantised."""
+HEADS: Final = ("policy", "quantity", "value", "q")
 
 
 def write_graph(model: HRM, sha256: str, path: Path, precision: str) -> None:
-    """Write the cycle of `model` as fp32 or, with dynamic quantisation, int8. Raises RuntimeUnavailable without `onnx`."""
+    """Write the cycle of `model` as fp32 or, with dynamic quantisation, int8.
+
+    Raises RuntimeUnavailable without the package `onnx`.
+    """
     try:
-        import onnx
+        onnx = importlib.import_module("onnx")
     except ImportError as error:
         raise RuntimeUnavailable(f"onnxruntime: writing a graph needs the package {error.name}") from None
-    graph = _Graph(onnx, quantised=precision == "int8").build(model)
+    graph = _Graph(onnx, model, quantised=precision == "int8").build()
     onnx.helper.set_model_props(graph, {"format": FORMAT, "sha256": sha256, "precision": precision})
     partial = path.with_name(path.name + ".partial")
     onnx.save(graph, partial)
@@ -50,27 +53,29 @@ def write_graph(model: HRM, sha256: str, path: Path, precision: str) -> None:
 class _Graph:
     """Nodes and constants as they are added; every method returns the name of a value."""
 
-    def __init__(self, onnx: Any, *, quantised: bool) -> None:
+    def __init__(self, onnx: Any, model: HRM, *, quantised: bool) -> None:
         self._onnx = onnx
+        self._model = model
+        self._weights = model.state_dict()
         self._quantised = quantised
         self._nodes: list[Any] = []
         self._constants: dict[str, NDArray[Any]] = {}
 
-    def build(self, model: HRM) -> Any:
+    def build(self) -> Any:
         """Return the ONNX model."""
-        config, core = model.config, model.core
+        config, core = self._model.config, self._model.core
         shape, tokens = config.architecture, config.features.tokens
         helper, real = self._onnx.helper, self._onnx.TensorProto.FLOAT
-        z_l = self._reset(model)
-        drive = self._op("Add", self._cross("z_H", core.h_to_l), "x")
+        z_l = self._reset()
+        drive = self._op("Add", self._cross("z_H", "h_to_l"), "x")
         for _ in range(shape.l_steps):
-            z_l = self._stack(self._op("Add", z_l, drive), core.L_level, "L")
-        z_h = self._stack(self._op("Add", "z_H", self._cross(z_l, core.l_to_h)), core.H_level, "H")
+            z_l = self._stack(self._op("Add", z_l, drive), core.L_level, "L_level")
+        z_h = self._stack(self._op("Add", "z_H", self._cross(z_l, "l_to_h")), core.H_level, "H_level")
         self._op("Identity", z_h, output="new_z_H")
         self._op("Identity", z_l, output="new_z_L")
         self._change(z_h, "z_H", "change_H")
         self._change(z_l, "z_L", "change_L")
-        self._readings(model, z_h)
+        self._readings(z_h)
         dims = {
             "x": ["B", tokens, shape.l_dim], "z_H": ["B", tokens, shape.h_dim], "z_L": ["B", tokens, shape.l_dim],
             "bias": ["B", 1, 1, tokens], "weight": ["B", tokens, 1],
@@ -85,33 +90,33 @@ class _Graph:
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(RUNTIME_DOMAIN, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
-    def _reset(self, model: HRM) -> str:
-        core, shape = model.core, model.config.architecture
+    def _reset(self) -> str:
+        shape = self._model.config.architecture
         if shape.l_reset is LReset.NONE:
             return "z_L"
-        start = self._constant("L_init", core.L_init)
+        start = self._constant("L_init", self._weights["core.L_init"])
         if shape.l_reset is LReset.HARD:
             return self._op("Expand", start, self._op("Shape", "z_L"))
         if shape.l_reset is LReset.SOFT:
             keep = self._constant("soft_keep", np.float32(shape.soft_reset_keep))
         else:
-            gate = self._matmul("z_H", "reset_gate", core.reset_gate.weight)
-            keep = self._op("Sigmoid", self._op("Add", gate, self._constant("reset_bias", core.reset_gate.bias)))
+            bias = self._constant("reset_bias", self._weights["core.reset_gate.bias"])
+            keep = self._op("Sigmoid", self._op("Add", self._layer("z_H", "core.reset_gate"), bias))
         return self._op("Add", start, self._op("Mul", keep, self._op("Sub", "z_L", start)))
 
-    def _cross(self, value: str, crossing: torch.nn.Module) -> str:
-        if not isinstance(crossing, torch.nn.Linear):
-            return value
-        return self._matmul(value, f"cross_{crossing.in_features}_{crossing.out_features}", crossing.weight)
+    def _cross(self, value: str, name: str) -> str:
+        return self._layer(value, f"core.{name}") if f"core.{name}.weight" in self._weights else value
 
     def _stack(self, x: str, stack: Stack, name: str) -> str:
-        for index, block in enumerate(stack.layers):
-            attention, mlp, where = block.self_attn, block.mlp, f"{name}{index}"
-            mixed = self._attention(self._matmul(x, f"{where}_qkv", attention.qkv_proj.weight), stack, name, attention.heads)
-            x = self._norm(self._op("Add", x, self._matmul(mixed, f"{where}_out", attention.o_proj.weight)), stack, name)
-            gate, up = self._split(self._matmul(x, f"{where}_gate_up", mlp.gate_up_proj.weight), 2)
+        shape = self._model.config.architecture
+        dim, heads = (shape.h_dim, shape.h_heads) if name == "H_level" else (shape.l_dim, shape.l_heads)
+        for index in range(len(stack.layers)):
+            block = f"core.{name}.layers.{index}"
+            mixed = self._attention(self._layer(x, f"{block}.self_attn.qkv_proj"), stack, name, heads)
+            x = self._norm(self._op("Add", x, self._layer(mixed, f"{block}.self_attn.o_proj")), dim)
+            gate, up = self._split(self._layer(x, f"{block}.mlp.gate_up_proj"), 2)
             gated = self._op("Mul", self._op("Mul", gate, self._op("Sigmoid", gate)), up)
-            x = self._norm(self._op("Add", x, self._matmul(gated, f"{where}_down", mlp.down_proj.weight)), stack, name)
+            x = self._norm(self._op("Add", x, self._layer(gated, f"{block}.mlp.down_proj")), dim)
         return x
 
     def _attention(self, qkv: str, stack: Stack, name: str, heads: int) -> str:
@@ -135,39 +140,33 @@ class _Graph:
         sin = self._constant(f"{name}_sin_{scale:.4f}", signed)
         return self._op("Add", self._op("Mul", value, cos), self._op("Mul", turned, sin))
 
-    def _norm(self, x: str, stack: Stack, name: str) -> str:
-        dim = stack.layers[0].self_attn.o_proj.out_features
-        ones = self._constant(f"{name}_ones", np.ones(dim, np.float32))
+    def _norm(self, x: str, dim: int) -> str:
+        ones = self._constant(f"ones_{dim}", np.ones(dim, np.float32))
         return self._op("SimplifiedLayerNormalization", x, ones, axis=-1, epsilon=RMS_EPS, stash_type=1)
 
     def _change(self, new: str, old: str, output: str) -> None:
-        axes = [1, 2]
         moved = self._op("Mul", self._op("Sub", new, old), "weight")
         size = self._op("Mul", new, "weight")
-        ratio = self._op("Div", self._op("ReduceL2", moved, axes=axes, keepdims=0), self._op("ReduceL2", size, axes=axes, keepdims=0))
-        self._op("Identity", ratio, output=output)
+        norms = [self._op("ReduceL2", value, axes=[1, 2], keepdims=0) for value in (moved, size)]
+        self._op("Div", *norms, output=output)
 
-    def _readings(self, model: HRM, z_h: str) -> None:
-        heads = (model.heads.policy, model.heads.quantity, model.heads.value, model.heads.q)
+    def _readings(self, z_h: str) -> None:
         first = self._op("Gather", z_h, self._constant("decision_token", np.array(0, np.int64)), axis=1)
-        weight = torch.cat([head.weight for head in heads])
-        product = self._matmul(first, HEADS, weight)
-        bias = self._constant("heads_bias", torch.cat([head.bias for head in heads]))
-        self._op("Add", product, bias, output="readings")
-
-    def _matmul(self, value: str, name: str, weight: torch.Tensor) -> str:
-        """Value times the transposed weight; quantised per tensor on the left and per output on the right."""
-        if not self._quantised or name == HEADS:
-            return self._op("MatMul", value, self._constant(f"{name}_weight", weight.T))
-        scale = (weight.detach().abs().amax(1) / 127).clamp_min(1e-30)  # (outputs,)
-        rounded = (weight.detach() / scale[:, None]).round().to(torch.int8).T.contiguous().numpy()
-        return self._op(
-            "DynamicQuantizeMatMul",
-            value,
-            self._constant(f"{name}_int8", rounded),
-            self._constant(f"{name}_scale", scale),
-            domain=RUNTIME_DOMAIN,
+        weight, bias = (
+            torch.cat([self._weights[f"heads.{head}.{part}"] for head in HEADS]) for part in ("weight", "bias")
         )
+        product = self._op("MatMul", first, self._constant("heads", weight.T))
+        self._op("Add", product, self._constant("heads_bias", bias), output="readings")
+
+    def _layer(self, value: str, name: str) -> str:
+        """Value times a layer's transposed weight; int8: per tensor on the left, per output on the right."""
+        weight = self._weights[f"{name}.weight"]
+        if not self._quantised:
+            return self._op("MatMul", value, self._constant(name, weight.T))
+        scale = (weight.abs().amax(1) / 127).clamp_min(1e-30)  # (outputs,)
+        rounded = (weight / scale[:, None]).round().to(torch.int8).T.numpy()
+        matrix, scales = self._constant(name, rounded), self._constant(f"{name}.scale", scale)
+        return self._op("DynamicQuantizeMatMul", value, matrix, scales, domain=RUNTIME_DOMAIN)
 
     def _split(self, value: str, parts: int) -> list[str]:
         outputs = [f"v{len(self._nodes)}_{part}" for part in range(parts)]

@@ -1,7 +1,7 @@
 """Turns a model into a `Runner` whose segments are one call into the native kernel.
 
-Weights are packed once, at their precision; a segment is one C call that holds no Python lock and takes no memory but its
-answers. Invariant: a row's answer depends on that row alone, whatever else is in the batch, bit for bit.
+Weights are packed once, at their precision; a segment is one C call that holds no Python lock and takes no memory but
+its answers. Invariant: a row's answer depends on that row alone, whatever else is in the batch, bit for bit.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from numpy.typing import NDArray
 
 from models.act import HeadValues
 from models.config import LReset
-from models.core import ReasoningCore
 from models.errors import RuntimeUnavailable
 from models.features import BAR_FEATURES, CALENDAR_FEATURES, Features
 from models.hrm import ACTIONS, HRM, POSITIONS
-from models.layers import SwiGLU, Stack
 from models.native.build import INSTRUCTIONS, load_kernel
 from models.runtimes.arrays import ALLOWED, ArrayState, ArrayTokens, Floats, start
 
 NativePrecision = Literal["int8", "bf16", "fp32"]
 RESETS: Final = {LReset.NONE: 0, LReset.SOFT: 1, LReset.HARD: 2, LReset.LEARNED: 3}
+HEADS: Final = ("policy", "quantity", "value", "q")
 CAPPED: Final = POSITIONS * ACTIONS
 READINGS: Final = CAPPED + 1 + POSITIONS + 2
 """Numbers that the kernel answers a row: policy, quantity, value, q_halt, q_continue."""
@@ -52,33 +51,17 @@ class NativeRunner:
     """
 
     def __init__(self, model: HRM, *, precision: NativePrecision, cache: Path, settled_below: float = 0.0) -> None:
-        self.name = f"native {precision}"
         self.settled_below = settled_below
-        self._kernel = load_kernel(precision, cache)
-        self._kernel.hrm_new.restype = ctypes.c_void_p
-        self._kernel.hrm_new.argtypes = [ctypes.POINTER(_Shape), ctypes.c_void_p, ctypes.c_uint64]
-        self._kernel.hrm_free.argtypes = [ctypes.c_void_p]
-        self._kernel.hrm_embed.argtypes = [ctypes.c_void_p, ctypes.c_int, *[ctypes.c_void_p] * 7]
-        self._kernel.hrm_segment.argtypes = [
-            ctypes.c_void_p, ctypes.c_int, *[ctypes.c_void_p] * 2, ctypes.c_float, *[ctypes.c_void_p] * 6,
-        ]  # fmt: skip
+        self._network = _Network(model, precision, load_kernel(precision, cache))
         shape = model.config.architecture
         self._cycles, self._l_dim = shape.h_cycles, shape.l_dim
         self._tokens = model.config.features.tokens
-        weights = flat_weights(model)
-        self._model = self._kernel.hrm_new(_shape(model, precision), weights.ctypes.data, weights.size)
-        if not self._model:
-            raise RuntimeUnavailable(f"native {precision}: the kernel refused {weights.size} weights of this shape")
         self._embeddings = _Embeddings(model)
         core = model.core
         self._h_init, self._l_init = (
             np.ascontiguousarray(np.broadcast_to(_array(init), (self._tokens, len(init))))
             for init in (core.H_init, core.L_init)
         )
-
-    def __del__(self) -> None:
-        if getattr(self, "_model", None):
-            self._kernel.hrm_free(self._model)
 
     def embed(self, features: Features) -> ArrayTokens:
         """Run the input network once a decision."""
@@ -89,11 +72,7 @@ class NativeRunner:
         inputs = [np.ascontiguousarray(array, np.float32) for array in (
             features.patches, features.coarse, features.calendar, decision, coarse_timeframe,
         )]  # fmt: skip
-        self._check(
-            self._kernel.hrm_embed(
-                self._model, rows, *(array.ctypes.data for array in inputs), _pointer(valid), x.ctypes.data
-            )
-        )
+        self._network.embed(rows, *(array.ctypes.data for array in inputs), _pointer(valid), x.ctypes.data)
         return ArrayTokens(x, valid)
 
     def start(self, features: Features, budget: int, carried: ArrayState | None) -> ArrayState:
@@ -107,21 +86,46 @@ class NativeRunner:
         change_h, change_l = np.empty((rows, cycles), np.float32), np.empty((rows, cycles), np.float32)
         ran, readings = np.empty(rows, np.int64), np.empty((rows, READINGS), np.float32)
         outputs = (z_h, z_l, change_h, change_l, ran, readings)
-        self._check(
-            self._kernel.hrm_segment(
-                self._model, rows, x.x.ctypes.data, _pointer(x.valid), self.settled_below,
-                *(array.ctypes.data for array in outputs),
-            )
-        )  # fmt: skip
+        pointers = (array.ctypes.data for array in outputs)
+        self._network.segment(rows, x.x.ctypes.data, _pointer(x.valid), self.settled_below, *pointers)
         return _values(readings, change_h, change_l), state.after(z_h, z_l, ran)
 
     def freeze(self, active: NDArray[np.bool_], new: ArrayState, old: ArrayState) -> ArrayState:
         """Take `new` in the active rows and `old` in those that have halted."""
         return new.where(active, old)
 
+
+class _Network:
+    """The packed weights inside the kernel; freed with this object."""
+
+    def __init__(self, model: HRM, precision: NativePrecision, kernel: ctypes.CDLL) -> None:
+        self._kernel, self._precision = kernel, precision
+        pointer, number = ctypes.c_void_p, ctypes.c_int
+        kernel.hrm_new.restype = pointer
+        kernel.hrm_new.argtypes = [ctypes.POINTER(_Shape), pointer, ctypes.c_uint64]
+        kernel.hrm_free.argtypes = [pointer]
+        kernel.hrm_embed.argtypes = [pointer, number, *[pointer] * 7]
+        kernel.hrm_segment.argtypes = [pointer, number, *[pointer] * 2, ctypes.c_float, *[pointer] * 6]
+        weights = flat_weights(model)
+        self._handle = kernel.hrm_new(_shape(model, precision), weights.ctypes.data, weights.size)
+        if not self._handle:
+            raise RuntimeUnavailable(f"native {precision}: the kernel refused {weights.size} weights of this shape")
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self._kernel.hrm_free(self._handle)
+
+    def embed(self, rows: int, *arguments: int | None) -> None:
+        """Call `hrm_embed`. Raises RuntimeError where the kernel refuses."""
+        self._check(self._kernel.hrm_embed(self._handle, rows, *arguments))
+
+    def segment(self, rows: int, *arguments: float | None) -> None:
+        """Call `hrm_segment`. Raises RuntimeError where the kernel refuses."""
+        self._check(self._kernel.hrm_segment(self._handle, rows, *arguments))
+
     def _check(self, answer: int) -> None:
         if answer:
-            raise RuntimeError(f"{self.name} {ANSWERS.get(answer, f'answered {answer}')}")
+            raise RuntimeError(f"native {self._precision} {ANSWERS.get(answer, f'answered {answer}')}")
 
 
 class _Embeddings:
@@ -143,39 +147,33 @@ class _Embeddings:
 
 def flat_weights(model: HRM) -> Floats:
     """Every weight in the order in which `Model::make` of models/native/packing.cpp reads them, fp32."""
-    source, core, heads = model.input, model.core, model.heads
-    parts: list[torch.Tensor] = []
-    for layer in (source.patch, source.coarse, source.calendar):
-        parts += [layer.weight, layer.bias]
-    parts.append(source.memory)
+    weights, core, shape = model.state_dict(), model.core, model.config.architecture
+    names: list[str] = []
+    for layer in ("patch", "coarse", "calendar"):
+        names += [f"input.{layer}.weight", f"input.{layer}.bias"]
+    names.append("input.memory")
+    crossing = shape.h_dim != shape.l_dim
+    after = _blocks("input.encoder", shape.input_layers)
+    after += ["core.h_to_l.weight"] * crossing
+    after += ["core.reset_gate.weight", "core.reset_gate.bias"] * (shape.l_reset is LReset.LEARNED)
+    after += [*_blocks("core.L_level", shape.l_layers), *["core.l_to_h.weight"] * crossing]
+    after += [*_blocks("core.H_level", shape.h_layers), "core.H_init", "core.L_init"]
+    after += [f"heads.{head}.{part}" for part in ("weight", "bias") for head in HEADS]
+    tables: list[torch.Tensor] = []
     for stack in (core.L_level, core.H_level):
         half = stack.rope.cos.shape[1] // 2
-        parts += [stack.rope.cos[:, :half], stack.rope.sin[:, :half]]
-    parts += _blocks(source.encoder)
-    crossing = isinstance(core.h_to_l, torch.nn.Linear)
-    if crossing:
-        parts.append(core.h_to_l.weight)
-    if core.shape.l_reset is LReset.LEARNED:
-        parts += [core.reset_gate.weight, core.reset_gate.bias]
-    parts += _blocks(core.L_level)
-    if crossing:
-        parts.append(core.l_to_h.weight)
-    parts += [*_blocks(core.H_level), core.H_init, core.L_init]
-    readings = (heads.policy, heads.quantity, heads.value, heads.q)
-    parts += [head.weight for head in readings] + [head.bias for head in readings]
+        tables += [stack.rope.cos[:, :half], stack.rope.sin[:, :half]]
+    parts = [*(weights[name] for name in names), *tables, *(weights[name] for name in after)]
     return np.concatenate([_array(part).ravel() for part in parts])
 
 
-def _blocks(stack: Stack) -> list[torch.Tensor]:
-    weights: list[torch.Tensor] = []
-    for block in stack.layers:
-        attention, mlp = block.self_attn, block.mlp
-        weights += [attention.qkv_proj.weight, attention.o_proj.weight, mlp.gate_up_proj.weight, mlp.down_proj.weight]
-    return weights
+def _blocks(stack: str, layers: int) -> list[str]:
+    matrices = ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj")
+    return [f"{stack}.layers.{layer}.{matrix}.weight" for layer in range(layers) for matrix in matrices]
 
 
 def _shape(model: HRM, precision: NativePrecision) -> _Shape:
-    config, shape, core = model.config, model.config.architecture, model.core
+    config, shape, weights = model.config, model.config.architecture, model.state_dict()
     return _Shape(
         precision=list(INSTRUCTIONS).index(precision),
         tokens=config.features.tokens,
@@ -183,11 +181,11 @@ def _shape(model: HRM, precision: NativePrecision) -> _Shape:
         h_dim=shape.h_dim,
         h_layers=shape.h_layers,
         h_heads=shape.h_heads,
-        h_inner=_inner(core, "H_level"),
+        h_inner=weights["core.H_level.layers.0.mlp.down_proj.weight"].shape[1],
         l_dim=shape.l_dim,
         l_layers=shape.l_layers,
         l_heads=shape.l_heads,
-        l_inner=_inner(core, "L_level"),
+        l_inner=weights["core.L_level.layers.0.mlp.down_proj.weight"].shape[1],
         h_cycles=shape.h_cycles,
         l_steps=shape.l_steps,
         l_reset=RESETS[shape.l_reset],
@@ -197,12 +195,6 @@ def _shape(model: HRM, precision: NativePrecision) -> _Shape:
         soft_keep=shape.soft_reset_keep,
         logit_cap=config.logit_cap,
     )
-
-
-def _inner(core: ReasoningCore, level: str) -> int:
-    mlp = getattr(core, level).layers[0].mlp
-    assert isinstance(mlp, SwiGLU)
-    return mlp.down_proj.in_features
 
 
 def _values(readings: Floats, change_h: Floats, change_l: Floats) -> HeadValues:

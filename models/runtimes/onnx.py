@@ -6,6 +6,7 @@ their sha256.
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,8 @@ from models.runtimes.arrays import ALLOWED, ArrayState, ArrayTokens, Floats, sta
 from models.runtimes.graph import FORMAT, INPUTS
 
 CAPPED: Final = POSITIONS * ACTIONS
+REFUSALS: Final = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
+"""What the library raises for a file that it can't run."""
 HIDDEN: Final = np.float32(-3e38)
 """Added to the score of a token that isn't there."""
 
@@ -33,12 +36,10 @@ class OnnxRunner:
 
     def __init__(self, model: HRM, *, path: Path, sha256: str, precision: str, settled_below: float = 0.0) -> None:
         try:
-            import onnxruntime
-            from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
-            from onnxruntime.capi.onnxruntime_pybind11_state import NoSuchFile, NotImplemented as Unsupported
+            onnxruntime = importlib.import_module("onnxruntime")
+            refusals = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
         except ImportError as error:
             raise RuntimeUnavailable(f"onnxruntime: the package {error.name} is not installed") from None
-        self.name = f"onnxruntime {precision}"
         self.model = model
         self.settled_below = settled_below
         options = onnxruntime.SessionOptions()
@@ -48,7 +49,7 @@ class OnnxRunner:
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile, Unsupported) as error:
+        except tuple(getattr(refusals, name) for name in REFUSALS) as error:
             raise RuntimeUnavailable(f"onnxruntime: {path} can't be run: {str(error).splitlines()[0]}") from None
         said = self._session.get_modelmeta().custom_metadata_map
         for key, wanted in (("format", FORMAT), ("sha256", sha256), ("precision", precision)):
@@ -102,7 +103,7 @@ class OnnxRunner:
         policy = self._cap * np.tanh(readings[:, :CAPPED] / self._cap).reshape(-1, POSITIONS, ACTIONS)
         return HeadValues(
             policy=np.where(ALLOWED, policy, np.float32(-np.inf)),
-            quantity=1 / (1 + np.exp(-readings[:, CAPPED])),
+            quantity=np.reciprocal(1 + np.exp(-readings[:, CAPPED])),
             value=readings[:, CAPPED + 1 : CAPPED + 1 + POSITIONS],
             q_halt=readings[:, -2],
             q_continue=readings[:, -1],

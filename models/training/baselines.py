@@ -194,4 +194,4 @@ def expected_settings(settings: BatchSettings, sessions: Sessions) -> BatchSetti
     """Score by the exact filter's expectation where the sessions carry one, else by realised returns."""
     known = not np.isnan(sessions.expected_bp[sessions.offsets[:-1] + 1]).any()
     target = Target.CONDITIONAL_MEAN if known else Target.REALISED
-    return BatchSettings(settings.features, settings.fill, settings.history, target)
+    return BatchSettings(settings.features, settings.fill, target)

@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from models.config import FeatureSettings
+from models.config import FeatureSettings, History
 from models.features import Columns, Features, encode_columns
 from models.training.sessions import Floats, Ints, Sessions
 from models.vocabulary import Vocabularies
@@ -32,13 +32,6 @@ class Fill(StrEnum):
     NEXT_CLOSE = "next_close"
 
 
-class History(StrEnum):
-    """Which bars a window may hold: of this session only, or of earlier sessions of the symbol too."""
-
-    SESSION = "session"
-    ROLLING = "rolling"
-
-
 class Target(StrEnum):
     """What a position earns in training: the realised returns, or an exact filter's expectation of them."""
 
@@ -52,7 +45,6 @@ class BatchSettings:
 
     features: FeatureSettings
     fill: Fill = Fill.NEXT_OPEN
-    history: History = History.ROLLING
     target: Target = Target.REALISED
 
 
@@ -135,7 +127,7 @@ def _columns(
     """Lay out what `models.features.columns` lays out for live observations."""
     batch, decisions = newest.shape
     flat = newest.reshape(-1)
-    first = np.repeat(_earliest(sessions, rows, settings.history), decisions)
+    first = np.repeat(_earliest(sessions, rows, settings.features.history), decisions)
     window = flat[:, None] + np.arange(1 - settings.features.window, 1)
     present = window >= first[:, None]
     bars = np.where(present[..., None], sessions.bars[np.maximum(window, 0)], np.nan)
@@ -197,7 +189,7 @@ def _coarse(sessions: Sessions, rows: Ints, newest: Ints, settings: BatchSetting
 def _earlier_coarse(sessions: Sessions, row: int, length: int, settings: BatchSettings) -> list[Floats]:
     """Coarse bars of earlier sessions of the symbol, oldest first, as many as a window may show."""
     parts: list[Floats] = []
-    while settings.history is History.ROLLING and sum(map(len, parts)) < settings.features.coarse_window:
+    while settings.features.history is History.ROLLING and sum(map(len, parts)) < settings.features.coarse_window:
         row -= 1
         if row < 0 or sessions.symbol[row] != sessions.symbol[row + 1]:
             break

@@ -143,7 +143,7 @@ def volatility_regimes(returns_bp: Floats) -> np.ndarray:
 
 
 def _realised(settings: BatchSettings) -> BatchSettings:
-    return BatchSettings(settings.features, settings.fill, settings.history, Target.REALISED)
+    return BatchSettings(settings.features, settings.fill, Target.REALISED)
 
 
 def _cells(traders: Mapping[str, Floats], returns: Floats, seed: int) -> list[Cell]:

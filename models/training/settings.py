@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.training.batches import Fill, History, Target
+from models.training.batches import Fill, Target
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -131,7 +131,6 @@ class TrainingSettings(_Frozen):
     precision: Precision = Precision.FP32
     target: Target = Target.REALISED
     fill: Fill = Fill.NEXT_OPEN
-    history: History = History.ROLLING
     mirror: bool = True
     min_sessions: Positive = 100
     validate_every: Positive = 150

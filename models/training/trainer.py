@@ -86,7 +86,7 @@ class Trainer:
             make = build or (lambda settings, names: HRM(settings.network(), names))
             self.model = make(hrm, vocabularies).to(self._device)
         self._act = AdaptiveComputationTime(hrm)
-        self._batches = BatchSettings(hrm.features, training.fill, training.history, training.target)
+        self._batches = BatchSettings(hrm.features, training.fill, training.target)
         self._step_settings = StepSettings(supervision, training.objective, training.rows_at_once, training.precision)
         self._optimizer = make_optimizer(self.model, training.optimizer)
         self._average = MovingAverage(self.model, training.optimizer.ema)
@@ -195,7 +195,7 @@ class Trainer:
         sessions, best = self._validation.sessions, self._validation.best_bp
         exact = best is not None
         target = Target.CONDITIONAL_MEAN if exact else Target.REALISED
-        settings = BatchSettings(self._hrm.features, self._training.fill, self._training.history, target)
+        settings = BatchSettings(self._hrm.features, self._training.fill, target)
         model = self._averaged()
         returns = returns_between_fills(sessions, np.arange(len(sessions)), settings)
         cost = session_costs(sessions.start_ns(), self._training.objective.costs)

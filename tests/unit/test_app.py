@@ -243,7 +243,7 @@ def test_a_tape_without_a_valid_time_is_built_and_says_so(tmp_path: Path) -> Non
 HRM = (
     "strategy.name=hrm", "strategy.interval=1m", "hierarchical_reasoning_model.features.min_bars=5",
     "hierarchical_reasoning_model.act.max_segments=2", "hierarchical_reasoning_model.act.complexity_steps=[]",
-    *LIVELY[2:],
+    "supervisor.ladder=[hrm, rules, flat]", *LIVELY[3:],
 )  # fmt: skip
 
 

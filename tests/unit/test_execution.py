@@ -168,7 +168,7 @@ async def test_the_intent_is_on_disk_before_the_order_leaves(calendar: MarketCal
     assert [on_disk for _, _, on_disk in desk.venue.came] == [["T1"], ["T1", "T2"], ["T1", "T2", "T3"]]
 
 
-async def test_an_order_whose_intent_could_not_be_written_is_not_sent(calendar: MarketCalendar, journal: Journal) -> None:
+async def test_an_unwritten_intent_is_never_sent(calendar: MarketCalendar, journal: Journal) -> None:
     """The journal fails under it: the order stays here, with a fault that says why."""
     desk = Desk(calendar, journal=journal)
     intent = intend()
@@ -224,6 +224,26 @@ async def test_a_long_batch_lends_no_longer_life(desk: Desk) -> None:
     assert (type(cancelled), desk.actor.orders.working) == (OrderCancelled, {})
 
 
+async def test_a_venue_that_does_not_cancel_holds_nobody_up(desk: Desk) -> None:
+    """What it no longer has can't be cancelled, however overdue it is: the ticks go on."""
+    await desk.send(intend("entry", **LIMIT))
+    desk.venue.cancel("entry", NOON)
+    assert await desk.tell(around(100, 130), around(200, 300), TimeAdvanced(ts=NOON + 400 * NS_PER_S)) == []
+    assert list(desk.actor.orders.working) == ["entry"]
+
+
+async def test_several_time_outs_within_one_batch(desk: Desk) -> None:
+    """Each at its own moment, and an order that isn't due yet works on."""
+    for number in range(3):
+        await desk.send(intend(f"T{number}", ts=NOON + 50 * number * NS_PER_S, **LIMIT))
+    times = [NOON + second * NS_PER_S for second in (110, 119, 125, 200)]
+    done = await desk.tell(ticks(times, [800.0] * 4))
+    assert [(event.order_id, event.ts - NOON) for event in done if isinstance(event, OrderCancelled)] == [
+        ("T0", 120 * NS_PER_S), ("T1", 170 * NS_PER_S),
+    ]  # fmt: skip
+    assert list(desk.actor.orders.working) == ["T2"]
+
+
 async def test_a_fill_before_the_time_out_stands(desk: Desk) -> None:
     """Cut at the right tick: what came before the time was up fills."""
     await desk.send(intend("entry", type=OrderType.LIMIT, limit_price=Decimal(801)))
@@ -261,4 +281,5 @@ async def test_what_the_venue_no_longer_has_is_not_said_to_be_cancelled(desk: De
 
 async def test_strange_events_are_passed_over(desk: Desk) -> None:
     """An approval of nobody's order, an event of another kind."""
-    assert await desk.tell(OrderApproved(ts=NOON, order_id="nobody"), OrderAccepted(ts=1, order_id="x", venue_id="")) == []
+    strangers = OrderApproved(ts=NOON, order_id="nobody"), OrderAccepted(ts=1, order_id="x", venue_id="")
+    assert await desk.tell(*strangers) == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import pytest
 
 from daemon.errors import IllegalTransition
@@ -206,7 +204,7 @@ def test_strangers_and_other_events_change_nothing() -> None:
 def test_an_order_is_plain() -> None:
     """A new order stands at its intent, with all of it open."""
     order = Order(intent=INTENT)
-    assert (order.state, order.remaining, order.filled, order.intent.reference_price) == (S.INTENT, 100, 0, Decimal(800))
+    assert (order.state, order.remaining, order.filled, order.reason) == (S.INTENT, 100, 0, "")
 
 
 def test_a_failed_cancellation_puts_the_order_back_to_work() -> None:

@@ -206,7 +206,7 @@ def test_set_replaces_a_list_and_adds_to_a_section() -> None:
         ("risk=5", "--set: risk: expected keys and values, got 5"),
         ("risk=null", "--set: risk: expected keys and values, got None"),
         ("feed.tape=[1]", "--set: feed.tape.0: expected a path, got 1"),
-        ("strategy.name=ppo", "expected model_management.ppo_artifact for strategy ppo"),
+        ("supervisor.ladder=[]", "supervisor.ladder"),
         ("strategy.name=luck", "--set: strategy.name: expected one of 'hrm'"),
         ("strategy.name=luck", "or 'rules', got 'luck'"),
         ("bars.intervals=[2m]", "--set: bars.intervals.0: expected one of '1m', '3m', '5m'"),

@@ -25,6 +25,7 @@ def test_rules_alone_need_no_model() -> None:
 def test_the_model_has_the_rules_below_it() -> None:
     """With the HRM in charge both can decide at once, and the seed makes the model."""
     overrides = ["strategy.name=hrm", "supervisor.ladder=[hrm, rules, flat]"]
+    overrides.append("model_management.artifact=null")
     one = build_strategies(load_settings(None, overrides), ReplayClock())
     other = build_strategies(load_settings(None, [*overrides, "model_management.seed=1"]), ReplayClock())
     assert set(one) == {"hrm", "rules"}
@@ -34,6 +35,19 @@ def test_the_model_has_the_rules_below_it() -> None:
     assert one["hrm"].description == "untrained (tiny, seed 20250626)"
     for name, strategy in one.items():
         assert strategy.decide(moment_of(rising(60))).strategy == name
+
+
+def test_artifacts_are_shipped() -> None:
+    """By default the trained `tiny` decides and the exported PPO policy can stand below it; `base` has none."""
+    ladder = "supervisor.ladder=[hrm, ppo, rules, flat]"
+    strategies = build_strategies(load_settings(None, [ladder]), ReplayClock())
+    assert list(strategies) == ["rules", "hrm", "ppo"]
+    assert strategies["hrm"].description.startswith("tiny.safetensors (")
+    assert strategies["ppo"].description.startswith("ppo.safetensors (")
+    for name, strategy in strategies.items():
+        assert strategy.decide(moment_of(rising(60))).strategy == name
+    with pytest.raises(ArtifactError, match="no artifact is shipped for 'base'"):
+        build_strategies(load_settings(None, ["hierarchical_reasoning_model.profile=base"]), ReplayClock())
 
 
 @pytest.mark.parametrize(("name", "key"), [("hrm", "artifact"), ("ppo", "ppo_artifact")])

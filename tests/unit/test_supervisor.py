@@ -78,7 +78,7 @@ class Desk:
     def __init__(self, **settings: Any) -> None:
         self.bus = Bus()
         self.clock = ReplayClock(1)
-        chosen = SupervisorSettings(**settings)
+        chosen = SupervisorSettings(**({"ladder": list(RUNGS)} | settings))
         ladder = Ladder(chosen.ladder, "hrm", chosen.max_failed_decisions)
         self.supervisor = Supervisor(self.bus, ladder, chosen, self.clock)
         self.said: list[Event] = []

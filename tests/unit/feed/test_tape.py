@@ -330,3 +330,15 @@ def test_a_full_disk_is_a_tape_error(tmp_path: Path, rows: int) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_no_row_uses_are_no_symbols(tmp_path: Path) -> None:
+    """A file's dictionary may hold more names than its rows: only those of rows are on the tape."""
+    path = tmp_path / "tape.parquet"
+    with TapeWriter(path) as writer:
+        writer.write(make_batch(("AAA", "BBB"), code=[0, 0], ts_event=[1, 2], ltp=[1.0, 2.0]))
+
+    reader = TapeReader([path])
+
+    assert reader.symbols == ("AAA",)
+    assert [batch.code.tolist() for batch in reader.batches(1)] == [[0], [0]]

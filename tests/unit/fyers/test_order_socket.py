@@ -35,13 +35,19 @@ ACK = '{"code":1605,"message":"Successfully subscribed","s":"ok"}'
 async def listening(desk: Desk) -> AsyncIterator[AsyncIterator[SocketEvent]]:
     """Connect to the sandbox's order socket and stand behind the first `Gap`."""
     async with aclosing(desk.socket().events()) as events:
-        assert await anext(events) == CONNECTED
+        assert await soon(events) == CONNECTED
         yield events
+
+
+async def soon(events: AsyncIterator[SocketEvent]) -> SocketEvent:
+    """Await the next event, ten seconds at most."""
+    async with asyncio.timeout(10):
+        return await anext(events)
 
 
 async def take(events: AsyncIterator[SocketEvent], count: int) -> list[SocketEvent]:
     """Await the next `count` events."""
-    return [await anext(events) for _ in range(count)]
+    return [await soon(events) for _ in range(count)]
 
 
 async def test_pushes_of_an_order() -> None:
@@ -95,7 +101,7 @@ async def test_a_cut_brings_a_gap() -> None:
         assert not lost.token_refused
         assert gap == CONNECTED
         await desk.rest.place(order("def"), NOW)
-        push = await anext(events)
+        push = await soon(events)
         assert isinstance(push, OrderPush)
         assert push.order.tag == "def"
 
@@ -117,7 +123,7 @@ async def test_pongs_keep_a_quiet_link() -> None:
         asyncio.get_running_loop().call_later(LIVELY.silence_s * 3, desk.price, "800")
         await desk.rest.place(order("abc", kind=OrderType.LIMIT, limit_price="800"), NOW)
         await take(events, 2)
-        assert isinstance(await anext(events), TradePush)
+        assert isinstance(await soon(events), TradePush)
         assert desk.server.feed.connections == 1
 
 
@@ -126,13 +132,13 @@ async def test_an_expired_token() -> None:
     async with opened() as desk:
         client = desk.socket()
         async with aclosing(client.events()) as events:
-            assert await anext(events) == CONNECTED
+            assert await soon(events) == CONNECTED
             await desk.admin("POST", "token", {})
-            assert isinstance(await anext(events), Disconnected)
-            assert await anext(events) == Disconnected("the handshake was refused (HTTP 403)", True)
+            assert isinstance(await soon(events), Disconnected)
+            assert await soon(events) == Disconnected("the handshake was refused (HTTP 403)", True)
             await desk.admin("POST", "token", {"authorization": f"{APP_ID}:fresh"})
             client.authorize(Credentials(APP_ID, "fresh"))
-            while (event := await anext(events)) != CONNECTED:
+            while (event := await soon(events)) != CONNECTED:
                 assert isinstance(event, Disconnected)
 
 
@@ -218,7 +224,7 @@ async def test_a_refused_subscription() -> None:
         await socket.send_str('{"s":"error","code":-1600}')
 
     async with venue(talk) as client, aclosing(client.events()) as events:
-        assert await anext(events) == Disconnected("the subscription was refused (code -1600)", False)
+        assert await soon(events) == Disconnected("the subscription was refused (code -1600)", False)
 
 
 async def test_no_acknowledgement() -> None:
@@ -232,7 +238,7 @@ async def test_no_acknowledgement() -> None:
             client._url, Credentials(APP_ID, TOKEN), LiveClock(), type(LIVELY)(connect_s=0.1, first_retry_s=0.01)
         )
         async with aclosing(slow.events()) as events:
-            assert await anext(events) == Disconnected("no answer in time", False)
+            assert await soon(events) == Disconnected("no answer in time", False)
 
 
 async def test_pings_go_out_while_pushes_pour_in() -> None:
@@ -241,7 +247,7 @@ async def test_pings_go_out_while_pushes_pour_in() -> None:
 
     async def talk(socket: web.WebSocketResponse) -> None:
         await socket.send_str(ACK)
-        while not pings:
+        while not pings and not socket.closed:
             await socket.send_str('{"s":"ok","positions":{"symbol":"X","product_type":"CNC","net_qty":1}}')
             try:
                 pings.append(await socket.receive_str(timeout=0.005))
@@ -249,9 +255,8 @@ async def test_pings_go_out_while_pushes_pour_in() -> None:
                 continue
 
     async with venue(talk) as client, aclosing(client.events()) as events:
-        async for event in events:
-            if isinstance(event, Disconnected):
-                break
+        while not isinstance(await soon(events), Disconnected):
+            pass
     assert pings == ["ping"]
 
 

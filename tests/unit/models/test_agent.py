@@ -147,10 +147,10 @@ def reasoning(**changes: np.ndarray) -> Reasoning:
 
 
 def test_a_sound_output_is_read() -> None:
-    """Quantity on a logarithmic scale, confidences inside 0..1, value of the present position."""
+    """Quantity as a share of its range, confidences inside 0..1, value of the present position."""
     value = np.array([[1.0, 2.0, 3.0]], np.float32)
     decision = read_decision(reasoning(value=value), 2, HEADS)
-    assert (decision.quantity, decision.value) == (316, 3.0)
+    assert (decision.quantity, decision.value) == (50_000, 3.0)
     assert decision.h_confidence == pytest.approx(0.8)
     assert decision.l_confidence == 0.0
     assert decision.action == Action.CLOSE_SHORT
@@ -268,14 +268,12 @@ def test_learning_teaches_what_it_was_shown(settings: Settings, observe: Observe
     wanted = [0, 1, 4, 2, 4, 3]
     before = agent.model_hash
     for _ in range(100):
-        reports = agent.learn(
-            batch, wanted, values=[1, -1, 0, 2, 0, 1], quantities=[10, 10, 10, 10, 10, 10], learning_rate=3e-3
-        )
+        reports = agent.learn(batch, wanted, values=[1, -1, 0, 2, 0, 1], quantities=[30_000] * 6, learning_rate=3e-3)
     assert reports[-1].accuracy == 1.0
     decisions = [agent.decide(observation) for observation in batch]
     assert [decision.action for decision in decisions] == wanted
     assert [decision.value for decision in decisions] == pytest.approx([1, -1, 0, 2, 0, 1], abs=0.4)
-    assert all(5 <= decision.quantity <= 20 for decision in decisions)
+    assert all(20_000 <= decision.quantity <= 40_000 for decision in decisions)
     assert agent.trained
     assert agent.model_hash != before
     assert not agent.model.training

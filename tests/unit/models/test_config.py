@@ -15,14 +15,14 @@ from tests.unit.models.conftest import SMALL, Settings
         ({"profile": "huge"}, "profile 'huge' is not under architecture: small"),
         ({"depth": 3}, "depth"),
         ({"act": {"min_segments": 9, "max_segments": 8}}, "min_segments 9 is over max_segments 8"),
-        ({"act": {"complexity_steps": [{"above": 0.1, "min_segments": 9}]}}, "min_segments 9 is over max_segments 8"),
+        ({"act": {"complexity_steps": [{"above": 0.1, "min_segments": 9}]}}, "min_segments 9 is over max_segments 4"),
         (
             {"act": {"complexity_steps": [{"above": 0.5, "min_segments": 2}, {"above": 0.5, "min_segments": 3}]}},
             "`above` must rise",
         ),
         ({"act": {"exploration": 1.5}}, "exploration"),
         ({"features": {"window": 21, "patch": 5}}, "window 21 must be a multiple of patch 5"),
-        ({"features": {"window": 20, "min_bars": 21}}, "min_bars 21 is over window 20"),
+        ({"features": {"window": 30, "min_bars": 31}}, "min_bars 31 is over window 30"),
         ({"features": {"coarse_interval": "half an hour"}}, "coarse_interval"),
         ({"output_heads": {"quantity_min": 10, "quantity_max": 5}}, "quantity_min 10 is over quantity_max 5"),
         ({"convergence": {"max_cycles": 1}}, "max_cycles 1 is under the 2 h_cycles"),
@@ -79,8 +79,9 @@ def test_differences_name_keys_and_forgive_the_gradient(settings: Settings) -> N
 
 
 def test_tokens_follow_window_and_patch(settings: Settings) -> None:
-    """60 bars in patches of 5 are 16 tokens."""
-    assert settings(features={}).features.tokens == 16
+    """60 bars in patches of 15 are 8 tokens, in patches of 5 they are 16."""
+    assert settings(features={}).features.tokens == 8
+    assert settings(features={"patch": 5}).features.tokens == 16
 
 
 def test_an_empty_key_is_refused() -> None:

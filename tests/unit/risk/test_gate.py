@@ -73,7 +73,9 @@ def test_what_can_not_be_traded_is_denied(check: Check) -> None:
     assert denial == ("instrument", "a tradeable instrument", "NIFTY is an index")
 
 
-@pytest.mark.parametrize(("quantity", "passes"), [(75, True), (150, True), (74, False), (76, False), (0, False), (-75, False)])
+@pytest.mark.parametrize(
+    ("quantity", "passes"), [(75, True), (150, True), (74, False), (76, False), (0, False), (-75, False)]
+)
 def test_whole_lots_only(check: Check, quantity: int, passes: bool) -> None:
     """A multiple of the lot passes, nothing else, and nothing that is not positive."""
     denial = check(intend(symbol=FUTURE, quantity=quantity, reference_price=Decimal(100)))

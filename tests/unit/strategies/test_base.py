@@ -181,3 +181,18 @@ def test_hold_and_decision_carry_the_moment() -> None:
         assert (found.ts, found.ts_bar, found.symbol, found.interval) == (moment.ts, moment.ts, "AAA", "5m")
         assert (found.price, found.complexity, found.regime) == (101.0, 0.5, "volatile")
     assert (made.quantity, made.confidence, made.failed, made.latency_ns) == (7, 0.25, False, 0)
+
+
+def test_bars_of_the_present_session_are_counted() -> None:
+    """`session_bars` and `session_coarse` count from the session's open, however long the memory is."""
+    view = MarketView(VIEW, CALENDAR)
+    day = 24 * 60 * MINUTE
+    for n in range(10):
+        view.on_bar(make_bar(n, 100.0))
+    view.on_bar(make_bar(0, 100.0, interval="30m"))
+    assert (seen(view, 9).session_bars, seen(view, 9).session_coarse) == (10, 1)
+    tomorrow = make_bar(0, 101.0)
+    tomorrow = msgspec.structs.replace(tomorrow, ts_open=tomorrow.ts_open + day, ts_close=tomorrow.ts_close + day)
+    view.on_bar(tomorrow)
+    moment = view.moment(complexity_at(tomorrow.ts_close))
+    assert (len(moment.bars), moment.session_bars, moment.session_coarse) == (11, 1, 0)

@@ -11,7 +11,7 @@ import torch
 
 from daemon.clock import LiveClock, ReplayClock
 from daemon.events import Action, Regime
-from models.config import HRMSettings
+from models.config import History, HRMSettings
 from models.errors import CheckpointError
 from strategies.base import Moment
 from strategies.hrm import ENTRIES, HRMStrategy, observation
@@ -188,7 +188,7 @@ def test_it_says_whether_it_was_ever_trained(tmp_path: Path) -> None:
 def test_a_trained_model_is_named_by_its_hash() -> None:
     """After learning it is no longer untrained."""
     hrm = strategy()
-    hrm.agent.learn([observation(walk(seed)) for seed in range(2)], [Action.HOLD, Action.BUY_LONG])
+    hrm.agent.learn([observation(walk(seed), History.ROLLING) for seed in range(2)], [Action.HOLD, Action.BUY_LONG])
     again = HRMStrategy(hrm.agent, settings_of(), ReplayClock(), "mine")
     assert again.description == f"mine ({hrm.agent.model_hash[:12]})"
 
@@ -198,7 +198,7 @@ def test_an_observation_is_the_moment() -> None:
     moment = msgspec.structs.replace(
         walk(3), position=-40, position_share=0.2, unrealised_atr=-1.5, bars_held=7, minute_of_session=150.0
     )
-    found = observation(moment)
+    found = observation(moment, History.ROLLING)
     for name in ("symbol", "interval", "ts", "unrealised_atr", "bars_held", "minute_of_session", "minutes_to_close",
                  "weekday"):  # fmt: skip
         assert getattr(found, name) == getattr(moment, name), name
@@ -219,3 +219,11 @@ def test_the_regime_is_recorded() -> None:
     """A decision carries the regime that it was made in."""
     moment = moment_of(rising(30), Regime.VOLATILE)
     assert strategy().decide(moment).regime == "volatile"
+
+
+def test_a_session_model_sees_bars_of_the_session_only() -> None:
+    """With history session the bars and coarse bars of earlier sessions are left out."""
+    moment = msgspec.structs.replace(walk(3), session_bars=7, session_coarse=0)
+    found = observation(moment, History.SESSION)
+    assert np.array_equal(found.bars, moment.bars[-7:])
+    assert len(found.coarse) == 0

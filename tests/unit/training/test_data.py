@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from models.config import FeatureSettings, HRMSettings
-from models.training.batches import BatchSettings, Fill, History, Target, make_batch, returns_between_fills
+from models.config import FeatureSettings, History, HRMSettings
+from models.training.batches import BatchSettings, Fill, Target, make_batch, returns_between_fills
 from models.training.errors import DataError
 from models.training.ingest import Limits, read_bars
 from models.training.sessions import Sessions, from_table, join, split_by_time
@@ -191,13 +191,18 @@ def test_an_epoch_sees_every_session_once(sessions: Sessions) -> None:
     assert epoch(1) == epoch(1) != epoch(2)
 
 
-SMALL = FeatureSettings(window=10, patch=5, min_bars=3, coarse_window=3)
+SMALL = FeatureSettings(window=10, patch=5, min_bars=3, coarse_window=3, history=History.ROLLING)
+
+
+def remembering(history: History, features: FeatureSettings = SMALL) -> BatchSettings:
+    """Return settings whose windows hold bars of this session only, or of earlier ones too."""
+    return BatchSettings(features.model_copy(update={"history": history}))
 
 
 @pytest.mark.parametrize("history", list(History))
 def test_features_never_see_the_future(sessions: Sessions, history: History) -> None:
     """Changing every bar after t changes no feature of any decision up to t, and does change later ones."""
-    settings, vocabularies = BatchSettings(SMALL, history=history), Vocabularies()
+    settings, vocabularies = remembering(history), Vocabularies()
     bars = sessions.bars.copy()
     cut = int(sessions.offsets[5]) + 8
     bars[cut:, :4] *= 1.3
@@ -221,7 +226,7 @@ def test_coarse_bars_reach_back_like_live_ones(sessions: Sessions) -> None:
     closes = np.log([first[5, 3], first[11, 3], first[15, 3], own[5, 3]])
     level = coarse[5, :, 5]  # distance from the newest close, in units of volatility · sqrt(4)
     assert np.allclose(level / level[0], (closes - closes[-1]) / (closes[0] - closes[-1]), atol=1e-4)
-    alone = make_batch(sessions, np.array([3]), BatchSettings(features, history=History.SESSION), Vocabularies())
+    alone = make_batch(sessions, np.array([3]), remembering(History.SESSION, features), Vocabularies())
     assert alone.features.coarse.reshape(15, 4, 9)[5, :, -1].tolist() == [0, 0, 0, 1]
 
 
@@ -252,7 +257,7 @@ def test_short_histories_and_padding_are_not_live(sessions: Sessions) -> None:
     """The first bars of a session and everything behind a shorter session's end are not live."""
     short = from_table(sessions.bars[:12].reshape(1, 12, 5), sessions.ts_ns[:12].reshape(1, 12), "SIM", 300)
     both = join([sessions.select(np.array([3])), short])
-    batch = make_batch(both, np.array([0, 1]), BatchSettings(SMALL, history=History.SESSION), Vocabularies())
+    batch = make_batch(both, np.array([0, 1]), remembering(History.SESSION), Vocabularies())
     assert batch.live[0].tolist() == [False] * 2 + [True] * 13
     assert batch.live[1].tolist() == [False] * 2 + [True] * 9 + [False] * 4
     assert (batch.returns_bp[1, 11:] == 0).all()
@@ -274,8 +279,7 @@ def test_rolling_history_reaches_into_the_session_before(sessions: Sessions) -> 
     """With rolling history the first decision has a full window; with session history one bar."""
     rows = np.array([6])
     present = {
-        history: make_batch(sessions, rows, BatchSettings(SMALL, history=history), Vocabularies()).live[0, 0]
-        for history in History
+        history: make_batch(sessions, rows, remembering(history), Vocabularies()).live[0, 0] for history in History
     }
     assert present[History.ROLLING]
     assert not present[History.SESSION]
@@ -286,7 +290,7 @@ def test_batches_equal_live_encoding(sessions: Sessions, hrm: HRMSettings) -> No
     from models.features import Observation, encode
 
     features = hrm.features
-    batch = make_batch(sessions, np.array([2]), BatchSettings(features, history=History.SESSION), Vocabularies())
+    batch = make_batch(sessions, np.array([2]), remembering(History.SESSION, features), Vocabularies())
     t, first = 14, int(sessions.offsets[2])
     window = sessions.bars[first : first + t + 1]
     coarse = [window[i : i + 6] for i in range(0, 12, 6)]

@@ -1,0 +1,141 @@
+"""Decisions made again: all equal on an untouched journal, the first difference named on any other."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from daemon.errors import CheckFailed, UsageError
+from daemon.events import Action, Complexity, Decision, StrategySwapped, SwapStrategy
+from daemon.latency import FixedLatency
+from daemon.replaying import Replay, ReplayOutputs
+from daemon.verifying import verify_journal
+from tests.samples import HRM, LIVELY, journaled, play, settings_of
+
+
+@pytest.fixture(scope="module", params=["rules", "hrm"])
+def journal(request: pytest.FixtureRequest, simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A journal of each strategy."""
+    path: Path = tmp_path_factory.mktemp("verify") / "j.sqlite"
+    play(simulated, *(HRM if request.param == "hrm" else LIVELY), journal=path)
+    return path
+
+
+def altered(journal: Path, tmp_path: Path, statement: str, *values: object) -> Path:
+    """A copy with one statement run on it."""
+    path = tmp_path / "altered.sqlite"
+    source, copy = sqlite3.connect(journal), sqlite3.connect(path)
+    source.backup(copy)
+    with copy:
+        assert copy.execute(statement, values).rowcount == 1
+    source.close()
+    copy.close()
+    return path
+
+
+def test_an_untouched_journal_verifies(journal: Path) -> None:
+    """As many decisions as it has, and twice the same."""
+    result = verify_journal(journal)
+    assert result.decisions == len(journaled(journal, Decision)) > 40
+    assert result == verify_journal(journal)
+
+
+def acted(journal: Path) -> tuple[int, Decision]:
+    """(seq, decision) of the last decision that was none to hold."""
+    db = sqlite3.connect(journal)
+    rows = db.execute("SELECT seq, body FROM events WHERE type = 'Decision' ORDER BY seq").fetchall()
+    db.close()
+    decisions = [(seq, msgspec.json.decode(body, type=Decision)) for seq, body in rows]
+    return [(seq, event) for seq, event in decisions if event.action is not Action.HOLD][-1]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("action", Action.HOLD), ("quantity", 99_999), ("confidence", 0.123), ("complexity", 2.0)]
+)
+def test_a_changed_decision_is_named(journal: Path, tmp_path: Path, field: str, value: object) -> None:
+    """Its number, symbol, bar, field, and both values."""
+    seq, decision = acted(journal)
+    body = msgspec.json.encode(msgspec.structs.replace(decision, **{field: value})).decode()
+    path = altered(journal, tmp_path, "UPDATE events SET body = ? WHERE seq = ?", body, seq)
+    with pytest.raises(CheckFailed) as failed:
+        verify_journal(path)
+    number = [event.ts_bar for event in journaled(journal, Decision)].index(decision.ts_bar)
+    assert failed.value.exit_code == 1
+    assert f"({decision.symbol}, bar {decision.ts_bar}): {field} was {value!r}, is now " in str(failed.value)
+    assert int(str(failed.value).split("decision ")[1].split(" ")[0]) > number
+
+
+def test_a_changed_bar_shows_in_a_decision(journal: Path, tmp_path: Path) -> None:
+    """What a decision was made from is part of it: another close, another price."""
+    seq, _ = acted(journal)
+    db = sqlite3.connect(journal)
+    bar, body = db.execute(
+        "SELECT seq, body FROM events WHERE type = 'Bar' AND seq < ? AND body LIKE ? ORDER BY seq DESC LIMIT 1",
+        (seq, f'%"interval":"{"15m" if "15m" in _intervals(db) else "1m"}"%'),
+    ).fetchone()
+    db.close()
+    fields = msgspec.json.decode(body)
+    changed = msgspec.json.encode(fields | {"close": fields["close"] + 1}).decode()
+    path = altered(journal, tmp_path, "UPDATE events SET body = ? WHERE seq = ?", changed, bar)
+    with pytest.raises(CheckFailed, match=r"was .* is now"):
+        verify_journal(path)
+
+
+def _intervals(db: sqlite3.Connection) -> str:
+    (body,) = db.execute("SELECT body FROM events WHERE type = 'Decision' LIMIT 1").fetchone()
+    return str(msgspec.json.decode(body)["interval"])
+
+
+def test_a_decision_that_no_bar_asked_for(journal: Path, tmp_path: Path) -> None:
+    """Its complexity is gone from the journal."""
+    db = sqlite3.connect(journal)
+    (seq,) = db.execute("SELECT MAX(seq) FROM events WHERE type = 'Complexity'").fetchone()
+    db.close()
+    assert journaled(journal, Complexity)
+    path = altered(journal, tmp_path, "DELETE FROM events WHERE seq = ?", seq)
+    with pytest.raises(CheckFailed, match="a decision that no bar asked for"):
+        verify_journal(path)
+
+
+def test_a_row_that_is_broken(journal: Path, tmp_path: Path) -> None:
+    """Not a traceback: the number of the event."""
+    seq, _ = acted(journal)
+    path = altered(journal, tmp_path, "UPDATE events SET body = 'x' WHERE seq = ?", seq)
+    with pytest.raises(UsageError, match=rf"event {seq} \(Decision\) can't be read"):
+        verify_journal(path)
+
+
+def test_settings_of_another_version(journal: Path, tmp_path: Path) -> None:
+    """Unknown keys, no settings at all, or no JSON: one line that names the version."""
+    for number, text in enumerate(('{"feed": {"nonsense": 1}}', "", "[]")):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        path = altered(journal, directory, "UPDATE runs SET value = ? WHERE key = 'settings'", text)
+        with pytest.raises(UsageError, match="settings are not those of this version of hrmd"):
+            verify_journal(path)
+
+
+def test_swaps_are_followed(simulated: Path, tmp_path: Path) -> None:
+    """After a swap to flat nothing was decided, and that too can be made again."""
+    path = tmp_path / "j.sqlite"
+
+    async def run() -> None:
+        replay = Replay(settings_of(*LIVELY), [simulated], [], FixedLatency(0), ReplayOutputs(journal=path))
+        decided: list[Decision] = []
+
+        def swap(decision: Decision) -> None:
+            decided.append(decision)
+            if len(decided) == 100:
+                replay.app.bus.publish(SwapStrategy(ts=decision.ts, name="flat", reason="a test"))
+
+        replay.app.bus.tap((Decision,), swap)
+        await replay.run()
+
+    asyncio.run(run())
+    assert len(journaled(path, StrategySwapped)) == 1
+    assert {event.strategy for event in journaled(path, Decision)} == {"rules", "flat"}
+    assert verify_journal(path).decisions > 100

@@ -1,0 +1,118 @@
+"""`hrmd check`: every finding, ready and not."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from daemon.cli import main
+from daemon.journal import Journal
+from tests.samples import SBIN, hill, write_tape
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def ready(tmp_path: Path) -> list[str]:
+    """Settings under which everything is there."""
+    tape = write_tape(tmp_path / "t.parquet", *hill())
+    return [
+        f"feed.tape=[{tape}]", "strategy.name=rules", f"journal.path={tmp_path}/var/j.sqlite", "control.port=0",
+        f"control.token_file={tmp_path}/token",
+    ]  # fmt: skip
+
+
+def check(capsys: Capture, *changes: str) -> tuple[int, dict[str, tuple[bool, str]]]:
+    """(exit code, findings by name) of the command with `--json`."""
+    arguments = [argument for change in changes for argument in ("--set", change)]
+    code = main(["check", "--json", *arguments])
+    found = json.loads(capsys.readouterr().out)
+    return code, {item["name"]: (item["ok"], item["text"]) for item in found}
+
+
+def test_everything_is_there(capsys: Capture, ready: list[str], tmp_path: Path) -> None:
+    """Exit 0; nothing was made by looking."""
+    code, found = check(capsys, *ready)
+    assert code == 0
+    assert all(ok for ok, _ in found.values())
+    assert list(found) == ["settings", "feed", "model", "events", "journal", "control"]
+    assert found["feed"][1] == f"54 ticks of {SBIN}"
+    assert found["control"][1] == "127.0.0.1:0 is free"
+    assert not (tmp_path / "var").exists()
+    assert main(["check", *[argument for change in ready for argument in ("--set", change)]]) == 0
+    assert capsys.readouterr().out.count("ok  ") == 6
+
+
+def test_the_model_says_what_it_is(capsys: Capture, ready: list[str]) -> None:
+    """Untrained weights are named as that."""
+    _, found = check(capsys, *ready, "strategy.name=hrm", "model_management.artifact=null")
+    assert "hrm untrained" in found["model"][1]
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "why"),
+    [
+        ("feed.tape=[/nowhere.parquet]", "feed", "/nowhere.parquet: no such tape"),
+        ("feed.tape=[]", "feed", "feed.tape: name at least one tape"),
+        ("complexity_detection.events_file=/nowhere.yaml", "events", "/nowhere.yaml"),
+        ("journal.path=/proc/version/j.sqlite", "journal", "/proc/version is not a directory"),
+        ("journal.path=/tmp", "journal", "/tmp: can't be opened"),
+    ],
+)
+def test_what_is_missing_is_named(capsys: Capture, ready: list[str], change: str, name: str, why: str) -> None:
+    """Exit 1, only that finding fails, and it says what to mend."""
+    code, found = check(capsys, *ready, change)
+    assert code == 1
+    assert [item for item, (ok, _) in found.items() if not ok] == [name]
+    assert why in found[name][1]
+
+
+def test_a_model_that_can_not_be_used(capsys: Capture, ready: list[str]) -> None:
+    """The artifact is loaded."""
+    code, found = check(capsys, *ready, "strategy.name=hrm", "model_management.artifact=/nowhere.safetensors")
+    assert (code, found["model"][0]) == (1, False)
+    assert "/nowhere.safetensors" in found["model"][1]
+
+
+def test_a_journal_that_is_there_is_looked_at(capsys: Capture, ready: list[str], tmp_path: Path) -> None:
+    """A journal can take another run, another file can't."""
+    (tmp_path / "var").mkdir()
+    Journal(tmp_path / "var" / "j.sqlite", safe=True).close()
+    assert check(capsys, *ready)[0] == 0
+    (tmp_path / "text").write_text("no journal at all " * 50)
+    _, found = check(capsys, *ready, f"journal.path={tmp_path}/text")
+    assert found["journal"] == (False, f"journal {tmp_path}/text: can't be opened (file is not a database)")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_that_can_not_be_written(capsys: Capture, ready: list[str], tmp_path: Path) -> None:
+    """Said before the daemon starts."""
+    (tmp_path / "locked").mkdir(mode=0o500)
+    _, found = check(capsys, *ready, f"journal.path={tmp_path}/locked/j")
+    assert found["journal"] == (False, f"journal.path: {tmp_path}/locked can't be written to")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_port_that_is_taken(capsys: Capture, ready: list[str], host: str) -> None:
+    """Whoever listens there keeps the daemon from starting, over IPv4 and IPv6."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, 0), family=family)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with listener:
+        port = listener.getsockname()[1]
+        _, found = check(capsys, *ready, f"control.host={host}", f"control.port={port}")
+    ok, text = found["control"]
+    assert not ok
+    assert text.startswith(f"control.port: {host}:{port}: Address already in use")
+
+
+def test_control_switched_off(capsys: Capture, ready: list[str]) -> None:
+    """Then its port doesn't matter."""
+    _, found = check(capsys, *ready, "control.enabled=false")
+    assert found["control"] == (True, "disabled")
