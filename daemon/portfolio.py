@@ -90,12 +90,14 @@ class _Holding:
 class Portfolio:
     """All positions and the cash of one account."""
 
-    def __init__(self, starting_cash: Decimal) -> None:
+    def __init__(self, starting_cash: Decimal, keep: int | None = None) -> None:
+        """`keep` bounds the closed trades and the fill ids that are remembered; None remembers all."""
+        self._keep = keep
         self.starting_cash = starting_cash
         self.cash = starting_cash
         self.trades: list[Trade] = []
         self._holdings: dict[str, _Holding] = {}
-        self._fill_ids: set[str] = set()
+        self._fill_ids: dict[str, None] = {}
         self._day: dt.date | None = None
         self._day_start_equity = starting_cash
 
@@ -108,7 +110,9 @@ class Portfolio:
             raise Fault(f"fill {fill.fill_id} of {fill.symbol}: quantity {fill.quantity} is not positive")
         if fill.fill_id in self._fill_ids:
             return None
-        self._fill_ids.add(fill.fill_id)
+        self._fill_ids[fill.fill_id] = None
+        if self._keep is not None and len(self._fill_ids) > self._keep:
+            del self._fill_ids[next(iter(self._fill_ids))]
         holding = self._holdings.setdefault(fill.symbol, _Holding(fill.price))
         closing, closing_costs = 0, ZERO
         trip = holding.trip
@@ -167,7 +171,7 @@ class Portfolio:
     def restore(self, cash: Decimal, holdings: Iterable[HoldingRecord], fill_ids: Iterable[str]) -> None:
         """Stand where a snapshot stood; an open round trip begins anew, at its cost."""
         self.cash = cash
-        self._fill_ids.update(fill_ids)
+        self._fill_ids.update(dict.fromkeys(fill_ids))
         for record in holdings:
             average = record.basis / record.quantity if record.quantity else ZERO
             holding = self._holdings[record.symbol] = _Holding(average)
@@ -233,6 +237,8 @@ class Portfolio:
         trip.costs += costs
         if holding.quantity == 0:
             self.trades.append(_closed(fill.symbol, trip, fill.ts))
+            if self._keep is not None and len(self.trades) > self._keep:
+                del self.trades[: self._keep // 2]
             holding.trip = None
 
 

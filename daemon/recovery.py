@@ -43,12 +43,16 @@ ORDER_EVENTS: tuple[type[Event], ...] = (
 FOLDED: tuple[type[Event], ...] = (*ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Flatten)
 
 
+KEPT_FILLS = 100_000
+"""Fill ids and closed trades that are remembered in memory; more than a day has."""
+
+
 class Account:
     """What an account holds and owes; `records` counts the events it was made of."""
 
     def __init__(self, starting_cash: Decimal) -> None:
         self.orders = OrderBook()
-        self.portfolio = Portfolio(starting_cash)
+        self.portfolio = Portfolio(starting_cash, KEPT_FILLS)
         self.state = TradingState.ACTIVE
         self.state_reason = ""
         self.flatten_reason = ""
@@ -119,7 +123,7 @@ class Account:
 
     def _restore(self, snapshot: AccountSnapshot) -> None:
         self.orders = OrderBook()
-        self.portfolio = Portfolio(snapshot.starting_cash)
+        self.portfolio = Portfolio(snapshot.starting_cash, KEPT_FILLS)
         fill_ids: list[str] = []
         for record in snapshot.orders:
             self.orders.restore(record)

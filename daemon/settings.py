@@ -160,7 +160,7 @@ class RiskSettings(Section):
     max_position_quantity: PositiveInt = 5000
     max_order_notional: Money = Decimal(500_000)
     max_gross_notional: Money = Decimal(1_500_000)
-    max_net_notional: Money = Decimal(1_500_000)
+    max_net_notional: Money | None = None
     max_daily_loss: Money = Decimal(20_000)
     max_day_drawdown: Money | None = None
     margin_rate: Annotated[float, Field(gt=0, le=1)] = 0.2

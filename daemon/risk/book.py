@@ -167,11 +167,11 @@ class RiskBook:
                 total += entry.marked_position * (Decimal(str(entry.last_price)) - entry.average_price)
         return total
 
-    def approved_since(self, ts: int) -> int:
-        """Orders approved after `ts` (UTC ns), of the last minute."""
+    def approved_since(self, ts: int, enough: int) -> int:
+        """Orders approved after `ts` (UTC ns), of the last minute; not counted beyond `enough`."""
         count = 0
         for approved_ts in reversed(self._approved):
-            if approved_ts <= ts:
+            if approved_ts <= ts or count == enough:
                 break
             count += 1
         return count

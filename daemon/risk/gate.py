@@ -98,8 +98,16 @@ class RiskGate:
             order_id = next(key for key, symbol in book.unknown.items() if symbol == intent.symbol)
             return "unknown_order", "no order of the symbol whose fate is unknown", order_id
         for check, limit, count in (
-            ("orders_per_second", limits.max_orders_per_second, book.approved_since(now - NS_PER_S)),
-            ("orders_per_minute", limits.max_orders_per_minute, book.approved_since(now - MINUTE_NS)),
+            (
+                "orders_per_second",
+                limits.max_orders_per_second,
+                book.approved_since(now - NS_PER_S, limits.max_orders_per_second),
+            ),
+            (
+                "orders_per_minute",
+                limits.max_orders_per_minute,
+                book.approved_since(now - MINUTE_NS, limits.max_orders_per_minute),
+            ),
             ("orders_per_day", limits.max_orders_per_day, book.approved_on(india_day(now))),
         ):
             if count >= limit:
@@ -116,9 +124,10 @@ class RiskGate:
         for price in (intent.limit_price, intent.stop_price):
             if price is None or last <= 0:
                 continue
-            percent = abs(float(price) / last - 1) * 100
-            if percent > band:
-                return "price_band", f"within {band:g} % of the last price {last:g}", f"{price} ({percent:.2f} %)"
+            away = abs(float(price) - last)
+            if away > last * band / 100:
+                off = f"{price} ({away / last * 100:.2f} %)"
+                return "price_band", f"within {band:g} % of the last price {last:g}", off
         return None
 
     def _check_exposure(
@@ -126,9 +135,10 @@ class RiskGate:
     ) -> tuple[str, str, str] | None:
         """Longs less shorts, and the margin that the broker has free."""
         limits = self._settings
-        net = book.net_notional(without=intent.symbol) + intent.side.sign * after * price
-        if abs(net) > limits.max_net_notional:
-            return "net_notional", str(limits.max_net_notional), str(net.quantize(PAISA))
+        if limits.max_net_notional is not None:
+            net = book.net_notional(without=intent.symbol) + intent.side.sign * after * price
+            if abs(net) > limits.max_net_notional:
+                return "net_notional", str(limits.max_net_notional), str(net.quantize(PAISA))
         if book.available is not None:
             margin = intent.quantity * price * Decimal(str(limits.margin_rate))
             if margin > book.available:
