@@ -71,8 +71,9 @@ class HRMStrategy:
         self, moment: Moment, deadline_ns: int | None, segments: int | None, single_cycle: bool = False
     ) -> Decision:
         try:
+            seen = observation(moment, self._history)
             answer = self.agent.decide(
-                observation(moment, self._history), deadline_ns=deadline_ns, segments=segments, single_cycle=single_cycle
+                seen, deadline_ns=deadline_ns, segments=segments, single_cycle=single_cycle
             )
         except InvalidObservation as error:
             return hold(moment, self.name, str(error), model_hash=self.agent.model_hash)

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
+from daemon.cli.train import Border, Files, Market, training_data
 from daemon.errors import ArtifactError, UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ bench_app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 
 RUNTIMES = ("auto", "torch", "onnxruntime", "native")
 CONSOLE_WIDTH = 110
+SHOWN = (1, 2, 4, 8, 16)
+"""Depths in the table; JSON holds them all."""
+AGREEMENT = 0.99
+"""Share of actions that a runtime must have in common with torch fp32."""
 
 
 @bench_app.command("latency")
@@ -76,6 +81,60 @@ def latency(
     _show(report, busy, strategy.runtime)
 
 
+@bench_app.command("agreement")
+def agreement(
+    model: Annotated[Path, typer.Option(help="Artifact to run.", show_default=False)],
+    bars: Files = None,
+    market: Market = "hidden_regime",
+    border: Border = "2020-01-01",
+    observations: Annotated[int, typer.Option(min=1, help="Observations, each judged in all three positions.")] = 2000,
+    segments: Annotated[int, typer.Option(min=1, help="Depth to go to.")] = 16,
+    profile: Annotated[str | None, typer.Option(help="Shape of the network; the settings' own by default.")] = None,
+    config: Config = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> int:
+    """Compare every runtime's answers with torch fp32's; exit 1 where under 99 % of the actions are the same."""
+    import torch
+
+    from daemon.benchmark.agreement import measure_agreement
+    from daemon.benchmark.observations import market_features
+    from daemon.inference import runtime_plan
+    from models.agent import HRMAgent
+    from models.errors import ModelError
+
+    chosen = [] if profile is None else [f"hierarchical_reasoning_model.profile={profile}"]
+    settings = settings_and_logs(config, [*(overrides or []), *chosen])
+    torch.set_num_threads(settings.performance.torch_threads)
+    try:
+        agent = HRMAgent.load_model(model, settings.hierarchical_reasoning_model)
+        data = training_data(settings, bars or [], market, None, border)
+        features = market_features(agent, data, settings.training_params, observations)
+        rows, refused = measure_agreement(agent, runtime_plan(settings), features, segments)
+    except ModelError as error:
+        raise ArtifactError(str(error)) from None
+    agreed = all(row.same_action >= AGREEMENT for row in rows)
+    if as_json:
+        document = {"model": str(model), "observations": len(features), "agreed": agreed, "runtimes": rows}
+        sys.stdout.write(msgspec.json.encode({**document, "refused": refused}).decode() + "\n")
+        return 0 if agreed else 1
+    title = f"{model.name} · {len(features)} observations × 3 positions · largest errors against torch fp32"
+    table = Table(title=title)
+    for name in ("runtime", "segment", "same action", "clear differences", "probability", "quantity", "value", "q"):
+        table.add_column(name, justify="left" if name == "runtime" else "right", no_wrap=True)
+    for row in rows:
+        if row.segment not in SHOWN and row.segment != segments:
+            continue
+        errors = (row.probability_error, row.quantity_error, row.value_error, row.q_error)
+        share = f"{row.same_action:.3%}"
+        shown = (f"{error:.5f}" for error in errors)
+        table.add_row(row.runtime, str(row.segment), share, str(row.clear_differences), *shown)
+    Console(width=CONSOLE_WIDTH).print(table)
+    for reason in refused:
+        typer.echo(f"not available: {reason}")
+    return 0 if agreed else 1
+
+
 def _batches(text: str) -> list[int]:
     """`1,8,32` as numbers. Raises `UsageError`."""
     parts = [part.strip() for part in text.split(",")]
@@ -85,7 +144,7 @@ def _batches(text: str) -> list[int]:
 
 
 def _show(report: LatencyReport, busy: list[BusyReport], runtime: str) -> None:
-    console, machine = Console(), report.machine
+    console, machine = Console(width=CONSOLE_WIDTH), report.machine
     peaks = ", ".join(f"{name} {peak:.0f}" for name, peak in machine.peak_gops.items()) or "not measured"
     title = f"{report.profile} · {'trained' if report.trained else 'untrained'} · {machine.processor}"
     caption = f"one thread: {peaks} GOP/s · a segment: {report.operations_per_segment / 1e9:.2f} GOP"
@@ -97,14 +156,15 @@ def _show(report: LatencyReport, busy: list[BusyReport], runtime: str) -> None:
         figures = [one.median, one.p99, one.max, four.median, four.p99, row.times_torch]
         floor = "" if row.times_floor is None else f"{row.times_floor:.1f}"
         table.add_row(row.runtime, str(row.instruments), *(f"{figure:.2f}" for figure in figures), floor)
-    console.print(table, width=max(console.width, CONSOLE_WIDTH))
+    console.print(table)
     console.print(f"auto takes {report.auto} · peak memory {report.peak_memory_mb:.0f} MB", highlight=False)
     for reason in report.refused:
         console.print(f"not available: {reason}", highlight=False)
     for run in busy:
         said = (
-            f"busy loop, {run.instruments} instruments, {run.ticks_per_s:,.0f} ticks/s, {runtime}: {run.thinking} decisions,"
-            f" median {run.decision_ms.median:.1f} p99 {run.decision_ms.p99:.1f} max {run.decision_ms.max:.1f} ms"
+            f"busy loop, {run.instruments} instruments, {run.ticks_per_s:,.0f} ticks/s, {runtime}: {run.thinking}"
+            f" decisions, median {run.decision_ms.median:.1f} p99 {run.decision_ms.p99:.1f}"
+            f" max {run.decision_ms.max:.1f} ms"
             f" (deadline {run.deadline_ms:g}, {run.overruns_over_5_ms} over by 5 ms or more) · loop lag p99"
             f" {run.loop_lag_ms.p99:.2f} ms · depths {run.segments}"
         )

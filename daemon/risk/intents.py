@@ -36,7 +36,8 @@ class IntentBuilder:
         """The intent of a decision, or None when there is nothing to do at the venue.
 
         An entry is cut to what the limits allow and to whole lots (never raised); an exit closes what is held and not
-        already being closed. None: HOLD, nothing to close, or less than one lot fits.
+        already being closed. Where not one lot fits, the intent is for the least that could be wanted, so that the gate
+        denies it and names the limit. None: HOLD, or nothing to close.
         """
         entry = book.of(decision.symbol)
         if decision.action is Action.HOLD:
@@ -113,7 +114,7 @@ class IntentBuilder:
             int(limits.max_order_notional / price),
             int(gross_left / price) - max(0, held),
         )
-        return room // lot * lot
+        return max(0, room // lot * lot) or min(lot, decision.quantity)
 
     def _limit_price(self, reference: Decimal, side: Side, tick: Decimal) -> Decimal:
         """A marketable limit: `limit_offset_bp` beyond the last price, on the grid, at least one tick."""

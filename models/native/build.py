@@ -35,15 +35,17 @@ INSTRUCTIONS: Final = {"int8": "AVX512-VNNI", "bf16": "AVX512-BF16", "fp32": "AV
 """What each precision needs of the processor, in the order of the kernel's own numbers."""
 
 
-def load_kernel(precision: str, cache: Path) -> ctypes.CDLL:
+def load_kernel(
+    precision: str, cache: Path, *, system: str = platform.system(), machine: str = platform.machine()
+) -> ctypes.CDLL:
     """Return the kernel, built into `cache` where it isn't there yet. Raises RuntimeUnavailable."""
-    if platform.machine() not in ("x86_64", "AMD64") or platform.system() != "Linux":
-        raise RuntimeUnavailable(f"native needs Linux on x86-64, this is {platform.system()} on {platform.machine()}")
+    if machine not in ("x86_64", "AMD64") or system != "Linux":
+        raise RuntimeUnavailable(f"native needs Linux on x86-64, this is {system} on {machine}")
     compiler = find_compiler()
-    processor = _open(build(cache, "cpu", ("cpu.cpp",), (), COMMON, compiler))
+    processor = open_library(build(cache, "cpu", ("cpu.cpp",), (), COMMON, compiler))
     if not processor.hrm_supports(list(INSTRUCTIONS).index(precision)):
         raise RuntimeUnavailable(f"native {precision} needs {INSTRUCTIONS[precision]}, which this processor has not")
-    return _open(build(cache, "hrm", KERNEL, HEADERS, (*COMMON, *WIDE), compiler))
+    return open_library(build(cache, "hrm", KERNEL, HEADERS, (*COMMON, *WIDE), compiler))
 
 
 def find_compiler() -> list[str]:
@@ -89,7 +91,8 @@ def build(
     return target
 
 
-def _open(path: Path) -> ctypes.CDLL:
+def open_library(path: Path) -> ctypes.CDLL:
+    """Load a built library. Raises RuntimeUnavailable where it is damaged."""
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -35,28 +35,9 @@ class OnnxRunner:
     """
 
     def __init__(self, model: HRM, *, path: Path, sha256: str, precision: str, settled_below: float = 0.0) -> None:
-        try:
-            onnxruntime = importlib.import_module("onnxruntime")
-            refusals = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
-        except ImportError as error:
-            raise RuntimeUnavailable(f"onnxruntime: the package {error.name} is not installed") from None
         self.model = model
         self.settled_below = settled_below
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except tuple(getattr(refusals, name) for name in REFUSALS) as error:
-            raise RuntimeUnavailable(f"onnxruntime: {path} can't be run: {str(error).splitlines()[0]}") from None
-        said = self._session.get_modelmeta().custom_metadata_map
-        for key, wanted in (("format", FORMAT), ("sha256", sha256), ("precision", precision)):
-            if said.get(key) != wanted:
-                raise RuntimeUnavailable(
-                    f"onnxruntime: {path} does not match its model: {key} is {said.get(key)}, expected {wanted}"
-                )
+        self._session = open_session(path, sha256, precision)
         tokens = model.config.features.tokens
         self._cycles, self._cap = model.config.architecture.h_cycles, np.float32(model.config.logit_cap)
         self._h_init, self._l_init = (
@@ -110,3 +91,32 @@ class OnnxRunner:
             change_h=change[0],
             change_l=change[1],
         )
+
+
+def open_session(path: Path, sha256: str, precision: str) -> Any:
+    """Load the graph at `path` for one thread, and check that it was made from the weights of that hash.
+
+    Raises RuntimeUnavailable where the library is missing or the graph is another.
+    """
+    try:
+        onnxruntime = importlib.import_module("onnxruntime")
+        refusals = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+    except ImportError as error:
+        raise RuntimeUnavailable(f"onnxruntime: the package {error.name} is not installed") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except tuple(getattr(refusals, name) for name in REFUSALS) as error:
+        raise RuntimeUnavailable(f"onnxruntime: {path} can't be run: {str(error).splitlines()[0]}") from None
+    said = session.get_modelmeta().custom_metadata_map
+    for key, wanted in (("format", FORMAT), ("sha256", sha256), ("precision", precision)):
+        if said.get(key) != wanted:
+            raise RuntimeUnavailable(
+                f"onnxruntime: {path} does not match its model: {key} is {said.get(key)}, expected {wanted}; "
+                "write it anew with hrmd model export"
+            )
+    return session

@@ -283,3 +283,18 @@ async def test_strange_events_are_passed_over(desk: Desk) -> None:
     """An approval of nobody's order, an event of another kind."""
     strangers = OrderApproved(ts=NOON, order_id="nobody"), OrderAccepted(ts=1, order_id="x", venue_id="")
     assert await desk.tell(*strangers) == []
+
+
+class Stammering(Watched):
+    """A venue that says everything about ticks twice."""
+
+    def on_ticks(self, batch: TickBatch) -> list[Fill]:
+        """Each fill two times."""
+        return [fill for fill in super().on_ticks(batch) for _ in range(2)]
+
+
+async def test_what_the_venue_repeats_is_told_once(desk: Desk) -> None:
+    """Position and cash must not move twice for one fill."""
+    desk.actor._venue = Stammering(MarketCalendar())
+    await desk.send(intend())
+    assert [type(event) for event in await desk.tell(tick(NOON + 1, 800.0))] == [Fill]

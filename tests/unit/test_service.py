@@ -74,7 +74,7 @@ def test_a_signal_ends_the_run_in_order(tape: Path, tmp_path: Path, monkeypatch:
 
 def test_the_end_of_the_tape_ends_the_run(tape: Path, tmp_path: Path) -> None:
     """Without control and without systemd, as under `hrmd run` in a terminal; order ids carry the run's prefix."""
-    subject = service(tape, tmp_path, "control.enabled=false")
+    subject = service(tape, tmp_path, "control.enabled=false", "feed.speed=20000")
     asyncio.run(run(subject))
     assert subject.view.health().reasons[0] == "the feed has ended"
     orders = [event.order_id for event in journaled(tmp_path / "j.sqlite", OrderIntent)]

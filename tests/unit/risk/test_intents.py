@@ -92,14 +92,34 @@ def test_an_entry_is_cut_to_what_other_symbols_leave_of_the_gross() -> None:
     book.on_ticks(tick(NOON, 1000.0, RELIANCE))
     book.on_fill(fill_of(intend("r", Side.SELL, 40, symbol=RELIANCE)))
     assert build(decide(Action.BUY_LONG, 100), book, max_gross_notional=80_000).quantity == 50
-    assert builder(max_gross_notional=40_000).build(decide(Action.BUY_LONG, 100), book) is None
+
+
+def test_an_entry_that_does_not_fit_is_denied_by_name() -> None:
+    """Where not one lot fits the least is asked for, and the gate says which limit it breaks."""
+    book = book_at()
+    book.on_ticks(tick(NOON, 1000.0, RELIANCE))
+    book.on_fill(fill_of(intend("r", Side.SELL, 40, symbol=RELIANCE)))
+    intent = build(decide(Action.BUY_LONG, 100), book, max_gross_notional=40_000)
+    gate = RiskGate(RiskSettings(max_gross_notional=Decimal(40_000)), InstrumentBook(INSTRUMENTS), MarketCalendar(), 30)
+    assert intent.quantity == 1
+    denial = gate.check(intent, book, intent.ts)
+    assert denial is not None
+    assert denial[0] == "gross_notional"
+
+
+def test_less_than_a_lot_is_denied_as_such() -> None:
+    """A decision for fewer units than one lot is never raised to one."""
+    book = book_at(100.0, symbol=FUTURE)
+    intent = build(decide(Action.BUY_LONG, 74, symbol=FUTURE, price=100.0), book)
+    gate = RiskGate(RiskSettings(), InstrumentBook(INSTRUMENTS), MarketCalendar(), 30)
+    assert intent.quantity == 74
+    assert gate.check(intent, book, intent.ts) == ("lot_size", "a multiple of 75", "74")
 
 
 def test_an_entry_is_cut_to_whole_lots() -> None:
-    """160 are two lots of 75; 74 are none."""
+    """160 are two lots of 75."""
     book = book_at(100.0, symbol=FUTURE)
     assert build(decide(Action.BUY_LONG, 160, symbol=FUTURE, price=100.0), book).quantity == 150
-    assert builder().build(decide(Action.BUY_LONG, 74, symbol=FUTURE, price=100.0), book) is None
 
 
 def test_without_a_price_nothing_is_opened() -> None:

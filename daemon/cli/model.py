@@ -1,0 +1,132 @@
+"""`hrmd model`: what an artifact is, what it can be turned into, and whether it is whole.
+
+Invariant: with `--json` stdout holds exactly one JSON document; everything else goes to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from daemon.cli.options import AsJson, Config, Overrides, settings_and_logs
+from daemon.errors import ArtifactError, CheckFailed, UsageError
+
+model_app = typer.Typer(help="Look at, convert or check a model artifact.", no_args_is_help=True)
+
+Artifact = Annotated[Path, typer.Argument(help="Model artifact (.safetensors).", show_default=False)]
+FORMATS = ("onnx", "float32", "bfloat16", "int8")
+
+
+@model_app.command("info")
+def show(artifact: Artifact, config: Config = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Show what a model is and was trained on, and which runtime it gets on this machine, and why."""
+    import torch
+
+    from daemon.inference import choose_runtime, runtime_plan
+    from models.agent import HRMAgent
+    from models.checkpoint import load_model
+    from models.errors import CheckpointError
+    from models.export import exports
+
+    settings = settings_and_logs(config, overrides)
+    torch.set_num_threads(settings.performance.torch_threads)
+    try:
+        model, manifest = load_model(artifact)
+    except CheckpointError as error:
+        raise ArtifactError(str(error)) from None
+    agent = HRMAgent(model, settings.hierarchical_reasoning_model, manifest)
+    choice = choose_runtime(agent, artifact, runtime_plan(settings))
+    said: dict[str, Any] = {
+        "artifact": str(artifact),
+        "bytes": artifact.stat().st_size,
+        **manifest.model_dump(mode="json"),
+        "exports": [str(path) for path in exports(artifact)],
+        "runtime": choice.name,
+        "segment_ms": choice.measured_ms,
+        "not_available": list(choice.refused),
+    }
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(said).decode() + "\n")
+        return
+    _print(said)
+
+
+@model_app.command("export")
+def export(
+    artifact: Artifact,
+    form: Annotated[
+        str, typer.Option("--format", help="onnx (graphs beside the artifact), float32, bfloat16 or int8.")
+    ] = "onnx",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The artifact to write; not for onnx.")] = None,
+) -> None:
+    """Write the graphs that ONNX Runtime runs beside an artifact, or the same model in another precision."""
+    from models.checkpoint import load_model
+    from models.errors import CheckpointError, RuntimeUnavailable
+    from models.export import convert, export_graphs
+    from models.runtimes.choice import OFFERED, Runtime
+
+    if form not in FORMATS:
+        raise UsageError(f"--format {form}: expected one of {', '.join(FORMATS)}")
+    if (form == "onnx") is not (out is None):
+        raise UsageError("--out: expected with --format float32, bfloat16 or int8, and only there")
+    try:
+        model, manifest = load_model(artifact)
+        if out is None:
+            written = export_graphs(artifact, model, manifest, OFFERED[Runtime.ONNXRUNTIME])
+        else:
+            convert(model, manifest, out, form)  # type: ignore[arg-type]  # one of FORMATS but onnx
+            written = [out]
+    except (CheckpointError, RuntimeUnavailable) as error:
+        raise ArtifactError(str(error)) from None
+    for path in written:
+        typer.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+@model_app.command("verify")
+def verify(artifact: Artifact) -> None:
+    """Check an artifact's hash and that the exports beside it were made from it; exit 1 where one was not."""
+    from models.errors import CheckpointError
+    from models.export import exports, mismatches
+
+    try:
+        wrong = mismatches(artifact)
+    except CheckpointError as error:
+        raise ArtifactError(str(error)) from None
+    if wrong:
+        raise CheckFailed("; ".join(wrong))
+    count = len(exports(artifact))
+    typer.echo(f"{artifact}: whole{f', and so are its {count} exports' if count else ''}")
+
+
+def _print(said: dict[str, Any]) -> None:
+    """Two columns, one line a fact."""
+    table = Table(show_header=False, box=None)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    shape = said["config"]["architecture"]
+    span = said["training_span"]
+    trained = "no" if not said["trained"] else "yes" if span is None else f"{span['first']} to {span['last']}"
+    for name, text in (
+        ("artifact", f"{said['artifact']} ({said['bytes'] / 1e6:.1f} MB, {said['dtype']})"),
+        ("sha256", said["sha256"]),
+        ("parameters", f"{said['parameters']:,}"),
+        ("trained", trained),
+        ("H", f"{shape['h_dim']} × {shape['h_layers']} layers, N = {shape['h_cycles']} cycles"),
+        ("L", f"{shape['l_dim']} × {shape['l_layers']} layers, T = {shape['l_steps']} steps"),
+        ("instruments", ", ".join(said["instruments"])),
+        ("timeframes", ", ".join(said["timeframes"])),
+        ("metrics", ", ".join(f"{key} {value:.4g}" for key, value in said["metrics"].items())),
+        ("exports", ", ".join(said["exports"])),
+        ("runtime", said["runtime"]),
+        ("measured", ", ".join(f"{key} {ms:.3g} ms" for key, ms in said["segment_ms"].items())),
+        *(("not available", reason) for reason in said["not_available"]),
+    ):
+        if text:
+            table.add_row(name, text)
+    Console().print(table)

@@ -1,0 +1,77 @@
+"""Building the kernel: once per source and compiler, and one line where it can't be done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from models.errors import RuntimeUnavailable
+from models.native import build as native
+
+CPU = ("cpu", ("cpu.cpp",), (), native.COMMON)
+
+
+def compiler() -> list[str]:
+    """The compiler, or skip where there is none."""
+    try:
+        return native.find_compiler()
+    except RuntimeUnavailable as error:
+        pytest.skip(str(error))
+
+
+def test_a_library_is_built_once(tmp_path: Path) -> None:
+    """The second call finds the first one's file and writes nothing."""
+    first = native.build(tmp_path / "cache", *CPU, compiler())
+    written = first.stat().st_mtime_ns
+    assert native.build(tmp_path / "cache", *CPU, compiler()) == first
+    assert first.stat().st_mtime_ns == written
+    assert list(first.parent.iterdir()) == [first]
+
+
+def test_other_flags_make_another_library(tmp_path: Path) -> None:
+    """Flags and compiler are part of what a library is called."""
+    name, sources, headers, flags = CPU
+    one = native.build(tmp_path, name, sources, headers, flags, compiler())
+    assert native.build(tmp_path, name, sources, headers, (*flags, "-DOTHER"), compiler()) != one
+
+
+def test_a_compiler_that_fails_is_one_line(tmp_path: Path) -> None:
+    """What the compiler says first is in the message, and nothing is left in the cache."""
+    name, sources, headers, flags = CPU
+    with pytest.raises(RuntimeUnavailable, match=r"could not build it: .*no-such-flag") as refusal:
+        native.build(tmp_path, name, sources, headers, (*flags, "-fno-such-flag-error"), compiler())
+    assert "\n" not in str(refusal.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_compiler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`CXX` is taken at its word; without it the usual names are looked for."""
+    monkeypatch.setenv("CXX", "no-such-compiler -O2")
+    with pytest.raises(RuntimeUnavailable, match="CXX=no-such-compiler is not there"):
+        native.find_compiler()
+    monkeypatch.setenv("CXX", "")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(RuntimeUnavailable, match=r"none of g\+\+, c\+\+, clang\+\+ is installed"):
+        native.find_compiler()
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """A file where the folder should be."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RuntimeUnavailable, match="could not be built in"):
+        native.build(tmp_path / "file", *CPU, compiler())
+
+
+def test_a_damaged_library_is_one_line(tmp_path: Path) -> None:
+    """A file that is no library is refused by name."""
+    broken = native.build(tmp_path, *CPU, compiler())
+    broken.write_bytes(b"not a library")
+    with pytest.raises(RuntimeUnavailable, match="can't be loaded"):
+        native.open_library(broken)
+
+
+def test_it_is_for_linux_on_x86_only(tmp_path: Path) -> None:
+    """Anything else is refused before a compiler is looked for."""
+    with pytest.raises(RuntimeUnavailable, match="native needs Linux on x86-64, this is Darwin on arm64"):
+        native.load_kernel("int8", tmp_path, system="Darwin", machine="arm64")
