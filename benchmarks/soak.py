@@ -20,8 +20,7 @@ from daemon.clock import NS_PER_S, stopwatch_ns
 from daemon.events import Fill, OrderAccepted, OrderApproved, OrderSent, Side
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
-from daemon.orders import OrderBook
-from daemon.portfolio import Portfolio
+from daemon.recovery import Account
 from daemon.risk.book import RiskBook
 from daemon.risk.gate import RiskGate
 from daemon.settings import MarketSettings, RiskSettings
@@ -37,13 +36,13 @@ class Engine:
     """The stations of an order's life, without the loop between them."""
 
     def __init__(self) -> None:
-        self.orders = OrderBook()
+        account = Account(Decimal(1_000_000))
+        self.orders, self.portfolio = account.orders, account.portfolio
         self.book = RiskBook()
         calendar = MarketCalendar()
         self.gate = RiskGate(RiskSettings(**LIMITS), InstrumentBook(MarketSettings()), calendar, 30)
         mornings = (OPEN + 60 * MINUTE + day * DAY for day in range(200))
         self.days = [morning for morning in mornings if calendar.session_at(morning) is not None]
-        self.portfolio = Portfolio(Decimal(1_000_000))
 
     def live(self, number: int) -> None:
         """One order from intent to fill."""

@@ -125,8 +125,9 @@ class RiskActor(Actor):
             session = self._sessions.session_at(ts)
             if session is None:
                 return
+            resumed = self._session is None and self.book.day == india_day(session.open_ns)
             self._session = session
-            if self.book.day != india_day(session.open_ns):
+            if not resumed:
                 self.book.start_day(india_day(session.open_ns))
                 if self._held():
                     self._flatten_reason = "carried over from an earlier session"

@@ -116,6 +116,7 @@ class RiskBook:
     def on_fill(self, fill: Fill) -> None:
         """Part of an order became a position."""
         self.unknown.pop(fill.order_id, None)
+        self.day = self.day or india_day(fill.ts)
         self.of(fill.symbol).position += fill.side.sign * fill.quantity
         held = self._open_orders.get(fill.order_id)
         if held is None:

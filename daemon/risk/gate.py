@@ -97,17 +97,10 @@ class RiskGate:
         if intent.symbol in book.unknown.values():
             order_id = next(key for key, symbol in book.unknown.items() if symbol == intent.symbol)
             return "unknown_order", "no order of the symbol whose fate is unknown", order_id
+        a_second, a_minute = limits.max_orders_per_second, limits.max_orders_per_minute
         for check, limit, count in (
-            (
-                "orders_per_second",
-                limits.max_orders_per_second,
-                book.approved_since(now - NS_PER_S, limits.max_orders_per_second),
-            ),
-            (
-                "orders_per_minute",
-                limits.max_orders_per_minute,
-                book.approved_since(now - MINUTE_NS, limits.max_orders_per_minute),
-            ),
+            ("orders_per_second", a_second, book.approved_since(now - NS_PER_S, a_second)),
+            ("orders_per_minute", a_minute, book.approved_since(now - MINUTE_NS, a_minute)),
             ("orders_per_day", limits.max_orders_per_day, book.approved_on(india_day(now))),
         ):
             if count >= limit:
