@@ -43,7 +43,7 @@ ORDER_EVENTS: tuple[type[Event], ...] = (
 FOLDED: tuple[type[Event], ...] = (*ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Flatten)
 
 
-KEPT_FILLS = 100_000
+KEPT_FILLS = 50_000
 """Fill ids and closed trades that are remembered in memory; more than a day has."""
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from daemon.brokers.fyers import FyersBroker
 from daemon.clock import NS_PER_S, LiveClock
-from daemon.errors import SettingsError, UsageError
+from daemon.errors import JournalError, SettingsError, UsageError
 from daemon.events import (
     Fill,
     Flatten,
@@ -228,3 +228,62 @@ def test_orders_by_a_tape_never_reach_a_real_exchange(tmp_path: Path) -> None:
     local = {"api_url": "http://127.0.0.1:1", "data_url": "http://127.0.0.1:1", "order_socket_url": "ws://127.0.0.1:1"}
     with pytest.raises(SettingsError, match=r"broker\.fyers\.token_file: .*missing can't be read"):
         FyersBroker(FyersSettings(**local, token_file=tmp_path / "missing"), LiveClock())
+
+
+class FullDisk:
+    """A journal that can't be written."""
+
+    def durable(self) -> None:
+        """Say so."""
+        raise JournalError("journal j: the disk is full")
+
+
+async def test_without_a_journal_entries_stay_and_exits_leave(tmp_path: Path) -> None:
+    """Trading halts, the entry is cancelled before it left, the exit reaches the exchange."""
+    async with trading(tmp_path) as trader:
+        trader.send("T1")
+        await until(lambda: trader.order("T1").state is OrderState.FILLED)
+        trader.actor._journal = FullDisk()
+        trader.send("T2")
+        await until(lambda: trader.order("T2").state is OrderState.CANCELLED)
+        assert trader.order("T2").reason == "not sent: the journal can't be written"
+        assert "the disk is full" in trader.heard(Halt)[0].reason
+        trader.send("T3", Side.SELL, reduces=True)
+        await until(lambda: trader.order("T3").state is OrderState.FILLED)
+        assert [held.wanted.tag for held in trader.desk.book] == ["T1", "T3"]
+        assert trader.agrees()
+
+
+async def test_a_stage_that_is_restarted_trusts_nothing_it_did_not_finish(tmp_path: Path) -> None:
+    """Cut off while an answer was awaited: unknown, then what the book says; the order is not sent again."""
+    account = Account(Decimal(1_000_000))
+    async with opened() as desk:
+        async with trading(tmp_path, account, desk) as trader:
+            desk.trouble(FaultKind.DELAY, after=True, seconds=0.25)
+            desk.trouble(FaultKind.LOSE, Route.PUSH, times=9)
+            trader.send()
+            await until(lambda: trader.order("T1").state is OrderState.SENT and desk.book)
+        async with trading(tmp_path, account, desk) as again:
+            await until(lambda: again.order("T1").state is OrderState.FILLED)
+            await until(again.agrees)
+        assert len(desk.book) == 1
+
+
+async def test_an_intent_that_was_never_answered_is_cancelled_at_the_start(tmp_path: Path) -> None:
+    """Nothing leaves before its approval is on disk, so it never left."""
+    account = Account(Decimal(1_000_000))
+    account.fold([intend("T1")])
+    async with trading(tmp_path, account) as trader:
+        assert trader.order("T1").reason == "it was never sent"
+        assert trader.desk.book == []
+
+
+async def test_an_order_of_yesterday_that_the_book_forgot_has_expired(tmp_path: Path) -> None:
+    """The broker's book is of one day."""
+    account = Account(Decimal(1_000_000))
+    intent = intend("T1")
+    account.fold(
+        [intent, OrderApproved(ts=1, order_id="T1"), OrderAccepted(ts=intent.ts, order_id="T1", venue_id="V9")]
+    )
+    async with trading(tmp_path, account) as trader:
+        assert trader.order("T1").state is OrderState.EXPIRED
