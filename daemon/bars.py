@@ -178,6 +178,11 @@ class BarBuilder:
             bars = self._symbols[symbol] = _SymbolBars()
         opened, base = session.open_ns, self._base_ns
         first, last = (int(ts[0]) - opened) // base, (int(ts[-1]) - opened) // base
+        if first == last:
+            volume = int(traded.sum()) if traded.min() >= 0 else _volumes(traded, [0])[0]
+            high, low = float(ltp.max()), float(ltp.min())
+            self._add(bars, session, first, float(ltp[0]), high, low, float(ltp[-1]), volume, len(ltp))
+            return
         edges = np.arange(first + 1, last + 1) * base + opened
         found = [0, *ts.searchsorted(edges).tolist(), len(ts)]
         buckets = [k for k in range(last - first + 1) if found[k] < found[k + 1]]  # those that a tick fell into
@@ -202,8 +207,9 @@ class BarBuilder:
         and whatever the stamps say, a bar that was published stays as it was.
         """
         due = self._now - self._grace
-        slow = bool((received - ts).max() > self._grace)
-        if not slow and self._end_of(session, int(ts[0])) > due:
+        first_end = self._end_of(session, int(ts[0]))
+        in_time = received[-1] <= first_end + self._grace or (received - ts).max() <= self._grace
+        if in_time and first_end > due:
             return None
         bucket = (ts - session.open_ns) // self._base_ns
         end = np.minimum(session.open_ns + (bucket + 1) * self._base_ns, session.close_ns)

@@ -58,7 +58,7 @@ class FeedSettings(Section):
     source: Literal["tape"] = "tape"
     tape: list[Path] = []
     speed: Positive = 1.0
-    chunk_rows: Annotated[int, Field(ge=1024)] = 131072
+    chunk_rows: Annotated[int, Field(ge=1024)] = 32768
     max_jump_percent: Positive = 20.0
 
 
@@ -83,7 +83,7 @@ class MarketSettings(Section):
 class BarSettings(Section):
     """Which bars are built, and how long a bar waits for late ticks."""
 
-    intervals: Annotated[list[Interval], Field(min_length=1)] = ["1m", "5m", "30m", "1d"]
+    intervals: Annotated[list[Interval], Field(min_length=1)] = ["5m", "30m", "1d"]
     grace_ms: Annotated[int, Field(ge=0, lt=60_000)] = 1000
 
 

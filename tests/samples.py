@@ -41,8 +41,9 @@ SBIN = "NSE:SBIN-EQ"
 RELIANCE = "NSE:RELIANCE-EQ"
 
 LIVELY = (
-    "supervisor.ladder=[hrm, rules, flat]", "strategy.name=rules", "strategy.interval=1m", "strategy.rules.fast=2",
-    "strategy.rules.slow=5", "strategy.rules.min_bars=5", "strategy.rules.trade_in=[trending, ranging, volatile]",
+    "supervisor.ladder=[hrm, rules, flat]", "strategy.name=rules", "strategy.interval=1m",
+    "bars.intervals=[1m, 5m, 30m, 1d]", "strategy.rules.fast=2", "strategy.rules.slow=5", "strategy.rules.min_bars=5",
+    "strategy.rules.trade_in=[trending, ranging, volatile]",
 )  # fmt: skip
 """Settings under which the rules trade within minutes."""
 

@@ -184,6 +184,6 @@ class BusyRun:
             deadline_ms=deadline_ms,
             overruns=int((over > 0).sum()),
             overruns_over_5_ms=int((over > 5).sum()),
-            worst_overrun_ms=float(over.max()),
+            worst_overrun_ms=float(over.max(initial=0.0)),
             segments=dict(sorted(depths.items())),
         )

@@ -156,7 +156,9 @@ def _believable(config: HRMConfig, rows: int) -> Features:
 
 
 def times(elapsed_ns: Sequence[int]) -> Times:
-    """Median, 99th percentile and maximum of nanoseconds, as milliseconds."""
+    """Median, 99th percentile and maximum of nanoseconds, as milliseconds; zeros where there are none."""
+    if not elapsed_ns:
+        return Times(median=0.0, p99=0.0, max=0.0, runs=0)
     values = np.asarray(elapsed_ns) / NS_PER_MS
     median, p99 = np.quantile(values, [0.5, 0.99])
     return Times(median=float(median), p99=float(p99), max=float(values.max()), runs=len(values))

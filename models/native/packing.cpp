@@ -27,14 +27,19 @@ Linear Model::pack(Reader& from, int n, int k, Precision p, bool gated) {
     if ((gated ? panel * 16 + lane % 16 >= n / 2 : place >= n)) continue;
     const float* values = rows + static_cast<size_t>(row) * k;
     float top = 0.0f;
-    for (int i = 0; i < k; ++i) top = std::max(top, std::fabs(values[i]));
+    bool finite = true;
+    for (int i = 0; i < k; ++i) {
+      finite = finite && std::isfinite(values[i]);
+      top = std::max(top, std::fabs(values[i]));
+    }
+    if (!finite) top = NAN;  // the column's scale carries it to the output: int8 itself has no such value
     scale[place] = p == INT8 ? top / 127.0f : 1.0f;
     const float inverse = top > 0.0f ? 127.0f / top : 0.0f;
     uint8_t* column = weights + panel * to.panel_bytes() + lane * 4;
     for (int i = 0; i < k; ++i) {
       uint8_t* at = column + static_cast<size_t>(i / group) * PANEL * 4 + (i % group) * bytes;
       if (p == INT8) {
-        *at = static_cast<uint8_t>(128 + static_cast<int>(std::nearbyint(values[i] * inverse)));
+        *at = finite ? static_cast<uint8_t>(128 + static_cast<int>(std::nearbyint(values[i] * inverse))) : 128;
       } else if (p == BF16) {
         const uint16_t half = bf16_of(values[i]);
         std::memcpy(at, &half, 2);

@@ -8,7 +8,6 @@ Invariant: torch eager in fp32, the reference, is the last of every list, so the
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from models.act import Runner
@@ -147,8 +147,11 @@ class Runners:
             return kept
         path = self._cache / f"{self._sha256[:16]}.{precision}.onnx"
         if not path.exists():
-            self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_graph(self._model, self._sha256, path, precision)
+            try:
+                self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+                write_graph(self._model, self._sha256, path, precision)
+            except OSError as error:
+                raise RuntimeUnavailable(f"onnxruntime: a graph can't be written: {error}") from error
         return path
 
 
@@ -159,7 +162,7 @@ def choose(
     kept = plan.cache / f"choice-{_key(plan, sha256)}.json"
     if plan.runtime is Runtime.AUTO and (known := _recall(kept)) is not None:
         try:
-            return Choice(runners.build(known[0]), known[0], measured_ms=known[1])
+            return Choice(runners.build(known.candidate), known.candidate, known.refused, known.measured_ms)
         except RuntimeUnavailable:
             kept.unlink(missing_ok=True)  # the machine is another one now: measure again
     refused: list[str] = []
@@ -261,25 +264,33 @@ def _version(package: str) -> str:
         return "none"
 
 
-def _recall(path: Path) -> tuple[Candidate, dict[str, float]] | None:
+class _Remembered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A choice as it is kept on disk."""
+
+    runtime: Runtime
+    precision: Precision
+    measured_ms: dict[str, float]
+    refused: tuple[str, ...]
+
+    @property
+    def candidate(self) -> Candidate:
+        return Candidate(self.runtime, self.precision)
+
+
+def _recall(path: Path) -> _Remembered | None:
     try:
-        kept = json.loads(path.read_text())
-        candidate = Candidate(Runtime(kept["runtime"]), Precision(kept["precision"]))
-        return candidate, {str(name): float(ms) for name, ms in kept["measured_ms"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return msgspec.json.decode(path.read_bytes(), type=_Remembered)
+    except (OSError, msgspec.DecodeError):
         return None
 
 
 def _keep(path: Path, choice: Choice) -> None:
-    said = {
-        "runtime": choice.candidate.runtime,
-        "precision": choice.candidate.precision,
-        "measured_ms": choice.measured_ms,
-    }
+    one = choice.candidate
+    said = _Remembered(one.runtime, one.precision, choice.measured_ms, choice.refused)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         partial = path.with_name(f"{path.name}.{os.getpid()}")
-        partial.write_text(json.dumps(said))
+        partial.write_bytes(msgspec.json.encode(said))
         os.replace(partial, path)
     except OSError:
         return  # a cache that can't be written costs a measurement at every start, nothing else

@@ -227,3 +227,42 @@ async def test_nothing_of_a_decision_but_its_time_is_changed() -> None:
     (found,) = it.decisions
     said = decision(rules.moments[0], "rules", Action.BUY_LONG, 1, 0.5, "")
     assert found == msgspec.structs.replace(said, ts=OPEN_NS + 7_000_000, latency_ns=7_000_000)
+
+
+class Hurried(Noting):
+    """A strategy that notes how much time it was given."""
+
+    def __init__(self) -> None:
+        super().__init__("hrm", in_thread=True)
+        self.asked: list[tuple[str, int, int]] = []
+
+    def decide_since(self, moment: Moment, asked_ns: int, waiting: int) -> Decision:
+        """Note and decide."""
+        self.asked.append((moment.symbol, asked_ns, waiting))
+        return self.decide(moment)
+
+
+async def test_a_newer_bar_cancels_an_older_request() -> None:
+    """What is being thought about goes on, what still waits is passed over, the newest of each symbol is decided."""
+    hrm, clock = Hurried(), ReplayClock(OPEN_NS)
+    hrm.gate.clear()
+    async with stage(hrm, clock=clock) as it:
+        for n in range(3):
+            it.close_bar(n, "AAA", "BBB")
+            for _ in range(20):
+                await asyncio.sleep(0)
+            clock.advance(OPEN_NS + (n + 1) * MINUTE)
+        hrm.gate.set()
+        await it.idle()
+    assert [(d.symbol, d.quantity) for d in it.decisions] == [("AAA", 1), ("AAA", 3), ("BBB", 3)]
+    assert it.actor.superseded == 3
+
+
+async def test_the_time_runs_from_the_asking() -> None:
+    """Each is told when it was asked for and how many share the time; the last has it for itself."""
+    hrm, clock = Hurried(), ReplayClock(OPEN_NS)
+    async with stage(hrm, clock=clock) as it:
+        it.close_bar(0, "AAA", "BBB", "CCC")
+        clock.advance(OPEN_NS + MINUTE)
+        await it.idle()
+    assert hrm.asked == [("AAA", OPEN_NS, 3), ("BBB", OPEN_NS, 2), ("CCC", OPEN_NS, 1)]

@@ -1,0 +1,137 @@
+"""`hrmd model` and `hrmd bench`: artifacts described, converted, checked; benchmarks that print what they measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+import typer.main
+
+from daemon.cli.bench import bench_app
+from daemon.cli.model import model_app
+from daemon.errors import ArtifactError, CheckFailed, UsageError
+from daemon.settings import load_settings
+from models.agent import HRMAgent
+
+Capture = pytest.CaptureFixture[str]
+TORCH = ["--set", "performance.runtime=torch"]
+
+
+def call(app: typer.Typer, *arguments: str) -> object:
+    """Run a command as the command line does."""
+    return typer.main.get_command(app).main(args=list(arguments), standalone_mode=False)
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    """An untrained model of the profile in the settings."""
+    agent = HRMAgent.untrained(load_settings().hierarchical_reasoning_model, 1, instruments=["SIM"], timeframes=["5m"])
+    agent.save_model(tmp_path / "one.safetensors", metrics={"score": 0.25})
+    return tmp_path / "one.safetensors"
+
+
+def test_info_says_what_it_is_and_who_runs_it(artifact: Path, capsys: Capture) -> None:
+    """As text for people and as one document for programs."""
+    call(model_app, "info", str(artifact), *TORCH)
+    out = "".join(capsys.readouterr().out.split())
+    for fact in ("one.safetensors", "bfloat16", "trained", "score0.25", "torchfp32", "SIM"):
+        assert fact in out
+    call(model_app, "info", str(artifact), "--json", *TORCH)
+    said = json.loads(capsys.readouterr().out)
+    assert (said["runtime"], said["dtype"], said["trained"], said["exports"]) == ("torch fp32", "bfloat16", False, [])
+    assert said["sha256"]
+
+
+def test_what_cannot_be_had_is_in_the_info(
+    artifact: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each runtime that gave way, in one line."""
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    where = ["--set", f"performance.cache_dir={tmp_path / 'cache'}", "--set", "performance.runtime=native"]
+    call(model_app, "info", str(artifact), "--json", *where)
+    said = json.loads(capsys.readouterr().out)
+    assert said["not_available"][0] == "native needs a C++ compiler: CXX=no-such-compiler is not there"
+
+
+def test_export_and_verify(artifact: Path, capsys: Capture) -> None:
+    """Graphs are written beside the artifact and hold its hash; one of another model fails the check."""
+    pytest.importorskip("onnx")
+    call(model_app, "verify", str(artifact))
+    assert capsys.readouterr().out == f"{artifact}: whole\n"
+    call(model_app, "export", str(artifact))
+    call(model_app, "verify", str(artifact))
+    assert capsys.readouterr().out.endswith("whole, and so are its 2 exports\n")
+    call(model_app, "export", str(artifact), "--format", "int8", "--out", str(artifact.with_name("two.safetensors")))
+    artifact.with_suffix(".int8.onnx").rename(artifact.with_name("two.int8.onnx"))
+    with pytest.raises(CheckFailed, match=r"two.int8.onnx does not match its model"):
+        call(model_app, "verify", str(artifact.with_name("two.safetensors")))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--format", "zip"], "--format zip: expected one of onnx, float32, bfloat16, int8"),
+        (["--format", "int8"], "--out: expected with --format float32"),
+        (["--out", "x"], "--out: expected with --format float32"),
+    ],
+)
+def test_an_export_that_cannot_be_meant(artifact: Path, arguments: list[str], line: str) -> None:
+    """Is refused in one line."""
+    with pytest.raises(UsageError, match=line):
+        call(model_app, "export", str(artifact), *arguments)
+
+
+def test_a_missing_artifact_is_named(tmp_path: Path) -> None:
+    """By every command."""
+    for arguments in (("info",), ("export",), ("verify",)):
+        with pytest.raises(ArtifactError, match="no such file"):
+            call(model_app, *arguments, str(tmp_path / "none.safetensors"))
+    for command in ("latency", "agreement"):
+        with pytest.raises(ArtifactError, match="no such file"):
+            call(bench_app, command, "--model", str(tmp_path / "none.safetensors"))
+
+
+def test_latency_prints_a_table_or_one_document(artifact: Path, capsys: Capture) -> None:
+    """With the busy run's figures, on the artifact that was named."""
+    short = ["--model", str(artifact), "--runtime", "torch", "--rounds", "1", "--busy-decisions", "2", "--bar-s", "0.1"]
+    call(bench_app, "latency", *short, "--json")
+    said = json.loads(capsys.readouterr().out)
+    assert [row["runtime"] for row in said["runtimes"]] == ["torch fp32"]
+    assert (said["busy_runtime"], len(said["busy"])) == ("torch fp32", 1)
+    call(bench_app, "latency", *short, "--busy-decisions", "0")
+    assert "torch fp32" in capsys.readouterr().out
+    call(bench_app, "latency", *short)
+    assert "busy loop, 1 instruments" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["", "0", "1,x", "1.5", "999"])
+def test_batches_are_whole_numbers(text: str) -> None:
+    """Anything else is refused by name."""
+    with pytest.raises(UsageError, match=f"--instruments {text}: expected whole numbers"):
+        call(bench_app, "latency", "--instruments", text, "--set", "model_management.artifact=null")
+
+
+def test_an_unknown_runtime_is_refused() -> None:
+    """With those there are."""
+    with pytest.raises(UsageError, match="--runtime abacus: expected one of auto, torch, onnxruntime, native"):
+        call(bench_app, "latency", "--runtime", "abacus")
+
+
+def test_agreement_is_exit_code_and_figures(artifact: Path, capsys: Capture) -> None:
+    """Every runtime at every depth; fp32 agrees with torch on every action."""
+    few = ["--model", str(artifact), "--observations", "20", "--segments", "2", "--set", "performance.precision=fp32"]
+    assert call(bench_app, "agreement", *few, "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["observations"] == 20
+    assert {row["segment"] for row in said["runtimes"]} <= {1, 2}
+    assert all(row["same_action"] == 1.0 and row["decisions"] == 60 for row in said["runtimes"])
+    assert call(bench_app, "agreement", *few) == 0
+    assert "largest errors against torch fp32" in capsys.readouterr().out
+
+
+def test_too_few_observations_are_said(artifact: Path) -> None:
+    """With how many there are."""
+    with pytest.raises(ArtifactError, match=r"--observations 1000000: \d+ sessions of the market hold \d+"):
+        call(bench_app, "agreement", "--model", str(artifact), "--observations", "1000000")
