@@ -196,7 +196,7 @@ class Chaos:
         token.write_text("sandbox-token")
         places = Endpoints.at(server.url)
         self._overrides = [
-            "strategy.name=rules", "strategy.interval=1m", "supervisor.ladder=[rules, flat]", "control.enabled=false",
+            "strategy.name=rules", "strategy.interval=5m", "supervisor.ladder=[rules, flat]", "control.enabled=false",
             "broker.name=fyers", f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
             f"broker.fyers.order_socket_url={places.orders}", f"broker.fyers.token_file={token}",
             "broker.fyers.answer_s=0.4", "broker.fyers.reconcile_s=1", "broker.fyers.unknown_poll_s=0.3",
