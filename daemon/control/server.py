@@ -229,6 +229,4 @@ def _answer(value: Any, status: int = 200) -> web.Response:
 
 def _refuse(status: int, error: str, headers: dict[str, str] | None = None) -> web.Response:
     body = msgspec.json.encode({"error": error})
-    return web.Response(
-        body=body, status=status, content_type="application/json", headers=_HEADERS | (headers or {})
-    )
+    return web.Response(body=body, status=status, content_type="application/json", headers=_HEADERS | (headers or {}))

@@ -180,4 +180,3 @@ class Tally:
         times = np.frombuffer(self._inference_ms)
         p50, p99, worst = np.percentile(times, (50, 99, 100), method="higher")
         return InferenceMs(p50=float(p50), p99=float(p99), max=float(worst))
-

@@ -46,9 +46,7 @@ def test_adding_averages_the_price() -> None:
 
 def test_a_short_wins_when_the_price_falls() -> None:
     """Sold at 400, bought back at 390: 100 before costs, and a closed trade that says so."""
-    portfolio = booked(
-        fill(Side.SELL, 10, "400", ts=1, costs="2.00"), fill(Side.BUY, 10, "390", ts=2, costs="1.50")
-    )
+    portfolio = booked(fill(Side.SELL, 10, "400", ts=1, costs="2.00"), fill(Side.BUY, 10, "390", ts=2, costs="1.50"))
     assert portfolio.realised_pnl == 100
     assert portfolio.equity == portfolio.cash == CASH + 100 - Decimal("3.50")
     assert portfolio.trades == [

@@ -47,6 +47,7 @@ def order(
 
 def ticks(*rows: dict[str, Any], symbols: tuple[str, ...] = ("SBIN",)) -> TickBatch:
     """A batch from rows of `s` (seconds after T0), `ltp`, and what else a row knows."""
+
     def column(name: str, missing: Any, kind: Any) -> Any:
         return np.array([row.get(name, missing) for row in rows], dtype=kind)
 

@@ -239,9 +239,10 @@ async def test_time_of_a_command_is_the_runs() -> None:
     server = build_server(daemon, clock)
     await server.start()
     clock.advance(77)
-    async with aiohttp.ClientSession() as session, session.post(
-        f"{server.url}/control/halt", headers=AUTHORISED
-    ) as answer:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{server.url}/control/halt", headers=AUTHORISED) as answer,
+    ):
         assert (await answer.json())["ts"] == 77
     assert isinstance(server.application(), web.Application)
     await server.stop()

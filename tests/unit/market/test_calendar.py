@@ -55,9 +55,7 @@ def test_differences_from_bse_are_exactly_these(calendar: MarketCalendar) -> Non
         "2015-02-28", "2020-02-01", "2024-01-20", "2025-02-01", "2026-02-01",  # regular hours at a weekend
         "2024-03-02", "2024-05-18",  # disaster recovery
     )  # fmt: skip
-    other = {
-        day for day in ours.keys() & hours.keys() if (ours[day].open_ns, ours[day].close_ns) != hours[day]
-    }
+    other = {day for day in ours.keys() & hours.keys() if (ours[day].open_ns, ours[day].close_ns) != hours[day]}
     pre_open_pilot = {day for day in other if day < dt.date(2010, 10, 18)}
     closing_auction = {day for day in other if day >= dt.date(2026, 8, 3)}
     assert other - pre_open_pilot - closing_auction == days("2010-11-05", "2011-10-26", "2012-11-13", "2021-02-24")

@@ -49,9 +49,7 @@ def round_trip_bp(costs: CostSchedule, symbol: str, quantity: int, price: str, d
         (65, "24250", "2023-03-31", 2.00),  # STT 0.01 %, exchange charge of 2023
     ],
 )
-def test_nifty_future_round_trip(
-    costs: CostSchedule, quantity: int, price: str, day: str, expected: float
-) -> None:
+def test_nifty_future_round_trip(costs: CostSchedule, quantity: int, price: str, day: str, expected: float) -> None:
     """A NIFTY round trip costs what design notes and brokers' calculators say, in basis points."""
     assert round_trip_bp(costs, "NIFTY", quantity, price, day) == pytest.approx(expected, abs=0.006)
     assert round_trip_bp(costs, "NSE:NIFTY26APRFUT", quantity, price, day) == pytest.approx(expected, abs=0.006)
