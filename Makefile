@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO := var/demo
 
-.PHONY: help setup demo test check lint types imports bench clean
+.PHONY: help setup demo test check lint types imports bench chaos soak recovery clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -43,6 +43,15 @@ imports: .venv/.dev ## the one direction in which modules may import each other
 
 bench: .venv/.runtime ## replay speed and memory on a million simulated ticks
 	$(BIN)/python benchmarks/replay.py
+
+chaos: .venv/.dev ## kill the daemon 300 times while it trades on a misbehaving exchange (up to a quarter of an hour)
+	$(BIN)/python benchmarks/chaos.py --kills 300
+
+soak: .venv/.dev ## two million orders through one process: memory and file descriptors must stay flat
+	$(BIN)/python benchmarks/soak.py
+
+recovery: .venv/.dev ## from start to recovered with 100,000 journal records; microseconds of a risk check
+	$(BIN)/python benchmarks/recovery.py
 
 clean: ## remove what was built, the environment too
 	rm -rf .venv var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage

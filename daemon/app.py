@@ -21,24 +21,29 @@ import structlog
 from daemon import __version__
 from daemon.actor import Actor
 from daemon.bars import BarBuilder, BarsActor
+from daemon.broker import Broker
+from daemon.brokers.fyers import FyersBroker
 from daemon.brokers.paper import PaperVenue
 from daemon.bus import Bus
-from daemon.clock import NS_PER_MS, PacedClock, ReplayClock, wall_ns
+from daemon.clock import NS_PER_MS, NS_PER_S, PacedClock, ReplayClock, wall_ns
 from daemon.complexity import ComplexityActor, ComplexityDetector
 from daemon.errors import HrmdError
-from daemon.events import Bar, Halt
+from daemon.events import Bar, Halt, OrderCancelled, TradingState, TradingStateChanged
 from daemon.execution import ExecutionActor
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
 from daemon.journal import JOURNALED, Journal
+from daemon.journal_repair import repair
 from daemon.latency import Latency
+from daemon.live_book import LiveBook
+from daemon.live_execution import LiveExecutionActor
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.market.scheduled_events import ScheduledEvents
-from daemon.orders import OrderBook
-from daemon.portfolio import Portfolio
+from daemon.orders import OrderState
 from daemon.portfolio_actor import PortfolioActor
+from daemon.recovery import Account, recover
 from daemon.risk.actor import RiskActor
 from daemon.risk.book import RiskBook
 from daemon.risk.gate import RiskGate
@@ -50,6 +55,7 @@ from daemon.supervisor import Ladder, Supervisor
 from strategies.base import MarketView
 
 log = structlog.get_logger("app")
+
 
 class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What one run is: its ticks, its clock, its decider and its record."""
@@ -63,6 +69,8 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     restarts: bool
     """Whether a crashed stage is restarted; a replay ends instead: what a crash swallowed would flatter or slander."""
     order_prefix: str
+    recover: bool = False
+    """Whether the account goes on from where the journal's earlier runs left it."""
 
 
 class App:
@@ -86,6 +94,13 @@ class App:
         scheduled = ScheduledEvents.load(settings.complexity_detection.events_file)
         strategies = build_strategies(settings, clock)
 
+        # what earlier runs left
+        if plan.recover and plan.journal is not None:
+            repair(plan.journal)
+        cash = settings.broker.starting_cash
+        left = recover(plan.journal, cash) if plan.recover and plan.journal is not None else None
+        self.account = left if left is not None else Account(cash)
+
         # the bus, and the journal that hears everything first
         self.bus = bus = Bus()
         self.journal = (
@@ -94,6 +109,8 @@ class App:
             else None
         )
         if self.journal is not None:
+            if plan.recover:
+                self.journal.prune(self.started_ts - settings.journal.keep_days * 86_400 * NS_PER_S)
             self._record(self.journal)
 
         # the path of a tick
@@ -130,17 +147,10 @@ class App:
             self.calendar,
             settings.strategy.square_off_minutes,
         )
-        self.orders = OrderBook()
-        self.execution = ExecutionActor(
-            bus,
-            self.orders,
-            PaperVenue(settings.broker.paper, self.instruments, CostSchedule(), self.calendar),
-            self.journal,
-            clock,
-            settings.execution.working_timeout_s,
-            plan.latency.order_ns,
-        )
-        self.portfolio = PortfolioActor(bus, Portfolio(settings.broker.paper.starting_cash), interval)
+        self.orders = self.account.orders
+        self.broker = FyersBroker(settings.broker.fyers, clock) if settings.broker.name == "fyers" else None
+        self.execution = self._live_execution(self.broker) if self.broker is not None else self._paper_execution()
+        self.portfolio = PortfolioActor(bus, self.account.portfolio, interval)
 
         # what keeps them running
         self.supervisor = Supervisor(
@@ -152,6 +162,24 @@ class App:
         self._stop = asyncio.Event()
         self._stop_reason = ""
         self._describe()
+
+    def _paper_execution(self) -> ExecutionActor:
+        settings, plan = self.settings, self.plan
+        venue = PaperVenue(settings.broker.paper, self.instruments, CostSchedule(), self.calendar)
+        return ExecutionActor(
+            self.bus, self.orders, venue, self.journal, plan.clock, settings.execution.working_timeout_s,
+            plan.latency.order_ns,
+        )  # fmt: skip
+
+    def _live_execution(self, broker: Broker) -> LiveExecutionActor:
+        settings, clock = self.settings, self.plan.clock
+        held = {item.symbol: item.quantity for item in self.account.portfolio.positions()}
+        book = LiveBook(
+            self.orders, held, self.instruments, CostSchedule(), clock, settings.broker.fyers, self.bus.publish
+        )
+        return LiveExecutionActor(
+            self.bus, book, broker, self.journal, clock, settings.execution, settings.broker.fyers
+        )
 
     @property
     def actors(self) -> tuple[Actor, ...]:
@@ -177,6 +205,7 @@ class App:
         Raises `Fault` when the supervisor gives up. The journal is closed in every case.
         """
         try:
+            await self._recover_or_stop()
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self.supervisor.keep(actor), name=actor.name) for actor in self.actors]
                 tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
@@ -189,18 +218,72 @@ class App:
         except* HrmdError as group_error:
             raise _first(group_error) from None
         finally:
+            if self.broker is not None:
+                await self.broker.close()
             self.close()
+
+    async def _recover_or_stop(self) -> None:
+        """Recover, unless the run is stopped meanwhile."""
+        stopping = asyncio.create_task(self._stop.wait())
+        recovering = asyncio.create_task(self._recover())
+        await asyncio.wait((recovering, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if recovering.done():
+            recovering.result()
+        else:
+            recovering.cancel()
+            await asyncio.wait((recovering,))
+
+    async def _recover(self) -> None:
+        """Let every station stand where the earlier runs left off, then agree with the broker."""
+        account, ts = self.account, self.plan.clock.now_ns() or self.account.last_ts
+        if self.plan.recover and account.records:
+            if account.records >= self.settings.journal.snapshot_every:
+                self.bus.publish(account.snapshot(ts))
+            standing = account.portfolio.standing(ts)
+            working = list(account.orders.working.values())
+            unknown = [order.intent for order in working if order.state is OrderState.UNKNOWN]
+            remaining = [(order.intent, order.remaining) for order in working if order.state is not OrderState.INTENT]
+            self.risk.book.restore(standing, remaining, unknown, account.day, account.day_start_net)
+            self.risk.restore(account.state, account.flatten_reason)
+            for position in standing:
+                self.bus.publish(position)
+            if account.state is not TradingState.ACTIVE:
+                self.bus.publish(TradingStateChanged(ts=ts, state=account.state, reason=account.state_reason))
+            log.info("recovered", records=account.records, working=len(working), state=account.state)
+        if isinstance(self.execution, LiveExecutionActor):
+            await self.execution.recover()
+        else:
+            self._forget_paper_orders(ts)
+
+    def _forget_paper_orders(self, ts: int) -> None:
+        """The simulated venue lives in the process: what worked there ended with the earlier one."""
+        for order in list(self.orders.working.values()):
+            reason = "the simulated venue ended with the earlier process"
+            cancelled = OrderCancelled(ts=ts, order_id=order.intent.order_id, filled=order.filled, reason=reason)
+            self.orders.apply(cancelled)
+            self.bus.publish(cancelled)
 
     async def _shut_down(self, feed: asyncio.Task[None]) -> None:
         """Staged: feed, new risk, working orders, drain; the journal follows in `close`."""
         if not feed.done():
             feed.cancel()
             log.info("stopping", reason=self._stop_reason)
-            self.bus.publish(Halt(ts=self.plan.clock.now_ns(), reason=self._stop_reason))
+            self.bus.publish(Halt(ts=self.plan.clock.now_ns(), reason=self._stop_reason, shutdown=True))
             await self._drain()
         if self.settings.execution.cancel_on_shutdown:
             self.execution.cancel_all("shutdown")
         await self._drain()
+        if isinstance(self.execution, LiveExecutionActor):
+            await self._settle(self.execution)
+            await self._drain()
+
+    async def _settle(self, execution: LiveExecutionActor) -> None:
+        try:
+            async with asyncio.timeout(self.drain_s):
+                await execution.settled()
+        except TimeoutError:
+            log.error("orders still work at the broker; the next start finds them", waited_s=self.drain_s)
 
     async def _drain(self) -> None:
         try:

@@ -86,6 +86,11 @@ class PacedClock:
         return max(0.0, (tape_ns - self.now_ns()) / self._speed / NS_PER_S)
 
 
+def india_day(ts: int) -> int:
+    """The day of India's calendar that `ts` (UTC ns) falls on, counted since 1970."""
+    return (ts + 19_800 * NS_PER_S) // (86_400 * NS_PER_S)
+
+
 def wall_ns() -> int:
     """Wall time for run metadata (never for events), UTC nanoseconds."""
     return time.time_ns()

@@ -248,6 +248,13 @@ class OrderDenied(Event, frozen=True, gc=False):
     value: str
 
 
+class OrderSent(Event, frozen=True, gc=False):
+    """The order is about to leave the machine: from here on the venue may have it."""
+
+    ts: int
+    order_id: str
+
+
 class OrderAccepted(Event, frozen=True, gc=False):
     """The venue has the order."""
 
@@ -271,6 +278,31 @@ class OrderCancelled(Event, frozen=True, gc=False):
     ts: int
     order_id: str
     filled: int
+    reason: str
+
+
+class OrderExpired(Event, frozen=True, gc=False):
+    """The order's day ended at the venue; `filled` of it had been done before."""
+
+    ts: int
+    order_id: str
+    filled: int
+    reason: str
+
+
+class OrderCancelRequested(Event, frozen=True, gc=False):
+    """The venue is being asked to take the order off the market; it may still fill."""
+
+    ts: int
+    order_id: str
+    reason: str
+
+
+class OrderCancelFailed(Event, frozen=True, gc=False):
+    """The venue did not cancel: the order works on."""
+
+    ts: int
+    order_id: str
     reason: str
 
 
@@ -306,6 +338,83 @@ class PositionChanged(Event, frozen=True, gc=False):
     costs: Decimal
     cash: Decimal
     opened_ts: int
+
+
+# -- the account ----------------------------------------------------------------------------------------------------
+
+
+class SymbolHalted(Event, frozen=True, gc=False):
+    """No new risk in `symbol`: what the venue says of it and what we know differ, by the numbers in `reason`."""
+
+    ts: int
+    symbol: str
+    reason: str
+
+
+class SymbolResumed(Event, frozen=True, gc=False):
+    """The venue and we agree on `symbol` again."""
+
+    ts: int
+    symbol: str
+    reason: str
+
+
+class FundsReported(Event, frozen=True, gc=False):
+    """The account's money as the venue tells it, rupees."""
+
+    ts: int
+    total: Decimal
+    available: Decimal
+
+
+class Reconciled(Event, frozen=True, gc=False):
+    """The venue's book was compared with ours; `missed_fills` were booked, `unknown` orders are still unresolved."""
+
+    ts: int
+    orders: int
+    trades: int
+    missed_fills: int
+    unknown: int
+
+
+class OrderRecord(msgspec.Struct, frozen=True, gc=False):
+    """An order inside a snapshot."""
+
+    intent: OrderIntent
+    state: str
+    filled: int
+    turnover: Decimal
+    venue_id: str
+    fill_ids: tuple[str, ...]
+
+
+class HoldingRecord(msgspec.Struct, frozen=True, gc=False):
+    """A symbol's books inside a snapshot; `basis` is the signed cost of the open quantity, rupees."""
+
+    symbol: str
+    quantity: int
+    basis: Decimal
+    realised: Decimal
+    costs: Decimal
+    opened_ts: int
+
+
+class AccountSnapshot(Event, frozen=True, gc=False):
+    """All that a restart needs: what came before it in the journal need not be read again.
+
+    `day` counts days of India's calendar since 1970; `day_start_net` is the profit so far at that day's start, rupees.
+    """
+
+    ts: int
+    starting_cash: Decimal
+    cash: Decimal
+    holdings: tuple[HoldingRecord, ...]
+    orders: tuple[OrderRecord, ...]
+    state: TradingState
+    state_reason: str
+    flatten_reason: str
+    day: int
+    day_start_net: Decimal
 
 
 # -- state and commands ---------------------------------------------------------------------------------------------
@@ -346,10 +455,11 @@ class HealthReport(Event, frozen=True, gc=False):
 
 
 class Halt(Event, frozen=True, gc=False):
-    """Command: stop trading."""
+    """Command: stop trading; `shutdown` where only the process ends, so that the next one trades again."""
 
     ts: int
     reason: str
+    shutdown: bool = False
 
 
 class Resume(Event, frozen=True, gc=False):

@@ -24,7 +24,10 @@ from daemon import events as vocabulary
 from daemon.errors import JournalError, UsageError
 from daemon.events import Event
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added the index by which the newest snapshot is found; journals of 1 are brought up to it when they are opened."""
+_READABLE = (1, 2)
+RETRY_S = 0.5
 BATCH = 4096
 
 JOURNALED: tuple[type[Event], ...] = (
@@ -33,9 +36,13 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.OrderIntent,
     vocabulary.OrderApproved,
     vocabulary.OrderDenied,
+    vocabulary.OrderSent,
     vocabulary.OrderAccepted,
     vocabulary.OrderRejected,
+    vocabulary.OrderCancelRequested,
+    vocabulary.OrderCancelFailed,
     vocabulary.OrderCancelled,
+    vocabulary.OrderExpired,
     vocabulary.OrderUnknown,
     vocabulary.Fill,
     vocabulary.PositionChanged,
@@ -48,13 +55,18 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.Reduce,
     vocabulary.Flatten,
     vocabulary.SwapStrategy,
+    vocabulary.SymbolHalted,
+    vocabulary.SymbolResumed,
+    vocabulary.AccountSnapshot,
 )
 """What is recorded: every event that a decision, a position or a state depends on; of bars only
 the intervals that decisions see (the caller chooses them), of ticks none: they have their own tape."""
 
 _RECORDED: tuple[type[Event], ...] = (vocabulary.Bar, *JOURNALED)
 _KINDS = dict(zip([kind.__name__ for kind in _RECORDED], _RECORDED, strict=True))
-_TERMINAL = ("OrderDenied", "OrderRejected", "OrderCancelled")
+_TERMINAL = ("OrderDenied", "OrderRejected", "OrderCancelled", "OrderExpired")
+_STARVED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+"""Primary codes of what may pass by itself: the disk is full, or doesn't answer."""
 _UNWRITABLE = (sqlite3.Error, OSError, TypeError, ValueError, OverflowError, msgspec.MsgspecError)
 """What the file, or an event that can't be encoded, may raise: a writer that died silently would let orders wait."""
 
@@ -77,6 +89,8 @@ class Journal:
         self._wake = threading.Condition()
         self._closing = False
         self._error: BaseException | None = None
+        self._trouble: sqlite3.Error | None = None
+        self._held: list[Event] = []
         self._waiters: list[tuple[int, asyncio.Future[None], asyncio.AbstractEventLoop]] = []
         self._db, self.run = _open(path, safe)
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
@@ -104,6 +118,8 @@ class Journal:
         Raises `JournalError`, here or from the future, when the writer has failed or the journal is closed.
         """
         self._check_open()
+        if self._trouble is not None:
+            raise JournalError(f"journal {self._path}: {self._trouble}")
         if not self._safe or self._committed >= self._appended:
             return None
         loop = asyncio.get_running_loop()
@@ -112,6 +128,24 @@ class Journal:
             self._waiters.append((self._appended, future, loop))
             self._wake.notify()
         return future
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written at the moment ("" where it can): a full disk. What was appended is kept."""
+        return "" if self._trouble is None else f"journal {self._path}: {self._trouble}"
+
+    def prune(self, before_ns: int) -> int:
+        """Delete runs that began before `before_ns` (UTC ns) and that lie before the newest snapshot; how many."""
+        with self._wake:
+            found = self._db.execute("SELECT MAX(run) FROM events WHERE type = 'AccountSnapshot'").fetchone()[0] or 0
+            old = self._db.execute(
+                "SELECT run FROM runs WHERE key = 'started_ts' AND CAST(value AS INTEGER) < ? AND run < ?",
+                (before_ns, found),
+            ).fetchall()
+            self._db.executemany("DELETE FROM events WHERE run = ?", old)
+            self._db.executemany("DELETE FROM runs WHERE run = ?", old)
+            self._db.commit()
+        return len(old)
 
     def close(self) -> None:
         """Write what is queued and close the file; calling it again does nothing."""
@@ -122,8 +156,8 @@ class Journal:
             self._wake.notify()
         self._thread.join()
         self._db.close()
-        if self._error is not None:
-            raise JournalError(f"journal {self._path}: {self._error}")
+        if self._error is not None or self._trouble is not None:
+            raise JournalError(f"journal {self._path}: {self._error or self._trouble}")
 
     def _check_open(self) -> None:
         if self._error is not None:
@@ -138,16 +172,31 @@ class Journal:
                 if not self._closing and not self._waiters and len(self._queue) < BATCH:
                     self._wake.wait(self._group_commit_s if self._safe and self._queue else 0.05)
                 closing = self._closing
-            batch = [self._queue.popleft() for _ in range(len(self._queue))]
+            batch = [*self._held, *(self._queue.popleft() for _ in range(len(self._queue)))]
+            self._held = []
             if batch and self._error is None:
                 try:
                     seq = self._commit(batch, seq)
                     self._committed += len(batch)
+                    self._trouble = None
                 except _UNWRITABLE as error:
-                    self._error = error
+                    self._on_failure(error, batch)
             self._release()
             if closing and not self._queue:
                 return
+            if self._trouble is not None:
+                with self._wake:
+                    self._wake.wait_for(lambda: self._closing, RETRY_S)
+
+    def _on_failure(self, error: Exception, batch: list[Event]) -> None:
+        """Keep what could not be written where the disk may come back, else give up."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.rollback()
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if isinstance(error, sqlite3.Error) and code in _STARVED:
+            self._trouble, self._held = error, batch
+        else:
+            self._error = error
 
     def _commit(self, batch: list[Event], seq: int) -> int:
         encode = msgspec.json.encode
@@ -161,11 +210,13 @@ class Journal:
 
     def _release(self) -> None:
         with self._wake:
-            ready = [waiter for waiter in self._waiters if waiter[0] <= self._committed or self._error]
+            failed = self._error or self._trouble
+            ready = [waiter for waiter in self._waiters if waiter[0] <= self._committed or failed]
             self._waiters = [waiter for waiter in self._waiters if waiter not in ready]
-        for _, future, loop in ready:
+        for wanted, future, loop in ready:
+            error = None if wanted <= self._committed else failed
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(_resolve, future, self._error, self._path)
+                loop.call_soon_threadsafe(_resolve, future, error, self._path)
 
 
 def _resolve(future: asyncio.Future[None], error: BaseException | None, path: Path) -> None:
@@ -191,6 +242,7 @@ def _open(path: Path, safe: bool) -> tuple[sqlite3.Connection, int]:
             "CREATE TABLE IF NOT EXISTS events (run INTEGER, seq INTEGER, ts INTEGER, type TEXT, body TEXT, "
             "PRIMARY KEY (run, seq)) WITHOUT ROWID"
         )
+        db.execute("CREATE INDEX IF NOT EXISTS snapshots ON events (run, seq) WHERE type = 'AccountSnapshot'")
         db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         db.commit()
         run = db.execute("SELECT COALESCE(MAX(run), 0) + 1 FROM runs").fetchone()[0]
@@ -206,10 +258,14 @@ def _open(path: Path, safe: bool) -> tuple[sqlite3.Connection, int]:
 def _check_schema(db: sqlite3.Connection, path: Path) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     tables = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-    if version != SCHEMA_VERSION and tables:
+    if version not in _READABLE and tables:
         raise UsageError(
             f"{path}: not an hrmd journal of schema {SCHEMA_VERSION} (found {version}): choose another file"
         )
+
+
+def _marks(values: list[str]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def check_journal(path: Path) -> None:
@@ -235,7 +291,7 @@ class JournalReader:
             row = self._db.execute("SELECT MAX(run) FROM runs").fetchone()
         except sqlite3.Error as error:
             raise UsageError(f"{path}: not an hrmd journal ({error})") from None
-        if version != SCHEMA_VERSION:
+        if version not in _READABLE:
             raise UsageError(f"{path}: journal schema {version}, expected {SCHEMA_VERSION}")
         if row[0] is None:
             raise UsageError(f"{path}: holds no run")
@@ -255,6 +311,28 @@ class JournalReader:
                     yield msgspec.json.decode(body, type=_KINDS[name])
                 except msgspec.DecodeError as error:
                     raise UsageError(f"{self._path}: event {seq} ({name}) can't be read ({error})") from None
+
+    def since_snapshot(self, *types: type[Event]) -> Iterator[Event]:
+        """The events of `types` of all runs, from the newest `AccountSnapshot` on (with it), oldest first.
+
+        Raises `UsageError` at one that can't be read.
+        """
+        name = vocabulary.AccountSnapshot.__name__
+        found = self._db.execute(
+            f"SELECT run, seq FROM events WHERE type = '{name}' ORDER BY run DESC, seq DESC LIMIT 1"
+        ).fetchone() or (0, 0)
+        kinds = [kind.__name__ for kind in types]
+        rows = self._db.execute(
+            f"SELECT run, seq, type, body FROM events WHERE (run, seq) >= (?, ?) AND type IN ({_marks(kinds)}) "
+            "ORDER BY run, seq",
+            (*found, *kinds),
+        )
+        decoders = {kind.__name__: msgspec.json.Decoder(kind) for kind in types}
+        for run, seq, kind, body in rows:
+            try:
+                yield decoders[kind].decode(body)
+            except msgspec.DecodeError as error:
+                raise UsageError(f"{self._path}: run {run}, event {seq} ({kind}) can't be read ({error})") from None
 
     def pending(self) -> list[str]:
         """Client ids of orders that were intended and neither denied, rejected, cancelled nor filled whole."""

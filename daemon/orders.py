@@ -1,11 +1,13 @@
 """The life of an order: one table of legal moves, and a book of all orders.
 
-Invariant: an order's state only moves along `MOVES`; what the venue repeats or sends late changes nothing, what
-contradicts the table is a fault that names both states.
+Invariant: an order's state only moves along `MOVES`; what the venue repeats or sends late changes no state, what
+contradicts the table is a fault that names both states, and a fill is counted exactly once, even one that comes after
+its order was thought done.
 """
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import StrEnum
 
 import msgspec
@@ -16,12 +18,20 @@ from daemon.events import (
     Fill,
     OrderAccepted,
     OrderApproved,
+    OrderCancelFailed,
     OrderCancelled,
+    OrderCancelRequested,
     OrderDenied,
+    OrderExpired,
     OrderIntent,
+    OrderRecord,
     OrderRejected,
+    OrderSent,
     OrderUnknown,
 )
+
+KEPT = 20_000
+"""Finished orders that are remembered, so that what comes late about them is understood."""
 
 
 class OrderState(StrEnum):
@@ -30,35 +40,52 @@ class OrderState(StrEnum):
     INTENT = "INTENT"
     APPROVED = "APPROVED"
     DENIED = "DENIED"
+    SENT = "SENT"
     ACCEPTED = "ACCEPTED"
     PARTIALLY_FILLED = "PARTIALLY_FILLED"
     FILLED = "FILLED"
+    CANCEL_PENDING = "CANCEL_PENDING"
     CANCELLED = "CANCELLED"
     REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
     UNKNOWN = "UNKNOWN"
 
     @property
     def done(self) -> bool:
-        """Nothing more can happen to the order."""
+        """Nothing more is expected of the order."""
         return not MOVES[self]
 
 
 S = OrderState
+_ENDS = frozenset({S.FILLED, S.CANCELLED, S.REJECTED, S.EXPIRED})
 MOVES: dict[OrderState, frozenset[OrderState]] = {
-    S.INTENT: frozenset({S.APPROVED, S.DENIED}),
-    S.APPROVED: frozenset({S.ACCEPTED, S.REJECTED, S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.UNKNOWN}),
-    S.ACCEPTED: frozenset({S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.REJECTED, S.UNKNOWN}),
-    S.PARTIALLY_FILLED: frozenset({S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.UNKNOWN}),
-    S.UNKNOWN: frozenset({S.ACCEPTED, S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.REJECTED}),
+    S.INTENT: frozenset({S.APPROVED, S.DENIED, S.CANCELLED}),
+    S.APPROVED: _ENDS | {S.SENT, S.ACCEPTED, S.PARTIALLY_FILLED, S.UNKNOWN},
+    S.SENT: _ENDS | {S.ACCEPTED, S.PARTIALLY_FILLED, S.UNKNOWN},
+    S.ACCEPTED: _ENDS | {S.PARTIALLY_FILLED, S.CANCEL_PENDING, S.UNKNOWN},
+    S.PARTIALLY_FILLED: _ENDS | {S.PARTIALLY_FILLED, S.CANCEL_PENDING, S.UNKNOWN},
+    S.CANCEL_PENDING: _ENDS | {S.ACCEPTED, S.PARTIALLY_FILLED, S.UNKNOWN},
+    S.UNKNOWN: _ENDS | {S.ACCEPTED, S.PARTIALLY_FILLED},
     S.DENIED: frozenset(),
     S.FILLED: frozenset(),
     S.CANCELLED: frozenset(),
     S.REJECTED: frozenset(),
+    S.EXPIRED: frozenset(),
 }
+"""Every legal move; INTENT to CANCELLED is an order that a crash kept from ever leaving."""
+
+_LATE: dict[OrderState, frozenset[OrderState]] = {
+    S.SENT: frozenset({S.SENT, S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_PENDING, S.UNKNOWN}),
+    S.ACCEPTED: frozenset({S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_PENDING}),
+    S.CANCEL_PENDING: frozenset({S.CANCEL_PENDING, S.UNKNOWN}),
+}
+"""By what is said: the states of an order to which it is no news any more."""
+
+_MAY_FILL_LATE = frozenset({S.CANCELLED, S.REJECTED, S.EXPIRED})
 
 
 class Order(msgspec.Struct, gc=False):
-    """One order and what became of it so far."""
+    """One order and what became of it so far; `turnover` is what its fills traded, rupees."""
 
     intent: OrderIntent
     state: OrderState = OrderState.INTENT
@@ -67,82 +94,133 @@ class Order(msgspec.Struct, gc=False):
     venue_id: str = ""
     reason: str = ""
     updated_ts: int = 0
+    turnover: Decimal = Decimal(0)
 
     @property
     def remaining(self) -> int:
         """Quantity not yet filled."""
         return self.intent.quantity - self.filled
 
+    def record(self) -> OrderRecord:
+        """What a snapshot keeps of the order."""
+        return OrderRecord(self.intent, self.state.value, self.filled, self.turnover, self.venue_id, self.fill_ids)
+
 
 class OrderBook:
-    """All orders of the run by client id; `working` are those at the venue or on their way there."""
+    """All orders by client id: `working` may still do something, `finished` are the latest that can't."""
 
     def __init__(self) -> None:
         self.working: dict[str, Order] = {}
+        self.finished: dict[str, Order] = {}
         self.counts: dict[OrderState, int] = {}
-        self._known: set[str] = set()
+
+    def find(self, order_id: str) -> Order | None:
+        """The order of that client id, finished ones too."""
+        return self.working.get(order_id) or self.finished.get(order_id)
 
     def apply(self, event: Event) -> Order | None:
         """Move the order that `event` speaks of; None when it is unknown, late or a repetition.
 
         Raises `IllegalTransition` for a move that the table does not hold.
         """
-        if isinstance(event, OrderIntent):
-            return self._open(event)
-        if isinstance(event, OrderApproved):
-            return self._move(event.order_id, OrderState.APPROVED, event.ts)
-        if isinstance(event, OrderDenied):
-            return self._move(event.order_id, OrderState.DENIED, event.ts, f"{event.check}: {event.value}")
-        if isinstance(event, OrderAccepted):
-            order = self._move(event.order_id, OrderState.ACCEPTED, event.ts)
-            if order is not None:
-                order.venue_id = event.venue_id
-            return order
-        if isinstance(event, OrderRejected):
-            return self._move(event.order_id, OrderState.REJECTED, event.ts, event.reason)
-        if isinstance(event, OrderCancelled):
-            return self._move(event.order_id, OrderState.CANCELLED, event.ts, event.reason)
-        if isinstance(event, OrderUnknown):
-            return self._move(event.order_id, OrderState.UNKNOWN, event.ts, event.reason)
-        if isinstance(event, Fill):
-            return self._fill(event)
-        return None
+        match event:
+            case OrderIntent():
+                return self._open(event)
+            case OrderApproved():
+                return self._move(event.order_id, S.APPROVED, event.ts)
+            case OrderDenied():
+                return self._move(event.order_id, S.DENIED, event.ts, f"{event.check}: {event.value}")
+            case OrderSent():
+                return self._move(event.order_id, S.SENT, event.ts)
+            case OrderAccepted():
+                return self._accept(event)
+            case OrderRejected():
+                return self._move(event.order_id, S.REJECTED, event.ts, event.reason)
+            case OrderCancelRequested():
+                return self._move(event.order_id, S.CANCEL_PENDING, event.ts, event.reason)
+            case OrderCancelFailed():
+                return self._work_on(event)
+            case OrderCancelled():
+                return self._move(event.order_id, S.CANCELLED, event.ts, event.reason)
+            case OrderExpired():
+                return self._move(event.order_id, S.EXPIRED, event.ts, event.reason)
+            case OrderUnknown():
+                return self._move(event.order_id, S.UNKNOWN, event.ts, event.reason)
+            case Fill():
+                return self._fill(event)
+            case _:
+                return None
+
+    def restore(self, record: OrderRecord) -> None:
+        """Put an order of a snapshot back."""
+        order = Order(
+            intent=record.intent, state=OrderState(record.state), filled=record.filled, fill_ids=record.fill_ids,
+            venue_id=record.venue_id, updated_ts=record.intent.ts, turnover=record.turnover,
+        )  # fmt: skip
+        (self.finished if order.state.done else self.working)[record.intent.order_id] = order
 
     def _open(self, intent: OrderIntent) -> Order | None:
         """A new order; None for a repetition. Two orders under one id would lose one of them: that is a fault."""
-        if intent.order_id in self._known:
-            order = self.working.get(intent.order_id)
-            if order is not None and order.intent != intent:
+        known = self.find(intent.order_id)
+        if known is not None:
+            if known.intent != intent:
                 raise IllegalTransition(f"order {intent.order_id}: the id was used before, for another intent")
             return None
-        self._known.add(intent.order_id)
         order = self.working[intent.order_id] = Order(intent=intent, updated_ts=intent.ts)
         return order
 
+    def _accept(self, event: OrderAccepted) -> Order | None:
+        order = self.working.get(event.order_id)
+        if order is not None and order.filled and order.state is S.UNKNOWN:
+            moved = self._move(event.order_id, S.PARTIALLY_FILLED, event.ts)
+        else:
+            moved = self._move(event.order_id, S.ACCEPTED, event.ts)
+        if order is not None and event.venue_id:
+            order.venue_id = event.venue_id
+        return moved
+
+    def _work_on(self, event: OrderCancelFailed) -> Order | None:
+        """Back to where the order was before its cancellation was asked for."""
+        order = self.working.get(event.order_id)
+        if order is None or order.state is not S.CANCEL_PENDING:
+            return None
+        order.state = S.PARTIALLY_FILLED if order.filled else S.ACCEPTED
+        order.reason, order.updated_ts = event.reason, event.ts
+        return order
+
     def _fill(self, fill: Fill) -> Order | None:
-        order = self.working.get(fill.order_id)
-        if order is None or fill.fill_id in order.fill_ids:
+        order = self.find(fill.order_id)
+        if order is None or fill.fill_id in order.fill_ids or order.state in (S.FILLED, S.DENIED):
             return None
         if fill.quantity > order.remaining:
             raise IllegalTransition(
                 f"order {fill.order_id}: a fill of {fill.quantity} with {order.remaining} remaining in {order.state}"
             )
-        state = OrderState.FILLED if fill.quantity == order.remaining else OrderState.PARTIALLY_FILLED
-        self._move(fill.order_id, state, fill.ts)
+        whole = fill.quantity == order.remaining
+        still = order.state in _MAY_FILL_LATE or (order.state is S.CANCEL_PENDING and not whole)
+        if not still:
+            self._move(fill.order_id, S.FILLED if whole else S.PARTIALLY_FILLED, fill.ts)
         order.fill_ids += (fill.fill_id,)
         order.filled += fill.quantity
+        order.turnover += fill.quantity * fill.price
         return order
 
     def _move(self, order_id: str, state: OrderState, ts: int, reason: str = "") -> Order | None:
         order = self.working.get(order_id)
-        if order is None or (order.state is state and state is not OrderState.PARTIALLY_FILLED):
+        if order is None or (order.state is state and state is not S.PARTIALLY_FILLED):
             return None
-        if state is OrderState.ACCEPTED and order.state is OrderState.PARTIALLY_FILLED:
+        if order.state in _LATE.get(state, ()):
             return None
         if state not in MOVES[order.state]:
             raise IllegalTransition(f"order {order_id}: no move from {order.state} to {state}")
         order.state, order.reason, order.updated_ts = state, reason, ts
         if state.done:
-            del self.working[order_id]
-            self.counts[state] = self.counts.get(state, 0) + 1
+            self._finish(order)
         return order
+
+    def _finish(self, order: Order) -> None:
+        del self.working[order.intent.order_id]
+        self.counts[order.state] = self.counts.get(order.state, 0) + 1
+        self.finished[order.intent.order_id] = order
+        if len(self.finished) > KEPT:
+            del self.finished[next(iter(self.finished))]

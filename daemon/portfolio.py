@@ -10,13 +10,14 @@ cash.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
 import msgspec
 
 from daemon.errors import Fault
-from daemon.events import Fill, PositionChanged, Side
+from daemon.events import Fill, HoldingRecord, PositionChanged, Side
 
 ZERO: Final = Decimal(0)
 PAISA: Final = Decimal("0.01")
@@ -89,12 +90,14 @@ class _Holding:
 class Portfolio:
     """All positions and the cash of one account."""
 
-    def __init__(self, starting_cash: Decimal) -> None:
+    def __init__(self, starting_cash: Decimal, keep: int | None = None) -> None:
+        """`keep` bounds the closed trades and the fill ids that are remembered; None remembers all."""
+        self._keep = keep
         self.starting_cash = starting_cash
         self.cash = starting_cash
         self.trades: list[Trade] = []
         self._holdings: dict[str, _Holding] = {}
-        self._fill_ids: set[str] = set()
+        self._fill_ids: dict[str, None] = {}
         self._day: dt.date | None = None
         self._day_start_equity = starting_cash
 
@@ -107,7 +110,9 @@ class Portfolio:
             raise Fault(f"fill {fill.fill_id} of {fill.symbol}: quantity {fill.quantity} is not positive")
         if fill.fill_id in self._fill_ids:
             return None
-        self._fill_ids.add(fill.fill_id)
+        self._fill_ids[fill.fill_id] = None
+        if self._keep is not None and len(self._fill_ids) > self._keep:
+            del self._fill_ids[next(iter(self._fill_ids))]
         holding = self._holdings.setdefault(fill.symbol, _Holding(fill.price))
         closing, closing_costs = 0, ZERO
         trip = holding.trip
@@ -156,6 +161,36 @@ class Portfolio:
             for symbol, holding in self._holdings.items()
         ]  # fmt: skip
 
+    def holdings(self) -> tuple[HoldingRecord, ...]:
+        """What a snapshot keeps of every symbol that was ever traded."""
+        return tuple(
+            HoldingRecord(symbol, item.quantity, item.basis, item.realised, item.costs, item.opened_ts)
+            for symbol, item in self._holdings.items()
+        )
+
+    def restore(self, cash: Decimal, holdings: Iterable[HoldingRecord], fill_ids: Iterable[str]) -> None:
+        """Stand where a snapshot stood; an open round trip begins anew, at its cost."""
+        self.cash = cash
+        self._fill_ids.update(dict.fromkeys(fill_ids))
+        for record in holdings:
+            average = record.basis / record.quantity if record.quantity else ZERO
+            holding = self._holdings[record.symbol] = _Holding(average)
+            holding.quantity, holding.basis = record.quantity, record.basis
+            holding.realised, holding.costs = record.realised, record.costs
+            if record.quantity:
+                trip = holding.trip = _Trip(Side.BUY if record.quantity > 0 else Side.SELL, record.opened_ts)
+                trip.entered, trip.entry_notional = abs(record.quantity), abs(record.basis)
+
+    def standing(self, ts: int) -> list[PositionChanged]:
+        """How every symbol stands, as events, for those who weren't there when it came about."""
+        return [
+            PositionChanged(
+                ts=ts, symbol=symbol, quantity=item.quantity, average_price=item.average_price,
+                realised_pnl=item.realised, costs=item.costs, cash=self.cash, opened_ts=item.opened_ts,
+            )
+            for symbol, item in self._holdings.items()
+        ]  # fmt: skip
+
     @property
     def equity(self) -> Decimal:
         """Cash and the marked value of all positions, rupees."""
@@ -202,6 +237,8 @@ class Portfolio:
         trip.costs += costs
         if holding.quantity == 0:
             self.trades.append(_closed(fill.symbol, trip, fill.ts))
+            if self._keep is not None and len(self.trades) > self._keep:
+                del self.trades[: self._keep // 2]
             holding.trip = None
 
 

@@ -19,7 +19,7 @@ from daemon.control.auth import server_token
 from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.server import ControlServer
 from daemon.errors import SettingsError
-from daemon.events import Event, InferenceMeasured
+from daemon.events import Event, Halt, InferenceMeasured, TradingState
 from daemon.latency import MeasuredLatency
 from daemon.notify import Notifier
 from daemon.settings import Settings
@@ -48,11 +48,12 @@ class Service:
             durable=True,
             restarts=True,
             order_prefix=order_prefix(),
+            recover=True,
         )
         token = server_token(settings.control.token_file, os.environ) if settings.control.enabled else None
         self.app = App(settings, plan)
         self.metrics = Metrics()
-        self.view = DaemonView(self.app, f"paper · tape ×{settings.feed.speed:g}")
+        self.view = DaemonView(self.app, f"{settings.broker.name} · tape ×{settings.feed.speed:g}")
         self._notifier = Notifier.from_environment(os.environ)
         self.app.bus.tap(MEASURED, self.metrics.record)
         self.app.bus.tap((InferenceMeasured,), self._measure)
@@ -91,10 +92,18 @@ class Service:
             await asyncio.sleep(PULSE_S)
             now = stopwatch_ns()
             self.metrics.loop_lag((now - before) / NS_PER_S - PULSE_S)
+            self._watch_journal()
             interval_s = self._notifier.watchdog_interval_s
             if interval_s is not None and now - fed_ns >= interval_s * NS_PER_S - PULSE_S * NS_PER_S:
                 self._notifier.watchdog()
                 fed_ns = now
+
+    def _watch_journal(self) -> None:
+        """Without a journal no new risk; what is held stays managed, and what happened waits in memory."""
+        app = self.app
+        trouble = app.journal.trouble if app.journal is not None else ""
+        if trouble and app.risk.book.state is not TradingState.HALTED:
+            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble))
 
     def _measure(self, event: Event) -> None:
         if isinstance(event, InferenceMeasured):

@@ -160,7 +160,15 @@ class RiskSettings(Section):
     max_position_quantity: PositiveInt = 5000
     max_order_notional: Money = Decimal(500_000)
     max_gross_notional: Money = Decimal(1_500_000)
+    max_net_notional: Money | None = None
     max_daily_loss: Money = Decimal(20_000)
+    max_day_drawdown: Money | None = None
+    margin_rate: Annotated[float, Field(gt=0, le=1)] = 0.2
+    price_band_percent: Positive = 5.0
+    max_orders_per_second: PositiveInt = 8
+    max_orders_per_minute: PositiveInt = 120
+    max_orders_per_day: PositiveInt = 5000
+    duplicate_window_s: NonNegative = 1.0
     stale_after_s: Positive = 60.0
     exits_when_halted: bool = True
 
@@ -183,11 +191,34 @@ class PaperSettings(Section):
     limit_fill: Literal["through", "touch"] = "through"
 
 
+class FyersSettings(Section):
+    """The Fyers account, or a sandbox that speaks as Fyers does."""
+
+    api_url: str = "https://api-t1.fyers.in/api/v3"
+    data_url: str = "https://api-t1.fyers.in/data"
+    order_socket_url: str = "wss://socket.fyers.in/trade/v3"
+    app_id: str = "SANDBOX-100"
+    token_file: Path = Path("var/fyers.token")
+    product: Literal["INTRADAY", "CNC", "MARGIN"] = "INTRADAY"
+    starting_cash: Money = Decimal(1_000_000)
+    external_orders: Literal["adopt", "ignore", "halt"] = "adopt"
+    answer_s: Positive = 7.0
+    reconcile_s: Positive = 30.0
+    unknown_poll_s: Positive = 1.0
+    unknown_settle_s: Positive = 15.0
+
+
 class BrokerSettings(Section):
     """Where orders go."""
 
-    name: Literal["paper"] = "paper"
+    name: Literal["paper", "fyers"] = "paper"
     paper: PaperSettings = PaperSettings()
+    fyers: FyersSettings = FyersSettings()
+
+    @property
+    def starting_cash(self) -> Decimal:
+        """Rupees in the account before the first order."""
+        return self.fyers.starting_cash if self.name == "fyers" else self.paper.starting_cash
 
 
 class JournalSettings(Section):
@@ -195,6 +226,8 @@ class JournalSettings(Section):
 
     path: Path = Path("var/journal.sqlite")
     group_commit_ms: Annotated[int, Field(ge=0, le=1000)] = 5
+    snapshot_every: Annotated[int, Field(ge=100)] = 20_000
+    keep_days: Annotated[int, Field(ge=1)] = 30
 
 
 class SupervisorSettings(Section):

@@ -22,10 +22,15 @@ from daemon.events import (
     FeedStatus,
     Fill,
     OrderAccepted,
+    OrderCancelFailed,
     OrderCancelled,
+    OrderCancelRequested,
     OrderDenied,
+    OrderExpired,
     OrderIntent,
     OrderRejected,
+    OrderSent,
+    OrderUnknown,
     TickBatch,
     TradingState,
     TradingStateChanged,
@@ -52,8 +57,9 @@ class DaemonView:
         self._feed = "starting"
         self._last_tick_ts: int | None = None
         types = (
-            TickBatch, Decision, OrderIntent, OrderDenied, OrderAccepted, OrderRejected, OrderCancelled, Fill,
-            TradingStateChanged, FeedStatus,
+            TickBatch, Decision, OrderIntent, OrderDenied, OrderSent, OrderAccepted, OrderRejected, OrderUnknown,
+            OrderCancelRequested, OrderCancelFailed, OrderCancelled, OrderExpired, Fill, TradingStateChanged,
+            FeedStatus,
         )  # fmt: skip
         app.bus.tap(types, self._record)
 
@@ -63,7 +69,7 @@ class DaemonView:
         tick_filter, portfolio = app.feed.tick_filter, app.portfolio.portfolio
         held = (row.quantity * (row.last_price or NO_MONEY) for row in self.positions())
         equity = portfolio.cash + sum(held, NO_MONEY)
-        start = app.settings.broker.paper.starting_cash
+        start = portfolio.starting_cash
         ladder = app.supervisor.ladder
         return Status(
             version=__version__,
@@ -130,6 +136,11 @@ class DaemonView:
             reasons.append("the feed has ended")
         if app.supervisor.ladder.active == "flat":
             reasons.append("no strategy is left on the ladder")
+        unknown = len(app.risk.book.unknown)
+        if unknown:
+            reasons.append(f"orders whose fate is unknown: {unknown}")
+        if app.risk.book.halted:
+            reasons.append(f"symbols on which broker and journal differ: {len(app.risk.book.halted)}")
         now = app.plan.clock.now_ns()
         if self._last_tick_ts is not None and app.calendar.session_at(now) is not None:
             silent_s = (now - self._last_tick_ts) / NS_PER_S
@@ -164,8 +175,16 @@ class DaemonView:
                 self._change(
                     event.order_id, state="DENIED", reason=f"{event.check}: {event.value}, limit {event.limit}"
                 )
-            case OrderAccepted():
+            case OrderSent():
+                self._change(event.order_id, state="SENT")
+            case OrderAccepted() | OrderCancelFailed():
                 self._change(event.order_id, state="ACCEPTED")
+            case OrderUnknown():
+                self._change(event.order_id, state="UNKNOWN", reason=event.reason)
+            case OrderCancelRequested():
+                self._change(event.order_id, state="CANCEL_PENDING", reason=event.reason)
+            case OrderExpired():
+                self._change(event.order_id, state="EXPIRED", reason=event.reason)
             case OrderRejected():
                 self._change(event.order_id, state="REJECTED", reason=event.reason)
             case OrderCancelled():

@@ -8,14 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from daemon.control.view import Status
-from daemon.events import ActorRestarted, Decision, Event, StrategySwapped, TradingState
+from daemon.events import (
+    ActorRestarted,
+    Decision,
+    Event,
+    OrderUnknown,
+    Reconciled,
+    StrategySwapped,
+    SymbolHalted,
+    TradingState,
+)
 
-MEASURED: tuple[type[Event], ...] = (Decision, StrategySwapped, ActorRestarted)
+MEASURED: tuple[type[Event], ...] = (
+    Decision, StrategySwapped, ActorRestarted, OrderUnknown, Reconciled, SymbolHalted,
+)  # fmt: skip
 """The events that `Metrics.record` counts."""
 
 INFERENCE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 1.0)
@@ -38,6 +49,10 @@ class Metrics:
         )
         self._swaps = Counter("hrmd_strategy_swaps", "Strategies put in charge", ["new"], registry=registry)
         self._restarts = Counter("hrmd_actor_restarts", "Crashed actors restarted", ["actor"], registry=registry)
+        self._unknown = Counter("hrmd_orders_unknown", "Orders that the venue never answered for", registry=registry)
+        self._unresolved = Gauge("hrmd_orders_unresolved", "Orders whose fate is unknown now", registry=registry)
+        self._missed = Counter("hrmd_missed_fills", "Fills that only the broker's book told of", registry=registry)
+        self._halted = Counter("hrmd_symbols_halted", "Positions that differed from the broker's", registry=registry)
         self._inference = Histogram(
             "hrmd_inference_seconds", "Time in the model's forward pass", buckets=INFERENCE_BUCKETS_S, registry=registry
         )
@@ -59,6 +74,13 @@ class Metrics:
                 self._swaps.labels(event.new).inc()
             case ActorRestarted():
                 self._restarts.labels(event.actor).inc()
+            case OrderUnknown():
+                self._unknown.inc()
+            case Reconciled():
+                self._missed.inc(event.missed_fills)
+                self._unresolved.set(event.unknown)
+            case SymbolHalted():
+                self._halted.inc()
 
     def inference(self, seconds: float) -> None:
         """A forward pass of the model took `seconds`, on the machine's clock."""

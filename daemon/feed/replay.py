@@ -142,6 +142,7 @@ class TapeFeed:
         self._clock = clock
         self._due: list[int] = []
         self._received = 0
+        self._told_ns = 0
 
     async def run(self) -> None:
         """Play to the end, and through the end of the last session."""
@@ -213,9 +214,12 @@ class TapeFeed:
         start = 0
         while start < len(batch):
             await self._wait_until(int(batch.ts_recv[start]))
-            cut = int(np.searchsorted(batch.ts_recv, clock.now_ns(), side="right"))
+            now = clock.now_ns()
+            cut = int(np.searchsorted(batch.ts_recv, now, side="right"))
             self._bus.publish(batch.slice(start, cut))
             start = cut
+            if start < len(batch):
+                self._tell_time(now, clock.monotonic_ns())
             await asyncio.sleep(GROUPING_S)
 
     async def _advance(self, moment: int) -> None:
@@ -226,6 +230,12 @@ class TapeFeed:
             await self._bus.idle()
         self._bus.publish(TimeAdvanced(ts=moment))
         await self._bus.idle()
+
+    def _tell_time(self, now: int, monotonic_ns: int) -> None:
+        """Paced: time advances at least every `LONGEST_NAP_S` while ticks flow, too, short of the next due moment."""
+        if monotonic_ns - self._told_ns >= LONGEST_NAP_S * NS_PER_S:
+            self._told_ns = monotonic_ns
+            self._bus.publish(TimeAdvanced(ts=min(now, self._due[0] - 1) if self._due else now))
 
     async def _wait_until(self, ts: int) -> None:
         """Sleep to a moment of the tape; on the way, short of it, time advances at least every `LONGEST_NAP_S`."""

@@ -8,22 +8,28 @@ from __future__ import annotations
 
 from daemon.actor import Actor
 from daemon.bus import Bus
-from daemon.clock import Clock
+from daemon.clock import Clock, india_day
 from daemon.events import (
     Action,
     Decision,
     Event,
     Fill,
     Flatten,
+    FundsReported,
     Halt,
+    OrderAccepted,
     OrderApproved,
     OrderCancelled,
     OrderDenied,
+    OrderExpired,
     OrderIntent,
     OrderRejected,
+    OrderUnknown,
     PositionChanged,
     Reduce,
     Resume,
+    SymbolHalted,
+    SymbolResumed,
     TickBatch,
     TimeAdvanced,
     TradingState,
@@ -33,6 +39,9 @@ from daemon.market.calendar import Session
 from daemon.risk.book import RiskBook
 from daemon.risk.gate import MINUTE_NS, RiskGate, Sessions
 from daemon.risk.intents import IntentBuilder
+
+EXTERNAL = "external"
+"""The strategy of orders that somebody else placed in our account."""
 
 
 class RiskActor(Actor):
@@ -63,9 +72,11 @@ class RiskActor(Actor):
             self.name,
             (
                 TickBatch, TimeAdvanced, Decision, PositionChanged, Fill, OrderCancelled, OrderRejected,
+                OrderExpired, OrderAccepted, OrderUnknown, SymbolHalted, SymbolResumed, FundsReported,
                 Halt, Resume, Reduce, Flatten,
             ),
         )  # fmt: skip
+        bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy == EXTERNAL, inbox=self.inbox)
 
     def handle(self, event: Event) -> None:
         """One event, synchronously."""
@@ -81,10 +92,32 @@ class RiskActor(Actor):
             book.on_position(event)
         elif isinstance(event, Fill):
             book.on_fill(event)
-        elif isinstance(event, OrderCancelled | OrderRejected):
+        elif isinstance(event, OrderCancelled | OrderRejected | OrderExpired):
             book.order_gone(event.order_id)
+        elif isinstance(event, OrderAccepted | OrderUnknown | OrderIntent):
+            self._on_order(event)
+        elif isinstance(event, SymbolHalted):
+            book.halted[event.symbol] = event.reason
+        elif isinstance(event, SymbolResumed):
+            book.halted.pop(event.symbol, None)
+        elif isinstance(event, FundsReported):
+            book.available = event.available
         else:
             self._command(event)
+
+    def restore(self, state: TradingState, flatten_reason: str) -> None:
+        """Go on as an earlier process left it: the kill switch and an unfinished flattening survive."""
+        self.book.state = state
+        self._flatten_reason = flatten_reason
+
+    def _on_order(self, event: OrderAccepted | OrderUnknown | OrderIntent) -> None:
+        """An order whose fate is unknown, one that is known again, or one that somebody else placed."""
+        if isinstance(event, OrderIntent):
+            self.book.order_opened(event)
+        elif isinstance(event, OrderAccepted):
+            self.book.unknown.pop(event.order_id, None)
+        else:
+            self.book.order_unknown(event.order_id)
 
     def _on_time(self, ts: int) -> None:
         session = self._session
@@ -92,10 +125,13 @@ class RiskActor(Actor):
             session = self._sessions.session_at(ts)
             if session is None:
                 return
+            resumed = self._session is None and self.book.day == india_day(session.open_ns)
             self._session = session
-            self.book.start_day()
-            if self._held():
-                self._flatten_reason = "carried over from an earlier session"
+            if not resumed:
+                self.book.start_day(india_day(session.open_ns))
+                if self._held():
+                    self._flatten_reason = "carried over from an earlier session"
+        self.book.note_high()
         if session.close_ns - ts <= self._square_off_ns:
             self._close_all("square-off time")
         elif self._flatten_reason:

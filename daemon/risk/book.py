@@ -6,10 +6,13 @@ Built from ticks, fills, positions and order events alone. Invariant: `position`
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
 
+from daemon.clock import NS_PER_S, india_day
 from daemon.events import Fill, OrderIntent, PositionChanged, Side, TickBatch, TradingState
 
 PAISA = Decimal("0.01")
@@ -38,8 +41,20 @@ class RiskBook:
     def __init__(self) -> None:
         self.symbols: dict[str, SymbolRisk] = {}
         self.state = TradingState.ACTIVE
+        self.day = 0
+        """The day of India's calendar whose profit is counted, 0 before the first."""
+        self.unknown: dict[str, str] = {}
+        """Orders that may or may not be live: client id → symbol."""
+        self.halted: dict[str, str] = {}
+        """Symbols that take no new risk, and why."""
+        self.available: Decimal | None = None
+        """Rupees that the broker last said are free; None where it said nothing."""
+        self.day_high = Decimal(0)
         self._day_start_net = Decimal(0)
         self._open_orders: dict[str, tuple[str, Side, int]] = {}
+        self._approved: deque[int] = deque()
+        self._recent: dict[str, OrderIntent] = {}
+        self._approved_today = (0, 0)
 
     def of(self, symbol: str) -> SymbolRisk:
         """The entry of `symbol`, made on first sight."""
@@ -66,13 +81,42 @@ class RiskBook:
         entry.average_price = event.average_price
         entry.net_realised = event.realised_pnl - event.costs
 
+    def restore(
+        self,
+        positions: Iterable[PositionChanged],
+        working: Iterable[tuple[OrderIntent, int]],
+        unknown: Iterable[OrderIntent],
+        day: int,
+        day_start_net: Decimal,
+    ) -> None:
+        """Stand where an earlier process stood: positions, orders with what remains of them, and the day's profit."""
+        for position in positions:
+            self.of(position.symbol).position = position.quantity
+            self.on_position(position)
+        for intent, remaining in working:
+            self._open_orders[intent.order_id] = (intent.symbol, intent.side, remaining)
+            self._add_working(intent.symbol, intent.side, remaining)
+        self.unknown.update({intent.order_id: intent.symbol for intent in unknown})
+        self.day, self._day_start_net = day, day_start_net
+
     def order_opened(self, intent: OrderIntent) -> None:
         """An approved intent counts against the limits until it is done."""
+        self._approved.append(intent.ts)
+        self._recent[intent.order_id] = intent
+        while self._approved[0] <= intent.ts - 60 * NS_PER_S:
+            self._approved.popleft()
+        while (oldest := next(iter(self._recent.values()))).ts <= intent.ts - 60 * NS_PER_S:
+            del self._recent[oldest.order_id]
+        day, count = self._approved_today
+        today = india_day(intent.ts)
+        self._approved_today = (today, count + 1 if day == today else 1)
         self._open_orders[intent.order_id] = (intent.symbol, intent.side, intent.quantity)
         self._add_working(intent.symbol, intent.side, intent.quantity)
 
     def on_fill(self, fill: Fill) -> None:
         """Part of an order became a position."""
+        self.unknown.pop(fill.order_id, None)
+        self.day = self.day or india_day(fill.ts)
         self.of(fill.symbol).position += fill.side.sign * fill.quantity
         held = self._open_orders.get(fill.order_id)
         if held is None:
@@ -87,10 +131,18 @@ class RiskBook:
 
     def order_gone(self, order_id: str) -> None:
         """An order left the market unfilled or partly filled."""
+        self.unknown.pop(order_id, None)
+        self._recent.pop(order_id, None)
         held = self._open_orders.pop(order_id, None)
         if held is not None:
             symbol, side, quantity = held
             self._add_working(symbol, side, -quantity)
+
+    def order_unknown(self, order_id: str) -> None:
+        """Nobody knows whether the order is live: its symbol takes no new risk."""
+        held = self._open_orders.get(order_id)
+        if held is not None:
+            self.unknown[order_id] = held[0]
 
     def _add_working(self, symbol: str, side: Side, quantity: int) -> None:
         entry = self.of(symbol)
@@ -116,13 +168,49 @@ class RiskBook:
                 total += entry.marked_position * (Decimal(str(entry.last_price)) - entry.average_price)
         return total
 
-    def start_day(self) -> None:
+    def approved_since(self, ts: int, enough: int) -> int:
+        """Orders approved after `ts` (UTC ns), of the last minute; not counted beyond `enough`."""
+        count = 0
+        for approved_ts in reversed(self._approved):
+            if approved_ts <= ts or count == enough:
+                break
+            count += 1
+        return count
+
+    def approved_on(self, day: int) -> int:
+        """Orders approved on a day of India's calendar, the latest one."""
+        return self._approved_today[1] if self._approved_today[0] == day else 0
+
+    def same_since(self, intent: OrderIntent, ts: int) -> OrderIntent | None:
+        """An order just like `intent` that was approved after `ts` (UTC ns), not refused since."""
+        for other in reversed(self._recent.values()):
+            if other.ts <= ts:
+                return None
+            if _sort(other) == _sort(intent):
+                return other
+        return None
+
+    def net_notional(self, without: str) -> Decimal:
+        """Rupees of longs less shorts, over all symbols but one, at last prices."""
+        total = sum(entry.position * entry.last_price for symbol, entry in self.symbols.items() if symbol != without)
+        return Decimal(total).quantize(PAISA)
+
+    def start_day(self, day: int = 0) -> None:
         """The day's profit counts from here."""
+        self.day, self.day_high = day, Decimal(0)
         self._day_start_net = self.net()
+
+    def note_high(self) -> None:
+        """Remember the day's highest profit."""
+        self.day_high = max(self.day_high, self.day_pnl())
 
     def day_pnl(self) -> Decimal:
         """Profit since `start_day`, rupees."""
         return self.net() - self._day_start_net
+
+
+def _sort(intent: OrderIntent) -> tuple[object, ...]:
+    return intent.symbol, intent.side, intent.quantity, intent.type, intent.limit_price, intent.stop_price
 
 
 def worst_position(entry: SymbolRisk) -> int:

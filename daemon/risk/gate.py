@@ -10,7 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Protocol
 
-from daemon.clock import NS_PER_S
+from daemon.clock import NS_PER_S, india_day
 from daemon.events import OrderIntent, Side, TradingState
 from daemon.market.calendar import Session
 from daemon.risk.book import PAISA, RiskBook, SymbolRisk, worst_position
@@ -74,18 +74,77 @@ class RiskGate:
         if session.close_ns - now <= self._no_entries_ns:
             left = f"{(session.close_ns - now) / MINUTE_NS:.1f} minutes before the close"
             return "session", f"more than {self._no_entries_ns / MINUTE_NS:g} minutes before the close", left
+        trouble = self._check_trouble(intent, book, now)
+        if trouble is not None:
+            return trouble
         age_s = (now - entry.last_ts) / NS_PER_S
         if age_s > limits.stale_after_s:
             return "stale_feed", f"a tick within {limits.stale_after_s:g} s", f"{age_s:.1f} s"
         day_pnl = book.day_pnl()
         if day_pnl <= -limits.max_daily_loss:
             return "daily_loss", f"above -{limits.max_daily_loss}", str(day_pnl.quantize(PAISA))
+        if limits.max_day_drawdown is not None and day_pnl <= book.day_high - limits.max_day_drawdown:
+            fallen = (book.day_high - day_pnl).quantize(PAISA)
+            return "day_drawdown", f"less than {limits.max_day_drawdown} below the day's high", str(fallen)
         return self._check_size(intent, entry, book)
+
+    def _check_trouble(self, intent: OrderIntent, book: RiskBook, now: int) -> tuple[str, str, str] | None:
+        """Symbols whose state nobody knows for sure, and orders that come too fast or twice."""
+        limits = self._settings
+        halted = book.halted.get(intent.symbol)
+        if halted is not None:
+            return "symbol_halted", "a symbol on which broker and journal agree", halted
+        if intent.symbol in book.unknown.values():
+            order_id = next(key for key, symbol in book.unknown.items() if symbol == intent.symbol)
+            return "unknown_order", "no order of the symbol whose fate is unknown", order_id
+        a_second, a_minute = limits.max_orders_per_second, limits.max_orders_per_minute
+        for check, limit, count in (
+            ("orders_per_second", a_second, book.approved_since(now - NS_PER_S, a_second)),
+            ("orders_per_minute", a_minute, book.approved_since(now - MINUTE_NS, a_minute)),
+            ("orders_per_day", limits.max_orders_per_day, book.approved_on(india_day(now))),
+        ):
+            if count >= limit:
+                return check, str(limit), str(count)
+        twin = book.same_since(intent, now - int(limits.duplicate_window_s * NS_PER_S))
+        if twin is not None:
+            return "duplicate", f"none like it within {limits.duplicate_window_s:g} s", twin.order_id
+        return None
+
+    def _check_prices(self, intent: OrderIntent, entry: SymbolRisk) -> tuple[str, str, str] | None:
+        """Limit and stop prices must lie near the last price."""
+        band = self._settings.price_band_percent
+        last = entry.last_price
+        for price in (intent.limit_price, intent.stop_price):
+            if price is None or last <= 0:
+                continue
+            away = abs(float(price) - last)
+            if away > last * band / 100:
+                off = f"{price} ({away / last * 100:.2f} %)"
+                return "price_band", f"within {band:g} % of the last price {last:g}", off
+        return None
+
+    def _check_exposure(
+        self, intent: OrderIntent, after: int, price: Decimal, book: RiskBook
+    ) -> tuple[str, str, str] | None:
+        """Longs less shorts, and the margin that the broker has free."""
+        limits = self._settings
+        if limits.max_net_notional is not None:
+            net = book.net_notional(without=intent.symbol) + intent.side.sign * after * price
+            if abs(net) > limits.max_net_notional:
+                return "net_notional", str(limits.max_net_notional), str(net.quantize(PAISA))
+        if book.available is not None:
+            margin = intent.quantity * price * Decimal(str(limits.margin_rate))
+            if margin > book.available:
+                return "funds", f"{book.available.quantize(PAISA)} available", str(margin.quantize(PAISA))
+        return None
 
     def _check_size(self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook) -> tuple[str, str, str] | None:
         limits = self._settings
         if intent.quantity > limits.max_order_quantity:
             return "order_quantity", str(limits.max_order_quantity), str(intent.quantity)
+        outside = self._check_prices(intent, entry)
+        if outside is not None:
+            return outside
         price = max(intent.reference_price, intent.limit_price or Decimal(0), Decimal(str(entry.last_price)))
         notional = intent.quantity * price
         if notional > limits.max_order_notional:
@@ -98,4 +157,4 @@ class RiskGate:
         gross = book.gross_notional(without=intent.symbol) + max(after, worst_position(entry)) * price
         if gross > limits.max_gross_notional:
             return "gross_notional", str(limits.max_gross_notional), str(gross.quantize(PAISA))
-        return None
+        return self._check_exposure(intent, after, price, book)

@@ -13,15 +13,23 @@ from daemon.events import (
     OrderAccepted,
     OrderApproved,
     OrderCancelled,
+    OrderCancelRequested,
     OrderDenied,
+    OrderExpired,
     OrderIntent,
     OrderRejected,
+    OrderSent,
     OrderUnknown,
 )
 from daemon.orders import MOVES, OrderBook, OrderState
 from tests.samples import fill_of, intend
 
-KINDS = ("approved", "denied", "accepted", "rejected", "cancelled", "unknown")
+KINDS = ("approved", "denied", "sent", "accepted", "rejected", "cancel_pending", "cancelled", "expired", "unknown")
+S = OrderState
+NO_NEWS = {
+    (S.ACCEPTED, S.SENT), (S.PARTIALLY_FILLED, S.SENT), (S.CANCEL_PENDING, S.SENT), (S.UNKNOWN, S.SENT),
+    (S.PARTIALLY_FILLED, S.ACCEPTED), (S.CANCEL_PENDING, S.ACCEPTED), (S.UNKNOWN, S.CANCEL_PENDING),
+}  # fmt: skip
 
 
 def message(kind: str, order_id: str) -> Event:
@@ -37,6 +45,12 @@ def message(kind: str, order_id: str) -> Event:
             return OrderRejected(ts=1, order_id=order_id, code=1, reason="r")
         case "cancelled":
             return OrderCancelled(ts=1, order_id=order_id, filled=0, reason="r")
+        case "sent":
+            return OrderSent(ts=1, order_id=order_id)
+        case "cancel_pending":
+            return OrderCancelRequested(ts=1, order_id=order_id, reason="r")
+        case "expired":
+            return OrderExpired(ts=1, order_id=order_id, filled=0, reason="r")
         case _:
             return OrderUnknown(ts=1, order_id=order_id, reason="r")
 
@@ -79,12 +93,18 @@ class Orders(RuleBasedStateMachine):
         """A fill, perhaps a repetition, perhaps too large."""
         order_id = intent.order_id
         fill = fill_of(intent, quantity, number)
-        if self.state[order_id].done or fill.fill_id in self.seen:
+        before = self.state[order_id]
+        if before in (S.FILLED, S.DENIED) or fill.fill_id in self.seen:
             assert self.book.apply(fill) is None
             return
         left = self.quantity[order_id] - self.filled[order_id]
         if quantity > left:
             self._refuse(fill)
+            return
+        if before.done or (before is S.CANCEL_PENDING and quantity < left):
+            assert self.book.apply(fill) is not None
+            self.seen.add(fill.fill_id)
+            self.filled[order_id] += quantity
             return
         state = OrderState.FILLED if quantity == left else OrderState.PARTIALLY_FILLED
         if self._apply(fill, order_id, state):
@@ -94,7 +114,7 @@ class Orders(RuleBasedStateMachine):
     def _apply(self, event: Event, order_id: str, state: OrderState) -> bool:
         before = self.state[order_id]
         repeated = before is state and not isinstance(event, Fill)
-        if before.done or repeated or (before, state) == (OrderState.PARTIALLY_FILLED, OrderState.ACCEPTED):
+        if before.done or repeated or (before, state) in NO_NEWS:
             assert self.book.apply(event) is None
             return False
         if state not in MOVES[before]:
@@ -102,7 +122,8 @@ class Orders(RuleBasedStateMachine):
             return False
         moved = self.book.apply(event)
         assert moved is not None
-        self.state[order_id] = state
+        found = before is S.UNKNOWN and state is S.ACCEPTED and self.filled[order_id] > 0
+        self.state[order_id] = S.PARTIALLY_FILLED if found else state
         return True
 
     def _refuse(self, event: Event) -> None:

@@ -230,7 +230,7 @@ def test_a_foreign_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
         db.execute("CREATE TABLE mine (a)")
     db.close()
     before = foreign.read_bytes()
-    for path, why in ((text, "file is not a database"), (foreign, "not an hrmd journal of schema 1")):
+    for path, why in ((text, "file is not a database"), (foreign, "not an hrmd journal of schema 2")):
         for refuse in (lambda path=path: Journal(path, safe=True), lambda path=path: check_journal(path)):
             with pytest.raises(UsageError, match=why) as refused:
                 refuse()
@@ -272,7 +272,7 @@ def test_readers_refuse_what_is_no_journal(tmp_path: Path) -> None:
     db.close()
     for path, why in (
         (tmp_path / "none", "no such journal"), (tmp_path, "no such journal"), (text, "not an hrmd journal"),
-        (empty, "holds no run"), (old, "journal schema 9, expected 1"),
+        (empty, "holds no run"), (old, "journal schema 9, expected 2"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=why) as refused:
             JournalReader(path)

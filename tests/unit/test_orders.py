@@ -9,23 +9,30 @@ from daemon.events import (
     Event,
     OrderAccepted,
     OrderApproved,
+    OrderCancelFailed,
     OrderCancelled,
+    OrderCancelRequested,
     OrderDenied,
+    OrderExpired,
     OrderRejected,
+    OrderSent,
     OrderUnknown,
     TimeAdvanced,
 )
-from daemon.orders import MOVES, Order, OrderBook, OrderState
+from daemon.orders import KEPT, MOVES, Order, OrderBook, OrderState
 from tests.samples import fill_of, intend
 
 S = OrderState
 INTENT = intend(quantity=100)
+ENDS = {S.FILLED, S.CANCELLED, S.REJECTED, S.EXPIRED}
 LEGAL = {
-    S.INTENT: {S.APPROVED, S.DENIED},
-    S.APPROVED: {S.ACCEPTED, S.REJECTED, S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.UNKNOWN},
-    S.ACCEPTED: {S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.REJECTED, S.UNKNOWN},
-    S.PARTIALLY_FILLED: {S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.UNKNOWN},
-    S.UNKNOWN: {S.ACCEPTED, S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.REJECTED},
+    S.INTENT: {S.APPROVED, S.DENIED, S.CANCELLED},
+    S.APPROVED: {S.SENT, S.ACCEPTED, S.PARTIALLY_FILLED, S.UNKNOWN, *ENDS},
+    S.SENT: {S.ACCEPTED, S.PARTIALLY_FILLED, S.UNKNOWN, *ENDS},
+    S.ACCEPTED: {S.PARTIALLY_FILLED, S.CANCEL_PENDING, S.UNKNOWN, *ENDS},
+    S.PARTIALLY_FILLED: {S.PARTIALLY_FILLED, S.CANCEL_PENDING, S.UNKNOWN, *ENDS},
+    S.CANCEL_PENDING: {S.ACCEPTED, S.PARTIALLY_FILLED, S.UNKNOWN, *ENDS},
+    S.UNKNOWN: {S.ACCEPTED, S.PARTIALLY_FILLED, *ENDS},
 }
 """Written out again, so that a change of the table is a change of two places."""
 
@@ -44,6 +51,12 @@ def to(state: OrderState, number: int = 1) -> Event:
             return OrderRejected(ts=ts, order_id=order_id, code=-99, reason="no")
         case S.CANCELLED:
             return OrderCancelled(ts=ts, order_id=order_id, filled=0, reason="late")
+        case S.SENT:
+            return OrderSent(ts=ts, order_id=order_id)
+        case S.CANCEL_PENDING:
+            return OrderCancelRequested(ts=ts, order_id=order_id, reason="enough")
+        case S.EXPIRED:
+            return OrderExpired(ts=ts, order_id=order_id, filled=0, reason="the day ended")
         case S.UNKNOWN:
             return OrderUnknown(ts=ts, order_id=order_id, reason="silence")
         case S.PARTIALLY_FILLED:
@@ -56,6 +69,9 @@ PATHS: dict[OrderState, tuple[OrderState, ...]] = {
     S.INTENT: (),
     S.APPROVED: (S.APPROVED,),
     S.DENIED: (S.DENIED,),
+    S.SENT: (S.APPROVED, S.SENT),
+    S.CANCEL_PENDING: (S.APPROVED, S.SENT, S.ACCEPTED, S.CANCEL_PENDING),
+    S.EXPIRED: (S.APPROVED, S.ACCEPTED, S.EXPIRED),
     S.ACCEPTED: (S.APPROVED, S.ACCEPTED),
     S.PARTIALLY_FILLED: (S.APPROVED, S.ACCEPTED, S.PARTIALLY_FILLED),
     S.FILLED: (S.APPROVED, S.ACCEPTED, S.FILLED),
@@ -77,13 +93,20 @@ def at(state: OrderState) -> OrderBook:
 
 
 def test_the_table_is_the_one_meant() -> None:
-    """Every state is in it, and those that end an order are the four."""
+    """Every state is in it, and those that end an order are the five."""
     assert {state: set(moves) for state, moves in MOVES.items() if moves} == LEGAL
     assert set(MOVES) == set(S)
-    assert {state for state in S if state.done} == {S.DENIED, S.FILLED, S.CANCELLED, S.REJECTED}
+    assert {state for state in S if state.done} == {S.DENIED, *ENDS}
 
 
-REACHABLE = [S.APPROVED, S.DENIED, S.ACCEPTED, S.REJECTED, S.CANCELLED, S.UNKNOWN, S.PARTIALLY_FILLED, S.FILLED]
+REACHABLE = [state for state in S if state is not S.INTENT]
+NO_NEWS = {
+    S.SENT: {S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_PENDING, S.UNKNOWN},
+    S.ACCEPTED: {S.PARTIALLY_FILLED, S.CANCEL_PENDING},
+    S.CANCEL_PENDING: {S.UNKNOWN},
+}
+"""By what is said: the states in which it comes too late to matter."""
+LATE_FILLS = {S.CANCELLED, S.REJECTED, S.EXPIRED}
 
 
 @pytest.mark.parametrize("after", REACHABLE)
@@ -93,8 +116,14 @@ def test_every_pair_of_states(before: OrderState, after: OrderState) -> None:
     book = at(before)
     event = fill_of(INTENT, 90, 9) if (before, after) == (S.PARTIALLY_FILLED, S.FILLED) else to(after, 9)
     repeated = before is after and after is not S.PARTIALLY_FILLED
-    confirmed_late = (before, after) == (S.PARTIALLY_FILLED, S.ACCEPTED)
-    if before.done or repeated or confirmed_late:
+    filling = after in (S.PARTIALLY_FILLED, S.FILLED)
+    if (before in LATE_FILLS and filling) or (before, after) == (S.CANCEL_PENDING, S.PARTIALLY_FILLED):
+        order = book.apply(event)
+        assert order is not None
+        assert (order.state, order.filled) == (before, 10 if after is S.PARTIALLY_FILLED else 100)
+        assert book.apply(event) is None
+        return
+    if before.done or repeated or before in NO_NEWS.get(after, ()):
         assert book.apply(event) is None
         assert before.done or book.working[INTENT.order_id].state is before
     elif after in LEGAL[before]:
@@ -176,3 +205,53 @@ def test_an_order_is_plain() -> None:
     """A new order stands at its intent, with all of it open."""
     order = Order(intent=INTENT)
     assert (order.state, order.remaining, order.filled, order.reason) == (S.INTENT, 100, 0, "")
+
+
+def test_a_failed_cancellation_puts_the_order_back_to_work() -> None:
+    """To where it was: accepted, or partly filled; said of any other order it changes nothing."""
+    failed = OrderCancelFailed(ts=9, order_id=INTENT.order_id, reason="too late")
+    book = at(S.CANCEL_PENDING)
+    moved = book.apply(failed)
+    assert moved is not None
+    assert moved.state is S.ACCEPTED
+    assert book.apply(failed) is None
+    book.apply(to(S.PARTIALLY_FILLED, 1))
+    book.apply(to(S.CANCEL_PENDING, 2))
+    moved = book.apply(failed)
+    assert moved is not None
+    assert moved.state is S.PARTIALLY_FILLED
+
+
+def test_an_order_that_is_found_again_remembers_its_fills() -> None:
+    """Unknown after a part was filled, then shown by the book: partly filled, not untouched."""
+    book = at(S.PARTIALLY_FILLED)
+    book.apply(to(S.UNKNOWN, 5))
+    moved = book.apply(to(S.ACCEPTED, 6))
+    assert moved is not None
+    assert (moved.state, moved.filled, moved.venue_id) == (S.PARTIALLY_FILLED, 10, "V1")
+
+
+def test_finished_orders_are_forgotten_in_the_end() -> None:
+    """Only so many are kept, oldest out first; memory stays bounded."""
+    book = OrderBook()
+    for number in range(KEPT + 3):
+        intent = intend(f"N{number}")
+        book.apply(intent)
+        book.apply(OrderDenied(ts=1, order_id=intent.order_id, symbol="S", check="c", limit="l", value="v"))
+    assert len(book.finished) == KEPT
+    assert book.find("N2") is None
+    assert book.find("N3") is not None
+
+
+@pytest.mark.parametrize("state", list(S))
+def test_a_record_brings_an_order_back(state: OrderState) -> None:
+    """State, quantities, ids and fills, among the working or the finished ones."""
+    book = at(state)
+    order = book.find(INTENT.order_id)
+    assert order is not None
+    again = OrderBook()
+    again.restore(order.record())
+    assert (INTENT.order_id in again.working) is not state.done
+    found = again.find(INTENT.order_id)
+    assert found is not None
+    assert found.record() == order.record()

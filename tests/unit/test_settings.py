@@ -182,7 +182,8 @@ def test_set_replaces_a_list_and_adds_to_a_section() -> None:
         ("_env_file=x", "--set: _env_file: no such setting (there are: feed,"),
         (
             "journal.qqqqqq=1",
-            "--set: journal.qqqqqq: no such setting (there are: journal.path, journal.group_commit_ms)",
+            "--set: journal.qqqqqq: no such setting (there are: journal.path, journal.group_commit_ms, "
+            "journal.snapshot_every, journal.keep_days)",
         ),
         (
             "hierarchical_reasoning_model.architecture.tiny.h_dimm=3",

@@ -232,7 +232,8 @@ def test_resume_ends_flattening(desk: Desk) -> None:
     said = desk.tell(cancel_of(closing), Resume(ts=NOON, reason="go on"))
     assert said == [TradingStateChanged(ts=NOON, state=TradingState.ACTIVE, reason="go on")]
     assert desk.tell(TimeAdvanced(ts=NOON + MINUTE)) == []
-    assert isinstance(desk.tell(tick(NOON + MINUTE, 800.0), decide(Action.BUY_LONG))[-1], OrderApproved)
+    later = decide(Action.BUY_LONG, ts=NOON + MINUTE)
+    assert isinstance(desk.tell(tick(NOON + MINUTE, 800.0), later)[-1], OrderApproved)
 
 
 def test_the_loss_counts_from_each_sessions_start(desk: Desk) -> None:

@@ -222,3 +222,97 @@ def test_exits_close_no_more_than_is_open(check: Check, book: RiskBook) -> None:
     hold(book, -200)
     assert check(exit_of(100, Side.BUY)) is None
     assert check(exit_of(101, Side.BUY)) == ("reduces", "at most the 100 that are open", "101")
+
+
+def approve(book: RiskBook, order_id: str, ts: int = NOON, **changes: Any) -> OrderIntent:
+    """An order that passed before."""
+    intent = intend(order_id, ts=ts, **changes)
+    book.order_opened(intent)
+    return intent
+
+
+def test_a_halted_symbol_takes_no_new_risk(book: RiskBook, check: Check) -> None:
+    """With the reason; other symbols trade on, and the symbol too when both agree again."""
+    book.halted[SBIN] = "position: the broker holds 5, the journal 0"
+    denial = check(intend())
+    assert denial == ("symbol_halted", "a symbol on which broker and journal agree", book.halted[SBIN])
+    assert check(intend(symbol=RELIANCE)) is None
+    hold(book, 100)
+    assert check(intend(side=Side.SELL, reduces=True)) is None
+
+
+def test_an_unknown_order_blocks_its_symbol(book: RiskBook, check: Check) -> None:
+    """Until its fate is known; exits go through, other symbols too, and orders that nobody opened don't count."""
+    approve(book, "U1", NOON - MINUTE, quantity=7)
+    book.order_unknown("nobody")
+    book.order_unknown("U1")
+    assert check(intend()) == ("unknown_order", "no order of the symbol whose fate is unknown", "U1")
+    assert check(intend(symbol=RELIANCE)) is None
+    book.order_gone("U1")
+    assert check(intend()) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "age_ns", "per"),
+    [("second", NS_PER_S - 1, "max_orders_per_second"), ("minute", MINUTE - 1, "max_orders_per_minute"),
+     ("day", 59 * MINUTE, "max_orders_per_day")],
+)  # fmt: skip
+def test_orders_by_time(book: RiskBook, check: Check, name: str, age_ns: int, per: str) -> None:
+    """So many in a second, a minute, a day; one fewer passes, and so does one that is older."""
+    for number in range(3):
+        approve(book, f"N{number}", NOON - age_ns, quantity=number + 1)
+    assert check(intend(), **{per: 3}) == (f"orders_per_{name}", "3", "3")
+    assert check(intend(), **{per: 4}) is None
+    if name != "day":
+        assert check(intend(ts=NOON + 1), **{per: 3}) is None
+
+
+def test_the_same_order_again_is_denied(book: RiskBook, check: Check) -> None:
+    """Same symbol, side, quantity, type and prices within the window; not one that was refused, nor a day later."""
+    twin = approve(book, "D1", NOON - NS_PER_S + 1)
+    assert check(intend()) == ("duplicate", "none like it within 1 s", "D1")
+    assert check(intend(quantity=99)) is None
+    assert check(intend(side=Side.SELL)) is None
+    assert check(intend(), duplicate_window_s=0) is None
+    assert check(intend(ts=NOON + 1)) is None
+    book.order_gone(twin.order_id)
+    assert check(intend()) is None
+
+
+@pytest.mark.parametrize(("price", "passes"), [("840", True), ("840.05", False), ("760", True), ("759.95", False)])
+def test_the_price_band(check: Check, price: str, passes: bool) -> None:
+    """Five per cent around the last price of 800, of limit and stop alike."""
+    for name in ("limit_price", "stop_price"):
+        denial = check(intend(quantity=1, **{name: Decimal(price)}))
+        assert (denial is None) is passes
+        assert passes or denial[0] == "price_band"
+
+
+def test_net_exposure(book: RiskBook, check: Check) -> None:
+    """Longs less shorts: a short elsewhere makes room for a long, a long takes it; without a limit all passes."""
+    hold(book, 100, RELIANCE)
+    assert check(intend(), max_net_notional=180_000) is None
+    assert check(intend(), max_net_notional=179_999) == ("net_notional", "179999", "180000.00")
+    assert check(intend(side=Side.SELL), max_net_notional=20_000) is None
+    assert check(intend()) is None
+
+
+def test_funds(book: RiskBook, check: Check) -> None:
+    """A fifth of the order's value must be free at the broker, where it said what is."""
+    book.available = Decimal(16_000)
+    assert check(intend()) is None
+    book.available = Decimal(15_999)
+    assert check(intend()) == ("funds", "15999.00 available", "16000.00")
+    assert check(intend(), margin_rate=0.1) is None
+
+
+def test_the_drawdown_of_the_day(book: RiskBook, check: Check) -> None:
+    """From the day's highest profit, though the day is still in profit; without a limit it passes."""
+    book.start_day(1)
+    book.on_position(position_of(0, realised_pnl=Decimal(5_000)))
+    book.note_high()
+    book.on_position(position_of(0, realised_pnl=Decimal(2_000)))
+    book.note_high()
+    assert check(intend(), max_day_drawdown=3_000) == ("day_drawdown", "less than 3000 below the day's high", "3000.00")
+    assert check(intend(), max_day_drawdown=3_001) is None
+    assert check(intend()) is None

@@ -1,0 +1,105 @@
+"""The Fyers account behind the `Broker` protocol: order intents → REST calls, the order socket → pushes.
+
+Invariant: the client order id is the order's tag, so that the book can always be asked for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from yarl import URL
+
+from daemon.clock import Clock
+from daemon.errors import SettingsError
+from daemon.events import OrderIntent
+from daemon.fyers.budget import Purpose, RateBudget
+from daemon.fyers.credentials import Credentials
+from daemon.fyers.order_socket import OrderSocket, SocketEvent, SocketTimes
+from daemon.fyers.outcome import Done, Outcome
+from daemon.fyers.requests import PlaceOrder, Product
+from daemon.fyers.rest import CallTimes, Endpoints, FyersRest
+from daemon.fyers.wire import Acknowledged, Funds, VenueOrder, VenueTrade
+from daemon.settings import FyersSettings
+
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+class FyersBroker:
+    """Implements `daemon.broker.Broker`."""
+
+    def __init__(self, settings: FyersSettings, clock: Clock, budget: RateBudget | None = None) -> None:
+        """Raises `SettingsError` for a token that can't be read or an address that orders must not go to."""
+        _check_local(settings)
+        self._product = Product(settings.product)
+        credentials = Credentials(settings.app_id, _token(settings.token_file))
+        endpoints = Endpoints(settings.api_url, settings.data_url, settings.order_socket_url)
+        times = CallTimes(read_s=settings.answer_s, total_s=settings.answer_s + 3.0)
+        self._rest = FyersRest(credentials, budget or RateBudget(clock), clock, endpoints, times)
+        self._socket = OrderSocket(settings.order_socket_url, credentials, clock, SocketTimes())
+
+    async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:
+        """Place the order under its client id as tag."""
+        order = PlaceOrder(
+            tag=intent.order_id, symbol=intent.symbol, side=intent.side, quantity=intent.quantity, type=intent.type,
+            limit_price=intent.limit_price, stop_price=intent.stop_price, product=self._product,
+        )  # fmt: skip
+        return await self._rest.place(order, Purpose.EXIT if intent.reduces else Purpose.ORDINARY)
+
+    async def cancel(self, venue_id: str) -> Outcome[Acknowledged]:
+        """Ask for a cancellation."""
+        return await self._rest.cancel(venue_id)
+
+    async def orders(self, *, urgent: bool) -> Outcome[list[VenueOrder]]:
+        """All orders of the day."""
+        return await self._rest.orders(_purpose(urgent))
+
+    async def trades(self, *, urgent: bool) -> Outcome[list[VenueTrade]]:
+        """All trades of the day."""
+        return await self._rest.trades(_purpose(urgent))
+
+    async def positions(self) -> Outcome[dict[str, int]]:
+        """Signed net quantity by symbol, of the product that orders are placed under."""
+        outcome = await self._rest.positions()
+        if not isinstance(outcome, Done):
+            return outcome
+        mine = [row for row in outcome.value if row.product == self._product.value]
+        return Done({row.symbol: row.quantity for row in mine})
+
+    async def funds(self) -> Outcome[Funds]:
+        """The account's money."""
+        return await self._rest.funds()
+
+    def events(self) -> AsyncGenerator[SocketEvent, None]:
+        """Pushes of the order socket."""
+        return self._socket.events()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._rest.close()
+
+
+def _purpose(urgent: bool) -> Purpose:
+    return Purpose.EXIT if urgent else Purpose.ORDINARY
+
+
+def _check_local(settings: FyersSettings) -> None:
+    """Ticks come from a tape only, so far: no order may reach a real exchange on their account."""
+    for name in ("api_url", "data_url", "order_socket_url"):
+        address: str = getattr(settings, name)
+        if URL(address).host not in _LOCAL:
+            raise SettingsError(
+                f"broker.fyers.{name}: expected an address on this machine, such as that of hrmd sandbox, got "
+                f"{address!r}: with feed.source tape no order may go to a real exchange"
+            )
+
+
+def _token(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise SettingsError(
+            f"broker.fyers.token_file: {path} can't be read ({reason}); expected a file that holds the access token"
+        ) from None
+    return text

@@ -1,0 +1,327 @@
+"""The execution stage on a real broker: approved intents out, and whatever the broker says or fails to say in.
+
+Every call runs in a task of its own, so the inbox never waits for the network. Pushes are news and the book is the
+truth: a push that isn't the whole story, a gap or an unknown order makes the book be read. Invariant: an order leaves
+only after its intent is on disk, leaves once, and after a silence nothing is sent again until the book has spoken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import aclosing
+from typing import Any
+
+import structlog
+
+from daemon.actor import Actor
+from daemon.broker import Broker
+from daemon.bus import Bus
+from daemon.clock import NS_PER_S, Clock
+from daemon.errors import JournalError, UsageError
+from daemon.events import (
+    Event,
+    Flatten,
+    FundsReported,
+    Halt,
+    OrderAccepted,
+    OrderApproved,
+    OrderCancelFailed,
+    OrderCancelled,
+    OrderCancelRequested,
+    OrderDenied,
+    OrderIntent,
+    OrderRejected,
+    OrderSent,
+    OrderUnknown,
+    Reconciled,
+    TimeAdvanced,
+)
+from daemon.execution import Durable
+from daemon.fyers.order_socket import Disconnected, OrderPush, TradePush
+from daemon.fyers.outcome import Done, NotSent, Rejected, Unknown
+from daemon.live_book import EXTERNAL, LiveBook
+from daemon.orders import Order, OrderState
+from daemon.settings import ExecutionSettings, FyersSettings
+
+log = structlog.get_logger("execution")
+
+CANCELLABLE = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
+SHORTEST_PAUSE_S = 0.25
+"""Between two readings of the book."""
+LOG_EVERY = 20
+
+
+class LiveExecutionActor(Actor):
+    """See the module."""
+
+    name = "execution"
+
+    def __init__(
+        self,
+        bus: Bus,
+        book: LiveBook,
+        broker: Broker,
+        journal: Durable | None,
+        clock: Clock,
+        execution: ExecutionSettings,
+        settings: FyersSettings,
+    ) -> None:
+        super().__init__(bus)
+        self.book = book
+        self.orders = book.orders
+        self._broker = broker
+        self._journal = journal
+        self._clock = clock
+        self._settings = settings
+        self._timeout_ns = int(execution.working_timeout_s * NS_PER_S)
+        self._cancel_wanted: dict[str, str] = {}
+        self._sending: set[str] = set()
+        self._refused = ""
+        self._look = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        self.inbox = bus.subscribe(self.name, (TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, Flatten))
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Bring what the journal left in line with the broker; returns when both agree or differences are named.
+
+        Raises `UsageError` where the broker refuses the token.
+        """
+        self._distrust("the daemon stopped before the venue's answer was known")
+        tries = 0
+        while not await self._read_book(urgent=True):
+            if self._refused:
+                raise UsageError(f"broker.fyers: the token was refused ({self._refused}); log in and start again")
+            tries += 1
+            if tries % LOG_EVERY == 1:
+                log.error("the broker can't be read: trading waits for it", tries=tries)
+            await asyncio.sleep(SHORTEST_PAUSE_S)
+        for _ in range(2):
+            if await self._check_positions():
+                break
+            await self._read_book(urgent=True)
+        await self._read_funds()
+
+    async def run(self) -> None:
+        """Handle events, listen to pushes and read the book until cancelled."""
+        self._distrust("the execution stage was restarted")
+        self._look.set()
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                self._group.create_task(self._listen(), name="order socket")
+                self._group.create_task(self._keep_in_line(), name="reconciliation")
+                await super().run()
+        finally:
+            self._group = None
+
+    def handle(self, event: Event) -> None:
+        """One event, without waiting."""
+        match event:
+            case OrderApproved():
+                order = self.orders.apply(event)
+                if order is not None:
+                    self._sending.add(event.order_id)
+                    self._spawn(self._send(order), event.order_id)
+            case OrderIntent() | OrderDenied():
+                self.orders.apply(event)
+            case TimeAdvanced():
+                self._cancel_overdue(event.ts)
+            case Flatten():
+                self.cancel_entries(event.reason)
+
+    def cancel_entries(self, reason: str) -> None:
+        """Take every order off the market that would open or add to a position, and keep at it."""
+        for order in list(self.orders.working.values()):
+            if not order.intent.reduces:
+                self._want_cancelled(order, reason)
+
+    def cancel_all(self, reason: str) -> None:
+        """Take every order off the market, and keep at it."""
+        for order in list(self.orders.working.values()):
+            self._want_cancelled(order, reason)
+
+    async def settled(self) -> None:
+        """Wait until nothing is on its way and nothing that is to be cancelled works."""
+        while self._sending or self.book.cancelling or self._pursue():
+            self._look.set()
+            await asyncio.sleep(SHORTEST_PAUSE_S / 5)
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    async def _send(self, order: Order) -> None:
+        order_id = order.intent.order_id
+        try:
+            if not await self._on_disk(order):
+                return
+            self.book.say(OrderSent(ts=self._now, order_id=order_id))
+            outcome = await self._broker.submit(order.intent)
+        finally:
+            self._sending.discard(order_id)
+        match outcome:
+            case Done(value=ack):
+                self.book.say(OrderAccepted(ts=self._now, order_id=order_id, venue_id=ack.venue_id))
+            case Unknown(reason=reason):
+                if order.state == OrderState.SENT:
+                    order.venue_id = order.venue_id or outcome.venue_id
+                    log.error("no answer about an order: the book is asked", order=order_id, reason=reason)
+                    self.book.say(OrderUnknown(ts=self._now, order_id=order_id, reason=reason))
+            case Rejected() | NotSent() if order.state == OrderState.SENT:
+                code, reason = (outcome.code, outcome.message) if isinstance(outcome, Rejected) else (0, "")
+                if isinstance(outcome, NotSent):
+                    reason = f"not sent: {outcome.reason}"
+                self.book.say(OrderRejected(ts=self._now, order_id=order_id, code=code, reason=reason))
+        self._pursue()
+        self._look.set()
+
+    async def _on_disk(self, order: Order) -> bool:
+        """Wait for the journal; without it only exits leave the machine, and trading halts."""
+        try:
+            waiting = self._journal.durable() if self._journal is not None else None
+            if waiting is not None:
+                await waiting
+        except JournalError as error:
+            self.bus.publish(Halt(ts=self._now, reason=f"the journal can't be written: {error}"))
+            if not order.intent.reduces:
+                reason = "not sent: the journal can't be written"
+                self.book.say(OrderCancelled(ts=self._now, order_id=order.intent.order_id, filled=0, reason=reason))
+                return False
+        return True
+
+    # -- cancelling ---------------------------------------------------------------------------------------------------
+
+    def _want_cancelled(self, order: Order, reason: str) -> None:
+        self._cancel_wanted[order.intent.order_id] = reason
+        self._pursue()
+
+    def _pursue(self) -> bool:
+        """Ask for every cancellation that is wanted and can be asked for; whether any is still owed."""
+        for order_id, reason in list(self._cancel_wanted.items()):
+            order = self.orders.working.get(order_id)
+            if order is None:
+                del self._cancel_wanted[order_id]
+            elif order.state in CANCELLABLE and order.venue_id and order_id not in self.book.cancelling:
+                self.book.cancelling.add(order_id)
+                self.book.say(OrderCancelRequested(ts=self._now, order_id=order_id, reason=reason))
+                self._spawn(self._cancel(order_id, order.venue_id), f"cancel {order_id}")
+        for venue_id, order_id in list(self.book.revenants.items()):
+            if order_id not in self.book.cancelling:
+                self.book.cancelling.add(order_id)
+                self._spawn(self._cancel(order_id, venue_id), f"cancel {order_id}")
+        return bool(self._cancel_wanted)
+
+    async def _cancel(self, order_id: str, venue_id: str) -> None:
+        try:
+            outcome = await self._broker.cancel(venue_id)
+        finally:
+            self.book.cancelling.discard(order_id)
+        if isinstance(outcome, Done):
+            self.book.revenants.pop(venue_id, None)
+        elif isinstance(outcome, Rejected | NotSent):
+            reason = outcome.message if isinstance(outcome, Rejected) else outcome.reason
+            self.book.say(OrderCancelFailed(ts=self._now, order_id=order_id, reason=reason))
+        self._look.set()
+
+    def _cancel_overdue(self, ts: int) -> None:
+        for order in self.orders.working.values():
+            intent = order.intent
+            mine = not intent.reduces and intent.strategy != EXTERNAL
+            if mine and ts - intent.ts >= self._timeout_ns and intent.order_id not in self._cancel_wanted:
+                self._cancel_wanted[intent.order_id] = "working time-out"
+        self._pursue()
+
+    # -- listening and reading ----------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        async with aclosing(self._broker.events()) as pushes:
+            async for push in pushes:
+                match push:
+                    case TradePush(trade=trade):
+                        order = self.book.find(trade.tag, trade.venue_id)
+                        if order is None or order.filled or trade.quantity != order.intent.quantity:
+                            self._look.set()  # parts are booked in the tradebook's order: charges depend on it
+                        else:
+                            self.book.trade(trade)
+                    case OrderPush(order=report):
+                        self.book.incomplete = False
+                        if not self.book.report(report) or self.book.incomplete:
+                            self._look.set()
+                        self._pursue()
+                    case Disconnected(reason=reason, token_refused=refused):
+                        log.warning("order socket lost", reason=reason, token_refused=refused)
+                    case _:
+                        self._look.set()
+
+    async def _keep_in_line(self) -> None:
+        """Read the book when something calls for it, and every `reconcile_s` in any case."""
+        while True:
+            settings = self._settings
+            owing = self.book.unresolved or self.book.incomplete or self._cancel_wanted or self.book.revenants
+            try:
+                async with asyncio.timeout(settings.unknown_poll_s if owing else settings.reconcile_s):
+                    await self._look.wait()
+                called = True
+            except TimeoutError:
+                called = bool(owing)
+            self._look.clear()
+            await self._read_book(urgent=bool(owing))
+            if not called or self.book.halted:
+                await self._check_positions()
+                await self._read_funds()
+            self._pursue()
+            await asyncio.sleep(SHORTEST_PAUSE_S)
+
+    async def _read_book(self, *, urgent: bool) -> bool:
+        """Compare with the broker's orders and trades; False where they couldn't be read."""
+        orders = await self._broker.orders(urgent=urgent)
+        trades = await self._broker.trades(urgent=urgent)
+        for outcome in (orders, trades):
+            if isinstance(outcome, Rejected) and outcome.token_refused:
+                self._refused = outcome.message
+                log.error("the broker refuses the token: a new login is needed", message=outcome.message)
+        if not isinstance(orders, Done) or not isinstance(trades, Done):
+            return False
+        missed = self.book.compare(orders.value, trades.value)
+        self.bus.publish(
+            Reconciled(
+                ts=self._now, orders=len(orders.value), trades=len(trades.value), missed_fills=missed,
+                unknown=self.book.unresolved,
+            )
+        )  # fmt: skip
+        return True
+
+    async def _check_positions(self) -> bool:
+        held = await self._broker.positions()
+        return isinstance(held, Done) and self.book.compare_positions(held.value)
+
+    async def _read_funds(self) -> None:
+        funds = await self._broker.funds()
+        if isinstance(funds, Done):
+            value = funds.value
+            self.bus.publish(FundsReported(ts=self._now, total=value.total, available=value.available))
+
+    # -- small things -------------------------------------------------------------------------------------------------
+
+    def _distrust(self, reason: str) -> None:
+        """Whatever was on its way when the last life ended is unknown; what can't have left is cancelled."""
+        self._sending.clear()
+        self.book.cancelling.clear()
+        for order in list(self.orders.working.values()):
+            order_id = order.intent.order_id
+            if order.state in (OrderState.APPROVED, OrderState.SENT):
+                self.book.say(OrderUnknown(ts=self._now, order_id=order_id, reason=reason))
+            elif order.state is OrderState.INTENT and not self._queued(order_id):
+                self.book.say(OrderCancelled(ts=self._now, order_id=order_id, filled=0, reason="it was never sent"))
+
+    def _queued(self, order_id: str) -> bool:
+        """Whether the inbox still holds the answer to an intent: only before the first run it can't."""
+        return len(self.inbox) > 0
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        assert self._group is not None  # only `run` handles events, and it opens the group first
+        self._group.create_task(work, name=name)
+
+    @property
+    def _now(self) -> int:
+        return self._clock.now_ns()

@@ -1,0 +1,148 @@
+"""A journal → the account as it stood when its last process ended: orders, positions, cash, trading state.
+
+All runs of the file count, from the newest snapshot on. Invariant: folding the events of a journal gives what the
+process that wrote them held in memory, and an order that may have left the machine is never taken for one that didn't.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+
+from daemon.clock import india_day
+from daemon.events import (
+    AccountSnapshot,
+    Event,
+    Fill,
+    Flatten,
+    Halt,
+    OrderAccepted,
+    OrderApproved,
+    OrderCancelFailed,
+    OrderCancelled,
+    OrderCancelRequested,
+    OrderDenied,
+    OrderExpired,
+    OrderIntent,
+    OrderRejected,
+    OrderSent,
+    OrderUnknown,
+    Resume,
+    TradingState,
+    TradingStateChanged,
+)
+from daemon.journal import JournalReader
+from daemon.orders import OrderBook
+from daemon.portfolio import Portfolio
+
+ORDER_EVENTS: tuple[type[Event], ...] = (
+    OrderIntent, OrderApproved, OrderDenied, OrderSent, OrderAccepted, OrderRejected, OrderCancelRequested,
+    OrderCancelFailed, OrderCancelled, OrderExpired, OrderUnknown, Fill,
+)  # fmt: skip
+FOLDED: tuple[type[Event], ...] = (*ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Flatten)
+
+
+KEPT_FILLS = 50_000
+"""Fill ids and closed trades that are remembered in memory; more than a day has."""
+
+
+class Account:
+    """What an account holds and owes; `records` counts the events it was made of."""
+
+    def __init__(self, starting_cash: Decimal) -> None:
+        self.orders = OrderBook()
+        self.portfolio = Portfolio(starting_cash, KEPT_FILLS)
+        self.state = TradingState.ACTIVE
+        self.state_reason = ""
+        self.flatten_reason = ""
+        self.day = 0
+        self.day_start_net = Decimal(0)
+        self.last_ts = 0
+        self.records = 0
+        self._ending = False
+
+    @property
+    def net(self) -> Decimal:
+        """Realised profit less costs, rupees."""
+        return self.portfolio.realised_pnl - self.portfolio.costs
+
+    def fold(self, events: Iterable[Event]) -> None:
+        """Live through `events`, oldest first."""
+        for event in events:
+            self.records += 1
+            self._apply(event)
+
+    def snapshot(self, ts: int) -> AccountSnapshot:
+        """All of it in one event."""
+        book = self.orders
+        return AccountSnapshot(
+            ts=ts,
+            starting_cash=self.portfolio.starting_cash,
+            cash=self.portfolio.cash,
+            holdings=self.portfolio.holdings(),
+            orders=tuple(order.record() for table in (book.finished, book.working) for order in table.values()),
+            state=self.state,
+            state_reason=self.state_reason,
+            flatten_reason=self.flatten_reason,
+            day=self.day,
+            day_start_net=self.day_start_net,
+        )
+
+    def _apply(self, event: Event) -> None:
+        match event:
+            case AccountSnapshot():
+                self._restore(event)
+                return
+            case TradingStateChanged():
+                if not self._ending:
+                    self.state, self.state_reason = event.state, event.reason
+            case Halt():
+                self._ending = event.shutdown
+            case Resume():
+                self.flatten_reason = ""
+            case Flatten():
+                self.flatten_reason = event.reason
+            case Fill():
+                self._roll(event.ts)
+                self.orders.apply(event)
+                self.portfolio.apply(event)
+            case OrderIntent():
+                self._ending = False
+                self._roll(event.ts)
+                self.orders.apply(event)
+            case _:
+                self.orders.apply(event)
+        self.last_ts = max(self.last_ts, int(getattr(event, "ts")))  # noqa: B009 — every folded event has one
+
+    def _roll(self, ts: int) -> None:
+        """The day's profit counts from the first order of the day."""
+        day = india_day(ts)
+        if day != self.day:
+            self.day, self.day_start_net = day, self.net
+
+    def _restore(self, snapshot: AccountSnapshot) -> None:
+        self.orders = OrderBook()
+        self.portfolio = Portfolio(snapshot.starting_cash, KEPT_FILLS)
+        fill_ids: list[str] = []
+        for record in snapshot.orders:
+            self.orders.restore(record)
+            fill_ids += record.fill_ids
+        self.portfolio.restore(snapshot.cash, snapshot.holdings, fill_ids)
+        self.state, self.state_reason = snapshot.state, snapshot.state_reason
+        self.flatten_reason = snapshot.flatten_reason
+        self.day, self.day_start_net = snapshot.day, snapshot.day_start_net
+        self.last_ts = max(self.last_ts, snapshot.ts)
+
+
+def recover(path: Path, starting_cash: Decimal) -> Account | None:
+    """The account that the journal tells of; None where there is no journal yet. Raises `UsageError`."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return None
+    account = Account(starting_cash)
+    reader = JournalReader(path)
+    try:
+        account.fold(reader.since_snapshot(*FOLDED))
+    finally:
+        reader.close()
+    return account

@@ -1,0 +1,27 @@
+"""The daemon as a process, killed twenty times while it trades on a misbehaving exchange."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_twenty_kills_lose_and_double_nothing() -> None:
+    """After every restart positions, working orders and cash are the exchange's; some kills hit journal boundaries."""
+    done = subprocess.run(
+        [sys.executable, "benchmarks/chaos.py", "--kills", "20", "--seed", "7", "--json"],
+        cwd=ROOT, capture_output=True, text=True, timeout=280, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+    found = json.loads(done.stdout)
+    assert found["differences"] == []
+    assert (found["lost"], found["doubled"]) == (0, 0)
+    assert found["kills"] >= 20
+    assert found["compared"] >= 10
+    assert found["orders"] >= 20
+    assert any("on disk" in moment for moment in found["kills_by_moment"])

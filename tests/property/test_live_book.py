@@ -1,0 +1,193 @@
+"""Whatever the venue does, shows late, shows twice or hides: in the end our fills, orders and positions are its own."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
+
+from daemon.clock import ReplayClock
+from daemon.events import (
+    Event,
+    Fill,
+    OrderAccepted,
+    OrderApproved,
+    OrderIntent,
+    OrderSent,
+    OrderType,
+    OrderUnknown,
+    Side,
+    SymbolHalted,
+)
+from daemon.fyers.wire import OrderStatus, VenueOrder, VenueTrade
+from daemon.live_book import READS_TO_WRITE_OFF, LiveBook
+from daemon.market.costs import CostSchedule
+from daemon.market.instruments import InstrumentBook
+from daemon.orders import OrderBook, OrderState
+from daemon.settings import FyersSettings, MarketSettings
+from tests.samples import OPEN, SBIN, intend
+
+COSTS, INSTRUMENTS = CostSchedule(), InstrumentBook(MarketSettings())
+
+
+class Venue:
+    """The simplest exchange: orders by tag, and their trades."""
+
+    def __init__(self) -> None:
+        self.orders: dict[str, VenueOrder] = {}
+        self.trades: list[VenueTrade] = []
+
+    def take(self, intent: OrderIntent) -> VenueOrder:
+        """An order arrives."""
+        order = self.orders[intent.order_id] = VenueOrder(
+            venue_id=f"V{len(self.orders)}", tag=intent.order_id, symbol=intent.symbol, side=intent.side,
+            type=OrderType.MARKET, quantity=intent.quantity, remaining=intent.quantity, status=OrderStatus.PENDING,
+        )  # fmt: skip
+        return order
+
+    def change(self, tag: str, **changes: object) -> None:
+        """An order moves on."""
+        fields = {name: getattr(self.orders[tag], name) for name in VenueOrder.__struct_fields__}
+        self.orders[tag] = VenueOrder(**(fields | changes))
+
+    def trade(self, tag: str, quantity: int) -> None:
+        """A part of an order, or all of it, is done."""
+        order = self.orders[tag]
+        quantity = min(quantity, order.quantity - order.filled)
+        self.trades.append(
+            VenueTrade(
+                trade_id=f"F{len(self.trades)}", venue_id=order.venue_id, tag=tag, symbol=SBIN, side=order.side,
+                quantity=quantity, price=Decimal(800), ts=OPEN,
+            )
+        )  # fmt: skip
+        filled = order.filled + quantity
+        status = OrderStatus.FILLED if filled == order.quantity else OrderStatus.PENDING
+        self.change(tag, filled=filled, remaining=order.quantity - filled, status=status)
+
+
+class Live(RuleBasedStateMachine):
+    """A live book beside a venue whose answers and pushes get lost, come late and come twice."""
+
+    sent = Bundle("sent")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = ReplayClock(OPEN)
+        self.venue = Venue()
+        self.said: list[Event] = []
+        self.count = 0
+        self.dead: set[str] = set()
+        self.book = LiveBook(
+            OrderBook(), {}, INSTRUMENTS, COSTS, self.clock, FyersSettings(unknown_settle_s=10.0), self.said.append
+        )
+
+    @rule(target=sent, quantity=st.integers(1, 9), side=st.sampled_from(Side), fate=st.sampled_from("arnl"))
+    def send(self, quantity: int, side: Side, fate: str) -> str:
+        """An order leaves: it arrives and is answered, arrives in silence, or is lost in silence."""
+        self.count += 1
+        intent = intend(f"T{self.count}", side, quantity, ts=OPEN)
+        tag = intent.order_id
+        for event in (intent, OrderApproved(ts=OPEN, order_id=tag), OrderSent(ts=OPEN, order_id=tag)):
+            assert self.book.say(event)
+        if fate == "a":
+            accepted = OrderAccepted(ts=OPEN, order_id=tag, venue_id=self.venue.take(intent).venue_id)
+            self.book.say(accepted)
+        else:
+            self.book.say(OrderUnknown(ts=OPEN, order_id=tag, reason="silence"))
+            if fate == "l":
+                self.dead.add(tag)
+            else:
+                self.venue.take(intent)
+        return tag
+
+    @rule(tag=sent, quantity=st.integers(1, 9), tell=st.integers(0, 2))
+    def trade(self, tag: str, quantity: int, tell: int) -> None:
+        """A trade, told never, once or twice."""
+        order = self.venue.orders.get(tag)
+        if order is None or order.status.final:
+            return
+        self.venue.trade(tag, quantity)
+        for _ in range(tell):
+            self.book.trade(self.venue.trades[-1])
+
+    @rule(tag=sent, status=st.sampled_from((OrderStatus.CANCELLED, OrderStatus.EXPIRED)), tell=st.integers(0, 2))
+    def end(self, tag: str, status: OrderStatus, tell: int) -> None:
+        """The venue ends an order, and says so or doesn't."""
+        order = self.venue.orders.get(tag)
+        if order is None or order.status.final:
+            return
+        self.venue.change(tag, status=status)
+        for _ in range(tell):
+            self.book.report(self.venue.orders[tag])
+
+    @rule(tag=sent)
+    def repeat(self, tag: str) -> None:
+        """Old news: how the order stood when it came, and all of its trades again."""
+        order = self.venue.orders.get(tag)
+        if order is None:
+            return
+        fields = {name: getattr(order, name) for name in VenueOrder.__struct_fields__}
+        self.book.report(VenueOrder(**(fields | {"status": OrderStatus.PENDING, "filled": 0})))
+        for trade in self.venue.trades:
+            if trade.tag == tag:
+                self.book.trade(trade)
+
+    @rule(hidden=st.integers(0, 2))
+    @precondition(lambda self: self.venue.orders)
+    def read_a_stale_book(self, hidden: int) -> None:
+        """The book doesn't show the youngest orders or trades yet."""
+        orders, trades = list(self.venue.orders.values()), self.venue.trades
+        self.book.compare(orders[: len(orders) - hidden], trades[: len(trades) - hidden])
+
+    @rule(seconds=st.integers(0, 4))
+    def wait(self, seconds: int) -> None:
+        """Time passes; never as long as it takes to write off what did arrive, between two true readings."""
+        self.clock.advance(self.clock.now_ns() + seconds * 10**9)
+        self.read()
+
+    def read(self) -> None:
+        """The true book."""
+        self.book.compare(list(self.venue.orders.values()), self.venue.trades)
+
+    @invariant()
+    def counts_nothing_twice(self) -> None:
+        """No fill id twice, no order over its quantity, positions are the sum of the fills."""
+        fills = [event for event in self.said if isinstance(event, Fill)]
+        assert len({fill.fill_id for fill in fills}) == len(fills)
+        assert self.book.positions[SBIN] == sum(fill.side.sign * fill.quantity for fill in fills)
+        assert len({event.order_id for event in self.said if isinstance(event, OrderSent)}) == self.count
+
+    @invariant()
+    def dead_orders_stay_dead(self) -> None:
+        """What never arrived is unknown until it is written off; what arrived is never written off."""
+        for tag in self.dead:
+            order = self.book.orders.find(tag)
+            assert order is not None
+            assert order.state in (OrderState.UNKNOWN, OrderState.REJECTED)
+        for tag in self.venue.orders:
+            order = self.book.orders.find(tag)
+            assert order is not None
+            assert order.state is not OrderState.REJECTED
+
+    def teardown(self) -> None:
+        """With a quiet venue: after a few readings both agree on every order, fill and position."""
+        for _ in range(READS_TO_WRITE_OFF + 1):
+            self.read()
+            self.clock.advance(self.clock.now_ns() + 11 * 10**9)
+        self.read()
+        for tag, theirs in self.venue.orders.items():
+            ours = self.book.orders.find(tag)
+            assert ours is not None
+            assert (ours.filled, ours.state.done) == (theirs.filled, theirs.status.final)
+        assert all(tag not in self.book.orders.working for tag in self.dead)
+        net = sum(trade.side.sign * trade.quantity for trade in self.venue.trades)
+        assert self.book.positions[SBIN] == net
+        assert self.book.compare_positions({SBIN: net} if net else {})
+        assert not any(isinstance(event, SymbolHalted) for event in self.said)
+
+
+TestLive = Live.TestCase
+TestLive.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestLive.__doc__ = "The state machine."

@@ -1,0 +1,289 @@
+"""The live path against a misbehaving exchange: nothing lost, nothing doubled, nothing believed that nobody said."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from daemon.brokers.fyers import FyersBroker
+from daemon.clock import NS_PER_S, LiveClock
+from daemon.errors import JournalError, SettingsError, UsageError
+from daemon.events import (
+    Fill,
+    Flatten,
+    FundsReported,
+    Halt,
+    OrderAccepted,
+    OrderApproved,
+    OrderCancelFailed,
+    OrderCancelled,
+    OrderIntent,
+    OrderRejected,
+    OrderSent,
+    OrderType,
+    OrderUnknown,
+    Side,
+    SymbolHalted,
+    SymbolResumed,
+    TimeAdvanced,
+)
+from daemon.fyers.budget import Purpose
+from daemon.orders import OrderState
+from daemon.recovery import Account
+from daemon.sandbox.faults import FaultKind, Route
+from daemon.settings import FyersSettings
+from tests.samples import intend
+from tests.unit.live import trading, until
+from tests.unit.sandbox.desk import SBIN, opened, order
+
+PURPOSE = Purpose.ORDINARY
+LIMIT = {"type": OrderType.LIMIT, "limit_price": Decimal("700")}
+
+
+async def test_an_order_goes_out_once_and_its_fill_comes_back(tmp_path: Path) -> None:
+    """Sent, accepted, filled; the money is the exchange's to the paisa."""
+    async with trading(tmp_path) as trader:
+        trader.send()
+        await until(lambda: trader.order("T1").state is OrderState.FILLED)
+        await until(trader.agrees)
+        assert [type(event) for event in trader.heard(OrderSent, Fill)] == [OrderSent, Fill]
+        assert len(trader.desk.book) == 1
+        assert trader.heard(FundsReported)[0].total == Decimal(1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "after"),
+    [
+        (FaultKind.DROP, True), (FaultKind.DROP, False), (FaultKind.BROKEN, True), (FaultKind.BROKEN, False),
+        (FaultKind.GARBLED, True), (FaultKind.NO_ACK, True), (FaultKind.NO_ACK, False), (FaultKind.LATE, False),
+        (FaultKind.DELAY, True), (FaultKind.DELAY, False),
+    ],
+)  # fmt: skip
+async def test_silence_is_no_rejection(tmp_path: Path, kind: FaultKind, after: bool) -> None:
+    """Unknown until the book speaks: then filled where the order lives, written off where it never came; never two."""
+    async with trading(tmp_path) as trader:
+        trader.desk.trouble(kind, after=after, seconds=0.45)
+        trader.send()
+        await until(lambda: trader.order("T1").state.done)
+        await until(lambda: trader.agrees() and (len(trader.desk.book) == 1 or not trader.book.positions[SBIN]))
+        lives = len(trader.desk.book) == 1
+        assert trader.order("T1").filled == (10 if lives else 0)
+        if not trader.heard(OrderAccepted) and not lives:
+            assert trader.heard(OrderUnknown)
+        assert len(trader.heard(OrderSent)) == 1
+
+
+async def test_pushes_that_are_lost_doubled_or_reordered_change_nothing(tmp_path: Path) -> None:
+    """The book tells what they didn't; what they told twice counts once."""
+    async with trading(tmp_path) as trader:
+        for number, kind in enumerate((FaultKind.LOSE, FaultKind.DUPLICATE, FaultKind.REORDER, FaultKind.CUT)):
+            trader.desk.trouble(kind, Route.PUSH, times=4)
+            trader.send(f"T{number}", quantity=10 + number)
+            await until(lambda number=number: trader.order(f"T{number}").state is OrderState.FILLED)
+            await until(trader.agrees)
+            trader.desk.server.plan.clear()
+        assert len(trader.heard(Fill)) == 4
+
+
+async def test_parts_are_booked_in_order(tmp_path: Path) -> None:
+    """A part on arrival, the rest with the next quote; charges to the paisa."""
+    async with trading(tmp_path) as trader:
+        trader.desk.trouble(FaultKind.PARTIAL, quantity=3)
+        trader.send()
+        await until(lambda: trader.order("T1").filled == 3)
+        assert trader.order("T1").state is OrderState.PARTIALLY_FILLED
+        trader.desk.price("821")
+        await until(lambda: trader.order("T1").state is OrderState.FILLED)
+        await until(trader.agrees)
+        assert [fill.quantity for fill in trader.heard(Fill)] == [3, 7]
+
+
+@pytest.mark.parametrize("kind", [FaultKind.REJECT, FaultKind.REJECT_LATER])
+async def test_a_rejection_is_told(tmp_path: Path, kind: FaultKind) -> None:
+    """At once or by the exchange afterwards: rejected, with its words."""
+    async with trading(tmp_path) as trader:
+        trader.desk.trouble(kind, message="no such luck")
+        trader.send()
+        await until(lambda: trader.order("T1").state is OrderState.REJECTED)
+        assert "no such luck" in trader.heard(OrderRejected)[0].reason
+
+
+async def test_flatten_keeps_at_it_until_the_entry_is_gone(tmp_path: Path) -> None:
+    """The cancellation is lost twice and asked for again; exits are left to work."""
+    async with trading(tmp_path) as trader:
+        trader.send("T1", **LIMIT)
+        trader.send("T2", Side.SELL, type=OrderType.LIMIT, limit_price=Decimal("900"), reduces=True)
+        await until(lambda: trader.order("T1").venue_id and trader.order("T2").venue_id)
+        trader.desk.trouble(FaultKind.DROP, Route.CANCEL, times=2)
+        trader.bus.publish(Flatten(ts=1, reason="enough"))
+        await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
+        assert trader.heard(OrderCancelFailed)
+        assert trader.heard(OrderCancelled)[0].reason
+        assert trader.order("T2").state is OrderState.ACCEPTED
+        assert trader.agrees()
+
+
+async def test_an_entry_is_cancelled_when_its_time_is_up(tmp_path: Path) -> None:
+    """And one whose fate was unknown as soon as the book shows it."""
+    async with trading(tmp_path) as trader:
+        trader.desk.trouble(FaultKind.DROP, after=True)
+        intent = trader.send(**LIMIT)
+        await until(lambda: trader.orders.find("T1"))
+        trader.bus.publish(TimeAdvanced(ts=intent.ts + 121 * NS_PER_S))
+        await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
+        assert trader.agrees()
+
+
+async def test_everything_is_cancelled_at_the_end(tmp_path: Path) -> None:
+    """`settled` returns when the exchange holds nothing of ours."""
+    async with trading(tmp_path) as trader:
+        trader.send(**LIMIT)
+        await until(lambda: trader.order("T1").venue_id)
+        trader.actor.cancel_all("shutdown")
+        await trader.actor.settled()
+        assert trader.orders.working == {}
+
+
+async def test_a_restart_asks_the_book_about_what_was_on_its_way(tmp_path: Path) -> None:
+    """Sent by an earlier life, its answer unheard: filled meanwhile, working still, or never arrived."""
+    account = Account(Decimal(1_000_000))
+    async with opened() as desk:
+        for number, price in ((1, None), (2, Decimal("700")), (3, None)):
+            kind = OrderType.LIMIT if price else OrderType.MARKET
+            intent = intend(f"T{number}", quantity=10, type=kind, limit_price=price)
+            account.fold(
+                [
+                    intent,
+                    OrderApproved(ts=intent.ts, order_id=intent.order_id),
+                    OrderSent(ts=intent.ts, order_id=intent.order_id),
+                ]
+            )
+        await desk.rest.place(order("T1"), PURPOSE)
+        await desk.rest.place(order("T2", kind=OrderType.LIMIT, limit_price="700"), PURPOSE)
+        async with trading(tmp_path, account, desk) as trader:
+            states = [trader.order(f"T{number}").state for number in (1, 2, 3)]
+            assert states == [OrderState.FILLED, OrderState.ACCEPTED, OrderState.UNKNOWN]
+            await until(lambda: trader.order("T3").state is OrderState.REJECTED)
+            assert "never arrived" in trader.order("T3").reason
+            assert trader.agrees()
+
+
+async def test_an_order_that_comes_alive_after_all_is_cancelled(tmp_path: Path) -> None:
+    """Written off, then it reaches the exchange: it is taken off, and what it traded is booked."""
+    async with trading(tmp_path, unknown_settle_s=0.1) as trader:
+        trader.desk.trouble(FaultKind.LATE, seconds=2.0)
+        trader.send(**LIMIT)
+        await until(lambda: trader.order("T1").state is OrderState.REJECTED)
+        await until(lambda: trader.desk.book)
+        await until(lambda: trader.desk.book[0].status.name == "CANCELLED")
+
+
+@pytest.mark.parametrize("wish", ["adopt", "ignore", "halt"])
+async def test_orders_of_somebody_else(tmp_path: Path, wish: str) -> None:
+    """Adopted they are booked, ignored they aren't, and by setting trading halts; no symbol is halted for them."""
+    async with trading(tmp_path, external_orders=wish) as trader:
+        await trader.desk.rest.place(order("stranger", quantity=7), PURPOSE)
+        await until(lambda: sum(read.trades for read in trader.reads) > 2)
+        await until(lambda: wish != "adopt" or trader.book.positions[SBIN] == 7)
+        assert trader.book.positions[SBIN] == (7 if wish == "adopt" else 0)
+        assert bool(trader.heard(Halt)) is (wish == "halt")
+        assert [event.strategy for event in trader.heard(OrderIntent)] == (["external"] if wish == "adopt" else [])
+        assert trader.heard(SymbolHalted) == []
+
+
+async def test_a_position_that_differs_halts_the_symbol(tmp_path: Path) -> None:
+    """The numbers are said; when both agree again it is resumed."""
+    account = Account(Decimal(1_000_000))
+    async with opened() as desk, trading(tmp_path, account, desk) as trader:
+        trader.book.positions[SBIN] = 5
+        await until(lambda: trader.heard(SymbolHalted))
+        assert trader.heard(SymbolHalted)[0].reason == "position: the broker holds 0, the journal 5"
+        trader.book.positions[SBIN] = 0
+        await until(lambda: trader.heard(SymbolResumed))
+
+
+async def test_a_refused_token_is_one_clear_line(tmp_path: Path) -> None:
+    """At the start: log in and start again."""
+    async with opened() as desk:
+        await desk.admin("POST", "token", {})
+        with pytest.raises(UsageError, match=r"the token was refused .*; log in and start again"):
+            async with trading(tmp_path, None, desk):
+                pass
+
+
+async def test_a_broker_that_is_away_is_waited_for(tmp_path: Path) -> None:
+    """The first readings fail; recovery goes on when the book can be read."""
+    async with opened() as desk:
+        desk.trouble(FaultKind.BROKEN, Route.ORDERS, times=3)
+        async with trading(tmp_path, None, desk) as trader:
+            assert trader.reads
+
+
+def test_orders_by_a_tape_never_reach_a_real_exchange(tmp_path: Path) -> None:
+    """The addresses of Fyers itself are refused, and so is a token file that isn't there."""
+    with pytest.raises(SettingsError, match=r"broker\.fyers\.api_url: expected an address on this machine"):
+        FyersBroker(FyersSettings(), LiveClock())
+    local = {"api_url": "http://127.0.0.1:1", "data_url": "http://127.0.0.1:1", "order_socket_url": "ws://127.0.0.1:1"}
+    with pytest.raises(SettingsError, match=r"broker\.fyers\.token_file: .*missing can't be read"):
+        FyersBroker(FyersSettings(**local, token_file=tmp_path / "missing"), LiveClock())
+
+
+class FullDisk:
+    """A journal that can't be written."""
+
+    def durable(self) -> None:
+        """Say so."""
+        raise JournalError("journal j: the disk is full")
+
+
+async def test_without_a_journal_entries_stay_and_exits_leave(tmp_path: Path) -> None:
+    """Trading halts, the entry is cancelled before it left, the exit reaches the exchange."""
+    async with trading(tmp_path) as trader:
+        trader.send("T1")
+        await until(lambda: trader.order("T1").state is OrderState.FILLED)
+        trader.actor._journal = FullDisk()
+        trader.send("T2")
+        await until(lambda: trader.order("T2").state is OrderState.CANCELLED)
+        assert trader.order("T2").reason == "not sent: the journal can't be written"
+        assert "the disk is full" in trader.heard(Halt)[0].reason
+        trader.send("T3", Side.SELL, reduces=True)
+        await until(lambda: trader.order("T3").state is OrderState.FILLED)
+        assert [held.wanted.tag for held in trader.desk.book] == ["T1", "T3"]
+        assert trader.agrees()
+
+
+async def test_a_stage_that_is_restarted_trusts_nothing_it_did_not_finish(tmp_path: Path) -> None:
+    """Cut off while an answer was awaited: unknown, then what the book says; the order is not sent again."""
+    account = Account(Decimal(1_000_000))
+    async with opened() as desk:
+        async with trading(tmp_path, account, desk) as trader:
+            desk.trouble(FaultKind.DELAY, after=True, seconds=0.25)
+            desk.trouble(FaultKind.LOSE, Route.PUSH, times=9)
+            trader.send()
+            await until(lambda: trader.order("T1").state is OrderState.SENT and desk.book)
+        async with trading(tmp_path, account, desk) as again:
+            await until(lambda: again.order("T1").state is OrderState.FILLED)
+            await until(again.agrees)
+        assert len(desk.book) == 1
+
+
+async def test_an_intent_that_was_never_answered_is_cancelled_at_the_start(tmp_path: Path) -> None:
+    """Nothing leaves before its approval is on disk, so it never left."""
+    account = Account(Decimal(1_000_000))
+    account.fold([intend("T1")])
+    async with trading(tmp_path, account) as trader:
+        assert trader.order("T1").reason == "it was never sent"
+        assert trader.desk.book == []
+
+
+async def test_an_order_of_yesterday_that_the_book_forgot_has_expired(tmp_path: Path) -> None:
+    """The broker's book is of one day."""
+    account = Account(Decimal(1_000_000))
+    intent = intend("T1")
+    account.fold(
+        [intent, OrderApproved(ts=1, order_id="T1"), OrderAccepted(ts=intent.ts, order_id="T1", venue_id="V9")]
+    )
+    async with trading(tmp_path, account) as trader:
+        assert trader.order("T1").state is OrderState.EXPIRED
