@@ -2,7 +2,7 @@
 
     python benchmarks/soak.py [--orders 2000000]
 
-Risk, order book, paper venue and portfolio are the daemon's own. Exit code 1 where resident memory after the warm-up
+Risk, order books and portfolio are the daemon's own. Exit code 1 where resident memory after the warm-up
 (a tenth of the orders) moves by more than 5 %, or where the number of open files grows.
 """
 

@@ -14,11 +14,14 @@ import typer.main
 from typer.exceptions import Abort, TyperException
 
 from daemon import __version__
+from daemon.cli.bench import bench_app
 from daemon.cli.check import check
 from daemon.cli.ctl import ctl_app
 from daemon.cli.evaluate import evaluate
+from daemon.cli.model import model_app
 from daemon.cli.replay import replay
 from daemon.cli.run import run
+from daemon.cli.sandbox import sandbox
 from daemon.cli.tape import tape_app
 from daemon.cli.train import train
 from daemon.cli.verify import verify
@@ -37,8 +40,11 @@ app.command()(verify)
 app.command()(check)
 app.command()(train)
 app.command()(evaluate)
+app.command()(sandbox)
 app.add_typer(tape_app, name="tape")
 app.add_typer(ctl_app, name="ctl")
+app.add_typer(model_app, name="model")
+app.add_typer(bench_app, name="bench")
 
 
 def _version(value: bool) -> None:

@@ -88,6 +88,7 @@ def _announcement(server: SandboxServer, options: SandboxOptions, speed: float, 
             f"                    --set broker.fyers.api_url={endpoints.api} \\",
             f"                    --set broker.fyers.data_url={endpoints.data} \\",
             f"                    --set broker.fyers.order_socket_url={endpoints.orders}",
+            "  its token       the part of the authorization behind the colon, in the file broker.fyers.token_file",
         )
     )
 
