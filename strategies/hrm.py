@@ -72,9 +72,7 @@ class HRMStrategy:
     ) -> Decision:
         try:
             seen = observation(moment, self._history)
-            answer = self.agent.decide(
-                seen, deadline_ns=deadline_ns, segments=segments, single_cycle=single_cycle
-            )
+            answer = self.agent.decide(seen, deadline_ns=deadline_ns, segments=segments, single_cycle=single_cycle)
         except InvalidObservation as error:
             return hold(moment, self.name, str(error), model_hash=self.agent.model_hash)
         except InvalidOutput as error:

@@ -155,9 +155,7 @@ class Runners:
         return path
 
 
-def choose(
-    plan: RuntimePlan, runners: Runners, config: HRMConfig, sha256: str, now_ns: Callable[[], int]
-) -> Choice:
+def choose(plan: RuntimePlan, runners: Runners, config: HRMConfig, sha256: str, now_ns: Callable[[], int]) -> Choice:
     """Return the runner that the plan comes to on this machine."""
     kept = plan.cache / f"choice-{_key(plan, sha256)}.json"
     if plan.runtime is Runtime.AUTO and (known := _recall(kept)) is not None:
@@ -302,4 +300,3 @@ def warm_up(runner: Runner[Any, Any], config: HRMConfig, segments: int) -> None:
     x, state = runner.embed(features), runner.start(features, segments, None)
     for _ in range(segments):
         _, state = runner.segment(x, state)
-
