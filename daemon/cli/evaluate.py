@@ -34,7 +34,7 @@ def evaluate(
     from models.training.batches import BatchSettings
     from models.training.evaluate import evaluate as score
     from models.training.pages import document, tables, write_page
-    from models.training.ppo_trainer import ppo_positions
+    from models.training.policy import ppo_positions
     from models.training.run import evaluation_data
 
     settings = settings_and_logs(config, overrides)

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from models.act import AdaptiveComputationTime
 from models.hrm import HRM
+from models.ppo import PPOPolicy
 from models.runtime import TorchRunner
 from models.training import objective as ob
 from models.training.batches import Batch, BatchSettings, make_batch
 from models.training.sessions import Floats, Ints, Sessions
+from models.vocabulary import Vocabularies
 
 SESSIONS_AT_ONCE = 50
 
@@ -111,3 +113,21 @@ def _join(parts: list[Policy]) -> Policy:
         np.concatenate([pad(part.live, False) for part in parts]),
         np.concatenate([pad(part.change, 0.0) for part in parts]),
     )
+
+
+def ppo_positions(policy: PPOPolicy, sessions: Sessions, settings: BatchSettings) -> Floats:
+    """Greedy positions −1/0/+1 after each decision, (N, D)."""
+    steps = int(sessions.lengths.max()) - 1
+    out = np.zeros((len(sessions), steps))
+    signs, following = np.array(ob.SIGNS), np.array(ob.NEXT)
+    for first in range(0, len(sessions), SESSIONS_AT_ONCE):
+        rows = np.arange(first, min(first + SESSIONS_AT_ONCE, len(sessions)))
+        batch = make_batch(sessions, rows, settings, Vocabularies())
+        decisions = batch.live.shape[1]
+        index = np.arange(len(rows)) * decisions
+        held = np.zeros(len(rows), np.int64)
+        for t in range(decisions):
+            actions = policy.probabilities(batch.features.take(index + t), held).argmax(axis=-1)
+            held = np.where(batch.live[:, t], following[held, actions], held)
+            out[rows, t] = signs[held]
+    return out

@@ -9,18 +9,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from models.features import FeatureSchema
 from models.ppo import PPOManifest, PPOPolicy
-from models.training import objective as ob
-from models.training.batches import BatchSettings, make_batch
+from models.training.batches import BatchSettings
 from models.training.env import TradingEnv
 from models.training.errors import TrainingError
-from models.training.sessions import Floats, Sessions
+from models.training.sessions import Sessions
 from models.training.settings import CostStep
-from models.vocabulary import Vocabularies
 
 ENVIRONMENTS = 32
 RAMP = 0.3
@@ -77,21 +74,3 @@ def export(model: Any, settings: BatchSettings, interval: str) -> PPOPolicy:
     linear.append(policy.action_net)
     manifest = PPOManifest(features=settings.features, feature_schema=FeatureSchema.current(), interval=interval)
     return PPOPolicy([(layer.weight, layer.bias) for layer in linear], manifest)
-
-
-def ppo_positions(policy: PPOPolicy, sessions: Sessions, settings: BatchSettings) -> Floats:
-    """Greedy positions −1/0/+1 after each decision, (N, D)."""
-    steps = int(sessions.lengths.max()) - 1
-    out = np.zeros((len(sessions), steps))
-    signs, following = np.array(ob.SIGNS), np.array(ob.NEXT)
-    for first in range(0, len(sessions), SESSIONS_AT_ONCE):
-        rows = np.arange(first, min(first + SESSIONS_AT_ONCE, len(sessions)))
-        batch = make_batch(sessions, rows, settings, Vocabularies())
-        decisions = batch.live.shape[1]
-        index = np.arange(len(rows)) * decisions
-        held = np.zeros(len(rows), np.int64)
-        for t in range(decisions):
-            actions = policy.probabilities(batch.features.take(index + t), held).argmax(axis=-1)
-            held = np.where(batch.live[:, t], following[held, actions], held)
-            out[rows, t] = signs[held]
-    return out

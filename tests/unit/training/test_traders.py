@@ -221,7 +221,7 @@ def test_policy_decides_on_a_live_observation(policy: PPOPolicy) -> None:
 
 def test_positions_of_a_policy_start_flat_and_never_flip(policy: PPOPolicy) -> None:
     """Every move is one that a single action can make."""
-    from models.training.ppo_trainer import ppo_positions
+    from models.training.policy import ppo_positions
 
     positions = np.pad(ppo_positions(policy, draw(120, 11), SETTINGS), ((0, 0), (1, 0)))
     assert positions.shape == (120, 40)
