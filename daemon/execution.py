@@ -18,10 +18,12 @@ from daemon.clock import NS_PER_S, Clock
 from daemon.events import (
     Event,
     Flatten,
+    Halt,
     OrderApproved,
     OrderCancelled,
     OrderDenied,
     OrderIntent,
+    Reduce,
     TickBatch,
     TimeAdvanced,
 )
@@ -80,7 +82,7 @@ class ExecutionActor(Actor):
         self._order_latency_ns = order_latency_ns
         self._timeout_ns = int(working_timeout_s * NS_PER_S)
         self.inbox = bus.subscribe(
-            self.name, (TickBatch, TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, Flatten)
+            self.name, (TickBatch, TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, Flatten, Halt, Reduce)
         )
 
     def handle(self, event: Event) -> Awaitable[None] | None:
@@ -97,7 +99,7 @@ class ExecutionActor(Actor):
             order = self.orders.apply(event)
             if order is not None:
                 return self._send(order)
-        elif isinstance(event, Flatten):
+        elif isinstance(event, Flatten | Reduce) or (isinstance(event, Halt) and not event.shutdown):
             self.cancel_entries(event.reason)
         return None
 

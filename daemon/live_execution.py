@@ -35,6 +35,7 @@ from daemon.events import (
     OrderSent,
     OrderUnknown,
     Reconciled,
+    Reduce,
     TimeAdvanced,
 )
 from daemon.execution import Durable
@@ -80,7 +81,9 @@ class LiveExecutionActor(Actor):
         self._refused = ""
         self._look = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
-        self.inbox = bus.subscribe(self.name, (TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, Flatten))
+        self.inbox = bus.subscribe(
+            self.name, (TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, Flatten, Halt, Reduce)
+        )
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -128,7 +131,7 @@ class LiveExecutionActor(Actor):
                 self.orders.apply(event)
             case TimeAdvanced():
                 self._cancel_overdue(event.ts)
-            case Flatten():
+            case Flatten() | Reduce() | Halt(shutdown=False):
                 self.cancel_entries(event.reason)
 
     def cancel_entries(self, reason: str) -> None:

@@ -17,6 +17,7 @@ from daemon.events import (
     Event,
     Fill,
     Flatten,
+    Halt,
     OrderAccepted,
     OrderApproved,
     OrderCancelled,
@@ -24,6 +25,7 @@ from daemon.events import (
     OrderIntent,
     OrderRejected,
     OrderType,
+    Reduce,
     Side,
     TickBatch,
     TimeAdvanced,
@@ -185,14 +187,23 @@ async def test_an_unwritten_intent_is_never_sent(calendar: MarketCalendar, journ
         journal.close()
 
 
-async def test_flatten_takes_entries_off_the_market(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    "command", [Flatten(ts=NOON, reason="enough"), Halt(ts=NOON, reason="enough"), Reduce(ts=NOON, reason="enough")]
+)
+async def test_a_command_takes_entries_off_the_market(desk: Desk, command: Event) -> None:
     """What opens is cancelled with the command's reason; what closes works on."""
     await desk.send(intend("entry", **LIMIT))
     await desk.send(intend("exit", Side.SELL, reduces=True, type=OrderType.LIMIT, limit_price=Decimal(900)))
-    (cancelled,) = await desk.tell(Flatten(ts=NOON, reason="enough"))
+    (cancelled,) = await desk.tell(command)
     assert isinstance(cancelled, OrderCancelled)
     assert (cancelled.order_id, cancelled.reason, cancelled.filled) == ("entry", "enough", 0)
     assert list(desk.actor.orders.working) == ["exit"]
+
+
+async def test_a_shutdown_leaves_entries_to_its_own_setting(desk: Desk) -> None:
+    """The halt of a shutdown cancels nothing by itself: `execution.cancel_on_shutdown` decides."""
+    await desk.send(intend("entry", **LIMIT))
+    assert await desk.tell(Halt(ts=NOON, reason="SIGTERM", shutdown=True)) == []
 
 
 async def test_overdue_entries_are_cancelled_and_exits_left(desk: Desk) -> None:
