@@ -25,7 +25,7 @@ from daemon.broker import Broker
 from daemon.brokers.fyers import FyersBroker
 from daemon.brokers.paper import PaperVenue
 from daemon.bus import Bus
-from daemon.clock import NS_PER_MS, NS_PER_S, PacedClock, ReplayClock, wall_ns
+from daemon.clock import DAY_NS, NS_PER_MS, PacedClock, ReplayClock, wall_ns
 from daemon.complexity import ComplexityActor, ComplexityDetector
 from daemon.errors import HrmdError
 from daemon.events import Bar, Halt, OrderCancelled, TradingState, TradingStateChanged
@@ -110,7 +110,7 @@ class App:
         )
         if self.journal is not None:
             if plan.recover:
-                self.journal.prune(self.started_ts - settings.journal.keep_days * 86_400 * NS_PER_S)
+                self.journal.prune(self.started_ts - settings.journal.keep_days * DAY_NS)
             self._record(self.journal)
 
         # the path of a tick

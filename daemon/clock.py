@@ -10,6 +10,7 @@ from typing import Protocol
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
+DAY_NS = 86_400 * NS_PER_S
 
 
 class Clock(Protocol):
@@ -88,7 +89,7 @@ class PacedClock:
 
 def india_day(ts: int) -> int:
     """The day of India's calendar that `ts` (UTC ns) falls on, counted since 1970."""
-    return (ts + 19_800 * NS_PER_S) // (86_400 * NS_PER_S)
+    return (ts + 19_800 * NS_PER_S) // DAY_NS
 
 
 def wall_ns() -> int:

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 
 from daemon.actor import Actor
 from daemon.bus import Bus
+from daemon.clock import DAY_NS
 from daemon.events import Bar, Complexity, Event, Regime
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.settings import ComplexitySettings
@@ -94,7 +95,7 @@ class ComplexityDetector:
         )
 
     def _remember(self, history: _History, bar: Bar) -> None:
-        day = bar.ts_open // 86_400_000_000_000
+        day = bar.ts_open // DAY_NS
         before = history.last_close if day == history.day else bar.open
         history.day = day
         history.last_close = bar.close

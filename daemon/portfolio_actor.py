@@ -9,12 +9,9 @@ from decimal import Decimal
 
 from daemon.actor import Actor
 from daemon.bus import Bus
-from daemon.clock import NS_PER_S
+from daemon.clock import DAY_NS
 from daemon.events import Bar, Event, Fill
 from daemon.portfolio import Portfolio
-
-DAY_NS = 86_400 * NS_PER_S
-"""A session of Indian markets lies within one UTC day."""
 
 
 class PortfolioActor(Actor):

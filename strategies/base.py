@@ -15,12 +15,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.clock import NS_PER_S
+from daemon.clock import DAY_NS, NS_PER_S
 from daemon.events import Action, Bar, Complexity, Decision, PositionChanged
 
 NS_PER_MINUTE = 60 * NS_PER_S
 IST_OFFSET_NS = 19_800 * NS_PER_S
-DAY_NS = 86_400 * NS_PER_S
 ATR_BARS = 14
 
 LATE = "late"

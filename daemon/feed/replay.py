@@ -148,11 +148,11 @@ class TapeFeed:
         """Play to the end, and through the end of the last session."""
         self._status(FeedState.CONNECTED, "tape opened", self._tapes.first_ts or 0)
         for raw in self._tapes.batches():
-            accepted, traded = self.tick_filter.apply(raw)
+            accepted, _ = self.tick_filter.apply(raw)
             if len(accepted):
                 received = np.maximum(np.maximum.accumulate(accepted.ts_recv), self._received)
                 self._received = int(received[-1])
-                batch = msgspec.structs.replace(accepted, traded=traded, ts_recv=received)
+                batch = msgspec.structs.replace(accepted, ts_recv=received)
                 self._note_span(batch)
                 await self._play(batch)
             else:

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.clock import NS_PER_S
+from daemon.clock import DAY_NS, NS_PER_S
 from daemon.events import MISSING_INT, TICK_COLUMNS, TickBatch
 from daemon.feed.tape_file import FIRST_VALID_NS, LAST_VALID_NS
 
@@ -26,7 +26,6 @@ MAX_AHEAD_NS = NS_PER_S
 """How far the exchange's stamp may lie after our own receipt (its stamps are whole seconds, clocks differ)."""
 
 _IST_OFFSET_NS = 19_800 * NS_PER_S
-_DAY_NS = 86_400 * NS_PER_S
 BELIEVED_AFTER = 20
 """A day's level is settled after so many good ticks; until then as many in a row that agree on another one replace it.
 
@@ -111,7 +110,7 @@ class TickFilter:
             return batch, np.zeros(0, dtype=np.int64)
         known, streams = self._table(batch.symbols)
         rows = self._plausible(batch, known)
-        day = (batch.ts_event + _IST_OFFSET_NS) // _DAY_NS
+        day = (batch.ts_event + _IST_OFFSET_NS) // DAY_NS
         bits = [getattr(batch, name).view(np.int64) for name in _COMPARED]
         accept = np.zeros(n, dtype=np.bool_)
         traded = np.zeros(n, dtype=np.int64)

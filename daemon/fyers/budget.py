@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
-from daemon.clock import NS_PER_MS, NS_PER_S, Clock
-from daemon.market.calendar import DAY_NS, IST_OFFSET_NS
+from daemon.clock import DAY_NS, NS_PER_MS, NS_PER_S, Clock
+from daemon.market.calendar import IST_OFFSET_NS
 
 MINUTE_NS: Final = 60 * NS_PER_S
 

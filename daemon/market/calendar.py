@@ -22,10 +22,10 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from daemon.clock import DAY_NS
 from daemon.errors import UsageError
 
 IST_OFFSET_NS: Final = 19_800 * 1_000_000_000
-DAY_NS: Final = 86_400 * 1_000_000_000
 _MINUTE_NS: Final = 60 * 1_000_000_000
 _EPOCH: Final = dt.date(1970, 1, 1)
 _TABLE: Final = "nse_calendar.yaml"

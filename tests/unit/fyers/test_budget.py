@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.clock import NS_PER_MS, NS_PER_S, ReplayClock
+from daemon.clock import DAY_NS, NS_PER_MS, NS_PER_S, ReplayClock
 from daemon.fyers.budget import Limit, Purpose, RateBudget, RateLimits
-from daemon.market.calendar import DAY_NS, IST_OFFSET_NS
+from daemon.market.calendar import IST_OFFSET_NS
 
 EXIT, ORDINARY = Purpose.EXIT, Purpose.ORDINARY
 MIDNIGHT = 20_000 * DAY_NS - IST_OFFSET_NS
