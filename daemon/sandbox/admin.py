@@ -18,6 +18,7 @@ from daemon.sandbox.data_feed import DataFeed
 from daemon.sandbox.exchange import Exchange, Order, Quote
 from daemon.sandbox.faults import Chance, Fault, FaultPlan
 from daemon.sandbox.gate import TokenGate
+from daemon.sandbox.load import Load, LoadPlan
 from daemon.sandbox.messages import Message
 from daemon.sandbox.order_feed import OrderFeed
 from daemon.sandbox.tape_player import TapePlayer
@@ -52,6 +53,7 @@ class AdminApi:
         exchange: Exchange,
         feed: OrderFeed,
         data_feed: DataFeed,
+        load: Load,
         plan: FaultPlan,
         gate: TokenGate,
         meter: CallMeter,
@@ -60,6 +62,7 @@ class AdminApi:
         self._exchange = exchange
         self._feed = feed
         self._data_feed = data_feed
+        self._load = load
         self._plan = plan
         self._gate = gate
         self._meter = meter
@@ -77,6 +80,9 @@ class AdminApi:
             web.post("/sandbox/token", self._token),
             web.post("/sandbox/cut", self._cut),
             web.post("/sandbox/expire", self._expire),
+            web.post("/sandbox/load", self._make_load),
+            web.delete("/sandbox/load", self._stop_load),
+            web.get("/sandbox/sent", self._sent),
         ]
 
     async def _state(self, request: web.Request) -> web.Response:
@@ -134,6 +140,7 @@ class AdminApi:
 
     async def _clear(self, request: web.Request) -> web.Response:
         self._plan.clear()
+        self._data_feed.thaw()
         return _say({"s": "ok"})
 
     async def _token(self, request: web.Request) -> web.Response:
@@ -141,7 +148,7 @@ class AdminApi:
         if authorization is None:
             self._gate.expire()
             self._feed.cut()
-            self._data_feed.expire()
+            self._data_feed.publish()
         else:
             self._gate.renew(authorization)
         return _say({"s": "ok"})
@@ -153,6 +160,18 @@ class AdminApi:
         expired = self._exchange.expire()
         self._feed.publish()
         return _say({"s": "ok", "expired": expired})
+
+    async def _make_load(self, request: web.Request) -> web.Response:
+        """Answers when everything is made."""
+        report = await self._load.run(await _read(request, LoadPlan))
+        return _say({"s": "ok", **msgspec.structs.asdict(report)})
+
+    async def _stop_load(self, request: web.Request) -> web.Response:
+        self._load.stop()
+        return _say({"s": "ok"})
+
+    async def _sent(self, request: web.Request) -> web.Response:
+        return _say(self._data_feed.sent())
 
     def _publish(self) -> None:
         self._feed.publish()

@@ -9,15 +9,24 @@ Invariant: price, bid and ask are those of the quote that orders meet, rounded t
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Protocol
 
 from daemon.clock import NS_PER_S, india_day
-from daemon.sandbox.exchange import Quote
+from daemon.sandbox.directory import SymbolDirectory
+from daemon.sandbox.exchange import Print, Quote
 from daemon.sandbox.hsm import LARGEST, UNCHANGED, Fields, Topic
 
 _UNKNOWN_LEVELS = (0,) * 4
 
 
-class Board:
+class Board(Protocol):
+    """What one symbol shows."""
+
+    def fields(self, topic: Topic) -> Fields | None:
+        """What a topic shows now; None before the first quote."""
+
+
+class QuoteBoard:
     """One symbol's numbers of the day. `digits`: behind the point of a price on the wire."""
 
     def __init__(self, digits: int) -> None:
@@ -102,6 +111,48 @@ class Board:
         if price is None:
             return 0
         return _capped(int(price.scaleb(self._digits).to_integral_value(ROUND_HALF_UP)))
+
+
+class Boards:
+    """The boards of all symbols; one can be misread for a while, which changes what is shown but not what is."""
+
+    def __init__(self, directory: SymbolDirectory) -> None:
+        self._directory = directory
+        self._quoted: dict[str, QuoteBoard] = {}
+        self._placed: dict[str, Board] = {}
+        self._misread: dict[str, float] = {}
+
+    def on_print(self, item: Print) -> None:
+        """A quote came; one of a symbol that Fyers couldn't name is passed over."""
+        board = self._quoted.get(item.symbol)
+        if board is None:
+            listing = self._directory.find(item.symbol)
+            if listing is None:
+                return
+            board = self._quoted[item.symbol] = QuoteBoard(listing.precision)
+        board.on_quote(item.quote, item.ts)
+
+    def place(self, symbol: str, board: Board | None) -> None:
+        """Let a symbol be shown by this board instead of its quotes; None: by its quotes again."""
+        if board is None:
+            self._placed.pop(symbol, None)
+        else:
+            self._placed[symbol] = board
+
+    def misread(self, symbol: str, factor: float | None) -> None:
+        """Let the price of a symbol be shown so many times as high until it is read rightly again (None)."""
+        if factor is None:
+            self._misread.pop(symbol, None)
+        else:
+            self._misread[symbol] = factor
+
+    def fields(self, symbol: str, topic: Topic) -> Fields | None:
+        """What a topic of a symbol shows now; None before its first quote."""
+        board = self._placed.get(symbol) or self._quoted.get(symbol)
+        fields = board.fields(topic) if board is not None else None
+        if fields is None or symbol not in self._misread:
+            return fields
+        return (_capped(round(fields[0] * self._misread[symbol])), *fields[1:])
 
 
 def _known(number: int | None) -> int:

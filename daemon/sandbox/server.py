@@ -21,12 +21,14 @@ from daemon.market.calendar import MarketCalendar
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.sandbox.admin import AdminApi, say_usage_errors
+from daemon.sandbox.boards import Boards
 from daemon.sandbox.calls import CallMeter
 from daemon.sandbox.data_feed import DEFAULT_ACK_COUNT, PATH, DataFeed
 from daemon.sandbox.directory import SymbolDirectory
 from daemon.sandbox.exchange import Exchange
 from daemon.sandbox.faults import FaultPlan
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION, TokenGate
+from daemon.sandbox.load import Load
 from daemon.sandbox.order_feed import OrderFeed
 from daemon.sandbox.rest import FyersApi
 from daemon.sandbox.symbol_rest import INDEX_NAMES_PATH, TOKENS_PATH, SymbolApi
@@ -65,16 +67,18 @@ class SandboxServer:
         gate, meter = TokenGate(options.authorization), CallMeter(clock, enforce=options.enforce_limits)
         directory = SymbolDirectory(instruments)
         self.feed = OrderFeed(self.exchange, self.plan, gate)
-        self.data_feed = DataFeed(self.exchange, directory, gate, options.ack_count)
+        boards = Boards(directory)
+        self.data_feed = DataFeed(self.exchange, directory, boards, self.plan, gate, clock, options.ack_count)
+        self.load = Load(self.data_feed, boards, directory, clock)
         if options.tapes:
             tick_filter = TickFilter(instruments, MarketCalendar(), MAX_JUMP_PERCENT)
             tapes = Tapes(options.tapes, (), CHUNK_ROWS)
             self.player = TapePlayer(tapes, tick_filter, self.exchange, (self.feed, self.data_feed))
             for symbol in tapes.symbols:
                 directory.find(symbol)
-        self.admin = AdminApi(self.exchange, self.feed, self.data_feed, self.plan, gate, meter, self.player)
+        self.admin = AdminApi(self.exchange, self.feed, self.data_feed, self.load, self.plan, gate, meter, self.player)
         self._api = FyersApi(self.exchange, self.feed, self.plan, gate, meter)
-        self._symbols = SymbolApi(directory, gate, meter)
+        self._symbols = SymbolApi(self._api, directory, self.plan, gate, meter)
         self._runner: web.AppRunner | None = None
 
     @property

@@ -8,11 +8,15 @@ Invariant: the client that applies every record knows what the board showed at t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from typing import Final
 
 from daemon.sandbox import hsm
+from daemon.sandbox.boards import Boards
 from daemon.sandbox.directory import Listing, SymbolDirectory
+from daemon.sandbox.faults import FaultKind, FaultPlan, Route
+from daemon.sandbox.gate import TokenGate
 from daemon.sandbox.hsm import UNCHANGED, Fields, Kind, Topic
 
 MAX_TOPICS: Final = 5000
@@ -20,8 +24,6 @@ MAX_TOPIC_ID: Final = 65_535
 MULTIPLIER: Final = 1
 LIMIT_EXCEEDED: Final = 51001
 TOKEN_EXPIRED: Final = -99
-
-Show: TypeAlias = Callable[[str, Topic], Fields | None]
 
 
 class _Line:
@@ -39,16 +41,20 @@ class _Line:
 
 
 class Session:
-    """What one connection asked for. `show` tells what a topic of a symbol shows now."""
+    """What one connection asked for, and how many records it was given of each symbol and kind of topic (`sent`)."""
 
-    def __init__(self, directory: SymbolDirectory, show: Show, admits: Callable[[str], bool], ack_count: int) -> None:
+    def __init__(
+        self, directory: SymbolDirectory, boards: Boards, gate: TokenGate, plan: FaultPlan, ack_count: int
+    ) -> None:
         self.admitted = False
+        self.sent: Counter[tuple[str, Topic]] = Counter()
         self.unknown: list[str] = []
         self.acked = 0
         self.pings = 0
         self._directory = directory
-        self._show = show
-        self._admits = admits
+        self._boards = boards
+        self._gate = gate
+        self._plan = plan
         self._ack_count = ack_count
         self._lines: dict[str, _Line] = {}
         self._of_symbol: dict[str, list[_Line]] = {}
@@ -66,7 +72,7 @@ class Session:
         """The frames that answer a request, and the records that follow them."""
         match request:
             case hsm.Auth():
-                self.admitted = self._admits(request.hsm_key)
+                self.admitted = self._gate.admits_key(request.hsm_key)
                 return [hsm.answer_auth(granted=self.admitted, ack_count=self._ack_count)], []
             case hsm.Ping():
                 self.pings += 1
@@ -85,6 +91,10 @@ class Session:
                 return self._channels(Kind.PAUSE, self._paused.update, request.channels)
             case hsm.Resume():
                 return self._channels(Kind.RESUME, self._paused.difference_update, request.channels)
+
+    def follows(self, symbol: str) -> bool:
+        """Whether any topic of the symbol was asked for."""
+        return bool(self._of_symbol.get(symbol))
 
     def records(self, symbol: str) -> list[bytes]:
         """What is to be sent of a symbol whose board may have changed."""
@@ -155,20 +165,32 @@ class Session:
     def _record(self, line: _Line) -> bytes | None:
         """What the client doesn't know of a topic yet; None where that is nothing, or may not be sent."""
         open_channels = line.channels - self._paused
-        fields = self._show(line.listing.symbol, line.kind) if self.admitted and open_channels else None
+        if not (self.admitted and open_channels):
+            return None
+        fields = self._boards.fields(line.listing.symbol, line.kind)
         if fields is None or fields == line.known:
             return None
         known, line.known = line.known, fields
         if known is None:
-            return _snapshot(line, fields)
-        if open_channels <= self._lite and line.kind is not Topic.DEPTH:
+            record = self._snapshot(line, fields)
+        elif open_channels <= self._lite and line.kind is not Topic.DEPTH:
             line.known = (fields[0], *known[1:])
-            return hsm.lite(line.topic_id, fields[0]) if fields[0] != known[0] else None
-        changed = [UNCHANGED if new == old else new for new, old in zip(fields, known, strict=True)]
-        return hsm.update(line.topic_id, changed)
+            if fields[0] == known[0]:
+                return None
+            record = hsm.lite(line.topic_id, fields[0])
+        else:
+            changed = [UNCHANGED if new == old else new for new, old in zip(fields, known, strict=True)]
+            record = hsm.update(line.topic_id, changed)
+        self.sent[line.listing.symbol, line.kind] += 1
+        return record
 
-
-def _snapshot(line: _Line, fields: Fields) -> bytes:
-    listing = line.listing
-    names = (listing.segment, listing.token, listing.symbol)
-    return hsm.snapshot(line.topic_id, line.name, fields, MULTIPLIER, listing.precision, names)
+    def _snapshot(self, line: _Line, fields: Fields) -> bytes:
+        listing, topic, token, multiplier = line.listing, line.name, line.listing.token, MULTIPLIER
+        fault = self._plan.next(Route.SNAPSHOT, (listing.symbol,))
+        match fault.kind if fault is not None else None:
+            case FaultKind.ZERO_MULTIPLIER:
+                multiplier = 0
+            case FaultKind.EMPTY_TOKEN:
+                topic, token = topic.rpartition("|")[0] + "|", ""
+        names = (listing.segment, token, listing.symbol)
+        return hsm.snapshot(line.topic_id, topic, fields, multiplier, listing.precision, names)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-FAR_S: Final = 4_102_444_800  # 2100-01-01: by default the token holds until it is told to expire
+FAR_S: Final = 4_070_908_800  # 2099-01-01: by default the token holds until it is told to expire
 DEFAULT_HSM_KEY: Final = "sandbox-hsm-key"
 
 

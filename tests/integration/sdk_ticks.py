@@ -1,7 +1,7 @@
 """A process around the real SDK's data socket: it subscribes on the sandbox and prints what it parsed, a line each.
 
 Arguments: a JSON object with `token`, `socket`, `tokens` (the symbol service), `indices` (the index names), `symbols`,
-`kind` (SymbolUpdate or DepthUpdate), `lite` and `logs` (a folder). Its threads outlive `main`: whoever started it ends it.
+`kind` (SymbolUpdate or DepthUpdate), `lite` and `logs` (a folder). Its threads outlive `main`: who started it ends it.
 """
 
 from __future__ import annotations
