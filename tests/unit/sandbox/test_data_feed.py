@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from pathlib import Path
 
 import aiohttp
 import pytest
 
+from daemon.feed.tape import TapeWriter
 from daemon.sandbox.exchange import Quote
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.feed_client import MAX_WAITING_BYTES
 from daemon.sandbox.tokens import DEFAULT_HSM_KEY, make_token
+from tests.unit.feed.ticks import make_batch
 from tests.unit.sandbox import hsm_client
 from tests.unit.sandbox.desk import APP_ID, SBIN, TOKEN, Desk, opened, until
 from tests.unit.sandbox.feed_desk import Client, client_of, topic_of
@@ -33,6 +36,19 @@ async def test_what_orders_meet_is_what_is_told() -> None:
         assert client.price() == 82_105
         assert desk.server.exchange.quotes[SBIN].last == Decimal("821.05")
         assert client.reader.numbers == [1, 2]
+
+
+async def test_a_tape_at_its_pace(tmp_path: Path) -> None:
+    """A paced tape reaches whoever follows it, tick for tick."""
+    path = tmp_path / "day.parquet"
+    with TapeWriter(path, columns=()) as writer:
+        writer.write(make_batch((SBIN,), ltp=[100, 101, 102, 103]))
+    async with opened(tapes=[path]) as desk, client_of(desk, SBIN) as client:
+        assert desk.server.player is not None
+        await desk.server.player.run(speed=1000.0)
+        while len(client.reader.ticks) < 4:
+            await client.take()
+        assert [fields[0] for _, _, fields in client.reader.ticks] == [10_000, 10_100, 10_200, 10_300]
 
 
 async def test_a_wrong_key() -> None:
