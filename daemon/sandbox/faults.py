@@ -30,6 +30,12 @@ class Route(StrEnum):
     FUNDS = "funds"
     PROFILE = "profile"
     QUOTES = "quotes"
+    HOLDINGS = "holdings"
+    DEPTH = "depth"
+    HISTORY = "history"
+    STATUS = "status"
+    LOGIN = "login"
+    MULTI = "multi"
     ANY = "any"
     PUSH = "push"
 
@@ -59,7 +65,7 @@ class FaultKind(StrEnum):
 _OF_PUSHES: Final = {FaultKind.DUPLICATE, FaultKind.REORDER, FaultKind.LOSE, FaultKind.CUT, FaultKind.MUTE}
 _OF_PLACING: Final = {FaultKind.PARTIAL, FaultKind.REJECT_LATER}
 _OF_CHANGING: Final = {FaultKind.NO_ACK, FaultKind.LATE}
-_CHANGING: Final = {Route.PLACE, Route.MODIFY, Route.CANCEL}
+_CHANGING: Final = {Route.PLACE, Route.MODIFY, Route.CANCEL, Route.MULTI}
 _READING_ORDERS: Final = {Route.ORDERS, Route.TRADES}
 
 

@@ -22,9 +22,11 @@ from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.sandbox.admin import AdminApi, say_usage_errors
 from daemon.sandbox.calls import CallMeter
+from daemon.sandbox.candles import Candles
 from daemon.sandbox.exchange import Exchange
 from daemon.sandbox.faults import FaultPlan
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION, TokenGate
+from daemon.sandbox.market_rest import MarketApi
 from daemon.sandbox.order_feed import OrderFeed
 from daemon.sandbox.rest import FyersApi
 from daemon.sandbox.tape_player import TapePlayer
@@ -66,6 +68,8 @@ class SandboxServer:
             self.player = TapePlayer(tapes, tick_filter, self.exchange, self.feed)
         self.admin = AdminApi(self.exchange, self.feed, self.plan, gate, meter, self.player)
         self._api = FyersApi(self.exchange, self.feed, self.plan, gate, meter)
+        candles = Candles(options.tapes, instruments)
+        self._market = MarketApi(self._api, self.exchange, gate, instruments, candles, options.authorization)
         self._runner: web.AppRunner | None = None
 
     @property
@@ -86,7 +90,9 @@ class SandboxServer:
     async def start(self) -> None:
         """Listen; raises `UsageError` where the port can't be had."""
         application = web.Application(middlewares=[say_usage_errors])
-        application.add_routes([*self._api.routes(), *self.admin.routes(), web.get("/trade/v3", self.feed.handle)])
+        application.add_routes(
+            [*self._api.routes(), *self._market.routes(), *self.admin.routes(), web.get("/trade/v3", self.feed.handle)]
+        )
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         try:
