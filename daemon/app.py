@@ -25,7 +25,7 @@ from daemon.broker import Broker
 from daemon.brokers.fyers import FyersBroker
 from daemon.brokers.paper import PaperVenue
 from daemon.bus import Bus
-from daemon.clock import DAY_NS, NS_PER_MS, PacedClock, ReplayClock, wall_ns
+from daemon.clock import DAY_NS, NS_PER_MS, LiveClock, PacedClock, ReplayClock, wall_ns
 from daemon.complexity import ComplexityActor, ComplexityDetector
 from daemon.errors import HrmdError
 from daemon.events import Bar, Halt, OrderCancelled, TradingState, TradingStateChanged
@@ -52,6 +52,7 @@ from daemon.settings import INTERVALS, Settings
 from daemon.strategy_actor import StrategyActor
 from daemon.strategy_ladder import build_strategies, view_settings
 from daemon.supervisor import Ladder, Supervisor
+from daemon.token_keeper import TokenKeeper
 from strategies.base import MarketView
 
 log = structlog.get_logger("app")
@@ -148,7 +149,16 @@ class App:
             settings.strategy.square_off_minutes,
         )
         self.orders = self.account.orders
-        self.broker = FyersBroker(settings.broker.fyers, clock) if settings.broker.name == "fyers" else None
+        self.broker = None
+        self.token: TokenKeeper | None = None
+        if settings.broker.name == "fyers":
+            fyers = settings.broker.fyers
+            broker = self.broker = FyersBroker(fyers, clock, instruments=self.instruments)
+            self.token = TokenKeeper(
+                bus, broker.token_path, clock, LiveClock(), fyers.token_warn_s, fyers.token_poll_s,
+                lambda: broker.refusal,
+            )  # fmt: skip
+            self.token.listeners.append(broker.authorize)
         self.execution = self._live_execution(self.broker) if self.broker is not None else self._paper_execution()
         self.portfolio = PortfolioActor(bus, self.account.portfolio, interval)
 
@@ -209,6 +219,8 @@ class App:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self.supervisor.keep(actor), name=actor.name) for actor in self.actors]
                 tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
+                if self.token is not None:
+                    tasks.append(group.create_task(self.token.run(), name="token"))
                 feed = group.create_task(self.feed.run(), name="feed")
                 stopping = group.create_task(self._stop.wait())
                 await asyncio.wait((feed, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -99,6 +99,8 @@ class DaemonView:
             equity=equity.quantize(PAISA),
             net_pnl=(equity - start).quantize(PAISA),
             costs=portfolio.costs,
+            token=app.token.text if app.token is not None else "",
+            token_left_s=app.token.left_s if app.token is not None else None,
         )
 
     def positions(self) -> Sequence[PositionRow]:
@@ -141,6 +143,8 @@ class DaemonView:
             reasons.append(f"orders whose fate is unknown: {unknown}")
         if app.risk.book.halted:
             reasons.append(f"symbols on which broker and journal differ: {len(app.risk.book.halted)}")
+        if app.token is not None and not app.token.state.holds:
+            reasons.append(f"the broker's access is {app.token.state.value}: hrmd login")
         now = app.plan.clock.now_ns()
         if self._last_tick_ts is not None and app.calendar.session_at(now) is not None:
             silent_s = (now - self._last_tick_ts) / NS_PER_S
