@@ -18,6 +18,7 @@ from daemon.cli.bench import bench_app
 from daemon.cli.check import check
 from daemon.cli.ctl import ctl_app
 from daemon.cli.evaluate import evaluate
+from daemon.cli.login import login
 from daemon.cli.model import model_app
 from daemon.cli.replay import replay
 from daemon.cli.run import run
@@ -38,6 +39,7 @@ app.command()(run)
 app.command()(replay)
 app.command()(verify)
 app.command()(check)
+app.command()(login)
 app.command()(train)
 app.command()(evaluate)
 app.command()(sandbox)
