@@ -39,7 +39,8 @@ from daemon.live_book import LiveBook
 from daemon.live_execution import LiveExecutionActor
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.costs import CostSchedule
-from daemon.market.instruments import InstrumentBook
+from daemon.market.instruments import INDEX_SUFFIX
+from daemon.market.legs import Legs
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.orders import OrderState
 from daemon.portfolio_actor import PortfolioActor
@@ -52,6 +53,7 @@ from daemon.settings import INTERVALS, Settings
 from daemon.strategy_actor import StrategyActor
 from daemon.strategy_ladder import build_strategies, view_settings
 from daemon.supervisor import Ladder, Supervisor
+from daemon.symbol_files import MasterDay, open_instruments
 from daemon.token_keeper import TokenKeeper
 from strategies.base import MarketView
 
@@ -91,7 +93,9 @@ class App:
         # what the market is
         self.tapes = Tapes(plan.tapes, plan.symbols, settings.feed.chunk_rows)
         self.calendar = MarketCalendar()
-        self.instruments = InstrumentBook(settings.market, self._first_date())
+        today = ist_date(self.started_ts)
+        self.instruments, self.master_day = open_instruments(settings, self._first_date(), today)
+        legs = Legs(self._legs())
         scheduled = ScheduledEvents.load(settings.complexity_detection.events_file)
         strategies = build_strategies(settings, clock)
 
@@ -138,6 +142,7 @@ class App:
             plan.latency,
             self._inference,
             (view.interval, view.coarse_interval),
+            legs,
         )
         self.risk = RiskActor(
             bus,
@@ -219,6 +224,9 @@ class App:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self.supervisor.keep(actor), name=actor.name) for actor in self.actors]
                 tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
+                if self.master_day is not None and self.broker is not None and not self.tapes.paths:
+                    day = MasterDay(self.bus, self.master_day, self.plan.clock, LiveClock())
+                    tasks.append(group.create_task(day.run(), name="symbol master"))
                 if self.token is not None:
                     tasks.append(group.create_task(self.token.run(), name="token"))
                 feed = group.create_task(self.feed.run(), name="feed")
@@ -319,6 +327,12 @@ class App:
         self.calendar.session(date)
         return date
 
+    def _legs(self) -> dict[str, str]:
+        """Indices that are decided on, by the future that is traded for them."""
+        book, symbols = self.instruments, self.tapes.symbols
+        traded = {book.traded_as(symbol): symbol for symbol in symbols if symbol.endswith(INDEX_SUFFIX)}
+        return {future: index for future, index in traded.items() if future != index}
+
     def _record(self, journal: Journal) -> None:
         """Journal everything of its types, and the bars that decisions depend on."""
         view = view_settings(self.settings)
@@ -341,6 +355,8 @@ class App:
                 "symbols": msgspec.json.encode(self.tapes.symbols).decode(),
                 "latency": self.plan.latency.name,
                 "model": self.model,
+                "legs": msgspec.json.encode(self.strategy.legs.indices).decode(),
+                "symbol_master": str(self.master_day or ""),
                 "runtime": str(getattr(self.strategy.strategies.get("hrm"), "runtime", "")),
             }
         )

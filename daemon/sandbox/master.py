@@ -43,7 +43,7 @@ def monthly_expiry(year: int, month: int) -> dt.date:
 
 def _cash(symbols: Sequence[str], instruments: InstrumentBook, today: dt.date) -> list[list[object]]:
     rows: list[list[object]] = []
-    indices = [index for _, index, _ in INDEX_FUTURES]
+    indices = {index: name for name, index, _ in INDEX_FUTURES}
     for number, symbol in enumerate(dict.fromkeys((*symbols, *indices)), 1):
         instrument = instruments.resolve(symbol)
         if instrument is None or not symbol.startswith("NSE:") or instrument.kind not in (Kind.EQUITY, Kind.INDEX):
@@ -53,8 +53,9 @@ def _cash(symbols: Sequence[str], instruments: InstrumentBook, today: dt.date) -
         lot, kind = (0, 10) if index else (instrument.lot_size, 0)
         tick = "0.05" if index else instrument.tick_size
         token = f"10100000{number:07d}"
-        rows.append([token, body, kind, lot, tick, "", SESSION, today.isoformat(), "", symbol, 10, 10, number,
-                     body.rpartition("-")[0], number, "-1.0", "XX", token, "None", 1, "0.0"])  # fmt: skip
+        name = indices.get(symbol, body.rpartition("-")[0])
+        rows.append([token, body, kind, lot, tick, "", SESSION, today.isoformat(), "", symbol, 10, 10, number, name,
+                     number, "-1.0", "XX", token, "None", 1, "0.0"])  # fmt: skip
     return rows
 
 
