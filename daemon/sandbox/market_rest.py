@@ -21,7 +21,7 @@ from aiohttp import web
 from yarl import URL
 
 from daemon.clock import NS_PER_S, wall_ns
-from daemon.market.calendar import MarketCalendar, ist_date
+from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date
 from daemon.market.instruments import InstrumentBook
 from daemon.sandbox import messages
 from daemon.sandbox.candles import Candles
@@ -126,7 +126,11 @@ class MarketApi:
         return {"s": "ok", "candles": rows} if rows else {"s": "no_data", "candles": []}
 
     def _market_status(self, request: web.Request, body: Mapping[str, Any], fault: Fault) -> Message:
-        status = "OPEN" if self._calendar.session_at(self._exchange.now_ns) is not None else "CLOSED"
+        try:
+            session = self._calendar.session_at(self._exchange.now_ns)
+        except CalendarRangeError:
+            session = None
+        status = "OPEN" if session is not None else "CLOSED"
         rows = [
             {"exchange": exchange, "segment": segment, "market_type": "NORMAL", "status": status}
             for exchange, segment in _STATUS_ROWS
