@@ -81,9 +81,7 @@ class TokenKeeper:
     def look(self) -> None:
         """Take a fresh token up, and act on what the present one is."""
         self._read()
-        refusal = self._refusal()
-        if refusal:
-            self._watch.refused(refusal)
+        self._watch.refused(self._refusal())
         state = self.state
         if state is not self._said:
             self._said = state

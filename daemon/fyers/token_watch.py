@@ -44,7 +44,7 @@ class TokenWatch:
         self._refusal = ""
 
     def refused(self, reason: str) -> None:
-        """The venue refused it."""
+        """The venue refuses it, and says so; "": it takes it again."""
         self._refusal = reason
 
     def state(self, now_ns: int) -> TokenState:
@@ -67,7 +67,7 @@ class TokenWatch:
         """One line for people."""
         state = self.state(now_ns)
         if state is TokenState.REFUSED:
-            return f"the venue refused it ({self._refusal})"
+            return f"was refused by the venue ({self._refusal})"
         if self.expires_ts is None:
             return "says nothing of its end"
         moment = f"{dt.datetime.fromtimestamp(self.expires_ts / NS_PER_S, _IST):%d %b %H:%M} IST"

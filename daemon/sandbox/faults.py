@@ -34,7 +34,6 @@ class Route(StrEnum):
     DEPTH = "depth"
     HISTORY = "history"
     STATUS = "status"
-    LOGIN = "login"
     MULTI = "multi"
     ANY = "any"
     PUSH = "push"

@@ -126,6 +126,17 @@ def test_a_refusal_halts_before_the_end(bench: Bench) -> None:
     assert isinstance(bench.asked[-1], Resume)
 
 
+def test_a_refusal_that_was_taken_back(bench: Bench) -> None:
+    """The venue takes the same token again: what its refusal had stopped goes on."""
+    bench.refusal = "Could not authenticate the user"
+    bench.at(7000)
+    bench.be(TradingState.HALTED, bench.asked[-1].reason)  # type: ignore[attr-defined]
+    assert bench.asked[-1].reason.startswith("the Fyers token was refused by the venue")  # type: ignore[attr-defined]
+    bench.refusal = ""
+    bench.at(6990)
+    assert isinstance(bench.asked[-1], Resume)
+
+
 def test_a_file_that_goes_away_or_is_empty_changes_nothing(bench: Bench) -> None:
     """The token in use stays in use; an empty file is no token."""
     bench.path.unlink()
