@@ -109,6 +109,7 @@ class LiveFeed:
         self._state: LinkState | None = None
         self._end_reason = ""
         self._status: FeedState | None = None
+        self._reason = ""
         self._lost_ns = 0
         self._open_since: int | None = None
 
@@ -170,18 +171,19 @@ class LiveFeed:
                 self._end_link(fault)
         if self._open_since is None:
             return
-        if self._status is not FeedState.CONNECTED:
+        if self._status is None:
             self._set_status(FeedState.STALE, self._end_reason or "no link yet", now)
-        else:
+        elif self._status is FeedState.CONNECTED:
             for change in self.freshness.check(now):
                 state = FeedState.CONNECTED if change.fresh else FeedState.STALE
                 self._tell(now, state, change.symbol, change.reason)
 
     def _set_status(self, state: FeedState, reason: str, now: int) -> None:
-        if state is not self._status:
-            self._status = state
-            if state is FeedState.STALE:
+        """Publish a change; of a feed that stays STALE a new reason, too."""
+        if state is not self._status or (state is FeedState.STALE and reason != self._reason):
+            if state is FeedState.STALE and self._status is not state:
                 self._lost_ns = now
+            self._status, self._reason = state, reason
             self._tell(now, state, None, reason)
 
     def _tell(self, now: int, state: FeedState, symbol: str | None, reason: str) -> None:
@@ -276,7 +278,7 @@ class LiveFeed:
         link.subscribed = now or 1
         self.freshness.start(now)
         log.info("subscribed", symbols=news.symbols)
-        if self._open_since is None:
+        if now and self._open_since is None:
             self._set_status(FeedState.CONNECTED, "subscribed, the market is closed", now)
 
     def _take_ticks(self, body: bytes, link: LinkState) -> None:

@@ -52,7 +52,7 @@ def test_nobody_quotes_is_null() -> None:
 
 
 def test_open_interest_is_taken_where_it_is_told() -> None:
-    """This SDK drops it; another may not."""
+    """The SDK of today drops it; another may not."""
     read = TickReader(SYMBOLS).read(update(OI=1200))
     assert read is not None
     assert read[0].oi == 1200
@@ -146,7 +146,7 @@ def test_nothing_raises_and_everything_is_a_tick_or_counted(message: Any) -> Non
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.exists(), reason="no recorded market data beside the checkout")
 def test_recorded_messages_read_right(tmp_path: Path) -> None:
-    """Each of the real ones: three are no ticks, the others equal what was written, and what an import makes of them."""
+    """Each of the real ones: three are no ticks, the others equal what was written and what an import makes."""
     messages = [json.loads(line) for line in SHARED.read_text().splitlines()]
     assert len(messages) == 17
     symbols = tuple(dict.fromkeys(message["symbol"] for message in messages if "symbol" in message))
