@@ -77,7 +77,7 @@ class LiveFeed:
         record: Record | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        """`record` is given every batch as it came, before the filter; a `PacedClock` is started by the first tick."""
+        """`record` is given every batch as it came, before the filter; a `PacedClock` follows the ticks."""
         self.tick_filter = tick_filter
         self.first_ts: int | None = None
         self.last_ts: int | None = None
@@ -283,9 +283,8 @@ class LiveFeed:
 
     def _take_ticks(self, body: bytes, link: LinkState) -> None:
         """Publish a frame's ticks, everything that was due before them first."""
-        if isinstance(self._clock, PacedClock) and not self._clock.now_ns():
-            first, _ = read_ticks(body, self._symbols, 0)
-            self._clock.start(int(first.ts_event.max()) + REHEARSAL_LEAD_NS)
+        if isinstance(self._clock, PacedClock):
+            self._follow(self._clock, body)
         now = self._clock.now_ns()
         self._publish_due(now)
         received = self._moments.stamp(now)
@@ -307,6 +306,14 @@ class LiveFeed:
         self.freshness.on_ticks(accepted)
         self.comparison.on_ticks(accepted)
         self._bus.publish(accepted)
+
+    def _follow(self, clock: PacedClock, body: bytes) -> None:
+        """Rehearsal: the first tick says what time it is, and no later one is from the future."""
+        now, newest = clock.now_ns(), int(read_ticks(body, self._symbols, 0)[0].ts_event.max())
+        if not now:
+            clock.start(newest + REHEARSAL_LEAD_NS)
+        elif newest > now:
+            clock.start(newest)
 
     # -- the second opinion -------------------------------------------------------------------------------------------
 

@@ -113,7 +113,7 @@ def test_a_feed_that_says_it_is_stale_opens_nothing(check: Check, book: RiskBook
     assert check(intend()) == ("stale_feed", "a feed that can be relied on", "feed 800, quote 900")
     book.stale = {None: "no ticks for 10.1 s"}
     assert check(intend())[2] == "no ticks for 10.1 s"
-    book.of(SBIN).position = 10
+    hold(book, 100)
     assert check(intend(side=Side.SELL, reduces=True)) is None
 
 
