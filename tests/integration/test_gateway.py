@@ -15,13 +15,13 @@ import pytest
 
 from daemon.events import TickBatch
 from daemon.feed.tape import TapeWriter
-from daemon.fyers.gateway.assignment import Assignment
+from daemon.fyers.gateway.assignment import Assignment, encode
 from daemon.fyers.gateway.frames import Authenticated, Counts, Refused, Subscribed, Trouble, read_ticks
 from daemon.fyers.gateway.process import Frame, GatewayProcess, running
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.tokens import make_token
 from tests.unit.feed.ticks import make_batch
-from tests.unit.sandbox.desk import TOKEN, Desk, opened
+from tests.unit.sandbox.desk import TOKEN, Desk, opened, until
 
 pytest.importorskip("fyers_apiv3", reason="the Fyers SDK is not installed")
 
@@ -96,14 +96,14 @@ async def test_ticks_arrive_as_the_tape_has_them(tape: Path, tmp_path: Path, mon
             await heard(gateway, all_there)
             counts = (await heard(gateway, has(Counts)))[-1]
             pid = gateway.pid
-        assert not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+        assert not _alive(pid)
     for name in ("code", "ts_event", "ltp", "volume", "bid", "bid_qty"):
         got = np.concatenate([getattr(batch, name) for batch in rows])
         np.testing.assert_allclose(got, getattr(wanted, name), rtol=0, atol=1e-9)
     assert isinstance(counts, Counts)
     assert (counts.ticks, counts.conflated, counts.refused) == (len(wanted), 0, {})
     assert counts.peak_kb > 1000
-    assert list(tmp_path.iterdir()) == []
+    assert os.listdir(tmp_path) == []
 
 
 async def test_a_cut_link_ends_the_process(tape: Path) -> None:
@@ -190,17 +190,13 @@ async def test_it_doesn_t_outlive_a_daemon_that_is_killed() -> None:
         )  # fmt: skip
         assert process.stdin is not None
         assert process.stdout is not None
-        from daemon.fyers.gateway.assignment import encode
-
         process.stdin.write(encode(assigned(desk)))
         async with asyncio.timeout(PATIENCE_S):
             pid = int(await process.stdout.readline())
-            while not desk.server.data_feed.state()["open"]:
-                await asyncio.sleep(0.01)
+            await until(lambda: desk.server.data_feed.state()["open"])
             process.send_signal(signal.SIGKILL)
             await process.wait()
-            while _alive(pid):
-                await asyncio.sleep(0.01)
+            await until(lambda: not _alive(pid))
 
 
 def _alive(pid: int) -> bool:
