@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from daemon.cli.options import run_loop
 from daemon.events import TickBatch
 from daemon.feed.tape import TapeWriter
 from daemon.fyers.gateway.assignment import Assignment, encode
@@ -104,6 +105,16 @@ async def test_ticks_arrive_as_the_tape_has_them(tape: Path, tmp_path: Path, mon
     assert (counts.ticks, counts.conflated, counts.refused) == (len(wanted), 0, {})
     assert counts.peak_kb > 1000
     assert os.listdir(tmp_path) == []
+
+
+def test_the_daemon_s_own_event_loop_runs_it_too(tape: Path) -> None:
+    """uvloop, whose transports are not asyncio's."""
+
+    async def handshake() -> list[Frame]:
+        async with opened(tapes=[tape]) as desk, running(assigned(desk)) as gateway:
+            return await heard(gateway, has(Subscribed))
+
+    assert isinstance(run_loop(handshake())[-1], Subscribed)
 
 
 async def test_a_cut_link_ends_the_process(tape: Path) -> None:

@@ -59,7 +59,7 @@ def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 ask=np.where(index, np.nan, price + 0.05),
                 bid_qty=np.where(index, -1, 10),
                 ask_qty=np.where(index, -1, 10),
-            )  # fmt: skip
+            )
         )
     return path
 

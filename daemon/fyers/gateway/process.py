@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import structlog
 
@@ -106,8 +106,7 @@ async def running(assignment: Assignment) -> AsyncIterator[GatewayProcess]:
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         gateway = GatewayProcess(reader, transport)
         try:
-            standard_input = transport.get_pipe_transport(0)
-            assert isinstance(standard_input, asyncio.WriteTransport)
+            standard_input = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
             standard_input.write(encode(assignment))
             yield gateway
         finally:
