@@ -20,7 +20,7 @@ from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.server import ControlServer
 from daemon.errors import SettingsError
 from daemon.events import Event, Halt, InferenceMeasured, TradingState
-from daemon.feed.live_fyers import live_clock, ticks_are_real
+from daemon.feed.live_fyers import check_live, live_clock, ticks_are_real
 from daemon.latency import MeasuredLatency
 from daemon.notify import Notifier
 from daemon.settings import Settings
@@ -40,6 +40,8 @@ class Service:
         live = settings.feed.source == "fyers"
         if not live and not settings.feed.tape:
             raise SettingsError("feed.tape: expected at least one tape for feed.source tape (--set feed.tape=[FILE])")
+        if live:
+            check_live(settings)
         clock = live_clock(settings) if live else PacedClock(settings.feed.speed)
         plan = RunPlan(
             tapes=[] if live else settings.feed.tape,

@@ -35,6 +35,7 @@ from daemon.events import (
     TradingState,
     TradingStateChanged,
 )
+from daemon.feed.live import LiveFeed
 
 KEPT = 500
 """Orders and decisions that are remembered for the lists of the API."""
@@ -99,6 +100,7 @@ class DaemonView:
             equity=equity.quantize(PAISA),
             net_pnl=(equity - start).quantize(PAISA),
             costs=portfolio.costs,
+            feed_counts=app.feed.totals() if isinstance(app.feed, LiveFeed) else {},
         )
 
     def positions(self) -> Sequence[PositionRow]:

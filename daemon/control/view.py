@@ -56,6 +56,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     net_pnl: Decimal
     """Realised and unrealised since the start, after costs."""
     costs: Decimal
+    feed_counts: dict[str, int] = {}
+    """Of a live feed: links, messages, conflated quotes, and by reason what was refused, unreadable or swallowed."""
 
 
 class PositionRow(msgspec.Struct, frozen=True, kw_only=True):

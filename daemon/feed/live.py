@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Final, Protocol
@@ -102,6 +103,7 @@ class LiveFeed:
         self._quotes = quotes
         self._record = record
         self._watch = LinkWatch(settings)
+        self._past: Counter[str] = Counter()
         self._backoff = Backoff(settings, rng if rng is not None else random.Random())
         self._token = ""
         self._token_lost = asyncio.Event()
@@ -120,6 +122,11 @@ class LiveFeed:
             group.create_task(self._keep_linked(), name="feed link")
             if self._quotes is not None and self._settings.compare_every_s:
                 group.create_task(self._compare(self._quotes), name="feed comparison")
+
+    def totals(self) -> dict[str, int]:
+        """What all links so far counted: messages, ticks, conflated quotes, what was lost and why; and the links."""
+        present = self.counts.by_kind() if self.counts is not None else {}
+        return {"links": self.links, **(self._past + Counter(present))}
 
     async def close(self) -> None:
         """Close the connections of the comparison; the link ends with `run`."""
@@ -216,6 +223,9 @@ class LiveFeed:
             self._end_reason = str(error)
             return True
         self.links += 1
+        if self.counts is not None:
+            self._past.update(self.counts.by_kind())
+            self.counts = None
         try:
             async with self._connect(self._token) as link:
                 self._link, self._state = link, LinkState(self._clock.now_ns())

@@ -79,6 +79,12 @@ class Counts(News, frozen=True, tag=True):
     swallowed: dict[str, int]
     """Exceptions that the SDK caught and only logged, by type: each lost a message or the rest of a frame."""
 
+    def by_kind(self) -> dict[str, int]:
+        """All that was counted, under one flat name each."""
+        groups = (("refused", self.refused), ("unreadable", self.unreadable), ("swallowed", self.swallowed))
+        named = {f"{group}_{name}": count for group, counts in groups for name, count in counts.items()}
+        return {"messages": self.messages, "ticks": self.ticks, "conflated": self.conflated, **named}
+
 
 AnyNews = Authenticated | Subscribed | Trouble | Refused | Counts
 _ENCODER: Final = msgspec.msgpack.Encoder()
