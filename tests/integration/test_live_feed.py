@@ -6,6 +6,7 @@ Tape and daemon run ten times as fast as the machine's clock, so a minute's bar 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from daemon.journal import JournalReader
 from daemon.latency import MeasuredLatency
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.tokens import make_token
+from tests.integration.daemons import running
 from tests.samples import decide, journaled, settings_of
 from tests.unit.feed.ticks import make_batch
 from tests.unit.sandbox.desk import APP_ID, TOKEN, Desk, opened
@@ -181,6 +183,37 @@ async def test_a_day_with_trouble(tape: Path, tmp_path: Path) -> None:
     assert [status.state for status in written if status.symbol is None][:2] == [FeedState.STALE, FeedState.CONNECTED]
     JournalReader(live.journal).close()
     assert sum(map(len, live.raw)) >= live.feed.tick_filter.accepted
+
+
+async def test_the_command_runs_it(tape: Path, tmp_path: Path) -> None:
+    """`hrmd run` on `feed.source fyers`: READY, ticks, a status that tells of the link; SIGTERM ends it and its child."""
+    async with opened(tapes=[tape]) as desk:
+        assert desk.server.player is not None
+        server, token_file = desk.server, tmp_path / "fyers.token"
+        token_file.write_text(TOKEN)
+        playing = asyncio.create_task(desk.server.player.run(1.0))
+
+        def day() -> dict[str, Any]:
+            changes = (
+                "strategy.name=rules", "feed.source=fyers", "feed.rehearse=true", f"feed.symbols=[{FIRST}]",
+                f"feed.live.socket_url={server.data_socket_url}", f"broker.fyers.token_file={token_file}",
+                f"feed.live.symbol_token_url={server.symbol_tokens_url}", "feed.live.compare_every_s=0",
+                f"feed.live.index_map_url={server.index_names_url}",
+            )  # fmt: skip
+            with running(tmp_path, tape, *changes) as daemon:
+                daemon.until("ticks", lambda: daemon.status()["ticks_accepted"] > 5)
+                status = daemon.status()
+                assert daemon.terminate() == 0
+                assert "READY=1" in daemon.heard()[0]
+                assert TOKEN not in json.dumps(daemon.log)
+            return status
+
+        status = await asyncio.to_thread(day)
+        playing.cancel()
+        await until(lambda: not desk.server.data_feed.state()["open"])
+    assert (status["mode"], status["feed"], status["symbols"]) == ("paper · fyers, rehearsal", "connected", [FIRST])
+    assert status["feed_counts"]["links"] == 1
+    assert TOKEN.encode() not in (tmp_path / "j.sqlite").read_bytes()
 
 
 async def _recovered(live: Live, reason: str) -> None:
