@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Final, Protocol
 
+import numpy as np
 import structlog
 
 from daemon.bus import Bus
@@ -39,8 +40,6 @@ log = structlog.get_logger("feed")
 
 NAP_S: Final = 0.25
 """Time advances, and the link is looked at, at least this often."""
-DOUBT_S: Final = 3.0
-"""After so long a silence of all symbols a closing bar is marked, though the link is not given up yet."""
 BACKLOG: Final = 20_000
 """So many unhandled events, and no further ticks are read: they wait, and conflate, in the gateway."""
 REHEARSAL_LEAD_NS: Final = NS_PER_S // 2
@@ -110,6 +109,7 @@ class LiveFeed:
         self._link: Link | None = None
         self._state: LinkState | None = None
         self._end_reason = ""
+        self._heard = np.zeros(len(symbols), dtype=np.bool_)
         self._status: FeedState | None = None
         self._reason = ""
         self._lost_ns = 0
@@ -157,8 +157,8 @@ class LiveFeed:
         link = self._state
         if self._open_since is None or link is None or self._status is not FeedState.CONNECTED:
             return
-        silent_s = (moment - max(link.last_ticks, link.subscribed, self._open_since)) / NS_PER_S
-        if silent_s > DOUBT_S:
+        if self._watch.doubtful(link, moment, self._open_since):
+            silent_s = link.silent_s(moment, self._open_since)
             self._set_status(FeedState.STALE, f"no ticks for {silent_s:.1f} s as a bar closes", moment)
 
     # -- how fresh it is ----------------------------------------------------------------------------------------------
@@ -229,6 +229,7 @@ class LiveFeed:
         try:
             async with self._connect(self._token) as link:
                 self._link, self._state = link, LinkState(self._clock.now_ns())
+                self._heard[:] = False
                 refusal = await self._listen(link, self._state)
         except OSError as error:
             refusal = Refused(f"the gateway can't be started ({error.strerror or error})", token=False)
@@ -277,7 +278,10 @@ class LiveFeed:
             self._on_subscribed(frame, link)
         elif isinstance(frame, Counts):
             self.counts = frame
-            link.peak_mb = frame.peak_kb / 1024
+            link.peak_mb, link.swallowed = frame.peak_kb / 1024, sum(frame.swallowed.values())
+            link.unheard = frozenset(
+                symbol for symbol, heard in zip(self._symbols, self._heard, strict=True) if not heard
+            )
         elif isinstance(frame, Authenticated):
             log.info("the venue took the token")
         elif isinstance(frame, Trouble):
@@ -301,6 +305,7 @@ class LiveFeed:
         raw, heard_ns = read_ticks(body, self._symbols, received)
         self.transit_ns = self._clock.monotonic_ns() - heard_ns
         link.last_ticks = received
+        self._heard[raw.code] = True
         if self._record is not None:
             self._record(raw)
         if self._status is not FeedState.CONNECTED:

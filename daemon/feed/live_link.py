@@ -14,6 +14,11 @@ import msgspec
 from daemon.clock import NS_PER_S
 from daemon.settings import LiveSettings
 
+DOUBT_S = 3.0
+"""After so long a silence of all symbols a closing bar is marked, though the link is not given up yet."""
+CALM_NS = 600 * NS_PER_S
+"""So long without a link that ended for its silence halves the patience."""
+
 
 class LinkState(msgspec.Struct):
     """How far one link has come; times in UTC ns, 0 for not yet."""
@@ -22,13 +27,41 @@ class LinkState(msgspec.Struct):
     subscribed: int = 0
     last_ticks: int = 0
     peak_mb: float = 0.0
+    swallowed: int = 0
+    """Exceptions that the SDK caught: each may have lost a snapshot, and a symbol without one never ticks."""
+    unheard: frozenset[str] = frozenset()
+    """Symbols of which this link told nothing at all."""
+
+    def silent_s(self, now: int, open_since: int) -> float:
+        """Seconds without a tick, as far as one could be expected."""
+        return (now - max(self.last_ticks, self.subscribed, open_since)) / NS_PER_S
 
 
 class LinkWatch:
-    """Loop-free judge of one link after another."""
+    """Loop-free judge of one link after another.
+
+    Where silence ends one link after another it is the market that is quiet: patience doubles each time, up to the age at
+    which every symbol is stale by itself, and comes back with time.
+    """
 
     def __init__(self, settings: LiveSettings) -> None:
         self._settings = settings
+        self._doublings = 0
+        self._impatient_ns = 0
+        self._tried: frozenset[str] = frozenset()
+
+    def doubtful(self, link: LinkState, now: int, open_since: int) -> bool:
+        """Whether so long a silence leaves a closing bar in doubt."""
+        return link.silent_s(now, open_since) > DOUBT_S * self._patience(now)
+
+    def _patience(self, now: int) -> float:
+        calm = (now - self._impatient_ns) // CALM_NS
+        return 2.0 ** max(0, self._doublings - calm)
+
+    def _loses_patience(self, now: int) -> None:
+        calm = (now - self._impatient_ns) // CALM_NS
+        self._doublings = min(max(0, self._doublings - calm) + 1, 16)
+        self._impatient_ns = now
 
     def fault(self, link: LinkState, now: int, open_since: int | None, next_open: int) -> str:
         """Why the link should be ended now, "" while it is good.
@@ -47,8 +80,23 @@ class LinkWatch:
             return "a new link for the new day"
         if open_since is None:
             return ""
-        silent = (now - max(link.last_ticks, link.subscribed, open_since)) / NS_PER_S
-        return f"no ticks for {silent:.1f} s" if silent > limits.silence_s else ""
+        lost = self._lost_snapshots(link, now)
+        if lost:
+            return f"no snapshot of {', '.join(lost)}"
+        silent = link.silent_s(now, open_since)
+        longest = max(limits.silence_s, min(limits.silence_s * self._patience(now), limits.stale_after_s))
+        if silent > longest:
+            self._loses_patience(now)
+            return f"no ticks for {silent:.1f} s"
+        return ""
+
+    def _lost_snapshots(self, link: LinkState, now: int) -> list[str]:
+        """Symbols worth a new link: the SDK lost something, and they never ticked; each is tried for once."""
+        if not link.swallowed or (now - link.subscribed) / NS_PER_S <= self._settings.stale_after_s:
+            return []
+        lost = link.unheard - self._tried
+        self._tried = link.unheard
+        return sorted(lost)
 
 
 class Backoff:

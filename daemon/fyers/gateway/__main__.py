@@ -10,10 +10,10 @@ import os
 import socket
 import sys
 import threading
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from daemon.fyers.gateway import assignment as assignments
-from daemon.fyers.gateway.frames import Authenticated, Refused, Subscribed, Trouble
+from daemon.fyers.gateway.frames import AnyNews, Authenticated, Refused, Subscribed, Trouble
 from daemon.fyers.gateway.messages import TickReader
 from daemon.fyers.gateway.outbox import Outbox
 
@@ -21,10 +21,20 @@ _TICK_TYPES: Final = ("sf", "if")
 _ABOUT_THE_TOKEN: Final = ("token", "authenticat", "authoris", "authoriz")
 
 
+class Listener(Protocol):
+    """Who hears of it: the outbox."""
+
+    def put_message(self, message: object) -> None:
+        """What looks like a tick, or like nothing known."""
+
+    def put_news(self, news: AnyNews) -> None:
+        """Everything else."""
+
+
 class Gateway:
     """What the SDK says, sorted: ticks, the steps of the handshake, complaints, the end."""
 
-    def __init__(self, outbox: Outbox, symbols: int) -> None:
+    def __init__(self, outbox: Listener, symbols: int) -> None:
         self.authenticated = threading.Event()
         self._outbox = outbox
         self._symbols = symbols

@@ -229,6 +229,17 @@ async def test_a_silent_night_ends_no_link() -> None:
         assert stage.feed.freshness.stale == {}
 
 
+async def test_a_market_that_stands_still_after_its_close_is_no_fault() -> None:
+    """From 15:15 on an index stands still until 15:28 (since 2026-08-03): its session ends before."""
+    close = 1_795_427_100 * NS_PER_S  # 2026-11-23 15:15 IST
+    async with staged(close - 20 * NS_PER_S) as stage:
+        await kept_ticking(stage, lambda: stage.clock.now_ns() > close)
+        seen = len(stage.said())
+        await until(lambda: stage.clock.now_ns() > close + 300 * NS_PER_S)
+        assert len(stage.said()) == seen
+        assert not stage.link.killed
+
+
 async def test_a_symbol_without_ticks_goes_stale_and_comes_back() -> None:
     """The other one, and the feed, are not touched."""
     async with staged(stale_after_s=20.0) as stage:

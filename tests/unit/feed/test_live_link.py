@@ -88,3 +88,40 @@ def test_a_thousand_failures_still_give_a_pause() -> None:
     for _ in range(1000):
         last = backoff.pause_s(worked=False)
     assert last == pytest.approx(22.5, abs=7.5)
+
+
+def test_patience_grows_where_it_is_the_market_that_is_quiet() -> None:
+    """Ten seconds, twenty, forty, then a minute, at which every symbol is stale by itself; an hour later ten again."""
+    watch, now = LinkWatch(LiveSettings()), 100.0
+    for longest in (10, 20, 40, 60, 60):
+        link = LinkState(started=at(now), subscribed=at(now))
+        assert watch.fault(link, at(now + longest), OPEN, OPEN) == ""
+        assert watch.fault(link, at(now + longest + 0.1), OPEN, OPEN) == f"no ticks for {longest + 0.1:.1f} s"
+        now += longest + 1
+    assert watch.doubtful(LinkState(started=at(now), subscribed=at(now)), at(now + 90), OPEN) is False
+    later = LinkState(started=at(now), subscribed=at(now), last_ticks=at(now + 3600))
+    assert watch.fault(later, at(now + 3610.1), OPEN, OPEN) == "no ticks for 10.1 s"
+
+
+def test_three_seconds_leave_a_closing_bar_in_doubt() -> None:
+    """Counted from the open where no tick came since."""
+    watch, link = LinkWatch(LiveSettings()), LinkState(started=at(-60), subscribed=at(-59), last_ticks=at(-30))
+    assert not watch.doubtful(link, at(3), OPEN)
+    assert watch.doubtful(link, at(3.1), OPEN)
+
+
+def test_a_lost_snapshot_is_worth_one_new_link() -> None:
+    """Only where the SDK swallowed something, after the time in which every symbol should have told something."""
+    watch = LinkWatch(LiveSettings())
+
+    def look(now_s: float, swallowed: int, *unheard: str) -> str:
+        link = LinkState(at(0), at(1), at(now_s), swallowed=swallowed, unheard=frozenset(unheard))
+        return watch.fault(link, at(now_s), OPEN, OPEN)
+
+    assert look(60, 1, "AAA") == ""
+    assert look(62, 0, "AAA") == ""
+    assert look(62, 1, "BBB", "AAA") == "no snapshot of AAA, BBB"
+    assert look(62, 1, "BBB", "AAA") == ""
+    assert look(62, 1, "BBB", "CCC") == "no snapshot of CCC"
+    assert look(62, 1) == ""
+    assert look(62, 1, "AAA") == "no snapshot of AAA"
