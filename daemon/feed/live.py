@@ -279,9 +279,7 @@ class LiveFeed:
         elif isinstance(frame, Counts):
             self.counts = frame
             link.peak_mb, link.swallowed = frame.peak_kb / 1024, sum(frame.swallowed.values())
-            link.unheard = frozenset(
-                symbol for symbol, heard in zip(self._symbols, self._heard, strict=True) if not heard
-            )
+            link.unheard = frozenset(self._symbols[code] for code in np.flatnonzero(~self._heard))
         elif isinstance(frame, Authenticated):
             log.info("the venue took the token")
         elif isinstance(frame, Trouble):

@@ -40,8 +40,8 @@ class LinkState(msgspec.Struct):
 class LinkWatch:
     """Loop-free judge of one link after another.
 
-    Where silence ends one link after another it is the market that is quiet: patience doubles each time, up to the age at
-    which every symbol is stale by itself, and comes back with time.
+    Where silence ends one link after another it is the market that is quiet: patience doubles each time, up to the age
+    at which every symbol is stale by itself, and comes back with time.
     """
 
     def __init__(self, settings: LiveSettings) -> None:

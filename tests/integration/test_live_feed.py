@@ -186,7 +186,7 @@ async def test_a_day_with_trouble(tape: Path, tmp_path: Path) -> None:
 
 
 async def test_the_command_runs_it(tape: Path, tmp_path: Path) -> None:
-    """`hrmd run` on `feed.source fyers`: READY, ticks, a status that tells of the link; SIGTERM ends it and its child."""
+    """`hrmd run` on a live feed: READY, ticks, a status that tells of the link; SIGTERM ends it and its child."""
     async with opened(tapes=[tape]) as desk:
         assert desk.server.player is not None
         server, token_file = desk.server, tmp_path / "fyers.token"

@@ -95,12 +95,13 @@ async def running(assignment: Assignment) -> AsyncIterator[GatewayProcess]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+    environment = os.environ | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
     printed = _Printed()
     try:
         transport, _ = await loop.subprocess_exec(
             lambda: printed, sys.executable, "-u", "-m", "daemon.fyers.gateway", str(theirs.fileno()),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-            cwd=directory, env=os.environ | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}, pass_fds=(theirs.fileno(),), start_new_session=True,
+            cwd=directory, env=environment, pass_fds=(theirs.fileno(),), start_new_session=True,
         )  # fmt: skip
         theirs.close()
         reader, writer = await asyncio.open_unix_connection(sock=ours)
