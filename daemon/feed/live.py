@@ -159,7 +159,8 @@ class LiveFeed:
             return
         if self._watch.doubtful(link, moment, self._open_since):
             silent_s = link.silent_s(moment, self._open_since)
-            self._set_status(FeedState.STALE, f"no ticks for {silent_s:.1f} s as a bar closes", moment)
+            # a moment earlier, so that who sorts by time marks the bar, too
+            self._set_status(FeedState.STALE, f"no ticks for {silent_s:.1f} s as a bar closes", moment - 1)
 
     # -- how fresh it is ----------------------------------------------------------------------------------------------
 
@@ -196,6 +197,7 @@ class LiveFeed:
     def _tell(self, now: int, state: FeedState, symbol: str | None, reason: str) -> None:
         if state is FeedState.CONNECTED and symbol in self.distrusted:
             return  # it has ticks again, but of a price that the venue doesn't confirm
+        self._moments.tell(now)
         self._bus.publish(FeedStatus(ts=now, state=state, symbol=symbol, reason=reason))
 
     # -- the link -----------------------------------------------------------------------------------------------------
@@ -299,6 +301,10 @@ class LiveFeed:
             self._follow(self._clock, body)
         now = self._clock.now_ns()
         self._publish_due(now)
+        if self._status is not FeedState.CONNECTED:
+            self._look(now)
+            without = f" after {(now - self._lost_ns) / NS_PER_S:.1f} s without" if self._lost_ns else ""
+            self._set_status(FeedState.CONNECTED, f"ticks{without}", now)
         received = self._moments.stamp(now)
         raw, heard_ns = read_ticks(body, self._symbols, received)
         self.transit_ns = self._clock.monotonic_ns() - heard_ns
@@ -306,10 +312,6 @@ class LiveFeed:
         self._heard[raw.code] = True
         if self._record is not None:
             self._record(raw)
-        if self._status is not FeedState.CONNECTED:
-            self._look(now)
-            without = f" after {(now - self._lost_ns) / NS_PER_S:.1f} s without" if self._lost_ns else ""
-            self._set_status(FeedState.CONNECTED, f"ticks{without}", now)
         accepted, _ = self.tick_filter.apply(raw)
         if not len(accepted):
             return

@@ -38,6 +38,10 @@ class Moments:
         self.told = now
         return now
 
+    def tell(self, ts: int) -> None:
+        """Something was said of the feed at `ts`: what is received from now on is stamped later."""
+        self.told = max(self.told, ts)
+
     def stamp(self, now: int) -> int:
         """When ticks that are read at `now` were received."""
         return max(now, self.told + 1)

@@ -7,17 +7,20 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from daemon.bars import BarBuilder, BarsActor
 from daemon.bus import Bus
-from daemon.clock import NS_PER_S, PacedClock
+from daemon.clock import NS_PER_S, PacedClock, ReplayClock
 from daemon.errors import SettingsError
 from daemon.events import Bar, Event, FeedState, FeedStatus, TickBatch, TimeAdvanced
 from daemon.feed.live import LiveFeed
-from daemon.feed.replay import Schedule
+from daemon.feed.replay import Schedule, TapeFeed, Tapes
+from daemon.feed.tape import TapeWriter
 from daemon.feed.tick_filter import TickFilter
 from daemon.fyers.gateway.frames import Counts, Refused, Trouble
 from daemon.fyers.gateway.messages import Row
@@ -196,6 +199,32 @@ async def test_a_link_that_ends_is_replaced_and_the_gap_is_marked() -> None:
         assert not gaps[-1]
         assert "without" in stage.said()[-1][2]
         assert stage.feed.links == 2
+
+
+async def test_what_was_recorded_replays_to_the_same_bars(tmp_path: Path) -> None:
+    """Cut at the same places, whatever happened to the link; the gaps are told by the journal."""
+    async with staged() as stage:
+        await kept_ticking(stage, lambda: len(stage.of(Bar)) >= 3, *NAMES)
+        stage.link.say(Refused("the connection was closed", token=False))
+        await until(lambda: len(stage.venue.links) == 2)
+        seen = len(stage.of(Bar))
+        await kept_ticking(stage, lambda: len(stage.of(Bar)) >= seen + 4, *NAMES)
+    with TapeWriter(tmp_path / "t.parquet", columns=("last_qty",)) as writer:
+        for batch in stage.raw:
+            writer.write(batch)
+    bus, clock, replayed = Bus(), ReplayClock(), list[Bar]()
+    bars = BarsActor(bus, BarBuilder(stage.calendar, {"1m": 60}, NS_PER_S))
+    bus.tap((Bar,), replayed.append)
+    again = TapeFeed(
+        bus, Tapes([tmp_path / "t.parquet"], [], 4096),
+        TickFilter(InstrumentBook(MarketSettings()), stage.calendar, 20.0), stage.calendar,
+        Schedule(60, NS_PER_S, 15), clock,
+    )  # fmt: skip
+    handling = asyncio.create_task(bars.run())
+    await again.run()
+    handling.cancel()
+    live = [msgspec.structs.replace(bar, gap=False) for bar in stage.of(Bar)]
+    assert replayed[: len(live)] == live
 
 
 async def test_a_mute_link_is_killed() -> None:
