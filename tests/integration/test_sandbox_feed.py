@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 
 from daemon.events import TickBatch
 from daemon.feed.tape import TapeWriter
+from daemon.sandbox.faults import FaultKind, Route
 from tests.unit.feed.ticks import OPEN_NS, SECOND, make_batch
 from tests.unit.sandbox.desk import APP_ID, TOKEN, Desk, opened
 
@@ -64,6 +65,13 @@ class Sdk:
                     return event, message
         raise AssertionError("the SDK's process ended")
 
+    async def error(self) -> dict[str, Any]:
+        """The next error."""
+        while (said := await self.next())[0] != "error":
+            pass
+        error: dict[str, Any] = said[1]
+        return error
+
     async def ticks(self, count: int) -> list[dict[str, Any]]:
         """So many ticks, among which nothing but answers to requests may come."""
         ticks = []
@@ -93,10 +101,15 @@ async def sdk(desk: Desk, logs: Path, *, kind: str = "SymbolUpdate", lite: bool 
         await process.wait()
 
 
-async def subscribed(desk: Desk) -> None:
-    """Wait until the sandbox has all five topics."""
+async def subscribed(desk: Desk, topics: int = len(SYMBOLS)) -> None:
+    """Wait until the sandbox has all topics."""
+    await soon(lambda: [item["topics"] for item in desk.server.data_feed.state()["open"]] == [topics])
+
+
+async def soon(condition: Callable[[], bool]) -> None:
+    """Wait until something is so in the sandbox, for as long as a slow machine may need."""
     async with asyncio.timeout(PATIENCE_S):
-        while [item["topics"] for item in desk.server.data_feed.state()["open"]] != [len(SYMBOLS)]:  # noqa: ASYNC110
+        while not condition():  # noqa: ASYNC110 — the sandbox keeps no event for every condition of a test
             await asyncio.sleep(0.01)
 
 
@@ -120,3 +133,64 @@ async def test_the_sdk_sees_the_tape(tape: Path, tmp_path: Path) -> None:
         assert tick["vol_traded_today"] == wanted.volume[row]
         assert (tick["bid_price"], tick["ask_price"]) == pytest.approx((wanted.bid[row], wanted.ask[row]), abs=1e-9)
         assert (tick["bid_size"], tick["ask_size"]) == (wanted.bid_qty[row], wanted.ask_qty[row])
+
+
+async def test_lite_mode_and_acks(tape: Path, tmp_path: Path) -> None:
+    """In lite mode the prices come alone; the SDK acks as many frames as it was asked to."""
+    async with opened(tapes=[tape], ack_count=2) as desk, sdk(desk, tmp_path, lite=True) as client:
+        await subscribed(desk)
+        for _ in range(4):
+            await desk.admin("POST", "step", {"ticks": len(SYMBOLS)})
+        seen = await client.ticks(4 * len(SYMBOLS))
+        await soon(lambda: desk.server.data_feed.state()["open"][0]["acked"] == 4)
+    for row, tick in enumerate(seen):
+        kind = "if" if SYMBOLS[row % 5].endswith("-INDEX") else "sf"
+        price = pytest.approx(ticks().ltp[row], abs=1e-9)
+        assert tick == {"symbol": SYMBOLS[row % 5], "ltp": price, "type": kind}
+
+
+async def test_depth(tape: Path, tmp_path: Path) -> None:
+    """Depth comes with the quote as its best level; the SDK itself refuses an index."""
+    async with opened(tapes=[tape]) as desk, sdk(desk, tmp_path, kind="DepthUpdate") as client:
+        assert (await client.error())["message"] == "Index does not have market depth"
+        await subscribed(desk, len(SYMBOLS) - 1)
+        await desk.admin("POST", "step", {"ticks": 2 * len(SYMBOLS)})
+        seen = await client.ticks(2 * (len(SYMBOLS) - 1))
+    wanted = ticks()
+    rows = [row for row in range(2 * len(SYMBOLS)) if not SYMBOLS[wanted.code[row]].endswith("-INDEX")]
+    for row, tick in zip(rows, seen, strict=True):
+        assert (tick["symbol"], tick["type"]) == (SYMBOLS[wanted.code[row]], "dp")
+        assert (tick["bid_price1"], tick["ask_price1"]) == pytest.approx((wanted.bid[row], wanted.ask[row]), abs=1e-9)
+        assert (tick["bid_size1"], tick["ask_size1"]) == (wanted.bid_qty[row], wanted.ask_qty[row])
+        assert (tick["bid_price2"], tick["ask_size5"]) == (0, 0)
+
+
+async def test_the_token_ends(tape: Path, tmp_path: Path) -> None:
+    """While connected the SDK is told that its token expired, and nothing more comes."""
+    async with opened(tapes=[tape]) as desk, sdk(desk, tmp_path) as client:
+        await subscribed(desk)
+        await desk.admin("POST", "step", {"ticks": 5})
+        await client.ticks(5)
+        await desk.admin("POST", "token", {})
+        assert await client.error() == {"type": "cn", "code": -99, "message": "Token is expired", "s": "error"}
+        await desk.admin("POST", "step", {"ticks": 5})
+        assert sum(sum(kinds.values()) for kinds in desk.server.data_feed.sent().values()) == 5
+
+
+async def test_a_refused_key(tape: Path, tmp_path: Path) -> None:
+    """A refused key is an error of the SDK's own code, and so is the subscription after it."""
+    async with opened(tapes=[tape]) as desk:
+        desk.trouble(FaultKind.REJECT, Route.AUTH)
+        async with sdk(desk, tmp_path) as client:
+            assert [(await client.error())["code"] for _ in range(3)] == [11001, 12001, 11011]
+
+
+async def test_a_snapshot_without_a_scale(tape: Path, tmp_path: Path) -> None:
+    """With a multiplier of 0 the SDK tells nothing of that symbol, snapshot or change; the others go on."""
+    async with opened(tapes=[tape]) as desk:
+        desk.trouble(FaultKind.ZERO_MULTIPLIER, Route.SNAPSHOT, symbol=SYMBOLS[0])
+        async with sdk(desk, tmp_path) as client:
+            await subscribed(desk)
+            await desk.admin("POST", "step", {"ticks": 3 * len(SYMBOLS)})
+            seen = await client.ticks(3 * (len(SYMBOLS) - 1))
+    assert [tick["symbol"] for tick in seen] == [*SYMBOLS[1:]] * 3
