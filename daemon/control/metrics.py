@@ -130,6 +130,9 @@ class _StatusCollector(Collector):
             yield GaugeMetricFamily(
                 "hrmd_token_seconds_left", "Until the broker's access ends, 0 when it has", value=status.token_left_s
             )
+        if status.feed_counts:
+            counts = status.feed_counts.items()
+            yield _by_label("hrmd_feed", "What the live feed counted, by kind", "kind", counts)
         if status.last_tick_ts is not None:
             age_s = max(0.0, (status.ts - status.last_tick_ts) / 1e9)
             yield GaugeMetricFamily("hrmd_last_tick_age_seconds", "Since the newest tick", value=age_s)
