@@ -20,6 +20,7 @@ from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.server import ControlServer
 from daemon.errors import SettingsError
 from daemon.events import Event, Halt, InferenceMeasured, TradingState
+from daemon.feed.live_fyers import check_live, live_clock, ticks_are_real
 from daemon.latency import MeasuredLatency
 from daemon.notify import Notifier
 from daemon.settings import Settings
@@ -36,11 +37,14 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         """Build the path. Raises `UsageError` for settings, tapes or models that can't be used."""
-        if not settings.feed.tape:
+        live = settings.feed.source == "fyers"
+        if not live and not settings.feed.tape:
             raise SettingsError("feed.tape: expected at least one tape for feed.source tape (--set feed.tape=[FILE])")
-        clock = PacedClock(settings.feed.speed)
+        if live:
+            check_live(settings)
+        clock = live_clock(settings) if live else PacedClock(settings.feed.speed)
         plan = RunPlan(
-            tapes=settings.feed.tape,
+            tapes=[] if live else settings.feed.tape,
             symbols=[],
             clock=clock,
             latency=MeasuredLatency(),
@@ -53,7 +57,7 @@ class Service:
         token = server_token(settings.control.token_file, os.environ) if settings.control.enabled else None
         self.app = App(settings, plan)
         self.metrics = Metrics()
-        self.view = DaemonView(self.app, f"{settings.broker.name} · tape ×{settings.feed.speed:g}")
+        self.view = DaemonView(self.app, f"{settings.broker.name} · {_ticks(settings)}")
         self._notifier = Notifier.from_environment(os.environ)
         self.app.bus.tap(MEASURED, self.metrics.record)
         self.app.bus.tap((InferenceMeasured,), self._measure)
@@ -108,6 +112,13 @@ class Service:
     def _measure(self, event: Event) -> None:
         if isinstance(event, InferenceMeasured):
             self.metrics.inference(event.elapsed_ns / NS_PER_S)
+
+
+def _ticks(settings: Settings) -> str:
+    """Where they come from, in two words."""
+    if settings.feed.source == "tape":
+        return f"tape ×{settings.feed.speed:g}"
+    return "fyers, live" if ticks_are_real(settings) else "fyers, rehearsal"
 
 
 def order_prefix() -> str:

@@ -6,7 +6,7 @@ Invariant: nothing here changes the daemon or waits.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -35,6 +35,7 @@ from daemon.events import (
     TradingState,
     TradingStateChanged,
 )
+from daemon.feed.live import LiveFeed
 
 KEPT = 500
 """Orders and decisions that are remembered for the lists of the API."""
@@ -84,7 +85,7 @@ class DaemonView:
             strategy=ladder.active,
             strategy_rung=ladder.rung,
             model=app.model,
-            symbols=list(app.tapes.symbols),
+            symbols=list(app.symbols),
             healthy=health.healthy,
             reasons=health.reasons,
             ticks_accepted=self._counts["ticks"],
@@ -99,6 +100,9 @@ class DaemonView:
             equity=equity.quantize(PAISA),
             net_pnl=(equity - start).quantize(PAISA),
             costs=portfolio.costs,
+            token=app.token.text if app.token is not None else "",
+            token_left_s=app.token.left_s if app.token is not None else None,
+            feed_counts=app.feed.totals() if isinstance(app.feed, LiveFeed) else {},
         )
 
     def positions(self) -> Sequence[PositionRow]:
@@ -141,6 +145,9 @@ class DaemonView:
             reasons.append(f"orders whose fate is unknown: {unknown}")
         if app.risk.book.halted:
             reasons.append(f"symbols on which broker and journal differ: {len(app.risk.book.halted)}")
+        if app.token is not None and not app.token.state.holds:
+            reasons.append(f"the broker's access is {app.token.state.value}: hrmd login")
+        reasons += _staleness(app.risk.book.stale)
         now = app.plan.clock.now_ns()
         if self._last_tick_ts is not None and app.calendar.session_at(now) is not None:
             silent_s = (now - self._last_tick_ts) / NS_PER_S
@@ -157,7 +164,8 @@ class DaemonView:
                 self._counts["decisions"] += 1
                 self._decisions.append(event)
             case FeedStatus():
-                self._feed = event.state.value
+                if event.symbol is None:
+                    self._feed = event.state.value
             case TradingStateChanged():
                 self._trading_reason = event.reason if event.state is not TradingState.ACTIVE else ""
             case _:
@@ -206,6 +214,16 @@ class DaemonView:
         row = self._orders.get(order_id)
         if row is not None:
             self._orders[order_id] = msgspec.structs.replace(row, **changes)
+
+
+def _staleness(stale: Mapping[str | None, str]) -> list[str]:
+    """What is wrong with the feed, in few words however many symbols it is wrong of."""
+    if None in stale:
+        return [f"the feed is stale: {stale[None]}"]
+    if not stale:
+        return []
+    symbol, reason = next(iter(stale.items()))
+    return [f"stale symbols: {len(stale)}, such as {symbol}: {reason}"]
 
 
 def _row(intent: OrderIntent) -> OrderRow:
