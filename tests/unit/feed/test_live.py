@@ -75,9 +75,10 @@ class Stage:
         bars = BarBuilder(self.calendar, {"1m": 60}, NS_PER_S)
         self.bars = BarsActor(self.bus, bars)
         self.bus.tap((TickBatch, TimeAdvanced, FeedStatus, Bar), self.events.append)
+        limits = LiveSettings(**({"silence_s": 3000.0} | settings))
         self.feed = LiveFeed(
             self.bus, NAMES, TickFilter(InstrumentBook(MarketSettings()), self.calendar, 20.0), self.calendar,
-            Schedule(60, NS_PER_S, 15), self.clock, LiveSettings(**({"silence_s": 3000.0} | settings)), self.venue.connect, self._token,
+            Schedule(60, NS_PER_S, 15), self.clock, limits, self.venue.connect, self._token,
             self.quoter, self.raw.append, random.Random(1),
         )  # fmt: skip
 
