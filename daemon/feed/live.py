@@ -247,8 +247,8 @@ class LiveFeed:
                 if isinstance(frame, Refused):
                     return frame
                 self._take(frame, state)
-                if self._bus.pending > BACKLOG:
-                    await self._bus.idle()
+                # frames that wait already would be read without a turn of the loop for anybody else
+                await (self._bus.idle() if self._bus.pending > BACKLOG else asyncio.sleep(0))
         return Refused("the gateway process ended", token=False)
 
     def _end_link(self, reason: str) -> None:

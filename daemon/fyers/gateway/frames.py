@@ -22,8 +22,8 @@ HEADER: Final = struct.Struct("<IB")
 TICKS: Final = 1
 NEWS: Final = 2
 MAX_FRAME: Final = 64 << 20
-ROWS_AT_ONCE: Final = 65_536
-"""Rows in one frame at most."""
+ROWS_AT_ONCE: Final = 2048
+"""Rows in one frame at most: what the daemon's loop takes in one turn."""
 
 _TICK_FIELDS: Final = (
     ("code", "i4"), ("ts_event", "i8"), ("ltp", "f8"), ("last_qty", "i8"), ("volume", "i8"), ("bid", "f8"),
