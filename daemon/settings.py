@@ -52,6 +52,17 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Money = Annotated[Decimal, Field(gt=0)]
 
 
+class RecordSettings(Section):
+    """The tape that is made of the ticks as they come."""
+
+    when: Literal["live", "always", "never"] = "live"
+    path: Path = Path("var/tapes")
+    flush_s: Positive = 1.0
+    queue_ticks: Annotated[int, Field(ge=1024)] = 1_000_000
+    keep_days: Annotated[int, Field(ge=0)] = 0
+    on_failure: Literal["alert", "halt"] = "alert"
+
+
 class FeedSettings(Section):
     """Where ticks come from and which are believed."""
 
@@ -60,6 +71,7 @@ class FeedSettings(Section):
     speed: Positive = 1.0
     chunk_rows: Annotated[int, Field(ge=1024)] = 32768
     max_jump_percent: Positive = 20.0
+    record: RecordSettings = RecordSettings()
 
 
 class InstrumentSettings(Section):

@@ -9,6 +9,7 @@ seen.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,7 @@ from daemon.clock import NS_PER_S, PacedClock, ReplayClock
 from daemon.errors import TapeError
 from daemon.events import TICK_COLUMNS, FeedState, FeedStatus, TickBatch, TimeAdvanced
 from daemon.feed.tape import TapeReader
+from daemon.feed.tape_file import statuses_of
 from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import Session
 
@@ -56,6 +58,12 @@ class Tapes:
         self.symbols = tuple(symbol for symbol in known if not symbols or symbol in symbols)
         self.rows = sum(reader.rows for reader in self._readers)
         self.simulated = any(reader.notes.get("simulated") == "true" for reader in self._readers)
+        statuses = [status for reader in self._readers for status in statuses_of(reader.notes)]
+        self.statuses = sorted(
+            (status for status in statuses if status.symbol is None or status.symbol in self.symbols),
+            key=lambda status: status.ts,
+        )
+        """What the feed said of itself while the tapes were recorded, oldest first."""
 
     @property
     def first_ts(self) -> int | None:
@@ -141,6 +149,7 @@ class TapeFeed:
         self._schedule = schedule
         self._clock = clock
         self._due: list[int] = []
+        self._statuses = deque(tapes.statuses)
         self._received = 0
         self._told_ns = 0
 
@@ -191,7 +200,10 @@ class TapeFeed:
         if self.sessions and session.open_ns <= self.sessions[-1].open_ns:
             return
         self.sessions.append(session)
-        self._due = [moment for moment in self._schedule.of(session) if moment >= ts_recv]
+        self._repeat_statuses(ts_recv - 1)
+        scheduled = self._schedule.of(session)
+        told = [status.ts for status in self._statuses if status.ts <= scheduled[-1]]
+        self._due = sorted({*told, *(moment for moment in scheduled if moment >= ts_recv)})
         if isinstance(self._clock, PacedClock):
             self._clock.start(ts_recv)
 
@@ -229,7 +241,13 @@ class TapeFeed:
             await self._wait_until(moment)
             await self._bus.idle()
         self._bus.publish(TimeAdvanced(ts=moment))
+        self._repeat_statuses(moment)
         await self._bus.idle()
+
+    def _repeat_statuses(self, until: int) -> None:
+        """Say again, in its place among the ticks, what the feed said when the tape was recorded."""
+        while self._statuses and self._statuses[0].ts <= until:
+            self._bus.publish(self._statuses.popleft())
 
     def _tell_time(self, now: int, monotonic_ns: int) -> None:
         """Paced: time advances at least every `LONGEST_NAP_S` while ticks flow, too, short of the next due moment."""
