@@ -277,7 +277,7 @@ class PerformanceSettings(Section):
     """Of the inference thread."""
 
     runtime: Literal["auto", "torch", "onnxruntime", "native"] = "auto"
-    precision: Literal["int8", "bf16", "fp32"] = "int8"
+    precision: Literal["int8", "bf16", "int16", "fp32"] = "int16"
     cache_dir: Path | None = None
     warm_up_segments: Annotated[int, Field(ge=0)] = 8
     decision_cache_size: Annotated[int, Field(ge=0)] = 0
