@@ -52,6 +52,7 @@ from daemon.feed.tape import TapeWriter  # noqa: E402
 from daemon.fyers.rest import Endpoints  # noqa: E402
 from daemon.sandbox.exchange import Quote  # noqa: E402
 from daemon.sandbox.faults import Chance, Fault, FaultKind, Route  # noqa: E402
+from daemon.sandbox.gate import DEFAULT_AUTHORIZATION  # noqa: E402
 from daemon.sandbox.server import SandboxOptions, SandboxServer  # noqa: E402
 from daemon.service import Service  # noqa: E402
 from daemon.settings import load_settings  # noqa: E402
@@ -193,7 +194,7 @@ class Chaos:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["benchmarks.chaos", "daemon.service"])
         token = directory / "token"
-        token.write_text("sandbox-token")
+        token.write_text(DEFAULT_AUTHORIZATION.partition(":")[2])
         places = Endpoints.at(server.url)
         self._overrides = [
             "strategy.name=rules", "strategy.interval=5m", "supervisor.ladder=[rules, flat]", "control.enabled=false",
@@ -312,7 +313,7 @@ def quote(server: SandboxServer, symbol: str, price: float) -> None:
     server.exchange.on_quote(
         symbol, Quote(last=last, bid=last - tick, ask=last + tick, bid_quantity=15, ask_quantity=15)
     )
-    server.feed.publish()
+    server.publish()
 
 
 def write_tape(path: Path) -> None:

@@ -25,13 +25,16 @@ from daemon.broker import Broker
 from daemon.brokers.fyers import FyersBroker
 from daemon.brokers.paper import PaperVenue
 from daemon.bus import Bus
-from daemon.clock import DAY_NS, NS_PER_MS, PacedClock, ReplayClock, wall_ns
+from daemon.clock import DAY_NS, NS_PER_MS, LiveClock, PacedClock, ReplayClock, wall_ns
 from daemon.complexity import ComplexityActor, ComplexityDetector
 from daemon.errors import HrmdError
-from daemon.events import Bar, Halt, OrderCancelled, TradingState, TradingStateChanged
+from daemon.events import Bar, Halt, OrderCancelled, TickBatch, TradingState, TradingStateChanged
 from daemon.execution import ExecutionActor
+from daemon.feed.live import LiveFeed
+from daemon.feed.live_fyers import fyers_feed, ticks_are_real
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
+from daemon.fyers.budget import RateBudget
 from daemon.journal import JOURNALED, Journal
 from daemon.journal_repair import repair
 from daemon.latency import Latency
@@ -61,14 +64,17 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What one run is: its ticks, its clock, its decider and its record."""
 
     tapes: list[Path]
+    """Empty where the ticks come live."""
     symbols: list[str]
-    clock: ReplayClock | PacedClock
+    clock: ReplayClock | PacedClock | LiveClock
     latency: Latency
     journal: Path | None
     durable: bool
     restarts: bool
     """Whether a crashed stage is restarted; a replay ends instead: what a crash swallowed would flatter or slander."""
     order_prefix: str
+    record: Callable[[TickBatch], None] | None = None
+    """Is given every live batch as it came, before the filter."""
     recover: bool = False
     """Whether the account goes on from where the journal's earlier runs left it."""
 
@@ -114,14 +120,8 @@ class App:
             self._record(self.journal)
 
         # the path of a tick
-        self.feed = TapeFeed(
-            bus,
-            self.tapes,
-            TickFilter(self.instruments, self.calendar, settings.feed.max_jump_percent),
-            self.calendar,
-            Schedule(INTERVALS[interval], grace_ns, settings.strategy.square_off_minutes),
-            clock,
-        )
+        budget = RateBudget(clock)
+        self.feed = self._tape_feed() if plan.tapes else self._live_feed(budget)
         self.bars = BarsActor(
             bus, BarBuilder(self.calendar, {name: INTERVALS[name] for name in settings.bars.intervals}, grace_ns)
         )
@@ -148,7 +148,7 @@ class App:
             settings.strategy.square_off_minutes,
         )
         self.orders = self.account.orders
-        self.broker = FyersBroker(settings.broker.fyers, clock) if settings.broker.name == "fyers" else None
+        self.broker = self._fyers_broker(budget) if settings.broker.name == "fyers" else None
         self.execution = self._live_execution(self.broker) if self.broker is not None else self._paper_execution()
         self.portfolio = PortfolioActor(bus, self.account.portfolio, interval)
 
@@ -162,6 +162,27 @@ class App:
         self._stop = asyncio.Event()
         self._stop_reason = ""
         self._describe()
+
+    def _tape_feed(self) -> TapeFeed | LiveFeed:
+        settings, clock = self.settings, self.plan.clock
+        assert not isinstance(clock, LiveClock), "a tape has its own time"
+        schedule = Schedule(
+            INTERVALS[settings.strategy.interval], settings.bars.grace_ms * NS_PER_MS,
+            settings.strategy.square_off_minutes,
+        )  # fmt: skip
+        return TapeFeed(self.bus, self.tapes, self._tick_filter(), self.calendar, schedule, clock)
+
+    def _live_feed(self, budget: RateBudget) -> TapeFeed | LiveFeed:
+        clock = self.plan.clock
+        assert not isinstance(clock, ReplayClock), "the market doesn't wait"
+        return fyers_feed(self.settings, self.bus, self._tick_filter(), self.calendar, clock, budget, self.plan.record)
+
+    def _fyers_broker(self, budget: RateBudget) -> FyersBroker:
+        real = isinstance(self.feed, LiveFeed) and ticks_are_real(self.settings)
+        return FyersBroker(self.settings.broker.fyers, self.plan.clock, budget, real_ticks=real)
+
+    def _tick_filter(self) -> TickFilter:
+        return TickFilter(self.instruments, self.calendar, self.settings.feed.max_jump_percent)
 
     def _paper_execution(self) -> ExecutionActor:
         settings, plan = self.settings, self.plan
@@ -187,6 +208,11 @@ class App:
         return (
             self.bars, self.complexity, self.strategy, self.risk, self.execution, self.portfolio, self.supervisor,
         )  # fmt: skip
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """What the feed gives ticks of."""
+        return self.tapes.symbols or tuple(self.settings.feed.symbols)
 
     @property
     def model(self) -> str:
@@ -218,6 +244,8 @@ class App:
         except* HrmdError as group_error:
             raise _first(group_error) from None
         finally:
+            if isinstance(self.feed, LiveFeed):
+                await self.feed.close()
             if self.broker is not None:
                 await self.broker.close()
             self.close()
@@ -300,7 +328,7 @@ class App:
 
     def _first_date(self) -> dt.date | None:
         """The date of the first tick, for dated lots. Raises `UsageError` where the calendar does not reach it."""
-        first = self.tapes.first_ts
+        first = self.tapes.first_ts if self.plan.tapes else self.plan.clock.now_ns() or None
         if first is None:
             return None
         date = ist_date(first)
@@ -326,7 +354,7 @@ class App:
                 "settings": self.settings.model_dump_json(),
                 "settings_sha256": self.settings.digest(),
                 "tapes": msgspec.json.encode([str(path) for path in self.plan.tapes]).decode(),
-                "symbols": msgspec.json.encode(self.tapes.symbols).decode(),
+                "symbols": msgspec.json.encode(self.symbols).decode(),
                 "latency": self.plan.latency.name,
                 "model": self.model,
                 "runtime": str(getattr(self.strategy.strategies.get("hrm"), "runtime", "")),

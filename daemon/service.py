@@ -20,10 +20,11 @@ from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.server import ControlServer
 from daemon.errors import HrmdError, SettingsError
 from daemon.events import Event, Halt, InferenceMeasured, TradingState
+from daemon.feed.live_fyers import check_live, live_clock, ticks_are_real
 from daemon.latency import MeasuredLatency
 from daemon.market.calendar import MarketCalendar
 from daemon.notify import Notifier
-from daemon.recording import open_recorder, record_from, wants_recorder
+from daemon.recording import follow, open_recorder, record_published, wants_recorder
 from daemon.settings import Settings
 from daemon.view import DaemonView
 
@@ -38,11 +39,16 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         """Build the path. Raises `UsageError` for settings, tapes or models that can't be used."""
-        if not settings.feed.tape:
+        live = settings.feed.source == "fyers"
+        if not live and not settings.feed.tape:
             raise SettingsError("feed.tape: expected at least one tape for feed.source tape (--set feed.tape=[FILE])")
-        clock = PacedClock(settings.feed.speed)
+        if live:
+            check_live(settings)
+        clock = live_clock(settings) if live else PacedClock(settings.feed.speed)
+        token = server_token(settings.control.token_file, os.environ) if settings.control.enabled else None
+        self.recorder = open_recorder(settings, MarketCalendar()) if wants_recorder(settings) else None
         plan = RunPlan(
-            tapes=settings.feed.tape,
+            tapes=[] if live else settings.feed.tape,
             symbols=[],
             clock=clock,
             latency=MeasuredLatency(),
@@ -50,10 +56,9 @@ class Service:
             durable=True,
             restarts=True,
             order_prefix=order_prefix(),
+            record=self.recorder.record if self.recorder is not None else None,
             recover=True,
         )
-        token = server_token(settings.control.token_file, os.environ) if settings.control.enabled else None
-        self.recorder = open_recorder(settings, MarketCalendar()) if wants_recorder(settings) else None
         try:
             self.app = App(settings, plan)
         except HrmdError:
@@ -61,9 +66,11 @@ class Service:
                 self.recorder.close()
             raise
         if self.recorder is not None:
-            record_from(self.app.bus, self.recorder)
+            follow(self.app.bus, self.recorder)
+            if not live:
+                record_published(self.app.bus, self.recorder)
         self.metrics = Metrics()
-        self.view = DaemonView(self.app, f"{settings.broker.name} · tape ×{settings.feed.speed:g}", self.recorder)
+        self.view = DaemonView(self.app, f"{settings.broker.name} · {_ticks(settings)}", self.recorder)
         self._notifier = Notifier.from_environment(os.environ)
         self.app.bus.tap(MEASURED, self.metrics.record)
         self.app.bus.tap((InferenceMeasured,), self._measure)
@@ -128,6 +135,13 @@ class Service:
     def _measure(self, event: Event) -> None:
         if isinstance(event, InferenceMeasured):
             self.metrics.inference(event.elapsed_ns / NS_PER_S)
+
+
+def _ticks(settings: Settings) -> str:
+    """Where they come from, in two words."""
+    if settings.feed.source == "tape":
+        return f"tape ×{settings.feed.speed:g}"
+    return "fyers, live" if ticks_are_real(settings) else "fyers, rehearsal"
 
 
 def order_prefix() -> str:

@@ -6,7 +6,7 @@ Invariant: nothing here changes the daemon or waits.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
@@ -36,6 +36,7 @@ from daemon.events import (
     TradingState,
     TradingStateChanged,
 )
+from daemon.feed.live import LiveFeed
 from daemon.feed.recorder import Recorder
 
 KEPT = 500
@@ -107,7 +108,7 @@ class DaemonView:
             strategy=ladder.active,
             strategy_rung=ladder.rung,
             model=app.model,
-            symbols=list(app.tapes.symbols),
+            symbols=list(app.symbols),
             healthy=health.healthy,
             reasons=health.reasons,
             ticks_accepted=self._counts["ticks"],
@@ -124,6 +125,7 @@ class DaemonView:
             costs=portfolio.costs,
             inference=self._inference(),
             recorder=self._recording(),
+            feed_counts=app.feed.totals() if isinstance(app.feed, LiveFeed) else {},
         )
 
     @property
@@ -194,6 +196,7 @@ class DaemonView:
             reasons.append(f"symbols on which broker and journal differ: {len(app.risk.book.halted)}")
         if self._recorder is not None and self._recorder.trouble:
             reasons.append("ticks are not being recorded")
+        reasons += _staleness(app.risk.book.stale)
         now = app.plan.clock.now_ns()
         if self._last_tick_ts is not None and app.calendar.session_at(now) is not None:
             silent_s = (now - self._last_tick_ts) / NS_PER_S
@@ -211,7 +214,8 @@ class DaemonView:
                 self._counts["overruns"] += bool(event.halt_reason) and event.latency_ns > self._deadline_ms * NS_PER_MS
                 self._decisions.append(event)
             case FeedStatus():
-                self._feed = event.state.value
+                if event.symbol is None:
+                    self._feed = event.state.value
             case TradingStateChanged():
                 self._trading_reason = event.reason if event.state is not TradingState.ACTIVE else ""
             case _:
@@ -260,6 +264,16 @@ class DaemonView:
         row = self._orders.get(order_id)
         if row is not None:
             self._orders[order_id] = msgspec.structs.replace(row, **changes)
+
+
+def _staleness(stale: Mapping[str | None, str]) -> list[str]:
+    """What is wrong with the feed, in few words however many symbols it is wrong of."""
+    if None in stale:
+        return [f"the feed is stale: {stale[None]}"]
+    if not stale:
+        return []
+    symbol, reason = next(iter(stale.items()))
+    return [f"stale symbols: {len(stale)}, such as {symbol}: {reason}"]
 
 
 def _row(intent: OrderIntent) -> OrderRow:

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from yarl import URL
-
 from daemon.clock import Clock
 from daemon.errors import SettingsError
 from daemon.events import OrderIntent
+from daemon.fyers.addresses import is_local
 from daemon.fyers.budget import Purpose, RateBudget
 from daemon.fyers.credentials import Credentials
 from daemon.fyers.order_socket import OrderSocket, SocketEvent, SocketTimes
@@ -22,15 +21,18 @@ from daemon.fyers.rest import CallTimes, Endpoints, FyersRest
 from daemon.fyers.wire import Acknowledged, Funds, VenueOrder, VenueTrade
 from daemon.settings import FyersSettings
 
-_LOCAL = ("127.0.0.1", "localhost", "::1")
-
 
 class FyersBroker:
     """Implements `daemon.broker.Broker`."""
 
-    def __init__(self, settings: FyersSettings, clock: Clock, budget: RateBudget | None = None) -> None:
-        """Raises `SettingsError` for a token that can't be read or an address that orders must not go to."""
-        _check_local(settings)
+    def __init__(
+        self, settings: FyersSettings, clock: Clock, budget: RateBudget | None = None, *, real_ticks: bool = False
+    ) -> None:
+        """`real_ticks`: whether decisions are made on the market's present prices.
+
+        Raises `SettingsError` for a token that can't be read or an address that orders must not go to.
+        """
+        _check_addresses(settings, real_ticks)
         self._product = Product(settings.product)
         credentials = Credentials(settings.app_id, _token(settings.token_file))
         endpoints = Endpoints(settings.api_url, settings.data_url, settings.order_socket_url)
@@ -83,14 +85,17 @@ def _purpose(urgent: bool) -> Purpose:
     return Purpose.EXIT if urgent else Purpose.ORDINARY
 
 
-def _check_local(settings: FyersSettings) -> None:
-    """Ticks come from a tape only, so far: no order may reach a real exchange on their account."""
+def _check_addresses(settings: FyersSettings, real_ticks: bool) -> None:
+    """No order reaches a real exchange on other than real ticks, nor without being told that money is at stake."""
+    if real_ticks and settings.real_money:
+        return
+    why = "broker.fyers.real_money is not set" if real_ticks else "ticks of a tape or a sandbox place no real orders"
     for name in ("api_url", "data_url", "order_socket_url"):
         address: str = getattr(settings, name)
-        if URL(address).host not in _LOCAL:
+        if not is_local(address):
             raise SettingsError(
                 f"broker.fyers.{name}: expected an address on this machine, such as that of hrmd sandbox, got "
-                f"{address!r}: with feed.source tape no order may go to a real exchange"
+                f"{address!r}: {why}"
             )
 
 

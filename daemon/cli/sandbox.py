@@ -37,11 +37,11 @@ def sandbox(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a local exchange that speaks Fyers' REST API and order socket, until Ctrl-C."""
+    """Run a local exchange that speaks Fyers' REST API, order socket and data socket, until Ctrl-C."""
     settings = settings_and_logs(config, overrides)
     app_id, separator, secret = token.partition(":")
     if not (separator and app_id and secret):
-        raise UsageError("--token: expected APP_ID:TOKEN, such as SANDBOX-100:sandbox-token")
+        raise UsageError(f"--token: expected APP_ID:TOKEN, such as {DEFAULT_AUTHORIZATION}")
     options = SandboxOptions(
         port=port, tapes=tuple(tape or ()), seed=seed, starting_cash=_rupees(cash), authorization=token,
         enforce_limits=limits, market=settings.market,
@@ -72,7 +72,9 @@ def _announcement(server: SandboxServer, options: SandboxOptions, speed: float, 
     """Where it is, and how to point the daemon at it."""
     endpoints = Endpoints.at(server.url)
     if as_json:
-        places = {"url": server.url, "api": endpoints.api, "data": endpoints.data, "orders": endpoints.orders}
+        places = {"url": server.url, "api": endpoints.api, "data": endpoints.data, "orders": endpoints.orders,
+                  "data_socket": server.data_socket_url, "symbol_tokens": server.symbol_tokens_url,
+                  "index_names": server.index_names_url}  # fmt: skip
         return encode({**places, "authorization": options.authorization}).decode()
     prices = "POST /sandbox/prices"
     if options.tapes:
@@ -83,6 +85,9 @@ def _announcement(server: SandboxServer, options: SandboxOptions, speed: float, 
             f"a simulated exchange listens on {server.url} (Ctrl-C ends it, and forgets its book)",
             f"  prices          {prices}",
             f"  authorization   {options.authorization}",
+            f"  data socket     {server.data_socket_url}",
+            f"  symbol tokens   {server.symbol_tokens_url}",
+            f"  index names     {server.index_names_url}",
             f"  its book        curl -s {server.url}/sandbox/state",
             "  a daemon on it  hrmd run --set broker.name=fyers \\",
             f"                    --set broker.fyers.api_url={endpoints.api} \\",

@@ -127,6 +127,9 @@ class _StatusCollector(Collector):
         yield GaugeMetricFamily("hrmd_equity_rupees", "Cash plus positions", value=float(status.equity))
         yield GaugeMetricFamily("hrmd_net_pnl_rupees", "Since the start, after costs", value=float(status.net_pnl))
         yield GaugeMetricFamily("hrmd_costs_rupees", "Charges since the start", value=float(status.costs))
+        if status.feed_counts:
+            counts = status.feed_counts.items()
+            yield _by_label("hrmd_feed", "What the live feed counted, by kind", "kind", counts)
         if status.last_tick_ts is not None:
             age_s = max(0.0, (status.ts - status.last_tick_ts) / 1e9)
             yield GaugeMetricFamily("hrmd_last_tick_age_seconds", "Since the newest tick", value=age_s)

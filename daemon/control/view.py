@@ -86,6 +86,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """None where no model reasons."""
     recorder: RecorderStatus | None = None
     """None where ticks are not recorded."""
+    feed_counts: dict[str, int] = {}
+    """Of a live feed: links, messages, conflated quotes, and by reason what was refused, unreadable or swallowed."""
 
 
 class PositionRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,8 +4,8 @@
 every `flush_s`; another seals a day that is over into its tape. Invariant: nothing here makes the loop wait or raises
 into it; what could not be kept (the queue was full, the disk was) is counted, and the tape says where it is missing.
 
-A replay cuts a tape by `ts_recv`. Its bars are those that were made live when the feed keeps two promises: ticks handed
-over after a `TimeAdvanced` were received after it, and a `FeedStatus` comes after the `TimeAdvanced` of its own time.
+A replay cuts a tape by `ts_recv`. Its bars are those that were made live when the feed keeps its promises: what is due
+is told before later ticks, and ticks after a `TimeAdvanced` or a `FeedStatus` were received later than it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import structlog
 from daemon.clock import DAY_NS, NS_PER_S, wall_ns
 from daemon.errors import TapeError
 from daemon.events import FeedState, FeedStatus, TickBatch, TimeAdvanced
+from daemon.feed.marks import Mark, hole
 from daemon.feed.recorded import RecordedDirectory, prune, reel_path, reels_by_day
 from daemon.feed.reel import ReelReader, ReelWriter
 from daemon.feed.sealing import Sealed, seal
@@ -49,15 +50,15 @@ class Recorder:
         self._path = directory
         self._calendar = calendar
         self._flush_s, self._queue_ticks, self._keep_days = flush_s, queue_ticks, keep_days
-        self._queue: deque[TickBatch | FeedStatus] = deque()  # append and popleft are atomic: one side each
+        self._queue: deque[TickBatch | Mark] = deque()  # append and popleft are atomic: one side each
         self._given = self._taken = self._written = self._refused = self._lost = 0
-        self._gap: tuple[int, int] | None = None  # (ts_recv of the first tick refused, how many) until it is told
-        self._now = 0
-        self._last_ts = 0
+        self._untold_refusals = 0
+        self._now = self._newest = 0  # told, and received, as the loop knows it
+        self._last_ts = 0  # as the writer does
         self._day = ""
         self._reel: ReelWriter | None = None
         self._trouble = ""
-        self._untold: FeedStatus | None = None  # of the writer: ticks that a full disk cost
+        self._untold: Mark | None = None  # of the writer: ticks that a full disk cost
         self._wake = threading.Condition()
         self._closing = False
         self._sealer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seal")
@@ -89,11 +90,11 @@ class Recorder:
         if n == 0:
             return
         if self._given - self._taken + n > self._queue_ticks:
-            first = int(batch.ts_recv[0]) if self._gap is None else self._gap[0]
-            self._gap = first, n + (0 if self._gap is None else self._gap[1])
+            self._untold_refusals += n
             self._refused += n
             return
         self._tell_gap()
+        self._newest = max(self._newest, int(batch.ts_recv[-1]))
         self._given += n
         self._queue.append(batch)
         if self._given - self._taken >= HURRY_TICKS:
@@ -102,8 +103,8 @@ class Recorder:
 
     def note(self, status: FeedStatus) -> None:
         """Queue what the feed says of itself, so that a replay can repeat it; its end needs no repeating."""
-        if status.state is not FeedState.ENDED:
-            self._queue.append(status)
+        if status.state is not FeedState.ENDED and status.ts:
+            self._queue.append(Mark(status=status, told=self._now, after=self._newest))
 
     def on_time(self, advanced: TimeAdvanced) -> None:
         """Time has come to `advanced.ts`: a day may be over."""
@@ -122,11 +123,10 @@ class Recorder:
         self._directory.release()
 
     def _tell_gap(self) -> None:
-        if self._gap is not None:
-            first, count = self._gap
+        count, self._untold_refusals = self._untold_refusals, 0
+        if count:
             log.error("ticks were not recorded: the disk is too slow", path=str(self._path), ticks=count)
-            self._queue.append(_hole(first, f"{count} ticks were not recorded: the disk was too slow"))
-            self._gap = None
+            self._queue.append(hole(self._newest, f"{count} ticks were not recorded: the disk was too slow"))
 
     # -- the writer's thread -------------------------------------------------------------------------------------------
 
@@ -143,12 +143,12 @@ class Recorder:
             if closing and not self._queue:
                 return
 
-    def _by_day(self, items: list[TickBatch | FeedStatus]) -> Iterator[tuple[str, list[TickBatch | FeedStatus]]]:
+    def _by_day(self, items: list[TickBatch | Mark]) -> Iterator[tuple[str, list[TickBatch | Mark]]]:
         """Queued items in their order, cut where a day in India ends."""
-        day, part = self._day, list[TickBatch | FeedStatus]()
+        day, part = self._day, list[TickBatch | Mark]()
         for item in items:
             for piece in _days_of(item) if isinstance(item, TickBatch) else [item]:
-                ts = int(piece.ts_recv[0]) if isinstance(piece, TickBatch) else piece.ts
+                ts = int(piece.ts_recv[0]) if isinstance(piece, TickBatch) else max(piece.place, piece.status.ts)
                 own = ist_date(ts).isoformat()
                 if own > day:
                     if part:
@@ -158,7 +158,7 @@ class Recorder:
         if part:
             yield day, part
 
-    def _append(self, day: str, items: list[TickBatch | FeedStatus]) -> None:
+    def _append(self, day: str, items: list[TickBatch | Mark]) -> None:
         """Write, and wait for the disk. What a disk that fails costs is counted, and told when it works again."""
         ticks = [item for item in items if isinstance(item, TickBatch)]
         count = sum(map(len, ticks))
@@ -173,7 +173,7 @@ class Recorder:
             self._trouble = f"recording to {self._path}: {error.strerror or error}"
             self._lost += count
             if ticks and self._untold is None:
-                self._untold = _hole(int(ticks[0].ts_recv[0]), "ticks were not recorded: the disk failed or was full")
+                self._untold = hole(self._last_ts, "ticks were not recorded: the disk failed or was full")
         else:
             if self._trouble:
                 log.warning("recording again", path=str(self._path), lost=self.lost)
@@ -189,7 +189,9 @@ class Recorder:
             self._finish()
             self._reel = ReelWriter(reel_path(self._path, day, wall_ns()))
             self._day = day
-            self._seal_what_is_over(self._now)
+            for earlier in reels_by_day(self._path):
+                if earlier < day:
+                    self._submit(earlier)
         return self._reel
 
     def _finish(self) -> None:
@@ -210,9 +212,9 @@ class Recorder:
                 self._submit(self._day)
 
     def _seal_what_is_over(self, now_ns: int) -> None:
-        """Seal the reels of every day before today, and today's once its session is over."""
+        """Seal the reels that earlier runs left of every day whose session is over."""
         for day in reels_by_day(self._path):
-            if day != self._day and now_ns >= self._over_at(day) + QUIET_NS:
+            if now_ns >= self._over_at(day) + QUIET_NS:
                 self._submit(day)
 
     def _look_at_what_is_left(self) -> None:
@@ -271,10 +273,6 @@ def report(said: Sealed) -> None:
             "a recording was cut off: up to its last flush is kept", reel=name, torn_bytes=said.torn.get(name, 0)
         )
     log.info("tape sealed", day=said.day, tape=said.tape, ticks=said.ticks, added=said.added)
-
-
-def _hole(ts: int, reason: str) -> FeedStatus:
-    return FeedStatus(ts=ts, state=FeedState.STALE, symbol=None, reason=reason)
 
 
 def _days_of(batch: TickBatch) -> Iterator[TickBatch]:

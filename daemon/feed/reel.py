@@ -1,7 +1,7 @@
 """Ticks as they come → a file that only grows, and back as far as it is whole.
 
 A reel is a row of frames, each with its length and checksum: symbols as they are first seen, ticks (an Arrow record
-batch, zstd), statuses of the feed, and an end mark where the writer ended in order. Invariant: whatever cut a reel
+batch, zstd), marks of the feed, and an end mark where the writer ended in order. Invariant: whatever cut a reel
 off, reading it yields every frame up to the first that is not whole, and nothing else.
 """
 
@@ -21,11 +21,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from daemon.errors import TapeError
-from daemon.events import MISSING_INT, TICK_COLUMNS, FeedStatus, TickBatch
+from daemon.events import MISSING_INT, TICK_COLUMNS, TickBatch
+from daemon.feed.marks import Mark
 
 MAGIC = b"hrmdreel"
 _HEAD = struct.Struct("<cIII")  # kind, bytes stored, bytes before compression, crc32 of the stored
-_SYMBOLS, _TICKS, _STATUS, _END = b"S", b"T", b"F", b"E"
+_SYMBOLS, _TICKS, _MARK, _END = b"S", b"T", b"M", b"E"
 _RECORDED = tuple(name for name in TICK_COLUMNS if name != "traded")  # `traded` is the filter's, not the exchange's
 _SCHEMA = pa.schema(
     [
@@ -52,8 +53,8 @@ class ReelWriter:
             path.unlink(missing_ok=True)
             raise
 
-    def append(self, items: Sequence[TickBatch | FeedStatus]) -> None:
-        """Write ticks and statuses in their order, and return when the disk has them."""
+    def append(self, items: Sequence[TickBatch | Mark]) -> None:
+        """Write ticks and marks in their order, and return when the disk has them."""
         known = len(self._symbols)
         try:
             self._write(b"".join(self._frames(items)))
@@ -75,7 +76,7 @@ class ReelWriter:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _frames(self, items: Sequence[TickBatch | FeedStatus]) -> Iterator[bytes]:
+    def _frames(self, items: Sequence[TickBatch | Mark]) -> Iterator[bytes]:
         pending: list[TickBatch] = []
         for item in items:
             if isinstance(item, TickBatch):
@@ -83,7 +84,7 @@ class ReelWriter:
                 continue
             yield from self._ticks(pending)
             pending = []
-            yield _frame(_STATUS, msgspec.json.encode(item))
+            yield _frame(_MARK, msgspec.json.encode(item))
         yield from self._ticks(pending)
 
     def _ticks(self, batches: list[TickBatch]) -> Iterator[bytes]:
@@ -142,14 +143,14 @@ class ReelReader:
         if head != MAGIC[: len(head)]:
             raise TapeError(f"{path}: not a reel of a recording")
 
-    def __iter__(self) -> Iterator[TickBatch | FeedStatus]:
+    def __iter__(self) -> Iterator[TickBatch | Mark]:
         try:
             with self.path.open("rb") as stream:
                 yield from self._items(stream)
         except OSError as error:
             raise TapeError(f"{self.path}: can't be read ({error.strerror or error})") from None
 
-    def _items(self, stream: Any) -> Iterator[TickBatch | FeedStatus]:
+    def _items(self, stream: Any) -> Iterator[TickBatch | Mark]:
         size = stream.seek(0, os.SEEK_END)
         whole = stream.seek(min(size, len(MAGIC)))
         while not self.ended and (found := _next_frame(stream, size - whole)) is not None:
@@ -159,8 +160,8 @@ class ReelReader:
                 self._symbols += tuple(msgspec.json.decode(payload, type=list[str]))
             elif kind == _TICKS:
                 yield self._batch(payload)
-            elif kind == _STATUS:
-                yield msgspec.json.decode(payload, type=FeedStatus)
+            elif kind == _MARK:
+                yield msgspec.json.decode(payload, type=Mark)
             self.ended = kind == _END
         self.torn_bytes = size - whole
 
@@ -185,7 +186,7 @@ def _next_frame(stream: Any, left: int) -> tuple[bytes, bytes] | None:
     if left < _HEAD.size:
         return None
     kind, stored_size, size, checksum = _HEAD.unpack(stream.read(_HEAD.size))
-    if kind not in (_SYMBOLS, _TICKS, _STATUS, _END) or stored_size > left - _HEAD.size:
+    if kind not in (_SYMBOLS, _TICKS, _MARK, _END) or stored_size > left - _HEAD.size:
         return None
     stored = stream.read(stored_size)
     if len(stored) < stored_size or zlib.crc32(stored) != checksum:

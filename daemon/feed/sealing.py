@@ -2,7 +2,7 @@
 
 A day's tape may be sealed in several goes (a restart, ticks that came after the close): what is sealed already is taken
 over, and the tape's notes name the reels that are in it. Where the recording was cut off or paused the notes hold
-a `FeedStatus`, so that a replay marks the bars there. Invariant: a reel is deleted only when every tick that could
+a `Mark`, so that a replay flags the bars there. Invariant: a reel is deleted only when every tick that could
 be read of it was read back, equal, from a file that is on the disk; whatever interrupts a sealing, doing it again is
 right.
 """
@@ -18,11 +18,12 @@ import msgspec
 import numpy as np
 
 from daemon.errors import TapeError
-from daemon.events import MISSING_INT, FeedState, FeedStatus, TickBatch
+from daemon.events import MISSING_INT, TickBatch
+from daemon.feed.marks import MARKS_NOTE, Mark, hole, marks_of
 from daemon.feed.recorded import tape_path
 from daemon.feed.reel import ReelReader, sync_directory
 from daemon.feed.tape import TapeReader, TapeWriter
-from daemon.feed.tape_file import ROW_GROUP_ROWS, STATUSES_NOTE, statuses_of
+from daemon.feed.tape_file import ROW_GROUP_ROWS
 
 _RECORDED, _REELS, _LAST = "recorded", "reels", "last_ts_recv"
 _COLUMNS = ("ts_event", "ts_recv", "ltp", "last_qty", "volume", "bid", "ask", "bid_qty", "ask_qty", "oi")
@@ -71,7 +72,7 @@ class _Earlier:
             raise TapeError(f"{path}: was not recorded here; move it away, this day's tape goes there")
         self.rows = self.reader.rows if self.reader is not None else 0
         self.reels = tuple(msgspec.json.decode(notes.get(_REELS, "[]"), type=list[str]))
-        self.statuses = statuses_of(notes)
+        self.marks = marks_of(notes)
         self.last_ts = int(notes.get(_LAST, "0"))
 
     def batches(self) -> Iterator[TickBatch]:
@@ -86,28 +87,28 @@ class _Scan(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     ticks: int
     last_ts: int
-    statuses: list[FeedStatus]
+    marks: list[Mark]
     ended: bool
     torn_bytes: int
 
 
 def _scan(path: Path) -> _Scan:
     reader = ReelReader(path)
-    statuses = [item for item in reader if isinstance(item, FeedStatus)]
+    marks = [item for item in reader if isinstance(item, Mark)]
     return _Scan(
-        path=path, ticks=reader.ticks, last_ts=reader.last_ts, statuses=statuses, ended=reader.ended,
+        path=path, ticks=reader.ticks, last_ts=reader.last_ts, marks=marks, ended=reader.ended,
         torn_bytes=reader.torn_bytes,
     )  # fmt: skip
 
 
 def _write(earlier: _Earlier, fresh: Sequence[Path], scans: Sequence[_Scan]) -> None:
     """Write beside the tape, read back, compare, and only then take its place."""
-    statuses, last_ts = _statuses(earlier, scans)
+    marks, last_ts = _marks(earlier, scans)
     notes = {
         _RECORDED: "true",
         _REELS: msgspec.json.encode([*earlier.reels, *(path.name for path in fresh)]).decode(),
         _LAST: str(last_ts),
-        STATUSES_NOTE: msgspec.json.encode(statuses).decode(),
+        MARKS_NOTE: msgspec.json.encode(marks).decode(),
     }
     partial = earlier.path.with_name(f".{earlier.path.name}.new")
     written, found = _Digest(), _Digest()
@@ -128,21 +129,21 @@ def _write(earlier: _Earlier, fresh: Sequence[Path], scans: Sequence[_Scan]) -> 
         partial.unlink(missing_ok=True)
 
 
-def _statuses(earlier: _Earlier, scans: Sequence[_Scan]) -> tuple[list[FeedStatus], int]:
-    """(statuses of the whole day in order, the last tick's receipt): those recorded, and one for every hole."""
-    statuses, last_ts = list(earlier.statuses), earlier.last_ts
+def _marks(earlier: _Earlier, scans: Sequence[_Scan]) -> tuple[list[Mark], int]:
+    """(marks of the whole day in order, the last tick's receipt): those recorded, and one for every hole."""
+    marks, last_ts = list(earlier.marks), earlier.last_ts
     for scan in scans:
-        if scan.ticks and last_ts and not (statuses and statuses[-1].ts == last_ts + 1):
-            statuses.append(_hole(last_ts, "the recording was paused here"))
-        statuses += scan.statuses
+        if scan.ticks and last_ts and not _ends_in_a_hole(marks, last_ts):
+            marks.append(hole(last_ts, "the recording was paused here"))
+        marks += [msgspec.structs.replace(mark, after=max(mark.after, last_ts)) for mark in scan.marks]
         last_ts = max(last_ts, scan.last_ts)
         if scan.ticks and not scan.ended:
-            statuses.append(_hole(last_ts, "the recording was cut off here"))
-    return sorted(statuses, key=lambda status: status.ts), last_ts
+            marks.append(hole(last_ts, "the recording was cut off here"))
+    return sorted(marks, key=lambda mark: mark.place), last_ts
 
 
-def _hole(last_ts: int, reason: str) -> FeedStatus:
-    return FeedStatus(ts=last_ts + 1, state=FeedState.STALE, symbol=None, reason=reason)
+def _ends_in_a_hole(marks: Sequence[Mark], last_ts: int) -> bool:
+    return bool(marks) and marks[-1] == hole(last_ts, marks[-1].status.reason)
 
 
 def _in_order(earlier: _Earlier, fresh: Sequence[Path]) -> Iterator[TickBatch]:

@@ -6,7 +6,7 @@ Invariant: a `TapeFile` that `check_file` returned has rows and the required col
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from daemon.errors import TapeError
-from daemon.events import FeedStatus
 
 FIRST_VALID_NS = 946_684_800_000_000_000
 """2000-01-01 UTC: an earlier stamp is a fault of the recorder, not a time."""
@@ -38,8 +37,6 @@ OPTIONAL_COLUMNS = {
 TAPE_COLUMNS = REQUIRED_COLUMNS | OPTIONAL_COLUMNS
 
 NOTES_KEY = b"hrmd.notes"
-STATUSES_NOTE = "feed_statuses"
-"""The note that holds what a recorded feed said of itself: a JSON list of `FeedStatus`."""
 ROW_GROUP_ROWS = 262_144
 _STATISTICS_TEXT_LIMIT = 32  # some writers cut longer minima and maxima
 _MAGIC = b"PAR1"
@@ -123,14 +120,6 @@ def _notes_of(path: Path, schema: Any) -> dict[str, str]:
         return msgspec.json.decode(raw, type=dict[str, str]) if raw else {}
     except msgspec.MsgspecError:
         raise TapeError(f"{path}: its notes (metadata key {NOTES_KEY.decode()}) are not an object of texts") from None
-
-
-def statuses_of(notes: Mapping[str, str]) -> list[FeedStatus]:
-    """Decode what the feed said of itself while the tape was recorded, oldest first. Raises `TapeError`."""
-    try:
-        return msgspec.json.decode(notes.get(STATUSES_NOTE, "[]"), type=list[FeedStatus])
-    except msgspec.MsgspecError as error:
-        raise TapeError(f"the tape's note {STATUSES_NOTE} is not a list of feed statuses ({error})") from None
 
 
 def _column_chunks(metadata: Any, name: str) -> Iterator[Any]:

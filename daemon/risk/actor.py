@@ -13,6 +13,8 @@ from daemon.events import (
     Action,
     Decision,
     Event,
+    FeedState,
+    FeedStatus,
     Fill,
     Flatten,
     FundsReported,
@@ -73,7 +75,7 @@ class RiskActor(Actor):
             (
                 TickBatch, TimeAdvanced, Decision, PositionChanged, Fill, OrderCancelled, OrderRejected,
                 OrderExpired, OrderAccepted, OrderUnknown, SymbolHalted, SymbolResumed, FundsReported,
-                Halt, Resume, Reduce, Flatten,
+                Halt, Resume, Reduce, Flatten, FeedStatus,
             ),
         )  # fmt: skip
         bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy == EXTERNAL, inbox=self.inbox)
@@ -102,6 +104,8 @@ class RiskActor(Actor):
             book.halted.pop(event.symbol, None)
         elif isinstance(event, FundsReported):
             book.available = event.available
+        elif isinstance(event, FeedStatus):
+            self._on_feed(event)
         else:
             self._command(event)
 
@@ -109,6 +113,13 @@ class RiskActor(Actor):
         """Go on as an earlier process left it: the kill switch and an unfinished flattening survive."""
         self.book.state = state
         self._flatten_reason = flatten_reason
+
+    def _on_feed(self, event: FeedStatus) -> None:
+        """No new risk on ticks that can't be relied on; exits are not held up."""
+        if event.state is FeedState.STALE:
+            self.book.stale[event.symbol] = event.reason
+        else:
+            self.book.stale.pop(event.symbol, None)
 
     def _on_order(self, event: OrderAccepted | OrderUnknown | OrderIntent) -> None:
         """An order whose fate is unknown, one that is known again, or one that somebody else placed."""

@@ -66,7 +66,7 @@ class FyersApi:
             content = await request.read()
             retry_s = self._meter.admit()
             if retry_s is not None:
-                return _limited(retry_s)
+                return limited(retry_s)
             fault = self._plan.next(route) or _NO_FAULT
             if fault.kind is FaultKind.EXPIRE_TOKEN:
                 self._gate.expire()
@@ -75,16 +75,17 @@ class FyersApi:
             body = _body(content)
             if body is None:
                 return _say(400, _error(BAD_PARAMETERS, "Invalid input: expected a JSON object"))
-            return await self._suffer(route, act, request, body, fault)
+            return await self.suffer(route, act, request, body, fault)
 
         return handle
 
-    async def _suffer(
+    async def suffer(
         self, route: Route, act: Act, request: web.Request, body: Mapping[str, Any], fault: Fault
     ) -> web.StreamResponse:
+        """Act as `fault` lets it, and answer likewise."""
         match fault.kind:
             case FaultKind.LIMITED:
-                return _limited(fault.seconds)
+                return limited(fault.seconds)
             case FaultKind.REJECT:
                 return _say(400, _error(fault.code, fault.message))
             case FaultKind.LATE:
@@ -93,17 +94,17 @@ class FyersApi:
                 self._act(act, request, body, fault)
                 return web.Response()
         if not fault.after:
-            spoiled = await self._spoil(request, fault, {})
+            spoiled = await self.spoil(request, fault, {})
             if spoiled is not None:
                 return spoiled
         message = self._act(act, request, body, fault)
         if fault.after:
-            spoiled = await self._spoil(request, fault, message)
+            spoiled = await self.spoil(request, fault, message)
             if spoiled is not None:
                 return spoiled
         return _say(200 if message["s"] == "ok" else 400, message)
 
-    async def _spoil(self, request: web.Request, fault: Fault, message: Message) -> web.StreamResponse | None:
+    async def spoil(self, request: web.Request, fault: Fault, message: Message) -> web.StreamResponse | None:
         """What comes in place of the right answer; None where it only comes later, or not spoiled at all."""
         match fault.kind:
             case FaultKind.DELAY:
@@ -210,7 +211,8 @@ def _say(status: int, message: Message) -> web.Response:
     return web.Response(status=status, body=messages.encode(message), content_type="application/json")
 
 
-def _limited(retry_s: float) -> web.Response:
+def limited(retry_s: float) -> web.Response:
+    """HTTP 429."""
     response = _say(429, _error(RATE_LIMITED, "request limit reached"))
     response.headers["Retry-After"] = f"{retry_s:.0f}"
     return response

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from daemon.events import Bar, FeedState
+from daemon.feed.marks import marks_of
 from daemon.feed.tape import TapeReader
-from daemon.feed.tape_file import statuses_of
 from tests.integration.daemons import PATIENCE_S, hrmd, running
 from tests.samples import LIVELY, NS_PER_S, OPEN, journaled, play, wave, write_tape
 
@@ -72,8 +72,8 @@ def test_killed_in_the_session(day: tuple[list[int], list[float]], tmp_path: Pat
     before = len(found) - (len(ts) - rest)
     assert before >= kept
     assert found == ts[:before] + ts[rest:]
-    holes = [status for status in statuses_of(TapeReader([tape]).notes) if status.state is FeedState.STALE]
-    assert [(hole.ts, hole.reason) for hole in holes] == [(ts[before - 1] + 1, "the recording was cut off here")]
+    holes = [mark for mark in marks_of(TapeReader([tape]).notes) if mark.status.state is FeedState.STALE]
+    assert [(mark.place, mark.status.reason) for mark in holes] == [(ts[before - 1], "the recording was cut off here")]
 
     replayed = bars_of(tape, tmp_path)
     seen = {"1m", "30m"}

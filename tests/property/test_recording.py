@@ -28,6 +28,8 @@ from tests.samples import DAY, OPEN, RELIANCE, SBIN
 
 CALENDAR = MarketCalendar()
 GRACE_NS = NS_PER_S
+SCHEDULE = Schedule(60, GRACE_NS, 15)
+"""The close of every bar of any interval, as a live feed has it."""
 NAMES = ("1m", "5m", "30m", "1d")
 SYMBOLS = [SimulatedSymbol(SBIN, 800.0, 0.05, is_index=False), SimulatedSymbol(RELIANCE, 1450.0, 0.05, is_index=False)]
 
@@ -59,16 +61,23 @@ class Live:
         self._rng = rng
         self._newest = 0
 
-    def play(self, raw: TickBatch) -> None:
-        """A session's ticks in pieces as they happen to come."""
-        edges = sorted({0, len(raw), *self._rng.integers(0, len(raw), 60).tolist()})
+    def play(self, raw: TickBatch, session: Session) -> None:
+        """A session's ticks in pieces as they happen to come; what is due is told before later ticks."""
+        moments = SCHEDULE.of(session)
+        cuts = np.searchsorted(raw.ts_recv, moments, side="right").tolist()
+        edges = sorted({0, len(raw), *cuts, *self._rng.integers(0, len(raw), 60).tolist()})
         for start, stop in pairwise(edges):
+            while moments and moments[0] < raw.ts_recv[start]:
+                self.tell(moments.pop(0))
             self._hand_over(raw.slice(start, stop))
             now = int(raw.ts_recv[stop - 1])
-            if stop < len(raw) and raw.ts_recv[stop] > now and self._rng.random() < 0.7:
-                self.tell(now)
+            if stop < len(raw) and raw.ts_recv[stop] > now + 2:
+                if self._rng.random() < 0.7:
+                    self.tell(now + int(self._rng.integers(0, 2)))
                 if self._rng.random() < 0.1:
-                    self._fall_silent(now)
+                    self._fall_silent(now + 1)
+        for moment in moments:
+            self.tell(moment)
 
     def tell(self, now: int) -> None:
         """Time advances."""
@@ -86,7 +95,7 @@ class Live:
     def _fall_silent(self, now: int) -> None:
         symbol = str(self._rng.choice([SBIN, RELIANCE, ""])) or None
         self._recorder.note(FeedStatus(ts=now, state=FeedState.STALE, symbol=symbol, reason="silent"))
-        self.builder.mark_gap(symbol)
+        self.builder.mark_gap(symbol, now)
 
 
 def live(directory: Path, seed: int) -> Outcome:
@@ -97,8 +106,7 @@ def live(directory: Path, seed: int) -> Outcome:
     for session in sessions():
         parts = list(simulate(SYMBOLS, [session], int(rng.integers(40, 400)), seed, 0.01))
         columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in TICK_COLUMNS}
-        feed.play(received_late(TickBatch(symbols=parts[0].symbols, **columns), rng))
-        feed.tell(max(session.close_ns + GRACE_NS, feed._newest))
+        feed.play(received_late(TickBatch(symbols=parts[0].symbols, **columns), rng), session)
     recorder.close()
     assert (recorder.lost, recorder.trouble) == (0, "")
     return feed.bars, feed.builder.late, feed.tick_filter.rejected

@@ -129,6 +129,13 @@ def test_without_a_tape_there_is_no_service() -> None:
         Service(settings_of(*CALM))
 
 
+def test_a_live_feed_without_its_needs_is_no_service(tmp_path: Path) -> None:
+    """One clear line, before anything is opened."""
+    with pytest.raises(SettingsError, match=r"feed\.symbols: expected at least one"):
+        Service(settings_of("feed.source=fyers", f"control.token_file={tmp_path}/t", f"journal.path={tmp_path}/j"))
+    assert not (tmp_path / "j").exists()
+
+
 def test_a_token_file_that_can_not_be_made_leaves_no_journal(tape: Path, tmp_path: Path) -> None:
     """The token is looked at before anything is opened."""
     with pytest.raises(UsageError):

@@ -12,11 +12,11 @@ import pytest
 from daemon.clock import NS_PER_S
 from daemon.errors import UsageError
 from daemon.events import FeedState, FeedStatus, TickBatch, TimeAdvanced
+from daemon.feed.marks import marks_of
 from daemon.feed.recorded import prune, reel_path, reels_by_day, tape_path
 from daemon.feed.recorder import QUIET_NS, Recorder
 from daemon.feed.reel import ReelReader, ReelWriter
 from daemon.feed.tape import TapeReader
-from daemon.feed.tape_file import statuses_of
 from daemon.market.calendar import MarketCalendar
 from tests.samples import CLOSE, DAY, MINUTE, OPEN, SBIN, tick, ticks, write_tape
 
@@ -54,7 +54,7 @@ def on_tape(directory: Path, day: str = TODAY) -> list[int]:
 
 def told(directory: Path, day: str = TODAY) -> list[str]:
     """Why ticks are missing, by the tape's notes."""
-    return [status.reason for status in statuses_of(TapeReader([tape_path(directory, day)]).notes)]
+    return [mark.status.reason for mark in marks_of(TapeReader([tape_path(directory, day)]).notes)]
 
 
 def some(n: int, first_ts: int = OPEN) -> TickBatch:
@@ -133,9 +133,9 @@ def test_a_full_queue_is_counted_and_said(tmp_path: Path) -> None:
     recorder.on_time(TimeAdvanced(ts=CLOSE))
     recorder.close()
     assert recorder.recorded == 10
-    (status,) = statuses_of(TapeReader([tape_path(tmp_path, TODAY)]).notes)
-    assert (status.ts, status.state) == (OPEN + MINUTE, FeedState.STALE)
-    assert status.reason == "4 ticks were not recorded: the disk was too slow"
+    (mark,) = marks_of(TapeReader([tape_path(tmp_path, TODAY)]).notes)
+    assert (mark.place, mark.status.state) == (OPEN + 7 * NS_PER_S, FeedState.STALE)
+    assert mark.status.reason == "4 ticks were not recorded: the disk was too slow"
 
 
 def test_a_disk_that_fails_stops_the_recording_until_it_works_again(recorder: Recorder, tmp_path: Path) -> None:

@@ -13,10 +13,15 @@ import pytest
 from daemon.clock import NS_PER_S
 from daemon.errors import TapeError
 from daemon.events import TICK_COLUMNS, FeedState, FeedStatus, TickBatch
+from daemon.feed.marks import Mark
 from daemon.feed.reel import ReelReader, ReelWriter
 from tests.samples import OPEN, RELIANCE, SBIN, ticks
 
-STALE = FeedStatus(ts=OPEN + 90, state=FeedState.STALE, symbol=SBIN, reason="silent")
+STALE = Mark(
+    status=FeedStatus(ts=OPEN + 90, state=FeedState.STALE, symbol=SBIN, reason="silent"),
+    told=OPEN + 80,
+    after=OPEN + 85,
+)
 
 
 def batch(first: int, n: int = 5, symbols: tuple[str, ...] = (SBIN,)) -> TickBatch:
@@ -26,11 +31,11 @@ def batch(first: int, n: int = 5, symbols: tuple[str, ...] = (SBIN,)) -> TickBat
     return ticks(ts, [800.0 + i for i in range(n)], symbols, [i % len(symbols) for i in range(n)], **columns)
 
 
-def rows(items: list[TickBatch | FeedStatus]) -> list[tuple[object, ...]]:
+def rows(items: list[TickBatch | Mark]) -> list[tuple[object, ...]]:
     """Every tick by name and value, and every status, in order."""
     found: list[tuple[object, ...]] = []
     for item in items:
-        if isinstance(item, FeedStatus):
+        if isinstance(item, Mark):
             found.append((item,))
             continue
         columns = [np.nan_to_num(getattr(item, name), nan=-5.0).tolist() for name in TICK_COLUMNS[1:]]
@@ -53,7 +58,7 @@ def a_disk_of(size: int) -> Iterator[None]:
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     """Ticks of symbols that come one after the other, and a status in its place between them."""
     writer = ReelWriter(tmp_path / "s.ticks")
-    given: list[TickBatch | FeedStatus] = [batch(0), batch(5, 3, (RELIANCE, SBIN)), STALE, batch(9, 2, ("NSE:TCS-EQ",))]
+    given: list[TickBatch | Mark] = [batch(0), batch(5, 3, (RELIANCE, SBIN)), STALE, batch(9, 2, ("NSE:TCS-EQ",))]
     writer.append(given[:2])
     writer.append(given[2:])
     writer.finish()

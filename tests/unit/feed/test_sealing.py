@@ -10,18 +10,21 @@ import pytest
 from daemon.clock import NS_PER_S
 from daemon.errors import TapeError
 from daemon.events import FeedState, FeedStatus, TickBatch
+from daemon.feed.marks import Mark, marks_of
 from daemon.feed.recorded import reel_path, reels_by_day, tape_path
 from daemon.feed.reel import ReelWriter
 from daemon.feed.sealing import seal
 from daemon.feed.tape import TapeReader
-from daemon.feed.tape_file import statuses_of
 from tests.samples import OPEN, SBIN, tick, ticks, write_tape
 
 DAY = "2026-01-05"
-SILENT = FeedStatus(ts=OPEN + 4 * NS_PER_S + 1, state=FeedState.STALE, symbol=SBIN, reason="silent")
+SILENT = Mark(
+    status=FeedStatus(ts=OPEN + 4 * NS_PER_S + 1, state=FeedState.STALE, symbol=SBIN, reason="silent"),
+    told=OPEN, after=OPEN + 4 * NS_PER_S,
+)  # fmt: skip
 
 
-def reel(directory: Path, number: int, *items: TickBatch | FeedStatus, ended: bool = True) -> Path:
+def reel(directory: Path, number: int, *items: TickBatch | Mark, ended: bool = True) -> Path:
     """A reel of the day."""
     path = reel_path(directory, DAY, number)
     writer = ReelWriter(path)
@@ -43,8 +46,8 @@ def seconds_of(directory: Path) -> list[int]:
 
 
 def told(directory: Path) -> list[tuple[int, str]]:
-    """(ts, reason) of what the sealed tape's notes say of the feed."""
-    return [(status.ts, status.reason) for status in statuses_of(TapeReader([tape_path(directory, DAY)]).notes)]
+    """(place, reason) of what the sealed tape's notes say of the feed."""
+    return [(mark.place, mark.status.reason) for mark in marks_of(TapeReader([tape_path(directory, DAY)]).notes)]
 
 
 def test_a_day_becomes_a_tape(tmp_path: Path) -> None:
@@ -53,7 +56,7 @@ def test_a_day_becomes_a_tape(tmp_path: Path) -> None:
     said = seal(tmp_path, DAY, [path])
     assert (said.ticks, said.added, said.torn, said.cut_off) == (10, 10, {}, [])
     assert seconds_of(tmp_path) == list(range(10))
-    assert told(tmp_path) == [(SILENT.ts, "silent")]
+    assert told(tmp_path) == [(SILENT.place, "silent")]
     assert [file.name for file in tmp_path.iterdir()] == [f"{DAY}.parquet"]
 
 
@@ -68,9 +71,9 @@ def test_a_hole_is_on_the_tape(tmp_path: Path) -> None:
     assert said.cut_off == [paths[0].name, paths[2].name]
     assert seconds_of(tmp_path) == [*range(5), *range(20, 25), *range(40, 45)]
     assert told(tmp_path) == [
-        (OPEN + 4 * NS_PER_S + 1, "the recording was cut off here"),
-        (OPEN + 24 * NS_PER_S + 1, "the recording was paused here"),
-        (OPEN + 44 * NS_PER_S + 1, "the recording was cut off here"),
+        (OPEN + 4 * NS_PER_S, "the recording was cut off here"),
+        (OPEN + 24 * NS_PER_S, "the recording was paused here"),
+        (OPEN + 44 * NS_PER_S, "the recording was cut off here"),
     ]
 
 
@@ -80,7 +83,7 @@ def test_ticks_that_come_after_the_sealing_are_added(tmp_path: Path) -> None:
     said = seal(tmp_path, DAY, [reel(tmp_path, 2, some(9))])
     assert (said.ticks, said.added) == (10, 5)
     assert seconds_of(tmp_path) == [*range(5), *range(9, 14)]
-    assert [reason for _, reason in told(tmp_path)] == ["silent"]  # the pause began where the silence was noted
+    assert [reason for _, reason in told(tmp_path)] == ["silent", "the recording was paused here"]
 
 
 def test_a_crash_before_the_reels_were_deleted_doubles_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from daemon.clock import ReplayClock
 from daemon.events import (
     Action,
     Event,
+    FeedState,
+    FeedStatus,
     Flatten,
     Halt,
     OrderApproved,
@@ -253,3 +255,15 @@ def test_outside_a_session_time_does_nothing(desk: Desk) -> None:
     fresh = OPEN - 30 * MINUTE
     desk.actor._session = None
     assert desk.tell(TimeAdvanced(ts=fresh)) == []
+
+
+def test_a_stale_feed_is_remembered_until_it_is_connected(desk: Desk) -> None:
+    """The feed's own word counts, for its symbol or for all."""
+    desk.tell(tick(NOON, 800.0))
+    for symbol in (SBIN, None):
+        desk.tell(FeedStatus(ts=NOON, state=FeedState.STALE, symbol=symbol, reason="silent"))
+        denied = [event for event in desk.tell(decide(Action.BUY_LONG, ts=NOON)) if isinstance(event, OrderDenied)]
+        assert [(event.check, event.value) for event in denied] == [("stale_feed", "silent")]
+        desk.tell(FeedStatus(ts=NOON, state=FeedState.CONNECTED, symbol=symbol, reason="ticks again"))
+        assert desk.actor.book.stale == {}
+    assert any(isinstance(event, OrderApproved) for event in desk.tell(decide(Action.BUY_LONG, ts=NOON)))

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from daemon.cli.sandbox import sandbox
 from daemon.errors import SettingsError, TapeError, UsageError
 from daemon.feed.tape import TapeWriter
+from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
 from tests.unit.feed.ticks import make_batch
 from tests.unit.sandbox.desk import SBIN
 
@@ -68,7 +69,7 @@ def test_it_says_how_to_use_it() -> None:
     assert result.exit_code == 0
     for words in (
         "POST /sandbox/prices",
-        "SANDBOX-100:sandbox-token",
+        DEFAULT_AUTHORIZATION,
         "broker.fyers.api_url=http://127.0.0.1:",
         "ws://",
     ):
