@@ -40,6 +40,8 @@ from daemon.settings import load_settings
 ROOT = Path(__file__).resolve().parents[1]
 LAG_STEP_S = 0.005
 LAG_LIMIT_MS = 10.0
+IDLE_S = 5.0
+"""How long the loop is watched before the load: what it lags by then is the machine's other work."""
 SANDBOX = "import sys; from daemon.cli import main; sys.exit(main())"
 
 
@@ -47,14 +49,14 @@ class Meter:
     """What the daemon's bus and loop show."""
 
     def __init__(self, app: App) -> None:
-        self.ticks = 0
+        self.last_ns = 0
         self.lags_ms: list[float] = []
         self.transits_ms: list[float] = []
         self._feed = app.feed
         app.bus.tap((TickBatch,), self._count)
 
     def _count(self, batch: TickBatch) -> None:
-        self.ticks += len(batch)
+        self.last_ns = stopwatch_ns()
         assert isinstance(self._feed, LiveFeed)
         self.transits_ms.append(self._feed.transit_ns / 1e6)
 
@@ -115,13 +117,15 @@ async def measure(places: dict[str, Any], plan: dict[str, Any], directory: Path)
     async with aiohttp.ClientSession(places["url"]) as http, asyncio.TaskGroup() as tasks:
         running = tasks.create_task(app.run())
         await reached(lambda: subscribed(http, len(symbols)))
-        usage = resource.getrusage(resource.RUSAGE_SELF)
         lagging = tasks.create_task(meter.watch_lag())
+        await asyncio.sleep(IDLE_S)
+        idle_ms, meter.lags_ms = meter.lags_ms, []
+        usage = resource.getrusage(resource.RUSAGE_SELF)
         began = stopwatch_ns()
         async with http.post("/sandbox/load", json=plan, timeout=aiohttp.ClientTimeout(total=None)) as response:
             made = await response.json()
         await reached(lambda: all_arrived(feed, plan["ticks"]))
-        elapsed_s = (stopwatch_ns() - began) / NS_PER_S
+        elapsed_s = (meter.last_ns - began) / NS_PER_S
         lagging.cancel()
         after = resource.getrusage(resource.RUSAGE_SELF)
         counts = feed.counts
@@ -132,15 +136,19 @@ async def measure(places: dict[str, Any], plan: dict[str, Any], directory: Path)
     in_bars = sum(bar.ticks for bar in bars)
     rejected = {reason: count for reason, count in feed.tick_filter.rejected.items() if count}
     cpu_s = after.ru_utime + after.ru_stime - usage.ru_utime - usage.ru_stime
+    child = resource.getrusage(resource.RUSAGE_CHILDREN)  # the gateway; the sandbox still runs
+    gateway_s = child.ru_utime + child.ru_stime
     return {
         "made": plan["ticks"], "made_rate": made["rate"], "elapsed_s": elapsed_s, "rate": plan["ticks"] / elapsed_s,
         "ticks": counts.ticks, "conflated": counts.conflated, "refused": sum(counts.refused.values()),
         "swallowed": sum(counts.swallowed.values()), "rejected": rejected, "late": app.bars.builder.late,
         "in_bars": in_bars, "bars": len(bars), "links": feed.links,
         "lost": plan["ticks"] - in_bars - counts.conflated - sum(rejected.values()) - app.bars.builder.late,
+        "idle_lag_ms": np.percentile(idle_ms, [50, 99, 100]).tolist(),
         "lag_ms": np.percentile(meter.lags_ms, [50, 99, 100]).tolist(),
         "transit_ms": np.percentile(meter.transits_ms, [50, 99, 100]).tolist(),
-        "daemon_cpu": cpu_s / elapsed_s, "gateway_mb": counts.peak_kb / 1024,
+        "daemon_us": cpu_s / plan["ticks"] * 1e6, "gateway_us": gateway_s / plan["ticks"] * 1e6,
+        "gateway_mb": counts.peak_kb / 1024,
     }  # fmt: skip
 
 
@@ -177,8 +185,10 @@ def show(result: dict[str, Any], load_before: float, shared: bool) -> bool:
         ("lost", f"{result['lost']} ticks"),
         ("links · bars of a minute", f"{result['links']} · {result['bars']}"),
         ("loop lag p50 · p99 · max", " · ".join(f"{value:.2f}" for value in lag) + " ms"),
+        ("the same before the load began", " · ".join(f"{value:.2f}" for value in result["idle_lag_ms"]) + " ms"),
         ("SDK to bus p50 · p99 · max", " · ".join(f"{value:.1f}" for value in transit) + " ms"),
-        ("daemon's share of a core", f"{result['daemon_cpu']:.2f}"),
+        ("processor time a message", f"gateway {result['gateway_us']:.1f} µs (its start in it), "
+                                     f"daemon {result['daemon_us']:.1f} µs"),
         ("gateway's memory, peak", f"{result['gateway_mb']:.0f} MB"),
     )  # fmt: skip
     for name, value in rows:
@@ -198,7 +208,8 @@ def main() -> int:
     load_before = os.getloadavg()[0]
     ours, theirs = cores()
     os.sched_setaffinity(0, ours)
-    plan = {"symbols": options.symbols, "rate": options.rate * 1.02, "ticks": options.rate * options.seconds}
+    rate = options.rate * 1.02
+    plan = {"symbols": options.symbols, "rate": rate, "ticks": round(rate * options.seconds)}
     sandbox, places = start_sandbox(theirs)
     try:
         with tempfile.TemporaryDirectory() as directory:

@@ -247,8 +247,8 @@ class LiveFeed:
                 if isinstance(frame, Refused):
                     return frame
                 self._take(frame, state)
-                if self._bus.pending > BACKLOG:
-                    await self._bus.idle()
+                # frames that wait already would be read without a turn of the loop for anybody else
+                await (self._bus.idle() if self._bus.pending > BACKLOG else asyncio.sleep(0))
         return Refused("the gateway process ended", token=False)
 
     def _end_link(self, reason: str) -> None:
@@ -279,13 +279,18 @@ class LiveFeed:
         elif isinstance(frame, Subscribed):
             self._on_subscribed(frame, link)
         elif isinstance(frame, Counts):
-            self.counts = frame
-            link.peak_mb, link.swallowed = frame.peak_kb / 1024, sum(frame.swallowed.values())
-            link.unheard = frozenset(self._symbols[code] for code in np.flatnonzero(~self._heard))
+            self._on_counts(frame, link)
         elif isinstance(frame, Authenticated):
             log.info("the venue took the token")
         elif isinstance(frame, Trouble):
             log.warning("the venue complains", code=frame.code, text=frame.text)
+
+    def _on_counts(self, counts: Counts, link: LinkState) -> None:
+        self.counts = counts
+        link.peak_mb = counts.peak_kb / 1024
+        link.damage = counts.damage
+        unheard = (self._symbols[code] for code in np.flatnonzero(~self._heard))
+        link.silent = frozenset(unheard) | self.freshness.stale.keys()
 
     def _on_subscribed(self, news: Subscribed, link: LinkState) -> None:
         now = self._clock.now_ns()

@@ -27,10 +27,10 @@ class LinkState(msgspec.Struct):
     subscribed: int = 0
     last_ticks: int = 0
     peak_mb: float = 0.0
-    swallowed: int = 0
-    """Exceptions that the SDK caught: each may have lost a snapshot, and a symbol without one never ticks."""
-    unheard: frozenset[str] = frozenset()
-    """Symbols of which this link told nothing at all."""
+    damage: int = 0
+    """Exceptions that the SDK caught, and ticks of nobody's symbol: each may have cost a symbol its place."""
+    silent: frozenset[str] = frozenset()
+    """Symbols that are stale, or of which this link told nothing at all."""
 
     def silent_s(self, now: int, open_since: int) -> float:
         """Seconds without a tick, as far as one could be expected."""
@@ -80,9 +80,9 @@ class LinkWatch:
             return "a new link for the new day"
         if open_since is None:
             return ""
-        lost = self._lost_snapshots(link, now)
+        lost = self._lost_symbols(link, now)
         if lost:
-            return f"no snapshot of {', '.join(lost)}"
+            return f"the SDK lost its hold of {', '.join(lost)}"
         silent = link.silent_s(now, open_since)
         longest = max(limits.silence_s, min(limits.silence_s * self._patience(now), limits.stale_after_s))
         if silent > longest:
@@ -90,12 +90,12 @@ class LinkWatch:
             return f"no ticks for {silent:.1f} s"
         return ""
 
-    def _lost_snapshots(self, link: LinkState, now: int) -> list[str]:
-        """Symbols worth a new link: the SDK lost something, and they never ticked; each is tried for once."""
-        if not link.swallowed or (now - link.subscribed) / NS_PER_S <= self._settings.stale_after_s:
+    def _lost_symbols(self, link: LinkState, now: int) -> list[str]:
+        """Symbols worth a new link: this one is damaged, and they don't tick; each is tried for once."""
+        if not link.damage or (now - link.subscribed) / NS_PER_S <= self._settings.stale_after_s:
             return []
-        lost = link.unheard - self._tried
-        self._tried = link.unheard
+        lost = link.silent - self._tried
+        self._tried = link.silent
         return sorted(lost)
 
 

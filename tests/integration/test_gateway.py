@@ -167,6 +167,43 @@ async def test_what_the_sdk_swallows_is_counted(tape: Path) -> None:
             assert counted[-1].swallowed == {"ZeroDivisionError": 1}
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [FaultKind.TRUNCATE, FaultKind.STRANGE_RECORD, FaultKind.WRONG_LENGTH, FaultKind.WRONG_COUNT,
+     FaultKind.DUPLICATE, FaultKind.REORDER, FaultKind.LOSE],
+)  # fmt: skip
+async def test_a_spoiled_frame_costs_at_most_itself(tape: Path, kind: FaultKind) -> None:
+    """The link lives on, and says the newest price of both symbols afterwards."""
+    async with opened(tapes=[tape]) as desk, running(assigned(desk)) as gateway:
+        await heard(gateway, has(Subscribed))
+        await desk.admin("POST", "step", {"ticks": 10})
+        desk.trouble(kind, Route.FRAME)
+        for _ in range(5):
+            await desk.admin("POST", "step", {"ticks": 10})
+        newest: dict[int, float] = {}
+
+        def at_the_end(frames: list[Frame]) -> bool:
+            if isinstance(frames[-1], bytes):
+                batch = read_ticks(frames[-1], NAMES, 1)[0]
+                newest.update(zip(batch.code.tolist(), batch.ltp.tolist(), strict=True))
+            return newest == {0: pytest.approx(101.45), 1: pytest.approx(201.45)}
+
+        await heard(gateway, at_the_end)
+        assert desk.server.plan.suffered == {kind.value: 1}
+
+
+async def test_a_frame_that_poisons_the_sdk_is_counted_as_damage(tape: Path) -> None:
+    """A wrong number of fields writes over the names that the SDK keeps: from then on its ticks are nobody's."""
+    async with opened(tapes=[tape]) as desk, running(assigned(desk)) as gateway:
+        await heard(gateway, has(Subscribed))
+        await desk.admin("POST", "step", {"ticks": 10})
+        desk.trouble(FaultKind.WRONG_FIELDS, Route.FRAME)
+        for _ in range(5):
+            await desk.admin("POST", "step", {"ticks": 10})
+        counted = await heard(gateway, lambda frames: isinstance(frames[-1], Counts) and frames[-1].damage)
+        assert isinstance(counted[-1], Counts)
+
+
 async def test_nobody_listens_there() -> None:
     """The SDK's own words for it."""
     async with opened() as desk:

@@ -16,14 +16,14 @@ import numpy as np
 
 from daemon.errors import Fault
 from daemon.events import MISSING_INT, TickBatch
-from daemon.fyers.gateway.messages import Row
+from daemon.fyers.gateway.messages import Refusal, Row
 
 HEADER: Final = struct.Struct("<IB")
 TICKS: Final = 1
 NEWS: Final = 2
 MAX_FRAME: Final = 64 << 20
-ROWS_AT_ONCE: Final = 65_536
-"""Rows in one frame at most."""
+ROWS_AT_ONCE: Final = 2048
+"""Rows in one frame at most: what the daemon's loop takes in one turn."""
 
 _TICK_FIELDS: Final = (
     ("code", "i4"), ("ts_event", "i8"), ("ltp", "f8"), ("last_qty", "i8"), ("volume", "i8"), ("bid", "f8"),
@@ -79,6 +79,11 @@ class Counts(News, frozen=True, tag=True):
     swallowed: dict[str, int]
     """Exceptions that the SDK caught and only logged, by type: each lost a message or the rest of a frame."""
 
+    @property
+    def damage(self) -> int:
+        """What may have left the SDK with a wrong picture of a symbol for as long as the link lives."""
+        return sum(self.swallowed.values()) + sum(self.refused.get(reason, 0) for reason in _NOBODYS)
+
     def by_kind(self) -> dict[str, int]:
         """All that was counted, under one flat name each."""
         groups = (("refused", self.refused), ("unreadable", self.unreadable), ("swallowed", self.swallowed))
@@ -86,6 +91,7 @@ class Counts(News, frozen=True, tag=True):
         return {"messages": self.messages, "ticks": self.ticks, "conflated": self.conflated, **named}
 
 
+_NOBODYS: Final = (Refusal.UNKNOWN_SYMBOL.value, Refusal.UNKNOWN_TYPE.value)
 AnyNews = Authenticated | Subscribed | Trouble | Refused | Counts
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(AnyNews)

@@ -209,7 +209,7 @@ async def test_what_was_recorded_replays_to_the_same_bars(tmp_path: Path) -> Non
         await until(lambda: len(stage.venue.links) == 2)
         seen = len(stage.of(Bar))
         await kept_ticking(stage, lambda: len(stage.of(Bar)) >= seen + 4, *NAMES)
-    with TapeWriter(tmp_path / "t.parquet", columns=("last_qty",)) as writer:
+    with TapeWriter(tmp_path / "t.parquet", columns=("ts_recv", "last_qty")) as writer:
         for batch in stage.raw:
             writer.write(batch)
     bus, clock, replayed = Bus(), ReplayClock(), list[Bar]()
@@ -315,6 +315,16 @@ async def test_a_gateway_that_grows_is_replaced() -> None:
         stage.link.say(Counts(1, 1, 0, 0, 101 * 1024, {}, {}, {}))
         await until(lambda: len(stage.venue.links) == 2)
         assert stage.venue.links[0].killed
+
+
+async def test_a_symbol_that_the_sdk_lost_is_won_back_by_a_new_link() -> None:
+    """One share ticks, the other doesn't, and the gateway says that something was swallowed."""
+    async with staged(stale_after_s=20.0, restart_first_s=0.01) as stage:
+        await kept_ticking(stage, lambda: RELIANCE in stage.feed.freshness.stale)
+        stage.link.say(Counts(9, 9, 0, 0, 1, {}, {}, {"ZeroDivisionError": 1}))
+        await kept_ticking(stage, lambda: len(stage.venue.links) == 2)
+        reasons = [reason for _, symbol, reason in stage.said() if symbol is None]
+        assert f"the SDK lost its hold of {RELIANCE}" in reasons
 
 
 async def test_a_quote_that_differs_makes_its_symbol_stale_until_it_agrees() -> None:

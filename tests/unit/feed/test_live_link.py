@@ -110,18 +110,18 @@ def test_three_seconds_leave_a_closing_bar_in_doubt() -> None:
     assert watch.doubtful(link, at(3.1), OPEN)
 
 
-def test_a_lost_snapshot_is_worth_one_new_link() -> None:
-    """Only where the SDK swallowed something, after the time in which every symbol should have told something."""
+def test_a_lost_symbol_is_worth_one_new_link() -> None:
+    """Only on a damaged link, after the time in which every symbol should have told something."""
     watch = LinkWatch(LiveSettings())
 
-    def look(now_s: float, swallowed: int, *unheard: str) -> str:
-        link = LinkState(at(0), at(1), at(now_s), swallowed=swallowed, unheard=frozenset(unheard))
+    def look(now_s: float, damage: int, *silent: str) -> str:
+        link = LinkState(at(0), at(1), at(now_s), damage=damage, silent=frozenset(silent))
         return watch.fault(link, at(now_s), OPEN, OPEN)
 
     assert look(60, 1, "AAA") == ""
     assert look(62, 0, "AAA") == ""
-    assert look(62, 1, "BBB", "AAA") == "no snapshot of AAA, BBB"
+    assert look(62, 1, "BBB", "AAA") == "the SDK lost its hold of AAA, BBB"
     assert look(62, 1, "BBB", "AAA") == ""
-    assert look(62, 1, "BBB", "CCC") == "no snapshot of CCC"
+    assert look(62, 1, "BBB", "CCC") == "the SDK lost its hold of CCC"
     assert look(62, 1) == ""
-    assert look(62, 1, "AAA") == "no snapshot of AAA"
+    assert look(62, 1, "AAA") == "the SDK lost its hold of AAA"
