@@ -12,9 +12,11 @@ import pytest
 from daemon.events import Bar, FeedState, FeedStatus
 from daemon.feed.recorded import reels_by_day
 from daemon.feed.sealing import seal
-from daemon.feed.tape import TapeWriter
+from daemon.feed.tape import TapeReader, TapeWriter
+from daemon.recording import record_only
 from daemon.replaying import bars_table
 from daemon.service import Service
+from daemon.settings import Settings
 from tests.samples import play, settings_of
 from tests.unit.feed.ticks import make_batch
 from tests.unit.sandbox.desk import TOKEN, Desk, opened
@@ -51,21 +53,19 @@ def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def recording_service(desk: Desk, directory: Path) -> Service:
-    """`hrmd run` on the sandbox: live ticks on paper, recorded."""
+def recording(desk: Desk, directory: Path) -> Settings:
+    """Live ticks of the sandbox, on paper, recorded."""
     token_file = directory / "token"
     token_file.write_text(TOKEN)
     server, places = desk.server, desk.endpoints
-    return Service(
-        settings_of(
-            *MAKING, f"feed.symbols=[{', '.join(NAMES)}]", "feed.source=fyers", "feed.rehearse=true",
-            f"feed.live.socket_url={server.data_socket_url}", f"feed.live.symbol_token_url={server.symbol_tokens_url}",
-            f"feed.live.index_map_url={server.index_names_url}", "feed.live.start_s=300", "feed.live.silence_s=15",
-            "feed.live.restart_longest_s=0.5", "feed.live.compare_every_s=0", "feed.live.stale_after_s=120",
-            f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
-            f"broker.fyers.token_file={token_file}", f"journal.path={directory}/j.sqlite", "control.enabled=false",
-            f"feed.record.path={directory}/tapes", "feed.record.flush_s=0.2",
-        )
+    return settings_of(
+        *MAKING, f"feed.symbols=[{', '.join(NAMES)}]", "feed.source=fyers", "feed.rehearse=true",
+        f"feed.live.socket_url={server.data_socket_url}", f"feed.live.symbol_token_url={server.symbol_tokens_url}",
+        f"feed.live.index_map_url={server.index_names_url}", "feed.live.start_s=300", "feed.live.silence_s=15",
+        "feed.live.restart_longest_s=0.5", "feed.live.compare_every_s=0", "feed.live.stale_after_s=120",
+        f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
+        f"broker.fyers.token_file={token_file}", f"journal.path={directory}/j.sqlite", "control.enabled=false",
+        f"feed.record.path={directory}/tapes", "feed.record.flush_s=0.2",
     )  # fmt: skip
 
 
@@ -75,7 +75,7 @@ async def live_bars(tape: Path, directory: Path) -> list[Bar]:
     statuses: list[FeedStatus] = []
     async with opened(tapes=[tape]) as desk:
         assert desk.server.player is not None
-        service = recording_service(desk, directory)
+        service = Service(recording(desk, directory))
         service.app.bus.tap((Bar,), bars.append)
         service.app.bus.tap((FeedStatus,), statuses.append)
         running = asyncio.create_task(service.run())
@@ -112,3 +112,24 @@ async def test_live_is_replay(tape: Path, tmp_path: Path) -> None:
     assert {bar.gap for bar in live} == {True, False}
     assert {bar.symbol for bar in live} == set(NAMES)
     assert again.slice(0, len(live)) == bars_table(live)
+
+
+async def test_a_live_feed_is_recorded_without_trading(tape: Path, tmp_path: Path) -> None:
+    """`hrmd tape record` on the same feed: ticks of every symbol on the tape, and nothing else is made."""
+    stop = asyncio.Event()
+    async with opened(tapes=[tape]) as desk:
+        assert desk.server.player is not None
+        recorded = asyncio.create_task(record_only(recording(desk, tmp_path), stop))
+        playing = asyncio.create_task(desk.server.player.run(SPEED))
+        async with asyncio.timeout(PATIENCE_S):
+            while not any(  # noqa: ASYNC110 — a test
+                path.stat().st_size > 20_000 for path in (tmp_path / "tapes").glob("*.ticks")
+            ):
+                await asyncio.sleep(0.05)
+        stop.set()
+        said = await recorded
+        playing.cancel()
+    sealed = seal(tmp_path / "tapes", DAY, reels_by_day(tmp_path / "tapes")[DAY])
+    assert said.recorded == sealed.ticks > 0
+    assert set(TapeReader([tmp_path / "tapes" / f"{DAY}.parquet"]).symbols) == set(NAMES)
+    assert not (tmp_path / "j.sqlite").exists()
