@@ -13,6 +13,7 @@ import typer
 from daemon.cli.options import AsJson, Config, Overrides, settings_and_logs
 from daemon.clock import ReplayClock
 from daemon.errors import CheckFailed, HrmdError, SettingsError
+from daemon.feed.live_fyers import check_live, ticks_are_real
 from daemon.feed.replay import Tapes
 from daemon.journal import check_journal
 from daemon.market.scheduled_events import ScheduledEvents
@@ -57,6 +58,9 @@ def _finding(name: str, look: Callable[[Settings], str], settings: Settings) -> 
 
 
 def _feed(settings: Settings) -> str:
+    if settings.feed.source == "fyers":
+        check_live(settings)
+        return f"{len(settings.feed.symbols)} symbols, {'real' if ticks_are_real(settings) else 'rehearsed'} ticks"
     if not settings.feed.tape:
         raise SettingsError("feed.tape: name at least one tape (hrmd tape simulate makes one)")
     tapes = Tapes(settings.feed.tape, [], settings.feed.chunk_rows)

@@ -13,7 +13,7 @@ from typing import Final
 
 from daemon.bus import Bus
 from daemon.clock import LiveClock, PacedClock
-from daemon.errors import SettingsError
+from daemon.errors import SettingsError, UsageError
 from daemon.feed.live import LiveFeed, Record
 from daemon.feed.replay import Schedule
 from daemon.feed.tick_filter import TickFilter
@@ -22,7 +22,7 @@ from daemon.fyers.budget import RateBudget
 from daemon.fyers.credentials import Credentials
 from daemon.fyers.gateway.assignment import SDK_MISSING, SDK_MODULE, Assignment
 from daemon.fyers.gateway.process import Link, running
-from daemon.fyers.outcome import Outcome
+from daemon.fyers.outcome import NotSent, Outcome
 from daemon.fyers.rest import Endpoints, FyersRest
 from daemon.fyers.wire import Quote
 from daemon.market.calendar import MarketCalendar
@@ -76,7 +76,7 @@ def read_token(settings: FyersSettings) -> str:
     return text
 
 
-class _Venue:
+class Venue:
     """Quotes by REST, with whatever token the day has."""
 
     def __init__(self, settings: FyersSettings, clock: LiveClock | PacedClock, budget: RateBudget) -> None:
@@ -86,8 +86,11 @@ class _Venue:
         self._rest = FyersRest(self._credentials, budget, clock, endpoints)
 
     async def quotes(self, symbols: list[str]) -> Outcome[list[Quote]]:
-        """Last prices of 1 to 50 symbols."""
-        self._rest.authorize(Credentials(self._settings.app_id, read_token(self._settings)))
+        """Last prices of 1 to 50 symbols; nothing is asked while there is no token."""
+        try:
+            self._rest.authorize(Credentials(self._settings.app_id, read_token(self._settings)))
+        except UsageError as error:
+            return NotSent(str(error))
         return await self._rest.quotes(symbols)
 
     async def close(self) -> None:
@@ -122,7 +125,7 @@ def fyers_feed(
 
     return LiveFeed(
         bus, symbols, tick_filter, calendar, live_schedule(settings), clock, live, connect,
-        lambda: read_token(settings.broker.fyers), _Venue(settings.broker.fyers, clock, budget), record,
+        lambda: read_token(settings.broker.fyers), Venue(settings.broker.fyers, clock, budget), record,
     )  # fmt: skip
 
 

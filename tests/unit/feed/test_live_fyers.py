@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,13 @@ import pytest
 from daemon.brokers.fyers import FyersBroker
 from daemon.clock import LiveClock, PacedClock
 from daemon.errors import SettingsError
-from daemon.feed.live_fyers import check_live, live_clock, live_schedule, read_token, ticks_are_real
+from daemon.feed.live_fyers import Venue, check_live, live_clock, live_schedule, read_token, ticks_are_real
+from daemon.fyers.budget import RateBudget
+from daemon.fyers.outcome import Done, NotSent
 from daemon.market.calendar import MarketCalendar
-from daemon.settings import Settings
+from daemon.settings import FyersSettings, Settings
 from tests.samples import OPEN, SBIN, settings_of
+from tests.unit.sandbox.desk import APP_ID, TOKEN, opened
 
 LOCAL_FEED = (
     "feed.live.socket_url=ws://127.0.0.1:1/hsm", "feed.live.symbol_token_url=http://localhost:1/token",
@@ -108,6 +112,28 @@ def test_real_orders_need_real_ticks_and_to_be_asked_for(token: Path) -> None:
             FyersBroker(fyers(token, *places, "broker.fyers.real_money=true").broker.fyers, LiveClock())
     FyersBroker(fyers(token, *LOCAL_BROKER).broker.fyers, LiveClock())
     FyersBroker(asked, LiveClock(), real_ticks=True)
+
+
+async def test_quotes_are_asked_for_with_the_token_of_the_day(tmp_path: Path) -> None:
+    """A token that is gone for a while, or is no token, asks nothing and breaks nothing."""
+    async with opened() as desk:
+        path, places = tmp_path / "token", desk.endpoints
+        path.write_text(TOKEN)
+        settings = FyersSettings(
+            api_url=places.api, data_url=places.data, order_socket_url=places.orders, token_file=path, app_id=APP_ID
+        )
+        clock = LiveClock()
+        venue = Venue(settings, clock, RateBudget(clock))
+        answer = await venue.quotes([SBIN])
+        assert isinstance(answer, Done)
+        assert answer.value[0].last == Decimal("820.5")
+        path.write_text("two words")
+        assert isinstance(await venue.quotes([SBIN]), NotSent)
+        path.unlink()
+        assert isinstance(await venue.quotes([SBIN]), NotSent)
+        path.write_text(TOKEN)
+        assert isinstance(await venue.quotes([SBIN]), Done)
+        await venue.close()
 
 
 def test_every_bar_of_every_interval_has_its_moment(token: Path) -> None:
