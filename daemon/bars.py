@@ -123,7 +123,7 @@ class BarBuilder:
         self.on_ticks(batch.take(~first))
 
     def on_time(self, ts: int) -> list[Bar]:
-        """All bars whose end plus grace is not after `ts`, ordered by end, interval and first sight of the symbol."""
+        """All bars whose end plus grace is not after `ts`, ordered by end, interval and symbol."""
         self._now = max(self._now, ts)
         due = self._now - self._grace
         closed: list[Bar] = []
@@ -137,7 +137,7 @@ class BarBuilder:
                 if partial.end <= due:
                     closed.append(_bar(symbol, name, bars.rolled.pop(name)))
         if len(closed) > 1:
-            closed.sort(key=lambda bar: (bar.ts_close, self._rank[bar.interval]))
+            closed.sort(key=lambda bar: (bar.ts_close, self._rank[bar.interval], bar.symbol))
         self.built += len(closed)
         return closed
 

@@ -18,11 +18,13 @@ from daemon.clock import NS_PER_S, PacedClock, stopwatch_ns, wall_ns
 from daemon.control.auth import server_token
 from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.server import ControlServer
-from daemon.errors import SettingsError
+from daemon.errors import HrmdError, SettingsError
 from daemon.events import Event, Halt, InferenceMeasured, TradingState
 from daemon.feed.live_fyers import check_live, live_clock, ticks_are_real
 from daemon.latency import MeasuredLatency
+from daemon.market.calendar import MarketCalendar
 from daemon.notify import Notifier
+from daemon.recording import follow, open_recorder, record_published, wants_recorder
 from daemon.settings import Settings
 from daemon.view import DaemonView
 
@@ -43,6 +45,8 @@ class Service:
         if live:
             check_live(settings)
         clock = live_clock(settings) if live else PacedClock(settings.feed.speed)
+        token = server_token(settings.control.token_file, os.environ) if settings.control.enabled else None
+        self.recorder = open_recorder(settings, MarketCalendar()) if wants_recorder(settings) else None
         plan = RunPlan(
             tapes=[] if live else settings.feed.tape,
             symbols=[],
@@ -52,12 +56,21 @@ class Service:
             durable=True,
             restarts=True,
             order_prefix=order_prefix(),
+            record=self.recorder.record if self.recorder is not None else None,
             recover=True,
         )
-        token = server_token(settings.control.token_file, os.environ) if settings.control.enabled else None
-        self.app = App(settings, plan)
+        try:
+            self.app = App(settings, plan)
+        except HrmdError:
+            if self.recorder is not None:
+                self.recorder.close()
+            raise
+        if self.recorder is not None:
+            follow(self.app.bus, self.recorder)
+            if not live:
+                record_published(self.app.bus, self.recorder)
         self.metrics = Metrics()
-        self.view = DaemonView(self.app, f"{settings.broker.name} · {_ticks(settings)}")
+        self.view = DaemonView(self.app, f"{settings.broker.name} · {_ticks(settings)}", self.recorder)
         self._notifier = Notifier.from_environment(os.environ)
         self.app.bus.tap(MEASURED, self.metrics.record)
         self.app.bus.tap((InferenceMeasured,), self._measure)
@@ -81,6 +94,8 @@ class Service:
             if self._control is not None:
                 await self._control.stop()
             self.app.close()
+            if self.recorder is not None:
+                await asyncio.to_thread(self.recorder.close)
         log.info("stopped", positions=[row.symbol for row in self.view.positions() if row.quantity])
 
     def _on_signal(self, number: int) -> None:
@@ -97,6 +112,7 @@ class Service:
             now = stopwatch_ns()
             self.metrics.loop_lag((now - before) / NS_PER_S - PULSE_S)
             self._watch_journal()
+            self._watch_recorder()
             interval_s = self._notifier.watchdog_interval_s
             if interval_s is not None and now - fed_ns >= interval_s * NS_PER_S - PULSE_S * NS_PER_S:
                 self._notifier.watchdog()
@@ -107,6 +123,13 @@ class Service:
         app = self.app
         trouble = app.journal.trouble if app.journal is not None else ""
         if trouble and app.risk.book.state is not TradingState.HALTED:
+            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble))
+
+    def _watch_recorder(self) -> None:
+        """Without a tape trading goes on, unless the settings say that it shall not."""
+        app, trouble = self.app, self.recorder.trouble if self.recorder is not None else ""
+        halts = app.settings.feed.record.on_failure == "halt"
+        if trouble and halts and app.risk.book.state is not TradingState.HALTED:
             app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble))
 
     def _measure(self, event: Event) -> None:

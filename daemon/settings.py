@@ -52,6 +52,17 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Money = Annotated[Decimal, Field(gt=0)]
 
 
+class RecordSettings(Section):
+    """The tape that is made of the ticks as they come."""
+
+    when: Literal["live", "always", "never"] = "live"
+    path: Path = Path("var/tapes")
+    flush_s: Positive = 1.0
+    queue_ticks: Annotated[int, Field(ge=1024)] = 1_000_000
+    keep_days: Annotated[int, Field(ge=0)] = 0
+    on_failure: Literal["alert", "halt"] = "alert"
+
+
 class LiveSettings(Section):
     """The link to Fyers' data socket: where it goes, when it counts as dead, and how its prices are checked."""
 
@@ -82,6 +93,7 @@ class FeedSettings(Section):
     live: LiveSettings = LiveSettings()
     chunk_rows: Annotated[int, Field(ge=1024)] = 32768
     max_jump_percent: Positive = 20.0
+    record: RecordSettings = RecordSettings()
 
     @field_validator("symbols")
     @classmethod
@@ -312,7 +324,7 @@ class PerformanceSettings(Section):
     """Of the inference thread."""
 
     runtime: Literal["auto", "torch", "onnxruntime", "native"] = "auto"
-    precision: Literal["int8", "bf16", "fp32"] = "int8"
+    precision: Literal["int8", "bf16", "int16", "fp32"] = "int16"
     cache_dir: Path | None = None
     warm_up_segments: Annotated[int, Field(ge=0)] = 8
     decision_cache_size: Annotated[int, Field(ge=0)] = 0

@@ -215,14 +215,14 @@ def test_no_longer_bar_is_lost_when_time_jumps() -> None:
 
 
 def test_bars_come_in_order_of_end_then_interval_then_symbol() -> None:
-    """At a common boundary the shorter interval comes first, and symbols in the order of first sight."""
+    """At a common boundary the shorter interval comes first, then symbols by name, however the ticks were cut."""
     bars = builder("5m", "1m")
     batch = make_batch(("BBB", "AAA"), code=[0, 1, 0, 1], ts_event=[10, 20, 250, 260], ltp=[1, 2, 3, 4], traded=[1] * 4)
     bars.on_ticks(batch)
     closed = bars.on_time(at(301))
     assert [(bar.symbol, bar.interval, second(bar.ts_close)) for bar in closed] == [
-        ("BBB", "1m", 60), ("AAA", "1m", 60), ("BBB", "1m", 300), ("AAA", "1m", 300), ("BBB", "5m", 300),
-        ("AAA", "5m", 300),
+        ("AAA", "1m", 60), ("BBB", "1m", 60), ("AAA", "1m", 300), ("BBB", "1m", 300), ("AAA", "5m", 300),
+        ("BBB", "5m", 300),
     ]  # fmt: skip
 
 
