@@ -38,7 +38,7 @@ def test_only_allowed_actions_come_out(agent: HRMAgent, observe: Observe, side: 
     """Whatever the market looks like; and the forbidden ones have probability 0."""
     talkative(agent)
     seen = set()
-    for seed in range(12):
+    for seed in range(60):
         decision = agent.decide(observe(seed, position_side=side, position_size=0.5 * abs(side)), segments=1)
         seen.add(decision.action)
         forbidden = [p for action, p in enumerate(decision.probabilities) if Action(action) not in ALLOWED[side]]

@@ -184,7 +184,7 @@ def keep(_tensors: dict[str, Tensor], _metadata: dict[str, str]) -> None:
         (
             {"features": {"version": 0, "bar": [], "calendar": [], "position": []}},
             keep,
-            "feature schema 0 differs from this code's 1",
+            "feature schema 0 differs from this code's 2",
         ),
     ],
 )
