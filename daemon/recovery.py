@@ -44,7 +44,7 @@ FOLDED: tuple[type[Event], ...] = (*ORDER_EVENTS, AccountSnapshot, TradingStateC
 
 
 KEPT_FILLS = 50_000
-"""Fill ids and closed trades that are remembered in memory; more than a day has."""
+"""Fill ids that are remembered in memory; more than a day has."""
 
 
 class Account:

@@ -122,6 +122,9 @@ class ControlServer:
         except web.HTTPException as refusal:
             allow = {"Allow": refusal.headers["Allow"]} if "Allow" in refusal.headers else {}
             return _refuse(refusal.status, _explain(request, refusal), allow)
+        except Exception:  # the outermost edge of HTTP: whoever asked is answered in JSON, and the log has the trace
+            self._log.exception("control_failed", method=request.method, path=request.path)
+            return _refuse(500, f"{request.path}: failed inside hrmd; its log says why")
 
     @web.middleware
     async def _check_host(self, request: web.Request, handler: Handler) -> web.StreamResponse:

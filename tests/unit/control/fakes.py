@@ -62,13 +62,16 @@ class FakeDaemon:
         self.asked_limit = 0
         self.submitted: list[Event] = []
         self.full = False
+        self.broken = False
 
     def status(self) -> Status:
         """The fixed status, or what a test put there."""
         return self.shown
 
     def positions(self) -> Sequence[PositionRow]:
-        """One held, one flat."""
+        """One held, one flat; a crash where a test wants one."""
+        if self.broken:
+            raise KeyError("a bug")
         return self.held
 
     def orders(self) -> Sequence[OrderRow]:

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
+import structlog
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -246,3 +247,18 @@ async def test_time_of_a_command_is_the_runs() -> None:
         assert (await answer.json())["ts"] == 77
     assert isinstance(server.application(), web.Application)
     await server.stop()
+
+
+async def test_a_crash_in_a_view_is_json_and_logged_once(running: Running) -> None:
+    """500 with the documented body, one line with the trace; nothing of the crash reaches whoever asked."""
+    running.daemon.broken = True
+    with structlog.testing.capture_logs() as logs:
+        server = build_server(running.daemon)
+        await server.start()
+        async with running.session.get(f"{server.url}/positions", headers=AUTHORISED) as answer:
+            assert (answer.status, answer.content_type) == (500, "application/json")
+            assert await answer.json() == {"error": "/positions: failed inside hrmd; its log says why"}
+        await server.stop()
+    assert [(line["event"], line["path"], line["exc_info"]) for line in logs] == [
+        ("control_failed", "/positions", True)
+    ]
