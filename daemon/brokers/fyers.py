@@ -13,7 +13,8 @@ from yarl import URL
 from daemon.clock import Clock
 from daemon.errors import SettingsError
 from daemon.events import OrderIntent
-from daemon.fyers.budget import Purpose, RateBudget
+from daemon.fyers.budget import Purpose, RateBudget, RateLimits
+from daemon.fyers.call_record import CallRecord
 from daemon.fyers.credentials import Credentials
 from daemon.fyers.order_socket import OrderSocket, SocketEvent, SocketTimes
 from daemon.fyers.outcome import Done, Outcome
@@ -35,7 +36,8 @@ class FyersBroker:
         credentials = Credentials(settings.app_id, _token(settings.token_file))
         endpoints = Endpoints(settings.api_url, settings.data_url, settings.order_socket_url)
         times = CallTimes(read_s=settings.answer_s, total_s=settings.answer_s + 3.0)
-        self._rest = FyersRest(credentials, budget or RateBudget(clock), clock, endpoints, times)
+        self._budget = budget or _budget(settings, clock)
+        self._rest = FyersRest(credentials, self._budget, clock, endpoints, times)
         self._socket = OrderSocket(settings.order_socket_url, credentials, clock, SocketTimes())
 
     async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:
@@ -77,6 +79,12 @@ class FyersBroker:
     async def close(self) -> None:
         """Close all connections."""
         await self._rest.close()
+        self._budget.close()
+
+
+def _budget(settings: FyersSettings, clock: Clock) -> RateBudget:
+    limits = RateLimits.of(settings.calls_per_second, settings.calls_per_minute, settings.calls_per_day)
+    return RateBudget(clock, limits, CallRecord(settings.calls_file, settings.calls_per_minute))
 
 
 def _purpose(urgent: bool) -> Purpose:
