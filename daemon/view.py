@@ -22,6 +22,7 @@ from daemon.events import (
     FeedStatus,
     Fill,
     OrderAccepted,
+    OrderAmended,
     OrderCancelFailed,
     OrderCancelled,
     OrderCancelRequested,
@@ -35,6 +36,7 @@ from daemon.events import (
     TradingState,
     TradingStateChanged,
 )
+from daemon.live_execution import LiveExecutionActor
 
 KEPT = 500
 """Orders and decisions that are remembered for the lists of the API."""
@@ -58,8 +60,8 @@ class DaemonView:
         self._last_tick_ts: int | None = None
         types = (
             TickBatch, Decision, OrderIntent, OrderDenied, OrderSent, OrderAccepted, OrderRejected, OrderUnknown,
-            OrderCancelRequested, OrderCancelFailed, OrderCancelled, OrderExpired, Fill, TradingStateChanged,
-            FeedStatus,
+            OrderCancelRequested, OrderCancelFailed, OrderCancelled, OrderExpired, OrderAmended, Fill,
+            TradingStateChanged, FeedStatus,
         )  # fmt: skip
         app.bus.tap(types, self._record)
 
@@ -141,6 +143,10 @@ class DaemonView:
             reasons.append(f"orders whose fate is unknown: {unknown}")
         if app.risk.book.halted:
             reasons.append(f"symbols on which broker and journal differ: {len(app.risk.book.halted)}")
+        if app.risk.funds is not None and app.risk.funds.differs:
+            reasons.append("the broker's cash and the journal's differ")
+        if isinstance(app.execution, LiveExecutionActor) and app.execution.refused:
+            reasons.append("the broker refuses the token: a new login is needed")
         now = app.plan.clock.now_ns()
         if self._last_tick_ts is not None and app.calendar.session_at(now) is not None:
             silent_s = (now - self._last_tick_ts) / NS_PER_S
@@ -183,6 +189,8 @@ class DaemonView:
                 self._change(event.order_id, state="UNKNOWN", reason=event.reason)
             case OrderCancelRequested():
                 self._change(event.order_id, state="CANCEL_PENDING", reason=event.reason)
+            case OrderAmended():
+                self._change(event.order_id, quantity=event.quantity)
             case OrderExpired():
                 self._change(event.order_id, state="EXPIRED", reason=event.reason)
             case OrderRejected():

@@ -5,23 +5,27 @@ Invariant: the client order id is the order's tag, so that the book can always b
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import TypeVar
 
 from yarl import URL
 
 from daemon.clock import Clock
-from daemon.errors import SettingsError
+from daemon.errors import SettingsError, UsageError
 from daemon.events import OrderIntent
 from daemon.fyers.budget import Purpose, RateBudget, RateLimits
 from daemon.fyers.call_record import CallRecord
 from daemon.fyers.credentials import Credentials
 from daemon.fyers.order_socket import OrderSocket, SocketEvent, SocketTimes
-from daemon.fyers.outcome import Done, Outcome
+from daemon.fyers.outcome import Done, Outcome, Rejected
 from daemon.fyers.requests import PlaceOrder, Product
 from daemon.fyers.rest import CallTimes, Endpoints, FyersRest
-from daemon.fyers.wire import Acknowledged, Funds, VenueOrder, VenueTrade
+from daemon.fyers.wire import Acknowledged, Funds, VenueOrder, VenuePosition, VenueTrade
 from daemon.settings import FyersSettings
+
+T = TypeVar("T")
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -33,7 +37,9 @@ class FyersBroker:
         """Raises `SettingsError` for a token that can't be read or an address that orders must not go to."""
         _check_local(settings)
         self._product = Product(settings.product)
-        credentials = Credentials(settings.app_id, _token(settings.token_file))
+        self._app_id, self._token_file = settings.app_id, settings.token_file
+        self._tried = _token(settings.token_file)
+        credentials = Credentials(settings.app_id, self._tried)
         endpoints = Endpoints(settings.api_url, settings.data_url, settings.order_socket_url)
         times = CallTimes(read_s=settings.answer_s, total_s=settings.answer_s + 3.0)
         self._budget = budget or _budget(settings, clock)
@@ -46,35 +52,45 @@ class FyersBroker:
             tag=intent.order_id, symbol=intent.symbol, side=intent.side, quantity=intent.quantity, type=intent.type,
             limit_price=intent.limit_price, stop_price=intent.stop_price, product=self._product,
         )  # fmt: skip
-        return await self._rest.place(order, Purpose.EXIT if intent.reduces else Purpose.ORDINARY)
+        return self._heed(await self._rest.place(order, Purpose.EXIT if intent.reduces else Purpose.ORDINARY))
 
     async def cancel(self, venue_id: str) -> Outcome[Acknowledged]:
         """Ask for a cancellation."""
-        return await self._rest.cancel(venue_id)
+        return self._heed(await self._rest.cancel(venue_id))
 
     async def orders(self, *, urgent: bool) -> Outcome[list[VenueOrder]]:
         """All orders of the day."""
-        return await self._rest.orders(_purpose(urgent))
+        return self._heed(await self._rest.orders(_purpose(urgent)))
 
     async def trades(self, *, urgent: bool) -> Outcome[list[VenueTrade]]:
         """All trades of the day."""
-        return await self._rest.trades(_purpose(urgent))
+        return self._heed(await self._rest.trades(_purpose(urgent)))
 
-    async def positions(self) -> Outcome[dict[str, int]]:
-        """Signed net quantity by symbol, of the product that orders are placed under."""
+    async def positions(self) -> Outcome[list[VenuePosition]]:
+        """What was bought and sold of each symbol, under the product that orders are placed under."""
         outcome = await self._rest.positions()
         if not isinstance(outcome, Done):
-            return outcome
-        mine = [row for row in outcome.value if row.product == self._product.value]
-        return Done({row.symbol: row.quantity for row in mine})
+            return self._heed(outcome)
+        return Done([row for row in outcome.value if row.product == self._product.value])
 
     async def funds(self) -> Outcome[Funds]:
         """The account's money."""
-        return await self._rest.funds()
+        return self._heed(await self._rest.funds())
 
     def events(self) -> AsyncGenerator[SocketEvent, None]:
         """Pushes of the order socket."""
         return self._socket.events()
+
+    def _heed(self, outcome: Outcome[T]) -> Outcome[T]:
+        """A token that is refused is looked for anew: a login may have put another one into the file."""
+        if isinstance(outcome, Rejected) and outcome.token_refused:
+            with contextlib.suppress(UsageError):
+                token = _token(self._token_file)
+                if token != self._tried:
+                    self._tried = token
+                    self._rest.authorize(Credentials(self._app_id, token))
+                    self._socket.authorize(Credentials(self._app_id, token))
+        return outcome
 
     async def close(self) -> None:
         """Close all connections."""

@@ -50,7 +50,8 @@ def app_of(desk: Desk, tape: Path, directory: Path, prefix: str, *overrides: str
     settings = settings_of(
         "strategy.name=rules", "strategy.interval=5m", "broker.name=fyers", f"broker.fyers.api_url={places.api}",
         f"broker.fyers.data_url={places.data}", f"broker.fyers.order_socket_url={places.orders}",
-        f"broker.fyers.token_file={token}", f"broker.fyers.calls_file={directory / 'calls'}", "broker.fyers.answer_s=0.3", "broker.fyers.unknown_poll_s=0.1",
+        f"broker.fyers.token_file={token}", f"broker.fyers.calls_file={directory / 'calls'}",
+        "broker.fyers.answer_s=0.3", "broker.fyers.unknown_poll_s=0.1",
         "broker.fyers.unknown_settle_s=0.6", "broker.fyers.reconcile_s=1", *overrides,
     )  # fmt: skip
     plan = RunPlan(
