@@ -333,13 +333,14 @@ class LiveExecutionActor(Actor):
         agree = self.book.compare_positions({row.symbol: row.quantity for row in held.value})
         funds = await self._broker.funds()
         if isinstance(funds, Done):
-            value, still = funds.value, booked == self.book.booked and not self._sending
+            value = funds.value
+            still = agree and booked == self.book.booked and not self._sending and not self.book.incomplete
             flows = sum((row.sold * row.sell_average - row.bought * row.buy_average for row in held.value), ZERO)
             cash = value.total - value.realised + flows if still else None
             settled = settled and not self.orders.working
             self.bus.publish(
                 FundsReported(
-                    ts=self._now, total=value.total, available=value.available, cash=cash, settled=settled and agree
+                    ts=self._now, total=value.total, available=value.available, cash=cash, settled=settled
                 )
             )  # fmt: skip
         return agree

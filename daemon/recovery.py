@@ -53,6 +53,9 @@ KEPT_FILLS = 50_000
 """Fill ids that are remembered in memory; more than a day has."""
 
 
+KEPT_FINISHED = 10_000
+"""Finished orders in a snapshot: a venue's book is of one day, and a day has fewer."""
+
 KEPT_ANSWERS = 1000
 """Manual orders that are remembered by their keys."""
 
@@ -96,10 +99,13 @@ class Account:
         self._follow(event)
 
     def snapshot(self, ts: int) -> AccountSnapshot:
-        """All of it in one event; of finished orders today's and yesterday's, for no venue speaks of older ones."""
+        """All of it in one event; of finished orders the newest, more than a day has.
+
+        No clock chooses them: an order that the venue's book still shows and that we had forgotten would be taken for
+        somebody else's, and its fills be booked twice.
+        """
         book = self.orders
-        since = india_day(ts) - 1
-        finished = [order for order in book.finished.values() if india_day(order.intent.ts) >= since]
+        finished = list(book.finished.values())[-KEPT_FINISHED:]
         return AccountSnapshot(
             ts=ts,
             starting_cash=self.portfolio.starting_cash,
