@@ -164,6 +164,7 @@ class App:
             if settings.broker.name == "fyers"
             else None,
         )
+        self.risk.book.cash = self.account.portfolio.cash
         self.orders = self.account.orders
         self.broker = FyersBroker(settings.broker.fyers, clock) if settings.broker.name == "fyers" else None
         self.execution = self._live_execution(self.broker) if self.broker is not None else self._paper_execution()
@@ -230,8 +231,7 @@ class App:
             self.desk.open = not self._stop.is_set()
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self.supervisor.keep(actor), name=actor.name) for actor in self.actors]
-                services = (*alongside, *((self.keeper.run,) if self.keeper is not None else ()))
-                tasks += [group.create_task(_as_coroutine(service)) for service in services]
+                tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
                 feed = group.create_task(self.feed.run(), name="feed")
                 stopping = group.create_task(self._stop.wait())
                 await asyncio.wait((feed, stopping), return_when=asyncio.FIRST_COMPLETED)

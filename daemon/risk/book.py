@@ -50,7 +50,7 @@ class RiskBook:
         self.available: Decimal | None = None
         """Rupees that the broker last said are free; None where it said nothing."""
         self.cash: Decimal | None = None
-        """Rupees by the journal; None before the first fill."""
+        """Rupees by the journal, moved by each fill at once; None where nobody said what it began with."""
         self.day_high = Decimal(0)
         self.day_start_net = Decimal(0)
         self._open_orders: dict[str, tuple[OrderIntent, int]] = {}
@@ -84,7 +84,6 @@ class RiskBook:
         entry.marked_position = event.quantity
         entry.average_price = event.average_price
         entry.net_realised = event.realised_pnl - event.costs
-        self.cash = event.cash
 
     def restore(
         self,
@@ -136,6 +135,8 @@ class RiskBook:
         self.acknowledged(fill.order_id)
         self.day = self.day or india_day(fill.ts)
         self.of(fill.symbol).position += fill.side.sign * fill.quantity
+        if self.cash is not None:
+            self.cash -= fill.side.sign * fill.quantity * fill.price + fill.costs
         held = self._open_orders.get(fill.order_id)
         if held is None:
             return

@@ -45,7 +45,7 @@ from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
 from daemon.settings import ExecutionSettings, MarketSettings, RiskSettings
-from tests.samples import CLOSE, DAY, MINUTE, OPEN, RELIANCE, SBIN, cancel_of, decide, fill_of, position_of, tick
+from tests.samples import CLOSE, DAY, MINUTE, OPEN, RELIANCE, SBIN, cancel_of, decide, fill_of, intend, position_of, tick
 
 NOON = OPEN + 60 * MINUTE
 ANSWERS = (OrderIntent, OrderApproved, OrderDenied, ManualOrderAnswered, TradingStateChanged)
@@ -349,12 +349,13 @@ def funds(cash: str, available: str = "1000000", settled: bool = True) -> FundsR
 
 @pytest.mark.parametrize("halts", [False, True])
 def test_cash_that_differs_is_told_and_halts_by_setting(desk: Desk, halts: bool) -> None:
-    """Before the first fill there is nothing to compare; then both numbers are told, and the end of it."""
+    """Where nobody said what it began with there is nothing to compare; then both numbers are told, and the end."""
     said: list[Event] = []
     desk.bus.tap((FundsDiffer, Halt), said.append)
     desk.actor.funds = FundsCheck(Decimal(0), Decimal(5), halts=halts)
     desk.tell(funds("1"))
-    desk.tell(position_of(0, cash=Decimal(1000)))
+    desk.actor.book.cash = Decimal(1000) + 100 * 800 + Decimal("1.23")
+    desk.tell(fill_of(intend()))
     desk.tell(funds("1005"))
     assert said == []
     desk.tell(funds("900"))
