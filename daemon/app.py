@@ -35,6 +35,7 @@ from daemon.events import (
     Flatten,
     Halt,
     OrderCancelled,
+    Reduce,
     Resume,
     TradingState,
     TradingStateChanged,
@@ -125,7 +126,7 @@ class App:
             if plan.recover:
                 self.journal.prune(self.started_ts - settings.journal.keep_days * DAY_NS)
             self._record(self.journal)
-        bus.tap((TradingStateChanged, Halt, Resume, Flatten), self.account.follow)
+        bus.tap((TradingStateChanged, Halt, Resume, Reduce, Flatten), self.account.follow)
 
         # the path of a tick
         self.feed = TapeFeed(

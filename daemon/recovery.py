@@ -10,7 +10,10 @@ from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 
+import structlog
+
 from daemon.clock import india_day
+from daemon.errors import IllegalTransition
 from daemon.events import (
     AccountSnapshot,
     DayProfitPeaked,
@@ -31,6 +34,7 @@ from daemon.events import (
     OrderRejected,
     OrderSent,
     OrderUnknown,
+    Reduce,
     Resume,
     TradingState,
     TradingStateChanged,
@@ -39,12 +43,14 @@ from daemon.journal import JournalReader
 from daemon.orders import OrderBook, OrderState
 from daemon.portfolio import Portfolio
 
+log = structlog.get_logger("recovery")
+
 ORDER_EVENTS: tuple[type[Event], ...] = (
     OrderIntent, OrderApproved, OrderDenied, OrderSent, OrderAccepted, OrderRejected, OrderCancelRequested,
     OrderCancelFailed, OrderCancelled, OrderExpired, OrderUnknown, OrderAmended, Fill,
 )  # fmt: skip
 FOLDED: tuple[type[Event], ...] = (
-    *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Flatten, DayProfitPeaked,
+    *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, DayProfitPeaked,
     ManualOrderAnswered,
 )  # fmt: skip
 
@@ -86,7 +92,14 @@ class Account:
         """Live through `events`, oldest first."""
         for event in events:
             self.records += 1
-            self._apply(event)
+            try:
+                self._apply(event)
+            except IllegalTransition as error:  # the process that wrote it refused it just so
+                log.error("a record that no order can follow is passed over", why=str(error))
+
+    def begin(self) -> None:
+        """A new process goes on from here: the orderly end of the earlier one is over."""
+        self._ending = False
 
     def approved(self) -> list[OrderIntent]:
         """Orders of the latest day that risk let through, oldest first."""
@@ -94,7 +107,7 @@ class Account:
         passed = (order for order in known if order.state not in (OrderState.INTENT, OrderState.DENIED))
         return sorted((it.intent for it in passed if india_day(it.intent.ts) >= self.day), key=lambda intent: intent.ts)
 
-    def follow(self, event: TradingStateChanged | Halt | Resume | Flatten) -> None:
+    def follow(self, event: TradingStateChanged | Halt | Resume | Reduce | Flatten) -> None:
         """Take note of a command or a state; for a process that moves orders and portfolio by itself."""
         self._follow(event)
 
@@ -126,7 +139,7 @@ class Account:
             case AccountSnapshot():
                 self._restore(event)
                 return
-            case TradingStateChanged() | Halt() | Resume() | Flatten():
+            case TradingStateChanged() | Halt() | Resume() | Reduce() | Flatten():
                 self._follow(event)
             case ManualOrderAnswered():
                 self.remember(event)
@@ -151,17 +164,20 @@ class Account:
         if len(self.answered) > KEPT_ANSWERS:
             del self.answered[next(iter(self.answered))]
 
-    def _follow(self, event: TradingStateChanged | Halt | Resume | Flatten) -> None:
+    def _follow(self, event: TradingStateChanged | Halt | Resume | Reduce | Flatten) -> None:
         match event:
             case TradingStateChanged():
                 if not self._ending:
                     self.state, self.state_reason = event.state, event.reason
+                return
             case Halt():
                 self._ending = event.shutdown
+                return
             case Resume():
                 self.flatten_reason = ""
             case Flatten():
                 self.flatten_reason = event.reason
+        self._ending = False  # a command to a process that goes on: what it changes is no shutdown's
 
     def _roll(self, ts: int) -> None:
         """The day's profit counts from the first order of the day."""
@@ -192,6 +208,7 @@ def recover(path: Path, starting_cash: Decimal) -> Account | None:
     reader = JournalReader(path)
     try:
         account.fold(reader.since_snapshot(*FOLDED))
+        account.begin()
     finally:
         reader.close()
     return account

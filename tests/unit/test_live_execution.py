@@ -391,19 +391,18 @@ async def test_what_is_taken_back_while_the_disk_is_waited_for_never_leaves(tmp_
 
 async def test_after_a_fault_entries_are_taken_off_and_the_rest_is_named(tmp_path: Path) -> None:
     """By REST alone: an exit is left to work; an order that nobody answered for is named as unknown."""
-    async with opened() as desk:
-        async with trading(tmp_path, None, desk) as trader:
-            trader.send("T1", **LIMIT)
-            trader.send("T2", Side.SELL, type=OrderType.LIMIT, limit_price=Decimal("900"), reduces=True)
-            await until(lambda: trader.order("T1").venue_id and trader.order("T2").venue_id)
-            desk.trouble(FaultKind.DROP)
-            trader.send("T3")
-            await until(lambda: trader.order("T3").state is OrderState.UNKNOWN)
-            book, broker = trader.book, trader.broker
-            assert await abandon(broker, book, cancel=False) == [
-                f"BUY 10 {SBIN} (T1)", f"SELL 10 {SBIN} (T2)", "unknown: T3",
-            ]  # fmt: skip
-            assert await abandon(broker, book, cancel=True) == [f"SELL 10 {SBIN} (T2)", "unknown: T3"]
-            assert [held.status.name for held in desk.book] == ["CANCELLED", "PENDING"]
-            desk.trouble(FaultKind.BROKEN, Route.ORDERS, times=50)
-            assert await abandon(broker, book, cancel=True) is None
+    async with opened() as desk, trading(tmp_path, None, desk) as trader:
+        trader.send("T1", **LIMIT)
+        trader.send("T2", Side.SELL, type=OrderType.LIMIT, limit_price=Decimal("900"), reduces=True)
+        await until(lambda: trader.order("T1").venue_id and trader.order("T2").venue_id)
+        desk.trouble(FaultKind.DROP)
+        trader.send("T3")
+        await until(lambda: trader.order("T3").state is OrderState.UNKNOWN)
+        book, broker = trader.book, trader.broker
+        assert await abandon(broker, book, cancel=False) == [
+            f"BUY 10 {SBIN} (T1)", f"SELL 10 {SBIN} (T2)", "unknown: T3",
+        ]  # fmt: skip
+        assert await abandon(broker, book, cancel=True) == [f"SELL 10 {SBIN} (T2)", "unknown: T3"]
+        assert [held.status.name for held in desk.book] == ["CANCELLED", "PENDING"]
+        desk.trouble(FaultKind.BROKEN, Route.ORDERS, times=50)
+        assert await abandon(broker, book, cancel=True) is None

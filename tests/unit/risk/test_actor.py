@@ -45,7 +45,20 @@ from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
 from daemon.settings import ExecutionSettings, MarketSettings, RiskSettings
-from tests.samples import CLOSE, DAY, MINUTE, OPEN, RELIANCE, SBIN, cancel_of, decide, fill_of, intend, position_of, tick
+from tests.samples import (
+    CLOSE,
+    DAY,
+    MINUTE,
+    OPEN,
+    RELIANCE,
+    SBIN,
+    cancel_of,
+    decide,
+    fill_of,
+    intend,
+    position_of,
+    tick,
+)
 
 NOON = OPEN + 60 * MINUTE
 ANSWERS = (OrderIntent, OrderApproved, OrderDenied, ManualOrderAnswered, TradingStateChanged)
