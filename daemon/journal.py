@@ -234,10 +234,10 @@ class Journal:
 
     def _commit(self, batch: list[Event], seq: int) -> int:
         encode = msgspec.json.encode
-        rows = [
+        rows = (  # one at a time: a snapshot is large
             (self.run, seq + n, _time_of(event), type(event).__name__, encode(event).decode())
             for n, event in enumerate(batch, 1)
-        ]
+        )
         self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", rows)
         self._db.commit()
         return seq + len(batch)
