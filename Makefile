@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO := var/demo
 
-.PHONY: help setup demo test check lint types imports bench chaos soak recovery clean
+.PHONY: help setup demo test check lint types imports bench live chaos soak recovery clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -11,11 +11,12 @@ help: ## this list
 .venv/.runtime: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, $(PYTHON) is older"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fyers]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps fyers-apiv3
 	@touch $@
 
 .venv/.dev: .venv/.runtime
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,fyers]'
 	@touch $@
 
 setup: .venv/.runtime ## install what the daemon needs into .venv
@@ -43,6 +44,9 @@ imports: .venv/.dev ## the one direction in which modules may import each other
 
 bench: .venv/.runtime ## replay speed and memory on a million simulated ticks
 	$(BIN)/python benchmarks/replay.py
+
+live: .venv/.runtime ## a minute of 15,000 messages a second from the Fyers SDK to bars: rate, losses, loop lag
+	$(BIN)/python benchmarks/live.py
 
 chaos: .venv/.dev ## kill the daemon 300 times while it trades on a misbehaving exchange (up to a quarter of an hour)
 	$(BIN)/python benchmarks/chaos.py --kills 300

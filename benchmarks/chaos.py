@@ -64,6 +64,7 @@ from daemon.feed.tape import TapeWriter  # noqa: E402
 from daemon.fyers.rest import Endpoints  # noqa: E402
 from daemon.sandbox.exchange import Quote  # noqa: E402
 from daemon.sandbox.faults import Chance, Fault, FaultKind, Route  # noqa: E402
+from daemon.sandbox.gate import DEFAULT_AUTHORIZATION  # noqa: E402
 from daemon.sandbox.server import SandboxOptions, SandboxServer  # noqa: E402
 from daemon.service import Service  # noqa: E402
 from daemon.settings import load_settings  # noqa: E402
@@ -237,7 +238,8 @@ class Chaos:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["benchmarks.chaos", "daemon.service"])
         self._token = token = directory / "token"
-        token.write_text("sandbox-token")
+        token.write_text(DEFAULT_AUTHORIZATION.partition(":")[2])
+        token.chmod(0o600)
         self._renewals = 0
         places = Endpoints.at(server.url)
         self._overrides = [
@@ -246,7 +248,8 @@ class Chaos:
             f"broker.fyers.order_socket_url={places.orders}", f"broker.fyers.token_file={token}",
             f"broker.fyers.calls_file={directory / 'calls'}",
             "broker.fyers.calls_per_second=1000", "broker.fyers.calls_per_minute=10000", "broker.fyers.answer_s=0.4",
-            "broker.fyers.funds_tolerance=1", "broker.fyers.reconcile_s=1", "broker.fyers.unknown_poll_s=0.3",
+            "broker.fyers.funds_tolerance=1", "broker.fyers.token_poll_s=0.05",
+            "broker.fyers.reconcile_s=1", "broker.fyers.unknown_poll_s=0.3",
             "broker.fyers.unknown_settle_s=1", f"journal.path={directory / 'journal.sqlite'}",
             "journal.snapshot_every=200", "log.level=error",
             "log.format=json", f"feed.tape=[{directory / 'tape.parquet'}]", "risk.max_orders_per_minute=100000",
@@ -306,6 +309,7 @@ class Chaos:
             assert answer.status == 200, await answer.text()
         fresh = self._token.with_suffix(".new")
         fresh.write_text(text)
+        fresh.chmod(0o600)
         fresh.replace(self._token)
 
     def _change_an_order(self) -> None:
@@ -395,7 +399,7 @@ def quote(server: SandboxServer, symbol: str, price: float) -> None:
     server.exchange.on_quote(
         symbol, Quote(last=last, bid=last - tick, ask=last + tick, bid_quantity=15, ask_quantity=15)
     )
-    server.feed.publish()
+    server.publish()
 
 
 def write_tape(path: Path) -> None:

@@ -85,6 +85,7 @@ async def kill_to_active(journal: Path, rounds: int) -> list[float]:
         tape = write_tape(directory / "tape.parquet", seconds, [800.0] * len(seconds))
         token = directory / "token"
         token.write_text(DEFAULT_AUTHORIZATION.partition(":")[2])
+        token.chmod(0o600)
         async with SandboxServer(SandboxOptions(starting_cash=CASH - COSTS), LiveClock()) as server:
             server.exchange.on_quote(SBIN, Quote(last=Decimal(800)))
             places = Endpoints.at(server.url)

@@ -23,10 +23,10 @@ from daemon.abandoning import abandon
 from daemon.actor import Actor
 from daemon.bars import BarBuilder, BarsActor
 from daemon.broker import Broker
-from daemon.brokers.fyers import FyersBroker
+from daemon.brokers.fyers import FyersBroker, rate_budget
 from daemon.brokers.paper import PaperVenue
 from daemon.bus import Bus
-from daemon.clock import DAY_NS, NS_PER_MS, PacedClock, ReplayClock, wall_ns
+from daemon.clock import DAY_NS, NS_PER_MS, LiveClock, PacedClock, ReplayClock, wall_ns
 from daemon.complexity import ComplexityActor, ComplexityDetector
 from daemon.errors import HrmdError
 from daemon.events import (
@@ -37,12 +37,16 @@ from daemon.events import (
     OrderCancelled,
     Reduce,
     Resume,
+    TickBatch,
     TradingState,
     TradingStateChanged,
 )
 from daemon.execution import ExecutionActor
+from daemon.feed.live import LiveFeed
+from daemon.feed.live_fyers import fyers_feed, ticks_are_real
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
+from daemon.fyers.budget import RateBudget
 from daemon.journal import JOURNALED, Journal
 from daemon.journal_keeping import JournalKeeper
 from daemon.journal_repair import repair
@@ -52,7 +56,8 @@ from daemon.live_execution import LiveExecutionActor
 from daemon.manual import ManualDesk
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.costs import CostSchedule
-from daemon.market.instruments import InstrumentBook
+from daemon.market.instruments import INDEX_SUFFIX
+from daemon.market.legs import Legs
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.orders import OrderState
 from daemon.portfolio_actor import PortfolioActor
@@ -66,6 +71,8 @@ from daemon.settings import INTERVALS, Settings
 from daemon.strategy_actor import StrategyActor
 from daemon.strategy_ladder import build_strategies, view_settings
 from daemon.supervisor import Ladder, Supervisor
+from daemon.symbol_files import MasterDay, open_instruments
+from daemon.token_keeper import TokenKeeper
 from strategies.base import MarketView
 
 log = structlog.get_logger("app")
@@ -75,14 +82,17 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What one run is: its ticks, its clock, its decider and its record."""
 
     tapes: list[Path]
+    """Empty where the ticks come live."""
     symbols: list[str]
-    clock: ReplayClock | PacedClock
+    clock: ReplayClock | PacedClock | LiveClock
     latency: Latency
     journal: Path | None
     durable: bool
     restarts: bool
     """Whether a crashed stage is restarted; a replay ends instead: what a crash swallowed would flatter or slander."""
     order_prefix: str
+    record: Callable[[TickBatch], None] | None = None
+    """Is given every live batch as it came, before the filter."""
     recover: bool = False
     """Whether the account goes on from where the journal's earlier runs left it."""
 
@@ -104,7 +114,9 @@ class App:
         # what the market is
         self.tapes = Tapes(plan.tapes, plan.symbols, settings.feed.chunk_rows)
         self.calendar = MarketCalendar()
-        self.instruments = InstrumentBook(settings.market, self._first_date())
+        today = ist_date(self.started_ts)
+        self.instruments, self.master_day = open_instruments(settings, self._first_date(), today)
+        legs = Legs(self._legs())
         scheduled = ScheduledEvents.load(settings.complexity_detection.events_file)
         strategies = build_strategies(settings, clock)
 
@@ -129,14 +141,9 @@ class App:
         bus.tap((TradingStateChanged, Halt, Resume, Reduce, Flatten), self.account.follow)
 
         # the path of a tick
-        self.feed = TapeFeed(
-            bus,
-            self.tapes,
-            TickFilter(self.instruments, self.calendar, settings.feed.max_jump_percent),
-            self.calendar,
-            Schedule(INTERVALS[interval], grace_ns, settings.strategy.square_off_minutes),
-            clock,
-        )
+        calls_out = settings.broker.name == "fyers" or not plan.tapes
+        self._budget = budget = rate_budget(settings.broker.fyers, clock) if calls_out else RateBudget(clock)
+        self.feed = self._tape_feed() if plan.tapes else self._live_feed(budget)
         self.bars = BarsActor(
             bus, BarBuilder(self.calendar, {name: INTERVALS[name] for name in settings.bars.intervals}, grace_ns)
         )
@@ -152,6 +159,7 @@ class App:
             plan.latency,
             self._inference,
             (view.interval, view.coarse_interval),
+            legs,
         )
         self.risk = RiskActor(
             bus,
@@ -167,7 +175,8 @@ class App:
         )
         self.risk.book.cash = self.account.portfolio.cash
         self.orders = self.account.orders
-        self.broker = FyersBroker(settings.broker.fyers, clock) if settings.broker.name == "fyers" else None
+        self.broker = self._fyers_broker(budget) if settings.broker.name == "fyers" else None
+        self.token = self._token_keeper(self.broker) if self.broker is not None else None
         self.execution = self._live_execution(self.broker) if self.broker is not None else self._paper_execution()
         self.portfolio = PortfolioActor(bus, self.account.portfolio, interval)
 
@@ -185,6 +194,39 @@ class App:
         self._stop = asyncio.Event()
         self._stop_reason = ""
         self._describe()
+
+    def _tape_feed(self) -> TapeFeed | LiveFeed:
+        settings, clock = self.settings, self.plan.clock
+        assert not isinstance(clock, LiveClock), "a tape has its own time"
+        schedule = Schedule(
+            INTERVALS[settings.strategy.interval], settings.bars.grace_ms * NS_PER_MS,
+            settings.strategy.square_off_minutes,
+        )  # fmt: skip
+        return TapeFeed(self.bus, self.tapes, self._tick_filter(), self.calendar, schedule, clock)
+
+    def _live_feed(self, budget: RateBudget) -> TapeFeed | LiveFeed:
+        clock = self.plan.clock
+        assert not isinstance(clock, ReplayClock), "the market doesn't wait"
+        return fyers_feed(
+            self.settings, self.bus, self._tick_filter(), self.calendar, clock, budget, self.plan.record, self.symbols
+        )
+
+    def _fyers_broker(self, budget: RateBudget) -> FyersBroker:
+        real = isinstance(self.feed, LiveFeed) and ticks_are_real(self.settings)
+        fyers = self.settings.broker.fyers
+        return FyersBroker(fyers, self.plan.clock, budget, self.instruments, real_ticks=real)
+
+    def _token_keeper(self, broker: FyersBroker) -> TokenKeeper:
+        fyers = self.settings.broker.fyers
+        keeper = TokenKeeper(
+            self.bus, broker.token_path, self.plan.clock, LiveClock(), fyers.token_warn_s, fyers.token_poll_s,
+            lambda: broker.refusal,
+        )  # fmt: skip
+        keeper.listeners.append(broker.authorize)
+        return keeper
+
+    def _tick_filter(self) -> TickFilter:
+        return TickFilter(self.instruments, self.calendar, self.settings.feed.max_jump_percent)
 
     def _paper_execution(self) -> ExecutionActor:
         settings, plan = self.settings, self.plan
@@ -212,6 +254,11 @@ class App:
         )  # fmt: skip
 
     @property
+    def symbols(self) -> tuple[str, ...]:
+        """What the feed gives ticks of."""
+        return self.tapes.symbols or tuple(self.instruments.needed_for(self.settings.feed.symbols))
+
+    @property
     def model(self) -> str:
         """What the model in charge says of itself, "" where none decides."""
         return str(getattr(self.strategy.strategies.get(self.settings.strategy.name), "description", ""))
@@ -233,6 +280,11 @@ class App:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self.supervisor.keep(actor), name=actor.name) for actor in self.actors]
                 tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
+                if self.master_day is not None and self.broker is not None and not self.plan.tapes:
+                    day = MasterDay(self.bus, self.master_day, self.plan.clock, LiveClock())
+                    tasks.append(group.create_task(day.run(), name="symbol master"))
+                if self.token is not None:
+                    tasks.append(group.create_task(self.token.run(), name="token"))
                 feed = group.create_task(self.feed.run(), name="feed")
                 stopping = group.create_task(self._stop.wait())
                 await asyncio.wait((feed, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -244,8 +296,11 @@ class App:
         finally:
             if self.desk.open:  # it didn't come to the orderly end
                 await self._abandon()
+            if isinstance(self.feed, LiveFeed):
+                await self.feed.close()
             if self.broker is not None:
                 await self.broker.close()
+            self._budget.close()
             self.close()
 
     def snapshot(self) -> AccountSnapshot:
@@ -365,12 +420,18 @@ class App:
 
     def _first_date(self) -> dt.date | None:
         """The date of the first tick, for dated lots. Raises `UsageError` where the calendar does not reach it."""
-        first = self.tapes.first_ts
+        first = self.tapes.first_ts if self.plan.tapes else self.plan.clock.now_ns() or None
         if first is None:
             return None
         date = ist_date(first)
         self.calendar.session(date)
         return date
+
+    def _legs(self) -> dict[str, str]:
+        """Indices that are decided on, by the future that is traded for them."""
+        book, symbols = self.instruments, self.symbols
+        traded = {book.traded_as(symbol): symbol for symbol in symbols if symbol.endswith(INDEX_SUFFIX)}
+        return {future: index for future, index in traded.items() if future != index}
 
     def _record(self, journal: Journal) -> None:
         """Journal everything of its types, and the bars that decisions depend on."""
@@ -391,9 +452,11 @@ class App:
                 "settings": self.settings.model_dump_json(),
                 "settings_sha256": self.settings.digest(),
                 "tapes": msgspec.json.encode([str(path) for path in self.plan.tapes]).decode(),
-                "symbols": msgspec.json.encode(self.tapes.symbols).decode(),
+                "symbols": msgspec.json.encode(self.symbols).decode(),
                 "latency": self.plan.latency.name,
                 "model": self.model,
+                "legs": msgspec.json.encode(self.strategy.legs.indices).decode(),
+                "symbol_master": str(self.master_day or ""),
                 "runtime": str(getattr(self.strategy.strategies.get("hrm"), "runtime", "")),
             }
         )

@@ -90,6 +90,7 @@ class BarBuilder:
         self._base_name = next((name for length, name in self._lengths if length == self._base_ns), None)
         self._rank = {name: rank for rank, (_, name) in enumerate(self._lengths)}
         self._symbols: dict[str, _SymbolBars] = {}
+        self._lost: dict[str | None, int] = {}  # when the feed of a symbol (None: of all) last went silent
         self._session: Session | None = None
         self._now = 0
 
@@ -122,7 +123,7 @@ class BarBuilder:
         self.on_ticks(batch.take(~first))
 
     def on_time(self, ts: int) -> list[Bar]:
-        """All bars whose end plus grace is not after `ts`, ordered by end, interval and first sight of the symbol."""
+        """All bars whose end plus grace is not after `ts`, ordered by end, interval and symbol."""
         self._now = max(self._now, ts)
         due = self._now - self._grace
         closed: list[Bar] = []
@@ -136,12 +137,16 @@ class BarBuilder:
                 if partial.end <= due:
                     closed.append(_bar(symbol, name, bars.rolled.pop(name)))
         if len(closed) > 1:
-            closed.sort(key=lambda bar: (bar.ts_close, self._rank[bar.interval]))
+            closed.sort(key=lambda bar: (bar.ts_close, self._rank[bar.interval], bar.symbol))
         self.built += len(closed)
         return closed
 
-    def mark_gap(self, symbol: str | None) -> None:
-        """The feed of `symbol` (None: of all) went silent: its open bars, and the next one, carry `gap`."""
+    def mark_gap(self, symbol: str | None, ts: int) -> None:
+        """The feed of `symbol` (None: of all) went silent: its open bars, and the next one, carry `gap`.
+
+        So does the first bar of a symbol that had no tick yet in the session: nobody knows what was missed.
+        """
+        self._lost[symbol] = ts
         for name, bars in self._symbols.items():
             if symbol is None or name == symbol:
                 bars.gap = True
@@ -176,6 +181,7 @@ class BarBuilder:
         bars = self._symbols.get(symbol)
         if bars is None:
             bars = self._symbols[symbol] = _SymbolBars()
+            bars.gap = max(self._lost.get(symbol, 0), self._lost.get(None, 0)) >= session.open_ns
         opened, base = session.open_ns, self._base_ns
         first, last = (int(ts[0]) - opened) // base, (int(ts[-1]) - opened) // base
         if first == last:
@@ -292,7 +298,7 @@ class BarsActor(Actor):
         elif isinstance(event, TimeAdvanced):
             self.publish(self.builder.on_time(event.ts))
         elif isinstance(event, FeedStatus) and event.state is FeedState.STALE:
-            self.builder.mark_gap(event.symbol)
+            self.builder.mark_gap(event.symbol, event.ts)
 
     def publish(self, bars: Sequence[Bar]) -> None:
         """Put closed bars on the bus."""

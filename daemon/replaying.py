@@ -16,6 +16,7 @@ from daemon.app import App, RunPlan
 from daemon.clock import NS_PER_S, ReplayClock, stopwatch_ns
 from daemon.errors import TapeError, UsageError
 from daemon.events import Bar, Decision, Event, Fill, InferenceMeasured, TickBatch
+from daemon.feed.replay import TapeFeed
 from daemon.feed.tape import TapeWriter
 from daemon.latency import Latency
 from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
@@ -147,6 +148,7 @@ class Replay:
             max_segments=settings.hierarchical_reasoning_model.max_segments if hrm else 0,
             notes=self._notes(),
         )
+        assert isinstance(app.feed, TapeFeed)
         sessions = [(session.open_ns, session.close_ns) for session in app.feed.sessions]
         wall_s = (stopwatch_ns() - self._started_ns) / NS_PER_S
         equity = [EquityPoint(ts, value) for ts, value in app.portfolio.equity_by_session()]

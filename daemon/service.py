@@ -18,10 +18,13 @@ from daemon.clock import NS_PER_S, PacedClock, stopwatch_ns, wall_ns
 from daemon.control.auth import server_token
 from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.server import ControlServer
-from daemon.errors import SettingsError
+from daemon.errors import HrmdError, SettingsError
 from daemon.events import Event, Halt, InferenceMeasured, TradingState
+from daemon.feed.live_fyers import check_live, live_clock, ticks_are_real
 from daemon.latency import MeasuredLatency
+from daemon.market.calendar import MarketCalendar
 from daemon.notify import Notifier
+from daemon.recording import follow, open_recorder, record_published, wants_recorder
 from daemon.settings import Settings
 from daemon.view import DaemonView
 
@@ -36,11 +39,16 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         """Build the path. Raises `UsageError` for settings, tapes or models that can't be used."""
-        if not settings.feed.tape:
+        live = settings.feed.source == "fyers"
+        if not live and not settings.feed.tape:
             raise SettingsError("feed.tape: expected at least one tape for feed.source tape (--set feed.tape=[FILE])")
-        clock = PacedClock(settings.feed.speed)
+        if live:
+            check_live(settings)
+        clock = live_clock(settings) if live else PacedClock(settings.feed.speed)
+        token = server_token(settings.control.token_file, os.environ) if settings.control.enabled else None
+        self.recorder = open_recorder(settings, MarketCalendar()) if wants_recorder(settings) else None
         plan = RunPlan(
-            tapes=settings.feed.tape,
+            tapes=[] if live else settings.feed.tape,
             symbols=[],
             clock=clock,
             latency=MeasuredLatency(),
@@ -48,12 +56,21 @@ class Service:
             durable=True,
             restarts=True,
             order_prefix=order_prefix(),
+            record=self.recorder.record if self.recorder is not None else None,
             recover=True,
         )
-        token = server_token(settings.control.token_file, os.environ) if settings.control.enabled else None
-        self.app = App(settings, plan)
+        try:
+            self.app = App(settings, plan)
+        except HrmdError:
+            if self.recorder is not None:
+                self.recorder.close()
+            raise
+        if self.recorder is not None:
+            follow(self.app.bus, self.recorder)
+            if not live:
+                record_published(self.app.bus, self.recorder)
         self.metrics = Metrics()
-        self.view = DaemonView(self.app, f"{settings.broker.name} · tape ×{settings.feed.speed:g}")
+        self.view = DaemonView(self.app, f"{settings.broker.name} · {_ticks(settings)}", self.recorder)
         self._notifier = Notifier.from_environment(os.environ)
         self.app.bus.tap(MEASURED, self.metrics.record)
         self.app.bus.tap((InferenceMeasured,), self._measure)
@@ -78,6 +95,8 @@ class Service:
             if self._control is not None:
                 await self._control.stop()
             self.app.close()
+            if self.recorder is not None:
+                await asyncio.to_thread(self.recorder.close)
         log.info("stopped", positions=[row.symbol for row in self.view.positions() if row.quantity])
 
     def _on_signal(self, number: int) -> None:
@@ -94,6 +113,7 @@ class Service:
             now = stopwatch_ns()
             self.metrics.loop_lag((now - before) / NS_PER_S - PULSE_S)
             self._watch_journal()
+            self._watch_recorder()
             interval_s = self._notifier.watchdog_interval_s
             if interval_s is not None and now - fed_ns >= interval_s * NS_PER_S - PULSE_S * NS_PER_S:
                 self._notifier.watchdog()
@@ -106,9 +126,23 @@ class Service:
         if trouble and app.risk.book.state is not TradingState.HALTED:
             app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble))
 
+    def _watch_recorder(self) -> None:
+        """Without a tape trading goes on, unless the settings say that it shall not."""
+        app, trouble = self.app, self.recorder.trouble if self.recorder is not None else ""
+        halts = app.settings.feed.record.on_failure == "halt"
+        if trouble and halts and app.risk.book.state is not TradingState.HALTED:
+            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble))
+
     def _measure(self, event: Event) -> None:
         if isinstance(event, InferenceMeasured):
             self.metrics.inference(event.elapsed_ns / NS_PER_S)
+
+
+def _ticks(settings: Settings) -> str:
+    """Where they come from, in two words."""
+    if settings.feed.source == "tape":
+        return f"tape ×{settings.feed.speed:g}"
+    return "fyers, live" if ticks_are_real(settings) else "fyers, rehearsal"
 
 
 def order_prefix() -> str:

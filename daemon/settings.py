@@ -52,14 +52,55 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Money = Annotated[Decimal, Field(gt=0)]
 
 
+class RecordSettings(Section):
+    """The tape that is made of the ticks as they come."""
+
+    when: Literal["live", "always", "never"] = "live"
+    path: Path = Path("var/tapes")
+    flush_s: Positive = 1.0
+    queue_ticks: Annotated[int, Field(ge=1024)] = 1_000_000
+    keep_days: Annotated[int, Field(ge=0)] = 0
+    on_failure: Literal["alert", "halt"] = "alert"
+
+
+class LiveSettings(Section):
+    """The link to Fyers' data socket: where it goes, when it counts as dead, and how its prices are checked."""
+
+    socket_url: str = "wss://socket.fyers.in/hsm/v1-5/prod"
+    symbol_token_url: str = "https://api-t1.fyers.in/data/symbol-token"
+    index_map_url: str = "https://public.fyers.in/sym_details/index_hsm_mapping.json"
+    start_s: Positive = 20.0
+    silence_s: Positive = 10.0
+    stale_after_s: Positive = 60.0
+    renew_before_open_s: NonNegative = 1200.0
+    restart_first_s: Positive = 0.5
+    restart_longest_s: Positive = 30.0
+    max_gateway_mb: Positive = 512.0
+    conflate_above: PositiveInt = 4096
+    compare_every_s: NonNegative = 30.0
+    compare_symbols: Annotated[int, Field(ge=1, le=50)] = 10
+    compare_max_percent: Positive = 1.0
+
+
 class FeedSettings(Section):
     """Where ticks come from and which are believed."""
 
-    source: Literal["tape"] = "tape"
+    source: Literal["tape", "fyers"] = "tape"
     tape: list[Path] = []
     speed: Positive = 1.0
+    symbols: Annotated[list[str], Field(max_length=5000)] = []
+    rehearse: bool = False
+    live: LiveSettings = LiveSettings()
     chunk_rows: Annotated[int, Field(ge=1024)] = 32768
     max_jump_percent: Positive = 20.0
+    record: RecordSettings = RecordSettings()
+
+    @field_validator("symbols")
+    @classmethod
+    def _each_once(cls, symbols: list[str]) -> list[str]:
+        if len(set(symbols)) < len(symbols):
+            raise ValueError("each symbol once")
+        return symbols
 
 
 class InstrumentSettings(Section):
@@ -72,12 +113,24 @@ class InstrumentSettings(Section):
     tick_size: Money = Decimal("0.05")
 
 
+class SymbolMasterSettings(Section):
+    """Fyers' public files of all symbols: where they come from, where copies are kept, which are believed."""
+
+    use: Literal["live", "always", "never"] = "live"
+    url: str = "https://public.fyers.in/sym_details"
+    directory: Path = Path("var/symbols")
+    min_rows: PositiveInt = 1000
+    max_age_days: PositiveInt = 5
+
+
 class MarketSettings(Section):
     """Instruments, and what to do with a symbol that is not listed."""
 
     instruments: list[InstrumentSettings] = []
     unlisted: Literal["infer", "reject"] = "infer"
     index_as_future: bool = True
+    roll_days: Annotated[int, Field(ge=0, le=15)] = 1
+    symbol_master: SymbolMasterSettings = SymbolMasterSettings()
 
 
 class BarSettings(Section):
@@ -197,8 +250,14 @@ class FyersSettings(Section):
     api_url: str = "https://api-t1.fyers.in/api/v3"
     data_url: str = "https://api-t1.fyers.in/data"
     order_socket_url: str = "wss://socket.fyers.in/trade/v3"
+    real_money: bool = False
     app_id: str = "SANDBOX-100"
     token_file: Path = Path("var/fyers.token")
+    token_warn_s: NonNegative = 3600.0
+    token_poll_s: Positive = 5.0
+    redirect_url: str = "http://127.0.0.1:8766/"
+    market_orders: Literal["market", "protected"] = "market"
+    protection_percent: Annotated[Decimal, Field(gt=0, le=20)] = Decimal("0.5")
     product: Literal["INTRADAY", "CNC", "MARGIN"] = "INTRADAY"
     starting_cash: Money = Decimal(1_000_000)
     funds_tolerance: NonNegative = 1000.0
@@ -271,7 +330,7 @@ class PerformanceSettings(Section):
     """Of the inference thread."""
 
     runtime: Literal["auto", "torch", "onnxruntime", "native"] = "auto"
-    precision: Literal["int8", "bf16", "fp32"] = "int8"
+    precision: Literal["int8", "bf16", "int16", "fp32"] = "int16"
     cache_dir: Path | None = None
     warm_up_segments: Annotated[int, Field(ge=0)] = 8
     decision_cache_size: Annotated[int, Field(ge=0)] = 0

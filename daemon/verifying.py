@@ -9,6 +9,7 @@ recorded model, every field but the time and the measured latency must come out 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from daemon.errors import CheckFailed, UsageError
 from daemon.events import AccountSnapshot, Bar, Complexity, Decision, Event, PositionChanged, StrategySwapped
 from daemon.journal import BEGINS_AT, IN_CHARGE, JournalReader
 from daemon.market.calendar import MarketCalendar
+from daemon.market.legs import Legs
 from daemon.settings import Settings
 from daemon.strategy_actor import FLAT
 from daemon.strategy_ladder import build_strategies, pin_runtime, view_settings
@@ -41,8 +43,10 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 class _Past:
     """What a shortened run no longer tells: a symbol is seen as it was once its windows are full of kept bars."""
 
-    def __init__(self, settings: ViewSettings, *, shortened: bool) -> None:
+    def __init__(self, settings: ViewSettings, indices: Mapping[str, str], *, shortened: bool) -> None:
+        """`indices`: the index by the future that is traded for it, whose position is seen as one in the index."""
         self.shortened = shortened
+        self._indices = indices
         self._settings = settings
         self._bars: Counter[tuple[str, str]] = Counter()
         self._carried: set[str] = set()
@@ -52,9 +56,9 @@ class _Past:
         if isinstance(event, Bar):
             self._bars[event.symbol, event.interval] += 1
         elif isinstance(event, AccountSnapshot):
-            self._carried |= {item.symbol for item in event.holdings if item.quantity}
+            self._carried |= {self._indices.get(it.symbol, it.symbol) for it in event.holdings if it.quantity}
         elif isinstance(event, PositionChanged) and not event.quantity:
-            self._carried.discard(event.symbol)
+            self._carried.discard(self._indices.get(event.symbol, event.symbol))
 
     def hides(self, symbol: str) -> bool:
         """Whether a moment of `symbol` may have been another then."""
@@ -79,7 +83,8 @@ def verify_journal(path: Path) -> Verification:
         ) from None
     strategies = build_strategies(pin_runtime(settings, metadata.get("runtime", "")), ReplayClock())
     seen = view_settings(settings)
-    view, past = MarketView(seen, MarketCalendar()), _Past(seen, shortened=BEGINS_AT in metadata)
+    view, legs = MarketView(seen, MarketCalendar()), Legs(_legs(metadata))
+    past = _Past(seen, legs.indices, shortened=BEGINS_AT in metadata)
     active: str = metadata.get(IN_CHARGE, settings.strategy.name)
     asked: list[tuple[Moment, str]] = []
     hidden: set[tuple[str, int]] = set()
@@ -88,12 +93,13 @@ def verify_journal(path: Path) -> Verification:
     for event in reader.events(*kinds, *((AccountSnapshot,) if past.shortened else ())):
         past.see(event)
         if isinstance(event, Bar):
+            legs.on_bar(event)
             view.on_bar(event)
         elif isinstance(event, PositionChanged):
-            view.on_position(event)
+            view.on_position(legs.seen(event))
         elif isinstance(event, StrategySwapped):
             active = event.new
-        elif isinstance(event, Complexity):
+        elif isinstance(event, Complexity) and not legs.holds(event.symbol):
             if past.hides(event.symbol):
                 hidden.add((event.symbol, event.ts))
             else:
@@ -110,6 +116,10 @@ def verify_journal(path: Path) -> Verification:
     return Verification(
         journal=str(path), decisions=count, model=metadata.get("model", ""), passed_over=passed_over
     )  # fmt: skip
+
+
+def _legs(metadata: dict[str, str]) -> dict[str, str]:
+    return msgspec.json.decode(metadata.get("legs", "{}"), type=dict[str, str])
 
 
 def _asked(asked: list[tuple[Moment, str]], decision: Decision, path: Path) -> tuple[Moment, str]:

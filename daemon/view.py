@@ -6,15 +6,16 @@ Invariant: nothing here changes the daemon or waits.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from daemon import __version__
 from daemon.app import App
-from daemon.clock import NS_PER_S
-from daemon.control.view import Health, OrderRow, PositionRow, Status
+from daemon.clock import NS_PER_MS, NS_PER_S
+from daemon.control.view import Health, InferenceStatus, OrderRow, PositionRow, RecorderStatus, Status
 from daemon.events import (
     Decision,
     Event,
@@ -36,7 +37,8 @@ from daemon.events import (
     TradingState,
     TradingStateChanged,
 )
-from daemon.live_execution import LiveExecutionActor
+from daemon.feed.live import LiveFeed
+from daemon.feed.recorder import Recorder
 
 KEPT = 500
 """Orders and decisions that are remembered for the lists of the API."""
@@ -45,12 +47,33 @@ PAISA = Decimal("0.01")
 NO_MONEY = Decimal(0)
 
 
+@runtime_checkable
+class Reasoner(Protocol):
+    """A strategy that thinks with a model; told by its members, so that torch is not imported where none does."""
+
+    runtime: str
+
+    @property
+    def model_hash(self) -> str:
+        """Of the model that it thinks with."""
+
+    @property
+    def cache_hits(self) -> int:
+        """Decisions that were remembered."""
+
+    @property
+    def cache_misses(self) -> int:
+        """Decisions that were asked for and not remembered."""
+
+
 class DaemonView:
     """Implements `daemon.control.view.ControlView` over a running `App`."""
 
-    def __init__(self, app: App, mode: str) -> None:
+    def __init__(self, app: App, mode: str, recorder: Recorder | None = None) -> None:
         self._app = app
         self._mode = mode
+        self._recorder = recorder
+        self._deadline_ms = app.settings.hierarchical_reasoning_model.act.deadline_ms
         self._counts: Counter[str] = Counter()
         self._denied: Counter[str] = Counter()
         self._decisions: deque[Decision] = deque(maxlen=KEPT)
@@ -86,7 +109,7 @@ class DaemonView:
             strategy=ladder.active,
             strategy_rung=ladder.rung,
             model=app.model,
-            symbols=list(app.tapes.symbols),
+            symbols=list(app.symbols),
             healthy=health.healthy,
             reasons=health.reasons,
             ticks_accepted=self._counts["ticks"],
@@ -101,7 +124,38 @@ class DaemonView:
             equity=equity.quantize(PAISA),
             net_pnl=(equity - start).quantize(PAISA),
             costs=portfolio.costs,
+            token=app.token.text if app.token is not None else "",
+            token_left_s=app.token.left_s if app.token is not None else None,
+            inference=self._inference(),
+            recorder=self._recording(),
+            feed_counts=app.feed.totals() if isinstance(app.feed, LiveFeed) else {},
         )
+
+    @property
+    def overruns(self) -> int:
+        """Decisions of a model that were published after the deadline."""
+        return self._counts["overruns"]
+
+    def _inference(self) -> InferenceStatus | None:
+        strategies = self._app.strategy.strategies.values()
+        reasoner = next((one for one in strategies if isinstance(one, Reasoner)), None)
+        if reasoner is None:
+            return None
+        return InferenceStatus(
+            runtime=reasoner.runtime,
+            model_hash=reasoner.model_hash,
+            deadline_ms=self._deadline_ms,
+            overruns=self.overruns,
+            superseded=self._app.strategy.superseded,
+            cache_hits=reasoner.cache_hits,
+            cache_misses=reasoner.cache_misses,
+        )
+
+    def _recording(self) -> RecorderStatus | None:
+        recorder = self._recorder
+        if recorder is None:
+            return None
+        return RecorderStatus(recorded=recorder.recorded, lost=recorder.lost, trouble=recorder.trouble)
 
     def positions(self) -> Sequence[PositionRow]:
         """Symbols held first, then those traded and flat again."""
@@ -145,8 +199,11 @@ class DaemonView:
             reasons.append(f"symbols on which broker and journal differ: {len(app.risk.book.halted)}")
         if app.risk.funds is not None and app.risk.funds.differs:
             reasons.append("the broker's cash and the journal's differ")
-        if isinstance(app.execution, LiveExecutionActor) and app.execution.refused:
-            reasons.append("the broker refuses the token: a new login is needed")
+        if app.token is not None and not app.token.state.holds:
+            reasons.append(f"the broker's access is {app.token.state.value}: hrmd login")
+        if self._recorder is not None and self._recorder.trouble:
+            reasons.append("ticks are not being recorded")
+        reasons += _staleness(app.risk.book.stale)
         now = app.plan.clock.now_ns()
         if self._last_tick_ts is not None and app.calendar.session_at(now) is not None:
             silent_s = (now - self._last_tick_ts) / NS_PER_S
@@ -161,9 +218,11 @@ class DaemonView:
                 self._last_tick_ts = int(event.ts_recv[-1])
             case Decision():
                 self._counts["decisions"] += 1
+                self._counts["overruns"] += bool(event.halt_reason) and event.latency_ns > self._deadline_ms * NS_PER_MS
                 self._decisions.append(event)
             case FeedStatus():
-                self._feed = event.state.value
+                if event.symbol is None:
+                    self._feed = event.state.value
             case TradingStateChanged():
                 self._trading_reason = event.reason if event.state is not TradingState.ACTIVE else ""
             case _:
@@ -214,6 +273,16 @@ class DaemonView:
         row = self._orders.get(order_id)
         if row is not None:
             self._orders[order_id] = msgspec.structs.replace(row, **changes)
+
+
+def _staleness(stale: Mapping[str | None, str]) -> list[str]:
+    """What is wrong with the feed, in few words however many symbols it is wrong of."""
+    if None in stale:
+        return [f"the feed is stale: {stale[None]}"]
+    if not stale:
+        return []
+    symbol, reason = next(iter(stale.items()))
+    return [f"stale symbols: {len(stale)}, such as {symbol}: {reason}"]
 
 
 def _row(intent: OrderIntent) -> OrderRow:

@@ -47,6 +47,21 @@ class HRMStrategy:
         agent = HRMAgent.load_model(artifact, settings, now_ns=clock.monotonic_ns)
         return cls(agent, settings, clock, artifact.name)
 
+    @property
+    def model_hash(self) -> str:
+        """Of the weights, configuration and vocabularies that decide."""
+        return self.agent.model_hash
+
+    @property
+    def cache_hits(self) -> int:
+        """Decisions that were remembered."""
+        return self.agent.cache.hits
+
+    @property
+    def cache_misses(self) -> int:
+        """Decisions that were asked for and not remembered; 0 where none are kept."""
+        return self.agent.cache.misses
+
     def decide(self, moment: Moment) -> Decision:
         """Reason within the deadline, which starts now."""
         return self._decide(moment, self._clock.monotonic_ns() + self._deadline_ns, None)

@@ -23,6 +23,8 @@ ROWS = 32
 """Observations in one batch."""
 CLOSE_CALL = 0.02
 """Probabilities of the top two actions this near are a toss-up."""
+SAME = 0.99
+"""Share of actions that a runtime must have in common with torch fp32."""
 REFERENCE = Candidate(Runtime.TORCH, Precision.FP32)
 
 
@@ -30,6 +32,8 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """One runtime against torch fp32 after so many segments; errors are the largest absolute ones."""
 
     runtime: str
+    allowed: bool
+    """Whether the settings' precision lets decisions be made by it."""
     segment: int
     decisions: int
     same_action: float
@@ -46,12 +50,12 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 def measure_agreement(
     agent: HRMAgent, plan: RuntimePlan, features: Features, segments: int
 ) -> tuple[list[Agreement], list[str]]:
-    """Compare every runtime that can be had; also return what could not be."""
+    """Compare every runtime that can be had, at every precision; also return what could not be."""
     source = Runners(agent.model, agent.model_hash, artifact=None, cache=plan.cache, settled_below=0.0)
     reference = _answers(source.build(REFERENCE), features, segments)
     rows: list[Agreement] = []
     refused: list[str] = []
-    for candidate in candidates(RuntimePlan(Runtime.AUTO, plan.precision, plan.cache)):
+    for candidate in candidates(RuntimePlan(Runtime.AUTO, Precision.INT8, plan.cache)):
         if candidate == REFERENCE:
             continue
         try:
@@ -60,11 +64,20 @@ def measure_agreement(
             refused.append(str(error))
             continue
         pairs = zip(answers, reference, strict=True)
-        rows += [compare(candidate.name, depth, own, theirs) for depth, (own, theirs) in enumerate(pairs, 1)]
+        allowed = candidate in candidates(RuntimePlan(Runtime.AUTO, plan.precision, plan.cache))
+        rows += [compare(candidate.name, depth, *answers, allowed=allowed) for depth, answers in enumerate(pairs, 1)]
     return rows, refused
 
 
-def compare(runtime: str, segment: int, own: HeadValues, reference: HeadValues) -> Agreement:
+def agrees(rows: Sequence[Agreement], max_segments: int) -> bool:
+    """Whether what may decide gives the reference's actions, and differs only in toss-ups as deep as decisions go."""
+    judged = [row for row in rows if row.allowed]
+    return all(row.same_action >= SAME for row in judged) and not any(
+        row.clear_differences for row in judged if row.segment <= max_segments
+    )
+
+
+def compare(runtime: str, segment: int, own: HeadValues, reference: HeadValues, *, allowed: bool = True) -> Agreement:
     """Compare the answers of one segment, row by row and position by position."""
     mine, theirs = _probabilities(own.policy), _probabilities(reference.policy)  # (B, 3, 5)
     different = mine.argmax(-1) != theirs.argmax(-1)
@@ -73,6 +86,7 @@ def compare(runtime: str, segment: int, own: HeadValues, reference: HeadValues) 
     finite = np.isfinite(reference.policy)
     return Agreement(
         runtime=runtime,
+        allowed=allowed,
         segment=segment,
         decisions=different.size,
         same_action=float(1 - different.mean()),

@@ -67,7 +67,7 @@ class LatencyReport(msgspec.Struct, frozen=True, kw_only=True):
 def measure_latency(
     agent: HRMAgent, plan: RuntimePlan, wanted: Sequence[Runtime], batches: Sequence[int], rounds: int
 ) -> LatencyReport:
-    """Run the rounds. `plan` says where things are kept and how coarse a runtime may be."""
+    """Run the rounds, at every precision. `plan` says where things are kept and how coarse what `auto` takes may be."""
     config = agent.model.config
     runners, refused = _build(agent, plan, wanted)
     low, high = block_weights(config)
@@ -93,7 +93,7 @@ def _build(
 ) -> tuple[dict[Candidate, Runner[Any, Any]], list[str]]:
     source = Runners(agent.model, agent.model_hash, artifact=None, cache=plan.cache, settled_below=0.0)
     runners, refused = {REFERENCE: source.build(REFERENCE)}, []
-    for candidate in candidates(RuntimePlan(Runtime.AUTO, plan.precision, plan.cache)):
+    for candidate in candidates(RuntimePlan(Runtime.AUTO, Precision.INT8, plan.cache)):
         if candidate == REFERENCE or candidate.runtime not in wanted:
             continue
         try:

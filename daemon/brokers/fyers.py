@@ -5,45 +5,56 @@ Invariant: the client order id is the order's tag, so that the book can always b
 
 from __future__ import annotations
 
-import contextlib
+import os
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import TypeVar
 
-from yarl import URL
-
 from daemon.clock import Clock
-from daemon.errors import SettingsError, UsageError
+from daemon.errors import SettingsError
 from daemon.events import OrderIntent
+from daemon.fyers.addresses import is_local
 from daemon.fyers.budget import Purpose, RateBudget, RateLimits
 from daemon.fyers.call_record import CallRecord
-from daemon.fyers.credentials import Credentials
+from daemon.fyers.credentials import Credentials, Secret, read_token, token_path
 from daemon.fyers.order_socket import OrderSocket, SocketEvent, SocketTimes
 from daemon.fyers.outcome import Done, Outcome, Rejected
-from daemon.fyers.requests import PlaceOrder, Product
+from daemon.fyers.requests import PlaceOrder, Product, protected
 from daemon.fyers.rest import CallTimes, Endpoints, FyersRest
 from daemon.fyers.wire import Acknowledged, Funds, VenueOrder, VenuePosition, VenueTrade
-from daemon.settings import FyersSettings
+from daemon.market.instruments import InstrumentBook
+from daemon.settings import FyersSettings, MarketSettings
 
 T = TypeVar("T")
-
-_LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 class FyersBroker:
     """Implements `daemon.broker.Broker`."""
 
-    def __init__(self, settings: FyersSettings, clock: Clock, budget: RateBudget | None = None) -> None:
-        """Raises `SettingsError` for a token that can't be read or an address that orders must not go to."""
-        _check_local(settings)
+    def __init__(
+        self,
+        settings: FyersSettings,
+        clock: Clock,
+        budget: RateBudget | None = None,
+        instruments: InstrumentBook | None = None,
+        *,
+        real_ticks: bool = False,
+    ) -> None:
+        """`real_ticks`: whether decisions are made on the market's present prices.
+
+        Raises `SettingsError` for a token that can't be read or an address that orders must not go to.
+        """
+        _check_addresses(settings, real_ticks)
+        self.refusal = ""
+        """Why the venue refuses the present token; "" while it takes it."""
+        self.token_path = token_path(settings.token_file, os.environ)
+        self._app_id = settings.app_id
         self._product = Product(settings.product)
-        self._app_id, self._token_file = settings.app_id, settings.token_file
-        self._tried = _token(settings.token_file)
-        credentials = Credentials(settings.app_id, self._tried)
+        self._protection = settings.protection_percent if settings.market_orders == "protected" else None
+        self._instruments = instruments if instruments is not None else InstrumentBook(MarketSettings())
+        credentials = Credentials(settings.app_id, read_token(self.token_path).reveal())
         endpoints = Endpoints(settings.api_url, settings.data_url, settings.order_socket_url)
         times = CallTimes(read_s=settings.answer_s, total_s=settings.answer_s + 3.0)
-        self._budget = budget or _budget(settings, clock)
-        self._rest = FyersRest(credentials, self._budget, clock, endpoints, times)
+        self._rest = FyersRest(credentials, budget or RateBudget(clock), clock, endpoints, times)
         self._socket = OrderSocket(settings.order_socket_url, credentials, clock, SocketTimes())
 
     async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:
@@ -52,6 +63,9 @@ class FyersBroker:
             tag=intent.order_id, symbol=intent.symbol, side=intent.side, quantity=intent.quantity, type=intent.type,
             limit_price=intent.limit_price, stop_price=intent.stop_price, product=self._product,
         )  # fmt: skip
+        instrument = self._instruments.resolve(intent.symbol)
+        if self._protection is not None and instrument is not None:
+            order = protected(order, intent.reference_price, self._protection, instrument)
         return self._heed(await self._rest.place(order, Purpose.EXIT if intent.reduces else Purpose.ORDINARY))
 
     async def cancel(self, venue_id: str) -> Outcome[Acknowledged]:
@@ -68,9 +82,9 @@ class FyersBroker:
 
     async def positions(self) -> Outcome[list[VenuePosition]]:
         """What was bought and sold of each symbol, under the product that orders are placed under."""
-        outcome = await self._rest.positions()
+        outcome = self._heed(await self._rest.positions())
         if not isinstance(outcome, Done):
-            return self._heed(outcome)
+            return outcome
         return Done([row for row in outcome.value if row.product == self._product.value])
 
     async def funds(self) -> Outcome[Funds]:
@@ -81,24 +95,28 @@ class FyersBroker:
         """Pushes of the order socket."""
         return self._socket.events()
 
-    def _heed(self, outcome: Outcome[T]) -> Outcome[T]:
-        """A token that is refused is looked for anew: a login may have put another one into the file."""
-        if isinstance(outcome, Rejected) and outcome.token_refused:
-            with contextlib.suppress(UsageError):
-                token = _token(self._token_file)
-                if token != self._tried:
-                    self._tried = token
-                    self._rest.authorize(Credentials(self._app_id, token))
-                    self._socket.authorize(Credentials(self._app_id, token))
-        return outcome
+    def authorize(self, token: Secret) -> None:
+        """Use another token from the next call on."""
+        self.refusal = ""
+        credentials = Credentials(self._app_id, token.reveal())
+        self._rest.authorize(credentials)
+        self._socket.authorize(credentials)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._rest.close()
-        self._budget.close()
+
+    def _heed(self, outcome: Outcome[T]) -> Outcome[T]:
+        """Note whether the venue takes our token."""
+        if isinstance(outcome, Rejected) and outcome.token_refused:
+            self.refusal = outcome.message or f"code {outcome.code}"
+        elif isinstance(outcome, Done):
+            self.refusal = ""
+        return outcome
 
 
-def _budget(settings: FyersSettings, clock: Clock) -> RateBudget:
+def rate_budget(settings: FyersSettings, clock: Clock) -> RateBudget:
+    """The account's budget, which goes on where earlier processes left it. Raises `SettingsError` for its file."""
     limits = RateLimits.of(settings.calls_per_second, settings.calls_per_minute, settings.calls_per_day)
     return RateBudget(clock, limits, CallRecord(settings.calls_file, settings.calls_per_minute))
 
@@ -107,23 +125,15 @@ def _purpose(urgent: bool) -> Purpose:
     return Purpose.EXIT if urgent else Purpose.ORDINARY
 
 
-def _check_local(settings: FyersSettings) -> None:
-    """Ticks come from a tape only, so far: no order may reach a real exchange on their account."""
+def _check_addresses(settings: FyersSettings, real_ticks: bool) -> None:
+    """No order reaches a real exchange on other than real ticks, nor without being told that money is at stake."""
+    if real_ticks and settings.real_money:
+        return
+    why = "broker.fyers.real_money is not set" if real_ticks else "ticks of a tape or a sandbox place no real orders"
     for name in ("api_url", "data_url", "order_socket_url"):
         address: str = getattr(settings, name)
-        if URL(address).host not in _LOCAL:
+        if not is_local(address):
             raise SettingsError(
                 f"broker.fyers.{name}: expected an address on this machine, such as that of hrmd sandbox, got "
-                f"{address!r}: with feed.source tape no order may go to a real exchange"
+                f"{address!r}: {why}"
             )
-
-
-def _token(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise SettingsError(
-            f"broker.fyers.token_file: {path} can't be read ({reason}); expected a file that holds the access token"
-        ) from None
-    return text

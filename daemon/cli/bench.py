@@ -28,8 +28,6 @@ RUNTIMES = ("auto", "torch", "onnxruntime", "native")
 CONSOLE_WIDTH = 110
 SHOWN = (1, 2, 4, 8, 16)
 """Depths in the table; JSON holds them all."""
-AGREEMENT = 0.99
-"""Share of actions that a runtime must have in common with torch fp32."""
 
 
 @bench_app.command("latency")
@@ -94,10 +92,14 @@ def agreement(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> int:
-    """Compare every runtime's answers with torch fp32's; exit 1 where under 99 % of the actions are the same."""
+    """Compare every runtime's answers with torch fp32's.
+
+    Exit 1 where one that the settings allow has under 99 % of the actions in common, or, no deeper than decisions go,
+    another action where torch's top two were more than 0.02 apart.
+    """
     import torch
 
-    from daemon.benchmark.agreement import measure_agreement
+    from daemon.benchmark.agreement import agrees, measure_agreement
     from daemon.benchmark.observations import market_features
     from daemon.inference import runtime_plan
     from models.agent import HRMAgent
@@ -113,7 +115,7 @@ def agreement(
         rows, refused = measure_agreement(agent, runtime_plan(settings), features, segments)
     except ModelError as error:
         raise ArtifactError(str(error)) from None
-    agreed = all(row.same_action >= AGREEMENT for row in rows)
+    agreed = agrees(rows, settings.hierarchical_reasoning_model.max_segments)
     if as_json:
         document = {"model": str(model), "observations": len(features), "agreed": agreed, "runtimes": rows}
         sys.stdout.write(msgspec.json.encode({**document, "refused": refused}).decode() + "\n")

@@ -8,8 +8,10 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import msgspec
 import typer
 import uvloop
+from rich.console import Console
 
 from daemon import log
 from daemon.settings import Settings, load_settings
@@ -21,6 +23,7 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a s
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
 
 T = TypeVar("T")
+_PIPED_WIDTH = 120
 
 
 def settings_and_logs(config: Path | None, overrides: list[str] | None) -> Settings:
@@ -28,6 +31,16 @@ def settings_and_logs(config: Path | None, overrides: list[str] | None) -> Setti
     settings = load_settings(config, overrides)
     log.configure(settings.log, sys.stderr)
     return settings
+
+
+def console() -> Console:
+    """Where a command prints to; of a fixed width where nobody looks at it."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on stdout."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:

@@ -18,6 +18,7 @@ from daemon.fyers.rest import Endpoints
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
 from daemon.sandbox.messages import encode
 from daemon.sandbox.server import SandboxOptions, SandboxServer
+from daemon.sandbox.tokens import hsm_key_of
 
 
 def sandbox(
@@ -37,11 +38,11 @@ def sandbox(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a local exchange that speaks Fyers' REST API and order socket, until Ctrl-C."""
+    """Run a local exchange that speaks Fyers' REST API, order socket and data socket, until Ctrl-C."""
     settings = settings_and_logs(config, overrides)
     app_id, separator, secret = token.partition(":")
     if not (separator and app_id and secret):
-        raise UsageError("--token: expected APP_ID:TOKEN, such as SANDBOX-100:sandbox-token")
+        raise UsageError(f"--token: expected APP_ID:TOKEN, such as {DEFAULT_AUTHORIZATION}")
     options = SandboxOptions(
         port=port, tapes=tuple(tape or ()), seed=seed, starting_cash=_rupees(cash), authorization=token,
         enforce_limits=limits, market=settings.market,
@@ -72,7 +73,9 @@ def _announcement(server: SandboxServer, options: SandboxOptions, speed: float, 
     """Where it is, and how to point the daemon at it."""
     endpoints = Endpoints.at(server.url)
     if as_json:
-        places = {"url": server.url, "api": endpoints.api, "data": endpoints.data, "orders": endpoints.orders}
+        places = {"url": server.url, "api": endpoints.api, "data": endpoints.data, "orders": endpoints.orders,
+                  "data_socket": server.data_socket_url, "symbol_tokens": server.symbol_tokens_url,
+                  "index_names": server.index_names_url}  # fmt: skip
         return encode({**places, "authorization": options.authorization}).decode()
     prices = "POST /sandbox/prices"
     if options.tapes:
@@ -83,6 +86,9 @@ def _announcement(server: SandboxServer, options: SandboxOptions, speed: float, 
             f"a simulated exchange listens on {server.url} (Ctrl-C ends it, and forgets its book)",
             f"  prices          {prices}",
             f"  authorization   {options.authorization}",
+            f"  data socket     {server.data_socket_url}{_closed(options)}",
+            f"  symbol tokens   {server.symbol_tokens_url}",
+            f"  index names     {server.index_names_url}",
             f"  its book        curl -s {server.url}/sandbox/state",
             "  a daemon on it  hrmd run --set broker.name=fyers \\",
             f"                    --set broker.fyers.api_url={endpoints.api} \\",
@@ -91,6 +97,12 @@ def _announcement(server: SandboxServer, options: SandboxOptions, speed: float, 
             "  its token       the part of the authorization behind the colon, in the file broker.fyers.token_file",
         )
     )
+
+
+def _closed(options: SandboxOptions) -> str:
+    """Why nobody gets into the data socket, where that is so."""
+    token = options.authorization.partition(":")[2]
+    return "" if hsm_key_of(token) is not None else " (closed: this token is no JWT with an hsm_key)"
 
 
 def _rupees(text: str) -> Decimal:

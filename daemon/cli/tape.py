@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -18,7 +17,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from daemon.cli.options import AsJson, Config, Overrides, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, console, print_json, settings_and_logs
+from daemon.cli.record import record, seal_left
 from daemon.errors import UsageError
 from daemon.feed.importer import ImportReport, import_tape, parse_map
 from daemon.feed.simulator import SimulatedSymbol, simulate
@@ -29,14 +29,15 @@ from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.instruments import InstrumentBook, Kind
 from daemon.settings import Settings
 
-tape_app = typer.Typer(help="Look at, convert or simulate tapes of ticks.", no_args_is_help=True)
+tape_app = typer.Typer(help="Look at, convert, simulate or record tapes of ticks.", no_args_is_help=True)
+tape_app.command("record")(record)
+tape_app.command("seal")(seal_left)
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="The tape to write.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite --out where it exists.")]
 
 _BARS = "▁▂▃▄▅▆▇█"
 _PICTURE_WIDTH = 24
-_PIPED_WIDTH = 120
 
 
 @tape_app.command("info")
@@ -53,7 +54,7 @@ def show(
     with Console(stderr=True).status("reading the tape"):
         survey = survey_tape(reader, tick_filter, settings.feed.chunk_rows)
     if as_json:
-        _print_json(survey)
+        print_json(survey)
     else:
         _print_survey(survey)
     return 0
@@ -76,7 +77,7 @@ def convert(
     with Console(stderr=True).status(f"importing {source.name}"):
         report = import_tape(source, out, mapping, symbol, overwrite=force)
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         _print_import(report)
     return 0
@@ -121,9 +122,9 @@ def make(
         fault_rate=fault_rate,
     )
     if as_json:
-        _print_json(made)
+        print_json(made)
     else:
-        _console().print(
+        console().print(
             f"{out}: {made.rows:,} simulated ticks of {', '.join(made.symbols)} on {len(days)} sessions from "
             f"{made.sessions[0]} to {made.sessions[-1]}, seed {seed}"
         )
@@ -197,23 +198,15 @@ def _ordinary_sessions(calendar: MarketCalendar, start: dt.date, count: int) -> 
 # -- what is printed --------------------------------------------------------------------------------------------------
 
 
-def _console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
-
-
-def _print_json(document: Any) -> None:
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
-
-
 def _print_survey(survey: TapeSurvey) -> None:
-    console = _console()
+    out = console()
     span = "no valid time"
     if survey.first_ts is not None and survey.last_ts is not None:
         span = f"{_moment(survey.first_ts)} to {_moment(survey.last_ts)}"
-    console.print(f"[bold]{', '.join(survey.tapes)}[/bold]  {survey.rows:,} ticks, {survey.bytes / 1e6:,.1f} MB")
+    out.print(f"[bold]{', '.join(survey.tapes)}[/bold]  {survey.rows:,} ticks, {survey.bytes / 1e6:,.1f} MB")
     if survey.simulated:
-        console.print(f"[yellow]simulated[/yellow] (seed {survey.notes.get('seed', '?')}): not market prices")
-    console.print(f"{span}, {len(survey.sessions)} sessions; columns {', '.join(survey.columns)}")
+        out.print(f"[yellow]simulated[/yellow] (seed {survey.notes.get('seed', '?')}): not market prices")
+    out.print(f"{span}, {len(survey.sessions)} sessions; columns {', '.join(survey.columns)}")
     table = Table("symbol", "ticks", "accepted", "first", "low", "high", "last", "price")
     for column in table.columns:
         column.no_wrap, column.justify = True, "left" if column.header in ("symbol", "price") else "right"
@@ -221,9 +214,9 @@ def _print_survey(survey: TapeSurvey) -> None:
         prices = [_figure(value) for value in (found.first, found.low, found.high, found.last)]
         picture = sparkline(found.path, _PICTURE_WIDTH)
         table.add_row(name or "(none)", f"{found.rows:,}", f"{found.accepted:,}", *prices, picture)
-    console.print(table)
-    console.print(_counts("rejected", survey.rejected, survey.rows))
-    console.print(_counts("repaired", survey.repaired, survey.rows))
+    out.print(table)
+    out.print(_counts("rejected", survey.rejected, survey.rows))
+    out.print(_counts("repaired", survey.repaired, survey.rows))
 
 
 def _counts(title: str, counts: dict[str, int], rows: int) -> Table:
@@ -234,20 +227,18 @@ def _counts(title: str, counts: dict[str, int], rows: int) -> Table:
 
 
 def _print_import(report: ImportReport) -> None:
-    console = _console()
-    console.print(
+    out = console()
+    out.print(
         f"{report.out}: {report.rows:,} ticks of {', '.join(report.symbols)} from {report.source} ({report.format})"
     )
     table = Table("tape column", "read from", "unreadable values", "remark")
     for target, name in report.columns.items():
         table.add_row(target, name, f"{report.unreadable.get(target, 0):,}", report.remarks.get(target, ""))
-    console.print(table)
+    out.print(table)
     if report.invalid_times:
-        console.print(
-            f"{report.invalid_times:,} ticks have no valid time: kept as time 0, a replay counts them bad_time"
-        )
+        out.print(f"{report.invalid_times:,} ticks have no valid time: kept as time 0, a replay counts them bad_time")
     for reason, count in report.skipped.items():
-        console.print(f"{count:,} lines skipped: {reason}")
+        out.print(f"{count:,} lines skipped: {reason}")
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

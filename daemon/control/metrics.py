@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from daemon.control.view import Status
+from daemon.control.view import InferenceStatus, RecorderStatus, Status
 from daemon.events import (
     ActorRestarted,
     Decision,
@@ -75,6 +75,7 @@ class Metrics:
                     self._failed.labels(event.strategy).inc()
                 if event.segments:
                     self._segments.observe(event.segments)
+                if event.halt_reason:
                     self._halts.labels(event.halt_reason).inc()
             case StrategySwapped():
                 self._swaps.labels(event.new).inc()
@@ -136,9 +137,42 @@ class _StatusCollector(Collector):
         yield GaugeMetricFamily("hrmd_equity_rupees", "Cash plus positions", value=float(status.equity))
         yield GaugeMetricFamily("hrmd_net_pnl_rupees", "Since the start, after costs", value=float(status.net_pnl))
         yield GaugeMetricFamily("hrmd_costs_rupees", "Charges since the start", value=float(status.costs))
+        if status.token_left_s is not None:
+            yield GaugeMetricFamily(
+                "hrmd_token_seconds_left", "Until the broker's access ends, 0 when it has", value=status.token_left_s
+            )
+        if status.feed_counts:
+            counts = status.feed_counts.items()
+            yield _by_label("hrmd_feed", "What the live feed counted, by kind", "kind", counts)
         if status.last_tick_ts is not None:
             age_s = max(0.0, (status.ts - status.last_tick_ts) / 1e9)
             yield GaugeMetricFamily("hrmd_last_tick_age_seconds", "Since the newest tick", value=age_s)
+        yield from () if status.inference is None else _inference(status.inference)
+        yield from () if status.recorder is None else _recorder(status.recorder)
+
+
+def _inference(status: InferenceStatus) -> Iterator[Metric]:
+    yield InfoMetricFamily(
+        "hrmd_inference", "What thinks", value={"runtime": status.runtime, "model_hash": status.model_hash}
+    )
+    yield GaugeMetricFamily("hrmd_deadline_seconds", "From bar close to decision", value=status.deadline_ms / 1e3)
+    yield CounterMetricFamily("hrmd_deadline_overruns", "Decisions published after the deadline", value=status.overruns)
+    yield CounterMetricFamily(
+        "hrmd_decisions_superseded", "Decisions that a newer bar made needless", value=status.superseded
+    )
+    yield CounterMetricFamily("hrmd_decision_cache_hits", "Decisions remembered", value=status.cache_hits)
+    yield CounterMetricFamily("hrmd_decision_cache_misses", "Decisions not remembered", value=status.cache_misses)
+    asked = status.cache_hits + status.cache_misses
+    if asked:
+        yield GaugeMetricFamily(
+            "hrmd_decision_cache_hit_ratio", "Share of decisions remembered", value=status.cache_hits / asked
+        )
+
+
+def _recorder(status: RecorderStatus) -> Iterator[Metric]:
+    yield CounterMetricFamily("hrmd_ticks_recorded", "Ticks on the tape", value=status.recorded)
+    yield CounterMetricFamily("hrmd_ticks_unrecorded", "Ticks that the tape lacks", value=status.lost)
+    yield GaugeMetricFamily("hrmd_recorder_failing", "1 while nothing can be recorded", value=int(bool(status.trouble)))
 
 
 def _by_label(name: str, text: str, label: str, values: Iterable[tuple[str, int]]) -> CounterMetricFamily:

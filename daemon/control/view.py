@@ -21,6 +21,32 @@ Key = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{1,64}$")]
 """The asker's own name of an order, new for each."""
 
 
+class InferenceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What thinks, and how it keeps its time. Counts are cumulative since the start."""
+
+    runtime: str
+    """Such as "native int8"."""
+    model_hash: str
+    deadline_ms: float
+    overruns: int
+    """Decisions that were published after the deadline, those that came too late to be thought about included."""
+    superseded: int
+    """Decisions that were not made because a newer bar of the symbol had closed before their turn came."""
+    cache_hits: int
+    cache_misses: int
+    """Both 0 where decisions are not kept."""
+
+
+class RecorderStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What is on the tape. Ticks, cumulative since the start."""
+
+    recorded: int
+    lost: int
+    """Not on the tape: the disk was too slow, full or failing."""
+    trouble: str
+    """Why nothing can be written at the moment, "" where it can."""
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The daemon at a glance. Counts are cumulative since `started_ts`; rupees."""
 
@@ -62,6 +88,16 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     net_pnl: Decimal
     """Realised and unrealised since the start, after costs."""
     costs: Decimal
+    token: str = ""
+    """Until when the broker's access holds, in words; "" where there is none to hold."""
+    token_left_s: float | None = None
+    """Seconds until then; None where nobody knows."""
+    inference: InferenceStatus | None = None
+    """None where no model reasons."""
+    recorder: RecorderStatus | None = None
+    """None where ticks are not recorded."""
+    feed_counts: dict[str, int] = {}
+    """Of a live feed: links, messages, conflated quotes, and by reason what was refused, unreadable or swallowed."""
 
 
 class PositionRow(msgspec.Struct, frozen=True, kw_only=True):

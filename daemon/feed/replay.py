@@ -9,6 +9,7 @@ seen.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +22,7 @@ from daemon.bus import Bus
 from daemon.clock import NS_PER_S, PacedClock, ReplayClock
 from daemon.errors import TapeError
 from daemon.events import TICK_COLUMNS, FeedState, FeedStatus, TickBatch, TimeAdvanced
+from daemon.feed.marks import marks_of
 from daemon.feed.tape import TapeReader
 from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import Session
@@ -56,6 +58,12 @@ class Tapes:
         self.symbols = tuple(symbol for symbol in known if not symbols or symbol in symbols)
         self.rows = sum(reader.rows for reader in self._readers)
         self.simulated = any(reader.notes.get("simulated") == "true" for reader in self._readers)
+        marks = [mark for reader in self._readers for mark in marks_of(reader.notes)]
+        self.marks = sorted(
+            (mark for mark in marks if mark.status.symbol is None or mark.status.symbol in self.symbols),
+            key=lambda mark: mark.place,
+        )
+        """What the feed said of itself while the tapes were recorded, in order."""
 
     @property
     def first_ts(self) -> int | None:
@@ -141,6 +149,9 @@ class TapeFeed:
         self._schedule = schedule
         self._clock = clock
         self._due: list[int] = []
+        self._marks = deque(tapes.marks)
+        self._scheduled: set[int] = set()
+        self._told = 0
         self._received = 0
         self._told_ns = 0
 
@@ -191,7 +202,10 @@ class TapeFeed:
         if self.sessions and session.open_ns <= self.sessions[-1].open_ns:
             return
         self.sessions.append(session)
-        self._due = [moment for moment in self._schedule.of(session) if moment >= ts_recv]
+        self._repeat_marks(ts_recv - 1)
+        moments = self._schedule.of(session)
+        self._scheduled = {moment for moment in moments if moment >= ts_recv}
+        self._due = sorted(self._scheduled | {mark.place for mark in self._marks if mark.place <= moments[-1]})
         if isinstance(self._clock, PacedClock):
             self._clock.start(ts_recv)
 
@@ -228,8 +242,22 @@ class TapeFeed:
         else:
             await self._wait_until(moment)
             await self._bus.idle()
-        self._bus.publish(TimeAdvanced(ts=moment))
+        if moment in self._scheduled:
+            self._tell(moment)
+        self._repeat_marks(moment)
         await self._bus.idle()
+
+    def _tell(self, ts: int) -> None:
+        self._told = ts
+        self._bus.publish(TimeAdvanced(ts=ts))
+
+    def _repeat_marks(self, until: int) -> None:
+        """Say again, in its place among ticks and moments, what the feed said when the tape was recorded."""
+        while self._marks and self._marks[0].place <= until:
+            mark = self._marks.popleft()
+            if mark.told > self._told:
+                self._tell(mark.told)
+            self._bus.publish(mark.status)
 
     def _tell_time(self, now: int, monotonic_ns: int) -> None:
         """Paced: time advances at least every `LONGEST_NAP_S` while ticks flow, too, short of the next due moment."""

@@ -20,6 +20,8 @@ from daemon.events import (
     DayProfitPeaked,
     Decision,
     Event,
+    FeedState,
+    FeedStatus,
     Fill,
     Flatten,
     FundsDiffer,
@@ -93,7 +95,7 @@ class RiskActor(Actor):
             (
                 TickBatch, TimeAdvanced, Decision, PositionChanged, Fill, OrderCancelled, OrderRejected,
                 OrderExpired, OrderAccepted, OrderAmended, OrderUnknown, SymbolHalted, SymbolResumed, FundsReported,
-                Halt, Resume, Reduce, Flatten, ManualOrder,
+                Halt, Resume, Reduce, Flatten, ManualOrder, FeedStatus,
             ),
         )  # fmt: skip
         bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy == EXTERNAL, inbox=self.inbox)
@@ -126,6 +128,8 @@ class RiskActor(Actor):
             self._on_funds(event)
         elif isinstance(event, ManualOrder):
             self._on_manual(event)
+        elif isinstance(event, FeedStatus):
+            self._on_feed(event)
         else:
             self._command(event)
 
@@ -134,6 +138,13 @@ class RiskActor(Actor):
         self.book.state = state
         self.flatten_reason = flatten_reason
         self._told_high = self.book.day_high
+
+    def _on_feed(self, event: FeedStatus) -> None:
+        """No new risk on ticks that can't be relied on; exits are not held up."""
+        if event.state is FeedState.STALE:
+            self.book.stale[event.symbol] = event.reason
+        else:
+            self.book.stale.pop(event.symbol, None)
 
     def _on_order(self, event: OrderAccepted | OrderAmended | OrderUnknown | OrderIntent) -> None:
         """An order whose fate is unknown, one that is known again, or one that somebody else placed or changed."""

@@ -47,6 +47,8 @@ class RiskBook:
         """Orders that may or may not be live: client id → symbol."""
         self.halted: dict[str, str] = {}
         """Symbols that take no new risk, and why."""
+        self.stale: dict[str | None, str] = {}
+        """Symbols whose ticks can't be relied on (None: all), and why."""
         self.available: Decimal | None = None
         """Rupees that the broker last said are free; None where it said nothing."""
         self.cash: Decimal | None = None

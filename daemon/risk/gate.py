@@ -81,6 +81,9 @@ class RiskGate:
         trouble = self._check_trouble(intent, book, now)
         if trouble is not None:
             return trouble
+        stale = book.stale.get(None) or book.stale.get(intent.symbol)
+        if stale:
+            return "stale_feed", "a feed that can be relied on", stale
         age_s = (now - entry.last_ts) / NS_PER_S
         if age_s > limits.stale_after_s:
             return "stale_feed", f"a tick within {limits.stale_after_s:g} s", f"{age_s:.1f} s"

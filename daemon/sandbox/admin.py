@@ -14,9 +14,11 @@ from aiohttp import web
 from daemon.errors import UsageError
 from daemon.sandbox import messages
 from daemon.sandbox.calls import CallMeter
+from daemon.sandbox.data_feed import DataFeed
 from daemon.sandbox.exchange import Exchange, Order, Quote
 from daemon.sandbox.faults import Chance, Fault, FaultPlan
 from daemon.sandbox.gate import TokenGate
+from daemon.sandbox.load import Load, LoadPlan
 from daemon.sandbox.messages import Message
 from daemon.sandbox.order_feed import OrderFeed
 from daemon.sandbox.tape_player import TapePlayer
@@ -50,6 +52,8 @@ class AdminApi:
         self,
         exchange: Exchange,
         feed: OrderFeed,
+        data_feed: DataFeed,
+        load: Load,
         plan: FaultPlan,
         gate: TokenGate,
         meter: CallMeter,
@@ -57,6 +61,8 @@ class AdminApi:
     ) -> None:
         self._exchange = exchange
         self._feed = feed
+        self._data_feed = data_feed
+        self._load = load
         self._plan = plan
         self._gate = gate
         self._meter = meter
@@ -74,6 +80,9 @@ class AdminApi:
             web.post("/sandbox/token", self._token),
             web.post("/sandbox/cut", self._cut),
             web.post("/sandbox/expire", self._expire),
+            web.post("/sandbox/load", self._make_load),
+            web.delete("/sandbox/load", self._stop_load),
+            web.get("/sandbox/sent", self._sent),
         ]
 
     async def _state(self, request: web.Request) -> web.Response:
@@ -97,6 +106,7 @@ class AdminApi:
                       "most_in_minute": meter.most_in_minute},
             "faults": {"queued": self._plan.queued, "suffered": dict(self._plan.suffered)},
             "order_sockets": self._feed.connections,
+            "data_sockets": self._data_feed.state(),
             "tape_ended": self._player.ended if self._player is not None else None,
         }  # fmt: skip
 
@@ -105,7 +115,7 @@ class AdminApi:
             if quote.last <= 0:
                 raise UsageError(f"{symbol}: expected a price above 0, got {quote.last}")
             self._exchange.on_quote(symbol, quote)
-        self._feed.publish()
+        self._publish()
         return _say({"s": "ok"})
 
     async def _step(self, request: web.Request) -> web.Response:
@@ -116,7 +126,7 @@ class AdminApi:
             played = 0
             for symbol in self._exchange.quotes:
                 self._exchange.refresh(symbol)
-        self._feed.publish()
+        self._publish()
         return _say({"s": "ok", "played": played, "now_ns": self._exchange.now_ns})
 
     async def _faults(self, request: web.Request) -> web.Response:
@@ -130,6 +140,7 @@ class AdminApi:
 
     async def _clear(self, request: web.Request) -> web.Response:
         self._plan.clear()
+        self._data_feed.thaw()
         return _say({"s": "ok"})
 
     async def _token(self, request: web.Request) -> web.Response:
@@ -137,17 +148,34 @@ class AdminApi:
         if authorization is None:
             self._gate.expire()
             self._feed.cut()
+            self._data_feed.publish()
         else:
             self._gate.renew(authorization)
         return _say({"s": "ok"})
 
     async def _cut(self, request: web.Request) -> web.Response:
-        return _say({"s": "ok", "cut": self._feed.cut()})
+        return _say({"s": "ok", "cut": self._feed.cut() + self._data_feed.cut()})
 
     async def _expire(self, request: web.Request) -> web.Response:
         expired = self._exchange.expire()
         self._feed.publish()
         return _say({"s": "ok", "expired": expired})
+
+    async def _make_load(self, request: web.Request) -> web.Response:
+        """Answers when everything is made."""
+        report = await self._load.run(await _read(request, LoadPlan))
+        return _say({"s": "ok", **msgspec.structs.asdict(report)})
+
+    async def _stop_load(self, request: web.Request) -> web.Response:
+        self._load.stop()
+        return _say({"s": "ok"})
+
+    async def _sent(self, request: web.Request) -> web.Response:
+        return _say(self._data_feed.sent())
+
+    def _publish(self) -> None:
+        self._feed.publish()
+        self._data_feed.publish()
 
 
 @web.middleware

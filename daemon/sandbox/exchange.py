@@ -44,13 +44,29 @@ class Status(IntEnum):
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
-    """A price, and the best bid and ask with their quantities where they are known."""
+    """A price, and the best bid and ask with their quantities where they are known.
+
+    The rest is what the data socket tells and orders don't meet: the day's volume, the last trade's quantity, open
+    interest, and the exchange's own time of the quote (UTC ns; when it arrives, where it isn't known).
+    """
 
     last: Decimal
     bid: Decimal | None = None
     ask: Decimal | None = None
     bid_quantity: int | None = None
     ask_quantity: int | None = None
+    volume: int | None = None
+    last_quantity: int | None = None
+    open_interest: int | None = None
+    stamp_ns: int | None = None
+
+
+class Print(msgspec.Struct, frozen=True, gc=False):
+    """A quote of one symbol as the market got it, at `ts` (UTC ns)."""
+
+    symbol: str
+    quote: Quote
+    ts: int
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +139,7 @@ class Exchange:
         self._working: dict[str, Order] = {}
         self._left: dict[tuple[str, Side], int | None] = {}
         self._news: list[News] = []
+        self._prints: list[Print] = []
 
     @property
     def now_ns(self) -> int:
@@ -133,6 +150,11 @@ class Exchange:
         """What happened since the last call, in order, as copies."""
         news, self._news = self._news, []
         return news
+
+    def take_prints(self) -> list[Print]:
+        """The quotes since the last call, in order."""
+        prints, self._prints = self._prints, []
+        return prints
 
     # -- orders -------------------------------------------------------------------------------------------------------
 
@@ -214,6 +236,7 @@ class Exchange:
         if ts is not None:
             self._tape_ns = max(self._tape_ns, ts)
         self.quotes[symbol] = quote
+        self._prints.append(Print(symbol, quote, self.now_ns if ts is None else ts))
         self.refresh(symbol)
 
     def refresh(self, symbol: str) -> None:

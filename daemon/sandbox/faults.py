@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -19,7 +19,11 @@ from daemon.errors import UsageError
 
 
 class Route(StrEnum):
-    """What a fault can befall: one kind of REST call, any of them, or a push on the order socket."""
+    """What a fault can befall.
+
+    One kind of REST call, or any of them; a push on the order socket; on the data socket a key that is shown, a topic's
+    first record, a quote on its way to whoever subscribed it, or a frame on its way to one client.
+    """
 
     PLACE = "place"
     MODIFY = "modify"
@@ -30,8 +34,19 @@ class Route(StrEnum):
     FUNDS = "funds"
     PROFILE = "profile"
     QUOTES = "quotes"
+    HOLDINGS = "holdings"
+    DEPTH = "depth"
+    HISTORY = "history"
+    STATUS = "status"
+    MULTI = "multi"
+    SYMBOLS = "symbols"
+    INDICES = "indices"
     ANY = "any"
     PUSH = "push"
+    AUTH = "auth"
+    SNAPSHOT = "snapshot"
+    TICK = "tick"
+    FRAME = "frame"
 
 
 class FaultKind(StrEnum):
@@ -54,21 +69,63 @@ class FaultKind(StrEnum):
     LOSE = "lose"
     CUT = "cut"
     MUTE = "mute"
+    UNKNOWN_SYMBOL = "unknown_symbol"
+    ZERO_MULTIPLIER = "zero_multiplier"
+    EMPTY_TOKEN = "empty_token"
+    WRONG_PRICE = "wrong_price"
+    FREEZE = "freeze"
+    TRUNCATE = "truncate"
+    STRANGE_RECORD = "strange_record"
+    WRONG_LENGTH = "wrong_length"
+    WRONG_COUNT = "wrong_count"
+    WRONG_FIELDS = "wrong_fields"
 
 
-_OF_PUSHES: Final = {FaultKind.DUPLICATE, FaultKind.REORDER, FaultKind.LOSE, FaultKind.CUT, FaultKind.MUTE}
-_OF_PLACING: Final = {FaultKind.PARTIAL, FaultKind.REJECT_LATER}
-_OF_CHANGING: Final = {FaultKind.NO_ACK, FaultKind.LATE}
-_CHANGING: Final = {Route.PLACE, Route.MODIFY, Route.CANCEL}
-_READING_ORDERS: Final = {Route.ORDERS, Route.TRADES}
+_SOCKETS: Final = frozenset({Route.PUSH, Route.AUTH, Route.SNAPSHOT, Route.TICK, Route.FRAME})
+_CALLS: Final = frozenset(Route) - _SOCKETS - {Route.INDICES}
+_PAGES: Final = _CALLS | {Route.INDICES}
+_CHANGING: Final = frozenset({Route.PLACE, Route.MODIFY, Route.CANCEL, Route.MULTI})
+_STREAMS: Final = frozenset({Route.PUSH, Route.FRAME})
+_FRAMES: Final = frozenset({Route.FRAME})
+_BEFALLS: Final = {
+    FaultKind.DELAY: _PAGES,
+    FaultKind.DROP: _PAGES,
+    FaultKind.LATE: _CHANGING,
+    FaultKind.LIMITED: _CALLS,
+    FaultKind.BROKEN: _PAGES,
+    FaultKind.GARBLED: _PAGES,
+    FaultKind.REJECT: _CALLS | {Route.AUTH},
+    FaultKind.REJECT_LATER: frozenset({Route.PLACE}),
+    FaultKind.NO_ACK: _CHANGING,
+    FaultKind.PARTIAL: frozenset({Route.PLACE}),
+    FaultKind.STALE: frozenset({Route.ORDERS, Route.TRADES}),
+    FaultKind.EXPIRE_TOKEN: _CALLS | {Route.FRAME},
+    FaultKind.DUPLICATE: _STREAMS,
+    FaultKind.REORDER: _STREAMS,
+    FaultKind.LOSE: _STREAMS,
+    FaultKind.CUT: _STREAMS | {Route.AUTH},
+    FaultKind.MUTE: _STREAMS | {Route.AUTH},
+    FaultKind.UNKNOWN_SYMBOL: frozenset({Route.SYMBOLS}),
+    FaultKind.ZERO_MULTIPLIER: frozenset({Route.SNAPSHOT}),
+    FaultKind.EMPTY_TOKEN: frozenset({Route.SNAPSHOT, Route.SYMBOLS}),
+    FaultKind.WRONG_PRICE: frozenset({Route.TICK}),
+    FaultKind.FREEZE: frozenset({Route.TICK}),
+    FaultKind.TRUNCATE: _FRAMES,
+    FaultKind.STRANGE_RECORD: _FRAMES,
+    FaultKind.WRONG_LENGTH: _FRAMES,
+    FaultKind.WRONG_COUNT: _FRAMES,
+    FaultKind.WRONG_FIELDS: _FRAMES,
+}
+_OF_SYMBOLS: Final = frozenset({Route.SYMBOLS, Route.SNAPSHOT, Route.TICK})
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One misbehaviour of route `on`.
 
-    `seconds`: of DELAY and LATE, of 429's Retry-After, and how young the orders are that STALE hides. `status`: of
-    BROKEN. `code`, `message`: of REJECT (`message` of REJECT_LATER too). `quantity`: what PARTIAL fills on arrival.
-    `times`: how many calls of a queue's fault suffer.
+    `seconds`: of DELAY, LATE and FREEZE, of 429's Retry-After, and how young the orders are that STALE hides.
+    `status`: of BROKEN. `code`, `message`: of REJECT (`message` of REJECT_LATER too). `quantity`: what PARTIAL fills on
+    arrival. `symbol`: whom a fault of SYMBOLS, SNAPSHOT or TICK befalls, "" whoever comes first. `factor`: by which
+    WRONG_PRICE is wrong. `times`: how many calls of a queue's fault suffer.
     """
 
     kind: FaultKind
@@ -79,18 +136,16 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     code: int = -99
     message: str = "rejected by request"
     quantity: int = 1
+    symbol: str = ""
+    factor: float = 100.0
     times: int = 1
 
     def problem(self) -> str | None:
         """Why such a fault can't befall such a route; None where it can."""
-        if (self.kind in _OF_PUSHES) is not (self.on is Route.PUSH):
-            return f"{self.kind.value} can't befall {self.on.value}"
-        if self.kind in _OF_PLACING and self.on is not Route.PLACE:
-            return f"{self.kind.value} befalls place only"
-        if self.kind in _OF_CHANGING and self.on not in _CHANGING:
-            return f"{self.kind.value} befalls place, modify or cancel"
-        if self.kind is FaultKind.STALE and self.on not in _READING_ORDERS:
-            return "stale befalls orders or trades"
+        if self.on not in _BEFALLS[self.kind]:
+            return f"can't befall {self.on.value}; expected one of {', '.join(sorted(_BEFALLS[self.kind]))}"
+        if self.symbol and self.on not in _OF_SYMBOLS:
+            return f"symbol: {self.on.value} has none; expected one with {', '.join(sorted(_OF_SYMBOLS))}"
         if self.kind is FaultKind.BROKEN and not 500 <= self.status < 600:
             return f"broken: expected a status from 500 to 599, got {self.status}"
         if self.seconds < 0 or self.times < 1 or self.quantity < 0:
@@ -139,28 +194,30 @@ class FaultPlan:
         """Nothing goes wrong any more."""
         self._queue, self._chances = [], ()
 
-    def next(self, route: Route) -> Fault | None:
-        """What befalls the call of `route` that is just being made."""
-        fault = self._from_queue(route)
+    def next(self, route: Route, symbols: Collection[str] = ()) -> Fault | None:
+        """What befalls the call of `route` that is just being made, about `symbols` where it is about any."""
+        fault = self._from_queue(route, symbols)
         stream = self._streams[route]
         for chance in self._chances:
-            if _befalls(chance.fault, route) and stream.random() < chance.probability and fault is None:
+            if _befalls(chance.fault, route, symbols) and stream.random() < chance.probability and fault is None:
                 fault = chance.fault
         if fault is not None:
             self.suffered[fault.kind.value] += 1
         return fault
 
-    def _from_queue(self, route: Route) -> Fault | None:
+    def _from_queue(self, route: Route, symbols: Collection[str]) -> Fault | None:
         for place, fault in enumerate(self._queue):
-            if _befalls(fault, route):
+            if _befalls(fault, route, symbols):
                 left = [msgspec.structs.replace(fault, times=fault.times - 1)] if fault.times > 1 else []
                 self._queue[place : place + 1] = left
                 return fault
         return None
 
 
-def _befalls(fault: Fault, route: Route) -> bool:
-    return fault.on is route or (fault.on is Route.ANY and route is not Route.PUSH)
+def _befalls(fault: Fault, route: Route, symbols: Collection[str]) -> bool:
+    if fault.symbol and fault.symbol not in symbols:
+        return False
+    return fault.on is route or (fault.on is Route.ANY and route in _CALLS)
 
 
 def _check(fault: Fault) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import hmac
 from typing import Final
 
-DEFAULT_AUTHORIZATION: Final = "SANDBOX-100:sandbox-token"
+from daemon.sandbox.tokens import hsm_key_of, make_token
+
+DEFAULT_AUTHORIZATION: Final = f"SANDBOX-100:{make_token()}"
 
 
 class TokenGate:
-    """Compares `Authorization` headers."""
+    """Compares `Authorization` headers, and the key that the data socket is opened with."""
 
     def __init__(self, authorization: str) -> None:
         self._authorization = authorization
@@ -20,8 +22,17 @@ class TokenGate:
 
     def admits(self, header: str | None) -> bool:
         """Whether the header carries the token of the day."""
-        given = (header or "").encode()
-        return not self.expired and hmac.compare_digest(given, self._authorization.encode())
+        return not self.expired and _same(header or "", self._authorization)
+
+    def admits_token(self, header: str | None) -> bool:
+        """Whether the header carries the token, with or without the app id: the SDK asks for symbols without it."""
+        token = self._authorization.partition(":")[2]
+        return self.admits(header) or (not self.expired and _same(header or "", token))
+
+    def admits_key(self, hsm_key: str) -> bool:
+        """Whether this is the key that the token of the day carries for the data socket."""
+        wanted = hsm_key_of(self._authorization.partition(":")[2])
+        return not self.expired and wanted is not None and _same(hsm_key, wanted)
 
     def expire(self) -> None:
         """The token holds no more."""
@@ -30,3 +41,7 @@ class TokenGate:
     def renew(self, authorization: str) -> None:
         """From now on `app_id:token` is another one."""
         self._authorization, self.expired = authorization, False
+
+
+def _same(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode(), wanted.encode())

@@ -21,12 +21,19 @@ from daemon.market.calendar import MarketCalendar
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.sandbox.admin import AdminApi, say_usage_errors
+from daemon.sandbox.boards import Boards
 from daemon.sandbox.calls import CallMeter
+from daemon.sandbox.candles import Candles
+from daemon.sandbox.data_feed import DEFAULT_ACK_COUNT, PATH, DataFeed
+from daemon.sandbox.directory import SymbolDirectory
 from daemon.sandbox.exchange import Exchange
 from daemon.sandbox.faults import FaultPlan
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION, TokenGate
+from daemon.sandbox.load import Load
+from daemon.sandbox.market_rest import MarketApi
 from daemon.sandbox.order_feed import OrderFeed
 from daemon.sandbox.rest import FyersApi
+from daemon.sandbox.symbol_rest import INDEX_NAMES_PATH, TOKENS_PATH, SymbolApi
 from daemon.sandbox.tape_player import TapePlayer
 from daemon.settings import MarketSettings
 
@@ -46,6 +53,7 @@ class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True):
     margin_rate: Decimal = Decimal("0.2")
     authorization: str = DEFAULT_AUTHORIZATION
     enforce_limits: bool = False
+    ack_count: int = DEFAULT_ACK_COUNT
     market: MarketSettings = MarketSettings()
 
 
@@ -59,13 +67,22 @@ class SandboxServer:
         self.player: TapePlayer | None = None
         self._port = options.port
         gate, meter = TokenGate(options.authorization), CallMeter(clock, enforce=options.enforce_limits)
+        directory = SymbolDirectory(instruments)
         self.feed = OrderFeed(self.exchange, self.plan, gate)
+        boards = Boards(directory)
+        self.data_feed = DataFeed(self.exchange, directory, boards, self.plan, gate, clock, options.ack_count)
+        self.load = Load(self.data_feed, boards, directory, clock)
         if options.tapes:
             tick_filter = TickFilter(instruments, MarketCalendar(), MAX_JUMP_PERCENT)
             tapes = Tapes(options.tapes, (), CHUNK_ROWS)
-            self.player = TapePlayer(tapes, tick_filter, self.exchange, self.feed)
-        self.admin = AdminApi(self.exchange, self.feed, self.plan, gate, meter, self.player)
+            self.player = TapePlayer(tapes, tick_filter, self.exchange, (self.feed, self.data_feed))
+            for symbol in tapes.symbols:
+                directory.find(symbol)
+        self.admin = AdminApi(self.exchange, self.feed, self.data_feed, self.load, self.plan, gate, meter, self.player)
         self._api = FyersApi(self.exchange, self.feed, self.plan, gate, meter)
+        self._symbols = SymbolApi(self._api, directory, self.plan, gate, meter)
+        candles = Candles(options.tapes, instruments)
+        self._market = MarketApi(self._api, self.exchange, gate, instruments, candles, options.authorization)
         self._runner: web.AppRunner | None = None
 
     @property
@@ -75,6 +92,26 @@ class SandboxServer:
             raise Fault("the sandbox is not started")
         host, port = self._runner.addresses[0][:2]
         return f"http://{host}:{port}"
+
+    @property
+    def data_socket_url(self) -> str:
+        """Where the data socket is, such as `ws://127.0.0.1:8790/hsm/v1-5/prod`; raises `Fault` before `start`."""
+        return self.url.replace("http", "ws", 1) + PATH
+
+    @property
+    def symbol_tokens_url(self) -> str:
+        """Where symbols become tokens; raises `Fault` before `start`."""
+        return self.url + TOKENS_PATH
+
+    @property
+    def index_names_url(self) -> str:
+        """Where the names of the indices are; raises `Fault` before `start`."""
+        return self.url + INDEX_NAMES_PATH
+
+    def publish(self) -> None:
+        """Tell every client what the exchange did since the last time."""
+        self.feed.publish()
+        self.data_feed.publish()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -86,7 +123,10 @@ class SandboxServer:
     async def start(self) -> None:
         """Listen; raises `UsageError` where the port can't be had."""
         application = web.Application(middlewares=[say_usage_errors])
-        application.add_routes([*self._api.routes(), *self.admin.routes(), web.get("/trade/v3", self.feed.handle)])
+        application.add_routes(
+            [*self._api.routes(), *self._market.routes(), *self._symbols.routes(), *self.admin.routes()]
+        )
+        application.add_routes([web.get("/trade/v3", self.feed.handle), web.get(PATH, self.data_feed.handle)])
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         try:
@@ -104,4 +144,5 @@ class SandboxServer:
         runner, self._runner = self._runner, None
         if runner is not None:
             await self.feed.close()
+            await self.data_feed.close()
             await runner.cleanup()

@@ -6,18 +6,18 @@ Invariant: ticks are applied once, in the tape's order, and only those that a re
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
+import numpy as np
 
 from daemon.clock import NS_PER_S, PacedClock
 from daemon.events import TickBatch
 from daemon.feed.replay import Tapes
 from daemon.feed.tick_filter import TickFilter
 from daemon.sandbox.exchange import Exchange, Quote
-from daemon.sandbox.order_feed import OrderFeed
 
 GROUPING_S: Final = 0.02
 LONGEST_PAUSE_NS: Final = 3600 * NS_PER_S
@@ -31,14 +31,21 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
     quote: Quote
 
 
+class Feed(Protocol):
+    """Whoever tells the clients what the exchange did."""
+
+    def publish(self) -> None:
+        """Tell what happened since the last call."""
+
+
 class TapePlayer:
     """Plays one or several tapes."""
 
-    def __init__(self, tapes: Tapes, tick_filter: TickFilter, exchange: Exchange, feed: OrderFeed) -> None:
+    def __init__(self, tapes: Tapes, tick_filter: TickFilter, exchange: Exchange, feeds: Sequence[Feed]) -> None:
         self.ended = False
         self.played = 0
         self._exchange = exchange
-        self._feed = feed
+        self._feeds = feeds
         self._ticks = _ticks(tapes, tick_filter)
         self._next: Tick | None = next(self._ticks, None)
 
@@ -60,7 +67,8 @@ class TapePlayer:
             while self._next is not None and self._next.ts <= clock.now_ns():
                 last_ts = self._next.ts
                 self._apply(self._next)
-            self._feed.publish()
+            for feed in self._feeds:
+                feed.publish()
             await asyncio.sleep(GROUPING_S)
         self.ended = True
 
@@ -86,7 +94,15 @@ def _quote(batch: TickBatch, row: int) -> Quote:
         ask=_decimal(ask) if ask > 0 else None,
         bid_quantity=bid_quantity if bid > 0 and bid_quantity >= 0 else None,
         ask_quantity=ask_quantity if ask > 0 and ask_quantity >= 0 else None,
+        volume=_known(batch.volume[row]),
+        last_quantity=_known(batch.last_qty[row]),
+        open_interest=_known(batch.oi[row]),
+        stamp_ns=int(batch.ts_event[row]),
     )
+
+
+def _known(number: np.int64) -> int | None:
+    return int(number) if number >= 0 else None
 
 
 def _decimal(price: float) -> Decimal:

@@ -1,4 +1,7 @@
-"""Turns the C++ sources beside this module into a loaded library, built once per source, flags and compiler.
+"""Turns the C++ sources beside this module into a loaded library, built once per source and flags.
+
+A library that was built stays usable when the compiler is gone: its name says what it was made of, and whether this
+processor can run it is asked each time.
 
 No compiler, another processor or a failed build is a `RuntimeUnavailable` of one line; the caller then takes another
 runtime. The processor is asked (CPUID, and the system's leave to use the wide registers) by a library of its own that
@@ -31,7 +34,7 @@ COMPILERS: Final = ("g++", "c++", "clang++")
 BUILD_S: Final = 300.0
 """How long a build may take on a machine that is busy."""
 
-INSTRUCTIONS: Final = {"int8": "AVX512-VNNI", "bf16": "AVX512-BF16", "fp32": "AVX512"}
+INSTRUCTIONS: Final = {"int8": "AVX512-VNNI", "bf16": "AVX512-BF16", "fp32": "AVX512", "int16": "AVX512-VNNI"}
 """What each precision needs of the processor, in the order of the kernel's own numbers."""
 
 
@@ -41,11 +44,10 @@ def load_kernel(
     """Return the kernel, built into `cache` where it isn't there yet. Raises RuntimeUnavailable."""
     if machine not in ("x86_64", "AMD64") or system != "Linux":
         raise RuntimeUnavailable(f"native needs Linux on x86-64, this is {system} on {machine}")
-    compiler = find_compiler()
-    processor = open_library(build(cache, "cpu", ("cpu.cpp",), (), COMMON, compiler))
+    processor = open_library(build(cache, "cpu", ("cpu.cpp",), (), COMMON))
     if not processor.hrm_supports(list(INSTRUCTIONS).index(precision)):
         raise RuntimeUnavailable(f"native {precision} needs {INSTRUCTIONS[precision]}, which this processor has not")
-    return open_library(build(cache, "hrm", KERNEL, HEADERS, (*COMMON, *WIDE), compiler))
+    return open_library(build(cache, "hrm", KERNEL, HEADERS, (*COMMON, *WIDE)))
 
 
 def find_compiler() -> list[str]:
@@ -67,15 +69,19 @@ def build(
     sources: tuple[str, ...],
     headers: tuple[str, ...],
     flags: tuple[str, ...],
-    compiler: list[str],
+    compiler: list[str] | None = None,
 ) -> Path:
-    """Return the path of the built library; nothing is done where it is in the cache. Raises RuntimeUnavailable."""
-    digest = hashlib.sha256(repr((compiler, flags)).encode())
+    """Return the path of the built library; where it is in the cache no compiler is needed. Raises RuntimeUnavailable.
+
+    `compiler` is looked for where none is given.
+    """
+    digest = hashlib.sha256(repr(flags).encode())
     for source in (*sources, *headers):
         digest.update((SOURCES / source).read_bytes())
     target = cache / f"{name}-{digest.hexdigest()[:16]}.so"
     if target.exists():
         return target
+    compiler = compiler or find_compiler()
     try:
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(dir=cache) as folder:

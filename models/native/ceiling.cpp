@@ -40,6 +40,7 @@ extern "C" {
 double hrm_peak(int precision, double seconds) {
   if (precision == hrm::INT8) return hrm::peak<hrm::INT8>(seconds);
   if (precision == hrm::BF16) return hrm::peak<hrm::BF16>(seconds);
+  if (precision == hrm::INT16) return hrm::peak<hrm::INT16>(seconds);
   return hrm::peak<hrm::FP32>(seconds);
 }
 

@@ -1,37 +1,45 @@
-// Skinny matrix products: a few rows of activations times a packed weight matrix, in int8, bf16 or fp32.
+// Skinny matrix products: a few rows of activations times a packed weight matrix, in int8, bf16, int16 or fp32.
 //
-// All three precisions share one shape: a 32-bit group (4, 2 or 1 values of k) of one activation row is broadcast and
+// All precisions share one shape: a 32-bit group (4, 2 or 1 values of k) of one activation row is broadcast and
 // multiplied with the same group of 16 output columns. Weights lie in panels of 32 columns, in the order in which they are
 // read: [panel][k group][2][16 columns][group]. int8 weights are stored with 128 added because the instruction takes one
-// unsigned side; 128 times the row's sum is taken off again. Invariant: a row's result does not depend on other rows.
+// unsigned side; 128 times the row's sum is taken off again. int16 uses as much of its range as k products of two can be
+// added up in 32 bits: 13 bits for k = 32, 10 for k = 1536, both sides. Invariant: a row's result does not depend on other rows.
 #pragma once
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 
 #include "simd.hpp"
 
 namespace hrm {
 
-enum Precision { INT8 = 0, BF16 = 1, FP32 = 2 };
+enum Precision { INT8 = 0, BF16 = 1, FP32 = 2, INT16 = 3 };
 
 constexpr int PANEL = 32;  // columns of one panel: two vectors
 
 template <Precision P>
 constexpr int group_of() {
-  return P == INT8 ? 4 : P == BF16 ? 2 : 1;
+  return P == INT8 ? 4 : P == BF16 || P == INT16 ? 2 : 1;
+}
+
+// The largest whole number that weights and activations of k inputs are scaled to.
+static inline float top_of(Precision p, int k) {
+  return p == INT8 ? 127.0f : std::min(32767.0f, std::floor(std::sqrt(2147483647.0f / static_cast<float>(k)) * 0.9999f));
 }
 
 struct Linear {
   int n = 0, k = 0;                // columns (outputs) and inputs
   int groups = 0, panels = 0;      // 32-bit groups of one column, panels
   const uint8_t* weights = nullptr;
-  const float* scale = nullptr;    // (panels * 32), 1 but for int8
+  const float* scale = nullptr;    // (panels * 32), 1 but for whole numbers
   size_t panel_bytes() const { return static_cast<size_t>(groups) * PANEL * 4; }
 };
 
 // Rows of activations as the product reads them, `row_bytes` apart; the buffers belong to the model.
 struct Activations {
   uint8_t* values = nullptr;
-  float* scale = nullptr;     // one a row, int8 only
+  float* scale = nullptr;     // one a row, whole numbers only
   int32_t* offset = nullptr;  // 128 * sum of the row, int8 only
 };
 
@@ -62,16 +70,20 @@ static inline void convert_row(const float* from, int k, const Activations& to, 
     for (int i = 0; i < k; i += 16) largest = _mm512_max_ps(largest, _mm512_abs_ps(_mm512_maskz_loadu_ps(lanes(k - i), from + i)));
     const float top = _mm512_reduce_max_ps(largest);
     // What is not finite survives in the residual stream, which is fp32, and so reaches the heads.
-    const float inverse = top > 0.0f && top <= 3.0e38f ? 127.0f / top : 0.0f;
+    const float whole = top_of(P, k), inverse = top > 0.0f && top <= 3.0e38f ? whole / top : 0.0f;
     __m512i sum = _mm512_setzero_si512();
     const f16 factor = all(inverse);
     for (int i = 0; i < k; i += 16) {
       const __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(lanes(k - i), from + i), factor));
-      sum = _mm512_add_epi32(sum, q);
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm512_cvtsepi32_epi8(q));
+      if constexpr (P == INT16) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i * 2), _mm512_cvtsepi32_epi16(q));
+      } else {
+        sum = _mm512_add_epi32(sum, q);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm512_cvtsepi32_epi8(q));
+      }
     }
-    to.scale[row] = top / 127.0f;
-    to.offset[row] = 128 * _mm512_reduce_add_epi32(sum);
+    to.scale[row] = top / whole;
+    to.offset[row] = P == INT8 ? 128 * _mm512_reduce_add_epi32(sum) : 0;
   }
 }
 
@@ -79,6 +91,8 @@ template <Precision P>
 static inline __m512i dot(__m512i sum, __m512i weights, __m512i activation) {
   if constexpr (P == INT8) {
     return _mm512_dpbusd_epi32(sum, weights, activation);
+  } else if constexpr (P == INT16) {
+    return _mm512_dpwssd_epi32(sum, weights, activation);
   } else if constexpr (P == BF16) {
     return _mm512_castps_si512(_mm512_dpbf16_ps(_mm512_castsi512_ps(sum), (__m512bh)(weights), (__m512bh)(activation)));
   } else {
@@ -116,7 +130,7 @@ static inline __attribute__((always_inline)) void panel_product(
       sums[r][1] = dot<P>(sums[r][1], w1, broadcast);
     }
   }
-  if constexpr (P == INT8) {
+  if constexpr (P == INT8 || P == INT16) {
     const f16 scale0 = _mm512_loadu_ps(w.scale + panel * PANEL), scale1 = _mm512_loadu_ps(w.scale + panel * PANEL + 16);
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; ++r) {

@@ -3,7 +3,7 @@
 
 namespace hrm {
 
-static int group_size(Precision p) { return p == INT8 ? 4 : p == BF16 ? 2 : 1; }
+static int group_size(Precision p) { return p == INT8 ? 4 : p == BF16 || p == INT16 ? 2 : 1; }
 
 size_t Model::linear_bytes(int n, int k, Precision p) const {
   const size_t groups = round_up(k, group_size(p)) / group_size(p), columns = round_up(n, PANEL);
@@ -16,6 +16,8 @@ Linear Model::pack(Reader& from, int n, int k, Precision p, bool gated) {
   const float* rows = from.next(static_cast<size_t>(n) * k);
   if (rows == nullptr) return to;
   const int group = group_size(p), bytes = 4 / group;
+  const bool whole = p == INT8 || p == INT16;
+  const float most = top_of(p, k);
   to.n = n, to.k = k, to.groups = round_up(k, group) / group, to.panels = round_up(n, PANEL) / PANEL;
   uint8_t* weights = weights_->take<uint8_t>(to.panel_bytes() * to.panels);
   float* scale = weights_->take<float>(static_cast<size_t>(to.panels) * PANEL);
@@ -32,14 +34,17 @@ Linear Model::pack(Reader& from, int n, int k, Precision p, bool gated) {
       finite = finite && std::isfinite(values[i]);
       top = std::max(top, std::fabs(values[i]));
     }
-    if (!finite) top = NAN;  // the column's scale carries it to the output: int8 itself has no such value
-    scale[place] = p == INT8 ? top / 127.0f : 1.0f;
-    const float inverse = top > 0.0f ? 127.0f / top : 0.0f;
+    if (!finite) top = NAN;  // the column's scale carries it to the output: whole numbers have no such value
+    scale[place] = whole ? top / most : 1.0f;
+    const float inverse = top > 0.0f ? most / top : 0.0f;
     uint8_t* column = weights + panel * to.panel_bytes() + lane * 4;
     for (int i = 0; i < k; ++i) {
       uint8_t* at = column + static_cast<size_t>(i / group) * PANEL * 4 + (i % group) * bytes;
       if (p == INT8) {
         *at = finite ? static_cast<uint8_t>(128 + static_cast<int>(std::nearbyint(values[i] * inverse))) : 128;
+      } else if (p == INT16) {
+        const int16_t quantised = finite ? static_cast<int16_t>(std::nearbyint(values[i] * inverse)) : 0;
+        std::memcpy(at, &quantised, 2);
       } else if (p == BF16) {
         const uint16_t half = bf16_of(values[i]);
         std::memcpy(at, &half, 2);

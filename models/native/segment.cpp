@@ -146,6 +146,7 @@ void Model::cycles(const Segment& g) {
 void Model::segment(const Segment& g) {
   if (s_.precision == INT8) cycles<INT8>(g);
   else if (s_.precision == BF16) cycles<BF16>(g);
+  else if (s_.precision == INT16) cycles<INT16>(g);
   else cycles<FP32>(g);
   // The decision token is the first of each row; policy logits are capped, the quantity is a share.
   apply<FP32>(heads_, w_, g.z_h, s_.tokens * s_.h_dim, g.rows, g.readings, READINGS, heads_bias_);
@@ -174,6 +175,7 @@ void Model::embed(int rows, const Tokens& from, const uint8_t* valid, float* x) 
   for (int row = 0; row < rows; ++row) copy_rows(token(row, patches + 2), l, w_.narrow + row * l, l, 1, dim);
   if (s_.precision == INT8) run_stack<INT8>(input_, w_, x_, rows, tokens, valid);
   else if (s_.precision == BF16) run_stack<BF16>(input_, w_, x_, rows, tokens, valid);
+  else if (s_.precision == INT16) run_stack<INT16>(input_, w_, x_, rows, tokens, valid);
   else run_stack<FP32>(input_, w_, x_, rows, tokens, valid);
   copy_rows(x, dim, x_, l, static_cast<size_t>(rows) * tokens, dim);
 }

@@ -52,12 +52,13 @@ class Precision(StrEnum):
 
     INT8 = "int8"
     BF16 = "bf16"
+    INT16 = "int16"
     FP32 = "fp32"
 
 
 PRECISIONS: Final = tuple(Precision)
 OFFERED: Final = {
-    Runtime.NATIVE: (Precision.INT8, Precision.BF16, Precision.FP32),
+    Runtime.NATIVE: (Precision.INT8, Precision.BF16, Precision.INT16, Precision.FP32),
     Runtime.ONNXRUNTIME: (Precision.INT8, Precision.FP32),
     Runtime.TORCH: (Precision.FP32,),
 }

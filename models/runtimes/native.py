@@ -22,7 +22,7 @@ from models.hrm import ACTIONS, HRM, POSITIONS
 from models.native.build import INSTRUCTIONS, load_kernel
 from models.runtimes.arrays import ALLOWED, ArrayState, ArrayTokens, Floats, start
 
-NativePrecision = Literal["int8", "bf16", "fp32"]
+NativePrecision = Literal["int8", "bf16", "int16", "fp32"]
 RESETS: Final = {LReset.NONE: 0, LReset.SOFT: 1, LReset.HARD: 2, LReset.LEARNED: 3}
 HEADS: Final = ("policy", "quantity", "value", "q")
 CAPPED: Final = POSITIONS * ACTIONS

@@ -215,14 +215,14 @@ def test_no_longer_bar_is_lost_when_time_jumps() -> None:
 
 
 def test_bars_come_in_order_of_end_then_interval_then_symbol() -> None:
-    """At a common boundary the shorter interval comes first, and symbols in the order of first sight."""
+    """At a common boundary the shorter interval comes first, then symbols by name, however the ticks were cut."""
     bars = builder("5m", "1m")
     batch = make_batch(("BBB", "AAA"), code=[0, 1, 0, 1], ts_event=[10, 20, 250, 260], ltp=[1, 2, 3, 4], traded=[1] * 4)
     bars.on_ticks(batch)
     closed = bars.on_time(at(301))
     assert [(bar.symbol, bar.interval, second(bar.ts_close)) for bar in closed] == [
-        ("BBB", "1m", 60), ("AAA", "1m", 60), ("BBB", "1m", 300), ("AAA", "1m", 300), ("BBB", "5m", 300),
-        ("AAA", "5m", 300),
+        ("AAA", "1m", 60), ("BBB", "1m", 60), ("AAA", "1m", 300), ("BBB", "1m", 300), ("AAA", "5m", 300),
+        ("BBB", "5m", 300),
     ]  # fmt: skip
 
 
@@ -287,7 +287,7 @@ def test_a_gap_marks_the_open_bars_and_the_next() -> None:
     bars = builder("1m", "5m")
     bars.on_ticks(ticks((1, 100.0, 1), (61, 100.0, 1)))
     bars.on_time(at(61))
-    bars.mark_gap("AAA")
+    bars.mark_gap("AAA", OPEN_NS)
     bars.on_ticks(ticks((181, 101.0, 1), (241, 102.0, 1), (301, 103.0, 1)))
     closed = bars.on_time(at(601))
     assert [(second(bar.ts_open), bar.gap) for bar in closed if bar.interval == "1m"] == [
@@ -301,9 +301,18 @@ def test_a_gap_of_one_symbol_leaves_the_others() -> None:
     for silent, expected in (("AAA", {"AAA": True, "BBB": False}), (None, {"AAA": True, "BBB": True})):
         bars = builder("1m")
         bars.on_ticks(make_batch(("AAA", "BBB"), code=[0, 1], traded=[1, 1]))
-        bars.mark_gap(silent)
+        bars.mark_gap(silent, OPEN_NS)
         bars.on_ticks(make_batch(("AAA", "BBB"), code=[0, 1], ts_event=[10, 11], traded=[1, 1]))
         assert {bar.symbol: bar.gap for bar in bars.on_time(at(61))} == expected
+
+
+def test_a_gap_before_the_first_tick_marks_the_first_bar() -> None:
+    """A feed that begins inside a session missed something of every symbol; one lost before the open missed nothing."""
+    for lost_s, expected in ((5, True), (-5, False)):
+        bars = builder("1m")
+        bars.mark_gap(None, OPEN_NS + lost_s * SECOND)
+        bars.on_ticks(ticks((11, 100.0, 1), (61, 100.0, 1)))
+        assert [bar.gap for bar in bars.on_time(at(122))] == [expected, False]
 
 
 def test_base_interval_need_not_be_asked_for() -> None:

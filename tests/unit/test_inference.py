@@ -24,7 +24,7 @@ def hrm() -> HRMStrategy:
 def test_the_plan_is_the_settings(tmp_path: Path) -> None:
     """Every key under `performance` that says who computes is read."""
     plan = runtime_plan(load_settings())
-    assert (plan.runtime, plan.precision, plan.cache) == (Runtime.AUTO, Precision.INT8, default_cache())
+    assert (plan.runtime, plan.precision, plan.cache) == (Runtime.AUTO, Precision.INT16, default_cache())
     overrides = ["runtime=torch", "precision=bf16", f"cache_dir={tmp_path}"]
     plan = runtime_plan(load_settings(None, [f"performance.{one}" for one in overrides]))
     assert (plan.runtime, plan.precision, plan.cache) == (Runtime.TORCH, Precision.BF16, tmp_path)

@@ -349,21 +349,6 @@ async def test_the_brokers_cash_is_the_journals(tmp_path: Path) -> None:
         assert told.settled
 
 
-async def test_a_new_token_is_found_without_a_restart(tmp_path: Path) -> None:
-    """The token expires in the middle of the day; a login writes another one, and the same process trades on."""
-    async with trading(tmp_path) as trader:
-        await trader.desk.admin("POST", "token", {})
-        await until(lambda: trader.actor.refused)
-        trader.send("T1")
-        await until(lambda: trader.order("T1").state is OrderState.REJECTED)
-        (tmp_path / "token").write_text("another-token")
-        await trader.desk.admin("POST", "token", {"authorization": f"{trader.settings.app_id}:another-token"})
-        await until(lambda: not trader.actor.refused)
-        trader.send("T2")
-        await until(lambda: trader.order("T2").state is OrderState.FILLED)
-        await until(trader.agrees)
-
-
 class SlowDisk:
     """A journal whose disk is waited for."""
 

@@ -8,14 +8,18 @@ import signal
 import socket
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from daemon.cli import main
 from daemon.errors import SettingsError, UsageError
-from daemon.events import Bar, Halt, OrderIntent
+from daemon.events import Bar, Decision, Halt, OrderIntent
+from daemon.feed.recorded import RecordedDirectory
 from daemon.journal import JournalReader
+from daemon.replaying import bars_table
 from daemon.service import Service, order_prefix
-from tests.samples import HRM, LIVELY, journaled, settings_of, wave, write_tape
+from strategies.hrm import HRMStrategy
+from tests.samples import HRM, LIVELY, journaled, play, settings_of, wave, write_tape
 
 CALM = (*LIVELY, "risk.stale_after_s=100000", "feed.speed=3000", "control.port=0")
 
@@ -96,12 +100,18 @@ def test_the_command_is_the_service(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_inference_is_measured(tmp_path: Path) -> None:
-    """What a model takes is on the metrics."""
+    """What a model takes is on the metrics; who it is and what it remembered in the status."""
     tape = write_tape(tmp_path / "t.parquet", *wave(100))
-    subject = service(tape, tmp_path, *HRM, "feed.speed=60000", "control.enabled=false")
+    changes = ("performance.decision_cache_size=10", "feed.speed=60000", "control.enabled=false")
+    subject = service(tape, tmp_path, *HRM, *changes)
     asyncio.run(run(subject))
-    assert b"inference" in subject.metrics.render(subject.view.status())
-    assert journaled(tmp_path / "j.sqlite")
+    status = subject.view.status()
+    assert b"hrmd_inference_seconds" in subject.metrics.render(status)
+    (strategy,) = [item for item in subject.app.strategy.strategies.values() if isinstance(item, HRMStrategy)]
+    assert status.inference is not None
+    assert (status.inference.runtime, status.inference.model_hash) == (strategy.runtime, strategy.agent.model_hash)
+    asked = status.inference.cache_hits + status.inference.cache_misses
+    assert asked == sum(bool(one.segments) for one in journaled(tmp_path / "j.sqlite", Decision)) > 0
 
 
 def test_a_port_that_is_taken_stops_the_start(tape: Path, tmp_path: Path) -> None:
@@ -119,6 +129,13 @@ def test_without_a_tape_there_is_no_service() -> None:
         Service(settings_of(*CALM))
 
 
+def test_a_live_feed_without_its_needs_is_no_service(tmp_path: Path) -> None:
+    """One clear line, before anything is opened."""
+    with pytest.raises(SettingsError, match=r"feed\.symbols: expected at least one"):
+        Service(settings_of("feed.source=fyers", f"control.token_file={tmp_path}/t", f"journal.path={tmp_path}/j"))
+    assert not (tmp_path / "j").exists()
+
+
 def test_a_token_file_that_can_not_be_made_leaves_no_journal(tape: Path, tmp_path: Path) -> None:
     """The token is looked at before anything is opened."""
     with pytest.raises(UsageError):
@@ -126,8 +143,60 @@ def test_a_token_file_that_can_not_be_made_leaves_no_journal(tape: Path, tmp_pat
     assert not (tmp_path / "j.sqlite").exists()
 
 
+def test_a_place_that_can_not_be_recorded_to_leaves_no_journal(tape: Path, tmp_path: Path) -> None:
+    """Nor does a path that can't be built keep the place of the recording."""
+    record = ("feed.record.when=always", f"feed.record.path={tmp_path}/tapes")
+    with pytest.raises(UsageError, match=r"feed\.record\.path"):
+        service(tape, tmp_path, record[0], f"feed.record.path={tape}")
+    assert not (tmp_path / "j.sqlite").exists()
+    with pytest.raises(UsageError):
+        service(tape, tmp_path, *record, "market.unlisted=reject", f"feed.tape=[{tmp_path}/missing]")
+    RecordedDirectory(tmp_path / "tapes").release()
+
+
 def test_order_prefixes_are_unique_and_fit_the_venues_tag() -> None:
     """Alphanumeric, with seven digits at most 30 characters, never the same twice."""
     prefixes = [order_prefix() for _ in range(50)]
     assert len(set(prefixes)) == 50
     assert all(prefix.isalnum() and len(prefix) + 7 <= 30 for prefix in prefixes)
+
+
+def test_what_it_gets_is_on_a_tape(tape: Path, tmp_path: Path) -> None:
+    """The ticks that the day's bars were made of make the same bars in a replay; the status speaks of the tape."""
+    places = (f"feed.record.path={tmp_path}/tapes", "feed.record.when=always", "feed.record.flush_s=0.05")
+    subject = service(tape, tmp_path, *places, "control.enabled=false", "feed.speed=20000")
+    live: list[Bar] = []
+    subject.app.bus.tap((Bar,), live.append)
+    asyncio.run(run(subject))
+    recorder = subject.view.status().recorder
+    assert recorder is not None
+    assert (recorder.recorded, recorder.lost, recorder.trouble) == (480, 0, "")
+    replay, _ = play(tmp_path / "tapes" / "2026-01-05.parquet", *LIVELY, bars=tmp_path / "bars.parquet")
+    assert replay.app.feed.tick_filter.accepted == 480
+    assert pq.read_table(tmp_path / "bars.parquet") == bars_table(live)
+    assert len(live) > 40
+
+
+def test_a_tape_is_not_recorded_again(tape: Path, tmp_path: Path) -> None:
+    """By default only what a live feed gives."""
+    subject = service(tape, tmp_path, f"feed.record.path={tmp_path}/tapes")
+    assert subject.view.status().recorder is None
+    assert not (tmp_path / "tapes").exists()
+
+
+@pytest.mark.parametrize(("on_failure", "halted"), [("alert", False), ("halt", True)])
+def test_a_disk_that_fails_is_no_reason_to_stop_unless_it_is_said_to_be(
+    tape: Path, tmp_path: Path, on_failure: str, halted: bool
+) -> None:
+    """The recording's directory disappears: health says so, and trading goes on or halts, as the settings have it."""
+    places = (f"feed.record.path={tmp_path}/tapes", "feed.record.when=always", "feed.record.flush_s=0.01")
+    subject = service(tape, tmp_path, *places, f"feed.record.on_failure={on_failure}", "control.enabled=false")
+    (tmp_path / "tapes").rename(tmp_path / "unplugged")
+    asyncio.run(run(subject))
+    recorder = subject.view.status().recorder
+    assert recorder is not None
+    assert recorder.lost > 0
+    assert "ticks are not being recorded" in subject.view.health().reasons
+    reasons = [event.reason for event in journaled(tmp_path / "j.sqlite", Halt)]
+    assert bool(reasons) is halted
+    assert all("No such file" in reason for reason in reasons)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from daemon.app import App, RunPlan
@@ -183,3 +184,28 @@ def test_health_knows_the_end_of_feed_and_ladder(desk: Desk) -> None:
     status = desk.view.status()
     assert status.reasons == ["the feed has ended", "no strategy is left on the ladder"]
     assert (status.healthy, status.strategy, status.strategy_rung) == (False, "flat", 2)
+
+
+def test_decisions_after_the_deadline_are_counted(desk: Desk) -> None:
+    """Those of a model that were published too late, and no others."""
+    thought = decide(Action.HOLD, 0, strategy="hrm", segments=2, halt_reason="deadline")
+    desk.tell(
+        msgspec.structs.replace(thought, latency_ns=50_000_000),
+        msgspec.structs.replace(thought, latency_ns=50_000_001),
+        decide(Action.HOLD, 0, latency_ns=90_000_000),
+    )
+    assert desk.view.overruns == 1
+    assert desk.view.status().inference is None  # only the rules decide here
+
+
+def test_a_stale_feed_is_unhealthy_and_one_symbol_is_not_the_feed(desk: Desk) -> None:
+    """The feed's own state stays what it was last said to be; the reasons say which symbol, or that it is all."""
+    desk.tell(FeedStatus(ts=NOON, state=FeedState.CONNECTED, symbol=None, reason="ticks"))
+    stale = FeedStatus(ts=NOON, state=FeedState.STALE, symbol=SBIN, reason="feed 800, quote 900")
+    desk.tell(stale)
+    desk.app.risk.handle(stale)
+    assert desk.view.status().feed == "connected"
+    assert f"stale symbols: 1, such as {SBIN}: feed 800, quote 900" in desk.view.health().reasons
+    desk.app.risk.handle(FeedStatus(ts=NOON, state=FeedState.STALE, symbol=None, reason="no ticks for 10.1 s"))
+    assert "the feed is stale: no ticks for 10.1 s" in desk.view.health().reasons
+    assert desk.view.status().feed_counts == {}

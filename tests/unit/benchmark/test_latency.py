@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from daemon.benchmark.agreement import compare
+from daemon.benchmark.agreement import agrees, compare
 from daemon.benchmark.busy import BusyRun
 from daemon.benchmark.latency import measure_latency, times
 from daemon.benchmark.machine import Machine, block_weights, measure_machine, segment_operations
@@ -91,6 +92,17 @@ def test_agreement_counts_actions_and_errors() -> None:
     assert (toss.same_action, toss.clear_differences, toss.decisions) == (0.0, 0, 3)
     clear = compare("any", 2, head_values([1.0, 2.0]), head_values([2.0, 1.0]))
     assert (clear.same_action, clear.clear_differences, clear.segment) == (0.0, 3, 2)
+
+
+def test_agreement_is_judged_where_decisions_are_made() -> None:
+    """A clear difference counts down to the depth that decisions reach, and only of what may decide."""
+    clear = compare("any", 3, head_values([1.0, 2.0]), head_values([2.0, 1.0]))
+    hidden = msgspec.structs.replace(clear, same_action=0.995, clear_differences=1)
+    assert not agrees([hidden], 3)
+    assert agrees([hidden], 2)
+    assert agrees([msgspec.structs.replace(hidden, allowed=False)], 3)
+    assert agrees([msgspec.structs.replace(hidden, clear_differences=0)], 3)
+    assert not agrees([msgspec.structs.replace(hidden, same_action=0.98)], 2)
 
 
 def test_a_busy_run_decides_every_bar() -> None:

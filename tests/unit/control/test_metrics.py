@@ -4,6 +4,7 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.control.metrics import MEASURED, Metrics
+from daemon.control.view import InferenceStatus, RecorderStatus
 from daemon.events import ActorRestarted, Resume, StrategySwapped, TradingState
 from tests.unit.control.fakes import DECISIONS, NOW, STATUS
 
@@ -22,7 +23,7 @@ def test_events_are_counted() -> None:
     metrics = Metrics()
     for decision in DECISIONS:
         metrics.record(decision)
-    metrics.record(msgspec.structs.replace(DECISIONS[0], failed=True, segments=0))
+    metrics.record(msgspec.structs.replace(DECISIONS[0], failed=True, segments=0, halt_reason="late"))
     metrics.record(StrategySwapped(ts=NOW, old="hrm", new="rules", reason="3 failed"))
     metrics.record(ActorRestarted(ts=NOW, actor="bars", error="x", restarts=1))
     found = samples(metrics.render(STATUS))
@@ -31,6 +32,7 @@ def test_events_are_counted() -> None:
     assert found["hrmd_decisions_failed_total", "hrm"] == 1
     assert found[("hrmd_segments_count",)] == len(DECISIONS)
     assert found["hrmd_halts_total", "q_halt"] == len(DECISIONS)
+    assert found["hrmd_halts_total", "late"] == 1
     assert found["hrmd_strategy_swaps_total", "rules"] == 1
     assert found["hrmd_actor_restarts_total", "bars"] == 1
 
@@ -76,8 +78,52 @@ def test_status_is_shown_as_it_is_at_the_scrape() -> None:
     assert ("hrmd_last_tick_age_seconds",) not in found
 
 
+def test_what_thinks_and_how_it_keeps_its_time() -> None:
+    """The runtime and the model by name, overruns, superseded decisions, and the cache; a share needs questions."""
+    thinking = InferenceStatus(
+        runtime="native int8",
+        model_hash="ab12",
+        deadline_ms=50.0,
+        overruns=2,
+        superseded=3,
+        cache_hits=0,
+        cache_misses=0,
+    )  # fmt: skip
+    found = samples(Metrics().render(msgspec.structs.replace(STATUS, inference=thinking)))
+    assert found["hrmd_inference_info", "ab12", "native int8"] == 1
+    assert found[("hrmd_deadline_seconds",)] == 0.05
+    assert found[("hrmd_deadline_overruns_total",)] == 2
+    assert found[("hrmd_decisions_superseded_total",)] == 3
+    assert found[("hrmd_decision_cache_misses_total",)] == 0
+    assert ("hrmd_decision_cache_hit_ratio",) not in found
+    asked = msgspec.structs.replace(thinking, cache_hits=1, cache_misses=3)
+    found = samples(Metrics().render(msgspec.structs.replace(STATUS, inference=asked)))
+    assert found[("hrmd_decision_cache_hits_total",)] == 1
+    assert found[("hrmd_decision_cache_hit_ratio",)] == 0.25
+    assert ("hrmd_inference_info", "ab12", "native int8") not in samples(Metrics().render(STATUS))
+
+
+def test_what_is_on_the_tape() -> None:
+    """Ticks recorded and lost, and whether the disk takes them now; nothing where ticks are not recorded."""
+    failing = RecorderStatus(recorded=10, lost=4, trouble="no space left")
+    found = samples(Metrics().render(msgspec.structs.replace(STATUS, recorder=failing)))
+    assert found[("hrmd_ticks_recorded_total",)] == 10
+    assert found[("hrmd_ticks_unrecorded_total",)] == 4
+    assert found[("hrmd_recorder_failing",)] == 1
+    well = msgspec.structs.replace(STATUS, recorder=RecorderStatus(recorded=10, lost=4, trouble=""))
+    assert samples(Metrics().render(well))[("hrmd_recorder_failing",)] == 0
+    assert ("hrmd_recorder_failing",) not in samples(Metrics().render(STATUS))
+
+
 def test_registries_do_not_meet() -> None:
     """Two daemons in one process count for themselves."""
     one, other = Metrics(), Metrics()
     one.record(DECISIONS[0])
     assert ("hrmd_decisions_total", "BUY_LONG", "hrm") not in samples(other.render(STATUS))
+
+
+def test_the_token_s_time_is_counted_down() -> None:
+    """Only where there is a token that says when it ends; 0 when it has."""
+    for left_s, shown in ((None, None), (90.5, 90.5), (0.0, 0.0)):
+        found = samples(Metrics().render(msgspec.structs.replace(STATUS, token_left_s=left_s)))
+        assert found.get(("hrmd_token_seconds_left",)) == shown

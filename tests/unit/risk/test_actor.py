@@ -14,6 +14,8 @@ from daemon.events import (
     CancelOrder,
     DayProfitPeaked,
     Event,
+    FeedState,
+    FeedStatus,
     Flatten,
     FundsDiffer,
     FundsReported,
@@ -430,3 +432,15 @@ def test_the_days_peak_is_told_where_a_limit_counts_from_it(calendar: MarketCale
         desk.tell(tick(NOON + number, price), TimeAdvanced(ts=NOON + number))
     assert [peak.high for peak in told] == [Decimal(30), Decimal(100)]
     assert desk.actor.book.day_high == 100
+
+
+def test_a_stale_feed_is_remembered_until_it_is_connected(desk: Desk) -> None:
+    """The feed's own word counts, for its symbol or for all."""
+    desk.tell(tick(NOON, 800.0))
+    for symbol in (SBIN, None):
+        desk.tell(FeedStatus(ts=NOON, state=FeedState.STALE, symbol=symbol, reason="silent"))
+        denied = [event for event in desk.tell(decide(Action.BUY_LONG, ts=NOON)) if isinstance(event, OrderDenied)]
+        assert [(event.check, event.value) for event in denied] == [("stale_feed", "silent")]
+        desk.tell(FeedStatus(ts=NOON, state=FeedState.CONNECTED, symbol=symbol, reason="ticks again"))
+        assert desk.actor.book.stale == {}
+    assert any(isinstance(event, OrderApproved) for event in desk.tell(decide(Action.BUY_LONG, ts=NOON)))

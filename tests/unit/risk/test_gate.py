@@ -105,6 +105,18 @@ def test_entries_end_before_the_close(check: Check, book: RiskBook) -> None:
     )  # fmt: skip
 
 
+def test_a_feed_that_says_it_is_stale_opens_nothing(check: Check, book: RiskBook) -> None:
+    """Of the symbol or of all; what closes goes through."""
+    book.stale["NSE:TCS-EQ"] = "no recent tick"
+    assert check(intend()) is None
+    book.stale[SBIN] = "feed 800, quote 900"
+    assert check(intend()) == ("stale_feed", "a feed that can be relied on", "feed 800, quote 900")
+    book.stale = {None: "no ticks for 10.1 s"}
+    assert check(intend())[2] == "no ticks for 10.1 s"
+    hold(book, 100)
+    assert check(intend(side=Side.SELL, reduces=True)) is None
+
+
 def test_a_stale_feed_opens_nothing(check: Check) -> None:
     """Sixty seconds after the last tick an entry passes, a nanosecond later not; a symbol without a tick never."""
     assert check(intend(ts=NOON + 60 * NS_PER_S)) is None

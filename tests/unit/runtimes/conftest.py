@@ -37,7 +37,7 @@ def kernels() -> Path:
     return default_cache()
 
 
-@pytest.fixture(params=["fp32", "bf16", "int8"])
+@pytest.fixture(params=["fp32", "int16", "bf16", "int8"])
 def precision(request: pytest.FixtureRequest, kernels: Path) -> str:
     """Each precision that this machine has the kernel for; the others are skipped with the reason."""
     try:

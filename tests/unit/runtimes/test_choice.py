@@ -51,10 +51,14 @@ def test_what_is_tried_follows_the_plan(tmp_path: Path) -> None:
         return [one.name for one in candidates(RuntimePlan(runtime, precision, tmp_path))]
 
     everything = [
-        "native int8", "native bf16", "native fp32", "onnxruntime int8", "onnxruntime fp32", "torch fp32",
+        "native int8", "native bf16", "native int16", "native fp32", "onnxruntime int8", "onnxruntime fp32",
+        "torch fp32",
     ]  # fmt: skip
     assert names(Runtime.AUTO, Precision.INT8) == everything
-    assert names(Runtime.NATIVE, Precision.BF16) == ["native bf16", "native fp32", "onnxruntime fp32", "torch fp32"]
+    assert names(Runtime.NATIVE, Precision.BF16) == [
+        "native bf16", "native int16", "native fp32", "onnxruntime fp32", "torch fp32",
+    ]  # fmt: skip
+    assert names(Runtime.NATIVE, Precision.INT16)[0] == "native int16"
     assert names(Runtime.ONNXRUNTIME, Precision.FP32) == ["onnxruntime fp32", "torch fp32"]
     assert names(Runtime.TORCH, Precision.INT8) == ["torch fp32"]
 

@@ -21,7 +21,7 @@ from models.runtimes.choice import default_cache
 from models.runtimes.native import NativeRunner
 from tests.unit.runtimes.conftest import Network, Observed, make_features, make_network
 
-TOLERANCE = {"fp32": 1e-4, "bf16": 0.06, "int8": 0.2}
+TOLERANCE = {"fp32": 1e-4, "int16": 0.01, "bf16": 0.06, "int8": 0.2}
 """Mean error of a head after two segments; heads are of order 1 and errors grow with depth."""
 
 

@@ -30,10 +30,23 @@ def test_a_library_is_built_once(tmp_path: Path) -> None:
 
 
 def test_other_flags_make_another_library(tmp_path: Path) -> None:
-    """Flags and compiler are part of what a library is called."""
+    """Flags are part of what a library is called."""
     name, sources, headers, flags = CPU
     one = native.build(tmp_path, name, sources, headers, flags, compiler())
     assert native.build(tmp_path, name, sources, headers, (*flags, "-DOTHER"), compiler()) != one
+
+
+def test_a_library_that_was_built_needs_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel goes on to be used when the compiler is gone; one that was never built can't be had."""
+    compiler()
+    try:
+        native.load_kernel("fp32", tmp_path)
+    except RuntimeUnavailable as error:
+        pytest.skip(str(error))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    native.load_kernel("fp32", tmp_path)
+    with pytest.raises(RuntimeUnavailable, match="CXX=no-such-compiler is not there"):
+        native.load_kernel("fp32", tmp_path / "empty")
 
 
 def test_a_compiler_that_fails_is_one_line(tmp_path: Path) -> None:

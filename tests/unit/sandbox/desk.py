@@ -19,10 +19,11 @@ from daemon.fyers.requests import PlaceOrder
 from daemon.fyers.rest import CallTimes, Endpoints, FyersRest
 from daemon.sandbox.exchange import Order, Quote
 from daemon.sandbox.faults import Fault, FaultKind, Route
+from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
 from daemon.sandbox.server import SandboxOptions, SandboxServer
 
 SBIN = "NSE:SBIN-EQ"
-APP_ID, TOKEN = "SANDBOX-100", "sandbox-token"
+APP_ID, _, TOKEN = DEFAULT_AUTHORIZATION.partition(":")
 QUICK = CallTimes(connect_s=2.0, read_s=0.3, total_s=5.0, budget_s=0.2)
 WIDE = RateLimits(Limit(1000, 0), Limit(10_000, 0), Limit(100_000, 0))
 LIVELY = SocketTimes(connect_s=2.0, ping_s=0.05, silence_s=0.2, first_retry_s=0.01, longest_retry_s=0.05)
@@ -40,7 +41,7 @@ class Desk:
     def price(self, last: str, **fields: Any) -> None:
         """Set the share's quote and push what follows from it."""
         self.server.exchange.on_quote(SBIN, Quote(last=Decimal(last), **fields))
-        self.server.feed.publish()
+        self.server.publish()
 
     def trouble(self, kind: FaultKind, on: Route = Route.PLACE, **fields: Any) -> None:
         """Queue a fault."""

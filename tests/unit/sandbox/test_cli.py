@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from daemon.cli.sandbox import sandbox
 from daemon.errors import SettingsError, TapeError, UsageError
 from daemon.feed.tape import TapeWriter
+from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
 from tests.unit.feed.ticks import make_batch
 from tests.unit.sandbox.desk import SBIN
 
@@ -68,7 +69,7 @@ def test_it_says_how_to_use_it() -> None:
     assert result.exit_code == 0
     for words in (
         "POST /sandbox/prices",
-        "SANDBOX-100:sandbox-token",
+        DEFAULT_AUTHORIZATION,
         "broker.fyers.api_url=http://127.0.0.1:",
         "ws://",
     ):
@@ -88,6 +89,17 @@ def test_json() -> None:
     places = msgspec.json.decode(served("--json", "--token", "A:b", "--limits").stdout)
     assert places["orders"].startswith("ws://127.0.0.1:")
     assert places["authorization"] == "A:b"
+    assert places["data_socket"] == places["orders"].replace("/trade/v3", "/hsm/v1-5/prod")
+    assert places["symbol_tokens"].endswith("/data/symbol-token")
+    assert places["index_names"].endswith("/sym_details/index_hsm_mapping.json")
+
+
+@pytest.mark.parametrize(("token", "closed"), [("A:b", True), (DEFAULT_AUTHORIZATION, False)])
+def test_the_data_socket(token: str, closed: bool) -> None:
+    """It says where the data socket is, and that a token without a key doesn't open it."""
+    printed = served("--token", token).stdout
+    assert "/hsm/v1-5/prod" in printed
+    assert ("closed" in printed) is closed
 
 
 @pytest.mark.parametrize(

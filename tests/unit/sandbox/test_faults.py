@@ -10,6 +10,9 @@ from daemon.sandbox.faults import Chance, Fault, FaultKind, FaultPlan, Route
 DROP = Fault(kind=FaultKind.DROP)
 
 
+SBIN, TCS = "NSE:SBIN-EQ", "NSE:TCS-EQ"
+
+
 def drawn(plan: FaultPlan, route: Route, count: int) -> list[str]:
     """What befalls so many calls of a route."""
     return [fault.kind.value if fault else "" for fault in (plan.next(route) for _ in range(count))]
@@ -34,6 +37,30 @@ def test_any_route_but_pushes() -> None:
     plan.queue([Fault(kind=FaultKind.DELAY, on=Route.ANY)])
     assert drawn(plan, Route.PUSH, 1) == [""]
     assert drawn(plan, Route.FUNDS, 2) == ["delay", ""]
+
+
+def test_sockets_are_no_calls() -> None:
+    """A fault of any call befalls the symbol service too, but nothing that a socket sends, nor the published names."""
+    plan = FaultPlan(0)
+    plan.queue([Fault(kind=FaultKind.DELAY, on=Route.ANY)])
+    for route in (Route.AUTH, Route.SNAPSHOT, Route.TICK, Route.FRAME, Route.INDICES):
+        assert drawn(plan, route, 1) == [""]
+    assert drawn(plan, Route.SYMBOLS, 1) == ["delay"]
+
+
+def test_a_fault_of_one_symbol() -> None:
+    """A fault that names a symbol waits for it, in the queue and by chance; one that names none takes the first."""
+    plan = FaultPlan(0)
+    plan.queue([Fault(kind=FaultKind.FREEZE, on=Route.TICK, symbol=TCS)])
+    assert plan.next(Route.TICK, (SBIN,)) is None
+    found = plan.next(Route.TICK, (SBIN, TCS))
+    assert found is not None
+    assert found.symbol == TCS
+    plan.chances([Chance(probability=1.0, fault=Fault(kind=FaultKind.FREEZE, on=Route.TICK, symbol=TCS))], 0)
+    assert plan.next(Route.TICK, (SBIN,)) is None
+    assert plan.next(Route.TICK, (TCS,)) is not None
+    plan.queue([Fault(kind=FaultKind.WRONG_PRICE, on=Route.TICK)])
+    assert drawn(plan, Route.TICK, 1) == ["wrong_price"]
 
 
 def test_chance_is_seeded_by_route() -> None:
@@ -75,6 +102,10 @@ def test_clear() -> None:
         Fault(kind=FaultKind.PARTIAL, on=Route.MODIFY),
         Fault(kind=FaultKind.NO_ACK, on=Route.ORDERS),
         Fault(kind=FaultKind.STALE, on=Route.FUNDS),
+        Fault(kind=FaultKind.FREEZE, on=Route.FRAME),
+        Fault(kind=FaultKind.TRUNCATE, on=Route.PUSH),
+        Fault(kind=FaultKind.EXPIRE_TOKEN, on=Route.INDICES),
+        Fault(kind=FaultKind.DROP, on=Route.PLACE, symbol=SBIN),
         Fault(kind=FaultKind.BROKEN, status=404),
         Fault(kind=FaultKind.DELAY, seconds=-1),
         Fault(kind=FaultKind.DELAY, times=0),

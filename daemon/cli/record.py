@@ -1,0 +1,75 @@
+"""`hrmd tape record` and `hrmd tape seal`: a feed's ticks into tapes, without trading.
+
+Invariant: with `--json` stdout holds exactly one JSON document; everything else goes to stderr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from daemon.cli.options import AsJson, Config, Overrides, console, print_json, run_loop, settings_and_logs
+from daemon.errors import UsageError
+from daemon.feed.recorded import RecordedDirectory, reels_by_day
+from daemon.feed.sealing import Sealed, seal
+from daemon.recording import Recording, record_only
+from daemon.settings import Settings
+
+
+def record(config: Config = None, overrides: Overrides = None, as_json: AsJson = False) -> int:
+    """Record the feed of the settings into feed.record.path, without trading, until Ctrl-C or the feed's end."""
+    settings = settings_and_logs(config, overrides)
+    done = run_loop(_record(settings))
+    if as_json:
+        print_json(done)
+    else:
+        console().print(f"{done.path}: {done.recorded:,} ticks recorded, {done.lost:,} lost")
+    return 0
+
+
+async def _record(settings: Settings) -> Recording:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return await record_only(settings, stop)
+
+
+def seal_left(
+    directory: Annotated[Path, typer.Argument(help="Where reels are (feed.record.path).", show_default=False)],
+    config: Config = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> int:
+    """Seal what a recording left behind into tapes now, as the next start or the session's end would."""
+    settings_and_logs(config, overrides)
+    if not directory.is_dir():
+        raise UsageError(f"{directory}: no such directory; expected the one that feed.record.path names")
+    held = RecordedDirectory(directory)
+    try:
+        done = [seal(directory, day, reels) for day, reels in reels_by_day(directory).items()]
+    finally:
+        held.release()
+    if as_json:
+        print_json(done)
+    elif not done:
+        console().print(f"{directory}: there is nothing to seal")
+    else:
+        _print_sealed(done)
+    return 0
+
+
+def _print_sealed(done: Sequence[Sealed]) -> None:
+    table = Table("day", "tape", "ticks", "of them now", "cut off", "torn bytes")
+    for day in done:
+        torn = sum(day.torn.values())
+        table.add_row(
+            day.day, day.tape or "(no ticks)", f"{day.ticks:,}", f"{day.added:,}", str(len(day.cut_off)), f"{torn:,}"
+        )
+    console().print(table)

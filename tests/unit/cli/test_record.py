@@ -1,0 +1,74 @@
+"""`hrmd tape record` and `hrmd tape seal` from the user's side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from daemon.cli import main
+from daemon.feed.recorded import RecordedDirectory, reel_path
+from daemon.feed.reel import ReelWriter
+from daemon.feed.tape import TapeReader
+from tests.samples import OPEN, tick, wave, write_tape
+
+DAY = "2026-01-05"
+
+
+def left_behind(directory: Path, *, torn: bytes = b"") -> Path:
+    """A reel that a crash left."""
+    directory.mkdir(exist_ok=True)
+    path = reel_path(directory, DAY, 1)
+    writer = ReelWriter(path)
+    writer.append([tick(OPEN, 800.0)])
+    writer.abandon()
+    with path.open("ab") as stream:
+        stream.write(torn)
+    return path
+
+
+def test_a_feed_is_recorded_without_trading(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every tick of the feed is on the day's tape at its end, and one JSON document says so."""
+    tape = write_tape(tmp_path / "t.parquet", *wave(10))
+    changes = (f"feed.tape=[{tape}]", f"feed.record.path={tmp_path}/tapes", "feed.speed=20000", "log.format=json")
+    assert main(["tape", "record", "--json", *[part for change in changes for part in ("--set", change)]]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"path": f"{tmp_path}/tapes", "recorded": 120, "lost": 0}
+    assert TapeReader([tmp_path / "tapes" / f"{DAY}.parquet"]).rows == 120
+
+
+def test_without_a_feed_there_is_nothing_to_record(capsys: pytest.CaptureFixture[str]) -> None:
+    """The setting is named."""
+    assert main(["tape", "record"]) == 2
+    assert capsys.readouterr().err.startswith("error: feed.tape: expected at least one tape")
+
+
+def test_what_a_crash_left_is_sealed_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The day, its ticks and what was torn off; then there is nothing left to do."""
+    left_behind(tmp_path / "tapes", torn=b"T torn")
+    assert main(["tape", "seal", str(tmp_path / "tapes"), "--json"]) == 0
+    (day,) = json.loads(capsys.readouterr().out)
+    assert (day["day"], day["ticks"], day["added"], list(day["torn"].values())) == (DAY, 1, 1, [6])
+    assert TapeReader([Path(day["tape"])]).rows == 1
+    assert main(["tape", "seal", str(tmp_path / "tapes")]) == 0
+    assert "there is nothing to seal" in capsys.readouterr().out
+
+
+def test_sealing_shows_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For people."""
+    left_behind(tmp_path / "tapes")
+    assert main(["tape", "seal", str(tmp_path / "tapes")]) == 0
+    assert DAY in capsys.readouterr().out
+
+
+def test_a_recording_that_runs_is_not_sealed_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor is a directory that isn't there; both are one line, and the reel stays."""
+    path = left_behind(tmp_path / "tapes")
+    held = RecordedDirectory(tmp_path / "tapes")
+    assert main(["tape", "seal", str(tmp_path / "tapes")]) == 2
+    assert "another process records in" in capsys.readouterr().err
+    held.release()
+    assert path.exists()
+    assert main(["tape", "seal", str(tmp_path / "missing")]) == 2
+    assert "missing: no such directory" in capsys.readouterr().err

@@ -1,0 +1,23 @@
+"""Which addresses are this machine's."""
+
+from __future__ import annotations
+
+import pytest
+
+from daemon.fyers.addresses import is_local
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8790/api", "ws://localhost/x", "http://[::1]:1/"])
+def test_loopback_is_local(address: str) -> None:
+    """By number or name."""
+    assert is_local(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://api-t1.fyers.in/api/v3", "http://127.0.0.1.example.com/", "http://example.com/127.0.0.1", "", "nonsense",
+     "http://localhost@example.com/", "http://[::1", "http://0.0.0.0:1/", "http://127.0.0.1:99999999/"],
+)  # fmt: skip
+def test_everything_else_is_not(address: str) -> None:
+    """Nor is what can't be read."""
+    assert not is_local(address)
