@@ -4,9 +4,10 @@
     python benchmarks/chaos.py --kills 20 --json
 
 Each life of the daemon recovers from the one journal, is compared with the sandbox (positions, working orders, cash),
-trades for a moment while the sandbox drops, delays, repeats and refuses, and is killed with SIGKILL: half of the times
-at a random moment, half of the times at a journal boundary, just before or just after a certain event is on disk. Exit
-code 1 where anything was lost, doubled or different.
+trades for a moment, by decisions and by hand, while the sandbox drops, delays, repeats, refuses, limits, lets the token
+expire and has its orders changed by somebody else, and is killed with SIGKILL: half of the times at a random moment,
+half of the times at a journal boundary, just before or just after a certain event is on disk, each kind in its turn.
+Exit code 1 where anything was lost, doubled or different.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,18 +37,28 @@ sys.path.insert(0, str(ROOT))
 from daemon import log  # noqa: E402
 from daemon.clock import NS_PER_S, LiveClock, stopwatch_ns  # noqa: E402
 from daemon.events import (  # noqa: E402
+    AccountSnapshot,
     Action,
+    CancelOrder,
     Decision,
     Event,
     Fill,
+    ManualOrder,
+    ManualOrderAnswered,
     OrderAccepted,
+    OrderAmended,
     OrderApproved,
+    OrderCancelFailed,
     OrderCancelled,
     OrderCancelRequested,
+    OrderDenied,
     OrderIntent,
     OrderRejected,
     OrderSent,
+    OrderType,
     OrderUnknown,
+    PositionChanged,
+    Side,
 )
 from daemon.feed.tape import TapeWriter  # noqa: E402
 from daemon.fyers.rest import Endpoints  # noqa: E402
@@ -61,8 +73,9 @@ from tests.samples import OPEN, ticks  # noqa: E402
 SYMBOLS = ("NSE:SBIN-EQ", "NSE:RELIANCE-EQ", "NSE:INFY-EQ", "NSE:TCS-EQ", "NSE:ITC-EQ", "NSE:LT-EQ")
 PRICE = 800
 BOUNDARIES: tuple[type[Event], ...] = (
-    OrderIntent, OrderApproved, OrderSent, OrderAccepted, OrderRejected, OrderUnknown, OrderCancelRequested,
-    OrderCancelled, Fill,
+    OrderIntent, OrderApproved, OrderDenied, OrderSent, OrderAccepted, OrderRejected, OrderUnknown, OrderAmended,
+    OrderCancelRequested, OrderCancelFailed, OrderCancelled, Fill, PositionChanged, ManualOrder, ManualOrderAnswered,
+    AccountSnapshot,
 )  # fmt: skip
 CHANCES = [
     (0.03, {"kind": FaultKind.DROP, "after": True}), (0.03, {"kind": FaultKind.DROP}),
@@ -72,6 +85,15 @@ CHANCES = [
     (0.03, {"kind": FaultKind.DELAY, "after": True, "seconds": 0.6}),
     (0.05, {"kind": FaultKind.DROP, "on": Route.CANCEL, "after": True}),
     (0.03, {"kind": FaultKind.BROKEN, "on": Route.ORDERS}), (0.03, {"kind": FaultKind.STALE, "on": Route.ORDERS}),
+    (0.02, {"kind": FaultKind.GARBLED, "after": True}), (0.02, {"kind": FaultKind.LIMITED, "seconds": 1.0}),
+    (0.03, {"kind": FaultKind.LIMITED, "on": Route.CANCEL, "seconds": 1.0}),
+    (0.05, {"kind": FaultKind.GARBLED, "on": Route.CANCEL, "after": True}),
+    (0.01, {"kind": FaultKind.LIMITED, "on": Route.ORDERS, "seconds": 1.0}),
+    (0.03, {"kind": FaultKind.GARBLED, "on": Route.ORDERS}), (0.03, {"kind": FaultKind.BROKEN, "on": Route.TRADES}),
+    (0.03, {"kind": FaultKind.GARBLED, "on": Route.TRADES}), (0.05, {"kind": FaultKind.STALE, "on": Route.TRADES}),
+    (0.03, {"kind": FaultKind.DROP, "on": Route.TRADES}), (0.03, {"kind": FaultKind.BROKEN, "on": Route.POSITIONS}),
+    (0.03, {"kind": FaultKind.GARBLED, "on": Route.FUNDS}), (0.01, {"kind": FaultKind.EXPIRE_TOKEN, "on": Route.ANY}),
+    (0.02, {"kind": FaultKind.MUTE, "on": Route.PUSH}),
     (0.05, {"kind": FaultKind.LOSE, "on": Route.PUSH}), (0.10, {"kind": FaultKind.DUPLICATE, "on": Route.PUSH}),
     (0.05, {"kind": FaultKind.REORDER, "on": Route.PUSH}), (0.01, {"kind": FaultKind.CUT, "on": Route.PUSH}),
 ]  # fmt: skip
@@ -117,7 +139,7 @@ def live(life: Life, pipe: Connection) -> None:
                     pipe.send(("state", state(service)))
                 trading = trading or message == "trade"
             except TimeoutError:
-                app.bus.publish(decide(rng, app.plan.clock.now_ns()))
+                act(rng, service)
 
     asyncio.run(app.run(alongside=(attend,)))
 
@@ -145,6 +167,25 @@ def arm(service: Service, life: Life) -> None:
     app.bus.tap(tuple(kind for kind in BOUNDARIES if kind.__name__ == life.boundary), watch)
 
 
+def act(rng: random.Random, service: Service) -> None:
+    """A decision, an order by hand, or a change of mind about an order that works."""
+    app, dice = service.app, rng.random()
+    ts, working = app.plan.clock.now_ns(), list(app.orders.working)
+    if dice < 0.6:
+        app.bus.publish(decide(rng, ts))
+    elif dice < 0.8 or not working:
+        side = rng.choice(list(Side))
+        price = Decimal(PRICE) - side.sign * rng.randint(-2, 8) * Decimal("0.05")
+        app.bus.publish(
+            ManualOrder(
+                ts=ts, key=f"{rng.getrandbits(64):x}", symbol=rng.choice(SYMBOLS), side=side, reason="chaos",
+                quantity=rng.randint(1, 40), type=OrderType.LIMIT, limit_price=price,
+            )
+        )  # fmt: skip
+    else:
+        app.bus.publish(CancelOrder(ts=ts, order_id=rng.choice(working), reason="chaos"))
+
+
 def decide(rng: random.Random, ts: int) -> Decision:
     """Anything a strategy might want."""
     return Decision(
@@ -166,6 +207,7 @@ def state(service: Service) -> dict[str, Any]:
         "records": app.account.records,
         "halted": dict(app.risk.book.halted),
         "trading": app.risk.book.state.value,
+        "funds": "" if app.risk.funds is None or not app.risk.funds.differs else "differ",
     }
 
 
@@ -182,6 +224,8 @@ class Tally:
         self.differences: list[str] = []
         self.unknown = 0
         self.records = 0
+        self.boundaries: Counter[tuple[str, bool]] = Counter()
+        """How often each boundary was tried, before and after the disk."""
 
 
 class Chaos:
@@ -193,15 +237,21 @@ class Chaos:
         self._rng = random.Random(seed)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["benchmarks.chaos", "daemon.service"])
-        token = directory / "token"
+        self._token = token = directory / "token"
         token.write_text(DEFAULT_AUTHORIZATION.partition(":")[2])
+        token.chmod(0o600)
+        self._renewals = 0
         places = Endpoints.at(server.url)
         self._overrides = [
             "strategy.name=rules", "strategy.interval=5m", "supervisor.ladder=[rules, flat]", "control.enabled=false",
             "broker.name=fyers", f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
             f"broker.fyers.order_socket_url={places.orders}", f"broker.fyers.token_file={token}",
-            "broker.fyers.answer_s=0.4", "broker.fyers.reconcile_s=1", "broker.fyers.unknown_poll_s=0.3",
-            "broker.fyers.unknown_settle_s=1", f"journal.path={directory / 'journal.sqlite'}", "log.level=error",
+            f"broker.fyers.calls_file={directory / 'calls'}",
+            "broker.fyers.calls_per_second=1000", "broker.fyers.calls_per_minute=10000", "broker.fyers.answer_s=0.4",
+            "broker.fyers.funds_tolerance=1", "broker.fyers.token_poll_s=0.05",
+            "broker.fyers.reconcile_s=1", "broker.fyers.unknown_poll_s=0.3",
+            "broker.fyers.unknown_settle_s=1", f"journal.path={directory / 'journal.sqlite'}",
+            "journal.snapshot_every=200", "log.level=error",
             "log.format=json", f"feed.tape=[{directory / 'tape.parquet'}]", "risk.max_orders_per_minute=100000",
             "risk.max_orders_per_second=1000", "risk.max_orders_per_day=1000000", "risk.max_daily_loss=100000000",
         ]  # fmt: skip
@@ -209,11 +259,14 @@ class Chaos:
     async def life(self, last: bool) -> None:
         """One process from its start to its end."""
         rng = self._rng
-        boundary = "" if last or rng.random() < 0.5 else rng.choice(BOUNDARIES).__name__
-        durable = rng.random() < 0.5
+        boundary, durable = "", False
+        if not last and rng.random() < 0.5:
+            places = [(kind.__name__, after) for kind in BOUNDARIES for after in (False, True)]
+            boundary, durable = min(places, key=lambda place: (self.tally.boundaries[place], rng.random()))
+            self.tally.boundaries[boundary, durable] += 1
         wish = Life(
             [*self._overrides, f"execution.order_type={rng.choice(('MARKET', 'LIMIT'))}"], rng.randrange(1 << 30),
-            boundary, rng.randint(1, 4), durable,
+            boundary, 1 if boundary == AccountSnapshot.__name__ else rng.randint(1, 3), durable,
         )  # fmt: skip
         pipe, theirs = self._context.Pipe()
         process = self._context.Process(target=live, args=(wish, theirs), daemon=True)
@@ -229,16 +282,43 @@ class Chaos:
             self.server.plan.chances([Chance(probability=p, fault=Fault(**fault)) for p, fault in CHANCES], wish.seed)
             if not last and process.is_alive():
                 pipe.send("trade")
-                await self._shake(process, rng.uniform(0.1, 0.9))
+                await self._shake(process, 2.0 if boundary else rng.uniform(0.1, 0.9))
         except (BrokenPipeError, ConnectionResetError, EOFError):
             pass
         finally:
             self.server.plan.clear()
-            if process.is_alive():
+            by_us = process.is_alive()
+            if by_us:
                 process.kill()
             await asyncio.to_thread(process.join)
-            self._note_end(process, wish, "")
+            await self._log_in()
+            self._note_end(process, msgspec.structs.replace(wish, boundary="") if by_us else wish, "")
             pipe.close()
+
+    async def _log_in(self) -> None:
+        """After an expiry somebody makes a new token: first the exchange knows it, then the daemon finds it."""
+        expired = self.server.plan.suffered[FaultKind.EXPIRE_TOKEN.value]
+        if expired == self._renewals:
+            return
+        self._renewals = expired
+        text = f"sandbox-token-{expired}"
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(f"{self.server.url}/sandbox/token", json={"authorization": f"SANDBOX-100:{text}"}) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+        fresh = self._token.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.chmod(0o600)
+        fresh.replace(self._token)
+
+    def _change_an_order(self) -> None:
+        """Somebody makes a working order larger, at the exchange itself."""
+        exchange = self.server.exchange
+        working = [order for order in exchange.orders.values() if order.status.name == "PENDING"]
+        if working:
+            order = self._rng.choice(working)
+            exchange.modify(order.order_id, order.wanted.type, order.wanted.quantity + 5, None, None)
 
     async def _shake(self, process: Any, seconds: float) -> None:
         """Let prices move until the daemon is dead or its time is up."""
@@ -246,6 +326,10 @@ class Chaos:
         while process.is_alive() and stopwatch_ns() < until:
             symbol = self._rng.choice(SYMBOLS)
             quote(self.server, symbol, PRICE + self._rng.randint(-8, 8) * 0.05)
+            if self._rng.random() < 0.02:
+                self._change_an_order()
+            if self._rng.random() < 0.1:
+                await self._log_in()
             await asyncio.sleep(0.01)
 
     async def _compare(self, pipe: Connection, process: Any, wish: Life) -> None:
@@ -280,6 +364,8 @@ class Chaos:
             return f"working: {found['working']} and unknown {found['unknown']}, the exchange {working}"
         if found["halted"] or found["trading"] != "ACTIVE":
             return f"halted: {found['halted']}, {found['trading']}"
+        if found["funds"]:
+            return "funds: they differ"
         return ""
 
     async def _hear(self, pipe: Connection, process: Any, seconds: float) -> Any:

@@ -1,71 +1,135 @@
-"""Two million orders, from intent to fill, through the stations of one process: memory and descriptors stay flat.
+"""Two million orders, from decision to fill, through the stations of one process: memory and descriptors stay flat.
 
     python benchmarks/soak.py [--orders 2000000]
 
-Risk, order books and portfolio are the daemon's own. Exit code 1 where resident memory after the warm-up
-(a tenth of the orders) moves by more than 5 %, or where the number of open files grows.
+Bus, risk, execution, paper venue, portfolio and journal are the daemon's own and wired as in `daemon.app`; the disk is
+waited for, snapshots are taken and old records deleted while it runs. Exit code 1 where resident memory after
+the warm-up (a tenth of the orders) moves by more than 5 %, or where the number of open files grows.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import sys
+import tempfile
 from decimal import Decimal
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from daemon.clock import NS_PER_S, stopwatch_ns
-from daemon.events import Fill, OrderAccepted, OrderApproved, OrderSent, Side
+from daemon import log
+from daemon.brokers.paper import PaperVenue
+from daemon.bus import Bus
+from daemon.clock import NS_PER_S, ReplayClock, stopwatch_ns
+from daemon.events import AccountSnapshot, Action, Decision, TimeAdvanced
+from daemon.execution import ExecutionActor
+from daemon.journal import JOURNALED, Journal
+from daemon.journal_keeping import JournalKeeper
 from daemon.market.calendar import MarketCalendar
+from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
+from daemon.orders import OrderState
+from daemon.portfolio_actor import PortfolioActor
 from daemon.recovery import Account
+from daemon.risk.actor import RiskActor
 from daemon.risk.book import RiskBook
 from daemon.risk.gate import RiskGate
-from daemon.settings import MarketSettings, RiskSettings
-from tests.samples import DAY, MINUTE, OPEN, SBIN, intend, tick
+from daemon.risk.intents import IntentBuilder
+from daemon.settings import ExecutionSettings, JournalSettings, LogSettings, MarketSettings, PaperSettings, RiskSettings
+from tests.samples import DAY, MINUTE, OPEN, ticks
 
-LIMITS = {"max_orders_per_day": 10**9, "max_daily_loss": 10**12}
-STEP_NS = 6 * NS_PER_S // 10
-DAY_STEPS = 24_000
-"""Orders of a day: four hours of one each 0.6 s."""
+SYMBOLS = tuple(f"NSE:S{number:02d}-EQ" for number in range(10))
+LIMITS = {
+    "max_orders_per_day": 10**9, "max_orders_per_minute": 10**6, "max_orders_per_second": 10**6,
+    "max_daily_loss": 10**12, "max_gross_notional": 10**12,
+}  # fmt: skip
+STEP_NS = 15 * NS_PER_S
+ROUNDS = 1200
+"""Of a day: five hours, one order of each symbol every quarter of a minute."""
+DISK_EVERY = 10
+"""Rounds between two waits for the disk: a hundred orders share one, as in a busy moment."""
 
 
 class Engine:
-    """The stations of an order's life, without the loop between them."""
+    """The stations of an order's life, each with its inbox, on one loop."""
 
-    def __init__(self) -> None:
-        account = Account(Decimal(1_000_000))
-        self.orders, self.portfolio = account.orders, account.portfolio
-        self.book = RiskBook()
-        calendar = MarketCalendar()
-        self.gate = RiskGate(RiskSettings(**LIMITS), InstrumentBook(MarketSettings()), calendar, 30)
-        mornings = (OPEN + 60 * MINUTE + day * DAY for day in range(200))
+    def __init__(self, journal: Path) -> None:
+        self.bus, self.clock, self.account = Bus(), ReplayClock(OPEN), Account(Decimal(10**9))
+        calendar, instruments, bus = MarketCalendar(), InstrumentBook(MarketSettings()), self.bus
+        risk, execution = RiskSettings(**LIMITS), ExecutionSettings()
+        self.journal = Journal(journal, safe=True, group_commit_ms=1)
+        self.journal.describe({"started_ts": "1"})
+        bus.tap(JOURNALED, self.journal.append)
+        self.risk = RiskActor(
+            bus, RiskBook(), IntentBuilder(risk, execution, instruments, "S"),
+            RiskGate(risk, instruments, calendar, 30), self.clock, calendar, 15,
+        )  # fmt: skip
+        venue = PaperVenue(PaperSettings(), instruments, CostSchedule(), calendar)
+        self.execution = ExecutionActor(bus, self.account.orders, venue, None, self.clock, 120.0, 0)
+        self.portfolio = PortfolioActor(bus, self.account.portfolio, "5m")
+        self.keeper = JournalKeeper(bus, self.journal, self.snapshot, JournalSettings(keep_days=1), self.clock)
+        mornings = (OPEN + 15 * MINUTE + day * DAY for day in range(350))
         self.days = [morning for morning in mornings if calendar.session_at(morning) is not None]
 
-    def live(self, number: int) -> None:
-        """One order from intent to fill."""
-        now = self.days[number // DAY_STEPS] + number % DAY_STEPS * STEP_NS
-        if number % 50 == 0:
-            self.book.on_ticks(tick(now, 800.0))
-        side = Side.BUY if number % 2 == 0 else Side.SELL
-        intent = intend(f"S{number}", side, 1 + number % 7 if side is Side.BUY else 1 + (number - 1) % 7, ts=now)
-        order_id = intent.order_id
-        denial = self.gate.check(intent, self.book, now)
-        assert denial is None, denial
-        self.book.order_opened(intent)
-        fill = Fill(ts=now, fill_id=f"{order_id}-1", order_id=order_id, symbol=SBIN, side=side,
-                    quantity=intent.quantity, price=Decimal(800), costs=Decimal("0.10"))  # fmt: skip
-        for event in (
-            intent, OrderApproved(ts=now, order_id=order_id), OrderSent(ts=now, order_id=order_id),
-            OrderAccepted(ts=now, order_id=order_id, venue_id=f"V{number}"), fill,
-        ):  # fmt: skip
-            assert self.orders.apply(event) is not None
-        self.book.on_fill(fill)
-        changed = self.portfolio.apply(fill)
-        assert changed is not None
-        self.book.on_position(changed)
+    def snapshot(self) -> AccountSnapshot:
+        """The account as it stands."""
+        return self.account.snapshot(self.clock.now_ns())
+
+    async def round(self, number: int) -> None:
+        """Ticks that fill the orders before, then an order of each symbol: in and out by turns."""
+        now = self.days[number // ROUNDS] + number % ROUNDS * STEP_NS
+        self.clock.advance(now)
+        price = 800.0 + number % 7 * 0.05
+        count = len(SYMBOLS)
+        self.bus.publish(ticks([now] * count, [price] * count, SYMBOLS, list(range(count))))
+        self.bus.publish(TimeAdvanced(ts=now))
+        await self.bus.idle()
+        action = Action.BUY_LONG if number % 2 == 0 else Action.CLOSE_LONG
+        for symbol in SYMBOLS:
+            self.bus.publish(
+                Decision(
+                    ts=now, ts_bar=now, symbol=symbol, interval="5m", strategy="soak", action=action, quantity=7,
+                    confidence=1.0, reason="soak", price=price,
+                )
+            )  # fmt: skip
+        await self.bus.idle()
+        waiting = self.journal.durable() if number % DISK_EVERY == 0 else None
+        if waiting is not None:
+            await waiting
+
+    async def run(self, orders: int) -> bool:
+        """A line a tenth; whether memory and files stayed flat."""
+        tasks = [asyncio.create_task(actor.run()) for actor in (self.risk, self.execution, self.portfolio)]
+        begun, memory, files = stopwatch_ns(), [], []
+        step = orders // len(SYMBOLS) // 10
+        for tenth in range(10):
+            for number in range(tenth * step, (tenth + 1) * step):
+                await self.round(number)
+            memory.append(resident_mb())
+            files.append(open_files())
+            done, seconds = (tenth + 1) * step * len(SYMBOLS), (stopwatch_ns() - begun) / NS_PER_S
+            print(
+                f"{done:>10,} orders  {seconds:7.1f} s  {memory[-1]:7.1f} MB  {files[-1]} files  "
+                f"{self.journal_mb():6.1f} MB of journal after {self.keeper.snapshots} snapshots", flush=True,
+            )  # fmt: skip
+        for task in tasks:
+            assert not task.done(), task
+            task.cancel()
+        await asyncio.wait(tasks)
+        self.journal.close()
+        filled = self.account.orders.counts[OrderState.FILLED]
+        assert filled >= (10 * step - 1) * len(SYMBOLS), f"only {filled} orders were filled"
+        drift = max(abs(value / memory[0] - 1) for value in memory)
+        flat = drift <= 0.05 and max(files) <= files[0]
+        print(f"memory moved by {drift:.1%} after the warm-up: {'flat' if flat else 'NOT flat'}")
+        return flat
+
+    def journal_mb(self) -> float:
+        """The journal's files on disk."""
+        place = self.journal._path
+        return sum(path.stat().st_size for path in place.parent.glob(f"{place.name}*")) / 1e6
 
 
 def resident_mb() -> float:
@@ -80,25 +144,13 @@ def open_files() -> int:
 
 
 def main() -> int:
-    """Run, print a line a tenth, and judge."""
+    """Run and judge."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--orders", type=int, default=2_000_000)
     wanted = parser.parse_args()
-    engine, begun = Engine(), stopwatch_ns()
-    step = wanted.orders // 10
-    memory, files = [], []
-    for tenth in range(10):
-        for number in range(tenth * step, (tenth + 1) * step):
-            engine.live(number)
-        memory.append(resident_mb())
-        files.append(open_files())
-        seconds = (stopwatch_ns() - begun) / NS_PER_S
-        done = (tenth + 1) * step
-        print(f"{done:>10,} orders  {seconds:7.1f} s  {memory[-1]:7.1f} MB  {files[-1]} files", flush=True)
-    drift = max(abs(value / memory[0] - 1) for value in memory)
-    flat = drift <= 0.05 and max(files) <= files[0]
-    print(f"memory moved by {drift:.1%} after the warm-up: {'flat' if flat else 'NOT flat'}")
-    return 0 if flat else 1
+    log.configure(LogSettings(level="warning"), sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="hrmd-soak-") as place:
+        return 0 if asyncio.run(Engine(Path(place) / "journal.sqlite").run(wanted.orders)) else 1
 
 
 if __name__ == "__main__":

@@ -19,16 +19,28 @@ import msgspec
 import structlog
 
 from daemon import __version__
+from daemon.abandoning import abandon
 from daemon.actor import Actor
 from daemon.bars import BarBuilder, BarsActor
 from daemon.broker import Broker
-from daemon.brokers.fyers import FyersBroker
+from daemon.brokers.fyers import FyersBroker, rate_budget
 from daemon.brokers.paper import PaperVenue
 from daemon.bus import Bus
 from daemon.clock import DAY_NS, NS_PER_MS, LiveClock, PacedClock, ReplayClock, wall_ns
 from daemon.complexity import ComplexityActor, ComplexityDetector
 from daemon.errors import HrmdError
-from daemon.events import Bar, Halt, OrderCancelled, TickBatch, TradingState, TradingStateChanged
+from daemon.events import (
+    AccountSnapshot,
+    Bar,
+    Flatten,
+    Halt,
+    OrderCancelled,
+    Reduce,
+    Resume,
+    TickBatch,
+    TradingState,
+    TradingStateChanged,
+)
 from daemon.execution import ExecutionActor
 from daemon.feed.live import LiveFeed
 from daemon.feed.live_fyers import fyers_feed, ticks_are_real
@@ -36,10 +48,12 @@ from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
 from daemon.fyers.budget import RateBudget
 from daemon.journal import JOURNALED, Journal
+from daemon.journal_keeping import JournalKeeper
 from daemon.journal_repair import repair
 from daemon.latency import Latency
 from daemon.live_book import LiveBook
 from daemon.live_execution import LiveExecutionActor
+from daemon.manual import ManualDesk
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import INDEX_SUFFIX
@@ -50,6 +64,7 @@ from daemon.portfolio_actor import PortfolioActor
 from daemon.recovery import Account, recover
 from daemon.risk.actor import RiskActor
 from daemon.risk.book import RiskBook
+from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
 from daemon.settings import INTERVALS, Settings
@@ -123,9 +138,11 @@ class App:
             if plan.recover:
                 self.journal.prune(self.started_ts - settings.journal.keep_days * DAY_NS)
             self._record(self.journal)
+        bus.tap((TradingStateChanged, Halt, Resume, Reduce, Flatten), self.account.follow)
 
         # the path of a tick
-        budget = RateBudget(clock)
+        calls_out = settings.broker.name == "fyers" or not plan.tapes
+        self._budget = budget = rate_budget(settings.broker.fyers, clock) if calls_out else RateBudget(clock)
         self.feed = self._tape_feed() if plan.tapes else self._live_feed(budget)
         self.bars = BarsActor(
             bus, BarBuilder(self.calendar, {name: INTERVALS[name] for name in settings.bars.intervals}, grace_ns)
@@ -152,7 +169,11 @@ class App:
             clock,
             self.calendar,
             settings.strategy.square_off_minutes,
+            FundsCheck.of(settings.broker.fyers, self.account.portfolio.starting_cash)
+            if settings.broker.name == "fyers"
+            else None,
         )
+        self.risk.book.cash = self.account.portfolio.cash
         self.orders = self.account.orders
         self.broker = self._fyers_broker(budget) if settings.broker.name == "fyers" else None
         self.token = self._token_keeper(self.broker) if self.broker is not None else None
@@ -166,6 +187,10 @@ class App:
             settings.supervisor if plan.restarts else settings.supervisor.model_copy(update={"max_restarts": 0}),
             clock,
         )
+        self.desk = ManualDesk(bus, clock, self.account, self.orders, self.journal)
+        self.keeper = None
+        if self.journal is not None and plan.recover:
+            self.keeper = JournalKeeper(bus, self.journal, self.snapshot, settings.journal, clock)
         self._stop = asyncio.Event()
         self._stop_reason = ""
         self._describe()
@@ -251,6 +276,7 @@ class App:
         """
         try:
             await self._recover_or_stop()
+            self.desk.open = not self._stop.is_set()
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self.supervisor.keep(actor), name=actor.name) for actor in self.actors]
                 tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
@@ -268,11 +294,39 @@ class App:
         except* HrmdError as group_error:
             raise _first(group_error) from None
         finally:
+            if self.desk.open:  # it didn't come to the orderly end
+                await self._abandon()
             if isinstance(self.feed, LiveFeed):
                 await self.feed.close()
             if self.broker is not None:
                 await self.broker.close()
+            self._budget.close()
             self.close()
+
+    def snapshot(self) -> AccountSnapshot:
+        """The account as it stands, for the journal; true while nothing that was published waits to be handled."""
+        account, book = self.account, self.risk.book
+        account.flatten_reason = self.risk.flatten_reason
+        account.day, account.day_start_net, account.day_high = book.day, book.day_start_net, book.day_high
+        return account.snapshot(self.plan.clock.now_ns() or account.last_ts)
+
+    async def _abandon(self) -> None:
+        """A fault ended the run: what would open a position is taken off the market, and what is left is said."""
+        self.desk.open = False
+        if not isinstance(self.execution, LiveExecutionActor) or self.broker is None:
+            return
+        left: list[str] | None = None
+        try:
+            async with asyncio.timeout(self.drain_s):
+                left = await abandon(
+                    self.broker, self.execution.book, cancel=self.settings.execution.cancel_on_shutdown
+                )  # fmt: skip
+        except TimeoutError:
+            pass
+        if left is None:
+            log.error("a fault ended the run and the broker can't be read", working=sorted(self.orders.working))
+        else:
+            log.error("a fault ended the run", left_at_the_broker=left)
 
     async def _recover_or_stop(self) -> None:
         """Recover, unless the run is stopped meanwhile."""
@@ -296,17 +350,30 @@ class App:
             working = list(account.orders.working.values())
             unknown = [order.intent for order in working if order.state is OrderState.UNKNOWN]
             remaining = [(order.intent, order.remaining) for order in working if order.state is not OrderState.INTENT]
-            self.risk.book.restore(standing, remaining, unknown, account.day, account.day_start_net)
+            self.risk.book.restore(
+                standing, remaining, unknown, account.day, account.day_start_net, account.day_high, account.approved()
+            )  # fmt: skip
             self.risk.restore(account.state, account.flatten_reason)
             for position in standing:
                 self.bus.publish(position)
             if account.state is not TradingState.ACTIVE:
                 self.bus.publish(TradingStateChanged(ts=ts, state=account.state, reason=account.state_reason))
+            self._take_off()
             log.info("recovered", records=account.records, working=len(working), state=account.state)
         if isinstance(self.execution, LiveExecutionActor):
             await self.execution.recover()
         else:
             self._forget_paper_orders(ts)
+
+    def _take_off(self) -> None:
+        """What an earlier process was told to take off the market, and may not have: it is asked for again."""
+        account = self.account
+        if not isinstance(self.execution, LiveExecutionActor):
+            return
+        if account.flatten_reason:
+            self.execution.cancel_resting(account.flatten_reason)
+        elif account.state is not TradingState.ACTIVE:
+            self.execution.cancel_entries(account.state_reason)
 
     def _forget_paper_orders(self, ts: int) -> None:
         """The simulated venue lives in the process: what worked there ended with the earlier one."""
@@ -318,6 +385,7 @@ class App:
 
     async def _shut_down(self, feed: asyncio.Task[None]) -> None:
         """Staged: feed, new risk, working orders, drain; the journal follows in `close`."""
+        self.desk.open = False
         if not feed.done():
             feed.cancel()
             log.info("stopping", reason=self._stop_reason)

@@ -12,7 +12,7 @@ from typing import Protocol
 from daemon.events import OrderIntent
 from daemon.fyers.order_socket import SocketEvent
 from daemon.fyers.outcome import Outcome
-from daemon.fyers.wire import Acknowledged, Funds, VenueOrder, VenueTrade
+from daemon.fyers.wire import Acknowledged, Funds, VenueOrder, VenuePosition, VenueTrade
 
 
 class Broker(Protocol):
@@ -30,8 +30,8 @@ class Broker(Protocol):
     async def trades(self, *, urgent: bool) -> Outcome[list[VenueTrade]]:
         """All trades of the day."""
 
-    async def positions(self) -> Outcome[dict[str, int]]:
-        """Signed net quantity by symbol."""
+    async def positions(self) -> Outcome[list[VenuePosition]]:
+        """What was bought and sold of each symbol, under the product that orders are placed under."""
 
     async def funds(self) -> Outcome[Funds]:
         """The account's money."""

@@ -89,6 +89,7 @@ class Bus:
         self._inboxes: dict[type[Event], list[Receiver]] = {}
         self._routes: dict[type[Event], tuple[Receiver, ...]] = {}
         self._idle_waiters: list[asyncio.Future[None]] = []
+        self._idle_calls: list[Callable[[], None]] = []
 
     def subscribe(
         self,
@@ -117,11 +118,20 @@ class Bus:
     def settle(self, count: int) -> None:
         """`count` queued events are done with."""
         self.pending -= count
+        while self.pending == 0 and self._idle_calls:
+            self._idle_calls.pop(0)()
         if self.pending == 0 and self._idle_waiters:
             waiters, self._idle_waiters = self._idle_waiters, []
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
+
+    def when_idle(self, call: Callable[[], None]) -> None:
+        """Call once, when next an actor is done and nothing published is unhandled, before anybody can publish more.
+
+        Never at once: whoever asks may stand in the middle of a publication.
+        """
+        self._idle_calls.append(call)
 
     async def idle(self) -> None:
         """Wait until nothing published is unhandled."""

@@ -15,6 +15,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+MANUAL = "manual"
+"""The strategy of orders by hand."""
+
+EXTERNAL = "external"
+"""The strategy of orders that somebody else placed in our account."""
+
 MISSING_INT = -1
 """What an integer tick column holds where the tape has null (every real value is ≥ 0)."""
 
@@ -314,6 +320,15 @@ class OrderUnknown(Event, frozen=True, gc=False):
     reason: str
 
 
+class OrderAmended(Event, frozen=True, gc=False):
+    """Somebody changed the order at the venue: it is for `quantity` now, `change` more (or fewer) than before."""
+
+    ts: int
+    order_id: str
+    quantity: int
+    change: int
+
+
 class Fill(Event, frozen=True, gc=False):
     """A trade at the venue. `costs` are all statutory and brokerage charges in rupees, to the paisa."""
 
@@ -360,11 +375,25 @@ class SymbolResumed(Event, frozen=True, gc=False):
 
 
 class FundsReported(Event, frozen=True, gc=False):
-    """The account's money as the venue tells it, rupees."""
+    """The account's money as the venue tells it, rupees; `cash` is to be compared with ours, None where it can't be.
+
+    `settled`: nothing was under way, so that one reading says it all.
+    """
 
     ts: int
     total: Decimal
     available: Decimal
+    cash: Decimal | None = None
+    settled: bool = False
+
+
+class FundsDiffer(Event, frozen=True, gc=False):
+    """The venue's cash and the journal's differ by more than the tolerance, or (`reason` "") no longer do; rupees."""
+
+    ts: int
+    broker: Decimal
+    journal: Decimal
+    reason: str
 
 
 class Reconciled(Event, frozen=True, gc=False):
@@ -415,6 +444,18 @@ class AccountSnapshot(Event, frozen=True, gc=False):
     flatten_reason: str
     day: int
     day_start_net: Decimal
+    day_high: Decimal = Decimal(0)
+    """The day's highest profit, rupees."""
+    answered: tuple[ManualOrderAnswered, ...] = ()
+    """The latest manual orders, so that none is placed twice."""
+
+
+class DayProfitPeaked(Event, frozen=True, gc=False):
+    """The day's profit was never higher; told in steps, so that a restart knows what a drawdown counts from."""
+
+    ts: int
+    day: int
+    high: Decimal
 
 
 # -- state and commands ---------------------------------------------------------------------------------------------
@@ -480,6 +521,39 @@ class Flatten(Event, frozen=True, gc=False):
     """Command: cancel working orders and close every position."""
 
     ts: int
+    reason: str
+
+
+class ManualOrder(Event, frozen=True, gc=False):
+    """Command: place this order if risk lets it through. `key` is the asker's own: one order a key."""
+
+    ts: int
+    key: str
+    symbol: str
+    side: Side
+    quantity: int
+    type: OrderType
+    limit_price: Decimal | None
+    reason: str
+
+
+class ManualOrderAnswered(Event, frozen=True, gc=False):
+    """What risk said to a manual order; `check`, `limit` and `value` are "" where it was approved."""
+
+    ts: int
+    order: ManualOrder
+    order_id: str
+    approved: bool
+    check: str = ""
+    limit: str = ""
+    value: str = ""
+
+
+class CancelOrder(Event, frozen=True, gc=False):
+    """Command: take one order off the market."""
+
+    ts: int
+    order_id: str
     reason: str
 
 

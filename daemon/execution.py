@@ -15,7 +15,11 @@ import numpy as np
 from daemon.actor import Actor
 from daemon.bus import Bus
 from daemon.clock import NS_PER_S, Clock
+from daemon.errors import JournalError
 from daemon.events import (
+    EXTERNAL,
+    MANUAL,
+    CancelOrder,
     Event,
     Flatten,
     Halt,
@@ -23,6 +27,7 @@ from daemon.events import (
     OrderCancelled,
     OrderDenied,
     OrderIntent,
+    OrderType,
     Reduce,
     TickBatch,
     TimeAdvanced,
@@ -34,6 +39,16 @@ CANCELLABLE = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
 
 NEVER = 2**63 - 1
 """Later than any time."""
+
+BY_HAND = (EXTERNAL, MANUAL)
+"""Whose orders rest until somebody takes them off, or the session is squared off."""
+
+UNWRITTEN = "not sent: the journal can't be written"
+
+
+def rests(intent: OrderIntent) -> bool:
+    """Whether an order may stay on the market: all but market orders that only close a position."""
+    return not intent.reduces or intent.type is not OrderType.MARKET
 
 
 class Venue(Protocol):
@@ -82,7 +97,8 @@ class ExecutionActor(Actor):
         self._order_latency_ns = order_latency_ns
         self._timeout_ns = int(working_timeout_s * NS_PER_S)
         self.inbox = bus.subscribe(
-            self.name, (TickBatch, TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, Flatten, Halt, Reduce)
+            self.name,
+            (TickBatch, TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, CancelOrder, Flatten, Halt, Reduce),
         )
 
     def handle(self, event: Event) -> Awaitable[None] | None:
@@ -99,9 +115,21 @@ class ExecutionActor(Actor):
             order = self.orders.apply(event)
             if order is not None:
                 return self._send(order)
-        elif isinstance(event, Flatten | Reduce) or (isinstance(event, Halt) and not event.shutdown):
+        elif isinstance(event, CancelOrder):
+            held = self.orders.working.get(event.order_id)
+            if held is not None:
+                self._cancel(held, event.reason)
+        elif isinstance(event, Flatten):
+            self.cancel_resting(event.reason)
+        elif isinstance(event, Reduce) or (isinstance(event, Halt) and not event.shutdown):
             self.cancel_entries(event.reason)
         return None
+
+    def cancel_resting(self, reason: str) -> None:
+        """Take every order off the market but exits that trade at once."""
+        for order in list(self.orders.working.values()):
+            if rests(order.intent):
+                self._cancel(order, reason)
 
     def cancel_entries(self, reason: str) -> None:
         """Take every order off the market that would open or add to a position."""
@@ -127,17 +155,31 @@ class ExecutionActor(Actor):
         self._publish(self._venue.on_ticks(batch))
 
     def _due(self, order: Order) -> int:
-        """When the order is taken off the market, UTC ns; an exit, and what the venue doesn't hold, never."""
-        if order.intent.reduces or order.state not in CANCELLABLE:
+        """When the order is taken off the market, UTC ns; exits, orders by hand, what the venue doesn't hold: never."""
+        if order.intent.reduces or order.intent.strategy in BY_HAND or order.state not in CANCELLABLE:
             return NEVER
         return order.intent.ts + self._timeout_ns
 
     async def _send(self, order: Order) -> None:
-        waiting = self._journal.durable() if self._journal is not None else None
-        if waiting is not None:
-            await waiting
+        if not await self._on_disk(order):
+            return
         active_from = max(order.intent.ts, self._clock.now_ns() + self._order_latency_ns)
         self._publish((self._venue.submit(order.intent, active_from),))
+
+    async def _on_disk(self, order: Order) -> bool:
+        """Wait for the journal; without it only exits are sent, and trading halts."""
+        try:
+            waiting = self._journal.durable() if self._journal is not None else None
+            if waiting is not None:
+                await waiting
+        except JournalError as error:
+            now = self._clock.now_ns()
+            self.bus.publish(Halt(ts=now, reason=f"the journal can't be written: {error}"))
+            if not order.intent.reduces:
+                order_id = order.intent.order_id
+                self._publish((OrderCancelled(ts=now, order_id=order_id, filled=0, reason=UNWRITTEN),))
+                return False
+        return True
 
     def _cancel_overdue(self, ts: int) -> None:
         for order in list(self.orders.working.values()):

@@ -1,11 +1,12 @@
 """Events → SQLite: the record of what happened, in the order in which it was published.
 
-`append` (on the loop, nanoseconds) queues an event; one thread encodes and commits in groups. `durable` says when
-everything queued so far is on disk. Invariant: the events of a run are numbered without gaps in publication order, and
-a crash loses at most a tail that nobody was told is durable. With equal input two replays write equal `events`; only
-`runs` differs.
+`append` (on the loop, nanoseconds) queues an event; one thread encodes, commits in groups, and deletes what `shorten`
+was told is no longer needed. `durable` says when everything queued so far is on disk. Invariant: the events of a run
+are numbered without gaps in publication order, and a crash loses at most a tail that nobody was told is durable. With
+equal input two replays write equal `events`; only `runs` differs.
 
-Schema: `runs(run, key, value)` holds metadata; `events(run, seq, ts, type, body)` holds each event as JSON text.
+Schema: `runs(run, key, value)` holds metadata; `events(run, seq, ts, type, body)` holds each event as JSON text. A run
+that was shortened begins at the snapshot that its `begins_at` names.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from daemon import events as vocabulary
-from daemon.errors import JournalError, UsageError
+from daemon.errors import CheckFailed, JournalError, UsageError
 from daemon.events import Event
 
 SCHEMA_VERSION = 2
@@ -29,6 +30,13 @@ SCHEMA_VERSION = 2
 _READABLE = (1, 2)
 RETRY_S = 0.5
 BATCH = 4096
+DELETED_AT_ONCE = 2000
+"""Rows in one transaction of a shortening: an order that waits for the disk waits for one of these at most."""
+BEGINS_AT = "begins_at"
+ENDS_AT = "ends_at"
+"""Metadata of a run that was closed in order: its last event."""
+IN_CHARGE = "strategy_in_charge"
+"""Metadata of a shortened run: the strategy that decided when its first kept event was written."""
 
 JOURNALED: tuple[type[Event], ...] = (
     vocabulary.Complexity,
@@ -58,12 +66,19 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.SymbolHalted,
     vocabulary.SymbolResumed,
     vocabulary.AccountSnapshot,
+    vocabulary.DayProfitPeaked,
+    vocabulary.OrderAmended,
+    vocabulary.FundsDiffer,
+    vocabulary.ManualOrder,
+    vocabulary.ManualOrderAnswered,
+    vocabulary.CancelOrder,
 )
 """What is recorded: every event that a decision, a position or a state depends on; of bars only
 the intervals that decisions see (the caller chooses them), of ticks none: they have their own tape."""
 
 _RECORDED: tuple[type[Event], ...] = (vocabulary.Bar, *JOURNALED)
 _KINDS = dict(zip([kind.__name__ for kind in _RECORDED], _RECORDED, strict=True))
+NO_END = 2**62
 _TERMINAL = ("OrderDenied", "OrderRejected", "OrderCancelled", "OrderExpired")
 _STARVED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """Primary codes of what may pass by itself: the disk is full, or doesn't answer."""
@@ -92,6 +107,8 @@ class Journal:
         self._trouble: sqlite3.Error | None = None
         self._held: list[Event] = []
         self._waiters: list[tuple[int, asyncio.Future[None], asyncio.AbstractEventLoop]] = []
+        self._wanted: tuple[int, int] | None = None
+        self._doomed: list[tuple[int, int]] = []
         self._db, self.run = _open(path, safe)
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
@@ -147,6 +164,20 @@ class Journal:
             self._db.commit()
         return len(old)
 
+    @property
+    def appended(self) -> int:
+        """Events taken so far."""
+        return self._appended
+
+    def shorten(self, before_wall_ns: int, before_ts: int) -> None:
+        """Have the writer delete, by and by, what no restart needs.
+
+        That is: earlier runs that began before `before_wall_ns`, and of this one what lies before its newest snapshot
+        that is older than `before_ts` (event time, UTC ns).
+        """
+        with self._wake:
+            self._wanted = (before_wall_ns, before_ts)
+
     def close(self) -> None:
         """Write what is queued and close the file; calling it again does nothing."""
         with self._wake:
@@ -170,7 +201,7 @@ class Journal:
         while True:
             with self._wake:
                 if not self._closing and not self._waiters and len(self._queue) < BATCH:
-                    self._wake.wait(self._group_commit_s if self._safe and self._queue else 0.05)
+                    self._wake.wait(self._group_commit_s if self._doomed or (self._safe and self._queue) else 0.05)
                 closing = self._closing
             batch = [*self._held, *(self._queue.popleft() for _ in range(len(self._queue)))]
             self._held = []
@@ -183,7 +214,10 @@ class Journal:
                     self._on_failure(error, batch)
             self._release()
             if closing and not self._queue:
+                self._note_end(seq)
                 return
+            if self._wanted is not None or self._doomed:
+                self._shorten_a_little()
             if self._trouble is not None:
                 with self._wake:
                     self._wake.wait_for(lambda: self._closing, RETRY_S)
@@ -200,13 +234,67 @@ class Journal:
 
     def _commit(self, batch: list[Event], seq: int) -> int:
         encode = msgspec.json.encode
-        rows = [
+        rows = (  # one at a time: a snapshot is large
             (self.run, seq + n, _time_of(event), type(event).__name__, encode(event).decode())
             for n, event in enumerate(batch, 1)
-        ]
+        )
         self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", rows)
         self._db.commit()
         return seq + len(batch)
+
+    def _note_end(self, seq: int) -> None:
+        """An orderly end: whoever reads the run can tell that its tail is whole."""
+        if seq and self._error is None and self._trouble is None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", (self.run, ENDS_AT, str(seq)))
+                self._db.commit()
+
+    def _shorten_a_little(self) -> None:
+        """A transaction's worth; what fails is left for the next time, for nothing depends on it."""
+        try:
+            if self._wanted is not None:
+                self._doomed, self._wanted = self._condemn(*self._wanted), None
+            if self._doomed:
+                run, end = self._doomed[0]
+                deleted = self._db.execute(
+                    "DELETE FROM events WHERE run = ? AND seq IN "
+                    "(SELECT seq FROM events WHERE run = ? AND seq < ? ORDER BY seq LIMIT ?)",
+                    (run, run, end, DELETED_AT_ONCE),
+                ).rowcount
+                if deleted < DELETED_AT_ONCE:
+                    self._doomed.pop(0)
+                    if run != self.run:
+                        self._db.execute("DELETE FROM runs WHERE run = ?", (run,))
+            self._db.commit()
+        except sqlite3.Error:
+            self._doomed, self._wanted = [], None
+            with contextlib.suppress(sqlite3.Error):
+                self._db.rollback()
+
+    def _condemn(self, before_wall_ns: int, before_ts: int) -> list[tuple[int, int]]:
+        """(run, first event to keep) of all that is to go. What this run begins with is on record before any goes."""
+        newest = self._db.execute("SELECT MAX(run) FROM events WHERE type = 'AccountSnapshot'").fetchone()[0] or 0
+        old = self._db.execute(
+            "SELECT run FROM runs WHERE key = 'started_ts' AND CAST(value AS INTEGER) < ? AND run < ?",
+            (before_wall_ns, newest),
+        ).fetchall()
+        doomed = [(int(run), NO_END) for (run,) in old]
+        (cut,) = self._db.execute(
+            "SELECT MAX(seq) FROM events WHERE run = ? AND type = 'AccountSnapshot' AND ts < ?", (self.run, before_ts)
+        ).fetchone()
+        if cut is not None:
+            swapped = self._db.execute(
+                "SELECT body FROM events WHERE run = ? AND seq < ? AND type = 'StrategySwapped' ORDER BY seq DESC "
+                "LIMIT 1",
+                (self.run, cut),
+            ).fetchone()
+            notes = [(self.run, BEGINS_AT, str(cut))]
+            if swapped is not None:
+                in_charge = msgspec.json.decode(swapped[0], type=vocabulary.StrategySwapped).new
+                notes.append((self.run, IN_CHARGE, in_charge))
+            self._db.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", notes)
+            doomed.append((self.run, int(cut)))
+        return doomed
 
     def _release(self) -> None:
         with self._wake:
@@ -302,15 +390,28 @@ class JournalReader:
         return dict(self._db.execute("SELECT key, value FROM runs WHERE run = ?", (self.run,)))
 
     def events(self, *types: type[Event]) -> Iterator[Event]:
-        """The events of the latest run in order, all or of `types`; raises `UsageError` at one that can't be read."""
+        """The events of the latest run in order, all or of `types`.
+
+        Raises `UsageError` at one that can't be read, and `CheckFailed` where one is missing.
+        """
         wanted = {kind.__name__ for kind in types} or set(_KINDS)
-        rows = self._db.execute("SELECT seq, type, body FROM events WHERE run = ? ORDER BY seq", (self.run,))
+        metadata = self.metadata()
+        begins, ends = int(metadata.get(BEGINS_AT, "1")), int(metadata.get(ENDS_AT, "0"))
+        expected = begins
+        rows = self._db.execute(
+            "SELECT seq, type, body FROM events WHERE run = ? AND seq >= ? ORDER BY seq", (self.run, begins)
+        )
         for seq, name, body in rows:
+            if seq != expected:
+                raise CheckFailed(f"{self._path}: event {expected} is missing: the journal was altered")
+            expected += 1
             if name in wanted:
                 try:
                     yield msgspec.json.decode(body, type=_KINDS[name])
                 except msgspec.DecodeError as error:
                     raise UsageError(f"{self._path}: event {seq} ({name}) can't be read ({error})") from None
+        if expected <= ends:
+            raise CheckFailed(f"{self._path}: event {expected} is missing: the journal was altered")
 
     def since_snapshot(self, *types: type[Event]) -> Iterator[Event]:
         """The events of `types` of all runs, from the newest `AccountSnapshot` on (with it), oldest first.

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from daemon.journal import SCHEMA_VERSION, check_journal
+from daemon.journal import ENDS_AT, SCHEMA_VERSION, check_journal
 
 log = structlog.get_logger("journal")
 
@@ -80,7 +80,7 @@ def _salvage(path: Path, fresh: Path) -> int | None:
         for statement in _TABLES:
             new.execute(statement)
         try:
-            runs = old.execute("SELECT run, key, value FROM runs").fetchall()
+            runs = old.execute("SELECT run, key, value FROM runs WHERE key != ?", (ENDS_AT,)).fetchall()
         except sqlite3.DatabaseError:
             return None
         new.executemany("INSERT INTO runs VALUES (?, ?, ?)", runs)

@@ -15,10 +15,12 @@ import structlog
 
 from daemon.clock import NS_PER_S, Clock, india_day
 from daemon.events import (
+    EXTERNAL,
     Event,
     Fill,
     Halt,
     OrderAccepted,
+    OrderAmended,
     OrderApproved,
     OrderCancelFailed,
     OrderCancelled,
@@ -36,9 +38,6 @@ from daemon.orders import Order, OrderBook, OrderState
 from daemon.settings import FyersSettings
 
 log = structlog.get_logger("execution")
-
-EXTERNAL = "external"
-"""The strategy of orders that somebody else placed in our account."""
 
 READS_TO_WRITE_OFF = 3
 """So many times at least the book must have been read without the order."""
@@ -66,6 +65,8 @@ class LiveBook:
         self.halted: dict[str, str] = {}
         self.incomplete = False
         """Whether the venue speaks of fills whose trades it hasn't shown yet."""
+        self.booked = 0
+        """Fills so far."""
         self._instruments = instruments
         self._costs = costs
         self._clock = clock
@@ -73,6 +74,7 @@ class LiveBook:
         self._publish = publish
         self._missing: dict[str, tuple[int, int]] = {}
         self._foreign: dict[str, str] = {}
+        self._other_product: set[str] = set()
         self._elsewhere: Counter[str] = Counter()
         self._suspects: dict[str, tuple[int, int]] = {}
 
@@ -84,6 +86,7 @@ class LiveBook:
             return False
         if isinstance(event, Fill):
             self.positions[event.symbol] += event.side.sign * event.quantity
+            self.booked += 1
         self._publish(event)
         return True
 
@@ -101,6 +104,9 @@ class LiveBook:
         fill_id = f"{trade.venue_id}:{trade.trade_id}"
         if order is None or instrument is None or fill_id in order.fill_ids:
             return False
+        if trade.quantity > order.remaining:  # somebody made the order larger: the book will say so
+            self.incomplete = self.incomplete or not order.state.done
+            return False
         order.venue_id = order.venue_id or trade.venue_id
         charges = self._costs.charges(instrument, trade.side, trade.quantity, trade.price, trade.ts, order.turnover)
         return self.say(
@@ -116,6 +122,8 @@ class LiveBook:
         if order is None:
             return report.venue_id in self._foreign
         order.venue_id = order.venue_id or report.venue_id
+        if report.filled > order.filled and not order.state.done:
+            self.incomplete = True
         if order.state.done:
             if not report.status.final:
                 self._on_revenant(order, report)
@@ -131,12 +139,15 @@ class LiveBook:
         """Bring ours in line with the book of the day, read before the tradebook; how many fills were missed."""
         self.incomplete = False
         for report in orders:
-            if self.find(report.tag, report.venue_id) is None and report.venue_id not in self._foreign:
+            order = self.find(report.tag, report.venue_id)
+            if order is not None:
+                self._amend(order, report)
+            elif report.venue_id not in self._foreign:
                 self._take_in(report)
         missed = sum(self.trade(trade) for trade in trades)
         self._elsewhere = Counter()
         for trade in trades:
-            if self.find(trade.tag, trade.venue_id) is None:
+            if self.find(trade.tag, trade.venue_id) is None and trade.venue_id not in self._other_product:
                 self._elsewhere[trade.symbol] += trade.side.sign * trade.quantity
         for report in orders:
             self.report(report)
@@ -191,6 +202,14 @@ class LiveBook:
                 reason = order.reason or report.message or "cancelled at the venue"
                 self.say(OrderCancelled(ts=self._now, order_id=order_id, filled=filled, reason=reason))
 
+    def _amend(self, order: Order, report: VenueOrder) -> None:
+        """Somebody may have changed our order at the venue; 0 is no quantity but a row that doesn't tell."""
+        change = report.quantity - order.intent.quantity
+        if change and report.quantity >= max(1, order.filled) and not order.state.done:
+            order_id = order.intent.order_id
+            log.warning("an order was changed at the venue", order=order_id, quantity=report.quantity, change=change)
+            self.say(OrderAmended(ts=self._now, order_id=order_id, quantity=report.quantity, change=change))
+
     def _check_cancelling(self, report: VenueOrder) -> None:
         order = self.find(report.tag, report.venue_id)
         if order is None or order.state is not OrderState.CANCEL_PENDING or report.status.final:
@@ -224,6 +243,10 @@ class LiveBook:
 
     def _take_in(self, report: VenueOrder) -> None:
         """An order in our account that we know nothing of."""
+        if report.product not in ("", self._settings.product):
+            self._foreign[report.venue_id] = report.symbol  # its position isn't among those that we compare
+            self._other_product.add(report.venue_id)
+            return
         wish = self._settings.external_orders
         log.warning("an order of somebody else", venue=report.venue_id, symbol=report.symbol, done=wish)
         if wish == "adopt":

@@ -8,6 +8,7 @@ only after its intent is on disk, leaves once, and after a silence nothing is se
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from contextlib import aclosing
 from typing import Any
@@ -20,6 +21,7 @@ from daemon.bus import Bus
 from daemon.clock import NS_PER_S, Clock
 from daemon.errors import JournalError, UsageError
 from daemon.events import (
+    CancelOrder,
     Event,
     Flatten,
     FundsReported,
@@ -38,10 +40,11 @@ from daemon.events import (
     Reduce,
     TimeAdvanced,
 )
-from daemon.execution import Durable
+from daemon.execution import BY_HAND, UNWRITTEN, Durable, rests
 from daemon.fyers.order_socket import Disconnected, OrderPush, TradePush
-from daemon.fyers.outcome import Done, NotSent, Rejected, Unknown
-from daemon.live_book import EXTERNAL, LiveBook
+from daemon.fyers.outcome import Done, NotSent, Outcome, Rejected, Unknown
+from daemon.fyers.wire import ZERO
+from daemon.live_book import LiveBook
 from daemon.orders import Order, OrderState
 from daemon.settings import ExecutionSettings, FyersSettings
 
@@ -78,11 +81,12 @@ class LiveExecutionActor(Actor):
         self._timeout_ns = int(execution.working_timeout_s * NS_PER_S)
         self._cancel_wanted: dict[str, str] = {}
         self._sending: set[str] = set()
-        self._refused = ""
+        self.refused = ""
+        """What the broker said of our token, "" while it is accepted."""
         self._look = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self.inbox = bus.subscribe(
-            self.name, (TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, Flatten, Halt, Reduce)
+            self.name, (TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, CancelOrder, Flatten, Halt, Reduce)
         )
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -95,17 +99,16 @@ class LiveExecutionActor(Actor):
         self._distrust("the daemon stopped before the venue's answer was known")
         tries = 0
         while not await self._read_book(urgent=True):
-            if self._refused:
-                raise UsageError(f"broker.fyers: the token was refused ({self._refused}); log in and start again")
+            if self.refused:
+                raise UsageError(f"broker.fyers: the token was refused ({self.refused}); log in and start again")
             tries += 1
             if tries % LOG_EVERY == 1:
                 log.error("the broker can't be read: trading waits for it", tries=tries)
             await asyncio.sleep(SHORTEST_PAUSE_S)
         for _ in range(2):
-            if await self._check_positions():
+            if await self._check_account():
                 break
             await self._read_book(urgent=True)
-        await self._read_funds()
 
     async def run(self) -> None:
         """Handle events, listen to pushes and read the book until cancelled."""
@@ -131,8 +134,20 @@ class LiveExecutionActor(Actor):
                 self.orders.apply(event)
             case TimeAdvanced():
                 self._cancel_overdue(event.ts)
-            case Flatten() | Reduce() | Halt(shutdown=False):
+            case CancelOrder():
+                held = self.orders.working.get(event.order_id)
+                if held is not None:
+                    self._want_cancelled(held, event.reason)
+            case Flatten():
+                self.cancel_resting(event.reason)
+            case Reduce() | Halt(shutdown=False):
                 self.cancel_entries(event.reason)
+
+    def cancel_resting(self, reason: str) -> None:
+        """Take every order off the market but exits that trade at once, and keep at it."""
+        for order in list(self.orders.working.values()):
+            if rests(order.intent):
+                self._want_cancelled(order, reason)
 
     def cancel_entries(self, reason: str) -> None:
         """Take every order off the market that would open or add to a position, and keep at it."""
@@ -187,10 +202,15 @@ class LiveExecutionActor(Actor):
         except JournalError as error:
             self.bus.publish(Halt(ts=self._now, reason=f"the journal can't be written: {error}"))
             if not order.intent.reduces:
-                reason = "not sent: the journal can't be written"
-                self.book.say(OrderCancelled(ts=self._now, order_id=order.intent.order_id, filled=0, reason=reason))
+                self._never_left(order, UNWRITTEN)
                 return False
+        if order.intent.order_id in self._cancel_wanted:  # while the disk was waited for
+            self._never_left(order, self._cancel_wanted[order.intent.order_id])
+            return False
         return True
+
+    def _never_left(self, order: Order, reason: str) -> None:
+        self.book.say(OrderCancelled(ts=self._now, order_id=order.intent.order_id, filled=0, reason=reason))
 
     # -- cancelling ---------------------------------------------------------------------------------------------------
 
@@ -200,6 +220,8 @@ class LiveExecutionActor(Actor):
 
     def _pursue(self) -> bool:
         """Ask for every cancellation that is wanted and can be asked for; whether any is still owed."""
+        if self._group is None:  # not running yet: `run` begins with a look at the book, and then asks
+            return bool(self._cancel_wanted)
         for order_id, reason in list(self._cancel_wanted.items()):
             order = self.orders.working.get(order_id)
             if order is None:
@@ -229,7 +251,7 @@ class LiveExecutionActor(Actor):
     def _cancel_overdue(self, ts: int) -> None:
         for order in self.orders.working.values():
             intent = order.intent
-            mine = not intent.reduces and intent.strategy != EXTERNAL
+            mine = not intent.reduces and intent.strategy not in BY_HAND
             if mine and ts - intent.ts >= self._timeout_ns and intent.order_id not in self._cancel_wanted:
                 self._cancel_wanted[intent.order_id] = "working time-out"
         self._pursue()
@@ -257,21 +279,21 @@ class LiveExecutionActor(Actor):
                         self._look.set()
 
     async def _keep_in_line(self) -> None:
-        """Read the book when something calls for it, and every `reconcile_s` in any case."""
+        """Read the book when something calls for it, and compare the whole account every `reconcile_s` in any case."""
+        settings, due_ns = self._settings, self._clock.monotonic_ns() + int(self._settings.reconcile_s * NS_PER_S)
         while True:
-            settings = self._settings
             owing = self.book.unresolved or self.book.incomplete or self._cancel_wanted or self.book.revenants
-            try:
-                async with asyncio.timeout(settings.unknown_poll_s if owing else settings.reconcile_s):
+            pause_s = max(0.0, (due_ns - self._clock.monotonic_ns()) / NS_PER_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(pause_s, settings.unknown_poll_s) if owing else pause_s):
                     await self._look.wait()
-                called = True
-            except TimeoutError:
-                called = bool(owing)
             self._look.clear()
-            await self._read_book(urgent=bool(owing))
-            if not called or self.book.halted:
-                await self._check_positions()
-                await self._read_funds()
+            read = await self._read_book(urgent=bool(owing))
+            now = self._clock.monotonic_ns()
+            if now >= due_ns or self.book.halted:
+                await self._check_account()
+                pause_s = settings.reconcile_s if read else min(settings.unknown_poll_s, settings.reconcile_s)
+                due_ns = now + int(pause_s * NS_PER_S)
             self._pursue()
             await asyncio.sleep(SHORTEST_PAUSE_S)
 
@@ -279,10 +301,7 @@ class LiveExecutionActor(Actor):
         """Compare with the broker's orders and trades; False where they couldn't be read."""
         orders = await self._broker.orders(urgent=urgent)
         trades = await self._broker.trades(urgent=urgent)
-        for outcome in (orders, trades):
-            if isinstance(outcome, Rejected) and outcome.token_refused:
-                self._refused = outcome.message
-                log.error("the broker refuses the token: a new login is needed", message=outcome.message)
+        self._heed_token(orders, trades)
         if not isinstance(orders, Done) or not isinstance(trades, Done):
             return False
         missed = self.book.compare(orders.value, trades.value)
@@ -294,15 +313,37 @@ class LiveExecutionActor(Actor):
         )  # fmt: skip
         return True
 
-    async def _check_positions(self) -> bool:
-        held = await self._broker.positions()
-        return isinstance(held, Done) and self.book.compare_positions(held.value)
+    def _heed_token(self, *outcomes: Outcome[Any]) -> None:
+        """Say once that the token is refused, and once that it is accepted again."""
+        refused = [it.message for it in outcomes if isinstance(it, Rejected) and it.token_refused]
+        if refused and not self.refused:
+            log.error("the broker refuses the token: a new login is needed", message=refused[0])
+        elif self.refused and not refused and any(isinstance(it, Done) for it in outcomes):
+            log.warning("the broker accepts the token again")
+        else:
+            return
+        self.refused = refused[0] if refused else ""
 
-    async def _read_funds(self) -> None:
+    async def _check_account(self) -> bool:
+        """Compare positions, and report the money; whether the positions agree."""
+        booked, settled = self.book.booked, not self.orders.working
+        held = await self._broker.positions()
+        if not isinstance(held, Done):
+            return False
+        agree = self.book.compare_positions({row.symbol: row.quantity for row in held.value})
         funds = await self._broker.funds()
         if isinstance(funds, Done):
             value = funds.value
-            self.bus.publish(FundsReported(ts=self._now, total=value.total, available=value.available))
+            still = agree and booked == self.book.booked and not self._sending and not self.book.incomplete
+            flows = sum((row.sold * row.sell_average - row.bought * row.buy_average for row in held.value), ZERO)
+            cash = value.total - value.realised + flows if still else None
+            settled = settled and not self.orders.working
+            self.bus.publish(
+                FundsReported(
+                    ts=self._now, total=value.total, available=value.available, cash=cash, settled=settled
+                )
+            )  # fmt: skip
+        return agree
 
     # -- small things -------------------------------------------------------------------------------------------------
 

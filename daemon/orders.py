@@ -17,6 +17,7 @@ from daemon.events import (
     Event,
     Fill,
     OrderAccepted,
+    OrderAmended,
     OrderApproved,
     OrderCancelFailed,
     OrderCancelled,
@@ -146,6 +147,8 @@ class OrderBook:
                 return self._move(event.order_id, S.EXPIRED, event.ts, event.reason)
             case OrderUnknown():
                 return self._move(event.order_id, S.UNKNOWN, event.ts, event.reason)
+            case OrderAmended():
+                return self._amend(event)
             case Fill():
                 return self._fill(event)
             case _:
@@ -186,6 +189,17 @@ class OrderBook:
             return None
         order.state = S.PARTIALLY_FILLED if order.filled else S.ACCEPTED
         order.reason, order.updated_ts = event.reason, event.ts
+        return order
+
+    def _amend(self, event: OrderAmended) -> Order | None:
+        """Another quantity from now on; what is filled already is then all of it, or a part as before."""
+        order = self.working.get(event.order_id)
+        if order is None or event.quantity in (order.intent.quantity, 0) or event.quantity < order.filled:
+            return None
+        order.intent = msgspec.structs.replace(order.intent, quantity=event.quantity)
+        order.updated_ts = event.ts
+        if not order.remaining:
+            self._move(event.order_id, S.FILLED, event.ts)
         return order
 
     def _fill(self, fill: Fill) -> Order | None:

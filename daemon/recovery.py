@@ -10,14 +10,20 @@ from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 
+import structlog
+
 from daemon.clock import india_day
+from daemon.errors import IllegalTransition
 from daemon.events import (
     AccountSnapshot,
+    DayProfitPeaked,
     Event,
     Fill,
     Flatten,
     Halt,
+    ManualOrderAnswered,
     OrderAccepted,
+    OrderAmended,
     OrderApproved,
     OrderCancelFailed,
     OrderCancelled,
@@ -28,23 +34,36 @@ from daemon.events import (
     OrderRejected,
     OrderSent,
     OrderUnknown,
+    Reduce,
     Resume,
     TradingState,
     TradingStateChanged,
 )
 from daemon.journal import JournalReader
-from daemon.orders import OrderBook
+from daemon.orders import OrderBook, OrderState
 from daemon.portfolio import Portfolio
+
+log = structlog.get_logger("recovery")
 
 ORDER_EVENTS: tuple[type[Event], ...] = (
     OrderIntent, OrderApproved, OrderDenied, OrderSent, OrderAccepted, OrderRejected, OrderCancelRequested,
-    OrderCancelFailed, OrderCancelled, OrderExpired, OrderUnknown, Fill,
+    OrderCancelFailed, OrderCancelled, OrderExpired, OrderUnknown, OrderAmended, Fill,
 )  # fmt: skip
-FOLDED: tuple[type[Event], ...] = (*ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Flatten)
+FOLDED: tuple[type[Event], ...] = (
+    *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, DayProfitPeaked,
+    ManualOrderAnswered,
+)  # fmt: skip
 
 
 KEPT_FILLS = 50_000
-"""Fill ids and closed trades that are remembered in memory; more than a day has."""
+"""Fill ids that are remembered in memory; more than a day has."""
+
+
+KEPT_FINISHED = 10_000
+"""Finished orders in a snapshot: a venue's book is of one day, and a day has fewer."""
+
+KEPT_ANSWERS = 1000
+"""Manual orders that are remembered by their keys."""
 
 
 class Account:
@@ -58,6 +77,8 @@ class Account:
         self.flatten_reason = ""
         self.day = 0
         self.day_start_net = Decimal(0)
+        self.day_high = Decimal(0)
+        self.answered: dict[str, ManualOrderAnswered] = {}
         self.last_ts = 0
         self.records = 0
         self._ending = False
@@ -71,22 +92,46 @@ class Account:
         """Live through `events`, oldest first."""
         for event in events:
             self.records += 1
-            self._apply(event)
+            try:
+                self._apply(event)
+            except IllegalTransition as error:  # the process that wrote it refused it just so
+                log.error("a record that no order can follow is passed over", why=str(error))
+
+    def begin(self) -> None:
+        """A new process goes on from here: the orderly end of the earlier one is over."""
+        self._ending = False
+
+    def approved(self) -> list[OrderIntent]:
+        """Orders of the latest day that risk let through, oldest first."""
+        known = (*self.orders.finished.values(), *self.orders.working.values())
+        passed = (order for order in known if order.state not in (OrderState.INTENT, OrderState.DENIED))
+        return sorted((it.intent for it in passed if india_day(it.intent.ts) >= self.day), key=lambda intent: intent.ts)
+
+    def follow(self, event: TradingStateChanged | Halt | Resume | Reduce | Flatten) -> None:
+        """Take note of a command or a state; for a process that moves orders and portfolio by itself."""
+        self._follow(event)
 
     def snapshot(self, ts: int) -> AccountSnapshot:
-        """All of it in one event."""
+        """All of it in one event; of finished orders the newest, more than a day has.
+
+        No clock chooses them: an order that the venue's book still shows and that we had forgotten would be taken for
+        somebody else's, and its fills be booked twice.
+        """
         book = self.orders
+        finished = list(book.finished.values())[-KEPT_FINISHED:]
         return AccountSnapshot(
             ts=ts,
             starting_cash=self.portfolio.starting_cash,
             cash=self.portfolio.cash,
             holdings=self.portfolio.holdings(),
-            orders=tuple(order.record() for table in (book.finished, book.working) for order in table.values()),
+            orders=tuple(order.record() for order in (*finished, *book.working.values())),
             state=self.state,
             state_reason=self.state_reason,
             flatten_reason=self.flatten_reason,
             day=self.day,
             day_start_net=self.day_start_net,
+            day_high=self.day_high,
+            answered=tuple(self.answered.values()),
         )
 
     def _apply(self, event: Event) -> None:
@@ -94,15 +139,13 @@ class Account:
             case AccountSnapshot():
                 self._restore(event)
                 return
-            case TradingStateChanged():
-                if not self._ending:
-                    self.state, self.state_reason = event.state, event.reason
-            case Halt():
-                self._ending = event.shutdown
-            case Resume():
-                self.flatten_reason = ""
-            case Flatten():
-                self.flatten_reason = event.reason
+            case TradingStateChanged() | Halt() | Resume() | Reduce() | Flatten():
+                self._follow(event)
+            case ManualOrderAnswered():
+                self.remember(event)
+            case DayProfitPeaked():
+                self._roll(event.ts)
+                self.day_high = event.high
             case Fill():
                 self._roll(event.ts)
                 self.orders.apply(event)
@@ -115,11 +158,32 @@ class Account:
                 self.orders.apply(event)
         self.last_ts = max(self.last_ts, int(getattr(event, "ts")))  # noqa: B009 — every folded event has one
 
+    def remember(self, answer: ManualOrderAnswered) -> None:
+        """A manual order was answered: its key is used up."""
+        self.answered[answer.order.key] = answer
+        if len(self.answered) > KEPT_ANSWERS:
+            del self.answered[next(iter(self.answered))]
+
+    def _follow(self, event: TradingStateChanged | Halt | Resume | Reduce | Flatten) -> None:
+        match event:
+            case TradingStateChanged():
+                if not self._ending:
+                    self.state, self.state_reason = event.state, event.reason
+                return
+            case Halt():
+                self._ending = event.shutdown
+                return
+            case Resume():
+                self.flatten_reason = ""
+            case Flatten():
+                self.flatten_reason = event.reason
+        self._ending = False  # a command to a process that goes on: what it changes is no shutdown's
+
     def _roll(self, ts: int) -> None:
         """The day's profit counts from the first order of the day."""
         day = india_day(ts)
         if day != self.day:
-            self.day, self.day_start_net = day, self.net
+            self.day, self.day_start_net, self.day_high = day, self.net, Decimal(0)
 
     def _restore(self, snapshot: AccountSnapshot) -> None:
         self.orders = OrderBook()
@@ -131,7 +195,8 @@ class Account:
         self.portfolio.restore(snapshot.cash, snapshot.holdings, fill_ids)
         self.state, self.state_reason = snapshot.state, snapshot.state_reason
         self.flatten_reason = snapshot.flatten_reason
-        self.day, self.day_start_net = snapshot.day, snapshot.day_start_net
+        self.day, self.day_start_net, self.day_high = snapshot.day, snapshot.day_start_net, snapshot.day_high
+        self.answered = {answer.order.key: answer for answer in snapshot.answered}
         self.last_ts = max(self.last_ts, snapshot.ts)
 
 
@@ -143,6 +208,7 @@ def recover(path: Path, starting_cash: Decimal) -> Account | None:
     reader = JournalReader(path)
     try:
         account.fold(reader.since_snapshot(*FOLDED))
+        account.begin()
     finally:
         reader.close()
     return account

@@ -76,7 +76,8 @@ class Service:
         self.app.bus.tap((InferenceMeasured,), self._measure)
         self._control: ControlServer | None = None
         if token is not None:
-            self._control = ControlServer(settings.control, self.view, self.app.bus.publish, clock, self.metrics, token)
+            self._control = ControlServer(settings.control, self.view, self.app.bus.publish, clock, self.metrics, token,
+                                         self.app.desk)  # fmt: skip
 
     async def run(self) -> None:
         """Run until the feed ends or a signal comes."""

@@ -260,7 +260,13 @@ class FyersSettings(Section):
     protection_percent: Annotated[Decimal, Field(gt=0, le=20)] = Decimal("0.5")
     product: Literal["INTRADAY", "CNC", "MARGIN"] = "INTRADAY"
     starting_cash: Money = Decimal(1_000_000)
+    funds_tolerance: NonNegative = 1000.0
+    funds_difference: Literal["alert", "halt"] = "alert"
     external_orders: Literal["adopt", "ignore", "halt"] = "adopt"
+    calls_per_second: PositiveInt = 10
+    calls_per_minute: Annotated[int, Field(ge=10)] = 200
+    calls_per_day: PositiveInt = 100_000
+    calls_file: Path = Path("var/fyers.calls")
     answer_s: Positive = 7.0
     reconcile_s: Positive = 30.0
     unknown_poll_s: Positive = 1.0

@@ -1,12 +1,15 @@
 """A journal → whether its decisions can be made again: the recorded events through the recorded settings.
 
 Bars, complexities, positions and swaps are put, in the journal's order, into a fresh `MarketView`; each recorded
-decision is then made again at its recorded depth. Invariant: on the platform that wrote the journal, with the recorded
-model, every field but the time and the measured latency must come out bit for bit.
+decision is then made again at its recorded depth. Of a run that was shortened, decisions that saw bars from before its
+present beginning can't be made again; they are counted. Invariant: on the platform that wrote the journal, with the
+recorded model, every field but the time and the measured latency must come out bit for bit.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -14,14 +17,14 @@ from pydantic import ValidationError
 
 from daemon.clock import ReplayClock
 from daemon.errors import CheckFailed, UsageError
-from daemon.events import Bar, Complexity, Decision, PositionChanged, StrategySwapped
-from daemon.journal import JournalReader
+from daemon.events import AccountSnapshot, Bar, Complexity, Decision, Event, PositionChanged, StrategySwapped
+from daemon.journal import BEGINS_AT, IN_CHARGE, JournalReader
 from daemon.market.calendar import MarketCalendar
 from daemon.market.legs import Legs
 from daemon.settings import Settings
 from daemon.strategy_actor import FLAT
 from daemon.strategy_ladder import build_strategies, pin_runtime, view_settings
-from strategies.base import LATE, SINGLE_CYCLE, MarketView, Moment, Strategy, hold
+from strategies.base import LATE, SINGLE_CYCLE, MarketView, Moment, Strategy, ViewSettings, hold
 
 STAMPED = ("ts", "latency_ns")
 """Fields that the run's clock gives, not the strategy."""
@@ -33,6 +36,39 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     journal: str
     decisions: int
     model: str
+    passed_over: int = 0
+    """Decisions that can't be made again, for the bars that they saw were deleted with the run's beginning."""
+
+
+class _Past:
+    """What a shortened run no longer tells: a symbol is seen as it was once its windows are full of kept bars."""
+
+    def __init__(self, settings: ViewSettings, indices: Mapping[str, str], *, shortened: bool) -> None:
+        """`indices`: the index by the future that is traded for it, whose position is seen as one in the index."""
+        self.shortened = shortened
+        self._indices = indices
+        self._settings = settings
+        self._bars: Counter[tuple[str, str]] = Counter()
+        self._carried: set[str] = set()
+
+    def see(self, event: Event) -> None:
+        """An event that the view is fed with, or the snapshot with which a shortened run begins."""
+        if isinstance(event, Bar):
+            self._bars[event.symbol, event.interval] += 1
+        elif isinstance(event, AccountSnapshot):
+            self._carried |= {self._indices.get(it.symbol, it.symbol) for it in event.holdings if it.quantity}
+        elif isinstance(event, PositionChanged) and not event.quantity:
+            self._carried.discard(self._indices.get(event.symbol, event.symbol))
+
+    def hides(self, symbol: str) -> bool:
+        """Whether a moment of `symbol` may have been another then."""
+        wanted, bars = self._settings, self._bars
+        whole = (
+            bars[symbol, wanted.interval] >= wanted.window
+            and bars[symbol, wanted.coarse_interval] >= wanted.coarse_window
+            and symbol not in self._carried
+        )
+        return self.shortened and not whole
 
 
 def verify_journal(path: Path) -> Verification:
@@ -46,12 +82,16 @@ def verify_journal(path: Path) -> Verification:
             f"{path}: its settings are not those of this version of hrmd ({metadata.get('version')})"
         ) from None
     strategies = build_strategies(pin_runtime(settings, metadata.get("runtime", "")), ReplayClock())
-    view = MarketView(view_settings(settings), MarketCalendar())
-    legs = Legs(msgspec.json.decode(metadata.get("legs", "{}"), type=dict[str, str]))
-    active: str = settings.strategy.name
+    seen = view_settings(settings)
+    view, legs = MarketView(seen, MarketCalendar()), Legs(_legs(metadata))
+    past = _Past(seen, legs.indices, shortened=BEGINS_AT in metadata)
+    active: str = metadata.get(IN_CHARGE, settings.strategy.name)
     asked: list[tuple[Moment, str]] = []
-    count = 0
-    for event in reader.events(Bar, Complexity, PositionChanged, StrategySwapped, Decision):
+    hidden: set[tuple[str, int]] = set()
+    count = passed_over = 0
+    kinds = (Bar, Complexity, PositionChanged, StrategySwapped, Decision)
+    for event in reader.events(*kinds, *((AccountSnapshot,) if past.shortened else ())):
+        past.see(event)
         if isinstance(event, Bar):
             legs.on_bar(event)
             view.on_bar(event)
@@ -60,14 +100,26 @@ def verify_journal(path: Path) -> Verification:
         elif isinstance(event, StrategySwapped):
             active = event.new
         elif isinstance(event, Complexity) and not legs.holds(event.symbol):
-            asked.append((view.moment(event), active))
+            if past.hides(event.symbol):
+                hidden.add((event.symbol, event.ts))
+            else:
+                asked.append((view.moment(event), active))
+        elif isinstance(event, Decision) and (event.symbol, event.ts_bar) in hidden:
+            hidden.discard((event.symbol, event.ts_bar))
+            passed_over += 1
         elif isinstance(event, Decision):
             moment, name = _asked(asked, event, path)
             again = _decide_again(strategies.get(name), moment, event)
             _compare(event, again, count, path)
             count += 1
     reader.close()
-    return Verification(journal=str(path), decisions=count, model=metadata.get("model", ""))
+    return Verification(
+        journal=str(path), decisions=count, model=metadata.get("model", ""), passed_over=passed_over
+    )  # fmt: skip
+
+
+def _legs(metadata: dict[str, str]) -> dict[str, str]:
+    return msgspec.json.decode(metadata.get("legs", "{}"), type=dict[str, str])
 
 
 def _asked(asked: list[tuple[Moment, str]], decision: Decision, path: Path) -> tuple[Moment, str]:

@@ -23,6 +23,7 @@ from daemon.events import (
     FeedStatus,
     Fill,
     OrderAccepted,
+    OrderAmended,
     OrderCancelFailed,
     OrderCancelled,
     OrderCancelRequested,
@@ -82,8 +83,8 @@ class DaemonView:
         self._last_tick_ts: int | None = None
         types = (
             TickBatch, Decision, OrderIntent, OrderDenied, OrderSent, OrderAccepted, OrderRejected, OrderUnknown,
-            OrderCancelRequested, OrderCancelFailed, OrderCancelled, OrderExpired, Fill, TradingStateChanged,
-            FeedStatus,
+            OrderCancelRequested, OrderCancelFailed, OrderCancelled, OrderExpired, OrderAmended, Fill,
+            TradingStateChanged, FeedStatus,
         )  # fmt: skip
         app.bus.tap(types, self._record)
 
@@ -196,6 +197,8 @@ class DaemonView:
             reasons.append(f"orders whose fate is unknown: {unknown}")
         if app.risk.book.halted:
             reasons.append(f"symbols on which broker and journal differ: {len(app.risk.book.halted)}")
+        if app.risk.funds is not None and app.risk.funds.differs:
+            reasons.append("the broker's cash and the journal's differ")
         if app.token is not None and not app.token.state.holds:
             reasons.append(f"the broker's access is {app.token.state.value}: hrmd login")
         if self._recorder is not None and self._recorder.trouble:
@@ -245,6 +248,8 @@ class DaemonView:
                 self._change(event.order_id, state="UNKNOWN", reason=event.reason)
             case OrderCancelRequested():
                 self._change(event.order_id, state="CANCEL_PENDING", reason=event.reason)
+            case OrderAmended():
+                self._change(event.order_id, quantity=event.quantity)
             case OrderExpired():
                 self._change(event.order_id, state="EXPIRED", reason=event.reason)
             case OrderRejected():

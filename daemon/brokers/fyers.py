@@ -13,13 +13,14 @@ from daemon.clock import Clock
 from daemon.errors import SettingsError
 from daemon.events import OrderIntent
 from daemon.fyers.addresses import is_local
-from daemon.fyers.budget import Purpose, RateBudget
+from daemon.fyers.budget import Purpose, RateBudget, RateLimits
+from daemon.fyers.call_record import CallRecord
 from daemon.fyers.credentials import Credentials, Secret, read_token, token_path
 from daemon.fyers.order_socket import OrderSocket, SocketEvent, SocketTimes
 from daemon.fyers.outcome import Done, Outcome, Rejected
 from daemon.fyers.requests import PlaceOrder, Product, protected
 from daemon.fyers.rest import CallTimes, Endpoints, FyersRest
-from daemon.fyers.wire import Acknowledged, Funds, VenueOrder, VenueTrade
+from daemon.fyers.wire import Acknowledged, Funds, VenueOrder, VenuePosition, VenueTrade
 from daemon.market.instruments import InstrumentBook
 from daemon.settings import FyersSettings, MarketSettings
 
@@ -79,13 +80,12 @@ class FyersBroker:
         """All trades of the day."""
         return self._heed(await self._rest.trades(_purpose(urgent)))
 
-    async def positions(self) -> Outcome[dict[str, int]]:
-        """Signed net quantity by symbol, of the product that orders are placed under."""
+    async def positions(self) -> Outcome[list[VenuePosition]]:
+        """What was bought and sold of each symbol, under the product that orders are placed under."""
         outcome = self._heed(await self._rest.positions())
         if not isinstance(outcome, Done):
             return outcome
-        mine = [row for row in outcome.value if row.product == self._product.value]
-        return Done({row.symbol: row.quantity for row in mine})
+        return Done([row for row in outcome.value if row.product == self._product.value])
 
     async def funds(self) -> Outcome[Funds]:
         """The account's money."""
@@ -113,6 +113,12 @@ class FyersBroker:
         elif isinstance(outcome, Done):
             self.refusal = ""
         return outcome
+
+
+def rate_budget(settings: FyersSettings, clock: Clock) -> RateBudget:
+    """The account's budget, which goes on where earlier processes left it. Raises `SettingsError` for its file."""
+    limits = RateLimits.of(settings.calls_per_second, settings.calls_per_minute, settings.calls_per_day)
+    return RateBudget(clock, limits, CallRecord(settings.calls_file, settings.calls_per_minute))
 
 
 def _purpose(urgent: bool) -> Purpose:

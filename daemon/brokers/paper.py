@@ -32,6 +32,9 @@ from daemon.settings import PaperSettings
 REJECTED_PARAMETERS: Final = -50
 REJECTED_ORDER: Final = -99
 REJECTED_SYMBOL: Final = -300
+_REMEMBERED: Final = 20_000
+"""Order ids by which a repetition is known, the newest: as many as the order book remembers."""
+
 _WHOLE: Final = np.iinfo(np.int64).max
 _STOPS: Final = (OrderType.SL_MARKET, OrderType.SL_LIMIT)
 _LIMITS: Final = (OrderType.LIMIT, OrderType.SL_LIMIT)
@@ -124,7 +127,8 @@ class PaperVenue:
         self._slippage = Decimal(str(settings.slippage_bp)) / _BP
         self._half_spread = Decimal(str(settings.spread_bp)) / 2 / _BP
         self._orders: dict[str, _Order] = {}
-        self._seen: set[str] = set()
+        self._seen: dict[str, None] = {}
+        self._accepted = 0
         self._last_price: dict[str, float] = {}
 
     def submit(self, intent: OrderIntent, active_from: int) -> OrderAccepted | OrderRejected:
@@ -138,15 +142,18 @@ class PaperVenue:
             return _rejected(intent, active_from, REJECTED_SYMBOL, "no such instrument")
         if session is None:
             return _rejected(intent, active_from, REJECTED_ORDER, "the market is closed when the order arrives")
-        if intent.order_id in self._seen:
+        if intent.order_id in self._seen or intent.order_id in self._orders:
             return _rejected(intent, active_from, REJECTED_ORDER, f"an order {intent.order_id} was sent before")
         if not instrument.tradeable:
             return _rejected(intent, active_from, REJECTED_SYMBOL, f"the {instrument.kind.value} can't be traded")
         problem = _problem(intent, instrument)
         if problem is not None:
             return _rejected(intent, active_from, REJECTED_PARAMETERS, problem)
-        self._seen.add(intent.order_id)
-        order = _Order(intent, instrument, len(self._seen), active_from, session.close_ns)
+        self._seen[intent.order_id] = None
+        if len(self._seen) > _REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        self._accepted += 1
+        order = _Order(intent, instrument, self._accepted, active_from, session.close_ns)
         self._orders[intent.order_id] = order
         return OrderAccepted(ts=active_from, order_id=intent.order_id, venue_id=f"PAPER-{order.sequence}")
 

@@ -6,6 +6,7 @@ Invariant: the token goes to a loopback address only, and no command is said to 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -21,7 +22,7 @@ from yarl import URL
 from daemon.cli.options import AsJson, Config, Overrides
 from daemon.control.auth import read_token
 from daemon.control.tables import orders_table, positions_table, status_table
-from daemon.control.view import Accepted, OrderRow, PositionRow, Status
+from daemon.control.view import Accepted, HandSide, OrderAnswer, OrderRow, PositionRow, Status
 from daemon.errors import Fault, UsageError
 from daemon.report.text import ist_time
 from daemon.settings import load_settings
@@ -36,6 +37,10 @@ ctl_app = typer.Typer(no_args_is_help=True, help="Speak to a running daemon over
 Url = Annotated[str | None, typer.Option("--url", help="Where the daemon listens, instead of the settings' port.")]
 TokenFile = Annotated[Path | None, typer.Option("--token-file", help="The control token, instead of the settings'.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the journal.")]
+
+
+class UnansweredError(UsageError):
+    """The request may have arrived; no answer came."""
 
 
 class Method(StrEnum):
@@ -78,9 +83,11 @@ class Client:
         token = read_token(self._token_file)
         try:
             status, answer = asyncio.run(_exchange(method, self._url.with_path(path), token, body))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except TimeoutError:
+            raise UnansweredError(f"{self._url} gave no answer within {TIMEOUT_S:.0f} s") from None
+        except (aiohttp.ClientError, OSError) as error:
             refused = error.strerror if isinstance(error, OSError) else str(error)
-            why = refused or f"no answer within {TIMEOUT_S:.0f} s"
+            why = refused or type(error).__name__
             raise UsageError(
                 f"no hrmd answers at {self._url} ({why}); start it with `hrmd run`, or name another address with --url"
             ) from None
@@ -161,6 +168,53 @@ def flatten(
 ) -> None:  # fmt: skip
     """Cancel working orders and close every position at the market."""
     _command(Client.of(config, overrides, url, token_file), "flatten", reason, as_json)
+
+
+@ctl_app.command()
+def order(
+    side: Annotated[HandSide, typer.Argument(help="buy or sell.", show_default=False)],
+    quantity: Annotated[int, typer.Argument(min=1, help="Units.", show_default=False)],
+    symbol: Annotated[str, typer.Argument(help="Such as NSE:SBIN-EQ.", show_default=False)],
+    price: Annotated[str | None, typer.Option("--price", help="Of a limit order; without it: at the market.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="Repeats the order of that key without doubling it.")] = None,
+    reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Place an order by hand, through risk and journal like any other; exit 1 where risk denies it."""
+    client = Client.of(config, overrides, url, token_file)
+    key = key or secrets.token_hex(8)
+    body: dict[str, Any] = {"key": key, "symbol": symbol, "side": side.value, "quantity": quantity}
+    body |= {"type": "market"} if price is None else {"type": "limit", "price": price}
+    try:
+        raw = client.post("/control/order", body if reason is None else {**body, "reason": reason})
+    except Fault as error:
+        raise Fault(f"{error} (--key {key})") from None
+    except UnansweredError as error:
+        raise Fault(f"{error}; ask again with --key {key}: it places no second order") from None
+    answer = _decode(raw, OrderAnswer)
+    _show(raw, None if as_json else _verdict(answer))
+    if not answer.approved:
+        raise typer.Exit(1)
+
+
+@ctl_app.command()
+def cancel(
+    order_id: Annotated[str, typer.Argument(help="As `hrmd ctl orders --json` shows it.", show_default=False)],
+    reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Take one order off the market."""
+    body = {"order_id": order_id} if reason is None else {"order_id": order_id, "reason": reason}
+    answer = Client.of(config, overrides, url, token_file).post("/control/cancel", body)
+    accepted = _decode(answer, Accepted)
+    _show(answer, None if as_json else Text(f"cancel accepted at {ist_time(accepted.ts)} IST (market time)"))
+
+
+def _verdict(answer: OrderAnswer) -> Text:
+    before = " (as before: this key was used)" if answer.repeated else ""
+    if answer.approved:
+        return Text.assemble(("approved", "bold green"), f" as {answer.order_id}{before}; `hrmd ctl orders` follows it")
+    return Text.assemble(("denied", "bold red"), f" by {answer.check}: {answer.value}, limit {answer.limit}{before}")
 
 
 def _command(client: Client, command: str, reason: str | None, as_json: bool) -> None:

@@ -25,4 +25,5 @@ def verify(
         sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
     else:
         model = f" on model {result.model}" if result.model else ""
-        typer.echo(f"{journal}: {result.decisions} decisions made again{model}, all equal")
+        over = f"; {result.passed_over} more saw bars that were deleted" if result.passed_over else ""
+        typer.echo(f"{journal}: {result.decisions} decisions made again{model}, all equal{over}")

@@ -17,6 +17,8 @@ from daemon.events import (
     ActorRestarted,
     Decision,
     Event,
+    FundsDiffer,
+    FundsReported,
     OrderUnknown,
     Reconciled,
     StrategySwapped,
@@ -25,7 +27,7 @@ from daemon.events import (
 )
 
 MEASURED: tuple[type[Event], ...] = (
-    Decision, StrategySwapped, ActorRestarted, OrderUnknown, Reconciled, SymbolHalted,
+    Decision, StrategySwapped, ActorRestarted, OrderUnknown, Reconciled, SymbolHalted, FundsReported, FundsDiffer,
 )  # fmt: skip
 """The events that `Metrics.record` counts."""
 
@@ -53,6 +55,10 @@ class Metrics:
         self._unresolved = Gauge("hrmd_orders_unresolved", "Orders whose fate is unknown now", registry=registry)
         self._missed = Counter("hrmd_missed_fills", "Fills that only the broker's book told of", registry=registry)
         self._halted = Counter("hrmd_symbols_halted", "Positions that differed from the broker's", registry=registry)
+        self._available = Gauge("hrmd_available_rupees", "What the broker says is free", registry=registry)
+        self._funds_differ = Gauge(
+            "hrmd_funds_difference_rupees", "The broker's cash less the journal's where they differ", registry=registry
+        )
         self._inference = Histogram(
             "hrmd_inference_seconds", "Time in the model's forward pass", buckets=INFERENCE_BUCKETS_S, registry=registry
         )
@@ -82,6 +88,10 @@ class Metrics:
                 self._unresolved.set(event.unknown)
             case SymbolHalted():
                 self._halted.inc()
+            case FundsReported():
+                self._available.set(float(event.available))
+            case FundsDiffer():
+                self._funds_differ.set(float(event.broker - event.journal) if event.reason else 0.0)
 
     def inference(self, seconds: float) -> None:
         """A forward pass of the model took `seconds`, on the machine's clock."""

@@ -9,7 +9,17 @@ from typing import Any
 
 import msgspec
 
-from daemon.control.view import Accepted, DecisionRow, Health, OrderRow, PositionRow, Status
+from daemon.control.view import (
+    Accepted,
+    CancelTicket,
+    DecisionRow,
+    Health,
+    OrderAnswer,
+    OrderRow,
+    OrderTicket,
+    PositionRow,
+    Status,
+)
 
 MAX_REASON_CHARS = 200
 MAX_DECISIONS = 1000
@@ -36,10 +46,23 @@ class ErrorBody(msgspec.Struct, frozen=True):
 def document(version: str) -> dict[str, Any]:
     """The OpenAPI document of the API of hrmd `version`."""
     schemas = msgspec.json.schema_components(
-        [Status, PositionRow, OrderRow, DecisionRow, Health, Accepted, CommandBody, ErrorBody],
+        [
+            Status,
+            PositionRow,
+            OrderRow,
+            DecisionRow,
+            Health,
+            Accepted,
+            CommandBody,
+            OrderTicket,
+            OrderAnswer,
+            CancelTicket,
+            ErrorBody,
+        ],
         ref_template="#/components/schemas/{name}",
     )[1]
-    schemas["CommandBody"]["properties"]["reason"]["maxLength"] = MAX_REASON_CHARS
+    for name in ("CommandBody", "OrderTicket", "CancelTicket"):
+        schemas[name]["properties"]["reason"]["maxLength"] = MAX_REASON_CHARS
     return {
         "openapi": "3.1.0",
         "info": {"title": "hrmd control", "version": version, "description": "Loopback only; bearer token."},
@@ -74,6 +97,19 @@ def _paths() -> dict[str, Any]:
         operation = _operation(summary, _json("Accepted"), "202")
         operation["requestBody"] = {"required": False, "content": _json("CommandBody")}
         paths[f"/control/{command}"] = {"post": operation}
+    for path, summary, asked, answered, code in (
+        (
+            "order",
+            "Place an order, through risk and journal",
+            "OrderTicket",
+            "OrderAnswer",
+            "200",
+        ),
+        ("cancel", "Take one order off the market", "CancelTicket", "Accepted", "202"),
+    ):
+        operation = _operation(summary, _json(answered), code)
+        operation["requestBody"] = {"required": True, "content": _json(asked)}
+        paths[f"/control/{path}"] = {"post": operation}
     return paths
 
 

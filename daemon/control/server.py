@@ -7,7 +7,7 @@ is never answered, and 202 is said only after the command was put on the bus.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -20,14 +20,27 @@ from daemon.control.auth import FAILURE_WINDOW_S, Gate, Verdict
 from daemon.control.metrics import Metrics
 from daemon.control.openapi import COMMANDS, MAX_DECISIONS, MAX_REASON_CHARS, CommandBody, document
 from daemon.control.page import content_security_policy, page
-from daemon.control.view import Accepted, ControlView, DecisionRow
+from daemon.control.view import (
+    Accepted,
+    CancelTicket,
+    ControlView,
+    DecisionRow,
+    HandType,
+    KeyTakenError,
+    NotTradingError,
+    OrderDesk,
+    OrderTicket,
+)
 from daemon.errors import Fault, HrmdError, UsageError
 from daemon.events import Event, Flatten, Halt, Reduce, Resume
 from daemon.settings import ControlSettings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+T = TypeVar("T")
+
 MAX_BODY_BYTES = 4096
+MAX_PRICE = 10_000_000
 SHUTDOWN_S = 2.0
 DEFAULT_DECISIONS = 50
 _OPEN_PATHS = frozenset({"/", "/healthz"})
@@ -42,7 +55,10 @@ _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "R
 
 
 class ControlServer:
-    """The local HTTP server; `submit` puts a command on the bus, `view` answers questions, `token` opens the door."""
+    """The local HTTP server.
+
+    `submit` puts a command on the bus, `view` answers questions, `desk` takes orders by hand, `token` opens the door.
+    """
 
     def __init__(
         self,
@@ -52,6 +68,7 @@ class ControlServer:
         clock: Clock,
         metrics: Metrics,
         token: str,
+        desk: OrderDesk,
     ) -> None:
         self._settings = settings
         self._view = view
@@ -59,6 +76,7 @@ class ControlServer:
         self._clock = clock
         self._metrics = metrics
         self._gate = Gate(token, clock)
+        self._desk = desk
         self._log = structlog.get_logger("control")
         self._runner: web.AppRunner | None = None
 
@@ -109,6 +127,8 @@ class ControlServer:
                 web.get("/decisions", self._decisions),
                 web.get("/metrics", self._prometheus),
                 *(web.post(f"/control/{command}", self._command) for command in COMMANDS),
+                web.post("/control/order", self._order),
+                web.post("/control/cancel", self._cancel),
             ]
         )
         return application
@@ -122,6 +142,9 @@ class ControlServer:
         except web.HTTPException as refusal:
             allow = {"Allow": refusal.headers["Allow"]} if "Allow" in refusal.headers else {}
             return _refuse(refusal.status, _explain(request, refusal), allow)
+        except Exception:  # noqa: BLE001 — the edge of HTTP: who asked is answered in JSON, the log has the trace
+            self._log.exception("control_failed", method=request.method, path=request.path)
+            return _refuse(500, f"{request.path}: failed inside hrmd; its log says why")
 
     @web.middleware
     async def _check_host(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -191,6 +214,41 @@ class ControlServer:
         self._log.info("control_command", command=command, reason=body.reason)
         return _answer(Accepted(command=command, ts=event.ts), 202)
 
+    async def _order(self, request: web.Request) -> web.Response:
+        try:
+            ticket = _read_ticket(await request.read())
+        except ValueError as error:
+            return _refuse(400, str(error))
+        again = f"ask again with key {ticket.key}: it places no second order"
+        try:
+            answer = await self._desk.place(ticket)
+        except KeyTakenError as error:
+            return _refuse(409, f"{error}; give a new order a new key")
+        except NotTradingError as error:
+            return _refuse(503, f"the order was not taken: {error}")
+        except TimeoutError:
+            return _refuse(503, f"no answer yet; {again}")
+        except HrmdError as error:
+            self._log.error("control_order_failed", key=ticket.key, error=str(error))
+            return _refuse(503, f"the order may not have been taken: {error}; {again}")
+        self._log.info("control_order", key=ticket.key, order=answer.order_id, approved=answer.approved)
+        return _answer(answer)
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        try:
+            ticket = _read(await request.read(), CancelTicket, '{"order_id": "…", "reason": "…"}')
+            _check_reason(ticket.reason)
+        except ValueError as error:
+            return _refuse(400, str(error))
+        try:
+            ts = self._desk.cancel(ticket.order_id, ticket.reason)
+        except HrmdError as error:
+            return _refuse(503, f"cancel was not taken: {error}")
+        if ts is None:
+            return _refuse(404, f"order_id {ticket.order_id[:40]}: no such order works; GET /orders lists them")
+        self._log.info("control_cancel", order=ticket.order_id, reason=ticket.reason)
+        return _answer(Accepted(command="cancel", ts=ts), 202)
+
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="hrmd"'}
 
@@ -198,13 +256,31 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="hrmd"'}
 def _read_body(raw: bytes) -> CommandBody:
     if not raw.strip():
         return CommandBody()
-    try:
-        body = msgspec.json.decode(raw, type=CommandBody)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f'body: expected {{"reason": "…"}} or nothing ({error})') from None
-    if not (body.reason.strip() and body.reason.isprintable() and len(body.reason) <= MAX_REASON_CHARS):
-        raise ValueError(f"reason: expected 1 to {MAX_REASON_CHARS} printable characters in one line")
+    body = _read(raw, CommandBody, '{"reason": "…"} or nothing')
+    _check_reason(body.reason)
     return body
+
+
+def _read_ticket(raw: bytes) -> OrderTicket:
+    ticket = _read(raw, OrderTicket, '{"key": "…", "symbol": "…", "side": "buy", "quantity": 1, "type": "market"}')
+    _check_reason(ticket.reason)
+    if (ticket.type is HandType.LIMIT) is (ticket.price is None):
+        raise ValueError("price: expected with type limit, and only then")
+    if ticket.price is not None and not (ticket.price.is_finite() and 0 < ticket.price < MAX_PRICE):
+        raise ValueError(f"price: expected rupees above 0 and below {MAX_PRICE}, got {str(ticket.price)[:20]}")
+    return ticket
+
+
+def _read(raw: bytes, kind: type[T], example: str) -> T:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"body: expected {example} ({error})") from None
+
+
+def _check_reason(reason: str) -> None:
+    if not (reason.strip() and reason.isprintable() and len(reason) <= MAX_REASON_CHARS):
+        raise ValueError(f"reason: expected 1 to {MAX_REASON_CHARS} printable characters in one line")
 
 
 def _host_name(host: str) -> str:

@@ -1,18 +1,24 @@
-"""What the control server may ask the daemon for: one Protocol, and the plain structs that it answers with.
+"""What the control server may ask the daemon for: two Protocols, and the plain structs that they speak in.
 
-`daemon.app` implements `ControlView`; the structs are the JSON of the API and of `/openapi.json`. Money is exact
-(`Decimal`, a JSON string); times are integer UTC nanoseconds. Invariant: a view reads and never changes the daemon.
+`daemon.view` implements `ControlView`, `daemon.manual` implements `OrderDesk`; the structs are the JSON of the API and
+of `/openapi.json`. Money is exact (`Decimal`, a JSON string); times are integer UTC nanoseconds. Invariant: a view
+reads and never changes the daemon.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Protocol
+from enum import StrEnum
+from typing import Annotated, Protocol
 
 import msgspec
 
-from daemon.events import Decision, Side, TradingState
+from daemon.errors import HrmdError
+from daemon.events import Decision, ManualOrder, ManualOrderAnswered, OrderType, Side, TradingState
+
+Key = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{1,64}$")]
+"""The asker's own name of an order, new for each."""
 
 
 class InferenceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,6 +166,88 @@ class Accepted(msgspec.Struct, frozen=True):
 
     command: str
     ts: int
+
+
+class HandSide(StrEnum):
+    """Of an order by hand."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class HandType(StrEnum):
+    """Of an order by hand."""
+
+    MARKET = "market"
+    LIMIT = "limit"
+
+
+class OrderTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An order by hand. A request that is repeated with its `key` places nothing more and is answered as before."""
+
+    key: Key
+    symbol: Annotated[str, msgspec.Meta(min_length=1, max_length=50)]
+    side: HandSide
+    quantity: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
+    type: HandType = HandType.MARKET
+    price: Annotated[Decimal, msgspec.Meta(description="Rupees; of a limit order only")] | None = None
+    reason: str = "by the operator"
+
+    def order(self, ts: int) -> ManualOrder:
+        """The command, at `ts`."""
+        return ManualOrder(
+            ts=ts, key=self.key, symbol=self.symbol, side=Side[self.side.name], quantity=self.quantity,
+            type=OrderType[self.type.name], limit_price=self.price, reason=self.reason,
+        )  # fmt: skip
+
+
+class OrderAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What risk said: approved, or the check that said no, with its limit and the value. `repeated`: it said it before.
+
+    What became of an approved order is in `/orders`, under its `order_id`.
+    """
+
+    key: str
+    order_id: str
+    approved: bool
+    check: str
+    limit: str
+    value: str
+    repeated: bool
+    ts: int
+
+    @classmethod
+    def of(cls, answer: ManualOrderAnswered, *, repeated: bool) -> OrderAnswer:
+        """The answer as the API shows it."""
+        return cls(
+            key=answer.order.key, order_id=answer.order_id, approved=answer.approved, check=answer.check,
+            limit=answer.limit, value=answer.value, repeated=repeated, ts=answer.ts,
+        )  # fmt: skip
+
+
+class CancelTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which order is to be taken off the market."""
+
+    order_id: str
+    reason: str = "by the operator"
+
+
+class KeyTakenError(HrmdError):
+    """The key of an order by hand stands for another order."""
+
+
+class NotTradingError(HrmdError):
+    """Orders by hand are not taken now."""
+
+
+class OrderDesk(Protocol):
+    """Where orders by hand are handed in."""
+
+    async def place(self, ticket: OrderTicket) -> OrderAnswer:
+        """Risk's answer; raises `KeyTakenError`, `NotTradingError` or `TimeoutError`."""
+
+    def cancel(self, order_id: str, reason: str) -> int | None:
+        """Ask for a cancellation; when that was (UTC ns), None where no such order works."""
 
 
 class ControlView(Protocol):

@@ -2,7 +2,7 @@
 
 Fyers counts all REST calls together: 10 a second, 200 a minute, 100,000 a day; a fourth breach of the minute blocks the
 account for the day. Invariant: within any second, minute and day in India no more calls are granted than the limits
-say, and the last `kept_for_exits` of each are granted to exits only.
+say, over all processes that keep one record, and the last `kept_for_exits` of each are granted to exits only.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from daemon.clock import DAY_NS, NS_PER_MS, NS_PER_S, Clock
+from daemon.fyers.call_record import CallRecord
 from daemon.market.calendar import IST_OFFSET_NS
 
 MINUTE_NS: Final = 60 * NS_PER_S
@@ -41,11 +42,18 @@ class RateLimits(msgspec.Struct, frozen=True):
     day: Limit = Limit(100_000, 2_000)
     slack_ms: int = 100
 
+    @classmethod
+    def of(cls, a_second: int, a_minute: int, a_day: int) -> RateLimits:
+        """So many calls; as large a part of each is kept for exits as of Fyers' own limits."""
+        return cls(
+            Limit(a_second, a_second * 3 // 10), Limit(a_minute, a_minute // 5), Limit(a_day, a_day // 50)
+        )  # fmt: skip
+
 
 class RateBudget:
-    """One for all calls of an account."""
+    """One for all calls of an account; with a `record` it goes on where earlier processes left it."""
 
-    def __init__(self, clock: Clock, limits: RateLimits | None = None) -> None:
+    def __init__(self, clock: Clock, limits: RateLimits | None = None, record: CallRecord | None = None) -> None:
         self._clock = clock
         self._limits = limits if limits is not None else RateLimits()
         slack = self._limits.slack_ms * NS_PER_MS
@@ -54,6 +62,9 @@ class RateBudget:
         self._held_until = 0
         self._day = self._today()
         self._used_today = 0
+        self._record = record
+        if record is not None:
+            self._go_on(record)
 
     @property
     def used_today(self) -> int:
@@ -76,17 +87,30 @@ class RateBudget:
             return wait
         self._recent.extend([now] * calls)
         self._used_today += calls
+        if self._record is not None:
+            self._record.note(now, calls, self._day, self._used_today)
         return 0
-
-    def assume_used(self, calls: int, in_last_minute: int) -> None:
-        """Count what an earlier process may have used: `calls` today, `in_last_minute` of them as if just now."""
-        self._wait_for_day(Purpose.EXIT)
-        self._used_today += calls
-        self._recent.extend([self._clock.monotonic_ns()] * in_last_minute)
 
     def hold(self, seconds: float) -> None:
         """Grant nothing for so long, exits included: after a 429, calling on is what gets an account blocked."""
-        self._held_until = max(self._held_until, self._clock.monotonic_ns() + int(seconds * NS_PER_S))
+        now = self._clock.monotonic_ns()
+        self._held_until = max(self._held_until, now + int(seconds * NS_PER_S))
+        if self._record is not None:
+            self._record.hold(now, self._held_until)
+
+    def close(self) -> None:
+        """Let go of the record."""
+        if self._record is not None:
+            self._record.close()
+
+    def _go_on(self, record: CallRecord) -> None:
+        """Count what earlier processes used."""
+        now = self._clock.monotonic_ns()
+        past = record.past(now)
+        self._recent.extend(now - age for age in past.ages_ns)
+        self._held_until = now + past.held_ns
+        if past.day == self._day:
+            self._used_today = past.used
 
     def _wait_for_day(self, purpose: Purpose, calls: int = 1) -> int:
         """0, or the nanoseconds to midnight in India where the day is used up; starts a new day's count."""

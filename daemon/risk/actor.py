@@ -6,20 +6,31 @@ every intent it publishes is answered, in the same step, by an approval or a den
 
 from __future__ import annotations
 
+from decimal import Decimal
+
+import structlog
+
 from daemon.actor import Actor
 from daemon.bus import Bus
-from daemon.clock import Clock, india_day
+from daemon.clock import NS_PER_S, Clock, india_day
 from daemon.events import (
+    EXTERNAL,
     Action,
+    CancelOrder,
+    DayProfitPeaked,
     Decision,
     Event,
     FeedState,
     FeedStatus,
     Fill,
     Flatten,
+    FundsDiffer,
     FundsReported,
     Halt,
+    ManualOrder,
+    ManualOrderAnswered,
     OrderAccepted,
+    OrderAmended,
     OrderApproved,
     OrderCancelled,
     OrderDenied,
@@ -39,11 +50,14 @@ from daemon.events import (
 )
 from daemon.market.calendar import Session
 from daemon.risk.book import RiskBook
+from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import MINUTE_NS, RiskGate, Sessions
 from daemon.risk.intents import IntentBuilder
 
-EXTERNAL = "external"
-"""The strategy of orders that somebody else placed in our account."""
+log = structlog.get_logger("risk")
+
+RETRY_NS = NS_PER_S
+"""After a refusal, how long until the symbol's exit is tried again: a broker that says no is not hammered."""
 
 
 class RiskActor(Actor):
@@ -60,6 +74,7 @@ class RiskActor(Actor):
         clock: Clock,
         sessions: Sessions,
         square_off_minutes: float,
+        funds: FundsCheck | None = None,
     ) -> None:
         super().__init__(bus)
         self.book = book
@@ -69,13 +84,18 @@ class RiskActor(Actor):
         self._sessions = sessions
         self._square_off_ns = int(square_off_minutes * MINUTE_NS)
         self._session: Session | None = None
-        self._flatten_reason = ""
+        self.funds = funds
+        self.flatten_reason = ""
+        """Why everything is being closed, "" where it isn't."""
+        self._taken_off: set[str] = set()
+        self._told_high = Decimal(0)
+        self._refused: dict[str, int] = {}
         self.inbox = bus.subscribe(
             self.name,
             (
                 TickBatch, TimeAdvanced, Decision, PositionChanged, Fill, OrderCancelled, OrderRejected,
-                OrderExpired, OrderAccepted, OrderUnknown, SymbolHalted, SymbolResumed, FundsReported,
-                Halt, Resume, Reduce, Flatten, FeedStatus,
+                OrderExpired, OrderAccepted, OrderAmended, OrderUnknown, SymbolHalted, SymbolResumed, FundsReported,
+                Halt, Resume, Reduce, Flatten, ManualOrder, FeedStatus,
             ),
         )  # fmt: skip
         bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy == EXTERNAL, inbox=self.inbox)
@@ -95,15 +115,19 @@ class RiskActor(Actor):
         elif isinstance(event, Fill):
             book.on_fill(event)
         elif isinstance(event, OrderCancelled | OrderRejected | OrderExpired):
-            book.order_gone(event.order_id)
-        elif isinstance(event, OrderAccepted | OrderUnknown | OrderIntent):
+            symbol = book.order_gone(event.order_id)
+            if isinstance(event, OrderRejected) and symbol is not None:
+                self._refused[symbol] = self._clock.now_ns()
+        elif isinstance(event, OrderAccepted | OrderAmended | OrderUnknown | OrderIntent):
             self._on_order(event)
         elif isinstance(event, SymbolHalted):
             book.halted[event.symbol] = event.reason
         elif isinstance(event, SymbolResumed):
             book.halted.pop(event.symbol, None)
         elif isinstance(event, FundsReported):
-            book.available = event.available
+            self._on_funds(event)
+        elif isinstance(event, ManualOrder):
+            self._on_manual(event)
         elif isinstance(event, FeedStatus):
             self._on_feed(event)
         else:
@@ -112,7 +136,8 @@ class RiskActor(Actor):
     def restore(self, state: TradingState, flatten_reason: str) -> None:
         """Go on as an earlier process left it: the kill switch and an unfinished flattening survive."""
         self.book.state = state
-        self._flatten_reason = flatten_reason
+        self.flatten_reason = flatten_reason
+        self._told_high = self.book.day_high
 
     def _on_feed(self, event: FeedStatus) -> None:
         """No new risk on ticks that can't be relied on; exits are not held up."""
@@ -121,12 +146,15 @@ class RiskActor(Actor):
         else:
             self.book.stale.pop(event.symbol, None)
 
-    def _on_order(self, event: OrderAccepted | OrderUnknown | OrderIntent) -> None:
-        """An order whose fate is unknown, one that is known again, or one that somebody else placed."""
+    def _on_order(self, event: OrderAccepted | OrderAmended | OrderUnknown | OrderIntent) -> None:
+        """An order whose fate is unknown, one that is known again, or one that somebody else placed or changed."""
         if isinstance(event, OrderIntent):
             self.book.order_opened(event)
         elif isinstance(event, OrderAccepted):
             self.book.unknown.pop(event.order_id, None)
+            self.book.acknowledged(event.order_id)
+        elif isinstance(event, OrderAmended):
+            self.book.order_amended(event)
         else:
             self.book.order_unknown(event.order_id)
 
@@ -140,15 +168,50 @@ class RiskActor(Actor):
             self._session = session
             if not resumed:
                 self.book.start_day(india_day(session.open_ns))
+                self._told_high = Decimal(0)
                 if self._held():
-                    self._flatten_reason = "carried over from an earlier session"
-        self.book.note_high()
+                    self.flatten_reason = "carried over from an earlier session"
+        self._note_high(ts)
         if session.close_ns - ts <= self._square_off_ns:
             self._close_all("square-off time")
-        elif self._flatten_reason:
-            self._close_all(self._flatten_reason)
-            if not self._open():
-                self._flatten_reason = ""
+        elif self.flatten_reason:
+            self._close_all(self.flatten_reason)
+            disputed = self.book.halted and self.book.state is not TradingState.ACTIVE
+            if not self._open() and not disputed:  # flat is what the broker's book says, too
+                self.flatten_reason = ""
+
+    def _note_high(self, ts: int) -> None:
+        book, step = self.book, self._gate.peak_step
+        book.note_high()
+        if step is not None and book.day_high - self._told_high >= step:
+            self._told_high = book.day_high
+            self.bus.publish(DayProfitPeaked(ts=ts, day=book.day, high=book.day_high))
+
+    def _on_funds(self, event: FundsReported) -> None:
+        """What is free bounds new risk; cash that differs from the journal's is told, and halts by setting."""
+        self.book.on_funds(event.available)
+        cash = self.book.cash
+        if self.funds is None or event.cash is None or cash is None:
+            return
+        words = self.funds.compare(event.cash, cash, settled=event.settled)
+        if words is None:
+            return
+        if words:
+            log.error("funds differ", reason=words)
+        self.bus.publish(FundsDiffer(ts=event.ts, broker=event.cash, journal=cash, reason=words))
+        if words and self.funds.halts:
+            self.bus.publish(Halt(ts=event.ts, reason=words))
+
+    def _on_manual(self, order: ManualOrder) -> None:
+        """An order by hand takes the way of all orders; its answer is on disk before the order leaves."""
+        intent = self._builder.manual(order, self.book, self._clock.now_ns())
+        check, limit, value = self._submit(intent) or ("", "", "")
+        self.bus.publish(
+            ManualOrderAnswered(
+                ts=intent.ts, order=order, order_id=intent.order_id, approved=not check, check=check, limit=limit,
+                value=value,
+            )
+        )  # fmt: skip
 
     def _held(self) -> bool:
         return any(entry.position for entry in self.book.symbols.values())
@@ -162,12 +225,12 @@ class RiskActor(Actor):
         if isinstance(event, Halt):
             self._set_state(TradingState.HALTED, event.reason)
         elif isinstance(event, Resume):
-            self._flatten_reason = ""
+            self.flatten_reason = ""
             self._set_state(TradingState.ACTIVE, event.reason)
         elif isinstance(event, Reduce):
             self._set_state(TradingState.REDUCING, event.reason)
         elif isinstance(event, Flatten):
-            self._flatten_reason = event.reason
+            self.flatten_reason = event.reason
             if self.book.state is TradingState.ACTIVE:
                 self._set_state(TradingState.REDUCING, event.reason)
             self._close_all(event.reason)
@@ -178,17 +241,26 @@ class RiskActor(Actor):
             self.bus.publish(TradingStateChanged(ts=self._clock.now_ns(), state=state, reason=reason))
 
     def _close_all(self, reason: str) -> None:
+        """Take off the market what could open a position or wait at a price, and close what is held."""
+        resting = self.book.resting()
+        self._taken_off.intersection_update(resting)
+        for order_id in resting:
+            if order_id not in self._taken_off:
+                self._taken_off.add(order_id)
+                self.bus.publish(CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason))
+        now = self._clock.now_ns()
         for symbol, entry in self.book.symbols.items():
-            if entry.position:
-                self._submit(self._builder.closing(symbol, self.book, self._clock.now_ns(), reason))
+            if entry.position and now - self._refused.get(symbol, -RETRY_NS) >= RETRY_NS:
+                self._submit(self._builder.closing(symbol, self.book, now, reason))
 
-    def _submit(self, intent: OrderIntent | None) -> None:
+    def _submit(self, intent: OrderIntent | None) -> tuple[str, str, str] | None:
+        """Ask the gate, and tell; what it answered."""
         if intent is None:
-            return
+            return None
         self.bus.publish(intent)
         denial = self._gate.check(intent, self.book, intent.ts)
         if denial is None:
-            self.book.order_opened(intent)
+            self.book.order_opened(intent, self._gate.margin(intent))
             self.bus.publish(OrderApproved(ts=intent.ts, order_id=intent.order_id))
         else:
             check, limit, value = denial
@@ -197,3 +269,4 @@ class RiskActor(Actor):
                     ts=intent.ts, order_id=intent.order_id, symbol=intent.symbol, check=check, limit=limit, value=value
                 )
             )
+        return denial

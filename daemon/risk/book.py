@@ -13,7 +13,7 @@ from decimal import Decimal
 import msgspec
 
 from daemon.clock import NS_PER_S, india_day
-from daemon.events import Fill, OrderIntent, PositionChanged, Side, TickBatch, TradingState
+from daemon.events import Fill, OrderAmended, OrderIntent, OrderType, PositionChanged, Side, TickBatch, TradingState
 
 PAISA = Decimal("0.01")
 
@@ -51,9 +51,13 @@ class RiskBook:
         """Symbols whose ticks can't be relied on (None: all), and why."""
         self.available: Decimal | None = None
         """Rupees that the broker last said are free; None where it said nothing."""
+        self.cash: Decimal | None = None
+        """Rupees by the journal, moved by each fill at once; None where nobody said what it began with."""
         self.day_high = Decimal(0)
-        self._day_start_net = Decimal(0)
-        self._open_orders: dict[str, tuple[str, Side, int]] = {}
+        self.day_start_net = Decimal(0)
+        self._open_orders: dict[str, tuple[OrderIntent, int]] = {}
+        self._blocked: dict[str, Decimal] = {}
+        self._acknowledged: set[str] = set()
         self._approved: deque[int] = deque()
         self._recent: dict[str, OrderIntent] = {}
         self._approved_today = (0, 0)
@@ -90,19 +94,33 @@ class RiskBook:
         unknown: Iterable[OrderIntent],
         day: int,
         day_start_net: Decimal,
+        day_high: Decimal = Decimal(0),
+        approved: Iterable[OrderIntent] = (),
     ) -> None:
-        """Stand where an earlier process stood: positions, orders with what remains of them, and the day's profit."""
+        """Stand where an earlier process stood: positions, orders with what remains of them, and the day's profit.
+
+        What was `approved` lately, oldest first, counts against the limits on how many.
+        """
+        for intent in approved:
+            self._count_approval(intent)
         for position in positions:
             self.of(position.symbol).position = position.quantity
             self.on_position(position)
         for intent, remaining in working:
-            self._open_orders[intent.order_id] = (intent.symbol, intent.side, remaining)
+            self._open_orders[intent.order_id] = (intent, remaining)
             self._add_working(intent.symbol, intent.side, remaining)
         self.unknown.update({intent.order_id: intent.symbol for intent in unknown})
-        self.day, self._day_start_net = day, day_start_net
+        self.day, self.day_start_net, self.day_high = day, day_start_net, day_high
 
-    def order_opened(self, intent: OrderIntent) -> None:
-        """An approved intent counts against the limits until it is done."""
+    def order_opened(self, intent: OrderIntent, margin: Decimal = Decimal(0)) -> None:
+        """An approved intent counts against the limits until it is done; `margin` rupees are spoken for by it."""
+        self._count_approval(intent)
+        if margin and self.available is not None:
+            self._blocked[intent.order_id] = margin
+        self._open_orders[intent.order_id] = (intent, intent.quantity)
+        self._add_working(intent.symbol, intent.side, intent.quantity)
+
+    def _count_approval(self, intent: OrderIntent) -> None:
         self._approved.append(intent.ts)
         self._recent[intent.order_id] = intent
         while self._approved[0] <= intent.ts - 60 * NS_PER_S:
@@ -112,39 +130,79 @@ class RiskBook:
         day, count = self._approved_today
         today = india_day(intent.ts)
         self._approved_today = (today, count + 1 if day == today else 1)
-        self._open_orders[intent.order_id] = (intent.symbol, intent.side, intent.quantity)
-        self._add_working(intent.symbol, intent.side, intent.quantity)
 
     def on_fill(self, fill: Fill) -> None:
         """Part of an order became a position."""
         self.unknown.pop(fill.order_id, None)
+        self.acknowledged(fill.order_id)
         self.day = self.day or india_day(fill.ts)
         self.of(fill.symbol).position += fill.side.sign * fill.quantity
+        if self.cash is not None:
+            self.cash -= fill.side.sign * fill.quantity * fill.price + fill.costs
         held = self._open_orders.get(fill.order_id)
         if held is None:
             return
-        symbol, side, open_quantity = held
+        intent, open_quantity = held
         done = min(open_quantity, fill.quantity)
-        self._add_working(symbol, side, -done)
+        self._add_working(intent.symbol, intent.side, -done)
         if open_quantity == done:
             del self._open_orders[fill.order_id]
         else:
-            self._open_orders[fill.order_id] = (symbol, side, open_quantity - done)
+            self._open_orders[fill.order_id] = (intent, open_quantity - done)
 
-    def order_gone(self, order_id: str) -> None:
-        """An order left the market unfilled or partly filled."""
+    def order_amended(self, event: OrderAmended) -> None:
+        """Somebody changed the quantity of an order at the venue."""
+        held = self._open_orders.get(event.order_id)
+        if held is None:
+            return
+        intent, open_quantity = held
+        left = max(0, open_quantity + event.change)
+        self._add_working(intent.symbol, intent.side, left - open_quantity)
+        self._open_orders[event.order_id] = (intent, left)
+
+    def order_gone(self, order_id: str) -> str | None:
+        """An order left the market unfilled or partly filled; its symbol, None where it wasn't open."""
         self.unknown.pop(order_id, None)
         self._recent.pop(order_id, None)
+        self._blocked.pop(order_id, None)
+        self._acknowledged.discard(order_id)
         held = self._open_orders.pop(order_id, None)
-        if held is not None:
-            symbol, side, quantity = held
-            self._add_working(symbol, side, -quantity)
+        if held is None:
+            return None
+        intent, quantity = held
+        self._add_working(intent.symbol, intent.side, -quantity)
+        return intent.symbol
+
+    def acknowledged(self, order_id: str) -> None:
+        """The venue has the order: what it next says is free is less its margin."""
+        if order_id in self._blocked:
+            self._acknowledged.add(order_id)
+
+    def on_funds(self, available: Decimal) -> None:
+        """The venue says what is free; it counted every order that it had acknowledged."""
+        self.available = available
+        for order_id in self._acknowledged:
+            del self._blocked[order_id]
+        self._acknowledged.clear()
+
+    @property
+    def free(self) -> Decimal | None:
+        """Rupees for new margin: what the venue said, less what was approved since; None where it said nothing."""
+        return None if self.available is None else self.available - sum(self._blocked.values(), Decimal(0))
+
+    def resting(self) -> list[str]:
+        """Open orders that may stay open: all but market orders that only close."""
+        return [
+            order_id
+            for order_id, (intent, _) in self._open_orders.items()
+            if not intent.reduces or intent.type is not OrderType.MARKET
+        ]
 
     def order_unknown(self, order_id: str) -> None:
         """Nobody knows whether the order is live: its symbol takes no new risk."""
         held = self._open_orders.get(order_id)
         if held is not None:
-            self.unknown[order_id] = held[0]
+            self.unknown[order_id] = held[0].symbol
 
     def _add_working(self, symbol: str, side: Side, quantity: int) -> None:
         entry = self.of(symbol)
@@ -200,7 +258,7 @@ class RiskBook:
     def start_day(self, day: int = 0) -> None:
         """The day's profit counts from here."""
         self.day, self.day_high = day, Decimal(0)
-        self._day_start_net = self.net()
+        self.day_start_net = self.net()
 
     def note_high(self) -> None:
         """Remember the day's highest profit."""
@@ -208,7 +266,7 @@ class RiskBook:
 
     def day_pnl(self) -> Decimal:
         """Profit since `start_day`, rupees."""
-        return self.net() - self._day_start_net
+        return self.net() - self.day_start_net
 
 
 def _sort(intent: OrderIntent) -> tuple[object, ...]:

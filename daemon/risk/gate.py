@@ -34,6 +34,7 @@ class RiskGate:
         self, settings: RiskSettings, instruments: Instruments, sessions: Sessions, no_entries_minutes: float
     ) -> None:
         self._settings = settings
+        self._margin_rate = Decimal(str(settings.margin_rate))
         self._instruments = instruments
         self._sessions = sessions
         self._no_entries_ns = int(no_entries_minutes * 60 * NS_PER_S)
@@ -47,6 +48,9 @@ class RiskGate:
             return "instrument", "a tradeable instrument", f"{intent.symbol} is an {instrument.kind}"
         if intent.quantity <= 0 or intent.quantity % instrument.lot_size:
             return "lot_size", f"a multiple of {instrument.lot_size}", str(intent.quantity)
+        for price in (intent.limit_price, intent.stop_price):
+            if price is not None and not instrument.on_grid(price):
+                return "tick_size", f"a positive multiple of {instrument.tick_size}", str(price)
         entry = book.of(intent.symbol)
         if intent.reduces:
             return self._check_exit(intent, entry, book)
@@ -60,7 +64,7 @@ class RiskGate:
             closable = -entry.position - entry.working_buys
         if intent.quantity > closable:
             return "reduces", f"at most the {max(0, closable)} that are open", str(intent.quantity)
-        return None
+        return self._check_prices(intent, entry)
 
     def _check_entry(
         self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook, now: int
@@ -135,11 +139,24 @@ class RiskGate:
             net = book.net_notional(without=intent.symbol) + intent.side.sign * after * price
             if abs(net) > limits.max_net_notional:
                 return "net_notional", str(limits.max_net_notional), str(net.quantize(PAISA))
-        if book.available is not None:
-            margin = intent.quantity * price * Decimal(str(limits.margin_rate))
-            if margin > book.available:
-                return "funds", f"{book.available.quantize(PAISA)} available", str(margin.quantize(PAISA))
+        free = book.free
+        if free is not None:
+            margin = self.margin(intent, price)
+            if margin > free:
+                return "funds", f"{free.quantize(PAISA)} available", str(margin.quantize(PAISA))
         return None
+
+    def margin(self, intent: OrderIntent, price: Decimal | None = None) -> Decimal:
+        """Rupees that the broker will want for an entry at `price` (its own where None); an exit frees some."""
+        if intent.reduces:
+            return Decimal(0)
+        return intent.quantity * (price or intent.limit_price or intent.reference_price) * self._margin_rate
+
+    @property
+    def peak_step(self) -> Decimal | None:
+        """How much the day's highest profit must grow to be told again; None where no limit depends on it."""
+        limit = self._settings.max_day_drawdown
+        return None if limit is None else limit / 50
 
     def _check_size(self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook) -> tuple[str, str, str] | None:
         limits = self._settings

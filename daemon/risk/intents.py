@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from daemon.events import Action, Decision, OrderIntent, OrderType, Side
+from daemon.events import MANUAL, Action, Decision, ManualOrder, OrderIntent, OrderType, Side
 from daemon.market.instruments import Instrument
 from daemon.risk.book import PAISA, RiskBook
 from daemon.settings import ExecutionSettings, RiskSettings
@@ -77,11 +77,35 @@ class IntentBuilder:
             return None
         return self.intent(ts, symbol, side, quantity, entry.last_price, True, "risk", reason)
 
+    def manual(self, order: ManualOrder, book: RiskBook, ts: int) -> OrderIntent:
+        """The intent of an order by hand, as it was asked for; one that only closes what is held is an exit."""
+        entry = book.of(order.symbol)
+        closable = entry.position - entry.working_sells
+        if order.side is Side.BUY:
+            closable = -entry.position - entry.working_buys
+        return OrderIntent(
+            ts=ts,
+            order_id=self._next_id(),
+            symbol=order.symbol,
+            side=order.side,
+            quantity=order.quantity,
+            type=order.type,
+            limit_price=order.limit_price,
+            stop_price=None,
+            reduces=0 < order.quantity <= closable,
+            strategy=MANUAL,
+            reason=order.reason,
+            reference_price=Decimal(str(entry.last_price)),
+        )
+
+    def _next_id(self) -> str:
+        self._count += 1
+        return f"{self._prefix}{self._count:07d}"
+
     def intent(
         self, ts: int, symbol: str, side: Side, quantity: int, price: float, reduces: bool, strategy: str, reason: str
     ) -> OrderIntent:
         """An intent with a fresh client order id; `price` is what the market last traded at."""
-        self._count += 1
         instrument = self._instruments.resolve(symbol)
         tick = instrument.tick_size if instrument else PAISA
         reference = Decimal(str(price))
@@ -92,7 +116,7 @@ class IntentBuilder:
             limit = self._limit_price(reference, side, tick)
         return OrderIntent(
             ts=ts,
-            order_id=f"{self._prefix}{self._count:07d}",
+            order_id=self._next_id(),
             symbol=symbol,
             side=side,
             quantity=quantity,

@@ -22,7 +22,6 @@ from models.training.loss import Objective, SegmentLoss, Targets
 from models.training.sessions import Ints
 from models.training.settings import ObjectiveSettings
 
-
 IDLE_SHARE = 0.05
 """Weight of a decision at which the teacher surely holds, beside 1 for one at which it surely acts."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -12,21 +14,27 @@ import pytest
 
 from daemon.app import App, RunPlan
 from daemon.clock import NS_PER_S, PacedClock
-from daemon.errors import UsageError
+from daemon.control.view import HandSide, HandType, NotTradingError, OrderTicket
+from daemon.errors import Fault, UsageError
 from daemon.events import (
     Action,
     Event,
     Fill,
     Flatten,
+    FundsDiffer,
     Halt,
     OrderCancelled,
     OrderRejected,
     OrderUnknown,
+    Reduce,
     SymbolHalted,
+    TimeAdvanced,
     TradingState,
+    TradingStateChanged,
 )
-from daemon.journal import JournalReader
+from daemon.journal import Journal, JournalReader
 from daemon.latency import MeasuredLatency
+from daemon.recovery import recover
 from daemon.sandbox.faults import FaultKind
 from daemon.view import DaemonView
 from tests.samples import OPEN, SBIN, decide, journaled, settings_of, write_tape
@@ -50,7 +58,8 @@ def app_of(desk: Desk, tape: Path, directory: Path, prefix: str, *overrides: str
     settings = settings_of(
         "strategy.name=rules", "strategy.interval=5m", "broker.name=fyers", f"broker.fyers.api_url={places.api}",
         f"broker.fyers.data_url={places.data}", f"broker.fyers.order_socket_url={places.orders}",
-        f"broker.fyers.token_file={token}", "broker.fyers.answer_s=0.3", "broker.fyers.unknown_poll_s=0.1",
+        f"broker.fyers.token_file={token}", f"broker.fyers.calls_file={directory / 'calls'}",
+        "broker.fyers.answer_s=0.3", "broker.fyers.unknown_poll_s=0.1",
         "broker.fyers.unknown_settle_s=0.6", "broker.fyers.reconcile_s=1", *overrides,
     )  # fmt: skip
     plan = RunPlan(
@@ -169,3 +178,102 @@ async def test_a_start_that_waits_for_the_broker_can_be_stopped(tape: Path, tmp_
         async with asyncio.timeout(20):
             await task
         assert app.account.portfolio.cash == Decimal(1_000_000)
+
+
+def hand(key: str, quantity: int, side: HandSide = HandSide.BUY, price: str | None = None) -> OrderTicket:
+    """An order by hand."""
+    kind = HandType.MARKET if price is None else HandType.LIMIT
+    limit = None if price is None else Decimal(price)
+    return OrderTicket(key=key, symbol=SBIN, side=side, quantity=quantity, type=kind, price=limit)
+
+
+async def test_an_order_by_hand_is_placed_once_over_restarts(tape: Path, tmp_path: Path) -> None:
+    """Through gate and journal to the exchange; repeated now and after a restart it is the same order."""
+    async with opened() as desk:
+        app = app_of(desk, tape, tmp_path, "A", "execution.cancel_on_shutdown=false")
+        with pytest.raises(NotTradingError):
+            await app.desk.place(hand("early", 1))
+        async with running(app):
+            first = await app.desk.place(hand("k1", 5, price="810"))
+            assert (first.approved, first.repeated) == (True, False)
+            assert (await app.desk.place(hand("k1", 5, price="810"))).order_id == first.order_id
+            denied = await app.desk.place(hand("k2", 1_000_000))
+            assert (denied.approved, denied.check) == (False, "order_quantity")
+            await until(lambda: desk.book and desk.book[0].status.name == "PENDING")
+        async with running(app_of(desk, tape, tmp_path, "B")) as app:
+            again = await app.desk.place(hand("k1", 5, price="810"))
+            assert (again.order_id, again.repeated) == (first.order_id, True)
+            assert (await app.desk.place(hand("k2", 1_000_000))).repeated
+            assert app.desk.cancel(first.order_id, "mistaken") is not None
+            await until(lambda: desk.book[0].status.name == "CANCELLED")
+        assert [order.wanted.tag for order in desk.book] == [first.order_id]
+
+
+async def test_snapshots_of_a_running_daemon_are_what_its_journal_tells(tape: Path, tmp_path: Path) -> None:
+    """Taken while it trades; a restart from the newest finds what a reading of everything finds."""
+    async with opened() as desk:
+        app = app_of(desk, tape, tmp_path, "A", "journal.snapshot_every=100", "risk.duplicate_window_s=0",
+                     "risk.max_orders_per_second=1000")  # fmt: skip
+        async with running(app):
+            for number in range(60):
+                want(app, Action.BUY_LONG if number % 3 else Action.SELL_SHORT, 1 + number % 5)
+                if number % 5 == 0:
+                    await asyncio.sleep(0.02)
+            await until(lambda: app.keeper is not None and app.keeper.snapshots >= 2)
+            await until(lambda: not app.orders.working)
+        path = tmp_path / "j.sqlite"
+        short, cash = recover(path, Decimal(1_000_000)), desk.server.exchange.ledger.cash
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("DELETE FROM events WHERE type = 'AccountSnapshot'")
+            db.commit()
+        whole = recover(path, Decimal(1_000_000))
+        assert short is not None
+        assert whole is not None
+        assert short.records < whole.records
+        assert short.snapshot(1).orders == whole.snapshot(1).orders
+        assert short.portfolio.holdings() == whole.portfolio.holdings()
+        assert short.portfolio.cash == whole.portfolio.cash == cash
+
+
+async def test_a_fault_takes_entries_off_before_the_process_ends(tape: Path, tmp_path: Path) -> None:
+    """A stage crashes too often: the resting entry is cancelled at the exchange, and the next start agrees."""
+    async with opened() as desk:
+        app = app_of(desk, tape, tmp_path, "A", "supervisor.max_restarts=0")
+        task = asyncio.create_task(app.run())
+        await until(lambda: app.desk.open and app.risk.book.of(SBIN).last_price)
+        await app.desk.place(hand("k1", 5, price="810"))
+        await until(lambda: desk.book and app.orders.working and next(iter(app.orders.working.values())).venue_id)
+        app.bus.publish(TimeAdvanced(ts=None))  # type: ignore[arg-type]
+        with pytest.raises(Fault, match="crashed"):
+            await task
+        assert [order.status.name for order in desk.book] == ["CANCELLED"]
+        async with running(app_of(desk, tape, tmp_path, "B")) as app:
+            assert app.orders.working == {}
+
+
+async def test_a_kill_switch_takes_entries_off_after_a_restart_too(tape: Path, tmp_path: Path) -> None:
+    """Reducing, and killed before the cancellation was out: the next process asks for it."""
+    async with opened() as desk:
+        app = app_of(desk, tape, tmp_path, "A", "execution.cancel_on_shutdown=false")
+        async with running(app):
+            await app.desk.place(hand("k1", 5, price="810"))
+            await until(lambda: desk.book and app.orders.working and next(iter(app.orders.working.values())).venue_id)
+        journal = Journal(tmp_path / "j.sqlite", safe=True)
+        journal.describe({"started_ts": "1"})
+        journal.append(Reduce(ts=OPEN, reason="enough"))
+        journal.append(TradingStateChanged(ts=OPEN, state=TradingState.REDUCING, reason="enough"))
+        journal.close()
+        async with running(app_of(desk, tape, tmp_path, "B", "execution.cancel_on_shutdown=false")) as app:
+            await until(lambda: desk.book[0].status.name == "CANCELLED")
+            assert app.risk.book.state is TradingState.REDUCING
+            await until(lambda: not app.orders.working)
+
+
+async def test_money_that_went_elsewhere_is_seen_at_the_start(tape: Path, tmp_path: Path) -> None:
+    """The broker's cash is not what the journal has: told, unhealthy, and by setting halted."""
+    async with opened(starting_cash=Decimal(900_000)) as desk:
+        async with running(app_of(desk, tape, tmp_path, "A", "broker.fyers.funds_difference=halt")) as app:
+            await until(lambda: app.risk.book.state is TradingState.HALTED)
+            assert "the broker's cash and the journal's differ" in DaemonView(app, "test").health().reasons
+        told = journaled(tmp_path / "j.sqlite", FundsDiffer)
+        assert [(event.broker, event.journal) for event in told] == [(Decimal(900_000), Decimal(1_000_000))]

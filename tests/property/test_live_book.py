@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 
 from hypothesis import settings
@@ -30,6 +31,7 @@ from daemon.settings import FyersSettings, MarketSettings
 from tests.samples import OPEN, SBIN, intend
 
 COSTS, INSTRUMENTS = CostSchedule(), InstrumentBook(MarketSettings())
+SETTINGS = FyersSettings(unknown_settle_s=10.0)
 
 
 class Venue:
@@ -79,9 +81,7 @@ class Live(RuleBasedStateMachine):
         self.said: list[Event] = []
         self.count = 0
         self.dead: set[str] = set()
-        self.book = LiveBook(
-            OrderBook(), {}, INSTRUMENTS, COSTS, self.clock, FyersSettings(unknown_settle_s=10.0), self.said.append
-        )
+        self.book = LiveBook(OrderBook(), {}, INSTRUMENTS, COSTS, self.clock, SETTINGS, self.said.append)
 
     @rule(target=sent, quantity=st.integers(1, 9), side=st.sampled_from(Side), fate=st.sampled_from("arnl"))
     def send(self, quantity: int, side: Side, fate: str) -> str:
@@ -121,6 +121,29 @@ class Live(RuleBasedStateMachine):
         self.venue.change(tag, status=status)
         for _ in range(tell):
             self.book.report(self.venue.orders[tag])
+
+    @rule(tag=sent, quantity=st.integers(1, 15))
+    def change(self, tag: str, quantity: int) -> None:
+        """Somebody changes the order at the venue; only the book tells."""
+        order = self.venue.orders.get(tag)
+        if order is not None and not order.status.final and quantity > order.filled:
+            self.venue.change(tag, quantity=quantity, remaining=quantity - order.filled)
+
+    @rule()
+    def restart(self) -> None:
+        """The process dies; the next one knows what was said, and trusts nothing that was on its way."""
+        before, orders = self.book, OrderBook()
+        for event in self.said:
+            orders.apply(event)
+        assert set(orders.working) == set(before.orders.working)
+        held: Counter[str] = Counter()
+        for event in self.said:
+            if isinstance(event, Fill):
+                held[event.symbol] += event.side.sign * event.quantity
+        self.book = LiveBook(orders, held, INSTRUMENTS, COSTS, self.clock, SETTINGS, self.said.append)
+        for order in list(orders.working.values()):
+            if order.state in (OrderState.APPROVED, OrderState.SENT):
+                self.book.say(OrderUnknown(ts=OPEN, order_id=order.intent.order_id, reason="restart"))
 
     @rule(tag=sent)
     def repeat(self, tag: str) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from daemon.errors import CheckFailed, UsageError
-from daemon.events import Action, Complexity, Decision, StrategySwapped, SwapStrategy
+from daemon.events import Action, Complexity, Decision, Halt, StrategySwapped, SwapStrategy, TimeAdvanced
 from daemon.latency import FixedLatency
 from daemon.replaying import Replay, ReplayOutputs
 from daemon.verifying import verify_journal
@@ -96,9 +96,61 @@ def test_a_decision_that_no_bar_asked_for(journal: Path, tmp_path: Path) -> None
     (seq,) = db.execute("SELECT MAX(seq) FROM events WHERE type = 'Complexity'").fetchone()
     db.close()
     assert journaled(journal, Complexity)
-    path = altered(journal, tmp_path, "DELETE FROM events WHERE seq = ?", seq)
+    halt = msgspec.json.encode(Halt(ts=1, reason="instead")).decode()
+    path = altered(journal, tmp_path, "UPDATE events SET type = 'Halt', body = ? WHERE seq = ?", halt, seq)
     with pytest.raises(CheckFailed, match="a decision that no bar asked for"):
         verify_journal(path)
+
+
+@pytest.mark.parametrize("which", ["MIN", "MAX"])
+def test_a_deleted_decision_is_missed(journal: Path, tmp_path: Path, which: str) -> None:
+    """The first, or the last: the numbers have a gap, and that is no journal of ours."""
+    db = sqlite3.connect(journal)
+    (seq,) = db.execute(f"SELECT {which}(seq) FROM events WHERE type = 'Decision'").fetchone()
+    db.close()
+    path = altered(journal, tmp_path, "DELETE FROM events WHERE seq = ?", seq)
+    with pytest.raises(CheckFailed, match=rf"event {seq} is missing: the journal was altered"):
+        verify_journal(path)
+
+
+def test_a_tail_that_was_cut_off_is_missed(journal: Path, tmp_path: Path) -> None:
+    """A run that was closed in order says how many events it has."""
+    db = sqlite3.connect(journal)
+    (seq,) = db.execute("SELECT MAX(seq) FROM events").fetchone()
+    db.close()
+    path = altered(journal, tmp_path, "DELETE FROM events WHERE seq = ?", seq)
+    with pytest.raises(CheckFailed, match=rf"event {seq} is missing"):
+        verify_journal(path)
+
+
+def test_a_shortened_journal_verifies(simulated: Path, tmp_path: Path) -> None:
+    """Its beginning was deleted while the run went on: what is left is made again but for what saw deleted bars."""
+    path = tmp_path / "j.sqlite"
+
+    async def run() -> int:
+        replay = Replay(settings_of(*LIVELY), [simulated], [], FixedLatency(0), ReplayOutputs(journal=path))
+        app, moments = replay.app, []
+        assert app.journal is not None
+
+        def shorten(event: TimeAdvanced) -> None:
+            moments.append(event)
+            if len(moments) == 60:
+                app.bus.publish(app.snapshot())
+            if len(moments) == 200:
+                app.journal.shorten(0, event.ts)  # type: ignore[union-attr]
+
+        app.bus.tap((TimeAdvanced,), shorten)
+        decided: list[Decision] = []
+        app.bus.tap((Decision,), decided.append)
+        await replay.run()
+        return len(decided)
+
+    decided = asyncio.run(run())
+    kept = len(journaled(path, Decision))
+    assert 0 < kept < decided
+    result = verify_journal(path)
+    assert result.decisions + result.passed_over == kept
+    assert min(result.decisions, result.passed_over) > 0
 
 
 def test_a_row_that_is_broken(journal: Path, tmp_path: Path) -> None:

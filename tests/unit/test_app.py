@@ -139,7 +139,7 @@ def test_without_a_journal_it_runs_as_well(tape: Path) -> None:
     """The journal is optional for a replay."""
     app = App(settings_of(*LIVELY), plan_of(tape))
     timed_run(app)
-    assert app.portfolio.portfolio.trades
+    assert app.portfolio.portfolio.realised_pnl
 
 
 def stop_at_first_fill(app: App) -> None:

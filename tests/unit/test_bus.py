@@ -247,3 +247,28 @@ async def test_the_base_actor_handles_nothing() -> None:
     bus.publish(halt(1))
     with pytest.raises(NotImplementedError):
         await actor.run()
+
+
+async def test_a_call_at_idle_comes_before_anybody_can_publish_more() -> None:
+    """Once, when the last event is handled, though others publish the moment they learn of it."""
+    bus = Bus()
+    inbox = bus.subscribe("a", (Halt,))
+    seen: list[str] = []
+
+    async def flood() -> None:
+        await bus.idle()
+        seen.append("published more")
+        bus.publish(Halt(ts=2, reason=""))
+
+    bus.publish(Halt(ts=1, reason=""))
+    flooding = asyncio.create_task(flood())
+    await asyncio.sleep(0)
+    bus.when_idle(lambda: seen.append("idle"))
+    assert seen == []
+    inbox.take()
+    inbox.done()
+    await flooding
+    assert seen == ["idle", "published more"]
+    inbox.take()
+    inbox.done()
+    assert seen.count("idle") == 1

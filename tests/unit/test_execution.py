@@ -14,6 +14,8 @@ from daemon.bus import Bus
 from daemon.clock import NS_PER_S, ReplayClock
 from daemon.errors import IllegalTransition, JournalError
 from daemon.events import (
+    MANUAL,
+    CancelOrder,
     Event,
     Fill,
     Flatten,
@@ -187,9 +189,7 @@ async def test_an_unwritten_intent_is_never_sent(calendar: MarketCalendar, journ
         journal.close()
 
 
-@pytest.mark.parametrize(
-    "command", [Flatten(ts=NOON, reason="enough"), Halt(ts=NOON, reason="enough"), Reduce(ts=NOON, reason="enough")]
-)
+@pytest.mark.parametrize("command", [Halt(ts=NOON, reason="enough"), Reduce(ts=NOON, reason="enough")])
 async def test_a_command_takes_entries_off_the_market(desk: Desk, command: Event) -> None:
     """What opens is cancelled with the command's reason; what closes works on."""
     await desk.send(intend("entry", **LIMIT))
@@ -198,6 +198,55 @@ async def test_a_command_takes_entries_off_the_market(desk: Desk, command: Event
     assert isinstance(cancelled, OrderCancelled)
     assert (cancelled.order_id, cancelled.reason, cancelled.filled) == ("entry", "enough", 0)
     assert list(desk.actor.orders.working) == ["exit"]
+
+
+async def test_flatten_leaves_only_exits_that_trade_at_once(desk: Desk) -> None:
+    """An exit that waits at a price would keep its position from being closed."""
+    await desk.send(intend("entry", **LIMIT))
+    await desk.send(intend("resting", Side.SELL, reduces=True, type=OrderType.LIMIT, limit_price=Decimal(900)))
+    await desk.send(intend("exit", Side.SELL, reduces=True))
+    said = await desk.tell(Flatten(ts=NOON, reason="enough"))
+    assert [event.order_id for event in said if isinstance(event, OrderCancelled)] == ["entry", "resting"]
+    assert list(desk.actor.orders.working) == ["exit"]
+
+
+async def test_one_order_is_cancelled_by_name(desk: Desk) -> None:
+    """Only that one; a name that nothing bears changes nothing."""
+    await desk.send(intend("T1", **LIMIT))
+    await desk.send(intend("T2", **LIMIT))
+    (cancelled,) = await desk.tell(
+        CancelOrder(ts=NOON, order_id="T2", reason="mistaken"), CancelOrder(ts=NOON, order_id="T9", reason="?")
+    )
+    assert isinstance(cancelled, OrderCancelled)
+    assert (cancelled.order_id, cancelled.reason) == ("T2", "mistaken")
+
+
+async def test_an_order_by_hand_rests_beyond_the_time_out(desk: Desk) -> None:
+    """Whoever placed it takes it off."""
+    await desk.send(intend("T1", strategy=MANUAL, **LIMIT))
+    assert await desk.tell(TimeAdvanced(ts=NOON + 1000 * NS_PER_S)) == []
+
+
+class FullDisk:
+    """A journal that can't be written."""
+
+    def durable(self) -> None:
+        """Say so."""
+        raise JournalError("journal j: the disk is full")
+
+
+async def test_on_a_full_disk_entries_stay_and_exits_leave(desk: Desk) -> None:
+    """Trading halts and goes on managing: no fault, the entry is cancelled, the exit is at the venue."""
+    halts: list[Event] = []
+    desk.bus.tap((Halt,), halts.append)
+    desk.actor._journal = FullDisk()
+    (cancelled,) = await desk.send(intend("T1"))
+    assert isinstance(cancelled, OrderCancelled)
+    assert cancelled.reason == "not sent: the journal can't be written"
+    (accepted,) = await desk.send(intend("T2", Side.SELL, reduces=True))
+    assert isinstance(accepted, OrderAccepted)
+    assert "the disk is full" in halts[0].reason  # type: ignore[attr-defined]
+    assert [order_id for order_id, _, _ in desk.venue.came] == ["T2"]
 
 
 async def test_a_shutdown_leaves_entries_to_its_own_setting(desk: Desk) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -26,9 +28,11 @@ from daemon.events import (
     OrderIntent,
     OrderRejected,
     OrderUnknown,
+    StrategySwapped,
     TickBatch,
 )
-from daemon.journal import BATCH, JOURNALED, Journal, JournalReader, check_journal
+from daemon.journal import BATCH, DELETED_AT_ONCE, JOURNALED, Journal, JournalReader, check_journal
+from daemon.recovery import Account
 from tests.samples import cancel_of, decide, fill_of, intend, journaled, position_of
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +99,7 @@ def test_runs_are_kept_apart_and_the_latest_is_read(path: Path) -> None:
     written(path, *halts(0, 3), version="a")
     written(path, *halts(10, 2), version="b", model="m")
     reader = JournalReader(path)
-    assert (reader.run, reader.metadata()) == (2, {"version": "b", "model": "m"})
+    assert (reader.run, reader.metadata()) == (2, {"version": "b", "model": "m", "ends_at": "2"})
     assert [event.ts for event in reader.events(Halt) if isinstance(event, Halt)] == [10, 11]
     reader.close()
 
@@ -310,6 +314,59 @@ def test_pending_are_orders_without_an_end(path: Path) -> None:
     reader = JournalReader(path)
     assert reader.pending() == [partly.order_id, sent.order_id, unknown.order_id]
     reader.close()
+
+
+def rows(path: Path) -> list[tuple[int, int]]:
+    """(run, seq) of all events."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        return db.execute("SELECT run, seq FROM events ORDER BY run, seq").fetchall()
+
+
+def test_a_running_journal_is_shortened_to_its_snapshot(path: Path) -> None:
+    """Earlier runs and what lies before the newest old snapshot go, in pieces; what is left reads whole and goes on."""
+    written(path, *halts(0, 10), started_ts="10")
+    snapshots = [Account(Decimal(1)).snapshot(ts) for ts in (5000, 9000)]
+    journal = Journal(path, safe=True)
+    journal.describe({"started_ts": "20"})
+    swapped = StrategySwapped(ts=1, old="hrm", new="rules", reason="r")
+    for event in [*halts(0, DELETED_AT_ONCE + 500), swapped, snapshots[0], *halts(6000, 5), snapshots[1], *halts(0, 5)]:
+        journal.append(event)
+    journal.shorten(15, 9000)
+    deadline = time.monotonic() + 30
+    cut = DELETED_AT_ONCE + 502
+    while rows(path) != [(2, seq) for seq in range(cut, cut + 12)]:
+        assert time.monotonic() < deadline, rows(path)[:3]
+    journal.append(Halt(ts=7, reason="and on"))
+    journal.close()
+    assert journaled(path) == [snapshots[0], *halts(6000, 5), snapshots[1], *halts(0, 5), Halt(ts=7, reason="and on")]
+    reader = JournalReader(path)
+    assert reader.metadata() == {
+        "started_ts": "20", "begins_at": str(cut), "strategy_in_charge": "rules", "ends_at": str(cut + 12),
+    }  # fmt: skip
+    reader.close()
+
+
+def test_a_shortening_that_was_cut_off_reads_the_same(path: Path) -> None:
+    """Killed between two pieces: rows from before the beginning on record count for nothing."""
+    written(path, *halts(0, 5), Account(Decimal(1)).snapshot(5), *halts(6, 2))
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("INSERT INTO runs VALUES (1, 'begins_at', '6')")
+        db.execute("DELETE FROM events WHERE seq < 3")
+        db.commit()
+    assert journaled(path, Halt) == halts(6, 2)
+
+
+def test_a_journal_without_a_snapshot_is_not_shortened(path: Path) -> None:
+    """Nothing is needless that a restart would have to read."""
+    journal = Journal(path, safe=True)
+    journal.describe({"started_ts": "1"})
+    for event in halts(0, 20):
+        journal.append(event)
+    journal.shorten(10**18, 10**18)
+    while journal._wanted is not None:
+        time.sleep(0.001)
+    journal.close()
+    assert journaled(path) == halts(0, 20)
 
 
 CHILD = """

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from daemon.abandoning import abandon
 from daemon.brokers.fyers import FyersBroker
 from daemon.clock import NS_PER_S, LiveClock
 from daemon.errors import JournalError, SettingsError, UsageError
@@ -30,6 +34,7 @@ from daemon.events import (
     TimeAdvanced,
 )
 from daemon.fyers.budget import Purpose
+from daemon.fyers.requests import Product
 from daemon.orders import OrderState
 from daemon.recovery import Account
 from daemon.sandbox.faults import FaultKind, Route
@@ -111,7 +116,7 @@ async def test_a_rejection_is_told(tmp_path: Path, kind: FaultKind) -> None:
 
 
 async def test_flatten_keeps_at_it_until_the_entry_is_gone(tmp_path: Path) -> None:
-    """The cancellation is lost twice and asked for again; exits are left to work."""
+    """The cancellation is lost twice and asked for again; an exit that waits at a price is taken off as well."""
     async with trading(tmp_path) as trader:
         trader.send("T1", **LIMIT)
         trader.send("T2", Side.SELL, type=OrderType.LIMIT, limit_price=Decimal("900"), reduces=True)
@@ -119,9 +124,9 @@ async def test_flatten_keeps_at_it_until_the_entry_is_gone(tmp_path: Path) -> No
         trader.desk.trouble(FaultKind.DROP, Route.CANCEL, times=2)
         trader.bus.publish(Flatten(ts=1, reason="enough"))
         await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
+        await until(lambda: trader.order("T2").state is OrderState.CANCELLED)
         assert trader.heard(OrderCancelFailed)
         assert trader.heard(OrderCancelled)[0].reason
-        assert trader.order("T2").state is OrderState.ACCEPTED
         assert trader.agrees()
 
 
@@ -287,3 +292,102 @@ async def test_an_order_of_yesterday_that_the_book_forgot_has_expired(tmp_path: 
     )
     async with trading(tmp_path, account) as trader:
         assert trader.order("T1").state is OrderState.EXPIRED
+
+
+async def test_orders_under_another_product_are_nobodys(tmp_path: Path) -> None:
+    """Neither adopted nor a difference: their position isn't among those that are compared."""
+    async with trading(tmp_path) as trader:
+        await trader.desk.rest.place(order("stranger", quantity=7, product=Product.CNC), PURPOSE)
+        await until(lambda: len(trader.heard(FundsReported)) > 3)
+        assert trader.desk.server.exchange.ledger.net(SBIN) == 7
+        assert (trader.heard(OrderIntent), trader.heard(SymbolHalted)) == ([], [])
+
+
+async def test_an_order_that_somebody_changed_is_followed(tmp_path: Path) -> None:
+    """Made larger at the broker and filled beyond what we wanted: booked, no fault, the exchange's numbers."""
+    async with trading(tmp_path) as trader:
+        trader.send("T1", **LIMIT)
+        await until(lambda: trader.order("T1").venue_id)
+        exchange = trader.desk.server.exchange
+        exchange.modify(trader.order("T1").venue_id, OrderType.LIMIT, 25, None, None)
+        trader.desk.price("699", ask_quantity=12)
+        await until(lambda: trader.order("T1").filled == 12)
+        trader.desk.price("699")
+        await until(lambda: trader.order("T1").state is OrderState.FILLED)
+        assert trader.order("T1").intent.quantity == 25
+        await until(trader.agrees)
+
+
+async def test_positions_and_funds_are_compared_however_busy_it_is(tmp_path: Path) -> None:
+    """A stream of news must not put the comparison off for ever."""
+    async with trading(tmp_path, reconcile_s=0.3) as trader:
+        before = len(trader.heard(FundsReported))
+        stop = asyncio.Event()
+
+        async def hurry() -> None:
+            while not stop.is_set():
+                trader.actor._look.set()
+                await asyncio.sleep(0.01)
+
+        hurrying = asyncio.create_task(hurry())
+        await until(lambda: len(trader.heard(FundsReported)) > before + 2)
+        stop.set()
+        await hurrying
+
+
+async def test_the_brokers_cash_is_the_journals(tmp_path: Path) -> None:
+    """With a position open, in the middle of a day: to the paisa; and not told while orders are on their way."""
+    async with trading(tmp_path) as trader:
+        trader.send("T1", quantity=10)
+        trader.send("T2", Side.SELL, quantity=4)
+        await until(lambda: trader.order("T2").state is OrderState.FILLED and trader.order("T1").remaining == 0)
+        seen = len(trader.heard(FundsReported))
+        await until(lambda: len(trader.heard(FundsReported)) > seen + 1)
+        told = trader.heard(FundsReported)[-1]
+        assert told.cash is not None
+        assert abs(told.cash - trader.account.portfolio.cash) < Decimal("0.01")
+        assert told.settled
+
+
+class SlowDisk:
+    """A journal whose disk is waited for."""
+
+    def __init__(self) -> None:
+        self.done = asyncio.Event()
+
+    def durable(self) -> Coroutine[Any, Any, object]:
+        """Ask."""
+        return self.done.wait()
+
+
+async def test_what_is_taken_back_while_the_disk_is_waited_for_never_leaves(tmp_path: Path) -> None:
+    """Halted after the approval and before the sending: the exchange never hears of it."""
+    async with trading(tmp_path) as trader:
+        disk = trader.actor._journal = SlowDisk()
+        trader.send("T1")
+        await until(lambda: trader.order("T1").state is OrderState.APPROVED)
+        trader.bus.publish(Halt(ts=1, reason="enough"))
+        await until(lambda: "T1" in trader.actor._cancel_wanted)
+        disk.done.set()
+        await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
+        assert trader.order("T1").reason == "enough"
+        assert trader.desk.book == []
+
+
+async def test_after_a_fault_entries_are_taken_off_and_the_rest_is_named(tmp_path: Path) -> None:
+    """By REST alone: an exit is left to work; an order that nobody answered for is named as unknown."""
+    async with opened() as desk, trading(tmp_path, None, desk) as trader:
+        trader.send("T1", **LIMIT)
+        trader.send("T2", Side.SELL, type=OrderType.LIMIT, limit_price=Decimal("900"), reduces=True)
+        await until(lambda: trader.order("T1").venue_id and trader.order("T2").venue_id)
+        desk.trouble(FaultKind.DROP)
+        trader.send("T3")
+        await until(lambda: trader.order("T3").state is OrderState.UNKNOWN)
+        book, broker = trader.book, trader.broker
+        assert await abandon(broker, book, cancel=False) == [
+            f"BUY 10 {SBIN} (T1)", f"SELL 10 {SBIN} (T2)", "unknown: T3",
+        ]  # fmt: skip
+        assert await abandon(broker, book, cancel=True) == [f"SELL 10 {SBIN} (T2)", "unknown: T3"]
+        assert [held.status.name for held in desk.book] == ["CANCELLED", "PENDING"]
+        desk.trouble(FaultKind.BROKEN, Route.ORDERS, times=50)
+        assert await abandon(broker, book, cancel=True) is None

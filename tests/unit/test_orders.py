@@ -8,6 +8,7 @@ from daemon.errors import IllegalTransition
 from daemon.events import (
     Event,
     OrderAccepted,
+    OrderAmended,
     OrderApproved,
     OrderCancelFailed,
     OrderCancelled,
@@ -255,3 +256,21 @@ def test_a_record_brings_an_order_back(state: OrderState) -> None:
     found = again.find(INTENT.order_id)
     assert found is not None
     assert found.record() == order.record()
+
+
+def test_an_order_that_was_changed_at_the_venue_is_followed() -> None:
+    """Larger: more may fill; down to what is filled: it is done; a size that can't be, and a repetition: no news."""
+    book = OrderBook()
+    intent = intend("T1", quantity=10)
+    book.apply(intent)
+    book.apply(OrderApproved(ts=1, order_id="T1"))
+    book.apply(OrderAccepted(ts=1, order_id="T1", venue_id="V"))
+    assert book.apply(OrderAmended(ts=2, order_id="T1", quantity=15, change=5)) is not None
+    assert book.apply(OrderAmended(ts=2, order_id="T1", quantity=15, change=5)) is None
+    assert book.apply(fill_of(intent, 12)) is not None
+    assert book.apply(OrderAmended(ts=3, order_id="T1", quantity=11, change=-4)) is None
+    order = book.apply(OrderAmended(ts=3, order_id="T1", quantity=12, change=-3))
+    assert order is not None
+    assert (order.state, order.remaining) == (OrderState.FILLED, 0)
+    assert book.working == {}
+    assert book.apply(OrderAmended(ts=3, order_id="T1", quantity=20, change=8)) is None

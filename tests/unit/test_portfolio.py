@@ -1,13 +1,12 @@
-"""Positions, cash and round trips, worked out by hand."""
+"""Positions and cash, worked out by hand."""
 
-import datetime as dt
 from decimal import Decimal
 
 import pytest
 
 from daemon.errors import Fault
 from daemon.events import Fill, PositionChanged, Side
-from daemon.portfolio import Portfolio, Position, Trade
+from daemon.portfolio import Portfolio, Position
 
 CASH = Decimal(100_000)
 
@@ -45,22 +44,19 @@ def test_adding_averages_the_price() -> None:
 
 
 def test_a_short_wins_when_the_price_falls() -> None:
-    """Sold at 400, bought back at 390: 100 before costs, and a closed trade that says so."""
+    """Sold at 400, bought back at 390: 100 before costs."""
     portfolio = booked(fill(Side.SELL, 10, "400", ts=1, costs="2.00"), fill(Side.BUY, 10, "390", ts=2, costs="1.50"))
     assert portfolio.realised_pnl == 100
     assert portfolio.equity == portfolio.cash == CASH + 100 - Decimal("3.50")
-    assert portfolio.trades == [
-        Trade("SBIN", Side.SELL, 10, 1, Decimal(400), 2, Decimal(390), Decimal(100), Decimal("3.50"), Decimal("96.50"))
-    ]
+    assert portfolio.costs == Decimal("3.50")
 
 
 def test_a_partial_close_keeps_the_rest() -> None:
-    """Closing 4 of 10 realises 4 parts and leaves the average where it was; the round trip is still open."""
+    """Closing 4 of 10 realises 4 parts and leaves average and opening where they were."""
     portfolio = booked(fill(Side.BUY, 10, "400", ts=1), fill(Side.SELL, 4, "410", ts=2))
     (position,) = portfolio.positions()
     assert (position.quantity, position.average_price) == (6, Decimal(400))
     assert (position.realised_pnl, position.opened_ts) == (Decimal(40), 1)
-    assert portfolio.trades == []
 
 
 def test_a_cost_that_divides_badly_comes_out_whole() -> None:
@@ -75,29 +71,17 @@ def test_a_cost_that_divides_badly_comes_out_whole() -> None:
     assert portfolio.equity - CASH == Decimal("20.05")
 
 
-def test_a_flip_closes_one_trip_and_opens_another() -> None:
-    """Selling 30 against a long of 10 closes 10, opens a short of 20, and splits the costs between them."""
+def test_a_flip_closes_one_position_and_opens_another() -> None:
+    """Selling 30 against a long of 10 realises 10 and opens a short of 20 at the new price and time."""
     portfolio = booked(fill(Side.BUY, 10, "400", ts=1, costs="1.00"))
     changed = portfolio.apply(fill(Side.SELL, 30, "410", ts=2, costs="1.00"))
     assert changed is not None
     assert (changed.quantity, changed.average_price, changed.opened_ts) == (-20, Decimal(410), 2)
-    (trade,) = portfolio.trades
-    assert (trade.quantity, trade.gross, trade.costs, trade.net) == (10, 100, Decimal("1.33"), Decimal("98.67"))
+    assert portfolio.realised_pnl == 100
     portfolio.apply(fill(Side.BUY, 20, "410", ts=3, costs="0.50"))
-    assert portfolio.trades[1].costs == Decimal("1.17")
     assert portfolio.costs == Decimal("2.50")
     (position,) = portfolio.positions()
     assert (position.quantity, position.average_price, position.opened_ts) == (0, 0, 0)
-
-
-def test_a_trip_of_several_fills_has_average_prices() -> None:
-    """Entry and exit prices of a trade are averages over its fills, its quantity what went in."""
-    portfolio = booked(
-        fill(Side.BUY, 10, "400", ts=1), fill(Side.BUY, 10, "410", ts=2),
-        fill(Side.SELL, 5, "420", ts=3), fill(Side.SELL, 15, "400", ts=4),
-    )  # fmt: skip
-    (trade,) = portfolio.trades
-    assert trade == Trade("SBIN", Side.BUY, 20, 1, Decimal(405), 4, Decimal(405), Decimal(0), Decimal(0), Decimal(0))
 
 
 def test_the_same_fill_twice_counts_once() -> None:
@@ -130,15 +114,3 @@ def test_marks_value_what_is_open() -> None:
     assert portfolio.positions()[1] == Position(
         "TCS", -5, Decimal(2000), Decimal(1990), Decimal(50), Decimal(0), Decimal(0), 1
     )
-
-
-def test_day_pnl_counts_from_the_start_of_the_day() -> None:
-    """Yesterday's result stays out of today's; starting the same day again changes nothing."""
-    portfolio = booked(fill(Side.BUY, 10, "400"))
-    portfolio.mark("SBIN", 410)
-    assert portfolio.day_pnl == 100
-    portfolio.start_day(dt.date(2021, 4, 5))
-    assert portfolio.day_pnl == 0
-    portfolio.mark("SBIN", 405)
-    portfolio.start_day(dt.date(2021, 4, 5))
-    assert portfolio.day_pnl == -50

@@ -12,13 +12,16 @@ import pytest
 from daemon.errors import JournalError, UsageError
 from daemon.events import (
     AccountSnapshot,
+    DayProfitPeaked,
     Event,
     Flatten,
     Halt,
     OrderAccepted,
     OrderApproved,
     OrderCancelRequested,
+    OrderDenied,
     OrderSent,
+    Reduce,
     Resume,
     Side,
     TradingState,
@@ -28,6 +31,7 @@ from daemon.journal import Journal, JournalReader
 from daemon.journal_repair import repair
 from daemon.orders import OrderState
 from daemon.recovery import FOLDED, Account, recover
+from daemon.risk.book import RiskBook
 from tests.samples import DAY, OPEN, SBIN, cancel_of, fill_of, intend, journaled
 
 CASH = Decimal(1_000_000)
@@ -104,6 +108,30 @@ def test_a_snapshot_stands_for_what_came_before_it(path: Path) -> None:
     assert after.portfolio.quantity(SBIN) == 190
 
 
+def test_a_record_that_no_order_can_follow_is_passed_over(path: Path) -> None:
+    """The process that wrote it refused it and crashed; a start that did the same would never come up again."""
+    write(path, *trade(1)[:4], OrderApproved(ts=OPEN, order_id="T1"), trade(1)[4])
+    account = recovered(path)
+    assert (account.records, account.portfolio.quantity(SBIN)) == (6, 100)
+
+
+def test_limits_on_how_many_survive(path: Path) -> None:
+    """What risk let through today counts, what it denied and what came yesterday doesn't; the day's peak is known."""
+    denied = intend("T4", ts=OPEN + DAY)
+    write(
+        path, *trade(1), *trade(2, ts=OPEN + DAY), *trade(3, Side.SELL, ts=OPEN + DAY + 5), denied,
+        OrderDenied(ts=OPEN, order_id="T4", symbol=SBIN, check="c", limit="l", value="v"),
+        DayProfitPeaked(ts=OPEN + DAY, day=20_458, high=Decimal(750)),
+    )  # fmt: skip
+    account = recovered(path)
+    assert [intent.order_id for intent in account.approved()] == ["T2", "T3"]
+    book = RiskBook()
+    book.restore([], [], [], account.day, account.day_start_net, account.day_high, account.approved())
+    assert (book.approved_on(account.day), book.approved_since(OPEN + DAY, 9), book.day_high) == (2, 1, 750)
+    write(path, *trade(5, ts=OPEN + 2 * DAY))
+    assert recovered(path).day_high == 0
+
+
 def test_the_days_loss_survives(path: Path) -> None:
     """Profit counts from the first order of the latest day in India."""
     write(path, *trade(1), *trade(2, Side.SELL, 100), *trade(3, ts=OPEN + DAY))
@@ -135,6 +163,18 @@ def test_the_kill_switch_survives(path: Path, events: list[Event], state: Tradin
     write(path, *events)
     account = recovered(path)
     assert (account.state, account.flatten_reason) == (state, flatten)
+
+
+def test_a_command_after_an_orderly_end_survives_as_well(path: Path) -> None:
+    """The earlier process ended in order; the next one was told to reduce, had no order, and was killed."""
+    write(path, Halt(ts=1, reason="SIGTERM", shutdown=True), changed(TradingState.HALTED, "SIGTERM"))
+    write(path, Reduce(ts=2, reason="careful"), changed(TradingState.REDUCING, "careful"))
+    assert recovered(path).state is TradingState.REDUCING
+    write(path, Halt(ts=1, reason="SIGTERM", shutdown=True), changed(TradingState.HALTED, "SIGTERM"))
+    account = recovered(path)
+    assert account.state is TradingState.REDUCING
+    account.follow(changed(TradingState.HALTED, "stop"))
+    assert account.state is TradingState.HALTED
 
 
 def test_a_whole_journal_is_not_touched(path: Path) -> None:

@@ -353,3 +353,17 @@ def test_a_price_that_is_none_fills_nothing() -> None:
     paper = venue()
     paper.submit(order(), T0)
     assert paper.on_ticks(ticks({"s": 1, "ltp": NAN}, {"s": 2, "ltp": 0.0})) == []
+
+
+def test_what_it_remembers_is_bounded() -> None:
+    """A long run forgets the oldest ids, never that of an order that still works."""
+    paper = venue()
+    for number in range(20_050):
+        accepted = paper.submit(order(order_id=f"N{number}", limit="1"), T0)
+        assert isinstance(accepted, OrderAccepted)
+        if number:
+            paper.cancel(f"N{number}", T0)
+    assert len(paper._seen) <= 20_000
+    assert isinstance(paper.submit(order(order_id="N0"), T0), OrderRejected)
+    assert isinstance(paper.submit(order(order_id="N20049"), T0), OrderRejected)
+    assert accepted.venue_id == "PAPER-20050"

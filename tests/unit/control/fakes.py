@@ -14,7 +14,7 @@ import msgspec
 from daemon.clock import NS_PER_S, Clock, ReplayClock
 from daemon.control.metrics import Metrics
 from daemon.control.server import ControlServer
-from daemon.control.view import Health, OrderRow, PositionRow, Status
+from daemon.control.view import Health, OrderAnswer, OrderRow, OrderTicket, PositionRow, Status
 from daemon.errors import InboxFull
 from daemon.events import Action, Decision, Event, Side, TradingState
 from daemon.settings import ControlSettings
@@ -53,7 +53,7 @@ DECISIONS = [
 
 
 class FakeDaemon:
-    """Implements `ControlView`, and `submit` for the commands; everything can be changed by a test."""
+    """Implements `ControlView`, `OrderDesk`, and `submit` for the commands; everything can be changed by a test."""
 
     def __init__(self) -> None:
         self.shown = STATUS
@@ -62,13 +62,19 @@ class FakeDaemon:
         self.asked_limit = 0
         self.submitted: list[Event] = []
         self.full = False
+        self.broken = False
+        self.tickets: list[OrderTicket] = []
+        self.cancelled: list[tuple[str, str]] = []
+        self.trouble: Exception | None = None
 
     def status(self) -> Status:
         """The fixed status, or what a test put there."""
         return self.shown
 
     def positions(self) -> Sequence[PositionRow]:
-        """One held, one flat."""
+        """One held, one flat; a crash where a test wants one."""
+        if self.broken:
+            raise KeyError("a bug")
         return self.held
 
     def orders(self) -> Sequence[OrderRow]:
@@ -84,6 +90,25 @@ class FakeDaemon:
         """As the status says."""
         return Health(self.shown.healthy, self.shown.reasons)
 
+    async def place(self, ticket: OrderTicket) -> OrderAnswer:
+        """Keep the ticket; approve it, or do what a test asks for."""
+        if self.trouble is not None:
+            raise self.trouble
+        repeated = any(known.key == ticket.key for known in self.tickets)
+        self.tickets.append(ticket)
+        denied = {"check": "lot_size", "limit": "a multiple of 75", "value": str(ticket.quantity)}
+        return OrderAnswer(
+            key=ticket.key, order_id="H7", approved=ticket.quantity < 1000, repeated=repeated, ts=NOW,
+            **(denied if ticket.quantity >= 1000 else dict.fromkeys(denied, "")),
+        )  # fmt: skip
+
+    def cancel(self, order_id: str, reason: str) -> int | None:
+        """Only H0 works."""
+        if self.full:
+            raise InboxFull("inbox 'execution' is full")
+        self.cancelled.append((order_id, reason))
+        return NOW if order_id == "H0" else None
+
     def submit(self, event: Event) -> None:
         """Keep the command, or fail as a full bus does."""
         if self.full:
@@ -98,7 +123,7 @@ class FakeDaemon:
 def build_server(daemon: FakeDaemon, clock: Clock | None = None, port: int = 0) -> ControlServer:
     """A control server over `daemon`, on a free port unless told."""
     settings = ControlSettings(port=port, token_file=Path("unused"))
-    return ControlServer(settings, daemon, daemon.submit, clock or ReplayClock(NOW), Metrics(), TOKEN)
+    return ControlServer(settings, daemon, daemon.submit, clock or ReplayClock(NOW), Metrics(), TOKEN, daemon)
 
 
 @contextmanager

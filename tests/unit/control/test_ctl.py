@@ -210,3 +210,42 @@ def test_something_else_on_the_port(tmp_path: Path) -> None:
             result = CliRunner().invoke(ctl_app, [command, *options])
             assert isinstance(result.exception, UsageError)
             assert expected in str(result.exception)
+
+
+def test_an_order_by_hand(operator: Operator) -> None:
+    """Approved: the id, exit 0; every run has a key of its own, and a given one is sent as it is."""
+    result = operator.run("order", "buy", "10", "NSE:SBIN-EQ", "--reason", "news")
+    assert result.exit_code == 0
+    assert "approved as H7" in result.stdout
+    result = operator.run("order", "sell", "5", "NSE:SBIN-EQ", "--price", "820.05", "--key", "mine")
+    assert result.exit_code == 0
+    again = operator.run("order", "sell", "5", "NSE:SBIN-EQ", "--price", "820.05", "--key", "mine", "--json")
+    assert json.loads(again.stdout)["repeated"] is True
+    first, second, _ = operator.daemon.tickets
+    assert (first.side, first.type, first.price, first.reason) == ("buy", "market", None, "news")
+    assert (second.key, second.type, str(second.price)) == ("mine", "limit", "820.05")
+    assert len(first.key) == 16
+
+
+def test_an_order_that_risk_denies(operator: Operator) -> None:
+    """Exit 1; check, value and limit are shown."""
+    result = operator.run("order", "buy", "1001", "NSE:SBIN-EQ")
+    assert result.exit_code == 1
+    assert "denied by lot_size: 1001, limit a multiple of 75" in result.stdout
+
+
+def test_an_order_without_a_verdict_names_its_key(operator: Operator) -> None:
+    """So that it can be asked for again without being doubled."""
+    operator.daemon.trouble = TimeoutError()
+    result = operator.run("order", "buy", "1", "NSE:SBIN-EQ", "--key", "mine")
+    assert isinstance(result.exception, Fault)
+    assert "--key mine" in str(result.exception)
+
+
+def test_one_order_is_cancelled(operator: Operator) -> None:
+    """By its id, with the reason; one that doesn't work is the user's mistake."""
+    assert "cancel accepted" in operator.run("cancel", "H0", "--reason", "mistake").stdout
+    assert operator.daemon.cancelled == [("H0", "mistake")]
+    result = operator.run("cancel", "H9")
+    assert isinstance(result.exception, UsageError)
+    assert "no such order works" in str(result.exception)

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 import pytest_asyncio
+import structlog
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -14,7 +17,8 @@ from daemon.clock import ReplayClock
 from daemon.control.auth import FAILURES_ALLOWED
 from daemon.control.openapi import COMMANDS, MAX_REASON_CHARS, document
 from daemon.control.server import MAX_BODY_BYTES, ControlServer
-from daemon.errors import Fault, UsageError
+from daemon.control.view import KeyTakenError, NotTradingError
+from daemon.errors import Fault, InboxFull, UsageError
 from daemon.events import Flatten, Halt, Reduce, Resume
 from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TOKEN, FakeDaemon, build_server
 
@@ -246,3 +250,85 @@ async def test_time_of_a_command_is_the_runs() -> None:
         assert (await answer.json())["ts"] == 77
     assert isinstance(server.application(), web.Application)
     await server.stop()
+
+
+async def test_a_crash_in_a_view_is_json_and_logged_once(running: Running) -> None:
+    """500 with the documented body, one line with the trace; nothing of the crash reaches whoever asked."""
+    running.daemon.broken = True
+    with structlog.testing.capture_logs() as logs:
+        server = build_server(running.daemon)
+        await server.start()
+        async with running.session.get(f"{server.url}/positions", headers=AUTHORISED) as answer:
+            assert (answer.status, answer.content_type) == (500, "application/json")
+            assert await answer.json() == {"error": "/positions: failed inside hrmd; its log says why"}
+        await server.stop()
+    assert [(line["event"], line["path"], line["exc_info"]) for line in logs] == [
+        ("control_failed", "/positions", True)
+    ]
+
+
+TICKET = {"key": "k1", "symbol": "NSE:SBIN-EQ", "side": "buy", "quantity": 10, "type": "limit", "price": "820.05"}
+
+
+async def test_an_order_by_hand_is_answered(running: Running) -> None:
+    """Approved with its id, or denied with check, limit and value; a repetition says so."""
+    status, body, _ = await running.ask("POST", "/control/order", body=msgspec.json.encode(TICKET))
+    assert (status, body["approved"], body["order_id"], body["repeated"]) == (200, True, "H7", False)
+    assert running.daemon.tickets[0].price == Decimal("820.05")
+    assert running.daemon.tickets[0].reason == "by the operator"
+    status, body, _ = await running.ask("POST", "/control/order", body=msgspec.json.encode(TICKET))
+    assert body["repeated"] is True
+    status, body, _ = await running.ask(
+        "POST", "/control/order", body=msgspec.json.encode(TICKET | {"key": "k2", "quantity": 1001})
+    )
+    assert (status, body["approved"]) == (200, False)
+    assert (body["check"], body["limit"], body["value"]) == ("lot_size", "a multiple of 75", "1001")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"key": ""}, {"key": "a b"}, {"key": "x" * 65}, {"side": "hold"}, {"quantity": 0}, {"quantity": "1"},
+     {"quantity": 1.5}, {"type": "stop"}, {"price": None}, {"type": "market"}, {"price": "-1"}, {"price": "NaN"},
+     {"price": "Infinity"}, {"price": "1e9"}, {"symbol": ""}, {"reason": ""}, {"stop": 1}],
+)  # fmt: skip
+async def test_an_order_that_can_not_be_meant(running: Running, change: dict[str, Any]) -> None:
+    """400 in one line that says what was expected; nothing reaches the desk."""
+    status, body, _ = await running.ask("POST", "/control/order", body=msgspec.json.encode(TICKET | change))
+    assert status == 400
+    assert "expected" in body["error"].lower()
+    assert running.daemon.tickets == []
+
+
+@pytest.mark.parametrize("missing", ["key", "symbol", "side", "quantity"])
+async def test_an_order_without_a_field_it_needs(running: Running, missing: str) -> None:
+    """No key, no order: a repeated request could not be told from a second one."""
+    body = {name: value for name, value in TICKET.items() if name != missing}
+    status, answer, _ = await running.ask("POST", "/control/order", body=msgspec.json.encode(body))
+    assert status == 400
+    assert missing in answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "status", "words"),
+    [(KeyTakenError("key k1: was used for another order"), 409, "give a new order a new key"),
+     (NotTradingError("hrmd has not begun to trade"), 503, "the order was not taken"),
+     (TimeoutError(), 503, "ask again with key k1: it places no second order"),
+     (InboxFull("inbox 'risk' is full"), 503, "ask again with key k1")],
+)  # fmt: skip
+async def test_an_order_that_got_no_verdict(running: Running, trouble: Exception, status: int, words: str) -> None:
+    """Whoever asked knows whether asking again is safe."""
+    running.daemon.trouble = trouble
+    code, body, _ = await running.ask("POST", "/control/order", body=msgspec.json.encode(TICKET))
+    assert code == status
+    assert words in body["error"]
+
+
+async def test_one_order_is_cancelled(running: Running) -> None:
+    """202 for one that works, 404 for any other, 400 for no id, 503 where it wasn't taken."""
+    status, body, _ = await running.ask("POST", "/control/cancel", body=b'{"order_id": "H0", "reason": "mistake"}')
+    assert (status, body) == (202, {"command": "cancel", "ts": NOW})
+    assert running.daemon.cancelled == [("H0", "mistake")]
+    assert (await running.ask("POST", "/control/cancel", body=b'{"order_id": "H9"}'))[0] == 404
+    assert (await running.ask("POST", "/control/cancel", body=b"{}"))[0] == 400
+    running.daemon.full = True
+    assert (await running.ask("POST", "/control/cancel", body=b'{"order_id": "H0"}'))[0] == 503

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.clock import DAY_NS, NS_PER_MS, NS_PER_S, ReplayClock
+from daemon.errors import SettingsError
 from daemon.fyers.budget import Limit, Purpose, RateBudget, RateLimits
+from daemon.fyers.call_record import CallRecord
 from daemon.market.calendar import IST_OFFSET_NS
 
 EXIT, ORDINARY = Purpose.EXIT, Purpose.ORDINARY
@@ -52,7 +57,7 @@ def test_the_day_ends_at_midnight_in_india() -> None:
     """A used-up day grants nothing until midnight in India, to ordinary calls first; then it begins anew."""
     clock = ReplayClock(MIDNIGHT)
     budget = RateBudget(clock, SMALL)
-    budget.assume_used(25, 0)
+    budget._used_today = 25
     assert budget.take(ORDINARY) == DAY_NS
     assert budget.take(EXIT) == 0
     assert budget.used_today == 26
@@ -62,11 +67,67 @@ def test_the_day_ends_at_midnight_in_india() -> None:
     assert budget.used_today == 1
 
 
-def test_what_an_earlier_process_used_counts() -> None:
-    """After a restart the last minute's calls are still there."""
-    budget = RateBudget(ReplayClock(MIDNIGHT), SMALL)
-    budget.assume_used(12, 10)
-    assert budget.take(EXIT) == 60 * NS_PER_S
+def recorded(path: Path, now: int, limits: RateLimits = SMALL) -> RateBudget:
+    """The budget of a process that starts at `now` with the account's record."""
+    return RateBudget(ReplayClock(now), limits, CallRecord(path, limits.minute.calls))
+
+
+def test_what_an_earlier_process_used_counts(tmp_path: Path) -> None:
+    """Killed without a word and started again: second, minute and day go on where they were."""
+    first = recorded(tmp_path / "calls", MIDNIGHT)
+    used = granted(first, EXIT, 50)
+    assert used == SMALL.second.calls
+    second = recorded(tmp_path / "calls", MIDNIGHT + NS_PER_S // 2)
+    assert second.take(EXIT) == NS_PER_S // 2
+    assert second.used_today == used
+    third = recorded(tmp_path / "calls", MIDNIGHT + DAY_NS)
+    assert (third.take(EXIT), third.used_today) == (0, 1)
+
+
+def test_a_restart_loop_never_breaches_a_limit(tmp_path: Path) -> None:
+    """A process that lives for two seconds and calls whenever it may, started over and over for five minutes."""
+    limits, times, now = RateLimits(Limit(4, 1), Limit(20, 4), Limit(70, 5), 0), [], MIDNIGHT
+    while now < MIDNIGHT + 300 * NS_PER_S:
+        budget = recorded(tmp_path / "calls", now, limits)
+        times += [now] * granted(budget, EXIT, 10)
+        budget.close()
+        now += 2 * NS_PER_S
+    for limit, span in ((limits.second, NS_PER_S), (limits.minute, 60 * NS_PER_S), (limits.day, DAY_NS)):
+        assert all(sum(end - span < ts <= end for ts in times) <= limit.calls for end in times)
+    assert len(times) == 70
+
+
+def test_a_hold_survives_a_restart(tmp_path: Path) -> None:
+    """After a 429 the next process keeps still as well."""
+    recorded(tmp_path / "calls", MIDNIGHT).hold(30.0)
+    assert recorded(tmp_path / "calls", MIDNIGHT + 10 * NS_PER_S).take(EXIT) == 20 * NS_PER_S
+
+
+def test_after_a_reboot_the_record_is_distrusted(tmp_path: Path) -> None:
+    """The machine's monotonic clock began anew: calls count as just now, a hold for a minute at most."""
+    before = recorded(tmp_path / "calls", MIDNIGHT)
+    granted(before, EXIT, 5)
+    before.hold(5000.0)
+    after = recorded(tmp_path / "calls", MIDNIGHT - 3600 * NS_PER_S)
+    assert after.take(EXIT) == 60 * NS_PER_S
+
+
+def test_a_record_that_is_none_is_made_anew(tmp_path: Path) -> None:
+    """A file of something else holds no calls; a place that can't be written is one line that names the key."""
+    path = tmp_path / "calls"
+    path.write_bytes(b"something else" * 500)
+    assert recorded(path, MIDNIGHT).take(EXIT) == 0
+    assert recorded(path, MIDNIGHT).used_today == 1
+    with pytest.raises(SettingsError, match=r"broker\.fyers\.calls_file: .* can't be written"):
+        CallRecord(path / "below", 10)
+
+
+def test_a_disk_that_fails_later_stops_no_call(tmp_path: Path) -> None:
+    """An exit must leave, with or without the record."""
+    record = CallRecord(tmp_path / "calls", SMALL.minute.calls)
+    os.close(record._file)
+    budget = RateBudget(ReplayClock(MIDNIGHT), SMALL, record)
+    assert budget.take(EXIT) == budget.take(EXIT) == 0
 
 
 def test_hold_stops_exits_too() -> None:

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from daemon.bus import Bus
-from daemon.clock import ReplayClock
+from daemon.clock import NS_PER_S, ReplayClock
 from daemon.events import (
     Action,
+    CancelOrder,
+    DayProfitPeaked,
     Event,
     FeedState,
     FeedStatus,
     Flatten,
+    FundsDiffer,
+    FundsReported,
     Halt,
+    ManualOrder,
+    ManualOrderAnswered,
+    OrderAccepted,
+    OrderAmended,
     OrderApproved,
     OrderCancelled,
     OrderDenied,
     OrderIntent,
     OrderRejected,
+    OrderType,
     Reduce,
     Resume,
     Side,
+    SymbolHalted,
+    SymbolResumed,
     TimeAdvanced,
     TradingState,
     TradingStateChanged,
@@ -31,24 +43,38 @@ from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
 from daemon.risk.actor import RiskActor
 from daemon.risk.book import RiskBook
+from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
 from daemon.settings import ExecutionSettings, MarketSettings, RiskSettings
-from tests.samples import CLOSE, DAY, MINUTE, OPEN, RELIANCE, SBIN, cancel_of, decide, fill_of, position_of, tick
+from tests.samples import (
+    CLOSE,
+    DAY,
+    MINUTE,
+    OPEN,
+    RELIANCE,
+    SBIN,
+    cancel_of,
+    decide,
+    fill_of,
+    intend,
+    position_of,
+    tick,
+)
 
 NOON = OPEN + 60 * MINUTE
-ANSWERS = (OrderIntent, OrderApproved, OrderDenied, TradingStateChanged)
+ANSWERS = (OrderIntent, OrderApproved, OrderDenied, ManualOrderAnswered, TradingStateChanged)
 
 
 class Desk:
     """A risk actor, and what it said since it was last asked."""
 
-    def __init__(self, calendar: MarketCalendar) -> None:
+    def __init__(self, calendar: MarketCalendar, **limits: Any) -> None:
         self.clock = ReplayClock(NOON)
         self.bus = Bus()
         self._said: list[Event] = []
         self.bus.tap(ANSWERS, self._said.append)
-        risk, instruments = RiskSettings(), InstrumentBook(MarketSettings())
+        risk, instruments = RiskSettings(**limits), InstrumentBook(MarketSettings())
         self.actor = RiskActor(
             self.bus, RiskBook(), IntentBuilder(risk, ExecutionSettings(), instruments, "P"),
             RiskGate(risk, instruments, calendar, 30), self.clock, calendar, 15,
@@ -255,6 +281,157 @@ def test_outside_a_session_time_does_nothing(desk: Desk) -> None:
     fresh = OPEN - 30 * MINUTE
     desk.actor._session = None
     assert desk.tell(TimeAdvanced(ts=fresh)) == []
+
+
+def by_hand(side: Side, quantity: int, limit: str | None = None, symbol: str = SBIN) -> ManualOrder:
+    """An order by hand, now."""
+    return ManualOrder(
+        ts=NOON, key="k", symbol=symbol, side=side, quantity=quantity, reason="news",
+        type=OrderType.LIMIT if limit else OrderType.MARKET, limit_price=Decimal(limit) if limit else None,
+    )  # fmt: skip
+
+
+def test_an_order_by_hand_passes_the_same_gate(desk: Desk) -> None:
+    """Approved: intent, approval and answer in one step; the answer names the order."""
+    order = by_hand(Side.BUY, 10, "800.05")
+    intent, approval, answer = desk.tell(order)
+    assert isinstance(intent, OrderIntent)
+    assert (intent.strategy, intent.reduces, intent.limit_price) == ("manual", False, Decimal("800.05"))
+    assert approval == OrderApproved(ts=NOON, order_id=intent.order_id)
+    assert answer == ManualOrderAnswered(ts=NOON, order=order, order_id=intent.order_id, approved=True)
+
+
+@pytest.mark.parametrize(
+    ("order", "check"),
+    [
+        (by_hand(Side.BUY, 100_000), "order_quantity"), (by_hand(Side.BUY, 1, "800.03"), "tick_size"),
+        (by_hand(Side.BUY, 1, "900"), "price_band"), (by_hand(Side.BUY, 1, symbol="NSE:TCS-EQ"), "stale_feed"),
+        (by_hand(Side.BUY, 7, symbol="NSE:NIFTY26JANFUT"), "lot_size"),
+    ],
+)  # fmt: skip
+def test_an_order_by_hand_is_denied_like_any_other(desk: Desk, order: ManualOrder, check: str) -> None:
+    """The answer has the check, the limit and the value of the denial."""
+    _, denial, answer = desk.tell(order)
+    assert isinstance(denial, OrderDenied)
+    assert isinstance(answer, ManualOrderAnswered)
+    assert denial.check == answer.check == check
+    assert (answer.approved, answer.limit, answer.value) == (False, denial.limit, denial.value)
+
+
+def test_an_order_by_hand_that_only_closes_is_an_exit(desk: Desk) -> None:
+    """It passes while trading is halted; one that would turn the position round doesn't."""
+    desk.hold(10)
+    desk.tell(Halt(ts=NOON, reason="enough"))
+    intent = desk.tell(by_hand(Side.SELL, 4, "810"))[0]
+    assert isinstance(intent, OrderIntent)
+    assert intent.reduces
+    assert isinstance(desk.tell(by_hand(Side.SELL, 6))[1], OrderApproved)
+    assert isinstance(desk.tell(by_hand(Side.SELL, 1))[1], OrderDenied)
+
+
+def test_square_off_takes_resting_orders_off_and_closes_what_they_held_back(desk: Desk) -> None:
+    """An exit at a price is cancelled, once; when it is gone its part is closed as well."""
+    desk.hold(10)
+    resting = desk.tell(by_hand(Side.SELL, 10, "830"))[0]
+    assert isinstance(resting, OrderIntent)
+    asked: list[CancelOrder] = []
+    desk.bus.tap((CancelOrder,), asked.append)
+    late = CLOSE - 10 * MINUTE
+    assert desk.tell(TimeAdvanced(ts=late)) == []
+    assert desk.tell(TimeAdvanced(ts=late + 1)) == []
+    assert [command.order_id for command in asked] == [resting.order_id]
+    desk.tell(cancel_of(resting))
+    assert closings(desk.tell(TimeAdvanced(ts=late + 2))) == [(SBIN, Side.SELL, 10, "square-off time")]
+
+
+def test_an_exit_that_was_refused_is_tried_again_a_second_later(desk: Desk) -> None:
+    """Not at once: a broker that says no is not hammered."""
+    desk.hold(10)
+    late = CLOSE - 10 * MINUTE
+    exit_ = desk.tell(TimeAdvanced(ts=late))[0]
+    assert isinstance(exit_, OrderIntent)
+    desk.tell(OrderRejected(ts=late, order_id=exit_.order_id, code=-99, reason="no"))
+    assert desk.tell(TimeAdvanced(ts=late + NS_PER_S - 1)) == []
+    assert len(closings(desk.tell(TimeAdvanced(ts=late + NS_PER_S)))) == 1
+
+
+def funds(cash: str, available: str = "1000000", settled: bool = True) -> FundsReported:
+    """What the broker says of the money."""
+    return FundsReported(
+        ts=NOON, total=Decimal(cash), available=Decimal(available), cash=Decimal(cash), settled=settled
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("halts", [False, True])
+def test_cash_that_differs_is_told_and_halts_by_setting(desk: Desk, halts: bool) -> None:
+    """Where nobody said what it began with there is nothing to compare; then both numbers are told, and the end."""
+    said: list[Event] = []
+    desk.bus.tap((FundsDiffer, Halt), said.append)
+    desk.actor.funds = FundsCheck(Decimal(0), Decimal(5), halts=halts)
+    desk.tell(funds("1"))
+    desk.actor.book.cash = Decimal(1000) + 100 * 800 + Decimal("1.23")
+    desk.tell(fill_of(intend()))
+    desk.tell(funds("1005"))
+    assert said == []
+    desk.tell(funds("900"))
+    assert [type(event) for event in said] == ([FundsDiffer, Halt] if halts else [FundsDiffer])
+    assert isinstance(said[0], FundsDiffer)
+    assert (said[0].broker, said[0].journal) == (Decimal(900), Decimal(1000))
+    desk.tell(funds("1000"))
+    assert said[-1] == FundsDiffer(ts=NOON, broker=Decimal(1000), journal=Decimal(1000), reason="")
+
+
+def test_what_was_approved_since_the_brokers_word_is_spoken_for(desk: Desk) -> None:
+    """Two entries that each fit and together don't: the second is denied, until the broker's number has the first."""
+    desk.tell(funds("0", "20000"))
+    entry, approval = desk.tell(decide(Action.BUY_LONG, 100))
+    assert isinstance(approval, OrderApproved)
+    denial = desk.tell(decide(Action.BUY_LONG, 90, ts=NOON + 2 * NS_PER_S))[1]
+    assert isinstance(denial, OrderDenied)
+    assert (denial.check, denial.limit, denial.value) == ("funds", "4000.00 available", "14400.00")
+    desk.tell(funds("0", "20000"))
+    assert isinstance(desk.tell(decide(Action.BUY_LONG, 90, ts=NOON + 4 * NS_PER_S))[1], OrderDenied)
+    assert isinstance(entry, OrderIntent)
+    desk.tell(OrderAccepted(ts=NOON, order_id=entry.order_id, venue_id="V1"), funds("0", "15000"))
+    assert isinstance(desk.tell(decide(Action.BUY_LONG, 90, ts=NOON + 6 * NS_PER_S))[1], OrderApproved)
+
+
+def test_a_changed_quantity_counts_against_the_limits(desk: Desk) -> None:
+    """Made larger at the venue: the larger number works; made smaller: the smaller one."""
+    intent = desk.tell(decide(Action.BUY_LONG, 100))[0]
+    assert isinstance(intent, OrderIntent)
+    desk.tell(OrderAmended(ts=NOON, order_id=intent.order_id, quantity=150, change=50))
+    assert desk.actor.book.of(SBIN).working_buys == 150
+    desk.tell(OrderAmended(ts=NOON, order_id=intent.order_id, quantity=20, change=-130))
+    assert desk.actor.book.of(SBIN).working_buys == 20
+    desk.tell(OrderAmended(ts=NOON, order_id="stranger", quantity=20, change=-130))
+    assert desk.actor.book.of(SBIN).working_buys == 20
+
+
+def test_flatten_goes_on_while_the_broker_disputes_that_we_are_flat(desk: Desk) -> None:
+    """Until both books say flat."""
+    desk.hold(10)
+    desk.tell(Flatten(ts=NOON, reason="out"))
+    exit_ = desk.actor.book.resting()
+    assert exit_ == []
+    desk.tell(position_of(0), SymbolHalted(ts=NOON, symbol=SBIN, reason="position: the broker holds 3, the journal 0"))
+    desk.actor.book.of(SBIN).position = desk.actor.book.of(SBIN).working_sells = 0
+    desk.tell(TimeAdvanced(ts=NOON + MINUTE))
+    assert desk.actor.flatten_reason == "out"
+    desk.tell(SymbolResumed(ts=NOON, symbol=SBIN, reason="both hold 0"), TimeAdvanced(ts=NOON + 2 * MINUTE))
+    assert desk.actor.flatten_reason == ""
+
+
+def test_the_days_peak_is_told_where_a_limit_counts_from_it(calendar: MarketCalendar) -> None:
+    """In steps of a fiftieth of the limit; without the limit never."""
+    desk = Desk(calendar, max_day_drawdown=1000)
+    told: list[DayProfitPeaked] = []
+    desk.bus.tap((DayProfitPeaked,), told.append)
+    desk.hold(100)
+    for number, price in enumerate((800.1, 800.3, 800.4, 800.2, 801.0), 1):
+        desk.tell(tick(NOON + number, price), TimeAdvanced(ts=NOON + number))
+    assert [peak.high for peak in told] == [Decimal(30), Decimal(100)]
+    assert desk.actor.book.day_high == 100
 
 
 def test_a_stale_feed_is_remembered_until_it_is_connected(desk: Desk) -> None:
