@@ -19,7 +19,7 @@ import torch
 import yaml
 
 from models.config import HRMSettings
-from models.training.loss import Targets, Weights
+from models.training.loss import Targets, Weights, expected_profit
 from models.training.markets import HiddenRegime
 from models.training.progress import Report, StepReport, resident_mb
 from models.training.settings import DeepSupervisionSettings, Precision, TrainingSettings
@@ -84,7 +84,7 @@ def naive(trainer: Trainer, supervision: DeepSupervisionSettings, training: Trai
     decisions = batch.live.shape[1]
     features = batch.features.take(np.arange(decisions))
     one = type(batch)(features, batch.returns_bp[:1], batch.live[:1], batch.variance_bp2[:1])
-    settings = StepSettings(supervision, training.objective, 1, training.precision)
+    settings = StepSettings(supervision, 1, training.precision)
 
     def update() -> float:
         zero_gradients(trainer.model)
@@ -92,7 +92,8 @@ def naive(trainer: Trainer, supervision: DeepSupervisionSettings, training: Trai
 
     started = time.perf_counter()
     targets = Targets.of(one, cost[:1], torch.device("cpu"))
-    train_step(trainer.model, features, targets, settings, Weights(1.0, 0.0, False), update, None)
+    objective = expected_profit(targets, training.objective, Weights(1.0, 0.0, False))
+    train_step(trainer.model, features, objective, settings, update, None)
     return 1.0 / (time.perf_counter() - started)
 
 

@@ -21,7 +21,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from models.config import ArchitectureSettings, EmbeddingSettings, FeatureSettings, Gradient, HRMConfig
-from models.features import Features
+from models.features import CALENDAR_FEATURES, Features
 from models.hrm import HRM
 from models.supervision import ActionTargets, supervise
 from models.vocabulary import Vocabularies
@@ -55,7 +55,7 @@ def trainer(shape: dict[str, int], *, cycles: int, steps: int, gradient: Gradien
     return HRM(config, Vocabularies()), Features(
         patches=rng.normal(size=(batch, patches, features.patch * 9)).astype(np.float32),
         coarse=rng.normal(size=(batch, features.coarse_window * 9)).astype(np.float32),
-        calendar=rng.normal(size=(batch, 15)).astype(np.float32),
+        calendar=rng.normal(size=(batch, len(CALENDAR_FEATURES))).astype(np.float32),
         position=np.zeros((batch, 3), np.float32),
         instrument=none,
         timeframe=none,

@@ -42,7 +42,8 @@ from daemon.live_book import LiveBook
 from daemon.live_execution import LiveExecutionActor
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.costs import CostSchedule
-from daemon.market.instruments import InstrumentBook
+from daemon.market.instruments import INDEX_SUFFIX
+from daemon.market.legs import Legs
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.orders import OrderState
 from daemon.portfolio_actor import PortfolioActor
@@ -55,6 +56,8 @@ from daemon.settings import INTERVALS, Settings
 from daemon.strategy_actor import StrategyActor
 from daemon.strategy_ladder import build_strategies, view_settings
 from daemon.supervisor import Ladder, Supervisor
+from daemon.symbol_files import MasterDay, open_instruments
+from daemon.token_keeper import TokenKeeper
 from strategies.base import MarketView
 
 log = structlog.get_logger("app")
@@ -96,7 +99,9 @@ class App:
         # what the market is
         self.tapes = Tapes(plan.tapes, plan.symbols, settings.feed.chunk_rows)
         self.calendar = MarketCalendar()
-        self.instruments = InstrumentBook(settings.market, self._first_date())
+        today = ist_date(self.started_ts)
+        self.instruments, self.master_day = open_instruments(settings, self._first_date(), today)
+        legs = Legs(self._legs())
         scheduled = ScheduledEvents.load(settings.complexity_detection.events_file)
         strategies = build_strategies(settings, clock)
 
@@ -137,6 +142,7 @@ class App:
             plan.latency,
             self._inference,
             (view.interval, view.coarse_interval),
+            legs,
         )
         self.risk = RiskActor(
             bus,
@@ -149,6 +155,7 @@ class App:
         )
         self.orders = self.account.orders
         self.broker = self._fyers_broker(budget) if settings.broker.name == "fyers" else None
+        self.token = self._token_keeper(self.broker) if self.broker is not None else None
         self.execution = self._live_execution(self.broker) if self.broker is not None else self._paper_execution()
         self.portfolio = PortfolioActor(bus, self.account.portfolio, interval)
 
@@ -175,11 +182,23 @@ class App:
     def _live_feed(self, budget: RateBudget) -> TapeFeed | LiveFeed:
         clock = self.plan.clock
         assert not isinstance(clock, ReplayClock), "the market doesn't wait"
-        return fyers_feed(self.settings, self.bus, self._tick_filter(), self.calendar, clock, budget, self.plan.record)
+        return fyers_feed(
+            self.settings, self.bus, self._tick_filter(), self.calendar, clock, budget, self.plan.record, self.symbols
+        )
 
     def _fyers_broker(self, budget: RateBudget) -> FyersBroker:
         real = isinstance(self.feed, LiveFeed) and ticks_are_real(self.settings)
-        return FyersBroker(self.settings.broker.fyers, self.plan.clock, budget, real_ticks=real)
+        fyers = self.settings.broker.fyers
+        return FyersBroker(fyers, self.plan.clock, budget, self.instruments, real_ticks=real)
+
+    def _token_keeper(self, broker: FyersBroker) -> TokenKeeper:
+        fyers = self.settings.broker.fyers
+        keeper = TokenKeeper(
+            self.bus, broker.token_path, self.plan.clock, LiveClock(), fyers.token_warn_s, fyers.token_poll_s,
+            lambda: broker.refusal,
+        )  # fmt: skip
+        keeper.listeners.append(broker.authorize)
+        return keeper
 
     def _tick_filter(self) -> TickFilter:
         return TickFilter(self.instruments, self.calendar, self.settings.feed.max_jump_percent)
@@ -212,7 +231,7 @@ class App:
     @property
     def symbols(self) -> tuple[str, ...]:
         """What the feed gives ticks of."""
-        return self.tapes.symbols or tuple(self.settings.feed.symbols)
+        return self.tapes.symbols or tuple(self.instruments.needed_for(self.settings.feed.symbols))
 
     @property
     def model(self) -> str:
@@ -235,6 +254,11 @@ class App:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self.supervisor.keep(actor), name=actor.name) for actor in self.actors]
                 tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
+                if self.master_day is not None and self.broker is not None and not self.plan.tapes:
+                    day = MasterDay(self.bus, self.master_day, self.plan.clock, LiveClock())
+                    tasks.append(group.create_task(day.run(), name="symbol master"))
+                if self.token is not None:
+                    tasks.append(group.create_task(self.token.run(), name="token"))
                 feed = group.create_task(self.feed.run(), name="feed")
                 stopping = group.create_task(self._stop.wait())
                 await asyncio.wait((feed, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -335,6 +359,12 @@ class App:
         self.calendar.session(date)
         return date
 
+    def _legs(self) -> dict[str, str]:
+        """Indices that are decided on, by the future that is traded for them."""
+        book, symbols = self.instruments, self.symbols
+        traded = {book.traded_as(symbol): symbol for symbol in symbols if symbol.endswith(INDEX_SUFFIX)}
+        return {future: index for future, index in traded.items() if future != index}
+
     def _record(self, journal: Journal) -> None:
         """Journal everything of its types, and the bars that decisions depend on."""
         view = view_settings(self.settings)
@@ -357,6 +387,8 @@ class App:
                 "symbols": msgspec.json.encode(self.symbols).decode(),
                 "latency": self.plan.latency.name,
                 "model": self.model,
+                "legs": msgspec.json.encode(self.strategy.legs.indices).decode(),
+                "symbol_master": str(self.master_day or ""),
                 "runtime": str(getattr(self.strategy.strategies.get("hrm"), "runtime", "")),
             }
         )

@@ -113,12 +113,24 @@ class InstrumentSettings(Section):
     tick_size: Money = Decimal("0.05")
 
 
+class SymbolMasterSettings(Section):
+    """Fyers' public files of all symbols: where they come from, where copies are kept, which are believed."""
+
+    use: Literal["live", "always", "never"] = "live"
+    url: str = "https://public.fyers.in/sym_details"
+    directory: Path = Path("var/symbols")
+    min_rows: PositiveInt = 1000
+    max_age_days: PositiveInt = 5
+
+
 class MarketSettings(Section):
     """Instruments, and what to do with a symbol that is not listed."""
 
     instruments: list[InstrumentSettings] = []
     unlisted: Literal["infer", "reject"] = "infer"
     index_as_future: bool = True
+    roll_days: Annotated[int, Field(ge=0, le=15)] = 1
+    symbol_master: SymbolMasterSettings = SymbolMasterSettings()
 
 
 class BarSettings(Section):
@@ -241,6 +253,11 @@ class FyersSettings(Section):
     real_money: bool = False
     app_id: str = "SANDBOX-100"
     token_file: Path = Path("var/fyers.token")
+    token_warn_s: NonNegative = 3600.0
+    token_poll_s: Positive = 5.0
+    redirect_url: str = "http://127.0.0.1:8766/"
+    market_orders: Literal["market", "protected"] = "market"
+    protection_percent: Annotated[Decimal, Field(gt=0, le=20)] = Decimal("0.5")
     product: Literal["INTRADAY", "CNC", "MARGIN"] = "INTRADAY"
     starting_cash: Money = Decimal(1_000_000)
     external_orders: Literal["adopt", "ignore", "halt"] = "adopt"

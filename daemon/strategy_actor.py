@@ -20,6 +20,7 @@ from daemon.actor import Actor
 from daemon.bus import Bus
 from daemon.clock import Clock, stopwatch_ns
 from daemon.events import Bar, Complexity, Decision, Event, InferenceMeasured, PositionChanged, StrategySwapped
+from daemon.market.legs import Legs
 from strategies.base import MarketView, Moment, Strategy, hold
 
 log = structlog.get_logger("strategy")
@@ -69,9 +70,11 @@ class StrategyActor(Actor):
         latency: Latency,
         executor: Executor,
         intervals: tuple[str, ...],
+        legs: Legs | None = None,
     ) -> None:
         super().__init__(bus)
         self.view = view
+        self.legs = legs if legs is not None else Legs()
         self.strategies = strategies
         self.active = active
         self._clock = clock
@@ -80,21 +83,28 @@ class StrategyActor(Actor):
         self._requests: dict[str, deque[_Request]] = {}
         self.superseded = 0
         """Decisions that were not made because a newer bar of the symbol had closed before their turn came."""
-        bus.tap((Complexity,), self._ask)
+        decided = self._decided
+        bus.tap((Complexity,), self._ask, where=decided)
         self.inbox = bus.subscribe(self.name, (Bar,), where=lambda bar: bar.interval in intervals)
-        bus.subscribe(self.name, (Complexity, PositionChanged, StrategySwapped), inbox=self.inbox)
+        bus.subscribe(self.name, (Complexity,), where=decided, inbox=self.inbox)
+        bus.subscribe(self.name, (PositionChanged, StrategySwapped), inbox=self.inbox)
 
     def handle(self, event: Event) -> Awaitable[None] | None:
         """Remember, or decide."""
         if isinstance(event, Bar):
+            self.legs.on_bar(event)
             self.view.on_bar(event)
         elif isinstance(event, PositionChanged):
-            self.view.on_position(event)
+            self.view.on_position(self.legs.seen(event))
         elif isinstance(event, StrategySwapped):
             self.active = event.new
         elif isinstance(event, Complexity):
             return self._decide(event)
         return None
+
+    def _decided(self, complexity: Complexity) -> bool:
+        """Whether somebody decides on it: not on a future that is traded for its index."""
+        return not self.legs.holds(complexity.symbol)
 
     def _ask(self, complexity: Complexity) -> None:
         self._requests.setdefault(complexity.symbol, deque()).append(_Request(self._clock, complexity.ts))

@@ -17,6 +17,7 @@ from daemon.errors import CheckFailed, UsageError
 from daemon.events import Bar, Complexity, Decision, PositionChanged, StrategySwapped
 from daemon.journal import JournalReader
 from daemon.market.calendar import MarketCalendar
+from daemon.market.legs import Legs
 from daemon.settings import Settings
 from daemon.strategy_actor import FLAT
 from daemon.strategy_ladder import build_strategies, pin_runtime, view_settings
@@ -46,17 +47,19 @@ def verify_journal(path: Path) -> Verification:
         ) from None
     strategies = build_strategies(pin_runtime(settings, metadata.get("runtime", "")), ReplayClock())
     view = MarketView(view_settings(settings), MarketCalendar())
+    legs = Legs(msgspec.json.decode(metadata.get("legs", "{}"), type=dict[str, str]))
     active: str = settings.strategy.name
     asked: list[tuple[Moment, str]] = []
     count = 0
     for event in reader.events(Bar, Complexity, PositionChanged, StrategySwapped, Decision):
         if isinstance(event, Bar):
+            legs.on_bar(event)
             view.on_bar(event)
         elif isinstance(event, PositionChanged):
-            view.on_position(event)
+            view.on_position(legs.seen(event))
         elif isinstance(event, StrategySwapped):
             active = event.new
-        elif isinstance(event, Complexity):
+        elif isinstance(event, Complexity) and not legs.holds(event.symbol):
             asked.append((view.moment(event), active))
         elif isinstance(event, Decision):
             moment, name = _asked(asked, event, path)

@@ -70,11 +70,16 @@ class ArchitectureSettings(_Frozen):
     l_heads: Positive
     input_layers: Annotated[int, Field(ge=0)] = 0
     expansion: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 4.0
+    inner_multiple: Positive = 256
     h_cycles: Positive
     l_steps: Positive
     l_reset: LReset = LReset.NONE
     soft_reset_keep: Share = 0.5
     gradient: Gradient = Gradient.ONE_STEP
+
+    def inner(self, dim: int) -> int:
+        """Width between the two layers of a SwiGLU of width `dim`: ⅔ · expansion · dim, up to a whole multiple."""
+        return -(-round(self.expansion * dim * 2 / 3) // self.inner_multiple) * self.inner_multiple
 
     @model_validator(mode="after")
     def _fits(self) -> ArchitectureSettings:

@@ -60,10 +60,10 @@ class ReasoningCore(nn.Module):
         self.shape = shape
         self.gradient = shape.gradient
         self.H_level = Stack(
-            dim=shape.h_dim, layers=shape.h_layers, heads=shape.h_heads, expansion=shape.expansion, tokens=tokens
+            dim=shape.h_dim, layers=shape.h_layers, heads=shape.h_heads, inner=shape.inner(shape.h_dim), tokens=tokens
         )
         self.L_level = Stack(
-            dim=shape.l_dim, layers=shape.l_layers, heads=shape.l_heads, expansion=shape.expansion, tokens=tokens
+            dim=shape.l_dim, layers=shape.l_layers, heads=shape.l_heads, inner=shape.inner(shape.l_dim), tokens=tokens
         )
         same = shape.h_dim == shape.l_dim
         self.h_to_l = nn.Identity() if same else linear(shape.h_dim, shape.l_dim)

@@ -1,9 +1,9 @@
 """Turns observations of a market into the numbers that the input network reads.
 
-16 tokens by default: 0 the decision token (position, instrument, timeframe), 12 patches of 5 bars, one token for the
-coarser timeframe, one for calendar, spread and volatility, one learned memory token. Prices are taken relative to the
-window's own volatility, so a price of 24,000 and one of 240 look alike. Invariant: nothing outside the window is used,
-what is missing is masked and reads as zero, and what can't be decided on raises `InvalidObservation`. numpy only.
+8 tokens by default: 0 the decision token (position, instrument, timeframe), 4 patches of 15 bars, one token for the
+coarser timeframe, one for calendar, spread, volatility and trend, one learned memory token. Prices are taken relative
+to the window's own volatility, so a price of 24,000 and one of 240 look alike. Invariant: nothing outside the window is
+used, what is missing is masked and reads as zero, and what can't be decided on raises `InvalidObservation`. numpy only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-FEATURE_VERSION: Final = 1
+FEATURE_VERSION: Final = 2
 BAR_FEATURES: Final = (
     "return", "body", "range", "upper_wick", "lower_wick", "level", "volume_z", "has_volume", "present",
 )  # fmt: skip
@@ -33,7 +33,14 @@ CALENDAR_FEATURES: Final = (
     "session_share", "session_sin", "session_cos", "log_minutes_done", "log_minutes_left",
     "monday", "tuesday", "wednesday", "thursday", "friday", "weekend",
     "log_volatility", "spread_per_volatility", "log_spread", "complexity",
+    "log_recent_volatility", "trend_2", "trend_4", "trend_8", "trend_16", "trend_32",
 )  # fmt: skip
+TREND_SPANS: Final = (2, 4, 8, 16, 32)
+"""Bars after which the weight of a return in a trend has fallen to 1/e."""
+RECENT_SPAN: Final = 8
+"""The same for the ranges that a bar's own variance is judged by."""
+VARIANCE_SHARES: Final = (0.05, 20.0)
+"""Bounds of a bar's own variance as a share of the window's."""
 POSITION_FEATURES: Final = ("size", "unrealised_atr", "log_bars_held")
 
 VOLATILITY_FLOOR: Final = 1e-6
@@ -172,7 +179,9 @@ def encode_columns(columns: Columns, settings: FeatureSettings) -> Features:
     return Features(
         patches=bars.reshape(batch, patches, -1).astype(np.float32),
         coarse=coarse.reshape(batch, -1).astype(np.float32),
-        calendar=_calendar(columns, volatility, settings.clip).astype(np.float32),
+        calendar=np.concatenate(
+            [_calendar(columns, volatility, settings.clip), trend_features(columns, volatility, settings.clip)], axis=1
+        ).astype(np.float32),
         position=_position(columns, settings.clip).astype(np.float32),
         instrument=columns.instrument,
         timeframe=columns.timeframe,
@@ -190,11 +199,7 @@ def bar_features(bars: Floats, present: Flags, clip: float) -> tuple[Floats, Flo
     `return` is close on close (on its own open for the first bar), `level` the distance of a close from the newest
     close in units of volatility · sqrt(W). Missing bars are all zero.
     """
-    seen = np.where(present[..., None], bars, 1.0)
-    open_, high, low, close = (np.log(seen[..., column]) for column in range(4))
-    first = present & ~np.concatenate([np.zeros_like(present[:, :1]), present[:, :-1]], axis=1)
-    before = np.where(first, open_, np.concatenate([open_[:, :1], close[:, :-1]], axis=1))
-    returns = np.where(present, close - before, 0.0)
+    (open_, high, low, close), returns = _logarithms(bars, present)
     count = np.maximum(present.sum(-1), 1)
     volatility = np.maximum(math.sqrt(math.pi / 2) * np.abs(returns).sum(-1) / count, VOLATILITY_FLOOR)  # (B,)
     scale = volatility[:, None]
@@ -214,6 +219,15 @@ def bar_features(bars: Floats, present: Flags, clip: float) -> tuple[Floats, Flo
         axis=-1,
     )
     return np.where(present[..., None], np.clip(table, -clip, clip), 0.0), volatility
+
+
+def _logarithms(bars: Floats, present: Flags) -> tuple[tuple[Floats, Floats, Floats, Floats], Floats]:
+    """Logarithms of open, high, low, close, and returns: close on close, the first bar's on its own open. (B, W)."""
+    seen = np.where(present[..., None], bars, 1.0)
+    open_, high, low, close = (np.log(seen[..., column]) for column in range(4))
+    first = present & ~np.concatenate([np.zeros_like(present[:, :1]), present[:, :-1]], axis=1)
+    before = np.where(first, open_, np.concatenate([open_[:, :1], close[:, :-1]], axis=1))
+    return (open_, high, low, close), np.where(present, close - before, 0.0)
 
 
 def _volume(volume: Floats, present: Flags) -> tuple[Floats, Floats]:
@@ -249,6 +263,28 @@ def _calendar(columns: Columns, volatility: Floats, clip: float) -> Floats:
     )
     clipped: Floats = np.clip(table, -clip, clip)
     return clipped
+
+
+def trend_features(columns: Columns, volatility: Floats, clip: float) -> Floats:
+    """How far the recent past drifted, in standard errors of no drift at all. (B, 6): CALENDAR_FEATURES from the 16th.
+
+    Returns are averaged with exponentially falling weights, each divided by its bar's own variance, as the best linear
+    estimate of a drift under changing volatility is; a bar's variance is the window's, times how the squared ranges up
+    to that bar stand to the window's. The first number is the newest bar's share of this, as a log-volatility.
+    """
+    present = columns.bars_present  # (B, W)
+    (_, high, low, _), returns = _logarithms(columns.bars, present)
+    squares = np.where(present, np.square(high - low), 0.0)
+    age = np.arange(present.shape[1] - 1, -1, -1.0)
+    recent = np.exp(np.minimum(age[None, :] - age[:, None], 0.0) / RECENT_SPAN) * (age[:, None] >= age[None, :])
+    usual = squares.sum(-1, keepdims=True) / np.maximum(present.sum(-1, keepdims=True), 1)
+    local = (squares @ recent) / np.maximum(present @ recent, VOLATILITY_FLOOR)  # (B, W)
+    share = np.where(usual > 0, np.clip(local / np.where(usual > 0, usual, 1.0), *VARIANCE_SHARES), 1.0)
+    precision = np.where(present, 1.0 / (share * np.square(volatility)[:, None]), 0.0)
+    fade = np.exp(-age[:, None] / np.array(TREND_SPANS))  # (W, 5)
+    trends = (precision * returns) @ fade / np.sqrt(np.maximum(precision @ np.square(fade), VOLATILITY_FLOOR))
+    table: Floats = np.clip(np.concatenate([0.5 * np.log(share[:, -1:]), trends], axis=1), -clip, clip)
+    return table
 
 
 def _position(columns: Columns, clip: float) -> Floats:

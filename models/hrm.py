@@ -116,7 +116,7 @@ class InputNetwork(nn.Module):
             dim=dim,
             layers=shape.input_layers,
             heads=shape.l_heads,
-            expansion=shape.expansion,
+            inner=shape.inner(dim),
             tokens=features.tokens,
         )
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 RMS_EPS: Final = 1e-5
 ROPE_THETA: Final = 10_000.0
-SWIGLU_MULTIPLE: Final = 256
 
 
 def rms_norm(x: Tensor) -> Tensor:
@@ -91,9 +90,8 @@ class Attention(nn.Module):
 class SwiGLU(nn.Module):
     """Gated feed-forward layer; the first half of `gate_up_proj` is the gate."""
 
-    def __init__(self, dim: int, expansion: float) -> None:
+    def __init__(self, dim: int, inner: int) -> None:
         super().__init__()
-        inner = -(-round(expansion * dim * 2 / 3) // SWIGLU_MULTIPLE) * SWIGLU_MULTIPLE
         self.gate_up_proj = linear(dim, 2 * inner)
         self.down_proj = linear(inner, dim)
 
@@ -107,10 +105,10 @@ class SwiGLU(nn.Module):
 class Block(nn.Module):
     """Post-norm transformer block: `x = rms(x + attn(x)); x = rms(x + swiglu(x))`."""
 
-    def __init__(self, dim: int, heads: int, expansion: float) -> None:
+    def __init__(self, dim: int, heads: int, inner: int) -> None:
         super().__init__()
         self.self_attn = Attention(dim, heads)
-        self.mlp = SwiGLU(dim, expansion)
+        self.mlp = SwiGLU(dim, inner)
 
     def forward(self, x: Tensor, rope: Rope, mask: Tensor | None) -> Tensor:
         """(B, S, d) -> (B, S, d), each token with root mean square 1."""
@@ -121,9 +119,9 @@ class Block(nn.Module):
 class Stack(nn.Module):
     """A module of the hierarchy: `layers` blocks of one width that share their rotary tables."""
 
-    def __init__(self, *, dim: int, layers: int, heads: int, expansion: float, tokens: int) -> None:
+    def __init__(self, *, dim: int, layers: int, heads: int, inner: int, tokens: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Block(dim, heads, expansion) for _ in range(layers))
+        self.layers = nn.ModuleList(Block(dim, heads, inner) for _ in range(layers))
         self.rope = Rope(tokens, dim // heads)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:

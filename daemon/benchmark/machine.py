@@ -65,8 +65,7 @@ def block_weights(config: HRMConfig) -> tuple[int, int]:
     shape = config.architecture
 
     def blocks(dim: int, layers: int) -> int:
-        inner = -(-round(shape.expansion * dim * 2 / 3) // 256) * 256
-        return layers * (4 * dim * dim + 3 * dim * inner)
+        return layers * (4 * dim * dim + 3 * dim * shape.inner(dim))
 
     return blocks(shape.l_dim, shape.l_layers), blocks(shape.h_dim, shape.h_layers)
 

@@ -5,36 +5,52 @@ Invariant: the client order id is the order's tag, so that the book can always b
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator
-from pathlib import Path
+from typing import TypeVar
 
 from daemon.clock import Clock
 from daemon.errors import SettingsError
 from daemon.events import OrderIntent
 from daemon.fyers.addresses import is_local
 from daemon.fyers.budget import Purpose, RateBudget
-from daemon.fyers.credentials import Credentials
+from daemon.fyers.credentials import Credentials, Secret, read_token, token_path
 from daemon.fyers.order_socket import OrderSocket, SocketEvent, SocketTimes
-from daemon.fyers.outcome import Done, Outcome
-from daemon.fyers.requests import PlaceOrder, Product
+from daemon.fyers.outcome import Done, Outcome, Rejected
+from daemon.fyers.requests import PlaceOrder, Product, protected
 from daemon.fyers.rest import CallTimes, Endpoints, FyersRest
 from daemon.fyers.wire import Acknowledged, Funds, VenueOrder, VenueTrade
-from daemon.settings import FyersSettings
+from daemon.market.instruments import InstrumentBook
+from daemon.settings import FyersSettings, MarketSettings
+
+T = TypeVar("T")
 
 
 class FyersBroker:
     """Implements `daemon.broker.Broker`."""
 
     def __init__(
-        self, settings: FyersSettings, clock: Clock, budget: RateBudget | None = None, *, real_ticks: bool = False
+        self,
+        settings: FyersSettings,
+        clock: Clock,
+        budget: RateBudget | None = None,
+        instruments: InstrumentBook | None = None,
+        *,
+        real_ticks: bool = False,
     ) -> None:
         """`real_ticks`: whether decisions are made on the market's present prices.
 
         Raises `SettingsError` for a token that can't be read or an address that orders must not go to.
         """
         _check_addresses(settings, real_ticks)
+        self.refusal = ""
+        """Why the venue refuses the present token; "" while it takes it."""
+        self.token_path = token_path(settings.token_file, os.environ)
+        self._app_id = settings.app_id
         self._product = Product(settings.product)
-        credentials = Credentials(settings.app_id, _token(settings.token_file))
+        self._protection = settings.protection_percent if settings.market_orders == "protected" else None
+        self._instruments = instruments if instruments is not None else InstrumentBook(MarketSettings())
+        credentials = Credentials(settings.app_id, read_token(self.token_path).reveal())
         endpoints = Endpoints(settings.api_url, settings.data_url, settings.order_socket_url)
         times = CallTimes(read_s=settings.answer_s, total_s=settings.answer_s + 3.0)
         self._rest = FyersRest(credentials, budget or RateBudget(clock), clock, endpoints, times)
@@ -46,23 +62,26 @@ class FyersBroker:
             tag=intent.order_id, symbol=intent.symbol, side=intent.side, quantity=intent.quantity, type=intent.type,
             limit_price=intent.limit_price, stop_price=intent.stop_price, product=self._product,
         )  # fmt: skip
-        return await self._rest.place(order, Purpose.EXIT if intent.reduces else Purpose.ORDINARY)
+        instrument = self._instruments.resolve(intent.symbol)
+        if self._protection is not None and instrument is not None:
+            order = protected(order, intent.reference_price, self._protection, instrument)
+        return self._heed(await self._rest.place(order, Purpose.EXIT if intent.reduces else Purpose.ORDINARY))
 
     async def cancel(self, venue_id: str) -> Outcome[Acknowledged]:
         """Ask for a cancellation."""
-        return await self._rest.cancel(venue_id)
+        return self._heed(await self._rest.cancel(venue_id))
 
     async def orders(self, *, urgent: bool) -> Outcome[list[VenueOrder]]:
         """All orders of the day."""
-        return await self._rest.orders(_purpose(urgent))
+        return self._heed(await self._rest.orders(_purpose(urgent)))
 
     async def trades(self, *, urgent: bool) -> Outcome[list[VenueTrade]]:
         """All trades of the day."""
-        return await self._rest.trades(_purpose(urgent))
+        return self._heed(await self._rest.trades(_purpose(urgent)))
 
     async def positions(self) -> Outcome[dict[str, int]]:
         """Signed net quantity by symbol, of the product that orders are placed under."""
-        outcome = await self._rest.positions()
+        outcome = self._heed(await self._rest.positions())
         if not isinstance(outcome, Done):
             return outcome
         mine = [row for row in outcome.value if row.product == self._product.value]
@@ -70,15 +89,30 @@ class FyersBroker:
 
     async def funds(self) -> Outcome[Funds]:
         """The account's money."""
-        return await self._rest.funds()
+        return self._heed(await self._rest.funds())
 
     def events(self) -> AsyncGenerator[SocketEvent, None]:
         """Pushes of the order socket."""
         return self._socket.events()
 
+    def authorize(self, token: Secret) -> None:
+        """Use another token from the next call on."""
+        self.refusal = ""
+        credentials = Credentials(self._app_id, token.reveal())
+        self._rest.authorize(credentials)
+        self._socket.authorize(credentials)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._rest.close()
+
+    def _heed(self, outcome: Outcome[T]) -> Outcome[T]:
+        """Note whether the venue takes our token."""
+        if isinstance(outcome, Rejected) and outcome.token_refused:
+            self.refusal = outcome.message or f"code {outcome.code}"
+        elif isinstance(outcome, Done):
+            self.refusal = ""
+        return outcome
 
 
 def _purpose(urgent: bool) -> Purpose:
@@ -97,14 +131,3 @@ def _check_addresses(settings: FyersSettings, real_ticks: bool) -> None:
                 f"broker.fyers.{name}: expected an address on this machine, such as that of hrmd sandbox, got "
                 f"{address!r}: {why}"
             )
-
-
-def _token(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise SettingsError(
-            f"broker.fyers.token_file: {path} can't be read ({reason}); expected a file that holds the access token"
-        ) from None
-    return text

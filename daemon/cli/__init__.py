@@ -18,6 +18,9 @@ from daemon.cli.bench import bench_app
 from daemon.cli.check import check
 from daemon.cli.ctl import ctl_app
 from daemon.cli.evaluate import evaluate
+from daemon.cli.history import history_app
+from daemon.cli.instruments import instruments_app
+from daemon.cli.login import login
 from daemon.cli.model import model_app
 from daemon.cli.replay import replay
 from daemon.cli.run import run
@@ -38,10 +41,13 @@ app.command()(run)
 app.command()(replay)
 app.command()(verify)
 app.command()(check)
+app.command()(login)
 app.command()(train)
 app.command()(evaluate)
 app.command()(sandbox)
 app.add_typer(tape_app, name="tape")
+app.add_typer(instruments_app, name="instruments")
+app.add_typer(history_app, name="history")
 app.add_typer(ctl_app, name="ctl")
 app.add_typer(model_app, name="model")
 app.add_typer(bench_app, name="bench")

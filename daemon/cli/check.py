@@ -1,40 +1,56 @@
-"""`hrmd check`: is everything there that `hrmd run` needs, and what to do where it isn't."""
+"""`hrmd check`: is everything there that `hrmd run` needs, and what to do where it isn't.
+
+Invariant: nothing is changed by looking; with `--live` the broker is read, and no order is sent.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Final
 
 import msgspec
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from daemon.cli.options import AsJson, Config, Overrides, settings_and_logs
-from daemon.clock import ReplayClock
+from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
+from daemon.clock import LiveClock, ReplayClock
 from daemon.errors import CheckFailed, HrmdError, SettingsError
 from daemon.feed.live_fyers import check_live, ticks_are_real
 from daemon.feed.replay import Tapes
 from daemon.journal import check_journal
 from daemon.market.scheduled_events import ScheduledEvents
+from daemon.preflight import Finding, State, bad, good, live_findings
 from daemon.settings import Settings
 from daemon.strategy_ladder import build_strategies
 
-
-class Finding(msgspec.Struct, frozen=True):
-    """One line of the check."""
-
-    name: str
-    ok: bool
-    text: str
+PIPED_WIDTH: Final = 160
 
 
-def check(config: Config = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
+_STYLES: Final = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red"}
+
+
+def check(
+    live: Annotated[
+        bool, typer.Option("--live", help="Before trading on Fyers: token, clock, funds, market, symbols, disk.")
+    ] = False,
+    config: Config = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
     """Check settings and preconditions; exit 1 where something is missing."""
     settings = settings_and_logs(config, overrides)
-    findings = [Finding("settings", True, f"valid ({settings.digest()[:12]})"), *_findings(settings)]
+    findings = [good("settings", f"valid ({settings.digest()[:12]})"), *_findings(settings, live=live)]
+    if live:
+        findings += run_loop(live_findings(settings, os.environ, LiveClock()))
     if as_json:
         sys.stdout.write(msgspec.json.encode(findings).decode() + "\n")
+    elif live:
+        Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(_table(findings))
     else:
         for finding in findings:
             typer.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name:10} {finding.text}")
@@ -43,18 +59,30 @@ def check(config: Config = None, overrides: Overrides = None, as_json: AsJson = 
         raise CheckFailed(f"not ready: {', '.join(failed)}")
 
 
-def _findings(settings: Settings) -> Iterator[Finding]:
+def _table(findings: Sequence[Finding]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("", "check", "found", "do"):
+        table.add_column(name, overflow="fold")
+    for finding in findings:
+        state = Text(finding.state.value, _STYLES[finding.state])
+        table.add_row(state, finding.name, Text(finding.text), Text(finding.do))
+    return table
+
+
+def _findings(settings: Settings, *, live: bool) -> Iterator[Finding]:
+    """What a run needs on this machine; live ticks come from no tape."""
     for name, look in (
         ("feed", _feed), ("model", _model), ("events", _events), ("journal", _journal), ("control", _control),
     ):  # fmt: skip
-        yield _finding(name, look, settings)
+        if not (live and name == "feed"):
+            yield _finding(name, look, settings)
 
 
 def _finding(name: str, look: Callable[[Settings], str], settings: Settings) -> Finding:
     try:
-        return Finding(name, True, look(settings))
+        return good(name, look(settings))
     except HrmdError as error:
-        return Finding(name, False, str(error))
+        return bad(name, str(error))
 
 
 def _feed(settings: Settings) -> str:

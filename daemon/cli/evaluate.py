@@ -46,7 +46,7 @@ def evaluate(
         )
         batches = BatchSettings(hrm.features, training.fill, training.target)
         extra = {} if ppo is None else {"ppo": ppo_positions(PPOPolicy.load(ppo), data.sessions, batches)}
-        evaluation = score(network, hrm, batches, data, extra=extra, seed=training.seed)
+        evaluation = score([(network, data.sessions)], hrm, batches, data, extra=extra, seed=training.seed)
     except ModelError as error:
         raise ArtifactError(str(error)) from None
     if report is not None:

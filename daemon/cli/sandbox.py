@@ -18,6 +18,7 @@ from daemon.fyers.rest import Endpoints
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
 from daemon.sandbox.messages import encode
 from daemon.sandbox.server import SandboxOptions, SandboxServer
+from daemon.sandbox.tokens import hsm_key_of
 
 
 def sandbox(
@@ -85,7 +86,7 @@ def _announcement(server: SandboxServer, options: SandboxOptions, speed: float, 
             f"a simulated exchange listens on {server.url} (Ctrl-C ends it, and forgets its book)",
             f"  prices          {prices}",
             f"  authorization   {options.authorization}",
-            f"  data socket     {server.data_socket_url}",
+            f"  data socket     {server.data_socket_url}{_closed(options)}",
             f"  symbol tokens   {server.symbol_tokens_url}",
             f"  index names     {server.index_names_url}",
             f"  its book        curl -s {server.url}/sandbox/state",
@@ -96,6 +97,12 @@ def _announcement(server: SandboxServer, options: SandboxOptions, speed: float, 
             "  its token       the part of the authorization behind the colon, in the file broker.fyers.token_file",
         )
     )
+
+
+def _closed(options: SandboxOptions) -> str:
+    """Why nobody gets into the data socket, where that is so."""
+    token = options.authorization.partition(":")[2]
+    return "" if hsm_key_of(token) is not None else " (closed: this token is no JWT with an hsm_key)"
 
 
 def _rupees(text: str) -> Decimal:

@@ -43,8 +43,16 @@ def train(
         int | None, typer.Option(help="Simulated: train on so many sessions; none: fresh ones.")
     ] = None,
     border: Border = "2020-01-01",
+    intervals: Annotated[
+        str,
+        typer.Option(help="Bars to train on in turns, as in 5m,15m; the first validates."),
+    ] = "",
     resume: Annotated[bool, typer.Option(help="Continue from the newest checkpoint, bit for bit.")] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    walk_forward: Annotated[
+        str | None,
+        typer.Option(help="Dates (YYYY-MM-DD,…): train once a date on all bars before it, score up to the next one."),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Train a model; SIGTERM and Ctrl-C save a checkpoint first. With torchrun: -m daemon train."""
@@ -54,6 +62,8 @@ def train(
     from models.training.run import train as run_training
 
     settings = settings_and_logs(config, overrides)
+    if walk_forward is not None:
+        return _walk_forward(settings, bars or [], walk_forward, out, as_json)
     group = join_group()
     view = LiveView(Console(stderr=True)) if group.rank == 0 else None
     try:
@@ -62,7 +72,7 @@ def train(
                 settings.hierarchical_reasoning_model,
                 settings.deep_supervision,
                 settings.training_params,
-                training_data(settings, bars or [], market, sessions, border),
+                training_data(settings, bars or [], market, sessions, border, intervals),
                 out,
                 resume=resume,
                 observers=[view, MetricsFile(out / "metrics.jsonl")] if view is not None else [],
@@ -87,7 +97,41 @@ def train(
     return 0 if trained.artifact is not None else 130
 
 
-def training_data(settings: Settings, bars: list[Path], market: str, sessions: int | None, border: str) -> Data:
+def _walk_forward(settings: Settings, bars: list[Path], dates: str, out: Path, as_json: bool) -> int:
+    """Train once a date and score all parts as one."""
+    from models.errors import ModelError
+    from models.training.batches import BatchSettings
+    from models.training.evaluate import evaluate
+    from models.training.pages import document, tables, write_page
+    from models.training.progress import LiveView
+    from models.training.run import FileData, walk_forward
+
+    borders = [_date("--walk-forward", text) for text in dates.split(",")]
+    if borders != sorted(set(borders)):
+        raise UsageError(f"--walk-forward {dates}: expected dates that rise")
+    data = training_data(settings, bars, MARKETS[0], None, borders[0].isoformat())
+    if not isinstance(data, FileData):
+        raise UsageError("--walk-forward: expected files of bars, a simulated market has no dates")
+    hrm, training = settings.hierarchical_reasoning_model, settings.training_params
+    try:
+        with LiveView(Console(stderr=True)) as view:
+            folds, judged = walk_forward(hrm, settings.deep_supervision, training, data, borders, out, observers=[view])
+        batches = BatchSettings(hrm.features, training.fill, training.target)
+        evaluation = evaluate(folds, hrm, batches, judged, seed=training.seed)
+    except ModelError as error:
+        raise ArtifactError(str(error)) from None
+    write_page(evaluation, out / "evaluation.html")
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(document(evaluation)).decode() + "\n")
+    else:
+        Console(width=max(Console().width, 120)).print(tables(evaluation))
+        typer.echo(f"wrote {out / 'evaluation.html'}")
+    return 0
+
+
+def training_data(
+    settings: Settings, bars: list[Path], market: str, sessions: int | None, border: str, intervals: str = ""
+) -> Data:
     """What to train or evaluate on. Raises `UsageError` for options that can't be meant."""
     from models.training.markets import MarketName
     from models.training.run import FileData, SimulatedData
@@ -95,14 +139,23 @@ def training_data(settings: Settings, bars: list[Path], market: str, sessions: i
     if not bars:
         if market not in MARKETS:
             raise UsageError(f"--market {market}: no such market; there are {', '.join(MARKETS)}")
+        if intervals:
+            raise UsageError("--intervals: expected files of bars, a simulated market has one interval")
         if sessions is not None and sessions < 1:
             raise UsageError(f"--sessions {sessions}: expected 1 or more")
         return SimulatedData(MarketName(market), sessions)
     for path in bars:
         if not path.exists():
             raise UsageError(f"{path}: no such file of bars")
+    names = [name.strip() for name in intervals.split(",")] if intervals else [settings.strategy.interval]
+    for name in names:
+        if name not in INTERVALS or names.count(name) > 1:
+            raise UsageError(f"--intervals {intervals}: expected different ones of {', '.join(INTERVALS)}")
+    return FileData(bars, [INTERVALS[name] for name in names], _date("--border", border))
+
+
+def _date(option: str, text: str) -> dt.date:
     try:
-        day = dt.date.fromisoformat(border)
+        return dt.date.fromisoformat(text.strip())
     except ValueError:
-        raise UsageError(f"--border {border!r}: expected a date as YYYY-MM-DD") from None
-    return FileData(bars, INTERVALS[settings.strategy.interval], day)
+        raise UsageError(f"{option} {text!r}: expected a date as YYYY-MM-DD") from None

@@ -127,6 +127,10 @@ class _StatusCollector(Collector):
         yield GaugeMetricFamily("hrmd_equity_rupees", "Cash plus positions", value=float(status.equity))
         yield GaugeMetricFamily("hrmd_net_pnl_rupees", "Since the start, after costs", value=float(status.net_pnl))
         yield GaugeMetricFamily("hrmd_costs_rupees", "Charges since the start", value=float(status.costs))
+        if status.token_left_s is not None:
+            yield GaugeMetricFamily(
+                "hrmd_token_seconds_left", "Until the broker's access ends, 0 when it has", value=status.token_left_s
+            )
         if status.feed_counts:
             counts = status.feed_counts.items()
             yield _by_label("hrmd_feed", "What the live feed counted, by kind", "kind", counts)

@@ -42,6 +42,8 @@ def status_table(status: Status) -> Table:
         ("net P&L", Text(signed_rupees(status.net_pnl), tone(status.net_pnl))),
         ("equity", f"{rupees(status.equity)} after {rupees(status.costs)} costs"),
     ]  # fmt: skip
+    if status.token:
+        rows.append(("access", Text(status.token, "bold red" if status.token_left_s == 0 else "")))
     for name, value in rows:
         table.add_row(name, value)
     return table

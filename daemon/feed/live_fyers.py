@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
@@ -19,7 +20,8 @@ from daemon.feed.replay import Schedule
 from daemon.feed.tick_filter import TickFilter
 from daemon.fyers.addresses import is_local
 from daemon.fyers.budget import RateBudget
-from daemon.fyers.credentials import Credentials
+from daemon.fyers.credentials import Credentials, token_path
+from daemon.fyers.credentials import read_token as token_in
 from daemon.fyers.gateway.assignment import SDK_MISSING, SDK_MODULE, Assignment
 from daemon.fyers.gateway.process import Link, running
 from daemon.fyers.outcome import NotSent, Outcome
@@ -63,14 +65,8 @@ def live_clock(settings: Settings) -> LiveClock | PacedClock:
 
 def read_token(settings: FyersSettings) -> str:
     """The day's token; raises `SettingsError` that says how to get one."""
-    path = settings.token_file
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise SettingsError(
-            f"broker.fyers.token_file: {path} can't be read ({reason}); hrmd login puts the day's access token there"
-        ) from None
+    path = token_path(settings.token_file, os.environ)
+    text = token_in(path).reveal()
     if not text:
         raise SettingsError(f"broker.fyers.token_file: {path} is empty; hrmd login puts the day's access token there")
     return text
@@ -106,10 +102,11 @@ def fyers_feed(
     clock: LiveClock | PacedClock,
     budget: RateBudget,
     record: Record | None = None,
+    symbols: tuple[str, ...] = (),
 ) -> LiveFeed:
-    """The feed of `feed.symbols`. Raises `SettingsError` as `check_live` does."""
+    """The feed of `symbols` (default: `feed.symbols`). Raises `SettingsError` as `check_live` does."""
     check_live(settings)
-    live, symbols = settings.feed.live, tuple(settings.feed.symbols)
+    live, symbols = settings.feed.live, symbols or tuple(settings.feed.symbols)
 
     def connect(token: str) -> AbstractAsyncContextManager[Link]:
         return running(

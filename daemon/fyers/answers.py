@@ -62,27 +62,64 @@ def of_order(answer: Answer, done_codes: frozenset[int], now_ns: int) -> Outcome
         document = decode(answer.body)
     except WireError as error:
         return Unknown(f"HTTP {answer.status}: {error}")
+    return _of_one_order(document, answer.status, done_codes)
+
+
+def of_orders(answer: Answer, count: int, done_codes: frozenset[int], now_ns: int) -> list[Outcome[Acknowledged]]:
+    """The outcome of each of `count` orders that went in one call, in their order.
+
+    Fyers answers with one entry an order in `data`: its own `statusCode`, and in `body` what a single order would have
+    been answered. An answer of another shape says nothing about any of them, except one no that covers all.
+    """
+    turned_away = _turned_away(answer, now_ns)
+    if turned_away is not None:
+        return [turned_away] * count
+    try:
+        document = decode(answer.body)
+    except WireError:
+        document = {}
+    entries = document.get("data")
+    if answer.status != 200 or not isinstance(entries, list):
+        return [of_order(answer, frozenset(), now_ns)] * count
+    if len(entries) != count:
+        return [Unknown(f"{count} orders were answered by {len(entries)} entries")] * count
+    return [_of_entry(entry, done_codes) for entry in entries]
+
+
+def _of_entry(entry: object, done_codes: frozenset[int]) -> Outcome[Acknowledged]:
+    body = entry.get("body") if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not isinstance(body, dict):
+        return Unknown("an entry of a multi-order's answer can't be read")
+    status = entry.get("statusCode", 200)
+    if not isinstance(status, int) or (status >= 300 and not 400 <= status < 500):
+        return Unknown(f"an entry of a multi-order's answer under status {status}")
+    return _of_one_order(body, status, done_codes)
+
+
+def _of_one_order(document: Mapping[str, Any], status: int, done_codes: frozenset[int]) -> Outcome[Acknowledged]:
     code, message, venue_id = _code(document), _message(document), str(document.get("id") or "")
     if code == RATE_LIMITED:
         return NotSent("the venue's rate limit", DEFAULT_RETRY_S)
-    if document.get("s") == "ok" and answer.status == 200 and code in done_codes and venue_id:
+    if document.get("s") == "ok" and status == 200 and code in done_codes and venue_id:
         return Done(Acknowledged(venue_id=venue_id, message=message))
     doubtful = code == CATCH_ALL and (not message or _DOUBTFUL.search(message) is not None)
     if document.get("s") == "error" and code in REFUSALS and not doubtful:
         return Rejected(code, message, venue_id)
     if code == NO_ACKNOWLEDGEMENT:
         return Unknown("sent, but the exchange did not acknowledge it (code 201)", venue_id)
-    return Unknown(f"HTTP {answer.status}, code {code}: {message or 'no message'}", venue_id)
+    return Unknown(f"HTTP {status}, code {code}: {message or 'no message'}", venue_id)
 
 
-def of_read(answer: Answer, read: Callable[[Mapping[str, Any]], T], now_ns: int) -> Outcome[T]:
-    """The outcome of a call that only reads; `read` makes the value of the document."""
+def of_read(
+    answer: Answer, read: Callable[[Mapping[str, Any]], T], now_ns: int, said: frozenset[str] = frozenset({"ok"})
+) -> Outcome[T]:
+    """The outcome of a call that only reads; `read` makes the value of a document whose `s` is among `said`."""
     turned_away = _turned_away(answer, now_ns)
     if turned_away is not None:
         return turned_away
     try:
         document = decode(answer.body)
-        if document.get("s") == "ok" and answer.status == 200:
+        if document.get("s") in said and answer.status == 200:
             return Done(read(document))
     except WireError as error:
         return Unknown(f"HTTP {answer.status}: {error}")
@@ -104,6 +141,17 @@ def retry_seconds(header: str, now_ns: int) -> float:
     except (ValueError, OverflowError):
         return DEFAULT_RETRY_S
     return min(max(moment - now_ns / NS_PER_S, 0.0), LONGEST_RETRY_S)
+
+
+def skew_seconds(header: str, now_ns: int) -> float | None:
+    """How far `now_ns` is ahead of a `Date` header (RFC 9110 §6.6.1, whole seconds); None where it can't be read.
+
+    The header's second may have been any part of it, so half a second is taken as its middle.
+    """
+    try:
+        return now_ns / NS_PER_S - (parsedate_to_datetime(header).timestamp() + 0.5)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _turned_away(answer: Answer, now_ns: int) -> NotSent | None:

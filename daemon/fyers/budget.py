@@ -60,18 +60,22 @@ class RateBudget:
         """Calls counted since midnight in India."""
         return self._used_today if self._today() == self._day else 0
 
-    def take(self, purpose: Purpose) -> int:
-        """0 where the call may go now (it is counted then), else the nanoseconds until it is worth asking again."""
+    def take(self, purpose: Purpose, calls: int = 1) -> int:
+        """0 where so many calls may go now (and are counted), else the nanoseconds until it is worth asking again.
+
+        A request with several orders in it counts as that many calls, for the exchange counts orders. More calls than
+        a window ever holds are never granted.
+        """
         now = self._clock.monotonic_ns()
-        wait = max(self._held_until - now, self._wait_for_day(purpose))
+        wait = max(self._held_until - now, self._wait_for_day(purpose, calls))
         for limit, span in self._windows:
-            allowed = _allowed(limit, purpose)
-            if len(self._recent) >= allowed:
-                wait = max(wait, self._recent[-allowed] + span - now if allowed else span)
+            room = _allowed(limit, purpose) - calls + 1
+            if len(self._recent) >= room:
+                wait = max(wait, self._recent[-room] + span - now if room > 0 else span)
         if wait > 0:
             return wait
-        self._recent.append(now)
-        self._used_today += 1
+        self._recent.extend([now] * calls)
+        self._used_today += calls
         return 0
 
     def assume_used(self, calls: int, in_last_minute: int) -> None:
@@ -84,12 +88,12 @@ class RateBudget:
         """Grant nothing for so long, exits included: after a 429, calling on is what gets an account blocked."""
         self._held_until = max(self._held_until, self._clock.monotonic_ns() + int(seconds * NS_PER_S))
 
-    def _wait_for_day(self, purpose: Purpose) -> int:
+    def _wait_for_day(self, purpose: Purpose, calls: int = 1) -> int:
         """0, or the nanoseconds to midnight in India where the day is used up; starts a new day's count."""
         today = self._today()
         if today != self._day:
             self._day, self._used_today = today, 0
-        if self._used_today < _allowed(self._limits.day, purpose):
+        if self._used_today + calls <= _allowed(self._limits.day, purpose):
             return 0
         return DAY_NS - (self._clock.now_ns() + IST_OFFSET_NS) % DAY_NS
 

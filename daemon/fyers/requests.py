@@ -12,6 +12,7 @@ import msgspec
 
 from daemon.events import OrderType, Side
 from daemon.fyers.wire import TYPE_CODES
+from daemon.market.instruments import Instrument
 
 
 class Product(StrEnum):
@@ -45,23 +46,38 @@ class PlaceOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     def body(self) -> bytes:
         """The JSON that Fyers expects."""
-        return encode(
-            {
-                "symbol": self.symbol,
-                "qty": self.quantity,
-                "type": TYPE_CODES[self.type],
-                "side": self.side.sign,
-                "productType": self.product.value,
-                "limitPrice": _plain(self.limit_price or Decimal(0)),
-                "stopPrice": _plain(self.stop_price or Decimal(0)),
-                "validity": self.validity.value,
-                "disclosedQty": 0,
-                "offlineOrder": False,
-                "stopLoss": 0,
-                "takeProfit": 0,
-                "orderTag": self.tag,
-            }
-        )
+        return encode(self.fields())
+
+    def fields(self) -> dict[str, object]:
+        """The same as an object, one of several in a multi-order."""
+        return {
+            "symbol": self.symbol,
+            "qty": self.quantity,
+            "type": TYPE_CODES[self.type],
+            "side": self.side.sign,
+            "productType": self.product.value,
+            "limitPrice": _plain(self.limit_price or Decimal(0)),
+            "stopPrice": _plain(self.stop_price or Decimal(0)),
+            "validity": self.validity.value,
+            "disclosedQty": 0,
+            "offlineOrder": False,
+            "stopLoss": 0,
+            "takeProfit": 0,
+            "orderTag": self.tag,
+        }
+
+
+def protected(order: PlaceOrder, last: Decimal, percent: Decimal, instrument: Instrument) -> PlaceOrder:
+    """A market order as the limit order that never trades more than `percent` worse than `last`; others unchanged.
+
+    The price is rounded towards `last`, so that the protection is never wider than asked, and is at least one tick.
+    """
+    if order.type is not OrderType.MARKET:
+        return order
+    worst = last * (1 + order.side.sign * percent / 100)
+    towards_last = Side.SELL if order.side is Side.BUY else Side.BUY
+    limit = instrument.round_price(worst, towards_last)
+    return msgspec.structs.replace(order, type=OrderType.LIMIT, limit_price=limit)
 
 
 class ModifyOrder(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ Invariant: a call is sent at most once, no exception of its making leaves this m
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, Final, Self, TypeVar
@@ -18,16 +19,18 @@ from yarl import URL
 
 from daemon.clock import NS_PER_S, Clock
 from daemon.errors import UsageError
-from daemon.fyers import answers, requests, wire
+from daemon.fyers import answers, market_wire, requests, wire
 from daemon.fyers.answers import Answer
 from daemon.fyers.budget import Purpose, RateBudget
-from daemon.fyers.credentials import Credentials
+from daemon.fyers.credentials import HIDDEN, Credentials, Secret
 from daemon.fyers.outcome import NotSent, Outcome, Rejected, Unknown
 
 T = TypeVar("T")
 
 API_VERSION: Final = "3"
 MAX_QUOTES: Final = 50
+MAX_ORDERS: Final = 10
+NO_CANDLES: Final = "no_data"
 MAX_CONNECTIONS: Final = 10
 PLACED: Final = frozenset({1101})
 MODIFIED: Final = frozenset({1101, 1102})
@@ -70,18 +73,21 @@ class _Call(msgspec.Struct, frozen=True):
     purpose: Purpose
     body: bytes | None = None
     query: dict[str, str] = {}
+    orders: int = 1
+    """How many calls it counts as in the rate budget."""
 
 
 class FyersRest:
     """The REST API as one account sees it; use it as an async context manager, or call `close`.
 
-    Every method returns an outcome (see `daemon.fyers.outcome`) and raises nothing but `asyncio.CancelledError`; a call
-    that is cancelled may have been done.
+    Every method returns an outcome (see `daemon.fyers.outcome`) and raises nothing but `asyncio.CancelledError` (and
+    `UsageError` for too many at once); a call that is cancelled may have been done. Without credentials only
+    `validate_authcode` is of use.
     """
 
     def __init__(
         self,
-        credentials: Credentials,
+        credentials: Credentials | None,
         budget: RateBudget,
         clock: Clock,
         endpoints: Endpoints | None = None,
@@ -93,6 +99,8 @@ class FyersRest:
         self._endpoints = endpoints if endpoints is not None else Endpoints()
         self._times = times if times is not None else CallTimes()
         self._session: aiohttp.ClientSession | None = None
+        self.skew_s: float | None = None
+        """How far this machine's clock is ahead of the venue's, by the `Date` of its last answer (whole seconds)."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -123,6 +131,24 @@ class FyersRest:
     async def cancel(self, venue_id: str) -> Outcome[wire.Acknowledged]:
         """Ask for an order to be cancelled. `Done` is no proof that it is: it may still fill; the book tells."""
         return await self._change("DELETE", requests.encode({"id": venue_id}), Purpose.EXIT, CANCELLED)
+
+    async def place_many(
+        self, orders: Sequence[requests.PlaceOrder], purpose: Purpose
+    ) -> list[Outcome[wire.Acknowledged]]:
+        """Place 1 to 10 orders in one call, an outcome for each; raises `UsageError` for another number.
+
+        They are not one: some may be done and others refused. Each counts in the rate budget, so that with the calls
+        kept for exits ordinary ones may be at most seven.
+        """
+        _check_count("multi-order", orders, MAX_ORDERS)
+        body = requests.encode([order.fields() for order in orders])
+        return await self._change_many("POST", body, purpose, len(orders), PLACED)
+
+    async def cancel_many(self, venue_ids: Sequence[str]) -> list[Outcome[wire.Acknowledged]]:
+        """Ask for 1 to 10 cancellations in one call, an outcome for each, as `cancel` does."""
+        _check_count("multi-order", venue_ids, MAX_ORDERS)
+        body = requests.encode([{"id": venue_id} for venue_id in venue_ids])
+        return await self._change_many("DELETE", body, Purpose.EXIT, len(venue_ids), CANCELLED)
 
     # -- the book -----------------------------------------------------------------------------------------------------
 
@@ -160,15 +186,69 @@ class FyersRest:
 
     async def quotes(self, symbols: Sequence[str], purpose: Purpose = Purpose.ORDINARY) -> Outcome[list[wire.Quote]]:
         """Last prices of 1 to 50 symbols; raises `UsageError` for another number."""
-        if not 1 <= len(symbols) <= MAX_QUOTES:
-            raise UsageError(f"quotes: expected 1 to {MAX_QUOTES} symbols, got {len(symbols)}")
-        call = _Call("GET", f"{self._endpoints.data}/quotes", purpose, query={"symbols": ",".join(symbols)})
-        return await self._read(call, wire.quotes)
+        _check_count("quotes", symbols, MAX_QUOTES)
+        return await self._read(self._data("quotes", purpose, {"symbols": ",".join(symbols)}), wire.quotes)
+
+    async def holdings(self) -> Outcome[list[market_wire.Holding]]:
+        """Shares in the demat account."""
+        return await self._read(self._api("holdings", Purpose.ORDINARY), market_wire.holdings)
+
+    # -- the market ---------------------------------------------------------------------------------------------------
+
+    async def depth(self, symbol: str, purpose: Purpose = Purpose.ORDINARY) -> Outcome[market_wire.Depth]:
+        """The five best prices of each side, and the day's price band."""
+        query = {"symbol": symbol, "ohlcv_flag": "1"}
+        return await self._read(self._data("depth", purpose, query), market_wire.depth)
+
+    async def history(
+        self, symbol: str, resolution: str, first: dt.date, last: dt.date
+    ) -> Outcome[list[market_wire.Candle]]:
+        """Candles of the days from `first` to `last`, both included; no candle at all is an empty list.
+
+        `resolution`: minutes such as "5", or "D". At most 100 days for minutes and 366 for days, as Fyers documents.
+        """
+        query = {
+            "symbol": symbol, "resolution": resolution, "date_format": "1", "range_from": first.isoformat(),
+            "range_to": last.isoformat(), "cont_flag": "0",
+        }  # fmt: skip
+        call = self._data("history", Purpose.ORDINARY, query)
+        return await self._read(call, market_wire.candles, frozenset({"ok", NO_CANDLES}))
+
+    async def market_status(self) -> Outcome[list[market_wire.MarketState]]:
+        """What every segment is doing."""
+        return await self._read(self._data("marketStatus", Purpose.ORDINARY), market_wire.market_states)
+
+    # -- login --------------------------------------------------------------------------------------------------------
+
+    async def validate_authcode(self, app_id_hash: str, code: Secret) -> Outcome[Secret]:
+        """The day's access token for the code that a login brought; `app_id_hash` is SHA-256 of "app id:secret"."""
+        fields = {"grant_type": "authorization_code", "appIdHash": app_id_hash, "code": code.reveal()}
+        url = f"{self._endpoints.api}/validate-authcode"
+        outcome = await self._read(
+            _Call("POST", url, Purpose.ORDINARY, requests.encode(fields)), market_wire.access_token
+        )
+        if isinstance(outcome, Rejected):
+            return msgspec.structs.replace(outcome, message=_without(outcome.message, code.reveal(), app_id_hash))
+        if isinstance(outcome, Unknown):
+            return msgspec.structs.replace(outcome, reason=_without(outcome.reason, code.reveal(), app_id_hash))
+        return outcome
 
     # -- one way out --------------------------------------------------------------------------------------------------
 
     def _api(self, path: str, purpose: Purpose, query: dict[str, str] | None = None) -> _Call:
         return _Call("GET", f"{self._endpoints.api}/{path}", purpose, query=query or {})
+
+    def _data(self, path: str, purpose: Purpose, query: dict[str, str] | None = None) -> _Call:
+        return _Call("GET", f"{self._endpoints.data}/{path}", purpose, query=query or {})
+
+    async def _change_many(
+        self, method: str, body: bytes, purpose: Purpose, count: int, done_codes: frozenset[int]
+    ) -> list[Outcome[wire.Acknowledged]]:
+        call = _Call(method, f"{self._endpoints.api}/multi-order/sync", purpose, body, orders=count)
+        answer = await self._send(call)
+        if isinstance(answer, NotSent | Unknown):
+            return [answer] * count
+        return [self._heed(item) for item in answers.of_orders(answer, count, done_codes, self._clock.now_ns())]
 
     async def _change(
         self, method: str, body: bytes, purpose: Purpose, done_codes: frozenset[int]
@@ -178,16 +258,20 @@ class FyersRest:
             return answer
         return self._heed(answers.of_order(answer, done_codes, self._clock.now_ns()))
 
-    async def _read(self, call: _Call, read: Callable[[Mapping[str, Any]], T]) -> Outcome[T]:
+    async def _read(
+        self, call: _Call, read: Callable[[Mapping[str, Any]], T], said: frozenset[str] = frozenset({"ok"})
+    ) -> Outcome[T]:
         answer = await self._send(call)
         if isinstance(answer, NotSent | Unknown):
             return answer
-        return self._heed(answers.of_read(answer, read, self._clock.now_ns()))
+        return self._heed(answers.of_read(answer, read, self._clock.now_ns(), said))
 
     def _heed(self, outcome: Outcome[T]) -> Outcome[T]:
         """Keep still as long as the venue asks, and the token out of what it wrote."""
         if isinstance(outcome, NotSent) and outcome.retry_after_s is not None:
             self._budget.hold(outcome.retry_after_s)
+        if self._credentials is None:
+            return outcome
         if isinstance(outcome, Rejected):
             return msgspec.structs.replace(outcome, message=self._credentials.hide(outcome.message))
         if isinstance(outcome, Unknown):
@@ -195,7 +279,7 @@ class FyersRest:
         return outcome
 
     async def _send(self, call: _Call) -> Answer | NotSent | Unknown:
-        held = await self._queue(call.purpose)
+        held = await self._queue(call)
         if held is not None:
             return held
         on_the_way = SimpleNamespace(connected=False)
@@ -210,24 +294,29 @@ class FyersRest:
                 trace_request_ctx=on_the_way,
             ) as response:
                 body = await response.read()
-                return Answer(response.status, response.headers.get("Retry-After", ""), body)
+                headers = response.headers
+                self.skew_s = answers.skew_seconds(headers.get("Date", ""), self._clock.now_ns())
+                return Answer(response.status, headers.get("Retry-After", ""), body)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # OSError holds TimeoutError; ValueError is aiohttp's for an answer that is not HTTP
             reason = _reason(error, on_the_way.connected)
             return Unknown(reason) if on_the_way.connected else NotSent(reason)
 
-    async def _queue(self, purpose: Purpose) -> NotSent | None:
+    async def _queue(self, call: _Call) -> NotSent | None:
         """Wait for the rate budget, at most `times.budget_s`; None when the call may go."""
         deadline = self._clock.monotonic_ns() + int(self._times.budget_s * NS_PER_S)
-        while (wait := self._budget.take(purpose)) > 0:
+        while (wait := self._budget.take(call.purpose, call.orders)) > 0:
             if self._clock.monotonic_ns() + wait > deadline:
                 seconds = wait / NS_PER_S
-                return NotSent(f"the rate budget is used up for {purpose.value} calls, {seconds:.1f} s to go", seconds)
+                kind = call.purpose.value
+                return NotSent(f"the rate budget is used up for {kind} calls, {seconds:.1f} s to go", seconds)
             await asyncio.sleep(wait / NS_PER_S)
         return None
 
     def _headers(self, call: _Call) -> dict[str, str]:
-        headers = {"Authorization": self._credentials.authorization, "version": API_VERSION}
+        headers = {"version": API_VERSION}
+        if self._credentials is not None:
+            headers["Authorization"] = self._credentials.authorization
         return headers if call.body is None else {**headers, "Content-Type": "application/json"}
 
     def _open(self) -> aiohttp.ClientSession:
@@ -244,6 +333,17 @@ class FyersRest:
                 middlewares=(_once,),
             )
         return self._session
+
+
+def _check_count(what: str, items: Sequence[object], most: int) -> None:
+    if not 1 <= len(items) <= most:
+        raise UsageError(f"{what}: expected 1 to {most}, got {len(items)}")
+
+
+def _without(text: str, *hidden: str) -> str:
+    for secret in hidden:
+        text = text.replace(secret, HIDDEN)
+    return text
 
 
 async def _note_connection(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:

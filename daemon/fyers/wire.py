@@ -160,24 +160,24 @@ def decode(body: bytes | str) -> dict[str, Any]:
 
 def orders(document: Mapping[str, Any]) -> list[VenueOrder]:
     """The `orderBook` of `GET /orders`."""
-    return [read_order(row, REST_ORDER) for row in _rows(document, "orderBook")]
+    return [read_order(row, REST_ORDER) for row in rows_of(document, "orderBook")]
 
 
 def trades(document: Mapping[str, Any]) -> list[VenueTrade]:
     """The `tradeBook` of `GET /tradebook`."""
-    return [read_trade(row, REST_TRADE) for row in _rows(document, "tradeBook")]
+    return [read_trade(row, REST_TRADE) for row in rows_of(document, "tradeBook")]
 
 
 def positions(document: Mapping[str, Any]) -> list[VenuePosition]:
     """The `netPositions` of `GET /positions`."""
-    return [read_position(row, REST_POSITION) for row in _rows(document, "netPositions")]
+    return [read_position(row, REST_POSITION) for row in rows_of(document, "netPositions")]
 
 
 def funds(document: Mapping[str, Any]) -> Funds:
     """The equity column of `GET /funds`, by the titles of its lines."""
-    lines = {row.get("title"): row.get("equityAmount") for row in _rows(document, "fund_limit")}
+    lines = {row.get("title"): row.get("equityAmount") for row in rows_of(document, "fund_limit")}
     found = {field: lines.get(title) for field, title in _FUND_TITLES.items()}
-    return _convert(found, Funds, "fund_limit")
+    return record_of(found, Funds, "fund_limit")
 
 
 def profile(document: Mapping[str, Any]) -> Profile:
@@ -185,39 +185,39 @@ def profile(document: Mapping[str, Any]) -> Profile:
     row = document.get("data")
     if not isinstance(row, dict):
         raise WireError("data: expected an object")
-    return _convert({"client_id": row.get("fy_id"), "name": row.get("name")}, Profile, "data")
+    return record_of({"client_id": row.get("fy_id"), "name": row.get("name")}, Profile, "data")
 
 
 def quotes(document: Mapping[str, Any]) -> list[Quote]:
     """The lines of `GET /data/quotes`, those without a quote too."""
     found = []
-    for row in _rows(document, "d"):
+    for row in rows_of(document, "d"):
         values = row.get("v")
         if not isinstance(values, dict):
             raise WireError("d.v: expected an object")
         if row.get("s") == "ok":
-            fields = {"symbol": row.get("n"), **_renamed(values, _QUOTE)}
+            fields = {"symbol": row.get("n"), **renamed(values, _QUOTE)}
         else:
             fields = {"symbol": row.get("n"), "error": str(values.get("errmsg") or "no quote")}
-        found.append(_convert(fields, Quote, "d"))
+        found.append(record_of(fields, Quote, "d"))
     return found
 
 
 def read_order(row: Mapping[str, Any], names: Mapping[str, str]) -> VenueOrder:
     """One order, its fields under `names` (`REST_ORDER` or `SOCKET_ORDER`); raises `WireError`."""
-    fields = _renamed(row, names)
+    fields = renamed(row, names)
     fields["type"] = _listed(_TYPES, fields.get("type"))
-    return _convert(_common(fields), VenueOrder, "order")
+    return record_of(_common(fields), VenueOrder, "order")
 
 
 def read_trade(row: Mapping[str, Any], names: Mapping[str, str]) -> VenueTrade:
     """One trade, its fields under `names` (`REST_TRADE` or `SOCKET_TRADE`); raises `WireError`."""
-    return _convert(_common(_renamed(row, names)), VenueTrade, "trade")
+    return record_of(_common(renamed(row, names)), VenueTrade, "trade")
 
 
 def read_position(row: Mapping[str, Any], names: Mapping[str, str]) -> VenuePosition:
     """One position, its fields under `names` (`REST_POSITION` or `SOCKET_POSITION`); raises `WireError`."""
-    return _convert(_renamed(row, names), VenuePosition, "position")
+    return record_of(renamed(row, names), VenuePosition, "position")
 
 
 REST_ORDER: Final = {
@@ -290,19 +290,21 @@ def _listed(table: Mapping[int, str], code: object) -> str | None:
     return table.get(code) if isinstance(code, int) else None
 
 
-def _renamed(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def renamed(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """What `row` holds of the named keys, under our names; an explicit null is as good as absent."""
     return {ours: row[theirs] for ours, theirs in names.items() if row.get(theirs) is not None}
 
 
-def _rows(document: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+def rows_of(document: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """The list of objects under `key`; raises `WireError`."""
     rows = document.get(key)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise WireError(f"{key}: expected a list of objects")
     return rows
 
 
-def _convert(fields: Mapping[str, Any], kind: type[R], where: str) -> R:
+def record_of(fields: Mapping[str, Any], kind: type[R], where: str) -> R:
+    """The record of these fields; raises `WireError` that names `where` and the field."""
     try:
         return msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:

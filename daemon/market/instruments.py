@@ -3,14 +3,18 @@
 Listed instruments (settings `market.instruments`, by symbol or alias) come first; one that is not listed is read by
 Fyers' grammar when `market.unlisted` is `infer`. Lots and ticks of index futures are dated: a book speaks for one date,
 so that everyone in a run rounds the same way. Shares are given the tick of 0.05, though NSE's depends on the price
-since 2024-06: list the share with its `tick_size` where that matters.
-Invariant: the instrument carries the very symbol that was asked for.
+since 2024-06: list the share with its `tick_size` where that matters, or use a symbol master.
+With a symbol master of the day lots and ticks are the master's, what isn't in it is unknown, and `traded_as` says under
+which symbol orders go out: an index as its front future, `NSE:NIFTY-FUT1` as the front contract, `-FUT2` as the next.
+Invariant: the instrument carries the very symbol that was asked for, and with a master only a symbol that the exchange
+knows is tradeable.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from importlib import resources
@@ -21,14 +25,17 @@ import yaml
 
 from daemon.errors import SettingsError
 from daemon.events import Side
+from daemon.market.symbol_master import Listing, SymbolMaster
 from daemon.settings import InstrumentSettings, MarketSettings
 
+INDEX_SUFFIX: Final = "-INDEX"
 DEFAULT_TICK: Final = Decimal("0.05")
 _TABLE: Final = "index_futures.yaml"
 _PRICED_EXCHANGES: Final = ("NSE", "BSE")
 _MONTHS: Final = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
 _NAME: Final = r"(?P<name>[A-Z][A-Z0-9&-]*?)"
 _INDEX: Final = re.compile(r"(?P<name>[A-Z0-9_ &-]+)-INDEX")
+_ALIAS: Final = re.compile(r"(?P<name>[A-Z][A-Z0-9&-]*)-FUT(?P<month>[1-9])")
 _FUTURE: Final = re.compile(rf"{_NAME}\d\d(?:{_MONTHS})FUT")
 _OPTION: Final = re.compile(rf"{_NAME}\d\d(?:(?:{_MONTHS})|[1-9OND][0-3]\d)\d+(?:\.\d+)?(?:CE|PE)")
 _SERIES: Final = re.compile(r"(?P<name>[A-Z0-9][A-Z0-9&-]*)-(?:EQ|BE|BZ|SM|ST|A|B|T|X|XT)")
@@ -75,10 +82,25 @@ class Instrument(msgspec.Struct, frozen=True):
 
 
 class InstrumentBook:
-    """All instruments of a run, with the lots of the date `as_of` (default: the newest that the table knows)."""
+    """All instruments of a run, with the lots of the date `as_of` (default: the newest that the table knows).
 
-    def __init__(self, settings: MarketSettings, as_of: dt.date | None = None) -> None:
+    With a `master`, of its day unless told. `on_paper`: there is no exchange that must know a symbol, so that indices
+    and aliases are traded under their own names and prices, at the lot and tick of the contract that stands for them.
+    Raises `SettingsError` where settings and master contradict each other.
+    """
+
+    def __init__(
+        self,
+        settings: MarketSettings,
+        as_of: dt.date | None = None,
+        master: SymbolMaster | None = None,
+        *,
+        on_paper: bool = False,
+    ) -> None:
         self._settings = settings
+        self._master = master
+        self._on_paper = on_paper
+        self._as_of = as_of or (master.day if master is not None else dt.date.max)
         self._futures, self._names = _index_futures(as_of or dt.date.max)
         self._listed: dict[str, InstrumentSettings] = {}
         for item in settings.instruments:
@@ -89,19 +111,108 @@ class InstrumentBook:
                         f"{item.symbol!r}; expected each symbol and alias once"
                     )
                 self._listed[symbol] = item
+            self._check_listed(item)
         self._resolved: dict[str, Instrument | None] = {}
 
     def resolve(self, symbol: str) -> Instrument | None:
         """The instrument behind `symbol`, None where it is neither listed nor can be read."""
         if symbol not in self._resolved:
             item = self._listed.get(symbol)
-            if item is not None:
+            if self._master is not None:
+                self._resolved[symbol] = self._from_master(self._master, symbol)
+            elif item is not None:
                 self._resolved[symbol] = self._from_settings(symbol, item)
             elif self._settings.unlisted == "infer":
                 self._resolved[symbol] = self._infer(symbol)
             else:
                 self._resolved[symbol] = None
         return self._resolved[symbol]
+
+    def traded_as(self, symbol: str) -> str:
+        """The symbol under which an order on `symbol` goes out: itself, unless a symbol master knows better.
+
+        Where there is no contract it is `symbol` itself, which is not tradeable then.
+        """
+        return symbol if self._master is None or self._on_paper else self._contract_of(self._master, symbol)
+
+    def _contract_of(self, master: SymbolMaster, symbol: str) -> str:
+        """What the exchange knows `symbol` as; itself where it knows nothing of the kind."""
+        listed = self._listed.get(symbol)
+        exchange, body = _split(listed.symbol if listed is not None else symbol)
+        alias = _ALIAS.fullmatch(body)
+        if alias is not None:
+            return self._contract(master, exchange, alias["name"], int(alias["month"])) or symbol
+        if self._is_index(symbol, listed, body):
+            if not self._settings.index_as_future:
+                return symbol
+            listing = master.listing(f"{exchange}:{body}")
+            name = listing.name if listing is not None else self._index_name(body)
+            return self._contract(master, exchange, name, 1) or symbol
+        listing = self._listing(master, symbol, listed)
+        return listing.symbol if listing is not None else symbol
+
+    def needed_for(self, symbols: Sequence[str]) -> list[str]:
+        """What a feed must deliver so that `symbols` can be decided on and traded.
+
+        Contracts in place of aliases, and the futures of indices beside them.
+        """
+        wanted: list[str] = []
+        for symbol in symbols:
+            found = self.resolve(symbol)
+            traded = self.traded_as(symbol)
+            wanted += [symbol, traded] if found is not None and found.kind is Kind.INDEX else [traded]
+        return list(dict.fromkeys(wanted))
+
+    def _contract(self, master: SymbolMaster, exchange: str, name: str, month: int) -> str | None:
+        return master.future(exchange, self._names.get(name, name), month, self._as_of, self._settings.roll_days)
+
+    def _is_index(self, symbol: str, listed: InstrumentSettings | None, body: str) -> bool:
+        if listed is not None:
+            return Kind(listed.kind) is Kind.INDEX
+        return self._kind_of(body, bare=":" not in symbol) is Kind.INDEX
+
+    def _listing(self, master: SymbolMaster, symbol: str, listed: InstrumentSettings | None) -> Listing | None:
+        """The row of what is no index and no alias; a bare name is an NSE share."""
+        name = listed.symbol if listed is not None else symbol
+        return master.listing(name if ":" in name else f"NSE:{name}-EQ") or master.listing(name)
+
+    def _from_master(self, master: SymbolMaster, symbol: str) -> Instrument | None:
+        """As the master has it; `index` and aliases take the lot and tick of the contract that stands for them."""
+        listed = self._listed.get(symbol)
+        if listed is None and self._settings.unlisted == "reject" and symbol not in self._contracts_of_listed(master):
+            return None
+        exchange, body = _split(listed.symbol if listed is not None else symbol)
+        contract = self._contract_of(master, symbol)
+        listing = master.listing(contract)
+        if self._is_index(symbol, listed, body):
+            if listing is None or listing.is_index:
+                known = listing is not None or ":" not in symbol
+                return Instrument(symbol, Kind.INDEX, exchange, 1, DEFAULT_TICK, False) if known else None
+            tradeable = self._on_paper and exchange in _PRICED_EXCHANGES
+            return Instrument(symbol, Kind.INDEX, exchange, listing.lot_size, listing.tick_size, tradeable)
+        if listing is None or listing.is_index:
+            return None
+        kind = Kind.FUTURE if listing.is_future else Kind.OPTION if listing.is_option else Kind.EQUITY
+        tradeable = exchange in _PRICED_EXCHANGES and (self._on_paper or symbol == contract)
+        return Instrument(symbol, kind, exchange, listing.lot_size, listing.tick_size, tradeable)
+
+    def _contracts_of_listed(self, master: SymbolMaster) -> set[str]:
+        """What listed indices and aliases are traded as: nobody lists a contract that changes every month."""
+        return {self._contract_of(master, symbol) for symbol in self._listed}
+
+    def _check_listed(self, item: InstrumentSettings) -> None:
+        """A lot or tick in the settings that isn't the exchange's would have every order refused, or far too large."""
+        listing = self._master.listing(item.symbol) if self._master is not None else None
+        if listing is None or listing.is_index:
+            return
+        for name, said, true in (
+            ("lot_size", item.lot_size, listing.lot_size), ("tick_size", item.tick_size, listing.tick_size),
+        ):  # fmt: skip
+            if name in item.model_fields_set and said != true:
+                raise SettingsError(
+                    f"market.instruments: {item.symbol}: {name} is {said}, but {true} in the symbol master of "
+                    f"{self._master.day if self._master else ''}; leave it out"
+                )
 
     def _from_settings(self, symbol: str, item: InstrumentSettings) -> Instrument:
         kind = Kind(item.kind)
@@ -134,7 +245,7 @@ class InstrumentBook:
     def _kind_of(self, body: str, *, bare: bool) -> Kind | None:
         if _INDEX.fullmatch(body) or (bare and body in self._names):
             return Kind.INDEX
-        if _FUTURE.fullmatch(body):
+        if _FUTURE.fullmatch(body) or _ALIAS.fullmatch(body):
             return Kind.FUTURE
         if _OPTION.fullmatch(body):
             return Kind.OPTION
@@ -144,7 +255,7 @@ class InstrumentBook:
 
     def _lot_and_tick(self, kind: Kind, body: str) -> tuple[int, Decimal]:
         """From the dated table for an index and what is derived from one; 1 and 0.05 for what it doesn't know."""
-        match = _FUTURE.fullmatch(body) or _OPTION.fullmatch(body)
+        match = _FUTURE.fullmatch(body) or _OPTION.fullmatch(body) or _ALIAS.fullmatch(body)
         name = match["name"] if match else self._index_name(body)
         if kind is Kind.EQUITY or name not in self._futures:
             return 1, DEFAULT_TICK
@@ -152,7 +263,7 @@ class InstrumentBook:
         return lot_size, DEFAULT_TICK if kind is Kind.OPTION else tick_size
 
     def _index_name(self, body: str) -> str:
-        name = body.removesuffix("-INDEX")
+        name = body.removesuffix(INDEX_SUFFIX)
         return self._names.get(name, name)
 
 

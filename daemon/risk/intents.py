@@ -9,6 +9,8 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Protocol
 
+import msgspec
+
 from daemon.events import Action, Decision, OrderIntent, OrderType, Side
 from daemon.market.instruments import Instrument
 from daemon.risk.book import PAISA, RiskBook
@@ -20,6 +22,9 @@ class Instruments(Protocol):
 
     def resolve(self, symbol: str) -> Instrument | None:
         """The instrument, or None when unknown."""
+
+    def traded_as(self, symbol: str) -> str:
+        """The symbol under which an order on `symbol` goes out."""
 
 
 class IntentBuilder:
@@ -37,8 +42,13 @@ class IntentBuilder:
 
         An entry is cut to what the limits allow and to whole lots (never raised); an exit closes what is held and not
         already being closed. Where not one lot fits, the intent is for the least that could be wanted, so that the gate
-        denies it and names the limit. None: HOLD, or nothing to close.
+        denies it and names the limit. None: HOLD, or nothing to close. A decision on an index is an intent on the
+        future that is traded for it, at the future's own price.
         """
+        traded = self._instruments.traded_as(decision.symbol)
+        if traded != decision.symbol:
+            price = book.of(traded).last_price or decision.price
+            decision = msgspec.structs.replace(decision, symbol=traded, price=price)
         entry = book.of(decision.symbol)
         if decision.action is Action.HOLD:
             return None

@@ -34,6 +34,11 @@ class Route(StrEnum):
     FUNDS = "funds"
     PROFILE = "profile"
     QUOTES = "quotes"
+    HOLDINGS = "holdings"
+    DEPTH = "depth"
+    HISTORY = "history"
+    STATUS = "status"
+    MULTI = "multi"
     SYMBOLS = "symbols"
     INDICES = "indices"
     ANY = "any"
@@ -79,7 +84,7 @@ class FaultKind(StrEnum):
 _SOCKETS: Final = frozenset({Route.PUSH, Route.AUTH, Route.SNAPSHOT, Route.TICK, Route.FRAME})
 _CALLS: Final = frozenset(Route) - _SOCKETS - {Route.INDICES}
 _PAGES: Final = _CALLS | {Route.INDICES}
-_CHANGING: Final = frozenset({Route.PLACE, Route.MODIFY, Route.CANCEL})
+_CHANGING: Final = frozenset({Route.PLACE, Route.MODIFY, Route.CANCEL, Route.MULTI})
 _STREAMS: Final = frozenset({Route.PUSH, Route.FRAME})
 _FRAMES: Final = frozenset({Route.FRAME})
 _BEFALLS: Final = {

@@ -26,6 +26,9 @@ from daemon.sandbox.order_feed import OrderFeed
 TOKEN_REFUSED: Final = -16
 RATE_LIMITED: Final = -429
 MAX_QUOTES: Final = 50
+MAX_ORDERS: Final = 10
+ROWS: Final = "rows"
+"""Under which name a body that is a list reaches its call."""
 HTML: Final = "<html><head><title>{status}</title></head><body><center><h1>{status} Error</h1></center></body></html>"
 _DONE: Final = {Route.PLACE: (1101, "Order submitted successfully. Your Order Ref. No.{}"),
                 Route.MODIFY: (1102, "Successfully modified order"),
@@ -48,20 +51,24 @@ class FyersApi:
     def routes(self) -> list[web.RouteDef]:
         """Of `/api/v3` and `/data`."""
         return [
-            web.post("/api/v3/orders/sync", self._handler(Route.PLACE, self._place)),
-            web.patch("/api/v3/orders/sync", self._handler(Route.MODIFY, self._modify)),
-            web.delete("/api/v3/orders/sync", self._handler(Route.CANCEL, self._cancel)),
-            web.get("/api/v3/orders", self._handler(Route.ORDERS, self._orders)),
-            web.get("/api/v3/tradebook", self._handler(Route.TRADES, self._trades)),
-            web.get("/api/v3/positions", self._handler(Route.POSITIONS, self._positions)),
-            web.get("/api/v3/funds", self._handler(Route.FUNDS, self._funds)),
-            web.get("/api/v3/profile", self._handler(Route.PROFILE, self._profile)),
-            web.get("/data/quotes", self._handler(Route.QUOTES, self._quotes)),
+            web.post("/api/v3/orders/sync", self.handler(Route.PLACE, self._place)),
+            web.patch("/api/v3/orders/sync", self.handler(Route.MODIFY, self._modify)),
+            web.delete("/api/v3/orders/sync", self.handler(Route.CANCEL, self._cancel)),
+            web.post("/api/v3/multi-order/sync", self.handler(Route.MULTI, self._place_many)),
+            web.delete("/api/v3/multi-order/sync", self.handler(Route.MULTI, self._cancel_many)),
+            web.get("/api/v3/orders", self.handler(Route.ORDERS, self._orders)),
+            web.get("/api/v3/tradebook", self.handler(Route.TRADES, self._trades)),
+            web.get("/api/v3/positions", self.handler(Route.POSITIONS, self._positions)),
+            web.get("/api/v3/funds", self.handler(Route.FUNDS, self._funds)),
+            web.get("/api/v3/profile", self.handler(Route.PROFILE, self._profile)),
+            web.get("/data/quotes", self.handler(Route.QUOTES, self._quotes)),
         ]
 
     # -- a call and what befalls it -----------------------------------------------------------------------------------
 
-    def _handler(self, route: Route, act: Act) -> Callable[[web.Request], Any]:
+    def handler(self, route: Route, act: Act) -> Callable[[web.Request], Any]:
+        """A call of `route` that does `act`, behind token, limits and faults."""
+
         async def handle(request: web.Request) -> web.StreamResponse:
             content = await request.read()
             retry_s = self._meter.admit()
@@ -102,7 +109,7 @@ class FyersApi:
             spoiled = await self.spoil(request, fault, message)
             if spoiled is not None:
                 return spoiled
-        return _say(200 if message["s"] == "ok" else 400, message)
+        return _say(400 if message["s"] == "error" else 200, message)
 
     async def spoil(self, request: web.Request, fault: Fault, message: Message) -> web.StreamResponse | None:
         """What comes in place of the right answer; None where it only comes later, or not spoiled at all."""
@@ -149,6 +156,12 @@ class FyersApi:
     def _cancel(self, request: web.Request, body: Mapping[str, Any], fault: Fault) -> Message:
         return _answer(Route.CANCEL, self._exchange.cancel(str(body.get("id", ""))))
 
+    def _place_many(self, request: web.Request, body: Mapping[str, Any], fault: Fault) -> Message:
+        return _each(body, lambda row: self._place(request, row, fault))
+
+    def _cancel_many(self, request: web.Request, body: Mapping[str, Any], fault: Fault) -> Message:
+        return _each(body, lambda row: self._cancel(request, row, fault))
+
     # -- the book -----------------------------------------------------------------------------------------------------
 
     def _orders(self, request: web.Request, body: Mapping[str, Any], fault: Fault) -> Message:
@@ -191,6 +204,17 @@ class FyersApi:
         return self._exchange.now_ns - int(age_s * NS_PER_S)
 
 
+def _each(body: Mapping[str, Any], act: Callable[[Mapping[str, Any]], Message]) -> Message:
+    """What Fyers answers to several orders in one call: an entry each, in their order."""
+    rows = body.get(ROWS)
+    if not isinstance(rows, list) or not 1 <= len(rows) <= MAX_ORDERS or not all(isinstance(row, dict) for row in rows):
+        return _error(BAD_PARAMETERS, f"Invalid input: expected 1 to {MAX_ORDERS} orders")
+    answers = [act(row) for row in rows]
+    entries = [{"statusCode": 200 if answer["s"] == "ok" else 400, "body": answer, "statusDescription": "OK"}
+               for answer in answers]  # fmt: skip
+    return _ok("data", entries)
+
+
 def _answer(route: Route, result: Order | Refusal) -> Message:
     if isinstance(result, Refusal):
         refusal = _error(result.code, result.message)
@@ -219,13 +243,15 @@ def limited(retry_s: float) -> web.Response:
 
 
 def _body(content: bytes) -> Mapping[str, Any] | None:
-    """The JSON object of a request, {} where it has no body, None where it is no object."""
+    """The JSON object of a request (a list as its `ROWS`), {} where it has no body, None where it is neither."""
     if not content:
         return {}
     try:
         document = msgspec.json.Decoder(float_hook=Decimal).decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+    if isinstance(document, list):
+        return {ROWS: document}
     return document if isinstance(document, dict) else None
 
 

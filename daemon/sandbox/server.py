@@ -23,12 +23,14 @@ from daemon.market.instruments import InstrumentBook
 from daemon.sandbox.admin import AdminApi, say_usage_errors
 from daemon.sandbox.boards import Boards
 from daemon.sandbox.calls import CallMeter
+from daemon.sandbox.candles import Candles
 from daemon.sandbox.data_feed import DEFAULT_ACK_COUNT, PATH, DataFeed
 from daemon.sandbox.directory import SymbolDirectory
 from daemon.sandbox.exchange import Exchange
 from daemon.sandbox.faults import FaultPlan
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION, TokenGate
 from daemon.sandbox.load import Load
+from daemon.sandbox.market_rest import MarketApi
 from daemon.sandbox.order_feed import OrderFeed
 from daemon.sandbox.rest import FyersApi
 from daemon.sandbox.symbol_rest import INDEX_NAMES_PATH, TOKENS_PATH, SymbolApi
@@ -79,6 +81,8 @@ class SandboxServer:
         self.admin = AdminApi(self.exchange, self.feed, self.data_feed, self.load, self.plan, gate, meter, self.player)
         self._api = FyersApi(self.exchange, self.feed, self.plan, gate, meter)
         self._symbols = SymbolApi(self._api, directory, self.plan, gate, meter)
+        candles = Candles(options.tapes, instruments)
+        self._market = MarketApi(self._api, self.exchange, gate, instruments, candles, options.authorization)
         self._runner: web.AppRunner | None = None
 
     @property
@@ -119,7 +123,9 @@ class SandboxServer:
     async def start(self) -> None:
         """Listen; raises `UsageError` where the port can't be had."""
         application = web.Application(middlewares=[say_usage_errors])
-        application.add_routes([*self._api.routes(), *self._symbols.routes(), *self.admin.routes()])
+        application.add_routes(
+            [*self._api.routes(), *self._market.routes(), *self._symbols.routes(), *self.admin.routes()]
+        )
         application.add_routes([web.get("/trade/v3", self.feed.handle), web.get(PATH, self.data_feed.handle)])
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()

@@ -24,7 +24,7 @@ class _Payload(msgspec.Struct, frozen=True):
 
 def make_token(hsm_key: str = DEFAULT_HSM_KEY, expires_s: int = FAR_S) -> str:
     """Make a token that ends at `expires_s` (seconds since 1970, UTC)."""
-    header = _part({"typ": "JWT", "alg": "none"})
+    header = _part({"typ": "JWT", "alg": "HS256"})  # as Fyers': the SDK decodes app id and header as one text
     return f"{header}.{_part({'sub': 'access_token', 'exp': expires_s, 'hsm_key': hsm_key})}.unsigned"
 
 

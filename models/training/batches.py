@@ -33,9 +33,10 @@ class Fill(StrEnum):
 
 
 class Target(StrEnum):
-    """What a position earns in training: the realised returns, or an exact filter's expectation of them."""
+    """What a position earns in training: realised returns, or their expectation, fitted on other sessions or exact."""
 
     REALISED = "realised"
+    ESTIMATED = "estimated"
     CONDITIONAL_MEAN = "conditional_mean"
 
 

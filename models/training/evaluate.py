@@ -19,7 +19,7 @@ from models.training import stats
 from models.training.baselines import EmaScore, expected_settings, fit_linear, fit_model, fit_thresholds
 from models.training.batches import BatchSettings, Target, returns_between_fills
 from models.training.loss import session_costs
-from models.training.policy import Policy, adaptive_policy, follow, policies_by_depth
+from models.training.policy import Policy, adaptive_policy, follow, join_policies, policies_by_depth
 from models.training.reference import pnl_bp
 from models.training.sessions import Floats, Sessions
 from models.training.settings import CostStep
@@ -82,7 +82,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: HRM,
+    models: Sequence[tuple[HRM, Sessions]],
     hrm: HRMSettings,
     settings: BatchSettings,
     data: EvaluationData,
@@ -92,11 +92,13 @@ def evaluate(
 ) -> Evaluation:
     """Score the model at every depth and with adaptive depth, rules, a linear model, sitting out and ``extra`` traders.
 
+    ``models``: one with all of ``data.sessions``, or one a fold of a walk forward with its part of them, in order.
     ``extra`` maps names to positions −1/0/+1 (N, D). Depth 1 is the model without further segments.
     """
     act = AdaptiveComputationTime(hrm)
-    policies = policies_by_depth(model, data.sessions, settings, act.max_segments)
-    adaptive = adaptive_policy(model, act, data.sessions, settings)
+    folds = [policies_by_depth(model, part, settings, act.max_segments) for model, part in models]
+    policies = [join_policies(parts) for parts in zip(*folds, strict=True)]
+    adaptive = join_policies([adaptive_policy(model, act, part, settings) for model, part in models])
     traders: dict[str, Floats] = {"hrm": follow(adaptive.actions)}
     depths = sorted({1, 2, act.max_segments} & set(range(1, act.max_segments + 1)))
     traders |= {f"hrm, depth {depth}": follow(policies[depth - 1].actions) for depth in depths}

@@ -35,7 +35,7 @@ class FlatCore(nn.Module):
         self.gradient = shape.gradient
         self.rounds = max(1, round(passes / layers))
         self.stack = Stack(
-            dim=shape.h_dim, layers=layers, heads=shape.h_heads, expansion=shape.expansion, tokens=tokens
+            dim=shape.h_dim, layers=layers, heads=shape.h_heads, inner=shape.inner(shape.h_dim), tokens=tokens
         )
         self.register_buffer("H_init", trunc_normal((shape.h_dim,), 1.0))
 

@@ -6,6 +6,7 @@ probabilities alone, and everything is in basis points until it is divided by ``
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,9 @@ from models.training import objective as ob
 from models.training.batches import Batch
 from models.training.sessions import Ints
 from models.training.settings import CostStep, ObjectiveSettings
+
+Objective = Callable[[Tensor, Tensor, Tensor], "SegmentLoss"]
+"""Policy (n, 3, 5), quantity (n,) and value (n, 3) of all decisions of a batch → what the segment came to."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,17 @@ class SegmentLoss:
     probs: Tensor
     occupancy: Tensor
     actions: Tensor
+
+
+def expected_profit(targets: Targets, settings: ObjectiveSettings, weights: Weights) -> Objective:
+    """Return the objective of whole sessions: rows run over sessions, then decisions."""
+    shape = targets.returns_bp.shape
+
+    def objective(policy: Tensor, quantity: Tensor, value: Tensor) -> SegmentLoss:
+        heads = policy.view(*shape, 3, 5), quantity.view(shape), value.view(*shape, 3)
+        return segment_loss(*heads, targets, settings, weights)
+
+    return objective
 
 
 def segment_loss(

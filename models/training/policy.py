@@ -6,7 +6,7 @@ bar has too short a history.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +65,7 @@ def policies_by_depth(model: HRM, sessions: Sessions, settings: BatchSettings, s
                     batch,
                 )
             )
-    return [_join(parts) for parts in kept]
+    return [join_policies(parts) for parts in kept]
 
 
 def adaptive_policy(model: HRM, act: AdaptiveComputationTime, sessions: Sessions, settings: BatchSettings) -> Policy:
@@ -76,7 +76,7 @@ def adaptive_policy(model: HRM, act: AdaptiveComputationTime, sessions: Sessions
         reasoning, _ = act.run(runner, batch.features)
         values = reasoning.values
         parts.append(_policy(values.policy, np.asarray(reasoning.segments), values.change_h[:, -1], batch))
-    return _join(parts)
+    return join_policies(parts)
 
 
 def follow(actions: Ints) -> Floats:
@@ -99,7 +99,7 @@ def _policy(logits: NDArray[np.float32], depth: Ints, change: NDArray[np.float32
     return Policy(actions, depth.reshape(shape), batch.live, change.astype(np.float64).reshape(shape))
 
 
-def _join(parts: list[Policy]) -> Policy:
+def join_policies(parts: Sequence[Policy]) -> Policy:
     """Stack batches of sessions; shorter ones are padded with HOLD."""
     steps = max(part.live.shape[1] for part in parts)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.checkpoint import Manifest, TrainingSpan, describe, save_model
+from models.checkpoint import Manifest, TrainingSpan, describe, load_model, save_model
 from models.config import HRMSettings
 from models.hrm import HRM
 from models.training.distributed import Group
@@ -24,7 +24,7 @@ from models.training.markets import MarketName, market
 from models.training.progress import Observer
 from models.training.sessions import Sessions, join, split_by_time
 from models.training.settings import CostStep, DeepSupervisionSettings, TrainingSettings
-from models.training.source import FreshSource, Source, StoredSource
+from models.training.source import FreshSource, Source, StoredSource, TakingTurns
 from models.training.trainer import Trainer, TrainResult, Validation
 
 VALIDATION_SEED = 900_001
@@ -41,10 +41,13 @@ class SimulatedData:
 
 @dataclass(frozen=True)
 class FileData:
-    """Bars of Parquet files or folders of stored sessions; training ends before ``border``, validation begins there."""
+    """Bars of Parquet files or folders of stored sessions; training ends before ``border``, validation begins there.
+
+    ``intervals_s``: trained on in turns; validation and evaluation use the first.
+    """
 
     files: Sequence[Path]
-    interval_s: int
+    intervals_s: Sequence[int]
     border: date
 
 
@@ -74,10 +77,11 @@ def train(
 ) -> Trained:
     """Train a model in ``folder`` (``checkpoints/`` and ``model.safetensors``).
 
-    Raises DataError, ResumeError or DivergedError, each with one clear line.
+    Raises DataError, ResumeError, DivergedError, or ArtifactError for a teacher, each with one clear line.
     """
     source, validation = sources(data, training)
     group = group or Group()
+    artifact = training.teacher.artifact
     trainer = Trainer(
         hrm,
         supervision,
@@ -88,6 +92,7 @@ def train(
         observers=observers,
         group=group,
         device=device,
+        teacher=None if artifact is None else load_model(artifact)[0],
     )
     result = trainer.run(resume=resume)
     if result.step < training.steps:
@@ -111,19 +116,24 @@ def sources(data: Data, training: TrainingSettings) -> tuple[Source, Validation]
             source = StoredSource(simulated.sessions(data.sessions, training.seed), training.min_sessions)
         best = simulated.best_bp(count, VALIDATION_SEED)
         return source, Validation(simulated.sessions(count, VALIDATION_SEED), best)
-    before, after = split_by_time(load(data)[0], border_ns(data.border))
+    parts = [split_by_time(load(data, interval_s)[0], border_ns(data.border)) for interval_s in data.intervals_s]
+    after = parts[0][1]
     newest = after.select(np.arange(len(after))[-count:])
-    return StoredSource(before, training.min_sessions), Validation(newest)
+    stored = [StoredSource(before, training.min_sessions) for before, _ in parts]
+    return (stored[0] if len(stored) == 1 else TakingTurns(stored)), Validation(newest)
 
 
-def load(data: FileData) -> tuple[Sessions, list[Report]]:
-    """Read all files; folders hold sessions stored by `Sessions.save`, which stay memory-mapped if they are alone."""
+def load(data: FileData, interval_s: int) -> tuple[Sessions, list[Report]]:
+    """Read all files as bars of one interval.
+
+    Folders hold sessions stored by `Sessions.save`, which stay memory-mapped if they are alone.
+    """
     parts, reports = [], []
     for path in data.files:
         if path.is_dir():
             parts.append(Sessions.open(path))
             continue
-        sessions, found = read_bars(path, data.interval_s)
+        sessions, found = read_bars(path, interval_s)
         parts.append(sessions)
         reports += found
     return (parts[0] if len(parts) == 1 else join(parts)), reports
@@ -140,7 +150,7 @@ def evaluation_data(data: Data, sessions: int, costs: tuple[CostStep, ...]) -> E
             regimes=simulated.regimes(sessions, EVALUATION_SEED),
             costs=costs,
         )
-    before, after = split_by_time(load(data)[0], border_ns(data.border))
+    before, after = split_by_time(load(data, data.intervals_s[0])[0], border_ns(data.border))
     return EvaluationData(sessions=after, history=before, best_bp=None, regimes=None, costs=costs)
 
 
@@ -168,17 +178,18 @@ def walk_forward(
     hrm: HRMSettings,
     supervision: DeepSupervisionSettings,
     training: TrainingSettings,
-    sessions: Sessions,
+    data: FileData,
     borders: Sequence[date],
     folder: Path,
     *,
     observers: Sequence[Observer] = (),
-) -> list[tuple[HRM, Sessions]]:
-    """Train once a border on all before it; return each model with the sessions up to the next border, to evaluate on.
+) -> tuple[list[tuple[HRM, Sessions]], EvaluationData]:
+    """Train once a border on all before it; return each model with the sessions up to the next one, and all of those.
 
-    Each fold trains in its own folder. Raises DataError where a border leaves too little on either side.
+    Each fold trains in its own folder; what baselines may fit on lies before the first border. Raises DataError where a
+    border leaves too little on either side.
     """
-    folds = []
+    sessions, folds = load(data, data.intervals_s[0])[0], list[tuple[HRM, Sessions]]()
     for i, border in enumerate(borders):
         before, after = split_by_time(sessions, border_ns(border))
         if i + 1 < len(borders):
@@ -188,4 +199,6 @@ def walk_forward(
             observers=observers,
         )  # fmt: skip
         folds.append((trainer.run().model, after))
-    return folds
+    judged = join([after for _, after in folds])
+    history = split_by_time(sessions, border_ns(borders[0]))[0]
+    return folds, EvaluationData(judged, history, best_bp=None, regimes=None, costs=training.objective.costs)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -120,6 +121,13 @@ class GuardSettings(_Frozen):
     patience: Positive = 5
 
 
+class TeacherSettings(_Frozen):
+    """A trained network to learn from instead of the objective."""
+
+    artifact: Path | None = None
+    decisions: Positive = 64
+
+
 class TrainingSettings(_Frozen):
     """Everything under `training_params`."""
 
@@ -129,7 +137,8 @@ class TrainingSettings(_Frozen):
     rows_at_once: Positive = 4_096
     threads: Positive = 1
     precision: Precision = Precision.FP32
-    target: Target = Target.REALISED
+    target: Target = Target.ESTIMATED
+    estimate_sessions: Positive = 10_000
     fill: Fill = Fill.NEXT_OPEN
     mirror: bool = True
     min_sessions: Positive = 100
@@ -141,3 +150,4 @@ class TrainingSettings(_Frozen):
     objective: ObjectiveSettings = ObjectiveSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     guard: GuardSettings = GuardSettings()
+    teacher: TeacherSettings = TeacherSettings()

@@ -20,8 +20,8 @@ from torch.nn import functional
 from models.core import Latent
 from models.features import Features
 from models.hrm import HRM
-from models.training.loss import SegmentLoss, Targets, Weights, improvement_bp, segment_loss
-from models.training.settings import DeepSupervisionSettings, HaltTarget, ObjectiveSettings, Precision
+from models.training.loss import Objective, SegmentLoss, improvement_bp
+from models.training.settings import DeepSupervisionSettings, HaltTarget, Precision
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,6 @@ class StepSettings:
     """What `train_step` needs to know."""
 
     supervision: DeepSupervisionSettings
-    objective: ObjectiveSettings
     rows_at_once: int
     precision: Precision
 
@@ -68,23 +67,22 @@ class _Outputs:
 def train_step(
     model: HRM,
     features: Features,
-    targets: Targets,
+    objective: Objective,
     settings: StepSettings,
-    weights: Weights,
     update: Callable[[], float],
     minimum: np.ndarray | None,
     anyone: Callable[[bool], bool] = bool,
 ) -> list[SegmentReport]:
-    """Run the supervised segments of one batch.
+    """Run the supervised segments of one batch of n decisions.
 
-    ``update`` clips the gradients, moves the weights, clears the gradients and returns the norm before clipping; it
-    raises `ExplodedError` instead where that norm is out of bounds. ``minimum`` (B·D,) segments before which a row may
-    not halt; None keeps every row thinking to the end. ``anyone`` tells whether a flag is set in any process that
-    trains along: all take the same number of updates. Raises `ExplodedError` where a loss is not finite.
+    ``objective`` makes a segment's loss of the head outputs of all n. ``update`` clips the gradients, moves the
+    weights, clears the gradients and returns the norm before clipping; it raises `ExplodedError` instead where that
+    norm is out of bounds. ``minimum`` (n,) segments before which a row may not halt; None keeps every row thinking to
+    the end. ``anyone`` tells whether a flag is set in any process that trains along: all take the same number of
+    updates. Raises `ExplodedError` where a loss is not finite.
     """
-    shape = targets.returns_bp.shape
     total = len(features)
-    device = targets.returns_bp.device
+    device = next(model.parameters()).device
     z = model.core.initial(total, model.config.features.tokens)
     z = Latent(z.z_H.clone(), z.z_L.clone())  # rows are written below
     policy = torch.zeros(total, 3, 5, device=device)
@@ -112,9 +110,7 @@ def train_step(
             full.detach().index_copy(0, rows, leaf)
             for full, leaf in zip((policy, quantity, value), leaves, strict=True)
         )
-        loss = segment_loss(
-            policy.view(*shape, 3, 5), quantity.view(shape), value.view(*shape, 3), targets, settings.objective, weights
-        )
+        loss = objective(policy, quantity, value)
         q_loss = torch.zeros((), device=device)
         if before is not None:
             last = depth == settings.supervision.segments

@@ -10,7 +10,7 @@ import math
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,8 @@ from models.training import checkpointing as ck
 from models.training.batches import Batch, BatchSettings, Fill, Target, make_batch, returns_between_fills
 from models.training.distributed import Group
 from models.training.errors import DivergedError, ResumeError, TrainingError
-from models.training.loss import Targets, Weights, session_costs
+from models.training.estimate import ReturnEstimate, fit_estimate
+from models.training.loss import Targets, Weights, expected_profit, session_costs
 from models.training.optim import MovingAverage, learning_rate, make_optimizer
 from models.training.policy import follow, policies_by_depth
 from models.training.progress import NoteReport, Observer, Report, StepReport, ValidationReport, resident_mb
@@ -33,6 +34,7 @@ from models.training.sessions import Floats, Sessions
 from models.training.settings import DeepSupervisionSettings, Select, TrainingSettings
 from models.training.source import Source
 from models.training.step import ExplodedError, StepSettings, train_step, zero_gradients
+from models.training.teacher import imitation, lesson
 from models.vocabulary import Vocabularies
 
 NORM_MEMORY = 0.98
@@ -72,6 +74,7 @@ class Trainer:
         group: Group | None = None,
         device: str = "cpu",
         build: Callable[[HRMSettings, Vocabularies], HRM] | None = None,
+        teacher: HRM | None = None,
     ) -> None:
         if hrm.carry_state is CarryState.SESSION:
             raise TrainingError("hierarchical_reasoning_model.carry_state: session can't be trained, only none")
@@ -80,14 +83,25 @@ class Trainer:
         self._hrm, self._supervision, self._training = hrm, supervision, training
         self._source, self._validation, self._folder = source, validation, folder
         self._observers, self._group, self._device = tuple(observers), group or Group(), torch.device(device)
-        vocabularies = Vocabularies().grow(source.symbols, (source.interval, hrm.features.coarse_interval))
+        if teacher is not None and teacher.config.features != hrm.features:
+            raise TrainingError(
+                "training_params.teacher.artifact: it reads other features than the model to be trained"
+            )
+        self._teacher = None if teacher is None else teacher.to(device).eval()
+        vocabularies = Vocabularies().grow(source.symbols, (*source.intervals, hrm.features.coarse_interval))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(training.seed)
             make = build or (lambda settings, names: HRM(settings.network(), names))
             self.model = make(hrm, vocabularies).to(self._device)
         self._act = AdaptiveComputationTime(hrm)
         self._batches = BatchSettings(hrm.features, training.fill, training.target)
-        self._step_settings = StepSettings(supervision, training.objective, training.rows_at_once, training.precision)
+        self._step_settings = StepSettings(supervision, training.rows_at_once, training.precision)
+        self._estimates: dict[int, ReturnEstimate] = {}
+        if training.target is Target.ESTIMATED:
+            self._estimates = {
+                sample.interval_s: fit_estimate(sample, self._batches, vocabularies)
+                for sample in source.samples(training.seed, training.estimate_sessions)
+            }
         self._optimizer = make_optimizer(self.model, training.optimizer)
         self._average = MovingAverage(self.model, training.optimizer.ema)
         self._step, self._updates, self._norm = 0, 0, math.nan
@@ -102,7 +116,7 @@ class Trainer:
             },
             deep_supervision=supervision.model_dump(mode="json"),
             training_params=training.model_dump(mode="json"),
-            data={"symbols": source.symbols, "interval": source.interval, "span_ns": source.span_ns},
+            data={"symbols": source.symbols, "intervals": source.intervals, "span_ns": source.span_ns},
             run={"world": self._group.world, "device": self._device.type},
         )
 
@@ -142,7 +156,11 @@ class Trainer:
         rng = np.random.default_rng([training.seed, step, group.rank, 17])
         mirror = rng.random(len(rows)) < 0.5 if training.mirror else None
         batch = make_batch(sessions, rows, self._batches, self.model.vocabularies, rng, mirror)
-        return batch, session_costs(sessions.start_ns()[rows], training.objective.costs)
+        start_ns = sessions.start_ns()[rows]
+        if self._estimates:
+            known = start_ns if self._source.stored else None
+            batch = replace(batch, returns_bp=self._estimates[sessions.interval_s].returns_bp(batch, known))
+        return batch, session_costs(start_ns, training.objective.costs)
 
     def _train_one(self) -> None:
         training = self._training
@@ -153,12 +171,19 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         halting = self._step >= self._supervision.halting_from * training.steps
+        targets = Targets.of(batch, cost_bp, self._device)
+        if self._teacher is None:
+            objective = expected_profit(
+                targets, training.objective, Weights.at(self._step, training.steps, training.objective)
+            )
+        else:
+            taught = lesson(self._teacher, batch.features, targets, training.teacher.decisions, rng)
+            features, objective = features.take(taught.rows), imitation(taught, training.objective)
         reports = train_step(
             self.model.train(),
             features,
-            Targets.of(batch, cost_bp, self._device),
+            objective,
             self._step_settings,
-            Weights.at(self._step, training.steps, training.objective),
             self._update,
             self._minimum(len(features), rng) if halting else None,
             self._group.any,

@@ -61,12 +61,12 @@ def app_of(desk: Desk, tape: Path, directory: Path, prefix: str, *overrides: str
 
 
 @asynccontextmanager
-async def running(app: App) -> AsyncIterator[App]:
-    """Until the block ends, then stopped in order."""
+async def running(app: App, symbol: str = SBIN) -> AsyncIterator[App]:
+    """From the symbol's first price until the block ends, then stopped in order."""
     task = asyncio.create_task(app.run())
     try:
         async with asyncio.timeout(30):
-            await until(lambda: app.risk.book.of(SBIN).last_price or task.done())
+            await until(lambda: app.risk.book.of(symbol).last_price or task.done())
             yield app
     finally:
         app.stop("enough")

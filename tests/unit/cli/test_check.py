@@ -118,6 +118,21 @@ def test_control_switched_off(capsys: Capture, ready: list[str]) -> None:
     assert found["control"] == (True, "disabled")
 
 
+def test_live_looks_at_the_broker_too(capsys: Capture, ready: list[str], tmp_path: Path) -> None:
+    """A broker that isn't there and a token that isn't either: exit 1, a table that says what to do, JSON as well."""
+    changes = [*ready, "broker.name=fyers", "broker.fyers.api_url=http://127.0.0.1:1/api/v3",
+               f"broker.fyers.token_file={tmp_path}/none"]  # fmt: skip
+    arguments = [argument for change in changes for argument in ("--set", change)]
+    assert main(["check", "--live", *arguments]) == 1
+    shown = capsys.readouterr()
+    assert "hrmd login" in shown.out
+    assert "not ready: token, static ip" in shown.err
+    assert main(["check", "--live", "--json", *arguments]) == 1
+    found = {item["name"]: item for item in json.loads(capsys.readouterr().out)}
+    assert "feed" not in found
+    assert (found["token"]["state"], found["token"]["do"], found["model"]["state"]) == ("fail", "hrmd login", "ok")
+
+
 def test_a_live_feed_needs_no_tape_but_a_token(capsys: Capture, ready: list[str], tmp_path: Path) -> None:
     """What `hrmd run` would say, before it is started."""
     pytest.importorskip("fyers_apiv3")

@@ -120,3 +120,10 @@ def test_registries_do_not_meet() -> None:
     one, other = Metrics(), Metrics()
     one.record(DECISIONS[0])
     assert ("hrmd_decisions_total", "BUY_LONG", "hrm") not in samples(other.render(STATUS))
+
+
+def test_the_token_s_time_is_counted_down() -> None:
+    """Only where there is a token that says when it ends; 0 when it has."""
+    for left_s, shown in ((None, None), (90.5, 90.5), (0.0, 0.0)):
+        found = samples(Metrics().render(msgspec.structs.replace(STATUS, token_left_s=left_s)))
+        assert found.get(("hrmd_token_seconds_left",)) == shown

@@ -15,15 +15,18 @@ from models.errors import InvalidObservation
 from models.features import (
     BAR_FEATURES,
     CALENDAR_FEATURES,
+    Columns,
     FeatureSchema,
     bar_features,
     encode,
     forget_identities,
+    trend_features,
 )
 from models.vocabulary import UNKNOWN, Vocabularies, Vocabulary
 from tests.unit.models.conftest import Observe, walk
 
 SMALL = FeatureSettings(window=20, patch=5, min_bars=6, coarse_window=4)
+ROW = np.zeros(1, np.int64)
 NAMES = Vocabularies().grow(["NSE:NIFTY50-INDEX", "B"], ["5m", "30m"])
 
 
@@ -125,6 +128,58 @@ def test_calendar_of_a_known_moment(observe: Observe) -> None:
     assert values["log_minutes_done"] == pytest.approx(math.log1p(60) / math.log1p(375))
 
 
+def trends(bars: np.ndarray) -> np.ndarray:
+    """Recent volatility and trends of windows (B, W, 5) that are all there, (B, 6)."""
+    made = Columns(
+        bars=bars, bars_present=np.ones(bars.shape[:2], bool), coarse=bars[:, :0], coarse_present=np.ones((1, 0), bool),
+        instrument=ROW, timeframe=ROW, coarse_timeframe=ROW, side=ROW, position=np.zeros((1, 3)),
+        clock=np.zeros((1, 3)), spread_bp=np.zeros(1), complexity=np.zeros(1),
+    )  # fmt: skip
+    volatility = bar_features(bars, made.bars_present, 8.0)[1]
+    return trend_features(made, volatility, 8.0)
+
+
+def candles(returns: np.ndarray, ranges: np.ndarray) -> np.ndarray:
+    """Windows whose log-returns and log-ranges are given, (B, W) each -> (B, W, 5)."""
+    close = np.cumsum(returns, axis=1)
+    open_ = close - returns
+    top = np.maximum(open_, close)
+    return np.exp(np.stack([open_, top, top - np.maximum(ranges, np.abs(returns)), close, returns * 0], axis=-1))
+
+
+def test_trends_without_a_drift_are_standard_errors() -> None:
+    """Of 4,000 walks every trend has mean 0 and deviation 1, in calm and in wild windows alike."""
+    rng = np.random.default_rng(0)
+    wild = np.where(rng.random((4_000, 1)) < 0.5, 1e-3, 4e-3)
+    table = trends(candles(wild * rng.standard_normal((4_000, 60)), np.tile(wild, (1, 60)) * 2))[:, 1:]
+    np.testing.assert_allclose(table.mean(axis=0), 0.0, atol=0.06)
+    np.testing.assert_allclose(table.std(axis=0), 1.0, atol=0.1)
+
+
+def test_a_drift_shows_most_in_the_longest_trend_that_it_fills() -> None:
+    """Half a deviation a bar for 60 bars: the longer the memory, the surer the trend; downwards with the other sign."""
+    moves = 1e-3 * np.random.default_rng(1).standard_normal((2_000, 60))
+    up = trends(candles(moves + 5e-4, np.full_like(moves, 2e-3)))[:, 1:].mean(axis=0)
+    down = trends(candles(-moves - 5e-4, np.full_like(moves, 2e-3)))[:, 1:].mean(axis=0)
+    assert (np.diff(up) > 0).all()
+    np.testing.assert_allclose(down, -up, rtol=1e-6)
+
+
+def test_a_wild_bar_weighs_less_in_a_trend() -> None:
+    """The same returns say less where the ranges of their bars are wide."""
+    returns = np.full((1, 60), 1e-3)
+    calm, torn = np.full((1, 60), 2e-3), np.full((1, 60), 2e-3)
+    torn[:, -10:] *= 8
+    assert trends(candles(returns, torn))[0, 1] < trends(candles(returns, calm))[0, 1]
+    assert trends(candles(returns, torn))[0, 0] > 0
+    assert trends(candles(returns, calm))[0, 0] == pytest.approx(0.0)
+
+
+def test_a_still_price_has_no_trend() -> None:
+    """No range, no return: all six numbers are 0."""
+    assert (trends(np.tile([100.0, 100.0, 100.0, 100.0, 5.0], (1, 20, 1))) == 0).all()
+
+
 def test_a_flat_position_is_neutral(observe: Observe) -> None:
     """What a flat observation says of size, profit and age does not reach the network."""
     odd = observe(position_size=0.7, unrealised_atr=2.0, bars_held=9)
@@ -187,7 +242,7 @@ def test_identities_are_forgotten_at_the_share_asked_for(observe: Observe) -> No
 def test_the_schema_counts_what_is_computed() -> None:
     """The names in the manifest are as many as the numbers."""
     schema = FeatureSchema.current()
-    assert (len(schema.bar), len(schema.calendar), len(schema.position)) == (9, 15, 3)
+    assert (len(schema.bar), len(schema.calendar), len(schema.position)) == (9, 21, 3)
 
 
 def test_a_vocabulary_grows_at_the_end_and_keeps_its_rows() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.agent import HRMAgent
-from models.config import Gradient, HRMSettings, LReset
+from models.config import ArchitectureSettings, Gradient, HRMSettings, LReset
 from models.core import Latent, ReasoningCore, relative_change
 from models.features import Features, encode
 from models.hrm import HRM, VALID_ACTIONS, HeadOutputs, HRMState
@@ -286,6 +286,9 @@ def test_truncated_normal_has_the_deviation_it_says() -> None:
 @pytest.mark.parametrize(("dim", "inner"), [(64, 256), (256, 768), (512, 1536)])
 def test_swiglu_inner_width_follows_the_reference(dim: int, inner: int) -> None:
     """round(4·d·2/3) rounded up to 256."""
-    layer = SwiGLU(dim, 4.0)
+    shape = ArchitectureSettings(
+        h_dim=dim, h_layers=1, h_heads=4, l_dim=dim, l_layers=1, l_heads=4, h_cycles=1, l_steps=1
+    )
+    layer = SwiGLU(dim, shape.inner(dim))
     assert isinstance(layer.down_proj, nn.Linear)
     assert layer.down_proj.in_features == inner

@@ -15,6 +15,7 @@ from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
 from daemon.settings import ExecutionSettings, InstrumentSettings, MarketSettings, RiskSettings
 from tests.samples import MINUTE, OPEN, RELIANCE, SBIN, decide, fill_of, intend, tick
+from tests.unit.market.masters import DAY, master_of
 
 FUTURE = "NSE:NIFTY26JANFUT"
 INSTRUMENTS = MarketSettings(instruments=[InstrumentSettings(symbol=FUTURE, kind="future", lot_size=75)])
@@ -193,3 +194,18 @@ def test_an_unknown_symbol_is_left_to_the_gate() -> None:
     intent = make.build(decide(Action.BUY_LONG, 7, symbol="?"), book_at(symbol="?"))
     assert intent is not None
     assert (intent.quantity, intent.limit_price) == (7, Decimal("800.40"))
+
+
+def test_a_decision_on_an_index_is_an_intent_on_its_future() -> None:
+    """In the future's lots, at its own last price; without one at the decision's, for the gate to deny as stale."""
+    instruments = InstrumentBook(MarketSettings(), DAY, master_of())
+    made = IntentBuilder(RiskSettings(), ExecutionSettings(), instruments, "T")
+    book = RiskBook()
+    decision = decide(Action.BUY_LONG, 100, symbol="NSE:NIFTY50-INDEX", price=800.0)
+    blind = made.build(decision, book)
+    book.of("NSE:NIFTY26JANFUT").last_price = 804.0
+    seeing = made.build(decision, book)
+    assert blind is not None
+    assert seeing is not None
+    assert (seeing.symbol, seeing.quantity, seeing.reference_price) == ("NSE:NIFTY26JANFUT", 65, Decimal("804.0"))
+    assert (blind.symbol, blind.reference_price) == ("NSE:NIFTY26JANFUT", Decimal("800.0"))

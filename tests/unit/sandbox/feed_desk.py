@@ -63,7 +63,7 @@ async def topic_of(desk: Desk, symbol: str) -> str:
 @asynccontextmanager
 async def client_of(desk: Desk, *symbols: str) -> AsyncIterator[Client]:
     """A client that showed its key and subscribed."""
-    async with desk.http.ws_connect(desk.server.data_socket_url) as socket:
+    async with desk.http.ws_connect(desk.server.data_socket_url, autoping=False) as socket:
         client = Client(desk, socket)
         assert (await client.ask(hsm_client.auth(DEFAULT_HSM_KEY)))[1][1] == b"K"
         if symbols:

@@ -89,6 +89,17 @@ def test_json() -> None:
     places = msgspec.json.decode(served("--json", "--token", "A:b", "--limits").stdout)
     assert places["orders"].startswith("ws://127.0.0.1:")
     assert places["authorization"] == "A:b"
+    assert places["data_socket"] == places["orders"].replace("/trade/v3", "/hsm/v1-5/prod")
+    assert places["symbol_tokens"].endswith("/data/symbol-token")
+    assert places["index_names"].endswith("/sym_details/index_hsm_mapping.json")
+
+
+@pytest.mark.parametrize(("token", "closed"), [("A:b", True), (DEFAULT_AUTHORIZATION, False)])
+def test_the_data_socket(token: str, closed: bool) -> None:
+    """It says where the data socket is, and that a token without a key doesn't open it."""
+    printed = served("--token", token).stdout
+    assert "/hsm/v1-5/prod" in printed
+    assert ("closed" in printed) is closed
 
 
 @pytest.mark.parametrize(

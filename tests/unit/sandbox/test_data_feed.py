@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from pathlib import Path
 
 import aiohttp
 import pytest
 
+from daemon.feed.tape import TapeWriter
 from daemon.sandbox.exchange import Quote
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.feed_client import MAX_WAITING_BYTES
 from daemon.sandbox.tokens import DEFAULT_HSM_KEY, make_token
+from tests.unit.feed.ticks import make_batch
 from tests.unit.sandbox import hsm_client
 from tests.unit.sandbox.desk import APP_ID, SBIN, TOKEN, Desk, opened, until
 from tests.unit.sandbox.feed_desk import Client, client_of, topic_of
@@ -33,6 +36,19 @@ async def test_what_orders_meet_is_what_is_told() -> None:
         assert client.price() == 82_105
         assert desk.server.exchange.quotes[SBIN].last == Decimal("821.05")
         assert client.reader.numbers == [1, 2]
+
+
+async def test_a_tape_at_its_pace(tmp_path: Path) -> None:
+    """A paced tape reaches whoever follows it, tick for tick."""
+    path = tmp_path / "day.parquet"
+    with TapeWriter(path, columns=()) as writer:
+        writer.write(make_batch((SBIN,), ltp=[100, 101, 102, 103]))
+    async with opened(tapes=[path]) as desk, client_of(desk, SBIN) as client:
+        assert desk.server.player is not None
+        await desk.server.player.run(speed=1000.0)
+        while len(client.reader.ticks) < 4:
+            await client.take()
+        assert [fields[0] for _, _, fields in client.reader.ticks] == [10_000, 10_100, 10_200, 10_300]
 
 
 async def test_a_wrong_key() -> None:
@@ -79,12 +95,11 @@ async def test_batches_of_topics() -> None:
 
 
 async def test_acks_pings_and_nonsense() -> None:
-    """Acks and pings are noted; what can't be read is counted and passed over; a websocket's ping is answered."""
+    """Acks and pings are noted; what can't be read is counted and passed over."""
     async with opened() as desk, client_of(desk, SBIN) as client:
         for frame in (hsm_client.ack(50), hsm_client.PING, b"", b"\0\0\x63\0"):
             await client.socket.send_bytes(frame)
         await client.socket.send_str("hello")
-        await client.socket.ping()
         await client.take()
         await client.ask(hsm_client.resume([11]))
         state = (await desk.admin("GET", "state"))["data_sockets"]
@@ -151,6 +166,8 @@ async def test_half_open() -> None:
     async with opened() as desk, client_of(desk, SBIN) as client, client_of(desk, SBIN) as other:
         await client.take()
         await other.take()
+        await client.socket.ping(b"there?")
+        assert (await client.socket.receive()).type is aiohttp.WSMsgType.PONG
         desk.trouble(FaultKind.MUTE, Route.FRAME)
         desk.price("821")
         await other.take()

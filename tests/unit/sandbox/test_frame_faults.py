@@ -64,6 +64,13 @@ def test_a_field_too_many(sdk: Any, heard: list[dict[str, Any]]) -> None:
     assert [tick["symbol"] for tick in heard] == list(SYMBOLS[:3])
 
 
+def test_a_snapshot_without_a_token(sdk: Any, heard: list[dict[str, Any]]) -> None:
+    """A topic that the SDK never asked for ends the frame for it, silently."""
+    nameless = hsm.snapshot(9, "sf|nse_cm|", FIELDS, 1, 2, ("nse_cm", "", SYMBOLS[0]))
+    sdk._FyersDataSocket__response_msg(hsm.ticks(2, [CHANGES[0], nameless, *CHANGES[1:]]))
+    assert [tick["symbol"] for tick in heard] == [SYMBOLS[0]]
+
+
 @pytest.mark.parametrize("kind", list(FaultKind))
 def test_any_fault_of_any_frame(kind: FaultKind) -> None:
     """Every kind makes bytes of every kind of record; only those that spoil bytes change them."""

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION, TokenGate
 from daemon.sandbox.tokens import hsm_key_of, make_token
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.integers(0, 2**40))
 def test_what_a_token_says(key: str, expires_s: int) -> None:
     """A token's payload holds its end and its key, in three parts as the SDK splits them."""
@@ -60,5 +62,19 @@ def test_a_plain_token_opens_no_data_socket() -> None:
 
 
 def test_the_default_is_one() -> None:
-    """The sandbox's own token opens the data socket."""
-    assert hsm_key_of(DEFAULT_AUTHORIZATION.partition(":")[2])
+    """The sandbox's own token opens the data socket, and its header is Fyers'."""
+    token = DEFAULT_AUTHORIZATION.partition(":")[2]
+    assert hsm_key_of(token)
+    assert json.loads(base64.urlsafe_b64decode(token.split(".")[0])) == {"typ": "JWT", "alg": "HS256"}
+
+
+@pytest.mark.parametrize(("app_id", "fits"), [("", True), ("SANDBOX-100", True), ("ABCDEFGHI-100", False)])
+def test_what_the_sdk_reads(app_id: str, fits: bool, tmp_path: Path) -> None:
+    """The SDK takes the token alone, and with most app ids; not 13 characters: it decodes both as one."""
+    pytest.importorskip("fyers_apiv3", reason="the Fyers SDK is not installed")
+    from fyers_apiv3.FyersWebsocket.data_ws import FyersDataSocket
+
+    errors: list[object] = []
+    shown = f"{app_id}:{make_token()}" if app_id else make_token()
+    assert FyersDataSocket(shown, log_path=str(tmp_path), on_error=errors.append).access_token_to_hsmtoken() is fits
+    assert bool(errors) is not fits

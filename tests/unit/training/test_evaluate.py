@@ -17,7 +17,7 @@ from models.config import HRMSettings
 from models.hrm import HRM
 from models.training import run
 from models.training.baselines import bar_returns_bp
-from models.training.batches import BatchSettings
+from models.training.batches import BatchSettings, Target
 from models.training.evaluate import COSTS_BP, Evaluation, evaluate, rb_shares
 from models.training.market import HiddenRegimeMarket
 from models.training.markets import Composition, HiddenRegime, MarketName, market
@@ -48,7 +48,7 @@ def evaluation(hrm: HRMSettings, model: HRM) -> Evaluation:
     training = TrainingSettings()
     data = run.evaluation_data(simulated(), 40, training.objective.costs)
     extra = {"always long": np.ones((40, 74))}
-    return evaluate(model, hrm, BatchSettings(hrm.features), data, extra=extra)
+    return evaluate([(model, data.sessions)], hrm, BatchSettings(hrm.features), data, extra=extra)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_evaluation_without_a_reference_has_no_shares(hrm: HRMSettings, model: H
     """On files there is no best trader; sessions are grouped by volatility instead."""
     data = run.evaluation_data(files(tmp_path), 0, TrainingSettings().objective.costs)
     assert rb_shares({}, data, BatchSettings(hrm.features)) == {}
-    result = evaluate(model, hrm, BatchSettings(hrm.features), data)
+    result = evaluate([(model, data.sessions)], hrm, BatchSettings(hrm.features), data)
     assert result.shares == {}
     assert [row.group for row in result.regimes] == ["1 calm", "2 middling", "3 wild"]
     write_page(result, tmp_path / "page.html")
@@ -107,7 +107,7 @@ def files(folder: Path) -> run.FileData:
     columns |= {name: sessions.bars[:, i] for i, name in enumerate(("open", "high", "low", "close", "volume"))}
     pq.write_table(pa.table(columns), folder / "ABC.parquet")
     sessions.save(folder / "stored")
-    return run.FileData([folder / "ABC.parquet", folder / "stored"], 300, date(2019, 1, 26))
+    return run.FileData([folder / "ABC.parquet", folder / "stored"], [300], date(2019, 1, 26))
 
 
 def test_depth_policies_agree_with_adaptive_ones_at_their_depth(
@@ -187,7 +187,14 @@ def test_walk_forward_never_trains_on_what_it_tests(
 ) -> None:
     """Each fold's model is new and its test sessions lie after its border and before the next."""
     borders = [date(2019, 1, 12), date(2019, 1, 18)]
-    folds = run.walk_forward(hrm, DeepSupervisionSettings(), training, sessions, borders, tmp_path)
+    sessions.save(tmp_path / "bars")
+    data = run.FileData([tmp_path / "bars"], [300], borders[0])
+    realised = training.model_copy(update={"target": Target.REALISED})
+    folds, judged = run.walk_forward(hrm, DeepSupervisionSettings(), realised, data, borders, tmp_path)
+    np.testing.assert_array_equal(judged.sessions.start_ns(), np.concatenate([part.start_ns() for _, part in folds]))
+    assert judged.history.start_ns().max() < run.border_ns(borders[0])
+    scored = evaluate(folds, hrm, BatchSettings(hrm.features), judged)
+    assert scored.sessions == len(judged.sessions)
     starts = [fold[1].start_ns() for fold in folds]
     assert starts[0].min() >= run.border_ns(borders[0])
     assert starts[0].max() < run.border_ns(borders[1]) <= starts[1].min()

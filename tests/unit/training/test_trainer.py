@@ -16,7 +16,7 @@ from models.hrm import HRM
 from models.training.batches import Fill, Target
 from models.training.errors import DataError, DivergedError, ResumeError, TrainingError
 from models.training.flat import FlatNetwork
-from models.training.loss import Targets, Weights
+from models.training.loss import Targets, Weights, expected_profit
 from models.training.market import HiddenRegimeMarket
 from models.training.progress import NoteReport, Report, StepReport, ValidationReport
 from models.training.reference import simulated_sessions
@@ -165,7 +165,7 @@ class Poison:
 
     def __init__(self, source: StoredSource, step: int, times: int) -> None:
         self._source, self._step, self._times = source, step, times
-        self.symbols, self.interval, self.span_ns = source.symbols, source.interval, source.span_ns
+        self.symbols, self.intervals, self.span_ns = source.symbols, source.intervals, source.span_ns
 
     def take(self, seed: int, step: int, rank: int, world: int, count: int) -> tuple[Sessions, np.ndarray]:
         """Spoil the expectations, which the target reads."""
@@ -219,7 +219,7 @@ def test_the_best_weights_can_be_chosen_and_survive_a_stop(
     hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
 ) -> None:
     """With `select` best a run ends with the weights of its best validation, stopped after it or not."""
-    chosen = training.model_copy(update={"select": Select.BEST, "validate_every": 1})
+    chosen = training.model_copy(update={"select": Select.BEST, "validate_every": 1, "seed": 5})
     notes = Notes()
     whole = make(hrm, chosen, sessions, tmp_path / "a", notes).run()
     best = [note.step for note in notes if isinstance(note, ValidationReport) and note.best][-1]
@@ -270,11 +270,10 @@ def gradients(hrm: HRMSettings, sessions: Sessions, tmp_path: Path, training: Tr
         kept.extend(p.grad.clone() for p in trainer.model.parameters() if p.grad is not None)
         return 0.0
 
-    settings = StepSettings(
-        DeepSupervisionSettings(segments=1), training.objective, training.rows_at_once, training.precision
-    )
+    settings = StepSettings(DeepSupervisionSettings(segments=1), training.rows_at_once, training.precision)
     targets = Targets.of(batch, cost, torch.device("cpu"))
-    train_step(trainer.model, batch.features, targets, settings, Weights(1.0, 0.3, False), update, None)
+    objective = expected_profit(targets, training.objective, Weights(1.0, 0.3, False))
+    train_step(trainer.model, batch.features, objective, settings, update, None)
     return kept
 
 
@@ -306,10 +305,11 @@ def test_a_loss_that_is_not_finite_stops_before_any_update(
     trainer = make(hrm, training, sessions, tmp_path)
     batch, cost = trainer.batch(0)
     spoilt = replace(batch, returns_bp=np.full_like(batch.returns_bp, np.nan))
-    settings = StepSettings(DeepSupervisionSettings(), training.objective, 4096, Precision.FP32)
+    settings = StepSettings(DeepSupervisionSettings(), 4096, Precision.FP32)
     targets = Targets.of(spoilt, cost, torch.device("cpu"))
+    objective = expected_profit(targets, training.objective, Weights(1.0, 0.0, False))
     with pytest.raises(ExplodedError):
-        train_step(trainer.model, batch.features, targets, settings, Weights(1.0, 0.0, False), pytest.fail, None)
+        train_step(trainer.model, batch.features, objective, settings, pytest.fail, None)
 
 
 def test_flat_baseline_has_the_same_weights_and_trains(
@@ -373,7 +373,7 @@ def test_a_process_that_is_done_still_votes_and_updates(
         trainer.model.heads.q.bias.copy_(torch.tensor([5.0, -5.0]))  # every row wants to halt at once
     batch, cost = trainer.batch(0)
     targets = Targets.of(batch, cost, torch.device("cpu"))
-    settings = StepSettings(DeepSupervisionSettings(segments=3), training.objective, 4096, Precision.FP32)
+    settings = StepSettings(DeepSupervisionSettings(segments=3), 4096, Precision.FP32)
     votes, updates = list[bool](), list[int]()
 
     def run(others: list[bool]) -> int:
@@ -391,8 +391,9 @@ def test_a_process_that_is_done_still_votes_and_updates(
             zero_gradients(trainer.model)
             return 0.0
 
-        now, first = Weights(1.0, 0.0, False), np.ones(len(batch.features), np.int64)
-        return len(train_step(trainer.model, batch.features, targets, settings, now, update, first, anyone))
+        objective = expected_profit(targets, training.objective, Weights(1.0, 0.0, False))
+        first = np.ones(len(batch.features), np.int64)
+        return len(train_step(trainer.model, batch.features, objective, settings, update, first, anyone))
 
     assert run([False, True, False, True, False, True]) == 1
     assert len(updates) == 3

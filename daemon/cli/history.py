@@ -1,0 +1,97 @@
+"""`hrmd history`: bars of the past from Fyers, for training."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from daemon.cli.instruments import parse_day
+from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
+from daemon.clock import LiveClock
+from daemon.errors import UsageError
+from daemon.fyers.budget import RateBudget
+from daemon.fyers.credentials import Credentials, read_token, token_path
+from daemon.fyers.history import RESOLUTIONS, Chunk
+from daemon.fyers.rest import Endpoints, FyersRest
+from daemon.history import LIMITS, HistoryDownload, HistoryReport, Wish
+from daemon.market.calendar import ist_date
+from daemon.settings import FyersSettings
+
+history_app = typer.Typer(help="Bars of the past from Fyers.", no_args_is_help=True)
+
+DAYS_SHOWN: Final = 5
+_ALIAS: Final = re.compile(r"-FUT[1-9]$")
+
+
+@history_app.command("download")
+def download(
+    symbol: Annotated[str, typer.Argument(help="As Fyers writes it, such as NSE:SBIN-EQ or NSE:NIFTY50-INDEX.")],
+    first: Annotated[str, typer.Option("--from", help="First day, such as 2024-01-01.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The Parquet file of bars to write.", show_default=False)],
+    last: Annotated[str | None, typer.Option("--to", help="Last day, included; default: yesterday.")] = None,
+    interval: Annotated[str, typer.Option(help=f"One of {', '.join(RESOLUTIONS)}.")] = "5m",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite --out where it exists.")] = False,
+    config: Config = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download bars, as many calls as it takes; called again after a break it goes on where it was.
+
+    The result is a file of bars (not of ticks: it is no tape) that hrmd train reads.
+    """
+    fyers = settings_and_logs(config, overrides).broker.fyers
+    if interval not in RESOLUTIONS:
+        raise UsageError(f"--interval {interval}: expected one of {', '.join(RESOLUTIONS)}")
+    if _ALIAS.search(symbol):
+        raise UsageError(
+            f"symbol {symbol}: expected a contract by its own name; hrmd instruments show {symbol} tells it"
+        )
+    if out.exists() and not force:
+        raise UsageError(f"--out {out}: is there already; --force overwrites it")
+    clock = LiveClock()
+    yesterday = ist_date(clock.now_ns()) - dt.timedelta(days=1)
+    wish = Wish(symbol, interval, parse_day("--from", first), parse_day("--to", last) if last else yesterday)
+    report = run_loop(_download(fyers, wish, out, clock))
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+    else:
+        _print(report)
+
+
+async def _download(fyers: FyersSettings, wish: Wish, out: Path, clock: LiveClock) -> HistoryReport:
+    token = read_token(token_path(fyers.token_file, os.environ))
+    credentials = Credentials(fyers.app_id, token.reveal())
+    endpoints = Endpoints(fyers.api_url, fyers.data_url, fyers.order_socket_url)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    async with FyersRest(credentials, RateBudget(clock, LIMITS), clock, endpoints) as rest:
+        load = HistoryDownload(rest, wish, out, clock)
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(f"{wish.symbol} {wish.interval}", total=None)
+
+            def show(done: int, total: int, chunk: Chunk) -> None:
+                bar.update(task, completed=done, total=total, description=f"{wish.symbol} {chunk.last}")
+
+            return await load.run(show)
+
+
+def _print(report: HistoryReport) -> None:
+    typer.echo(f"{report.file}: {report.bars} {report.interval} bars of {report.symbol}, {report.calls} calls")
+    if report.calls_before:
+        typer.echo(f"  {report.calls_before} parts were there from before")
+    for why, count in report.dropped.items():
+        typer.echo(f"  {count} bars not kept: {why}")
+    if report.empty_sessions:
+        shown = ", ".join(str(day) for day in report.empty_sessions[:DAYS_SHOWN])
+        more = len(report.empty_sessions) - DAYS_SHOWN
+        typer.echo(
+            f"  {len(report.empty_sessions)} sessions without a bar: {shown}{f' and {more} more' if more > 0 else ''}"
+        )

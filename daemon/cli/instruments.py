@@ -1,0 +1,89 @@
+"""`hrmd instruments`: get Fyers' symbol master, and look at what a symbol is and trades as."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
+from daemon.clock import wall_ns
+from daemon.errors import UsageError
+from daemon.market.calendar import ist_date
+from daemon.market.instruments import InstrumentBook
+from daemon.symbol_files import cached, newest_day, update
+
+instruments_app = typer.Typer(help="Get the symbol master; look at instruments.", no_args_is_help=True)
+
+Day = Annotated[str | None, typer.Option(help="The day, such as 2026-01-05, instead of today (or the newest copy).")]
+
+
+@instruments_app.command("update")
+def refresh(day: Day = None, config: Config = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Download the symbol master files, check them, and keep them as those of today."""
+    settings = settings_and_logs(config, overrides).market.symbol_master
+    wanted = parse_day("--day", day) if day else ist_date(wall_ns())
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def show(name: str, size: int) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=None)
+            progress.update(tasks[name], completed=size)
+
+        master = run_loop(update(settings, wanted, show))
+    if as_json:
+        answer = {"day": wanted.isoformat(), "rows": master.rows, "directory": str(settings.directory)}
+        sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+    else:
+        typer.echo(f"{master.rows} symbols of {wanted} are in {settings.directory}")
+
+
+@instruments_app.command("show")
+def show_instruments(
+    symbols: Annotated[list[str], typer.Argument(help="Such as NSE:NIFTY-FUT1, NSE:NIFTY50-INDEX, NSE:SBIN-EQ.")],
+    day: Day = None,
+    config: Config = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what symbols are by the symbol master, and under which symbol orders on them go out."""
+    market = settings_and_logs(config, overrides).market
+    wanted = parse_day("--day", day) if day else newest_day(market.symbol_master.directory)
+    if wanted is None:
+        raise UsageError(f"{market.symbol_master.directory}: holds no symbol master; hrmd instruments update gets it")
+    book = InstrumentBook(market, wanted, cached(market.symbol_master, wanted))
+    rows = []
+    for symbol in symbols:
+        found = book.resolve(symbol)
+        if found is None:
+            raise UsageError(f"symbol {symbol}: not in the symbol master of {wanted}")
+        rows.append({"symbol": symbol, "kind": found.kind.value, "traded_as": book.traded_as(symbol),
+                     "lot_size": found.lot_size, "tick_size": str(found.tick_size)})  # fmt: skip
+    if as_json:
+        sys.stdout.write(msgspec.json.encode({"day": wanted.isoformat(), "instruments": rows}).decode() + "\n")
+        return
+    table = Table(title=f"symbol master of {wanted}", title_justify="left", box=None)
+    for name in ("symbol", "kind", "traded as"):
+        table.add_column(name)
+    for name in ("lot", "tick"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console().print(table)
+
+
+def parse_day(option: str, text: str) -> dt.date:
+    """A date that was given as an option; raises `UsageError`."""
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option} {text}: expected a date such as 2026-01-05") from None

@@ -1,0 +1,56 @@
+"""`hrmd instruments`: the newest copy, a given day, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from daemon.cli import main
+from tests.unit.market.masters import put
+
+Capture = pytest.CaptureFixture[str]
+
+
+def show(directory: Path, *arguments: str) -> int:
+    """The exit code of `hrmd instruments show`."""
+    changes = (f"market.symbol_master.directory={directory}", "market.symbol_master.min_rows=1")
+    return main(["instruments", "show", *arguments, *[word for change in changes for word in ("--set", change)]])
+
+
+def test_what_symbols_are(capsys: Capture, tmp_path: Path) -> None:
+    """As a table and as JSON."""
+    put(tmp_path)
+    assert show(tmp_path, "NSE:NIFTY-FUT1", "NSE:SBIN-EQ") == 0
+    assert "NSE:NIFTY26JANFUT" in capsys.readouterr().out
+    assert show(tmp_path, "NSE:NIFTY50-INDEX", "--day", "2026-01-05", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "day": "2026-01-05",
+        "instruments": [{"symbol": "NSE:NIFTY50-INDEX", "kind": "index", "traded_as": "NSE:NIFTY26JANFUT",
+                         "lot_size": 65, "tick_size": "0.10"}],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["NSE:TCS-EQ"], "symbol NSE:TCS-EQ: not in the symbol master of 2026-01-05"),
+        (["NSE:SBIN-EQ", "--day", "2026-01-06"], "2026-01-06/NSE_CM.csv can't be read"),
+        (["NSE:SBIN-EQ", "--day", "monday"], "--day monday: expected a date"),
+    ],
+)
+def test_what_can_not_be_shown(capsys: Capture, tmp_path: Path, arguments: list[str], why: str) -> None:
+    """One line, exit 2."""
+    put(tmp_path)
+    assert show(tmp_path, *arguments) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_no_copy_at_all(capsys: Capture, tmp_path: Path) -> None:
+    """Says what gets one; and getting one that nobody serves says so."""
+    assert show(tmp_path, "NSE:SBIN-EQ") == 2
+    assert "hrmd instruments update gets it" in capsys.readouterr().err
+    changes = (f"market.symbol_master.directory={tmp_path}", "market.symbol_master.url=http://127.0.0.1:1")
+    assert main(["instruments", "update", *[word for change in changes for word in ("--set", change)]]) == 2
+    assert "market.symbol_master.url: http://127.0.0.1:1/NSE_CM.csv can't be read" in capsys.readouterr().err

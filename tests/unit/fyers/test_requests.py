@@ -1,0 +1,44 @@
+"""Market orders with protection: where their limit lies, and what stays as it was."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.events import OrderType, Side
+from daemon.fyers.requests import protected
+from daemon.market.instruments import Instrument, Kind
+from tests.unit.sandbox.desk import order
+
+NIFTY = Instrument("NSE:NIFTY26JANFUT", Kind.FUTURE, "NSE", 65, Decimal("0.10"), True)
+HALF = Decimal("0.5")
+
+
+@pytest.mark.parametrize(
+    ("side", "last", "limit"),
+    [(Side.BUY, "25000", "25125.0"), (Side.SELL, "25000", "24875.0"), (Side.BUY, "25000.3", "25125.3"),
+     (Side.SELL, "25000.3", "24875.3"), (Side.SELL, "0.1", "0.1")],
+)  # fmt: skip
+def test_where_the_limit_lies(side: Side, last: str, limit: str) -> None:
+    """Half a per cent beyond the last price, rounded to the tick towards it, at least a tick."""
+    found = protected(order(side=side), Decimal(last), HALF, NIFTY)
+    assert (found.type, found.limit_price) == (OrderType.LIMIT, Decimal(limit))
+
+
+def test_a_priced_order_stays() -> None:
+    """Whoever named a price meant it."""
+    limit = order(kind=OrderType.LIMIT, limit_price="800")
+    assert protected(limit, Decimal(25_000), HALF, NIFTY) is limit
+
+
+@given(st.decimals("0.05", "99999", places=2), st.decimals("0.01", "10", places=2), st.sampled_from(list(Side)))
+def test_never_worse_than_the_protection(last: Decimal, percent: Decimal, side: Side) -> None:
+    """On the grid, and not beyond the percentage, except that a price is at least a tick."""
+    limit = protected(order(side=side), last, percent, NIFTY).limit_price
+    assert limit is not None
+    assert NIFTY.on_grid(limit)
+    worst = last * (1 + side.sign * percent / 100)
+    assert (worst - limit) * side.sign >= 0 or limit == NIFTY.tick_size
