@@ -123,10 +123,10 @@ class DaemonView:
             equity=equity.quantize(PAISA),
             net_pnl=(equity - start).quantize(PAISA),
             costs=portfolio.costs,
-            inference=self._inference(),
-            recorder=self._recording(),
             token=app.token.text if app.token is not None else "",
             token_left_s=app.token.left_s if app.token is not None else None,
+            inference=self._inference(),
+            recorder=self._recording(),
             feed_counts=app.feed.totals() if isinstance(app.feed, LiveFeed) else {},
         )
 
@@ -196,10 +196,10 @@ class DaemonView:
             reasons.append(f"orders whose fate is unknown: {unknown}")
         if app.risk.book.halted:
             reasons.append(f"symbols on which broker and journal differ: {len(app.risk.book.halted)}")
-        if self._recorder is not None and self._recorder.trouble:
-            reasons.append("ticks are not being recorded")
         if app.token is not None and not app.token.state.holds:
             reasons.append(f"the broker's access is {app.token.state.value}: hrmd login")
+        if self._recorder is not None and self._recorder.trouble:
+            reasons.append("ticks are not being recorded")
         reasons += _staleness(app.risk.book.stale)
         now = app.plan.clock.now_ns()
         if self._last_tick_ts is not None and app.calendar.session_at(now) is not None:

@@ -148,10 +148,10 @@ def training_data(
         if not path.exists():
             raise UsageError(f"{path}: no such file of bars")
     names = [name.strip() for name in intervals.split(",")] if intervals else [settings.strategy.interval]
-    for name in names:
-        if name not in INTERVALS or names.count(name) > 1:
-            raise UsageError(f"--intervals {intervals}: expected different ones of {', '.join(INTERVALS)}")
-    return FileData(bars, [INTERVALS[name] for name in names], _date("--border", border))
+    seconds = [length for name in names for known, length in INTERVALS.items() if known == name]
+    if len(seconds) < len(names) or len(set(seconds)) < len(seconds):
+        raise UsageError(f"--intervals {intervals}: expected different ones of {', '.join(INTERVALS)}")
+    return FileData(bars, seconds, _date("--border", border))
 
 
 def _date(option: str, text: str) -> dt.date:

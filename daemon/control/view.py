@@ -82,14 +82,14 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     net_pnl: Decimal
     """Realised and unrealised since the start, after costs."""
     costs: Decimal
-    inference: InferenceStatus | None = None
-    """None where no model reasons."""
-    recorder: RecorderStatus | None = None
-    """None where ticks are not recorded."""
     token: str = ""
     """Until when the broker's access holds, in words; "" where there is none to hold."""
     token_left_s: float | None = None
     """Seconds until then; None where nobody knows."""
+    inference: InferenceStatus | None = None
+    """None where no model reasons."""
+    recorder: RecorderStatus | None = None
+    """None where ticks are not recorded."""
     feed_counts: dict[str, int] = {}
     """Of a live feed: links, messages, conflated quotes, and by reason what was refused, unreadable or swallowed."""
 

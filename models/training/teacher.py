@@ -23,6 +23,10 @@ from models.training.sessions import Ints
 from models.training.settings import ObjectiveSettings
 
 
+IDLE_SHARE = 0.05
+"""Weight of a decision at which the teacher surely holds, beside 1 for one at which it surely acts."""
+
+
 @dataclass(frozen=True)
 class Lesson:
     """What the teacher does at n decisions.
@@ -41,7 +45,10 @@ class Lesson:
 
 @torch.no_grad()
 def lesson(teacher: HRM, features: Features, targets: Targets, count: int, rng: np.random.Generator) -> Lesson:
-    """Let the teacher, at one segment, go through the sessions and keep ``count`` of their live decisions."""
+    """Let the teacher, at one segment, go through the sessions and keep ``count`` of their live decisions.
+
+    Those at which it is likely to act come more often: who matches it everywhere matches it under any such weights.
+    """
     shape = targets.returns_bp.shape
     _, outputs = teacher.segment(features, teacher.initial_state(features))
     policy = outputs.policy.masked_fill(outputs.policy.isinf(), 0.0)
@@ -49,7 +56,9 @@ def lesson(teacher: HRM, features: Features, targets: Targets, count: int, rng: 
     outcome = ob.expected_outcome(probs, targets.returns_bp, targets.cost_bp)
     remaining = ob.remaining_pnl(probs, targets.returns_bp, targets.cost_bp)
     live = np.flatnonzero(targets.live.cpu().numpy())
-    rows = np.sort(rng.choice(live, min(count, len(live)), replace=False))
+    acting = (outcome.occupancy * (1 - probs[..., ob.HOLD])).sum(-1).flatten().cpu().numpy()[live]
+    chance = (acting + IDLE_SHARE) / (acting + IDLE_SHARE).sum()
+    rows = np.sort(rng.choice(live, min(count, len(live)), replace=False, p=chance))
     picked = torch.as_tensor(rows, device=targets.live.device)
     return Lesson(
         rows=rows,
