@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 import msgspec
 
 from daemon.bus import Bus
-from daemon.clock import NS_PER_MS, PacedClock
+from daemon.clock import NS_PER_MS, PacedClock, wall_ns
 from daemon.errors import SettingsError
 from daemon.events import FeedStatus, TickBatch, TimeAdvanced
 from daemon.feed.live_fyers import check_live, fyers_feed, live_clock
@@ -19,9 +19,9 @@ from daemon.feed.recorder import Recorder
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
 from daemon.fyers.budget import RateBudget
-from daemon.market.calendar import MarketCalendar
-from daemon.market.instruments import InstrumentBook
+from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.settings import INTERVALS, Settings
+from daemon.symbol_files import open_instruments
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,13 +70,15 @@ async def record_only(settings: Settings, stop: asyncio.Event) -> Recording:
     recorder = open_recorder(settings, calendar)
     try:
         follow(bus, recorder)
-        tick_filter = TickFilter(InstrumentBook(settings.market), calendar, settings.feed.max_jump_percent)
+        instruments, _ = open_instruments(settings, None, ist_date(wall_ns()))
+        tick_filter = TickFilter(instruments, calendar, settings.feed.max_jump_percent)
         if settings.feed.source == "tape":
             record_published(bus, recorder)
             await _until(_paced(settings, bus, tick_filter, calendar).run(), stop)
         else:
             clock = live_clock(settings)
-            feed = fyers_feed(settings, bus, tick_filter, calendar, clock, RateBudget(clock), recorder.record)
+            symbols = tuple(instruments.needed_for(settings.feed.symbols))
+            feed = fyers_feed(settings, bus, tick_filter, calendar, clock, RateBudget(clock), recorder.record, symbols)
             try:
                 await _until(feed.run(), stop)
             finally:

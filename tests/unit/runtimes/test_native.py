@@ -21,8 +21,10 @@ from models.runtimes.choice import default_cache
 from models.runtimes.native import NativeRunner
 from tests.unit.runtimes.conftest import Network, Observed, make_features, make_network
 
-TOLERANCE = {"fp32": 1e-4, "int16": 0.01, "bf16": 0.06, "int8": 0.2}
+TOLERANCE = {"fp32": 1e-4, "int16": 0.005, "bf16": 0.06, "int8": 0.2}
 """Mean error of a head after two segments; heads are of order 1 and errors grow with depth."""
+ROWS = 24
+"""Enough that the mean says something: a single row on an edge may be ten times as far off as the others."""
 
 
 def differences(own: HeadValues, reference: HeadValues) -> list[NDArray[np.float32]]:
@@ -53,7 +55,7 @@ def test_it_answers_what_torch_answers(
 ) -> None:
     """Heads, changes and state of two segments, with missing tokens, within what the precision allows."""
     model = network(shape)
-    features = observed(model)
+    features = observed(model, ROWS)
     native, reference = NativeRunner(model, precision=precision, cache=kernels), TorchRunner(model)
     x, y = native.embed(features), reference.embed(features)
     state, other = native.start(features, 4, None), reference.start(features, 4, None)
@@ -61,8 +63,8 @@ def test_it_answers_what_torch_answers(
         values, state = native.segment(x, state)
         wanted, other = reference.segment(y, other)
         assert max(found.mean() for found in differences(values, wanted)) < TOLERANCE[precision]
-    assert (state.segments, state.cycles.tolist()) == (pytest.approx([2, 2, 2]), other.cycles.tolist())
-    assert state.budget.tolist() == [2, 2, 2]
+    assert (state.segments.tolist(), state.cycles.tolist()) == ([2] * ROWS, other.cycles.tolist())
+    assert state.budget.tolist() == [2] * ROWS
 
 
 @given(

@@ -19,7 +19,8 @@ from tests.unit.runtimes.conftest import Network, Observed
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-TOLERANCE = {"fp32": 2e-4, "int8": 0.4}
+TOLERANCE = {"fp32": 2e-4, "int8": 0.25}
+ROWS = 24
 
 
 def runner(model: HRM, folder: Path, precision: str, settled_below: float = 0.0) -> OnnxRunner:
@@ -44,9 +45,9 @@ def runner(model: HRM, folder: Path, precision: str, settled_below: float = 0.0)
 def test_it_answers_what_torch_answers(
     shape: dict[str, object], precision: str, tmp_path: Path, network: Network, observed: Observed
 ) -> None:
-    """Every reading of two segments, with missing tokens."""
+    """Every reading of two segments, with missing tokens: each one in fp32, in int8 on the whole."""
     model = network(shape)
-    features = observed(model)
+    features = observed(model, ROWS)
     own, reference = runner(model, tmp_path, precision), TorchRunner(model)
     x, y = own.embed(features), reference.embed(features)
     state, other = own.start(features, 4, None), reference.start(features, 4, None)
@@ -56,7 +57,10 @@ def test_it_answers_what_torch_answers(
         for name in HeadValues.__slots__:
             one, two = getattr(values, name), getattr(wanted, name)
             assert one.dtype == np.float32
-            np.testing.assert_allclose(one, two, atol=TOLERANCE[precision])
+            finite = np.isfinite(two)
+            np.testing.assert_array_equal(np.isfinite(one), finite)
+            error = np.abs(one[finite] - two[finite])
+            assert (error.max() if precision == "fp32" else error.mean()) < TOLERANCE[precision]
     assert state.cycles.tolist() == other.cycles.tolist()
 
 
