@@ -300,7 +300,6 @@ class App:
                 await self.feed.close()
             if self.broker is not None:
                 await self.broker.close()
-            self._budget.close()
             self.close()
 
     def snapshot(self) -> AccountSnapshot:
@@ -415,6 +414,7 @@ class App:
     def close(self) -> None:
         """Release threads and files; calling it again does nothing."""
         self._inference.shutdown(wait=False, cancel_futures=True)
+        self._budget.close()
         if self.journal is not None:
             self.journal.close()
 

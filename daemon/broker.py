@@ -18,6 +18,10 @@ from daemon.fyers.wire import Acknowledged, Funds, VenueOrder, VenuePosition, Ve
 class Broker(Protocol):
     """One account."""
 
+    @property
+    def refusal(self) -> str:
+        """Why the venue refuses the present token; "" while it takes it."""
+
     async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:
         """Place the order under its client id as tag."""
 

@@ -42,7 +42,7 @@ from daemon.events import (
 )
 from daemon.execution import BY_HAND, UNWRITTEN, Durable, rests
 from daemon.fyers.order_socket import Disconnected, OrderPush, TradePush
-from daemon.fyers.outcome import Done, NotSent, Outcome, Rejected, Unknown
+from daemon.fyers.outcome import Done, NotSent, Rejected, Unknown
 from daemon.fyers.wire import ZERO
 from daemon.live_book import LiveBook
 from daemon.orders import Order, OrderState
@@ -81,8 +81,6 @@ class LiveExecutionActor(Actor):
         self._timeout_ns = int(execution.working_timeout_s * NS_PER_S)
         self._cancel_wanted: dict[str, str] = {}
         self._sending: set[str] = set()
-        self.refused = ""
-        """What the broker said of our token, "" while it is accepted."""
         self._look = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self.inbox = bus.subscribe(
@@ -99,8 +97,9 @@ class LiveExecutionActor(Actor):
         self._distrust("the daemon stopped before the venue's answer was known")
         tries = 0
         while not await self._read_book(urgent=True):
-            if self.refused:
-                raise UsageError(f"broker.fyers: the token was refused ({self.refused}); log in and start again")
+            refusal = self._broker.refusal
+            if refusal:
+                raise UsageError(f"broker.fyers: the token was refused ({refusal}); log in and start again")
             tries += 1
             if tries % LOG_EVERY == 1:
                 log.error("the broker can't be read: trading waits for it", tries=tries)
@@ -301,7 +300,6 @@ class LiveExecutionActor(Actor):
         """Compare with the broker's orders and trades; False where they couldn't be read."""
         orders = await self._broker.orders(urgent=urgent)
         trades = await self._broker.trades(urgent=urgent)
-        self._heed_token(orders, trades)
         if not isinstance(orders, Done) or not isinstance(trades, Done):
             return False
         missed = self.book.compare(orders.value, trades.value)
@@ -312,17 +310,6 @@ class LiveExecutionActor(Actor):
             )
         )  # fmt: skip
         return True
-
-    def _heed_token(self, *outcomes: Outcome[Any]) -> None:
-        """Say once that the token is refused, and once that it is accepted again."""
-        refused = [it.message for it in outcomes if isinstance(it, Rejected) and it.token_refused]
-        if refused and not self.refused:
-            log.error("the broker refuses the token: a new login is needed", message=refused[0])
-        elif self.refused and not refused and any(isinstance(it, Done) for it in outcomes):
-            log.warning("the broker accepts the token again")
-        else:
-            return
-        self.refused = refused[0] if refused else ""
 
     async def _check_account(self) -> bool:
         """Compare positions, and report the money; whether the positions agree."""

@@ -9,7 +9,6 @@ recorded model, every field but the time and the measured latency must come out 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -41,13 +40,15 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Past:
-    """What a shortened run no longer tells: a symbol is seen as it was once its windows are full of kept bars."""
+    """What a shortened run no longer tells: a symbol is seen as it was once its windows are full of kept bars.
 
-    def __init__(self, settings: ViewSettings, indices: Mapping[str, str], *, shortened: bool) -> None:
-        """`indices`: the index by the future that is traded for it, whose position is seen as one in the index."""
+    A position that was carried over the beginning, or shown at a basis from before it, hides its symbol until it ends.
+    """
+
+    def __init__(self, settings: ViewSettings, legs: Legs, *, shortened: bool) -> None:
         self.shortened = shortened
-        self._indices = indices
         self._settings = settings
+        self._legs = legs
         self._bars: Counter[tuple[str, str]] = Counter()
         self._carried: set[str] = set()
 
@@ -56,9 +57,11 @@ class _Past:
         if isinstance(event, Bar):
             self._bars[event.symbol, event.interval] += 1
         elif isinstance(event, AccountSnapshot):
-            self._carried |= {self._indices.get(it.symbol, it.symbol) for it in event.holdings if it.quantity}
+            self._carried |= {self._legs.shown(item.symbol) for item in event.holdings if item.quantity}
         elif isinstance(event, PositionChanged) and not event.quantity:
-            self._carried.discard(self._indices.get(event.symbol, event.symbol))
+            self._carried.discard(self._legs.shown(event.symbol))
+        elif isinstance(event, PositionChanged) and not self._legs.measured(event.symbol):
+            self._carried.add(self._legs.shown(event.symbol))
 
     def hides(self, symbol: str) -> bool:
         """Whether a moment of `symbol` may have been another then."""
@@ -84,7 +87,7 @@ def verify_journal(path: Path) -> Verification:
     strategies = build_strategies(pin_runtime(settings, metadata.get("runtime", "")), ReplayClock())
     seen = view_settings(settings)
     view, legs = MarketView(seen, MarketCalendar()), Legs(_legs(metadata))
-    past = _Past(seen, legs.indices, shortened=BEGINS_AT in metadata)
+    past = _Past(seen, legs, shortened=BEGINS_AT in metadata)
     active: str = metadata.get(IN_CHARGE, settings.strategy.name)
     asked: list[tuple[Moment, str]] = []
     hidden: set[tuple[str, int]] = set()

@@ -27,6 +27,15 @@ class Legs:
         """Whether `symbol` is traded for an index, so that nobody decides on it."""
         return symbol in self.indices
 
+    def shown(self, symbol: str) -> str:
+        """The symbol under which a position in `symbol` is seen."""
+        return self.indices.get(symbol, symbol)
+
+    def measured(self, symbol: str) -> bool:
+        """Whether the basis of `symbol` is known, or none is needed."""
+        index = self.indices.get(symbol)
+        return index is None or (index in self._closes and symbol in self._closes)
+
     def on_bar(self, bar: Bar) -> None:
         """Remember a close."""
         if bar.symbol in self._watched:

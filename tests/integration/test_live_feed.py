@@ -84,7 +84,8 @@ class Live:
             "feed.live.restart_longest_s=0.5", "feed.live.compare_every_s=0.5", "feed.live.stale_after_s=120",
             "broker.name=fyers", f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
             f"broker.fyers.order_socket_url={places.orders}", f"broker.fyers.token_file={self.token_file}",
-            "broker.fyers.reconcile_s=20", "broker.fyers.answer_s=20", "market.unlisted=infer",
+            f"broker.fyers.calls_file={self.token_file}.calls", "broker.fyers.reconcile_s=20",
+            "broker.fyers.answer_s=20", "market.unlisted=infer",
         )  # fmt: skip
         plan = RunPlan(
             tapes=[], symbols=[], clock=PacedClock(SPEED), latency=MeasuredLatency(), journal=self.journal,
@@ -198,7 +199,7 @@ async def test_the_command_runs_it(tape: Path, tmp_path: Path) -> None:
                 "strategy.name=rules", "feed.source=fyers", "feed.rehearse=true", f"feed.symbols=[{FIRST}]",
                 f"feed.live.socket_url={server.data_socket_url}", f"broker.fyers.token_file={token_file}",
                 f"feed.live.symbol_token_url={server.symbol_tokens_url}", "feed.live.compare_every_s=0",
-                f"feed.live.index_map_url={server.index_names_url}",
+                f"feed.live.index_map_url={server.index_names_url}", f"broker.fyers.calls_file={tmp_path}/calls",
             )  # fmt: skip
             with running(tmp_path, tape, *changes) as daemon:
                 daemon.until("ticks", lambda: daemon.status()["ticks_accepted"] > 5)

@@ -121,12 +121,14 @@ def test_a_start_that_read_much_writes_a_snapshot(tape: Path, tmp_path: Path) ->
     """So that the next one reads less, and finds the same."""
     path = tmp_path / "j.sqlite"
     every = "journal.snapshot_every=100"
-    for prefix in "ABCDEF":
-        run(app_of(tape, path, prefix, every))
-        if journaled(path, AccountSnapshot):
-            break
-    (snapshot,) = journaled(path, AccountSnapshot)
+    for prefix in "ABC":
+        run(app_of(tape, path, prefix))
+    assert journaled(path, AccountSnapshot) == []
+    much = app_of(tape, path, "D", every)
+    records = much.account.records
+    run(much)
+    snapshots = journaled(path, AccountSnapshot)
     after = app_of(tape, path, "Z", every)
-    assert after.account.records < 100
-    assert after.portfolio.portfolio.starting_cash == snapshot.starting_cash
+    assert after.account.records < 100 <= records
+    assert after.portfolio.portfolio.starting_cash == snapshots[0].starting_cash
     after.close()

@@ -29,7 +29,8 @@ def settings_at(desk: Desk, token_file: Path) -> list[str]:
     return [
         "broker.name=fyers", f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
         f"broker.fyers.order_socket_url={places.orders}", f"broker.fyers.token_file={token_file}",
-        "broker.fyers.token_poll_s=0.1", "broker.fyers.token_warn_s=7200", *LIVELY, "feed.speed=120",
+        f"broker.fyers.calls_file={token_file.parent}/fyers.calls", "broker.fyers.token_poll_s=0.1",
+        "broker.fyers.token_warn_s=7200", *LIVELY, "feed.speed=120",
     ]  # fmt: skip
 
 

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from daemon.errors import CheckFailed, UsageError
-from daemon.events import Action, Complexity, Decision, Halt, StrategySwapped, SwapStrategy, TimeAdvanced
+from daemon.events import (
+    Action,
+    Bar,
+    Complexity,
+    Decision,
+    Halt,
+    PositionChanged,
+    StrategySwapped,
+    SwapStrategy,
+    TimeAdvanced,
+)
 from daemon.latency import FixedLatency
+from daemon.market.legs import Legs
 from daemon.replaying import Replay, ReplayOutputs
-from daemon.verifying import verify_journal
+from daemon.verifying import _Past, verify_journal
+from strategies.base import ViewSettings
 from tests.samples import HRM, LIVELY, journaled, play, settings_of
 
 
@@ -151,6 +164,29 @@ def test_a_shortened_journal_verifies(simulated: Path, tmp_path: Path) -> None:
     result = verify_journal(path)
     assert result.decisions + result.passed_over == kept
     assert min(result.decisions, result.passed_over) > 0
+
+
+def test_of_a_shortened_journal_an_index_is_hidden_by_its_future() -> None:
+    """By one that was held at the beginning, and by one shown at a basis that the kept bars don't tell."""
+    index, future = "NSE:NIFTY50-INDEX", "NSE:NIFTY26JANFUT"
+    legs = Legs({future: index})
+    settings = ViewSettings(
+        interval="5m", window=1, coarse_interval="30m", coarse_window=1, max_position=1, no_entries_minutes=0
+    )
+    past = _Past(settings, legs, shortened=True)
+    closes = [Bar(index, name, 0, 300, 5.0, 5.0, 5.0, 5.0, -1, 1) for name in ("5m", "30m")]
+    bought = PositionChanged(
+        ts=1, symbol=future, quantity=65, average_price=Decimal(5), realised_pnl=Decimal(0), costs=Decimal(0),
+        cash=Decimal(0), opened_ts=1,
+    )  # fmt: skip
+    sold = msgspec.structs.replace(bought, quantity=0)
+    hidden = []
+    for event in (*closes, bought, sold, msgspec.structs.replace(closes[0], symbol=future), bought):
+        if isinstance(event, Bar):
+            legs.on_bar(event)
+        past.see(event)
+        hidden.append(past.hides(index))
+    assert hidden == [True, False, True, False, False, False]
 
 
 def test_a_row_that_is_broken(journal: Path, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from daemon.orders import OrderState
 from daemon.recovery import Account
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.settings import FyersSettings
+from daemon.token_keeper import TokenKeeper
 from tests.samples import intend
 from tests.unit.live import trading, until
 from tests.unit.sandbox.desk import SBIN, opened, order
@@ -347,6 +348,27 @@ async def test_the_brokers_cash_is_the_journals(tmp_path: Path) -> None:
         assert told.cash is not None
         assert abs(told.cash - trader.account.portfolio.cash) < Decimal("0.01")
         assert told.settled
+
+
+async def test_a_new_token_is_found_without_a_restart(tmp_path: Path) -> None:
+    """The token expires in the middle of the day; a login writes another one, and the same process trades on."""
+    async with trading(tmp_path) as trader:
+        broker = trader.broker
+        keeper = TokenKeeper(
+            trader.bus, broker.token_path, trader.clock, trader.clock, 0.0, 0.02, lambda: broker.refusal
+        )  # fmt: skip
+        keeper.listeners.append(broker.authorize)
+        await trader.desk.admin("POST", "token", {})
+        await until(lambda: broker.refusal)
+        trader.send("T1")
+        await until(lambda: trader.order("T1").state is OrderState.REJECTED)
+        (tmp_path / "token").write_text("another-token")
+        await trader.desk.admin("POST", "token", {"authorization": f"{trader.settings.app_id}:another-token"})
+        keeper.look()
+        await until(lambda: not broker.refusal)
+        trader.send("T2")
+        await until(lambda: trader.order("T2").state is OrderState.FILLED)
+        await until(trader.agrees)
 
 
 class SlowDisk:

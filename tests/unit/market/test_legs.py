@@ -45,6 +45,16 @@ def test_without_bars_there_is_no_basis(legs: Legs) -> None:
     assert legs.seen(held(FUTURE)).average_price == Decimal("25110.5")
 
 
+def test_the_basis_is_known_once_both_have_closed(legs: Legs) -> None:
+    """Of what is no leg there is none to know."""
+    assert (legs.shown(FUTURE), legs.shown(OTHER)) == (INDEX, OTHER)
+    known = []
+    for symbol in (OTHER, FUTURE, INDEX):
+        legs.on_bar(closed(symbol, 5.0))
+        known.append(legs.measured(FUTURE))
+    assert (known, legs.measured(OTHER)) == ([False, False, True], True)
+
+
 def test_others_pass(legs: Legs) -> None:
     """Whatever isn't traded for an index is left alone."""
     assert legs.seen(held(OTHER)) == held(OTHER)
