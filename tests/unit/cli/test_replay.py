@@ -90,7 +90,8 @@ def test_verify_says_what_it_compared(capsys: Capture, tape: Path, tmp_path: Pat
     assert main(["verify", str(journal)]) == 0
     assert capsys.readouterr().out == f"{journal}: 18 decisions made again, all equal\n"
     assert main(["verify", str(journal), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"journal": str(journal), "decisions": 18, "passed_over": 0, "model": ""}
+    said = {"journal": str(journal), "decisions": 18, "passed_over": 0, "model": ""}
+    assert json.loads(capsys.readouterr().out) == said
     db = sqlite3.connect(journal)
     with db:
         db.execute("UPDATE events SET body = replace(body, '\"action\":0', '\"action\":1') WHERE type = 'Decision'")
