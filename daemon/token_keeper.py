@@ -26,6 +26,9 @@ log = structlog.get_logger("token")
 REASON: Final = "the Fyers token "
 """What every halt for the token's sake begins with."""
 
+REDUCED_BEFORE: Final = "; until then positions were only reduced"
+"""How such a halt ends where that was so: a restart knows no more than the reason."""
+
 
 class TokenKeeper:
     """Looks at the token's file every `poll_s` and tells `listeners` of another token.
@@ -48,8 +51,8 @@ class TokenKeeper:
         self._token = read_token(path)
         self._watch = TokenWatch(self._token, warn_s)
         self._said: TokenState | None = None
-        self._trading = self._before = TradingState.ACTIVE
-        self._halted_for_token = False
+        self._trading = TradingState.ACTIVE
+        self._halted_for_token = self._reduced_before = False
         bus.tap((TradingStateChanged,), self._note)
 
     @property
@@ -87,9 +90,11 @@ class TokenKeeper:
             self._said = state
             self._say(state)
         if not state.holds and self._trading is not TradingState.HALTED:
-            self._bus.publish(Halt(ts=self._clock.now_ns(), reason=f"{REASON}{self.text}; hrmd login gets another one"))
+            before = REDUCED_BEFORE if self._trading is TradingState.REDUCING else ""
+            reason = f"{REASON}{self.text}; hrmd login gets another one{before}"
+            self._bus.publish(Halt(ts=self._clock.now_ns(), reason=reason))
         elif state.holds and self._halted_for_token:
-            back = Reduce if self._before is TradingState.REDUCING else Resume
+            back = Reduce if self._reduced_before else Resume
             self._bus.publish(back(ts=self._clock.now_ns(), reason="a token that holds is there again"))
 
     def _say(self, state: TokenState) -> None:
@@ -116,8 +121,9 @@ class TokenKeeper:
             listener(token)
 
     def _note(self, change: TradingStateChanged) -> None:
-        self._before, self._trading = self._trading, change.state
+        self._trading = change.state
         self._halted_for_token = change.state is TradingState.HALTED and change.reason.startswith(REASON)
+        self._reduced_before = change.reason.endswith(REDUCED_BEFORE)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

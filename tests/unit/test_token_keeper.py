@@ -97,6 +97,20 @@ def test_what_was_reducing_goes_on_reducing(bench: Bench) -> None:
     assert isinstance(bench.asked[-1], Reduce)
 
 
+def test_what_was_reducing_goes_on_reducing_after_a_restart(bench: Bench) -> None:
+    """The halt says it in its reason, which is all that the next process knows."""
+    bench.be(TradingState.REDUCING, "out")
+    bench.at(0)
+    halt = bench.asked.pop()
+    assert isinstance(halt, Halt)
+    bench.wall.advance((END_S + 60) * NS_PER_S)
+    bench.put(END_S + 86_400)
+    again = TokenKeeper(bench.bus, bench.path, ReplayClock(5), bench.wall, 3600, 5.0, lambda: "")
+    bench.be(TradingState.HALTED, halt.reason)
+    again.look()
+    assert [type(event) for event in bench.asked] == [Reduce]
+
+
 def test_a_halt_of_the_user_stays(bench: Bench) -> None:
     """The kill switch is not ours to release."""
     bench.be(TradingState.HALTED, "lunch")
