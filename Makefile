@@ -52,7 +52,7 @@ chaos: .venv/.dev ## kill the daemon 300 times while it trades on a misbehaving 
 	$(BIN)/python benchmarks/chaos.py --kills 300
 
 soak: .venv/.dev ## two million orders through one process: memory and file descriptors must stay flat
-	$(BIN)/python benchmarks/soak.py
+	MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=65536 $(BIN)/python benchmarks/soak.py  # as in systemd/hrmd.service
 
 recovery: .venv/.dev ## from start to recovered with 100,000 journal records; microseconds of a risk check
 	$(BIN)/python benchmarks/recovery.py
