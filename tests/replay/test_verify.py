@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -136,6 +138,16 @@ def test_a_tail_that_was_cut_off_is_missed(journal: Path, tmp_path: Path) -> Non
         verify_journal(path)
 
 
+def until(path: Path, question: str) -> None:
+    """Wait for the journal's writer thread, at most a minute."""
+    with closing(sqlite3.connect(path)) as db:
+        for _ in range(6_000):
+            if db.execute(question).fetchone()[0]:
+                return
+            time.sleep(0.01)
+    raise AssertionError(question)
+
+
 def test_a_shortened_journal_verifies(simulated: Path, tmp_path: Path) -> None:
     """Its beginning was deleted while the run went on: what is left is made again but for what saw deleted bars."""
     path = tmp_path / "j.sqlite"
@@ -149,8 +161,10 @@ def test_a_shortened_journal_verifies(simulated: Path, tmp_path: Path) -> None:
             moments.append(event)
             if len(moments) == 60:
                 app.bus.publish(app.snapshot())
-            if len(moments) == 200:
+            if len(moments) == 200:  # a replay is over before the writer's next turn: it is waited for
+                until(path, "SELECT COUNT(*) FROM events WHERE type = 'AccountSnapshot'")
                 app.journal.shorten(0, event.ts)  # type: ignore[union-attr]
+                until(path, "SELECT MIN(seq) > 1 FROM events")
 
         app.bus.tap((TimeAdvanced,), shorten)
         decided: list[Decision] = []
