@@ -33,7 +33,7 @@ from tests.samples import OPEN, RELIANCE, SBIN
 from tests.unit.feed.links import FakeLink, FakeVenue
 from tests.unit.live import until
 
-SPEED = 20.0
+SPEED = 40.0
 NAMES = (SBIN, RELIANCE)
 MINUTE = 60 * NS_PER_S
 
@@ -119,7 +119,7 @@ class Stage:
 async def staged(start: int | None = OPEN + 5 * MINUTE, **settings: Any) -> AsyncIterator[Stage]:
     """A running feed with its bars."""
     stage = Stage(start, **settings)
-    async with asyncio.timeout(90), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(stage.feed.run()), tasks.create_task(stage.bars.run())]
         await stage.venue.made.wait()
         yield stage
@@ -377,7 +377,7 @@ async def test_a_spawn_that_fails_is_tried_again() -> None:
         stage.bus, NAMES, stage.feed.tick_filter, stage.calendar, Schedule(60, NS_PER_S, 15), stage.clock,
         LiveSettings(restart_first_s=0.01), unlucky, lambda: "one",
     )  # fmt: skip
-    async with asyncio.timeout(90), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(feed.run())
         await stage.venue.made.wait()
         running.cancel()
