@@ -105,7 +105,7 @@ class LiveBook:
         if order is None or instrument is None or fill_id in order.fill_ids:
             return False
         if trade.quantity > order.remaining:  # somebody made the order larger: the book will say so
-            self.incomplete = self.incomplete or not order.state.done
+            self.incomplete = self.incomplete or order.state is OrderState.FILLED or not order.state.done
             return False
         order.venue_id = order.venue_id or trade.venue_id
         charges = self._costs.charges(instrument, trade.side, trade.quantity, trade.price, trade.ts, order.turnover)
@@ -203,9 +203,16 @@ class LiveBook:
                 self.say(OrderCancelled(ts=self._now, order_id=order_id, filled=filled, reason=reason))
 
     def _amend(self, order: Order, report: VenueOrder) -> None:
-        """Somebody may have changed our order at the venue; 0 is no quantity but a row that doesn't tell."""
+        """Somebody may have changed our order at the venue; 0 is no quantity but a row that doesn't tell.
+
+        One that we took for filled works on where it was made larger before its last fill and isn't over there.
+        """
         change = report.quantity - order.intent.quantity
-        if change and report.quantity >= max(1, order.filled) and not order.state.done:
+        if order.state is OrderState.FILLED:
+            open_ = change > 0 and (not report.status.final or report.filled > order.filled)
+        else:
+            open_ = not order.state.done
+        if open_ and change and report.quantity >= max(1, order.filled):
             order_id = order.intent.order_id
             log.warning("an order was changed at the venue", order=order_id, quantity=report.quantity, change=change)
             self.say(OrderAmended(ts=self._now, order_id=order_id, quantity=report.quantity, change=change))

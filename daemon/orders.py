@@ -2,7 +2,7 @@
 
 Invariant: an order's state only moves along `MOVES`; what the venue repeats or sends late changes no state, what
 contradicts the table is a fault that names both states, and a fill is counted exactly once, even one that comes after
-its order was thought done.
+its order was thought done. A filled order that somebody makes larger at the venue works on.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class OrderState(StrEnum):
     @property
     def done(self) -> bool:
         """Nothing more is expected of the order."""
-        return not MOVES[self]
+        return self in DONE
 
 
 S = OrderState
@@ -68,12 +68,15 @@ MOVES: dict[OrderState, frozenset[OrderState]] = {
     S.CANCEL_PENDING: _ENDS | {S.ACCEPTED, S.PARTIALLY_FILLED, S.UNKNOWN},
     S.UNKNOWN: _ENDS | {S.ACCEPTED, S.PARTIALLY_FILLED},
     S.DENIED: frozenset(),
-    S.FILLED: frozenset(),
+    S.FILLED: frozenset({S.PARTIALLY_FILLED}),
     S.CANCELLED: frozenset(),
     S.REJECTED: frozenset(),
     S.EXPIRED: frozenset(),
 }
-"""Every legal move; INTENT to CANCELLED is an order that a crash kept from ever leaving."""
+"""Every legal move; INTENT to CANCELLED is an order that a crash kept from ever leaving, FILLED to PARTIALLY_FILLED one
+that was made larger at the venue before we knew it filled."""
+DONE = _ENDS | {S.DENIED}
+"""States in which nothing more is expected of an order."""
 
 _LATE: dict[OrderState, frozenset[OrderState]] = {
     S.SENT: frozenset({S.SENT, S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_PENDING, S.UNKNOWN}),
@@ -192,9 +195,13 @@ class OrderBook:
         return order
 
     def _amend(self, event: OrderAmended) -> Order | None:
-        """Another quantity from now on; what is filled already is then all of it, or a part as before."""
-        order = self.working.get(event.order_id)
+        """Another quantity from now on; what is filled already is then all of it, or a part (again)."""
+        order = self.find(event.order_id)
         if order is None or event.quantity in (order.intent.quantity, 0) or event.quantity < order.filled:
+            return None
+        if order.state is S.FILLED:
+            self._revive(order)
+        elif order.state.done:
             return None
         order.intent = msgspec.structs.replace(order.intent, quantity=event.quantity)
         order.updated_ts = event.ts
@@ -231,6 +238,12 @@ class OrderBook:
         if state.done:
             self._finish(order)
         return order
+
+    def _revive(self, order: Order) -> None:
+        """It was made larger at the venue: the fills that we took for all of it are a part."""
+        order.state = S.PARTIALLY_FILLED
+        self.counts[S.FILLED] -= 1
+        self.working[order.intent.order_id] = self.finished.pop(order.intent.order_id)
 
     def _finish(self, order: Order) -> None:
         del self.working[order.intent.order_id]

@@ -249,7 +249,7 @@ class DaemonView:
             case OrderCancelRequested():
                 self._change(event.order_id, state="CANCEL_PENDING", reason=event.reason)
             case OrderAmended():
-                self._change(event.order_id, quantity=event.quantity)
+                self._amend(event)
             case OrderExpired():
                 self._change(event.order_id, state="EXPIRED", reason=event.reason)
             case OrderRejected():
@@ -259,6 +259,12 @@ class DaemonView:
             case Fill():
                 self._counts["fills"] += 1
                 self._fill(event)
+
+    def _amend(self, event: OrderAmended) -> None:
+        row = self._orders.get(event.order_id)
+        if row is not None:
+            larger = row.state == "FILLED" and event.quantity > row.filled
+            self._change(event.order_id, quantity=event.quantity, state="PARTIALLY_FILLED" if larger else row.state)
 
     def _fill(self, fill: Fill) -> None:
         row = self._orders.get(fill.order_id)

@@ -16,6 +16,8 @@ from daemon.clock import NS_PER_S, india_day
 from daemon.events import Fill, OrderAmended, OrderIntent, OrderType, PositionChanged, Side, TickBatch, TradingState
 
 PAISA = Decimal("0.01")
+KEPT_FILLED = 10_000
+"""Filled orders that are remembered: one may turn out to have been made larger at the venue."""
 
 
 class SymbolRisk(msgspec.Struct, gc=False):
@@ -60,6 +62,7 @@ class RiskBook:
         self._acknowledged: set[str] = set()
         self._approved: deque[int] = deque()
         self._recent: dict[str, OrderIntent] = {}
+        self._filled: dict[str, OrderIntent] = {}
         self._approved_today = (0, 0)
 
     def of(self, symbol: str) -> SymbolRisk:
@@ -103,6 +106,7 @@ class RiskBook:
         """
         for intent in approved:
             self._count_approval(intent)
+            self._remember_filled(intent)
         for position in positions:
             self.of(position.symbol).position = position.quantity
             self.on_position(position)
@@ -147,18 +151,25 @@ class RiskBook:
         self._add_working(intent.symbol, intent.side, -done)
         if open_quantity == done:
             del self._open_orders[fill.order_id]
+            self._remember_filled(intent)
         else:
             self._open_orders[fill.order_id] = (intent, open_quantity - done)
 
     def order_amended(self, event: OrderAmended) -> None:
-        """Somebody changed the quantity of an order at the venue."""
-        held = self._open_orders.get(event.order_id)
+        """Somebody changed the quantity of an order at the venue; one that was filled works on if it is larger now."""
+        filled = self._filled.pop(event.order_id, None)
+        held = self._open_orders.get(event.order_id, None if filled is None else (filled, 0))
         if held is None:
             return
         intent, open_quantity = held
         left = max(0, open_quantity + event.change)
         self._add_working(intent.symbol, intent.side, left - open_quantity)
         self._open_orders[event.order_id] = (intent, left)
+
+    def _remember_filled(self, intent: OrderIntent) -> None:
+        self._filled[intent.order_id] = intent
+        if len(self._filled) > KEPT_FILLED:
+            del self._filled[next(iter(self._filled))]
 
     def order_gone(self, order_id: str) -> str | None:
         """An order left the market unfilled or partly filled; its symbol, None where it wasn't open."""

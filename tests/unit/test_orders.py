@@ -34,6 +34,7 @@ LEGAL = {
     S.PARTIALLY_FILLED: {S.PARTIALLY_FILLED, S.CANCEL_PENDING, S.UNKNOWN, *ENDS},
     S.CANCEL_PENDING: {S.ACCEPTED, S.PARTIALLY_FILLED, S.UNKNOWN, *ENDS},
     S.UNKNOWN: {S.ACCEPTED, S.PARTIALLY_FILLED, *ENDS},
+    S.FILLED: {S.PARTIALLY_FILLED},
 }
 """Written out again, so that a change of the table is a change of two places."""
 
@@ -273,4 +274,21 @@ def test_an_order_that_was_changed_at_the_venue_is_followed() -> None:
     assert order is not None
     assert (order.state, order.remaining) == (OrderState.FILLED, 0)
     assert book.working == {}
-    assert book.apply(OrderAmended(ts=3, order_id="T1", quantity=20, change=8)) is None
+
+
+def test_a_filled_order_that_was_made_larger_works_on() -> None:
+    """We took its fills for all of it; the venue works the rest. A cancelled order does not come back."""
+    book = OrderBook()
+    intent = intend("T1", quantity=10)
+    for event in (intent, OrderApproved(ts=1, order_id="T1"), fill_of(intent, 10)):
+        assert book.apply(event) is not None
+    assert book.counts == {OrderState.FILLED: 1}
+    order = book.apply(OrderAmended(ts=2, order_id="T1", quantity=14, change=4))
+    assert order is not None
+    assert (order.state, order.remaining) == (OrderState.PARTIALLY_FILLED, 4)
+    assert (book.working, book.finished) == ({"T1": order}, {})
+    assert book.counts == {OrderState.FILLED: 0}
+    assert book.apply(fill_of(intent, 4, 2)) is not None
+    assert (order.state, book.counts) == (OrderState.FILLED, {OrderState.FILLED: 1})
+    cancelled = at(OrderState.CANCELLED)
+    assert cancelled.apply(OrderAmended(ts=2, order_id=INTENT.order_id, quantity=200, change=100)) is None

@@ -18,6 +18,7 @@ from daemon.events import (
     FeedStatus,
     Fill,
     OrderAccepted,
+    OrderAmended,
     OrderDenied,
     OrderRejected,
     Side,
@@ -137,6 +138,9 @@ def test_orders_follow_their_events(desk: Desk) -> None:
     assert rows["part"].filled == 40
     status = desk.view.status()
     assert (status.orders, status.fills, status.denied) == (5, 4, {"position": 1})
+    desk.tell(OrderAmended(ts=2, order_id="filled", quantity=120, change=20))
+    row = next(row for row in desk.view.orders() if row.order_id == "filled")
+    assert (row.state, row.quantity, row.filled) == ("PARTIALLY_FILLED", 120, 100)
 
 
 def test_an_accepted_order_is_shown_as_that(desk: Desk) -> None:

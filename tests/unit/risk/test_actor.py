@@ -406,6 +406,10 @@ def test_a_changed_quantity_counts_against_the_limits(desk: Desk) -> None:
     assert desk.actor.book.of(SBIN).working_buys == 20
     desk.tell(OrderAmended(ts=NOON, order_id="stranger", quantity=20, change=-130))
     assert desk.actor.book.of(SBIN).working_buys == 20
+    desk.tell(fill_of(intent, 20))
+    assert desk.actor.book.of(SBIN).working_buys == 0
+    desk.tell(OrderAmended(ts=NOON, order_id=intent.order_id, quantity=25, change=5))  # before its fill, we hear now
+    assert desk.actor.book.of(SBIN).working_buys == 5
 
 
 def test_flatten_goes_on_while_the_broker_disputes_that_we_are_flat(desk: Desk) -> None:
