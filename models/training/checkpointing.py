@@ -27,14 +27,15 @@ _PATTERN = "step_*.ckpt"
 class TrainingState:
     """All that a run must remember. Random numbers and the data position follow from seed and step, so neither is here.
 
-    ``chosen`` are the averaged weights of the best validation, empty where nothing is chosen by it; ``norm`` is the
-    running mean of gradient norms; ``rate_scale`` shrinks with every rollback; ``best`` and ``stale``
-    belong to validation.
+    ``reading`` are the weights that read tokens of bars, empty where none are asked; ``chosen`` are the averaged
+    weights of the best validation, empty where nothing is chosen by it; ``norm`` is the running mean of gradient
+    norms; ``rate_scale`` shrinks with every rollback; ``best`` and ``stale`` belong to validation.
     """
 
     step: int
     updates: int
     model: Mapping[str, Tensor]
+    reading: Mapping[str, Tensor]
     average: Mapping[str, Tensor]
     chosen: Mapping[str, Tensor]
     optimizer: Mapping[str, Any]

@@ -108,8 +108,8 @@ def bars_from_returns(
     """Dress log-returns (N, T) up as five-minute bars, so that the ordinary feature pipeline reads them.
 
     ``vol_bp`` (N, T) is each bar's volatility: it sets the length of the wicks and, in proportion, the volume, which is
-    how the volatility state is observable. ``expected_bp`` (N, T): see `Sessions`. ``marks`` (N, T, 3) multiplies upper
-    wick, lower wick and volume, to make events visible.
+    how the volatility state is observable. ``expected_bp`` (N, T): see `Sessions`. ``marks`` (N, T, 3) makes events
+    visible: upper and lower wick in units of volatility, without noise, and the volume's multiple; NaN at other bars.
     """
     rng = np.random.default_rng([seed, 1])
     n, t = returns_bp.shape
@@ -119,7 +119,9 @@ def bars_from_returns(
     wicks = rng.exponential(0.4, (n, t, 2)) * vol_bp[..., None] * BP
     volume = 10_000.0 * vol_bp * np.exp(0.1 * rng.standard_normal((n, t)))
     if marks is not None:
-        wicks, volume = wicks * marks[..., :2], volume * marks[..., 2]
+        marked = np.isfinite(marks[..., 0])
+        wicks[marked] = marks[marked, :2] * vol_bp[marked, None] * BP
+        volume[marked] *= marks[marked, 2]
     high = np.maximum(open_, close) * np.exp(wicks[..., 0])
     low = np.minimum(open_, close) * np.exp(-wicks[..., 1])
     starts = SESSION_OPEN_NS + DAY_NS * np.arange(n, dtype=np.int64)[:, None] + BAR_NS * np.arange(t, dtype=np.int64)

@@ -71,8 +71,8 @@ class Composition:
         return comp.reference_pnl_bp(self.market, comp.simulate(self.market, count, seed))
 
     def regimes(self, count: int, seed: int) -> np.ndarray:
-        """Return the label of each of the same sessions: where the events lead."""
-        return np.array(["down", "flat", "up"])[comp.simulate(self.market, count, seed).regime]
+        """Return the label of each of the same sessions: where the events lead in the end."""
+        return np.array(["down", "flat", "up"])[comp.simulate(self.market, count, seed).regime[:, -1]]
 
 
 SimulatedMarket = HiddenRegime | Composition

@@ -77,11 +77,10 @@ def train(
 ) -> Trained:
     """Train a model in ``folder`` (``checkpoints/`` and ``model.safetensors``).
 
-    Raises DataError, ResumeError, DivergedError, or ArtifactError for a teacher, each with one clear line.
+    Raises DataError, ResumeError, DivergedError, or CheckpointError for a teacher or a start, each with one clear line.
     """
     source, validation = sources(data, training)
     group = group or Group()
-    artifact = training.teacher.artifact
     trainer = Trainer(
         hrm,
         supervision,
@@ -92,7 +91,8 @@ def train(
         observers=observers,
         group=group,
         device=device,
-        teacher=None if artifact is None else load_model(artifact)[0],
+        teacher=_model(training.teacher.artifact),
+        start=_model(training.start_from),
     )
     result = trainer.run(resume=resume)
     if result.step < training.steps:
@@ -104,6 +104,10 @@ def train(
     if group.rank == 0:
         save_model(path, result.model, manifest)
     return Trained(result, path, manifest)
+
+
+def _model(artifact: Path | None) -> HRM | None:
+    return None if artifact is None else load_model(artifact)[0]
 
 
 def sources(data: Data, training: TrainingSettings) -> tuple[Source, Validation]:

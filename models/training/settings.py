@@ -87,6 +87,7 @@ class ObjectiveSettings(_Frozen):
     warm_start_steps: Count = 0
     value_weight: NonNegative = 0.1
     quantity_weight: NonNegative = 0.1
+    token_weight: NonNegative = 0.0
     risk_aversion: NonNegative = 0.01
     scale_bp: AboveZero = 10.0
 
@@ -132,6 +133,7 @@ class TrainingSettings(_Frozen):
     """Everything under `training_params`."""
 
     seed: Count = 1
+    start_from: Path | None = None
     steps: Positive = 900
     batch_sessions: Positive = 16
     rows_at_once: Positive = 4_096

@@ -22,6 +22,7 @@ from models.features import Features
 from models.hrm import HRM
 from models.training.loss import Objective, SegmentLoss, improvement_bp
 from models.training.settings import DeepSupervisionSettings, HaltTarget, Precision
+from models.training.tokens import TokenTargets
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,15 @@ class ExplodedError(Exception):
 
 @dataclass(frozen=True)
 class _Outputs:
-    """Head outputs of all rows that thought, and the state they left: leaves for the objective's gradient."""
+    """Head outputs of all rows that thought, and the state they left: leaves for the objective's gradient.
+
+    ``tokens`` (m, P): answers of the tokens of bars, without columns where they are not asked.
+    """
 
     policy: Tensor
     quantity: Tensor
     value: Tensor
+    tokens: Tensor
     z: Latent
     change: float
 
@@ -72,6 +77,7 @@ def train_step(
     update: Callable[[], float],
     minimum: np.ndarray | None,
     anyone: Callable[[bool], bool] = bool,
+    asked: TokenTargets | None = None,
 ) -> list[SegmentReport]:
     """Run the supervised segments of one batch of n decisions.
 
@@ -79,7 +85,7 @@ def train_step(
     weights, clears the gradients and returns the norm before clipping; it raises `ExplodedError` instead where that
     norm is out of bounds. ``minimum`` (n,) segments before which a row may not halt; None keeps every row thinking to
     the end. ``anyone`` tells whether a flag is set in any process that trains along: all take the same number of
-    updates. Raises `ExplodedError` where a loss is not finite.
+    updates. ``asked`` adds its term to every segment's loss. Raises `ExplodedError` where a loss is not finite.
     """
     total = len(features)
     device = next(model.parameters()).device
@@ -102,13 +108,13 @@ def train_step(
         inputs = features if len(active) == total else features.take(active)
         z_before = Latent(z.z_H[rows], z.z_L[rows])
         whole = len(active) <= settings.rows_at_once
-        outputs = _forward(model, inputs, z_before, settings, grad=whole)
-        leaves = [outputs.policy, outputs.quantity, outputs.value]
+        outputs = _forward(model, inputs, z_before, settings, asked, grad=whole)
+        leaves = [outputs.policy, outputs.quantity, outputs.value, outputs.tokens]
         if not whole:
             leaves = [leaf.requires_grad_() for leaf in leaves]
         policy, quantity, value = (
             full.detach().index_copy(0, rows, leaf)
-            for full, leaf in zip((policy, quantity, value), leaves, strict=True)
+            for full, leaf in zip((policy, quantity, value), leaves[:3], strict=True)
         )
         loss = objective(policy, quantity, value)
         q_loss = torch.zeros((), device=device)
@@ -116,11 +122,13 @@ def train_step(
             last = depth == settings.supervision.segments
             q_loss = _q_loss(model, z_before, outputs.z, improvement_bp(before, loss).flatten()[rows], settings, last)
         combined = loss.total + settings.supervision.q_weight * q_loss
+        if asked is not None:
+            combined = combined + asked.weight * asked.loss(leaves[3], rows)
         if anyone(not bool(combined.isfinite())):
             raise ExplodedError(f"loss is {combined.item()}")
         combined.backward()  # type: ignore[no-untyped-call]
         if not whole:
-            _backward_pieces(model, inputs, z_before, settings, [leaf.grad for leaf in leaves])
+            _backward_pieces(model, inputs, z_before, settings, asked, [leaf.grad for leaf in leaves])
         norm = update()
         reports.append(
             SegmentReport(combined.item(), loss.pnl_bp, q_loss.item(), norm, len(active) / total, outputs.change)
@@ -139,42 +147,53 @@ def _autocast(settings: StepSettings, device: torch.device) -> AbstractContextMa
     return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision is Precision.BF16)
 
 
-def _segment(model: HRM, features: Features, z: Latent, settings: StepSettings) -> _Outputs:
+def _segment(model: HRM, features: Features, z: Latent, settings: StepSettings, asked: TokenTargets | None) -> _Outputs:
     with _autocast(settings, z.z_H.device):
         tokens = model.embed(features)
         new, change, _ = model.core(tokens.x, z, tokens.valid)
         heads = model.heads(new.z_H[:, 0], change)
+    tokens = heads.value[:, :0] if asked is None else asked.answers(new.z_H.to(z.z_H.dtype))
     new = Latent(new.z_H.to(z.z_H.dtype), new.z_L.to(z.z_L.dtype))
     settled = float(heads.change.z_H[:, -1].mean())
-    return _Outputs(heads.policy.masked_fill(heads.policy.isinf(), 0.0), heads.quantity, heads.value, new, settled)
+    policy = heads.policy.masked_fill(heads.policy.isinf(), 0.0)
+    return _Outputs(policy, heads.quantity, heads.value, tokens, new, settled)
 
 
-def _forward(model: HRM, features: Features, z: Latent, settings: StepSettings, *, grad: bool) -> _Outputs:
+def _forward(
+    model: HRM, features: Features, z: Latent, settings: StepSettings, asked: TokenTargets | None, *, grad: bool
+) -> _Outputs:
     """All rows: in one piece with a graph, or in pieces without one."""
     if grad:
-        return _segment(model, features, z, settings)
+        return _segment(model, features, z, settings, asked)
     with torch.no_grad():
         parts = [
-            _segment(model, features.take(piece), _at(z, piece), settings) for piece in _pieces(features, settings)
+            _segment(model, features.take(piece), _at(z, piece), settings, asked)
+            for piece in _pieces(features, settings)
         ]
     return _Outputs(
         torch.cat([p.policy for p in parts]),
         torch.cat([p.quantity for p in parts]),
         torch.cat([p.value for p in parts]),
+        torch.cat([p.tokens for p in parts]),
         Latent(torch.cat([p.z.z_H for p in parts]), torch.cat([p.z.z_L for p in parts])),
         float(np.mean([p.change for p in parts])),
     )
 
 
 def _backward_pieces(
-    model: HRM, features: Features, z: Latent, settings: StepSettings, gradients: list[Tensor | None]
+    model: HRM,
+    features: Features,
+    z: Latent,
+    settings: StepSettings,
+    asked: TokenTargets | None,
+    gradients: list[Tensor | None],
 ) -> None:
     """Send gradients of the head outputs through the network, one piece at a time."""
     for piece in _pieces(features, settings):
-        part = _segment(model, features.take(piece), _at(z, piece), settings)
+        part = _segment(model, features.take(piece), _at(z, piece), settings, asked)
         pairs = [
             (out, grad[torch.as_tensor(piece, device=grad.device)])
-            for out, grad in zip((part.policy, part.quantity, part.value), gradients, strict=True)
+            for out, grad in zip((part.policy, part.quantity, part.value, part.tokens), gradients, strict=True)
             if grad is not None
         ]
         torch.autograd.backward([out for out, _ in pairs], [grad for _, grad in pairs])

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from models.act import AdaptiveComputationTime
 from models.config import CarryState, HRMSettings
@@ -25,6 +26,7 @@ from models.training.batches import Batch, BatchSettings, Fill, Target, make_bat
 from models.training.distributed import Group
 from models.training.errors import DivergedError, ResumeError, TrainingError
 from models.training.estimate import ReturnEstimate, fit_estimate
+from models.training.growth import start_from
 from models.training.loss import Targets, Weights, expected_profit, session_costs
 from models.training.optim import MovingAverage, learning_rate, make_optimizer
 from models.training.policy import follow, policies_by_depth
@@ -35,6 +37,7 @@ from models.training.settings import DeepSupervisionSettings, Select, TrainingSe
 from models.training.source import Source
 from models.training.step import ExplodedError, StepSettings, train_step, zero_gradients
 from models.training.teacher import imitation, lesson
+from models.training.tokens import TokenTargets
 from models.vocabulary import Vocabularies
 
 NORM_MEMORY = 0.98
@@ -75,6 +78,7 @@ class Trainer:
         device: str = "cpu",
         build: Callable[[HRMSettings, Vocabularies], HRM] | None = None,
         teacher: HRM | None = None,
+        start: HRM | None = None,
     ) -> None:
         if hrm.carry_state is CarryState.SESSION:
             raise TrainingError("hierarchical_reasoning_model.carry_state: session can't be trained, only none")
@@ -83,16 +87,29 @@ class Trainer:
         self._hrm, self._supervision, self._training = hrm, supervision, training
         self._source, self._validation, self._folder = source, validation, folder
         self._observers, self._group, self._device = tuple(observers), group or Group(), torch.device(device)
+        if training.target is Target.REALISED and training.objective.token_weight:
+            raise TrainingError(
+                "training_params.objective.token_weight: the window shows realised returns; needs target estimated or "
+                "conditional_mean"
+            )
         if teacher is not None and teacher.config.features != hrm.features:
             raise TrainingError(
                 "training_params.teacher.artifact: it reads other features than the model to be trained"
             )
         self._teacher = None if teacher is None else teacher.to(device).eval()
-        vocabularies = Vocabularies().grow(source.symbols, (*source.intervals, hrm.features.coarse_interval))
+        known = Vocabularies() if start is None else start.vocabularies
+        vocabularies = known.grow(source.symbols, (*source.intervals, hrm.features.coarse_interval))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(training.seed)
             make = build or (lambda settings, names: HRM(settings.network(), names))
             self.model = make(hrm, vocabularies).to(self._device)
+            self._reading = nn.ModuleList()
+            if training.objective.token_weight:
+                self._reading.append(nn.Linear(hrm.shape.h_dim, 1).to(self._device))
+        if start is not None:
+            start.grow(vocabularies)
+            start_from(self.model, start.to(self._device))
+        self._learning = nn.ModuleList([self.model, *self._reading])
         self._act = AdaptiveComputationTime(hrm)
         self._batches = BatchSettings(hrm.features, training.fill, training.target)
         self._step_settings = StepSettings(supervision, training.rows_at_once, training.precision)
@@ -102,7 +119,7 @@ class Trainer:
                 sample.interval_s: fit_estimate(sample, self._batches, vocabularies)
                 for sample in source.samples(training.seed, training.estimate_sessions)
             }
-        self._optimizer = make_optimizer(self.model, training.optimizer)
+        self._optimizer = make_optimizer(self._learning, training.optimizer)
         self._average = MovingAverage(self.model, training.optimizer.ema)
         self._step, self._updates, self._norm = 0, 0, math.nan
         self._rate_scale, self._rollbacks = 1.0, 0
@@ -172,6 +189,10 @@ class Trainer:
             group["lr"] = rate
         halting = self._step >= self._supervision.halting_from * training.steps
         targets = Targets.of(batch, cost_bp, self._device)
+        asked: TokenTargets | None = None
+        if self._reading:
+            patch, weight = self._hrm.features.patch, training.objective.token_weight
+            asked = TokenTargets.of(self._reading[0], features, targets.returns_bp, patch, weight)
         if self._teacher is None:
             objective = expected_profit(
                 targets, training.objective, Weights.at(self._step, training.steps, training.objective)
@@ -179,6 +200,7 @@ class Trainer:
         else:
             taught = lesson(self._teacher, batch.features, targets, training.teacher.decisions, rng)
             features, objective = features.take(taught.rows), imitation(taught, training.objective)
+            asked = None if asked is None else asked.take(taught.rows)
         reports = train_step(
             self.model.train(),
             features,
@@ -187,6 +209,7 @@ class Trainer:
             self._update,
             self._minimum(len(features), rng) if halting else None,
             self._group.any,
+            asked,
         )
         self._step += 1
         sessions = self._step * training.batch_sessions * self._group.world
@@ -200,15 +223,15 @@ class Trainer:
 
     def _update(self) -> float:
         """Clip, check, step: what a segment does with its gradients."""
-        self._group.average_gradients(self.model)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._training.optimizer.clip_norm))
+        self._group.average_gradients(self._learning)
+        norm = float(nn.utils.clip_grad_norm_(self._learning.parameters(), self._training.optimizer.clip_norm))
         limit = self._training.guard.explode_factor * self._norm
         if not math.isfinite(norm) or norm > limit:
-            zero_gradients(self.model)
+            zero_gradients(self._learning)
             raise ExplodedError(f"gradient norm is {norm:.3g}, usual is {self._norm:.3g}")
         self._norm = norm if math.isnan(self._norm) else NORM_MEMORY * self._norm + (1 - NORM_MEMORY) * norm
         self._optimizer.step()
-        zero_gradients(self.model)
+        zero_gradients(self._learning)
         self._average.update(self.model, self._updates)
         self._updates += 1
         return norm
@@ -255,6 +278,7 @@ class Trainer:
             step=self._step,
             updates=self._updates,
             model=self.model.state_dict(),
+            reading=self._reading.state_dict(),
             average=self._average.weights,
             chosen=self._chosen,
             optimizer=self._optimizer.state_dict(),
@@ -276,6 +300,7 @@ class Trainer:
 
     def _load(self, state: ck.TrainingState) -> None:
         self.model.load_state_dict(state.model)
+        self._reading.load_state_dict(state.reading)
         self._optimizer.load_state_dict(dict(state.optimizer))
         self._average.load(state.average)
         self._step, self._updates, self._norm = state.step, state.updates, state.norm
