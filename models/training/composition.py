@@ -1,11 +1,11 @@
 """Seed → sessions of a market whose drift is hidden behind a chain of events, with its exact best trader.
 
-Every ``spacing`` bars an event swaps two of the three regimes (down, flat, up); it shows as a bar of heavy volume with
-long wicks, whose sides tell which swap it is. A session starts flat, and until the next event its drift is that of the
-image of flat under the composition of all swaps so far, in order. Whatever the regime was, a swap leads to each of the
-three with equal chance, so the last event alone, or any set of events that leaves one out, says nothing about the
-drift; and swaps do not commute, so their order matters. Who wants to know the drift must apply as many swaps, one after
-the other, as events have happened. Invariant: the reference knows the regime from the events alone, exactly.
+Every ``spacing`` bars (each one, as it is measured) an event swaps two of the three regimes down, flat and up; it shows
+as a bar of heavy volume with long wicks, whose sides tell which swap it is. A session starts flat, and until the next
+event the drift is that of the image of flat under the composition of all swaps so far, in order. Any set of events that
+leaves one out says nothing about the drift, since over the kinds of that one each regime comes once; and swaps do not
+commute, so their order matters. Who wants to know the drift must apply as many swaps, one after the other, as events
+have happened. Invariant: the reference knows the regime from the events alone, exactly.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from models.training.sessions import Sessions
 SWAPS = np.array([[1, 0, 2], [0, 2, 1], [2, 1, 0]])
 #: Upper wick and lower wick of each kind's bar, in units of volatility, and its volume as a multiple of the usual.
 MARKS = np.array([[3.0, 0.3, 4.0], [0.3, 3.0, 4.0], [3.0, 3.0, 4.0]])
+#: The same of a session's first bar, so that the beginning of the chain is seen.
+OPENING = np.array([0.3, 0.3, 4.0])
 NO_EVENT = 3
 FLAT_REGIME = 1
 
@@ -30,11 +32,11 @@ FLAT_REGIME = 1
 class CompositionMarket:
     """Parameters: bars of a session, bars from one event to the next, and what a position earns and costs."""
 
-    bars: int = 60
-    spacing: int = 5
-    drift_bp: float = 1.5
-    vol_bp: float = 6.0
-    cost_bp: float = 0.5
+    bars: int = 14
+    spacing: int = 1
+    drift_bp: float = 18.0
+    vol_bp: float = 48.0
+    cost_bp: float = 3.0
 
     @property
     def drifts_bp(self) -> FloatArray:
@@ -55,11 +57,12 @@ def simulate(market: CompositionMarket, sessions: int, seed: int) -> Composed:
     """Draw ``sessions`` independent sessions."""
     rng = np.random.default_rng(seed)
     event = np.full((sessions, market.bars), NO_EVENT, dtype=np.int64)
-    event[:, :: market.spacing] = rng.integers(0, len(SWAPS), event[:, :: market.spacing].shape)
+    happen = slice(market.spacing, None, market.spacing)
+    event[:, happen] = rng.integers(0, len(SWAPS), event[:, happen].shape)
     regime = np.empty_like(event)
     now = np.full(sessions, FLAT_REGIME, dtype=np.int64)
     for t in range(market.bars):
-        if t % market.spacing == 0:
+        if t and t % market.spacing == 0:
             now = SWAPS[event[:, t], now]
         regime[:, t] = now
     returns = market.vol_bp * rng.standard_normal(event.shape)
@@ -106,4 +109,5 @@ def composed_sessions(market: CompositionMarket, sessions: int, seed: int) -> Se
     expected = np.concatenate([np.full((sessions, 1), np.nan), conditional_means(market, composed)], axis=1)
     vol = np.full(composed.event.shape, market.vol_bp)
     marks = np.concatenate([MARKS, np.full((1, 3), np.nan)])[composed.event]
+    marks[:, 0] = OPENING
     return bars_from_returns(composed.returns_bp, vol, seed, expected, marks, symbol="SIM2")

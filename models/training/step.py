@@ -58,7 +58,7 @@ class ExplodedError(Exception):
 class _Outputs:
     """Head outputs of all rows that thought, and the state they left: leaves for the objective's gradient.
 
-    ``tokens`` (m, P): answers of the tokens of bars, without columns where they are not asked.
+    ``tokens`` (m, P, 3): answers of the tokens of bars; (m, 0) where they are not asked.
     """
 
     policy: Tensor

@@ -1,4 +1,4 @@
-"""Expected returns of a batch → what every token of bars should know: what was to be expected after its last bar.
+"""Expected returns of a batch → what every token of bars should know: whether a rise or a fall was to come after it.
 
 A policy is asked at one token only. Where an answer is the end of a long chain, that says too little about the links: a
 network learns chains of three or four by heart, and longer ones never. Asking every token of bars for its link, with a
@@ -13,23 +13,28 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.features import Features
 from models.training.sessions import Ints
 
 FIRST = 1
 """Tokens of bars begin behind the decision token."""
+KINDS = 3
+"""Fall, neither, rise."""
+CLEAR = 0.5
+"""From this share of the root mean square on an expectation is one of a rise or a fall."""
 
 
 @dataclass(frozen=True)
 class TokenTargets:
-    """What P tokens of bars are asked in n decisions: ``read`` maps their z_H (…, h_dim) to (…, 1).
+    """What P tokens of bars are asked in n decisions: ``read`` maps their z_H (…, h_dim) to (…, KINDS) logits.
 
-    ``expected`` (n, P) in any unit, ``known`` (n, P): false for tokens without bars.
+    ``kind`` (n, P) int64: 0, 1, 2 for an expected fall, neither, rise; ``known`` (n, P): false for tokens without bars.
     """
 
     read: nn.Module
-    expected: Tensor
+    kind: Tensor
     known: Tensor
     weight: float
 
@@ -40,23 +45,23 @@ class TokenTargets:
         tokens = features.patches.shape[1]
         behind = patch * torch.arange(tokens - 1, -1, -1)  # bars from a token's end to the decision's
         bar = torch.arange(decisions)[:, None] - behind  # (D, P)
-        expected = returns_bp[:, bar.clamp_min(0)].reshape(-1, tokens)
+        clear = CLEAR * returns_bp.square().mean().sqrt()
+        kinds = 1 + (returns_bp > clear).long() - (returns_bp < -clear).long()
         known = (bar >= 0).expand(sessions, -1, -1).reshape(-1, tokens)
-        return cls(read, expected, known.to(expected.device), weight)
+        return cls(read, kinds[:, bar.clamp_min(0)].reshape(-1, tokens), known.to(kinds.device), weight)
 
     def take(self, rows: Ints) -> TokenTargets:
         """Return the targets of some decisions."""
-        index = torch.as_tensor(rows, device=self.expected.device)
-        return TokenTargets(self.read, self.expected[index], self.known[index], self.weight)
+        index = torch.as_tensor(rows, device=self.kind.device)
+        return TokenTargets(self.read, self.kind[index], self.known[index], self.weight)
 
     def answers(self, z_H: Tensor) -> Tensor:
-        """Read z_H (n, S, h_dim) at the tokens of bars. (n, P)."""
-        read: Tensor = self.read(z_H[:, FIRST : FIRST + self.expected.shape[1]]).squeeze(-1)
-        return read
+        """Read z_H (n, S, h_dim) at the tokens of bars. (n, P, KINDS)."""
+        logits: Tensor = self.read(z_H[:, FIRST : FIRST + self.kind.shape[1]])
+        return logits
 
     def loss(self, answers: Tensor, rows: Tensor) -> Tensor:
-        """Share of the targets' mean square that the answers (m, P) of ``rows`` (m,) leave unexplained."""
-        expected, known = self.expected[rows], self.known[rows]
-        scale = (expected.square() * known).sum() / known.sum().clamp_min(1)
-        miss = (answers - expected * scale.clamp_min(1e-12).rsqrt()).square() * known
-        return miss.sum() / known.sum().clamp_min(1)
+        """Cross entropy of the answers (m, P, KINDS) of ``rows`` (m,), averaged over known tokens."""
+        kind, known = self.kind[rows], self.known[rows]
+        missed = functional.cross_entropy(answers.flatten(0, 1), kind.flatten(), reduction="none")
+        return (missed * known.flatten()).sum() / known.sum().clamp_min(1)

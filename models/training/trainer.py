@@ -37,7 +37,7 @@ from models.training.settings import DeepSupervisionSettings, Select, TrainingSe
 from models.training.source import Source
 from models.training.step import ExplodedError, StepSettings, train_step, zero_gradients
 from models.training.teacher import imitation, lesson
-from models.training.tokens import TokenTargets
+from models.training.tokens import KINDS, TokenTargets
 from models.vocabulary import Vocabularies
 
 NORM_MEMORY = 0.98
@@ -105,7 +105,7 @@ class Trainer:
             self.model = make(hrm, vocabularies).to(self._device)
             self._reading = nn.ModuleList()
             if training.objective.token_weight:
-                self._reading.append(nn.Linear(hrm.shape.h_dim, 1).to(self._device))
+                self._reading.append(nn.Linear(hrm.shape.h_dim, KINDS).to(self._device))
         if start is not None:
             start.grow(vocabularies)
             start_from(self.model, start.to(self._device))

@@ -1,4 +1,4 @@
-"""Tests of what tokens of bars are asked: the right bar's expectation, a scale-free loss, training that uses it."""
+"""Tests of what tokens of bars are asked: the right bar, a loss of known tokens, training that uses it."""
 
 from __future__ import annotations
 
@@ -15,41 +15,43 @@ from models.training.errors import TrainingError
 from models.training.sessions import Sessions
 from models.training.settings import DeepSupervisionSettings, ObjectiveSettings, TrainingSettings
 from models.training.source import StoredSource
-from models.training.tokens import TokenTargets
+from models.training.tokens import KINDS, TokenTargets
 from models.training.trainer import Trainer
 from models.vocabulary import Vocabularies
 
 
 def targets(hrm: HRMSettings, sessions: Sessions) -> tuple[TokenTargets, np.ndarray]:
-    """Return the targets of two sessions and their expected returns (2, D)."""
+    """Return the targets of two sessions and what kind of bar was to come after each of theirs, (2, D)."""
     settings = BatchSettings(hrm.features, target=Target.CONDITIONAL_MEAN)
     batch = make_batch(sessions, np.arange(2), settings, Vocabularies())
     returns = torch.as_tensor(batch.returns_bp, dtype=torch.float32)
-    return TokenTargets.of(nn.Linear(16, 1), batch.features, returns, hrm.features.patch, 1.0), batch.returns_bp
+    clear = 0.5 * np.sqrt(np.mean(batch.returns_bp**2))
+    kinds = np.where(batch.returns_bp > clear, 2, np.where(batch.returns_bp < -clear, 0, 1))
+    return TokenTargets.of(nn.Linear(16, KINDS), batch.features, returns, hrm.features.patch, 1.0), kinds
 
 
 def test_a_token_is_asked_for_the_bar_after_its_last(hrm: HRMSettings, sessions: Sessions) -> None:
     """The last token's bar is the decision's own; each earlier one ends one patch before."""
-    asked, returns = targets(hrm, sessions)
-    decisions, patch = returns.shape[1], hrm.features.patch
-    for session, decision in ((0, 0), (0, 12), (1, decisions - 1)):
-        row = session * decisions + decision
-        assert asked.expected[row, -1] == pytest.approx(returns[session, decision], abs=1e-5)
-        assert bool(asked.known[row, 0]) == (decision >= patch)
-        if decision >= patch:
-            assert asked.expected[row, 0] == pytest.approx(returns[session, decision - patch], abs=1e-5)
+    asked, kinds = targets(hrm, sessions)
+    assert set(kinds.flatten()) == {0, 1, 2}
+    decisions, patch = kinds.shape[1], hrm.features.patch
+    rows = np.arange(2 * decisions).reshape(2, decisions)
+    assert (asked.kind[rows, -1].numpy() == kinds).all()
+    assert (asked.kind[rows[:, patch:], 0].numpy() == kinds[:, :-patch]).all()
+    assert asked.known[rows, -1].all()
+    assert (asked.known[rows, 0].numpy() == (np.arange(decisions) >= patch)).all()
 
 
-def test_the_loss_is_the_share_left_unexplained(hrm: HRMSettings, sessions: Sessions) -> None:
-    """0 for the truth in its own scale, 1 for silence, whatever the unit; unknown tokens don't count."""
+def test_the_loss_counts_known_tokens_only(hrm: HRMSettings, sessions: Sessions) -> None:
+    """Nothing for sure and right answers, log 3 for silence; what is said of tokens without bars is no matter."""
     asked, _ = targets(hrm, sessions)
-    rows = torch.arange(len(asked.expected))
-    scale = asked.expected[asked.known].square().mean().sqrt()
-    answers = torch.where(asked.known, asked.expected / scale, torch.tensor(99.0))
-    assert float(asked.loss(answers, rows)) == pytest.approx(0.0, abs=1e-9)
-    assert float(asked.loss(torch.zeros_like(answers), rows)) == pytest.approx(1.0, rel=1e-5)
-    in_percent = TokenTargets(asked.read, asked.expected / 100, asked.known, 1.0)
-    assert float(in_percent.loss(answers, rows)) == pytest.approx(0.0, abs=1e-9)
+    rows = torch.arange(len(asked.kind))
+    right = 50.0 * nn.functional.one_hot(asked.kind, KINDS).float()
+    right[~asked.known] = torch.tensor([50.0, 0.0, 0.0])
+    assert float(asked.loss(right, rows)) == pytest.approx(0.0, abs=1e-6)
+    assert float(asked.loss(torch.zeros_like(right), rows)) == pytest.approx(np.log(3), rel=1e-5)
+    some = torch.tensor([3, 20])
+    assert float(asked.take(some.numpy()).loss(right[some], torch.arange(2))) == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("rows_at_once", [8, 4096])
