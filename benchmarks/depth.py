@@ -113,7 +113,7 @@ def main() -> None:
             hrm = hrm_settings(contender, market, args.dim)
             with TemporaryDirectory() as folder:
                 trainer = Trainer(
-                    hrm, DeepSupervisionSettings(segments=contender.segments, halting_from=1.0),
+                    hrm, DeepSupervisionSettings(segments=contender.segments, halting_from=1.0, segment_cost_bp=0.1),
                     training_settings(seed, args.steps, args.sessions), FreshSource(market.sessions), None,
                     Path(folder), build=lambda used, names, build=contender.build: build(used.network(), names),
                 )  # fmt: skip

@@ -84,7 +84,7 @@ def naive(trainer: Trainer, supervision: DeepSupervisionSettings, training: Trai
     decisions = batch.live.shape[1]
     features = batch.features.take(np.arange(decisions))
     one = type(batch)(features, batch.returns_bp[:1], batch.live[:1], batch.variance_bp2[:1])
-    settings = StepSettings(supervision, 1, training.precision)
+    settings = StepSettings(supervision, 1, training.precision, training.objective.scale_bp)
 
     def update() -> float:
         zero_gradients(trainer.model)

@@ -24,6 +24,7 @@ def evaluate(
     sessions: Annotated[int, typer.Option(help="Simulated: score on so many fresh sessions.")] = 2000,
     border: Border = "2020-01-01",
     ppo: Annotated[Path | None, typer.Option(help="An exported PPO policy to score beside it.")] = None,
+    lightgbm: Annotated[bool, typer.Option(help="Fit and score LightGBM beside it (extra `baselines`).")] = False,
     report: Annotated[Path | None, typer.Option(help="Write an HTML page into this directory.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -31,7 +32,8 @@ def evaluate(
     from models.checkpoint import load_model
     from models.errors import ModelError
     from models.ppo import PPOPolicy
-    from models.training.batches import BatchSettings
+    from models.training.baselines import fit_lightgbm, fit_model
+    from models.training.batches import BatchSettings, Target
     from models.training.evaluate import evaluate as score
     from models.training.pages import document, tables, write_page
     from models.training.policy import ppo_positions
@@ -46,6 +48,10 @@ def evaluate(
         )
         batches = BatchSettings(hrm.features, training.fill, training.target)
         extra = {} if ppo is None else {"ppo": ppo_positions(PPOPolicy.load(ppo), data.sessions, batches)}
+        if lightgbm:
+            realised = BatchSettings(hrm.features, training.fill, Target.REALISED)
+            trees = fit_model("lightgbm", fit_lightgbm, data.history, realised, training.objective.costs)
+            extra["lightgbm"] = trees.positions(data.sessions)
         evaluation = score([(network, data.sessions)], hrm, batches, data, extra=extra, seed=training.seed)
     except ModelError as error:
         raise ArtifactError(str(error)) from None

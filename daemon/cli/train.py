@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,12 +53,15 @@ def train(
         str | None,
         typer.Option(help="Dates (YYYY-MM-DD,…): train once a date on all bars before it, score up to the next one."),
     ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option(help="Write TensorBoard files, too, into OUT/tensorboard (extra `tensorboard`).")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Train a model; SIGTERM and Ctrl-C save a checkpoint first. With torchrun: -m daemon train."""
     from models.errors import ModelError
     from models.training.distributed import join_group
-    from models.training.progress import LiveView, MetricsFile
+    from models.training.progress import LiveView, MetricsFile, Observer, TensorBoardFiles
     from models.training.run import train as run_training
 
     settings = settings_and_logs(config, overrides)
@@ -66,8 +69,13 @@ def train(
         return _walk_forward(settings, bars or [], walk_forward, out, as_json)
     group = join_group()
     view = LiveView(Console(stderr=True)) if group.rank == 0 else None
+    observers: list[Observer] = []
     try:
-        with view or nullcontext():
+        with ExitStack() as watching:
+            if view is not None:
+                observers = [watching.enter_context(view), MetricsFile(out / "metrics.jsonl")]
+                if tensorboard:
+                    observers.append(watching.enter_context(closing(TensorBoardFiles(out / "tensorboard"))))
             trained = run_training(
                 settings.hierarchical_reasoning_model,
                 settings.deep_supervision,
@@ -75,7 +83,7 @@ def train(
                 training_data(settings, bars or [], market, sessions, border, intervals),
                 out,
                 resume=resume,
-                observers=[view, MetricsFile(out / "metrics.jsonl")] if view is not None else [],
+                observers=observers,
                 group=group,
                 device=device,
             )

@@ -17,6 +17,7 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from models.training.errors import TrainingError
 from models.training.step import SegmentReport
 
 
@@ -75,6 +76,40 @@ class MetricsFile:
         kind = {StepReport: "step", ValidationReport: "validation"}.get(type(report), fields.get("kind"))
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**fields, "kind": kind}) + "\n")
+
+
+class TensorBoardFiles:
+    """Writes loss, profit, gradient norm and ‖Δz‖ by segment, and validation by depth, as TensorBoard reads them.
+
+    Raises TrainingError where the package tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as error:
+            raise TrainingError("--tensorboard: tensorboardX is not installed; install hrmd[tensorboard]") from error
+        self._writer = SummaryWriter(str(folder))
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        self._writer.close()
+
+    def __call__(self, report: Report) -> None:
+        """Write one report's figures at its step."""
+        figures: dict[str, float] = {}
+        if isinstance(report, StepReport):
+            figures = {"depth": report.depth, "learning_rate": report.learning_rate, "memory_MB": report.memory_mb}
+            for number, segment in enumerate(report.segments, 1):
+                for name in ("loss", "pnl_bp", "q_loss", "gradient_norm", "change"):
+                    figures[f"{name}/segment_{number}"] = getattr(segment, name)
+        elif isinstance(report, ValidationReport):
+            figures = {f"validation_bp/depth_{number}": value for number, value in enumerate(report.pnl_bp, 1)}
+            figures |= {
+                f"share_of_the_best/depth_{number}": value for number, value in enumerate(report.share or (), 1)
+            }
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, report.step)
 
 
 class LiveView:

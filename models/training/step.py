@@ -48,6 +48,7 @@ class StepSettings:
     supervision: DeepSupervisionSettings
     rows_at_once: int
     precision: Precision
+    scale_bp: float
 
 
 class ExplodedError(Exception):
@@ -117,11 +118,11 @@ def train_step(
             for full, leaf in zip((policy, quantity, value), leaves[:3], strict=True)
         )
         loss = objective(policy, quantity, value)
-        q_loss = torch.zeros((), device=device)
+        learned = torch.zeros((), device=device)
         if before is not None:
             last = depth == settings.supervision.segments
-            q_loss = _q_loss(model, z_before, outputs.z, improvement_bp(before, loss).flatten()[rows], settings, last)
-        combined = loss.total + settings.supervision.q_weight * q_loss
+            learned = q_loss(model, z_before, outputs.z, improvement_bp(before, loss).flatten()[rows], settings, last)
+        combined = loss.total + settings.supervision.q_weight * learned
         if asked is not None:
             combined = combined + asked.weight * asked.loss(leaves[3], rows)
         if anyone(not bool(combined.isfinite())):
@@ -131,7 +132,7 @@ def train_step(
             _backward_pieces(model, inputs, z_before, settings, asked, [leaf.grad for leaf in leaves])
         norm = update()
         reports.append(
-            SegmentReport(combined.item(), loss.pnl_bp, q_loss.item(), norm, len(active) / total, outputs.change)
+            SegmentReport(combined.item(), loss.pnl_bp, learned.item(), norm, len(active) / total, outputs.change)
         )
         z.z_H[rows], z.z_L[rows] = outputs.z.z_H.detach(), outputs.z.z_L.detach()
         before = loss
@@ -209,21 +210,23 @@ def _at(z: Latent, rows: np.ndarray) -> Latent:
     return Latent(z.z_H[index], z.z_L[index])
 
 
-def _q_loss(model: HRM, before: Latent, after: Latent, gain_bp: Tensor, settings: StepSettings, last: bool) -> Tensor:
+def q_loss(model: HRM, before: Latent, after: Latent, gain_bp: Tensor, settings: StepSettings, last: bool) -> Tensor:
     """Fit the Q head of the state before this segment to what this segment turned out to be worth.
 
-    Only the head is trained: the states are detached. ``q_halt`` learns whether going on fails to pay its cost;
-    ``q_continue`` the opposite, or, as published, the better of the next state's two Q values.
+    Only the head is trained: the states are detached. Q_continue − Q_halt learns what going on is worth on average, in
+    units of ``scale_bp``: what this segment adds less its cost, and what the ones after it are worth where they pay
+    (Q-learning; its mean, so that a rare large gain counts). As published, the two are logits instead: of the segment
+    not having paid, and of the better of the next state's two Q values.
     """
     q = model.heads.q(before.z_H[:, 0].detach()).float()
-    stop = (gain_bp <= settings.supervision.segment_cost_bp).float()
+    with torch.no_grad():
+        following = model.heads.q(after.z_H[:, 0]).float()
+    net_bp = gain_bp - settings.supervision.segment_cost_bp
     if settings.supervision.halt_target is HaltTarget.IMPROVEMENT:
-        go = 1 - stop
-    else:
-        with torch.no_grad():
-            following = model.heads.q(after.z_H[:, 0]).float()
-            go = torch.sigmoid(following[:, 0] if last else following.amax(dim=-1))
-    loss: Tensor = functional.binary_cross_entropy_with_logits(q, torch.stack([stop, go], dim=-1))
+        beyond = torch.zeros_like(net_bp) if last else (following[:, 1] - following[:, 0]).clamp_min(0.0)
+        return (q[:, 1] - q[:, 0] - net_bp / settings.scale_bp - beyond).square().mean()
+    go = torch.sigmoid(following[:, 0] if last else following.amax(dim=-1))
+    loss: Tensor = functional.binary_cross_entropy_with_logits(q, torch.stack([(net_bp <= 0).float(), go], dim=-1))
     return loss
 
 

@@ -112,7 +112,9 @@ class Trainer:
         self._learning = nn.ModuleList([self.model, *self._reading])
         self._act = AdaptiveComputationTime(hrm)
         self._batches = BatchSettings(hrm.features, training.fill, training.target)
-        self._step_settings = StepSettings(supervision, training.rows_at_once, training.precision)
+        self._step_settings = StepSettings(
+            supervision, training.rows_at_once, training.precision, training.objective.scale_bp
+        )
         self._estimates: dict[int, ReturnEstimate] = {}
         if training.target is Target.ESTIMATED:
             self._estimates = {

@@ -23,7 +23,7 @@ from models.training.distributed import Group, join_group
 from models.training.errors import ResumeError
 from models.training.loss import Weights, improvement_bp, segment_loss, session_costs
 from models.training.optim import AdamATan2, MovingAverage, learning_rate, make_optimizer
-from models.training.progress import LiveView, MetricsFile, NoteReport, StepReport, ValidationReport
+from models.training.progress import LiveView, MetricsFile, NoteReport, StepReport, TensorBoardFiles, ValidationReport
 from models.training.settings import CostStep, ObjectiveSettings, Optimizer, OptimizerSettings, TrainingSettings
 from models.training.step import SegmentReport
 
@@ -145,6 +145,27 @@ def test_metrics_are_one_json_object_a_line(tmp_path: Path) -> None:
     assert [line["kind"] for line in lines] == ["step", "validation", "rollback"]
     assert lines[0]["segments"][1]["pnl_bp"] == 3.0
     assert lines[1]["share"] == [0.4, 0.5]
+
+
+def test_tensorboard_files_hold_the_figures(tmp_path: Path) -> None:
+    """Every segment and depth under its name at its step; a note has no figure."""
+    pb = pytest.importorskip("tensorboardX.proto.event_pb2")
+    files = TensorBoardFiles(tmp_path)
+    for report in (STEP, VALIDATION, NOTE, ValidationReport(8, [1.0], None, False)):
+        files(report)
+    files.close()
+    (path,) = tmp_path.glob("events.*")
+    left, found = path.read_bytes(), {}
+    while left:  # records of length, its checksum, an event, its checksum
+        size = int.from_bytes(left[:8], "little")
+        event = pb.Event.FromString(left[12 : 12 + size])
+        found |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+        left = left[16 + size :]
+    assert found["loss/segment_2", 7] == found["loss/segment_1", 7] == -0.5
+    assert (found["depth", 7], found["memory_MB", 7]) == (2.0, 512.0)
+    assert (found["validation_bp/depth_2", 7], found["validation_bp/depth_1", 8]) == (4.0, 1.0)
+    assert found["share_of_the_best/depth_2", 7] == 0.5
+    assert ("share_of_the_best/depth_1", 8) not in found
 
 
 def test_live_view_shows_the_figures() -> None:

@@ -29,6 +29,7 @@ from models.training.baselines import (
 from models.training.batches import BatchSettings, Target, make_batch, returns_between_fills
 from models.training.errors import TrainingError
 from models.training.market import HiddenRegimeMarket
+from models.training.progress import TensorBoardFiles
 from models.training.reference import pnl_bp, simulated_sessions
 from models.training.sessions import Sessions
 from models.training.settings import ObjectiveSettings
@@ -80,18 +81,20 @@ def test_lightgbm_predicts_the_drift() -> None:
     assert np.corrcoef(score(fresh).ravel(), expected.ravel())[0, 1] > 0.5
 
 
-def test_extras_that_are_absent_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extras_that_are_absent_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without the optional packages one line says what to install."""
     real = builtins.__import__
 
     def refuse(name: str, *args: object, **kwargs: object) -> object:
-        if name.split(".")[0] in ("lightgbm", "stable_baselines3"):
+        if name.split(".")[0] in ("lightgbm", "stable_baselines3", "tensorboardX"):
             raise ImportError(name)
         return real(name, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(TrainingError, match=r"install hrmd\[baselines\]"):
         fit_lightgbm(draw(4, 1))
+    with pytest.raises(TrainingError, match=r"install hrmd\[tensorboard\]"):
+        TensorBoardFiles(tmp_path)
     if "models.training.ppo_trainer" in sys.modules:
         with pytest.raises(TrainingError, match=r"install hrmd\[baselines\]"):
             sys.modules["models.training.ppo_trainer"].train_ppo(draw, SETTINGS, COSTS, steps=1, seed=1, interval="5m")

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from models.config import CarryState, HRMSettings
+from models.core import Latent
 from models.hrm import HRM
 from models.training.batches import Fill, Target
 from models.training.errors import DataError, DivergedError, ResumeError, TrainingError
@@ -32,7 +33,7 @@ from models.training.settings import (
     TrainingSettings,
 )
 from models.training.source import FreshSource, StoredSource
-from models.training.step import ExplodedError, StepSettings, train_step, zero_gradients
+from models.training.step import ExplodedError, StepSettings, q_loss, train_step, zero_gradients
 from models.training.trainer import Trainer, Validation
 
 
@@ -270,7 +271,7 @@ def gradients(hrm: HRMSettings, sessions: Sessions, tmp_path: Path, training: Tr
         kept.extend(p.grad.clone() for p in trainer.model.parameters() if p.grad is not None)
         return 0.0
 
-    settings = StepSettings(DeepSupervisionSettings(segments=1), training.rows_at_once, training.precision)
+    settings = StepSettings(DeepSupervisionSettings(segments=1), training.rows_at_once, training.precision, 10.0)
     targets = Targets.of(batch, cost, torch.device("cpu"))
     objective = expected_profit(targets, training.objective, Weights(1.0, 0.3, False))
     train_step(trainer.model, batch.features, objective, settings, update, None)
@@ -305,7 +306,7 @@ def test_a_loss_that_is_not_finite_stops_before_any_update(
     trainer = make(hrm, training, sessions, tmp_path)
     batch, cost = trainer.batch(0)
     spoilt = replace(batch, returns_bp=np.full_like(batch.returns_bp, np.nan))
-    settings = StepSettings(DeepSupervisionSettings(), 4096, Precision.FP32)
+    settings = StepSettings(DeepSupervisionSettings(), 4096, Precision.FP32, 10.0)
     targets = Targets.of(spoilt, cost, torch.device("cpu"))
     objective = expected_profit(targets, training.objective, Weights(1.0, 0.0, False))
     with pytest.raises(ExplodedError):
@@ -364,6 +365,35 @@ def test_training_learns_a_market_without_noise(hrm: HRMSettings, tmp_path: Path
     assert report.share[0] > 0.6
 
 
+def test_the_q_head_learns_what_going_on_is_worth_on_average(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """A rare large gain outweighs many small costs, and a gain two segments ahead counts as one that comes next."""
+    trainer = make(hrm, training, sessions, tmp_path)
+    model, cost_bp = trainer.model, 0.5
+    supervision = DeepSupervisionSettings(segments=3, segment_cost_bp=cost_bp)
+    settings = StepSettings(supervision, 4096, Precision.FP32, 10.0)
+    first, second, third = (Latent(torch.randn(8, 5, 16), torch.zeros(8, 5, 16)) for _ in range(3))
+    nothing, rare = torch.zeros(8), torch.tensor([16.0, 0, 0, 0, 0, 0, 0, 0])
+    optimizer = torch.optim.SGD(model.heads.q.parameters(), lr=0.02)
+
+    def worth(z: Latent) -> float:
+        q = model.heads.q(z.z_H[:, 0])
+        return (q[:, 1] - q[:, 0]).mean().item()
+
+    with torch.no_grad():
+        for z in (first, second):
+            z.z_H.copy_(z.z_H[:1].expand_as(z.z_H))  # rows alike: only the average can be learned
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss = q_loss(model, second, third, rare, settings, last=True)
+        loss = loss + q_loss(model, first, second, nothing, settings, last=False)
+        loss.backward()
+        optimizer.step()
+    assert worth(second) == pytest.approx((2.0 - cost_bp) / 10, abs=0.01)
+    assert worth(first) == pytest.approx((2.0 - 2 * cost_bp) / 10, abs=0.01)
+
+
 def test_a_process_that_is_done_still_votes_and_updates(
     hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
 ) -> None:
@@ -373,7 +403,7 @@ def test_a_process_that_is_done_still_votes_and_updates(
         trainer.model.heads.q.bias.copy_(torch.tensor([5.0, -5.0]))  # every row wants to halt at once
     batch, cost = trainer.batch(0)
     targets = Targets.of(batch, cost, torch.device("cpu"))
-    settings = StepSettings(DeepSupervisionSettings(segments=3), 4096, Precision.FP32)
+    settings = StepSettings(DeepSupervisionSettings(segments=3), 4096, Precision.FP32, 10.0)
     votes, updates = list[bool](), list[int]()
 
     def run(others: list[bool]) -> int:
