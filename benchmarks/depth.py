@@ -1,6 +1,6 @@
 """Measures whether depth pays in the composition market: the HRM by segments, and flat networks of equal compute.
 
-    python benchmarks/depth.py --seeds 3          (about 18 minutes a seed on one core)
+    python benchmarks/depth.py --seeds 1 2 3          (about half an hour a seed on one core)
 
 Four contenders with the same input network, heads, features, sessions in the same order, objective and optimizer:
 
@@ -98,8 +98,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--sessions", type=int, default=8, help="in a batch")
-    parser.add_argument("--segments", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--segments", type=int, default=7)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--dim", type=int, default=64)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -107,13 +107,13 @@ def main() -> None:
     fresh, best = market.sessions(FRESH, SEED), float(market.best_bp(FRESH, SEED).mean())
     cost = np.full(FRESH, market.cost_bp)
     shares: dict[str, list[float]] = {}
-    for seed in range(1, args.seeds + 1):
+    for seed in args.seeds:
         for contender in contenders(args.segments):
             started = time.monotonic()
             hrm = hrm_settings(contender, market, args.dim)
             with TemporaryDirectory() as folder:
                 trainer = Trainer(
-                    hrm, DeepSupervisionSettings(segments=contender.segments, halting_from=1.0, segment_cost_bp=0.1),
+                    hrm, DeepSupervisionSettings(segments=contender.segments, halting_from=1.0, segment_cost_bp=0.3),
                     training_settings(seed, args.steps, args.sessions), FreshSource(market.sessions), None,
                     Path(folder), build=lambda used, names, build=contender.build: build(used.network(), names),
                 )  # fmt: skip

@@ -110,6 +110,9 @@ class Trainer:
             start.grow(vocabularies)
             start_from(self.model, start.to(self._device))
         self._learning = nn.ModuleList([self.model, *self._reading])
+        q_head = {id(weight) for weight in self.model.heads.q.parameters()}
+        # clipped apart, so that learning how long to think does not change what is thought
+        self._thinking = [weight for weight in self._learning.parameters() if id(weight) not in q_head]
         self._act = AdaptiveComputationTime(hrm)
         self._batches = BatchSettings(hrm.features, training.fill, training.target)
         self._step_settings = StepSettings(
@@ -226,9 +229,11 @@ class Trainer:
     def _update(self) -> float:
         """Clip, check, step: what a segment does with its gradients."""
         self._group.average_gradients(self._learning)
-        norm = float(nn.utils.clip_grad_norm_(self._learning.parameters(), self._training.optimizer.clip_norm))
+        longest = self._training.optimizer.clip_norm
+        norm = float(nn.utils.clip_grad_norm_(self._thinking, longest))
+        q_norm = float(nn.utils.clip_grad_norm_(self.model.heads.q.parameters(), longest))
         limit = self._training.guard.explode_factor * self._norm
-        if not math.isfinite(norm) or norm > limit:
+        if not math.isfinite(norm + q_norm) or norm > limit:
             zero_gradients(self._learning)
             raise ExplodedError(f"gradient norm is {norm:.3g}, usual is {self._norm:.3g}")
         self._norm = norm if math.isnan(self._norm) else NORM_MEMORY * self._norm + (1 - NORM_MEMORY) * norm
