@@ -9,7 +9,8 @@ import pytest
 from daemon.clock import ReplayClock
 from daemon.errors import ArtifactError
 from daemon.settings import load_settings
-from daemon.strategy_ladder import build_strategies, view_settings
+from daemon.strategy_ladder import build_strategies, shipped, view_settings
+from models.checkpoint import load_model
 from strategies.hrm import HRMStrategy
 from strategies.rules import RulesStrategy
 from tests.unit.strategies.moments import moment_of, rising
@@ -38,7 +39,7 @@ def test_the_model_has_the_rules_below_it() -> None:
 
 
 def test_artifacts_are_shipped() -> None:
-    """By default the trained `tiny` decides and the exported PPO policy can stand below it; `base` has none."""
+    """By default the trained `tiny` decides and the exported PPO policy can stand below it; others must be trained."""
     ladder = "supervisor.ladder=[hrm, ppo, rules, flat]"
     strategies = build_strategies(load_settings(None, [ladder]), ReplayClock())
     assert list(strategies) == ["rules", "hrm", "ppo"]
@@ -46,8 +47,17 @@ def test_artifacts_are_shipped() -> None:
     assert strategies["ppo"].description.startswith("ppo.safetensors (")
     for name, strategy in strategies.items():
         assert strategy.decide(moment_of(rising(60))).strategy == name
-    with pytest.raises(ArtifactError, match="no artifact is shipped for 'base'"):
-        build_strategies(load_settings(None, ["hierarchical_reasoning_model.profile=base"]), ReplayClock())
+    with pytest.raises(ArtifactError, match="no artifact is shipped for 'wide'"):
+        shipped("wide")
+
+
+def test_the_large_model_is_shipped() -> None:
+    """Trained, of the settings' shape, 27 M parameters in at most 30 MB."""
+    expected = load_settings(None, ["hierarchical_reasoning_model.profile=base"]).hierarchical_reasoning_model.network()
+    _, manifest = load_model(shipped("base"), expected=expected)
+    assert manifest.trained
+    assert manifest.parameters == 26_787_573
+    assert shipped("base").stat().st_size < 30e6
 
 
 @pytest.mark.parametrize(("name", "key"), [("hrm", "artifact"), ("ppo", "ppo_artifact")])
