@@ -40,11 +40,11 @@ struct Scratch {
 static inline void norm_row(float* x, int dim) {
   f16 square = zero();
   for (int i = 0; i < dim; i += 16) {
-    const f16 v = _mm512_loadu_ps(x + i);
-    square = _mm512_fmadd_ps(v, v, square);
+    const f16 v = load(x + i);
+    square = fma(v, v, square);
   }
-  const f16 factor = all(1.0f / std::sqrt(_mm512_reduce_add_ps(square) / static_cast<float>(dim) + RMS_EPS));
-  for (int i = 0; i < dim; i += 16) _mm512_storeu_ps(x + i, _mm512_mul_ps(_mm512_loadu_ps(x + i), factor));
+  const f16 factor = all(1.0f / std::sqrt(sum_of(square) / static_cast<float>(dim) + RMS_EPS));
+  for (int i = 0; i < dim; i += 16) store(x + i, mul(load(x + i), factor));
 }
 
 // from (tokens, stride) at one head -> to (tokens, padded head), rotated by position and scaled.
@@ -53,12 +53,12 @@ static inline void rotate(const Stack& s, const float* from, int stride, int tok
   for (int t = 0; t < tokens; ++t) {
     const float* row = from + static_cast<size_t>(t) * stride;
     for (int i = 0; i < half; i += 16) {
-      const __mmask16 mask = lanes(half - i);
-      const f16 first = _mm512_maskz_loadu_ps(mask, row + i), second = _mm512_maskz_loadu_ps(mask, row + half + i);
-      const f16 c = _mm512_mul_ps(_mm512_loadu_ps(s.cos + t * half_padded + i), all(scale));
-      const f16 d = _mm512_mul_ps(_mm512_loadu_ps(s.sin + t * half_padded + i), all(scale));
-      _mm512_mask_storeu_ps(to + t * padded + i, mask, _mm512_fmsub_ps(first, c, _mm512_mul_ps(second, d)));
-      _mm512_mask_storeu_ps(to + t * padded + half + i, mask, _mm512_fmadd_ps(second, c, _mm512_mul_ps(first, d)));
+      const uint16_t mask = lanes(half - i);
+      const f16 first = load(row + i, mask), second = load(row + half + i, mask);
+      const f16 c = mul(load(s.cos + t * half_padded + i), all(scale));
+      const f16 d = mul(load(s.sin + t * half_padded + i), all(scale));
+      store(to + t * padded + i, fms(first, c, mul(second, d)), mask);
+      store(to + t * padded + half + i, fma(second, c, mul(first, d)), mask);
     }
   }
 }
@@ -69,29 +69,29 @@ static inline void score_rows(const Scratch& w, int first, int tokens, int head,
   for (int j = 0; j < columns; j += 16) {
     f16 sum[4] = {zero(), zero(), zero(), zero()};
     for (int d = 0; d < head; ++d) {
-      const f16 keys = _mm512_loadu_ps(w.key_columns + d * columns + j);
-      for (int i = 0; i < 4; ++i) sum[i] = _mm512_fmadd_ps(all(w.query[(first + i) * padded + d]), keys, sum[i]);
+      const f16 keys = load(w.key_columns + d * columns + j);
+      for (int i = 0; i < 4; ++i) sum[i] = fma(all(w.query[(first + i) * padded + d]), keys, sum[i]);
     }
-    __mmask16 seen = lanes(tokens - j);
+    uint16_t seen = lanes(tokens - j);
     if (valid != nullptr) {
       for (int lane = 0; lane < 16 && j + lane < tokens; ++lane)
-        if (!valid[j + lane]) seen = static_cast<__mmask16>(seen & ~(1u << lane));
+        if (!valid[j + lane]) seen = static_cast<uint16_t>(seen & ~(1u << lane));
     }
     const f16 never = all(-INFINITY);
-    for (int i = 0; i < 4; ++i) _mm512_storeu_ps(w.scores + (first + i) * columns + j, _mm512_mask_mov_ps(never, seen, sum[i]));
+    for (int i = 0; i < 4; ++i) store(w.scores + (first + i) * columns + j, choose(seen, sum[i], never));
   }
   for (int i = 0; i < 4; ++i) {
     float* row = w.scores + (first + i) * columns;
     f16 top = all(-INFINITY), total = zero();
-    for (int j = 0; j < columns; j += 16) top = _mm512_max_ps(top, _mm512_loadu_ps(row + j));
-    const f16 highest = all(_mm512_reduce_max_ps(top));
+    for (int j = 0; j < columns; j += 16) top = max(top, load(row + j));
+    const f16 highest = all(highest_of(top));
     for (int j = 0; j < columns; j += 16) {
-      const f16 power = exp16(_mm512_sub_ps(_mm512_loadu_ps(row + j), highest));
-      total = _mm512_add_ps(total, power);
-      _mm512_storeu_ps(row + j, power);
+      const f16 power = exp16(sub(load(row + j), highest));
+      total = add(total, power);
+      store(row + j, power);
     }
-    const f16 share = all(1.0f / _mm512_reduce_add_ps(total));
-    for (int j = 0; j < columns; j += 16) _mm512_storeu_ps(row + j, _mm512_mul_ps(_mm512_loadu_ps(row + j), share));
+    const f16 share = all(1.0f / sum_of(total));
+    for (int j = 0; j < columns; j += 16) store(row + j, mul(load(row + j), share));
   }
 }
 
@@ -99,15 +99,15 @@ static inline void score_rows(const Scratch& w, int first, int tokens, int head,
 static inline void mix_values(const Scratch& w, const float* values, int stride, int tokens, int head, float* out, int out_stride) {
   const int columns = round_up(tokens, 16);
   for (int d = 0; d < head; d += 16) {
-    const __mmask16 mask = lanes(head - d);
+    const uint16_t mask = lanes(head - d);
     for (int t = 0; t < tokens; t += 4) {
       f16 sum[4] = {zero(), zero(), zero(), zero()};
       for (int j = 0; j < tokens; ++j) {
-        const f16 v = _mm512_maskz_loadu_ps(mask, values + static_cast<size_t>(j) * stride + d);
-        for (int i = 0; i < 4; ++i) sum[i] = _mm512_fmadd_ps(all(w.scores[(t + i) * columns + j]), v, sum[i]);
+        const f16 v = load(values + static_cast<size_t>(j) * stride + d, mask);
+        for (int i = 0; i < 4; ++i) sum[i] = fma(all(w.scores[(t + i) * columns + j]), v, sum[i]);
       }
       for (int i = 0; i < 4 && t + i < tokens; ++i)
-        _mm512_mask_storeu_ps(out + static_cast<size_t>(t + i) * out_stride + d, mask, sum[i]);
+        store(out + static_cast<size_t>(t + i) * out_stride + d, sum[i], mask);
     }
   }
 }
@@ -135,15 +135,15 @@ static void run_stack(const Stack& s, const Scratch& w, float* x, int observatio
   const int qkv_stride = round_up(3 * s.dim, 16), inner_stride = round_up(s.inner, 16);
   auto add_to_x = [&](int panel, int row, f16 v0, f16 v1) __attribute__((always_inline)) {
     float* at = x + static_cast<size_t>(row) * stride + panel * PANEL;
-    _mm512_storeu_ps(at, _mm512_add_ps(_mm512_loadu_ps(at), v0));
-    if (panel * PANEL + 16 < stride) _mm512_storeu_ps(at + 16, _mm512_add_ps(_mm512_loadu_ps(at + 16), v1));
+    store(at, add(load(at), v0));
+    if (panel * PANEL + 16 < stride) store(at + 16, add(load(at + 16), v1));
   };
   for (const Block& block : s.blocks) {
     for (int row = 0; row < rows; ++row) convert_row<P>(x + static_cast<size_t>(row) * stride, s.dim, w.activations, row);
     product<P>(block.qkv, w.activations, rows, [&](int panel, int row, f16 v0, f16 v1) __attribute__((always_inline)) {
       float* at = w.wide + static_cast<size_t>(row) * qkv_stride + panel * PANEL;
-      _mm512_storeu_ps(at, v0);
-      if (panel * PANEL + 16 < qkv_stride) _mm512_storeu_ps(at + 16, v1);
+      store(at, v0);
+      if (panel * PANEL + 16 < qkv_stride) store(at + 16, v1);
     });
     for (int o = 0; o < observations; ++o) attend(s, w, o, tokens, qkv_stride, stride, valid == nullptr ? nullptr : valid + o * tokens);
     for (int row = 0; row < rows; ++row) convert_row<P>(w.narrow + static_cast<size_t>(row) * stride, s.dim, w.activations, row);
@@ -153,7 +153,7 @@ static void run_stack(const Stack& s, const Scratch& w, float* x, int observatio
       convert_row<P>(x + static_cast<size_t>(row) * stride, s.dim, w.activations, row);
     }
     product<P>(block.gate_up, w.activations, rows, [&](int panel, int row, f16 gate, f16 up) __attribute__((always_inline)) {
-      _mm512_storeu_ps(w.wide + static_cast<size_t>(row) * inner_stride + panel * 16, _mm512_mul_ps(silu16(gate), up));
+      store(w.wide + static_cast<size_t>(row) * inner_stride + panel * 16, mul(silu16(gate), up));
     });
     for (int row = 0; row < rows; ++row) convert_row<P>(w.wide + static_cast<size_t>(row) * inner_stride, s.inner, w.activations, row);
     product<P>(block.down, w.activations, rows, add_to_x);

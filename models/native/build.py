@@ -18,6 +18,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,29 +26,45 @@ from models.errors import RuntimeUnavailable
 
 SOURCES: Final = Path(__file__).parent
 KERNEL: Final = ("packing.cpp", "segment.cpp", "api.cpp", "ceiling.cpp")
-HEADERS: Final = ("simd.hpp", "gemm.hpp", "block.hpp", "model.hpp")
+HEADERS: Final = ("simd.hpp", "simd512.hpp", "simd256.hpp", "gemm.hpp", "block.hpp", "model.hpp")
 COMMON: Final = ("-O3", "-std=c++17", "-fPIC", "-shared")
-WIDE: Final = (
-    "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mavx512bf16", "-mfma", "-mavx2",
-)  # fmt: skip
+VARIANTS: Final = {
+    "avx512": (
+        "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mavx512bf16", "-mfma", "-mavx2",
+    ),
+    "avx2": ("-mavx2", "-mfma"),
+}  # fmt: skip
+"""Flags of the same sources for two kinds of processors, the faster first; their numbers are those of cpu.cpp."""
 COMPILERS: Final = ("g++", "c++", "clang++")
 BUILD_S: Final = 300.0
 """How long a build may take on a machine that is busy."""
 
 INSTRUCTIONS: Final = {"int8": "AVX512-VNNI", "bf16": "AVX512-BF16", "fp32": "AVX512", "int16": "AVX512-VNNI"}
-"""What each precision needs of the processor, in the order of the kernel's own numbers."""
+"""What the faster variant needs of the processor, in the order of the kernel's own numbers of precisions."""
 
 
 def load_kernel(
-    precision: str, cache: Path, *, system: str = platform.system(), machine: str = platform.machine()
+    precision: str,
+    cache: Path,
+    *,
+    variants: Sequence[str] = tuple(VARIANTS),
+    system: str = platform.system(),
+    machine: str = platform.machine(),
 ) -> ctypes.CDLL:
-    """Return the kernel, built into `cache` where it isn't there yet. Raises RuntimeUnavailable."""
+    """Return the kernel of the first of `variants` that this processor runs, built into `cache` where it isn't there.
+
+    Raises RuntimeUnavailable.
+    """
     if machine not in ("x86_64", "AMD64") or system != "Linux":
         raise RuntimeUnavailable(f"native needs Linux on x86-64, this is {system} on {machine}")
     processor = open_library(build(cache, "cpu", ("cpu.cpp",), (), COMMON))
-    if not processor.hrm_supports(list(INSTRUCTIONS).index(precision)):
-        raise RuntimeUnavailable(f"native {precision} needs {INSTRUCTIONS[precision]}, which this processor has not")
-    return open_library(build(cache, "hrm", KERNEL, HEADERS, (*COMMON, *WIDE)))
+    number, names = list(INSTRUCTIONS).index(precision), list(VARIANTS)
+    for variant in variants:
+        if processor.hrm_supports(number, names.index(variant)):
+            return open_library(build(cache, f"hrm-{variant}", KERNEL, HEADERS, (*COMMON, *VARIANTS[variant])))
+    needs = {"avx512": INSTRUCTIONS[precision], "avx2": "AVX2 with FMA"}
+    wanted = " or ".join(needs[variant] for variant in variants)
+    raise RuntimeUnavailable(f"native {precision} needs {wanted}, which this processor has not")
 
 
 def find_compiler() -> list[str]:

@@ -59,45 +59,43 @@ template <Precision P>
 static inline void convert_row(const float* from, int k, const Activations& to, int row) {
   uint8_t* out = to.values + static_cast<size_t>(row) * row_bytes<P>(k);
   if constexpr (P == FP32) {
-    for (int i = 0; i < k; i += 16) _mm512_storeu_ps(reinterpret_cast<float*>(out) + i, _mm512_maskz_loadu_ps(lanes(k - i), from + i));
+    for (int i = 0; i < k; i += 16) store(reinterpret_cast<float*>(out) + i, load(from + i, lanes(k - i)));
   } else if constexpr (P == BF16) {
     for (int i = 0; i < k; i += 16) {
-      const __m256bh half = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(lanes(k - i), from + i));
-      std::memcpy(out + i * 2, &half, 32);
+      store_bf16(out + i * 2, load(from + i, lanes(k - i)));
     }
   } else {
     f16 largest = zero();
-    for (int i = 0; i < k; i += 16) largest = _mm512_max_ps(largest, _mm512_abs_ps(_mm512_maskz_loadu_ps(lanes(k - i), from + i)));
-    const float top = _mm512_reduce_max_ps(largest);
+    for (int i = 0; i < k; i += 16) largest = max(largest, abs(load(from + i, lanes(k - i))));
+    const float top = highest_of(largest);
     // What is not finite survives in the residual stream, which is fp32, and so reaches the heads.
     const float whole = top_of(P, k), inverse = top > 0.0f && top <= 3.0e38f ? whole / top : 0.0f;
-    __m512i sum = _mm512_setzero_si512();
+    i16 sum = izero();
     const f16 factor = all(inverse);
     for (int i = 0; i < k; i += 16) {
-      const __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(lanes(k - i), from + i), factor));
+      const i16 q = hrm::whole(mul(load(from + i, lanes(k - i)), factor));
       if constexpr (P == INT16) {
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i * 2), _mm512_cvtsepi32_epi16(q));
+        store_int16(out + i * 2, q);
       } else {
-        sum = _mm512_add_epi32(sum, q);
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm512_cvtsepi32_epi8(q));
+        sum = iadd(sum, q);
+        store_int8(out + i, q);
       }
     }
     to.scale[row] = top / whole;
-    to.offset[row] = P == INT8 ? 128 * _mm512_reduce_add_epi32(sum) : 0;
+    to.offset[row] = P == INT8 ? 128 * isum_of(sum) : 0;
   }
 }
 
 template <Precision P>
-static inline __m512i dot(__m512i sum, __m512i weights, __m512i activation) {
+static inline i16 dot(i16 sum, i16 weights, i16 activation) {
   if constexpr (P == INT8) {
-    return _mm512_dpbusd_epi32(sum, weights, activation);
+    return dot_int8(sum, weights, activation);
   } else if constexpr (P == INT16) {
-    return _mm512_dpwssd_epi32(sum, weights, activation);
+    return dot_int16(sum, weights, activation);
   } else if constexpr (P == BF16) {
-    return _mm512_castps_si512(_mm512_dpbf16_ps(_mm512_castsi512_ps(sum), (__m512bh)(weights), (__m512bh)(activation)));
+    return dot_bf16(sum, weights, activation);
   } else {
-    return _mm512_castps_si512(
-        _mm512_fmadd_ps(_mm512_castsi512_ps(weights), _mm512_castsi512_ps(activation), _mm512_castsi512_ps(sum)));
+    return dot_fp32(sum, weights, activation);
   }
 }
 
@@ -106,17 +104,17 @@ static inline __m512i dot(__m512i sum, __m512i weights, __m512i activation) {
 template <Precision P, int ROWS, class Finish>
 static inline __attribute__((always_inline)) void panel_product(
     const Linear& w, int panel, const Activations& a, int first, const uint8_t* ahead, Finish finish) {
-  __m512i sums[ROWS][2];
+  i16 sums[ROWS][2];
   const uint8_t* rows[ROWS];
   for (int r = 0; r < ROWS; ++r) {
-    sums[r][0] = sums[r][1] = _mm512_setzero_si512();
+    sums[r][0] = sums[r][1] = izero();
     rows[r] = a.values + static_cast<size_t>(first + r) * row_bytes<P>(w.k);
   }
   const uint8_t* weights = w.weights + static_cast<size_t>(panel) * w.panel_bytes();
 #pragma GCC unroll 2
   for (int g = 0; g < w.groups; ++g) {
-    const __m512i w0 = _mm512_load_si512(weights + g * 128);
-    const __m512i w1 = _mm512_load_si512(weights + g * 128 + 64);
+    const i16 w0 = iload(weights + g * 128);
+    const i16 w1 = iload(weights + g * 128 + 64);
     if (ahead != nullptr) {
       _mm_prefetch(reinterpret_cast<const char*>(ahead + g * 128), _MM_HINT_T0);
       _mm_prefetch(reinterpret_cast<const char*>(ahead + g * 128 + 64), _MM_HINT_T0);
@@ -125,23 +123,23 @@ static inline __attribute__((always_inline)) void panel_product(
     for (int r = 0; r < ROWS; ++r) {
       int32_t group;
       std::memcpy(&group, rows[r] + g * 4, 4);
-      const __m512i broadcast = _mm512_set1_epi32(group);
+      const i16 broadcast = iall(group);
       sums[r][0] = dot<P>(sums[r][0], w0, broadcast);
       sums[r][1] = dot<P>(sums[r][1], w1, broadcast);
     }
   }
   if constexpr (P == INT8 || P == INT16) {
-    const f16 scale0 = _mm512_loadu_ps(w.scale + panel * PANEL), scale1 = _mm512_loadu_ps(w.scale + panel * PANEL + 16);
+    const f16 scale0 = load(w.scale + panel * PANEL), scale1 = load(w.scale + panel * PANEL + 16);
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; ++r) {
-      const __m512i offset = _mm512_set1_epi32(a.offset[first + r]);
+      const i16 offset = iall(a.offset[first + r]);
       const f16 scale = all(a.scale[first + r]);
-      finish(first + r, _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sums[r][0], offset)), _mm512_mul_ps(scale, scale0)),
-             _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sums[r][1], offset)), _mm512_mul_ps(scale, scale1)));
+      finish(first + r, mul(floats(isub(sums[r][0], offset)), mul(scale, scale0)),
+             mul(floats(isub(sums[r][1], offset)), mul(scale, scale1)));
     }
   } else {
 #pragma GCC unroll 8
-    for (int r = 0; r < ROWS; ++r) finish(first + r, _mm512_castsi512_ps(sums[r][0]), _mm512_castsi512_ps(sums[r][1]));
+    for (int r = 0; r < ROWS; ++r) finish(first + r, as_floats(sums[r][0]), as_floats(sums[r][1]));
   }
 }
 
@@ -152,8 +150,9 @@ static inline void product(const Linear& w, const Activations& a, int rows, Fini
     const uint8_t* next = w.weights + static_cast<size_t>(panel + 1) * w.panel_bytes();
     auto done = [&](int row, f16 v0, f16 v1) __attribute__((always_inline)) { finish(panel, row, v0, v1); };
     int row = 0;
-    for (; row + 8 <= rows; row += 8) panel_product<P, 8>(w, panel, a, row, row + 16 > rows ? next : nullptr, done);
-    if (row + 4 <= rows) panel_product<P, 4>(w, panel, a, row, nullptr, done), row += 4;
+    constexpr int MOST = ROWS_AT_ONCE, HALF = ROWS_AT_ONCE / 2;
+    for (; row + MOST <= rows; row += MOST) panel_product<P, MOST>(w, panel, a, row, row + 2 * MOST > rows ? next : nullptr, done);
+    if (row + HALF <= rows) panel_product<P, HALF>(w, panel, a, row, nullptr, done), row += HALF;
     for (; row < rows; ++row) panel_product<P, 1>(w, panel, a, row, nullptr, done);
   }
 }

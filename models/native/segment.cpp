@@ -43,17 +43,17 @@ static void apply(const Linear& w, const Scratch& s, const float* from, int from
   product<P>(w, s.activations, rows, [&](int panel, int row, f16 v0, f16 v1) __attribute__((always_inline)) {
     const int column = panel * PANEL;
     if (bias != nullptr) {
-      v0 = _mm512_add_ps(v0, _mm512_loadu_ps(bias + column));
-      v1 = _mm512_add_ps(v1, _mm512_loadu_ps(bias + column + 16));
+      v0 = add(v0, load(bias + column));
+      v1 = add(v1, load(bias + column + 16));
     }
     float* at = to + static_cast<size_t>(row) * to_stride + column;
-    _mm512_mask_storeu_ps(at, lanes(w.n - column), v0);
-    if (column + 16 < w.n) _mm512_mask_storeu_ps(at + 16, lanes(w.n - column - 16), v1);
+    store(at, v0, lanes(w.n - column));
+    if (column + 16 < w.n) store(at + 16, v1, lanes(w.n - column - 16));
   });
 }
 
 static void add(float* to, const float* from, size_t count) {  // `count` is a multiple of 16
-  for (size_t i = 0; i < count; i += 16) _mm512_storeu_ps(to + i, _mm512_add_ps(_mm512_loadu_ps(to + i), _mm512_loadu_ps(from + i)));
+  for (size_t i = 0; i < count; i += 16) store(to + i, add(load(to + i), load(from + i)));
 }
 
 // Tokens of (tokens, dim) floats to or from (tokens, padded dim).
@@ -67,13 +67,13 @@ static float relative_change(const float* now, int stride, const float* before, 
   for (int t = 0; t < tokens; ++t) {
     if (valid != nullptr && !valid[t]) continue;
     for (int i = 0; i < dim; i += 16) {
-      const f16 v = _mm512_maskz_loadu_ps(lanes(dim - i), now + static_cast<size_t>(t) * stride + i);
-      const f16 d = _mm512_sub_ps(v, _mm512_maskz_loadu_ps(lanes(dim - i), before + static_cast<size_t>(t) * dim + i));
-      difference = _mm512_fmadd_ps(d, d, difference);
-      size = _mm512_fmadd_ps(v, v, size);
+      const f16 v = load(now + static_cast<size_t>(t) * stride + i, lanes(dim - i));
+      const f16 d = sub(v, load(before + static_cast<size_t>(t) * dim + i, lanes(dim - i)));
+      difference = fma(d, d, difference);
+      size = fma(v, v, size);
     }
   }
-  return std::sqrt(_mm512_reduce_add_ps(difference) / _mm512_reduce_add_ps(size));
+  return std::sqrt(sum_of(difference) / sum_of(size));
 }
 
 template <Precision P>
@@ -84,9 +84,9 @@ void Model::reset(size_t tokens) {
   for (size_t t = 0; t < tokens; ++t) {
     for (int i = 0; i < l; i += 16) {
       float* at = zl_ + t * l + i;
-      const f16 keep = s_.l_reset == LEARNED ? sigmoid16(_mm512_loadu_ps(drive_ + t * l + i)) : all(s_.l_reset == HARD ? 0.0f : s_.soft_keep);
-      const f16 start = _mm512_maskz_loadu_ps(lanes(s_.l_dim - i), l_init_ + i);
-      _mm512_storeu_ps(at, _mm512_fmadd_ps(keep, _mm512_sub_ps(_mm512_loadu_ps(at), start), start));
+      const f16 keep = s_.l_reset == LEARNED ? sigmoid16(load(drive_ + t * l + i)) : all(s_.l_reset == HARD ? 0.0f : s_.soft_keep);
+      const f16 start = load(l_init_ + i, lanes(s_.l_dim - i));
+      store(at, fma(keep, sub(load(at), start), start));
     }
   }
 }

@@ -7,6 +7,7 @@ its answers. Invariant: a row's answer depends on that row alone, whatever else 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -19,7 +20,7 @@ from models.config import LReset
 from models.errors import RuntimeUnavailable
 from models.features import BAR_FEATURES, CALENDAR_FEATURES, Features
 from models.hrm import ACTIONS, HRM, POSITIONS
-from models.native.build import INSTRUCTIONS, load_kernel
+from models.native.build import INSTRUCTIONS, VARIANTS, load_kernel
 from models.runtimes.arrays import ALLOWED, ArrayState, ArrayTokens, Floats, start
 
 NativePrecision = Literal["int8", "bf16", "int16", "fp32"]
@@ -47,12 +48,21 @@ class _Shape(ctypes.Structure):
 class NativeRunner:
     """Runs segments of a model's weights as they are now. One call at a time.
 
-    Raises RuntimeUnavailable where the kernel can't be built or the processor lacks what `precision` needs.
+    `variants`: kernels that may be used, the first that the processor runs. Raises RuntimeUnavailable where none can be
+    built or the processor lacks what `precision` needs.
     """
 
-    def __init__(self, model: HRM, *, precision: NativePrecision, cache: Path, settled_below: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: HRM,
+        *,
+        precision: NativePrecision,
+        cache: Path,
+        settled_below: float = 0.0,
+        variants: Sequence[str] = tuple(VARIANTS),
+    ) -> None:
         self.settled_below = settled_below
-        self._network = _Network(model, precision, load_kernel(precision, cache))
+        self._network = _Network(model, precision, load_kernel(precision, cache, variants=variants))
         shape = model.config.architecture
         self._cycles, self._l_dim = shape.h_cycles, shape.l_dim
         self._tokens = model.config.features.tokens

@@ -150,8 +150,8 @@ def _autocast(settings: StepSettings, device: torch.device) -> AbstractContextMa
 
 def _segment(model: HRM, features: Features, z: Latent, settings: StepSettings, asked: TokenTargets | None) -> _Outputs:
     with _autocast(settings, z.z_H.device):
-        tokens = model.embed(features)
-        new, change, _ = model.core(tokens.x, z, tokens.valid)
+        inputs = model.embed(features)
+        new, change, _ = model.core(inputs.x, z, inputs.valid)
         heads = model.heads(new.z_H[:, 0], change)
     tokens = heads.value[:, :0] if asked is None else asked.answers(new.z_H.to(z.z_H.dtype))
     new = Latent(new.z_H.to(z.z_H.dtype), new.z_L.to(z.z_L.dtype))
@@ -224,7 +224,8 @@ def q_loss(model: HRM, before: Latent, after: Latent, gain_bp: Tensor, settings:
     net_bp = gain_bp - settings.supervision.segment_cost_bp
     if settings.supervision.halt_target is HaltTarget.IMPROVEMENT:
         beyond = torch.zeros_like(net_bp) if last else (following[:, 1] - following[:, 0]).clamp_min(0.0)
-        return (q[:, 1] - q[:, 0] - net_bp / settings.scale_bp - beyond).square().mean()
+        miss: Tensor = q[:, 1] - q[:, 0] - net_bp / settings.scale_bp - beyond
+        return miss.square().mean()
     go = torch.sigmoid(following[:, 0] if last else following.amax(dim=-1))
     loss: Tensor = functional.binary_cross_entropy_with_logits(q, torch.stack([(net_bp <= 0).float(), go], dim=-1))
     return loss

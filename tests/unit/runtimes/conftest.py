@@ -13,7 +13,7 @@ from models.config import HRMSettings
 from models.errors import RuntimeUnavailable
 from models.features import Features
 from models.hrm import HRM
-from models.native.build import load_kernel
+from models.native.build import VARIANTS, load_kernel
 from models.runtimes.choice import blank_features, default_cache
 from models.vocabulary import Vocabularies
 
@@ -37,11 +37,17 @@ def kernels() -> Path:
     return default_cache()
 
 
+@pytest.fixture(params=list(VARIANTS))
+def variant(request: pytest.FixtureRequest) -> str:
+    """Each kind of processor that the kernel is built for."""
+    return str(request.param)
+
+
 @pytest.fixture(params=["fp32", "int16", "bf16", "int8"])
-def precision(request: pytest.FixtureRequest, kernels: Path) -> str:
-    """Each precision that this machine has the kernel for; the others are skipped with the reason."""
+def precision(request: pytest.FixtureRequest, kernels: Path, variant: str) -> str:
+    """Each precision that this machine has the variant of the kernel for; the others are skipped with the reason."""
     try:
-        load_kernel(request.param, kernels)
+        load_kernel(request.param, kernels, variants=[variant])
     except RuntimeUnavailable as error:
         pytest.skip(str(error))
     return str(request.param)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models.act import HeadValues
 from models.errors import RuntimeUnavailable
-from models.native.build import load_kernel
+from models.native.build import VARIANTS, load_kernel
 from models.runtime import TorchRunner, single_cycle
 from models.runtimes.choice import default_cache
 from models.runtimes.native import NativeRunner
@@ -25,6 +25,18 @@ TOLERANCE = {"fp32": 1e-4, "int16": 0.005, "bf16": 0.06, "int8": 0.2}
 """Mean error of a head after two segments; heads are of order 1 and errors grow with depth."""
 ROWS = 24
 """Enough that the mean says something: a single row on an edge may be ten times as far off as the others."""
+
+
+def runs(variant: str) -> bool:
+    """Whether this machine can build and run a variant of the kernel."""
+    try:
+        load_kernel("fp32", default_cache(), variants=[variant])
+    except RuntimeUnavailable:
+        return False
+    return True
+
+
+RUNNABLE = [variant for variant in VARIANTS if runs(variant)]
 
 
 def differences(own: HeadValues, reference: HeadValues) -> list[NDArray[np.float32]]:
@@ -51,12 +63,12 @@ def differences(own: HeadValues, reference: HeadValues) -> list[NDArray[np.float
     ids=["crossing", "equal", "hard", "soft", "learned", "odd"],
 )
 def test_it_answers_what_torch_answers(
-    shape: dict[str, object], precision: str, kernels: Path, network: Network, observed: Observed
+    shape: dict[str, object], precision: str, kernels: Path, variant: str, network: Network, observed: Observed
 ) -> None:
     """Heads, changes and state of two segments, with missing tokens, within what the precision allows."""
     model = network(shape)
     features = observed(model, ROWS)
-    native, reference = NativeRunner(model, precision=precision, cache=kernels), TorchRunner(model)
+    native, reference = NativeRunner(model, precision=precision, cache=kernels, variants=[variant]), TorchRunner(model)
     x, y = native.embed(features), reference.embed(features)
     state, other = native.start(features, 4, None), reference.start(features, 4, None)
     for _ in range(2):
@@ -77,6 +89,7 @@ def test_it_answers_what_torch_answers(
     patches=st.integers(1, 30),
     rows=st.integers(1, 5),
     masked=st.booleans(),
+    variant=st.sampled_from(RUNNABLE or list(VARIANTS)),
 )
 @hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_shape_is_right(
@@ -89,12 +102,11 @@ def test_any_shape_is_right(
     patches: int,
     rows: int,
     masked: bool,
+    variant: str,
 ) -> None:
     """Widths, heads, tokens and batches that fill no vector are computed like those that do (fp32, one segment)."""
-    try:
-        load_kernel("fp32", default_cache())
-    except RuntimeUnavailable as error:
-        pytest.skip(str(error))
+    if variant not in RUNNABLE:
+        pytest.skip("this machine runs no variant of the kernel")
     shape: dict[str, object] = {
         "h_dim": 2 * h_half * h_heads, "h_heads": h_heads, "h_layers": layers[1],
         "l_dim": 2 * l_half * l_heads, "l_heads": l_heads, "l_layers": layers[2],
@@ -102,17 +114,22 @@ def test_any_shape_is_right(
     }  # fmt: skip
     model = make_network(shape, window=5 * patches, min_bars=2)
     features = make_features(model, rows, masked=masked and patches > 2)
-    native, reference = NativeRunner(model, precision="fp32", cache=default_cache()), TorchRunner(model)
+    native, reference = (
+        NativeRunner(model, precision="fp32", cache=default_cache(), variants=[variant]),
+        TorchRunner(model),
+    )
     values, _ = native.segment(native.embed(features), native.start(features, 1, None))
     wanted, _ = reference.segment(reference.embed(features), reference.start(features, 1, None))
     assert max(found.max() for found in differences(values, wanted)) < 1e-3
 
 
-def test_a_row_is_independent_of_its_batch(precision: str, kernels: Path, network: Network, observed: Observed) -> None:
+def test_a_row_is_independent_of_its_batch(
+    precision: str, kernels: Path, variant: str, network: Network, observed: Observed
+) -> None:
     """Alone or among others, with or without others' masks: the same bits."""
     model = network()
     features = observed(model, 7)
-    runner = NativeRunner(model, precision=precision, cache=kernels, settled_below=0.3)
+    runner = NativeRunner(model, precision=precision, cache=kernels, variants=[variant], settled_below=0.3)
     together, state = runner.segment(runner.embed(features), runner.start(features, 1, None))
     for row in range(7):
         one = features.take(np.array([row]))
@@ -123,12 +140,14 @@ def test_a_row_is_independent_of_its_batch(precision: str, kernels: Path, networ
         assert own.cycles[0] == state.cycles[row]
 
 
-def test_a_settled_row_stops_alone(kernels: Path, network: Network, observed: Observed, precision: str) -> None:
+def test_a_settled_row_stops_alone(
+    kernels: Path, variant: str, network: Network, observed: Observed, precision: str
+) -> None:
     """Rows settle at their own cycle, keep their state from there, and repeat their last change, as in torch."""
     model = network({"h_cycles": 6})
     features = observed(model, 16, masked=False)
     settled_below = 0.35
-    native = NativeRunner(model, precision=precision, cache=kernels, settled_below=settled_below)
+    native = NativeRunner(model, precision=precision, cache=kernels, variants=[variant], settled_below=settled_below)
     values, state = native.segment(native.embed(features), native.start(features, 1, None))
     ran = state.cycles
     assert len(set(ran.tolist())) > 1
@@ -143,11 +162,13 @@ def test_a_settled_row_stops_alone(kernels: Path, network: Network, observed: Ob
         assert ran.tolist() == other.cycles.tolist()
 
 
-def test_a_single_cycle_is_one_cycle(kernels: Path, network: Network, observed: Observed, precision: str) -> None:
+def test_a_single_cycle_is_one_cycle(
+    kernels: Path, variant: str, network: Network, observed: Observed, precision: str
+) -> None:
     """The simplified runner shares the weights, runs one cycle, and leaves the other as it was."""
     model = network()
     features = observed(model)
-    runner = NativeRunner(model, precision=precision, cache=kernels)
+    runner = NativeRunner(model, precision=precision, cache=kernels, variants=[variant])
     simple = single_cycle(runner)
     _, state = simple.segment(simple.embed(features), simple.start(features, 1, None))
     assert state.cycles.tolist() == [1, 1, 1]
@@ -157,22 +178,26 @@ def test_a_single_cycle_is_one_cycle(kernels: Path, network: Network, observed: 
     np.testing.assert_array_equal(again.z_h, state.z_h)
 
 
-def test_what_is_not_finite_is_seen(kernels: Path, network: Network, observed: Observed, precision: str) -> None:
+def test_what_is_not_finite_is_seen(
+    kernels: Path, variant: str, network: Network, observed: Observed, precision: str
+) -> None:
     """A weight that is not a number reaches the heads, where it is refused; it is not quantised away."""
     model = network()
     with torch.no_grad():
         model.core.get_parameter("H_level.layers.0.mlp.down_proj.weight")[3] = torch.nan
     features = observed(model, 1)
-    runner = NativeRunner(model, precision=precision, cache=kernels)
+    runner = NativeRunner(model, precision=precision, cache=kernels, variants=[variant])
     values, _ = runner.segment(runner.embed(features), runner.start(features, 1, None))
     assert np.isnan(values.value).all()
 
 
-def test_an_old_state_is_not_written_to(kernels: Path, network: Network, observed: Observed, precision: str) -> None:
+def test_an_old_state_is_not_written_to(
+    kernels: Path, variant: str, network: Network, observed: Observed, precision: str
+) -> None:
     """A halted row is taken from the state that it halted in."""
     model = network()
     features = observed(model)
-    runner = NativeRunner(model, precision=precision, cache=kernels)
+    runner = NativeRunner(model, precision=precision, cache=kernels, variants=[variant])
     x = runner.embed(features)
     _, first = runner.segment(x, runner.start(features, 4, None))
     kept = first.z_h.copy()
@@ -184,11 +209,13 @@ def test_an_old_state_is_not_written_to(kernels: Path, network: Network, observe
     assert frozen.segments.tolist() == [2, 1, 2]
 
 
-def test_a_carried_state_is_gone_on_from(kernels: Path, network: Network, observed: Observed, precision: str) -> None:
+def test_a_carried_state_is_gone_on_from(
+    kernels: Path, variant: str, network: Network, observed: Observed, precision: str
+) -> None:
     """Fresh counts, the old z_H and z_L."""
     model = network()
     features = observed(model)
-    runner = NativeRunner(model, precision=precision, cache=kernels)
+    runner = NativeRunner(model, precision=precision, cache=kernels, variants=[variant])
     _, state = runner.segment(runner.embed(features), runner.start(features, 4, None))
     carried = runner.start(features, 2, state)
     np.testing.assert_array_equal(carried.z_h, state.z_h)

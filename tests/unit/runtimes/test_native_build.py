@@ -36,6 +36,20 @@ def test_other_flags_make_another_library(tmp_path: Path) -> None:
     assert native.build(tmp_path, name, sources, headers, (*flags, "-DOTHER"), compiler()) != one
 
 
+@pytest.mark.parametrize(("variant", "needs"), [("avx512", "AVX512-VNNI"), ("avx2", "AVX2 with FMA")])
+def test_a_variant_runs_or_says_what_it_needs(variant: str, needs: str, tmp_path: Path) -> None:
+    """Where the processor has it the kernel of that name is built; elsewhere one line names the instructions."""
+    compiler()
+    said = ""
+    try:
+        native.load_kernel("int8", tmp_path, variants=[variant])
+    except RuntimeUnavailable as error:
+        said = str(error)
+    built = [path.name.rsplit("-", 1)[0] for path in tmp_path.glob("hrm-*")]
+    refused = f"native int8 needs {needs}, which this processor has not"
+    assert (said, built) in (("", [f"hrm-{variant}"]), (refused, []))
+
+
 def test_a_library_that_was_built_needs_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel goes on to be used when the compiler is gone; one that was never built can't be had."""
     compiler()

@@ -13,7 +13,7 @@ from models.errors import RuntimeUnavailable
 from models.hrm import HRM
 from models.runtime import TorchRunner, single_cycle
 from models.runtimes.graph import write_graph
-from models.runtimes.onnx import OnnxRunner
+from models.runtimes.onnx import OnnxRunner, adds_int8_exactly
 from tests.unit.runtimes.conftest import Network, Observed
 
 pytest.importorskip("onnx")
@@ -24,7 +24,9 @@ ROWS = 24
 
 
 def runner(model: HRM, folder: Path, precision: str, settled_below: float = 0.0) -> OnnxRunner:
-    """Export and load."""
+    """Export and load; skip what this processor would compute wrongly."""
+    if precision == "int8" and not adds_int8_exactly():
+        pytest.skip("this processor has no VNNI")
     path = folder / f"{precision}.onnx"
     write_graph(model, "hash", path, precision)
     return OnnxRunner(model, path=path, sha256="hash", precision=precision, settled_below=settled_below)
@@ -81,6 +83,24 @@ def test_settled_rows_stop_alone(tmp_path: Path, network: Network, observed: Obs
 
 
 @pytest.mark.parametrize(
+    ("told", "exact"),
+    [
+        ("processor : 0\nflags : fpu avx2 fma\n", False),
+        ("processor : 0\nflags : fpu avx2 avx512_vnni\n", True),
+        ("processor : 0\nflags : fpu avx2 avx_vnni\n", True),
+        ("processor : 0\nFeatures : asimd asimddp\n", True),
+        (None, True),
+    ],
+)
+def test_int8_is_for_processors_that_add_it_exactly(told: str | None, exact: bool, tmp_path: Path) -> None:
+    """x86 without VNNI overflows; other processors, and systems that don't tell, are taken at their word."""
+    path = tmp_path / "cpuinfo"
+    if told is not None:
+        path.write_text(told)
+    assert adds_int8_exactly(path) is exact
+
+
+@pytest.mark.parametrize(
     ("sha256", "precision", "reason"),
     [("other", "fp32", "sha256 is hash, expected other"), ("hash", "int8", "precision is fp32, expected int8")],
 )
@@ -88,9 +108,13 @@ def test_an_export_of_another_model_is_refused(
     sha256: str, precision: str, reason: str, tmp_path: Path, network: Network
 ) -> None:
     """In one line that says which command mends it."""
+    if precision == "int8" and not adds_int8_exactly():
+        reason = "needs VNNI"
+    else:
+        reason = f"does not match its model: {reason}; .*hrmd model export"
     model = network()
     write_graph(model, "hash", tmp_path / "one.onnx", "fp32")
-    with pytest.raises(RuntimeUnavailable, match=f"does not match its model: {reason}; .*hrmd model export"):
+    with pytest.raises(RuntimeUnavailable, match=reason):
         OnnxRunner(model, path=tmp_path / "one.onnx", sha256=sha256, precision=precision)
 
 
