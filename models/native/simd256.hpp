@@ -17,7 +17,7 @@ struct i16 {  // sixteen 32-bit groups: whole numbers, or pairs or fours of smal
   __m256i low, high;
 };
 
-constexpr int ROWS_AT_ONCE = 2;  // rows of a panel product whose sums stay in registers
+constexpr int ROWS_AT_ONCE = 4;  // rows of a panel product whose sums stay in registers
 constexpr int CHAINS = 5;        // independent sums that keep the multipliers busy
 
 static inline f16 zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
