@@ -101,6 +101,7 @@ def main() -> None:
     parser.add_argument("--segments", type=int, default=7)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument("--only", nargs="+", help="these of the contenders, by name")
     args = parser.parse_args()
     torch.set_num_threads(1)
     market = Composition()
@@ -109,6 +110,8 @@ def main() -> None:
     shares: dict[str, list[float]] = {}
     for seed in args.seeds:
         for contender in contenders(args.segments):
+            if args.only and contender.name not in args.only:
+                continue
             started = time.monotonic()
             hrm = hrm_settings(contender, market, args.dim)
             with TemporaryDirectory() as folder:
