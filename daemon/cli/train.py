@@ -67,6 +67,7 @@ def train(
     settings = settings_and_logs(config, overrides)
     if walk_forward is not None:
         return _walk_forward(settings, bars or [], walk_forward, out, as_json)
+    data = training_data(settings, bars or [], market, sessions, border, intervals)
     group = join_group()
     view = LiveView(Console(stderr=True)) if group.rank == 0 else None
     observers: list[Observer] = []

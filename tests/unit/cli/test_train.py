@@ -1,0 +1,68 @@
+"""`hrmd train` and `hrmd evaluate`: a model from nothing, its figures, and options that can't be meant."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from daemon.cli import main
+
+Capture = pytest.CaptureFixture[str]
+SHORT = [
+    "training_params.steps=2", "training_params.batch_sessions=2", "training_params.min_sessions=4",
+    "training_params.validation_sessions=4", "training_params.validate_every=2", "training_params.checkpoint_every=1",
+    "hierarchical_reasoning_model.act.max_segments=2", "hierarchical_reasoning_model.act.complexity_steps=[]",
+]  # fmt: skip
+
+
+def call(*arguments: str, settings: tuple[str, ...] = ()) -> int:
+    """Run `hrmd` on short settings; its exit code."""
+    return main([*arguments, *(part for setting in (*SHORT, *settings) for part in ("--set", setting))])
+
+
+def test_a_model_is_trained_watched_and_scored(tmp_path: Path, capsys: Capture) -> None:
+    """Artifact, metrics and TensorBoard files from one call; shares of the best, LightGBM's too, from another."""
+    pytest.importorskip("tensorboardX")
+    pytest.importorskip("lightgbm")
+    assert call("train", "--out", str(tmp_path), "--sessions", "12", "--tensorboard", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["step"], answer["finished"], answer["artifact"]) == (2, True, str(tmp_path / "model.safetensors"))
+    kinds = [json.loads(line)["kind"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert kinds == ["step", "step", "validation"]
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+    options = ("--sessions", "10", "--lightgbm", "--report", str(tmp_path / "page"), "--json")
+    assert call("evaluate", answer["artifact"], *options) == 0
+    scored = json.loads(capsys.readouterr().out)
+    assert {"hrm", "hrm, depth 2", "ema", "lightgbm", "sit out"} <= set(scored["shares"])
+    assert (tmp_path / "page" / "evaluation.html").stat().st_size > 1000
+
+
+def test_a_run_starts_from_a_shallower_one(tmp_path: Path, capsys: Capture) -> None:
+    """A second layer is added to a trained model; one of another width is refused in one line."""
+    assert call("train", "--out", str(tmp_path / "one"), "--sessions", "12") == 0
+    start = f"training_params.start_from={tmp_path / 'one' / 'model.safetensors'}"
+    two = "hierarchical_reasoning_model.architecture.tiny.h_layers=2"
+    assert call("train", "--out", str(tmp_path / "two"), "--sessions", "12", settings=(start, two)) == 0
+    assert "wrote" in capsys.readouterr().out
+    wide = "hierarchical_reasoning_model.architecture.tiny.h_dim=64"
+    assert call("train", "--out", str(tmp_path / "three"), "--sessions", "12", settings=(start, wide)) == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "start_from" in line)
+    assert "weight core.H_init is (32,), the model to be trained needs (64,)" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--market", "nowhere"), "--market nowhere: no such market; there are hidden_regime, composition"),
+        (("--sessions", "0"), "--sessions 0: expected 1 or more"),
+        (("nothing.parquet",), "nothing.parquet: no such file of bars"),
+        (("--walk-forward", "2019-01-01,2018-01-01"), "expected dates that rise"),
+    ],
+)
+def test_options_that_cannot_be_meant(arguments: tuple[str, ...], said: str, tmp_path: Path, capsys: Capture) -> None:
+    """One line that names the option and what would be right."""
+    assert call("train", "--out", str(tmp_path), *arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
