@@ -81,7 +81,7 @@ def train(
                 settings.hierarchical_reasoning_model,
                 settings.deep_supervision,
                 settings.training_params,
-                training_data(settings, bars or [], market, sessions, border, intervals),
+                data,
                 out,
                 resume=resume,
                 observers=observers,
