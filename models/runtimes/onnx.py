@@ -31,13 +31,17 @@ HIDDEN: Final = np.float32(-3e38)
 class OnnxRunner:
     """Runs segments of the graph at `path`. One call at a time.
 
-    Raises RuntimeUnavailable where the library is missing or the graph is not of this model.
+    Raises RuntimeUnavailable where the library is missing, the graph is not of this model, or int8 would be wrong here.
     """
 
     def __init__(self, model: HRM, *, path: Path, sha256: str, precision: str, settled_below: float = 0.0) -> None:
         self.model = model
         self.settled_below = settled_below
         self._session = open_session(path, sha256, precision)
+        if precision == "int8" and not adds_int8_exactly():
+            raise RuntimeUnavailable(
+                "onnxruntime int8 needs VNNI: without it sums of products overflow, and answers are wrong"
+            )
         tokens = model.config.features.tokens
         self._cycles, self._cap = model.config.architecture.h_cycles, np.float32(model.config.logit_cap)
         self._h_init, self._l_init = (
@@ -96,7 +100,7 @@ class OnnxRunner:
 def open_session(path: Path, sha256: str, precision: str) -> Any:
     """Load the graph at `path` for one thread, and check that it was made from the weights of that hash.
 
-    Raises RuntimeUnavailable where the library is missing, the graph is another, or int8 would be wrong here.
+    Raises RuntimeUnavailable where the library is missing or the graph is another.
     """
     if precision == "int8" and not adds_int8_exactly():
         raise RuntimeUnavailable(
