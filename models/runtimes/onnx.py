@@ -102,10 +102,6 @@ def open_session(path: Path, sha256: str, precision: str) -> Any:
 
     Raises RuntimeUnavailable where the library is missing or the graph is another.
     """
-    if precision == "int8" and not adds_int8_exactly():
-        raise RuntimeUnavailable(
-            "onnxruntime int8 needs VNNI: without it sums of products overflow, and answers are wrong"
-        )
     try:
         onnxruntime = importlib.import_module("onnxruntime")
         refusals = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
