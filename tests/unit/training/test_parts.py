@@ -92,7 +92,7 @@ def state(step: int, **fingerprint: str) -> ck.TrainingState:
     """Return a small training state."""
     weights = {"w": torch.arange(4.0)}
     return ck.TrainingState(
-        step, step, weights, weights, {}, {"state": {}, "param_groups": []}, 1.0, 1.0, 0, 2.0, 0, fingerprint
+        step, step, weights, {}, weights, {}, {"state": {}, "param_groups": []}, 1.0, 1.0, 0, 2.0, 0, fingerprint
     )
 
 
