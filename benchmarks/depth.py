@@ -29,6 +29,7 @@ from models.act import AdaptiveComputationTime
 from models.config import ActSettings, ArchitectureSettings, FeatureSettings, Gradient, HRMConfig, HRMSettings
 from models.hrm import HRM
 from models.training.batches import BatchSettings, Target, returns_between_fills
+from models.training.composition import reference_pnl_bp, simulate
 from models.training.flat import FlatNetwork
 from models.training.markets import Composition
 from models.training.policy import Policy, adaptive_policy, follow, policies_by_depth
@@ -45,6 +46,8 @@ from models.training.trainer import Trainer
 from models.vocabulary import Vocabularies
 
 FRESH, SEED = 1_000, 424_242
+MIN_BARS = 3
+"""A network decides from its third bar on, the best trader from the second: less than all can be had."""
 Build = Callable[[HRMConfig, Vocabularies], HRM]
 
 
@@ -77,7 +80,7 @@ def hrm_settings(contender: Contender, market: Composition, dim: int) -> HRMSett
     return HRMSettings(
         profile="depth",
         architecture={"depth": shape},
-        features=FeatureSettings(window=market.market.bars, patch=1, min_bars=3, coarse_window=1),
+        features=FeatureSettings(window=market.market.bars, patch=1, min_bars=MIN_BARS, coarse_window=1),
         act=ActSettings(max_segments=contender.segments),
     )
 
@@ -106,6 +109,8 @@ def main() -> None:
     torch.set_num_threads(1)
     market = Composition()
     fresh, best = market.sessions(FRESH, SEED), float(market.best_bp(FRESH, SEED).mean())
+    within_reach = reference_pnl_bp(market.market, simulate(market.market, FRESH, SEED), MIN_BARS - 1).mean() / best
+    print(f"within reach: {100 * within_reach:.1f} %", flush=True)
     cost = np.full(FRESH, market.cost_bp)
     shares: dict[str, list[float]] = {}
     for seed in args.seeds:

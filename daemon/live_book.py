@@ -105,7 +105,7 @@ class LiveBook:
         if order is None or instrument is None or fill_id in order.fill_ids:
             return False
         if trade.quantity > order.remaining:  # somebody made the order larger: the book will say so
-            self.incomplete = self.incomplete or order.state is OrderState.FILLED or not order.state.done
+            self.incomplete = self.incomplete or order.state.amendable
             return False
         order.venue_id = order.venue_id or trade.venue_id
         charges = self._costs.charges(instrument, trade.side, trade.quantity, trade.price, trade.ts, order.turnover)
@@ -208,11 +208,8 @@ class LiveBook:
         One that we took for filled works on where it was made larger before its last fill and isn't over there.
         """
         change = report.quantity - order.intent.quantity
-        if order.state is OrderState.FILLED:
-            open_ = change > 0 and (not report.status.final or report.filled > order.filled)
-        else:
-            open_ = not order.state.done
-        if open_ and change and report.quantity >= max(1, order.filled):
+        over = order.state is OrderState.FILLED and report.status.final and report.filled <= order.filled
+        if order.state.amendable and not over and change and report.quantity >= max(1, order.filled):
             order_id = order.intent.order_id
             log.warning("an order was changed at the venue", order=order_id, quantity=report.quantity, change=change)
             self.say(OrderAmended(ts=self._now, order_id=order_id, quantity=report.quantity, change=change))

@@ -56,6 +56,11 @@ class OrderState(StrEnum):
         """Nothing more is expected of the order."""
         return self in DONE
 
+    @property
+    def amendable(self) -> bool:
+        """The venue may yet say that somebody changed the order's quantity."""
+        return bool(MOVES[self])
+
 
 S = OrderState
 _ENDS = frozenset({S.FILLED, S.CANCELLED, S.REJECTED, S.EXPIRED})
@@ -197,12 +202,12 @@ class OrderBook:
     def _amend(self, event: OrderAmended) -> Order | None:
         """Another quantity from now on; what is filled already is then all of it, or a part (again)."""
         order = self.find(event.order_id)
-        if order is None or event.quantity in (order.intent.quantity, 0) or event.quantity < order.filled:
+        if order is None or not order.state.amendable:
+            return None
+        if event.quantity in (order.intent.quantity, 0) or event.quantity < order.filled:
             return None
         if order.state is S.FILLED:
             self._revive(order)
-        elif order.state.done:
-            return None
         order.intent = msgspec.structs.replace(order.intent, quantity=event.quantity)
         order.updated_ts = event.ts
         if not order.remaining:

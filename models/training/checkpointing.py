@@ -68,7 +68,10 @@ def save_state(folder: Path, state: TrainingState, keep: int) -> Path:
 
 
 def load_state(path: Path) -> TrainingState:
-    """Read one file. Raises ResumeError where it is absent, torn or changed; nothing in it is executed."""
+    """Read one file; nothing in it is executed.
+
+    Raises ResumeError where it is absent, torn, changed, or of another version.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -76,7 +79,10 @@ def load_state(path: Path) -> TrainingState:
     payload, digest = content[:-_DIGEST], content[-_DIGEST:]
     if hashlib.sha256(payload).digest() != digest:
         raise ResumeError(f"{path}: the checkpoint is torn or was changed (its hash does not match)")
-    return TrainingState(**torch.load(io.BytesIO(payload), weights_only=True))
+    fields = torch.load(io.BytesIO(payload), weights_only=True)
+    if fields.keys() != TrainingState.__dataclass_fields__.keys():
+        raise ResumeError(f"{path}: the checkpoint was written by another version of hrmd; start anew")
+    return TrainingState(**fields)
 
 
 def newest_state(folder: Path) -> TrainingState | None:

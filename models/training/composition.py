@@ -75,8 +75,8 @@ def conditional_means(market: CompositionMarket, composed: Composed) -> FloatArr
     return market.drifts_bp[composed.regime[:, :-1]]
 
 
-def best_positions(market: CompositionMarket, composed: Composed) -> FloatArray:
-    """Positions of the best trader over bars 1…T−1, −1/0/+1, shape (N, T−1).
+def best_positions(market: CompositionMarket, composed: Composed, first: int = 0) -> FloatArray:
+    """Positions of the best trader over bars 1…T−1, −1/0/+1, shape (N, T−1); flat before its ``first`` decision.
 
     Backward induction over (regime, position, bars left); the regime is known, and an event makes the next one any of
     the three with equal chance.
@@ -91,16 +91,16 @@ def best_positions(market: CompositionMarket, composed: Composed) -> FloatArray:
         options = np.where(REACHABLE, ahead[:, None, :] - cost, -np.inf)  # (regime, held, next)
         choice[t], value = options.argmax(axis=-1), options.max(axis=-1)
     held = np.zeros(len(composed.regime), dtype=np.int64)
-    out = np.empty((len(held), steps))
-    for t in range(steps):
+    out = np.zeros((len(held), steps))
+    for t in range(first, steps):
         held = choice[t, composed.regime[:, t], held]
         out[:, t] = POSITIONS[held]
     return out
 
 
-def reference_pnl_bp(market: CompositionMarket, composed: Composed) -> FloatArray:
-    """Return what the best trader expects to earn in each session, bp, (N,)."""
-    return pnl_bp(best_positions(market, composed), conditional_means(market, composed), market.cost_bp)
+def reference_pnl_bp(market: CompositionMarket, composed: Composed, first: int = 0) -> FloatArray:
+    """Return what the best trader expects to earn in each session from its ``first`` decision on, bp, (N,)."""
+    return pnl_bp(best_positions(market, composed, first), conditional_means(market, composed), market.cost_bp)
 
 
 def composed_sessions(market: CompositionMarket, sessions: int, seed: int) -> Sessions:

@@ -91,6 +91,16 @@ def test_reference_is_the_best_over_all_sequences_of_events() -> None:
     assert set(np.unique(best_positions(market, drawn))) == {-1.0, 0.0, 1.0}
 
 
+def test_who_begins_later_loses_what_came_before() -> None:
+    """Flat before the first decision that is allowed, the best from there on."""
+    market = CompositionMarket(bars=6)
+    drawn = simulate(market, 200, 5)
+    late, early = best_positions(market, drawn, 3), best_positions(market, drawn)
+    assert not late[:, :3].any()
+    assert (late[early[:, 2] == 0, 3:] == early[early[:, 2] == 0, 3:]).all()
+    assert 0 < reference_pnl_bp(market, drawn, 3).mean() < reference_pnl_bp(market, drawn).mean()
+
+
 def test_events_can_be_read_off_the_bars() -> None:
     """Each bar's wicks, in units of volatility, are those of its kind; the first bar is marked as the first."""
     market = CompositionMarket(bars=8, spacing=2)

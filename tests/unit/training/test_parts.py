@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import json
@@ -118,6 +119,16 @@ def test_every_torn_byte_is_noticed(tmp_path: Path) -> None:
     with pytest.raises(ResumeError, match="can't be read"):
         ck.load_state(tmp_path / "none.ckpt")
     assert ck.newest_state(tmp_path / "empty") is None
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
+    """One whose fields are not today's: one line, not a fault."""
+    buffer = io.BytesIO()
+    torch.save({"step": 1}, buffer)
+    path = tmp_path / "step_00000001.ckpt"
+    path.write_bytes(buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest())
+    with pytest.raises(ResumeError, match=r"step_00000001\.ckpt: the checkpoint was written by another version"):
+        ck.newest_state(tmp_path)
 
 
 def test_changed_settings_are_named() -> None:
