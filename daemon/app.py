@@ -26,7 +26,7 @@ from daemon.broker import Broker
 from daemon.brokers.fyers import FyersBroker, rate_budget
 from daemon.brokers.paper import PaperVenue
 from daemon.bus import Bus
-from daemon.clock import DAY_NS, NS_PER_MS, LiveClock, PacedClock, ReplayClock, wall_ns
+from daemon.clock import DAY_NS, NS_PER_MS, LiveClock, PacedClock, ReplayClock
 from daemon.complexity import ComplexityActor, ComplexityDetector
 from daemon.errors import HrmdError
 from daemon.events import (
@@ -107,8 +107,9 @@ class App:
         """Build every station. Raises `UsageError` for tapes, models or journals that can't be used."""
         self.settings = settings
         self.plan = plan
-        self.started_ts = wall_ns()
         clock, interval = plan.clock, settings.strategy.interval
+        self._wall = clock if isinstance(clock, LiveClock) else LiveClock()
+        self.started_ts = self._wall.now_ns()
         grace_ns = settings.bars.grace_ms * NS_PER_MS
 
         # what the market is
@@ -190,7 +191,7 @@ class App:
         self.desk = ManualDesk(bus, clock, self.account, self.orders, self.journal)
         self.keeper = None
         if self.journal is not None and plan.recover:
-            self.keeper = JournalKeeper(bus, self.journal, self.snapshot, settings.journal, clock)
+            self.keeper = JournalKeeper(bus, self.journal, self.snapshot, settings.journal, clock, self._wall)
         self._stop = asyncio.Event()
         self._stop_reason = ""
         self._describe()
@@ -214,12 +215,14 @@ class App:
     def _fyers_broker(self, budget: RateBudget) -> FyersBroker:
         real = isinstance(self.feed, LiveFeed) and ticks_are_real(self.settings)
         fyers = self.settings.broker.fyers
-        return FyersBroker(fyers, self.plan.clock, budget, self.instruments, real_ticks=real)
+        watch = self.feed.clock_watch if isinstance(self.feed, LiveFeed) else None
+        on_date = watch.on_date if watch is not None else None
+        return FyersBroker(fyers, self.plan.clock, budget, self.instruments, real_ticks=real, on_date=on_date)
 
     def _token_keeper(self, broker: FyersBroker) -> TokenKeeper:
         fyers = self.settings.broker.fyers
         keeper = TokenKeeper(
-            self.bus, broker.token_path, self.plan.clock, LiveClock(), fyers.token_warn_s, fyers.token_poll_s,
+            self.bus, broker.token_path, self.plan.clock, self._wall, fyers.token_warn_s, fyers.token_poll_s,
             lambda: broker.refusal,
         )  # fmt: skip
         keeper.listeners.append(broker.authorize)
@@ -281,7 +284,7 @@ class App:
                 tasks = [group.create_task(self.supervisor.keep(actor), name=actor.name) for actor in self.actors]
                 tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
                 if self.master_day is not None and self.broker is not None and not self.plan.tapes:
-                    day = MasterDay(self.bus, self.master_day, self.plan.clock, LiveClock())
+                    day = MasterDay(self.bus, self.master_day, self.plan.clock, self._wall)
                     tasks.append(group.create_task(day.run(), name="symbol master"))
                 if self.token is not None:
                     tasks.append(group.create_task(self.token.run(), name="token"))

@@ -12,6 +12,8 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 DAY_NS = 86_400 * NS_PER_S
 
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class Clock(Protocol):
     """What every stage may ask about time."""
@@ -23,20 +25,76 @@ class Clock(Protocol):
         """For durations and deadlines inside the run, nanoseconds."""
 
 
-class LiveClock:
-    """The machine's clocks."""
+class Readings(Protocol):
+    """The machine's own clocks, as they are read."""
 
-    def __init__(self) -> None:
-        self._latest = 0
+    def wall_ns(self) -> int:
+        """What the machine believes the time to be, UTC nanoseconds; may jump."""
+
+    def steady_ns(self) -> int:
+        """Time since some moment before the start, the machine's sleep included; never jumps, never goes back."""
+
+    def monotonic_ns(self) -> int:
+        """Time since some moment before the start in which the machine was awake; the same in every process."""
+
+
+class MachineReadings:
+    """The machine's own clocks."""
+
+    def wall_ns(self) -> int:
+        """CLOCK_REALTIME."""
+        return time.time_ns()
+
+    def steady_ns(self) -> int:
+        """CLOCK_BOOTTIME; CLOCK_MONOTONIC, which may stand still while the machine sleeps, where there is none."""
+        return time.clock_gettime_ns(_STEADY)
+
+    def monotonic_ns(self) -> int:
+        """CLOCK_MONOTONIC."""
+        return time.monotonic_ns()
+
+
+class LiveClock:
+    """Wall time as it was at the start, and from there the machine's steady clock.
+
+    What happens to the wall clock meanwhile moves nothing: `daemon.clock_watch` looks at it, at the venue's time too, and
+    says what is to be made up for.
+    """
+
+    def __init__(self, readings: Readings | None = None) -> None:
+        self.readings = readings if readings is not None else MachineReadings()
+        # (since, event time then, to be made up for, in so many parts of what passes)
+        self._line = (self.readings.steady_ns(), self.readings.wall_ns(), 0, 1)
 
     def now_ns(self) -> int:
-        """Wall time, UTC nanoseconds; stands still while the machine's clock is set back."""
-        self._latest = max(self._latest, time.time_ns())
-        return self._latest
+        """The event time, UTC nanoseconds."""
+        return self._time_at(self.readings.steady_ns())
+
+    def _time_at(self, steady_ns: int) -> int:
+        since, base, bend, parts = self._line
+        passed = steady_ns - since
+        bent = min(abs(bend), passed // parts)
+        return base + passed + (bent if bend > 0 else -bent)
+
+    def passed_ns(self) -> int:
+        """How much time has passed since some moment before the start, whatever `step` and `bend` did, nanoseconds."""
+        return self.readings.steady_ns()
 
     def monotonic_ns(self) -> int:
         """Monotonic nanoseconds."""
-        return time.monotonic_ns()
+        return self.readings.monotonic_ns()
+
+    def step(self, by_ns: int) -> None:
+        """Go forward at once; a negative step is none."""
+        steady = self.readings.steady_ns()
+        self._line = (steady, self._time_at(steady) + max(0, by_ns), 0, 1)
+
+    def bend(self, by_ns: int, parts: int) -> None:
+        """Gain (or, below 0, lose) so much by running faster (slower) by one in `parts`, at least two."""
+        if parts < 2:
+            raise ValueError(f"parts: expected at least 2, got {parts}: time would stand still")
+        steady = self.readings.steady_ns()
+        self._line = (steady, self._time_at(steady), by_ns, parts)
 
 
 class ReplayClock:
@@ -66,6 +124,7 @@ class PacedClock:
         self._speed = speed
         self._tape_start = 0
         self._wall_start = 0
+        self._made = time.monotonic_ns()
 
     def start(self, tape_ns: int) -> None:
         """Let `tape_ns` be now."""
@@ -77,6 +136,10 @@ class PacedClock:
         if not self._wall_start:
             return 0
         return self._tape_start + int((time.monotonic_ns() - self._wall_start) * self._speed)
+
+    def passed_ns(self) -> int:
+        """How much of the tape's time has passed since the clock was made, whatever `start` did, nanoseconds."""
+        return int((time.monotonic_ns() - self._made) * self._speed)
 
     def monotonic_ns(self) -> int:
         """The machine's monotonic clock: a deadline is real time even on a fast tape."""

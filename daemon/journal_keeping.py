@@ -12,7 +12,7 @@ from collections.abc import Callable
 import structlog
 
 from daemon.bus import Bus
-from daemon.clock import DAY_NS, Clock, wall_ns
+from daemon.clock import DAY_NS, Clock
 from daemon.events import AccountSnapshot, ActorRestarted, Event
 from daemon.journal import JOURNALED, Journal
 from daemon.settings import JournalSettings
@@ -30,7 +30,9 @@ class JournalKeeper:
         snapshot: Callable[[], AccountSnapshot],
         settings: JournalSettings,
         clock: Clock,
+        wall: Clock,
     ) -> None:
+        """`clock` is the run's, `wall` that of the day on which it runs: the two differ where a tape is played."""
         self.snapshots = 0
         self._bus = bus
         self._journal = journal
@@ -38,6 +40,7 @@ class JournalKeeper:
         self._every = settings.snapshot_every
         self._keep_ns = settings.keep_days * DAY_NS
         self._clock = clock
+        self._wall = wall
         self._due_at = settings.snapshot_every
         self._crashed = False
         bus.tap(JOURNALED, self._count)
@@ -53,5 +56,5 @@ class JournalKeeper:
             return
         self._bus.publish(self._snapshot())
         self.snapshots += 1
-        self._journal.shorten(wall_ns() - self._keep_ns, self._clock.now_ns() - self._keep_ns)
+        self._journal.shorten(self._wall.now_ns() - self._keep_ns, self._clock.now_ns() - self._keep_ns)
         log.debug("snapshot", records=self._journal.appended)

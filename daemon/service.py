@@ -14,7 +14,7 @@ import signal
 import structlog
 
 from daemon.app import App, RunPlan
-from daemon.clock import NS_PER_S, PacedClock, stopwatch_ns, wall_ns
+from daemon.clock import NS_PER_S, PacedClock, Readings, stopwatch_ns, wall_ns
 from daemon.control.auth import server_token
 from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.server import ControlServer
@@ -37,14 +37,17 @@ PULSE_S = 0.25
 class Service:
     """One daemon process."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Build the path. Raises `UsageError` for settings, tapes or models that can't be used."""
+    def __init__(self, settings: Settings, readings: Readings | None = None) -> None:
+        """Build the path. Raises `UsageError` for settings, tapes or models that can't be used.
+
+        `readings`: what a live daemon reads its time from, by default the machine's own clocks.
+        """
         live = settings.feed.source == "fyers"
         if not live and not settings.feed.tape:
             raise SettingsError("feed.tape: expected at least one tape for feed.source tape (--set feed.tape=[FILE])")
         if live:
             check_live(settings)
-        clock = live_clock(settings) if live else PacedClock(settings.feed.speed)
+        clock = live_clock(settings, readings) if live else PacedClock(settings.feed.speed)
         token = server_token(settings.control.token_file, os.environ) if settings.control.enabled else None
         self.recorder = open_recorder(settings, MarketCalendar()) if wants_recorder(settings) else None
         plan = RunPlan(

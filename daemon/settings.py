@@ -80,6 +80,7 @@ class LiveSettings(Section):
     compare_every_s: NonNegative = 30.0
     compare_symbols: Annotated[int, Field(ge=1, le=50)] = 10
     compare_max_percent: Positive = 1.0
+    clock_limit_s: Annotated[float, Field(ge=1.5, le=60)] = 2.0
 
 
 class FeedSettings(Section):

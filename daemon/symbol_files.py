@@ -33,6 +33,7 @@ log = structlog.get_logger("symbols")
 TOTAL_S: Final = 60.0
 CONNECT_S: Final = 5.0
 MOST_BYTES: Final = 100_000_000
+DAY_NAP_S: Final = 60.0
 LEAST_SHARE: Final = 0.5
 """Of the rows of the last copy: a file that has shrunk more than this was cut off."""
 
@@ -174,10 +175,15 @@ class MasterDay:
         bus.tap((TradingStateChanged,), self._note)
 
     async def run(self) -> None:
-        """Look at the start and at every midnight in India."""
+        """Look at the start and on every new day in India, however the clock came to it."""
+        looked: dt.date | None = None
         while True:
-            self.look()
-            await asyncio.sleep((DAY_NS - (self._wall.now_ns() + IST_OFFSET_NS) % DAY_NS) / NS_PER_S + 1.0)
+            today = ist_date(self._wall.now_ns())
+            if today != looked:
+                looked = today
+                self.look()
+            left_s = (DAY_NS - (self._wall.now_ns() + IST_OFFSET_NS) % DAY_NS) / NS_PER_S
+            await asyncio.sleep(min(left_s, DAY_NAP_S))
 
     def look(self) -> None:
         """Halt on another day, resume on its own."""

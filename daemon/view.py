@@ -204,6 +204,9 @@ class DaemonView:
         if self._recorder is not None and self._recorder.trouble:
             reasons.append("ticks are not being recorded")
         reasons += _staleness(app.risk.book.stale)
+        watch = app.feed.clock_watch if isinstance(app.feed, LiveFeed) else None
+        if watch is not None and watch.trouble:
+            reasons.append(watch.trouble)
         now = app.plan.clock.now_ns()
         if self._last_tick_ts is not None and app.calendar.session_at(now) is not None:
             silent_s = (now - self._last_tick_ts) / NS_PER_S

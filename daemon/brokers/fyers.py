@@ -19,7 +19,7 @@ from daemon.fyers.credentials import Credentials, Secret, read_token, token_path
 from daemon.fyers.order_socket import OrderSocket, SocketEvent, SocketTimes
 from daemon.fyers.outcome import Done, Outcome, Rejected
 from daemon.fyers.requests import PlaceOrder, Product, protected
-from daemon.fyers.rest import CallTimes, Endpoints, FyersRest
+from daemon.fyers.rest import CallTimes, Endpoints, FyersRest, OnDate
 from daemon.fyers.wire import Acknowledged, Funds, VenueOrder, VenuePosition, VenueTrade
 from daemon.market.instruments import InstrumentBook
 from daemon.settings import FyersSettings, MarketSettings
@@ -38,8 +38,9 @@ class FyersBroker:
         instruments: InstrumentBook | None = None,
         *,
         real_ticks: bool = False,
+        on_date: OnDate | None = None,
     ) -> None:
-        """`real_ticks`: whether decisions are made on the market's present prices.
+        """`real_ticks`: whether decisions are made on the market's present prices; `on_date` hears the venue's time.
 
         Raises `SettingsError` for a token that can't be read or an address that orders must not go to.
         """
@@ -54,7 +55,7 @@ class FyersBroker:
         credentials = Credentials(settings.app_id, read_token(self.token_path).reveal())
         endpoints = Endpoints(settings.api_url, settings.data_url, settings.order_socket_url)
         times = CallTimes(read_s=settings.answer_s, total_s=settings.answer_s + 3.0)
-        self._rest = FyersRest(credentials, budget or RateBudget(clock), clock, endpoints, times)
+        self._rest = FyersRest(credentials, budget or RateBudget(clock), clock, endpoints, times, on_date)
         self._socket = OrderSocket(settings.order_socket_url, credentials, clock, SocketTimes())
 
     async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:

@@ -21,6 +21,7 @@ import structlog
 
 from daemon.bus import Bus
 from daemon.clock import NS_PER_S, LiveClock, PacedClock
+from daemon.clock_watch import ClockWatch
 from daemon.errors import UsageError
 from daemon.events import FeedState, FeedStatus, TickBatch, TimeAdvanced
 from daemon.feed.live_freshness import Freshness
@@ -40,6 +41,8 @@ log = structlog.get_logger("feed")
 
 NAP_S: Final = 0.25
 """Time advances, and the link is looked at, at least this often."""
+HELD_ASK_S: Final = 2.0
+"""While the clock is in doubt the venue is asked as often as this, for every answer is dated."""
 BACKLOG: Final = 20_000
 """So many unhandled events, and no further ticks are read: they wait, and conflate, in the gateway."""
 REHEARSAL_LEAD_NS: Final = NS_PER_S // 2
@@ -76,8 +79,12 @@ class LiveFeed:
         quotes: Quotes | None = None,
         record: Record | None = None,
         rng: random.Random | None = None,
+        clock_watch: ClockWatch | None = None,
     ) -> None:
-        """`record` is given every batch as it came, before the filter; a `PacedClock` follows the ticks."""
+        """`record` is given every batch as it came, before the filter; a `PacedClock` follows the ticks.
+
+        `clock_watch` says whether the clock can be relied on; while it can't the feed is told to be STALE.
+        """
         self.tick_filter = tick_filter
         self.first_ts: int | None = None
         self.last_ts: int | None = None
@@ -91,6 +98,7 @@ class LiveFeed:
         self.comparison = QuoteComparison(symbols, settings.compare_symbols, settings.compare_max_percent)
         self.distrusted: dict[str, str] = {}
         """Symbols whose quotes by REST differ from the feed's, and how."""
+        self.clock_watch = clock_watch
         self._bus = bus
         self._symbols = symbols
         self._calendar = calendar
@@ -112,8 +120,11 @@ class LiveFeed:
         self._heard = np.zeros(len(symbols), dtype=np.bool_)
         self._status: FeedState | None = None
         self._reason = ""
+        self._told: tuple[FeedState, str] | None = None
+        self._held = ""
         self._lost_ns = 0
         self._open_since: int | None = None
+        # `_lost_ns`, `_open_since` and a link's times count what passed, so that no jump of the time makes a silence
 
     async def run(self) -> None:
         """Feed until cancelled; raises `CalendarRangeError` at the end of the calendar's table."""
@@ -137,14 +148,31 @@ class LiveFeed:
 
     async def _keep_time(self) -> None:
         while True:
+            self.tell_time()
             now = self._clock.now_ns()
-            if now:
-                self._publish_due(now)
-                passed = self._moments.take_now(now)
-                if passed is not None:
-                    self._bus.publish(TimeAdvanced(ts=passed))
-                self._look(now)
             await asyncio.sleep(self._moments.wait_s(now, NAP_S) if now else NAP_S)
+
+    def tell_time(self) -> None:
+        """Publish what is due by now, and what is to be said of the feed; nothing before the clock has a time."""
+        self._look_at_clock()
+        now = self._clock.now_ns()
+        if now:
+            self._publish_due(now)
+            passed = self._moments.take_now(now)
+            if passed is not None:
+                self._bus.publish(TimeAdvanced(ts=passed))
+            self._look(now)
+
+    def _look_at_clock(self) -> None:
+        """Let the clock be compared with the venue's; while they disagree nothing new is dared on the ticks."""
+        watch = self.clock_watch
+        if watch is None:
+            return
+        if watch.look():
+            self.freshness.start(self._clock.now_ns())
+        if watch.held != self._held:
+            self._held = watch.held
+            self._tell_feed(self._clock.now_ns())
 
     def _publish_due(self, now: int) -> None:
         """Publish every moment of the schedule up to `now`."""
@@ -157,10 +185,15 @@ class LiveFeed:
         link = self._state
         if self._open_since is None or link is None or self._status is not FeedState.CONNECTED:
             return
-        if self._watch.doubtful(link, moment, self._open_since):
-            silent_s = link.silent_s(moment, self._open_since)
+        passed = self._passed_at(moment)
+        if self._watch.doubtful(link, passed, self._open_since):
+            silent_s = link.silent_s(passed, self._open_since)
             # a moment earlier, so that who sorts by time marks the bar, too
             self._set_status(FeedState.STALE, f"no ticks for {silent_s:.1f} s as a bar closes", moment - 1)
+
+    def _passed_at(self, ts: int) -> int:
+        """How much time has passed at `ts` (UTC ns), by the clock as it goes now."""
+        return self._clock.passed_ns() + ts - self._clock.now_ns()
 
     # -- how fresh it is ----------------------------------------------------------------------------------------------
 
@@ -169,14 +202,9 @@ class LiveFeed:
         if self._calendar.session_at(now) is None:
             self._open_since = None
         elif self._open_since is None:
-            self._open_since = now
+            self._open_since = self._clock.passed_ns()
             self.freshness.start(now)
-        link = self._state
-        if link is not None:
-            session = self._moments.session
-            fault = self._watch.fault(link, now, self._open_since, session.open_ns if session is not None else 0)
-            if fault:
-                self._end_link(fault)
+        self._look_at_link()
         if self._open_since is None:
             return
         if self._status is None:
@@ -186,12 +214,29 @@ class LiveFeed:
                 state = FeedState.CONNECTED if change.fresh else FeedState.STALE
                 self._tell(now, state, change.symbol, change.reason)
 
+    def _look_at_link(self) -> None:
+        link, session = self._state, self._moments.session
+        if link is not None:
+            next_open = 0 if session is None else self._passed_at(session.open_ns)
+            fault = self._watch.fault(link, self._clock.passed_ns(), self._open_since, next_open)
+            if fault:
+                self._end_link(fault)
+
     def _set_status(self, state: FeedState, reason: str, now: int) -> None:
         """Publish a change; of a feed that stays STALE a new reason, too."""
         if state is not self._status or (state is FeedState.STALE and reason != self._reason):
             if state is FeedState.STALE and self._status is not state:
-                self._lost_ns = now
+                self._lost_ns = self._clock.passed_ns()
             self._status, self._reason = state, reason
+            self._tell_feed(now)
+
+    def _tell_feed(self, now: int) -> None:
+        """The link's own state, but never CONNECTED while the clock is in doubt."""
+        state, reason = self._status, self._reason
+        if self._held and state is not FeedState.STALE:
+            state, reason = FeedState.STALE, self._held
+        if state is not None and (state, reason) != self._told:
+            self._told = state, reason
             self._tell(now, state, None, reason)
 
     def _tell(self, now: int, state: FeedState, symbol: str | None, reason: str) -> None:
@@ -230,7 +275,7 @@ class LiveFeed:
             self.counts = None
         try:
             async with self._connect(self._token) as link:
-                self._link, self._state = link, LinkState(self._clock.now_ns())
+                self._link, self._state = link, LinkState(self._clock.passed_ns())
                 self._heard[:] = False
                 refusal = await self._listen(link, self._state)
         except OSError as error:
@@ -294,7 +339,7 @@ class LiveFeed:
 
     def _on_subscribed(self, news: Subscribed, link: LinkState) -> None:
         now = self._clock.now_ns()
-        link.subscribed = now or 1
+        link.subscribed = self._clock.passed_ns()
         self.freshness.start(now)
         log.info("subscribed", symbols=news.symbols)
         if now and self._open_since is None:
@@ -308,15 +353,18 @@ class LiveFeed:
         self._publish_due(now)
         if self._status is not FeedState.CONNECTED:
             self._look(now)
-            without = f" after {(now - self._lost_ns) / NS_PER_S:.1f} s without" if self._lost_ns else ""
+            lost_ns = self._clock.passed_ns() - self._lost_ns
+            without = f" after {lost_ns / NS_PER_S:.1f} s without" if self._lost_ns else ""
             self._set_status(FeedState.CONNECTED, f"ticks{without}", now)
         received = self._moments.stamp(now)
         raw, heard_ns = read_ticks(body, self._symbols, received)
         self.transit_ns = self._clock.monotonic_ns() - heard_ns
-        link.last_ticks = received
+        link.last_ticks = self._clock.passed_ns()
         self._heard[raw.code] = True
         if self._record is not None:
             self._record(raw)
+        if self.clock_watch is not None:
+            self.clock_watch.on_ticks(raw)
         accepted, _ = self.tick_filter.apply(raw)
         if not len(accepted):
             return
@@ -338,16 +386,17 @@ class LiveFeed:
     # -- the second opinion -------------------------------------------------------------------------------------------
 
     async def _compare(self, venue: Quotes) -> None:
-        """Every `compare_every_s`, while the market is open and the feed flows."""
+        """Every `compare_every_s`, while the market is open and the feed flows; sooner while the clock is in doubt."""
+        every_s, next_s = self._settings.compare_every_s, self._settings.compare_every_s
         while True:
-            await asyncio.sleep(self._settings.compare_every_s)
-            if self._open_since is None or self._status is not FeedState.CONNECTED:
+            await asyncio.sleep(next_s)
+            next_s = min(every_s, HELD_ASK_S) if self._held else every_s
+            flows = self._open_since is not None and self._status is FeedState.CONNECTED
+            asked = self.comparison.begin(list(self.distrusted)) if flows else []
+            if not asked and not self._held:
                 continue
-            asked = self.comparison.begin(list(self.distrusted))
-            if not asked:
-                continue
-            answer = await venue.quotes(asked)
-            if isinstance(answer, Done):
+            answer = await venue.quotes(asked or list(self._symbols[:1]))  # any answer says what time it is
+            if isinstance(answer, Done) and asked:
                 self._judge(answer.value)
             else:
                 log.warning("no quotes to compare with", outcome=type(answer).__name__)

@@ -13,7 +13,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from daemon.bus import Bus
-from daemon.clock import LiveClock, PacedClock
+from daemon.clock import LiveClock, PacedClock, Readings
+from daemon.clock_watch import ClockWatch
 from daemon.errors import SettingsError, UsageError
 from daemon.feed.live import LiveFeed, Record
 from daemon.feed.replay import Schedule
@@ -25,7 +26,7 @@ from daemon.fyers.credentials import read_token as token_in
 from daemon.fyers.gateway.assignment import SDK_MISSING, SDK_MODULE, Assignment
 from daemon.fyers.gateway.process import Link, running
 from daemon.fyers.outcome import NotSent, Outcome
-from daemon.fyers.rest import Endpoints, FyersRest
+from daemon.fyers.rest import Endpoints, FyersRest, OnDate
 from daemon.fyers.wire import Quote
 from daemon.market.calendar import MarketCalendar
 from daemon.settings import INTERVALS, FyersSettings, Settings
@@ -58,9 +59,9 @@ def _foreign(settings: Settings) -> list[str]:
     return [name for name in _FEED_URLS if not is_local(getattr(settings.feed.live, name))]
 
 
-def live_clock(settings: Settings) -> LiveClock | PacedClock:
-    """The machine's clock; in a rehearsal one that the first tick starts."""
-    return PacedClock(1.0) if settings.feed.rehearse else LiveClock()
+def live_clock(settings: Settings, readings: Readings | None = None) -> LiveClock | PacedClock:
+    """The machine's clock, by `readings` (None: the machine's own); in a rehearsal one that the first tick starts."""
+    return PacedClock(1.0) if settings.feed.rehearse else LiveClock(readings)
 
 
 def read_token(settings: FyersSettings) -> str:
@@ -75,11 +76,17 @@ def read_token(settings: FyersSettings) -> str:
 class Venue:
     """Quotes by REST, with whatever token the day has."""
 
-    def __init__(self, settings: FyersSettings, clock: LiveClock | PacedClock, budget: RateBudget) -> None:
+    def __init__(
+        self,
+        settings: FyersSettings,
+        clock: LiveClock | PacedClock,
+        budget: RateBudget,
+        on_date: OnDate | None = None,
+    ) -> None:
         self._settings = settings
         self._credentials = Credentials(settings.app_id, read_token(settings))
         endpoints = Endpoints(settings.api_url, settings.data_url, settings.order_socket_url)
-        self._rest = FyersRest(self._credentials, budget, clock, endpoints)
+        self._rest = FyersRest(self._credentials, budget, clock, endpoints, on_date=on_date)
 
     async def quotes(self, symbols: list[str]) -> Outcome[list[Quote]]:
         """Last prices of 1 to 50 symbols; nothing is asked while there is no token."""
@@ -120,9 +127,11 @@ def fyers_feed(
             )
         )
 
+    watch = ClockWatch(clock, len(symbols), live.clock_limit_s) if isinstance(clock, LiveClock) else None
+    venue = Venue(settings.broker.fyers, clock, budget, watch.on_date if watch is not None else None)
     return LiveFeed(
         bus, symbols, tick_filter, calendar, live_schedule(settings), clock, live, connect,
-        lambda: read_token(settings.broker.fyers), Venue(settings.broker.fyers, clock, budget), record,
+        lambda: read_token(settings.broker.fyers), venue, record, clock_watch=watch,
     )  # fmt: skip
 
 

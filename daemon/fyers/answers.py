@@ -143,15 +143,17 @@ def retry_seconds(header: str, now_ns: int) -> float:
     return min(max(moment - now_ns / NS_PER_S, 0.0), LONGEST_RETRY_S)
 
 
-def skew_seconds(header: str, now_ns: int) -> float | None:
-    """How far `now_ns` is ahead of a `Date` header (RFC 9110 §6.6.1, whole seconds); None where it can't be read.
-
-    The header's second may have been any part of it, so half a second is taken as its middle.
-    """
+def date_ns(header: str) -> int | None:
+    """A `Date` header (RFC 9110 §6.6.1, whole seconds), UTC ns; None where it can't be read."""
     try:
-        return now_ns / NS_PER_S - (parsedate_to_datetime(header).timestamp() + 0.5)
+        return int(parsedate_to_datetime(header).timestamp()) * NS_PER_S
     except (ValueError, OverflowError):
         return None
+
+
+def skew_seconds(date: int, now_ns: int) -> float:
+    """How far `now_ns` is ahead of a `Date`, whose second may have been any part of it: its middle is taken."""
+    return (now_ns - date) / NS_PER_S - 0.5
 
 
 def _turned_away(answer: Answer, now_ns: int) -> NotSent | None:

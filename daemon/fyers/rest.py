@@ -61,6 +61,10 @@ class CallTimes(msgspec.Struct, frozen=True):
     budget_s: float = 2.0
 
 
+OnDate = Callable[[int, int], None]
+"""Is told the `Date` of an answer (UTC ns, whole seconds), and how long the answer took, ns."""
+
+
 class _BrokenError(aiohttp.ClientConnectionError):
     """A connection was refused or broke, under a name that aiohttp doesn't answer by sending the request again."""
 
@@ -92,12 +96,14 @@ class FyersRest:
         clock: Clock,
         endpoints: Endpoints | None = None,
         times: CallTimes | None = None,
+        on_date: OnDate | None = None,
     ) -> None:
         self._credentials = credentials
         self._budget = budget
         self._clock = clock
         self._endpoints = endpoints if endpoints is not None else Endpoints()
         self._times = times if times is not None else CallTimes()
+        self._on_date = on_date
         self._session: aiohttp.ClientSession | None = None
         self.skew_s: float | None = None
         """How far this machine's clock is ahead of the venue's, by the `Date` of its last answer (whole seconds)."""
@@ -282,7 +288,7 @@ class FyersRest:
         held = await self._queue(call)
         if held is not None:
             return held
-        on_the_way = SimpleNamespace(connected=False)
+        on_the_way, asked_ns = SimpleNamespace(connected=False), self._clock.monotonic_ns()
         try:
             async with self._open().request(
                 call.method,
@@ -295,12 +301,19 @@ class FyersRest:
             ) as response:
                 body = await response.read()
                 headers = response.headers
-                self.skew_s = answers.skew_seconds(headers.get("Date", ""), self._clock.now_ns())
+                self._note_date(headers, self._clock.monotonic_ns() - asked_ns)
                 return Answer(response.status, headers.get("Retry-After", ""), body)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # OSError holds TimeoutError; ValueError is aiohttp's for an answer that is not HTTP
             reason = _reason(error, on_the_way.connected)
             return Unknown(reason) if on_the_way.connected else NotSent(reason)
+
+    def _note_date(self, headers: Mapping[str, str], took_ns: int) -> None:
+        """What time the venue says it is; an answer out of a cache (RFC 9111 §5.1) is of another time."""
+        sent = None if "Age" in headers else answers.date_ns(headers.get("Date", ""))
+        self.skew_s = None if sent is None else answers.skew_seconds(sent, self._clock.now_ns())
+        if sent is not None and self._on_date is not None:
+            self._on_date(sent, took_ns)
 
     async def _queue(self, call: _Call) -> NotSent | None:
         """Wait for the rate budget, at most `times.budget_s`; None when the call may go."""

@@ -41,6 +41,8 @@ class RiskGate:
 
     def check(self, intent: OrderIntent, book: RiskBook, now: int) -> tuple[str, str, str] | None:
         """None when the intent may go; else (check, limit, value)."""
+        if now <= 0:
+            return "session", "a time of day, which the first tick tells", "none yet"
         instrument = self._instruments.resolve(intent.symbol)
         if instrument is None:
             return "instrument", "a known symbol", intent.symbol

@@ -48,7 +48,9 @@ class Desk:
         self.actor = Slow(self.bus, self.account)
         settings = JournalSettings(snapshot_every=100, keep_days=1)
         clock = ReplayClock(OPEN + days_later * DAY_NS)
-        self.keeper = JournalKeeper(self.bus, self.journal, lambda: self.account.snapshot(OPEN), settings, clock)
+        self.keeper = JournalKeeper(
+            self.bus, self.journal, lambda: self.account.snapshot(OPEN), settings, clock, ReplayClock(OPEN)
+        )
 
 
 @pytest.fixture
