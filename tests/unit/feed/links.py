@@ -45,14 +45,18 @@ class FakeVenue:
     def __init__(self) -> None:
         self.links: list[FakeLink] = []
         self.refusing = False
+        self.next_link: FakeLink | None = None
+        """Is given instead of the next one, and says nothing by itself."""
         self.made = asyncio.Event()
 
     @asynccontextmanager
     async def connect(self, token: str) -> AsyncIterator[FakeLink]:
         """A link that is subscribed at once, or refused for its token."""
-        link = FakeLink(token)
+        link, self.next_link = self.next_link, None
+        if link is None:
+            link = FakeLink(token)
+            link.say(Refused("the token has expired", token=True) if self.refusing else Subscribed(2))
         self.links.append(link)
-        link.say(Refused("the token has expired", token=True) if self.refusing else Subscribed(2))
         self.made.set()
         yield link
         link.killed = True

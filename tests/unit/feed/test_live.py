@@ -12,10 +12,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 
 from daemon.bars import BarBuilder, BarsActor
 from daemon.bus import Bus
-from daemon.clock import NS_PER_S, PacedClock, ReplayClock
+from daemon.clock import NS_PER_S, LiveClock, PacedClock, ReplayClock
 from daemon.errors import SettingsError
 from daemon.events import Bar, Event, FeedState, FeedStatus, TickBatch, TimeAdvanced
 from daemon.feed.live import LiveFeed
@@ -32,6 +33,7 @@ from daemon.settings import LiveSettings, MarketSettings
 from tests.samples import OPEN, RELIANCE, SBIN
 from tests.unit.feed.links import FakeLink, FakeVenue
 from tests.unit.live import until
+from tests.unit.readings import FakeReadings
 
 SPEED = 40.0
 NAMES = (SBIN, RELIANCE)
@@ -61,9 +63,9 @@ class Quoter:
 class Stage:
     """A live feed, the venue behind it, and everything that it published."""
 
-    def __init__(self, start: int | None, **settings: Any) -> None:
-        self.clock = PacedClock(SPEED)
-        if start is not None:
+    def __init__(self, start: int | None, clock: LiveClock | None = None, **settings: Any) -> None:
+        self.clock: LiveClock | PacedClock = PacedClock(SPEED) if clock is None else clock
+        if isinstance(self.clock, PacedClock) and start is not None:
             self.clock.start(start)
         self.venue = FakeVenue()
         self.quoter = Quoter()
@@ -116,9 +118,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(start: int | None = OPEN + 5 * MINUTE, **settings: Any) -> AsyncIterator[Stage]:
-    """A running feed with its bars."""
-    stage = Stage(start, **settings)
+async def staged(
+    start: int | None = OPEN + 5 * MINUTE, clock: LiveClock | None = None, **settings: Any
+) -> AsyncIterator[Stage]:
+    """A running feed with its bars, on a fast clock or on the given one."""
+    stage = Stage(start, clock, **settings)
     async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(stage.feed.run()), tasks.create_task(stage.bars.run())]
         await stage.venue.made.wait()
@@ -175,10 +179,16 @@ async def test_a_start_inside_a_session_is_a_gap() -> None:
 
 async def test_a_link_made_before_the_open_is_no_gap() -> None:
     """Connected while the market is closed; the first bar of the day is whole."""
-    async with staged(OPEN - 30 * NS_PER_S) as stage:
+    readings = FakeReadings(OPEN - 30 * NS_PER_S)
+    async with staged(clock=LiveClock(readings), stale_after_s=600.0) as stage:
         assert await stage.told(FeedState.CONNECTED) == "subscribed, the market is closed"
-        await until(lambda: stage.clock.now_ns() > OPEN)
-        await kept_ticking(stage, lambda: stage.of(Bar))
+        for second in range(-29, 63):
+            readings.go(1.0)
+            if second > 0:
+                stage.tick(800.0 + second * 0.05)
+                await until(lambda: len(stage.of(TickBatch)) >= second)
+            stage.feed.tell_time()
+        await until(lambda: stage.of(Bar))
         assert stage.said() == [("connected", None, "subscribed, the market is closed")]
         assert [bar.gap for bar in stage.of(Bar)] == [False]
 
@@ -358,6 +368,32 @@ async def test_in_a_rehearsal_the_first_tick_says_what_time_it_is() -> None:
         await until(lambda: stage.of(TickBatch))
         assert stage.clock.now_ns() >= OPEN + MINUTE + NS_PER_S // 2
         assert stage.feed.tick_filter.rejected == dict.fromkeys(stage.feed.tick_filter.rejected, 0)
+
+
+@pytest.mark.parametrize("lead", [-10 * MINUTE, MINUTE])
+async def test_the_first_tick_of_a_rehearsal_is_no_reason_for_another_link(lead: int) -> None:
+    """The time jumps from nothing to that of the tape, before the open or after it; no time has passed for the link."""
+    async with staged(start=None, start_s=3000.0) as stage:
+        stage.feed.tell_time()
+        stage.link.tick(Row(0, OPEN + lead, 800.0, 1, 5, np.nan, np.nan, -1, -1, -1))
+        await until(lambda: stage.of(FeedStatus))
+        stage.feed.tell_time()
+        await until(lambda: stage.clock.now_ns() > OPEN + lead + 30 * NS_PER_S)
+        assert len(stage.venue.links) == 1
+        assert not stage.link.killed
+
+
+async def test_a_link_that_is_slow_to_subscribe_outlives_the_first_tick_of_a_rehearsal() -> None:
+    """Half a century between two looks at the clock is no time that the link took."""
+    async with staged(start=None, start_s=3000.0) as stage:
+        silent = FakeLink("a link that doesn't say that it is subscribed")
+        stage.venue.next_link = silent
+        stage.link.kill()
+        await until(lambda: stage.link is silent)
+        silent.tick(Row(0, OPEN + MINUTE, 800.0, 1, 5, np.nan, np.nan, -1, -1, -1))
+        await until(lambda: stage.of(TickBatch))
+        stage.feed.tell_time()
+        assert not silent.killed
 
 
 async def test_a_spawn_that_fails_is_tried_again() -> None:
