@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import platform
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -69,11 +68,11 @@ from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
 from daemon.settings import INTERVALS, Settings
 from daemon.strategy_actor import StrategyActor
-from daemon.strategy_ladder import build_strategies, view_settings
+from daemon.strategy_ladder import build_strategies, thinking_limit, view_settings
 from daemon.supervisor import Ladder, Supervisor
 from daemon.symbol_files import MasterDay, open_instruments
 from daemon.token_keeper import TokenKeeper
-from strategies.base import MarketView
+from strategies.base import MarketView, Strategy
 
 log = structlog.get_logger("app")
 
@@ -103,8 +102,11 @@ class App:
     drain_s = 5.0
     """How long a stopping run waits for what is still being handled."""
 
-    def __init__(self, settings: Settings, plan: RunPlan) -> None:
-        """Build every station. Raises `UsageError` for tapes, models or journals that can't be used."""
+    def __init__(self, settings: Settings, plan: RunPlan, strategies: Mapping[str, Strategy] | None = None) -> None:
+        """Build every station; `strategies` by rung, in place of those that the settings name.
+
+        Raises `UsageError` for tapes, models or journals that can't be used.
+        """
         self.settings = settings
         self.plan = plan
         self.started_ts = wall_ns()
@@ -118,7 +120,7 @@ class App:
         self.instruments, self.master_day = open_instruments(settings, self._first_date(), today)
         legs = Legs(self._legs())
         scheduled = ScheduledEvents.load(settings.complexity_detection.events_file)
-        strategies = build_strategies(settings, clock)
+        strategies = build_strategies(settings, clock) if strategies is None else strategies
 
         # what earlier runs left
         if plan.recover and plan.journal is not None:
@@ -149,7 +151,6 @@ class App:
         )
         self.complexity = ComplexityActor(bus, ComplexityDetector(settings.complexity_detection, scheduled), interval)
         view = view_settings(settings)
-        self._inference = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
         self.strategy = StrategyActor(
             bus,
             MarketView(view, self.calendar),
@@ -157,7 +158,7 @@ class App:
             settings.strategy.name,
             clock,
             plan.latency,
-            self._inference,
+            thinking_limit(settings, replay=isinstance(clock, ReplayClock)),
             (view.interval, view.coarse_interval),
             legs,
         )
@@ -413,7 +414,7 @@ class App:
 
     def close(self) -> None:
         """Release threads and files; calling it again does nothing."""
-        self._inference.shutdown(wait=False, cancel_futures=True)
+        self.strategy.close()
         self._budget.close()
         if self.journal is not None:
             self.journal.close()

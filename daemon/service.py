@@ -10,6 +10,7 @@ import asyncio
 import os
 import secrets
 import signal
+from collections.abc import Mapping
 
 import structlog
 
@@ -27,6 +28,7 @@ from daemon.notify import Notifier
 from daemon.recording import follow, open_recorder, record_published, wants_recorder
 from daemon.settings import Settings
 from daemon.view import DaemonView
+from strategies.base import Strategy
 
 log = structlog.get_logger("service")
 
@@ -37,8 +39,11 @@ PULSE_S = 0.25
 class Service:
     """One daemon process."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Build the path. Raises `UsageError` for settings, tapes or models that can't be used."""
+    def __init__(self, settings: Settings, strategies: Mapping[str, Strategy] | None = None) -> None:
+        """Build the path, on the settings' strategies unless others are given.
+
+        Raises `UsageError` for settings, tapes or models that can't be used.
+        """
         live = settings.feed.source == "fyers"
         if not live and not settings.feed.tape:
             raise SettingsError("feed.tape: expected at least one tape for feed.source tape (--set feed.tape=[FILE])")
@@ -60,7 +65,7 @@ class Service:
             recover=True,
         )
         try:
-            self.app = App(settings, plan)
+            self.app = App(settings, plan, strategies)
         except HrmdError:
             if self.recorder is not None:
                 self.recorder.close()

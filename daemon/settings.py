@@ -301,6 +301,9 @@ class SupervisorSettings(Section):
     max_restarts: Annotated[int, Field(ge=0)] = 3
     restart_window_s: Positive = 60.0
     max_failed_decisions: PositiveInt = 3
+    hang_grace_s: Positive = 2.0
+    max_hangs_per_day: Annotated[int, Field(ge=0)] = 3
+    replay_hang_s: Positive = 300.0
     ladder: Annotated[list[Literal["hrm", "ppo", "rules", "flat"]], Field(min_length=1)] = ["hrm", "rules", "flat"]
 
 

@@ -39,6 +39,7 @@ from daemon.events import (
 )
 from daemon.feed.live import LiveFeed
 from daemon.feed.recorder import Recorder
+from strategies.base import LATE
 
 KEPT = 500
 """Orders and decisions that are remembered for the lists of the API."""
@@ -77,6 +78,7 @@ class DaemonView:
         self._counts: Counter[str] = Counter()
         self._denied: Counter[str] = Counter()
         self._decisions: deque[Decision] = deque(maxlen=KEPT)
+        self._failing: dict[str, str] = {}
         self._orders: dict[str, OrderRow] = {}
         self._trading_reason = ""
         self._feed = "starting"
@@ -108,6 +110,7 @@ class DaemonView:
             trading_reason=self._trading_reason,
             strategy=ladder.active,
             strategy_rung=ladder.rung,
+            strategies=ladder.within_reach,
             model=app.model,
             symbols=list(app.symbols),
             healthy=health.healthy,
@@ -186,12 +189,15 @@ class DaemonView:
         return [self._decisions[-n] for n in range(1, min(limit, len(self._decisions)) + 1)]
 
     def health(self) -> Health:
-        """Unhealthy when the feed ended, the ladder is at its end, or ticks are overdue in a session."""
+        """Unhealthy when the feed ended, decisions fail, the ladder is at its end, or ticks are overdue."""
         app, reasons = self._app, []
         if self._feed == FeedState.ENDED:
             reasons.append("the feed has ended")
         if app.supervisor.ladder.active == "flat":
             reasons.append("no strategy is left on the ladder")
+        if self._failing:
+            symbol, why = next(iter(self._failing.items()))
+            reasons.append(f"symbols whose last decision failed: {len(self._failing)}, such as {symbol}: {why}")
         unknown = len(app.risk.book.unknown)
         if unknown:
             reasons.append(f"orders whose fate is unknown: {unknown}")
@@ -220,6 +226,10 @@ class DaemonView:
                 self._counts["decisions"] += 1
                 self._counts["overruns"] += bool(event.halt_reason) and event.latency_ns > self._deadline_ms * NS_PER_MS
                 self._decisions.append(event)
+                if event.failed:
+                    self._failing[event.symbol] = f"{event.strategy} {event.reason}"
+                elif event.halt_reason != LATE:
+                    self._failing.pop(event.symbol, None)
             case FeedStatus():
                 if event.symbol is None:
                     self._feed = event.state.value

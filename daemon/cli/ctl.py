@@ -171,6 +171,16 @@ def flatten(
 
 
 @ctl_app.command()
+def strategy(
+    name: Annotated[str, typer.Argument(help="One of the ladder, as /status lists them.", show_default=False)],
+    reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Put another strategy in charge, such as the best one again after a step down; flat closes everything."""
+    _command(Client.of(config, overrides, url, token_file), "strategy", reason, as_json, name=name)
+
+
+@ctl_app.command()
 def order(
     side: Annotated[HandSide, typer.Argument(help="buy or sell.", show_default=False)],
     quantity: Annotated[int, typer.Argument(min=1, help="Units.", show_default=False)],
@@ -217,8 +227,8 @@ def _verdict(answer: OrderAnswer) -> Text:
     return Text.assemble(("denied", "bold red"), f" by {answer.check}: {answer.value}, limit {answer.limit}{before}")
 
 
-def _command(client: Client, command: str, reason: str | None, as_json: bool) -> None:
-    answer = client.post(f"/control/{command}", {} if reason is None else {"reason": reason})
+def _command(client: Client, command: str, reason: str | None, as_json: bool, **body: str) -> None:
+    answer = client.post(f"/control/{command}", body if reason is None else {**body, "reason": reason})
     accepted = _decode(answer, Accepted)
     line = Text.assemble((f"{accepted.command} accepted", "bold"), f" at {ist_time(accepted.ts)} IST (market time)")
     _show(answer, None if as_json else line)

@@ -37,6 +37,13 @@ class CommandBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str = "by the operator"
 
 
+class StrategyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who shall decide, one of the status' `strategies`; the reason goes into the journal."""
+
+    name: str
+    reason: str = "by the operator"
+
+
 class ErrorBody(msgspec.Struct, frozen=True):
     """What every refusal says."""
 
@@ -54,6 +61,7 @@ def document(version: str) -> dict[str, Any]:
             Health,
             Accepted,
             CommandBody,
+            StrategyBody,
             OrderTicket,
             OrderAnswer,
             CancelTicket,
@@ -61,7 +69,7 @@ def document(version: str) -> dict[str, Any]:
         ],
         ref_template="#/components/schemas/{name}",
     )[1]
-    for name in ("CommandBody", "OrderTicket", "CancelTicket"):
+    for name in ("CommandBody", "StrategyBody", "OrderTicket", "CancelTicket"):
         schemas[name]["properties"]["reason"]["maxLength"] = MAX_REASON_CHARS
     return {
         "openapi": "3.1.0",
@@ -106,6 +114,7 @@ def _paths() -> dict[str, Any]:
             "200",
         ),
         ("cancel", "Take one order off the market", "CancelTicket", "Accepted", "202"),
+        ("strategy", "Put another strategy of the ladder in charge", "StrategyBody", "Accepted", "202"),
     ):
         operation = _operation(summary, _json(answered), code)
         operation["requestBody"] = {"required": True, "content": _json(asked)}

@@ -18,7 +18,7 @@ from yarl import URL
 from daemon.clock import Clock
 from daemon.control.auth import FAILURE_WINDOW_S, Gate, Verdict
 from daemon.control.metrics import Metrics
-from daemon.control.openapi import COMMANDS, MAX_DECISIONS, MAX_REASON_CHARS, CommandBody, document
+from daemon.control.openapi import COMMANDS, MAX_DECISIONS, MAX_REASON_CHARS, CommandBody, StrategyBody, document
 from daemon.control.page import content_security_policy, page
 from daemon.control.view import (
     Accepted,
@@ -32,7 +32,7 @@ from daemon.control.view import (
     OrderTicket,
 )
 from daemon.errors import Fault, HrmdError, UsageError
-from daemon.events import Event, Flatten, Halt, Reduce, Resume
+from daemon.events import Event, Flatten, Halt, Reduce, Resume, SwapStrategy
 from daemon.settings import ControlSettings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -129,6 +129,7 @@ class ControlServer:
                 *(web.post(f"/control/{command}", self._command) for command in COMMANDS),
                 web.post("/control/order", self._order),
                 web.post("/control/cancel", self._cancel),
+                web.post("/control/strategy", self._strategy),
             ]
         )
         return application
@@ -248,6 +249,23 @@ class ControlServer:
             return _refuse(404, f"order_id {ticket.order_id[:40]}: no such order works; GET /orders lists them")
         self._log.info("control_cancel", order=ticket.order_id, reason=ticket.reason)
         return _answer(Accepted(command="cancel", ts=ts), 202)
+
+    async def _strategy(self, request: web.Request) -> web.Response:
+        known = self._view.status().strategies
+        try:
+            body = _read(await request.read(), StrategyBody, '{"name": "…", "reason": "…"}')
+            _check_reason(body.reason)
+            if body.name not in known:
+                raise ValueError(f"name: expected one of {', '.join(known)}, got {body.name[:40]!r}")
+        except ValueError as error:
+            return _refuse(400, str(error))
+        event = SwapStrategy(ts=self._clock.now_ns(), name=body.name, reason=body.reason)
+        try:
+            self._submit(event)
+        except HrmdError as error:
+            return _refuse(503, f"strategy was not taken: {error}")
+        self._log.info("control_strategy", name=body.name, reason=body.reason)
+        return _answer(Accepted(command="strategy", ts=event.ts), 202)
 
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="hrmd"'}

@@ -88,6 +88,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     net_pnl: Decimal
     """Realised and unrealised since the start, after costs."""
     costs: Decimal
+    strategies: list[str] = []
+    """Those that `/control/strategy` can put in charge, best first."""
     token: str = ""
     """Until when the broker's access holds, in words; "" where there is none to hold."""
     token_left_s: float | None = None
