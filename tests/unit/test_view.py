@@ -93,6 +93,21 @@ def test_a_fresh_daemon(desk: Desk) -> None:
     assert desk.view.decisions(5) == []
 
 
+def test_a_symbol_whose_last_decision_failed_is_unhealthy(desk: Desk) -> None:
+    """Until a good one; a turn that came too late says nothing either way."""
+    hung = decide(Action.HOLD, strategy="hrm", failed=True, halt_reason="hung", reason="hung: no answer within 2 s")
+    desk.tell(hung, msgspec.structs.replace(hung, symbol=RELIANCE, reason="not finite"))
+    said = f"symbols whose last decision failed: 2, such as {SBIN}: hrm hung: no answer within 2 s"
+    assert desk.view.health().reasons == [said]
+    desk.tell(decide(Action.HOLD, strategy="hrm", halt_reason="late"))
+    assert desk.view.health().reasons == [said]
+    desk.tell(decide(Action.HOLD, strategy="hrm"))
+    assert desk.view.health().reasons == [f"symbols whose last decision failed: 1, such as {RELIANCE}: hrm not finite"]
+    desk.tell(decide(Action.HOLD, strategy="rules", symbol=RELIANCE))
+    assert desk.view.health().healthy
+    assert desk.view.status().strategies == ["rules", "flat"]
+
+
 def test_equity_is_at_the_last_prices(desk: Desk) -> None:
     """Not at those of the last bar: what `/status` shows is what would be had now."""
     see(desk, NOON, 800.0)

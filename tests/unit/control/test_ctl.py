@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from daemon.cli.ctl import ctl_app
 from daemon.errors import Fault, UsageError
-from daemon.events import Flatten, Halt, Reduce, Resume, TradingState
+from daemon.events import Flatten, Halt, Reduce, Resume, SwapStrategy, TradingState
 from daemon.settings import DEFAULT_PATH
 from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TOKEN, FakeDaemon, build_server, running_in_thread
 
@@ -72,6 +72,16 @@ def settings_with(tmp_path: Path, port: int) -> list[str]:
     """Options that name a settings file, a port and a token file."""
     token_file = tmp_path / "control.token"
     return ["-c", str(DEFAULT_PATH), "--set", f"control.port={port}", "--set", f"control.token_file={token_file}"]
+
+
+def test_a_strategy_is_put_in_charge(operator: Operator) -> None:
+    """By name, with the reason; an unknown one is refused with those that there are, exit 2."""
+    done = operator.run("strategy", "hrm", "--reason", "mended")
+    assert (done.exit_code, done.stdout.startswith("strategy accepted at ")) == (0, True)
+    assert operator.daemon.submitted == [SwapStrategy(ts=NOW, name="hrm", reason="mended")]
+    refused = operator.run("strategy", "ppo").exception
+    assert isinstance(refused, UsageError)
+    assert "name: expected one of hrm, rules, flat, got 'ppo'" in str(refused)
 
 
 def test_status_is_readable(operator: Operator) -> None:

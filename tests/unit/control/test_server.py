@@ -19,7 +19,7 @@ from daemon.control.openapi import COMMANDS, MAX_REASON_CHARS, document
 from daemon.control.server import MAX_BODY_BYTES, ControlServer
 from daemon.control.view import KeyTakenError, NotTradingError
 from daemon.errors import Fault, InboxFull, UsageError
-from daemon.events import Flatten, Halt, Reduce, Resume
+from daemon.events import Flatten, Halt, Reduce, Resume, SwapStrategy
 from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TOKEN, FakeDaemon, build_server
 
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
@@ -168,6 +168,40 @@ async def test_foreign_hosts_are_refused(running: Running, host: str) -> None:
 async def test_loopback_names_are_answered(running: Running, host: str) -> None:
     """With or without a port."""
     assert (await running.ask("GET", "/status", AUTHORISED | {"Host": host}))[0] == 200
+
+
+async def test_a_strategy_is_put_in_charge(running: Running) -> None:
+    """By its name on the ladder; the reason goes along, or says that it was the operator."""
+    status, answer, _ = await running.ask("POST", "/control/strategy", body=b'{"name": "hrm", "reason": "mended"}')
+    assert (status, answer) == (202, {"command": "strategy", "ts": NOW})
+    await running.ask("POST", "/control/strategy", body=b'{"name": "flat"}')
+    assert running.daemon.submitted == [
+        SwapStrategy(ts=NOW, name="hrm", reason="mended"), SwapStrategy(ts=NOW, name="flat", reason="by the operator"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b'{"name": "ppo"}', "name: expected one of hrm, rules, flat, got 'ppo'"),
+        (b'{"name": "hrm", "reason": " "}', "reason: expected 1 to 200 printable characters in one line"),
+        (b"", 'body: expected {"name": "…", "reason": "…"}'),
+        (b'{"name": "hrm", "when": "now"}', 'body: expected {"name": "…", "reason": "…"}'),
+    ],
+)
+async def test_no_other_strategy_is(running: Running, body: bytes, error: str) -> None:
+    """What is wrong and what would be right; nothing is put on the bus."""
+    status, answer, _ = await running.ask("POST", "/control/strategy", body=body)
+    assert status == 400
+    assert answer["error"].startswith(error)
+    assert running.daemon.submitted == []
+
+
+async def test_a_strategy_that_was_not_taken_says_so(running: Running) -> None:
+    """The bus is full."""
+    running.daemon.full = True
+    status, answer, _ = await running.ask("POST", "/control/strategy", body=b'{"name": "hrm"}')
+    assert (status, answer["error"]) == (503, "strategy was not taken: inbox 'risk' is full")
 
 
 async def test_unknown_routes_and_methods_are_json(running: Running) -> None:
