@@ -23,7 +23,18 @@ from daemon.market.legs import Legs
 from daemon.settings import Settings
 from daemon.strategy_actor import FLAT, Renewable
 from daemon.strategy_ladder import build_strategies, pin_runtime, view_settings
-from strategies.base import HUNG, SINGLE_CYCLE, UNFIT, UNTHOUGHT, MarketView, Moment, Strategy, ViewSettings, hold, unthought
+from strategies.base import (
+    HUNG,
+    SINGLE_CYCLE,
+    UNFIT,
+    UNTHOUGHT,
+    MarketView,
+    Moment,
+    Strategy,
+    ViewSettings,
+    hold,
+    unthought,
+)
 
 STAMPED = ("ts", "latency_ns")
 """Fields that the run's clock gives, not the strategy."""
