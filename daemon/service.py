@@ -10,6 +10,7 @@ import asyncio
 import os
 import secrets
 import signal
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -79,8 +80,13 @@ class Service:
             self._control = ControlServer(settings.control, self.view, self.app.bus.publish, clock, self.metrics, token,
                                          self.app.desk)  # fmt: skip
 
-    async def run(self) -> None:
-        """Run until the feed ends or a signal comes."""
+    @property
+    def control_url(self) -> str:
+        """Where control listens, "" where it is off; to be asked while it runs."""
+        return self._control.url if self._control is not None else ""
+
+    async def run(self, alongside: tuple[Callable[[], Awaitable[None]], ...] = ()) -> None:
+        """Run until the feed ends or a signal comes; `alongside` begin when the path has recovered."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal, number)
@@ -89,7 +95,7 @@ class Service:
                 await self._control.start()
                 log.info("control listens", url=self._control.url)
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
-            await self.app.run(alongside=(self._pulse,))
+            await self.app.run(alongside=(self._pulse, *alongside))
         finally:
             self._notifier.stopping()
             if self._control is not None:
