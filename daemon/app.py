@@ -226,7 +226,8 @@ class App:
         return keeper
 
     def _tick_filter(self) -> TickFilter:
-        return TickFilter(self.instruments, self.calendar, self.settings.feed.max_jump_percent)
+        feed = self.settings.feed
+        return TickFilter(self.instruments, self.calendar, feed.max_jump_percent, feed.max_option_jump_percent)
 
     def _paper_execution(self) -> ExecutionActor:
         settings, plan = self.settings, self.plan
@@ -423,7 +424,7 @@ class App:
 
     def _first_date(self) -> dt.date | None:
         """The date of the first tick, for dated lots. Raises `UsageError` where the calendar does not reach it."""
-        first = self.tapes.first_ts if self.plan.tapes else self.plan.clock.now_ns() or None
+        first = self.tapes.opening_ts if self.plan.tapes else self.plan.clock.now_ns() or None
         if first is None:
             return None
         date = ist_date(first)

@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 from yarl import URL
 
-from daemon.clock import Clock
+from daemon.clock import MAX_SKEW_NS, NS_PER_S, Clock
 from daemon.errors import HrmdError
 from daemon.fyers.budget import RateBudget
 from daemon.fyers.credentials import Credentials, Secret, read_token, token_path
@@ -36,8 +36,8 @@ SDK: Final = "fyers-apiv3"
 GIB: Final = 1 << 30
 DISK_NEEDED: Final = 1 * GIB
 DISK_WANTED: Final = 5 * GIB
-SKEW_NOTED_S: Final = 2.0
-SKEW_TOO_MUCH_S: Final = 5.0
+SKEW_NOTED_S: Final = 1.0
+SKEW_TOO_MUCH_S: Final = MAX_SKEW_NS / NS_PER_S - 0.5  # what the tick filter takes, less what is uncertain here
 CONNECT_S: Final = 3.0
 LOGIN: Final = "hrmd login"
 
@@ -151,7 +151,7 @@ def token_finding(token: Secret, path: Path, warn_s: float, now_ns: int, *, cred
 
 
 def skew_finding(skew_s: float | None) -> Finding:
-    """The broker's `Date` has whole seconds, so that less than two seconds say nothing."""
+    """The broker's `Date` has whole seconds, so that less than one says nothing; the tick filter takes what passes."""
     do = "let the machine keep time (timedatectl set-ntp true)"
     if skew_s is None:
         return doubtful("clock", "the broker's answers carry no time", do)

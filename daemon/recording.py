@@ -71,7 +71,9 @@ async def record_only(settings: Settings, stop: asyncio.Event) -> Recording:
     try:
         follow(bus, recorder)
         instruments, _ = open_instruments(settings, None, ist_date(wall_ns()))
-        tick_filter = TickFilter(instruments, calendar, settings.feed.max_jump_percent)
+        tick_filter = TickFilter(
+            instruments, calendar, settings.feed.max_jump_percent, settings.feed.max_option_jump_percent
+        )
         if settings.feed.source == "tape":
             record_published(bus, recorder)
             await _until(_paced(settings, bus, tick_filter, calendar).run(), stop)

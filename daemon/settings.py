@@ -93,6 +93,7 @@ class FeedSettings(Section):
     live: LiveSettings = LiveSettings()
     chunk_rows: Annotated[int, Field(ge=1024)] = 32768
     max_jump_percent: Positive = 20.0
+    max_option_jump_percent: Positive = 100.0
     record: RecordSettings = RecordSettings()
 
     @field_validator("symbols")

@@ -50,7 +50,8 @@ def show(
     """Show who is on a tape, when, and how many of its ticks a replay would reject, and why."""
     settings = settings_and_logs(config, overrides)
     reader = TapeReader(tapes)
-    tick_filter = TickFilter(InstrumentBook(settings.market), MarketCalendar(), settings.feed.max_jump_percent)
+    feed, instruments = settings.feed, InstrumentBook(settings.market)
+    tick_filter = TickFilter(instruments, MarketCalendar(), feed.max_jump_percent, feed.max_option_jump_percent)
     with Console(stderr=True).status("reading the tape"):
         survey = survey_tape(reader, tick_filter, settings.feed.chunk_rows)
     if as_json:
