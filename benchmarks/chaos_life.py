@@ -81,18 +81,28 @@ def live(life: Life, pipe: Connection) -> None:
         pipe.send(("up", service.control_url))
         loop = asyncio.get_running_loop()
         asked: asyncio.Queue[str] = asyncio.Queue()
-        loop.add_reader(pipe.fileno(), lambda: asked.put_nowait(pipe.recv()))
+
+        def hear() -> None:
+            try:
+                asked.put_nowait(pipe.recv())
+            except (EOFError, ConnectionResetError):  # nobody is there any more
+                loop.remove_reader(pipe.fileno())
+
+        loop.add_reader(pipe.fileno(), hear)
         rng = random.Random(life.seed)
         trading = False
-        while True:
-            try:
-                async with asyncio.timeout(0.02 if trading else None):
-                    message = await asked.get()
-                if message == "state":
-                    pipe.send(("state", state(service)))
-                trading = trading or message == "trade"
-            except TimeoutError:
-                act(rng, service)
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(0.02 if trading else None):
+                        message = await asked.get()
+                    if message == "state":
+                        pipe.send(("state", state(service)))
+                    trading = trading or message == "trade"
+                except TimeoutError:
+                    act(rng, service)
+        finally:
+            loop.remove_reader(pipe.fileno())
 
     try:
         asyncio.run(service.run(alongside=(attend,)))

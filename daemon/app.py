@@ -466,11 +466,10 @@ class App:
         )
 
 
-def _listed(orders: list[Order]) -> str:
-    """Side, what remains, symbol and id of each."""
-    return ", ".join(
-        f"{order.intent.side} {order.remaining} {order.intent.symbol} ({order.intent.order_id})" for order in orders
-    )
+def _listed(orders: list[Order], most: int = 5) -> str:
+    """Side, what remains, symbol and id of each, but for those beyond the first few."""
+    words = [f"{it.intent.side} {it.remaining} {it.intent.symbol} ({it.intent.order_id})" for it in orders[:most]]
+    return ", ".join(words) + (f" and {len(orders) - most} more" if len(orders) > most else "")
 
 
 async def _as_coroutine(service: Callable[[], Awaitable[None]]) -> None:
