@@ -36,6 +36,7 @@ from daemon.feed.tape_file import (
     as_dictionary,
     buffer_of,
     check_file,
+    decoding,
     int_column,
     listed,
     records,
@@ -101,7 +102,8 @@ class TapeReader:
         newest = 0
         for file in self.files:
             for record in records(file, list(file.columns), chunk_rows):
-                batch, newest = _decode(record, self.symbols, self._code_of, newest)
+                with decoding(file.path):
+                    batch, newest = _decode(record, self.symbols, self._code_of, newest)
                 if wanted is not None:
                     batch = batch.take(wanted[batch.code])
                 if len(batch):
