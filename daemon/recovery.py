@@ -40,7 +40,7 @@ from daemon.events import (
     TradingState,
     TradingStateChanged,
 )
-from daemon.journal import JournalReader
+from daemon.journal import JournalReader, is_blank
 from daemon.orders import OrderBook, OrderState
 from daemon.portfolio import Portfolio
 
@@ -94,7 +94,7 @@ class Account:
         for event in events:
             self.records += 1
             try:
-                self._apply(event)
+                self.apply(event)
             except IllegalTransition as error:  # the process that wrote it refused it just so
                 log.error("a record that no order can follow is passed over", why=str(error))
 
@@ -135,7 +135,8 @@ class Account:
             answered=tuple(self.answered.values()),
         )
 
-    def _apply(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
+        """Live through one event. Raises `IllegalTransition` for a move that its order can't make."""
         match event:
             case AccountSnapshot():
                 self._restore(event)
@@ -203,7 +204,7 @@ class Account:
 
 def recover(path: Path, starting_cash: Decimal) -> Account | None:
     """The account that the journal tells of; None where there is no journal yet. Raises `UsageError`."""
-    if not path.is_file() or path.stat().st_size == 0:
+    if is_blank(path):
         return None
     account = Account(starting_cash)
     reader = JournalReader(path)

@@ -24,7 +24,7 @@ from daemon.feed.importer import ImportReport, import_tape, parse_map
 from daemon.feed.simulator import SimulatedSymbol, simulate
 from daemon.feed.survey import TapeSurvey, survey_tape
 from daemon.feed.tape import TapeReader, TapeWriter
-from daemon.feed.tick_filter import TickFilter
+from daemon.feed.tick_filter import MAX_PRICE, MIN_PRICE, TickFilter
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.instruments import InstrumentBook, Kind
 from daemon.settings import Settings
@@ -172,7 +172,7 @@ def _price(text: str) -> float | None:
         price = float(text)
     except ValueError:
         return None
-    return price if math.isfinite(price) and 0 < price < 1e7 else None
+    return price if math.isfinite(price) and MIN_PRICE <= price < MAX_PRICE else None
 
 
 def _date(text: str) -> dt.date:

@@ -32,9 +32,11 @@ from daemon.feed.tape_file import (
     REQUIRED_COLUMNS,
     ROW_GROUP_ROWS,
     TAPE_COLUMNS,
+    TapeFile,
     as_dictionary,
     buffer_of,
     check_file,
+    decoding,
     int_column,
     listed,
     records,
@@ -110,10 +112,14 @@ class TapeReader:
             wanted = np.array([symbol in symbols for symbol in self.symbols])
         return self._stream(chunk_rows, wanted)
 
+    def _decoded(self, file: TapeFile, record: Any) -> TickBatch:
+        with decoding(file.path):
+            return _decode(record, self.symbols, self._code_of)
+
     def _stream(self, chunk_rows: int, wanted: NDArray[np.bool_] | None) -> Iterator[TickBatch]:
         receipts = Receipts()
         coming = (
-            _decode(record, self.symbols, self._code_of)
+            self._decoded(file, record)
             for file in self.files
             for record in records(file, list(file.columns), chunk_rows)
         )

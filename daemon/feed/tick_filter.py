@@ -24,6 +24,12 @@ Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Rows = NDArray[np.intp]
 
+MIN_PRICE = 0.0001
+MAX_PRICE = 10_000_000.0
+"""Rupees: below the smallest tick, and far above the dearest share; beyond is a fault, whatever came before."""
+MAX_QUANTITY = 10**12
+"""Units in a day: more than any exchange trades, and few enough that no sum overflows."""
+
 _IST_OFFSET_NS = 19_800 * NS_PER_S
 BELIEVED_AFTER = 20
 """A day's level is settled after so many good ticks; until then more in a row that agree on another one replace it.
@@ -49,6 +55,7 @@ class Rejection(StrEnum):
     BAD_TIME = "bad_time"
     OUTSIDE_SESSION = "outside_session"
     BAD_PRICE = "bad_price"
+    BAD_QUANTITY = "bad_quantity"
     BACKWARD_TIME = "backward_time"
     DUPLICATE = "duplicate"
 
@@ -176,7 +183,8 @@ class TickFilter:
             in_session = np.zeros(len(batch), dtype=np.bool_)
             in_session[passed] = self._calendar.in_session(batch.ts_event[passed])
         passed = self._narrow(passed, in_session, Rejection.OUTSIDE_SESSION)
-        passed = self._narrow(passed, (batch.ltp > 0) & (batch.ltp < np.inf), Rejection.BAD_PRICE)
+        passed = self._narrow(passed, _good_prices(batch), Rejection.BAD_PRICE)
+        passed = self._narrow(passed, _good_quantities(batch), Rejection.BAD_QUANTITY)
         return None if passed is None else np.flatnonzero(passed)
 
     def _narrow(self, passed: Mask | None, good: Mask | None, reason: Rejection) -> Mask | None:
@@ -395,6 +403,21 @@ def _groups(code: NDArray[np.int32], rows: Rows | None) -> list[tuple[int, Rows 
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
     picked = order if rows is None else rows[order]
     return [(int(code[group[0]]), group) for group in np.split(picked, starts[1:])]
+
+
+def _good_prices(batch: TickBatch) -> Mask:
+    """A price that an instrument can have, and no quote beyond; an empty side of the book may be 0 or null."""
+    good: Mask = (batch.ltp >= MIN_PRICE) & (batch.ltp < MAX_PRICE)
+    for quotes in (batch.bid, batch.ask):
+        if quotes.strides[0]:
+            good &= ~(quotes >= MAX_PRICE)
+    return good
+
+
+def _good_quantities(batch: TickBatch) -> Mask | None:
+    """Whether volumes are such as can be added up; None for all of them."""
+    columns = [column for column in (batch.volume, batch.last_qty) if column.max() > MAX_QUANTITY]
+    return np.logical_and.reduce([column <= MAX_QUANTITY for column in columns]) if columns else None
 
 
 def _good_times(batch: TickBatch) -> Mask:

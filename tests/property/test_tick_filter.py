@@ -78,10 +78,16 @@ def random_tape(seed: int, n: int, fault_rate: float) -> TickBatch:
     ts = np.where(somewhere(), ts - rng.integers(1, 4, n) * SECOND, ts)
     ts = np.where(somewhere(), ts + rng.choice([SECOND, 5 * SECOND, DAY], n), ts)
     ts = np.where(somewhere(), rng.choice([0, -5, 10**15, ts[0] - 8 * 3600 * SECOND], n), ts)
-    ltp = np.where(somewhere(), rng.choice([math.nan, math.inf, 0.0, -1.0, 110.0, 110.06, 150.0, 90.0, 60.0], n), ltp)
+    ltp = np.where(
+        somewhere(),
+        rng.choice([math.nan, math.inf, 0.0, -1.0, 110.0, 110.06, 150.0, 90.0, 60.0, 1e300, 1e-300], n),
+        ltp,
+    )
     ltp = np.where((rng.random() < 0.3) & (np.arange(n) >= rng.integers(n)), ltp * 1.5, ltp)  # a false level
     volume = np.where(somewhere(), rng.integers(-1, 5, n), volume)
     volume = np.where(somewhere(), rng.choice([2**32 - 1, 5_000, 2**31], n), volume)  # a false total
+    volume = np.where(somewhere(), 2**62, volume)
+    bid = np.where(somewhere(), 1e300, bid)
     repeats = np.flatnonzero(somewhere()[1:]) + 1
     columns = {"code": code.astype(np.int32), "ts_event": ts, "ltp": ltp, "volume": volume, "last_qty": last_qty}
     columns["bid"] = bid
@@ -124,8 +130,10 @@ def verdict_of(tick: dict[str, float], memory: Memory, in_session: bool) -> str:
         return "bad_time"
     if not in_session:
         return "outside_session"
-    if not math.isfinite(price) or price <= 0:
+    if not 0.0001 <= price < 1e7 or tick["bid"] >= 1e7:
         return "bad_price"
+    if tick["volume"] > 10**12:
+        return "bad_quantity"
     limit = LIMITS[SYMBOLS[int(tick["code"])]]
     if memory.row and same_day and abs(price - memory.price) > max(memory.price * limit, FEW):
         level = memory.jumped[-1][1] if memory.jumped else 0.0

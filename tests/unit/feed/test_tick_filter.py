@@ -59,6 +59,21 @@ def test_an_empty_batch_passes() -> None:
     assert len(accepted) == len(traded) == 0
 
 
+@pytest.mark.parametrize("price", [1e300, 1e7, 1e-5, 1e-300, 5e-324, 0.0, -1.0, np.nan, np.inf])
+def test_a_price_that_nothing_can_have_is_no_price(price: float) -> None:
+    """Also as the first of the day, when there is nothing to compare with, and as a quote."""
+    assert outcome(make_batch(ltp=[price])) == ([], {"bad_price": 1})
+    if price >= 1e7:
+        assert outcome(make_batch(ltp=[100.0, 100.0], ask=[100.05, price])) == ([100.0], {"bad_price": 1})
+
+
+@pytest.mark.parametrize("name", ["volume", "last_qty"])
+def test_a_quantity_that_nobody_trades_is_none(name: str) -> None:
+    """It would overflow the sum of a bar, and no later volume of the day would ever exceed it."""
+    batch = make_batch(ltp=[100.0, 100.05, 100.1], **{name: [10, 2**62, 20]})
+    assert outcome(batch) == ([100.0, 100.1], {"bad_quantity": 1})
+
+
 def test_unknown_symbols() -> None:
     """They are rejected whatever else is wrong with them, and each symbol is looked up once."""
     instruments = ListedInstruments()
