@@ -67,7 +67,7 @@ class Engine:
             RiskGate(risk, instruments, calendar, 30), self.clock, calendar, 15,
         )  # fmt: skip
         venue = PaperVenue(PaperSettings(), instruments, CostSchedule(), calendar)
-        self.execution = ExecutionActor(bus, self.account.orders, venue, None, self.clock, 120.0, 0, {})
+        self.execution = ExecutionActor(bus, self.account.orders, venue, None, self.clock, 120.0, 0)
         self.portfolio = PortfolioActor(bus, self.account.portfolio, "5m")
         self.keeper = JournalKeeper(bus, self.journal, self.snapshot, JournalSettings(keep_days=1), self.clock)
         mornings = (OPEN + 15 * MINUTE + day * DAY for day in range(350))

@@ -1,7 +1,7 @@
 """A run that a fault has ended → its entries off the market, by calls to the broker alone, and what is left in words.
 
 Nothing is published, for the journal may be what failed; the next start reads in the book what was done here.
-Invariant: an order that only closes a position is left to work, and so is whatever we didn't place.
+Invariant: an order that only closes a position is left to work.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from daemon.broker import Broker
 from daemon.fyers.outcome import Done
 from daemon.fyers.wire import VenueOrder
 from daemon.live_book import LiveBook
-from daemon.orders import Order, OrderState, opening
+from daemon.orders import Order, OrderState
 
 
 async def abandon(broker: Broker, book: LiveBook, *, cancel: bool) -> list[str] | None:
@@ -21,8 +21,7 @@ async def abandon(broker: Broker, book: LiveBook, *, cancel: bool) -> list[str] 
     if rows is None:
         return None
     if cancel:
-        entries = {order.intent.order_id for order in opening((order for _, order in rows), book.positions)}
-        doomed = [row.venue_id for row, order in rows if order.ours and order.intent.order_id in entries]
+        doomed = [row.venue_id for row, order in rows if not order.intent.reduces]
         await asyncio.gather(*(broker.cancel(venue_id) for venue_id in doomed))
         rows = await _at_the_broker(broker, book)
         if rows is None:

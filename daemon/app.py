@@ -28,7 +28,7 @@ from daemon.brokers.paper import PaperVenue
 from daemon.bus import Bus
 from daemon.clock import DAY_NS, NS_PER_MS, LiveClock, PacedClock, ReplayClock, wall_ns
 from daemon.complexity import ComplexityActor, ComplexityDetector
-from daemon.errors import Fault, HrmdError
+from daemon.errors import HrmdError
 from daemon.events import (
     AccountSnapshot,
     Bar,
@@ -59,7 +59,7 @@ from daemon.market.costs import CostSchedule
 from daemon.market.instruments import INDEX_SUFFIX
 from daemon.market.legs import Legs
 from daemon.market.scheduled_events import ScheduledEvents
-from daemon.orders import Order, OrderState
+from daemon.orders import OrderState
 from daemon.portfolio_actor import PortfolioActor
 from daemon.recovery import Account, recover
 from daemon.risk.actor import RiskActor
@@ -234,16 +234,14 @@ class App:
         venue = PaperVenue(settings.broker.paper, self.instruments, CostSchedule(), self.calendar)
         return ExecutionActor(
             self.bus, self.orders, venue, self.journal, plan.clock, settings.execution.working_timeout_s,
-            plan.latency.order_ns, self._held(),
+            plan.latency.order_ns,
         )  # fmt: skip
-
-    def _held(self) -> dict[str, int]:
-        return {item.symbol: item.quantity for item in self.account.portfolio.positions()}
 
     def _live_execution(self, broker: Broker) -> LiveExecutionActor:
         settings, clock = self.settings, self.plan.clock
+        held = {item.symbol: item.quantity for item in self.account.portfolio.positions()}
         book = LiveBook(
-            self.orders, self._held(), self.instruments, CostSchedule(), clock, settings.broker.fyers, self.bus.publish
+            self.orders, held, self.instruments, CostSchedule(), clock, settings.broker.fyers, self.bus.publish
         )
         return LiveExecutionActor(
             self.bus, book, broker, self.journal, clock, settings.execution, settings.broker.fyers
@@ -370,10 +368,12 @@ class App:
     def _take_off(self) -> None:
         """What an earlier process was told to take off the market, and may not have: it is asked for again."""
         account = self.account
-        if account.flatten_reason and isinstance(self.execution, LiveExecutionActor):
+        if not isinstance(self.execution, LiveExecutionActor):
+            return
+        if account.flatten_reason:
             self.execution.cancel_resting(account.flatten_reason)
-        if account.state is not TradingState.ACTIVE:
-            self.execution.go_on_without_entries(account.state_reason)
+        elif account.state is not TradingState.ACTIVE:
+            self.execution.cancel_entries(account.state_reason)
 
     def _forget_paper_orders(self, ts: int) -> None:
         """The simulated venue lives in the process: what worked there ended with the earlier one."""
@@ -392,21 +392,18 @@ class App:
             self.bus.publish(Halt(ts=self.plan.clock.now_ns(), reason=self._stop_reason, shutdown=True))
             await self._drain()
         if self.settings.execution.cancel_on_shutdown:
-            self.execution.cancel_ours("shutdown")
+            self.execution.cancel_all("shutdown")
         await self._drain()
         if isinstance(self.execution, LiveExecutionActor):
             await self._settle(self.execution)
             await self._drain()
-            left = [order for order in self.execution.owed if order.ours]
-            if left:
-                raise Fault(f"still at the broker: {_listed(left)}; the next start asks for their cancellation again")
 
     async def _settle(self, execution: LiveExecutionActor) -> None:
         try:
             async with asyncio.timeout(self.drain_s):
                 await execution.settled()
         except TimeoutError:
-            log.error("orders could not be taken off the market", waited_s=self.drain_s)
+            log.error("orders still work at the broker; the next start finds them", waited_s=self.drain_s)
 
     async def _drain(self) -> None:
         try:
@@ -464,12 +461,6 @@ class App:
                 "runtime": str(getattr(self.strategy.strategies.get("hrm"), "runtime", "")),
             }
         )
-
-
-def _listed(orders: list[Order], most: int = 5) -> str:
-    """Side, what remains, symbol and id of each, but for those beyond the first few."""
-    words = [f"{it.intent.side} {it.remaining} {it.intent.symbol} ({it.intent.order_id})" for it in orders[:most]]
-    return ", ".join(words) + (f" and {len(orders) - most} more" if len(orders) > most else "")
 
 
 async def _as_coroutine(service: Callable[[], Awaitable[None]]) -> None:

@@ -21,15 +21,6 @@ MANUAL = "manual"
 EXTERNAL = "external"
 """The strategy of orders that somebody else placed in our account."""
 
-EXTERNAL_PREFIX = "X"
-"""What the client ids begin with that we give to those; our own begin with another letter."""
-
-
-def is_external(order_id: str) -> bool:
-    """Whether a client id is one that we gave to an order of somebody else."""
-    return order_id.startswith(EXTERNAL_PREFIX)
-
-
 MISSING_INT = -1
 """What an integer tick column holds where the tape has null (every real value is ≥ 0)."""
 
@@ -424,7 +415,6 @@ class OrderRecord(msgspec.Struct, frozen=True, gc=False):
     turnover: Decimal
     venue_id: str
     fill_ids: tuple[str, ...]
-    cancel_wanted: str = ""
 
 
 class HoldingRecord(msgspec.Struct, frozen=True, gc=False):
@@ -560,7 +550,7 @@ class ManualOrderAnswered(Event, frozen=True, gc=False):
 
 
 class CancelOrder(Event, frozen=True, gc=False):
-    """Command: take one order off the market, and keep at it, after a restart too."""
+    """Command: take one order off the market."""
 
     ts: int
     order_id: str

@@ -6,8 +6,7 @@ says about it passes the order book's table before anybody else hears of it.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -22,19 +21,18 @@ from daemon.events import (
     MANUAL,
     CancelOrder,
     Event,
-    Fill,
     Flatten,
     Halt,
     OrderApproved,
     OrderCancelled,
     OrderDenied,
     OrderIntent,
+    OrderType,
     Reduce,
-    Resume,
     TickBatch,
     TimeAdvanced,
 )
-from daemon.orders import EntryBan, Order, OrderBook, OrderState
+from daemon.orders import Order, OrderBook, OrderState
 
 CANCELLABLE = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
 """States of an order that the venue holds."""
@@ -46,6 +44,11 @@ BY_HAND = (EXTERNAL, MANUAL)
 """Whose orders rest until somebody takes them off, or the session is squared off."""
 
 UNWRITTEN = "not sent: the journal can't be written"
+
+
+def rests(intent: OrderIntent) -> bool:
+    """Whether an order may stay on the market: all but market orders that only close a position."""
+    return not intent.reduces or intent.type is not OrderType.MARKET
 
 
 class Venue(Protocol):
@@ -85,13 +88,9 @@ class ExecutionActor(Actor):
         clock: Clock,
         working_timeout_s: float,
         order_latency_ns: int,
-        positions: Mapping[str, int],
     ) -> None:
-        """`positions` are what is held at the start, signed units by symbol."""
         super().__init__(bus)
         self.orders = orders
-        self._positions = Counter(positions)
-        self._ban = EntryBan(orders, self._positions)
         self._venue = venue
         self._journal = journal
         self._clock = clock
@@ -99,18 +98,7 @@ class ExecutionActor(Actor):
         self._timeout_ns = int(working_timeout_s * NS_PER_S)
         self.inbox = bus.subscribe(
             self.name,
-            (
-                TickBatch,
-                TimeAdvanced,
-                OrderIntent,
-                OrderApproved,
-                OrderDenied,
-                CancelOrder,
-                Flatten,
-                Halt,
-                Reduce,
-                Resume,
-            ),
+            (TickBatch, TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, CancelOrder, Flatten, Halt, Reduce),
         )
 
     def handle(self, event: Event) -> Awaitable[None] | None:
@@ -132,22 +120,25 @@ class ExecutionActor(Actor):
             if held is not None:
                 self._cancel(held, event.reason)
         elif isinstance(event, Flatten):
-            self._ban.forbid(event.reason)
-            for order in [order for order in self.orders.working.values() if order.rests]:
-                self._cancel(order, event.reason)
+            self.cancel_resting(event.reason)
         elif isinstance(event, Reduce) or (isinstance(event, Halt) and not event.shutdown):
-            for order in self._ban.forbid(event.reason):
-                self._cancel(order, event.reason)
-        elif isinstance(event, Resume):
-            self._ban.allow()
+            self.cancel_entries(event.reason)
         return None
 
-    def go_on_without_entries(self, reason: str) -> None:
-        """An earlier process was told to make none."""
-        self._ban.forbid(reason)
+    def cancel_resting(self, reason: str) -> None:
+        """Take every order off the market but exits that trade at once."""
+        for order in list(self.orders.working.values()):
+            if rests(order.intent):
+                self._cancel(order, reason)
 
-    def cancel_ours(self, reason: str) -> None:
-        """Take every order off the market: on paper all are ours."""
+    def cancel_entries(self, reason: str) -> None:
+        """Take every order off the market that would open or add to a position."""
+        for order in list(self.orders.working.values()):
+            if not order.intent.reduces:
+                self._cancel(order, reason)
+
+    def cancel_all(self, reason: str) -> None:
+        """Take every order off the market."""
         for order in list(self.orders.working.values()):
             self._cancel(order, reason)
 
@@ -203,10 +194,5 @@ class ExecutionActor(Actor):
 
     def _publish(self, events: Sequence[Event]) -> None:
         for event in events:
-            if self.orders.apply(event) is None:
-                continue
-            self.bus.publish(event)
-            if isinstance(event, Fill):
-                self._positions[event.symbol] += event.side.sign * event.quantity
-                for order in self._ban.turned():
-                    self._cancel(order, self._ban.reason)
+            if self.orders.apply(event) is not None:
+                self.bus.publish(event)

@@ -16,7 +16,6 @@ import structlog
 from daemon.clock import NS_PER_S, Clock, india_day
 from daemon.events import (
     EXTERNAL,
-    EXTERNAL_PREFIX,
     Event,
     Fill,
     Halt,
@@ -96,7 +95,7 @@ class LiveBook:
         order = self.orders.find(tag) if tag else None
         if order is not None and order.venue_id in ("", venue_id):
             return order
-        return self.orders.find(f"{EXTERNAL_PREFIX}{venue_id}")
+        return self.orders.find(f"X{venue_id}")
 
     def trade(self, trade: VenueTrade) -> bool:
         """Book a trade of one of our orders; False where it is known or not ours."""
@@ -263,7 +262,7 @@ class LiveBook:
             self._publish(Halt(ts=self._now, reason=reason))
 
     def _adopt(self, report: VenueOrder) -> None:
-        order_id = f"{EXTERNAL_PREFIX}{report.venue_id}"
+        order_id = f"X{report.venue_id}"
         price = report.limit_price or report.average_price or report.stop_price or Decimal(0)
         self.say(
             OrderIntent(

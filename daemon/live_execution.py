@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from contextlib import aclosing
 from typing import Any
 
@@ -23,12 +23,10 @@ from daemon.errors import JournalError, UsageError
 from daemon.events import (
     CancelOrder,
     Event,
-    Fill,
     Flatten,
     FundsReported,
     Halt,
     OrderAccepted,
-    OrderAmended,
     OrderApproved,
     OrderCancelFailed,
     OrderCancelled,
@@ -40,16 +38,14 @@ from daemon.events import (
     OrderUnknown,
     Reconciled,
     Reduce,
-    Resume,
     TimeAdvanced,
-    is_external,
 )
-from daemon.execution import BY_HAND, UNWRITTEN, Durable
+from daemon.execution import BY_HAND, UNWRITTEN, Durable, rests
 from daemon.fyers.order_socket import Disconnected, OrderPush, TradePush
 from daemon.fyers.outcome import Done, NotSent, Rejected, Unknown
 from daemon.fyers.wire import ZERO
 from daemon.live_book import LiveBook
-from daemon.orders import EntryBan, Order, OrderState
+from daemon.orders import Order, OrderState
 from daemon.settings import ExecutionSettings, FyersSettings
 
 log = structlog.get_logger("execution")
@@ -83,16 +79,13 @@ class LiveExecutionActor(Actor):
         self._clock = clock
         self._settings = settings
         self._timeout_ns = int(execution.working_timeout_s * NS_PER_S)
-        self._ban = EntryBan(book.orders, book.positions)
+        self._cancel_wanted: dict[str, str] = {}
         self._sending: set[str] = set()
         self._look = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
-        kinds = (
-            TimeAdvanced, OrderIntent, OrderDenied, CancelOrder, Flatten, Halt, Reduce, Resume, Fill, OrderAmended,
-        )  # fmt: skip
-        self.inbox = bus.subscribe(self.name, kinds)
-        # what somebody else placed was never approved by us, and isn't ours to send
-        bus.subscribe(self.name, (OrderApproved,), where=lambda it: not is_external(it.order_id), inbox=self.inbox)
+        self.inbox = bus.subscribe(
+            self.name, (TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, CancelOrder, Flatten, Halt, Reduce)
+        )
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -136,41 +129,35 @@ class LiveExecutionActor(Actor):
                 if order is not None:
                     self._sending.add(event.order_id)
                     self._spawn(self._send(order), event.order_id)
-            case OrderIntent() if is_external(event.order_id):
-                self._look_at_exits()  # the book has it already, as far as it is
             case OrderIntent() | OrderDenied():
                 self.orders.apply(event)
             case TimeAdvanced():
                 self._cancel_overdue(event.ts)
             case CancelOrder():
-                self.orders.apply(event)
-                self._pursue()
+                held = self.orders.working.get(event.order_id)
+                if held is not None:
+                    self._want_cancelled(held, event.reason)
             case Flatten():
                 self.cancel_resting(event.reason)
-                self._ban.forbid(event.reason)
             case Reduce() | Halt(shutdown=False):
-                self._want_cancelled(self._ban.forbid(event.reason), event.reason)
-            case Resume():
-                self._ban.allow()
-            case Fill() | OrderAmended():
-                self._look_at_exits()
+                self.cancel_entries(event.reason)
 
     def cancel_resting(self, reason: str) -> None:
-        """Take off every order but exits that trade at once, whoever placed it, and keep at it: flat is flat."""
-        self._want_cancelled([order for order in self.orders.working.values() if order.rests], reason)
+        """Take every order off the market but exits that trade at once, and keep at it."""
+        for order in list(self.orders.working.values()):
+            if rests(order.intent):
+                self._want_cancelled(order, reason)
 
-    def go_on_without_entries(self, reason: str) -> None:
-        """An earlier process was told to make none: what it placed and may not have taken off is asked for again."""
-        self._want_cancelled([order for order in self._ban.forbid(reason) if order.ours], reason)
+    def cancel_entries(self, reason: str) -> None:
+        """Take every order off the market that would open or add to a position, and keep at it."""
+        for order in list(self.orders.working.values()):
+            if not order.intent.reduces:
+                self._want_cancelled(order, reason)
 
-    def cancel_ours(self, reason: str) -> None:
-        """Take off the market what we placed, and keep at it."""
-        self._want_cancelled([order for order in self.orders.working.values() if order.ours], reason)
-
-    @property
-    def owed(self) -> list[Order]:
-        """Orders that are to leave the market and haven't yet."""
-        return [order for order in self.orders.working.values() if order.cancel_wanted]
+    def cancel_all(self, reason: str) -> None:
+        """Take every order off the market, and keep at it."""
+        for order in list(self.orders.working.values()):
+            self._want_cancelled(order, reason)
 
     async def settled(self) -> None:
         """Wait until nothing is on its way and nothing that is to be cancelled works."""
@@ -216,8 +203,8 @@ class LiveExecutionActor(Actor):
             if not order.intent.reduces:
                 self._never_left(order, UNWRITTEN)
                 return False
-        if order.cancel_wanted:  # while the disk was waited for
-            self._never_left(order, order.cancel_wanted)
+        if order.intent.order_id in self._cancel_wanted:  # while the disk was waited for
+            self._never_left(order, self._cancel_wanted[order.intent.order_id])
             return False
         return True
 
@@ -226,34 +213,27 @@ class LiveExecutionActor(Actor):
 
     # -- cancelling ---------------------------------------------------------------------------------------------------
 
-    def _want_cancelled(self, orders: Sequence[Order], reason: str) -> None:
-        """On record before it is asked for: a restart asks again for what was wanted."""
-        for order in orders:
-            self.book.say(CancelOrder(ts=self._now, order_id=order.intent.order_id, reason=reason))
+    def _want_cancelled(self, order: Order, reason: str) -> None:
+        self._cancel_wanted[order.intent.order_id] = reason
         self._pursue()
-
-    def _look_at_exits(self) -> None:
-        """A position changed: an exit of which nothing is left to close would open one."""
-        for order in self._ban.turned():
-            log.warning("an exit has nothing left to close and would open a position: it is taken off",
-                        order=order.intent.order_id, symbol=order.intent.symbol)  # fmt: skip
-            self._want_cancelled([order], self._ban.reason)
 
     def _pursue(self) -> bool:
         """Ask for every cancellation that is wanted and can be asked for; whether any is still owed."""
         if self._group is None:  # not running yet: `run` begins with a look at the book, and then asks
-            return bool(self.owed)
-        for order in self.owed:
-            order_id = order.intent.order_id
-            if order.state in CANCELLABLE and order.venue_id and order_id not in self.book.cancelling:
+            return bool(self._cancel_wanted)
+        for order_id, reason in list(self._cancel_wanted.items()):
+            order = self.orders.working.get(order_id)
+            if order is None:
+                del self._cancel_wanted[order_id]
+            elif order.state in CANCELLABLE and order.venue_id and order_id not in self.book.cancelling:
                 self.book.cancelling.add(order_id)
-                self.book.say(OrderCancelRequested(ts=self._now, order_id=order_id, reason=order.cancel_wanted))
+                self.book.say(OrderCancelRequested(ts=self._now, order_id=order_id, reason=reason))
                 self._spawn(self._cancel(order_id, order.venue_id), f"cancel {order_id}")
         for venue_id, order_id in list(self.book.revenants.items()):
             if order_id not in self.book.cancelling:
                 self.book.cancelling.add(order_id)
                 self._spawn(self._cancel(order_id, venue_id), f"cancel {order_id}")
-        return bool(self.owed)
+        return bool(self._cancel_wanted)
 
     async def _cancel(self, order_id: str, venue_id: str) -> None:
         try:
@@ -268,13 +248,12 @@ class LiveExecutionActor(Actor):
         self._look.set()
 
     def _cancel_overdue(self, ts: int) -> None:
-        overdue = [
-            order
-            for order in self.orders.working.values()
-            if not order.intent.reduces and order.intent.strategy not in BY_HAND
-            and ts - order.intent.ts >= self._timeout_ns
-        ]  # fmt: skip
-        self._want_cancelled(overdue, "working time-out")
+        for order in self.orders.working.values():
+            intent = order.intent
+            mine = not intent.reduces and intent.strategy not in BY_HAND
+            if mine and ts - intent.ts >= self._timeout_ns and intent.order_id not in self._cancel_wanted:
+                self._cancel_wanted[intent.order_id] = "working time-out"
+        self._pursue()
 
     # -- listening and reading ----------------------------------------------------------------------------------------
 
@@ -302,7 +281,7 @@ class LiveExecutionActor(Actor):
         """Read the book when something calls for it, and compare the whole account every `reconcile_s` in any case."""
         settings, due_ns = self._settings, self._clock.monotonic_ns() + int(self._settings.reconcile_s * NS_PER_S)
         while True:
-            owing = self.book.unresolved or self.book.incomplete or self.owed or self.book.revenants
+            owing = self.book.unresolved or self.book.incomplete or self._cancel_wanted or self.book.revenants
             pause_s = max(0.0, (due_ns - self._clock.monotonic_ns()) / NS_PER_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(pause_s, settings.unknown_poll_s) if owing else pause_s):

@@ -7,7 +7,6 @@ its order was thought done. A filled order that somebody makes larger at the ven
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 
@@ -15,8 +14,6 @@ import msgspec
 
 from daemon.errors import IllegalTransition
 from daemon.events import (
-    EXTERNAL,
-    CancelOrder,
     Event,
     Fill,
     OrderAccepted,
@@ -31,9 +28,7 @@ from daemon.events import (
     OrderRecord,
     OrderRejected,
     OrderSent,
-    OrderType,
     OrderUnknown,
-    Side,
 )
 
 KEPT = 20_000
@@ -109,18 +104,6 @@ class Order(msgspec.Struct, gc=False):
     reason: str = ""
     updated_ts: int = 0
     turnover: Decimal = Decimal(0)
-    cancel_wanted: str = ""
-    """Why it is to leave the market, "" where it isn't; that ends with the order, whatever the venue first answers."""
-
-    @property
-    def ours(self) -> bool:
-        """Whether we placed it; what somebody else placed in the account is followed, not owned."""
-        return self.intent.strategy != EXTERNAL
-
-    @property
-    def rests(self) -> bool:
-        """Whether it may stay on the market: all but market orders that were sent to close a position."""
-        return not self.intent.reduces or self.intent.type is not OrderType.MARKET
 
     @property
     def remaining(self) -> int:
@@ -129,8 +112,7 @@ class Order(msgspec.Struct, gc=False):
 
     def record(self) -> OrderRecord:
         """What a snapshot keeps of the order."""
-        return OrderRecord(self.intent, self.state.value, self.filled, self.turnover, self.venue_id, self.fill_ids,
-                           self.cancel_wanted)  # fmt: skip
+        return OrderRecord(self.intent, self.state.value, self.filled, self.turnover, self.venue_id, self.fill_ids)
 
 
 class OrderBook:
@@ -164,10 +146,7 @@ class OrderBook:
             case OrderRejected():
                 return self._move(event.order_id, S.REJECTED, event.ts, event.reason)
             case OrderCancelRequested():
-                self._want_cancelled(event.order_id, event.reason)
                 return self._move(event.order_id, S.CANCEL_PENDING, event.ts, event.reason)
-            case CancelOrder():
-                return self._want_cancelled(event.order_id, event.reason)
             case OrderCancelFailed():
                 return self._work_on(event)
             case OrderCancelled():
@@ -188,7 +167,6 @@ class OrderBook:
         order = Order(
             intent=record.intent, state=OrderState(record.state), filled=record.filled, fill_ids=record.fill_ids,
             venue_id=record.venue_id, updated_ts=record.intent.ts, turnover=record.turnover,
-            cancel_wanted=record.cancel_wanted,
         )  # fmt: skip
         (self.finished if order.state.done else self.working)[record.intent.order_id] = order
 
@@ -211,14 +189,6 @@ class OrderBook:
         if order is not None and event.venue_id:
             order.venue_id = event.venue_id
         return moved
-
-    def _want_cancelled(self, order_id: str, reason: str) -> Order | None:
-        """Note that a working order is to leave the market; None where that is known."""
-        order = self.working.get(order_id)
-        if order is None or order.cancel_wanted:
-            return None
-        order.cancel_wanted = reason or "cancelled"
-        return order
 
     def _work_on(self, event: OrderCancelFailed) -> Order | None:
         """Back to where the order was before its cancellation was asked for."""
@@ -286,62 +256,3 @@ class OrderBook:
         self.finished[order.intent.order_id] = order
         if len(self.finished) > KEPT:
             del self.finished[next(iter(self.finished))]
-
-
-def opening(orders: Iterable[Order], positions: Mapping[str, int]) -> list[Order]:
-    """Those of the working `orders` that may open a position or add to one, now; the others only reduce what is held.
-
-    `positions` are signed units by symbol. What an order was meant for doesn't count but in whose turn it is: orders
-    that were approved as exits come first, then the older ones, and each reduces if all that remains of it fits into
-    what the ones before it leave of the position.
-    """
-    left = dict(positions)
-    found = []
-    for order in sorted(orders, key=lambda order: (not order.intent.reduces, order.intent.ts)):
-        intent = order.intent
-        closable = left.get(intent.symbol, 0) * (1 if intent.side is Side.SELL else -1)
-        if 0 <= order.remaining <= closable:
-            left[intent.symbol] = left.get(intent.symbol, 0) + intent.side.sign * order.remaining
-        else:
-            found.append(order)
-    return found
-
-
-class EntryBan:
-    """Whether new positions are forbidden, and which working orders would open one all the same; loop-free.
-
-    What an order does follows from the position and is asked again at every change of it: a stop that protected a
-    position which is gone would open another.
-    """
-
-    def __init__(self, orders: OrderBook, positions: Mapping[str, int]) -> None:
-        self._orders = orders
-        self._positions = positions
-        self._reducing: set[str] = set()
-        self.reason = ""
-        """Why entries are forbidden, "" where they aren't."""
-
-    def forbid(self, reason: str) -> list[Order]:
-        """No entries from now on; the working orders that are such."""
-        self.reason = reason or "entries are forbidden"
-        return self.opening()
-
-    def allow(self) -> None:
-        """Entries may be made again."""
-        self.reason = ""
-
-    def opening(self) -> list[Order]:
-        """The working orders that may open a position or add to one."""
-        found = opening(self._orders.working.values(), self._positions)
-        self._reducing = set(self._orders.working) - {order.intent.order_id for order in found}
-        return found
-
-    def turned(self) -> list[Order]:
-        """After a change of a position or an order: the working orders that must not work any more; none if they may.
-
-        Of what somebody else placed only those that reduced until now: what he opens while our entries are forbidden is
-        his affair.
-        """
-        before = self._reducing
-        found = self.opening()
-        return [order for order in found if order.ours or order.intent.order_id in before] if self.reason else []

@@ -16,7 +16,6 @@ from daemon.clock import india_day
 from daemon.errors import IllegalTransition
 from daemon.events import (
     AccountSnapshot,
-    CancelOrder,
     DayProfitPeaked,
     Event,
     Fill,
@@ -48,7 +47,7 @@ log = structlog.get_logger("recovery")
 
 ORDER_EVENTS: tuple[type[Event], ...] = (
     OrderIntent, OrderApproved, OrderDenied, OrderSent, OrderAccepted, OrderRejected, OrderCancelRequested,
-    OrderCancelFailed, OrderCancelled, OrderExpired, OrderUnknown, OrderAmended, CancelOrder, Fill,
+    OrderCancelFailed, OrderCancelled, OrderExpired, OrderUnknown, OrderAmended, Fill,
 )  # fmt: skip
 FOLDED: tuple[type[Event], ...] = (
     *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, DayProfitPeaked,

@@ -14,7 +14,7 @@ import msgspec
 
 from daemon import __version__
 from daemon.app import App
-from daemon.clock import NS_PER_MS, NS_PER_S, india_day
+from daemon.clock import NS_PER_MS, NS_PER_S
 from daemon.control.view import Health, InferenceStatus, OrderRow, PositionRow, RecorderStatus, Status
 from daemon.events import (
     Decision,
@@ -39,7 +39,6 @@ from daemon.events import (
 )
 from daemon.feed.live import LiveFeed
 from daemon.feed.recorder import Recorder
-from daemon.orders import Order
 
 KEPT = 500
 """Orders and decisions that are remembered for the lists of the API."""
@@ -88,9 +87,6 @@ class DaemonView:
             TradingStateChanged, FeedStatus,
         )  # fmt: skip
         app.bus.tap(types, self._record)
-        for order in (*app.orders.finished.values(), *app.orders.working.values()):  # what earlier processes left
-            if not order.state.done or india_day(order.intent.ts) == app.account.day:
-                self._orders[order.intent.order_id] = _row_of(order)
 
     def status(self) -> Status:
         """The daemon at a glance."""
@@ -293,15 +289,6 @@ def _staleness(stale: Mapping[str | None, str]) -> list[str]:
         return []
     symbol, reason = next(iter(stale.items()))
     return [f"stale symbols: {len(stale)}, such as {symbol}: {reason}"]
-
-
-def _row_of(order: Order) -> OrderRow:
-    """An order that was made before this process, as far as it is."""
-    average = order.turnover / order.filled if order.filled else None
-    return msgspec.structs.replace(
-        _row(order.intent), filled=order.filled, average_price=average, state=order.state.value, reason=order.reason
-        or order.intent.reason,
-    )  # fmt: skip
 
 
 def _row(intent: OrderIntent) -> OrderRow:

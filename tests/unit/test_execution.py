@@ -74,9 +74,7 @@ class Watched(PaperVenue):
 class Desk:
     """An execution actor over the paper venue, driven without its loop."""
 
-    def __init__(
-        self, calendar: MarketCalendar, latency_ns: int = 0, journal: Journal | None = None, held: int = 0
-    ) -> None:
+    def __init__(self, calendar: MarketCalendar, latency_ns: int = 0, journal: Journal | None = None) -> None:
         self.bus = Bus()
         self.said: list[Event] = []
         if journal is not None:
@@ -84,9 +82,7 @@ class Desk:
         self.bus.tap(SENT, self.said.append)
         self.clock = ReplayClock(NOON)
         self.venue = Watched(calendar, journal._path if journal is not None else None)
-        self.actor = ExecutionActor(
-            self.bus, OrderBook(), self.venue, journal, self.clock, 120.0, latency_ns, {"NSE:SBIN-EQ": held}
-        )
+        self.actor = ExecutionActor(self.bus, OrderBook(), self.venue, journal, self.clock, 120.0, latency_ns)
 
     async def tell(self, *events: Event) -> list[Event]:
         """Hand events over as the bus would; what was said to them."""
@@ -194,27 +190,14 @@ async def test_an_unwritten_intent_is_never_sent(calendar: MarketCalendar, journ
 
 
 @pytest.mark.parametrize("command", [Halt(ts=NOON, reason="enough"), Reduce(ts=NOON, reason="enough")])
-async def test_a_command_takes_entries_off_the_market(calendar: MarketCalendar, command: Event) -> None:
+async def test_a_command_takes_entries_off_the_market(desk: Desk, command: Event) -> None:
     """What opens is cancelled with the command's reason; what closes works on."""
-    desk = Desk(calendar, held=100)
     await desk.send(intend("entry", **LIMIT))
     await desk.send(intend("exit", Side.SELL, reduces=True, type=OrderType.LIMIT, limit_price=Decimal(900)))
     (cancelled,) = await desk.tell(command)
     assert isinstance(cancelled, OrderCancelled)
     assert (cancelled.order_id, cancelled.reason, cancelled.filled) == ("entry", "enough", 0)
     assert list(desk.actor.orders.working) == ["exit"]
-
-
-async def test_an_exit_that_has_nothing_left_to_close_is_an_entry(calendar: MarketCalendar) -> None:
-    """Two exits of one position rest; one fills, and where entries are forbidden the other is taken off with it."""
-    desk = Desk(calendar, held=100)
-    await desk.tell(Reduce(ts=NOON, reason="enough"))
-    for order_id, price in (("near", 805), ("far", 900)):
-        await desk.send(intend(order_id, Side.SELL, reduces=True, type=OrderType.LIMIT, limit_price=Decimal(price)))
-    assert list(desk.actor.orders.working) == ["near", "far"]
-    await desk.tell(tick(NOON + NS_PER_S, 820.0))
-    assert [event.order_id for event in desk.said if isinstance(event, Fill)] == ["near"]
-    assert [(e.order_id, e.reason) for e in desk.said if isinstance(e, OrderCancelled)] == [("far", "enough")]
 
 
 async def test_flatten_leaves_only_exits_that_trade_at_once(desk: Desk) -> None:
@@ -337,12 +320,12 @@ async def test_orders_expire_with_their_session(desk: Desk) -> None:
     assert "close" in cancelled.reason
 
 
-async def test_the_end_of_a_run_takes_exits_too(desk: Desk) -> None:
+async def test_cancel_all_takes_exits_too(desk: Desk) -> None:
     """For the end of a run; what is not at the venue is not cancelled there."""
     await desk.send(intend("entry", **LIMIT))
     await desk.send(intend("exit", Side.SELL, reduces=True, type=OrderType.LIMIT, limit_price=Decimal(900)))
     await desk.tell(intend("unsent"))
-    desk.actor.cancel_ours("shutdown")
+    desk.actor.cancel_all("shutdown")
     cancelled = [event for event in desk.said if isinstance(event, OrderCancelled)]
     assert [(event.order_id, event.reason) for event in cancelled] == [("entry", "shutdown"), ("exit", "shutdown")]
     assert list(desk.actor.orders.working) == ["unsent"]
@@ -352,7 +335,7 @@ async def test_what_the_venue_no_longer_has_is_not_said_to_be_cancelled(desk: De
     """The venue answers that the order is gone: its own word about it will come."""
     await desk.send(intend("entry", **LIMIT))
     desk.venue.cancel("entry", NOON)
-    await desk.tell(Reduce(ts=NOON, reason="enough"))
+    desk.actor.cancel_entries("enough")
     assert not [event for event in desk.said if isinstance(event, OrderCancelled)]
 
 

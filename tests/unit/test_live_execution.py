@@ -147,7 +147,7 @@ async def test_everything_is_cancelled_at_the_end(tmp_path: Path) -> None:
     async with trading(tmp_path) as trader:
         trader.send(**LIMIT)
         await until(lambda: trader.order("T1").venue_id)
-        trader.actor.cancel_ours("shutdown")
+        trader.actor.cancel_all("shutdown")
         await trader.actor.settled()
         assert trader.orders.working == {}
 
@@ -389,7 +389,7 @@ async def test_what_is_taken_back_while_the_disk_is_waited_for_never_leaves(tmp_
         trader.send("T1")
         await until(lambda: trader.order("T1").state is OrderState.APPROVED)
         trader.bus.publish(Halt(ts=1, reason="enough"))
-        await until(lambda: trader.order("T1").cancel_wanted)
+        await until(lambda: "T1" in trader.actor._cancel_wanted)
         disk.done.set()
         await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
         assert trader.order("T1").reason == "enough"
@@ -399,7 +399,6 @@ async def test_what_is_taken_back_while_the_disk_is_waited_for_never_leaves(tmp_
 async def test_after_a_fault_entries_are_taken_off_and_the_rest_is_named(tmp_path: Path) -> None:
     """By REST alone: an exit is left to work; an order that nobody answered for is named as unknown."""
     async with opened() as desk, trading(tmp_path, None, desk) as trader:
-        trader.book.positions[SBIN] = 10
         trader.send("T1", **LIMIT)
         trader.send("T2", Side.SELL, type=OrderType.LIMIT, limit_price=Decimal("900"), reduces=True)
         await until(lambda: trader.order("T1").venue_id and trader.order("T2").venue_id)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.clock import NS_PER_S
 from daemon.errors import IllegalTransition
 from daemon.events import (
-    CancelOrder,
     Event,
     OrderAccepted,
     OrderAmended,
@@ -20,11 +18,10 @@ from daemon.events import (
     OrderRejected,
     OrderSent,
     OrderUnknown,
-    Side,
     TimeAdvanced,
 )
-from daemon.orders import KEPT, MOVES, Order, OrderBook, OrderState, opening
-from tests.samples import OPEN, fill_of, intend
+from daemon.orders import KEPT, MOVES, Order, OrderBook, OrderState
+from tests.samples import fill_of, intend
 
 S = OrderState
 INTENT = intend(quantity=100)
@@ -295,45 +292,3 @@ def test_a_filled_order_that_was_made_larger_works_on() -> None:
     assert (order.state, book.counts) == (OrderState.FILLED, {OrderState.FILLED: 1})
     cancelled = at(OrderState.CANCELLED)
     assert cancelled.apply(OrderAmended(ts=2, order_id=INTENT.order_id, quantity=200, change=100)) is None
-
-
-def working(order_id: str, side: Side, quantity: int, at: int = 0, filled: int = 0, reduces: bool = False) -> Order:
-    """A working order, `at` seconds after the others."""
-    intent = intend(order_id, side, quantity, ts=OPEN + at * NS_PER_S, reduces=reduces)
-    return Order(intent=intent, state=OrderState.ACCEPTED, filled=filled)
-
-
-@pytest.mark.parametrize(
-    ("held", "orders", "opens"),
-    [
-        (10, [working("stop", Side.SELL, 10)], []),
-        (10, [working("add", Side.BUY, 1)], ["add"]),
-        (-10, [working("stop", Side.BUY, 10)], []),
-        (0, [working("stop", Side.SELL, 10)], ["stop"]),
-        (10, [working("large", Side.SELL, 15)], ["large"]),
-        (10, [working("rest", Side.SELL, 15, filled=5)], []),
-        (10, [working("old", Side.SELL, 10), working("new", Side.SELL, 10, at=1)], ["new"]),
-        (10, [working("old", Side.SELL, 6), working("exit", Side.SELL, 10, at=1, reduces=True)], ["old"]),
-        (10, [working("one", Side.SELL, 4), working("two", Side.SELL, 6, at=1)], []),
-        (-10, [working("sell", Side.SELL, 4), working("buy", Side.BUY, 4, at=1)], ["sell"]),
-    ],
-)
-def test_whether_an_order_opens_follows_from_what_is_held(held: int, orders: list[Order], opens: list[str]) -> None:
-    """Whole or not at all; exits first, then the older; a position is closed once."""
-    assert [order.intent.order_id for order in opening(orders, {"NSE:SBIN-EQ": held})] == opens
-
-
-def test_a_wish_to_cancel_outlives_a_refusal_and_a_snapshot() -> None:
-    """The venue did not cancel: it is still wanted, until the order is over."""
-    book, again = OrderBook(), OrderBook()
-    intent = intend()
-    for event in (
-        intent, OrderApproved(ts=1, order_id="T1"), OrderAccepted(ts=2, order_id="T1", venue_id="V"),
-        OrderCancelRequested(ts=3, order_id="T1", reason="enough"), OrderCancelFailed(ts=4, order_id="T1", reason="no"),
-    ):  # fmt: skip
-        book.apply(event)
-    again.restore(book.working["T1"].record())
-
-    assert again.working["T1"].cancel_wanted == "enough"
-    assert again.apply(CancelOrder(ts=5, order_id="T1", reason="again")) is None
-    assert again.apply(CancelOrder(ts=5, order_id="nobody", reason="again")) is None
