@@ -415,6 +415,8 @@ class OrderRecord(msgspec.Struct, frozen=True, gc=False):
     turnover: Decimal
     venue_id: str
     fill_ids: tuple[str, ...]
+    unwanted: str = ""
+    """Why it is to be taken off the market, "" where it isn't."""
 
 
 class HoldingRecord(msgspec.Struct, frozen=True, gc=False):
@@ -550,7 +552,7 @@ class ManualOrderAnswered(Event, frozen=True, gc=False):
 
 
 class CancelOrder(Event, frozen=True, gc=False):
-    """Command: take one order off the market."""
+    """Command: take one order off the market, and keep at it until it is gone, over restarts too."""
 
     ts: int
     order_id: str

@@ -16,6 +16,7 @@ from daemon.clock import india_day
 from daemon.errors import IllegalTransition
 from daemon.events import (
     AccountSnapshot,
+    CancelOrder,
     DayProfitPeaked,
     Event,
     Fill,
@@ -40,14 +41,14 @@ from daemon.events import (
     TradingStateChanged,
 )
 from daemon.journal import JournalReader
-from daemon.orders import OrderBook, OrderState
+from daemon.orders import Order, OrderBook, OrderState
 from daemon.portfolio import Portfolio
 
 log = structlog.get_logger("recovery")
 
 ORDER_EVENTS: tuple[type[Event], ...] = (
     OrderIntent, OrderApproved, OrderDenied, OrderSent, OrderAccepted, OrderRejected, OrderCancelRequested,
-    OrderCancelFailed, OrderCancelled, OrderExpired, OrderUnknown, OrderAmended, Fill,
+    OrderCancelFailed, OrderCancelled, OrderExpired, OrderUnknown, OrderAmended, Fill, CancelOrder,
 )  # fmt: skip
 FOLDED: tuple[type[Event], ...] = (
     *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, DayProfitPeaked,
@@ -101,11 +102,16 @@ class Account:
         """A new process goes on from here: the orderly end of the earlier one is over."""
         self._ending = False
 
+    def known(self) -> list[Order]:
+        """Orders that work and those of the latest day, oldest first."""
+        finished, working = self.orders.finished.values(), self.orders.working.values()
+        today = (order for order in finished if india_day(order.intent.ts) >= self.day)
+        return sorted((*today, *working), key=lambda order: order.intent.ts)
+
     def approved(self) -> list[OrderIntent]:
         """Orders of the latest day that risk let through, oldest first."""
-        known = (*self.orders.finished.values(), *self.orders.working.values())
-        passed = (order for order in known if order.state not in (OrderState.INTENT, OrderState.DENIED))
-        return sorted((it.intent for it in passed if india_day(it.intent.ts) >= self.day), key=lambda intent: intent.ts)
+        passed = (it for it in self.known() if it.state not in (OrderState.INTENT, OrderState.DENIED))
+        return [it.intent for it in passed if india_day(it.intent.ts) >= self.day]
 
     def follow(self, event: TradingStateChanged | Halt | Resume | Reduce | Flatten) -> None:
         """Take note of a command or a state; for a process that moves orders and portfolio by itself."""
