@@ -9,6 +9,7 @@ closed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import platform
 from collections.abc import Awaitable, Callable
@@ -28,7 +29,7 @@ from daemon.brokers.paper import PaperVenue
 from daemon.bus import Bus
 from daemon.clock import DAY_NS, NS_PER_MS, LiveClock, PacedClock, ReplayClock, wall_ns
 from daemon.complexity import ComplexityActor, ComplexityDetector
-from daemon.errors import HrmdError
+from daemon.errors import Fault, HrmdError
 from daemon.events import (
     AccountSnapshot,
     Bar,
@@ -234,18 +235,22 @@ class App:
         venue = PaperVenue(settings.broker.paper, self.instruments, CostSchedule(), self.calendar)
         return ExecutionActor(
             self.bus, self.orders, venue, self.journal, plan.clock, settings.execution.working_timeout_s,
-            plan.latency.order_ns,
+            plan.latency.order_ns, self._held,
         )  # fmt: skip
 
     def _live_execution(self, broker: Broker) -> LiveExecutionActor:
         settings, clock = self.settings, self.plan.clock
-        held = {item.symbol: item.quantity for item in self.account.portfolio.positions()}
         book = LiveBook(
-            self.orders, held, self.instruments, CostSchedule(), clock, settings.broker.fyers, self.bus.publish
+            self.orders, self._held, self.instruments, CostSchedule(), clock, settings.broker.fyers, self.bus.publish
         )
         return LiveExecutionActor(
             self.bus, book, broker, self.journal, clock, settings.execution, settings.broker.fyers
         )
+
+    @property
+    def _held(self) -> dict[str, int]:
+        """Positions as earlier runs left them."""
+        return {item.symbol: item.quantity for item in self.account.portfolio.positions()}
 
     @property
     def actors(self) -> tuple[Actor, ...]:
@@ -368,12 +373,10 @@ class App:
     def _take_off(self) -> None:
         """What an earlier process was told to take off the market, and may not have: it is asked for again."""
         account = self.account
-        if not isinstance(self.execution, LiveExecutionActor):
-            return
         if account.flatten_reason:
-            self.execution.cancel_resting(account.flatten_reason)
+            self.execution.cancel_resting(account.flatten_reason, account.state_ts)
         elif account.state is not TradingState.ACTIVE:
-            self.execution.cancel_entries(account.state_reason)
+            self.execution.cancel_entries(account.state_reason, account.state_ts)
 
     def _forget_paper_orders(self, ts: int) -> None:
         """The simulated venue lives in the process: what worked there ended with the earlier one."""
@@ -392,18 +395,20 @@ class App:
             self.bus.publish(Halt(ts=self.plan.clock.now_ns(), reason=self._stop_reason, shutdown=True))
             await self._drain()
         if self.settings.execution.cancel_on_shutdown:
-            self.execution.cancel_all("shutdown")
+            self.execution.cancel_ours("shutdown")
         await self._drain()
         if isinstance(self.execution, LiveExecutionActor):
             await self._settle(self.execution)
-            await self._drain()
 
     async def _settle(self, execution: LiveExecutionActor) -> None:
-        try:
+        """Wait for the broker. Raises `Fault` that names what is to be off the market and isn't."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.drain_s):
                 await execution.settled()
-        except TimeoutError:
-            log.error("orders still work at the broker; the next start finds them", waited_s=self.drain_s)
+        await self._drain()
+        left = execution.left()
+        if left:
+            raise Fault(f"left at the broker: {', '.join(left)}; the next start asks for it to be cancelled again")
 
     async def _drain(self) -> None:
         try:

@@ -16,6 +16,7 @@ from daemon.clock import india_day
 from daemon.errors import IllegalTransition
 from daemon.events import (
     AccountSnapshot,
+    CancelOrder,
     DayProfitPeaked,
     Event,
     Fill,
@@ -40,14 +41,14 @@ from daemon.events import (
     TradingStateChanged,
 )
 from daemon.journal import JournalReader, is_blank
-from daemon.orders import OrderBook, OrderState
+from daemon.orders import Order, OrderBook, OrderState
 from daemon.portfolio import Portfolio
 
 log = structlog.get_logger("recovery")
 
 ORDER_EVENTS: tuple[type[Event], ...] = (
     OrderIntent, OrderApproved, OrderDenied, OrderSent, OrderAccepted, OrderRejected, OrderCancelRequested,
-    OrderCancelFailed, OrderCancelled, OrderExpired, OrderUnknown, OrderAmended, Fill,
+    OrderCancelFailed, OrderCancelled, OrderExpired, OrderUnknown, OrderAmended, Fill, CancelOrder,
 )  # fmt: skip
 FOLDED: tuple[type[Event], ...] = (
     *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, DayProfitPeaked,
@@ -74,6 +75,7 @@ class Account:
         self.portfolio = Portfolio(starting_cash, KEPT_FILLS)
         self.state = TradingState.ACTIVE
         self.state_reason = ""
+        self.state_ts = 0
         self.flatten_reason = ""
         self.day = 0
         self.day_start_net = Decimal(0)
@@ -101,11 +103,16 @@ class Account:
         """A new process goes on from here: the orderly end of the earlier one is over."""
         self._ending = False
 
+    def known(self) -> list[Order]:
+        """Orders that work and those of the latest day, oldest first."""
+        finished, working = self.orders.finished.values(), self.orders.working.values()
+        today = (order for order in finished if india_day(order.intent.ts) >= self.day)
+        return sorted((*today, *working), key=lambda order: order.intent.ts)
+
     def approved(self) -> list[OrderIntent]:
         """Orders of the latest day that risk let through, oldest first."""
-        known = (*self.orders.finished.values(), *self.orders.working.values())
-        passed = (order for order in known if order.state not in (OrderState.INTENT, OrderState.DENIED))
-        return sorted((it.intent for it in passed if india_day(it.intent.ts) >= self.day), key=lambda intent: intent.ts)
+        passed = (it for it in self.known() if it.state not in (OrderState.INTENT, OrderState.DENIED))
+        return [it.intent for it in passed if india_day(it.intent.ts) >= self.day]
 
     def follow(self, event: TradingStateChanged | Halt | Resume | Reduce | Flatten) -> None:
         """Take note of a command or a state; for a process that moves orders and portfolio by itself."""
@@ -127,6 +134,7 @@ class Account:
             orders=tuple(order.record() for order in (*finished, *book.working.values())),
             state=self.state,
             state_reason=self.state_reason,
+            state_ts=self.state_ts,
             flatten_reason=self.flatten_reason,
             day=self.day,
             day_start_net=self.day_start_net,
@@ -169,6 +177,8 @@ class Account:
         match event:
             case TradingStateChanged():
                 if not self._ending:
+                    if event.state is not self.state:  # a process that goes on says it again
+                        self.state_ts = event.ts
                     self.state, self.state_reason = event.state, event.reason
                 return
             case Halt():
@@ -195,6 +205,7 @@ class Account:
             fill_ids += record.fill_ids
         self.portfolio.restore(snapshot.cash, snapshot.holdings, fill_ids)
         self.state, self.state_reason = snapshot.state, snapshot.state_reason
+        self.state_ts = snapshot.state_ts
         self.flatten_reason = snapshot.flatten_reason
         self.day, self.day_start_net, self.day_high = snapshot.day, snapshot.day_start_net, snapshot.day_high
         self.answered = {answer.order.key: answer for answer in snapshot.answered}

@@ -39,6 +39,7 @@ from daemon.events import (
 )
 from daemon.feed.live import LiveFeed
 from daemon.feed.recorder import Recorder
+from daemon.orders import Order
 
 KEPT = 500
 """Orders and decisions that are remembered for the lists of the API."""
@@ -86,6 +87,8 @@ class DaemonView:
             OrderCancelRequested, OrderCancelFailed, OrderCancelled, OrderExpired, OrderAmended, Fill,
             TradingStateChanged, FeedStatus,
         )  # fmt: skip
+        for order in app.account.known():
+            self._keep(_row_of(order))
         app.bus.tap(types, self._record)
 
     def status(self) -> Status:
@@ -232,9 +235,7 @@ class DaemonView:
         match event:
             case OrderIntent():
                 self._counts["orders"] += 1
-                self._orders[event.order_id] = _row(event)
-                while len(self._orders) > KEPT:
-                    del self._orders[next(iter(self._orders))]
+                self._keep(_row(event))
             case OrderDenied():
                 self._denied[event.check] += 1
                 self._change(
@@ -259,6 +260,11 @@ class DaemonView:
             case Fill():
                 self._counts["fills"] += 1
                 self._fill(event)
+
+    def _keep(self, row: OrderRow) -> None:
+        self._orders[row.order_id] = row
+        while len(self._orders) > KEPT:
+            del self._orders[next(iter(self._orders))]
 
     def _amend(self, event: OrderAmended) -> None:
         row = self._orders.get(event.order_id)
@@ -289,6 +295,17 @@ def _staleness(stale: Mapping[str | None, str]) -> list[str]:
         return []
     symbol, reason = next(iter(stale.items()))
     return [f"stale symbols: {len(stale)}, such as {symbol}: {reason}"]
+
+
+def _row_of(order: Order) -> OrderRow:
+    """An order that an earlier process left."""
+    return msgspec.structs.replace(
+        _row(order.intent),
+        state=order.state.value,
+        filled=order.filled,
+        average_price=order.turnover / order.filled if order.filled else None,
+        reason=order.reason or order.intent.reason,
+    )
 
 
 def _row(intent: OrderIntent) -> OrderRow:

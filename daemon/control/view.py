@@ -113,7 +113,7 @@ class PositionRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One order of this run, newest first in lists. `state` is in the words of `daemon.orders`."""
+    """One order that works or is of the day, newest first in lists. `state` is in the words of `daemon.orders`."""
 
     ts: int
     order_id: str

@@ -65,37 +65,6 @@ def of_order(answer: Answer, done_codes: frozenset[int], now_ns: int) -> Outcome
     return _of_one_order(document, answer.status, done_codes)
 
 
-def of_orders(answer: Answer, count: int, done_codes: frozenset[int], now_ns: int) -> list[Outcome[Acknowledged]]:
-    """The outcome of each of `count` orders that went in one call, in their order.
-
-    Fyers answers with one entry an order in `data`: its own `statusCode`, and in `body` what a single order would have
-    been answered. An answer of another shape says nothing about any of them, except one no that covers all.
-    """
-    turned_away = _turned_away(answer, now_ns)
-    if turned_away is not None:
-        return [turned_away] * count
-    try:
-        document = decode(answer.body)
-    except WireError:
-        document = {}
-    entries = document.get("data")
-    if answer.status != 200 or not isinstance(entries, list):
-        return [of_order(answer, frozenset(), now_ns)] * count
-    if len(entries) != count:
-        return [Unknown(f"{count} orders were answered by {len(entries)} entries")] * count
-    return [_of_entry(entry, done_codes) for entry in entries]
-
-
-def _of_entry(entry: object, done_codes: frozenset[int]) -> Outcome[Acknowledged]:
-    body = entry.get("body") if isinstance(entry, dict) else None
-    if not isinstance(entry, dict) or not isinstance(body, dict):
-        return Unknown("an entry of a multi-order's answer can't be read")
-    status = entry.get("statusCode", 200)
-    if not isinstance(status, int) or (status >= 300 and not 400 <= status < 500):
-        return Unknown(f"an entry of a multi-order's answer under status {status}")
-    return _of_one_order(body, status, done_codes)
-
-
 def _of_one_order(document: Mapping[str, Any], status: int, done_codes: frozenset[int]) -> Outcome[Acknowledged]:
     code, message, venue_id = _code(document), _message(document), str(document.get("id") or "")
     if code == RATE_LIMITED:

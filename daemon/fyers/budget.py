@@ -71,24 +71,20 @@ class RateBudget:
         """Calls counted since midnight in India."""
         return self._used_today if self._today() == self._day else 0
 
-    def take(self, purpose: Purpose, calls: int = 1) -> int:
-        """0 where so many calls may go now (and are counted), else the nanoseconds until it is worth asking again.
-
-        A request with several orders in it counts as that many calls, for the exchange counts orders. More calls than
-        a window ever holds are never granted.
-        """
+    def take(self, purpose: Purpose) -> int:
+        """0 where a call may go now (and is counted), else the nanoseconds until it is worth asking again."""
         now = self._clock.monotonic_ns()
-        wait = max(self._held_until - now, self._wait_for_day(purpose, calls))
+        wait = max(self._held_until - now, self._wait_for_day(purpose))
         for limit, span in self._windows:
-            room = _allowed(limit, purpose) - calls + 1
+            room = _allowed(limit, purpose)
             if len(self._recent) >= room:
                 wait = max(wait, self._recent[-room] + span - now if room > 0 else span)
         if wait > 0:
             return wait
-        self._recent.extend([now] * calls)
-        self._used_today += calls
+        self._recent.append(now)
+        self._used_today += 1
         if self._record is not None:
-            self._record.note(now, calls, self._day, self._used_today)
+            self._record.note(now, self._day, self._used_today)
         return 0
 
     def hold(self, seconds: float) -> None:
@@ -112,12 +108,12 @@ class RateBudget:
         if past.day == self._day:
             self._used_today = past.used
 
-    def _wait_for_day(self, purpose: Purpose, calls: int = 1) -> int:
+    def _wait_for_day(self, purpose: Purpose) -> int:
         """0, or the nanoseconds to midnight in India where the day is used up; starts a new day's count."""
         today = self._today()
         if today != self._day:
             self._day, self._used_today = today, 0
-        if self._used_today + calls <= _allowed(self._limits.day, purpose):
+        if self._used_today < _allowed(self._limits.day, purpose):
             return 0
         return DAY_NS - (self._clock.now_ns() + IST_OFFSET_NS) % DAY_NS
 

@@ -72,13 +72,12 @@ class CallRecord:
             held = min(held, LONGEST_DISTRUST_NS)
         return PastCalls(sorted((max(0, now - time) for time in latest), reverse=True), self._day, self._used, held)
 
-    def note(self, now: int, calls: int, day: int, used: int) -> None:
-        """So many calls are about to be made; `used` of `day` with them."""
-        for _ in range(calls):
-            slot = self._written % self._slots
-            self._times[slot] = now
-            self._write(_TIME.pack(now), _HEADER.size + slot * _TIME.size)
-            self._written += 1
+    def note(self, now: int, day: int, used: int) -> None:
+        """A call is about to be made; `used` of `day` with it."""
+        slot = self._written % self._slots
+        self._times[slot] = now
+        self._write(_TIME.pack(now), _HEADER.size + slot * _TIME.size)
+        self._written += 1
         self._day, self._used = day, used
         self._write_header()
 

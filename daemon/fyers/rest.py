@@ -29,11 +29,9 @@ T = TypeVar("T")
 
 API_VERSION: Final = "3"
 MAX_QUOTES: Final = 50
-MAX_ORDERS: Final = 10
 NO_CANDLES: Final = "no_data"
 MAX_CONNECTIONS: Final = 10
 PLACED: Final = frozenset({1101})
-MODIFIED: Final = frozenset({1101, 1102})
 CANCELLED: Final = frozenset({1101, 1103})
 
 
@@ -73,8 +71,6 @@ class _Call(msgspec.Struct, frozen=True):
     purpose: Purpose
     body: bytes | None = None
     query: dict[str, str] = {}
-    orders: int = 1
-    """How many calls it counts as in the rate budget."""
 
 
 class FyersRest:
@@ -124,49 +120,15 @@ class FyersRest:
         """Place one order; `Done` says that the venue has it under `venue_id`."""
         return await self._change("POST", order.body(), purpose, PLACED)
 
-    async def modify(self, change: requests.ModifyOrder, purpose: Purpose) -> Outcome[wire.Acknowledged]:
-        """Change a working order; `Done` says that the venue took the wish."""
-        return await self._change("PATCH", change.body(), purpose, MODIFIED)
-
     async def cancel(self, venue_id: str) -> Outcome[wire.Acknowledged]:
         """Ask for an order to be cancelled. `Done` is no proof that it is: it may still fill; the book tells."""
         return await self._change("DELETE", requests.encode({"id": venue_id}), Purpose.EXIT, CANCELLED)
-
-    async def place_many(
-        self, orders: Sequence[requests.PlaceOrder], purpose: Purpose
-    ) -> list[Outcome[wire.Acknowledged]]:
-        """Place 1 to 10 orders in one call, an outcome for each; raises `UsageError` for another number.
-
-        They are not one: some may be done and others refused. Each counts in the rate budget, so that with the calls
-        kept for exits ordinary ones may be at most seven.
-        """
-        _check_count("multi-order", orders, MAX_ORDERS)
-        body = requests.encode([order.fields() for order in orders])
-        return await self._change_many("POST", body, purpose, len(orders), PLACED)
-
-    async def cancel_many(self, venue_ids: Sequence[str]) -> list[Outcome[wire.Acknowledged]]:
-        """Ask for 1 to 10 cancellations in one call, an outcome for each, as `cancel` does."""
-        _check_count("multi-order", venue_ids, MAX_ORDERS)
-        body = requests.encode([{"id": venue_id} for venue_id in venue_ids])
-        return await self._change_many("DELETE", body, Purpose.EXIT, len(venue_ids), CANCELLED)
 
     # -- the book -----------------------------------------------------------------------------------------------------
 
     async def orders(self, purpose: Purpose = Purpose.ORDINARY) -> Outcome[list[wire.VenueOrder]]:
         """All orders of the day."""
         return await self._read(self._api("orders", purpose), wire.orders)
-
-    async def order(self, venue_id: str, purpose: Purpose = Purpose.ORDINARY) -> Outcome[list[wire.VenueOrder]]:
-        """The order of that id; an empty list where the book has none."""
-        return await self._read(self._api("orders", purpose, {"id": venue_id}), wire.orders)
-
-    async def orders_tagged(self, tag: str, purpose: Purpose = Purpose.ORDINARY) -> Outcome[list[wire.VenueOrder]]:
-        """All orders that carry `tag`: none, one, or, had something been sent twice, more."""
-
-        def tagged(document: Mapping[str, Any]) -> list[wire.VenueOrder]:
-            return [order for order in wire.orders(document) if order.tag == tag]
-
-        return await self._read(self._api("orders", purpose), tagged)
 
     async def trades(self, purpose: Purpose = Purpose.ORDINARY) -> Outcome[list[wire.VenueTrade]]:
         """All trades of the day."""
@@ -241,15 +203,6 @@ class FyersRest:
     def _data(self, path: str, purpose: Purpose, query: dict[str, str] | None = None) -> _Call:
         return _Call("GET", f"{self._endpoints.data}/{path}", purpose, query=query or {})
 
-    async def _change_many(
-        self, method: str, body: bytes, purpose: Purpose, count: int, done_codes: frozenset[int]
-    ) -> list[Outcome[wire.Acknowledged]]:
-        call = _Call(method, f"{self._endpoints.api}/multi-order/sync", purpose, body, orders=count)
-        answer = await self._send(call)
-        if isinstance(answer, NotSent | Unknown):
-            return [answer] * count
-        return [self._heed(item) for item in answers.of_orders(answer, count, done_codes, self._clock.now_ns())]
-
     async def _change(
         self, method: str, body: bytes, purpose: Purpose, done_codes: frozenset[int]
     ) -> Outcome[wire.Acknowledged]:
@@ -305,7 +258,7 @@ class FyersRest:
     async def _queue(self, call: _Call) -> NotSent | None:
         """Wait for the rate budget, at most `times.budget_s`; None when the call may go."""
         deadline = self._clock.monotonic_ns() + int(self._times.budget_s * NS_PER_S)
-        while (wait := self._budget.take(call.purpose, call.orders)) > 0:
+        while (wait := self._budget.take(call.purpose)) > 0:
             if self._clock.monotonic_ns() + wait > deadline:
                 seconds = wait / NS_PER_S
                 kind = call.purpose.value

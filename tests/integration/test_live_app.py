@@ -18,6 +18,7 @@ from daemon.control.view import HandSide, HandType, NotTradingError, OrderTicket
 from daemon.errors import Fault, UsageError
 from daemon.events import (
     Action,
+    ActorRestarted,
     Event,
     Fill,
     Flatten,
@@ -25,21 +26,24 @@ from daemon.events import (
     Halt,
     OrderCancelled,
     OrderRejected,
+    OrderType,
     OrderUnknown,
     Reduce,
+    Side,
     SymbolHalted,
     TimeAdvanced,
     TradingState,
     TradingStateChanged,
 )
+from daemon.fyers.budget import Purpose
 from daemon.journal import Journal, JournalReader
 from daemon.latency import MeasuredLatency
 from daemon.recovery import recover
-from daemon.sandbox.faults import FaultKind
+from daemon.sandbox.faults import FaultKind, Route
 from daemon.view import DaemonView
 from tests.samples import OPEN, SBIN, decide, journaled, settings_of, write_tape
 from tests.unit.live import until
-from tests.unit.sandbox.desk import TOKEN, Desk, opened
+from tests.unit.sandbox.desk import TOKEN, Desk, opened, order
 
 START = OPEN + 1800 * NS_PER_S
 
@@ -101,7 +105,7 @@ async def test_it_trades_stops_and_starts_again(tape: Path, tmp_path: Path) -> N
             desk.price("821")
             want(app, Action.BUY_LONG, 7)
             await until(lambda: [order.state.value for order in app.orders.working.values()] == ["ACCEPTED"])
-            assert [row.state for row in view.orders()] == ["ACCEPTED"]
+            assert [row.state for row in view.orders()] == ["ACCEPTED", "FILLED"]
             assert view.status().working_orders == 1
         assert [order.status.name for order in desk.book] == ["FILLED", "CANCELLED"]
         assert journaled(tmp_path / "j.sqlite", OrderCancelled)[-1].reason == "shutdown"
@@ -267,6 +271,58 @@ async def test_a_kill_switch_takes_entries_off_after_a_restart_too(tape: Path, t
             await until(lambda: desk.book[0].status.name == "CANCELLED")
             assert app.risk.book.state is TradingState.REDUCING
             await until(lambda: not app.orders.working)
+
+
+async def test_orders_in_the_brokers_app_are_adopted_and_outlive_the_daemon(tape: Path, tmp_path: Path) -> None:
+    """Before it starts, while it runs and over a restart with half a journal: no crash, and the end leaves them."""
+    async with opened() as desk:
+
+        async def bid(number: int) -> None:
+            wanted = order(f"hand{number}", Side.BUY, 1 + number, OrderType.LIMIT, limit_price="700")
+            await desk.rest.place(wanted, Purpose.ORDINARY)
+
+        for number in range(3):
+            await bid(number)
+        async with running(app_of(desk, tape, tmp_path, "A")) as app:
+            await bid(3)
+            await until(lambda: len(app.orders.working) == 4)
+            assert sum(row.strategy == "external" for row in DaemonView(app, "test").orders()) == 4
+            assert app.risk.book.of(SBIN).working_buys == 1 + 2 + 3 + 4
+        with contextlib.closing(sqlite3.connect(tmp_path / "j.sqlite")) as db:
+            first = "SELECT MIN(seq) FROM events WHERE type = 'OrderIntent'"
+            db.execute(f"DELETE FROM events WHERE seq > ({first})")
+            db.commit()
+        async with running(app_of(desk, tape, tmp_path, "B")) as app:
+            await until(lambda: [it.state.value for it in app.orders.working.values()] == ["ACCEPTED"] * 4)
+            assert app.risk.book.of(SBIN).working_buys == 1 + 2 + 3 + 4
+        assert journaled(tmp_path / "j.sqlite", ActorRestarted) == []
+        assert {held.status.name for held in desk.book} == {"PENDING"}
+
+
+async def test_an_end_whose_cancellations_fail_is_a_fault_and_the_next_start_asks_again(
+    tape: Path, tmp_path: Path
+) -> None:
+    """The line names the order; the next process takes it off, and shows it until then."""
+    async with opened() as desk:
+        app = app_of(desk, tape, tmp_path, "A")
+        app.drain_s = 0.5
+        task = asyncio.create_task(app.run())
+        await until(lambda: app.desk.open and app.risk.book.of(SBIN).last_price)
+        await app.desk.place(hand("k1", 5, price="810"))
+        await until(lambda: [it.state.value for it in app.orders.working.values()] == ["ACCEPTED"])
+        desk.trouble(FaultKind.BROKEN, Route.CANCEL, times=1000)
+        app.stop("enough")
+        with pytest.raises(Fault, match=rf"left at the broker: BUY 5 {SBIN} \(A.*\); the next start asks"):
+            await task
+        assert desk.book[0].status.name == "PENDING"
+        desk.server.plan.clear()
+        app = app_of(desk, tape, tmp_path, "B")
+        rows = DaemonView(app, "test").orders()
+        assert [(row.quantity, row.filled, row.strategy) for row in rows] == [(5, 0, "manual")]
+        async with running(app):
+            await until(lambda: desk.book[0].status.name == "CANCELLED")
+            await until(lambda: not app.orders.working)
+            assert app.risk.book.state is TradingState.ACTIVE
 
 
 async def test_money_that_went_elsewhere_is_seen_at_the_start(tape: Path, tmp_path: Path) -> None:

@@ -175,16 +175,3 @@ def test_the_default_is_fyers(purpose: Purpose) -> None:
     """By default ten a second pass, three of them exits only."""
     budget = RateBudget(ReplayClock(MIDNIGHT))
     assert granted(budget, purpose, 20) == (10 if purpose is EXIT else 7)
-
-
-def test_several_calls_at_once() -> None:
-    """They are granted together or not at all; more than a window ever holds never."""
-    clock = ReplayClock(MIDNIGHT)
-    budget = RateBudget(clock, SMALL)
-    assert budget.take(EXIT, 5) > 0
-    assert budget.take(EXIT, 3) == 0
-    assert budget.used_today == 3
-    assert budget.take(EXIT, 2) == NS_PER_S
-    assert budget.take(EXIT, 1) == 0
-    clock.advance(MIDNIGHT + NS_PER_S)
-    assert budget.take(EXIT, 4) == 0
