@@ -19,6 +19,7 @@ from daemon.clock import LiveClock, wall_ns
 from daemon.errors import CheckFailed, UsageError
 from daemon.fyers.budget import RateBudget
 from daemon.fyers.credentials import SECRET_VARIABLE, Credentials, Secret, app_secret, write_token
+from daemon.fyers.hiding import Hiding
 from daemon.fyers.login import LoginRequest, RedirectListener, app_id_hash
 from daemon.fyers.outcome import Done, Rejected
 from daemon.fyers.rest import Endpoints, FyersRest
@@ -77,12 +78,13 @@ async def _validate(fyers: FyersSettings, secret: Secret, code: Secret) -> Secre
         outcome = await rest.validate_authcode(app_id_hash(fyers.app_id, secret), code)
     if isinstance(outcome, Done):
         return outcome.value
+    hiding = Hiding(secret.reveal(), code.reveal())
     if isinstance(outcome, Rejected):
         raise CheckFailed(
-            f"Fyers refused the login ({outcome.code}: {outcome.message}); look at app id, secret and redirect "
-            "address of the app, and log in once more"
+            f"Fyers refused the login ({outcome.code}: {hiding.line(outcome.message)}); look at app id, secret and "
+            "redirect address of the app, and log in once more"
         )
-    raise CheckFailed(f"Fyers did not answer ({outcome.reason}); log in once more")
+    raise CheckFailed(f"Fyers did not answer ({hiding.line(outcome.reason)}); log in once more")
 
 
 def _ask(what: str, otherwise: str) -> str:

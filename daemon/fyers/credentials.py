@@ -13,14 +13,14 @@ import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from daemon.clock import NS_PER_S
 from daemon.errors import SettingsError, UsageError
+from daemon.fyers.hiding import HIDDEN, Hiding
 
-HIDDEN: Final = "***"
 TOKEN_CREDENTIAL: Final = "fyers-token"
 SECRET_CREDENTIAL: Final = "fyers-secret"
 SECRET_VARIABLE: Final = "FYERS_SECRET_KEY"
@@ -55,23 +55,21 @@ class Secret:
 class Credentials:
     """What the venue knows us by; shows itself without the token. Raises `UsageError` for what no header can carry."""
 
-    __slots__ = ("_token", "app_id")
+    __slots__ = ("_token", "app_id", "hiding")
 
     def __init__(self, app_id: str, token: str) -> None:
         for name, value in (("app id", app_id), ("access token", token)):
             if not _FIT.fullmatch(value):
                 raise UsageError(f"Fyers {name}: expected printable characters without spaces; log in once more")
         self.app_id = app_id
+        self.hiding = hiding_of(token)
+        """Keeps the token out of what the venue wrote."""
         self._token = token
 
     @property
     def authorization(self) -> str:
         """The value of the `Authorization` header: a secret."""
         return f"{self.app_id}:{self._token}"
-
-    def hide(self, text: str) -> str:
-        """`text` without the token, should the venue have repeated it."""
-        return text.replace(self._token, HIDDEN)
 
     def __repr__(self) -> str:
         return f"Credentials({self.app_id!r}, {HIDDEN})"
@@ -136,18 +134,29 @@ def expiry_ns(token: Secret) -> int | None:
 
     The signature isn't looked at: it is the venue's to check, and it alone decides whether the token holds.
     """
-    parts = token.reveal().split(".")
-    if len(parts) != 3:
+    moment = _claims(token.reveal()).get("exp")
+    if isinstance(moment, bool) or not isinstance(moment, int | float) or not 0 < moment < LATEST_EXPIRY_S:
         return None
+    return int(moment) * NS_PER_S
+
+
+def hiding_of(token: str, *others: str) -> Hiding:
+    """Hides a token, the key to the data socket that it carries, and whatever else is secret beside it."""
+    key = _claims(token).get("hsm_key")
+    return Hiding(token, key if isinstance(key, str) else "", *others)
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """The payload of a token; {} where it has none that can be read."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return {}
     payload = parts[1] + "=" * (-len(parts[1]) % 4)
     try:
         claims = msgspec.json.decode(base64.urlsafe_b64decode(payload))
     except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error, ValueError):
-        return None
-    moment = claims.get("exp") if isinstance(claims, dict) else None
-    if isinstance(moment, bool) or not isinstance(moment, int | float) or not 0 < moment < LATEST_EXPIRY_S:
-        return None
-    return int(moment) * NS_PER_S
+        return {}
+    return claims if isinstance(claims, dict) else {}
 
 
 def _credential(name: str, environment: Mapping[str, str]) -> Path | None:

@@ -22,8 +22,9 @@ from daemon.errors import UsageError
 from daemon.fyers import answers, market_wire, requests, wire
 from daemon.fyers.answers import Answer
 from daemon.fyers.budget import Purpose, RateBudget
-from daemon.fyers.credentials import HIDDEN, Credentials, Secret
-from daemon.fyers.outcome import NotSent, Outcome, Rejected, Unknown
+from daemon.fyers.credentials import Credentials, Secret
+from daemon.fyers.hiding import NOTHING, Hiding
+from daemon.fyers.outcome import Done, NotSent, Outcome, Unknown
 
 T = TypeVar("T")
 
@@ -75,6 +76,8 @@ class _Call(msgspec.Struct, frozen=True):
     query: dict[str, str] = {}
     orders: int = 1
     """How many calls it counts as in the rate budget."""
+    hiding: Hiding | None = None
+    """Of the secrets in it, where these aren't the token."""
 
 
 class FyersRest:
@@ -154,19 +157,16 @@ class FyersRest:
 
     async def orders(self, purpose: Purpose = Purpose.ORDINARY) -> Outcome[list[wire.VenueOrder]]:
         """All orders of the day."""
-        return await self._read(self._api("orders", purpose), wire.orders)
+        return await self._read_orders(self._api("orders", purpose))
 
     async def order(self, venue_id: str, purpose: Purpose = Purpose.ORDINARY) -> Outcome[list[wire.VenueOrder]]:
         """The order of that id; an empty list where the book has none."""
-        return await self._read(self._api("orders", purpose, {"id": venue_id}), wire.orders)
+        return await self._read_orders(self._api("orders", purpose, {"id": venue_id}))
 
     async def orders_tagged(self, tag: str, purpose: Purpose = Purpose.ORDINARY) -> Outcome[list[wire.VenueOrder]]:
         """All orders that carry `tag`: none, one, or, had something been sent twice, more."""
-
-        def tagged(document: Mapping[str, Any]) -> list[wire.VenueOrder]:
-            return [order for order in wire.orders(document) if order.tag == tag]
-
-        return await self._read(self._api("orders", purpose), tagged)
+        found = await self._read_orders(self._api("orders", purpose))
+        return Done([order for order in found.value if order.tag == tag]) if isinstance(found, Done) else found
 
     async def trades(self, purpose: Purpose = Purpose.ORDINARY) -> Outcome[list[wire.VenueTrade]]:
         """All trades of the day."""
@@ -224,14 +224,8 @@ class FyersRest:
         """The day's access token for the code that a login brought; `app_id_hash` is SHA-256 of "app id:secret"."""
         fields = {"grant_type": "authorization_code", "appIdHash": app_id_hash, "code": code.reveal()}
         url = f"{self._endpoints.api}/validate-authcode"
-        outcome = await self._read(
-            _Call("POST", url, Purpose.ORDINARY, requests.encode(fields)), market_wire.access_token
-        )
-        if isinstance(outcome, Rejected):
-            return msgspec.structs.replace(outcome, message=_without(outcome.message, code.reveal(), app_id_hash))
-        if isinstance(outcome, Unknown):
-            return msgspec.structs.replace(outcome, reason=_without(outcome.reason, code.reveal(), app_id_hash))
-        return outcome
+        body, hiding = requests.encode(fields), Hiding(code.reveal(), app_id_hash)
+        return await self._read(_Call("POST", url, Purpose.ORDINARY, body, hiding=hiding), market_wire.access_token)
 
     # -- one way out --------------------------------------------------------------------------------------------------
 
@@ -266,23 +260,28 @@ class FyersRest:
             return answer
         return self._heed(answers.of_read(answer, read, self._clock.now_ns(), said))
 
+    async def _read_orders(self, call: _Call) -> Outcome[list[wire.VenueOrder]]:
+        """Rows of the book, their messages without our secrets."""
+        hiding = self._hiding(call)
+        return await self._read(call, lambda page: [answers.in_clear(order, hiding) for order in wire.orders(page)])
+
     def _heed(self, outcome: Outcome[T]) -> Outcome[T]:
-        """Keep still as long as the venue asks, and the token out of what it wrote."""
+        """Keep still as long as the venue asks."""
         if isinstance(outcome, NotSent) and outcome.retry_after_s is not None:
             self._budget.hold(outcome.retry_after_s)
-        if self._credentials is None:
-            return outcome
-        if isinstance(outcome, Rejected):
-            return msgspec.structs.replace(outcome, message=self._credentials.hide(outcome.message))
-        if isinstance(outcome, Unknown):
-            return msgspec.structs.replace(outcome, reason=self._credentials.hide(outcome.reason))
         return outcome
+
+    def _hiding(self, call: _Call) -> Hiding:
+        """Of what this call carries."""
+        if call.hiding is not None:
+            return call.hiding
+        return self._credentials.hiding if self._credentials is not None else NOTHING
 
     async def _send(self, call: _Call) -> Answer | NotSent | Unknown:
         held = await self._queue(call)
         if held is not None:
             return held
-        on_the_way = SimpleNamespace(connected=False)
+        on_the_way, hiding = SimpleNamespace(connected=False), self._hiding(call)
         try:
             async with self._open().request(
                 call.method,
@@ -296,7 +295,7 @@ class FyersRest:
                 body = await response.read()
                 headers = response.headers
                 self.skew_s = answers.skew_seconds(headers.get("Date", ""), self._clock.now_ns())
-                return Answer(response.status, headers.get("Retry-After", ""), body)
+                return Answer(response.status, headers.get("Retry-After", ""), body, hiding)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # OSError holds TimeoutError; ValueError is aiohttp's for an answer that is not HTTP
             reason = _reason(error, on_the_way.connected)
@@ -338,12 +337,6 @@ class FyersRest:
 def _check_count(what: str, items: Sequence[object], most: int) -> None:
     if not 1 <= len(items) <= most:
         raise UsageError(f"{what}: expected 1 to {most}, got {len(items)}")
-
-
-def _without(text: str, *hidden: str) -> str:
-    for secret in hidden:
-        text = text.replace(secret, HIDDEN)
-    return text
 
 
 async def _note_connection(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
