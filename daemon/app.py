@@ -47,6 +47,7 @@ from daemon.feed.live_fyers import fyers_feed, ticks_are_real
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
 from daemon.fyers.budget import RateBudget
+from daemon.holds import hold_all
 from daemon.journal import JOURNALED, Journal
 from daemon.journal_keeping import JournalKeeper
 from daemon.journal_repair import repair
@@ -120,7 +121,8 @@ class App:
         scheduled = ScheduledEvents.load(settings.complexity_detection.events_file)
         strategies = build_strategies(settings, clock)
 
-        # what earlier runs left
+        # what earlier runs left, once it is nobody else's
+        self._holds = hold_all(plan.journal, settings.broker.fyers if settings.broker.name == "fyers" else None)
         if plan.recover and plan.journal is not None:
             repair(plan.journal)
         cash = settings.broker.starting_cash
@@ -417,6 +419,8 @@ class App:
         self._budget.close()
         if self.journal is not None:
             self.journal.close()
+        for hold in self._holds:
+            hold.release()
 
     def _first_date(self) -> dt.date | None:
         """The date of the first tick, for dated lots. Raises `UsageError` where the calendar does not reach it."""

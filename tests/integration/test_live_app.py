@@ -111,6 +111,17 @@ async def test_it_trades_stops_and_starts_again(tape: Path, tmp_path: Path) -> N
         third.close()
 
 
+async def test_an_account_has_one_daemon(tape: Path, tmp_path: Path) -> None:
+    """Neither another journal nor other files make two of it; when the first has ended the next one may start."""
+    async with opened() as desk:
+        (tmp_path / "elsewhere").mkdir()
+        async with running(app_of(desk, tape, tmp_path, "A")):
+            with pytest.raises(UsageError, match=r"account SANDBOX-100 at localhost:\d+: another hrmd trades on it"):
+                app_of(desk, tape, tmp_path / "elsewhere", "B")
+            assert not (tmp_path / "elsewhere" / "j.sqlite").exists()
+        app_of(desk, tape, tmp_path / "elsewhere", "C").close()
+
+
 async def test_flatten_ends_flat_on_the_exchange_whatever_happens(tape: Path, tmp_path: Path) -> None:
     """The first exit is refused, the second answered by nobody: it keeps at it, and doubles nothing."""
     async with opened() as desk, running(app_of(desk, tape, tmp_path, "A")) as app:
