@@ -23,7 +23,7 @@ from daemon.abandoning import abandon
 from daemon.actor import Actor
 from daemon.bars import BarBuilder, BarsActor
 from daemon.broker import Broker
-from daemon.brokers.fyers import FyersBroker, rate_budget
+from daemon.brokers.fyers import FyersBroker
 from daemon.brokers.paper import PaperVenue
 from daemon.bus import Bus
 from daemon.clock import DAY_NS, NS_PER_MS, LiveClock, PacedClock, ReplayClock, wall_ns
@@ -46,6 +46,7 @@ from daemon.feed.live import LiveFeed
 from daemon.feed.live_fyers import fyers_feed, ticks_are_real
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
+from daemon.fyers.access import rate_budget
 from daemon.fyers.budget import RateBudget
 from daemon.holds import hold_all
 from daemon.journal import JOURNALED, Journal
@@ -144,7 +145,7 @@ class App:
 
         # the path of a tick
         calls_out = settings.broker.name == "fyers" or not plan.tapes
-        self._budget = budget = rate_budget(settings.broker.fyers, clock) if calls_out else RateBudget(clock)
+        self._budget = budget = rate_budget(settings.broker.fyers) if calls_out else RateBudget(clock)
         self.feed = self._tape_feed() if plan.tapes else self._live_feed(budget)
         self.bars = BarsActor(
             bus, BarBuilder(self.calendar, {name: INTERVALS[name] for name in settings.bars.intervals}, grace_ns)
@@ -222,7 +223,7 @@ class App:
         fyers = self.settings.broker.fyers
         keeper = TokenKeeper(
             self.bus, broker.token_path, self.plan.clock, LiveClock(), fyers.token_warn_s, fyers.token_poll_s,
-            lambda: broker.refusal,
+            lambda: broker.refusal, private=broker.token_private,
         )  # fmt: skip
         keeper.listeners.append(broker.authorize)
         return keeper

@@ -18,14 +18,14 @@ from daemon.errors import SettingsError, UsageError
 from daemon.feed.live import LiveFeed, Record
 from daemon.feed.replay import Schedule
 from daemon.feed.tick_filter import TickFilter
-from daemon.fyers.addresses import is_local
+from daemon.fyers.access import endpoints, token_of
+from daemon.fyers.addresses import check_encrypted, is_local
 from daemon.fyers.budget import RateBudget
 from daemon.fyers.credentials import Credentials, token_path
-from daemon.fyers.credentials import read_token as token_in
 from daemon.fyers.gateway.assignment import SDK_MISSING, SDK_MODULE, Assignment
 from daemon.fyers.gateway.process import Link, running
 from daemon.fyers.outcome import NotSent, Outcome
-from daemon.fyers.rest import Endpoints, FyersRest
+from daemon.fyers.rest import FyersRest
 from daemon.fyers.wire import Quote
 from daemon.market.calendar import MarketCalendar
 from daemon.settings import INTERVALS, FyersSettings, Settings
@@ -39,8 +39,11 @@ def check_live(settings: Settings) -> None:
         raise SettingsError('feed.symbols: expected at least one for feed.source fyers, such as ["NSE:SBIN-EQ"]')
     if importlib.util.find_spec(SDK_MODULE) is None:
         raise SettingsError(SDK_MISSING)
-    read_token(settings.broker.fyers)
+    for name in _FEED_URLS:
+        check_encrypted(f"feed.live.{name}", getattr(settings.feed.live, name))
+    endpoints(settings.broker.fyers)
     foreign = _foreign(settings)
+    read_token(settings.broker.fyers, leaves=bool(foreign))
     if settings.feed.rehearse and foreign:
         raise SettingsError(
             f"feed.live.{foreign[0]}: expected an address on this machine, such as that of hrmd sandbox, got "
@@ -63,11 +66,11 @@ def live_clock(settings: Settings) -> LiveClock | PacedClock:
     return PacedClock(1.0) if settings.feed.rehearse else LiveClock()
 
 
-def read_token(settings: FyersSettings) -> str:
-    """The day's token; raises `SettingsError` that says how to get one."""
-    path = token_path(settings.token_file, os.environ)
-    text = token_in(path).reveal()
+def read_token(settings: FyersSettings, *, leaves: bool = False) -> str:
+    """The day's token, which the feed shows to others (`leaves`); raises `SettingsError` that says how to get one."""
+    text = token_of(settings, os.environ, leaves=leaves).reveal()
     if not text:
+        path = token_path(settings.token_file, os.environ)
         raise SettingsError(f"broker.fyers.token_file: {path} is empty; hrmd login puts the day's access token there")
     return text
 
@@ -78,8 +81,7 @@ class Venue:
     def __init__(self, settings: FyersSettings, clock: LiveClock | PacedClock, budget: RateBudget) -> None:
         self._settings = settings
         self._credentials = Credentials(settings.app_id, read_token(settings))
-        endpoints = Endpoints(settings.api_url, settings.data_url, settings.order_socket_url)
-        self._rest = FyersRest(self._credentials, budget, clock, endpoints)
+        self._rest = FyersRest(self._credentials, budget, clock, endpoints(settings))
 
     async def quotes(self, symbols: list[str]) -> Outcome[list[Quote]]:
         """Last prices of 1 to 50 symbols; nothing is asked while there is no token."""
@@ -107,6 +109,7 @@ def fyers_feed(
     """The feed of `symbols` (default: `feed.symbols`). Raises `SettingsError` as `check_live` does."""
     check_live(settings)
     live, symbols = settings.feed.live, symbols or tuple(settings.feed.symbols)
+    leaves = bool(_foreign(settings))
 
     def connect(token: str) -> AbstractAsyncContextManager[Link]:
         return running(
@@ -122,7 +125,7 @@ def fyers_feed(
 
     return LiveFeed(
         bus, symbols, tick_filter, calendar, live_schedule(settings), clock, live, connect,
-        lambda: read_token(settings.broker.fyers), Venue(settings.broker.fyers, clock, budget), record,
+        lambda: read_token(settings.broker.fyers, leaves=leaves), Venue(settings.broker.fyers, clock, budget), record,
     )  # fmt: skip
 
 

@@ -81,16 +81,25 @@ def token_path(token_file: Path, environment: Mapping[str, str]) -> Path:
     return credential if credential is not None else token_file
 
 
-def read_token(path: Path) -> Secret:
-    """The token in a file; raises `SettingsError` that says why it can't be read."""
+def read_token(path: Path, *, private: bool = False) -> Secret:
+    """The token in a file; raises `SettingsError` that says why it can't be read.
+
+    `private`: a file that others than its owner may read is refused.
+    """
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        with path.open(encoding="utf-8") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+            text = file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise SettingsError(
             f"broker.fyers.token_file: {path} can't be read ({reason}); expected a file that holds the access token: "
             "hrmd login makes it"
         ) from None
+    if private and mode & 0o077:
+        raise SettingsError(
+            f"broker.fyers.token_file: others may read {path} (mode {mode:04o}): chmod 600 {path}, or log in again"
+        )
     return Secret(text)
 
 
