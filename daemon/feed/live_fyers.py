@@ -109,7 +109,7 @@ def fyers_feed(
     """The feed of `symbols` (default: `feed.symbols`). Raises `SettingsError` as `check_live` does."""
     check_live(settings)
     live, symbols = settings.feed.live, symbols or tuple(settings.feed.symbols)
-    leaves = bool(_foreign(settings))
+    leaves, account = bool(_foreign(settings)), settings.broker.fyers
 
     def connect(token: str) -> AbstractAsyncContextManager[Link]:
         return running(
@@ -120,12 +120,14 @@ def fyers_feed(
                 symbol_token_url=live.symbol_token_url,
                 index_map_url=live.index_map_url,
                 conflate_above=live.conflate_above,
+                calls_file=str(account.calls_file.resolve()),
+                calls=(account.calls_per_second, account.calls_per_minute, account.calls_per_day),
             )
         )
 
     return LiveFeed(
         bus, symbols, tick_filter, calendar, live_schedule(settings), clock, live, connect,
-        lambda: read_token(settings.broker.fyers, leaves=leaves), Venue(settings.broker.fyers, clock, budget), record,
+        lambda: read_token(account, leaves=leaves), Venue(account, clock, budget), record,
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from daemon.clock import NS_PER_S, Clock
 from daemon.errors import UsageError
 from daemon.fyers import answers, market_wire, requests, wire
 from daemon.fyers.answers import Answer
-from daemon.fyers.budget import Purpose, RateBudget
+from daemon.fyers.budget import Grant, Purpose, RateBudget
 from daemon.fyers.credentials import Credentials, Secret
 from daemon.fyers.hiding import NOTHING, Hiding
 from daemon.fyers.outcome import Done, NotSent, Outcome, Unknown
@@ -278,10 +278,10 @@ class FyersRest:
         return self._credentials.hiding if self._credentials is not None else NOTHING
 
     async def _send(self, call: _Call) -> Answer | NotSent | Unknown:
-        held = await self._queue(call)
-        if held is not None:
-            return held
-        on_the_way, hiding = SimpleNamespace(connected=False), self._hiding(call)
+        grant = await self._queue(call)
+        if isinstance(grant, NotSent):
+            return grant
+        on_the_way, hiding = SimpleNamespace(connected=False, sent=grant.sent), self._hiding(call)
         try:
             async with self._open().request(
                 call.method,
@@ -300,17 +300,19 @@ class FyersRest:
             # OSError holds TimeoutError; ValueError is aiohttp's for an answer that is not HTTP
             reason = _reason(error, on_the_way.connected)
             return Unknown(reason) if on_the_way.connected else NotSent(reason)
+        finally:
+            grant.sent()
 
-    async def _queue(self, call: _Call) -> NotSent | None:
-        """Wait for the rate budget, at most `times.budget_s`; None when the call may go."""
+    async def _queue(self, call: _Call) -> Grant | NotSent:
+        """Wait for the rate budget, at most `times.budget_s`."""
         deadline = self._clock.monotonic_ns() + int(self._times.budget_s * NS_PER_S)
-        while (wait := self._budget.take(call.purpose, call.orders)) > 0:
+        while isinstance(wait := self._budget.reserve(call.purpose, call.orders), int):
             if self._clock.monotonic_ns() + wait > deadline:
                 seconds = wait / NS_PER_S
                 kind = call.purpose.value
                 return NotSent(f"the rate budget is used up for {kind} calls, {seconds:.1f} s to go", seconds)
             await asyncio.sleep(wait / NS_PER_S)
-        return None
+        return wait
 
     def _headers(self, call: _Call) -> dict[str, str]:
         headers = {"version": API_VERSION}
@@ -344,6 +346,11 @@ async def _note_connection(session: aiohttp.ClientSession, context: SimpleNamesp
     context.trace_request_ctx.connected = True
 
 
+async def _note_sent(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
+    """From here on the call is the network's."""
+    context.trace_request_ctx.sent()
+
+
 async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
     """Keep aiohttp from repeating GET and DELETE whose connection broke: that is ours to decide, and to budget."""
     try:
@@ -354,10 +361,11 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
 
 
 def _tracing() -> aiohttp.TraceConfig:
-    """Tell each call when it was given a connection, new or kept alive."""
+    """Tell each call when it was given a connection, new or kept alive, and when it left."""
     config = aiohttp.TraceConfig()
     config.on_connection_create_end.append(_note_connection)
     config.on_connection_reuseconn.append(_note_connection)
+    config.on_request_headers_sent.append(_note_sent)
     return config
 
 

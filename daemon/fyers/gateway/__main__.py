@@ -12,8 +12,10 @@ import sys
 import threading
 from typing import Any, Final, Protocol
 
+from daemon.errors import SettingsError
 from daemon.fyers.credentials import hiding_of
 from daemon.fyers.gateway import assignment as assignments
+from daemon.fyers.gateway.calls import CountedCalls
 from daemon.fyers.gateway.frames import AnyNews, Authenticated, Refused, Subscribed, Trouble
 from daemon.fyers.gateway.messages import TickReader
 from daemon.fyers.gateway.outbox import Outbox
@@ -101,8 +103,13 @@ def main() -> None:
     except ImportError as error:
         outbox.put_news(Refused(f"the Fyers SDK can't be imported ({error})", token=False))
         return
+    try:
+        counted = CountedCalls(task)
+    except SettingsError as error:
+        outbox.put_news(Refused(str(error), token=False))
+        return
     gateway = Gateway(outbox, len(task.symbols), hiding_of(task.token))
-    link = SdkLink(task, gateway.on_message, gateway.on_error, gateway.on_close)
+    link = SdkLink(task, counted, gateway.on_message, gateway.on_error, gateway.on_close)
     outbox.swallowed = link.swallowed
     link.connect()
     gateway.authenticated.wait()
