@@ -18,6 +18,7 @@ from daemon.control.view import HandSide, HandType, NotTradingError, OrderTicket
 from daemon.errors import Fault, UsageError
 from daemon.events import (
     Action,
+    BrokerStatus,
     Event,
     Fill,
     Flatten,
@@ -35,7 +36,7 @@ from daemon.events import (
 from daemon.journal import Journal, JournalReader
 from daemon.latency import MeasuredLatency
 from daemon.recovery import recover
-from daemon.sandbox.faults import FaultKind
+from daemon.sandbox.faults import FaultKind, Route
 from daemon.view import DaemonView
 from tests.samples import OPEN, SBIN, decide, journaled, settings_of, write_tape
 from tests.unit.live import until
@@ -134,6 +135,47 @@ async def test_flatten_ends_flat_on_the_exchange_whatever_happens(tape: Path, tm
         await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 0 and not app.orders.working)
         assert app.risk.book.state is TradingState.REDUCING
         assert [trade.quantity for trade in desk.server.exchange.ledger.trades] == [10, 10]
+
+
+async def test_nothing_is_opened_on_a_broker_that_can_not_be_read(tape: Path, tmp_path: Path) -> None:
+    """Book, positions and funds answer 502: it is said, health is bad, entries wait, exits leave; then it goes on."""
+    async with opened() as desk, running(app_of(desk, tape, tmp_path, "A")) as app:
+        view = DaemonView(app, "test")
+        want(app, Action.BUY_LONG)
+        await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 10)
+        for route in (Route.ORDERS, Route.TRADES, Route.POSITIONS, Route.FUNDS):
+            desk.trouble(FaultKind.BROKEN, route, times=100_000)
+        await until(lambda: app.risk.book.unread)
+        (reason,) = view.health().reasons
+        assert reason.startswith("the broker's orders and trades have not been read for ")
+        assert reason.endswith("(HTTP 502: expected JSON)")
+        want(app, Action.BUY_LONG, 7)
+        await until(lambda: view.orders()[0].state == "DENIED")
+        assert "broker_unread" in view.orders()[0].reason
+        want(app, Action.CLOSE_LONG, 10)
+        await until(lambda: desk.server.exchange.ledger.net(SBIN) == 0)
+        desk.server.plan.clear()
+        await until(lambda: not app.risk.book.unread)
+        assert view.health().healthy
+        want(app, Action.BUY_LONG, 5)
+        await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 5)
+    assert [told.readable for told in journaled(tmp_path / "j.sqlite", BrokerStatus)] == [False, True]
+
+
+async def test_a_start_waits_for_a_broker_that_can_not_be_read(tape: Path, tmp_path: Path) -> None:
+    """Positions alone are enough to wait for; meanwhile health says why, and nothing trades."""
+    async with opened() as desk:
+        desk.trouble(FaultKind.BROKEN, Route.POSITIONS, times=100_000)
+        app = app_of(desk, tape, tmp_path, "A")
+        view, task = DaemonView(app, "test"), asyncio.create_task(app.run())
+        await until(lambda: "the broker's positions have not been read yet (HTTP 502: expected JSON)" in
+                    view.health().reasons)  # fmt: skip
+        assert not app.desk.open
+        desk.server.plan.clear()
+        await until(lambda: app.desk.open)
+        assert not any("the broker's" in reason for reason in view.health().reasons)
+        app.stop("enough")
+        await task
 
 
 async def test_an_unknown_order_blocks_its_symbol_and_is_seen(tape: Path, tmp_path: Path) -> None:

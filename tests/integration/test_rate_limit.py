@@ -22,7 +22,7 @@ import asyncio, json, sys
 from pathlib import Path
 import msgspec
 from daemon.clock import LiveClock
-from daemon.fyers.budget import RateBudget, RateLimits
+from daemon.fyers.budget import Purpose, RateBudget, RateLimits
 from daemon.fyers.call_record import CallRecord
 from daemon.fyers.credentials import Credentials
 from daemon.fyers.rest import CallTimes, Endpoints, FyersRest
