@@ -78,15 +78,19 @@ def read_token(settings: FyersSettings, *, leaves: bool = False) -> str:
 class Venue:
     """Quotes by REST, with whatever token the day has."""
 
-    def __init__(self, settings: FyersSettings, clock: LiveClock | PacedClock, budget: RateBudget) -> None:
+    def __init__(
+        self, settings: FyersSettings, clock: LiveClock | PacedClock, budget: RateBudget, *, leaves: bool = False
+    ) -> None:
+        """`leaves`: whether the feed beside it shows the token to others."""
         self._settings = settings
-        self._credentials = Credentials(settings.app_id, read_token(settings))
+        self._leaves = leaves
+        self._credentials = Credentials(settings.app_id, read_token(settings, leaves=leaves))
         self._rest = FyersRest(self._credentials, budget, clock, endpoints(settings))
 
     async def quotes(self, symbols: list[str]) -> Outcome[list[Quote]]:
         """Last prices of 1 to 50 symbols; nothing is asked while there is no token."""
         try:
-            self._rest.authorize(Credentials(self._settings.app_id, read_token(self._settings)))
+            self._rest.authorize(Credentials(self._settings.app_id, read_token(self._settings, leaves=self._leaves)))
         except UsageError as error:
             return NotSent(str(error))
         return await self._rest.quotes(symbols)
@@ -127,7 +131,7 @@ def fyers_feed(
 
     return LiveFeed(
         bus, symbols, tick_filter, calendar, live_schedule(settings), clock, live, connect,
-        lambda: read_token(account, leaves=leaves), Venue(account, clock, budget), record,
+        lambda: read_token(account, leaves=leaves), Venue(account, clock, budget, leaves=leaves), record,
     )  # fmt: skip
 
 

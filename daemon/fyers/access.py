@@ -30,16 +30,17 @@ def leaves_machine(settings: FyersSettings) -> bool:
     return not all(is_local(getattr(settings, name)) for name in ADDRESSES)
 
 
-def token_is_private(settings: FyersSettings, environment: Mapping[str, str], *, leaves: bool = False) -> bool:
+def token_is_private(settings: FyersSettings, environment: Mapping[str, str], *, leaves: bool | None = None) -> bool:
     """Whether the token's file must be its owner's alone: one that stays here is a sandbox's and opens nothing.
 
-    `leaves`: it is shown to others than `broker.fyers` names. systemd guards its credentials itself.
+    `leaves`: whether it leaves this machine; None where it goes to the addresses of `broker.fyers`. systemd guards its
+    credentials itself.
     """
     from_file = token_path(settings.token_file, environment) == settings.token_file
-    return from_file and (leaves or leaves_machine(settings))
+    return from_file and (leaves_machine(settings) if leaves is None else leaves)
 
 
-def token_of(settings: FyersSettings, environment: Mapping[str, str], *, leaves: bool = False) -> Secret:
+def token_of(settings: FyersSettings, environment: Mapping[str, str], *, leaves: bool | None = None) -> Secret:
     """The account's token, of systemd's credential or the file. Raises `SettingsError` that says what is wrong."""
     private = token_is_private(settings, environment, leaves=leaves)
     return read_token(token_path(settings.token_file, environment), private=private)
