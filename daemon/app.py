@@ -24,7 +24,7 @@ from daemon.abandoning import abandon
 from daemon.actor import Actor
 from daemon.bars import BarBuilder, BarsActor
 from daemon.broker import Broker
-from daemon.brokers.fyers import FyersBroker, rate_budget
+from daemon.brokers.fyers import FyersBroker
 from daemon.brokers.paper import PaperVenue
 from daemon.bus import Bus
 from daemon.clock import DAY_NS, NS_PER_MS, LiveClock, PacedClock, ReplayClock, wall_ns
@@ -47,7 +47,9 @@ from daemon.feed.live import LiveFeed
 from daemon.feed.live_fyers import fyers_feed, ticks_are_real
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
+from daemon.fyers.access import rate_budget
 from daemon.fyers.budget import RateBudget
+from daemon.holds import hold_all
 from daemon.journal import JOURNALED, Journal
 from daemon.journal_keeping import JournalKeeper
 from daemon.journal_repair import repair
@@ -121,7 +123,8 @@ class App:
         scheduled = ScheduledEvents.load(settings.complexity_detection.events_file)
         strategies = build_strategies(settings, clock)
 
-        # what earlier runs left
+        # what earlier runs left, once it is nobody else's
+        self._holds = hold_all(plan.journal, settings.broker.fyers if settings.broker.name == "fyers" else None)
         if plan.recover and plan.journal is not None:
             repair(plan.journal)
         cash = settings.broker.starting_cash
@@ -143,7 +146,7 @@ class App:
 
         # the path of a tick
         calls_out = settings.broker.name == "fyers" or not plan.tapes
-        self._budget = budget = rate_budget(settings.broker.fyers, clock) if calls_out else RateBudget(clock)
+        self._budget = budget = rate_budget(settings.broker.fyers) if calls_out else RateBudget(clock)
         self.feed = self._tape_feed() if plan.tapes else self._live_feed(budget)
         self.bars = BarsActor(
             bus, BarBuilder(self.calendar, {name: INTERVALS[name] for name in settings.bars.intervals}, grace_ns)
@@ -221,7 +224,7 @@ class App:
         fyers = self.settings.broker.fyers
         keeper = TokenKeeper(
             self.bus, broker.token_path, self.plan.clock, LiveClock(), fyers.token_warn_s, fyers.token_poll_s,
-            lambda: broker.refusal,
+            lambda: broker.refusal, private=broker.token_private,
         )  # fmt: skip
         keeper.listeners.append(broker.authorize)
         return keeper
@@ -423,6 +426,8 @@ class App:
         self._budget.close()
         if self.journal is not None:
             self.journal.close()
+        for hold in self._holds:
+            hold.release()
 
     def _first_date(self) -> dt.date | None:
         """The date of the first tick, for dated lots. Raises `UsageError` where the calendar does not reach it."""

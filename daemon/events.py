@@ -396,6 +396,14 @@ class FundsDiffer(Event, frozen=True, gc=False):
     reason: str
 
 
+class BrokerStatus(Event, frozen=True, gc=False):
+    """Whether the venue's book and positions are read as often as they must be; while they aren't nothing is opened."""
+
+    ts: int
+    readable: bool
+    reason: str
+
+
 class Reconciled(Event, frozen=True, gc=False):
     """The venue's book was compared with ours; `missed_fills` were booked, `unknown` orders are still unresolved."""
 

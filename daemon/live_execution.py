@@ -24,6 +24,7 @@ from daemon.clock import NS_PER_S, Clock
 from daemon.errors import JournalError, UsageError
 from daemon.events import (
     EXTERNAL,
+    BrokerStatus,
     CancelOrder,
     Event,
     Flatten,
@@ -52,6 +53,7 @@ from daemon.live_book import LiveBook
 from daemon.openers import EntryBar
 from daemon.orders import Order, OrderState
 from daemon.settings import ExecutionSettings, FyersSettings
+from daemon.sight import BOOK, POSITIONS, Sight
 
 log = structlog.get_logger("execution")
 
@@ -85,6 +87,8 @@ class LiveExecutionActor(Actor):
         self._settings = settings
         self._timeout_ns = int(execution.working_timeout_s * NS_PER_S)
         self._bar = EntryBar()
+        self._sight = Sight(clock, settings.reconcile_s)
+        self._blind = False
         self._sending: set[str] = set()
         self._look = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
@@ -102,18 +106,26 @@ class LiveExecutionActor(Actor):
         """
         self._distrust("the daemon stopped before the venue's answer was known")
         tries = 0
-        while not await self._read_book(urgent=True):
+        while (agree := await self._look_around()) is None:
             refusal = self._broker.refusal
             if refusal:
                 raise UsageError(f"broker.fyers: the token was refused ({refusal}); log in and start again")
             tries += 1
             if tries % LOG_EVERY == 1:
-                log.error("the broker can't be read: trading waits for it", tries=tries)
+                log.error("the broker can't be read: trading waits for it", tries=tries, why=self.trouble)
             await asyncio.sleep(SHORTEST_PAUSE_S)
-        for _ in range(2):
-            if await self._check_account():
-                break
-            await self._read_book(urgent=True)
+        if not agree:
+            await self._look_around()
+
+    async def _look_around(self) -> bool | None:
+        """Read book and positions: whether the positions agree, None where one of them couldn't be read."""
+        agree = await self._read_book(urgent=True) and await self._check_account()
+        return None if self._sight.missing else agree
+
+    @property
+    def trouble(self) -> str:
+        """Why nobody knows how the account stands: what of it wasn't read for too long; "" where all was."""
+        return self._sight.trouble
 
     async def run(self) -> None:
         """Handle events, listen to pushes and read the book until cancelled."""
@@ -123,6 +135,7 @@ class LiveExecutionActor(Actor):
             async with asyncio.TaskGroup() as self._group:
                 self._group.create_task(self._listen(), name="order socket")
                 self._group.create_task(self._keep_in_line(), name="reconciliation")
+                self._group.create_task(self._keep_in_sight(), name="sight of the broker")
                 await super().run()
         finally:
             self._group = None
@@ -324,18 +337,44 @@ class LiveExecutionActor(Actor):
             now = self._clock.monotonic_ns()
             if now >= due_ns or self.book.halted:
                 await self._check_account()
-                pause_s = settings.reconcile_s if read else min(settings.unknown_poll_s, settings.reconcile_s)
+                pause_s = (
+                    settings.reconcile_s
+                    if read and not self._sight.missing
+                    else min(settings.unknown_poll_s, settings.reconcile_s)
+                )
                 due_ns = now + int(pause_s * NS_PER_S)
             self._pursue()
             await asyncio.sleep(SHORTEST_PAUSE_S)
+
+    async def _keep_in_sight(self) -> None:
+        """Say when the broker has not been read for too long; that it is again is said by the reading."""
+        while True:
+            self._tell_sight()
+            await asyncio.sleep(max(self._sight.left_s, SHORTEST_PAUSE_S))
+
+    def _saw(self, what: str) -> None:
+        self._sight.saw(what)
+        if self._group is not None:  # before, nothing trades: `recover` returns when all was read
+            self._tell_sight()
+
+    def _tell_sight(self) -> None:
+        """Risk opens nothing while the broker is out of sight."""
+        trouble = self.trouble
+        if bool(trouble) is not self._blind:
+            self._blind = bool(trouble)
+            level = log.error if trouble else log.info
+            level("the broker is out of sight: nothing is opened" if trouble else "the broker is in sight", why=trouble)
+            self.bus.publish(BrokerStatus(ts=self._now, readable=not trouble, reason=trouble))
 
     async def _read_book(self, *, urgent: bool) -> bool:
         """Compare with the broker's orders and trades; False where they couldn't be read."""
         orders = await self._broker.orders(urgent=urgent)
         trades = await self._broker.trades(urgent=urgent)
         if not isinstance(orders, Done) or not isinstance(trades, Done):
+            self._sight.missed(BOOK, trades if isinstance(orders, Done) else orders)
             return False
         missed = self.book.compare(orders.value, trades.value)
+        self._saw(BOOK)
         if self._group is not None:  # while it recovers, it isn't known yet where the positions differ
             self._bar_entries(whole=not self.book.incomplete)
         self.bus.publish(
@@ -351,7 +390,9 @@ class LiveExecutionActor(Actor):
         booked, settled = self.book.booked, not self.orders.working
         held = await self._broker.positions()
         if not isinstance(held, Done):
+            self._sight.missed(POSITIONS, held)
             return False
+        self._saw(POSITIONS)
         agree = self.book.compare_positions({row.symbol: row.quantity for row in held.value})
         funds = await self._broker.funds()
         if isinstance(funds, Done):

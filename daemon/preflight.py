@@ -20,12 +20,12 @@ import msgspec
 from yarl import URL
 
 from daemon.clock import MAX_SKEW_NS, NS_PER_S, Clock
-from daemon.errors import HrmdError
-from daemon.fyers.budget import RateBudget
+from daemon.errors import HrmdError, SettingsError
+from daemon.fyers.access import endpoints, rate_budget
 from daemon.fyers.credentials import Credentials, Secret, read_token, token_path
 from daemon.fyers.market_wire import MarketState
 from daemon.fyers.outcome import Done, Outcome, Rejected
-from daemon.fyers.rest import CallTimes, Endpoints, FyersRest
+from daemon.fyers.rest import CallTimes, FyersRest
 from daemon.fyers.token_watch import TokenState, TokenWatch
 from daemon.fyers.wire import Funds
 from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date
@@ -88,7 +88,10 @@ async def live_findings(settings: Settings, environment: Mapping[str, str], cloc
     else:
         credential = path != fyers.token_file
         found.append(token_finding(token, path, fyers.token_warn_s, clock.now_ns(), credential=credential))
-        found += await _ask(fyers, credentials, clock)
+        try:
+            found += await _ask(fyers, credentials, clock)
+        except SettingsError as error:
+            found.append(bad("account", str(error), "mend the setting"))
     found += [address_finding(fyers.api_url), master_finding(settings, ist_date(clock.now_ns()))]
     found.append(disk_finding(settings.journal.path))
     return found
@@ -96,9 +99,8 @@ async def live_findings(settings: Settings, environment: Mapping[str, str], cloc
 
 async def _ask(fyers: FyersSettings, credentials: Credentials, clock: Clock) -> list[Finding]:
     """What the broker says, and how far the clocks are apart."""
-    endpoints = Endpoints(fyers.api_url, fyers.data_url, fyers.order_socket_url)
     times = CallTimes(read_s=fyers.answer_s, total_s=fyers.answer_s + CONNECT_S)
-    async with FyersRest(credentials, RateBudget(clock), clock, endpoints, times) as rest:
+    async with FyersRest(credentials, rate_budget(fyers), clock, endpoints(fyers), times) as rest:
         profile, funds, market = await rest.profile(), await rest.funds(), await rest.market_status()
         account = _refused("account", profile) or good("account", "the broker takes the token")
         return [

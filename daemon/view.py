@@ -39,6 +39,7 @@ from daemon.events import (
 )
 from daemon.feed.live import LiveFeed
 from daemon.feed.recorder import Recorder
+from daemon.live_execution import LiveExecutionActor
 from daemon.orders import Order
 
 KEPT = 500
@@ -202,6 +203,8 @@ class DaemonView:
             reasons.append(f"symbols on which broker and journal differ: {len(app.risk.book.halted)}")
         if app.risk.funds is not None and app.risk.funds.differs:
             reasons.append("the broker's cash and the journal's differ")
+        if isinstance(app.execution, LiveExecutionActor) and app.execution.trouble:
+            reasons.append(app.execution.trouble)
         if app.token is not None and not app.token.state.holds:
             reasons.append(f"the broker's access is {app.token.state.value}: hrmd login")
         if self._recorder is not None and self._recorder.trouble:

@@ -1,6 +1,6 @@
 """`hrmd check`: is everything there that `hrmd run` needs, and what to do where it isn't.
 
-Invariant: nothing is changed by looking; with `--live` the broker is read, and no order is sent.
+Invariant: nothing is changed by looking; with `--live` the broker is read, which counts as calls, and no order is sent.
 """
 
 from __future__ import annotations

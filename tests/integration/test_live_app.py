@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from daemon.errors import Fault, UsageError
 from daemon.events import (
     Action,
     ActorRestarted,
+    BrokerStatus,
     Event,
     Fill,
     Flatten,
@@ -115,6 +117,17 @@ async def test_it_trades_stops_and_starts_again(tape: Path, tmp_path: Path) -> N
         third.close()
 
 
+async def test_an_account_has_one_daemon(tape: Path, tmp_path: Path) -> None:
+    """Neither another journal nor other files make two of it; when the first has ended the next one may start."""
+    async with opened() as desk:
+        (tmp_path / "elsewhere").mkdir()
+        async with running(app_of(desk, tape, tmp_path, "A")):
+            with pytest.raises(UsageError, match=r"account SANDBOX-100 at localhost:\d+: another hrmd trades on it"):
+                app_of(desk, tape, tmp_path / "elsewhere", "B")
+            assert not (tmp_path / "elsewhere" / "j.sqlite").exists()
+        app_of(desk, tape, tmp_path / "elsewhere", "C").close()
+
+
 async def test_flatten_ends_flat_on_the_exchange_whatever_happens(tape: Path, tmp_path: Path) -> None:
     """The first exit is refused, the second answered by nobody: it keeps at it, and doubles nothing."""
     async with opened() as desk, running(app_of(desk, tape, tmp_path, "A")) as app:
@@ -127,6 +140,46 @@ async def test_flatten_ends_flat_on_the_exchange_whatever_happens(tape: Path, tm
         await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 0 and not app.orders.working)
         assert app.risk.book.state is TradingState.REDUCING
         assert [trade.quantity for trade in desk.server.exchange.ledger.trades] == [10, 10]
+
+
+async def test_nothing_is_opened_on_a_broker_that_can_not_be_read(tape: Path, tmp_path: Path) -> None:
+    """Book, positions and funds answer 502: it is said, health is bad, entries wait, exits leave; then it goes on."""
+    async with opened() as desk, running(app_of(desk, tape, tmp_path, "A")) as app:
+        view = DaemonView(app, "test")
+        want(app, Action.BUY_LONG)
+        await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 10)
+        for route in (Route.ORDERS, Route.TRADES, Route.POSITIONS, Route.FUNDS):
+            desk.trouble(FaultKind.BROKEN, route, times=100_000)
+        await until(lambda: app.risk.book.unread)
+        (reason,) = view.health().reasons
+        assert re.fullmatch(r"the broker's [a-z ]+ have not been read for \d+ s \(HTTP 502: expected JSON\)", reason)
+        want(app, Action.BUY_LONG, 7)
+        await until(lambda: view.orders()[0].state == "DENIED")
+        assert "broker_unread" in view.orders()[0].reason
+        want(app, Action.CLOSE_LONG, 10)
+        await until(lambda: desk.server.exchange.ledger.net(SBIN) == 0)
+        desk.server.plan.clear()
+        await until(lambda: not app.risk.book.unread)
+        assert view.health().healthy
+        want(app, Action.BUY_LONG, 5)
+        await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 5)
+    assert [told.readable for told in journaled(tmp_path / "j.sqlite", BrokerStatus)] == [False, True]
+
+
+async def test_a_start_waits_for_a_broker_that_can_not_be_read(tape: Path, tmp_path: Path) -> None:
+    """Positions alone are enough to wait for; meanwhile health says why, and nothing trades."""
+    async with opened() as desk:
+        desk.trouble(FaultKind.BROKEN, Route.POSITIONS, times=100_000)
+        app = app_of(desk, tape, tmp_path, "A")
+        view, task = DaemonView(app, "test"), asyncio.create_task(app.run())
+        await until(lambda: "the broker's positions have not been read yet (HTTP 502: expected JSON)" in
+                    view.health().reasons)  # fmt: skip
+        assert not app.desk.open
+        desk.server.plan.clear()
+        await until(lambda: app.desk.open)
+        assert not any("the broker's" in reason for reason in view.health().reasons)
+        app.stop("enough")
+        await task
 
 
 async def test_an_unknown_order_blocks_its_symbol_and_is_seen(tape: Path, tmp_path: Path) -> None:
@@ -287,14 +340,14 @@ async def test_orders_in_the_brokers_app_are_adopted_and_outlive_the_daemon(tape
             await bid(3)
             await until(lambda: len(app.orders.working) == 4)
             assert sum(row.strategy == "external" for row in DaemonView(app, "test").orders()) == 4
-            assert app.risk.book.of(SBIN).working_buys == 1 + 2 + 3 + 4
+            await until(lambda: app.risk.book.of(SBIN).working_buys == 1 + 2 + 3 + 4)
         with contextlib.closing(sqlite3.connect(tmp_path / "j.sqlite")) as db:
             first = "SELECT MIN(seq) FROM events WHERE type = 'OrderIntent'"
             db.execute(f"DELETE FROM events WHERE seq > ({first})")
             db.commit()
         async with running(app_of(desk, tape, tmp_path, "B")) as app:
             await until(lambda: [it.state.value for it in app.orders.working.values()] == ["ACCEPTED"] * 4)
-            assert app.risk.book.of(SBIN).working_buys == 1 + 2 + 3 + 4
+            await until(lambda: app.risk.book.of(SBIN).working_buys == 1 + 2 + 3 + 4)
         assert journaled(tmp_path / "j.sqlite", ActorRestarted) == []
         assert {held.status.name for held in desk.book} == {"PENDING"}
 

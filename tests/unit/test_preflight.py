@@ -109,6 +109,7 @@ async def looked(desk: Desk, directory: Path, token: str = TOKEN) -> dict[str, F
     settings = settings_of(
         "broker.name=fyers", f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
         f"broker.fyers.token_file={directory}/token", f"journal.path={directory}/j.sqlite", "broker.fyers.answer_s=0.3",
+        f"broker.fyers.calls_file={directory}/calls",
     )  # fmt: skip
     return {finding.name: finding for finding in await live_findings(settings, {}, LiveClock())}
 

@@ -154,6 +154,19 @@ def test_a_place_that_can_not_be_recorded_to_leaves_no_journal(tape: Path, tmp_p
     RecordedDirectory(tmp_path / "tapes").release()
 
 
+async def test_a_journal_is_of_one_process(tape: Path, tmp_path: Path) -> None:
+    """A second daemon, or a replay, is refused before it reads a record, and what it was refused stays whole."""
+    first = service(tape, tmp_path)
+    for number in range(2):
+        with pytest.raises(UsageError, match=rf"journal .*j\.sqlite: is held by another process .*{os.getpid()}"):
+            service(tape, tmp_path, f"control.port={18_000 + number}")
+    assert main(["replay", str(tape), "--journal", f"{tmp_path}/j.sqlite"]) == 2
+    first.app.stop("enough")
+    await run(first)
+    await run(service(tape, tmp_path))
+    assert JournalReader(tmp_path / "j.sqlite").run == 2
+
+
 def test_order_prefixes_are_unique_and_fit_the_venues_tag() -> None:
     """Alphanumeric, with seven digits at most 30 characters, never the same twice."""
     prefixes = [order_prefix() for _ in range(50)]

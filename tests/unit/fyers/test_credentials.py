@@ -115,3 +115,16 @@ def test_the_end_of_a_token() -> None:
 def test_a_token_that_does_not_say(token: Secret) -> None:
     """What has no readable end has none, and nothing is raised."""
     assert expiry_ns(token) is None
+
+
+def test_a_file_that_others_may_read(tmp_path: Path) -> None:
+    """Is refused where the token must be its owner's alone; any bit for others will do."""
+    path = tmp_path / "token"
+    path.write_text("abc")
+    for mode in (0o640, 0o604, 0o620, 0o677):
+        path.chmod(mode)
+        with pytest.raises(SettingsError, match=rf"others may read {path} \(mode {mode:04o}\): chmod 600 {path}"):
+            read_token(path, private=True)
+        assert read_token(path) == Secret("abc")
+    path.chmod(0o400)
+    assert read_token(path, private=True) == Secret("abc")

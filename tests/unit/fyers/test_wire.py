@@ -134,7 +134,7 @@ def test_credentials_keep_their_token() -> None:
     """No picture of the credentials shows the token, and none that breaks a header is taken."""
     credentials = Credentials("APP-100", "s3cret")
     assert credentials.authorization == "APP-100:s3cret"
-    assert "s3cret" not in f"{credentials} {credentials!r} {credentials.hide('a s3cret b')}"
+    assert "s3cret" not in f"{credentials} {credentials!r} {credentials.hiding.hide('a s3cret b')}"
     for app_id, token in (("APP", "new\nline"), ("", "x"), ("APP", ""), ("APP", "a b")):
         with pytest.raises(UsageError, match="Fyers") as caught:
             Credentials(app_id, token)
