@@ -187,16 +187,21 @@ class ComplexitySettings(Section):
 
 
 class RulesSettings(Section):
-    """EMA cross with a regime filter."""
+    """An EMA cross, entered where the session's trend pays for it."""
 
     fast: PositiveInt = 8
     slow: PositiveInt = 34
-    min_bars: PositiveInt = 40
+    min_bars: PositiveInt = 36
     quantity: Annotated[int, Field(ge=1, le=100_000)] = 100
     trade_in: Annotated[list[Literal["trending", "ranging", "volatile"]], Field(min_length=1)] = [
         "trending",
         "volatile",
     ]
+    not_before_minutes: Annotated[int, Field(ge=0)] = 180
+    min_trend: NonNegative = 2.0
+    cost_bp: NonNegative = 6.0
+    pays: NonNegative = 8.0
+    once: bool = True
 
     @model_validator(mode="after")
     def _order(self) -> Self:
