@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import msgspec
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
-from pydantic_settings import SettingsError as EnvironmentUnreadable
 
+from daemon.documents import DocumentError, parse_json, parse_yaml, read_yaml
 from daemon.errors import SettingsError
 from models.config import HRMSettings
 from models.training.settings import DeepSupervisionSettings, TrainingSettings
@@ -46,10 +45,19 @@ class Section(BaseModel):
 
 
 Interval = Literal["1m", "3m", "5m", "15m", "30m", "60m", "1d"]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-PositiveInt = Annotated[int, Field(gt=0)]
-Money = Annotated[Decimal, Field(gt=0)]
+MOST = 10**9
+"""No count, second, percent or byte of a setting is plausible above it; a limit above it would be no limit."""
+MOST_BARS = 1_000_000
+MOST_DAYS = 36_500
+MOST_RUPEES = Decimal(10**12)
+"""A lakh crore: more than any account here holds."""
+
+Positive = Annotated[float, Field(gt=0, le=MOST, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
+Percent = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(gt=0, le=MOST)]
+Money = Annotated[Decimal, Field(gt=0, le=MOST_RUPEES)]
+TickSize = Annotated[Decimal, Field(ge=Decimal("0.0001"), le=Decimal(10_000))]
 
 
 class RecordSettings(Section):
@@ -58,8 +66,8 @@ class RecordSettings(Section):
     when: Literal["live", "always", "never"] = "live"
     path: Path = Path("var/tapes")
     flush_s: Positive = 1.0
-    queue_ticks: Annotated[int, Field(ge=1024)] = 1_000_000
-    keep_days: Annotated[int, Field(ge=0)] = 0
+    queue_ticks: Annotated[int, Field(ge=1024, le=MOST)] = 1_000_000
+    keep_days: Annotated[int, Field(ge=0, le=MOST_DAYS)] = 0
     on_failure: Literal["alert", "halt"] = "alert"
 
 
@@ -79,7 +87,7 @@ class LiveSettings(Section):
     conflate_above: PositiveInt = 4096
     compare_every_s: NonNegative = 30.0
     compare_symbols: Annotated[int, Field(ge=1, le=50)] = 10
-    compare_max_percent: Positive = 1.0
+    compare_max_percent: Percent = 1.0
 
 
 class FeedSettings(Section):
@@ -91,8 +99,8 @@ class FeedSettings(Section):
     symbols: Annotated[list[str], Field(max_length=5000)] = []
     rehearse: bool = False
     live: LiveSettings = LiveSettings()
-    chunk_rows: Annotated[int, Field(ge=1024)] = 32768
-    max_jump_percent: Positive = 20.0
+    chunk_rows: Annotated[int, Field(ge=1024, le=10_000_000)] = 32768
+    max_jump_percent: Percent = 20.0
     record: RecordSettings = RecordSettings()
 
     @field_validator("symbols")
@@ -110,7 +118,7 @@ class InstrumentSettings(Section):
     aliases: list[str] = []
     kind: Literal["equity", "index", "future", "option"]
     lot_size: PositiveInt = 1
-    tick_size: Money = Decimal("0.05")
+    tick_size: TickSize = Decimal("0.05")
 
 
 class SymbolMasterSettings(Section):
@@ -165,11 +173,11 @@ class ComplexityUplift(Section):
 class ComplexitySettings(Section):
     """Windows (in bars), weights and thresholds of the market-complexity detector."""
 
-    volatility_window: Annotated[int, Field(ge=2)] = 20
-    trend_window: Annotated[int, Field(ge=2)] = 14
-    momentum_window: Annotated[int, Field(ge=1)] = 10
-    baseline_window: Annotated[int, Field(ge=10)] = 375
-    correlation_window: Annotated[int, Field(ge=5)] = 40
+    volatility_window: Annotated[int, Field(ge=2, le=MOST_BARS)] = 20
+    trend_window: Annotated[int, Field(ge=2, le=MOST_BARS)] = 14
+    momentum_window: Annotated[int, Field(ge=1, le=MOST_BARS)] = 10
+    baseline_window: Annotated[int, Field(ge=10, le=MOST_BARS)] = 375
+    correlation_window: Annotated[int, Field(ge=5, le=MOST_BARS)] = 40
     weights: ComplexityWeights = ComplexityWeights()
     uplift: ComplexityUplift = ComplexityUplift()
     trending_above: Annotated[float, Field(gt=0, lt=1)] = 0.35
@@ -217,7 +225,7 @@ class RiskSettings(Section):
     max_daily_loss: Money = Decimal(20_000)
     max_day_drawdown: Money | None = None
     margin_rate: Annotated[float, Field(gt=0, le=1)] = 0.2
-    price_band_percent: Positive = 5.0
+    price_band_percent: Percent = 5.0
     max_orders_per_second: PositiveInt = 8
     max_orders_per_minute: PositiveInt = 120
     max_orders_per_day: PositiveInt = 5000
@@ -264,7 +272,7 @@ class FyersSettings(Section):
     funds_difference: Literal["alert", "halt"] = "alert"
     external_orders: Literal["adopt", "ignore", "halt"] = "adopt"
     calls_per_second: PositiveInt = 10
-    calls_per_minute: Annotated[int, Field(ge=10)] = 200
+    calls_per_minute: Annotated[int, Field(ge=10, le=MOST)] = 200
     calls_per_day: PositiveInt = 100_000
     calls_file: Path = Path("var/fyers.calls")
     answer_s: Positive = 7.0
@@ -291,14 +299,14 @@ class JournalSettings(Section):
 
     path: Path = Path("var/journal.sqlite")
     group_commit_ms: Annotated[int, Field(ge=0, le=1000)] = 5
-    snapshot_every: Annotated[int, Field(ge=100)] = 20_000
-    keep_days: Annotated[int, Field(ge=1)] = 30
+    snapshot_every: Annotated[int, Field(ge=100, le=MOST)] = 20_000
+    keep_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] = 30
 
 
 class SupervisorSettings(Section):
     """Restarts and the ladder of strategies."""
 
-    max_restarts: Annotated[int, Field(ge=0)] = 3
+    max_restarts: Annotated[int, Field(ge=0, le=1000)] = 3
     restart_window_s: Positive = 60.0
     max_failed_decisions: PositiveInt = 3
     ladder: Annotated[list[Literal["hrm", "ppo", "rules", "flat"]], Field(min_length=1)] = ["hrm", "rules", "flat"]
@@ -332,8 +340,8 @@ class PerformanceSettings(Section):
     runtime: Literal["auto", "torch", "onnxruntime", "native"] = "auto"
     precision: Literal["int8", "bf16", "int16", "fp32"] = "int16"
     cache_dir: Path | None = None
-    warm_up_segments: Annotated[int, Field(ge=0)] = 8
-    decision_cache_size: Annotated[int, Field(ge=0)] = 0
+    warm_up_segments: Annotated[int, Field(ge=0, le=MOST)] = 8
+    decision_cache_size: Annotated[int, Field(ge=0, le=MOST)] = 0
     torch_threads: PositiveInt = 1
 
 
@@ -342,7 +350,7 @@ class ModelManagementSettings(Section):
 
     artifact: Literal["shipped"] | Path | None = "shipped"
     ppo_artifact: Literal["shipped"] | Path | None = "shipped"
-    seed: Annotated[int, Field(ge=0)] = 20250626
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 20250626
 
 
 class Settings(BaseSettings):
@@ -429,20 +437,13 @@ def load_settings(path: Path | None = None, overrides: list[str] | None = None) 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        values = read_yaml(path)
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such settings file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: can't be read as UTF-8 text ({error})") from None
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise SettingsError(f"{path}:{where} is not valid YAML: {problem}") from None
-    except ValueError as error:  # a date such as 2026-13-01
-        raise SettingsError(f"{path}: is not valid YAML: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be read as UTF-8 text ({error.strerror})") from None
+    except DocumentError as error:
+        raise SettingsError(f"{path}: {error}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -450,20 +451,37 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+def _variables() -> dict[str, str]:
+    """The environment's `HRMD_` variables, in any case."""
+    return {name: value for name, value in os.environ.items() if name.upper().startswith("HRMD_")}
+
+
 def _read_environment() -> dict[str, Any]:
     """What the `HRMD_` variables set."""
-    mine = {name: value for name, value in os.environ.items() if name.upper().startswith("HRMD_")}
+    mine = _variables()
     known = {f"HRMD_{name.upper()}" for name in Settings.model_fields}
     for name in mine:
         section = name.upper().split("__")[0]
         if section not in known:
             raise SettingsError(f"environment variable {name}: no such setting{_did_you_mean(section, sorted(known))}")
-    try:
-        return EnvSettingsSource(Settings, env_parse_none_str="null")()
-    except EnvironmentUnreadable as error:
-        text = getattr(error.__cause__, "doc", "")
-        names = ", ".join(name for name, value in mine.items() if value == text)
-        raise SettingsError(f'environment variable {names}: expected JSON such as ["a", "b"], got {text!r}') from None
+    for one, other in itertools.combinations(sorted(mine), 2):
+        if one.upper() == other.upper():
+            raise SettingsError(f"environment variables {one} and {other} set the same key: expected one of them")
+    return _Environment(Settings, env_parse_none_str="null")()
+
+
+class _Environment(EnvSettingsSource):
+    """Variables whose value is JSON are read as strictly as files are."""
+
+    def decode_complex_value(self, field_name: str, field: Any, value: Any) -> Any:
+        """The value of a section or a list; raises `SettingsError` that names the variable."""
+        try:
+            return parse_json(value)
+        except DocumentError as error:
+            names = ", ".join(name for name, text in _variables().items() if text == value)
+            raise SettingsError(
+                f'environment variable {names}: expected JSON such as ["a", "b"], got {value[:80]!r} ({error})'
+            ) from None
 
 
 def _parse_override(text: str) -> dict[str, Any]:
@@ -471,9 +489,9 @@ def _parse_override(text: str) -> dict[str, Any]:
     if not separator or not key or any(not part for part in key.split(".")):
         raise SettingsError(f"--set {text!r}: expected a.b.c=VALUE")
     try:
-        value = yaml.safe_load(raw)
-    except (yaml.YAMLError, ValueError):
-        raise SettingsError(f"--set {text!r}: the value is not valid YAML") from None
+        value = parse_yaml(raw)
+    except DocumentError as error:
+        raise SettingsError(f"--set {text!r}: the value {error.problem}") from None
     for part in reversed(key.split(".")):
         value = {part: value}
     return dict(value)

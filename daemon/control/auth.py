@@ -15,6 +15,7 @@ from pathlib import Path
 
 from daemon.clock import NS_PER_S, Clock
 from daemon.errors import UsageError
+from daemon.files import read_text
 
 CREDENTIAL_NAME = "control-token"
 MIN_TOKEN_CHARS = 16
@@ -70,11 +71,11 @@ def server_token(token_file: Path, environment: Mapping[str, str]) -> str:
 def read_token(path: Path) -> str:
     """The token in `path`; raises `UsageError` where there is none."""
     try:
-        token = path.read_text(encoding="ascii").strip()
+        token = read_text(path).strip()
     except FileNotFoundError:
         raise UsageError(f"{path}: no such token file; a running hrmd makes it (control.token_file)") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: the control token can't be read ({error})") from None
+    except OSError as error:
+        raise UsageError(f"{path}: the control token can't be read ({error.strerror})") from None
     if len(token) < MIN_TOKEN_CHARS or not all("!" <= char <= "~" for char in token):
         raise UsageError(
             f"{path}: expected a token of at least {MIN_TOKEN_CHARS} visible ASCII characters in one line; "

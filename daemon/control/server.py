@@ -31,6 +31,7 @@ from daemon.control.view import (
     OrderDesk,
     OrderTicket,
 )
+from daemon.documents import DocumentError, parse_json
 from daemon.errors import Fault, HrmdError, UsageError
 from daemon.events import Event, Flatten, Halt, Reduce, Resume
 from daemon.settings import ControlSettings
@@ -263,6 +264,10 @@ def _read_body(raw: bytes) -> CommandBody:
 
 def _read_ticket(raw: bytes) -> OrderTicket:
     ticket = _read(raw, OrderTicket, '{"key": "…", "symbol": "…", "side": "buy", "quantity": 1, "type": "market"}')
+    try:
+        parse_json(raw)  # of a quantity that stands twice, which is meant?
+    except DocumentError as error:
+        raise ValueError(f"body: expected each key once ({error})") from None
     _check_reason(ticket.reason)
     if (ticket.type is HandType.LIMIT) is (ticket.price is None):
         raise ValueError("price: expected with type limit, and only then")
@@ -274,7 +279,7 @@ def _read_ticket(raw: bytes) -> OrderTicket:
 def _read(raw: bytes, kind: type[T], example: str) -> T:
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ValueError(f"body: expected {example} ({error})") from None
 
 

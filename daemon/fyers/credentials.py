@@ -19,6 +19,7 @@ import msgspec
 
 from daemon.clock import NS_PER_S
 from daemon.errors import SettingsError, UsageError
+from daemon.files import read_text
 
 HIDDEN: Final = "***"
 TOKEN_CREDENTIAL: Final = "fyers-token"
@@ -86,12 +87,11 @@ def token_path(token_file: Path, environment: Mapping[str, str]) -> Path:
 def read_token(path: Path) -> Secret:
     """The token in a file; raises `SettingsError` that says why it can't be read."""
     try:
-        text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        text = read_text(path).strip()
+    except OSError as error:
         raise SettingsError(
-            f"broker.fyers.token_file: {path} can't be read ({reason}); expected a file that holds the access token: "
-            "hrmd login makes it"
+            f"broker.fyers.token_file: {path} can't be read ({error.strerror}); "
+            "expected a file that holds the access token: hrmd login makes it"
         ) from None
     return Secret(text)
 
@@ -122,8 +122,8 @@ def app_secret(environment: Mapping[str, str]) -> Secret | None:
     credential = _credential(SECRET_CREDENTIAL, environment)
     if credential is not None:
         try:
-            return Secret(credential.read_text(encoding="utf-8").strip())
-        except (OSError, UnicodeDecodeError):
+            return Secret(read_text(credential).strip())
+        except OSError:
             raise UsageError(
                 f"systemd credential {SECRET_CREDENTIAL}: can't be read; expected the app's secret"
             ) from None
@@ -142,7 +142,7 @@ def expiry_ns(token: Secret) -> int | None:
     payload = parts[1] + "=" * (-len(parts[1]) % 4)
     try:
         claims = msgspec.json.decode(base64.urlsafe_b64decode(payload))
-    except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error, ValueError):
+    except (msgspec.DecodeError, binascii.Error, ValueError, RecursionError):
         return None
     moment = claims.get("exp") if isinstance(claims, dict) else None
     if isinstance(moment, bool) or not isinstance(moment, int | float) or not 0 < moment < LATEST_EXPIRY_S:

@@ -13,8 +13,8 @@ from importlib import resources
 from typing import Any, Final
 
 import msgspec
-import yaml
 
+from daemon.documents import parse_yaml
 from daemon.errors import UsageError
 from daemon.events import Side
 from daemon.market.calendar import ist_date, ist_ns
@@ -66,7 +66,7 @@ class CostSchedule:
 
     def __init__(self) -> None:
         text = resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8")
-        table = yaml.load(text, Loader=yaml.CSafeLoader)
+        table = parse_yaml(text)
         self._starts: dict[str, list[int]] = {}
         self._rates: dict[tuple[str, Side], list[_Rates]] = {}
         for segment, charges in table.items():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -248,6 +250,9 @@ def test_a_wrong_override_is_one_line(override: str, says: str) -> None:
         ("HRMD_RISK__MAX_DAILY_LOSS", "x", "environment: risk.max_daily_loss: expected a valid decimal, got 'x'"),
         ("HRMD_RISK__EXITS_WHEN_HALTED", "perhaps", "environment: risk.exits_when_halted: expected a valid boolean"),
         ("HRMD_FEED__TAPE", "a.parquet", "environment variable HRMD_FEED__TAPE: expected JSON such as"),
+        ("HRMD_FEED", '{"speed": 2, "speed": 3}', "environment variable HRMD_FEED: expected JSON such as"),
+        ("HRMD_FEED", '{"speed": 2, "speed": 3}', "(speed is set twice: write it once)"),
+        ("HRMD_FEED__TAPE", "[" * 100_000, "(is nested too deeply)"),
         ("HRMD_RISK", "5", "environment: risk: expected keys and values, got 5"),
     ],
 )
@@ -260,7 +265,7 @@ def test_a_wrong_variable_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (b"a: [", ": line 1, column 5 is not valid YAML"),
+        (b"a: [", ": line 2, column 1 is not valid YAML"),
         (b"\xff\xfe\xff", "can't be read as UTF-8 text"),
         (b"- a\n- b\n", "expected keys and values at the top, got a list"),
         (b"1: 2\n", "1: no such setting"),
@@ -268,6 +273,19 @@ def test_a_wrong_variable_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str
         (b"", "hierarchical_reasoning_model: is not set and has no default"),
         (b"a: !!python/object:os.system {}\n", "is not valid YAML: could not determine a constructor"),
         (b"a: \x07\n", "is not valid YAML"),
+        (
+            b"risk:\n  margin_rate: 0.1\nlog:\n  level: info\nrisk:\n  max_daily_loss: 99999999\n",
+            ": line 5, column 1 is not valid YAML: risk is set twice, first in line 1: write it once",
+        ),
+        (b"risk: {margin_rate: 0.1, margin_rate: 1}", "margin_rate is set twice"),
+        (b"feed: " + b"[" * 3000 + b"]" * 3000, "line 1, column 70 is not valid YAML: nested deeper than 64 levels"),
+        (b"".join(b" " * n + b"a:\n" for n in range(1500)), "nested deeper than 64 levels"),
+        (
+            b"".join(
+                b"k%d: &k%d [%s]\n" % (n, n, b", ".join([b"*k%d" % (n - 1)] * 9) if n else b"1") for n in range(12)
+            ),
+            "more than 1000000 values, with its aliases written out",
+        ),
         (b"risk: {1: 2}\n", "risk.1: expected a key that is text, got 1"),
         (b"risk:\n  max_daily_loss: q\n  x: 1\n", "risk.max_daily_loss: expected a valid decimal, got 'q'; "),
     ],
@@ -279,6 +297,66 @@ def test_a_broken_file_is_one_line(tmp_path: Path, text: bytes, says: str) -> No
     message = refused(path)
     assert str(path) in message
     assert says in message
+
+
+def test_two_spellings_of_a_variable_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which of them counted would be an accident."""
+    monkeypatch.setenv("HRMD_RISK__MAX_DAILY_LOSS", "5000")
+    monkeypatch.setenv("hrmd_risk__max_daily_loss", "99999")
+    says = "environment variables HRMD_RISK__MAX_DAILY_LOSS and hrmd_risk__max_daily_loss set the same key"
+    assert says in refused()
+
+
+def _numbers(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Dotted paths of every leaf that takes a number."""
+    found: list[str] = []
+    for name, field in model.model_fields.items():
+        kinds = {field.annotation, *get_args(field.annotation)}
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += _numbers(field.annotation, f"{prefix}{name}.")
+        elif kinds & {int, float, Decimal} or any(set(get_args(kind)) & {int, float, Decimal} for kind in kinds):
+            found.append(f"{prefix}{name}")
+    return found
+
+
+@pytest.mark.parametrize("value", ["1e400", "1.0e300", "1" + "0" * 30, ".inf", ".nan", "-.inf", "nan", "Infinity"])
+def test_no_number_is_beyond_all_measure(value: str) -> None:
+    """A limit of such a size is no limit: every number of the settings has bounds."""
+    numbers = _numbers(Settings)
+    assert {"risk.max_daily_loss", "risk.max_order_quantity", "feed.speed", "training_params.steps"} <= set(numbers)
+    accepted = [key for key in numbers if not _refuses(f"{key}={value}")]
+    assert accepted == []
+
+
+def _refuses(override: str) -> bool:
+    try:
+        load_settings(None, [override])
+    except SettingsError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("size", ["1e-300", "1000000000", "0.00001"])
+def test_a_tick_size_is_plausible(size: str) -> None:
+    """Prices are rounded to it."""
+    says = refused(None, f"market.instruments=[{{symbol: A, kind: equity, tick_size: {size}}}]")
+    assert "tick_size: expected" in says
+
+
+def test_a_spreadsheet_s_encodings_are_read(tmp_path: Path) -> None:
+    """UTF-8 and UTF-16 with a byte order mark are the same settings."""
+    text = DEFAULT_PATH.read_text(encoding="utf-8")
+    for number, encoding in enumerate(("utf-8-sig", "utf-16")):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(text, encoding=encoding)
+        assert load_settings(path) == load_settings()
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    """Nobody writes into it: reading would last for ever."""
+    path = tmp_path / "pipe.yaml"
+    os.mkfifo(path)
+    assert "is a named pipe, expected a regular file" in refused(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

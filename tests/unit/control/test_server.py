@@ -299,6 +299,14 @@ async def test_an_order_that_can_not_be_meant(running: Running, change: dict[str
     assert running.daemon.tickets == []
 
 
+async def test_an_order_with_two_quantities_is_refused(running: Running) -> None:
+    """Neither the first nor the last of them counts."""
+    raw = msgspec.json.encode(TICKET).replace(b'"quantity":10', b'"quantity":10,"quantity":1000')
+    status, body, _ = await running.ask("POST", "/control/order", body=raw)
+    assert (status, body["error"]) == (400, "body: expected each key once (quantity is set twice: write it once)")
+    assert running.daemon.tickets == []
+
+
 @pytest.mark.parametrize("missing", ["key", "symbol", "side", "quantity"])
 async def test_an_order_without_a_field_it_needs(running: Running, missing: str) -> None:
     """No key, no order: a repeated request could not be told from a second one."""
