@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from daemon.cli.ctl import ctl_app
 from daemon.errors import Fault, UsageError
 from daemon.events import Flatten, Halt, Reduce, Resume, TradingState
-from daemon.settings import DEFAULT_PATH
+from daemon.layers import DEFAULT_PATH
 from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TOKEN, FakeDaemon, build_server, running_in_thread
 
 
