@@ -238,9 +238,9 @@ def _verdict(answer: OrderAnswer) -> str:
 
 
 def _command(client: Client, command: str, reason: str | None, as_json: bool) -> None:
+    answer = client.post(f"/control/{command}", {} if reason is None else {"reason": reason})
     from daemon.control.accepted import Accepted
 
-    answer = client.post(f"/control/{command}", {} if reason is None else {"reason": reason})
     accepted = _decode(answer, Accepted)
     said = typer.style(f"{accepted.command} accepted", bold=True)
     typer.echo(answer if as_json else f"{said} at {ist_time(accepted.ts)} IST (market time)")

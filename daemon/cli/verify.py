@@ -9,7 +9,9 @@ from typing import Annotated
 import msgspec
 import typer
 
+from daemon import log
 from daemon.cli.options import AsJson
+from daemon.settings import LogSettings
 from daemon.verifying import verify_journal
 
 
@@ -20,6 +22,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Re-run a journal's decisions; exit 1 and the first difference where one differs."""
+    log.configure(LogSettings(), sys.stderr)
     result = verify_journal(journal)
     if as_json:
         sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
