@@ -42,7 +42,7 @@ Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the journ
 
 
 class UnansweredError(UsageError):
-    """The request may have arrived; no answer came."""
+    """The request may have arrived; no answer came that can be understood."""
 
 
 class Method(StrEnum):
@@ -78,7 +78,7 @@ class Client:
     def _request(self, method: Method, path: str, body: bytes | None) -> bytes:
         token = read_token(self._token_file)
         try:
-            status, answer = _exchange(method, self._url, path, token, body)
+            status, answer = exchange(method, self._url, path, token, body)
         except TimeoutError:
             raise UnansweredError(f"{self._url} gave no answer within {TIMEOUT_S:.0f} s") from None
         except http.client.HTTPException as error:
@@ -203,11 +203,11 @@ def order(
     body |= {"type": "market"} if price is None else {"type": "limit", "price": price}
     try:
         raw = client.post("/control/order", body if reason is None else {**body, "reason": reason})
+        answer = _decode(raw, OrderAnswer)
     except Fault as error:
         raise Fault(f"{error} (--key {key})") from None
     except UnansweredError as error:
         raise Fault(f"{error}; ask again with --key {key}: it places no second order") from None
-    answer = _decode(raw, OrderAnswer)
     typer.echo(raw if as_json else _verdict(answer))
     if not answer.approved:
         raise typer.Exit(1)
@@ -246,16 +246,18 @@ def _command(client: Client, command: str, reason: str | None, as_json: bool) ->
     typer.echo(answer if as_json else f"{said} at {ist_time(accepted.ts)} IST (market time)")
 
 
-def _exchange(method: Method, address: Address, path: str, token: str, body: bytes | None) -> tuple[int, bytes]:
-    """Status and body of one request, no proxy and no redirection.
+def exchange(
+    method: Method, address: Address, path: str, token: str, body: bytes | None, timeout_s: float = TIMEOUT_S
+) -> tuple[int, bytes]:
+    """Status and body of one request, no proxy and no redirection, `timeout_s` for all of the answer.
 
     Raises `OSError` where nobody listens; once the request may have gone out, `TimeoutError` or `HTTPException`.
     """
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    connection = http.client.HTTPConnection(address.host, address.port, timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)
     connection.connect()
     late = threading.Event()
-    timer = threading.Timer(TIMEOUT_S, _give_up, (connection.sock, late))  # an answer that trickles is late, too
+    timer = threading.Timer(timeout_s, _give_up, (connection.sock, late))  # an answer that trickles is late, too
     timer.daemon = True
     timer.start()
     try:
@@ -286,7 +288,9 @@ def _decode(answer: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(answer, type=kind)
     except msgspec.DecodeError as error:
-        raise UsageError(f"what answers is not this version's hrmd ({error}); see control.port and --url") from None
+        raise UnansweredError(
+            f"what answers is not this version's hrmd ({error}); see control.port and --url"
+        ) from None
 
 
 def _error_text(answer: bytes) -> str:
