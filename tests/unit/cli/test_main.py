@@ -62,7 +62,9 @@ def fresh(command: str, environment: dict[str, str] | None = None) -> subprocess
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("command", ["--help", "--version", "ctl --help", "ctl halt --help"])
+@pytest.mark.parametrize(
+    "command", ["--help", "--version", "ctl --help", "ctl halt --help", "run -h", "replay -h", "verify -h"]
+)
 def test_help_imports_nothing_heavy(command: str) -> None:
     """A page of help is text."""
     answer = fresh(command)
