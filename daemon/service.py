@@ -16,8 +16,9 @@ import structlog
 
 from daemon.app import App, RunPlan
 from daemon.clock import NS_PER_S, PacedClock, stopwatch_ns, wall_ns
-from daemon.control.auth import server_token
+from daemon.control.auth import server_token, server_token_file
 from daemon.control.metrics import MEASURED, Metrics
+from daemon.control.rendezvous import Announcement, Running, announce
 from daemon.control.server import ControlServer
 from daemon.errors import HrmdError, SettingsError
 from daemon.events import Event, Halt, InferenceMeasured, TradingState
@@ -76,6 +77,7 @@ class Service:
         self.app.bus.tap(MEASURED, self.metrics.record)
         self.app.bus.tap((InferenceMeasured,), self._measure)
         self._control: ControlServer | None = None
+        self._announcement: Announcement | None = None
         if token is not None:
             self._control = ControlServer(settings.control, self.view, self.app.bus.publish, clock, self.metrics, token,
                                          self.app.desk)  # fmt: skip
@@ -94,16 +96,27 @@ class Service:
             if self._control is not None:
                 await self._control.start()
                 log.info("control listens", url=self._control.url)
+                self._announce(self._control.url)
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
             await self.app.run(alongside=(self._pulse, *alongside))
         finally:
             self._notifier.stopping()
+            if self._announcement is not None:
+                self._announcement.close()
             if self._control is not None:
                 await self._control.stop()
             self.app.close()
             if self.recorder is not None:
                 await asyncio.to_thread(self.recorder.close)
         log.info("stopped", positions=[row.symbol for row in self.view.positions() if row.quantity])
+
+    def _announce(self, url: str) -> None:
+        """Write down where `hrmd ctl` finds this daemon; one that can't is found by its settings or `--url`."""
+        token_file = server_token_file(self.app.settings.control.token_file, os.environ).resolve()
+        try:
+            self._announcement = announce(Running(os.getpid(), url, str(token_file), os.getcwd()), os.environ)
+        except OSError as error:
+            log.warning("hrmd ctl can't find this daemon by itself", reason=str(error))
 
     def _on_signal(self, number: int) -> None:
         self._notifier.stopping(f"{signal.Signals(number).name} received")

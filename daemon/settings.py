@@ -1,4 +1,4 @@
-"""Everything that can be set: `config/settings.yaml`, then `HRMD_` environment variables, then `--set a.b.c=VALUE`.
+"""Everything that can be set: what `daemon.layers` reads → typed, checked settings.
 
 Invariant: what leaves `load_settings` is complete and consistent; anything unknown, of the wrong type or impossible
 beside another key is refused in one line that names the key's path and what would be accepted.
@@ -6,10 +6,8 @@ beside another key is refused in one line that names the key's path and what wou
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import itertools
-import os
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -17,14 +15,11 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from daemon.documents import DocumentError, parse_json, parse_yaml, read_yaml
 from daemon.errors import SettingsError
+from daemon.layers import DEFAULT, DEFAULT_PATH, Layers, did_you_mean, read_layers
 from models.config import HRMSettings
 from models.training.settings import DeepSupervisionSettings, TrainingSettings
-
-DEFAULT_PATH = Path(__file__).resolve().parent.parent / "config" / "settings.yaml"
 
 INTERVALS: dict[str, int] = {"1m": 60, "3m": 180, "5m": 300, "15m": 900, "30m": 1800, "60m": 3600, "1d": 86400}
 """Bar intervals and their length in seconds; `1d` is the session."""
@@ -359,10 +354,10 @@ class ModelManagementSettings(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 20250626
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The whole of `config/settings.yaml`."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="HRMD_", env_nested_delimiter="__")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     feed: FeedSettings = FeedSettings()
     market: MarketSettings = MarketSettings()
@@ -403,131 +398,40 @@ class Settings(BaseSettings):
             raise ValueError("risk.max_order_quantity not above risk.max_position_quantity")
         return self
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load_settings` passes: it merges file, environment and overrides itself, in that order."""
-        return (init_settings,)
-
     def digest(self) -> str:
         """SHA-256 of all values: run metadata, so that two journals can be told apart."""
         return hashlib.sha256(msgspec.json.encode(self.model_dump(mode="json"), order="sorted")).hexdigest()
 
 
 def load_settings(path: Path | None = None, overrides: list[str] | None = None) -> Settings:
-    """Settings from `path` (default: the project's `config/settings.yaml`), environment and `a.b.c=VALUE` overrides.
+    """Settings from the shipped defaults, `path` over them, environment and `a.b.c=VALUE` overrides.
 
     Raises `SettingsError` with one line per problem.
     """
-    path = path or DEFAULT_PATH
-    values = _read_yaml(path)
-    origins: dict[str, str] = {}
-    _merge(values, _note(_read_environment(), "environment", origins))
-    for override in overrides or []:
-        _merge(values, _note(_parse_override(override), "--set", origins))
-    for key in values:
-        if key not in Settings.model_fields:
-            hint = _did_you_mean(str(key), list(Settings.model_fields))
-            raise SettingsError(f"{origins.get(str(key), path)}: {key}: no such setting{hint}")
+    return build_settings(read_layers(path, overrides), path)
+
+
+def build_settings(layers: Layers, path: Path | None = None) -> Settings:
+    """What the layers come to, complete and consistent; `path` is the file to blame for what no single key is wrong in.
+
+    Raises `SettingsError`.
+    """
     try:
-        return Settings(**values)
+        return Settings(**layers.values)
     except ValidationError as error:
-        raise SettingsError("; ".join(_explain(item, origins, str(path)) for item in error.errors())) from None
+        file = str(path or DEFAULT_PATH)
+        raise SettingsError("; ".join(_explain(item, layers, file) for item in error.errors())) from None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = read_yaml(path)
-    except FileNotFoundError:
-        raise SettingsError(f"{path}: no such settings file") from None
-    except OSError as error:
-        raise SettingsError(f"{path}: can't be read as UTF-8 text ({error.strerror})") from None
-    except DocumentError as error:
-        raise SettingsError(f"{path}: {error}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise SettingsError(f"{path}: expected keys and values at the top, got a {type(values).__name__}")
-    return values
-
-
-def _variables() -> dict[str, str]:
-    """The environment's `HRMD_` variables, in any case."""
-    return {name: value for name, value in os.environ.items() if name.upper().startswith("HRMD_")}
-
-
-def _read_environment() -> dict[str, Any]:
-    """What the `HRMD_` variables set."""
-    mine = _variables()
-    known = {f"HRMD_{name.upper()}" for name in Settings.model_fields}
-    for name in mine:
-        section = name.upper().split("__")[0]
-        if section not in known:
-            raise SettingsError(f"environment variable {name}: no such setting{_did_you_mean(section, sorted(known))}")
-    for one, other in itertools.combinations(sorted(mine), 2):
-        if one.upper() == other.upper():
-            raise SettingsError(f"environment variables {one} and {other} set the same key: expected one of them")
-    return _Environment(Settings, env_parse_none_str="null")()
-
-
-class _Environment(EnvSettingsSource):
-    """Variables whose value is JSON are read as strictly as files are."""
-
-    def decode_complex_value(self, field_name: str, field: Any, value: Any) -> Any:
-        """The value of a section or a list; raises `SettingsError` that names the variable."""
-        try:
-            return parse_json(value)
-        except DocumentError as error:
-            names = ", ".join(name for name, text in _variables().items() if text == value)
-            raise SettingsError(
-                f'environment variable {names}: expected JSON such as ["a", "b"], got {value[:80]!r} ({error})'
-            ) from None
-
-
-def _parse_override(text: str) -> dict[str, Any]:
-    key, separator, raw = text.partition("=")
-    if not separator or not key or any(not part for part in key.split(".")):
-        raise SettingsError(f"--set {text!r}: expected a.b.c=VALUE")
-    try:
-        value = parse_yaml(raw)
-    except DocumentError as error:
-        raise SettingsError(f"--set {text!r}: the value {error.problem}") from None
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return dict(value)
-
-
-def _merge(into: dict[str, Any], other: dict[str, Any]) -> None:
-    for key, value in other.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value
-
-
-def _note(values: dict[str, Any], origin: str, origins: dict[str, str], prefix: str = "") -> dict[str, Any]:
-    """Remember under which dotted keys `origin` spoke; returns `values`."""
-    for key, value in values.items():
-        origins[f"{prefix}{key}"] = origin
-        if isinstance(value, dict):
-            _note(value, origin, origins, f"{prefix}{key}.")
-    return values
-
-
-def _explain(error: Any, origins: dict[str, str], file: str) -> str:
+def _explain(error: Any, layers: Layers, file: str) -> str:
     loc: tuple[Any, ...] = error["loc"]
     path = ".".join(str(part) for part in loc)
     keys = list(itertools.takewhile(lambda part: isinstance(part, str), loc))  # a list is set as a whole
-    where = f"{origins.get('.'.join(keys), file)}: {path}" if path else file
+    origin = layers.origin(".".join(keys))
+    where = f"{file if origin == DEFAULT else origin}: {path}" if path else file
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"{where}: no such setting{_did_you_mean(path, _known_paths(loc))}"
+        return f"{where}: no such setting{did_you_mean(path, _known_paths(loc))}"
     if kind == "missing":
         return f"{where}: is not set and has no default"
     got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
@@ -548,6 +452,7 @@ _EXPECTED = {
     "decimal_type": "a number",
     "path_type": "a path",
     "invalid_key": "a key that is text",
+    "list_type": 'a list such as ["a", "b"]',
 }
 
 
@@ -565,11 +470,3 @@ def _known_paths(loc: tuple[Any, ...]) -> list[str]:
 
 def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _did_you_mean(given: str, known: list[str]) -> str:
-    by_key = {path.rpartition(".")[2]: path for path in known}
-    close = difflib.get_close_matches(given.rpartition(".")[2], by_key, n=1, cutoff=0.6)
-    if close:
-        return f" (did you mean {by_key[close[0]]}?)"
-    return f" (there are: {', '.join(known)})" if known else ""

@@ -58,14 +58,21 @@ def server_token(token_file: Path, environment: Mapping[str, str]) -> str:
 
     Raises `UsageError` where the file can't be read or made, others may read it, or it holds no usable token.
     """
-    directory = environment.get("CREDENTIALS_DIRECTORY")
-    if directory and (credential := Path(directory) / CREDENTIAL_NAME).exists():
-        return read_token(credential)
+    path = server_token_file(token_file, environment)
+    if path != token_file:
+        return read_token(path)
     _create_if_missing(token_file)
     mode = token_file.stat().st_mode & 0o777
     if mode & 0o077:
         raise UsageError(f"control.token_file: others may read {token_file} (mode {mode:04o}); chmod 600 {token_file}")
     return read_token(token_file)
+
+
+def server_token_file(token_file: Path, environment: Mapping[str, str]) -> Path:
+    """Systemd's credential `control-token` if there is one, else `token_file`."""
+    directory = environment.get("CREDENTIALS_DIRECTORY")
+    credential = Path(directory) / CREDENTIAL_NAME if directory else None
+    return credential if credential is not None and credential.exists() else token_file
 
 
 def read_token(path: Path) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from enum import StrEnum
 from typing import Annotated, Protocol
 
 import msgspec
 
+from daemon.control.accepted import Accepted as Accepted
+from daemon.control.words import HandSide as HandSide
+from daemon.control.words import HandType as HandType
 from daemon.errors import HrmdError
 from daemon.events import Decision, ManualOrder, ManualOrderAnswered, OrderType, Side, TradingState
 
@@ -159,27 +161,6 @@ class Health(msgspec.Struct, frozen=True):
 
     healthy: bool
     reasons: list[str]
-
-
-class Accepted(msgspec.Struct, frozen=True):
-    """A command is on the bus; `ts` is the event's, UTC nanoseconds of the run."""
-
-    command: str
-    ts: int
-
-
-class HandSide(StrEnum):
-    """Of an order by hand."""
-
-    BUY = "buy"
-    SELL = "sell"
-
-
-class HandType(StrEnum):
-    """Of an order by hand."""
-
-    MARKET = "market"
-    LIMIT = "limit"
 
 
 class OrderTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel
 
 from daemon.errors import SettingsError
-from daemon.settings import DEFAULT_PATH, INTERVALS, Settings, load_settings
+from daemon.layers import DEFAULT_PATH, read_layers
+from daemon.settings import INTERVALS, Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -152,17 +153,46 @@ def test_environment_reaches_deep_and_takes_json(monkeypatch: pytest.MonkeyPatch
     assert settings.risk.exits_when_halted is False
 
 
-def test_another_file_replaces_the_project_s(tmp_path: Path) -> None:
-    """What it leaves out has the code's default."""
+def test_three_lines_of_ones_own_are_a_file(tmp_path: Path) -> None:
+    """What a file leaves out is the shipped default; mappings add, however deep, lists replace."""
     path = tmp_path / "mine.yaml"
     path.write_text(
-        yaml.safe_dump(
-            {"risk": {"max_daily_loss": 7}, "hierarchical_reasoning_model": FILE["hierarchical_reasoning_model"]}
-        )
+        "risk: {max_daily_loss: 7}\nbars: {intervals: [5m, 30m]}\n"
+        "hierarchical_reasoning_model: {architecture: {tiny: {h_layers: 3}}}\n"
     )
     settings = load_settings(path)
-    assert settings.risk.max_daily_loss == 7
-    assert settings.risk.max_order_quantity == 5000
+    assert (settings.risk.max_daily_loss, settings.bars.intervals) == (7, ["5m", "30m"])
+    tiny = settings.hierarchical_reasoning_model.architecture["tiny"]
+    shipped = load_settings()
+    assert tiny == shipped.hierarchical_reasoning_model.shape.model_copy(update={"h_layers": 3})
+    assert settings.model_copy(
+        update={
+            "risk": shipped.risk, "bars": shipped.bars,
+            "hierarchical_reasoning_model": shipped.hierarchical_reasoning_model,
+        }
+    ) == shipped  # fmt: skip
+
+
+def test_the_file_is_blamed_for_its_own_values_only(tmp_path: Path) -> None:
+    """Below `--set`, above the defaults."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("risk: {max_daily_loss: -7}\nzzz: 1\n")
+    assert refused(path).startswith(f"{path}: zzz: no such setting")
+    path.write_text("risk: {max_daily_loss: -7}\n")
+    assert refused(path).startswith(f"{path}: risk.max_daily_loss: expected greater than 0")
+    assert refused(path, "risk.max_daily_loss=-8").startswith("--set: risk.max_daily_loss: expected greater than 0")
+
+
+def test_every_value_knows_who_set_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last place that spoke, by the value's key; a list is a value."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("risk: {max_daily_loss: 7, margin_rate: 0.1}\nbars: {intervals: [5m, 30m]}\n")
+    monkeypatch.setenv("HRMD_RISK__MARGIN_RATE", "0.3")
+    layers = read_layers(path, ["log.level=debug"])
+    assert layers.origin("risk.max_daily_loss") == layers.origin("bars.intervals.1") == str(path)
+    assert layers.origin("risk.margin_rate") == "environment variable HRMD_RISK__MARGIN_RATE"
+    assert layers.origin("log.level") == "--set"
+    assert layers.origin("risk.max_order_quantity") == layers.origin("log.format") == "default"
 
 
 def test_set_replaces_a_list_and_adds_to_a_section() -> None:
@@ -244,16 +274,24 @@ def test_a_wrong_override_is_one_line(override: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("HRMD_RISK__MAX_DAILY_LOS", "5", "environment: risk.max_daily_los: no such setting (did you mean"),
+        (
+            "HRMD_RISK__MAX_DAILY_LOS",
+            "5",
+            "environment variable HRMD_RISK__MAX_DAILY_LOS: risk.max_daily_los: no such setting (did you mean",
+        ),
         ("HRMD_RIKS__MAX_DAILY_LOSS", "5", "environment variable HRMD_RIKS__MAX_DAILY_LOSS: no such setting"),
         ("hrmd_riks", "5", "environment variable hrmd_riks: no such setting"),
-        ("HRMD_RISK__MAX_DAILY_LOSS", "x", "environment: risk.max_daily_loss: expected a valid decimal, got 'x'"),
-        ("HRMD_RISK__EXITS_WHEN_HALTED", "perhaps", "environment: risk.exits_when_halted: expected a valid boolean"),
-        ("HRMD_FEED__TAPE", "a.parquet", "environment variable HRMD_FEED__TAPE: expected JSON such as"),
+        (
+            "HRMD_RISK__MAX_DAILY_LOSS",
+            "x",
+            "HRMD_RISK__MAX_DAILY_LOSS: risk.max_daily_loss: expected a valid decimal, got 'x'",
+        ),
+        ("HRMD_RISK__EXITS_WHEN_HALTED", "perhaps", "risk.exits_when_halted: expected a valid boolean"),
+        ("HRMD_FEED__TAPE", "a.parquet", "environment variable HRMD_FEED__TAPE: feed.tape: expected a list such as"),
         ("HRMD_FEED", '{"speed": 2, "speed": 3}', "environment variable HRMD_FEED: expected JSON such as"),
         ("HRMD_FEED", '{"speed": 2, "speed": 3}', "(speed is set twice: write it once)"),
         ("HRMD_FEED__TAPE", "[" * 100_000, "(is nested too deeply)"),
-        ("HRMD_RISK", "5", "environment: risk: expected keys and values, got 5"),
+        ("HRMD_RISK", "5", "environment variable HRMD_RISK: risk: expected keys and values, got '5'"),
     ],
 )
 def test_a_wrong_variable_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
@@ -270,7 +308,8 @@ def test_a_wrong_variable_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str
         (b"- a\n- b\n", "expected keys and values at the top, got a list"),
         (b"1: 2\n", "1: no such setting"),
         (b"when: 2026-13-01\n", "is not valid YAML: month must be in 1..12"),
-        (b"", "hierarchical_reasoning_model: is not set and has no default"),
+        (b"", "is empty; expected keys and values such as"),
+        (b"# risk: {}\n", "is empty; expected keys and values such as"),
         (b"a: !!python/object:os.system {}\n", "is not valid YAML: could not determine a constructor"),
         (b"a: \x07\n", "is not valid YAML"),
         (

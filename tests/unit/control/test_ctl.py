@@ -12,10 +12,11 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
-from daemon.cli.ctl import ctl_app
+from daemon.cli.ctl import Method, ctl_app, exchange
+from daemon.control.finding import Address
 from daemon.errors import Fault, UsageError
 from daemon.events import Flatten, Halt, Reduce, Resume, TradingState
-from daemon.settings import DEFAULT_PATH
+from daemon.layers import DEFAULT_PATH
 from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TOKEN, FakeDaemon, build_server, running_in_thread
 
 
@@ -159,6 +160,53 @@ def test_a_daemon_that_is_not_there(tmp_path: Path) -> None:
     assert f"no hrmd answers at http://127.0.0.1:{port}" in str(result.exception)
     assert "hrmd run" in str(result.exception)
     assert "\n" not in str(result.exception)
+
+
+@contextmanager
+def saying(*pieces: bytes, hold: bool) -> Iterator[int]:
+    """A server that takes one request, sends the pieces and then hangs up, or holds the line; gives its port."""
+    done = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        link, _ = listener.accept()
+        with link:
+            link.recv(65536)
+            for piece in pieces:
+                link.sendall(piece)
+            if hold:
+                done.wait(60)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield listener.getsockname()[1]
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("pieces", [(), (b"HTTP/1.1 202",), (b"HTTP/1.1 202 Accepted\r\nContent-Length: 9\r\n\r\n{",)])
+def test_an_order_whose_answer_breaks_off_names_its_key(tmp_path: Path, pieces: tuple[bytes, ...]) -> None:
+    """The request was sent: nobody may say that it wasn't, and the key repeats it without doubling it."""
+    (tmp_path / "token").write_text(TOKEN)
+    with saying(*pieces, hold=False) as port:
+        where = ["--url", f"http://127.0.0.1:{port}", "--token-file", str(tmp_path / "token")]
+        result = CliRunner().invoke(ctl_app, ["order", "buy", "1", "NSE:SBIN-EQ", "--key", "mine", *where])
+    assert isinstance(result.exception, Fault)
+    assert "ask again with --key mine: it places no second order" in str(result.exception)
+
+
+@pytest.mark.parametrize("pieces", [(), (b"HTTP/1.1 202 Accepted\r\n\r\n", b"{")])
+def test_an_answer_that_does_not_end_is_late(pieces: tuple[bytes, ...]) -> None:
+    """However much of it came, and whether or not its length was said."""
+    with saying(*pieces, hold=True) as port, pytest.raises(TimeoutError):
+        exchange(Method.POST, Address("127.0.0.1", port), "/control/halt", TOKEN, b"{}", timeout_s=0.2)
+
+
+def test_no_proxy_sees_the_token(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment says."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert operator.run("halt").exit_code == 0
 
 
 def test_a_port_that_the_daemon_picks_needs_the_address(tmp_path: Path) -> None:
