@@ -24,6 +24,7 @@ from daemon.feed.live_fyers import check_live, live_clock, ticks_are_real
 from daemon.latency import MeasuredLatency
 from daemon.market.calendar import MarketCalendar
 from daemon.notify import Notifier
+from daemon.process import allow_open_files, on_ending
 from daemon.recording import follow, open_recorder, record_published, wants_recorder
 from daemon.settings import Settings
 from daemon.view import DaemonView
@@ -81,9 +82,8 @@ class Service:
 
     async def run(self) -> None:
         """Run until the feed ends or a signal comes."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal, number)
+        on_ending(self._on_signal)
+        allow_open_files()
         try:
             if self._control is not None:
                 await self._control.start()
@@ -99,9 +99,9 @@ class Service:
                 await asyncio.to_thread(self.recorder.close)
         log.info("stopped", positions=[row.symbol for row in self.view.positions() if row.quantity])
 
-    def _on_signal(self, number: int) -> None:
-        self._notifier.stopping(f"{signal.Signals(number).name} received")
-        self.app.stop(f"{signal.Signals(number).name} received")
+    def _on_signal(self, number: signal.Signals) -> None:
+        self._notifier.stopping(f"{number.name} received")
+        self.app.stop(f"{number.name} received")
 
     async def _pulse(self) -> None:
         """Say that the path runs, then measure how late the loop wakes, and feed the watchdog."""

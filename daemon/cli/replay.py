@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +13,7 @@ from rich.console import Console
 from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
 from daemon.errors import UsageError
 from daemon.latency import parse_latency
+from daemon.process import on_ending
 from daemon.replaying import Replay, ReplayOutputs
 from daemon.report.summary import ReplaySummary
 from daemon.report.terminal import print_summary
@@ -65,8 +64,6 @@ def replay(
 
 
 async def _interruptible(session: Replay) -> ReplaySummary:
-    """Run; Ctrl-C and SIGTERM end the replay in order, with its journal whole."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, session.stop)
+    """Run; Ctrl-C, SIGTERM and a hangup end the replay in order, with its journal whole."""
+    on_ending(lambda _: session.stop())
     return await session.run()
