@@ -448,6 +448,8 @@ class AccountSnapshot(Event, frozen=True, gc=False):
     """The day's highest profit, rupees."""
     answered: tuple[ManualOrderAnswered, ...] = ()
     """The latest manual orders, so that none is placed twice."""
+    to_cancel: dict[str, str] = {}
+    """Working orders that are to be taken off the market, by id, with the reason."""
 
 
 class DayProfitPeaked(Event, frozen=True, gc=False):

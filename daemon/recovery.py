@@ -16,6 +16,7 @@ from daemon.clock import india_day
 from daemon.errors import IllegalTransition
 from daemon.events import (
     AccountSnapshot,
+    CancelOrder,
     DayProfitPeaked,
     Event,
     Fill,
@@ -50,9 +51,11 @@ ORDER_EVENTS: tuple[type[Event], ...] = (
     OrderCancelFailed, OrderCancelled, OrderExpired, OrderUnknown, OrderAmended, Fill,
 )  # fmt: skip
 FOLDED: tuple[type[Event], ...] = (
-    *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, DayProfitPeaked,
+    *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, CancelOrder, DayProfitPeaked,
     ManualOrderAnswered,
 )  # fmt: skip
+COMMANDS: tuple[type[Event], ...] = (TradingStateChanged, Halt, Resume, Reduce, Flatten, CancelOrder)
+"""What a process that moves orders and portfolio by itself tells its account of (`Account.follow`)."""
 
 
 KEPT_FILLS = 50_000
@@ -79,6 +82,7 @@ class Account:
         self.day_start_net = Decimal(0)
         self.day_high = Decimal(0)
         self.answered: dict[str, ManualOrderAnswered] = {}
+        self._to_cancel: dict[str, str] = {}
         self.last_ts = 0
         self.records = 0
         self._ending = False
@@ -107,9 +111,17 @@ class Account:
         passed = (order for order in known if order.state not in (OrderState.INTENT, OrderState.DENIED))
         return sorted((it.intent for it in passed if india_day(it.intent.ts) >= self.day), key=lambda intent: intent.ts)
 
-    def follow(self, event: TradingStateChanged | Halt | Resume | Reduce | Flatten) -> None:
-        """Take note of a command or a state; for a process that moves orders and portfolio by itself."""
-        self._follow(event)
+    def to_cancel(self) -> dict[str, str]:
+        """Working orders that somebody asked to be taken off the market, each with the reason."""
+        self._to_cancel = {name: why for name, why in self._to_cancel.items() if name in self.orders.working}
+        return dict(self._to_cancel)
+
+    def follow(self, event: Event) -> None:
+        """Take note of one of `COMMANDS`; for a process that moves orders and portfolio by itself."""
+        if isinstance(event, CancelOrder):
+            self._to_cancel[event.order_id] = event.reason
+        else:
+            self._follow(event)
 
     def snapshot(self, ts: int) -> AccountSnapshot:
         """All of it in one event; of finished orders the newest, more than a day has.
@@ -132,6 +144,7 @@ class Account:
             day_start_net=self.day_start_net,
             day_high=self.day_high,
             answered=tuple(self.answered.values()),
+            to_cancel=self.to_cancel(),
         )
 
     def _apply(self, event: Event) -> None:
@@ -139,8 +152,8 @@ class Account:
             case AccountSnapshot():
                 self._restore(event)
                 return
-            case TradingStateChanged() | Halt() | Resume() | Reduce() | Flatten():
-                self._follow(event)
+            case TradingStateChanged() | Halt() | Resume() | Reduce() | Flatten() | CancelOrder():
+                self.follow(event)
             case ManualOrderAnswered():
                 self.remember(event)
             case DayProfitPeaked():
@@ -164,7 +177,8 @@ class Account:
         if len(self.answered) > KEPT_ANSWERS:
             del self.answered[next(iter(self.answered))]
 
-    def _follow(self, event: TradingStateChanged | Halt | Resume | Reduce | Flatten) -> None:
+    def _follow(self, event: Event) -> None:
+        """A command counts from when it was given: the process may have died before risk got to it."""
         match event:
             case TradingStateChanged():
                 if not self._ending:
@@ -172,12 +186,23 @@ class Account:
                 return
             case Halt():
                 self._ending = event.shutdown
+                if not event.shutdown:
+                    self._enter(TradingState.HALTED, event.reason)
                 return
             case Resume():
                 self.flatten_reason = ""
+                self._enter(TradingState.ACTIVE, event.reason)
+            case Reduce():
+                self._enter(TradingState.REDUCING, event.reason)
             case Flatten():
                 self.flatten_reason = event.reason
+                if self.state is TradingState.ACTIVE:
+                    self._enter(TradingState.REDUCING, event.reason)
         self._ending = False  # a command to a process that goes on: what it changes is no shutdown's
+
+    def _enter(self, state: TradingState, reason: str) -> None:
+        if state is not self.state:
+            self.state, self.state_reason = state, reason
 
     def _roll(self, ts: int) -> None:
         """The day's profit counts from the first order of the day."""
@@ -197,6 +222,7 @@ class Account:
         self.flatten_reason = snapshot.flatten_reason
         self.day, self.day_start_net, self.day_high = snapshot.day, snapshot.day_start_net, snapshot.day_high
         self.answered = {answer.order.key: answer for answer in snapshot.answered}
+        self._to_cancel = dict(snapshot.to_cancel)
         self.last_ts = max(self.last_ts, snapshot.ts)
 
 

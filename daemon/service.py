@@ -77,8 +77,7 @@ class Service:
         self.app.bus.tap((InferenceMeasured,), self._measure)
         self._control: ControlServer | None = None
         if token is not None:
-            self._control = ControlServer(settings.control, self.view, self.app.bus.publish, clock, self.metrics, token,
-                                         self.app.desk)  # fmt: skip
+            self._control = ControlServer(settings.control, self.view, clock, self.metrics, token, self.app.desk)
 
     async def run(self) -> None:
         """Run until the feed ends or a signal comes."""

@@ -57,6 +57,7 @@ class Desk:
             restarts=True, order_prefix="T",
         )  # fmt: skip
         self.app = App(settings_of(*LIVELY), plan)
+        self.app.desk.open = True
         self.view = DaemonView(self.app, "a test")
 
     def tell(self, *events: Event) -> None:
@@ -91,6 +92,16 @@ def test_a_fresh_daemon(desk: Desk) -> None:
     assert desk.view.positions() == []
     assert desk.view.orders() == []
     assert desk.view.decisions(5) == []
+
+
+def test_a_daemon_that_does_not_trade_is_not_healthy(desk: Desk) -> None:
+    """Not before it has agreed with what was left, nor while it ends; once the tape has ended that is the reason."""
+    desk.app.desk.open = False
+    assert desk.view.health().reasons == ["recovering: not done yet"]
+    desk.app.stop("SIGTERM received")
+    assert desk.view.health().reasons == ["stopping: SIGTERM received"]
+    desk.tell(FeedStatus(ts=NOON, state=FeedState.ENDED, symbol=None, reason=""))
+    assert desk.view.health().reasons == ["the feed has ended"]
 
 
 def test_equity_is_at_the_last_prices(desk: Desk) -> None:
