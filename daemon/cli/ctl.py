@@ -39,7 +39,7 @@ TokenFile = Annotated[Path | None, typer.Option("--token-file", help="The contro
 Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the journal.")]
 
 
-class UnansweredError(UsageError):
+class UnansweredError(Fault):
     """The request may have arrived; no answer came."""
 
 
@@ -72,7 +72,7 @@ class Client:
         return cls(address, token_file or control.token_file)
 
     def get(self, path: str) -> bytes:
-        """The JSON of `path`; raises `UsageError` (not reachable, token refused) or `Fault` (the daemon's own)."""
+        """The JSON of `path`; raises `UsageError` (not reachable, refused) or `Fault` (its own, or no answer)."""
         return self._request(Method.GET, path, None)
 
     def post(self, path: str, body: dict[str, Any]) -> bytes:
@@ -85,16 +85,23 @@ class Client:
             status, answer = asyncio.run(_exchange(method, self._url.with_path(path), token, body))
         except TimeoutError:
             raise UnansweredError(f"{self._url} gave no answer within {TIMEOUT_S:.0f} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            refused = error.strerror if isinstance(error, OSError) else str(error)
-            why = refused or type(error).__name__
+        except aiohttp.ClientConnectorError as error:
             raise UsageError(
-                f"no hrmd answers at {self._url} ({why}); start it with `hrmd run`, or name another address with --url"
+                f"no hrmd answers at {self._url} ({error.strerror}); start it with `hrmd run`, or name another address "
+                "with --url"
             ) from None
+        except (aiohttp.ClientError, OSError) as error:
+            why = str(error) or type(error).__name__
+            raise UnansweredError(f"{self._url} broke off before it answered ({why})") from None
         if status < 300:
             return answer
         error_text = _error_text(answer)
-        if status in (401, 429):
+        if status == 429:
+            raise UsageError(
+                f"{self._url} refused the token in {self._token_file} ({error_text}): too many wrong ones of late; the "
+                "right one is always let in, name it with --token-file"
+            )
+        if status == 401:
             raise UsageError(
                 f"{self._url} refused the token in {self._token_file} ({error_text}); name the daemon's own with "
                 "--token-file"
@@ -187,10 +194,10 @@ def order(
     body |= {"type": "market"} if price is None else {"type": "limit", "price": price}
     try:
         raw = client.post("/control/order", body if reason is None else {**body, "reason": reason})
-    except Fault as error:
-        raise Fault(f"{error} (--key {key})") from None
     except UnansweredError as error:
         raise Fault(f"{error}; ask again with --key {key}: it places no second order") from None
+    except Fault as error:
+        raise Fault(f"{error} (--key {key})") from None
     answer = _decode(raw, OrderAnswer)
     _show(raw, None if as_json else _verdict(answer))
     if not answer.approved:
@@ -205,7 +212,7 @@ def cancel(
 ) -> None:  # fmt: skip
     """Take one order off the market."""
     body = {"order_id": order_id} if reason is None else {"order_id": order_id, "reason": reason}
-    answer = Client.of(config, overrides, url, token_file).post("/control/cancel", body)
+    answer = _give(Client.of(config, overrides, url, token_file), "cancel", body)
     accepted = _decode(answer, Accepted)
     _show(answer, None if as_json else Text(f"cancel accepted at {ist_time(accepted.ts)} IST (market time)"))
 
@@ -218,10 +225,17 @@ def _verdict(answer: OrderAnswer) -> Text:
 
 
 def _command(client: Client, command: str, reason: str | None, as_json: bool) -> None:
-    answer = client.post(f"/control/{command}", {} if reason is None else {"reason": reason})
+    answer = _give(client, command, {} if reason is None else {"reason": reason})
     accepted = _decode(answer, Accepted)
     line = Text.assemble((f"{accepted.command} accepted", "bold"), f" at {ist_time(accepted.ts)} IST (market time)")
     _show(answer, None if as_json else line)
+
+
+def _give(client: Client, command: str, body: dict[str, Any]) -> bytes:
+    try:
+        return client.post(f"/control/{command}", body)
+    except UnansweredError as error:
+        raise Fault(f"{error}; {command} may have been taken or not: give it again, twice does no harm") from None
 
 
 async def _exchange(method: Method, url: URL, token: str, body: bytes | None) -> tuple[int, bytes]:
