@@ -33,11 +33,8 @@ from daemon.errors import Fault, HrmdError
 from daemon.events import (
     AccountSnapshot,
     Bar,
-    Flatten,
     Halt,
     OrderCancelled,
-    Reduce,
-    Resume,
     TickBatch,
     TradingState,
     TradingStateChanged,
@@ -64,7 +61,7 @@ from daemon.market.legs import Legs
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.orders import OrderState
 from daemon.portfolio_actor import PortfolioActor
-from daemon.recovery import Account, recover
+from daemon.recovery import COMMANDS, Account, recover
 from daemon.risk.actor import RiskActor
 from daemon.risk.book import RiskBook
 from daemon.risk.funds import FundsCheck
@@ -142,7 +139,7 @@ class App:
             if plan.recover:
                 self.journal.prune(self.started_ts - settings.journal.keep_days * DAY_NS)
             self._record(self.journal)
-        bus.tap((TradingStateChanged, Halt, Resume, Reduce, Flatten), self.account.follow)
+        bus.tap(COMMANDS, self.account.follow)
 
         # the path of a tick
         calls_out = settings.broker.name == "fyers" or not plan.tapes
@@ -191,7 +188,8 @@ class App:
             settings.supervisor if plan.restarts else settings.supervisor.model_copy(update={"max_restarts": 0}),
             clock,
         )
-        self.desk = ManualDesk(bus, clock, self.account, self.orders, self.journal)
+        stages = (self.risk.inbox.put, self.execution.inbox.put)
+        self.desk = ManualDesk(bus, clock, self.account, self.orders, self.journal, stages)
         self.keeper = None
         if self.journal is not None and plan.recover:
             self.keeper = JournalKeeper(bus, self.journal, self.snapshot, settings.journal, clock)
@@ -271,6 +269,15 @@ class App:
     def model(self) -> str:
         """What the model in charge says of itself, "" where none decides."""
         return str(getattr(self.strategy.strategies.get(self.settings.strategy.name), "description", ""))
+
+    @property
+    def why_idle(self) -> str:
+        """Why it doesn't trade yet, or any more; "" while it does."""
+        if self.desk.open:
+            return ""
+        if self._stop.is_set():
+            return f"stopping: {self._stop_reason}"
+        return "recovering: " + ("the broker has not been read yet" if self.broker is not None else "not done yet")
 
     def stop(self, reason: str) -> None:
         """Ask the run to end in order; calling it again does nothing."""

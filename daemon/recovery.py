@@ -51,9 +51,11 @@ ORDER_EVENTS: tuple[type[Event], ...] = (
     OrderCancelFailed, OrderCancelled, OrderExpired, OrderUnknown, OrderAmended, Fill, CancelOrder,
 )  # fmt: skip
 FOLDED: tuple[type[Event], ...] = (
-    *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, DayProfitPeaked,
+    *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, CancelOrder, DayProfitPeaked,
     ManualOrderAnswered,
 )  # fmt: skip
+COMMANDS: tuple[type[Event], ...] = (TradingStateChanged, Halt, Resume, Reduce, Flatten)
+"""What a process that moves orders and portfolio by itself tells its account of (`Account.follow`)."""
 
 
 KEPT_FILLS = 50_000
@@ -114,10 +116,6 @@ class Account:
         passed = (it for it in self.known() if it.state not in (OrderState.INTENT, OrderState.DENIED))
         return [it.intent for it in passed if india_day(it.intent.ts) >= self.day]
 
-    def follow(self, event: TradingStateChanged | Halt | Resume | Reduce | Flatten) -> None:
-        """Take note of a command or a state; for a process that moves orders and portfolio by itself."""
-        self._follow(event)
-
     def snapshot(self, ts: int) -> AccountSnapshot:
         """All of it in one event; of finished orders the newest, more than a day has.
 
@@ -149,7 +147,7 @@ class Account:
                 self._restore(event)
                 return
             case TradingStateChanged() | Halt() | Resume() | Reduce() | Flatten():
-                self._follow(event)
+                self.follow(event)
             case ManualOrderAnswered():
                 self.remember(event)
             case DayProfitPeaked():
@@ -173,22 +171,32 @@ class Account:
         if len(self.answered) > KEPT_ANSWERS:
             del self.answered[next(iter(self.answered))]
 
-    def _follow(self, event: TradingStateChanged | Halt | Resume | Reduce | Flatten) -> None:
+    def follow(self, event: Event) -> None:
+        """Take note of one of `COMMANDS`; it counts from when it was given, though risk may never have got to it."""
         match event:
             case TradingStateChanged():
                 if not self._ending:
-                    if event.state is not self.state:  # a process that goes on says it again
-                        self.state_ts = event.ts
-                    self.state, self.state_reason = event.state, event.reason
+                    self._enter(event.state, event.reason, event.ts)
                 return
             case Halt():
                 self._ending = event.shutdown
+                if not event.shutdown:
+                    self._enter(TradingState.HALTED, event.reason, event.ts)
                 return
             case Resume():
                 self.flatten_reason = ""
+                self._enter(TradingState.ACTIVE, event.reason, event.ts)
+            case Reduce():
+                self._enter(TradingState.REDUCING, event.reason, event.ts)
             case Flatten():
                 self.flatten_reason = event.reason
+                if self.state is TradingState.ACTIVE:
+                    self._enter(TradingState.REDUCING, event.reason, event.ts)
         self._ending = False  # a command to a process that goes on: what it changes is no shutdown's
+
+    def _enter(self, state: TradingState, reason: str, ts: int) -> None:
+        if state is not self.state:  # a process that goes on, or an impatient operator, says it again
+            self.state, self.state_reason, self.state_ts = state, reason, ts
 
     def _roll(self, ts: int) -> None:
         """The day's profit counts from the first order of the day."""

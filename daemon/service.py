@@ -26,6 +26,7 @@ from daemon.feed.live_fyers import check_live, live_clock, ticks_are_real
 from daemon.latency import MeasuredLatency
 from daemon.market.calendar import MarketCalendar
 from daemon.notify import Notifier
+from daemon.process import allow_open_files, on_ending
 from daemon.recording import follow, open_recorder, record_published, wants_recorder
 from daemon.settings import Settings
 from daemon.view import DaemonView
@@ -79,8 +80,7 @@ class Service:
         self._control: ControlServer | None = None
         self._announcement: Announcement | None = None
         if token is not None:
-            self._control = ControlServer(settings.control, self.view, self.app.bus.publish, clock, self.metrics, token,
-                                         self.app.desk)  # fmt: skip
+            self._control = ControlServer(settings.control, self.view, clock, self.metrics, token, self.app.desk)
 
     @property
     def control_url(self) -> str:
@@ -89,9 +89,8 @@ class Service:
 
     async def run(self, alongside: tuple[Callable[[], Awaitable[None]], ...] = ()) -> None:
         """Run until the feed ends or a signal comes; `alongside` begin when the path has recovered."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal, number)
+        on_ending(self._on_signal)
+        allow_open_files()
         try:
             if self._control is not None:
                 await self._control.start()
@@ -118,9 +117,9 @@ class Service:
         except OSError as error:
             log.warning("hrmd ctl can't find this daemon by itself", reason=str(error))
 
-    def _on_signal(self, number: int) -> None:
-        self._notifier.stopping(f"{signal.Signals(number).name} received")
-        self.app.stop(f"{signal.Signals(number).name} received")
+    def _on_signal(self, number: signal.Signals) -> None:
+        self._notifier.stopping(f"{number.name} received")
+        self.app.stop(f"{number.name} received")
 
     async def _pulse(self) -> None:
         """Say that the path runs, then measure how late the loop wakes, and feed the watchdog."""

@@ -192,7 +192,7 @@ class RulesSettings(Section):
         "trending",
         "volatile",
     ]
-    not_before_minutes: Annotated[int, Field(ge=0)] = 180
+    not_before_minutes: Annotated[int, Field(ge=0, le=1440)] = 180
     min_trend: NonNegative = 2.0
     cost_bp: NonNegative = 6.0
     pays: NonNegative = 8.0

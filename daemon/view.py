@@ -190,10 +190,14 @@ class DaemonView:
         return [self._decisions[-n] for n in range(1, min(limit, len(self._decisions)) + 1)]
 
     def health(self) -> Health:
-        """Unhealthy when the feed ended, the ladder is at its end, or ticks are overdue in a session."""
+        """Unhealthy before it trades, when the feed ended, nothing can be journaled, ticks are overdue, and so on."""
         app, reasons = self._app, []
         if self._feed == FeedState.ENDED:
             reasons.append("the feed has ended")
+        elif app.why_idle:
+            reasons.append(app.why_idle)
+        if app.journal is not None and app.journal.trouble:
+            reasons.append(app.journal.trouble)
         if app.supervisor.ladder.active == "flat":
             reasons.append("no strategy is left on the ladder")
         unknown = len(app.risk.book.unknown)

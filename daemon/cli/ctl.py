@@ -41,8 +41,12 @@ TokenFile = Annotated[Path | None, typer.Option("--token-file", help="The contro
 Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the journal.")]
 
 
-class UnansweredError(UsageError):
-    """The request may have arrived; no answer came that can be understood."""
+class UnansweredError(Fault):
+    """The request may have arrived; no answer came."""
+
+
+class UnreadableError(UsageError):
+    """Something answered that isn't this version's hrmd."""
 
 
 class Method(StrEnum):
@@ -68,7 +72,7 @@ class Client:
         return cls(target.address, target.token_file)
 
     def get(self, path: str) -> bytes:
-        """The JSON of `path`; raises `UsageError` (not reachable, token refused) or `Fault` (the daemon's own)."""
+        """The JSON of `path`; raises `UsageError` (not reachable, refused) or `Fault` (its own, or no answer)."""
         return self._request(Method.GET, path, None)
 
     def post(self, path: str, body: dict[str, Any]) -> bytes:
@@ -82,7 +86,8 @@ class Client:
         except TimeoutError:
             raise UnansweredError(f"{self._url} gave no answer within {TIMEOUT_S:.0f} s") from None
         except http.client.HTTPException as error:
-            raise UnansweredError(f"{self._url} gave no answer ({type(error).__name__})") from None
+            why = str(error) or type(error).__name__
+            raise UnansweredError(f"{self._url} broke off before it answered ({why})") from None
         except OSError as error:
             why = error.strerror or type(error).__name__
             raise UsageError(
@@ -91,7 +96,12 @@ class Client:
         if status < 300:
             return answer
         error_text = _error_text(answer)
-        if status in (401, 429):
+        if status == 429:
+            raise UsageError(
+                f"{self._url} refused the token in {self._token_file} ({error_text}): too many wrong ones of late; the "
+                "right one is always let in, name it with --token-file"
+            )
+        if status == 401:
             raise UsageError(
                 f"{self._url} refused the token in {self._token_file} ({error_text}); name the daemon's own with "
                 "--token-file"
@@ -204,10 +214,10 @@ def order(
     try:
         raw = client.post("/control/order", body if reason is None else {**body, "reason": reason})
         answer = _decode(raw, OrderAnswer)
+    except (UnansweredError, UnreadableError) as error:
+        raise Fault(f"{error}; ask again with --key {key}: it places no second order") from None
     except Fault as error:
         raise Fault(f"{error} (--key {key})") from None
-    except UnansweredError as error:
-        raise Fault(f"{error}; ask again with --key {key}: it places no second order") from None
     typer.echo(raw if as_json else _verdict(answer))
     if not answer.approved:
         raise typer.Exit(1)
@@ -223,7 +233,7 @@ def cancel(
     from daemon.control.accepted import Accepted
 
     body = {"order_id": order_id} if reason is None else {"order_id": order_id, "reason": reason}
-    answer = Client.of(config, overrides, url, token_file).post("/control/cancel", body)
+    answer = _give(Client.of(config, overrides, url, token_file), "cancel", body)
     accepted = _decode(answer, Accepted)
     typer.echo(answer if as_json else f"cancel accepted at {ist_time(accepted.ts)} IST (market time)")
 
@@ -238,12 +248,19 @@ def _verdict(answer: OrderAnswer) -> str:
 
 
 def _command(client: Client, command: str, reason: str | None, as_json: bool) -> None:
-    answer = client.post(f"/control/{command}", {} if reason is None else {"reason": reason})
+    answer = _give(client, command, {} if reason is None else {"reason": reason})
     from daemon.control.accepted import Accepted
 
     accepted = _decode(answer, Accepted)
     said = typer.style(f"{accepted.command} accepted", bold=True)
     typer.echo(answer if as_json else f"{said} at {ist_time(accepted.ts)} IST (market time)")
+
+
+def _give(client: Client, command: str, body: dict[str, Any]) -> bytes:
+    try:
+        return client.post(f"/control/{command}", body)
+    except UnansweredError as error:
+        raise Fault(f"{error}; {command} may have been taken or not: give it again, twice does no harm") from None
 
 
 def exchange(
@@ -288,7 +305,7 @@ def _decode(answer: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(answer, type=kind)
     except msgspec.DecodeError as error:
-        raise UnansweredError(
+        raise UnreadableError(
             f"what answers is not this version's hrmd ({error}); see control.port and --url"
         ) from None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,10 +68,8 @@ def replay(
 
 
 async def _interruptible(session: Replay) -> ReplaySummary:
-    """Run; Ctrl-C and SIGTERM end the replay in order, with its journal whole."""
-    import asyncio
+    """Run; Ctrl-C, SIGTERM and a hangup end the replay in order, with its journal whole."""
+    from daemon.process import on_ending
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, session.stop)
+    on_ending(lambda _: session.stop())
     return await session.run()

@@ -21,6 +21,7 @@ from daemon.events import (
     Action,
     ActorRestarted,
     BrokerStatus,
+    CancelOrder,
     Event,
     Fill,
     Flatten,
@@ -240,8 +241,7 @@ async def test_a_start_that_waits_for_the_broker_can_be_stopped(tape: Path, tmp_
 def hand(key: str, quantity: int, side: HandSide = HandSide.BUY, price: str | None = None) -> OrderTicket:
     """An order by hand."""
     kind = HandType.MARKET if price is None else HandType.LIMIT
-    limit = None if price is None else Decimal(price)
-    return OrderTicket(key=key, symbol=SBIN, side=side, quantity=quantity, type=kind, price=limit)
+    return OrderTicket(key=key, symbol=SBIN, side=side, quantity=quantity, type=kind, price=price)
 
 
 async def test_an_order_by_hand_is_placed_once_over_restarts(tape: Path, tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ async def test_an_order_by_hand_is_placed_once_over_restarts(tape: Path, tmp_pat
             again = await app.desk.place(hand("k1", 5, price="810"))
             assert (again.order_id, again.repeated) == (first.order_id, True)
             assert (await app.desk.place(hand("k2", 1_000_000))).repeated
-            assert app.desk.cancel(first.order_id, "mistaken") is not None
+            assert await app.desk.cancel(first.order_id, "mistaken") is not None
             await until(lambda: desk.book[0].status.name == "CANCELLED")
         assert [order.wanted.tag for order in desk.book] == [first.order_id]
 
@@ -376,6 +376,24 @@ async def test_an_end_whose_cancellations_fail_is_a_fault_and_the_next_start_ask
             await until(lambda: desk.book[0].status.name == "CANCELLED")
             await until(lambda: not app.orders.working)
             assert app.risk.book.state is TradingState.ACTIVE
+
+
+async def test_a_cancellation_that_was_answered_is_done_after_a_restart_too(tape: Path, tmp_path: Path) -> None:
+    """On disk, and killed before it was out: the next process takes the order off, and leaves the other one."""
+    keep = "execution.cancel_on_shutdown=false"
+    async with opened() as desk:
+        app = app_of(desk, tape, tmp_path, "A", keep)
+        async with running(app):
+            answers = [await app.desk.place(hand(key, size, price="810")) for key, size in (("k1", 5), ("k2", 6))]
+            await until(lambda: [order.venue_id != "" for order in app.orders.working.values()] == [True, True])
+        journal = Journal(tmp_path / "j.sqlite", safe=True)
+        journal.describe({"started_ts": "1"})
+        journal.append(CancelOrder(ts=OPEN, order_id=answers[0].order_id, reason="mistaken"))
+        journal.close()
+        async with running(app_of(desk, tape, tmp_path, "B", keep)) as app:
+            await until(lambda: list(app.orders.working) == [answers[1].order_id])
+        found = {order.wanted.tag: order.status.name for order in desk.book}
+        assert found == {answers[0].order_id: "CANCELLED", answers[1].order_id: "PENDING"}
 
 
 async def test_money_that_went_elsewhere_is_seen_at_the_start(tape: Path, tmp_path: Path) -> None:

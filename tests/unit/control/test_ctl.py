@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from daemon.cli.ctl import Method, ctl_app, exchange
 from daemon.control.finding import Address
+from daemon.control.view import NotDurableError
 from daemon.errors import Fault, UsageError
 from daemon.events import Flatten, Halt, Reduce, Resume, TradingState
 from daemon.layers import DEFAULT_PATH
@@ -239,6 +240,54 @@ def test_a_command_that_was_not_taken_is_a_fault(operator: Operator) -> None:
     result = operator.run("halt")
     assert isinstance(result.exception, Fault)
     assert "halt was not taken" in str(result.exception)
+
+
+@pytest.mark.parametrize("command", [["halt"], ["flatten"], ["cancel", "H0"]])
+def test_a_command_that_may_be_forgotten_is_a_fault(operator: Operator, command: list[str]) -> None:
+    """Exit 3, and both halves are said: it is in force, and it isn't on disk."""
+    operator.daemon.trouble = NotDurableError("disk full")
+    result = operator.run(*command)
+    assert isinstance(result.exception, Fault)
+    told = f"{command[0]} is in force but not on disk, a restart may not know of it: disk full"
+    assert str(result.exception) == f"{operator.url} answered 503: {told}"
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [(403, "refused: Host: expected"), (429, "too many wrong ones of late; the right one is always let in"),
+     (401, "name the daemon's own with --token-file"), (408, "refused: body")],
+)  # fmt: skip
+def test_refusals_are_the_users_to_mend(tmp_path: Path, status: int, says: str) -> None:
+    """One line for each kind of no."""
+    (tmp_path / "control.token").write_text(TOKEN)
+    error = {403: "Host: expected 127.0.0.1", 408: "body: expected within seconds"}.get(status, "no")
+    with other_server({"/status": (status, msgspec.json.encode({"error": error}))}) as url:
+        options = ["--url", url, "--token-file", str(tmp_path / "control.token")]
+        result = CliRunner().invoke(ctl_app, ["status", *options])
+    assert isinstance(result.exception, UsageError)
+    assert says in str(result.exception)
+    assert "\n" not in str(result.exception)
+
+
+@pytest.mark.parametrize("command", [["halt"], ["cancel", "H0"], ["order", "buy", "1", "NSE:SBIN-EQ", "--key", "mine"]])
+def test_a_connection_that_breaks_off_says_nothing_of_the_command(tmp_path: Path, command: list[str]) -> None:
+    """It may have been taken: not "no hrmd answers", and what is safe to do is said."""
+    (tmp_path / "control.token").write_text(TOKEN)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            line, _ = listener.accept()
+            line.recv(65_536)
+            line.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        options = ["--url", f"http://127.0.0.1:{listener.getsockname()[1]}"]
+        result = CliRunner().invoke(ctl_app, [*command, *options, "--token-file", str(tmp_path / "control.token")])
+        thread.join()
+    assert isinstance(result.exception, Fault)
+    assert "broke off before it answered" in str(result.exception)
+    assert ("give it again" in str(result.exception)) or ("ask again with --key mine" in str(result.exception))
 
 
 def test_a_bad_reason_is_the_users(operator: Operator) -> None:
