@@ -11,6 +11,8 @@ from typing import Protocol
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 DAY_NS = 86_400 * NS_PER_S
+MAX_SKEW_NS = 2_500 * NS_PER_MS
+"""So far ahead of our receipt a stamp of the venue may lie: two seconds of a slow clock, and what can't be measured."""
 
 
 class Clock(Protocol):

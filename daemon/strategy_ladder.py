@@ -6,15 +6,16 @@ every rung that the run can come to decides from the first bar on, without loadi
 
 from __future__ import annotations
 
+import math
 from importlib import resources
 from pathlib import Path
 
 from daemon.clock import Clock
 from daemon.errors import ArtifactError
-from daemon.settings import Settings
+from daemon.settings import INTERVALS, Settings
 from daemon.strategy_actor import ThinkingLimit
 from strategies.base import Strategy, ViewSettings
-from strategies.rules import SLOW_SPANS, RulesStrategy
+from strategies.rules import SESSION_MINUTES, SLOW_SPANS, RulesStrategy
 
 
 def build_strategies(settings: Settings, clock: Clock) -> dict[str, Strategy]:
@@ -95,10 +96,11 @@ def view_settings(settings: Settings) -> ViewSettings:
     """A view wide enough for every strategy of the run."""
     features = settings.hierarchical_reasoning_model.features
     rules = settings.strategy.rules
+    session = math.ceil(SESSION_MINUTES * 60 / INTERVALS[settings.strategy.interval])
     return ViewSettings(
         interval=settings.strategy.interval,
         coarse_interval=features.coarse_interval,
-        window=max(features.window, SLOW_SPANS * rules.slow, rules.min_bars),
+        window=max(features.window, SLOW_SPANS * rules.slow, rules.min_bars, session),
         coarse_window=features.coarse_window,
         max_position=settings.risk.max_position_quantity,
         no_entries_minutes=settings.strategy.no_entries_minutes,

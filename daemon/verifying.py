@@ -91,13 +91,13 @@ def verify_journal(path: Path) -> Verification:
     metadata = reader.metadata()
     try:
         settings = Settings(**msgspec.json.decode(metadata.get("settings", "")))
-    except (ValidationError, msgspec.DecodeError, TypeError):
+    except (ValidationError, msgspec.DecodeError, TypeError, RecursionError):
         raise UsageError(
             f"{path}: its settings are not those of this version of hrmd ({metadata.get('version')})"
         ) from None
     strategies = build_strategies(pin_runtime(settings, metadata.get("runtime", "")), ReplayClock())
     seen = view_settings(settings)
-    view, legs = MarketView(seen, MarketCalendar()), Legs(_legs(metadata))
+    view, legs = MarketView(seen, MarketCalendar()), Legs(_legs(metadata, path))
     past = _Past(seen, legs, shortened=BEGINS_AT in metadata)
     active: str = metadata.get(IN_CHARGE, settings.strategy.name)
     asked: dict[tuple[str, int], tuple[Moment, str]] = {}
@@ -134,8 +134,11 @@ def verify_journal(path: Path) -> Verification:
     )  # fmt: skip
 
 
-def _legs(metadata: dict[str, str]) -> dict[str, str]:
-    return msgspec.json.decode(metadata.get("legs", "{}"), type=dict[str, str])
+def _legs(metadata: dict[str, str], path: Path) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(metadata.get("legs", "{}"), type=dict[str, str])
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{path}: its legs can't be read ({error})") from None
 
 
 def _asked(asked: dict[tuple[str, int], tuple[Moment, str]], decision: Decision, path: Path) -> tuple[Moment, str]:

@@ -39,6 +39,8 @@ from daemon.events import (
 )
 from daemon.feed.live import LiveFeed
 from daemon.feed.recorder import Recorder
+from daemon.live_execution import LiveExecutionActor
+from daemon.orders import Order
 from strategies.base import LATE
 
 KEPT = 500
@@ -88,6 +90,8 @@ class DaemonView:
             OrderCancelRequested, OrderCancelFailed, OrderCancelled, OrderExpired, OrderAmended, Fill,
             TradingStateChanged, FeedStatus,
         )  # fmt: skip
+        for order in app.account.known():
+            self._keep(_row_of(order))
         app.bus.tap(types, self._record)
 
     def status(self) -> Status:
@@ -189,10 +193,14 @@ class DaemonView:
         return [self._decisions[-n] for n in range(1, min(limit, len(self._decisions)) + 1)]
 
     def health(self) -> Health:
-        """Unhealthy when the feed ended, decisions fail, the ladder is at its end, or ticks are overdue."""
+        """Unhealthy before it trades, when the feed ended, decisions fail, nothing can be journaled, and so on."""
         app, reasons = self._app, []
         if self._feed == FeedState.ENDED:
             reasons.append("the feed has ended")
+        elif app.why_idle:
+            reasons.append(app.why_idle)
+        if app.journal is not None and app.journal.trouble:
+            reasons.append(app.journal.trouble)
         if app.supervisor.ladder.active == "flat":
             reasons.append("no strategy is left on the ladder")
         if self._failing:
@@ -205,6 +213,8 @@ class DaemonView:
             reasons.append(f"symbols on which broker and journal differ: {len(app.risk.book.halted)}")
         if app.risk.funds is not None and app.risk.funds.differs:
             reasons.append("the broker's cash and the journal's differ")
+        if isinstance(app.execution, LiveExecutionActor) and app.execution.trouble:
+            reasons.append(app.execution.trouble)
         if app.token is not None and not app.token.state.holds:
             reasons.append(f"the broker's access is {app.token.state.value}: hrmd login")
         if self._recorder is not None and self._recorder.trouble:
@@ -242,9 +252,7 @@ class DaemonView:
         match event:
             case OrderIntent():
                 self._counts["orders"] += 1
-                self._orders[event.order_id] = _row(event)
-                while len(self._orders) > KEPT:
-                    del self._orders[next(iter(self._orders))]
+                self._keep(_row(event))
             case OrderDenied():
                 self._denied[event.check] += 1
                 self._change(
@@ -269,6 +277,11 @@ class DaemonView:
             case Fill():
                 self._counts["fills"] += 1
                 self._fill(event)
+
+    def _keep(self, row: OrderRow) -> None:
+        self._orders[row.order_id] = row
+        while len(self._orders) > KEPT:
+            del self._orders[next(iter(self._orders))]
 
     def _amend(self, event: OrderAmended) -> None:
         row = self._orders.get(event.order_id)
@@ -299,6 +312,17 @@ def _staleness(stale: Mapping[str | None, str]) -> list[str]:
         return []
     symbol, reason = next(iter(stale.items()))
     return [f"stale symbols: {len(stale)}, such as {symbol}: {reason}"]
+
+
+def _row_of(order: Order) -> OrderRow:
+    """An order that an earlier process left."""
+    return msgspec.structs.replace(
+        _row(order.intent),
+        state=order.state.value,
+        filled=order.filled,
+        average_price=order.turnover / order.filled if order.filled else None,
+        reason=order.reason or order.intent.reason,
+    )
 
 
 def _row(intent: OrderIntent) -> OrderRow:

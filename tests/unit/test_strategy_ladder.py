@@ -106,8 +106,12 @@ def test_a_bad_artifact_is_one_clear_line(tmp_path: Path, name: str, key: str) -
     ("overrides", "window"),
     [
         ([], 136),  # four spans of the slow average, 34
-        (["strategy.rules.slow=10"], 60),  # the model's own window
-        (["strategy.rules.slow=10", "strategy.rules.min_bars=70"], 70),
+        (["strategy.rules.slow=10"], 75),  # a whole session
+        (
+            ["strategy.rules.slow=10", "strategy.interval=15m", "bars.intervals=[15m, 30m]"],
+            60,
+        ),  # the model's own window
+        (["strategy.rules.slow=10", "strategy.rules.min_bars=80"], 80),
     ],
 )
 def test_the_view_is_wide_enough_for_every_strategy(overrides: list[str], window: int) -> None:
@@ -115,5 +119,5 @@ def test_the_view_is_wide_enough_for_every_strategy(overrides: list[str], window
     settings = load_settings(None, overrides)
     view = view_settings(settings)
     assert view.window == window
-    assert (view.interval, view.coarse_interval, view.coarse_window) == ("5m", "30m", 16)
+    assert (view.interval, view.coarse_interval, view.coarse_window) == (settings.strategy.interval, "30m", 16)
     assert (view.max_position, view.no_entries_minutes) == (5000, 30)
