@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO := var/demo
 
-.PHONY: help setup demo test check lint types imports bench live chaos soak recovery clean
+.PHONY: help setup demo test check lint types imports wheel bench live chaos soak recovery clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -41,6 +41,9 @@ types: .venv/.dev ## mypy --strict
 
 imports: .venv/.dev ## the one direction in which modules may import each other
 	$(BIN)/lint-imports
+
+wheel: .venv/.dev ## build the wheel and use it outside the checkout, in an environment of its own
+	.ci/wheel
 
 bench: .venv/.runtime ## replay speed and memory on a million simulated ticks
 	$(BIN)/python benchmarks/replay.py

@@ -3,26 +3,27 @@
     python benchmarks/chaos.py --kills 300          # the long form, about a quarter of an hour at most
     python benchmarks/chaos.py --kills 20 --json
 
-Each life of the daemon recovers from the one journal, is compared with the sandbox (positions, working orders, cash),
-trades for a moment, by decisions and by hand, while the sandbox drops, delays, repeats, refuses, limits, lets the token
-expire and has its orders changed by somebody else, and is killed with SIGKILL: half of the times at a random moment,
-half of the times at a journal boundary, just before or just after a certain event is on disk, each kind in its turn.
-Exit code 1 where anything was lost, doubled or different.
+Each life of the daemon (`chaos_life.py`) recovers from the one journal, is compared with the sandbox (positions,
+working orders, cash) and trades for a moment, by decisions and by hand. Meanwhile the sandbox drops, delays, repeats,
+refuses, limits and lets the token expire; somebody places, changes and cancels orders in the broker's app, some of
+them protective stops; now and then nothing of the account can be read for seconds, or a flood of idle connections
+takes the control port. Then the life ends: by SIGKILL at a random moment, by SIGKILL at a journal boundary, just
+before or just after a certain event is on disk, each kind in its turn, or in order, by SIGTERM. Exit code 1 where
+anything was lost, doubled, different, cancelled though it wasn't ours, or left behind without a word.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
+import contextlib
 import multiprocessing
-import os
 import random
 import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,53 +31,22 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from daemon import log  # noqa: E402
+from benchmarks.chaos_life import BOUNDARIES, FILES, PRICE, SYMBOLS, Life, live  # noqa: E402
 from daemon.clock import NS_PER_S, LiveClock, stopwatch_ns  # noqa: E402
-from daemon.events import (  # noqa: E402
-    AccountSnapshot,
-    Action,
-    CancelOrder,
-    Decision,
-    Event,
-    Fill,
-    ManualOrder,
-    ManualOrderAnswered,
-    OrderAccepted,
-    OrderAmended,
-    OrderApproved,
-    OrderCancelFailed,
-    OrderCancelled,
-    OrderCancelRequested,
-    OrderDenied,
-    OrderIntent,
-    OrderRejected,
-    OrderSent,
-    OrderType,
-    OrderUnknown,
-    PositionChanged,
-    Side,
-)
+from daemon.events import AccountSnapshot, OrderType, Side  # noqa: E402
 from daemon.feed.tape import TapeWriter  # noqa: E402
 from daemon.fyers.rest import Endpoints  # noqa: E402
-from daemon.sandbox.exchange import Quote  # noqa: E402
+from daemon.sandbox.exchange import Order, Quote, Status, Wanted  # noqa: E402
 from daemon.sandbox.faults import Chance, Fault, FaultKind, Route  # noqa: E402
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION  # noqa: E402
 from daemon.sandbox.server import SandboxOptions, SandboxServer  # noqa: E402
-from daemon.service import Service  # noqa: E402
-from daemon.settings import load_settings  # noqa: E402
 from tests.samples import OPEN, ticks  # noqa: E402
 
-SYMBOLS = ("NSE:SBIN-EQ", "NSE:RELIANCE-EQ", "NSE:INFY-EQ", "NSE:TCS-EQ", "NSE:ITC-EQ", "NSE:LT-EQ")
-PRICE = 800
-BOUNDARIES: tuple[type[Event], ...] = (
-    OrderIntent, OrderApproved, OrderDenied, OrderSent, OrderAccepted, OrderRejected, OrderUnknown, OrderAmended,
-    OrderCancelRequested, OrderCancelFailed, OrderCancelled, Fill, PositionChanged, ManualOrder, ManualOrderAnswered,
-    AccountSnapshot,
-)  # fmt: skip
 CHANCES = [
     (0.03, {"kind": FaultKind.DROP, "after": True}), (0.03, {"kind": FaultKind.DROP}),
     (0.03, {"kind": FaultKind.BROKEN, "after": True}), (0.02, {"kind": FaultKind.NO_ACK, "after": True}),
@@ -97,121 +67,15 @@ CHANCES = [
     (0.05, {"kind": FaultKind.LOSE, "on": Route.PUSH}), (0.10, {"kind": FaultKind.DUPLICATE, "on": Route.PUSH}),
     (0.05, {"kind": FaultKind.REORDER, "on": Route.PUSH}), (0.01, {"kind": FaultKind.CUT, "on": Route.PUSH}),
 ]  # fmt: skip
+DARK = [Chance(probability=1.0, fault=Fault(kind=FaultKind.BROKEN, on=route)) for route in (
+    Route.ORDERS, Route.TRADES, Route.POSITIONS, Route.FUNDS)]  # fmt: skip
+"""Nothing of the account can be read."""
+DARK_SHARE, FLOOD_SHARE, ORDERLY_SHARE = 0.08, 0.15, 0.15
+"""Of the lives: read nothing for a while, are flooded with connections, end by SIGTERM."""
+DARK_S, BLIND_AFTER_S = 5.0, 3.0
+FLOOD = 2 * FILES
 QUIET_S = 12.0
 """How long a life may take to agree with a quiet exchange: longer than an unknown order takes to be written off."""
-
-
-class Life(msgspec.Struct, frozen=True):
-    """What one daemon process is told: where things are, and when it is to kill itself (`boundary` "" for never)."""
-
-    overrides: list[str]
-    seed: int
-    boundary: str
-    count: int
-    durable: bool
-
-
-# -- the daemon's side ------------------------------------------------------------------------------------------------
-
-
-def live(life: Life, pipe: Connection) -> None:
-    """Run the daemon in this process, trade at random once told to, and report its state when asked."""
-    os.environ.pop("NOTIFY_SOCKET", None)
-    started = stopwatch_ns()
-    settings = load_settings(None, life.overrides)
-    log.configure(settings.log, sys.stderr)
-    service = Service(settings)
-    app = service.app
-    arm(service, life)
-
-    async def attend() -> None:
-        pipe.send(("up", (stopwatch_ns() - started) / NS_PER_S))
-        loop = asyncio.get_running_loop()
-        asked: asyncio.Queue[str] = asyncio.Queue()
-        loop.add_reader(pipe.fileno(), lambda: asked.put_nowait(pipe.recv()))
-        rng = random.Random(life.seed)
-        trading = False
-        while True:
-            try:
-                async with asyncio.timeout(0.02 if trading else None):
-                    message = await asked.get()
-                if message == "state":
-                    pipe.send(("state", state(service)))
-                trading = trading or message == "trade"
-            except TimeoutError:
-                act(rng, service)
-
-    asyncio.run(app.run(alongside=(attend,)))
-
-
-def arm(service: Service, life: Life) -> None:
-    """Kill this process at the `count`-th event of the boundary, before or just after it is on disk."""
-    if not life.boundary:
-        return
-    app, counter = service.app, itertools.count(1)
-    journal = app.journal
-    assert journal is not None
-
-    def kill(*_: object) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    def watch(_: Event) -> None:
-        if next(counter) != life.count:
-            return
-        waiting = journal.durable() if life.durable else None
-        if waiting is None:
-            kill()
-        else:
-            waiting.add_done_callback(kill)
-
-    app.bus.tap(tuple(kind for kind in BOUNDARIES if kind.__name__ == life.boundary), watch)
-
-
-def act(rng: random.Random, service: Service) -> None:
-    """A decision, an order by hand, or a change of mind about an order that works."""
-    app, dice = service.app, rng.random()
-    ts, working = app.plan.clock.now_ns(), list(app.orders.working)
-    if dice < 0.6:
-        app.bus.publish(decide(rng, ts))
-    elif dice < 0.8 or not working:
-        side = rng.choice(list(Side))
-        price = Decimal(PRICE) - side.sign * rng.randint(-2, 8) * Decimal("0.05")
-        app.bus.publish(
-            ManualOrder(
-                ts=ts, key=f"{rng.getrandbits(64):x}", symbol=rng.choice(SYMBOLS), side=side, reason="chaos",
-                quantity=rng.randint(1, 40), type=OrderType.LIMIT, limit_price=price,
-            )
-        )  # fmt: skip
-    else:
-        app.bus.publish(CancelOrder(ts=ts, order_id=rng.choice(working), reason="chaos"))
-
-
-def decide(rng: random.Random, ts: int) -> Decision:
-    """Anything a strategy might want."""
-    return Decision(
-        ts=ts, ts_bar=ts, symbol=rng.choice(SYMBOLS), interval="1m", strategy="chaos",
-        action=rng.choice((Action.BUY_LONG, Action.SELL_SHORT, Action.CLOSE_LONG, Action.CLOSE_SHORT)),
-        quantity=rng.randint(1, 40), confidence=1.0, reason="chaos", price=float(PRICE),
-    )  # fmt: skip
-
-
-def state(service: Service) -> dict[str, Any]:
-    """Positions, working orders (those at the exchange, and those nobody knows of) and cash."""
-    app = service.app
-    working = app.orders.working.values()
-    return {
-        "positions": {item.symbol: item.quantity for item in app.portfolio.portfolio.positions() if item.quantity},
-        "working": sorted(order.intent.order_id for order in working if order.state.value != "UNKNOWN"),
-        "unknown": sorted(order.intent.order_id for order in working if order.state.value == "UNKNOWN"),
-        "cash": str(app.portfolio.portfolio.cash),
-        "records": app.account.records,
-        "halted": dict(app.risk.book.halted),
-        "trading": app.risk.book.state.value,
-        "funds": "" if app.risk.funds is None or not app.risk.funds.differs else "differ",
-    }
-
-
-# -- the exchange's side ----------------------------------------------------------------------------------------------
 
 
 class Tally:
@@ -222,8 +86,12 @@ class Tally:
         self.ready_s: list[float] = []
         self.agreed_s: list[float] = []
         self.differences: list[str] = []
-        self.unknown = 0
         self.records = 0
+        self.in_the_app: Counter[str] = Counter()
+        """What somebody did in the broker's app."""
+        self.ended: Counter[str] = Counter()
+        """Orderly ends, by exit code."""
+        self.floods = self.dark = 0
         self.boundaries: Counter[tuple[str, bool]] = Counter()
         """How often each boundary was tried, before and after the disk."""
 
@@ -240,10 +108,14 @@ class Chaos:
         self._token = token = directory / "token"
         token.write_text(DEFAULT_AUTHORIZATION.partition(":")[2])
         token.chmod(0o600)
+        self._control_token = directory / "control.token"
         self._renewals = 0
+        self._foreign: dict[str, str] = {}
+        """Orders placed in the app by their ids, and what we know to have become of them there."""
         places = Endpoints.at(server.url)
         self._overrides = [
-            "strategy.name=rules", "strategy.interval=5m", "supervisor.ladder=[rules, flat]", "control.enabled=false",
+            "strategy.name=rules", "strategy.interval=5m", "supervisor.ladder=[rules, flat]", "control.port=0",
+            f"control.token_file={self._control_token}",
             "broker.name=fyers", f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
             f"broker.fyers.order_socket_url={places.orders}", f"broker.fyers.token_file={token}",
             f"broker.fyers.calls_file={directory / 'calls'}",
@@ -259,41 +131,161 @@ class Chaos:
     async def life(self, last: bool) -> None:
         """One process from its start to its end."""
         rng = self._rng
-        boundary, durable = "", False
-        if not last and rng.random() < 0.5:
-            places = [(kind.__name__, after) for kind in BOUNDARIES for after in (False, True)]
-            boundary, durable = min(places, key=lambda place: (self.tally.boundaries[place], rng.random()))
-            self.tally.boundaries[boundary, durable] += 1
-        wish = Life(
-            [*self._overrides, f"execution.order_type={rng.choice(('MARKET', 'LIMIT'))}"], rng.randrange(1 << 30),
-            boundary, 1 if boundary == AccountSnapshot.__name__ else rng.randint(1, 3), durable,
-        )  # fmt: skip
+        wish = self._wish(last)
         pipe, theirs = self._context.Pipe()
         process = self._context.Process(target=live, args=(wish, theirs), daemon=True)
         begun = stopwatch_ns()
         process.start()
         theirs.close()
+        orderly = False
         try:
-            if await self._hear(pipe, process, 60.0) is None:
+            up = await self._hear(pipe, process, 60.0)
+            if up is None:
                 self._note_end(process, wish, "while it started")
                 return
             self.tally.ready_s.append((stopwatch_ns() - begun) / NS_PER_S)
             await self._compare(pipe, process, wish)
+            if last or not process.is_alive():
+                return
+            pipe.send("trade")
+            if not wish.boundary and rng.random() < DARK_SHARE:
+                await self._go_dark(pipe, process)
             self.server.plan.chances([Chance(probability=p, fault=Fault(**fault)) for p, fault in CHANCES], wish.seed)
-            if not last and process.is_alive():
-                pipe.send("trade")
-                await self._shake(process, 2.0 if boundary else rng.uniform(0.1, 0.9))
+            async with self._flooded(up[1], process) if rng.random() < FLOOD_SHARE else contextlib.nullcontext():
+                await self._shake(process, 2.0 if wish.boundary else rng.uniform(0.1, 0.9))
+            orderly = not wish.boundary and rng.random() < ORDERLY_SHARE
         except (BrokenPipeError, ConnectionResetError, EOFError):
             pass
         finally:
+            if orderly:
+                await self._end_in_order(process)
             self.server.plan.clear()
             by_us = process.is_alive()
             if by_us:
                 process.kill()
             await asyncio.to_thread(process.join)
             await self._log_in()
-            self._note_end(process, msgspec.structs.replace(wish, boundary="") if by_us else wish, "")
+            if not orderly or by_us:
+                self._note_end(process, msgspec.structs.replace(wish, boundary="") if by_us else wish, "")
+            self._look_for_wrong_cancels()
             pipe.close()
+
+    def _wish(self, last: bool) -> Life:
+        """What the next life is told."""
+        rng, boundary, durable = self._rng, "", False
+        if not last and rng.random() < 0.5:
+            places = [(kind.__name__, after) for kind in BOUNDARIES for after in (False, True)]
+            boundary, durable = min(places, key=lambda place: (self.tally.boundaries[place], rng.random()))
+            self.tally.boundaries[boundary, durable] += 1
+        return Life(
+            [*self._overrides, f"execution.order_type={rng.choice(('MARKET', 'LIMIT'))}"], rng.randrange(1 << 30),
+            boundary, 1 if boundary == AccountSnapshot.__name__ else rng.randint(1, 3), durable,
+        )  # fmt: skip
+
+    async def _end_in_order(self, process: Any) -> None:
+        """SIGTERM: exit code 0 promises that nothing of ours works any more, 3 says that something may."""
+        if self._rng.random() < 0.5:
+            self.server.plan.clear()
+        process.terminate()
+        await asyncio.to_thread(process.join, 40.0)
+        self.tally.ended[f"exit code {process.exitcode}"] += 1
+        if process.exitcode not in (0, 3):
+            self.tally.differences.append(f"SIGTERM: exit code {process.exitcode}")
+        left = [order.wanted.tag for order in self._at_the_exchange() if order.order_id not in self._foreign]
+        if process.exitcode == 0 and left:
+            self.tally.differences.append(f"working: left behind without a word: {left}")
+
+    # -- misfortunes --------------------------------------------------------------------------------------------------
+
+    async def _go_dark(self, pipe: Connection, process: Any) -> None:
+        """For seconds nothing of the account can be read: new risk must end, and begin again after it."""
+        self.tally.dark += 1
+        self.server.plan.chances(DARK, 0)
+        await self._shake(process, DARK_S)
+        blind_from = self.server.exchange.now_ns - int((DARK_S - BLIND_AFTER_S) * NS_PER_S)
+        self.server.plan.clear()
+        pipe.send("state")
+        answer = await self._hear(pipe, process, 10.0)
+        if answer is not None:
+            late = [order for order in self.server.exchange.orders.values() if order.placed_ts > blind_from]
+            entries = [order.wanted.tag for order in late if order.wanted.tag in answer[1]["entries"]]
+            if entries:
+                self.tally.differences.append(f"blind: entries without a reading of the account: {entries}")
+
+    @contextlib.asynccontextmanager
+    async def _flooded(self, url: str, process: Any) -> AsyncIterator[None]:
+        """Idle connections, more than the daemon has file descriptors; the right token must get in all the same."""
+        self.tally.floods += 1
+        address = URL(url)
+        writers = []
+        for _ in range(FLOOD):
+            with contextlib.suppress(OSError):
+                writers.append((await asyncio.open_connection(address.host, address.port))[1])
+        try:
+            token = self._control_token.read_text().strip()
+            problem = ""
+            try:
+                async with (
+                    aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http,
+                    http.get(address / "status", timeout=aiohttp.ClientTimeout(total=10)) as answer,
+                ):
+                    problem = "" if answer.status == 200 else f"status {answer.status}"
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                problem = type(error).__name__
+            if problem and process.is_alive():
+                self.tally.differences.append(f"flood: the right token did not get in ({problem})")
+            yield
+        finally:
+            for writer in writers:
+                writer.close()
+
+    def _act_in_the_app(self) -> None:
+        """Somebody places an order, a protective stop as often as not, changes one, or cancels one of his own."""
+        exchange, rng = self.server.exchange, self._rng
+        working = self._at_the_exchange()
+        mine = [order for order in working if order.order_id in self._foreign]
+        dice = rng.random()
+        if mine and (dice < 0.2 or len(mine) > 8):
+            order = rng.choice(mine)
+            self._foreign[order.order_id] = "cancelled"
+            exchange.cancel(order.order_id)
+            self.tally.in_the_app["cancelled"] += 1
+        elif working and dice < 0.4:
+            order = rng.choice(working)
+            exchange.modify(order.order_id, order.wanted.type, order.wanted.quantity + 5, None, None)
+            self.tally.in_the_app["changed"] += 1
+        else:
+            placed = exchange.place(self._wanted_in_the_app())
+            if isinstance(placed, Order):
+                self._foreign[placed.order_id] = ""
+                self.tally.in_the_app[f"placed {placed.wanted.type.value}"] += 1
+
+    def _wanted_in_the_app(self) -> Wanted:
+        exchange, rng = self.server.exchange, self._rng
+        symbol, tick = rng.choice(SYMBOLS), Decimal("0.05")
+        net = exchange.ledger.net(symbol)
+        if net and rng.random() < 0.6:  # protect what is held
+            side = Side.SELL if net > 0 else Side.BUY
+            stop = PRICE + side.sign * rng.randint(4, 14) * tick
+            return Wanted(
+                tag="", symbol=symbol, side=side, type=OrderType.SL_MARKET, quantity=abs(net), stop_price=stop
+            )  # fmt: skip
+        side = rng.choice(list(Side))
+        limit = PRICE - side.sign * rng.randint(-1, 10) * tick
+        return Wanted(
+            tag="APP", symbol=symbol, side=side, type=OrderType.LIMIT, quantity=rng.randint(1, 30), limit_price=limit
+        )  # fmt: skip
+
+    def _at_the_exchange(self) -> list[Order]:
+        return [order for order in self.server.exchange.orders.values() if order.status is Status.PENDING]
+
+    def _look_for_wrong_cancels(self) -> None:
+        """Nobody told the daemon to halt, reduce or flatten: what was placed in the app is left alone."""
+        orders = self.server.exchange.orders
+        for order_id, known in self._foreign.items():
+            if orders[order_id].status is Status.CANCELLED and known != "cancelled":
+                self._foreign[order_id] = "cancelled"
+                self.tally.differences.append(f"wrong cancel: {order_id} was placed in the app")
 
     async def _log_in(self) -> None:
         """After an expiry somebody makes a new token: first the exchange knows it, then the daemon finds it."""
@@ -312,22 +304,14 @@ class Chaos:
         fresh.chmod(0o600)
         fresh.replace(self._token)
 
-    def _change_an_order(self) -> None:
-        """Somebody makes a working order larger, at the exchange itself."""
-        exchange = self.server.exchange
-        working = [order for order in exchange.orders.values() if order.status.name == "PENDING"]
-        if working:
-            order = self._rng.choice(working)
-            exchange.modify(order.order_id, order.wanted.type, order.wanted.quantity + 5, None, None)
-
     async def _shake(self, process: Any, seconds: float) -> None:
         """Let prices move until the daemon is dead or its time is up."""
         until = stopwatch_ns() + seconds * NS_PER_S
         while process.is_alive() and stopwatch_ns() < until:
             symbol = self._rng.choice(SYMBOLS)
             quote(self.server, symbol, PRICE + self._rng.randint(-8, 8) * 0.05)
-            if self._rng.random() < 0.02:
-                self._change_an_order()
+            if self._rng.random() < 0.04:
+                self._act_in_the_app()
             if self._rng.random() < 0.1:
                 await self._log_in()
             await asyncio.sleep(0.01)
@@ -355,7 +339,10 @@ class Chaos:
         exchange = self.server.exchange
         ledger = exchange.ledger
         positions = {symbol: net for symbol, _ in ledger.positions if (net := ledger.net(symbol))}
-        working = sorted(order.wanted.tag for order in exchange.orders.values() if order.status.name == "PENDING")
+        working = sorted(
+            f"X{order.order_id}" if order.order_id in self._foreign else order.wanted.tag
+            for order in self._at_the_exchange()
+        )  # fmt: skip
         if found["positions"] != positions:
             return f"positions: {found['positions']}, the exchange {positions}"
         if Decimal(found["cash"]) != ledger.cash:
@@ -437,9 +424,14 @@ def table(tally: Tally, truth: dict[str, Any], wall_s: float) -> dict[str, Any]:
         "orders": len(truth["orders"]),
         "trades": len(truth["trades"]),
         "faults": truth["faults"]["suffered"],
+        "in_the_app": dict(tally.in_the_app),
+        "orderly_ends": dict(tally.ended),
+        "floods": tally.floods,
+        "dark": tally.dark,
         "compared": len(agreed),
         "lost": lost,
-        "doubled": len(truth["doubled_tags"]),
+        "doubled": len([tag for tag in truth["doubled_tags"] if tag not in ("", "APP")]),
+        "cancelled_not_ours": sum("wrong cancel" in text for text in tally.differences),
         "differences": tally.differences,
         "start_to_active_s": {"median": at(ready, 0.5), "p99": at(ready, 0.99)},
         "active_to_agreed_s": {"median": at(agreed, 0.5), "p99": at(agreed, 0.99)},

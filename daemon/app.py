@@ -9,10 +9,10 @@ closed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import platform
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -23,20 +23,17 @@ from daemon.abandoning import abandon
 from daemon.actor import Actor
 from daemon.bars import BarBuilder, BarsActor
 from daemon.broker import Broker
-from daemon.brokers.fyers import FyersBroker, rate_budget
+from daemon.brokers.fyers import FyersBroker
 from daemon.brokers.paper import PaperVenue
 from daemon.bus import Bus
 from daemon.clock import DAY_NS, NS_PER_MS, LiveClock, PacedClock, ReplayClock
 from daemon.complexity import ComplexityActor, ComplexityDetector
-from daemon.errors import HrmdError
+from daemon.errors import Fault, HrmdError
 from daemon.events import (
     AccountSnapshot,
     Bar,
-    Flatten,
     Halt,
     OrderCancelled,
-    Reduce,
-    Resume,
     TickBatch,
     TradingState,
     TradingStateChanged,
@@ -46,7 +43,9 @@ from daemon.feed.live import LiveFeed
 from daemon.feed.live_fyers import fyers_feed, ticks_are_real
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
+from daemon.fyers.access import rate_budget
 from daemon.fyers.budget import RateBudget
+from daemon.holds import hold_all
 from daemon.journal import JOURNALED, Journal
 from daemon.journal_keeping import JournalKeeper
 from daemon.journal_repair import repair
@@ -61,7 +60,7 @@ from daemon.market.legs import Legs
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.orders import OrderState
 from daemon.portfolio_actor import PortfolioActor
-from daemon.recovery import Account, recover
+from daemon.recovery import COMMANDS, Account, recover
 from daemon.risk.actor import RiskActor
 from daemon.risk.book import RiskBook
 from daemon.risk.funds import FundsCheck
@@ -69,11 +68,11 @@ from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
 from daemon.settings import INTERVALS, Settings
 from daemon.strategy_actor import StrategyActor
-from daemon.strategy_ladder import build_strategies, view_settings
+from daemon.strategy_ladder import build_strategies, thinking_limit, view_settings
 from daemon.supervisor import Ladder, Supervisor
 from daemon.symbol_files import MasterDay, open_instruments
 from daemon.token_keeper import TokenKeeper
-from strategies.base import MarketView
+from strategies.base import MarketView, Strategy
 
 log = structlog.get_logger("app")
 
@@ -103,8 +102,11 @@ class App:
     drain_s = 5.0
     """How long a stopping run waits for what is still being handled."""
 
-    def __init__(self, settings: Settings, plan: RunPlan) -> None:
-        """Build every station. Raises `UsageError` for tapes, models or journals that can't be used."""
+    def __init__(self, settings: Settings, plan: RunPlan, strategies: Mapping[str, Strategy] | None = None) -> None:
+        """Build every station; `strategies` by rung, in place of those that the settings name.
+
+        Raises `UsageError` for tapes, models or journals that can't be used.
+        """
         self.settings = settings
         self.plan = plan
         clock, interval = plan.clock, settings.strategy.interval
@@ -119,9 +121,10 @@ class App:
         self.instruments, self.master_day = open_instruments(settings, self._first_date(), today)
         legs = Legs(self._legs())
         scheduled = ScheduledEvents.load(settings.complexity_detection.events_file)
-        strategies = build_strategies(settings, clock)
+        strategies = build_strategies(settings, clock) if strategies is None else strategies
 
-        # what earlier runs left
+        # what earlier runs left, once it is nobody else's
+        self._holds = hold_all(plan.journal, settings.broker.fyers if settings.broker.name == "fyers" else None)
         if plan.recover and plan.journal is not None:
             repair(plan.journal)
         cash = settings.broker.starting_cash
@@ -139,18 +142,17 @@ class App:
             if plan.recover:
                 self.journal.prune(self.started_ts - settings.journal.keep_days * DAY_NS)
             self._record(self.journal)
-        bus.tap((TradingStateChanged, Halt, Resume, Reduce, Flatten), self.account.follow)
+        bus.tap(COMMANDS, self.account.follow)
 
         # the path of a tick
         calls_out = settings.broker.name == "fyers" or not plan.tapes
-        self._budget = budget = rate_budget(settings.broker.fyers, clock) if calls_out else RateBudget(clock)
+        self._budget = budget = rate_budget(settings.broker.fyers) if calls_out else RateBudget(clock)
         self.feed = self._tape_feed() if plan.tapes else self._live_feed(budget)
         self.bars = BarsActor(
             bus, BarBuilder(self.calendar, {name: INTERVALS[name] for name in settings.bars.intervals}, grace_ns)
         )
         self.complexity = ComplexityActor(bus, ComplexityDetector(settings.complexity_detection, scheduled), interval)
         view = view_settings(settings)
-        self._inference = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
         self.strategy = StrategyActor(
             bus,
             MarketView(view, self.calendar),
@@ -158,7 +160,7 @@ class App:
             settings.strategy.name,
             clock,
             plan.latency,
-            self._inference,
+            thinking_limit(settings, replay=isinstance(clock, ReplayClock)),
             (view.interval, view.coarse_interval),
             legs,
         )
@@ -188,7 +190,8 @@ class App:
             settings.supervisor if plan.restarts else settings.supervisor.model_copy(update={"max_restarts": 0}),
             clock,
         )
-        self.desk = ManualDesk(bus, clock, self.account, self.orders, self.journal)
+        stages = (self.risk.inbox.put, self.execution.inbox.put)
+        self.desk = ManualDesk(bus, clock, self.account, self.orders, self.journal, stages)
         self.keeper = None
         if self.journal is not None and plan.recover:
             self.keeper = JournalKeeper(bus, self.journal, self.snapshot, settings.journal, clock, self._wall)
@@ -223,31 +226,36 @@ class App:
         fyers = self.settings.broker.fyers
         keeper = TokenKeeper(
             self.bus, broker.token_path, self.plan.clock, self._wall, fyers.token_warn_s, fyers.token_poll_s,
-            lambda: broker.refusal,
+            lambda: broker.refusal, private=broker.token_private,
         )  # fmt: skip
         keeper.listeners.append(broker.authorize)
         return keeper
 
     def _tick_filter(self) -> TickFilter:
-        return TickFilter(self.instruments, self.calendar, self.settings.feed.max_jump_percent)
+        feed = self.settings.feed
+        return TickFilter(self.instruments, self.calendar, feed.max_jump_percent, feed.max_option_jump_percent)
 
     def _paper_execution(self) -> ExecutionActor:
         settings, plan = self.settings, self.plan
         venue = PaperVenue(settings.broker.paper, self.instruments, CostSchedule(), self.calendar)
         return ExecutionActor(
             self.bus, self.orders, venue, self.journal, plan.clock, settings.execution.working_timeout_s,
-            plan.latency.order_ns,
+            plan.latency.order_ns, self._held,
         )  # fmt: skip
 
     def _live_execution(self, broker: Broker) -> LiveExecutionActor:
         settings, clock = self.settings, self.plan.clock
-        held = {item.symbol: item.quantity for item in self.account.portfolio.positions()}
         book = LiveBook(
-            self.orders, held, self.instruments, CostSchedule(), clock, settings.broker.fyers, self.bus.publish
+            self.orders, self._held, self.instruments, CostSchedule(), clock, settings.broker.fyers, self.bus.publish
         )
         return LiveExecutionActor(
             self.bus, book, broker, self.journal, clock, settings.execution, settings.broker.fyers
         )
+
+    @property
+    def _held(self) -> dict[str, int]:
+        """Positions as earlier runs left them."""
+        return {item.symbol: item.quantity for item in self.account.portfolio.positions()}
 
     @property
     def actors(self) -> tuple[Actor, ...]:
@@ -265,6 +273,15 @@ class App:
     def model(self) -> str:
         """What the model in charge says of itself, "" where none decides."""
         return str(getattr(self.strategy.strategies.get(self.settings.strategy.name), "description", ""))
+
+    @property
+    def why_idle(self) -> str:
+        """Why it doesn't trade yet, or any more; "" while it does."""
+        if self.desk.open:
+            return ""
+        if self._stop.is_set():
+            return f"stopping: {self._stop_reason}"
+        return "recovering: " + ("the broker has not been read yet" if self.broker is not None else "not done yet")
 
     def stop(self, reason: str) -> None:
         """Ask the run to end in order; calling it again does nothing."""
@@ -370,12 +387,10 @@ class App:
     def _take_off(self) -> None:
         """What an earlier process was told to take off the market, and may not have: it is asked for again."""
         account = self.account
-        if not isinstance(self.execution, LiveExecutionActor):
-            return
         if account.flatten_reason:
-            self.execution.cancel_resting(account.flatten_reason)
+            self.execution.cancel_resting(account.flatten_reason, account.state_ts)
         elif account.state is not TradingState.ACTIVE:
-            self.execution.cancel_entries(account.state_reason)
+            self.execution.cancel_entries(account.state_reason, account.state_ts)
 
     def _forget_paper_orders(self, ts: int) -> None:
         """The simulated venue lives in the process: what worked there ended with the earlier one."""
@@ -394,18 +409,20 @@ class App:
             self.bus.publish(Halt(ts=self.plan.clock.now_ns(), reason=self._stop_reason, shutdown=True))
             await self._drain()
         if self.settings.execution.cancel_on_shutdown:
-            self.execution.cancel_all("shutdown")
+            self.execution.cancel_ours("shutdown")
         await self._drain()
         if isinstance(self.execution, LiveExecutionActor):
             await self._settle(self.execution)
-            await self._drain()
 
     async def _settle(self, execution: LiveExecutionActor) -> None:
-        try:
+        """Wait for the broker. Raises `Fault` that names what is to be off the market and isn't."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.drain_s):
                 await execution.settled()
-        except TimeoutError:
-            log.error("orders still work at the broker; the next start finds them", waited_s=self.drain_s)
+        await self._drain()
+        left = execution.left()
+        if left:
+            raise Fault(f"left at the broker: {', '.join(left)}; the next start asks for it to be cancelled again")
 
     async def _drain(self) -> None:
         try:
@@ -416,14 +433,16 @@ class App:
 
     def close(self) -> None:
         """Release threads and files; calling it again does nothing."""
-        self._inference.shutdown(wait=False, cancel_futures=True)
+        self.strategy.close()
         self._budget.close()
         if self.journal is not None:
             self.journal.close()
+        for hold in self._holds:
+            hold.release()
 
     def _first_date(self) -> dt.date | None:
         """The date of the first tick, for dated lots. Raises `UsageError` where the calendar does not reach it."""
-        first = self.tapes.first_ts if self.plan.tapes else self.plan.clock.now_ns() or None
+        first = self.tapes.opening_ts if self.plan.tapes else self.plan.clock.now_ns() or None
         if first is None:
             return None
         date = ist_date(first)

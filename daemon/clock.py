@@ -11,6 +11,8 @@ from typing import Protocol
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 DAY_NS = 86_400 * NS_PER_S
+MAX_SKEW_NS = 2_500 * NS_PER_MS
+"""So far ahead of our receipt a stamp of the venue may lie: two seconds of a slow clock, and what can't be measured."""
 
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -57,8 +59,8 @@ class MachineReadings:
 class LiveClock:
     """Wall time as it was at the start, and from there the machine's steady clock.
 
-    What happens to the wall clock meanwhile moves nothing: `daemon.clock_watch` looks at it, at the venue's time too, and
-    says what is to be made up for.
+    What happens to the wall clock meanwhile moves nothing: `daemon.clock_watch` looks at it, at the venue's time, too,
+    and says what is to be made up for.
     """
 
     def __init__(self, readings: Readings | None = None) -> None:

@@ -1,10 +1,10 @@
 """The machine's clocks and the venue's time → whether our time can be relied on, and what it has to make up for.
 
-Our time runs on the steady clock from what the wall clock said at the start. Here it is compared with the wall clock, with
-the stamps of ticks (whole seconds; a delay only makes them look late) and with the `Date` of the venue's answers. New
-risk is held from the start, and from every jump, until the venue confirms our time.
-Invariant: one source alone never moves our time; it is moved only while new risk is held, except that small steps of
-the wall clock are followed by one part in a thousand; and it never goes back.
+Our time runs on the steady clock from what the wall clock said at the start. Here it is compared with the wall clock,
+with the stamps of ticks (whole seconds; a delay only makes them look late) and with the `Date` of the venue's
+answers. New risk is held from the start, and from every jump, until the venue confirms our time. Invariant: one
+source alone never moves our time; it is moved only while new risk is held, except that small steps of the wall clock
+are followed by one part in a thousand; and it never goes back.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Stamps:
         self._noted = -STAMPS_PAUSE_NS
 
     def note(self, code: NDArray[np.int32], ts_event: Ints, steady: int) -> None:
-        """Ticks that are read now. A symbol's first stamp may be as old as its last trade: only those that move count."""
+        """Ticks that are read now. A symbol's first stamp may be as old as its last trade: those that move count."""
         if steady - self._noted < STAMPS_PAUSE_NS:
             return
         self._noted = steady

@@ -9,6 +9,7 @@
     └── Fault                 exit 3: something that should not happen did
         ├── InboxFull         a lossless inbox overflowed
         ├── IllegalTransition an order was asked to make a move the table does not hold
+        ├── StrategyHung      a strategy gave no answer where nobody can go on without it (a replay)
         └── JournalError      the journal could not be written or read
 
 Expected outcomes (a denied order, a rejected tick) are events, not exceptions.
@@ -55,6 +56,10 @@ class InboxFull(Fault):
 
 class IllegalTransition(Fault):
     """An order was asked to make a move that its table does not hold."""
+
+
+class StrategyHung(Fault):
+    """A strategy gave no answer within the limit, in a run that can't go on without it."""
 
 
 class JournalError(Fault):

@@ -396,6 +396,14 @@ class FundsDiffer(Event, frozen=True, gc=False):
     reason: str
 
 
+class BrokerStatus(Event, frozen=True, gc=False):
+    """Whether the venue's book and positions are read as often as they must be; while they aren't nothing is opened."""
+
+    ts: int
+    readable: bool
+    reason: str
+
+
 class Reconciled(Event, frozen=True, gc=False):
     """The venue's book was compared with ours; `missed_fills` were booked, `unknown` orders are still unresolved."""
 
@@ -415,6 +423,8 @@ class OrderRecord(msgspec.Struct, frozen=True, gc=False):
     turnover: Decimal
     venue_id: str
     fill_ids: tuple[str, ...]
+    unwanted: str = ""
+    """Why it is to be taken off the market, "" where it isn't."""
 
 
 class HoldingRecord(msgspec.Struct, frozen=True, gc=False):
@@ -448,6 +458,8 @@ class AccountSnapshot(Event, frozen=True, gc=False):
     """The day's highest profit, rupees."""
     answered: tuple[ManualOrderAnswered, ...] = ()
     """The latest manual orders, so that none is placed twice."""
+    state_ts: int = 0
+    """Since when the trading state holds, UTC ns."""
 
 
 class DayProfitPeaked(Event, frozen=True, gc=False):
@@ -550,7 +562,7 @@ class ManualOrderAnswered(Event, frozen=True, gc=False):
 
 
 class CancelOrder(Event, frozen=True, gc=False):
-    """Command: take one order off the market."""
+    """Command: take one order off the market, and keep at it until it is gone, over restarts too."""
 
     ts: int
     order_id: str

@@ -6,7 +6,8 @@ says about it passes the order book's table before anybody else hears of it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -21,6 +22,7 @@ from daemon.events import (
     MANUAL,
     CancelOrder,
     Event,
+    Fill,
     Flatten,
     Halt,
     OrderApproved,
@@ -29,9 +31,11 @@ from daemon.events import (
     OrderIntent,
     OrderType,
     Reduce,
+    Resume,
     TickBatch,
     TimeAdvanced,
 )
+from daemon.openers import EntryBar
 from daemon.orders import Order, OrderBook, OrderState
 
 CANCELLABLE = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
@@ -88,9 +92,13 @@ class ExecutionActor(Actor):
         clock: Clock,
         working_timeout_s: float,
         order_latency_ns: int,
+        positions: Mapping[str, int] | None = None,
     ) -> None:
+        """`positions`: what is held by symbol as it begins."""
         super().__init__(bus)
         self.orders = orders
+        self._positions: Counter[str] = Counter(positions or {})
+        self._bar = EntryBar()
         self._venue = venue
         self._journal = journal
         self._clock = clock
@@ -98,8 +106,11 @@ class ExecutionActor(Actor):
         self._timeout_ns = int(working_timeout_s * NS_PER_S)
         self.inbox = bus.subscribe(
             self.name,
-            (TickBatch, TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, CancelOrder, Flatten, Halt, Reduce),
-        )
+            (
+                TickBatch, TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, CancelOrder, Flatten, Halt, Reduce,
+                Resume,
+            ),
+        )  # fmt: skip
 
     def handle(self, event: Event) -> Awaitable[None] | None:
         """One event; only sending an order waits (for the journal)."""
@@ -120,25 +131,27 @@ class ExecutionActor(Actor):
             if held is not None:
                 self._cancel(held, event.reason)
         elif isinstance(event, Flatten):
-            self.cancel_resting(event.reason)
+            self.cancel_resting(event.reason, event.ts)
         elif isinstance(event, Reduce) or (isinstance(event, Halt) and not event.shutdown):
-            self.cancel_entries(event.reason)
+            self.cancel_entries(event.reason, event.ts)
+        elif isinstance(event, Resume):
+            self._bar.allow()
         return None
 
-    def cancel_resting(self, reason: str) -> None:
+    def cancel_resting(self, reason: str, since: int) -> None:
         """Take every order off the market but exits that trade at once."""
+        self._bar.forbid(reason, since)
         for order in list(self.orders.working.values()):
             if rests(order.intent):
                 self._cancel(order, reason)
 
-    def cancel_entries(self, reason: str) -> None:
-        """Take every order off the market that would open or add to a position."""
-        for order in list(self.orders.working.values()):
-            if not order.intent.reduces:
-                self._cancel(order, reason)
+    def cancel_entries(self, reason: str, since: int) -> None:
+        """Take off the market what opens or adds to a position, and what comes to do so; told at `since` (UTC ns)."""
+        self._bar.forbid(reason, since)
+        self._bar_entries()
 
-    def cancel_all(self, reason: str) -> None:
-        """Take every order off the market."""
+    def cancel_ours(self, reason: str) -> None:
+        """Take every order off the market: on paper nobody else has any."""
         for order in list(self.orders.working.values()):
             self._cancel(order, reason)
 
@@ -163,6 +176,10 @@ class ExecutionActor(Actor):
     async def _send(self, order: Order) -> None:
         if not await self._on_disk(order):
             return
+        if order in self._opening():  # approved before risk heard of the halt
+            now, order_id = self._clock.now_ns(), order.intent.order_id
+            self._publish((OrderCancelled(ts=now, order_id=order_id, filled=0, reason=self._bar.reason),))
+            return
         active_from = max(order.intent.ts, self._clock.now_ns() + self._order_latency_ns)
         self._publish((self._venue.submit(order.intent, active_from),))
 
@@ -181,6 +198,14 @@ class ExecutionActor(Actor):
                 return False
         return True
 
+    def _opening(self) -> list[Order]:
+        """While nothing may open: the orders that would, by what they would do now."""
+        return self._bar.condemned(self.orders.working.values(), self._positions, whole=True)
+
+    def _bar_entries(self) -> None:
+        for order in self._opening():
+            self._cancel(order, self._bar.reason)
+
     def _cancel_overdue(self, ts: int) -> None:
         for order in list(self.orders.working.values()):
             if self._due(order) <= ts:
@@ -193,6 +218,12 @@ class ExecutionActor(Actor):
                 self._publish((msgspec.structs.replace(cancelled, reason=reason),))
 
     def _publish(self, events: Sequence[Event]) -> None:
+        filled = False
         for event in events:
             if self.orders.apply(event) is not None:
+                if isinstance(event, Fill):
+                    self._positions[event.symbol] += event.side.sign * event.quantity
+                    filled = True
                 self.bus.publish(event)
+        if filled:
+            self._bar_entries()

@@ -18,12 +18,14 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from daemon import events as vocabulary
 from daemon.errors import CheckFailed, JournalError, UsageError
 from daemon.events import Event
+from daemon.journal_files import OpenedFiles
 
 SCHEMA_VERSION = 2
 """2 added the index by which the newest snapshot is found; journals of 1 are brought up to it when they are opened."""
@@ -72,14 +74,16 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.ManualOrder,
     vocabulary.ManualOrderAnswered,
     vocabulary.CancelOrder,
+    vocabulary.BrokerStatus,
 )
 """What is recorded: every event that a decision, a position or a state depends on; of bars only
 the intervals that decisions see (the caller chooses them), of ticks none: they have their own tape."""
 
 _RECORDED: tuple[type[Event], ...] = (vocabulary.Bar, *JOURNALED)
-_KINDS = dict(zip([kind.__name__ for kind in _RECORDED], _RECORDED, strict=True))
+KINDS = dict(zip([kind.__name__ for kind in _RECORDED], _RECORDED, strict=True))
 NO_END = 2**62
 _TERMINAL = ("OrderDenied", "OrderRejected", "OrderCancelled", "OrderExpired")
+_UNDECODABLE = (msgspec.DecodeError, TypeError, ValueError, RecursionError)
 _STARVED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """Primary codes of what may pass by itself: the disk is full, or doesn't answer."""
 _UNWRITABLE = (sqlite3.Error, OSError, TypeError, ValueError, OverflowError, msgspec.MsgspecError)
@@ -105,11 +109,14 @@ class Journal:
         self._closing = False
         self._error: BaseException | None = None
         self._trouble: sqlite3.Error | None = None
+        self._lost = ""
+        self._stranded = False
         self._held: list[Event] = []
         self._waiters: list[tuple[int, asyncio.Future[None], asyncio.AbstractEventLoop]] = []
         self._wanted: tuple[int, int] | None = None
         self._doomed: list[tuple[int, int]] = []
         self._db, self.run = _open(path, safe)
+        self._files = OpenedFiles(path)
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
 
@@ -117,8 +124,11 @@ class Journal:
         """Record the run's metadata (settings, model, versions); call it before the first event."""
         with self._wake:
             rows = [(self.run, key, value) for key, value in metadata.items()]
-            self._db.executemany("INSERT INTO runs VALUES (?, ?, ?)", rows)
-            self._db.commit()
+            try:
+                self._db.executemany("INSERT INTO runs VALUES (?, ?, ?)", rows)
+                self._db.commit()
+            except sqlite3.Error as error:
+                raise JournalError(f"journal {self._path}: {error}") from None
 
     def append(self, event: Event) -> None:
         """Queue an event; raises `JournalError` when the writer has failed or the journal is closed."""
@@ -135,8 +145,8 @@ class Journal:
         Raises `JournalError`, here or from the future, when the writer has failed or the journal is closed.
         """
         self._check_open()
-        if self._trouble is not None:
-            raise JournalError(f"journal {self._path}: {self._trouble}")
+        if self._trouble is not None or self._stranded:
+            raise JournalError(self.trouble)
         if not self._safe or self._committed >= self._appended:
             return None
         loop = asyncio.get_running_loop()
@@ -148,8 +158,13 @@ class Journal:
 
     @property
     def trouble(self) -> str:
-        """Why nothing can be written at the moment ("" where it can): a full disk. What was appended is kept."""
-        return "" if self._trouble is None else f"journal {self._path}: {self._trouble}"
+        """Why the record isn't as it should be ("": it is): a full disk, a writer that failed, a file that is gone.
+
+        What was appended is kept, in memory or in a fresh file. A file that was deleted or replaced stays a trouble
+        until a restart: somebody took it for unused.
+        """
+        found = self._error or self._trouble or self._lost
+        return f"journal {self._path}: {found}" if found else ""
 
     def prune(self, before_ns: int) -> int:
         """Delete runs that began before `before_ns` (UTC ns) and that lie before the newest snapshot; how many."""
@@ -187,8 +202,8 @@ class Journal:
             self._wake.notify()
         self._thread.join()
         self._db.close()
-        if self._error is not None or self._trouble is not None:
-            raise JournalError(f"journal {self._path}: {self._error or self._trouble}")
+        if self._error is not None or self._trouble is not None or self._stranded:
+            raise JournalError(self.trouble)
 
     def _check_open(self) -> None:
         if self._error is not None:
@@ -203,24 +218,52 @@ class Journal:
                 if not self._closing and not self._waiters and len(self._queue) < BATCH:
                     self._wake.wait(self._group_commit_s if self._doomed or (self._safe and self._queue) else 0.05)
                 closing = self._closing
-            batch = [*self._held, *(self._queue.popleft() for _ in range(len(self._queue)))]
-            self._held = []
-            if batch and self._error is None:
-                try:
-                    seq = self._commit(batch, seq)
-                    self._committed += len(batch)
-                    self._trouble = None
-                except _UNWRITABLE as error:
-                    self._on_failure(error, batch)
+            self._follow_files()
+            if not self._stranded:
+                seq = self._commit_queued(seq)
             self._release()
-            if closing and not self._queue:
+            if closing and (self._stranded or not self._queue):
                 self._note_end(seq)
                 return
             if self._wanted is not None or self._doomed:
                 self._shorten_a_little()
-            if self._trouble is not None:
+            if self._trouble is not None or self._stranded:
                 with self._wake:
                     self._wake.wait_for(lambda: self._closing, RETRY_S)
+
+    def _commit_queued(self, seq: int) -> int:
+        """Write what is queued, if it can be; the number of the last event written."""
+        batch = [*self._held, *(self._queue.popleft() for _ in range(len(self._queue)))]
+        self._held = []
+        if batch and self._error is None:
+            try:
+                seq = self._commit(batch, seq)
+                self._committed += len(batch)
+                self._trouble = None
+            except _UNWRITABLE as error:
+                self._on_failure(error, batch)
+        return seq
+
+    def _follow_files(self) -> None:
+        """Notice that a file is gone, and go on in a fresh one that holds everything; the trouble stays said."""
+        gone = self._files.missing() if self._safe else ""
+        if not gone:
+            self._stranded = False
+            return
+        self._lost = gone
+        try:
+            place = self._files.carry_over(self._db)
+            fresh = _connect(place, self._safe)
+        except (sqlite3.Error, OSError) as error:
+            self._lost, self._stranded = f"{gone}, and a fresh file can't be written ({error})", True
+            return
+        with self._wake:
+            left, self._db = self._db, fresh
+        with contextlib.suppress(sqlite3.Error):
+            left.close()
+        self._files, self._stranded = OpenedFiles(place), False
+        put = "" if place == self._path else f", put that file in the place of {self._path}"
+        self._lost = f"{gone}; all of it is in {place} now: stop hrmd{put}, start it and resume"
 
     def _on_failure(self, error: Exception, batch: list[Event]) -> None:
         """Keep what could not be written where the disk may come back, else give up."""
@@ -244,7 +287,7 @@ class Journal:
 
     def _note_end(self, seq: int) -> None:
         """An orderly end: whoever reads the run can tell that its tail is whole."""
-        if seq and self._error is None and self._trouble is None:
+        if seq and self._error is None and self._trouble is None and not self._stranded:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", (self.run, ENDS_AT, str(seq)))
                 self._db.commit()
@@ -298,7 +341,7 @@ class Journal:
 
     def _release(self) -> None:
         with self._wake:
-            failed = self._error or self._trouble
+            failed = self._error or self._trouble or (OSError(self._lost) if self._stranded else None)
             ready = [waiter for waiter in self._waiters if waiter[0] <= self._committed or failed]
             self._waiters = [waiter for waiter in self._waiters if waiter not in ready]
         for wanted, future, loop in ready:
@@ -321,10 +364,7 @@ def _open(path: Path, safe: bool) -> tuple[sqlite3.Connection, int]:
     db = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(path, check_same_thread=False)
-        _check_schema(db, path)
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute(f"PRAGMA synchronous={'FULL' if safe else 'OFF'}")
+        db = _connect(path, safe)
         db.execute("CREATE TABLE IF NOT EXISTS runs (run INTEGER, key TEXT, value TEXT, PRIMARY KEY (run, key))")
         db.execute(
             "CREATE TABLE IF NOT EXISTS events (run INTEGER, seq INTEGER, ts INTEGER, type TEXT, body TEXT, "
@@ -343,6 +383,19 @@ def _open(path: Path, safe: bool) -> tuple[sqlite3.Connection, int]:
     return db, int(run)
 
 
+def _connect(path: Path, safe: bool) -> sqlite3.Connection:
+    """A connection that writes as a journal is written. Raises `UsageError` for a foreign file."""
+    db = sqlite3.connect(path, check_same_thread=False)
+    try:
+        _check_schema(db, path)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute(f"PRAGMA synchronous={'FULL' if safe else 'OFF'}")
+    except (sqlite3.Error, UsageError):
+        db.close()
+        raise
+    return db
+
+
 def _check_schema(db: sqlite3.Connection, path: Path) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     tables = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
@@ -356,10 +409,24 @@ def _marks(values: list[str]) -> str:
     return ", ".join("?" * len(values))
 
 
+def is_blank(path: Path) -> bool:
+    """Whether no run was ever begun in a file: it isn't there, is empty, or its maker ended before its first record."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return True
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(_read_only(path)) as db:
+        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        return not tables or ("runs" in tables and not db.execute("SELECT 1 FROM runs LIMIT 1").fetchone())
+    return False
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+
+
 def check_journal(path: Path) -> None:
     """Whether a run could be added to the existing file `path`, which stays untouched. Raises `UsageError` if not."""
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+        with contextlib.closing(_read_only(path)) as db:
             _check_schema(db, path)
     except sqlite3.Error as error:
         raise UsageError(f"journal {path}: can't be opened ({error})") from None
@@ -374,32 +441,36 @@ class JournalReader:
         if not path.is_file():
             raise UsageError(f"{path}: no such journal")
         try:
-            self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+            self._db = _read_only(path)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             row = self._db.execute("SELECT MAX(run) FROM runs").fetchone()
         except sqlite3.Error as error:
             raise UsageError(f"{path}: not an hrmd journal ({error})") from None
         if version not in _READABLE:
             raise UsageError(f"{path}: journal schema {version}, expected {SCHEMA_VERSION}")
-        if row[0] is None:
+        if not isinstance(row[0], int):
             raise UsageError(f"{path}: holds no run")
-        self.run = int(row[0])
+        self.run = row[0]
 
     def metadata(self) -> dict[str, str]:
         """What `Journal.describe` recorded of the latest run."""
-        return dict(self._db.execute("SELECT key, value FROM runs WHERE run = ?", (self.run,)))
+        rows = self._rows("SELECT key, value FROM runs WHERE run = ?", self.run)
+        return {str(key): str(value) for key, value in rows}
 
     def events(self, *types: type[Event]) -> Iterator[Event]:
         """The events of the latest run in order, all or of `types`.
 
         Raises `UsageError` at one that can't be read, and `CheckFailed` where one is missing.
         """
-        wanted = {kind.__name__ for kind in types} or set(_KINDS)
+        wanted = {kind.__name__ for kind in types} or set(KINDS)
         metadata = self.metadata()
-        begins, ends = int(metadata.get(BEGINS_AT, "1")), int(metadata.get(ENDS_AT, "0"))
+        try:
+            begins, ends = int(metadata.get(BEGINS_AT, "1")), int(metadata.get(ENDS_AT, "0"))
+        except ValueError:
+            raise CheckFailed(f"{self._path}: where run {self.run} begins and ends is no number: altered") from None
         expected = begins
-        rows = self._db.execute(
-            "SELECT seq, type, body FROM events WHERE run = ? AND seq >= ? ORDER BY seq", (self.run, begins)
+        rows = self._rows(
+            "SELECT seq, type, body FROM events WHERE run = ? AND seq >= ? ORDER BY seq", self.run, begins
         )
         for seq, name, body in rows:
             if seq != expected:
@@ -407,8 +478,8 @@ class JournalReader:
             expected += 1
             if name in wanted:
                 try:
-                    yield msgspec.json.decode(body, type=_KINDS[name])
-                except msgspec.DecodeError as error:
+                    yield msgspec.json.decode(body, type=KINDS[name])
+                except _UNDECODABLE as error:
                     raise UsageError(f"{self._path}: event {seq} ({name}) can't be read ({error})") from None
         if expected <= ends:
             raise CheckFailed(f"{self._path}: event {expected} is missing: the journal was altered")
@@ -419,21 +490,30 @@ class JournalReader:
         Raises `UsageError` at one that can't be read.
         """
         name = vocabulary.AccountSnapshot.__name__
-        found = self._db.execute(
-            f"SELECT run, seq FROM events WHERE type = '{name}' ORDER BY run DESC, seq DESC LIMIT 1"
-        ).fetchone() or (0, 0)
+        found = next(
+            self._rows(f"SELECT run, seq FROM events WHERE type = '{name}' ORDER BY run DESC, seq DESC LIMIT 1"), (0, 0)
+        )
         kinds = [kind.__name__ for kind in types]
-        rows = self._db.execute(
+        rows = self._rows(
             f"SELECT run, seq, type, body FROM events WHERE (run, seq) >= (?, ?) AND type IN ({_marks(kinds)}) "
             "ORDER BY run, seq",
-            (*found, *kinds),
+            *found,
+            *kinds,
         )
         decoders = {kind.__name__: msgspec.json.Decoder(kind) for kind in types}
         for run, seq, kind, body in rows:
             try:
                 yield decoders[kind].decode(body)
-            except msgspec.DecodeError as error:
+            except _UNDECODABLE as error:
                 raise UsageError(f"{self._path}: run {run}, event {seq} ({kind}) can't be read ({error})") from None
+
+    def _rows(self, query: str, *values: Any) -> Iterator[Any]:
+        """The rows of a query; raises `UsageError` where a page of the file can't be read."""
+        try:
+            for row in self._db.execute(query, values):  # noqa: UP028 — delegation closes the cursor, maybe too late
+                yield row
+        except sqlite3.Error as error:
+            raise UsageError(f"{self._path}: damaged ({error}); the next hrmd run recovers what can be read") from None
 
     def pending(self) -> list[str]:
         """Client ids of orders that were intended and neither denied, rejected, cancelled nor filled whole."""

@@ -21,7 +21,6 @@ from daemon.events import (
     Halt,
     OrderAccepted,
     OrderAmended,
-    OrderApproved,
     OrderCancelFailed,
     OrderCancelled,
     OrderExpired,
@@ -34,7 +33,7 @@ from daemon.events import (
 from daemon.fyers.wire import OrderStatus, VenueOrder, VenueTrade
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
-from daemon.orders import Order, OrderBook, OrderState
+from daemon.orders import FOREIGN, Order, OrderBook, OrderState
 from daemon.settings import FyersSettings
 
 log = structlog.get_logger("execution")
@@ -95,7 +94,7 @@ class LiveBook:
         order = self.orders.find(tag) if tag else None
         if order is not None and order.venue_id in ("", venue_id):
             return order
-        return self.orders.find(f"X{venue_id}")
+        return self.orders.find(f"{FOREIGN}{venue_id}")
 
     def trade(self, trade: VenueTrade) -> bool:
         """Book a trade of one of our orders; False where it is known or not ours."""
@@ -179,6 +178,12 @@ class LiveBook:
         return not suspects
 
     @property
+    def held(self) -> Mapping[str, int]:
+        """What an order would open or close: our positions, the broker's where both are known to differ."""
+        theirs = {symbol: self._suspects[symbol][1] - self._elsewhere[symbol] for symbol in self.halted}
+        return {**self.positions, **theirs}
+
+    @property
     def unresolved(self) -> int:
         """Orders of which nobody knows whether the venue has them."""
         return sum(order.state is OrderState.UNKNOWN for order in self.orders.working.values())
@@ -223,7 +228,8 @@ class LiveBook:
             self.say(OrderCancelFailed(ts=self._now, order_id=order.intent.order_id, reason=reason))
 
     def _on_revenant(self, order: Order, report: VenueOrder) -> None:
-        if report.venue_id not in self.revenants and order.state is OrderState.REJECTED:
+        ours = order.state is OrderState.REJECTED and not order.foreign
+        if ours and report.venue_id not in self.revenants:
             log.error("an order that was written off came alive", order=order.intent.order_id, venue=report.venue_id)
             self.revenants[report.venue_id] = order.intent.order_id
 
@@ -262,7 +268,8 @@ class LiveBook:
             self._publish(Halt(ts=self._now, reason=reason))
 
     def _adopt(self, report: VenueOrder) -> None:
-        order_id = f"X{report.venue_id}"
+        """It is at the venue already: nobody approves it or sends it. `reduces` tells nothing: `openers` is asked."""
+        order_id = f"{FOREIGN}{report.venue_id}"
         price = report.limit_price or report.average_price or report.stop_price or Decimal(0)
         self.say(
             OrderIntent(
@@ -272,5 +279,4 @@ class LiveBook:
                 reason=f"external order {report.venue_id}", reference_price=price,
             )
         )  # fmt: skip
-        self.say(OrderApproved(ts=self._now, order_id=order_id))
         self.say(OrderAccepted(ts=self._now, order_id=order_id, venue_id=report.venue_id))

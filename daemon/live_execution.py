@@ -3,6 +3,8 @@
 Every call runs in a task of its own, so the inbox never waits for the network. Pushes are news and the book is the
 truth: a push that isn't the whole story, a gap or an unknown order makes the book be read. Invariant: an order leaves
 only after its intent is on disk, leaves once, and after a silence nothing is sent again until the book has spoken.
+What is to be taken off the market is asked for until it is gone, after a restart too; while trading is halted or
+reducing, so is whatever would open or add to a position by then, whoever placed it.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from daemon.bus import Bus
 from daemon.clock import NS_PER_S, Clock
 from daemon.errors import JournalError, UsageError
 from daemon.events import (
+    EXTERNAL,
+    BrokerStatus,
     CancelOrder,
     Event,
     Flatten,
@@ -38,6 +42,7 @@ from daemon.events import (
     OrderUnknown,
     Reconciled,
     Reduce,
+    Resume,
     TimeAdvanced,
 )
 from daemon.execution import BY_HAND, UNWRITTEN, Durable, rests
@@ -45,8 +50,10 @@ from daemon.fyers.order_socket import Disconnected, OrderPush, TradePush
 from daemon.fyers.outcome import Done, NotSent, Rejected, Unknown
 from daemon.fyers.wire import ZERO
 from daemon.live_book import LiveBook
+from daemon.openers import EntryBar
 from daemon.orders import Order, OrderState
 from daemon.settings import ExecutionSettings, FyersSettings
+from daemon.sight import BOOK, POSITIONS, Sight
 
 log = structlog.get_logger("execution")
 
@@ -79,13 +86,16 @@ class LiveExecutionActor(Actor):
         self._clock = clock
         self._settings = settings
         self._timeout_ns = int(execution.working_timeout_s * NS_PER_S)
-        self._cancel_wanted: dict[str, str] = {}
+        self._bar = EntryBar()
+        self._sight = Sight(clock, settings.reconcile_s)
+        self._blind = False
         self._sending: set[str] = set()
         self._look = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self.inbox = bus.subscribe(
-            self.name, (TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, CancelOrder, Flatten, Halt, Reduce)
-        )
+            self.name, (TimeAdvanced, OrderApproved, OrderDenied, CancelOrder, Flatten, Halt, Reduce, Resume)
+        )  # of intents those of risk: what the book took in by itself it has applied by itself
+        bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy != EXTERNAL, inbox=self.inbox)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -96,18 +106,26 @@ class LiveExecutionActor(Actor):
         """
         self._distrust("the daemon stopped before the venue's answer was known")
         tries = 0
-        while not await self._read_book(urgent=True):
+        while (agree := await self._look_around()) is None:
             refusal = self._broker.refusal
             if refusal:
                 raise UsageError(f"broker.fyers: the token was refused ({refusal}); log in and start again")
             tries += 1
             if tries % LOG_EVERY == 1:
-                log.error("the broker can't be read: trading waits for it", tries=tries)
+                log.error("the broker can't be read: trading waits for it", tries=tries, why=self.trouble)
             await asyncio.sleep(SHORTEST_PAUSE_S)
-        for _ in range(2):
-            if await self._check_account():
-                break
-            await self._read_book(urgent=True)
+        if not agree:
+            await self._look_around()
+
+    async def _look_around(self) -> bool | None:
+        """Read book and positions: whether the positions agree, None where one of them couldn't be read."""
+        agree = await self._read_book(urgent=True) and await self._check_account()
+        return None if self._sight.missing else agree
+
+    @property
+    def trouble(self) -> str:
+        """Why nobody knows how the account stands: what of it wasn't read for too long; "" where all was."""
+        return self._sight.trouble
 
     async def run(self) -> None:
         """Handle events, listen to pushes and read the book until cancelled."""
@@ -117,6 +135,7 @@ class LiveExecutionActor(Actor):
             async with asyncio.TaskGroup() as self._group:
                 self._group.create_task(self._listen(), name="order socket")
                 self._group.create_task(self._keep_in_line(), name="reconciliation")
+                self._group.create_task(self._keep_in_sight(), name="sight of the broker")
                 await super().run()
         finally:
             self._group = None
@@ -127,6 +146,7 @@ class LiveExecutionActor(Actor):
             case OrderApproved():
                 order = self.orders.apply(event)
                 if order is not None:
+                    self._bar_entries(whole=False)
                     self._sending.add(event.order_id)
                     self._spawn(self._send(order), event.order_id)
             case OrderIntent() | OrderDenied():
@@ -134,36 +154,51 @@ class LiveExecutionActor(Actor):
             case TimeAdvanced():
                 self._cancel_overdue(event.ts)
             case CancelOrder():
-                held = self.orders.working.get(event.order_id)
-                if held is not None:
-                    self._want_cancelled(held, event.reason)
+                self.orders.apply(event)
+                self._pursue()
             case Flatten():
-                self.cancel_resting(event.reason)
+                self.cancel_resting(event.reason, event.ts)
             case Reduce() | Halt(shutdown=False):
-                self.cancel_entries(event.reason)
+                self.cancel_entries(event.reason, event.ts)
+            case Resume():
+                self._bar.allow()
 
-    def cancel_resting(self, reason: str) -> None:
-        """Take every order off the market but exits that trade at once, and keep at it."""
+    def cancel_resting(self, reason: str, since: int) -> None:
+        """Take every order off the market but exits that trade at once, whoever placed it, and keep at it."""
+        self._bar.forbid(reason, since)
         for order in list(self.orders.working.values()):
             if rests(order.intent):
                 self._want_cancelled(order, reason)
+        self._pursue()
 
-    def cancel_entries(self, reason: str) -> None:
-        """Take every order off the market that would open or add to a position, and keep at it."""
+    def cancel_entries(self, reason: str, since: int) -> None:
+        """Take off the market what opens or adds to a position, and what comes to do so; told at `since` (UTC ns)."""
+        self._bar.forbid(reason, since)
+        self._pursue()
+
+    def cancel_ours(self, reason: str) -> None:
+        """Take every order off the market that we placed, and keep at it."""
         for order in list(self.orders.working.values()):
-            if not order.intent.reduces:
+            if not order.foreign:
                 self._want_cancelled(order, reason)
-
-    def cancel_all(self, reason: str) -> None:
-        """Take every order off the market, and keep at it."""
-        for order in list(self.orders.working.values()):
-            self._want_cancelled(order, reason)
+        self._pursue()
 
     async def settled(self) -> None:
         """Wait until nothing is on its way and nothing that is to be cancelled works."""
         while self._sending or self.book.cancelling or self._pursue():
             self._look.set()
             await asyncio.sleep(SHORTEST_PAUSE_S / 5)
+
+    def left(self) -> list[str]:
+        """What is to be off the market or on its way and, for all we know, may still work, in words."""
+        orders = [it for it in self.orders.working.values() if it.unwanted or it.intent.order_id in self._sending]
+        revenants = (self.orders.find(order_id) for order_id in self.book.revenants.values())
+        orders += [order for order in revenants if order is not None]
+        return [
+            ("unknown: " if it.state in (OrderState.SENT, OrderState.UNKNOWN) else "")
+            + f"{it.intent.side} {it.remaining} {it.intent.symbol} ({it.intent.order_id})"
+            for it in orders
+        ]
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
@@ -203,8 +238,8 @@ class LiveExecutionActor(Actor):
             if not order.intent.reduces:
                 self._never_left(order, UNWRITTEN)
                 return False
-        if order.intent.order_id in self._cancel_wanted:  # while the disk was waited for
-            self._never_left(order, self._cancel_wanted[order.intent.order_id])
+        if order.unwanted:  # while the disk was waited for
+            self._never_left(order, order.unwanted)
             return False
         return True
 
@@ -214,26 +249,37 @@ class LiveExecutionActor(Actor):
     # -- cancelling ---------------------------------------------------------------------------------------------------
 
     def _want_cancelled(self, order: Order, reason: str) -> None:
-        self._cancel_wanted[order.intent.order_id] = reason
-        self._pursue()
+        self.book.say(CancelOrder(ts=self._now, order_id=order.intent.order_id, reason=reason))
+
+    def _bar_entries(self, *, whole: bool) -> None:
+        """Judge what works by what it would do now; `whole`: the book was read, and no fill is known to be missing."""
+        bar, doubted = self._bar, self._bar.doubtful
+        for order in bar.condemned(self.orders.working.values(), self.book.held, whole=whole):
+            self._want_cancelled(order, bar.reason)
+        if bar.doubtful and not doubted:  # once: the pauses between readings are kept
+            self._look.set()
+
+    @property
+    def _owed(self) -> bool:
+        """Whether something is to be off the market and isn't yet."""
+        return bool(self.book.revenants) or any(order.unwanted for order in self.orders.working.values())
 
     def _pursue(self) -> bool:
         """Ask for every cancellation that is wanted and can be asked for; whether any is still owed."""
         if self._group is None:  # not running yet: `run` begins with a look at the book, and then asks
-            return bool(self._cancel_wanted)
-        for order_id, reason in list(self._cancel_wanted.items()):
-            order = self.orders.working.get(order_id)
-            if order is None:
-                del self._cancel_wanted[order_id]
-            elif order.state in CANCELLABLE and order.venue_id and order_id not in self.book.cancelling:
+            return self._owed
+        self._bar_entries(whole=False)
+        for order_id, order in list(self.orders.working.items()):
+            free = order.state in CANCELLABLE and order.venue_id and order_id not in self.book.cancelling
+            if order.unwanted and free:
                 self.book.cancelling.add(order_id)
-                self.book.say(OrderCancelRequested(ts=self._now, order_id=order_id, reason=reason))
+                self.book.say(OrderCancelRequested(ts=self._now, order_id=order_id, reason=order.unwanted))
                 self._spawn(self._cancel(order_id, order.venue_id), f"cancel {order_id}")
         for venue_id, order_id in list(self.book.revenants.items()):
             if order_id not in self.book.cancelling:
                 self.book.cancelling.add(order_id)
                 self._spawn(self._cancel(order_id, venue_id), f"cancel {order_id}")
-        return bool(self._cancel_wanted)
+        return self._owed
 
     async def _cancel(self, order_id: str, venue_id: str) -> None:
         try:
@@ -248,11 +294,11 @@ class LiveExecutionActor(Actor):
         self._look.set()
 
     def _cancel_overdue(self, ts: int) -> None:
-        for order in self.orders.working.values():
+        for order in list(self.orders.working.values()):
             intent = order.intent
             mine = not intent.reduces and intent.strategy not in BY_HAND
-            if mine and ts - intent.ts >= self._timeout_ns and intent.order_id not in self._cancel_wanted:
-                self._cancel_wanted[intent.order_id] = "working time-out"
+            if mine and ts - intent.ts >= self._timeout_ns:
+                self._want_cancelled(order, "working time-out")
         self._pursue()
 
     # -- listening and reading ----------------------------------------------------------------------------------------
@@ -267,8 +313,8 @@ class LiveExecutionActor(Actor):
                             self._look.set()  # parts are booked in the tradebook's order: charges depend on it
                         else:
                             self.book.trade(trade)
+                        self._pursue()
                     case OrderPush(order=report):
-                        self.book.incomplete = False
                         if not self.book.report(report) or self.book.incomplete:
                             self._look.set()
                         self._pursue()
@@ -281,7 +327,7 @@ class LiveExecutionActor(Actor):
         """Read the book when something calls for it, and compare the whole account every `reconcile_s` in any case."""
         settings, due_ns = self._settings, self._clock.monotonic_ns() + int(self._settings.reconcile_s * NS_PER_S)
         while True:
-            owing = self.book.unresolved or self.book.incomplete or self._cancel_wanted or self.book.revenants
+            owing = self.book.unresolved or self.book.incomplete or self._owed or self._bar.doubtful
             pause_s = max(0.0, (due_ns - self._clock.monotonic_ns()) / NS_PER_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(pause_s, settings.unknown_poll_s) if owing else pause_s):
@@ -291,18 +337,46 @@ class LiveExecutionActor(Actor):
             now = self._clock.monotonic_ns()
             if now >= due_ns or self.book.halted:
                 await self._check_account()
-                pause_s = settings.reconcile_s if read else min(settings.unknown_poll_s, settings.reconcile_s)
+                pause_s = (
+                    settings.reconcile_s
+                    if read and not self._sight.missing
+                    else min(settings.unknown_poll_s, settings.reconcile_s)
+                )
                 due_ns = now + int(pause_s * NS_PER_S)
             self._pursue()
             await asyncio.sleep(SHORTEST_PAUSE_S)
+
+    async def _keep_in_sight(self) -> None:
+        """Say when the broker has not been read for too long; that it is again is said by the reading."""
+        while True:
+            self._tell_sight()
+            await asyncio.sleep(max(self._sight.left_s, SHORTEST_PAUSE_S))
+
+    def _saw(self, what: str) -> None:
+        self._sight.saw(what)
+        if self._group is not None:  # before, nothing trades: `recover` returns when all was read
+            self._tell_sight()
+
+    def _tell_sight(self) -> None:
+        """Risk opens nothing while the broker is out of sight."""
+        trouble = self.trouble
+        if bool(trouble) is not self._blind:
+            self._blind = bool(trouble)
+            level = log.error if trouble else log.info
+            level("the broker is out of sight: nothing is opened" if trouble else "the broker is in sight", why=trouble)
+            self.bus.publish(BrokerStatus(ts=self._now, readable=not trouble, reason=trouble))
 
     async def _read_book(self, *, urgent: bool) -> bool:
         """Compare with the broker's orders and trades; False where they couldn't be read."""
         orders = await self._broker.orders(urgent=urgent)
         trades = await self._broker.trades(urgent=urgent)
         if not isinstance(orders, Done) or not isinstance(trades, Done):
+            self._sight.missed(BOOK, trades if isinstance(orders, Done) else orders)
             return False
         missed = self.book.compare(orders.value, trades.value)
+        self._saw(BOOK)
+        if self._group is not None:  # while it recovers, it isn't known yet where the positions differ
+            self._bar_entries(whole=not self.book.incomplete)
         self.bus.publish(
             Reconciled(
                 ts=self._now, orders=len(orders.value), trades=len(trades.value), missed_fills=missed,
@@ -316,7 +390,9 @@ class LiveExecutionActor(Actor):
         booked, settled = self.book.booked, not self.orders.working
         held = await self._broker.positions()
         if not isinstance(held, Done):
+            self._sight.missed(POSITIONS, held)
             return False
+        self._saw(POSITIONS)
         agree = self.book.compare_positions({row.symbol: row.quantity for row in held.value})
         funds = await self._broker.funds()
         if isinstance(funds, Done):

@@ -1,10 +1,12 @@
 """Turns log calls into lines on stderr: JSON for machines, colours on a terminal.
 
-Invariant: no value that looks like a secret leaves the process in a log line, and no log call raises for its values.
+Invariant: no value that looks like a secret leaves the process in a log line, and no log call raises: not
+for its values, and not because whoever read the lines is gone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -12,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import orjson
 import structlog
@@ -44,6 +46,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     """
     stream = stream if stream is not None else sys.stderr
     as_json = settings.format == "json" or (settings.format == "auto" and not stream.isatty())
+    colours, stream = stream.isatty(), cast(TextIO, _Surviving(stream))
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -52,7 +55,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
     ]
-    console = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    console = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
     render: list[Processor] = [redact, _render_json if as_json else console]
     structlog.configure(
         processors=[*shared, *render],
@@ -61,6 +64,24 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
         cache_logger_on_first_use=False,
     )
     _adopt_stdlib(stream, level, shared, render)
+
+
+class _Surviving:
+    """A stream whose other end may go away (a terminal that closes, a pipe): what can't be written is lost."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or don't."""
+        with contextlib.suppress(OSError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on, or don't."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

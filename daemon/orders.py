@@ -2,7 +2,8 @@
 
 Invariant: an order's state only moves along `MOVES`; what the venue repeats or sends late changes no state, what
 contradicts the table is a fault that names both states, and a fill is counted exactly once, even one that comes after
-its order was thought done. A filled order that somebody makes larger at the venue works on.
+its order was thought done. A filled order that somebody makes larger at the venue works on. An order that is to be
+taken off the market stays so, whatever its state, until it is done.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import msgspec
 
 from daemon.errors import IllegalTransition
 from daemon.events import (
+    EXTERNAL,
+    CancelOrder,
     Event,
     Fill,
     OrderAccepted,
@@ -30,6 +33,11 @@ from daemon.events import (
     OrderSent,
     OrderUnknown,
 )
+
+FOREIGN = "X"
+"""What our ids of orders that somebody else placed begin with; the venue's id follows."""
+
+NO_REASON = "no reason was given"
 
 KEPT = 20_000
 """Finished orders that are remembered, so that what comes late about them is understood."""
@@ -84,6 +92,7 @@ DONE = _ENDS | {S.DENIED}
 """States in which nothing more is expected of an order."""
 
 _LATE: dict[OrderState, frozenset[OrderState]] = {
+    S.APPROVED: frozenset({S.SENT}),
     S.SENT: frozenset({S.SENT, S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_PENDING, S.UNKNOWN}),
     S.ACCEPTED: frozenset({S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_PENDING}),
     S.CANCEL_PENDING: frozenset({S.CANCEL_PENDING, S.UNKNOWN}),
@@ -94,7 +103,10 @@ _MAY_FILL_LATE = frozenset({S.CANCELLED, S.REJECTED, S.EXPIRED})
 
 
 class Order(msgspec.Struct, gc=False):
-    """One order and what became of it so far; `turnover` is what its fills traded, rupees."""
+    """One order and what became of it so far; `turnover` is what its fills traded, rupees.
+
+    `unwanted` is why the order is to be taken off the market, "" where it isn't.
+    """
 
     intent: OrderIntent
     state: OrderState = OrderState.INTENT
@@ -104,6 +116,12 @@ class Order(msgspec.Struct, gc=False):
     reason: str = ""
     updated_ts: int = 0
     turnover: Decimal = Decimal(0)
+    unwanted: str = ""
+
+    @property
+    def foreign(self) -> bool:
+        """Whether somebody else placed it."""
+        return self.intent.strategy == EXTERNAL
 
     @property
     def remaining(self) -> int:
@@ -112,7 +130,9 @@ class Order(msgspec.Struct, gc=False):
 
     def record(self) -> OrderRecord:
         """What a snapshot keeps of the order."""
-        return OrderRecord(self.intent, self.state.value, self.filled, self.turnover, self.venue_id, self.fill_ids)
+        return OrderRecord(
+            self.intent, self.state.value, self.filled, self.turnover, self.venue_id, self.fill_ids, self.unwanted
+        )
 
 
 class OrderBook:
@@ -145,8 +165,10 @@ class OrderBook:
                 return self._accept(event)
             case OrderRejected():
                 return self._move(event.order_id, S.REJECTED, event.ts, event.reason)
+            case CancelOrder():
+                return self._unwant(event)
             case OrderCancelRequested():
-                return self._move(event.order_id, S.CANCEL_PENDING, event.ts, event.reason)
+                return self._request_cancel(event)
             case OrderCancelFailed():
                 return self._work_on(event)
             case OrderCancelled():
@@ -166,7 +188,7 @@ class OrderBook:
         """Put an order of a snapshot back."""
         order = Order(
             intent=record.intent, state=OrderState(record.state), filled=record.filled, fill_ids=record.fill_ids,
-            venue_id=record.venue_id, updated_ts=record.intent.ts, turnover=record.turnover,
+            venue_id=record.venue_id, updated_ts=record.intent.ts, turnover=record.turnover, unwanted=record.unwanted,
         )  # fmt: skip
         (self.finished if order.state.done else self.working)[record.intent.order_id] = order
 
@@ -178,7 +200,23 @@ class OrderBook:
                 raise IllegalTransition(f"order {intent.order_id}: the id was used before, for another intent")
             return None
         order = self.working[intent.order_id] = Order(intent=intent, updated_ts=intent.ts)
+        if order.foreign:  # the venue had it before we knew of it
+            order.state, order.venue_id = S.SENT, intent.order_id.removeprefix(FOREIGN)
         return order
+
+    def _unwant(self, event: CancelOrder) -> Order | None:
+        """Whoever asked first is remembered."""
+        order = self.working.get(event.order_id)
+        if order is None or order.unwanted:
+            return None
+        order.unwanted = event.reason or NO_REASON
+        return order
+
+    def _request_cancel(self, event: OrderCancelRequested) -> Order | None:
+        moved = self._move(event.order_id, S.CANCEL_PENDING, event.ts, event.reason)
+        if moved is not None:
+            moved.unwanted = moved.unwanted or event.reason or NO_REASON
+        return moved
 
     def _accept(self, event: OrderAccepted) -> Order | None:
         order = self.working.get(event.order_id)

@@ -19,13 +19,13 @@ from typing import Any, Final
 import msgspec
 from yarl import URL
 
-from daemon.clock import Clock
-from daemon.errors import HrmdError
-from daemon.fyers.budget import RateBudget
+from daemon.clock import MAX_SKEW_NS, NS_PER_S, Clock
+from daemon.errors import HrmdError, SettingsError
+from daemon.fyers.access import endpoints, rate_budget
 from daemon.fyers.credentials import Credentials, Secret, read_token, token_path
 from daemon.fyers.market_wire import MarketState
 from daemon.fyers.outcome import Done, Outcome, Rejected
-from daemon.fyers.rest import CallTimes, Endpoints, FyersRest
+from daemon.fyers.rest import CallTimes, FyersRest
 from daemon.fyers.token_watch import TokenState, TokenWatch
 from daemon.fyers.wire import Funds
 from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date
@@ -36,8 +36,8 @@ SDK: Final = "fyers-apiv3"
 GIB: Final = 1 << 30
 DISK_NEEDED: Final = 1 * GIB
 DISK_WANTED: Final = 5 * GIB
-SKEW_NOTED_S: Final = 2.0
-SKEW_TOO_MUCH_S: Final = 5.0
+SKEW_NOTED_S: Final = 1.0
+SKEW_TOO_MUCH_S: Final = MAX_SKEW_NS / NS_PER_S - 0.5  # what the tick filter takes, less what is uncertain here
 CONNECT_S: Final = 3.0
 LOGIN: Final = "hrmd login"
 
@@ -88,7 +88,10 @@ async def live_findings(settings: Settings, environment: Mapping[str, str], cloc
     else:
         credential = path != fyers.token_file
         found.append(token_finding(token, path, fyers.token_warn_s, clock.now_ns(), credential=credential))
-        found += await _ask(fyers, credentials, clock)
+        try:
+            found += await _ask(fyers, credentials, clock)
+        except SettingsError as error:
+            found.append(bad("account", str(error), "mend the setting"))
     found += [address_finding(fyers.api_url), master_finding(settings, ist_date(clock.now_ns()))]
     found.append(disk_finding(settings.journal.path))
     return found
@@ -96,9 +99,8 @@ async def live_findings(settings: Settings, environment: Mapping[str, str], cloc
 
 async def _ask(fyers: FyersSettings, credentials: Credentials, clock: Clock) -> list[Finding]:
     """What the broker says, and how far the clocks are apart."""
-    endpoints = Endpoints(fyers.api_url, fyers.data_url, fyers.order_socket_url)
     times = CallTimes(read_s=fyers.answer_s, total_s=fyers.answer_s + CONNECT_S)
-    async with FyersRest(credentials, RateBudget(clock), clock, endpoints, times) as rest:
+    async with FyersRest(credentials, rate_budget(fyers), clock, endpoints(fyers), times) as rest:
         profile, funds, market = await rest.profile(), await rest.funds(), await rest.market_status()
         account = _refused("account", profile) or good("account", "the broker takes the token")
         return [
@@ -151,7 +153,7 @@ def token_finding(token: Secret, path: Path, warn_s: float, now_ns: int, *, cred
 
 
 def skew_finding(skew_s: float | None) -> Finding:
-    """The broker's `Date` has whole seconds, so that less than two seconds say nothing."""
+    """The broker's `Date` has whole seconds, so that less than one says nothing; the tick filter takes what passes."""
     do = "let the machine keep time (timedatectl set-ntp true)"
     if skew_s is None:
         return doubtful("clock", "the broker's answers carry no time", do)

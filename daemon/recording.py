@@ -18,7 +18,7 @@ from daemon.feed.live_fyers import check_live, fyers_feed, live_clock
 from daemon.feed.recorder import Recorder
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
-from daemon.fyers.budget import RateBudget, RateLimits
+from daemon.fyers.access import rate_budget
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.settings import INTERVALS, Settings
 from daemon.symbol_files import open_instruments
@@ -71,20 +71,21 @@ async def record_only(settings: Settings, stop: asyncio.Event) -> Recording:
     try:
         follow(bus, recorder)
         instruments, _ = open_instruments(settings, None, ist_date(wall_ns()))
-        tick_filter = TickFilter(instruments, calendar, settings.feed.max_jump_percent)
+        tick_filter = TickFilter(
+            instruments, calendar, settings.feed.max_jump_percent, settings.feed.max_option_jump_percent
+        )
         if settings.feed.source == "tape":
             record_published(bus, recorder)
             await _until(_paced(settings, bus, tick_filter, calendar).run(), stop)
         else:
-            clock, fyers = live_clock(settings), settings.broker.fyers
-            limits = RateLimits.of(fyers.calls_per_second, fyers.calls_per_minute, fyers.calls_per_day)
-            budget = RateBudget(clock, limits)
+            clock, budget = live_clock(settings), rate_budget(settings.broker.fyers)
             symbols = tuple(instruments.needed_for(settings.feed.symbols))
             feed = fyers_feed(settings, bus, tick_filter, calendar, clock, budget, recorder.record, symbols)
             try:
                 await _until(feed.run(), stop)
             finally:
                 await feed.close()
+                budget.close()
     finally:
         await asyncio.to_thread(recorder.close)
     return Recording(path=str(settings.feed.record.path), recorded=recorder.recorded, lost=recorder.lost)

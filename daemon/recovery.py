@@ -16,6 +16,7 @@ from daemon.clock import india_day
 from daemon.errors import IllegalTransition
 from daemon.events import (
     AccountSnapshot,
+    CancelOrder,
     DayProfitPeaked,
     Event,
     Fill,
@@ -39,20 +40,22 @@ from daemon.events import (
     TradingState,
     TradingStateChanged,
 )
-from daemon.journal import JournalReader
-from daemon.orders import OrderBook, OrderState
+from daemon.journal import JournalReader, is_blank
+from daemon.orders import Order, OrderBook, OrderState
 from daemon.portfolio import Portfolio
 
 log = structlog.get_logger("recovery")
 
 ORDER_EVENTS: tuple[type[Event], ...] = (
     OrderIntent, OrderApproved, OrderDenied, OrderSent, OrderAccepted, OrderRejected, OrderCancelRequested,
-    OrderCancelFailed, OrderCancelled, OrderExpired, OrderUnknown, OrderAmended, Fill,
+    OrderCancelFailed, OrderCancelled, OrderExpired, OrderUnknown, OrderAmended, Fill, CancelOrder,
 )  # fmt: skip
 FOLDED: tuple[type[Event], ...] = (
-    *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, DayProfitPeaked,
+    *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, CancelOrder, DayProfitPeaked,
     ManualOrderAnswered,
 )  # fmt: skip
+COMMANDS: tuple[type[Event], ...] = (TradingStateChanged, Halt, Resume, Reduce, Flatten)
+"""What a process that moves orders and portfolio by itself tells its account of (`Account.follow`)."""
 
 
 KEPT_FILLS = 50_000
@@ -74,6 +77,7 @@ class Account:
         self.portfolio = Portfolio(starting_cash, KEPT_FILLS)
         self.state = TradingState.ACTIVE
         self.state_reason = ""
+        self.state_ts = 0
         self.flatten_reason = ""
         self.day = 0
         self.day_start_net = Decimal(0)
@@ -93,7 +97,7 @@ class Account:
         for event in events:
             self.records += 1
             try:
-                self._apply(event)
+                self.apply(event)
             except IllegalTransition as error:  # the process that wrote it refused it just so
                 log.error("a record that no order can follow is passed over", why=str(error))
 
@@ -101,15 +105,16 @@ class Account:
         """A new process goes on from here: the orderly end of the earlier one is over."""
         self._ending = False
 
+    def known(self) -> list[Order]:
+        """Orders that work and those of the latest day, oldest first."""
+        finished, working = self.orders.finished.values(), self.orders.working.values()
+        today = (order for order in finished if india_day(order.intent.ts) >= self.day)
+        return sorted((*today, *working), key=lambda order: order.intent.ts)
+
     def approved(self) -> list[OrderIntent]:
         """Orders of the latest day that risk let through, oldest first."""
-        known = (*self.orders.finished.values(), *self.orders.working.values())
-        passed = (order for order in known if order.state not in (OrderState.INTENT, OrderState.DENIED))
-        return sorted((it.intent for it in passed if india_day(it.intent.ts) >= self.day), key=lambda intent: intent.ts)
-
-    def follow(self, event: TradingStateChanged | Halt | Resume | Reduce | Flatten) -> None:
-        """Take note of a command or a state; for a process that moves orders and portfolio by itself."""
-        self._follow(event)
+        passed = (it for it in self.known() if it.state not in (OrderState.INTENT, OrderState.DENIED))
+        return [it.intent for it in passed if india_day(it.intent.ts) >= self.day]
 
     def snapshot(self, ts: int) -> AccountSnapshot:
         """All of it in one event; of finished orders the newest, more than a day has.
@@ -127,6 +132,7 @@ class Account:
             orders=tuple(order.record() for order in (*finished, *book.working.values())),
             state=self.state,
             state_reason=self.state_reason,
+            state_ts=self.state_ts,
             flatten_reason=self.flatten_reason,
             day=self.day,
             day_start_net=self.day_start_net,
@@ -134,13 +140,14 @@ class Account:
             answered=tuple(self.answered.values()),
         )
 
-    def _apply(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
+        """Live through one event. Raises `IllegalTransition` for a move that its order can't make."""
         match event:
             case AccountSnapshot():
                 self._restore(event)
                 return
             case TradingStateChanged() | Halt() | Resume() | Reduce() | Flatten():
-                self._follow(event)
+                self.follow(event)
             case ManualOrderAnswered():
                 self.remember(event)
             case DayProfitPeaked():
@@ -164,20 +171,32 @@ class Account:
         if len(self.answered) > KEPT_ANSWERS:
             del self.answered[next(iter(self.answered))]
 
-    def _follow(self, event: TradingStateChanged | Halt | Resume | Reduce | Flatten) -> None:
+    def follow(self, event: Event) -> None:
+        """Take note of one of `COMMANDS`; it counts from when it was given, though risk may never have got to it."""
         match event:
             case TradingStateChanged():
                 if not self._ending:
-                    self.state, self.state_reason = event.state, event.reason
+                    self._enter(event.state, event.reason, event.ts)
                 return
             case Halt():
                 self._ending = event.shutdown
+                if not event.shutdown:
+                    self._enter(TradingState.HALTED, event.reason, event.ts)
                 return
             case Resume():
                 self.flatten_reason = ""
+                self._enter(TradingState.ACTIVE, event.reason, event.ts)
+            case Reduce():
+                self._enter(TradingState.REDUCING, event.reason, event.ts)
             case Flatten():
                 self.flatten_reason = event.reason
+                if self.state is TradingState.ACTIVE:
+                    self._enter(TradingState.REDUCING, event.reason, event.ts)
         self._ending = False  # a command to a process that goes on: what it changes is no shutdown's
+
+    def _enter(self, state: TradingState, reason: str, ts: int) -> None:
+        if state is not self.state:  # a process that goes on, or an impatient operator, says it again
+            self.state, self.state_reason, self.state_ts = state, reason, ts
 
     def _roll(self, ts: int) -> None:
         """The day's profit counts from the first order of the day."""
@@ -194,6 +213,7 @@ class Account:
             fill_ids += record.fill_ids
         self.portfolio.restore(snapshot.cash, snapshot.holdings, fill_ids)
         self.state, self.state_reason = snapshot.state, snapshot.state_reason
+        self.state_ts = snapshot.state_ts
         self.flatten_reason = snapshot.flatten_reason
         self.day, self.day_start_net, self.day_high = snapshot.day, snapshot.day_start_net, snapshot.day_high
         self.answered = {answer.order.key: answer for answer in snapshot.answered}
@@ -202,7 +222,7 @@ class Account:
 
 def recover(path: Path, starting_cash: Decimal) -> Account | None:
     """The account that the journal tells of; None where there is no journal yet. Raises `UsageError`."""
-    if not path.is_file() or path.stat().st_size == 0:
+    if is_blank(path):
         return None
     account = Account(starting_cash)
     reader = JournalReader(path)

@@ -10,13 +10,15 @@ import asyncio
 import os
 import secrets
 import signal
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
 from daemon.app import App, RunPlan
 from daemon.clock import NS_PER_S, PacedClock, Readings, stopwatch_ns, wall_ns
-from daemon.control.auth import server_token
+from daemon.control.auth import server_token, server_token_file
 from daemon.control.metrics import MEASURED, Metrics
+from daemon.control.rendezvous import Announcement, Running, announce
 from daemon.control.server import ControlServer
 from daemon.errors import HrmdError, SettingsError
 from daemon.events import Event, Halt, InferenceMeasured, TradingState
@@ -24,9 +26,11 @@ from daemon.feed.live_fyers import check_live, live_clock, ticks_are_real
 from daemon.latency import MeasuredLatency
 from daemon.market.calendar import MarketCalendar
 from daemon.notify import Notifier
+from daemon.process import allow_open_files, on_ending
 from daemon.recording import follow, open_recorder, record_published, wants_recorder
 from daemon.settings import Settings
 from daemon.view import DaemonView
+from strategies.base import Strategy
 
 log = structlog.get_logger("service")
 
@@ -37,10 +41,13 @@ PULSE_S = 0.25
 class Service:
     """One daemon process."""
 
-    def __init__(self, settings: Settings, readings: Readings | None = None) -> None:
-        """Build the path. Raises `UsageError` for settings, tapes or models that can't be used.
+    def __init__(
+        self, settings: Settings, strategies: Mapping[str, Strategy] | None = None, readings: Readings | None = None
+    ) -> None:
+        """Build the path, on the settings' strategies unless others are given.
 
-        `readings`: what a live daemon reads its time from, by default the machine's own clocks.
+        `readings`: what a live daemon reads its time from, by default the machine's own clocks. Raises `UsageError` for
+        settings, tapes or models that can't be used.
         """
         live = settings.feed.source == "fyers"
         if not live and not settings.feed.tape:
@@ -63,7 +70,7 @@ class Service:
             recover=True,
         )
         try:
-            self.app = App(settings, plan)
+            self.app = App(settings, plan, strategies)
         except HrmdError:
             if self.recorder is not None:
                 self.recorder.close()
@@ -78,23 +85,30 @@ class Service:
         self.app.bus.tap(MEASURED, self.metrics.record)
         self.app.bus.tap((InferenceMeasured,), self._measure)
         self._control: ControlServer | None = None
+        self._announcement: Announcement | None = None
         if token is not None:
-            self._control = ControlServer(settings.control, self.view, self.app.bus.publish, clock, self.metrics, token,
-                                         self.app.desk)  # fmt: skip
+            self._control = ControlServer(settings.control, self.view, clock, self.metrics, token, self.app.desk)
 
-    async def run(self) -> None:
-        """Run until the feed ends or a signal comes."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal, number)
+    @property
+    def control_url(self) -> str:
+        """Where control listens, "" where it is off; to be asked while it runs."""
+        return self._control.url if self._control is not None else ""
+
+    async def run(self, alongside: tuple[Callable[[], Awaitable[None]], ...] = ()) -> None:
+        """Run until the feed ends or a signal comes; `alongside` begin when the path has recovered."""
+        on_ending(self._on_signal)
+        allow_open_files()
         try:
             if self._control is not None:
                 await self._control.start()
                 log.info("control listens", url=self._control.url)
+                self._announce(self._control.url)
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
-            await self.app.run(alongside=(self._pulse,))
+            await self.app.run(alongside=(self._pulse, *alongside))
         finally:
             self._notifier.stopping()
+            if self._announcement is not None:
+                self._announcement.close()
             if self._control is not None:
                 await self._control.stop()
             self.app.close()
@@ -102,9 +116,17 @@ class Service:
                 await asyncio.to_thread(self.recorder.close)
         log.info("stopped", positions=[row.symbol for row in self.view.positions() if row.quantity])
 
-    def _on_signal(self, number: int) -> None:
-        self._notifier.stopping(f"{signal.Signals(number).name} received")
-        self.app.stop(f"{signal.Signals(number).name} received")
+    def _announce(self, url: str) -> None:
+        """Write down where `hrmd ctl` finds this daemon; one that can't is found by its settings or `--url`."""
+        token_file = server_token_file(self.app.settings.control.token_file, os.environ).resolve()
+        try:
+            self._announcement = announce(Running(os.getpid(), url, str(token_file), os.getcwd()), os.environ)
+        except OSError as error:
+            log.warning("hrmd ctl can't find this daemon by itself", reason=str(error))
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        self._notifier.stopping(f"{number.name} received")
+        self.app.stop(f"{number.name} received")
 
     async def _pulse(self) -> None:
         """Say that the path runs, then measure how late the loop wakes, and feed the watchdog."""

@@ -1,4 +1,4 @@
-"""Everything that can be set: `config/settings.yaml`, then `HRMD_` environment variables, then `--set a.b.c=VALUE`.
+"""Everything that can be set: what `daemon.layers` reads → typed, checked settings.
 
 Invariant: what leaves `load_settings` is complete and consistent; anything unknown, of the wrong type or impossible
 beside another key is refused in one line that names the key's path and what would be accepted.
@@ -6,26 +6,20 @@ beside another key is refused in one line that names the key's path and what wou
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import itertools
-import os
 import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import msgspec
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
-from pydantic_settings import SettingsError as EnvironmentUnreadable
 
 from daemon.errors import SettingsError
+from daemon.layers import DEFAULT, DEFAULT_PATH, Layers, did_you_mean, read_layers
 from models.config import HRMSettings
 from models.training.settings import DeepSupervisionSettings, TrainingSettings
-
-DEFAULT_PATH = Path(__file__).resolve().parent.parent / "config" / "settings.yaml"
 
 INTERVALS: dict[str, int] = {"1m": 60, "3m": 180, "5m": 300, "15m": 900, "30m": 1800, "60m": 3600, "1d": 86400}
 """Bar intervals and their length in seconds; `1d` is the session."""
@@ -46,10 +40,19 @@ class Section(BaseModel):
 
 
 Interval = Literal["1m", "3m", "5m", "15m", "30m", "60m", "1d"]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-PositiveInt = Annotated[int, Field(gt=0)]
-Money = Annotated[Decimal, Field(gt=0)]
+MOST = 10**9
+"""No count, second, percent or byte of a setting is plausible above it; a limit above it would be no limit."""
+MOST_BARS = 1_000_000
+MOST_DAYS = 36_500
+MOST_RUPEES = Decimal(10**12)
+"""A lakh crore: more than any account here holds."""
+
+Positive = Annotated[float, Field(gt=0, le=MOST, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
+Percent = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(gt=0, le=MOST)]
+Money = Annotated[Decimal, Field(gt=0, le=MOST_RUPEES)]
+TickSize = Annotated[Decimal, Field(ge=Decimal("0.0001"), le=Decimal(10_000))]
 
 
 class RecordSettings(Section):
@@ -58,8 +61,8 @@ class RecordSettings(Section):
     when: Literal["live", "always", "never"] = "live"
     path: Path = Path("var/tapes")
     flush_s: Positive = 1.0
-    queue_ticks: Annotated[int, Field(ge=1024)] = 1_000_000
-    keep_days: Annotated[int, Field(ge=0)] = 0
+    queue_ticks: Annotated[int, Field(ge=1024, le=MOST)] = 1_000_000
+    keep_days: Annotated[int, Field(ge=0, le=MOST_DAYS)] = 0
     on_failure: Literal["alert", "halt"] = "alert"
 
 
@@ -79,7 +82,7 @@ class LiveSettings(Section):
     conflate_above: PositiveInt = 4096
     compare_every_s: NonNegative = 30.0
     compare_symbols: Annotated[int, Field(ge=1, le=50)] = 10
-    compare_max_percent: Positive = 1.0
+    compare_max_percent: Percent = 1.0
     clock_limit_s: Annotated[float, Field(ge=1.5, le=60)] = 2.0
 
 
@@ -92,8 +95,9 @@ class FeedSettings(Section):
     symbols: Annotated[list[str], Field(max_length=5000)] = []
     rehearse: bool = False
     live: LiveSettings = LiveSettings()
-    chunk_rows: Annotated[int, Field(ge=1024)] = 32768
-    max_jump_percent: Positive = 20.0
+    chunk_rows: Annotated[int, Field(ge=1024, le=10_000_000)] = 32768
+    max_jump_percent: Percent = 20.0
+    max_option_jump_percent: Positive = 100.0
     record: RecordSettings = RecordSettings()
 
     @field_validator("symbols")
@@ -111,7 +115,7 @@ class InstrumentSettings(Section):
     aliases: list[str] = []
     kind: Literal["equity", "index", "future", "option"]
     lot_size: PositiveInt = 1
-    tick_size: Money = Decimal("0.05")
+    tick_size: TickSize = Decimal("0.05")
 
 
 class SymbolMasterSettings(Section):
@@ -166,11 +170,11 @@ class ComplexityUplift(Section):
 class ComplexitySettings(Section):
     """Windows (in bars), weights and thresholds of the market-complexity detector."""
 
-    volatility_window: Annotated[int, Field(ge=2)] = 20
-    trend_window: Annotated[int, Field(ge=2)] = 14
-    momentum_window: Annotated[int, Field(ge=1)] = 10
-    baseline_window: Annotated[int, Field(ge=10)] = 375
-    correlation_window: Annotated[int, Field(ge=5)] = 40
+    volatility_window: Annotated[int, Field(ge=2, le=MOST_BARS)] = 20
+    trend_window: Annotated[int, Field(ge=2, le=MOST_BARS)] = 14
+    momentum_window: Annotated[int, Field(ge=1, le=MOST_BARS)] = 10
+    baseline_window: Annotated[int, Field(ge=10, le=MOST_BARS)] = 375
+    correlation_window: Annotated[int, Field(ge=5, le=MOST_BARS)] = 40
     weights: ComplexityWeights = ComplexityWeights()
     uplift: ComplexityUplift = ComplexityUplift()
     trending_above: Annotated[float, Field(gt=0, lt=1)] = 0.35
@@ -179,16 +183,21 @@ class ComplexitySettings(Section):
 
 
 class RulesSettings(Section):
-    """EMA cross with a regime filter."""
+    """An EMA cross, entered where the session's trend pays for it."""
 
     fast: PositiveInt = 8
     slow: PositiveInt = 34
-    min_bars: PositiveInt = 40
+    min_bars: PositiveInt = 36
     quantity: Annotated[int, Field(ge=1, le=100_000)] = 100
     trade_in: Annotated[list[Literal["trending", "ranging", "volatile"]], Field(min_length=1)] = [
         "trending",
         "volatile",
     ]
+    not_before_minutes: Annotated[int, Field(ge=0, le=1440)] = 180
+    min_trend: NonNegative = 2.0
+    cost_bp: NonNegative = 6.0
+    pays: NonNegative = 8.0
+    once: bool = True
 
     @model_validator(mode="after")
     def _order(self) -> Self:
@@ -218,7 +227,7 @@ class RiskSettings(Section):
     max_daily_loss: Money = Decimal(20_000)
     max_day_drawdown: Money | None = None
     margin_rate: Annotated[float, Field(gt=0, le=1)] = 0.2
-    price_band_percent: Positive = 5.0
+    price_band_percent: Percent = 5.0
     max_orders_per_second: PositiveInt = 8
     max_orders_per_minute: PositiveInt = 120
     max_orders_per_day: PositiveInt = 5000
@@ -265,7 +274,7 @@ class FyersSettings(Section):
     funds_difference: Literal["alert", "halt"] = "alert"
     external_orders: Literal["adopt", "ignore", "halt"] = "adopt"
     calls_per_second: PositiveInt = 10
-    calls_per_minute: Annotated[int, Field(ge=10)] = 200
+    calls_per_minute: Annotated[int, Field(ge=10, le=MOST)] = 200
     calls_per_day: PositiveInt = 100_000
     calls_file: Path = Path("var/fyers.calls")
     answer_s: Positive = 7.0
@@ -292,16 +301,19 @@ class JournalSettings(Section):
 
     path: Path = Path("var/journal.sqlite")
     group_commit_ms: Annotated[int, Field(ge=0, le=1000)] = 5
-    snapshot_every: Annotated[int, Field(ge=100)] = 20_000
-    keep_days: Annotated[int, Field(ge=1)] = 30
+    snapshot_every: Annotated[int, Field(ge=100, le=MOST)] = 20_000
+    keep_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] = 30
 
 
 class SupervisorSettings(Section):
     """Restarts and the ladder of strategies."""
 
-    max_restarts: Annotated[int, Field(ge=0)] = 3
+    max_restarts: Annotated[int, Field(ge=0, le=1000)] = 3
     restart_window_s: Positive = 60.0
     max_failed_decisions: PositiveInt = 3
+    hang_grace_s: Positive = 2.0
+    max_hangs_per_day: Annotated[int, Field(ge=0, le=1000)] = 3
+    replay_hang_s: Positive = 300.0
     ladder: Annotated[list[Literal["hrm", "ppo", "rules", "flat"]], Field(min_length=1)] = ["hrm", "rules", "flat"]
 
 
@@ -333,8 +345,8 @@ class PerformanceSettings(Section):
     runtime: Literal["auto", "torch", "onnxruntime", "native"] = "auto"
     precision: Literal["int8", "bf16", "int16", "fp32"] = "int16"
     cache_dir: Path | None = None
-    warm_up_segments: Annotated[int, Field(ge=0)] = 8
-    decision_cache_size: Annotated[int, Field(ge=0)] = 0
+    warm_up_segments: Annotated[int, Field(ge=0, le=MOST)] = 8
+    decision_cache_size: Annotated[int, Field(ge=0, le=MOST)] = 0
     torch_threads: PositiveInt = 1
 
 
@@ -343,13 +355,13 @@ class ModelManagementSettings(Section):
 
     artifact: Literal["shipped"] | Path | None = "shipped"
     ppo_artifact: Literal["shipped"] | Path | None = "shipped"
-    seed: Annotated[int, Field(ge=0)] = 20250626
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 20250626
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The whole of `config/settings.yaml`."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="HRMD_", env_nested_delimiter="__")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     feed: FeedSettings = FeedSettings()
     market: MarketSettings = MarketSettings()
@@ -390,121 +402,40 @@ class Settings(BaseSettings):
             raise ValueError("risk.max_order_quantity not above risk.max_position_quantity")
         return self
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load_settings` passes: it merges file, environment and overrides itself, in that order."""
-        return (init_settings,)
-
     def digest(self) -> str:
         """SHA-256 of all values: run metadata, so that two journals can be told apart."""
         return hashlib.sha256(msgspec.json.encode(self.model_dump(mode="json"), order="sorted")).hexdigest()
 
 
 def load_settings(path: Path | None = None, overrides: list[str] | None = None) -> Settings:
-    """Settings from `path` (default: the project's `config/settings.yaml`), environment and `a.b.c=VALUE` overrides.
+    """Settings from the shipped defaults, `path` over them, environment and `a.b.c=VALUE` overrides.
 
     Raises `SettingsError` with one line per problem.
     """
-    path = path or DEFAULT_PATH
-    values = _read_yaml(path)
-    origins: dict[str, str] = {}
-    _merge(values, _note(_read_environment(), "environment", origins))
-    for override in overrides or []:
-        _merge(values, _note(_parse_override(override), "--set", origins))
-    for key in values:
-        if key not in Settings.model_fields:
-            hint = _did_you_mean(str(key), list(Settings.model_fields))
-            raise SettingsError(f"{origins.get(str(key), path)}: {key}: no such setting{hint}")
+    return build_settings(read_layers(path, overrides), path)
+
+
+def build_settings(layers: Layers, path: Path | None = None) -> Settings:
+    """What the layers come to, complete and consistent; `path` is the file to blame for what no single key is wrong in.
+
+    Raises `SettingsError`.
+    """
     try:
-        return Settings(**values)
+        return Settings(**layers.values)
     except ValidationError as error:
-        raise SettingsError("; ".join(_explain(item, origins, str(path)) for item in error.errors())) from None
+        file = str(path or DEFAULT_PATH)
+        raise SettingsError("; ".join(_explain(item, layers, file) for item in error.errors())) from None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SettingsError(f"{path}: no such settings file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: can't be read as UTF-8 text ({error})") from None
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise SettingsError(f"{path}:{where} is not valid YAML: {problem}") from None
-    except ValueError as error:  # a date such as 2026-13-01
-        raise SettingsError(f"{path}: is not valid YAML: {error}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise SettingsError(f"{path}: expected keys and values at the top, got a {type(values).__name__}")
-    return values
-
-
-def _read_environment() -> dict[str, Any]:
-    """What the `HRMD_` variables set."""
-    mine = {name: value for name, value in os.environ.items() if name.upper().startswith("HRMD_")}
-    known = {f"HRMD_{name.upper()}" for name in Settings.model_fields}
-    for name in mine:
-        section = name.upper().split("__")[0]
-        if section not in known:
-            raise SettingsError(f"environment variable {name}: no such setting{_did_you_mean(section, sorted(known))}")
-    try:
-        return EnvSettingsSource(Settings, env_parse_none_str="null")()
-    except EnvironmentUnreadable as error:
-        text = getattr(error.__cause__, "doc", "")
-        names = ", ".join(name for name, value in mine.items() if value == text)
-        raise SettingsError(f'environment variable {names}: expected JSON such as ["a", "b"], got {text!r}') from None
-
-
-def _parse_override(text: str) -> dict[str, Any]:
-    key, separator, raw = text.partition("=")
-    if not separator or not key or any(not part for part in key.split(".")):
-        raise SettingsError(f"--set {text!r}: expected a.b.c=VALUE")
-    try:
-        value = yaml.safe_load(raw)
-    except (yaml.YAMLError, ValueError):
-        raise SettingsError(f"--set {text!r}: the value is not valid YAML") from None
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return dict(value)
-
-
-def _merge(into: dict[str, Any], other: dict[str, Any]) -> None:
-    for key, value in other.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value
-
-
-def _note(values: dict[str, Any], origin: str, origins: dict[str, str], prefix: str = "") -> dict[str, Any]:
-    """Remember under which dotted keys `origin` spoke; returns `values`."""
-    for key, value in values.items():
-        origins[f"{prefix}{key}"] = origin
-        if isinstance(value, dict):
-            _note(value, origin, origins, f"{prefix}{key}.")
-    return values
-
-
-def _explain(error: Any, origins: dict[str, str], file: str) -> str:
+def _explain(error: Any, layers: Layers, file: str) -> str:
     loc: tuple[Any, ...] = error["loc"]
     path = ".".join(str(part) for part in loc)
     keys = list(itertools.takewhile(lambda part: isinstance(part, str), loc))  # a list is set as a whole
-    where = f"{origins.get('.'.join(keys), file)}: {path}" if path else file
+    origin = layers.origin(".".join(keys))
+    where = f"{file if origin == DEFAULT else origin}: {path}" if path else file
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"{where}: no such setting{_did_you_mean(path, _known_paths(loc))}"
+        return f"{where}: no such setting{did_you_mean(path, _known_paths(loc))}"
     if kind == "missing":
         return f"{where}: is not set and has no default"
     got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
@@ -525,6 +456,7 @@ _EXPECTED = {
     "decimal_type": "a number",
     "path_type": "a path",
     "invalid_key": "a key that is text",
+    "list_type": 'a list such as ["a", "b"]',
 }
 
 
@@ -542,11 +474,3 @@ def _known_paths(loc: tuple[Any, ...]) -> list[str]:
 
 def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _did_you_mean(given: str, known: list[str]) -> str:
-    by_key = {path.rpartition(".")[2]: path for path in known}
-    close = difflib.get_close_matches(given.rpartition(".")[2], by_key, n=1, cutoff=0.6)
-    if close:
-        return f" (did you mean {by_key[close[0]]}?)"
-    return f" (there are: {', '.join(known)})" if known else ""

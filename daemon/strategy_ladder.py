@@ -1,30 +1,41 @@
 """Settings → the strategies of the ladder, and what their view of the market must hold.
 
 Torch is imported here and only when a model is on the ladder, so that a rules-only run starts in a moment. Invariant:
-every rung named in the settings can decide from the first bar on, without loading anything then.
+every rung that the run can come to decides from the first bar on, without loading anything then.
 """
 
 from __future__ import annotations
 
+import math
 from importlib import resources
 from pathlib import Path
 
 from daemon.clock import Clock
 from daemon.errors import ArtifactError
-from daemon.settings import Settings
+from daemon.settings import INTERVALS, Settings
+from daemon.strategy_actor import ThinkingLimit
 from strategies.base import Strategy, ViewSettings
-from strategies.rules import SLOW_SPANS, RulesStrategy
+from strategies.rules import SESSION_MINUTES, SLOW_SPANS, RulesStrategy
 
 
 def build_strategies(settings: Settings, clock: Clock) -> dict[str, Strategy]:
-    """The strategy in charge and every rung below it, by name. Raises `ArtifactError` for an unusable model."""
-    strategies: dict[str, Strategy] = {"rules": RulesStrategy(settings.strategy.rules)}
-    wanted = {settings.strategy.name, *settings.supervisor.ladder}
-    if settings.strategy.name == "hrm":
-        strategies["hrm"] = _hrm(settings, clock)
-    if "ppo" in wanted and settings.strategy.name != "rules":
-        strategies["ppo"] = _ppo(settings)
+    """Every strategy that the run can come to, by name. Raises `ArtifactError` for an unusable model."""
+    strategies: dict[str, Strategy] = {}
+    for rung in rungs(settings):
+        match rung:
+            case "hrm":
+                strategies[rung] = _hrm(settings, clock)
+            case "ppo":
+                strategies[rung] = _ppo(settings)
+            case "rules":
+                strategies[rung] = RulesStrategy(settings.strategy.rules)
     return strategies
+
+
+def rungs(settings: Settings) -> list[str]:
+    """The strategy in charge at the start and all that the ladder has below it; one beside the ladder has all of it."""
+    ladder, name = list(settings.supervisor.ladder), settings.strategy.name
+    return [*ladder[ladder.index(name) :]] if name in ladder else [name, *ladder]
 
 
 def _hrm(settings: Settings, clock: Clock) -> Strategy:
@@ -73,14 +84,23 @@ def _ppo(settings: Settings) -> Strategy:
         raise ArtifactError(str(error)) from None
 
 
+def thinking_limit(settings: Settings, *, replay: bool = False) -> ThinkingLimit:
+    """When a decision that isn't there has hung; a replay has all the time that a slow machine may need."""
+    supervisor, act = settings.supervisor, settings.hierarchical_reasoning_model.act
+    if replay:
+        return ThinkingLimit(supervisor.replay_hang_s, None)
+    return ThinkingLimit(act.deadline_ms / 1000 + supervisor.hang_grace_s, supervisor.max_hangs_per_day)
+
+
 def view_settings(settings: Settings) -> ViewSettings:
     """A view wide enough for every strategy of the run."""
     features = settings.hierarchical_reasoning_model.features
     rules = settings.strategy.rules
+    session = math.ceil(SESSION_MINUTES * 60 / INTERVALS[settings.strategy.interval])
     return ViewSettings(
         interval=settings.strategy.interval,
         coarse_interval=features.coarse_interval,
-        window=max(features.window, SLOW_SPANS * rules.slow, rules.min_bars),
+        window=max(features.window, SLOW_SPANS * rules.slow, rules.min_bars, session),
         coarse_window=features.coarse_window,
         max_position=settings.risk.max_position_quantity,
         no_entries_minutes=settings.strategy.no_entries_minutes,

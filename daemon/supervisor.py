@@ -1,8 +1,8 @@
 """Keeps the actors alive and steps down the ladder of strategies when decisions fail.
 
-The one place that catches exceptions: a crashed actor is restarted within a budget; beyond it the whole daemon stops
-with a fault, and systemd starts it anew. Invariant: the ladder is only ever stepped down here, and every step is an
-event.
+The one place that catches exceptions of actors: a crashed actor is restarted within a budget; beyond it the whole
+daemon stops with a fault, and systemd starts it anew. Invariant: the ladder is only ever stepped down here, and every
+step is an event.
 """
 
 from __future__ import annotations
@@ -28,30 +28,62 @@ from daemon.events import (
     TradingStateChanged,
 )
 from daemon.settings import SupervisorSettings
+from strategies.base import LATE, UNFIT
 
 log = structlog.get_logger("supervisor")
 
 
+class _Streak:
+    """Bar closes in a row without a good decision; many decisions at one close count once."""
+
+    __slots__ = ("_newest", "closes")
+
+    def __init__(self) -> None:
+        self.closes = 0
+        self._newest = -1
+
+    def extend(self, ts_bar: int) -> int:
+        """A bar that closed at `ts_bar` has none; how many in a row by now."""
+        if ts_bar > self._newest:
+            self._newest = ts_bar
+            self.closes += 1
+        return self.closes
+
+
 class Ladder:
-    """Counts failed decisions in a row and names the rung in charge; loop-free."""
+    """Counts bar closes without a good decision and names the rung in charge; loop-free.
+
+    Counted are decisions of the rung in charge only: of one instrument those that failed, and of all together those
+    that failed or came to nothing because no time was left. So one bad moment of the machine is one close, however many
+    instruments it cost, and an instrument on which the model always fails isn't outvoted by the others.
+    """
 
     def __init__(self, rungs: Sequence[str], active: str, max_failed: int) -> None:
         self._rungs = list(rungs) if active in rungs else [active, *rungs]
+        self._first = self._rungs.index(active)
         self.active = active
-        self.failed = 0
         self._max_failed = max_failed
+        self._all = _Streak()
+        self._failing: dict[str, _Streak] = {}
 
     def on_decision(self, decision: Decision) -> str | None:
-        """The rung to step down to after this decision, or None."""
+        """Why the rung in charge is to be left after this decision, or None."""
         if decision.strategy != self.active:
             return None
-        self.failed = self.failed + 1 if decision.failed else 0
-        return self.below() if self.failed >= self._max_failed else None
-
-    def on_crash(self) -> str | None:
-        """A crash of the strategy counts as a failed decision."""
-        self.failed += 1
-        return self.below() if self.failed >= self._max_failed else None
+        late = decision.halt_reason == LATE
+        if not decision.failed and not late:
+            self._all = _Streak()
+            self._failing.pop(decision.symbol, None)
+            return None
+        if decision.halt_reason == UNFIT:
+            return decision.reason
+        closes = self._all.extend(decision.ts_bar)
+        if decision.failed:
+            closes = max(closes, self._failing.setdefault(decision.symbol, _Streak()).extend(decision.ts_bar))
+        if closes < self._max_failed:
+            return None
+        what = "bar closes without a decision in time" if late else "failed decisions"
+        return f"{closes} {what} in a row: {decision.reason}"
 
     def below(self) -> str | None:
         """The next rung, None on the last."""
@@ -63,14 +95,16 @@ class Ladder:
         """The place of the strategy in charge, 0 the best."""
         return self._rungs.index(self.active)
 
-    def has(self, rung: str) -> bool:
-        """Whether `rung` can be put in charge."""
-        return rung in self._rungs
+    @property
+    def within_reach(self) -> list[str]:
+        """The rungs that can be put in charge: the one that the run began with, and those below it."""
+        return self._rungs[self._first :]
 
     def take(self, rung: str) -> None:
-        """Put `rung` in charge."""
+        """Put `rung` in charge, with a clean record."""
         self.active = rung
-        self.failed = 0
+        self._all = _Streak()
+        self._failing = {}
 
 
 class Supervisor(Actor):
@@ -85,20 +119,19 @@ class Supervisor(Actor):
         self._settings = settings
         self._clock = clock
         self._crashes: dict[str, deque[int]] = {}
-        self.inbox = bus.subscribe(self.name, (SwapStrategy, FeedStatus, TradingStateChanged))
-        bus.subscribe(self.name, (Decision,), where=self._matters, inbox=self.inbox)
+        self.inbox = bus.subscribe(self.name, (Decision, SwapStrategy, FeedStatus, TradingStateChanged))
 
     def handle(self, event: Event) -> None:
         """Watch."""
         if isinstance(event, Decision):
-            below = self.ladder.on_decision(event)
-            if below is not None:
-                self._swap(below, f"{self.ladder.failed} failed decisions in a row: {event.reason}")
+            reason, below = self.ladder.on_decision(event), self.ladder.below()
+            if reason is not None and below is not None:
+                self._swap(below, reason)
         elif isinstance(event, SwapStrategy):
-            if self.ladder.has(event.name):
+            if event.name in self.ladder.within_reach:
                 self._swap(event.name, event.reason)
             else:
-                log.warning("no such strategy on the ladder", name=event.name, reason=event.reason)
+                log.warning("no such strategy on the ladder", name=event.name, has=self.ladder.within_reach)
         elif isinstance(event, FeedStatus):
             log.info("feed", state=event.state, symbol=event.symbol, reason=event.reason)
         elif isinstance(event, TradingStateChanged):
@@ -115,10 +148,6 @@ class Supervisor(Actor):
                 log.exception("actor crashed", actor=actor.name)
                 self._on_crash(actor, error)
 
-    def _matters(self, decision: Decision) -> bool:
-        """A good decision changes nothing unless failures were being counted: spare the hop."""
-        return decision.failed or self.ladder.failed > 0
-
     def _on_crash(self, actor: Actor, error: Exception) -> None:
         now = self._clock.monotonic_ns()
         crashes = self._crashes.setdefault(actor.name, deque())
@@ -126,11 +155,6 @@ class Supervisor(Actor):
         while now - crashes[0] > self._settings.restart_window_s * NS_PER_S:
             crashes.popleft()
         reason = f"{type(error).__name__}: {error}"
-        if actor.name == "strategy":
-            below = self.ladder.on_crash()
-            if below is not None:
-                self._swap(below, f"strategy crashed: {reason}")
-                crashes.clear()
         if len(crashes) > self._settings.max_restarts:
             raise Fault(f"actor {actor.name!r} crashed {len(crashes)} times, last with {reason}") from error
         self.restarts[actor.name] = self.restarts.get(actor.name, 0) + 1

@@ -37,9 +37,10 @@ class TokenKeeper:
     """
 
     def __init__(
-        self, bus: Bus, path: Path, clock: Clock, wall: Clock, warn_s: float, poll_s: float, refusal: Callable[[], str]
-    ) -> None:
-        """Read the token; raises `SettingsError` where it can't be."""
+        self, bus: Bus, path: Path, clock: Clock, wall: Clock, warn_s: float, poll_s: float, refusal: Callable[[], str],
+        *, private: bool = False,
+    ) -> None:  # fmt: skip
+        """Read the token; raises `SettingsError` where it can't be, or (`private`) where others can read it, too."""
         self.listeners: list[Callable[[Secret], None]] = []
         self.path = path
         self._bus = bus
@@ -48,7 +49,8 @@ class TokenKeeper:
         self._poll_s = poll_s
         self._refusal = refusal
         self._seen = _stamp(path)
-        self._token = read_token(path)
+        self._private = private
+        self._token = read_token(path, private=private)
         self._watch = TokenWatch(self._token, warn_s)
         self._said: TokenState | None = None
         self._trading = TradingState.ACTIVE
@@ -107,7 +109,7 @@ class TokenKeeper:
         if stamp == self._seen:
             return
         try:
-            token = read_token(self.path)
+            token = read_token(self.path, private=self._private)
         except SettingsError as error:
             log.warning("the token file can't be read", error=str(error))
             return

@@ -21,9 +21,20 @@ from daemon.journal import BEGINS_AT, IN_CHARGE, JournalReader
 from daemon.market.calendar import MarketCalendar
 from daemon.market.legs import Legs
 from daemon.settings import Settings
-from daemon.strategy_actor import FLAT
+from daemon.strategy_actor import FLAT, Renewable
 from daemon.strategy_ladder import build_strategies, pin_runtime, view_settings
-from strategies.base import LATE, SINGLE_CYCLE, MarketView, Moment, Strategy, ViewSettings, hold
+from strategies.base import (
+    HUNG,
+    SINGLE_CYCLE,
+    UNFIT,
+    UNTHOUGHT,
+    MarketView,
+    Moment,
+    Strategy,
+    ViewSettings,
+    hold,
+    unthought,
+)
 
 STAMPED = ("ts", "latency_ns")
 """Fields that the run's clock gives, not the strategy."""
@@ -80,16 +91,16 @@ def verify_journal(path: Path) -> Verification:
     metadata = reader.metadata()
     try:
         settings = Settings(**msgspec.json.decode(metadata.get("settings", "")))
-    except (ValidationError, msgspec.DecodeError, TypeError):
+    except (ValidationError, msgspec.DecodeError, TypeError, RecursionError):
         raise UsageError(
             f"{path}: its settings are not those of this version of hrmd ({metadata.get('version')})"
         ) from None
     strategies = build_strategies(pin_runtime(settings, metadata.get("runtime", "")), ReplayClock())
     seen = view_settings(settings)
-    view, legs = MarketView(seen, MarketCalendar()), Legs(_legs(metadata))
+    view, legs = MarketView(seen, MarketCalendar()), Legs(_legs(metadata, path))
     past = _Past(seen, legs, shortened=BEGINS_AT in metadata)
     active: str = metadata.get(IN_CHARGE, settings.strategy.name)
-    asked: list[tuple[Moment, str]] = []
+    asked: dict[tuple[str, int], tuple[Moment, str]] = {}
     hidden: set[tuple[str, int]] = set()
     count = passed_over = 0
     kinds = (Bar, Complexity, PositionChanged, StrategySwapped, Decision)
@@ -106,14 +117,16 @@ def verify_journal(path: Path) -> Verification:
             if past.hides(event.symbol):
                 hidden.add((event.symbol, event.ts))
             else:
-                asked.append((view.moment(event), active))
+                asked[event.symbol, event.ts] = (view.moment(event), active)
         elif isinstance(event, Decision) and (event.symbol, event.ts_bar) in hidden:
             hidden.discard((event.symbol, event.ts_bar))
             passed_over += 1
         elif isinstance(event, Decision):
             moment, name = _asked(asked, event, path)
-            again = _decide_again(strategies.get(name), moment, event)
-            _compare(event, again, count, path)
+            strategy = strategies.get(name)
+            _compare(event, _decide_again(strategy, moment, event), count, path)
+            if event.halt_reason in (HUNG, UNFIT) and isinstance(strategy, Renewable):
+                strategies[name] = strategy.renewed()
             count += 1
     reader.close()
     return Verification(
@@ -121,24 +134,31 @@ def verify_journal(path: Path) -> Verification:
     )  # fmt: skip
 
 
-def _legs(metadata: dict[str, str]) -> dict[str, str]:
-    return msgspec.json.decode(metadata.get("legs", "{}"), type=dict[str, str])
+def _legs(metadata: dict[str, str], path: Path) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(metadata.get("legs", "{}"), type=dict[str, str])
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{path}: its legs can't be read ({error})") from None
 
 
-def _asked(asked: list[tuple[Moment, str]], decision: Decision, path: Path) -> tuple[Moment, str]:
-    """The moment that a decision answers; earlier ones were never answered (a crash, a newer bar)."""
-    while asked:
-        moment, name = asked.pop(0)
-        if (moment.symbol, moment.ts) == (decision.symbol, decision.ts_bar):
-            return moment, name
+def _asked(asked: dict[tuple[str, int], tuple[Moment, str]], decision: Decision, path: Path) -> tuple[Moment, str]:
+    """The moment that a decision answers; those of earlier bars were never answered (a crash, a newer bar)."""
+    found = asked.pop((decision.symbol, decision.ts_bar), None)
+    if found is not None:
+        for earlier in [key for key in asked if key[1] < decision.ts_bar]:
+            del asked[earlier]
+        return found
     raise CheckFailed(f"{path}: {decision.symbol} at {decision.ts_bar}: a decision that no bar asked for")
 
 
 def _decide_again(strategy: Strategy | None, moment: Moment, recorded: Decision) -> Decision:
     if strategy is None:
         return hold(moment, FLAT, "no strategy is in charge")
-    if recorded.halt_reason == LATE:
-        return recorded  # the clock decided it, nothing was thought
+    if recorded.halt_reason in UNTHOUGHT:  # machine and clock decided it: what it says of the market is compared
+        return unthought(
+            moment, strategy.name, recorded.halt_reason, recorded.reason, failed=recorded.failed,
+            model_hash=str(getattr(strategy, "model_hash", "")),
+        )  # fmt: skip
     decide_at = getattr(strategy, "decide_at", None)
     if decide_at is not None and recorded.segments:
         single_cycle = recorded.halt_reason == SINGLE_CYCLE

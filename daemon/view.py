@@ -39,6 +39,9 @@ from daemon.events import (
 )
 from daemon.feed.live import LiveFeed
 from daemon.feed.recorder import Recorder
+from daemon.live_execution import LiveExecutionActor
+from daemon.orders import Order
+from strategies.base import LATE
 
 KEPT = 500
 """Orders and decisions that are remembered for the lists of the API."""
@@ -77,6 +80,7 @@ class DaemonView:
         self._counts: Counter[str] = Counter()
         self._denied: Counter[str] = Counter()
         self._decisions: deque[Decision] = deque(maxlen=KEPT)
+        self._failing: dict[str, str] = {}
         self._orders: dict[str, OrderRow] = {}
         self._trading_reason = ""
         self._feed = "starting"
@@ -86,6 +90,8 @@ class DaemonView:
             OrderCancelRequested, OrderCancelFailed, OrderCancelled, OrderExpired, OrderAmended, Fill,
             TradingStateChanged, FeedStatus,
         )  # fmt: skip
+        for order in app.account.known():
+            self._keep(_row_of(order))
         app.bus.tap(types, self._record)
 
     def status(self) -> Status:
@@ -108,6 +114,7 @@ class DaemonView:
             trading_reason=self._trading_reason,
             strategy=ladder.active,
             strategy_rung=ladder.rung,
+            strategies=ladder.within_reach,
             model=app.model,
             symbols=list(app.symbols),
             healthy=health.healthy,
@@ -186,12 +193,19 @@ class DaemonView:
         return [self._decisions[-n] for n in range(1, min(limit, len(self._decisions)) + 1)]
 
     def health(self) -> Health:
-        """Unhealthy when the feed ended, the ladder is at its end, or ticks are overdue in a session."""
+        """Unhealthy before it trades, when the feed ended, decisions fail, nothing can be journaled, and so on."""
         app, reasons = self._app, []
         if self._feed == FeedState.ENDED:
             reasons.append("the feed has ended")
+        elif app.why_idle:
+            reasons.append(app.why_idle)
+        if app.journal is not None and app.journal.trouble:
+            reasons.append(app.journal.trouble)
         if app.supervisor.ladder.active == "flat":
             reasons.append("no strategy is left on the ladder")
+        if self._failing:
+            symbol, why = next(iter(self._failing.items()))
+            reasons.append(f"symbols whose last decision failed: {len(self._failing)}, such as {symbol}: {why}")
         unknown = len(app.risk.book.unknown)
         if unknown:
             reasons.append(f"orders whose fate is unknown: {unknown}")
@@ -199,6 +213,8 @@ class DaemonView:
             reasons.append(f"symbols on which broker and journal differ: {len(app.risk.book.halted)}")
         if app.risk.funds is not None and app.risk.funds.differs:
             reasons.append("the broker's cash and the journal's differ")
+        if isinstance(app.execution, LiveExecutionActor) and app.execution.trouble:
+            reasons.append(app.execution.trouble)
         if app.token is not None and not app.token.state.holds:
             reasons.append(f"the broker's access is {app.token.state.value}: hrmd login")
         if self._recorder is not None and self._recorder.trouble:
@@ -223,6 +239,10 @@ class DaemonView:
                 self._counts["decisions"] += 1
                 self._counts["overruns"] += bool(event.halt_reason) and event.latency_ns > self._deadline_ms * NS_PER_MS
                 self._decisions.append(event)
+                if event.failed:
+                    self._failing[event.symbol] = f"{event.strategy} {event.reason}"
+                elif event.halt_reason != LATE:
+                    self._failing.pop(event.symbol, None)
             case FeedStatus():
                 if event.symbol is None:
                     self._feed = event.state.value
@@ -235,9 +255,7 @@ class DaemonView:
         match event:
             case OrderIntent():
                 self._counts["orders"] += 1
-                self._orders[event.order_id] = _row(event)
-                while len(self._orders) > KEPT:
-                    del self._orders[next(iter(self._orders))]
+                self._keep(_row(event))
             case OrderDenied():
                 self._denied[event.check] += 1
                 self._change(
@@ -262,6 +280,11 @@ class DaemonView:
             case Fill():
                 self._counts["fills"] += 1
                 self._fill(event)
+
+    def _keep(self, row: OrderRow) -> None:
+        self._orders[row.order_id] = row
+        while len(self._orders) > KEPT:
+            del self._orders[next(iter(self._orders))]
 
     def _amend(self, event: OrderAmended) -> None:
         row = self._orders.get(event.order_id)
@@ -292,6 +315,17 @@ def _staleness(stale: Mapping[str | None, str]) -> list[str]:
         return []
     symbol, reason = next(iter(stale.items()))
     return [f"stale symbols: {len(stale)}, such as {symbol}: {reason}"]
+
+
+def _row_of(order: Order) -> OrderRow:
+    """An order that an earlier process left."""
+    return msgspec.structs.replace(
+        _row(order.intent),
+        state=order.state.value,
+        filled=order.filled,
+        average_price=order.turnover / order.filled if order.filled else None,
+        reason=order.reason or order.intent.reason,
+    )
 
 
 def _row(intent: OrderIntent) -> OrderRow:

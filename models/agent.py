@@ -162,6 +162,14 @@ class HRMAgent:
         """Whether the weights have ever been learned."""
         return self._trained
 
+    def renewed(self, runner: Runner[Any, Any] | None = None) -> HRMAgent:
+        """Return an agent on the same weights that shares nothing else, for a thread of its own; both only decide."""
+        other = HRMAgent(self.model, self.settings, self.manifest, now_ns=self._now_ns)
+        if runner is not None:
+            other.use(runner)
+        other.keep_decisions(self.cache.size)
+        return other
+
     def use(self, runner: Runner[Any, Any]) -> None:
         """Think with this runner of the present weights from now on; torch eager until then and after learning."""
         self._runner, self._single_cycle = runner, single_cycle(runner)

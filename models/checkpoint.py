@@ -133,6 +133,8 @@ def load_model(path: Path, *, expected: HRMConfig | None = None) -> tuple[HRM, M
 
 
 def _read(path: Path) -> tuple[Manifest, dict[str, Tensor]]:
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path}: not a readable safetensors file: it is no regular file")
     try:
         with safe_open(path, framework="pt") as artifact:
             metadata = artifact.metadata() or {}

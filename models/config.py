@@ -55,7 +55,10 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-Positive = Annotated[int, Field(ge=1)]
+MOST: Final = 1_000_000
+"""Above it no width, window or count of this network can be built or run."""
+
+Positive = Annotated[int, Field(ge=1, le=MOST)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -68,8 +71,8 @@ class ArchitectureSettings(_Frozen):
     l_dim: Positive
     l_layers: Positive
     l_heads: Positive
-    input_layers: Annotated[int, Field(ge=0)] = 0
-    expansion: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 4.0
+    input_layers: Annotated[int, Field(ge=0, le=MOST)] = 0
+    expansion: Annotated[float, Field(gt=0.0, le=64.0, allow_inf_nan=False)] = 4.0
     inner_multiple: Positive = 256
     h_cycles: Positive
     l_steps: Positive
@@ -117,7 +120,7 @@ class ActSettings(_Frozen):
     q_halting: bool = True
     exploration: Share = 0.1
     complexity_steps: tuple[ComplexityStep, ...] = ()
-    deadline_ms: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 50.0
+    deadline_ms: Annotated[float, Field(gt=0.0, le=MOST, allow_inf_nan=False)] = 50.0
 
     @model_validator(mode="after")
     def _fits(self) -> ActSettings:
@@ -147,11 +150,11 @@ class FeatureSettings(_Frozen):
 
     window: Positive = 60
     patch: Positive = 15
-    min_bars: Annotated[int, Field(ge=2)] = 2
+    min_bars: Annotated[int, Field(ge=2, le=MOST)] = 2
     history: History = History.SESSION
     coarse_interval: Annotated[str, Field(pattern=r"^[1-9][0-9]*[smhd]$")] = "30m"
     coarse_window: Positive = 16
-    clip: Annotated[float, Field(gt=0.0)] = 8.0
+    clip: Annotated[float, Field(gt=0.0, le=MOST, allow_inf_nan=False)] = 8.0
 
     @model_validator(mode="after")
     def _fits(self) -> FeatureSettings:
@@ -170,9 +173,9 @@ class FeatureSettings(_Frozen):
 class OutputHeadSettings(_Frozen):
     """What leaves the network."""
 
-    quantity_min: Annotated[int, Field(ge=1)] = 1
-    quantity_max: Annotated[int, Field(ge=1)] = 100_000
-    logit_cap: Annotated[float, Field(gt=0.0)] = 5.0
+    quantity_min: Positive = 1
+    quantity_max: Positive = 100_000
+    logit_cap: Annotated[float, Field(gt=0.0, le=MOST, allow_inf_nan=False)] = 5.0
 
     @model_validator(mode="after")
     def _fits(self) -> OutputHeadSettings:
@@ -188,7 +191,7 @@ class HRMConfig(_Frozen):
     features: FeatureSettings
     instrument_dim: Positive
     timeframe_dim: Positive
-    logit_cap: Annotated[float, Field(gt=0.0)]
+    logit_cap: Annotated[float, Field(gt=0.0, le=MOST, allow_inf_nan=False)]
 
     def differences(self, other: HRMConfig) -> list[str]:
         """Dotted keys at which `other` would build a different network or read different features.

@@ -5,6 +5,7 @@
     ├── InvalidOutput        the network said something not finite or out of bounds; the strategy answers HOLD
     ├── CheckpointError      an artifact is damaged, foreign or of another shape; nothing was loaded
     └── RuntimeUnavailable   a runtime's library, compiler or instructions are not here; the next one is taken
+        └── NotInstalled     an optional package is not here; no reason to complain unless it was asked for
 
 Invariant: the message names what is at fault (symbol, field, file or key) and what would be accepted.
 """
@@ -38,3 +39,7 @@ class CheckpointError(ModelError):
 
 class RuntimeUnavailable(ModelError):  # noqa: N818 - read as a fact about the machine
     """A runtime that can't be used here; the message is one line that names what is missing."""
+
+
+class NotInstalled(RuntimeUnavailable):
+    """The optional packages of a runtime are not installed."""

@@ -122,7 +122,7 @@ class Features:
 
     patches: NDArray[np.float32]  # (B, P, patch · 9)
     coarse: NDArray[np.float32]  # (B, Wc · 9)
-    calendar: NDArray[np.float32]  # (B, 15)
+    calendar: NDArray[np.float32]  # (B, 21)
     position: NDArray[np.float32]  # (B, 3), zeros where flat
     instrument: Rows  # (B,)
     timeframe: Rows  # (B,)

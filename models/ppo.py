@@ -93,6 +93,8 @@ class PPOPolicy:
     @classmethod
     def load(cls, path: Path) -> PPOPolicy:
         """Read a policy. Raises CheckpointError, one line, for a file that is not one or does not fit this code."""
+        if path.exists() and not path.is_file():
+            raise CheckpointError(f"{path}: not a readable policy (it is no regular file)")
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}

@@ -23,7 +23,15 @@ IST_OFFSET_NS = 19_800 * NS_PER_S
 ATR_BARS = 14
 
 LATE = "late"
-"""Halt reason of a decision whose deadline had passed when its turn came: nothing was thought."""
+"""Halt reason of a decision whose time had passed when its turn came: nothing was thought, and nobody failed."""
+HUNG = "hung"
+"""Halt reason of a decision whose strategy gave no answer within the limit and was left behind."""
+RAISED = "raised"
+"""Halt reason of a decision whose strategy raised instead of answering."""
+UNFIT = "unfit"
+"""Halt reason of a decision whose strategy has hung so often that it isn't asked any more."""
+UNTHOUGHT = (LATE, HUNG, RAISED, UNFIT)
+"""Halt reasons of decisions that no strategy made: machine and clock did, so that they can't be made again."""
 SINGLE_CYCLE = "single_cycle"
 """Halt reason of a decision that had time for one cycle and not for a segment."""
 
@@ -95,6 +103,14 @@ class SessionSource(Protocol):
 def hold(moment: Moment, strategy: str, reason: str, *, failed: bool = False, model_hash: str = "") -> Decision:
     """The safe decision."""
     return decision(moment, strategy, Action.HOLD, 1, 0.0, reason, failed=failed, model_hash=model_hash)
+
+
+def unthought(
+    moment: Moment, strategy: str, halt_reason: str, reason: str, *, failed: bool = False, model_hash: str = ""
+) -> Decision:
+    """The safe decision where `strategy` gave none; `halt_reason` is one of `UNTHOUGHT`."""
+    safe = hold(moment, strategy, reason, failed=failed, model_hash=model_hash)
+    return msgspec.structs.replace(safe, halt_reason=halt_reason)
 
 
 def decision(

@@ -1,40 +1,46 @@
 """The HRM strategy: a moment becomes an observation, the agent reasons about it, and its answer a decision.
 
 A decision that has waited is given the time that is left, shared with those that wait behind it: fewer segments, then a
-single cycle, then a HOLD that counts as failed. Invariant: whatever goes wrong with the input or the output of the
-model becomes a HOLD that says so; only the output and lack of time count as a failure of the model (`failed=True`), a
-market that can't be read yet does not.
+single cycle, then a HOLD. Invariant: whatever goes wrong with the input or the output of the model becomes a HOLD that
+says so; only the output counts as a failure of the model (`failed=True`), a market that can't be read yet and a turn
+that came too late do not.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import msgspec
 import numpy as np
 
 from daemon.clock import NS_PER_MS, Clock
 from daemon.events import Action, Decision
+from models.act import Runner
 from models.agent import AgentDecision, HRMAgent
 from models.config import History, HRMSettings
 from models.errors import InvalidObservation, InvalidOutput
 from models.features import Observation
-from strategies.base import LATE, Moment, hold
+from strategies.base import LATE, Moment, hold, unthought
 
 ENTRIES = (Action.BUY_LONG, Action.SELL_SHORT)
 
 
 class HRMStrategy:
-    """See the module. One instance lives on one inference thread."""
+    """See the module. One instance lives on one inference thread; `renewed` makes another for another thread."""
 
     name = "hrm"
     in_thread = True
 
     def __init__(self, agent: HRMAgent, settings: HRMSettings, clock: Clock, source: str) -> None:
         self.agent = agent
+        self._settings = settings
         self._clock = clock
+        self._source = source
         self._history = settings.features.history
         self.runtime = "torch fp32"
+        self.make_runner: Callable[[], Runner[Any, Any]] | None = None
+        """Makes another runner of the present runtime; None where it is torch eager."""
         self._deadline_ns = int(settings.act.deadline_ms * NS_PER_MS)
         self.description = f"{source} ({agent.model_hash[:12]})" if agent.trained else f"untrained ({source})"
 
@@ -62,6 +68,13 @@ class HRMStrategy:
         """Decisions that were asked for and not remembered; 0 where none are kept."""
         return self.agent.cache.misses
 
+    def renewed(self) -> HRMStrategy:
+        """The same strategy on the same weights, which nothing writes, with a runner, cache and memory of its own."""
+        agent = self.agent.renewed(self.make_runner() if self.make_runner is not None else None)
+        fresh = HRMStrategy(agent, self._settings, self._clock, self._source)
+        fresh.runtime, fresh.make_runner = self.runtime, self.make_runner
+        return fresh
+
     def decide(self, moment: Moment) -> Decision:
         """Reason within the deadline, which starts now."""
         return self._decide(moment, self._clock.monotonic_ns() + self._deadline_ns, None)
@@ -72,8 +85,7 @@ class HRMStrategy:
         left_ns = asked_ns + self._deadline_ns - now_ns
         if left_ns <= 0:
             reason = f"asked {(now_ns - asked_ns) / NS_PER_MS:.0f} ms ago, no time is left"
-            late = hold(moment, self.name, reason, failed=True, model_hash=self.agent.model_hash)
-            return msgspec.structs.replace(late, halt_reason=LATE)
+            return unthought(moment, self.name, LATE, reason, model_hash=self.agent.model_hash)
         share_ns = left_ns // waiting
         single_cycle = self.agent.act.cost.expected_ns > share_ns
         return self._decide(moment, now_ns + share_ns, None, single_cycle)

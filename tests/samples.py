@@ -43,7 +43,8 @@ RELIANCE = "NSE:RELIANCE-EQ"
 LIVELY = (
     "supervisor.ladder=[hrm, rules, flat]", "strategy.name=rules", "strategy.interval=1m",
     "bars.intervals=[1m, 5m, 30m, 1d]", "strategy.rules.fast=2", "strategy.rules.slow=5", "strategy.rules.min_bars=5",
-    "strategy.rules.trade_in=[trending, ranging, volatile]",
+    "strategy.rules.trade_in=[trending, ranging, volatile]", "strategy.rules.not_before_minutes=0",
+    "strategy.rules.min_trend=0", "strategy.rules.pays=0", "strategy.rules.once=false",
 )  # fmt: skip
 """Settings under which the rules trade within minutes."""
 

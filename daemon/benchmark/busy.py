@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import numpy as np
@@ -28,7 +27,7 @@ from daemon.market.instruments import InstrumentBook
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.settings import INTERVALS, Settings
 from daemon.strategy_actor import StrategyActor
-from daemon.strategy_ladder import view_settings
+from daemon.strategy_ladder import thinking_limit, view_settings
 from strategies.base import MarketView
 from strategies.hrm import HRMStrategy
 
@@ -98,20 +97,20 @@ class BusyRun:
         detector = ComplexityDetector(settings.complexity_detection, ScheduledEvents.load(None))
         complexity = ComplexityActor(bus, detector, interval)
         view = view_settings(settings)
-        with ThreadPoolExecutor(1, thread_name_prefix="inference") as executor:
-            strategy = StrategyActor(
-                bus, MarketView(view, self._calendar), {"hrm": self._strategy}, "hrm", LiveClock(), MeasuredLatency(),
-                executor, (view.interval, view.coarse_interval),
-            )  # fmt: skip
-            tasks = [asyncio.create_task(actor.run()) for actor in (bars, complexity, strategy)]
-            tasks.append(asyncio.create_task(self._probe()))
-            started = stopwatch_ns()
-            await self._pump()
-            elapsed_s = (stopwatch_ns() - started) / 1e9
-            await bus.idle()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        strategy = StrategyActor(
+            bus, MarketView(view, self._calendar), {"hrm": self._strategy}, "hrm", LiveClock(), MeasuredLatency(),
+            thinking_limit(settings), (view.interval, view.coarse_interval),
+        )  # fmt: skip
+        tasks = [asyncio.create_task(actor.run()) for actor in (bars, complexity, strategy)]
+        tasks.append(asyncio.create_task(self._probe()))
+        started = stopwatch_ns()
+        await self._pump()
+        elapsed_s = (stopwatch_ns() - started) / 1e9
+        await bus.idle()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        strategy.close()
         return self._report(strategy.superseded, elapsed_s)
 
     async def _pump(self) -> None:
@@ -160,7 +159,7 @@ class BusyRun:
     def _hear(self, event: Event) -> None:
         if isinstance(event, Decision):
             self._decisions.append(event)
-            if event.segments or event.failed:
+            if event.segments or event.halt_reason:
                 self._latencies.append(stopwatch_ns() - self._closed_ns)
 
     def _report(self, superseded: int, elapsed_s: float) -> BusyReport:

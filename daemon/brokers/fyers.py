@@ -12,14 +12,14 @@ from typing import TypeVar
 from daemon.clock import Clock
 from daemon.errors import SettingsError
 from daemon.events import OrderIntent
+from daemon.fyers.access import ADDRESSES, endpoints, token_is_private
 from daemon.fyers.addresses import is_local
-from daemon.fyers.budget import Purpose, RateBudget, RateLimits
-from daemon.fyers.call_record import CallRecord
+from daemon.fyers.budget import Purpose, RateBudget
 from daemon.fyers.credentials import Credentials, Secret, read_token, token_path
 from daemon.fyers.order_socket import OrderSocket, SocketEvent, SocketTimes
 from daemon.fyers.outcome import Done, Outcome, Rejected
 from daemon.fyers.requests import PlaceOrder, Product, protected
-from daemon.fyers.rest import CallTimes, Endpoints, FyersRest, OnDate
+from daemon.fyers.rest import CallTimes, FyersRest, OnDate
 from daemon.fyers.wire import Acknowledged, Funds, VenueOrder, VenuePosition, VenueTrade
 from daemon.market.instruments import InstrumentBook
 from daemon.settings import FyersSettings, MarketSettings
@@ -48,14 +48,16 @@ class FyersBroker:
         self.refusal = ""
         """Why the venue refuses the present token; "" while it takes it."""
         self.token_path = token_path(settings.token_file, os.environ)
+        self.token_private = token_is_private(settings, os.environ)
+        """Whether the token's file must be its owner's alone."""
         self._app_id = settings.app_id
         self._product = Product(settings.product)
         self._protection = settings.protection_percent if settings.market_orders == "protected" else None
         self._instruments = instruments if instruments is not None else InstrumentBook(MarketSettings())
-        credentials = Credentials(settings.app_id, read_token(self.token_path).reveal())
-        endpoints = Endpoints(settings.api_url, settings.data_url, settings.order_socket_url)
+        credentials = Credentials(settings.app_id, read_token(self.token_path, private=self.token_private).reveal())
+        places = endpoints(settings)
         times = CallTimes(read_s=settings.answer_s, total_s=settings.answer_s + 3.0)
-        self._rest = FyersRest(credentials, budget or RateBudget(clock), clock, endpoints, times, on_date)
+        self._rest = FyersRest(credentials, budget or RateBudget(clock), clock, places, times, on_date)
         self._socket = OrderSocket(settings.order_socket_url, credentials, clock, SocketTimes())
 
     async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:
@@ -116,12 +118,6 @@ class FyersBroker:
         return outcome
 
 
-def rate_budget(settings: FyersSettings, clock: Clock) -> RateBudget:
-    """The account's budget, which goes on where earlier processes left it. Raises `SettingsError` for its file."""
-    limits = RateLimits.of(settings.calls_per_second, settings.calls_per_minute, settings.calls_per_day)
-    return RateBudget(clock, limits, CallRecord(settings.calls_file, settings.calls_per_minute))
-
-
 def _purpose(urgent: bool) -> Purpose:
     return Purpose.EXIT if urgent else Purpose.ORDINARY
 
@@ -131,7 +127,7 @@ def _check_addresses(settings: FyersSettings, real_ticks: bool) -> None:
     if real_ticks and settings.real_money:
         return
     why = "broker.fyers.real_money is not set" if real_ticks else "ticks of a tape or a sandbox place no real orders"
-    for name in ("api_url", "data_url", "order_socket_url"):
+    for name in ADDRESSES:
         address: str = getattr(settings, name)
         if not is_local(address):
             raise SettingsError(

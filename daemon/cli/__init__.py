@@ -8,49 +8,50 @@ from __future__ import annotations
 import os
 import sys
 
-import structlog
 import typer
 import typer.main
 from typer.exceptions import Abort, TyperException
 
 from daemon import __version__
-from daemon.cli.bench import bench_app
-from daemon.cli.check import check
-from daemon.cli.ctl import ctl_app
-from daemon.cli.evaluate import evaluate
-from daemon.cli.history import history_app
-from daemon.cli.instruments import instruments_app
-from daemon.cli.login import login
-from daemon.cli.model import model_app
-from daemon.cli.replay import replay
-from daemon.cli.run import run
-from daemon.cli.sandbox import sandbox
-from daemon.cli.tape import tape_app
-from daemon.cli.train import train
-from daemon.cli.verify import verify
+from daemon.cli.lazy import Later, LazyGroup
 from daemon.errors import HrmdError
+
+
+class Commands(LazyGroup):
+    """Every command, in the order of the help page."""
+
+    later = {  # noqa: RUF012 — typed by LazyGroup
+        "run": Later("daemon.cli.run:run", "Run the daemon by its settings: live or on paper, with logs on stderr and "
+                     "control over local HTTP."),
+        "replay": Later("daemon.cli.replay:replay", "Replay recorded ticks through the whole daemon."),
+        "verify": Later("daemon.cli.verify:verify", "Re-run a journal's decisions; exit 1 and the first difference "
+                        "where one differs."),
+        "check": Later("daemon.cli.check:check", "Check settings and preconditions; exit 1 where something is "
+                       "missing."),
+        "login": Later("daemon.cli.login:login", "Get the day's Fyers access token into broker.fyers.token_file."),
+        "train": Later("daemon.cli.train:train", "Train a model; SIGTERM and Ctrl-C save a checkpoint first. With "
+                       "torchrun: -m daemon train."),
+        "evaluate": Later("daemon.cli.evaluate:evaluate", "Score a model: share of the best possible trader where it "
+                          "is known, Sharpe with intervals, controls, depth."),
+        "sandbox": Later("daemon.cli.sandbox:sandbox", "Run a local exchange that speaks Fyers' REST API, order socket "
+                         "and data socket, until Ctrl-C."),
+        "tape": Later("daemon.cli.tape:tape_app", "Look at, convert, simulate or record tapes of ticks."),
+        "instruments": Later("daemon.cli.instruments:instruments_app", "Get the symbol master; look at instruments."),
+        "history": Later("daemon.cli.history:history_app", "Bars of the past from Fyers."),
+        "ctl": Later("daemon.cli.ctl:ctl_app", "Speak to a running daemon over local HTTP."),
+        "model": Later("daemon.cli.model:model_app", "Look at, convert or check a model artifact."),
+        "bench": Later("daemon.cli.bench:bench_app", "Measure this machine."),
+    }  # fmt: skip
+
 
 app = typer.Typer(
     name="hrmd",
+    cls=Commands,
     help="A trading daemon for Indian markets that reasons with a Hierarchical Reasoning Model.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(run)
-app.command()(replay)
-app.command()(verify)
-app.command()(check)
-app.command()(login)
-app.command()(train)
-app.command()(evaluate)
-app.command()(sandbox)
-app.add_typer(tape_app, name="tape")
-app.add_typer(instruments_app, name="instruments")
-app.add_typer(history_app, name="history")
-app.add_typer(ctl_app, name="ctl")
-app.add_typer(model_app, name="model")
-app.add_typer(bench_app, name="bench")
 
 
 def _version(value: bool) -> None:
@@ -84,6 +85,8 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001 — the last line before the shell: a fault must not pass as a traceback
+        import structlog
+
         structlog.get_logger("cli").exception("fault")
         _complain(f"fault: {type(error).__name__}: {error}")
         return 3

@@ -1,6 +1,6 @@
 """`hrmd check`: is everything there that `hrmd run` needs, and what to do where it isn't.
 
-Invariant: nothing is changed by looking; with `--live` the broker is read, and no order is sent.
+Invariant: nothing is changed by looking; with `--live` the broker is read, which counts as calls, and no order is sent.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
+from daemon.cli.showing import show_settings
 from daemon.clock import LiveClock, ReplayClock
 from daemon.errors import CheckFailed, HrmdError, SettingsError
 from daemon.feed.live_fyers import check_live, ticks_are_real
@@ -38,11 +39,14 @@ def check(
     live: Annotated[
         bool, typer.Option("--live", help="Before trading on Fyers: token, clock, funds, market, symbols, disk.")
     ] = False,
+    show: Annotated[bool, typer.Option("--show", help="Only print every setting, and who set it.")] = False,
     config: Config = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Check settings and preconditions; exit 1 where something is missing."""
+    if show:
+        return show_settings(config, overrides, as_json=as_json)
     settings = settings_and_logs(config, overrides)
     findings = [good("settings", f"valid ({settings.digest()[:12]})"), *_findings(settings, live=live)]
     if live:

@@ -1,34 +1,36 @@
 """`hrmd ctl`: turns a command line into one request to a running daemon, and its answer into a table or JSON.
 
-Invariant: the token goes to a loopback address only, and no command is said to be done unless the daemon said so.
+Nothing is imported before it is needed: a kill switch starts at once. Invariant: the token goes to a loopback address
+only, and no command is said to be done unless the daemon said so.
 """
 
 from __future__ import annotations
 
-import asyncio
-import secrets
+import http.client
+import json
+import socket
+import threading
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import aiohttp
-import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-from yarl import URL
 
 from daemon.cli.options import AsJson, Config, Overrides
 from daemon.control.auth import read_token
-from daemon.control.tables import orders_table, positions_table, status_table
-from daemon.control.view import Accepted, HandSide, OrderAnswer, OrderRow, PositionRow, Status
+from daemon.control.finding import Address, find
+from daemon.control.words import HandSide
 from daemon.errors import Fault, UsageError
 from daemon.report.text import ist_time
-from daemon.settings import load_settings
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from daemon.control.view import OrderAnswer
 
 TIMEOUT_S = 5.0
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 T = TypeVar("T")
 
@@ -39,8 +41,12 @@ TokenFile = Annotated[Path | None, typer.Option("--token-file", help="The contro
 Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the journal.")]
 
 
-class UnansweredError(UsageError):
+class UnansweredError(Fault):
     """The request may have arrived; no answer came."""
+
+
+class UnreadableError(UsageError):
+    """Something answered that isn't this version's hrmd."""
 
 
 class Method(StrEnum):
@@ -53,48 +59,49 @@ class Method(StrEnum):
 class Client:
     """One daemon, by address and token."""
 
-    def __init__(self, url: URL, token_file: Path) -> None:
-        self._url = url
+    def __init__(self, address: Address, token_file: Path) -> None:
+        self._url = address
         self._token_file = token_file
 
     @classmethod
     def of(cls, config: Path | None, overrides: list[str] | None, url: str | None, token_file: Path | None) -> Client:
-        """From `url` and `token_file`, and from the settings where one of them is missing; raises `UsageError`."""
-        if url is not None and token_file is not None:
-            return cls(_loopback_url(url), token_file)  # a broken settings file must not keep anyone from halting
-        control = load_settings(config, overrides).control
-        if url is None:
-            if control.port == 0:
-                raise UsageError("control.port: 0 lets the daemon pick a port; name its address with --url")
-            address = URL.build(scheme="http", host=control.host, port=control.port)
-        else:
-            address = _loopback_url(url)
-        return cls(address, token_file or control.token_file)
+        """The daemon that is meant (`daemon.control.finding`); raises `UsageError`."""
+        target = find(config, overrides, url, token_file)
+        if target.remark:
+            typer.echo(target.remark, err=True)
+        return cls(target.address, target.token_file)
 
     def get(self, path: str) -> bytes:
-        """The JSON of `path`; raises `UsageError` (not reachable, token refused) or `Fault` (the daemon's own)."""
+        """The JSON of `path`; raises `UsageError` (not reachable, refused) or `Fault` (its own, or no answer)."""
         return self._request(Method.GET, path, None)
 
     def post(self, path: str, body: dict[str, Any]) -> bytes:
         """The JSON answer to `body`; raises as `get` does."""
-        return self._request(Method.POST, path, msgspec.json.encode(body))
+        return self._request(Method.POST, path, json.dumps(body).encode())
 
     def _request(self, method: Method, path: str, body: bytes | None) -> bytes:
         token = read_token(self._token_file)
         try:
-            status, answer = asyncio.run(_exchange(method, self._url.with_path(path), token, body))
+            status, answer = exchange(method, self._url, path, token, body)
         except TimeoutError:
             raise UnansweredError(f"{self._url} gave no answer within {TIMEOUT_S:.0f} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            refused = error.strerror if isinstance(error, OSError) else str(error)
-            why = refused or type(error).__name__
+        except http.client.HTTPException as error:
+            why = str(error) or type(error).__name__
+            raise UnansweredError(f"{self._url} broke off before it answered ({why})") from None
+        except OSError as error:
+            why = error.strerror or type(error).__name__
             raise UsageError(
                 f"no hrmd answers at {self._url} ({why}); start it with `hrmd run`, or name another address with --url"
             ) from None
         if status < 300:
             return answer
         error_text = _error_text(answer)
-        if status in (401, 429):
+        if status == 429:
+            raise UsageError(
+                f"{self._url} refused the token in {self._token_file} ({error_text}): too many wrong ones of late; the "
+                "right one is always let in, name it with --token-file"
+            )
+        if status == 401:
             raise UsageError(
                 f"{self._url} refused the token in {self._token_file} ({error_text}); name the daemon's own with "
                 "--token-file"
@@ -111,7 +118,12 @@ def status(
 ) -> None:  # fmt: skip
     """Show the daemon at a glance."""
     answer = Client.of(config, overrides, url, token_file).get("/status")
-    _show(answer, None if as_json else status_table(_decode(answer, Status)))
+    if as_json:
+        return typer.echo(answer)
+    from daemon.control.tables import status_table
+    from daemon.control.view import Status
+
+    _show(status_table(_decode(answer, Status)))
 
 
 @ctl_app.command()
@@ -121,7 +133,12 @@ def positions(
 ) -> None:  # fmt: skip
     """Show positions, at their last prices."""
     answer = Client.of(config, overrides, url, token_file).get("/positions")
-    _show(answer, None if as_json else positions_table(_decode(answer, list[PositionRow])))
+    if as_json:
+        return typer.echo(answer)
+    from daemon.control.tables import positions_table
+    from daemon.control.view import PositionRow
+
+    _show(positions_table(_decode(answer, list[PositionRow])))
 
 
 @ctl_app.command()
@@ -131,7 +148,12 @@ def orders(
 ) -> None:  # fmt: skip
     """Show working and recent orders, newest first."""
     answer = Client.of(config, overrides, url, token_file).get("/orders")
-    _show(answer, None if as_json else orders_table(_decode(answer, list[OrderRow])))
+    if as_json:
+        return typer.echo(answer)
+    from daemon.control.tables import orders_table
+    from daemon.control.view import OrderRow
+
+    _show(orders_table(_decode(answer, list[OrderRow])))
 
 
 @ctl_app.command()
@@ -171,6 +193,16 @@ def flatten(
 
 
 @ctl_app.command()
+def strategy(
+    name: Annotated[str, typer.Argument(help="One of the ladder, as /status lists them.", show_default=False)],
+    reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Put another strategy in charge, such as the best one again after a step down; flat closes everything."""
+    _command(Client.of(config, overrides, url, token_file), "strategy", reason, as_json, name=name)
+
+
+@ctl_app.command()
 def order(
     side: Annotated[HandSide, typer.Argument(help="buy or sell.", show_default=False)],
     quantity: Annotated[int, typer.Argument(min=1, help="Units.", show_default=False)],
@@ -181,18 +213,22 @@ def order(
     token_file: TokenFile = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Place an order by hand, through risk and journal like any other; exit 1 where risk denies it."""
+    import secrets
+
+    from daemon.control.view import OrderAnswer
+
     client = Client.of(config, overrides, url, token_file)
     key = key or secrets.token_hex(8)
     body: dict[str, Any] = {"key": key, "symbol": symbol, "side": side.value, "quantity": quantity}
     body |= {"type": "market"} if price is None else {"type": "limit", "price": price}
     try:
         raw = client.post("/control/order", body if reason is None else {**body, "reason": reason})
+        answer = _decode(raw, OrderAnswer)
+    except (UnansweredError, UnreadableError) as error:
+        raise Fault(f"{error}; ask again with --key {key}: it places no second order") from None
     except Fault as error:
         raise Fault(f"{error} (--key {key})") from None
-    except UnansweredError as error:
-        raise Fault(f"{error}; ask again with --key {key}: it places no second order") from None
-    answer = _decode(raw, OrderAnswer)
-    _show(raw, None if as_json else _verdict(answer))
+    typer.echo(raw if as_json else _verdict(answer))
     if not answer.approved:
         raise typer.Exit(1)
 
@@ -204,62 +240,94 @@ def cancel(
     token_file: TokenFile = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Take one order off the market."""
+    from daemon.control.accepted import Accepted
+
     body = {"order_id": order_id} if reason is None else {"order_id": order_id, "reason": reason}
-    answer = Client.of(config, overrides, url, token_file).post("/control/cancel", body)
+    answer = _give(Client.of(config, overrides, url, token_file), "cancel", body)
     accepted = _decode(answer, Accepted)
-    _show(answer, None if as_json else Text(f"cancel accepted at {ist_time(accepted.ts)} IST (market time)"))
+    typer.echo(answer if as_json else f"cancel accepted at {ist_time(accepted.ts)} IST (market time)")
 
 
-def _verdict(answer: OrderAnswer) -> Text:
+def _verdict(answer: OrderAnswer) -> str:
     before = " (as before: this key was used)" if answer.repeated else ""
     if answer.approved:
-        return Text.assemble(("approved", "bold green"), f" as {answer.order_id}{before}; `hrmd ctl orders` follows it")
-    return Text.assemble(("denied", "bold red"), f" by {answer.check}: {answer.value}, limit {answer.limit}{before}")
+        approved = typer.style("approved", "green", bold=True)
+        return f"{approved} as {answer.order_id}{before}; `hrmd ctl orders` follows it"
+    denied = typer.style("denied", "red", bold=True)
+    return f"{denied} by {answer.check}: {answer.value}, limit {answer.limit}{before}"
 
 
-def _command(client: Client, command: str, reason: str | None, as_json: bool) -> None:
-    answer = client.post(f"/control/{command}", {} if reason is None else {"reason": reason})
+def _command(client: Client, command: str, reason: str | None, as_json: bool, **body: str) -> None:
+    answer = _give(client, command, dict(body) if reason is None else {**body, "reason": reason})
+    from daemon.control.accepted import Accepted
+
     accepted = _decode(answer, Accepted)
-    line = Text.assemble((f"{accepted.command} accepted", "bold"), f" at {ist_time(accepted.ts)} IST (market time)")
-    _show(answer, None if as_json else line)
+    said = typer.style(f"{accepted.command} accepted", bold=True)
+    typer.echo(answer if as_json else f"{said} at {ist_time(accepted.ts)} IST (market time)")
 
 
-async def _exchange(method: Method, url: URL, token: str, body: bytes | None) -> tuple[int, bytes]:
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    async with (
-        aiohttp.ClientSession(timeout=timeout) as session,
-        session.request(method.value, url, data=body, headers=headers, allow_redirects=False) as answer,
-    ):
-        return answer.status, await answer.read()
-
-
-def _loopback_url(text: str) -> URL:
+def _give(client: Client, command: str, body: dict[str, Any]) -> bytes:
     try:
-        url = URL(text)
-    except ValueError:
-        url = URL()
-    if url.scheme != "http" or url.host not in _LOOPBACK or url.path not in ("", "/"):
-        raise UsageError(f"--url {text}: expected http://127.0.0.1:PORT (or localhost, [::1]): control is local only")
-    return url.origin()
+        return client.post(f"/control/{command}", body)
+    except UnansweredError as error:
+        raise Fault(f"{error}; {command} may have been taken or not: give it again, twice does no harm") from None
+
+
+def exchange(
+    method: Method, address: Address, path: str, token: str, body: bytes | None, timeout_s: float = TIMEOUT_S
+) -> tuple[int, bytes]:
+    """Status and body of one request, no proxy and no redirection, `timeout_s` for all of the answer.
+
+    Raises `OSError` where nobody listens; once the request may have gone out, `TimeoutError` or `HTTPException`.
+    """
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)
+    connection.connect()
+    late = threading.Event()
+    timer = threading.Timer(timeout_s, _give_up, (connection.sock, late))  # an answer that trickles is late, too
+    timer.daemon = True
+    timer.start()
+    try:
+        connection.request(method.value, path, body, headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        if late.is_set():
+            raise TimeoutError
+        return answer.status, content
+    except (OSError, http.client.HTTPException) as error:
+        if late.is_set() or isinstance(error, TimeoutError):
+            raise TimeoutError from None
+        raise http.client.HTTPException(str(error)) from None
+    finally:
+        timer.cancel()
+        connection.close()
+
+
+def _give_up(link: socket.socket, late: threading.Event) -> None:
+    late.set()
+    with suppress(OSError):  # closed by now
+        link.shutdown(socket.SHUT_RDWR)
 
 
 def _decode(answer: bytes, kind: type[T]) -> T:
+    import msgspec
+
     try:
         return msgspec.json.decode(answer, type=kind)
     except msgspec.DecodeError as error:
-        raise UsageError(f"what answers is not this version's hrmd ({error}); see control.port and --url") from None
+        raise UnreadableError(
+            f"what answers is not this version's hrmd ({error}); see control.port and --url"
+        ) from None
 
 
 def _error_text(answer: bytes) -> str:
     try:
-        return str(msgspec.json.decode(answer, type=dict[str, str])["error"])
-    except (msgspec.DecodeError, KeyError):
+        return str(json.loads(answer)["error"])
+    except (ValueError, KeyError, TypeError):
         return "no reason given"
 
 
-def _show(answer: bytes, readable: Table | Text | None) -> None:
-    if readable is None:
-        typer.echo(answer.decode())
-    else:
-        Console(markup=False, highlight=False).print(readable)  # reasons and symbols are not markup
+def _show(table: Table | Text) -> None:
+    from rich.console import Console
+
+    Console(markup=False, highlight=False).print(table)  # reasons and symbols are not markup

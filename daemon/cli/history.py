@@ -18,10 +18,10 @@ from daemon.cli.instruments import parse_day
 from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
 from daemon.clock import LiveClock
 from daemon.errors import UsageError
-from daemon.fyers.budget import RateBudget
-from daemon.fyers.credentials import Credentials, read_token, token_path
-from daemon.fyers.history import RESOLUTIONS, Chunk
-from daemon.fyers.rest import Endpoints, FyersRest
+from daemon.fyers.access import endpoints, rate_budget, token_of
+from daemon.fyers.credentials import Credentials
+from daemon.fyers.history import RESOLUTIONS, Chunk, chunks
+from daemon.fyers.rest import FyersRest
 from daemon.history import LIMITS, HistoryDownload, HistoryReport, Wish
 from daemon.market.calendar import ist_date
 from daemon.settings import FyersSettings
@@ -60,6 +60,7 @@ def download(
     clock = LiveClock()
     yesterday = ist_date(clock.now_ns()) - dt.timedelta(days=1)
     wish = Wish(symbol, interval, parse_day("--from", first), parse_day("--to", last) if last else yesterday)
+    chunks(wish.first, wish.last, wish.interval)  # a span without history is refused before anything is opened
     report = run_loop(_download(fyers, wish, out, clock))
     if as_json:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
@@ -68,11 +69,11 @@ def download(
 
 
 async def _download(fyers: FyersSettings, wish: Wish, out: Path, clock: LiveClock) -> HistoryReport:
-    token = read_token(token_path(fyers.token_file, os.environ))
+    places, token = endpoints(fyers), token_of(fyers, os.environ)
     credentials = Credentials(fyers.app_id, token.reveal())
-    endpoints = Endpoints(fyers.api_url, fyers.data_url, fyers.order_socket_url)
+    budget = rate_budget(fyers, LIMITS)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    async with FyersRest(credentials, RateBudget(clock, LIMITS), clock, endpoints) as rest:
+    async with FyersRest(credentials, budget, clock, places) as rest:
         load = HistoryDownload(rest, wish, out, clock)
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(f"{wish.symbol} {wish.interval}", total=None)

@@ -17,11 +17,12 @@ import typer
 from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
 from daemon.clock import LiveClock, wall_ns
 from daemon.errors import CheckFailed, UsageError
-from daemon.fyers.budget import RateBudget
+from daemon.fyers.access import endpoints, rate_budget
 from daemon.fyers.credentials import SECRET_VARIABLE, Credentials, Secret, app_secret, write_token
+from daemon.fyers.hiding import Hiding
 from daemon.fyers.login import LoginRequest, RedirectListener, app_id_hash
 from daemon.fyers.outcome import Done, Rejected
-from daemon.fyers.rest import Endpoints, FyersRest
+from daemon.fyers.rest import FyersRest
 from daemon.fyers.token_watch import TokenWatch
 from daemon.settings import FyersSettings
 
@@ -41,6 +42,7 @@ def login(
     for.
     """
     fyers = settings_and_logs(config, overrides).broker.fyers
+    endpoints(fyers)  # said before a person logs in
     request = LoginRequest(fyers.api_url, fyers.app_id, fyers.redirect_url)
     secret = app_secret(os.environ) or Secret(_ask("the app's secret", f"set {SECRET_VARIABLE}"))
     say = _to_stderr if as_json else _to_stdout
@@ -72,17 +74,17 @@ async def _listen(
 async def _validate(fyers: FyersSettings, secret: Secret, code: Secret) -> Secret:
     """The token for the code. Raises `CheckFailed` where the venue says no, or says nothing."""
     clock = LiveClock()
-    endpoints = Endpoints(fyers.api_url, fyers.data_url, fyers.order_socket_url)
-    async with FyersRest(None, RateBudget(clock), clock, endpoints) as rest:
+    async with FyersRest(None, rate_budget(fyers), clock, endpoints(fyers)) as rest:
         outcome = await rest.validate_authcode(app_id_hash(fyers.app_id, secret), code)
     if isinstance(outcome, Done):
         return outcome.value
+    hiding = Hiding(secret.reveal(), code.reveal())
     if isinstance(outcome, Rejected):
         raise CheckFailed(
-            f"Fyers refused the login ({outcome.code}: {outcome.message}); look at app id, secret and redirect "
-            "address of the app, and log in once more"
+            f"Fyers refused the login ({outcome.code}: {hiding.line(outcome.message)}); look at app id, secret and "
+            "redirect address of the app, and log in once more"
         )
-    raise CheckFailed(f"Fyers did not answer ({outcome.reason}); log in once more")
+    raise CheckFailed(f"Fyers did not answer ({hiding.line(outcome.reason)}); log in once more")
 
 
 def _ask(what: str, otherwise: str) -> str:

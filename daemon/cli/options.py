@@ -1,24 +1,23 @@
-"""Options that several commands share, and the one way in which commands print JSON."""
+"""Options that several commands share, and the one way in which commands print JSON.
+
+Every command imports this first, so what it needs is imported where it is used.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import msgspec
 import typer
-import uvloop
-from rich.console import Console
 
-from daemon import log
-from daemon.settings import Settings, load_settings
+if TYPE_CHECKING:
+    from rich.console import Console
 
-Config = Annotated[
-    Path | None, typer.Option("-c", "--config", help="Settings file instead of the project's config/settings.yaml.")
-]
+    from daemon.settings import Settings
+
+Config = Annotated[Path | None, typer.Option("-c", "--config", help="Settings file, laid over the shipped defaults.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b.c=VALUE; may repeat.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
 
@@ -28,6 +27,9 @@ _PIPED_WIDTH = 120
 
 def settings_and_logs(config: Path | None, overrides: list[str] | None) -> Settings:
     """Load settings and set up logging by them. Raises `SettingsError`."""
+    from daemon import log
+    from daemon.settings import load_settings
+
     settings = load_settings(config, overrides)
     log.configure(settings.log, sys.stderr)
     return settings
@@ -35,15 +37,23 @@ def settings_and_logs(config: Path | None, overrides: list[str] | None) -> Setti
 
 def console() -> Console:
     """Where a command prints to; of a fixed width where nobody looks at it."""
+    from rich.console import Console
+
     return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
+    import msgspec
+
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on uvloop."""
+    import asyncio
+
+    import uvloop
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)

@@ -6,7 +6,6 @@ Invariant: with `--json` stdout holds exactly one JSON document; everything else
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +17,7 @@ from daemon.cli.options import AsJson, Config, Overrides, console, print_json, r
 from daemon.errors import UsageError
 from daemon.feed.recorded import RecordedDirectory, reels_by_day
 from daemon.feed.sealing import Sealed, seal
+from daemon.process import on_ending
 from daemon.recording import Recording, record_only
 from daemon.settings import Settings
 
@@ -35,9 +35,7 @@ def record(config: Config = None, overrides: Overrides = None, as_json: AsJson =
 
 async def _record(settings: Settings) -> Recording:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    on_ending(lambda _: stop.set())
     return await record_only(settings, stop)
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
 from daemon.errors import UsageError
-from daemon.latency import parse_latency
-from daemon.replaying import Replay, ReplayOutputs
-from daemon.report.summary import ReplaySummary
-from daemon.report.terminal import print_summary
+
+if TYPE_CHECKING:
+    from daemon.replaying import Replay
+    from daemon.report.summary import ReplaySummary
 
 STRATEGIES = ("hrm", "ppo", "rules")
 
@@ -44,6 +41,12 @@ def replay(
     as_json: AsJson = False,
 ) -> int:
     """Replay recorded ticks through the whole daemon."""
+    from rich.console import Console
+
+    from daemon.latency import parse_latency
+    from daemon.replaying import Replay, ReplayOutputs
+    from daemon.report.terminal import print_summary
+
     changes = list(overrides or [])
     if strategy is not None:
         if strategy not in STRATEGIES:
@@ -65,8 +68,8 @@ def replay(
 
 
 async def _interruptible(session: Replay) -> ReplaySummary:
-    """Run; Ctrl-C and SIGTERM end the replay in order, with its journal whole."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, session.stop)
+    """Run; Ctrl-C, SIGTERM and a hangup end the replay in order, with its journal whole."""
+    from daemon.process import on_ending
+
+    on_ending(lambda _: session.stop())
     return await session.run()

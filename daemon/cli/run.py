@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from daemon.cli.options import Config, Overrides, run_loop, settings_and_logs
-from daemon.clock import wall_ns
-from daemon.market.calendar import ist_date
-from daemon.service import Service
-from daemon.symbol_files import ensure
 
 
 def run(config: Config = None, overrides: Overrides = None) -> None:
     """Run the daemon by its settings: live or on paper, with logs on stderr and control over local HTTP."""
+    from daemon.clock import wall_ns
+    from daemon.market.calendar import ist_date
+    from daemon.service import Service
+    from daemon.symbol_files import ensure
+
     settings = settings_and_logs(config, overrides)
     run_loop(ensure(settings, ist_date(wall_ns())))
     run_loop(Service(settings).run())

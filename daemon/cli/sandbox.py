@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -15,6 +14,7 @@ from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and
 from daemon.clock import LiveClock
 from daemon.errors import UsageError
 from daemon.fyers.rest import Endpoints
+from daemon.process import on_ending
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
 from daemon.sandbox.messages import encode
 from daemon.sandbox.server import SandboxOptions, SandboxServer
@@ -51,11 +51,9 @@ def sandbox(
 
 
 async def _serve(options: SandboxOptions, speed: float, *, as_json: bool) -> None:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until a signal asks for the end."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    on_ending(lambda _: stop.set())
     async with SandboxServer(options, LiveClock()) as server, asyncio.TaskGroup() as tasks:
         sys.stdout.write(_announcement(server, options, speed, as_json=as_json) + "\n")
         sys.stdout.flush()

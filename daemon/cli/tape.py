@@ -24,7 +24,7 @@ from daemon.feed.importer import ImportReport, import_tape, parse_map
 from daemon.feed.simulator import SimulatedSymbol, simulate
 from daemon.feed.survey import TapeSurvey, survey_tape
 from daemon.feed.tape import TapeReader, TapeWriter
-from daemon.feed.tick_filter import TickFilter
+from daemon.feed.tick_filter import MAX_PRICE, MIN_PRICE, TickFilter
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.instruments import InstrumentBook, Kind
 from daemon.settings import Settings
@@ -50,7 +50,8 @@ def show(
     """Show who is on a tape, when, and how many of its ticks a replay would reject, and why."""
     settings = settings_and_logs(config, overrides)
     reader = TapeReader(tapes)
-    tick_filter = TickFilter(InstrumentBook(settings.market), MarketCalendar(), settings.feed.max_jump_percent)
+    feed, instruments = settings.feed, InstrumentBook(settings.market)
+    tick_filter = TickFilter(instruments, MarketCalendar(), feed.max_jump_percent, feed.max_option_jump_percent)
     with Console(stderr=True).status("reading the tape"):
         survey = survey_tape(reader, tick_filter, settings.feed.chunk_rows)
     if as_json:
@@ -171,7 +172,7 @@ def _price(text: str) -> float | None:
         price = float(text)
     except ValueError:
         return None
-    return price if math.isfinite(price) and 0 < price < 1e7 else None
+    return price if math.isfinite(price) and MIN_PRICE <= price < MAX_PRICE else None
 
 
 def _date(text: str) -> dt.date:

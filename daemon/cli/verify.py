@@ -6,11 +6,9 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from daemon.cli.options import AsJson
-from daemon.verifying import verify_journal
 
 
 def verify(
@@ -20,6 +18,13 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Re-run a journal's decisions; exit 1 and the first difference where one differs."""
+    import msgspec
+
+    from daemon import log
+    from daemon.settings import LogSettings
+    from daemon.verifying import verify_journal
+
+    log.configure(LogSettings(), sys.stderr)
     result = verify_journal(journal)
     if as_json:
         sys.stdout.write(msgspec.json.encode(result).decode() + "\n")

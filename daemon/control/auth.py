@@ -15,6 +15,7 @@ from pathlib import Path
 
 from daemon.clock import NS_PER_S, Clock
 from daemon.errors import UsageError
+from daemon.files import read_text
 
 CREDENTIAL_NAME = "control-token"
 MIN_TOKEN_CHARS = 16
@@ -57,9 +58,9 @@ def server_token(token_file: Path, environment: Mapping[str, str]) -> str:
 
     Raises `UsageError` where the file can't be read or made, others may read it, or it holds no usable token.
     """
-    directory = environment.get("CREDENTIALS_DIRECTORY")
-    if directory and (credential := Path(directory) / CREDENTIAL_NAME).exists():
-        return read_token(credential)
+    path = server_token_file(token_file, environment)
+    if path != token_file:
+        return read_token(path)
     _create_if_missing(token_file)
     mode = token_file.stat().st_mode & 0o777
     if mode & 0o077:
@@ -67,14 +68,21 @@ def server_token(token_file: Path, environment: Mapping[str, str]) -> str:
     return read_token(token_file)
 
 
+def server_token_file(token_file: Path, environment: Mapping[str, str]) -> Path:
+    """Systemd's credential `control-token` if there is one, else `token_file`."""
+    directory = environment.get("CREDENTIALS_DIRECTORY")
+    credential = Path(directory) / CREDENTIAL_NAME if directory else None
+    return credential if credential is not None and credential.exists() else token_file
+
+
 def read_token(path: Path) -> str:
     """The token in `path`; raises `UsageError` where there is none."""
     try:
-        token = path.read_text(encoding="ascii").strip()
+        token = read_text(path).strip()
     except FileNotFoundError:
         raise UsageError(f"{path}: no such token file; a running hrmd makes it (control.token_file)") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: the control token can't be read ({error})") from None
+    except OSError as error:
+        raise UsageError(f"{path}: the control token can't be read ({error.strerror})") from None
     if len(token) < MIN_TOKEN_CHARS or not all("!" <= char <= "~" for char in token):
         raise UsageError(
             f"{path}: expected a token of at least {MIN_TOKEN_CHARS} visible ASCII characters in one line; "

@@ -62,9 +62,23 @@ class Metrics:
         self._inference = Histogram(
             "hrmd_inference_seconds", "Time in the model's forward pass", buckets=INFERENCE_BUCKETS_S, registry=registry
         )
+        self._malformed = Counter(
+            "hrmd_control_malformed_requests", "What came to the control port and isn't HTTP", registry=registry
+        )
+        self._turned_out = Counter(
+            "hrmd_control_turned_out", "Connections that had to make room for another one", registry=registry
+        )
         self._lag = Histogram(
             "hrmd_loop_lag_seconds", "How late the event loop woke", buckets=LAG_BUCKETS_S, registry=registry
         )
+
+    def malformed_request(self) -> None:
+        """Something that isn't HTTP came to the control port."""
+        self._malformed.inc()
+
+    def turned_out(self) -> None:
+        """A connection to the control port had to make room for another one."""
+        self._turned_out.inc()
 
     def record(self, event: Event) -> None:
         """Count `event`; types not in `MEASURED` are passed over."""

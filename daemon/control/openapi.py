@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from daemon.control.view import (
+    BY_THE_OPERATOR,
     Accepted,
     CancelTicket,
     DecisionRow,
@@ -18,10 +19,10 @@ from daemon.control.view import (
     OrderRow,
     OrderTicket,
     PositionRow,
+    Reason,
     Status,
 )
 
-MAX_REASON_CHARS = 200
 MAX_DECISIONS = 1000
 COMMANDS = {
     "halt": "Stop trading: nothing is sent (exits by setting)",
@@ -31,10 +32,25 @@ COMMANDS = {
 }
 
 
+_LIMIT_HAS_A_PRICE = {
+    "if": {"properties": {"type": {"const": "limit"}}, "required": ["type"]},
+    "then": {"properties": {"price": {"type": ["string", "number"]}}, "required": ["price"]},
+    "else": {"properties": {"price": {"type": "null"}}},
+}
+"""What the struct alone can't say (JSON Schema 2020-12)."""
+
+
 class CommandBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What may accompany a command; the reason goes into the journal."""
 
-    reason: str = "by the operator"
+    reason: Reason = BY_THE_OPERATOR
+
+
+class StrategyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who shall decide, one of the status' `strategies`; the reason goes into the journal."""
+
+    name: str
+    reason: Reason = BY_THE_OPERATOR
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
@@ -54,6 +70,7 @@ def document(version: str) -> dict[str, Any]:
             Health,
             Accepted,
             CommandBody,
+            StrategyBody,
             OrderTicket,
             OrderAnswer,
             CancelTicket,
@@ -61,8 +78,7 @@ def document(version: str) -> dict[str, Any]:
         ],
         ref_template="#/components/schemas/{name}",
     )[1]
-    for name in ("CommandBody", "OrderTicket", "CancelTicket"):
-        schemas[name]["properties"]["reason"]["maxLength"] = MAX_REASON_CHARS
+    schemas["OrderTicket"] |= _LIMIT_HAS_A_PRICE
     return {
         "openapi": "3.1.0",
         "info": {"title": "hrmd control", "version": version, "description": "Loopback only; bearer token."},
@@ -106,6 +122,7 @@ def _paths() -> dict[str, Any]:
             "200",
         ),
         ("cancel", "Take one order off the market", "CancelTicket", "Accepted", "202"),
+        ("strategy", "Put another strategy of the ladder in charge", "StrategyBody", "Accepted", "202"),
     ):
         operation = _operation(summary, _json(answered), code)
         operation["requestBody"] = {"required": True, "content": _json(asked)}

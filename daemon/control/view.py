@@ -9,16 +9,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from enum import StrEnum
 from typing import Annotated, Protocol
 
 import msgspec
 
+from daemon.control.accepted import Accepted as Accepted
+from daemon.control.words import HandSide as HandSide
+from daemon.control.words import HandType as HandType
 from daemon.errors import HrmdError
-from daemon.events import Decision, ManualOrder, ManualOrderAnswered, OrderType, Side, TradingState
+from daemon.events import Decision, Event, ManualOrder, ManualOrderAnswered, OrderType, Side, TradingState
 
-Key = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{1,64}$")]
+MAX_REASON_CHARS = 200
+MAX_PRICE = 10_000_000
+_END = r"$(?!\n)"
+"""The end, for ECMA-262 and for Python, whose `$` alone lets a line end follow."""
+_UNSEEN = (
+    r"\u0000-\u001f\u007f-\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
+    r"\ufff9-\ufffb"
+)
+"""What would break a line of a log, turn its direction, or look like nothing."""
+
+Key = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{1,64}" + _END)]
 """The asker's own name of an order, new for each."""
+Reason = Annotated[
+    str,
+    msgspec.Meta(min_length=1, max_length=MAX_REASON_CHARS, pattern=f"^ *[^ {_UNSEEN}][^{_UNSEEN}]*{_END}"),
+]
+"""Why, for the journal: one line that can be seen."""
+PriceText = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(?=[0-9.]*[1-9])[0-9]{1,7}(\.[0-9]{1,4})?" + _END,
+        description=f"Rupees above 0 and below {MAX_PRICE}; of a limit order only",
+    ),
+]
+PriceNumber = Annotated[float, msgspec.Meta(ge=0.0001, lt=MAX_PRICE, description="As text it is exact")]
+BY_THE_OPERATOR = "by the operator"
 
 
 class InferenceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +114,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     net_pnl: Decimal
     """Realised and unrealised since the start, after costs."""
     costs: Decimal
+    strategies: list[str] = []
+    """Those that `/control/strategy` can put in charge, best first."""
     token: str = ""
     """Until when the broker's access holds, in words; "" where there is none to hold."""
     token_left_s: float | None = None
@@ -113,7 +141,7 @@ class PositionRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One order of this run, newest first in lists. `state` is in the words of `daemon.orders`."""
+    """One order that works or is of the day, newest first in lists. `state` is in the words of `daemon.orders`."""
 
     ts: int
     order_id: str
@@ -161,27 +189,6 @@ class Health(msgspec.Struct, frozen=True):
     reasons: list[str]
 
 
-class Accepted(msgspec.Struct, frozen=True):
-    """A command is on the bus; `ts` is the event's, UTC nanoseconds of the run."""
-
-    command: str
-    ts: int
-
-
-class HandSide(StrEnum):
-    """Of an order by hand."""
-
-    BUY = "buy"
-    SELL = "sell"
-
-
-class HandType(StrEnum):
-    """Of an order by hand."""
-
-    MARKET = "market"
-    LIMIT = "limit"
-
-
 class OrderTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An order by hand. A request that is repeated with its `key` places nothing more and is answered as before."""
 
@@ -190,14 +197,15 @@ class OrderTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     side: HandSide
     quantity: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
     type: HandType = HandType.MARKET
-    price: Annotated[Decimal, msgspec.Meta(description="Rupees; of a limit order only")] | None = None
-    reason: str = "by the operator"
+    price: PriceText | PriceNumber | None = None
+    reason: Reason = BY_THE_OPERATOR
 
     def order(self, ts: int) -> ManualOrder:
         """The command, at `ts`."""
         return ManualOrder(
             ts=ts, key=self.key, symbol=self.symbol, side=Side[self.side.name], quantity=self.quantity,
-            type=OrderType[self.type.name], limit_price=self.price, reason=self.reason,
+            type=OrderType[self.type.name], limit_price=None if self.price is None else Decimal(str(self.price)),
+            reason=self.reason,
         )  # fmt: skip
 
 
@@ -229,7 +237,7 @@ class CancelTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Which order is to be taken off the market."""
 
     order_id: str
-    reason: str = "by the operator"
+    reason: Reason = BY_THE_OPERATOR
 
 
 class KeyTakenError(HrmdError):
@@ -237,17 +245,24 @@ class KeyTakenError(HrmdError):
 
 
 class NotTradingError(HrmdError):
-    """Orders by hand are not taken now."""
+    """Orders by hand, or the command that was given, are not taken now."""
+
+
+class NotDurableError(HrmdError):
+    """A command is in force, and not on disk: the message says why. A restart may not know of it."""
 
 
 class OrderDesk(Protocol):
-    """Where orders by hand are handed in."""
+    """Where commands and orders by hand are handed in."""
+
+    async def command(self, event: Event) -> None:
+        """Put a command on the bus and on disk; raises `NotDurableError`, or `NotTradingError` where not taken."""
 
     async def place(self, ticket: OrderTicket) -> OrderAnswer:
         """Risk's answer; raises `KeyTakenError`, `NotTradingError` or `TimeoutError`."""
 
-    def cancel(self, order_id: str, reason: str) -> int | None:
-        """Ask for a cancellation; when that was (UTC ns), None where no such order works."""
+    async def cancel(self, order_id: str, reason: str) -> int | None:
+        """Ask for a cancellation; when that was (UTC ns), None where no such order works. Raises as `command` does."""
 
 
 class ControlView(Protocol):

@@ -19,14 +19,14 @@ from daemon.errors import SettingsError, UsageError
 from daemon.feed.live import LiveFeed, Record
 from daemon.feed.replay import Schedule
 from daemon.feed.tick_filter import TickFilter
-from daemon.fyers.addresses import is_local
+from daemon.fyers.access import endpoints, token_of
+from daemon.fyers.addresses import check_encrypted, is_local
 from daemon.fyers.budget import RateBudget
 from daemon.fyers.credentials import Credentials, token_path
-from daemon.fyers.credentials import read_token as token_in
 from daemon.fyers.gateway.assignment import SDK_MISSING, SDK_MODULE, Assignment
 from daemon.fyers.gateway.process import Link, running
 from daemon.fyers.outcome import NotSent, Outcome
-from daemon.fyers.rest import Endpoints, FyersRest, OnDate
+from daemon.fyers.rest import FyersRest, OnDate
 from daemon.fyers.wire import Quote
 from daemon.market.calendar import MarketCalendar
 from daemon.settings import INTERVALS, FyersSettings, Settings
@@ -40,8 +40,11 @@ def check_live(settings: Settings) -> None:
         raise SettingsError('feed.symbols: expected at least one for feed.source fyers, such as ["NSE:SBIN-EQ"]')
     if importlib.util.find_spec(SDK_MODULE) is None:
         raise SettingsError(SDK_MISSING)
-    read_token(settings.broker.fyers)
+    for name in _FEED_URLS:
+        check_encrypted(f"feed.live.{name}", getattr(settings.feed.live, name))
+    endpoints(settings.broker.fyers)
     foreign = _foreign(settings)
+    read_token(settings.broker.fyers, leaves=bool(foreign))
     if settings.feed.rehearse and foreign:
         raise SettingsError(
             f"feed.live.{foreign[0]}: expected an address on this machine, such as that of hrmd sandbox, got "
@@ -64,11 +67,11 @@ def live_clock(settings: Settings, readings: Readings | None = None) -> LiveCloc
     return PacedClock(1.0) if settings.feed.rehearse else LiveClock(readings)
 
 
-def read_token(settings: FyersSettings) -> str:
-    """The day's token; raises `SettingsError` that says how to get one."""
-    path = token_path(settings.token_file, os.environ)
-    text = token_in(path).reveal()
+def read_token(settings: FyersSettings, *, leaves: bool = False) -> str:
+    """The day's token, which the feed shows to others (`leaves`); raises `SettingsError` that says how to get one."""
+    text = token_of(settings, os.environ, leaves=leaves).reveal()
     if not text:
+        path = token_path(settings.token_file, os.environ)
         raise SettingsError(f"broker.fyers.token_file: {path} is empty; hrmd login puts the day's access token there")
     return text
 
@@ -82,16 +85,19 @@ class Venue:
         clock: LiveClock | PacedClock,
         budget: RateBudget,
         on_date: OnDate | None = None,
+        *,
+        leaves: bool = False,
     ) -> None:
+        """`leaves`: whether the feed beside it shows the token to others."""
         self._settings = settings
-        self._credentials = Credentials(settings.app_id, read_token(settings))
-        endpoints = Endpoints(settings.api_url, settings.data_url, settings.order_socket_url)
-        self._rest = FyersRest(self._credentials, budget, clock, endpoints, on_date=on_date)
+        self._leaves = leaves
+        self._credentials = Credentials(settings.app_id, read_token(settings, leaves=leaves))
+        self._rest = FyersRest(self._credentials, budget, clock, endpoints(settings), on_date=on_date)
 
     async def quotes(self, symbols: list[str]) -> Outcome[list[Quote]]:
         """Last prices of 1 to 50 symbols; nothing is asked while there is no token."""
         try:
-            self._rest.authorize(Credentials(self._settings.app_id, read_token(self._settings)))
+            self._rest.authorize(Credentials(self._settings.app_id, read_token(self._settings, leaves=self._leaves)))
         except UsageError as error:
             return NotSent(str(error))
         return await self._rest.quotes(symbols)
@@ -114,6 +120,7 @@ def fyers_feed(
     """The feed of `symbols` (default: `feed.symbols`). Raises `SettingsError` as `check_live` does."""
     check_live(settings)
     live, symbols = settings.feed.live, symbols or tuple(settings.feed.symbols)
+    leaves, account = bool(_foreign(settings)), settings.broker.fyers
 
     def connect(token: str) -> AbstractAsyncContextManager[Link]:
         return running(
@@ -124,14 +131,16 @@ def fyers_feed(
                 symbol_token_url=live.symbol_token_url,
                 index_map_url=live.index_map_url,
                 conflate_above=live.conflate_above,
+                calls_file=str(account.calls_file.resolve()),
+                calls=(account.calls_per_second, account.calls_per_minute, account.calls_per_day),
             )
         )
 
     watch = ClockWatch(clock, len(symbols), live.clock_limit_s) if isinstance(clock, LiveClock) else None
-    venue = Venue(settings.broker.fyers, clock, budget, watch.on_date if watch is not None else None)
+    venue = Venue(account, clock, budget, watch.on_date if watch is not None else None, leaves=leaves)
     return LiveFeed(
         bus, symbols, tick_filter, calendar, live_schedule(settings), clock, live, connect,
-        lambda: read_token(settings.broker.fyers), venue, record, clock_watch=watch,
+        lambda: read_token(account, leaves=leaves), venue, record, clock_watch=watch,
     )  # fmt: skip
 
 

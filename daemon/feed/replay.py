@@ -66,9 +66,9 @@ class Tapes:
         """What the feed said of itself while the tapes were recorded, in order."""
 
     @property
-    def first_ts(self) -> int | None:
-        """The earliest valid `ts_event` that the files' statistics know of, UTC ns."""
-        return min((reader.first_ts for reader in self._readers if reader.first_ts is not None), default=None)
+    def opening_ts(self) -> int | None:
+        """About when the first tape begins, UTC ns."""
+        return min((reader.opening_ts for reader in self._readers if reader.opening_ts is not None), default=None)
 
     def batches(self) -> Iterator[TickBatch]:
         """Ticks of all tapes, at most a chunk of each at a time."""
@@ -157,7 +157,7 @@ class TapeFeed:
 
     async def run(self) -> None:
         """Play to the end, and through the end of the last session."""
-        self._status(FeedState.CONNECTED, "tape opened", self._tapes.first_ts or 0)
+        self._status(FeedState.CONNECTED, "tape opened", self._tapes.opening_ts or 0)
         for raw in self._tapes.batches():
             accepted, _ = self.tick_filter.apply(raw)
             if len(accepted):

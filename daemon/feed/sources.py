@@ -5,10 +5,11 @@ Invariant: every line or row is handed on or counted under one reason; a source 
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import msgspec
 import pyarrow as pa
@@ -16,10 +17,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from daemon.errors import TapeError
-from daemon.feed.tape_file import first_line, open_parquet
+from daemon.feed.tape_file import decoding, first_line, open_parquet
+from daemon.files import Utf8Stream, encoding_of, open_regular
 
 CHUNK_ROWS = 65_536
 _CSV_BLOCK_BYTES = 4 << 20
+_HEADER_BYTES = 1 << 16
 _NULL_TEXTS = ["", "null", "NULL", "None", "nan", "NaN", "NA"]
 
 
@@ -49,12 +52,10 @@ class ParquetSource:
 
     def chunks(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Stream the row groups."""
-        try:
-            with pq.ParquetFile(self._path, pre_buffer=False, buffer_size=65536) as file:
-                for record in file.iter_batches(CHUNK_ROWS, columns=list(names), use_threads=False):
-                    yield {name: record.column(name) for name in names}
-        except (pa.ArrowException, OSError) as error:
-            raise TapeError(f"{self._path}: damaged, a page can't be read ({first_line(error)})") from None
+        with decoding(self._path), pq.ParquetFile(self._path, pre_buffer=False, buffer_size=65536) as file:
+            for record in file.iter_batches(CHUNK_ROWS, columns=list(names), use_threads=False):
+                record.validate(full=True)
+                yield {name: record.column(name) for name in names}
 
 
 class CsvSource:
@@ -65,8 +66,11 @@ class CsvSource:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.skipped: Counter[str] = Counter()
-        with path.open("rb") as stream:
-            header = stream.readline().decode("utf-8-sig", "replace")
+        try:
+            with Utf8Stream(path) as stream:
+                header = stream.readline(_HEADER_BYTES).decode("utf-8", "replace")
+        except OSError as error:
+            raise TapeError(f"{path}: can't be read as CSV ({error.strerror})") from None
         self._delimiter = max(",;\t|", key=header.count)
         with self._open([]) as reader:
             self.columns: Sequence[str] = reader.schema.names
@@ -74,7 +78,7 @@ class CsvSource:
     def _open(self, names: Sequence[str]) -> Any:
         try:
             return pyarrow.csv.open_csv(
-                self._path,
+                Utf8Stream(self._path),
                 read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK_BYTES),
                 parse_options=pyarrow.csv.ParseOptions(
                     delimiter=self._delimiter, invalid_row_handler=self._count_invalid if names else _skip
@@ -86,8 +90,8 @@ class CsvSource:
                     strings_can_be_null=True,
                 ),
             )
-        except (pa.ArrowException, OSError) as error:
-            raise TapeError(f"{self._path}: can't be read as CSV ({first_line(error)})") from None
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise TapeError(f"{self._path}: can't be read as CSV ({_reason(error)})") from None
 
     def _count_invalid(self, row: Any) -> str:  # pragma: no cover - on a thread of Arrow's, which coverage can't see
         self.skipped["wrong_column_count"] += 1
@@ -99,8 +103,12 @@ class CsvSource:
             with self._open(names) as reader:
                 for record in reader:
                     yield {name: record.column(name) for name in names}
-        except (pa.ArrowException, OSError) as error:
-            raise TapeError(f"{self._path}: can't be read as CSV ({first_line(error)})") from None
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise TapeError(f"{self._path}: can't be read as CSV ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or first_line(error)
 
 
 def _skip(row: Any) -> str:  # pragma: no cover - on a thread of Arrow's, too
@@ -139,7 +147,7 @@ class JsonlSource:
 
     def _messages(self) -> Iterator[dict[str, Any]]:
         decoder = msgspec.json.Decoder(dict[str, Any])
-        with self._path.open("rb") as stream:
+        with _lines(self._path) as stream:
             for line in stream:
                 if not line.strip():
                     self.skipped["blank_line"] += 1
@@ -148,7 +156,7 @@ class JsonlSource:
                     message = decoder.decode(line)
                 except msgspec.ValidationError:
                     self.skipped["not_an_object"] += 1
-                except (msgspec.DecodeError, UnicodeDecodeError):
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                     self.skipped["not_json"] += 1
                 else:
                     if self._price in message:
@@ -156,6 +164,14 @@ class JsonlSource:
                         yield message
                     else:
                         self.skipped["no_price" if "symbol" in message else "control_message"] += 1
+
+
+def _lines(path: Path) -> IO[Any]:
+    """The lines of a text in the encoding that it shows: bytes of UTF-8, or text."""
+    stream = open_regular(path)
+    encoding = encoding_of(stream.read(4))
+    stream.seek(3 if encoding == "utf-8-sig" else 0)
+    return io.TextIOWrapper(stream, encoding, errors="replace") if encoding == "utf-16" else stream
 
 
 def _as_text(value: Any) -> str | None:
@@ -170,7 +186,7 @@ def open_source(path: Path, price: str) -> Source:
     Raises `TapeError` where it is missing, empty or unreadable.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             head = stream.read(4096)
     except FileNotFoundError:
         raise TapeError(f"{path}: no such file; expected Parquet, CSV or JSONL") from None
@@ -181,6 +197,6 @@ def open_source(path: Path, price: str) -> Source:
     suffix = path.suffix.lower()
     if head.startswith(b"PAR1") or suffix in (".parquet", ".pq"):
         return ParquetSource(path)
-    if suffix in (".jsonl", ".ndjson", ".json") or head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+    if suffix in (".jsonl", ".ndjson", ".json") or head.decode(encoding_of(head), "replace").lstrip().startswith("{"):
         return JsonlSource(path, price)
     return CsvSource(path)

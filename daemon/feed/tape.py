@@ -2,7 +2,7 @@
 
 A tape holds ticks in arrival order: `ts_event` int64 (UTC ns), `symbol` string, `ltp` float64, and, where known,
 `ts_recv` int64, `last_qty`, `volume` (cumulative for the day), `bid_qty`, `ask_qty`, `oi` int64, `bid`, `ask` float64.
-Invariant: a reader yields every row of its files once, in their order, holding one chunk in memory at a time, and
+Invariant: a reader yields every row of its files once, in their order, holding two chunks in memory at a time, and
 `ts_recv` never falls.
 """
 
@@ -25,17 +25,18 @@ from numpy.typing import NDArray
 
 from daemon.errors import TapeError
 from daemon.events import MISSING_INT, TickBatch
+from daemon.feed.receipts import Receipts, stamps
 from daemon.feed.tape_file import (
-    FIRST_VALID_NS,
-    LAST_VALID_NS,
     NOTES_KEY,
     OPTIONAL_COLUMNS,
     REQUIRED_COLUMNS,
     ROW_GROUP_ROWS,
     TAPE_COLUMNS,
+    TapeFile,
     as_dictionary,
     buffer_of,
     check_file,
+    decoding,
     int_column,
     listed,
     records,
@@ -44,6 +45,8 @@ from daemon.feed.tape_file import (
     valid_times,
 )
 
+OPENING_ROWS = 101
+_NO_TIMES = np.zeros(0, dtype=np.int64)
 _SYMBOL_TYPE = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -74,6 +77,17 @@ class TapeReader:
         spans = [span for file in self.files for span in time_spans(file)]
         return max((last for _, last in spans), default=None)
 
+    @cached_property
+    def opening_ts(self) -> int | None:
+        """About when the tape begins, UTC ns: the median of its first valid stamps, so that no false one moves it."""
+        for file in self.files:
+            for record in records(file, ["ts_event"], ROW_GROUP_ROWS):
+                ts = int_column(record.column(0), 0)
+                ts = ts[valid_times(ts)][:OPENING_ROWS]
+                if len(ts):
+                    return int(np.sort(ts)[(len(ts) - 1) // 2])
+        return None
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The tape columns that hold a value in at least one file, in the tape's order."""
@@ -87,8 +101,9 @@ class TapeReader:
     def batches(self, chunk_rows: int, symbols: Collection[str] | None = None) -> Iterator[TickBatch]:
         """Stream the ticks in arrival order, at most `chunk_rows` at a time, of all or of the named `symbols`.
 
-        `ts_recv` is the running maximum, over the whole tape, of the times recorded, and of the valid `ts_event`s
-        where none was.         Raises `TapeError` for a symbol that is not on the tape.
+        `ts_recv` is the running maximum, over the whole tape, of the times recorded, and of the `ts_event`s where none
+        was, but for stamps that what follows contradicts (see `daemon.feed.receipts`). Raises `TapeError` for a symbol
+        that is not on the tape.
         """
         wanted = None
         if symbols is not None:
@@ -97,15 +112,27 @@ class TapeReader:
             wanted = np.array([symbol in symbols for symbol in self.symbols])
         return self._stream(chunk_rows, wanted)
 
+    def _decoded(self, file: TapeFile, record: Any) -> TickBatch:
+        with decoding(file.path):
+            return _decode(record, self.symbols, self._code_of)
+
     def _stream(self, chunk_rows: int, wanted: NDArray[np.bool_] | None) -> Iterator[TickBatch]:
-        newest = 0
-        for file in self.files:
-            for record in records(file, list(file.columns), chunk_rows):
-                batch, newest = _decode(record, self.symbols, self._code_of, newest)
-                if wanted is not None:
-                    batch = batch.take(wanted[batch.code])
-                if len(batch):
-                    yield batch
+        receipts = Receipts()
+        coming = (
+            self._decoded(file, record)
+            for file in self.files
+            for record in records(file, list(file.columns), chunk_rows)
+        )
+        batch = next(coming, None)
+        while batch is not None:
+            after = next(coming, None)
+            ts_recv = receipts.of(batch.ts_recv, _NO_TIMES if after is None else after.ts_recv)
+            batch = msgspec.structs.replace(batch, ts_recv=ts_recv)
+            if wanted is not None:
+                batch = batch.take(wanted[batch.code])
+            if len(batch):
+                yield batch
+            batch = after
 
 
 class TapeWriter:
@@ -197,8 +224,8 @@ class TapeWriter:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _decode(record: Any, symbols: tuple[str, ...], code_of: dict[str, int], newest: int) -> tuple[TickBatch, int]:
-    """(batch, newest valid stamp so far) of a record batch."""
+def _decode(record: Any, symbols: tuple[str, ...], code_of: dict[str, int]) -> TickBatch:
+    """A record batch as it stands; `ts_recv` has yet to be made of what it holds."""
     n = record.num_rows
     present = set(record.schema.names)
     ts_event = int_column(record.column("ts_event"), 0)
@@ -210,12 +237,11 @@ def _decode(record: Any, symbols: tuple[str, ...], code_of: dict[str, int], newe
         return _float_column(record.column(name)) if name in present else _constant_float(n)
 
     recorded = int_column(record.column("ts_recv"), 0) if "ts_recv" in present else None
-    ts_recv, newest = _receive_times(ts_event, recorded, newest)
-    batch = TickBatch(
+    return TickBatch(
         symbols=symbols,
         code=_codes(record.column("symbol"), code_of),
         ts_event=ts_event,
-        ts_recv=ts_recv,
+        ts_recv=stamps(ts_event, recorded),
         ltp=floats("ltp"),
         last_qty=ints("last_qty"),
         volume=ints("volume"),
@@ -226,20 +252,6 @@ def _decode(record: Any, symbols: tuple[str, ...], code_of: dict[str, int], newe
         oi=ints("oi"),
         traded=_constant_int(n),
     )
-    return batch, newest
-
-
-def _receive_times(
-    ts_event: NDArray[np.int64], recorded: NDArray[np.int64] | None, newest: int
-) -> tuple[NDArray[np.int64], int]:
-    """(ts_recv, newest): the running maximum of what was recorded, and of the valid stamps where nothing was."""
-    times = ts_event if recorded is None else np.where(valid_times(recorded), recorded, ts_event)
-    if times.min() < FIRST_VALID_NS or times.max() >= LAST_VALID_NS:
-        times = np.where(valid_times(times), times, 0)
-    running = np.maximum.accumulate(times)
-    if running[0] < newest:
-        np.maximum(running, newest, out=running)
-    return running, int(running[-1])
 
 
 def _codes(column: Any, code_of: dict[str, int]) -> NDArray[np.int32]:

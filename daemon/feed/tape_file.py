@@ -5,6 +5,7 @@ Invariant: a `TapeFile` that `check_file` returned has rows and the required col
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from daemon.errors import TapeError
+from daemon.files import open_regular
 
 FIRST_VALID_NS = 946_684_800_000_000_000
 """2000-01-01 UTC: an earlier stamp is a fault of the recorder, not a time."""
@@ -38,8 +40,8 @@ TAPE_COLUMNS = REQUIRED_COLUMNS | OPTIONAL_COLUMNS
 
 NOTES_KEY = b"hrmd.notes"
 ROW_GROUP_ROWS = 262_144
-_STATISTICS_TEXT_LIMIT = 32  # some writers cut longer minima and maxima
 _MAGIC = b"PAR1"
+_DAMAGE = (pa.ArrowException, OSError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
 
 
 class TapeFile(msgspec.Struct, frozen=True):
@@ -54,7 +56,7 @@ class TapeFile(msgspec.Struct, frozen=True):
 def open_parquet(path: Path) -> tuple[Any, Any]:
     """Read (metadata, Arrow schema) of any Parquet file that has rows; raises `TapeError`."""
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             size = stream.seek(0, os.SEEK_END)
             head = _bytes_at(stream, 0)
             tail = _bytes_at(stream, max(0, size - 4))
@@ -68,11 +70,8 @@ def open_parquet(path: Path) -> tuple[Any, Any]:
         raise TapeError(f"{path}: not a Parquet file; `hrmd tape import` converts CSV and JSONL")
     if tail != _MAGIC or size <= 8:
         raise TapeError(f"{path}: truncated, its Parquet footer is missing; copy or import it again")
-    try:
-        with pq.ParquetFile(path) as file:
-            metadata, schema = file.metadata, file.schema_arrow
-    except (pa.ArrowException, OSError) as error:
-        raise TapeError(f"{path}: damaged, its Parquet footer can't be read ({first_line(error)})") from None
+    with decoding(path, "its Parquet footer"), pq.ParquetFile(path) as file:
+        metadata, schema = file.metadata, file.schema_arrow
     if metadata.num_rows == 0:
         raise TapeError(f"{path}: holds no ticks (0 rows)")
     return metadata, schema
@@ -81,8 +80,25 @@ def open_parquet(path: Path) -> tuple[Any, Any]:
 def check_file(path: Path) -> TapeFile:
     """Check one tape by its first and last bytes, its footer and its columns; raises `TapeError`."""
     metadata, schema = open_parquet(path)
+    with decoding(path, "its Parquet footer"):
+        return _checked(path, metadata, schema)
+
+
+@contextlib.contextmanager
+def decoding(path: Path, part: str = "a page") -> Iterator[None]:
+    """Whatever Arrow, or what is made of its columns, raises for damaged bytes is one `TapeError` that names the file.
+
+    A flipped bit shows as almost any error: a text that is no UTF-8, a count beyond all memory, an unknown type.
+    """
+    try:
+        yield
+    except _DAMAGE as error:
+        raise TapeError(f"{path}: damaged, {part} can't be read ({first_line(error)})") from None
+
+
+def _checked(path: Path, metadata: Any, schema: Any) -> TapeFile:
     _check_schema(path, schema)
-    empty = {name for name in OPTIONAL_COLUMNS if name in schema.names and _all_null(metadata, name)}
+    empty = {name for name in OPTIONAL_COLUMNS if name in schema.names and _all_null(path, metadata, name)}
     columns = tuple(name for name in TAPE_COLUMNS if name in schema.names and name not in empty)
     return TapeFile(path=path, metadata=metadata, columns=columns, notes=_notes_of(path, schema))
 
@@ -122,51 +138,53 @@ def _notes_of(path: Path, schema: Any) -> dict[str, str]:
         raise TapeError(f"{path}: its notes (metadata key {NOTES_KEY.decode()}) are not an object of texts") from None
 
 
-def _column_chunks(metadata: Any, name: str) -> Iterator[Any]:
+def _column_chunks(path: Path, metadata: Any, name: str) -> Iterator[Any]:
+    """The metadata of a column in each row group.
+
+    Each is read from first: where the footer is damaged that is an error, while asking for the metadata would end the
+    process (Arrow's `ColumnChunkMetaData` throws, and pyarrow doesn't catch it there).
+    """
     position = next(i for i in range(metadata.num_columns) if metadata.schema.column(i).path == name)
-    for group in range(metadata.num_row_groups):
-        yield metadata.row_group(group).column(position)
+    with decoding(path), pq.ParquetFile(path, metadata=metadata, buffer_size=65536, pre_buffer=False) as file:
+        for group in range(metadata.num_row_groups):
+            next(file.iter_batches(1, row_groups=[group], columns=[name], use_threads=False), None)
+            yield metadata.row_group(group).column(position)
 
 
-def _all_null(metadata: Any, name: str) -> bool:
+def _all_null(path: Path, metadata: Any, name: str) -> bool:
     return all(
         chunk.statistics is not None and chunk.statistics.null_count == chunk.num_values
-        for chunk in _column_chunks(metadata, name)
+        for chunk in _column_chunks(path, metadata, name)
     )
 
 
 def symbols_of(file: TapeFile) -> Iterator[str]:
-    """List the symbols; the column is read only in row groups whose statistics show more than one."""
-    for group, chunk in enumerate(_column_chunks(file.metadata, "symbol")):
-        known = chunk.statistics
-        if (
-            known is not None
-            and known.has_min_max
-            and known.null_count == 0
-            and known.min == known.max
-            and len(known.min) < _STATISTICS_TEXT_LIMIT
-        ):
-            yield str(known.min)
-            continue
-        for record in records(file, ["symbol"], ROW_GROUP_ROWS, [group]):
+    """List the symbols, by reading their column.
+
+    Its statistics aren't asked: those of a text in a damaged footer end the process inside Arrow.
+    """
+    with decoding(file.path):
+        for record in records(file, ["symbol"], ROW_GROUP_ROWS):
             codes = as_dictionary(record.column(0))
-            yield from ("" if symbol is None else symbol for symbol in codes.dictionary.to_pylist())
+            used = set(codes.indices.unique().to_pylist())  # a dictionary may hold names that no row uses
+            yield from (symbol or "" for code, symbol in enumerate(codes.dictionary.to_pylist()) if code in used)
             if codes.null_count:
                 yield ""
 
 
 def time_spans(file: TapeFile) -> Iterator[tuple[int, int]]:
     """Yield (first, last) valid `ts_event` of each row group that has one."""
-    for group, chunk in enumerate(_column_chunks(file.metadata, "ts_event")):
-        known = chunk.statistics
-        if known is not None and known.has_min_max and known.min >= FIRST_VALID_NS and known.max < LAST_VALID_NS:
-            yield known.min, known.max
-            continue
-        for record in records(file, ["ts_event"], ROW_GROUP_ROWS, [group]):
-            ts = int_column(record.column(0), 0)
-            ts = ts[valid_times(ts)]
-            if len(ts):
-                yield int(ts.min()), int(ts.max())
+    with decoding(file.path):
+        for group, chunk in enumerate(_column_chunks(file.path, file.metadata, "ts_event")):
+            known = chunk.statistics
+            if known is not None and known.has_min_max and known.min >= FIRST_VALID_NS and known.max < LAST_VALID_NS:
+                yield known.min, known.max
+                continue
+            for record in records(file, ["ts_event"], ROW_GROUP_ROWS, [group]):
+                ts = int_column(record.column(0), 0)
+                ts = ts[valid_times(ts)]
+                if len(ts):
+                    yield int(ts.min()), int(ts.max())
 
 
 def valid_times(ts: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -176,14 +194,17 @@ def valid_times(ts: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def records(file: TapeFile, columns: list[str], rows: int, groups: list[int] | None = None) -> Iterator[Any]:
     """Stream record batches straight from the pages: nothing is buffered beyond the page being decoded."""
-    try:
-        with pq.ParquetFile(
+    with (
+        decoding(file.path),
+        pq.ParquetFile(
             file.path, metadata=file.metadata, read_dictionary=["symbol"], buffer_size=65536, pre_buffer=False
-        ) as parquet:
-            stream = parquet.iter_batches(rows, row_groups=groups, columns=columns, use_threads=False)
-            yield from (record for record in stream if record.num_rows)
-    except (pa.ArrowException, OSError) as error:
-        raise TapeError(f"{file.path}: damaged, a page can't be read ({first_line(error)})") from None
+        ) as parquet,
+    ):
+        stream = parquet.iter_batches(rows, row_groups=groups, columns=columns, use_threads=False)
+        for record in stream:
+            if record.num_rows:
+                record.validate(full=True)
+                yield record
 
 
 def listed(names: Sequence[str], limit: int = 12) -> str:

@@ -14,24 +14,35 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.clock import DAY_NS, NS_PER_S
-from daemon.events import MISSING_INT, TICK_COLUMNS, TickBatch
+from daemon.clock import DAY_NS, MAX_SKEW_NS, NS_PER_S
+from daemon.events import TICK_COLUMNS, TickBatch
+from daemon.feed.cumulative_volume import CumulativeVolume, set_volumes
 from daemon.feed.tape_file import FIRST_VALID_NS, LAST_VALID_NS
+from daemon.market.instruments import Instrument, Kind
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Rows = NDArray[np.intp]
 
-MAX_AHEAD_NS = NS_PER_S
-"""How far the exchange's stamp may lie after our own receipt (its stamps are whole seconds, clocks differ)."""
+MIN_PRICE = 0.0001
+MAX_PRICE = 10_000_000.0
+"""Rupees: below the smallest tick, and far above the dearest share; beyond is a fault, whatever came before."""
+MAX_QUANTITY = 10**12
+"""Units in a day: more than any exchange trades, and few enough that no sum overflows."""
 
 _IST_OFFSET_NS = 19_800 * NS_PER_S
 BELIEVED_AFTER = 20
-"""A day's level is settled after so many good ticks; until then as many in a row that agree on another one replace it.
+"""A day's level is settled after so many good ticks; until then more in a row that agree on another one replace it.
 
-So a false first price does not cost the day, and a false level later, however long, is not believed.
+Once it is settled, so many that agree over `BELIEVED_AFTER_NS` do: no false price is what the rest of a day is judged
+by.
 """
-
+BELIEVED_AFTER_NS = 60 * NS_PER_S
+SILENCE_NS = 300 * NS_PER_S
+BELIEVED_AFTER_SILENCE = 3
+"""When nothing good came for `SILENCE_NS`, so many that agree are enough: a price may have moved meanwhile."""
+FEW_TICKS = 4
+"""A move of so many ticks of the price grid is never a jump, however large a share of a small price it is."""
 _SMALL_GROUP = 128  # below so many ticks of a symbol the plain walk is quicker than numpy's calls
 _ROUNDS = 6  # of the vectorised solution before the plain walk takes over
 _COMPARED = ("volume", "last_qty", "bid", "ask", "bid_qty", "ask_qty", "oi", "ts_event", "ltp")  # all the exchange's
@@ -44,6 +55,7 @@ class Rejection(StrEnum):
     BAD_TIME = "bad_time"
     OUTSIDE_SESSION = "outside_session"
     BAD_PRICE = "bad_price"
+    BAD_QUANTITY = "bad_quantity"
     BACKWARD_TIME = "backward_time"
     DUPLICATE = "duplicate"
 
@@ -52,12 +64,13 @@ class Repair(StrEnum):
     """What was wrong with a tick that was accepted all the same."""
 
     VOLUME_FELL = "volume_fell"
+    FALSE_VOLUME = "false_volume"
 
 
 class Instruments(Protocol):
     """Which symbols are known."""
 
-    def resolve(self, symbol: str) -> object | None:
+    def resolve(self, symbol: str) -> Instrument | None:
         """Find the instrument of a symbol; None where it is unknown."""
 
 
@@ -71,30 +84,42 @@ class Sessions(Protocol):
 class _Stream:
     """What is remembered of one symbol: its last accepted tick, and the day's largest cumulative volume."""
 
-    __slots__ = ("agreeing", "day", "kept", "level", "price", "row", "top_volume", "ts", "volume_day")
+    __slots__ = (
+        "agreeing", "day", "few_ticks", "kept", "level", "max_jump", "price", "row", "since", "ts", "volume",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, max_jump: float, few_ticks: float) -> None:
+        self.max_jump = max_jump  # a share of the price
+        self.few_ticks = few_ticks  # rupees
         self.ts = 0
         self.day = -1
         self.price = 0.0
         self.level = 0.0  # of the newest tick that jumped
         self.agreeing = 0  # how many of those in a row, up to the newest tick, were at that level
+        self.since = 0  # when the first of them was
         self.kept = 0  # ticks of `day` accepted at the present level
         self.row: tuple[int, ...] = ()
-        self.volume_day = -1
-        self.top_volume = MISSING_INT
+        self.volume = CumulativeVolume()
 
 
 class TickFilter:
     """Accepts or rejects ticks and measures traded quantity; one instance sees a feed from its start, in order."""
 
-    def __init__(self, instruments: Instruments, calendar: Sessions, max_jump_percent: float) -> None:
+    def __init__(
+        self,
+        instruments: Instruments,
+        calendar: Sessions,
+        max_jump_percent: float,
+        max_option_jump_percent: float = 100.0,
+    ) -> None:
+        """An option's price is its own measure of how far it may move: hence a limit of its own."""
         self.accepted = 0
         self.rejected: dict[str, int] = {reason.value: 0 for reason in Rejection}
         self.repaired: dict[str, int] = {repair.value: 0 for repair in Repair}
         self._instruments = instruments
         self._calendar = calendar
-        self._max_jump = max_jump_percent / 100.0
+        self._max_jump = dict.fromkeys(Kind, max_jump_percent / 100.0)
+        self._max_jump[Kind.OPTION] = max_option_jump_percent / 100.0
         self._streams: dict[str, _Stream] = {}
         self._tables: dict[tuple[str, ...], tuple[Mask, list[_Stream]]] = {}
 
@@ -130,10 +155,18 @@ class TickFilter:
         """Look up (which codes are known symbols, the stream of each code) of a batch's table of symbols."""
         table = self._tables.get(symbols)
         if table is None:
-            known = [bool(symbol) and self._instruments.resolve(symbol) is not None for symbol in symbols]
-            streams = [self._streams.setdefault(symbol, _Stream()) for symbol in symbols]
-            table = self._tables[symbols] = np.array(known, dtype=np.bool_), streams
+            streams = [self._stream(symbol) for symbol in symbols]
+            known = np.array([stream is not None for stream in streams], dtype=np.bool_)
+            table = self._tables[symbols] = known, [stream or _NOBODY for stream in streams]
         return table
+
+    def _stream(self, symbol: str) -> _Stream | None:
+        """Find what is remembered of a symbol; None where it is unknown."""
+        instrument = self._instruments.resolve(symbol) if symbol else None
+        if instrument is not None and symbol not in self._streams:
+            few = FEW_TICKS * float(instrument.tick_size)
+            self._streams[symbol] = _Stream(self._max_jump[instrument.kind], few)
+        return self._streams.get(symbol)
 
     def _plausible(self, batch: TickBatch, known: Mask) -> Rows | None:
         """Find the rows that pass what can be said of a tick by itself; None for all of them."""
@@ -150,7 +183,8 @@ class TickFilter:
             in_session = np.zeros(len(batch), dtype=np.bool_)
             in_session[passed] = self._calendar.in_session(batch.ts_event[passed])
         passed = self._narrow(passed, in_session, Rejection.OUTSIDE_SESSION)
-        passed = self._narrow(passed, (batch.ltp > 0) & (batch.ltp < np.inf), Rejection.BAD_PRICE)
+        passed = self._narrow(passed, _good_prices(batch), Rejection.BAD_PRICE)
+        passed = self._narrow(passed, _good_quantities(batch), Rejection.BAD_QUANTITY)
         return None if passed is None else np.flatnonzero(passed)
 
     def _narrow(self, passed: Mask | None, good: Mask | None, reason: Rejection) -> Mask | None:
@@ -164,8 +198,8 @@ class TickFilter:
 
     def _sift(self, stream: _Stream, ticks: _Ticks) -> Rows | slice:
         """Keep the rows that are accepted, count the others, remember the last one kept."""
-        solved = None if ticks.n < _SMALL_GROUP else ticks.solve(stream, self._max_jump)
-        verdict = ticks.walk(stream, self._max_jump) if solved is None else solved
+        solved = None if ticks.n < _SMALL_GROUP else ticks.solve(stream)
+        verdict = ticks.walk(stream) if solved is None else solved
         tally = np.bincount(verdict, minlength=len(_VERDICTS))
         for number, reason in enumerate(_VERDICTS):
             if reason is not None:
@@ -185,20 +219,24 @@ class TickFilter:
     def _measure(self, stream: _Stream, batch: TickBatch, day: Ints, kept: Rows | slice) -> Ints:
         """Traded quantity of the accepted rows of one symbol."""
         days, volume, last_qty = day[kept], batch.volume[kept], batch.last_qty[kept]
+        volume, unset = set_volumes(volume)
+        self.repaired[Repair.FALSE_VOLUME] += unset
         traded = np.empty(len(days), dtype=np.int64)
         edges = [0, *(np.flatnonzero(days[1:] != days[:-1]) + 1).tolist(), len(days)]
         for start, stop in pairwise(edges):
             if start == stop:
                 continue
-            if days[start] != stream.volume_day:
-                stream.volume_day, stream.top_volume = int(days[start]), MISSING_INT
-            traded[start:stop], stream.top_volume, fell = _increments(
-                volume[start:stop], last_qty[start:stop], stream.top_volume
-            )
+            if days[start] != stream.volume.day:
+                stream.volume = CumulativeVolume(int(days[start]))
+            part = slice(start, stop)
+            times = batch.ts_event[kept][part] if stream.volume.doubtful(volume[part]) else None
+            traded[part], fell, disbelieved = stream.volume.measure(volume[part], last_qty[part], times)
             self.repaired[Repair.VOLUME_FELL] += fell
+            self.repaired[Repair.FALSE_VOLUME] += disbelieved
         return traded
 
 
+_NOBODY = _Stream(0.0, 0.0)  # of symbols that are unknown: none of their ticks comes that far
 _VERDICTS = (None, Rejection.BAD_PRICE, Rejection.BACKWARD_TIME, Rejection.DUPLICATE)
 _KEEP, _JUMPED, _BACKWARD, _REPEATED = range(4)
 
@@ -232,21 +270,25 @@ class _Ticks:
         place = i if isinstance(self.group, slice) else self.group[i]
         return bool(row) and all(bits[place] == value for bits, value in zip(self._bits, row, strict=True))
 
-    def walk(self, stream: _Stream, max_jump: float) -> NDArray[np.int8]:
+    def walk(self, stream: _Stream) -> NDArray[np.int8]:
         """Verdicts, one tick after the other."""
+        max_jump, few_ticks = stream.max_jump, stream.few_ticks
         verdict = np.zeros(self.n, dtype=np.int8)
         last_ts, last_day, last_price, last_row = stream.ts, stream.day, stream.price, stream.row
-        level, agreeing, kept = stream.level, stream.agreeing, stream.kept
+        level, agreeing, kept, since = stream.level, stream.agreeing, stream.kept, stream.since
         last = -1
         for i, (ts, day, price) in enumerate(
             zip(self.ts.tolist(), self.day.tolist(), self.price.tolist(), strict=True)
         ):
-            if day == last_day and abs(price - last_price) > last_price * max_jump:
-                agreeing = agreeing + 1 if abs(price - level) <= level * max_jump else 1
+            if day == last_day and abs(price - last_price) > max(last_price * max_jump, few_ticks):
+                if agreeing and abs(price - level) <= max(level * max_jump, few_ticks):
+                    agreeing += 1
+                else:
+                    agreeing, since = 1, ts
                 level = price
             else:
                 agreeing = 0
-            if agreeing and (agreeing < BELIEVED_AFTER or kept >= BELIEVED_AFTER):
+            if agreeing and not _believed(agreeing, kept, ts - since, ts - last_ts):
                 verdict[i] = _JUMPED
             elif ts < last_ts:
                 verdict[i] = _BACKWARD
@@ -256,10 +298,10 @@ class _Ticks:
                 kept = kept + 1 if day == last_day and not agreeing else 1
                 last_ts, last_day, last_price, last_row, last = ts, day, price, (), i
                 agreeing = 0
-        stream.level, stream.agreeing, stream.kept = level, agreeing, kept
+        stream.level, stream.agreeing, stream.kept, stream.since = level, agreeing, kept, since
         return verdict
 
-    def solve(self, stream: _Stream, max_jump: float) -> NDArray[np.int8] | None:
+    def solve(self, stream: _Stream) -> NDArray[np.int8] | None:
         """Verdicts by iteration to a fixed point; None where that would take many rounds.
 
         Assume which ticks jump; that settles which go backward and what each tick's predecessor is, hence which
@@ -271,7 +313,7 @@ class _Ticks:
             backward = self._backward(stream.ts, jumped)
             previous = _last_before(~(jumped | backward))
             reference = _at(self.price, previous, stream.price)
-            found = np.abs(self.price - reference) > reference * max_jump
+            found = np.abs(self.price - reference) > np.maximum(reference * stream.max_jump, stream.few_ticks)
             if found.any():
                 found &= self.day == _at(self.day, previous, stream.day)
             if np.array_equal(found, jumped):
@@ -279,19 +321,26 @@ class _Ticks:
                 verdict[jumped] = _JUMPED
                 verdict[backward] = _BACKWARD
                 verdict[self._repeated(stream, ~(jumped | backward), previous, reference)] = _REPEATED
-                return verdict if self._levels_hold(stream, jumped) else None
+                return verdict if self._levels_hold(stream, verdict) else None
             jumped = found
         return None
 
-    def _levels_hold(self, stream: _Stream, jumped: Mask) -> bool:
+    def _levels_hold(self, stream: _Stream, verdict: NDArray[np.int8]) -> bool:
         """Whether no run of jumps comes near being believed, so that nothing of it need be remembered."""
-        if stream.agreeing or jumped[-1]:
+        rows = np.flatnonzero(verdict == _JUMPED)
+        if stream.agreeing or (len(rows) and rows[-1] == self.n - 1):
             return False
-        rows = np.flatnonzero(jumped)
-        if len(rows) < BELIEVED_AFTER:
-            return True
-        runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
-        return max(len(run) for run in runs) < BELIEVED_AFTER
+        ends = np.flatnonzero(np.diff(rows) > 1)
+        starts = np.concatenate((rows[:1], rows[ends + 1]))
+        longest = int(np.diff(np.concatenate(([-1], ends, [len(rows) - 1]))).max()) if len(rows) else 0
+        if longest >= BELIEVED_AFTER_SILENCE:
+            return False
+        return longest < 2 or all(self._kept_before(int(row), stream, verdict) >= longest for row in starts)
+
+    def _kept_before(self, row: int, stream: _Stream, verdict: NDArray[np.int8]) -> int:
+        """How many ticks of the same day were accepted before that row."""
+        kept = int(np.count_nonzero((verdict[:row] == _KEEP) & (self.day[:row] == self.day[row])))
+        return kept + (stream.kept if self.day[row] == stream.day else 0)
 
     def _backward(self, last_ts: int, jumped: Mask) -> Mask:
         ts = np.where(jumped, 0, self.ts)
@@ -329,19 +378,16 @@ def _at(values: NDArray[Any], rows: Rows, otherwise: float) -> NDArray[Any]:
     return picked
 
 
-def _increments(volume: Ints, last_qty: Ints, top: int) -> tuple[Ints, int, int]:
-    """(traded, new maximum, ticks whose volume fell) of a symbol's ticks of one day; `top` is −1 before any volume."""
-    running = np.maximum(np.maximum.accumulate(volume), top)
-    before = np.empty_like(running)
-    before[0] = top
-    before[1:] = running[:-1]
-    traded = running - before
-    opening = int(np.searchsorted(before, 0))
-    if opening:
-        quantity = last_qty[:opening]
-        traded[:opening] = np.where(volume[:opening] >= 0, np.maximum(quantity, 0), quantity)
-    fell = int(np.count_nonzero((volume < before) & (volume >= 0)))
-    return traded, int(running[-1]), fell
+def _believed(agreeing: int, kept: int, lasting: int, silent: int) -> bool:
+    """Whether `agreeing` ticks in a row, over `lasting` ns, `silent` ns after the last good one, are the new level.
+
+    `kept` ticks of the day were at the present one.
+    """
+    if kept < BELIEVED_AFTER:
+        return agreeing > kept
+    if silent >= SILENCE_NS and agreeing >= BELIEVED_AFTER_SILENCE:
+        return True
+    return agreeing >= BELIEVED_AFTER and lasting >= BELIEVED_AFTER_NS
 
 
 def _groups(code: NDArray[np.int32], rows: Rows | None) -> list[tuple[int, Rows | slice]]:
@@ -359,9 +405,24 @@ def _groups(code: NDArray[np.int32], rows: Rows | None) -> list[tuple[int, Rows 
     return [(int(code[group[0]]), group) for group in np.split(picked, starts[1:])]
 
 
+def _good_prices(batch: TickBatch) -> Mask:
+    """A price that an instrument can have, and no quote beyond; an empty side of the book may be 0 or null."""
+    good: Mask = (batch.ltp >= MIN_PRICE) & (batch.ltp < MAX_PRICE)
+    for quotes in (batch.bid, batch.ask):
+        if quotes.strides[0]:
+            good &= ~(quotes >= MAX_PRICE)
+    return good
+
+
+def _good_quantities(batch: TickBatch) -> Mask | None:
+    """Whether volumes are such as can be added up; None for all of them."""
+    columns = [column for column in (batch.volume, batch.last_qty) if column.max() > MAX_QUANTITY]
+    return np.logical_and.reduce([column <= MAX_QUANTITY for column in columns]) if columns else None
+
+
 def _good_times(batch: TickBatch) -> Mask:
     ts = batch.ts_event
-    good: Mask = (ts >= FIRST_VALID_NS) & (ts < LAST_VALID_NS) & (ts <= batch.ts_recv + MAX_AHEAD_NS)
+    good: Mask = (ts >= FIRST_VALID_NS) & (ts < LAST_VALID_NS) & (ts <= batch.ts_recv + MAX_SKEW_NS)
     return good
 
 

@@ -21,8 +21,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from daemon.clock import NS_PER_S
+from daemon.fyers.hiding import NOTHING, Hiding
 from daemon.fyers.outcome import TOKEN_CODES, Done, NotSent, Outcome, Rejected, Unknown
-from daemon.fyers.wire import Acknowledged, WireError, decode
+from daemon.fyers.wire import Acknowledged, VenueOrder, WireError, decode
 
 T = TypeVar("T")
 
@@ -35,7 +36,6 @@ TOO_MANY_REQUESTS: Final = 429
 NO_ACKNOWLEDGEMENT: Final = 201
 DEFAULT_RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 86_400.0
-MAX_MESSAGE_CHARS: Final = 300
 _DOUBTFUL: Final = re.compile(
     r"time[d\s-]*out|try again|order\s?book|no response|acknowledg|"
     r"could ?n[o']t (connect|reach)|unable to (connect|process)",
@@ -44,11 +44,15 @@ _DOUBTFUL: Final = re.compile(
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What came back: HTTP status, the `Retry-After` header ("" for none) and the body."""
+    """What came back: HTTP status, the `Retry-After` header ("" for none) and the body.
+
+    `hiding` knows the secrets that the call carried, and that the answer may repeat.
+    """
 
     status: int
     retry_after: str
     body: bytes
+    hiding: Hiding = NOTHING
 
 
 def of_order(answer: Answer, done_codes: frozenset[int], now_ns: int) -> Outcome[Acknowledged]:
@@ -61,43 +65,16 @@ def of_order(answer: Answer, done_codes: frozenset[int], now_ns: int) -> Outcome
     try:
         document = decode(answer.body)
     except WireError as error:
-        return Unknown(f"HTTP {answer.status}: {error}")
-    return _of_one_order(document, answer.status, done_codes)
+        return Unknown(f"HTTP {answer.status}: {answer.hiding.line(error)}")
+    return _of_one_order(document, answer.status, done_codes, answer.hiding)
 
 
-def of_orders(answer: Answer, count: int, done_codes: frozenset[int], now_ns: int) -> list[Outcome[Acknowledged]]:
-    """The outcome of each of `count` orders that went in one call, in their order.
-
-    Fyers answers with one entry an order in `data`: its own `statusCode`, and in `body` what a single order would have
-    been answered. An answer of another shape says nothing about any of them, except one no that covers all.
-    """
-    turned_away = _turned_away(answer, now_ns)
-    if turned_away is not None:
-        return [turned_away] * count
-    try:
-        document = decode(answer.body)
-    except WireError:
-        document = {}
-    entries = document.get("data")
-    if answer.status != 200 or not isinstance(entries, list):
-        return [of_order(answer, frozenset(), now_ns)] * count
-    if len(entries) != count:
-        return [Unknown(f"{count} orders were answered by {len(entries)} entries")] * count
-    return [_of_entry(entry, done_codes) for entry in entries]
-
-
-def _of_entry(entry: object, done_codes: frozenset[int]) -> Outcome[Acknowledged]:
-    body = entry.get("body") if isinstance(entry, dict) else None
-    if not isinstance(entry, dict) or not isinstance(body, dict):
-        return Unknown("an entry of a multi-order's answer can't be read")
-    status = entry.get("statusCode", 200)
-    if not isinstance(status, int) or (status >= 300 and not 400 <= status < 500):
-        return Unknown(f"an entry of a multi-order's answer under status {status}")
-    return _of_one_order(body, status, done_codes)
-
-
-def _of_one_order(document: Mapping[str, Any], status: int, done_codes: frozenset[int]) -> Outcome[Acknowledged]:
-    code, message, venue_id = _code(document), _message(document), str(document.get("id") or "")
+def _of_one_order(
+    document: Mapping[str, Any], status: int, done_codes: frozenset[int], hiding: Hiding
+) -> Outcome[Acknowledged]:
+    code, message, venue_id = _code(document), _message(document, hiding), str(document.get("id") or "")
+    if hiding.finds(venue_id):
+        venue_id = ""  # whatever it is, it is no id: the book is asked by tag
     if code == RATE_LIMITED:
         return NotSent("the venue's rate limit", DEFAULT_RETRY_S)
     if document.get("s") == "ok" and status == 200 and code in done_codes and venue_id:
@@ -122,13 +99,18 @@ def of_read(
         if document.get("s") in said and answer.status == 200:
             return Done(read(document))
     except WireError as error:
-        return Unknown(f"HTTP {answer.status}: {error}")
-    code, message = _code(document), _message(document)
+        return Unknown(f"HTTP {answer.status}: {answer.hiding.line(error)}")
+    code, message = _code(document), _message(document, answer.hiding)
     if code == RATE_LIMITED:
         return NotSent("the venue's rate limit", DEFAULT_RETRY_S)
     if document.get("s") == "error" and answer.status < 500 and code:
         return Rejected(code, message)
     return Unknown(f"HTTP {answer.status}, code {code}: {message or 'no message'}")
+
+
+def in_clear(order: VenueOrder, hiding: Hiding) -> VenueOrder:
+    """The order with its message as it may be journaled."""
+    return msgspec.structs.replace(order, message=hiding.line(order.message)) if order.message else order
 
 
 def retry_seconds(header: str, now_ns: int) -> float:
@@ -167,5 +149,5 @@ def _code(document: Mapping[str, Any]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _message(document: Mapping[str, Any]) -> str:
-    return " ".join(str(document.get("message") or "").split())[:MAX_MESSAGE_CHARS]
+def _message(document: Mapping[str, Any], hiding: Hiding) -> str:
+    return hiding.line(document.get("message") or "")

@@ -1,91 +1,125 @@
-"""Calls that were granted ↔ a small file, so that the rate budget survives a crash.
+"""Calls that were granted ↔ a small file that all processes of an account share, and that outlives each of them.
 
-The venue counts calls, not processes: a daemon that is restarted again and again must not spend each minute's budget
-anew. Times are of the machine's monotonic clock, which goes on between processes; after a reboot they lie ahead of it,
-and then count as just now. The file is of one size, written in place, and left to the operating system to bring to
-disk: it outlives the process, and a power cut costs longer than the minute it is about. Invariant: a call is in the
-file before it is made.
+The venue counts calls, not processes: a daemon that is restarted again and again, its gateway and a download beside it
+spend one budget. Times are of the machine's monotonic clock, which goes on between processes; after a reboot they lie
+far ahead of it, and then count as just now. The file says itself how many calls it remembers, is written in place under
+a lock (`flock`), and left to the operating system to bring to disk: it outlives the process, and a power cut costs
+longer than the minute it is about. Invariant: a call is in the file before it is made.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import structlog
 
 from daemon.clock import NS_PER_S
 from daemon.errors import SettingsError
 
-MAGIC: Final = b"HRMDCAL1"
+MAGIC: Final = b"HRMDCAL2"
+MAGIC_1: Final = b"HRMDCAL1"
+"""Of files that don't say how many calls they remember; they are taken over."""
+
 LONGEST_DISTRUST_NS: Final = 60 * NS_PER_S
 """What a hold from before a reboot, whose time can't be told, still counts for."""
 
-_HEADER: Final = struct.Struct("<8sqqqqq")  # magic, slots written, day, calls of the day, held until, held at
+LONGEST_WAY_NS: Final = 5 * NS_PER_S
+"""From the grant of a call until it has left this machine, at the most: a connection may have to be made first."""
+
+_HEADER: Final = struct.Struct("<8sqqqqqq")  # magic, slots, written, day, calls of the day, held until, held at
+_HEADER_1: Final = struct.Struct("<8sqqqqq")
 _TIME: Final = struct.Struct("<q")
+_TRIES: Final = 20
+_NAP_S: Final = 0.001
+"""Whoever holds the lock has it for microseconds; one that stands still is not waited for, for an exit must leave."""
 
 log = structlog.get_logger("broker")
 
 
-class PastCalls(msgspec.Struct, frozen=True):
-    """What earlier processes did: ages of the latest calls (ns, oldest first), calls of `day`, and time still held."""
+class Calls:
+    """The latest calls by when each left this machine (monotonic ns), those of a day, and the hold, if any.
 
-    ages_ns: list[int]
-    day: int
-    used: int
-    held_ns: int
+    A call that may not have left yet has the latest time at which it can.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self.times: list[int] = [0] * slots
+        self.written = self.day = self.used = self.held_until = self.held_at = 0
+
+    def latest(self, now: int) -> list[int]:
+        """When the remembered calls were made, oldest first; those that are on their way count as made now."""
+        known = self.times if self.written >= len(self.times) else self.times[: self.written]
+        return sorted(min(moment, now) for moment in known)
+
+    def add(self, moment: int) -> int:
+        """One more; its number."""
+        number = self.written
+        self.times[number % len(self.times)] = moment
+        self.written += 1
+        return number
+
+    def stamp(self, number: int, moment: int) -> None:
+        """The call of that number left at `moment`; one that a newer has replaced is left alone."""
+        if number >= self.written - len(self.times):
+            self.times[number % len(self.times)] = moment
+
+    def doubt(self, now: int) -> None:
+        """What lies further ahead of `now` than can be is from before a reboot, and counts as just now."""
+        self.times = [now if moment > now + LONGEST_WAY_NS else moment for moment in self.times]
+        if self.held_at > now:
+            self.held_until = now + min(self.held_until - self.held_at, LONGEST_DISTRUST_NS)
+            self.held_at = now
+
+    def grow(self, slots: int) -> None:
+        """Remember at least so many from now on."""
+        if slots > len(self.times):
+            count = min(self.written, len(self.times))
+            kept = [self.times[number % len(self.times)] for number in range(self.written - count, self.written)]
+            self.times = kept + [0] * (slots - count)
+            self.written = count
 
 
 class CallRecord:
-    """The latest `slots` calls of an account, and how many the day has had."""
+    """The file of an account's calls; `shared` is the only way to them."""
 
     def __init__(self, path: Path, slots: int) -> None:
-        """Open or create `path`. Raises `SettingsError` where that can't be."""
+        """Open or create `path`, for at least `slots` calls. Raises `SettingsError` where that can't be."""
         self._path = path
-        self._slots = slots
-        self._written = self._day = self._used = self._held_until = self._held_at = 0
-        self._silent = False
+        self._known = Calls(slots)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            content = os.pread(self._file, self._size, 0)
-            if len(content) != self._size or not content.startswith(MAGIC):
-                content = _HEADER.pack(MAGIC, 0, 0, 0, 0, 0).ljust(self._size, b"\0")
-                os.ftruncate(self._file, 0)
-                os.pwrite(self._file, content, 0)  # all of it now: later writes need no room on the disk
+            with self._locked():
+                found = self._read() or Calls(slots)
+                found.grow(slots)
+                os.pwrite(self._file, _content(found), 0)  # all of it now: later writes need no room on the disk
+                os.ftruncate(self._file, len(_content(found)))
         except OSError as error:
             raise SettingsError(
                 f"broker.fyers.calls_file: {path} can't be written ({error.strerror}); expected a file of hrmd's own"
             ) from None
-        _, self._written, self._day, self._used, self._held_until, self._held_at = _HEADER.unpack_from(content)
-        self._times = [time for (time,) in _TIME.iter_unpack(content[_HEADER.size :])]
+        self._known = found
 
-    def past(self, now: int) -> PastCalls:
-        """What is on record at `now`, monotonic ns."""
-        count = max(0, min(self._written, self._slots))
-        latest = [self._times[number % self._slots] for number in range(self._written - count, self._written)]
-        held = self._held_until - now
-        if self._held_at > now:
-            held = min(held, LONGEST_DISTRUST_NS)
-        return PastCalls(sorted((max(0, now - time) for time in latest), reverse=True), self._day, self._used, held)
+    @contextmanager
+    def shared(self, now: int) -> Iterator[Calls]:
+        """All calls of all processes; what is changed is on record at the end of the block, nobody writing meanwhile.
 
-    def note(self, now: int, calls: int, day: int, used: int) -> None:
-        """So many calls are about to be made; `used` of `day` with them."""
-        for _ in range(calls):
-            slot = self._written % self._slots
-            self._times[slot] = now
-            self._write(_TIME.pack(now), _HEADER.size + slot * _TIME.size)
-            self._written += 1
-        self._day, self._used = day, used
-        self._write_header()
-
-    def hold(self, now: int, until: int) -> None:
-        """Nothing is to be granted before `until`, monotonic ns."""
-        self._held_at, self._held_until = now, until
-        self._write_header()
+        A file that can't be read or written costs the memory of other processes' calls, not the call: an exit must
+        leave. This process's own calls are counted on.
+        """
+        with self._locked():
+            self._known = self._read() or self._known
+            self._known.doubt(now)
+            before = _content(self._known)
+            yield self._known
+            self._write(before, _content(self._known))
 
     def close(self) -> None:
         """Let go of the file; closed already, does nothing."""
@@ -93,22 +127,75 @@ class CallRecord:
         if file >= 0:
             os.close(file)
 
-    @property
-    def _size(self) -> int:
-        return _HEADER.size + self._slots * _TIME.size
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        held = False
+        for _ in range(_TRIES if self._file >= 0 else 0):
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held = True
+                break
+            except BlockingIOError:
+                time.sleep(_NAP_S)
+            except OSError as error:
+                self._give_up(error)
+                break
+        try:
+            yield
+        finally:
+            if held and self._file >= 0:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def _write_header(self) -> None:
-        self._write(
-            _HEADER.pack(MAGIC, self._written, self._day, self._used, self._held_until, self._held_at), 0
-        )  # fmt: skip
-
-    def _write(self, content: bytes, offset: int) -> None:
-        """In place. A file that can't be written costs the memory of past calls, not the call: an exit must leave."""
+    def _read(self) -> Calls | None:
+        """What the file holds; None where it holds nothing of ours, or is closed."""
         if self._file < 0:
+            return None
+        try:
+            content = os.pread(self._file, os.fstat(self._file).st_size, 0)
+        except OSError as error:
+            self._give_up(error)
+            return None
+        return _parsed(content)
+
+    def _write(self, before: bytes, after: bytes) -> None:
+        """What has changed, the times first: a call that is cut off before the header was never made."""
+        if self._file < 0 or before == after:
             return
         try:
-            os.pwrite(self._file, content, offset)
+            for at in range(_HEADER.size, len(after), _TIME.size):
+                if before[at : at + _TIME.size] != after[at : at + _TIME.size]:
+                    os.pwrite(self._file, after[at : at + _TIME.size], at)
+            os.pwrite(self._file, after[: _HEADER.size], 0)
         except OSError as error:
-            if not self._silent:
-                self._silent = True
-                log.error("past calls can't be recorded: a restart forgets them", path=str(self._path), why=str(error))
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        """What the file says from now on would be old."""
+        log.error("past calls can't be recorded: a restart forgets them", path=str(self._path), why=str(error))
+        file, self._file = self._file, -1
+        with suppress(OSError):
+            os.close(file)
+
+
+def _content(calls: Calls) -> bytes:
+    numbers = (calls.written, calls.day, calls.used, calls.held_until, calls.held_at)
+    return _HEADER.pack(MAGIC, len(calls.times), *numbers) + struct.pack(f"<{len(calls.times)}q", *calls.times)
+
+
+def _parsed(content: bytes) -> Calls | None:
+    """The calls in a file of either format; None for anything else."""
+    if content.startswith(MAGIC) and len(content) >= _HEADER.size:
+        _, slots, *numbers = _HEADER.unpack_from(content)
+        times = content[_HEADER.size :]
+    elif content.startswith(MAGIC_1) and len(content) >= _HEADER_1.size:
+        _, *numbers = _HEADER_1.unpack_from(content)
+        times = content[_HEADER_1.size :]
+        slots = len(times) // _TIME.size
+    else:
+        return None
+    if slots < 1 or len(times) != slots * _TIME.size or numbers[0] < 0:
+        return None
+    calls = Calls(slots)
+    calls.times = list(struct.unpack(f"<{slots}q", times))
+    calls.written, calls.day, calls.used, calls.held_until, calls.held_at = numbers
+    return calls

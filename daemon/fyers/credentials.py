@@ -13,14 +13,15 @@ import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from daemon.clock import NS_PER_S
 from daemon.errors import SettingsError, UsageError
+from daemon.files import read_text
+from daemon.fyers.hiding import HIDDEN, Hiding
 
-HIDDEN: Final = "***"
 TOKEN_CREDENTIAL: Final = "fyers-token"
 SECRET_CREDENTIAL: Final = "fyers-secret"
 SECRET_VARIABLE: Final = "FYERS_SECRET_KEY"
@@ -55,23 +56,21 @@ class Secret:
 class Credentials:
     """What the venue knows us by; shows itself without the token. Raises `UsageError` for what no header can carry."""
 
-    __slots__ = ("_token", "app_id")
+    __slots__ = ("_token", "app_id", "hiding")
 
     def __init__(self, app_id: str, token: str) -> None:
         for name, value in (("app id", app_id), ("access token", token)):
             if not _FIT.fullmatch(value):
                 raise UsageError(f"Fyers {name}: expected printable characters without spaces; log in once more")
         self.app_id = app_id
+        self.hiding = hiding_of(token)
+        """Keeps the token out of what the venue wrote."""
         self._token = token
 
     @property
     def authorization(self) -> str:
         """The value of the `Authorization` header: a secret."""
         return f"{self.app_id}:{self._token}"
-
-    def hide(self, text: str) -> str:
-        """`text` without the token, should the venue have repeated it."""
-        return text.replace(self._token, HIDDEN)
 
     def __repr__(self) -> str:
         return f"Credentials({self.app_id!r}, {HIDDEN})"
@@ -83,16 +82,23 @@ def token_path(token_file: Path, environment: Mapping[str, str]) -> Path:
     return credential if credential is not None else token_file
 
 
-def read_token(path: Path) -> Secret:
-    """The token in a file; raises `SettingsError` that says why it can't be read."""
+def read_token(path: Path, *, private: bool = False) -> Secret:
+    """The token in a file; raises `SettingsError` that says why it can't be read.
+
+    `private`: a file that others than its owner may read is refused.
+    """
     try:
-        text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        mode = path.stat().st_mode & 0o777
+        text = read_text(path).strip()
+    except OSError as error:
         raise SettingsError(
-            f"broker.fyers.token_file: {path} can't be read ({reason}); expected a file that holds the access token: "
-            "hrmd login makes it"
+            f"broker.fyers.token_file: {path} can't be read ({error.strerror}); "
+            "expected a file that holds the access token: hrmd login makes it"
         ) from None
+    if private and mode & 0o077:
+        raise SettingsError(
+            f"broker.fyers.token_file: others may read {path} (mode {mode:04o}): chmod 600 {path}, or log in again"
+        )
     return Secret(text)
 
 
@@ -122,8 +128,8 @@ def app_secret(environment: Mapping[str, str]) -> Secret | None:
     credential = _credential(SECRET_CREDENTIAL, environment)
     if credential is not None:
         try:
-            return Secret(credential.read_text(encoding="utf-8").strip())
-        except (OSError, UnicodeDecodeError):
+            return Secret(read_text(credential).strip())
+        except OSError:
             raise UsageError(
                 f"systemd credential {SECRET_CREDENTIAL}: can't be read; expected the app's secret"
             ) from None
@@ -136,18 +142,29 @@ def expiry_ns(token: Secret) -> int | None:
 
     The signature isn't looked at: it is the venue's to check, and it alone decides whether the token holds.
     """
-    parts = token.reveal().split(".")
-    if len(parts) != 3:
-        return None
-    payload = parts[1] + "=" * (-len(parts[1]) % 4)
-    try:
-        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload))
-    except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error, ValueError):
-        return None
-    moment = claims.get("exp") if isinstance(claims, dict) else None
+    moment = _claims(token.reveal()).get("exp")
     if isinstance(moment, bool) or not isinstance(moment, int | float) or not 0 < moment < LATEST_EXPIRY_S:
         return None
     return int(moment) * NS_PER_S
+
+
+def hiding_of(token: str, *others: str) -> Hiding:
+    """Hides a token, the key to the data socket that it carries, and whatever else is secret beside it."""
+    key = _claims(token).get("hsm_key")
+    return Hiding(token, key if isinstance(key, str) else "", *others)
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """The payload of a token; {} where it has none that can be read."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return {}
+    payload = parts[1] + "=" * (-len(parts[1]) % 4)
+    try:
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload))
+    except (msgspec.DecodeError, binascii.Error, ValueError, RecursionError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
 
 
 def _credential(name: str, environment: Mapping[str, str]) -> Path | None:

@@ -20,7 +20,9 @@ import msgspec
 from daemon.clock import NS_PER_S, Clock
 from daemon.errors import HrmdError
 from daemon.fyers import wire
+from daemon.fyers.answers import in_clear
 from daemon.fyers.credentials import Credentials
+from daemon.fyers.hiding import Hiding
 
 SUBSCRIBED: Final = 1605
 PING: Final = "ping"
@@ -118,6 +120,7 @@ class OrderSocket:
 
     async def _connection(self, session: aiohttp.ClientSession) -> AsyncGenerator[SocketEvent, None]:
         """The life of one connection; raises `_LostError` at its end."""
+        hiding = self._credentials.hiding
         with _translated():
             async with asyncio.timeout(self._times.connect_s):
                 socket = await session.ws_connect(
@@ -130,9 +133,9 @@ class OrderSocket:
             early = await link.subscribe()
             yield Gap("connected")
             for frame in early:
-                yield _event(frame)
+                yield _event(frame, hiding)
             while True:
-                yield _event(await link.next())
+                yield _event(await link.next(), hiding)
         finally:
             await socket.close()
 
@@ -167,7 +170,7 @@ class _Link:
                     if document.get("code") == SUBSCRIBED:
                         return early
                     if document.get("s") == "error":
-                        raise _LostError(f"the subscription was refused (code {document.get('code')})")
+                        raise _LostError(f"the subscription was refused (code {_code(document)})")
                     if frame != PONG:
                         early.append(frame)
 
@@ -228,16 +231,22 @@ def _document(frame: str) -> dict[str, Any]:
         return {}
 
 
-def _event(frame: str) -> SocketEvent:
-    """What a frame tells; a `Gap` where it can't be read."""
+def _code(document: dict[str, Any]) -> str:
+    """The code of an error; "?" for anything but a number."""
+    code = document.get("code")
+    return str(code) if isinstance(code, int) else "?"
+
+
+def _event(frame: str, hiding: Hiding) -> SocketEvent:
+    """What a frame tells, without our secrets; a `Gap` where it can't be read."""
     document = _document(frame)
     try:
         if isinstance(row := document.get("orders"), dict):
-            return OrderPush(wire.read_order(row, wire.SOCKET_ORDER))
+            return OrderPush(in_clear(wire.read_order(row, wire.SOCKET_ORDER), hiding))
         if isinstance(row := document.get("trades"), dict):
             return TradePush(wire.read_trade(row, wire.SOCKET_TRADE))
         if isinstance(row := document.get("positions"), dict):
             return PositionPush(wire.read_position(row, wire.SOCKET_POSITION))
     except wire.WireError as error:
-        return Gap(f"a push that can't be read: {error}")
+        return Gap(f"a push that can't be read: {hiding.line(error)}")
     return Gap("a push of an unknown kind")

@@ -46,11 +46,7 @@ class PlaceOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     def body(self) -> bytes:
         """The JSON that Fyers expects."""
-        return encode(self.fields())
-
-    def fields(self) -> dict[str, object]:
-        """The same as an object, one of several in a multi-order."""
-        return {
+        fields: dict[str, object] = {
             "symbol": self.symbol,
             "qty": self.quantity,
             "type": TYPE_CODES[self.type],
@@ -65,6 +61,7 @@ class PlaceOrder(msgspec.Struct, frozen=True, kw_only=True):
             "takeProfit": 0,
             "orderTag": self.tag,
         }
+        return encode(fields)
 
 
 def protected(order: PlaceOrder, last: Decimal, percent: Decimal, instrument: Instrument) -> PlaceOrder:
@@ -78,24 +75,6 @@ def protected(order: PlaceOrder, last: Decimal, percent: Decimal, instrument: In
     towards_last = Side.SELL if order.side is Side.BUY else Side.BUY
     limit = instrument.round_price(worst, towards_last)
     return msgspec.structs.replace(order, type=OrderType.LIMIT, limit_price=limit)
-
-
-class ModifyOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What a working order shall be from now on; what is None stays."""
-
-    venue_id: str
-    type: OrderType
-    quantity: int | None = None
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-
-    def body(self) -> bytes:
-        """The JSON that Fyers expects."""
-        prices = {"limitPrice": self.limit_price, "stopPrice": self.stop_price}
-        given: dict[str, object] = {name: _plain(price) for name, price in prices.items() if price is not None}
-        if self.quantity is not None:
-            given["qty"] = self.quantity
-        return encode({"id": self.venue_id, "type": TYPE_CODES[self.type], **given})
 
 
 def encode(document: object) -> bytes:

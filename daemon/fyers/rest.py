@@ -21,19 +21,18 @@ from daemon.clock import NS_PER_S, Clock
 from daemon.errors import UsageError
 from daemon.fyers import answers, market_wire, requests, wire
 from daemon.fyers.answers import Answer
-from daemon.fyers.budget import Purpose, RateBudget
-from daemon.fyers.credentials import HIDDEN, Credentials, Secret
-from daemon.fyers.outcome import NotSent, Outcome, Rejected, Unknown
+from daemon.fyers.budget import Grant, Purpose, RateBudget
+from daemon.fyers.credentials import Credentials, Secret
+from daemon.fyers.hiding import NOTHING, Hiding
+from daemon.fyers.outcome import NotSent, Outcome, Unknown
 
 T = TypeVar("T")
 
 API_VERSION: Final = "3"
 MAX_QUOTES: Final = 50
-MAX_ORDERS: Final = 10
 NO_CANDLES: Final = "no_data"
 MAX_CONNECTIONS: Final = 10
 PLACED: Final = frozenset({1101})
-MODIFIED: Final = frozenset({1101, 1102})
 CANCELLED: Final = frozenset({1101, 1103})
 
 
@@ -77,8 +76,8 @@ class _Call(msgspec.Struct, frozen=True):
     purpose: Purpose
     body: bytes | None = None
     query: dict[str, str] = {}
-    orders: int = 1
-    """How many calls it counts as in the rate budget."""
+    hiding: Hiding | None = None
+    """Of the secrets in it, where these aren't the token."""
 
 
 class FyersRest:
@@ -130,49 +129,15 @@ class FyersRest:
         """Place one order; `Done` says that the venue has it under `venue_id`."""
         return await self._change("POST", order.body(), purpose, PLACED)
 
-    async def modify(self, change: requests.ModifyOrder, purpose: Purpose) -> Outcome[wire.Acknowledged]:
-        """Change a working order; `Done` says that the venue took the wish."""
-        return await self._change("PATCH", change.body(), purpose, MODIFIED)
-
     async def cancel(self, venue_id: str) -> Outcome[wire.Acknowledged]:
         """Ask for an order to be cancelled. `Done` is no proof that it is: it may still fill; the book tells."""
         return await self._change("DELETE", requests.encode({"id": venue_id}), Purpose.EXIT, CANCELLED)
-
-    async def place_many(
-        self, orders: Sequence[requests.PlaceOrder], purpose: Purpose
-    ) -> list[Outcome[wire.Acknowledged]]:
-        """Place 1 to 10 orders in one call, an outcome for each; raises `UsageError` for another number.
-
-        They are not one: some may be done and others refused. Each counts in the rate budget, so that with the calls
-        kept for exits ordinary ones may be at most seven.
-        """
-        _check_count("multi-order", orders, MAX_ORDERS)
-        body = requests.encode([order.fields() for order in orders])
-        return await self._change_many("POST", body, purpose, len(orders), PLACED)
-
-    async def cancel_many(self, venue_ids: Sequence[str]) -> list[Outcome[wire.Acknowledged]]:
-        """Ask for 1 to 10 cancellations in one call, an outcome for each, as `cancel` does."""
-        _check_count("multi-order", venue_ids, MAX_ORDERS)
-        body = requests.encode([{"id": venue_id} for venue_id in venue_ids])
-        return await self._change_many("DELETE", body, Purpose.EXIT, len(venue_ids), CANCELLED)
 
     # -- the book -----------------------------------------------------------------------------------------------------
 
     async def orders(self, purpose: Purpose = Purpose.ORDINARY) -> Outcome[list[wire.VenueOrder]]:
         """All orders of the day."""
-        return await self._read(self._api("orders", purpose), wire.orders)
-
-    async def order(self, venue_id: str, purpose: Purpose = Purpose.ORDINARY) -> Outcome[list[wire.VenueOrder]]:
-        """The order of that id; an empty list where the book has none."""
-        return await self._read(self._api("orders", purpose, {"id": venue_id}), wire.orders)
-
-    async def orders_tagged(self, tag: str, purpose: Purpose = Purpose.ORDINARY) -> Outcome[list[wire.VenueOrder]]:
-        """All orders that carry `tag`: none, one, or, had something been sent twice, more."""
-
-        def tagged(document: Mapping[str, Any]) -> list[wire.VenueOrder]:
-            return [order for order in wire.orders(document) if order.tag == tag]
-
-        return await self._read(self._api("orders", purpose), tagged)
+        return await self._read_orders(self._api("orders", purpose))
 
     async def trades(self, purpose: Purpose = Purpose.ORDINARY) -> Outcome[list[wire.VenueTrade]]:
         """All trades of the day."""
@@ -230,14 +195,8 @@ class FyersRest:
         """The day's access token for the code that a login brought; `app_id_hash` is SHA-256 of "app id:secret"."""
         fields = {"grant_type": "authorization_code", "appIdHash": app_id_hash, "code": code.reveal()}
         url = f"{self._endpoints.api}/validate-authcode"
-        outcome = await self._read(
-            _Call("POST", url, Purpose.ORDINARY, requests.encode(fields)), market_wire.access_token
-        )
-        if isinstance(outcome, Rejected):
-            return msgspec.structs.replace(outcome, message=_without(outcome.message, code.reveal(), app_id_hash))
-        if isinstance(outcome, Unknown):
-            return msgspec.structs.replace(outcome, reason=_without(outcome.reason, code.reveal(), app_id_hash))
-        return outcome
+        body, hiding = requests.encode(fields), Hiding(code.reveal(), app_id_hash)
+        return await self._read(_Call("POST", url, Purpose.ORDINARY, body, hiding=hiding), market_wire.access_token)
 
     # -- one way out --------------------------------------------------------------------------------------------------
 
@@ -246,15 +205,6 @@ class FyersRest:
 
     def _data(self, path: str, purpose: Purpose, query: dict[str, str] | None = None) -> _Call:
         return _Call("GET", f"{self._endpoints.data}/{path}", purpose, query=query or {})
-
-    async def _change_many(
-        self, method: str, body: bytes, purpose: Purpose, count: int, done_codes: frozenset[int]
-    ) -> list[Outcome[wire.Acknowledged]]:
-        call = _Call(method, f"{self._endpoints.api}/multi-order/sync", purpose, body, orders=count)
-        answer = await self._send(call)
-        if isinstance(answer, NotSent | Unknown):
-            return [answer] * count
-        return [self._heed(item) for item in answers.of_orders(answer, count, done_codes, self._clock.now_ns())]
 
     async def _change(
         self, method: str, body: bytes, purpose: Purpose, done_codes: frozenset[int]
@@ -272,23 +222,29 @@ class FyersRest:
             return answer
         return self._heed(answers.of_read(answer, read, self._clock.now_ns(), said))
 
+    async def _read_orders(self, call: _Call) -> Outcome[list[wire.VenueOrder]]:
+        """Rows of the book, their messages without our secrets."""
+        hiding = self._hiding(call)
+        return await self._read(call, lambda page: [answers.in_clear(order, hiding) for order in wire.orders(page)])
+
     def _heed(self, outcome: Outcome[T]) -> Outcome[T]:
-        """Keep still as long as the venue asks, and the token out of what it wrote."""
+        """Keep still as long as the venue asks."""
         if isinstance(outcome, NotSent) and outcome.retry_after_s is not None:
             self._budget.hold(outcome.retry_after_s)
-        if self._credentials is None:
-            return outcome
-        if isinstance(outcome, Rejected):
-            return msgspec.structs.replace(outcome, message=self._credentials.hide(outcome.message))
-        if isinstance(outcome, Unknown):
-            return msgspec.structs.replace(outcome, reason=self._credentials.hide(outcome.reason))
         return outcome
 
+    def _hiding(self, call: _Call) -> Hiding:
+        """Of what this call carries."""
+        if call.hiding is not None:
+            return call.hiding
+        return self._credentials.hiding if self._credentials is not None else NOTHING
+
     async def _send(self, call: _Call) -> Answer | NotSent | Unknown:
-        held = await self._queue(call)
-        if held is not None:
-            return held
-        on_the_way, asked_ns = SimpleNamespace(connected=False), self._clock.monotonic_ns()
+        grant = await self._queue(call)
+        if isinstance(grant, NotSent):
+            return grant
+        on_the_way, hiding = SimpleNamespace(connected=False, sent=grant.sent), self._hiding(call)
+        asked_ns = self._clock.monotonic_ns()
         try:
             async with self._open().request(
                 call.method,
@@ -302,11 +258,13 @@ class FyersRest:
                 body = await response.read()
                 headers = response.headers
                 self._note_date(headers, self._clock.monotonic_ns() - asked_ns)
-                return Answer(response.status, headers.get("Retry-After", ""), body)
+                return Answer(response.status, headers.get("Retry-After", ""), body, hiding)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # OSError holds TimeoutError; ValueError is aiohttp's for an answer that is not HTTP
             reason = _reason(error, on_the_way.connected)
             return Unknown(reason) if on_the_way.connected else NotSent(reason)
+        finally:
+            grant.sent()
 
     def _note_date(self, headers: Mapping[str, str], took_ns: int) -> None:
         """What time the venue says it is; an answer out of a cache (RFC 9111 §5.1) is of another time."""
@@ -315,16 +273,16 @@ class FyersRest:
         if sent is not None and self._on_date is not None:
             self._on_date(sent, took_ns)
 
-    async def _queue(self, call: _Call) -> NotSent | None:
-        """Wait for the rate budget, at most `times.budget_s`; None when the call may go."""
+    async def _queue(self, call: _Call) -> Grant | NotSent:
+        """Wait for the rate budget, at most `times.budget_s`."""
         deadline = self._clock.monotonic_ns() + int(self._times.budget_s * NS_PER_S)
-        while (wait := self._budget.take(call.purpose, call.orders)) > 0:
+        while isinstance(wait := self._budget.reserve(call.purpose), int):
             if self._clock.monotonic_ns() + wait > deadline:
                 seconds = wait / NS_PER_S
                 kind = call.purpose.value
                 return NotSent(f"the rate budget is used up for {kind} calls, {seconds:.1f} s to go", seconds)
             await asyncio.sleep(wait / NS_PER_S)
-        return None
+        return wait
 
     def _headers(self, call: _Call) -> dict[str, str]:
         headers = {"version": API_VERSION}
@@ -353,15 +311,14 @@ def _check_count(what: str, items: Sequence[object], most: int) -> None:
         raise UsageError(f"{what}: expected 1 to {most}, got {len(items)}")
 
 
-def _without(text: str, *hidden: str) -> str:
-    for secret in hidden:
-        text = text.replace(secret, HIDDEN)
-    return text
-
-
 async def _note_connection(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
     """From here on bytes of the request may be on the wire."""
     context.trace_request_ctx.connected = True
+
+
+async def _note_sent(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
+    """From here on the call is the network's."""
+    context.trace_request_ctx.sent()
 
 
 async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -374,10 +331,11 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
 
 
 def _tracing() -> aiohttp.TraceConfig:
-    """Tell each call when it was given a connection, new or kept alive."""
+    """Tell each call when it was given a connection, new or kept alive, and when it left."""
     config = aiohttp.TraceConfig()
     config.on_connection_create_end.append(_note_connection)
     config.on_connection_reuseconn.append(_note_connection)
+    config.on_request_headers_sent.append(_note_sent)
     return config
 
 

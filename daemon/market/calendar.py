@@ -19,10 +19,10 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from daemon.clock import DAY_NS
+from daemon.documents import parse_yaml
 from daemon.errors import UsageError
 
 IST_OFFSET_NS: Final = 19_800 * 1_000_000_000
@@ -59,7 +59,7 @@ class MarketCalendar:
 
     def __init__(self) -> None:
         text = resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8")
-        table = yaml.load(text, Loader=yaml.CSafeLoader)
+        table = parse_yaml(text)
         self.first_date: dt.date = table["first_date"]
         self.last_date: dt.date = table["last_date"]
         parts = _parts_by_day(table)

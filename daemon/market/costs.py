@@ -1,7 +1,9 @@
 """Turns a trade into its Indian charges: brokerage, STT, exchange, SEBI, stamp, IPFT and GST, each to the paisa.
 
-The rates are dated data (`costs.yaml`, with their sources); an index is charged as its future. Invariant: `total` is
-the exact sum of the components, and the brokerage of an order's fills adds up to that of the order done in one fill.
+The rates are dated data (`costs.yaml`, with their sources); an index is charged as its future. An order is what is
+charged: each component is rounded once, on all that the order has traded, and a fill pays what it adds to that.
+Invariant: `total` is the exact sum of the components, and each component of an order's fills adds up to that of the
+order done in one fill of the same turnover.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from importlib import resources
 from typing import Any, Final
 
 import msgspec
-import yaml
 
+from daemon.documents import parse_yaml
 from daemon.errors import UsageError
 from daemon.events import Side
 from daemon.market.calendar import ist_date, ist_ns
@@ -66,7 +68,7 @@ class CostSchedule:
 
     def __init__(self) -> None:
         text = resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8")
-        table = yaml.load(text, Loader=yaml.CSafeLoader)
+        table = parse_yaml(text)
         self._starts: dict[str, list[int]] = {}
         self._rates: dict[tuple[str, Side], list[_Rates]] = {}
         for segment, charges in table.items():
@@ -78,10 +80,10 @@ class CostSchedule:
     def charges(
         self, instrument: Instrument, side: Side, quantity: int, price: Decimal, ts: int, order_turnover: Decimal = ZERO
     ) -> Charges:
-        """Charges of trading `quantity` units at `price` rupees at `ts` (UTC nanoseconds).
+        """Charges that trading `quantity` units at `price` rupees at `ts` (UTC nanoseconds) adds to its order.
 
-        `order_turnover` is what earlier fills of the same order traded, rupees: brokerage is capped by order, not by
-        fill. Raises `CostRangeError` before the schedule's first date.
+        `order_turnover` is what earlier fills of the same order traded, rupees: charges are capped and rounded by
+        order, not by fill. Raises `CostRangeError` before the schedule's first date.
         """
         segment = _SEGMENT[instrument.kind]
         index = bisect_right(self._starts[segment], ts) - 1
@@ -91,23 +93,24 @@ class CostSchedule:
                 f"{ist_date(self._starts[segment][0])}; add earlier rates to daemon/market/{_TABLE}"
             )
         rates = self._rates[segment, side][index]
-        turnover = price * quantity
-        brokerage = _paisa(_brokerage(rates, order_turnover + turnover)) - _paisa(_brokerage(rates, order_turnover))
-        exchange = _paisa(turnover * rates.exchange)
-        sebi = _paisa(turnover * rates.sebi)
-        return Charges(
-            brokerage=brokerage,
-            stt=_paisa(turnover * rates.stt),
-            exchange=exchange,
-            sebi=sebi,
-            stamp=_paisa(turnover * rates.stamp),
-            ipft=_paisa(turnover * rates.ipft),
-            gst=_paisa((brokerage + exchange + sebi) * rates.gst),
-        )
+        before, after = _of_order(rates, order_turnover), _of_order(rates, order_turnover + price * quantity)
+        return Charges(**{name: getattr(after, name) - getattr(before, name) for name in Charges.__struct_fields__})
 
 
-def _brokerage(rates: _Rates, turnover: Decimal) -> Decimal:
-    return min(turnover * rates.brokerage, rates.brokerage_cap)
+def _of_order(rates: _Rates, turnover: Decimal) -> Charges:
+    """What an order is charged that has traded `turnover` rupees."""
+    brokerage = _paisa(min(turnover * rates.brokerage, rates.brokerage_cap))
+    exchange = _paisa(turnover * rates.exchange)
+    sebi = _paisa(turnover * rates.sebi)
+    return Charges(
+        brokerage=brokerage,
+        stt=_paisa(turnover * rates.stt),
+        exchange=exchange,
+        sebi=sebi,
+        stamp=_paisa(turnover * rates.stamp),
+        ipft=_paisa(turnover * rates.ipft),
+        gst=_paisa((brokerage + exchange + sebi) * rates.gst),
+    )
 
 
 def _paisa(rupees: Decimal) -> Decimal:

@@ -21,8 +21,8 @@ from importlib import resources
 from typing import Any, Final
 
 import msgspec
-import yaml
 
+from daemon.documents import parse_yaml
 from daemon.errors import SettingsError
 from daemon.events import Side
 from daemon.market.symbol_master import Listing, SymbolMaster
@@ -275,7 +275,7 @@ def _split(symbol: str) -> tuple[str, str]:
 def _index_futures(as_of: dt.date) -> tuple[dict[str, tuple[int, Decimal]], dict[str, str]]:
     """Lot and tick on `as_of` by name of the index, where it has a future; and the index's name by alias."""
     text = resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8")
-    table = yaml.load(text, Loader=yaml.CSafeLoader)
+    table = parse_yaml(text)
     futures: dict[str, tuple[int, Decimal]] = {}
     names: dict[str, str] = {}
     for name, entry in table.items():

@@ -13,9 +13,9 @@ import math
 from pathlib import Path
 
 import msgspec
-import yaml
 
 from daemon.clock import NS_PER_S
+from daemon.documents import DocumentError, read_yaml
 from daemon.errors import SettingsError
 
 
@@ -57,14 +57,14 @@ class ScheduledEvents:
         if path is None:
             return cls()
         try:
-            rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+            rows = read_yaml(path)
             return cls(tuple(msgspec.convert(rows or [], list[ScheduledEvent], strict=False)))
         except OSError as error:
             raise SettingsError(f"complexity_detection.events_file: {path}: {error.strerror}") from None
         except msgspec.ValidationError as error:
             raise SettingsError(f"complexity_detection.events_file: {path}: {error}") from None
-        except (yaml.YAMLError, ValueError):  # ValueError: text that is not UTF-8, a date such as 2026-13-01
-            raise SettingsError(f"complexity_detection.events_file: {path} is not valid YAML") from None
+        except DocumentError as error:
+            raise SettingsError(f"complexity_detection.events_file: {path}: {error}") from None
 
     def impact(self, symbol: str, ts: int) -> float:
         """The largest impact on `symbol` at `ts` (UTC nanoseconds), in [0, 1]."""

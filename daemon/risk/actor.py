@@ -16,6 +16,7 @@ from daemon.clock import NS_PER_S, Clock, india_day
 from daemon.events import (
     EXTERNAL,
     Action,
+    BrokerStatus,
     CancelOrder,
     DayProfitPeaked,
     Decision,
@@ -95,7 +96,7 @@ class RiskActor(Actor):
             (
                 TickBatch, TimeAdvanced, Decision, PositionChanged, Fill, OrderCancelled, OrderRejected,
                 OrderExpired, OrderAccepted, OrderAmended, OrderUnknown, SymbolHalted, SymbolResumed, FundsReported,
-                Halt, Resume, Reduce, Flatten, ManualOrder, FeedStatus,
+                Halt, Resume, Reduce, Flatten, ManualOrder, FeedStatus, BrokerStatus,
             ),
         )  # fmt: skip
         bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy == EXTERNAL, inbox=self.inbox)
@@ -126,6 +127,8 @@ class RiskActor(Actor):
             book.halted.pop(event.symbol, None)
         elif isinstance(event, FundsReported):
             self._on_funds(event)
+        elif isinstance(event, BrokerStatus):
+            book.unread = "" if event.readable else event.reason
         elif isinstance(event, ManualOrder):
             self._on_manual(event)
         elif isinstance(event, FeedStatus):

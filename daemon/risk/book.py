@@ -51,6 +51,8 @@ class RiskBook:
         """Symbols that take no new risk, and why."""
         self.stale: dict[str | None, str] = {}
         """Symbols whose ticks can't be relied on (None: all), and why."""
+        self.unread = ""
+        """Why nobody knows what the broker's book says, "" where it is read."""
         self.available: Decimal | None = None
         """Rupees that the broker last said are free; None where it said nothing."""
         self.cash: Decimal | None = None

@@ -100,6 +100,8 @@ class RiskGate:
     def _check_trouble(self, intent: OrderIntent, book: RiskBook, now: int) -> tuple[str, str, str] | None:
         """Symbols whose state nobody knows for sure, and orders that come too fast or twice."""
         limits = self._settings
+        if book.unread:
+            return "broker_unread", "a broker whose book and positions can be read", book.unread
         halted = book.halted.get(intent.symbol)
         if halted is not None:
             return "symbol_halted", "a symbol on which broker and journal agree", halted

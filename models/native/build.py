@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import logging
 import os
 import platform
 import shlex
@@ -23,6 +24,8 @@ from pathlib import Path
 from typing import Final
 
 from models.errors import RuntimeUnavailable
+
+log = logging.getLogger("hrmd.native")
 
 SOURCES: Final = Path(__file__).parent
 KERNEL: Final = ("packing.cpp", "segment.cpp", "api.cpp", "ceiling.cpp")
@@ -99,6 +102,7 @@ def build(
     if target.exists():
         return target
     compiler = compiler or find_compiler()
+    log.info("building the native kernel (%s) with %s: some seconds, once for this machine", name, compiler[0])
     try:
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(dir=cache) as folder:

@@ -8,6 +8,7 @@ Invariant: torch eager in fp32, the reference, is the last of every list, so the
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import platform
 from collections.abc import Callable
@@ -22,7 +23,7 @@ import numpy as np
 
 from models.act import Runner
 from models.config import HRMConfig
-from models.errors import RuntimeUnavailable
+from models.errors import NotInstalled, RuntimeUnavailable
 from models.features import BAR_FEATURES, CALENDAR_FEATURES, POSITION_FEATURES, Features
 from models.hrm import HRM
 from models.native.build import HEADERS, KERNEL, SOURCES
@@ -30,6 +31,8 @@ from models.runtime import TorchRunner
 from models.runtimes.graph import write_graph
 from models.runtimes.native import NativeRunner
 from models.runtimes.onnx import OnnxRunner
+
+log = logging.getLogger("hrmd.runtimes")
 
 WARM_UP_SEGMENTS: Final = 3
 ROUNDS: Final = 7
@@ -170,10 +173,12 @@ def choose(plan: RuntimePlan, runners: Runners, config: HRMConfig, sha256: str, 
         try:
             built[candidate] = runners.build(candidate)
         except RuntimeUnavailable as error:
-            refused.append(str(error))
+            if not isinstance(error, NotInstalled) or candidate.runtime is plan.runtime:
+                refused.append(str(error))
             continue
         if plan.runtime is not Runtime.AUTO:
             return Choice(built[candidate], candidate, tuple(dict.fromkeys(refused)))
+    log.info("measuring runtimes, once for this model and machine: %s", ", ".join(one.name for one in built))
     measured = measure(built, config, now_ns)
     taken = fastest(measured)
     choice = Choice(built[taken], taken, tuple(dict.fromkeys(refused)), {one.name: ms for one, ms in measured.items()})
@@ -242,7 +247,7 @@ def _key(plan: RuntimePlan, sha256: str) -> str:
     digest = hashlib.sha256()
     for source in (*KERNEL, *HEADERS):
         digest.update((SOURCES / source).read_bytes())
-    libraries = [_version(name) for name in ("torch", "onnxruntime")]
+    libraries = [_version(name) for name in ("torch", "onnxruntime", "onnx")]
     said = (CHOICE_FORMAT, sha256, plan.precision.value, _processor(), *libraries)
     digest.update(repr(said).encode())
     return digest.hexdigest()[:16]

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from models.config import LReset
-from models.errors import RuntimeUnavailable
+from models.errors import NotInstalled
 from models.hrm import HRM
 from models.layers import RMS_EPS, Stack
 
@@ -37,12 +37,12 @@ HEADS: Final = ("policy", "quantity", "value", "q")
 def write_graph(model: HRM, sha256: str, path: Path, precision: str) -> None:
     """Write the cycle of `model` as fp32 or, with dynamic quantisation, int8.
 
-    Raises RuntimeUnavailable without the package `onnx`.
+    Raises NotInstalled without the package `onnx`.
     """
     try:
         onnx = importlib.import_module("onnx")
     except ImportError as error:
-        raise RuntimeUnavailable(f"onnxruntime: writing a graph needs the package {error.name}") from None
+        raise NotInstalled(f"onnxruntime: writing a graph needs the package {error.name} (extra `onnx`)") from None
     graph = _Graph(onnx, model, quantised=precision == "int8").build()
     onnx.helper.set_model_props(graph, {"format": FORMAT, "sha256": sha256, "precision": precision})
     partial = path.with_name(path.name + ".partial")

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.act import HeadValues
-from models.errors import RuntimeUnavailable
+from models.errors import NotInstalled, RuntimeUnavailable
 from models.features import Features
 from models.hrm import ACTIONS, HRM, POSITIONS
 from models.runtimes.arrays import ALLOWED, ArrayState, ArrayTokens, Floats, start
@@ -106,7 +106,7 @@ def open_session(path: Path, sha256: str, precision: str) -> Any:
         onnxruntime = importlib.import_module("onnxruntime")
         refusals = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
     except ImportError as error:
-        raise RuntimeUnavailable(f"onnxruntime: the package {error.name} is not installed") from None
+        raise NotInstalled(f"onnxruntime: the package {error.name} is not installed (extra `onnx`)") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL

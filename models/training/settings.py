@@ -15,11 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.training.batches import Fill, Target
 
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+MOST = 10**9
+Positive = Annotated[int, Field(ge=1, le=MOST)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
-AboveZero = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0, le=MOST, allow_inf_nan=False)]
+AboveZero = Annotated[float, Field(gt=0.0, le=MOST, allow_inf_nan=False)]
 
 
 class HaltTarget(StrEnum):
@@ -116,7 +117,7 @@ class OptimizerSettings(_Frozen):
 class GuardSettings(_Frozen):
     """When training counts as blown up or stuck, and what follows."""
 
-    explode_factor: Annotated[float, Field(gt=1.0)] = 50.0
+    explode_factor: Annotated[float, Field(gt=1.0, le=MOST, allow_inf_nan=False)] = 50.0
     max_rollbacks: Count = 3
     rate_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     patience: Positive = 5

@@ -19,6 +19,7 @@ from urllib.error import HTTPError
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
 MAIN = "import sys; from daemon.cli import main; sys.exit(main())"
+RUN = ("-c", MAIN, "run")
 
 
 def hrmd(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -30,7 +31,7 @@ def hrmd(*arguments: str) -> subprocess.CompletedProcess[str]:
 class Daemon:
     """One `hrmd run` on a tape, its log on disk, its notifications in a socket."""
 
-    def __init__(self, directory: Path, tape: Path, *changes: str) -> None:
+    def __init__(self, directory: Path, tape: Path, *changes: str, program: tuple[str, ...] = RUN) -> None:
         self.journal = directory / "j.sqlite"
         self.token_file = directory / "control.token"
         self._log_path = directory / "log.jsonl"
@@ -47,7 +48,7 @@ class Daemon:
         arguments = [argument for change in changes for argument in ("--set", change)]
         with self._log_path.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", MAIN, "run", *arguments], cwd=ROOT, env=environment, stderr=log,
+                [sys.executable, *program, *arguments], cwd=ROOT, env=environment, stderr=log,
                 stdout=subprocess.PIPE, text=True,
             )  # fmt: skip
 
@@ -120,9 +121,9 @@ class Daemon:
 
 
 @contextmanager
-def running(directory: Path, tape: Path, *changes: str) -> Iterator[Daemon]:
-    """A daemon that is gone when the block ends."""
-    daemon = Daemon(directory, tape, *changes)
+def running(directory: Path, tape: Path, *changes: str, program: tuple[str, ...] = RUN) -> Iterator[Daemon]:
+    """A daemon that is gone when the block ends; `program` is `hrmd run`, or one that takes the same options."""
+    daemon = Daemon(directory, tape, *changes, program=program)
     try:
         yield daemon
     finally:

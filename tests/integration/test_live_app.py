@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,9 @@ from daemon.control.view import HandSide, HandType, NotTradingError, OrderTicket
 from daemon.errors import Fault, UsageError
 from daemon.events import (
     Action,
+    ActorRestarted,
+    BrokerStatus,
+    CancelOrder,
     Event,
     Fill,
     Flatten,
@@ -25,21 +29,24 @@ from daemon.events import (
     Halt,
     OrderCancelled,
     OrderRejected,
+    OrderType,
     OrderUnknown,
     Reduce,
+    Side,
     SymbolHalted,
     TimeAdvanced,
     TradingState,
     TradingStateChanged,
 )
+from daemon.fyers.budget import Purpose
 from daemon.journal import Journal, JournalReader
 from daemon.latency import MeasuredLatency
 from daemon.recovery import recover
-from daemon.sandbox.faults import FaultKind
+from daemon.sandbox.faults import FaultKind, Route
 from daemon.view import DaemonView
 from tests.samples import OPEN, SBIN, decide, journaled, settings_of, write_tape
 from tests.unit.live import until
-from tests.unit.sandbox.desk import TOKEN, Desk, opened
+from tests.unit.sandbox.desk import TOKEN, Desk, opened, order
 
 START = OPEN + 1800 * NS_PER_S
 
@@ -101,7 +108,7 @@ async def test_it_trades_stops_and_starts_again(tape: Path, tmp_path: Path) -> N
             desk.price("821")
             want(app, Action.BUY_LONG, 7)
             await until(lambda: [order.state.value for order in app.orders.working.values()] == ["ACCEPTED"])
-            assert [row.state for row in view.orders()] == ["ACCEPTED"]
+            assert [row.state for row in view.orders()] == ["ACCEPTED", "FILLED"]
             assert view.status().working_orders == 1
         assert [order.status.name for order in desk.book] == ["FILLED", "CANCELLED"]
         assert journaled(tmp_path / "j.sqlite", OrderCancelled)[-1].reason == "shutdown"
@@ -109,6 +116,17 @@ async def test_it_trades_stops_and_starts_again(tape: Path, tmp_path: Path) -> N
         assert third.portfolio.portfolio.quantity(SBIN) == ledger.net(SBIN) == 10
         assert third.portfolio.portfolio.cash == ledger.cash
         third.close()
+
+
+async def test_an_account_has_one_daemon(tape: Path, tmp_path: Path) -> None:
+    """Neither another journal nor other files make two of it; when the first has ended the next one may start."""
+    async with opened() as desk:
+        (tmp_path / "elsewhere").mkdir()
+        async with running(app_of(desk, tape, tmp_path, "A")):
+            with pytest.raises(UsageError, match=r"account SANDBOX-100 at localhost:\d+: another hrmd trades on it"):
+                app_of(desk, tape, tmp_path / "elsewhere", "B")
+            assert not (tmp_path / "elsewhere" / "j.sqlite").exists()
+        app_of(desk, tape, tmp_path / "elsewhere", "C").close()
 
 
 async def test_flatten_ends_flat_on_the_exchange_whatever_happens(tape: Path, tmp_path: Path) -> None:
@@ -123,6 +141,46 @@ async def test_flatten_ends_flat_on_the_exchange_whatever_happens(tape: Path, tm
         await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 0 and not app.orders.working)
         assert app.risk.book.state is TradingState.REDUCING
         assert [trade.quantity for trade in desk.server.exchange.ledger.trades] == [10, 10]
+
+
+async def test_nothing_is_opened_on_a_broker_that_can_not_be_read(tape: Path, tmp_path: Path) -> None:
+    """Book, positions and funds answer 502: it is said, health is bad, entries wait, exits leave; then it goes on."""
+    async with opened() as desk, running(app_of(desk, tape, tmp_path, "A")) as app:
+        view = DaemonView(app, "test")
+        want(app, Action.BUY_LONG)
+        await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 10)
+        for route in (Route.ORDERS, Route.TRADES, Route.POSITIONS, Route.FUNDS):
+            desk.trouble(FaultKind.BROKEN, route, times=100_000)
+        await until(lambda: app.risk.book.unread)
+        (reason,) = view.health().reasons
+        assert re.fullmatch(r"the broker's [a-z ]+ have not been read for \d+ s \(HTTP 502: expected JSON\)", reason)
+        want(app, Action.BUY_LONG, 7)
+        await until(lambda: view.orders()[0].state == "DENIED")
+        assert "broker_unread" in view.orders()[0].reason
+        want(app, Action.CLOSE_LONG, 10)
+        await until(lambda: desk.server.exchange.ledger.net(SBIN) == 0)
+        desk.server.plan.clear()
+        await until(lambda: not app.risk.book.unread)
+        assert view.health().healthy
+        want(app, Action.BUY_LONG, 5)
+        await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 5)
+    assert [told.readable for told in journaled(tmp_path / "j.sqlite", BrokerStatus)] == [False, True]
+
+
+async def test_a_start_waits_for_a_broker_that_can_not_be_read(tape: Path, tmp_path: Path) -> None:
+    """Positions alone are enough to wait for; meanwhile health says why, and nothing trades."""
+    async with opened() as desk:
+        desk.trouble(FaultKind.BROKEN, Route.POSITIONS, times=100_000)
+        app = app_of(desk, tape, tmp_path, "A")
+        view, task = DaemonView(app, "test"), asyncio.create_task(app.run())
+        await until(lambda: "the broker's positions have not been read yet (HTTP 502: expected JSON)" in
+                    view.health().reasons)  # fmt: skip
+        assert not app.desk.open
+        desk.server.plan.clear()
+        await until(lambda: app.desk.open)
+        assert not any("the broker's" in reason for reason in view.health().reasons)
+        app.stop("enough")
+        await task
 
 
 async def test_an_unknown_order_blocks_its_symbol_and_is_seen(tape: Path, tmp_path: Path) -> None:
@@ -183,8 +241,7 @@ async def test_a_start_that_waits_for_the_broker_can_be_stopped(tape: Path, tmp_
 def hand(key: str, quantity: int, side: HandSide = HandSide.BUY, price: str | None = None) -> OrderTicket:
     """An order by hand."""
     kind = HandType.MARKET if price is None else HandType.LIMIT
-    limit = None if price is None else Decimal(price)
-    return OrderTicket(key=key, symbol=SBIN, side=side, quantity=quantity, type=kind, price=limit)
+    return OrderTicket(key=key, symbol=SBIN, side=side, quantity=quantity, type=kind, price=price)
 
 
 async def test_an_order_by_hand_is_placed_once_over_restarts(tape: Path, tmp_path: Path) -> None:
@@ -204,7 +261,7 @@ async def test_an_order_by_hand_is_placed_once_over_restarts(tape: Path, tmp_pat
             again = await app.desk.place(hand("k1", 5, price="810"))
             assert (again.order_id, again.repeated) == (first.order_id, True)
             assert (await app.desk.place(hand("k2", 1_000_000))).repeated
-            assert app.desk.cancel(first.order_id, "mistaken") is not None
+            assert await app.desk.cancel(first.order_id, "mistaken") is not None
             await until(lambda: desk.book[0].status.name == "CANCELLED")
         assert [order.wanted.tag for order in desk.book] == [first.order_id]
 
@@ -267,6 +324,76 @@ async def test_a_kill_switch_takes_entries_off_after_a_restart_too(tape: Path, t
             await until(lambda: desk.book[0].status.name == "CANCELLED")
             assert app.risk.book.state is TradingState.REDUCING
             await until(lambda: not app.orders.working)
+
+
+async def test_orders_in_the_brokers_app_are_adopted_and_outlive_the_daemon(tape: Path, tmp_path: Path) -> None:
+    """Before it starts, while it runs and over a restart with half a journal: no crash, and the end leaves them."""
+    async with opened() as desk:
+
+        async def bid(number: int) -> None:
+            wanted = order(f"hand{number}", Side.BUY, 1 + number, OrderType.LIMIT, limit_price="700")
+            await desk.rest.place(wanted, Purpose.ORDINARY)
+
+        for number in range(3):
+            await bid(number)
+        async with running(app_of(desk, tape, tmp_path, "A")) as app:
+            await bid(3)
+            await until(lambda: len(app.orders.working) == 4)
+            assert sum(row.strategy == "external" for row in DaemonView(app, "test").orders()) == 4
+            await until(lambda: app.risk.book.of(SBIN).working_buys == 1 + 2 + 3 + 4)
+        with contextlib.closing(sqlite3.connect(tmp_path / "j.sqlite")) as db:
+            first = "SELECT MIN(seq) FROM events WHERE type = 'OrderIntent'"
+            db.execute(f"DELETE FROM events WHERE seq > ({first})")
+            db.commit()
+        async with running(app_of(desk, tape, tmp_path, "B")) as app:
+            await until(lambda: [it.state.value for it in app.orders.working.values()] == ["ACCEPTED"] * 4)
+            await until(lambda: app.risk.book.of(SBIN).working_buys == 1 + 2 + 3 + 4)
+        assert journaled(tmp_path / "j.sqlite", ActorRestarted) == []
+        assert {held.status.name for held in desk.book} == {"PENDING"}
+
+
+async def test_an_end_whose_cancellations_fail_is_a_fault_and_the_next_start_asks_again(
+    tape: Path, tmp_path: Path
+) -> None:
+    """The line names the order; the next process takes it off, and shows it until then."""
+    async with opened() as desk:
+        app = app_of(desk, tape, tmp_path, "A")
+        app.drain_s = 0.5
+        task = asyncio.create_task(app.run())
+        await until(lambda: app.desk.open and app.risk.book.of(SBIN).last_price)
+        await app.desk.place(hand("k1", 5, price="810"))
+        await until(lambda: [it.state.value for it in app.orders.working.values()] == ["ACCEPTED"])
+        desk.trouble(FaultKind.BROKEN, Route.CANCEL, times=1000)
+        app.stop("enough")
+        with pytest.raises(Fault, match=rf"left at the broker: BUY 5 {SBIN} \(A.*\); the next start asks"):
+            await task
+        assert desk.book[0].status.name == "PENDING"
+        desk.server.plan.clear()
+        app = app_of(desk, tape, tmp_path, "B")
+        rows = DaemonView(app, "test").orders()
+        assert [(row.quantity, row.filled, row.strategy) for row in rows] == [(5, 0, "manual")]
+        async with running(app):
+            await until(lambda: desk.book[0].status.name == "CANCELLED")
+            await until(lambda: not app.orders.working)
+            assert app.risk.book.state is TradingState.ACTIVE
+
+
+async def test_a_cancellation_that_was_answered_is_done_after_a_restart_too(tape: Path, tmp_path: Path) -> None:
+    """On disk, and killed before it was out: the next process takes the order off, and leaves the other one."""
+    keep = "execution.cancel_on_shutdown=false"
+    async with opened() as desk:
+        app = app_of(desk, tape, tmp_path, "A", keep)
+        async with running(app):
+            answers = [await app.desk.place(hand(key, size, price="810")) for key, size in (("k1", 5), ("k2", 6))]
+            await until(lambda: [order.venue_id != "" for order in app.orders.working.values()] == [True, True])
+        journal = Journal(tmp_path / "j.sqlite", safe=True)
+        journal.describe({"started_ts": "1"})
+        journal.append(CancelOrder(ts=OPEN, order_id=answers[0].order_id, reason="mistaken"))
+        journal.close()
+        async with running(app_of(desk, tape, tmp_path, "B", keep)) as app:
+            await until(lambda: list(app.orders.working) == [answers[1].order_id])
+        found = {order.wanted.tag: order.status.name for order in desk.book}
+        assert found == {answers[0].order_id: "CANCELLED", answers[1].order_id: "PENDING"}
 
 
 async def test_money_that_went_elsewhere_is_seen_at_the_start(tape: Path, tmp_path: Path) -> None:

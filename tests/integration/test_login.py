@@ -25,7 +25,7 @@ class Login:
         self.token_file = directory / "var" / "fyers.token"
         places = (
             f"broker.fyers.api_url={desk.endpoints.api}", f"broker.fyers.data_url={desk.endpoints.data}",
-            f"broker.fyers.token_file={self.token_file}", f"broker.fyers.redirect_url=http://127.0.0.1:{free_port()}/",
+            f"broker.fyers.calls_file={directory}/var/fyers.calls", f"broker.fyers.token_file={self.token_file}", f"broker.fyers.redirect_url=http://127.0.0.1:{free_port()}/",
         )  # fmt: skip
         sets = [word for place in places for word in ("--set", place)]
         self.arguments = [sys.executable, "-c", MAIN, "login", *arguments, *sets]

@@ -183,6 +183,19 @@ class Live(RuleBasedStateMachine):
         assert len({event.order_id for event in self.said if isinstance(event, OrderSent)}) == self.count
 
     @invariant()
+    def charges_an_order_as_one(self) -> None:
+        """However many parts, told in whatever order and by whichever process: what one fill of it all would cost."""
+        paid: Counter[str] = Counter()
+        traded: Counter[str] = Counter()
+        for fill in (event for event in self.said if isinstance(event, Fill)):
+            paid[fill.order_id] += fill.costs  # type: ignore[assignment]
+            traded[fill.order_id] += fill.quantity
+        for tag, quantity in traded.items():
+            instrument, side = INSTRUMENTS.resolve(SBIN), self.venue.orders[tag].side
+            assert instrument is not None
+            assert paid[tag] == COSTS.charges(instrument, side, quantity, Decimal(800), OPEN).total
+
+    @invariant()
     def dead_orders_stay_dead(self) -> None:
         """What never arrived is unknown until it is written off; what arrived is never written off."""
         for tag in self.dead:

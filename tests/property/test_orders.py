@@ -27,8 +27,9 @@ from tests.samples import fill_of, intend
 KINDS = ("approved", "denied", "sent", "accepted", "rejected", "cancel_pending", "cancelled", "expired", "unknown")
 S = OrderState
 NO_NEWS = {
-    (S.ACCEPTED, S.SENT), (S.PARTIALLY_FILLED, S.SENT), (S.CANCEL_PENDING, S.SENT), (S.UNKNOWN, S.SENT),
-    (S.PARTIALLY_FILLED, S.ACCEPTED), (S.CANCEL_PENDING, S.ACCEPTED), (S.UNKNOWN, S.CANCEL_PENDING),
+    (S.SENT, S.APPROVED), (S.ACCEPTED, S.SENT), (S.PARTIALLY_FILLED, S.SENT), (S.CANCEL_PENDING, S.SENT),
+    (S.UNKNOWN, S.SENT), (S.PARTIALLY_FILLED, S.ACCEPTED), (S.CANCEL_PENDING, S.ACCEPTED),
+    (S.UNKNOWN, S.CANCEL_PENDING),
 }  # fmt: skip
 
 

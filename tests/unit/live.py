@@ -32,7 +32,8 @@ from daemon.events import (
     SymbolHalted,
     SymbolResumed,
 )
-from daemon.fyers.budget import RateBudget
+from daemon.fyers.budget import Purpose, RateBudget
+from daemon.fyers.outcome import Done
 from daemon.live_book import LiveBook
 from daemon.live_execution import LiveExecutionActor
 from daemon.market.costs import CostSchedule
@@ -41,7 +42,7 @@ from daemon.orders import Order, OrderBook
 from daemon.recovery import Account
 from daemon.settings import ExecutionSettings, FyersSettings, MarketSettings
 from tests.samples import intend
-from tests.unit.sandbox.desk import TOKEN, WIDE, Desk, opened
+from tests.unit.sandbox.desk import TOKEN, WIDE, Desk, opened, order
 
 SAID = (
     OrderSent, OrderAccepted, OrderRejected, OrderUnknown, OrderCancelRequested, OrderCancelFailed, OrderCancelled,
@@ -138,3 +139,15 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 — no event is kept for every condition of a test
             await asyncio.sleep(0.005)
+
+
+async def by_hand(desk: Desk, tag: str, side: Side, quantity: int, **changes: Any) -> str:
+    """An order that somebody places in the broker's app; the exchange's id of it."""
+    placed = await desk.rest.place(order(tag, side, quantity, **changes), Purpose.ORDINARY)
+    assert isinstance(placed, Done)
+    return placed.value.venue_id
+
+
+def at_the_exchange(desk: Desk) -> dict[str, str]:
+    """How the exchange's orders stand, by tag."""
+    return {held.wanted.tag: held.status.name for held in desk.book}

@@ -305,5 +305,5 @@ def test_the_symbol_of_the_tape_is_what_is_traded(tape: Path) -> None:
     """A sanity check of the sample itself: one session, one symbol."""
     app = App(settings_of(*LIVELY), plan_of(tape))
     assert app.tapes.symbols == (SBIN,)
-    assert OPEN <= (app.tapes.first_ts or 0) < OPEN + DAY
+    assert OPEN <= (app.tapes.opening_ts or 0) < OPEN + DAY
     app.close()

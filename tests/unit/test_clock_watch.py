@@ -170,7 +170,7 @@ def test_a_wall_clock_that_creeps_away_is_not_followed_beyond_the_venue() -> Non
 
 
 def test_a_start_with_a_wall_clock_that_was_slow_is_mended_by_ticks_and_answers() -> None:
-    """An hour behind: nothing is dared, nothing moves by one source; two bring our time forward, and it is confirmed."""
+    """An hour behind: nothing is dared, nothing moves by one source; two bring our time forward, confirmed."""
     bench = Bench(wrong_s=-HOUR)
     bench.trade(30)
     assert bench.moved == 0

@@ -28,6 +28,7 @@ from daemon.events import (
     OrderRejected,
     OrderType,
     Reduce,
+    Resume,
     Side,
     TickBatch,
     TimeAdvanced,
@@ -94,6 +95,11 @@ class Desk:
             if waiting is not None:
                 await waiting
         return self.said[before:]
+
+    async def hold(self, quantity: int) -> None:
+        """A long position, filled a nanosecond after noon."""
+        await self.send(intend("long", quantity=quantity))
+        await self.tell(tick(NOON + 1, 800.0))
 
     async def send(self, intent: OrderIntent) -> list[Event]:
         """An intent and its approval."""
@@ -191,17 +197,34 @@ async def test_an_unwritten_intent_is_never_sent(calendar: MarketCalendar, journ
 
 @pytest.mark.parametrize("command", [Halt(ts=NOON, reason="enough"), Reduce(ts=NOON, reason="enough")])
 async def test_a_command_takes_entries_off_the_market(desk: Desk, command: Event) -> None:
-    """What opens is cancelled with the command's reason; what closes works on."""
+    """What opens is cancelled with the command's reason; what closes works on until its position is gone."""
+    await desk.hold(intend().quantity)
     await desk.send(intend("entry", **LIMIT))
     await desk.send(intend("exit", Side.SELL, reduces=True, type=OrderType.LIMIT, limit_price=Decimal(900)))
     (cancelled,) = await desk.tell(command)
     assert isinstance(cancelled, OrderCancelled)
     assert (cancelled.order_id, cancelled.reason, cancelled.filled) == ("entry", "enough", 0)
     assert list(desk.actor.orders.working) == ["exit"]
+    await desk.send(intend("out", Side.SELL, reduces=True))
+    said = await desk.tell(tick(NOON + 2, 800.0))
+    assert [type(event) for event in said] == [Fill, OrderCancelled]
+    assert desk.actor.orders.working == {}
+
+
+async def test_an_entry_that_was_approved_behind_a_halt_is_not_sent(desk: Desk) -> None:
+    """Risk had said yes before it heard; exits pass, and after `resume` entries too."""
+    await desk.hold(intend().quantity)
+    await desk.tell(Halt(ts=NOON, reason="enough"))
+    (cancelled,) = await desk.send(intend("entry"))
+    assert isinstance(cancelled, OrderCancelled)
+    assert [type(event) for event in await desk.send(intend("exit", Side.SELL, reduces=True))] == [OrderAccepted]
+    await desk.tell(Resume(ts=NOON, reason="on"))
+    assert [type(event) for event in await desk.send(intend("again"))] == [OrderAccepted]
 
 
 async def test_flatten_leaves_only_exits_that_trade_at_once(desk: Desk) -> None:
     """An exit that waits at a price would keep its position from being closed."""
+    await desk.hold(intend().quantity)
     await desk.send(intend("entry", **LIMIT))
     await desk.send(intend("resting", Side.SELL, reduces=True, type=OrderType.LIMIT, limit_price=Decimal(900)))
     await desk.send(intend("exit", Side.SELL, reduces=True))
@@ -320,12 +343,12 @@ async def test_orders_expire_with_their_session(desk: Desk) -> None:
     assert "close" in cancelled.reason
 
 
-async def test_cancel_all_takes_exits_too(desk: Desk) -> None:
+async def test_cancel_ours_takes_exits_too(desk: Desk) -> None:
     """For the end of a run; what is not at the venue is not cancelled there."""
     await desk.send(intend("entry", **LIMIT))
     await desk.send(intend("exit", Side.SELL, reduces=True, type=OrderType.LIMIT, limit_price=Decimal(900)))
     await desk.tell(intend("unsent"))
-    desk.actor.cancel_all("shutdown")
+    desk.actor.cancel_ours("shutdown")
     cancelled = [event for event in desk.said if isinstance(event, OrderCancelled)]
     assert [(event.order_id, event.reason) for event in cancelled] == [("entry", "shutdown"), ("exit", "shutdown")]
     assert list(desk.actor.orders.working) == ["unsent"]
@@ -335,7 +358,7 @@ async def test_what_the_venue_no_longer_has_is_not_said_to_be_cancelled(desk: De
     """The venue answers that the order is gone: its own word about it will come."""
     await desk.send(intend("entry", **LIMIT))
     desk.venue.cancel("entry", NOON)
-    desk.actor.cancel_entries("enough")
+    desk.actor.cancel_entries("enough", NOON)
     assert not [event for event in desk.said if isinstance(event, OrderCancelled)]
 
 

@@ -52,6 +52,20 @@ def test_what_cannot_be_had_is_logged(tmp_path: Path, monkeypatch: pytest.Monkey
     assert strategy.decide(walk(0)).segments == 5
 
 
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime", "native"])
+def test_an_equipped_strategy_is_made_anew_as_it_is(tmp_path: Path, runtime: str) -> None:
+    """With the same runtime, on a runner of its own, the decisions are the same to the last bit."""
+    overrides = [f"runtime={runtime}", "precision=fp32", f"cache_dir={tmp_path}", "decision_cache_size=3"]
+    strategy = hrm()
+    equip(strategy, load_settings(None, [f"performance.{one}" for one in overrides]), None)
+    fresh = strategy.renewed().renewed()
+    assert (fresh.runtime, fresh.description) == (strategy.runtime, strategy.description)
+    assert fresh.agent.cache.size == 3
+    assert type(fresh.agent._runner) is type(strategy.agent._runner)
+    assert fresh.agent._runner is not strategy.agent._runner
+    assert [fresh.decide(walk(n)) for n in range(3)] == [strategy.decide(walk(n)) for n in range(3)]
+
+
 def test_a_recorded_runtime_is_taken_again() -> None:
     """Its name goes back into the settings; a journal that names none leaves them alone."""
     settings = load_settings()

@@ -41,7 +41,7 @@ from daemon.sandbox.faults import FaultKind, Route
 from daemon.settings import FyersSettings
 from daemon.token_keeper import TokenKeeper
 from tests.samples import intend
-from tests.unit.live import trading, until
+from tests.unit.live import at_the_exchange, by_hand, trading, until
 from tests.unit.sandbox.desk import SBIN, opened, order
 
 PURPOSE = Purpose.ORDINARY
@@ -147,7 +147,7 @@ async def test_everything_is_cancelled_at_the_end(tmp_path: Path) -> None:
     async with trading(tmp_path) as trader:
         trader.send(**LIMIT)
         await until(lambda: trader.order("T1").venue_id)
-        trader.actor.cancel_all("shutdown")
+        trader.actor.cancel_ours("shutdown")
         await trader.actor.settled()
         assert trader.orders.working == {}
 
@@ -389,7 +389,7 @@ async def test_what_is_taken_back_while_the_disk_is_waited_for_never_leaves(tmp_
         trader.send("T1")
         await until(lambda: trader.order("T1").state is OrderState.APPROVED)
         trader.bus.publish(Halt(ts=1, reason="enough"))
-        await until(lambda: "T1" in trader.actor._cancel_wanted)
+        await until(lambda: trader.order("T1").unwanted)
         disk.done.set()
         await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
         assert trader.order("T1").reason == "enough"
@@ -399,6 +399,8 @@ async def test_what_is_taken_back_while_the_disk_is_waited_for_never_leaves(tmp_
 async def test_after_a_fault_entries_are_taken_off_and_the_rest_is_named(tmp_path: Path) -> None:
     """By REST alone: an exit is left to work; an order that nobody answered for is named as unknown."""
     async with opened() as desk, trading(tmp_path, None, desk) as trader:
+        await by_hand(desk, "long", Side.BUY, 10)
+        await until(lambda: trader.book.positions[SBIN] == 10)
         trader.send("T1", **LIMIT)
         trader.send("T2", Side.SELL, type=OrderType.LIMIT, limit_price=Decimal("900"), reduces=True)
         await until(lambda: trader.order("T1").venue_id and trader.order("T2").venue_id)
@@ -410,6 +412,6 @@ async def test_after_a_fault_entries_are_taken_off_and_the_rest_is_named(tmp_pat
             f"BUY 10 {SBIN} (T1)", f"SELL 10 {SBIN} (T2)", "unknown: T3",
         ]  # fmt: skip
         assert await abandon(broker, book, cancel=True) == [f"SELL 10 {SBIN} (T2)", "unknown: T3"]
-        assert [held.status.name for held in desk.book] == ["CANCELLED", "PENDING"]
+        assert at_the_exchange(desk) == {"long": "FILLED", "T1": "CANCELLED", "T2": "PENDING"}
         desk.trouble(FaultKind.BROKEN, Route.ORDERS, times=50)
         assert await abandon(broker, book, cancel=True) is None

@@ -167,3 +167,23 @@ def test_any_values_give_one_json_line(values: dict[str, object]) -> None:
     structlog.get_logger().info("something", values=values)
     assert stream.getvalue().count("\n") == 1
     assert json.loads(stream.getvalue())["event"] == "something"
+
+
+class Gone(io.StringIO):
+    """A stream whose reader went away."""
+
+    def write(self, text: str) -> int:
+        """No."""
+        raise OSError(5, "Input/output error")
+
+    def flush(self) -> None:
+        """No."""
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("kind", ["json", "console"])
+def test_a_reader_that_is_gone_is_nobodys_fault(kind: str) -> None:
+    """Neither our lines nor a library's raise: a closed terminal must not end a run that is about to end in order."""
+    configure(LogSettings(format=kind), Gone())  # type: ignore[arg-type]
+    structlog.get_logger().info("something")
+    logging.getLogger("aiohttp").error("something")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
@@ -10,29 +11,30 @@ import pytest
 
 from daemon.bus import Bus
 from daemon.clock import ReplayClock
-from daemon.control.view import HandSide, HandType, KeyTakenError, NotTradingError, OrderTicket
+from daemon.control.view import HandSide, HandType, KeyTakenError, NotDurableError, NotTradingError, OrderTicket
 from daemon.errors import JournalError
-from daemon.events import CancelOrder, Event, ManualOrder, ManualOrderAnswered, OrderType, Side
+from daemon.events import CancelOrder, Event, Halt, ManualOrder, ManualOrderAnswered, OrderType, Resume, Side
 from daemon.manual import ManualDesk
 from daemon.recovery import Account
 from tests.samples import SBIN, intend
 
-TICKET = OrderTicket(
-    key="k1", symbol=SBIN, side=HandSide.SELL, quantity=3, type=HandType.LIMIT, price=Decimal("800.05")
-)
+TICKET = OrderTicket(key="k1", symbol=SBIN, side=HandSide.SELL, quantity=3, type=HandType.LIMIT, price="800.05")
 
 
 class Floor:
     """A desk, and a risk stage that answers when told to."""
 
-    def __init__(self, account: Account | None = None) -> None:
+    def __init__(self, account: Account | None = None, first: Callable[[Event], None] | None = None) -> None:
         self.bus = Bus()
+        if first is not None:
+            self.bus.tap((Halt,), first)
         self.account = account or Account(Decimal(1))
         self.asked: list[ManualOrder] = []
-        self.cancelled: list[Event] = []
+        self.commanded: list[Event] = []
+        self.direct: list[Event] = []
         self.bus.tap((ManualOrder,), self.asked.append)
-        self.bus.tap((CancelOrder,), self.cancelled.append)
-        self.desk = ManualDesk(self.bus, ReplayClock(7), self.account, self.account.orders, None)
+        self.bus.tap((CancelOrder, Halt, Resume), self.commanded.append)
+        self.desk = ManualDesk(self.bus, ReplayClock(7), self.account, self.account.orders, None, (self.direct.append,))
         self.desk.open = True
 
     def answer(self, order: ManualOrder, **verdict: str) -> None:
@@ -143,10 +145,59 @@ async def test_a_verdict_is_told_when_it_is_on_disk() -> None:
     assert (await task).approved  # type: ignore[attr-defined]
 
 
-def test_cancelling_names_an_order_that_works() -> None:
+async def test_cancelling_names_an_order_that_works() -> None:
     """Others are not put on the bus."""
     floor = Floor()
     floor.account.fold([intend("T1")])
-    assert floor.desk.cancel("T1", "mistake") == 7
-    assert floor.desk.cancel("T2", "mistake") is None
-    assert floor.cancelled == [CancelOrder(ts=7, order_id="T1", reason="mistake")]
+    assert await floor.desk.cancel("T1", "mistake") == 7
+    assert await floor.desk.cancel("T2", "mistake") is None
+    assert floor.commanded == [CancelOrder(ts=7, order_id="T1", reason="mistake")]
+
+
+HALT = Halt(ts=7, reason="enough")
+
+
+async def test_a_command_is_answered_when_it_is_on_disk() -> None:
+    """In force at once; whoever asked waits for the disk."""
+    floor, disk = Floor(), Disk(None)
+    floor.desk._journal = disk
+    task = asyncio.create_task(floor.desk.command(HALT))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert (floor.commanded, task.done()) == ([HALT], False)
+    disk.done.set_result(None)
+    await task
+
+
+async def test_a_halt_is_in_force_where_the_disk_fails() -> None:
+    """A full disk, one that fails meanwhile, one that never answers: the halt is on the bus, the answer says why."""
+    floor = Floor()
+    failing, silent = Disk(None), Disk(None)
+    failing.done.set_exception(JournalError("went away"))
+    floor.desk.answer_s = 0.001
+    for disk, why in ((Disk(JournalError("full")), "full"), (failing, "went away"), (silent, "no answer")):
+        floor.desk._journal = disk
+        with pytest.raises(NotDurableError, match=why):
+            await floor.desk.command(HALT)
+    assert floor.commanded == [HALT] * 3
+
+
+async def test_a_halt_reaches_the_stages_past_a_journal_that_takes_nothing() -> None:
+    """The journal hears everything first: where it raises, the bus hands the command to nobody."""
+
+    def broken(event: Event) -> None:
+        raise JournalError("closed")
+
+    floor = Floor(first=broken)
+    with pytest.raises(NotDurableError, match="closed"):
+        await floor.desk.command(HALT)
+    assert (floor.commanded, floor.direct) == ([], [HALT])
+
+
+async def test_nothing_is_resumed_that_could_not_be_journaled() -> None:
+    """More risk is not taken on a disk that fails."""
+    floor = Floor()
+    floor.desk._journal = Disk(JournalError("full"))
+    with pytest.raises(NotTradingError, match="full"):
+        await floor.desk.command(Resume(ts=7, reason="go on"))
+    assert floor.commanded == floor.direct == []

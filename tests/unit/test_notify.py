@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.control.connections import LIMITS
 from daemon.errors import UsageError
 from daemon.notify import Notifier
 
@@ -101,7 +102,20 @@ def test_unit_file_has_what_the_daemon_relies_on() -> None:
     }  # fmt: skip
     assert {name: service[name] for name in expected} == expected
     assert int(service["WatchdogSec"]) > 0
+    assert int(service["LimitNOFILE"]) > 2 * LIMITS.connections
+    assert "XDG_CACHE_HOME=%C" in service["Environment"].split()
+    assert service["CacheDirectory"] == "hrmd"
     assert service["ExecStart"].startswith("/opt/hrmd/.venv/bin/hrmd run -c /etc/hrmd/settings.yaml")
+
+
+def test_unit_file_takes_what_the_daemon_never_needs() -> None:
+    """But not what the runtimes do need: they ask /proc/cpuinfo for the processor's instructions."""
+    service = unit()["Service"]
+    for name in ("PrivateUsers", "RemoveIPC", "MemoryDenyWriteExecute"):
+        assert service[name] == "yes"
+    assert (service["ProtectProc"], service["LimitCORE"], service["MemoryMax"]) == ("invisible", "0", "2G")
+    assert int(service["TasksMax"]) > 0
+    assert "ProcSubset" not in service
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")

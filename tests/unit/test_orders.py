@@ -103,6 +103,7 @@ def test_the_table_is_the_one_meant() -> None:
 
 REACHABLE = [state for state in S if state is not S.INTENT]
 NO_NEWS = {
+    S.APPROVED: {S.SENT},
     S.SENT: {S.ACCEPTED, S.PARTIALLY_FILLED, S.CANCEL_PENDING, S.UNKNOWN},
     S.ACCEPTED: {S.PARTIALLY_FILLED, S.CANCEL_PENDING},
     S.CANCEL_PENDING: {S.UNKNOWN},

@@ -44,8 +44,8 @@ def told(status: str) -> Done[list[MarketState]]:
 
 
 def test_clock() -> None:
-    """Below two seconds nothing can be said, beyond five nothing is right; no time at all is worth a look."""
-    assert states(*map(skew_finding, (0.0, -1.9, 2.1, -4.9, 5.1, -60.0, None))) == [
+    """Below a second nothing can be said, beyond two ticks are rejected; no time at all is worth a look."""
+    assert states(*map(skew_finding, (0.0, -0.9, 1.1, -1.9, 2.1, -60.0, None))) == [
         "ok", "ok", "warn", "warn", "fail", "fail", "warn",
     ]  # fmt: skip
     assert skew_finding(-3.0).text == "3.0 s behind the broker's (± 0.5 s)"
@@ -109,6 +109,7 @@ async def looked(desk: Desk, directory: Path, token: str = TOKEN) -> dict[str, F
     settings = settings_of(
         "broker.name=fyers", f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
         f"broker.fyers.token_file={directory}/token", f"journal.path={directory}/j.sqlite", "broker.fyers.answer_s=0.3",
+        f"broker.fyers.calls_file={directory}/calls",
     )  # fmt: skip
     return {finding.name: finding for finding in await live_findings(settings, {}, LiveClock())}
 

@@ -12,6 +12,7 @@ import pytest
 from daemon.errors import JournalError, UsageError
 from daemon.events import (
     AccountSnapshot,
+    CancelOrder,
     DayProfitPeaked,
     Event,
     Flatten,
@@ -113,6 +114,36 @@ def test_a_record_that_no_order_can_follow_is_passed_over(path: Path) -> None:
     write(path, *trade(1)[:4], OrderApproved(ts=OPEN, order_id="T1"), trade(1)[4])
     account = recovered(path)
     assert (account.records, account.portfolio.quantity(SBIN)) == (6, 100)
+
+
+@pytest.mark.parametrize(
+    ("commands", "state", "reason", "flatten_reason"),
+    [([Halt(ts=2, reason="a")], TradingState.HALTED, "a", ""),
+     ([Halt(ts=2, reason="a"), Halt(ts=3, reason="b")], TradingState.HALTED, "a", ""),
+     ([Reduce(ts=2, reason="a")], TradingState.REDUCING, "a", ""),
+     ([Flatten(ts=2, reason="a")], TradingState.REDUCING, "a", "a"),
+     ([Halt(ts=2, reason="a"), Flatten(ts=3, reason="b")], TradingState.HALTED, "a", "b"),
+     ([Flatten(ts=2, reason="a"), Resume(ts=3, reason="b")], TradingState.ACTIVE, "b", ""),
+     ([Halt(ts=2, reason="SIGTERM", shutdown=True)], TradingState.ACTIVE, "", ""),
+     ([Halt(ts=2, reason="SIGTERM", shutdown=True), Halt(ts=3, reason="a")], TradingState.HALTED, "a", "")],
+)  # fmt: skip
+def test_a_command_that_risk_never_got_to_counts(
+    path: Path, commands: list[Event], state: TradingState, reason: str, flatten_reason: str
+) -> None:
+    """It was answered when it was on disk; the state that it leads to may not be there yet. A shutdown is no halt."""
+    write(path, *commands)
+    account = recovered(path)
+    assert (account.state, account.state_reason, account.flatten_reason) == (state, reason, flatten_reason)
+
+
+def test_cancellations_that_are_owed_are_known(path: Path) -> None:
+    """Of orders that work, through a snapshot too; one that is over is owed nothing."""
+    asked = [CancelOrder(ts=OPEN, order_id=order_id, reason="mistaken") for order_id in ("T1", "T2")]
+    write(path, *trade(1)[:4], *trade(2)[:4], *asked, trade(2)[4])
+    account = recovered(path)
+    assert {name: order.unwanted for name, order in account.orders.working.items()} == {"T1": "mistaken"}
+    write(path, account.snapshot(OPEN))
+    assert recovered(path).orders.working["T1"].unwanted == "mistaken"
 
 
 def test_limits_on_how_many_survive(path: Path) -> None:

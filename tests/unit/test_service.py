@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from structlog.testing import capture_logs
 
 from daemon.cli import main
+from daemon.control.rendezvous import Running, running_daemons
 from daemon.errors import SettingsError, UsageError
 from daemon.events import Bar, Decision, Halt, OrderIntent
 from daemon.feed.recorded import RecordedDirectory
@@ -40,6 +42,31 @@ async def run(subject: Service) -> None:
     """Run to the end, but not for ever."""
     async with asyncio.timeout(100):
         await subject.run()
+
+
+def test_a_daemon_is_found_while_it_runs(tape: Path, tmp_path: Path) -> None:
+    """Its record says where it listens, which token it takes and where it was started; it is gone with the daemon."""
+    subject = service(tape, tmp_path)
+    found: list[list[Running]] = []
+    subject.app.bus.tap((Bar,), lambda _: found.append(running_daemons(os.environ, tmp_path)))
+    asyncio.run(run(subject))
+    (one,) = found[0]
+    assert (one.pid, one.token_file, one.directory) == (os.getpid(), f"{tmp_path}/token", os.getcwd())
+    assert one.url.startswith("http://127.0.0.1:")
+    assert running_daemons(os.environ, tmp_path) == []
+
+
+def test_a_daemon_that_can_not_say_where_it_is_runs_all_the_same(
+    tape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state directory that can't be made is a warning."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    with capture_logs() as logs:
+        asyncio.run(run(service(tape, tmp_path)))
+    (warning,) = [line for line in logs if line["log_level"] == "warning"]
+    assert warning["event"] == "hrmd ctl can't find this daemon by itself"
+    assert journaled(tmp_path / "j.sqlite", Bar)
 
 
 def test_a_signal_ends_the_run_in_order(tape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +179,19 @@ def test_a_place_that_can_not_be_recorded_to_leaves_no_journal(tape: Path, tmp_p
     with pytest.raises(UsageError):
         service(tape, tmp_path, *record, "market.unlisted=reject", f"feed.tape=[{tmp_path}/missing]")
     RecordedDirectory(tmp_path / "tapes").release()
+
+
+async def test_a_journal_is_of_one_process(tape: Path, tmp_path: Path) -> None:
+    """A second daemon, or a replay, is refused before it reads a record, and what it was refused stays whole."""
+    first = service(tape, tmp_path)
+    for number in range(2):
+        with pytest.raises(UsageError, match=rf"journal .*j\.sqlite: is held by another process .*{os.getpid()}"):
+            service(tape, tmp_path, f"control.port={18_000 + number}")
+    assert main(["replay", str(tape), "--journal", f"{tmp_path}/j.sqlite"]) == 2
+    first.app.stop("enough")
+    await run(first)
+    await run(service(tape, tmp_path))
+    assert JournalReader(tmp_path / "j.sqlite").run == 2
 
 
 def test_order_prefixes_are_unique_and_fit_the_venues_tag() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
 from daemon.errors import SettingsError
-from daemon.settings import DEFAULT_PATH, INTERVALS, Settings, load_settings
+from daemon.layers import DEFAULT_PATH, read_layers
+from daemon.settings import INTERVALS, Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -150,17 +153,46 @@ def test_environment_reaches_deep_and_takes_json(monkeypatch: pytest.MonkeyPatch
     assert settings.risk.exits_when_halted is False
 
 
-def test_another_file_replaces_the_project_s(tmp_path: Path) -> None:
-    """What it leaves out has the code's default."""
+def test_three_lines_of_ones_own_are_a_file(tmp_path: Path) -> None:
+    """What a file leaves out is the shipped default; mappings add, however deep, lists replace."""
     path = tmp_path / "mine.yaml"
     path.write_text(
-        yaml.safe_dump(
-            {"risk": {"max_daily_loss": 7}, "hierarchical_reasoning_model": FILE["hierarchical_reasoning_model"]}
-        )
+        "risk: {max_daily_loss: 7}\nbars: {intervals: [5m, 30m]}\n"
+        "hierarchical_reasoning_model: {architecture: {tiny: {h_layers: 3}}}\n"
     )
     settings = load_settings(path)
-    assert settings.risk.max_daily_loss == 7
-    assert settings.risk.max_order_quantity == 5000
+    assert (settings.risk.max_daily_loss, settings.bars.intervals) == (7, ["5m", "30m"])
+    tiny = settings.hierarchical_reasoning_model.architecture["tiny"]
+    shipped = load_settings()
+    assert tiny == shipped.hierarchical_reasoning_model.shape.model_copy(update={"h_layers": 3})
+    assert settings.model_copy(
+        update={
+            "risk": shipped.risk, "bars": shipped.bars,
+            "hierarchical_reasoning_model": shipped.hierarchical_reasoning_model,
+        }
+    ) == shipped  # fmt: skip
+
+
+def test_the_file_is_blamed_for_its_own_values_only(tmp_path: Path) -> None:
+    """Below `--set`, above the defaults."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("risk: {max_daily_loss: -7}\nzzz: 1\n")
+    assert refused(path).startswith(f"{path}: zzz: no such setting")
+    path.write_text("risk: {max_daily_loss: -7}\n")
+    assert refused(path).startswith(f"{path}: risk.max_daily_loss: expected greater than 0")
+    assert refused(path, "risk.max_daily_loss=-8").startswith("--set: risk.max_daily_loss: expected greater than 0")
+
+
+def test_every_value_knows_who_set_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last place that spoke, by the value's key; a list is a value."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("risk: {max_daily_loss: 7, margin_rate: 0.1}\nbars: {intervals: [5m, 30m]}\n")
+    monkeypatch.setenv("HRMD_RISK__MARGIN_RATE", "0.3")
+    layers = read_layers(path, ["log.level=debug"])
+    assert layers.origin("risk.max_daily_loss") == layers.origin("bars.intervals.1") == str(path)
+    assert layers.origin("risk.margin_rate") == "environment variable HRMD_RISK__MARGIN_RATE"
+    assert layers.origin("log.level") == "--set"
+    assert layers.origin("risk.max_order_quantity") == layers.origin("log.format") == "default"
 
 
 def test_set_replaces_a_list_and_adds_to_a_section() -> None:
@@ -242,13 +274,24 @@ def test_a_wrong_override_is_one_line(override: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("HRMD_RISK__MAX_DAILY_LOS", "5", "environment: risk.max_daily_los: no such setting (did you mean"),
+        (
+            "HRMD_RISK__MAX_DAILY_LOS",
+            "5",
+            "environment variable HRMD_RISK__MAX_DAILY_LOS: risk.max_daily_los: no such setting (did you mean",
+        ),
         ("HRMD_RIKS__MAX_DAILY_LOSS", "5", "environment variable HRMD_RIKS__MAX_DAILY_LOSS: no such setting"),
         ("hrmd_riks", "5", "environment variable hrmd_riks: no such setting"),
-        ("HRMD_RISK__MAX_DAILY_LOSS", "x", "environment: risk.max_daily_loss: expected a valid decimal, got 'x'"),
-        ("HRMD_RISK__EXITS_WHEN_HALTED", "perhaps", "environment: risk.exits_when_halted: expected a valid boolean"),
-        ("HRMD_FEED__TAPE", "a.parquet", "environment variable HRMD_FEED__TAPE: expected JSON such as"),
-        ("HRMD_RISK", "5", "environment: risk: expected keys and values, got 5"),
+        (
+            "HRMD_RISK__MAX_DAILY_LOSS",
+            "x",
+            "HRMD_RISK__MAX_DAILY_LOSS: risk.max_daily_loss: expected a valid decimal, got 'x'",
+        ),
+        ("HRMD_RISK__EXITS_WHEN_HALTED", "perhaps", "risk.exits_when_halted: expected a valid boolean"),
+        ("HRMD_FEED__TAPE", "a.parquet", "environment variable HRMD_FEED__TAPE: feed.tape: expected a list such as"),
+        ("HRMD_FEED", '{"speed": 2, "speed": 3}', "environment variable HRMD_FEED: expected JSON such as"),
+        ("HRMD_FEED", '{"speed": 2, "speed": 3}', "(speed is set twice: write it once)"),
+        ("HRMD_FEED__TAPE", "[" * 100_000, "(is nested too deeply)"),
+        ("HRMD_RISK", "5", "environment variable HRMD_RISK: risk: expected keys and values, got '5'"),
     ],
 )
 def test_a_wrong_variable_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
@@ -260,14 +303,28 @@ def test_a_wrong_variable_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (b"a: [", ": line 1, column 5 is not valid YAML"),
+        (b"a: [", ": line 2, column 1 is not valid YAML"),
         (b"\xff\xfe\xff", "can't be read as UTF-8 text"),
         (b"- a\n- b\n", "expected keys and values at the top, got a list"),
         (b"1: 2\n", "1: no such setting"),
         (b"when: 2026-13-01\n", "is not valid YAML: month must be in 1..12"),
-        (b"", "hierarchical_reasoning_model: is not set and has no default"),
+        (b"", "is empty; expected keys and values such as"),
+        (b"# risk: {}\n", "is empty; expected keys and values such as"),
         (b"a: !!python/object:os.system {}\n", "is not valid YAML: could not determine a constructor"),
         (b"a: \x07\n", "is not valid YAML"),
+        (
+            b"risk:\n  margin_rate: 0.1\nlog:\n  level: info\nrisk:\n  max_daily_loss: 99999999\n",
+            ": line 5, column 1 is not valid YAML: risk is set twice, first in line 1: write it once",
+        ),
+        (b"risk: {margin_rate: 0.1, margin_rate: 1}", "margin_rate is set twice"),
+        (b"feed: " + b"[" * 3000 + b"]" * 3000, "line 1, column 70 is not valid YAML: nested deeper than 64 levels"),
+        (b"".join(b" " * n + b"a:\n" for n in range(1500)), "nested deeper than 64 levels"),
+        (
+            b"".join(
+                b"k%d: &k%d [%s]\n" % (n, n, b", ".join([b"*k%d" % (n - 1)] * 9) if n else b"1") for n in range(12)
+            ),
+            "more than 1000000 values, with its aliases written out",
+        ),
         (b"risk: {1: 2}\n", "risk.1: expected a key that is text, got 1"),
         (b"risk:\n  max_daily_loss: q\n  x: 1\n", "risk.max_daily_loss: expected a valid decimal, got 'q'; "),
     ],
@@ -279,6 +336,66 @@ def test_a_broken_file_is_one_line(tmp_path: Path, text: bytes, says: str) -> No
     message = refused(path)
     assert str(path) in message
     assert says in message
+
+
+def test_two_spellings_of_a_variable_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which of them counted would be an accident."""
+    monkeypatch.setenv("HRMD_RISK__MAX_DAILY_LOSS", "5000")
+    monkeypatch.setenv("hrmd_risk__max_daily_loss", "99999")
+    says = "environment variables HRMD_RISK__MAX_DAILY_LOSS and hrmd_risk__max_daily_loss set the same key"
+    assert says in refused()
+
+
+def _numbers(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Dotted paths of every leaf that takes a number."""
+    found: list[str] = []
+    for name, field in model.model_fields.items():
+        kinds = {field.annotation, *get_args(field.annotation)}
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += _numbers(field.annotation, f"{prefix}{name}.")
+        elif kinds & {int, float, Decimal} or any(set(get_args(kind)) & {int, float, Decimal} for kind in kinds):
+            found.append(f"{prefix}{name}")
+    return found
+
+
+@pytest.mark.parametrize("value", ["1e400", "1.0e300", "1" + "0" * 30, ".inf", ".nan", "-.inf", "nan", "Infinity"])
+def test_no_number_is_beyond_all_measure(value: str) -> None:
+    """A limit of such a size is no limit: every number of the settings has bounds."""
+    numbers = _numbers(Settings)
+    assert {"risk.max_daily_loss", "risk.max_order_quantity", "feed.speed", "training_params.steps"} <= set(numbers)
+    accepted = [key for key in numbers if not _refuses(f"{key}={value}")]
+    assert accepted == []
+
+
+def _refuses(override: str) -> bool:
+    try:
+        load_settings(None, [override])
+    except SettingsError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("size", ["1e-300", "1000000000", "0.00001"])
+def test_a_tick_size_is_plausible(size: str) -> None:
+    """Prices are rounded to it."""
+    says = refused(None, f"market.instruments=[{{symbol: A, kind: equity, tick_size: {size}}}]")
+    assert "tick_size: expected" in says
+
+
+def test_a_spreadsheet_s_encodings_are_read(tmp_path: Path) -> None:
+    """UTF-8 and UTF-16 with a byte order mark are the same settings."""
+    text = DEFAULT_PATH.read_text(encoding="utf-8")
+    for number, encoding in enumerate(("utf-8-sig", "utf-16")):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(text, encoding=encoding)
+        assert load_settings(path) == load_settings()
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    """Nobody writes into it: reading would last for ever."""
+    path = tmp_path / "pipe.yaml"
+    os.mkfifo(path)
+    assert "is a named pipe, expected a regular file" in refused(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

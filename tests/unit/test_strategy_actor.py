@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -13,12 +12,17 @@ import pytest
 
 from daemon.bus import Bus
 from daemon.clock import Clock, LiveClock, ReplayClock
+from daemon.errors import StrategyHung
 from daemon.events import Action, Decision, Event, InferenceMeasured, StrategySwapped
 from daemon.latency import FixedLatency, Latency, MeasuredLatency
-from daemon.strategy_actor import StrategyActor
-from strategies.base import MarketView, Moment, Strategy, decision
+from daemon.strategy_actor import StrategyActor, ThinkingLimit
+from strategies.base import HUNG, LATE, RAISED, UNFIT, MarketView, Moment, Strategy, decision, unthought
 from tests.unit.feed.ticks import OPEN_NS
 from tests.unit.strategies.moments import CALENDAR, MINUTE, VIEW, complexity_at, make_bar, position
+
+PATIENT = ThinkingLimit(60.0, 3)
+HASTY = ThinkingLimit(0.2, 1)
+"""One fresh start a day."""
 
 
 class Noting:
@@ -46,13 +50,13 @@ class Noting:
 class Stage:
     """A bus, the actor on it, and everything that it published."""
 
-    def __init__(self, strategies: Sequence[Strategy], executor: ThreadPoolExecutor, clock: Clock, latency: Latency):
+    def __init__(self, strategies: Sequence[Strategy], limit: ThinkingLimit, clock: Clock, latency: Latency) -> None:
         self.bus = Bus()
         self.heard: list[Event] = []
         self.bus.tap((Decision, InferenceMeasured), self.heard.append)
         named = {strategy.name: strategy for strategy in strategies}
         self.actor = StrategyActor(
-            self.bus, MarketView(VIEW, CALENDAR), named, strategies[0].name, clock, latency, executor, ("5m", "30m")
+            self.bus, MarketView(VIEW, CALENDAR), named, strategies[0].name, clock, latency, limit, ("5m", "30m")
         )
 
     @property
@@ -69,22 +73,26 @@ class Stage:
 
     async def idle(self) -> None:
         """Wait until all is handled."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.bus.idle()
+
+    def swap(self, new: str) -> None:
+        """Put another strategy in charge."""
+        self.bus.publish(StrategySwapped(ts=0, old=self.actor.active, new=new, reason=""))
 
 
 @asynccontextmanager
 async def stage(
-    *strategies: Strategy, clock: Clock | None = None, latency: Latency | None = None
+    *strategies: Strategy, clock: Clock | None = None, latency: Latency | None = None, limit: ThinkingLimit = PATIENT
 ) -> AsyncIterator[Stage]:
-    """Run the actor with one inference thread."""
-    with ThreadPoolExecutor(1, thread_name_prefix="inference") as executor:
-        made = Stage(strategies, executor, clock or ReplayClock(OPEN_NS), latency or FixedLatency(0.0))
-        task = asyncio.create_task(made.actor.run())
-        try:
-            yield made
-        finally:
-            task.cancel()
+    """Run the actor."""
+    made = Stage(strategies, limit, clock or ReplayClock(OPEN_NS), latency or FixedLatency(0.0))
+    task = asyncio.create_task(made.actor.run())
+    try:
+        yield made
+    finally:
+        task.cancel()
+        made.actor.close()
 
 
 async def test_each_complexity_gets_one_decision() -> None:
@@ -200,22 +208,21 @@ async def test_measured_latency_is_the_clock_s() -> None:
 
 
 @pytest.mark.parametrize("in_thread", [False, True])
-async def test_a_crash_reaches_the_supervisor_and_loses_one_decision(in_thread: bool) -> None:
-    """The exception leaves `run`; restarted, the stage goes on with the next bar and what it remembers."""
+async def test_what_a_strategy_raises_is_a_failed_decision(in_thread: bool) -> None:
+    """Of that strategy, a HOLD with the error; what waits behind it and the next bar are answered by it as well."""
     hrm = Noting("hrm", in_thread=in_thread)
-    with ThreadPoolExecutor(1) as executor:
-        it = Stage([hrm], executor, ReplayClock(OPEN_NS), FixedLatency(0.0))
+    async with stage(hrm) as it:
         hrm.broken = True
-        it.close_bar(0)
-        with pytest.raises(RuntimeError, match="as asked"):
-            await it.actor.run()
-        assert it.bus.pending == 0
-        hrm.broken = False
-        task = asyncio.create_task(it.actor.run())
-        it.close_bar(1)
+        it.close_bar(0, "AAA", "BBB")
         await it.idle()
-        task.cancel()
-    assert [d.quantity for d in it.decisions] == [2]
+        hrm.broken = False
+        it.close_bar(1, "AAA", "BBB")
+        await it.idle()
+    assert [(d.symbol, d.failed, d.halt_reason) for d in it.decisions] == [
+        ("AAA", True, RAISED), ("BBB", True, RAISED), ("AAA", False, ""), ("BBB", False, ""),
+    ]  # fmt: skip
+    assert {d.strategy for d in it.decisions} == {"hrm"}
+    assert (it.decisions[0].action, it.decisions[0].reason) == (Action.HOLD, "RuntimeError: as asked")
 
 
 async def test_nothing_of_a_decision_but_its_time_is_changed() -> None:
@@ -243,7 +250,10 @@ class Hurried(Noting):
 
 
 async def test_a_newer_bar_cancels_an_older_request() -> None:
-    """What is being thought about goes on, what still waits is passed over, the newest of each symbol is decided."""
+    """What is being thought about goes on, what waits is passed over, of each symbol the newest is decided.
+
+    The symbol that was passed over more often comes first.
+    """
     hrm, clock = Hurried(), ReplayClock(OPEN_NS)
     hrm.gate.clear()
     async with stage(hrm, clock=clock) as it:
@@ -254,7 +264,7 @@ async def test_a_newer_bar_cancels_an_older_request() -> None:
             clock.advance(OPEN_NS + (n + 1) * MINUTE)
         hrm.gate.set()
         await it.idle()
-    assert [(d.symbol, d.quantity) for d in it.decisions] == [("AAA", 1), ("AAA", 3), ("BBB", 3)]
+    assert [(d.symbol, d.quantity) for d in it.decisions] == [("AAA", 1), ("BBB", 3), ("AAA", 3)]
     assert it.actor.superseded == 3
 
 
@@ -266,3 +276,240 @@ async def test_the_time_runs_from_the_asking() -> None:
         clock.advance(OPEN_NS + MINUTE)
         await it.idle()
     assert hrm.asked == [("AAA", OPEN_NS, 3), ("BBB", OPEN_NS, 2), ("CCC", OPEN_NS, 1)]
+
+
+# -- a strategy that never answers -------------------------------------------------------------------------------------
+
+
+class Hanging(Noting):
+    """Hangs on some symbols until it is let go, and then says something that nobody should hear."""
+
+    def __init__(self, *symbols: str) -> None:
+        super().__init__("hrm", in_thread=True)
+        self.hangs_on = set(symbols)
+        self.release = threading.Event()
+        self.hung: list[threading.Thread] = []
+        self.asked_about: list[str] = []
+
+    def decide(self, moment: Moment) -> Decision:
+        """Hang or decide."""
+        self.asked_about.append(moment.symbol)
+        if moment.symbol in self.hangs_on:
+            self.hung.append(threading.current_thread())
+            self.release.wait(60)
+            return decision(moment, self.name, Action.SELL_SHORT, 999, 1.0, "too late")
+        return super().decide(moment)
+
+
+async def test_a_decision_that_does_not_come_is_a_failed_one() -> None:
+    """A HOLD that says so; the next bar is decided on a fresh thread, and the late answer is never heard."""
+    hrm = Hanging("AAA")
+    async with stage(hrm, limit=HASTY) as it:
+        it.close_bar(0)
+        await it.idle()
+        hrm.hangs_on.clear()
+        it.close_bar(1)
+        await it.idle()
+        hrm.release.set()
+        await asyncio.to_thread(hrm.hung[0].join, 60)
+        it.close_bar(2)
+        await it.idle()
+    first, *later = it.decisions
+    assert (first.action, first.failed, first.halt_reason) == (Action.HOLD, True, HUNG)
+    assert first.reason == "hung: no answer within 0.2 s"
+    assert [(d.action, d.quantity, d.failed) for d in later] == [
+        (Action.BUY_LONG, 2, False),
+        (Action.BUY_LONG, 3, False),
+    ]
+    assert {type(event) for event in it.heard[:1]} == {Decision}  # how long it takes nobody knows
+    assert not hrm.hung[0].is_alive()
+
+
+async def test_a_strategy_that_hangs_too_often_is_not_asked_again() -> None:
+    """Once more than it may: unfit, without another thread, until it is put in charge anew or the next day begins."""
+    hrm, clock = Hanging("AAA"), ReplayClock(OPEN_NS)
+    async with stage(hrm, Noting("rules", in_thread=False), clock=clock, limit=HASTY) as it:
+        for n in range(4):
+            it.close_bar(n)
+            await it.idle()
+        assert [d.halt_reason for d in it.decisions] == [HUNG, UNFIT, UNFIT, UNFIT]
+        assert all(d.failed and d.action is Action.HOLD for d in it.decisions)
+        assert it.decisions[1].reason == "hung: no answer within 0.2 s, 2 times today: not asked again"
+        assert it.decisions[2].reason == "hung 2 times today, not asked again"
+        assert len(hrm.hung) == 2
+
+        hrm.hangs_on.clear()
+        it.swap("rules")
+        it.swap("hrm")
+        it.close_bar(4)
+        await it.idle()
+        assert it.decisions[-1].action is Action.BUY_LONG
+        hrm.hangs_on.add("AAA")
+        for n in (5, 6, 7):
+            it.close_bar(n)
+            await it.idle()
+        assert it.decisions[-1].halt_reason == UNFIT
+        clock.advance(OPEN_NS + 24 * 60 * MINUTE)
+        hrm.hangs_on.clear()
+        it.close_bar(8)
+        await it.idle()
+        assert it.decisions[-1].action is Action.BUY_LONG
+        hrm.release.set()
+
+
+async def test_who_waits_behind_a_hang_is_late_and_asked_first_the_next_time() -> None:
+    """Not asked at all, nobody's failure; at the next close the one that hangs comes last."""
+    hrm = Hanging("AAA")
+    async with stage(hrm, clock=LiveClock(), limit=HASTY) as it:
+        it.close_bar(0, "AAA", "BBB", "CCC")
+        await it.idle()
+        it.close_bar(1, "AAA", "BBB", "CCC")
+        await it.idle()
+        hrm.release.set()
+    assert [(d.symbol, d.failed, d.halt_reason) for d in it.decisions] == [
+        ("AAA", True, HUNG), ("BBB", False, LATE), ("CCC", False, LATE),
+        ("BBB", False, ""), ("CCC", False, ""), ("AAA", True, UNFIT),
+    ]  # fmt: skip
+    assert hrm.asked_about == ["AAA", "BBB", "CCC", "AAA"]
+
+
+class Keeping(Hanging):
+    """Keeps something while it thinks, and can be made anew."""
+
+    def __init__(self, made: list[Keeping], *symbols: str) -> None:
+        super().__init__(*symbols)
+        self.made = made
+        self.made.append(self)
+        self.renewing = threading.Event()
+        self.renewing.set()
+        self.unrenewable = False
+
+    def renewed(self) -> Keeping:
+        """Another one that hangs on nothing."""
+        self.renewing.wait(60)
+        if self.unrenewable:
+            raise OSError("the graph is gone")
+        return Keeping(self.made)
+
+
+async def test_a_strategy_that_keeps_something_is_made_anew() -> None:
+    """While that takes, nothing is decided and nobody fails; then another instance decides, the old one never again."""
+    made: list[Keeping] = []
+    hrm = Keeping(made, "AAA")
+    hrm.renewing.clear()
+    async with stage(hrm, limit=HASTY) as it:
+        it.close_bar(0)
+        it.close_bar(1)
+        await it.idle()
+        hrm.renewing.set()
+        await it.actor._renewals["hrm"]
+        it.close_bar(2)
+        await it.idle()
+        hrm.release.set()
+    assert [(d.failed, d.halt_reason) for d in it.decisions] == [(True, HUNG), (False, LATE), (False, "")]
+    assert it.decisions[1].reason == "hung, and is being made anew"
+    assert it.actor.strategies["hrm"] is made[1]
+    assert (len(hrm.asked_about), len(made[1].asked_about)) == (1, 1)
+
+
+async def test_a_strategy_that_can_not_be_made_anew_fails() -> None:
+    """At every bar, with the reason, so that the ladder steps down; the lost instance isn't asked again."""
+    hrm = Keeping([], "AAA")
+    hrm.unrenewable = True
+    async with stage(hrm, limit=HASTY) as it:
+        it.close_bar(0)
+        await it.idle()
+        await it.actor._renewals["hrm"]
+        for n in (1, 2):
+            it.close_bar(n)
+            await it.idle()
+        hrm.release.set()
+    assert [(d.failed, d.halt_reason) for d in it.decisions] == [(True, HUNG), (True, RAISED), (True, RAISED)]
+    assert it.decisions[1].reason == "hung, and can't be made anew: OSError: the graph is gone"
+    assert len(hrm.asked_about) == 1
+
+
+async def test_in_a_replay_a_hang_is_a_fault() -> None:
+    """A replay that went on would show a day that never was."""
+    hrm = Hanging("AAA")
+    it = Stage([hrm], ThinkingLimit(0.2, None), ReplayClock(OPEN_NS), FixedLatency(0.0))
+    it.close_bar(0)
+    bar = OPEN_NS + 5 * MINUTE
+    with pytest.raises(StrategyHung, match=rf"strategy hrm, AAA, bar {bar}: hung: no answer within 0.2 s"):
+        await it.actor.run()
+    assert it.decisions == []
+    hrm.release.set()
+    it.actor.close()
+
+
+# -- taking turns ------------------------------------------------------------------------------------------------------
+
+
+class Slow(Noting):
+    """Has time for `served` symbols at a close; all others come too late."""
+
+    def __init__(self, served: int) -> None:
+        super().__init__("hrm", in_thread=True)
+        self.served = served
+        self.at: dict[int, int] = {}
+
+    def decide_since(self, moment: Moment, asked_ns: int, waiting: int) -> Decision:
+        """Decide for the first ones."""
+        done = self.at.get(moment.ts, 0)
+        if done >= self.served:
+            return unthought(moment, self.name, LATE, "no time is left")
+        self.at[moment.ts] = done + 1
+        return self.decide(moment)
+
+
+@pytest.mark.parametrize("served", [1, 2])
+async def test_instruments_of_a_slow_model_take_turns(served: int) -> None:
+    """None goes without for longer than it takes to serve the others once; each sees the market as of its own bar."""
+    hrm, symbols = Slow(served), ("AAA", "BBB", "CCC", "DDD")
+    async with stage(hrm) as it:
+        for n in range(8):
+            it.close_bar(n, *symbols)
+            it.bus.publish(position(30))
+            await it.idle()
+    answered = [(d.ts_bar, d.symbol) for d in it.decisions if not d.halt_reason]
+    closes = sorted({d.ts_bar for d in it.decisions})
+    for first in range(8 - 4 // served + 1):
+        window = closes[first : first + 4 // served]
+        assert {symbol for ts, symbol in answered if ts in window} == set(symbols)
+    assert len(it.decisions) == 32
+    assert [d.ts_bar for d in it.decisions] == sorted(d.ts_bar for d in it.decisions)
+    assert all(len(m.bars) == (m.ts - OPEN_NS) // (5 * MINUTE) for m in hrm.moments)
+
+
+async def test_a_turn_sees_the_market_at_its_own_place() -> None:
+    """A position that changes after an instrument was asked about isn't seen, though it was decided on last."""
+    hrm = Slow(1)
+    async with stage(hrm) as it:
+        it.close_bar(0, "AAA", "BBB")
+        await it.idle()
+        for symbol in ("AAA", "BBB"):
+            it.bus.publish(make_bar(1, 101.0, symbol=symbol))
+        close = OPEN_NS + 10 * MINUTE
+        hrm.served = 2
+        it.bus.publish(complexity_at(close, symbol="AAA"))
+        it.bus.publish(position(30))
+        it.bus.publish(complexity_at(close, symbol="BBB"))
+        await it.idle()
+    assert [(d.ts_bar, d.symbol) for d in it.decisions[2:]] == [(close, "BBB"), (close, "AAA")]
+    assert [m.position for m in hrm.moments if m.ts == close] == [0, 0]
+
+
+async def test_turns_are_not_lost_in_a_swap() -> None:
+    """One that waits for its turn when another strategy takes over is still answered, by the one that was asked."""
+    hrm = Slow(1)
+    async with stage(hrm, Noting("rules", in_thread=False)) as it:
+        it.close_bar(0, "AAA", "BBB")
+        await it.idle()
+        for symbol in ("AAA", "BBB"):
+            it.bus.publish(make_bar(1, 101.0, symbol=symbol))
+        close = OPEN_NS + 10 * MINUTE
+        it.bus.publish(complexity_at(close, symbol="AAA"))
+        it.swap("rules")
+        it.bus.publish(complexity_at(close, symbol="BBB"))
+        await it.idle()
+    assert [(d.strategy, d.symbol) for d in it.decisions[2:]] == [("rules", "BBB"), ("hrm", "AAA")]

@@ -9,7 +9,8 @@ import pytest
 from daemon.clock import ReplayClock
 from daemon.errors import ArtifactError
 from daemon.settings import load_settings
-from daemon.strategy_ladder import build_strategies, shipped, view_settings
+from daemon.strategy_actor import ThinkingLimit
+from daemon.strategy_ladder import build_strategies, rungs, shipped, thinking_limit, view_settings
 from models.checkpoint import load_model
 from strategies.hrm import HRMStrategy
 from strategies.rules import RulesStrategy
@@ -38,11 +39,38 @@ def test_the_model_has_the_rules_below_it() -> None:
         assert strategy.decide(moment_of(rising(60))).strategy == name
 
 
+def test_every_rung_that_the_run_can_come_to_is_built() -> None:
+    """Of the shipped ladder below PPO, which stands beside it, the HRM too; above the rules nothing."""
+    ppo = load_settings(None, ["strategy.name=ppo"])
+    assert set(ppo.supervisor.ladder) - {"flat"} <= set(build_strategies(ppo, ReplayClock()))
+    assert rungs(ppo) == ["ppo", "hrm", "rules", "flat"]
+    assert rungs(load_settings(None, ["strategy.name=rules", "supervisor.ladder=[hrm, rules, flat]"])) == [
+        "rules",
+        "flat",
+    ]
+
+
+def test_a_rung_that_can_not_be_built_is_one_line(tmp_path: Path) -> None:
+    """The rung below PPO has no model: its file is named before anything runs."""
+    overrides = ["strategy.name=ppo", f"model_management.artifact={tmp_path / 'none.safetensors'}"]
+    with pytest.raises(ArtifactError, match=r"none\.safetensors") as caught:
+        build_strategies(load_settings(None, overrides), ReplayClock())
+    assert "\n" not in str(caught.value)
+
+
+def test_the_limit_is_the_deadline_and_a_grace() -> None:
+    """A replay has its own, and no second chance."""
+    settings = load_settings(None, ["hierarchical_reasoning_model.act.deadline_ms=250", "supervisor.hang_grace_s=1.5",
+                                    "supervisor.max_hangs_per_day=7", "supervisor.replay_hang_s=99"])  # fmt: skip
+    assert thinking_limit(settings) == ThinkingLimit(1.75, 7)
+    assert thinking_limit(settings, replay=True) == ThinkingLimit(99, None)
+
+
 def test_artifacts_are_shipped() -> None:
     """By default the trained `tiny` decides and the exported PPO policy can stand below it; others must be trained."""
     ladder = "supervisor.ladder=[hrm, ppo, rules, flat]"
     strategies = build_strategies(load_settings(None, [ladder]), ReplayClock())
-    assert list(strategies) == ["rules", "hrm", "ppo"]
+    assert list(strategies) == ["hrm", "ppo", "rules"]
     assert strategies["hrm"].description.startswith("tiny.safetensors (")
     assert strategies["ppo"].description.startswith("ppo.safetensors (")
     for name, strategy in strategies.items():
@@ -78,8 +106,12 @@ def test_a_bad_artifact_is_one_clear_line(tmp_path: Path, name: str, key: str) -
     ("overrides", "window"),
     [
         ([], 136),  # four spans of the slow average, 34
-        (["strategy.rules.slow=10"], 60),  # the model's own window
-        (["strategy.rules.slow=10", "strategy.rules.min_bars=70"], 70),
+        (["strategy.rules.slow=10"], 75),  # a whole session
+        (
+            ["strategy.rules.slow=10", "strategy.interval=15m", "bars.intervals=[15m, 30m]"],
+            60,
+        ),  # the model's own window
+        (["strategy.rules.slow=10", "strategy.rules.min_bars=80"], 80),
     ],
 )
 def test_the_view_is_wide_enough_for_every_strategy(overrides: list[str], window: int) -> None:
@@ -87,5 +119,5 @@ def test_the_view_is_wide_enough_for_every_strategy(overrides: list[str], window
     settings = load_settings(None, overrides)
     view = view_settings(settings)
     assert view.window == window
-    assert (view.interval, view.coarse_interval, view.coarse_window) == ("5m", "30m", 16)
+    assert (view.interval, view.coarse_interval, view.coarse_window) == (settings.strategy.interval, "30m", 16)
     assert (view.max_position, view.no_entries_minutes) == (5000, 30)

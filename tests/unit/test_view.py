@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from daemon.app import App, RunPlan
 from daemon.clock import NS_PER_S, ReplayClock
+from daemon.errors import JournalError
 from daemon.events import (
     Action,
     Event,
@@ -57,6 +59,7 @@ class Desk:
             restarts=True, order_prefix="T",
         )  # fmt: skip
         self.app = App(settings_of(*LIVELY), plan)
+        self.app.desk.open = True
         self.view = DaemonView(self.app, "a test")
 
     def tell(self, *events: Event) -> None:
@@ -91,6 +94,56 @@ def test_a_fresh_daemon(desk: Desk) -> None:
     assert desk.view.positions() == []
     assert desk.view.orders() == []
     assert desk.view.decisions(5) == []
+
+
+def test_a_symbol_whose_last_decision_failed_is_unhealthy(desk: Desk) -> None:
+    """Until a good one; a turn that came too late says nothing either way."""
+    hung = decide(Action.HOLD, strategy="hrm", failed=True, halt_reason="hung", reason="hung: no answer within 2 s")
+    desk.tell(hung, msgspec.structs.replace(hung, symbol=RELIANCE, reason="not finite"))
+    said = f"symbols whose last decision failed: 2, such as {SBIN}: hrm hung: no answer within 2 s"
+    assert desk.view.health().reasons == [said]
+    desk.tell(decide(Action.HOLD, strategy="hrm", halt_reason="late"))
+    assert desk.view.health().reasons == [said]
+    desk.tell(decide(Action.HOLD, strategy="hrm"))
+    assert desk.view.health().reasons == [f"symbols whose last decision failed: 1, such as {RELIANCE}: hrm not finite"]
+    desk.tell(decide(Action.HOLD, strategy="rules", symbol=RELIANCE))
+    assert desk.view.health().healthy
+    assert desk.view.status().strategies == ["rules", "flat"]
+
+
+def test_a_daemon_that_does_not_trade_is_not_healthy(desk: Desk) -> None:
+    """Not before it has agreed with what was left, nor while it ends; once the tape has ended that is the reason."""
+    desk.app.desk.open = False
+    assert desk.view.health().reasons == ["recovering: not done yet"]
+    desk.app.stop("SIGTERM received")
+    assert desk.view.health().reasons == ["stopping: SIGTERM received"]
+    desk.tell(FeedStatus(ts=NOON, state=FeedState.ENDED, symbol=None, reason=""))
+    assert desk.view.health().reasons == ["the feed has ended"]
+
+
+async def test_a_journal_that_can_not_be_written_is_not_healthy(tmp_path: Path) -> None:
+    """A full disk: the reason is the journal's own, and it goes when there is room again."""
+    tape = write_tape(tmp_path / "t.parquet", *hill())
+    plan = RunPlan(
+        tapes=[tape], symbols=[], clock=ReplayClock(NOON), latency=FixedLatency(0), journal=tmp_path / "j",
+        durable=True, restarts=True, order_prefix="T",
+    )  # fmt: skip
+    app = App(settings_of(*LIVELY), plan)
+    app.desk.open = True
+    view, journal = DaemonView(app, "a test"), app.journal
+    assert journal is not None
+    pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+    journal._db.execute(f"PRAGMA max_page_count={pages}")
+    journal.append(intend(reason="x" * 100_000))
+    with pytest.raises(JournalError, match="full"):
+        await journal.durable()  # type: ignore[misc]
+    assert view.health().reasons == [journal.trouble] != [""]
+    journal._db.execute("PRAGMA max_page_count=1000000")
+    async with asyncio.timeout(20):
+        while journal.trouble:  # noqa: ASYNC110 — the writer tells nobody when it can write again
+            await asyncio.sleep(0.01)
+    assert view.health().healthy
+    app.close()
 
 
 def test_equity_is_at_the_last_prices(desk: Desk) -> None:

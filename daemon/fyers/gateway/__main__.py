@@ -12,10 +12,14 @@ import sys
 import threading
 from typing import Any, Final, Protocol
 
+from daemon.errors import SettingsError
+from daemon.fyers.credentials import hiding_of
 from daemon.fyers.gateway import assignment as assignments
+from daemon.fyers.gateway.calls import CountedCalls
 from daemon.fyers.gateway.frames import AnyNews, Authenticated, Refused, Subscribed, Trouble
 from daemon.fyers.gateway.messages import TickReader
 from daemon.fyers.gateway.outbox import Outbox
+from daemon.fyers.hiding import NOTHING, Hiding
 
 _TICK_TYPES: Final = ("sf", "if")
 _ABOUT_THE_TOKEN: Final = ("token", "authenticat", "authoris", "authoriz")
@@ -32,12 +36,13 @@ class Listener(Protocol):
 
 
 class Gateway:
-    """What the SDK says, sorted: ticks, the steps of the handshake, complaints, the end."""
+    """What the SDK says, sorted: ticks, the steps of the handshake, complaints, the end. No text holds a secret."""
 
-    def __init__(self, outbox: Listener, symbols: int) -> None:
+    def __init__(self, outbox: Listener, symbols: int, hiding: Hiding = NOTHING) -> None:
         self.authenticated = threading.Event()
         self._outbox = outbox
         self._symbols = symbols
+        self._hiding = hiding
         self._subscribed = False
         self._complaint = ""
 
@@ -56,17 +61,18 @@ class Gateway:
     def on_error(self, error: Any) -> None:
         """The venue's no, or an exception of the connection."""
         if not isinstance(error, dict):
-            self._complaint = f"{type(error).__name__}: {error}"
+            self._complaint = self._hiding.line(f"{type(error).__name__}: {error}")
             self._outbox.put_news(Trouble(0, self._complaint))
             return
-        kind, code, text = error.get("type"), error.get("code"), str(error.get("message", ""))
+        kind, code, text = error.get("type"), error.get("code"), self._hiding.line(error.get("message", ""))
         unknown = error.get("invalid_symbols")
         if kind == "cn":
             self._outbox.put_news(Refused(text, token=True))
         elif kind == "sub" and not unknown and not self._subscribed:
             self._outbox.put_news(Refused(f"the subscription failed: {text}", token=_about_the_token(text)))
         else:
-            named = f"{text}: {', '.join(map(str, unknown))}" if isinstance(unknown, list) else text
+            listed = self._hiding.line(", ".join(map(str, unknown))) if isinstance(unknown, list) else ""
+            named = f"{text}: {listed}" if listed else text
             self._outbox.put_news(Trouble(code if isinstance(code, int) else 0, named))
 
     def on_close(self, _message: Any) -> None:
@@ -97,8 +103,13 @@ def main() -> None:
     except ImportError as error:
         outbox.put_news(Refused(f"the Fyers SDK can't be imported ({error})", token=False))
         return
-    gateway = Gateway(outbox, len(task.symbols))
-    link = SdkLink(task, gateway.on_message, gateway.on_error, gateway.on_close)
+    try:
+        counted = CountedCalls(task)
+    except SettingsError as error:
+        outbox.put_news(Refused(str(error), token=False))
+        return
+    gateway = Gateway(outbox, len(task.symbols), hiding_of(task.token))
+    link = SdkLink(task, counted, gateway.on_message, gateway.on_error, gateway.on_close)
     outbox.swallowed = link.swallowed
     link.connect()
     gateway.authenticated.wait()

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from daemon.fyers.credentials import HIDDEN
+from daemon.fyers.hiding import HIDDEN
 
 SDK_MODULE: Final = "fyers_apiv3"
 SDK_MISSING: Final = (
@@ -27,6 +27,10 @@ class Assignment(msgspec.Struct, frozen=True):
     symbol_token_url: str
     index_map_url: str
     conflate_above: int
+    calls_file: str = ""
+    """Where the account's calls are on record, as an absolute path; "" counts this gateway's alone."""
+    calls: tuple[int, int, int] = (10, 200, 100_000)
+    """How many the account may make a second, a minute and a day."""
 
     def __repr__(self) -> str:
         return f"Assignment({len(self.symbols)} symbols, {self.socket_url}, token {HIDDEN})"

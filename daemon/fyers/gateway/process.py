@@ -19,8 +19,10 @@ from typing import Final, Protocol, cast
 
 import structlog
 
+from daemon.fyers.credentials import hiding_of
 from daemon.fyers.gateway.assignment import Assignment, encode
 from daemon.fyers.gateway.frames import HEADER, NEWS, AnyNews, read_length, read_news
+from daemon.fyers.hiding import Hiding
 
 log = structlog.get_logger("gateway")
 
@@ -69,10 +71,11 @@ class GatewayProcess:
 
 
 class _Printed(asyncio.SubprocessProtocol):
-    """What the child prints, line by line, into the log; and its end."""
+    """What the child prints, line by line and without secrets, into the log; and its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, hiding: Hiding) -> None:
         self.ended = asyncio.Event()
+        self._hiding = hiding
         self._rest = b""
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
@@ -80,7 +83,7 @@ class _Printed(asyncio.SubprocessProtocol):
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._rest = self._rest[-_LONGEST_LINE:]
         for line in lines:
-            log.debug("gateway printed", text=line[:_LONGEST_LINE].decode("utf-8", "replace"))
+            log.debug("gateway printed", text=self._hiding.line(line.decode("utf-8", "replace"), _LONGEST_LINE))
 
     def process_exited(self) -> None:
         """Remember the end."""
@@ -96,7 +99,7 @@ async def running(assignment: Assignment) -> AsyncIterator[GatewayProcess]:
     ours.setblocking(False)
     path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
     environment = os.environ | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
-    printed = _Printed()
+    printed = _Printed(hiding_of(assignment.token))
     try:
         transport, _ = await loop.subprocess_exec(
             lambda: printed, sys.executable, "-u", "-m", "daemon.fyers.gateway", str(theirs.fileno()),

@@ -16,6 +16,7 @@ from typing import Any, Final
 from fyers_apiv3.FyersWebsocket import data_ws, defines
 
 from daemon.fyers.gateway.assignment import Assignment
+from daemon.fyers.gateway.calls import CountedCalls
 
 LOGGER: Final = "FyersDataSocket"
 AUTHENTICATION: Final = defines.AUTH_TYPE
@@ -42,10 +43,17 @@ class _Swallowed(logging.Handler):
 class SdkLink:
     """One data socket of the SDK; the callbacks come on its own thread."""
 
-    def __init__(self, assignment: Assignment, on_message: Callback, on_error: Callback, on_close: Callback) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        counted: CountedCalls,
+        on_message: Callback,
+        on_error: Callback,
+        on_close: Callback,
+    ) -> None:
         self.swallowed: Counter[str] = Counter()
         self._symbols = list(assignment.symbols)
-        _point_at(assignment)
+        _point_at(assignment, counted)
         self._socket = data_ws.FyersDataSocket(
             access_token=assignment.token,
             log_path=".",  # the gateway's own directory, which goes when it does
@@ -69,8 +77,8 @@ class SdkLink:
         self._socket.subscribe(symbols=self._symbols, data_type="SymbolUpdate")
 
 
-def _point_at(assignment: Assignment) -> None:
-    """Let the SDK look symbols up where the assignment says."""
+def _point_at(assignment: Assignment, counted: CountedCalls) -> None:
+    """Let the SDK look symbols up where the assignment says, and wait for the rate budget before it does."""
     defines.INDEX_HSM_MAPPING_API = assignment.index_map_url
 
     class Conversion(data_ws.SymbolConversion):  # type: ignore[misc]  # the SDK has no types
@@ -79,6 +87,19 @@ def _point_at(assignment: Assignment) -> None:
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             self.symbols_token_api = assignment.symbol_token_url
+
+        @classmethod
+        def load_index_hsm_mapping_from_api(cls) -> Any:
+            """The names of the indices, asked for once a process; it is another host's call, and counted to be safe."""
+            if cls._index_hsm_mapping_cache is not None:
+                return cls._index_hsm_mapping_cache
+            with counted.one():
+                return super().load_index_hsm_mapping_from_api()
+
+        def symbol_to_hsmtoken(self, symbols: list[str]) -> Any:
+            """The topics of at most 500 symbols: one call. The SDK gives it no time-out."""
+            with counted.one():
+                return super().symbol_to_hsmtoken(symbols)
 
     data_ws.SymbolConversion = Conversion
 

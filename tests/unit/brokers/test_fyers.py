@@ -10,6 +10,7 @@ import pytest
 
 from daemon.brokers.fyers import FyersBroker
 from daemon.clock import LiveClock
+from daemon.errors import SettingsError
 from daemon.events import OrderType, Side
 from daemon.fyers.budget import RateBudget
 from daemon.fyers.credentials import Secret
@@ -61,3 +62,19 @@ async def test_a_refused_token_is_noted_until_it_is_taken_again(tmp_path: Path) 
         assert broker.refusal == ""
         assert isinstance(await broker.funds(), Done)
         await broker.close()
+
+
+@pytest.mark.parametrize("name", ["api_url", "data_url", "order_socket_url"])
+def test_real_money_travels_encrypted_and_by_a_token_of_ones_own(tmp_path: Path, name: str) -> None:
+    """An address beyond this machine in the clear, or a token that others may read: one line each, and no broker."""
+    token = tmp_path / "token"
+    token.write_text("t")
+    token.chmod(0o644)
+    real = {"real_money": True, "token_file": token}
+    with pytest.raises(SettingsError, match=rf"others may read {token} \(mode 0644\): chmod 600 {token}"):
+        FyersBroker(FyersSettings(**real), LiveClock(), real_ticks=True)
+    token.chmod(0o600)
+    FyersBroker(FyersSettings(**real), LiveClock(), real_ticks=True)
+    clear = getattr(FyersSettings(), name).replace("https:", "http:").replace("wss:", "ws:")
+    with pytest.raises(SettingsError, match=rf"broker\.fyers\.{name}: expected https:// or wss:// .*'{clear}'"):
+        FyersBroker(FyersSettings(**real, **{name: clear}), LiveClock(), real_ticks=True)

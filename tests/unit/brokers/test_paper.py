@@ -103,7 +103,7 @@ def test_with_a_quote_market_pays_the_quote_and_slippage(side: Side, expected: s
 
 
 def test_market_takes_what_is_displayed_and_waits_for_more() -> None:
-    """Displayed quantity fills in parts, a tick each, and brokerage is that of one order."""
+    """Displayed quantity fills in parts, a tick each, and the charges are those of one order: 52.42."""
     paper = venue()
     paper.submit(order(quantity=1000), T0)
     fills = paper.on_ticks(
@@ -120,7 +120,7 @@ def test_market_takes_what_is_displayed_and_waits_for_more() -> None:
     assert (working.filled, working.quantity) == (550, 1000)
     fills += paper.on_ticks(ticks({"s": 4, "ltp": 401, "ask": 401, "ask_qty": -1}))
     assert prices(fills)[2:] == [(4, 450, "401.00")]
-    assert [str(fill.costs) for fill in fills] == ["32.23", "7.23", "12.97"]
+    assert [str(fill.costs) for fill in fills] == ["32.23", "7.23", "12.96"]
     assert paper.cancel("A", T0 + 5 * SECOND) is None
 
 

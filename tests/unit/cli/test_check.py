@@ -11,6 +11,7 @@ import pytest
 
 from daemon.cli import main
 from daemon.journal import Journal
+from daemon.settings import load_settings
 from tests.samples import SBIN, hill, write_tape
 
 Capture = pytest.CaptureFixture[str]
@@ -32,6 +33,37 @@ def check(capsys: Capture, *changes: str) -> tuple[int, dict[str, tuple[bool, st
     code = main(["check", "--json", *arguments])
     found = json.loads(capsys.readouterr().out)
     return code, {item["name"]: (item["ok"], item["text"]) for item in found}
+
+
+def test_every_setting_is_shown_with_who_set_it(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In lines and as JSON; nothing else is looked at."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("risk: {max_daily_loss: 7}\n")
+    monkeypatch.setenv("HRMD_BARS__INTERVALS", '["5m", "30m"]')
+    arguments = ["check", "--show", "-c", str(mine), "--set", "log.level=debug"]
+    assert main(arguments) == 0
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    shown = {key: " ".join(rest.split()) for key, rest in lines}
+    assert shown["risk.max_daily_loss"] == f"7 {mine}"
+    assert shown["bars.intervals"] == '["5m", "30m"] environment variable HRMD_BARS__INTERVALS'
+    assert shown["log.level"] == "debug --set"
+    assert shown["performance.cache_dir"] == "null default"
+    assert shown["hierarchical_reasoning_model.architecture.base.h_dim"] == "512 default"
+    assert main([*arguments, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["origins"].keys() == shown.keys()
+    assert document["settings"]["risk"]["max_daily_loss"] == "7"
+    load_settings(None, [f"{key}={json.dumps(document['settings'][key])}" for key in document["settings"]])
+
+
+def test_settings_that_are_refused_are_not_shown(capsys: Capture) -> None:
+    """One line, exit 2."""
+    assert main(["check", "--show", "--set", "risk.max_daily_los=5"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "did you mean risk.max_daily_loss?" in printed.err
 
 
 def test_everything_is_there(capsys: Capture, ready: list[str], tmp_path: Path) -> None:
@@ -142,6 +174,7 @@ def test_a_live_feed_needs_no_tape_but_a_token(capsys: Capture, ready: list[str]
     assert code == 1
     assert "hrmd login" in found["feed"][1]
     token.write_text("aaa.bbb.ccc")
+    token.chmod(0o600)
     assert check(capsys, *live)[1]["feed"] == (True, "1 symbols, real ticks")
     assert check(capsys, *live, "feed.live.socket_url=ws://127.0.0.1:1/")[1]["feed"] == (
         True,

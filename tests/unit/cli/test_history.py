@@ -23,6 +23,7 @@ Capture = pytest.CaptureFixture[str]
 def test_refused(capsys: Capture, tmp_path: Path, arguments: list[str], why: str) -> None:
     """One line, exit 2, nothing written."""
     (tmp_path / "token").write_text("t")
+    (tmp_path / "token").chmod(0o600)
     out = tmp_path / "bars.parquet"
     code = main(
         ["history", "download", *arguments, "-o", str(out), "--set", f"broker.fyers.token_file={tmp_path}/token"]
@@ -37,3 +38,15 @@ def test_a_file_that_is_there(capsys: Capture, tmp_path: Path) -> None:
     out.write_text("")
     assert main(["history", "download", "NSE:SBIN-EQ", "--from", "2026-01-05", "-o", str(out)]) == 2
     assert "--force overwrites it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["history", "login"])
+def test_nothing_goes_out_in_the_clear(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Whoever shows a token or the app's secret to an address beyond this machine is refused before it does."""
+    monkeypatch.setenv("FYERS_SECRET_KEY", "secret")
+    clear = ["--set", "broker.fyers.api_url=http://api-t1.fyers.in/api/v3"]
+    arguments = ["history", "download", "NSE:SBIN-EQ", "--from", "2026-01-05", "-o", str(tmp_path / "bars.parquet")]
+    assert main([*(arguments if command == "history" else ["login", "--paste"]), *clear]) == 2
+    assert "broker.fyers.api_url: expected https:// or wss://" in capsys.readouterr().err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import typer
 
 from daemon import __version__, cli
 from daemon.cli import main
+from daemon.cli.lazy import load
 from daemon.errors import Fault
 
 Capture = pytest.CaptureFixture[str]
@@ -22,14 +25,94 @@ def test_version(capsys: Capture) -> None:
     assert capsys.readouterr().out == f"hrmd {__version__}\n"
 
 
+COMMANDS = ("run", "replay", "verify", "check", "login", "train", "evaluate", "sandbox", "tape", "instruments",
+            "history", "ctl", "model", "bench")  # fmt: skip
+HEAVY = ("torch", "numpy", "pyarrow", "aiohttp", "msgspec", "structlog", "uvloop", "daemon.settings")
+
+
 def test_help_of_every_command(capsys: Capture) -> None:
-    """Exit 0, and the commands of the contract are there."""
+    """Exit 0, the commands of the contract are there in their order, and `-h` is as good as `--help`."""
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    for command in ("run", "replay", "verify", "check", "tape", "ctl"):
-        assert command in out
+    listed = [line.split()[1] for line in out.partition("Commands")[2].splitlines() if line.startswith("│ ")]
+    assert [word for word in listed if word in COMMANDS] == list(COMMANDS)
+    assert main(["-h"]) == 0
+    assert capsys.readouterr().out == out
+    for command in COMMANDS:
         assert main([command, "--help"]) == 0
-        assert "Usage" in capsys.readouterr().out
+        full = capsys.readouterr().out
+        assert "Usage" in full
+        assert main([command, "-h"]) == 0
+        assert capsys.readouterr().out == full
+
+
+def test_the_line_of_a_command_is_its_own(capsys: Capture) -> None:
+    """What the group says of a command that is not imported is how the command's own help begins."""
+    for name, later in cli.Commands.later.items():
+        assert load(name, later.place).help.partition("\n\n")[0].replace("\n", " ") == later.help, name
+
+
+def fresh(command: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """`hrmd COMMAND` in a process of its own; the last line of stderr names the heavy modules it imported."""
+    program = f"import sys; from daemon.cli import main; code = main({command.split()!r})\n"
+    program += f"sys.stderr.write('imported ' + ' '.join(name for name in {HEAVY!r} if name in sys.modules))\n"
+    return subprocess.run(
+        [sys.executable, "-c", program + "sys.exit(code)"], capture_output=True, text=True, check=False,
+        env=os.environ | (environment or {}),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "command", ["--help", "--version", "ctl --help", "ctl halt --help", "run -h", "replay -h", "verify -h"]
+)
+def test_help_imports_nothing_heavy(command: str) -> None:
+    """A page of help is text."""
+    answer = fresh(command)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stderr == "imported "
+
+
+def test_the_kill_switch_imports_nothing_heavy(tmp_path: Path) -> None:
+    """`hrmd ctl halt` where nobody listens: one line, and no library that a daemon needs was loaded to say it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    token = tmp_path / "token"
+    token.write_text("t" * 32)
+    answer = fresh(f"ctl halt --set control.port={port} --set control.token_file={token}")
+    assert answer.returncode == 2
+    line, imported = answer.stderr.splitlines()
+    assert line.startswith(f"error: no hrmd answers at http://127.0.0.1:{port}")
+    assert imported == "imported "
+
+
+@pytest.mark.parametrize(
+    ("variables", "names"),
+    [
+        ({"_HRMD_COMPLETE": "complete_bash", "COMP_WORDS": "hrmd ", "COMP_CWORD": "1"}, COMMANDS),
+        ({"_HRMD_COMPLETE": "complete_bash", "COMP_WORDS": "hrmd ctl f", "COMP_CWORD": "2"}, ("flatten",)),
+        ({"_HRMD_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "hrmd "}, COMMANDS),
+        ({"_HRMD_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "hrmd ctl ha"}, ("halt",)),
+        ({"_HRMD_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "hrmd ctl halt --to"}, ("--token-file",)),
+    ],
+)
+def test_the_shell_completes(variables: dict[str, str], names: tuple[str, ...]) -> None:
+    """Commands, their commands and options, without what they need to run."""
+    program = "import atexit, sys; from daemon.cli import main\n"
+    program += f"atexit.register(lambda: sys.stderr.write(' '.join(name for name in {HEAVY!r} if name in sys.modules)))"
+    answer = subprocess.run(
+        [sys.executable, "-c", program + "\nmain([])"], capture_output=True, text=True, check=False,
+        env=os.environ | variables,
+    )  # fmt: skip
+    assert [name for name in names if name not in answer.stdout] == []
+    assert answer.stderr == ""
+
+
+def test_a_mistyped_command_is_asked_about(capsys: Capture) -> None:
+    """Of the group and of a group in it."""
+    assert main(["repaly"]) == 2
+    assert capsys.readouterr().err == "error: No such command 'repaly'. Did you mean 'replay'?\n"
+    assert main(["ctl", "hlat"]) == 2
+    assert "Did you mean 'halt'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["ctl"], ["tape"]])

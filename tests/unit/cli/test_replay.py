@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import structlog
 
 from daemon.cli import main
 from daemon.events import Decision
@@ -101,6 +102,19 @@ def test_verify_says_what_it_compared(capsys: Capture, tape: Path, tmp_path: Pat
     assert printed.out == ""
     assert printed.err.startswith("error: ")
     assert "decision 5 (NSE:SBIN-EQ, bar 1767585000000000000): action was <Action.SELL_SHORT: 1>, is now" in printed.err
+
+
+def test_verify_prints_one_document_whatever_is_logged(capsys: Capture, tape: Path, tmp_path: Path) -> None:
+    """A model's runtime is a line of the log, on stderr, in a process that set up no log before."""
+    journal = tmp_path / "j.sqlite"
+    untrained = ["--set", "model_management.artifact=null", "--set", "performance.runtime=torch"]
+    assert main(["replay", str(tape), *SET, "--strategy", "hrm", *untrained, "--journal", str(journal), "--json"]) == 0
+    capsys.readouterr()
+    structlog.reset_defaults()
+    assert main(["verify", str(journal), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["journal"] == str(journal)
+    assert "torch fp32" in printed.err
 
 
 def damaged(kind: str, tmp_path: Path, tape: Path) -> Path:

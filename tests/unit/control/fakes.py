@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -12,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from daemon.clock import NS_PER_S, Clock, ReplayClock
+from daemon.control.connections import LIMITS, Limits
 from daemon.control.metrics import Metrics
 from daemon.control.server import ControlServer
 from daemon.control.view import Health, OrderAnswer, OrderRow, OrderTicket, PositionRow, Status
@@ -28,7 +30,7 @@ STATUS = Status(
     model="untrained (seed 7)", symbols=["NSE:SBIN-EQ"], healthy=True, reasons=[], ticks_accepted=951_204,
     ticks_rejected={"bad_time": 5450, "duplicate": 41_377}, bars=5210, decisions=1042, orders=48, fills=46,
     denied={"max_order_notional": 2}, working_orders=1, open_positions=1, equity=Decimal("1002138.04"),
-    net_pnl=Decimal("2138.04"), costs=Decimal("2076.96"),
+    net_pnl=Decimal("2138.04"), costs=Decimal("2076.96"), strategies=["hrm", "rules", "flat"],
 )  # fmt: skip
 POSITIONS = [
     PositionRow(symbol="NSE:SBIN-EQ", quantity=-500, average_price=Decimal("348.20"), last_price=Decimal("347.15"),
@@ -53,36 +55,42 @@ DECISIONS = [
 
 
 class FakeDaemon:
-    """Implements `ControlView`, `OrderDesk`, and `submit` for the commands; everything can be changed by a test."""
+    """Implements `ControlView` and `OrderDesk`; everything can be changed by a test."""
 
     def __init__(self) -> None:
         self.shown = STATUS
         self.held = POSITIONS
         self.known_orders = ORDERS
         self.asked_limit = 0
+        self.asked: Counter[str] = Counter()
         self.submitted: list[Event] = []
         self.full = False
         self.broken = False
         self.tickets: list[OrderTicket] = []
         self.cancelled: list[tuple[str, str]] = []
         self.trouble: Exception | None = None
+        self.metrics = Metrics()
 
     def status(self) -> Status:
         """The fixed status, or what a test put there."""
+        self.asked["status"] += 1
         return self.shown
 
     def positions(self) -> Sequence[PositionRow]:
         """One held, one flat; a crash where a test wants one."""
+        self.asked["positions"] += 1
         if self.broken:
             raise KeyError("a bug")
         return self.held
 
     def orders(self) -> Sequence[OrderRow]:
         """One filled, one working, one denied."""
+        self.asked["orders"] += 1
         return self.known_orders
 
     def decisions(self, limit: int) -> Sequence[Decision]:
         """One of each action."""
+        self.asked["decisions"] += 1
         self.asked_limit = limit
         return DECISIONS[:limit]
 
@@ -102,28 +110,34 @@ class FakeDaemon:
             **(denied if ticket.quantity >= 1000 else dict.fromkeys(denied, "")),
         )  # fmt: skip
 
-    def cancel(self, order_id: str, reason: str) -> int | None:
+    async def cancel(self, order_id: str, reason: str) -> int | None:
         """Only H0 works."""
         if self.full:
             raise InboxFull("inbox 'execution' is full")
+        if self.trouble is not None:
+            raise self.trouble
         self.cancelled.append((order_id, reason))
         return NOW if order_id == "H0" else None
 
-    def submit(self, event: Event) -> None:
-        """Keep the command, or fail as a full bus does."""
+    async def command(self, event: Event) -> None:
+        """Keep the command, or fail as a full bus does, or as a test wants it."""
         if self.full:
             raise InboxFull("inbox 'risk' is full")
         self.submitted.append(event)
+        if self.trouble is not None:
+            raise self.trouble
 
     def sicken(self, reason: str) -> None:
         """Be unhealthy for `reason`."""
         self.shown = msgspec.structs.replace(self.shown, healthy=False, reasons=[reason])
 
 
-def build_server(daemon: FakeDaemon, clock: Clock | None = None, port: int = 0) -> ControlServer:
+def build_server(
+    daemon: FakeDaemon, clock: Clock | None = None, port: int = 0, limits: Limits = LIMITS
+) -> ControlServer:
     """A control server over `daemon`, on a free port unless told."""
     settings = ControlSettings(port=port, token_file=Path("unused"))
-    return ControlServer(settings, daemon, daemon.submit, clock or ReplayClock(NOW), Metrics(), TOKEN, daemon)
+    return ControlServer(settings, daemon, clock or ReplayClock(NOW), daemon.metrics, TOKEN, daemon, limits)
 
 
 @contextmanager

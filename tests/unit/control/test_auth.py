@@ -81,6 +81,13 @@ def test_unusable_tokens_are_refused(tmp_path: Path, content: bytes) -> None:
         read_token(path)
 
 
+def test_a_pipe_is_no_token_file(tmp_path: Path) -> None:
+    """`hrmd ctl` doesn't wait for somebody to write into it."""
+    os.mkfifo(tmp_path / "control.token")
+    with pytest.raises(UsageError, match=r"can't be read.*is a named pipe"):
+        read_token(tmp_path / "control.token")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """Reading doesn't make it: that is the daemon's."""
     with pytest.raises(UsageError, match="no such token file"):

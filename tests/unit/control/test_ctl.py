@@ -12,10 +12,12 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
-from daemon.cli.ctl import ctl_app
+from daemon.cli.ctl import Method, ctl_app, exchange
+from daemon.control.finding import Address
+from daemon.control.view import NotDurableError
 from daemon.errors import Fault, UsageError
-from daemon.events import Flatten, Halt, Reduce, Resume, TradingState
-from daemon.settings import DEFAULT_PATH
+from daemon.events import Flatten, Halt, Reduce, Resume, SwapStrategy, TradingState
+from daemon.layers import DEFAULT_PATH
 from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TOKEN, FakeDaemon, build_server, running_in_thread
 
 
@@ -72,6 +74,16 @@ def settings_with(tmp_path: Path, port: int) -> list[str]:
     """Options that name a settings file, a port and a token file."""
     token_file = tmp_path / "control.token"
     return ["-c", str(DEFAULT_PATH), "--set", f"control.port={port}", "--set", f"control.token_file={token_file}"]
+
+
+def test_a_strategy_is_put_in_charge(operator: Operator) -> None:
+    """By name, with the reason; an unknown one is refused with those that there are, exit 2."""
+    done = operator.run("strategy", "hrm", "--reason", "mended")
+    assert (done.exit_code, done.stdout.startswith("strategy accepted at ")) == (0, True)
+    assert operator.daemon.submitted == [SwapStrategy(ts=NOW, name="hrm", reason="mended")]
+    refused = operator.run("strategy", "ppo").exception
+    assert isinstance(refused, UsageError)
+    assert "name: expected one of hrm, rules, flat, got 'ppo'" in str(refused)
 
 
 def test_status_is_readable(operator: Operator) -> None:
@@ -161,6 +173,53 @@ def test_a_daemon_that_is_not_there(tmp_path: Path) -> None:
     assert "\n" not in str(result.exception)
 
 
+@contextmanager
+def saying(*pieces: bytes, hold: bool) -> Iterator[int]:
+    """A server that takes one request, sends the pieces and then hangs up, or holds the line; gives its port."""
+    done = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        link, _ = listener.accept()
+        with link:
+            link.recv(65536)
+            for piece in pieces:
+                link.sendall(piece)
+            if hold:
+                done.wait(60)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield listener.getsockname()[1]
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("pieces", [(), (b"HTTP/1.1 202",), (b"HTTP/1.1 202 Accepted\r\nContent-Length: 9\r\n\r\n{",)])
+def test_an_order_whose_answer_breaks_off_names_its_key(tmp_path: Path, pieces: tuple[bytes, ...]) -> None:
+    """The request was sent: nobody may say that it wasn't, and the key repeats it without doubling it."""
+    (tmp_path / "token").write_text(TOKEN)
+    with saying(*pieces, hold=False) as port:
+        where = ["--url", f"http://127.0.0.1:{port}", "--token-file", str(tmp_path / "token")]
+        result = CliRunner().invoke(ctl_app, ["order", "buy", "1", "NSE:SBIN-EQ", "--key", "mine", *where])
+    assert isinstance(result.exception, Fault)
+    assert "ask again with --key mine: it places no second order" in str(result.exception)
+
+
+@pytest.mark.parametrize("pieces", [(), (b"HTTP/1.1 202 Accepted\r\n\r\n", b"{")])
+def test_an_answer_that_does_not_end_is_late(pieces: tuple[bytes, ...]) -> None:
+    """However much of it came, and whether or not its length was said."""
+    with saying(*pieces, hold=True) as port, pytest.raises(TimeoutError):
+        exchange(Method.POST, Address("127.0.0.1", port), "/control/halt", TOKEN, b"{}", timeout_s=0.2)
+
+
+def test_no_proxy_sees_the_token(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment says."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert operator.run("halt").exit_code == 0
+
+
 def test_a_port_that_the_daemon_picks_needs_the_address(tmp_path: Path) -> None:
     """`control.port: 0` tells a client nothing."""
     result = CliRunner().invoke(ctl_app, ["status", *settings_with(tmp_path, 0)])
@@ -191,6 +250,54 @@ def test_a_command_that_was_not_taken_is_a_fault(operator: Operator) -> None:
     result = operator.run("halt")
     assert isinstance(result.exception, Fault)
     assert "halt was not taken" in str(result.exception)
+
+
+@pytest.mark.parametrize("command", [["halt"], ["flatten"], ["cancel", "H0"]])
+def test_a_command_that_may_be_forgotten_is_a_fault(operator: Operator, command: list[str]) -> None:
+    """Exit 3, and both halves are said: it is in force, and it isn't on disk."""
+    operator.daemon.trouble = NotDurableError("disk full")
+    result = operator.run(*command)
+    assert isinstance(result.exception, Fault)
+    told = f"{command[0]} is in force but not on disk, a restart may not know of it: disk full"
+    assert str(result.exception) == f"{operator.url} answered 503: {told}"
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [(403, "refused: Host: expected"), (429, "too many wrong ones of late; the right one is always let in"),
+     (401, "name the daemon's own with --token-file"), (408, "refused: body")],
+)  # fmt: skip
+def test_refusals_are_the_users_to_mend(tmp_path: Path, status: int, says: str) -> None:
+    """One line for each kind of no."""
+    (tmp_path / "control.token").write_text(TOKEN)
+    error = {403: "Host: expected 127.0.0.1", 408: "body: expected within seconds"}.get(status, "no")
+    with other_server({"/status": (status, msgspec.json.encode({"error": error}))}) as url:
+        options = ["--url", url, "--token-file", str(tmp_path / "control.token")]
+        result = CliRunner().invoke(ctl_app, ["status", *options])
+    assert isinstance(result.exception, UsageError)
+    assert says in str(result.exception)
+    assert "\n" not in str(result.exception)
+
+
+@pytest.mark.parametrize("command", [["halt"], ["cancel", "H0"], ["order", "buy", "1", "NSE:SBIN-EQ", "--key", "mine"]])
+def test_a_connection_that_breaks_off_says_nothing_of_the_command(tmp_path: Path, command: list[str]) -> None:
+    """It may have been taken: not "no hrmd answers", and what is safe to do is said."""
+    (tmp_path / "control.token").write_text(TOKEN)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            line, _ = listener.accept()
+            line.recv(65_536)
+            line.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        options = ["--url", f"http://127.0.0.1:{listener.getsockname()[1]}"]
+        result = CliRunner().invoke(ctl_app, [*command, *options, "--token-file", str(tmp_path / "control.token")])
+        thread.join()
+    assert isinstance(result.exception, Fault)
+    assert "broke off before it answered" in str(result.exception)
+    assert ("give it again" in str(result.exception)) or ("ask again with --key mine" in str(result.exception))
 
 
 def test_a_bad_reason_is_the_users(operator: Operator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +244,7 @@ def test_csv_that_is_no_text(tmp_path: Path) -> None:
 
     good = b"%d,AAA,1.0\n" % AT
     source.write_bytes(b"ts_event,symbol,ltp\n" + good * (5_000_000 // len(good)) + b"%d,\xff\xfe,1.0\n" % AT)
-    with pytest.raises(TapeError, match=r"t\.csv: can't be read as CSV .*invalid UTF8"):
+    with pytest.raises(TapeError, match=r"t\.csv: can't be read as CSV .*is not UTF-8 text: byte 0xff in line"):
         import_tape(source, tmp_path / "out.parquet", {})
 
     source.write_bytes(b"\n\n\n")
@@ -297,7 +298,7 @@ def test_sources_that_cant_be_read(tmp_path: Path) -> None:
     out = tmp_path / "out.parquet"
     with pytest.raises(TapeError, match=r"gone\.csv: no such file; expected Parquet, CSV or JSONL"):
         import_tape(tmp_path / "gone.csv", out, {})
-    with pytest.raises(TapeError, match=r"can't be read \(Is a directory\)"):
+    with pytest.raises(TapeError, match=r"can't be read \(is a directory, expected a regular file\)"):
         import_tape(tmp_path, out, {})
     with pytest.raises(TapeError, match="not a Parquet file"):
         import_tape(written(tmp_path / "x.parquet", "a,b\n"), out, {})
@@ -342,3 +343,27 @@ def test_recorded_messages(tmp_path: Path) -> None:
     report = import_tape(SHARED / "fyers_sample_messages.jsonl", tmp_path / "out.parquet", {})
 
     assert (report.rows, len(report.symbols), report.skipped) == (14, 5, {"control_message": 3})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_spreadsheet_s_encodings_are_read(tmp_path: Path, encoding: str) -> None:
+    """CSV and JSONL with a byte order mark, as spreadsheets write them, are the same ticks."""
+    csv, jsonl = tmp_path / "t.csv", tmp_path / "t.jsonl"
+    csv.write_text(f"ts_event,symbol,ltp\n{AT},₹AAA,1.5\n", encoding=encoding)
+    jsonl.write_text('{"exch_feed_time":1767584700,"symbol":"₹AAA","ltp":1.5}\n', encoding=encoding)
+    for source in (csv, jsonl):
+        report = import_tape(source, tmp_path / "out.parquet", {}, overwrite=True)
+        assert (report.rows, report.symbols, report.skipped, report.invalid_times) == (1, ["₹AAA"], {}, 0)
+
+
+def test_a_line_nested_too_deeply_is_no_tick(tmp_path: Path) -> None:
+    """It is counted as what it is, and the others are read."""
+    source = written(tmp_path / "m.jsonl", fyers_line().rstrip() + "\n" + '{"ltp":' + "[" * 100_000)
+    assert import_tape(source, tmp_path / "out.parquet", {}).skipped == {"not_json": 1}
+
+
+def test_a_pipe_is_no_source(tmp_path: Path) -> None:
+    """Nobody writes into it."""
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(TapeError, match=r"t\.csv: can't be read \(is a named pipe, expected a regular file\)"):
+        import_tape(tmp_path / "t.csv", tmp_path / "out.parquet", {})

@@ -186,7 +186,7 @@ async def test_a_link_made_before_the_open_is_no_gap() -> None:
             readings.go(1.0)
             if second > 0:
                 stage.tick(800.0 + second * 0.05)
-                await until(lambda: len(stage.of(TickBatch)) >= second)
+                await until(lambda second=second: len(stage.of(TickBatch)) >= second)
             stage.feed.tell_time()
         await until(lambda: stage.of(Bar))
         assert stage.said() == [("connected", None, "subscribed, the market is closed")]

@@ -133,8 +133,7 @@ async def machine(start: int, wrong_s: float = 0.0) -> AsyncIterator[Machine]:
 
 
 async def test_a_clock_set_back_an_hour_stops_nothing_but_new_risk() -> None:
-    """Bars close minute by minute, entries are denied until the venue confirms, exits are not, and what is held is
-    squared off at 15:15 by the venue's time."""
+    """Bars close, entries are denied until the venue confirms, exits aren't, and 15:15 is by the venue's time."""
     async with machine(CLOSE - 60 * MINUTE) as it:
         await it.seconds(70)
         assert isinstance(await it.enter(), OrderApproved)
@@ -188,8 +187,7 @@ async def test_a_clock_set_forward_closes_no_bar_early() -> None:
 
 
 async def test_a_start_on_a_wrong_clock_is_mended_while_nothing_is_dared() -> None:
-    """An hour slow: every tick is from the future. Once the wall clock is set right, time goes forward, ticks are
-    taken, bars close, and the link is the same one."""
+    """An hour slow: all ticks are from the future. Set right, time goes forward, bars close, the link is the same."""
     async with machine(OPEN + 90 * MINUTE, wrong_s=-HOUR) as it:
         await it.seconds(6)
         assert it.of(TickBatch) == []

@@ -35,6 +35,7 @@ def token(tmp_path: Path) -> Path:
     """A token file."""
     path = tmp_path / "token"
     path.write_text("aaa.bbb.ccc\n")
+    path.chmod(0o600)
     return path
 
 
@@ -61,6 +62,7 @@ def test_without_a_token_it_points_to_the_login(tmp_path: Path, token: Path) -> 
     for path, content in ((tmp_path / "no", None), (tmp_path / "empty", b"\n"), (tmp_path / "bytes", b"\xff\xfe")):
         if content is not None:
             path.write_bytes(content)
+            path.chmod(0o600)
         with pytest.raises(SettingsError, match=r"broker\.fyers\.token_file: .*hrmd login"):
             check_live(fyers(path))
     assert read_token(fyers(token).broker.fyers) == "aaa.bbb.ccc"
@@ -143,3 +145,31 @@ def test_every_bar_of_every_interval_has_its_moment(token: Path) -> None:
     assert session is not None
     moments = live_schedule(settings).of(session)
     assert {OPEN + minute * 60_000_000_000 + 1_000_000_000 for minute in range(1, 376)} <= set(moments)
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("feed.live.socket_url=ws://feed.example.com/hsm", r"feed\.live\.socket_url"),
+        ("feed.live.symbol_token_url=http://10.0.0.5/token", r"feed\.live\.symbol_token_url"),
+        ("feed.live.index_map_url=http://127.0.0.1.example.com/", r"feed\.live\.index_map_url"),
+        ("broker.fyers.data_url=http://api-t1.fyers.in/data", r"broker\.fyers\.data_url"),
+    ],
+)
+def test_no_token_travels_in_the_clear(token: Path, address: str, key: str) -> None:
+    """Whatever the ticks are for: an address beyond this machine is encrypted, or refused in one line."""
+    pytest.importorskip("fyers_apiv3")
+    with pytest.raises(SettingsError, match=key + ": expected https:// or wss:// .* in the clear$"):
+        check_live(fyers(token, address))
+
+
+def test_a_token_that_others_may_read_is_refused_where_it_leaves_the_machine(token: Path) -> None:
+    """On real ticks, whatever orders there are; the token of a sandbox's feed, which stays here, opens nothing."""
+    pytest.importorskip("fyers_apiv3")
+    token.chmod(0o640)
+    for changes in ((), LOCAL_FEED[:1], LOCAL_BROKER):
+        with pytest.raises(SettingsError, match=r"others may read .*token \(mode 0640\): chmod 600 .*token"):
+            check_live(fyers(token, *changes))
+    check_live(fyers(token, *LOCAL_FEED))
+    token.chmod(0o600)
+    check_live(fyers(token))

@@ -144,7 +144,7 @@ def test_two_tapes_become_one_stream(tmp_path: Path) -> None:
     tapes = Tapes([one, two], [], 1024)
     assert tapes.symbols == ("AAA", "BBB", "CCC")
     assert tapes.rows == 6
-    assert tapes.first_ts == OPEN_NS + SECOND
+    assert tapes.opening_ts == OPEN_NS + 3 * SECOND  # the middle of its ticks
     assert rows(list(tapes.batches())) == [
         ("AAA", 1, 1), ("CCC", 2, 4), ("AAA", 3, 5), ("BBB", 4, 2), ("AAA", 6, 3), ("CCC", 9, 6),
     ]  # fmt: skip
@@ -200,7 +200,7 @@ def test_simulated_is_passed_on(tmp_path: Path) -> None:
 def test_first_time_without_a_valid_stamp(tmp_path: Path) -> None:
     """A tape of epoch-0 stamps has no first time."""
     path = write(tmp_path / "1", make_batch(ts_event=[-OPEN_NS / SECOND], ltp=[1]))
-    assert Tapes([path], [], 1024).first_ts is None
+    assert Tapes([path], [], 1024).opening_ts is None
 
 
 # -- TapeFeed -------------------------------------------------------------------------------------------------------

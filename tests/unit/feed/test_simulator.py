@@ -11,6 +11,8 @@ from daemon.events import TICK_COLUMNS, TickBatch
 from daemon.feed.simulator import FAULTS, UNKNOWN_SYMBOL, SimulatedSymbol, simulate
 from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import MarketCalendar, Session
+from daemon.market.instruments import Instrument
+from tests.unit.feed.ticks import listed
 
 SHARES = (SimulatedSymbol("AAA", 1450.0), SimulatedSymbol("BBB", 820.0))
 INDEX = SimulatedSymbol("INDEX", 25_000.0, is_index=True)
@@ -19,9 +21,9 @@ INDEX = SimulatedSymbol("INDEX", 25_000.0, is_index=True)
 class AllButUnknown:
     """Knows every symbol but the faulty one."""
 
-    def resolve(self, symbol: str) -> object | None:
-        """Return the symbol where it is known."""
-        return None if symbol == UNKNOWN_SYMBOL else symbol
+    def resolve(self, symbol: str) -> Instrument | None:
+        """Return what is known."""
+        return None if symbol == UNKNOWN_SYMBOL else listed(symbol)
 
 
 def sessions(count: int) -> list[Session]:
@@ -66,8 +68,8 @@ def test_each_fault_is_found_as_what_it_is() -> None:
         tick_filter.apply(batch)
 
     each = 2 * 3 * 50
-    assert tick_filter.rejected == {reason: each for reason in FAULTS if reason != "volume_fell"}
-    assert tick_filter.repaired == {"volume_fell": 2 * 2 * 50}  # an index has no volume
+    assert tick_filter.rejected == {reason: each for reason in FAULTS if reason != "volume_fell"} | {"bad_quantity": 0}
+    assert tick_filter.repaired == {"volume_fell": 2 * 2 * 50, "false_volume": 0}  # an index has no volume
     assert tick_filter.accepted == 2 * 3 * 5_000 + 2 * 2 * 50
 
 

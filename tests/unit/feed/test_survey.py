@@ -11,15 +11,16 @@ from daemon.feed.survey import survey_tape
 from daemon.feed.tape import TapeReader, TapeWriter
 from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import MarketCalendar
-from tests.unit.feed.ticks import OPEN_NS, SECOND, make_batch
+from daemon.market.instruments import Instrument
+from tests.unit.feed.ticks import OPEN_NS, SECOND, listed, make_batch
 
 
 class OnlyAaa:
     """Knows AAA."""
 
-    def resolve(self, symbol: str) -> object | None:
-        """Return the symbol where it is known."""
-        return symbol if symbol == "AAA" else None
+    def resolve(self, symbol: str) -> Instrument | None:
+        """Return what is known."""
+        return listed(symbol) if symbol == "AAA" else None
 
 
 @pytest.mark.parametrize("chunk_rows", [1_024, 131_072])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 from pathlib import Path
@@ -236,7 +237,7 @@ def test_missing_files_and_directories_are_refused(tmp_path: Path) -> None:
     """Nothing is read from a path that is no file."""
     with pytest.raises(TapeError, match=r"nowhere\.parquet: no such tape"):
         TapeReader([tmp_path / "nowhere.parquet"])
-    with pytest.raises(TapeError, match=r"can't be read \(Is a directory\)"):
+    with pytest.raises(TapeError, match=r"can't be read \(is a directory, expected a regular file\)"):
         TapeReader([tmp_path])
     with pytest.raises(TapeError, match="no tape given"):
         TapeReader([])
@@ -342,3 +343,43 @@ def test_names_that_no_row_uses_are_no_symbols(tmp_path: Path) -> None:
 
     assert reader.symbols == ("AAA",)
     assert [batch.code.tolist() for batch in reader.batches(1)] == [[0], [0]]
+
+
+def test_any_flipped_bit_of_a_footer_is_read_or_refused(tmp_path: Path) -> None:
+    """Bit 0 of each byte: some of them end the process inside Arrow where a column's metadata is asked for unread."""
+    path = tmp_path / "t.parquet"
+    with TapeWriter(path, columns=["volume"]) as writer:
+        writer.write(make_batch(("NSE:A-EQ", "NSE:B-EQ"), code=[0, 1] * 20, ltp=[100.0] * 40, volume=range(40)))
+    content = path.read_bytes()
+    refused = 0
+    for place in range(len(content) - 8 - int.from_bytes(content[-8:-4], "little"), len(content) - 4):
+        flipped = bytearray(content)
+        flipped[place] ^= 1
+        path.write_bytes(flipped)
+        try:
+            reader = TapeReader([path])
+            assert reader.first_ts is None or reader.first_ts > 0
+            list(reader.batches(10))
+        except TapeError as error:
+            refused += 1
+            said = str(error)
+            assert said.startswith(f"{path}: ")
+            assert "\n" not in said
+    assert refused > 100
+
+
+def test_a_symbol_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """In the pages and in the footer's statistics: one line that names the file."""
+    path = tmp_path / "t.parquet"
+    with TapeWriter(path) as writer:
+        writer.write(make_batch(("NSE:ABCDEFGH-EQ",), ltp=[100.0] * 4))
+    path.write_bytes(path.read_bytes().replace(b"ABCDEFGH", b"ABC\xff\xfeFGH"))
+    with pytest.raises(TapeError, match=r"t\.parquet: damaged, .* can't be read"):
+        list(TapeReader([path]).batches(10))
+
+
+def test_a_pipe_is_no_tape(tmp_path: Path) -> None:
+    """Nobody writes into it."""
+    os.mkfifo(tmp_path / "t.parquet")
+    with pytest.raises(TapeError, match=r"t\.parquet: can't be read \(is a named pipe, expected a regular file\)"):
+        TapeReader([tmp_path / "t.parquet"])

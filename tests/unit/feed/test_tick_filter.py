@@ -11,21 +11,23 @@ import pytest
 from daemon.events import TickBatch
 from daemon.feed.tick_filter import BELIEVED_AFTER, TickFilter
 from daemon.market.calendar import MarketCalendar
-from tests.unit.feed.ticks import OPEN_NS, SECOND, make_batch
+from daemon.market.instruments import Instrument, Kind
+from tests.unit.feed.ticks import OPEN_NS, SECOND, listed, make_batch
 
 DAY_S = 86_400
 
 
 class ListedInstruments:
-    """Knows AAA and BBB."""
+    """Knows the shares AAA and BBB, and the option CE."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def resolve(self, symbol: str) -> object | None:
-        """Return the symbol where it is known."""
+    def resolve(self, symbol: str) -> Instrument | None:
+        """Return what is known."""
         self.asked.append(symbol)
-        return symbol if symbol in ("AAA", "BBB") else None
+        kinds = {"AAA": Kind.EQUITY, "BBB": Kind.EQUITY, "CE": Kind.OPTION}
+        return listed(symbol, kinds[symbol]) if symbol in kinds else None
 
 
 def make_filter() -> TickFilter:
@@ -57,6 +59,21 @@ def test_an_empty_batch_passes() -> None:
     assert len(accepted) == len(traded) == 0
 
 
+@pytest.mark.parametrize("price", [1e300, 1e7, 1e-5, 1e-300, 5e-324, 0.0, -1.0, np.nan, np.inf])
+def test_a_price_that_nothing_can_have_is_no_price(price: float) -> None:
+    """Also as the first of the day, when there is nothing to compare with, and as a quote."""
+    assert outcome(make_batch(ltp=[price])) == ([], {"bad_price": 1})
+    if price >= 1e7:
+        assert outcome(make_batch(ltp=[100.0, 100.0], ask=[100.05, price])) == ([100.0], {"bad_price": 1})
+
+
+@pytest.mark.parametrize("name", ["volume", "last_qty"])
+def test_a_quantity_that_nobody_trades_is_none(name: str) -> None:
+    """It would overflow the sum of a bar, and no later volume of the day would ever exceed it."""
+    batch = make_batch(ltp=[100.0, 100.05, 100.1], **{name: [10, 2**62, 20]})
+    assert outcome(batch) == ([100.0, 100.1], {"bad_quantity": 1})
+
+
 def test_unknown_symbols() -> None:
     """They are rejected whatever else is wrong with them, and each symbol is looked up once."""
     instruments = ListedInstruments()
@@ -83,8 +100,8 @@ def test_bad_times(second: int) -> None:
 
 
 def test_a_stamp_ahead_of_its_receipt() -> None:
-    """One second is the clocks' difference, more is a fault."""
-    batch = make_batch(ts_event=[10, 12, 13.5], ts_recv=[9, 11, 12], ltp=[1.0, 1.1, 1.2])
+    """Two and a half seconds are the clocks' difference, more is a fault."""
+    batch = make_batch(ts_event=[10, 13.5, 15], ts_recv=[9, 11, 12], ltp=[1.0, 1.1, 1.2])
 
     assert outcome(batch) == ([1.0, 1.1], {"bad_time": 1})
 
@@ -191,19 +208,115 @@ def test_fallen_volumes_are_counted() -> None:
 
     tick_filter.apply(make_batch(ltp=[1.0] * 4, volume=[50, 40, 45, 50]))
 
-    assert tick_filter.repaired == {"volume_fell": 2}
+    assert tick_filter.repaired == {"volume_fell": 2, "false_volume": 0}
     assert tick_filter.accepted == 4
 
 
-def test_a_false_price_level_is_rejected_to_the_last_tick() -> None:
-    """A long stretch of one wrong level (a mock session) does not become right by being long; the next day it may."""
+def test_a_level_is_believed_when_enough_ticks_agree_on_it_for_long_enough() -> None:
+    """Twenty ticks of one second are a burst; a minute of them is the price."""
     n = 2_000
-    ts = np.concatenate([np.arange(n), DAY_S + np.arange(3)])
-    ltp = np.concatenate([np.full(500, 100.0), np.full(n - 500, 160.0), np.full(3, 160.0)])
+    ltp = np.concatenate([np.full(500, 100.0), np.full(n - 500, 160.0)])
 
-    prices, rejected = outcome(make_batch(ts_event=ts, ltp=ltp))
+    prices, rejected = outcome(make_batch(ltp=ltp))
 
-    assert (len(prices), rejected) == (503, {"bad_price": n - 500})
+    assert rejected == {"bad_price": 60}
+    assert len(prices) == n - 60
+
+
+def test_a_burst_of_false_prices_is_never_believed() -> None:
+    """However many come in one second."""
+    ltp = np.concatenate([np.full(200, 100.0), np.full(300, 160.0), np.full(200, 100.0)])
+    ts = np.concatenate([np.arange(200), np.full(300, 200), 201 + np.arange(200)])
+
+    assert outcome(make_batch(ltp=ltp, ts_event=ts)) == ([100.0] * 400, {"bad_price": 300})
+
+
+def test_after_a_silence_few_ticks_are_enough() -> None:
+    """Nothing came for five minutes: the third tick that agrees is believed, and one false tick costs itself."""
+    before = [100.0] * 30
+    ts = [*range(30), 400, 401, 402, 403]
+
+    assert outcome(make_batch(ltp=[*before, 130.0, 130.5, 131.0, 131.5], ts_event=ts)) == (
+        [*before, 131.0, 131.5], {"bad_price": 2},
+    )  # fmt: skip
+    assert outcome(make_batch(ltp=[*before, 130.0, 100.0, 101.0, 102.0], ts_event=ts)) == (
+        [*before, 100.0, 101.0, 102.0], {"bad_price": 1},
+    )  # fmt: skip
+
+
+def test_what_is_believed_before_the_level_is_settled_is_remembered_in_large_batches() -> None:
+    """Two false ticks after the first good one outvote it, until the good ones outvote them."""
+    ltp = [100.0, 160.0, 160.0, *[100.0] * 200]
+
+    whole = outcome(make_batch(ltp=ltp))
+    single = outcome(*(make_batch(ltp=[price], ts_event=[second]) for second, price in enumerate(ltp)))
+
+    assert whole == single
+    assert whole == ([100.0, 160.0, *[100.0] * 199], {"bad_price": 2})
+
+
+@pytest.mark.parametrize(("symbol", "limit"), [("AAA", 0.0), ("CE", 0.0)])
+def test_a_few_ticks_of_the_grid_are_never_a_jump(symbol: str, limit: float) -> None:
+    """A share or an option of five paise may be twice as dear with the next trade."""
+    prices = [0.05, 0.25, 0.05, 0.10, 0.30, 0.15]
+    tick_filter = TickFilter(ListedInstruments(), MarketCalendar(), limit, limit)
+
+    accepted, _ = tick_filter.apply(make_batch((symbol,), ltp=prices))
+
+    assert accepted.ltp.tolist() == prices
+
+
+def test_an_option_may_double() -> None:
+    """What is a fault in a share is an ordinary minute of an option."""
+    prices = [10.0, 19.5, 9.0, 900.0, 9.5]
+
+    assert outcome(make_batch(("CE",), ltp=prices)) == ([10.0, 19.5, 9.0, 9.5], {"bad_price": 1})
+    assert outcome(make_batch(("AAA",), ltp=[10.0, 19.5])) == ([10.0], {"bad_price": 1})
+
+
+def quantities(volume: list[int], seconds: list[int] | None = None) -> tuple[list[int], dict[str, int]]:
+    """(traded, repairs) of ticks with these totals."""
+    tick_filter = make_filter()
+    columns: dict[str, Any] = {"ltp": [100.0 + 0.05 * (i % 3) for i in range(len(volume))], "volume": volume}
+    if seconds is not None:
+        columns["ts_event"] = seconds
+    return tick_filter.apply(make_batch(**columns))[1].tolist(), tick_filter.repaired
+
+
+def test_yesterdays_total_in_the_first_tick_costs_few_ticks() -> None:
+    """Twenty totals that agree below it are believed, with what was traded between them."""
+    traded, repaired = quantities([9_000_000, *range(10, 410, 10)])
+
+    assert traded == [0] * 20 + [190] + [10] * 20
+    assert repaired == {"volume_fell": 20, "false_volume": 1}
+
+
+def test_one_false_total_costs_one_bar() -> None:
+    """What it added is on record; from the twentieth total that agrees on, traded is what it was."""
+    totals = [*range(10, 210, 10), 5_000_000, *range(210, 510, 10)]
+
+    traded, repaired = quantities(totals)
+
+    assert traded[21:40] == [0] * 19
+    assert traded[40] == 190
+    assert traded[41:] == [10] * 10
+    assert repaired["false_volume"] == 1
+
+
+def test_a_total_that_was_never_filled_in_is_none() -> None:
+    """The largest number of 32 bits is an empty field."""
+    traded, repaired = quantities([10, 20, 2**32 - 1, 30, 2**31 - 1, 40])
+
+    assert traded == [0, 10, 0, 10, 0, 10]
+    assert repaired == {"volume_fell": 0, "false_volume": 2}
+
+
+def test_where_little_is_traded_time_speaks_for_a_total() -> None:
+    """Three totals over five minutes are enough."""
+    traded, repaired = quantities([100, 900, 110, 120, 130, 140], [0, 1, 10, 200, 310, 311])
+
+    assert traded == [0, 800, 0, 0, 20, 10]
+    assert repaired == {"volume_fell": 3, "false_volume": 1}
 
 
 def test_columns_without_values_stay_without_memory() -> None:
@@ -225,7 +338,7 @@ def test_the_calendar_knows_the_opening_used_here() -> None:
 
 
 def test_a_false_first_price_does_not_cost_the_day() -> None:
-    """When enough ticks in a row agree on another level, that level is the price, and the faulty one is a jump."""
+    """When more ticks in a row agree on another level, that level is the price, and the faulty one is a jump."""
     prices = [1.0, *([100.0, 100.1] * BELIEVED_AFTER), 1.0, 100.0]
     ticks = make_batch(ltp=prices, ts_event=list(range(len(prices))))
 
@@ -233,7 +346,7 @@ def test_a_false_first_price_does_not_cost_the_day() -> None:
 
     assert accepted[:3] == [1.0, 100.1, 100.0]
     assert accepted[-2:] == [100.1, 100.0]
-    assert rejected == {"bad_price": BELIEVED_AFTER - 1 + 1}
+    assert rejected == {"bad_price": 1 + 1}
 
 
 def test_scattered_false_prices_are_never_believed() -> None:

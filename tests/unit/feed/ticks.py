@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from daemon.events import TICK_COLUMNS, TickBatch
+from daemon.market.instruments import Instrument, Kind
 
 SECOND = 1_000_000_000
 OPEN_NS = 1_767_584_700 * SECOND
@@ -28,3 +30,8 @@ def make_batch(symbols: tuple[str, ...] = ("AAA",), **columns: Any) -> TickBatch
     for name in TICK_COLUMNS:
         full.setdefault(name, np.full(n, -1, dtype=np.int64))
     return TickBatch(symbols=symbols, **full)
+
+
+def listed(symbol: str, kind: Kind = Kind.EQUITY) -> Instrument:
+    """Make an instrument that a filter may know: ticks of five paise, lots of one."""
+    return Instrument(symbol, kind, "NSE", 1, Decimal("0.05"), True)

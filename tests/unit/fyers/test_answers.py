@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from daemon.fyers.answers import Answer, of_order, of_orders, of_read, retry_seconds
+from daemon.fyers.answers import Answer, of_order, of_read, retry_seconds
 from daemon.fyers.outcome import Done, NotSent, Outcome, Rejected, Unknown
 from daemon.fyers.wire import Acknowledged, orders
 
@@ -115,35 +115,3 @@ def test_reads() -> None:
         (302, b'{"s":"ok","orderBook":[]}'),
     ):
         assert isinstance(of_read(Answer(status, "", body), orders, NOW), Unknown)
-
-
-def several(document: object, count: int = 2, status: int = 200) -> list[Outcome[Acknowledged]]:
-    """The outcomes of so many orders in one call that was answered so."""
-    return of_orders(Answer(status, "", msgspec.json.encode(document)), count, PLACED, NOW)
-
-
-def test_several_orders_have_an_outcome_each() -> None:
-    """A yes, a no, and an entry that nobody can read, each in its place."""
-    yes = {"statusCode": 200, "body": {"s": "ok", "code": 1101, "id": "7"}}
-    no = {"statusCode": 400, "body": {"s": "error", "code": -50, "message": "qty"}}
-    doubt = {"statusCode": 502, "body": {"s": "error", "code": -50, "message": "qty"}}
-    found = several({"s": "ok", "code": 200, "data": [yes, no, doubt, "?"]}, 4)
-    assert found[:2] == [Done(Acknowledged(venue_id="7")), Rejected(-50, "qty")]
-    assert isinstance(found[2], Unknown)
-    assert isinstance(found[3], Unknown)
-
-
-@pytest.mark.parametrize(
-    ("document", "kind"),
-    [
-        ({"s": "ok", "code": 200, "data": []}, Unknown),
-        ({"s": "ok", "code": 200}, Unknown),
-        ({"s": "ok", "code": 1101, "id": "7"}, Unknown),
-        ({"s": "error", "code": -50, "message": "too many"}, Rejected),
-        ({"s": "error", "code": -429}, NotSent),
-        ({"s": "error", "code": -99}, Unknown),
-    ],
-)
-def test_an_answer_for_all_of_several_orders(document: object, kind: type) -> None:
-    """Only a documented no covers all; an answer of another shape says nothing of any."""
-    assert [type(outcome) for outcome in several(document)] == [kind, kind]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import fcntl
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from daemon.clock import DAY_NS, NS_PER_MS, NS_PER_S, ReplayClock
 from daemon.errors import SettingsError
-from daemon.fyers.budget import Limit, Purpose, RateBudget, RateLimits
+from daemon.fyers.budget import Grant, Limit, Purpose, RateBudget, RateLimits
 from daemon.fyers.call_record import CallRecord
 from daemon.market.calendar import IST_OFFSET_NS
 
@@ -57,7 +59,7 @@ def test_the_day_ends_at_midnight_in_india() -> None:
     """A used-up day grants nothing until midnight in India, to ordinary calls first; then it begins anew."""
     clock = ReplayClock(MIDNIGHT)
     budget = RateBudget(clock, SMALL)
-    budget._used_today = 25
+    budget._calls.day, budget._calls.used = (MIDNIGHT + IST_OFFSET_NS) // DAY_NS, 25
     assert budget.take(ORDINARY) == DAY_NS
     assert budget.take(EXIT) == 0
     assert budget.used_today == 26
@@ -127,7 +129,69 @@ def test_a_disk_that_fails_later_stops_no_call(tmp_path: Path) -> None:
     record = CallRecord(tmp_path / "calls", SMALL.minute.calls)
     os.close(record._file)
     budget = RateBudget(ReplayClock(MIDNIGHT), SMALL, record)
-    assert budget.take(EXIT) == budget.take(EXIT) == 0
+    assert granted(budget, EXIT, 9) == SMALL.second.calls
+
+
+def test_processes_share_one_budget(tmp_path: Path) -> None:
+    """What one is granted while both run, and a 429 that it is told, the other counts at once; each has its limits."""
+    clock = ReplayClock(MIDNIGHT)
+    part = RateLimits(Limit(2, 0), Limit(6, 0), Limit(30, 0), slack_ms=0)
+    daemon, download = (RateBudget(clock, limits, CallRecord(tmp_path / "calls", 10)) for limits in (SMALL, part))
+    assert granted(download, ORDINARY, 9) == 2
+    assert granted(daemon, EXIT, 9) == 2
+    assert granted(download, ORDINARY, 1) == 0
+    clock.advance(MIDNIGHT + NS_PER_S)
+    assert granted(daemon, EXIT, 1) == granted(download, ORDINARY, 9) == 1
+    assert download.used_today == 6
+    download.hold(9.0)
+    assert daemon.take(EXIT) == 9 * NS_PER_S
+
+
+def test_a_call_counts_until_a_window_after_it_left() -> None:
+    """From its grant, however long a connection takes to be made; and again when it left."""
+    clock = ReplayClock(MIDNIGHT)
+    budget = RateBudget(clock, SMALL)
+    grants = [budget.reserve(EXIT) for _ in range(4)]
+    assert all(isinstance(grant, Grant) for grant in grants)
+    clock.advance(MIDNIGHT + 3 * NS_PER_S)
+    assert budget.take(EXIT) == NS_PER_S
+    for grant in grants[:3]:
+        grant.sent()
+    clock.advance(MIDNIGHT + 3 * NS_PER_S + NS_PER_S // 2)
+    grants[0].sent()
+    assert budget.take(EXIT) == NS_PER_S // 2
+    clock.advance(MIDNIGHT + 4 * NS_PER_S)
+    assert granted(budget, EXIT, 9) == 3
+
+
+def test_what_was_on_its_way_when_a_process_was_killed(tmp_path: Path) -> None:
+    """Nobody knows whether it left: it counts as long as it can have."""
+    killed = recorded(tmp_path / "calls", MIDNIGHT)
+    for _ in range(4):
+        killed.reserve(EXIT)
+    for later_s, free in ((2, 0), (5, 0), (6, 4)):
+        after = recorded(tmp_path / "calls", MIDNIGHT + later_s * NS_PER_S)
+        assert granted(after, EXIT, 9) == free
+
+
+def test_a_record_of_the_format_before_is_taken_over(tmp_path: Path) -> None:
+    """And one that remembers fewer calls than are asked for now remembers more from now on, forgetting none."""
+    times = [MIDNIGHT - number for number in range(3)]
+    header = struct.pack("<8sqqqqq", b"HRMDCAL1", 3, (MIDNIGHT + IST_OFFSET_NS) // DAY_NS, 3, 0, 0)
+    (tmp_path / "calls").write_bytes(header + struct.pack("<5q", *times, 0, 0))
+    budget = recorded(tmp_path / "calls", MIDNIGHT)
+    assert (granted(budget, EXIT, 9), budget.used_today) == (1, 4)
+    wide = RateLimits(Limit(50, 0), Limit(50, 0), Limit(50, 0), slack_ms=0)
+    assert granted(recorded(tmp_path / "calls", MIDNIGHT, wide), EXIT, 99) == 46
+    assert granted(recorded(tmp_path / "calls", MIDNIGHT), EXIT, 9) == 0
+
+
+def test_a_stopped_process_holds_nobody_up(tmp_path: Path) -> None:
+    """Whoever has the lock and stands still is not waited for."""
+    budget = recorded(tmp_path / "calls", MIDNIGHT)
+    with (tmp_path / "calls").open() as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        assert budget.take(EXIT) == 0
 
 
 def test_hold_stops_exits_too() -> None:
@@ -175,16 +239,3 @@ def test_the_default_is_fyers(purpose: Purpose) -> None:
     """By default ten a second pass, three of them exits only."""
     budget = RateBudget(ReplayClock(MIDNIGHT))
     assert granted(budget, purpose, 20) == (10 if purpose is EXIT else 7)
-
-
-def test_several_calls_at_once() -> None:
-    """They are granted together or not at all; more than a window ever holds never."""
-    clock = ReplayClock(MIDNIGHT)
-    budget = RateBudget(clock, SMALL)
-    assert budget.take(EXIT, 5) > 0
-    assert budget.take(EXIT, 3) == 0
-    assert budget.used_today == 3
-    assert budget.take(EXIT, 2) == NS_PER_S
-    assert budget.take(EXIT, 1) == 0
-    clock.advance(MIDNIGHT + NS_PER_S)
-    assert budget.take(EXIT, 4) == 0

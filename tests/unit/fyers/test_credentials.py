@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,30 @@ def test_a_token_that_is_not_there(tmp_path: Path) -> None:
         read_token(tmp_path / "missing")
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a\xe9b", b"\x00" * 5000])
+def test_a_token_file_of_garbage_is_one_line(tmp_path: Path, content: bytes) -> None:
+    """Named, and nothing of its bytes shown."""
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        Credentials("APP-100", read_token(path).reveal())
+    assert "\n" not in str(caught.value)
+    assert "\x00" not in str(caught.value)
+
+
+def test_a_pipe_is_no_token_file(tmp_path: Path) -> None:
+    """Reading it would wait for ever."""
+    os.mkfifo(tmp_path / "token")
+    with pytest.raises(SettingsError, match=r"token can't be read \(is a named pipe, expected a regular file\)"):
+        read_token(tmp_path / "token")
+
+
+def test_an_end_nested_too_deeply_is_no_end() -> None:
+    """The payload is the venue's, or anybody's who wrote the file."""
+    nested = base64.urlsafe_b64encode(b"[" * 100_000).decode()
+    assert expiry_ns(Secret(f"head.{nested}.signature")) is None
+
+
 def test_systemd_hands_it_over(tmp_path: Path) -> None:
     """A credential comes before the file and before the variable; without one the file is it."""
     environment = {"CREDENTIALS_DIRECTORY": str(tmp_path), "FYERS_SECRET_KEY": "variable"}
@@ -90,3 +115,16 @@ def test_the_end_of_a_token() -> None:
 def test_a_token_that_does_not_say(token: Secret) -> None:
     """What has no readable end has none, and nothing is raised."""
     assert expiry_ns(token) is None
+
+
+def test_a_file_that_others_may_read(tmp_path: Path) -> None:
+    """Is refused where the token must be its owner's alone; any bit for others will do."""
+    path = tmp_path / "token"
+    path.write_text("abc")
+    for mode in (0o640, 0o604, 0o620, 0o677):
+        path.chmod(mode)
+        with pytest.raises(SettingsError, match=rf"others may read {path} \(mode {mode:04o}\): chmod 600 {path}"):
+            read_token(path, private=True)
+        assert read_token(path) == Secret("abc")
+    path.chmod(0o400)
+    assert read_token(path, private=True) == Secret("abc")

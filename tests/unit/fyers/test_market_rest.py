@@ -1,4 +1,4 @@
-"""Calls beside orders and book: several orders at once, shares, depth, history, market status, login, clock skew."""
+"""Calls beside orders and book: shares, depth, history, market status, login, clock skew."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import hashlib
 from decimal import Decimal
 from pathlib import Path
 
-import pytest
 from yarl import URL
 
 from daemon.clock import LiveClock
-from daemon.errors import UsageError
-from daemon.events import OrderType
 from daemon.fyers.budget import Purpose, RateBudget
 from daemon.fyers.credentials import Secret, expiry_ns
-from daemon.fyers.outcome import Done, NotSent, Rejected, Unknown
+from daemon.fyers.outcome import NotSent, Rejected, Unknown
 from daemon.fyers.requests import Product
 from daemon.fyers.rest import Endpoints, FyersRest
 from daemon.sandbox.faults import FaultKind, Route
@@ -24,50 +21,8 @@ from tests.samples import MINUTE, OPEN, wave, write_tape
 from tests.unit.fyers.test_rest import value_of
 from tests.unit.sandbox.desk import APP_ID, QUICK, SBIN, WIDE, Desk, opened, order
 
-NOW, EXIT = Purpose.ORDINARY, Purpose.EXIT
+NOW = Purpose.ORDINARY
 MONDAY = dt.date(2026, 1, 5)
-
-
-async def test_several_orders_in_one_call() -> None:
-    """Each has an outcome of its own, in its place: the second is refused, the others live."""
-    async with opened() as desk:
-        wanted = [order("a"), order("b", quantity=0), order("c", kind=OrderType.LIMIT, limit_price="800")]
-        first, second, third = await desk.rest.place_many(wanted, NOW)
-        assert isinstance(second, Rejected)
-        assert second.code == -50
-        assert [item.wanted.tag for item in desk.book] == ["a", "c"]
-        assert [value_of(first).venue_id, value_of(third).venue_id] == [item.order_id for item in desk.book]
-        done, gone = await desk.rest.cancel_many([desk.book[1].order_id, "nonsense"])
-        assert isinstance(done, Done)
-        assert isinstance(gone, Rejected)
-        assert desk.book[1].status.name == "CANCELLED"
-
-
-@pytest.mark.parametrize(
-    ("kind", "after", "lives"),
-    [(FaultKind.DROP, True, 2), (FaultKind.DROP, False, 0), (FaultKind.GARBLED, True, 2), (FaultKind.BROKEN, True, 2)],
-)
-async def test_no_answer_to_several_orders_is_doubt_of_each(kind: FaultKind, after: bool, lives: int) -> None:
-    """Whatever was lost, nobody is told that an order is not there."""
-    async with opened() as desk:
-        desk.trouble(kind, Route.MULTI, after=after)
-        outcomes = await desk.rest.place_many([order("a"), order("b")], NOW)
-        assert all(isinstance(outcome, Unknown) for outcome in outcomes)
-        assert (len(outcomes), len(desk.book)) == (2, lives)
-
-
-async def test_how_many_orders_fit() -> None:
-    """None and eleven are a mistake; ten count as ten calls, more than the budget has for ordinary ones."""
-    async with opened() as desk:
-        for count in (0, 11):
-            with pytest.raises(UsageError, match=f"multi-order: expected 1 to 10, got {count}"):
-                await desk.rest.place_many([order(f"t{n}") for n in range(count)], NOW)
-        clock = LiveClock()
-        async with FyersRest(None, RateBudget(clock), clock, desk.endpoints, QUICK) as rest:
-            ten = [order(f"t{n}") for n in range(10)]
-            assert all(isinstance(outcome, NotSent) for outcome in await rest.place_many(ten, NOW))
-            assert not any(isinstance(outcome, NotSent) for outcome in await rest.place_many(ten, EXIT))
-            assert all(isinstance(outcome, NotSent) for outcome in await rest.place_many(ten[:1], EXIT))
 
 
 async def test_holdings() -> None:

@@ -12,7 +12,7 @@ from daemon.errors import UsageError
 from daemon.events import OrderType, Side
 from daemon.fyers import wire
 from daemon.fyers.credentials import Credentials
-from daemon.fyers.requests import ModifyOrder, PlaceOrder, Product, Validity
+from daemon.fyers.requests import PlaceOrder, Product, Validity
 
 ROW = b"""{"clientId":"X","id":"23030900015105","exchOrdId":"1100000001089341","qty":5,"remainingQuantity":2,
 "filledQty":3,"disclosedQty":0,"limitPrice":6.95,"stopPrice":0,"tradedPrice":6.9533333333,"type":1,"symbol":"NSE:IDEA-EQ",
@@ -130,20 +130,11 @@ def test_the_body_of_an_order() -> None:
     }  # fmt: skip
 
 
-def test_the_body_of_a_change() -> None:
-    """What stays isn't named."""
-    assert msgspec.json.decode(ModifyOrder(venue_id="7", type=OrderType.MARKET).body()) == {"id": "7", "type": 2}
-    change = ModifyOrder(
-        venue_id="7", type=OrderType.SL_LIMIT, quantity=2, limit_price=Decimal("5"), stop_price=Decimal("4.95")
-    )
-    assert msgspec.json.decode(change.body()) == {"id": "7", "type": 4, "qty": 2, "limitPrice": 5, "stopPrice": 4.95}
-
-
 def test_credentials_keep_their_token() -> None:
     """No picture of the credentials shows the token, and none that breaks a header is taken."""
     credentials = Credentials("APP-100", "s3cret")
     assert credentials.authorization == "APP-100:s3cret"
-    assert "s3cret" not in f"{credentials} {credentials!r} {credentials.hide('a s3cret b')}"
+    assert "s3cret" not in f"{credentials} {credentials!r} {credentials.hiding.hide('a s3cret b')}"
     for app_id, token in (("APP", "new\nline"), ("", "x"), ("APP", ""), ("APP", "a b")):
         with pytest.raises(UsageError, match="Fyers") as caught:
             Credentials(app_id, token)

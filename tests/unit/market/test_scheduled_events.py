@@ -79,6 +79,10 @@ def test_no_file_and_an_empty_file_have_no_impact(tmp_path: Path) -> None:
         ("- {at: 2026-02-06T10:00:00+05:30, impakt: 1}", "impakt"),
         ("events: {a: 1}", "Expected `array`"),
         ("- {at: [", "not valid YAML"),
+        (
+            "- {at: 2026-02-06T10:00:00+05:30, impact: 1, impact: 0}",
+            "column 46 is not valid YAML: impact is set",
+        ),
         ("- {at: 2026-13-06T10:00:00+05:30, impact: 1}", "not valid YAML"),
     ],
 )
@@ -96,8 +100,8 @@ def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
     """Missing, a directory, or not text: one line that names it."""
     with pytest.raises(SettingsError, match=r"none\.yaml: No such file"):
         ScheduledEvents.load(tmp_path / "none.yaml")
-    with pytest.raises(SettingsError, match="Is a directory"):
+    with pytest.raises(SettingsError, match="is a directory, expected a regular file"):
         ScheduledEvents.load(tmp_path)
-    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(SettingsError, match=r"binary\.yaml is not valid YAML"):
+    (tmp_path / "binary.yaml").write_bytes(b"\x00\x80")
+    with pytest.raises(SettingsError, match=r"binary\.yaml: is not UTF-8 text"):
         ScheduledEvents.load(tmp_path / "binary.yaml")

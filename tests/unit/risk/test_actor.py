@@ -11,6 +11,7 @@ from daemon.bus import Bus
 from daemon.clock import NS_PER_S, ReplayClock
 from daemon.events import (
     Action,
+    BrokerStatus,
     CancelOrder,
     DayProfitPeaked,
     Event,
@@ -436,6 +437,14 @@ def test_the_days_peak_is_told_where_a_limit_counts_from_it(calendar: MarketCale
         desk.tell(tick(NOON + number, price), TimeAdvanced(ts=NOON + number))
     assert [peak.high for peak in told] == [Decimal(30), Decimal(100)]
     assert desk.actor.book.day_high == 100
+
+
+def test_a_broker_out_of_sight_is_remembered_until_it_is_seen(desk: Desk) -> None:
+    """Its reason is what the denial says."""
+    desk.tell(BrokerStatus(ts=NOON, readable=False, reason="HTTP 502"))
+    assert desk.actor.book.unread == "HTTP 502"
+    desk.tell(BrokerStatus(ts=NOON, readable=True, reason=""))
+    assert desk.actor.book.unread == ""
 
 
 def test_a_stale_feed_is_remembered_until_it_is_connected(desk: Desk) -> None:

@@ -117,6 +117,16 @@ def test_a_feed_that_says_it_is_stale_opens_nothing(check: Check, book: RiskBook
     assert check(intend(side=Side.SELL, reduces=True)) is None
 
 
+def test_a_broker_out_of_sight_opens_nothing(check: Check, book: RiskBook) -> None:
+    """In no symbol; exits leave."""
+    hold(book, 10)
+    book.unread = "not read for 46 s"
+    denied = ("broker_unread", "a broker whose book and positions can be read", "not read for 46 s")
+    assert check(intend()) == denied
+    assert check(intend(symbol=RELIANCE)) == denied
+    assert check(intend(side=Side.SELL, quantity=10, reduces=True)) is None
+
+
 def test_a_stale_feed_opens_nothing(check: Check) -> None:
     """Sixty seconds after the last tick an entry passes, a nanosecond later not; a symbol without a tick never."""
     assert check(intend(ts=NOON + 60 * NS_PER_S)) is None

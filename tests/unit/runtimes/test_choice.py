@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,61 @@ def test_a_runtime_that_cannot_be_had_gives_way(
     assert choice.candidate.runtime is not Runtime.NATIVE
     assert choice.refused[0] == f"native needs a C++ compiler: CXX={NO_COMPILER} is not there"
     assert len(set(choice.refused)) == len(choice.refused)
+
+
+@pytest.fixture
+def _without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the daemon is installed without the extra `onnx`."""
+    for package in ("onnx", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, package, None)
+
+
+@pytest.mark.usefixtures("_without_onnx")
+@pytest.mark.parametrize(
+    ("runtime", "complaints"),
+    [
+        (Runtime.AUTO, []),
+        (Runtime.NATIVE, []),
+        (Runtime.ONNXRUNTIME, ["onnxruntime: writing a graph needs the package onnx (extra `onnx`)"]),
+    ],
+)
+def test_an_optional_package_is_missed_where_it_was_asked_for(
+    runtime: Runtime, complaints: list[str], tmp_path: Path, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody who didn't ask for ONNX Runtime hears that it isn't there; the missing compiler is said, once."""
+    monkeypatch.setenv("CXX", NO_COMPILER)
+    model = network()
+    plan = RuntimePlan(runtime, Precision.FP32, tmp_path)
+    choice = choose(plan, runners(model, tmp_path), model.config, "hash", ticking)
+    assert choice.name == "torch fp32"
+    assert [reason for reason in choice.refused if "compiler" not in reason] == complaints
+
+
+def test_what_is_remembered_holds_for_the_versions_that_were_measured(
+    tmp_path: Path, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version of any library that a runtime is made of, and it is measured anew."""
+    monkeypatch.setenv("CXX", NO_COMPILER)
+    model, plan = network(), RuntimePlan(Runtime.AUTO, Precision.FP32, tmp_path / "cache")
+    choose(plan, runners(model, plan.cache), model.config, "hash", ticking)
+    for count, package in enumerate(("torch", "onnxruntime", "onnx"), start=2):
+        installed = tmp_path / "installed" / f"{package}-0.0.1.dist-info"
+        installed.mkdir(parents=True)
+        (installed / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.0.1\n")
+        monkeypatch.syspath_prepend(tmp_path / "installed")
+        choose(plan, runners(model, plan.cache), model.config, "hash", ticking)
+        assert len(list(plan.cache.glob("choice-*.json"))) == count, package
+
+
+def test_measuring_is_said(tmp_path: Path, network: Network, caplog: pytest.LogCaptureFixture) -> None:
+    """The first start takes its time, and says for what; the second needs none."""
+    caplog.set_level(logging.INFO)
+    model, plan = network(), RuntimePlan(Runtime.AUTO, Precision.FP32, tmp_path)
+    for said in (1, 1):
+        choose(plan, runners(model, plan.cache), model.config, "hash", ticking)
+        lines = [line for line in caplog.messages if line.startswith("measuring runtimes, once for this model")]
+        assert len(lines) == said
+        assert "torch fp32" in lines[0]
 
 
 def test_auto_measures_once(tmp_path: Path, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,16 @@ def test_a_library_is_built_once(tmp_path: Path) -> None:
     assert native.build(tmp_path / "cache", *CPU, compiler()) == first
     assert first.stat().st_mtime_ns == written
     assert list(first.parent.iterdir()) == [first]
+
+
+def test_a_build_is_said_before_it_begins(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It takes its time at the first start; a library that is there is not spoken of."""
+    caplog.set_level(logging.INFO)
+    for _ in range(2):
+        native.build(tmp_path, *CPU, compiler())
+        assert caplog.messages == [
+            f"building the native kernel (cpu) with {compiler()[0]}: some seconds, once for this machine"
+        ]
 
 
 def test_other_flags_make_another_library(tmp_path: Path) -> None:

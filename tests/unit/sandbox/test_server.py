@@ -43,6 +43,42 @@ async def test_the_wire_of_an_order() -> None:
         assert row["orderDateTime"][2] == row["orderDateTime"][6] == "-"
 
 
+async def test_a_resting_order_is_changed_by_its_owner() -> None:
+    """As in the broker's app: another price and quantity under the same id."""
+    async with opened() as desk:
+        places, resting = f"{desk.endpoints.api}/orders/sync", {**BODY, "type": 1, "limitPrice": 800}
+        async with desk.http.post(places, json=resting, headers=HEADERS) as response:
+            order_id = (await response.json())["id"]
+        change = {"id": order_id, "type": 1, "qty": 20, "limitPrice": 801.5}
+        async with desk.http.patch(places, json=change, headers=HEADERS) as response:
+            answer = await response.json()
+        assert (answer["s"], answer["code"], answer["id"]) == ("ok", 1102, order_id)
+        (held,) = desk.book
+        assert (held.wanted.quantity, held.wanted.limit_price, held.status.name) == (20, Decimal("801.5"), "PENDING")
+        async with desk.http.patch(places, json={**change, "qty": "20"}, headers=HEADERS) as response:
+            assert (await response.json())["code"] == -50
+
+
+async def test_several_orders_in_one_call() -> None:
+    """Each has an answer of its own, in its place: the second is refused, the others live; none and eleven are too."""
+    async with opened() as desk:
+        places = f"{desk.endpoints.api}/multi-order/sync"
+        wanted = [BODY, {**BODY, "qty": 0}, {**BODY, "type": 1, "limitPrice": 800, "orderTag": "c"}]
+        async with desk.http.post(places, json=wanted, headers=HEADERS) as response:
+            first, second, third = (await response.json())["data"]
+        assert [entry["statusCode"] for entry in (first, second, third)] == [200, 400, 200]
+        assert second["body"]["code"] == -50
+        assert [item.order_id for item in desk.book] == [first["body"]["id"], third["body"]["id"]]
+        gone = [{"id": third["body"]["id"]}, {"id": "nonsense"}]
+        async with desk.http.delete(places, json=gone, headers=HEADERS) as response:
+            assert [entry["statusCode"] for entry in (await response.json())["data"]] == [200, 400]
+        assert desk.book[1].status.name == "CANCELLED"
+        for count in (0, 11):
+            async with desk.http.post(places, json=[BODY] * count, headers=HEADERS) as response:
+                assert (await response.json())["code"] == -50
+        assert len(desk.book) == 2
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [

@@ -11,7 +11,7 @@ import torch
 
 from daemon.clock import LiveClock, ReplayClock
 from daemon.events import Action, Regime
-from models.config import History, HRMSettings
+from models.config import CarryState, History, HRMSettings
 from models.errors import CheckpointError
 from strategies.base import Moment
 from strategies.hrm import ENTRIES, HRMStrategy, observation
@@ -114,6 +114,21 @@ def test_a_broken_model_fails() -> None:
     assert (found.action, found.quantity, found.failed) == (Action.HOLD, 1, True)
     assert "finite" in found.reason or "not a number" in found.reason
     assert found.model_hash == hrm.agent.model_hash
+
+
+def test_one_made_anew_shares_nothing_that_is_written() -> None:
+    """The same weights and decisions; no cache, no memory from bar to bar, no runner, no cost of segments."""
+    settings = settings_of()
+    settings = settings.model_copy(update={"carry_state": CarryState.SESSION})
+    old = HRMStrategy.load(None, 1, settings, ReplayClock())
+    first = old.decide(walk(0))
+    fresh = old.renewed()
+    assert fresh.agent.model is old.agent.model
+    for name in ("_runner", "_single_cycle", "_carried", "cache", "act"):
+        assert getattr(fresh.agent, name) is not getattr(old.agent, name)
+    assert (fresh.model_hash, fresh.description, fresh.runtime) == (old.model_hash, old.description, old.runtime)
+    assert fresh.decide(walk(0)) == first
+    assert old.decide(walk(0)) != first  # it remembers
 
 
 def test_entries_are_cut_late() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from daemon.fyers.credentials import hiding_of
 from daemon.fyers.gateway.__main__ import Gateway
 from daemon.fyers.gateway.assignment import Assignment, decode, encode
 from daemon.fyers.gateway.frames import AnyNews, Authenticated, Refused, Subscribed, Trouble
@@ -107,3 +108,17 @@ def test_an_assignment_travels_whole_and_shows_no_token() -> None:
     assert line.count(b"\n") == 1
     assert decode(line) == task
     assert "aaa.bbb.ccc" not in f"{task!r} {task}"
+
+
+def test_no_complaint_holds_a_piece_of_the_token(out: Out) -> None:
+    """Neither an error of the venue that quotes it, nor an exception, nor the end that names the last one."""
+    token = "".join(f"t{number:03d}" for number in range(200))
+    gateway = Gateway(out, 1, hiding_of(token))
+    quoted = "x" * 200 + token
+    gateway.on_error({"type": "cn", "code": -99, "message": quoted})
+    gateway.on_error({"type": "sub", "code": -300, "message": "", "invalid_symbols": [quoted]})
+    gateway.on_error(ConnectionError(f"Handshake status 403 {token[:50]}"))
+    gateway.on_close({})
+    said = repr(out.news)
+    assert len(out.news) == 4
+    assert not [token[at : at + 8] for at in range(len(token) - 7) if token[at : at + 8] in said]

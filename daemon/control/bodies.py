@@ -1,0 +1,71 @@
+"""Turns the body of a request into what it asks for, or into a line that says what was expected.
+
+Invariant: what `/openapi.json` allows is taken and what it forbids is refused: both come from the same structs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+from aiohttp.http import HttpProcessingError
+
+from daemon.control.openapi import CommandBody, StrategyBody
+from daemon.control.view import MAX_PRICE, MAX_REASON_CHARS, CancelTicket, HandType, OrderTicket
+from daemon.documents import DocumentError, parse_json
+
+T = TypeVar("T")
+
+_EXPECTED = {
+    "$.reason": f"reason: expected 1 to {MAX_REASON_CHARS} printable characters in one line, not blanks alone",
+    "$.price": f'price: expected rupees such as "820.05", above 0 and below {MAX_PRICE}, at most 4 decimal places',
+    "$.key": "key: expected 1 to 64 of A-Z, a-z, 0-9, dot, dash, underscore",
+}
+
+
+async def read(request: web.Request, body_s: float) -> bytes:
+    """The whole body. Raises `ValueError` where it isn't one, and 408 where it doesn't come in `body_s`."""
+    try:
+        async with asyncio.timeout(body_s):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+    except (web.RequestPayloadError, HttpProcessingError):
+        raise ValueError("body: expected what Content-Length or Transfer-Encoding announce") from None
+
+
+def command(raw: bytes) -> CommandBody:
+    """What accompanies a command; raises `ValueError`."""
+    return _decode(raw, CommandBody, '{"reason": "…"} or nothing') if raw.strip() else CommandBody()
+
+
+def ticket(raw: bytes) -> OrderTicket:
+    """An order by hand; raises `ValueError`."""
+    wanted = _decode(raw, OrderTicket, '{"key": "…", "symbol": "…", "side": "buy", "quantity": 1, "type": "market"}')
+    try:
+        parse_json(raw)  # of a quantity that stands twice, which is meant?
+    except DocumentError as error:
+        raise ValueError(f"body: expected each key once ({error})") from None
+    if (wanted.type is HandType.LIMIT) is (wanted.price is None):
+        raise ValueError("price: expected with type limit, and only then")
+    return wanted
+
+
+def strategy(raw: bytes) -> StrategyBody:
+    """Who shall decide; raises `ValueError`."""
+    return _decode(raw, StrategyBody, '{"name": "…", "reason": "…"}')
+
+
+def cancellation(raw: bytes) -> CancelTicket:
+    """Which order; raises `ValueError`."""
+    return _decode(raw, CancelTicket, '{"order_id": "…", "reason": "…"}')
+
+
+def _decode(raw: bytes, kind: type[T], example: str) -> T:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        at = str(error).rpartition("at `")[2].rstrip("`")
+        raise ValueError(_EXPECTED.get(at, f"body: expected {example} ({error})")) from None

@@ -1,0 +1,167 @@
+"""Connections to the control port, bounded in number and in time: whatever knocks, the right token finds a door.
+
+Stands between the listening socket and aiohttp's protocol and hands everything through. Invariant: no more connections
+are open than `Limits.connections`; where another one comes, the oldest that never sent an authorised request goes, and
+only where there is none, the one of an authorised client that has been still for longest. So a flood of silent
+connections costs neither the operator the way in nor the daemon its file descriptors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import cast
+
+import msgspec
+from aiohttp import web
+from aiohttp.http import HttpProcessingError
+
+BACKLOG = 64
+"""Connections that the kernel keeps ready; fewer than the places, so that one batch of them doesn't push itself out."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a connection may take, and how many there are."""
+
+    connections: int = 256
+    """Far more than a status page, a scraper and an operator need, far fewer than the usual 1,024 file descriptors."""
+    idle_s: float = 15.0
+    """For the whole head of a request, counted from the connection's start or from the answer before."""
+    body_s: float = 5.0
+    """For the body of a request."""
+    unread_s: float = 5.0
+    """For an answer that waits to be taken."""
+    linger_s: float = 1.0
+    """For the rest of a body that nobody wanted."""
+
+
+LIMITS = Limits()
+
+
+class Guarded(asyncio.Protocol):
+    """One connection; everything goes on to `inner`, aiohttp's own protocol."""
+
+    def __init__(self, guard: Connections, inner: asyncio.Protocol) -> None:
+        self._guard = guard
+        self._inner = inner
+        self._transport: asyncio.Transport | None = None
+        self._unread: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a place."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
+        self._guard.admit(self._transport)
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on."""
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """Hand on."""
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        """The answer isn't read: it won't be waited for long."""
+        if self._transport is not None and self._unread is None:
+            self._unread = asyncio.get_running_loop().call_later(self._guard.unread_s, self._transport.abort)
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """It is read, after all."""
+        self._no_longer_unread()
+        self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the place back."""
+        self._no_longer_unread()
+        if self._transport is not None:
+            self._guard.release(self._transport)
+        self._inner.connection_lost(exc)
+
+    def _no_longer_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+
+class Connections:
+    """Who is connected, oldest first: `strangers` never sent the token, `known` did."""
+
+    def __init__(self, turned_out: Callable[[], None], limits: Limits = LIMITS) -> None:
+        """`turned_out` is called for each connection that has to make room."""
+        self.unread_s = limits.unread_s
+        self._turned_out = turned_out
+        self._limit = limits.connections
+        self._strangers: dict[asyncio.BaseTransport, asyncio.Transport] = {}
+        self._known: dict[asyncio.BaseTransport, asyncio.Transport] = {}
+
+    def __len__(self) -> int:
+        return len(self._strangers) + len(self._known)
+
+    def guard(self, make: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
+        """The protocol factory that bounds what `make` makes protocols for."""
+        return lambda: Guarded(self, make())
+
+    def admit(self, transport: asyncio.Transport) -> None:
+        """Another one came; one that is there goes where there is no room."""
+        if len(self) >= self._limit:
+            there = self._strangers or self._known
+            oldest = there.pop(next(iter(there)))
+            self._turned_out()
+            oldest.abort()
+        self._strangers[transport] = transport
+
+    def trust(self, transport: asyncio.BaseTransport | None) -> None:
+        """An authorised request came over it."""
+        if transport is None:  # it went away meanwhile
+            return
+        there = self._strangers.pop(transport, None) or self._known.pop(transport, None)
+        if there is not None:
+            self._known[transport] = there
+
+    def release(self, transport: asyncio.BaseTransport) -> None:
+        """It is closed."""
+        self._strangers.pop(transport, None)
+        self._known.pop(transport, None)
+
+
+class GuardedSite(web.TCPSite):
+    """Listens as aiohttp's own site does, with `Connections` before its protocol."""
+
+    def __init__(self, runner: web.AppRunner, host: str, port: int, connections: Connections) -> None:
+        super().__init__(runner, host, port, backlog=BACKLOG)
+        self._where = host, port
+        self._connections = connections
+
+    async def start(self) -> None:
+        """Listen; raises `OSError` where the address can't be had."""
+        await web.BaseSite.start(self)
+        server = self._runner.server
+        assert server is not None
+        host, port = self._where
+        self._server = await asyncio.get_running_loop().create_server(
+            self._connections.guard(server), host, port, backlog=BACKLOG
+        )
+
+
+def http_log(malformed: Callable[[], None], failed: Callable[[logging.LogRecord], None]) -> logging.Logger:
+    """What aiohttp logs to: what can't be read as HTTP is counted by `malformed`, everything else goes to `failed`."""
+    log = logging.Logger("control.http")  # not of the tree: nothing is passed on to the root
+    log.addHandler(_Sorting(malformed, failed))
+    return log
+
+
+class _Sorting(logging.Handler):
+    def __init__(self, malformed: Callable[[], None], failed: Callable[[logging.LogRecord], None]) -> None:
+        super().__init__()
+        self._malformed = malformed
+        self._failed = failed
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            self._malformed()
+        elif record.levelno >= logging.WARNING:
+            self._failed(record)

@@ -1,0 +1,56 @@
+"""Settings → what every caller of an account's API goes by: addresses, token, rate budget.
+
+Invariant: a token that leaves this machine leaves it encrypted, and comes from a file that only its owner can read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from daemon.clock import LiveClock
+from daemon.fyers.addresses import check_encrypted, is_local
+from daemon.fyers.budget import RateBudget, RateLimits
+from daemon.fyers.call_record import CallRecord
+from daemon.fyers.credentials import Secret, read_token, token_path
+from daemon.fyers.rest import Endpoints
+from daemon.settings import FyersSettings
+
+ADDRESSES = ("api_url", "data_url", "order_socket_url")
+
+
+def endpoints(settings: FyersSettings) -> Endpoints:
+    """Where the account's API is. Raises `SettingsError` for an address that would see the token in the clear."""
+    for name in ADDRESSES:
+        check_encrypted(f"broker.fyers.{name}", getattr(settings, name))
+    return Endpoints(settings.api_url, settings.data_url, settings.order_socket_url)
+
+
+def leaves_machine(settings: FyersSettings) -> bool:
+    """Whether the token is shown to anybody beyond this machine."""
+    return not all(is_local(getattr(settings, name)) for name in ADDRESSES)
+
+
+def token_is_private(settings: FyersSettings, environment: Mapping[str, str], *, leaves: bool | None = None) -> bool:
+    """Whether the token's file must be its owner's alone: one that stays here is a sandbox's and opens nothing.
+
+    `leaves`: whether it leaves this machine; None where it goes to the addresses of `broker.fyers`. systemd guards its
+    credentials itself.
+    """
+    from_file = token_path(settings.token_file, environment) == settings.token_file
+    return from_file and (leaves_machine(settings) if leaves is None else leaves)
+
+
+def token_of(settings: FyersSettings, environment: Mapping[str, str], *, leaves: bool | None = None) -> Secret:
+    """The account's token, of systemd's credential or the file. Raises `SettingsError` that says what is wrong."""
+    private = token_is_private(settings, environment, leaves=leaves)
+    return read_token(token_path(settings.token_file, environment), private=private)
+
+
+def rate_budget(settings: FyersSettings, limits: RateLimits | None = None) -> RateBudget:
+    """The account's budget (or a part of it), which all processes share. Raises `SettingsError` for its file.
+
+    It lives by the machine's clock, whatever time a run has: the venue counts real seconds.
+    """
+    if limits is None:
+        limits = RateLimits.of(settings.calls_per_second, settings.calls_per_minute, settings.calls_per_day)
+    return RateBudget(LiveClock(), limits, CallRecord(settings.calls_file, settings.calls_per_minute))

@@ -1,0 +1,79 @@
+"""The files that a journal is made of: whether they are still those that were opened, and a fresh one where not.
+
+SQLite in WAL mode keeps the newest records in `NAME-wal` until it carries them over. Invariant: a file that was
+deleted or replaced under a running daemon is noticed: writing into it goes well for ever, and nobody would find it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+
+ALL_PARTS = ("", "-wal", "-shm")
+_WATCHED = ("", "-wal")
+
+
+def wal_of(path: Path) -> Path:
+    """Where SQLite keeps what is not in the file itself yet."""
+    return Path(f"{path}-wal")
+
+
+def place_beside(path: Path, word: str) -> Path:
+    """A free name such as `journal.sqlite.damaged-1`."""
+    number = 1
+    while (place := path.with_name(f"{path.name}.{word}-{number}")).exists():
+        number += 1
+    return place
+
+
+class OpenedFiles:
+    """The identity of a journal's files when they were opened (or, of the `-wal`, first seen)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, tuple[int, int]] = {}
+        self.missing()
+
+    def missing(self) -> str:
+        """What happened to one of them since, in words; "" for nothing."""
+        for suffix in _WATCHED:
+            place = f"{self._path}{suffix}"
+            try:
+                found = os.stat(place)
+            except OSError:
+                if suffix in self._known:
+                    return f"{place} was deleted while hrmd was writing it"
+                continue
+            if self._known.setdefault(suffix, (found.st_dev, found.st_ino)) != (found.st_dev, found.st_ino):
+                return f"{place} was replaced by another file while hrmd was writing it"
+        return ""
+
+    def carry_over(self, db: sqlite3.Connection) -> Path:
+        """Copy all that `db` holds into a fresh file and return its place.
+
+        The place is the journal's own where nothing stands there or what we opened, else beside it: what somebody put
+        there is not touched. Raises `sqlite3.Error` or `OSError`; `db` is as it was then.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._path.with_name(f"{self._path.name}.fresh")
+        for suffix in ALL_PARTS:
+            Path(f"{fresh}{suffix}").unlink(missing_ok=True)
+        with contextlib.closing(sqlite3.connect(fresh)) as copy:
+            db.backup(copy)
+        place = self._path
+        if self._is_foreign():
+            place = place_beside(self._path, "rescued")
+        else:
+            for suffix in ALL_PARTS[1:]:  # of what `db` still has open, and the copy has all of it
+                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+        os.replace(fresh, place)
+        return place
+
+    def _is_foreign(self) -> bool:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return False
+        return self._known.get("") != (found.st_dev, found.st_ino)

@@ -1,0 +1,37 @@
+"""What the process asks of its system: to be told when it shall end, and as many open files as it may have.
+
+Invariant: every signal that asks for an end is an orderly one; SIGKILL and SIGQUIT alone are not asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+from collections.abc import Callable
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+OPEN_FILES = 8192
+"""More than sockets, journal and tapes ever need; a limit without a bound would be paid for by whoever walks it."""
+
+
+def on_ending(call: Callable[[signal.Signals], None]) -> None:
+    """Call with the signal when one asks for the end, from the running loop.
+
+    A hangup that is ignored from the start (nohup) stays ignored: whoever did so wants the daemon to outlive the
+    terminal.
+    """
+    loop = asyncio.get_running_loop()
+    for number in ENDING:
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, call, number)
+
+
+def allow_open_files(wanted: int = OPEN_FILES) -> int:
+    """Raise the soft limit of open files towards the hard one, at most to `wanted`; the limit that holds now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    able = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft == resource.RLIM_INFINITY or soft >= able:
+        return soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (able, hard))
+    return able

@@ -1,0 +1,73 @@
+"""Strategies that misbehave, and a daemon on one of them: `python -m tests.integration.own_strategies KIND --set …`."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from daemon.cli.options import run_loop, settings_and_logs
+from daemon.events import Action, Decision
+from daemon.service import Service
+from strategies.base import Moment, Strategy, decision
+from strategies.rules import RulesStrategy
+
+
+class Own:
+    """A strategy on the thread, in the HRM's place, that keeps the symbols it was asked about."""
+
+    name = "hrm"
+    in_thread = True
+    description = "our own"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def decide(self, moment: Moment) -> Decision:
+        """Hold, and be content."""
+        self.asked.append(moment.symbol)
+        return decision(moment, self.name, Action.HOLD, 1, 0.5, "content")
+
+
+class Hanging(Own):
+    """Never comes back, on the symbols that end in `suffix`."""
+
+    def __init__(self, suffix: str = "") -> None:
+        super().__init__()
+        self.suffix = suffix
+        self.for_ever = threading.Event()
+
+    def decide(self, moment: Moment) -> Decision:
+        """Wait for what never comes."""
+        held = super().decide(moment)
+        if moment.symbol.endswith(self.suffix):
+            self.for_ever.wait()
+        return held
+
+
+class Raising(Own):
+    """Raises at the closes before `until`."""
+
+    def __init__(self, until: int = 2**62) -> None:
+        super().__init__()
+        self.until = until
+
+    def decide(self, moment: Moment) -> Decision:
+        """Raise or hold."""
+        held = super().decide(moment)
+        if moment.ts < self.until:
+            raise ArithmeticError("of no use")
+        return held
+
+
+KINDS: dict[str, type[Own]] = {"hanging": Hanging, "raising": Raising}
+
+
+def main(kind: str, overrides: list[str]) -> None:
+    """Run a daemon by the settings, with one of ours in the HRM's place and the rules below it."""
+    settings = settings_and_logs(None, overrides)
+    strategies: dict[str, Strategy] = {"hrm": KINDS[kind](), "rules": RulesStrategy(settings.strategy.rules)}
+    run_loop(Service(settings, strategies).run())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[3::2])
