@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from daemon.clock import NS_PER_MS, Clock
-from daemon.events import Action, Decision
+from daemon.core.clock import NS_PER_MS, Clock
+from daemon.core.events import Action, Decision
 from models.act import Runner
 from models.agent import AgentDecision, HRMAgent
 from models.config import History, HRMSettings

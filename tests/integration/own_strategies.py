@@ -6,8 +6,8 @@ import sys
 import threading
 
 from daemon.cli.options import run_loop, settings_and_logs
-from daemon.events import Action, Decision
-from daemon.service import Service
+from daemon.core.events import Action, Decision
+from daemon.run.service import Service
 from strategies.base import Moment, Strategy, decision
 from strategies.rules import RulesStrategy
 

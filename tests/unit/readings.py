@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.clock import NS_PER_S
+from daemon.core.clock import NS_PER_S
 
 
 class FakeReadings:

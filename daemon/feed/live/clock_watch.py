@@ -1,0 +1,220 @@
+"""The machine's clocks and the venue's time → whether our time can be relied on, and what it has to make up for.
+
+Our time runs on the steady clock from what the wall clock said at the start. Here it is compared with the wall clock,
+with the stamps of ticks (whole seconds; a delay only makes them look late) and with the `Date` of the venue's
+answers. New risk is held from the start, and from every jump, until the venue confirms our time. Invariant: one
+source alone never moves our time; it is moved only while new risk is held, except that small steps of the wall clock
+are followed by one part in a thousand; and it never goes back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from daemon.core.clock import NS_PER_MS, NS_PER_S, LiveClock
+from daemon.core.events import TickBatch
+
+log = structlog.get_logger("clock")
+
+Ints = NDArray[np.int64]
+
+STAMPS: Final = 3
+"""So many different stamps of a symbol make its word; the middle one counts."""
+STAMPS_AGE_NS: Final = 60 * NS_PER_S
+STAMPS_PAUSE_NS: Final = 100 * NS_PER_MS
+"""Of the frames that come faster than this only some are looked at."""
+DATES: Final = 5
+DATES_LEAST: Final = 2
+DATES_AGE_NS: Final = 300 * NS_PER_S
+HALF_SECOND: Final = NS_PER_S // 2
+"""Stamps are whole seconds: the moment was half a second later, as far as anybody knows."""
+FOLLOWED: Final = 1000
+"""Small steps of the wall clock are followed by one part in so many."""
+
+UNCONFIRMED: Final = "the venue has not yet said what time it is"
+
+
+class Stamps:
+    """Of each symbol, by how much its latest stamps were ahead of the steady clock; loop-free."""
+
+    def __init__(self, symbols: int) -> None:
+        self._newest = np.zeros(symbols, dtype=np.int64)
+        self._ahead = np.zeros((symbols, STAMPS), dtype=np.int64)
+        self._at = np.full((symbols, STAMPS), -STAMPS_AGE_NS, dtype=np.int64)
+        self._count = np.zeros(symbols, dtype=np.int64)
+        self._noted = -STAMPS_PAUSE_NS
+
+    def note(self, code: NDArray[np.int32], ts_event: Ints, steady: int) -> None:
+        """Ticks that are read now. A symbol's first stamp may be as old as its last trade: those that move count."""
+        if steady - self._noted < STAMPS_PAUSE_NS:
+            return
+        self._noted = steady
+        newest = np.zeros_like(self._newest)
+        np.maximum.at(newest, code, ts_event)
+        moved = np.flatnonzero((newest > 0) & (self._newest > 0) & (newest != self._newest))
+        self._newest = np.where(newest > 0, newest, self._newest)
+        place = self._count[moved] % STAMPS
+        self._ahead[moved, place] = newest[moved] - steady
+        self._at[moved, place] = steady
+        self._count[moved] += 1
+
+    def forget(self) -> None:
+        """What was noted until now proves nothing any more."""
+        self._count[:] = 0
+
+    def words(self, steady: int) -> list[float]:
+        """By how much the venue is ahead of the steady clock, ns, after each symbol that had enough to say lately."""
+        recent = (self._count >= STAMPS) & (self._at.min(axis=1) > steady - STAMPS_AGE_NS)
+        words: list[float] = np.median(self._ahead[recent], axis=1).tolist()
+        return words
+
+
+class ClockWatch:
+    """Loop-free: give it ticks and dates as they come, and let it `look` a few times a second."""
+
+    def __init__(self, clock: LiveClock, symbols: int, limit_s: float) -> None:
+        self.held = UNCONFIRMED
+        """Why new risk waits, "" where it needn't."""
+        self._clock = clock
+        self._limit = int(limit_s * NS_PER_S)
+        self._stamps = Stamps(symbols)
+        self._dates: deque[tuple[int, int]] = deque(maxlen=DATES)  # (when it came, by how much it was ahead)
+        steady = clock.readings.steady_ns()
+        self._wall = clock.readings.wall_ns() - steady
+        self._asleep = steady - clock.readings.monotonic_ns()
+        self._losing = self._contradicted = False
+
+    def on_ticks(self, batch: TickBatch) -> None:
+        """Ticks as they came, just read; `batch.symbols` are the feed's own."""
+        self._stamps.note(batch.code, batch.ts_event, self._clock.readings.steady_ns())
+
+    def on_date(self, ts: int, took_ns: int) -> None:
+        """The `Date` (UTC ns, whole seconds) of an answer that was read just now, `took_ns` after it was asked for."""
+        if took_ns <= self._limit // 2:  # a slow answer's date is late by nobody knows how much
+            steady = self._clock.readings.steady_ns()
+            self._dates.append((steady, ts + HALF_SECOND - steady))
+
+    def look(self) -> bool:
+        """Compare; True where our time was set forward."""
+        readings, limit = self._clock.readings, self._limit
+        steady, wall_ns = readings.steady_ns(), readings.wall_ns()
+        self._notice(steady, wall_ns - steady)
+        ours = self._clock.now_ns() - steady
+        wall = wall_ns - steady - ours
+        words = [word + HALF_SECOND - ours for word in self._stamps.words(steady)]
+        ticks = _agreed(words, limit, 1)
+        dates = _agreed([ahead - ours for at, ahead in self._dates if at > steady - DATES_AGE_NS], limit, DATES_LEAST)
+        confirmed = any(word is not None and abs(word) <= limit for word in (ticks, dates))
+        other = self._other(wall, ticks, dates)
+        stepped = False
+        if confirmed and other is None:
+            self._agree()
+        elif other is not None and not confirmed:
+            stepped = self._move(other)
+        elif confirmed:
+            self._hold("the venue's ticks and the venue's answers are of different times")
+        elif dates is not None:
+            self._hold(f"the venue's answers are dated {_apart(dates)} our time")
+        elif ticks is not None and ticks > limit:
+            self._hold(f"the venue's ticks are stamped {_apart(ticks)} our time")
+        if not stepped and not self._losing and abs(wall) <= limit:
+            self._follow(wall, wall_ns - steady)
+        return stepped
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the machine's clock, though our time is kept without it; "" where nothing is."""
+        wall = self._clock.readings.wall_ns() - self._clock.now_ns()
+        return "" if abs(wall) <= self._limit else f"the machine's clock is {_apart(wall)} the daemon's time"
+
+    # -- what is noticed ----------------------------------------------------------------------------------------------
+
+    def _notice(self, steady: int, wall: int) -> None:
+        """Hold where the wall clock jumped, or the machine slept: what was known before proves nothing."""
+        asleep, before = steady - self._clock.readings.monotonic_ns(), self._asleep
+        self._asleep = asleep
+        if asleep - before > self._limit:
+            self._wall = wall
+            self._doubt(f"the machine slept for {(asleep - before) / NS_PER_S:.0f} s")
+        elif abs(wall - self._wall) > self._limit:
+            jump, self._wall = wall - self._wall, wall
+            self._doubt(f"the machine's clock jumped by {jump / NS_PER_S:+.1f} s")
+
+    def _other(self, wall: int, ticks: float | None, dates: float | None) -> int | None:
+        """By how much two sources, one of them the venue's, say together that our time is wrong; None: no two do."""
+        limit = self._limit
+        for venue in (dates, ticks):
+            if venue is not None and min(abs(venue), abs(wall)) > limit >= abs(venue - wall):
+                return wall
+        if dates is not None and ticks is not None and min(abs(dates), abs(ticks)) > limit >= abs(dates - ticks):
+            return int(max(dates, ticks))  # what is late was delayed
+        return None
+
+    # -- what is done about it ----------------------------------------------------------------------------------------
+
+    def _agree(self) -> None:
+        if self.held:
+            log.info("the venue confirms our time", held=self.held, trouble=self.trouble)
+        self.held = ""
+        self._losing = self._contradicted = False
+
+    def _move(self, by: int) -> bool:
+        """Go forward at once; what is ahead of the venue waits for it at half speed. Whether time was set forward."""
+        seconds = f"{abs(by) / NS_PER_S:.1f} s"
+        if by > 0:
+            self._clock.step(by)
+            self._wall = self._clock.readings.wall_ns() - self._clock.readings.steady_ns()
+            self._losing = False
+            self._doubt(f"the daemon's time was {seconds} behind and has been set forward")
+            return True
+        if not self._losing:
+            self._losing = self._contradicted = True
+            self._say(f"the daemon's time is {seconds} ahead of the venue's: it runs at half speed until both agree")
+        self._clock.bend(by, 2)
+        return False
+
+    def _hold(self, reason: str) -> None:
+        """The venue contradicts our time, and nobody bears it out: begin to hold, or say why it goes on."""
+        if not self.held:
+            self._doubt(reason)
+        elif not self._contradicted:
+            self._say(f"{reason}: new risk waits until another source says so too, or until both agree")
+        self._contradicted = True
+
+    def _doubt(self, reason: str) -> None:
+        """Hold until the venue confirms our time with what it says from now on."""
+        self._stamps.forget()
+        self._dates.clear()
+        self._contradicted = False
+        if not self._losing:
+            self._clock.bend(0, FOLLOWED)  # no more of what was being followed
+        self._say(f"{reason}: new risk waits for the venue's time")
+
+    def _say(self, reason: str) -> None:
+        self.held = reason
+        log.error("time is in doubt", reason=reason)
+
+    def _follow(self, wall: int, line: int) -> None:
+        """Small steps of the wall clock, as NTP makes them, without a word."""
+        if abs(wall) > NS_PER_MS:
+            self._clock.bend(wall, FOLLOWED)
+        if abs(wall) <= self._limit // 2:
+            self._wall = line
+
+
+def _agreed(words: list[float], limit: int, least: int) -> float | None:
+    """The middle one, where there are enough of them and most lie near it."""
+    if len(words) < least:
+        return None
+    middle = float(np.median(words))
+    near = sum(abs(word - middle) <= limit for word in words)
+    return middle if 2 * near > len(words) else None
+
+
+def _apart(ns: float) -> str:
+    return f"{abs(ns) / NS_PER_S:.1f} s {'ahead of' if ns > 0 else 'behind'}"

@@ -1,0 +1,275 @@
+"""The strategy stage: bars, complexity and positions in, decisions out.
+
+A `Complexity` asks for a decision, from the moment in which it is published; a strategy that thinks for long does so on
+a thread, the loop goes on meanwhile, and thinking has a limit: who hasn't answered by then has hung, is left behind and
+made anew. Invariant: every complexity is answered, but for those that a newer bar of their symbol has made needless; of
+a strategy that raises or hangs the answer is a HOLD that failed. Decisions leave in the order in which their bars
+closed; of bars that closed together the symbol that had to go without a decision before comes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Awaitable, Mapping
+from functools import partial
+from typing import Protocol, runtime_checkable
+
+import msgspec
+import structlog
+
+from daemon.core.actor import Actor
+from daemon.core.bus import Bus
+from daemon.core.clock import NS_PER_MS, NS_PER_S, Clock, india_day, stopwatch_ns
+from daemon.core.errors import StrategyHung
+from daemon.core.events import Bar, Complexity, Decision, Event, InferenceMeasured, PositionChanged, StrategySwapped
+from daemon.market.legs import Legs
+from daemon.strategy.thinking import Broken, HangBudget, Thinker, attempt
+from strategies.base import HUNG, LATE, RAISED, UNFIT, MarketView, Moment, Strategy, hold, unthought
+
+log = structlog.get_logger("strategy")
+
+FLAT = "flat"
+"""The rung below every strategy: nothing is decided any more, positions are closed by the supervisor."""
+
+
+class ThinkingLimit(msgspec.Struct, frozen=True):
+    """When a strategy has hung, and how often it may."""
+
+    limit_s: float
+    """Of the machine's time, for one decision on the thread."""
+    hangs_per_day: int | None
+    """Each is a failed decision and a fresh start; beyond it the strategy is unfit. None: the first is a fault."""
+
+
+class _Request:
+    """A decision on the bar that closed at `ts_bar`, and when it was asked for in event time and in duration time."""
+
+    __slots__ = ("monotonic_ns", "ts", "ts_bar")
+
+    def __init__(self, clock: Clock, ts_bar: int) -> None:
+        self.ts = clock.now_ns()
+        self.monotonic_ns = clock.monotonic_ns()
+        self.ts_bar = ts_bar
+
+
+class _Turn(msgspec.Struct, frozen=True, eq=False):
+    """A decision that waits for the thread: what it is about, as of its bar, and who was asked."""
+
+    moment: Moment
+    request: _Request
+    strategy: str
+
+
+@runtime_checkable
+class Deliberating(Protocol):
+    """A strategy that can do with less time."""
+
+    def decide_since(self, moment: Moment, asked_ns: int, waiting: int) -> Decision:
+        """Decide within a deadline that started at `asked_ns` and that `waiting` decisions have to share."""
+
+
+@runtime_checkable
+class Renewable(Protocol):
+    """A strategy that keeps something while it thinks, so that a thread left behind may still be at it."""
+
+    def renewed(self) -> Strategy:
+        """The same decider, sharing nothing with this one that either writes."""
+
+
+class Latency(Protocol):
+    """How long a decision took, in the run's own time."""
+
+    def decision_ns(self, decision: Decision, elapsed_ns: int) -> int:
+        """Nanoseconds between bar close and decision; `elapsed_ns` is what the run's clock measured."""
+
+
+class StrategyActor(Actor):
+    """Asks the active strategy about every bar of the decision interval."""
+
+    name = "strategy"
+
+    def __init__(
+        self,
+        bus: Bus,
+        view: MarketView,
+        strategies: Mapping[str, Strategy],
+        active: str,
+        clock: Clock,
+        latency: Latency,
+        limit: ThinkingLimit,
+        intervals: tuple[str, ...],
+        legs: Legs | None = None,
+    ) -> None:
+        super().__init__(bus)
+        self.view = view
+        self.legs = legs if legs is not None else Legs()
+        self.strategies = dict(strategies)
+        self.active = active
+        self._clock = clock
+        self._latency = latency
+        self._limit = limit
+        self._thinker = Thinker()
+        self._hangs = HangBudget(limit.hangs_per_day or 0)
+        self._renewals: dict[str, asyncio.Future[Strategy | Broken]] = {}
+        self._requests: dict[str, deque[_Request]] = {}
+        self._newest_ns: dict[str, int] = {}
+        self._turns: list[_Turn] = []
+        self._missed: Counter[str] = Counter()
+        """How often in a row a symbol's turn came too late."""
+        self.superseded = 0
+        """Decisions that were not made because a newer bar of the symbol had closed before their turn came."""
+        decided = self._decided
+        bus.tap((Complexity,), self._ask, where=decided)
+        self.inbox = bus.subscribe(self.name, (Bar,), where=lambda bar: bar.interval in intervals)
+        bus.subscribe(self.name, (Complexity,), where=decided, inbox=self.inbox)
+        bus.subscribe(self.name, (PositionChanged, StrategySwapped), inbox=self.inbox)
+
+    def handle(self, event: Event) -> Awaitable[None] | None:
+        """Remember, or decide."""
+        if isinstance(event, Bar):
+            self.legs.on_bar(event)
+            self.view.on_bar(event)
+        elif isinstance(event, PositionChanged):
+            self.view.on_position(self.legs.seen(event))
+        elif isinstance(event, StrategySwapped):
+            self.active = event.new
+            self._hangs.forgive(event.new)
+        elif isinstance(event, Complexity):
+            return self._decide(event)
+        return None
+
+    def close(self) -> None:
+        """Let the thread go; one that hangs isn't waited for."""
+        self._thinker.close()
+
+    def _decided(self, complexity: Complexity) -> bool:
+        """Whether somebody decides on it: not on a future that is traded for its index."""
+        return not self.legs.holds(complexity.symbol)
+
+    def _ask(self, complexity: Complexity) -> None:
+        request = _Request(self._clock, complexity.ts)
+        self._requests.setdefault(complexity.symbol, deque()).append(request)
+        self._newest_ns[complexity.symbol] = request.monotonic_ns
+
+    def _decide(self, complexity: Complexity) -> Awaitable[None] | None:
+        """Decide now, or line up for the thread with the market as it is at this place in the order."""
+        request = self._requests[complexity.symbol].popleft()
+        moment = self.view.moment(complexity)
+        strategy = self.strategies.get(self.active)
+        if strategy is None:
+            self._publish(hold(moment, FLAT, "no strategy is in charge"), request)
+        elif strategy.in_thread:
+            self._turns.append(_Turn(moment, request, self.active))
+        else:
+            answer = attempt(partial(strategy.decide, moment))
+            self._publish(_failure(strategy, moment, RAISED, answer.why) if isinstance(answer, Broken) else answer,
+                          request)  # fmt: skip
+        return self._take_turns() if self._turns else None
+
+    async def _take_turns(self) -> None:
+        while (turn := self._next_turn()) is not None:
+            self._turns.remove(turn)
+            await self._take(turn)
+
+    def _next_turn(self) -> _Turn | None:
+        """The oldest bar's, of those that closed together the one who went without longest, even if it isn't here yet.
+
+        With nobody late that is the order in which they were asked for.
+        """
+        if not self._turns:
+            return None
+        turn = min(self._turns, key=lambda turn: (turn.request.ts_bar, -self._missed[turn.moment.symbol]))
+        behind = (symbol for symbol, queue in self._requests.items() if queue and queue[0].ts_bar <= turn.moment.ts)
+        longest = max((self._missed[symbol] for symbol in behind), default=0)
+        return None if longest > self._missed[turn.moment.symbol] else turn
+
+    async def _take(self, turn: _Turn) -> None:
+        """Decide on the thread, unless a newer bar of the symbol has closed meanwhile.
+
+        Bars that close at one instant of the run's clock (a replay that catches up after a gap) supersede nothing, so
+        that what is decided never depends on how fast this machine is.
+        """
+        symbol, request = turn.moment.symbol, turn.request
+        if self._newest_ns[symbol] > request.monotonic_ns:
+            self.superseded += 1
+            self._missed[symbol] += 1
+            log.warning("a newer bar has closed", symbol=symbol, ts_bar=request.ts_bar)
+            return
+        decision = self._unasked(turn)
+        if decision is None:
+            decision = await self._think(turn)
+        if decision.halt_reason == LATE:
+            self._missed[symbol] += 1
+        else:
+            del self._missed[symbol]
+        self._publish(decision, request)
+
+    def _unasked(self, turn: _Turn) -> Decision | None:
+        """Why the strategy can't be asked, as a decision; None where it can."""
+        name, moment, hangs = turn.strategy, turn.moment, self._hangs
+        strategy, day = self.strategies[name], india_day(self._clock.now_ns())
+        if hangs.spent(name, day):
+            return _failure(strategy, moment, UNFIT, f"hung {hangs.count(name, day)} times today, not asked again")
+        renewal = self._renewals.get(name)
+        if renewal is not None and not renewal.done():
+            return unthought(moment, name, LATE, "hung, and is being made anew", model_hash=_hash(strategy))
+        if renewal is not None:
+            fresh = renewal.result()
+            if isinstance(fresh, Broken):
+                return _failure(strategy, moment, RAISED, f"hung, and can't be made anew: {fresh.why}")
+            self.strategies[name] = fresh
+            del self._renewals[name]
+        waited_ns = self._clock.monotonic_ns() - turn.request.monotonic_ns
+        if self._limit.hangs_per_day is not None and waited_ns > self._limit.limit_s * NS_PER_S:
+            reason = f"asked {waited_ns / NS_PER_MS:.0f} ms ago, no time is left"
+            return unthought(moment, name, LATE, reason, model_hash=_hash(strategy))
+        return None
+
+    async def _think(self, turn: _Turn) -> Decision:
+        strategy, moment, request = self.strategies[turn.strategy], turn.moment, turn.request
+        waiting = 1 + len(self._turns) + sum(1 for queue in self._requests.values() if queue)
+        measured = stopwatch_ns()
+        answer = await self._thinker.think(
+            partial(_answer, strategy, moment, request.monotonic_ns, waiting), self._limit.limit_s
+        )
+        if answer is None:
+            return self._hung(strategy, moment)
+        self.bus.publish(
+            InferenceMeasured(ts=request.ts, symbol=moment.symbol, elapsed_ns=stopwatch_ns() - measured)
+        )  # fmt: skip
+        return _failure(strategy, moment, RAISED, answer.why) if isinstance(answer, Broken) else answer
+
+    def _hung(self, strategy: Strategy, moment: Moment) -> Decision:
+        """Its thread was left: make it anew, so that the late answer touches nothing that decides."""
+        reason = f"hung: no answer within {self._limit.limit_s:g} s"
+        if self._limit.hangs_per_day is None:
+            raise StrategyHung(f"strategy {strategy.name}, {moment.symbol}, bar {moment.ts}: {reason}")
+        log.error("strategy hung", strategy=strategy.name, symbol=moment.symbol, limit_s=self._limit.limit_s)
+        day = india_day(self._clock.now_ns())
+        self._hangs.note(strategy.name, day)
+        if isinstance(strategy, Renewable):
+            self._renewals[strategy.name] = self._thinker.aside(strategy.renewed)
+        if self._hangs.spent(strategy.name, day):
+            count = self._hangs.count(strategy.name, day)
+            return _failure(strategy, moment, UNFIT, f"{reason}, {count} times today: not asked again")
+        return _failure(strategy, moment, HUNG, reason)
+
+    def _publish(self, decision: Decision, request: _Request) -> None:
+        """Stamp the decision with the run's time and publish it."""
+        latency = self._latency.decision_ns(decision, self._clock.monotonic_ns() - request.monotonic_ns)
+        self.bus.publish(msgspec.structs.replace(decision, ts=request.ts + latency, latency_ns=latency))
+
+
+def _answer(strategy: Strategy, moment: Moment, asked_ns: int, waiting: int) -> Decision:
+    if isinstance(strategy, Deliberating):
+        return strategy.decide_since(moment, asked_ns, waiting)
+    return strategy.decide(moment)
+
+
+def _failure(strategy: Strategy, moment: Moment, halt_reason: str, reason: str) -> Decision:
+    return unthought(moment, strategy.name, halt_reason, reason, failed=True, model_hash=_hash(strategy))
+
+
+def _hash(strategy: Strategy) -> str:
+    return str(getattr(strategy, "model_hash", ""))
