@@ -37,14 +37,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.chaos_life import BOUNDARIES, FILES, PRICE, SYMBOLS, Life, live  # noqa: E402
-from daemon.clock import NS_PER_S, LiveClock, stopwatch_ns  # noqa: E402
-from daemon.events import AccountSnapshot, OrderType, Side  # noqa: E402
-from daemon.feed.tape import TapeWriter  # noqa: E402
+from daemon.core.clock import NS_PER_S, LiveClock, stopwatch_ns  # noqa: E402
+from daemon.core.events import AccountSnapshot, OrderType, Side  # noqa: E402
 from daemon.fyers.rest import Endpoints  # noqa: E402
 from daemon.sandbox.exchange import Order, Quote, Status, Wanted  # noqa: E402
 from daemon.sandbox.faults import Chance, Fault, FaultKind, Route  # noqa: E402
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION  # noqa: E402
 from daemon.sandbox.server import SandboxOptions, SandboxServer  # noqa: E402
+from daemon.tape.format import TapeWriter  # noqa: E402
 from tests.samples import OPEN, ticks  # noqa: E402
 
 CHANCES = [
@@ -104,7 +104,7 @@ class Chaos:
         self.tally = Tally()
         self._rng = random.Random(seed)
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["benchmarks.chaos", "daemon.service"])
+        self._context.set_forkserver_preload(["benchmarks.chaos", "daemon.run.service"])
         self._token = token = directory / "token"
         token.write_text(DEFAULT_AUTHORIZATION.partition(":")[2])
         token.chmod(0o600)

@@ -18,9 +18,8 @@ from typing import Any
 
 import msgspec
 
-from daemon import log
-from daemon.errors import HrmdError
-from daemon.events import (
+from daemon.core.errors import HrmdError
+from daemon.core.events import (
     AccountSnapshot,
     Action,
     CancelOrder,
@@ -44,8 +43,9 @@ from daemon.events import (
     PositionChanged,
     Side,
 )
-from daemon.service import Service
-from daemon.settings import load_settings
+from daemon.run import log
+from daemon.run.service import Service
+from daemon.settings.loading import load_settings
 
 SYMBOLS = ("NSE:SBIN-EQ", "NSE:RELIANCE-EQ", "NSE:INFY-EQ", "NSE:TCS-EQ", "NSE:ITC-EQ", "NSE:LT-EQ")
 PRICE = 800

@@ -31,11 +31,11 @@ import structlog
 from daemon.app import App, RunPlan
 from daemon.benchmark.machine import processor
 from daemon.cli.options import run_loop
-from daemon.clock import NS_PER_S, PacedClock, stopwatch_ns
-from daemon.events import Bar, TickBatch
-from daemon.feed.live import LiveFeed
-from daemon.latency import MeasuredLatency
-from daemon.settings import load_settings
+from daemon.core.clock import NS_PER_S, PacedClock, stopwatch_ns
+from daemon.core.events import Bar, TickBatch
+from daemon.core.latency import MeasuredLatency
+from daemon.feed.live.feed import LiveFeed
+from daemon.settings.loading import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 LAG_STEP_S = 0.005

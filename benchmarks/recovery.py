@@ -18,20 +18,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from daemon.clock import NS_PER_S, LiveClock, stopwatch_ns
-from daemon.events import OrderAccepted, OrderApproved, OrderSent, Side
+from daemon.core.clock import NS_PER_S, LiveClock, stopwatch_ns
+from daemon.core.events import OrderAccepted, OrderApproved, OrderSent, Side
 from daemon.fyers.rest import Endpoints
-from daemon.journal import Journal
-from daemon.journal_repair import repair
+from daemon.journal.writer import Journal
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
-from daemon.recovery import recover
+from daemon.recovery.account import recover
+from daemon.recovery.repair import repair
 from daemon.risk.book import RiskBook
 from daemon.risk.gate import RiskGate
 from daemon.sandbox.exchange import Quote
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
 from daemon.sandbox.server import SandboxOptions, SandboxServer
-from daemon.settings import MarketSettings, RiskSettings
+from daemon.settings.market import MarketSettings
+from daemon.settings.risk import RiskSettings
 from tests.integration.daemons import Daemon
 from tests.samples import MINUTE, OPEN, SBIN, fill_of, intend, tick, write_tape
 
@@ -102,7 +103,7 @@ async def kill_to_active(journal: Path, rounds: int) -> list[float]:
                 shutil.copyfile(journal, home / "j.sqlite")
                 begun = stopwatch_ns()
                 if daemon is not None:
-                    daemon.process.kill()
+                    daemon.run.process.kill()
                 calls = f"broker.fyers.calls_file={home / 'calls'}"
                 started = Daemon(home, tape, *changes, calls)
                 while "READY=1" not in "".join(started.heard()):

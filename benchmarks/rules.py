@@ -27,18 +27,20 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from daemon import log
-from daemon.clock import NS_PER_S
-from daemon.complexity import ComplexityDetector
-from daemon.errors import HrmdError
-from daemon.events import Action, Bar, Decision, PositionChanged
-from daemon.latency import parse_latency
+from daemon.bars.complexity import ComplexityDetector
+from daemon.core.clock import NS_PER_S
+from daemon.core.errors import HrmdError
+from daemon.core.events import Action, Bar, Decision, PositionChanged
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.costs import ZERO
 from daemon.market.scheduled_events import ScheduledEvents
-from daemon.replaying import Replay, ReplayOutputs
-from daemon.settings import INTERVALS, Settings, load_settings
-from daemon.strategy_ladder import view_settings
+from daemon.run import log
+from daemon.run.latency import parse_latency
+from daemon.run.replaying import Replay, ReplayOutputs
+from daemon.settings.loading import load_settings
+from daemon.settings.tree import Settings
+from daemon.settings.values import INTERVALS
+from daemon.strategy.build import view_settings
 from models.training.errors import DataError
 from models.training.ingest import Limits, read_bars
 from strategies.base import MarketView

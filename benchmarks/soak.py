@@ -19,25 +19,28 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from daemon import log
-from daemon.brokers.paper import PaperVenue
-from daemon.bus import Bus
-from daemon.clock import NS_PER_S, ReplayClock, stopwatch_ns
-from daemon.events import AccountSnapshot, Action, Decision, TimeAdvanced
-from daemon.execution import ExecutionActor
-from daemon.journal import JOURNALED, Journal
-from daemon.journal_keeping import JournalKeeper
+from daemon.core.bus import Bus
+from daemon.core.clock import NS_PER_S, ReplayClock, stopwatch_ns
+from daemon.core.events import AccountSnapshot, Action, Decision, TimeAdvanced
+from daemon.journal.keeping import JournalKeeper
+from daemon.journal.writer import JOURNALED, Journal
 from daemon.market.calendar import MarketCalendar
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
-from daemon.orders import OrderState
-from daemon.portfolio_actor import PortfolioActor
-from daemon.recovery import Account
+from daemon.orders.book import OrderState
+from daemon.orders.paper_execution import ExecutionActor
+from daemon.orders.paper_venue import PaperVenue
+from daemon.portfolio.actor import PortfolioActor
+from daemon.recovery.account import Account
 from daemon.risk.actor import RiskActor
 from daemon.risk.book import RiskBook
 from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
-from daemon.settings import ExecutionSettings, JournalSettings, LogSettings, MarketSettings, PaperSettings, RiskSettings
+from daemon.run import log
+from daemon.settings.market import MarketSettings
+from daemon.settings.orders import ExecutionSettings, PaperSettings
+from daemon.settings.risk import RiskSettings
+from daemon.settings.run import JournalSettings, LogSettings
 from tests.samples import DAY, MINUTE, OPEN, ticks
 
 SYMBOLS = tuple(f"NSE:S{number:02d}-EQ" for number in range(10))

@@ -20,17 +20,14 @@ import msgspec
 import structlog
 
 from daemon import __version__
-from daemon.abandoning import abandon
-from daemon.actor import Actor
-from daemon.bars import BarBuilder, BarsActor
-from daemon.broker import Broker
-from daemon.brokers.fyers import FyersBroker
-from daemon.brokers.paper import PaperVenue
-from daemon.bus import Bus
-from daemon.clock import DAY_NS, NS_PER_MS, LiveClock, PacedClock, ReplayClock, wall_ns
-from daemon.complexity import ComplexityActor, ComplexityDetector
-from daemon.errors import Fault, HrmdError
-from daemon.events import (
+from daemon.bars.builder import BarBuilder, BarsActor
+from daemon.bars.complexity import ComplexityActor, ComplexityDetector
+from daemon.control.manual_desk import ManualDesk
+from daemon.core.actor import Actor
+from daemon.core.bus import Bus
+from daemon.core.clock import DAY_NS, NS_PER_MS, LiveClock, PacedClock, ReplayClock, wall_ns
+from daemon.core.errors import Fault, HrmdError
+from daemon.core.events import (
     AccountSnapshot,
     Bar,
     Halt,
@@ -39,40 +36,44 @@ from daemon.events import (
     TradingState,
     TradingStateChanged,
 )
-from daemon.execution import ExecutionActor
-from daemon.feed.live import LiveFeed
-from daemon.feed.live_fyers import fyers_feed, ticks_are_real
+from daemon.core.latency import Latency
+from daemon.feed.live.feed import LiveFeed
+from daemon.feed.live.fyers import fyers_feed, ticks_are_real
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
 from daemon.fyers.access import rate_budget
 from daemon.fyers.budget import RateBudget
-from daemon.holds import hold_all
-from daemon.journal import JOURNALED, Journal
-from daemon.journal_keeping import JournalKeeper
-from daemon.journal_repair import repair
-from daemon.latency import Latency
-from daemon.live_book import LiveBook
-from daemon.live_execution import LiveExecutionActor
-from daemon.manual import ManualDesk
+from daemon.journal.keeping import JournalKeeper
+from daemon.journal.writer import JOURNALED, Journal
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import INDEX_SUFFIX
 from daemon.market.legs import Legs
 from daemon.market.scheduled_events import ScheduledEvents
-from daemon.orders import OrderState
-from daemon.portfolio_actor import PortfolioActor
-from daemon.recovery import COMMANDS, Account, recover
+from daemon.market.symbol_files import MasterDay, open_instruments
+from daemon.orders.abandoning import abandon
+from daemon.orders.book import OrderState
+from daemon.orders.broker import Broker
+from daemon.orders.fyers_broker import FyersBroker
+from daemon.orders.live_book import LiveBook
+from daemon.orders.live_execution import LiveExecutionActor
+from daemon.orders.paper_execution import ExecutionActor
+from daemon.orders.paper_venue import PaperVenue
+from daemon.orders.token_keeper import TokenKeeper
+from daemon.portfolio.actor import PortfolioActor
+from daemon.recovery.account import COMMANDS, Account, recover
+from daemon.recovery.holds import hold_all
+from daemon.recovery.repair import repair
 from daemon.risk.actor import RiskActor
 from daemon.risk.book import RiskBook
 from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
-from daemon.settings import INTERVALS, Settings
-from daemon.strategy_actor import StrategyActor
-from daemon.strategy_ladder import build_strategies, view_settings
-from daemon.supervisor import Ladder, Supervisor
-from daemon.symbol_files import MasterDay, open_instruments
-from daemon.token_keeper import TokenKeeper
+from daemon.settings.tree import Settings
+from daemon.settings.values import INTERVALS
+from daemon.strategy.actor import StrategyActor
+from daemon.strategy.build import build_strategies, view_settings
+from daemon.supervision.supervisor import Ladder, Supervisor
 from strategies.base import MarketView
 
 log = structlog.get_logger("app")

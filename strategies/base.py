@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.clock import DAY_NS, NS_PER_S
-from daemon.events import Action, Bar, Complexity, Decision, PositionChanged
+from daemon.core.clock import DAY_NS, NS_PER_S
+from daemon.core.events import Action, Bar, Complexity, Decision, PositionChanged
 
 NS_PER_MINUTE = 60 * NS_PER_S
 IST_OFFSET_NS = 19_800 * NS_PER_S

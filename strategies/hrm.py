@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from daemon.clock import NS_PER_MS, Clock
-from daemon.events import Action, Decision
+from daemon.core.clock import NS_PER_MS, Clock
+from daemon.core.events import Action, Decision
 from models.agent import AgentDecision, HRMAgent
 from models.config import History, HRMSettings
 from models.errors import InvalidObservation, InvalidOutput

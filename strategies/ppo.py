@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from daemon.events import Action, Decision
+from daemon.core.events import Action, Decision
 from models.errors import InvalidObservation
 from models.ppo import PPOPolicy
 from strategies.base import Moment, decision, hold

@@ -21,7 +21,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.events import Action, Decision
+from daemon.core.events import Action, Decision
 from strategies.base import ATR_BARS, CLOSE, HIGH, LOW, Moment, decision, hold
 
 SLOW_SPANS = 4

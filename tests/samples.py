@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from daemon.clock import NS_PER_S
-from daemon.events import (
+from daemon.core.clock import NS_PER_S
+from daemon.core.events import (
     TICK_COLUMNS,
     Action,
     Decision,
@@ -25,12 +25,13 @@ from daemon.events import (
     Side,
     TickBatch,
 )
-from daemon.feed.tape import TapeWriter
-from daemon.journal import JournalReader
-from daemon.latency import parse_latency
-from daemon.replaying import Replay, ReplayOutputs
+from daemon.journal.writer import JournalReader
 from daemon.report.summary import ReplaySummary
-from daemon.settings import Settings, load_settings
+from daemon.run.latency import parse_latency
+from daemon.run.replaying import Replay, ReplayOutputs
+from daemon.settings.loading import load_settings
+from daemon.settings.tree import Settings
+from daemon.tape.format import TapeWriter
 
 MINUTE = 60 * NS_PER_S
 OPEN = 1_767_584_700 * NS_PER_S

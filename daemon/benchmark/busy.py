@@ -14,21 +14,22 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import numpy as np
 
-from daemon.bars import BarBuilder, BarsActor
+from daemon.bars.builder import BarBuilder, BarsActor
+from daemon.bars.complexity import ComplexityActor, ComplexityDetector
 from daemon.benchmark.latency import Times, times
-from daemon.bus import Bus
-from daemon.clock import NS_PER_MS, LiveClock, stopwatch_ns
-from daemon.complexity import ComplexityActor, ComplexityDetector
-from daemon.events import Decision, Event, TickBatch, TimeAdvanced
-from daemon.feed.simulator import SimulatedSymbol, simulate
+from daemon.core.bus import Bus
+from daemon.core.clock import NS_PER_MS, LiveClock, stopwatch_ns
+from daemon.core.events import Decision, Event, TickBatch, TimeAdvanced
+from daemon.core.latency import MeasuredLatency
 from daemon.feed.tick_filter import TickFilter
-from daemon.latency import MeasuredLatency
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.instruments import InstrumentBook
 from daemon.market.scheduled_events import ScheduledEvents
-from daemon.settings import INTERVALS, Settings
-from daemon.strategy_actor import StrategyActor
-from daemon.strategy_ladder import view_settings
+from daemon.settings.tree import Settings
+from daemon.settings.values import INTERVALS
+from daemon.strategy.actor import StrategyActor
+from daemon.strategy.build import view_settings
+from daemon.tape.simulator import SimulatedSymbol, simulate
 from strategies.base import MarketView
 from strategies.hrm import HRMStrategy
 

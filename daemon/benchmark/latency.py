@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 
 from daemon.benchmark.machine import Machine, block_weights, measure_machine, segment_operations
-from daemon.clock import NS_PER_MS, stopwatch_ns
-from daemon.inference import choose_runtime
+from daemon.core.clock import NS_PER_MS, stopwatch_ns
+from daemon.strategy.inference import choose_runtime
 from models.act import Runner
 from models.agent import HRMAgent
 from models.config import HRMConfig

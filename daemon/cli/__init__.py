@@ -14,7 +14,7 @@ from typer.exceptions import Abort, TyperException
 
 from daemon import __version__
 from daemon.cli.lazy import Later, LazyGroup
-from daemon.errors import HrmdError
+from daemon.core.errors import HrmdError
 
 
 class Commands(LazyGroup):

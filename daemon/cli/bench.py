@@ -16,7 +16,7 @@ from rich.table import Table
 
 from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
 from daemon.cli.train import Border, Files, Market, training_data
-from daemon.errors import ArtifactError, UsageError
+from daemon.core.errors import ArtifactError, UsageError
 
 if TYPE_CHECKING:
     from daemon.benchmark.busy import BusyReport
@@ -49,8 +49,8 @@ def latency(
 
     from daemon.benchmark.busy import BusyRun
     from daemon.benchmark.latency import measure_latency
-    from daemon.clock import LiveClock
-    from daemon.inference import equip, runtime_plan
+    from daemon.core.clock import LiveClock
+    from daemon.strategy.inference import equip, runtime_plan
     from models.errors import CheckpointError
     from models.runtimes.choice import Runtime
     from strategies.hrm import HRMStrategy
@@ -101,7 +101,7 @@ def agreement(
 
     from daemon.benchmark.agreement import agrees, measure_agreement
     from daemon.benchmark.observations import market_features
-    from daemon.inference import runtime_plan
+    from daemon.strategy.inference import runtime_plan
     from models.agent import HRMAgent
     from models.errors import ModelError
 

@@ -19,15 +19,15 @@ from rich.text import Text
 
 from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
 from daemon.cli.showing import show_settings
-from daemon.clock import LiveClock, ReplayClock
-from daemon.errors import CheckFailed, HrmdError, SettingsError
-from daemon.feed.live_fyers import check_live, ticks_are_real
+from daemon.core.clock import LiveClock, ReplayClock
+from daemon.core.errors import CheckFailed, HrmdError, SettingsError
+from daemon.feed.live.fyers import check_live, ticks_are_real
 from daemon.feed.replay import Tapes
-from daemon.journal import check_journal
+from daemon.journal.writer import check_journal
 from daemon.market.scheduled_events import ScheduledEvents
-from daemon.preflight import Finding, State, bad, good, live_findings
-from daemon.settings import Settings
-from daemon.strategy_ladder import build_strategies
+from daemon.run.preflight import Finding, State, bad, good, live_findings
+from daemon.settings.tree import Settings
+from daemon.strategy.build import build_strategies
 
 PIPED_WIDTH: Final = 160
 

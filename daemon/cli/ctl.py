@@ -21,7 +21,7 @@ from daemon.cli.options import AsJson, Config, Overrides
 from daemon.control.auth import read_token
 from daemon.control.finding import Address, find
 from daemon.control.words import HandSide
-from daemon.errors import Fault, UsageError
+from daemon.core.errors import Fault, UsageError
 from daemon.report.text import ist_time
 
 if TYPE_CHECKING:

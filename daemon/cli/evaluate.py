@@ -12,7 +12,7 @@ from rich.console import Console
 
 from daemon.cli.options import AsJson, Config, Overrides, settings_and_logs
 from daemon.cli.train import Border, Files, Market, training_data
-from daemon.errors import ArtifactError
+from daemon.core.errors import ArtifactError
 
 
 def evaluate(

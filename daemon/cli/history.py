@@ -16,15 +16,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from daemon.cli.instruments import parse_day
 from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
-from daemon.clock import LiveClock
-from daemon.errors import UsageError
+from daemon.core.clock import LiveClock
+from daemon.core.errors import UsageError
 from daemon.fyers.access import endpoints, rate_budget, token_of
 from daemon.fyers.credentials import Credentials
 from daemon.fyers.history import RESOLUTIONS, Chunk, chunks
+from daemon.fyers.history_download import LIMITS, HistoryDownload, HistoryReport, Wish
 from daemon.fyers.rest import FyersRest
-from daemon.history import LIMITS, HistoryDownload, HistoryReport, Wish
 from daemon.market.calendar import ist_date
-from daemon.settings import FyersSettings
+from daemon.settings.orders import FyersSettings
 
 history_app = typer.Typer(help="Bars of the past from Fyers.", no_args_is_help=True)
 

@@ -13,11 +13,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.table import Table
 
 from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
-from daemon.clock import wall_ns
-from daemon.errors import UsageError
+from daemon.core.clock import wall_ns
+from daemon.core.errors import UsageError
 from daemon.market.calendar import ist_date
 from daemon.market.instruments import InstrumentBook
-from daemon.symbol_files import cached, newest_day, update
+from daemon.market.symbol_files import cached, newest_day, update
 
 instruments_app = typer.Typer(help="Get the symbol master; look at instruments.", no_args_is_help=True)
 

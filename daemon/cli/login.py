@@ -15,8 +15,8 @@ import msgspec
 import typer
 
 from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
-from daemon.clock import LiveClock, wall_ns
-from daemon.errors import CheckFailed, UsageError
+from daemon.core.clock import LiveClock, wall_ns
+from daemon.core.errors import CheckFailed, UsageError
 from daemon.fyers.access import endpoints, rate_budget
 from daemon.fyers.credentials import SECRET_VARIABLE, Credentials, Secret, app_secret, write_token
 from daemon.fyers.hiding import Hiding
@@ -24,7 +24,7 @@ from daemon.fyers.login import LoginRequest, RedirectListener, app_id_hash
 from daemon.fyers.outcome import Done, Rejected
 from daemon.fyers.rest import FyersRest
 from daemon.fyers.token_watch import TokenWatch
-from daemon.settings import FyersSettings
+from daemon.settings.orders import FyersSettings
 
 
 def login(

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from daemon.cli.options import AsJson, Config, Overrides, settings_and_logs
-from daemon.errors import ArtifactError, CheckFailed, UsageError
+from daemon.core.errors import ArtifactError, CheckFailed, UsageError
 
 model_app = typer.Typer(help="Look at, convert or check a model artifact.", no_args_is_help=True)
 
@@ -28,7 +28,7 @@ def show(artifact: Artifact, config: Config = None, overrides: Overrides = None,
     """Show what a model is and was trained on, and which runtime it gets on this machine, and why."""
     import torch
 
-    from daemon.inference import choose_runtime, runtime_plan
+    from daemon.strategy.inference import choose_runtime, runtime_plan
     from models.agent import HRMAgent
     from models.checkpoint import load_model
     from models.errors import CheckpointError

@@ -15,7 +15,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from daemon.settings import Settings
+    from daemon.settings.tree import Settings
 
 Config = Annotated[Path | None, typer.Option("-c", "--config", help="Settings file, laid over the shipped defaults.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b.c=VALUE; may repeat.")]
@@ -27,8 +27,8 @@ _PIPED_WIDTH = 120
 
 def settings_and_logs(config: Path | None, overrides: list[str] | None) -> Settings:
     """Load settings and set up logging by them. Raises `SettingsError`."""
-    from daemon import log
-    from daemon.settings import load_settings
+    from daemon.run import log
+    from daemon.settings.loading import load_settings
 
     settings = load_settings(config, overrides)
     log.configure(settings.log, sys.stderr)

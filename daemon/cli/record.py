@@ -14,12 +14,12 @@ import typer
 from rich.table import Table
 
 from daemon.cli.options import AsJson, Config, Overrides, console, print_json, run_loop, settings_and_logs
-from daemon.errors import UsageError
-from daemon.feed.recorded import RecordedDirectory, reels_by_day
-from daemon.feed.sealing import Sealed, seal
-from daemon.process import on_ending
-from daemon.recording import Recording, record_only
-from daemon.settings import Settings
+from daemon.core.errors import UsageError
+from daemon.run.process import on_ending
+from daemon.run.recording import Recording, record_only
+from daemon.settings.tree import Settings
+from daemon.tape.recorded import RecordedDirectory, reels_by_day
+from daemon.tape.sealing import Sealed, seal
 
 
 def record(config: Config = None, overrides: Overrides = None, as_json: AsJson = False) -> int:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
-from daemon.errors import UsageError
+from daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from daemon.replaying import Replay
     from daemon.report.summary import ReplaySummary
+    from daemon.run.replaying import Replay
 
 STRATEGIES = ("hrm", "ppo", "rules")
 
@@ -43,9 +43,9 @@ def replay(
     """Replay recorded ticks through the whole daemon."""
     from rich.console import Console
 
-    from daemon.latency import parse_latency
-    from daemon.replaying import Replay, ReplayOutputs
     from daemon.report.terminal import print_summary
+    from daemon.run.latency import parse_latency
+    from daemon.run.replaying import Replay, ReplayOutputs
 
     changes = list(overrides or [])
     if strategy is not None:
@@ -69,7 +69,7 @@ def replay(
 
 async def _interruptible(session: Replay) -> ReplaySummary:
     """Run; Ctrl-C, SIGTERM and a hangup end the replay in order, with its journal whole."""
-    from daemon.process import on_ending
+    from daemon.run.process import on_ending
 
     on_ending(lambda _: session.stop())
     return await session.run()

@@ -7,10 +7,10 @@ from daemon.cli.options import Config, Overrides, run_loop, settings_and_logs
 
 def run(config: Config = None, overrides: Overrides = None) -> None:
     """Run the daemon by its settings: live or on paper, with logs on stderr and control over local HTTP."""
-    from daemon.clock import wall_ns
+    from daemon.core.clock import wall_ns
     from daemon.market.calendar import ist_date
-    from daemon.service import Service
-    from daemon.symbol_files import ensure
+    from daemon.market.symbol_files import ensure
+    from daemon.run.service import Service
 
     settings = settings_and_logs(config, overrides)
     run_loop(ensure(settings, ist_date(wall_ns())))

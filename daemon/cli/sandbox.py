@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
-from daemon.clock import LiveClock
-from daemon.errors import UsageError
+from daemon.core.clock import LiveClock
+from daemon.core.errors import UsageError
 from daemon.fyers.rest import Endpoints
-from daemon.process import on_ending
+from daemon.run.process import on_ending
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
 from daemon.sandbox.messages import encode
 from daemon.sandbox.server import SandboxOptions, SandboxServer

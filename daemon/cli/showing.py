@@ -14,8 +14,8 @@ from typing import Any, Final
 import typer
 
 from daemon.cli.options import print_json
-from daemon.layers import DEFAULT, read_layers
-from daemon.settings import build_settings
+from daemon.settings.layers import DEFAULT, read_layers
+from daemon.settings.loading import build_settings
 
 WIDEST: Final = 40
 """Columns that a value is padded to; a longer one shifts its line."""

@@ -19,15 +19,15 @@ from rich.table import Table
 
 from daemon.cli.options import AsJson, Config, Overrides, console, print_json, settings_and_logs
 from daemon.cli.record import record, seal_left
-from daemon.errors import UsageError
-from daemon.feed.importer import ImportReport, import_tape, parse_map
-from daemon.feed.simulator import SimulatedSymbol, simulate
+from daemon.core.errors import UsageError
 from daemon.feed.survey import TapeSurvey, survey_tape
-from daemon.feed.tape import TapeReader, TapeWriter
 from daemon.feed.tick_filter import MAX_PRICE, MIN_PRICE, TickFilter
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.instruments import InstrumentBook, Kind
-from daemon.settings import Settings
+from daemon.settings.tree import Settings
+from daemon.tape.format import TapeReader, TapeWriter
+from daemon.tape.importer import ImportReport, import_tape, parse_map
+from daemon.tape.simulator import SimulatedSymbol, simulate
 
 tape_app = typer.Typer(help="Look at, convert, simulate or record tapes of ticks.", no_args_is_help=True)
 tape_app.command("record")(record)

@@ -13,8 +13,9 @@ import typer
 from rich.console import Console
 
 from daemon.cli.options import AsJson, Config, Overrides, settings_and_logs
-from daemon.errors import ArtifactError, UsageError
-from daemon.settings import INTERVALS, Settings
+from daemon.core.errors import ArtifactError, UsageError
+from daemon.settings.tree import Settings
+from daemon.settings.values import INTERVALS
 
 if TYPE_CHECKING:
     from models.training.run import Data

@@ -20,9 +20,9 @@ def verify(
     """Re-run a journal's decisions; exit 1 and the first difference where one differs."""
     import msgspec
 
-    from daemon import log
-    from daemon.settings import LogSettings
-    from daemon.verifying import verify_journal
+    from daemon.run import log
+    from daemon.run.verifying import verify_journal
+    from daemon.settings.run import LogSettings
 
     log.configure(LogSettings(), sys.stderr)
     result = verify_journal(journal)

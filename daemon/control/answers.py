@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from daemon.clock import NS_PER_S, Clock
+from daemon.core.clock import NS_PER_S, Clock
 
 KEEP_S = 0.2
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from daemon.clock import NS_PER_S, Clock
-from daemon.errors import UsageError
-from daemon.files import read_text
+from daemon.core.clock import NS_PER_S, Clock
+from daemon.core.errors import UsageError
+from daemon.core.files import read_text
 
 CREDENTIAL_NAME = "control-token"
 MIN_TOKEN_CHARS = 16

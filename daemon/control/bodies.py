@@ -14,7 +14,7 @@ from aiohttp.http import HttpProcessingError
 
 from daemon.control.openapi import CommandBody
 from daemon.control.view import MAX_PRICE, MAX_REASON_CHARS, CancelTicket, HandType, OrderTicket
-from daemon.documents import DocumentError, parse_json
+from daemon.core.documents import DocumentError, parse_json
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ from typing import Final, TypeGuard
 from urllib.parse import urlsplit
 
 from daemon.control.rendezvous import Running, running_daemons
-from daemon.errors import UsageError
-from daemon.layers import DEFAULT, Layers, read_layers
+from daemon.core.errors import UsageError
+from daemon.settings.layers import DEFAULT, Layers, read_layers
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 PLACE: Final = ("host", "port", "token_file")
@@ -85,7 +85,7 @@ def control_place(layers: Layers, path: Path | None = None) -> Place:
         number = port if type(port) is int else int(port) if _is_number(port) else -1  # text, from the environment
         if host in LOOPBACK and 0 <= number <= 65535 and isinstance(token_file, str):
             return Place(str(host), number, Path(token_file))
-    from daemon.settings import build_settings
+    from daemon.settings.loading import build_settings
 
     whole = build_settings(layers, path).control
     return Place(whole.host, whole.port, whole.token_file)

@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from daemon.control.view import InferenceStatus, RecorderStatus, Status
-from daemon.events import (
+from daemon.core.events import (
     ActorRestarted,
     Decision,
     Event,

@@ -16,7 +16,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from yarl import URL
 
 from daemon import __version__
-from daemon.clock import Clock
 from daemon.control import bodies
 from daemon.control.answers import HEADERS, Remembered, answer, encoded, refuse
 from daemon.control.auth import FAILURE_WINDOW_S, Gate, Verdict
@@ -34,9 +33,10 @@ from daemon.control.view import (
     NotTradingError,
     OrderDesk,
 )
-from daemon.errors import Fault, HrmdError, UsageError
-from daemon.events import Flatten, Halt, Reduce, Resume
-from daemon.settings import ControlSettings
+from daemon.core.clock import Clock
+from daemon.core.errors import Fault, HrmdError, UsageError
+from daemon.core.events import Flatten, Halt, Reduce, Resume
+from daemon.settings.run import ControlSettings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -1,8 +1,8 @@
 """What the control server may ask the daemon for: two Protocols, and the plain structs that they speak in.
 
-`daemon.view` implements `ControlView`, `daemon.manual` implements `OrderDesk`; the structs are the JSON of the API and
-of `/openapi.json`. Money is exact (`Decimal`, a JSON string); times are integer UTC nanoseconds. Invariant: a view
-reads and never changes the daemon.
+`daemon.run.view` implements `ControlView`, `daemon.control.manual_desk` implements `OrderDesk`; the structs are the
+JSON of the API and of `/openapi.json`. Money is exact (`Decimal`, a JSON string); times are integer UTC nanoseconds.
+Invariant: a view reads and never changes the daemon.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import msgspec
 from daemon.control.accepted import Accepted as Accepted
 from daemon.control.words import HandSide as HandSide
 from daemon.control.words import HandType as HandType
-from daemon.errors import HrmdError
-from daemon.events import Decision, Event, ManualOrder, ManualOrderAnswered, OrderType, Side, TradingState
+from daemon.core.errors import HrmdError
+from daemon.core.events import Decision, Event, ManualOrder, ManualOrderAnswered, OrderType, Side, TradingState
 
 MAX_REASON_CHARS = 200
 MAX_PRICE = 10_000_000
@@ -139,7 +139,7 @@ class PositionRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One order that works or is of the day, newest first in lists. `state` is in the words of `daemon.orders`."""
+    """One order that works or is of the day, newest first in lists. `state` is in the words of `daemon.orders.book`."""
 
     ts: int
     order_id: str

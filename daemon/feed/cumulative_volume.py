@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.clock import NS_PER_S
-from daemon.events import MISSING_INT
+from daemon.core.clock import NS_PER_S
+from daemon.core.events import MISSING_INT
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]

@@ -18,14 +18,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.bus import Bus
-from daemon.clock import NS_PER_S, PacedClock, ReplayClock
-from daemon.errors import TapeError
-from daemon.events import TICK_COLUMNS, FeedState, FeedStatus, TickBatch, TimeAdvanced
-from daemon.feed.marks import marks_of
-from daemon.feed.tape import TapeReader
+from daemon.core.bus import Bus
+from daemon.core.clock import NS_PER_S, PacedClock, ReplayClock
+from daemon.core.errors import TapeError
+from daemon.core.events import TICK_COLUMNS, FeedState, FeedStatus, TickBatch, TimeAdvanced
 from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import Session
+from daemon.tape.format import TapeReader
+from daemon.tape.marks import marks_of
 
 Ints = NDArray[np.int64]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from daemon.clock import DAY_NS
-from daemon.events import TickBatch
-from daemon.feed.tape import TapeReader
+from daemon.core.clock import DAY_NS
+from daemon.core.events import TickBatch
 from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import IST_OFFSET_NS, ist_date
+from daemon.tape.format import TapeReader
 
 _POINTS = 64  # of the price picture of a symbol
 _MIN_CHUNK_ROWS = 1_024

@@ -14,11 +14,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.clock import DAY_NS, MAX_SKEW_NS, NS_PER_S
-from daemon.events import TICK_COLUMNS, TickBatch
+from daemon.core.clock import DAY_NS, MAX_SKEW_NS, NS_PER_S
+from daemon.core.events import TICK_COLUMNS, TickBatch
 from daemon.feed.cumulative_volume import CumulativeVolume, set_volumes
-from daemon.feed.tape_file import FIRST_VALID_NS, LAST_VALID_NS
 from daemon.market.instruments import Instrument, Kind
+from daemon.tape.file import FIRST_VALID_NS, LAST_VALID_NS
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]

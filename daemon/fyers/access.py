@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from daemon.clock import LiveClock
+from daemon.core.clock import LiveClock
 from daemon.fyers.addresses import check_encrypted, is_local
 from daemon.fyers.budget import RateBudget, RateLimits
 from daemon.fyers.call_record import CallRecord
 from daemon.fyers.credentials import Secret, read_token, token_path
 from daemon.fyers.rest import Endpoints
-from daemon.settings import FyersSettings
+from daemon.settings.orders import FyersSettings
 
 ADDRESSES = ("api_url", "data_url", "order_socket_url")
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from yarl import URL
 
-from daemon.errors import SettingsError
+from daemon.core.errors import SettingsError
 
 LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "::1")
 ENCRYPTED: Final = ("https", "wss")

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from daemon.clock import NS_PER_S
+from daemon.core.clock import NS_PER_S
 from daemon.fyers.hiding import NOTHING, Hiding
 from daemon.fyers.outcome import TOKEN_CODES, Done, NotSent, Outcome, Rejected, Unknown
 from daemon.fyers.wire import Acknowledged, VenueOrder, WireError, decode

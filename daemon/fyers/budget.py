@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from daemon.clock import DAY_NS, NS_PER_MS, NS_PER_S, Clock
+from daemon.core.clock import DAY_NS, NS_PER_MS, NS_PER_S, Clock
 from daemon.fyers.call_record import LONGEST_WAY_NS, CallRecord, Calls
 from daemon.market.calendar import IST_OFFSET_NS
 

@@ -20,8 +20,8 @@ from typing import Final
 
 import structlog
 
-from daemon.clock import NS_PER_S
-from daemon.errors import SettingsError
+from daemon.core.clock import NS_PER_S
+from daemon.core.errors import SettingsError
 
 MAGIC: Final = b"HRMDCAL2"
 MAGIC_1: Final = b"HRMDCAL1"

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 import msgspec
 
-from daemon.clock import NS_PER_S
-from daemon.errors import SettingsError, UsageError
-from daemon.files import read_text
+from daemon.core.clock import NS_PER_S
+from daemon.core.errors import SettingsError, UsageError
+from daemon.core.files import read_text
 from daemon.fyers.hiding import HIDDEN, Hiding
 
 TOKEN_CREDENTIAL: Final = "fyers-token"

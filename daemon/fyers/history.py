@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from daemon.errors import UsageError
+from daemon.core.errors import UsageError
 from daemon.fyers.market_wire import Candle
 
 RESOLUTIONS: Final = {"1m": "1", "3m": "3", "5m": "5", "15m": "15", "30m": "30", "60m": "60", "1d": "D"}

@@ -16,7 +16,7 @@ from typing import Final
 from aiohttp import web
 from yarl import URL
 
-from daemon.errors import UsageError
+from daemon.core.errors import UsageError
 from daemon.fyers.credentials import Secret
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")

@@ -17,8 +17,8 @@ from typing import Any, Final, TypeAlias
 import aiohttp
 import msgspec
 
-from daemon.clock import NS_PER_S, Clock
-from daemon.errors import HrmdError
+from daemon.core.clock import NS_PER_S, Clock
+from daemon.core.errors import HrmdError
 from daemon.fyers import wire
 from daemon.fyers.answers import in_clear
 from daemon.fyers.credentials import Credentials

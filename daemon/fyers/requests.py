@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from daemon.events import OrderType, Side
+from daemon.core.events import OrderType, Side
 from daemon.fyers.wire import TYPE_CODES
 from daemon.market.instruments import Instrument
 

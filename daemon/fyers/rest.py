@@ -17,8 +17,8 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from daemon.clock import NS_PER_S, Clock
-from daemon.errors import UsageError
+from daemon.core.clock import NS_PER_S, Clock
+from daemon.core.errors import UsageError
 from daemon.fyers import answers, market_wire, requests, wire
 from daemon.fyers.answers import Answer
 from daemon.fyers.budget import Grant, Purpose, RateBudget

@@ -10,7 +10,7 @@ import datetime as dt
 from enum import StrEnum
 from typing import Final
 
-from daemon.clock import NS_PER_S
+from daemon.core.clock import NS_PER_S
 from daemon.fyers.credentials import Secret, expiry_ns
 
 _IST: Final = dt.timezone(dt.timedelta(hours=5, minutes=30))

@@ -15,8 +15,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from daemon.errors import HrmdError
-from daemon.events import OrderType, Side
+from daemon.core.errors import HrmdError
+from daemon.core.events import OrderType, Side
 
 ZERO: Final = Decimal(0)
 _IST: Final = dt.timezone(dt.timedelta(hours=5, minutes=30))

@@ -21,9 +21,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.clock import DAY_NS
-from daemon.documents import parse_yaml
-from daemon.errors import UsageError
+from daemon.core.clock import DAY_NS
+from daemon.core.documents import parse_yaml
+from daemon.core.errors import UsageError
 
 IST_OFFSET_NS: Final = 19_800 * 1_000_000_000
 _MINUTE_NS: Final = 60 * 1_000_000_000

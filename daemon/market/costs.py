@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import msgspec
 
-from daemon.documents import parse_yaml
-from daemon.errors import UsageError
-from daemon.events import Side
+from daemon.core.documents import parse_yaml
+from daemon.core.errors import UsageError
+from daemon.core.events import Side
 from daemon.market.calendar import ist_date, ist_ns
 from daemon.market.instruments import Instrument, Kind
 

@@ -22,11 +22,11 @@ from typing import Any, Final
 
 import msgspec
 
-from daemon.documents import parse_yaml
-from daemon.errors import SettingsError
-from daemon.events import Side
+from daemon.core.documents import parse_yaml
+from daemon.core.errors import SettingsError
+from daemon.core.events import Side
 from daemon.market.symbol_master import Listing, SymbolMaster
-from daemon.settings import InstrumentSettings, MarketSettings
+from daemon.settings.market import InstrumentSettings, MarketSettings
 
 INDEX_SUFFIX: Final = "-INDEX"
 DEFAULT_TICK: Final = Decimal("0.05")

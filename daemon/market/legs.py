@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import msgspec
 
-from daemon.events import Bar, PositionChanged
+from daemon.core.events import Bar, PositionChanged
 
 
 class Legs:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.clock import NS_PER_S
-from daemon.documents import DocumentError, read_yaml
-from daemon.errors import SettingsError
+from daemon.core.clock import NS_PER_S
+from daemon.core.documents import DocumentError, read_yaml
+from daemon.core.errors import SettingsError
 
 
 class ScheduledEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

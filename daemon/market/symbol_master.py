@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
-from daemon.errors import UsageError
+from daemon.core.errors import UsageError
 
 FILES: Final = ("NSE_CM", "NSE_FO")
 LEAST_COLUMNS: Final = 18

@@ -14,7 +14,7 @@ from itertools import accumulate
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from daemon.events import Bar, Decision, Fill, Side
+from daemon.core.events import Bar, Decision, Fill, Side
 from daemon.report.summary import EquityPoint, ReplaySummary
 from daemon.report.text import ist, rupees, signed_rupees, words
 

@@ -13,8 +13,8 @@ from string import Template
 
 from plotly.offline import get_plotlyjs
 
-from daemon.errors import UsageError
-from daemon.events import Bar, Decision, Fill
+from daemon.core.errors import UsageError
+from daemon.core.events import Bar, Decision, Fill
 from daemon.report.charts import depth_figure, equity_figure, halt_figure, price_figure, to_script
 from daemon.report.fragments import facts, funnel, period, regimes, tiles, trade_table, turned_away, warnings
 from daemon.report.summary import EquityPoint, ReplaySummary

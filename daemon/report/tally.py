@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from daemon.events import Bar, Decision, Event, Fill, OrderDenied, OrderIntent, OrderRejected
+from daemon.core.events import Bar, Decision, Event, Fill, OrderDenied, OrderIntent, OrderRejected
 from daemon.report.performance import Span, measure
 from daemon.report.summary import (
     EquityPoint,

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import msgspec
 
-from daemon.events import Fill
+from daemon.core.events import Fill
 
 PAISA = Decimal("0.01")
 ZERO = Decimal(0)

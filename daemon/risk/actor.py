@@ -10,10 +10,10 @@ from decimal import Decimal
 
 import structlog
 
-from daemon.actor import Actor
-from daemon.bus import Bus
-from daemon.clock import NS_PER_S, Clock, india_day
-from daemon.events import (
+from daemon.core.actor import Actor
+from daemon.core.bus import Bus
+from daemon.core.clock import NS_PER_S, Clock, india_day
+from daemon.core.events import (
     EXTERNAL,
     Action,
     BrokerStatus,

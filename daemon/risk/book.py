@@ -12,8 +12,17 @@ from decimal import Decimal
 
 import msgspec
 
-from daemon.clock import NS_PER_S, india_day
-from daemon.events import Fill, OrderAmended, OrderIntent, OrderType, PositionChanged, Side, TickBatch, TradingState
+from daemon.core.clock import NS_PER_S, india_day
+from daemon.core.events import (
+    Fill,
+    OrderAmended,
+    OrderIntent,
+    OrderType,
+    PositionChanged,
+    Side,
+    TickBatch,
+    TradingState,
+)
 
 PAISA = Decimal("0.01")
 KEPT_FILLED = 10_000

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from daemon.settings import FyersSettings
+from daemon.settings.orders import FyersSettings
 
 
 class FundsCheck:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Protocol
 
-from daemon.clock import NS_PER_S, india_day
-from daemon.events import OrderIntent, Side, TradingState
+from daemon.core.clock import NS_PER_S, india_day
+from daemon.core.events import OrderIntent, Side, TradingState
 from daemon.market.calendar import Session
 from daemon.risk.book import PAISA, RiskBook, SymbolRisk, worst_position
 from daemon.risk.intents import Instruments
-from daemon.settings import RiskSettings
+from daemon.settings.risk import RiskSettings
 
 MINUTE_NS = 60 * NS_PER_S
 

@@ -11,10 +11,11 @@ from typing import Protocol
 
 import msgspec
 
-from daemon.events import MANUAL, Action, Decision, ManualOrder, OrderIntent, OrderType, Side
+from daemon.core.events import MANUAL, Action, Decision, ManualOrder, OrderIntent, OrderType, Side
 from daemon.market.instruments import Instrument
 from daemon.risk.book import PAISA, RiskBook
-from daemon.settings import ExecutionSettings, RiskSettings
+from daemon.settings.orders import ExecutionSettings
+from daemon.settings.risk import RiskSettings
 
 
 class Instruments(Protocol):

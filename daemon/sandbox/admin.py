@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from daemon.errors import UsageError
+from daemon.core.errors import UsageError
 from daemon.sandbox import messages
 from daemon.sandbox.calls import CallMeter
 from daemon.sandbox.data_feed import DataFeed

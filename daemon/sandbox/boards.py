@@ -11,7 +11,7 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Protocol
 
-from daemon.clock import NS_PER_S, india_day
+from daemon.core.clock import NS_PER_S, india_day
 from daemon.sandbox.directory import SymbolDirectory
 from daemon.sandbox.exchange import Print, Quote
 from daemon.sandbox.hsm import LARGEST, UNCHANGED, Fields, Topic

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from daemon.clock import NS_PER_S, Clock
+from daemon.core.clock import NS_PER_S, Clock
 
 PER_SECOND: Final = 10
 PER_MINUTE: Final = 200

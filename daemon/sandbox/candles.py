@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.clock import NS_PER_S
+from daemon.core.clock import NS_PER_S
 from daemon.feed.replay import Tapes
 from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import IST_OFFSET_NS, MarketCalendar

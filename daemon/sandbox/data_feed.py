@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 from aiohttp import WSMsgType, web
 
-from daemon.clock import NS_PER_S, Clock
+from daemon.core.clock import NS_PER_S, Clock
 from daemon.sandbox import hsm
 from daemon.sandbox.boards import Boards
 from daemon.sandbox.directory import SymbolDirectory

@@ -15,8 +15,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from daemon.clock import Clock
-from daemon.events import OrderType, Side
+from daemon.core.clock import Clock
+from daemon.core.events import OrderType, Side
 from daemon.market.calendar import ist_date
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import Instrument, InstrumentBook

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from daemon.errors import UsageError
+from daemon.core.errors import UsageError
 
 
 class Route(StrEnum):

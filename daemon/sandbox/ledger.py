@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from daemon.events import Side
+from daemon.core.events import Side
 
 ZERO: Final = Decimal(0)
 

@@ -15,8 +15,8 @@ from typing import Final
 
 import msgspec
 
-from daemon.clock import NS_PER_S, Clock
-from daemon.errors import UsageError
+from daemon.core.clock import NS_PER_S, Clock
+from daemon.core.errors import UsageError
 from daemon.sandbox.boards import Boards
 from daemon.sandbox.data_feed import DataFeed
 from daemon.sandbox.directory import SymbolDirectory

@@ -20,7 +20,7 @@ import msgspec
 from aiohttp import web
 from yarl import URL
 
-from daemon.clock import NS_PER_S, wall_ns
+from daemon.core.clock import NS_PER_S, wall_ns
 from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date
 from daemon.market.instruments import InstrumentBook
 from daemon.sandbox import messages

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from daemon.events import Side
+from daemon.core.events import Side
 from daemon.sandbox.exchange import (
     BAD_PARAMETERS,
     CODE_OF_TYPE,

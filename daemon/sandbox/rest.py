@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from daemon.clock import NS_PER_S
+from daemon.core.clock import NS_PER_S
 from daemon.sandbox import messages
 from daemon.sandbox.calls import CallMeter
 from daemon.sandbox.exchange import BAD_PARAMETERS, TYPE_OF_CODE, Exchange, Order, Refusal

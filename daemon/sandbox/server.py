@@ -13,8 +13,8 @@ from typing import Final, Self
 import msgspec
 from aiohttp import web
 
-from daemon.clock import Clock
-from daemon.errors import Fault, UsageError
+from daemon.core.clock import Clock
+from daemon.core.errors import Fault, UsageError
 from daemon.feed.replay import Tapes
 from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import MarketCalendar
@@ -35,7 +35,7 @@ from daemon.sandbox.order_feed import OrderFeed
 from daemon.sandbox.rest import FyersApi
 from daemon.sandbox.symbol_rest import INDEX_NAMES_PATH, TOKENS_PATH, SymbolApi
 from daemon.sandbox.tape_player import TapePlayer
-from daemon.settings import MarketSettings
+from daemon.settings.market import MarketSettings
 
 HOST: Final = "127.0.0.1"
 SHUTDOWN_S: Final = 1.0

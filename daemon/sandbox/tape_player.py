@@ -13,8 +13,8 @@ from typing import Final, Protocol
 import msgspec
 import numpy as np
 
-from daemon.clock import NS_PER_S, PacedClock
-from daemon.events import TickBatch
+from daemon.core.clock import NS_PER_S, PacedClock
+from daemon.core.events import TickBatch
 from daemon.feed.replay import Tapes
 from daemon.feed.tick_filter import TickFilter
 from daemon.sandbox.exchange import Exchange, Quote

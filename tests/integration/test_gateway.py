@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from daemon.cli.options import run_loop
-from daemon.events import TickBatch
-from daemon.feed.tape import TapeWriter
+from daemon.core.events import TickBatch
 from daemon.fyers.gateway.assignment import Assignment, encode
 from daemon.fyers.gateway.frames import Authenticated, Counts, Refused, Subscribed, Trouble, read_ticks
 from daemon.fyers.gateway.process import Frame, GatewayProcess, running
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.tokens import make_token
+from daemon.tape.format import TapeWriter
 from tests.unit.feed.ticks import make_batch
 from tests.unit.sandbox.desk import TOKEN, Desk, opened, until
 

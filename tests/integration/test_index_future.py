@@ -5,14 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
-from daemon.clock import NS_PER_S
-from daemon.events import Action, Bar, Complexity, Decision, Regime
-from daemon.feed.tape import TapeWriter
+from daemon.core.clock import NS_PER_S
+from daemon.core.events import Action, Bar, Complexity, Decision, Regime
 from daemon.sandbox.exchange import Quote
+from daemon.tape.format import TapeWriter
 from tests.integration.test_live_app import START, app_of, running
 from tests.samples import MINUTE, decide, ticks
-from tests.unit.live import until
 from tests.unit.market.masters import put
+from tests.unit.orders.live import until
 from tests.unit.sandbox.desk import opened
 
 INDEX, FUTURE = "NSE:NIFTY50-INDEX", "NSE:NIFTY26JANFUT"

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from daemon.app import App, RunPlan
-from daemon.clock import NS_PER_S, PacedClock
 from daemon.control.view import HandSide, HandType, NotTradingError, OrderTicket
-from daemon.errors import Fault, UsageError
-from daemon.events import (
+from daemon.core.clock import NS_PER_S, PacedClock
+from daemon.core.errors import Fault, UsageError
+from daemon.core.events import (
     Action,
     ActorRestarted,
     BrokerStatus,
@@ -38,14 +38,14 @@ from daemon.events import (
     TradingState,
     TradingStateChanged,
 )
+from daemon.core.latency import MeasuredLatency
 from daemon.fyers.budget import Purpose
-from daemon.journal import Journal, JournalReader
-from daemon.latency import MeasuredLatency
-from daemon.recovery import recover
+from daemon.journal.writer import Journal, JournalReader
+from daemon.recovery.account import recover
+from daemon.run.view import DaemonView
 from daemon.sandbox.faults import FaultKind, Route
-from daemon.view import DaemonView
 from tests.samples import OPEN, SBIN, decide, journaled, settings_of, write_tape
-from tests.unit.live import until
+from tests.unit.orders.live import until
 from tests.unit.sandbox.desk import TOKEN, Desk, opened, order
 
 START = OPEN + 1800 * NS_PER_S

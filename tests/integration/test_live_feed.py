@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 
 from daemon.app import App, RunPlan
-from daemon.clock import PacedClock
-from daemon.events import Action, Bar, Event, FeedState, FeedStatus, Fill, OrderDenied, TickBatch
-from daemon.feed.live import LiveFeed
-from daemon.feed.tape import TapeWriter
-from daemon.journal import JournalReader
-from daemon.latency import MeasuredLatency
+from daemon.core.clock import PacedClock
+from daemon.core.events import Action, Bar, Event, FeedState, FeedStatus, Fill, OrderDenied, TickBatch
+from daemon.core.latency import MeasuredLatency
+from daemon.feed.live.feed import LiveFeed
+from daemon.journal.writer import JournalReader
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.tokens import make_token
+from daemon.tape.format import TapeWriter
 from tests.integration.daemons import running
 from tests.samples import decide, journaled, settings_of
 from tests.unit.feed.ticks import make_batch
@@ -206,7 +206,7 @@ async def test_the_command_runs_it(tape: Path, tmp_path: Path) -> None:
                 status = daemon.status()
                 assert daemon.terminate() == 0
                 assert "READY=1" in daemon.heard()[0]
-                assert TOKEN not in json.dumps(daemon.log)
+                assert TOKEN not in json.dumps(daemon.run.log)
             return status
 
         status = await asyncio.to_thread(day)

@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from daemon.events import Bar, FeedState, FeedStatus
-from daemon.feed.recorded import reels_by_day
-from daemon.feed.sealing import seal
-from daemon.feed.tape import TapeReader, TapeWriter
-from daemon.recording import record_only
-from daemon.replaying import bars_table
-from daemon.service import Service
-from daemon.settings import Settings
+from daemon.core.events import Bar, FeedState, FeedStatus
+from daemon.run.recording import record_only
+from daemon.run.replaying import bars_table
+from daemon.run.service import Service
+from daemon.settings.tree import Settings
+from daemon.tape.format import TapeReader, TapeWriter
+from daemon.tape.recorded import reels_by_day
+from daemon.tape.sealing import seal
 from tests.samples import play, settings_of
 from tests.unit.feed.ticks import make_batch
 from tests.unit.sandbox.desk import TOKEN, Desk, opened

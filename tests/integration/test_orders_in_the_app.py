@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from daemon.app import App
-from daemon.errors import Fault
-from daemon.events import (
+from daemon.core.errors import Fault
+from daemon.core.events import (
     Action,
     ActorRestarted,
     CancelOrder,
@@ -25,11 +25,11 @@ from daemon.events import (
     TimeAdvanced,
     TradingState,
 )
+from daemon.run.view import DaemonView
 from daemon.sandbox.exchange import Order, Wanted
 from daemon.sandbox.faults import FaultKind, Route
-from daemon.view import DaemonView
 from tests.integration.test_live_app import app_of, hand, journaled, running, tape, want
-from tests.unit.live import until
+from tests.unit.orders.live import until
 from tests.unit.sandbox.desk import SBIN, Desk, opened
 
 __all__ = ["tape"]

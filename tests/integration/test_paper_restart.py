@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from daemon.app import App, RunPlan
-from daemon.clock import ReplayClock
-from daemon.events import (
+from daemon.core.clock import ReplayClock
+from daemon.core.events import (
     AccountSnapshot,
     Fill,
     Flatten,
@@ -21,7 +21,7 @@ from daemon.events import (
     TradingState,
     TradingStateChanged,
 )
-from daemon.latency import FixedLatency
+from daemon.core.latency import FixedLatency
 from tests.samples import LIVELY, SBIN, journaled, settings_of, wave, write_tape
 
 

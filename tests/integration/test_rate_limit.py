@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.clock import LiveClock
+from daemon.core.clock import LiveClock
 from daemon.fyers.budget import RateBudget, RateLimits
 from daemon.fyers.call_record import CallRecord
 from daemon.fyers.gateway.assignment import Assignment
@@ -21,7 +21,7 @@ CALLER = """
 import asyncio, json, sys
 from pathlib import Path
 import msgspec
-from daemon.clock import LiveClock
+from daemon.core.clock import LiveClock
 from daemon.fyers.budget import Purpose, RateBudget, RateLimits
 from daemon.fyers.call_record import CallRecord
 from daemon.fyers.credentials import Credentials

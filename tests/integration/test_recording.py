@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from daemon.events import Bar, FeedState
-from daemon.feed.marks import marks_of
-from daemon.feed.tape import TapeReader
+from daemon.core.events import Bar, FeedState
+from daemon.tape.format import TapeReader
+from daemon.tape.marks import marks_of
 from tests.integration.daemons import PATIENCE_S, hrmd, running
 from tests.samples import LIVELY, NS_PER_S, OPEN, journaled, play, wave, write_tape
 
@@ -101,8 +101,8 @@ def test_a_recording_by_itself_survives_a_kill(day: tuple[list[int], list[float]
         "feed.record.flush_s=0.1",
     ) as daemon:
         daemon.until("ticks", lambda: daemon.status()["recorder"]["recorded"] > 60)
-        daemon.process.send_signal(signal.SIGKILL)
-        daemon.process.wait(PATIENCE_S)
+        daemon.run.process.send_signal(signal.SIGKILL)
+        daemon.run.process.wait(PATIENCE_S)
     done = hrmd("tape", "seal", str(tmp_path / "tapes"))
     assert done.returncode == 0, done.stderr
     found = stamps(tmp_path / "tapes" / "2026-01-05.parquet")

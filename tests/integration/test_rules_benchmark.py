@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.events import Fill
+from daemon.core.events import Fill
 from tests.samples import journaled, play
 
 ROOT = Path(__file__).resolve().parents[2]

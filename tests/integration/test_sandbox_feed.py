@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from daemon.events import TickBatch
-from daemon.feed.tape import TapeWriter
+from daemon.core.events import TickBatch
 from daemon.sandbox.faults import FaultKind, Route
+from daemon.tape.format import TapeWriter
 from tests.unit.feed.ticks import OPEN_NS, SECOND, make_batch
 from tests.unit.sandbox.desk import APP_ID, TOKEN, Desk, opened
 

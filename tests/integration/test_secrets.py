@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from daemon.clock import NS_PER_S, wall_ns
-from daemon.events import TradingStateChanged
+from daemon.core.clock import NS_PER_S, wall_ns
+from daemon.core.events import TradingStateChanged
 from daemon.fyers.credentials import Secret, read_token, write_token
 from daemon.sandbox.faults import FaultKind
 from daemon.sandbox.market_rest import SECRET, make_token

@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from daemon.bars import BarBuilder
-from daemon.events import Bar, TickBatch
+from daemon.bars.builder import BarBuilder
+from daemon.core.events import Bar, TickBatch
 from daemon.market.calendar import MarketCalendar
-from daemon.settings import INTERVALS
+from daemon.settings.values import INTERVALS
 from tests.unit.feed.ticks import OPEN_NS, SECOND, make_batch
 
 CALENDAR = MarketCalendar()

@@ -9,12 +9,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.clock import MAX_SKEW_NS
-from daemon.feed.tape import TapeReader, TapeWriter
+from daemon.core.clock import MAX_SKEW_NS
 from daemon.feed.tick_filter import MAX_QUANTITY, TickFilter
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
-from daemon.settings import MarketSettings
+from daemon.settings.market import MarketSettings
+from daemon.tape.format import TapeReader, TapeWriter
 from tests.unit.feed.ticks import OPEN_NS, SECOND, make_batch
 
 N = 400

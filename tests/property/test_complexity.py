@@ -7,10 +7,10 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.complexity import ComplexityDetector
-from daemon.events import Bar, Complexity
+from daemon.bars.complexity import ComplexityDetector
+from daemon.core.events import Bar, Complexity
 from daemon.market.scheduled_events import ScheduledEvents
-from daemon.settings import ComplexitySettings
+from daemon.settings.bars import ComplexitySettings
 from tests.unit.feed.ticks import OPEN_NS, SECOND
 
 SETTINGS = ComplexitySettings(

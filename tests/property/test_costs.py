@@ -7,11 +7,11 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.events import Side
+from daemon.core.events import Side
 from daemon.market.calendar import ist_ns
 from daemon.market.costs import Charges, CostSchedule
 from daemon.market.instruments import Instrument, InstrumentBook
-from daemon.settings import MarketSettings
+from daemon.settings.market import MarketSettings
 
 COSTS = CostSchedule()
 BOOK = InstrumentBook(MarketSettings(), as_of=dt.date(2026, 4, 1))

@@ -13,21 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.control.auth import read_token
-from daemon.errors import HrmdError
-from daemon.events import Fill, Halt
-from daemon.feed.importer import import_tape
+from daemon.core.errors import HrmdError
+from daemon.core.events import Fill, Halt
 from daemon.feed.survey import survey_tape
-from daemon.feed.tape import TapeReader, TapeWriter
 from daemon.feed.tick_filter import TickFilter
 from daemon.fyers.credentials import Credentials
 from daemon.fyers.credentials import read_token as read_fyers_token
-from daemon.journal import Journal, JournalReader
-from daemon.journal_repair import repair
+from daemon.journal.writer import Journal, JournalReader
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
 from daemon.market.scheduled_events import ScheduledEvents
-from daemon.recovery import recover
-from daemon.settings import DEFAULT_PATH, MarketSettings, load_settings
+from daemon.recovery.account import recover
+from daemon.recovery.repair import repair
+from daemon.settings.layers import DEFAULT_PATH
+from daemon.settings.loading import load_settings
+from daemon.settings.market import MarketSettings
+from daemon.tape.format import TapeReader, TapeWriter
+from daemon.tape.importer import import_tape
 from models.errors import CheckpointError
 from models.ppo import PPOPolicy
 from tests.samples import OPEN, fill_of, intend

@@ -11,16 +11,17 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.actor import Actor
-from daemon.bus import Bus
-from daemon.clock import ReplayClock
-from daemon.events import Event, TickBatch, TimeAdvanced
+from daemon.core.actor import Actor
+from daemon.core.bus import Bus
+from daemon.core.clock import ReplayClock
+from daemon.core.events import Event, TickBatch, TimeAdvanced
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
-from daemon.feed.tape import TapeReader, TapeWriter
 from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
-from daemon.settings import INTERVALS, MarketSettings
+from daemon.settings.market import MarketSettings
+from daemon.settings.values import INTERVALS
+from daemon.tape.format import TapeReader, TapeWriter
 from tests.unit.feed.ticks import OPEN_NS, SECOND, make_batch
 
 CALENDAR = MarketCalendar()

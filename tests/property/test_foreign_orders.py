@@ -15,9 +15,9 @@ import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from daemon.bus import Bus
-from daemon.clock import ReplayClock
-from daemon.events import (
+from daemon.core.bus import Bus
+from daemon.core.clock import ReplayClock
+from daemon.core.events import (
     MANUAL,
     Event,
     Flatten,
@@ -33,12 +33,13 @@ from daemon.events import (
 from daemon.fyers.order_socket import SocketEvent
 from daemon.fyers.outcome import Done, NotSent, Outcome
 from daemon.fyers.wire import Acknowledged, Funds, OrderStatus, VenueOrder, VenuePosition, VenueTrade
-from daemon.live_book import LiveBook
-from daemon.live_execution import LiveExecutionActor
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
-from daemon.recovery import FOLDED, Account
-from daemon.settings import ExecutionSettings, FyersSettings, MarketSettings
+from daemon.orders.live_book import LiveBook
+from daemon.orders.live_execution import LiveExecutionActor
+from daemon.recovery.account import FOLDED, Account
+from daemon.settings.market import MarketSettings
+from daemon.settings.orders import ExecutionSettings, FyersSettings
 from tests.samples import OPEN, SBIN, intend
 
 COSTS, INSTRUMENTS, SETTINGS = CostSchedule(), InstrumentBook(MarketSettings()), FyersSettings()
@@ -46,7 +47,7 @@ AT_ONCE, RESTING = OrderType.MARKET, (OrderType.LIMIT, OrderType.SL_MARKET)
 
 
 class Exchange:
-    """Implements `daemon.broker.Broker`: market orders trade at once, others when they are told to."""
+    """Implements `daemon.orders.broker.Broker`: market orders trade at once, others when they are told to."""
 
     def __init__(self) -> None:
         self.rows: dict[str, VenueOrder] = {}

@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
-from daemon.clock import ReplayClock
-from daemon.events import (
+from daemon.core.clock import ReplayClock
+from daemon.core.events import (
     Event,
     Fill,
     OrderAccepted,
@@ -23,11 +23,12 @@ from daemon.events import (
     SymbolHalted,
 )
 from daemon.fyers.wire import OrderStatus, VenueOrder, VenueTrade
-from daemon.live_book import READS_TO_WRITE_OFF, LiveBook
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
-from daemon.orders import OrderBook, OrderState
-from daemon.settings import FyersSettings, MarketSettings
+from daemon.orders.book import OrderBook, OrderState
+from daemon.orders.live_book import READS_TO_WRITE_OFF, LiveBook
+from daemon.settings.market import MarketSettings
+from daemon.settings.orders import FyersSettings
 from tests.samples import OPEN, SBIN, intend
 
 COSTS, INSTRUMENTS = CostSchedule(), InstrumentBook(MarketSettings())

@@ -6,8 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from daemon.errors import IllegalTransition
-from daemon.events import (
+from daemon.core.errors import IllegalTransition
+from daemon.core.events import (
     Event,
     Fill,
     OrderAccepted,
@@ -21,7 +21,7 @@ from daemon.events import (
     OrderSent,
     OrderUnknown,
 )
-from daemon.orders import MOVES, OrderBook, OrderState
+from daemon.orders.book import MOVES, OrderBook, OrderState
 from tests.samples import fill_of, intend
 
 KINDS = ("approved", "denied", "sent", "accepted", "rejected", "cancel_pending", "cancelled", "expired", "unknown")

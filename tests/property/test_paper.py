@@ -8,12 +8,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.brokers.paper import PaperVenue
-from daemon.events import Fill, OrderIntent, OrderType, Side, TickBatch
+from daemon.core.events import Fill, OrderIntent, OrderType, Side, TickBatch
 from daemon.market.calendar import MarketCalendar, ist_ns
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
-from daemon.settings import MarketSettings, PaperSettings
+from daemon.orders.paper_venue import PaperVenue
+from daemon.settings.market import MarketSettings
+from daemon.settings.orders import PaperSettings
 
 DAY = dt.date(2021, 4, 1)
 T0 = ist_ns(DAY, "15:29") + 30_000_000_000

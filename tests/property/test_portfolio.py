@@ -5,8 +5,8 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.events import Fill, Side
-from daemon.portfolio import Portfolio
+from daemon.core.events import Fill, Side
+from daemon.portfolio.book import Portfolio
 
 CASH = Decimal(1_000_000)
 SYMBOLS = ("SBIN", "NIFTY")

@@ -12,18 +12,19 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.bars import BarBuilder, BarsActor
-from daemon.bus import Bus
-from daemon.clock import NS_PER_S, ReplayClock
-from daemon.events import TICK_COLUMNS, Bar, FeedState, FeedStatus, TickBatch, TimeAdvanced
-from daemon.feed.recorded import tape_path
-from daemon.feed.recorder import Recorder
+from daemon.bars.builder import BarBuilder, BarsActor
+from daemon.core.bus import Bus
+from daemon.core.clock import NS_PER_S, ReplayClock
+from daemon.core.events import TICK_COLUMNS, Bar, FeedState, FeedStatus, TickBatch, TimeAdvanced
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
-from daemon.feed.simulator import SimulatedSymbol, simulate
 from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import MarketCalendar, Session, ist_date
 from daemon.market.instruments import InstrumentBook
-from daemon.settings import INTERVALS, MarketSettings
+from daemon.settings.market import MarketSettings
+from daemon.settings.values import INTERVALS
+from daemon.tape.recorded import tape_path
+from daemon.tape.recorder import Recorder
+from daemon.tape.simulator import SimulatedSymbol, simulate
 from tests.samples import DAY, OPEN, RELIANCE, SBIN
 
 CALENDAR = MarketCalendar()

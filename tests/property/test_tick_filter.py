@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from daemon.clock import MAX_SKEW_NS
-from daemon.events import TICK_COLUMNS, TickBatch
+from daemon.core.clock import MAX_SKEW_NS
+from daemon.core.events import TICK_COLUMNS, TickBatch
 from daemon.feed import cumulative_volume
 from daemon.feed.tick_filter import (
     BELIEVED_AFTER,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.feed.simulator import SimulatedSymbol, simulate
-from daemon.feed.tape import TapeWriter
 from daemon.market.calendar import MarketCalendar, Session
+from daemon.tape.format import TapeWriter
+from daemon.tape.simulator import SimulatedSymbol, simulate
 from tests.samples import RELIANCE, SBIN
 
 COLUMNS = ("ts_recv", "last_qty", "volume", "bid", "ask", "bid_qty", "ask_qty")

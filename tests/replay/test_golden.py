@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from daemon.clock import NS_PER_S
-from daemon.events import (
+from daemon.core.clock import NS_PER_S
+from daemon.core.events import (
     Action,
     Bar,
     Decision,

@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from daemon.clock import NS_PER_MS
-from daemon.errors import UsageError
-from daemon.events import Bar, Decision, Fill, OrderAccepted, OrderIntent, PositionChanged
-from daemon.feed.tape import TapeReader, TapeWriter
-from daemon.journal import JournalReader
-from daemon.latency import FixedLatency
-from daemon.replaying import Replay, ReplayOutputs
+from daemon.core.clock import NS_PER_MS
+from daemon.core.errors import UsageError
+from daemon.core.events import Bar, Decision, Fill, OrderAccepted, OrderIntent, PositionChanged
+from daemon.core.latency import FixedLatency
+from daemon.journal.writer import JournalReader
+from daemon.run.replaying import Replay, ReplayOutputs
+from daemon.tape.format import TapeReader, TapeWriter
 from tests.samples import (
     HRM,
     LIVELY,

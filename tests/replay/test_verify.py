@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daemon.errors import CheckFailed, UsageError
-from daemon.events import (
+from daemon.core.errors import CheckFailed, UsageError
+from daemon.core.events import (
     Action,
     Bar,
     Complexity,
@@ -24,10 +24,10 @@ from daemon.events import (
     SwapStrategy,
     TimeAdvanced,
 )
-from daemon.latency import FixedLatency
+from daemon.core.latency import FixedLatency
 from daemon.market.legs import Legs
-from daemon.replaying import Replay, ReplayOutputs
-from daemon.verifying import _Past, verify_journal
+from daemon.run.replaying import Replay, ReplayOutputs
+from daemon.run.verifying import _Past, verify_journal
 from strategies.base import ViewSettings
 from tests.samples import HRM, LIVELY, journaled, play, settings_of
 

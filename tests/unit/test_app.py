@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from daemon.actor import Actor
 from daemon.app import App, RunPlan
-from daemon.clock import ReplayClock
-from daemon.errors import ArtifactError, Fault, JournalError, UsageError
-from daemon.events import (
+from daemon.core.actor import Actor
+from daemon.core.clock import ReplayClock
+from daemon.core.errors import ArtifactError, Fault, JournalError, UsageError
+from daemon.core.events import (
     ActorRestarted,
     Decision,
     Event,
@@ -29,8 +29,8 @@ from daemon.events import (
     TradingState,
     TradingStateChanged,
 )
-from daemon.journal import JournalReader
-from daemon.latency import FixedLatency
+from daemon.core.latency import FixedLatency
+from daemon.journal.writer import JournalReader
 from daemon.market.calendar import CalendarRangeError
 from models.agent import HRMAgent
 from tests.samples import DAY, LIVELY, MINUTE, OPEN, SBIN, journaled, play, settings_of, wave, write_tape

@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import Any, Final, Protocol
 
-from daemon.errors import SettingsError
+from daemon.core.errors import SettingsError
 from daemon.fyers.credentials import hiding_of
 from daemon.fyers.gateway import assignment as assignments
 from daemon.fyers.gateway.calls import CountedCalls

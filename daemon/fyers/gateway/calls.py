@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from daemon.clock import NS_PER_S, LiveClock
+from daemon.core.clock import NS_PER_S, LiveClock
 from daemon.fyers.budget import Purpose, RateBudget, RateLimits
 from daemon.fyers.call_record import CallRecord
 from daemon.fyers.gateway.assignment import Assignment

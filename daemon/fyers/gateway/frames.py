@@ -14,8 +14,8 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from daemon.errors import Fault
-from daemon.events import MISSING_INT, TickBatch
+from daemon.core.errors import Fault
+from daemon.core.events import MISSING_INT, TickBatch
 from daemon.fyers.gateway.messages import Refusal, Row
 
 HEADER: Final = struct.Struct("<IB")

@@ -14,7 +14,7 @@ from enum import StrEnum
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from daemon.events import MISSING_INT
+from daemon.core.events import MISSING_INT
 
 NS_PER_S: Final = 1_000_000_000
 FIRST_VALID_S: Final = 946_684_800

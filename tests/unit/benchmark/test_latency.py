@@ -13,8 +13,9 @@ from daemon.benchmark.busy import BusyRun
 from daemon.benchmark.latency import measure_latency, times
 from daemon.benchmark.machine import Machine, block_weights, measure_machine, segment_operations
 from daemon.cli.options import run_loop
-from daemon.clock import LiveClock
-from daemon.settings import Settings, load_settings
+from daemon.core.clock import LiveClock
+from daemon.settings.loading import load_settings
+from daemon.settings.tree import Settings
 from models.act import HeadValues
 from models.agent import HRMAgent
 from models.runtimes.choice import Precision, Runtime, RuntimePlan

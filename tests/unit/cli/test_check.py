@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from daemon.cli import main
-from daemon.journal import Journal
-from daemon.settings import load_settings
+from daemon.journal.writer import Journal
+from daemon.settings.loading import load_settings
 from tests.samples import SBIN, hill, write_tape
 
 Capture = pytest.CaptureFixture[str]

@@ -14,7 +14,7 @@ import typer
 from daemon import __version__, cli
 from daemon.cli import main
 from daemon.cli.lazy import load
-from daemon.errors import Fault
+from daemon.core.errors import Fault
 
 Capture = pytest.CaptureFixture[str]
 
@@ -27,7 +27,7 @@ def test_version(capsys: Capture) -> None:
 
 COMMANDS = ("run", "replay", "verify", "check", "login", "train", "evaluate", "sandbox", "tape", "instruments",
             "history", "ctl", "model", "bench")  # fmt: skip
-HEAVY = ("torch", "numpy", "pyarrow", "aiohttp", "msgspec", "structlog", "uvloop", "daemon.settings")
+HEAVY = ("torch", "numpy", "pyarrow", "aiohttp", "msgspec", "structlog", "uvloop", "daemon.settings.loading")
 
 
 def test_help_of_every_command(capsys: Capture) -> None:

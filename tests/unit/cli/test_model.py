@@ -11,8 +11,8 @@ import typer.main
 
 from daemon.cli.bench import bench_app
 from daemon.cli.model import model_app
-from daemon.errors import ArtifactError, CheckFailed, UsageError
-from daemon.settings import load_settings
+from daemon.core.errors import ArtifactError, CheckFailed, UsageError
+from daemon.settings.loading import load_settings
 from models.agent import HRMAgent
 
 Capture = pytest.CaptureFixture[str]

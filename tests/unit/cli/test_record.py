@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from daemon.cli import main
-from daemon.feed.recorded import RecordedDirectory, reel_path
-from daemon.feed.reel import ReelWriter
-from daemon.feed.tape import TapeReader
+from daemon.tape.format import TapeReader
+from daemon.tape.recorded import RecordedDirectory, reel_path
+from daemon.tape.reel import ReelWriter
 from tests.samples import OPEN, tick, wave, write_tape
 
 DAY = "2026-01-05"

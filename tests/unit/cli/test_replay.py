@@ -17,7 +17,7 @@ import pytest
 import structlog
 
 from daemon.cli import main
-from daemon.events import Decision
+from daemon.core.events import Decision
 from tests.samples import HRM, LIVELY, hill, journaled, wave, write_tape
 
 ROOT = Path(__file__).parents[3]

@@ -12,7 +12,7 @@ import pytest
 
 from daemon.cli import main
 from daemon.cli.tape import sparkline
-from daemon.feed.tape import TapeReader
+from daemon.tape.format import TapeReader
 
 SMALL = ["--sessions", "1", "--ticks", "300"]
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.clock import NS_PER_S, Clock, ReplayClock
 from daemon.control.connections import LIMITS, Limits
 from daemon.control.metrics import Metrics
 from daemon.control.server import ControlServer
 from daemon.control.view import Health, OrderAnswer, OrderRow, OrderTicket, PositionRow, Status
-from daemon.errors import InboxFull
-from daemon.events import Action, Decision, Event, Side, TradingState
-from daemon.settings import ControlSettings
+from daemon.core.clock import NS_PER_S, Clock, ReplayClock
+from daemon.core.errors import InboxFull
+from daemon.core.events import Action, Decision, Event, Side, TradingState
+from daemon.settings.run import ControlSettings
 
 TOKEN = "a-token-of-some-length"
 NOW = 1_617_594_300 * NS_PER_S

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.clock import NS_PER_S, ReplayClock
 from daemon.control.auth import FAILURE_WINDOW_S, FAILURES_ALLOWED, Gate, Verdict, read_token, server_token
-from daemon.errors import UsageError
+from daemon.core.clock import NS_PER_S, ReplayClock
+from daemon.core.errors import UsageError
 
 TOKEN = "a-token-of-some-length"
 

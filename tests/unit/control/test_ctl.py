@@ -15,9 +15,9 @@ from typer.testing import CliRunner, Result
 from daemon.cli.ctl import Method, ctl_app, exchange
 from daemon.control.finding import Address
 from daemon.control.view import NotDurableError
-from daemon.errors import Fault, UsageError
-from daemon.events import Flatten, Halt, Reduce, Resume, TradingState
-from daemon.layers import DEFAULT_PATH
+from daemon.core.errors import Fault, UsageError
+from daemon.core.events import Flatten, Halt, Reduce, Resume, TradingState
+from daemon.settings.layers import DEFAULT_PATH
 from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TOKEN, FakeDaemon, build_server, running_in_thread
 
 

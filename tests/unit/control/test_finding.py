@@ -12,9 +12,9 @@ import pytest
 
 from daemon.control.finding import Address, Target, control_place, find, loopback_address
 from daemon.control.rendezvous import Running, announce
-from daemon.errors import SettingsError, UsageError
-from daemon.layers import Layers, read_layers
-from daemon.settings import build_settings
+from daemon.core.errors import SettingsError, UsageError
+from daemon.settings.layers import Layers, read_layers
+from daemon.settings.loading import build_settings
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.view import InferenceStatus, RecorderStatus
-from daemon.events import ActorRestarted, Resume, StrategySwapped, TradingState
+from daemon.core.events import ActorRestarted, Resume, StrategySwapped, TradingState
 from tests.unit.control.fakes import DECISIONS, NOW, STATUS
 
 

@@ -15,14 +15,14 @@ import structlog
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.clock import NS_PER_S, ReplayClock
 from daemon.control.answers import KEEP_S
 from daemon.control.auth import FAILURES_ALLOWED
 from daemon.control.openapi import COMMANDS, document
 from daemon.control.server import MAX_BODY_BYTES, ControlServer
 from daemon.control.view import MAX_REASON_CHARS, KeyTakenError, NotDurableError, NotTradingError
-from daemon.errors import Fault, InboxFull, UsageError
-from daemon.events import Flatten, Halt, Reduce, Resume
+from daemon.core.clock import NS_PER_S, ReplayClock
+from daemon.core.errors import Fault, InboxFull, UsageError
+from daemon.core.events import Flatten, Halt, Reduce, Resume
 from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TOKEN, FakeDaemon, build_server
 
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.feed.tape import TapeWriter
+from daemon.tape.format import TapeWriter
 from tests.unit.feed.ticks import make_batch
 
 

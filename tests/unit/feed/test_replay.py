@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from daemon.actor import Actor
-from daemon.bus import Bus
-from daemon.clock import PacedClock, ReplayClock
-from daemon.errors import TapeError
-from daemon.events import Event, FeedState, FeedStatus, TickBatch, TimeAdvanced
+from daemon.core.actor import Actor
+from daemon.core.bus import Bus
+from daemon.core.clock import PacedClock, ReplayClock
+from daemon.core.errors import TapeError
+from daemon.core.events import Event, FeedState, FeedStatus, TickBatch, TimeAdvanced
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
-from daemon.feed.tape import TapeWriter
 from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import MarketCalendar, ist_ns
 from daemon.market.instruments import InstrumentBook
-from daemon.settings import INTERVALS, MarketSettings
+from daemon.settings.market import MarketSettings
+from daemon.settings.values import INTERVALS
+from daemon.tape.format import TapeWriter
 from tests.unit.feed.ticks import OPEN_NS, SECOND, make_batch
 
 CALENDAR = MarketCalendar()

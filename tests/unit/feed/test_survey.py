@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from daemon.feed.survey import survey_tape
-from daemon.feed.tape import TapeReader, TapeWriter
 from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import Instrument
+from daemon.tape.format import TapeReader, TapeWriter
 from tests.unit.feed.ticks import OPEN_NS, SECOND, listed, make_batch
 
 

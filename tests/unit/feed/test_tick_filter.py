@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon.events import TickBatch
+from daemon.core.events import TickBatch
 from daemon.feed.tick_filter import BELIEVED_AFTER, TickFilter
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import Instrument, Kind

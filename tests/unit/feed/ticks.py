@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from daemon.events import TICK_COLUMNS, TickBatch
+from daemon.core.events import TICK_COLUMNS, TickBatch
 from daemon.market.instruments import Instrument, Kind
 
 SECOND = 1_000_000_000

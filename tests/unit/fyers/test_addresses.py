@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.errors import SettingsError
+from daemon.core.errors import SettingsError
 from daemon.fyers.addresses import check_encrypted, is_local
 
 

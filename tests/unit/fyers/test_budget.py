@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.clock import DAY_NS, NS_PER_MS, NS_PER_S, ReplayClock
-from daemon.errors import SettingsError
+from daemon.core.clock import DAY_NS, NS_PER_MS, NS_PER_S, ReplayClock
+from daemon.core.errors import SettingsError
 from daemon.fyers.budget import Grant, Limit, Purpose, RateBudget, RateLimits
 from daemon.fyers.call_record import CallRecord
 from daemon.market.calendar import IST_OFFSET_NS

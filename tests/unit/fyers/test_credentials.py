@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.clock import NS_PER_S
-from daemon.errors import SettingsError, UsageError
+from daemon.core.clock import NS_PER_S
+from daemon.core.errors import SettingsError, UsageError
 from daemon.fyers.credentials import (
     Credentials,
     Secret,

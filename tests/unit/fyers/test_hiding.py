@@ -7,8 +7,8 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 
-from daemon.clock import LiveClock
-from daemon.events import OrderType, Side
+from daemon.core.clock import LiveClock
+from daemon.core.events import OrderType, Side
 from daemon.fyers.budget import Purpose, RateBudget
 from daemon.fyers.credentials import Credentials, hiding_of
 from daemon.fyers.hiding import Hiding

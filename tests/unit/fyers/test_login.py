@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from daemon.errors import UsageError
+from daemon.core.errors import UsageError
 from daemon.fyers.credentials import Secret
 from daemon.fyers.login import LoginRequest, RedirectListener, app_id_hash
 

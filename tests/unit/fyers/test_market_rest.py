@@ -9,7 +9,7 @@ from pathlib import Path
 
 from yarl import URL
 
-from daemon.clock import LiveClock
+from daemon.core.clock import LiveClock
 from daemon.fyers.budget import Purpose, RateBudget
 from daemon.fyers.credentials import Secret, expiry_ns
 from daemon.fyers.outcome import NotSent, Rejected, Unknown

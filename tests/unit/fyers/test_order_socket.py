@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from daemon.clock import LiveClock
-from daemon.events import OrderType
+from daemon.core.clock import LiveClock
+from daemon.core.events import OrderType
 from daemon.fyers.budget import Purpose
 from daemon.fyers.credentials import Credentials
 from daemon.fyers.order_socket import (

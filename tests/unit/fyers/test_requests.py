@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.events import OrderType, Side
+from daemon.core.events import OrderType, Side
 from daemon.fyers.requests import protected
 from daemon.market.instruments import Instrument, Kind
 from tests.unit.sandbox.desk import order

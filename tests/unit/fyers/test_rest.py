@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from daemon.clock import LiveClock
-from daemon.errors import UsageError
-from daemon.events import OrderType, Side
+from daemon.core.clock import LiveClock
+from daemon.core.errors import UsageError
+from daemon.core.events import OrderType, Side
 from daemon.fyers.budget import Limit, Purpose, RateBudget, RateLimits
 from daemon.fyers.credentials import Credentials
 from daemon.fyers.outcome import Done, NotSent, Outcome, Rejected, Unknown

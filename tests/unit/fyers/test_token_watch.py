@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.clock import NS_PER_S
+from daemon.core.clock import NS_PER_S
 from daemon.fyers.credentials import Secret
 from daemon.fyers.token_watch import TokenState, TokenWatch, span
 from daemon.sandbox.market_rest import make_token

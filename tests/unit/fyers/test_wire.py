@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.errors import UsageError
-from daemon.events import OrderType, Side
+from daemon.core.errors import UsageError
+from daemon.core.events import OrderType, Side
 from daemon.fyers import wire
 from daemon.fyers.credentials import Credentials
 from daemon.fyers.requests import PlaceOrder, Product, Validity

@@ -8,7 +8,7 @@ from pathlib import Path
 from daemon.market.instruments import InstrumentBook
 from daemon.market.symbol_master import FILES, SymbolMaster, folder_of
 from daemon.sandbox.master import master_csv
-from daemon.settings import MarketSettings
+from daemon.settings.market import MarketSettings
 
 DAY = dt.date(2026, 1, 5)
 SHARES = ("NSE:SBIN-EQ", "NSE:RELIANCE-EQ", "NSE:M&M-EQ")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.errors import UsageError
+from daemon.core.errors import UsageError
 from daemon.market.calendar import CalendarRangeError, MarketCalendar, Session, ist_date, ist_ns
 
 SHARED = Path(__file__).parents[3].resolve().parent / "shared" / "data"

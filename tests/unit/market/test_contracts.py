@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from daemon.errors import SettingsError
+from daemon.core.errors import SettingsError
 from daemon.market.instruments import InstrumentBook, Kind
-from daemon.settings import InstrumentSettings, MarketSettings
+from daemon.settings.market import InstrumentSettings, MarketSettings
 from tests.unit.market.masters import DAY, master_of
 
 JAN, FEB = "NSE:NIFTY26JANFUT", "NSE:NIFTY26FEBFUT"

@@ -5,12 +5,12 @@ from decimal import Decimal
 
 import pytest
 
-from daemon.errors import UsageError
-from daemon.events import Side
+from daemon.core.errors import UsageError
+from daemon.core.events import Side
 from daemon.market.calendar import ist_ns
 from daemon.market.costs import Charges, CostSchedule
 from daemon.market.instruments import Instrument, InstrumentBook
-from daemon.settings import MarketSettings
+from daemon.settings.market import MarketSettings
 
 
 @pytest.fixture(scope="module")

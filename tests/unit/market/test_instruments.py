@@ -5,10 +5,10 @@ from decimal import Decimal
 
 import pytest
 
-from daemon.errors import SettingsError
-from daemon.events import Side
+from daemon.core.errors import SettingsError
+from daemon.core.events import Side
 from daemon.market.instruments import Instrument, InstrumentBook, Kind
-from daemon.settings import InstrumentSettings, MarketSettings
+from daemon.settings.market import InstrumentSettings, MarketSettings
 
 
 @pytest.fixture

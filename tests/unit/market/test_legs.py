@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from daemon.events import Bar, PositionChanged
+from daemon.core.events import Bar, PositionChanged
 from daemon.market.legs import Legs
 
 INDEX, FUTURE, OTHER = "NSE:NIFTY50-INDEX", "NSE:NIFTY26JANFUT", "NSE:SBIN-EQ"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.errors import SettingsError
+from daemon.core.errors import SettingsError
 from daemon.market.scheduled_events import ScheduledEvents
 
 IST = dt.timezone(dt.timedelta(hours=5, minutes=30))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.errors import UsageError
+from daemon.core.errors import UsageError
 from daemon.market.symbol_master import SymbolMaster
 from tests.unit.market.masters import DAY, master_of, put, texts_of
 

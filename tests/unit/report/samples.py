@@ -6,8 +6,8 @@ import datetime as dt
 import random
 from decimal import Decimal
 
-from daemon.clock import NS_PER_S
-from daemon.events import Action, Bar, Decision, Event, Fill, OrderDenied, OrderIntent, OrderType, Side
+from daemon.core.clock import NS_PER_S
+from daemon.core.events import Action, Bar, Decision, Event, Fill, OrderDenied, OrderIntent, OrderType, Side
 from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import Tally
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daemon.errors import UsageError
-from daemon.events import Side
+from daemon.core.errors import UsageError
+from daemon.core.events import Side
 from daemon.report import fragments
 from daemon.report.charts import depth_figure, equity_figure, halt_figure, price_figure
 from daemon.report.fragments import TRADES_LISTED

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from daemon.events import Action, OrderRejected, Resume, Side
+from daemon.core.events import Action, OrderRejected, Resume, Side
 from daemon.report.summary import EquityPoint, Run, TickCounts
 from daemon.report.tally import UNKNOWN_REGIME, Tally
 from tests.unit.report.samples import Sample, decision, fill, intent

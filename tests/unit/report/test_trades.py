@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.events import Fill, Side
+from daemon.core.events import Fill, Side
 from daemon.report.trades import Direction, TradeBook
 from tests.unit.report.samples import fill
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from daemon.bus import Bus
-from daemon.clock import NS_PER_S, ReplayClock
-from daemon.events import (
+from daemon.core.bus import Bus
+from daemon.core.clock import NS_PER_S, ReplayClock
+from daemon.core.events import (
     Action,
     BrokerStatus,
     CancelOrder,
@@ -47,7 +47,9 @@ from daemon.risk.book import RiskBook
 from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
-from daemon.settings import ExecutionSettings, MarketSettings, RiskSettings
+from daemon.settings.market import MarketSettings
+from daemon.settings.orders import ExecutionSettings
+from daemon.settings.risk import RiskSettings
 from tests.samples import (
     CLOSE,
     DAY,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from daemon.events import Side
+from daemon.core.events import Side
 from daemon.risk.book import RiskBook, worst_position
 from tests.samples import OPEN, RELIANCE, SBIN, fill_of, intend, position_of, tick, ticks
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from daemon.risk.funds import FundsCheck
-from daemon.settings import FyersSettings
+from daemon.settings.orders import FyersSettings
 
 D = Decimal
 

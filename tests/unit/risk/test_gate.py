@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from daemon.clock import NS_PER_S
-from daemon.events import OrderIntent, Side, TradingState
+from daemon.core.clock import NS_PER_S
+from daemon.core.events import OrderIntent, Side, TradingState
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
 from daemon.risk.book import RiskBook
 from daemon.risk.gate import RiskGate
-from daemon.settings import InstrumentSettings, MarketSettings, RiskSettings
+from daemon.settings.market import InstrumentSettings, MarketSettings
+from daemon.settings.risk import RiskSettings
 from tests.samples import CLOSE, MINUTE, OPEN, RELIANCE, SBIN, fill_of, intend, position_of, tick
 
 NOON = OPEN + 60 * MINUTE

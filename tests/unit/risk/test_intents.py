@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from daemon.events import Action, OrderIntent, OrderType, Side
+from daemon.core.events import Action, OrderIntent, OrderType, Side
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
 from daemon.risk.book import RiskBook
 from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
-from daemon.settings import ExecutionSettings, InstrumentSettings, MarketSettings, RiskSettings
+from daemon.settings.market import InstrumentSettings, MarketSettings
+from daemon.settings.orders import ExecutionSettings
+from daemon.settings.risk import RiskSettings
 from tests.samples import MINUTE, OPEN, RELIANCE, SBIN, decide, fill_of, intend, tick
 from tests.unit.market.masters import DAY, master_of
 

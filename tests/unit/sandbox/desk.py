@@ -10,8 +10,8 @@ from typing import Any
 
 import aiohttp
 
-from daemon.clock import LiveClock
-from daemon.events import OrderType, Side
+from daemon.core.clock import LiveClock
+from daemon.core.events import OrderType, Side
 from daemon.fyers.budget import Limit, RateBudget, RateLimits
 from daemon.fyers.credentials import Credentials
 from daemon.fyers.order_socket import OrderSocket, SocketTimes

@@ -6,13 +6,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.clock import DAY_NS, NS_PER_S
+from daemon.core.clock import DAY_NS, NS_PER_S
 from daemon.market.instruments import InstrumentBook
 from daemon.sandbox.boards import Boards, QuoteBoard
 from daemon.sandbox.directory import SymbolDirectory
 from daemon.sandbox.exchange import Print, Quote
 from daemon.sandbox.hsm import DEPTH_FIELDS, INDEX_FIELDS, SYMBOL_FIELDS, UNCHANGED, Topic
-from daemon.settings import MarketSettings
+from daemon.settings.market import MarketSettings
 from tests.unit.feed.ticks import OPEN_NS
 
 OPEN_S = OPEN_NS // NS_PER_S

@@ -14,9 +14,9 @@ import typer
 from typer.testing import CliRunner, Result
 
 from daemon.cli.sandbox import sandbox
-from daemon.errors import SettingsError, TapeError, UsageError
-from daemon.feed.tape import TapeWriter
+from daemon.core.errors import SettingsError, TapeError, UsageError
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
+from daemon.tape.format import TapeWriter
 from tests.unit.feed.ticks import make_batch
 from tests.unit.sandbox.desk import SBIN
 

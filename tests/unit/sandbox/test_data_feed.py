@@ -7,11 +7,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from daemon.feed.tape import TapeWriter
 from daemon.sandbox.exchange import Quote
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.feed_client import MAX_WAITING_BYTES
 from daemon.sandbox.tokens import DEFAULT_HSM_KEY, make_token
+from daemon.tape.format import TapeWriter
 from tests.unit.feed.ticks import make_batch
 from tests.unit.sandbox import hsm_client
 from tests.unit.sandbox.desk import APP_ID, SBIN, TOKEN, Desk, opened, until

@@ -8,7 +8,7 @@ import pytest
 from daemon.market.instruments import InstrumentBook
 from daemon.sandbox.directory import SEGMENTS, SymbolDirectory
 from daemon.sandbox.hsm import Topic
-from daemon.settings import MarketSettings
+from daemon.settings.market import MarketSettings
 
 
 @pytest.fixture

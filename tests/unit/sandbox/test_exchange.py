@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.clock import ReplayClock
-from daemon.events import OrderType, Side
+from daemon.core.clock import ReplayClock
+from daemon.core.events import OrderType, Side
 from daemon.market.calendar import ist_ns
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.sandbox.exchange import Exchange, Order, Quote, Refusal, Status, Wanted
 from daemon.sandbox.ledger import Position, Trade
-from daemon.settings import MarketSettings
+from daemon.settings.market import MarketSettings
 from tests.unit.sandbox.desk import SBIN
 
 D = Decimal

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.clock import NS_PER_S, ReplayClock
-from daemon.errors import UsageError
+from daemon.core.clock import NS_PER_S, ReplayClock
+from daemon.core.errors import UsageError
 from daemon.sandbox.calls import CallMeter
 from daemon.sandbox.faults import Chance, Fault, FaultKind, FaultPlan, Route
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from daemon.clock import LiveClock
-from daemon.errors import UsageError
+from daemon.core.clock import LiveClock
+from daemon.core.errors import UsageError
 from daemon.sandbox.hsm import SYMBOL_FIELDS, Topic
 from daemon.sandbox.load import LoadBoard, LoadPlan
-from daemon.settings import MarketSettings
+from daemon.settings.market import MarketSettings
 from tests.unit.sandbox import hsm_client
 from tests.unit.sandbox.desk import Desk, opened
 from tests.unit.sandbox.feed_desk import Client, client_of

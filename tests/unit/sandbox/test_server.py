@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from aiohttp import WSMsgType
 
-from daemon.clock import LiveClock
-from daemon.errors import Fault as DaemonFault
-from daemon.errors import TapeError, UsageError
-from daemon.events import OrderType
-from daemon.feed.tape import TapeWriter
+from daemon.core.clock import LiveClock
+from daemon.core.errors import Fault as DaemonFault
+from daemon.core.errors import TapeError, UsageError
+from daemon.core.events import OrderType
 from daemon.fyers.budget import Purpose
 from daemon.fyers.order_socket import Gap, OrderPush
 from daemon.fyers.outcome import Done, NotSent
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.server import SandboxOptions, SandboxServer
+from daemon.tape.format import TapeWriter
 from tests.unit.feed.ticks import make_batch
 from tests.unit.sandbox.desk import APP_ID, SBIN, TOKEN, opened, order, until
 

@@ -16,7 +16,7 @@ from daemon.sandbox.gate import TokenGate
 from daemon.sandbox.hsm import INDEX_FIELDS, SYMBOL_FIELDS, UNCHANGED, Topic
 from daemon.sandbox.session import MAX_TOPICS, Session
 from daemon.sandbox.tokens import make_token
-from daemon.settings import MarketSettings
+from daemon.settings.market import MarketSettings
 from tests.unit.feed.ticks import OPEN_NS, SECOND
 from tests.unit.sandbox.hsm_client import Reader
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from daemon.events import Bar, Complexity, PositionChanged, Regime
+from daemon.core.events import Bar, Complexity, PositionChanged, Regime
 from daemon.market.calendar import MarketCalendar
 from strategies.base import MarketView, Moment, ViewSettings
 from tests.unit.feed.ticks import OPEN_NS, SECOND

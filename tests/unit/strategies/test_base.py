@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from daemon.events import Action, Regime
+from daemon.core.events import Action, Regime
 from daemon.market.calendar import ist_ns
 from strategies.base import CLOSE, VOLUME, MarketView, Moment, decision, hold
 from tests.unit.feed.ticks import OPEN_NS

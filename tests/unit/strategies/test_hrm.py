@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from daemon.clock import LiveClock, ReplayClock
-from daemon.events import Action, Regime
+from daemon.core.clock import LiveClock, ReplayClock
+from daemon.core.events import Action, Regime
 from models.config import History, HRMSettings
 from models.errors import CheckpointError
 from strategies.base import Moment

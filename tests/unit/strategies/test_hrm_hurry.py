@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from daemon.clock import ReplayClock
-from daemon.events import Action
+from daemon.core.clock import ReplayClock
+from daemon.core.events import Action
 from tests.unit.strategies.test_hrm import Ticking, strategy, walk
 
 MS = 1_000_000

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from daemon.events import Action, Regime, Side
+from daemon.core.events import Action, Regime, Side
 from daemon.market.calendar import ist_ns
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
-from daemon.settings import MarketSettings, RulesSettings
+from daemon.settings.market import MarketSettings
+from daemon.settings.strategy import RulesSettings
 from strategies.rules import SLOW_SPANS, RulesStrategy
 from tests.unit.strategies.moments import falling, moment_of, rising
 

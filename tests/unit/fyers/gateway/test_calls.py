@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.clock import NS_PER_S, LiveClock
-from daemon.errors import SettingsError
+from daemon.core.clock import NS_PER_S, LiveClock
+from daemon.core.errors import SettingsError
 from daemon.fyers.budget import RateBudget, RateLimits
 from daemon.fyers.call_record import CallRecord
 from daemon.fyers.gateway.assignment import Assignment

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from daemon.events import TICK_COLUMNS
+from daemon.core.events import TICK_COLUMNS
 from daemon.fyers.gateway.frames import (
     HEADER,
     NEWS,

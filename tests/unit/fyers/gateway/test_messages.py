@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.feed.importer import import_tape
-from daemon.feed.tape import TapeReader
 from daemon.fyers.gateway.frames import HEADER, pack_ticks, read_ticks
 from daemon.fyers.gateway.messages import Row, TickReader
+from daemon.tape.format import TapeReader
+from daemon.tape.importer import import_tape
 from tests.unit.fyers.gateway.samples import FED_S, NIFTY, SBIN, SYMBOLS, index, update, without
 
 SHARED = Path(__file__).parents[4] / "../shared/data/fyers_sample_messages.jsonl"

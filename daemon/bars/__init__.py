@@ -1,0 +1,1 @@
+"""Ticks → bars, and how hard the market is to read at each bar's close."""

@@ -1,0 +1,188 @@
+"""Bars → how hard the market is to read: six components and a score in [0, 1], and the regime.
+
+Returns are logarithmic, inside a session (the first bar of a day counts from its own open, so an overnight jump is not
+volatility). With n = `volatility_window`, m = `trend_window`, k = `momentum_window`:
+
+- volatility: v / (1 + v), v = σ of the last n returns over its own long-run average: 0 calm, 0.5 as usual, → 1 wild.
+- trend_strength: Kaufman's efficiency ratio |Σr| / Σ|r| over m returns: 0 aimless, 1 one-way (Kaufman, "Smarter
+  Trading", 1995).
+- momentum: the share of random walks of that volatility that moved less over k bars, erf(|Σr| / (σ√(2k))).
+- regime_change: 1 − min(σ₁, σ₂) / max(σ₁, σ₂), σ of the last n returns against the n before: 0 the same, → 1 another
+  market.
+- correlation_breakdown: mean over the other instruments of |ρ_short − ρ_long| / 2, ρ over n and over
+  `correlation_window` returns at common times: 0 as before or alone, 1 from +1 to −1.
+- event_impact: from the calendar of events, 0 where there is none.
+
+Score = weights · (volatility, trend_strength, momentum) + uplift · (the other three), at most 1. Invariant: every value
+is finite and in [0, 1] for positive prices that a market can have; what can't be computed yet is 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+from daemon.core.actor import Actor
+from daemon.core.bus import Bus
+from daemon.core.clock import DAY_NS
+from daemon.core.events import Bar, Complexity, Event, Regime
+from daemon.market.scheduled_events import ScheduledEvents
+from daemon.settings.bars import ComplexitySettings
+
+NOISE = 1e-24
+"""Variance of log-returns that is only rounding."""
+
+
+class _History:
+    """What the detector remembers of one symbol."""
+
+    __slots__ = ("baseline", "day", "last_close", "returns", "sigmas", "times")
+
+    def __init__(self, length: int, window: int) -> None:
+        self.sigmas: deque[float | None] = deque(maxlen=window)
+        self.returns: deque[float] = deque(maxlen=length)
+        self.times: deque[int] = deque(maxlen=length)
+        self.last_close = 0.0
+        self.day = -1
+        self.baseline = 0.0
+
+
+class ComplexityDetector:
+    """Loop-free: `on_bar` takes a bar of the decision interval and returns the complexity at its close."""
+
+    def __init__(self, settings: ComplexitySettings, events: ScheduledEvents) -> None:
+        self._settings = settings
+        self._events = events
+        self._length = max(
+            settings.volatility_window, settings.trend_window, settings.momentum_window, settings.correlation_window + 1
+        )  # one more: of instruments whose bars close together, the first asked has no match yet for its newest return
+        self._smoothing = 2.0 / (settings.baseline_window + 1)
+        self._history: dict[str, _History] = {}
+
+    def on_bar(self, bar: Bar) -> Complexity:
+        """Complexity of `bar.symbol` at `bar.ts_close`."""
+        settings = self._settings
+        history = self._history.get(bar.symbol)
+        if history is None:
+            history = self._history[bar.symbol] = _History(self._length, settings.volatility_window)
+        self._remember(history, bar)
+        returns = list(history.returns)
+        recent = returns[-settings.volatility_window :]
+        sigma = _deviation(recent) if len(recent) == settings.volatility_window else 0.0
+        volatility = self._volatility(history, sigma)
+        trend = _efficiency(returns[-settings.trend_window :]) if len(returns) >= settings.trend_window else 0.0
+        momentum = self._momentum(returns, sigma)
+        change = self._regime_change(history, sigma)
+        breakdown = self._correlation_breakdown(bar.symbol) if len(self._history) > 1 else 0.0
+        impact = self._events.impact(bar.symbol, bar.ts_close)
+        weights, uplift = settings.weights, settings.uplift
+        score = weights.volatility * volatility + weights.trend_strength * trend + weights.momentum * momentum
+        score += uplift.regime_change * change + uplift.correlation_breakdown * breakdown
+        score += uplift.event_impact * impact
+        return Complexity(
+            symbol=bar.symbol,
+            interval=bar.interval,
+            ts=bar.ts_close,
+            volatility=volatility,
+            trend_strength=trend,
+            momentum=momentum,
+            regime_change=change,
+            correlation_breakdown=breakdown,
+            event_impact=impact,
+            score=min(1.0, score),
+            regime=self._regime(volatility, trend),
+        )
+
+    def _remember(self, history: _History, bar: Bar) -> None:
+        day = bar.ts_open // DAY_NS
+        before = history.last_close if day == history.day else bar.open
+        history.day = day
+        history.last_close = bar.close
+        history.returns.append(math.log(bar.close / before))
+        history.times.append(bar.ts_close)
+
+    def _volatility(self, history: _History, sigma: float) -> float:
+        if sigma <= 0.0:
+            return 0.0
+        if history.baseline <= 0.0:
+            history.baseline = sigma
+        history.baseline += self._smoothing * (sigma - history.baseline)
+        ratio = sigma / history.baseline
+        return ratio / (1.0 + ratio)
+
+    def _momentum(self, returns: Sequence[float], sigma: float) -> float:
+        bars = self._settings.momentum_window
+        if sigma <= 0.0 or len(returns) < bars:
+            return 0.0
+        return math.erf(abs(math.fsum(returns[-bars:])) / (sigma * math.sqrt(2.0 * bars)))
+
+    def _regime_change(self, history: _History, sigma: float) -> float:
+        """`history.sigmas` holds σ as it was at each of the last n bars; the oldest is the window before this one."""
+        sigmas = history.sigmas
+        before = sigmas[0] if len(sigmas) == sigmas.maxlen else None
+        sigmas.append(sigma if len(history.returns) >= self._settings.volatility_window else None)
+        if before is None:
+            return 0.0
+        larger = max(sigma, before)
+        return 1.0 - min(sigma, before) / larger if larger > 0.0 else 0.0
+
+    def _correlation_breakdown(self, symbol: str) -> float:
+        mine = self._history[symbol]
+        short, long = self._settings.volatility_window, self._settings.correlation_window
+        own = dict(zip(mine.times, mine.returns, strict=True))
+        changes = []
+        for name, other in self._history.items():
+            if name == symbol:
+                continue
+            pairs = [(own[ts], value) for ts, value in zip(other.times, other.returns, strict=True) if ts in own]
+            pairs = pairs[-long:]
+            if len(pairs) == long:
+                changes.append(abs(_correlation(pairs[-short:]) - _correlation(pairs)) / 2.0)
+        return math.fsum(changes) / len(changes) if changes else 0.0
+
+    def _regime(self, volatility: float, trend: float) -> Regime:
+        if volatility >= self._settings.volatile_above:
+            return Regime.VOLATILE
+        if trend >= self._settings.trending_above:
+            return Regime.TRENDING
+        return Regime.RANGING
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Population standard deviation; 0 where it is only rounding noise."""
+    mean = math.fsum(values) / len(values)
+    variance = math.fsum([(value - mean) ** 2 for value in values]) / len(values)
+    return math.sqrt(variance) if variance > NOISE else 0.0
+
+
+def _efficiency(returns: Sequence[float]) -> float:
+    path = math.fsum(map(abs, returns))
+    return min(1.0, abs(math.fsum(returns)) / path) if path > 0.0 else 0.0
+
+
+def _correlation(pairs: Sequence[tuple[float, float]]) -> float:
+    """Pearson's, 0 where one side varies by no more than rounding noise."""
+    n = len(pairs)
+    mean_x = math.fsum(x for x, _ in pairs) / n
+    mean_y = math.fsum(y for _, y in pairs) / n
+    xy = math.fsum((x - mean_x) * (y - mean_y) for x, y in pairs)
+    xx = math.fsum((x - mean_x) ** 2 for x, _ in pairs)
+    yy = math.fsum((y - mean_y) ** 2 for _, y in pairs)
+    return max(-1.0, min(1.0, xy / math.sqrt(xx * yy))) if min(xx, yy) > n * NOISE else 0.0
+
+
+class ComplexityActor(Actor):
+    """Publishes a `Complexity` for every bar of the decision interval; it is what asks the strategy to decide."""
+
+    name = "complexity"
+
+    def __init__(self, bus: Bus, detector: ComplexityDetector, interval: str) -> None:
+        super().__init__(bus)
+        self.detector = detector
+        self.inbox = bus.subscribe(self.name, (Bar,), where=lambda bar: bar.interval == interval)
+
+    def handle(self, event: Event) -> None:
+        """Bar in, complexity out."""
+        if isinstance(event, Bar):
+            self.bus.publish(self.detector.on_bar(event))

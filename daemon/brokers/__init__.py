@@ -1,1 +1,0 @@
-"""Where orders go: the simulated venue."""

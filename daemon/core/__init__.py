@@ -1,0 +1,1 @@
+"""What every stage stands on: the messages, the bus that carries them, actors, clocks and errors."""

@@ -1,0 +1,144 @@
+"""Settings → the live feed of a Fyers account: token, gateway, clock, quotes for comparison.
+
+Invariant: ticks pass for real only where every address of `feed.live` is beyond this machine, so that a sandbox, or a
+part of one, never moves a real order.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+from daemon.core.bus import Bus
+from daemon.core.clock import LiveClock, PacedClock
+from daemon.core.errors import SettingsError, UsageError
+from daemon.feed.live.feed import LiveFeed, Record
+from daemon.feed.replay import Schedule
+from daemon.feed.tick_filter import TickFilter
+from daemon.fyers.access import endpoints, token_of
+from daemon.fyers.addresses import check_encrypted, is_local
+from daemon.fyers.budget import RateBudget
+from daemon.fyers.credentials import Credentials, token_path
+from daemon.fyers.gateway.assignment import SDK_MISSING, SDK_MODULE, Assignment
+from daemon.fyers.gateway.process import Link, running
+from daemon.fyers.outcome import NotSent, Outcome
+from daemon.fyers.rest import FyersRest
+from daemon.fyers.wire import Quote
+from daemon.market.calendar import MarketCalendar
+from daemon.settings.orders import FyersSettings
+from daemon.settings.tree import Settings
+from daemon.settings.values import INTERVALS
+
+_FEED_URLS: Final = ("socket_url", "symbol_token_url", "index_map_url")
+
+
+def check_live(settings: Settings) -> None:
+    """Raise `SettingsError` for what `feed.source fyers` lacks or must not be combined with."""
+    if not settings.feed.symbols:
+        raise SettingsError('feed.symbols: expected at least one for feed.source fyers, such as ["NSE:SBIN-EQ"]')
+    if importlib.util.find_spec(SDK_MODULE) is None:
+        raise SettingsError(SDK_MISSING)
+    for name in _FEED_URLS:
+        check_encrypted(f"feed.live.{name}", getattr(settings.feed.live, name))
+    endpoints(settings.broker.fyers)
+    foreign = _foreign(settings)
+    read_token(settings.broker.fyers, leaves=bool(foreign))
+    if settings.feed.rehearse and foreign:
+        raise SettingsError(
+            f"feed.live.{foreign[0]}: expected an address on this machine, such as that of hrmd sandbox, got "
+            f"{getattr(settings.feed.live, foreign[0])!r}: with feed.rehearse the ticks say what time it is"
+        )
+
+
+def ticks_are_real(settings: Settings) -> bool:
+    """Whether the live feed is the market itself, and not in part something on this machine."""
+    return not settings.feed.rehearse and len(_foreign(settings)) == len(_FEED_URLS)
+
+
+def _foreign(settings: Settings) -> list[str]:
+    """Keys of the addresses that lie beyond this machine."""
+    return [name for name in _FEED_URLS if not is_local(getattr(settings.feed.live, name))]
+
+
+def live_clock(settings: Settings) -> LiveClock | PacedClock:
+    """The machine's clock; in a rehearsal one that the first tick starts."""
+    return PacedClock(1.0) if settings.feed.rehearse else LiveClock()
+
+
+def read_token(settings: FyersSettings, *, leaves: bool = False) -> str:
+    """The day's token, which the feed shows to others (`leaves`); raises `SettingsError` that says how to get one."""
+    text = token_of(settings, os.environ, leaves=leaves).reveal()
+    if not text:
+        path = token_path(settings.token_file, os.environ)
+        raise SettingsError(f"broker.fyers.token_file: {path} is empty; hrmd login puts the day's access token there")
+    return text
+
+
+class Venue:
+    """Quotes by REST, with whatever token the day has."""
+
+    def __init__(
+        self, settings: FyersSettings, clock: LiveClock | PacedClock, budget: RateBudget, *, leaves: bool = False
+    ) -> None:
+        """`leaves`: whether the feed beside it shows the token to others."""
+        self._settings = settings
+        self._leaves = leaves
+        self._credentials = Credentials(settings.app_id, read_token(settings, leaves=leaves))
+        self._rest = FyersRest(self._credentials, budget, clock, endpoints(settings))
+
+    async def quotes(self, symbols: list[str]) -> Outcome[list[Quote]]:
+        """Last prices of 1 to 50 symbols; nothing is asked while there is no token."""
+        try:
+            self._rest.authorize(Credentials(self._settings.app_id, read_token(self._settings, leaves=self._leaves)))
+        except UsageError as error:
+            return NotSent(str(error))
+        return await self._rest.quotes(symbols)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._rest.close()
+
+
+def fyers_feed(
+    settings: Settings,
+    bus: Bus,
+    tick_filter: TickFilter,
+    calendar: MarketCalendar,
+    clock: LiveClock | PacedClock,
+    budget: RateBudget,
+    record: Record | None = None,
+    symbols: tuple[str, ...] = (),
+) -> LiveFeed:
+    """The feed of `symbols` (default: `feed.symbols`). Raises `SettingsError` as `check_live` does."""
+    check_live(settings)
+    live, symbols = settings.feed.live, symbols or tuple(settings.feed.symbols)
+    leaves, account = bool(_foreign(settings)), settings.broker.fyers
+
+    def connect(token: str) -> AbstractAsyncContextManager[Link]:
+        return running(
+            Assignment(
+                token=token,
+                symbols=symbols,
+                socket_url=live.socket_url,
+                symbol_token_url=live.symbol_token_url,
+                index_map_url=live.index_map_url,
+                conflate_above=live.conflate_above,
+                calls_file=str(account.calls_file.resolve()),
+                calls=(account.calls_per_second, account.calls_per_minute, account.calls_per_day),
+            )
+        )
+
+    return LiveFeed(
+        bus, symbols, tick_filter, calendar, live_schedule(settings), clock, live, connect,
+        lambda: read_token(account, leaves=leaves), Venue(account, clock, budget, leaves=leaves), record,
+    )  # fmt: skip
+
+
+def live_schedule(settings: Settings) -> Schedule:
+    """Moments at which a bar of any interval closes: each of them may have to be marked before it does."""
+    seconds = [INTERVALS[name] for name in settings.bars.intervals if name != "1d"] or [INTERVALS["1d"]]
+    grace_ns = settings.bars.grace_ms * 1_000_000
+    return Schedule(math.gcd(*seconds), grace_ns, settings.strategy.square_off_minutes)

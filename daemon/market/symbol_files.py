@@ -1,0 +1,194 @@
+"""Fyers' public symbol files → checked copies on disk, a folder a day, and the instruments of a run from them.
+
+Invariant: a copy is on disk only when all files of its day were read whole and believed, and a run that trades on a
+real exchange has no instruments without the master of its own day.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import structlog
+from yarl import URL
+
+from daemon.core.bus import Bus
+from daemon.core.clock import DAY_NS, NS_PER_S, Clock
+from daemon.core.errors import UsageError
+from daemon.core.events import Halt, Resume, TradingState, TradingStateChanged
+from daemon.market.calendar import IST_OFFSET_NS, ist_date
+from daemon.market.instruments import InstrumentBook
+from daemon.market.symbol_master import FILES, SymbolMaster, folder_of
+from daemon.settings.market import SymbolMasterSettings
+from daemon.settings.tree import Settings
+
+log = structlog.get_logger("symbols")
+
+TOTAL_S: Final = 60.0
+CONNECT_S: Final = 5.0
+MOST_BYTES: Final = 100_000_000
+LEAST_SHARE: Final = 0.5
+"""Of the rows of the last copy: a file that has shrunk more than this was cut off."""
+
+REASON: Final = "the symbol master is of "
+_LOCAL: Final = ("127.0.0.1", "localhost", "::1")
+
+Progress = Callable[[str, int], None]
+
+
+def on_real_exchange(settings: Settings) -> bool:
+    """Whether orders leave this machine."""
+    return settings.broker.name == "fyers" and URL(settings.broker.fyers.api_url).host not in _LOCAL
+
+
+def needs_master(settings: Settings) -> bool:
+    """Whether a run by these settings takes its instruments from a symbol master."""
+    use = settings.market.symbol_master.use
+    return use == "always" or (use == "live" and on_real_exchange(settings))
+
+
+def open_instruments(
+    settings: Settings, tape_day: dt.date | None, today: dt.date
+) -> tuple[InstrumentBook, dt.date | None]:
+    """The instruments of a run, and the day of their symbol master (None: none is used).
+
+    The day is that of the tape's first tick, else today. Raises `UsageError` where the master isn't there or isn't
+    believed. On a real exchange without a master an index is not tradeable: nobody knows its contract.
+    """
+    market = settings.market
+    if not needs_master(settings):
+        if on_real_exchange(settings):
+            market = market.model_copy(update={"index_as_future": False})
+        return InstrumentBook(market, tape_day), None
+    master = cached(market.symbol_master, tape_day or today)
+    return InstrumentBook(market, master.day, master, on_paper=settings.broker.name == "paper"), master.day
+
+
+def cached(settings: SymbolMasterSettings, day: dt.date) -> SymbolMaster:
+    """The copy of a day; raises `UsageError`."""
+    return SymbolMaster.cached(settings.directory, day, settings.min_rows, settings.max_age_days)
+
+
+def newest_day(directory: Path) -> dt.date | None:
+    """The day of the newest copy, None where there is none."""
+    days = []
+    for folder in directory.glob("????-??-??") if directory.is_dir() else ():
+        try:
+            days.append(dt.date.fromisoformat(folder.name))
+        except ValueError:
+            continue
+    return max(days, default=None)
+
+
+async def update(settings: SymbolMasterSettings, day: dt.date, progress: Progress | None = None) -> SymbolMaster:
+    """Download the files as those of `day`, check them and keep them. Raises `UsageError`; then nothing was kept."""
+    timeout = aiohttp.ClientTimeout(total=TOTAL_S, sock_connect=CONNECT_S, sock_read=CONNECT_S * 2)
+    texts = {}
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        for name in FILES:
+            texts[name] = await _fetch(session, f"{settings.url}/{name}.csv", name, progress)
+    master = SymbolMaster(texts, day, settings.min_rows, settings.max_age_days)
+    _check_shrinking(settings, day, master)
+    _keep(settings.directory, day, texts)
+    return master
+
+
+async def ensure(settings: Settings, today: dt.date) -> None:
+    """Get today's files where a live run needs them and they aren't there; raises `UsageError`."""
+    if not needs_master(settings) or settings.feed.tape:
+        return
+    if not folder_of(settings.market.symbol_master.directory, today).exists():
+        master = await update(settings.market.symbol_master, today)
+        log.info("symbol master", day=str(today), rows=master.rows)
+
+
+async def _fetch(session: aiohttp.ClientSession, url: str, name: str, progress: Progress | None) -> bytes:
+    parts = bytearray()
+    try:
+        async with session.get(url) as answer:
+            if answer.status != 200:
+                raise UsageError(f"market.symbol_master.url: {url} answered HTTP {answer.status}")
+            async for chunk in answer.content.iter_chunked(1 << 16):
+                parts += chunk
+                if len(parts) > MOST_BYTES:
+                    raise UsageError(f"market.symbol_master.url: {url} is longer than {MOST_BYTES:,} bytes")
+                if progress is not None:
+                    progress(name, len(parts))
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        reason = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+        raise UsageError(f"market.symbol_master.url: {url} can't be read ({reason}); try again") from None
+    return bytes(parts)
+
+
+def _check_shrinking(settings: SymbolMasterSettings, day: dt.date, master: SymbolMaster) -> None:
+    last = newest_day(settings.directory)
+    if last is None or last >= day:
+        return
+    try:
+        before = SymbolMaster.cached(settings.directory, last, 1, 36_500).rows
+    except UsageError:
+        return  # an unreadable old copy says nothing about the new one
+    if master.rows < LEAST_SHARE * before:
+        raise UsageError(
+            f"symbol master of {day}: holds {master.rows} rows, but {before} on {last}: it was cut off; try again"
+        )
+
+
+def _keep(directory: Path, day: dt.date, texts: dict[str, bytes]) -> None:
+    """All files of the day at once, in place of what was there."""
+    folder = folder_of(directory, day)
+    fresh = directory / f".{day}.{secrets.token_hex(4)}"
+    try:
+        fresh.mkdir(parents=True)
+        for name, text in texts.items():
+            (fresh / f"{name}.csv").write_bytes(text)
+        if folder.exists():
+            for name in texts:
+                os.replace(fresh / f"{name}.csv", folder / f"{name}.csv")
+        else:
+            fresh.rename(folder)
+    except OSError as error:
+        raise UsageError(f"market.symbol_master.directory: {folder} can't be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+class MasterDay:
+    """Halts a run that outlives the day of its symbol master: lots and contracts of another day are not to be traded.
+
+    A start with the day's own master resumes what only this had stopped.
+    """
+
+    def __init__(self, bus: Bus, day: dt.date, clock: Clock, wall: Clock) -> None:
+        self._bus = bus
+        self._day = day
+        self._clock = clock
+        self._wall = wall
+        self._halted_for_day = False
+        bus.tap((TradingStateChanged,), self._note)
+
+    async def run(self) -> None:
+        """Look at the start and at every midnight in India."""
+        while True:
+            self.look()
+            await asyncio.sleep((DAY_NS - (self._wall.now_ns() + IST_OFFSET_NS) % DAY_NS) / NS_PER_S + 1.0)
+
+    def look(self) -> None:
+        """Halt on another day, resume on its own."""
+        today, now = ist_date(self._wall.now_ns()), self._clock.now_ns()
+        if today != self._day:
+            log.error("the symbol master is of another day", day=str(self._day), today=str(today))
+            reason = f"{REASON}{self._day}, and it is {today}: start the daemon again"
+            self._bus.publish(Halt(ts=now, reason=reason))
+        elif self._halted_for_day:
+            self._bus.publish(Resume(ts=now, reason="the day's own symbol master is there"))
+
+    def _note(self, change: TradingStateChanged) -> None:
+        self._halted_for_day = change.state is TradingState.HALTED and change.reason.startswith(REASON)

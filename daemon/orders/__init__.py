@@ -1,0 +1,1 @@
+"""Approved intents → orders at a venue and fills, on paper and at Fyers."""

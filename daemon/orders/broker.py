@@ -1,0 +1,47 @@
+"""What the live path asks of a broker: calls with outcomes, the book as records, and a stream of pushes.
+
+The outcomes are `Done`, `Rejected`, `NotSent` and `Unknown`; their meaning is in `daemon.fyers.outcome`. Invariant: no
+call raises for what the network or the broker does, and none is sent twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from daemon.core.events import OrderIntent
+from daemon.fyers.order_socket import SocketEvent
+from daemon.fyers.outcome import Outcome
+from daemon.fyers.wire import Acknowledged, Funds, VenueOrder, VenuePosition, VenueTrade
+
+
+class Broker(Protocol):
+    """One account."""
+
+    @property
+    def refusal(self) -> str:
+        """Why the venue refuses the present token; "" while it takes it."""
+
+    async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:
+        """Place the order under its client id as tag."""
+
+    async def cancel(self, venue_id: str) -> Outcome[Acknowledged]:
+        """Ask for a cancellation; the book tells what came of it."""
+
+    async def orders(self, *, urgent: bool) -> Outcome[list[VenueOrder]]:
+        """All orders of the day; `urgent` may use the calls kept for exits."""
+
+    async def trades(self, *, urgent: bool) -> Outcome[list[VenueTrade]]:
+        """All trades of the day."""
+
+    async def positions(self) -> Outcome[list[VenuePosition]]:
+        """What was bought and sold of each symbol, under the product that orders are placed under."""
+
+    async def funds(self) -> Outcome[Funds]:
+        """The account's money."""
+
+    def events(self) -> AsyncGenerator[SocketEvent, None]:
+        """Pushes, gaps and losses of connection, for ever."""
+
+    async def close(self) -> None:
+        """Let go of all connections."""

@@ -1,0 +1,136 @@
+"""The Fyers account behind the `Broker` protocol: order intents → REST calls, the order socket → pushes.
+
+Invariant: the client order id is the order's tag, so that the book can always be asked for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator
+from typing import TypeVar
+
+from daemon.core.clock import Clock
+from daemon.core.errors import SettingsError
+from daemon.core.events import OrderIntent
+from daemon.fyers.access import ADDRESSES, endpoints, token_is_private
+from daemon.fyers.addresses import is_local
+from daemon.fyers.budget import Purpose, RateBudget
+from daemon.fyers.credentials import Credentials, Secret, read_token, token_path
+from daemon.fyers.order_socket import OrderSocket, SocketEvent, SocketTimes
+from daemon.fyers.outcome import Done, Outcome, Rejected
+from daemon.fyers.requests import PlaceOrder, Product, protected
+from daemon.fyers.rest import CallTimes, FyersRest
+from daemon.fyers.wire import Acknowledged, Funds, VenueOrder, VenuePosition, VenueTrade
+from daemon.market.instruments import InstrumentBook
+from daemon.settings.market import MarketSettings
+from daemon.settings.orders import FyersSettings
+
+T = TypeVar("T")
+
+
+class FyersBroker:
+    """Implements `daemon.orders.broker.Broker`."""
+
+    def __init__(
+        self,
+        settings: FyersSettings,
+        clock: Clock,
+        budget: RateBudget | None = None,
+        instruments: InstrumentBook | None = None,
+        *,
+        real_ticks: bool = False,
+    ) -> None:
+        """`real_ticks`: whether decisions are made on the market's present prices.
+
+        Raises `SettingsError` for a token that can't be read or an address that orders must not go to.
+        """
+        _check_addresses(settings, real_ticks)
+        self.refusal = ""
+        """Why the venue refuses the present token; "" while it takes it."""
+        self.token_path = token_path(settings.token_file, os.environ)
+        self.token_private = token_is_private(settings, os.environ)
+        """Whether the token's file must be its owner's alone."""
+        self._app_id = settings.app_id
+        self._product = Product(settings.product)
+        self._protection = settings.protection_percent if settings.market_orders == "protected" else None
+        self._instruments = instruments if instruments is not None else InstrumentBook(MarketSettings())
+        credentials = Credentials(settings.app_id, read_token(self.token_path, private=self.token_private).reveal())
+        places = endpoints(settings)
+        times = CallTimes(read_s=settings.answer_s, total_s=settings.answer_s + 3.0)
+        self._rest = FyersRest(credentials, budget or RateBudget(clock), clock, places, times)
+        self._socket = OrderSocket(settings.order_socket_url, credentials, clock, SocketTimes())
+
+    async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:
+        """Place the order under its client id as tag."""
+        order = PlaceOrder(
+            tag=intent.order_id, symbol=intent.symbol, side=intent.side, quantity=intent.quantity, type=intent.type,
+            limit_price=intent.limit_price, stop_price=intent.stop_price, product=self._product,
+        )  # fmt: skip
+        instrument = self._instruments.resolve(intent.symbol)
+        if self._protection is not None and instrument is not None:
+            order = protected(order, intent.reference_price, self._protection, instrument)
+        return self._heed(await self._rest.place(order, Purpose.EXIT if intent.reduces else Purpose.ORDINARY))
+
+    async def cancel(self, venue_id: str) -> Outcome[Acknowledged]:
+        """Ask for a cancellation."""
+        return self._heed(await self._rest.cancel(venue_id))
+
+    async def orders(self, *, urgent: bool) -> Outcome[list[VenueOrder]]:
+        """All orders of the day."""
+        return self._heed(await self._rest.orders(_purpose(urgent)))
+
+    async def trades(self, *, urgent: bool) -> Outcome[list[VenueTrade]]:
+        """All trades of the day."""
+        return self._heed(await self._rest.trades(_purpose(urgent)))
+
+    async def positions(self) -> Outcome[list[VenuePosition]]:
+        """What was bought and sold of each symbol, under the product that orders are placed under."""
+        outcome = self._heed(await self._rest.positions())
+        if not isinstance(outcome, Done):
+            return outcome
+        return Done([row for row in outcome.value if row.product == self._product.value])
+
+    async def funds(self) -> Outcome[Funds]:
+        """The account's money."""
+        return self._heed(await self._rest.funds())
+
+    def events(self) -> AsyncGenerator[SocketEvent, None]:
+        """Pushes of the order socket."""
+        return self._socket.events()
+
+    def authorize(self, token: Secret) -> None:
+        """Use another token from the next call on."""
+        self.refusal = ""
+        credentials = Credentials(self._app_id, token.reveal())
+        self._rest.authorize(credentials)
+        self._socket.authorize(credentials)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._rest.close()
+
+    def _heed(self, outcome: Outcome[T]) -> Outcome[T]:
+        """Note whether the venue takes our token."""
+        if isinstance(outcome, Rejected) and outcome.token_refused:
+            self.refusal = outcome.message or f"code {outcome.code}"
+        elif isinstance(outcome, Done):
+            self.refusal = ""
+        return outcome
+
+
+def _purpose(urgent: bool) -> Purpose:
+    return Purpose.EXIT if urgent else Purpose.ORDINARY
+
+
+def _check_addresses(settings: FyersSettings, real_ticks: bool) -> None:
+    """No order reaches a real exchange on other than real ticks, nor without being told that money is at stake."""
+    if real_ticks and settings.real_money:
+        return
+    why = "broker.fyers.real_money is not set" if real_ticks else "ticks of a tape or a sandbox place no real orders"
+    for name in ADDRESSES:
+        address: str = getattr(settings, name)
+        if not is_local(address):
+            raise SettingsError(
+                f"broker.fyers.{name}: expected an address on this machine, such as that of hrmd sandbox, got "
+                f"{address!r}: {why}"
+            )

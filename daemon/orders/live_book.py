@@ -1,0 +1,282 @@
+"""What the venue tells (book, trades, positions) → the events that bring our orders and positions in line with it.
+
+Loop-free. Fills come from trades only, each once by its id; a finished order's state waits for its last trade. An order
+that the venue never answered for is written off only after the book, asked for long enough, has never shown it.
+Invariant: after `compare` with a quiet venue, our orders and fills are the venue's, and whatever differs is named.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+
+import structlog
+
+from daemon.core.clock import NS_PER_S, Clock, india_day
+from daemon.core.events import (
+    EXTERNAL,
+    Event,
+    Fill,
+    Halt,
+    OrderAccepted,
+    OrderAmended,
+    OrderCancelFailed,
+    OrderCancelled,
+    OrderExpired,
+    OrderIntent,
+    OrderRejected,
+    OrderType,
+    SymbolHalted,
+    SymbolResumed,
+)
+from daemon.fyers.wire import OrderStatus, VenueOrder, VenueTrade
+from daemon.market.costs import CostSchedule
+from daemon.market.instruments import InstrumentBook
+from daemon.orders.book import FOREIGN, Order, OrderBook, OrderState
+from daemon.settings.orders import FyersSettings
+
+log = structlog.get_logger("execution")
+
+READS_TO_WRITE_OFF = 3
+"""So many times at least the book must have been read without the order."""
+
+
+class LiveBook:
+    """Our orders, and what the venue says of them."""
+
+    def __init__(
+        self,
+        orders: OrderBook,
+        positions: Mapping[str, int],
+        instruments: InstrumentBook,
+        costs: CostSchedule,
+        clock: Clock,
+        settings: FyersSettings,
+        publish: Callable[[Event], None],
+    ) -> None:
+        self.orders = orders
+        self.positions: Counter[str] = Counter(positions)
+        self.cancelling: set[str] = set()
+        """Orders whose cancellation is under way: the book may still show them working."""
+        self.revenants: dict[str, str] = {}
+        """Orders that were written off and then came alive: venue id → client id; they are to be cancelled."""
+        self.halted: dict[str, str] = {}
+        self.incomplete = False
+        """Whether the venue speaks of fills whose trades it hasn't shown yet."""
+        self.booked = 0
+        """Fills so far."""
+        self._instruments = instruments
+        self._costs = costs
+        self._clock = clock
+        self._settings = settings
+        self._publish = publish
+        self._missing: dict[str, tuple[int, int]] = {}
+        self._foreign: dict[str, str] = {}
+        self._other_product: set[str] = set()
+        self._elsewhere: Counter[str] = Counter()
+        self._suspects: dict[str, tuple[int, int]] = {}
+
+    # -- one thing said -----------------------------------------------------------------------------------------------
+
+    def say(self, event: Event) -> bool:
+        """Apply an event of an order and, where it is news, publish it."""
+        if self.orders.apply(event) is None:
+            return False
+        if isinstance(event, Fill):
+            self.positions[event.symbol] += event.side.sign * event.quantity
+            self.booked += 1
+        self._publish(event)
+        return True
+
+    def find(self, tag: str, venue_id: str) -> Order | None:
+        """Our order behind a tag and a venue id; a second order under one tag is somebody else's."""
+        order = self.orders.find(tag) if tag else None
+        if order is not None and order.venue_id in ("", venue_id):
+            return order
+        return self.orders.find(f"{FOREIGN}{venue_id}")
+
+    def trade(self, trade: VenueTrade) -> bool:
+        """Book a trade of one of our orders; False where it is known or not ours."""
+        order = self.find(trade.tag, trade.venue_id)
+        instrument = self._instruments.resolve(trade.symbol)
+        fill_id = f"{trade.venue_id}:{trade.trade_id}"
+        if order is None or instrument is None or fill_id in order.fill_ids:
+            return False
+        if trade.quantity > order.remaining:  # somebody made the order larger: the book will say so
+            self.incomplete = self.incomplete or order.state.amendable
+            return False
+        order.venue_id = order.venue_id or trade.venue_id
+        charges = self._costs.charges(instrument, trade.side, trade.quantity, trade.price, trade.ts, order.turnover)
+        return self.say(
+            Fill(
+                ts=self._clock.now_ns() or trade.ts, fill_id=fill_id, order_id=order.intent.order_id,
+                symbol=trade.symbol, side=trade.side, quantity=trade.quantity, price=trade.price, costs=charges.total,
+            )
+        )  # fmt: skip
+
+    def report(self, report: VenueOrder) -> bool:
+        """What the venue says of one order; False where the order is nobody's that we know."""
+        order = self.find(report.tag, report.venue_id)
+        if order is None:
+            return report.venue_id in self._foreign
+        order.venue_id = order.venue_id or report.venue_id
+        if report.filled > order.filled and not order.state.done:
+            self.incomplete = True
+        if order.state.done:
+            if not report.status.final:
+                self._on_revenant(order, report)
+        elif report.status.final:
+            self._end(order, report)
+        elif order.state in (OrderState.SENT, OrderState.UNKNOWN):
+            self.say(OrderAccepted(ts=self._now, order_id=order.intent.order_id, venue_id=report.venue_id))
+        return True
+
+    # -- the whole book -----------------------------------------------------------------------------------------------
+
+    def compare(self, orders: Sequence[VenueOrder], trades: Sequence[VenueTrade]) -> int:
+        """Bring ours in line with the book of the day, read before the tradebook; how many fills were missed."""
+        self.incomplete = False
+        for report in orders:
+            order = self.find(report.tag, report.venue_id)
+            if order is not None:
+                self._amend(order, report)
+            elif report.venue_id not in self._foreign:
+                self._take_in(report)
+        missed = sum(self.trade(trade) for trade in trades)
+        self._elsewhere = Counter()
+        for trade in trades:
+            if self.find(trade.tag, trade.venue_id) is None and trade.venue_id not in self._other_product:
+                self._elsewhere[trade.symbol] += trade.side.sign * trade.quantity
+        for report in orders:
+            self.report(report)
+            self._check_cancelling(report)
+        shown = {id(order) for row in orders if (order := self.find(row.tag, row.venue_id)) is not None}
+        for order in list(self.orders.working.values()):
+            if id(order) in shown:
+                self._missing.pop(order.intent.order_id, None)
+            else:
+                self._on_absence(order)
+        return missed
+
+    def compare_positions(self, held: Mapping[str, int]) -> bool:
+        """Halt every symbol that differs twice in a row, resume those that agree; whether all agree."""
+        suspects: dict[str, tuple[int, int]] = {}
+        for symbol in {*held, *self.positions, *self.halted}:
+            ours, theirs = self.positions[symbol] + self._elsewhere[symbol], held.get(symbol, 0)
+            if ours == theirs:
+                if self.halted.pop(symbol, None) is not None:
+                    self._publish(SymbolResumed(ts=self._now, symbol=symbol, reason=f"both hold {ours}"))
+                continue
+            suspects[symbol] = (ours, theirs)
+            reason = f"position: the broker holds {theirs}, the journal {ours}"
+            if self._suspects.get(symbol) == (ours, theirs) and self.halted.get(symbol) != reason:
+                self.halted[symbol] = reason
+                log.error("positions differ", symbol=symbol, broker=theirs, journal=ours)
+                self._publish(SymbolHalted(ts=self._now, symbol=symbol, reason=reason))
+        self._suspects = suspects
+        return not suspects
+
+    @property
+    def held(self) -> Mapping[str, int]:
+        """What an order would open or close: our positions, the broker's where both are known to differ."""
+        theirs = {symbol: self._suspects[symbol][1] - self._elsewhere[symbol] for symbol in self.halted}
+        return {**self.positions, **theirs}
+
+    @property
+    def unresolved(self) -> int:
+        """Orders of which nobody knows whether the venue has them."""
+        return sum(order.state is OrderState.UNKNOWN for order in self.orders.working.values())
+
+    @property
+    def _now(self) -> int:
+        return self._clock.now_ns()
+
+    def _end(self, order: Order, report: VenueOrder) -> None:
+        """The venue is done with the order; we are when its fills are complete."""
+        if report.filled > order.filled or (report.status is OrderStatus.FILLED and order.remaining):
+            self.incomplete = True
+            return
+        order_id, filled = order.intent.order_id, order.filled
+        match report.status:
+            case OrderStatus.REJECTED:
+                self.say(OrderRejected(ts=self._now, order_id=order_id, code=0, reason=report.message or "rejected"))
+            case OrderStatus.EXPIRED:
+                self.say(OrderExpired(ts=self._now, order_id=order_id, filled=filled, reason="its day has ended"))
+            case OrderStatus.CANCELLED:
+                reason = order.reason or report.message or "cancelled at the venue"
+                self.say(OrderCancelled(ts=self._now, order_id=order_id, filled=filled, reason=reason))
+
+    def _amend(self, order: Order, report: VenueOrder) -> None:
+        """Somebody may have changed our order at the venue; 0 is no quantity but a row that doesn't tell.
+
+        One that we took for filled works on where it was made larger before its last fill and isn't over there.
+        """
+        change = report.quantity - order.intent.quantity
+        over = order.state is OrderState.FILLED and report.status.final and report.filled <= order.filled
+        if order.state.amendable and not over and change and report.quantity >= max(1, order.filled):
+            order_id = order.intent.order_id
+            log.warning("an order was changed at the venue", order=order_id, quantity=report.quantity, change=change)
+            self.say(OrderAmended(ts=self._now, order_id=order_id, quantity=report.quantity, change=change))
+
+    def _check_cancelling(self, report: VenueOrder) -> None:
+        order = self.find(report.tag, report.venue_id)
+        if order is None or order.state is not OrderState.CANCEL_PENDING or report.status.final:
+            return
+        if order.intent.order_id not in self.cancelling:
+            reason = "the book shows it working"
+            self.say(OrderCancelFailed(ts=self._now, order_id=order.intent.order_id, reason=reason))
+
+    def _on_revenant(self, order: Order, report: VenueOrder) -> None:
+        ours = order.state is OrderState.REJECTED and not order.foreign
+        if ours and report.venue_id not in self.revenants:
+            log.error("an order that was written off came alive", order=order.intent.order_id, venue=report.venue_id)
+            self.revenants[report.venue_id] = order.intent.order_id
+
+    def _on_absence(self, order: Order) -> None:
+        """The book doesn't show a working order."""
+        order_id, now = order.intent.order_id, self._clock.monotonic_ns()
+        if order.venue_id:
+            if self._now and india_day(self._now) > india_day(order.intent.ts):
+                reason = "its day has ended"
+                self.say(OrderExpired(ts=self._now, order_id=order_id, filled=order.filled, reason=reason))
+            return
+        if order.state is not OrderState.UNKNOWN:
+            return
+        since, reads = self._missing.get(order_id, (now, 0))
+        self._missing[order_id] = (since, reads + 1)
+        if reads + 1 >= READS_TO_WRITE_OFF and now - since >= self._settings.unknown_settle_s * NS_PER_S:
+            del self._missing[order_id]
+            seconds = (now - since) / NS_PER_S
+            reason = f"never arrived: the venue's book did not show it for {seconds:.1f} s"
+            self.say(OrderRejected(ts=self._now, order_id=order_id, code=0, reason=reason))
+
+    def _take_in(self, report: VenueOrder) -> None:
+        """An order in our account that we know nothing of."""
+        if report.product not in ("", self._settings.product):
+            self._foreign[report.venue_id] = report.symbol  # its position isn't among those that we compare
+            self._other_product.add(report.venue_id)
+            return
+        wish = self._settings.external_orders
+        log.warning("an order of somebody else", venue=report.venue_id, symbol=report.symbol, done=wish)
+        if wish == "adopt":
+            self._adopt(report)
+            return
+        self._foreign[report.venue_id] = report.symbol
+        if wish == "halt":
+            reason = f"external order {report.venue_id}: {report.side} {report.quantity} {report.symbol}"
+            self._publish(Halt(ts=self._now, reason=reason))
+
+    def _adopt(self, report: VenueOrder) -> None:
+        """It is at the venue already: nobody approves it or sends it. `reduces` tells nothing: `openers` is asked."""
+        order_id = f"{FOREIGN}{report.venue_id}"
+        price = report.limit_price or report.average_price or report.stop_price or Decimal(0)
+        self.say(
+            OrderIntent(
+                ts=self._now, order_id=order_id, symbol=report.symbol, side=report.side, quantity=report.quantity,
+                type=report.type or OrderType.LIMIT, limit_price=report.limit_price or None,
+                stop_price=report.stop_price or None, reduces=False, strategy=EXTERNAL,
+                reason=f"external order {report.venue_id}", reference_price=price,
+            )
+        )  # fmt: skip
+        self.say(OrderAccepted(ts=self._now, order_id=order_id, venue_id=report.venue_id))

@@ -1,0 +1,229 @@
+"""Approved intents → orders at the venue, and the venue's answers → the bus.
+
+An intent is durable in the journal before its order leaves. Invariant: an order is sent once, and everything the venue
+says about it passes the order book's table before anybody else hears of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from daemon.core.actor import Actor
+from daemon.core.bus import Bus
+from daemon.core.clock import NS_PER_S, Clock
+from daemon.core.errors import JournalError
+from daemon.core.events import (
+    EXTERNAL,
+    MANUAL,
+    CancelOrder,
+    Event,
+    Fill,
+    Flatten,
+    Halt,
+    OrderApproved,
+    OrderCancelled,
+    OrderDenied,
+    OrderIntent,
+    OrderType,
+    Reduce,
+    Resume,
+    TickBatch,
+    TimeAdvanced,
+)
+from daemon.orders.book import Order, OrderBook, OrderState
+from daemon.orders.openers import EntryBar
+
+CANCELLABLE = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
+"""States of an order that the venue holds."""
+
+NEVER = 2**63 - 1
+"""Later than any time."""
+
+BY_HAND = (EXTERNAL, MANUAL)
+"""Whose orders rest until somebody takes them off, or the session is squared off."""
+
+UNWRITTEN = "not sent: the journal can't be written"
+
+
+def rests(intent: OrderIntent) -> bool:
+    """Whether an order may stay on the market: all but market orders that only close a position."""
+    return not intent.reduces or intent.type is not OrderType.MARKET
+
+
+class Venue(Protocol):
+    """Where orders go; every call answers with what happened, as events."""
+
+    def submit(self, intent: OrderIntent, active_from: int) -> Event:
+        """Put an order on the market from `active_from` (UTC ns) on; accepted or rejected."""
+
+    def cancel(self, order_id: str, ts: int) -> OrderCancelled | None:
+        """Take an order off the market; None when it is not there."""
+
+    def on_ticks(self, batch: TickBatch) -> Sequence[Event]:
+        """What the ticks did to working orders."""
+
+    def on_time(self, ts: int) -> Sequence[Event]:
+        """What the passing of time did to working orders."""
+
+
+class Durable(Protocol):
+    """The part of the journal that execution waits for."""
+
+    def durable(self) -> Awaitable[None] | None:
+        """None when everything published so far is safe, else what to await."""
+
+
+class ExecutionActor(Actor):
+    """See the module."""
+
+    name = "execution"
+
+    def __init__(
+        self,
+        bus: Bus,
+        orders: OrderBook,
+        venue: Venue,
+        journal: Durable | None,
+        clock: Clock,
+        working_timeout_s: float,
+        order_latency_ns: int,
+        positions: Mapping[str, int] | None = None,
+    ) -> None:
+        """`positions`: what is held by symbol as it begins."""
+        super().__init__(bus)
+        self.orders = orders
+        self._positions: Counter[str] = Counter(positions or {})
+        self._bar = EntryBar()
+        self._venue = venue
+        self._journal = journal
+        self._clock = clock
+        self._order_latency_ns = order_latency_ns
+        self._timeout_ns = int(working_timeout_s * NS_PER_S)
+        self.inbox = bus.subscribe(
+            self.name,
+            (
+                TickBatch, TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, CancelOrder, Flatten, Halt, Reduce,
+                Resume,
+            ),
+        )  # fmt: skip
+
+    def handle(self, event: Event) -> Awaitable[None] | None:
+        """One event; only sending an order waits (for the journal)."""
+        if isinstance(event, TickBatch):
+            self._on_ticks(event)
+        elif isinstance(event, TimeAdvanced):
+            self._publish(self._venue.on_time(event.ts))
+            if self.orders.working:
+                self._cancel_overdue(event.ts)
+        elif isinstance(event, OrderIntent | OrderDenied):
+            self.orders.apply(event)
+        elif isinstance(event, OrderApproved):
+            order = self.orders.apply(event)
+            if order is not None:
+                return self._send(order)
+        elif isinstance(event, CancelOrder):
+            held = self.orders.working.get(event.order_id)
+            if held is not None:
+                self._cancel(held, event.reason)
+        elif isinstance(event, Flatten):
+            self.cancel_resting(event.reason, event.ts)
+        elif isinstance(event, Reduce) or (isinstance(event, Halt) and not event.shutdown):
+            self.cancel_entries(event.reason, event.ts)
+        elif isinstance(event, Resume):
+            self._bar.allow()
+        return None
+
+    def cancel_resting(self, reason: str, since: int) -> None:
+        """Take every order off the market but exits that trade at once."""
+        self._bar.forbid(reason, since)
+        for order in list(self.orders.working.values()):
+            if rests(order.intent):
+                self._cancel(order, reason)
+
+    def cancel_entries(self, reason: str, since: int) -> None:
+        """Take off the market what opens or adds to a position, and what comes to do so; told at `since` (UTC ns)."""
+        self._bar.forbid(reason, since)
+        self._bar_entries()
+
+    def cancel_ours(self, reason: str) -> None:
+        """Take every order off the market: on paper nobody else has any."""
+        for order in list(self.orders.working.values()):
+            self._cancel(order, reason)
+
+    def _on_ticks(self, batch: TickBatch) -> None:
+        """Match a batch, cut where an entry's time is up: a replay's long slices must not lend orders a longer life."""
+        for due in sorted({self._due(order) for order in self.orders.working.values()}):
+            if due > int(batch.ts_recv[-1]):
+                break
+            cut = int(np.searchsorted(batch.ts_recv, due, side="left"))
+            if cut:
+                self._publish(self._venue.on_ticks(batch.slice(0, cut)))
+            self._cancel_overdue(due)
+            batch = batch.slice(cut, len(batch))
+        self._publish(self._venue.on_ticks(batch))
+
+    def _due(self, order: Order) -> int:
+        """When the order is taken off the market, UTC ns; exits, orders by hand, what the venue doesn't hold: never."""
+        if order.intent.reduces or order.intent.strategy in BY_HAND or order.state not in CANCELLABLE:
+            return NEVER
+        return order.intent.ts + self._timeout_ns
+
+    async def _send(self, order: Order) -> None:
+        if not await self._on_disk(order):
+            return
+        if order in self._opening():  # approved before risk heard of the halt
+            now, order_id = self._clock.now_ns(), order.intent.order_id
+            self._publish((OrderCancelled(ts=now, order_id=order_id, filled=0, reason=self._bar.reason),))
+            return
+        active_from = max(order.intent.ts, self._clock.now_ns() + self._order_latency_ns)
+        self._publish((self._venue.submit(order.intent, active_from),))
+
+    async def _on_disk(self, order: Order) -> bool:
+        """Wait for the journal; without it only exits are sent, and trading halts."""
+        try:
+            waiting = self._journal.durable() if self._journal is not None else None
+            if waiting is not None:
+                await waiting
+        except JournalError as error:
+            now = self._clock.now_ns()
+            self.bus.publish(Halt(ts=now, reason=f"the journal can't be written: {error}"))
+            if not order.intent.reduces:
+                order_id = order.intent.order_id
+                self._publish((OrderCancelled(ts=now, order_id=order_id, filled=0, reason=UNWRITTEN),))
+                return False
+        return True
+
+    def _opening(self) -> list[Order]:
+        """While nothing may open: the orders that would, by what they would do now."""
+        return self._bar.condemned(self.orders.working.values(), self._positions, whole=True)
+
+    def _bar_entries(self) -> None:
+        for order in self._opening():
+            self._cancel(order, self._bar.reason)
+
+    def _cancel_overdue(self, ts: int) -> None:
+        for order in list(self.orders.working.values()):
+            if self._due(order) <= ts:
+                self._cancel(order, "working time-out", ts)
+
+    def _cancel(self, order: Order, reason: str, ts: int | None = None) -> None:
+        if order.state in CANCELLABLE:
+            cancelled = self._venue.cancel(order.intent.order_id, self._clock.now_ns() if ts is None else ts)
+            if cancelled is not None:
+                self._publish((msgspec.structs.replace(cancelled, reason=reason),))
+
+    def _publish(self, events: Sequence[Event]) -> None:
+        filled = False
+        for event in events:
+            if self.orders.apply(event) is not None:
+                if isinstance(event, Fill):
+                    self._positions[event.symbol] += event.side.sign * event.quantity
+                    filled = True
+                self.bus.publish(event)
+        if filled:
+            self._bar_entries()

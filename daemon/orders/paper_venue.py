@@ -1,0 +1,326 @@
+"""The simulated venue: turns order intents and tick columns into acceptances, fills and cancellations.
+
+It never flatters. An order is on the market from `active_from` (decision time plus injected latency) and each of its
+steps (trigger, fill, next part) needs a tick received strictly later than the step before. A market order pays the
+quote, or the last price and half the spread, and slippage, rounded to the tick against us. A limit order fills at its
+limit, only when a trade that is new (`traded` is not 0), or the opposite quote, goes through it (or touches it, by
+setting).
+
+Limits of the model. Displayed quantity, where the tape has it, is all that one tick gives to all our orders, first come
+first served; the rest waits for the next tick. Where the tape has none, or a trade went through a limit, the whole
+order fills. Our orders move no price and wait in no queue. An index has no book: it fills around its own last value,
+though its future trades beside it. Orders are DAY orders; a cancellation works the moment it is asked for.
+
+Invariant: how the ticks are cut into batches changes no fill.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.core.events import (
+    Fill,
+    OrderAccepted,
+    OrderCancelled,
+    OrderIntent,
+    OrderRejected,
+    OrderType,
+    Side,
+    TickBatch,
+)
+from daemon.market.calendar import MarketCalendar
+from daemon.market.costs import ZERO, CostSchedule
+from daemon.market.instruments import Instrument, InstrumentBook, Kind
+from daemon.settings.orders import PaperSettings
+
+REJECTED_PARAMETERS: Final = -50
+REJECTED_ORDER: Final = -99
+REJECTED_SYMBOL: Final = -300
+_REMEMBERED: Final = 20_000
+"""Order ids by which a repetition is known, the newest: as many as the order book remembers."""
+
+_WHOLE: Final = np.iinfo(np.int64).max
+_STOPS: Final = (OrderType.SL_MARKET, OrderType.SL_LIMIT)
+_LIMITS: Final = (OrderType.LIMIT, OrderType.SL_LIMIT)
+_BP: Final = Decimal(10_000)
+_Floats = NDArray[np.float64]
+_Ints = NDArray[np.int64]
+
+
+class WorkingOrder(msgspec.Struct, frozen=True):
+    """An order on the market; `filled` of `quantity` units are done."""
+
+    order_id: str
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: int
+    filled: int
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    triggered: bool
+    active_from: int
+
+
+class _Order:
+    """The venue's own record of a working order."""
+
+    def __init__(self, intent: OrderIntent, instrument: Instrument, sequence: int, after: int, expires: int) -> None:
+        self.intent = intent
+        self.instrument = instrument
+        self.sequence = sequence
+        self.active_from = after
+        self.after = after
+        self.expires = expires
+        self.armed = intent.type not in _STOPS
+        self.filled = 0
+        self.fills = 0
+        self.turnover = ZERO
+
+    @property
+    def remaining(self) -> int:
+        return self.intent.quantity - self.filled
+
+
+class _Ticks:
+    """The rows of one symbol in a batch, from our side's view: what one could trade at, and how much of it is left."""
+
+    def __init__(self, batch: TickBatch, rows: NDArray[np.intp] | slice, *, has_book: bool) -> None:
+        self.rows = np.arange(len(batch))[rows]
+        self.ts: _Ints = batch.ts_recv[rows]
+        self.ltp: _Floats = batch.ltp[rows]
+        self.new_trade: NDArray[np.bool_] = batch.traded[rows] != 0
+        if has_book:
+            self._quotes = {
+                Side.BUY: (batch.ask[rows], batch.bid[rows], batch.ask_qty[rows]),
+                Side.SELL: (batch.bid[rows], batch.ask[rows], batch.bid_qty[rows]),
+            }
+        else:
+            none, unknown = np.full(len(self.ts), np.nan), np.full(len(self.ts), -1)
+            self._quotes = dict.fromkeys(Side, (none, none, unknown))
+        self._taken = {side: np.zeros(len(self.ts), dtype=np.int64) for side in Side}
+
+    def quote(self, side: Side) -> _Floats:
+        """(n,): what `side` would trade at (the ask for a BUY), NaN where unknown; of a crossed book the worse."""
+        opposite, own, _ = self._quotes[side]
+        crossed = (own > 0) & (side.sign * (own - opposite) > 0)
+        return np.where(opposite > 0, np.where(crossed, own, opposite), np.nan)
+
+    def displayed(self, side: Side) -> _Ints:
+        """(n,): units left for `side` to take, `_WHOLE` where unknown, 0 where the book's other side is empty."""
+        opposite, own, quantity = self._quotes[side]
+        unknown = np.isnan(opposite) | ((opposite <= 0) & ~(own > 0)) | ((opposite > 0) & (quantity < 0))
+        shown = np.where(opposite > 0, np.maximum(quantity - self._taken[side], 0), 0)
+        return np.where(unknown, _WHOLE, shown)
+
+    def take(self, side: Side, row: int, quantity: int) -> None:
+        """Let `quantity` of what `row` displays be ours."""
+        self._taken[side][row] += quantity
+
+
+class PaperVenue:
+    """All working orders, the last prices, and the rules by which orders become fills."""
+
+    def __init__(
+        self, settings: PaperSettings, instruments: InstrumentBook, costs: CostSchedule, calendar: MarketCalendar
+    ) -> None:
+        self._instruments = instruments
+        self._costs = costs
+        self._calendar = calendar
+        self._touch = settings.limit_fill == "touch"
+        self._slippage = Decimal(str(settings.slippage_bp)) / _BP
+        self._half_spread = Decimal(str(settings.spread_bp)) / 2 / _BP
+        self._orders: dict[str, _Order] = {}
+        self._seen: dict[str, None] = {}
+        self._accepted = 0
+        self._last_price: dict[str, float] = {}
+
+    def submit(self, intent: OrderIntent, active_from: int) -> OrderAccepted | OrderRejected:
+        """Put an order on the market from `active_from` (UTC nanoseconds), or say why not (Fyers' codes).
+
+        Raises `CalendarRangeError` where the market calendar doesn't reach.
+        """
+        instrument = self._instruments.resolve(intent.symbol)
+        session = self._calendar.session_at(active_from)
+        if instrument is None:
+            return _rejected(intent, active_from, REJECTED_SYMBOL, "no such instrument")
+        if session is None:
+            return _rejected(intent, active_from, REJECTED_ORDER, "the market is closed when the order arrives")
+        if intent.order_id in self._seen or intent.order_id in self._orders:
+            return _rejected(intent, active_from, REJECTED_ORDER, f"an order {intent.order_id} was sent before")
+        if not instrument.tradeable:
+            return _rejected(intent, active_from, REJECTED_SYMBOL, f"the {instrument.kind.value} can't be traded")
+        problem = _problem(intent, instrument)
+        if problem is not None:
+            return _rejected(intent, active_from, REJECTED_PARAMETERS, problem)
+        self._seen[intent.order_id] = None
+        if len(self._seen) > _REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        self._accepted += 1
+        order = _Order(intent, instrument, self._accepted, active_from, session.close_ns)
+        self._orders[intent.order_id] = order
+        return OrderAccepted(ts=active_from, order_id=intent.order_id, venue_id=f"PAPER-{order.sequence}")
+
+    def cancel(self, order_id: str, ts: int) -> OrderCancelled | None:
+        """Take an order off the market at `ts`; None where it is not on it (done, cancelled or never accepted)."""
+        return self._remove(order_id, ts, "cancelled")
+
+    def on_ticks(self, batch: TickBatch) -> list[Fill]:
+        """Fills that the ticks of `batch` bring, in the order of the ticks; remembers the last prices."""
+        if len(batch) == 0:
+            return []
+        fills: list[tuple[int, int, Fill]] = []
+        for symbol in {order.intent.symbol: None for order in self._orders.values()}:
+            if symbol in batch.symbols:
+                fills += self._match(symbol, batch)
+        self._remember(batch)
+        fills.sort(key=lambda item: item[:2])
+        return [fill for _, _, fill in fills]
+
+    def on_time(self, ts: int) -> list[OrderCancelled]:
+        """DAY orders whose session has closed by `ts` expire, at the close."""
+        due = [(order.expires, order_id) for order_id, order in self._orders.items() if order.expires <= ts]
+        events = [self._remove(order_id, expires, "expired at the close of the session") for expires, order_id in due]
+        return [event for event in events if event is not None]
+
+    def working(self) -> list[WorkingOrder]:
+        """Orders on the market (or on their way to it), oldest first."""
+        return [
+            WorkingOrder(
+                order.intent.order_id, order.intent.symbol, order.intent.side, order.intent.type, order.intent.quantity,
+                order.filled, order.intent.limit_price, order.intent.stop_price,
+                order.armed and order.intent.type in _STOPS, order.active_from,
+            )
+            for order in self._orders.values()
+        ]  # fmt: skip
+
+    def last_price(self, symbol: str) -> float | None:
+        """The last price seen of `symbol`, rupees; None before its first tick."""
+        return self._last_price.get(symbol)
+
+    def _remove(self, order_id: str, ts: int, reason: str) -> OrderCancelled | None:
+        order = self._orders.pop(order_id, None)
+        if order is None:
+            return None
+        return OrderCancelled(ts=ts, order_id=order_id, filled=order.filled, reason=reason)
+
+    def _remember(self, batch: TickBatch) -> None:
+        if len(batch.symbols) == 1:
+            self._last_price[batch.symbols[0]] = float(batch.ltp[-1])
+            return
+        last_row = np.full(len(batch.symbols), -1)
+        last_row[batch.code] = np.arange(len(batch))
+        for symbol, row in zip(batch.symbols, last_row.tolist(), strict=True):
+            if row >= 0:
+                self._last_price[symbol] = float(batch.ltp[row])
+
+    def _match(self, symbol: str, batch: TickBatch) -> list[tuple[int, int, Fill]]:
+        """(row, sequence, fill) of every order of one symbol, oldest order first."""
+        orders = [order for order in self._orders.values() if order.intent.symbol == symbol]
+        rows: NDArray[np.intp] | slice = slice(None)
+        if len(batch.symbols) > 1:
+            rows = np.flatnonzero(batch.code == batch.symbols.index(symbol))
+        has_book = orders[0].instrument.kind is not Kind.INDEX
+        ticks = _Ticks(batch, rows, has_book=has_book)
+        fills: list[tuple[int, int, Fill]] = []
+        for order in orders:
+            fills += self._work(order, ticks)
+            if order.remaining == 0:
+                del self._orders[order.intent.order_id]
+        return fills
+
+    def _work(self, order: _Order, ticks: _Ticks) -> list[tuple[int, int, Fill]]:
+        """Walk one order over its ticks, step by step, until it is done or the ticks are."""
+        fills: list[tuple[int, int, Fill]] = []
+        start = 0
+        while order.remaining:
+            on_market = (ticks.ts > order.after) & (ticks.ts < order.expires) & (ticks.ltp > 0)
+            on_market[:start] = False
+            if order.armed:
+                available = np.where(on_market, self._available(order, ticks), 0)
+                possible = np.flatnonzero(available >= order.instrument.lot_size)
+            else:
+                possible = np.flatnonzero(on_market & _crosses_stop(order, ticks.ltp))
+            if len(possible) == 0:
+                break
+            row = int(possible[0])
+            if order.armed:
+                quantity = min(order.remaining, order.instrument.round_quantity(int(available[row])))
+                ticks.take(order.intent.side, row, quantity)
+                fill = self._fill(order, quantity, self._price(order, ticks, row), int(ticks.ts[row]))
+                fills.append((int(ticks.rows[row]), order.sequence, fill))
+            order.armed = True
+            order.after = int(ticks.ts[row])
+            start = row + 1
+        return fills
+
+    def _available(self, order: _Order, ticks: _Ticks) -> _Ints:
+        """(n,): units that each tick would give to an armed order."""
+        side = order.intent.side
+        displayed = ticks.displayed(side)
+        if order.intent.type not in _LIMITS:
+            return displayed
+        limit, hair = float(_given(order.intent.limit_price)), float(order.instrument.tick_size) / 1000
+        reach = limit - side.sign * (-hair if self._touch else hair)
+        by_trade = ticks.new_trade & (side.sign * (ticks.ltp - reach) < 0)
+        by_quote = side.sign * (ticks.quote(side) - reach) < 0
+        return np.where(by_trade, _WHOLE, np.where(by_quote, displayed, 0))
+
+    def _price(self, order: _Order, ticks: _Ticks, row: int) -> Decimal:
+        """What an armed order trades at, on the tick grid, rounded against us."""
+        side = order.intent.side
+        if order.intent.type in _LIMITS:
+            return _given(order.intent.limit_price)
+        quote = float(ticks.quote(side)[row])
+        base, cost = (ticks.ltp[row], self._half_spread) if np.isnan(quote) else (quote, ZERO)
+        exact = Decimal(repr(float(base))) * (1 + side.sign * (cost + self._slippage))
+        return order.instrument.round_price(exact, side)
+
+    def _fill(self, order: _Order, quantity: int, price: Decimal, ts: int) -> Fill:
+        intent = order.intent
+        charges = self._costs.charges(order.instrument, intent.side, quantity, price, ts, order.turnover)
+        order.filled += quantity
+        order.fills += 1
+        order.turnover += price * quantity
+        return Fill(
+            ts=ts, fill_id=f"{intent.order_id}-{order.fills}", order_id=intent.order_id, symbol=intent.symbol,
+            side=intent.side, quantity=quantity, price=price, costs=charges.total,
+        )  # fmt: skip
+
+
+def _rejected(intent: OrderIntent, ts: int, code: int, reason: str) -> OrderRejected:
+    return OrderRejected(ts=ts, order_id=intent.order_id, code=code, reason=f"{intent.symbol}: {reason}")
+
+
+def _problem(intent: OrderIntent, instrument: Instrument) -> str | None:
+    """What is wrong with an order's quantity or prices; None where nothing is."""
+    if intent.quantity <= 0 or intent.quantity % instrument.lot_size:
+        return f"quantity {intent.quantity} is no positive multiple of the lot of {instrument.lot_size}"
+    for label, price, needed in (
+        ("limit price", intent.limit_price, intent.type in _LIMITS),
+        ("stop price", intent.stop_price, intent.type in _STOPS),
+    ):
+        if needed and (price is None or not instrument.on_grid(price)):
+            return f"{label} {price} is no positive multiple of the tick of {instrument.tick_size}"
+    if intent.type is OrderType.SL_LIMIT:
+        limit, stop = _given(intent.limit_price), _given(intent.stop_price)
+        if intent.side.sign * (limit - stop) < 0:
+            return f"limit {limit} of a {intent.side.value} lies on the wrong side of its stop {stop}"
+    return None
+
+
+def _crosses_stop(order: _Order, ltp: _Floats) -> NDArray[np.bool_]:
+    """(n,): whether each last price reaches the stop, from below for a BUY, from above for a SELL."""
+    hair = float(order.instrument.tick_size) / 1000
+    return order.intent.side.sign * (ltp - float(_given(order.intent.stop_price))) >= -hair
+
+
+def _given(price: Decimal | None) -> Decimal:
+    """A price that `submit` has checked to be there."""
+    assert price is not None
+    return price

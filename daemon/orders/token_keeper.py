@@ -1,0 +1,137 @@
+"""The token's file and its end → a fresh token in use, a warning ahead, and HALTED when it holds no more.
+
+The token's end is wall time, so the machine's clock decides, not the run's. Invariant: entries stop at the moment from
+which no order could be sent, with the reason in the trading state, and go on by themselves only where nothing but the
+token had stopped them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from daemon.core.bus import Bus
+from daemon.core.clock import Clock
+from daemon.core.errors import SettingsError
+from daemon.core.events import Halt, Reduce, Resume, TradingState, TradingStateChanged
+from daemon.fyers.credentials import Secret, read_token
+from daemon.fyers.token_watch import TokenState, TokenWatch
+
+log = structlog.get_logger("token")
+
+REASON: Final = "the Fyers token "
+"""What every halt for the token's sake begins with."""
+
+REDUCED_BEFORE: Final = "; until then positions were only reduced"
+"""How such a halt ends where that was so: a restart knows no more than the reason."""
+
+
+class TokenKeeper:
+    """Looks at the token's file every `poll_s` and tells `listeners` of another token.
+
+    `refusal` says why the venue refused the present token, "" where it didn't.
+    """
+
+    def __init__(
+        self, bus: Bus, path: Path, clock: Clock, wall: Clock, warn_s: float, poll_s: float, refusal: Callable[[], str],
+        *, private: bool = False,
+    ) -> None:  # fmt: skip
+        """Read the token; raises `SettingsError` where it can't be, or (`private`) where others can read it, too."""
+        self.listeners: list[Callable[[Secret], None]] = []
+        self.path = path
+        self._bus = bus
+        self._clock = clock
+        self._wall = wall
+        self._poll_s = poll_s
+        self._refusal = refusal
+        self._seen = _stamp(path)
+        self._private = private
+        self._token = read_token(path, private=private)
+        self._watch = TokenWatch(self._token, warn_s)
+        self._said: TokenState | None = None
+        self._trading = TradingState.ACTIVE
+        self._halted_for_token = self._reduced_before = False
+        bus.tap((TradingStateChanged,), self._note)
+
+    @property
+    def state(self) -> TokenState:
+        """What the token is now."""
+        return self._watch.state(self._wall.now_ns())
+
+    @property
+    def expires_ts(self) -> int | None:
+        """When it ends, UTC ns; None where it doesn't say."""
+        return self._watch.expires_ts
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds that it still holds."""
+        return self._watch.left_s(self._wall.now_ns())
+
+    @property
+    def text(self) -> str:
+        """One line for people, without the token."""
+        return self._watch.text(self._wall.now_ns())
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            self.look()
+            await asyncio.sleep(self._poll_s)
+
+    def look(self) -> None:
+        """Take a fresh token up, and act on what the present one is."""
+        self._read()
+        self._watch.refused(self._refusal())
+        state = self.state
+        if state is not self._said:
+            self._said = state
+            self._say(state)
+        if not state.holds and self._trading is not TradingState.HALTED:
+            before = REDUCED_BEFORE if self._trading is TradingState.REDUCING else ""
+            reason = f"{REASON}{self.text}; hrmd login gets another one{before}"
+            self._bus.publish(Halt(ts=self._clock.now_ns(), reason=reason))
+        elif state.holds and self._halted_for_token:
+            back = Reduce if self._reduced_before else Resume
+            self._bus.publish(back(ts=self._clock.now_ns(), reason="a token that holds is there again"))
+
+    def _say(self, state: TokenState) -> None:
+        level = log.error if not state.holds else log.warning if state is TokenState.EXPIRING else log.info
+        level("the Fyers access", state=state.value, text=self.text)
+
+    def _read(self) -> None:
+        """Look into the file where it has changed; one that is just being replaced is looked at again."""
+        stamp = _stamp(self.path)
+        if stamp == self._seen:
+            return
+        try:
+            token = read_token(self.path, private=self._private)
+        except SettingsError as error:
+            log.warning("the token file can't be read", error=str(error))
+            return
+        self._seen = stamp
+        if token == self._token or not token.reveal():
+            return
+        self._token = token
+        self._watch.renew(token)
+        self._said = None
+        for listener in self.listeners:
+            listener(token)
+
+    def _note(self, change: TradingStateChanged) -> None:
+        self._trading = change.state
+        self._halted_for_token = change.state is TradingState.HALTED and change.reason.startswith(REASON)
+        self._reduced_before = change.reason.endswith(REDUCED_BEFORE)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes when the file does; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

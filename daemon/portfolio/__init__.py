@@ -1,0 +1,1 @@
+"""Fills → positions and money."""

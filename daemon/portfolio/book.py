@@ -1,0 +1,189 @@
+"""Turns fills into positions, cash, profit and loss.
+
+All amounts are exact `Decimal` rupees. Cash falls by what is bought and rises by what is sold, futures included, so
+that equity = cash + Σ quantity × mark. A position keeps the exact cost of what is open; closing a part of it takes out
+the proportional cost, rounded to the paisa, and closing the rest takes out what is left. Invariants, exact at every
+step: cash = starting cash − Σ sign × quantity × price − Σ costs, and realised + unrealised − costs = equity − starting
+cash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
+
+import msgspec
+
+from daemon.core.errors import Fault
+from daemon.core.events import Fill, HoldingRecord, PositionChanged
+
+ZERO: Final = Decimal(0)
+PAISA: Final = Decimal("0.01")
+
+
+class Position(msgspec.Struct, frozen=True):
+    """A look at one symbol: `quantity` is signed; `realised_pnl` is before costs; all amounts in rupees."""
+
+    symbol: str
+    quantity: int
+    average_price: Decimal
+    mark: Decimal
+    unrealised: Decimal
+    realised_pnl: Decimal
+    costs: Decimal
+    opened_ts: int
+
+
+class _Holding:
+    """One symbol's books. `basis` is the signed cost of the open quantity, `opened_ts` 0 while there is none."""
+
+    def __init__(self, mark: Decimal) -> None:
+        self.mark = mark
+        self.quantity = 0
+        self.basis = ZERO
+        self.realised = ZERO
+        self.costs = ZERO
+        self.opened_ts = 0
+
+    @property
+    def average_price(self) -> Decimal:
+        return self.basis / self.quantity if self.quantity else ZERO
+
+    @property
+    def unrealised(self) -> Decimal:
+        return self.quantity * self.mark - self.basis
+
+
+class Portfolio:
+    """All positions and the cash of one account."""
+
+    def __init__(self, starting_cash: Decimal, keep: int | None = None) -> None:
+        """`keep` bounds the fill ids that are remembered; None remembers all."""
+        self._keep = keep
+        self.starting_cash = starting_cash
+        self.cash = starting_cash
+        self._holdings: dict[str, _Holding] = {}
+        self._fill_ids: dict[str, None] = {}
+
+    def apply(self, fill: Fill) -> PositionChanged | None:
+        """Book a fill; None where its `fill_id` was booked before (nothing changes then).
+
+        Raises `Fault` on a quantity that is not positive.
+        """
+        if fill.quantity <= 0:
+            raise Fault(f"fill {fill.fill_id} of {fill.symbol}: quantity {fill.quantity} is not positive")
+        if fill.fill_id in self._fill_ids:
+            return None
+        self._fill_ids[fill.fill_id] = None
+        if self._keep is not None and len(self._fill_ids) > self._keep:
+            del self._fill_ids[next(iter(self._fill_ids))]
+        holding = self._holdings.setdefault(fill.symbol, _Holding(fill.price))
+        closing = min(fill.quantity, abs(holding.quantity)) if holding.quantity * fill.side.sign < 0 else 0
+        if closing:
+            _close(holding, fill, closing)
+        if closing < fill.quantity:
+            _open(holding, fill, fill.quantity - closing)
+        holding.costs += fill.costs
+        self.cash -= fill.side.sign * fill.quantity * fill.price + fill.costs
+        return PositionChanged(
+            ts=fill.ts, symbol=fill.symbol, quantity=holding.quantity, average_price=holding.average_price,
+            realised_pnl=holding.realised, costs=holding.costs, cash=self.cash, opened_ts=holding.opened_ts,
+        )  # fmt: skip
+
+    def mark(self, symbol: str, price: Decimal | float) -> None:
+        """Value `symbol` at `price` rupees from now on; before the first mark it stands at its first fill's price."""
+        holding = self._holdings.get(symbol)
+        if holding is not None:
+            holding.mark = price if isinstance(price, Decimal) else Decimal(repr(float(price)))
+
+    def quantity(self, symbol: str) -> int:
+        """Signed units held of `symbol`, 0 where none."""
+        holding = self._holdings.get(symbol)
+        return holding.quantity if holding else 0
+
+    def unrealised(self, symbol: str) -> Decimal:
+        """What the open quantity of `symbol` has won or lost at its mark, rupees."""
+        holding = self._holdings.get(symbol)
+        return holding.unrealised if holding else ZERO
+
+    def positions(self) -> list[Position]:
+        """Every symbol that was ever traded, flat ones too, in the order of their first fills."""
+        return [
+            Position(
+                symbol, holding.quantity, holding.average_price, holding.mark, holding.unrealised, holding.realised,
+                holding.costs, holding.opened_ts,
+            )
+            for symbol, holding in self._holdings.items()
+        ]  # fmt: skip
+
+    def holdings(self) -> tuple[HoldingRecord, ...]:
+        """What a snapshot keeps of every symbol that was ever traded."""
+        return tuple(
+            HoldingRecord(symbol, item.quantity, item.basis, item.realised, item.costs, item.opened_ts)
+            for symbol, item in self._holdings.items()
+        )
+
+    def restore(self, cash: Decimal, holdings: Iterable[HoldingRecord], fill_ids: Iterable[str]) -> None:
+        """Stand where a snapshot stood."""
+        self.cash = cash
+        self._fill_ids.update(dict.fromkeys(fill_ids))
+        for record in holdings:
+            average = record.basis / record.quantity if record.quantity else ZERO
+            holding = self._holdings[record.symbol] = _Holding(average)
+            holding.quantity, holding.basis = record.quantity, record.basis
+            holding.realised, holding.costs = record.realised, record.costs
+            holding.opened_ts = record.opened_ts
+
+    def standing(self, ts: int) -> list[PositionChanged]:
+        """How every symbol stands, as events, for those who weren't there when it came about."""
+        return [
+            PositionChanged(
+                ts=ts, symbol=symbol, quantity=item.quantity, average_price=item.average_price,
+                realised_pnl=item.realised, costs=item.costs, cash=self.cash, opened_ts=item.opened_ts,
+            )
+            for symbol, item in self._holdings.items()
+        ]  # fmt: skip
+
+    @property
+    def equity(self) -> Decimal:
+        """Cash and the marked value of all positions, rupees."""
+        return self.cash + sum((item.quantity * item.mark for item in self._holdings.values()), ZERO)
+
+    @property
+    def gross_notional(self) -> Decimal:
+        """Σ of the absolute marked values of all positions, rupees."""
+        return sum((abs(item.quantity) * item.mark for item in self._holdings.values()), ZERO)
+
+    @property
+    def realised_pnl(self) -> Decimal:
+        """Of all symbols, before costs, rupees."""
+        return sum((item.realised for item in self._holdings.values()), ZERO)
+
+    @property
+    def costs(self) -> Decimal:
+        """Of all fills, rupees."""
+        return sum((item.costs for item in self._holdings.values()), ZERO)
+
+
+def _open(holding: _Holding, fill: Fill, quantity: int) -> None:
+    """Add `quantity` units on the fill's side."""
+    if not holding.quantity:
+        holding.opened_ts = fill.ts
+    holding.quantity += fill.side.sign * quantity
+    holding.basis += fill.side.sign * quantity * fill.price
+
+
+def _close(holding: _Holding, fill: Fill, quantity: int) -> None:
+    """Take `quantity` units out of the open position."""
+    released = _share(holding.basis, quantity, abs(holding.quantity))
+    holding.realised += -fill.side.sign * quantity * fill.price - released
+    holding.basis -= released
+    holding.quantity += fill.side.sign * quantity
+    if holding.quantity == 0:
+        holding.opened_ts = 0
+
+
+def _share(amount: Decimal, part: int, whole: int) -> Decimal:
+    """`part` of `whole` of `amount`, to the paisa; all of it exactly where they are equal."""
+    return amount if part == whole else (amount * part / whole).quantize(PAISA, rounding=ROUND_HALF_EVEN)

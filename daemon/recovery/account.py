@@ -1,0 +1,234 @@
+"""A journal → the account as it stood when its last process ended: orders, positions, cash, trading state.
+
+All runs of the file count, from the newest snapshot on. Invariant: folding the events of a journal gives what the
+process that wrote them held in memory, and an order that may have left the machine is never taken for one that didn't.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+
+import structlog
+
+from daemon.core.clock import india_day
+from daemon.core.errors import IllegalTransition
+from daemon.core.events import (
+    AccountSnapshot,
+    CancelOrder,
+    DayProfitPeaked,
+    Event,
+    Fill,
+    Flatten,
+    Halt,
+    ManualOrderAnswered,
+    OrderAccepted,
+    OrderAmended,
+    OrderApproved,
+    OrderCancelFailed,
+    OrderCancelled,
+    OrderCancelRequested,
+    OrderDenied,
+    OrderExpired,
+    OrderIntent,
+    OrderRejected,
+    OrderSent,
+    OrderUnknown,
+    Reduce,
+    Resume,
+    TradingState,
+    TradingStateChanged,
+)
+from daemon.journal.writer import JournalReader, is_blank
+from daemon.orders.book import Order, OrderBook, OrderState
+from daemon.portfolio.book import Portfolio
+
+log = structlog.get_logger("recovery")
+
+ORDER_EVENTS: tuple[type[Event], ...] = (
+    OrderIntent, OrderApproved, OrderDenied, OrderSent, OrderAccepted, OrderRejected, OrderCancelRequested,
+    OrderCancelFailed, OrderCancelled, OrderExpired, OrderUnknown, OrderAmended, Fill, CancelOrder,
+)  # fmt: skip
+FOLDED: tuple[type[Event], ...] = (
+    *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, CancelOrder, DayProfitPeaked,
+    ManualOrderAnswered,
+)  # fmt: skip
+COMMANDS: tuple[type[Event], ...] = (TradingStateChanged, Halt, Resume, Reduce, Flatten)
+"""What a process that moves orders and portfolio by itself tells its account of (`Account.follow`)."""
+
+
+KEPT_FILLS = 50_000
+"""Fill ids that are remembered in memory; more than a day has."""
+
+
+KEPT_FINISHED = 10_000
+"""Finished orders in a snapshot: a venue's book is of one day, and a day has fewer."""
+
+KEPT_ANSWERS = 1000
+"""Manual orders that are remembered by their keys."""
+
+
+class Account:
+    """What an account holds and owes; `records` counts the events it was made of."""
+
+    def __init__(self, starting_cash: Decimal) -> None:
+        self.orders = OrderBook()
+        self.portfolio = Portfolio(starting_cash, KEPT_FILLS)
+        self.state = TradingState.ACTIVE
+        self.state_reason = ""
+        self.state_ts = 0
+        self.flatten_reason = ""
+        self.day = 0
+        self.day_start_net = Decimal(0)
+        self.day_high = Decimal(0)
+        self.answered: dict[str, ManualOrderAnswered] = {}
+        self.last_ts = 0
+        self.records = 0
+        self._ending = False
+
+    @property
+    def net(self) -> Decimal:
+        """Realised profit less costs, rupees."""
+        return self.portfolio.realised_pnl - self.portfolio.costs
+
+    def fold(self, events: Iterable[Event]) -> None:
+        """Live through `events`, oldest first."""
+        for event in events:
+            self.records += 1
+            try:
+                self.apply(event)
+            except IllegalTransition as error:  # the process that wrote it refused it just so
+                log.error("a record that no order can follow is passed over", why=str(error))
+
+    def begin(self) -> None:
+        """A new process goes on from here: the orderly end of the earlier one is over."""
+        self._ending = False
+
+    def known(self) -> list[Order]:
+        """Orders that work and those of the latest day, oldest first."""
+        finished, working = self.orders.finished.values(), self.orders.working.values()
+        today = (order for order in finished if india_day(order.intent.ts) >= self.day)
+        return sorted((*today, *working), key=lambda order: order.intent.ts)
+
+    def approved(self) -> list[OrderIntent]:
+        """Orders of the latest day that risk let through, oldest first."""
+        passed = (it for it in self.known() if it.state not in (OrderState.INTENT, OrderState.DENIED))
+        return [it.intent for it in passed if india_day(it.intent.ts) >= self.day]
+
+    def snapshot(self, ts: int) -> AccountSnapshot:
+        """All of it in one event; of finished orders the newest, more than a day has.
+
+        No clock chooses them: an order that the venue's book still shows and that we had forgotten would be taken for
+        somebody else's, and its fills be booked twice.
+        """
+        book = self.orders
+        finished = list(book.finished.values())[-KEPT_FINISHED:]
+        return AccountSnapshot(
+            ts=ts,
+            starting_cash=self.portfolio.starting_cash,
+            cash=self.portfolio.cash,
+            holdings=self.portfolio.holdings(),
+            orders=tuple(order.record() for order in (*finished, *book.working.values())),
+            state=self.state,
+            state_reason=self.state_reason,
+            state_ts=self.state_ts,
+            flatten_reason=self.flatten_reason,
+            day=self.day,
+            day_start_net=self.day_start_net,
+            day_high=self.day_high,
+            answered=tuple(self.answered.values()),
+        )
+
+    def apply(self, event: Event) -> None:
+        """Live through one event. Raises `IllegalTransition` for a move that its order can't make."""
+        match event:
+            case AccountSnapshot():
+                self._restore(event)
+                return
+            case TradingStateChanged() | Halt() | Resume() | Reduce() | Flatten():
+                self.follow(event)
+            case ManualOrderAnswered():
+                self.remember(event)
+            case DayProfitPeaked():
+                self._roll(event.ts)
+                self.day_high = event.high
+            case Fill():
+                self._roll(event.ts)
+                self.orders.apply(event)
+                self.portfolio.apply(event)
+            case OrderIntent():
+                self._ending = False
+                self._roll(event.ts)
+                self.orders.apply(event)
+            case _:
+                self.orders.apply(event)
+        self.last_ts = max(self.last_ts, int(getattr(event, "ts")))  # noqa: B009 — every folded event has one
+
+    def remember(self, answer: ManualOrderAnswered) -> None:
+        """A manual order was answered: its key is used up."""
+        self.answered[answer.order.key] = answer
+        if len(self.answered) > KEPT_ANSWERS:
+            del self.answered[next(iter(self.answered))]
+
+    def follow(self, event: Event) -> None:
+        """Take note of one of `COMMANDS`; it counts from when it was given, though risk may never have got to it."""
+        match event:
+            case TradingStateChanged():
+                if not self._ending:
+                    self._enter(event.state, event.reason, event.ts)
+                return
+            case Halt():
+                self._ending = event.shutdown
+                if not event.shutdown:
+                    self._enter(TradingState.HALTED, event.reason, event.ts)
+                return
+            case Resume():
+                self.flatten_reason = ""
+                self._enter(TradingState.ACTIVE, event.reason, event.ts)
+            case Reduce():
+                self._enter(TradingState.REDUCING, event.reason, event.ts)
+            case Flatten():
+                self.flatten_reason = event.reason
+                if self.state is TradingState.ACTIVE:
+                    self._enter(TradingState.REDUCING, event.reason, event.ts)
+        self._ending = False  # a command to a process that goes on: what it changes is no shutdown's
+
+    def _enter(self, state: TradingState, reason: str, ts: int) -> None:
+        if state is not self.state:  # a process that goes on, or an impatient operator, says it again
+            self.state, self.state_reason, self.state_ts = state, reason, ts
+
+    def _roll(self, ts: int) -> None:
+        """The day's profit counts from the first order of the day."""
+        day = india_day(ts)
+        if day != self.day:
+            self.day, self.day_start_net, self.day_high = day, self.net, Decimal(0)
+
+    def _restore(self, snapshot: AccountSnapshot) -> None:
+        self.orders = OrderBook()
+        self.portfolio = Portfolio(snapshot.starting_cash, KEPT_FILLS)
+        fill_ids: list[str] = []
+        for record in snapshot.orders:
+            self.orders.restore(record)
+            fill_ids += record.fill_ids
+        self.portfolio.restore(snapshot.cash, snapshot.holdings, fill_ids)
+        self.state, self.state_reason = snapshot.state, snapshot.state_reason
+        self.state_ts = snapshot.state_ts
+        self.flatten_reason = snapshot.flatten_reason
+        self.day, self.day_start_net, self.day_high = snapshot.day, snapshot.day_start_net, snapshot.day_high
+        self.answered = {answer.order.key: answer for answer in snapshot.answered}
+        self.last_ts = max(self.last_ts, snapshot.ts)
+
+
+def recover(path: Path, starting_cash: Decimal) -> Account | None:
+    """The account that the journal tells of; None where there is no journal yet. Raises `UsageError`."""
+    if is_blank(path):
+        return None
+    account = Account(starting_cash)
+    reader = JournalReader(path)
+    try:
+        account.fold(reader.since_snapshot(*FOLDED))
+        account.begin()
+    finally:
+        reader.close()
+    return account

@@ -1,0 +1,120 @@
+"""A journal and an account → held by one process, until it ends.
+
+Two daemons on one account both believe in a position and both close it; two on one journal both restore it. The journal
+is held by a lock on the file `JOURNAL.lock` beside it. The account is held by its name, an abstract Unix socket (`man 7
+unix`) named by app id and API host: it depends on no path, no user and no private /tmp, so that daemons with other
+settings find each other, on one machine (in one network namespace). Where there are no abstract sockets it is a file in
+/tmp. Invariant: the operating system lets go of either when the process ends, however it ends; neither is ever stale.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from yarl import URL
+
+from daemon.core.errors import UsageError
+from daemon.fyers.addresses import is_local
+from daemon.settings.orders import FyersSettings
+
+_NAME: Final = "\0hrmd-account-"
+_SHARED: Final = Path("/tmp")
+_PEER: Final = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
+
+
+class Hold:
+    """Something that is held; let go of by `release`, or with the process."""
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release: Callable[[], None] | None = release
+
+    def release(self) -> None:
+        """Let others have it; calling it again does nothing."""
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+    def __del__(self) -> None:
+        self.release()
+
+
+def hold_all(journal: Path | None, account: FyersSettings | None) -> list[Hold]:
+    """Hold what a run writes to and trades on (None: nothing). Raises `UsageError` where it is held already."""
+    holds = [hold_journal(journal)] if journal is not None else []
+    return [*holds, hold_account(account.app_id, account.api_url)] if account is not None else holds
+
+
+def hold_journal(path: Path) -> Hold:
+    """Hold the journal at `path`, under whatever name it is reached. Raises `UsageError` where another process does."""
+    lock = Path(f"{path.resolve()}.lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return _hold_file(lock, 0o600, f"journal {path}: is held by another process", "one process a journal")
+    except OSError as error:
+        raise UsageError(f"journal {path}: can't be opened ({lock}: {error.strerror})") from None
+
+
+def hold_account(app_id: str, api_url: str) -> Hold:
+    """Hold the account of this app at this API. Raises `UsageError` where another daemon does."""
+    host = api_host(api_url)
+    name = hashlib.sha256(f"{app_id.strip().upper()}\n{host}".encode()).hexdigest()[:32]
+    taken, rule = f"account {app_id} at {host}: another hrmd trades on it", "one daemon an account"
+    if sys.platform != "linux":
+        try:
+            return _hold_file(_SHARED / f"hrmd-account-{name}.lock", 0o666, taken, rule)
+        except OSError as error:
+            raise UsageError(f"account {app_id} at {host}: can't be held ({error.strerror})") from None
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        link.bind(_NAME + name)
+        link.listen()
+    except OSError:
+        link.close()
+        raise UsageError(_refusal(taken, _listener(_NAME + name), rule)) from None
+    return Hold(link.close)
+
+
+def api_host(api_url: str) -> str:
+    """What tells one API from another: host and port, all names of this machine being one."""
+    url = URL(api_url)
+    host = "localhost" if is_local(api_url) else (url.host or api_url).lower().rstrip(".")
+    return f"{host}:{url.port}"
+
+
+def _hold_file(path: Path, mode: int, taken: str, rule: str) -> Hold:
+    """Hold a file by `flock`; it stays when it is let go of, for whoever waits would lock a deleted one."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.pread(handle, 32, 0).split(b"\n")[0]
+        os.close(handle)
+        raise UsageError(_refusal(taken, int(holder) if holder.isdigit() else 0, rule)) from None
+    with contextlib.suppress(OSError):  # somebody else's file in a place for all
+        os.fchmod(handle, mode)
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return Hold(lambda: os.close(handle))
+
+
+def _listener(name: str) -> int:
+    """The process that listens at a socket of this machine; 0 where it can't be told."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+        link.setblocking(False)
+        link.connect(name)
+        answer = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        return int(_PEER.unpack(answer)[0])
+    return 0
+
+
+def _refusal(taken: str, process: int, rule: str) -> str:
+    return f"{taken}{f' (process {process})' if process else ''}; {rule}: stop that one first"

@@ -1,0 +1,112 @@
+"""`hrmd tape record`: a feed and the recorder, nothing else; and the recorder that a whole daemon takes along.
+
+Invariant: a recorder sees what the feed hands over, in that order, before anything downstream has acted on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+
+import msgspec
+
+from daemon.core.bus import Bus
+from daemon.core.clock import NS_PER_MS, PacedClock, wall_ns
+from daemon.core.errors import SettingsError
+from daemon.core.events import FeedStatus, TickBatch, TimeAdvanced
+from daemon.feed.live.fyers import check_live, fyers_feed, live_clock
+from daemon.feed.replay import Schedule, TapeFeed, Tapes
+from daemon.feed.tick_filter import TickFilter
+from daemon.fyers.access import rate_budget
+from daemon.market.calendar import MarketCalendar, ist_date
+from daemon.market.symbol_files import open_instruments
+from daemon.settings.tree import Settings
+from daemon.settings.values import INTERVALS
+from daemon.tape.recorder import Recorder
+
+
+class Recording(msgspec.Struct, frozen=True, kw_only=True):
+    """What `hrmd tape record` came to."""
+
+    path: str
+    recorded: int
+    lost: int
+
+
+def open_recorder(settings: Settings, calendar: MarketCalendar) -> Recorder:
+    """Open the recorder that `feed.record` describes. Raises `UsageError` where its place can't be used."""
+    record = settings.feed.record
+    return Recorder(
+        record.path, calendar, flush_s=record.flush_s, queue_ticks=record.queue_ticks, keep_days=record.keep_days
+    )
+
+
+def wants_recorder(settings: Settings) -> bool:
+    """Whether a daemon on these settings records its ticks."""
+    when = settings.feed.record.when
+    return when == "always" or (when == "live" and settings.feed.source != "tape")
+
+
+def follow(bus: Bus, recorder: Recorder) -> None:
+    """Let a recorder hear of time and of the feed's statuses."""
+    bus.tap((FeedStatus,), recorder.note)
+    bus.tap((TimeAdvanced,), recorder.on_time)
+
+
+def record_published(bus: Bus, recorder: Recorder) -> None:
+    """Record what a tape's feed publishes: the ticks that its filter accepted, as they are handed over.
+
+    A live feed gives its raw ticks to `Recorder.record` itself.
+    """
+    bus.tap((TickBatch,), recorder.record)
+
+
+async def record_only(settings: Settings, stop: asyncio.Event) -> Recording:
+    """Record until the feed ends or `stop` is set. Raises `UsageError` for feeds or places that can't be used."""
+    if settings.feed.source == "tape" and not settings.feed.tape:
+        raise SettingsError("feed.tape: expected at least one tape for feed.source tape (--set feed.tape=[FILE])")
+    if settings.feed.source == "fyers":
+        check_live(settings)
+    bus, calendar = Bus(), MarketCalendar()
+    recorder = open_recorder(settings, calendar)
+    try:
+        follow(bus, recorder)
+        instruments, _ = open_instruments(settings, None, ist_date(wall_ns()))
+        tick_filter = TickFilter(
+            instruments, calendar, settings.feed.max_jump_percent, settings.feed.max_option_jump_percent
+        )
+        if settings.feed.source == "tape":
+            record_published(bus, recorder)
+            await _until(_paced(settings, bus, tick_filter, calendar).run(), stop)
+        else:
+            clock, budget = live_clock(settings), rate_budget(settings.broker.fyers)
+            symbols = tuple(instruments.needed_for(settings.feed.symbols))
+            feed = fyers_feed(settings, bus, tick_filter, calendar, clock, budget, recorder.record, symbols)
+            try:
+                await _until(feed.run(), stop)
+            finally:
+                await feed.close()
+                budget.close()
+    finally:
+        await asyncio.to_thread(recorder.close)
+    return Recording(path=str(settings.feed.record.path), recorded=recorder.recorded, lost=recorder.lost)
+
+
+async def _until(feed: Coroutine[None, None, None], stop: asyncio.Event) -> None:
+    """Run a feed to its end, or to `stop`."""
+    playing, stopping = asyncio.create_task(feed), asyncio.create_task(stop.wait())
+    await asyncio.wait((playing, stopping), return_when=asyncio.FIRST_COMPLETED)
+    for task in (playing, stopping):
+        if not task.done():
+            task.cancel()
+    await asyncio.wait((playing, stopping))
+    if not playing.cancelled():
+        playing.result()
+
+
+def _paced(settings: Settings, bus: Bus, tick_filter: TickFilter, calendar: MarketCalendar) -> TapeFeed:
+    schedule = Schedule(
+        INTERVALS[settings.strategy.interval], settings.bars.grace_ms * NS_PER_MS, settings.strategy.square_off_minutes
+    )
+    tapes = Tapes(settings.feed.tape, [], settings.feed.chunk_rows)
+    return TapeFeed(bus, tapes, tick_filter, calendar, schedule, PacedClock(settings.feed.speed))

@@ -1,0 +1,220 @@
+"""A replay as one object: tapes and settings in, a `ReplaySummary` and the files asked for out.
+
+Shared by `hrmd replay` and whoever else needs a backtest. Invariant: equal tapes and settings give equal summaries but
+for `wall_s`, `ticks_per_s` and `inference_ms`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from daemon.app import App, RunPlan
+from daemon.core.clock import NS_PER_S, ReplayClock, stopwatch_ns
+from daemon.core.errors import TapeError, UsageError
+from daemon.core.events import Bar, Decision, Event, Fill, InferenceMeasured, TickBatch
+from daemon.core.latency import Latency
+from daemon.feed.replay import TapeFeed
+from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
+from daemon.report.tally import TALLIED, Tally
+from daemon.settings.tree import Settings
+from daemon.tape.format import TapeWriter
+
+BAR_SCHEMA = pa.schema(
+    [
+        ("symbol", pa.string()), ("interval", pa.string()),
+        ("ts_open", pa.timestamp("ns", "UTC")), ("ts_close", pa.timestamp("ns", "UTC")),
+        ("open", pa.float64()), ("high", pa.float64()), ("low", pa.float64()), ("close", pa.float64()),
+        ("volume", pa.int64()), ("ticks", pa.int64()), ("gap", pa.bool_()),
+    ]
+)  # fmt: skip
+FILL_SCHEMA = pa.schema(
+    [
+        ("ts", pa.timestamp("ns", "UTC")), ("fill_id", pa.string()), ("order_id", pa.string()), ("symbol", pa.string()),
+        ("side", pa.string()), ("quantity", pa.int64()), ("price", pa.decimal128(18, 4)),
+        ("costs", pa.decimal128(18, 2)),
+    ]
+)  # fmt: skip
+
+
+class ReplayOutputs(msgspec.Struct, frozen=True, kw_only=True):
+    """Files to write; None for those nobody asked for."""
+
+    journal: Path | None = None
+    report: Path | None = None
+    bars: Path | None = None
+    fills: Path | None = None
+    ticks: Path | None = None
+
+
+class Replay:
+    """One replay; `run` once, `stop` to end it early with what was done so far in order."""
+
+    def __init__(
+        self, settings: Settings, tapes: list[Path], symbols: list[str], latency: Latency, outputs: ReplayOutputs
+    ) -> None:
+        """Open everything. Raises `UsageError` for tapes, models and places that can't be used."""
+        _check_places(outputs, tapes)
+        self.tally = Tally()
+        self.outputs = outputs
+        self.interrupted = False
+        self._settings = settings
+        self._latency = latency
+        self._started_ns = stopwatch_ns()
+        plan = RunPlan(
+            tapes=tapes,
+            symbols=symbols,
+            clock=ReplayClock(),
+            latency=latency,
+            journal=outputs.journal,
+            durable=False,
+            restarts=False,
+            order_prefix="R",
+        )
+        self.app = App(settings, plan)
+        self._bars: list[Bar] = []
+        self._fills: list[Fill] = []
+        self._decisions: list[Decision] = []
+        self._listen()
+
+    @property
+    def written(self) -> list[Path]:
+        """The files that `run` wrote."""
+        outputs = self.outputs
+        page = outputs.report / "index.html" if outputs.report is not None else None
+        return [
+            path for path in (outputs.journal, page, outputs.bars, outputs.fills, outputs.ticks) if path is not None
+        ]
+
+    def _listen(self) -> None:
+        bus, outputs = self.app.bus, self.outputs
+        bus.tap(TALLIED, self.tally.record)
+        bus.tap((InferenceMeasured,), self._measure)
+        if outputs.bars is not None or outputs.report is not None:
+            bus.tap((Bar,), self._bars.append)
+        if outputs.fills is not None or outputs.report is not None:
+            bus.tap((Fill,), self._fills.append)
+        if outputs.report is not None:
+            bus.tap((Decision,), self._decisions.append)
+
+    def stop(self) -> None:
+        """End early, in order."""
+        self.interrupted = True
+        self.app.stop("interrupted")
+
+    async def run(self) -> ReplaySummary:
+        """Play to the end and write the files. Raises `TapeError` when no tick of the tape could be used."""
+        if self.outputs.ticks is not None:
+            with TapeWriter(self.outputs.ticks, overwrite=True) as writer:
+                self.app.bus.tap((TickBatch,), writer.write)
+                await self.app.run()
+        else:
+            await self.app.run()
+        summary = self._summarise()
+        self._check_usable(summary)
+        self._write(summary)
+        return summary
+
+    def _measure(self, event: Event) -> None:
+        if isinstance(event, InferenceMeasured):
+            self.tally.inference(event.elapsed_ns / NS_PER_S)
+
+    def _summarise(self) -> ReplaySummary:
+        app, settings = self.app, self._settings
+        tick_filter = app.feed.tick_filter
+        rejected = {reason: count for reason, count in tick_filter.rejected.items() if count}
+        if app.bars.builder.late:
+            rejected["late"] = app.bars.builder.late
+        ticks = TickCounts(
+            accepted=tick_filter.accepted - app.bars.builder.late,
+            rejected=rejected,
+            repaired=sum(tick_filter.repaired.values()),
+            first_ts=app.feed.first_ts,
+            last_ts=app.feed.last_ts,
+        )
+        hrm = settings.strategy.name == "hrm"
+        run = Run(
+            tapes=[str(path) for path in app.tapes.paths],
+            symbols=list(app.tapes.symbols),
+            strategy=settings.strategy.name,
+            interval=settings.strategy.interval,
+            model=app.model,
+            simulated=app.tapes.simulated,
+            latency=self._latency.name,
+            starting_equity=settings.broker.paper.starting_cash,
+            max_segments=settings.hierarchical_reasoning_model.max_segments if hrm else 0,
+            notes=self._notes(),
+        )
+        assert isinstance(app.feed, TapeFeed)
+        sessions = [(session.open_ns, session.close_ns) for session in app.feed.sessions]
+        wall_s = (stopwatch_ns() - self._started_ns) / NS_PER_S
+        equity = [EquityPoint(ts, value) for ts, value in app.portfolio.equity_by_session()]
+        return self.tally.summary(run, ticks, equity, sessions, wall_s)
+
+    def _notes(self) -> list[str]:
+        notes = []
+        for symbol in self.app.tapes.symbols:
+            instrument = self.app.instruments.resolve(symbol)
+            if instrument is not None and instrument.kind == "index":
+                notes.append(f"{symbol} is an index: " + (
+                    "traded as its future at spot prices, which no venue offers" if instrument.tradeable
+                    else "it is not traded"
+                ))  # fmt: skip
+        held = [symbol for symbol, entry in self.app.risk.book.symbols.items() if entry.position]
+        if held:
+            notes.append(f"still held at the end, valued at the last bar: {', '.join(held)}")
+        if self.interrupted:
+            notes.append("interrupted: the tape was not played to its end")
+        return notes
+
+    def _check_usable(self, summary: ReplaySummary) -> None:
+        if summary.ticks_accepted or self.interrupted:
+            return
+        reasons = ", ".join(f"{count} {reason}" for reason, count in summary.ticks_rejected.items()) or "it has none"
+        raise TapeError(f"{', '.join(summary.tapes)}: no tick could be used ({reasons})")
+
+    def _write(self, summary: ReplaySummary) -> None:
+        if self.outputs.bars is not None:
+            _write_table(bars_table(self._bars), self.outputs.bars)
+        if self.outputs.fills is not None:
+            rows = [msgspec.structs.asdict(fill) | {"side": fill.side.value} for fill in self._fills]
+            _write_table(pa.Table.from_pylist(rows, schema=FILL_SCHEMA), self.outputs.fills)
+        if self.outputs.report is not None:
+            from daemon.report.html import write_report  # plotly takes a second to import: only when asked for
+
+            interval = [bar for bar in self._bars if bar.interval == self._settings.strategy.interval]
+            write_report(self.outputs.report, summary, interval, self._decisions, self._fills, self.tally.trades)
+
+
+def bars_table(bars: list[Bar]) -> pa.Table:
+    """Bars as an Arrow table of `BAR_SCHEMA`; volume is null where the instrument has none."""
+    columns = {name: [getattr(bar, name) for bar in bars] for name in BAR_SCHEMA.names}
+    columns["volume"] = [None if volume < 0 else volume for volume in columns["volume"]]
+    return pa.table(columns, schema=BAR_SCHEMA)
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
+    try:
+        pq.write_table(table, path)
+    except OSError as error:
+        raise UsageError(f"{path}: can't be written ({error})") from None
+
+
+def _check_places(outputs: ReplayOutputs, tapes: list[Path]) -> None:
+    """No output lies where it can't, on a tape that is read, or on another output. Raises `UsageError`."""
+    taken = {tape.resolve(): "a tape of this replay" for tape in tapes}
+    for name in outputs.__struct_fields__:
+        path: Path | None = getattr(outputs, name)
+        if path is None:
+            continue
+        if name in ("bars", "fills", "ticks"):
+            if not path.parent.is_dir():
+                raise UsageError(f"{path}: its directory does not exist")
+            if path.is_dir():
+                raise UsageError(f"{path}: is a directory; name a file to write")
+        if path.resolve() in taken:
+            raise UsageError(f"{path}: is {taken[path.resolve()]}; name another place for the {name}")
+        taken[path.resolve()] = f"where the {name} go"

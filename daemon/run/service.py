@@ -1,0 +1,168 @@
+"""`hrmd run` as a service: the `App` with control server, metrics, systemd notifications and signals around it.
+
+Invariant: READY is sent only when the control server listens and the path is running, STOPPING before anything is taken
+down, and the watchdog is fed from the event loop itself, so a stuck loop is a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from daemon.app import App, RunPlan
+from daemon.control.auth import server_token, server_token_file
+from daemon.control.metrics import MEASURED, Metrics
+from daemon.control.rendezvous import Announcement, Running, announce
+from daemon.control.server import ControlServer
+from daemon.core.clock import NS_PER_S, PacedClock, stopwatch_ns, wall_ns
+from daemon.core.errors import HrmdError, SettingsError
+from daemon.core.events import Event, Halt, InferenceMeasured, TradingState
+from daemon.core.latency import MeasuredLatency
+from daemon.feed.live.fyers import check_live, live_clock, ticks_are_real
+from daemon.market.calendar import MarketCalendar
+from daemon.run.notify import Notifier
+from daemon.run.process import allow_open_files, on_ending
+from daemon.run.recording import follow, open_recorder, record_published, wants_recorder
+from daemon.run.view import DaemonView
+from daemon.settings.tree import Settings
+
+log = structlog.get_logger("service")
+
+PULSE_S = 0.25
+"""How often the loop's lag is looked at."""
+
+
+class Service:
+    """One daemon process."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Build the path. Raises `UsageError` for settings, tapes or models that can't be used."""
+        live = settings.feed.source == "fyers"
+        if not live and not settings.feed.tape:
+            raise SettingsError("feed.tape: expected at least one tape for feed.source tape (--set feed.tape=[FILE])")
+        if live:
+            check_live(settings)
+        clock = live_clock(settings) if live else PacedClock(settings.feed.speed)
+        token = server_token(settings.control.token_file, os.environ) if settings.control.enabled else None
+        self.recorder = open_recorder(settings, MarketCalendar()) if wants_recorder(settings) else None
+        plan = RunPlan(
+            tapes=[] if live else settings.feed.tape,
+            symbols=[],
+            clock=clock,
+            latency=MeasuredLatency(),
+            journal=settings.journal.path,
+            durable=True,
+            restarts=True,
+            order_prefix=order_prefix(),
+            record=self.recorder.record if self.recorder is not None else None,
+            recover=True,
+        )
+        try:
+            self.app = App(settings, plan)
+        except HrmdError:
+            if self.recorder is not None:
+                self.recorder.close()
+            raise
+        if self.recorder is not None:
+            follow(self.app.bus, self.recorder)
+            if not live:
+                record_published(self.app.bus, self.recorder)
+        self.metrics = Metrics()
+        self.view = DaemonView(self.app, f"{settings.broker.name} · {_ticks(settings)}", self.recorder)
+        self._notifier = Notifier.from_environment(os.environ)
+        self.app.bus.tap(MEASURED, self.metrics.record)
+        self.app.bus.tap((InferenceMeasured,), self._measure)
+        self._control: ControlServer | None = None
+        self._announcement: Announcement | None = None
+        if token is not None:
+            self._control = ControlServer(settings.control, self.view, clock, self.metrics, token, self.app.desk)
+
+    @property
+    def control_url(self) -> str:
+        """Where control listens, "" where it is off; to be asked while it runs."""
+        return self._control.url if self._control is not None else ""
+
+    async def run(self, alongside: tuple[Callable[[], Awaitable[None]], ...] = ()) -> None:
+        """Run until the feed ends or a signal comes; `alongside` begin when the path has recovered."""
+        on_ending(self._on_signal)
+        allow_open_files()
+        try:
+            if self._control is not None:
+                await self._control.start()
+                log.info("control listens", url=self._control.url)
+                self._announce(self._control.url)
+            log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
+            await self.app.run(alongside=(self._pulse, *alongside))
+        finally:
+            self._notifier.stopping()
+            if self._announcement is not None:
+                self._announcement.close()
+            if self._control is not None:
+                await self._control.stop()
+            self.app.close()
+            if self.recorder is not None:
+                await asyncio.to_thread(self.recorder.close)
+        log.info("stopped", positions=[row.symbol for row in self.view.positions() if row.quantity])
+
+    def _announce(self, url: str) -> None:
+        """Write down where `hrmd ctl` finds this daemon; one that can't is found by its settings or `--url`."""
+        token_file = server_token_file(self.app.settings.control.token_file, os.environ).resolve()
+        try:
+            self._announcement = announce(Running(os.getpid(), url, str(token_file), os.getcwd()), os.environ)
+        except OSError as error:
+            log.warning("hrmd ctl can't find this daemon by itself", reason=str(error))
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        self._notifier.stopping(f"{number.name} received")
+        self.app.stop(f"{number.name} received")
+
+    async def _pulse(self) -> None:
+        """Say that the path runs, then measure how late the loop wakes, and feed the watchdog."""
+        self._notifier.ready()
+        fed_ns = 0
+        while True:
+            before = stopwatch_ns()
+            await asyncio.sleep(PULSE_S)
+            now = stopwatch_ns()
+            self.metrics.loop_lag((now - before) / NS_PER_S - PULSE_S)
+            self._watch_journal()
+            self._watch_recorder()
+            interval_s = self._notifier.watchdog_interval_s
+            if interval_s is not None and now - fed_ns >= interval_s * NS_PER_S - PULSE_S * NS_PER_S:
+                self._notifier.watchdog()
+                fed_ns = now
+
+    def _watch_journal(self) -> None:
+        """Without a journal no new risk; what is held stays managed, and what happened waits in memory."""
+        app = self.app
+        trouble = app.journal.trouble if app.journal is not None else ""
+        if trouble and app.risk.book.state is not TradingState.HALTED:
+            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble))
+
+    def _watch_recorder(self) -> None:
+        """Without a tape trading goes on, unless the settings say that it shall not."""
+        app, trouble = self.app, self.recorder.trouble if self.recorder is not None else ""
+        halts = app.settings.feed.record.on_failure == "halt"
+        if trouble and halts and app.risk.book.state is not TradingState.HALTED:
+            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble))
+
+    def _measure(self, event: Event) -> None:
+        if isinstance(event, InferenceMeasured):
+            self.metrics.inference(event.elapsed_ns / NS_PER_S)
+
+
+def _ticks(settings: Settings) -> str:
+    """Where they come from, in two words."""
+    if settings.feed.source == "tape":
+        return f"tape ×{settings.feed.speed:g}"
+    return "fyers, live" if ticks_are_real(settings) else "fyers, rehearsal"
+
+
+def order_prefix() -> str:
+    """What client order ids of this run begin with: unique across restarts and machines, alphanumeric."""
+    return f"H{wall_ns() // NS_PER_S:x}{secrets.token_hex(3)}L"

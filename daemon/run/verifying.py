@@ -1,0 +1,162 @@
+"""A journal → whether its decisions can be made again: the recorded events through the recorded settings.
+
+Bars, complexities, positions and swaps are put, in the journal's order, into a fresh `MarketView`; each recorded
+decision is then made again at its recorded depth. Of a run that was shortened, decisions that saw bars from before its
+present beginning can't be made again; they are counted. Invariant: on the platform that wrote the journal, with the
+recorded model, every field but the time and the measured latency must come out bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+from pydantic import ValidationError
+
+from daemon.core.clock import ReplayClock
+from daemon.core.errors import CheckFailed, UsageError
+from daemon.core.events import AccountSnapshot, Bar, Complexity, Decision, Event, PositionChanged, StrategySwapped
+from daemon.journal.writer import BEGINS_AT, IN_CHARGE, JournalReader
+from daemon.market.calendar import MarketCalendar
+from daemon.market.legs import Legs
+from daemon.settings.tree import Settings
+from daemon.strategy.actor import FLAT
+from daemon.strategy.build import build_strategies, pin_runtime, view_settings
+from strategies.base import LATE, SINGLE_CYCLE, MarketView, Moment, Strategy, ViewSettings, hold
+
+STAMPED = ("ts", "latency_ns")
+"""Fields that the run's clock gives, not the strategy."""
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What was compared."""
+
+    journal: str
+    decisions: int
+    model: str
+    passed_over: int = 0
+    """Decisions that can't be made again, for the bars that they saw were deleted with the run's beginning."""
+
+
+class _Past:
+    """What a shortened run no longer tells: a symbol is seen as it was once its windows are full of kept bars.
+
+    A position that was carried over the beginning, or shown at a basis from before it, hides its symbol until it ends.
+    """
+
+    def __init__(self, settings: ViewSettings, legs: Legs, *, shortened: bool) -> None:
+        self.shortened = shortened
+        self._settings = settings
+        self._legs = legs
+        self._bars: Counter[tuple[str, str]] = Counter()
+        self._carried: set[str] = set()
+
+    def see(self, event: Event) -> None:
+        """An event that the view is fed with, or the snapshot with which a shortened run begins."""
+        if isinstance(event, Bar):
+            self._bars[event.symbol, event.interval] += 1
+        elif isinstance(event, AccountSnapshot):
+            self._carried |= {self._legs.shown(item.symbol) for item in event.holdings if item.quantity}
+        elif isinstance(event, PositionChanged) and not event.quantity:
+            self._carried.discard(self._legs.shown(event.symbol))
+        elif isinstance(event, PositionChanged) and not self._legs.measured(event.symbol):
+            self._carried.add(self._legs.shown(event.symbol))
+
+    def hides(self, symbol: str) -> bool:
+        """Whether a moment of `symbol` may have been another then."""
+        wanted, bars = self._settings, self._bars
+        whole = (
+            bars[symbol, wanted.interval] >= wanted.window
+            and bars[symbol, wanted.coarse_interval] >= wanted.coarse_window
+            and symbol not in self._carried
+        )
+        return self.shortened and not whole
+
+
+def verify_journal(path: Path) -> Verification:
+    """Make the latest run's decisions again. Raises `CheckFailed` at the first difference, or `UsageError`."""
+    reader = JournalReader(path)
+    metadata = reader.metadata()
+    try:
+        settings = Settings(**msgspec.json.decode(metadata.get("settings", "")))
+    except (ValidationError, msgspec.DecodeError, TypeError, RecursionError):
+        raise UsageError(
+            f"{path}: its settings are not those of this version of hrmd ({metadata.get('version')})"
+        ) from None
+    strategies = build_strategies(pin_runtime(settings, metadata.get("runtime", "")), ReplayClock())
+    seen = view_settings(settings)
+    view, legs = MarketView(seen, MarketCalendar()), Legs(_legs(metadata, path))
+    past = _Past(seen, legs, shortened=BEGINS_AT in metadata)
+    active: str = metadata.get(IN_CHARGE, settings.strategy.name)
+    asked: list[tuple[Moment, str]] = []
+    hidden: set[tuple[str, int]] = set()
+    count = passed_over = 0
+    kinds = (Bar, Complexity, PositionChanged, StrategySwapped, Decision)
+    for event in reader.events(*kinds, *((AccountSnapshot,) if past.shortened else ())):
+        past.see(event)
+        if isinstance(event, Bar):
+            legs.on_bar(event)
+            view.on_bar(event)
+        elif isinstance(event, PositionChanged):
+            view.on_position(legs.seen(event))
+        elif isinstance(event, StrategySwapped):
+            active = event.new
+        elif isinstance(event, Complexity) and not legs.holds(event.symbol):
+            if past.hides(event.symbol):
+                hidden.add((event.symbol, event.ts))
+            else:
+                asked.append((view.moment(event), active))
+        elif isinstance(event, Decision) and (event.symbol, event.ts_bar) in hidden:
+            hidden.discard((event.symbol, event.ts_bar))
+            passed_over += 1
+        elif isinstance(event, Decision):
+            moment, name = _asked(asked, event, path)
+            again = _decide_again(strategies.get(name), moment, event)
+            _compare(event, again, count, path)
+            count += 1
+    reader.close()
+    return Verification(
+        journal=str(path), decisions=count, model=metadata.get("model", ""), passed_over=passed_over
+    )  # fmt: skip
+
+
+def _legs(metadata: dict[str, str], path: Path) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(metadata.get("legs", "{}"), type=dict[str, str])
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{path}: its legs can't be read ({error})") from None
+
+
+def _asked(asked: list[tuple[Moment, str]], decision: Decision, path: Path) -> tuple[Moment, str]:
+    """The moment that a decision answers; earlier ones were never answered (a crash, a newer bar)."""
+    while asked:
+        moment, name = asked.pop(0)
+        if (moment.symbol, moment.ts) == (decision.symbol, decision.ts_bar):
+            return moment, name
+    raise CheckFailed(f"{path}: {decision.symbol} at {decision.ts_bar}: a decision that no bar asked for")
+
+
+def _decide_again(strategy: Strategy | None, moment: Moment, recorded: Decision) -> Decision:
+    if strategy is None:
+        return hold(moment, FLAT, "no strategy is in charge")
+    if recorded.halt_reason == LATE:
+        return recorded  # the clock decided it, nothing was thought
+    decide_at = getattr(strategy, "decide_at", None)
+    if decide_at is not None and recorded.segments:
+        single_cycle = recorded.halt_reason == SINGLE_CYCLE
+        decision: Decision = decide_at(moment, recorded.segments, single_cycle=single_cycle)
+        return msgspec.structs.replace(decision, halt_reason=recorded.halt_reason, reason=recorded.reason)
+    return strategy.decide(moment)
+
+
+def _compare(recorded: Decision, again: Decision, number: int, path: Path) -> None:
+    for field in recorded.__struct_fields__:
+        if field in STAMPED:
+            continue
+        was, now = getattr(recorded, field), getattr(again, field)
+        if was != now:
+            raise CheckFailed(
+                f"{path}: decision {number + 1} ({recorded.symbol}, bar {recorded.ts_bar}): {field} was {was!r}, "
+                f"is now {now!r}"
+            )

@@ -1,0 +1,332 @@
+"""What the control server is told: the daemon's own state as plain structs, read from memory.
+
+Invariant: nothing here changes the daemon or waits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from daemon import __version__
+from daemon.app import App
+from daemon.control.view import Health, InferenceStatus, OrderRow, PositionRow, RecorderStatus, Status
+from daemon.core.clock import NS_PER_MS, NS_PER_S
+from daemon.core.events import (
+    Decision,
+    Event,
+    FeedState,
+    FeedStatus,
+    Fill,
+    OrderAccepted,
+    OrderAmended,
+    OrderCancelFailed,
+    OrderCancelled,
+    OrderCancelRequested,
+    OrderDenied,
+    OrderExpired,
+    OrderIntent,
+    OrderRejected,
+    OrderSent,
+    OrderUnknown,
+    TickBatch,
+    TradingState,
+    TradingStateChanged,
+)
+from daemon.feed.live.feed import LiveFeed
+from daemon.orders.book import Order
+from daemon.orders.live_execution import LiveExecutionActor
+from daemon.tape.recorder import Recorder
+
+KEPT = 500
+"""Orders and decisions that are remembered for the lists of the API."""
+
+PAISA = Decimal("0.01")
+NO_MONEY = Decimal(0)
+
+
+@runtime_checkable
+class Reasoner(Protocol):
+    """A strategy that thinks with a model; told by its members, so that torch is not imported where none does."""
+
+    runtime: str
+
+    @property
+    def model_hash(self) -> str:
+        """Of the model that it thinks with."""
+
+    @property
+    def cache_hits(self) -> int:
+        """Decisions that were remembered."""
+
+    @property
+    def cache_misses(self) -> int:
+        """Decisions that were asked for and not remembered."""
+
+
+class DaemonView:
+    """Implements `daemon.control.view.ControlView` over a running `App`."""
+
+    def __init__(self, app: App, mode: str, recorder: Recorder | None = None) -> None:
+        self._app = app
+        self._mode = mode
+        self._recorder = recorder
+        self._deadline_ms = app.settings.hierarchical_reasoning_model.act.deadline_ms
+        self._counts: Counter[str] = Counter()
+        self._denied: Counter[str] = Counter()
+        self._decisions: deque[Decision] = deque(maxlen=KEPT)
+        self._orders: dict[str, OrderRow] = {}
+        self._trading_reason = ""
+        self._feed = "starting"
+        self._last_tick_ts: int | None = None
+        types = (
+            TickBatch, Decision, OrderIntent, OrderDenied, OrderSent, OrderAccepted, OrderRejected, OrderUnknown,
+            OrderCancelRequested, OrderCancelFailed, OrderCancelled, OrderExpired, OrderAmended, Fill,
+            TradingStateChanged, FeedStatus,
+        )  # fmt: skip
+        for order in app.account.known():
+            self._keep(_row_of(order))
+        app.bus.tap(types, self._record)
+
+    def status(self) -> Status:
+        """The daemon at a glance."""
+        app, health = self._app, self.health()
+        tick_filter, portfolio = app.feed.tick_filter, app.portfolio.portfolio
+        held = (row.quantity * (row.last_price or NO_MONEY) for row in self.positions())
+        equity = portfolio.cash + sum(held, NO_MONEY)
+        start = portfolio.starting_cash
+        ladder = app.supervisor.ladder
+        return Status(
+            version=__version__,
+            mode=self._mode,
+            simulated=app.tapes.simulated,
+            started_ts=app.started_ts,
+            ts=app.plan.clock.now_ns(),
+            last_tick_ts=self._last_tick_ts,
+            feed=self._feed,
+            trading_state=app.risk.book.state,
+            trading_reason=self._trading_reason,
+            strategy=ladder.active,
+            strategy_rung=ladder.rung,
+            model=app.model,
+            symbols=list(app.symbols),
+            healthy=health.healthy,
+            reasons=health.reasons,
+            ticks_accepted=self._counts["ticks"],
+            ticks_rejected={reason: count for reason, count in tick_filter.rejected.items() if count},
+            bars=app.bars.builder.built,
+            decisions=self._counts["decisions"],
+            orders=self._counts["orders"],
+            fills=self._counts["fills"],
+            denied=dict(self._denied),
+            working_orders=len(app.orders.working),
+            open_positions=sum(1 for row in self.positions() if row.quantity),
+            equity=equity.quantize(PAISA),
+            net_pnl=(equity - start).quantize(PAISA),
+            costs=portfolio.costs,
+            token=app.token.text if app.token is not None else "",
+            token_left_s=app.token.left_s if app.token is not None else None,
+            inference=self._inference(),
+            recorder=self._recording(),
+            feed_counts=app.feed.totals() if isinstance(app.feed, LiveFeed) else {},
+        )
+
+    @property
+    def overruns(self) -> int:
+        """Decisions of a model that were published after the deadline."""
+        return self._counts["overruns"]
+
+    def _inference(self) -> InferenceStatus | None:
+        strategies = self._app.strategy.strategies.values()
+        reasoner = next((one for one in strategies if isinstance(one, Reasoner)), None)
+        if reasoner is None:
+            return None
+        return InferenceStatus(
+            runtime=reasoner.runtime,
+            model_hash=reasoner.model_hash,
+            deadline_ms=self._deadline_ms,
+            overruns=self.overruns,
+            superseded=self._app.strategy.superseded,
+            cache_hits=reasoner.cache_hits,
+            cache_misses=reasoner.cache_misses,
+        )
+
+    def _recording(self) -> RecorderStatus | None:
+        recorder = self._recorder
+        if recorder is None:
+            return None
+        return RecorderStatus(recorded=recorder.recorded, lost=recorder.lost, trouble=recorder.trouble)
+
+    def positions(self) -> Sequence[PositionRow]:
+        """Symbols held first, then those traded and flat again."""
+        rows = []
+        for position in self._app.portfolio.portfolio.positions():
+            last = self._app.risk.book.of(position.symbol).last_price
+            price = Decimal(str(last)) if last else None
+            open_pnl = None if price is None else position.quantity * (price - position.average_price)
+            rows.append(
+                PositionRow(
+                    symbol=position.symbol,
+                    quantity=position.quantity,
+                    average_price=position.average_price,
+                    last_price=price,
+                    unrealised_pnl=None if open_pnl is None else open_pnl.quantize(PAISA),
+                    realised_pnl=position.realised_pnl,
+                    costs=position.costs,
+                )
+            )
+        return sorted(rows, key=lambda row: (row.quantity == 0, row.symbol))
+
+    def orders(self) -> Sequence[OrderRow]:
+        """Working and recent orders, newest first."""
+        return list(reversed(self._orders.values()))
+
+    def decisions(self, limit: int) -> Sequence[Decision]:
+        """The newest decisions, newest first."""
+        return [self._decisions[-n] for n in range(1, min(limit, len(self._decisions)) + 1)]
+
+    def health(self) -> Health:
+        """Unhealthy before it trades, when the feed ended, nothing can be journaled, ticks are overdue, and so on."""
+        app, reasons = self._app, []
+        if self._feed == FeedState.ENDED:
+            reasons.append("the feed has ended")
+        elif app.why_idle:
+            reasons.append(app.why_idle)
+        if app.journal is not None and app.journal.trouble:
+            reasons.append(app.journal.trouble)
+        if app.supervisor.ladder.active == "flat":
+            reasons.append("no strategy is left on the ladder")
+        unknown = len(app.risk.book.unknown)
+        if unknown:
+            reasons.append(f"orders whose fate is unknown: {unknown}")
+        if app.risk.book.halted:
+            reasons.append(f"symbols on which broker and journal differ: {len(app.risk.book.halted)}")
+        if app.risk.funds is not None and app.risk.funds.differs:
+            reasons.append("the broker's cash and the journal's differ")
+        if isinstance(app.execution, LiveExecutionActor) and app.execution.trouble:
+            reasons.append(app.execution.trouble)
+        if app.token is not None and not app.token.state.holds:
+            reasons.append(f"the broker's access is {app.token.state.value}: hrmd login")
+        if self._recorder is not None and self._recorder.trouble:
+            reasons.append("ticks are not being recorded")
+        reasons += _staleness(app.risk.book.stale)
+        now = app.plan.clock.now_ns()
+        if self._last_tick_ts is not None and app.calendar.session_at(now) is not None:
+            silent_s = (now - self._last_tick_ts) / NS_PER_S
+            if silent_s > app.settings.risk.stale_after_s:
+                reasons.append(f"no tick for {silent_s:.0f} s of the session")
+        return Health(healthy=not reasons, reasons=reasons)
+
+    def _record(self, event: Event) -> None:
+        match event:
+            case TickBatch():
+                self._counts["ticks"] += len(event)
+                self._last_tick_ts = int(event.ts_recv[-1])
+            case Decision():
+                self._counts["decisions"] += 1
+                self._counts["overruns"] += bool(event.halt_reason) and event.latency_ns > self._deadline_ms * NS_PER_MS
+                self._decisions.append(event)
+            case FeedStatus():
+                if event.symbol is None:
+                    self._feed = event.state.value
+            case TradingStateChanged():
+                self._trading_reason = event.reason if event.state is not TradingState.ACTIVE else ""
+            case _:
+                self._record_order(event)
+
+    def _record_order(self, event: Event) -> None:
+        match event:
+            case OrderIntent():
+                self._counts["orders"] += 1
+                self._keep(_row(event))
+            case OrderDenied():
+                self._denied[event.check] += 1
+                self._change(
+                    event.order_id, state="DENIED", reason=f"{event.check}: {event.value}, limit {event.limit}"
+                )
+            case OrderSent():
+                self._change(event.order_id, state="SENT")
+            case OrderAccepted() | OrderCancelFailed():
+                self._change(event.order_id, state="ACCEPTED")
+            case OrderUnknown():
+                self._change(event.order_id, state="UNKNOWN", reason=event.reason)
+            case OrderCancelRequested():
+                self._change(event.order_id, state="CANCEL_PENDING", reason=event.reason)
+            case OrderAmended():
+                self._amend(event)
+            case OrderExpired():
+                self._change(event.order_id, state="EXPIRED", reason=event.reason)
+            case OrderRejected():
+                self._change(event.order_id, state="REJECTED", reason=event.reason)
+            case OrderCancelled():
+                self._change(event.order_id, state="CANCELLED", reason=event.reason)
+            case Fill():
+                self._counts["fills"] += 1
+                self._fill(event)
+
+    def _keep(self, row: OrderRow) -> None:
+        self._orders[row.order_id] = row
+        while len(self._orders) > KEPT:
+            del self._orders[next(iter(self._orders))]
+
+    def _amend(self, event: OrderAmended) -> None:
+        row = self._orders.get(event.order_id)
+        if row is not None:
+            larger = row.state == "FILLED" and event.quantity > row.filled
+            self._change(event.order_id, quantity=event.quantity, state="PARTIALLY_FILLED" if larger else row.state)
+
+    def _fill(self, fill: Fill) -> None:
+        row = self._orders.get(fill.order_id)
+        if row is None:
+            return
+        filled = row.filled + fill.quantity
+        paid = (row.average_price or NO_MONEY) * row.filled + fill.price * fill.quantity
+        state = "FILLED" if filled >= row.quantity else "PARTIALLY_FILLED"
+        self._change(fill.order_id, filled=filled, average_price=paid / filled, state=state)
+
+    def _change(self, order_id: str, **changes: object) -> None:
+        row = self._orders.get(order_id)
+        if row is not None:
+            self._orders[order_id] = msgspec.structs.replace(row, **changes)
+
+
+def _staleness(stale: Mapping[str | None, str]) -> list[str]:
+    """What is wrong with the feed, in few words however many symbols it is wrong of."""
+    if None in stale:
+        return [f"the feed is stale: {stale[None]}"]
+    if not stale:
+        return []
+    symbol, reason = next(iter(stale.items()))
+    return [f"stale symbols: {len(stale)}, such as {symbol}: {reason}"]
+
+
+def _row_of(order: Order) -> OrderRow:
+    """An order that an earlier process left."""
+    return msgspec.structs.replace(
+        _row(order.intent),
+        state=order.state.value,
+        filled=order.filled,
+        average_price=order.turnover / order.filled if order.filled else None,
+        reason=order.reason or order.intent.reason,
+    )
+
+
+def _row(intent: OrderIntent) -> OrderRow:
+    return OrderRow(
+        ts=intent.ts,
+        order_id=intent.order_id,
+        symbol=intent.symbol,
+        side=intent.side,
+        type=intent.type.value,
+        quantity=intent.quantity,
+        filled=0,
+        limit_price=intent.limit_price,
+        average_price=None,
+        state="INTENT",
+        strategy=intent.strategy,
+        reason=intent.reason,
+    )

@@ -1,0 +1,87 @@
+"""What `daemon.settings.layers` reads → typed, checked settings.
+
+Invariant: what leaves `load_settings` is complete and consistent; anything unknown, of the wrong type or impossible
+beside another key is refused in one line that names the key's path and what would be accepted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from daemon.core.errors import SettingsError
+from daemon.settings.layers import DEFAULT, DEFAULT_PATH, Layers, did_you_mean, read_layers
+from daemon.settings.tree import Settings
+
+
+def load_settings(path: Path | None = None, overrides: list[str] | None = None) -> Settings:
+    """Settings from the shipped defaults, `path` over them, environment and `a.b.c=VALUE` overrides.
+
+    Raises `SettingsError` with one line per problem.
+    """
+    return build_settings(read_layers(path, overrides), path)
+
+
+def build_settings(layers: Layers, path: Path | None = None) -> Settings:
+    """What the layers come to, complete and consistent; `path` is the file to blame for what no single key is wrong in.
+
+    Raises `SettingsError`.
+    """
+    try:
+        return Settings(**layers.values)
+    except ValidationError as error:
+        file = str(path or DEFAULT_PATH)
+        raise SettingsError("; ".join(_explain(item, layers, file) for item in error.errors())) from None
+
+
+def _explain(error: Any, layers: Layers, file: str) -> str:
+    loc: tuple[Any, ...] = error["loc"]
+    path = ".".join(str(part) for part in loc)
+    keys = list(itertools.takewhile(lambda part: isinstance(part, str), loc))  # a list is set as a whole
+    origin = layers.origin(".".join(keys))
+    where = f"{file if origin == DEFAULT else origin}: {path}" if path else file
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"{where}: no such setting{did_you_mean(path, _known_paths(loc))}"
+    if kind == "missing":
+        return f"{where}: is not set and has no default"
+    got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
+    if kind in _EXPECTED:
+        return f"{where}: expected {_EXPECTED[kind]}{got}"
+    if kind == "literal_error":
+        return f"{where}: expected one of {context['expected']}{got}"
+    if kind == "value_error":
+        sentence = loc[:1] == ("hierarchical_reasoning_model",)  # models/config.py says what is wrong, in a sentence
+        return f"{where}: {'' if sentence else 'expected '}{context['error']}{got}"
+    return f"{where}: expected {_SHOULD.sub('', error['msg'])}{got}"
+
+
+_SHOULD = re.compile(r"^.*?should (be |have )?")
+_EXPECTED = {
+    "model_type": "keys and values",
+    "dict_type": "keys and values",
+    "decimal_type": "a number",
+    "path_type": "a path",
+    "invalid_key": "a key that is text",
+    "list_type": 'a list such as ["a", "b"]',
+}
+
+
+def _known_paths(loc: tuple[Any, ...]) -> list[str]:
+    model: Any = Settings
+    for part in loc[:-1]:
+        if _is_section(model):
+            field = model.model_fields.get(part)
+            model = field.annotation if field is not None else None
+        else:  # an entry of a list or a mapping of sections
+            model = next(filter(_is_section, get_args(model)), None)
+    prefix = "".join(f"{part}." for part in loc[:-1])
+    return [f"{prefix}{name}" for name in model.model_fields] if _is_section(model) else []
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -1,0 +1,63 @@
+"""Who decides, and what it thinks with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from daemon.settings.values import MOST, Interval, NonNegative, PositiveInt, Section
+
+
+class RulesSettings(Section):
+    """An EMA cross, entered where the session's trend pays for it."""
+
+    fast: PositiveInt = 8
+    slow: PositiveInt = 34
+    min_bars: PositiveInt = 36
+    quantity: Annotated[int, Field(ge=1, le=100_000)] = 100
+    trade_in: Annotated[list[Literal["trending", "ranging", "volatile"]], Field(min_length=1)] = [
+        "trending",
+        "volatile",
+    ]
+    not_before_minutes: Annotated[int, Field(ge=0, le=1440)] = 180
+    min_trend: NonNegative = 2.0
+    cost_bp: NonNegative = 6.0
+    pays: NonNegative = 8.0
+    once: bool = True
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.fast >= self.slow:
+            raise ValueError(f"fast below slow (fast is {self.fast}, slow is {self.slow})")
+        return self
+
+
+class StrategySettings(Section):
+    """Who decides, on which bars, until when."""
+
+    name: Literal["hrm", "ppo", "rules"] = "hrm"
+    interval: Interval = "5m"
+    no_entries_minutes: PositiveInt = 30
+    square_off_minutes: PositiveInt = 15
+    rules: RulesSettings = RulesSettings()
+
+
+class PerformanceSettings(Section):
+    """Of the inference thread."""
+
+    runtime: Literal["auto", "torch", "onnxruntime", "native"] = "auto"
+    precision: Literal["int8", "bf16", "int16", "fp32"] = "int16"
+    cache_dir: Path | None = None
+    warm_up_segments: Annotated[int, Field(ge=0, le=MOST)] = 8
+    decision_cache_size: Annotated[int, Field(ge=0, le=MOST)] = 0
+    torch_threads: PositiveInt = 1
+
+
+class ModelManagementSettings(Section):
+    """Which weights are loaded; without an artifact the network is seeded and untrained."""
+
+    artifact: Literal["shipped"] | Path | None = "shipped"
+    ppo_artifact: Literal["shipped"] | Path | None = "shipped"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 20250626

@@ -1,0 +1,68 @@
+"""The whole of `config/settings.yaml`: all sections, and what must fit between them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Self
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from daemon.settings.bars import BarSettings, ComplexitySettings
+from daemon.settings.feed import FeedSettings
+from daemon.settings.market import MarketSettings
+from daemon.settings.orders import BrokerSettings, ExecutionSettings
+from daemon.settings.risk import RiskSettings
+from daemon.settings.run import ControlSettings, JournalSettings, LogSettings, SupervisorSettings
+from daemon.settings.strategy import ModelManagementSettings, PerformanceSettings, StrategySettings
+from models.config import HRMSettings
+from models.training.settings import DeepSupervisionSettings, TrainingSettings
+
+
+class Settings(BaseModel):
+    """The whole of `config/settings.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    feed: FeedSettings = FeedSettings()
+    market: MarketSettings = MarketSettings()
+    bars: BarSettings = BarSettings()
+    complexity_detection: ComplexitySettings = ComplexitySettings()
+    strategy: StrategySettings = StrategySettings()
+    hierarchical_reasoning_model: HRMSettings
+    deep_supervision: DeepSupervisionSettings = DeepSupervisionSettings()
+    training_params: TrainingSettings = TrainingSettings()
+    model_management: ModelManagementSettings = ModelManagementSettings()
+    performance: PerformanceSettings = PerformanceSettings()
+    risk: RiskSettings = RiskSettings()
+    execution: ExecutionSettings = ExecutionSettings()
+    broker: BrokerSettings = BrokerSettings()
+    journal: JournalSettings = JournalSettings()
+    supervisor: SupervisorSettings = SupervisorSettings()
+    control: ControlSettings = ControlSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.strategy.interval not in self.bars.intervals:
+            raise ValueError(
+                f"strategy.interval among bars.intervals (it is {self.strategy.interval!r}, "
+                f"bars has {self.bars.intervals})"
+            )
+        if "ppo" in (self.strategy.name, *self.supervisor.ladder) and self.model_management.ppo_artifact is None:
+            raise ValueError("model_management.ppo_artifact for strategy ppo, in strategy.name or supervisor.ladder")
+        coarse = self.hierarchical_reasoning_model.features.coarse_interval
+        if coarse not in self.bars.intervals:
+            raise ValueError(
+                f"hierarchical_reasoning_model.features.coarse_interval among bars.intervals (it is {coarse!r}, "
+                f"bars has {self.bars.intervals})"
+            )
+        if self.strategy.no_entries_minutes < self.strategy.square_off_minutes:
+            raise ValueError("strategy.no_entries_minutes not below strategy.square_off_minutes")
+        if self.risk.max_order_quantity > self.risk.max_position_quantity:
+            raise ValueError("risk.max_order_quantity not above risk.max_position_quantity")
+        return self
+
+    def digest(self) -> str:
+        """SHA-256 of all values: run metadata, so that two journals can be told apart."""
+        return hashlib.sha256(msgspec.json.encode(self.model_dump(mode="json"), order="sorted")).hexdigest()

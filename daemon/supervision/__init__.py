@@ -1,0 +1,1 @@
+"""Keeps the stages alive and decides who decides."""

@@ -1,0 +1,188 @@
+"""Arrow columns of any source turned into the columns of a tape.
+
+Invariant: every source row yields exactly one value; what can't be read becomes null (time 0, price NaN, quantity −1)
+and is counted, never guessed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from daemon.core.errors import TapeError
+from daemon.core.events import MISSING_INT
+from daemon.tape.file import FIRST_VALID_NS, LAST_VALID_NS
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+UNITS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+"""Nanoseconds in each unit of time. Years 2000 to 2099 are told apart by magnitude: no number is valid in two."""
+
+_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+_INTEGER = r"^\d{1,18}$|^[1-8]\d{18}$"
+_ISO_TIME = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?$"
+_FRACTION = re.compile(r"\.(\d{1,9})")
+_ZONED = r"(Z|[+-]\d\d(:?\d\d)?)$"
+
+
+class TimeColumn:
+    """Reads a column of times in whatever form the source has them; one instance sees the column from its start.
+
+    Arrow timestamps of any unit and zone, numbers since 1970 in s, ms, us or ns (the unit that most of the first
+    readable chunk has), ISO-8601 texts. Without a zone they are UTC; `remark` says so, and which unit was found.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.remark = ""
+        self.unreadable = 0
+        self._unit: str | None = None
+
+    def read(self, column: Any) -> Ints:
+        """UTC ns, 0 for what is null, no time, or not in the years 2000 to 2099. Raises `TapeError` for other types."""
+        kind = column.type
+        if pa.types.is_timestamp(kind):
+            self.remark = self.remark or ("" if kind.tz else "timestamps without a zone, taken as UTC")
+            ts = _scaled(_raw_integers(column), kind.unit)
+        elif pa.types.is_integer(kind):
+            ts = self._from_integers(_raw_integers(column))
+        elif pa.types.is_floating(kind):
+            ts = self._from_floats(_raw_floats(column))
+        elif is_text(kind):
+            ts = self._from_texts(column)
+        else:
+            raise TapeError(
+                f"column {self.name} is {kind}; a time is a timestamp, a number since 1970 or ISO-8601 text"
+            )
+        self.unreadable += len(column) - column.null_count - int(np.count_nonzero(ts))
+        return ts
+
+    def _from_integers(self, values: Ints) -> Ints:
+        self._find_unit(values)
+        return _scaled(values, self._unit or "s")
+
+    def _from_floats(self, values: Floats) -> Ints:
+        whole = np.floor(np.where(np.isfinite(values) & (np.abs(values) < 2.0**62), values, 0.0))
+        self._find_unit(whole.astype(np.int64))
+        unit = self._unit or "s"
+        fraction = np.where(whole > 0, values - whole, 0.0)
+        ts = _scaled(whole.astype(np.int64), unit)
+        return np.where(ts > 0, ts + np.rint(fraction * UNITS[unit]).astype(np.int64), 0)
+
+    def _find_unit(self, values: Ints) -> None:
+        if self._unit is None:
+            votes = {unit: int(np.count_nonzero(_scaled(values, unit))) for unit in UNITS}
+            best = max(votes, key=lambda unit: votes[unit])
+            if votes[best]:
+                self._unit = best
+                self.remark = f"numbers, read as {best} since 1970 UTC"
+
+    def _from_texts(self, column: Any) -> Ints:
+        texts = pc.utf8_trim_whitespace(column)
+        integers = _only(texts, _INTEGER)
+        if integers.null_count < len(integers):
+            numbers = self._from_integers(_raw_integers(integers.cast(pa.int64())))
+        else:
+            numbers = np.zeros(len(column), dtype=np.int64)
+        others = _only(texts, _NUMBER)
+        if others.null_count < integers.null_count:
+            numbers = np.where(numbers > 0, numbers, self._from_floats(_raw_floats(others.cast(pa.float64()))))
+        return np.where(numbers > 0, numbers, self._from_iso(_only(texts, _ISO_TIME)))
+
+    def _from_iso(self, texts: Any) -> Ints:
+        if texts.null_count == len(texts):
+            return np.zeros(len(texts), dtype=np.int64)
+        zoned = _only(texts, _ZONED)
+        naive = pc.if_else(pc.is_valid(zoned), pa.scalar(None, pa.string()), texts)
+        if naive.null_count < len(naive):
+            self.remark = "times without a zone, taken as UTC"
+        try:
+            stamps = (zoned.cast(pa.timestamp("ns", "UTC")), naive.cast(pa.timestamp("ns")))
+        except pa.ArrowInvalid:  # one of them is no date: read one by one
+            return np.array([_iso_ns(text) for text in texts.to_pylist()], dtype=np.int64)
+        return np.where(
+            zoned.is_valid(), _scaled(_raw_integers(stamps[0]), "ns"), _scaled(_raw_integers(stamps[1]), "ns")
+        )
+
+
+class NumberColumn:
+    """Reads prices (float64, null NaN) and quantities (int64 ≥ 0, null −1); one instance sees the whole column."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.unreadable = 0
+
+    def read_floats(self, column: Any) -> Floats:
+        """Prices; raises `TapeError` where the type is neither a number nor text."""
+        kind = column.type
+        if is_text(kind):
+            values = _raw_floats(_only(pc.utf8_trim_whitespace(column), _NUMBER).cast(pa.float64()))
+        elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+            values = _raw_floats(column.cast(pa.float64(), safe=False))
+        else:
+            raise TapeError(f"column {self.name} is {kind}; expected a number")
+        self.unreadable += len(column) - column.null_count - int(np.count_nonzero(~np.isnan(values)))
+        return values
+
+    def read_integers(self, column: Any) -> Ints:
+        """Quantities; a number that is negative or not whole can't be one. Raises `TapeError` like `read_floats`."""
+        if pa.types.is_signed_integer(column.type):
+            values = np.maximum(_raw_integers(column, MISSING_INT), MISSING_INT)
+            self.unreadable += len(column) - column.null_count - int(np.count_nonzero(values >= 0))
+            return values
+        before = self.unreadable
+        floats = self.read_floats(column)
+        self.unreadable = before
+        whole = (floats >= 0) & (floats < 2.0**62) & (floats == np.floor(floats))
+        self.unreadable += len(column) - column.null_count - int(np.count_nonzero(whole))
+        return np.where(whole, np.where(whole, floats, 0).astype(np.int64), MISSING_INT)
+
+
+def is_text(kind: Any) -> bool:
+    """Tell whether an Arrow type is text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _scaled(values: Ints, unit: str) -> Ints:
+    """Values in `unit` as ns, 0 where that is not in the years 2000 to 2099."""
+    scale = UNITS[unit]
+    valid = (values >= FIRST_VALID_NS // scale) & (values < LAST_VALID_NS // scale)
+    return np.where(valid, values, 0) * scale
+
+
+def _raw_integers(column: Any, null: int = 0) -> Ints:
+    column = column.cast(pa.int64(), safe=False)
+    values: Ints = (column.fill_null(null) if column.null_count else column).to_numpy(zero_copy_only=False)
+    return values
+
+
+def _raw_floats(column: Any) -> Floats:
+    values: Floats = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return values
+
+
+def _only(texts: Any, pattern: str) -> Any:
+    """Keep the texts that match; null for the others."""
+    return pc.if_else(pc.match_substring_regex(texts, pattern), texts, pa.scalar(None, texts.type))
+
+
+def _iso_ns(text: str | None) -> int:
+    """Read one text that looks like `_ISO_TIME`, to the nanosecond; 0 where it is no date from 2000 to 2099."""
+    found = _FRACTION.search(text or "")
+    fraction = found[1] if found else ""
+    try:
+        moment = dt.datetime.fromisoformat(_FRACTION.sub("", text or ""))
+    except ValueError:
+        return 0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=dt.UTC)
+    since = moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    ns = (since.days * 86_400 + since.seconds) * UNITS["s"] + int(fraction.ljust(9, "0"))
+    return ns if FIRST_VALID_NS <= ns < LAST_VALID_NS else 0

@@ -1,0 +1,73 @@
+"""The directory of a recording: whose it is, which files belong to which day, and which are old.
+
+Invariant: one process at a time holds it; only files that are named as a recording names them are ever touched.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import fcntl
+import os
+import re
+from pathlib import Path
+
+from daemon.core.errors import UsageError
+
+_REEL_NAME = re.compile(r"(\d{4}-\d{2}-\d{2})\.\d+\.ticks")
+
+
+class RecordedDirectory:
+    """A directory of tapes, held by one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Make and lock it. Raises `UsageError` where it can't be used or another process records there."""
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise UsageError(f"feed.record.path: {path} can't be written ({error.strerror or error})") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise UsageError(f"feed.record.path: another process records in {path}; name another place") from None
+
+    def release(self) -> None:
+        """Let others record here; calling it again does nothing."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def reels_by_day(directory: Path) -> dict[str, list[Path]]:
+    """Every reel in `directory`, oldest first, by its day (such as 2026-01-05)."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(directory.glob("*.ticks")):
+        match = _REEL_NAME.fullmatch(path.name)
+        if match is not None:
+            found.setdefault(match[1], []).append(path)
+    return found
+
+
+def reel_path(directory: Path, day: str, started_ns: int) -> Path:
+    """Name a new reel of a day; names of one day sort by the time at which they were begun."""
+    return directory / f"{day}.{started_ns:019d}.ticks"
+
+
+def tape_path(directory: Path, day: str) -> Path:
+    """Name the sealed tape of a day."""
+    return directory / f"{day}.parquet"
+
+
+def prune(directory: Path, today: str, keep_days: int) -> list[str]:
+    """Delete sealed tapes more than `keep_days` older than `today`, and return their days; 0 keeps all."""
+    if not keep_days:
+        return []
+    oldest = (dt.date.fromisoformat(today) - dt.timedelta(days=keep_days)).isoformat()
+    gone = []
+    for path in sorted(directory.glob("????-??-??.parquet")):
+        if path.stem < oldest:
+            path.unlink()
+            gone.append(path.stem)
+    return gone

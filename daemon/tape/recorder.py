@@ -1,0 +1,286 @@
+"""Raw ticks, as a feed hands them over → a tape a day, whatever happens to the process or the disk.
+
+`record` and `note` (on the loop, microseconds) queue; one thread appends to the day's reel and waits for the disk
+every `flush_s`; another seals a day that is over into its tape. Invariant: nothing here makes the loop wait or raises
+into it; what could not be kept (the queue was full, the disk was) is counted, and the tape says where it is missing.
+
+A replay cuts a tape by `ts_recv`. Its bars are those that were made live when the feed keeps its promises: what is due
+is told before later ticks, and ticks after a `TimeAdvanced` or a `FeedStatus` were received later than it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from daemon.core.clock import DAY_NS, NS_PER_S, wall_ns
+from daemon.core.errors import TapeError
+from daemon.core.events import FeedState, FeedStatus, TickBatch, TimeAdvanced
+from daemon.market.calendar import IST_OFFSET_NS, CalendarRangeError, MarketCalendar, ist_date, ist_ns
+from daemon.tape.marks import Mark, hole
+from daemon.tape.recorded import RecordedDirectory, prune, reel_path, reels_by_day
+from daemon.tape.reel import ReelReader, ReelWriter
+from daemon.tape.sealing import Sealed, seal
+
+log = structlog.get_logger("recorder")
+
+QUIET_NS = 900 * NS_PER_S
+"""A day is sealed when its session is over and no tick has come for so long (some come after the close)."""
+HURRY_TICKS = 65_536
+"""So many queued ticks are written before their time."""
+
+
+class Recorder:
+    """Keeps every tick that it is given. `record`, `note` and `on_time` belong to one thread, the loop's."""
+
+    def __init__(
+        self, directory: Path, calendar: MarketCalendar, *, flush_s: float, queue_ticks: int, keep_days: int
+    ) -> None:
+        """Open the directory and seal what earlier runs left. Raises `UsageError` where it can't be used."""
+        self._directory = RecordedDirectory(directory)
+        self._path = directory
+        self._calendar = calendar
+        self._flush_s, self._queue_ticks, self._keep_days = flush_s, queue_ticks, keep_days
+        self._queue: deque[TickBatch | Mark] = deque()  # append and popleft are atomic: one side each
+        self._given = self._taken = self._written = self._refused = self._lost = 0
+        self._untold_refusals = 0
+        self._now = self._newest = 0  # told, and received, as the loop knows it
+        self._last_ts = 0  # as the writer does
+        self._day = ""
+        self._reel: ReelWriter | None = None
+        self._trouble = ""
+        self._untold: Mark | None = None  # of the writer: ticks that a full disk cost
+        self._wake = threading.Condition()
+        self._closing = False
+        self._sealer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seal")
+        self._seal_what_is_over(wall_ns())
+        self._look_at_what_is_left()
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread.start()
+
+    @property
+    def recorded(self) -> int:
+        """Ticks that are on the disk."""
+        return self._written
+
+    @property
+    def lost(self) -> int:
+        """Ticks that were not kept: the queue was full, or the disk was."""
+        return self._refused + self._lost
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written at the moment, "" where it can."""
+        if not self._thread.is_alive() and not self._closing:
+            return f"recording to {self._path}: the writer's thread has ended"
+        return self._trouble
+
+    def record(self, batch: TickBatch) -> None:
+        """Queue ticks in the order of their receipt."""
+        n = len(batch)
+        if n == 0:
+            return
+        if self._given - self._taken + n > self._queue_ticks:
+            self._untold_refusals += n
+            self._refused += n
+            return
+        self._tell_gap()
+        self._newest = max(self._newest, int(batch.ts_recv[-1]))
+        self._given += n
+        self._queue.append(batch)
+        if self._given - self._taken >= HURRY_TICKS:
+            with self._wake:
+                self._wake.notify()
+
+    def note(self, status: FeedStatus) -> None:
+        """Queue what the feed says of itself, so that a replay can repeat it; its end needs no repeating."""
+        if status.state is not FeedState.ENDED and status.ts:
+            self._queue.append(Mark(status=status, told=self._now, after=self._newest))
+
+    def on_time(self, advanced: TimeAdvanced) -> None:
+        """Time has come to `advanced.ts`: a day may be over."""
+        self._now = advanced.ts
+
+    def close(self) -> None:
+        """Write what is queued, seal the day if its session is over, let go; calling it again does nothing."""
+        with self._wake:
+            if self._closing:
+                return
+            self._tell_gap()
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+        self._sealer.shutdown(wait=True)
+        self._directory.release()
+
+    def _tell_gap(self) -> None:
+        count, self._untold_refusals = self._untold_refusals, 0
+        if count:
+            log.error("ticks were not recorded: the disk is too slow", path=str(self._path), ticks=count)
+            self._queue.append(hole(self._newest, f"{count} ticks were not recorded: the disk was too slow"))
+
+    # -- the writer's thread -------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                if not self._closing and self._given - self._taken < HURRY_TICKS:
+                    self._wake.wait(self._flush_s)
+                closing = self._closing
+            now = self._now  # before the queue is emptied: what was given by then is written before the day can end
+            for day, items in self._by_day([self._queue.popleft() for _ in range(len(self._queue))]):
+                self._append(day, items)
+            self._end_day(now, orderly_stop=closing)
+            if closing and not self._queue:
+                return
+
+    def _by_day(self, items: list[TickBatch | Mark]) -> Iterator[tuple[str, list[TickBatch | Mark]]]:
+        """Queued items in their order, cut where a day in India ends."""
+        day, part = self._day, list[TickBatch | Mark]()
+        for item in items:
+            for piece in _days_of(item) if isinstance(item, TickBatch) else [item]:
+                ts = int(piece.ts_recv[0]) if isinstance(piece, TickBatch) else max(piece.place, piece.status.ts)
+                own = ist_date(ts).isoformat()
+                if own > day:
+                    if part:
+                        yield day, part
+                    day, part = own, []
+                part.append(piece)
+        if part:
+            yield day, part
+
+    def _append(self, day: str, items: list[TickBatch | Mark]) -> None:
+        """Write, and wait for the disk. What a disk that fails costs is counted, and told when it works again."""
+        ticks = [item for item in items if isinstance(item, TickBatch)]
+        count = sum(map(len, ticks))
+        try:
+            reel = self._open(day)
+            reel.append(items if self._untold is None else [self._untold, *items])
+        except OSError as error:
+            if not self._trouble:
+                log.error(
+                    "recording stopped, trading goes on", path=str(self._path), error=error.strerror or str(error)
+                )
+            self._trouble = f"recording to {self._path}: {error.strerror or error}"
+            self._lost += count
+            if ticks and self._untold is None:
+                self._untold = hole(self._last_ts, "ticks were not recorded: the disk failed or was full")
+        else:
+            if self._trouble:
+                log.warning("recording again", path=str(self._path), lost=self.lost)
+            self._trouble, self._untold = "", None
+            self._written += count
+        self._taken += count
+        if ticks:
+            self._last_ts = max(self._last_ts, int(ticks[-1].ts_recv[-1]))
+
+    def _open(self, day: str) -> ReelWriter:
+        """The reel of `day`, a new one where none is open; the one of an earlier day ends."""
+        if self._reel is None or day != self._day:
+            self._finish()
+            self._reel = ReelWriter(reel_path(self._path, day, wall_ns()))
+            self._day = day
+            for earlier in reels_by_day(self._path):
+                if earlier < day:
+                    self._submit(earlier)
+        return self._reel
+
+    def _finish(self) -> None:
+        """End the open reel; without an end mark where the disk is full, which sealing then says."""
+        reel, self._reel = self._reel, None
+        if reel is not None:
+            with contextlib.suppress(OSError):
+                reel.finish()
+
+    def _end_day(self, now: int, *, orderly_stop: bool) -> None:
+        """End the reel when the session is over and it has become quiet, or the run ends."""
+        if self._reel is None:
+            return
+        over = self._over_at(self._day)
+        if orderly_stop or now >= max(over, self._last_ts) + QUIET_NS:
+            self._finish()
+            if now >= over:
+                self._submit(self._day)
+
+    def _seal_what_is_over(self, now_ns: int) -> None:
+        """Seal the reels that earlier runs left of every day whose session is over."""
+        for day in reels_by_day(self._path):
+            if now_ns >= self._over_at(day) + QUIET_NS:
+                self._submit(day)
+
+    def _look_at_what_is_left(self) -> None:
+        """Say how the reels of a day that goes on were left; they are sealed at its end."""
+        for reels in reels_by_day(self._path).values():
+            for path in reels:
+                self._sealer.submit(_inspect, path)
+
+    def _over_at(self, day: str) -> int:
+        """When a day's session ends (UTC ns): its close, or midnight in India where there is none."""
+        date = dt.date.fromisoformat(day)
+        try:
+            session = self._calendar.session(date)
+        except CalendarRangeError:
+            session = None
+        return session.close_ns if session is not None else ist_ns(date + dt.timedelta(days=1), "00:00")
+
+    def _submit(self, day: str) -> None:
+        self._sealer.submit(self._seal, day, reels_by_day(self._path).get(day, []))
+
+    # -- the sealer's thread -------------------------------------------------------------------------------------------
+
+    def _seal(self, day: str, reels: list[Path]) -> None:
+        try:
+            said = seal(self._path, day, [path for path in reels if path.exists()])
+        except TapeError as error:
+            log.error("a day could not be sealed, its reels are kept", day=day, error=str(error))
+            return
+        report(said)
+        for gone in prune(self._path, day, self._keep_days):
+            log.info("an old tape was deleted", day=gone, keep_days=self._keep_days)
+
+
+def _inspect(path: Path) -> None:
+    """Say what is whole of a reel that an earlier run of today left."""
+    if not path.exists():  # sealed meanwhile
+        return
+    try:
+        reader = ReelReader(path)
+        for _ in reader:
+            pass
+    except TapeError as error:
+        log.error("a recording can't be read", reel=path.name, error=str(error))
+        return
+    if not reader.ended:
+        log.warning(
+            "an earlier recording of the day was cut off: up to its last flush is kept", reel=path.name,
+            ticks=reader.ticks, torn_bytes=reader.torn_bytes,
+        )  # fmt: skip
+
+
+def report(said: Sealed) -> None:
+    """Say in the log what was sealed, and what was torn."""
+    for name in said.cut_off:
+        log.warning(
+            "a recording was cut off: up to its last flush is kept", reel=name, torn_bytes=said.torn.get(name, 0)
+        )
+    log.info("tape sealed", day=said.day, tape=said.tape, ticks=said.ticks, added=said.added)
+
+
+def _days_of(batch: TickBatch) -> Iterator[TickBatch]:
+    """A batch as its days in India; nearly always one."""
+    days = (batch.ts_recv + IST_OFFSET_NS) // DAY_NS
+    if days[0] == days[-1]:
+        yield batch
+        return
+    edges = [0, *(np.flatnonzero(days[1:] != days[:-1]) + 1).tolist(), len(days)]
+    for start, stop in pairwise(edges):
+        yield batch.slice(start, stop)

@@ -1,0 +1,41 @@
+"""What is read is a regular file, and its text is what spreadsheets and editors write."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from daemon.core.files import check_regular, open_regular, read_text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_every_usual_encoding_reads_the_same(tmp_path: Path, encoding: str) -> None:
+    """A byte order mark is no part of the text."""
+    path = tmp_path / "text"
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    path.write_text(f"{mark}₹ 5\nx", encoding=encoding)
+    assert read_text(path) == "₹ 5\nx"
+
+
+def test_bytes_that_are_no_text_are_placed(tmp_path: Path) -> None:
+    """By line."""
+    path = tmp_path / "text"
+    path.write_bytes(b"a\nb\nc\xe9\n")
+    with pytest.raises(OSError, match="is not UTF-8 text: byte 0xe9 in line 3"):
+        read_text(path)
+
+
+def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    """A pipe without a writer, a directory, a device; a link to a file is a file."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    for path, kind in ((pipe, "a named pipe"), (tmp_path, "a directory"), (Path("/dev/null"), "a device")):
+        for read in (open_regular, check_regular, read_text):
+            with pytest.raises(OSError, match=f"is {kind}, expected a regular file"):
+                read(path)
+    (tmp_path / "file").write_bytes(b"x")
+    link.symlink_to(tmp_path / "file")
+    with open_regular(link) as stream:
+        assert stream.read() == b"x"

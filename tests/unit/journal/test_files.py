@@ -1,0 +1,147 @@
+"""A journal whose file is deleted or replaced while it is written: said at once, and nothing of it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from daemon.core.errors import JournalError
+from daemon.core.events import Event, Halt
+from daemon.journal.files import OpenedFiles, place_beside
+from daemon.journal.writer import Journal
+from tests.samples import journaled
+
+
+def halts(first: int, count: int) -> list[Event]:
+    """Numbered events."""
+    return [Halt(ts=number, reason=f"r{number}") for number in range(first, first + count)]
+
+
+async def written(journal: Journal, events: list[Event]) -> None:
+    """Append, and wait until they are on disk."""
+    for event in events:
+        journal.append(event)
+    async with asyncio.timeout(30):
+        while (waiting := journal.durable()) is not None:
+            await waiting
+
+
+def delete_all(path: Path) -> None:
+    """As `rm journal*` does."""
+    for file in path.parent.iterdir():
+        file.unlink()
+
+
+def delete_it(path: Path) -> None:
+    """The file alone."""
+    path.unlink()
+
+
+def delete_wal(path: Path) -> None:
+    """The newest records only."""
+    Path(f"{path}-wal").unlink()
+
+
+def delete_directory(path: Path) -> None:
+    """With all that is in it."""
+    delete_all(path)
+    path.parent.rmdir()
+
+
+def move_away(path: Path) -> None:
+    """As a rotation of logs does."""
+    path.rename(path.with_name("journal.1"))
+
+
+@pytest.mark.parametrize("accident", [delete_all, delete_directory, delete_it, delete_wal, move_away])
+async def test_a_file_that_is_gone_is_said_and_made_anew(tmp_path: Path, accident: Callable[[Path], None]) -> None:
+    """The trouble is there when the next record is durable, stays, and the place holds every record again."""
+    path = tmp_path / "deep" / "j.sqlite"
+    journal = Journal(path, safe=True)
+    journal.describe({"version": "t"})
+    await written(journal, halts(0, 50))
+    assert journal.trouble == ""
+    accident(path)
+    await written(journal, halts(50, 1))
+    assert "j.sqlite" in journal.trouble
+    assert "was deleted while hrmd was writing it; all of it is in" in journal.trouble
+    await written(journal, halts(51, 10))
+    assert "was deleted" in journal.trouble
+    journal.close()
+    assert journaled(path) == halts(0, 61)
+
+
+async def test_a_file_that_was_replaced_is_left_alone(tmp_path: Path) -> None:
+    """What somebody put there stays as it is; ours goes beside it, and the trouble names both."""
+    path = tmp_path / "j.sqlite"
+    journal = Journal(path, safe=True)
+    journal.describe({"version": "t"})
+    await written(journal, halts(0, 5))
+    other = tmp_path / "other"
+    other.write_bytes(b"somebody's file")
+    other.replace(path)
+    await written(journal, halts(5, 1))
+    beside = tmp_path / "j.sqlite.rescued-1"
+    assert "was replaced by another file" in journal.trouble
+    assert f"all of it is in {beside} now: stop hrmd, put that file in the place of {path}" in journal.trouble
+    journal.close()
+    assert path.read_bytes() == b"somebody's file"
+    assert journaled(beside) == halts(0, 6)
+
+
+@pytest.mark.parametrize("make_room", [True, False])
+async def test_without_a_fresh_file_nothing_is_durable(tmp_path: Path, make_room: bool) -> None:
+    """The directory is a file by now: who waits is told, what happened waits in memory, and closing says so."""
+    path = tmp_path / "deep" / "j.sqlite"
+    journal = Journal(path, safe=True)
+    journal.describe({"version": "t"})
+    await written(journal, halts(0, 5))
+    delete_all(path)
+    path.parent.rmdir()
+    path.parent.touch()
+    for number in (5, 6):
+        with pytest.raises(JournalError, match=r"was deleted.*a fresh file can't be written"):
+            await written(journal, halts(number, 1))
+    if make_room:
+        path.parent.unlink()
+        async with asyncio.timeout(30):
+            while "can't be written" in journal.trouble:  # noqa: ASYNC110 — the writer tells nobody when it can again
+                await asyncio.sleep(0.01)
+        journal.close()
+        assert journaled(path) == halts(0, 7)
+    else:
+        with pytest.raises(JournalError, match="was deleted"):
+            journal.close()
+
+
+def test_a_replay_does_not_watch(tmp_path: Path) -> None:
+    """Its journal is an output: who deletes it, wants it gone."""
+    path = tmp_path / "j.sqlite"
+    journal = Journal(path, safe=False)
+    path.unlink()
+    for event in halts(0, 3):
+        journal.append(event)
+    journal.close()
+    assert journal.trouble == ""
+
+
+def test_a_wal_that_comes_later_is_no_loss(tmp_path: Path) -> None:
+    """It is known from when it is first seen."""
+    path = tmp_path / "j"
+    path.touch()
+    files = OpenedFiles(path)
+    assert files.missing() == ""
+    wal = tmp_path / "j-wal"
+    wal.touch()
+    assert files.missing() == ""
+    wal.unlink()
+    assert files.missing() == f"{wal} was deleted while hrmd was writing it"
+
+
+def test_names_beside_are_free(tmp_path: Path) -> None:
+    """Counted up."""
+    (tmp_path / "j.damaged-1").touch()
+    assert place_beside(tmp_path / "j", "damaged") == tmp_path / "j.damaged-2"

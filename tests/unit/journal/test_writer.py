@@ -1,0 +1,408 @@
+"""The record: in order, whole up to what was said to be durable, and readable after every kind of end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from daemon.core.errors import JournalError, UsageError
+from daemon.core.events import (
+    Action,
+    Bar,
+    Event,
+    Fill,
+    Halt,
+    OrderApproved,
+    OrderDenied,
+    OrderIntent,
+    OrderRejected,
+    OrderUnknown,
+    StrategySwapped,
+    TickBatch,
+)
+from daemon.journal.writer import BATCH, DELETED_AT_ONCE, JOURNALED, Journal, JournalReader, check_journal
+from daemon.recovery.account import Account
+from tests.samples import cancel_of, decide, fill_of, intend, journaled, position_of
+
+ROOT = Path(__file__).parents[3]
+
+
+def halts(first: int, count: int) -> list[Event]:
+    """Numbered events."""
+    return [Halt(ts=number, reason=f"r{number}") for number in range(first, first + count)]
+
+
+def written(path: Path, *events: Event, **metadata: str) -> Path:
+    """A journal of one more run."""
+    journal = Journal(path, safe=False)
+    journal.describe(metadata or {"version": "test"})
+    for event in events:
+        journal.append(event)
+    journal.close()
+    return path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a journal may go."""
+    return tmp_path / "deep" / "j.sqlite"
+
+
+def test_every_journaled_type_comes_back_equal(path: Path) -> None:
+    """Decimals, enumerations and None included."""
+    bar = Bar(symbol="S", interval="1m", ts_open=0, ts_close=60, open=1.1, high=2.0, low=1.0, close=1.3, volume=-1,
+              ticks=3)  # fmt: skip
+    intent = intend(limit_price=Decimal("800.05"))
+    events: list[Event] = [
+        bar, decide(Action.BUY_LONG), intent, OrderApproved(ts=1, order_id="T1"), fill_of(intent), position_of(-100),
+        cancel_of(intent), *halts(1, 2),
+    ]  # fmt: skip
+    written(path, *events)
+    assert journaled(path) == events
+    assert journaled(path, Fill, Bar) == [bar, fill_of(intent)]
+
+
+def test_numbers_have_no_gaps_and_follow_publication(path: Path) -> None:
+    """Over several commits: 1, 2, 3 and so on."""
+    count = 2 * BATCH + 17
+    written(path, *halts(0, count))
+    with sqlite3.connect(path) as db:
+        rows = db.execute("SELECT seq, ts FROM events ORDER BY seq").fetchall()
+    db.close()
+    assert rows == [(number + 1, number) for number in range(count)]
+
+
+def test_appending_while_the_writer_takes_loses_nothing(path: Path) -> None:
+    """Tens of thousands of events, with the writer at work all the time and threads switching as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        written(path, *halts(0, 30_000))
+    finally:
+        sys.setswitchinterval(interval)
+    assert [event.ts for event in journaled(path)] == list(range(30_000))
+
+
+def test_runs_are_kept_apart_and_the_latest_is_read(path: Path) -> None:
+    """A second run starts at 1 again and has its own metadata."""
+    written(path, *halts(0, 3), version="a")
+    written(path, *halts(10, 2), version="b", model="m")
+    reader = JournalReader(path)
+    assert (reader.run, reader.metadata()) == (2, {"version": "b", "model": "m", "ends_at": "2"})
+    assert [event.ts for event in reader.events(Halt) if isinstance(event, Halt)] == [10, 11]
+    reader.close()
+
+
+async def test_durable_means_on_disk(path: Path) -> None:
+    """After the wait another connection sees every event appended before it, with the full synchronous mode."""
+    journal = Journal(path, safe=True)
+    journal.describe({"version": "t"})
+    assert journal.durable() is None
+    for round_number in range(3):
+        for event in halts(10 * round_number, 9 if round_number else 10):
+            journal.append(event)
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(waiting for _ in range(2) if (waiting := journal.durable()) is not None))
+        assert len(journaled(path)) == 10 * (round_number + 1)
+        assert journal.durable() is None
+        with journal._wake:  # the writer waits: one more event is not on disk yet, and that is said
+            journal.append(Halt(ts=10 * round_number, reason="one more"))
+            one_more = journal.durable()
+        assert one_more is not None
+        async with asyncio.timeout(30):
+            await one_more
+    assert journal.durable() is None
+    assert journal._db.execute("PRAGMA synchronous").fetchone() == (2,)
+    journal.close()
+
+
+async def test_a_replays_journal_waits_for_nobody(path: Path) -> None:
+    """Not safe: nothing to await, and all is there in the end."""
+    journal = Journal(path, safe=False)
+    journal.describe({"version": "t"})
+    for event in halts(0, 10):
+        journal.append(event)
+        assert journal.durable() is None
+    journal.close()
+    assert len(journaled(path)) == 10
+
+
+async def test_a_failing_file_is_a_fault_and_never_durable(path: Path) -> None:
+    """The table goes away under the writer: waiting, asking again, appending and closing all say so."""
+    journal = Journal(path, safe=True)
+    with sqlite3.connect(path) as other:
+        other.execute("DROP TABLE events")
+    other.close()
+    journal.append(halts(1, 1)[0])
+    waiting = journal.durable()
+    assert waiting is not None
+    with pytest.raises(JournalError, match="no such table"):
+        async with asyncio.timeout(30):
+            await waiting
+    with pytest.raises(JournalError, match=r"j\.sqlite.*no such table"):
+        journal.durable()
+    with pytest.raises(JournalError, match="no such table"):
+        journal.append(halts(2, 1)[0])
+    with pytest.raises(JournalError, match="no such table"):
+        journal.close()
+    journal.close()
+
+
+async def test_an_event_that_can_not_be_written_is_a_fault_and_no_hang(path: Path) -> None:
+    """The writer must not die silently: whoever waits is told."""
+    journal = Journal(path, safe=True)
+    journal.append(Halt(ts=1, reason="\ud800"))
+    waiting = journal.durable()
+    assert waiting is not None
+    with pytest.raises(JournalError):
+        async with asyncio.timeout(30):
+            await waiting
+    with pytest.raises(JournalError):
+        journal.close()
+
+
+async def test_a_waiter_that_gave_up_is_left_alone(path: Path) -> None:
+    """A cancelled future stays cancelled, and the next one is answered."""
+    journal = Journal(path, safe=True)
+    journal.append(halts(1, 1)[0])
+    waiting = journal.durable()
+    assert waiting is not None
+    waiting.cancel()
+    journal.append(halts(2, 1)[0])
+    again = journal.durable()
+    assert again is not None
+    async with asyncio.timeout(30):
+        await again
+    assert waiting.cancelled()
+    journal.close()
+
+
+def test_a_loop_that_is_gone_stops_no_writing(path: Path) -> None:
+    """Its waiter can't be told any more; the events are written all the same."""
+    journal = Journal(path, safe=True)
+    journal.describe({"version": "t"})
+
+    async def leave() -> None:
+        with journal._wake:  # the writer is kept from answering while this loop lives
+            journal.append(halts(1, 1)[0])
+            assert journal.durable() is not None
+
+    loop = asyncio.new_event_loop()
+    with journal._wake:
+        loop.run_until_complete(leave())
+        loop.close()
+    journal.append(halts(2, 1)[0])
+    journal.close()
+    assert len(journaled(path)) == 2
+
+
+async def test_a_closed_journal_takes_nothing(path: Path) -> None:
+    """What would be lost is refused; closing twice does nothing."""
+    journal = Journal(path, safe=True)
+    journal.close()
+    journal.close()
+    with pytest.raises(JournalError, match="closed"):
+        journal.append(halts(1, 1)[0])
+    with pytest.raises(JournalError, match="closed"):
+        journal.durable()
+
+
+def test_ticks_are_not_for_the_journal() -> None:
+    """They have their own tape, and bars are chosen by their interval."""
+    assert TickBatch not in JOURNALED
+    assert Bar not in JOURNALED
+    assert {OrderIntent, Fill, OrderUnknown} <= set(JOURNALED)
+
+
+def test_a_foreign_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    """Not SQLite; SQLite of somebody else; a journal of another schema."""
+    text = tmp_path / "notes.txt"
+    text.write_text("no database, but long enough to have a header" * 20)
+    foreign = tmp_path / "foreign.sqlite"
+    with sqlite3.connect(foreign) as db:
+        db.execute("CREATE TABLE mine (a)")
+    db.close()
+    before = foreign.read_bytes()
+    for path, why in ((text, "file is not a database"), (foreign, "not an hrmd journal of schema 2")):
+        for refuse in (lambda path=path: Journal(path, safe=True), lambda path=path: check_journal(path)):
+            with pytest.raises(UsageError, match=why) as refused:
+                refuse()
+            assert str(path) in str(refused.value)
+            assert "\n" not in str(refused.value)
+    assert foreign.read_bytes() == before
+
+
+def test_places_that_can_not_be_written(tmp_path: Path) -> None:
+    """A directory, a path below a file, and another table under our name."""
+    (tmp_path / "file").write_text("")
+    runs = tmp_path / "runs.sqlite"
+    with sqlite3.connect(runs) as db:
+        db.execute("CREATE TABLE runs (other)")
+        db.execute("PRAGMA user_version=1")
+    db.close()
+    for path in (tmp_path, tmp_path / "file" / "j.sqlite", runs):
+        with pytest.raises(UsageError, match="can't be opened") as refused:
+            Journal(path, safe=True)
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_that_is_read_only(tmp_path: Path) -> None:
+    """Permissions are said as what they are."""
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(UsageError, match="can't be opened"):
+        Journal(tmp_path / "j.sqlite", safe=True)
+
+
+def test_readers_refuse_what_is_no_journal(tmp_path: Path) -> None:
+    """Missing, a directory, other files, no run, another schema: one line each that names the file."""
+    text, empty, old = tmp_path / "text", tmp_path / "empty.sqlite", tmp_path / "old.sqlite"
+    text.write_text("nothing of the kind " * 60)
+    Journal(empty, safe=False).close()
+    written(old)
+    with sqlite3.connect(old) as db:
+        db.execute("PRAGMA user_version=9")
+    db.close()
+    for path, why in (
+        (tmp_path / "none", "no such journal"), (tmp_path, "no such journal"), (text, "not an hrmd journal"),
+        (empty, "holds no run"), (old, "journal schema 9, expected 2"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=why) as refused:
+            JournalReader(path)
+        assert str(path) in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+def test_a_reader_finds_files_of_awkward_names(tmp_path: Path) -> None:
+    """Question marks, hashes, per cents and blanks are no part of a URI."""
+    path = written(tmp_path / "a?b#c %20.sqlite", *halts(0, 1))
+    assert len(journaled(path)) == 1
+
+
+def test_a_row_that_can_not_be_read_is_named(path: Path) -> None:
+    """The file and the number of the event."""
+    written(path, *halts(0, 3))
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE events SET body = '{\"ts\":' WHERE seq = 2")
+    db.close()
+    with pytest.raises(UsageError, match=r"j\.sqlite: event 2 \(Halt\) can't be read"):
+        journaled(path)
+
+
+def test_pending_are_orders_without_an_end(path: Path) -> None:
+    """Filled whole, denied, rejected and cancelled orders have one; partly filled, sent and unknown ones don't."""
+    names = ("filled", "denied", "rejected", "cut", "partly", "sent", "unknown")
+    orders = [intend(name, quantity=100) for name in names]
+    filled, _, _, cut, partly, sent, unknown = orders
+    written(
+        path, *orders, OrderDenied(ts=1, order_id="denied", symbol="S", check="c", limit="l", value="v"),
+        OrderRejected(ts=1, order_id="rejected", code=-1, reason="r"), fill_of(filled, 40, 1), fill_of(filled, 60, 2),
+        fill_of(cut, 10), cancel_of(cut, 10), fill_of(partly, 99), OrderUnknown(ts=1, order_id="unknown", reason="r"),
+        OrderApproved(ts=1, order_id=sent.order_id), fill_of(intend("stranger")),
+    )  # fmt: skip
+    reader = JournalReader(path)
+    assert reader.pending() == [partly.order_id, sent.order_id, unknown.order_id]
+    reader.close()
+
+
+def rows(path: Path) -> list[tuple[int, int]]:
+    """(run, seq) of all events."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        return db.execute("SELECT run, seq FROM events ORDER BY run, seq").fetchall()
+
+
+def test_a_running_journal_is_shortened_to_its_snapshot(path: Path) -> None:
+    """Earlier runs and what lies before the newest old snapshot go, in pieces; what is left reads whole and goes on."""
+    written(path, *halts(0, 10), started_ts="10")
+    snapshots = [Account(Decimal(1)).snapshot(ts) for ts in (5000, 9000)]
+    journal = Journal(path, safe=True)
+    journal.describe({"started_ts": "20"})
+    swapped = StrategySwapped(ts=1, old="hrm", new="rules", reason="r")
+    for event in [*halts(0, DELETED_AT_ONCE + 500), swapped, snapshots[0], *halts(6000, 5), snapshots[1], *halts(0, 5)]:
+        journal.append(event)
+    journal.shorten(15, 9000)
+    deadline = time.monotonic() + 30
+    cut = DELETED_AT_ONCE + 502
+    while rows(path) != [(2, seq) for seq in range(cut, cut + 12)]:
+        assert time.monotonic() < deadline, rows(path)[:3]
+    journal.append(Halt(ts=7, reason="and on"))
+    journal.close()
+    assert journaled(path) == [snapshots[0], *halts(6000, 5), snapshots[1], *halts(0, 5), Halt(ts=7, reason="and on")]
+    reader = JournalReader(path)
+    assert reader.metadata() == {
+        "started_ts": "20", "begins_at": str(cut), "strategy_in_charge": "rules", "ends_at": str(cut + 12),
+    }  # fmt: skip
+    reader.close()
+
+
+def test_a_shortening_that_was_cut_off_reads_the_same(path: Path) -> None:
+    """Killed between two pieces: rows from before the beginning on record count for nothing."""
+    written(path, *halts(0, 5), Account(Decimal(1)).snapshot(5), *halts(6, 2))
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("INSERT INTO runs VALUES (1, 'begins_at', '6')")
+        db.execute("DELETE FROM events WHERE seq < 3")
+        db.commit()
+    assert journaled(path, Halt) == halts(6, 2)
+
+
+def test_a_journal_without_a_snapshot_is_not_shortened(path: Path) -> None:
+    """Nothing is needless that a restart would have to read."""
+    journal = Journal(path, safe=True)
+    journal.describe({"started_ts": "1"})
+    for event in halts(0, 20):
+        journal.append(event)
+    journal.shorten(10**18, 10**18)
+    while journal._wanted is not None:
+        time.sleep(0.001)
+    journal.close()
+    assert journaled(path) == halts(0, 20)
+
+
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from daemon.core.events import Halt
+from daemon.journal.writer import Journal
+
+async def main():
+    journal = Journal(Path(sys.argv[1]), safe=True)
+    journal.describe({"version": "child"})
+    number = 0
+    while True:
+        for _ in range(50):
+            number += 1
+            journal.append(Halt(ts=number, reason="x"))
+        waiting = journal.durable()
+        if waiting is not None:
+            await waiting
+        print(number, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_a_killed_process_loses_nothing_that_was_durable(path: Path) -> None:
+    """Killed in the middle of writing: the file is readable, without gaps, and holds at least what was promised."""
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    lines = [child.stdout.readline() for _ in range(5)]
+    child.send_signal(signal.SIGKILL)
+    promised = int([*lines, *child.stdout.read().splitlines()][-1])
+    child.stdout.close()
+    assert child.wait(60) == -signal.SIGKILL
+    numbers = [event.ts for event in journaled(path, Halt)]
+    assert len(numbers) >= promised >= 250
+    assert numbers == list(range(1, len(numbers) + 1))
+    written(path, *halts(0, 2))  # and a new run can be added
+    assert len(journaled(path)) == 2

@@ -1,0 +1,87 @@
+"""One thing at a time that a venue does to our orders; `tests/property/test_live_book.py` does all of them at once."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from daemon.core.clock import ReplayClock
+from daemon.core.events import Event, OrderAccepted, OrderApproved, OrderSent, OrderType
+from daemon.fyers.wire import OrderStatus, VenueOrder, VenueTrade
+from daemon.market.costs import CostSchedule
+from daemon.market.instruments import InstrumentBook
+from daemon.orders.book import OrderBook, OrderState
+from daemon.orders.live_book import LiveBook
+from daemon.settings.market import MarketSettings
+from daemon.settings.orders import FyersSettings
+from tests.samples import OPEN, SBIN, intend
+
+INTENT = intend("T1", quantity=10, ts=OPEN)
+
+
+@pytest.fixture
+def book() -> LiveBook:
+    """A book whose one order of 10 the venue has accepted."""
+    said: list[Event] = []
+    book = LiveBook(
+        OrderBook(),
+        {},
+        InstrumentBook(MarketSettings()),
+        CostSchedule(),
+        ReplayClock(OPEN),
+        FyersSettings(),
+        said.append,
+    )
+    for event in (
+        INTENT, OrderApproved(ts=OPEN, order_id="T1"), OrderSent(ts=OPEN, order_id="T1"),
+        OrderAccepted(ts=OPEN, order_id="T1", venue_id="V1"),
+    ):  # fmt: skip
+        assert book.say(event)
+    return book
+
+
+def trade(number: int, quantity: int) -> VenueTrade:
+    """A trade of the order."""
+    return VenueTrade(
+        trade_id=f"F{number}", venue_id="V1", tag="T1", symbol=SBIN, side=INTENT.side, quantity=quantity,
+        price=Decimal(800), ts=OPEN,
+    )  # fmt: skip
+
+
+def row(quantity: int, filled: int, status: OrderStatus) -> VenueOrder:
+    """The order as the venue's book shows it."""
+    return VenueOrder(
+        venue_id="V1", tag="T1", symbol=SBIN, side=INTENT.side, type=OrderType.MARKET, quantity=quantity,
+        remaining=quantity - filled, filled=filled, status=status,
+    )  # fmt: skip
+
+
+def test_an_order_made_larger_before_its_fill_is_not_over(book: LiveBook) -> None:
+    """Its trade came first: we took it for filled, the book says that a part still works, and that part fills."""
+    assert book.trade(trade(1, 10))
+    assert book.orders.working == {}
+    book.compare([row(14, 10, OrderStatus.PENDING)], [trade(1, 10)])
+    order = book.orders.working["T1"]
+    assert (order.state, order.remaining) == (OrderState.PARTIALLY_FILLED, 4)
+    book.compare([row(14, 14, OrderStatus.FILLED)], [trade(1, 10), trade(2, 4)])
+    assert order.state is OrderState.FILLED
+    assert book.positions[SBIN] == 14
+
+
+def test_a_trade_beyond_our_quantity_is_booked_once_the_book_tells_of_the_change(book: LiveBook) -> None:
+    """A push of it alone asks for a reading of the book; nothing is lost."""
+    assert book.trade(trade(1, 10))
+    assert not book.trade(trade(2, 4))
+    assert book.incomplete
+    assert book.compare([row(14, 14, OrderStatus.FILLED)], [trade(1, 10), trade(2, 4)]) == 1
+    assert (book.positions[SBIN], book.incomplete) == (14, False)
+    assert book.orders.finished["T1"].fill_ids == ("V1:F1", "V1:F2")
+
+
+def test_a_filled_order_whose_rest_was_cancelled_stays_filled(book: LiveBook) -> None:
+    """Made larger, filled as before, then cancelled: nothing is left to follow."""
+    assert book.trade(trade(1, 10))
+    book.compare([row(14, 10, OrderStatus.CANCELLED)], [trade(1, 10)])
+    assert (book.orders.working, book.incomplete) == ({}, False)
+    assert book.orders.finished["T1"].state is OrderState.FILLED

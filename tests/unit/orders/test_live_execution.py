@@ -1,0 +1,417 @@
+"""The live path against a misbehaving exchange: nothing lost, nothing doubled, nothing believed that nobody said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.core.clock import NS_PER_S, LiveClock
+from daemon.core.errors import JournalError, SettingsError, UsageError
+from daemon.core.events import (
+    Fill,
+    Flatten,
+    FundsReported,
+    Halt,
+    OrderAccepted,
+    OrderApproved,
+    OrderCancelFailed,
+    OrderCancelled,
+    OrderIntent,
+    OrderRejected,
+    OrderSent,
+    OrderType,
+    OrderUnknown,
+    Side,
+    SymbolHalted,
+    SymbolResumed,
+    TimeAdvanced,
+)
+from daemon.fyers.budget import Purpose
+from daemon.fyers.requests import Product
+from daemon.orders.abandoning import abandon
+from daemon.orders.book import OrderState
+from daemon.orders.fyers_broker import FyersBroker
+from daemon.orders.token_keeper import TokenKeeper
+from daemon.recovery.account import Account
+from daemon.sandbox.faults import FaultKind, Route
+from daemon.settings.orders import FyersSettings
+from tests.samples import intend
+from tests.unit.orders.live import at_the_exchange, by_hand, trading, until
+from tests.unit.sandbox.desk import SBIN, opened, order
+
+PURPOSE = Purpose.ORDINARY
+LIMIT = {"type": OrderType.LIMIT, "limit_price": Decimal("700")}
+
+
+async def test_an_order_goes_out_once_and_its_fill_comes_back(tmp_path: Path) -> None:
+    """Sent, accepted, filled; the money is the exchange's to the paisa."""
+    async with trading(tmp_path) as trader:
+        trader.send()
+        await until(lambda: trader.order("T1").state is OrderState.FILLED)
+        await until(trader.agrees)
+        assert [type(event) for event in trader.heard(OrderSent, Fill)] == [OrderSent, Fill]
+        assert len(trader.desk.book) == 1
+        assert trader.heard(FundsReported)[0].total == Decimal(1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "after"),
+    [
+        (FaultKind.DROP, True), (FaultKind.DROP, False), (FaultKind.BROKEN, True), (FaultKind.BROKEN, False),
+        (FaultKind.GARBLED, True), (FaultKind.NO_ACK, True), (FaultKind.NO_ACK, False), (FaultKind.LATE, False),
+        (FaultKind.DELAY, True), (FaultKind.DELAY, False),
+    ],
+)  # fmt: skip
+async def test_silence_is_no_rejection(tmp_path: Path, kind: FaultKind, after: bool) -> None:
+    """Unknown until the book speaks: then filled where the order lives, written off where it never came; never two."""
+    async with trading(tmp_path) as trader:
+        trader.desk.trouble(kind, after=after, seconds=0.45)
+        trader.send()
+        await until(lambda: trader.order("T1").state.done)
+        await until(lambda: trader.agrees() and (len(trader.desk.book) == 1 or not trader.book.positions[SBIN]))
+        lives = len(trader.desk.book) == 1
+        assert trader.order("T1").filled == (10 if lives else 0)
+        if not trader.heard(OrderAccepted) and not lives:
+            assert trader.heard(OrderUnknown)
+        assert len(trader.heard(OrderSent)) == 1
+
+
+async def test_pushes_that_are_lost_doubled_or_reordered_change_nothing(tmp_path: Path) -> None:
+    """The book tells what they didn't; what they told twice counts once."""
+    async with trading(tmp_path) as trader:
+        for number, kind in enumerate((FaultKind.LOSE, FaultKind.DUPLICATE, FaultKind.REORDER, FaultKind.CUT)):
+            trader.desk.trouble(kind, Route.PUSH, times=4)
+            trader.send(f"T{number}", quantity=10 + number)
+            await until(lambda number=number: trader.order(f"T{number}").state is OrderState.FILLED)
+            await until(trader.agrees)
+            trader.desk.server.plan.clear()
+        assert len(trader.heard(Fill)) == 4
+
+
+async def test_parts_are_booked_in_order(tmp_path: Path) -> None:
+    """A part on arrival, the rest with the next quote; charges to the paisa."""
+    async with trading(tmp_path) as trader:
+        trader.desk.trouble(FaultKind.PARTIAL, quantity=3)
+        trader.send()
+        await until(lambda: trader.order("T1").filled == 3)
+        assert trader.order("T1").state is OrderState.PARTIALLY_FILLED
+        trader.desk.price("821")
+        await until(lambda: trader.order("T1").state is OrderState.FILLED)
+        await until(trader.agrees)
+        assert [fill.quantity for fill in trader.heard(Fill)] == [3, 7]
+
+
+@pytest.mark.parametrize("kind", [FaultKind.REJECT, FaultKind.REJECT_LATER])
+async def test_a_rejection_is_told(tmp_path: Path, kind: FaultKind) -> None:
+    """At once or by the exchange afterwards: rejected, with its words."""
+    async with trading(tmp_path) as trader:
+        trader.desk.trouble(kind, message="no such luck")
+        trader.send()
+        await until(lambda: trader.order("T1").state is OrderState.REJECTED)
+        assert "no such luck" in trader.heard(OrderRejected)[0].reason
+
+
+async def test_flatten_keeps_at_it_until_the_entry_is_gone(tmp_path: Path) -> None:
+    """The cancellation is lost twice and asked for again; an exit that waits at a price is taken off as well."""
+    async with trading(tmp_path) as trader:
+        trader.send("T1", **LIMIT)
+        trader.send("T2", Side.SELL, type=OrderType.LIMIT, limit_price=Decimal("900"), reduces=True)
+        await until(lambda: trader.order("T1").venue_id and trader.order("T2").venue_id)
+        trader.desk.trouble(FaultKind.DROP, Route.CANCEL, times=2)
+        trader.bus.publish(Flatten(ts=1, reason="enough"))
+        await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
+        await until(lambda: trader.order("T2").state is OrderState.CANCELLED)
+        assert trader.heard(OrderCancelFailed)
+        assert trader.heard(OrderCancelled)[0].reason
+        assert trader.agrees()
+
+
+async def test_an_entry_is_cancelled_when_its_time_is_up(tmp_path: Path) -> None:
+    """And one whose fate was unknown as soon as the book shows it."""
+    async with trading(tmp_path) as trader:
+        trader.desk.trouble(FaultKind.DROP, after=True)
+        intent = trader.send(**LIMIT)
+        await until(lambda: trader.orders.find("T1"))
+        trader.bus.publish(TimeAdvanced(ts=intent.ts + 121 * NS_PER_S))
+        await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
+        assert trader.agrees()
+
+
+async def test_everything_is_cancelled_at_the_end(tmp_path: Path) -> None:
+    """`settled` returns when the exchange holds nothing of ours."""
+    async with trading(tmp_path) as trader:
+        trader.send(**LIMIT)
+        await until(lambda: trader.order("T1").venue_id)
+        trader.actor.cancel_ours("shutdown")
+        await trader.actor.settled()
+        assert trader.orders.working == {}
+
+
+async def test_a_restart_asks_the_book_about_what_was_on_its_way(tmp_path: Path) -> None:
+    """Sent by an earlier life, its answer unheard: filled meanwhile, working still, or never arrived."""
+    account = Account(Decimal(1_000_000))
+    async with opened() as desk:
+        for number, price in ((1, None), (2, Decimal("700")), (3, None)):
+            kind = OrderType.LIMIT if price else OrderType.MARKET
+            intent = intend(f"T{number}", quantity=10, type=kind, limit_price=price)
+            account.fold(
+                [
+                    intent,
+                    OrderApproved(ts=intent.ts, order_id=intent.order_id),
+                    OrderSent(ts=intent.ts, order_id=intent.order_id),
+                ]
+            )
+        await desk.rest.place(order("T1"), PURPOSE)
+        await desk.rest.place(order("T2", kind=OrderType.LIMIT, limit_price="700"), PURPOSE)
+        async with trading(tmp_path, account, desk) as trader:
+            states = [trader.order(f"T{number}").state for number in (1, 2, 3)]
+            assert states == [OrderState.FILLED, OrderState.ACCEPTED, OrderState.UNKNOWN]
+            await until(lambda: trader.order("T3").state is OrderState.REJECTED)
+            assert "never arrived" in trader.order("T3").reason
+            assert trader.agrees()
+
+
+async def test_an_order_that_comes_alive_after_all_is_cancelled(tmp_path: Path) -> None:
+    """Written off, then it reaches the exchange: it is taken off, and what it traded is booked."""
+    async with trading(tmp_path, unknown_settle_s=0.1) as trader:
+        trader.desk.trouble(FaultKind.LATE, seconds=2.0)
+        trader.send(**LIMIT)
+        await until(lambda: trader.order("T1").state is OrderState.REJECTED)
+        await until(lambda: trader.desk.book)
+        await until(lambda: trader.desk.book[0].status.name == "CANCELLED")
+
+
+@pytest.mark.parametrize("wish", ["adopt", "ignore", "halt"])
+async def test_orders_of_somebody_else(tmp_path: Path, wish: str) -> None:
+    """Adopted they are booked, ignored they aren't, and by setting trading halts; no symbol is halted for them."""
+    async with trading(tmp_path, external_orders=wish) as trader:
+        await trader.desk.rest.place(order("stranger", quantity=7), PURPOSE)
+        await until(lambda: sum(read.trades for read in trader.reads) > 2)
+        await until(lambda: wish != "adopt" or trader.book.positions[SBIN] == 7)
+        assert trader.book.positions[SBIN] == (7 if wish == "adopt" else 0)
+        assert bool(trader.heard(Halt)) is (wish == "halt")
+        assert [event.strategy for event in trader.heard(OrderIntent)] == (["external"] if wish == "adopt" else [])
+        assert trader.heard(SymbolHalted) == []
+
+
+async def test_a_position_that_differs_halts_the_symbol(tmp_path: Path) -> None:
+    """The numbers are said; when both agree again it is resumed."""
+    account = Account(Decimal(1_000_000))
+    async with opened() as desk, trading(tmp_path, account, desk) as trader:
+        trader.book.positions[SBIN] = 5
+        await until(lambda: trader.heard(SymbolHalted))
+        assert trader.heard(SymbolHalted)[0].reason == "position: the broker holds 0, the journal 5"
+        trader.book.positions[SBIN] = 0
+        await until(lambda: trader.heard(SymbolResumed))
+
+
+async def test_a_refused_token_is_one_clear_line(tmp_path: Path) -> None:
+    """At the start: log in and start again."""
+    async with opened() as desk:
+        await desk.admin("POST", "token", {})
+        with pytest.raises(UsageError, match=r"the token was refused .*; log in and start again"):
+            async with trading(tmp_path, None, desk):
+                pass
+
+
+async def test_a_broker_that_is_away_is_waited_for(tmp_path: Path) -> None:
+    """The first readings fail; recovery goes on when the book can be read."""
+    async with opened() as desk:
+        desk.trouble(FaultKind.BROKEN, Route.ORDERS, times=3)
+        async with trading(tmp_path, None, desk) as trader:
+            assert trader.reads
+
+
+def test_orders_by_a_tape_never_reach_a_real_exchange(tmp_path: Path) -> None:
+    """The addresses of Fyers itself are refused, and so is a token file that isn't there."""
+    with pytest.raises(SettingsError, match=r"broker\.fyers\.api_url: expected an address on this machine"):
+        FyersBroker(FyersSettings(), LiveClock())
+    local = {"api_url": "http://127.0.0.1:1", "data_url": "http://127.0.0.1:1", "order_socket_url": "ws://127.0.0.1:1"}
+    with pytest.raises(SettingsError, match=r"broker\.fyers\.token_file: .*missing can't be read"):
+        FyersBroker(FyersSettings(**local, token_file=tmp_path / "missing"), LiveClock())
+
+
+class FullDisk:
+    """A journal that can't be written."""
+
+    def durable(self) -> None:
+        """Say so."""
+        raise JournalError("journal j: the disk is full")
+
+
+async def test_without_a_journal_entries_stay_and_exits_leave(tmp_path: Path) -> None:
+    """Trading halts, the entry is cancelled before it left, the exit reaches the exchange."""
+    async with trading(tmp_path) as trader:
+        trader.send("T1")
+        await until(lambda: trader.order("T1").state is OrderState.FILLED)
+        trader.actor._journal = FullDisk()
+        trader.send("T2")
+        await until(lambda: trader.order("T2").state is OrderState.CANCELLED)
+        assert trader.order("T2").reason == "not sent: the journal can't be written"
+        assert "the disk is full" in trader.heard(Halt)[0].reason
+        trader.send("T3", Side.SELL, reduces=True)
+        await until(lambda: trader.order("T3").state is OrderState.FILLED)
+        assert [held.wanted.tag for held in trader.desk.book] == ["T1", "T3"]
+        assert trader.agrees()
+
+
+async def test_a_stage_that_is_restarted_trusts_nothing_it_did_not_finish(tmp_path: Path) -> None:
+    """Cut off while an answer was awaited: unknown, then what the book says; the order is not sent again."""
+    account = Account(Decimal(1_000_000))
+    async with opened() as desk:
+        async with trading(tmp_path, account, desk) as trader:
+            desk.trouble(FaultKind.DELAY, after=True, seconds=0.25)
+            desk.trouble(FaultKind.LOSE, Route.PUSH, times=9)
+            trader.send()
+            await until(lambda: trader.order("T1").state is OrderState.SENT and desk.book)
+        async with trading(tmp_path, account, desk) as again:
+            await until(lambda: again.order("T1").state is OrderState.FILLED)
+            await until(again.agrees)
+        assert len(desk.book) == 1
+
+
+async def test_an_intent_that_was_never_answered_is_cancelled_at_the_start(tmp_path: Path) -> None:
+    """Nothing leaves before its approval is on disk, so it never left."""
+    account = Account(Decimal(1_000_000))
+    account.fold([intend("T1")])
+    async with trading(tmp_path, account) as trader:
+        assert trader.order("T1").reason == "it was never sent"
+        assert trader.desk.book == []
+
+
+async def test_an_order_of_yesterday_that_the_book_forgot_has_expired(tmp_path: Path) -> None:
+    """The broker's book is of one day."""
+    account = Account(Decimal(1_000_000))
+    intent = intend("T1")
+    account.fold(
+        [intent, OrderApproved(ts=1, order_id="T1"), OrderAccepted(ts=intent.ts, order_id="T1", venue_id="V9")]
+    )
+    async with trading(tmp_path, account) as trader:
+        assert trader.order("T1").state is OrderState.EXPIRED
+
+
+async def test_orders_under_another_product_are_nobodys(tmp_path: Path) -> None:
+    """Neither adopted nor a difference: their position isn't among those that are compared."""
+    async with trading(tmp_path) as trader:
+        await trader.desk.rest.place(order("stranger", quantity=7, product=Product.CNC), PURPOSE)
+        await until(lambda: len(trader.heard(FundsReported)) > 3)
+        assert trader.desk.server.exchange.ledger.net(SBIN) == 7
+        assert (trader.heard(OrderIntent), trader.heard(SymbolHalted)) == ([], [])
+
+
+async def test_an_order_that_somebody_changed_is_followed(tmp_path: Path) -> None:
+    """Made larger at the broker and filled beyond what we wanted: booked, no fault, the exchange's numbers."""
+    async with trading(tmp_path) as trader:
+        trader.send("T1", **LIMIT)
+        await until(lambda: trader.order("T1").venue_id)
+        exchange = trader.desk.server.exchange
+        exchange.modify(trader.order("T1").venue_id, OrderType.LIMIT, 25, None, None)
+        trader.desk.price("699", ask_quantity=12)
+        await until(lambda: trader.order("T1").filled == 12)
+        trader.desk.price("699")
+        await until(lambda: trader.order("T1").state is OrderState.FILLED)
+        assert trader.order("T1").intent.quantity == 25
+        await until(trader.agrees)
+
+
+async def test_positions_and_funds_are_compared_however_busy_it_is(tmp_path: Path) -> None:
+    """A stream of news must not put the comparison off for ever."""
+    async with trading(tmp_path, reconcile_s=0.3) as trader:
+        before = len(trader.heard(FundsReported))
+        stop = asyncio.Event()
+
+        async def hurry() -> None:
+            while not stop.is_set():
+                trader.actor._look.set()
+                await asyncio.sleep(0.01)
+
+        hurrying = asyncio.create_task(hurry())
+        await until(lambda: len(trader.heard(FundsReported)) > before + 2)
+        stop.set()
+        await hurrying
+
+
+async def test_the_brokers_cash_is_the_journals(tmp_path: Path) -> None:
+    """With a position open, in the middle of a day: to the paisa; and not told while orders are on their way."""
+    async with trading(tmp_path) as trader:
+        trader.send("T1", quantity=10)
+        trader.send("T2", Side.SELL, quantity=4)
+        await until(lambda: trader.order("T2").state is OrderState.FILLED and trader.order("T1").remaining == 0)
+        seen = len(trader.heard(FundsReported))
+        await until(lambda: len(trader.heard(FundsReported)) > seen + 1)
+        told = trader.heard(FundsReported)[-1]
+        assert told.cash is not None
+        assert abs(told.cash - trader.account.portfolio.cash) < Decimal("0.01")
+        assert told.settled
+
+
+async def test_a_new_token_is_found_without_a_restart(tmp_path: Path) -> None:
+    """The token expires in the middle of the day; a login writes another one, and the same process trades on."""
+    async with trading(tmp_path) as trader:
+        broker = trader.broker
+        keeper = TokenKeeper(
+            trader.bus, broker.token_path, trader.clock, trader.clock, 0.0, 0.02, lambda: broker.refusal
+        )  # fmt: skip
+        keeper.listeners.append(broker.authorize)
+        await trader.desk.admin("POST", "token", {})
+        await until(lambda: broker.refusal)
+        trader.send("T1")
+        await until(lambda: trader.order("T1").state is OrderState.REJECTED)
+        (tmp_path / "token").write_text("another-token")
+        await trader.desk.admin("POST", "token", {"authorization": f"{trader.settings.app_id}:another-token"})
+        keeper.look()
+        await until(lambda: not broker.refusal)
+        trader.send("T2")
+        await until(lambda: trader.order("T2").state is OrderState.FILLED)
+        await until(trader.agrees)
+
+
+class SlowDisk:
+    """A journal whose disk is waited for."""
+
+    def __init__(self) -> None:
+        self.done = asyncio.Event()
+
+    def durable(self) -> Coroutine[Any, Any, object]:
+        """Ask."""
+        return self.done.wait()
+
+
+async def test_what_is_taken_back_while_the_disk_is_waited_for_never_leaves(tmp_path: Path) -> None:
+    """Halted after the approval and before the sending: the exchange never hears of it."""
+    async with trading(tmp_path) as trader:
+        disk = trader.actor._journal = SlowDisk()
+        trader.send("T1")
+        await until(lambda: trader.order("T1").state is OrderState.APPROVED)
+        trader.bus.publish(Halt(ts=1, reason="enough"))
+        await until(lambda: trader.order("T1").unwanted)
+        disk.done.set()
+        await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
+        assert trader.order("T1").reason == "enough"
+        assert trader.desk.book == []
+
+
+async def test_after_a_fault_entries_are_taken_off_and_the_rest_is_named(tmp_path: Path) -> None:
+    """By REST alone: an exit is left to work; an order that nobody answered for is named as unknown."""
+    async with opened() as desk, trading(tmp_path, None, desk) as trader:
+        await by_hand(desk, "long", Side.BUY, 10)
+        await until(lambda: trader.book.positions[SBIN] == 10)
+        trader.send("T1", **LIMIT)
+        trader.send("T2", Side.SELL, type=OrderType.LIMIT, limit_price=Decimal("900"), reduces=True)
+        await until(lambda: trader.order("T1").venue_id and trader.order("T2").venue_id)
+        desk.trouble(FaultKind.DROP)
+        trader.send("T3")
+        await until(lambda: trader.order("T3").state is OrderState.UNKNOWN)
+        book, broker = trader.book, trader.broker
+        assert await abandon(broker, book, cancel=False) == [
+            f"BUY 10 {SBIN} (T1)", f"SELL 10 {SBIN} (T2)", "unknown: T3",
+        ]  # fmt: skip
+        assert await abandon(broker, book, cancel=True) == [f"SELL 10 {SBIN} (T2)", "unknown: T3"]
+        assert at_the_exchange(desk) == {"long": "FILLED", "T1": "CANCELLED", "T2": "PENDING"}
+        desk.trouble(FaultKind.BROKEN, Route.ORDERS, times=50)
+        assert await abandon(broker, book, cancel=True) is None

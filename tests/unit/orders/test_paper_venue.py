@@ -1,0 +1,379 @@
+"""The paper venue, rule by rule: what it takes, when it fills, at what price, and what it never gives away."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from daemon.core.events import (
+    Fill,
+    OrderAccepted,
+    OrderCancelled,
+    OrderIntent,
+    OrderRejected,
+    OrderType,
+    Side,
+    TickBatch,
+)
+from daemon.market.calendar import MarketCalendar, ist_ns
+from daemon.market.costs import CostSchedule
+from daemon.market.instruments import InstrumentBook
+from daemon.orders.paper_venue import PaperVenue
+from daemon.settings.market import MarketSettings
+from daemon.settings.orders import PaperSettings
+
+DAY = dt.date(2021, 4, 1)
+T0 = ist_ns(DAY, "10:00")
+SECOND = 1_000_000_000
+CALENDAR = MarketCalendar()
+COSTS = CostSchedule()
+NAN = float("nan")
+
+
+def venue(**settings: Any) -> PaperVenue:
+    """A venue without spread and slippage unless the test sets them; everything inferred, lots of 2021."""
+    paper = PaperSettings(**{"spread_bp": 0, "slippage_bp": 0, **settings})
+    return PaperVenue(paper, InstrumentBook(MarketSettings(), as_of=DAY), COSTS, CALENDAR)
+
+
+def order(
+    side: Side = Side.BUY, quantity: int = 10, *, limit: str | None = None, stop: str | None = None,
+    symbol: str = "SBIN", order_id: str = "A", kind: OrderType | None = None,
+) -> OrderIntent:  # fmt: skip
+    """An intent whose type follows from its prices."""
+    kinds = {
+        (False, False): OrderType.MARKET, (True, False): OrderType.LIMIT,
+        (False, True): OrderType.SL_MARKET, (True, True): OrderType.SL_LIMIT,
+    }  # fmt: skip
+    return OrderIntent(
+        ts=T0, order_id=order_id, symbol=symbol, side=side, quantity=quantity,
+        type=kind or kinds[limit is not None, stop is not None],
+        limit_price=None if limit is None else Decimal(limit), stop_price=None if stop is None else Decimal(stop),
+        reduces=False, strategy="test", reason="", reference_price=Decimal(100),
+    )  # fmt: skip
+
+
+def ticks(*rows: dict[str, Any], symbols: tuple[str, ...] = ("SBIN",)) -> TickBatch:
+    """A batch from rows of `s` (seconds after T0), `ltp`, and what else a row knows."""
+
+    def column(name: str, missing: Any, kind: Any) -> Any:
+        return np.array([row.get(name, missing) for row in rows], dtype=kind)
+
+    stamps = np.array([T0 + round(row["s"] * SECOND) for row in rows], dtype=np.int64)
+    return TickBatch(
+        symbols=symbols, code=column("code", 0, np.int32), ts_event=stamps, ts_recv=stamps,
+        ltp=column("ltp", NAN, np.float64), last_qty=column("last_qty", -1, np.int64),
+        volume=column("volume", -1, np.int64), bid=column("bid", NAN, np.float64), ask=column("ask", NAN, np.float64),
+        bid_qty=column("bid_qty", -1, np.int64), ask_qty=column("ask_qty", -1, np.int64), oi=column("oi", -1, np.int64),
+        traded=column("traded", -1, np.int64),
+    )  # fmt: skip
+
+
+def prices(fills: list[Fill]) -> list[tuple[float, int, str]]:
+    """Seconds after T0, quantity and price of each fill."""
+    return [((fill.ts - T0) / SECOND, fill.quantity, str(fill.price)) for fill in fills]
+
+
+def test_market_order_fills_at_the_first_tick_strictly_after_it_is_active() -> None:
+    """A tick at the very moment the order arrives is too early."""
+    paper = venue()
+    assert paper.submit(order(), T0 + SECOND) == OrderAccepted(ts=T0 + SECOND, order_id="A", venue_id="PAPER-1")
+    fills = paper.on_ticks(ticks({"s": 0.5, "ltp": 99}, {"s": 1, "ltp": 98}, {"s": 1.1, "ltp": 100}))
+    assert prices(fills) == [(1.1, 10, "100.00")]
+    assert paper.working() == []
+
+
+def test_a_fill_says_all_there_is_to_say() -> None:
+    """Ids, symbol, side and the statutory costs travel with the fill."""
+    paper = venue()
+    paper.submit(order(), T0)
+    (fill,) = paper.on_ticks(ticks({"s": 1, "ltp": 2000}))
+    assert fill == Fill(
+        ts=T0 + SECOND, fill_id="A-1", order_id="A", symbol="SBIN", side=Side.BUY, quantity=10,
+        price=Decimal("2000.00"), costs=Decimal("8.52"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("side", "expected"), [(Side.BUY, "100.20"), (Side.SELL, "99.80")])
+def test_without_a_quote_market_pays_half_the_spread_and_slippage(side: Side, expected: str) -> None:
+    """100 with a spread of 20 bp and 8 bp of slippage costs 18 bp, rounded to the tick against us."""
+    paper = venue(spread_bp=20, slippage_bp=8)
+    paper.submit(order(side), T0)
+    assert prices(paper.on_ticks(ticks({"s": 1, "ltp": 100}))) == [(1, 10, expected)]
+
+
+@pytest.mark.parametrize(("side", "expected"), [(Side.BUY, "100.60"), (Side.SELL, "99.45")])
+def test_with_a_quote_market_pays_the_quote_and_slippage(side: Side, expected: str) -> None:
+    """The other side of the book plus 5 bp; the assumed spread isn't charged on top."""
+    paper = venue(spread_bp=50, slippage_bp=5)
+    paper.submit(order(side), T0)
+    assert prices(paper.on_ticks(ticks({"s": 1, "ltp": 100, "bid": 99.5, "ask": 100.5}))) == [(1, 10, expected)]
+
+
+def test_market_takes_what_is_displayed_and_waits_for_more() -> None:
+    """Displayed quantity fills in parts, a tick each, and the charges are those of one order: 52.42."""
+    paper = venue()
+    paper.submit(order(quantity=1000), T0)
+    fills = paper.on_ticks(
+        ticks(
+            {"s": 1, "ltp": 400, "bid": 399, "ask": 400, "ask_qty": 300},
+            {"s": 1, "ltp": 400, "bid": 399, "ask": 400, "ask_qty": 900},
+            {"s": 2, "ltp": 401, "bid": 399, "ask": 401, "ask_qty": 0},
+            {"s": 3, "ltp": 401, "bid": 399, "ask": 402, "ask_qty": 250},
+        )
+    )
+    assert prices(fills) == [(1, 300, "400.00"), (3, 250, "402.00")]
+    assert [fill.fill_id for fill in fills] == ["A-1", "A-2"]
+    (working,) = paper.working()
+    assert (working.filled, working.quantity) == (550, 1000)
+    fills += paper.on_ticks(ticks({"s": 4, "ltp": 401, "ask": 401, "ask_qty": -1}))
+    assert prices(fills)[2:] == [(4, 450, "401.00")]
+    assert [str(fill.costs) for fill in fills] == ["32.23", "7.23", "12.96"]
+    assert paper.cancel("A", T0 + 5 * SECOND) is None
+
+
+def test_two_orders_share_what_is_displayed() -> None:
+    """The older order is served first, the younger gets what is left of the same tick."""
+    paper = venue()
+    paper.submit(order(quantity=80, order_id="old"), T0)
+    paper.submit(order(quantity=80, order_id="new"), T0)
+    row = {"ltp": 400, "bid": 399, "ask": 400, "ask_qty": 100}
+    fills = paper.on_ticks(ticks({"s": 1, **row}, {"s": 2, **row}))
+    assert [(fill.order_id, fill.quantity) for fill in fills] == [("old", 80), ("new", 20), ("new", 60)]
+
+
+def test_displayed_quantity_is_cut_to_lots() -> None:
+    """Less than a lot on display gives nothing; otherwise whole lots."""
+    paper = venue()
+    paper.submit(order(quantity=150, symbol="NSE:NIFTY21APRFUT"), T0)
+    row = {"ltp": 14500, "bid": 14499, "ask": 14500}
+    batch = ticks({"s": 1, "ask_qty": 74, **row}, {"s": 2, "ask_qty": 149, **row}, symbols=("NSE:NIFTY21APRFUT",))
+    assert prices(paper.on_ticks(batch)) == [(2, 75, "14500.00")]
+
+
+def test_an_empty_side_of_the_book_gives_nothing() -> None:
+    """At the upper circuit there are bids and no offers: a buyer waits, a seller fills."""
+    locked = {"ltp": 100, "bid": 100, "ask": 0, "bid_qty": 500, "ask_qty": 0}
+    paper = venue()
+    paper.submit(order(Side.BUY, order_id="B"), T0)
+    paper.submit(order(Side.SELL, order_id="S"), T0)
+    fills = paper.on_ticks(ticks({"s": 1, **locked}))
+    assert [(fill.order_id, fill.price) for fill in fills] == [("S", Decimal(100))]
+
+
+def test_no_book_at_all_is_an_unknown_book() -> None:
+    """A feed that writes 0 on both sides knows no quotes: the last price counts."""
+    paper = venue()
+    paper.submit(order(), T0)
+    row = {"s": 1, "ltp": 100, "bid": 0, "ask": 0, "bid_qty": 0, "ask_qty": 0}
+    assert prices(paper.on_ticks(ticks(row))) == [(1, 10, "100.00")]
+
+
+@pytest.mark.parametrize(("side", "expected"), [(Side.BUY, "101.00"), (Side.SELL, "99.00")])
+def test_a_crossed_book_is_read_against_us(side: Side, expected: str) -> None:
+    """With the bid above the ask a buyer pays the bid and a seller gets the ask."""
+    paper = venue()
+    paper.submit(order(side), T0)
+    assert prices(paper.on_ticks(ticks({"s": 1, "ltp": 100, "bid": 101, "ask": 99}))) == [(1, 10, expected)]
+
+
+def test_an_index_has_no_book() -> None:
+    """Quotes on an index are not offers; it fills around its value, in lots of its future."""
+    paper = venue(spread_bp=2)
+    paper.submit(order(quantity=75, symbol="NIFTY"), T0)
+    row = {"s": 1, "ltp": 14500, "bid": 1, "ask": 2, "ask_qty": 1}
+    assert prices(paper.on_ticks(ticks(row, symbols=("NIFTY",)))) == [(1, 75, "14501.45")]
+
+
+@pytest.mark.parametrize(
+    ("mode", "ltp", "fills"),
+    [("through", 100.05, 0), ("through", 100.0, 0), ("through", 99.95, 1), ("touch", 100.05, 0), ("touch", 100.0, 1)],
+)
+def test_limit_buy_by_trades(mode: str, ltp: float, fills: int) -> None:
+    """Trades through the limit fill it, trades at it only in `touch`; the price is the limit."""
+    paper = venue(limit_fill=mode)
+    paper.submit(order(limit="100"), T0)
+    assert prices(paper.on_ticks(ticks({"s": 1, "ltp": ltp}))) == [(1, 10, "100")] * fills
+
+
+@pytest.mark.parametrize(
+    ("mode", "ltp", "fills"),
+    [("through", 99.95, 0), ("through", 100.0, 0), ("through", 107.0, 1), ("touch", 99.95, 0), ("touch", 100.0, 1)],
+)
+def test_limit_sell_by_trades(mode: str, ltp: float, fills: int) -> None:
+    """The mirror image; a gap through the limit still gives only the limit."""
+    paper = venue(limit_fill=mode)
+    paper.submit(order(Side.SELL, limit="100"), T0)
+    assert prices(paper.on_ticks(ticks({"s": 1, "ltp": ltp}))) == [(1, 10, "100")] * fills
+
+
+def test_an_old_trade_fills_no_limit() -> None:
+    """A quote update that repeats the last trade is no trade through the limit; the next trade is."""
+    paper = venue()
+    paper.submit(order(limit="100"), T0)
+    quotes = {"ltp": 99, "bid": 101, "ask": 102}
+    fills = paper.on_ticks(ticks({"s": 1, "traded": 0, **quotes}, {"s": 2, "traded": 10, **quotes}))
+    assert prices(fills) == [(2, 10, "100")]
+
+
+@pytest.mark.parametrize(
+    ("mode", "ask", "fills"), [("through", 100.0, 0), ("through", 99.95, 1), ("touch", 100.0, 1), ("touch", 100.05, 0)]
+)
+def test_limit_by_the_quote(mode: str, ask: float, fills: int) -> None:
+    """An offer through (or at) the limit fills it at the limit, as far as it goes."""
+    paper = venue(limit_fill=mode)
+    paper.submit(order(limit="100", quantity=50), T0)
+    batch = ticks({"s": 1, "ltp": 103, "bid": 99, "ask": ask, "ask_qty": 20})
+    assert prices(paper.on_ticks(batch)) == [(1, 20, "100")] * fills
+
+
+@pytest.mark.parametrize(
+    ("side", "stop", "path", "fill_price"),
+    [(Side.BUY, "101", [100, 101, 103, 102], "103.00"), (Side.SELL, "99", [100, 99, 97, 98], "97.00")],
+)
+def test_stop_triggers_and_fills_on_the_next_tick(side: Side, stop: str, path: list[float], fill_price: str) -> None:
+    """The tick that reaches the stop arms it; the price is that of a later tick."""
+    paper = venue()
+    paper.submit(order(side, stop=stop), T0)
+    assert not paper.working()[0].triggered
+    batch = ticks(*({"s": index + 1, "ltp": ltp} for index, ltp in enumerate(path)))
+    assert paper.on_ticks(batch.slice(0, 2)) == []
+    assert paper.working()[0].triggered
+    assert prices(paper.on_ticks(batch.slice(2, 4))) == [(3, 10, fill_price)]
+
+
+def test_a_stop_needs_a_later_stamp_after_its_trigger() -> None:
+    """A second tick of the same moment doesn't fill an order that this moment triggered."""
+    paper = venue()
+    paper.submit(order(stop="101"), T0)
+    fills = paper.on_ticks(ticks({"s": 1, "ltp": 101}, {"s": 1, "ltp": 101}, {"s": 2, "ltp": 104}))
+    assert prices(fills) == [(2, 10, "104.00")]
+
+
+def test_stop_limit_becomes_a_limit_order() -> None:
+    """Triggered at 101 with a limit of 102: it waits while the market is beyond, and fills at 102."""
+    paper = venue()
+    paper.submit(order(stop="101", limit="102"), T0)
+    fills = paper.on_ticks(
+        ticks({"s": 1, "ltp": 101}, {"s": 2, "ltp": 103}, {"s": 3, "ltp": 102}, {"s": 4, "ltp": 101.5})
+    )
+    assert prices(fills) == [(4, 10, "102")]
+
+
+@pytest.mark.parametrize(
+    ("intent", "code", "reason"),
+    [
+        (order(symbol="no such"), -300, "no such: no such instrument"),
+        (order(symbol="INDIAVIX"), -300, "INDIAVIX: the index can't be traded"),
+        (order(quantity=0), -50, "SBIN: quantity 0 is no positive multiple of the lot of 1"),
+        (order(quantity=100, symbol="NIFTY"), -50, "NIFTY: quantity 100 is no positive multiple of the lot of 75"),
+        (order(limit="100.02"), -50, "SBIN: limit price 100.02 is no positive multiple of the tick of 0.05"),
+        (order(limit="-5"), -50, "SBIN: limit price -5 is no positive multiple of the tick of 0.05"),
+        (order(stop="100.02"), -50, "SBIN: stop price 100.02 is no positive multiple of the tick of 0.05"),
+        (order(kind=OrderType.LIMIT), -50, "SBIN: limit price None is no positive multiple of the tick of 0.05"),
+        (order(kind=OrderType.SL_MARKET), -50, "SBIN: stop price None is no positive multiple of the tick of 0.05"),
+        (order(stop="101", limit="100"), -50, "SBIN: limit 100 of a BUY lies on the wrong side of its stop 101"),
+        (
+            order(Side.SELL, stop="99", limit="100"), -50,
+            "SBIN: limit 100 of a SELL lies on the wrong side of its stop 99",
+        ),
+    ],
+)  # fmt: skip
+def test_rejections(intent: OrderIntent, code: int, reason: str) -> None:
+    """What the venue refuses it refuses with Fyers' code and a reason, and keeps nothing of it."""
+    paper = venue()
+    assert paper.submit(intent, T0) == OrderRejected(ts=T0, order_id="A", code=code, reason=reason)
+    assert paper.working() == []
+    assert paper.on_ticks(ticks({"s": 1, "ltp": 100})) == []
+
+
+def test_the_same_client_id_is_taken_once() -> None:
+    """An order id that was accepted is refused ever after, filled or not."""
+    paper = venue()
+    paper.submit(order(), T0)
+    paper.on_ticks(ticks({"s": 1, "ltp": 100}))
+    again = paper.submit(order(), T0 + SECOND)
+    assert again == OrderRejected(ts=T0 + SECOND, order_id="A", code=-99, reason="SBIN: an order A was sent before")
+
+
+@pytest.mark.parametrize("clock", ["09:14", "15:30"])
+def test_a_closed_market_takes_no_orders(clock: str) -> None:
+    """An order that arrives outside the session is refused."""
+    moment = ist_ns(DAY, clock)
+    answer = venue().submit(order(), moment)
+    assert answer == OrderRejected(
+        ts=moment, order_id="A", code=-99, reason="SBIN: the market is closed when the order arrives"
+    )
+
+
+def test_orders_expire_at_the_close() -> None:
+    """A DAY order never fills from the close on, and says so once."""
+    paper = venue()
+    paper.submit(order(quantity=50), T0)
+    close = ist_ns(DAY, "15:30")
+    paper.on_ticks(ticks({"s": 1, "ltp": 100, "ask": 100, "ask_qty": 20}))
+    late = (close - T0) / SECOND
+    assert paper.on_ticks(ticks({"s": late, "ltp": 100}, {"s": late + 1, "ltp": 100})) == []
+    assert paper.on_time(close - 1) == []
+    expired = OrderCancelled(ts=close, order_id="A", filled=20, reason="expired at the close of the session")
+    assert paper.on_time(close + SECOND) == [expired]
+    assert paper.on_time(close + SECOND) == []
+
+
+def test_cancel() -> None:
+    """A cancelled order fills no more and tells what it had done; an unknown one is None."""
+    paper = venue()
+    paper.submit(order(limit="99"), T0)
+    assert paper.cancel("A", T0 + 5) == OrderCancelled(ts=T0 + 5, order_id="A", filled=0, reason="cancelled")
+    assert paper.cancel("A", T0 + 6) is None
+    assert paper.cancel("never sent", T0) is None
+    assert paper.on_ticks(ticks({"s": 1, "ltp": 98})) == []
+
+
+def test_several_symbols_in_one_batch() -> None:
+    """Each order looks at its own symbol's rows, and fills come in the order of the ticks."""
+    symbols = ("SBIN", "RELIANCE", "TCS")
+    paper = venue()
+    paper.submit(order(symbol="RELIANCE", order_id="R"), T0)
+    paper.submit(order(symbol="SBIN", order_id="S"), T0)
+    paper.submit(order(symbol="INFY", order_id="I"), T0)
+    batch = ticks(
+        {"s": 1, "ltp": 3000, "code": 2}, {"s": 2, "ltp": 400, "code": 0}, {"s": 3, "ltp": 2000, "code": 1},
+        {"s": 4, "ltp": 401, "code": 0}, symbols=symbols,
+    )  # fmt: skip
+    fills = paper.on_ticks(batch)
+    assert [(fill.order_id, str(fill.price)) for fill in fills] == [("S", "400.00"), ("R", "2000.00")]
+    assert [paper.last_price(symbol) for symbol in (*symbols, "INFY")] == [401, 2000, 3000, None]
+    assert [item.order_id for item in paper.working()] == ["I"]
+
+
+def test_last_price_without_orders() -> None:
+    """Prices are remembered whether or not anything is working; a batch without a symbol's ticks leaves its price."""
+    paper = venue()
+    assert paper.on_ticks(ticks({"s": 1, "ltp": 100}, {"s": 2, "ltp": 101})) == []
+    assert paper.on_ticks(ticks({"s": 3, "ltp": 7, "code": 1}, symbols=("SBIN", "TCS"))) == []
+    assert paper.on_ticks(ticks().take(np.zeros(0, dtype=np.intp))) == []
+    assert (paper.last_price("SBIN"), paper.last_price("TCS")) == (101, 7)
+
+
+def test_a_price_that_is_none_fills_nothing() -> None:
+    """A tick without a price can't be traded on."""
+    paper = venue()
+    paper.submit(order(), T0)
+    assert paper.on_ticks(ticks({"s": 1, "ltp": NAN}, {"s": 2, "ltp": 0.0})) == []
+
+
+def test_what_it_remembers_is_bounded() -> None:
+    """A long run forgets the oldest ids, never that of an order that still works."""
+    paper = venue()
+    for number in range(20_050):
+        accepted = paper.submit(order(order_id=f"N{number}", limit="1"), T0)
+        assert isinstance(accepted, OrderAccepted)
+        if number:
+            paper.cancel(f"N{number}", T0)
+    assert len(paper._seen) <= 20_000
+    assert isinstance(paper.submit(order(order_id="N0"), T0), OrderRejected)
+    assert isinstance(paper.submit(order(order_id="N20049"), T0), OrderRejected)
+    assert accepted.venue_id == "PAPER-20050"

@@ -1,0 +1,116 @@
+"""Positions and cash, worked out by hand."""
+
+from decimal import Decimal
+
+import pytest
+
+from daemon.core.errors import Fault
+from daemon.core.events import Fill, PositionChanged, Side
+from daemon.portfolio.book import Portfolio, Position
+
+CASH = Decimal(100_000)
+
+
+def fill(side: Side, quantity: int, price: str, *, costs: str = "0", ts: int = 1, symbol: str = "SBIN") -> Fill:
+    """A fill whose id follows from what it is."""
+    return Fill(
+        ts=ts, fill_id=f"{symbol}{ts}{side}{quantity}", order_id="o", symbol=symbol, side=side, quantity=quantity,
+        price=Decimal(price), costs=Decimal(costs),
+    )  # fmt: skip
+
+
+def booked(*fills: Fill) -> Portfolio:
+    """A portfolio after `fills`."""
+    portfolio = Portfolio(CASH)
+    for item in fills:
+        portfolio.apply(item)
+    return portfolio
+
+
+def test_a_purchase() -> None:
+    """Buying makes a long position at its price and takes price and costs out of the cash."""
+    changed = Portfolio(CASH).apply(fill(Side.BUY, 10, "400.05", costs="1.25", ts=7))
+    assert changed == PositionChanged(
+        ts=7, symbol="SBIN", quantity=10, average_price=Decimal("400.05"), realised_pnl=Decimal(0),
+        costs=Decimal("1.25"), cash=Decimal("95998.25"), opened_ts=7,
+    )  # fmt: skip
+
+
+def test_adding_averages_the_price() -> None:
+    """10 at 400 and 20 at 430 stand at 420; the position opened with the first."""
+    portfolio = booked(fill(Side.BUY, 10, "400", ts=1), fill(Side.BUY, 20, "430", ts=2))
+    (position,) = portfolio.positions()
+    assert (position.quantity, position.average_price, position.opened_ts) == (30, Decimal(420), 1)
+
+
+def test_a_short_wins_when_the_price_falls() -> None:
+    """Sold at 400, bought back at 390: 100 before costs."""
+    portfolio = booked(fill(Side.SELL, 10, "400", ts=1, costs="2.00"), fill(Side.BUY, 10, "390", ts=2, costs="1.50"))
+    assert portfolio.realised_pnl == 100
+    assert portfolio.equity == portfolio.cash == CASH + 100 - Decimal("3.50")
+    assert portfolio.costs == Decimal("3.50")
+
+
+def test_a_partial_close_keeps_the_rest() -> None:
+    """Closing 4 of 10 realises 4 parts and leaves average and opening where they were."""
+    portfolio = booked(fill(Side.BUY, 10, "400", ts=1), fill(Side.SELL, 4, "410", ts=2))
+    (position,) = portfolio.positions()
+    assert (position.quantity, position.average_price) == (6, Decimal(400))
+    assert (position.realised_pnl, position.opened_ts) == (Decimal(40), 1)
+
+
+def test_a_cost_that_divides_badly_comes_out_whole() -> None:
+    """A third of 100.01 is rounded to the paisa, and the last part takes what is left: nothing is lost."""
+    buys = [fill(Side.BUY, 1, "33.35", ts=1), fill(Side.BUY, 2, "33.30", ts=2)]
+    sells = [fill(Side.SELL, 1, "40", ts=ts) for ts in (3, 4, 5)]
+    portfolio = booked(*buys, *sells[:1])
+    assert portfolio.realised_pnl == Decimal("6.68")
+    for item in sells[1:]:
+        portfolio.apply(item)
+    assert portfolio.realised_pnl == Decimal("20.05")
+    assert portfolio.equity - CASH == Decimal("20.05")
+
+
+def test_a_flip_closes_one_position_and_opens_another() -> None:
+    """Selling 30 against a long of 10 realises 10 and opens a short of 20 at the new price and time."""
+    portfolio = booked(fill(Side.BUY, 10, "400", ts=1, costs="1.00"))
+    changed = portfolio.apply(fill(Side.SELL, 30, "410", ts=2, costs="1.00"))
+    assert changed is not None
+    assert (changed.quantity, changed.average_price, changed.opened_ts) == (-20, Decimal(410), 2)
+    assert portfolio.realised_pnl == 100
+    portfolio.apply(fill(Side.BUY, 20, "410", ts=3, costs="0.50"))
+    assert portfolio.costs == Decimal("2.50")
+    (position,) = portfolio.positions()
+    assert (position.quantity, position.average_price, position.opened_ts) == (0, 0, 0)
+
+
+def test_the_same_fill_twice_counts_once() -> None:
+    """A fill id that was booked changes nothing and is answered by None."""
+    portfolio = booked(fill(Side.BUY, 10, "400", costs="1.00"))
+    assert portfolio.apply(fill(Side.BUY, 10, "400", costs="1.00")) is None
+    assert (portfolio.quantity("SBIN"), portfolio.costs) == (10, Decimal("1.00"))
+
+
+@pytest.mark.parametrize("quantity", [0, -5])
+def test_a_fill_of_nothing_is_a_fault(quantity: int) -> None:
+    """A quantity that isn't positive is refused before anything is booked."""
+    portfolio = Portfolio(CASH)
+    with pytest.raises(Fault, match=rf"SBIN: quantity {quantity} is not positive"):
+        portfolio.apply(fill(Side.BUY, quantity, "400"))
+    assert portfolio.positions() == []
+
+
+def test_marks_value_what_is_open() -> None:
+    """A mark moves unrealised, equity and notional; a float counts as it is written; strangers are ignored."""
+    portfolio = booked(fill(Side.BUY, 10, "400"), fill(Side.SELL, 5, "2000", symbol="TCS"))
+    assert portfolio.unrealised("SBIN") == 0
+    portfolio.mark("SBIN", 410.05)
+    portfolio.mark("TCS", Decimal(1990))
+    portfolio.mark("INFY", 1)
+    assert (portfolio.unrealised("SBIN"), portfolio.unrealised("TCS")) == (Decimal("100.50"), 50)
+    assert (portfolio.unrealised("INFY"), portfolio.quantity("INFY")) == (0, 0)
+    assert portfolio.equity == CASH + Decimal("150.50")
+    assert portfolio.gross_notional == Decimal("4100.50") + 9950
+    assert portfolio.positions()[1] == Position(
+        "TCS", -5, Decimal(2000), Decimal(1990), Decimal(50), Decimal(0), Decimal(0), 1
+    )

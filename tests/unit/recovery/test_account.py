@@ -1,0 +1,335 @@
+"""What a restart finds: the account folded from the journal, snapshots, damaged files, full disks, old runs."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from daemon.core.errors import JournalError, UsageError
+from daemon.core.events import (
+    AccountSnapshot,
+    CancelOrder,
+    DayProfitPeaked,
+    Event,
+    Flatten,
+    Halt,
+    OrderAccepted,
+    OrderApproved,
+    OrderCancelRequested,
+    OrderDenied,
+    OrderSent,
+    Reduce,
+    Resume,
+    Side,
+    TradingState,
+    TradingStateChanged,
+)
+from daemon.journal.writer import Journal, JournalReader
+from daemon.orders.book import OrderState
+from daemon.recovery.account import FOLDED, Account, recover
+from daemon.recovery.repair import repair
+from daemon.risk.book import RiskBook
+from tests.samples import DAY, OPEN, SBIN, cancel_of, fill_of, intend, journaled
+
+CASH = Decimal(1_000_000)
+
+
+def trade(number: int, side: Side = Side.BUY, quantity: int = 100, ts: int = OPEN) -> list[Event]:
+    """An order's whole life, from intent to fill."""
+    intent = intend(f"T{number}", side, quantity, ts=ts)
+    return [
+        intent, OrderApproved(ts=ts, order_id=intent.order_id), OrderSent(ts=ts, order_id=intent.order_id),
+        OrderAccepted(ts=ts, order_id=intent.order_id, venue_id=f"V{number}"), fill_of(intent),
+    ]  # fmt: skip
+
+
+def write(path: Path, *events: Event, started_ts: int = 1) -> None:
+    """One run."""
+    journal = Journal(path, safe=True)
+    journal.describe({"started_ts": str(started_ts)})
+    for event in events:
+        journal.append(event)
+    journal.close()
+
+
+def recovered(path: Path) -> Account:
+    """The account of a journal that is there."""
+    account = recover(path, CASH)
+    assert account is not None
+    return account
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the journal goes."""
+    return tmp_path / "j.sqlite"
+
+
+def test_nothing_is_recovered_from_nothing(path: Path) -> None:
+    """No file, an empty file: a first start."""
+    assert recover(path, CASH) is None
+    path.touch()
+    assert recover(path, CASH) is None
+
+
+def test_all_runs_count(path: Path) -> None:
+    """Bought in the first run, half sold in the second, one order still on its way: positions, cash and orders."""
+    open_order = intend("T3", ts=OPEN)
+    write(path, *trade(1))
+    write(path, *trade(2, Side.SELL, 40), open_order, OrderApproved(ts=OPEN, order_id="T3"))
+    account = recovered(path)
+    assert account.portfolio.quantity(SBIN) == 60
+    assert account.portfolio.cash == CASH - 60 * 800 - 2 * Decimal("1.23")
+    assert {order_id: order.state for order_id, order in account.orders.working.items()} == {"T3": OrderState.APPROVED}
+    assert account.records == 12
+
+
+def test_a_snapshot_stands_for_what_came_before_it(path: Path) -> None:
+    """The same account, from fewer records; a fill from before it is still known, and working orders go on."""
+    working = intend("T8", ts=OPEN)
+    events = [
+        *trade(1), *trade(2, Side.SELL, 40), *trade(3)[:4], working, OrderApproved(ts=OPEN, order_id="T8"),
+        OrderAccepted(ts=OPEN, order_id="T8", venue_id="V8"), fill_of(working, 30),
+        OrderCancelRequested(ts=OPEN, order_id="T8", reason="enough"),
+    ]  # fmt: skip
+    write(path, *events)
+    before = recovered(path)
+    write(path, before.snapshot(OPEN))
+    after = recovered(path)
+    assert after.records == 1
+    assert after.snapshot(OPEN) == before.snapshot(OPEN)
+    again = fill_of(intend("T1", ts=OPEN))
+    assert after.portfolio.apply(again) is None
+    after.fold([again, cancel_of(working, 30), *trade(9)])
+    assert after.orders.find("T8").state is OrderState.CANCELLED  # type: ignore[union-attr]
+    assert after.portfolio.quantity(SBIN) == 190
+
+
+def test_a_record_that_no_order_can_follow_is_passed_over(path: Path) -> None:
+    """The process that wrote it refused it and crashed; a start that did the same would never come up again."""
+    write(path, *trade(1)[:4], OrderApproved(ts=OPEN, order_id="T1"), trade(1)[4])
+    account = recovered(path)
+    assert (account.records, account.portfolio.quantity(SBIN)) == (6, 100)
+
+
+@pytest.mark.parametrize(
+    ("commands", "state", "reason", "flatten_reason"),
+    [([Halt(ts=2, reason="a")], TradingState.HALTED, "a", ""),
+     ([Halt(ts=2, reason="a"), Halt(ts=3, reason="b")], TradingState.HALTED, "a", ""),
+     ([Reduce(ts=2, reason="a")], TradingState.REDUCING, "a", ""),
+     ([Flatten(ts=2, reason="a")], TradingState.REDUCING, "a", "a"),
+     ([Halt(ts=2, reason="a"), Flatten(ts=3, reason="b")], TradingState.HALTED, "a", "b"),
+     ([Flatten(ts=2, reason="a"), Resume(ts=3, reason="b")], TradingState.ACTIVE, "b", ""),
+     ([Halt(ts=2, reason="SIGTERM", shutdown=True)], TradingState.ACTIVE, "", ""),
+     ([Halt(ts=2, reason="SIGTERM", shutdown=True), Halt(ts=3, reason="a")], TradingState.HALTED, "a", "")],
+)  # fmt: skip
+def test_a_command_that_risk_never_got_to_counts(
+    path: Path, commands: list[Event], state: TradingState, reason: str, flatten_reason: str
+) -> None:
+    """It was answered when it was on disk; the state that it leads to may not be there yet. A shutdown is no halt."""
+    write(path, *commands)
+    account = recovered(path)
+    assert (account.state, account.state_reason, account.flatten_reason) == (state, reason, flatten_reason)
+
+
+def test_cancellations_that_are_owed_are_known(path: Path) -> None:
+    """Of orders that work, through a snapshot too; one that is over is owed nothing."""
+    asked = [CancelOrder(ts=OPEN, order_id=order_id, reason="mistaken") for order_id in ("T1", "T2")]
+    write(path, *trade(1)[:4], *trade(2)[:4], *asked, trade(2)[4])
+    account = recovered(path)
+    assert {name: order.unwanted for name, order in account.orders.working.items()} == {"T1": "mistaken"}
+    write(path, account.snapshot(OPEN))
+    assert recovered(path).orders.working["T1"].unwanted == "mistaken"
+
+
+def test_limits_on_how_many_survive(path: Path) -> None:
+    """What risk let through today counts, what it denied and what came yesterday doesn't; the day's peak is known."""
+    denied = intend("T4", ts=OPEN + DAY)
+    write(
+        path, *trade(1), *trade(2, ts=OPEN + DAY), *trade(3, Side.SELL, ts=OPEN + DAY + 5), denied,
+        OrderDenied(ts=OPEN, order_id="T4", symbol=SBIN, check="c", limit="l", value="v"),
+        DayProfitPeaked(ts=OPEN + DAY, day=20_458, high=Decimal(750)),
+    )  # fmt: skip
+    account = recovered(path)
+    assert [intent.order_id for intent in account.approved()] == ["T2", "T3"]
+    book = RiskBook()
+    book.restore([], [], [], account.day, account.day_start_net, account.day_high, account.approved())
+    assert (book.approved_on(account.day), book.approved_since(OPEN + DAY, 9), book.day_high) == (2, 1, 750)
+    write(path, *trade(5, ts=OPEN + 2 * DAY))
+    assert recovered(path).day_high == 0
+
+
+def test_the_days_loss_survives(path: Path) -> None:
+    """Profit counts from the first order of the latest day in India."""
+    write(path, *trade(1), *trade(2, Side.SELL, 100), *trade(3, ts=OPEN + DAY))
+    account = recovered(path)
+    assert account.day == (OPEN + DAY + 19_800 * 10**9) // (86_400 * 10**9)
+    assert account.day_start_net == -2 * Decimal("1.23")
+
+
+def changed(state: TradingState, reason: str = "r") -> TradingStateChanged:
+    """A state of trading."""
+    return TradingStateChanged(ts=OPEN, state=state, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("events", "state", "flatten"),
+    [
+        ([Halt(ts=1, reason="stop"), changed(TradingState.HALTED)], TradingState.HALTED, ""),
+        ([Halt(ts=1, reason="end", shutdown=True), changed(TradingState.HALTED)], TradingState.ACTIVE, ""),
+        ([Flatten(ts=1, reason="out"), changed(TradingState.REDUCING)], TradingState.REDUCING, "out"),
+        (
+            [Flatten(ts=1, reason="out"), changed(TradingState.REDUCING), Resume(ts=2, reason="on"),
+             changed(TradingState.ACTIVE)],
+            TradingState.ACTIVE, "",
+        ),
+    ],
+)  # fmt: skip
+def test_the_kill_switch_survives(path: Path, events: list[Event], state: TradingState, flatten: str) -> None:
+    """A halt and an unfinished flattening go on; the halt of an orderly shutdown doesn't."""
+    write(path, *events)
+    account = recovered(path)
+    assert (account.state, account.flatten_reason) == (state, flatten)
+
+
+def test_a_command_after_an_orderly_end_survives_as_well(path: Path) -> None:
+    """The earlier process ended in order; the next one was told to reduce, had no order, and was killed."""
+    write(path, Halt(ts=1, reason="SIGTERM", shutdown=True), changed(TradingState.HALTED, "SIGTERM"))
+    write(path, Reduce(ts=2, reason="careful"), changed(TradingState.REDUCING, "careful"))
+    assert recovered(path).state is TradingState.REDUCING
+    write(path, Halt(ts=1, reason="SIGTERM", shutdown=True), changed(TradingState.HALTED, "SIGTERM"))
+    account = recovered(path)
+    assert account.state is TradingState.REDUCING
+    account.follow(changed(TradingState.HALTED, "stop"))
+    assert account.state is TradingState.HALTED
+
+
+def test_a_whole_journal_is_not_touched(path: Path) -> None:
+    """Nothing to repair, and nothing where there is no file."""
+    assert repair(path) is None
+    write(path, *trade(1))
+    content = path.read_bytes()
+    assert repair(path) is None
+    assert path.read_bytes() == content
+
+
+def test_a_file_that_was_cut_off_is_recovered_to_its_last_whole_record(path: Path) -> None:
+    """What can be read stays, in order and without gaps; the damaged file is kept; the next run goes on."""
+    write(path, *(event for number in range(400) for event in trade(number)))
+    with path.open("r+b") as stream:
+        stream.truncate(path.stat().st_size * 2 // 3 // 4096 * 4096)
+    kept = repair(path)
+    assert kept is not None
+    assert 0 < kept < 2000
+    events = journaled(path)
+    assert len(events) == kept
+    assert path.with_name("j.sqlite.damaged-1").is_file()
+    assert recovered(path).portfolio.quantity(SBIN) == sum(type(event).__name__ == "Fill" for event in events) * 100
+    write(path, *trade(9001))
+    assert len(journaled(path)) == 5
+
+
+def test_a_record_that_is_no_json_ends_what_is_recovered(path: Path) -> None:
+    """Everything before it is kept, nothing after it is believed."""
+    write(path, *trade(1), *trade(2))
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE events SET body = '{\"ts' WHERE seq = 8")
+    db.close()
+    assert repair(path) == 7
+    assert recovered(path).portfolio.quantity(SBIN) == 100
+
+
+def test_what_is_no_journal_is_not_repaired(path: Path) -> None:
+    """A foreign file stays as it is and is named."""
+    path.write_bytes(b"something else entirely" * 100)
+    with pytest.raises(UsageError, match=r"j\.sqlite"):
+        repair(path)
+    assert path.read_bytes().startswith(b"something")
+
+
+async def test_a_full_disk_loses_nothing(path: Path) -> None:
+    """Nothing is durable and it is said; what was appended is kept and written when there is room again."""
+    journal = Journal(path, safe=True)
+    journal.describe({"started_ts": "1"})
+    pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+    journal._db.execute(f"PRAGMA max_page_count={pages}")
+    events = [event for number in range(300) for event in trade(number)]
+    for event in events:
+        journal.append(event)
+    waiting = journal.durable()
+    assert waiting is not None
+    with pytest.raises(JournalError, match="full"):
+        async with asyncio.timeout(30):
+            await waiting
+    assert "full" in journal.trouble
+    with pytest.raises(JournalError, match="full"):
+        journal.durable()
+    journal.append(Halt(ts=1, reason="meanwhile"))
+    journal._db.execute("PRAGMA max_page_count=1000000")
+    async with asyncio.timeout(30):
+        while journal.trouble:  # noqa: ASYNC110 — the writer tells nobody when it can write again
+            await asyncio.sleep(0.01)
+        waiting = journal.durable()
+        if waiting is not None:
+            await waiting
+    journal.close()
+    assert journaled(path) == [*events, Halt(ts=1, reason="meanwhile")]
+
+
+def test_a_disk_that_stays_full_is_said_at_the_end(path: Path) -> None:
+    """Closing gives up, and says so."""
+    journal = Journal(path, safe=True)
+    journal._db.execute(f"PRAGMA max_page_count={journal._db.execute('PRAGMA page_count').fetchone()[0]}")
+    for number in range(300):
+        for event in trade(number):
+            journal.append(event)
+    with pytest.raises(JournalError, match="full"):
+        journal.close()
+
+
+def test_old_runs_that_no_restart_needs_are_deleted(path: Path) -> None:
+    """Older than asked and before the newest snapshot; the others stay."""
+    write(path, *trade(1), started_ts=10)
+    write(path, *trade(2), started_ts=20)
+    write(path, recovered(path).snapshot(OPEN), *trade(3), started_ts=15)
+    before = recovered(path).snapshot(OPEN)
+    journal = Journal(path, safe=True)
+    assert journal.prune(20) == 1
+    journal.describe({"started_ts": "30"})
+    journal.close()
+    with sqlite3.connect(path) as db:
+        assert [row[0] for row in db.execute("SELECT DISTINCT run FROM events ORDER BY run")] == [2, 3]
+    db.close()
+    assert recovered(path).snapshot(OPEN) == before
+
+
+def test_a_journal_of_the_first_schema_is_brought_up(path: Path) -> None:
+    """It can be read as it is, and is of the present schema once it was opened for writing."""
+    write(path, *trade(1))
+    with sqlite3.connect(path) as db:
+        db.execute("DROP INDEX snapshots")
+        db.execute("PRAGMA user_version=1")
+    db.close()
+    assert recovered(path).portfolio.quantity(SBIN) == 100
+    write(path)
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone()[0] == 2
+        assert db.execute("SELECT COUNT(*) FROM sqlite_master WHERE name = 'snapshots'").fetchone()[0] == 1
+    db.close()
+
+
+def test_a_record_of_another_shape_is_named(path: Path) -> None:
+    """JSON, but not what its type says: the file, the run and the number."""
+    write(path, *trade(1))
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE events SET body = '{}' WHERE seq = 2")
+    db.close()
+    reader = JournalReader(path)
+    with pytest.raises(UsageError, match=r"j\.sqlite: run 1, event 2 \(OrderApproved\) can't be read"):
+        list(reader.since_snapshot(*FOLDED))
+    reader.close()
+    assert AccountSnapshot in FOLDED

@@ -1,0 +1,65 @@
+"""Signals that end a process in order, and its open files; each test changes a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WAITING = """
+import asyncio, sys
+from daemon.run.process import on_ending
+
+async def main():
+    ending = asyncio.Event()
+    on_ending(lambda number: (print(number.name), ending.set()))
+    print("waits", flush=True)
+    await ending.wait()
+
+asyncio.run(main())
+"""
+LIMITED = """
+import resource
+from daemon.run.process import allow_open_files
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, hard))
+print(allow_open_files({wanted}), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+ROOT = Path(__file__).parents[3]
+
+
+def start(*prefix: str) -> subprocess.Popen[str]:
+    """A process that waits for its end."""
+    command = [*prefix, sys.executable, "-c", WAITING]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waits\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_every_signal_that_asks_for_the_end_is_told(number: signal.Signals) -> None:
+    """By name, and the process ends by itself."""
+    process = start()
+    process.send_signal(number)
+    assert process.communicate() == (f"{number.name}\n", None)
+    assert process.returncode == 0
+
+
+def test_a_hangup_that_is_ignored_stays_ignored() -> None:
+    """Under nohup the end of the terminal is no reason to end."""
+    process = start("env", "--ignore-signal=HUP")
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate() == ("SIGTERM\n", None)
+
+
+@pytest.mark.parametrize(("soft", "wanted", "holds"), [(64, 100, 100), (200, 100, 200)])
+def test_open_files_are_allowed(soft: int, wanted: int, holds: int) -> None:
+    """Raised to what is wanted, and never lowered."""
+    script = LIMITED.format(soft=soft, wanted=wanted)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(holds)] * 2

@@ -1,0 +1,242 @@
+"""The daemon as a service, in this process: start, notifications, signals, end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from structlog.testing import capture_logs
+
+from daemon.cli import main
+from daemon.control.rendezvous import Running, running_daemons
+from daemon.core.errors import SettingsError, UsageError
+from daemon.core.events import Bar, Decision, Halt, OrderIntent
+from daemon.journal.writer import JournalReader
+from daemon.run.replaying import bars_table
+from daemon.run.service import Service, order_prefix
+from daemon.tape.recorded import RecordedDirectory
+from strategies.hrm import HRMStrategy
+from tests.samples import HRM, LIVELY, journaled, play, settings_of, wave, write_tape
+
+CALM = (*LIVELY, "risk.stale_after_s=100000", "feed.speed=3000", "control.port=0")
+
+
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty minutes of a swinging price."""
+    return write_tape(tmp_path_factory.mktemp("tape") / "t.parquet", *wave(40))
+
+
+def service(tape: Path, directory: Path, *changes: str) -> Service:
+    """One over the tape, with everything it writes in `directory`."""
+    places = (f"feed.tape=[{tape}]", f"journal.path={directory}/j.sqlite", f"control.token_file={directory}/token")
+    return Service(settings_of(*CALM, *places, *changes))
+
+
+async def run(subject: Service) -> None:
+    """Run to the end, but not for ever."""
+    async with asyncio.timeout(100):
+        await subject.run()
+
+
+def test_a_daemon_is_found_while_it_runs(tape: Path, tmp_path: Path) -> None:
+    """Its record says where it listens, which token it takes and where it was started; it is gone with the daemon."""
+    subject = service(tape, tmp_path)
+    found: list[list[Running]] = []
+    subject.app.bus.tap((Bar,), lambda _: found.append(running_daemons(os.environ, tmp_path)))
+    asyncio.run(run(subject))
+    (one,) = found[0]
+    assert (one.pid, one.token_file, one.directory) == (os.getpid(), f"{tmp_path}/token", os.getcwd())
+    assert one.url.startswith("http://127.0.0.1:")
+    assert running_daemons(os.environ, tmp_path) == []
+
+
+def test_a_daemon_that_can_not_say_where_it_is_runs_all_the_same(
+    tape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state directory that can't be made is a warning."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    with capture_logs() as logs:
+        asyncio.run(run(service(tape, tmp_path)))
+    (warning,) = [line for line in logs if line["log_level"] == "warning"]
+    assert warning["event"] == "hrmd ctl can't find this daemon by itself"
+    assert journaled(tmp_path / "j.sqlite", Bar)
+
+
+def test_a_signal_ends_the_run_in_order(tape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """READY once the path runs, WATCHDOG while it does, STOPPING at the signal; nothing is pending afterwards."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listener.bind(str(tmp_path / "notify"))
+    listener.setblocking(False)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "400000")
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    subject = service(tape, tmp_path)
+    bars: list[Bar] = []
+
+    def count(bar: Bar) -> None:
+        bars.append(bar)
+        if len(bars) == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    subject.app.bus.tap((Bar,), count)
+    asyncio.run(run(subject))
+    notices = []
+    while True:
+        try:
+            notices.append(listener.recv(4096).decode().splitlines()[0])
+        except BlockingIOError:
+            break
+    listener.close()
+    assert notices[0] == "READY=1"
+    assert "WATCHDOG=1" in notices
+    assert notices[-1] == "STOPPING=1"
+    assert [event.reason for event in journaled(tmp_path / "j.sqlite", Halt)] == ["SIGTERM received"]
+    reader = JournalReader(tmp_path / "j.sqlite")
+    assert reader.pending() == []
+    reader.close()
+
+
+def test_the_end_of_the_tape_ends_the_run(tape: Path, tmp_path: Path) -> None:
+    """Without control and without systemd, as under `hrmd run` in a terminal; order ids carry the run's prefix."""
+    subject = service(tape, tmp_path, "control.enabled=false", "feed.speed=20000")
+    asyncio.run(run(subject))
+    assert subject.view.health().reasons[0] == "the feed has ended"
+    orders = [event.order_id for event in journaled(tmp_path / "j.sqlite", OrderIntent)]
+    assert {order_id[:-7] for order_id in orders} == {orders[0][:-7]}
+    assert not (tmp_path / "token").exists()
+
+
+def test_the_command_is_the_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`hrmd run` ends with 0 at the end of its tape, with logs on stderr alone."""
+    short = write_tape(tmp_path / "s.parquet", *wave(3))
+    changes = (
+        *CALM, f"feed.tape=[{short}]", f"journal.path={tmp_path}/j", f"control.token_file={tmp_path}/token",
+        "feed.speed=100000", "log.format=json",
+    )  # fmt: skip
+    assert main(["run", *[argument for change in changes for argument in ("--set", change)]]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert '"event":"control listens"' in printed.err
+
+
+def test_inference_is_measured(tmp_path: Path) -> None:
+    """What a model takes is on the metrics; who it is and what it remembered in the status."""
+    tape = write_tape(tmp_path / "t.parquet", *wave(100))
+    changes = ("performance.decision_cache_size=10", "feed.speed=60000", "control.enabled=false")
+    subject = service(tape, tmp_path, *HRM, *changes)
+    asyncio.run(run(subject))
+    status = subject.view.status()
+    assert b"hrmd_inference_seconds" in subject.metrics.render(status)
+    (strategy,) = [item for item in subject.app.strategy.strategies.values() if isinstance(item, HRMStrategy)]
+    assert status.inference is not None
+    assert (status.inference.runtime, status.inference.model_hash) == (strategy.runtime, strategy.agent.model_hash)
+    asked = status.inference.cache_hits + status.inference.cache_misses
+    assert asked == sum(bool(one.segments) for one in journaled(tmp_path / "j.sqlite", Decision)) > 0
+
+
+def test_a_port_that_is_taken_stops_the_start(tape: Path, tmp_path: Path) -> None:
+    """A usage error that names the setting, and the journal is closed."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        subject = service(tape, tmp_path, f"control.port={listener.getsockname()[1]}")
+        with pytest.raises(UsageError, match=r"control\.port"):
+            asyncio.run(run(subject))
+    assert journaled(tmp_path / "j.sqlite") == []
+
+
+def test_without_a_tape_there_is_no_service() -> None:
+    """The setting is named."""
+    with pytest.raises(SettingsError, match=r"feed\.tape: expected at least one tape"):
+        Service(settings_of(*CALM))
+
+
+def test_a_live_feed_without_its_needs_is_no_service(tmp_path: Path) -> None:
+    """One clear line, before anything is opened."""
+    with pytest.raises(SettingsError, match=r"feed\.symbols: expected at least one"):
+        Service(settings_of("feed.source=fyers", f"control.token_file={tmp_path}/t", f"journal.path={tmp_path}/j"))
+    assert not (tmp_path / "j").exists()
+
+
+def test_a_token_file_that_can_not_be_made_leaves_no_journal(tape: Path, tmp_path: Path) -> None:
+    """The token is looked at before anything is opened."""
+    with pytest.raises(UsageError):
+        service(tape, tmp_path, "control.token_file=/proc/version/token")
+    assert not (tmp_path / "j.sqlite").exists()
+
+
+def test_a_place_that_can_not_be_recorded_to_leaves_no_journal(tape: Path, tmp_path: Path) -> None:
+    """Nor does a path that can't be built keep the place of the recording."""
+    record = ("feed.record.when=always", f"feed.record.path={tmp_path}/tapes")
+    with pytest.raises(UsageError, match=r"feed\.record\.path"):
+        service(tape, tmp_path, record[0], f"feed.record.path={tape}")
+    assert not (tmp_path / "j.sqlite").exists()
+    with pytest.raises(UsageError):
+        service(tape, tmp_path, *record, "market.unlisted=reject", f"feed.tape=[{tmp_path}/missing]")
+    RecordedDirectory(tmp_path / "tapes").release()
+
+
+async def test_a_journal_is_of_one_process(tape: Path, tmp_path: Path) -> None:
+    """A second daemon, or a replay, is refused before it reads a record, and what it was refused stays whole."""
+    first = service(tape, tmp_path)
+    for number in range(2):
+        with pytest.raises(UsageError, match=rf"journal .*j\.sqlite: is held by another process .*{os.getpid()}"):
+            service(tape, tmp_path, f"control.port={18_000 + number}")
+    assert main(["replay", str(tape), "--journal", f"{tmp_path}/j.sqlite"]) == 2
+    first.app.stop("enough")
+    await run(first)
+    await run(service(tape, tmp_path))
+    assert JournalReader(tmp_path / "j.sqlite").run == 2
+
+
+def test_order_prefixes_are_unique_and_fit_the_venues_tag() -> None:
+    """Alphanumeric, with seven digits at most 30 characters, never the same twice."""
+    prefixes = [order_prefix() for _ in range(50)]
+    assert len(set(prefixes)) == 50
+    assert all(prefix.isalnum() and len(prefix) + 7 <= 30 for prefix in prefixes)
+
+
+def test_what_it_gets_is_on_a_tape(tape: Path, tmp_path: Path) -> None:
+    """The ticks that the day's bars were made of make the same bars in a replay; the status speaks of the tape."""
+    places = (f"feed.record.path={tmp_path}/tapes", "feed.record.when=always", "feed.record.flush_s=0.05")
+    subject = service(tape, tmp_path, *places, "control.enabled=false", "feed.speed=20000")
+    live: list[Bar] = []
+    subject.app.bus.tap((Bar,), live.append)
+    asyncio.run(run(subject))
+    recorder = subject.view.status().recorder
+    assert recorder is not None
+    assert (recorder.recorded, recorder.lost, recorder.trouble) == (480, 0, "")
+    replay, _ = play(tmp_path / "tapes" / "2026-01-05.parquet", *LIVELY, bars=tmp_path / "bars.parquet")
+    assert replay.app.feed.tick_filter.accepted == 480
+    assert pq.read_table(tmp_path / "bars.parquet") == bars_table(live)
+    assert len(live) > 40
+
+
+def test_a_tape_is_not_recorded_again(tape: Path, tmp_path: Path) -> None:
+    """By default only what a live feed gives."""
+    subject = service(tape, tmp_path, f"feed.record.path={tmp_path}/tapes")
+    assert subject.view.status().recorder is None
+    assert not (tmp_path / "tapes").exists()
+
+
+@pytest.mark.parametrize(("on_failure", "halted"), [("alert", False), ("halt", True)])
+def test_a_disk_that_fails_is_no_reason_to_stop_unless_it_is_said_to_be(
+    tape: Path, tmp_path: Path, on_failure: str, halted: bool
+) -> None:
+    """The recording's directory disappears: health says so, and trading goes on or halts, as the settings have it."""
+    places = (f"feed.record.path={tmp_path}/tapes", "feed.record.when=always", "feed.record.flush_s=0.01")
+    subject = service(tape, tmp_path, *places, f"feed.record.on_failure={on_failure}", "control.enabled=false")
+    (tmp_path / "tapes").rename(tmp_path / "unplugged")
+    asyncio.run(run(subject))
+    recorder = subject.view.status().recorder
+    assert recorder is not None
+    assert recorder.lost > 0
+    assert "ticks are not being recorded" in subject.view.health().reasons
+    reasons = [event.reason for event in journaled(tmp_path / "j.sqlite", Halt)]
+    assert bool(reasons) is halted
+    assert all("No such file" in reason for reason in reasons)

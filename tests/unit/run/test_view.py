@@ -1,0 +1,253 @@
+"""What the control server is told, from an app that is fed by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from daemon.app import App, RunPlan
+from daemon.core.clock import NS_PER_S, ReplayClock
+from daemon.core.errors import JournalError
+from daemon.core.events import (
+    Action,
+    Event,
+    FeedState,
+    FeedStatus,
+    Fill,
+    OrderAccepted,
+    OrderAmended,
+    OrderDenied,
+    OrderRejected,
+    Side,
+    TradingState,
+    TradingStateChanged,
+)
+from daemon.core.latency import FixedLatency
+from daemon.run.view import KEPT, DaemonView
+from tests.samples import (
+    CLOSE,
+    LIVELY,
+    MINUTE,
+    OPEN,
+    RELIANCE,
+    SBIN,
+    cancel_of,
+    decide,
+    fill_of,
+    hill,
+    intend,
+    settings_of,
+    tick,
+    write_tape,
+)
+
+NOON = OPEN + 60 * MINUTE
+
+
+class Desk:
+    """An app that doesn't run, its view, and the parts of the path that a test needs moved by hand."""
+
+    def __init__(self, tape: Path) -> None:
+        self.clock = ReplayClock(NOON)
+        plan = RunPlan(
+            tapes=[tape], symbols=[], clock=self.clock, latency=FixedLatency(0), journal=None, durable=False,
+            restarts=True, order_prefix="T",
+        )  # fmt: skip
+        self.app = App(settings_of(*LIVELY), plan)
+        self.app.desk.open = True
+        self.view = DaemonView(self.app, "a test")
+
+    def tell(self, *events: Event) -> None:
+        """Publish, and let portfolio and risk's book hear of it."""
+        for event in events:
+            self.app.bus.publish(event)
+            if isinstance(event, Fill):
+                self.app.portfolio.handle(event)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """One at noon, before its first tick."""
+    desk = Desk(write_tape(tmp_path / "t.parquet", *hill(), notes={"simulated": "true"}))
+    yield desk
+    desk.app.close()
+
+
+def see(desk: Desk, ts: int, price: float, symbol: str = SBIN) -> None:
+    """A tick that view and risk have seen."""
+    desk.tell(tick(ts, price, symbol))
+    desk.app.risk.book.on_ticks(tick(ts, price, symbol))
+
+
+def test_a_fresh_daemon(desk: Desk) -> None:
+    """Nothing has happened, and that is healthy."""
+    status = desk.view.status()
+    assert (status.mode, status.simulated, status.feed, status.symbols) == ("a test", True, "starting", [SBIN])
+    assert (status.trading_state, status.strategy, status.model) == (TradingState.ACTIVE, "rules", "")
+    assert (status.healthy, status.reasons, status.last_tick_ts) == (True, [], None)
+    assert (status.equity, status.net_pnl, status.costs) == (Decimal(1_000_000), 0, 0)
+    assert desk.view.positions() == []
+    assert desk.view.orders() == []
+    assert desk.view.decisions(5) == []
+
+
+def test_a_daemon_that_does_not_trade_is_not_healthy(desk: Desk) -> None:
+    """Not before it has agreed with what was left, nor while it ends; once the tape has ended that is the reason."""
+    desk.app.desk.open = False
+    assert desk.view.health().reasons == ["recovering: not done yet"]
+    desk.app.stop("SIGTERM received")
+    assert desk.view.health().reasons == ["stopping: SIGTERM received"]
+    desk.tell(FeedStatus(ts=NOON, state=FeedState.ENDED, symbol=None, reason=""))
+    assert desk.view.health().reasons == ["the feed has ended"]
+
+
+async def test_a_journal_that_can_not_be_written_is_not_healthy(tmp_path: Path) -> None:
+    """A full disk: the reason is the journal's own, and it goes when there is room again."""
+    tape = write_tape(tmp_path / "t.parquet", *hill())
+    plan = RunPlan(
+        tapes=[tape], symbols=[], clock=ReplayClock(NOON), latency=FixedLatency(0), journal=tmp_path / "j",
+        durable=True, restarts=True, order_prefix="T",
+    )  # fmt: skip
+    app = App(settings_of(*LIVELY), plan)
+    app.desk.open = True
+    view, journal = DaemonView(app, "a test"), app.journal
+    assert journal is not None
+    pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+    journal._db.execute(f"PRAGMA max_page_count={pages}")
+    journal.append(intend(reason="x" * 100_000))
+    with pytest.raises(JournalError, match="full"):
+        await journal.durable()  # type: ignore[misc]
+    assert view.health().reasons == [journal.trouble] != [""]
+    journal._db.execute("PRAGMA max_page_count=1000000")
+    async with asyncio.timeout(20):
+        while journal.trouble:  # noqa: ASYNC110 — the writer tells nobody when it can write again
+            await asyncio.sleep(0.01)
+    assert view.health().healthy
+    app.close()
+
+
+def test_equity_is_at_the_last_prices(desk: Desk) -> None:
+    """Not at those of the last bar: what `/status` shows is what would be had now."""
+    see(desk, NOON, 800.0)
+    desk.tell(fill_of(intend(quantity=100), costs=Decimal("29.01")))
+    see(desk, NOON + 1, 810.5)
+    status = desk.view.status()
+    assert (status.net_pnl, status.equity) == (Decimal("1020.99"), Decimal("1001020.99"))
+    assert (status.open_positions, status.fills, status.costs) == (1, 1, Decimal("29.01"))
+
+
+def test_positions_show_those_held_first(desk: Desk) -> None:
+    """With their open profit at the last price; one never priced has none."""
+    see(desk, NOON, 800.0)
+    desk.tell(
+        fill_of(intend("R1", Side.SELL, 10, symbol=RELIANCE)), fill_of(intend("R2", Side.BUY, 10, symbol=RELIANCE)),
+        fill_of(intend("S1", Side.SELL, 50)),
+    )  # fmt: skip
+    see(desk, NOON, 790.0)
+    first, second = desk.view.positions()
+    assert (first.symbol, first.quantity, first.last_price, first.unrealised_pnl) == (SBIN, -50, Decimal("790.0"), 500)
+    assert (second.symbol, second.quantity, second.last_price, second.unrealised_pnl) == (RELIANCE, 0, None, None)
+
+
+def test_orders_follow_their_events(desk: Desk) -> None:
+    """Newest first, each in its last state with its average price and reason."""
+    orders = {name: intend(name, quantity=100) for name in ("denied", "rejected", "cut", "part", "filled")}
+    desk.tell(
+        *orders.values(),
+        OrderDenied(ts=1, order_id="denied", symbol=SBIN, check="position", limit="5", value="9"),
+        OrderAccepted(ts=1, order_id="cut", venue_id="V"),
+        OrderRejected(ts=1, order_id="rejected", code=-1, reason="no"), cancel_of(orders["cut"]),
+        fill_of(orders["part"], 40),
+        fill_of(orders["filled"], 25, 1, price=Decimal(800)), fill_of(orders["filled"], 75, 2, price=Decimal(804)),
+        fill_of(intend("unheard of"), 1), OrderAccepted(ts=1, order_id="unheard of", venue_id="V"),
+    )  # fmt: skip
+    rows = {row.order_id: row for row in desk.view.orders()}
+    assert list(rows) == ["filled", "part", "cut", "rejected", "denied"]
+    assert {name: row.state for name, row in rows.items()} == {
+        "filled": "FILLED", "part": "PARTIALLY_FILLED", "cut": "CANCELLED", "rejected": "REJECTED", "denied": "DENIED",
+    }  # fmt: skip
+    assert rows["denied"].reason == "position: 9, limit 5"
+    assert (rows["filled"].average_price, rows["filled"].filled) == (Decimal(803), 100)
+    assert rows["part"].filled == 40
+    status = desk.view.status()
+    assert (status.orders, status.fills, status.denied) == (5, 4, {"position": 1})
+    desk.tell(OrderAmended(ts=2, order_id="filled", quantity=120, change=20))
+    row = next(row for row in desk.view.orders() if row.order_id == "filled")
+    assert (row.state, row.quantity, row.filled) == ("PARTIALLY_FILLED", 120, 100)
+
+
+def test_an_accepted_order_is_shown_as_that(desk: Desk) -> None:
+    """Between approval and fill."""
+    desk.tell(intend(), OrderAccepted(ts=1, order_id="T1", venue_id="V"))
+    assert desk.view.orders()[0].state == "ACCEPTED"
+
+
+def test_only_the_newest_are_remembered(desk: Desk) -> None:
+    """Orders and decisions, so that a long run doesn't grow."""
+    for number in range(KEPT + 20):
+        desk.tell(intend(f"T{number}"), decide(Action.HOLD, quantity=number + 1))
+    rows = desk.view.orders()
+    assert (len(rows), rows[0].order_id, rows[-1].order_id) == (KEPT, f"T{KEPT + 19}", "T20")
+    assert [event.quantity for event in desk.view.decisions(3)] == [KEPT + 20, KEPT + 19, KEPT + 18]
+    assert len(desk.view.decisions(10_000)) == KEPT
+    assert desk.view.status().decisions == desk.view.status().orders == KEPT + 20
+
+
+def test_states_and_their_reasons(desk: Desk) -> None:
+    """The reason of a halt is shown until trading is active again."""
+    for state, shown in ((TradingState.HALTED, "why"), (TradingState.ACTIVE, "")):
+        desk.tell(TradingStateChanged(ts=1, state=state, reason="why"))
+        assert desk.view.status().trading_reason == shown
+
+
+def test_health_knows_a_silent_feed(desk: Desk) -> None:
+    """A minute without a tick within a session, and not at night."""
+    see(desk, NOON, 800.0)
+    assert desk.view.health().healthy
+    desk.clock.advance(NOON + 60 * NS_PER_S)
+    assert desk.view.health().healthy
+    desk.clock.advance(NOON + 61 * NS_PER_S)
+    assert desk.view.health().reasons == ["no tick for 61 s of the session"]
+    desk.clock.advance(CLOSE + MINUTE)
+    assert desk.view.health().healthy
+
+
+def test_health_knows_the_end_of_feed_and_ladder(desk: Desk) -> None:
+    """Both are named, and the status says the same."""
+    desk.tell(FeedStatus(ts=1, state=FeedState.CONNECTED, symbol=None, reason="opened"))
+    assert desk.view.status().feed == "connected"
+    desk.tell(FeedStatus(ts=1, state=FeedState.ENDED, symbol=None, reason="end"))
+    desk.app.supervisor.ladder.take("flat")
+    status = desk.view.status()
+    assert status.reasons == ["the feed has ended", "no strategy is left on the ladder"]
+    assert (status.healthy, status.strategy, status.strategy_rung) == (False, "flat", 2)
+
+
+def test_decisions_after_the_deadline_are_counted(desk: Desk) -> None:
+    """Those of a model that were published too late, and no others."""
+    thought = decide(Action.HOLD, 0, strategy="hrm", segments=2, halt_reason="deadline")
+    desk.tell(
+        msgspec.structs.replace(thought, latency_ns=50_000_000),
+        msgspec.structs.replace(thought, latency_ns=50_000_001),
+        decide(Action.HOLD, 0, latency_ns=90_000_000),
+    )
+    assert desk.view.overruns == 1
+    assert desk.view.status().inference is None  # only the rules decide here
+
+
+def test_a_stale_feed_is_unhealthy_and_one_symbol_is_not_the_feed(desk: Desk) -> None:
+    """The feed's own state stays what it was last said to be; the reasons say which symbol, or that it is all."""
+    desk.tell(FeedStatus(ts=NOON, state=FeedState.CONNECTED, symbol=None, reason="ticks"))
+    stale = FeedStatus(ts=NOON, state=FeedState.STALE, symbol=SBIN, reason="feed 800, quote 900")
+    desk.tell(stale)
+    desk.app.risk.handle(stale)
+    assert desk.view.status().feed == "connected"
+    assert f"stale symbols: 1, such as {SBIN}: feed 800, quote 900" in desk.view.health().reasons
+    desk.app.risk.handle(FeedStatus(ts=NOON, state=FeedState.STALE, symbol=None, reason="no ticks for 10.1 s"))
+    assert "the feed is stale: no ticks for 10.1 s" in desk.view.health().reasons
+    assert desk.view.status().feed_counts == {}

@@ -1,0 +1,95 @@
+"""From settings to strategies, and how much of the market they must be shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daemon.core.clock import ReplayClock
+from daemon.core.errors import ArtifactError
+from daemon.settings.loading import load_settings
+from daemon.strategy.build import build_strategies, shipped, view_settings
+from models.checkpoint import load_model
+from strategies.hrm import HRMStrategy
+from strategies.rules import RulesStrategy
+from tests.unit.strategies.moments import moment_of, rising
+
+
+def test_rules_alone_need_no_model() -> None:
+    """With rules in charge nothing else is built."""
+    strategies = build_strategies(load_settings(None, ["strategy.name=rules"]), ReplayClock())
+    assert set(strategies) == {"rules"}
+    assert isinstance(strategies["rules"], RulesStrategy)
+
+
+def test_the_model_has_the_rules_below_it() -> None:
+    """With the HRM in charge both can decide at once, and the seed makes the model."""
+    overrides = ["strategy.name=hrm", "supervisor.ladder=[hrm, rules, flat]"]
+    overrides.append("model_management.artifact=null")
+    one = build_strategies(load_settings(None, overrides), ReplayClock())
+    other = build_strategies(load_settings(None, [*overrides, "model_management.seed=1"]), ReplayClock())
+    assert set(one) == {"hrm", "rules"}
+    assert isinstance(one["hrm"], HRMStrategy)
+    assert isinstance(other["hrm"], HRMStrategy)
+    assert one["hrm"].agent.model_hash != other["hrm"].agent.model_hash
+    assert one["hrm"].description == "untrained (tiny, seed 20250626)"
+    for name, strategy in one.items():
+        assert strategy.decide(moment_of(rising(60))).strategy == name
+
+
+def test_artifacts_are_shipped() -> None:
+    """By default the trained `tiny` decides and the exported PPO policy can stand below it; others must be trained."""
+    ladder = "supervisor.ladder=[hrm, ppo, rules, flat]"
+    strategies = build_strategies(load_settings(None, [ladder]), ReplayClock())
+    assert list(strategies) == ["rules", "hrm", "ppo"]
+    assert strategies["hrm"].description.startswith("tiny.safetensors (")
+    assert strategies["ppo"].description.startswith("ppo.safetensors (")
+    for name, strategy in strategies.items():
+        assert strategy.decide(moment_of(rising(60))).strategy == name
+    with pytest.raises(ArtifactError, match="no artifact is shipped for 'wide'"):
+        shipped("wide")
+
+
+def test_the_large_model_is_shipped() -> None:
+    """Trained, of the settings' shape, 27 M parameters in at most 30 MB."""
+    expected = load_settings(None, ["hierarchical_reasoning_model.profile=base"]).hierarchical_reasoning_model.network()
+    _, manifest = load_model(shipped("base"), expected=expected)
+    assert manifest.trained
+    assert manifest.parameters == 26_787_573
+    assert shipped("base").stat().st_size < 30e6
+
+
+@pytest.mark.parametrize(("name", "key"), [("hrm", "artifact"), ("ppo", "ppo_artifact")])
+def test_a_bad_artifact_is_one_clear_line(tmp_path: Path, name: str, key: str) -> None:
+    """A file that is missing or no model is refused by name before anything runs."""
+    path = tmp_path / "model.bin"
+    overrides = [f"strategy.name={name}", f"model_management.{key}={path}", f"supervisor.ladder=[{name}, rules, flat]"]
+    settings = load_settings(None, overrides)
+    for content in (None, b"nothing"):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ArtifactError, match=r"model\.bin") as caught:
+            build_strategies(settings, ReplayClock())
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "window"),
+    [
+        ([], 136),  # four spans of the slow average, 34
+        (["strategy.rules.slow=10"], 75),  # a whole session
+        (
+            ["strategy.rules.slow=10", "strategy.interval=15m", "bars.intervals=[15m, 30m]"],
+            60,
+        ),  # the model's own window
+        (["strategy.rules.slow=10", "strategy.rules.min_bars=80"], 80),
+    ],
+)
+def test_the_view_is_wide_enough_for_every_strategy(overrides: list[str], window: int) -> None:
+    """The window is the longest that a strategy asks for, its wait for bars included."""
+    settings = load_settings(None, overrides)
+    view = view_settings(settings)
+    assert view.window == window
+    assert (view.interval, view.coarse_interval, view.coarse_window) == (settings.strategy.interval, "30m", 16)
+    assert (view.max_position, view.no_entries_minutes) == (5000, 30)

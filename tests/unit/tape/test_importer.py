@@ -1,0 +1,369 @@
+"""Ticks of other formats become tapes, with every loss counted."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from daemon.core.errors import TapeError, UsageError
+from daemon.core.events import TickBatch
+from daemon.tape import sources
+from daemon.tape.format import TapeReader
+from daemon.tape.importer import ImportReport, import_tape, parse_map
+
+SECOND = 1_000_000_000
+AT = 1_767_584_700  # 2026-01-05 09:15 IST
+SHARED = Path(__file__).parents[3] / "../shared/data"
+
+
+def written(path: Path, text: str) -> Path:
+    """Write a text file."""
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def ticks_of(path: Path) -> TickBatch:
+    """Read a small tape as one batch."""
+    (batch,) = TapeReader([path]).batches(10_000)
+    return batch
+
+
+def imported(source: Path, *options: str, symbol: str | None = None) -> tuple[ImportReport, TickBatch]:
+    """Import with `--map` options; the report and the tape's ticks."""
+    out = source.parent / "out.parquet"
+    report = import_tape(source, out, parse_map(list(options)), symbol)
+    return report, ticks_of(out)
+
+
+def fyers_line(**changes: Any) -> str:
+    """Make a SymbolUpdate as Fyers sends it, with made-up values."""
+    message: dict[str, Any] = {
+        "ltp": 820.5, "vol_traded_today": 1000, "last_traded_time": AT - 3, "exch_feed_time": AT, "bid_size": 10,
+        "ask_size": 20, "bid_price": 820.45, "ask_price": 820.5, "last_traded_qty": 5, "tot_buy_qty": 100,
+        "type": "sf", "symbol": "NSE:SBIN-EQ",
+    }  # fmt: skip
+    return json.dumps({key: value for key, value in (message | changes).items() if value is not None}) + "\n"
+
+
+def test_fyers_messages(tmp_path: Path) -> None:
+    """Each SymbolUpdate is a tick at `exch_feed_time`, an index one has neither volume nor quotes."""
+    message = {"ltp": 25000.5, "exch_feed_time": AT + 1, "type": "if", "symbol": "NSE:NIFTY50-INDEX"}
+    index = json.dumps(message) + "\n"
+    source = written(tmp_path / "messages.jsonl", fyers_line() + index)
+
+    report, ticks = imported(source)
+
+    assert ticks.symbols == ("NSE:SBIN-EQ", "NSE:NIFTY50-INDEX")
+    assert ticks.code.tolist() == [0, 1]
+    assert ticks.ts_event.tolist() == [AT * SECOND, (AT + 1) * SECOND]
+    assert ticks.ltp.tolist() == [820.5, 25000.5]
+    assert (ticks.volume.tolist(), ticks.last_qty.tolist()) == ([1000, -1], [5, -1])
+    assert (ticks.bid_qty.tolist(), ticks.ask_qty.tolist()) == ([10, -1], [20, -1])
+    np.testing.assert_array_equal(ticks.bid, [820.45, np.nan])
+    np.testing.assert_array_equal(ticks.ask, [820.5, np.nan])
+    assert report.columns["ts_event"] == "exch_feed_time"
+    assert report.remarks == {"ts_event": "numbers, read as s since 1970 UTC"}
+    assert (report.rows, report.format, report.skipped) == (2, "jsonl", {})
+
+
+def test_lines_that_are_no_ticks_are_counted(tmp_path: Path) -> None:
+    """Control messages, depth without a price, and what is broken in any way: counted, never a crash."""
+    lines = (
+        '{"type": "cn", "code": 200, "message": "Authentication done", "s": "ok"}\n\n'
+        '[1, 2]\n"text"\n{"ltp": 1.0, "symb\n\n'
+        '{"type": "dp", "symbol": "NSE:SBIN-EQ", "bid_price1": 1.0}\n'
+    )
+    source = tmp_path / "messages.jsonl"
+    source.write_bytes(lines.encode() + b'{"ltp": "\xff\xfe"}\n' + fyers_line().encode())
+
+    report, ticks = imported(source)
+
+    assert len(ticks) == report.rows == 1
+    assert report.skipped == {"blank_line": 2, "control_message": 1, "no_price": 1, "not_an_object": 2, "not_json": 2}
+
+
+def test_broken_values_in_messages_are_kept_as_null(tmp_path: Path) -> None:
+    """A tick with a broken time, price or symbol is still a tick: the filter will say what is wrong with it."""
+    source = written(
+        tmp_path / "m.jsonl",
+        fyers_line(exch_feed_time="soon")
+        + fyers_line(ltp="n/a", vol_traded_today=-4)
+        + fyers_line(symbol=None, bid_price=0.0, last_traded_qty=True)
+        + fyers_line(exch_feed_time=None),
+    )
+
+    report, ticks = imported(source)
+
+    assert ticks.ts_event.tolist() == [0, AT * SECOND, AT * SECOND, 0]
+    np.testing.assert_array_equal(ticks.ltp, [820.5, np.nan, 820.5, 820.5])
+    assert [ticks.symbols[code] for code in ticks.code] == ["NSE:SBIN-EQ", "NSE:SBIN-EQ", "", "NSE:SBIN-EQ"]
+    assert (ticks.volume[1], ticks.last_qty[2]) == (-1, -1)
+    assert np.isnan(ticks.bid[2])
+    assert report.invalid_times == 2
+    assert report.unreadable == {"ltp": 1, "volume": 1}
+    assert report.symbols == ["NSE:SBIN-EQ"]
+
+
+def test_messages_over_many_chunks(tmp_path: Path) -> None:
+    """The order of arrival holds across chunks, and the last one may be short or empty."""
+    for count in (sources.CHUNK_ROWS, sources.CHUNK_ROWS + 3):
+        source = written(tmp_path / "m.jsonl", "".join(fyers_line(ltp=1 + i) for i in range(count)))
+        out = tmp_path / f"{count}.parquet"
+
+        import_tape(source, out, {})
+
+        prices = np.concatenate([batch.ltp for batch in TapeReader([out]).batches(100_000)])
+        assert np.array_equal(prices, np.arange(1, count + 1))
+
+
+def test_csv_with_other_names_and_delimiter(tmp_path: Path) -> None:
+    """`--map` names the columns, the header tells the delimiter, rows of another length are counted."""
+    source = written(
+        tmp_path / "ticks.csv",
+        "when;name;price;cum\n"
+        "2026-01-05 09:15:00+05:30;NSE:SBIN-EQ;820.5;100\n"
+        "2026-01-05 09:15:01+05:30; NSE:SBIN-EQ;oops;101\n"
+        "broken line\n"
+        ";;;\n",
+    )
+
+    report, ticks = imported(source, "ts_event=when", "symbol=name", "ltp=price", "volume=cum")
+
+    assert ticks.ts_event.tolist() == [AT * SECOND, (AT + 1) * SECOND, 0]
+    assert [ticks.symbols[code] for code in ticks.code] == ["NSE:SBIN-EQ", "NSE:SBIN-EQ", ""]
+    np.testing.assert_array_equal(ticks.ltp, [820.5, np.nan, np.nan])
+    assert ticks.volume.tolist() == [100, 101, -1]
+    assert report.skipped == {"wrong_column_count": 1}
+    assert report.unreadable == {"ltp": 1}
+    assert report.format == "csv"
+
+
+def test_csv_without_a_zone_says_so(tmp_path: Path) -> None:
+    """Times without a zone are UTC, whatever the writer meant."""
+    report, ticks = imported(written(tmp_path / "t.txt", "ts_event,symbol,ltp\n2026-01-05 03:45:00,AAA,1.5\n"))
+
+    assert ticks.ts_event.tolist() == [AT * SECOND]
+    assert report.remarks["ts_event"] == "times without a zone, taken as UTC"
+
+
+def test_parquet_with_one_symbol_and_its_time_of_receipt(tmp_path: Path) -> None:
+    """`--symbol` stands for a missing column; dictionaries of texts are read like texts."""
+    table = pa.table(
+        {
+            "ts_event": pa.array([AT * SECOND, AT * SECOND + 1]),
+            "ts_recv": pa.array([AT * SECOND + 7, None]),
+            "ltp": pa.array(["1.5", "1.6"]).dictionary_encode(),
+            "oi": pa.array([3, None]),
+        }
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+
+    report, ticks = imported(tmp_path / "t.parquet", symbol="NSE:SBIN-EQ")
+
+    assert ticks.symbols == ("NSE:SBIN-EQ",)
+    assert ticks.ts_recv.tolist() == [AT * SECOND + 7, AT * SECOND + 7]
+    assert ticks.oi.tolist() == [3, -1]
+    assert list(report.columns) == ["ts_event", "ltp", "ts_recv", "oi"]
+
+
+def test_symbols_keep_one_table_over_chunks(tmp_path: Path) -> None:
+    """A symbol's code stays the same when later chunks bring others or leave some out."""
+    rows = sources.CHUNK_ROWS
+    names = ["A"] * rows + ["B"] * rows + ["A"]
+    table = pa.table({"ts_event": pa.array([AT] * len(names)), "symbol": names, "ltp": [1.0] * len(names)})
+    pq.write_table(table, tmp_path / "t.parquet")
+
+    report = import_tape(tmp_path / "t.parquet", tmp_path / "out.parquet", {})
+
+    reader = TapeReader([tmp_path / "out.parquet"])
+    assert [reader.symbols[code] for batch in reader.batches(rows) for code in batch.code] == names
+    assert report.symbols == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["ts_event"], "--map ts_event: expected TAPE_COLUMN=SOURCE_COLUMN"),
+        (["=ts"], "--map =ts: expected"),
+        (["ts_evnt=ts"], r"no column ts_evnt \(did you mean ts_event\?\)"),
+        (["colour=ts"], r"no column colour \(a tape has ts_event, symbol, ltp"),
+        (["ltp=a", "ltp=b"], "--map ltp=b: ltp is mapped already, to a"),
+    ],
+)
+def test_wrong_map_options(options: list[str], message: str) -> None:
+    """The message repeats the option and says what would be right."""
+    with pytest.raises(UsageError, match=message):
+        parse_map(options)
+
+
+@pytest.mark.parametrize(
+    ("text", "mapping", "symbol", "message"),
+    [
+        ("a,b\n1,2\n", {}, None, "no column for ts_event, symbol, ltp; it has a, b: add --map ts_event=COLUMN"),
+        ("ts_event,ltp\n1,2\n", {}, None, "no column for symbol; .*--map symbol=COLUMN or --symbol NAME"),
+        ("a,b\n1,2\n", {"ltp": "c"}, None, "--map ltp=c: no column c; it has a, b"),
+        ("ts_event,symbol,ltp\n1,A,2\n", {}, "A", r"--symbol A: .* names its symbols itself, in symbol"),
+        ("ts_event,symbol,ltp\n", {}, None, r"holds no ticks \(0 rows\)"),
+        ("ts_event,symbol,ltp\n5,A,2\n", {}, None, "not one of 1 ticks has a readable ts_event in ts_event"),
+        (f"ts_event,symbol,ltp\n{AT},A,x\n", {}, None, "not one of 1 ticks has a readable ltp"),
+        (
+            f"ts_event,symbol,ltp,v\n{AT},A,1,x\n",
+            {"volume": "v"},
+            None,
+            "has a readable volume in v; its columns are ts",
+        ),
+        ("", {}, None, r"the file is empty \(0 bytes\)"),
+    ],
+)
+def test_csv_that_makes_no_tape(
+    tmp_path: Path, text: str, mapping: dict[str, str], symbol: str | None, message: str
+) -> None:
+    """One line names the file, the columns that are there, and the option to add; nothing is written."""
+    source = written(tmp_path / "t.csv", text)
+
+    with pytest.raises(UsageError, match=message) as caught:
+        import_tape(source, tmp_path / "out.parquet", mapping, symbol)
+
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_csv_that_is_no_text(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 in a value, and a header that can't be one."""
+    source = tmp_path / "t.csv"
+    source.write_bytes(b"ts_event,symbol,ltp\n%d,\xff\xfe,1.0\n" % AT)
+    with pytest.raises(TapeError, match=r"t\.csv: can't be read as CSV"):
+        import_tape(source, tmp_path / "out.parquet", {})
+
+    good = b"%d,AAA,1.0\n" % AT
+    source.write_bytes(b"ts_event,symbol,ltp\n" + good * (5_000_000 // len(good)) + b"%d,\xff\xfe,1.0\n" % AT)
+    with pytest.raises(TapeError, match=r"t\.csv: can't be read as CSV .*is not UTF-8 text: byte 0xff in line"):
+        import_tape(source, tmp_path / "out.parquet", {})
+
+    source.write_bytes(b"\n\n\n")
+    with pytest.raises(TapeError, match=r"t\.csv: can't be read as CSV"):
+        import_tape(source, tmp_path / "out.parquet", {})
+
+
+def test_jsonl_that_makes_no_tape(tmp_path: Path) -> None:
+    """Only control messages; a key that no message has, among those that there are."""
+    out = tmp_path / "out.parquet"
+    control = written(tmp_path / "c.jsonl", '{"type": "cn"}\n')
+    with pytest.raises(TapeError, match=r"c\.jsonl: holds no ticks \(1 control_message\)"):
+        import_tape(control, out, {})
+
+    source = written(tmp_path / "m.jsonl", fyers_line())
+    with pytest.raises(
+        TapeError, match="readable ts_event in trade_time; its columns are ltp, vol_traded_today, last_"
+    ):
+        import_tape(source, out, {"ts_event": "trade_time"})
+    for mapping in ({}, {"symbol": "symbol"}):
+        with pytest.raises(UsageError, match=r"--symbol A: .* names its symbols itself, in symbol; leave --symbol out"):
+            import_tape(source, out, mapping, "A")
+
+
+def test_jsonl_of_one_symbol(tmp_path: Path) -> None:
+    """`--symbol` names the instrument of messages that don't."""
+    report, ticks = imported(written(tmp_path / "m.jsonl", fyers_line(symbol=None)), symbol="NSE:SBIN-EQ")
+
+    assert (ticks.symbols, report.symbols) == (("NSE:SBIN-EQ",), ["NSE:SBIN-EQ"])
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("ts_event", pa.array([True]), r"t\.parquet: column ts_event is bool; a time is"),
+        ("ltp", pa.array([True]), r"t\.parquet: column ltp is bool; expected a number"),
+        ("symbol", pa.array([7]), r"t\.parquet: column symbol is int64; a symbol is text"),
+    ],
+)
+def test_parquet_of_wrong_types(tmp_path: Path, column: str, values: Any, message: str) -> None:
+    """A type that can't hold what is wanted is refused by name."""
+    columns = {"ts_event": pa.array([AT]), "symbol": pa.array(["A"]), "ltp": pa.array([1.0])} | {column: values}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+
+    with pytest.raises(TapeError, match=message):
+        import_tape(tmp_path / "t.parquet", tmp_path / "out.parquet", {})
+
+
+def test_sources_that_cant_be_read(tmp_path: Path) -> None:
+    """Missing, a directory, no Parquet in spite of its name, damaged inside."""
+    out = tmp_path / "out.parquet"
+    with pytest.raises(TapeError, match=r"gone\.csv: no such file; expected Parquet, CSV or JSONL"):
+        import_tape(tmp_path / "gone.csv", out, {})
+    with pytest.raises(TapeError, match=r"can't be read \(is a directory, expected a regular file\)"):
+        import_tape(tmp_path, out, {})
+    with pytest.raises(TapeError, match="not a Parquet file"):
+        import_tape(written(tmp_path / "x.parquet", "a,b\n"), out, {})
+
+    damaged = tmp_path / "d.parquet"
+    pq.write_table(pa.table({"ts_event": [AT] * 99, "symbol": ["A"] * 99, "ltp": [1.0] * 99}), damaged)
+    damaged.write_bytes(b"PAR1" + b"\xff" * 60 + damaged.read_bytes()[64:])
+    with pytest.raises(TapeError, match=r"d\.parquet: damaged, a page can't be read"):
+        import_tape(damaged, out, {})
+    assert not out.exists()
+
+
+def test_the_source_is_never_overwritten(tmp_path: Path) -> None:
+    """Not even with `overwrite`, nor under another name for the same file."""
+    source = written(tmp_path / "m.jsonl", fyers_line())
+    (tmp_path / "link").symlink_to(source)
+
+    with pytest.raises(UsageError, match="is the source itself"):
+        import_tape(source, tmp_path / "link", {}, overwrite=True)
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.exists(), reason="the recorded market data is not beside this checkout")
+def test_recorded_ticks(tmp_path: Path) -> None:
+    """A year's part of real ticks: every row arrives, in order, with its faults kept for the filter to count."""
+    source = SHARED / "TICKS_RELIANCE_2021.parquet"
+    report = import_tape(source, tmp_path / "out.parquet", {"ts_event": "ts"})
+
+    batches = list(TapeReader([tmp_path / "out.parquet"]).batches(131_072))
+    original = pq.read_table(source, columns=["ts", "ltp", "volume"])
+    expected = original["ts"].cast(pa.int64()).to_numpy() * 1_000_000  # milliseconds
+    assert np.array_equal(np.concatenate([batch.ts_event for batch in batches]), expected)
+    assert np.array_equal(np.concatenate([batch.ltp for batch in batches]), original["ltp"].to_numpy())
+    assert np.array_equal(np.concatenate([batch.volume for batch in batches]), original["volume"].to_numpy())
+    assert report.invalid_times == int(np.count_nonzero(expected == 0)) > 5000
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.exists(), reason="the recorded market data is not beside this checkout")
+def test_recorded_messages(tmp_path: Path) -> None:
+    """Seventeen real messages of Fyers: fourteen ticks of five symbols, three control messages."""
+    report = import_tape(SHARED / "fyers_sample_messages.jsonl", tmp_path / "out.parquet", {})
+
+    assert (report.rows, len(report.symbols), report.skipped) == (14, 5, {"control_message": 3})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_spreadsheet_s_encodings_are_read(tmp_path: Path, encoding: str) -> None:
+    """CSV and JSONL with a byte order mark, as spreadsheets write them, are the same ticks."""
+    csv, jsonl = tmp_path / "t.csv", tmp_path / "t.jsonl"
+    csv.write_text(f"ts_event,symbol,ltp\n{AT},₹AAA,1.5\n", encoding=encoding)
+    jsonl.write_text('{"exch_feed_time":1767584700,"symbol":"₹AAA","ltp":1.5}\n', encoding=encoding)
+    for source in (csv, jsonl):
+        report = import_tape(source, tmp_path / "out.parquet", {}, overwrite=True)
+        assert (report.rows, report.symbols, report.skipped, report.invalid_times) == (1, ["₹AAA"], {}, 0)
+
+
+def test_a_line_nested_too_deeply_is_no_tick(tmp_path: Path) -> None:
+    """It is counted as what it is, and the others are read."""
+    source = written(tmp_path / "m.jsonl", fyers_line().rstrip() + "\n" + '{"ltp":' + "[" * 100_000)
+    assert import_tape(source, tmp_path / "out.parquet", {}).skipped == {"not_json": 1}
+
+
+def test_a_pipe_is_no_source(tmp_path: Path) -> None:
+    """Nobody writes into it."""
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(TapeError, match=r"t\.csv: can't be read \(is a named pipe, expected a regular file\)"):
+        import_tape(tmp_path / "t.csv", tmp_path / "out.parquet", {})

@@ -1,0 +1,194 @@
+"""The recorder: everything that it is given is kept, or counted and said to be missing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from daemon.core.clock import NS_PER_S
+from daemon.core.errors import UsageError
+from daemon.core.events import FeedState, FeedStatus, TickBatch, TimeAdvanced
+from daemon.market.calendar import MarketCalendar
+from daemon.tape.format import TapeReader
+from daemon.tape.marks import marks_of
+from daemon.tape.recorded import prune, reel_path, reels_by_day, tape_path
+from daemon.tape.recorder import QUIET_NS, Recorder
+from daemon.tape.reel import ReelReader, ReelWriter
+from tests.samples import CLOSE, DAY, MINUTE, OPEN, SBIN, tick, ticks, write_tape
+
+TODAY, TOMORROW = "2026-01-05", "2026-01-06"
+PATIENCE_S = 30.0
+CALENDAR = MarketCalendar()
+
+
+def open_recorder(directory: Path, *, queue_ticks: int = 10_000, keep_days: int = 0) -> Recorder:
+    """One that flushes often."""
+    return Recorder(directory, CALENDAR, flush_s=0.01, queue_ticks=queue_ticks, keep_days=keep_days)
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    """One in a directory of its own."""
+    opened = open_recorder(tmp_path / "tapes")
+    yield opened
+    opened.close()
+
+
+def until(look: Callable[[], object]) -> None:
+    """Wait for another thread."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not look():
+        assert time.monotonic() < deadline, "it never came"
+        threading.Event().wait(0.005)
+
+
+def on_tape(directory: Path, day: str = TODAY) -> list[int]:
+    """`ts_event` of every tick of a sealed day."""
+    reader = TapeReader([tape_path(directory, day)])
+    return [int(ts) for batch in reader.batches(4096) for ts in batch.ts_event]
+
+
+def told(directory: Path, day: str = TODAY) -> list[str]:
+    """Why ticks are missing, by the tape's notes."""
+    return [mark.status.reason for mark in marks_of(TapeReader([tape_path(directory, day)]).notes)]
+
+
+def some(n: int, first_ts: int = OPEN) -> TickBatch:
+    """`n` ticks a second apart."""
+    return ticks([first_ts + i * NS_PER_S for i in range(n)], [800.0] * n)
+
+
+def test_a_session_is_sealed_when_it_is_over(recorder: Recorder, tmp_path: Path) -> None:
+    """At the close and a quiet while after it; until then the ticks lie in a reel, on the disk."""
+    directory = tmp_path / "tapes"
+    recorder.record(some(10))
+    recorder.on_time(TimeAdvanced(ts=CLOSE))
+    until(lambda: recorder.recorded == 10)
+    assert [path.name[:10] for path in reels_by_day(directory)[TODAY]] == [TODAY]
+    assert not tape_path(directory, TODAY).exists()
+    recorder.on_time(TimeAdvanced(ts=CLOSE + QUIET_NS))
+    until(lambda: not reels_by_day(directory))
+    assert on_tape(directory) == [OPEN + i * NS_PER_S for i in range(10)]
+    assert (recorder.recorded, recorder.lost, recorder.trouble) == (10, 0, "")
+
+
+def test_a_day_ends_where_india_says(recorder: Recorder, tmp_path: Path) -> None:
+    """A batch over midnight is two days' ticks; the first day is sealed once the second has begun trading."""
+    midnight = OPEN + DAY - (9 * 60 + 15) * MINUTE
+    recorder.record(some(4, midnight - 2 * NS_PER_S))
+    recorder.on_time(TimeAdvanced(ts=OPEN + DAY))
+    recorder.record(some(3, OPEN + DAY))
+    recorder.on_time(TimeAdvanced(ts=CLOSE + DAY))
+    recorder.close()
+    directory = tmp_path / "tapes"
+    assert on_tape(directory) == [midnight - 2 * NS_PER_S, midnight - NS_PER_S]
+    assert on_tape(directory, TOMORROW)[:2] == [midnight, midnight + NS_PER_S]
+    assert len(on_tape(directory, TOMORROW)) == 5
+
+
+def test_a_stop_during_the_session_leaves_a_reel(tmp_path: Path) -> None:
+    """It ended in order, and the next start of the day goes on beside it; the tape says that there was a pause."""
+    first = open_recorder(tmp_path)
+    first.record(some(5))
+    first.on_time(TimeAdvanced(ts=OPEN + MINUTE))
+    first.close()
+    (path,) = reels_by_day(tmp_path)[TODAY]
+    reader = ReelReader(path)
+    assert sum(len(item) for item in reader if isinstance(item, TickBatch)) == 5
+    assert reader.ended
+    second = open_recorder(tmp_path)  # by its own clock the day is over, and so it seals what was left
+    second.record(some(5, OPEN + 2 * MINUTE))
+    second.on_time(TimeAdvanced(ts=CLOSE))
+    second.close()
+    assert len(on_tape(tmp_path)) == 10
+    assert told(tmp_path) == ["the recording was paused here"]
+
+
+def test_what_a_crash_left_is_sealed_at_the_next_start(tmp_path: Path) -> None:
+    """A reel without an end, and with half a frame: what is whole is on the tape, and the tape says so."""
+    path = reel_path(tmp_path, TODAY, 1)
+    writer = ReelWriter(path)
+    writer.append([some(5)])
+    writer.abandon()
+    with path.open("ab") as stream:
+        stream.write(b"T half a frame")
+    open_recorder(tmp_path).close()
+    assert on_tape(tmp_path) == [OPEN + i * NS_PER_S for i in range(5)]
+    assert told(tmp_path) == ["the recording was cut off here"]
+    assert reels_by_day(tmp_path) == {}
+
+
+def test_a_full_queue_is_counted_and_said(tmp_path: Path) -> None:
+    """More ticks than the disk takes: those beyond the bound are lost, counted, and the tape says from when on."""
+    recorder = Recorder(tmp_path, CALENDAR, flush_s=PATIENCE_S, queue_ticks=10, keep_days=0)
+    recorder.record(some(8))
+    recorder.record(some(4, OPEN + MINUTE))
+    recorder.record(some(1, OPEN + 2 * MINUTE))
+    recorder.record(some(1, OPEN + 3 * MINUTE))
+    assert recorder.lost == 4
+    recorder.on_time(TimeAdvanced(ts=CLOSE))
+    recorder.close()
+    assert recorder.recorded == 10
+    (mark,) = marks_of(TapeReader([tape_path(tmp_path, TODAY)]).notes)
+    assert (mark.place, mark.status.state) == (OPEN + 7 * NS_PER_S, FeedState.STALE)
+    assert mark.status.reason == "4 ticks were not recorded: the disk was too slow"
+
+
+def test_a_disk_that_fails_stops_the_recording_until_it_works_again(recorder: Recorder, tmp_path: Path) -> None:
+    """Nothing is raised; ticks meanwhile are counted as lost, trouble is said and goes, and the tape has the hole."""
+    directory = tmp_path / "tapes"
+    directory.rename(tmp_path / "unplugged")
+    recorder.record(some(3))
+    until(lambda: recorder.trouble)
+    assert "No such file" in recorder.trouble
+    assert (recorder.recorded, recorder.lost) == (0, 3)
+    (tmp_path / "unplugged").rename(directory)
+    recorder.record(some(4, OPEN + MINUTE))
+    until(lambda: not recorder.trouble)
+    recorder.on_time(TimeAdvanced(ts=CLOSE))
+    recorder.close()
+    assert (recorder.recorded, recorder.lost) == (4, 3)
+    assert len(on_tape(directory)) == 4
+    assert told(directory) == ["ticks were not recorded: the disk failed or was full"]
+
+
+def test_statuses_keep_their_place(recorder: Recorder, tmp_path: Path) -> None:
+    """What the feed says of itself is on the tape, but for its end."""
+    said = [
+        FeedStatus(ts=OPEN + number, state=state, symbol=SBIN, reason=state.value)
+        for number, state in enumerate(FeedState)
+    ]
+    recorder.record(tick(OPEN, 800.0))
+    for status in said:
+        recorder.note(status)
+    recorder.on_time(TimeAdvanced(ts=CLOSE))
+    recorder.close()
+    assert told(tmp_path / "tapes") == ["connected", "stale"]
+
+
+def test_one_process_records_in_a_directory(recorder: Recorder, tmp_path: Path) -> None:
+    """A second one is told so in one line; when the first has let go it may."""
+    with pytest.raises(UsageError, match=r"feed\.record\.path: another process records in"):
+        open_recorder(tmp_path / "tapes")
+    recorder.close()
+    open_recorder(tmp_path / "tapes").close()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """A file where the directory should be."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"feed\.record\.path: .*file can't be written"):
+        open_recorder(tmp_path / "file")
+
+
+def test_old_tapes_are_deleted_where_that_is_asked_for(tmp_path: Path) -> None:
+    """Those more than so many days older than the newest, and nothing that is named otherwise."""
+    for name in ("2026-01-01", "2026-01-02", "2026-01-05", "mine"):
+        write_tape(tmp_path / f"{name}.parquet", [OPEN], [800.0])
+    assert prune(tmp_path, TODAY, 0) == []
+    assert prune(tmp_path, TODAY, 3) == ["2026-01-01"]
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["2026-01-02", "2026-01-05", "mine"]

@@ -1,0 +1,130 @@
+"""Reels: what is written is read, up to wherever a crash or a full disk cut it off."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from daemon.core.clock import NS_PER_S
+from daemon.core.errors import TapeError
+from daemon.core.events import TICK_COLUMNS, FeedState, FeedStatus, TickBatch
+from daemon.tape.marks import Mark
+from daemon.tape.reel import ReelReader, ReelWriter
+from tests.samples import OPEN, RELIANCE, SBIN, ticks
+
+STALE = Mark(
+    status=FeedStatus(ts=OPEN + 90, state=FeedState.STALE, symbol=SBIN, reason="silent"),
+    told=OPEN + 80,
+    after=OPEN + 85,
+)
+
+
+def batch(first: int, n: int = 5, symbols: tuple[str, ...] = (SBIN,)) -> TickBatch:
+    """Ticks of some seconds, with every column set somewhere."""
+    ts = [OPEN + (first + i) * NS_PER_S for i in range(n)]
+    columns = {"volume": range(first, first + n), "bid": [799.5] * n, "oi": [7] * n, "last_qty": [3] * n}
+    return ticks(ts, [800.0 + i for i in range(n)], symbols, [i % len(symbols) for i in range(n)], **columns)
+
+
+def rows(items: list[TickBatch | Mark]) -> list[tuple[object, ...]]:
+    """Every tick by name and value, and every status, in order."""
+    found: list[tuple[object, ...]] = []
+    for item in items:
+        if isinstance(item, Mark):
+            found.append((item,))
+            continue
+        columns = [np.nan_to_num(getattr(item, name), nan=-5.0).tolist() for name in TICK_COLUMNS[1:]]
+        names = [item.symbols[code] for code in item.code]
+        found += zip(names, *columns, strict=True)
+    return found
+
+
+@contextmanager
+def a_disk_of(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond `size` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    """Ticks of symbols that come one after the other, and a status in its place between them."""
+    writer = ReelWriter(tmp_path / "s.ticks")
+    given: list[TickBatch | Mark] = [batch(0), batch(5, 3, (RELIANCE, SBIN)), STALE, batch(9, 2, ("NSE:TCS-EQ",))]
+    writer.append(given[:2])
+    writer.append(given[2:])
+    writer.finish()
+    reader = ReelReader(tmp_path / "s.ticks")
+    assert rows(list(reader)) == rows(given)
+    assert (reader.ended, reader.torn_bytes, reader.ticks) == (True, 0, 10)
+    assert reader.last_ts == OPEN + 10 * NS_PER_S
+
+
+def test_cut_off_anywhere_it_is_read_to_the_last_whole_frame(tmp_path: Path) -> None:
+    """For every length that a crash could have left: a beginning of what was written, and the rest is said."""
+    path = tmp_path / "s.ticks"
+    writer = ReelWriter(path)
+    given = [batch(0, 2), STALE, batch(3, 4, (RELIANCE,))]
+    for item in given:
+        writer.append([item])
+    writer.abandon()
+    whole, content = rows(given), path.read_bytes()
+    lengths = set()
+    for size in range(len(content)):
+        path.write_bytes(content[:size])
+        reader = ReelReader(path)
+        found = rows(list(reader))
+        assert found == whole[: len(found)]
+        assert not reader.ended
+        assert 0 <= reader.torn_bytes <= size
+        lengths.add(len(found))
+    assert lengths == {0, 2, 3}
+
+
+def test_a_frame_that_is_not_what_was_written_ends_the_reading(tmp_path: Path) -> None:
+    """Blocks that the disk never got read as zeros, a flipped bit as something else: neither becomes ticks."""
+    path = tmp_path / "s.ticks"
+    writer = ReelWriter(path)
+    writer.append([batch(0)])
+    size = path.stat().st_size
+    writer.append([batch(5)])
+    writer.finish()
+    content = path.read_bytes()
+    for damaged in (content[: size + 20] + bytes(len(content) - size - 20), bytes([*content[:-30], 1]) + content[-29:]):
+        path.write_bytes(damaged)
+        reader = ReelReader(path)
+        assert rows(list(reader)) == rows([batch(0)])
+        assert reader.torn_bytes > 0
+
+
+def test_a_full_disk_leaves_what_was_whole(tmp_path: Path) -> None:
+    """The write that does not fit is an error and leaves nothing; with room again it goes on, new symbols included."""
+    path = tmp_path / "s.ticks"
+    writer = ReelWriter(path)
+    writer.append([batch(0)])
+    size = path.stat().st_size
+    with a_disk_of(size + 40), pytest.raises(OSError, match="too large"):
+        writer.append([batch(5, 5, (RELIANCE,))])
+    assert path.stat().st_size == size
+    writer.append([batch(10, 5, (RELIANCE,))])
+    writer.finish()
+    assert rows(list(ReelReader(path))) == rows([batch(0), batch(10, 5, (RELIANCE,))])
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    """Something else, or nothing at all, is one line; a reel is never written over."""
+    (tmp_path / "other").write_text("something else")
+    with pytest.raises(TapeError, match="other: not a reel"):
+        ReelReader(tmp_path / "other")
+    with pytest.raises(TapeError, match="missing: can't be read"):
+        ReelReader(tmp_path / "missing")
+    with pytest.raises(FileExistsError):
+        ReelWriter(tmp_path / "other")
