@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from daemon.core.errors import UsageError
-from daemon.recovery.account import holds
+from daemon.recovery import holds
 from daemon.recovery.holds import Hold, api_host, hold_account, hold_all, hold_journal
 from daemon.settings.orders import FyersSettings
 
