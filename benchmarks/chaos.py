@@ -70,9 +70,9 @@ CHANCES = [
 DARK = [Chance(probability=1.0, fault=Fault(kind=FaultKind.BROKEN, on=route)) for route in (
     Route.ORDERS, Route.TRADES, Route.POSITIONS, Route.FUNDS)]  # fmt: skip
 """Nothing of the account can be read."""
-DARK_SHARE, FLOOD_SHARE, ORDERLY_SHARE = 0.08, 0.15, 0.15
+DARK_SHARE, FLOOD_SHARE, ORDERLY_SHARE = 0.06, 0.15, 0.15
 """Of the lives: read nothing for a while, are flooded with connections, end by SIGTERM."""
-DARK_S, BLIND_AFTER_S = 5.0, 3.0
+DARK_S, BLIND_AFTER_S = 8.0, 6.5
 FLOOD = 2 * FILES
 QUIET_S = 12.0
 """How long a life may take to agree with a quiet exchange: longer than an unknown order takes to be written off."""

@@ -385,9 +385,9 @@ class App:
         """What an earlier process was told to take off the market, and may not have: it is asked for again."""
         account = self.account
         if account.flatten_reason:
-            self.execution.cancel_resting(account.flatten_reason, account.state_ts)
+            self.execution.cancel_resting(account.flatten_reason, account.barred_ts)
         elif account.state is not TradingState.ACTIVE:
-            self.execution.cancel_entries(account.state_reason, account.state_ts)
+            self.execution.cancel_entries(account.state_reason, account.barred_ts)
 
     def _forget_paper_orders(self, ts: int) -> None:
         """The simulated venue lives in the process: what worked there ended with the earlier one."""

@@ -458,8 +458,8 @@ class AccountSnapshot(Event, frozen=True, gc=False):
     """The day's highest profit, rupees."""
     answered: tuple[ManualOrderAnswered, ...] = ()
     """The latest manual orders, so that none is placed twice."""
-    state_ts: int = 0
-    """Since when the trading state holds, UTC ns."""
+    barred_ts: int = 0
+    """When a person forbade entries, UTC ns; 0 where nobody did, or the daemon by itself."""
 
 
 class DayProfitPeaked(Event, frozen=True, gc=False):
@@ -508,11 +508,15 @@ class HealthReport(Event, frozen=True, gc=False):
 
 
 class Halt(Event, frozen=True, gc=False):
-    """Command: stop trading; `shutdown` where only the process ends, so that the next one trades again."""
+    """Command: stop trading; `shutdown` where only the process ends, so that the next one trades again.
+
+    `automatic`: no person said so; what somebody else placed in the account is then left alone.
+    """
 
     ts: int
     reason: str
     shutdown: bool = False
+    automatic: bool = False
 
 
 class Resume(Event, frozen=True, gc=False):

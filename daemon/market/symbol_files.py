@@ -186,7 +186,7 @@ class MasterDay:
         if today != self._day:
             log.error("the symbol master is of another day", day=str(self._day), today=str(today))
             reason = f"{REASON}{self._day}, and it is {today}: start the daemon again"
-            self._bus.publish(Halt(ts=now, reason=reason))
+            self._bus.publish(Halt(ts=now, reason=reason, automatic=True))
         elif self._halted_for_day:
             self._bus.publish(Resume(ts=now, reason="the day's own symbol master is there"))
 

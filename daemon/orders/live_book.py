@@ -265,7 +265,7 @@ class LiveBook:
         self._foreign[report.venue_id] = report.symbol
         if wish == "halt":
             reason = f"external order {report.venue_id}: {report.side} {report.quantity} {report.symbol}"
-            self._publish(Halt(ts=self._now, reason=reason))
+            self._publish(Halt(ts=self._now, reason=reason, automatic=True))
 
     def _adopt(self, report: VenueOrder) -> None:
         """It is at the venue already: nobody approves it or sends it. `reduces` tells nothing: `openers` is asked."""

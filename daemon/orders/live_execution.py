@@ -158,6 +158,8 @@ class LiveExecutionActor(Actor):
                 self._pursue()
             case Flatten():
                 self.cancel_resting(event.reason, event.ts)
+            case Halt(shutdown=False, automatic=True):
+                self.cancel_entries(event.reason, 0)
             case Reduce() | Halt(shutdown=False):
                 self.cancel_entries(event.reason, event.ts)
             case Resume():
@@ -172,7 +174,7 @@ class LiveExecutionActor(Actor):
         self._pursue()
 
     def cancel_entries(self, reason: str, since: int) -> None:
-        """Take off the market what opens or adds to a position, and what comes to do so; told at `since` (UTC ns)."""
+        """Take off what opens or adds to a position, now and later; a person said so at `since` (UTC ns; 0: nobody)."""
         self._bar.forbid(reason, since)
         self._pursue()
 
@@ -234,7 +236,7 @@ class LiveExecutionActor(Actor):
             if waiting is not None:
                 await waiting
         except JournalError as error:
-            self.bus.publish(Halt(ts=self._now, reason=f"the journal can't be written: {error}"))
+            self.bus.publish(Halt(ts=self._now, reason=f"the journal can't be written: {error}", automatic=True))
             if not order.intent.reduces:
                 self._never_left(order, UNWRITTEN)
                 return False

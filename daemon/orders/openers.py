@@ -28,8 +28,8 @@ MAY_FILL = (
 class EntryBar:
     """While trading is halted or reducing: nothing that worked by then may open a position or add to one.
 
-    What somebody places in the broker's app afterwards is spared, unless it only closed a position once and no longer
-    does: who takes over by hand, or hedges, means it.
+    Of what somebody placed in the broker's app only where a person forbade entries, and not what he places afterwards,
+    unless it closed a position once and no longer does: who takes over by hand, or hedges, means it.
     """
 
     def __init__(self) -> None:
@@ -41,14 +41,13 @@ class EntryBar:
         """Whether something seems to open, and the venue's book is to be read before that is believed."""
 
     def forbid(self, reason: str, since: int) -> None:
-        """Nothing may open from now on; who forbade it did so at `since` (UTC ns)."""
-        if not self.reason:
-            self._since = since
+        """Nothing may open from now on; a person said so at `since` (UTC ns), or nobody did (0)."""
+        self._since = self._since or since
         self.reason = reason
 
     def allow(self) -> None:
         """Positions may be opened again."""
-        self.reason = ""
+        self.reason, self._since = "", 0
         self._closers.clear()
 
     def condemned(self, orders: Iterable[Order], positions: Mapping[str, int], *, whole: bool) -> list[Order]:
@@ -68,7 +67,7 @@ class EntryBar:
             if intent.order_id not in opening:
                 self._closers.add(intent.order_id)
                 continue
-            if order.foreign and intent.ts > self._since and intent.order_id not in self._closers:
+            if order.foreign and not self._touches(intent):
                 continue
             if not whole and (order.foreign or intent.reduces):
                 self.doubtful = True
@@ -79,6 +78,10 @@ class EntryBar:
                 quantity=order.remaining, held=positions.get(intent.symbol, 0), reason=self.reason,
             )  # fmt: skip
         return found
+
+    def _touches(self, intent: OrderIntent) -> bool:
+        """Whether somebody else's order that opens is to go."""
+        return bool(self._since) and (intent.ts <= self._since or intent.order_id in self._closers)
 
 
 def openers(working: Iterable[tuple[OrderIntent, int]], positions: Mapping[str, int]) -> set[str]:

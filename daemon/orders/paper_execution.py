@@ -146,7 +146,7 @@ class ExecutionActor(Actor):
                 self._cancel(order, reason)
 
     def cancel_entries(self, reason: str, since: int) -> None:
-        """Take off the market what opens or adds to a position, and what comes to do so; told at `since` (UTC ns)."""
+        """Take off what opens or adds to a position, now and later; a person said so at `since` (UTC ns; 0: nobody)."""
         self._bar.forbid(reason, since)
         self._bar_entries()
 
@@ -191,7 +191,7 @@ class ExecutionActor(Actor):
                 await waiting
         except JournalError as error:
             now = self._clock.now_ns()
-            self.bus.publish(Halt(ts=now, reason=f"the journal can't be written: {error}"))
+            self.bus.publish(Halt(ts=now, reason=f"the journal can't be written: {error}", automatic=True))
             if not order.intent.reduces:
                 order_id = order.intent.order_id
                 self._publish((OrderCancelled(ts=now, order_id=order_id, filled=0, reason=UNWRITTEN),))

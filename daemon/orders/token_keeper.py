@@ -94,7 +94,7 @@ class TokenKeeper:
         if not state.holds and self._trading is not TradingState.HALTED:
             before = REDUCED_BEFORE if self._trading is TradingState.REDUCING else ""
             reason = f"{REASON}{self.text}; hrmd login gets another one{before}"
-            self._bus.publish(Halt(ts=self._clock.now_ns(), reason=reason))
+            self._bus.publish(Halt(ts=self._clock.now_ns(), reason=reason, automatic=True))
         elif state.holds and self._halted_for_token:
             back = Reduce if self._reduced_before else Resume
             self._bus.publish(back(ts=self._clock.now_ns(), reason="a token that holds is there again"))

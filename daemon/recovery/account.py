@@ -77,7 +77,7 @@ class Account:
         self.portfolio = Portfolio(starting_cash, KEPT_FILLS)
         self.state = TradingState.ACTIVE
         self.state_reason = ""
-        self.state_ts = 0
+        self.barred_ts = 0
         self.flatten_reason = ""
         self.day = 0
         self.day_start_net = Decimal(0)
@@ -132,7 +132,7 @@ class Account:
             orders=tuple(order.record() for order in (*finished, *book.working.values())),
             state=self.state,
             state_reason=self.state_reason,
-            state_ts=self.state_ts,
+            barred_ts=self.barred_ts,
             flatten_reason=self.flatten_reason,
             day=self.day,
             day_start_net=self.day_start_net,
@@ -176,16 +176,16 @@ class Account:
         match event:
             case TradingStateChanged():
                 if not self._ending:
-                    self._enter(event.state, event.reason, event.ts)
+                    self._enter(event.state, event.reason, 0)
                 return
             case Halt():
                 self._ending = event.shutdown
                 if not event.shutdown:
-                    self._enter(TradingState.HALTED, event.reason, event.ts)
+                    self._enter(TradingState.HALTED, event.reason, 0 if event.automatic else event.ts)
                 return
             case Resume():
                 self.flatten_reason = ""
-                self._enter(TradingState.ACTIVE, event.reason, event.ts)
+                self._enter(TradingState.ACTIVE, event.reason, 0)
             case Reduce():
                 self._enter(TradingState.REDUCING, event.reason, event.ts)
             case Flatten():
@@ -194,9 +194,11 @@ class Account:
                     self._enter(TradingState.REDUCING, event.reason, event.ts)
         self._ending = False  # a command to a process that goes on: what it changes is no shutdown's
 
-    def _enter(self, state: TradingState, reason: str, ts: int) -> None:
+    def _enter(self, state: TradingState, reason: str, barred_ts: int) -> None:
         if state is not self.state:  # a process that goes on, or an impatient operator, says it again
-            self.state, self.state_reason, self.state_ts = state, reason, ts
+            self.state, self.state_reason, self.barred_ts = state, reason, 0
+        if state is not TradingState.ACTIVE:
+            self.barred_ts = self.barred_ts or barred_ts
 
     def _roll(self, ts: int) -> None:
         """The day's profit counts from the first order of the day."""
@@ -213,7 +215,7 @@ class Account:
             fill_ids += record.fill_ids
         self.portfolio.restore(snapshot.cash, snapshot.holdings, fill_ids)
         self.state, self.state_reason = snapshot.state, snapshot.state_reason
-        self.state_ts = snapshot.state_ts
+        self.barred_ts = snapshot.barred_ts
         self.flatten_reason = snapshot.flatten_reason
         self.day, self.day_start_net, self.day_high = snapshot.day, snapshot.day_start_net, snapshot.day_high
         self.answered = {answer.order.key: answer for answer in snapshot.answered}

@@ -203,7 +203,7 @@ class RiskActor(Actor):
             log.error("funds differ", reason=words)
         self.bus.publish(FundsDiffer(ts=event.ts, broker=event.cash, journal=cash, reason=words))
         if words and self.funds.halts:
-            self.bus.publish(Halt(ts=event.ts, reason=words))
+            self.bus.publish(Halt(ts=event.ts, reason=words, automatic=True))
 
     def _on_manual(self, order: ManualOrder) -> None:
         """An order by hand takes the way of all orders; its answer is on disk before the order leaves."""

@@ -142,14 +142,14 @@ class Service:
         app = self.app
         trouble = app.journal.trouble if app.journal is not None else ""
         if trouble and app.risk.book.state is not TradingState.HALTED:
-            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble))
+            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble, automatic=True))
 
     def _watch_recorder(self) -> None:
         """Without a tape trading goes on, unless the settings say that it shall not."""
         app, trouble = self.app, self.recorder.trouble if self.recorder is not None else ""
         halts = app.settings.feed.record.on_failure == "halt"
         if trouble and halts and app.risk.book.state is not TradingState.HALTED:
-            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble))
+            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble, automatic=True))
 
     def _measure(self, event: Event) -> None:
         if isinstance(event, InferenceMeasured):

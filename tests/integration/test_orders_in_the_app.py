@@ -148,6 +148,24 @@ async def test_who_trades_by_hand_while_the_daemon_is_halted_is_left_alone(tape:
             assert entry.status.name == "PENDING"
 
 
+async def test_a_halt_of_the_daemons_own_leaves_the_app_alone(tape: Path, tmp_path: Path) -> None:
+    """A token that ended or a full disk is no reason to take off what a person placed; ours is, over a restart too."""
+    async with opened() as desk:
+        async with running(app_of(desk, tape, tmp_path, "A", "execution.cancel_on_shutdown=false")) as app:
+            theirs = place(desk, Side.BUY, 3, limit_price="700")
+            await until(lambda: knows(app, theirs))
+            await app.desk.place(hand("k1", 5, price="810"))
+            await until(lambda: len(app.orders.working) == 2)
+            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason="the disk is full", automatic=True))
+            await until(lambda: desk.book[1].status.name == "CANCELLED")
+            await settle(app)
+            assert theirs.status.name == "PENDING"
+        async with running(app_of(desk, tape, tmp_path, "B")) as app:
+            assert app.risk.book.state is TradingState.HALTED
+            await settle(app)
+            assert theirs.status.name == "PENDING"
+
+
 async def test_flatten_takes_everything_off(tape: Path, tmp_path: Path) -> None:
     """A stop that were left would open a position from nothing."""
     async with opened() as desk, running(app_of(desk, tape, tmp_path, "A")) as app:
