@@ -137,7 +137,7 @@ def arm(service: Service, life: Life) -> None:
 def act(rng: random.Random, service: Service) -> None:
     """A decision, an order by hand, or a change of mind about an order that works."""
     app, dice = service.app, rng.random()
-    ts, working = app.plan.clock.now_ns(), list(app.orders.working)
+    ts, working = app.plan.clock.now_ns(), [name for name, order in app.orders.working.items() if not order.foreign]
     if dice < 0.6:
         app.bus.publish(decide(rng, ts))
     elif dice < 0.8 or not working:
