@@ -1,4 +1,4 @@
-"""Tapes for the feed's tests."""
+"""A tape for tests."""
 
 from __future__ import annotations
 

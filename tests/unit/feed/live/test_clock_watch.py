@@ -7,7 +7,7 @@ import pytest
 from daemon.core.clock import NS_PER_MS, NS_PER_S, LiveClock
 from daemon.feed.live.clock_watch import UNCONFIRMED, ClockWatch, Stamps
 from tests.samples import OPEN, ticks
-from tests.unit.readings import FakeReadings
+from tests.unit.core.readings import FakeReadings
 
 SYMBOLS = ("A", "B", "C")
 HOUR = 3600

@@ -32,9 +32,9 @@ from daemon.settings.feed import LiveSettings
 from daemon.settings.market import MarketSettings
 from daemon.tape.format import TapeWriter
 from tests.samples import OPEN, RELIANCE, SBIN
+from tests.unit.core.readings import FakeReadings
 from tests.unit.feed.live.links import FakeLink, FakeVenue
 from tests.unit.orders.live import until
-from tests.unit.readings import FakeReadings
 
 SPEED = 40.0
 NAMES = (SBIN, RELIANCE)

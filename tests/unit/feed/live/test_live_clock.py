@@ -41,9 +41,9 @@ from daemon.settings.market import MarketSettings
 from daemon.settings.orders import ExecutionSettings
 from daemon.settings.risk import RiskSettings
 from tests.samples import CLOSE, MINUTE, OPEN, RELIANCE, SBIN, decide, fill_of, intend
+from tests.unit.core.readings import FakeReadings
 from tests.unit.feed.live.links import FakeLink, FakeVenue
 from tests.unit.orders.live import until
-from tests.unit.readings import FakeReadings
 
 NAMES = (SBIN, RELIANCE)
 HOUR = 3600.0
