@@ -27,8 +27,8 @@ demo: .venv/.runtime ## simulate two trading days and replay them through the wh
 	$(BIN)/hrmd replay $(DEMO)/tape.parquet --strategy hrm --journal $(DEMO)/journal.sqlite --report $(DEMO)/report
 	$(BIN)/hrmd verify $(DEMO)/journal.sqlite
 
-test: .venv/.dev ## all tests, with branch coverage (at least 90 %)
-	$(BIN)/python -m pytest --cov --cov-report=term
+test: .venv/.dev ## all tests on all cores, with branch coverage (at least 90 %)
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term
 
 check: lint types imports test ## everything that CI asks for
 
