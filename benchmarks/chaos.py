@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.chaos_life import BOUNDARIES, FILES, PRICE, SYMBOLS, Life, live  # noqa: E402
-from daemon.core.clock import NS_PER_S, LiveClock, stopwatch_ns  # noqa: E402
+from daemon.core.clock import NS_PER_S, PacedClock, stopwatch_ns  # noqa: E402
 from daemon.core.events import AccountSnapshot, OrderType, Side  # noqa: E402
 from daemon.fyers.rest import Endpoints  # noqa: E402
 from daemon.sandbox.exchange import Order, Quote, Status, Wanted  # noqa: E402
@@ -401,7 +401,9 @@ async def chaos(kills: int, seed: int, directory: Path, say: Callable[[str], Non
     """Kill so often, then compare a last time; the table as a mapping."""
     write_tape(directory / "tape.parquet")
     begun = stopwatch_ns()
-    async with SandboxServer(SandboxOptions(starting_cash=Decimal(1_000_000)), LiveClock()) as server:
+    clock = PacedClock(1.0)
+    clock.start(OPEN + 1800 * NS_PER_S)  # the day of the tape: a fill of another day would be squared off at each start
+    async with SandboxServer(SandboxOptions(starting_cash=Decimal(1_000_000)), clock) as server:
         run = Chaos(server, directory, seed)
         for symbol in SYMBOLS:
             quote(server, symbol, PRICE)

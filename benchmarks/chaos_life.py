@@ -100,7 +100,8 @@ def live(life: Life, pipe: Connection) -> None:
                         pipe.send(("state", state(service)))
                     trading = trading or message == "trade"
                 except TimeoutError:
-                    act(rng, service)
+                    if service.app.desk.open:  # who is told to end wants nothing more
+                        act(rng, service)
         finally:
             loop.remove_reader(pipe.fileno())
 

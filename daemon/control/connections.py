@@ -39,6 +39,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 LIMITS = Limits()
 
 
+def limits_within(open_files: int) -> Limits:
+    """No more connections than a quarter of the files that the process may have open: the rest is the market's."""
+    return Limits(connections=max(1, min(LIMITS.connections, open_files // 4)))
+
+
 class Guarded(asyncio.Protocol):
     """One connection; everything goes on to `inner`, aiohttp's own protocol."""
 

@@ -16,6 +16,7 @@ import structlog
 
 from daemon.app import App, RunPlan
 from daemon.control.auth import server_token, server_token_file
+from daemon.control.connections import limits_within
 from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.rendezvous import Announcement, Running, announce
 from daemon.control.server import ControlServer
@@ -87,7 +88,10 @@ class Service:
         self._control: ControlServer | None = None
         self._announcement: Announcement | None = None
         if token is not None:
-            self._control = ControlServer(settings.control, self.view, clock, self.metrics, token, self.app.desk)
+            limits = limits_within(allow_open_files())
+            self._control = ControlServer(
+                settings.control, self.view, clock, self.metrics, token, self.app.desk, limits=limits
+            )
 
     @property
     def control_url(self) -> str:
@@ -97,7 +101,6 @@ class Service:
     async def run(self, alongside: tuple[Callable[[], Awaitable[None]], ...] = ()) -> None:
         """Run until the feed ends or a signal comes; `alongside` begin when the path has recovered."""
         on_ending(self._on_signal)
-        allow_open_files()
         try:
             if self._control is not None:
                 await self._control.start()

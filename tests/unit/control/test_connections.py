@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 import structlog
 
-from daemon.control.connections import BACKLOG, LIMITS, Connections, Guarded, Limits, http_log
+from daemon.control.connections import BACKLOG, LIMITS, Connections, Guarded, Limits, http_log, limits_within
 from tests.unit.control.fakes import TOKEN, FakeDaemon, build_server
 
 CAP = 4
@@ -211,3 +211,9 @@ async def test_places_are_given_back() -> None:
 def test_one_batch_of_the_kernel_does_not_push_itself_out() -> None:
     """Whoever is accepted in one go gets to speak before the next batch needs its place."""
     assert LIMITS.connections > BACKLOG
+
+
+@pytest.mark.parametrize(("files", "room"), [(8192, 256), (1024, 256), (256, 64), (2, 1)])
+def test_connections_leave_files_for_the_market(files: int, room: int) -> None:
+    """Where few files may be open, fewer connections are."""
+    assert limits_within(files).connections == room
