@@ -103,7 +103,7 @@ async def kill_to_active(journal: Path, rounds: int) -> list[float]:
                 shutil.copyfile(journal, home / "j.sqlite")
                 begun = stopwatch_ns()
                 if daemon is not None:
-                    daemon.run.process.kill()
+                    daemon.process.kill()
                 calls = f"broker.fyers.calls_file={home / 'calls'}"
                 started = Daemon(home, tape, *changes, calls)
                 while "READY=1" not in "".join(started.heard()):

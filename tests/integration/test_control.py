@@ -36,15 +36,15 @@ def post_and_kill(daemon: Daemon, command: str) -> int:
     headers = {"Authorization": f"Bearer {daemon.token_file.read_text().strip()}"}
     request = urllib.request.Request(f"{daemon.url()}/control/{command}", headers=headers, method="POST")
     with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-        daemon.run.process.send_signal(signal.SIGKILL)
+        daemon.process.send_signal(signal.SIGKILL)
         status: int = answer.status
-    daemon.run.process.wait(PATIENCE_S)
+    daemon.process.wait(PATIENCE_S)
     return status
 
 
 def state_left(daemon: Daemon) -> TradingState:
     """The trading state in which the next process begins."""
-    account = recover(daemon.journal.writer, Decimal(1_000_000))
+    account = recover(daemon.journal, Decimal(1_000_000))
     assert account is not None
     return account.state
 
@@ -68,7 +68,7 @@ def test_a_flood_of_silent_connections_leaves_the_way_free(tape: Path, tmp_path:
     """More than there is room for: the files that are open stay few, and the right token halts."""
     with running(tmp_path, tape, *CALM) as daemon, contextlib.ExitStack() as flood:
         host, port = daemon.url().removeprefix("http://").split(":")
-        files = Path(f"/proc/{daemon.run.process.pid}/fd")
+        files = Path(f"/proc/{daemon.process.pid}/fd")
         before = len(list(files.iterdir()))
         for _ in range(LIMITS.connections + 100):
             flood.enter_context(socket.create_connection((host, int(port))))
@@ -82,10 +82,10 @@ def test_a_hangup_ends_the_run_in_order(tape: Path, tmp_path: Path) -> None:
     """SIGHUP is SIGTERM by another name: exit 0, the journal ends with the halt that says so."""
     with running(tmp_path, tape, *CALM) as daemon:
         daemon.until("trading", lambda: daemon.status()["ticks_accepted"])
-        daemon.run.process.send_signal(signal.SIGHUP)
-        assert daemon.run.process.wait(PATIENCE_S) == 0
+        daemon.process.send_signal(signal.SIGHUP)
+        assert daemon.process.wait(PATIENCE_S) == 0
         assert any(notice.startswith("STOPPING=1") for notice in daemon.heard())
-    assert [event.reason for event in journaled(daemon.journal.writer, Halt)] == ["SIGHUP received"]
+    assert [event.reason for event in journaled(daemon.journal, Halt)] == ["SIGHUP received"]
 
 
 def test_a_terminal_that_is_gone_is_no_reason_to_crash(tape: Path, tmp_path: Path) -> None:

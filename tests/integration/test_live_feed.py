@@ -206,7 +206,7 @@ async def test_the_command_runs_it(tape: Path, tmp_path: Path) -> None:
                 status = daemon.status()
                 assert daemon.terminate() == 0
                 assert "READY=1" in daemon.heard()[0]
-                assert TOKEN not in json.dumps(daemon.run.log)
+                assert TOKEN not in json.dumps(daemon.log)
             return status
 
         status = await asyncio.to_thread(day)

@@ -101,8 +101,8 @@ def test_a_recording_by_itself_survives_a_kill(day: tuple[list[int], list[float]
         "feed.record.flush_s=0.1",
     ) as daemon:
         daemon.until("ticks", lambda: daemon.status()["recorder"]["recorded"] > 60)
-        daemon.run.process.send_signal(signal.SIGKILL)
-        daemon.run.process.wait(PATIENCE_S)
+        daemon.process.send_signal(signal.SIGKILL)
+        daemon.process.wait(PATIENCE_S)
     done = hrmd("tape", "seal", str(tmp_path / "tapes"))
     assert done.returncode == 0, done.stderr
     found = stamps(tmp_path / "tapes" / "2026-01-05.parquet")

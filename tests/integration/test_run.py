@@ -81,15 +81,15 @@ def test_a_day_in_the_life(tape: Path, tmp_path: Path) -> None:
     first = next(number for number, notice in enumerate(notices) if notice.startswith("STOPPING=1\n"))
     after = {notice.partition("\n")[0] for notice in notices[first:]}
     assert after <= {"STOPPING=1", "WATCHDOG=1"}  # a slow end is still alive, and never ready again
-    assert pending(daemon.journal.writer) == []
-    stopped = next(line for line in daemon.run.log if line["event"] == "stopped")
-    assert bool(held(daemon.journal.writer)) == bool(stopped["positions"])
-    assert [event.reason for event in journaled(daemon.journal.writer, Halt)] == ["a test", "SIGTERM received"]
-    assert len(journaled(daemon.journal.writer, Flatten, Resume)) == 2
-    assert [event.state for event in journaled(daemon.journal.writer, TradingStateChanged)] == [
+    assert pending(daemon.journal) == []
+    stopped = next(line for line in daemon.log if line["event"] == "stopped")
+    assert bool(held(daemon.journal)) == bool(stopped["positions"])
+    assert [event.reason for event in journaled(daemon.journal, Halt)] == ["a test", "SIGTERM received"]
+    assert len(journaled(daemon.journal, Flatten, Resume)) == 2
+    assert [event.state for event in journaled(daemon.journal, TradingStateChanged)] == [
         TradingState.HALTED, TradingState.ACTIVE, TradingState.HALTED,
     ]  # fmt: skip
-    opened_while_halted(daemon.journal.writer)
+    opened_while_halted(daemon.journal)
 
 
 def opened_while_halted(journal: Path) -> None:
@@ -109,11 +109,11 @@ def test_a_tape_that_ends_ends_the_run(tmp_path: Path) -> None:
     """Exit 0 at the end of the day, nothing pending, and the decisions can be made again."""
     short = write_tape(tmp_path / "short.parquet", *wave(4, every_s=1))
     with running(tmp_path, short, *CALM, "feed.speed=20000") as daemon:
-        assert daemon.run.process.wait(PATIENCE_S) == 0
-        assert daemon.run.process.stdout is not None
-        assert daemon.run.process.stdout.read() == ""
-    assert pending(daemon.journal.writer) == []
-    done = hrmd("verify", str(daemon.journal.writer), "--json")
+        assert daemon.process.wait(PATIENCE_S) == 0
+        assert daemon.process.stdout is not None
+        assert daemon.process.stdout.read() == ""
+    assert pending(daemon.journal) == []
+    done = hrmd("verify", str(daemon.journal), "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["decisions"] > 0
 
@@ -122,9 +122,9 @@ def test_a_killed_daemon_leaves_a_readable_journal(tape: Path, tmp_path: Path) -
     """Killed with a position: the fills that were there are there, and every order of theirs was journaled before."""
     with running(tmp_path, tape, *CALM, "feed.speed=200") as daemon:
         daemon.until("a position", lambda: daemon.status()["open_positions"])
-        daemon.run.process.send_signal(signal.SIGKILL)
-        daemon.run.process.wait(PATIENCE_S)
-    fills, intents = journaled(daemon.journal.writer, Fill), journaled(daemon.journal.writer, OrderIntent)
+        daemon.process.send_signal(signal.SIGKILL)
+        daemon.process.wait(PATIENCE_S)
+    fills, intents = journaled(daemon.journal, Fill), journaled(daemon.journal, OrderIntent)
     assert {fill.order_id for fill in fills} <= {intent.order_id for intent in intents}
     assert intents
 

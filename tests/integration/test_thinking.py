@@ -225,11 +225,11 @@ def test_a_daemon_whose_model_hangs_is_told_and_steps_down(day: Path, tmp_path: 
         assert daemon.status()["strategies"] == ["hrm", "rules", "flat"]
         daemon.until("well again", lambda: daemon.get("/healthz")[0] == 200)
         assert "strategy accepted" in daemon.ctl("strategy", "hrm", "--reason", "again")
-        daemon.until("the second step", lambda: len(swaps(daemon.run.log)) == 3)
+        daemon.until("the second step", lambda: len(swaps(daemon.log)) == 3)
         assert daemon.terminate() == 0
-    assert swaps(daemon.run.log) == [("hrm", "rules"), ("rules", "hrm"), ("hrm", "rules")]
-    ended_in_order(daemon.journal.writer)
-    assert [event.reason for event in journaled(daemon.journal.writer, SwapStrategy)] == ["again"]
+    assert swaps(daemon.log) == [("hrm", "rules"), ("rules", "hrm"), ("hrm", "rules")]
+    ended_in_order(daemon.journal)
+    assert [event.reason for event in journaled(daemon.journal, SwapStrategy)] == ["again"]
 
 
 def test_sigterm_while_a_model_hangs(day: Path, tmp_path: Path) -> None:
@@ -239,10 +239,10 @@ def test_sigterm_while_a_model_hangs(day: Path, tmp_path: Path) -> None:
     ) as daemon:
         daemon.until("the first bar", lambda: daemon.status()["bars"])
         assert daemon.terminate() == 0
-    assert any(line["event"] == "not everything was handled before the end" for line in daemon.run.log)
-    assert any(line["event"] == "stopped" for line in daemon.run.log)
-    ended_in_order(daemon.journal.writer)
-    assert journaled(daemon.journal.writer, Decision) == []
+    assert any(line["event"] == "not everything was handled before the end" for line in daemon.log)
+    assert any(line["event"] == "stopped" for line in daemon.log)
+    ended_in_order(daemon.journal)
+    assert journaled(daemon.journal, Decision) == []
 
 
 def swaps(log: list[dict[str, Any]]) -> list[tuple[str, str]]:
