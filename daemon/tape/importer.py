@@ -128,6 +128,9 @@ def _choose_columns(path: Path, source: Source, mapping: Mapping[str, str], symb
         if "symbol" in mapping or (there is not None and "symbol" in columns):
             raise _two_symbols(path, symbol, columns["symbol"])
         columns.pop("symbol", None)
+    for name in columns.values():
+        if (count := list(source.columns).count(name)) > 1:
+            raise TapeError(f"{path}: {count} columns are named {name}; which is meant can't be told")
     missing = [name for name in REQUIRED_COLUMNS if name not in columns and not (name == "symbol" and symbol)]
     if missing:
         advice = " or --symbol NAME" if missing[0] == "symbol" else ""

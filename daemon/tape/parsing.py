@@ -145,6 +145,17 @@ class NumberColumn:
         return np.where(whole, np.where(whole, floats, 0).astype(np.int64), MISSING_INT)
 
 
+def as_plain(column: Any) -> Any:
+    """An Arrow column in the types that are read here.
+
+    A column without any value has Arrow's type null, and newer writers keep texts as views: both are texts.
+    """
+    kind = column.type
+    if pa.types.is_dictionary(kind) and pa.types.is_string_view(kind.value_type):
+        column, kind = column.dictionary_decode(), kind.value_type
+    return column.cast(pa.string()) if pa.types.is_null(kind) or pa.types.is_string_view(kind) else column
+
+
 def is_text(kind: Any) -> bool:
     """Tell whether an Arrow type is text."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from daemon.core.errors import TapeError
 from daemon.core.files import Utf8Stream, encoding_of, open_regular
 from daemon.tape.file import decoding, first_line, open_parquet
+from daemon.tape.parsing import as_plain
 
 CHUNK_ROWS = 65_536
 _CSV_BLOCK_BYTES = 4 << 20
@@ -55,7 +56,7 @@ class ParquetSource:
         with decoding(self._path), pq.ParquetFile(self._path, pre_buffer=False, buffer_size=65536) as file:
             for record in file.iter_batches(CHUNK_ROWS, columns=list(names), use_threads=False):
                 record.validate(full=True)
-                yield {name: record.column(name) for name in names}
+                yield {name: as_plain(record.column(name)) for name in names}
 
 
 class CsvSource:

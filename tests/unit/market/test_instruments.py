@@ -33,6 +33,9 @@ def book() -> InstrumentBook:
         ("NSE:NIFTY25NOVFUT", Kind.FUTURE, "NSE", 65),
         ("NIFTY25NOVFUT", Kind.FUTURE, "NSE", 65),
         ("NSE:M&M25NOVFUT", Kind.FUTURE, "NSE", 1),
+        ("NSE:360ONE26JANFUT", Kind.FUTURE, "NSE", 1),
+        ("NSE:360ONE26JAN1100CE", Kind.OPTION, "NSE", 1),
+        ("NSE:360ONE-FUT1", Kind.FUTURE, "NSE", 1),
         ("NSE:NIFTY20OCT11000CE", Kind.OPTION, "NSE", 65),
         ("NSE:NIFTY20O0811000CE", Kind.OPTION, "NSE", 65),
         ("NSE:BANKNIFTY2510948500PE", Kind.OPTION, "NSE", 30),
@@ -46,7 +49,10 @@ def test_grammar(book: InstrumentBook, symbol: str, kind: Kind, exchange: str, l
     assert found.tradeable
 
 
-@pytest.mark.parametrize("symbol", ["", "NSE:", "NSE:NIFTY", "foo bar", "reliance", "NSE:SBIN-??", "A" * 21])
+@pytest.mark.parametrize(
+    "symbol",
+    ["", "NSE:", "NSE:36026JANFUT", "NSE:360-FUT1", "NSE:NIFTY", "foo bar", "reliance", "NSE:SBIN-??", "A" * 21],
+)
 def test_unreadable(book: InstrumentBook, symbol: str) -> None:
     """What follows no grammar is no instrument."""
     assert book.resolve(symbol) is None

@@ -367,3 +367,35 @@ def test_a_pipe_is_no_source(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "t.csv")
     with pytest.raises(TapeError, match=r"t\.csv: can't be read \(is a named pipe, expected a regular file\)"):
         import_tape(tmp_path / "t.csv", tmp_path / "out.parquet", {})
+
+
+def test_columns_as_arrow_writers_make_them(tmp_path: Path) -> None:
+    """Nothing but nulls has a type of its own, and texts may be views, in a dictionary or not."""
+    n = 3
+    columns = {
+        "ts_event": pa.array([AT * SECOND + i for i in range(n)]),
+        "symbol": pa.array(["NSE:SBIN-EQ"] * n).cast(pa.string_view()),
+        "ltp": pa.array(["800.5", "800.6", "800.7"]).cast(pa.string_view()),
+        "bid": pa.nulls(n), "oi": pa.nulls(n), "volume": pa.array([1, 2, 3]),
+    }  # fmt: skip
+    pq.write_table(pa.table(columns), tmp_path / "views.parquet")
+
+    report, ticks = imported(tmp_path / "views.parquet")
+
+    assert ticks.symbols == ("NSE:SBIN-EQ",)
+    assert ticks.ltp.tolist() == [800.5, 800.6, 800.7]
+    assert np.isnan(ticks.bid).all()
+    assert not {"bid", "oi"} & set(report.columns)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    """In Parquet and in CSV, where they matter."""
+    table = pa.Table.from_arrays(
+        [pa.array([AT * SECOND]), pa.array(["NSE:SBIN-EQ"]), pa.array([1.0]), pa.array([2.0])],
+        names=["ts_event", "symbol", "ltp", "ltp"],
+    )  # fmt: skip
+    pq.write_table(table, tmp_path / "two.parquet")
+    (tmp_path / "two.csv").write_text(f"ts_event,symbol,ltp,ltp\n{AT},NSE:SBIN-EQ,1,2\n")
+    for name in ("two.parquet", "two.csv"):
+        with pytest.raises(TapeError, match="2 columns are named ltp"):
+            imported(tmp_path / name)
