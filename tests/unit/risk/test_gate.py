@@ -97,6 +97,11 @@ def test_entries_need_a_session(check: Check, book: RiskBook) -> None:
         assert check(intend(ts=ts)) == ("session", "inside a trading session", f"{ts} ns")
 
 
+def test_before_the_first_tick_there_is_no_time_of_day(check: Check) -> None:
+    """A rehearsal's clock stands at 0 until then, and no calendar reaches so far back: denied, and no crash."""
+    assert check(intend(ts=0)) == ("session", "a time of day, which the first tick tells", "none yet")
+
+
 def test_entries_end_before_the_close(check: Check, book: RiskBook) -> None:
     """A nanosecond before the last half hour an entry passes, at it none does."""
     book.on_ticks(tick(CLOSE - 30 * MINUTE, 800.0))
