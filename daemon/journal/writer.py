@@ -84,8 +84,10 @@ KINDS = dict(zip([kind.__name__ for kind in _RECORDED], _RECORDED, strict=True))
 NO_END = 2**62
 _TERMINAL = ("OrderDenied", "OrderRejected", "OrderCancelled", "OrderExpired")
 _UNDECODABLE = (msgspec.DecodeError, TypeError, ValueError, RecursionError)
-_STARVED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
-"""Primary codes of what may pass by itself: the disk is full, or doesn't answer."""
+_STARVED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+"""Primary codes of what may pass by itself: the disk is full or doesn't answer, another program holds the file."""
+LOCKED_MS = 1000
+"""So long another program may hold the file before that counts as trouble."""
 _UNWRITABLE = (sqlite3.Error, OSError, TypeError, ValueError, OverflowError, msgspec.MsgspecError)
 """What the file, or an event that can't be encoded, may raise: a writer that died silently would let orders wait."""
 
@@ -390,6 +392,7 @@ def _connect(path: Path, safe: bool) -> sqlite3.Connection:
         _check_schema(db, path)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute(f"PRAGMA synchronous={'FULL' if safe else 'OFF'}")
+        db.execute(f"PRAGMA busy_timeout={LOCKED_MS}")
     except (sqlite3.Error, UsageError):
         db.close()
         raise

@@ -406,3 +406,24 @@ def test_a_killed_process_loses_nothing_that_was_durable(path: Path) -> None:
     assert numbers == list(range(1, len(numbers) + 1))
     written(path, *halts(0, 2))  # and a new run can be added
     assert len(journaled(path)) == 2
+
+
+async def test_a_file_that_another_program_holds_is_written_when_it_lets_go(tmp_path: Path) -> None:
+    """As with a full disk: trouble is named, what happens waits in memory, and nothing is lost."""
+    path = tmp_path / "j.sqlite"
+    journal = Journal(path, safe=True)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        journal.append(Halt(ts=1, reason="while it is held"))
+        with pytest.raises(JournalError, match="locked"):
+            await journal.durable()  # type: ignore[misc]
+        assert "locked" in journal.trouble
+        journal.append(Halt(ts=2, reason="still"))
+        other.execute("ROLLBACK")
+    async with asyncio.timeout(20):
+        while journal.trouble:  # noqa: ASYNC110 — the writer tells nobody when it can write again
+            await asyncio.sleep(0.01)
+    journal.close()
+    reader = JournalReader(path)
+    assert [event.ts for event in reader.events(Halt) if isinstance(event, Halt)] == [1, 2]
+    reader.close()
