@@ -72,8 +72,8 @@ ANSWERS = (OrderIntent, OrderApproved, OrderDenied, ManualOrderAnswered, Trading
 class Desk:
     """A risk actor, and what it said since it was last asked."""
 
-    def __init__(self, calendar: MarketCalendar, **limits: Any) -> None:
-        self.clock = ReplayClock(NOON)
+    def __init__(self, calendar: MarketCalendar, now: int = NOON, **limits: Any) -> None:
+        self.clock = ReplayClock(now)
         self.bus = Bus()
         self._said: list[Event] = []
         self.bus.tap(ANSWERS, self._said.append)
@@ -459,3 +459,19 @@ def test_a_stale_feed_is_remembered_until_it_is_connected(desk: Desk) -> None:
         desk.tell(FeedStatus(ts=NOON, state=FeedState.CONNECTED, symbol=symbol, reason="ticks again"))
         assert desk.actor.book.stale == {}
     assert any(isinstance(event, OrderApproved) for event in desk.tell(decide(Action.BUY_LONG, ts=NOON)))
+
+
+def test_orders_by_hand_before_the_first_tick_of_a_rehearsal_are_denied(calendar: MarketCalendar) -> None:
+    """Any kind of them, and a flattening too; with the first ticks the flattening is done."""
+    desk = Desk(calendar, now=0)
+    for kind, price in ((OrderType.MARKET, None), (OrderType.LIMIT, Decimal(800))):
+        order = ManualOrder(ts=0, key=kind, symbol=SBIN, side=Side.BUY, quantity=5, type=kind, limit_price=price,
+                            reason="a test")  # fmt: skip
+        said = desk.tell(order)
+        assert [type(event) for event in said] == [OrderIntent, OrderDenied, ManualOrderAnswered]
+        assert isinstance(said[-1], ManualOrderAnswered)
+        assert (said[-1].approved, said[-1].check, said[-1].value) == (False, "session", "none yet")
+    desk.tell(fill_of(intend("held", ts=0)))
+    assert not [event for event in desk.tell(Flatten(ts=0, reason="out")) if isinstance(event, OrderApproved)]
+    said = desk.tell(tick(NOON, 800.0), TimeAdvanced(ts=NOON))
+    assert [type(event) for event in said] == [OrderIntent, OrderApproved]

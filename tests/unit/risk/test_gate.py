@@ -97,11 +97,6 @@ def test_entries_need_a_session(check: Check, book: RiskBook) -> None:
         assert check(intend(ts=ts)) == ("session", "inside a trading session", f"{ts} ns")
 
 
-def test_before_the_first_tick_there_is_no_time_of_day(check: Check) -> None:
-    """A rehearsal's clock stands at 0 until then, and no calendar reaches so far back: denied, and no crash."""
-    assert check(intend(ts=0)) == ("session", "a time of day, which the first tick tells", "none yet")
-
-
 def test_entries_end_before_the_close(check: Check, book: RiskBook) -> None:
     """A nanosecond before the last half hour an entry passes, at it none does."""
     book.on_ticks(tick(CLOSE - 30 * MINUTE, 800.0))
@@ -344,3 +339,11 @@ def test_the_drawdown_of_the_day(book: RiskBook, check: Check) -> None:
     assert check(intend(), max_day_drawdown=3_000) == ("day_drawdown", "less than 3000 below the day's high", "3000.00")
     assert check(intend(), max_day_drawdown=3_001) is None
     assert check(intend()) is None
+
+
+def test_before_the_first_tick_of_a_rehearsal_there_is_no_time_to_trade_at(book: RiskBook, check: Check) -> None:
+    """Neither an entry nor an exit: denied in words, where the calendar knows of no such day."""
+    hold(book, 100)
+    no_time = ("session", "a time of day, which the first tick tells", "none yet")
+    assert check(intend(ts=0)) == no_time
+    assert check(intend(ts=0, side=Side.SELL, reduces=True)) == no_time
