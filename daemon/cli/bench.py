@@ -5,18 +5,16 @@ Invariant: with `--json` stdout holds exactly one JSON document; everything else
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.cli.train import Border, Files, Market, training_data
 from daemon.core.errors import ArtifactError, UsageError
+from daemon.report.tables import show, table, terminal
 
 if TYPE_CHECKING:
     from daemon.benchmark.busy import BusyReport
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 bench_app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 
 RUNTIMES = ("auto", "torch", "onnxruntime", "native")
-CONSOLE_WIDTH = 110
 SHOWN = (1, 2, 4, 8, 16)
 """Depths in the table; JSON holds them all."""
 
@@ -74,7 +71,7 @@ def latency(
         busy.append(run_loop(run.run()))
     if as_json:
         document = {**msgspec.to_builtins(report), "busy_runtime": strategy.runtime, "busy": busy}
-        sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+        print_json(document)
         return
     _show(report, busy, strategy.runtime)
 
@@ -118,20 +115,19 @@ def agreement(
     agreed = agrees(rows, settings.hierarchical_reasoning_model.max_segments)
     if as_json:
         document = {"model": str(model), "observations": len(features), "agreed": agreed, "runtimes": rows}
-        sys.stdout.write(msgspec.json.encode({**document, "refused": refused}).decode() + "\n")
+        print_json({**document, "refused": refused})
         return 0 if agreed else 1
     title = f"{model.name} · {len(features)} observations × 3 positions · largest errors against torch fp32"
-    table = Table(title=title)
-    for name in ("runtime", "segment", "same action", "clear differences", "probability", "quantity", "value", "q"):
-        table.add_column(name, justify="left" if name == "runtime" else "right", no_wrap=True)
+    errors_of = (">probability", ">quantity", ">value", ">q")
+    shown = table("=runtime", ">segment", ">same action", ">clear differences", *errors_of, title=title)
     for row in rows:
         if row.segment not in SHOWN and row.segment != segments:
             continue
         errors = (row.probability_error, row.quantity_error, row.value_error, row.q_error)
         share = f"{row.same_action:.3%}"
-        shown = (f"{error:.5f}" for error in errors)
-        table.add_row(row.runtime, str(row.segment), share, str(row.clear_differences), *shown)
-    Console(width=CONSOLE_WIDTH).print(table)
+        figures = (f"{error:.5f}" for error in errors)
+        shown.add_row(row.runtime, str(row.segment), share, str(row.clear_differences), *figures)
+    show(shown)
     for reason in refused:
         typer.echo(f"not available: {reason}")
     return 0 if agreed else 1
@@ -146,22 +142,23 @@ def _batches(text: str) -> list[int]:
 
 
 def _show(report: LatencyReport, busy: list[BusyReport], runtime: str) -> None:
-    console, machine = Console(width=CONSOLE_WIDTH), report.machine
+    machine = report.machine
     peaks = ", ".join(f"{name} {peak:.0f}" for name, peak in machine.peak_gops.items()) or "not measured"
     title = f"{report.profile} · {'trained' if report.trained else 'untrained'} · {machine.processor}"
     caption = f"one thread: {peaks} GOP/s · a segment: {report.operations_per_segment / 1e9:.2f} GOP"
-    table = Table(title=title, caption=caption)
-    for name in ("runtime", "batch", "segment ms", "p99", "max", "4 segments", "p99", "× torch", "÷ floor"):
-        table.add_column(name, justify="left" if name == "runtime" else "right", no_wrap=True)
+    times = (">segment ms", ">p99", ">max", ">4 segments", ">p99", ">× torch", ">÷ floor")
+    shown = table("=runtime", ">batch", *times, title=title)
     for row in report.runtimes:
         one, four = row.segment_ms, row.decision_ms
         figures = [one.median, one.p99, one.max, four.median, four.p99, row.times_torch]
         floor = "" if row.times_floor is None else f"{row.times_floor:.1f}"
-        table.add_row(row.runtime, str(row.instruments), *(f"{figure:.2f}" for figure in figures), floor)
-    console.print(table)
-    console.print(f"auto takes {report.auto} · peak memory {report.peak_memory_mb:.0f} MB", highlight=False)
+        shown.add_row(row.runtime, str(row.instruments), *(f"{figure:.2f}" for figure in figures), floor)
+    show(shown)
+    console = terminal()
+    console.print(caption)
+    console.print(f"auto takes {report.auto} · peak memory {report.peak_memory_mb:.0f} MB")
     for reason in report.refused:
-        console.print(f"not available: {reason}", highlight=False)
+        console.print(f"not available: {reason}")
     for run in busy:
         said = (
             f"busy loop, {run.instruments} instruments, {run.ticks_per_s:,.0f} ticks/s, {runtime}: {run.thinking}"
@@ -170,4 +167,4 @@ def _show(report: LatencyReport, busy: list[BusyReport], runtime: str) -> None:
             f" (deadline {run.deadline_ms:g}, {run.overruns_over_5_ms} over by 5 ms or more) · loop lag p99"
             f" {run.loop_lag_ms.p99:.2f} ms · depths {run.segments}"
         )
-        console.print(said, highlight=False, soft_wrap=True)
+        console.print(said, soft_wrap=True)

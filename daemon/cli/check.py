@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Final
 
-import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.cli.showing import show_settings
 from daemon.core.clock import LiveClock, ReplayClock
 from daemon.core.errors import CheckFailed, HrmdError, SettingsError
@@ -25,12 +22,10 @@ from daemon.feed.live.fyers import check_live, ticks_are_real
 from daemon.feed.replay import Tapes
 from daemon.journal.writer import check_journal
 from daemon.market.scheduled_events import ScheduledEvents
+from daemon.report import tables
 from daemon.run.preflight import Finding, State, bad, good, live_findings
 from daemon.settings.tree import Settings
 from daemon.strategy.build import build_strategies
-
-PIPED_WIDTH: Final = 160
-
 
 _STYLES: Final = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red"}
 
@@ -52,9 +47,9 @@ def check(
     if live:
         findings += run_loop(live_findings(settings, os.environ, LiveClock()))
     if as_json:
-        sys.stdout.write(msgspec.json.encode(findings).decode() + "\n")
+        print_json(findings)
     elif live:
-        Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(_table(findings))
+        tables.show(_table(findings))
     else:
         for finding in findings:
             typer.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name:10} {finding.text}")
@@ -64,13 +59,11 @@ def check(
 
 
 def _table(findings: Sequence[Finding]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("", "check", "found", "do"):
-        table.add_column(name, overflow="fold")
+    shown = tables.table("=", "=check", "found", "do")
     for finding in findings:
         state = Text(finding.state.value, _STYLES[finding.state])
-        table.add_row(state, finding.name, Text(finding.text), Text(finding.do))
-    return table
+        shown.add_row(state, finding.name, finding.text, finding.do)
+    return shown
 
 
 def _findings(settings: Settings, *, live: bool) -> Iterator[Finding]:

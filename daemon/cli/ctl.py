@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from daemon.cli.options import AsJson, Config, Overrides
+from daemon.cli.options import AsJson, Config, Overrides, print_document
 from daemon.control.auth import read_token
 from daemon.control.finding import Address, find
 from daemon.control.words import HandSide
@@ -25,9 +25,6 @@ from daemon.core.errors import Fault, UsageError
 from daemon.report.text import ist_time
 
 if TYPE_CHECKING:
-    from rich.table import Table
-    from rich.text import Text
-
     from daemon.control.view import OrderAnswer
 
 TIMEOUT_S = 5.0
@@ -119,11 +116,12 @@ def status(
     """Show the daemon at a glance."""
     answer = Client.of(config, overrides, url, token_file).get("/status")
     if as_json:
-        return typer.echo(answer)
+        return print_document(answer)
     from daemon.control.tables import status_table
     from daemon.control.view import Status
+    from daemon.report.tables import show
 
-    _show(status_table(_decode(answer, Status)))
+    show(status_table(_decode(answer, Status)))
 
 
 @ctl_app.command()
@@ -134,11 +132,12 @@ def positions(
     """Show positions, at their last prices."""
     answer = Client.of(config, overrides, url, token_file).get("/positions")
     if as_json:
-        return typer.echo(answer)
+        return print_document(answer)
     from daemon.control.tables import positions_table
     from daemon.control.view import PositionRow
+    from daemon.report.tables import show
 
-    _show(positions_table(_decode(answer, list[PositionRow])))
+    show(positions_table(_decode(answer, list[PositionRow])))
 
 
 @ctl_app.command()
@@ -149,11 +148,12 @@ def orders(
     """Show working and recent orders, newest first."""
     answer = Client.of(config, overrides, url, token_file).get("/orders")
     if as_json:
-        return typer.echo(answer)
+        return print_document(answer)
     from daemon.control.tables import orders_table
     from daemon.control.view import OrderRow
+    from daemon.report.tables import show
 
-    _show(orders_table(_decode(answer, list[OrderRow])))
+    show(orders_table(_decode(answer, list[OrderRow])))
 
 
 @ctl_app.command()
@@ -228,14 +228,17 @@ def order(
         raise Fault(f"{error}; ask again with --key {key}: it places no second order") from None
     except Fault as error:
         raise Fault(f"{error} (--key {key})") from None
-    typer.echo(raw if as_json else _verdict(answer))
+    if as_json:
+        print_document(raw)
+    else:
+        typer.echo(_verdict(answer))
     if not answer.approved:
         raise typer.Exit(1)
 
 
 @ctl_app.command()
 def cancel(
-    order_id: Annotated[str, typer.Argument(help="As `hrmd ctl orders --json` shows it.", show_default=False)],
+    order_id: Annotated[str, typer.Argument(help="The id that `hrmd ctl orders` shows.", show_default=False)],
     reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
     token_file: TokenFile = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -245,7 +248,9 @@ def cancel(
     body = {"order_id": order_id} if reason is None else {"order_id": order_id, "reason": reason}
     answer = _give(Client.of(config, overrides, url, token_file), "cancel", body)
     accepted = _decode(answer, Accepted)
-    typer.echo(answer if as_json else f"cancel accepted at {ist_time(accepted.ts)} IST (market time)")
+    if as_json:
+        return print_document(answer)
+    typer.echo(f"cancel accepted at {ist_time(accepted.ts)} IST (market time)")
 
 
 def _verdict(answer: OrderAnswer) -> str:
@@ -262,8 +267,10 @@ def _command(client: Client, command: str, reason: str | None, as_json: bool, **
     from daemon.control.accepted import Accepted
 
     accepted = _decode(answer, Accepted)
+    if as_json:
+        return print_document(answer)
     said = typer.style(f"{accepted.command} accepted", bold=True)
-    typer.echo(answer if as_json else f"{said} at {ist_time(accepted.ts)} IST (market time)")
+    typer.echo(f"{said} at {ist_time(accepted.ts)} IST (market time)")
 
 
 def _give(client: Client, command: str, body: dict[str, Any]) -> bytes:
@@ -313,7 +320,7 @@ def _decode(answer: bytes, kind: type[T]) -> T:
     import msgspec
 
     try:
-        return msgspec.json.decode(answer, type=kind)
+        return msgspec.json.decode(answer, type=kind, strict=False)  # times are strings
     except msgspec.DecodeError as error:
         raise UnreadableError(
             f"what answers is not this version's hrmd ({error}); see control.port and --url"
@@ -325,9 +332,3 @@ def _error_text(answer: bytes) -> str:
         return str(json.loads(answer)["error"])
     except (ValueError, KeyError, TypeError):
         return "no reason given"
-
-
-def _show(table: Table | Text) -> None:
-    from rich.console import Console
-
-    Console(markup=False, highlight=False).print(table)  # reasons and symbols are not markup

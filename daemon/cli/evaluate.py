@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
-from rich.console import Console
 
-from daemon.cli.options import AsJson, Config, Overrides, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
 from daemon.cli.train import Border, Files, Market, training_data
 from daemon.core.errors import ArtifactError
+from daemon.report.tables import show
 
 
 def evaluate(
@@ -58,8 +56,8 @@ def evaluate(
     if report is not None:
         write_page(evaluation, report / "evaluation.html")
     if as_json:
-        sys.stdout.write(msgspec.json.encode(document(evaluation)).decode() + "\n")
+        print_json(document(evaluation))
         return
-    Console(width=max(Console().width, 120)).print(tables(evaluation))
+    show(tables(evaluation))
     if report is not None:
         typer.echo(f"wrote {report / 'evaluation.html'}")

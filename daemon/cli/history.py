@@ -5,17 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Annotated, Final
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from daemon.cli.instruments import parse_day
-from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.core.clock import LiveClock
 from daemon.core.errors import UsageError
 from daemon.fyers.access import endpoints, rate_budget, token_of
@@ -63,7 +61,7 @@ def download(
     chunks(wish.first, wish.last, wish.interval)  # a span without history is refused before anything is opened
     report = run_loop(_download(fyers, wish, out, clock))
     if as_json:
-        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+        print_json(report)
     else:
         _print(report)
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-import sys
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
-from rich.table import Table
 
-from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.core.clock import wall_ns
 from daemon.core.errors import UsageError
 from daemon.market.calendar import ist_date
 from daemon.market.instruments import InstrumentBook
 from daemon.market.symbol_files import cached, newest_day, update
+from daemon.report.tables import show, table
 
 instruments_app = typer.Typer(help="Get the symbol master; look at instruments.", no_args_is_help=True)
 
@@ -42,7 +40,7 @@ def refresh(day: Day = None, config: Config = None, overrides: Overrides = None,
         master = run_loop(update(settings, wanted, show))
     if as_json:
         answer = {"day": wanted.isoformat(), "rows": master.rows, "directory": str(settings.directory)}
-        sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+        print_json(answer)
     else:
         typer.echo(f"{master.rows} symbols of {wanted} are in {settings.directory}")
 
@@ -69,16 +67,12 @@ def show_instruments(
         rows.append({"symbol": symbol, "kind": found.kind.value, "traded_as": book.traded_as(symbol),
                      "lot_size": found.lot_size, "tick_size": str(found.tick_size)})  # fmt: skip
     if as_json:
-        sys.stdout.write(msgspec.json.encode({"day": wanted.isoformat(), "instruments": rows}).decode() + "\n")
+        print_json({"day": wanted.isoformat(), "instruments": rows})
         return
-    table = Table(title=f"symbol master of {wanted}", title_justify="left", box=None)
-    for name in ("symbol", "kind", "traded as"):
-        table.add_column(name)
-    for name in ("lot", "tick"):
-        table.add_column(name, justify="right")
+    shown = table("=symbol", "=kind", "=traded as", ">lot", ">tick", title=f"symbol master of {wanted}")
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    Console().print(table)
+        shown.add_row(*(str(value) for value in row.values()))
+    show(shown)
 
 
 def parse_day(option: str, text: str) -> dt.date:

@@ -11,10 +11,9 @@ import sys
 from collections.abc import Callable
 from typing import Annotated
 
-import msgspec
 import typer
 
-from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.core.clock import LiveClock, wall_ns
 from daemon.core.errors import CheckFailed, UsageError
 from daemon.fyers.access import endpoints, rate_budget
@@ -57,7 +56,7 @@ def login(
     watch = TokenWatch(token, fyers.token_warn_s)
     if as_json:
         answer = {"token_file": str(fyers.token_file), "expires_ts": watch.expires_ts}
-        sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+        print_json(answer)
     else:
         typer.echo(f"the token is in {fyers.token_file}; it {watch.text(wall_ns())}")
 

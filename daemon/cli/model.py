@@ -5,17 +5,14 @@ Invariant: with `--json` stdout holds exactly one JSON document; everything else
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from daemon.cli.options import AsJson, Config, Overrides, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
 from daemon.core.errors import ArtifactError, CheckFailed, UsageError
+from daemon.report.tables import facts, show
 
 model_app = typer.Typer(help="Look at, convert or check a model artifact.", no_args_is_help=True)
 
@@ -24,7 +21,7 @@ FORMATS = ("onnx", "float32", "bfloat16", "int8")
 
 
 @model_app.command("info")
-def show(artifact: Artifact, config: Config = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def info(artifact: Artifact, config: Config = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Show what a model is and was trained on, and which runtime it gets on this machine, and why."""
     import torch
 
@@ -52,7 +49,7 @@ def show(artifact: Artifact, config: Config = None, overrides: Overrides = None,
         "not_available": list(choice.refused),
     }
     if as_json:
-        sys.stdout.write(msgspec.json.encode(said).decode() + "\n")
+        print_json(said)
         return
     _print(said)
 
@@ -64,8 +61,13 @@ def export(
         str, typer.Option("--format", help="onnx (graphs beside the artifact), float32, bfloat16 or int8.")
     ] = "onnx",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The artifact to write; not for onnx.")] = None,
+    config: Config = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write the graphs that ONNX Runtime runs beside an artifact, or the same model in another precision."""
+    import torch
+
     from models.checkpoint import load_model
     from models.errors import CheckpointError, RuntimeUnavailable
     from models.export import convert, export_graphs
@@ -75,6 +77,7 @@ def export(
         raise UsageError(f"--format {form}: expected one of {', '.join(FORMATS)}")
     if (form == "onnx") is not (out is None):
         raise UsageError("--out: expected with --format float32, bfloat16 or int8, and only there")
+    torch.set_num_threads(settings_and_logs(config, overrides).performance.torch_threads)
     try:
         model, manifest = load_model(artifact)
         if out is None:
@@ -84,31 +87,38 @@ def export(
             written = [out]
     except (CheckpointError, RuntimeUnavailable) as error:
         raise ArtifactError(str(error)) from None
+    if as_json:
+        files = [{"file": str(path), "bytes": path.stat().st_size} for path in written]
+        return print_json({"artifact": str(artifact), "format": form, "files": files})
     for path in written:
         typer.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 @model_app.command("verify")
-def verify(artifact: Artifact) -> None:
+def verify(artifact: Artifact, config: Config = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Check an artifact's hash and that the exports beside it were made from it; exit 1 where one was not."""
     from models.errors import CheckpointError
     from models.export import exports, mismatches
 
+    settings_and_logs(config, overrides)
     try:
         wrong = mismatches(artifact)
     except CheckpointError as error:
         raise ArtifactError(str(error)) from None
+    beside = [str(path) for path in exports(artifact)]
+    if as_json:
+        print_json({"artifact": str(artifact), "whole": not wrong, "wrong": wrong, "exports": beside})
     if wrong:
         raise CheckFailed("; ".join(wrong))
-    count = len(exports(artifact))
+    if as_json:
+        return
+    count = len(beside)
     typer.echo(f"{artifact}: whole{f', and so are its {count} exports' if count else ''}")
 
 
 def _print(said: dict[str, Any]) -> None:
     """Two columns, one line a fact."""
-    table = Table(show_header=False, box=None)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+    table = facts()
     shape = said["config"]["architecture"]
     span = said["training_span"]
     trained = "no" if not said["trained"] else "yes" if span is None else f"{span['first']} to {span['last']}"
@@ -129,4 +139,4 @@ def _print(said: dict[str, Any]) -> None:
     ):
         if text:
             table.add_row(name, text)
-    Console().print(table)
+    show(table)

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from daemon.settings.tree import Settings
 
 Config = Annotated[Path | None, typer.Option("-c", "--config", help="Settings file, laid over the shipped defaults.")]
@@ -22,7 +20,6 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a s
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
 
 T = TypeVar("T")
-_PIPED_WIDTH = 120
 
 
 def settings_and_logs(config: Path | None, overrides: list[str] | None) -> Settings:
@@ -35,18 +32,20 @@ def settings_and_logs(config: Path | None, overrides: list[str] | None) -> Setti
     return settings
 
 
-def console() -> Console:
-    """Where a command prints to; of a fixed width where nobody looks at it."""
-    from rich.console import Console
-
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
-
-
 def print_json(document: Any) -> None:
-    """Print one JSON document on stdout."""
-    import msgspec
+    """Print one JSON document on stdout, in the form of docs/json.md."""
+    from daemon.core.json_form import encode
 
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
+    print_document(encode(document))
+
+
+def print_document(document: bytes) -> None:
+    """Print JSON that is already encoded: on one line for programs, indented for who looks at it."""
+    if sys.stdout.isatty():
+        import msgspec
+
+        document = msgspec.json.format(document, indent=2)
+    sys.stdout.write(document.decode() + "\n")
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from daemon.cli.options import AsJson, Config, Overrides, console, print_json, run_loop, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.core.errors import UsageError
+from daemon.report.tables import show, table, terminal
 from daemon.run.process import on_ending
 from daemon.run.recording import Recording, record_only
 from daemon.settings.tree import Settings
@@ -29,7 +29,7 @@ def record(config: Config = None, overrides: Overrides = None, as_json: AsJson =
     if as_json:
         print_json(done)
     else:
-        console().print(f"{done.path}: {done.recorded:,} ticks recorded, {done.lost:,} lost")
+        terminal().print(f"{done.path}: {done.recorded:,} ticks recorded, {done.lost:,} lost")
     return 0
 
 
@@ -57,17 +57,17 @@ def seal_left(
     if as_json:
         print_json(done)
     elif not done:
-        console().print(f"{directory}: there is nothing to seal")
+        terminal().print(f"{directory}: there is nothing to seal")
     else:
         _print_sealed(done)
     return 0
 
 
 def _print_sealed(done: Sequence[Sealed]) -> None:
-    table = Table("day", "tape", "ticks", "of them now", "cut off", "torn bytes")
+    shown = table("day", "tape", ">ticks", ">of them now", ">cut off", ">torn bytes")
     for day in done:
         torn = sum(day.torn.values())
-        table.add_row(
+        shown.add_row(
             day.day, day.tape or "(no ticks)", f"{day.ticks:,}", f"{day.added:,}", str(len(day.cut_off)), f"{torn:,}"
         )
-    console().print(table)
+    show(shown)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def replay(
     session = Replay(settings, tapes, symbol or [], parse_latency(latency), outputs)
     summary = run_loop(_interruptible(session))
     if as_json:
-        sys.stdout.write(summary.to_json() + "\n")
+        print_json(summary)
     else:
         print_summary(Console(), summary, session.tally.trades)
         for path in session.written:

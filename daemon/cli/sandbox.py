@@ -10,13 +10,12 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli.options import AsJson, Config, Overrides, run_loop, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.core.clock import LiveClock
 from daemon.core.errors import UsageError
 from daemon.fyers.rest import Endpoints
 from daemon.run.process import on_ending
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
-from daemon.sandbox.messages import encode
 from daemon.sandbox.server import SandboxOptions, SandboxServer
 from daemon.sandbox.tokens import hsm_key_of
 
@@ -55,7 +54,10 @@ async def _serve(options: SandboxOptions, speed: float, *, as_json: bool) -> Non
     stop = asyncio.Event()
     on_ending(lambda _: stop.set())
     async with SandboxServer(options, LiveClock()) as server, asyncio.TaskGroup() as tasks:
-        sys.stdout.write(_announcement(server, options, speed, as_json=as_json) + "\n")
+        if as_json:
+            print_json(_places(server, options))
+        else:
+            sys.stdout.write(_announcement(server, options, speed) + "\n")
         sys.stdout.flush()
         playing = tasks.create_task(_play(server, speed))
         await stop.wait()
@@ -67,14 +69,19 @@ async def _play(server: SandboxServer, speed: float) -> None:
         await server.player.run(speed)
 
 
-def _announcement(server: SandboxServer, options: SandboxOptions, speed: float, *, as_json: bool) -> str:
+def _places(server: SandboxServer, options: SandboxOptions) -> dict[str, str]:
+    """Where its parts are, and how to be let in."""
+    endpoints = Endpoints.at(server.url)
+    return {
+        "url": server.url, "api": endpoints.api, "data": endpoints.data, "orders": endpoints.orders,
+        "data_socket": server.data_socket_url, "symbol_tokens": server.symbol_tokens_url,
+        "index_names": server.index_names_url, "authorization": options.authorization,
+    }  # fmt: skip
+
+
+def _announcement(server: SandboxServer, options: SandboxOptions, speed: float) -> str:
     """Where it is, and how to point the daemon at it."""
     endpoints = Endpoints.at(server.url)
-    if as_json:
-        places = {"url": server.url, "api": endpoints.api, "data": endpoints.data, "orders": endpoints.orders,
-                  "data_socket": server.data_socket_url, "symbol_tokens": server.symbol_tokens_url,
-                  "index_names": server.index_names_url}  # fmt: skip
-        return encode({**places, "authorization": options.authorization}).decode()
     prices = "POST /sandbox/prices"
     if options.tapes:
         pace = f"at {speed:g} times real time" if speed else "by POST /sandbox/step"

@@ -16,14 +16,17 @@ import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from daemon.cli.options import AsJson, Config, Overrides, console, print_json, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
 from daemon.cli.record import record, seal_left
 from daemon.core.errors import UsageError
 from daemon.feed.survey import TapeSurvey, survey_tape
 from daemon.feed.tick_filter import MAX_PRICE, MIN_PRICE, TickFilter
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.instruments import InstrumentBook, Kind
+from daemon.report.tables import show, table, terminal
+from daemon.report.text import percent
 from daemon.settings.tree import Settings
 from daemon.tape.format import TapeReader, TapeWriter
 from daemon.tape.importer import ImportReport, import_tape, parse_map
@@ -38,10 +41,12 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite --out where it e
 
 _BARS = "▁▂▃▄▅▆▇█"
 _PICTURE_WIDTH = 24
+_WIDE = 110
+"""Columns of a terminal that has room for it."""
 
 
 @tape_app.command("info")
-def show(
+def info(
     tapes: Annotated[list[Path], typer.Argument(help="Tapes, in order of time.", show_default=False)],
     config: Config = None,
     overrides: Overrides = None,
@@ -125,7 +130,7 @@ def make(
     if as_json:
         print_json(made)
     else:
-        console().print(
+        terminal().print(
             f"{out}: {made.rows:,} simulated ticks of {', '.join(made.symbols)} on {len(days)} sessions from "
             f"{made.sessions[0]} to {made.sessions[-1]}, seed {seed}"
         )
@@ -200,42 +205,42 @@ def _ordinary_sessions(calendar: MarketCalendar, start: dt.date, count: int) -> 
 
 
 def _print_survey(survey: TapeSurvey) -> None:
-    out = console()
+    out = terminal()
     span = "no valid time"
     if survey.first_ts is not None and survey.last_ts is not None:
         span = f"{_moment(survey.first_ts)} to {_moment(survey.last_ts)}"
-    out.print(f"[bold]{', '.join(survey.tapes)}[/bold]  {survey.rows:,} ticks, {survey.bytes / 1e6:,.1f} MB")
+    named = Text(", ".join(survey.tapes), "bold")
+    out.print(named.append(f"  {survey.rows:,} ticks, {survey.bytes / 1e6:,.1f} MB", "not bold"))
     if survey.simulated:
-        out.print(f"[yellow]simulated[/yellow] (seed {survey.notes.get('seed', '?')}): not market prices")
+        out.print(Text(f"simulated (seed {survey.notes.get('seed', '?')}): not market prices", "yellow"))
     out.print(f"{span}, {len(survey.sessions)} sessions; columns {', '.join(survey.columns)}")
-    table = Table("symbol", "ticks", "accepted", "first", "low", "high", "last", "price")
-    for column in table.columns:
-        column.no_wrap, column.justify = True, "left" if column.header in ("symbol", "price") else "right"
+    drawn = ("=price",) if out.width >= _WIDE else ()
+    shown = table("=symbol", ">ticks", ">accepted", ">first", ">low", ">high", ">last", *drawn)
     for name, found in survey.symbols.items():
         prices = [_figure(value) for value in (found.first, found.low, found.high, found.last)]
-        picture = sparkline(found.path, _PICTURE_WIDTH)
-        table.add_row(name or "(none)", f"{found.rows:,}", f"{found.accepted:,}", *prices, picture)
-    out.print(table)
-    out.print(_counts("rejected", survey.rejected, survey.rows))
-    out.print(_counts("repaired", survey.repaired, survey.rows))
+        picture = [sparkline(found.path, _PICTURE_WIDTH)] if drawn else []
+        shown.add_row(name or "(none)", f"{found.rows:,}", f"{found.accepted:,}", *prices, *picture)
+    show(shown)
+    show(_counts("rejected", survey.rejected, survey.rows))
+    show(_counts("repaired", survey.repaired, survey.rows))
 
 
 def _counts(title: str, counts: dict[str, int], rows: int) -> Table:
-    table = Table(title, "ticks", "share")
+    shown = table(title, ">ticks", ">share")
     for reason, count in counts.items():
-        table.add_row(reason, f"{count:,}", f"{count / rows:.2%}")
-    return table
+        shown.add_row(reason, f"{count:,}", percent(count / rows))
+    return shown
 
 
 def _print_import(report: ImportReport) -> None:
-    out = console()
+    out = terminal()
     out.print(
         f"{report.out}: {report.rows:,} ticks of {', '.join(report.symbols)} from {report.source} ({report.format})"
     )
-    table = Table("tape column", "read from", "unreadable values", "remark")
+    shown = table("=tape column", "read from", ">unreadable values", "remark")
     for target, name in report.columns.items():
-        table.add_row(target, name, f"{report.unreadable.get(target, 0):,}", report.remarks.get(target, ""))
-    out.print(table)
+        shown.add_row(target, name, f"{report.unreadable.get(target, 0):,}", report.remarks.get(target, ""))
+    show(shown)
     if report.invalid_times:
         out.print(f"{report.invalid_times:,} ticks have no valid time: kept as time 0, a replay counts them bad_time")
     for reason, count in report.skipped.items():

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 
-from daemon.cli.options import AsJson, Config, Overrides, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
 from daemon.core.errors import ArtifactError, UsageError
+from daemon.report.tables import show
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 
@@ -99,7 +98,7 @@ def train(
         "metrics": dict(trained.manifest.metrics) if trained.manifest else {},
     }
     if as_json:
-        sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+        print_json(answer)
     elif trained.artifact is not None:
         typer.echo(f"wrote {trained.artifact}; try: hrmd replay TAPE --model {trained.artifact}")
     else:
@@ -132,9 +131,9 @@ def _walk_forward(settings: Settings, bars: list[Path], dates: str, out: Path, a
         raise ArtifactError(str(error)) from None
     write_page(evaluation, out / "evaluation.html")
     if as_json:
-        sys.stdout.write(msgspec.json.encode(document(evaluation)).decode() + "\n")
+        print_json(document(evaluation))
     else:
-        Console(width=max(Console().width, 120)).print(tables(evaluation))
+        show(tables(evaluation))
         typer.echo(f"wrote {out / 'evaluation.html'}")
     return 0
 

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli.options import AsJson
+from daemon.cli.options import AsJson, print_json
+from daemon.core.errors import CheckFailed
 
 
 def verify(
@@ -25,9 +26,14 @@ def verify(
     from daemon.settings.run import LogSettings
 
     log.configure(LogSettings(), sys.stderr)
-    result = verify_journal(journal)
+    try:
+        result = verify_journal(journal)
+    except CheckFailed as error:
+        if as_json:
+            print_json({"journal": str(journal), "equal": False, "difference": str(error)})
+        raise
     if as_json:
-        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+        print_json({**msgspec.to_builtins(result), "equal": True, "difference": None})
     else:
         model = f" on model {result.model}" if result.model else ""
         over = f"; {result.passed_over} more saw bars that were deleted" if result.passed_over else ""

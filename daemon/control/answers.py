@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from daemon.core.clock import NS_PER_S, Clock
+from daemon.core.json_form import encode
 
 KEEP_S = 0.2
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
@@ -49,7 +50,7 @@ def encoded(body: bytes, status: int = 200, headers: dict[str, str] | None = Non
 
 def answer(value: Any, status: int = 200) -> web.Response:
     """`value` as JSON."""
-    return encoded(msgspec.json.encode(value), status)
+    return encoded(encode(value), status)
 
 
 def refuse(status: int, error: str, headers: dict[str, str] | None = None) -> web.Response:

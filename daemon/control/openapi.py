@@ -22,6 +22,7 @@ from daemon.control.view import (
     Reason,
     Status,
 )
+from daemon.core.json_form import formed_schemas
 
 MAX_DECISIONS = 1000
 COMMANDS = {
@@ -78,6 +79,7 @@ def document(version: str) -> dict[str, Any]:
         ],
         ref_template="#/components/schemas/{name}",
     )[1]
+    schemas = formed_schemas(schemas)
     schemas["OrderTicket"] |= _LIMIT_HAS_A_PRICE
     return {
         "openapi": "3.1.0",

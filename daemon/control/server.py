@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-import msgspec
 import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -36,6 +35,7 @@ from daemon.control.view import (
 from daemon.core.clock import Clock
 from daemon.core.errors import Fault, HrmdError, UsageError
 from daemon.core.events import Flatten, Halt, Reduce, Resume, SwapStrategy
+from daemon.core.json_form import encode
 from daemon.settings.run import ControlSettings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -206,7 +206,7 @@ class ControlServer:
         return self._remembered(request, rows, f"/decisions?limit={limit}")
 
     def _remembered(self, request: web.Request, look: Callable[[], object], asked: str = "") -> web.Response:
-        return encoded(self._answers.get(asked or request.path, lambda: msgspec.json.encode(look())))
+        return encoded(self._answers.get(asked or request.path, lambda: encode(look())))
 
     async def _prometheus(self, request: web.Request) -> web.Response:
         body = self._answers.get(request.path, lambda: self._metrics.render(self._view.status()))

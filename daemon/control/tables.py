@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from daemon.control.view import OrderRow, PositionRow, Status
+from daemon.report.tables import facts, table
 from daemon.report.text import Number, ist_time, rupees, signed_rupees, tone, whole
 
 ORDERS_SHOWN = 30
@@ -20,9 +20,7 @@ _STATE_STYLE = {"ACTIVE": "bold green", "REDUCING": "bold yellow", "HALTED": "bo
 
 def status_table(status: Status) -> Table:
     """The daemon at a glance, one row a subject."""
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
+    shown = facts()
     state = Text(status.trading_state.value, _STATE_STYLE[status.trading_state.value])
     if status.trading_reason:
         state.append(f" · {status.trading_reason}", "default")
@@ -45,21 +43,18 @@ def status_table(status: Status) -> Table:
     if status.token:
         rows.append(("access", Text(status.token, "bold red" if status.token_left_s == 0 else "")))
     for name, value in rows:
-        table.add_row(name, value)
-    return table
+        shown.add_row(name, value)
+    return shown
 
 
 def positions_table(rows: Sequence[PositionRow]) -> Table | Text:
     """Positions, or a line that says there is none."""
     if not rows:
         return Text("No position.", "dim")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("symbol")
-    for name in ("quantity", "average", "last", "unrealised", "realised", "costs"):
-        table.add_column(name, justify="right")
+    shown = table("=symbol", ">quantity", ">average", ">last", ">unrealised", ">realised", ">costs")
     for row in rows:
         unrealised = Text("-") if row.unrealised_pnl is None else _money(row.unrealised_pnl)
-        table.add_row(
+        shown.add_row(
             row.symbol,
             Text(whole(row.quantity), tone(row.quantity)),
             rupees(row.average_price) if row.quantity else "-",
@@ -68,24 +63,19 @@ def positions_table(rows: Sequence[PositionRow]) -> Table | Text:
             _money(row.realised_pnl),
             rupees(row.costs),
         )
-    return table
+    return shown
 
 
 def orders_table(rows: Sequence[OrderRow]) -> Table | Text:
     """The newest orders, or a line that says there is none."""
     if not rows:
         return Text("No order.", "dim")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("time", "symbol", "side", "type"):
-        table.add_column(name)
-    for name in ("filled", "price"):
-        table.add_column(name, justify="right")
-    for name in ("state", "why"):
-        table.add_column(name)
+    shown = table("=time", "=id", "=symbol", "=side", "=type", ">filled", ">price", "=state", "why")
     for row in rows[:ORDERS_SHOWN]:
         price = row.average_price if row.average_price is not None else row.limit_price
-        table.add_row(
+        shown.add_row(
             ist_time(row.ts),
+            row.order_id,
             row.symbol,
             Text(row.side.value, "green" if row.side.sign > 0 else "red"),
             row.type,
@@ -94,7 +84,7 @@ def orders_table(rows: Sequence[OrderRow]) -> Table | Text:
             row.state,
             row.reason,
         )
-    return table
+    return shown
 
 
 def _money(value: Number) -> Text:

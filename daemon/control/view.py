@@ -1,7 +1,8 @@
 """What the control server may ask the daemon for: two Protocols, and the plain structs that they speak in.
 
 `daemon.run.view` implements `ControlView`, `daemon.control.manual_desk` implements `OrderDesk`; the structs are the
-JSON of the API and of `/openapi.json`. Money is exact (`Decimal`, a JSON string); times are integer UTC nanoseconds.
+JSON of the API and of `/openapi.json`, written by `daemon.core.json_form`. Money is exact; times are integer UTC
+nanoseconds.
 Invariant: a view reads and never changes the daemon.
 """
 
@@ -167,7 +168,7 @@ class DecisionRow(msgspec.Struct, frozen=True, kw_only=True):
     action: str
     quantity: int
     confidence: float
-    price: float
+    price: Decimal
     reason: str
     segments: int
     halt_reason: str
@@ -178,8 +179,8 @@ class DecisionRow(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, decision: Decision) -> DecisionRow:
         """The row that shows `decision`."""
-        shared = {name: getattr(decision, name) for name in cls.__struct_fields__ if name != "action"}
-        return cls(action=decision.action.name, **shared)
+        shared = {name: getattr(decision, name) for name in cls.__struct_fields__ if name not in ("action", "price")}
+        return cls(action=decision.action.name, price=Decimal(repr(decision.price)), **shared)
 
 
 class Health(msgspec.Struct, frozen=True):

@@ -13,10 +13,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import accumulate, pairwise
 
 import msgspec
 
+from daemon.report.text import PAISA
 from daemon.report.trades import Trade
 
 SESSIONS_PER_YEAR = 252
@@ -36,7 +38,7 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
     max_drawdown: float
     win_rate: float | None
     profit_factor: float | None
-    average_trade: float | None
+    average_trade: Decimal | None
     exposure: float | None
 
 
@@ -55,7 +57,7 @@ def measure(equity: Sequence[float], trades: Sequence[Trade], sessions: Sequence
         max_drawdown=drawdown,
         win_rate=win_rate(trades),
         profit_factor=profit_factor(trades),
-        average_trade=float(sum(trade.net_pnl for trade in trades)) / len(trades) if trades else None,
+        average_trade=_mean([trade.net_pnl for trade in trades]),
         exposure=exposure(trades, sessions),
     )
 
@@ -135,3 +137,8 @@ def exposure(trades: Sequence[Trade], sessions: Sequence[Span]) -> float | None:
         held_ns += max(0, open_until(end) - open_until(max(start, reach)))
         reach = max(reach, end)
     return held_ns / before[-1]
+
+
+def _mean(amounts: Sequence[Decimal]) -> Decimal | None:
+    """To the paisa."""
+    return (sum(amounts, Decimal()) / len(amounts)).quantize(PAISA) if amounts else None

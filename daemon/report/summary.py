@@ -11,8 +11,6 @@ from decimal import Decimal
 
 import msgspec
 
-_JSON = msgspec.json.Encoder(decimal_format="number")
-
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """What was run, known before the first tick. `max_segments` is the HRM's limit, 0 for other strategies."""
@@ -121,7 +119,7 @@ class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
     max_drawdown: float
     win_rate: float | None
     profit_factor: float | None
-    average_trade: float | None
+    average_trade: Decimal | None
     exposure: float | None
     equity: list[EquityPoint]
     """At the end of each session, the starting equity not among them."""
@@ -131,10 +129,6 @@ class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
     wall_s: float
     ticks_per_s: float
     notes: list[str]
-
-    def to_json(self) -> str:
-        """One JSON document with rupees as numbers, keys in the order above, without a newline at its end."""
-        return _JSON.encode(self).decode()
 
 
 def equity_curve(summary: ReplaySummary) -> Sequence[float]:

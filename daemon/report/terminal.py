@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.report.summary import HrmMetrics, ReplaySummary, equity_curve
+from daemon.report.tables import show, table
 from daemon.report.text import (
     ist_date,
     ist_short,
@@ -53,7 +54,7 @@ def print_summary(console: Console, summary: ReplaySummary, trades: Sequence[Tra
     if summary.by_regime:
         parts += [_rule("By regime"), _regimes(summary), Text()]
     parts += [_rule("Last trades"), _trades(trades)]
-    console.print(Group(*parts), width=width)
+    show(Group(*parts), console, widest=_WIDEST)
 
 
 def sparkline(values: Sequence[float], cells: int) -> str:
@@ -205,32 +206,24 @@ def _chart(title: str, counts: Mapping[str, int]) -> Table:
 
 
 def _regimes(summary: ReplaySummary) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column(" regime", min_width=14)
-    for name in ("decisions", "trades", "net P&L", "depth"):
-        table.add_column(name, justify="right", min_width=10)
+    shown = table("= regime", ">decisions", ">trades", ">net P&L", ">depth")
     for name, result in summary.by_regime.items():
-        table.add_row(
+        shown.add_row(
             Text(f" {name}"),
             whole(result.decisions),
             whole(result.trades),
             Text(signed_rupees(result.net_pnl), tone(result.net_pnl)),
             ratio(result.avg_reasoning_depth),
         )
-    return table
+    return shown
 
 
 def _trades(trades: Sequence[Trade]) -> Table | Text:
     if not trades:
         return Text(" No trade was closed.", "dim")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column(" opened", no_wrap=True)
-    table.add_column("symbol", overflow="fold")
-    table.add_column("", width=5)
-    for name in ("qty", "in", "out", "net"):
-        table.add_column(name, justify="right", no_wrap=True)
+    shown = table("= opened", "=symbol", "=", ">qty", ">in", ">out", ">net")
     for trade in trades[-TRADES_SHOWN:]:
-        table.add_row(
+        shown.add_row(
             f" {ist_short(trade.entry_ts)}",
             Text(trade.symbol),
             Text(trade.direction.value, "green" if trade.direction is Direction.LONG else "red"),
@@ -239,7 +232,7 @@ def _trades(trades: Sequence[Trade]) -> Table | Text:
             price(trade.exit_price),
             Text(signed_rupees(trade.net_pnl), tone(trade.net_pnl)),
         )
-    return table
+    return shown
 
 
 def _pairs(title: str) -> Table:

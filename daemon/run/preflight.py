@@ -30,6 +30,7 @@ from daemon.fyers.token_watch import TokenState, TokenWatch
 from daemon.fyers.wire import Funds
 from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date
 from daemon.market.symbol_files import cached, needs_master, newest_day
+from daemon.report.text import rupees
 from daemon.settings.orders import FyersSettings
 from daemon.settings.tree import Settings
 
@@ -168,7 +169,7 @@ def funds_finding(funds: Outcome[Funds]) -> Finding:
     """Whether an entry could be paid for."""
     assert isinstance(funds, Done)
     free = funds.value.available
-    text = f"₹{free:,.2f} available of ₹{funds.value.total:,.2f}"
+    text = f"{rupees(free)} available of {rupees(funds.value.total)}"
     return good("funds", text) if free > 0 else doubtful("funds", text, "nothing can be opened before funds are added")
 
 

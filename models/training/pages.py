@@ -13,34 +13,45 @@ from typing import Any
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
+from rich import box
 from rich.console import Group
 from rich.table import Table
 
 from models.training.evaluate import Cell, Evaluation, finite
 
 HEADS = ("trader", "round trip bp", "bp a session", "Sharpe", "95 %", "PSR", "DSR", "trades", "permuted p")
+_WORDS = ("trader", "regime")
+"""Columns of words; the others hold figures."""
 
 
 def tables(evaluation: Evaluation) -> Group:
     """Return the figures as rich tables."""
-    main = Table(*HEADS, title=f"{evaluation.sessions} sessions")
+    main = _ruled(*HEADS, title=f"{evaluation.sessions} sessions")
     for cell in evaluation.cells:
         main.add_row(*_texts(cell))
     parts: list[Table] = [main]
     if evaluation.shares:
-        shares = Table("trader", "share of the best", title="Expected profit against the best possible trader")
+        shares = _ruled("trader", "share of the best", title="Expected profit against the best possible trader")
         for name, share in evaluation.shares.items():
             shares.add_row(name, f"{100 * share:.1f} %")
         parts.insert(0, shares)
-    depth = Table("regime", "sessions", "segments", "‖Δz‖", title=f"Depth; {100 * evaluation.saved:.0f} % saved")
+    depth = _ruled("regime", "sessions", "segments", "‖Δz‖", title=f"Depth; {100 * evaluation.saved:.0f} % saved")
     for row in evaluation.depth:
         depth.add_row(row.regime, str(row.sessions), f"{row.segments:.2f}", f"{row.change:.3f}")
-    profit = Table("regime", "sessions", "bp a session", "± error", "Sharpe", title="The model's profit by regime")
+    profit = _ruled("regime", "sessions", "bp a session", "± error", "Sharpe", title="The model's profit by regime")
     for group in evaluation.regimes:
         profit.add_row(
             group.group, str(group.sessions), f"{group.mean_bp:.2f}", f"{group.error_bp:.2f}", f"{group.sharpe:.2f}"
         )
     return Group(*parts, depth, profit)
+
+
+def _ruled(*heads: str, title: str) -> Table:
+    """Looks as those of `daemon.report.tables`, which this package doesn't know."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title=title, title_justify="left")
+    for head in heads:
+        table.add_column(head, justify="left" if head in _WORDS else "right", no_wrap=head not in _WORDS)
+    return table
 
 
 def _texts(cell: Cell) -> tuple[str, ...]:

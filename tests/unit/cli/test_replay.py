@@ -58,7 +58,7 @@ def test_json_is_one_document_with_the_contract(capsys: Capture, tape: Path) -> 
     assert printed.out.count("\n") == 1
     document = json.loads(printed.out)
     assert set(document) >= CONTRACT
-    assert (document["ticks"], document["fills"], document["net_pnl"], document["simulated"]) == (54, 3, 117.65, True)
+    assert (document["ticks"], document["fills"], document["net_pnl"], document["simulated"]) == (54, 3, "117.65", True)
     assert document["hrm_metrics"] is None
     assert all(json.loads(line) for line in printed.err.splitlines())
 
@@ -91,7 +91,7 @@ def test_verify_says_what_it_compared(capsys: Capture, tape: Path, tmp_path: Pat
     assert main(["verify", str(journal)]) == 0
     assert capsys.readouterr().out == f"{journal}: 18 decisions made again, all equal\n"
     assert main(["verify", str(journal), "--json"]) == 0
-    said = {"journal": str(journal), "decisions": 18, "passed_over": 0, "model": ""}
+    said = {"journal": str(journal), "decisions": 18, "passed_over": 0, "model": "", "equal": True, "difference": None}
     assert json.loads(capsys.readouterr().out) == said
     db = sqlite3.connect(journal)
     with db:

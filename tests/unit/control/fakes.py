@@ -23,6 +23,8 @@ from daemon.settings.run import ControlSettings
 
 TOKEN = "a-token-of-some-length"
 NOW = 1_617_594_300 * NS_PER_S
+TIME = "2021-04-05T09:15:00+05:30"
+"""The same, as answers write it."""
 
 STATUS = Status(
     version="0.1.0", mode="paper · tape ×20", simulated=True, started_ts=NOW, ts=NOW, last_tick_ts=NOW - 2 * NS_PER_S,

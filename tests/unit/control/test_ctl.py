@@ -18,7 +18,7 @@ from daemon.control.view import NotDurableError
 from daemon.core.errors import Fault, UsageError
 from daemon.core.events import Flatten, Halt, Reduce, Resume, SwapStrategy, TradingState
 from daemon.settings.layers import DEFAULT_PATH
-from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TOKEN, FakeDaemon, build_server, running_in_thread
+from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TIME, TOKEN, FakeDaemon, build_server, running_in_thread
 
 
 class Operator:
@@ -113,7 +113,7 @@ def test_positions_and_orders_are_tables(operator: Operator) -> None:
     positions, orders = operator.run("positions").stdout, operator.run("orders").stdout
     assert all(row.symbol in positions for row in POSITIONS)
     assert "\N{MINUS SIGN}500" in positions
-    assert all(row.state in orders for row in ORDERS)
+    assert all(row.state in orders and row.order_id in orders for row in ORDERS)
     assert "₹347.05" in orders
 
 
@@ -141,7 +141,7 @@ def test_commands_reach_the_bus(operator: Operator, command: str, kind: type[Hal
     assert result.exit_code == 0
     assert f"{command} accepted at 09:15:00 IST" in result.stdout
     assert operator.daemon.submitted == [kind(ts=NOW, reason="lunch")]
-    assert json.loads(operator.run(command, "--json").stdout) == {"command": command, "ts": NOW}
+    assert json.loads(operator.run(command, "--json").stdout) == {"command": command, "ts": str(NOW), "time": TIME}
 
 
 def test_address_and_token_come_from_the_settings(operator: Operator, tmp_path: Path) -> None:

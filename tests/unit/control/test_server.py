@@ -23,7 +23,7 @@ from daemon.control.view import MAX_REASON_CHARS, KeyTakenError, NotDurableError
 from daemon.core.clock import NS_PER_S, ReplayClock
 from daemon.core.errors import Fault, InboxFull, UsageError
 from daemon.core.events import Flatten, Halt, Reduce, Resume, SwapStrategy
-from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TOKEN, FakeDaemon, build_server
+from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TIME, TOKEN, FakeDaemon, build_server
 
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -101,7 +101,7 @@ async def test_metrics_are_prometheus_text(running: Running) -> None:
 async def test_commands_are_on_the_bus_before_the_answer(running: Running, command: str, kind: type[Halt]) -> None:
     """202 with the event's time; the event carries the reason, or the one that stands for none."""
     status, body, _ = await running.ask("POST", f"/control/{command}", body='{"reason": "lunch – ₹"}'.encode())
-    assert (status, body) == (202, {"command": command, "ts": NOW})
+    assert (status, body) == (202, {"command": command, "ts": str(NOW), "time": TIME})
     assert running.daemon.submitted == [kind(ts=NOW, reason="lunch – ₹")]
     await running.ask("POST", f"/control/{command}")
     assert running.daemon.submitted[1:] == [kind(ts=NOW, reason="by the operator")]
@@ -265,7 +265,7 @@ async def test_loopback_names_are_answered(running: Running, host: str) -> None:
 async def test_a_strategy_is_put_in_charge(running: Running) -> None:
     """By its name on the ladder; the reason goes along, or says that it was the operator."""
     status, answer, _ = await running.ask("POST", "/control/strategy", body=b'{"name": "hrm", "reason": "mended"}')
-    assert (status, answer) == (202, {"command": "strategy", "ts": NOW})
+    assert (status, answer) == (202, {"command": "strategy", "ts": str(NOW), "time": TIME})
     await running.ask("POST", "/control/strategy", body=b'{"name": "flat"}')
     assert running.daemon.submitted == [
         SwapStrategy(ts=NOW, name="hrm", reason="mended"), SwapStrategy(ts=NOW, name="flat", reason="by the operator"),
@@ -373,7 +373,7 @@ async def test_time_of_a_command_is_the_runs() -> None:
         aiohttp.ClientSession() as session,
         session.post(f"{server.url}/control/halt", headers=AUTHORISED) as answer,
     ):
-        assert (await answer.json())["ts"] == 77
+        assert (await answer.json())["ts"] == "77"
     assert isinstance(server.application(), web.Application)
     await server.stop()
 
@@ -460,7 +460,7 @@ async def test_an_order_that_got_no_verdict(running: Running, trouble: Exception
 async def test_one_order_is_cancelled(running: Running) -> None:
     """202 for one that works, 404 for any other, 400 for no id, 503 where it wasn't taken."""
     status, body, _ = await running.ask("POST", "/control/cancel", body=b'{"order_id": "H0", "reason": "mistake"}')
-    assert (status, body) == (202, {"command": "cancel", "ts": NOW})
+    assert (status, body) == (202, {"command": "cancel", "ts": str(NOW), "time": TIME})
     assert running.daemon.cancelled == [("H0", "mistake")]
     assert (await running.ask("POST", "/control/cancel", body=b'{"order_id": "H9"}'))[0] == 404
     assert (await running.ask("POST", "/control/cancel", body=b"{}"))[0] == 400

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from daemon.core.events import Action, OrderRejected, Resume, Side
+from daemon.core.json_form import encode
 from daemon.report.summary import EquityPoint, Run, TickCounts
 from daemon.report.tally import UNKNOWN_REGIME, Tally
 from tests.unit.report.samples import Sample, decision, fill, intent
@@ -24,11 +25,11 @@ CONTRACT = {
 
 
 def test_json_holds_the_contract() -> None:
-    """Every field that `replay --json` promises, rupees as numbers, counts by name."""
+    """Every field that `replay --json` promises, rupees as exact strings, counts by name."""
     sample = Sample(sessions=2)
-    document = json.loads(sample.summary().to_json())
+    document = json.loads(encode(sample.summary()))
     assert set(document) >= CONTRACT
-    assert isinstance(document["net_pnl"], float)
+    assert Decimal(document["net_pnl"]) == sample.summary().net_pnl
     metrics = document["hrm_metrics"]
     assert set(metrics) >= {"avg_reasoning_depth", "halt_reasons", "deadline_misses", "inference_ms",
                             "computation_efficiency", "convergence"}  # fmt: skip

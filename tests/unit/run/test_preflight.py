@@ -124,7 +124,7 @@ async def test_all_is_well(tmp_path: Path) -> None:
         assert [finding for finding in found.values() if finding.state is State.FAIL] == []
         assert desk.book == []
         assert TOKEN not in str(found)
-        assert found["funds"].text == "₹1,000,000.00 available of ₹1,000,000.00"
+        assert found["funds"].text == "₹10,00,000.00 available of ₹10,00,000.00"
 
 
 async def test_a_token_that_the_broker_refuses(tmp_path: Path) -> None:
