@@ -20,7 +20,7 @@ def test_figures_and_names_stay_whole(width: int) -> None:
     for whole in ("H1a2b3c4d5L0007", "NSE:BANKNIFTY26JAN60000CE", "−₹1,23,456.50"):
         assert whole in out.getvalue()
     assert "…" not in out.getvalue()
-    assert all(word in out.getvalue() for word in "stopped because the price fell".split())
+    assert all(word in out.getvalue() for word in ["stopped", "because", "the", "price", "fell"])
 
 
 def test_facts_fold_their_words() -> None:
