@@ -23,7 +23,8 @@ from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, ReplayClock, stopwatch_ns
 from daemon.core.events import AccountSnapshot, Action, Decision, TimeAdvanced
 from daemon.journal.keeping import JournalKeeper
-from daemon.journal.writer import JOURNALED, Journal
+from daemon.journal.schema import JOURNALED
+from daemon.journal.writer import Journal
 from daemon.market.calendar import MarketCalendar
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook

@@ -43,7 +43,8 @@ from daemon.feed.tick_filter import TickFilter
 from daemon.fyers.access import rate_budget
 from daemon.fyers.budget import RateBudget
 from daemon.journal.keeping import JournalKeeper
-from daemon.journal.writer import JOURNALED, Journal
+from daemon.journal.schema import JOURNALED
+from daemon.journal.writer import Journal
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import INDEX_SUFFIX

@@ -25,7 +25,7 @@ from daemon.core.events import (
     Side,
     TickBatch,
 )
-from daemon.journal.writer import JournalReader
+from daemon.journal.reader import JournalReader
 from daemon.report.summary import ReplaySummary
 from daemon.run.latency import parse_latency
 from daemon.run.replaying import Replay, ReplayOutputs

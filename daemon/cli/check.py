@@ -20,7 +20,7 @@ from daemon.core.clock import LiveClock, ReplayClock
 from daemon.core.errors import CheckFailed, HrmdError, SettingsError
 from daemon.feed.live.fyers import check_live, ticks_are_real
 from daemon.feed.replay import Tapes
-from daemon.journal.writer import check_journal
+from daemon.journal.reader import check_journal
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.report import tables
 from daemon.run.preflight import Finding, State, bad, good, live_findings

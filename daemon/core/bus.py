@@ -9,19 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Any
 
 from daemon.core.errors import InboxFull
 from daemon.core.events import Event
-
-
-class Delivery(StrEnum):
-    """LOSSLESS queues everything and faults when full; LATEST keeps only the newest event of each type."""
-
-    LOSSLESS = "lossless"
-    LATEST = "latest"
-
 
 Filter = Callable[[Any], bool]
 """Says whether an event is wanted; it is asked only about events of the types it was given with."""
@@ -33,12 +24,11 @@ Receiver = Callable[[Any], None]
 class Inbox:
     """One actor's queue."""
 
-    __slots__ = ("_bus", "_capacity", "_delivery", "_items", "_waiter", "name")
+    __slots__ = ("_bus", "_capacity", "_items", "_waiter", "name")
 
-    def __init__(self, bus: Bus, name: str, delivery: Delivery, capacity: int) -> None:
+    def __init__(self, bus: Bus, name: str, capacity: int) -> None:
         self.name = name
         self._bus = bus
-        self._delivery = delivery
         self._capacity = capacity
         self._items: deque[Event] = deque()
         self._waiter: asyncio.Future[None] | None = None
@@ -47,13 +37,8 @@ class Inbox:
         return len(self._items)
 
     def put(self, event: Event) -> None:
-        """Queue `event`; raises `InboxFull` when a lossless inbox is at its capacity."""
-        if self._delivery is Delivery.LATEST:
-            for position, held in enumerate(self._items):
-                if type(held) is type(event):
-                    self._items[position] = event
-                    return
-        elif len(self._items) >= self._capacity:
+        """Queue `event`; raises `InboxFull` when it is at its capacity."""
+        if len(self._items) >= self._capacity:
             raise InboxFull(f"inbox {self.name!r} is full at {self._capacity} events: its actor does not keep up")
         self._items.append(event)
         self._bus.pending += 1
@@ -97,11 +82,10 @@ class Bus:
         types: tuple[type[Event], ...],
         *,
         where: Filter | None = None,
-        delivery: Delivery = Delivery.LOSSLESS,
         inbox: Inbox | None = None,
     ) -> Inbox:
         """Return an inbox (a new one unless given) that receives `types`; `where` filters at publication."""
-        inbox = Inbox(self, name, delivery, self._capacity) if inbox is None else inbox
+        inbox = Inbox(self, name, self._capacity) if inbox is None else inbox
         receive = inbox.put if where is None else _filtered(inbox.put, where)
         self._add(self._inboxes, types, receive)
         return inbox

@@ -11,17 +11,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.core.clock import NS_PER_S
 from daemon.core.events import MISSING_INT
+from daemon.feed.belief import BELIEVED_AFTER, BELIEVED_AFTER_SILENCE, SILENCE_NS
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-BELIEVED_AFTER: Final = 20
-"""So many readings in a row below the largest, none below the one before, and it was the largest that is false."""
-BELIEVED_AFTER_FEW: Final = 3
-SILENCE_NS: Final = 300 * NS_PER_S
-"""Where little is traded `BELIEVED_AFTER_FEW` are enough, once they span so long."""
 _UNSET: Final = (2**31 - 1, 2**31, 2**32 - 1)  # what a field of 32 bits reads as that nobody filled
 
 
@@ -80,7 +75,7 @@ class CumulativeVolume:
         if not len(starts):
             return False
         lengths, spans = stops - starts, times[real[stops - 1]] - times[real[starts]]
-        many = (lengths >= BELIEVED_AFTER) | ((lengths >= BELIEVED_AFTER_FEW) & (spans >= SILENCE_NS))
+        many = (lengths >= BELIEVED_AFTER) | ((lengths >= BELIEVED_AFTER_SILENCE) & (spans >= SILENCE_NS))
         return bool(many.any())
 
     def _walk(self, volume: Ints, last_qty: Ints, times: Ints) -> tuple[Ints, int, int]:
@@ -106,7 +101,7 @@ class CumulativeVolume:
         return traded, fell, disbelieved
 
     def _turned(self, ts: int) -> bool:
-        silent = self.agreeing >= BELIEVED_AFTER_FEW and ts - self.since >= SILENCE_NS
+        silent = self.agreeing >= BELIEVED_AFTER_SILENCE and ts - self.since >= SILENCE_NS
         return self.agreeing >= BELIEVED_AFTER or silent
 
 

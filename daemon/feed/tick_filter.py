@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from daemon.core.clock import DAY_NS, MAX_SKEW_NS, NS_PER_S
 from daemon.core.events import TICK_COLUMNS, TickBatch
+from daemon.feed.belief import BELIEVED_AFTER, BELIEVED_AFTER_NS, BELIEVED_AFTER_SILENCE, SILENCE_NS
 from daemon.feed.cumulative_volume import CumulativeVolume, set_volumes
 from daemon.market.instruments import Instrument, Kind
 from daemon.tape.file import FIRST_VALID_NS, LAST_VALID_NS
@@ -31,16 +32,6 @@ MAX_QUANTITY = 10**12
 """Units in a day: more than any exchange trades, and few enough that no sum overflows."""
 
 _IST_OFFSET_NS = 19_800 * NS_PER_S
-BELIEVED_AFTER = 20
-"""A day's level is settled after so many good ticks; until then more in a row that agree on another one replace it.
-
-Once it is settled, so many that agree over `BELIEVED_AFTER_NS` do: no false price is what the rest of a day is judged
-by.
-"""
-BELIEVED_AFTER_NS = 60 * NS_PER_S
-SILENCE_NS = 300 * NS_PER_S
-BELIEVED_AFTER_SILENCE = 3
-"""When nothing good came for `SILENCE_NS`, so many that agree are enough: a price may have moved meanwhile."""
 FEW_TICKS = 4
 """A move of so many ticks of the price grid is never a jump, however large a share of a small price it is."""
 _SMALL_GROUP = 128  # below so many ticks of a symbol the plain walk is quicker than numpy's calls

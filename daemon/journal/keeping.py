@@ -14,7 +14,8 @@ import structlog
 from daemon.core.bus import Bus
 from daemon.core.clock import DAY_NS, Clock
 from daemon.core.events import AccountSnapshot, ActorRestarted, Event
-from daemon.journal.writer import JOURNALED, Journal
+from daemon.journal.schema import JOURNALED
+from daemon.journal.writer import Journal
 from daemon.settings.run import JournalSettings
 
 log = structlog.get_logger("journal")

@@ -40,7 +40,7 @@ from daemon.core.events import (
     TradingState,
     TradingStateChanged,
 )
-from daemon.journal.writer import JournalReader, is_blank
+from daemon.journal.reader import JournalReader, is_blank
 from daemon.orders.book import Order, OrderBook, OrderState
 from daemon.portfolio.book import Portfolio
 

@@ -22,7 +22,8 @@ import structlog
 from daemon.core.errors import IllegalTransition, UsageError
 from daemon.core.files import check_regular
 from daemon.journal.files import ALL_PARTS, place_beside, wal_of
-from daemon.journal.writer import ENDS_AT, KINDS, SCHEMA_VERSION, check_journal
+from daemon.journal.reader import check_journal
+from daemon.journal.schema import ENDS_AT, KINDS, SCHEMA_VERSION
 from daemon.recovery.account import FOLDED, Account
 
 log = structlog.get_logger("journal")

@@ -8,7 +8,7 @@ from pathlib import Path
 from daemon.core.errors import UsageError
 from daemon.core.events import Decision
 from daemon.core.latency import FixedLatency, Latency
-from daemon.journal.writer import JournalReader
+from daemon.journal.reader import JournalReader
 
 
 class RecordedLatency:

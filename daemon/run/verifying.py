@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from daemon.core.clock import ReplayClock
 from daemon.core.errors import CheckFailed, UsageError
 from daemon.core.events import AccountSnapshot, Bar, Complexity, Decision, Event, PositionChanged, StrategySwapped
-from daemon.journal.writer import BEGINS_AT, IN_CHARGE, JournalReader
+from daemon.journal.reader import JournalReader
+from daemon.journal.schema import BEGINS_AT, IN_CHARGE
 from daemon.market.calendar import MarketCalendar
 from daemon.market.legs import Legs
 from daemon.settings.tree import Settings

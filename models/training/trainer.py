@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.act import AdaptiveComputationTime
 from models.config import CarryState, HRMSettings
 from models.features import forget_identities
 from models.hrm import HRM
@@ -113,7 +112,6 @@ class Trainer:
         q_head = {id(weight) for weight in self.model.heads.q.parameters()}
         # clipped apart, so that learning how long to think does not change what is thought
         self._thinking = [weight for weight in self._learning.parameters() if id(weight) not in q_head]
-        self._act = AdaptiveComputationTime(hrm)
         self._batches = BatchSettings(hrm.features, training.fill, training.target)
         self._step_settings = StepSettings(
             supervision, training.rows_at_once, training.precision, training.objective.scale_bp

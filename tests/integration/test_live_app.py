@@ -40,7 +40,8 @@ from daemon.core.events import (
 )
 from daemon.core.latency import MeasuredLatency
 from daemon.fyers.budget import Purpose
-from daemon.journal.writer import Journal, JournalReader
+from daemon.journal.reader import JournalReader
+from daemon.journal.writer import Journal
 from daemon.recovery.account import recover
 from daemon.run.view import DaemonView
 from daemon.sandbox.faults import FaultKind, Route

@@ -20,7 +20,7 @@ from daemon.core.clock import PacedClock
 from daemon.core.events import Action, Bar, Event, FeedState, FeedStatus, Fill, OrderDenied, TickBatch
 from daemon.core.latency import MeasuredLatency
 from daemon.feed.live.feed import LiveFeed
-from daemon.journal.writer import JournalReader
+from daemon.journal.reader import JournalReader
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.tokens import make_token
 from daemon.tape.format import TapeWriter

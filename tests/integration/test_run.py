@@ -18,7 +18,7 @@ from daemon.core.events import (
     TradingState,
     TradingStateChanged,
 )
-from daemon.journal.writer import JournalReader
+from daemon.journal.reader import JournalReader
 from tests.integration.daemons import PATIENCE_S, hrmd, running
 from tests.samples import LIVELY, journaled, wave, write_tape
 

@@ -19,7 +19,8 @@ from daemon.feed.survey import survey_tape
 from daemon.feed.tick_filter import TickFilter
 from daemon.fyers.credentials import Credentials
 from daemon.fyers.credentials import read_token as read_fyers_token
-from daemon.journal.writer import Journal, JournalReader
+from daemon.journal.reader import JournalReader
+from daemon.journal.writer import Journal
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
 from daemon.market.scheduled_events import ScheduledEvents

@@ -17,7 +17,7 @@ from daemon.core.clock import NS_PER_MS
 from daemon.core.errors import UsageError
 from daemon.core.events import Bar, Decision, Fill, OrderAccepted, OrderIntent, PositionChanged
 from daemon.core.latency import FixedLatency
-from daemon.journal.writer import JournalReader
+from daemon.journal.reader import JournalReader
 from daemon.run.replaying import Replay, ReplayOutputs
 from daemon.tape.format import TapeReader, TapeWriter
 from tests.samples import (

@@ -30,7 +30,7 @@ from daemon.core.events import (
     TradingStateChanged,
 )
 from daemon.core.latency import FixedLatency
-from daemon.journal.writer import JournalReader
+from daemon.journal.reader import JournalReader
 from daemon.market.calendar import CalendarRangeError
 from models.agent import HRMAgent
 from tests.samples import DAY, LIVELY, MINUTE, OPEN, SBIN, journaled, play, settings_of, wave, write_tape

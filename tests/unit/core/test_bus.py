@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from daemon.core.actor import Actor
-from daemon.core.bus import Bus, Delivery
+from daemon.core.bus import Bus
 from daemon.core.errors import InboxFull
 from daemon.core.events import Event, Halt, Resume, TimeAdvanced
 
@@ -102,17 +102,6 @@ def test_lossless_inbox_faults_when_full() -> None:
         bus.publish(halt(3))
     assert [inbox.take(), inbox.take(), inbox.take()] == [halt(1), halt(2), None]
     assert bus.pending == 2
-
-
-def test_latest_keeps_the_newest_of_each_type() -> None:
-    """A LATEST inbox holds one event of a type, the newest, and one is what is owed for it."""
-    bus = Bus(capacity=1)
-    inbox = bus.subscribe("monitor", (Halt, TimeAdvanced), delivery=Delivery.LATEST)
-    for ts in range(5):
-        bus.publish(halt(ts))
-        bus.publish(TimeAdvanced(ts=ts))
-    assert bus.pending == 2
-    assert [inbox.take(), inbox.take(), inbox.take()] == [halt(4), TimeAdvanced(ts=4), None]
 
 
 async def test_idle_is_immediate_when_nothing_is_pending() -> None:

@@ -13,7 +13,8 @@ from daemon.core.bus import Bus
 from daemon.core.clock import DAY_NS, ReplayClock
 from daemon.core.events import AccountSnapshot, ActorRestarted, Event, Fill, Halt, OrderApproved
 from daemon.journal.keeping import JournalKeeper
-from daemon.journal.writer import JOURNALED, Journal
+from daemon.journal.schema import JOURNALED
+from daemon.journal.writer import Journal
 from daemon.recovery.account import Account, recover
 from daemon.settings.run import JournalSettings
 from tests.samples import OPEN, SBIN, fill_of, intend, journaled

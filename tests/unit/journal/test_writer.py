@@ -31,7 +31,9 @@ from daemon.core.events import (
     StrategySwapped,
     TickBatch,
 )
-from daemon.journal.writer import BATCH, DELETED_AT_ONCE, JOURNALED, Journal, JournalReader, check_journal
+from daemon.journal.reader import JournalReader, check_journal
+from daemon.journal.schema import JOURNALED
+from daemon.journal.writer import BATCH, DELETED_AT_ONCE, Journal
 from daemon.recovery.account import Account
 from tests.samples import cancel_of, decide, fill_of, intend, journaled, position_of
 

@@ -32,7 +32,9 @@ from daemon.core.events import (
     TickBatch,
     TimeAdvanced,
 )
-from daemon.journal.writer import JOURNALED, Journal, JournalReader
+from daemon.journal.reader import JournalReader
+from daemon.journal.schema import JOURNALED
+from daemon.journal.writer import Journal
 from daemon.market.calendar import MarketCalendar
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook

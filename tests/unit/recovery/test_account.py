@@ -28,7 +28,8 @@ from daemon.core.events import (
     TradingState,
     TradingStateChanged,
 )
-from daemon.journal.writer import Journal, JournalReader
+from daemon.journal.reader import JournalReader
+from daemon.journal.writer import Journal
 from daemon.orders.book import OrderState
 from daemon.recovery.account import FOLDED, Account, recover
 from daemon.recovery.repair import repair

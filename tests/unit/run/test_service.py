@@ -16,7 +16,7 @@ from daemon.cli import main
 from daemon.control.rendezvous import Running, running_daemons
 from daemon.core.errors import SettingsError, UsageError
 from daemon.core.events import Bar, Decision, Halt, OrderIntent
-from daemon.journal.writer import JournalReader
+from daemon.journal.reader import JournalReader
 from daemon.run.replaying import bars_table
 from daemon.run.service import Service, order_prefix
 from daemon.tape.recorded import RecordedDirectory

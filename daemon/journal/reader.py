@@ -1,0 +1,147 @@
+"""SQLite → events: what a journal holds, of a run that is over or still goes on.
+
+Invariant: the file stays untouched, and what is missing or can't be read is said, never passed over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from daemon.core import events as vocabulary
+from daemon.core.errors import CheckFailed, UsageError
+from daemon.core.events import Event
+from daemon.journal.schema import BEGINS_AT, ENDS_AT, KINDS, READABLE, SCHEMA_VERSION, check_schema, marks
+
+_TERMINAL = ("OrderDenied", "OrderRejected", "OrderCancelled", "OrderExpired")
+_UNDECODABLE = (msgspec.DecodeError, TypeError, ValueError, RecursionError)
+
+
+def is_blank(path: Path) -> bool:
+    """Whether no run was ever begun in a file: it isn't there, is empty, or its maker ended before its first record."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return True
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(_read_only(path)) as db:
+        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        return not tables or ("runs" in tables and not db.execute("SELECT 1 FROM runs LIMIT 1").fetchone())
+    return False
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+
+
+def check_journal(path: Path) -> None:
+    """Whether a run could be added to the existing file `path`, which stays untouched. Raises `UsageError` if not."""
+    try:
+        with contextlib.closing(_read_only(path)) as db:
+            check_schema(db, path)
+    except sqlite3.Error as error:
+        raise UsageError(f"journal {path}: can't be opened ({error})") from None
+
+
+class JournalReader:
+    """Reads a finished or running journal."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `UsageError` when `path` is missing or not a journal."""
+        self._path = path
+        if not path.is_file():
+            raise UsageError(f"{path}: no such journal")
+        try:
+            self._db = _read_only(path)
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            row = self._db.execute("SELECT MAX(run) FROM runs").fetchone()
+        except sqlite3.Error as error:
+            raise UsageError(f"{path}: not an hrmd journal ({error})") from None
+        if version not in READABLE:
+            raise UsageError(f"{path}: journal schema {version}, expected {SCHEMA_VERSION}")
+        if not isinstance(row[0], int):
+            raise UsageError(f"{path}: holds no run")
+        self.run = row[0]
+
+    def metadata(self) -> dict[str, str]:
+        """What `Journal.describe` recorded of the latest run."""
+        rows = self._rows("SELECT key, value FROM runs WHERE run = ?", self.run)
+        return {str(key): str(value) for key, value in rows}
+
+    def events(self, *types: type[Event]) -> Iterator[Event]:
+        """The events of the latest run in order, all or of `types`.
+
+        Raises `UsageError` at one that can't be read, and `CheckFailed` where one is missing.
+        """
+        wanted = {kind.__name__ for kind in types} or set(KINDS)
+        metadata = self.metadata()
+        try:
+            begins, ends = int(metadata.get(BEGINS_AT, "1")), int(metadata.get(ENDS_AT, "0"))
+        except ValueError:
+            raise CheckFailed(f"{self._path}: where run {self.run} begins and ends is no number: altered") from None
+        expected = begins
+        rows = self._rows(
+            "SELECT seq, type, body FROM events WHERE run = ? AND seq >= ? ORDER BY seq", self.run, begins
+        )
+        for seq, name, body in rows:
+            if seq != expected:
+                raise CheckFailed(f"{self._path}: event {expected} is missing: the journal was altered")
+            expected += 1
+            if name in wanted:
+                try:
+                    yield msgspec.json.decode(body, type=KINDS[name])
+                except _UNDECODABLE as error:
+                    raise UsageError(f"{self._path}: event {seq} ({name}) can't be read ({error})") from None
+        if expected <= ends:
+            raise CheckFailed(f"{self._path}: event {expected} is missing: the journal was altered")
+
+    def since_snapshot(self, *types: type[Event]) -> Iterator[Event]:
+        """The events of `types` of all runs, from the newest `AccountSnapshot` on (with it), oldest first.
+
+        Raises `UsageError` at one that can't be read.
+        """
+        name = vocabulary.AccountSnapshot.__name__
+        found = next(
+            self._rows(f"SELECT run, seq FROM events WHERE type = '{name}' ORDER BY run DESC, seq DESC LIMIT 1"), (0, 0)
+        )
+        kinds = [kind.__name__ for kind in types]
+        rows = self._rows(
+            f"SELECT run, seq, type, body FROM events WHERE (run, seq) >= (?, ?) AND type IN ({marks(kinds)}) "
+            "ORDER BY run, seq",
+            *found,
+            *kinds,
+        )
+        decoders = {kind.__name__: msgspec.json.Decoder(kind) for kind in types}
+        for run, seq, kind, body in rows:
+            try:
+                yield decoders[kind].decode(body)
+            except _UNDECODABLE as error:
+                raise UsageError(f"{self._path}: run {run}, event {seq} ({kind}) can't be read ({error})") from None
+
+    def _rows(self, query: str, *values: Any) -> Iterator[Any]:
+        """The rows of a query; raises `UsageError` where a page of the file can't be read."""
+        try:
+            for row in self._db.execute(query, values):  # noqa: UP028 — delegation closes the cursor, maybe too late
+                yield row
+        except sqlite3.Error as error:
+            raise UsageError(f"{self._path}: damaged ({error}); the next hrmd run recovers what can be read") from None
+
+    def pending(self) -> list[str]:
+        """Client ids of orders that were intended and neither denied, rejected, cancelled nor filled whole."""
+        open_orders: dict[str, int] = {}
+        for event in self.events():
+            if isinstance(event, vocabulary.OrderIntent):
+                open_orders[event.order_id] = event.quantity
+            elif isinstance(event, vocabulary.Fill) and event.order_id in open_orders:
+                open_orders[event.order_id] -= event.quantity
+                if open_orders[event.order_id] <= 0:
+                    del open_orders[event.order_id]
+            elif type(event).__name__ in _TERMINAL:
+                open_orders.pop(str(getattr(event, "order_id")), None)  # noqa: B009
+        return list(open_orders)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
