@@ -63,6 +63,7 @@ from daemon.orders.token_keeper import TokenKeeper
 from daemon.portfolio.actor import PortfolioActor
 from daemon.recovery.account import COMMANDS, Account, recover
 from daemon.recovery.holds import hold_all
+from daemon.recovery.market import Recalled, recall, remembered, resume_bars
 from daemon.recovery.repair import repair
 from daemon.risk.actor import RiskActor
 from daemon.risk.book import RiskBook
@@ -95,7 +96,9 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     record: Callable[[TickBatch], None] | None = None
     """Is given every live batch as it came, before the filter."""
     recover: bool = False
-    """Whether the account goes on from where the journal's earlier runs left it."""
+    """Whether account and market go on from where the journal's earlier runs left them."""
+    reels: list[Path] = []
+    """What an earlier process recorded of today, for the bars that were in the making."""
 
 
 class App:
@@ -132,6 +135,11 @@ class App:
         cash = settings.broker.starting_cash
         left = recover(plan.journal, cash) if plan.recover and plan.journal is not None else None
         self.account = left if left is not None else Account(cash)
+        view = view_settings(settings)
+        seen = (view.interval, view.coarse_interval)
+        self._recalled = Recalled()
+        if plan.recover and plan.journal is not None:
+            self._recalled = recall(plan.journal, settings, seen, self._begins_at, live=not plan.tapes)
 
         # the bus, and the journal that hears everything first
         self.bus = bus = Bus()
@@ -154,7 +162,6 @@ class App:
             bus, BarBuilder(self.calendar, {name: INTERVALS[name] for name in settings.bars.intervals}, grace_ns)
         )
         self.complexity = ComplexityActor(bus, ComplexityDetector(settings.complexity_detection, scheduled), interval)
-        view = view_settings(settings)
         self.strategy = StrategyActor(
             bus,
             MarketView(view, self.calendar),
@@ -163,7 +170,7 @@ class App:
             clock,
             plan.latency,
             thinking_limit(settings, replay=isinstance(clock, ReplayClock)),
-            (view.interval, view.coarse_interval),
+            seen,
             legs,
         )
         self.risk = RiskActor(
@@ -364,6 +371,7 @@ class App:
     async def _recover(self) -> None:
         """Let every station stand where the earlier runs left off, then agree with the broker."""
         account, ts = self.account, self.plan.clock.now_ns() or self.account.last_ts
+        await self._remember(ts)
         if self.plan.recover and account.records:
             if account.records >= self.settings.journal.snapshot_every:
                 self.bus.publish(account.snapshot(ts))
@@ -385,6 +393,40 @@ class App:
             await self.execution.recover()
         else:
             self._forget_paper_orders(ts)
+
+    @property
+    def _begins_at(self) -> int:
+        """When the ticks of this run begin, UTC ns; 0 where only the first of them will say."""
+        return (self.tapes.beginning(self.calendar) if self.plan.tapes else self.plan.clock.now_ns()) or 0
+
+    async def _remember(self, ts: int) -> None:
+        """Who was in charge is so again, and every station knows the bars that the process before knew."""
+        recalled, plan, interval = self._recalled, self.plan, self.settings.strategy.interval
+        rung = recalled.rung
+        if rung is not None and rung.name in self.supervisor.ladder.within_reach:
+            self.supervisor.resume(rung.name, rung.reason, ts)
+        if plan.reels:
+            recalled.add(
+                await asyncio.to_thread(
+                    resume_bars,
+                    plan.reels,
+                    self.symbols,
+                    self.feed.tick_filter,
+                    self.bars.builder,
+                    self.calendar,
+                    self._begins_at,
+                )
+            )
+        decided_on = [event for event in recalled.seen if isinstance(event, Bar) and event.interval == interval]
+        self.bars.builder.seed(decided_on, self._begins_at)
+        for bar in decided_on:
+            self.complexity.detector.remember(bar)
+        told = remembered(recalled, view_settings(self.settings), Legs(self._legs()), self._held, ts)
+        for remembrance in told:
+            self.bus.publish(remembrance)
+        if told:
+            log.info("remembered", symbols=len(told), bars=sum(len(one.bars) for one in told))
+        self._recalled = Recalled()
 
     def _take_off(self) -> None:
         """What an earlier process was told to take off the market, and may not have: it is asked for again."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.core.clock import DAY_NS, NS_PER_S
-from daemon.core.events import Action, Bar, Complexity, Decision, PositionChanged
+from daemon.core.events import Action, Bar, Complexity, Decision, MarketRemembered, PositionChanged
 
 NS_PER_MINUTE = 60 * NS_PER_S
 IST_OFFSET_NS = 19_800 * NS_PER_S
@@ -227,6 +227,18 @@ class MarketView:
             held.bars = 0
         held.quantity = event.quantity
         held.average = float(event.average_price)
+
+    def held(self, symbol: str) -> tuple[int, int]:
+        """The position, signed, and the bars of the decision interval since it was opened."""
+        held = self._held.get(symbol)
+        return (held.quantity, held.bars) if held is not None and held.quantity else (0, 0)
+
+    def on_remembered(self, event: MarketRemembered) -> None:
+        """See again what an earlier process saw; the position's average price comes with its `PositionChanged`."""
+        for bar in event.bars:
+            self.on_bar(bar)
+        held = self._held.setdefault(event.symbol, _Held())
+        held.quantity, held.bars = event.quantity, event.bars_held
 
     def moment(self, complexity: Complexity) -> Moment:
         """The snapshot at the bar that `complexity` speaks of, which `on_bar` has seen."""

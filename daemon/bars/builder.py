@@ -141,6 +141,42 @@ class BarBuilder:
         self.built += len(closed)
         return closed
 
+    def forget_counts(self) -> None:
+        """What is in the making stays; what was built isn't counted."""
+        self.built = self.late = 0
+
+    def seed(self, bars: Sequence[Bar], until: int) -> None:
+        """Begin the longer bars in which `until` lies with the shorter `bars` (of one interval) that are part of them.
+
+        For symbols of which no tick has come yet; what their longer bars held until now is otherwise forgotten. The
+        next bar carries `gap`.
+        """
+        session = self._calendar.session_at(until)
+        fresh = {bar.symbol for bar in bars} - self._symbols.keys()
+        for bar in bars:
+            if session is None or bar.symbol not in fresh or not session.open_ns <= bar.ts_open < session.close_ns:
+                continue
+            part = _Partial(
+                session, bar.ts_open, bar.ts_close, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.ticks,
+                bar.gap,
+            )  # fmt: skip
+            known = self._symbols.setdefault(bar.symbol, _SymbolBars())
+            known.gap = True  # nobody has what came since the last of them
+            self._roll_into(known, part, until)
+
+    def _roll_into(self, bars: _SymbolBars, part: _Partial, until: int) -> None:
+        """Add a part to those longer bars that aren't over by `until`."""
+        session = part.session
+        for length, name in self._longer:
+            start = part.start - (part.start - session.open_ns) % length
+            end = min(start + length, session.close_ns)
+            if start <= part.start and part.end <= end and part.end - part.start < length and end > until:
+                held = bars.rolled.get(name)
+                if held is not None and held.start == start:
+                    held.absorb(part)
+                else:
+                    bars.rolled[name] = msgspec.structs.replace(part, start=start, end=end)
+
     def mark_gap(self, symbol: str | None, ts: int) -> None:
         """The feed of `symbol` (None: of all) went silent: its open bars, and the next one, carry `gap`.
 

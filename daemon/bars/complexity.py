@@ -63,13 +63,8 @@ class ComplexityDetector:
     def on_bar(self, bar: Bar) -> Complexity:
         """Complexity of `bar.symbol` at `bar.ts_close`."""
         settings = self._settings
-        history = self._history.get(bar.symbol)
-        if history is None:
-            history = self._history[bar.symbol] = _History(self._length, settings.volatility_window)
-        self._remember(history, bar)
+        history, sigma = self._note(bar)
         returns = list(history.returns)
-        recent = returns[-settings.volatility_window :]
-        sigma = _deviation(recent) if len(recent) == settings.volatility_window else 0.0
         volatility = self._volatility(history, sigma)
         trend = _efficiency(returns[-settings.trend_window :]) if len(returns) >= settings.trend_window else 0.0
         momentum = self._momentum(returns, sigma)
@@ -94,13 +89,26 @@ class ComplexityDetector:
             regime=self._regime(volatility, trend),
         )
 
-    def _remember(self, history: _History, bar: Bar) -> None:
+    def remember(self, bar: Bar) -> None:
+        """Leave behind what `on_bar` would, without its answer: for bars that were decided on before."""
+        history, sigma = self._note(bar)
+        self._volatility(history, sigma)
+        self._regime_change(history, sigma)
+
+    def _note(self, bar: Bar) -> tuple[_History, float]:
+        """The symbol's history with the bar in it, and σ of its newest returns (0 before there are enough)."""
+        window = self._settings.volatility_window
+        history = self._history.get(bar.symbol)
+        if history is None:
+            history = self._history[bar.symbol] = _History(self._length, window)
         day = bar.ts_open // DAY_NS
         before = history.last_close if day == history.day else bar.open
         history.day = day
         history.last_close = bar.close
         history.returns.append(math.log(bar.close / before))
         history.times.append(bar.ts_close)
+        recent = list(history.returns)[-window:]
+        return history, _deviation(recent) if len(recent) == window else 0.0
 
     def _volatility(self, history: _History, sigma: float) -> float:
         if sigma <= 0.0:

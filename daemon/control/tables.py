@@ -32,6 +32,7 @@ def status_table(status: Status) -> Table:
         ("health", health),
         ("mode", status.mode + (" · simulated ticks" if status.simulated else "")),
         ("strategy", f"{status.strategy} (rung {status.strategy_rung}){model}"),
+        *([("because", Text(status.strategy_reason, "bold yellow"))] if status.strategy_reason else []),
         ("feed", f"{status.feed} · market time {ist_time(status.ts)} IST · {', '.join(status.symbols)}"),
         ("ticks", f"{whole(status.ticks_accepted)} accepted, {whole(rejected)} rejected"),
         ("path", f"{whole(status.bars)} bars → {whole(status.decisions)} decisions → {whole(status.orders)} orders "

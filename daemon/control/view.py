@@ -95,6 +95,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The strategy in charge, one of the supervisor's ladder."""
     strategy_rung: int
     """Its place on the ladder: 0 is the best one, the last is flat."""
+    strategy_reason: str = ""
+    """Why it is in charge, where it isn't the settings' own from the start."""
     model: str
     """Such as "untrained (seed 7)", or a name and hash; "" where no model decides."""
     symbols: list[str]

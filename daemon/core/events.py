@@ -358,6 +358,21 @@ class PositionChanged(Event, frozen=True, gc=False):
 # -- the account ----------------------------------------------------------------------------------------------------
 
 
+class MarketRemembered(Event, frozen=True, gc=False):
+    """What earlier processes saw of a symbol, told to the stations of one that goes on.
+
+    `bars`: the newest of the intervals that decisions see, oldest first, as many as a strategy looks back on.
+    `quantity`: the position that is held, signed, under the symbol that decisions are about; `bars_held`: bars of the
+    decision interval since it was opened.
+    """
+
+    ts: int
+    symbol: str
+    bars: tuple[Bar, ...]
+    quantity: int
+    bars_held: int
+
+
 class SymbolHalted(Event, frozen=True, gc=False):
     """No new risk in `symbol`: what the venue says of it and what we know differ, by the numbers in `reason`."""
 

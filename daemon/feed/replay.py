@@ -70,6 +70,15 @@ class Tapes:
         """About when the first tape begins, UTC ns."""
         return min((reader.opening_ts for reader in self._readers if reader.opening_ts is not None), default=None)
 
+    def beginning(self, calendar: Sessions) -> int | None:
+        """When the first tick of the first session was, UTC ns; None where no session is on the tapes."""
+        opening = self.opening_ts
+        session = calendar.session_at(opening) if opening is not None else None
+        if session is None:
+            return None
+        found = (reader.first_in(session.open_ns, session.close_ns) for reader in self._readers)
+        return min((ts for ts in found if ts is not None), default=None)
+
     def batches(self) -> Iterator[TickBatch]:
         """Ticks of all tapes, at most a chunk of each at a time."""
         streams = [self._stream(reader) for reader in self._readers]

@@ -142,6 +142,12 @@ class TickFilter:
             batch, traded = _take(batch, chosen), traded[chosen]
         return msgspec.structs.replace(batch, traded=traded), traded
 
+    def forget_counts(self) -> None:
+        """What was seen stays known; it isn't counted."""
+        self.accepted = 0
+        for counts in (self.rejected, self.repaired):
+            counts.update(dict.fromkeys(counts, 0))
+
     def _table(self, symbols: tuple[str, ...]) -> tuple[Mask, list[_Stream]]:
         """Look up (which codes are known symbols, the stream of each code) of a batch's table of symbols."""
         table = self._tables.get(symbols)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +65,9 @@ class JournalReader:
             raise UsageError(f"{path}: holds no run")
         self.run = row[0]
 
-    def metadata(self) -> dict[str, str]:
-        """What `Journal.describe` recorded of the latest run."""
-        rows = self._rows("SELECT key, value FROM runs WHERE run = ?", self.run)
+    def metadata(self, run: int | None = None) -> dict[str, str]:
+        """What `Journal.describe` recorded of a run, the latest unless told."""
+        rows = self._rows("SELECT key, value FROM runs WHERE run = ?", self.run if run is None else run)
         return {str(key): str(value) for key, value in rows}
 
     def events(self, *types: type[Event]) -> Iterator[Event]:
@@ -113,6 +113,29 @@ class JournalReader:
             *found,
             *kinds,
         )
+        return self._decoded(rows, types)
+
+    def of_runs(self, runs: Sequence[int], *types: type[Event]) -> Iterator[Event]:
+        """The events of `types` of the given runs, oldest first. Raises `UsageError` at one that can't be read."""
+        kinds = [kind.__name__ for kind in types]
+        rows = self._rows(
+            f"SELECT run, seq, type, body FROM events WHERE run IN ({marks(runs)}) AND type IN ({marks(kinds)}) "
+            "ORDER BY run, seq",
+            *runs,
+            *kinds,
+        )
+        return self._decoded(rows, types)
+
+    def metadata_of_all(self, key: str) -> dict[int, str]:
+        """One piece of metadata of every run that has it, by run."""
+        return {int(run): str(value) for run, value in self._rows("SELECT run, value FROM runs WHERE key = ?", key)}
+
+    def newest_with_events(self) -> int | None:
+        """The newest run of which an event is kept."""
+        (run,) = next(self._rows("SELECT MAX(run) FROM events"))
+        return None if run is None else int(run)
+
+    def _decoded(self, rows: Iterator[Any], types: tuple[type[Event], ...]) -> Iterator[Event]:
         decoders = {kind.__name__: msgspec.json.Decoder(kind) for kind in types}
         for run, seq, kind, body in rows:
             try:

@@ -7,6 +7,7 @@ shortened begins at the snapshot that its `begins_at` names.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sized
 from pathlib import Path
 
 from daemon.core import events as vocabulary
@@ -50,6 +51,7 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.SymbolHalted,
     vocabulary.SymbolResumed,
     vocabulary.AccountSnapshot,
+    vocabulary.MarketRemembered,
     vocabulary.DayProfitPeaked,
     vocabulary.OrderAmended,
     vocabulary.FundsDiffer,
@@ -75,6 +77,6 @@ def check_schema(db: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def marks(values: list[str]) -> str:
+def marks(values: Sized) -> str:
     """Placeholders for so many values of a query."""
     return ", ".join("?" * len(values))

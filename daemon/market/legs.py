@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import msgspec
 
-from daemon.core.events import Bar, PositionChanged
+from daemon.core.events import Bar, MarketRemembered, PositionChanged
 
 
 class Legs:
@@ -40,6 +40,11 @@ class Legs:
         """Remember a close."""
         if bar.symbol in self._watched:
             self._closes[bar.symbol] = bar.close
+
+    def on_remembered(self, event: MarketRemembered) -> None:
+        """Remember the newest of its closes."""
+        for bar in event.bars:
+            self.on_bar(bar)
 
     def seen(self, position: PositionChanged) -> PositionChanged:
         """The position as the one who decides sees it; the basis is 0 before both have closed a bar."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from pathlib import Path
 
 import msgspec
 
 from daemon.core.bus import Bus
-from daemon.core.clock import NS_PER_MS, PacedClock, wall_ns
+from daemon.core.clock import NS_PER_MS, Clock, PacedClock, wall_ns
 from daemon.core.errors import SettingsError
 from daemon.core.events import FeedStatus, TickBatch, TimeAdvanced
 from daemon.feed.live.fyers import check_live, fyers_feed, live_clock
@@ -22,6 +23,7 @@ from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.symbol_files import open_instruments
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
+from daemon.tape.recorded import reels_by_day
 from daemon.tape.recorder import Recorder
 
 
@@ -45,6 +47,14 @@ def wants_recorder(settings: Settings) -> bool:
     """Whether a daemon on these settings records its ticks."""
     when = settings.feed.record.when
     return when == "always" or (when == "live" and settings.feed.source != "tape")
+
+
+def reels_of_today(settings: Settings, clock: Clock) -> list[Path]:
+    """What earlier processes recorded since midnight and nobody has sealed, oldest first."""
+    directory = settings.feed.record.path
+    if not wants_recorder(settings) or not directory.is_dir():
+        return []
+    return reels_by_day(directory).get(ist_date(clock.now_ns() or wall_ns()).isoformat(), [])
 
 
 def follow(bus: Bus, recorder: Recorder) -> None:

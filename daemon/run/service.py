@@ -28,7 +28,7 @@ from daemon.feed.live.fyers import check_live, live_clock, ticks_are_real
 from daemon.market.calendar import MarketCalendar
 from daemon.run.notify import Notifier
 from daemon.run.process import allow_open_files, on_ending
-from daemon.run.recording import follow, open_recorder, record_published, wants_recorder
+from daemon.run.recording import follow, open_recorder, record_published, reels_of_today, wants_recorder
 from daemon.run.view import DaemonView
 from daemon.settings.tree import Settings
 from strategies.base import Strategy
@@ -69,6 +69,7 @@ class Service:
             order_prefix=order_prefix(),
             record=self.recorder.record if self.recorder is not None else None,
             recover=True,
+            reels=reels_of_today(settings, clock) if live else [],
         )
         try:
             self.app = App(settings, plan, strategies)

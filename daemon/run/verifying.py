@@ -16,7 +16,16 @@ from pydantic import ValidationError
 
 from daemon.core.clock import ReplayClock
 from daemon.core.errors import CheckFailed, UsageError
-from daemon.core.events import AccountSnapshot, Bar, Complexity, Decision, Event, PositionChanged, StrategySwapped
+from daemon.core.events import (
+    AccountSnapshot,
+    Bar,
+    Complexity,
+    Decision,
+    Event,
+    MarketRemembered,
+    PositionChanged,
+    StrategySwapped,
+)
 from daemon.journal.reader import JournalReader
 from daemon.journal.schema import BEGINS_AT, IN_CHARGE
 from daemon.market.calendar import MarketCalendar
@@ -104,7 +113,7 @@ def verify_journal(path: Path) -> Verification:
     asked: dict[tuple[str, int], tuple[Moment, str]] = {}
     hidden: set[tuple[str, int]] = set()
     count = passed_over = 0
-    kinds = (Bar, Complexity, PositionChanged, StrategySwapped, Decision)
+    kinds = (Bar, Complexity, PositionChanged, StrategySwapped, Decision, MarketRemembered)
     for event in reader.events(*kinds, *((AccountSnapshot,) if past.shortened else ())):
         past.see(event)
         if isinstance(event, Bar):
@@ -112,6 +121,9 @@ def verify_journal(path: Path) -> Verification:
             view.on_bar(event)
         elif isinstance(event, PositionChanged):
             view.on_position(legs.seen(event))
+        elif isinstance(event, MarketRemembered):
+            legs.on_remembered(event)
+            view.on_remembered(event)
         elif isinstance(event, StrategySwapped):
             active = event.new
         elif isinstance(event, Complexity) and not legs.holds(event.symbol):

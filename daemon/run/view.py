@@ -114,6 +114,7 @@ class DaemonView:
             trading_reason=self._trading_reason,
             strategy=ladder.active,
             strategy_rung=ladder.rung,
+            strategy_reason=app.supervisor.reason,
             strategies=ladder.within_reach,
             model=app.model,
             symbols=list(app.symbols),

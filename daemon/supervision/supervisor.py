@@ -32,6 +32,8 @@ from strategies.base import LATE, UNFIT
 
 log = structlog.get_logger("supervisor")
 
+BEFORE = "as before the restart: "
+
 
 class _Streak:
     """Bar closes in a row without a good decision; many decisions at one close count once."""
@@ -116,6 +118,8 @@ class Supervisor(Actor):
         super().__init__(bus)
         self.ladder = ladder
         self.restarts: dict[str, int] = {}
+        self.reason = ""
+        """Why the strategy in charge is so, "" while it is the one of the settings from the start."""
         self._settings = settings
         self._clock = clock
         self._crashes: dict[str, deque[int]] = {}
@@ -162,12 +166,18 @@ class Supervisor(Actor):
             ActorRestarted(ts=self._clock.now_ns(), actor=actor.name, error=reason, restarts=self.restarts[actor.name])
         )
 
+    def resume(self, rung: str, reason: str, ts: int) -> None:
+        """Go on with who was in charge when the process before ended."""
+        self._take(rung, reason if reason.startswith(BEFORE) else f"{BEFORE}{reason}", ts)
+
     def _swap(self, rung: str, reason: str) -> None:
-        if rung == self.ladder.active:
-            return
-        ts = self._clock.now_ns()
+        if rung != self.ladder.active:
+            self._take(rung, reason, self._clock.now_ns())
+
+    def _take(self, rung: str, reason: str, ts: int) -> None:
         log.warning("strategy swapped", old=self.ladder.active, new=rung, reason=reason)
         self.bus.publish(StrategySwapped(ts=ts, old=self.ladder.active, new=rung, reason=reason))
         self.ladder.take(rung)
+        self.reason = reason
         if rung == "flat":
             self.bus.publish(Flatten(ts=ts, reason="no strategy is left"))

@@ -88,6 +88,16 @@ class TapeReader:
                     return int(np.sort(ts)[(len(ts) - 1) // 2])
         return None
 
+    def first_in(self, start: int, stop: int) -> int | None:
+        """The first stamp in [start, stop), UTC ns, among the tape's first rows."""
+        for file in self.files:
+            for record in records(file, ["ts_event"], ROW_GROUP_ROWS):
+                ts = int_column(record.column(0), 0)
+                inside = ts[(ts >= start) & (ts < stop)]
+                if len(inside):
+                    return int(inside[0])
+        return None
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The tape columns that hold a value in at least one file, in the tape's order."""

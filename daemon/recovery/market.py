@@ -1,0 +1,210 @@
+"""A journal and today's recording → what the market looked like to the process before, for the one that goes on.
+
+The journal holds the bars that decisions saw and who was in charge; the recording holds the ticks of the bars that were
+in the making. Invariant: windows, complexity and bars go on as if no process had ended, but for the ticks that nobody
+received meanwhile; nothing that lies after the new run's beginning is remembered, and ticks that were played from a
+tape never count as those of the market.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import structlog
+
+from daemon.bars.builder import BarBuilder
+from daemon.core.errors import TapeError
+from daemon.core.events import (
+    Bar,
+    Event,
+    FeedState,
+    MarketRemembered,
+    PositionChanged,
+    StrategySwapped,
+    TickBatch,
+)
+from daemon.feed.tick_filter import TickFilter
+from daemon.journal.reader import JournalReader, is_blank
+from daemon.journal.schema import IN_CHARGE
+from daemon.market.calendar import MarketCalendar
+from daemon.market.legs import Legs
+from daemon.settings.tree import Settings
+from daemon.tape.reel import ReelReader
+from strategies.base import MarketView, ViewSettings
+
+log = structlog.get_logger("recovery")
+
+_DECIDERS = (("strategy", "name"), ("supervisor", "ladder"))
+"""Settings that say who decides: where they were changed, the new ones count."""
+
+
+class Rung(msgspec.Struct, frozen=True):
+    """Who was in charge when the process before ended, and why."""
+
+    name: str
+    reason: str
+
+
+class Recalled(msgspec.Struct):
+    """What a journal tells of the market, oldest first; `rung` is None where the settings' strategy was in charge."""
+
+    seen: list[Event] = []
+    rung: Rung | None = None
+
+    def add(self, bars: Iterable[Bar]) -> None:
+        """Bars that no journal holds: those that are newer than what it has of their kind."""
+        newest = {(event.symbol, event.interval): event.ts_close for event in self.seen if isinstance(event, Bar)}
+        self.seen += [bar for bar in bars if bar.ts_close > newest.get((bar.symbol, bar.interval), 0)]
+
+
+def recall(path: Path, settings: Settings, intervals: Sequence[str], until_ns: int, *, live: bool) -> Recalled:
+    """What the runs in a journal saw before `until_ns`; `live`: of the market, not of tapes. Raises `UsageError`."""
+    if is_blank(path):
+        return Recalled()
+    reader = JournalReader(path)
+    try:
+        runs = [run for run, tapes in reader.metadata_of_all("tapes").items() if (tapes == "[]") is live]
+        events = reader.of_runs(runs, Bar, PositionChanged)
+        return Recalled(_as_lived(events, intervals, until_ns), _rung(reader, settings))
+    finally:
+        reader.close()
+
+
+def _as_lived(events: Any, intervals: Sequence[str], until_ns: int) -> list[Event]:
+    """One past of it: a run that began again at an earlier time, on a tape that was played twice, replaces it."""
+    kept: list[Event | None] = []
+    places: dict[tuple[str, str], list[tuple[int, int]]] = {}  # of bars: (close, place in `kept`)
+    for event in events:
+        if isinstance(event, Bar):
+            if event.interval not in intervals:
+                continue
+            lived = places.setdefault((event.symbol, event.interval), [])
+            while lived and lived[-1][0] >= event.ts_close:
+                kept[lived.pop()[1]] = None
+            if event.ts_close > until_ns:
+                continue
+            lived.append((event.ts_close, len(kept)))
+        kept.append(event)
+    return [event for event in kept if event is not None]
+
+
+def _rung(reader: JournalReader, settings: Settings) -> Rung | None:
+    """Who was in charge in the newest run that left anything, where the settings still say the same of it."""
+    run = reader.newest_with_events()
+    if run is None:
+        return None
+    metadata = reader.metadata(run)
+    swaps = [event for event in reader.of_runs([run], StrategySwapped) if isinstance(event, StrategySwapped)]
+    name = swaps[-1].new if swaps else metadata.get(IN_CHARGE, settings.strategy.name)
+    if name == settings.strategy.name:
+        return None
+    then, now = _deciders(metadata.get("settings", "")), _deciders(settings.model_dump_json())
+    if then != now:
+        log.warning("the settings name other strategies than before: they count", was_in_charge=name)
+        return None
+    return Rung(name, swaps[-1].reason if swaps else "")
+
+
+def _deciders(settings_json: str) -> list[Any]:
+    try:
+        values = msgspec.json.decode(settings_json)
+        return [values[room][key] for room, key in _DECIDERS]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return []
+
+
+def remembered(
+    recalled: Recalled, view: ViewSettings, legs: Legs, positions: Mapping[str, int], ts: int
+) -> list[MarketRemembered]:
+    """What a strategy is told of each symbol; `positions` are those of the account now, by the symbol they are in."""
+    scratch = MarketView(view, _NoSessions())
+    windows: dict[str, list[Bar]] = {}
+    for event in recalled.seen:
+        if isinstance(event, Bar):
+            scratch.on_bar(event)
+            windows.setdefault(event.symbol, []).append(event)
+        elif isinstance(event, PositionChanged):
+            scratch.on_position(legs.seen(event))
+    held = {legs.shown(symbol): quantity for symbol, quantity in positions.items()}
+    told = []
+    for symbol, bars in windows.items():
+        quantity, (before, count) = held.get(symbol, 0), scratch.held(symbol)
+        told.append(
+            MarketRemembered(
+                ts=ts,
+                symbol=symbol,
+                bars=_newest(bars, view),
+                quantity=quantity,
+                bars_held=count if quantity * before > 0 else 0,
+            )
+        )
+    return told
+
+
+def _newest(bars: Sequence[Bar], view: ViewSettings) -> tuple[Bar, ...]:
+    """As many of each interval as a view looks back on, in their order."""
+    wanted = {view.interval: view.window}
+    wanted[view.coarse_interval] = max(view.coarse_window, wanted.get(view.coarse_interval, 0))
+    chosen = []
+    for bar in reversed(bars):
+        if wanted.get(bar.interval, 0) > 0:
+            wanted[bar.interval] -= 1
+            chosen.append(bar)
+    return tuple(reversed(chosen))
+
+
+class _NoSessions:
+    """A view that is never asked for a moment needs no calendar."""
+
+    def session_at(self, ts_ns: int) -> None:
+        """There is none."""
+
+
+def resume_bars(
+    reels: Sequence[Path],
+    symbols: Sequence[str],
+    tick_filter: TickFilter,
+    builder: BarBuilder,
+    calendar: MarketCalendar,
+    until_ns: int,
+) -> list[Bar]:
+    """Put today's recorded ticks through filter and bars; the bars that are over by `until_ns`, as they were closed.
+
+    What the filter believes and the bars in the making stay in `tick_filter` and `builder`. A reel that can't be read
+    is passed over, and said.
+    """
+    closed: list[Bar] = []
+    wanted = frozenset(symbols)
+    for reel in reels:
+        try:
+            for item in ReelReader(reel):
+                if isinstance(item, TickBatch):
+                    closed += _take(_of(item, wanted), tick_filter, builder)
+                elif item.status.state is FeedState.STALE:
+                    builder.mark_gap(item.status.symbol, item.status.ts)
+        except TapeError as error:
+            log.warning("a recording can't be read, bars in the making begin anew", why=str(error))
+    if reels and calendar.session_at(until_ns) is not None:
+        builder.mark_gap(None, until_ns)  # nobody received what came between the processes
+    closed += builder.on_time(until_ns)
+    builder.forget_counts()
+    tick_filter.forget_counts()
+    return closed
+
+
+def _of(batch: TickBatch, wanted: frozenset[str]) -> TickBatch:
+    codes = [code for code, symbol in enumerate(batch.symbols) if symbol in wanted]
+    return batch if len(codes) == len(batch.symbols) else batch.take(np.isin(batch.code, codes))
+
+
+def _take(raw: TickBatch, tick_filter: TickFilter, builder: BarBuilder) -> list[Bar]:
+    if not len(raw):
+        return []
+    closed = builder.on_time(int(raw.ts_recv[0]))
+    accepted, _ = tick_filter.apply(raw)
+    builder.on_ticks(accepted)
+    return closed
