@@ -405,20 +405,17 @@ class App:
         rung = recalled.rung
         if rung is not None and rung.name in self.supervisor.ladder.within_reach:
             self.supervisor.resume(rung.name, rung.reason, ts)
+        begins = self._begins_at
+        if not begins:
+            return
         if plan.reels:
-            recalled.add(
-                await asyncio.to_thread(
-                    resume_bars,
-                    plan.reels,
-                    self.symbols,
-                    self.feed.tick_filter,
-                    self.bars.builder,
-                    self.calendar,
-                    self._begins_at,
-                )
-            )
+            feed, builder = self.feed.tick_filter, self.bars.builder
+            closed = await asyncio.to_thread(
+                resume_bars, plan.reels, self.symbols, feed, builder, self.calendar, begins
+            )  # fmt: skip
+            recalled.add(closed)
         decided_on = [event for event in recalled.seen if isinstance(event, Bar) and event.interval == interval]
-        self.bars.builder.seed(decided_on, self._begins_at)
+        self.bars.builder.seed(decided_on, begins)
         for bar in decided_on:
             self.complexity.detector.remember(bar)
         told = remembered(recalled, view_settings(self.settings), Legs(self._legs()), self._held, ts)
