@@ -32,6 +32,7 @@ from daemon.core.events import (
     Halt,
     OrderCancelled,
     TickBatch,
+    TimeAdvanced,
     TradingState,
     TradingStateChanged,
 )
@@ -48,6 +49,7 @@ from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import INDEX_SUFFIX
 from daemon.market.legs import Legs
+from daemon.market.opening import CalendarWatch
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.market.symbol_files import MasterDay, open_instruments
 from daemon.orders.abandoning import abandon
@@ -117,7 +119,7 @@ class App:
 
         # what the market is
         self.tapes = Tapes(plan.tapes, plan.symbols, settings.feed.chunk_rows)
-        self.calendar = MarketCalendar()
+        self.calendar = MarketCalendar.load(settings.market.calendar_file)
         today = ist_date(self.started_ts)
         self.instruments, self.master_day = open_instruments(settings, self._first_date(), today)
         legs = Legs(self._legs())
@@ -144,6 +146,8 @@ class App:
                 self.journal.prune(self.started_ts - settings.journal.keep_days * DAY_NS)
             self._record(self.journal)
         bus.tap(COMMANDS, self.account.follow)
+        self.calendar_watch = CalendarWatch(self.calendar)
+        bus.tap((TimeAdvanced,), self.calendar_watch.on_time)
 
         # the path of a tick
         calls_out = settings.broker.name == "fyers" or not plan.tapes
@@ -442,7 +446,7 @@ class App:
             hold.release()
 
     def _first_date(self) -> dt.date | None:
-        """The date of the first tick, for dated lots. Raises `UsageError` where the calendar does not reach it."""
+        """The date of the first tick, for dated lots. Raises `UsageError` for one before the calendar."""
         first = self.tapes.opening_ts if self.plan.tapes else self.plan.clock.now_ns() or None
         if first is None:
             return None
@@ -479,6 +483,7 @@ class App:
                 "latency": self.plan.latency.name,
                 "model": self.model,
                 "legs": msgspec.json.encode(self.strategy.legs.indices).decode(),
+                "calendar": msgspec.json.encode(self.calendar.file).decode(),
                 "symbol_master": str(self.master_day or ""),
                 "runtime": str(getattr(self.strategy.strategies.get("hrm"), "runtime", "")),
             }

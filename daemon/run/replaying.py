@@ -155,7 +155,7 @@ class Replay:
         return self.tally.summary(run, ticks, equity, sessions, wall_s)
 
     def _notes(self) -> list[str]:
-        notes = []
+        notes = list(self.app.calendar_watch.doubts)
         for symbol in self.app.tapes.symbols:
             instrument = self.app.instruments.resolve(symbol)
             if instrument is not None and instrument.kind == "index":

@@ -57,7 +57,11 @@ class Service:
             check_live(settings)
         clock = live_clock(settings, readings) if live else PacedClock(settings.feed.speed)
         token = server_token(settings.control.token_file, os.environ) if settings.control.enabled else None
-        self.recorder = open_recorder(settings, MarketCalendar()) if wants_recorder(settings) else None
+        self.recorder = (
+            open_recorder(settings, MarketCalendar.load(settings.market.calendar_file))
+            if wants_recorder(settings)
+            else None
+        )
         plan = RunPlan(
             tapes=[] if live else settings.feed.tape,
             symbols=[],

@@ -142,7 +142,7 @@ def test_import_reports_each_column(tmp_path: Path, capsys: pytest.CaptureFixtur
         (["--symbol", "NSE:SBIN-EQ=0.5"], "a price of at least 100 ticks of 0.05"),
         (["--symbol", "NSE:SBIN-EQ=5", "--symbol", "NSE:SBIN-EQ=6"], "NSE:SBIN-EQ is named twice"),
         (["--start", "tomorrow"], "--start tomorrow: expected a date such as 2026-01-05"),
-        (["--start", "2199-01-05"], "2199-01-05: the market calendar covers"),
+        (["--start", "2199-01-05"], "2199-01-05: the market calendar ends on 2099-12-31"),
         (["--ticks", "0"], "--ticks"),
     ],
 )
