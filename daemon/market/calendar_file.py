@@ -87,14 +87,7 @@ def check_confirmed(file: CalendarFile, shipped_to: dt.date, path: Path) -> None
 
 def write_calendar_file(path: Path, file: CalendarFile) -> None:
     """Put it in place as a whole, on the disk before anybody sees it. Raises `UsageError` where that can't be."""
-    document: dict[str, Any] = {}
-    if file.confirmed_to is not None:
-        document["confirmed_to"] = file.confirmed_to
-    if file.holidays:
-        document["holidays"] = dict(sorted(file.holidays.items()))
-    if file.sessions:
-        document["sessions"] = [_row(session) for session in sorted(file.sessions, key=lambda item: item.date)]
-    text = _HEADER + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000, default_flow_style=None)
+    text = _text(file)
     try:
         target = path.resolve()
         fresh = target.with_name(f".{target.name}.new")
@@ -106,6 +99,21 @@ def write_calendar_file(path: Path, file: CalendarFile) -> None:
     except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"{_KEY}: {path}: can't be written ({reason})") from None
+
+
+def _text(file: CalendarFile) -> str:
+    """One line a holiday, one line a session."""
+    days: dict[str, Any] = {} if file.confirmed_to is None else {"confirmed_to": file.confirmed_to}
+    if file.holidays:
+        days["holidays"] = dict(sorted(file.holidays.items()))
+    sessions = [_row(session) for session in sorted(file.sessions, key=lambda item: item.date)]
+    text = _HEADER
+    for document, flow in ((days, False), ({"sessions": sessions} if sessions else {}, None)):
+        if document:
+            text += yaml.safe_dump(
+                document, sort_keys=False, allow_unicode=True, width=1000, default_flow_style=flow
+            )  # fmt: skip
+    return text
 
 
 def _row(session: SpecialSession) -> dict[str, Any]:
