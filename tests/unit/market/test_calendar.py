@@ -8,6 +8,7 @@ import pytest
 
 from daemon.core.errors import UsageError
 from daemon.market.calendar import CalendarRangeError, MarketCalendar, Session, ist_date, ist_ns
+from daemon.market.calendar_file import LAST_DATE
 
 SHARED = Path(__file__).parents[3].resolve().parent / "shared" / "data"
 DAY = dt.timedelta(days=1)
@@ -126,9 +127,9 @@ def test_the_pause_of_a_two_part_day_is_outside(calendar: MarketCalendar) -> Non
 
 
 def test_in_session_agrees_with_session_at(calendar: MarketCalendar) -> None:
-    """The columnar answer is the scalar one, over the whole table."""
+    """The columnar answer is the scalar one, over the whole table and to the end beyond it."""
     generator = np.random.default_rng(7)
-    first, last = ist_ns(calendar.first_date, "00:00"), ist_ns(calendar.confirmed_to, "23:59")
+    first, last = ist_ns(calendar.first_date, "00:00"), ist_ns(LAST_DATE, "23:59")
     stamps = generator.integers(first, last, 20_000)
     assert calendar.in_session(stamps).tolist() == [calendar.session_at(int(ts)) is not None for ts in stamps]
 
