@@ -32,7 +32,6 @@ from daemon.core.events import (
     Halt,
     OrderCancelled,
     TickBatch,
-    TimeAdvanced,
     TradingState,
     TradingStateChanged,
 )
@@ -49,7 +48,6 @@ from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import INDEX_SUFFIX
 from daemon.market.legs import Legs
-from daemon.market.opening import CalendarWatch
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.market.symbol_files import MasterDay, open_instruments
 from daemon.orders.abandoning import abandon
@@ -146,8 +144,6 @@ class App:
                 self.journal.prune(self.started_ts - settings.journal.keep_days * DAY_NS)
             self._record(self.journal)
         bus.tap(COMMANDS, self.account.follow)
-        self.calendar_watch = CalendarWatch(self.calendar)
-        bus.tap((TimeAdvanced,), self.calendar_watch.on_time)
 
         # the path of a tick
         calls_out = settings.broker.name == "fyers" or not plan.tapes

@@ -10,6 +10,7 @@ import structlog
 from daemon.core.clock import DAY_NS
 from daemon.core.events import Event, TimeAdvanced
 from daemon.market.calendar import IST_OFFSET_NS, MarketCalendar, Session, ist_clock, ist_date
+from daemon.market.calendar_file import LAST_DATE
 
 log = structlog.get_logger("calendar")
 
@@ -17,9 +18,11 @@ log = structlog.get_logger("calendar")
 def say_now(calendar: MarketCalendar, now_ns: int) -> str:
     """Such as "no session today (Guru Nanak Jayanti); next: Wed 25 Nov 2026 09:15 IST".
 
-    Raises `CalendarRangeError` before the calendar begins and after it ends.
+    "" before the calendar begins and where it ends.
     """
     day = ist_date(now_ns)
+    if not calendar.first_date <= day < LAST_DATE:
+        return ""
     session = calendar.session(day)
     unsure = "" if calendar.confirmed(day) else ", not confirmed"
     if session is None:
@@ -44,27 +47,26 @@ def _when(session: Session) -> str:
 
 
 class CalendarWatch:
-    """Says once of each year that isn't confirmed that it was used, and on each day on which the market is closed why.
-
-    `doubts` are the years of which that was said, in words.
-    """
+    """Says once of each year that isn't confirmed that it is used, and on each day that begins closed why it is."""
 
     def __init__(self, calendar: MarketCalendar) -> None:
-        self.doubts: list[str] = []
         self._calendar = calendar
+        self._said: set[str] = set()
         self._day = -1
 
     def on_time(self, event: Event) -> None:
-        """Time goes on; only the first moment of a day is looked at."""
-        if not isinstance(event, TimeAdvanced):
-            return
-        day = (event.ts + IST_OFFSET_NS) // DAY_NS
-        if day == self._day:
-            return
-        self._day = day
-        doubt = self._calendar.doubt(ist_date(event.ts))
-        if doubt and doubt not in self.doubts:
-            self.doubts.append(doubt)
-            log.warning(doubt)
-        if self._calendar.session_at(event.ts) is None:
-            log.info("the market is closed", session=say_now(self._calendar, event.ts))
+        """As `look`, where time is told."""
+        if isinstance(event, TimeAdvanced):
+            self.look(event.ts)
+
+    def look(self, now_ns: int) -> None:
+        """Only the first moment of a day that is looked at counts; none does outside the calendar."""
+        day, session = (now_ns + IST_OFFSET_NS) // DAY_NS, ""
+        if day != self._day and (session := say_now(self._calendar, now_ns)):
+            self._day = day
+            doubt = self._calendar.doubt(ist_date(now_ns))
+            if doubt and doubt not in self._said:
+                self._said.add(doubt)
+                log.warning(doubt)
+            if self._calendar.session_at(now_ns) is None:
+                log.info("the market is closed", session=session)

@@ -26,6 +26,7 @@ from daemon.core.events import Event, Halt, InferenceMeasured, TradingState
 from daemon.core.latency import MeasuredLatency
 from daemon.feed.live.fyers import check_live, live_clock, ticks_are_real
 from daemon.market.calendar import MarketCalendar
+from daemon.market.opening import CalendarWatch
 from daemon.run.notify import Notifier
 from daemon.run.process import allow_open_files, on_ending
 from daemon.run.recording import follow, open_recorder, record_published, wants_recorder
@@ -86,6 +87,7 @@ class Service:
                 record_published(self.app.bus, self.recorder)
         self.metrics = Metrics()
         self.view = DaemonView(self.app, f"{settings.broker.name} · {_ticks(settings)}", self.recorder)
+        self._calendar_watch = CalendarWatch(self.app.calendar)
         self._notifier = Notifier.from_environment(os.environ)
         self.app.bus.tap(MEASURED, self.metrics.record)
         self.app.bus.tap((InferenceMeasured,), self._measure)
@@ -146,6 +148,7 @@ class Service:
             self.metrics.loop_lag((now - before) / NS_PER_S - PULSE_S)
             self._watch_journal()
             self._watch_recorder()
+            self._calendar_watch.look(self.app.plan.clock.now_ns())
             interval_s = self._notifier.watchdog_interval_s
             if interval_s is not None and now - fed_ns >= interval_s * NS_PER_S - PULSE_S * NS_PER_S:
                 self._notifier.watchdog()

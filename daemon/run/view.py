@@ -38,6 +38,7 @@ from daemon.core.events import (
     TradingStateChanged,
 )
 from daemon.feed.live.feed import LiveFeed
+from daemon.market.calendar import ist_date
 from daemon.market.opening import say_now
 from daemon.orders.book import Order
 from daemon.orders.live_execution import LiveExecutionActor
@@ -136,8 +137,8 @@ class DaemonView:
             token_left_s=app.token.left_s if app.token is not None else None,
             inference=self._inference(),
             recorder=self._recording(),
-            session=say_now(app.calendar, now) if now else "",
-            notes=list(app.calendar_watch.doubts),
+            session=say_now(app.calendar, now),
+            notes=app.calendar.doubts([ist_date(now)]),
             feed_counts=app.feed.totals() if isinstance(app.feed, LiveFeed) else {},
         )
 

@@ -24,7 +24,6 @@ from daemon.core.events import (
     OrderDenied,
     OrderRejected,
     Side,
-    TimeAdvanced,
     TradingState,
     TradingStateChanged,
 )
@@ -276,7 +275,7 @@ def test_the_calendar_is_seen(desk: Desk) -> None:
     assert (status.session, status.notes) == ("open until 15:30 IST", [])
     desk.clock.advance(CLOSE + MINUTE)
     assert desk.view.status().session == "closed for today; next: Tue 06 Jan 2026 09:15 IST"
-    desk.tell(TimeAdvanced(ts=CLOSE + 400 * DAY))
+    desk.clock.advance(CLOSE + 400 * DAY)
     (note,) = desk.view.status().notes
     assert note.startswith("calendar: 2027 is not confirmed")
 

@@ -29,7 +29,6 @@ from daemon.fyers.outcome import Done, NotSent, Outcome
 from daemon.fyers.wire import Quote
 from daemon.market.calendar import MarketCalendar, ist_ns
 from daemon.market.instruments import InstrumentBook
-from daemon.market.opening import CalendarWatch
 from daemon.settings.feed import LiveSettings
 from daemon.settings.market import MarketSettings
 from daemon.tape.format import TapeWriter
@@ -197,12 +196,10 @@ async def test_a_link_made_before_the_open_is_no_gap() -> None:
 
 
 async def test_a_day_that_nobody_confirmed_has_bars() -> None:
-    """The first weekday of 2027, from half a minute before its open on; the doubt is said once."""
+    """The first weekday of 2027, from half a minute before its open on."""
     opened = ist_ns(dt.date(2027, 1, 1), "09:15")
     readings = FakeReadings(opened - 30 * NS_PER_S)
     async with staged(clock=LiveClock(readings), stale_after_s=600.0) as stage:
-        watch = CalendarWatch(stage.calendar)
-        stage.bus.tap((TimeAdvanced,), watch.on_time)
         await stage.told(FeedState.CONNECTED)
         for second in range(-29, 63):
             readings.go(1.0)
@@ -212,7 +209,6 @@ async def test_a_day_that_nobody_confirmed_has_bars() -> None:
             stage.feed.tell_time()
         await until(lambda: stage.of(Bar))
         assert [(bar.ts_open, bar.gap) for bar in stage.of(Bar)] == [(opened, False)]
-        assert len(watch.doubts) == 1
 
 
 async def test_a_link_that_ends_is_replaced_and_the_gap_is_marked() -> None:
