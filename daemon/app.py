@@ -121,7 +121,7 @@ class App:
 
         # what the market is
         self.tapes = Tapes(plan.tapes, plan.symbols, settings.feed.chunk_rows)
-        self.calendar = MarketCalendar()
+        self.calendar = MarketCalendar.load(settings.market.calendar_file)
         today = ist_date(self.started_ts)
         self.instruments, self.master_day = open_instruments(settings, self._first_date(), today)
         legs = Legs(self._legs())
@@ -482,7 +482,7 @@ class App:
             hold.release()
 
     def _first_date(self) -> dt.date | None:
-        """The date of the first tick, for dated lots. Raises `UsageError` where the calendar does not reach it."""
+        """The date of the first tick, for dated lots. Raises `UsageError` for one before the calendar."""
         first = self.tapes.opening_ts if self.plan.tapes else self.plan.clock.now_ns() or None
         if first is None:
             return None
@@ -519,6 +519,7 @@ class App:
                 "latency": self.plan.latency.name,
                 "model": self.model,
                 "legs": msgspec.json.encode(self.strategy.legs.indices).decode(),
+                "calendar": msgspec.json.encode(self.calendar.file).decode(),
                 "symbol_master": str(self.master_day or ""),
                 "runtime": str(getattr(self.strategy.strategies.get("hrm"), "runtime", "")),
             }

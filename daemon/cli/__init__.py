@@ -37,6 +37,7 @@ class Commands(LazyGroup):
                          "and data socket, until Ctrl-C."),
         "tape": Later("daemon.cli.tape:tape_app", "Look at, convert, simulate or record tapes of ticks."),
         "instruments": Later("daemon.cli.instruments:instruments_app", "Get the symbol master; look at instruments."),
+        "calendar": Later("daemon.cli.calendar:calendar_app", "NSE's sessions and holidays; take a new year's list."),
         "history": Later("daemon.cli.history:history_app", "Bars of the past from Fyers."),
         "ctl": Later("daemon.cli.ctl:ctl_app", "Speak to a running daemon over local HTTP."),
         "model": Later("daemon.cli.model:model_app", "Look at, convert or check a model artifact."),

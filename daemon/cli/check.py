@@ -16,17 +16,19 @@ from rich.text import Text
 
 from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.cli.showing import show_settings
-from daemon.core.clock import LiveClock, ReplayClock
+from daemon.core.clock import Clock, LiveClock, ReplayClock
 from daemon.core.errors import CheckFailed, HrmdError, SettingsError
 from daemon.feed.live.fyers import check_live, ticks_are_real
 from daemon.feed.replay import Tapes
 from daemon.journal.reader import check_journal
+from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.report import tables
-from daemon.run.preflight import Finding, State, bad, good, live_findings
+from daemon.run.preflight import Finding, State, bad, calendar_finding, good, live_findings
 from daemon.settings.tree import Settings
 from daemon.strategy.build import build_strategies
 
+_WORDS: Final = {State.OK: "ok  ", State.WARN: "warn", State.FAIL: "FAIL"}
 _STYLES: Final = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red"}
 
 
@@ -44,6 +46,7 @@ def check(
         return show_settings(config, overrides, as_json=as_json)
     settings = settings_and_logs(config, overrides)
     findings = [good("settings", f"valid ({settings.digest()[:12]})"), *_findings(settings, live=live)]
+    findings.append(_calendar(settings, LiveClock()))
     if live:
         findings += run_loop(live_findings(settings, os.environ, LiveClock()))
     if as_json:
@@ -52,7 +55,8 @@ def check(
         tables.show(_table(findings))
     else:
         for finding in findings:
-            typer.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name:10} {finding.text}")
+            do = f" → {finding.do}" if finding.state is State.WARN else ""
+            typer.echo(f"{_WORDS[finding.state]} {finding.name:10} {finding.text}{do}")
     failed = [finding.name for finding in findings if not finding.ok]
     if failed:
         raise CheckFailed(f"not ready: {', '.join(failed)}")
@@ -80,6 +84,14 @@ def _finding(name: str, look: Callable[[Settings], str], settings: Settings) -> 
         return good(name, look(settings))
     except HrmdError as error:
         return bad(name, str(error))
+
+
+def _calendar(settings: Settings, clock: Clock) -> Finding:
+    try:
+        calendar = MarketCalendar.load(settings.market.calendar_file)
+    except SettingsError as error:
+        return bad("calendar", str(error))
+    return calendar_finding(calendar, ist_date(clock.now_ns()))
 
 
 def _feed(settings: Settings) -> str:

@@ -21,7 +21,7 @@ from daemon.fyers.credentials import Credentials
 from daemon.fyers.history import RESOLUTIONS, Chunk, chunks
 from daemon.fyers.history_download import LIMITS, HistoryDownload, HistoryReport, Wish
 from daemon.fyers.rest import FyersRest
-from daemon.market.calendar import ist_date
+from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.settings.orders import FyersSettings
 
 history_app = typer.Typer(help="Bars of the past from Fyers.", no_args_is_help=True)
@@ -46,7 +46,8 @@ def download(
 
     The result is a file of bars (not of ticks: it is no tape) that hrmd train reads.
     """
-    fyers = settings_and_logs(config, overrides).broker.fyers
+    settings = settings_and_logs(config, overrides)
+    calendar = MarketCalendar.load(settings.market.calendar_file)
     if interval not in RESOLUTIONS:
         raise UsageError(f"--interval {interval}: expected one of {', '.join(RESOLUTIONS)}")
     if _ALIAS.search(symbol):
@@ -59,20 +60,22 @@ def download(
     yesterday = ist_date(clock.now_ns()) - dt.timedelta(days=1)
     wish = Wish(symbol, interval, parse_day("--from", first), parse_day("--to", last) if last else yesterday)
     chunks(wish.first, wish.last, wish.interval)  # a span without history is refused before anything is opened
-    report = run_loop(_download(fyers, wish, out, clock))
+    report = run_loop(_download(settings.broker.fyers, wish, out, clock, calendar))
     if as_json:
         print_json(report)
     else:
         _print(report)
 
 
-async def _download(fyers: FyersSettings, wish: Wish, out: Path, clock: LiveClock) -> HistoryReport:
+async def _download(
+    fyers: FyersSettings, wish: Wish, out: Path, clock: LiveClock, calendar: MarketCalendar
+) -> HistoryReport:
     places, token = endpoints(fyers), token_of(fyers, os.environ)
     credentials = Credentials(fyers.app_id, token.reveal())
     budget = rate_budget(fyers, LIMITS)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with FyersRest(credentials, budget, clock, places) as rest:
-        load = HistoryDownload(rest, wish, out, clock)
+        load = HistoryDownload(rest, wish, out, clock, calendar)
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(f"{wish.symbol} {wish.interval}", total=None)
 

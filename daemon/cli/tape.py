@@ -56,7 +56,8 @@ def info(
     settings = settings_and_logs(config, overrides)
     reader = TapeReader(tapes)
     feed, instruments = settings.feed, InstrumentBook(settings.market)
-    tick_filter = TickFilter(instruments, MarketCalendar(), feed.max_jump_percent, feed.max_option_jump_percent)
+    calendar = MarketCalendar.load(settings.market.calendar_file)
+    tick_filter = TickFilter(instruments, calendar, feed.max_jump_percent, feed.max_option_jump_percent)
     with Console(stderr=True).status("reading the tape"):
         survey = survey_tape(reader, tick_filter, settings.feed.chunk_rows)
     if as_json:
@@ -111,7 +112,10 @@ def make(
     """Make a seeded, believable tape; its metadata says that it is simulated."""
     settings = settings_and_logs(config, overrides)
     symbols = _simulated_symbols(symbol or ["NSE:RELIANCE-EQ=1450", "NSE:SBIN-EQ=820"], settings)
-    days = _ordinary_sessions(MarketCalendar(), _date(start), sessions)
+    calendar = MarketCalendar.load(settings.market.calendar_file)
+    days = _ordinary_sessions(calendar, _date(start), sessions)
+    for doubt in calendar.doubts(day.date for day in days):
+        typer.echo(doubt, err=True)
     notes = {"simulated": "true", "seed": str(seed), "fault_rate": str(fault_rate), "by": "hrmd tape simulate"}
     with (
         Console(stderr=True).status("simulating"),

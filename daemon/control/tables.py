@@ -41,6 +41,9 @@ def status_table(status: Status) -> Table:
         ("net P&L", Text(signed_rupees(status.net_pnl), tone(status.net_pnl))),
         ("equity", f"{rupees(status.equity)} after {rupees(status.costs)} costs"),
     ]  # fmt: skip
+    if status.session:
+        rows.insert(2, ("session", status.session))
+    rows += [("note", Text(note, "yellow")) for note in status.notes]
     if status.token:
         rows.append(("access", Text(status.token, "bold red" if status.token_left_s == 0 else "")))
     for name, value in rows:

@@ -127,6 +127,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """None where no model reasons."""
     recorder: RecorderStatus | None = None
     """None where ticks are not recorded."""
+    session: str = ""
+    """Whether the market is open by the calendar, why not, and when it opens next; "" before the run has a time."""
+    notes: list[str] = []
+    """What is worth knowing and no reason to be unhealthy, such as a year that the calendar doesn't confirm."""
     feed_counts: dict[str, int] = {}
     """Of a live feed: links, messages, conflated quotes, and by reason what was refused, unreadable or swallowed."""
 

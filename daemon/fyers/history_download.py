@@ -55,7 +55,7 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 class HistoryReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it. `empty_sessions`: sessions of NSE's calendar in the span on which there is no bar."""
+    """What came of it. `empty_sessions`: confirmed sessions of NSE's calendar in the span on which there is no bar."""
 
     file: str
     symbol: str
@@ -72,12 +72,16 @@ class HistoryReport(msgspec.Struct, frozen=True, kw_only=True):
 class HistoryDownload:
     """One file's download; `pause_s` is the first pause after a failed call, seconds."""
 
-    def __init__(self, rest: FyersRest, wish: Wish, out: Path, wall: Clock, pause_s: float = FIRST_PAUSE_S) -> None:
+    def __init__(
+        self, rest: FyersRest, wish: Wish, out: Path, wall: Clock, calendar: MarketCalendar,
+        pause_s: float = FIRST_PAUSE_S,
+    ) -> None:  # fmt: skip
         """Raises `UsageError` for a span without history, or parts of another wish."""
         self._rest = rest
         self._wish = wish
         self._out = out
         self._wall = wall
+        self._calendar = calendar
         self._pause_s = pause_s
         self._part = out.with_name(out.name + ".part")
         self._chunks = chunks(wish.first, wish.last, wish.interval)
@@ -192,13 +196,13 @@ class HistoryDownload:
         shutil.rmtree(self._part, ignore_errors=True)
 
     def _empty_sessions(self, days: set[dt.date]) -> list[dt.date]:
-        calendar = MarketCalendar()
+        calendar = self._calendar
         empty = []
         for chunk in self._chunks:
             for offset in range((chunk.last - chunk.first).days + 1):
                 day = chunk.first + dt.timedelta(days=offset)
                 try:
-                    expected = day not in days and calendar.session(day) is not None
+                    expected = day not in days and calendar.confirmed(day) and calendar.session(day) is not None
                 except CalendarRangeError:
                     continue
                 if expected and day < ist_date(self._wall.now_ns()):

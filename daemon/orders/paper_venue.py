@@ -143,7 +143,7 @@ class PaperVenue:
     def submit(self, intent: OrderIntent, active_from: int) -> OrderAccepted | OrderRejected:
         """Put an order on the market from `active_from` (UTC nanoseconds), or say why not (Fyers' codes).
 
-        Raises `CalendarRangeError` where the market calendar doesn't reach.
+        Raises `CalendarRangeError` before the market calendar begins.
         """
         instrument = self._instruments.resolve(intent.symbol)
         session = self._calendar.session_at(active_from)

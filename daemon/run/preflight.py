@@ -28,7 +28,7 @@ from daemon.fyers.outcome import Done, Outcome, Rejected
 from daemon.fyers.rest import CallTimes, FyersRest
 from daemon.fyers.token_watch import TokenState, TokenWatch
 from daemon.fyers.wire import Funds
-from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date
+from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.symbol_files import cached, needs_master, newest_day
 from daemon.report.text import rupees
 from daemon.settings.orders import FyersSettings
@@ -41,6 +41,7 @@ DISK_WANTED: Final = 5 * GIB
 SKEW_NOTED_S: Final = 1.0
 SKEW_TOO_MUCH_S: Final = MAX_SKEW_NS / NS_PER_S - 0.5  # what the tick filter takes, less what is uncertain here
 CONNECT_S: Final = 3.0
+CALENDAR_WARN_DAYS: Final = 60
 LOGIN: Final = "hrmd login"
 
 
@@ -81,6 +82,10 @@ async def live_findings(settings: Settings, environment: Mapping[str, str], cloc
     """Everything about trading on Fyers; the broker is asked only with a token that may hold."""
     fyers = settings.broker.fyers
     found = [broker_finding(settings), sdk_finding()]
+    try:
+        calendar = MarketCalendar.load(settings.market.calendar_file)
+    except SettingsError:  # `calendar_finding` says so
+        calendar = MarketCalendar()
     path = token_path(fyers.token_file, environment)
     try:
         token = read_token(path)
@@ -91,7 +96,7 @@ async def live_findings(settings: Settings, environment: Mapping[str, str], cloc
         credential = path != fyers.token_file
         found.append(token_finding(token, path, fyers.token_warn_s, clock.now_ns(), credential=credential))
         try:
-            found += await _ask(fyers, credentials, clock)
+            found += await _ask(fyers, credentials, clock, calendar)
         except SettingsError as error:
             found.append(bad("account", str(error), "mend the setting"))
     found += [address_finding(fyers.api_url), master_finding(settings, ist_date(clock.now_ns()))]
@@ -99,7 +104,7 @@ async def live_findings(settings: Settings, environment: Mapping[str, str], cloc
     return found
 
 
-async def _ask(fyers: FyersSettings, credentials: Credentials, clock: Clock) -> list[Finding]:
+async def _ask(fyers: FyersSettings, credentials: Credentials, clock: Clock, calendar: MarketCalendar) -> list[Finding]:
     """What the broker says, and how far the clocks are apart."""
     times = CallTimes(read_s=fyers.answer_s, total_s=fyers.answer_s + CONNECT_S)
     async with FyersRest(credentials, rate_budget(fyers), clock, endpoints(fyers), times) as rest:
@@ -109,7 +114,7 @@ async def _ask(fyers: FyersSettings, credentials: Credentials, clock: Clock) -> 
             account,
             skew_finding(rest.skew_s),
             _refused("funds", funds) or funds_finding(funds),
-            _refused("market", market) or market_finding(market, clock.now_ns()),
+            _refused("market", market) or market_finding(market, clock.now_ns(), calendar),
         ]
 
 
@@ -173,21 +178,34 @@ def funds_finding(funds: Outcome[Funds]) -> Finding:
     return good("funds", text) if free > 0 else doubtful("funds", text, "nothing can be opened before funds are added")
 
 
-def market_finding(market: Outcome[list[MarketState]], now_ns: int) -> Finding:
+def market_finding(market: Outcome[list[MarketState]], now_ns: int, calendar: MarketCalendar) -> Finding:
     """What the broker says of NSE, against our calendar."""
     assert isinstance(market, Done)
     states = {f"{item.exchange} {item.segment}": item.status for item in market.value if item.exchange == "NSE"}
     text = ", ".join(f"{name} {status}" for name, status in states.items()) or "nothing of NSE"
-    try:
-        session = MarketCalendar().session_at(now_ns) is not None
-    except CalendarRangeError as error:
-        return bad("market", f"{text}; {error}", "get a newer hrmd: its calendar ends")
+    session = calendar.session_at(now_ns) is not None
     is_open = states.get("NSE CM") == "OPEN"
     if session and not is_open:
-        return bad("market", f"{text}, but the calendar has a session now", "a holiday that the calendar doesn't know?")
+        return bad(
+            "market", f"{text}, but the calendar has a session now", "a holiday? Put it into market.calendar_file"
+        )
     if is_open and not session:
-        return doubtful("market", f"{text}, but the calendar has no session now", "a special session is not traded")
+        return doubtful(
+            "market", f"{text}, but the calendar has no session now", "a special session? market.calendar_file"
+        )
     return good("market", text)
+
+
+def calendar_finding(calendar: MarketCalendar, today: dt.date) -> Finding:
+    """How far NSE's holidays are known; it is time for the next year's before they end."""
+    left = (calendar.confirmed_to - today).days
+    text = f"holidays are confirmed to {calendar.confirmed_to}"
+    if left >= CALENDAR_WARN_DAYS:
+        return good("calendar", text)
+    do = "hrmd calendar update --from FILE, with NSE's list of trading holidays (it comes in December)"
+    if left >= 0:
+        return doubtful("calendar", f"{text}, {left} days from now; weekdays after it are taken as sessions", do)
+    return doubtful("calendar", f"{text}, {-left} days ago; weekdays are taken as sessions", do)
 
 
 def address_finding(api_url: str) -> Finding:

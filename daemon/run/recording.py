@@ -20,6 +20,7 @@ from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
 from daemon.fyers.access import rate_budget
 from daemon.market.calendar import MarketCalendar, ist_date
+from daemon.market.opening import CalendarWatch
 from daemon.market.symbol_files import open_instruments
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
@@ -77,10 +78,11 @@ async def record_only(settings: Settings, stop: asyncio.Event) -> Recording:
         raise SettingsError("feed.tape: expected at least one tape for feed.source tape (--set feed.tape=[FILE])")
     if settings.feed.source == "fyers":
         check_live(settings)
-    bus, calendar = Bus(), MarketCalendar()
+    bus, calendar = Bus(), MarketCalendar.load(settings.market.calendar_file)
     recorder = open_recorder(settings, calendar)
     try:
         follow(bus, recorder)
+        bus.tap((TimeAdvanced,), CalendarWatch(calendar).on_time)
         instruments, _ = open_instruments(settings, None, ist_date(wall_ns()))
         tick_filter = TickFilter(
             instruments, calendar, settings.feed.max_jump_percent, settings.feed.max_option_jump_percent

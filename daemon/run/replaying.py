@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+import structlog
 
 from daemon.app import App, RunPlan
 from daemon.core.clock import NS_PER_S, ReplayClock, stopwatch_ns
@@ -22,6 +23,8 @@ from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import TALLIED, Tally
 from daemon.settings.tree import Settings
 from daemon.tape.format import TapeWriter
+
+log = structlog.get_logger("replay")
 
 BAR_SCHEMA = pa.schema(
     [
@@ -155,7 +158,10 @@ class Replay:
         return self.tally.summary(run, ticks, equity, sessions, wall_s)
 
     def _notes(self) -> list[str]:
-        notes = []
+        assert isinstance(self.app.feed, TapeFeed)
+        notes = self.app.calendar.doubts(session.date for session in self.app.feed.sessions)
+        for doubt in notes:
+            log.warning(doubt)
         for symbol in self.app.tapes.symbols:
             instrument = self.app.instruments.resolve(symbol)
             if instrument is not None and instrument.kind == "index":

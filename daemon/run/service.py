@@ -26,6 +26,7 @@ from daemon.core.events import Event, Halt, InferenceMeasured, TradingState
 from daemon.core.latency import MeasuredLatency
 from daemon.feed.live.fyers import check_live, live_clock, ticks_are_real
 from daemon.market.calendar import MarketCalendar
+from daemon.market.opening import CalendarWatch
 from daemon.run.notify import Notifier
 from daemon.run.process import allow_open_files, on_ending
 from daemon.run.recording import follow, open_recorder, record_published, reels_of_today, wants_recorder
@@ -57,7 +58,11 @@ class Service:
             check_live(settings)
         clock = live_clock(settings, readings) if live else PacedClock(settings.feed.speed)
         token = server_token(settings.control.token_file, os.environ) if settings.control.enabled else None
-        self.recorder = open_recorder(settings, MarketCalendar()) if wants_recorder(settings) else None
+        self.recorder = (
+            open_recorder(settings, MarketCalendar.load(settings.market.calendar_file))
+            if wants_recorder(settings)
+            else None
+        )
         plan = RunPlan(
             tapes=[] if live else settings.feed.tape,
             symbols=[],
@@ -83,6 +88,7 @@ class Service:
                 record_published(self.app.bus, self.recorder)
         self.metrics = Metrics()
         self.view = DaemonView(self.app, f"{settings.broker.name} · {_ticks(settings)}", self.recorder)
+        self._calendar_watch = CalendarWatch(self.app.calendar)
         self._notifier = Notifier.from_environment(os.environ)
         self.app.bus.tap(MEASURED, self.metrics.record)
         self.app.bus.tap((InferenceMeasured,), self._measure)
@@ -143,6 +149,7 @@ class Service:
             self.metrics.loop_lag((now - before) / NS_PER_S - PULSE_S)
             self._watch_journal()
             self._watch_recorder()
+            self._calendar_watch.look(self.app.plan.clock.now_ns())
             interval_s = self._notifier.watchdog_interval_s
             if interval_s is not None and now - fed_ns >= interval_s * NS_PER_S - PULSE_S * NS_PER_S:
                 self._notifier.watchdog()

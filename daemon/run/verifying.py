@@ -29,6 +29,7 @@ from daemon.core.events import (
 from daemon.journal.reader import JournalReader
 from daemon.journal.schema import BEGINS_AT, IN_CHARGE
 from daemon.market.calendar import MarketCalendar
+from daemon.market.calendar_file import CalendarFile
 from daemon.market.legs import Legs
 from daemon.settings.tree import Settings
 from daemon.strategy.actor import FLAT, Renewable
@@ -107,7 +108,7 @@ def verify_journal(path: Path) -> Verification:
         ) from None
     strategies = build_strategies(pin_runtime(settings, metadata.get("runtime", "")), ReplayClock())
     seen = view_settings(settings)
-    view, legs = MarketView(seen, MarketCalendar()), Legs(_legs(metadata, path))
+    view, legs = MarketView(seen, MarketCalendar(_calendar_file(metadata, path))), Legs(_legs(metadata, path))
     past = _Past(seen, legs, shortened=BEGINS_AT in metadata)
     active: str = metadata.get(IN_CHARGE, settings.strategy.name)
     asked: dict[tuple[str, int], tuple[Moment, str]] = {}
@@ -145,6 +146,14 @@ def verify_journal(path: Path) -> Verification:
     return Verification(
         journal=str(path), decisions=count, model=metadata.get("model", ""), passed_over=passed_over
     )  # fmt: skip
+
+
+def _calendar_file(metadata: dict[str, str], path: Path) -> CalendarFile:
+    """What lay over the shipped calendar in the run, whatever its file says by now."""
+    try:
+        return msgspec.json.decode(metadata.get("calendar", "{}"), type=CalendarFile)
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{path}: its calendar can't be read ({error})") from None
 
 
 def _legs(metadata: dict[str, str], path: Path) -> dict[str, str]:

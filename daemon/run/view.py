@@ -38,6 +38,8 @@ from daemon.core.events import (
     TradingStateChanged,
 )
 from daemon.feed.live.feed import LiveFeed
+from daemon.market.calendar import ist_date
+from daemon.market.opening import say_now
 from daemon.orders.book import Order
 from daemon.orders.live_execution import LiveExecutionActor
 from daemon.tape.recorder import Recorder
@@ -96,7 +98,7 @@ class DaemonView:
 
     def status(self) -> Status:
         """The daemon at a glance."""
-        app, health = self._app, self.health()
+        app, health, now = self._app, self.health(), self._app.plan.clock.now_ns()
         tick_filter, portfolio = app.feed.tick_filter, app.portfolio.portfolio
         held = (row.quantity * (row.last_price or NO_MONEY) for row in self.positions())
         equity = portfolio.cash + sum(held, NO_MONEY)
@@ -107,7 +109,7 @@ class DaemonView:
             mode=self._mode,
             simulated=app.tapes.simulated,
             started_ts=app.started_ts,
-            ts=app.plan.clock.now_ns(),
+            ts=now,
             last_tick_ts=self._last_tick_ts,
             feed=self._feed,
             trading_state=app.risk.book.state,
@@ -136,6 +138,8 @@ class DaemonView:
             token_left_s=app.token.left_s if app.token is not None else None,
             inference=self._inference(),
             recorder=self._recording(),
+            session=say_now(app.calendar, now),
+            notes=app.calendar.doubts([ist_date(now)]),
             feed_counts=app.feed.totals() if isinstance(app.feed, LiveFeed) else {},
         )
 

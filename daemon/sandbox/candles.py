@@ -33,9 +33,10 @@ Floats = NDArray[np.float64]
 class Candles:
     """History of the tapes; without one there is none."""
 
-    def __init__(self, tapes: Sequence[Path], instruments: InstrumentBook) -> None:
+    def __init__(self, tapes: Sequence[Path], instruments: InstrumentBook, calendar: MarketCalendar) -> None:
         self._tapes = tuple(tapes)
         self._instruments = instruments
+        self._calendar = calendar
         self._ticks: dict[str, tuple[Ints, Floats, Ints]] | None = None
 
     @property
@@ -72,7 +73,7 @@ class Candles:
         return self._ticks
 
     def _from_tapes(self) -> dict[str, tuple[Ints, Floats, Ints]]:
-        tick_filter = TickFilter(self._instruments, MarketCalendar(), MAX_JUMP_PERCENT)
+        tick_filter = TickFilter(self._instruments, self._calendar, MAX_JUMP_PERCENT)
         parts: dict[str, list[tuple[Ints, Floats, Ints]]] = {}
         for raw in Tapes(self._tapes, (), CHUNK_ROWS).batches():
             batch, _ = tick_filter.apply(raw)

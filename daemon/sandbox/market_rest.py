@@ -55,6 +55,7 @@ class MarketApi:
         gate: TokenGate,
         instruments: InstrumentBook,
         candles: Candles,
+        calendar: MarketCalendar,
         authorization: str,
     ) -> None:
         self._api = api
@@ -63,7 +64,7 @@ class MarketApi:
         self._instruments = instruments
         self._candles = candles
         self._app_id = authorization.partition(":")[0]
-        self._calendar = MarketCalendar()
+        self._calendar = calendar
         self._codes: set[str] = set()
 
     def routes(self) -> list[web.RouteDef]:

@@ -58,10 +58,11 @@ class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SandboxServer:
-    """A running sandbox; an async context manager. Raises `TapeError` for a bad tape."""
+    """A running sandbox; an async context manager. Raises `UsageError` for a bad tape or a bad calendar file."""
 
     def __init__(self, options: SandboxOptions, clock: Clock) -> None:
         instruments = InstrumentBook(options.market)
+        calendar = MarketCalendar.load(options.market.calendar_file)
         self.plan = FaultPlan(options.seed)
         self.exchange = Exchange(instruments, CostSchedule(), clock, options.starting_cash, options.margin_rate)
         self.player: TapePlayer | None = None
@@ -73,7 +74,7 @@ class SandboxServer:
         self.data_feed = DataFeed(self.exchange, directory, boards, self.plan, gate, clock, options.ack_count)
         self.load = Load(self.data_feed, boards, directory, clock)
         if options.tapes:
-            tick_filter = TickFilter(instruments, MarketCalendar(), MAX_JUMP_PERCENT)
+            tick_filter = TickFilter(instruments, calendar, MAX_JUMP_PERCENT)
             tapes = Tapes(options.tapes, (), CHUNK_ROWS)
             self.player = TapePlayer(tapes, tick_filter, self.exchange, (self.feed, self.data_feed))
             for symbol in tapes.symbols:
@@ -81,8 +82,8 @@ class SandboxServer:
         self.admin = AdminApi(self.exchange, self.feed, self.data_feed, self.load, self.plan, gate, meter, self.player)
         self._api = FyersApi(self.exchange, self.feed, self.plan, gate, meter)
         self._symbols = SymbolApi(self._api, directory, self.plan, gate, meter)
-        candles = Candles(options.tapes, instruments)
-        self._market = MarketApi(self._api, self.exchange, gate, instruments, candles, options.authorization)
+        candles = Candles(options.tapes, instruments, calendar)
+        self._market = MarketApi(self._api, self.exchange, gate, instruments, candles, calendar, options.authorization)
         self._runner: web.AppRunner | None = None
 
     @property

@@ -32,10 +32,11 @@ class SymbolMasterSettings(Section):
 
 
 class MarketSettings(Section):
-    """Instruments, and what to do with a symbol that is not listed."""
+    """Instruments, what to do with a symbol that is not listed, and what is known beyond the shipped calendar."""
 
     instruments: list[InstrumentSettings] = []
     unlisted: Literal["infer", "reject"] = "infer"
     index_as_future: bool = True
     roll_days: Annotated[int, Field(ge=0, le=15)] = 1
+    calendar_file: Path | None = None
     symbol_master: SymbolMasterSettings = SymbolMasterSettings()

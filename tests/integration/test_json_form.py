@@ -26,6 +26,7 @@ from daemon.settings.run import LogSettings
 from models.agent import HRMAgent
 from tests.samples import hill, write_tape
 from tests.unit.control.fakes import TOKEN, FakeDaemon, build_server, running_in_thread
+from tests.unit.market.test_holiday_list import DAYS, rows
 
 DAY = "2026-01-05"
 APP, ACCESS = "HRMD-100", "an-access-token"
@@ -69,6 +70,12 @@ class Place:
             f"market.symbol_master.url={self.exchange['url']}/sym_details", "market.symbol_master.min_rows=1",
             f"market.symbol_master.directory={self.root}/symbols",
         )  # fmt: skip
+
+    def holidays(self) -> Path:
+        """A list as NSE's holiday master has it."""
+        path = self.root / "holidays.json"
+        path.write_text(json.dumps(rows(DAYS)))
+        return path
 
     def code(self) -> str:
         """What the browser would end a login with."""
@@ -119,6 +126,9 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "instruments show": lambda place: ["NSE:SBIN-EQ", *place.fyers()],
     "history download": lambda place: ["NSE:SBIN-EQ", "--from", DAY, "--to", DAY, "-o", str(place.root / "b.parquet"),
                                        *place.fyers()],
+    "calendar show": lambda place: ["2027"],
+    "calendar update": lambda place: ["--from", str(place.holidays()),
+                                      *place.settings(f"market.calendar_file={place.root}/calendar.yaml")],
     "ctl status": ctl(),
     "ctl positions": ctl(),
     "ctl orders": ctl(),

@@ -224,10 +224,10 @@ def test_a_model_that_can_not_be_used_leaves_no_journal(tape: Path, tmp_path: Pa
     assert not (tmp_path / "j.sqlite").exists()
 
 
-def test_a_tape_beyond_the_calendar_is_refused(tmp_path: Path) -> None:
-    """The years that the calendar covers are named."""
+def test_a_tape_before_the_calendar_is_refused(tmp_path: Path) -> None:
+    """The calendar's first day is named."""
     tape = write_tape(tmp_path / "old.parquet", [MINUTE * 60 * 24 * 365 * 35], [800.0])
-    with pytest.raises(CalendarRangeError, match="market calendar covers"):
+    with pytest.raises(CalendarRangeError, match="market calendar begins on 2010-01-01"):
         App(settings_of(*LIVELY), plan_of(tape))
 
 

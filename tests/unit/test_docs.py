@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from daemon.core.errors import SettingsError
+from daemon.market.calendar_file import read_calendar_file
 from daemon.settings.loading import load_settings
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -38,3 +39,13 @@ def test_the_page_is_understood() -> None:
     """Both tables were found at all."""
     assert len(STYLES) == 4
     assert len(REFUSALS) == 2
+
+
+def test_the_calendar_file_of_the_page_is_accepted(tmp_path: Path) -> None:
+    """Its shape; a whole year has more holidays than a page needs."""
+    page = (DOCS / "operations.md").read_text(encoding="utf-8").partition("## The exchange calendar")[2]
+    (text,) = re.findall(r"```yaml\n(.*?)```", page.partition("\n## ")[0], re.DOTALL)
+    path = tmp_path / "calendar.yaml"
+    path.write_text(text, encoding="utf-8")
+    found = read_calendar_file(path)
+    assert (len(found.holidays), len(found.sessions)) == (1, 2)

@@ -127,7 +127,7 @@ class LiveFeed:
         # `_lost_ns`, `_open_since` and a link's times count what passed, so that no jump of the time makes a silence
 
     async def run(self) -> None:
-        """Feed until cancelled; raises `CalendarRangeError` at the end of the calendar's table."""
+        """Feed until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_time(), name="feed time")
             group.create_task(self._keep_linked(), name="feed link")

@@ -52,7 +52,7 @@ class Moments:
         return min(max((self._due[0] - now) / NS_PER_S, 0.0), longest_s) if self._due else longest_s
 
     def _line_up(self, now: int) -> None:
-        """The moments still to come of the present session, or of the next; raises `CalendarRangeError`."""
+        """The moments still to come of the present session, or of the next."""
         if self._due:
             return
         session = self._calendar.session(ist_date(now))

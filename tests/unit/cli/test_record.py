@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 
 import pytest
 
 from daemon.cli import main
+from daemon.market.calendar import ist_ns
 from daemon.tape.format import TapeReader
 from daemon.tape.recorded import RecordedDirectory, reel_path
 from daemon.tape.reel import ReelWriter
@@ -36,6 +38,19 @@ def test_a_feed_is_recorded_without_trading(tmp_path: Path, capsys: pytest.Captu
     said = json.loads(capsys.readouterr().out)
     assert said == {"path": f"{tmp_path}/tapes", "recorded": 120, "lost": 0}
     assert TapeReader([tmp_path / "tapes" / f"{DAY}.parquet"]).rows == 120
+
+
+def test_a_day_that_nobody_confirmed_is_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whole, on the tape of its day, and the log says once that the year is not confirmed."""
+    times, prices = wave(10)
+    offset = ist_ns(dt.date(2027, 3, 2), "09:15") - OPEN
+    tape = write_tape(tmp_path / "t.parquet", [ts + offset for ts in times], prices)
+    changes = (f"feed.tape=[{tape}]", f"feed.record.path={tmp_path}/tapes", "feed.speed=20000", "log.format=json")
+    assert main(["tape", "record", "--json", *[part for change in changes for part in ("--set", change)]]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["recorded"] == 120
+    assert TapeReader([tmp_path / "tapes" / "2027-03-02.parquet"]).rows == 120
+    assert printed.err.count("calendar: 2027 is not confirmed") == 1
 
 
 def test_without_a_feed_there_is_nothing_to_record(capsys: pytest.CaptureFixture[str]) -> None:

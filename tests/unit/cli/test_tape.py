@@ -142,7 +142,7 @@ def test_import_reports_each_column(tmp_path: Path, capsys: pytest.CaptureFixtur
         (["--symbol", "NSE:SBIN-EQ=0.5"], "a price of at least 100 ticks of 0.05"),
         (["--symbol", "NSE:SBIN-EQ=5", "--symbol", "NSE:SBIN-EQ=6"], "NSE:SBIN-EQ is named twice"),
         (["--start", "tomorrow"], "--start tomorrow: expected a date such as 2026-01-05"),
-        (["--start", "2199-01-05"], "2199-01-05: the market calendar covers"),
+        (["--start", "2199-01-05"], "2199-01-05: the market calendar ends on 2099-12-31"),
         (["--ticks", "0"], "--ticks"),
     ],
 )
@@ -187,3 +187,15 @@ def test_sparklines() -> None:
     assert sparkline(list(range(100)), 8) == "▁▂▃▄▅▆▇█"
     assert sparkline([5.0, 5.0], 8) == "▁▁"
     assert sparkline([], 8) == ""
+
+
+def test_a_tape_of_days_that_nobody_confirmed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Is simulated and looked at like any other; stderr says what isn't known, stdout stays one document."""
+    tape = tmp_path / "t.parquet"
+    start = ("--start", "2026-12-31", "--sessions", "2", "--ticks", "200")
+    assert main(["tape", "simulate", "--out", str(tape), *start, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["sessions"] == ["2026-12-31", "2027-01-01"]
+    assert printed.err.count("calendar: 2027 is not confirmed") == 1
+    assert main(["tape", "info", str(tape), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accepted"] == 800

@@ -95,6 +95,15 @@ def test_status_is_readable(operator: Operator) -> None:
         assert text in result.stdout
 
 
+def test_status_tells_of_the_session_and_of_what_is_worth_knowing(operator: Operator) -> None:
+    """When the market opens next, and every note."""
+    closed = "no session today (Guru Nanak Jayanti); next: Wed 25 Nov 2026 09:15 IST"
+    operator.daemon.shown = msgspec.structs.replace(operator.daemon.shown, session=closed, notes=["one [a]", "two"])
+    shown = " ".join(operator.run("status").stdout.split())
+    assert f"session {closed}" in shown
+    assert "note one [a] note two" in shown
+
+
 def test_status_of_a_halted_sick_daemon(operator: Operator) -> None:
     """The reason of the halt and of the illness are shown."""
     operator.daemon.sicken("no tick for 75 s")

@@ -12,6 +12,7 @@ import pytest
 from daemon.core.clock import ReplayClock
 from daemon.core.errors import CheckFailed, UsageError
 from daemon.fyers.history_download import HistoryDownload, Wish
+from daemon.market.calendar import MarketCalendar
 from daemon.sandbox.faults import FaultKind, Route
 from models.training.ingest import read_bars
 from tests.samples import DAY, MINUTE, OPEN, wave, write_tape
@@ -33,7 +34,7 @@ def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def load(desk: Desk, out: Path, wish: Wish = WISH, wall: ReplayClock = AFTERWARDS) -> HistoryDownload:
     """A download that doesn't pause for long."""
-    return HistoryDownload(desk.rest, wish, out, wall, pause_s=0.01)
+    return HistoryDownload(desk.rest, wish, out, wall, MarketCalendar(), pause_s=0.01)
 
 
 async def test_bars_that_training_reads(tape: Path, tmp_path: Path) -> None:

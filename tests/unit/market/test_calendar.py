@@ -8,6 +8,7 @@ import pytest
 
 from daemon.core.errors import UsageError
 from daemon.market.calendar import CalendarRangeError, MarketCalendar, Session, ist_date, ist_ns
+from daemon.market.calendar_file import LAST_DATE
 
 SHARED = Path(__file__).parents[3].resolve().parent / "shared" / "data"
 DAY = dt.timedelta(days=1)
@@ -29,7 +30,7 @@ def days(*texts: str) -> set[dt.date]:
 def all_sessions(calendar: MarketCalendar) -> dict[dt.date, Session]:
     """Every session of the table by its date."""
     day, found = calendar.first_date, {}
-    while day <= calendar.last_date:
+    while day <= calendar.confirmed_to:
         session = calendar.session(day)
         if session is not None:
             found[day] = session
@@ -40,7 +41,7 @@ def all_sessions(calendar: MarketCalendar) -> dict[dt.date, Session]:
 def test_differences_from_bse_are_exactly_these(calendar: MarketCalendar) -> None:
     """Every day on which the table and exchange_calendars XBOM disagree is known and explained in the table."""
     exchange_calendars = pytest.importorskip("exchange_calendars")
-    bse = exchange_calendars.get_calendar("XBOM", start=str(calendar.first_date), end=str(calendar.last_date))
+    bse = exchange_calendars.get_calendar("XBOM", start=str(calendar.first_date), end=str(calendar.confirmed_to))
     opens, closes = (
         column.dt.tz_convert(None).to_numpy().astype("M8[ns]").astype(int) for column in (bse.opens, bse.closes)
     )
@@ -126,9 +127,9 @@ def test_the_pause_of_a_two_part_day_is_outside(calendar: MarketCalendar) -> Non
 
 
 def test_in_session_agrees_with_session_at(calendar: MarketCalendar) -> None:
-    """The columnar answer is the scalar one, over the whole table."""
+    """The columnar answer is the scalar one, over the whole table and to the end beyond it."""
     generator = np.random.default_rng(7)
-    first, last = ist_ns(calendar.first_date, "00:00"), ist_ns(calendar.last_date, "23:59")
+    first, last = ist_ns(calendar.first_date, "00:00"), ist_ns(LAST_DATE, "23:59")
     stamps = generator.integers(first, last, 20_000)
     assert calendar.in_session(stamps).tolist() == [calendar.session_at(int(ts)) is not None for ts in stamps]
 
@@ -144,7 +145,7 @@ def test_in_session_of_a_batch_within_one_session(calendar: MarketCalendar) -> N
 
 def test_faulty_stamps_are_outside(calendar: MarketCalendar) -> None:
     """Epoch 0, negative and absurd stamps are outside, and raise nothing; an empty column stays empty."""
-    faulty = np.array([0, -1, np.iinfo(np.int64).max, np.iinfo(np.int64).min, ist_ns(dt.date(2031, 1, 6), "11:00")])
+    faulty = np.array([0, -1, np.iinfo(np.int64).max, np.iinfo(np.int64).min, ist_ns(dt.date(2100, 1, 4), "11:00")])
     assert not calendar.in_session(faulty).any()
     assert calendar.in_session(np.array([], dtype=np.int64)).shape == (0,)
 
@@ -170,16 +171,12 @@ def test_sessions_between(calendar: MarketCalendar) -> None:
 
 
 def test_outside_the_table_is_an_error_that_helps(calendar: MarketCalendar) -> None:
-    """A date the table doesn't reach names the table's last date and how to extend it."""
-    late = dt.date(2027, 1, 4)
-    with pytest.raises(CalendarRangeError, match=r"2027-01-04: .*2026-12-31; to extend it .*nse_calendar\.yaml"):
-        calendar.session(late)
-    with pytest.raises(UsageError, match="2027-01-04"):
-        calendar.session_at(ist_ns(late, "10:00"))
+    """A date before the table names the table's first date; so does every question that reaches there."""
+    early = dt.date(2009, 12, 31)
+    with pytest.raises(UsageError, match="2009-12-31: the market calendar begins on 2010-01-01"):
+        calendar.session_at(ist_ns(early, "10:00"))
     with pytest.raises(CalendarRangeError, match="2009-12-31"):
-        calendar.sessions_between(ist_ns(dt.date(2009, 12, 31), "10:00"), ist_ns(dt.date(2011, 1, 3), "10:00"))
-    with pytest.raises(CalendarRangeError, match="2027-01-01"):
-        calendar.next_session(ist_ns(dt.date(2026, 12, 31), "16:00"))
+        calendar.sessions_between(ist_ns(early, "10:00"), ist_ns(dt.date(2011, 1, 3), "10:00"))
     with pytest.raises(CalendarRangeError, match="1970-01-01"):
         calendar.session_at(0)
     with pytest.raises(CalendarRangeError, match="since 1970"):

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from daemon.core.clock import DAY_NS, NS_PER_S, LiveClock
+from daemon.core.clock import NS_PER_S, LiveClock
 from daemon.fyers.credentials import Secret, write_token
 from daemon.fyers.market_wire import MarketState
 from daemon.fyers.outcome import Done
 from daemon.fyers.wire import Funds
+from daemon.market.calendar import MarketCalendar, ist_ns
 from daemon.run.preflight import (
     Finding,
     State,
     address_finding,
+    calendar_finding,
     funds_finding,
     live_findings,
     market_finding,
@@ -75,11 +77,25 @@ def test_funds() -> None:
 
 def test_market() -> None:
     """The broker's word against the calendar's."""
-    found = [market_finding(told(status), ts) for status in ("OPEN", "CLOSED") for ts in (OPEN, CLOSE + 1)]
+    calendar = MarketCalendar()
+    found = [market_finding(told(status), ts, calendar) for status in ("OPEN", "CLOSED") for ts in (OPEN, CLOSE + 1)]
     assert states(*found) == ["ok", "warn", "fail", "ok"]
-    assert states(market_finding(Done([]), OPEN)) == ["fail"]
-    beyond = market_finding(told("OPEN"), OPEN + 40 * 365 * DAY_NS)
-    assert (beyond.state, beyond.text.startswith("NSE CM OPEN")) == (State.FAIL, True)
+    assert states(market_finding(Done([]), OPEN, calendar)) == ["fail"]
+    unconfirmed = ist_ns(dt.date(2027, 3, 2), "11:00")
+    assert states(*(market_finding(told(status), unconfirmed, calendar) for status in ("OPEN", "CLOSED"))) == [
+        "ok", "fail",
+    ]  # fmt: skip
+
+
+def test_the_calendar_warns_in_time() -> None:
+    """Sixty days before NSE's list ends, and after; never a reason to stay out."""
+    calendar, end = MarketCalendar(), MarketCalendar().confirmed_to
+    found = [calendar_finding(calendar, end - dt.timedelta(days=days)) for days in (60, 59, 0, -1)]
+    assert states(*found) == ["ok", "warn", "warn", "warn"]
+    assert all(finding.ok for finding in found)
+    assert "59 days from now" in found[1].text
+    assert "1 days ago" in found[3].text
+    assert found[1].do.startswith("hrmd calendar update --from FILE")
 
 
 def test_symbols(tmp_path: Path) -> None:

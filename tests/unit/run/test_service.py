@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import os
 import signal
 import socket
@@ -17,11 +18,14 @@ from daemon.control.rendezvous import Running, running_daemons
 from daemon.core.errors import SettingsError, UsageError
 from daemon.core.events import Bar, Decision, Halt, OrderIntent
 from daemon.journal.reader import JournalReader
+from daemon.market.calendar import ist_ns
 from daemon.run.replaying import bars_table
 from daemon.run.service import Service, order_prefix
 from daemon.tape.recorded import RecordedDirectory
 from strategies.hrm import HRMStrategy
-from tests.samples import HRM, LIVELY, journaled, play, settings_of, wave, write_tape
+from tests.samples import HRM, LIVELY, SBIN, journaled, play, settings_of, wave, write_tape
+from tests.unit.core.readings import FakeReadings
+from tests.unit.orders.live import until
 
 CALM = (*LIVELY, "risk.stale_after_s=100000", "feed.speed=3000", "control.port=0")
 
@@ -240,3 +244,29 @@ def test_a_disk_that_fails_is_no_reason_to_stop_unless_it_is_said_to_be(
     reasons = [event.reason for event in journaled(tmp_path / "j.sqlite", Halt)]
     assert bool(reasons) is halted
     assert all("No such file" in reason for reason in reasons)
+
+
+async def test_a_start_on_a_holiday_names_the_next_session(tmp_path: Path) -> None:
+    """Live, by the machine's clock; nobody has to answer for that."""
+    pytest.importorskip("fyers_apiv3")
+    token = tmp_path / "fyers.token"
+    token.write_text("aaa.bbb.ccc")
+    token.chmod(0o600)
+    nobody = "127.0.0.1:1/"
+    changes = (
+        "feed.source=fyers", f"feed.symbols=[{SBIN}]", f"broker.fyers.token_file={token}",
+        f"broker.fyers.calls_file={tmp_path}/calls", "feed.record.when=never", f"journal.path={tmp_path}/j.sqlite",
+        f"control.token_file={tmp_path}/token", f"feed.live.socket_url=ws://{nobody}",
+        f"feed.live.symbol_token_url=http://{nobody}", f"feed.live.index_map_url=http://{nobody}",
+        f"broker.fyers.data_url=http://{nobody}", "feed.rehearse=false",
+    )  # fmt: skip
+    moment = ist_ns(dt.date(2026, 11, 24), "10:00")
+    subject = Service(settings_of(*CALM, *changes), readings=FakeReadings(moment))
+    with capture_logs() as logs:
+        running = asyncio.create_task(run(subject))
+        await until(lambda: [line for line in logs if line["event"] == "the market is closed"])
+        assert subject.view.status().session == "no session today (Guru Nanak Jayanti); next: Wed 25 Nov 2026 09:15 IST"
+        subject.app.stop("a test")
+        await running
+    (line,) = [line for line in logs if line["event"] == "the market is closed"]
+    assert line["session"] == subject.view.status().session

@@ -31,6 +31,7 @@ from daemon.core.latency import FixedLatency
 from daemon.run.view import KEPT, DaemonView
 from tests.samples import (
     CLOSE,
+    DAY,
     LIVELY,
     MINUTE,
     OPEN,
@@ -52,8 +53,8 @@ NOON = OPEN + 60 * MINUTE
 class Desk:
     """An app that doesn't run, its view, and the parts of the path that a test needs moved by hand."""
 
-    def __init__(self, tape: Path) -> None:
-        self.clock = ReplayClock(NOON)
+    def __init__(self, tape: Path, start: int = NOON) -> None:
+        self.clock = ReplayClock(start)
         plan = RunPlan(
             tapes=[tape], symbols=[], clock=self.clock, latency=FixedLatency(0), journal=None, durable=False,
             restarts=True, order_prefix="T",
@@ -266,3 +267,21 @@ def test_a_stale_feed_is_unhealthy_and_one_symbol_is_not_the_feed(desk: Desk) ->
     desk.app.risk.handle(FeedStatus(ts=NOON, state=FeedState.STALE, symbol=None, reason="no ticks for 10.1 s"))
     assert "the feed is stale: no ticks for 10.1 s" in desk.view.health().reasons
     assert desk.view.status().feed_counts == {}
+
+
+def test_the_calendar_is_seen(desk: Desk) -> None:
+    """Whether the market is open, and nothing in doubt on a day that NSE has confirmed."""
+    status = desk.view.status()
+    assert (status.session, status.notes) == ("open until 15:30 IST", [])
+    desk.clock.advance(CLOSE + MINUTE)
+    assert desk.view.status().session == "closed for today; next: Tue 06 Jan 2026 09:15 IST"
+    desk.clock.advance(CLOSE + 400 * DAY)
+    (note,) = desk.view.status().notes
+    assert note.startswith("calendar: 2027 is not confirmed")
+
+
+def test_before_a_tape_tells_the_time_nothing_is_said_of_the_market(tmp_path: Path) -> None:
+    """A run without a time has no day."""
+    desk = Desk(write_tape(tmp_path / "t.parquet", *hill()), start=0)
+    assert desk.view.status().session == ""
+    desk.app.close()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 from contextlib import aclosing
 from decimal import Decimal
 from pathlib import Path
@@ -9,16 +10,19 @@ import numpy as np
 import pytest
 from aiohttp import WSMsgType
 
-from daemon.core.clock import LiveClock
+from daemon.core.clock import NS_PER_S, LiveClock
 from daemon.core.errors import Fault as DaemonFault
 from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import OrderType
 from daemon.fyers.budget import Purpose
 from daemon.fyers.order_socket import Gap, OrderPush
 from daemon.fyers.outcome import Done, NotSent
+from daemon.market.calendar import ist_ns
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.server import SandboxOptions, SandboxServer
+from daemon.settings.market import MarketSettings
 from daemon.tape.format import TapeWriter
+from tests.samples import write_tape
 from tests.unit.feed.ticks import make_batch
 from tests.unit.sandbox.desk import APP_ID, SBIN, TOKEN, opened, order, until
 
@@ -283,6 +287,19 @@ async def test_a_tape_step_by_step(tape: Path) -> None:
         assert state["played"] == 3
         assert (await desk.admin("GET", "state"))["tape_ended"] is True
         assert desk.server.exchange.quotes[SBIN].last == 105
+
+
+async def test_a_special_session_of_the_calendar_file_is_played(tmp_path: Path) -> None:
+    """A Saturday on which nobody but the file knows of trading: its ticks, its candles, and the market's status."""
+    saturday = dt.date(2026, 12, 26)
+    file, opened_ns = tmp_path / "calendar.yaml", ist_ns(saturday, "09:15")
+    tape = write_tape(tmp_path / "t.parquet", [opened_ns, opened_ns + NS_PER_S], [100.0, 101.0], SBIN)
+    file.write_text(f"sessions: [{{date: {saturday}}}]\n")
+    async with opened(tapes=[tape], market=MarketSettings(calendar_file=file)) as desk:
+        assert (await desk.admin("POST", "step", {"ticks": 2}))["played"] == 2
+        told = await desk.rest.market_status()
+        assert isinstance(told, Done)
+        assert {state.status for state in told.value} == {"OPEN"}
 
 
 async def test_a_tape_at_its_pace(tape: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -26,7 +27,7 @@ from daemon.fyers.gateway.frames import Counts, Refused, Trouble
 from daemon.fyers.gateway.messages import Row
 from daemon.fyers.outcome import Done, NotSent, Outcome
 from daemon.fyers.wire import Quote
-from daemon.market.calendar import MarketCalendar
+from daemon.market.calendar import MarketCalendar, ist_ns
 from daemon.market.instruments import InstrumentBook
 from daemon.settings.feed import LiveSettings
 from daemon.settings.market import MarketSettings
@@ -192,6 +193,22 @@ async def test_a_link_made_before_the_open_is_no_gap() -> None:
         await until(lambda: stage.of(Bar))
         assert stage.said() == [("connected", None, "subscribed, the market is closed")]
         assert [bar.gap for bar in stage.of(Bar)] == [False]
+
+
+async def test_a_day_that_nobody_confirmed_has_bars() -> None:
+    """The first weekday of 2027, from half a minute before its open on."""
+    opened = ist_ns(dt.date(2027, 1, 1), "09:15")
+    readings = FakeReadings(opened - 30 * NS_PER_S)
+    async with staged(clock=LiveClock(readings), stale_after_s=600.0) as stage:
+        await stage.told(FeedState.CONNECTED)
+        for second in range(-29, 63):
+            readings.go(1.0)
+            if second > 0:
+                stage.tick(800.0 + second * 0.05)
+                await until(lambda second=second: len(stage.of(TickBatch)) >= second)
+            stage.feed.tell_time()
+        await until(lambda: stage.of(Bar))
+        assert [(bar.ts_open, bar.gap) for bar in stage.of(Bar)] == [(opened, False)]
 
 
 async def test_a_link_that_ends_is_replaced_and_the_gap_is_marked() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from daemon.core.clock import NS_PER_S
 from daemon.feed.live.time import Moments
 from daemon.feed.replay import Schedule
-from daemon.market.calendar import MarketCalendar
+from daemon.market.calendar import MarketCalendar, ist_ns
 from tests.unit.feed.ticks import OPEN_NS
 
 MINUTE = 60 * NS_PER_S
@@ -72,3 +74,16 @@ def test_ticks_are_stamped_after_what_was_told() -> None:
     assert subject.take_now(now + 5) == now + 5
     assert subject.stamp(now + 5) == now + 6
     assert subject.stamp(now + 50) == now + 50
+
+
+def test_the_year_turns_beyond_the_table() -> None:
+    """After the last session that NSE has confirmed the next weekday is lined up, and every moment of it comes."""
+    subject = Moments(MarketCalendar(), Schedule(900, NS_PER_S, 15))
+    evening, opened = ist_ns(dt.date(2026, 12, 31), "16:00"), ist_ns(dt.date(2027, 1, 1), "09:15")
+    assert due(subject, evening) == []
+    assert subject.session is not None
+    assert subject.session.open_ns == opened
+    moments_of_the_day = due(subject, opened + 361 * MINUTE)
+    assert moments_of_the_day[0] == opened + NS_PER_S
+    assert opened + 345 * MINUTE in moments_of_the_day
+    assert moments_of_the_day[-1] == opened + 360 * MINUTE + NS_PER_S
