@@ -120,6 +120,8 @@ class App:
         self.calendar = MarketCalendar()
         today = ist_date(self.started_ts)
         self.instruments, self.master_day = open_instruments(settings, self._first_date(), today)
+        if not plan.tapes:  # on a tape risk denies what has no lot
+            self.instruments.check_lots(settings.feed.symbols)
         legs = Legs(self._legs())
         scheduled = ScheduledEvents.load(settings.complexity_detection.events_file)
         strategies = build_strategies(settings, clock) if strategies is None else strategies

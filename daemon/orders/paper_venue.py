@@ -153,11 +153,16 @@ class PaperVenue:
             return _rejected(intent, active_from, REJECTED_ORDER, "the market is closed when the order arrives")
         if intent.order_id in self._seen or intent.order_id in self._orders:
             return _rejected(intent, active_from, REJECTED_ORDER, f"an order {intent.order_id} was sent before")
+        if instrument.missing_lot and not intent.reduces:
+            return _rejected(intent, active_from, REJECTED_SYMBOL, "its lot is not known")
         if not instrument.tradeable:
             return _rejected(intent, active_from, REJECTED_SYMBOL, f"the {instrument.kind.value} can't be traded")
         problem = _problem(intent, instrument)
         if problem is not None:
             return _rejected(intent, active_from, REJECTED_PARAMETERS, problem)
+        if instrument.freeze_quantity is not None and intent.quantity > instrument.freeze_quantity:
+            reason = f"quantity {intent.quantity} is above the freeze quantity of {instrument.freeze_quantity}"
+            return _rejected(intent, active_from, REJECTED_ORDER, reason)
         self._seen[intent.order_id] = None
         if len(self._seen) > _REMEMBERED:
             del self._seen[next(iter(self._seen))]

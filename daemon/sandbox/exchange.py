@@ -171,9 +171,8 @@ class Exchange:
             placed_ts=self.now_ns, armed=wanted.type not in STOPS,
         )  # fmt: skip
         self.orders[order.order_id] = order
-        shortfall = self._shortfall(wanted)
-        if shortfall > 0:
-            message = f"RMS: Margin Exceeds, Required: {shortfall:.2f} more"
+        message = self._objection(wanted)
+        if message:
             self._settle(order, Status.REJECTED, message)
             return Refusal(REFUSED, message, order.order_id)
         self._tell(order)
@@ -206,6 +205,9 @@ class Exchange:
         problem = self._problem(wanted)
         if problem is not None:
             return problem
+        frozen = self._frozen(wanted)
+        if frozen:
+            return Refusal(REFUSED, frozen, order_id)
         if wanted.quantity <= order.filled:
             return Refusal(BAD_PARAMETERS, f"qty: {order.filled} of it are traded already")
         order.wanted = wanted
@@ -307,7 +309,8 @@ class Exchange:
 
     def _problem(self, wanted: Wanted) -> Refusal | None:
         instrument = self._instruments.resolve(wanted.symbol)
-        if instrument is None or not instrument.tradeable or wanted.symbol not in self.quotes:
+        known = instrument is not None and instrument.tradeable and not instrument.missing_lot
+        if instrument is None or not known or wanted.symbol not in self.quotes:
             return Refusal(BAD_SYMBOL, "Invalid symbol provided")
         if wanted.quantity <= 0 or wanted.quantity % instrument.lot_size:
             return Refusal(BAD_PARAMETERS, f"qty: expected a positive multiple of {instrument.lot_size}")
@@ -318,6 +321,21 @@ class Exchange:
             if needed and not instrument.on_grid(price):
                 return Refusal(BAD_PARAMETERS, f"{name}: expected a positive multiple of {instrument.tick_size}")
         return None
+
+    def _objection(self, wanted: Wanted) -> str:
+        """Why an order that is in the book is thrown out at once, "" where it isn't."""
+        frozen = self._frozen(wanted)
+        if frozen:
+            return frozen
+        shortfall = self._shortfall(wanted)
+        return f"RMS: Margin Exceeds, Required: {shortfall:.2f} more" if shortfall > 0 else ""
+
+    def _frozen(self, wanted: Wanted) -> str:
+        """Whether the order is for more units than the exchange takes in one."""
+        most = self._instrument(wanted.symbol).freeze_quantity
+        if most is None or wanted.quantity <= most:
+            return ""
+        return f"Order quantity {wanted.quantity} exceeds the freeze quantity of {most}"
 
     def _shortfall(self, wanted: Wanted) -> Decimal:
         """Rupees of margin that are missing for an order; what only reduces a position needs none."""

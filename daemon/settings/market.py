@@ -38,4 +38,5 @@ class MarketSettings(Section):
     unlisted: Literal["infer", "reject"] = "infer"
     index_as_future: bool = True
     roll_days: Annotated[int, Field(ge=0, le=15)] = 1
+    freeze_quantities: dict[str, PositiveInt] = {}
     symbol_master: SymbolMasterSettings = SymbolMasterSettings()

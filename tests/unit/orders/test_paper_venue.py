@@ -269,6 +269,11 @@ def test_stop_limit_becomes_a_limit_order() -> None:
         (order(symbol="INDIAVIX"), -300, "INDIAVIX: the index can't be traded"),
         (order(quantity=0), -50, "SBIN: quantity 0 is no positive multiple of the lot of 1"),
         (order(quantity=100, symbol="NIFTY"), -50, "NIFTY: quantity 100 is no positive multiple of the lot of 75"),
+        (
+            order(quantity=5025, symbol="NIFTY"), -99,
+            "NIFTY: quantity 5025 is above the freeze quantity of 5000",
+        ),
+        (order(symbol="NSE:SBIN21APRFUT"), -300, "NSE:SBIN21APRFUT: its lot is not known"),
         (order(limit="100.02"), -50, "SBIN: limit price 100.02 is no positive multiple of the tick of 0.05"),
         (order(limit="-5"), -50, "SBIN: limit price -5 is no positive multiple of the tick of 0.05"),
         (order(stop="100.02"), -50, "SBIN: stop price 100.02 is no positive multiple of the tick of 0.05"),
@@ -287,6 +292,19 @@ def test_rejections(intent: OrderIntent, code: int, reason: str) -> None:
     assert paper.submit(intent, T0) == OrderRejected(ts=T0, order_id="A", code=code, reason=reason)
     assert paper.working() == []
     assert paper.on_ticks(ticks({"s": 1, "ltp": 100})) == []
+
+
+def test_each_order_pays_its_own_brokerage() -> None:
+    """An exit in two orders costs twice the 20 rupees that it would have in one."""
+    paper, rows = venue(), [{"s": 1, "ltp": 14500}]
+    for number, quantity in enumerate((4950, 75)):
+        paper.submit(order(Side.SELL, quantity, symbol="NSE:NIFTY21APRFUT", order_id=f"E{number}"), T0)
+    fills = paper.on_ticks(ticks(*rows, symbols=("NSE:NIFTY21APRFUT",)))
+    instrument = InstrumentBook(MarketSettings(), as_of=DAY).resolve("NSE:NIFTY21APRFUT")
+    assert instrument is not None
+    whole = COSTS.charges(instrument, Side.SELL, 5025, Decimal(14500), T0 + SECOND, Decimal(0))
+    more = sum(fill.costs for fill in fills) - whole.total
+    assert Decimal("23.55") <= more <= Decimal("23.65")  # 20 rupees, and 18 % GST on them, to the paisa of two fills
 
 
 def test_the_same_client_id_is_taken_once() -> None:
