@@ -68,6 +68,8 @@ class RiskBook:
         """Rupees by the journal, moved by each fill at once; None where nobody said what it began with."""
         self.day_high = Decimal(0)
         self.day_start_net = Decimal(0)
+        self.largest: dict[str, int] = {}
+        """Units of one order at most, where the venue refused a larger one."""
         self._open_orders: dict[str, tuple[OrderIntent, int]] = {}
         self._blocked: dict[str, Decimal] = {}
         self._acknowledged: set[str] = set()
@@ -181,6 +183,11 @@ class RiskBook:
         self._filled[intent.order_id] = intent
         if len(self._filled) > KEPT_FILLED:
             del self._filled[next(iter(self._filled))]
+
+    def open_intent(self, order_id: str) -> OrderIntent | None:
+        """What an open order was for."""
+        held = self._open_orders.get(order_id)
+        return None if held is None else held[0]
 
     def order_gone(self, order_id: str) -> str | None:
         """An order left the market unfilled or partly filled; its symbol, None where it wasn't open."""

@@ -13,6 +13,7 @@ from typing import Protocol
 from daemon.core.clock import NS_PER_S, india_day
 from daemon.core.events import OrderIntent, Side, TradingState
 from daemon.market.calendar import Session
+from daemon.market.instruments import lot_advice
 from daemon.risk.book import PAISA, RiskBook, SymbolRisk, worst_position
 from daemon.risk.intents import Instruments
 from daemon.settings.risk import RiskSettings
@@ -46,10 +47,15 @@ class RiskGate:
         instrument = self._instruments.resolve(intent.symbol)
         if instrument is None:
             return "instrument", "a known symbol", intent.symbol
+        if instrument.missing_lot and not intent.reduces:  # what is held can be closed, whatever its lot is
+            return "missing_lot", f"a known lot: {lot_advice(instrument)}", intent.symbol
         if not instrument.tradeable:
             return "instrument", "a tradeable instrument", f"{intent.symbol} is an {instrument.kind}"
         if intent.quantity <= 0 or intent.quantity % instrument.lot_size:
             return "lot_size", f"a multiple of {instrument.lot_size}", str(intent.quantity)
+        largest = instrument.largest_order
+        if largest is not None and intent.quantity > largest:
+            return "freeze_quantity", f"at most {largest} in one order", str(intent.quantity)
         for price in (intent.limit_price, intent.stop_price):
             if price is not None and not instrument.on_grid(price):
                 return "tick_size", f"a positive multiple of {instrument.tick_size}", str(price)
