@@ -223,7 +223,10 @@ class App:
         fyers = self.settings.broker.fyers
         watch = self.feed.clock_watch if isinstance(self.feed, LiveFeed) else None
         on_date = watch.on_date if watch is not None else None
-        return FyersBroker(fyers, self.plan.clock, budget, self.instruments, real_ticks=real, on_date=on_date)
+        return FyersBroker(
+            fyers, self.plan.clock, budget, self.instruments, real_ticks=real, on_date=on_date,
+            band_of=lambda symbol: self.risk.book.of(symbol).band_on(self.plan.clock.now_ns()),
+        )  # fmt: skip
 
     def _token_keeper(self, broker: FyersBroker) -> TokenKeeper:
         fyers = self.settings.broker.fyers

@@ -85,6 +85,14 @@ class Instrument(msgspec.Struct, frozen=True):
         ticks = (exact / self.tick_size).to_integral_value(rounding=rounding)
         return max(ticks, Decimal(1)) * self.tick_size
 
+    def within(self, price: Decimal, lower: Decimal | None, upper: Decimal | None) -> Decimal:
+        """`price`, or the end of the band that it lies beyond, on the tick grid inside it; None is no end."""
+        if upper is not None and price > upper:
+            return self.round_price(upper, Side.SELL)
+        if lower is not None and price < lower:
+            return self.round_price(lower, Side.BUY)
+        return price
+
     def on_grid(self, price: Decimal) -> bool:
         """Whether `price` is a positive multiple of the tick."""
         return price > 0 and price % self.tick_size == 0

@@ -14,7 +14,7 @@ import msgspec
 
 from daemon.core.events import MANUAL, Action, Decision, ManualOrder, OrderIntent, OrderType, Side
 from daemon.market.instruments import Instrument
-from daemon.risk.book import PAISA, RiskBook
+from daemon.risk.book import NO_BAND, PAISA, Band, RiskBook
 from daemon.settings.orders import ExecutionSettings
 from daemon.settings.risk import RiskSettings
 
@@ -66,8 +66,9 @@ class IntentBuilder:
         if quantity <= 0:
             return None
         return self.intent(
-            decision.ts, decision.symbol, side, quantity, decision.price, reduces, decision.strategy, decision.reason
-        )
+            decision.ts, decision.symbol, side, quantity, decision.price, reduces, decision.strategy, decision.reason,
+            entry.band_on(decision.ts),
+        )  # fmt: skip
 
     def closing(self, symbol: str, book: RiskBook, ts: int, reason: str) -> OrderIntent | None:
         """The intent that closes the whole position of `symbol`, whatever a strategy thinks."""
@@ -128,9 +129,10 @@ class IntentBuilder:
         return f"{self._prefix}{self._count:07d}"
 
     def intent(
-        self, ts: int, symbol: str, side: Side, quantity: int, price: float, reduces: bool, strategy: str, reason: str
-    ) -> OrderIntent:
-        """An intent with a fresh client order id; `price` is what the market last traded at."""
+        self, ts: int, symbol: str, side: Side, quantity: int, price: float, reduces: bool, strategy: str, reason: str,
+        band: Band = NO_BAND,
+    ) -> OrderIntent:  # fmt: skip
+        """An intent with a fresh client order id; `price` is what the market last traded at, `band` bounds a limit."""
         instrument = self._instruments.resolve(symbol)
         tick = instrument.tick_size if instrument else PAISA
         reference = Decimal(str(price))
@@ -139,6 +141,7 @@ class IntentBuilder:
         if self._execution.order_type == "LIMIT" and not reduces:  # an exit must not rest while the market runs away
             kind = OrderType.LIMIT
             limit = self._limit_price(reference, side, tick)
+            limit = instrument.within(limit, *band) if instrument else limit
         return OrderIntent(
             ts=ts,
             order_id=self._next_id(),

@@ -6,6 +6,8 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
 from daemon.core.bus import Bus
@@ -611,3 +613,24 @@ def test_a_contract_without_a_lot_is_denied_with_what_to_set(calendar: MarketCal
     assert "market.instruments" in denial.limit
     desk.tell(fill_of(intend("held", Side.BUY, 500, symbol=future)), position_of(500, symbol=future))
     assert closings(desk.tell(Flatten(ts=NOON, reason="why"))) == [(future, Side.SELL, 500, "why")]
+
+
+def test_a_limit_stays_within_the_days_band(calendar: MarketCalendar) -> None:
+    """A strategy's is moved to its end, one by hand is denied; a band that was told yesterday is none."""
+    desk = Desk(calendar)
+    banded = msgspec.structs.replace(tick(NOON, 800.0), upper_band=np.array([801.0]), lower_band=np.array([720.0]))
+    desk.tell(banded, tick(NOON + 1, 800.0))
+    answer = desk.tell(by_hand(Side.BUY, 1, "801.05"))[-1]
+    assert isinstance(answer, ManualOrderAnswered)
+    assert (answer.check, answer.limit, answer.value) == (
+        "day_band",
+        "within the day's price band of 720.0 to 801.0",
+        "801.05",
+    )
+    builder = IntentBuilder(
+        RiskSettings(), ExecutionSettings(order_type="LIMIT", limit_offset_bp=50), InstrumentBook(MarketSettings()), "L"
+    )
+    for ts, limit in ((NOON, "801.00"), (NOON + 24 * 60 * MINUTE, "804.00")):
+        intent = builder.build(decide(Action.BUY_LONG, 1, ts=ts), desk.actor.book)
+        assert intent is not None
+        assert intent.limit_price == Decimal(limit)

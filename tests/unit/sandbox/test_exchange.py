@@ -297,3 +297,33 @@ def test_a_contract_without_a_lot_is_no_symbol_here() -> None:
     exchange = make(None)
     exchange.on_quote("NSE:RELIANCE26JANFUT", Quote(last=D(1450)))
     assert isinstance(exchange.place(wanted(symbol="NSE:RELIANCE26JANFUT", quantity=1)), Refusal)
+
+
+@pytest.mark.parametrize(("side", "empty"), [(Side.BUY, "ask"), (Side.SELL, "bid")])
+def test_where_nobody_is_an_order_waits(side: Side, empty: str) -> None:
+    """A price of 0 is an empty side; None is one that isn't known, where the last price counts."""
+    exchange = make()
+    exchange.on_quote(SBIN, Quote(**{"last": D(100), empty: D(0)}))
+    market = taken(exchange, wanted(side=side))
+    limit = taken(exchange, wanted(OrderType.LIMIT, side, limit_price="100"))
+    assert (market.status, limit.status, fills(exchange)) == (Status.PENDING, Status.PENDING, [])
+    exchange.on_quote(SBIN, Quote(last=D(100)))
+    assert fills(exchange) == [(10, D(100)), (10, D(100))]
+
+
+def test_the_days_price_band() -> None:
+    """At its end an unknown book gives nothing, and a price outside it is thrown out."""
+    exchange = make()
+    exchange.on_quote(SBIN, Quote(last=D(110), lower_band=D(90), upper_band=D(110)))
+    locked = taken(exchange, wanted())
+    assert locked.status is Status.PENDING
+    for asked in (
+        wanted(OrderType.LIMIT, limit_price="110.05"), wanted(OrderType.LIMIT, Side.SELL, limit_price="89.95"),
+        wanted(OrderType.SL_MARKET, Side.SELL, stop_price="89.95"),
+    ):  # fmt: skip
+        refused = exchange.place(asked)
+        assert isinstance(refused, Refusal)
+        assert "circuit limits of 90 to 110" in refused.message
+        assert exchange.orders[refused.order_id].status is Status.REJECTED
+    resting = taken(exchange, wanted(OrderType.LIMIT, limit_price="100"))
+    assert isinstance(exchange.modify(resting.order_id, OrderType.LIMIT, None, D("110.05"), None), Refusal)
