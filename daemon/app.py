@@ -124,6 +124,8 @@ class App:
         self.calendar = MarketCalendar.load(settings.market.calendar_file)
         today = ist_date(self.started_ts)
         self.instruments, self.master_day = open_instruments(settings, self._first_date(), today)
+        if not plan.tapes:  # on a tape risk denies what has no lot
+            self.instruments.check_lots(settings.feed.symbols)
         legs = Legs(self._legs())
         scheduled = ScheduledEvents.load(settings.complexity_detection.events_file)
         strategies = build_strategies(settings, clock) if strategies is None else strategies
@@ -229,7 +231,10 @@ class App:
         fyers = self.settings.broker.fyers
         watch = self.feed.clock_watch if isinstance(self.feed, LiveFeed) else None
         on_date = watch.on_date if watch is not None else None
-        return FyersBroker(fyers, self.plan.clock, budget, self.instruments, real_ticks=real, on_date=on_date)
+        return FyersBroker(
+            fyers, self.plan.clock, budget, self.instruments, real_ticks=real, on_date=on_date,
+            band_of=lambda symbol: self.risk.book.of(symbol).band_on(self.plan.clock.now_ns()),
+        )  # fmt: skip
 
     def _token_keeper(self, broker: FyersBroker) -> TokenKeeper:
         fyers = self.settings.broker.fyers

@@ -8,8 +8,10 @@ Events are frozen `msgspec.Struct`s without garbage-collector tracking. Times ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from enum import IntEnum, StrEnum
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -90,8 +92,10 @@ class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class TickBatch(Event, frozen=True, gc=False):
     """Columns of one or many ticks of one or many symbols, in arrival order; all arrays have the same length n.
 
-    `code[i]` indexes `symbols`. Null is −1 in integer columns and NaN in float columns. `traded` is the quantity that
-    changed hands with the tick, −1 where the instrument has none; the feed's tick filter fills it, a raw tape has −1.
+    `code[i]` indexes `symbols`. Null is −1 in integer columns and NaN in float columns. A `bid` or `ask` of 0 is a side
+    of the book on which nobody is; null means that the source says nothing of it. `traded` is the quantity that changed
+    hands with the tick, −1 where the instrument has none; the feed's tick filter fills it, a raw tape has −1.
+    `lower_band` and `upper_band` are the day's price band, None where the source tells none at all.
     """
 
     symbols: tuple[str, ...]
@@ -107,22 +111,42 @@ class TickBatch(Event, frozen=True, gc=False):
     ask_qty: NDArray[np.int64]
     oi: NDArray[np.int64]
     traded: NDArray[np.int64]
+    lower_band: NDArray[np.float64] | None = None
+    upper_band: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.ts_recv)
 
     def slice(self, start: int, stop: int) -> TickBatch:
         """Rows [start, stop) as views, no copies."""
-        return TickBatch(symbols=self.symbols, **{name: getattr(self, name)[start:stop] for name in TICK_COLUMNS})
+        return self._picked(np.s_[start:stop])
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> TickBatch:
         """The rows that a mask or an index array selects, as copies."""
-        return TickBatch(symbols=self.symbols, **{name: getattr(self, name)[rows] for name in TICK_COLUMNS})
+        return self._picked(rows)
+
+    def _picked(self, rows: Any) -> TickBatch:
+        columns = {name: getattr(self, name)[rows] for name in TICK_COLUMNS}
+        columns |= {name: band[rows] for name in BAND_COLUMNS if (band := getattr(self, name)) is not None}
+        return TickBatch(symbols=self.symbols, **columns)
 
 
 TICK_COLUMNS = (
     "code", "ts_event", "ts_recv", "ltp", "last_qty", "volume", "bid", "ask", "bid_qty", "ask_qty", "oi", "traded",
 )  # fmt: skip
+BAND_COLUMNS = ("lower_band", "upper_band")
+"""Columns that a batch may lack, prices in rupees."""
+
+
+def joined_bands(parts: Sequence[TickBatch]) -> dict[str, Any]:
+    """The band columns of batches in a row: null where a batch has none, left out where none tells any."""
+    found: dict[str, Any] = {}
+    for name in BAND_COLUMNS:
+        columns = [getattr(part, name) for part in parts]
+        if any(column is not None and not np.isnan(column).all() for column in columns):
+            pairs = zip(parts, columns, strict=True)
+            found[name] = np.concatenate([np.full(len(part), np.nan) if it is None else it for part, it in pairs])
+    return found
 
 
 class TimeAdvanced(Event, frozen=True, gc=False):

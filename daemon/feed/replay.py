@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, PacedClock, ReplayClock
 from daemon.core.errors import TapeError
-from daemon.core.events import TICK_COLUMNS, FeedState, FeedStatus, TickBatch, TimeAdvanced
+from daemon.core.events import TICK_COLUMNS, FeedState, FeedStatus, TickBatch, TimeAdvanced, joined_bands
 from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import Session
 from daemon.tape.format import TapeReader
@@ -116,7 +116,7 @@ def _merge(streams: list[Iterator[TickBatch]]) -> Iterator[TickBatch]:
                 kept.append((rest, stream))
         heads = kept
         columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in TICK_COLUMNS}
-        merged = TickBatch(symbols=parts[0].symbols, **columns)
+        merged = TickBatch(symbols=parts[0].symbols, **columns, **joined_bands(parts))
         yield merged if len(parts) == 1 else merged.take(np.argsort(merged.ts_recv, kind="stable"))
 
 

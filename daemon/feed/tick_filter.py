@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.core.clock import DAY_NS, MAX_SKEW_NS, NS_PER_S
-from daemon.core.events import TICK_COLUMNS, TickBatch
+from daemon.core.events import BAND_COLUMNS, TICK_COLUMNS, TickBatch
 from daemon.feed.belief import BELIEVED_AFTER, BELIEVED_AFTER_NS, BELIEVED_AFTER_SILENCE, SILENCE_NS
 from daemon.feed.cumulative_volume import CumulativeVolume, set_volumes
 from daemon.market.instruments import Instrument, Kind
@@ -403,7 +403,7 @@ def _groups(code: NDArray[np.int32], rows: Rows | None) -> list[tuple[int, Rows 
 
 
 def _good_prices(batch: TickBatch) -> Mask:
-    """A price that an instrument can have, and no quote beyond; an empty side of the book may be 0 or null."""
+    """A price that an instrument can have, and no quote beyond; of an empty side of the book it is 0."""
     good: Mask = (batch.ltp >= MIN_PRICE) & (batch.ltp < MAX_PRICE)
     for quotes in (batch.bid, batch.ask):
         if quotes.strides[0]:
@@ -427,4 +427,5 @@ def _take(batch: TickBatch, rows: Rows) -> TickBatch:
     """`batch.take`, but a column that is one repeated value stays one."""
     columns = {name: getattr(batch, name) for name in TICK_COLUMNS}
     taken = {name: column[: len(rows)] if column.strides[0] == 0 else column[rows] for name, column in columns.items()}
-    return TickBatch(symbols=batch.symbols, **taken)
+    bands = {name: column[rows] for name in BAND_COLUMNS if (column := getattr(batch, name)) is not None}
+    return TickBatch(symbols=batch.symbols, **taken, **bands)

@@ -64,16 +64,24 @@ class PlaceOrder(msgspec.Struct, frozen=True, kw_only=True):
         return encode(fields)
 
 
-def protected(order: PlaceOrder, last: Decimal, percent: Decimal, instrument: Instrument) -> PlaceOrder:
+def protected(
+    order: PlaceOrder,
+    last: Decimal,
+    percent: Decimal,
+    instrument: Instrument,
+    lower: Decimal | None = None,
+    upper: Decimal | None = None,
+) -> PlaceOrder:
     """A market order as the limit order that never trades more than `percent` worse than `last`; others unchanged.
 
-    The price is rounded towards `last`, so that the protection is never wider than asked, and is at least one tick.
+    The price is rounded towards `last`, so that the protection is never wider than asked, and is at least one tick. It
+    stays within the day's band of `lower` to `upper`, beyond which the exchange would refuse it.
     """
     if order.type is not OrderType.MARKET:
         return order
     worst = last * (1 + order.side.sign * percent / 100)
     towards_last = Side.SELL if order.side is Side.BUY else Side.BUY
-    limit = instrument.round_price(worst, towards_last)
+    limit = instrument.within(instrument.round_price(worst, towards_last), lower, upper)
     return msgspec.structs.replace(order, type=OrderType.LIMIT, limit_price=limit)
 
 

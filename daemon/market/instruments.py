@@ -25,6 +25,7 @@ import msgspec
 from daemon.core.documents import parse_yaml
 from daemon.core.errors import SettingsError
 from daemon.core.events import Side
+from daemon.market.freeze import FreezeTable
 from daemon.market.symbol_master import Listing, SymbolMaster
 from daemon.settings.market import InstrumentSettings, MarketSettings
 
@@ -52,7 +53,10 @@ class Kind(StrEnum):
 
 
 class Instrument(msgspec.Struct, frozen=True):
-    """One tradeable or merely quoted thing. `tick_size` in rupees; quantities are in units, multiples of `lot_size`."""
+    """One tradeable or merely quoted thing. `tick_size` in rupees; quantities are in units, multiples of `lot_size`.
+
+    The exchange refuses an order for more than `freeze_quantity` units; None where it isn't known.
+    """
 
     symbol: str
     kind: Kind
@@ -60,6 +64,16 @@ class Instrument(msgspec.Struct, frozen=True):
     lot_size: int
     tick_size: Decimal
     tradeable: bool
+    freeze_quantity: int | None = None
+    missing_lot: bool = False
+    """Nobody said what its lot is: no order is for a right quantity then, whatever `lot_size` (1) says."""
+
+    @property
+    def largest_order(self) -> int | None:
+        """The most units of one order, in whole lots; None where the exchange's limit isn't known."""
+        if self.freeze_quantity is None:
+            return None
+        return max(self.lot_size, self.freeze_quantity // self.lot_size * self.lot_size)
 
     def round_price(self, price: Decimal | float, side: Side | None = None) -> Decimal:
         """`price` on the tick grid: against a BUY upwards, against a SELL downwards, to the nearest without a side.
@@ -70,6 +84,14 @@ class Instrument(msgspec.Struct, frozen=True):
         rounding = ROUND_HALF_UP if side is None else ROUND_CEILING if side is Side.BUY else ROUND_FLOOR
         ticks = (exact / self.tick_size).to_integral_value(rounding=rounding)
         return max(ticks, Decimal(1)) * self.tick_size
+
+    def within(self, price: Decimal, lower: Decimal | None, upper: Decimal | None) -> Decimal:
+        """`price`, or the end of the band that it lies beyond, on the tick grid inside it; None is no end."""
+        if upper is not None and price > upper:
+            return self.round_price(upper, Side.SELL)
+        if lower is not None and price < lower:
+            return self.round_price(lower, Side.BUY)
+        return price
 
     def on_grid(self, price: Decimal) -> bool:
         """Whether `price` is a positive multiple of the tick."""
@@ -102,6 +124,7 @@ class InstrumentBook:
         self._on_paper = on_paper
         self._as_of = as_of or (master.day if master is not None else dt.date.max)
         self._futures, self._names = _index_futures(as_of or dt.date.max)
+        self._freeze = FreezeTable(self._as_of, settings.freeze_quantities)
         self._listed: dict[str, InstrumentSettings] = {}
         for item in settings.instruments:
             for symbol in (item.symbol, *item.aliases):
@@ -126,7 +149,26 @@ class InstrumentBook:
                 self._resolved[symbol] = self._infer(symbol)
             else:
                 self._resolved[symbol] = None
+            self._resolved[symbol] = self._limited(self._resolved[symbol])
         return self._resolved[symbol]
+
+    def check_lots(self, symbols: Sequence[str]) -> None:
+        """Raise `SettingsError` for the first of the configured symbols whose lot nobody said."""
+        for symbol in symbols:
+            found = self.resolve(symbol)
+            if found is not None and found.missing_lot:
+                raise SettingsError(f"feed.symbols: {symbol}: its lot is not known; {lot_advice(found)}")
+
+    def _limited(self, found: Instrument | None) -> Instrument | None:
+        """With the freeze quantity of the contract, or of what an index is traded as."""
+        if found is None:
+            return None
+        listed = self._listed.get(found.symbol)
+        _, body = _split(listed.symbol if listed is not None else found.symbol)
+        quantity = self._freeze.of(
+            found.symbol, self._underlying(body), derivative=found.kind is not Kind.EQUITY
+        )  # fmt: skip
+        return found if quantity is None else msgspec.structs.replace(found, freeze_quantity=quantity)
 
     def traded_as(self, symbol: str) -> str:
         """The symbol under which an order on `symbol` goes out: itself, unless a symbol master knows better.
@@ -222,8 +264,10 @@ class InstrumentBook:
             lot_size = item.lot_size
         if "tick_size" in item.model_fields_set:
             tick_size = item.tick_size
-        tradeable = self._tradeable(kind, exchange, body, has_lot="lot_size" in item.model_fields_set)
-        return Instrument(symbol, kind, exchange, lot_size, tick_size, tradeable)
+        has_lot = "lot_size" in item.model_fields_set
+        tradeable = self._tradeable(kind, exchange, body, has_lot=has_lot)
+        missing = tradeable and not has_lot and self._lacks_lot(kind, body)
+        return Instrument(symbol, kind, exchange, lot_size, tick_size, tradeable, missing_lot=missing)
 
     def _infer(self, symbol: str) -> Instrument | None:
         exchange, body = _split(symbol)
@@ -232,7 +276,12 @@ class InstrumentBook:
             return None
         lot_size, tick_size = self._lot_and_tick(kind, body)
         tradeable = self._tradeable(kind, exchange, body, has_lot=False)
-        return Instrument(symbol, kind, exchange, lot_size, tick_size, tradeable)
+        missing = tradeable and self._lacks_lot(kind, body)
+        return Instrument(symbol, kind, exchange, lot_size, tick_size, tradeable, missing_lot=missing)
+
+    def _lacks_lot(self, kind: Kind, body: str) -> bool:
+        """Whether it is a derivative of something whose lot the dated table doesn't know."""
+        return kind in (Kind.FUTURE, Kind.OPTION) and self._underlying(body) not in self._futures
 
     def _tradeable(self, kind: Kind, exchange: str, body: str, *, has_lot: bool) -> bool:
         """Whether its costs are known and an index has a future: one in the table, or one whose lot is listed."""
@@ -255,16 +304,26 @@ class InstrumentBook:
 
     def _lot_and_tick(self, kind: Kind, body: str) -> tuple[int, Decimal]:
         """From the dated table for an index and what is derived from one; 1 and 0.05 for what it doesn't know."""
-        match = _FUTURE.fullmatch(body) or _OPTION.fullmatch(body) or _ALIAS.fullmatch(body)
-        name = match["name"] if match else self._index_name(body)
+        name = self._underlying(body)
         if kind is Kind.EQUITY or name not in self._futures:
             return 1, DEFAULT_TICK
         lot_size, tick_size = self._futures[name]
         return lot_size, DEFAULT_TICK if kind is Kind.OPTION else tick_size
 
+    def _underlying(self, body: str) -> str:
+        """The name of what a contract, or an index, stands for."""
+        match = _FUTURE.fullmatch(body) or _OPTION.fullmatch(body) or _ALIAS.fullmatch(body)
+        return match["name"] if match else self._index_name(body)
+
     def _index_name(self, body: str) -> str:
         name = body.removesuffix(INDEX_SUFFIX)
         return self._names.get(name, name)
+
+
+def lot_advice(instrument: Instrument) -> str:
+    """What to do about a lot that nobody said."""
+    item = f'{{symbol: "{instrument.symbol}", kind: {instrument.kind.value}, lot_size: UNITS}}'
+    return f"add {item} to market.instruments, or use a symbol master (market.symbol_master.use: always)"
 
 
 def _split(symbol: str) -> tuple[str, str]:

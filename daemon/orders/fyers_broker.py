@@ -6,8 +6,9 @@ Invariant: the client order id is the order's tag, so that the book can always b
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Callable
+from decimal import Decimal
+from typing import TypeAlias, TypeVar
 
 from daemon.core.clock import Clock
 from daemon.core.errors import SettingsError
@@ -26,6 +27,7 @@ from daemon.settings.market import MarketSettings
 from daemon.settings.orders import FyersSettings
 
 T = TypeVar("T")
+BandOf: TypeAlias = Callable[[str], tuple[Decimal | None, Decimal | None]]
 
 
 class FyersBroker:
@@ -40,8 +42,11 @@ class FyersBroker:
         *,
         real_ticks: bool = False,
         on_date: OnDate | None = None,
+        band_of: BandOf | None = None,
     ) -> None:
         """`real_ticks`: whether decisions are made on the market's present prices; `on_date` hears the venue's time.
+
+        `band_of` tells the day's lowest and highest price of a symbol, None where it isn't known.
 
         Raises `SettingsError` for a token that can't be read or an address that orders must not go to.
         """
@@ -59,6 +64,7 @@ class FyersBroker:
         places = endpoints(settings)
         times = CallTimes(read_s=settings.answer_s, total_s=settings.answer_s + 3.0)
         self._rest = FyersRest(credentials, budget or RateBudget(clock), clock, places, times, on_date)
+        self._band_of = band_of
         self._socket = OrderSocket(settings.order_socket_url, credentials, clock, SocketTimes())
 
     async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:
@@ -69,8 +75,11 @@ class FyersBroker:
         )  # fmt: skip
         instrument = self._instruments.resolve(intent.symbol)
         if self._protection is not None and instrument is not None:
-            order = protected(order, intent.reference_price, self._protection, instrument)
+            order = protected(order, intent.reference_price, self._protection, instrument, *self._band(intent.symbol))
         return self._heed(await self._rest.place(order, Purpose.EXIT if intent.reduces else Purpose.ORDINARY))
+
+    def _band(self, symbol: str) -> tuple[Decimal | None, Decimal | None]:
+        return self._band_of(symbol) if self._band_of is not None else (None, None)
 
     async def cancel(self, venue_id: str) -> Outcome[Acknowledged]:
         """Ask for a cancellation."""

@@ -4,7 +4,9 @@ It never flatters. An order is on the market from `active_from` (decision time p
 steps (trigger, fill, next part) needs a tick received strictly later than the step before. A market order pays the
 quote, or the last price and half the spread, and slippage, rounded to the tick against us. A limit order fills at its
 limit, only when a trade that is new (`traded` is not 0), or the opposite quote, goes through it (or touches it, by
-setting).
+setting). Where nobody is on the other side of the book nothing fills, whatever the type: the order waits, as a market
+order does at NSE, and a warning says so once. Nothing is bought above or sold below the day's price band where the feed
+tells one, and a limit or stop price outside it is refused.
 
 Limits of the model. Displayed quantity, where the tape has it, is all that one tick gives to all our orders, first come
 first served; the rest waits for the next tick. Where the tape has none, or a trade went through a limit, the whole
@@ -21,6 +23,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from daemon.core.events import (
@@ -36,7 +39,10 @@ from daemon.core.events import (
 from daemon.market.calendar import MarketCalendar
 from daemon.market.costs import ZERO, CostSchedule
 from daemon.market.instruments import Instrument, InstrumentBook, Kind
+from daemon.orders.paper_book import WHOLE, BookTicks, SymbolBook
 from daemon.settings.orders import PaperSettings
+
+log = structlog.get_logger("execution")
 
 REJECTED_PARAMETERS: Final = -50
 REJECTED_ORDER: Final = -99
@@ -44,7 +50,6 @@ REJECTED_SYMBOL: Final = -300
 _REMEMBERED: Final = 20_000
 """Order ids by which a repetition is known, the newest: as many as the order book remembers."""
 
-_WHOLE: Final = np.iinfo(np.int64).max
 _STOPS: Final = (OrderType.SL_MARKET, OrderType.SL_LIMIT)
 _LIMITS: Final = (OrderType.LIMIT, OrderType.SL_LIMIT)
 _BP: Final = Decimal(10_000)
@@ -81,46 +86,12 @@ class _Order:
         self.filled = 0
         self.fills = 0
         self.turnover = ZERO
+        self.told = False
+        """Whether it was said that nobody is on the other side."""
 
     @property
     def remaining(self) -> int:
         return self.intent.quantity - self.filled
-
-
-class _Ticks:
-    """The rows of one symbol in a batch, from our side's view: what one could trade at, and how much of it is left."""
-
-    def __init__(self, batch: TickBatch, rows: NDArray[np.intp] | slice, *, has_book: bool) -> None:
-        self.rows = np.arange(len(batch))[rows]
-        self.ts: _Ints = batch.ts_recv[rows]
-        self.ltp: _Floats = batch.ltp[rows]
-        self.new_trade: NDArray[np.bool_] = batch.traded[rows] != 0
-        if has_book:
-            self._quotes = {
-                Side.BUY: (batch.ask[rows], batch.bid[rows], batch.ask_qty[rows]),
-                Side.SELL: (batch.bid[rows], batch.ask[rows], batch.bid_qty[rows]),
-            }
-        else:
-            none, unknown = np.full(len(self.ts), np.nan), np.full(len(self.ts), -1)
-            self._quotes = dict.fromkeys(Side, (none, none, unknown))
-        self._taken = {side: np.zeros(len(self.ts), dtype=np.int64) for side in Side}
-
-    def quote(self, side: Side) -> _Floats:
-        """(n,): what `side` would trade at (the ask for a BUY), NaN where unknown; of a crossed book the worse."""
-        opposite, own, _ = self._quotes[side]
-        crossed = (own > 0) & (side.sign * (own - opposite) > 0)
-        return np.where(opposite > 0, np.where(crossed, own, opposite), np.nan)
-
-    def displayed(self, side: Side) -> _Ints:
-        """(n,): units left for `side` to take, `_WHOLE` where unknown, 0 where the book's other side is empty."""
-        opposite, own, quantity = self._quotes[side]
-        unknown = np.isnan(opposite) | ((opposite <= 0) & ~(own > 0)) | ((opposite > 0) & (quantity < 0))
-        shown = np.where(opposite > 0, np.maximum(quantity - self._taken[side], 0), 0)
-        return np.where(unknown, _WHOLE, shown)
-
-    def take(self, side: Side, row: int, quantity: int) -> None:
-        """Let `quantity` of what `row` displays be ours."""
-        self._taken[side][row] += quantity
 
 
 class PaperVenue:
@@ -139,6 +110,7 @@ class PaperVenue:
         self._seen: dict[str, None] = {}
         self._accepted = 0
         self._last_price: dict[str, float] = {}
+        self._books: dict[str, SymbolBook] = {}
 
     def submit(self, intent: OrderIntent, active_from: int) -> OrderAccepted | OrderRejected:
         """Put an order on the market from `active_from` (UTC nanoseconds), or say why not (Fyers' codes).
@@ -153,11 +125,19 @@ class PaperVenue:
             return _rejected(intent, active_from, REJECTED_ORDER, "the market is closed when the order arrives")
         if intent.order_id in self._seen or intent.order_id in self._orders:
             return _rejected(intent, active_from, REJECTED_ORDER, f"an order {intent.order_id} was sent before")
+        if instrument.missing_lot and not intent.reduces:
+            return _rejected(intent, active_from, REJECTED_SYMBOL, "its lot is not known")
         if not instrument.tradeable:
             return _rejected(intent, active_from, REJECTED_SYMBOL, f"the {instrument.kind.value} can't be traded")
         problem = _problem(intent, instrument)
         if problem is not None:
             return _rejected(intent, active_from, REJECTED_PARAMETERS, problem)
+        if instrument.freeze_quantity is not None and intent.quantity > instrument.freeze_quantity:
+            reason = f"quantity {intent.quantity} is above the freeze quantity of {instrument.freeze_quantity}"
+            return _rejected(intent, active_from, REJECTED_ORDER, reason)
+        outside = self._outside_band(intent, active_from)
+        if outside:
+            return _rejected(intent, active_from, REJECTED_ORDER, outside)
         self._seen[intent.order_id] = None
         if len(self._seen) > _REMEMBERED:
             del self._seen[next(iter(self._seen))]
@@ -209,7 +189,19 @@ class PaperVenue:
             return None
         return OrderCancelled(ts=ts, order_id=order_id, filled=order.filled, reason=reason)
 
+    def _outside_band(self, intent: OrderIntent, ts: int) -> str:
+        """What is wrong with an order's prices by the day's band, "" where nothing is or none is known."""
+        book = self._books.get(intent.symbol)
+        lower, upper = book.band(ts) if book is not None else (np.nan, np.nan)
+        for label, price in (("limit price", intent.limit_price), ("stop price", intent.stop_price)):
+            if price is not None and (float(price) > upper or float(price) < lower):
+                return f"{label} {price} is outside the day's price band, {lower:g} to {upper:g}"
+        return ""
+
     def _remember(self, batch: TickBatch) -> None:
+        for code in (0,) if len(batch.symbols) == 1 else np.unique(batch.code).tolist():
+            rows = slice(None) if len(batch.symbols) == 1 else np.flatnonzero(batch.code == code)
+            self._books.setdefault(batch.symbols[code], SymbolBook()).remember(batch, rows)
         if len(batch.symbols) == 1:
             self._last_price[batch.symbols[0]] = float(batch.ltp[-1])
             return
@@ -226,7 +218,8 @@ class PaperVenue:
         if len(batch.symbols) > 1:
             rows = np.flatnonzero(batch.code == batch.symbols.index(symbol))
         has_book = orders[0].instrument.kind is not Kind.INDEX
-        ticks = _Ticks(batch, rows, has_book=has_book)
+        book = (self._books.get(symbol) if has_book else None) or SymbolBook()
+        ticks = BookTicks(batch, rows, book, has_book=has_book)
         fills: list[tuple[int, int, Fill]] = []
         for order in orders:
             fills += self._work(order, ticks)
@@ -234,7 +227,7 @@ class PaperVenue:
                 del self._orders[order.intent.order_id]
         return fills
 
-    def _work(self, order: _Order, ticks: _Ticks) -> list[tuple[int, int, Fill]]:
+    def _work(self, order: _Order, ticks: BookTicks) -> list[tuple[int, int, Fill]]:
         """Walk one order over its ticks, step by step, until it is done or the ticks are."""
         fills: list[tuple[int, int, Fill]] = []
         start = 0
@@ -247,6 +240,8 @@ class PaperVenue:
             else:
                 possible = np.flatnonzero(on_market & _crosses_stop(order, ticks.ltp))
             if len(possible) == 0:
+                if order.armed and not order.told and (on_market & ticks.nobody(order.intent.side)).any():
+                    self._tell_waiting(order)
                 break
             row = int(possible[0])
             if order.armed:
@@ -259,19 +254,28 @@ class PaperVenue:
             start = row + 1
         return fills
 
-    def _available(self, order: _Order, ticks: _Ticks) -> _Ints:
+    def _tell_waiting(self, order: _Order) -> None:
+        """Nobody trades with the order: it waits, which is said once."""
+        order.told = True
+        log.warning(
+            "nobody is on the other side: the order waits", order=order.intent.order_id, symbol=order.intent.symbol,
+            side=order.intent.side, quantity=order.remaining, exit=order.intent.reduces,
+        )  # fmt: skip
+
+    def _available(self, order: _Order, ticks: BookTicks) -> _Ints:
         """(n,): units that each tick would give to an armed order."""
         side = order.intent.side
         displayed = ticks.displayed(side)
         if order.intent.type not in _LIMITS:
-            return displayed
+            return np.where(ticks.beyond_band(side), 0, displayed)
         limit, hair = float(_given(order.intent.limit_price)), float(order.instrument.tick_size) / 1000
         reach = limit - side.sign * (-hair if self._touch else hair)
         by_trade = ticks.new_trade & (side.sign * (ticks.ltp - reach) < 0)
         by_quote = side.sign * (ticks.quote(side) - reach) < 0
-        return np.where(by_trade, _WHOLE, np.where(by_quote, displayed, 0))
+        beyond = ticks.nobody(side) | (side.sign * (limit - ticks.end_of_band(side)) > 0)
+        return np.where(beyond, 0, np.where(by_trade, WHOLE, np.where(by_quote, displayed, 0)))
 
-    def _price(self, order: _Order, ticks: _Ticks, row: int) -> Decimal:
+    def _price(self, order: _Order, ticks: BookTicks, row: int) -> Decimal:
         """What an armed order trades at, on the tick grid, rounded against us."""
         side = order.intent.side
         if order.intent.type in _LIMITS:
@@ -279,7 +283,11 @@ class PaperVenue:
         quote = float(ticks.quote(side)[row])
         base, cost = (ticks.ltp[row], self._half_spread) if np.isnan(quote) else (quote, ZERO)
         exact = Decimal(repr(float(base))) * (1 + side.sign * (cost + self._slippage))
-        return order.instrument.round_price(exact, side)
+        price, end = order.instrument.round_price(exact, side), float(ticks.end_of_band(side)[row])
+        if np.isnan(end):
+            return price
+        worst = order.instrument.round_price(end, Side.SELL if side is Side.BUY else Side.BUY)
+        return side.sign * min(side.sign * price, side.sign * worst)
 
     def _fill(self, order: _Order, quantity: int, price: Decimal, ts: int) -> Fill:
         intent = order.intent

@@ -12,7 +12,7 @@ import structlog
 
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
-from daemon.core.clock import NS_PER_S, Clock, india_day
+from daemon.core.clock import Clock, india_day
 from daemon.core.events import (
     EXTERNAL,
     Action,
@@ -54,11 +54,9 @@ from daemon.risk.book import RiskBook
 from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import MINUTE_NS, RiskGate, Sessions
 from daemon.risk.intents import IntentBuilder
+from daemon.risk.refusals import ExitRetries, StandingDenials, too_large
 
 log = structlog.get_logger("risk")
-
-RETRY_NS = NS_PER_S
-"""After a refusal, how long until the symbol's exit is tried again: a broker that says no is not hammered."""
 
 
 class RiskActor(Actor):
@@ -90,7 +88,8 @@ class RiskActor(Actor):
         """Why everything is being closed, "" where it isn't."""
         self._taken_off: set[str] = set()
         self._told_high = Decimal(0)
-        self._refused: dict[str, int] = {}
+        self._retries = ExitRetries()
+        self._denials = StandingDenials()
         self.inbox = bus.subscribe(
             self.name,
             (
@@ -110,15 +109,16 @@ class RiskActor(Actor):
             self._on_time(event.ts)
         elif isinstance(event, Decision):
             if event.action is not Action.HOLD:
-                self._submit(self._builder.build(event, book))
+                self._on_decision(event)
         elif isinstance(event, PositionChanged):
             book.on_position(event)
         elif isinstance(event, Fill):
             book.on_fill(event)
+            self._retries.forget(event.symbol)
         elif isinstance(event, OrderCancelled | OrderRejected | OrderExpired):
-            symbol = book.order_gone(event.order_id)
-            if isinstance(event, OrderRejected) and symbol is not None:
-                self._refused[symbol] = self._clock.now_ns()
+            if isinstance(event, OrderRejected):
+                self._on_refusal(event)
+            book.order_gone(event.order_id)
         elif isinstance(event, OrderAccepted | OrderAmended | OrderUnknown | OrderIntent):
             self._on_order(event)
         elif isinstance(event, SymbolHalted):
@@ -149,6 +149,38 @@ class RiskActor(Actor):
         else:
             self.book.stale.pop(event.symbol, None)
 
+    def _on_decision(self, decision: Decision) -> None:
+        """What it wants; an entry that a standing limit denies is told once, until the answer is another."""
+        intent = self._builder.build(decision, self.book)
+        if intent is None:
+            return
+        if not intent.reduces:
+            denial = self._gate.check(intent, self.book, intent.ts)
+            if not self._denials.is_news(intent, denial):
+                return
+            if denial is not None and self._denials.is_standing(denial):
+                check, limit, value = denial
+                log.warning(
+                    "an entry is denied, and will be until something changes", symbol=intent.symbol, side=intent.side,
+                    check=check, limit=limit, value=value,
+                )  # fmt: skip
+        self._submit(intent)
+
+    def _on_refusal(self, event: OrderRejected) -> None:
+        """The venue said no. An exit is tried again, in smaller parts where it was too large."""
+        intent = self.book.open_intent(event.order_id)
+        if intent is None:
+            return
+        if self._retries.refused(intent, event, self._clock.now_ns()):
+            log.error(
+                "an exit was refused; it is tried again", symbol=intent.symbol, order=event.order_id,
+                quantity=intent.quantity, reason=event.reason,
+            )  # fmt: skip
+        halved = self._builder.halved(intent)
+        if too_large(event.reason) and halved < intent.quantity:
+            self.book.largest[intent.symbol] = halved
+            self._retries.hasten(intent.symbol)
+
     def _on_order(self, event: OrderAccepted | OrderAmended | OrderUnknown | OrderIntent) -> None:
         """An order whose fate is unknown, one that is known again, or one that somebody else placed or changed."""
         if isinstance(event, OrderIntent):
@@ -172,6 +204,8 @@ class RiskActor(Actor):
             if not resumed:
                 self.book.start_day(india_day(session.open_ns))
                 self._told_high = Decimal(0)
+                self._denials.forget()
+                self._retries.forget()
                 if self._held():
                     self.flatten_reason = "carried over from an earlier session"
         self._note_high(ts)
@@ -225,6 +259,7 @@ class RiskActor(Actor):
         return any(entry.position or entry.working_buys or entry.working_sells for entry in entries)
 
     def _command(self, event: Event) -> None:
+        self._retries.forget()
         if isinstance(event, Halt):
             self._set_state(TradingState.HALTED, event.reason)
         elif isinstance(event, Resume):
@@ -253,13 +288,19 @@ class RiskActor(Actor):
                 self.bus.publish(CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason))
         now = self._clock.now_ns()
         for symbol, entry in self.book.symbols.items():
-            if entry.position and now - self._refused.get(symbol, -RETRY_NS) >= RETRY_NS:
-                self._submit(self._builder.closing(symbol, self.book, now, reason))
+            if entry.position and self._retries.due(symbol, now):
+                denial = self._submit(self._builder.closing(symbol, self.book, now, reason))
+                if denial is not None:
+                    self._retries.note(symbol, denial[0], now)
 
     def _submit(self, intent: OrderIntent | None) -> tuple[str, str, str] | None:
-        """Ask the gate, and tell; what it answered."""
+        """Ask the gate, and tell; what it answered, to an exit of several orders to the first that is denied."""
         if intent is None:
             return None
+        denials = [self._submit_one(part) for part in self._builder.parts(intent, self.book)]
+        return next((denial for denial in denials if denial is not None), None)
+
+    def _submit_one(self, intent: OrderIntent) -> tuple[str, str, str] | None:
         self.bus.publish(intent)
         denial = self._gate.check(intent, self.book, intent.ts)
         if denial is None:

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from daemon.core.clock import NS_PER_S, india_day
 from daemon.core.events import (
@@ -29,6 +31,11 @@ KEPT_FILLED = 10_000
 """Filled orders that are remembered: one may turn out to have been made larger at the venue."""
 
 
+Band = tuple[Decimal | None, Decimal | None]
+"""The lowest and the highest price of a day."""
+NO_BAND: Band = (None, None)
+
+
 class SymbolRisk(msgspec.Struct, gc=False):
     """What risk knows of one symbol; working quantities are approved and not yet done.
 
@@ -44,6 +51,12 @@ class SymbolRisk(msgspec.Struct, gc=False):
     net_realised: Decimal = Decimal(0)
     working_buys: int = 0
     working_sells: int = 0
+    band: Band = NO_BAND
+    band_day: int = -1
+
+    def band_on(self, ts: int) -> Band:
+        """The lowest and highest price of the day at `ts` (UTC ns); None where the feed tells none."""
+        return self.band if self.band_day == india_day(ts) else NO_BAND
 
 
 class RiskBook:
@@ -68,6 +81,8 @@ class RiskBook:
         """Rupees by the journal, moved by each fill at once; None where nobody said what it began with."""
         self.day_high = Decimal(0)
         self.day_start_net = Decimal(0)
+        self.largest: dict[str, int] = {}
+        """Units of one order at most, where the venue refused a larger one."""
         self._open_orders: dict[str, tuple[OrderIntent, int]] = {}
         self._blocked: dict[str, Decimal] = {}
         self._acknowledged: set[str] = set()
@@ -84,7 +99,9 @@ class RiskBook:
         return entry
 
     def on_ticks(self, batch: TickBatch) -> None:
-        """Newest price and time of each symbol in the batch."""
+        """Newest price, time and price band of each symbol in the batch."""
+        if batch.lower_band is not None or batch.upper_band is not None:
+            self._note_bands(batch)
         if len(batch.symbols) == 1:
             entry = self.of(batch.symbols[0])
             entry.last_price, entry.last_ts = float(batch.ltp[-1]), int(batch.ts_recv[-1])
@@ -93,6 +110,15 @@ class RiskBook:
         for code, row in newest.items():
             entry = self.of(batch.symbols[code])
             entry.last_price, entry.last_ts = float(batch.ltp[row]), int(batch.ts_recv[row])
+
+    def _note_bands(self, batch: TickBatch) -> None:
+        for code in np.unique(batch.code).tolist():
+            rows = np.flatnonzero(batch.code == code)
+            entry, day = self.of(batch.symbols[code]), india_day(int(batch.ts_recv[rows[-1]]))
+            old = entry.band if entry.band_day == day else NO_BAND
+            lower, upper = _newest(batch.lower_band, rows), _newest(batch.upper_band, rows)
+            entry.band = (old[0] if lower is None else lower, old[1] if upper is None else upper)
+            entry.band_day = day
 
     def on_position(self, event: PositionChanged) -> None:
         """The money side of a position after a fill."""
@@ -181,6 +207,11 @@ class RiskBook:
         self._filled[intent.order_id] = intent
         if len(self._filled) > KEPT_FILLED:
             del self._filled[next(iter(self._filled))]
+
+    def open_intent(self, order_id: str) -> OrderIntent | None:
+        """What an open order was for."""
+        held = self._open_orders.get(order_id)
+        return None if held is None else held[0]
 
     def order_gone(self, order_id: str) -> str | None:
         """An order left the market unfilled or partly filled; its symbol, None where it wasn't open."""
@@ -289,6 +320,13 @@ class RiskBook:
     def day_pnl(self) -> Decimal:
         """Profit since `start_day`, rupees."""
         return self.net() - self.day_start_net
+
+
+def _newest(column: NDArray[np.float64] | None, rows: NDArray[np.intp]) -> Decimal | None:
+    """The last price of a column among some rows, None where it tells none."""
+    told = column[rows] if column is not None else np.zeros(0)
+    told = told[told > 0]
+    return Decimal(repr(float(told[-1]))) if len(told) else None
 
 
 def _sort(intent: OrderIntent) -> tuple[object, ...]:

@@ -13,6 +13,7 @@ from typing import Protocol
 from daemon.core.clock import NS_PER_S, india_day
 from daemon.core.events import OrderIntent, Side, TradingState
 from daemon.market.calendar import Session
+from daemon.market.instruments import lot_advice
 from daemon.risk.book import PAISA, RiskBook, SymbolRisk, worst_position
 from daemon.risk.intents import Instruments
 from daemon.settings.risk import RiskSettings
@@ -46,19 +47,26 @@ class RiskGate:
         instrument = self._instruments.resolve(intent.symbol)
         if instrument is None:
             return "instrument", "a known symbol", intent.symbol
+        if instrument.missing_lot and not intent.reduces:  # what is held can be closed, whatever its lot is
+            return "missing_lot", f"a known lot: {lot_advice(instrument)}", intent.symbol
         if not instrument.tradeable:
             return "instrument", "a tradeable instrument", f"{intent.symbol} is an {instrument.kind}"
         if intent.quantity <= 0 or intent.quantity % instrument.lot_size:
             return "lot_size", f"a multiple of {instrument.lot_size}", str(intent.quantity)
+        largest = instrument.largest_order
+        if largest is not None and intent.quantity > largest:
+            return "freeze_quantity", f"at most {largest} in one order", str(intent.quantity)
         for price in (intent.limit_price, intent.stop_price):
             if price is not None and not instrument.on_grid(price):
                 return "tick_size", f"a positive multiple of {instrument.tick_size}", str(price)
         entry = book.of(intent.symbol)
         if intent.reduces:
-            return self._check_exit(intent, entry, book)
+            return self._check_exit(intent, entry, book, now)
         return self._check_entry(intent, entry, book, now)
 
-    def _check_exit(self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook) -> tuple[str, str, str] | None:
+    def _check_exit(
+        self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook, now: int
+    ) -> tuple[str, str, str] | None:
         if book.state is TradingState.HALTED and not self._settings.exits_when_halted:
             return "trading_state", "ACTIVE or REDUCING", book.state.value
         closable = entry.position - entry.working_sells
@@ -66,7 +74,7 @@ class RiskGate:
             closable = -entry.position - entry.working_buys
         if intent.quantity > closable:
             return "reduces", f"at most the {max(0, closable)} that are open", str(intent.quantity)
-        return self._check_prices(intent, entry)
+        return self._check_prices(intent, entry, now)
 
     def _check_entry(
         self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook, now: int
@@ -95,7 +103,7 @@ class RiskGate:
         if limits.max_day_drawdown is not None and day_pnl <= book.day_high - limits.max_day_drawdown:
             fallen = (book.day_high - day_pnl).quantize(PAISA)
             return "day_drawdown", f"less than {limits.max_day_drawdown} below the day's high", str(fallen)
-        return self._check_size(intent, entry, book)
+        return self._check_size(intent, entry, book, now)
 
     def _check_trouble(self, intent: OrderIntent, book: RiskBook, now: int) -> tuple[str, str, str] | None:
         """Symbols whose state nobody knows for sure, and orders that come too fast or twice."""
@@ -121,8 +129,13 @@ class RiskGate:
             return "duplicate", f"none like it within {limits.duplicate_window_s:g} s", twin.order_id
         return None
 
-    def _check_prices(self, intent: OrderIntent, entry: SymbolRisk) -> tuple[str, str, str] | None:
-        """Limit and stop prices must lie near the last price."""
+    def _check_prices(self, intent: OrderIntent, entry: SymbolRisk, now: int) -> tuple[str, str, str] | None:
+        """Limit and stop prices must lie within the day's band, where the feed tells it, and near the last price."""
+        lower, upper = entry.band_on(now)
+        for price in (intent.limit_price, intent.stop_price):
+            low, high = lower is not None and price is not None, upper is not None and price is not None
+            if (low and price < lower) or (high and price > upper):  # type: ignore[operator]
+                return "day_band", f"within the day's price band of {lower} to {upper}", str(price)
         band = self._settings.price_band_percent
         last = entry.last_price
         for price in (intent.limit_price, intent.stop_price):
@@ -162,11 +175,13 @@ class RiskGate:
         limit = self._settings.max_day_drawdown
         return None if limit is None else limit / 50
 
-    def _check_size(self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook) -> tuple[str, str, str] | None:
+    def _check_size(
+        self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook, now: int
+    ) -> tuple[str, str, str] | None:
         limits = self._settings
         if intent.quantity > limits.max_order_quantity:
             return "order_quantity", str(limits.max_order_quantity), str(intent.quantity)
-        outside = self._check_prices(intent, entry)
+        outside = self._check_prices(intent, entry, now)
         if outside is not None:
             return outside
         price = max(intent.reference_price, intent.limit_price or Decimal(0), Decimal(str(entry.last_price)))

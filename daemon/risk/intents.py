@@ -1,7 +1,8 @@
 """A decision → what we want at the venue.
 
-Invariant: an entry is only ever cut (to whole lots and to what the limits leave), never raised; an exit never asks for
-more than is held and not already being closed.
+An exit for more than the exchange takes in one order becomes several of one reason, each in whole lots. Invariant: an
+entry is only ever cut (to whole lots and to what the limits and the exchange leave), never raised; an exit never asks
+for more than is held and not already being closed, and its parts add up to it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import msgspec
 
 from daemon.core.events import MANUAL, Action, Decision, ManualOrder, OrderIntent, OrderType, Side
 from daemon.market.instruments import Instrument
-from daemon.risk.book import PAISA, RiskBook
+from daemon.risk.book import NO_BAND, PAISA, Band, RiskBook
 from daemon.settings.orders import ExecutionSettings
 from daemon.settings.risk import RiskSettings
 
@@ -65,8 +66,9 @@ class IntentBuilder:
         if quantity <= 0:
             return None
         return self.intent(
-            decision.ts, decision.symbol, side, quantity, decision.price, reduces, decision.strategy, decision.reason
-        )
+            decision.ts, decision.symbol, side, quantity, decision.price, reduces, decision.strategy, decision.reason,
+            entry.band_on(decision.ts),
+        )  # fmt: skip
 
     def closing(self, symbol: str, book: RiskBook, ts: int, reason: str) -> OrderIntent | None:
         """The intent that closes the whole position of `symbol`, whatever a strategy thinks."""
@@ -99,14 +101,38 @@ class IntentBuilder:
             reference_price=Decimal(str(entry.last_price)),
         )
 
+    def parts(self, intent: OrderIntent, book: RiskBook) -> list[OrderIntent]:
+        """An intent as the orders that the exchange takes: an exit may be several, the first under its own id."""
+        largest = self._largest(intent.symbol, book)
+        if not intent.reduces or largest is None or intent.quantity <= largest:
+            return [intent]
+        full, rest = divmod(intent.quantity, largest)
+        sizes = [largest] * full + [rest] * (rest > 0)
+        first = msgspec.structs.replace(intent, quantity=sizes[0])
+        others = [msgspec.structs.replace(intent, quantity=size, order_id=self._next_id()) for size in sizes[1:]]
+        return [first, *others]
+
+    def halved(self, intent: OrderIntent) -> int:
+        """Half of an order that was too large, in whole lots, at least one."""
+        instrument = self._instruments.resolve(intent.symbol)
+        lot = instrument.lot_size if instrument else 1
+        return max(lot, intent.quantity // 2 // lot * lot)
+
+    def _largest(self, symbol: str, book: RiskBook) -> int | None:
+        """Units of one order at most, by the exchange's table or by what it refused; None where neither tells."""
+        instrument = self._instruments.resolve(symbol)
+        known = (instrument.largest_order if instrument else None, book.largest.get(symbol))
+        return min((limit for limit in known if limit is not None), default=None)
+
     def _next_id(self) -> str:
         self._count += 1
         return f"{self._prefix}{self._count:07d}"
 
     def intent(
-        self, ts: int, symbol: str, side: Side, quantity: int, price: float, reduces: bool, strategy: str, reason: str
-    ) -> OrderIntent:
-        """An intent with a fresh client order id; `price` is what the market last traded at."""
+        self, ts: int, symbol: str, side: Side, quantity: int, price: float, reduces: bool, strategy: str, reason: str,
+        band: Band = NO_BAND,
+    ) -> OrderIntent:  # fmt: skip
+        """An intent with a fresh client order id; `price` is what the market last traded at, `band` bounds a limit."""
         instrument = self._instruments.resolve(symbol)
         tick = instrument.tick_size if instrument else PAISA
         reference = Decimal(str(price))
@@ -115,6 +141,7 @@ class IntentBuilder:
         if self._execution.order_type == "LIMIT" and not reduces:  # an exit must not rest while the market runs away
             kind = OrderType.LIMIT
             limit = self._limit_price(reference, side, tick)
+            limit = instrument.within(limit, *band) if instrument else limit
         return OrderIntent(
             ts=ts,
             order_id=self._next_id(),
@@ -149,6 +176,9 @@ class IntentBuilder:
             int(limits.max_order_notional / price),
             int(gross_left / price) - max(0, held),
         )
+        largest = self._largest(decision.symbol, book)
+        if largest is not None:
+            room = min(room, largest)
         return max(0, room // lot * lot) or min(lot, decision.quantity)
 
     def _limit_price(self, reference: Decimal, side: Side, tick: Decimal) -> Decimal:

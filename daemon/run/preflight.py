@@ -29,6 +29,7 @@ from daemon.fyers.rest import CallTimes, FyersRest
 from daemon.fyers.token_watch import TokenState, TokenWatch
 from daemon.fyers.wire import Funds
 from daemon.market.calendar import MarketCalendar, ist_date
+from daemon.market.instruments import InstrumentBook
 from daemon.market.symbol_files import cached, needs_master, newest_day
 from daemon.report.text import rupees
 from daemon.settings.orders import FyersSettings
@@ -229,6 +230,10 @@ def master_finding(settings: Settings, today: dt.date) -> Finding:
     """The copy that a start today would use."""
     master, name = settings.market.symbol_master, "symbols"
     if not needs_master(settings):
+        try:
+            InstrumentBook(settings.market, today).check_lots(settings.feed.symbols)
+        except SettingsError as error:
+            return bad(name, str(error), "mend the setting")
         return good(name, f"no symbol master is used (market.symbol_master.use is {master.use})")
     newest = newest_day(master.directory)
     if newest != today:

@@ -1,7 +1,7 @@
 """Quotes of a symbol → what its topics on the data socket show: numbers as they go over the wire.
 
 What nobody knows stays unknown (`UNCHANGED`, so that it is never sent): yesterday's close on the tape's first day,
-circuit limits, quantities that the tape lacks. A missing bid or ask is 0, as at Fyers. Most quotes are no trades:
+quotes, quantities and price bands that the tape lacks. A side on which nobody is is 0, as at Fyers. Most are no trades:
 `last_traded_time` moves only when volume rose or, where there is no volume, when the price moved.
 Invariant: price, bid and ask are those of the quote that orders meet, rounded to the digits that the wire has.
 """
@@ -93,23 +93,26 @@ class QuoteBoard:
         bid_size, ask_size = _size(quote.bid, quote.bid_quantity), _size(quote.ask, quote.ask_quantity)
         return (
             self._raw(quote.last), _known(quote.volume), self._traded_s, self._stamp_s, bid_size, ask_size,
-            self._raw(quote.bid), self._raw(quote.ask), self._last_quantity, bid_size, ask_size,
+            self._price(quote.bid), self._price(quote.ask), self._last_quantity, bid_size, ask_size,
             UNCHANGED if average is None else self._raw(average), _known(quote.open_interest), self._low, self._high,
-            UNCHANGED, UNCHANGED, UNCHANGED, UNCHANGED, self._open, self._closed,
+            UNCHANGED, UNCHANGED, self._price(quote.lower_band), self._price(quote.upper_band), self._open,
+            self._closed,
         )  # fmt: skip
 
     def _depth(self, quote: Quote) -> Fields:
         """The sandbox's book has one level; an order count of 1 stands for whoever is there."""
         bid_size, ask_size = _size(quote.bid, quote.bid_quantity), _size(quote.ask, quote.ask_quantity)
         best = (
-            self._raw(quote.bid), self._raw(quote.ask), bid_size, ask_size, int(bool(bid_size)), int(bool(ask_size)),
+            self._price(quote.bid), self._price(quote.ask), bid_size, ask_size, int(bool(quote.bid)),
+            int(bool(quote.ask)),
         )  # fmt: skip
         return tuple(number for first in best for number in (first, *_UNKNOWN_LEVELS))
 
-    def _raw(self, price: Decimal | None) -> int:
-        """A price as the wire has it, 0 for none."""
-        if price is None:
-            return 0
+    def _price(self, price: Decimal | None) -> int:
+        """A price as the wire has it; what isn't known is never sent."""
+        return UNCHANGED if price is None else self._raw(price)
+
+    def _raw(self, price: Decimal) -> int:
         return _capped(int(price.scaleb(self._digits).to_integral_value(ROUND_HALF_UP)))
 
 
@@ -160,8 +163,8 @@ def _known(number: int | None) -> int:
 
 
 def _size(price: Decimal | None, quantity: int | None) -> int:
-    """The quantity behind a price: none without a price, unknown where the quote doesn't say it."""
-    return 0 if price is None else _known(quantity)
+    """The quantity behind a price: none where nobody is, unknown where the quote doesn't say it."""
+    return 0 if price == 0 else UNCHANGED if price is None else _known(quantity)
 
 
 def _capped(number: int) -> int:

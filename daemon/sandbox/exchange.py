@@ -2,7 +2,8 @@
 
 Matching is plain on purpose: an order meets the latest quote when it arrives and every later one. A market order (and a
 limit order on arrival) trades at the quote's other side, a resting limit order at its limit, a triggered stop like the
-order that it becomes; at most what the quote shows, where it shows a quantity. Market hours aren't looked at.
+order that it becomes; at most what the quote shows, where it shows a quantity. Where the other side is empty (price 0)
+nothing trades, and nothing ever outside the day's price band. Market hours aren't looked at.
 As at Fyers two orders with one tag are two orders. Invariant: an order's `filled` is the sum of its trades, and nothing
 is ever forgotten.
 """
@@ -44,7 +45,7 @@ class Status(IntEnum):
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
-    """A price, and the best bid and ask with their quantities where they are known.
+    """A price, and the best bid and ask with their quantities where they are known: 0 is a side on which nobody is.
 
     The rest is what the data socket tells and orders don't meet: the day's volume, the last trade's quantity, open
     interest, and the exchange's own time of the quote (UTC ns; when it arrives, where it isn't known).
@@ -55,6 +56,8 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     ask: Decimal | None = None
     bid_quantity: int | None = None
     ask_quantity: int | None = None
+    lower_band: Decimal | None = None
+    upper_band: Decimal | None = None
     volume: int | None = None
     last_quantity: int | None = None
     open_interest: int | None = None
@@ -171,9 +174,8 @@ class Exchange:
             placed_ts=self.now_ns, armed=wanted.type not in STOPS,
         )  # fmt: skip
         self.orders[order.order_id] = order
-        shortfall = self._shortfall(wanted)
-        if shortfall > 0:
-            message = f"RMS: Margin Exceeds, Required: {shortfall:.2f} more"
+        message = self._objection(wanted)
+        if message:
             self._settle(order, Status.REJECTED, message)
             return Refusal(REFUSED, message, order.order_id)
         self._tell(order)
@@ -206,6 +208,9 @@ class Exchange:
         problem = self._problem(wanted)
         if problem is not None:
             return problem
+        objection = self._frozen(wanted) or self._outside_band(wanted)
+        if objection:
+            return Refusal(REFUSED, objection, order_id)
         if wanted.quantity <= order.filled:
             return Refusal(BAD_PARAMETERS, f"qty: {order.filled} of it are traded already")
         order.wanted = wanted
@@ -265,7 +270,12 @@ class Exchange:
                 return
             order.armed = arriving = True
         other_side = quote.ask if wanted.side is Side.BUY else quote.bid
+        if other_side == 0:
+            return
         price = quote.last if other_side is None else other_side
+        end = quote.upper_band if wanted.side is Side.BUY else quote.lower_band
+        if end is not None and (sign * (price - end) > 0 or (other_side is None and price == end)):
+            return
         if wanted.type in LIMITS and sign * (price - wanted.limit_price) > 0:
             return
         left = self._left.get((wanted.symbol, wanted.side))
@@ -307,7 +317,8 @@ class Exchange:
 
     def _problem(self, wanted: Wanted) -> Refusal | None:
         instrument = self._instruments.resolve(wanted.symbol)
-        if instrument is None or not instrument.tradeable or wanted.symbol not in self.quotes:
+        known = instrument is not None and instrument.tradeable and not instrument.missing_lot
+        if instrument is None or not known or wanted.symbol not in self.quotes:
             return Refusal(BAD_SYMBOL, "Invalid symbol provided")
         if wanted.quantity <= 0 or wanted.quantity % instrument.lot_size:
             return Refusal(BAD_PARAMETERS, f"qty: expected a positive multiple of {instrument.lot_size}")
@@ -318,6 +329,36 @@ class Exchange:
             if needed and not instrument.on_grid(price):
                 return Refusal(BAD_PARAMETERS, f"{name}: expected a positive multiple of {instrument.tick_size}")
         return None
+
+    def _objection(self, wanted: Wanted) -> str:
+        """Why an order that is in the book is thrown out at once, "" where it isn't."""
+        outside = self._outside_band(wanted)
+        frozen = self._frozen(wanted)
+        if frozen or outside:
+            return frozen or outside
+        shortfall = self._shortfall(wanted)
+        return f"RMS: Margin Exceeds, Required: {shortfall:.2f} more" if shortfall > 0 else ""
+
+    def _outside_band(self, wanted: Wanted) -> str:
+        """Whether a price of the order is one that the day doesn't allow."""
+        quote = self.quotes[wanted.symbol]
+        prices = (
+            wanted.limit_price if wanted.type in LIMITS else None,
+            wanted.stop_price if wanted.type in STOPS else None,
+        )
+        for price in prices:
+            low = quote.lower_band is not None and price is not None and price < quote.lower_band
+            high = quote.upper_band is not None and price is not None and price > quote.upper_band
+            if low or high:
+                return f"Order price {price} is outside the circuit limits of {quote.lower_band} to {quote.upper_band}"
+        return ""
+
+    def _frozen(self, wanted: Wanted) -> str:
+        """Whether the order is for more units than the exchange takes in one."""
+        most = self._instrument(wanted.symbol).freeze_quantity
+        if most is None or wanted.quantity <= most:
+            return ""
+        return f"Order quantity {wanted.quantity} exceeds the freeze quantity of {most}"
 
     def _shortfall(self, wanted: Wanted) -> Decimal:
         """Rupees of margin that are missing for an order; what only reduces a position needs none."""

@@ -100,11 +100,13 @@ class MarketApi:
         if quote is None or instrument is None:
             return _error(BAD_SYMBOL, "Invalid symbol provided")
         tick = instrument.tick_size
-        best_bid, best_ask = quote.bid or quote.last, quote.ask or quote.last
+        best_bid = quote.last if quote.bid is None else quote.bid
+        best_ask = quote.last if quote.ask is None else quote.ask
         row = {
             "totalbuyqty": 0, "totalsellqty": 0, "ltp": quote.last, "tick_Size": tick,
             "bids": _levels(best_bid, -tick, quote.bid_quantity), "ask": _levels(best_ask, tick, quote.ask_quantity),
-            "lower_ckt": _rounded(quote, "0.9", tick), "upper_ckt": _rounded(quote, "1.1", tick),
+            "lower_ckt": quote.lower_band or _rounded(quote, "0.9", tick),
+            "upper_ckt": quote.upper_band or _rounded(quote, "1.1", tick),
         }  # fmt: skip
         return {"s": "ok", "message": "", "d": {symbol: row}}
 
@@ -185,7 +187,7 @@ def make_token(exp_s: int) -> str:
 
 def _levels(best: Decimal, step: Decimal, quantity: int | None) -> list[Message]:
     return [
-        {"price": best + step * number, "volume": quantity or 0, "ord": 1 if quantity else 0}
+        {"price": best and best + step * number, "volume": quantity or 0, "ord": 1 if quantity else 0}
         for number in range(LEVELS)
     ]
 

@@ -102,7 +102,8 @@ def quote_row(symbol: str, quote: Quote | None, ts: int) -> Message:
     """One line of `/data/quotes`."""
     if quote is None:
         return {"n": symbol, "s": "error", "v": {"code": -300, "errmsg": "Invalid symbol provided"}}
-    bid, ask = quote.bid or quote.last, quote.ask or quote.last
+    bid = quote.last if quote.bid is None else quote.bid
+    ask = quote.last if quote.ask is None else quote.ask
     values = {"lp": quote.last, "bid": bid, "ask": ask, "spread": ask - bid, "volume": 0, "symbol": symbol, "ch": 0}
     return {"n": symbol, "s": "ok", "v": {**values, "tt": str(ts // 1_000_000_000)}}
 

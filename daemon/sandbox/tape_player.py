@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from daemon.core.clock import NS_PER_S, PacedClock
 from daemon.core.events import TickBatch
@@ -90,15 +91,21 @@ def _quote(batch: TickBatch, row: int) -> Quote:
     bid_quantity, ask_quantity = int(batch.bid_qty[row]), int(batch.ask_qty[row])
     return Quote(
         last=_decimal(float(batch.ltp[row])),
-        bid=_decimal(bid) if bid > 0 else None,
-        ask=_decimal(ask) if ask > 0 else None,
-        bid_quantity=bid_quantity if bid > 0 and bid_quantity >= 0 else None,
-        ask_quantity=ask_quantity if ask > 0 and ask_quantity >= 0 else None,
+        bid=_decimal(bid) if bid >= 0 else None,
+        ask=_decimal(ask) if ask >= 0 else None,
+        bid_quantity=bid_quantity if bid >= 0 and bid_quantity >= 0 else None,
+        ask_quantity=ask_quantity if ask >= 0 and ask_quantity >= 0 else None,
+        lower_band=_band(batch.lower_band, row),
+        upper_band=_band(batch.upper_band, row),
         volume=_known(batch.volume[row]),
         last_quantity=_known(batch.last_qty[row]),
         open_interest=_known(batch.oi[row]),
         stamp_ns=int(batch.ts_event[row]),
     )
+
+
+def _band(column: NDArray[np.float64] | None, row: int) -> Decimal | None:
+    return _decimal(float(column[row])) if column is not None and column[row] > 0 else None
 
 
 def _known(number: np.int64) -> int | None:

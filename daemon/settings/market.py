@@ -39,4 +39,5 @@ class MarketSettings(Section):
     index_as_future: bool = True
     roll_days: Annotated[int, Field(ge=0, le=15)] = 1
     calendar_file: Path | None = None
+    freeze_quantities: dict[str, PositiveInt] = {}
     symbol_master: SymbolMasterSettings = SymbolMasterSettings()

@@ -35,6 +35,8 @@ OPTIONAL_COLUMNS = {
     "bid_qty": pa.int64(),
     "ask_qty": pa.int64(),
     "oi": pa.int64(),
+    "lower_band": pa.float64(),
+    "upper_band": pa.float64(),
 }
 TAPE_COLUMNS = REQUIRED_COLUMNS | OPTIONAL_COLUMNS
 
@@ -99,6 +101,11 @@ def decoding(path: Path, part: str = "a page") -> Iterator[None]:
 def _checked(path: Path, metadata: Any, schema: Any) -> TapeFile:
     _check_schema(path, schema)
     empty = {name for name in OPTIONAL_COLUMNS if name in schema.names and _all_null(path, metadata, name)}
+    quotes = [name for name in ("bid", "ask") if name in schema.names and name not in empty]
+    if quotes and all(
+        _all_zero(path, metadata, name) for name in quotes
+    ):  # a source that writes 0 for what it doesn't know
+        empty |= {*quotes, "bid_qty", "ask_qty"}
     columns = tuple(name for name in TAPE_COLUMNS if name in schema.names and name not in empty)
     return TapeFile(path=path, metadata=metadata, columns=columns, notes=_notes_of(path, schema))
 
@@ -155,6 +162,15 @@ def _all_null(path: Path, metadata: Any, name: str) -> bool:
     return all(
         chunk.statistics is not None and chunk.statistics.null_count == chunk.num_values
         for chunk in _column_chunks(path, metadata, name)
+    )
+
+
+def _all_zero(path: Path, metadata: Any, name: str) -> bool:
+    """Whether a column says 0, or nothing, in every row: of quotes that is no empty book, but none at all."""
+    return all(
+        chunk.statistics is not None and chunk.statistics.has_min_max and chunk.statistics.max == 0
+        for chunk in _column_chunks(path, metadata, name)
+        if chunk.statistics is None or chunk.statistics.null_count != chunk.num_values
     )
 
 

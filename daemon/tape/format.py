@@ -1,7 +1,9 @@
 """Parquet tapes turned into `TickBatch`es, and back.
 
 A tape holds ticks in arrival order: `ts_event` int64 (UTC ns), `symbol` string, `ltp` float64, and, where known,
-`ts_recv` int64, `last_qty`, `volume` (cumulative for the day), `bid_qty`, `ask_qty`, `oi` int64, `bid`, `ask` float64.
+`ts_recv` int64, `last_qty`, `volume` (cumulative for the day), `bid_qty`, `ask_qty`, `oi` int64, `bid`, `ask` float64,
+and the day's price band, `lower_band`, `upper_band` float64. A quote of 0 is an empty side of the book, null is
+unknown; a tape without a single quote above 0 has none.
 Invariant: a reader yields every row of its files once, in their order, holding two chunks in memory at a time, and
 `ts_recv` never falls.
 """
@@ -24,7 +26,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from daemon.core.errors import TapeError
-from daemon.core.events import MISSING_INT, TickBatch
+from daemon.core.events import BAND_COLUMNS, MISSING_INT, TickBatch
 from daemon.tape.file import (
     NOTES_KEY,
     OPTIONAL_COLUMNS,
@@ -182,7 +184,7 @@ class TapeWriter:
             name,
             self._schema,
             compression="zstd",
-            use_dictionary=["symbol", "ltp", "bid", "ask", "last_qty", "bid_qty", "ask_qty"],
+            use_dictionary=["symbol", "ltp", "bid", "ask", "last_qty", "bid_qty", "ask_qty", *BAND_COLUMNS],
             column_encoding={
                 name: "DELTA_BINARY_PACKED" for name in ("ts_event", "ts_recv", "volume", "oi") if name in self._columns
             },
@@ -261,6 +263,7 @@ def _decode(record: Any, symbols: tuple[str, ...], code_of: dict[str, int]) -> T
         ask_qty=ints("ask_qty"),
         oi=ints("oi"),
         traded=_constant_int(n),
+        **{name: floats(name) for name in BAND_COLUMNS if name in present},
     )
 
 
@@ -305,7 +308,9 @@ def _encode(batch: TickBatch, columns: Sequence[str], schema: Any) -> Any:
             arrays.append(pa.DictionaryArray.from_arrays(pa.array(batch.code, pa.int32()), names))
             continue
         values = getattr(batch, name)
-        if name in ("ts_event", "ltp"):
+        if values is None:
+            arrays.append(pa.nulls(len(batch), pa.float64()))
+        elif name in ("ts_event", "ltp"):
             arrays.append(pa.array(values))
         elif values.dtype == np.float64:
             arrays.append(pa.array(values, from_pandas=True))

@@ -35,11 +35,14 @@ FYERS_NAMES = {
     "bid_qty": "bid_size",
     "ask_qty": "ask_size",
     "oi": "OI",
+    "lower_band": "lower_ckt",
+    "upper_band": "upper_ckt",
 }
 """Tape column → key in a Fyers SymbolUpdate. `exch_feed_time` moves with every update, `last_traded_time` does not."""
 
 _INTEGERS = ("last_qty", "volume", "bid_qty", "ask_qty", "oi")
 _QUOTES = ("bid", "ask")
+_BANDS = ("lower_band", "upper_band")
 
 
 class ImportReport(msgspec.Struct, frozen=True):
@@ -171,7 +174,9 @@ class _Reading:
         self.filled: Counter[str] = Counter()
         self.codes: dict[str, int] = {} if symbol is None else {symbol: 0}
         self.times = {name: TimeColumn(columns[name]) for name in ("ts_event", "ts_recv") if name in columns}
-        self.numbers = {name: NumberColumn(columns[name]) for name in (*_INTEGERS, *_QUOTES, "ltp") if name in columns}
+        self.numbers = {
+            name: NumberColumn(columns[name]) for name in (*_INTEGERS, *_QUOTES, *_BANDS, "ltp") if name in columns
+        }
         self.readers: dict[str, TimeColumn | NumberColumn] = self.times | self.numbers
         self._columns = columns
 
@@ -198,7 +203,11 @@ class _Reading:
                 self.filled[name] += int(np.count_nonzero(arrays[name] >= 0))
             else:
                 values = number.read_floats(column)
-                arrays[name] = np.where(values > 0, values, np.nan) if name in _QUOTES else values  # 0: nobody quotes
+                if name in _QUOTES:  # 0: nobody is on that side, null: nothing is known of it
+                    values = np.where(values >= 0, values, np.nan)
+                elif name in _BANDS:  # 0: Fyers has none
+                    values = np.where(values > 0, values, np.nan)
+                arrays[name] = values
                 self.filled[name] += int(np.count_nonzero(~np.isnan(values)))
         code = self._codes(chunk[self._columns["symbol"]]) if "symbol" in self._columns else np.zeros(n, np.int32)
         self.invalid_times += n - int(np.count_nonzero(arrays["ts_event"]))

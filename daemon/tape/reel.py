@@ -21,12 +21,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from daemon.core.errors import TapeError
-from daemon.core.events import MISSING_INT, TICK_COLUMNS, TickBatch
+from daemon.core.events import BAND_COLUMNS, MISSING_INT, TICK_COLUMNS, TickBatch, joined_bands
 from daemon.tape.marks import Mark
 
 MAGIC = b"hrmdreel"
 _HEAD = struct.Struct("<cIII")  # kind, bytes stored, bytes before compression, crc32 of the stored
-_SYMBOLS, _TICKS, _MARK, _END = b"S", b"T", b"M", b"E"
+_SYMBOLS, _TICKS, _BANDED, _MARK, _END = b"S", b"T", b"B", b"M", b"E"
 _RECORDED = tuple(name for name in TICK_COLUMNS if name != "traded")  # `traded` is the filter's, not the exchange's
 _SCHEMA = pa.schema(
     [
@@ -34,6 +34,9 @@ _SCHEMA = pa.schema(
         for name in _RECORDED
     ]
 )
+_BANDED_SCHEMA = pa.schema([*_SCHEMA, *((name, pa.float64()) for name in BAND_COLUMNS)])
+_SCHEMAS = {_TICKS: _SCHEMA, _BANDED: _BANDED_SCHEMA}
+"""By the kind of a frame: ticks of a source that tells no price bands, and of one that does."""
 
 
 class ReelWriter:
@@ -98,7 +101,12 @@ class ReelWriter:
             yield _frame(_SYMBOLS, msgspec.json.encode(new))
         arrays = [pa.array(np.concatenate(codes))]
         arrays += [pa.array(np.concatenate([getattr(batch, name) for batch in batches])) for name in _RECORDED[1:]]
-        yield _frame(_TICKS, bytes(pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA).serialize()))
+        bands = joined_bands(batches)
+        kind = _BANDED if bands else _TICKS
+        if bands:
+            nothing = np.full(len(arrays[0]), np.nan)
+            arrays += [pa.array(bands.get(name, nothing)) for name in BAND_COLUMNS]
+        yield _frame(kind, bytes(pa.RecordBatch.from_arrays(arrays, schema=_SCHEMAS[kind]).serialize()))
 
     def _codes(self, batch: TickBatch) -> NDArray[np.int32]:
         table = self._symbols
@@ -158,16 +166,16 @@ class ReelReader:
             whole = stream.tell()
             if kind == _SYMBOLS:
                 self._symbols += tuple(msgspec.json.decode(payload, type=list[str]))
-            elif kind == _TICKS:
-                yield self._batch(payload)
+            elif kind in _SCHEMAS:
+                yield self._batch(payload, _SCHEMAS[kind])
             elif kind == _MARK:
                 yield msgspec.json.decode(payload, type=Mark)
             self.ended = kind == _END
         self.torn_bytes = size - whole
 
-    def _batch(self, payload: bytes) -> TickBatch:
-        record = pa.ipc.read_record_batch(pa.py_buffer(payload), _SCHEMA)
-        columns: dict[str, Any] = {name: record.column(name).to_numpy() for name in _RECORDED}
+    def _batch(self, payload: bytes, schema: Any) -> TickBatch:
+        record = pa.ipc.read_record_batch(pa.py_buffer(payload), schema)
+        columns: dict[str, Any] = {name: record.column(name).to_numpy() for name in schema.names}
         batch = TickBatch(
             symbols=self._symbols, **columns, traded=np.broadcast_to(np.int64(MISSING_INT), (record.num_rows,))
         )
@@ -186,7 +194,7 @@ def _next_frame(stream: Any, left: int) -> tuple[bytes, bytes] | None:
     if left < _HEAD.size:
         return None
     kind, stored_size, size, checksum = _HEAD.unpack(stream.read(_HEAD.size))
-    if kind not in (_SYMBOLS, _TICKS, _MARK, _END) or stored_size > left - _HEAD.size:
+    if kind not in (_SYMBOLS, _TICKS, _BANDED, _MARK, _END) or stored_size > left - _HEAD.size:
         return None
     stored = stream.read(stored_size)
     if len(stored) < stored_size or zlib.crc32(stored) != checksum:

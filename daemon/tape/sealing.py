@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from daemon.core.errors import TapeError
-from daemon.core.events import MISSING_INT, TickBatch
+from daemon.core.events import BAND_COLUMNS, MISSING_INT, TickBatch
 from daemon.tape.file import ROW_GROUP_ROWS
 from daemon.tape.format import TapeReader, TapeWriter
 from daemon.tape.marks import MARKS_NOTE, Mark, hole, marks_of
@@ -162,7 +162,7 @@ class _Digest:
     """A digest of ticks that does not depend on how they were cut into batches."""
 
     def __init__(self) -> None:
-        self._hashes = {name: hashlib.blake2b() for name in ("symbol", *_COLUMNS)}
+        self._hashes = {name: hashlib.blake2b() for name in ("symbol", *_COLUMNS, *BAND_COLUMNS)}
         self._names: dict[str, int] = {}
 
     def add(self, batch: TickBatch) -> None:
@@ -179,6 +179,10 @@ class _Digest:
             elif name not in ("ts_event", "ts_recv"):
                 values = np.where(values < 0, MISSING_INT, values)
             self._hashes[name].update(values.tobytes())
+        for name in BAND_COLUMNS:
+            column = getattr(batch, name)
+            column = np.full(len(batch), np.nan) if column is None else np.where(np.isnan(column), np.nan, column)
+            self._hashes[name].update(column.tobytes())
 
     @property
     def value(self) -> list[str]:

@@ -28,6 +28,7 @@ from daemon.core.events import (
     FundsDiffer,
     Halt,
     OrderCancelled,
+    OrderIntent,
     OrderRejected,
     OrderType,
     OrderUnknown,
@@ -45,6 +46,7 @@ from daemon.journal.writer import Journal
 from daemon.recovery.account import recover
 from daemon.run.view import DaemonView
 from daemon.sandbox.faults import FaultKind, Route
+from daemon.settings.market import MarketSettings
 from tests.samples import OPEN, SBIN, decide, journaled, settings_of, write_tape
 from tests.unit.orders.live import until
 from tests.unit.sandbox.desk import TOKEN, Desk, opened, order
@@ -405,3 +407,25 @@ async def test_money_that_went_elsewhere_is_seen_at_the_start(tape: Path, tmp_pa
             assert "the broker's cash and the journal's differ" in DaemonView(app, "test").health().reasons
         told = journaled(tmp_path / "j.sqlite", FundsDiffer)
         assert [(event.broker, event.journal) for event in told] == [(Decimal(900_000), Decimal(1_000_000))]
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_position_above_the_freeze_quantity_is_flattened(tape: Path, tmp_path: Path, known: bool) -> None:
+    """The kill switch closes it in several orders, none above the exchange's limit, also where only that knows it."""
+    limits = {SBIN: 100}
+    own = (f"market.freeze_quantities={{'{SBIN}': 100}}",) if known else ()
+    async with opened(market=MarketSettings(freeze_quantities=limits)) as desk:
+        async with running(app_of(desk, tape, tmp_path, "A", *own)) as app:
+            for quantity, held in ((100, 100), (90, 190), (80, 270)):
+                want(app, Action.BUY_LONG, quantity)
+                await until(lambda held=held: app.portfolio.portfolio.quantity(SBIN) == held)
+            app.bus.publish(Flatten(ts=app.plan.clock.now_ns(), reason="out"))
+            await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 0 and not app.orders.working)
+            assert app.risk.book.state is TradingState.REDUCING
+        sold = [trade for trade in desk.server.exchange.ledger.trades if trade.side is Side.SELL]
+        assert sum(trade.quantity for trade in sold) == 270
+        assert all(trade.quantity <= 100 for trade in sold)
+        exits = [intent for intent in journaled(tmp_path / "j.sqlite", OrderIntent) if intent.reduces]
+        assert {intent.reason for intent in exits} == {"out"}
+        refused = [order.wanted.quantity for order in desk.book if order.status.name == "REJECTED"]
+        assert refused == ([] if known else [270, 135, 135])

@@ -47,12 +47,18 @@ def markets(draw: st.DrawFn) -> TickBatch:
     stamps = T0 + np.array(column(st.integers(0, 40)), dtype=np.int64) * SECOND
     if draw(st.booleans()):
         stamps.sort()
+    bands = {}
+    if draw(st.booleans()):
+        end, unknown = st.sampled_from([3, 5]), st.just(float("nan"))
+        lower = column(st.one_of(unknown, end.map(lambda ticks: grid(-ticks))))
+        upper = column(st.one_of(unknown, end.map(grid)))
+        bands = {"lower_band": np.array(lower), "upper_band": np.array(upper)}
     return TickBatch(
         symbols=SYMBOLS, code=np.array(column(st.integers(0, 2)), dtype=np.int32), ts_event=stamps, ts_recv=stamps,
         ltp=np.array(ltp), last_qty=np.full(n, -1), volume=np.full(n, -1),
         bid=np.array(column(quote)), ask=np.array(column(quote)),
         bid_qty=np.array(column(size), dtype=np.int64), ask_qty=np.array(column(size), dtype=np.int64),
-        oi=np.full(n, -1), traded=np.array(column(st.sampled_from([-1, 0, 5])), dtype=np.int64),
+        oi=np.full(n, -1), traded=np.array(column(st.sampled_from([-1, 0, 5])), dtype=np.int64), **bands,
     )  # fmt: skip
 
 
@@ -175,3 +181,21 @@ def test_displayed_quantity_is_given_once(
             and wanted[fill.order_id].type in (OrderType.MARKET, OrderType.SL_MARKET)
         )  # fmt: skip
         assert taken <= sizes[rows].sum()
+
+
+@settings(max_examples=300, deadline=None)
+@given(market=markets(), orders=intents(), paper=PAPERS)
+def test_nothing_trades_with_nobody_or_outside_the_band(
+    market: TickBatch, orders: list[tuple[OrderIntent, int]], paper: PaperSettings
+) -> None:
+    """Every fill has a tick of its moment on which its other side isn't empty and whose band holds its price."""
+    fills, _ = run(market, orders, [], paper)
+    for fill in fills:
+        rows = np.flatnonzero((market.code == SYMBOLS.index(fill.symbol)) & (market.ts_recv == fill.ts))
+        if fill.symbol == "NIFTY":
+            continue
+        quotes, sizes = (market.ask, market.ask_qty) if fill.side is Side.BUY else (market.bid, market.bid_qty)
+        assert not ((quotes[rows] == 0) & (sizes[rows] == 0)).all()
+        ends = market.upper_band if fill.side is Side.BUY else market.lower_band
+        if ends is not None and not np.isnan(ends[rows]).any():
+            assert (fill.side.sign * (float(fill.price) - ends[rows]) <= 1e-9).any()

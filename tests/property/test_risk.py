@@ -145,3 +145,54 @@ def test_an_exit_is_never_denied_for_new_risk(position: int, loss: int, late: in
     assert closing is not None
     assert closing.quantity == abs(position)
     assert desk.gate.check(closing, desk.book, closing.ts) is None
+
+
+HUGE = RiskSettings(
+    max_order_quantity=10**6, max_position_quantity=10**6, max_order_notional=Decimal(10**10),
+    max_gross_notional=Decimal(10**10),
+)  # fmt: skip
+OUTCOMES = st.lists(st.sampled_from(["fill", "part", "cancel", "reject", "too large"]), max_size=60)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    lots=st.integers(-400, 400).filter(bool), freeze=st.integers(1, 5000), lot=st.sampled_from([15, 65, 75]),
+    outcomes=OUTCOMES, pick=st.randoms(use_true_random=False),
+)  # fmt: skip
+def test_the_parts_of_an_exit_add_up_whatever_becomes_of_them(
+    lots: int, freeze: int, lot: int, outcomes: list[str], pick: Any
+) -> None:
+    """Each part is in whole lots and within the limit, all that work never exceed what is held, and it ends flat."""
+    item = InstrumentSettings(symbol=FUTURE, kind="future", lot_size=lot)
+    instruments = InstrumentBook(MarketSettings(instruments=[item], freeze_quantities={FUTURE: freeze}))
+    builder = IntentBuilder(HUGE, ExecutionSettings(), instruments, "P")
+    gate, book = RiskGate(HUGE, instruments, CALENDAR, 30), RiskBook()
+    book.on_ticks(tick(NOON, 100.0, FUTURE))
+    book.on_fill(fill_of(intend("held", Side.BUY if lots > 0 else Side.SELL, abs(lots) * lot, symbol=FUTURE)))
+    largest, working = max(lot, freeze // lot * lot), {}
+    for number, outcome in enumerate([*outcomes, *["fill"] * 1000]):
+        closing = builder.closing(FUTURE, book, NOON, "flatten")
+        for part in builder.parts(closing, book) if closing is not None else []:
+            assert 0 < part.quantity <= largest
+            assert part.quantity % lot == 0
+            assert gate.check(part, book, NOON) is None
+            book.order_opened(part)
+            working[part.order_id] = part.quantity
+        held = book.of(FUTURE).position
+        assert sum(working.values()) == abs(held)
+        if not held:
+            break
+        order_id = pick.choice(sorted(working))
+        intent, left = book.open_intent(order_id), working.pop(order_id)
+        assert intent is not None
+        if outcome == "part" and left > lot:
+            book.on_fill(fill_of(intent, lot, number))
+            working[order_id] = left - lot
+        elif outcome in ("fill", "part"):
+            book.on_fill(fill_of(intent, left, number))
+        else:
+            if outcome == "too large":
+                book.largest[FUTURE] = builder.halved(intent)
+            book.order_gone(order_id)
+    assert book.of(FUTURE).position == 0
+    assert not working

@@ -27,7 +27,7 @@ ROWS_AT_ONCE: Final = 2048
 
 _TICK_FIELDS: Final = (
     ("code", "i4"), ("ts_event", "i8"), ("ltp", "f8"), ("last_qty", "i8"), ("volume", "i8"), ("bid", "f8"),
-    ("ask", "f8"), ("bid_qty", "i8"), ("ask_qty", "i8"), ("oi", "i8"),
+    ("ask", "f8"), ("bid_qty", "i8"), ("ask_qty", "i8"), ("oi", "i8"), ("lower_band", "f8"), ("upper_band", "f8"),
 )  # fmt: skip
 _DTYPE: Final = np.dtype([(name, f"<{kind}") for name, kind in _TICK_FIELDS])
 _PACK: Final = struct.Struct("<" + "".join({"i4": "i", "i8": "q", "f8": "d"}[kind] for _, kind in _TICK_FIELDS)).pack

@@ -42,7 +42,10 @@ class Refusal(StrEnum):
 
 
 class Row(NamedTuple):
-    """One tick, in the order of `frames.TICK`. `code` indexes the symbols; null is −1 and NaN, as in a `TickBatch`."""
+    """One tick, in the order of `frames.TICK`. `code` indexes the symbols; null is −1 and NaN, as in a `TickBatch`.
+
+    A quote of 0 is a side of the book on which nobody is.
+    """
 
     code: int
     ts_event: int
@@ -54,6 +57,8 @@ class Row(NamedTuple):
     bid_qty: int
     ask_qty: int
     oi: int
+    lower_band: float = math.nan
+    upper_band: float = math.nan
 
 
 class TickReader:
@@ -79,8 +84,11 @@ class TickReader:
             good = kind == "sf" and code >= 0 and 0 < ltp < math.inf and FIRST_VALID_S <= fed_s < LAST_VALID_S
             quantities = (volume, bid_qty, ask_qty, last_qty)
             if good and "OI" not in message and min(quantities) >= 0 and max(quantities) < LARGEST:
-                bid, ask = bid if 0 < bid < math.inf else math.nan, ask if 0 < ask < math.inf else math.nan
-                row = Row(code, fed_s * NS_PER_S, ltp, last_qty, volume, bid, ask, bid_qty, ask_qty, MISSING_INT)
+                bid, ask = bid if 0 <= bid < math.inf else math.nan, ask if 0 <= ask < math.inf else math.nan
+                row = Row(
+                    code, fed_s * NS_PER_S, ltp, last_qty, volume, bid, ask, bid_qty, ask_qty, MISSING_INT,
+                    _band(message, "lower_ckt"), _band(message, "upper_ckt"),
+                )  # fmt: skip
                 return row, self._moved(code, (ltp, volume, traded_s))
         return self._read_unusual(message)
 
@@ -110,7 +118,8 @@ class TickReader:
         bid, ask = self._quote(message, "bid_price"), self._quote(message, "ask_price")
         traded_s = _whole(message.get("last_traded_time"))
         moved = self._moved(code, (ltp, volume, MISSING_INT if traded_s is None else traded_s))
-        return Row(code, fed_s * NS_PER_S, ltp, last_qty, volume, bid, ask, bid_qty, ask_qty, oi), moved
+        bands = (_band(message, "lower_ckt"), _band(message, "upper_ckt"))
+        return Row(code, fed_s * NS_PER_S, ltp, last_qty, volume, bid, ask, bid_qty, ask_qty, oi, *bands), moved
 
     def _refused(self, reason: Refusal) -> tuple[Row, bool] | None:
         self.refused[reason.value] += 1
@@ -126,14 +135,20 @@ class TickReader:
         return MISSING_INT
 
     def _quote(self, message: dict[Any, Any], name: str) -> float:
-        """A price at which somebody quotes; 0 means that nobody does."""
+        """A price at which somebody quotes; 0 means that nobody does, NaN that the message says nothing of it."""
         value = message.get(name)
         price = _number(value)
-        if price is not None and price > 0:
+        if price is not None and price >= 0:
             return price
-        if value is not None and price != 0:
+        if value is not None:
             self.unreadable[name] += 1
         return math.nan
+
+
+def _band(message: dict[Any, Any], name: str) -> float:
+    """An end of the day's price band; Fyers sends 0 where it has none."""
+    price = _number(message.get(name))
+    return price if price is not None and price > 0 else math.nan
 
 
 def _number(value: object) -> float | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
 from daemon.core import events
-from daemon.core.events import TICK_COLUMNS, Action, Event, Side, TickBatch, TimeAdvanced
+from daemon.core.events import BAND_COLUMNS, TICK_COLUMNS, Action, Event, Side, TickBatch, TimeAdvanced, joined_bands
 from tests.unit.feed.ticks import make_batch
 
 
@@ -27,7 +28,20 @@ def test_an_event_refuses_a_change() -> None:
 
 def test_tick_columns_are_the_fields_of_a_batch() -> None:
     """`slice` and `take` forget no column."""
-    assert ("symbols", *TICK_COLUMNS) == TickBatch.__struct_fields__
+    assert ("symbols", *TICK_COLUMNS, *BAND_COLUMNS) == TickBatch.__struct_fields__
+
+
+def test_bands_go_with_their_ticks() -> None:
+    """Where there are any; what is joined keeps them, and null for ticks that had none."""
+    plain = make_batch(ltp=[1.0, 2.0, 3.0])
+    banded = msgspec.structs.replace(plain, lower_band=np.array([7.0, 8.0, 9.0]))
+    assert (plain.slice(0, 1).lower_band, banded.slice(1, 3).upper_band) == (None, None)
+    assert banded.slice(1, 3).lower_band.tolist() == [8.0, 9.0]  # type: ignore[union-attr]
+    assert banded.take(np.array([True, False, True])).lower_band.tolist() == [7.0, 9.0]  # type: ignore[union-attr]
+    joined = joined_bands([plain, banded])
+    assert list(joined) == ["lower_band"]
+    np.testing.assert_array_equal(joined["lower_band"], [np.nan] * 3 + [7.0, 8.0, 9.0])
+    assert joined_bands([plain, plain]) == {}
 
 
 def test_slice_is_a_view_and_take_is_not() -> None:

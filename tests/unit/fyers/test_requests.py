@@ -42,3 +42,13 @@ def test_never_worse_than_the_protection(last: Decimal, percent: Decimal, side: 
     assert NIFTY.on_grid(limit)
     worst = last * (1 + side.sign * percent / 100)
     assert (worst - limit) * side.sign >= 0 or limit == NIFTY.tick_size
+
+
+def test_protection_ends_at_the_days_band() -> None:
+    """Beyond it the exchange would refuse the order."""
+    for side, expected in ((Side.BUY, "25050.0"), (Side.SELL, "24950.0")):
+        found = protected(order(side=side), Decimal(25_000), HALF, NIFTY, Decimal(24_950), Decimal(25_050))
+        assert found.limit_price == Decimal(expected)
+    assert protected(order(), Decimal(25_000), HALF, NIFTY, None, None) == protected(
+        order(), Decimal(25_000), HALF, NIFTY
+    )

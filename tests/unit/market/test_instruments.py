@@ -47,6 +47,7 @@ def test_grammar(book: InstrumentBook, symbol: str, kind: Kind, exchange: str, l
     assert found is not None
     assert (found.symbol, found.kind, found.exchange, found.lot_size) == (symbol, kind, exchange, lot)
     assert found.tradeable
+    assert found.missing_lot == (lot == 1 and kind is not Kind.EQUITY)
 
 
 @pytest.mark.parametrize(
@@ -172,3 +173,57 @@ def test_round_quantity(book: InstrumentBook, quantity: float, expected: int) ->
     found = book.resolve("NIFTY")
     assert found is not None
     assert found.round_quantity(quantity) == expected
+
+
+@pytest.mark.parametrize(
+    ("symbol", "day", "quantity"),
+    [
+        ("NSE:NIFTY21APRFUT", "2021-04-01", 5000),
+        ("NSE:NIFTY2610611000CE", "2026-01-05", 1800),
+        ("NSE:BANKNIFTY25AUGFUT", "2025-08-29", 600),
+        ("NSE:BANKNIFTY25SEPFUT", "2025-09-01", 900),
+        ("NSE:NIFTYBANK-INDEX", "2025-09-01", 900),
+        ("FINNIFTY-FUT1", "2026-03-02", 1200),
+        ("NSE:MIDCPNIFTY26JANFUT", "2026-01-05", 2800),
+        ("NSE:NIFTYNXT5026JANFUT", "2026-01-05", 600),
+        ("BSE:SENSEX26JANFUT", "2026-01-05", 1000),
+        ("NSE:RELIANCE26JANFUT", "2026-01-05", None),
+        ("NSE:NIFTYBEES-EQ", "2026-01-05", None),
+    ],
+)
+def test_freeze_quantities_are_dated(symbol: str, day: str, quantity: int | None) -> None:
+    """By contract, index or alias; what no exchange told is unknown, not guessed."""
+    found = InstrumentBook(MarketSettings(), as_of=dt.date.fromisoformat(day)).resolve(symbol)
+    assert found is not None
+    assert found.freeze_quantity == quantity
+
+
+def test_own_freeze_quantities() -> None:
+    """By symbol, before that of the underlying, before the exchange's; a share may have one, too."""
+    own = {"NIFTY": 900, "NSE:NIFTY26FEBFUT": 400, "SBIN": 10_000, "RELIANCE": 20_000, "NSE:TCS-EQ": 7}
+    book = InstrumentBook(MarketSettings(freeze_quantities=own))
+    symbols = ("NSE:NIFTY26JANFUT", "NSE:NIFTY26FEBFUT", "NSE:RELIANCE26JANFUT", "SBIN", "NSE:TCS-EQ", "NSE:SBIN-EQ")
+    limits = [found.freeze_quantity for symbol in symbols if (found := book.resolve(symbol)) is not None]
+    assert limits == [900, 400, 20_000, 10_000, 7, None]
+
+
+def test_the_largest_order_is_in_whole_lots() -> None:
+    """1,800 units of NIFTY in lots of 65 are 27 lots; less than a lot can't be ordered at all."""
+    book = InstrumentBook(MarketSettings(freeze_quantities={"NSE:NIFTY26FEBFUT": 10}))
+    sizes = [book.resolve(symbol) for symbol in ("NSE:NIFTY26JANFUT", "NSE:NIFTY26FEBFUT", "NSE:SBIN-EQ")]
+    assert [found.largest_order for found in sizes if found is not None] == [1755, 65, None]
+
+
+def test_a_configured_symbol_without_a_lot_is_refused() -> None:
+    """The line names the symbol and what to add; equities, index contracts and a listed lot pass."""
+    book = InstrumentBook(MarketSettings())
+    book.check_lots(["NSE:SBIN-EQ", "NSE:NIFTY26JANFUT", "NSE:NIFTY50-INDEX", "MCX:CRUDEOIL25JANFUT"])
+    with pytest.raises(
+        SettingsError, match=r"feed.symbols: NSE:RELIANCE26JANFUT: its lot is not known; add .*lot_size"
+    ):
+        book.check_lots(["NSE:SBIN-EQ", "NSE:RELIANCE26JANFUT"])
+    item = InstrumentSettings(symbol="NSE:RELIANCE26JANFUT", kind="future", lot_size=500)
+    InstrumentBook(MarketSettings(instruments=[item])).check_lots(["NSE:RELIANCE26JANFUT"])
+    bare = InstrumentSettings(symbol="NSE:RELIANCE26JANFUT", kind="future")
+    with pytest.raises(SettingsError, match="its lot is not known"):
+        InstrumentBook(MarketSettings(instruments=[bare])).check_lots(["NSE:RELIANCE26JANFUT"])

@@ -4,8 +4,10 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from daemon.core.events import (
     Fill,
@@ -67,7 +69,8 @@ def ticks(*rows: dict[str, Any], symbols: tuple[str, ...] = ("SBIN",)) -> TickBa
         ltp=column("ltp", NAN, np.float64), last_qty=column("last_qty", -1, np.int64),
         volume=column("volume", -1, np.int64), bid=column("bid", NAN, np.float64), ask=column("ask", NAN, np.float64),
         bid_qty=column("bid_qty", -1, np.int64), ask_qty=column("ask_qty", -1, np.int64), oi=column("oi", -1, np.int64),
-        traded=column("traded", -1, np.int64),
+        traded=column("traded", -1, np.int64), lower_band=column("lower_band", NAN, np.float64),
+        upper_band=column("upper_band", NAN, np.float64),
     )  # fmt: skip
 
 
@@ -164,11 +167,100 @@ def test_an_empty_side_of_the_book_gives_nothing() -> None:
 
 
 def test_no_book_at_all_is_an_unknown_book() -> None:
-    """A feed that writes 0 on both sides knows no quotes: the last price counts."""
+    """A feed that writes 0 on both sides and no quantities knows no quotes: the last price counts."""
     paper = venue()
     paper.submit(order(), T0)
-    row = {"s": 1, "ltp": 100, "bid": 0, "ask": 0, "bid_qty": 0, "ask_qty": 0}
+    row = {"s": 1, "ltp": 100, "bid": 0, "ask": 0}
     assert prices(paper.on_ticks(ticks(row))) == [(1, 10, "100.00")]
+
+
+@pytest.mark.parametrize(
+    "book",
+    [
+        {"bid": 100, "ask": 0, "bid_qty": 500, "ask_qty": 0},
+        {"bid": 100, "ask": 0},
+        {"bid": 100, "bid_qty": 500, "ask_qty": 0},
+        {"bid": 100},
+        {"ask_qty": 0},
+        {"bid": 0, "ask": 0, "bid_qty": 0, "ask_qty": 0},
+    ],
+)
+@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize(("limit", "stop"), [(None, None), ("105", None), (None, "100")])
+def test_where_nobody_is_nothing_fills(book: dict[str, float], side: Side, limit: str | None, stop: str | None) -> None:
+    """By price, by quantity or beside a quote of the other side; market, limit and stop wait, whatever is traded."""
+    if side is Side.SELL:
+        turned = {"bid": "ask", "ask": "bid", "bid_qty": "ask_qty", "ask_qty": "bid_qty"}
+        book = {turned[name]: value for name, value in book.items()}
+        limit = "95" if limit else None
+    paper = venue(limit_fill="touch")
+    paper.submit(order(side, limit=limit, stop=stop), T0)
+    rows = [{"s": second, "ltp": 100, "traded": 5, **book} for second in range(1, 600, 50)]
+    assert paper.on_ticks(ticks(*rows)) == []
+    assert prices(paper.on_ticks(ticks({"s": 700, "ltp": 100, "bid": 100, "ask": 100})))[0][:2] == (700, 10)
+
+
+def test_a_tick_without_quotes_is_waited_out_while_there_are_quotes() -> None:
+    """Between quotes a trade tells nothing of the book; a minute without any, and the last price counts again."""
+    paper = venue()
+    paper.on_ticks(ticks({"s": 1, "ltp": 100, "bid": 100, "ask": 0}))
+    paper.submit(order(), T0 + SECOND)
+    assert paper.on_ticks(ticks({"s": 2, "ltp": 100}, {"s": 60.9, "ltp": 100})) == []
+    assert prices(paper.on_ticks(ticks({"s": 61, "ltp": 101}))) == [(61, 10, "101.00")]
+
+
+def test_an_order_that_waits_for_somebody_says_so_once() -> None:
+    """A locked circuit lasts for hours."""
+    paper = venue()
+    paper.submit(order(Side.SELL), T0)
+    locked = {"ltp": 100, "bid": 0, "ask": 100, "bid_qty": 0, "ask_qty": 500}
+    with capture_logs() as logs:
+        for second in range(1, 20):
+            paper.on_ticks(ticks({"s": second, **locked}))
+    assert [(entry["log_level"], entry["order"], entry["side"]) for entry in logs] == [("warning", "A", Side.SELL)]
+    assert [item.order_id for item in paper.working()] == ["A"]
+
+
+BAND = {"lower_band": 90, "upper_band": 110}
+
+
+@pytest.mark.parametrize(("side", "ltp", "expected"), [(Side.BUY, 109.9, "110.0"), (Side.SELL, 90.1, "90.0")])
+def test_nothing_trades_outside_the_days_band(side: Side, ltp: float, expected: str) -> None:
+    """Spread and slippage end at the band, which holds on ticks that don't repeat it."""
+    paper = venue(spread_bp=100, slippage_bp=100)
+    paper.submit(order(side), T0)
+    paper.on_ticks(ticks({"s": 0, "ltp": 100, **BAND}))
+    assert prices(paper.on_ticks(ticks({"s": 1, "ltp": ltp}))) == [(1, 10, expected)]
+
+
+@pytest.mark.parametrize(("side", "end"), [(Side.BUY, 110), (Side.SELL, 90)])
+def test_at_the_end_of_the_band_an_unknown_book_gives_nothing(side: Side, end: float) -> None:
+    """Where it is locked only a quote shows that somebody is there; one beyond the band is none."""
+    paper = venue()
+    paper.submit(order(side), T0)
+    quoted = "ask" if side is Side.BUY else "bid"
+    assert paper.on_ticks(ticks({"s": 1, "ltp": end, **BAND})) == []
+    assert paper.on_ticks(ticks({"s": 2, "ltp": end, quoted: end + side.sign, **BAND})) == []
+    assert prices(paper.on_ticks(ticks({"s": 3, "ltp": end, quoted: end, **BAND}))) == [(3, 10, f"{end}.00")]
+
+
+@pytest.mark.parametrize(
+    ("intent", "what"),
+    [
+        (order(limit="110.05"), "limit price 110.05"), (order(Side.SELL, limit="89.95"), "limit price 89.95"),
+        (order(stop="110.05"), "stop price 110.05"), (order(Side.SELL, stop="89.95"), "stop price 89.95"),
+    ],
+)  # fmt: skip
+def test_prices_outside_the_days_band_are_refused(intent: OrderIntent, what: str) -> None:
+    """Both kinds of price; yesterday's band is none."""
+    paper = venue()
+    paper.on_ticks(ticks({"s": 0, "ltp": 100, **BAND}))
+    reason = f"SBIN: {what} is outside the day's price band, 90 to 110"
+    assert paper.submit(intent, T0) == OrderRejected(ts=T0, order_id="A", code=-99, reason=reason)
+    paper.on_ticks(ticks({"s": 1, "ltp": 100, "lower_band": 85, "upper_band": 115}))
+    assert isinstance(paper.submit(intent, T0), OrderAccepted)
+    later = msgspec.structs.replace(intent, order_id="B", limit_price=intent.limit_price and intent.limit_price * 2)
+    assert isinstance(paper.submit(later, ist_ns(dt.date(2021, 4, 5), "10:00")), OrderAccepted)
 
 
 @pytest.mark.parametrize(("side", "expected"), [(Side.BUY, "101.00"), (Side.SELL, "99.00")])
@@ -269,6 +361,11 @@ def test_stop_limit_becomes_a_limit_order() -> None:
         (order(symbol="INDIAVIX"), -300, "INDIAVIX: the index can't be traded"),
         (order(quantity=0), -50, "SBIN: quantity 0 is no positive multiple of the lot of 1"),
         (order(quantity=100, symbol="NIFTY"), -50, "NIFTY: quantity 100 is no positive multiple of the lot of 75"),
+        (
+            order(quantity=5025, symbol="NIFTY"), -99,
+            "NIFTY: quantity 5025 is above the freeze quantity of 5000",
+        ),
+        (order(symbol="NSE:SBIN21APRFUT"), -300, "NSE:SBIN21APRFUT: its lot is not known"),
         (order(limit="100.02"), -50, "SBIN: limit price 100.02 is no positive multiple of the tick of 0.05"),
         (order(limit="-5"), -50, "SBIN: limit price -5 is no positive multiple of the tick of 0.05"),
         (order(stop="100.02"), -50, "SBIN: stop price 100.02 is no positive multiple of the tick of 0.05"),
@@ -287,6 +384,19 @@ def test_rejections(intent: OrderIntent, code: int, reason: str) -> None:
     assert paper.submit(intent, T0) == OrderRejected(ts=T0, order_id="A", code=code, reason=reason)
     assert paper.working() == []
     assert paper.on_ticks(ticks({"s": 1, "ltp": 100})) == []
+
+
+def test_each_order_pays_its_own_brokerage() -> None:
+    """An exit in two orders costs twice the 20 rupees that it would have in one."""
+    paper, rows = venue(), [{"s": 1, "ltp": 14500}]
+    for number, quantity in enumerate((4950, 75)):
+        paper.submit(order(Side.SELL, quantity, symbol="NSE:NIFTY21APRFUT", order_id=f"E{number}"), T0)
+    fills = paper.on_ticks(ticks(*rows, symbols=("NSE:NIFTY21APRFUT",)))
+    instrument = InstrumentBook(MarketSettings(), as_of=DAY).resolve("NSE:NIFTY21APRFUT")
+    assert instrument is not None
+    whole = COSTS.charges(instrument, Side.SELL, 5025, Decimal(14500), T0 + SECOND, Decimal(0))
+    more = sum(fill.costs for fill in fills) - whole.total
+    assert Decimal("23.55") <= more <= Decimal("23.65")  # 20 rupees, and 18 % GST on them, to the paisa of two fills
 
 
 def test_the_same_client_id_is_taken_once() -> None:

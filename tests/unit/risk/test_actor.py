@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
 from daemon.core.bus import Bus
-from daemon.core.clock import NS_PER_S, ReplayClock
+from daemon.core.clock import NS_PER_S, ReplayClock, india_day
 from daemon.core.events import (
     Action,
     BrokerStatus,
@@ -475,3 +478,159 @@ def test_orders_by_hand_before_the_first_tick_of_a_rehearsal_are_denied(calendar
     assert not [event for event in desk.tell(Flatten(ts=0, reason="out")) if isinstance(event, OrderApproved)]
     said = desk.tell(tick(NOON, 800.0), TimeAdvanced(ts=NOON))
     assert [type(event) for event in said] == [OrderIntent, OrderApproved]
+
+
+NIFTY_FUTURE = "NSE:NIFTY26JANFUT"
+WIDE = {"max_order_quantity": 100_000, "max_position_quantity": 100_000, "max_order_notional": 10**9,
+        "max_gross_notional": 10**9}  # fmt: skip
+
+
+def hold_future(calendar: MarketCalendar, quantity: int) -> Desk:
+    """A desk that holds so many units of the future, which somebody bought in parts."""
+    desk = Desk(calendar, **WIDE)
+    desk.tell(tick(NOON, 100.0, NIFTY_FUTURE), TimeAdvanced(ts=NOON))
+    bought = intend("bought", Side.BUY, quantity, symbol=NIFTY_FUTURE)
+    desk.tell(fill_of(bought), position_of(quantity, symbol=NIFTY_FUTURE))
+    return desk
+
+
+def test_an_entry_is_cut_to_the_freeze_quantity(calendar: MarketCalendar) -> None:
+    """1,800 units of NIFTY are 27 lots of 65."""
+    desk = Desk(calendar, **WIDE)
+    desk.tell(tick(NOON, 100.0, NIFTY_FUTURE))
+    intent, answer = desk.tell(decide(Action.BUY_LONG, 4000, symbol=NIFTY_FUTURE, price=100.0))
+    assert isinstance(intent, OrderIntent)
+    assert intent.quantity == 1755
+    assert isinstance(answer, OrderApproved)
+
+
+@pytest.mark.parametrize("how", ["flatten", "square-off", "strategy", "hand"])
+def test_an_exit_above_the_freeze_quantity_is_several_orders_of_one_reason(calendar: MarketCalendar, how: str) -> None:
+    """They add up to the position, and nothing more is asked for while they work."""
+    desk = hold_future(calendar, 61 * 65)
+    late = CLOSE - 10 * MINUTE
+    events: dict[str, Event] = {
+        "flatten": Flatten(ts=NOON, reason="why"),
+        "square-off": TimeAdvanced(ts=late),
+        "strategy": decide(Action.CLOSE_LONG, symbol=NIFTY_FUTURE),
+        "hand": ManualOrder(
+            ts=NOON, key="k", symbol=NIFTY_FUTURE, side=Side.SELL, quantity=61 * 65, type=OrderType.MARKET,
+            limit_price=None, reason="why",
+        ),
+    }  # fmt: skip
+    said = desk.tell(events[how])
+    orders = [event for event in said if isinstance(event, OrderIntent)]
+    assert [order.quantity for order in orders] == [1755, 1755, 455]
+    assert len({order.order_id for order in orders}) == 3
+    assert len({order.reason for order in orders}) == 1
+    assert len(closings(said)) == 3
+    if how == "hand":
+        answer = said[-1]
+        assert isinstance(answer, ManualOrderAnswered)
+        assert (answer.approved, answer.order_id) == (True, orders[0].order_id)
+    assert [event for event in desk.tell(TimeAdvanced(ts=late)) if isinstance(event, OrderIntent)] == []
+
+
+def test_an_entry_by_hand_above_the_freeze_quantity_is_denied(calendar: MarketCalendar) -> None:
+    """It goes out as it was asked for, or not at all."""
+    desk = Desk(calendar, **WIDE)
+    desk.tell(tick(NOON, 100.0, NIFTY_FUTURE))
+    order = ManualOrder(
+        ts=NOON, key="k", symbol=NIFTY_FUTURE, side=Side.BUY, quantity=28 * 65, type=OrderType.MARKET,
+        limit_price=None, reason="",
+    )  # fmt: skip
+    answer = desk.tell(order)[-1]
+    assert isinstance(answer, ManualOrderAnswered)
+    assert (answer.check, answer.limit, answer.value) == ("freeze_quantity", "at most 1755 in one order", "1820")
+
+
+def test_a_restart_in_the_midst_of_an_exit_doubles_no_part(calendar: MarketCalendar) -> None:
+    """What the parts before the crash are still good for isn't asked for again."""
+    desk, fresh = hold_future(calendar, 61 * 65), Desk(calendar, **WIDE)
+    parts = [event for event in desk.tell(Flatten(ts=NOON, reason="why")) if isinstance(event, OrderIntent)]
+    position = position_of(61 * 65 - 1755, symbol=NIFTY_FUTURE)  # the first is filled, the second never left
+    working = [(parts[2], parts[2].quantity)]
+    fresh.actor.book.restore([position], working, [], india_day(NOON), Decimal(0))
+    fresh.actor.restore(TradingState.REDUCING, "why")
+    fresh.tell(tick(NOON, 100.0, NIFTY_FUTURE))
+    assert closings(fresh.tell(TimeAdvanced(ts=NOON))) == [(NIFTY_FUTURE, Side.SELL, 1755, "why")]
+
+
+def test_a_venue_with_a_smaller_limit_gets_smaller_parts(calendar: MarketCalendar) -> None:
+    """The table may be of another month: what is refused as too large is halved until it is taken, and not for ever."""
+    desk = hold_future(calendar, 61 * 65)
+    said, now, taken = desk.tell(Flatten(ts=NOON, reason="why")), NOON, 0
+    for second in range(3):
+        for order in [event for event in said if isinstance(event, OrderIntent)]:
+            assert order.quantity % 65 == 0
+            if order.quantity <= 600:
+                taken += order.quantity
+                continue
+            reason = f"Order quantity {order.quantity} exceeds the freeze quantity of 600"
+            desk.tell(OrderRejected(ts=now, order_id=order.order_id, code=-99, reason=reason))
+        now = NOON + (second + 1) * NS_PER_S
+        said = desk.tell(TimeAdvanced(ts=now))
+    assert said == []
+    assert taken == 61 * 65
+
+
+def test_an_exit_that_is_refused_for_one_reason_is_tried_ever_more_seldom(calendar: MarketCalendar) -> None:
+    """At a locked circuit it stays wanted, for hours; a command is tried at once."""
+    desk = Desk(calendar)
+    desk.tell(tick(NOON, 800.0))
+    desk.hold(10)
+    said, tries = desk.tell(Flatten(ts=NOON, reason="why")), []
+    for second in range(120):
+        for order in [event for event in said if isinstance(event, OrderIntent)]:
+            tries.append(second)
+            desk.tell(OrderRejected(ts=NOON, order_id=order.order_id, code=-99, reason="circuit limit"))
+        said = desk.tell(TimeAdvanced(ts=NOON + (second + 1) * NS_PER_S))
+    assert tries[:5] == [0, 1, 3, 7, 15]
+    assert max(after - before for before, after in pairwise(tries)) == 16
+    assert len(closings(desk.tell(Flatten(ts=NOON, reason="again")))) == 1
+
+
+def test_a_standing_denial_of_entries_is_journaled_once(calendar: MarketCalendar) -> None:
+    """The same wish at every bar is asked, and answered, once; when there is room it goes."""
+    desk = Desk(calendar, max_gross_notional=100)
+    desk.tell(tick(NOON, 800.0))
+    first = desk.tell(decide(Action.BUY_LONG))
+    assert [type(event) for event in first] == [OrderIntent, OrderDenied]
+    assert desk.tell(decide(Action.BUY_LONG), decide(Action.BUY_LONG)) == []
+    assert len(desk.tell(decide(Action.SELL_SHORT))) == 2
+    desk.tell(tick(NOON + 1, 9.0))
+    assert isinstance(desk.tell(decide(Action.BUY_LONG, 1, price=9.0))[1], OrderApproved)
+
+
+def test_a_contract_without_a_lot_is_denied_with_what_to_set(calendar: MarketCalendar) -> None:
+    """Not taken as one unit; what is held of it can be closed."""
+    future = "NSE:RELIANCE26JANFUT"
+    desk = Desk(calendar, **WIDE)
+    desk.tell(tick(NOON, 1450.0, future))
+    denial = desk.tell(decide(Action.BUY_LONG, symbol=future, price=1450.0))[1]
+    assert isinstance(denial, OrderDenied)
+    assert (denial.check, denial.value) == ("missing_lot", future)
+    assert "market.instruments" in denial.limit
+    desk.tell(fill_of(intend("held", Side.BUY, 500, symbol=future)), position_of(500, symbol=future))
+    assert closings(desk.tell(Flatten(ts=NOON, reason="why"))) == [(future, Side.SELL, 500, "why")]
+
+
+def test_a_limit_stays_within_the_days_band(calendar: MarketCalendar) -> None:
+    """A strategy's is moved to its end, one by hand is denied; a band that was told yesterday is none."""
+    desk = Desk(calendar)
+    banded = msgspec.structs.replace(tick(NOON, 800.0), upper_band=np.array([801.0]), lower_band=np.array([720.0]))
+    desk.tell(banded, tick(NOON + 1, 800.0))
+    answer = desk.tell(by_hand(Side.BUY, 1, "801.05"))[-1]
+    assert isinstance(answer, ManualOrderAnswered)
+    assert (answer.check, answer.limit, answer.value) == (
+        "day_band",
+        "within the day's price band of 720.0 to 801.0",
+        "801.05",
+    )
+    builder = IntentBuilder(
+        RiskSettings(), ExecutionSettings(order_type="LIMIT", limit_offset_bp=50), InstrumentBook(MarketSettings()), "L"
+    )
+    for ts, limit in ((NOON, "801.00"), (NOON + 24 * 60 * MINUTE, "804.00")):
+        intent = builder.build(decide(Action.BUY_LONG, 1, ts=ts), desk.actor.book)
+        assert intent is not None
+        assert intent.limit_price == Decimal(limit)

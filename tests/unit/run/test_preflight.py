@@ -113,6 +113,13 @@ def test_symbols(tmp_path: Path) -> None:
     assert states(master_finding(settings_of(), DAY)) == ["ok"]
 
 
+def test_a_symbol_without_a_lot_is_found_before_the_start() -> None:
+    """Where no master would say it."""
+    found = master_finding(settings_of("feed.symbols=['NSE:SBIN-EQ', 'NSE:RELIANCE26JANFUT']"), DAY)
+    assert states(found) == ["fail"]
+    assert found.text.startswith("feed.symbols: NSE:RELIANCE26JANFUT: its lot is not known; add {symbol:")
+
+
 def test_address() -> None:
     """Nobody listens there."""
     assert states(address_finding("http://127.0.0.1:1/api/v3")) == ["fail"]

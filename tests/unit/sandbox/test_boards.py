@@ -54,14 +54,19 @@ def test_a_share() -> None:
 
 
 def test_a_bare_price() -> None:
-    """What nobody knows isn't shown; a missing bid or ask is 0, and its size too."""
+    """What nobody knows isn't shown; a side on which nobody is is 0, and its size too."""
     board = QuoteBoard(2)
     board.on_quote(quote("100"), OPEN_NS)
     seen = shown(board)
-    assert (seen["bid_price"], seen["ask_price"], seen["bid_size"], seen["ask_size"]) == (0, 0, 0, 0)
+    assert seen.keys().isdisjoint({"bid_price", "ask_price", "bid_size", "ask_size", "lower_ckt", "upper_ckt"})
     assert seen.keys().isdisjoint({"vol_traded_today", "last_traded_qty", "avg_trade_price", "OI", "prev_close_price"})
     board.on_quote(quote("100", bid="99.95"), OPEN_NS)
     assert "bid_size" not in shown(board)
+    locked = quote("110", bid="110", ask="0", bid_quantity=9, upper_band=Decimal(110), lower_band=Decimal(90))
+    board.on_quote(locked, OPEN_NS)
+    seen = shown(board)
+    assert (seen["bid_price"], seen["ask_price"], seen["bid_size"], seen["ask_size"]) == (11_000, 0, 9, 0)
+    assert (seen["lower_ckt"], seen["upper_ckt"]) == (9_000, 11_000)
 
 
 def test_quotes_are_no_trades() -> None:

@@ -34,7 +34,8 @@ def make(price: str | None = "100", cash: int = 1_000_000) -> Exchange:
 def wanted(kind: OrderType = OrderType.MARKET, side: Side = Side.BUY, quantity: int = 10, **fields: Any) -> Wanted:
     """Ask for an order."""
     prices = {name: D(value) for name, value in fields.items() if name.endswith("_price")}
-    return Wanted(tag="t", symbol=SBIN, side=side, type=kind, quantity=quantity, **{**fields, **prices})
+    known = {"tag": "t", "symbol": SBIN, "side": side, "type": kind, "quantity": quantity}
+    return Wanted(**{**known, **fields, **prices})
 
 
 def taken(exchange: Exchange, asked: Wanted, **fields: Any) -> Order:
@@ -273,3 +274,56 @@ def test_profit_of_a_round_trip() -> None:
     taken(exchange, wanted(quantity=10))
     assert (position.net, position.net_average) == (0, D(0))
     assert exchange.balance == exchange.ledger.cash
+
+
+FUTURE = "NSE:NIFTY26JANFUT"
+
+
+def test_an_order_above_the_freeze_quantity_stands_in_the_book_as_rejected() -> None:
+    """As NSE does it: thrown out whole, whatever it would have closed; nor can an order be made so large."""
+    exchange = make(None)
+    exchange.on_quote(FUTURE, Quote(last=D(100)))
+    refused = exchange.place(wanted(symbol=FUTURE, quantity=28 * 65))
+    assert isinstance(refused, Refusal)
+    assert refused.message == "Order quantity 1820 exceeds the freeze quantity of 1800"
+    assert exchange.orders[refused.order_id].status is Status.REJECTED
+    taken_ = taken(exchange, wanted(OrderType.LIMIT, symbol=FUTURE, quantity=27 * 65, limit_price="90"))
+    assert isinstance(exchange.modify(taken_.order_id, OrderType.LIMIT, 28 * 65, None, None), Refusal)
+    assert taken_.wanted.quantity == 27 * 65
+
+
+def test_a_contract_without_a_lot_is_no_symbol_here() -> None:
+    """Nobody said what one order of it would be."""
+    exchange = make(None)
+    exchange.on_quote("NSE:RELIANCE26JANFUT", Quote(last=D(1450)))
+    assert isinstance(exchange.place(wanted(symbol="NSE:RELIANCE26JANFUT", quantity=1)), Refusal)
+
+
+@pytest.mark.parametrize(("side", "empty"), [(Side.BUY, "ask"), (Side.SELL, "bid")])
+def test_where_nobody_is_an_order_waits(side: Side, empty: str) -> None:
+    """A price of 0 is an empty side; None is one that isn't known, where the last price counts."""
+    exchange = make()
+    exchange.on_quote(SBIN, Quote(**{"last": D(100), empty: D(0)}))
+    market = taken(exchange, wanted(side=side))
+    limit = taken(exchange, wanted(OrderType.LIMIT, side, limit_price="100"))
+    assert (market.status, limit.status, fills(exchange)) == (Status.PENDING, Status.PENDING, [])
+    exchange.on_quote(SBIN, Quote(last=D(100)))
+    assert fills(exchange) == [(10, D(100)), (10, D(100))]
+
+
+def test_the_days_price_band() -> None:
+    """At its end an unknown book gives nothing, and a price outside it is thrown out."""
+    exchange = make()
+    exchange.on_quote(SBIN, Quote(last=D(110), lower_band=D(90), upper_band=D(110)))
+    locked = taken(exchange, wanted())
+    assert locked.status is Status.PENDING
+    for asked in (
+        wanted(OrderType.LIMIT, limit_price="110.05"), wanted(OrderType.LIMIT, Side.SELL, limit_price="89.95"),
+        wanted(OrderType.SL_MARKET, Side.SELL, stop_price="89.95"),
+    ):  # fmt: skip
+        refused = exchange.place(asked)
+        assert isinstance(refused, Refusal)
+        assert "circuit limits of 90 to 110" in refused.message
+        assert exchange.orders[refused.order_id].status is Status.REJECTED
+    resting = taken(exchange, wanted(OrderType.LIMIT, limit_price="100"))
+    assert isinstance(exchange.modify(resting.order_id, OrderType.LIMIT, None, D("110.05"), None), Refusal)

@@ -105,10 +105,41 @@ def test_broken_values_in_messages_are_kept_as_null(tmp_path: Path) -> None:
     np.testing.assert_array_equal(ticks.ltp, [820.5, np.nan, 820.5, 820.5])
     assert [ticks.symbols[code] for code in ticks.code] == ["NSE:SBIN-EQ", "NSE:SBIN-EQ", "", "NSE:SBIN-EQ"]
     assert (ticks.volume[1], ticks.last_qty[2]) == (-1, -1)
-    assert np.isnan(ticks.bid[2])
+    assert ticks.bid[2] == 0
     assert report.invalid_times == 2
     assert report.unreadable == {"ltp": 1, "volume": 1}
     assert report.symbols == ["NSE:SBIN-EQ"]
+
+
+def test_nobody_and_no_word_are_two_things_on_a_tape(tmp_path: Path) -> None:
+    """A quote of 0 stays 0, one that isn't there is null, through file and reader; so does the day's band."""
+    locked = fyers_line(ask_price=0.0, ask_size=0, lower_ckt=720.0, upper_ckt=880.0)
+    source = written(
+        tmp_path / "m.jsonl", fyers_line() + locked + fyers_line(ask_price=None, ask_size=None, upper_ckt=0)
+    )
+
+    _, ticks = imported(source)
+
+    np.testing.assert_array_equal(ticks.ask, [820.5, 0.0, np.nan])
+    assert ticks.ask_qty.tolist() == [20, 0, -1]
+    np.testing.assert_array_equal(ticks.upper_band, [np.nan, 880.0, np.nan])
+    np.testing.assert_array_equal(ticks.lower_band, [np.nan, 720.0, np.nan])
+    null_count = pq.read_table(tmp_path / "out.parquet")["ask"].null_count
+    assert null_count == 1
+
+
+def test_quotes_that_are_all_0_are_none(tmp_path: Path) -> None:
+    """A source that fills what it doesn't know with zeros isn't one whose book is empty all day."""
+    rows = "".join(f"{AT + second},SBIN,820.5,0,0,0,0\n" for second in range(3))
+    source = written(tmp_path / "t.csv", "ts_event,symbol,ltp,bid,ask,bid_qty,ask_qty\n" + rows)
+    _, ticks = imported(source)
+    assert np.isnan(ticks.bid).all()
+    assert np.isnan(ticks.ask).all()
+    assert (ticks.bid_qty == -1).all()
+    source.write_text(source.read_text() + f"{AT + 9},SBIN,820.5,820.45,0,7,0\n")
+    (tmp_path / "out.parquet").unlink()
+    _, ticks = imported(source)
+    assert ticks.ask.tolist() == [0.0] * 4
 
 
 def test_messages_over_many_chunks(tmp_path: Path) -> None:

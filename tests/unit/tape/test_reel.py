@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -66,6 +67,22 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert rows(list(reader)) == rows(given)
     assert (reader.ended, reader.torn_bytes, reader.ticks) == (True, 0, 10)
     assert reader.last_ts == OPEN + 10 * NS_PER_S
+
+
+def test_empty_sides_and_bands_are_kept(tmp_path: Path) -> None:
+    """0 comes back as 0, null as null, and a band among ticks that have one."""
+    quotes = msgspec.structs.replace(batch(0, 3), bid=np.array([0.0, np.nan, 799.5]))
+    banded = msgspec.structs.replace(batch(3, 2), upper_band=np.array([880.0, np.nan]))
+    writer = ReelWriter(tmp_path / "s.ticks")
+    writer.append([quotes])
+    writer.append([banded, batch(5, 1)])
+    writer.finish()
+    first, second = ReelReader(tmp_path / "s.ticks")
+    assert isinstance(first, TickBatch)
+    assert isinstance(second, TickBatch)
+    np.testing.assert_array_equal(first.bid, [0.0, np.nan, 799.5])
+    assert first.upper_band is None
+    np.testing.assert_array_equal(second.upper_band, [880.0, np.nan, np.nan])
 
 
 def test_cut_off_anywhere_it_is_read_to_the_last_whole_frame(tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ NS = 1_000_000_000
 
 
 def same(row: Row, *expected: float) -> bool:
-    """Equal, null to null."""
-    return all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(row, expected, strict=True))
+    """Equal, null to null; without a price band unless one is expected."""
+    wanted = expected + (math.nan,) * (len(row) - len(expected))
+    return all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(row, wanted, strict=True))
 
 
 def test_a_share_fills_every_column() -> None:
@@ -41,14 +42,32 @@ def test_an_index_has_a_price_and_a_time() -> None:
     assert same(read[0], 1, FED_S * NS, 26_010.55, -1, -1, math.nan, math.nan, -1, -1, -1)
 
 
-def test_nobody_quotes_is_null() -> None:
-    """A bid of 0 at a circuit is no price, and no mistake."""
+def test_nobody_quotes_is_0_and_no_word_is_null() -> None:
+    """A bid of 0 at a circuit says that nobody buys, which is no mistake; a message without one says nothing."""
     reader = TickReader(SYMBOLS)
-    read = reader.read(update(bid_price=0.0, bid_size=0))
-    assert read is not None
-    assert math.isnan(read[0].bid)
-    assert read[0].bid_qty == 0
+    for empty in (update(bid_price=0.0, bid_size=0), update(bid_price=0, bid_size=0)):
+        read = reader.read(empty)
+        assert read is not None
+        assert (read[0].bid, read[0].bid_qty) == (0.0, 0)
+    for silent in (without(update(), "bid_price", "bid_size"), update(bid_price=None, bid_size=None)):
+        read = reader.read(silent)
+        assert read is not None
+        assert math.isnan(read[0].bid)
+        assert read[0].bid_qty == -1
     assert not reader.unreadable
+
+
+@pytest.mark.parametrize("odd", [False, True])
+def test_the_days_price_band_is_told(odd: bool) -> None:
+    """In usual and unusual messages; 0 is none."""
+    changes = {"last_traded_time": None} if odd else {}
+    read = TickReader(SYMBOLS).read(update(lower_ckt=738.45, upper_ckt=902.5, **changes))
+    assert read is not None
+    assert (read[0].lower_band, read[0].upper_band) == (738.45, 902.5)
+    read = TickReader(SYMBOLS).read(update(lower_ckt=0, upper_ckt=0, **changes))
+    assert read is not None
+    assert math.isnan(read[0].lower_band)
+    assert math.isnan(read[0].upper_band)
 
 
 def test_open_interest_is_taken_where_it_is_told() -> None:
@@ -165,7 +184,7 @@ def test_recorded_messages_read_right(tmp_path: Path) -> None:
         ):  # fmt: skip
             assert getattr(row, ours) == message.get(theirs, -1)
         for ours, theirs in (("bid", "bid_price"), ("ask", "ask_price")):
-            quoted = message.get(theirs) or math.nan
+            quoted = message.get(theirs, math.nan)
             np.testing.assert_equal(getattr(row, ours), quoted)
     assert [entry[1] for entry in read if entry is not None] == [True, *[False] * 8, True, True, True, True, True]
     import_tape(SHARED, tmp_path / "t.parquet", {})

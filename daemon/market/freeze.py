@@ -1,0 +1,38 @@
+"""Underlyings and dates → freeze quantities: the most units that the exchange takes in one order of a contract.
+
+The exchanges' own are dated data for index contracts (`freeze_quantities.yaml`); `market.freeze_quantities` adds others
+or overrides, by symbol or by the underlying's name. Invariant: what nobody told is unknown, never guessed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any, Final
+
+from daemon.core.documents import parse_yaml
+
+_TABLE: Final = "freeze_quantities.yaml"
+
+
+class FreezeTable:
+    """The freeze quantities of one date."""
+
+    def __init__(self, as_of: dt.date, own: Mapping[str, int]) -> None:
+        """`own`: units by symbol or underlying, in place of the exchange's."""
+        text = resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8")
+        self._dated = {name: _due(rows, as_of) for name, rows in parse_yaml(text).items()}
+        self._own = own
+
+    def of(self, symbol: str, underlying: str, *, derivative: bool) -> int | None:
+        """Units that one order may be for at most; None where nobody knows. Only derivatives have the table's."""
+        for name in (symbol, underlying):
+            if name in self._own:
+                return self._own[name]
+        return self._dated.get(underlying) if derivative else None
+
+
+def _due(rows: list[dict[str, Any]], as_of: dt.date) -> int:
+    held = [row for row in rows if row["from"] <= as_of]
+    return int((held or rows)[-1 if held else 0]["quantity"])

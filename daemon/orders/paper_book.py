@@ -1,0 +1,127 @@
+"""One symbol's ticks → what they offer to each side: a price and a quantity, nobody, or nothing known.
+
+A quote of 0 (or a quantity of 0 beside no quote, or no quote beside one on the other side) says that nobody is there.
+A tick with no quote at all says nothing: while the symbol was quoted within `QUOTES_LAST_NS` the book is there all the
+same and only isn't told, so that one waits for a tick that tells it; a source that tells none is taken at its last
+price. Zeros on both sides without a quantity are what a source writes that knows no book. Invariant: how the ticks are
+cut into batches changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.core.clock import DAY_NS, NS_PER_S
+from daemon.core.events import Side, TickBatch
+from daemon.market.calendar import IST_OFFSET_NS
+
+WHOLE: Final = np.iinfo(np.int64).max
+"""As much as one likes: nobody said how much there is."""
+QUOTES_LAST_NS: Final = 60 * NS_PER_S
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Rows = NDArray[np.intp] | slice
+
+
+class SymbolBook:
+    """What is remembered of a symbol from batch to batch: when it was last quoted, and the day's price band."""
+
+    __slots__ = ("lower", "quoted_ts", "upper")
+
+    def __init__(self) -> None:
+        self.quoted_ts = 0
+        self.lower: tuple[float, int] = (np.nan, -1)
+        """The price, and the day of India's calendar for which it was told."""
+        self.upper: tuple[float, int] = (np.nan, -1)
+
+    def remember(self, batch: TickBatch, rows: Rows) -> None:
+        """Take in the newest quote and band of these rows."""
+        ticks = BookTicks(batch, rows, self)
+        if len(ticks.ts):
+            self.quoted_ts = int(ticks.quoted_ts[-1])
+            last = int(ticks.day[-1])
+            self.lower, self.upper = (float(ticks.lower[-1]), last), (float(ticks.upper[-1]), last)
+
+    def band(self, ts: int) -> tuple[float, float]:
+        """The lowest and highest price of the day at `ts` (UTC ns); NaN where nobody told."""
+        day = (ts + IST_OFFSET_NS) // DAY_NS
+        return tuple(price if told == day else np.nan for price, told in (self.lower, self.upper))  # type: ignore[return-value]
+
+
+class BookTicks:
+    """The rows of one symbol in a batch, from our side's view: what one could trade at, and how much of it is left."""
+
+    def __init__(self, batch: TickBatch, rows: Rows, book: SymbolBook, *, has_book: bool = True) -> None:
+        """`book`: what was known before these rows; without `has_book` (an index) quotes and bands are no offers."""
+        self.rows = np.arange(len(batch))[rows]
+        self.ts: Ints = batch.ts_recv[rows]
+        self.day: Ints = (self.ts + IST_OFFSET_NS) // DAY_NS
+        self.ltp: Floats = batch.ltp[rows]
+        self.new_trade: Mask = batch.traded[rows] != 0
+        none, unknown = np.full(len(self.ts), np.nan), np.full(len(self.ts), -1)
+        bid, ask, bid_qty, ask_qty = none, none, unknown, unknown
+        if has_book:
+            bid, ask, bid_qty, ask_qty = batch.bid[rows], batch.ask[rows], batch.bid_qty[rows], batch.ask_qty[rows]
+        self._quotes = {Side.BUY: (ask, bid, ask_qty), Side.SELL: (bid, ask, bid_qty)}
+        blank = ~(bid > 0) & ~(ask > 0) & (bid_qty < 0) & (ask_qty < 0)
+        self._nobody = {side: _empty(*quotes) & ~blank for side, quotes in self._quotes.items()}
+        quoted = (bid > 0) | (ask > 0) | self._nobody[Side.BUY] | self._nobody[Side.SELL]
+        self.quoted_ts: Ints = np.maximum.accumulate(
+            np.where(quoted, np.maximum(self.ts, book.quoted_ts), book.quoted_ts)
+        )
+        self.lower = self._band(batch.lower_band if has_book else None, rows, book.lower)
+        self.upper = self._band(batch.upper_band if has_book else None, rows, book.upper)
+        self._taken = {side: np.zeros(len(self.ts), dtype=np.int64) for side in Side}
+
+    def quote(self, side: Side) -> Floats:
+        """(n,): what `side` would trade at (the ask for a BUY), NaN where unknown; of a crossed book the worse."""
+        opposite, own, _ = self._quotes[side]
+        crossed = (own > 0) & (side.sign * (own - opposite) > 0)
+        return np.where(opposite > 0, np.where(crossed, own, opposite), np.nan)
+
+    def nobody(self, side: Side) -> Mask:
+        """(n,): whether the source says that nobody trades with `side`."""
+        return self._nobody[side]
+
+    def displayed(self, side: Side) -> Ints:
+        """(n,): units left for `side` to take, `WHOLE` where unknown, 0 where nobody is or where it isn't told."""
+        opposite, _, quantity = self._quotes[side]
+        shown = np.where(quantity < 0, WHOLE, np.maximum(quantity - self._taken[side], 0))
+        untold = np.where(self.ts - self.quoted_ts < QUOTES_LAST_NS, 0, WHOLE)
+        return np.where(self._nobody[side], 0, np.where(opposite > 0, shown, untold))
+
+    def beyond_band(self, side: Side) -> Mask:
+        """(n,): whether `side` could only trade outside the day's band; at its end the book may be locked."""
+        quote = self.quote(side)
+        end = self.end_of_band(side)
+        locked = np.isnan(quote) & (side.sign * (self.ltp - end) >= 0)
+        beyond: Mask = (side.sign * (quote - end) > 0) | locked
+        return beyond
+
+    def end_of_band(self, side: Side) -> Floats:
+        """(n,): the worst price that `side` can trade at on the day, NaN where unknown."""
+        return self.upper if side is Side.BUY else self.lower
+
+    def take(self, side: Side, row: int, quantity: int) -> None:
+        """Let `quantity` of what `row` displays be ours."""
+        self._taken[side][row] += quantity
+
+    def _band(self, column: Floats | None, rows: Rows, known: tuple[float, int]) -> Floats:
+        """One end of the band at each row: the newest of the same day that was told by then."""
+        prior = np.where(self.day == known[1], known[0], np.nan)
+        if column is None:
+            return prior
+        told = column[rows]
+        newest = np.maximum.accumulate(np.where(told > 0, np.arange(len(told)), -1))
+        today = (newest >= 0) & (self.day[newest] == self.day)
+        return np.where(today, told[newest], np.where(newest >= 0, np.nan, prior))
+
+
+def _empty(opposite: Floats, own: Floats, quantity: Ints) -> Mask:
+    """Where one side of the book is said to be empty, by its price, its quantity or the other side's price."""
+    empty: Mask = (opposite == 0) | (np.isnan(opposite) & ((quantity == 0) | (own > 0)))
+    return empty
