@@ -170,4 +170,4 @@ class Supervisor(Actor):
         self.bus.publish(StrategySwapped(ts=ts, old=self.ladder.active, new=rung, reason=reason))
         self.ladder.take(rung)
         if rung == "flat":
-            self.bus.publish(Flatten(ts=ts, reason="no strategy is left"))
+            self.bus.publish(Flatten(ts=ts, reason="no strategy is left", automatic=True))
