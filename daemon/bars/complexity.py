@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import DAY_NS
-from daemon.core.events import Bar, Complexity, Event, Regime
+from daemon.core.events import Bar, Complexity, Event, PriceJumped, Regime
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.settings.bars import ComplexitySettings
 
@@ -93,6 +93,10 @@ class ComplexityDetector:
             score=min(1.0, score),
             regime=self._regime(volatility, trend),
         )
+
+    def forget(self, symbol: str) -> None:
+        """Begin anew: what the bars of `symbol` were like says nothing any more."""
+        self._history.pop(symbol, None)
 
     def _remember(self, history: _History, bar: Bar) -> None:
         day = bar.ts_open // DAY_NS
@@ -181,8 +185,11 @@ class ComplexityActor(Actor):
         super().__init__(bus)
         self.detector = detector
         self.inbox = bus.subscribe(self.name, (Bar,), where=lambda bar: bar.interval == interval)
+        bus.subscribe(self.name, (PriceJumped,), inbox=self.inbox)
 
     def handle(self, event: Event) -> None:
         """Bar in, complexity out."""
         if isinstance(event, Bar):
             self.bus.publish(self.detector.on_bar(event))
+        elif isinstance(event, PriceJumped):
+            self.detector.forget(event.symbol)

@@ -16,7 +16,17 @@ from pydantic import ValidationError
 
 from daemon.core.clock import ReplayClock
 from daemon.core.errors import CheckFailed, UsageError
-from daemon.core.events import AccountSnapshot, Bar, Complexity, Decision, Event, PositionChanged, StrategySwapped
+from daemon.core.events import (
+    AccountSnapshot,
+    Bar,
+    Complexity,
+    Decision,
+    Event,
+    PositionChanged,
+    PriceAdjusted,
+    PriceJumped,
+    StrategySwapped,
+)
 from daemon.journal.writer import BEGINS_AT, IN_CHARGE, JournalReader
 from daemon.market.calendar import MarketCalendar
 from daemon.market.legs import Legs
@@ -103,7 +113,7 @@ def verify_journal(path: Path) -> Verification:
     asked: dict[tuple[str, int], tuple[Moment, str]] = {}
     hidden: set[tuple[str, int]] = set()
     count = passed_over = 0
-    kinds = (Bar, Complexity, PositionChanged, StrategySwapped, Decision)
+    kinds = (Bar, Complexity, PositionChanged, PriceAdjusted, PriceJumped, StrategySwapped, Decision)
     for event in reader.events(*kinds, *((AccountSnapshot,) if past.shortened else ())):
         past.see(event)
         if isinstance(event, Bar):
@@ -111,6 +121,10 @@ def verify_journal(path: Path) -> Verification:
             view.on_bar(event)
         elif isinstance(event, PositionChanged):
             view.on_position(legs.seen(event))
+        elif isinstance(event, PriceAdjusted):
+            view.on_adjusted(event)
+        elif isinstance(event, PriceJumped):
+            view.on_jumped(event)
         elif isinstance(event, StrategySwapped):
             active = event.new
         elif isinstance(event, Complexity) and not legs.holds(event.symbol):

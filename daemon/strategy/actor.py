@@ -22,7 +22,17 @@ from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_MS, NS_PER_S, Clock, india_day, stopwatch_ns
 from daemon.core.errors import StrategyHung
-from daemon.core.events import Bar, Complexity, Decision, Event, InferenceMeasured, PositionChanged, StrategySwapped
+from daemon.core.events import (
+    Bar,
+    Complexity,
+    Decision,
+    Event,
+    InferenceMeasured,
+    PositionChanged,
+    PriceAdjusted,
+    PriceJumped,
+    StrategySwapped,
+)
 from daemon.market.legs import Legs
 from daemon.strategy.thinking import Broken, HangBudget, Thinker, attempt
 from strategies.base import HUNG, LATE, RAISED, UNFIT, MarketView, Moment, Strategy, hold, unthought
@@ -123,7 +133,7 @@ class StrategyActor(Actor):
         bus.tap((Complexity,), self._ask, where=decided)
         self.inbox = bus.subscribe(self.name, (Bar,), where=lambda bar: bar.interval in intervals)
         bus.subscribe(self.name, (Complexity,), where=decided, inbox=self.inbox)
-        bus.subscribe(self.name, (PositionChanged, StrategySwapped), inbox=self.inbox)
+        bus.subscribe(self.name, (PositionChanged, PriceAdjusted, PriceJumped, StrategySwapped), inbox=self.inbox)
 
     def handle(self, event: Event) -> Awaitable[None] | None:
         """Remember, or decide."""
@@ -132,6 +142,10 @@ class StrategyActor(Actor):
             self.view.on_bar(event)
         elif isinstance(event, PositionChanged):
             self.view.on_position(self.legs.seen(event))
+        elif isinstance(event, PriceAdjusted):
+            self.view.on_adjusted(event)
+        elif isinstance(event, PriceJumped):
+            self.view.on_jumped(event)
         elif isinstance(event, StrategySwapped):
             self.active = event.new
             self._hangs.forgive(event.new)
