@@ -21,6 +21,7 @@ import structlog
 from daemon import __version__
 from daemon.bars.builder import BarBuilder, BarsActor
 from daemon.bars.complexity import ComplexityActor, ComplexityDetector
+from daemon.bars.overnight import Overnight
 from daemon.control.manual_desk import ManualDesk
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
@@ -31,6 +32,7 @@ from daemon.core.events import (
     Bar,
     Halt,
     OrderCancelled,
+    PositionRestated,
     TickBatch,
     TradingState,
     TradingStateChanged,
@@ -49,6 +51,7 @@ from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import INDEX_SUFFIX
 from daemon.market.legs import Legs
+from daemon.market.overnight import OvernightLimit
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.market.symbol_files import MasterDay, open_instruments
 from daemon.orders.abandoning import abandon
@@ -160,9 +163,11 @@ class App:
         calls_out = settings.broker.name == "fyers" or not plan.tapes
         self._budget = budget = rate_budget(settings.broker.fyers) if calls_out else RateBudget(clock)
         self.feed = self._tape_feed() if plan.tapes else self._live_feed(budget)
+        limit = OvernightLimit(self.instruments, settings.market.max_overnight_percent)
         self.bars = BarsActor(
-            bus, BarBuilder(self.calendar, {name: INTERVALS[name] for name in settings.bars.intervals}, grace_ns)
-        )
+            bus, BarBuilder(self.calendar, {name: INTERVALS[name] for name in settings.bars.intervals}, grace_ns),
+            self._overnight(limit),
+        )  # fmt: skip
         self.complexity = ComplexityActor(bus, ComplexityDetector(settings.complexity_detection, scheduled), interval)
         self.strategy = StrategyActor(
             bus,
@@ -186,6 +191,7 @@ class App:
             FundsCheck.of(settings.broker.fyers, self.account.portfolio.starting_cash)
             if settings.broker.name == "fyers"
             else None,
+            limit,
         )
         self.risk.book.cash = self.account.portfolio.cash
         self.orders = self.account.orders
@@ -248,6 +254,17 @@ class App:
     def _tick_filter(self) -> TickFilter:
         feed = self.settings.feed
         return TickFilter(self.instruments, self.calendar, feed.max_jump_percent, feed.max_option_jump_percent)
+
+    def _overnight(self, limit: OvernightLimit) -> Overnight:
+        market, account = self.settings.market, self.account
+        held = {item.symbol: ist_date(item.opened_ts) for item in account.portfolio.positions() if item.quantity}
+        adjustments = {symbol: market.adjustments_of(symbol) for symbol in dict.fromkeys((*self.symbols, *held))}
+        by_broker = self.settings.broker.name == "fyers"
+        self.bus.tap((PositionRestated,), account.remember_restated)
+        return Overnight(
+            self.bus, limit, adjustments, by_broker=by_broker, closes=account.portfolio.closes(), open_since=held,
+            done=account.restated,
+        )  # fmt: skip
 
     def _paper_execution(self) -> ExecutionActor:
         settings, plan = self.settings, self.plan
@@ -339,7 +356,7 @@ class App:
     def snapshot(self) -> AccountSnapshot:
         """The account as it stands, for the journal; true while nothing that was published waits to be handled."""
         account, book = self.account, self.risk.book
-        account.flatten_reason = self.risk.flatten_reason
+        account.flatten_reason, account.unsettled = self.risk.flatten_reason, dict(book.unsettled)
         account.day, account.day_start_net, account.day_high = book.day, book.day_start_net, book.day_high
         return account.snapshot(self.plan.clock.now_ns() or account.last_ts)
 
@@ -387,7 +404,8 @@ class App:
             self.risk.book.restore(
                 standing, remaining, unknown, account.day, account.day_start_net, account.day_high, account.approved()
             )  # fmt: skip
-            self.risk.restore(account.state, account.flatten_reason)
+            self.risk.restore(account.state, account.flatten_reason, account.unsettled)
+            self.risk.held_over.restore(account.portfolio.closes())
             for position in standing:
                 self.bus.publish(position)
             if account.state is not TradingState.ACTIVE:
@@ -419,10 +437,8 @@ class App:
                 resume_bars, plan.reels, self.symbols, feed, builder, self.calendar, begins
             )  # fmt: skip
             recalled.add(closed)
-        decided_on = [event for event in recalled.seen if isinstance(event, Bar) and event.interval == interval]
-        self.bars.builder.seed(decided_on, begins)
-        for bar in decided_on:
-            self.complexity.detector.remember(bar)
+        self.bars.remember(recalled.seen, interval, begins)
+        self.complexity.remember(recalled.seen)
         told = remembered(recalled, view_settings(self.settings), Legs(self._legs()), self._held, ts)
         for remembrance in told:
             self.bus.publish(remembrance)

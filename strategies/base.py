@@ -16,7 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.core.clock import DAY_NS, NS_PER_S
-from daemon.core.events import Action, Bar, Complexity, Decision, MarketRemembered, PositionChanged
+from daemon.core.events import (
+    Action,
+    Bar,
+    Complexity,
+    Decision,
+    MarketRemembered,
+    PositionChanged,
+    PriceAdjusted,
+    PriceJumped,
+)
 
 NS_PER_MINUTE = 60 * NS_PER_S
 IST_OFFSET_NS = 19_800 * NS_PER_S
@@ -166,6 +175,14 @@ class _Ring:
         self._rows[self._end] = (bar.open, bar.high, bar.low, bar.close, volume)
         self._end += 1
 
+    def rescale(self, event: PriceAdjusted) -> None:
+        rows = self._rows[max(0, self._end - self._length) : self._end]
+        rows[:, :VOLUME] *= event.numerator
+        rows[:, :VOLUME] /= event.denominator
+        if event.shares:
+            rows[:, VOLUME] *= event.denominator
+            rows[:, VOLUME] /= event.numerator
+
     def snapshot(self) -> NDArray[np.float64]:
         return self._rows[max(0, self._end - self._length) : self._end].copy()
 
@@ -220,6 +237,17 @@ class MarketView:
         if bar.interval == settings.coarse_interval:
             self._ring(self._coarse, bar.symbol, settings.coarse_window).append(bar)
 
+    def on_adjusted(self, event: PriceAdjusted) -> None:
+        """Count the bars so far in the new price (and in new shares), so that windows run through."""
+        for rings in (self._bars, self._coarse):
+            if event.symbol in rings:
+                rings[event.symbol].rescale(event)
+
+    def on_jumped(self, event: PriceJumped) -> None:
+        """Leave the bars so far out of every window."""
+        self._bars.pop(event.symbol, None)
+        self._coarse.pop(event.symbol, None)
+
     def on_position(self, event: PositionChanged) -> None:
         """Remember a position."""
         held = self._held.setdefault(event.symbol, _Held())
@@ -235,8 +263,13 @@ class MarketView:
 
     def on_remembered(self, event: MarketRemembered) -> None:
         """See again what an earlier process saw; the position's average price comes with its `PositionChanged`."""
+        due = list(event.adjusted)
         for bar in event.bars:
+            while due and due[0].ts < bar.ts_close:
+                self.on_adjusted(due.pop(0))
             self.on_bar(bar)
+        for action in due:
+            self.on_adjusted(action)
         held = self._held.setdefault(event.symbol, _Held())
         held.quantity, held.bars = event.quantity, event.bars_held
 

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.bars.overnight import Overnight
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S
@@ -322,10 +323,18 @@ class BarsActor(Actor):
 
     name = "bars"
 
-    def __init__(self, bus: Bus, builder: BarBuilder) -> None:
+    def __init__(self, bus: Bus, builder: BarBuilder, overnight: Overnight | None = None) -> None:
+        """`overnight` says what is to be known before a bar."""
         super().__init__(bus)
         self.builder = builder
+        self._overnight = overnight
         self.inbox = bus.subscribe(self.name, (TickBatch, TimeAdvanced, FeedStatus))
+
+    def remember(self, seen: Sequence[Event], interval: str, until: int) -> None:
+        """What an earlier process saw before `until`, oldest first: longer bars go on from those of `interval`."""
+        self.builder.seed([item for item in seen if isinstance(item, Bar) and item.interval == interval], until)
+        if self._overnight is not None:
+            self._overnight.remember(seen)
 
     def handle(self, event: Event) -> None:
         """Reduce ticks; at a moment in time, publish what is due."""
@@ -339,4 +348,7 @@ class BarsActor(Actor):
     def publish(self, bars: Sequence[Bar]) -> None:
         """Put closed bars on the bus."""
         for bar in bars:
+            jump = self._overnight.before(bar) if self._overnight is not None else None
+            if jump is not None:
+                self.bus.publish(jump)
             self.bus.publish(bar)

@@ -21,12 +21,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import DAY_NS
-from daemon.core.events import Bar, Complexity, Event, Regime
+from daemon.core.events import Bar, Complexity, Event, PriceJumped, Regime
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.settings.bars import ComplexitySettings
 
@@ -88,6 +88,10 @@ class ComplexityDetector:
             score=min(1.0, score),
             regime=self._regime(volatility, trend),
         )
+
+    def forget(self, symbol: str) -> None:
+        """Begin anew: what the bars of `symbol` were like says nothing any more."""
+        self._history.pop(symbol, None)
 
     def remember(self, bar: Bar) -> None:
         """Leave behind what `on_bar` would, without its answer: for bars that were decided on before."""
@@ -188,9 +192,21 @@ class ComplexityActor(Actor):
     def __init__(self, bus: Bus, detector: ComplexityDetector, interval: str) -> None:
         super().__init__(bus)
         self.detector = detector
+        self._interval = interval
         self.inbox = bus.subscribe(self.name, (Bar,), where=lambda bar: bar.interval == interval)
+        bus.subscribe(self.name, (PriceJumped,), inbox=self.inbox)
+
+    def remember(self, seen: Iterable[Event]) -> None:
+        """What an earlier process saw, oldest first."""
+        for event in seen:
+            if isinstance(event, Bar) and event.interval == self._interval:
+                self.detector.remember(event)
+            elif isinstance(event, PriceJumped):
+                self.detector.forget(event.symbol)
 
     def handle(self, event: Event) -> None:
         """Bar in, complexity out."""
         if isinstance(event, Bar):
             self.bus.publish(self.detector.on_bar(event))
+        elif isinstance(event, PriceJumped):
+            self.detector.forget(event.symbol)

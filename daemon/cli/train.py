@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +13,16 @@ from rich.console import Console
 
 from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
 from daemon.core.errors import ArtifactError, UsageError
+from daemon.market.calendar import ist_ns
+from daemon.market.instruments import InstrumentBook
+from daemon.market.overnight import OvernightLimit
 from daemon.report.tables import show
+from daemon.settings.market import MarketSettings
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 
 if TYPE_CHECKING:
+    from models.training.adjusting import Action
     from models.training.run import Data
 
 MARKETS = ("hidden_regime", "composition")
@@ -160,7 +166,19 @@ def training_data(
     seconds = [length for name in names for known, length in INTERVALS.items() if known == name]
     if len(seconds) < len(names) or len(set(seconds)) < len(seconds):
         raise UsageError(f"--intervals {intervals}: expected different ones of {', '.join(INTERVALS)}")
-    return FileData(bars, seconds, _date("--border", border))
+    limit = OvernightLimit(InstrumentBook(settings.market), settings.market.max_overnight_percent)
+    return FileData(bars, seconds, _date("--border", border), partial(_actions, settings.market), limit.broken)
+
+
+def _actions(market: MarketSettings, symbol: str) -> list[Action]:
+    """The corporate actions of `market.adjustments` as bars are adjusted by them."""
+    from models.training.adjusting import Action
+
+    found = []
+    for item in market.adjustments_of(symbol):
+        ratio = float(item.fraction)
+        found.append(Action(ist_ns(item.date, "00:00"), ratio, 1.0 / ratio if item.shares else 1.0))
+    return found
 
 
 def _date(option: str, text: str) -> dt.date:

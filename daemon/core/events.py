@@ -187,6 +187,55 @@ class Complexity(Event, frozen=True, gc=False):
     regime: Regime
 
 
+class PriceAdjusted(Event, frozen=True, gc=False):
+    """A corporate action takes effect: prices of `symbol` before `ts` count times `numerator` / `denominator`.
+
+    Said before the first tick of the session of `date` (ISO, India). `shares`: volumes and quantities count inversely
+    (a split or a bonus, not a dividend). `by_broker`: it is the broker's to change what is held.
+    """
+
+    ts: int
+    symbol: str
+    date: str
+    kind: str
+    numerator: int
+    denominator: int
+    shares: bool
+    by_broker: bool
+
+    @property
+    def ratio(self) -> float:
+        """New price by old price."""
+        return self.numerator / self.denominator
+
+    @property
+    def words(self) -> str:
+        """For a reader."""
+        return f"{self.symbol}: {self.kind} of {self.date} (×{self.ratio:.6g}): earlier bars are counted at it"
+
+
+class PriceJumped(Event, frozen=True, gc=False):
+    """Between two sessions a share's price went where no trading can take it: what lies before says nothing any more.
+
+    Said before the first bar of the new session; `before` and `after` are rupees.
+    """
+
+    ts: int
+    symbol: str
+    before: float
+    after: float
+
+    @property
+    def words(self) -> str:
+        """For a reader."""
+        return f"{self.symbol}: {overnight(self.before, self.after)}: earlier bars left out"
+
+
+def overnight(before: float, after: float) -> str:
+    """A jump of the price between two sessions, for a reader."""
+    return f"{before:,.10g} → {after:,.10g} overnight (×{after / before:.4g})"
+
+
 class FeedStatus(Event, frozen=True, gc=False):
     """The tick source changed state; `symbol` is None when it speaks of the whole feed."""
 
@@ -387,30 +436,51 @@ class MarketRemembered(Event, frozen=True, gc=False):
 
     `bars`: the newest of the intervals that decisions see, oldest first, as many as a strategy looks back on.
     `quantity`: the position that is held, signed, under the symbol that decisions are about; `bars_held`: bars of the
-    decision interval since it was opened.
+    decision interval since it was opened. `adjusted`: the corporate actions since the first of the bars, whose prices
+    are those of their day.
     """
 
     ts: int
     symbol: str
     bars: tuple[Bar, ...]
+    adjusted: tuple[PriceAdjusted, ...]
     quantity: int
     bars_held: int
 
 
 class SymbolHalted(Event, frozen=True, gc=False):
-    """No new risk in `symbol`: what the venue says of it and what we know differ, by the numbers in `reason`."""
+    """No new risk in `symbol`: what the venue says of it and what we know differ, by the numbers in `reason`.
+
+    `overnight`: a corporate action may have changed what is held, so that nothing but a person closes it, either.
+    """
 
     ts: int
     symbol: str
     reason: str
+    overnight: bool = False
 
 
 class SymbolResumed(Event, frozen=True, gc=False):
-    """The venue and we agree on `symbol` again."""
+    """The venue and we agree on `symbol` again; `overnight`: what a corporate action had made doubtful is settled."""
 
     ts: int
     symbol: str
     reason: str
+    overnight: bool = False
+
+
+class PositionRestated(Event, frozen=True, gc=False):
+    """What is held of `symbol` counts in new shares: quantity times `denominator` / `numerator`, price inversely.
+
+    `date` and `kind` are those of the corporate action.
+    """
+
+    ts: int
+    symbol: str
+    date: str
+    kind: str
+    numerator: int
+    denominator: int
 
 
 class FundsReported(Event, frozen=True, gc=False):
@@ -475,6 +545,9 @@ class HoldingRecord(msgspec.Struct, frozen=True, gc=False):
     realised: Decimal
     costs: Decimal
     opened_ts: int
+    mark: Decimal = Decimal(0)
+    """What it was last valued at, rupees; 0 where nobody said."""
+    mark_ts: int = 0
 
 
 class AccountSnapshot(Event, frozen=True, gc=False):
@@ -499,6 +572,10 @@ class AccountSnapshot(Event, frozen=True, gc=False):
     """The latest manual orders, so that none is placed twice."""
     barred_ts: int = 0
     """When a person forbade entries, UTC ns; 0 where nobody did, or the daemon by itself."""
+    unsettled: dict[str, str] = {}
+    """Symbols held over what may be a corporate action, and what is to be said of each."""
+    restated: tuple[str, ...] = ()
+    """Corporate actions that positions were counted anew for: symbol, date and kind."""
 
 
 class DayProfitPeaked(Event, frozen=True, gc=False):
@@ -559,10 +636,11 @@ class Halt(Event, frozen=True, gc=False):
 
 
 class Resume(Event, frozen=True, gc=False):
-    """Command: trade again."""
+    """Command: trade again. `automatic`: no person said so; a position in doubt over a night stays so."""
 
     ts: int
     reason: str
+    automatic: bool = False
 
 
 class Reduce(Event, frozen=True, gc=False):
@@ -573,10 +651,14 @@ class Reduce(Event, frozen=True, gc=False):
 
 
 class Flatten(Event, frozen=True, gc=False):
-    """Command: cancel working orders and close every position."""
+    """Command: cancel working orders and close every position.
+
+    `automatic`: no person said so; a position in doubt over a night is left alone.
+    """
 
     ts: int
     reason: str
+    automatic: bool = False
 
 
 class ManualOrder(Event, frozen=True, gc=False):

@@ -59,6 +59,9 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.ManualOrderAnswered,
     vocabulary.CancelOrder,
     vocabulary.BrokerStatus,
+    vocabulary.PriceAdjusted,
+    vocabulary.PriceJumped,
+    vocabulary.PositionRestated,
 )
 """What is recorded: every event that a decision, a position or a state depends on; of bars only
 the intervals that decisions see (the caller chooses them), of ticks none: they have their own tape."""

@@ -194,7 +194,7 @@ class MasterDay:
             reason = f"{REASON}{self._day}, and it is {today}: start the daemon again"
             self._bus.publish(Halt(ts=now, reason=reason, automatic=True))
         elif self._halted_for_day:
-            self._bus.publish(Resume(ts=now, reason="the day's own symbol master is there"))
+            self._bus.publish(Resume(ts=now, reason="the day's own symbol master is there", automatic=True))
 
     def _note(self, change: TradingStateChanged) -> None:
         self._halted_for_day = change.state is TradingState.HALTED and change.reason.startswith(REASON)

@@ -27,12 +27,15 @@ from daemon.core.events import (
     OrderIntent,
     OrderRejected,
     OrderType,
+    PositionRestated,
+    PriceAdjusted,
     SymbolHalted,
     SymbolResumed,
 )
 from daemon.fyers.wire import OrderStatus, VenueOrder, VenueTrade
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
+from daemon.market.overnight import shares_after
 from daemon.orders.book import FOREIGN, Order, OrderBook, OrderState
 from daemon.settings.orders import FyersSettings
 
@@ -76,6 +79,7 @@ class LiveBook:
         self._other_product: set[str] = set()
         self._elsewhere: Counter[str] = Counter()
         self._suspects: dict[str, tuple[int, int]] = {}
+        self._actions: dict[str, list[PriceAdjusted]] = {}
 
     # -- one thing said -----------------------------------------------------------------------------------------------
 
@@ -163,6 +167,7 @@ class LiveBook:
         """Halt every symbol that differs twice in a row, resume those that agree; whether all agree."""
         suspects: dict[str, tuple[int, int]] = {}
         for symbol in {*held, *self.positions, *self.halted}:
+            self._count_anew(symbol, held.get(symbol, 0))
             ours, theirs = self.positions[symbol] + self._elsewhere[symbol], held.get(symbol, 0)
             if ours == theirs:
                 if self.halted.pop(symbol, None) is not None:
@@ -176,6 +181,27 @@ class LiveBook:
                 self._publish(SymbolHalted(ts=self._now, symbol=symbol, reason=reason))
         self._suspects = suspects
         return not suspects
+
+    def expect(self, action: PriceAdjusted) -> None:
+        """The broker is to change what we hold: when it shows what that comes to, ours follows."""
+        if action.shares and self.positions[action.symbol]:
+            self._actions.setdefault(action.symbol, []).append(action)
+
+    def _count_anew(self, symbol: str, theirs: int) -> None:
+        actions, quantity = self._actions.get(symbol, []), self.positions[symbol]
+        for action in actions:
+            quantity, _ = shares_after(quantity, action.numerator, action.denominator)
+        if not actions or quantity + self._elsewhere[symbol] != theirs:
+            return
+        log.warning("the broker has made a corporate action of it", symbol=symbol, held=quantity)
+        self.positions[symbol] = quantity
+        for action in self._actions.pop(symbol):
+            self._publish(
+                PositionRestated(
+                    ts=self._now, symbol=symbol, date=action.date, kind=action.kind, numerator=action.numerator,
+                    denominator=action.denominator,
+                )
+            )  # fmt: skip
 
     @property
     def held(self) -> Mapping[str, int]:

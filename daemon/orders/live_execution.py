@@ -39,6 +39,7 @@ from daemon.core.events import (
     OrderRejected,
     OrderSent,
     OrderUnknown,
+    PriceAdjusted,
     Reconciled,
     Reduce,
     Resume,
@@ -93,7 +94,8 @@ class LiveExecutionActor(Actor):
         self._look = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self.inbox = bus.subscribe(
-            self.name, (TimeAdvanced, OrderApproved, OrderDenied, CancelOrder, Flatten, Halt, Reduce, Resume)
+            self.name,
+            (TimeAdvanced, OrderApproved, OrderDenied, CancelOrder, Flatten, Halt, Reduce, Resume, PriceAdjusted),
         )  # of intents those of risk: what the book took in by itself it has applied by itself
         bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy != EXTERNAL, inbox=self.inbox)
 
@@ -164,6 +166,8 @@ class LiveExecutionActor(Actor):
                 self.cancel_entries(event.reason, event.ts)
             case Resume():
                 self._bar.allow()
+            case PriceAdjusted():
+                self.book.expect(event)
 
     def cancel_resting(self, reason: str, since: int) -> None:
         """Take every order off the market but exits that trade at once, whoever placed it, and keep at it."""

@@ -30,11 +30,13 @@ from daemon.core.events import (
     OrderDenied,
     OrderIntent,
     OrderType,
+    PositionRestated,
     Reduce,
     Resume,
     TickBatch,
     TimeAdvanced,
 )
+from daemon.market.overnight import shares_after
 from daemon.orders.book import Order, OrderBook, OrderState
 from daemon.orders.openers import EntryBar
 
@@ -108,7 +110,7 @@ class ExecutionActor(Actor):
             self.name,
             (
                 TickBatch, TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, CancelOrder, Flatten, Halt, Reduce,
-                Resume,
+                Resume, PositionRestated,
             ),
         )  # fmt: skip
 
@@ -127,15 +129,18 @@ class ExecutionActor(Actor):
             if order is not None:
                 return self._send(order)
         elif isinstance(event, CancelOrder):
-            held = self.orders.working.get(event.order_id)
-            if held is not None:
-                self._cancel(held, event.reason)
+            order = self.orders.working.get(event.order_id)
+            if order is not None:
+                self._cancel(order, event.reason)
         elif isinstance(event, Flatten):
             self.cancel_resting(event.reason, event.ts)
         elif isinstance(event, Reduce) or (isinstance(event, Halt) and not event.shutdown):
             self.cancel_entries(event.reason, event.ts)
         elif isinstance(event, Resume):
             self._bar.allow()
+        elif isinstance(event, PositionRestated):
+            held = self._positions[event.symbol]
+            self._positions[event.symbol], _ = shares_after(held, event.numerator, event.denominator)
         return None
 
     def cancel_resting(self, reason: str, since: int) -> None:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
 from typing import Final
 
 import msgspec
 
 from daemon.core.errors import Fault
-from daemon.core.events import Fill, HoldingRecord, PositionChanged
+from daemon.core.events import Fill, HoldingRecord, PositionChanged, PositionRestated
+from daemon.market.overnight import shares_after
 
 ZERO: Final = Decimal(0)
 PAISA: Final = Decimal("0.01")
@@ -40,6 +42,7 @@ class _Holding:
 
     def __init__(self, mark: Decimal) -> None:
         self.mark = mark
+        self.marked_ts = 0
         self.quantity = 0
         self.basis = ZERO
         self.realised = ZERO
@@ -49,6 +52,10 @@ class _Holding:
     @property
     def average_price(self) -> Decimal:
         return self.basis / self.quantity if self.quantity else ZERO
+
+    @property
+    def valued(self) -> tuple[Decimal, int]:
+        return (self.mark, self.marked_ts) if self.marked_ts else (ZERO, 0)
 
     @property
     def unrealised(self) -> Decimal:
@@ -86,16 +93,52 @@ class Portfolio:
             _open(holding, fill, fill.quantity - closing)
         holding.costs += fill.costs
         self.cash -= fill.side.sign * fill.quantity * fill.price + fill.costs
+        return self._change(fill.symbol, fill.ts)
+
+    def restate(self, event: PositionRestated) -> tuple[PositionChanged, Fraction] | None:
+        """Count a holding in new shares: the change, and what is less than a share; None where nothing is held.
+
+        Cash stays. Less than a share is no more of the holding: its cost is booked as lost, for nobody says here what
+        the company pays for it.
+        """
+        holding = self._holdings.get(event.symbol)
+        if holding is None or not holding.quantity:
+            return None
+        old, numerator, denominator = abs(holding.quantity), event.numerator, event.denominator
+        quantity, rest = shares_after(holding.quantity, numerator, denominator)
+        if rest:
+            kept = holding.basis * abs(quantity) * numerator / (old * denominator)
+            kept = kept.quantize(PAISA, rounding=ROUND_HALF_EVEN)
+            holding.realised -= holding.basis - kept
+            holding.basis = kept
+        holding.quantity = quantity
+        holding.mark = holding.mark * numerator / denominator
+        holding.opened_ts = holding.opened_ts if quantity else 0
+        return self._change(event.symbol, event.ts), rest
+
+    def _change(self, symbol: str, ts: int) -> PositionChanged:
+        item = self._holdings[symbol]
         return PositionChanged(
-            ts=fill.ts, symbol=fill.symbol, quantity=holding.quantity, average_price=holding.average_price,
-            realised_pnl=holding.realised, costs=holding.costs, cash=self.cash, opened_ts=holding.opened_ts,
+            ts=ts, symbol=symbol, quantity=item.quantity, average_price=item.average_price,
+            realised_pnl=item.realised, costs=item.costs, cash=self.cash, opened_ts=item.opened_ts,
         )  # fmt: skip
 
-    def mark(self, symbol: str, price: Decimal | float) -> None:
-        """Value `symbol` at `price` rupees from now on; before the first mark it stands at its first fill's price."""
+    def mark(self, symbol: str, price: Decimal | float, ts: int = 0) -> None:
+        """Value `symbol` at `price` rupees, of `ts` (UTC ns), from now on; before the first at its first fill's."""
         holding = self._holdings.get(symbol)
         if holding is not None:
+            holding.marked_ts = ts
             holding.mark = price if isinstance(price, Decimal) else Decimal(repr(float(price)))
+
+    def unmark(self, symbol: str) -> None:
+        """Forget when `symbol` was valued: its next price is compared with none."""
+        if symbol in self._holdings:
+            self._holdings[symbol].marked_ts = 0
+
+    def closes(self) -> dict[str, tuple[int, float]]:
+        """(time, price) at which each symbol that is held was last valued, of those that were."""
+        held = ((symbol, item) for symbol, item in self._holdings.items() if item.quantity and item.marked_ts)
+        return {symbol: (item.marked_ts, float(item.mark)) for symbol, item in held}
 
     def quantity(self, symbol: str) -> int:
         """Signed units held of `symbol`, 0 where none."""
@@ -120,7 +163,7 @@ class Portfolio:
     def holdings(self) -> tuple[HoldingRecord, ...]:
         """What a snapshot keeps of every symbol that was ever traded."""
         return tuple(
-            HoldingRecord(symbol, item.quantity, item.basis, item.realised, item.costs, item.opened_ts)
+            HoldingRecord(symbol, item.quantity, item.basis, item.realised, item.costs, item.opened_ts, *item.valued)
             for symbol, item in self._holdings.items()
         )
 
@@ -130,20 +173,15 @@ class Portfolio:
         self._fill_ids.update(dict.fromkeys(fill_ids))
         for record in holdings:
             average = record.basis / record.quantity if record.quantity else ZERO
-            holding = self._holdings[record.symbol] = _Holding(average)
+            holding = self._holdings[record.symbol] = _Holding(record.mark if record.mark_ts else average)
+            holding.marked_ts = record.mark_ts
             holding.quantity, holding.basis = record.quantity, record.basis
             holding.realised, holding.costs = record.realised, record.costs
             holding.opened_ts = record.opened_ts
 
     def standing(self, ts: int) -> list[PositionChanged]:
         """How every symbol stands, as events, for those who weren't there when it came about."""
-        return [
-            PositionChanged(
-                ts=ts, symbol=symbol, quantity=item.quantity, average_price=item.average_price,
-                realised_pnl=item.realised, costs=item.costs, cash=self.cash, opened_ts=item.opened_ts,
-            )
-            for symbol, item in self._holdings.items()
-        ]  # fmt: skip
+        return [self._change(symbol, ts) for symbol in self._holdings]
 
     @property
     def equity(self) -> Decimal:

@@ -16,6 +16,7 @@ from daemon.core.clock import india_day
 from daemon.core.errors import IllegalTransition
 from daemon.core.events import (
     AccountSnapshot,
+    Bar,
     CancelOrder,
     DayProfitPeaked,
     Event,
@@ -35,12 +36,16 @@ from daemon.core.events import (
     OrderRejected,
     OrderSent,
     OrderUnknown,
+    PositionRestated,
     Reduce,
     Resume,
+    SymbolHalted,
+    SymbolResumed,
     TradingState,
     TradingStateChanged,
 )
 from daemon.journal.reader import JournalReader, is_blank
+from daemon.market.overnight import action_key
 from daemon.orders.book import Order, OrderBook, OrderState
 from daemon.portfolio.book import Portfolio
 
@@ -52,7 +57,7 @@ ORDER_EVENTS: tuple[type[Event], ...] = (
 )  # fmt: skip
 FOLDED: tuple[type[Event], ...] = (
     *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, CancelOrder, DayProfitPeaked,
-    ManualOrderAnswered,
+    ManualOrderAnswered, Bar, SymbolHalted, SymbolResumed, PositionRestated,
 )  # fmt: skip
 COMMANDS: tuple[type[Event], ...] = (TradingStateChanged, Halt, Resume, Reduce, Flatten)
 """What a process that moves orders and portfolio by itself tells its account of (`Account.follow`)."""
@@ -83,6 +88,8 @@ class Account:
         self.day_start_net = Decimal(0)
         self.day_high = Decimal(0)
         self.answered: dict[str, ManualOrderAnswered] = {}
+        self.unsettled: dict[str, str] = {}
+        self.restated: dict[str, None] = {}
         self.last_ts = 0
         self.records = 0
         self._ending = False
@@ -138,6 +145,8 @@ class Account:
             day_start_net=self.day_start_net,
             day_high=self.day_high,
             answered=tuple(self.answered.values()),
+            unsettled=dict(self.unsettled),
+            restated=tuple(self.restated),
         )
 
     def apply(self, event: Event) -> None:
@@ -157,6 +166,11 @@ class Account:
                 self._roll(event.ts)
                 self.orders.apply(event)
                 self.portfolio.apply(event)
+            case Bar():
+                self.portfolio.mark(event.symbol, event.close, event.ts_close)
+                return
+            case SymbolHalted() | SymbolResumed() | PositionRestated():
+                self._over_a_night(event)
             case OrderIntent():
                 self._ending = False
                 self._roll(event.ts)
@@ -171,6 +185,25 @@ class Account:
         if len(self.answered) > KEPT_ANSWERS:
             del self.answered[next(iter(self.answered))]
 
+    def _over_a_night(self, event: SymbolHalted | SymbolResumed | PositionRestated) -> None:
+        """What a corporate action did to what is held, or may have done."""
+        if isinstance(event, PositionRestated):
+            self.portfolio.restate(event)
+            self.remember_restated(event)
+        elif event.overnight and isinstance(event, SymbolHalted):
+            self.unsettled[event.symbol] = event.reason
+        elif event.overnight:
+            self._looked_at(event.symbol)
+
+    def _looked_at(self, symbol: str) -> None:
+        """Nobody doubts any more what is held, and yesterday's price is no reason to."""
+        if self.unsettled.pop(symbol, None) is not None:
+            self.portfolio.unmark(symbol)
+
+    def remember_restated(self, event: PositionRestated) -> None:
+        """An action was counted: never again."""
+        self.restated[action_key(event.symbol, event.date, event.kind)] = None
+
     def follow(self, event: Event) -> None:
         """Take note of one of `COMMANDS`; it counts from when it was given, though risk may never have got to it."""
         match event:
@@ -184,15 +217,22 @@ class Account:
                     self._enter(TradingState.HALTED, event.reason, 0 if event.automatic else event.ts)
                 return
             case Resume():
+                self._on_word(event)
                 self.flatten_reason = ""
                 self._enter(TradingState.ACTIVE, event.reason, 0)
             case Reduce():
                 self._enter(TradingState.REDUCING, event.reason, event.ts)
             case Flatten():
+                self._on_word(event)
                 self.flatten_reason = event.reason
                 if self.state is TradingState.ACTIVE:
                     self._enter(TradingState.REDUCING, event.reason, event.ts)
         self._ending = False  # a command to a process that goes on: what it changes is no shutdown's
+
+    def _on_word(self, event: Resume | Flatten) -> None:
+        """A person has said what is to become of what is held, though risk may not have got to it."""
+        for symbol in [] if event.automatic else list(self.unsettled):
+            self._looked_at(symbol)
 
     def _enter(self, state: TradingState, reason: str, barred_ts: int) -> None:
         if state is not self.state:  # a process that goes on, or an impatient operator, says it again
@@ -219,6 +259,7 @@ class Account:
         self.flatten_reason = snapshot.flatten_reason
         self.day, self.day_start_net, self.day_high = snapshot.day, snapshot.day_start_net, snapshot.day_high
         self.answered = {answer.order.key: answer for answer in snapshot.answered}
+        self.unsettled, self.restated = dict(snapshot.unsettled), dict.fromkeys(snapshot.restated)
         self.last_ts = max(self.last_ts, snapshot.ts)
 
 

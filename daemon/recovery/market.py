@@ -24,6 +24,8 @@ from daemon.core.events import (
     FeedState,
     MarketRemembered,
     PositionChanged,
+    PriceAdjusted,
+    PriceJumped,
     StrategySwapped,
     TickBatch,
 )
@@ -68,7 +70,7 @@ def recall(path: Path, settings: Settings, intervals: Sequence[str], until_ns: i
     reader = JournalReader(path)
     try:
         runs = [run for run, tapes in reader.metadata_of_all("tapes").items() if (tapes == "[]") is live]
-        events = reader.of_runs(runs, Bar, PositionChanged)
+        events = reader.of_runs(runs, Bar, PositionChanged, PriceAdjusted, PriceJumped)
         return Recalled(_as_lived(events, intervals, until_ns), _rung(reader, settings))
     finally:
         reader.close()
@@ -88,6 +90,8 @@ def _as_lived(events: Any, intervals: Sequence[str], until_ns: int) -> list[Even
             if event.ts_close > until_ns:
                 continue
             lived.append((event.ts_close, len(kept)))
+        elif isinstance(event, PriceAdjusted | PriceJumped) and event.ts > until_ns:
+            continue
         kept.append(event)
     return [event for event in kept if event is not None]
 
@@ -123,21 +127,28 @@ def remembered(
     """What a strategy is told of each symbol; `positions` are those of the account now, by the symbol they are in."""
     scratch = MarketView(view, _NoSessions())
     windows: dict[str, list[Bar]] = {}
+    actions: dict[str, list[PriceAdjusted]] = {}
     for event in recalled.seen:
         if isinstance(event, Bar):
             scratch.on_bar(event)
             windows.setdefault(event.symbol, []).append(event)
+        elif isinstance(event, PriceAdjusted):
+            actions.setdefault(event.symbol, []).append(event)
+        elif isinstance(event, PriceJumped):
+            windows.pop(event.symbol, None)
         elif isinstance(event, PositionChanged):
             scratch.on_position(legs.seen(event))
     held = {legs.shown(symbol): quantity for symbol, quantity in positions.items()}
     told = []
     for symbol, bars in windows.items():
         quantity, (before, count) = held.get(symbol, 0), scratch.held(symbol)
+        newest = _newest(bars, view)
         told.append(
             MarketRemembered(
                 ts=ts,
                 symbol=symbol,
-                bars=_newest(bars, view),
+                bars=newest,
+                adjusted=tuple(one for one in actions.get(symbol, ()) if one.ts > newest[0].ts_close),
                 quantity=quantity,
                 bars_held=count if quantity * before > 0 else 0,
             )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from daemon.core.events import Bar, Decision, Event, Fill, OrderDenied, OrderIntent, OrderRejected
+from daemon.core.events import Bar, Decision, Event, Fill, OrderDenied, OrderIntent, OrderRejected, PositionRestated
 from daemon.report.performance import Span, measure
 from daemon.report.summary import (
     EquityPoint,
@@ -26,7 +26,7 @@ from daemon.report.summary import (
 )
 from daemon.report.trades import ZERO, Trade, TradeBook
 
-TALLIED: tuple[type[Event], ...] = (Bar, Decision, OrderIntent, OrderDenied, OrderRejected, Fill)
+TALLIED: tuple[type[Event], ...] = (Bar, Decision, OrderIntent, OrderDenied, OrderRejected, Fill, PositionRestated)
 """The events that `Tally.record` counts."""
 
 DEADLINE = "deadline"
@@ -88,6 +88,8 @@ class Tally:
                 self._rejected_orders += 1
             case Fill():
                 self._fill(event)
+            case PositionRestated():
+                self._book.restate(event)
 
     def inference(self, seconds: float) -> None:
         """A forward pass of the model took `seconds`, on the machine's clock."""

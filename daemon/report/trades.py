@@ -12,7 +12,8 @@ from enum import StrEnum
 
 import msgspec
 
-from daemon.core.events import Fill
+from daemon.core.events import Fill, PositionRestated
+from daemon.market.overnight import shares_after
 
 PAISA = Decimal("0.01")
 ZERO = Decimal(0)
@@ -80,6 +81,17 @@ class TradeBook:
         if rest:
             self._increase(fill, rest, fill.costs - costs)
         return _finish(fill.symbol, trade, fill.ts)
+
+    def restate(self, event: PositionRestated) -> None:
+        """Count the trade under way in new shares; one of which less than a share is left is no trade any more."""
+        trade = self._open.get(event.symbol)
+        if trade is None:
+            return
+        left, _ = shares_after(trade.opened - trade.closed, event.numerator, event.denominator)
+        trade.closed, _ = shares_after(trade.closed, event.numerator, event.denominator)
+        trade.opened = trade.closed + left
+        if not left:
+            del self._open[event.symbol]
 
     def open_quantity(self, symbol: str) -> int:
         """What `symbol`'s trade under way still holds, signed; 0 when flat."""

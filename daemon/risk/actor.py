@@ -6,6 +6,7 @@ every intent it publishes is answered, in the same step, by an approval or a den
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 import structlog
@@ -40,6 +41,9 @@ from daemon.core.events import (
     OrderRejected,
     OrderUnknown,
     PositionChanged,
+    PositionRestated,
+    PriceAdjusted,
+    PriceJumped,
     Reduce,
     Resume,
     SymbolHalted,
@@ -48,11 +52,14 @@ from daemon.core.events import (
     TimeAdvanced,
     TradingState,
     TradingStateChanged,
+    overnight,
 )
 from daemon.market.calendar import Session
+from daemon.market.overnight import OvernightLimit, shares_after
 from daemon.risk.book import RiskBook
 from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import MINUTE_NS, RiskGate, Sessions
+from daemon.risk.held_over import HeldOver
 from daemon.risk.intents import IntentBuilder
 from daemon.risk.refusals import ExitRetries, StandingDenials, too_large
 
@@ -74,7 +81,9 @@ class RiskActor(Actor):
         sessions: Sessions,
         square_off_minutes: float,
         funds: FundsCheck | None = None,
+        limit: OvernightLimit | None = None,
     ) -> None:
+        """`limit`: beyond which a position held over a night is not touched until somebody has looked at it."""
         super().__init__(bus)
         self.book = book
         self._builder = builder
@@ -86,6 +95,7 @@ class RiskActor(Actor):
         self.funds = funds
         self.flatten_reason = ""
         """Why everything is being closed, "" where it isn't."""
+        self.held_over = HeldOver(limit)
         self._taken_off: set[str] = set()
         self._told_high = Decimal(0)
         self._retries = ExitRetries()
@@ -95,7 +105,8 @@ class RiskActor(Actor):
             (
                 TickBatch, TimeAdvanced, Decision, PositionChanged, Fill, OrderCancelled, OrderRejected,
                 OrderExpired, OrderAccepted, OrderAmended, OrderUnknown, SymbolHalted, SymbolResumed, FundsReported,
-                Halt, Resume, Reduce, Flatten, ManualOrder, FeedStatus, BrokerStatus,
+                Halt, Resume, Reduce, Flatten, ManualOrder, FeedStatus, BrokerStatus, PriceAdjusted, PriceJumped,
+                PositionRestated,
             ),
         )  # fmt: skip
         bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy == EXTERNAL, inbox=self.inbox)
@@ -105,6 +116,7 @@ class RiskActor(Actor):
         book = self.book
         if isinstance(event, TickBatch):
             book.on_ticks(event)
+            self._look_overnight()
         elif isinstance(event, TimeAdvanced):
             self._on_time(event.ts)
         elif isinstance(event, Decision):
@@ -112,19 +124,21 @@ class RiskActor(Actor):
                 self._on_decision(event)
         elif isinstance(event, PositionChanged):
             book.on_position(event)
+            self._watch(event.symbol)
         elif isinstance(event, Fill):
             book.on_fill(event)
             self._retries.forget(event.symbol)
+            self._watch(event.symbol)
+        elif isinstance(event, PriceAdjusted | PriceJumped | PositionRestated):
+            self._on_action(event)
         elif isinstance(event, OrderCancelled | OrderRejected | OrderExpired):
             if isinstance(event, OrderRejected):
                 self._on_refusal(event)
             book.order_gone(event.order_id)
         elif isinstance(event, OrderAccepted | OrderAmended | OrderUnknown | OrderIntent):
             self._on_order(event)
-        elif isinstance(event, SymbolHalted):
-            book.halted[event.symbol] = event.reason
-        elif isinstance(event, SymbolResumed):
-            book.halted.pop(event.symbol, None)
+        elif isinstance(event, SymbolHalted | SymbolResumed):
+            self._on_halted(event)
         elif isinstance(event, FundsReported):
             self._on_funds(event)
         elif isinstance(event, BrokerStatus):
@@ -136,11 +150,69 @@ class RiskActor(Actor):
         else:
             self._command(event)
 
-    def restore(self, state: TradingState, flatten_reason: str) -> None:
+    def restore(self, state: TradingState, flatten_reason: str, unsettled: Mapping[str, str] | None = None) -> None:
         """Go on as an earlier process left it: the kill switch and an unfinished flattening survive."""
         self.book.state = state
         self.flatten_reason = flatten_reason
         self._told_high = self.book.day_high
+        for symbol, reason in (unsettled or {}).items():
+            self.book.unsettle(symbol, reason, float(self.book.of(symbol).average_price))
+
+    def _on_halted(self, event: SymbolHalted | SymbolResumed) -> None:
+        """The broker's positions differ from ours, or don't any more; what is held over a night was said from here."""
+        if isinstance(event, SymbolHalted) and not event.overnight:
+            self.book.halted[event.symbol] = event.reason
+        elif not event.overnight:
+            self.book.halted.pop(event.symbol, None)
+
+    def _watch(self, symbol: str) -> None:
+        position = self.book.of(symbol).position
+        self.held_over.watch(symbol, position)
+        if not position and symbol in self.book.unsettled:
+            self._settle(symbol, "nothing is held any more")
+
+    def _look_overnight(self) -> None:
+        """What is held and jumped between two days is left alone until it is known what became of it."""
+        for jump in self.held_over.look(self.book):
+            if jump.back:
+                self._settle(jump.symbol, f"back at {jump.after:,.10g}: the first price of the day was false")
+                continue
+            held = self.book.of(jump.symbol).position
+            self._unsettle(
+                jump.symbol,
+                f"{overnight(jump.before, jump.after)} with {held} held: a corporate action? Quantity and price are "
+                "the broker's to change, on paper by market.adjustments; hrmd ctl resume when they are right",
+                jump.before,
+            )
+
+    def _on_action(self, event: PriceAdjusted | PriceJumped | PositionRestated) -> None:
+        book, symbol = self.book, event.symbol
+        if isinstance(event, PriceJumped):
+            self.held_over.confirm(symbol)
+        elif isinstance(event, PositionRestated):
+            book.restate(event)
+            self._settle(symbol, f"counted anew for the {event.kind} of {event.date}: {book.of(symbol).position} held")
+            self._watch(symbol)
+        else:
+            entry = book.of(symbol)
+            held, price = entry.position, entry.last_price or float(entry.average_price)
+            book.adjust(event)
+            self.held_over.adjust(event)
+            if held and event.shares and event.by_broker:
+                expected, _ = shares_after(held, event.numerator, event.denominator)
+                reason = f"{event.kind} of {event.date} (×{event.ratio:.6g}) with {held} held: the broker is to make it"
+                self._unsettle(symbol, f"{reason} {expected}; hrmd ctl resume when it is right", price)
+
+    def _unsettle(self, symbol: str, reason: str, price: float) -> None:
+        self.book.unsettle(symbol, reason, price)
+        log.error(f"{symbol}: {reason}")
+        self.bus.publish(SymbolHalted(ts=self._clock.now_ns(), symbol=symbol, reason=reason, overnight=True))
+
+    def _settle(self, symbol: str, reason: str, *, as_it_stands: bool = False) -> None:
+        self.held_over.confirm(symbol)
+        if self.book.settle(symbol, as_it_stands=as_it_stands):
+            log.info(f"{symbol}: {reason}")
+            self.bus.publish(SymbolResumed(ts=self._clock.now_ns(), symbol=symbol, reason=reason, overnight=True))
 
     def _on_feed(self, event: FeedStatus) -> None:
         """No new risk on ticks that can't be relied on; exits are not held up."""
@@ -264,14 +336,21 @@ class RiskActor(Actor):
             self._set_state(TradingState.HALTED, event.reason)
         elif isinstance(event, Resume):
             self.flatten_reason = ""
+            self._settle_all(event)
             self._set_state(TradingState.ACTIVE, event.reason)
         elif isinstance(event, Reduce):
             self._set_state(TradingState.REDUCING, event.reason)
         elif isinstance(event, Flatten):
             self.flatten_reason = event.reason
+            self._settle_all(event)
             if self.book.state is TradingState.ACTIVE:
                 self._set_state(TradingState.REDUCING, event.reason)
             self._close_all(event.reason)
+
+    def _settle_all(self, event: Resume | Flatten) -> None:
+        """A person has said what is to become of what is held."""
+        for symbol in [] if event.automatic else list(self.book.unsettled):
+            self._settle(symbol, event.reason, as_it_stands=True)
 
     def _set_state(self, state: TradingState, reason: str) -> None:
         if state is not self.book.state:
@@ -288,6 +367,8 @@ class RiskActor(Actor):
                 self.bus.publish(CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason))
         now = self._clock.now_ns()
         for symbol, entry in self.book.symbols.items():
+            if symbol in self.book.unsettled:
+                continue
             if entry.position and self._retries.due(symbol, now):
                 denial = self._submit(self._builder.closing(symbol, self.book, now, reason))
                 if denial is not None:

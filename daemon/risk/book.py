@@ -21,10 +21,13 @@ from daemon.core.events import (
     OrderIntent,
     OrderType,
     PositionChanged,
+    PositionRestated,
+    PriceAdjusted,
     Side,
     TickBatch,
     TradingState,
 )
+from daemon.market.overnight import shares_after
 
 PAISA = Decimal("0.01")
 KEPT_FILLED = 10_000
@@ -71,6 +74,9 @@ class RiskBook:
         """Orders that may or may not be live: client id → symbol."""
         self.halted: dict[str, str] = {}
         """Symbols that take no new risk, and why."""
+        self.unsettled: dict[str, str] = {}
+        """Symbols held over what may be a corporate action, and why; only a person closes them."""
+        self._valued_at: dict[str, float] = {}
         self.stale: dict[str | None, str] = {}
         """Symbols whose ticks can't be relied on (None: all), and why."""
         self.unread = ""
@@ -152,6 +158,34 @@ class RiskBook:
             self._add_working(intent.symbol, intent.side, remaining)
         self.unknown.update({intent.order_id: intent.symbol for intent in unknown})
         self.day, self.day_start_net, self.day_high = day, day_start_net, day_high
+
+    def unsettle(self, symbol: str, reason: str, price: float) -> None:
+        """Nobody knows how many shares are held: no profit or loss is made of it, the position stays at `price`."""
+        self.unsettled[symbol] = reason
+        if price > 0.0:
+            self._valued_at.setdefault(symbol, price)
+
+    def settle(self, symbol: str, *, as_it_stands: bool = False) -> bool:
+        """What is held is known again; False where it was.
+
+        `as_it_stands`: for a person said so, and what that makes of the value is no profit or loss of this day.
+        """
+        price = self._valued_at.pop(symbol, None)
+        if price is not None and as_it_stands:
+            entry = self.of(symbol)
+            self.day_start_net += entry.marked_position * (Decimal(str(entry.last_price)) - Decimal(str(price)))
+        return self.unsettled.pop(symbol, None) is not None
+
+    def adjust(self, event: PriceAdjusted) -> None:
+        """The last price counts at a ratio."""
+        self.of(event.symbol).last_price *= event.ratio
+
+    def restate(self, event: PositionRestated) -> None:
+        """What is held counts in new shares."""
+        entry, numerator, denominator = self.of(event.symbol), event.numerator, event.denominator
+        entry.position, _ = shares_after(entry.position, numerator, denominator)
+        entry.marked_position, _ = shares_after(entry.marked_position, numerator, denominator)
+        entry.average_price = entry.average_price * numerator / denominator
 
     def order_opened(self, intent: OrderIntent, margin: Decimal = Decimal(0)) -> None:
         """An approved intent counts against the limits until it is done; `margin` rupees are spoken for by it."""
@@ -275,10 +309,11 @@ class RiskBook:
     def net(self) -> Decimal:
         """Realised and open profit less costs since the book began, rupees."""
         total = Decimal(0)
-        for entry in self.symbols.values():
+        for symbol, entry in self.symbols.items():
             total += entry.net_realised
             if entry.marked_position:
-                total += entry.marked_position * (Decimal(str(entry.last_price)) - entry.average_price)
+                price = self._valued_at.get(symbol, entry.last_price)
+                total += entry.marked_position * (Decimal(str(price)) - entry.average_price)
         return total
 
     def approved_since(self, ts: int, enough: int) -> int:

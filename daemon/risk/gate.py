@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from daemon.core.clock import NS_PER_S, india_day
-from daemon.core.events import OrderIntent, Side, TradingState
+from daemon.core.events import MANUAL, OrderIntent, Side, TradingState
 from daemon.market.calendar import Session
 from daemon.market.instruments import lot_advice
 from daemon.risk.book import PAISA, RiskBook, SymbolRisk, worst_position
@@ -19,6 +19,7 @@ from daemon.risk.intents import Instruments
 from daemon.settings.risk import RiskSettings
 
 MINUTE_NS = 60 * NS_PER_S
+SETTLED = "a position of which it is known what a corporate action made of it"
 
 
 class Sessions(Protocol):
@@ -69,6 +70,8 @@ class RiskGate:
     ) -> tuple[str, str, str] | None:
         if book.state is TradingState.HALTED and not self._settings.exits_when_halted:
             return "trading_state", "ACTIVE or REDUCING", book.state.value
+        if intent.symbol in book.unsettled and intent.strategy != MANUAL:
+            return "symbol_halted", f"{SETTLED}, or an order by hand", book.unsettled[intent.symbol]
         closable = entry.position - entry.working_sells
         if intent.side is Side.BUY:
             closable = -entry.position - entry.working_buys
@@ -113,6 +116,8 @@ class RiskGate:
         halted = book.halted.get(intent.symbol)
         if halted is not None:
             return "symbol_halted", "a symbol on which broker and journal agree", halted
+        if intent.symbol in book.unsettled:
+            return "symbol_halted", SETTLED, book.unsettled[intent.symbol]
         if intent.symbol in book.unknown.values():
             order_id = next(key for key, symbol in book.unknown.items() if symbol == intent.symbol)
             return "unknown_order", "no order of the symbol whose fate is unknown", order_id

@@ -16,7 +16,17 @@ import structlog
 from daemon.app import App, RunPlan
 from daemon.core.clock import NS_PER_S, ReplayClock, stopwatch_ns
 from daemon.core.errors import TapeError, UsageError
-from daemon.core.events import Bar, Decision, Event, Fill, InferenceMeasured, TickBatch
+from daemon.core.events import (
+    Bar,
+    Decision,
+    Event,
+    Fill,
+    InferenceMeasured,
+    PriceAdjusted,
+    PriceJumped,
+    SymbolHalted,
+    TickBatch,
+)
 from daemon.core.latency import Latency
 from daemon.feed.replay import TapeFeed
 from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
@@ -81,6 +91,7 @@ class Replay:
         self._bars: list[Bar] = []
         self._fills: list[Fill] = []
         self._decisions: list[Decision] = []
+        self._actions: list[str] = []
         self._listen()
 
     @property
@@ -96,6 +107,7 @@ class Replay:
         bus, outputs = self.app.bus, self.outputs
         bus.tap(TALLIED, self.tally.record)
         bus.tap((InferenceMeasured,), self._measure)
+        bus.tap((PriceAdjusted, PriceJumped, SymbolHalted), self._note_action)
         if outputs.bars is not None or outputs.report is not None:
             bus.tap((Bar,), self._bars.append)
         if outputs.fills is not None or outputs.report is not None:
@@ -124,6 +136,13 @@ class Replay:
     def _measure(self, event: Event) -> None:
         if isinstance(event, InferenceMeasured):
             self.tally.inference(event.elapsed_ns / NS_PER_S)
+
+    def _note_action(self, event: Event) -> None:
+        """What was said of a price between two sessions."""
+        if isinstance(event, PriceAdjusted | PriceJumped):
+            self._actions.append(event.words)
+        elif isinstance(event, SymbolHalted) and event.overnight:
+            self._actions.append(f"{event.symbol}: {event.reason}")
 
     def _summarise(self) -> ReplaySummary:
         app, settings = self.app, self._settings
@@ -159,9 +178,10 @@ class Replay:
 
     def _notes(self) -> list[str]:
         assert isinstance(self.app.feed, TapeFeed)
-        notes = self.app.calendar.doubts(session.date for session in self.app.feed.sessions)
-        for doubt in notes:
+        doubts = self.app.calendar.doubts(session.date for session in self.app.feed.sessions)
+        for doubt in doubts:
             log.warning(doubt)
+        notes = [*doubts, *self._actions]
         for symbol in self.app.tapes.symbols:
             instrument = self.app.instruments.resolve(symbol)
             if instrument is not None and instrument.kind == "index":

@@ -24,6 +24,8 @@ from daemon.core.events import (
     Event,
     MarketRemembered,
     PositionChanged,
+    PriceAdjusted,
+    PriceJumped,
     StrategySwapped,
 )
 from daemon.journal.reader import JournalReader
@@ -114,7 +116,9 @@ def verify_journal(path: Path) -> Verification:
     asked: dict[tuple[str, int], tuple[Moment, str]] = {}
     hidden: set[tuple[str, int]] = set()
     count = passed_over = 0
-    kinds = (Bar, Complexity, PositionChanged, StrategySwapped, Decision, MarketRemembered)
+    kinds = (
+        Bar, Complexity, PositionChanged, PriceAdjusted, PriceJumped, StrategySwapped, Decision, MarketRemembered,
+    )  # fmt: skip
     for event in reader.events(*kinds, *((AccountSnapshot,) if past.shortened else ())):
         past.see(event)
         if isinstance(event, Bar):
@@ -125,6 +129,10 @@ def verify_journal(path: Path) -> Verification:
         elif isinstance(event, MarketRemembered):
             legs.on_remembered(event)
             view.on_remembered(event)
+        elif isinstance(event, PriceAdjusted):
+            view.on_adjusted(event)
+        elif isinstance(event, PriceJumped):
+            view.on_jumped(event)
         elif isinstance(event, StrategySwapped):
             active = event.new
         elif isinstance(event, Complexity) and not legs.holds(event.symbol):

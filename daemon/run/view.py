@@ -216,6 +216,8 @@ class DaemonView:
             reasons.append(f"orders whose fate is unknown: {unknown}")
         if app.risk.book.halted:
             reasons.append(f"symbols on which broker and journal differ: {len(app.risk.book.halted)}")
+        for symbol, why in app.risk.book.unsettled.items():
+            reasons.append(f"{symbol}: {why}")
         if app.risk.funds is not None and app.risk.funds.differs:
             reasons.append("the broker's cash and the journal's differ")
         if isinstance(app.execution, LiveExecutionActor) and app.execution.trouble:

@@ -30,6 +30,8 @@ from daemon.core.events import (
     InferenceMeasured,
     MarketRemembered,
     PositionChanged,
+    PriceAdjusted,
+    PriceJumped,
     StrategySwapped,
 )
 from daemon.market.legs import Legs
@@ -132,7 +134,8 @@ class StrategyActor(Actor):
         bus.tap((Complexity,), self._ask, where=decided)
         self.inbox = bus.subscribe(self.name, (Bar,), where=lambda bar: bar.interval in intervals)
         bus.subscribe(self.name, (Complexity,), where=decided, inbox=self.inbox)
-        bus.subscribe(self.name, (PositionChanged, StrategySwapped, MarketRemembered), inbox=self.inbox)
+        others = (PositionChanged, PriceAdjusted, PriceJumped, StrategySwapped, MarketRemembered)
+        bus.subscribe(self.name, others, inbox=self.inbox)
 
     def handle(self, event: Event) -> Awaitable[None] | None:
         """Remember, or decide."""
@@ -144,6 +147,10 @@ class StrategyActor(Actor):
         elif isinstance(event, MarketRemembered):
             self.legs.on_remembered(event)
             self.view.on_remembered(event)
+        elif isinstance(event, PriceAdjusted):
+            self.view.on_adjusted(event)
+        elif isinstance(event, PriceJumped):
+            self.view.on_jumped(event)
         elif isinstance(event, StrategySwapped):
             self.active = event.new
             self._hangs.forgive(event.new)

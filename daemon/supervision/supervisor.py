@@ -180,4 +180,4 @@ class Supervisor(Actor):
         self.ladder.take(rung)
         self.reason = reason
         if rung == "flat":
-            self.bus.publish(Flatten(ts=ts, reason="no strategy is left"))
+            self.bus.publish(Flatten(ts=ts, reason="no strategy is left", automatic=True))

@@ -17,6 +17,7 @@ import numpy as np
 from models.checkpoint import Manifest, TrainingSpan, describe, load_model, save_model
 from models.config import HRMSettings
 from models.hrm import HRM
+from models.training.adjusting import Actions, Broken, adjusted, never, no_actions, separated
 from models.training.distributed import Group
 from models.training.evaluate import EvaluationData
 from models.training.ingest import Report, read_bars
@@ -43,12 +44,15 @@ class SimulatedData:
 class FileData:
     """Bars of Parquet files or folders of stored sessions; training ends before ``border``, validation begins there.
 
-    ``intervals_s``: trained on in turns; validation and evaluation use the first.
+    ``intervals_s``: trained on in turns; validation and evaluation use the first. ``actions``: what happened between
+    sessions, so that windows reach across; where a price has ``broken`` away all the same, none does.
     """
 
     files: Sequence[Path]
     intervals_s: Sequence[int]
     border: date
+    actions: Actions = no_actions
+    broken: Broken = never
 
 
 Data = SimulatedData | FileData
@@ -140,7 +144,8 @@ def load(data: FileData, interval_s: int) -> tuple[Sessions, list[Report]]:
         sessions, found = read_bars(path, interval_s)
         parts.append(sessions)
         reports += found
-    return (parts[0] if len(parts) == 1 else join(parts)), reports
+    whole = adjusted(parts[0] if len(parts) == 1 else join(parts), data.actions)
+    return separated(whole, data.broken), reports
 
 
 def evaluation_data(data: Data, sessions: int, costs: tuple[CostStep, ...]) -> EvaluationData:

@@ -76,7 +76,7 @@ class StoredSource:
                 f"{len(sessions)} sessions to train on, training_params.min_sessions asks for {min_sessions}"
             )
         self._sessions = sessions
-        self.symbols, self.intervals = sessions.symbols, (sessions.interval,)
+        self.symbols, self.intervals = tuple(dict.fromkeys(sessions.symbols)), (sessions.interval,)
         start = sessions.start_ns()
         self.span_ns = (int(start.min()), int(start.max()))
 

@@ -11,6 +11,7 @@ from daemon.app import App, RunPlan
 from daemon.core.clock import ReplayClock
 from daemon.core.events import (
     AccountSnapshot,
+    Decision,
     Fill,
     Flatten,
     Halt,
@@ -18,11 +19,15 @@ from daemon.core.events import (
     OrderCancelled,
     OrderIntent,
     PositionChanged,
+    PositionRestated,
+    PriceJumped,
+    Resume,
     TradingState,
     TradingStateChanged,
 )
 from daemon.core.latency import FixedLatency
-from tests.samples import LIVELY, SBIN, journaled, settings_of, wave, write_tape
+from daemon.run.view import DaemonView
+from tests.samples import DAY, LIVELY, SBIN, journaled, settings_of, wave, write_tape
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +137,61 @@ def test_a_start_that_read_much_writes_a_snapshot(tape: Path, tmp_path: Path) ->
     assert after.account.records < 100 <= records
     assert after.portfolio.portfolio.starting_cash == snapshots[0].starting_cash
     after.close()
+
+
+def next_day(folder: Path, ratio: float = 0.2) -> Path:
+    """The same hour a day later, at a fraction of the price."""
+    times, prices = wave(60)
+    return write_tape(folder / "next.parquet", [ts + DAY for ts in times], [ratio * price for price in prices])
+
+
+def leave_a_position(tape: Path, path: Path) -> int:
+    """A run that ends with one, so much of it."""
+    first = app_of(tape, path, "A")
+    first.bus.tap((PositionChanged,), lambda _: first.stop("enough"))
+    run(first)
+    held = first.portfolio.portfolio.quantity(SBIN)
+    assert held
+    return held
+
+
+def test_what_was_held_over_a_split_is_left_alone_until_a_person_has_looked(tape: Path, tmp_path: Path) -> None:
+    """The process of the next morning knows yesterday's price; what is in doubt outlives yet another restart."""
+    path = tmp_path / "j.sqlite"
+    held = leave_a_position(tape, path)
+    morning = app_of(next_day(tmp_path), path, "B")
+    run(morning)
+    assert morning.portfolio.portfolio.quantity(SBIN) == held
+    assert list(morning.risk.book.unsettled) == [SBIN]
+    assert len(journaled(path, PriceJumped)) == 1
+    reasons = DaemonView(morning, "paper").health().reasons
+    assert any("overnight (×0.198" in reason and f"with {held} held" in reason for reason in reasons)
+    again = app_of(tmp_path / "next.parquet", path, "C")
+    run(again)
+    assert list(again.risk.book.unsettled) == [SBIN]
+    looked = app_of(tmp_path / "next.parquet", path, "D")
+    looked.bus.tap((Decision,), lambda event: looked.bus.publish(Resume(ts=event.ts, reason="looked")))
+    run(looked)
+    assert looked.risk.book.unsettled == {}
+    assert journaled(path, Fill)
+
+
+def test_what_was_held_over_a_split_is_counted_anew_once(tape: Path, tmp_path: Path) -> None:
+    """The next morning's process counts five times the shares before the first tick; a second one doesn't again."""
+    path = tmp_path / "j.sqlite"
+    held = leave_a_position(tape, path)
+    split = f"market.adjustments=[{{date: 2026-01-06, symbol: '{SBIN}', ratio: 1/5}}]"
+    morning = app_of(next_day(tmp_path), path, "B", split)
+    changes: list[PositionChanged] = []
+    morning.bus.tap((PositionChanged,), changes.append)
+    morning.bus.tap((PositionRestated,), lambda _: morning.stop("killed right after it"))
+    run(morning)
+    assert [change.quantity for change in changes] == [held, 5 * held]
+    again = app_of(tmp_path / "next.parquet", path, "C", split)
+    assert again.portfolio.portfolio.quantity(SBIN) == 5 * held
+    restated: list[PositionRestated] = []
+    again.bus.tap((PositionRestated,), restated.append)
+    run(again)
+    assert restated == []
+    assert again.risk.book.unsettled == {}
+    assert again.portfolio.portfolio.quantity(SBIN) != 5 * held  # and was closed

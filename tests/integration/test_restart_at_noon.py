@@ -32,8 +32,8 @@ BEFORE = 70
 
 
 def market() -> tuple[list[int], list[float]]:
-    """(times, prices): two days of an hour of a swinging price, ticks 3 to 58 s into every minute."""
-    seconds = np.array([second for second in range(3600) if second % 60 >= 3 and second % 5 == 3])
+    """(times, prices): two days of an hour of a swinging price, ticks 3 to 58 s into every minute; 3 after 15:16."""
+    seconds = np.array([*(second for second in range(3600) if second % 5 == 3), 21663, 21668, 21673])
     prices = np.round(800 + 8 * np.sin(seconds / 1200 * 2 * np.pi) + np.cos(seconds / 77), 1).tolist()
     times = [OPEN + day * DAY + int(second) * NS_PER_S for day in range(2) for second in seconds]
     return times, prices * 2
@@ -156,3 +156,31 @@ def test_who_was_in_charge_is_so_again(tmp_path: Path) -> None:
     run(other)
     assert other.supervisor.ladder.active == "rules"
     assert SBIN in other.symbols
+
+
+@pytest.mark.parametrize("strategy", SETTINGS)
+@pytest.mark.parametrize("named", [True, False])
+def test_a_split_while_nobody_ran(tmp_path: Path, strategy: str, named: bool) -> None:
+    """The process of the second day begins after a split: adjusted or left out, as by one that never stopped."""
+    action = 'market.adjustments=[{date: 2026-01-06, symbol: "NSE:SBIN-EQ", ratio: 1/5, kind: split}]'
+    settings = (*SETTINGS[strategy], *([action] if named else []))
+    times, prices = market()
+    half = len(times) // 2
+    prices = prices[:half] + [round(price / 5, 2) for price in prices[half:]]
+    whole = write_tape(tmp_path / "whole.parquet", times, prices)
+    run(app_of(whole, tmp_path / "reference.sqlite", "A", settings))
+    journal = tmp_path / "j.sqlite"
+    run(app_of(write_tape(tmp_path / "one.parquet", times[:half], prices[:half]), journal, "A", settings))
+    run(app_of(write_tape(tmp_path / "two.parquet", times[half:], prices[half:]), journal, "B", settings))
+    wanted = comparable(journaled(tmp_path / "reference.sqlite", Decision), OPEN + DAY)
+    assert comparable(journaled(journal, Decision), OPEN + DAY) == wanted
+    assert verify_journal(journal).decisions == len(wanted)
+    run(
+        app_of(
+            write_tape(tmp_path / "three.parquet", [ts + DAY for ts in times[half:]], prices[half:]),
+            journal,
+            "C",
+            settings,
+        )
+    )
+    assert verify_journal(journal).decisions

@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.core.events import Fill, Side
+from daemon.core.events import Fill, PositionRestated, Side
 from daemon.portfolio.book import Portfolio
 
 CASH = Decimal(1_000_000)
@@ -84,3 +84,33 @@ def test_the_order_of_fills_leaves_the_cash(history: list[Fill], order: object) 
     assert answers.count(None) == len(history)
     assert (one.cash, one.costs) == (other.cash, other.costs)
     assert [one.quantity(symbol) for symbol in SYMBOLS] == [other.quantity(symbol) for symbol in SYMBOLS]
+
+
+@settings(max_examples=300, deadline=None)
+@given(history=histories(), ratio=st.tuples(st.integers(1, 20), st.integers(1, 20)), mark=st.integers(1, 1_000_000))
+def test_a_corporate_action_changes_no_cash_and_keeps_the_books(
+    history: list[Fill], ratio: tuple[int, int], mark: int
+) -> None:
+    """Shares and price change inversely; less than a share is lost, whatever else is worth what it was."""
+    portfolio = Portfolio(CASH)
+    for fill in history:
+        portfolio.apply(fill)
+    portfolio.mark("SBIN", mark * Decimal("0.05"))
+    before, cash, held, average = portfolio.equity, portfolio.cash, portfolio.quantity("SBIN"), ZERO
+    average = next((item.average_price for item in portfolio.positions() if item.symbol == "SBIN"), ZERO)
+    event = PositionRestated(
+        ts=99, symbol="SBIN", date="2026-01-06", kind="split", numerator=ratio[0], denominator=ratio[1]
+    )
+    restated = portfolio.restate(event)
+    assert (restated is None) == (held == 0)
+    unrealised = sum((portfolio.unrealised(symbol) for symbol in SYMBOLS), ZERO)
+    assert portfolio.cash == cash
+    assert abs(portfolio.realised_pnl + unrealised - portfolio.costs - (portfolio.equity - CASH)) < Decimal("1e-9")
+    if restated is None:
+        return
+    changed, rest = restated
+    assert (abs(changed.quantity) + rest) * ratio[0] == abs(held) * ratio[1]
+    worth = mark * Decimal("0.05") * ratio[0] / ratio[1]
+    assert abs(abs(portfolio.equity - before) - worth * rest.numerator / rest.denominator) < Decimal("0.01")
+    if changed.quantity:
+        assert abs(changed.average_price - average * ratio[0] / ratio[1]) <= Decimal("0.01")

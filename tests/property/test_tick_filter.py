@@ -178,7 +178,7 @@ def measured(ts: int, volume: int, quantity: int, day: int, memory: Memory) -> t
     below.append((ts, volume))
     silent = ts - below[0][0] >= cumulative_volume.SILENCE_NS
     if len(below) >= cumulative_volume.BELIEVED_AFTER or (
-        silent and len(below) >= cumulative_volume.BELIEVED_AFTER_FEW
+        silent and len(below) >= cumulative_volume.BELIEVED_AFTER_SILENCE
     ):
         traded = volume - below[0][1]
         memory.top[day] = volume

@@ -12,7 +12,7 @@ import pytest
 
 from daemon.bars.complexity import ComplexityActor, ComplexityDetector
 from daemon.core.bus import Bus
-from daemon.core.events import Bar, Complexity, Regime
+from daemon.core.events import Bar, Complexity, PriceJumped, Regime
 from daemon.market.scheduled_events import ScheduledEvent, ScheduledEvents
 from daemon.settings.bars import ComplexitySettings, ComplexityUplift, ComplexityWeights
 from tests.unit.feed.ticks import OPEN_NS, SECOND
@@ -268,3 +268,15 @@ async def test_the_actor_answers_bars_of_its_interval_only() -> None:
         await bus.idle()
     assert [found.ts for found in heard] == [OPEN_NS + 5 * MINUTE, OPEN_NS + 10 * MINUTE]
     task.cancel()
+
+
+def test_after_a_jump_it_begins_anew() -> None:
+    """As if there had been nothing before; and a price of another size is no other market."""
+    detector = ComplexityDetector(SMALL, ScheduledEvents())
+    for bar in bars_of(alternating(R, 40)):
+        detector.on_bar(bar)
+    actor = ComplexityActor(Bus(), detector, "5m")
+    actor.handle(PriceJumped(ts=OPEN_NS + DAY, symbol="AAA", before=100.0, after=20.0))
+    again = bars_of(alternating(3 * R, 40), start=OPEN_NS + DAY, price=20.0)
+    fresh = ComplexityDetector(SMALL, ScheduledEvents())
+    assert [detector.on_bar(bar) for bar in again] == [fresh.on_bar(bar) for bar in again]

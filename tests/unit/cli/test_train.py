@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 
 import pytest
 
 from daemon.cli import main
+from daemon.cli.train import training_data
+from daemon.market.calendar import ist_ns
+from models.training.adjusting import Action
+from models.training.run import FileData
+from tests.samples import SBIN, settings_of
 
 Capture = pytest.CaptureFixture[str]
 SHORT = [
@@ -66,3 +72,18 @@ def test_options_that_cannot_be_meant(arguments: tuple[str, ...], said: str, tmp
     assert call("train", "--out", str(tmp_path), *arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+def test_bars_are_adjusted_by_the_settings() -> None:
+    """A split counts volumes inversely, a dividend only prices; another share has had none, and an index may jump."""
+    rows = (
+        f"[{{date: 2026-01-06, symbol: SBIN, ratio: 1/5}}, "
+        f"{{date: 2026-01-08, symbol: {SBIN}, ratio: 0.97, kind: dividend}}]"
+    )
+    data = training_data(settings_of(f"market.adjustments={rows}"), [Path(__file__)], "", None, "2020-01-01")
+    assert isinstance(data, FileData)
+    midnights = [ist_ns(dt.date(2026, 1, day), "00:00") for day in (6, 8)]
+    assert data.actions(SBIN) == [Action(midnights[0], 0.2, 5.0), Action(midnights[1], 0.97, 1.0)]
+    assert data.actions("RELIANCE") == []
+    assert data.broken("SBIN", 100.0, 20.0)
+    assert not data.broken("NIFTY", 100.0, 20.0)

@@ -7,7 +7,17 @@ from decimal import Decimal
 import pytest
 
 from daemon.core.clock import ReplayClock
-from daemon.core.events import Event, OrderAccepted, OrderApproved, OrderSent, OrderType
+from daemon.core.events import (
+    Event,
+    OrderAccepted,
+    OrderApproved,
+    OrderSent,
+    OrderType,
+    PositionRestated,
+    PriceAdjusted,
+    SymbolHalted,
+    SymbolResumed,
+)
 from daemon.fyers.wire import OrderStatus, VenueOrder, VenueTrade
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
@@ -85,3 +95,48 @@ def test_a_filled_order_whose_rest_was_cancelled_stays_filled(book: LiveBook) ->
     book.compare([row(14, 10, OrderStatus.CANCELLED)], [trade(1, 10)])
     assert (book.orders.working, book.incomplete) == ({}, False)
     assert book.orders.finished["T1"].state is OrderState.FILLED
+
+
+def split(numerator: int = 1, denominator: int = 5, kind: str = "split", *, shares: bool = True) -> PriceAdjusted:
+    """A corporate action of SBIN."""
+    return PriceAdjusted(
+        ts=OPEN, symbol=SBIN, date="2026-01-06", kind=kind, numerator=numerator, denominator=denominator,
+        shares=shares, by_broker=True,
+    )  # fmt: skip
+
+
+def holding(quantity: int) -> tuple[LiveBook, list[Event]]:
+    """A book that holds so much, and what it says."""
+    said: list[Event] = []
+    instruments, costs = InstrumentBook(MarketSettings()), CostSchedule()
+    book = LiveBook(
+        OrderBook(), {SBIN: quantity}, instruments, costs, ReplayClock(OPEN), FyersSettings(), said.append
+    )  # fmt: skip
+    return book, said
+
+
+def test_when_the_broker_shows_what_a_split_makes_ours_follows() -> None:
+    """Not before, and never to another quantity: that is a difference as any other."""
+    book, said = holding(10)
+    book.expect(split())
+    assert book.compare_positions({SBIN: 10})
+    assert not book.compare_positions({SBIN: 49})
+    assert not book.compare_positions({SBIN: 49})
+    assert [type(event) for event in said] == [SymbolHalted]
+    assert book.compare_positions({SBIN: 50})
+    assert [type(event) for event in said[1:]] == [PositionRestated, SymbolResumed]
+    assert book.positions[SBIN] == 50
+    assert not book.compare_positions({SBIN: 250})
+
+
+def test_two_actions_of_one_day_and_one_that_changes_no_shares() -> None:
+    """A split 1:5 and a bonus 1:1 make a hundred of ten; a dividend makes nothing, nor does anything of nothing."""
+    book, said = holding(10)
+    book.expect(split())
+    book.expect(split(1, 2, "bonus"))
+    assert book.compare_positions({SBIN: 100})
+    assert [type(event) for event in said] == [PositionRestated, PositionRestated]
+    book, said = holding(10)
+    book.expect(split(97, 100, "dividend", shares=False))
+    assert not book.compare_positions({SBIN: 11})
+    assert said == []

@@ -26,6 +26,8 @@ from daemon.core.events import (
     OrderSent,
     OrderType,
     OrderUnknown,
+    PositionRestated,
+    PriceAdjusted,
     Side,
     SymbolHalted,
     SymbolResumed,
@@ -208,6 +210,21 @@ async def test_a_position_that_differs_halts_the_symbol(tmp_path: Path) -> None:
         assert trader.heard(SymbolHalted)[0].reason == "position: the broker holds 0, the journal 5"
         trader.book.positions[SBIN] = 0
         await until(lambda: trader.heard(SymbolResumed))
+
+
+async def test_what_the_broker_makes_of_a_split_is_no_difference(tmp_path: Path) -> None:
+    """Ten for one: of one share nothing is left there, and ours follows instead of being halted."""
+    account = Account(Decimal(1_000_000))
+    async with opened() as desk, trading(tmp_path, account, desk) as trader:
+        restated: list[PositionRestated] = []
+        trader.bus.tap((PositionRestated,), restated.append)
+        trader.book.positions[SBIN] = 1
+        trader.bus.publish(
+            PriceAdjusted(ts=trader.clock.now_ns(), symbol=SBIN, date="2026-01-06", kind="split", numerator=10,
+                          denominator=1, shares=True, by_broker=True)
+        )  # fmt: skip
+        await until(lambda: restated)
+        assert (trader.book.positions[SBIN], trader.heard(SymbolHalted)) == (0, [])
 
 
 async def test_a_refused_token_is_one_clear_line(tmp_path: Path) -> None:

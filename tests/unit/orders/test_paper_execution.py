@@ -26,6 +26,7 @@ from daemon.core.events import (
     OrderIntent,
     OrderRejected,
     OrderType,
+    PositionRestated,
     Reduce,
     Resume,
     Side,
@@ -43,7 +44,7 @@ from daemon.orders.paper_execution import ExecutionActor
 from daemon.orders.paper_venue import PaperVenue
 from daemon.settings.market import MarketSettings
 from daemon.settings.orders import PaperSettings
-from tests.samples import MINUTE, OPEN, intend, tick, ticks
+from tests.samples import MINUTE, OPEN, SBIN, intend, tick, ticks
 
 NOON = OPEN + 60 * MINUTE
 SENT = (OrderAccepted, OrderRejected, OrderCancelled, Fill)
@@ -384,3 +385,12 @@ async def test_what_the_venue_repeats_is_told_once(desk: Desk) -> None:
     desk.actor._venue = Stammering(MarketCalendar())
     await desk.send(intend())
     assert [type(event) for event in await desk.tell(tick(NOON + 1, 800.0))] == [Fill]
+
+
+async def test_a_position_of_more_shares_is_what_an_exit_may_close(desk: Desk) -> None:
+    """100 became 500: while nothing may open, an order that closes all of them is no entry."""
+    await desk.hold(100)
+    split = PositionRestated(ts=NOON, symbol=SBIN, date="2026-01-05", kind="split", numerator=1, denominator=5)
+    await desk.tell(split, Reduce(ts=NOON + 2, reason="a test"))
+    exit_all = intend("exit", Side.SELL, 500, reduces=True, ts=NOON + 3)
+    assert [type(event) for event in await desk.send(exit_all)] == [OrderAccepted]

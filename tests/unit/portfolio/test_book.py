@@ -1,11 +1,12 @@
 """Positions and cash, worked out by hand."""
 
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
 from daemon.core.errors import Fault
-from daemon.core.events import Fill, PositionChanged, Side
+from daemon.core.events import Fill, PositionChanged, PositionRestated, Side
 from daemon.portfolio.book import Portfolio, Position
 
 CASH = Decimal(100_000)
@@ -114,3 +115,19 @@ def test_marks_value_what_is_open() -> None:
     assert portfolio.positions()[1] == Position(
         "TCS", -5, Decimal(2000), Decimal(1990), Decimal(50), Decimal(0), Decimal(0), 1
     )
+
+
+def test_less_than_a_share_is_no_more_held() -> None:
+    """101 shares, two for three: 67 and a third; the third's cost is a loss, and cash stays."""
+    portfolio = booked(fill(Side.BUY, 101, "300", symbol="X"))
+    restated = portfolio.restate(
+        PositionRestated(ts=2, symbol="X", date="2026-01-06", kind="split", numerator=3, denominator=2)
+    )
+    assert restated is not None
+    changed, rest = restated
+    assert (changed.quantity, changed.average_price, rest) == (67, Decimal(450), Fraction(1, 3))
+    assert (changed.realised_pnl, changed.cash) == (Decimal(-150), Decimal(100_000 - 30_300))
+    again = PositionRestated(ts=3, symbol="X", date="2026-01-07", kind="split", numerator=100, denominator=1)
+    emptied = portfolio.restate(again)
+    assert emptied is not None
+    assert (emptied[0].quantity, emptied[0].opened_ts, portfolio.restate(again)) == (0, 0, None)

@@ -12,6 +12,7 @@ import pytest
 from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import (
     AccountSnapshot,
+    Bar,
     CancelOrder,
     DayProfitPeaked,
     Event,
@@ -22,9 +23,12 @@ from daemon.core.events import (
     OrderCancelRequested,
     OrderDenied,
     OrderSent,
+    PositionRestated,
     Reduce,
     Resume,
     Side,
+    SymbolHalted,
+    SymbolResumed,
     TradingState,
     TradingStateChanged,
 )
@@ -34,7 +38,7 @@ from daemon.orders.book import OrderState
 from daemon.recovery.account import FOLDED, Account, recover
 from daemon.recovery.repair import repair
 from daemon.risk.book import RiskBook
-from tests.samples import DAY, OPEN, SBIN, cancel_of, fill_of, intend, journaled
+from tests.samples import DAY, OPEN, RELIANCE, SBIN, cancel_of, fill_of, intend, journaled
 
 CASH = Decimal(1_000_000)
 
@@ -334,3 +338,49 @@ def test_a_record_of_another_shape_is_named(path: Path) -> None:
         list(reader.since_snapshot(*FOLDED))
     reader.close()
     assert AccountSnapshot in FOLDED
+
+
+def test_what_a_night_made_doubtful_survives(path: Path) -> None:
+    """A position in doubt stays so over restarts and snapshots until it is settled; a venue's halt is the venue's."""
+    halted = SymbolHalted(ts=OPEN, symbol=SBIN, reason="800 → 160 overnight", overnight=True)
+    write(path, *trade(1), halted, SymbolHalted(ts=OPEN, symbol=RELIANCE, reason="position"))
+    assert recovered(path).unsettled == {SBIN: "800 → 160 overnight"}
+    write(path, recovered(path).snapshot(OPEN))
+    assert recovered(path).unsettled == {SBIN: "800 → 160 overnight"}
+    write(path, SymbolResumed(ts=OPEN, symbol=SBIN, reason="both hold 100"))
+    assert recovered(path).unsettled == {SBIN: "800 → 160 overnight"}
+    write(path, SymbolResumed(ts=OPEN, symbol=SBIN, reason="resumed", overnight=True))
+    assert recovered(path).unsettled == {}
+
+
+@pytest.mark.parametrize("command", [Resume, Flatten])
+def test_the_word_of_a_person_counts_though_risk_never_heard_it(path: Path, command: type[Resume | Flatten]) -> None:
+    """Killed right after it: the next process doubts nothing, for yesterday's price either; a machine's doesn't."""
+    bar = Bar(symbol=SBIN, interval="5m", ts_open=OPEN, ts_close=OPEN + 1, open=800.0, high=800.0, low=800.0,
+              close=800.0, volume=1, ticks=1)  # fmt: skip
+    halted = SymbolHalted(ts=OPEN + DAY, symbol=SBIN, reason="in doubt", overnight=True)
+    write(path, *trade(1), bar, halted, command(ts=OPEN + DAY, reason="a machine", automatic=True))
+    assert (recovered(path).unsettled, list(recovered(path).portfolio.closes())) == ({SBIN: "in doubt"}, [SBIN])
+    write(path, command(ts=OPEN + DAY, reason="a person"))
+    assert (recovered(path).unsettled, recovered(path).portfolio.closes()) == ({}, {})
+
+
+def test_an_action_is_counted_once_and_remembered(path: Path) -> None:
+    """The position is that of the new shares, before and after a snapshot."""
+    split = PositionRestated(ts=OPEN + DAY, symbol=SBIN, date="2026-01-06", kind="split", numerator=1, denominator=5)
+    write(path, *trade(1), split)
+    for account in (recovered(path), recovered(path)):
+        assert (account.portfolio.quantity(SBIN), tuple(account.restated)) == (500, (f"{SBIN} 2026-01-06 split",))
+        write(path, account.snapshot(OPEN + DAY))
+
+
+def test_the_last_price_of_what_is_held_is_known(path: Path) -> None:
+    """From bars and from a snapshot; not of what is flat."""
+    bar = Bar(symbol=SBIN, interval="5m", ts_open=OPEN, ts_close=OPEN + DAY, open=1.0, high=9.0, low=1.0, close=8.5,
+              volume=1, ticks=1)  # fmt: skip
+    write(path, *trade(1), bar)
+    assert recovered(path).portfolio.closes() == {SBIN: (OPEN + DAY, 8.5)}
+    write(path, recovered(path).snapshot(OPEN + DAY))
+    assert recovered(path).portfolio.closes() == {SBIN: (OPEN + DAY, 8.5)}
+    write(path, *trade(2, Side.SELL, 100))
+    assert recovered(path).portfolio.closes() == {}

@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.core.events import Fill, Side
+from daemon.core.events import Fill, PositionRestated, Side
 from daemon.report.trades import Direction, TradeBook
 from tests.unit.report.samples import fill
 
@@ -83,3 +83,26 @@ def test_trades_add_up_to_the_cash_that_moved(rows: list[tuple[Side, int, int, i
     assert book.open_quantity("A") == 0
     assert sum((trade.net_pnl for trade in trades), Decimal(0)) == cash(fills)
     assert all(trade.entry_ts <= trade.exit_ts and trade.quantity > 0 for trade in trades)
+
+
+def test_a_trade_over_a_split_is_one_trade() -> None:
+    """Ten at 500, four of them sold; then 30 at a fifth are sold: 50 shares in all."""
+    book = TradeBook()
+    book.add(fill(1, "A", Side.BUY, 10, "500"))
+    book.add(fill(2, "A", Side.SELL, 4, "510"))
+    book.restate(PositionRestated(ts=3, symbol="A", date="2026-01-06", kind="split", numerator=1, denominator=5))
+    assert book.open_quantity("A") == 30
+    trade = book.add(fill(4, "A", Side.SELL, 30, "103"))
+    assert trade is not None
+    assert (trade.quantity, trade.entry_price, trade.gross_pnl) == (50, Decimal(100), Decimal(4 * 10 + 30 * 3))
+
+
+def test_less_than_a_share_is_no_trade() -> None:
+    """Ten for one of five shares: nothing is under way any more, and other symbols don't care."""
+    book = TradeBook()
+    book.add(fill(1, "A", Side.BUY, 5, "10"))
+    for symbol in ("A", "B"):
+        book.restate(
+            PositionRestated(ts=3, symbol=symbol, date="2026-01-06", kind="split", numerator=10, denominator=1)
+        )
+    assert book.open_quantity("A") == 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, get_args
 
@@ -404,3 +406,40 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """So is a directory in its place."""
     assert refused(tmp_path / "none.yaml") == f"{tmp_path / 'none.yaml'}: no such settings file"
     assert "can't be read" in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("{date: 20260106, symbol: A, ratio: 1/5}", "market.adjustments.0.date: expected a date such as 2026-01-06"),
+        ("{date: 2026-01-06 09:15:00, symbol: A, ratio: 1/5}", "expected a date such as 2026-01-06"),
+        ("{date: soon, symbol: A, ratio: 1/5}", "expected a date such as 2026-01-06"),
+        ("{date: 2026-01-06, symbol: A, ratio: 0}", "market.adjustments.0.ratio: expected new price by old price"),
+        ("{date: 2026-01-06, symbol: A, ratio: -1/5}", "expected new price by old price"),
+        ("{date: 2026-01-06, symbol: A, ratio: 1/0}", "expected new price by old price"),
+        ("{date: 2026-01-06, symbol: A, ratio: .nan}", "expected new price by old price"),
+        ("{date: 2026-01-06, symbol: A, ratio: 1e999999999}", "expected new price by old price"),
+        ("{date: 2026-01-06, symbol: A, ratio: true}", "market.adjustments.0.ratio: expected a value"),
+        ("{date: 2026-01-06, symbol: A, ratio: 2, kind: merger}", "expected one of 'split', 'bonus' or 'dividend'"),
+        ("{date: 2026-01-06, symbol: '', ratio: 2}", "market.adjustments.0.symbol: expected"),
+        ("{date: 2026-01-06, ratio: 2}", "market.adjustments.0.symbol: is not set"),
+        (
+            "{date: 2026-01-06, symbol: A, ratio: 2}, {date: 2026-01-06, symbol: 'NSE:A-EQ', ratio: 1/2}",
+            "each action once, split of NSE:A-EQ on 2026-01-06 stands 2 times",
+        ),
+    ],
+)
+def test_corporate_actions_that_cannot_be_meant(entry: str, said: str) -> None:
+    """One line that names the key and what would be right."""
+    line = refused(None, f"market.adjustments=[{entry}]")
+    assert said in line
+    assert "\n" not in line
+
+
+def test_a_corporate_action_is_exact_and_travels() -> None:
+    """A third stays a third, through a journal's copy of the settings too; two kinds on one day are two actions."""
+    rows = "{date: 2026-01-06, symbol: A, ratio: 1/3}, {date: 2026-01-06, symbol: A, ratio: 0.5, kind: bonus}"
+    settings = load_settings(None, [f"market.adjustments=[{rows}]"])
+    again = Settings(**json.loads(settings.model_dump_json()))
+    assert [item.fraction for item in again.market.adjustments] == [Fraction(1, 3), Fraction(1, 2)]
+    assert again == settings

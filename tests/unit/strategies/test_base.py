@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from daemon.core.events import Action, Regime
+from daemon.core.events import Action, PriceAdjusted, PriceJumped, Regime
 from daemon.market.calendar import ist_ns
 from strategies.base import CLOSE, VOLUME, MarketView, Moment, decision, hold
 from tests.unit.feed.ticks import OPEN_NS
@@ -196,3 +196,39 @@ def test_bars_of_the_present_session_are_counted() -> None:
     view.on_bar(tomorrow)
     moment = view.moment(complexity_at(tomorrow.ts_close))
     assert (len(moment.bars), moment.session_bars, moment.session_coarse) == (11, 1, 0)
+
+
+def adjusted(*, shares: bool = True) -> PriceAdjusted:
+    """A split 1:5 of AAA."""
+    return PriceAdjusted(ts=OPEN_NS, symbol="AAA", date="2026-01-06", kind="split", numerator=1, denominator=5,
+                         shares=shares, by_broker=False)  # fmt: skip
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_bars_before_an_action_are_counted_in_the_new_price(shares: bool) -> None:
+    """Prices a fifth, volumes five times where there are five times the shares; of this symbol, in both windows."""
+    view = MarketView(msgspec.structs.replace(VIEW, coarse_interval="5m"), CALENDAR)
+    for n in range(300):  # the window has wrapped
+        view.on_bar(make_bar(n % 75, 100.0, high=103.0, low=99.0))
+        view.on_bar(make_bar(n % 75, 100.0, symbol="BBB"))
+    view.on_bar(make_bar(0, 100.0, volume=-1))
+    before = seen(view, 0)
+    view.on_adjusted(adjusted(shares=shares))
+    for bars in (seen(view, 0).bars, seen(view, 0).coarse):
+        assert bars[0].tolist() == [20.0, 20.6, 19.8, 20.0, 50.0 if shares else 10.0]
+        assert np.isnan(bars[-1, VOLUME])
+    assert before.bars[0, CLOSE] == 100.0
+    assert seen(view, 0, "BBB").bars[0, CLOSE] == 100.0
+
+
+def test_bars_before_a_jump_are_left_out() -> None:
+    """Both windows begin anew; another symbol's don't."""
+    view = MarketView(msgspec.structs.replace(VIEW, coarse_interval="5m"), CALENDAR)
+    for symbol in ("AAA", "BBB"):
+        for n in range(5):
+            view.on_bar(make_bar(n, 100.0, symbol=symbol))
+    view.on_jumped(PriceJumped(ts=OPEN_NS, symbol="AAA", before=100.0, after=20.0))
+    view.on_bar(make_bar(5, 20.0))
+    moment = seen(view, 5)
+    assert (len(moment.bars), len(moment.coarse), moment.session_bars, moment.session_coarse) == (1, 1, 1, 1)
+    assert len(seen(view, 4, "BBB").bars) == 5

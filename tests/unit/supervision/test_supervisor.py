@@ -199,7 +199,7 @@ def test_the_step_to_flat_closes_everything() -> None:
     desk = Desk(ladder=["hrm", "flat"], max_failed_decisions=1)
     swap, flatten = desk.tell(decision(failed=True))
     assert isinstance(swap, StrategySwapped)
-    assert flatten == Flatten(ts=1, reason="no strategy is left")
+    assert flatten == Flatten(ts=1, reason="no strategy is left", automatic=True)
 
 
 def test_swaps_by_command() -> None:

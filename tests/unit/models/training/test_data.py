@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from models.config import FeatureSettings, History, HRMSettings
+from models.training.adjusting import Action, adjusted, never, no_actions, separated
 from models.training.batches import BatchSettings, Fill, Target, make_batch, returns_between_fills
 from models.training.errors import DataError
 from models.training.ingest import Limits, read_bars
@@ -311,3 +312,34 @@ def test_recorded_index_bars_become_sessions() -> None:
     assert len(sessions) > 2_100
     assert np.median(sessions.lengths) == 75
     assert report.dropped < 20
+
+
+def test_sessions_before_a_split_are_counted_in_the_new_price() -> None:
+    """Prices times the ratio, volumes inversely, of that instrument and earlier days only; else nothing is copied."""
+    bars = np.full((2, 3, 5), 100.0)
+    ts = OPEN_NS + np.arange(2)[:, None] * DAY + np.arange(3) * 300 * 10**9
+    both = join([from_table(bars, ts, name, 300) for name in ("X", "Y")])
+    action = Action(OPEN_NS + DAY - 1, 0.2, 5.0)
+    found = adjusted(both, lambda name: [action] if name == "X" else [])
+    assert found.bars[0].tolist() == [20.0, 20.0, 20.0, 20.0, 500.0]
+    assert (found.bars[3:] == 100.0).all()
+    assert (both.bars == 100.0).all()
+    assert adjusted(both, no_actions) is both
+    assert adjusted(both, lambda _: [Action(OPEN_NS, 0.2, 5.0)]) is both
+
+
+def test_no_window_reaches_over_a_jump_that_nobody_explained() -> None:
+    """Days at 100, 100, 20, 20 of one symbol and four of another: rolling windows begin anew on the third day."""
+    close = np.repeat([100.0, 100.0, 20.0, 20.0], 3).reshape(4, 3)
+    bars = np.repeat(close[..., None], 5, axis=-1)
+    ts = OPEN_NS + np.arange(4)[:, None] * DAY + np.arange(3) * 300 * 10**9
+    both = join([from_table(bars, ts, "X", 300), from_table(np.full((4, 3, 5), 7.0), ts, "Y", 300)])
+    apart = separated(both, lambda _, before, after: abs(after / before - 1) > 0.2)
+    assert [apart.symbols[row] for row in apart.symbol] == ["X"] * 4 + ["Y"] * 4
+    assert separated(both, never) is both
+    features = FeatureSettings(history=History.ROLLING, window=8, patch=4, min_bars=2, coarse_interval="15m")
+    for sessions, seen in ((both, [[1, 2], [4, 5], [7, 8], [8, 8]]), (apart, [[1, 2], [4, 5], [1, 2], [4, 5]])):
+        batch = make_batch(sessions, np.arange(4), BatchSettings(features), Vocabularies())
+        present = batch.features.patches.reshape(4, 2, 8, 9)[..., -1].sum(axis=-1)
+        assert present.tolist() == seen
+    assert StoredSource(apart, 1).symbols == ("X", "Y")

@@ -1,0 +1,123 @@
+"""Corporate actions: those that the settings name, and jumps between sessions that only one can explain.
+
+A named one is said before the first tick of the session of its date (or of the first session after it), to everybody
+at once, so that nobody values yesterday's shares at today's price. A jump is said before the first bar of its session:
+that bar opens and closes beyond the limit, for a single false price at the open is no split. Invariant: what is said of
+a session depends on the ticks and the settings alone, and each action is said once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+
+import structlog
+
+from daemon.core.bus import Bus
+from daemon.core.clock import DAY_NS
+from daemon.core.events import Bar, Event, PositionRestated, PriceAdjusted, PriceJumped, TickBatch
+from daemon.market.calendar import IST_OFFSET_NS, ist_date
+from daemon.market.overnight import OvernightLimit, action_key
+from daemon.settings.market import AdjustmentSettings
+
+log = structlog.get_logger("market")
+
+
+class Overnight:
+    """Listens to ticks on `bus` and says what is due; is asked about bars by whoever publishes them.
+
+    `adjustments`: by symbol, oldest first. `by_broker`: who changes what is held is the broker; on paper it is changed
+    here. Of symbols that an earlier process held, `closes` has when (UTC ns) and at what price it last saw them, and
+    `open_since` the date of the position: their actions since then are due, but for those `done` (by `action_key`).
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        limit: OvernightLimit,
+        adjustments: Mapping[str, Iterable[AdjustmentSettings]],
+        *,
+        by_broker: bool = False,
+        closes: Mapping[str, tuple[int, float]] | None = None,
+        open_since: Mapping[str, dt.date] | None = None,
+        done: Iterable[str] = (),
+    ) -> None:
+        self._bus = bus
+        self._limit = limit
+        self._by_broker = by_broker
+        self._adjustments = [(symbol, item) for symbol, items in adjustments.items() for item in items]
+        self._open_since = dict(open_since or {})
+        self._done = frozenset(done)
+        self._day = -1
+        self._date: dt.date | None = None
+        self._begun = False
+        self._closes = {symbol: (ts // DAY_NS, price) for symbol, (ts, price) in (closes or {}).items()}
+        bus.tap((TickBatch,), self.on_ticks)
+
+    def on_ticks(self, batch: Event) -> None:
+        """The first ticks of a session: what is due by its date."""
+        assert isinstance(batch, TickBatch)
+        day = (int(batch.ts_event[-1]) + IST_OFFSET_NS) // DAY_NS
+        if day <= self._day:
+            return
+        self._day = day
+        date, ts = ist_date(int(batch.ts_event[-1])), int(batch.ts_recv[0])
+        for symbol, item in self._adjustments:
+            if item.date <= date and self._is_due(symbol, item):
+                self._adjust(symbol, item, ts)
+        self._date, self._begun = date, True
+
+    def remember(self, seen: Iterable[Event]) -> None:
+        """What an earlier process saw, oldest first: where its bars closed, and what it said already."""
+        done = set(self._done)
+        for event in seen:
+            if isinstance(event, Bar):
+                self._closes[event.symbol] = event.ts_open // DAY_NS, event.close
+                self._date = ist_date(event.ts_open)
+            elif isinstance(event, PriceAdjusted):
+                done.add(action_key(event.symbol, event.date, event.kind))
+                self._scale(event.symbol, event.numerator, event.denominator)
+        self._done = frozenset(done)
+
+    def before(self, bar: Bar) -> PriceJumped | None:
+        """What is to be said before `bar`, None where it is nothing."""
+        day = bar.ts_open // DAY_NS
+        known = self._closes.get(bar.symbol)
+        self._closes[bar.symbol] = (day, bar.close)
+        if known is None or known[0] == day:
+            return None
+        close = known[1]
+        if not all(self._limit.broken(bar.symbol, close, price) for price in (bar.open, bar.close)):
+            return None
+        jump = PriceJumped(ts=bar.ts_close, symbol=bar.symbol, before=close, after=bar.open)
+        log.warning(jump.words)
+        return jump
+
+    def _is_due(self, symbol: str, item: AdjustmentSettings) -> bool:
+        if action_key(symbol, item.date.isoformat(), item.kind) in self._done:
+            return False
+        if self._date is not None and item.date > self._date:
+            return True
+        held_since = None if self._begun else self._open_since.get(symbol)
+        return held_since is not None and held_since < item.date
+
+    def _scale(self, symbol: str, numerator: int, denominator: int) -> None:
+        if symbol in self._closes:
+            day, close = self._closes[symbol]
+            self._closes[symbol] = day, close * numerator / denominator
+
+    def _adjust(self, symbol: str, item: AdjustmentSettings, ts: int) -> None:
+        numerator, denominator, date = item.fraction.numerator, item.fraction.denominator, item.date.isoformat()
+        adjusted = PriceAdjusted(
+            ts=ts, symbol=symbol, date=date, kind=item.kind, numerator=numerator, denominator=denominator,
+            shares=item.shares, by_broker=self._by_broker,
+        )  # fmt: skip
+        log.info(adjusted.words)
+        self._scale(symbol, numerator, denominator)
+        self._bus.publish(adjusted)
+        if item.shares and not self._by_broker:
+            self._bus.publish(
+                PositionRestated(
+                    ts=ts, symbol=symbol, date=date, kind=item.kind, numerator=numerator, denominator=denominator
+                )
+            )  # fmt: skip

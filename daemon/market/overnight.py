@@ -1,0 +1,54 @@
+"""What may become of a share's price and number between two sessions.
+
+Inside a session a price moves as far as it likes, from one to the next not: a share opens at most 20 % away from where
+it closed (NSE's widest price band; shares with futures have none that is fixed, but an operating range that begins at
+10 % and is widened by 5 % only while they trade: nseindia.com, FAQs on price band and operating range flex). Beyond
+that lies a split, a bonus, a demerger, or a stretch that nobody watched. An index, a future and an option have no such
+limit here: an option may well open at ten times its price. Pure. Invariant: exact, whatever the ratio.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Protocol
+
+from daemon.market.instruments import Instrument, Kind
+
+
+class Instruments(Protocol):
+    """Which symbols are known."""
+
+    def resolve(self, symbol: str) -> Instrument | None:
+        """The instrument of a symbol; None where it is unknown."""
+
+
+class OvernightLimit:
+    """How far a share's price may be from that of the session before; `percent` of it, and one tick of its grid."""
+
+    def __init__(self, instruments: Instruments, percent: float) -> None:
+        self._instruments = instruments
+        self._share = percent / 100.0
+
+    def broken(self, symbol: str, before: float, after: float) -> bool:
+        """Whether no trading can have taken `symbol` from `before` to `after` (rupees) between two sessions."""
+        if abs(after - before) <= before * self._share or before <= 0.0:
+            return False
+        instrument = self._instruments.resolve(symbol)
+        if instrument is None or instrument.kind is not Kind.EQUITY:
+            return False
+        return abs(after - before) > before * self._share + float(instrument.tick_size)
+
+
+def shares_after(quantity: int, numerator: int, denominator: int) -> tuple[int, Fraction]:
+    """What a holding (signed) becomes when a price counts `numerator` / `denominator`: whole shares, and the rest.
+
+    Nobody holds a part of a share: the company pays the rest in cash.
+    """
+    exact = Fraction(abs(quantity) * denominator, numerator)
+    whole = int(exact)
+    return (whole if quantity >= 0 else -whole), exact - whole
+
+
+def action_key(symbol: str, date: str, kind: str) -> str:
+    """How an account remembers that it was counted anew for a corporate action."""
+    return f"{symbol} {date} {kind}"

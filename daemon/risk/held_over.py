@@ -1,0 +1,77 @@
+"""Positions held over a night → those whose price jumped as only a corporate action lets it.
+
+The first price of a day is enough: exits wait from then on. Whether the price was true shows later: `confirm` when the
+first bar says so too, or the price is back within the limit. Loop-free. Invariant: only what is held is looked at, and
+a jump inside a day is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from daemon.core.clock import india_day
+from daemon.core.events import PriceAdjusted
+from daemon.market.overnight import OvernightLimit
+from daemon.risk.book import RiskBook
+
+
+class Jump(msgspec.Struct, frozen=True):
+    """A held symbol's price from one day to the next, rupees; `back` where it has come back since."""
+
+    symbol: str
+    before: float
+    after: float
+    back: bool = False
+
+
+class HeldOver:
+    """The newest day and price of each symbol that is held."""
+
+    def __init__(self, limit: OvernightLimit | None) -> None:
+        self._limit = limit
+        self._closes: dict[str, tuple[int, float]] = {}
+        self._watched: set[str] = set()
+        self._doubted: dict[str, float] = {}
+
+    def restore(self, closes: Mapping[str, tuple[int, float]]) -> None:
+        """Prices (and when they were, UTC ns) at which an earlier process last saw what it held."""
+        self._closes |= {symbol: (india_day(ts), price) for symbol, (ts, price) in closes.items()}
+
+    def watch(self, symbol: str, quantity: int) -> None:
+        """So much is held of `symbol`."""
+        if quantity:
+            self._watched.add(symbol)
+        elif symbol in self._watched:
+            self._watched.discard(symbol)
+            self._closes.pop(symbol, None)
+            self._doubted.pop(symbol, None)
+
+    def adjust(self, event: PriceAdjusted) -> None:
+        """The price of yesterday counts at a ratio."""
+        if event.symbol in self._closes:
+            day, price = self._closes[event.symbol]
+            self._closes[event.symbol] = day, price * event.ratio
+
+    def confirm(self, symbol: str) -> None:
+        """The jump was true, or somebody said what is to become of it."""
+        self._doubted.pop(symbol, None)
+
+    def look(self, book: RiskBook) -> list[Jump]:
+        """After new ticks: who jumped, and who is back."""
+        if self._limit is None:
+            return []
+        found: list[Jump] = []
+        for symbol in self._watched:
+            entry = book.symbols[symbol]
+            if not entry.last_ts:
+                continue
+            day, known = india_day(entry.last_ts), self._closes.get(symbol)
+            self._closes[symbol] = day, entry.last_price
+            if known is not None and known[0] < day and self._limit.broken(symbol, known[1], entry.last_price):
+                self._doubted[symbol] = known[1]
+                found.append(Jump(symbol, known[1], entry.last_price))
+            elif symbol in self._doubted and not self._limit.broken(symbol, self._doubted[symbol], entry.last_price):
+                found.append(Jump(symbol, self._doubted.pop(symbol), entry.last_price, back=True))
+        return sorted(found, key=lambda jump: jump.symbol)

@@ -1,0 +1,104 @@
+"""When a corporate action is said: before the first tick of its day, once, and to whom it concerns."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from daemon.bars.builder import BarBuilder, BarsActor
+from daemon.bars.overnight import Overnight
+from daemon.core.bus import Bus
+from daemon.core.events import Bar, Event, PositionRestated, PriceAdjusted, PriceJumped, TickBatch
+from daemon.market.calendar import MarketCalendar
+from daemon.market.instruments import InstrumentBook
+from daemon.market.overnight import OvernightLimit, action_key
+from daemon.settings.market import AdjustmentSettings, MarketSettings
+from tests.samples import DAY, MINUTE, OPEN, SBIN, tick
+
+LIMIT = OvernightLimit(InstrumentBook(MarketSettings()), 20.0)
+DATE = dt.date(2026, 1, 6)
+
+
+def split(date: dt.date = DATE, kind: Any = "split", ratio: str = "1/5") -> AdjustmentSettings:
+    """One action of SBIN."""
+    return AdjustmentSettings(date=date, symbol=SBIN, ratio=ratio, kind=kind)
+
+
+class Heard:
+    """A bus with the station on it, and what an inbox got."""
+
+    def __init__(self, *actions: AdjustmentSettings, **changes: Any) -> None:
+        self.bus = Bus()
+        self.inbox = self.bus.subscribe("somebody", (TickBatch, PriceAdjusted, PositionRestated, PriceJumped))
+        self.station = Overnight(self.bus, LIMIT, {SBIN: list(actions)}, **changes)
+
+    def tick(self, day: int, price: float = 100.0, minute: int = 1) -> list[type[Event]]:
+        """A tick comes; the kinds of what arrived, in order."""
+        self.bus.publish(tick(OPEN + day * DAY + minute * MINUTE, price))
+        got = []
+        while (event := self.inbox.take()) is not None:
+            got.append(type(event))
+            self.inbox.done()
+        return got
+
+
+def bar(day: int, opened: float, close: float, minute: int = 0, interval: str = "5m") -> Bar:
+    """A bar of SBIN."""
+    start = OPEN + day * DAY + minute * MINUTE
+    return Bar(symbol=SBIN, interval=interval, ts_open=start, ts_close=start + 5 * MINUTE, open=opened,
+               high=max(opened, close), low=min(opened, close), close=close, volume=1, ticks=2)  # fmt: skip
+
+
+def test_an_action_comes_before_the_first_tick_of_its_day_once() -> None:
+    """And changes what is held, on paper; the day before and the rest of the day hear nothing."""
+    heard = Heard(split())
+    assert [heard.tick(0), heard.tick(1), heard.tick(1, minute=2), heard.tick(2)] == [
+        [TickBatch], [PriceAdjusted, PositionRestated, TickBatch], [TickBatch], [TickBatch],
+    ]  # fmt: skip
+
+
+def test_a_dividend_changes_no_holding_and_the_broker_changes_his_own() -> None:
+    """Only prices are counted anew."""
+    for heard in (Heard(split(kind="dividend", ratio="0.97")), Heard(split(), by_broker=True)):
+        heard.tick(0)
+        assert heard.tick(1) == [PriceAdjusted, TickBatch]
+
+
+def test_what_lies_before_the_first_tick_is_due_only_where_something_was_held() -> None:
+    """A position of the day before is counted anew at the next start, unless it was; one of the day itself isn't."""
+    held = {SBIN: dt.date(2026, 1, 5)}
+    assert Heard(split()).tick(1) == [TickBatch]
+    assert Heard(split(), open_since=held).tick(1) == [PriceAdjusted, PositionRestated, TickBatch]
+    assert Heard(split(), open_since=held).tick(3) == [PriceAdjusted, PositionRestated, TickBatch]
+    assert Heard(split(), open_since={SBIN: DATE}).tick(1) == [TickBatch]
+    done = [action_key(SBIN, "2026-01-06", "split")]
+    assert Heard(split(), open_since=held, done=done).tick(1) == [TickBatch]
+
+
+def test_a_bar_that_opens_and_closes_beyond_the_limit_is_a_jump() -> None:
+    """Only the first of a day, and not where one of the two prices is within it."""
+    for first, jumped in ((bar(1, 20.0, 21.0), True), (bar(1, 20.0, 99.0), False), (bar(1, 99.0, 20.0), False)):
+        station = Heard().station
+        assert station.before(bar(0, 100.0, 100.0)) is None
+        assert (station.before(first) is not None) is jumped
+        assert station.before(bar(1, 100.0, 100.0, 5)) is None
+
+
+def test_a_jump_is_measured_in_the_price_that_an_action_made() -> None:
+    """With the right ratio there is none."""
+    heard = Heard(split())
+    heard.tick(0)
+    heard.station.before(bar(0, 100.0, 100.0))
+    heard.tick(1, 20.0)
+    assert heard.station.before(bar(1, 20.0, 20.1)) is None
+
+
+def test_a_jump_is_heard_before_its_bar() -> None:
+    """Whoever holds windows drops them first."""
+    bus, said = Bus(), list[Event]()
+    station = Overnight(bus, LIMIT, {})
+    bus.tap((Bar, PriceJumped), said.append)
+    actor = BarsActor(bus, BarBuilder(MarketCalendar(), {"5m": 300}, 0), station)
+    actor.publish([bar(0, 100.0, 100.0), bar(1, 20.0, 20.0), bar(1, 20.0, 20.0, 5)])
+    assert [type(event) for event in said] == [Bar, PriceJumped, Bar, Bar]
+    assert said[1].words == f"{SBIN}: 100 → 20 overnight (×0.2): earlier bars left out"  # type: ignore[attr-defined]

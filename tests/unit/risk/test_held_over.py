@@ -1,0 +1,230 @@
+"""A position held over what may be a corporate action: nothing touches it until somebody knows what it is."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from daemon.core.bus import Bus
+from daemon.core.clock import ReplayClock
+from daemon.core.events import (
+    Action,
+    Event,
+    Flatten,
+    ManualOrder,
+    OrderDenied,
+    OrderIntent,
+    OrderType,
+    PositionRestated,
+    PriceAdjusted,
+    PriceJumped,
+    Resume,
+    Side,
+    SymbolHalted,
+    SymbolResumed,
+    TimeAdvanced,
+    TradingState,
+)
+from daemon.market.calendar import MarketCalendar
+from daemon.market.instruments import InstrumentBook
+from daemon.market.overnight import OvernightLimit
+from daemon.risk.actor import RiskActor
+from daemon.risk.book import RiskBook
+from daemon.risk.gate import RiskGate
+from daemon.risk.intents import IntentBuilder
+from daemon.settings.market import MarketSettings
+from daemon.settings.orders import ExecutionSettings
+from daemon.settings.risk import RiskSettings
+from tests.samples import CLOSE, DAY, MINUTE, OPEN, RELIANCE, SBIN, decide, fill_of, intend, position_of, tick
+
+EVENING = CLOSE - MINUTE
+MORNING = OPEN + DAY
+CALENDAR = MarketCalendar()
+
+
+class Night:
+    """Risk with 100 shares of SBIN bought at 800 the day before, and a first morning tick to come."""
+
+    def __init__(self, quantity: int = 100, *, evening: bool = True) -> None:
+        self.bus, self.clock = Bus(), ReplayClock(EVENING)
+        self.said: list[Event] = []
+        self.bus.tap((OrderIntent, OrderDenied, SymbolHalted, SymbolResumed), self.said.append)
+        risk, book = RiskSettings(), InstrumentBook(MarketSettings())
+        self.actor = RiskActor(
+            self.bus, RiskBook(), IntentBuilder(risk, ExecutionSettings(), book, "P"),
+            RiskGate(risk, book, CALENDAR, 30), self.clock, CALENDAR, 0, None, OvernightLimit(book, 20.0),
+        )  # fmt: skip
+        intent = intend(quantity=abs(quantity), side=Side.BUY if quantity > 0 else Side.SELL, ts=OPEN + MINUTE)
+        self.tell(TimeAdvanced(ts=OPEN + MINUTE), fill_of(intent), position_of(quantity))
+        if evening:
+            self.tell(tick(EVENING, 800.0))
+        self.said.clear()
+
+    @property
+    def book(self) -> RiskBook:
+        """What risk knows."""
+        return self.actor.book
+
+    def tell(self, *events: Event) -> list[Event]:
+        """Hand events over; what was said to them."""
+        for event in events:
+            ts = getattr(event, "ts", None)
+            if isinstance(ts, int):
+                self.clock.advance(max(ts, self.clock.now_ns()))
+            self.actor.handle(event)
+        said, self.said[:] = list(self.said), []
+        return said
+
+    def open_at(self, price: float) -> list[Event]:
+        """The first tick of the morning, and the moment after it."""
+        return self.tell(tick(MORNING, price), TimeAdvanced(ts=MORNING + 1))
+
+
+def kinds(said: list[Event]) -> list[type[Event]]:
+    """Of each."""
+    return [type(event) for event in said]
+
+
+def adjusted(**changes: Any) -> PriceAdjusted:
+    """A split 1:5 of SBIN on the second day."""
+    values: dict[str, Any] = {
+        "ts": MORNING, "symbol": SBIN, "date": "2026-01-06", "kind": "split", "numerator": 1, "denominator": 5,
+        "shares": True, "by_broker": True,
+    }  # fmt: skip
+    return PriceAdjusted(**(values | changes))
+
+
+RESTATED = PositionRestated(
+    ts=MORNING, symbol=SBIN, date="2026-01-06", kind="split", numerator=1, denominator=5
+)  # fmt: skip
+
+
+def by_hand(side: Side, quantity: int) -> ManualOrder:
+    """An order by hand."""
+    return ManualOrder(ts=MORNING, key="k", symbol=SBIN, side=side, quantity=quantity, type=OrderType.MARKET,
+                       limit_price=None, reason="by hand")  # fmt: skip
+
+
+def test_a_night_without_a_jump_is_closed_as_ever() -> None:
+    """A tenth down: yesterday's position is sold at the open."""
+    assert kinds(Night().open_at(720.0)) == [OrderIntent]
+
+
+@pytest.mark.parametrize("quantity", [100, -100])
+def test_a_jump_is_said_and_nothing_is_closed(quantity: int) -> None:
+    """Neither what was carried over, nor by a decision, nor is anything opened; other symbols trade on."""
+    night = Night(quantity)
+    (halted,) = night.open_at(160.0)
+    assert isinstance(halted, SymbolHalted)
+    assert f"800 → 160 overnight (×0.2) with {quantity} held" in halted.reason
+    leave = Action.CLOSE_LONG if quantity > 0 else Action.CLOSE_SHORT
+    for action in (leave, Action.BUY_LONG, Action.SELL_SHORT):
+        said = night.tell(decide(action, 5, ts=MORNING + MINUTE, price=160.0))
+        assert [event.check for event in said if isinstance(event, OrderDenied)] == ["symbol_halted"]
+    said = night.tell(tick(MORNING + MINUTE, 50.0, RELIANCE), decide(Action.BUY_LONG, 5, symbol=RELIANCE, price=50.0,
+                                                                  ts=MORNING + MINUTE))  # fmt: skip
+    assert OrderDenied not in kinds(said)
+    assert night.tell(TimeAdvanced(ts=MORNING + 375 * MINUTE - 1)) == []  # square-off
+
+
+def test_the_jump_is_no_profit_or_loss_of_the_day() -> None:
+    """Not while it is in doubt, and not when a person has said that the position is as it stands."""
+    night = Night()
+    night.open_at(160.0)
+    assert night.book.day_pnl() == 0
+    night.tell(Resume(ts=MORNING + MINUTE, reason="it is right"))
+    assert night.book.day_pnl() == 0
+    night.tell(tick(MORNING + 2 * MINUTE, 161.0))
+    assert night.book.day_pnl() == 100
+
+
+def test_a_person_resumes_it_and_a_machine_does_not() -> None:
+    """`resume` by the operator, as of any halt."""
+    night = Night()
+    night.open_at(160.0)
+    assert night.tell(Resume(ts=MORNING + MINUTE, reason="a master came", automatic=True)) == []
+    assert night.tell(Flatten(ts=MORNING + MINUTE, reason="no strategy is left", automatic=True)) == []
+    night.book.state = TradingState.ACTIVE
+    assert kinds(night.tell(Resume(ts=MORNING + MINUTE, reason="seen"))) == [SymbolResumed]
+    said = night.tell(decide(Action.CLOSE_LONG, 5, ts=MORNING + MINUTE, price=160.0))
+    assert kinds(said) == [OrderIntent]
+
+
+def test_a_person_closes_it_at_once() -> None:
+    """By an order by hand, and by `flatten`, which waits for nobody."""
+    night = Night()
+    night.open_at(160.0)
+    said = night.tell(by_hand(Side.SELL, 100))
+    assert kinds(said) == [OrderIntent]
+    night.tell(fill_of(said[0]))  # type: ignore[arg-type]
+    assert night.book.unsettled == {}
+    night = Night()
+    night.open_at(160.0)
+    assert kinds(night.tell(Flatten(ts=MORNING + MINUTE, reason="out"))) == [SymbolResumed, OrderIntent]
+
+
+def test_a_false_first_price_is_taken_back() -> None:
+    """When the price is back the position is closed as ever; once the bar has confirmed it, it isn't taken back."""
+    night = Night()
+    night.open_at(160.0)
+    said = night.tell(tick(MORNING + 2, 799.0), TimeAdvanced(ts=MORNING + 3))
+    assert kinds(said) == [SymbolResumed, OrderIntent]
+    night = Night()
+    night.open_at(160.0)
+    jump = PriceJumped(ts=MORNING + 5 * MINUTE, symbol=SBIN, before=800.0, after=160.0)
+    assert night.tell(jump, tick(MORNING + 6 * MINUTE, 790.0)) == []
+
+
+def test_a_crash_inside_the_day_is_none() -> None:
+    """What fell yesterday or falls today is sold."""
+    night = Night()
+    assert night.tell(tick(EVENING + 1, 400.0)) == []
+    assert kinds(night.open_at(400.0)) == [OrderIntent]
+    assert SymbolHalted not in kinds(night.tell(tick(MORNING + MINUTE, 200.0)))
+
+
+def test_on_paper_the_position_is_counted_anew() -> None:
+    """Before the first tick: 500 at 160, closed whole, no profit and no loss."""
+    night = Night()
+    assert night.tell(adjusted(by_broker=False), RESTATED) == []
+    said = night.open_at(160.0)
+    assert [event.quantity for event in said if isinstance(event, OrderIntent)] == [500]
+    entry = night.book.of(SBIN)
+    assert (entry.position, entry.marked_position, entry.average_price) == (500, 500, Decimal(160))
+    assert night.book.day_pnl() == 0
+
+
+def test_with_a_broker_it_waits_for_his_books() -> None:
+    """He is said to make it 500; once he has, it is closed whole."""
+    night = Night()
+    (halted,) = night.tell(adjusted())
+    assert isinstance(halted, SymbolHalted)
+    assert "split of 2026-01-06 (×0.2) with 100 held: the broker is to make it 500" in halted.reason
+    assert night.open_at(160.0) == []
+    assert night.book.day_pnl() == 0
+    said = night.tell(RESTATED, TimeAdvanced(ts=MORNING + MINUTE))
+    assert kinds(said) == [SymbolResumed, OrderIntent]
+    assert night.book.day_pnl() == 0
+
+
+def test_a_dividend_and_a_flat_book_wait_for_nothing() -> None:
+    """Nobody's number of shares changes."""
+    night = Night()
+    assert night.tell(adjusted(kind="dividend", shares=False, numerator=97, denominator=100)) == []
+    assert night.tell(adjusted(symbol=RELIANCE)) == []
+    assert kinds(night.open_at(776.0)) == [OrderIntent]
+
+
+def test_a_restart_over_the_night_knows_what_it_held() -> None:
+    """The earlier process's last price is compared with; what was in doubt stays so."""
+    night = Night(evening=False)
+    assert kinds(night.open_at(160.0)) == [OrderIntent]
+    night = Night(evening=False)
+    night.actor.held_over.restore({SBIN: (EVENING, 800.0)})
+    assert kinds(night.open_at(160.0)) == [SymbolHalted]
+    fresh = Night()
+    fresh.actor.restore(TradingState.ACTIVE, "", {SBIN: "in doubt"})
+    assert fresh.open_at(790.0) == []
+    assert fresh.book.unsettled == {SBIN: "in doubt"}
