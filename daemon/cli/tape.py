@@ -28,6 +28,7 @@ from daemon.settings.tree import Settings
 from daemon.tape.format import TapeReader, TapeWriter
 from daemon.tape.importer import ImportReport, import_tape, parse_map
 from daemon.tape.simulator import SimulatedSymbol, simulate
+from daemon.tape.zones import parse_zone
 
 tape_app = typer.Typer(help="Look at, convert, simulate or record tapes of ticks.", no_args_is_help=True)
 tape_app.command("record")(record)
@@ -63,20 +64,27 @@ def show(
 
 @tape_app.command("import")
 def convert(
-    source: Annotated[Path, typer.Argument(help="Parquet, CSV with a header, or JSONL of Fyers messages.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Parquet, CSV with a header, or JSONL; several make one tape.", show_default=False),
+    ],
     out: Out,
     columns: Annotated[
         list[str] | None,
         typer.Option("--map", help="TAPE_COLUMN=SOURCE_COLUMN, such as ts_event=ts; may repeat."),
     ] = None,
     symbol: Annotated[str | None, typer.Option(help="The symbol, where the source has no column for it.")] = None,
+    tz: Annotated[
+        str | None, typer.Option(help="The zone of times that have none, such as Asia/Kolkata or UTC.")
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> int:
     """Convert someone else's ticks into a tape; no tick is dropped unsaid."""
+    zone = parse_zone(tz) if tz is not None else None
     mapping = parse_map(columns or [])
-    with Console(stderr=True).status(f"importing {source.name}"):
-        report = import_tape(source, out, mapping, symbol, overwrite=force)
+    with Console(stderr=True).status(f"importing {sources[0].name}"):
+        report = import_tape(sources, out, mapping, symbol, zone, overwrite=force)
     if as_json:
         print_json(report)
     else:
@@ -240,6 +248,8 @@ def _print_import(report: ImportReport) -> None:
         out.print(f"{report.invalid_times:,} ticks have no valid time: kept as time 0, a replay counts them bad_time")
     for reason, count in report.skipped.items():
         out.print(f"{count:,} lines skipped: {reason}")
+    if report.sorted:
+        out.print(report.sorted, soft_wrap=True)
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
