@@ -10,6 +10,7 @@ closed is counted as `late`.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -79,7 +80,8 @@ class BarBuilder:
     """
 
     def __init__(self, calendar: SessionSource, seconds: dict[str, int], grace_ns: int) -> None:
-        self.late = 0
+        self.late_of: Counter[str] = Counter()
+        """Ticks that came too late, by symbol."""
         self.built = 0
         self._calendar = calendar
         self._grace = grace_ns
@@ -93,6 +95,11 @@ class BarBuilder:
         self._lost: dict[str | None, int] = {}  # when the feed of a symbol (None: of all) last went silent
         self._session: Session | None = None
         self._now = 0
+
+    @property
+    def late(self) -> int:
+        """Ticks that came too late."""
+        return self.late_of.total()
 
     def on_ticks(self, batch: TickBatch) -> None:
         """Reduce a batch of accepted ticks into open bars; per symbol, `ts_event` does not fall."""
@@ -173,7 +180,7 @@ class BarBuilder:
     ) -> None:
         late = self._late(session, ts, received)
         if late is not None:
-            self.late += int(np.count_nonzero(late))
+            self.late_of[symbol] += int(np.count_nonzero(late))
             kept = ~late
             ts, ltp, traded = ts[kept], ltp[kept], traded[kept]
             if not len(ts):

@@ -17,15 +17,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from daemon.cli.options import AsJson, Config, Overrides, console, print_json, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, console, print_json, run_loop, settings_and_logs
 from daemon.cli.record import record, seal_left
 from daemon.core.errors import UsageError
-from daemon.feed.survey import TapeSurvey, survey_tape
-from daemon.feed.tick_filter import MAX_PRICE, MIN_PRICE, TickFilter
+from daemon.feed.survey import TapeSurvey
+from daemon.feed.tick_filter import MAX_PRICE, MIN_PRICE
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.instruments import InstrumentBook, Kind
+from daemon.run.surveying import survey_tapes
 from daemon.settings.tree import Settings
-from daemon.tape.format import TapeReader, TapeWriter
+from daemon.tape.format import TapeWriter
 from daemon.tape.importer import ImportReport, import_tape, parse_map
 from daemon.tape.simulator import SimulatedSymbol, simulate
 from daemon.tape.zones import parse_zone
@@ -50,11 +51,8 @@ def show(
 ) -> int:
     """Show who is on a tape, when, and how many of its ticks a replay would reject, and why."""
     settings = settings_and_logs(config, overrides)
-    reader = TapeReader(tapes)
-    feed, instruments = settings.feed, InstrumentBook(settings.market)
-    tick_filter = TickFilter(instruments, MarketCalendar(), feed.max_jump_percent, feed.max_option_jump_percent)
     with Console(stderr=True).status("reading the tape"):
-        survey = survey_tape(reader, tick_filter, settings.feed.chunk_rows)
+        survey = run_loop(survey_tapes(settings, tapes))
     if as_json:
         print_json(survey)
     else:

@@ -58,6 +58,8 @@ class Tapes:
         self.symbols = tuple(symbol for symbol in known if not symbols or symbol in symbols)
         self.rows = sum(reader.rows for reader in self._readers)
         self.simulated = any(reader.notes.get("simulated") == "true" for reader in self._readers)
+        self.received = any("ts_recv" in reader.columns for reader in self._readers)
+        """Whether times of receipt were recorded."""
         marks = [mark for reader in self._readers for mark in marks_of(reader.notes)]
         self.marks = sorted(
             (mark for mark in marks if mark.status.symbol is None or mark.status.symbol in self.symbols),

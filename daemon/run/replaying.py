@@ -20,6 +20,7 @@ from daemon.core.latency import Latency
 from daemon.feed.replay import TapeFeed
 from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import TALLIED, Tally
+from daemon.run.tape_notes import out_of_order
 from daemon.settings.tree import Settings
 from daemon.tape.format import TapeWriter
 
@@ -146,7 +147,7 @@ class Replay:
             latency=self._latency.name,
             starting_equity=settings.broker.paper.starting_cash,
             max_segments=settings.hierarchical_reasoning_model.max_segments if hrm else 0,
-            notes=self._notes(),
+            notes=self._notes(ticks),
         )
         assert isinstance(app.feed, TapeFeed)
         sessions = [(session.open_ns, session.close_ns) for session in app.feed.sessions]
@@ -154,8 +155,10 @@ class Replay:
         equity = [EquityPoint(ts, value) for ts, value in app.portfolio.equity_by_session()]
         return self.tally.summary(run, ticks, equity, sessions, wall_s)
 
-    def _notes(self) -> list[str]:
-        notes = []
+    def _notes(self, ticks: TickCounts) -> list[str]:
+        tapes = self.app.tapes
+        late = out_of_order(ticks, tapes.paths, tapes.received, self._settings.bars.grace_ms)
+        notes = [late] if late else []
         for symbol in self.app.tapes.symbols:
             instrument = self.app.instruments.resolve(symbol)
             if instrument is not None and instrument.kind == "index":
