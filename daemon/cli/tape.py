@@ -26,6 +26,8 @@ from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.instruments import InstrumentBook, Kind
 from daemon.run.surveying import survey_tapes
 from daemon.settings.tree import Settings
+from daemon.tape.bar_importer import BAR_NAMES, BarsReport, import_bars
+from daemon.tape.bar_ticks import BAR_INTERVALS, BARS_NOTE
 from daemon.tape.format import TapeWriter
 from daemon.tape.importer import ImportReport, import_tape, parse_map
 from daemon.tape.simulator import SimulatedSymbol, simulate
@@ -75,11 +77,26 @@ def convert(
     tz: Annotated[
         str | None, typer.Option(help="The zone of times that have none, such as Asia/Kolkata or UTC.")
     ] = None,
+    bars: Annotated[
+        str | None, typer.Option(help=f"The files hold bars of this interval: {' '.join(BAR_INTERVALS)}.")
+    ] = None,
+    stamp: Annotated[str, typer.Option(help="What the times of bars are: start | end.")] = "start",
     force: Force = False,
     as_json: AsJson = False,
 ) -> int:
-    """Convert someone else's ticks into a tape; no tick is dropped unsaid."""
+    """Convert someone else's ticks, or bars, into a tape; no tick is dropped unsaid."""
     zone = parse_zone(tz) if tz is not None else None
+    if stamp not in ("start", "end") or (stamp == "end" and bars is None):
+        raise UsageError(f"--stamp {stamp}: expected start or end, with --bars")
+    if bars is not None:
+        mapped = parse_map(columns or [], tuple(BAR_NAMES), "bar")
+        with Console(stderr=True).status(f"importing {sources[0].name}"):
+            made = import_bars(sources, out, bars, mapped, symbol, zone, by_end=stamp == "end", overwrite=force)
+        if as_json:
+            print_json(made)
+        else:
+            _print_bars(made)
+        return 0
     mapping = parse_map(columns or [])
     with Console(stderr=True).status(f"importing {sources[0].name}"):
         report = import_tape(sources, out, mapping, symbol, zone, overwrite=force)
@@ -211,6 +228,10 @@ def _print_survey(survey: TapeSurvey) -> None:
     if survey.first_ts is not None and survey.last_ts is not None:
         span = f"{_moment(survey.first_ts)} to {_moment(survey.last_ts)}"
     out.print(f"[bold]{', '.join(survey.tapes)}[/bold]  {survey.rows:,} ticks, {survey.bytes / 1e6:,.1f} MB")
+    if BARS_NOTE in survey.notes:
+        out.print(
+            f"[yellow]made of {survey.notes[BARS_NOTE]} bars[/yellow]: seven ticks stand for each, none is a record"
+        )
     if survey.simulated:
         out.print(f"[yellow]simulated[/yellow] (seed {survey.notes.get('seed', '?')}): not market prices")
     out.print(f"{span}, {len(survey.sessions)} sessions; columns {', '.join(survey.columns)}")
@@ -248,6 +269,21 @@ def _print_import(report: ImportReport) -> None:
         out.print(f"{count:,} lines skipped: {reason}")
     if report.sorted:
         out.print(report.sorted, soft_wrap=True)
+
+
+def _print_bars(report: BarsReport) -> None:
+    out = console()
+    out.print(
+        f"{report.out}: {report.bars:,} {report.interval} bars of {', '.join(report.symbols)} from {report.source} "
+        f"({report.format}) as {report.ticks:,} ticks; a replay says that it is made of bars"
+    )
+    out.print(", ".join(f"{target} from {name}" for target, name in report.columns.items()))
+    for name, remark in report.remarks.items():
+        out.print(f"{name}: {remark}")
+    for reason, count in report.left_out.items():
+        out.print(f"{count:,} bars left out: {reason}, first {report.first_left_out[reason]}", soft_wrap=True)
+    if report.sorted:
+        out.print("the bars were not in order of time: sorted")
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

@@ -41,6 +41,8 @@ BELIEVED_AFTER_NS = 60 * NS_PER_S
 SILENCE_NS = 300 * NS_PER_S
 BELIEVED_AFTER_SILENCE = 3
 """When nothing good came for `SILENCE_NS`, so many that agree are enough: a price may have moved meanwhile."""
+NO_LIMIT_PERCENT = 1e15
+"""No move is so large: of ticks that are made of bars, which were judged as bars."""
 FEW_TICKS = 4
 """A move of so many ticks of the price grid is never a jump, however large a share of a small price it is."""
 _SMALL_GROUP = 128  # below so many ticks of a symbol the plain walk is quicker than numpy's calls

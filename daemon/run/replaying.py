@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from daemon.app import App, RunPlan
-from daemon.core.clock import NS_PER_S, ReplayClock, stopwatch_ns
+from daemon.core.clock import NS_PER_MS, NS_PER_S, ReplayClock, stopwatch_ns
 from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import Bar, Decision, Event, Fill, InferenceMeasured, TickBatch
 from daemon.core.latency import Latency
 from daemon.feed.replay import TapeFeed
 from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import TALLIED, Tally
-from daemon.run.tape_notes import out_of_order
+from daemon.run.tape_notes import made_of_bars, out_of_order
 from daemon.settings.tree import Settings
 from daemon.tape.format import TapeWriter
 
@@ -109,7 +109,7 @@ class Replay:
     async def run(self) -> ReplaySummary:
         """Play to the end and write the files. Raises `TapeError` when no tick of the tape could be used."""
         if self.outputs.ticks is not None:
-            with TapeWriter(self.outputs.ticks, overwrite=True) as writer:
+            with TapeWriter(self.outputs.ticks, notes=self.app.tapes.nature, overwrite=True) as writer:
                 self.app.bus.tap((TickBatch,), writer.write)
                 await self.app.run()
         else:
@@ -158,7 +158,9 @@ class Replay:
     def _notes(self, ticks: TickCounts) -> list[str]:
         tapes = self.app.tapes
         late = out_of_order(ticks, tapes.paths, tapes.received, self._settings.bars.grace_ms)
-        notes = [late] if late else []
+        dropped = [name for name in self._settings.bars.intervals if name not in tapes.intervals([name])]
+        delay_ns = self._settings.bars.grace_ms * NS_PER_MS + 2 * self._latency.order_ns  # to decide, and to arrive
+        notes = [note for note in (made_of_bars(tapes.bars, dropped, delay_ns), late) if note]
         for symbol in self.app.tapes.symbols:
             instrument = self.app.instruments.resolve(symbol)
             if instrument is not None and instrument.kind == "index":

@@ -15,7 +15,6 @@ from daemon.core.clock import NS_PER_MS, ReplayClock, wall_ns
 from daemon.core.events import TickBatch
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.survey import Surveyor, TapeSurvey
-from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date
 from daemon.market.symbol_files import open_instruments
 from daemon.settings.tree import Settings
@@ -50,10 +49,10 @@ async def survey_tapes(settings: Settings, paths: list[Path]) -> TapeSurvey:
     except CalendarRangeError:  # a replay would refuse it; here one may look
         day = None
     instruments, _ = open_instruments(settings, day, ist_date(wall_ns()))
-    tick_filter = TickFilter(instruments, calendar, feed.max_jump_percent, feed.max_option_jump_percent)
+    tick_filter = tapes.tick_filter(feed, instruments, calendar)
     schedule = Schedule(INTERVALS[settings.strategy.interval], grace_ns, settings.strategy.square_off_minutes)
     player = TapeFeed(bus, tapes, tick_filter, calendar, schedule, ReplayClock())
-    bars = BarsActor(bus, BarBuilder(calendar, {name: INTERVALS[name] for name in settings.bars.intervals}, grace_ns))
+    bars = BarsActor(bus, BarBuilder(calendar, tapes.intervals(settings.bars.intervals), grace_ns))
     bus.tap((TickBatch,), surveyor.accepted)
     playing, building = asyncio.create_task(player.run()), asyncio.create_task(bars.run())
     await asyncio.wait((playing, building), return_when=asyncio.FIRST_COMPLETED)

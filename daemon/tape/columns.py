@@ -62,10 +62,11 @@ class Columns(msgspec.Struct, frozen=True):
 def parse_map(options: list[str], targets: Collection[str] = tuple(TAPE_COLUMNS), what: str = "tape") -> dict[str, str]:
     """`target=source` options as a dictionary; raises `UsageError` naming the option and the targets there are."""
     mapping: dict[str, str] = {}
+    example = "ts_event=ts" if what == "tape" else "ts=when"
     for option in options:
         target, separator, source = option.partition("=")
         if not separator or not target or not source:
-            raise UsageError(f"--map {option}: expected {what.upper()}_COLUMN=SOURCE_COLUMN, such as ts_event=ts")
+            raise UsageError(f"--map {option}: expected {what.upper()}_COLUMN=SOURCE_COLUMN, such as {example}")
         if target not in targets:
             close = difflib.get_close_matches(target, targets, n=1)
             hint = f"did you mean {close[0]}?" if close else f"a {what} has {', '.join(targets)}"
