@@ -159,7 +159,7 @@ class Replay:
         tapes = self.app.tapes
         late = out_of_order(ticks, tapes.paths, tapes.received, self._settings.bars.grace_ms)
         dropped = [name for name in self._settings.bars.intervals if name not in tapes.intervals([name])]
-        delay_ns = self._settings.bars.grace_ms * NS_PER_MS + 2 * self._latency.order_ns  # to decide, and to arrive
+        delay_ns = self._settings.bars.grace_ms * NS_PER_MS + self._latency.order_ns
         notes = [note for note in (made_of_bars(tapes.bars, dropped, delay_ns), late) if note]
         for symbol in self.app.tapes.symbols:
             instrument = self.app.instruments.resolve(symbol)
@@ -179,7 +179,8 @@ class Replay:
         if summary.ticks_accepted or self.interrupted:
             return
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.ticks_rejected.items()) or "it has none"
-        raise TapeError(f"{', '.join(summary.tapes)}: no tick could be used ({reasons})")
+        notes = "".join(f"; {note}" for note in summary.notes if "too late" in note)
+        raise TapeError(f"{', '.join(summary.tapes)}: no tick could be used ({reasons}){notes}")
 
     def _write(self, summary: ReplaySummary) -> None:
         if self.outputs.bars is not None:

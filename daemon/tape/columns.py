@@ -90,6 +90,8 @@ def choose_columns(path: Path, source: Source, mapping: Mapping[str, str], symbo
         if "symbol" in mapping or (there is not None and "symbol" in columns):
             raise two_symbols(path, symbol, columns["symbol"][0])
         columns.pop("symbol", None)
+    if "ltp" not in columns and {"open", "high", "low", "close"} <= {name.strip().lower() for name in there or ()}:
+        raise TapeError(f"{path}: holds bars, for it has {listed(there or ())}: --bars 5m, or what their interval is")
     check_complete(path, there, columns, [name for name in REQUIRED_COLUMNS if name != "symbol" or symbol is None])
     return Columns(columns, pairs)
 

@@ -41,14 +41,16 @@ def test_bars_and_decisions_are_those_of_the_ticks(simulated: Path, five: Path, 
     assert of_ticks.decisions_sha256 == of_bars.decisions_sha256
 
 
-def test_what_is_decided_at_a_close_fills_at_the_next_open(tmp_path: Path) -> None:
+@pytest.mark.parametrize("latency", ["zero", "fixed:3900"])
+def test_what_is_decided_at_a_close_fills_at_the_next_open(tmp_path: Path, latency: str) -> None:
     """Five seconds into the next bar, at its open and what trading costs."""
     ticks = write_tape(tmp_path / "t.parquet", *wave(minutes=370))
     play(ticks, *FIVE, bars=tmp_path / "b.parquet")
     import_bars([tmp_path / "b.parquet"], tmp_path / "five.parquet", "5m", {})
 
-    play(tmp_path / "five.parquet", *FIVE, journal=tmp_path / "j.sqlite")
+    _, summary = play(tmp_path / "five.parquet", *FIVE, latency=latency, journal=tmp_path / "j.sqlite")
 
+    assert "a market order decided at a bar's close fills at the next bar's open" in summary.notes[0]
     bars = pq.read_table(tmp_path / "b.parquet").to_pylist()
     opens = {row["ts_open"].timestamp(): row["open"] for row in bars if row["interval"] == "5m"}
     intents = {intent.order_id: intent for intent in journaled(tmp_path / "j.sqlite", OrderIntent)}
@@ -68,7 +70,7 @@ def test_every_report_says_what_it_is_made_of(five: Path, tmp_path: Path, capsys
     assert main(arguments) == 0
     assert "made of 5m bars: " in capsys.readouterr().out
     assert "made of 5m bars: " in (report / "index.html").read_text()
-    assert main(["replay", str(copy), "--strategy", "rules", "--json", "--latency", "fixed:3000"]) == 0
+    assert main(["replay", str(copy), "--strategy", "rules", "--json", "--latency", "fixed:4000"]) == 0
     (note,) = [note for note in json.loads(capsys.readouterr().out)["notes"] if note.startswith("made of 5m bars: ")]
     assert "orders come too late for the next bar's open and pay the worse extreme" in note
     assert main(["tape", "info", str(five)]) == 0

@@ -235,6 +235,12 @@ def test_wrong_map_options(options: list[str], message: str) -> None:
     ("text", "mapping", "symbol", "message"),
     [
         ("a,b\n1,2\n", {}, None, "no column for ts_event, symbol, ltp; it has a, b: add --map ts_event=COLUMN"),
+        (
+            "Time,Open,High,Low,Close\n1,2,2,2,2\n",
+            {},
+            None,
+            "holds bars, for it has Time, Open, .*: --bars 5m, or what",
+        ),
         ("ts_event,ltp\n1,2\n", {}, None, "no column for symbol; .*--map symbol=COLUMN or --symbol NAME"),
         ("a,b\n1,2\n", {"ltp": "c"}, None, "--map ltp=c: no column c; it has a, b"),
         ("ts_event,symbol,ltp\n1,A,2\n", {}, "A", r"--symbol A: .* names its symbols itself, in symbol"),
