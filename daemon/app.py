@@ -164,10 +164,8 @@ class App:
         self._budget = budget = rate_budget(settings.broker.fyers) if calls_out else RateBudget(clock)
         self.feed = self._tape_feed() if plan.tapes else self._live_feed(budget)
         limit = OvernightLimit(self.instruments, settings.market.max_overnight_percent)
-        self.bars = BarsActor(
-            bus, BarBuilder(self.calendar, {name: INTERVALS[name] for name in settings.bars.intervals}, grace_ns),
-            self._overnight(limit),
-        )  # fmt: skip
+        intervals = self.tapes.intervals(settings.bars.intervals, seen)
+        self.bars = BarsActor(bus, BarBuilder(self.calendar, intervals, grace_ns), self._overnight(limit))
         self.complexity = ComplexityActor(bus, ComplexityDetector(settings.complexity_detection, scheduled), interval)
         self.strategy = StrategyActor(
             bus,
@@ -252,8 +250,7 @@ class App:
         return keeper
 
     def _tick_filter(self) -> TickFilter:
-        feed = self.settings.feed
-        return TickFilter(self.instruments, self.calendar, feed.max_jump_percent, feed.max_option_jump_percent)
+        return self.tapes.tick_filter(self.settings.feed, self.instruments, self.calendar)
 
     def _overnight(self, limit: OvernightLimit) -> Overnight:
         market, account = self.settings.market, self.account
@@ -268,7 +265,9 @@ class App:
 
     def _paper_execution(self) -> ExecutionActor:
         settings, plan = self.settings, self.plan
-        venue = PaperVenue(settings.broker.paper, self.instruments, CostSchedule(), self.calendar)
+        venue = PaperVenue(
+            settings.broker.paper, self.instruments, CostSchedule(), self.calendar, INTERVALS.get(self.tapes.bars, 0)
+        )
         return ExecutionActor(
             self.bus, self.orders, venue, self.journal, plan.clock, settings.execution.working_timeout_s,
             plan.latency.order_ns, self._held,

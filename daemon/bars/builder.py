@@ -10,6 +10,7 @@ closed is counted as `late`.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -80,7 +81,8 @@ class BarBuilder:
     """
 
     def __init__(self, calendar: SessionSource, seconds: dict[str, int], grace_ns: int) -> None:
-        self.late = 0
+        self.late_of: Counter[str] = Counter()
+        """Ticks that came too late, by symbol."""
         self.built = 0
         self._calendar = calendar
         self._grace = grace_ns
@@ -94,6 +96,11 @@ class BarBuilder:
         self._lost: dict[str | None, int] = {}  # when the feed of a symbol (None: of all) last went silent
         self._session: Session | None = None
         self._now = 0
+
+    @property
+    def late(self) -> int:
+        """Ticks that came too late."""
+        return self.late_of.total()
 
     def on_ticks(self, batch: TickBatch) -> None:
         """Reduce a batch of accepted ticks into open bars; per symbol, `ts_event` does not fall."""
@@ -144,7 +151,8 @@ class BarBuilder:
 
     def forget_counts(self) -> None:
         """What is in the making stays; what was built isn't counted."""
-        self.built = self.late = 0
+        self.built = 0
+        self.late_of.clear()
 
     def seed(self, bars: Sequence[Bar], until: int) -> None:
         """Begin the longer bars in which `until` lies with the shorter `bars` (of one interval) that are part of them.
@@ -210,7 +218,7 @@ class BarBuilder:
     ) -> None:
         late = self._late(session, ts, received)
         if late is not None:
-            self.late += int(np.count_nonzero(late))
+            self.late_of[symbol] += int(np.count_nonzero(late))
             kept = ~late
             ts, ltp, traded = ts[kept], ltp[kept], traded[kept]
             if not len(ts):

@@ -44,7 +44,7 @@ def download(
 ) -> None:
     """Download bars, as many calls as it takes; called again after a break it goes on where it was.
 
-    The result is a file of bars (not of ticks: it is no tape) that hrmd train reads.
+    The result is a file of bars (not of ticks: it is no tape) that hrmd train and hrmd tape import --bars read.
     """
     settings = settings_and_logs(config, overrides)
     calendar = MarketCalendar.load(settings.market.calendar_file)

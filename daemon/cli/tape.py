@@ -18,19 +18,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.cli.record import record, seal_left
 from daemon.core.errors import UsageError
-from daemon.feed.survey import TapeSurvey, survey_tape
-from daemon.feed.tick_filter import MAX_PRICE, MIN_PRICE, TickFilter
+from daemon.feed.survey import TapeSurvey
+from daemon.feed.tick_filter import MAX_PRICE, MIN_PRICE
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.instruments import InstrumentBook, Kind
 from daemon.report.tables import show, table, terminal
 from daemon.report.text import percent
+from daemon.run.surveying import survey_tapes
 from daemon.settings.tree import Settings
-from daemon.tape.format import TapeReader, TapeWriter
+from daemon.tape.bar_importer import BAR_NAMES, BarsReport, import_bars
+from daemon.tape.bar_ticks import BAR_INTERVALS, BARS_NOTE
+from daemon.tape.format import TapeWriter
 from daemon.tape.importer import ImportReport, import_tape, parse_map
 from daemon.tape.simulator import SimulatedSymbol, simulate
+from daemon.tape.zones import parse_zone
 
 tape_app = typer.Typer(help="Look at, convert, simulate or record tapes of ticks.", no_args_is_help=True)
 tape_app.command("record")(record)
@@ -54,12 +58,8 @@ def info(
 ) -> int:
     """Show who is on a tape, when, and how many of its ticks a replay would reject, and why."""
     settings = settings_and_logs(config, overrides)
-    reader = TapeReader(tapes)
-    feed, instruments = settings.feed, InstrumentBook(settings.market)
-    calendar = MarketCalendar.load(settings.market.calendar_file)
-    tick_filter = TickFilter(instruments, calendar, feed.max_jump_percent, feed.max_option_jump_percent)
     with Console(stderr=True).status("reading the tape"):
-        survey = survey_tape(reader, tick_filter, settings.feed.chunk_rows)
+        survey = run_loop(survey_tapes(settings, tapes))
     if as_json:
         print_json(survey)
     else:
@@ -69,20 +69,48 @@ def info(
 
 @tape_app.command("import")
 def convert(
-    source: Annotated[Path, typer.Argument(help="Parquet, CSV with a header, or JSONL of Fyers messages.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Parquet, CSV with a header, or JSONL; several make one tape.", show_default=False),
+    ],
     out: Out,
     columns: Annotated[
         list[str] | None,
         typer.Option("--map", help="TAPE_COLUMN=SOURCE_COLUMN, such as ts_event=ts; may repeat."),
     ] = None,
     symbol: Annotated[str | None, typer.Option(help="The symbol, where the source has no column for it.")] = None,
+    tz: Annotated[
+        str | None, typer.Option(help="The zone of times that have none, such as Asia/Kolkata or UTC.")
+    ] = None,
+    bars: Annotated[
+        str | None, typer.Option(help=f"The files hold bars of this interval: {' '.join(BAR_INTERVALS)}.")
+    ] = None,
+    stamp: Annotated[str, typer.Option(help="What the times of bars are: start | end.")] = "start",
+    config: Config = None,
+    overrides: Overrides = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> int:
-    """Convert someone else's ticks into a tape; no tick is dropped unsaid."""
+    """Convert someone else's ticks, or bars, into a tape; no tick is dropped unsaid."""
+    settings = settings_and_logs(config, overrides)
+    zone = parse_zone(tz) if tz is not None else None
+    if stamp not in ("start", "end") or (stamp == "end" and bars is None):
+        raise UsageError(f"--stamp {stamp}: expected start or end, with --bars")
+    if bars is not None:
+        mapped = parse_map(columns or [], tuple(BAR_NAMES), "bar")
+        with Console(stderr=True).status(f"importing {sources[0].name}"):
+            calendar, by_end = MarketCalendar.load(settings.market.calendar_file), stamp == "end"
+            made = import_bars(
+                sources, out, bars, mapped, symbol, zone, calendar=calendar, by_end=by_end, overwrite=force
+            )  # fmt: skip
+        if as_json:
+            print_json(made)
+        else:
+            _print_bars(made)
+        return 0
     mapping = parse_map(columns or [])
-    with Console(stderr=True).status(f"importing {source.name}"):
-        report = import_tape(source, out, mapping, symbol, overwrite=force)
+    with Console(stderr=True).status(f"importing {sources[0].name}"):
+        report = import_tape(sources, out, mapping, symbol, zone, overwrite=force)
     if as_json:
         print_json(report)
     else:
@@ -215,6 +243,9 @@ def _print_survey(survey: TapeSurvey) -> None:
         span = f"{_moment(survey.first_ts)} to {_moment(survey.last_ts)}"
     named = Text(", ".join(survey.tapes), "bold")
     out.print(named.append(f"  {survey.rows:,} ticks, {survey.bytes / 1e6:,.1f} MB", "not bold"))
+    if BARS_NOTE in survey.notes:
+        made = f"made of {survey.notes[BARS_NOTE]} bars"
+        out.print(Text(made, "yellow").append(": seven ticks stand for each, none is a record", "not yellow"))
     if survey.simulated:
         out.print(Text(f"simulated (seed {survey.notes.get('seed', '?')}): not market prices", "yellow"))
     out.print(f"{span}, {len(survey.sessions)} sessions; columns {', '.join(survey.columns)}")
@@ -249,6 +280,23 @@ def _print_import(report: ImportReport) -> None:
         out.print(f"{report.invalid_times:,} ticks have no valid time: kept as time 0, a replay counts them bad_time")
     for reason, count in report.skipped.items():
         out.print(f"{count:,} lines skipped: {reason}")
+    if report.sorted:
+        out.print(report.sorted, soft_wrap=True)
+
+
+def _print_bars(report: BarsReport) -> None:
+    out = terminal()
+    out.print(
+        f"{report.out}: {report.bars:,} {report.interval} bars of {', '.join(report.symbols)} from {report.source} "
+        f"({report.format}) as {report.ticks:,} ticks; a replay says that it is made of bars"
+    )
+    out.print(", ".join(f"{target} from {name}" for target, name in report.columns.items()))
+    for name, remark in report.remarks.items():
+        out.print(f"{name}: {remark}")
+    for reason, count in report.left_out.items():
+        out.print(f"{count:,} bars left out: {reason}, first {report.first_left_out[reason]}", soft_wrap=True)
+    if report.sorted:
+        out.print("the bars were not in order of time: sorted")
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

@@ -22,8 +22,11 @@ from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, PacedClock, ReplayClock
 from daemon.core.errors import TapeError
 from daemon.core.events import TICK_COLUMNS, FeedState, FeedStatus, TickBatch, TimeAdvanced, joined_bands
-from daemon.feed.tick_filter import TickFilter
-from daemon.market.calendar import Session
+from daemon.feed.tick_filter import NO_LIMIT_PERCENT, Instruments, TickFilter
+from daemon.market.calendar import MarketCalendar, Session
+from daemon.settings.feed import FeedSettings
+from daemon.settings.values import INTERVALS
+from daemon.tape.bar_ticks import BAR_INTERVALS, BARS_NOTE, DAILY
 from daemon.tape.format import TapeReader
 from daemon.tape.marks import marks_of
 
@@ -58,12 +61,57 @@ class Tapes:
         self.symbols = tuple(symbol for symbol in known if not symbols or symbol in symbols)
         self.rows = sum(reader.rows for reader in self._readers)
         self.simulated = any(reader.notes.get("simulated") == "true" for reader in self._readers)
+        self.bars = self._made_of()
+        """The interval of the bars of which the tapes are made; "" for ticks."""
+        self.received = any("ts_recv" in reader.columns for reader in self._readers)
+        """Whether times of receipt were recorded."""
         marks = [mark for reader in self._readers for mark in marks_of(reader.notes)]
         self.marks = sorted(
             (mark for mark in marks if mark.status.symbol is None or mark.status.symbol in self.symbols),
             key=lambda mark: mark.place,
         )
         """What the feed said of itself while the tapes were recorded, in order."""
+
+    def _made_of(self) -> str:
+        made = {reader.notes.get(BARS_NOTE, ""): path for path, reader in zip(self.paths, self._readers, strict=True)}
+        for interval, path in made.items():
+            if interval and interval not in BAR_INTERVALS:
+                raise TapeError(
+                    f"{path}: its note {BARS_NOTE} is {interval}; expected one of {', '.join(BAR_INTERVALS)}"
+                )
+        if len(made) > 1:
+            said = ", ".join(
+                f"{path} of {interval + ' bars' if interval else 'ticks'}" for interval, path in made.items()
+            )
+            raise TapeError(f"tapes of different kinds can't be replayed together: {said}")
+        return next(iter(made), "")
+
+    @property
+    def nature(self) -> dict[str, str]:
+        """The notes that a copy of their ticks has to keep: what they are no record of."""
+        return ({"simulated": "true"} if self.simulated else {}) | ({BARS_NOTE: self.bars} if self.bars else {})
+
+    def tick_filter(self, feed: FeedSettings, instruments: Instruments, calendar: MarketCalendar) -> TickFilter:
+        """What their ticks are sifted by: those of bars, which were judged as bars, may move as far as they do."""
+        share, of_option = feed.max_jump_percent, feed.max_option_jump_percent
+        if self.bars:
+            share = of_option = NO_LIMIT_PERCENT
+        return TickFilter(instruments, calendar, share, of_option)
+
+    def intervals(self, names: Sequence[str], needed: Sequence[str] = ()) -> dict[str, int]:
+        """Those of the bars `names` that can be built of the tapes, with their seconds: of bars only whole ones.
+
+        Raises `TapeError` where one that is `needed` can't.
+        """
+        step = INTERVALS[self.bars] if self.bars else 1
+        built = {name: INTERVALS[name] for name in names if name == DAILY or INTERVALS[name] % step == 0}
+        for name in needed:
+            if name not in built:
+                raise TapeError(
+                    f"{', '.join(map(str, self.paths))}: made of {self.bars} bars, of which no {name} bars can be "
+                    f"built: strategy.interval and the HRM's coarse_interval have to be multiples of {self.bars}"
+                )
+        return built
 
     @property
     def opening_ts(self) -> int | None:
@@ -166,7 +214,8 @@ class TapeFeed:
 
     async def run(self) -> None:
         """Play to the end, and through the end of the last session."""
-        self._status(FeedState.CONNECTED, "tape opened", self._tapes.opening_ts or 0)
+        made_of = f", made of {self._tapes.bars} bars" if self._tapes.bars else ""
+        self._status(FeedState.CONNECTED, f"tape opened{made_of}", self._tapes.opening_ts or 0)
         for raw in self._tapes.batches():
             accepted, _ = self.tick_filter.apply(raw)
             if len(accepted):

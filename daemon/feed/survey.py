@@ -1,9 +1,13 @@
 """A tape turned into what one wants to know before replaying it: who is on it, when, and how good it is.
 
-Invariant: the counts are those that a replay with the same settings would make.
+Invariant: the counts are those that a replay with the same settings would make, for they are made by one
+(`daemon/run/surveying.py`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -14,6 +18,8 @@ from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import IST_OFFSET_NS, ist_date
 from daemon.tape.format import TapeReader
 
+LATE = "late"
+"""Why an accepted tick made no bar: it came after its bar was closed."""
 _POINTS = 64  # of the price picture of a symbol
 _MIN_CHUNK_ROWS = 1_024
 
@@ -49,34 +55,52 @@ class TapeSurvey(msgspec.Struct):
     symbols: dict[str, SymbolSurvey]
 
 
-def survey_tape(reader: TapeReader, tick_filter: TickFilter, chunk_rows: int) -> TapeSurvey:
-    """Read a tape once, through the filter. Raises `TapeError` where a page is damaged."""
-    symbols = {symbol: SymbolSurvey() for symbol in reader.symbols}
-    dates: set[str] = set()
-    rows = max(_MIN_CHUNK_ROWS, min(chunk_rows, reader.rows // _POINTS))
-    for batch in reader.batches(rows):
+class Surveyor:
+    """Is shown every batch of a replay, raw and as accepted; `survey` says what it saw."""
+
+    def __init__(self, tapes: Sequence[Path]) -> None:
+        """Raises `TapeError` for what is no tape."""
+        self._reader = TapeReader(tapes)
+        self._symbols = {symbol: SymbolSurvey() for symbol in self._reader.symbols}
+        self._dates: set[str] = set()
+
+    @property
+    def chunk_rows(self) -> int:
+        """So many rows at a time make a good picture of the prices."""
+        return max(_MIN_CHUNK_ROWS, self._reader.rows // _POINTS)
+
+    def raw(self, batch: TickBatch) -> None:
+        """Ticks as they are on the tape."""
         for code, count in enumerate(np.bincount(batch.code, minlength=len(batch.symbols)).tolist()):
-            symbols[batch.symbols[code]].rows += count
-        accepted, _ = tick_filter.apply(batch)
-        if len(accepted):
-            _add(symbols, accepted)
-            days = np.unique((accepted.ts_event + IST_OFFSET_NS) // DAY_NS)
-            dates.update(ist_date(day * DAY_NS - IST_OFFSET_NS).isoformat() for day in days.tolist())
-    return TapeSurvey(
-        tapes=[str(file.path) for file in reader.files],
-        bytes=sum(file.path.stat().st_size for file in reader.files),
-        rows=reader.rows,
-        first_ts=reader.first_ts,
-        last_ts=reader.last_ts,
-        columns=list(reader.columns),
-        simulated=reader.notes.get("simulated") == "true",
-        notes=reader.notes,
-        sessions=sorted(dates),
-        accepted=tick_filter.accepted,
-        rejected=tick_filter.rejected,
-        repaired=tick_filter.repaired,
-        symbols=symbols,
-    )
+            self._symbols[batch.symbols[code]].rows += count
+
+    def accepted(self, batch: TickBatch) -> None:
+        """Ticks that the filter let pass."""
+        _add(self._symbols, batch)
+        days = np.unique((batch.ts_event + IST_OFFSET_NS) // DAY_NS)
+        self._dates.update(ist_date(day * DAY_NS - IST_OFFSET_NS).isoformat() for day in days.tolist())
+
+    def survey(self, tick_filter: TickFilter, late: Mapping[str, int]) -> TapeSurvey:
+        """What was seen; `late`: accepted ticks by symbol that came after their bars were closed."""
+        reader, late_ticks = self._reader, sum(late.values())
+        for symbol, found in self._symbols.items():
+            found.accepted -= late.get(symbol, 0)
+            found.path = found.path[:: -(-len(found.path) // _POINTS) or 1]
+        return TapeSurvey(
+            tapes=[str(file.path) for file in reader.files],
+            bytes=sum(file.path.stat().st_size for file in reader.files),
+            rows=reader.rows,
+            first_ts=reader.first_ts,
+            last_ts=reader.last_ts,
+            columns=list(reader.columns),
+            simulated=reader.notes.get("simulated") == "true",
+            notes=reader.notes,
+            sessions=sorted(self._dates),
+            accepted=tick_filter.accepted - late_ticks,
+            rejected=tick_filter.rejected | {LATE: late_ticks},
+            repaired=tick_filter.repaired,
+            symbols=self._symbols,
+        )
 
 
 def _add(symbols: dict[str, SymbolSurvey], batch: TickBatch) -> None:
@@ -90,4 +114,5 @@ def _add(symbols: dict[str, SymbolSurvey], batch: TickBatch) -> None:
         found.low = min(float(prices.min()), found.last if found.low is None else found.low)
         found.high = max(float(prices.max()), found.last if found.high is None else found.high)
         found.traded += int(np.maximum(traded, 0).sum())
-        found.path.append(found.last)
+        if not found.path or found.path[-1] != found.last:
+            found.path.append(found.last)

@@ -32,6 +32,8 @@ MAX_QUANTITY = 10**12
 """Units in a day: more than any exchange trades, and few enough that no sum overflows."""
 
 _IST_OFFSET_NS = 19_800 * NS_PER_S
+NO_LIMIT_PERCENT = 1e15
+"""No move is so large: of ticks that are made of bars, which were judged as bars."""
 FEW_TICKS = 4
 """A move of so many ticks of the price grid is never a jump, however large a share of a small price it is."""
 _SMALL_GROUP = 128  # below so many ticks of a symbol the plain walk is quicker than numpy's calls

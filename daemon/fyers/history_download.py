@@ -1,8 +1,9 @@
 """Fyers' history of one symbol → one Parquet file of bars, call by call, so that a broken download goes on later.
 
 Each answer is kept beside the file (`FILE.part/`) until all are there; a second call with the same wish asks only for
-what is missing. Bars, not ticks: nothing here makes a tape. The file has the columns that `hrmd train` reads: `ts`
-(start of the bar, UTC), open, high, low, close, volume, symbol. Invariant: the file appears whole or not at all.
+what is missing. Bars, not ticks: `hrmd tape import --bars` makes a tape of them that says so. The file has the columns
+that `hrmd train` reads: `ts` (start of the bar, UTC), open, high, low, close, volume, symbol. Invariant: the file
+appears whole or not at all.
 """
 
 from __future__ import annotations

@@ -8,6 +8,10 @@ setting). Where nobody is on the other side of the book nothing fills, whatever 
 order does at NSE, and a warning says so once. Nothing is bought above or sold below the day's price band where the feed
 tells one, and a limit or stop price outside it is refused.
 
+On a tape that is made of bars nobody knows what came first inside one (`daemon/tape/bar_ticks.py`). A market order that
+was there before the bar's open fills at the open; what trades inside the bar, a stop too, pays the bar's worse extreme;
+a limit order fills by an extreme only when it was on the market before the open, and at the bar's end, after the stops.
+
 Limits of the model. Displayed quantity, where the tape has it, is all that one tick gives to all our orders, first come
 first served; the rest waits for the next tick. Where the tape has none, or a trade went through a limit, the whole
 order fills. Our orders move no price and wait in no queue. An index has no book: it fills around its own last value,
@@ -26,6 +30,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from daemon.core.clock import NS_PER_S
 from daemon.core.events import (
     Fill,
     OrderAccepted,
@@ -36,11 +41,12 @@ from daemon.core.events import (
     Side,
     TickBatch,
 )
-from daemon.market.calendar import MarketCalendar
+from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.costs import ZERO, CostSchedule
 from daemon.market.instruments import Instrument, InstrumentBook, Kind
 from daemon.orders.paper_book import WHOLE, BookTicks, SymbolBook
 from daemon.settings.orders import PaperSettings
+from daemon.tape.bar_ticks import certain_since
 
 log = structlog.get_logger("execution")
 
@@ -75,13 +81,16 @@ class WorkingOrder(msgspec.Struct, frozen=True):
 class _Order:
     """The venue's own record of a working order."""
 
-    def __init__(self, intent: OrderIntent, instrument: Instrument, sequence: int, after: int, expires: int) -> None:
+    def __init__(
+        self, intent: OrderIntent, instrument: Instrument, sequence: int, after: int, session: Session
+    ) -> None:
         self.intent = intent
         self.instrument = instrument
         self.sequence = sequence
         self.active_from = after
         self.after = after
-        self.expires = expires
+        self.opened = session.open_ns
+        self.expires = session.close_ns
         self.armed = intent.type not in _STOPS
         self.filled = 0
         self.fills = 0
@@ -98,11 +107,18 @@ class PaperVenue:
     """All working orders, the last prices, and the rules by which orders become fills."""
 
     def __init__(
-        self, settings: PaperSettings, instruments: InstrumentBook, costs: CostSchedule, calendar: MarketCalendar
+        self,
+        settings: PaperSettings,
+        instruments: InstrumentBook,
+        costs: CostSchedule,
+        calendar: MarketCalendar,
+        bar_s: int = 0,
     ) -> None:
+        """`bar_s`: the length of the bars of which the ticks are made, 0 where they are ticks."""
         self._instruments = instruments
         self._costs = costs
         self._calendar = calendar
+        self._bar_ns = bar_s * NS_PER_S
         self._touch = settings.limit_fill == "touch"
         self._slippage = Decimal(str(settings.slippage_bp)) / _BP
         self._half_spread = Decimal(str(settings.spread_bp)) / 2 / _BP
@@ -142,7 +158,7 @@ class PaperVenue:
         if len(self._seen) > _REMEMBERED:
             del self._seen[next(iter(self._seen))]
         self._accepted += 1
-        order = _Order(intent, instrument, self._accepted, active_from, session.close_ns)
+        order = _Order(intent, instrument, self._accepted, active_from, session)
         self._orders[intent.order_id] = order
         return OrderAccepted(ts=active_from, order_id=intent.order_id, venue_id=f"PAPER-{order.sequence}")
 
@@ -217,7 +233,7 @@ class PaperVenue:
         rows: NDArray[np.intp] | slice = slice(None)
         if len(batch.symbols) > 1:
             rows = np.flatnonzero(batch.code == batch.symbols.index(symbol))
-        has_book = orders[0].instrument.kind is not Kind.INDEX
+        has_book = self._bar_ns > 0 or orders[0].instrument.kind is not Kind.INDEX
         book = (self._books.get(symbol) if has_book else None) or SymbolBook()
         ticks = BookTicks(batch, rows, book, has_book=has_book)
         fills: list[tuple[int, int, Fill]] = []
@@ -271,6 +287,9 @@ class PaperVenue:
         limit, hair = float(_given(order.intent.limit_price)), float(order.instrument.tick_size) / 1000
         reach = limit - side.sign * (-hair if self._touch else hair)
         by_trade = ticks.new_trade & (side.sign * (ticks.ltp - reach) < 0)
+        if self._bar_ns:
+            sure = certain_since(ticks.ts, order.opened, self._bar_ns) > order.after
+            return np.where(by_trade & sure, WHOLE, 0)
         by_quote = side.sign * (ticks.quote(side) - reach) < 0
         beyond = ticks.nobody(side) | (side.sign * (limit - ticks.end_of_band(side)) > 0)
         return np.where(beyond, 0, np.where(by_trade, WHOLE, np.where(by_quote, displayed, 0)))

@@ -13,7 +13,7 @@ import msgspec
 
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_MS, Clock, PacedClock, wall_ns
-from daemon.core.errors import SettingsError
+from daemon.core.errors import SettingsError, UsageError
 from daemon.core.events import FeedStatus, TickBatch, TimeAdvanced
 from daemon.feed.live.fyers import check_live, fyers_feed, live_clock
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
@@ -64,11 +64,18 @@ def follow(bus: Bus, recorder: Recorder) -> None:
     bus.tap((TimeAdvanced,), recorder.on_time)
 
 
-def record_published(bus: Bus, recorder: Recorder) -> None:
+def record_published(bus: Bus, recorder: Recorder, tapes: Tapes) -> None:
     """Record what a tape's feed publishes: the ticks that its filter accepted, as they are handed over.
 
-    A live feed gives its raw ticks to `Recorder.record` itself.
+    A live feed gives its raw ticks to `Recorder.record` itself. Raises `UsageError` where the tapes are made of bars:
+    recorded, their ticks would pass for the market's.
     """
+    if tapes.bars:
+        recorder.close()
+        raise UsageError(
+            f"feed.tape: {tapes.paths[0]} is made of {tapes.bars} bars, so there are no ticks to record; "
+            "feed.record.when: live records none"
+        )
     bus.tap((TickBatch,), recorder.record)
 
 
@@ -88,8 +95,9 @@ async def record_only(settings: Settings, stop: asyncio.Event) -> Recording:
             instruments, calendar, settings.feed.max_jump_percent, settings.feed.max_option_jump_percent
         )
         if settings.feed.source == "tape":
-            record_published(bus, recorder)
-            await _until(_paced(settings, bus, tick_filter, calendar).run(), stop)
+            tapes = Tapes(settings.feed.tape, [], settings.feed.chunk_rows)
+            record_published(bus, recorder, tapes)
+            await _until(_paced(settings, bus, tapes, tick_filter, calendar).run(), stop)
         else:
             clock, budget = live_clock(settings), rate_budget(settings.broker.fyers)
             symbols = tuple(instruments.needed_for(settings.feed.symbols))
@@ -116,9 +124,8 @@ async def _until(feed: Coroutine[None, None, None], stop: asyncio.Event) -> None
         playing.result()
 
 
-def _paced(settings: Settings, bus: Bus, tick_filter: TickFilter, calendar: MarketCalendar) -> TapeFeed:
+def _paced(settings: Settings, bus: Bus, tapes: Tapes, tick_filter: TickFilter, calendar: MarketCalendar) -> TapeFeed:
     schedule = Schedule(
         INTERVALS[settings.strategy.interval], settings.bars.grace_ms * NS_PER_MS, settings.strategy.square_off_minutes
     )
-    tapes = Tapes(settings.feed.tape, [], settings.feed.chunk_rows)
     return TapeFeed(bus, tapes, tick_filter, calendar, schedule, PacedClock(settings.feed.speed))

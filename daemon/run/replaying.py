@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import structlog
 
 from daemon.app import App, RunPlan
-from daemon.core.clock import NS_PER_S, ReplayClock, stopwatch_ns
+from daemon.core.clock import NS_PER_MS, NS_PER_S, ReplayClock, stopwatch_ns
 from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import (
     Bar,
@@ -31,6 +31,7 @@ from daemon.core.latency import Latency
 from daemon.feed.replay import TapeFeed
 from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import TALLIED, Tally
+from daemon.run.tape_notes import made_of_bars, out_of_order
 from daemon.settings.tree import Settings
 from daemon.tape.format import TapeWriter
 
@@ -123,7 +124,7 @@ class Replay:
     async def run(self) -> ReplaySummary:
         """Play to the end and write the files. Raises `TapeError` when no tick of the tape could be used."""
         if self.outputs.ticks is not None:
-            with TapeWriter(self.outputs.ticks, overwrite=True) as writer:
+            with TapeWriter(self.outputs.ticks, notes=self.app.tapes.nature, overwrite=True) as writer:
                 self.app.bus.tap((TickBatch,), writer.write)
                 await self.app.run()
         else:
@@ -168,7 +169,7 @@ class Replay:
             latency=self._latency.name,
             starting_equity=settings.broker.paper.starting_cash,
             max_segments=settings.hierarchical_reasoning_model.max_segments if hrm else 0,
-            notes=self._notes(),
+            notes=self._notes(ticks),
         )
         assert isinstance(app.feed, TapeFeed)
         sessions = [(session.open_ns, session.close_ns) for session in app.feed.sessions]
@@ -176,12 +177,17 @@ class Replay:
         equity = [EquityPoint(ts, value) for ts, value in app.portfolio.equity_by_session()]
         return self.tally.summary(run, ticks, equity, sessions, wall_s)
 
-    def _notes(self) -> list[str]:
+    def _notes(self, ticks: TickCounts) -> list[str]:
         assert isinstance(self.app.feed, TapeFeed)
+        tapes = self.app.tapes
         doubts = self.app.calendar.doubts(session.date for session in self.app.feed.sessions)
         for doubt in doubts:
             log.warning(doubt)
-        notes = [*doubts, *self._actions]
+        late = out_of_order(ticks, tapes.paths, tapes.received, self._settings.bars.grace_ms)
+        dropped = [name for name in self._settings.bars.intervals if name not in tapes.intervals([name])]
+        delay_ns = self._settings.bars.grace_ms * NS_PER_MS + self._latency.order_ns
+        notes = [note for note in (made_of_bars(tapes.bars, dropped, delay_ns), late) if note]
+        notes += [*doubts, *self._actions]
         for symbol in self.app.tapes.symbols:
             instrument = self.app.instruments.resolve(symbol)
             if instrument is not None and instrument.kind == "index":
@@ -200,7 +206,8 @@ class Replay:
         if summary.ticks_accepted or self.interrupted:
             return
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.ticks_rejected.items()) or "it has none"
-        raise TapeError(f"{', '.join(summary.tapes)}: no tick could be used ({reasons})")
+        notes = "".join(f"; {note}" for note in summary.notes if "too late" in note)
+        raise TapeError(f"{', '.join(summary.tapes)}: no tick could be used ({reasons}){notes}")
 
     def _write(self, summary: ReplaySummary) -> None:
         if self.outputs.bars is not None:

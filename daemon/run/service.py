@@ -85,7 +85,7 @@ class Service:
         if self.recorder is not None:
             follow(self.app.bus, self.recorder)
             if not live:
-                record_published(self.app.bus, self.recorder)
+                record_published(self.app.bus, self.recorder, self.app.tapes)
         self.metrics = Metrics()
         self.view = DaemonView(self.app, f"{settings.broker.name} · {_ticks(settings)}", self.recorder)
         self._calendar_watch = CalendarWatch(self.app.calendar)

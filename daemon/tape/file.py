@@ -107,7 +107,7 @@ def _checked(path: Path, metadata: Any, schema: Any) -> TapeFile:
     ):  # a source that writes 0 for what it doesn't know
         empty |= {*quotes, "bid_qty", "ask_qty"}
     columns = tuple(name for name in TAPE_COLUMNS if name in schema.names and name not in empty)
-    return TapeFile(path=path, metadata=metadata, columns=columns, notes=_notes_of(path, schema))
+    return TapeFile(path=path, metadata=metadata, columns=columns, notes=notes_of(path, schema))
 
 
 def _bytes_at(stream: Any, offset: int) -> bytes:
@@ -137,7 +137,8 @@ def _check_schema(path: Path, schema: Any) -> None:
                 )
 
 
-def _notes_of(path: Path, schema: Any) -> dict[str, str]:
+def notes_of(path: Path, schema: Any) -> dict[str, str]:
+    """What a tape's writer said of it. Raises `TapeError`."""
     raw = (schema.metadata or {}).get(NOTES_KEY)
     try:
         return msgspec.json.decode(raw, type=dict[str, str]) if raw else {}

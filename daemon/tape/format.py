@@ -180,8 +180,12 @@ class TapeWriter:
         os.fchmod(handle, 0o644)
         os.close(handle)
         self._part = Path(name)
-        self._parquet = pq.ParquetWriter(
-            name,
+        self._parquet = self._opened()
+        return self
+
+    def _opened(self) -> Any:
+        return pq.ParquetWriter(
+            str(self._part),
             self._schema,
             compression="zstd",
             use_dictionary=["symbol", "ltp", "bid", "ask", "last_qty", "bid_qty", "ask_qty", *BAND_COLUMNS],
@@ -189,7 +193,27 @@ class TapeWriter:
                 name: "DELTA_BINARY_PACKED" for name in ("ts_event", "ts_recv", "volume", "oi") if name in self._columns
             },
         )
-        return self
+
+    def table(self, columns: Collection[str] | None = None) -> Any:
+        """What was written, in memory, all or some columns, one dictionary of symbols; then only `rearrange` writes."""
+        try:
+            self._flush()
+            self._parquet.close()
+            names = None if columns is None else [name for name in self._columns if name in columns]
+            return pq.read_table(self._part, columns=names, read_dictionary=["symbol"]).unify_dictionaries()
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def rearrange(self, order: NDArray[np.int64]) -> None:
+        """Write all again, row `order[i]` at place i; holds the tape in memory."""
+        table = self.table().combine_chunks()
+        try:
+            self._parquet = self._opened()
+            for start in range(0, len(order), ROW_GROUP_ROWS):
+                rows = table.take(pa.array(order[start : start + ROW_GROUP_ROWS])).cast(self._schema)
+                self._parquet.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def write(self, batch: TickBatch) -> None:
         """Append ticks; null (−1, NaN) becomes Parquet null."""
@@ -225,6 +249,8 @@ class TapeWriter:
         os.replace(self._part, self.path)
 
     def _flush(self) -> None:
+        if not self._pending:
+            return
         table = pa.Table.from_batches(self._pending, self._schema).unify_dictionaries()
         self._pending, self._pending_rows = [], 0
         self._parquet.write_table(table, row_group_size=ROW_GROUP_ROWS)

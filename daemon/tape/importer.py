@@ -1,14 +1,15 @@
-"""A file of ticks in someone else's columns turned into a tape.
+"""Files of ticks in someone else's columns turned into a tape.
 
-Invariant: the tape holds one row for each tick of the source, in the source's order; what could not be read is null
-there (time 0, price NaN, so that the tick filter counts it) and counted in the report, and no tick is dropped unsaid.
+Invariant: the tape holds one row for each tick of the sources, in the sources' order (but for sources whose rows are in
+no order of time, see `daemon.tape.ordering`); what could not be read is null there (time 0, price NaN, so that the tick
+filter counts it) and counted in the report, and no tick is dropped unsaid.
 """
 
 from __future__ import annotations
 
-import difflib
+import zoneinfo
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +20,16 @@ from numpy.typing import NDArray
 
 from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import MISSING_INT, TickBatch
+from daemon.tape.columns import FYERS_NAMES, Columns, choose_columns, parse_map, two_symbols, understood
 from daemon.tape.file import REQUIRED_COLUMNS, TAPE_COLUMNS, as_dictionary, listed
 from daemon.tape.format import TapeWriter
+from daemon.tape.ordering import BEHIND_LEAST, Disorder, in_order
 from daemon.tape.parsing import NumberColumn, TimeColumn, is_text
-from daemon.tape.sources import Source, open_source
+from daemon.tape.sources import JsonlSource, ParquetSource, Source, open_source
 
-FYERS_NAMES = {
-    "ts_event": "exch_feed_time",
-    "symbol": "symbol",
-    "ltp": "ltp",
-    "last_qty": "last_traded_qty",
-    "volume": "vol_traded_today",
-    "bid": "bid_price",
-    "ask": "ask_price",
-    "bid_qty": "bid_size",
-    "ask_qty": "ask_size",
-    "oi": "OI",
-    "lower_band": "lower_ckt",
-    "upper_band": "upper_ckt",
-}
-"""Tape column → key in a Fyers SymbolUpdate. `exch_feed_time` moves with every update, `last_traded_time` does not."""
+__all__ = ["ImportReport", "import_tape", "parse_map"]
 
+_TIMES = ("ts_event", "ts_recv")
 _INTEGERS = ("last_qty", "volume", "bid_qty", "ask_qty", "oi")
 _QUOTES = ("bid", "ask")
 _BANDS = ("lower_band", "upper_band")
@@ -58,173 +48,213 @@ class ImportReport(msgspec.Struct, frozen=True):
     invalid_times: int
     unreadable: dict[str, int]
     remarks: dict[str, str]
-
-
-def parse_map(options: list[str]) -> dict[str, str]:
-    """`target=source` options as a dictionary; raises `UsageError` naming the option and the targets there are."""
-    mapping: dict[str, str] = {}
-    for option in options:
-        target, separator, source = option.partition("=")
-        if not separator or not target or not source:
-            raise UsageError(f"--map {option}: expected TAPE_COLUMN=SOURCE_COLUMN, such as ts_event=ts")
-        if target not in TAPE_COLUMNS:
-            close = difflib.get_close_matches(target, TAPE_COLUMNS, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"a tape has {', '.join(TAPE_COLUMNS)}"
-            raise UsageError(f"--map {option}: a tape has no column {target} ({hint})")
-        if target in mapping:
-            raise UsageError(f"--map {option}: {target} is mapped already, to {mapping[target]}")
-        mapping[target] = source
-    return mapping
+    sorted: str = ""
+    """Why and how the rows were sorted; "" where they are in the sources' order."""
 
 
 def import_tape(
-    source: Path, out: Path, mapping: Mapping[str, str], symbol: str | None = None, *, overwrite: bool = False
+    sources: Path | Sequence[Path],
+    out: Path,
+    mapping: Mapping[str, str],
+    symbol: str | None = None,
+    zone: zoneinfo.ZoneInfo | None = None,
+    *,
+    overwrite: bool = False,
 ) -> ImportReport:
-    """Convert `source` (Parquet, CSV or JSONL) into the tape `out`.
+    """Convert `sources` (each Parquet, CSV or JSONL), one after the other, into the tape `out`.
 
-    `mapping` is tape column → source column; unmapped columns are taken where the source has their tape name or
-    Fyers' name. `symbol` names the only instrument of a source without a symbol column. Raises `TapeError` where the
-    source can't be read, lacks a column, or holds no tick or no time at all, and where `out` can't be written.
+    `mapping` is tape column → source column; unmapped columns are taken where the source has one of the names of
+    `daemon.tape.columns`. `symbol` names the only instrument of a source without a symbol column, `zone` is that of
+    times without one. Raises `TapeError` where a source can't be read, lacks a column, or holds no tick or no time at
+    all, and where `out` can't be written.
     """
-    if out.exists() and source.exists() and out.samefile(source):
-        raise UsageError(f"--out {out}: is the source itself; name another file")
-    opened = open_source(source, mapping.get("ltp", FYERS_NAMES["ltp"]))
-    columns = _choose_columns(source, opened, mapping, symbol)
-    reading = _Reading(columns, symbol)
-    notes = {"source": source.name, "format": opened.format}
-    with TapeWriter(out, columns=list(columns), notes=notes, overwrite=overwrite) as writer:
-        for chunk in opened.chunks(list(dict.fromkeys(columns.values()))):
-            writer.write(reading.ticks(source, chunk))
-        _check_result(source, opened, mapping, columns, reading)
+    paths = [sources] if isinstance(sources, Path) else list(sources)
+    for path in paths:
+        if out.exists() and path.exists() and out.samefile(path):
+            raise UsageError(f"--out {out}: is the source itself; name another file")
+    codes: dict[str, int] = {} if symbol is None else {symbol: 0}
+    readings = [_Reading(path, mapping, symbol, zone, codes) for path in paths]
+    formats = ", ".join(dict.fromkeys(reading.source.format for reading in readings))
+    notes = readings[0].notes | {"source": ", ".join(path.name for path in paths), "format": formats}
+    targets = [name for name in TAPE_COLUMNS if any(name in reading.columns.sources for reading in readings)]
+    disorder = Disorder()
+    with TapeWriter(out, columns=targets, notes=notes, overwrite=overwrite) as writer:
+        for reading in readings:
+            for batch in reading.batches():
+                disorder.see(batch)
+                writer.write(batch)
+            reading.check()
+            disorder.end_of_source()
+        said = ""
+        if disorder.suspected:
+            least = BEHIND_LEAST if len(readings) == 1 and readings[0].is_log else 0
+            found = in_order(writer.table(("ts_event", "ts_recv", "symbol")), disorder.source_rows, least)
+            if found is not None:
+                order, said = found
+                writer.rearrange(order)
+    return _report(paths, out, formats, readings, codes, said)
+
+
+def _report(
+    paths: Sequence[Path], out: Path, formats: str, readings: Sequence[_Reading], codes: Mapping[str, int], said: str
+) -> ImportReport:
+    columns: dict[str, str] = {}
+    for target in TAPE_COLUMNS:
+        names = dict.fromkeys(name for reading in readings for name in reading.names_of(target))
+        if names:
+            columns[target] = ", ".join(names)
+    skipped: Counter[str] = Counter()
+    unreadable: Counter[str] = Counter()
+    remarks: dict[str, str] = {}
+    for reading in readings:
+        skipped.update(reading.source.skipped)
+        for target, column in reading.readers:
+            if column.unreadable and target != "ts_event":
+                unreadable[target] += column.unreadable
+            if isinstance(column, TimeColumn) and column.remark:
+                remarks.setdefault(target, column.remark)
     return ImportReport(
-        source=str(source),
+        source=", ".join(str(path) for path in paths),
         out=str(out),
-        format=opened.format,
-        rows=reading.rows,
-        symbols=[name for name in reading.codes if name],
-        columns={target: name for target, name in columns.items() if reading.filled[target]},
-        skipped=dict(sorted(opened.skipped.items())),
-        invalid_times=reading.invalid_times,
-        unreadable={
-            name: column.unreadable
-            for name, column in reading.readers.items()
-            if column.unreadable and name != "ts_event"
-        },
-        remarks={name: time.remark for name, time in reading.times.items() if time.remark},
+        format=formats,
+        rows=sum(reading.rows for reading in readings),
+        symbols=[name for name in codes if name],
+        columns=columns,
+        skipped=dict(sorted(skipped.items())),
+        invalid_times=sum(reading.invalid_times for reading in readings),
+        unreadable=dict(unreadable),
+        remarks=remarks,
+        sorted=said,
     )
 
 
-def _choose_columns(path: Path, source: Source, mapping: Mapping[str, str], symbol: str | None) -> dict[str, str]:
-    """Tape column → source column, for all that the source has (or, in JSONL, may have)."""
-    there = None if source.format == "jsonl" else set(source.columns)
-    for target, name in mapping.items():
-        if there is not None and name not in there:
-            raise TapeError(f"{path}: --map {target}={name}: no column {name}; it has {listed(source.columns)}")
-    columns: dict[str, str] = {}
-    for target in TAPE_COLUMNS:
-        names = [mapping[target]] if target in mapping else [target, FYERS_NAMES.get(target, target)]
-        if there is None:
-            columns[target] = names[-1]
-        elif found := [name for name in names if name in there]:
-            columns[target] = found[0]
-    if symbol is not None:
-        if "symbol" in mapping or (there is not None and "symbol" in columns):
-            raise _two_symbols(path, symbol, columns["symbol"])
-        columns.pop("symbol", None)
-    for name in columns.values():
-        if (count := list(source.columns).count(name)) > 1:
-            raise TapeError(f"{path}: {count} columns are named {name}; which is meant can't be told")
-    missing = [name for name in REQUIRED_COLUMNS if name not in columns and not (name == "symbol" and symbol)]
-    if missing:
-        advice = " or --symbol NAME" if missing[0] == "symbol" else ""
-        raise TapeError(
-            f"{path}: no column for {', '.join(missing)}; it has {listed(source.columns)}: "
-            f"add --map {missing[0]}=COLUMN{advice}"
-        )
-    return columns
-
-
-def _two_symbols(path: Path, symbol: str, column: str) -> UsageError:
-    return UsageError(f"--symbol {symbol}: {path} names its symbols itself, in {column}; leave --symbol out")
-
-
-def _check_result(
-    path: Path, source: Source, mapping: Mapping[str, str], columns: Mapping[str, str], reading: _Reading
-) -> None:
-    """Refuse a tape that would be of no use: nothing was read from a column that has to be there."""
-    if not reading.rows:
-        skipped = ", ".join(f"{count} {reason}" for reason, count in sorted(source.skipped.items()))
-        raise TapeError(f"{path}: holds no ticks ({skipped or '0 rows'})")
-    if "symbol" not in columns and FYERS_NAMES["symbol"] in source.columns:
-        raise _two_symbols(path, next(iter(reading.codes)), FYERS_NAMES["symbol"])
-    for target, name in columns.items():
-        if not reading.filled[target] and (target in mapping or target in REQUIRED_COLUMNS):
-            raise TapeError(
-                f"{path}: not one of {reading.rows} ticks has a readable {target} in {name}; "
-                f"its columns are {listed(source.columns)}: --map {target}=COLUMN names another"
-            )
-
-
 class _Reading:
-    """The columns of a source on their way to the tape, and the counts of what was read."""
+    """One source on its way to the tape, and the counts of what was read."""
 
-    def __init__(self, columns: Mapping[str, str], symbol: str | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        mapping: Mapping[str, str],
+        symbol: str | None,
+        zone: zoneinfo.ZoneInfo | None,
+        codes: dict[str, int],
+    ) -> None:
+        """`codes`: of the symbols of all sources, which grow while they are read."""
+        self.source: Source = open_source(path, mapping.get("ltp", FYERS_NAMES["ltp"]))
+        self.columns: Columns = choose_columns(path, self.source, mapping, symbol)
         self.rows = 0
         self.invalid_times = 0
-        self.filled: Counter[str] = Counter()
-        self.codes: dict[str, int] = {} if symbol is None else {symbol: 0}
-        self.times = {name: TimeColumn(columns[name]) for name in ("ts_event", "ts_recv") if name in columns}
-        self.numbers = {
-            name: NumberColumn(columns[name]) for name in (*_INTEGERS, *_QUOTES, *_BANDS, "ltp") if name in columns
-        }
-        self.readers: dict[str, TimeColumn | NumberColumn] = self.times | self.numbers
-        self._columns = columns
+        self._path, self._mapping, self._codes = path, mapping, codes
+        self._filled: Counter[tuple[str, str]] = Counter()
+        chosen = self.columns.sources
+        self._times = [
+            (target, TimeColumn(name, zone)) for target in _TIMES for name in chosen.get(target, ())
+        ]  # fmt: skip
+        numbers = (*_INTEGERS, *_QUOTES, *_BANDS, "ltp")
+        self._numbers = [(target, NumberColumn(name)) for target in numbers for name in chosen.get(target, ())]
 
-    def ticks(self, path: Path, chunk: dict[str, Any]) -> TickBatch:
-        """One chunk as ticks."""
-        try:
-            return self._ticks(chunk)
-        except TapeError as error:
-            raise TapeError(f"{path}: {error}") from None
+    @property
+    def readers(self) -> list[tuple[str, TimeColumn | NumberColumn]]:
+        """(tape column, what reads a column of the source for it)."""
+        return [*self._times, *self._numbers]
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What the source says of itself, where it is a tape."""
+        return dict(self.source.notes) if isinstance(self.source, ParquetSource) else {}
+
+    @property
+    def is_log(self) -> bool:
+        """Whether it holds Fyers' messages, as they came."""
+        return self.names_of("ts_event") == [FYERS_NAMES["ts_event"]] and self.source.format == "jsonl"
+
+    def names_of(self, target: str) -> list[str]:
+        """The source columns from which values for a tape column came."""
+        return [name for name in self.columns.sources.get(target, ()) if self._filled[target, name]]
+
+    def batches(self) -> Any:
+        """Stream the source as ticks."""
+        for chunk in self.source.chunks(self.columns.asked):
+            try:
+                yield self._ticks(chunk)
+            except TapeError as error:
+                raise TapeError(f"{self._path}: {error}") from None
+
+    def check(self) -> None:
+        """Refuse a tape that would be of no use: nothing was read from a column that has to be there."""
+        path, source = self._path, self.source
+        if not self.rows:
+            raise TapeError(f"{path}: holds no ticks ({_skipped(source)}){_keys(source)}")
+        if "symbol" not in self.columns.sources and FYERS_NAMES["symbol"] in source.columns:
+            raise two_symbols(path, next(iter(self._codes)), FYERS_NAMES["symbol"])
+        for target, names in self.columns.sources.items():
+            if not self.names_of(target) and (target in self._mapping or target in REQUIRED_COLUMNS):
+                raise TapeError(
+                    f"{path}: not one of {self.rows} ticks has a readable {target} in {' or '.join(names)}; "
+                    f"its columns are {listed(source.columns)}: --map {target}=COLUMN names another"
+                )
 
     def _ticks(self, chunk: dict[str, Any]) -> TickBatch:
         n = len(next(iter(chunk.values())))
+        self.columns.complete(chunk)
+        symbols = self.columns.sources.get("symbol", ())
         for name, column in chunk.items():
-            if pa.types.is_dictionary(column.type) and name != self._columns.get("symbol"):
+            if pa.types.is_dictionary(column.type) and name not in symbols:
                 chunk[name] = column.dictionary_decode()
         arrays: dict[str, Any] = {}
-        for name, time in self.times.items():
-            arrays[name] = time.read(chunk[self._columns[name]])
-            self.filled[name] += int(np.count_nonzero(arrays[name]))
-        for name, number in self.numbers.items():
-            column = chunk[self._columns[name]]
-            if name in _INTEGERS:
-                arrays[name] = number.read_integers(column)
-                self.filled[name] += int(np.count_nonzero(arrays[name] >= 0))
+        for target, time in self._times:
+            self._merge(arrays, target, time.name, time.read(chunk[time.name]), 0)
+        for target, number in self._numbers:
+            column = chunk[number.name]
+            if target in _INTEGERS:
+                self._merge(arrays, target, number.name, number.read_integers(column), MISSING_INT)
             else:
                 values = number.read_floats(column)
-                if name in _QUOTES:  # 0: nobody is on that side, null: nothing is known of it
+                if target in _QUOTES:  # 0: nobody is on that side, null: nothing is known of it
                     values = np.where(values >= 0, values, np.nan)
-                elif name in _BANDS:  # 0: Fyers has none
+                elif target in _BANDS:  # 0: Fyers has none
                     values = np.where(values > 0, values, np.nan)
-                arrays[name] = values
-                self.filled[name] += int(np.count_nonzero(~np.isnan(values)))
-        code = self._codes(chunk[self._columns["symbol"]]) if "symbol" in self._columns else np.zeros(n, np.int32)
+                self._merge(arrays, target, number.name, values, np.nan)
+        code = self._coded(chunk[symbols[0]]) if symbols else np.zeros(n, np.int32)
         self.invalid_times += n - int(np.count_nonzero(arrays["ts_event"]))
         self.rows += n
-        return TickBatch(symbols=tuple(self.codes), code=code, **_completed(arrays, n))
+        return TickBatch(symbols=tuple(self._codes), code=code, **_completed(arrays, n))
 
-    def _codes(self, column: Any) -> NDArray[np.int32]:
+    def _merge(self, arrays: dict[str, Any], target: str, name: str, values: NDArray[Any], null: float) -> None:
+        """Keep what another column of the same meaning had, and add what it lacked."""
+        filled = ~np.isnan(values) if np.isnan(null) else values != null
+        if target in arrays:
+            held = arrays[target]
+            empty = np.isnan(held) if np.isnan(null) else held == null
+            filled &= empty
+            values = np.where(filled, values, held)
+        self._filled[target, name] += int(np.count_nonzero(filled))
+        arrays[target] = values
+
+    def _coded(self, column: Any) -> NDArray[np.int32]:
+        (name,) = self.columns.sources["symbol"]
         column = as_dictionary(column)
         if not is_text(column.dictionary.type):
-            raise TapeError(f"column {self._columns['symbol']} is {column.dictionary.type}; a symbol is text")
-        names = [(name or "").strip() for name in column.dictionary.to_pylist()] + [""]
+            raise TapeError(f"column {name} is {column.dictionary.type}; a symbol is text")
+        names = [(text or "").strip() for text in column.dictionary.to_pylist()] + [""]
         indices = column.indices.fill_null(len(names) - 1).to_numpy()
-        used = set(np.unique(indices).tolist())
-        table = [self.codes.setdefault(name, len(self.codes)) if i in used else 0 for i, name in enumerate(names)]
+        used, codes = set(np.unique(indices).tolist()), self._codes
+        table = [codes.setdefault(text, len(codes)) if i in used else 0 for i, text in enumerate(names)]
         code: NDArray[np.int32] = np.array(table, dtype=np.int32)[indices]
-        self.filled["symbol"] += len(indices) - int(np.count_nonzero(code == self.codes.get("", -1)))
+        self._filled["symbol", name] += len(indices) - int(np.count_nonzero(code == codes.get("", -1)))
         return code
+
+
+def _skipped(source: Source) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(source.skipped.items())) or "0 rows"
+
+
+def _keys(source: Source) -> str:
+    """What a JSONL without ticks has, and what is understood."""
+    if not isinstance(source, JsonlSource) or not source.other_keys:
+        return ""
+    known = ", ".join(" or ".join(understood(target)[:2]) for target in TAPE_COLUMNS)
+    return f": its keys are {listed(source.other_keys)}; understood are {known}: --map ltp=KEY names another"
 
 
 def _completed(arrays: dict[str, Any], n: int) -> dict[str, Any]:

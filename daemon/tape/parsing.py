@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import zoneinfo
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from daemon.core.errors import TapeError
 from daemon.core.events import MISSING_INT
 from daemon.tape.file import FIRST_VALID_NS, LAST_VALID_NS
+from daemon.tape.zones import no_zone, to_utc, written_times
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -36,21 +38,26 @@ class TimeColumn:
     """Reads a column of times in whatever form the source has them; one instance sees the column from its start.
 
     Arrow timestamps of any unit and zone, numbers since 1970 in s, ms, us or ns (the unit that most of the first
-    readable chunk has), ISO-8601 texts. Without a zone they are UTC; `remark` says so, and which unit was found.
+    readable chunk has), ISO-8601 texts, and texts of a day and a time of day (see `daemon.tape.zones`). Those without
+    a zone are times of `zone`; `remark` says so, and which unit was found.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, zone: zoneinfo.ZoneInfo | None = None) -> None:
         self.name = name
         self.remark = ""
         self.unreadable = 0
+        self._zone = zone
         self._unit: str | None = None
 
     def read(self, column: Any) -> Ints:
-        """UTC ns, 0 for what is null, no time, or not in the years 2000 to 2099. Raises `TapeError` for other types."""
+        """UTC ns, 0 for what is null, no time, or not in the years 2000 to 2099.
+
+        Raises `TapeError` for other types, and for times without a zone where none was given.
+        """
         kind = column.type
         if pa.types.is_timestamp(kind):
-            self.remark = self.remark or ("" if kind.tz else "timestamps without a zone, taken as UTC")
             ts = _scaled(_raw_integers(column), kind.unit)
+            ts = ts if kind.tz else self._placed(ts)
         elif pa.types.is_integer(kind):
             ts = self._from_integers(_raw_integers(column))
         elif pa.types.is_floating(kind):
@@ -94,22 +101,34 @@ class TimeColumn:
         others = _only(texts, _NUMBER)
         if others.null_count < integers.null_count:
             numbers = np.where(numbers > 0, numbers, self._from_floats(_raw_floats(others.cast(pa.float64()))))
-        return np.where(numbers > 0, numbers, self._from_iso(_only(texts, _ISO_TIME)))
+        iso = _only(texts, _ISO_TIME)
+        times = np.where(numbers > 0, numbers, self._from_iso(iso))
+        if iso.null_count > texts.null_count + int(np.count_nonzero(numbers)):
+            rest = pc.if_else(pa.array(times > 0), _null(texts), texts)
+            times = np.where(times > 0, times, self._placed(written_times(rest, self.name)))
+        return times
 
     def _from_iso(self, texts: Any) -> Ints:
         if texts.null_count == len(texts):
             return np.zeros(len(texts), dtype=np.int64)
         zoned = _only(texts, _ZONED)
-        naive = pc.if_else(pc.is_valid(zoned), pa.scalar(None, pa.string()), texts)
-        if naive.null_count < len(naive):
-            self.remark = "times without a zone, taken as UTC"
+        naive = pc.if_else(pc.is_valid(zoned), _null(texts), texts)
         try:
-            stamps = (zoned.cast(pa.timestamp("ns", "UTC")), naive.cast(pa.timestamp("ns")))
+            with_zone = _scaled(_raw_integers(zoned.cast(pa.timestamp("ns", "UTC"))), "ns")
+            without = _scaled(_raw_integers(naive.cast(pa.timestamp("ns"))), "ns")
         except pa.ArrowInvalid:  # one of them is no date: read one by one
-            return np.array([_iso_ns(text) for text in texts.to_pylist()], dtype=np.int64)
-        return np.where(
-            zoned.is_valid(), _scaled(_raw_integers(stamps[0]), "ns"), _scaled(_raw_integers(stamps[1]), "ns")
-        )
+            with_zone = np.array([_iso_ns(text) for text in zoned.to_pylist()], dtype=np.int64)
+            without = np.array([_iso_ns(text) for text in naive.to_pylist()], dtype=np.int64)
+        return np.where(with_zone > 0, with_zone, self._placed(without))
+
+    def _placed(self, local: Ints) -> Ints:
+        """Times on a clock as UTC. Raises `TapeError` where there are some and nobody said where the clock hung."""
+        if not local.any():
+            return local
+        if self._zone is None:
+            raise no_zone(self.name)
+        self.remark = f"times without a zone, read as {self._zone.key}"
+        return to_utc(local, self._zone)
 
 
 class NumberColumn:
@@ -181,7 +200,11 @@ def _raw_floats(column: Any) -> Floats:
 
 def _only(texts: Any, pattern: str) -> Any:
     """Keep the texts that match; null for the others."""
-    return pc.if_else(pc.match_substring_regex(texts, pattern), texts, pa.scalar(None, texts.type))
+    return pc.if_else(pc.match_substring_regex(texts, pattern), texts, _null(texts))
+
+
+def _null(texts: Any) -> Any:
+    return pa.scalar(None, texts.type)
 
 
 def _iso_ns(text: str | None) -> int:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from daemon.core.errors import TapeError
 from daemon.core.files import Utf8Stream, encoding_of, open_regular
-from daemon.tape.file import decoding, first_line, open_parquet
+from daemon.tape.file import decoding, first_line, notes_of, open_parquet
 from daemon.tape.parsing import as_plain
 
 CHUNK_ROWS = 65_536
@@ -49,7 +49,10 @@ class ParquetSource:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.skipped: Counter[str] = Counter()
-        self.columns: Sequence[str] = open_parquet(path)[1].names
+        schema = open_parquet(path)[1]
+        self.columns: Sequence[str] = schema.names
+        self.notes = notes_of(path, schema)
+        """What it says of itself, where it is a tape."""
 
     def chunks(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Stream the row groups."""
@@ -126,11 +129,17 @@ class JsonlSource:
         self._price = price
         self.skipped: Counter[str] = Counter()
         self._seen: dict[str, None] = {}
+        self._others: dict[str, None] = {}
 
     @property
     def columns(self) -> Sequence[str]:
         """The keys of all tick messages so far."""
         return tuple(self._seen)
+
+    @property
+    def other_keys(self) -> Sequence[str]:
+        """The keys of the messages without a price."""
+        return tuple(self._others)
 
     def chunks(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Stream the tick messages (those with a price), all values as text."""
@@ -164,6 +173,7 @@ class JsonlSource:
                         self._seen.update(dict.fromkeys(message))
                         yield message
                     else:
+                        self._others.update(dict.fromkeys(message))
                         self.skipped["no_price" if "symbol" in message else "control_message"] += 1
 
 

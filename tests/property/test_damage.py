@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Callable
 from decimal import Decimal
@@ -15,25 +16,21 @@ from hypothesis import strategies as st
 from daemon.control.auth import read_token
 from daemon.core.errors import HrmdError
 from daemon.core.events import Fill, Halt
-from daemon.feed.survey import survey_tape
-from daemon.feed.tick_filter import TickFilter
 from daemon.fyers.credentials import Credentials
 from daemon.fyers.credentials import read_token as read_fyers_token
 from daemon.journal.reader import JournalReader
 from daemon.journal.writer import Journal
-from daemon.market.calendar import MarketCalendar
-from daemon.market.instruments import InstrumentBook
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.recovery.account import recover
 from daemon.recovery.repair import repair
+from daemon.run.surveying import survey_tapes
 from daemon.settings.layers import DEFAULT_PATH
 from daemon.settings.loading import load_settings
-from daemon.settings.market import MarketSettings
-from daemon.tape.format import TapeReader, TapeWriter
+from daemon.tape.format import TapeWriter
 from daemon.tape.importer import import_tape
 from models.errors import CheckpointError
 from models.ppo import PPOPolicy
-from tests.samples import OPEN, fill_of, intend
+from tests.samples import OPEN, fill_of, intend, settings_of
 from tests.unit.feed.ticks import make_batch
 
 CASH = Decimal(1_000_000)
@@ -51,7 +48,7 @@ EVENTS = '- {at: "2026-02-06T10:00:00+05:30", impact: 1, symbols: [A, B], name: 
 
 def read_tape(path: Path) -> None:
     """As `hrmd tape info` does."""
-    survey_tape(TapeReader([path]), TickFilter(InstrumentBook(MarketSettings()), MarketCalendar(), 20.0), 1024)
+    asyncio.run(survey_tapes(settings_of(), [path]))
 
 
 def take_over(path: Path) -> None:

@@ -13,13 +13,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from daemon.core.clock import NS_PER_MS
+from daemon.core.clock import NS_PER_MS, NS_PER_S
 from daemon.core.errors import UsageError
 from daemon.core.events import Bar, Decision, Fill, OrderAccepted, OrderIntent, PositionChanged
 from daemon.core.latency import FixedLatency
 from daemon.journal.reader import JournalReader
 from daemon.run.replaying import Replay, ReplayOutputs
 from daemon.tape.format import TapeReader, TapeWriter
+from daemon.tape.importer import import_tape
 from tests.samples import (
     HRM,
     LIVELY,
@@ -297,3 +298,46 @@ def test_a_place_that_can_not_be_written_in_the_end(simulated: Path, tmp_path: P
 
     with pytest.raises(UsageError, match=r"b\.parquet: can't be written"):
         asyncio.run(run())
+
+
+def test_a_tape_in_no_order_says_so(tmp_path: Path) -> None:
+    """Half of it is late: a note names the likely cause and the remedy, and the remedy helps."""
+    times, prices = wave(minutes=120)
+    path = tmp_path / "t.parquet"
+    with TapeWriter(path, columns=()) as writer:
+        for name in (SBIN, RELIANCE):
+            writer.write(ticks(times, prices, (name,)))
+
+    _, summary = play(path, *LIVELY)
+
+    late = summary.ticks_rejected["late"]
+    assert late > 1000
+    (note,) = [note for note in summary.notes if "too late" in note]
+    assert note.startswith(
+        f"{late:,} of {2 * len(times):,} ticks came too late to be used (late {late:,}, backward_time 0)"
+    )
+    assert f"symbols stand one after the other; hrmd tape import {path} --out SORTED.parquet sorts them" in note
+
+    import_tape(path, tmp_path / "sorted.parquet", {})
+    _, mended = play(tmp_path / "sorted.parquet", *LIVELY)
+    assert mended.ticks_rejected == {}
+    assert not [note for note in mended.notes if "too late" in note]
+
+
+def test_receipts_long_after_the_exchange_say_so(tmp_path: Path) -> None:
+    """Where times of receipt were recorded the grace period is named, too."""
+    times, prices = wave(minutes=60)
+    path = tmp_path / "t.parquet"
+    with TapeWriter(path, columns=("ts_recv",)) as writer:
+        writer.write(ticks(times, prices, ts_recv=[ts + 30 * NS_PER_S for ts in times]))
+
+    _, summary = play(path, *LIVELY)
+
+    (note,) = [note for note in summary.notes if "too late" in note]
+    assert "more than bars.grace_ms (1000) after their bar was over" in note
+
+
+def test_a_few_late_ticks_are_no_news(simulated: Path) -> None:
+    """They are counted, and that is all."""
+    _, summary = play(simulated, *LIVELY)
+    assert not [note for note in summary.notes if "too late" in note]

@@ -17,6 +17,7 @@ from daemon.core.events import TickBatch
 from daemon.tape import sources
 from daemon.tape.format import TapeReader
 from daemon.tape.importer import ImportReport, import_tape, parse_map
+from daemon.tape.zones import parse_zone
 
 SECOND = 1_000_000_000
 AT = 1_767_584_700  # 2026-01-05 09:15 IST
@@ -176,12 +177,39 @@ def test_csv_with_other_names_and_delimiter(tmp_path: Path) -> None:
     assert report.format == "csv"
 
 
-def test_csv_without_a_zone_says_so(tmp_path: Path) -> None:
-    """Times without a zone are UTC, whatever the writer meant."""
-    report, ticks = imported(written(tmp_path / "t.txt", "ts_event,symbol,ltp\n2026-01-05 03:45:00,AAA,1.5\n"))
+def test_csv_without_a_zone_asks_for_one(tmp_path: Path) -> None:
+    """Times without a zone are nobody's: one line asks; told, it is said how they were read."""
+    source = written(tmp_path / "t.txt", "ts_event,symbol,ltp\n2026-01-05 09:15:00,AAA,1.5\n")
+    with pytest.raises(TapeError, match=r"t\.txt: column ts_event has times without a zone: add --tz Asia/Kolkata"):
+        import_tape(source, tmp_path / "out.parquet", {})
+    assert list(tmp_path.iterdir()) == [source]
 
-    assert ticks.ts_event.tolist() == [AT * SECOND]
-    assert report.remarks["ts_event"] == "times without a zone, taken as UTC"
+    report = import_tape(source, tmp_path / "out.parquet", {}, zone=parse_zone("Asia/Kolkata"))
+
+    assert ticks_of(tmp_path / "out.parquet").ts_event.tolist() == [AT * SECOND]
+    assert report.remarks["ts_event"] == "times without a zone, read as Asia/Kolkata"
+
+
+@pytest.mark.parametrize("header", ["Date,Time,LTP,LTQ", "date;time;ltp;ltq", "DATE,TIME,Ltp,last_qty"])
+def test_a_vendor_s_day_and_time_columns(tmp_path: Path, header: str) -> None:
+    """The pair is found by its names, whatever their case, or named with --map."""
+    separator = ";" if ";" in header else ","
+    row = separator.join(["20260105", "09:15:00.5", "820.5", "7"])
+    source = written(tmp_path / "t.csv", f"{header}\n{row}\n")
+
+    report = import_tape(source, tmp_path / "out.parquet", {}, "NSE:SBIN-EQ", parse_zone("Asia/Kolkata"))
+
+    ticks = ticks_of(tmp_path / "out.parquet")
+    assert ticks.ts_event.tolist() == [AT * SECOND + 500_000_000]
+    assert (ticks.ltp.tolist(), ticks.last_qty.tolist()) == ([820.5], [7])
+    assert report.columns["ts_event"].lower() == "date+time"
+
+    other = written(tmp_path / "o.csv", "d,t,ltp\n05-01-2026,09:15,820.5\n")
+    mapping = parse_map(["ts_event=d+t"])
+    import_tape(other, tmp_path / "out.parquet", mapping, "A", parse_zone("Asia/Kolkata"), overwrite=True)
+    assert ticks_of(tmp_path / "out.parquet").ts_event.tolist() == [AT * SECOND]
+    with pytest.raises(TapeError, match=r"--map ts_event=d\+x: no column x; it has d, t, ltp"):
+        import_tape(other, tmp_path / "out.parquet", {"ts_event": "d+x"}, "A")
 
 
 def test_parquet_with_one_symbol_and_its_time_of_receipt(tmp_path: Path) -> None:
@@ -238,6 +266,12 @@ def test_wrong_map_options(options: list[str], message: str) -> None:
     ("text", "mapping", "symbol", "message"),
     [
         ("a,b\n1,2\n", {}, None, "no column for ts_event, symbol, ltp; it has a, b: add --map ts_event=COLUMN"),
+        (
+            "Time,Open,High,Low,Close\n1,2,2,2,2\n",
+            {},
+            None,
+            "holds bars, for it has Time, Open, .*: --bars 5m, or what",
+        ),
         ("ts_event,ltp\n1,2\n", {}, None, "no column for symbol; .*--map symbol=COLUMN or --symbol NAME"),
         ("a,b\n1,2\n", {"ltp": "c"}, None, "--map ltp=c: no column c; it has a, b"),
         ("ts_event,symbol,ltp\n1,A,2\n", {}, "A", r"--symbol A: .* names its symbols itself, in symbol"),
@@ -430,3 +464,47 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     for name in ("two.parquet", "two.csv"):
         with pytest.raises(TapeError, match="2 columns are named ltp"):
             imported(tmp_path / name)
+
+
+def own_line(second: int, price: float = 820.5, **changes: Any) -> str:
+    """A message under a tape's own names."""
+    message = {"ts_event": (AT + second) * SECOND, "symbol": "NSE:SBIN-EQ", "ltp": price, "volume": 1000, "bid": 820.0}
+    return json.dumps(message | changes) + "\n"
+
+
+def test_messages_under_a_tape_s_own_names(tmp_path: Path) -> None:
+    """JSONL of tape columns is read as it is named, times of receipt among them."""
+    source = written(tmp_path / "m.jsonl", own_line(0, ts_recv=AT * SECOND + 5) + own_line(1, oi=3))
+
+    report, ticks = imported(source)
+
+    assert ticks.ts_event.tolist() == [AT * SECOND, (AT + 1) * SECOND]
+    assert ticks.ts_recv[0] == AT * SECOND + 5
+    assert (ticks.volume.tolist(), ticks.oi.tolist()) == ([1000, 1000], [-1, 3])
+    assert report.columns["ts_event"] == "ts_event"
+    assert report.invalid_times == 0
+
+
+def test_messages_of_both_kinds_in_one_file(tmp_path: Path) -> None:
+    """Each is read under its own names, and the report lists them."""
+    report, ticks = imported(written(tmp_path / "m.jsonl", own_line(0) + fyers_line(exch_feed_time=AT + 1)))
+
+    assert ticks.ts_event.tolist() == [AT * SECOND, (AT + 1) * SECOND]
+    assert ticks.bid.tolist() == [820.0, 820.45]
+    assert report.columns["ts_event"] == "ts_event, exch_feed_time"
+    assert report.columns["bid"] == "bid, bid_price"
+
+
+def test_messages_under_unknown_names(tmp_path: Path) -> None:
+    """One line lists what was seen and what is understood; --map says the rest."""
+    line = json.dumps({"t": AT, "sym": "NSE:SBIN-EQ", "price": 820.5}) + "\n"
+    source = written(tmp_path / "m.jsonl", line)
+    known = r"its keys are t, sym, price; understood are ts_event or exch_feed_time, symbol, ltp, .*: --map ltp=KEY"
+    with pytest.raises(TapeError, match=known):
+        import_tape(source, tmp_path / "out.parquet", {})
+    with pytest.raises(TapeError, match="readable ts_event in ts_event or exch_feed_time; its columns are t, sym, pri"):
+        import_tape(source, tmp_path / "out.parquet", {"ltp": "price"})
+
+    report, _ = imported(source, "ltp=price", "ts_event=t", "symbol=sym")
+
+    assert (report.rows, report.symbols) == (1, ["NSE:SBIN-EQ"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import zoneinfo
 from decimal import Decimal
 from typing import Any
 
@@ -10,25 +11,28 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from daemon.core.errors import TapeError
+from daemon.core.errors import TapeError, UsageError
 from daemon.tape.parsing import NumberColumn, TimeColumn
+from daemon.tape.zones import joined, parse_zone
 
 SECOND = 1_000_000_000
 AT = 1_767_584_700  # 2026-01-05 03:45 UTC, 09:15 IST
+UTC = zoneinfo.ZoneInfo("UTC")
+INDIA = zoneinfo.ZoneInfo("Asia/Kolkata")
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 @pytest.mark.parametrize("zone", [None, "UTC", "Asia/Kolkata"])
 def test_timestamps_of_any_unit_and_zone(unit: str, zone: str | None) -> None:
-    """A zone changes how a moment is written, not when it was; without one it is UTC, and that is said."""
-    column = TimeColumn("ts")
+    """A zone changes how a moment is written, not when it was; without one it is as told, and that is said."""
+    column = TimeColumn("ts", UTC)
     moments = pa.array([dt.datetime(2026, 1, 5, 3, 45), None, dt.datetime(1970, 1, 1)], pa.timestamp(unit))
 
     ts = column.read(moments.cast(pa.timestamp(unit, zone)) if zone else moments)
 
     assert ts.tolist() == [AT * SECOND, 0, 0]
     assert column.unreadable == 1
-    assert column.remark == ("" if zone else "timestamps without a zone, taken as UTC")
+    assert column.remark == ("" if zone else "times without a zone, read as UTC")
 
 
 @pytest.mark.parametrize(("unit", "scale"), [("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)])
@@ -94,7 +98,9 @@ def test_fractions_of_seconds() -> None:
         ("2026-01-05 03:45", AT * SECOND),
         ("2026-01-05 03:45:00.5", AT * SECOND + 500_000_000),
         ("2026-13-05 03:45:00", 0),
-        ("05-01-2026 03:45:00", 0),
+        ("05-01-2026 03:45:00", AT * SECOND),
+        ("31-02-2026 03:45:00", 0),
+        ("05-01-2026 25:45:00", 0),
         ("1969-12-31 00:00:00", 0),
         ("9999-12-31 00:00:00", 0),
         ("yesterday", 0),
@@ -102,8 +108,8 @@ def test_fractions_of_seconds() -> None:
     ],
 )
 def test_texts_of_time(text: str, expected: int) -> None:
-    """ISO-8601 with or without a zone; anything else is no time."""
-    column = TimeColumn("ts")
+    """ISO-8601 with or without a zone, days as in India; anything else is no time."""
+    column = TimeColumn("ts", UTC)
 
     assert column.read(pa.array([text])).tolist() == [expected]
     assert column.unreadable == (expected == 0)
@@ -111,14 +117,14 @@ def test_texts_of_time(text: str, expected: int) -> None:
 
 def test_one_impossible_date_does_not_spoil_the_others() -> None:
     """Texts with and without a zone stand beside a 30th of February, and the missing zone is said."""
-    column = TimeColumn("ts")
+    column = TimeColumn("ts", UTC)
 
     ts = column.read(
         pa.array(["2026-02-30 00:00:00", "2026-01-05 03:45:00", None, "2026-01-05T09:15:00.000000001+05:30"])
     )
 
     assert ts.tolist() == [0, AT * SECOND, 0, AT * SECOND + 1]
-    assert column.remark == "times without a zone, taken as UTC"
+    assert column.remark == "times without a zone, read as UTC"
 
 
 def test_what_can_be_no_time_is_refused() -> None:
@@ -173,3 +179,65 @@ def test_what_can_be_no_number_is_refused() -> None:
     """The message names the column and its type."""
     with pytest.raises(TapeError, match="column p is bool; expected a number"):
         NumberColumn("p").read_floats(pa.array([True]))
+
+
+@pytest.mark.parametrize("naive", [pa.array(["2026-01-05 09:15:00"]), pa.array(["05-01-2026 09:15"]),
+                                   pa.array([dt.datetime(2026, 1, 5, 9, 15)])])  # fmt: skip
+def test_times_without_a_zone_ask_for_one(naive: Any) -> None:
+    """Nobody can tell whose morning it was; told, they are that zone's."""
+    with pytest.raises(TapeError, match=r"column ts has times without a zone: add --tz Asia/Kolkata"):
+        TimeColumn("ts").read(naive)
+    assert TimeColumn("ts", INDIA).read(naive).tolist() == [AT * SECOND]
+
+
+def test_a_zone_is_not_asked_for_in_vain() -> None:
+    """Numbers, times with an offset, and what is no time at all need none."""
+    texts = pa.array([str(AT), "2026-01-05T09:15:00+05:30", "soon", "", None])
+    assert TimeColumn("ts").read(texts).tolist() == [AT * SECOND, AT * SECOND, 0, 0, 0]
+
+
+def test_a_zone_with_summer_time() -> None:
+    """The offset is that of the moment; an hour that comes twice is the first."""
+    column = TimeColumn("ts", parse_zone("America/New_York"))
+    ts = column.read(pa.array(["2026-01-05 12:00", "2026-07-06 12:00", "2026-11-01 01:30"]))
+    assert [dt.datetime.fromtimestamp(at // SECOND, dt.UTC).strftime("%m-%d %H:%M") for at in ts.tolist()] == [
+        "01-05 17:00", "07-06 16:00", "11-01 05:30",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["IST+", "Asia/Calcuta", "", "../etc/passwd", "Asia"])
+def test_unknown_zones(name: str) -> None:
+    """One line that repeats the name and shows one that there is."""
+    with pytest.raises(UsageError, match=r"--tz .*: no such zone; expected an IANA name such as Asia/Kolkata"):
+        parse_zone(name)
+
+
+@pytest.mark.parametrize("day", ["20260105", "2026-01-05", "2026/01/05", "05-01-2026", "05/01/2026", "5-1-2026",
+                                 "05-Jan-2026", "05.01.2026"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("clock", "ns"),
+    [("09:15:00", 0), ("09:15", 0), ("9:15:00", 0), ("091500", 0), ("91500", 0), ("09:15:00.123", 123_000_000),
+     ("09:15:00:123", 123_000_000), ("09:15:00.123456789", 123_456_789), ("09:15:00 AM", 0)],
+)  # fmt: skip
+def test_days_and_times_of_day_of_vendors(day: str, clock: str, ns: int) -> None:
+    """Every way of writing the day goes with every way of writing the time."""
+    texts = joined(pa.array([day, None]), pa.array([clock, clock]))
+    assert TimeColumn("Date+Time", INDIA).read(texts).tolist() == [AT * SECOND + ns, 0]
+
+
+def test_days_and_times_of_day_that_are_no_texts() -> None:
+    """As Parquet has them, and as a program made numbers of them."""
+    day, clock = dt.date(2026, 1, 5), dt.time(9, 15, 0, 500_000)
+    for days, clocks, ns in (
+        (pa.array([day]), pa.array([clock]), 500_000_000),
+        (pa.array([dt.datetime(2026, 1, 5)]), pa.array(["09:15"]), 0),
+        (pa.array([20260105]), pa.array([91500]), 0),
+        (pa.array(["20260105"]).dictionary_encode(), pa.array(["09:15"]).dictionary_encode(), 0),
+    ):
+        assert TimeColumn("ts", INDIA).read(joined(days, clocks)).tolist() == [AT * SECOND + ns]
+
+
+def test_months_before_days_are_refused() -> None:
+    """A 13th month shows that the others were not what they seemed."""
+    with pytest.raises(TapeError, match=r"column ts has the day 01-13-2026: expected day, month, year"):
+        TimeColumn("ts", INDIA).read(pa.array(["01-05-2026 09:15:00", "01-13-2026 09:15:00"]))

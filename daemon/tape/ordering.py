@@ -1,0 +1,134 @@
+"""Rows that are in no order of time → the order in which they would have arrived.
+
+A database exports one symbol after the other, a vendor one file a symbol or the newest first: read as arrivals, most of
+such rows would be late. Invariant: rows that are in order but for a few (a tape of arrivals has some that are stale)
+stay as they are, and equal times keep their order.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.core.clock import NS_PER_S
+from daemon.core.events import TickBatch
+from daemon.tape.file import as_dictionary, int_column
+from daemon.tape.receipts import Receipts, stamps
+from daemon.tape.sources import CHUNK_ROWS
+
+Ints = NDArray[np.int64]
+
+BEHIND_NS: Final = 60 * NS_PER_S
+"""A row so far behind an earlier one has not arrived after it, ..."""
+BEHIND_SHARE: Final = 0.01
+"""... where so many rows are, ..."""
+BEHIND_LEAST: Final = 20
+"""... and so many of a log of messages, which is written as they come."""
+_NONE: Final = np.zeros(0, dtype=np.int64)
+
+
+class Disorder:
+    """Looks at ticks as they pass, and suspects; `source_rows` are the rows of each source."""
+
+    def __init__(self) -> None:
+        self.source_rows: list[int] = []
+        self._rows = self._ended = self._behind = self._newest = 0
+
+    @property
+    def suspected(self) -> bool:
+        """Whether it is worth a second look."""
+        return self._behind > self._rows * BEHIND_SHARE
+
+    def see(self, batch: TickBatch) -> None:
+        """The next ticks of the source."""
+        said = stamps(batch.ts_event, batch.ts_recv)
+        running = np.maximum(np.maximum.accumulate(said), self._newest)
+        self._behind += int(np.count_nonzero((said > 0) & (said < running - BEHIND_NS)))
+        self._rows += len(said)
+        self._newest = int(running[-1])
+
+    def end_of_source(self) -> None:
+        """The source is read."""
+        self.source_rows.append(self._rows - self._ended)
+        self._ended = self._rows
+
+
+def in_order(table: Any, source_rows: list[int], least: int = 0) -> tuple[Ints, str] | None:
+    """(the rows in order of time, why in one line), None where they stay as they are; `table` holds a tape's columns.
+
+    Each symbol of each source is a stream of its own; a stamp that leaps and is contradicted within it moves none but
+    its own row. A stream that is not in order itself is sorted by its stamps.
+    """
+    said, received = _said(table)
+    source = np.repeat(np.arange(len(source_rows)), source_rows)
+    key = np.zeros(len(said), dtype=np.int64)
+    standing = np.arange(len(said))
+    for rows in _streams(source * (1 << 32) + _codes(table)):
+        key[rows] = _arrivals(said[rows])
+        if _newest_first(said[rows]):
+            standing[rows] = rows[::-1]
+    behind = np.maximum.accumulate(key) - key
+    count = int(np.count_nonzero(behind > BEHIND_NS))
+    if count <= max(len(said) * BEHIND_SHARE, least - 1):
+        return None
+    order: Ints = standing[np.argsort(key[standing], kind="stable")]
+    return order, (
+        f"{count:,} of {len(said):,} rows lie behind an earlier one, by up to {_span(int(behind.max()))}, as where "
+        f"symbols or days stand one after the other: sorted by time{' of receipt' if received else ''}, rows of one "
+        "time as they were"
+    )
+
+
+def _said(table: Any) -> tuple[Ints, bool]:
+    """(what each row says of its arrival, whether times of receipt were recorded)."""
+    event = _ints(table, "ts_event")
+    if "ts_recv" not in table.column_names or table.column("ts_recv").null_count == len(event):
+        return stamps(event, None), False
+    return stamps(event, _ints(table, "ts_recv")), True
+
+
+def _ints(table: Any, name: str) -> Ints:
+    return np.concatenate([_NONE, *(int_column(chunk, 0) for chunk in table.column(name).chunks)])
+
+
+def _codes(table: Any) -> Ints:
+    """The symbol of each row as a number; the table has one dictionary."""
+    chunks = [as_dictionary(chunk).indices.to_numpy() for chunk in table.column("symbol").chunks]
+    return np.concatenate([_NONE, *chunks]).astype(np.int64)
+
+
+def _streams(group: Ints) -> list[Ints]:
+    """The rows of each group, in their order."""
+    order = np.argsort(group, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+
+
+def _arrivals(said: Ints) -> Ints:
+    """When the rows of one stream arrived: never falling, or, where they are in no order, as they are stamped."""
+    few = len(said) * BEHIND_SHARE
+    if not _newest_first(said) and np.count_nonzero(np.diff(said[said > 0]) < -BEHIND_NS) <= few:
+        arrived = _receipts(said)
+        misplaced = (said > 0) & (np.abs(said - arrived) > BEHIND_NS)  # stale, or contradicted by what follows
+        if np.count_nonzero(misplaced) <= few:
+            return arrived
+    known = np.maximum.accumulate(np.where(said > 0, np.arange(len(said)), 0))
+    return said[known]
+
+
+def _receipts(said: Ints) -> Ints:
+    receipts, cuts = Receipts(), range(0, len(said), CHUNK_ROWS)
+    return np.concatenate(
+        [receipts.of(said[i : i + CHUNK_ROWS], said[i + CHUNK_ROWS : i + 2 * CHUNK_ROWS]) for i in cuts]
+    )
+
+
+def _newest_first(said: Ints) -> bool:
+    steps = np.diff(said[said > 0])
+    return int(np.count_nonzero(steps < 0)) > int(np.count_nonzero(steps > 0))
+
+
+def _span(ns: int) -> str:
+    seconds = ns // NS_PER_S
+    return f"{seconds // 86_400} days" if seconds >= 172_800 else f"{seconds // 3600} h {seconds % 3600 // 60} min"
