@@ -55,8 +55,21 @@ class SymbolBook:
 class BookTicks:
     """The rows of one symbol in a batch, from our side's view: what one could trade at, and how much of it is left."""
 
-    def __init__(self, batch: TickBatch, rows: Rows, book: SymbolBook, *, has_book: bool = True) -> None:
-        """`book`: what was known before these rows; without `has_book` (an index) quotes and bands are no offers."""
+    def __init__(
+        self,
+        batch: TickBatch,
+        rows: Rows,
+        book: SymbolBook,
+        *,
+        has_book: bool = True,
+        quotes_last_ns: int = QUOTES_LAST_NS,
+    ) -> None:
+        """`book`: what was known before these rows; without `has_book` (an index) quotes and bands are no offers.
+
+        `quotes_last_ns`: so long after a quote a tick without one is waited out; 0 where ticks are made of bars, of
+        which only those inside a bar have quotes.
+        """
+        self._quotes_last_ns = quotes_last_ns
         self.rows = np.arange(len(batch))[rows]
         self.ts: Ints = batch.ts_recv[rows]
         self.day: Ints = (self.ts + IST_OFFSET_NS) // DAY_NS
@@ -91,7 +104,7 @@ class BookTicks:
         """(n,): units left for `side` to take, `WHOLE` where unknown, 0 where nobody is or where it isn't told."""
         opposite, _, quantity = self._quotes[side]
         shown = np.where(quantity < 0, WHOLE, np.maximum(quantity - self._taken[side], 0))
-        untold = np.where(self.ts - self.quoted_ts < QUOTES_LAST_NS, 0, WHOLE)
+        untold = np.where(self.ts - self.quoted_ts < self._quotes_last_ns, 0, WHOLE)
         return np.where(self._nobody[side], 0, np.where(opposite > 0, shown, untold))
 
     def beyond_band(self, side: Side) -> Mask:

@@ -44,7 +44,7 @@ from daemon.core.events import (
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.costs import ZERO, CostSchedule
 from daemon.market.instruments import Instrument, InstrumentBook, Kind
-from daemon.orders.paper_book import WHOLE, BookTicks, SymbolBook
+from daemon.orders.paper_book import QUOTES_LAST_NS, WHOLE, BookTicks, SymbolBook
 from daemon.settings.orders import PaperSettings
 from daemon.tape.bar_ticks import certain_since
 
@@ -235,7 +235,8 @@ class PaperVenue:
             rows = np.flatnonzero(batch.code == batch.symbols.index(symbol))
         has_book = self._bar_ns > 0 or orders[0].instrument.kind is not Kind.INDEX
         book = (self._books.get(symbol) if has_book else None) or SymbolBook()
-        ticks = BookTicks(batch, rows, book, has_book=has_book)
+        lasts_ns = 0 if self._bar_ns else QUOTES_LAST_NS
+        ticks = BookTicks(batch, rows, book, has_book=has_book, quotes_last_ns=lasts_ns)
         fills: list[tuple[int, int, Fill]] = []
         for order in orders:
             fills += self._work(order, ticks)

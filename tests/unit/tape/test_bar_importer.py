@@ -74,7 +74,7 @@ def test_what_history_download_writes(tmp_path: Path) -> None:
         ("20260105,09:20:00,100,101,99,100,10", "duplicate"),
         ("20260105,08:00:00,100,101,99,100,10", "outside_session"),
         ("20260104,10:00:00,100,101,99,100,10", "outside_session"),
-        ("20990105,10:00:00,100,101,99,100,10", "outside_session"),
+        ("20990104,10:00:00,100,101,99,100,10", "outside_session"),
         ("20260105,later,100,101,99,100,10", "bad_time"),
     ],
 )
