@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO := var/demo
 
-.PHONY: help setup demo test check lint types imports wheel bench live chaos soak recovery clean
+.PHONY: help setup demo test quick nightly check lint types imports wheel bench live chaos soak recovery clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -27,8 +27,17 @@ demo: .venv/.runtime ## simulate two trading days and replay them through the wh
 	$(BIN)/hrmd replay $(DEMO)/tape.parquet --strategy hrm --journal $(DEMO)/journal.sqlite --report $(DEMO)/report
 	$(BIN)/hrmd verify $(DEMO)/journal.sqlite
 
+# In the order of the folders: whole daemons first, for they mostly wait; a file's fixtures are made once.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
 test: .venv/.dev ## all tests on all cores, with branch coverage (at least 90 %)
-	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
+
+quick: .venv/.dev ## what most mistakes break, in a minute: unit tests and properties that start no process and train nothing
+	HYPOTHESIS_PROFILE=quick $(PYTEST) -m 'not slow' tests/unit tests/property
+
+nightly: .venv/.dev ## every property, ten times as deep as CI looks
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) tests/property tests/unit
 
 check: lint types imports test ## everything that CI asks for
 

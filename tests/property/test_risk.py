@@ -17,6 +17,7 @@ from daemon.risk.intents import IntentBuilder
 from daemon.settings.market import InstrumentSettings, MarketSettings
 from daemon.settings.orders import ExecutionSettings
 from daemon.settings.risk import RiskSettings
+from tests.depth import examples
 from tests.samples import MINUTE, OPEN, RELIANCE, SBIN, decide, fill_of, intend, tick
 
 FUTURE = "NSE:NIFTY26JANFUT"
@@ -89,7 +90,7 @@ class Desk:
             self.book.order_gone(order_id)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 @given(steps=STEPS, order_type=st.sampled_from(["MARKET", "LIMIT"]))
 def test_no_limit_is_ever_broken(steps: list[tuple[str, Any, Any, Any]], order_type: str) -> None:
     """After every step: positions, gross and what the working orders can still make of them are within the limits."""
@@ -129,7 +130,7 @@ def check(desk: Desk) -> None:
     assert gross <= LIMITS.max_gross_notional + Decimal("0.01")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(
     position=st.integers(-5000, 5000).filter(bool),
     loss=st.integers(0, 10**6),
