@@ -27,8 +27,9 @@ demo: .venv/.runtime ## simulate two trading days and replay them through the wh
 	$(BIN)/hrmd replay $(DEMO)/tape.parquet --strategy hrm --journal $(DEMO)/journal.sqlite --report $(DEMO)/report
 	$(BIN)/hrmd verify $(DEMO)/journal.sqlite
 
-# In the order of the folders: whole daemons first, for they mostly wait; a file's fixtures are made once.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+# In the order of the folders: whole daemons first, for they mostly wait; a file's fixtures are made once. Compiled modules
+# are kept whatever the shell says, or every worker and every daemon that a test starts would compile them all again.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test: .venv/.dev ## all tests on all cores, with branch coverage (at least 90 %)
 	$(PYTEST) --cov --cov-report=term
