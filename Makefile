@@ -27,18 +27,18 @@ demo: .venv/.runtime ## simulate two trading days and replay them through the wh
 	$(BIN)/hrmd replay $(DEMO)/tape.parquet --strategy hrm --journal $(DEMO)/journal.sqlite --report $(DEMO)/report
 	$(BIN)/hrmd verify $(DEMO)/journal.sqlite
 
-# In the order of the folders: whole daemons first, for they mostly wait; a file's fixtures are made once. Compiled modules
-# are kept whatever the shell says, or every worker and every daemon that a test starts would compile them all again.
+# Whole files in the order that tests/conftest.py puts them in, so that a file's fixtures are made once. Compiled modules are
+# kept whatever the shell says, or every worker and every daemon that a test starts would compile them all again.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test: .venv/.dev ## all tests on all cores, with branch coverage (at least 90 %)
 	$(PYTEST) --cov --cov-report=term
 
-quick: .venv/.dev ## what most mistakes break, in a minute: unit tests and properties that start no process and train nothing
+quick: .venv/.dev ## in a minute and a half what most mistakes break: no processes, no training, few examples
 	HYPOTHESIS_PROFILE=quick $(PYTEST) -m 'not slow' tests/unit tests/property
 
 nightly: .venv/.dev ## every property, ten times as deep as CI looks
-	HYPOTHESIS_PROFILE=nightly $(PYTEST) tests/property tests/unit
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m hypothesis
 
 check: lint types imports test ## everything that CI asks for
 

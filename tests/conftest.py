@@ -35,18 +35,33 @@ def pytest_configure() -> None:
     settings.load_profile(wanted)
 
 
-def pytest_xdist_auto_num_workers() -> int:
+def pytest_xdist_auto_num_workers() -> int | None:
     """`-n auto` is half as many again as there are cores: whole daemons mostly wait for their clocks."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:  # somebody knows better, and xdist reads it
+        return None
     return len(os.sched_getaffinity(0)) * 3 // 2
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A test is slow by what it does: where it lies, and which fixtures it asks for."""
+    if hasattr(config, "workerinput"):
+        _spread(items)
     here = Path(__file__).parent
     for item in items:
         folders = item.path.relative_to(here).parts
         if not SLOW_FOLDERS.isdisjoint(folders) or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
+
+
+def _spread(items: list[pytest.Item]) -> None:
+    """Put the files of whole daemons among the others, over two thirds of them: while one waits, others compute."""
+    files = list(dict.fromkeys(item.path for item in items))
+    waiting = [path for path in files if path.parent.name == "integration"]
+    others = [path for path in files if path.parent.name != "integration"]
+    step = max(1, 2 * len(others) // (3 * max(1, len(waiting))))
+    place = {path: (number * step, 0) for number, path in enumerate(waiting)}
+    place |= {path: (number, 1) for number, path in enumerate(others)}
+    items.sort(key=lambda item: place[item.path])
 
 
 @pytest.hookimpl(tryfirst=True)
