@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from daemon.core.events import Action, OrderIntent, Side
@@ -43,6 +43,12 @@ STEPS = st.lists(
     ),
     max_size=40,
 )
+
+LARGE_EXIT: list[tuple[str, Any, Any, Any]] = [
+    ("decide", SBIN, Action.SELL_SHORT, 1), ("fill", 0, 1, None), ("decide", SBIN, Action.SELL_SHORT, 375),
+    ("fill", 0, 375, None), ("decide", SBIN, Action.CLOSE_SHORT, 1),
+]  # fmt: skip
+"""What took two orders to open is closed by one, larger than an order that opens may be: an exit is never denied."""
 
 
 class Desk:
@@ -92,6 +98,7 @@ class Desk:
 
 @settings(max_examples=examples(400))
 @given(steps=STEPS, order_type=st.sampled_from(["MARKET", "LIMIT"]))
+@example(steps=LARGE_EXIT, order_type="MARKET")
 def test_no_limit_is_ever_broken(steps: list[tuple[str, Any, Any, Any]], order_type: str) -> None:
     """After every step: positions, gross and what the working orders can still make of them are within the limits."""
     desk = Desk(order_type)
@@ -101,7 +108,7 @@ def test_no_limit_is_ever_broken(steps: list[tuple[str, Any, Any, Any]], order_t
             intent = desk.builder.build(decision, desk.book)
             if intent is not None and not intent.reduces:
                 assert intent.quantity <= decision.quantity
-            if intent is not None and desk.submit(intent):
+            if intent is not None and desk.submit(intent) and not intent.reduces:
                 assert intent.quantity * intent.reference_price <= LIMITS.max_order_notional
         elif kind == "ask":
             desk.count += 1
