@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO := var/demo
 
-.PHONY: help setup demo test check lint types imports wheel bench live chaos soak recovery clean
+.PHONY: help setup demo test quick nightly check lint types imports wheel bench live chaos soak recovery clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -27,8 +27,18 @@ demo: .venv/.runtime ## simulate two trading days and replay them through the wh
 	$(BIN)/hrmd replay $(DEMO)/tape.parquet --strategy hrm --journal $(DEMO)/journal.sqlite --report $(DEMO)/report
 	$(BIN)/hrmd verify $(DEMO)/journal.sqlite
 
+# Whole files in the order that tests/conftest.py puts them in, so that a file's fixtures are made once. Compiled modules are
+# kept whatever the shell says, or every worker and every daemon that a test starts would compile them all again.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
 test: .venv/.dev ## all tests on all cores, with branch coverage (at least 90 %)
-	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
+
+quick: .venv/.dev ## in a minute and a half what most mistakes break: no processes, no training, few examples
+	HYPOTHESIS_PROFILE=quick $(PYTEST) -m 'not slow' tests/unit tests/property
+
+nightly: .venv/.dev ## every property, ten times as deep as CI looks
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m hypothesis
 
 check: lint types imports test ## everything that CI asks for
 

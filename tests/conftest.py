@@ -2,12 +2,85 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
+import resource
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import settings
+
+from models.errors import RuntimeUnavailable
+from models.native.build import VARIANTS, load_kernel
+from tests.depth import PROFILES, register_profiles
+
+SLOW_FOLDERS = frozenset({"integration", "replay"})
+"""Whole daemons, whole tapes."""
+SLOW_FIXTURES = frozenset({"compiler", "kernels", "training", "killed"})
+"""Who asks for these builds, has the native kernel built, trains, or has a process started."""
+CHILDREN = pytest.StashKey[int]()
+
+
+def pytest_configure() -> None:
+    """Hypothesis looks as deep as `HYPOTHESIS_PROFILE` says, `ci` where it says nothing; tests are read after this."""
+    register_profiles()
+    wanted = os.environ.get("HYPOTHESIS_PROFILE") or "ci"
+    if wanted not in PROFILES:
+        raise pytest.UsageError(f"HYPOTHESIS_PROFILE={wanted}: expected one of {', '.join(PROFILES)}")
+    settings.load_profile(wanted)
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """`-n auto` is half as many again as there are cores: whole daemons mostly wait for their clocks."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:  # somebody knows better, and xdist reads it
+        return None
+    return len(os.sched_getaffinity(0)) * 3 // 2
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test is slow by what it does: where it lies, and which fixtures it asks for."""
+    if hasattr(config, "workerinput"):
+        _spread(items)
+    here = Path(__file__).parent
+    for item in items:
+        folders = item.path.relative_to(here).parts
+        if not SLOW_FOLDERS.isdisjoint(folders) or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
+def _spread(items: list[pytest.Item]) -> None:
+    """Put the files of whole daemons among the others, over two thirds of them: while one waits, others compute."""
+    files = list(dict.fromkeys(item.path for item in items))
+    waiting = [path for path in files if path.parent.name == "integration"]
+    others = [path for path in files if path.parent.name != "integration"]
+    step = max(1, 2 * len(others) // (3 * max(1, len(waiting))))
+    place = {path: (number * step, 0) for number, path in enumerate(waiting)}
+    place |= {path: (number, 1) for number, path in enumerate(others)}
+    items.sort(key=lambda item: place[item.path])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Look at the processes that have ended before anything is set up."""
+    item.stash[CHILDREN] = _children()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A test that starts a process and isn't marked as slow fails, so that `make quick` stays what it says."""
+    yield
+    if _children() != item.stash[CHILDREN] and item.get_closest_marker("slow") is None:
+        pytest.fail("it started a process: mark it with @pytest.mark.slow, for `make quick` to leave it out")
+
+
+def _children() -> int:
+    """Page faults of all processes that ended as children of this one: it grows with each of them."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
 
 
 @pytest.fixture(autouse=True)
@@ -28,3 +101,29 @@ def _no_daemons_but_ours(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyte
     monkeypatch.setenv("XDG_STATE_HOME", str(home))
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     return home
+
+
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The machine's own cache with every kernel that this processor runs: built once, whichever worker comes first.
+
+    A library in it is named by its sources, so that it is never built again while they are the same.
+    """
+    from models.runtimes.choice import default_cache  # here, for torch takes a second
+
+    with (tmp_path_factory.getbasetemp().parent / "kernels.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for variant in VARIANTS:
+            with suppress(RuntimeUnavailable):
+                load_kernel("fp32", default_cache(), variants=[variant])
+    return default_cache()
+
+
+@pytest.fixture
+def built(kernels: Path, tmp_path: Path) -> Path:
+    """A cache of the test's own with the kernels in it; empty where this machine can't have any."""
+    own = tmp_path / "built"
+    own.mkdir()
+    for library in kernels.glob("*.so"):
+        shutil.copy2(library, own)
+    return own

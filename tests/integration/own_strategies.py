@@ -66,7 +66,9 @@ def main(kind: str, overrides: list[str]) -> None:
     """Run a daemon by the settings, with one of ours in the HRM's place and the rules below it."""
     settings = settings_and_logs(None, overrides)
     strategies: dict[str, Strategy] = {"hrm": KINDS[kind](), "rules": RulesStrategy(settings.strategy.rules)}
-    run_loop(Service(settings, strategies).run())
+    service = Service(settings, strategies)
+    service.app.drain_s = 1.0  # what hangs is never handled: no need to wait for it as long as for an exchange
+    run_loop(service.run())
 
 
 if __name__ == "__main__":

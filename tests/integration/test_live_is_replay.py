@@ -24,7 +24,7 @@ from tests.unit.sandbox.desk import TOKEN, Desk, opened
 pytest.importorskip("fyers_apiv3", reason="the Fyers SDK is not installed")
 
 NAMES = (*(f"NSE:SHARE{number:02}-EQ" for number in range(9)), "NSE:NIFTY50-INDEX")
-SPEED = 10.0
+SPEED = 20.0
 START_S, LENGTH_S = 1800, 3000
 DAY = "2026-01-05"
 PATIENCE_S = 120.0
@@ -61,8 +61,8 @@ def recording(desk: Desk, directory: Path) -> Settings:
     return settings_of(
         *MAKING, f"feed.symbols=[{', '.join(NAMES)}]", "feed.source=fyers", "feed.rehearse=true",
         f"feed.live.socket_url={server.data_socket_url}", f"feed.live.symbol_token_url={server.symbol_tokens_url}",
-        f"feed.live.index_map_url={server.index_names_url}", "feed.live.start_s=300", "feed.live.silence_s=15",
-        "feed.live.restart_longest_s=0.5", "feed.live.compare_every_s=0", "feed.live.stale_after_s=120",
+        f"feed.live.index_map_url={server.index_names_url}", "feed.live.start_s=600", "feed.live.silence_s=30",
+        "feed.live.restart_longest_s=0.5", "feed.live.compare_every_s=0", "feed.live.stale_after_s=240",
         f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
         f"broker.fyers.token_file={token_file}", f"journal.path={directory}/j.sqlite", "control.enabled=false",
         f"feed.record.path={directory}/tapes", "feed.record.flush_s=0.2", f"broker.fyers.calls_file={directory}/calls",

@@ -16,7 +16,7 @@ from daemon.tape.marks import marks_of
 from tests.integration.daemons import PATIENCE_S, hrmd, running
 from tests.samples import LIVELY, NS_PER_S, OPEN, journaled, play, wave, write_tape
 
-CALM = (*LIVELY, "risk.stale_after_s=100000", "feed.speed=60", "control.enabled=true")
+CALM = (*LIVELY, "risk.stale_after_s=100000", "feed.speed=240", "control.enabled=true")
 MIDDLE = 200
 """The minute at which the second daemon takes over."""
 

@@ -29,6 +29,7 @@ from daemon.settings.orders import PaperSettings
 from daemon.settings.values import INTERVALS
 from daemon.tape.bar_importer import import_bars
 from daemon.tape.bar_ticks import TICKS_OF_A_BAR, Bars, ticks_of
+from tests.depth import examples
 from tests.samples import OPEN, RELIANCE, SBIN, intend, settings_of, ticks
 
 SECOND = 1_000_000_000
@@ -83,7 +84,7 @@ def built(path: Path, interval: str) -> list[Bar]:
     return bars
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(tables())
 def test_the_same_bars_are_built_again(found: tuple[str, pa.Table]) -> None:
     """Open, high, low, close and volume of every bar, exactly; and nothing of the tape is rejected."""
@@ -175,7 +176,7 @@ def fill_of(order: OrderIntent, market: TickBatch, active: int, until: int, bar_
     return fills[0] if fills else None
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600))
 @given(markets(), orders(), st.integers(1, 1150), st.integers(1, 1200), st.booleans())
 def test_a_bar_never_flatters(
     market: list[tuple[int, int, int, int]], order: OrderIntent, active_s: int, lives_s: int, low_first: bool

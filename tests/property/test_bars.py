@@ -12,6 +12,7 @@ from daemon.bars.builder import BarBuilder
 from daemon.core.events import Bar, TickBatch
 from daemon.market.calendar import MarketCalendar
 from daemon.settings.values import INTERVALS
+from tests.depth import examples
 from tests.unit.feed.ticks import OPEN_NS, SECOND, make_batch
 
 CALENDAR = MarketCalendar()
@@ -87,7 +88,7 @@ def aggregated(bars: list[Bar]) -> Bar:
     )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(seeds, interval_sets, cuts, moments)
 @example(0, ["1d"], [], [])
 def test_cuts_and_looks_change_nothing(seed: int, names: list[str], cut_at: list[int], look_at: list[float]) -> None:
@@ -100,7 +101,7 @@ def test_cuts_and_looks_change_nothing(seed: int, names: list[str], cut_at: list
     assert one.built == len(pieces)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(seeds, moments)
 def test_every_tick_and_every_unit_is_in_one_bar(seed: int, look_at: list[float]) -> None:
     """In every interval the bars hold all ticks that are not late, and all their volume; and a bar encloses itself."""
@@ -121,7 +122,7 @@ def test_every_tick_and_every_unit_is_in_one_bar(seed: int, look_at: list[float]
         assert bar.ticks > 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(seeds, moments)
 def test_longer_bars_are_the_shorter_ones_together(seed: int, look_at: list[float]) -> None:
     """A bar of every longer interval is the aggregation of the one-minute bars inside it."""
@@ -136,7 +137,7 @@ def test_longer_bars_are_the_shorter_ones_together(seed: int, look_at: list[floa
         assert inside[-1].ts_close <= bar.ts_close
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(seeds, interval_sets, moments)
 def test_bars_of_a_symbol_come_in_order(seed: int, names: list[str], look_at: list[float]) -> None:
     """Within a symbol and interval bars rise in time and never overlap."""

@@ -15,6 +15,7 @@ from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
 from daemon.settings.market import MarketSettings
 from daemon.tape.format import TapeReader, TapeWriter
+from tests.depth import examples
 from tests.unit.feed.ticks import OPEN_NS, SECOND, make_batch
 
 N = 400
@@ -37,7 +38,7 @@ def day(place: int, column: str, value: float) -> tuple[int, int, int]:
     return tick_filter.accepted, int(quantities.sum()), int(quantities[-100:].sum())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(place=st.integers(0, 250), second=st.integers(-OPEN_NS // SECOND, 90 * 365 * 86_400))
 def test_a_false_time(place: int, second: int) -> None:
     """From 1970 to 2098; one just ahead of the others is believed, and costs those that are behind it."""
@@ -47,7 +48,7 @@ def test_a_false_time(place: int, second: int) -> None:
     assert traded >= VOLUMES[-1] - 10 * (N - accepted + 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(place=st.integers(0, N - 1), price=st.floats(-1e6, 1e12) | st.sampled_from([np.nan, np.inf, 0.0]))
 def test_a_false_price(place: int, price: float) -> None:
     """Of the day's first tick it costs another one, for nobody knows yet which of the two is false."""
@@ -57,7 +58,7 @@ def test_a_false_price(place: int, price: float) -> None:
     assert traded >= VOLUMES[-1] - 20
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(place=st.integers(0, 250), volume=st.integers(0, 2**62))
 def test_a_false_total(place: int, volume: int) -> None:
     """The tick stays unless no exchange trades so much, and what is traded later is what it was."""

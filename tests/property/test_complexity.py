@@ -11,6 +11,7 @@ from daemon.bars.complexity import ComplexityDetector
 from daemon.core.events import Bar, Complexity
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.settings.bars import ComplexitySettings
+from tests.depth import examples
 from tests.unit.feed.ticks import OPEN_NS, SECOND
 
 SETTINGS = ComplexitySettings(
@@ -45,7 +46,7 @@ def measured(bars: list[Bar]) -> list[Complexity]:
     return [detector.on_bar(bar) for bar in bars]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(steps)
 def test_everything_is_between_zero_and_one(rows: list[tuple[str, float, float, int]]) -> None:
     """Whatever prices do, no component leaves [0, 1] or is not a number."""
@@ -55,7 +56,7 @@ def test_everything_is_between_zero_and_one(rows: list[tuple[str, float, float, 
             assert 0.0 <= getattr(found, name) <= 1.0, name
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(steps, st.integers(0, 80))
 def test_it_depends_on_the_past_alone(rows: list[tuple[str, float, float, int]], known: int) -> None:
     """What comes later changes nothing that was said."""
@@ -63,7 +64,7 @@ def test_it_depends_on_the_past_alone(rows: list[tuple[str, float, float, int]],
     assert measured(bars)[:known] == measured(bars[:known])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(steps, st.sampled_from([0.25, 2.0, 64.0]))
 def test_it_does_not_depend_on_the_unit_of_price(rows: list[tuple[str, float, float, int]], unit: float) -> None:
     """Prices in another unit (a power of two, so that nothing is rounded) give the same complexity."""

@@ -12,6 +12,7 @@ from daemon.market.calendar import ist_ns
 from daemon.market.costs import Charges, CostSchedule
 from daemon.market.instruments import Instrument, InstrumentBook
 from daemon.settings.market import MarketSettings
+from tests.depth import examples
 
 COSTS = CostSchedule()
 BOOK = InstrumentBook(MarketSettings(), as_of=dt.date(2026, 4, 1))
@@ -43,7 +44,7 @@ def charged(symbol: str, side: Side, ts: int, fills: list[tuple[int, Decimal]]) 
     return paid
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(
     symbol=st.sampled_from(SYMBOLS), side=st.sampled_from(Side), ts=st.sampled_from(DAYS), fills=fills_of_an_order,
     shuffle=st.randoms(use_true_random=False),

@@ -30,6 +30,7 @@ from daemon.tape.format import TapeWriter
 from daemon.tape.importer import import_tape
 from models.errors import CheckpointError
 from models.ppo import PPOPolicy
+from tests.depth import examples
 from tests.samples import OPEN, fill_of, intend, settings_of
 from tests.unit.feed.ticks import make_batch
 
@@ -118,7 +119,7 @@ READERS: dict[str, list[Callable[[Path], object]]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     cut=st.one_of(st.none(), st.floats(0, 1)),
     flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7), st.booleans()), max_size=6),

@@ -22,6 +22,7 @@ from daemon.market.instruments import InstrumentBook
 from daemon.settings.market import MarketSettings
 from daemon.settings.values import INTERVALS
 from daemon.tape.format import TapeReader, TapeWriter
+from tests.depth import examples
 from tests.unit.feed.ticks import OPEN_NS, SECOND, make_batch
 
 CALENDAR = MarketCalendar()
@@ -100,7 +101,7 @@ def expected_moments(ticks: list[tuple[int, int]], schedule: Schedule) -> list[i
     return due
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120))
 @given(
     st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3), st.integers(1, 300), st.sampled_from(["30m", "60m"])
 )
@@ -148,7 +149,7 @@ def filtered(tapes: Tapes) -> tuple[list[Handled], list[tuple[int, int]]]:
     return [row for batch in accepted for row in keep(batch)], times
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3), st.integers(1, 300))
 def test_several_tapes_are_one_sorted_stream(seeds: list[int], chunk_rows: int) -> None:
     """Whatever the chunks, the merged stream is all rows of all tapes, sorted by receipt, equal times tape by tape."""

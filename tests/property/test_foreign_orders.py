@@ -40,6 +40,7 @@ from daemon.orders.live_execution import LiveExecutionActor
 from daemon.recovery.account import FOLDED, Account
 from daemon.settings.market import MarketSettings
 from daemon.settings.orders import ExecutionSettings, FyersSettings
+from tests.depth import examples
 from tests.samples import OPEN, SBIN, intend
 
 COSTS, INSTRUMENTS, SETTINGS = CostSchedule(), InstrumentBook(MarketSettings()), FyersSettings()
@@ -296,7 +297,7 @@ LATE = [
 
 
 @example(LATE)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(st.lists(STEPS, max_size=25))
 def test_orders_of_somebody_else_between_ours(steps: list[tuple[str, Side, int, OrderType, bool]]) -> None:
     """After every sequence both agree, and on the way nothing was taken off but by the rules."""

@@ -29,6 +29,7 @@ from daemon.orders.book import OrderBook, OrderState
 from daemon.orders.live_book import READS_TO_WRITE_OFF, LiveBook
 from daemon.settings.market import MarketSettings
 from daemon.settings.orders import FyersSettings
+from tests.depth import examples
 from tests.samples import OPEN, SBIN, intend
 
 COSTS, INSTRUMENTS = CostSchedule(), InstrumentBook(MarketSettings())
@@ -226,5 +227,5 @@ class Live(RuleBasedStateMachine):
 
 
 TestLive = Live.TestCase
-TestLive.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestLive.settings = settings(max_examples=examples(120), stateful_step_count=40)
 TestLive.__doc__ = "The state machine."

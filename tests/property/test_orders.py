@@ -22,6 +22,7 @@ from daemon.core.events import (
     OrderUnknown,
 )
 from daemon.orders.book import MOVES, OrderBook, OrderState
+from tests.depth import examples
 from tests.samples import fill_of, intend
 
 KINDS = ("approved", "denied", "sent", "accepted", "rejected", "cancel_pending", "cancelled", "expired", "unknown")
@@ -148,5 +149,5 @@ class Orders(RuleBasedStateMachine):
 
 
 TestOrders = Orders.TestCase
-TestOrders.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestOrders.settings = settings(max_examples=examples(150), stateful_step_count=40)
 TestOrders.__doc__ = "The state machine."

@@ -15,6 +15,7 @@ from daemon.market.instruments import InstrumentBook
 from daemon.orders.paper_venue import PaperVenue
 from daemon.settings.market import MarketSettings
 from daemon.settings.orders import PaperSettings
+from tests.depth import examples
 
 DAY = dt.date(2021, 4, 1)
 T0 = ist_ns(DAY, "15:29") + 30_000_000_000
@@ -100,7 +101,7 @@ PAPERS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(market=markets(), orders=intents(), paper=PAPERS, cut=st.data())
 def test_cutting_changes_nothing(
     market: TickBatch, orders: list[tuple[OrderIntent, int]], paper: PaperSettings, cut: st.DataObject
@@ -116,7 +117,7 @@ def test_cutting_changes_nothing(
             assert other_venue.last_price(symbol) == venue.last_price(symbol)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(market=markets(), orders=intents(), paper=PAPERS)
 def test_no_fill_is_early_late_or_too_large(
     market: TickBatch, orders: list[tuple[OrderIntent, int]], paper: PaperSettings
@@ -142,7 +143,7 @@ def test_no_fill_is_early_late_or_too_large(
         assert 0 <= done <= order.quantity
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(market=markets(), orders=intents(), paper=PAPERS)
 def test_no_fill_flatters(market: TickBatch, orders: list[tuple[OrderIntent, int]], paper: PaperSettings) -> None:
     """A market fill is never better than the quote or last price of its moment; a limit fill is at the limit."""
@@ -160,7 +161,7 @@ def test_no_fill_flatters(market: TickBatch, orders: list[tuple[OrderIntent, int
         assert any(fill.side.sign * (float(fill.price) - base) >= -1e-9 for base in bases)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(market=markets(), orders=intents(), paper=PAPERS)
 def test_displayed_quantity_is_given_once(
     market: TickBatch, orders: list[tuple[OrderIntent, int]], paper: PaperSettings
@@ -183,7 +184,7 @@ def test_displayed_quantity_is_given_once(
         assert taken <= sizes[rows].sum()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(market=markets(), orders=intents(), paper=PAPERS)
 def test_nothing_trades_with_nobody_or_outside_the_band(
     market: TickBatch, orders: list[tuple[OrderIntent, int]], paper: PaperSettings

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from daemon.core.events import Fill, PositionRestated, Side
 from daemon.portfolio.book import Portfolio
+from tests.depth import examples
 
 CASH = Decimal(1_000_000)
 SYMBOLS = ("SBIN", "NIFTY")
@@ -32,7 +33,7 @@ def flow(fill: Fill) -> Decimal:
     return fill.side.sign * fill.quantity * fill.price
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(history=histories(), marks=st.lists(st.integers(1, 1_000_000), min_size=30, max_size=30))
 def test_the_books_balance_at_every_step(history: list[Fill], marks: list[int]) -> None:
     """Position = Σ fills; cash = start − Σ flows − Σ costs; realised + unrealised − costs = equity − start. Exactly."""
@@ -51,7 +52,7 @@ def test_the_books_balance_at_every_step(history: list[Fill], marks: list[int]) 
         assert (changed.quantity == 0) == (changed.opened_ts == 0 and changed.average_price == 0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(history=histories())
 def test_flat_books_have_grown_by_what_was_realised(history: list[Fill]) -> None:
     """Once all is closed, equity and cash have grown by the realised profit less the costs."""
@@ -71,7 +72,7 @@ def test_flat_books_have_grown_by_what_was_realised(history: list[Fill]) -> None
     assert all(position.quantity == 0 and position.opened_ts == 0 for position in portfolio.positions())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(history=histories(), order=st.randoms(use_true_random=False))
 def test_the_order_of_fills_leaves_the_cash(history: list[Fill], order: object) -> None:
     """Shuffled fills end with the same cash, positions and costs; repeated ones change nothing."""
@@ -86,7 +87,7 @@ def test_the_order_of_fills_leaves_the_cash(history: list[Fill], order: object) 
     assert [one.quantity(symbol) for symbol in SYMBOLS] == [other.quantity(symbol) for symbol in SYMBOLS]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(history=histories(), ratio=st.tuples(st.integers(1, 20), st.integers(1, 20)), mark=st.integers(1, 1_000_000))
 def test_a_corporate_action_changes_no_cash_and_keeps_the_books(
     history: list[Fill], ratio: tuple[int, int], mark: int

@@ -25,6 +25,7 @@ from daemon.settings.values import INTERVALS
 from daemon.tape.recorded import tape_path
 from daemon.tape.recorder import Recorder
 from daemon.tape.simulator import SimulatedSymbol, simulate
+from tests.depth import examples
 from tests.samples import DAY, OPEN, RELIANCE, SBIN
 
 CALENDAR = MarketCalendar()
@@ -133,7 +134,7 @@ def replay(directory: Path) -> Outcome:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 def test_the_replay_of_a_recording_makes_the_bars_that_were_made_live(seed: int) -> None:
     """To the last bar, with gaps, late ticks and rejections, however the ticks came and whenever anyone looked."""
     with tempfile.TemporaryDirectory() as name:

@@ -16,6 +16,7 @@ from daemon.feed.survey import TapeSurvey
 from daemon.report.summary import ReplaySummary
 from daemon.run.surveying import survey_tapes
 from daemon.tape.format import TapeWriter
+from tests.depth import examples
 from tests.samples import DAY, LIVELY, OPEN, RELIANCE, SBIN, play, settings_of, ticks
 
 SECOND = 1_000_000_000
@@ -74,7 +75,7 @@ def info(paths: list[Path], *overrides: str) -> TapeSurvey:
     return asyncio.run(survey_tapes(settings_of(*overrides), paths))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120))
 @given(tapes(), st.sampled_from([(), LIVELY, ("bars.grace_ms=0",)]))
 @example(
     [{"ts": np.tile(OPEN + np.arange(60) * 60 * SECOND, 2), "ltp": np.full(120, 100.0), "code": np.repeat([0, 1], 60),

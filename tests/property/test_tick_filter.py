@@ -24,6 +24,7 @@ from daemon.feed.tick_filter import (
     TickFilter,
 )
 from daemon.market.instruments import Instrument, Kind
+from tests.depth import examples
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
@@ -234,7 +235,7 @@ def filtered(batches: list[TickBatch]) -> tuple[TickFilter, list[tuple[float, ..
     return tick_filter, ticks, traded
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(
     seed=st.integers(0, 2**32),
     n=st.integers(1, 900),
@@ -266,7 +267,7 @@ def filtered_rows(tape: TickBatch, rows: list[int]) -> list[tuple[float, ...]]:
     return list(zip(*(getattr(tape, name)[rows].tolist() for name in names), strict=True))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 200))
 def test_tick_by_tick_equals_all_at_once(seed: int, n: int) -> None:
     """A live feed, one tick a batch, accepts what a replay of the same ticks accepts."""

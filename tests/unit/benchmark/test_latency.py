@@ -64,10 +64,10 @@ def test_times_are_milliseconds() -> None:
     assert times([]).runs == 0
 
 
-def test_torch_is_in_every_run(tmp_path: Path) -> None:
+def test_torch_is_in_every_run(built: Path) -> None:
     """Each batch has the reference, as fast as itself, and what can't be had is said."""
     agent = HRMAgent.untrained(settings().hierarchical_reasoning_model, 1)
-    plan = RuntimePlan(Runtime.AUTO, Precision.FP32, tmp_path)
+    plan = RuntimePlan(Runtime.AUTO, Precision.FP32, built)
     report = measure_latency(agent, plan, [Runtime.TORCH], [1, 3], rounds=2)
     assert [(row.runtime, row.instruments, row.times_torch) for row in report.runtimes] == [
         ("torch fp32", 1, 1.0), ("torch fp32", 3, 1.0),

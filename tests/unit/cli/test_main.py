@@ -62,6 +62,7 @@ def fresh(command: str, environment: dict[str, str] | None = None) -> subprocess
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", ["--help", "--version", "ctl --help", "ctl halt --help", "run -h", "replay -h", "verify -h"]
 )
@@ -72,6 +73,7 @@ def test_help_imports_nothing_heavy(command: str) -> None:
     assert answer.stderr == "imported "
 
 
+@pytest.mark.slow
 def test_the_kill_switch_imports_nothing_heavy(tmp_path: Path) -> None:
     """`hrmd ctl halt` where nobody listens: one line, and no library that a daemon needs was loaded to say it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -85,6 +87,7 @@ def test_the_kill_switch_imports_nothing_heavy(tmp_path: Path) -> None:
     assert imported == "imported "
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "names"),
     [

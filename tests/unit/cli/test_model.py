@@ -93,6 +93,7 @@ def test_a_missing_artifact_is_named(tmp_path: Path) -> None:
             call(bench_app, command, "--model", str(tmp_path / "none.safetensors"))
 
 
+@pytest.mark.slow
 def test_latency_prints_a_table_or_one_document(artifact: Path, capsys: Capture) -> None:
     """With the busy run's figures, on the artifact that was named."""
     short = ["--model", str(artifact), "--runtime", "torch", "--rounds", "1", "--busy-decisions", "2", "--bar-s", "0.1"]
@@ -119,6 +120,7 @@ def test_an_unknown_runtime_is_refused() -> None:
         call(bench_app, "latency", "--runtime", "abacus")
 
 
+@pytest.mark.slow
 def test_agreement_is_exit_code_and_figures(artifact: Path, capsys: Capture) -> None:
     """Every runtime at every depth; fp32 agrees with torch on every action."""
     few = ["--model", str(artifact), "--observations", "20", "--segments", "2", "--set", "performance.precision=fp32"]
@@ -133,6 +135,7 @@ def test_agreement_is_exit_code_and_figures(artifact: Path, capsys: Capture) -> 
     assert "largest errors against torch fp32" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_too_few_observations_are_said(artifact: Path) -> None:
     """With how many there are."""
     with pytest.raises(ArtifactError, match=r"--observations 1000000: \d+ sessions of the market hold \d+"):

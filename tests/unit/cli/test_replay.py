@@ -222,6 +222,7 @@ def hrmd(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_mistake_in_a_process_of_its_own() -> None:
     """Exit 2, one line, no traceback, nothing on stdout."""
     child = hrmd("replay", "/nowhere.parquet")
@@ -230,6 +231,7 @@ def test_a_mistake_in_a_process_of_its_own() -> None:
     assert err == "error: /nowhere.parquet: no such tape; expected a Parquet file as `hrmd tape import` writes it\n"
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_error(tape: Path) -> None:
     """As under `hrmd replay --json | head`: quiet, whatever was still to be printed."""
     child = hrmd("replay", str(tape), *SET, "--json", "--set", "log.level=error")
@@ -241,6 +243,7 @@ def test_a_reader_that_leaves_early_is_no_error(tape: Path) -> None:
     child.stderr.close()
 
 
+@pytest.mark.slow
 def test_interrupting_a_replay_leaves_a_readable_journal(tmp_path: Path) -> None:
     """Ctrl-C: exit 130, the summary of what was done, and a journal without gaps that can be verified."""
     times, prices = wave(375, days=3, every_s=1)

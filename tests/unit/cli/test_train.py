@@ -28,6 +28,7 @@ def call(*arguments: str, settings: tuple[str, ...] = ()) -> int:
     return main([*arguments, *(part for setting in (*SHORT, *settings) for part in ("--set", setting))])
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_watched_and_scored(tmp_path: Path, capsys: Capture) -> None:
     """Artifact, metrics and TensorBoard files from one call; shares of the best, LightGBM's too, from another."""
     pytest.importorskip("tensorboardX")
@@ -45,6 +46,7 @@ def test_a_model_is_trained_watched_and_scored(tmp_path: Path, capsys: Capture) 
     assert (tmp_path / "page" / "evaluation.html").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_a_shallower_one(tmp_path: Path, capsys: Capture) -> None:
     """A second layer is added to a trained model; one of another width is refused in one line."""
     assert call("train", "--out", str(tmp_path / "one"), "--sessions", "12") == 0

@@ -33,6 +33,7 @@ def found(environment: dict[str, str]) -> list[Running]:
     return running_daemons(environment, Path("/nowhere"))
 
 
+@pytest.mark.slow
 def test_a_daemon_is_found_while_it_runs(environment: dict[str, str], tmp_path: Path) -> None:
     """By another process; its record is readable by its user alone, and gone with it."""
     announcement = announce(ONE, environment)
@@ -48,6 +49,7 @@ def test_a_daemon_is_found_while_it_runs(environment: dict[str, str], tmp_path: 
     assert found(environment) == []
 
 
+@pytest.mark.slow
 def test_a_killed_daemon_is_not_found_and_the_next_one_clears_up(environment: dict[str, str], tmp_path: Path) -> None:
     """Its record stays, but nobody holds it."""
     command = [sys.executable, "-c", HOLD, "99"]

@@ -394,6 +394,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_nothing_that_was_durable(path: Path) -> None:
     """Killed in the middle of writing: the file is readable, without gaps, and holds at least what was promised."""
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)

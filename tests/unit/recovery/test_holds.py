@@ -54,6 +54,7 @@ def killed(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
+@pytest.mark.slow
 def test_a_journal_has_one_process(tmp_path: Path) -> None:
     """Under any of its names; the refusal names who has it; a killed holder holds nothing."""
     journal, link = tmp_path / "var" / "j.sqlite", tmp_path / "link"
@@ -67,6 +68,7 @@ def test_a_journal_has_one_process(tmp_path: Path) -> None:
         hold_journal(journal).release()
 
 
+@pytest.mark.slow
 def test_an_account_has_one_daemon() -> None:
     """Wherever either of them stands; another app, or another API, is another account; a killed holder holds none."""
     with other("account", "APP-100", API) as process:

@@ -118,6 +118,7 @@ def test_unit_file_takes_what_the_daemon_never_needs() -> None:
     assert "ProcSubset" not in service
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd_accepts_the_unit_file(tmp_path: Path) -> None:
     """The manager knows every key; the program, which isn't installed here, is replaced by one that is."""

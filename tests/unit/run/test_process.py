@@ -40,6 +40,7 @@ def start(*prefix: str) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_every_signal_that_asks_for_the_end_is_told(number: signal.Signals) -> None:
     """By name, and the process ends by itself."""
@@ -49,6 +50,7 @@ def test_every_signal_that_asks_for_the_end_is_told(number: signal.Signals) -> N
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_hangup_that_is_ignored_stays_ignored() -> None:
     """Under nohup the end of the terminal is no reason to end."""
     process = start("env", "--ignore-signal=HUP")
@@ -57,6 +59,7 @@ def test_a_hangup_that_is_ignored_stays_ignored() -> None:
     assert process.communicate() == ("SIGTERM\n", None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("soft", "wanted", "holds"), [(64, 100, 100), (200, 100, 200)])
 def test_open_files_are_allowed(soft: int, wanted: int, holds: int) -> None:
     """Raised to what is wanted, and never lowered."""

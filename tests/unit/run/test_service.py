@@ -27,7 +27,8 @@ from tests.samples import HRM, LIVELY, SBIN, journaled, play, settings_of, wave,
 from tests.unit.core.readings import FakeReadings
 from tests.unit.orders.live import until
 
-CALM = (*LIVELY, "risk.stale_after_s=100000", "feed.speed=3000", "control.port=0")
+CALM = (*LIVELY, "risk.stale_after_s=100000", "feed.speed=20000", "control.port=0")
+"""A session is over in a second."""
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_a_signal_ends_the_run_in_order(tape: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     monkeypatch.setenv("WATCHDOG_USEC", "400000")
     monkeypatch.delenv("WATCHDOG_PID", raising=False)
-    subject = service(tape, tmp_path)
+    subject = service(tape, tmp_path, "feed.speed=3000")
     bars: list[Bar] = []
 
     def count(bar: Bar) -> None:
@@ -109,7 +110,7 @@ def test_a_signal_ends_the_run_in_order(tape: Path, tmp_path: Path, monkeypatch:
 
 def test_the_end_of_the_tape_ends_the_run(tape: Path, tmp_path: Path) -> None:
     """Without control and without systemd, as under `hrmd run` in a terminal; order ids carry the run's prefix."""
-    subject = service(tape, tmp_path, "control.enabled=false", "feed.speed=20000")
+    subject = service(tape, tmp_path, "control.enabled=false")
     asyncio.run(run(subject))
     assert subject.view.health().reasons[0] == "the feed has ended"
     orders = [event.order_id for event in journaled(tmp_path / "j.sqlite", OrderIntent)]
@@ -208,7 +209,7 @@ def test_order_prefixes_are_unique_and_fit_the_venues_tag() -> None:
 def test_what_it_gets_is_on_a_tape(tape: Path, tmp_path: Path) -> None:
     """The ticks that the day's bars were made of make the same bars in a replay; the status speaks of the tape."""
     places = (f"feed.record.path={tmp_path}/tapes", "feed.record.when=always", "feed.record.flush_s=0.05")
-    subject = service(tape, tmp_path, *places, "control.enabled=false", "feed.speed=20000")
+    subject = service(tape, tmp_path, *places, "control.enabled=false")
     live: list[Bar] = []
     subject.app.bus.tap((Bar,), live.append)
     asyncio.run(run(subject))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.core.clock import DAY_NS, NS_PER_S
@@ -124,7 +124,6 @@ def test_depth() -> None:
     assert "ask_size1" not in seen
 
 
-@settings(deadline=None)
 @given(st.decimals(0, 10_000_000, places=4))
 def test_digits(price: Decimal) -> None:
     """A price is shown with the digits that the wire has, and never beyond its 32 bits."""

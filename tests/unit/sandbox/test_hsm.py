@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.sandbox import hsm
@@ -20,14 +20,12 @@ CHANNELS = st.sets(st.integers(0, 63)).map(sorted)
 NAMES = ("nse_cm", "3045", "NSE:SBIN-EQ")
 
 
-@settings(deadline=None)
 @given(ASCII, ASCII)
 def test_auth(key: str, source: str) -> None:
     """A key and a source are read as they were sent."""
     assert hsm.read(hsm_client.auth(key, source)) == hsm.Auth(key, source)
 
 
-@settings(deadline=None)
 @given(st.lists(ASCII, max_size=300), st.integers(0, 255), st.integers(0, 65_535))
 def test_topics(names: list[str], channel: int, declared: int) -> None:
     """Topics are read as they were sent, whatever length the frame declares."""
@@ -36,7 +34,6 @@ def test_topics(names: list[str], channel: int, declared: int) -> None:
         assert hsm.read(frame) == wanted(tuple(names), channel)
 
 
-@settings(deadline=None)
 @given(CHANNELS, st.booleans(), st.integers(0, 2**32 - 1))
 def test_channels_and_acks(channels: list[int], lite: bool, number: int) -> None:
     """Modes, pauses and acks are read as they were sent."""
@@ -47,7 +44,6 @@ def test_channels_and_acks(channels: list[int], lite: bool, number: int) -> None
     assert hsm.read(hsm_client.PING) == hsm.Ping()
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_any_bytes(frame: bytes) -> None:
     """Whatever comes is read or refused, never worse."""
@@ -55,7 +51,6 @@ def test_any_bytes(frame: bytes) -> None:
         assert isinstance(hsm.read(frame), msgspec.Struct)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_cut_frames(draw: st.DataObject) -> None:
     """A frame that was cut short is refused: no part of it counts."""
@@ -105,7 +100,6 @@ def test_answers() -> None:
     ]  # fmt: skip
 
 
-@settings(deadline=None)
 @given(
     st.integers(0, 65_535), st.integers(0, 2**32 - 1), st.lists(I32, min_size=1, max_size=30), st.integers(0, 65_535),
     st.integers(0, 255), st.data(),

@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.market.instruments import InstrumentBook
@@ -255,7 +255,6 @@ def test_harmed_snapshots(desk: Desk) -> None:
     assert desk.reader.scales[topic] == (1, 2)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["quote", "pause", "resume", "lite", "full", "again"]), st.integers(1, 5))))
 def test_what_the_client_knows(steps: list[tuple[str, int]]) -> None:
     """Whatever it pauses or asks for anew, a client that gets a full record knows the whole board."""

@@ -5,14 +5,13 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION, TokenGate
 from daemon.sandbox.tokens import hsm_key_of, make_token
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60), st.integers(0, 2**40))
 def test_what_a_token_says(key: str, expires_s: int) -> None:
     """A token's payload holds its end and its key, in three parts as the SDK splits them."""

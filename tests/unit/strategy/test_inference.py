@@ -53,9 +53,9 @@ def test_what_cannot_be_had_is_logged(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnxruntime", "native"])
-def test_an_equipped_strategy_is_made_anew_as_it_is(tmp_path: Path, runtime: str) -> None:
+def test_an_equipped_strategy_is_made_anew_as_it_is(built: Path, runtime: str) -> None:
     """With the same runtime, on a runner of its own, the decisions are the same to the last bit."""
-    overrides = [f"runtime={runtime}", "precision=fp32", f"cache_dir={tmp_path}", "decision_cache_size=3"]
+    overrides = [f"runtime={runtime}", "precision=fp32", f"cache_dir={built}", "decision_cache_size=3"]
     strategy = hrm()
     equip(strategy, load_settings(None, [f"performance.{one}" for one in overrides]), None)
     fresh = strategy.renewed().renewed()

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.tape.receipts import CONTRADICTED_AT_ONCE, LEAP_NS, LOOKED_AHEAD, Receipts, stamps
+from tests.depth import examples
 from tests.unit.feed.ticks import OPEN_NS, SECOND
 
 HOUR = 3600
@@ -71,7 +72,7 @@ def test_what_was_recorded_goes_first() -> None:
     assert stamps(ts_event, None).tolist() == [OPEN_NS, OPEN_NS + SECOND, 0]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(
     steps=st.lists(st.integers(0, 3), min_size=8, max_size=600), data=st.data(), off=st.integers(-HOUR, 10 * HOUR),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Small networks of any shape, observations for them, and the folder that built kernels are kept in."""
+"""Small networks of any shape and observations for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.errors import RuntimeUnavailable
 from models.features import Features
 from models.hrm import HRM
 from models.native.build import VARIANTS, load_kernel
-from models.runtimes.choice import blank_features, default_cache
+from models.runtimes.choice import blank_features
 from models.vocabulary import Vocabularies
 
 SMALL: dict[str, object] = {
@@ -29,12 +29,6 @@ Observed = Callable[..., Features]
 def _one_thread() -> None:
     """Models are tested as they run: on one intra-op thread."""
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def kernels() -> Path:
-    """The machine's own cache: a library in it is named by its sources, so nothing is built twice."""
-    return default_cache()
 
 
 @pytest.fixture(params=list(VARIANTS))

@@ -132,10 +132,10 @@ def test_what_is_remembered_holds_for_the_versions_that_were_measured(
         assert len(list(plan.cache.glob("choice-*.json"))) == count, package
 
 
-def test_measuring_is_said(tmp_path: Path, network: Network, caplog: pytest.LogCaptureFixture) -> None:
+def test_measuring_is_said(built: Path, network: Network, caplog: pytest.LogCaptureFixture) -> None:
     """The first start takes its time, and says for what; the second needs none."""
     caplog.set_level(logging.INFO)
-    model, plan = network(), RuntimePlan(Runtime.AUTO, Precision.FP32, tmp_path)
+    model, plan = network(), RuntimePlan(Runtime.AUTO, Precision.FP32, built)
     for said in (1, 1):
         choose(plan, runners(model, plan.cache), model.config, "hash", ticking)
         lines = [line for line in caplog.messages if line.startswith("measuring runtimes, once for this model")]

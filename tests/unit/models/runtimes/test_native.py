@@ -17,8 +17,8 @@ from models.act import HeadValues
 from models.errors import RuntimeUnavailable
 from models.native.build import VARIANTS, load_kernel
 from models.runtime import TorchRunner, single_cycle
-from models.runtimes.choice import default_cache
 from models.runtimes.native import NativeRunner
+from tests.depth import examples
 from tests.unit.models.runtimes.conftest import Network, Observed, make_features, make_network
 
 TOLERANCE = {"fp32": 1e-4, "int16": 0.005, "bf16": 0.06, "int8": 0.2}
@@ -79,7 +79,7 @@ def test_it_answers_what_torch_answers(
     rows=st.integers(1, 5),
     masked=st.booleans(),
 )
-@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow])
 def test_any_shape_is_right(
     h_heads: int,
     h_half: int,
@@ -91,10 +91,11 @@ def test_any_shape_is_right(
     rows: int,
     masked: bool,
     variant: str,
+    kernels: Path,
 ) -> None:
     """Widths, heads, tokens and batches that fill no vector are computed like those that do (fp32, one segment)."""
     try:
-        load_kernel("fp32", default_cache(), variants=[variant])
+        load_kernel("fp32", kernels, variants=[variant])
     except RuntimeUnavailable as error:
         pytest.skip(str(error))
     shape: dict[str, object] = {
@@ -105,7 +106,7 @@ def test_any_shape_is_right(
     model = make_network(shape, window=5 * patches, min_bars=2)
     features = make_features(model, rows, masked=masked and patches > 2)
     native, reference = (
-        NativeRunner(model, precision="fp32", cache=default_cache(), variants=[variant]),
+        NativeRunner(model, precision="fp32", cache=kernels, variants=[variant]),
         TorchRunner(model),
     )
     values, _ = native.segment(native.embed(features), native.start(features, 1, None))

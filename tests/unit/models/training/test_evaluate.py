@@ -28,6 +28,9 @@ from models.training.sessions import Sessions, split_by_time
 from models.training.settings import DeepSupervisionSettings, TrainingSettings
 from models.vocabulary import Vocabularies
 
+pytestmark = pytest.mark.slow
+"""A fit of every baseline, or a training."""
+
 
 @pytest.fixture(scope="module")
 def model(hrm: HRMSettings) -> HRM:

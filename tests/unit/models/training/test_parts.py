@@ -262,6 +262,7 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_average_their_gradients(tmp_path: Path) -> None:
     """Under torchrun's environment two ranks end with the mean gradient, absent ones counted as zero."""
     script = tmp_path / "ranks.py"

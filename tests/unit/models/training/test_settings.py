@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_settings_need_no_torch() -> None:
     """Reading settings does not load torch, so that a command that only checks them starts at once."""
     code = "import sys, models.training.settings; sys.exit('torch' in sys.modules)"

@@ -342,6 +342,7 @@ def test_flat_baseline_has_the_same_weights_and_trains(
         flat("c", hrm.model_copy(update={"architecture": {"small": wide}}))
 
 
+@pytest.mark.slow
 def test_training_learns_a_market_without_noise(hrm: HRMSettings, tmp_path: Path) -> None:
     """Where the drift is plain to see a short run earns most of what the best trader earns."""
     easy = HiddenRegimeMarket(bars=16, drift_bp=8.0, stay_trend=0.97, stay_flat=0.9, vol_bp=(2.0, 2.5), cost_bp=1.0)

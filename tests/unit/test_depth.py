@@ -1,0 +1,17 @@
+"""How many examples a test gets under a profile."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+from tests.depth import PROFILES, examples
+
+
+def test_a_test_asks_for_as_many_as_it_wants_in_ci() -> None:
+    """Every profile makes as much less or more of it as of its own number; no test is left without an example."""
+    for name, own in PROFILES.items():
+        found = settings.get_profile(name)
+        assert (found.max_examples, found.deadline) == (own, None)
+    assert examples(PROFILES["ci"]) == settings().max_examples
+    assert examples(3 * PROFILES["ci"]) == 3 * settings().max_examples
+    assert examples(1) >= 1
