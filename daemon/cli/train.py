@@ -93,6 +93,7 @@ def train(
                 observers=observers,
                 group=group,
                 device=device,
+                memory_limit_gb=settings.performance.memory_limit_gb,
             )
     except ModelError as error:
         raise ArtifactError(str(error)) from None
@@ -130,7 +131,10 @@ def _walk_forward(settings: Settings, bars: list[Path], dates: str, out: Path, a
     hrm, training = settings.hierarchical_reasoning_model, settings.training_params
     try:
         with LiveView(Console(stderr=True)) as view:
-            folds, judged = walk_forward(hrm, settings.deep_supervision, training, data, borders, out, observers=[view])
+            folds, judged = walk_forward(
+                hrm, settings.deep_supervision, training, data, borders, out, observers=[view],
+                memory_limit_gb=settings.performance.memory_limit_gb,
+            )  # fmt: skip
         batches = BatchSettings(hrm.features, training.fill, training.target)
         evaluation = evaluate(folds, hrm, batches, judged, seed=training.seed)
     except ModelError as error:

@@ -53,6 +53,7 @@ class PerformanceSettings(Section):
     warm_up_segments: Annotated[int, Field(ge=0, le=MOST)] = 8
     decision_cache_size: Annotated[int, Field(ge=0, le=MOST)] = 0
     torch_threads: PositiveInt = 1
+    memory_limit_gb: Annotated[float, Field(gt=0.0, le=4096.0)] = 4.0
 
 
 class ModelManagementSettings(Section):

@@ -78,10 +78,12 @@ def train(
     observers: Sequence[Observer] = (),
     group: Group | None = None,
     device: str = "cpu",
+    memory_limit_gb: float | None = None,
 ) -> Trained:
     """Train a model in ``folder`` (``checkpoints/`` and ``model.safetensors``).
 
-    Raises DataError, ResumeError, DivergedError, or CheckpointError for a teacher or a start, each with one clear line.
+    On a CPU as many rows go together as fit into `memory_limit_gb`. Raises DataError, ResumeError,
+    DivergedError, or CheckpointError for a teacher or a start, each with one clear line.
     """
     source, validation = sources(data, training)
     group = group or Group()
@@ -95,6 +97,7 @@ def train(
         observers=observers,
         group=group,
         device=device,
+        memory_limit_gb=memory_limit_gb,
         teacher=_model(training.teacher.artifact),
         start=_model(training.start_from),
     )
@@ -192,6 +195,7 @@ def walk_forward(
     folder: Path,
     *,
     observers: Sequence[Observer] = (),
+    memory_limit_gb: float | None = None,
 ) -> tuple[list[tuple[HRM, Sessions]], EvaluationData]:
     """Train once a border on all before it; return each model with the sessions up to the next one, and all of those.
 
@@ -205,7 +209,7 @@ def walk_forward(
             after = after.select(after.start_ns() < border_ns(borders[i + 1]))
         trainer = Trainer(
             hrm, supervision, training, StoredSource(before, training.min_sessions), None, folder / border.isoformat(),
-            observers=observers,
+            observers=observers, memory_limit_gb=memory_limit_gb,
         )  # fmt: skip
         folds.append((trainer.run().model, after))
     judged = join([after for _, after in folds])

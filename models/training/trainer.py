@@ -27,6 +27,7 @@ from models.training.errors import DivergedError, ResumeError, TrainingError
 from models.training.estimate import ReturnEstimate, fit_estimate
 from models.training.growth import start_from
 from models.training.loss import Targets, Weights, expected_profit, session_costs
+from models.training.memory import check_memory, rows_within
 from models.training.optim import MovingAverage, learning_rate, make_optimizer
 from models.training.policy import follow, policies_by_depth
 from models.training.progress import NoteReport, Observer, Report, StepReport, ValidationReport, resident_mb
@@ -75,6 +76,7 @@ class Trainer:
         observers: Sequence[Observer] = (),
         group: Group | None = None,
         device: str = "cpu",
+        memory_limit_gb: float | None = None,
         build: Callable[[HRMSettings, Vocabularies], HRM] | None = None,
         teacher: HRM | None = None,
         start: HRM | None = None,
@@ -113,9 +115,12 @@ class Trainer:
         # clipped apart, so that learning how long to think does not change what is thought
         self._thinking = [weight for weight in self._learning.parameters() if id(weight) not in q_head]
         self._batches = BatchSettings(hrm.features, training.fill, training.target)
-        self._step_settings = StepSettings(
-            supervision, training.rows_at_once, training.precision, training.objective.scale_bp
-        )
+        self._memory_limit_gb = memory_limit_gb if self._device.type == "cpu" else None
+        rows = training.rows_at_once
+        if self._memory_limit_gb is not None:
+            parameters = sum(weight.numel() for weight in self._learning.parameters())
+            rows = rows_within(self._memory_limit_gb, rows, hrm.shape, hrm.features.tokens, parameters)
+        self._step_settings = StepSettings(supervision, rows, training.precision, training.objective.scale_bp)
         self._estimates: dict[int, ReturnEstimate] = {}
         if training.target is Target.ESTIMATED:
             self._estimates = {
@@ -153,6 +158,8 @@ class Trainer:
             if self._step == 0:
                 self._save()
             while self._step < self._training.steps:
+                if self._memory_limit_gb is not None:
+                    check_memory(self._memory_limit_gb, self._step_settings.rows_at_once)
                 try:
                     self._train_one()
                 except ExplodedError as error:
