@@ -36,6 +36,9 @@ def replay(
     report: Annotated[Path | None, typer.Option(help="Write an HTML report into this directory.")] = None,
     bars_out: Annotated[Path | None, typer.Option(help="Write all bars to this Parquet file.")] = None,
     fills_out: Annotated[Path | None, typer.Option(help="Write all fills to this Parquet file.")] = None,
+    trades_out: Annotated[Path | None, typer.Option(help="Write all round trips to this Parquet file.")] = None,
+    decisions_out: Annotated[Path | None, typer.Option(help="Write all decisions to this Parquet file.")] = None,
+    equity_out: Annotated[Path | None, typer.Option(help="Write equity at each session's end to this one.")] = None,
     ticks_out: Annotated[Path | None, typer.Option(help="Write the accepted ticks to this tape.")] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -54,7 +57,10 @@ def replay(
     if model is not None:
         changes.append(f"model_management.artifact={json.dumps(str(model))}")  # JSON is YAML, whatever the name holds
     settings = settings_and_logs(config, changes)
-    outputs = ReplayOutputs(journal=journal, report=report, bars=bars_out, fills=fills_out, ticks=ticks_out)
+    outputs = ReplayOutputs(
+        journal=journal, report=report, bars=bars_out, fills=fills_out, trades=trades_out, decisions=decisions_out,
+        equity=equity_out, ticks=ticks_out,
+    )  # fmt: skip
     session = Replay(settings, tapes, symbol or [], parse_latency(latency), outputs)
     summary = run_loop(_interruptible(session))
     if as_json:

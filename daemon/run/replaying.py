@@ -6,11 +6,12 @@ for `wall_s`, `ticks_per_s` and `inference_ms`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 import structlog
 
 from daemon.app import App, RunPlan
@@ -31,27 +32,19 @@ from daemon.core.latency import Latency
 from daemon.feed.replay import TapeFeed
 from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import TALLIED, Tally
+from daemon.run.output_tables import (
+    bars_table,
+    decisions_table,
+    equity_table,
+    fills_table,
+    trades_table,
+    write_table,
+)
 from daemon.run.tape_notes import made_of_bars, out_of_order
 from daemon.settings.tree import Settings
 from daemon.tape.format import TapeWriter
 
 log = structlog.get_logger("replay")
-
-BAR_SCHEMA = pa.schema(
-    [
-        ("symbol", pa.string()), ("interval", pa.string()),
-        ("ts_open", pa.timestamp("ns", "UTC")), ("ts_close", pa.timestamp("ns", "UTC")),
-        ("open", pa.float64()), ("high", pa.float64()), ("low", pa.float64()), ("close", pa.float64()),
-        ("volume", pa.int64()), ("ticks", pa.int64()), ("gap", pa.bool_()),
-    ]
-)  # fmt: skip
-FILL_SCHEMA = pa.schema(
-    [
-        ("ts", pa.timestamp("ns", "UTC")), ("fill_id", pa.string()), ("order_id", pa.string()), ("symbol", pa.string()),
-        ("side", pa.string()), ("quantity", pa.int64()), ("price", pa.decimal128(18, 4)),
-        ("costs", pa.decimal128(18, 2)),
-    ]
-)  # fmt: skip
 
 
 class ReplayOutputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +55,14 @@ class ReplayOutputs(msgspec.Struct, frozen=True, kw_only=True):
     bars: Path | None = None
     fills: Path | None = None
     ticks: Path | None = None
+    trades: Path | None = None
+    decisions: Path | None = None
+    equity: Path | None = None
+
+    def tables(self) -> list[Path]:
+        """Those that are tables, in the order in which they are said."""
+        wanted = (self.bars, self.fills, self.trades, self.decisions, self.equity)
+        return [path for path in wanted if path is not None]
 
 
 class Replay:
@@ -100,9 +101,7 @@ class Replay:
         """The files that `run` wrote."""
         outputs = self.outputs
         page = outputs.report / "index.html" if outputs.report is not None else None
-        return [
-            path for path in (outputs.journal, page, outputs.bars, outputs.fills, outputs.ticks) if path is not None
-        ]
+        return [path for path in (outputs.journal, page, *outputs.tables(), outputs.ticks) if path is not None]
 
     def _listen(self) -> None:
         bus, outputs = self.app.bus, self.outputs
@@ -113,7 +112,7 @@ class Replay:
             bus.tap((Bar,), self._bars.append)
         if outputs.fills is not None or outputs.report is not None:
             bus.tap((Fill,), self._fills.append)
-        if outputs.report is not None:
+        if outputs.decisions is not None or outputs.report is not None:
             bus.tap((Decision,), self._decisions.append)
 
     def stop(self) -> None:
@@ -210,30 +209,22 @@ class Replay:
         raise TapeError(f"{', '.join(summary.tapes)}: no tick could be used ({reasons}){notes}")
 
     def _write(self, summary: ReplaySummary) -> None:
-        if self.outputs.bars is not None:
-            _write_table(bars_table(self._bars), self.outputs.bars)
-        if self.outputs.fills is not None:
-            rows = [msgspec.structs.asdict(fill) | {"side": fill.side.value} for fill in self._fills]
-            _write_table(pa.Table.from_pylist(rows, schema=FILL_SCHEMA), self.outputs.fills)
+        outputs = self.outputs
+        tables: list[tuple[Path | None, Callable[[], pa.Table]]] = [
+            (outputs.bars, partial(bars_table, self._bars)),
+            (outputs.fills, partial(fills_table, self._fills)),
+            (outputs.trades, partial(trades_table, self.tally.trades)),
+            (outputs.decisions, partial(decisions_table, self._decisions)),
+            (outputs.equity, partial(equity_table, summary.equity)),
+        ]
+        for path, table in tables:
+            if path is not None:
+                write_table(table(), path)
         if self.outputs.report is not None:
             from daemon.report.html import write_report  # plotly takes a second to import: only when asked for
 
             interval = [bar for bar in self._bars if bar.interval == self._settings.strategy.interval]
             write_report(self.outputs.report, summary, interval, self._decisions, self._fills, self.tally.trades)
-
-
-def bars_table(bars: list[Bar]) -> pa.Table:
-    """Bars as an Arrow table of `BAR_SCHEMA`; volume is null where the instrument has none."""
-    columns = {name: [getattr(bar, name) for bar in bars] for name in BAR_SCHEMA.names}
-    columns["volume"] = [None if volume < 0 else volume for volume in columns["volume"]]
-    return pa.table(columns, schema=BAR_SCHEMA)
-
-
-def _write_table(table: pa.Table, path: Path) -> None:
-    try:
-        pq.write_table(table, path)
-    except OSError as error:
-        raise UsageError(f"{path}: can't be written ({error})") from None
 
 
 def _check_places(outputs: ReplayOutputs, tapes: list[Path]) -> None:
@@ -243,7 +234,7 @@ def _check_places(outputs: ReplayOutputs, tapes: list[Path]) -> None:
         path: Path | None = getattr(outputs, name)
         if path is None:
             continue
-        if name in ("bars", "fills", "ticks"):
+        if name not in ("journal", "report"):
             if not path.parent.is_dir():
                 raise UsageError(f"{path}: its directory does not exist")
             if path.is_dir():

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from daemon.core.events import Bar, FeedState, FeedStatus
+from daemon.run.output_tables import bars_table
 from daemon.run.recording import record_only
-from daemon.run.replaying import bars_table
 from daemon.run.service import Service
 from daemon.settings.tree import Settings
 from daemon.tape.format import TapeReader, TapeWriter

@@ -19,7 +19,7 @@ from daemon.core.errors import SettingsError, UsageError
 from daemon.core.events import Bar, Decision, Halt, OrderIntent
 from daemon.journal.reader import JournalReader
 from daemon.market.calendar import ist_ns
-from daemon.run.replaying import bars_table
+from daemon.run.output_tables import bars_table
 from daemon.run.service import Service, order_prefix
 from daemon.tape.recorded import RecordedDirectory
 from strategies.hrm import HRMStrategy

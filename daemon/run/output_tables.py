@@ -1,0 +1,104 @@
+"""What a run did, as Arrow tables for notebooks: the `--…-out` options of `hrmd replay`.
+
+Times are nanoseconds in UTC, money is decimal and exact. Columns are described in docs/json.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, get_type_hints
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from daemon.core.errors import UsageError
+from daemon.core.events import Bar, Decision, Fill
+from daemon.report.summary import EquityPoint
+from daemon.report.trades import Trade
+
+_TIME: Final = pa.timestamp("ns", "UTC")
+_PRICE: Final = pa.decimal128(18, 4)
+_MONEY: Final = pa.decimal128(18, 2)
+_PLAIN: Final = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
+
+BAR_SCHEMA: Final = pa.schema(
+    [
+        ("symbol", pa.string()), ("interval", pa.string()), ("ts_open", _TIME), ("ts_close", _TIME),
+        ("open", pa.float64()), ("high", pa.float64()), ("low", pa.float64()), ("close", pa.float64()),
+        ("volume", pa.int64()), ("ticks", pa.int64()), ("gap", pa.bool_()),
+    ]
+)  # fmt: skip
+FILL_SCHEMA: Final = pa.schema(
+    [
+        ("ts", _TIME), ("fill_id", pa.string()), ("order_id", pa.string()), ("symbol", pa.string()),
+        ("side", pa.string()), ("quantity", pa.int64()), ("price", _PRICE), ("costs", _MONEY),
+    ]
+)  # fmt: skip
+TRADE_SCHEMA: Final = pa.schema(
+    [
+        ("symbol", pa.string()), ("direction", pa.string()), ("quantity", pa.int64()), ("entry_ts", _TIME),
+        ("exit_ts", _TIME), ("entry_price", pa.decimal128(24, 10)), ("exit_price", pa.decimal128(24, 10)),
+        ("gross_pnl", _PRICE), ("costs", _MONEY), ("net_pnl", _PRICE),
+    ]
+)  # fmt: skip
+EQUITY_SCHEMA: Final = pa.schema([("ts", _TIME), ("equity", _PRICE)])
+
+
+def _decision_schema() -> pa.Schema:
+    """A column for each field of a `Decision`; `action` by name."""
+    columns = []
+    for name, kind in get_type_hints(Decision).items():
+        if name in Decision.__struct_fields__:
+            columns.append((name, _TIME if name in ("ts", "ts_bar") else _PLAIN.get(kind, pa.string())))
+    return pa.schema(columns)
+
+
+DECISION_SCHEMA: Final = _decision_schema()
+
+
+def bars_table(bars: Sequence[Bar]) -> pa.Table:
+    """Bars as an Arrow table of `BAR_SCHEMA`; volume is null where the instrument has none."""
+    columns = {name: [getattr(bar, name) for bar in bars] for name in BAR_SCHEMA.names}
+    columns["volume"] = [None if volume < 0 else volume for volume in columns["volume"]]
+    return pa.table(columns, schema=BAR_SCHEMA)
+
+
+def fills_table(fills: Sequence[Fill]) -> pa.Table:
+    """Fills, in their order."""
+    return _table((msgspec.structs.asdict(fill) | {"side": fill.side.value} for fill in fills), FILL_SCHEMA)
+
+
+def trades_table(trades: Sequence[Trade]) -> pa.Table:
+    """Round trips, by their ends; prices are averages."""
+    rows = (
+        msgspec.structs.asdict(trade)
+        | {"direction": trade.direction.value, "net_pnl": trade.net_pnl}
+        | {name: round(getattr(trade, name), 10) for name in ("entry_price", "exit_price")}
+        for trade in trades
+    )
+    return _table(rows, TRADE_SCHEMA)
+
+
+def decisions_table(decisions: Sequence[Decision]) -> pa.Table:
+    """Everything that a decision says."""
+    rows = (msgspec.structs.asdict(decision) | {"action": decision.action.name} for decision in decisions)
+    return _table(rows, DECISION_SCHEMA)
+
+
+def equity_table(points: Sequence[EquityPoint]) -> pa.Table:
+    """Cash and positions at each session's last bar, the start not among them."""
+    return _table((msgspec.structs.asdict(point) for point in points), EQUITY_SCHEMA)
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """As Parquet. Raises `UsageError`."""
+    try:
+        pq.write_table(table, path)
+    except OSError as error:
+        raise UsageError(f"{path}: can't be written ({error})") from None
+
+
+def _table(rows: Any, schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist([{name: row[name] for name in schema.names} for row in rows], schema=schema)
