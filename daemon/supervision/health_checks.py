@@ -14,9 +14,12 @@ from daemon.settings.health import HealthSettings
 from daemon.supervision.health import Check, CheckStatus, Limits, Was, bad, doubtful, good, measured
 from daemon.supervision.health_readings import Measurements, ModelFile, Readings
 from daemon.supervision.health_window import Figures
+from strategies.base import HUNG, RAISED, UNFIT
 
 FLAT: Final = "flat"
 GB: Final = 10**9
+HOW: Final = {HUNG: "hung", UNFIT: "hung too often", RAISED: "raised"}
+"""In which ways a decision fails, by its halt reason."""
 
 
 class MemoryLimits(msgspec.Struct, frozen=True):
@@ -95,7 +98,9 @@ def decisions(seen: Measurements) -> Check:
         return good("decisions", "no symbol's last decision failed", 0)
     symbol, first = next(iter(failing.items()))
     count = f"symbols whose last decision failed: {len(failing)}"
-    how = sorted({f"{one.strategy} {one.halt_reason or 'answered what is of no use'}" for one in failing.values()})
+    how = sorted(
+        {f"{one.strategy} {HOW.get(one.halt_reason, 'answered what is of no use')}" for one in failing.values()}
+    )
     text, outline = f"{count}, such as {symbol}: {first.strategy} {first.reason}", f"{count} ({', '.join(how)})"
     do = "they HOLD until the next good one; the reason says what is wrong with the strategy"
     found = bad("decisions", text, do, outline)

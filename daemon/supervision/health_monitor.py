@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -99,8 +99,8 @@ class HealthMonitor:
         """Look, and read what has to be read from disk, until cancelled."""
         settings = self._settings
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_reading(self._read_models, settings.model_check_minutes * 60), name="models")
-            group.create_task(self._keep_reading(self._read_places, settings.disk_check_s), name="disks")
+            group.create_task(self._keep_reading(self.read_models, settings.model_check_minutes * 60), name="models")
+            group.create_task(self._keep_reading(self.read_places, settings.disk_check_s), name="disks")
             while True:
                 self.tell()
                 await asyncio.sleep(settings.every_s)
@@ -164,17 +164,21 @@ class HealthMonitor:
 
     # -- what is read from disk, on threads ---------------------------------------------------------------------------
 
-    async def _keep_reading(self, read: Callable[[], None], every_s: float) -> None:
+    async def _keep_reading(self, read: Callable[[], Awaitable[None]], every_s: float) -> None:
         while True:
-            await asyncio.to_thread(read)
+            await read()
             await asyncio.sleep(every_s)
 
-    def _read_models(self) -> None:
-        self._models = [_compared(model) for model in self._sources.models()]
+    async def read_models(self) -> None:
+        """Compare every model that is loaded with its file."""
+        loaded = self._sources.models()
+        self._models = await asyncio.to_thread(lambda: [_compared(model) for model in loaded])
         self._models_ns = self._clock.monotonic_ns()
 
-    def _read_places(self) -> None:
-        self._places = [place for path in self._sources.places if (place := _room(path)) is not None]
+    async def read_places(self) -> None:
+        """Ask how much room there is."""
+        rooms = await asyncio.to_thread(lambda: [_room(path) for path in self._sources.places])
+        self._places = [place for place in rooms if place is not None]
         self._places_ns = self._clock.monotonic_ns()
 
 
