@@ -17,7 +17,7 @@ from daemon.strategy.artifacts import hash_on_disk
 from daemon.strategy.build import artifact_of
 from daemon.supervision.health_checks import FLAT, MemoryLimits
 from daemon.supervision.health_monitor import HealthMonitor, LoadedModel, Sources
-from daemon.supervision.health_readings import BrokerReading, JournalReading, Readings, TokenReading
+from daemon.supervision.health_readings import BrokerReading, JournalReading, Readings, StageReading, TokenReading
 from daemon.tape.recorder import Recorder
 from strategies.base import Strategy
 
@@ -57,6 +57,7 @@ def _readings(app: App, recorder: Recorder | None, *, ended: bool, last_tick_ts:
         idle=app.why_idle,
         ended=ended,
         journal=_journal(app),
+        stages=[StageReading(actor.name, len(actor.inbox), actor.inbox.taken) for actor in app.actors],
         strategy=ladder.active,
         first=ladder.within_reach[0],
         why=app.supervisor.reason,

@@ -39,6 +39,7 @@ def all_checks(
         ladder(readings),
         decisions(seen),
         owed(readings, seen),
+        stages(seen, settings, before),
         orders(readings),
         positions(readings),
         held_over(readings),
@@ -120,6 +121,17 @@ def owed(readings: Readings, seen: Measurements) -> Check:
         value=overdue.oldest_s, limit=seen.owed_limit_s, unit="s",
         do="the strategy hangs or its stage stands still: the watchdog isn't fed any more; without one start again",
     )  # fmt: skip
+
+
+def stages(seen: Measurements, settings: HealthSettings, before: Was) -> Check:
+    """Whether every station handles what comes."""
+    stuck = seen.stuck
+    if stuck is None:
+        return good("stages", "every stage handles what comes", 0.0, settings.stages_warn_s, "s")
+    text = f"{stuck.stage} has handled nothing for {stuck.seconds:.0f} s; events that wait for it: {stuck.waiting}"
+    limits = Limits(settings.stages_warn_s, settings.stages_fail_s)
+    do = "what it waits for is in the log (the disk, the broker, a model); start again where it lasts"
+    return measured("stages", stuck.seconds, "s", limits, before, text, do)
 
 
 def orders(readings: Readings) -> Check:

@@ -22,7 +22,7 @@ from daemon.core.events import Bar, Decision, Event, HealthReport, StrategySwapp
 from daemon.settings.health import HealthSettings
 from daemon.supervision.health import Check, CheckStatus, Overall, changes, overall, texts
 from daemon.supervision.health_checks import MemoryLimits, all_checks
-from daemon.supervision.health_readings import Measurements, ModelFile, Place, Readings
+from daemon.supervision.health_readings import Measurements, ModelFile, Place, Readings, Stuck
 from daemon.supervision.health_window import DecisionWindow, Failing, Lag, Overdue, Owed, Standstill
 
 log = structlog.get_logger("health")
@@ -69,6 +69,7 @@ class HealthMonitor:
         self._failing = Failing()
         self._lag = Lag(PULSES)
         self._standstill = Standstill()
+        self._stages: dict[str, Standstill] = {}
         self._models: Sequence[ModelFile] | None = None
         self._models_ns = 0
         self._places: Sequence[Place] | None = None
@@ -154,6 +155,7 @@ class HealthMonitor:
             overdue=self._overdue(readings),
             owed_limit_s=self._owed_limit_s,
             journal_lag_s=self._standstill.seconds(journal.waiting, journal.committed, now) if journal else 0.0,
+            stuck=self._stuck(readings, now),
             loop_lag_ms=self._lag.p99_ms(PULSES_LEAST),
             memory_bytes=self._sources.memory_bytes(),
             models=self._models,
@@ -161,6 +163,16 @@ class HealthMonitor:
             places=self._places,
             places_age_s=(now - self._places_ns) / NS_PER_S if self._places else None,
         )
+
+    def _stuck(self, readings: Readings, now: int) -> Stuck | None:
+        """Before the stations run, and when they are taken down, none is."""
+        found = [
+            Stuck(stage.name, stage.waiting, self._stages.setdefault(stage.name, Standstill()).seconds(
+                stage.waiting, stage.taken, now))
+            for stage in readings.stages
+        ]  # fmt: skip
+        worst = max(found, key=lambda stuck: stuck.seconds, default=None)
+        return None if readings.idle or worst is None or not worst.seconds else worst
 
     # -- what is read from disk, on threads ---------------------------------------------------------------------------
 

@@ -18,6 +18,14 @@ class JournalReading(msgspec.Struct, frozen=True):
     committed: int
 
 
+class StageReading(msgspec.Struct, frozen=True):
+    """Of a station's inbox: events that wait in it, and those that were taken so far."""
+
+    name: str
+    waiting: int
+    taken: int
+
+
 class BrokerReading(msgspec.Struct, frozen=True):
     """Of the link to the broker: its trouble, whether the last question failed, and how old the last answers are."""
 
@@ -44,6 +52,7 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool = False
     """The feed has."""
     journal: JournalReading | None = None
+    stages: Sequence[StageReading] = ()
     strategy: str = ""
     """In charge."""
     first: str = ""
@@ -92,6 +101,14 @@ class Place(msgspec.Struct, frozen=True):
     free_bytes: int
 
 
+class Stuck(msgspec.Struct, frozen=True):
+    """The station that has handled nothing for longest, while events wait for it."""
+
+    stage: str
+    waiting: int
+    seconds: float
+
+
 class Measurements(msgspec.Struct, frozen=True, kw_only=True):
     """What the monitor measured; None where it hasn't yet."""
 
@@ -100,6 +117,7 @@ class Measurements(msgspec.Struct, frozen=True, kw_only=True):
     overdue: Overdue | None
     owed_limit_s: float
     journal_lag_s: float
+    stuck: Stuck | None
     loop_lag_ms: float | None
     memory_bytes: int
     models: Sequence[ModelFile] | None

@@ -75,6 +75,9 @@ class Desk:
             self.app.bus.publish(event)
             if isinstance(event, Fill):
                 self.app.portfolio.handle(event)
+        for actor in self.app.actors:  # nobody runs here: what waits for them is taken
+            while actor.inbox.take() is not None:
+                actor.inbox.done()
 
 
 @pytest.fixture
@@ -362,3 +365,16 @@ async def test_the_models_file_is_read_again(tmp_path: Path) -> None:
     one.save_model(file)
     assert await said() == f"hrm: mine.safetensors ({loaded})"
     app.close()
+
+
+def test_a_stage_that_handles_nothing_is_unhealthy(desk: Desk) -> None:
+    """Events wait for it, and it takes none; which one is said."""
+    desk.app.bus.publish(intend())
+    assert desk.view.health().healthy
+    desk.clock.advance(NOON + 6 * NS_PER_S)
+    assert desk.view.health().state is Overall.DEGRADED
+    desk.clock.advance(NOON + 16 * NS_PER_S)
+    (reason,) = desk.view.health().reasons
+    assert reason.endswith("has handled nothing for 16 s; events that wait for it: 1")
+    desk.tell()
+    assert desk.view.health().healthy

@@ -18,6 +18,7 @@ from daemon.supervision.health_readings import (
     ModelFile,
     Place,
     Readings,
+    Stuck,
     TokenReading,
 )
 from daemon.supervision.health_window import Figures, Overdue
@@ -34,13 +35,13 @@ READINGS = Readings(
     broker=BrokerReading("", failing=False, age_s=12.0), recorder="",
 )  # fmt: skip
 SEEN = Measurements(
-    figures=FIGURES, failing={}, overdue=None, owed_limit_s=5.05, journal_lag_s=0.0, loop_lag_ms=3.0,
+    figures=FIGURES, failing={}, overdue=None, owed_limit_s=5.05, journal_lag_s=0.0, stuck=None, loop_lag_ms=3.0,
     memory_bytes=GB // 2, models=[ModelFile("hrm", "tiny.safetensors", "a" * 64, found="a" * 64)], models_age_s=7.0,
     places=[Place("/var/journal", 50 * GB), Place("/var/tapes", 40 * GB)], places_age_s=2.0,
 )  # fmt: skip
 NAMES = [
-    "running", "journal", "ladder", "decisions", "owed", "orders", "positions", "held_over", "cash", "broker", "token",
-    "recorder", "feed", "clock", "ticks", "errors", "latency", "reasoning", "convergence", "model", "memory", "loop",
+    "running", "journal", "ladder", "decisions", "owed", "stages", "orders", "positions", "held_over", "cash", "broker",
+    "token", "recorder", "feed", "clock", "ticks", "errors", "latency", "reasoning", "convergence", "model", "memory", "loop",
     "disk", "calendar",
 ]  # fmt: skip
 
@@ -133,6 +134,9 @@ MEASURED: list[tuple[str, dict[str, Any], CheckStatus, float]] = [
     ("journal", {"journal_lag_s": 1.9}, OK, 1.9),
     ("journal", {"journal_lag_s": 2.0}, WARN, 2.0),
     ("journal", {"journal_lag_s": 10.0}, FAIL, 10.0),
+    ("stages", {"stuck": Stuck("risk", 3, 4.9)}, OK, 4.9),
+    ("stages", {"stuck": Stuck("risk", 3, 5.0)}, WARN, 5),
+    ("stages", {"stuck": Stuck("execution", 3, 15.0)}, FAIL, 15),
     ("errors", figures(decisions=101, failed=1), OK, 100 / 101),
     ("errors", figures(failed=1), WARN, 1),
     ("errors", figures(failed=5), FAIL, 5),

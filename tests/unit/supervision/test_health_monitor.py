@@ -18,7 +18,7 @@ from daemon.settings.health import HealthSettings
 from daemon.supervision.health import Check, CheckStatus
 from daemon.supervision.health_checks import MemoryLimits
 from daemon.supervision.health_monitor import HealthMonitor, LoadedModel, Sources
-from daemon.supervision.health_readings import JournalReading, Readings
+from daemon.supervision.health_readings import JournalReading, Readings, StageReading
 from tests.samples import MINUTE, OPEN, RELIANCE, SBIN, decide
 from tests.unit.orders.live import until
 
@@ -156,6 +156,23 @@ def test_a_journal_that_takes_nothing() -> None:
         bench.clock.advance(OPEN + second * NS_PER_S)
         bench.is_now(journal=JournalReading("", 4, committed))
         assert bench.check("journal").status is status
+
+
+def test_a_stage_that_stands_still() -> None:
+    """The one that handles nothing while something waits is named; not while nothing runs yet."""
+    bench = Bench()
+    idle, busy = StageReading("portfolio", 0, 7), StageReading("risk", 3, 50)
+    for second, taken, status in ((0, 9, OK), (6, 9, WARN), (16, 9, FAIL), (17, 10, OK)):
+        bench.clock.advance(OPEN + second * NS_PER_S)
+        moving = msgspec.structs.replace(busy, taken=50 + second)
+        bench.is_now(stages=[idle, moving, StageReading("execution", 2, taken)])
+        assert bench.check("stages").status is status
+        if status is FAIL:
+            said = "execution has handled nothing for 16 s; events that wait for it: 2"
+            assert bench.check("stages").text == said
+            bench.is_now(idle="recovering: not done yet")
+            assert bench.check("stages").status is OK
+            bench.is_now(idle="")
 
 
 def test_the_loop_is_judged_after_a_while() -> None:
