@@ -41,8 +41,8 @@ SEEN = Measurements(
 )  # fmt: skip
 NAMES = [
     "running", "journal", "ladder", "decisions", "owed", "stages", "orders", "positions", "held_over", "cash", "broker",
-    "token", "recorder", "feed", "clock", "ticks", "errors", "latency", "reasoning", "convergence", "model", "memory", "loop",
-    "disk", "calendar",
+    "token", "recorder", "feed", "clock", "ticks", "errors", "latency", "reasoning", "convergence", "model",
+    "memory", "loop", "disk", "calendar",
 ]  # fmt: skip
 
 
