@@ -112,9 +112,7 @@ def load_model(path: Path, *, expected: HRMConfig | None = None) -> tuple[HRM, M
     foreign, of another feature schema or configuration, with another hash, or holding tensors that don't fit.
     """
     manifest, tensors = _read(path)
-    found = _sha256(manifest, tensors)
-    if found != manifest.sha256:
-        raise CheckpointError(f"{path}: sha256 is {found}, its manifest says {manifest.sha256 or 'none'}")
+    _checked(path, manifest, tensors)
     schema = FeatureSchema.current()
     if manifest.features != schema:
         raise CheckpointError(
@@ -130,6 +128,22 @@ def load_model(path: Path, *, expected: HRMConfig | None = None) -> tuple[HRM, M
         model = HRM(manifest.config, vocabularies)
     _fill(path, model, tensors)
     return model.eval(), manifest
+
+
+def read_hash(path: Path) -> str:
+    """The sha256 of the model in a file, which its manifest has to agree with; no network is built.
+
+    Raises CheckpointError for a file that is missing, truncated, foreign, or with another hash.
+    """
+    manifest, tensors = _read(path)
+    return _checked(path, manifest, tensors)
+
+
+def _checked(path: Path, manifest: Manifest, tensors: Mapping[str, Tensor]) -> str:
+    found = _sha256(manifest, tensors)
+    if found != manifest.sha256:
+        raise CheckpointError(f"{path}: sha256 is {found}, its manifest says {manifest.sha256 or 'none'}")
+    return found
 
 
 def _read(path: Path) -> tuple[Manifest, dict[str, Tensor]]:

@@ -31,9 +31,14 @@ class PPOStrategy:
         """The policy of `artifact`. Raises `CheckpointError` for a file that is damaged or foreign."""
         return cls(PPOPolicy.load(artifact), quantity, artifact.name)
 
+    @property
+    def model_hash(self) -> str:
+        """Of the policy that decides."""
+        return self._policy.manifest.sha256
+
     def decide(self, moment: Moment) -> Decision:
         """The most probable action that the position allows."""
-        model_hash = self._policy.manifest.sha256
+        model_hash = self.model_hash
         try:
             number, probability = self._policy.decide(observation(moment, self._policy.manifest.features.history))
         except InvalidObservation as error:

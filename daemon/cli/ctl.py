@@ -125,6 +125,27 @@ def status(
 
 
 @ctl_app.command()
+def health(
+    config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Show every check of the daemon's health; exit 1 when it is unhealthy."""
+    answer = Client.of(config, overrides, url, token_file).get("/health")
+    from daemon.control.tables import health_table
+    from daemon.control.view import Health
+    from daemon.report.tables import show
+
+    found = _decode(answer, Health)
+    if as_json:
+        print_document(answer)
+    else:
+        show(health_table(found))
+        typer.echo(found.state.value)
+    if not found.healthy:
+        raise typer.Exit(1)
+
+
+@ctl_app.command()
 def positions(
     config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
     as_json: AsJson = False,

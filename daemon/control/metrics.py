@@ -6,7 +6,7 @@ read from its `Status` at the scrape. Invariant: nothing is counted in two place
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -25,6 +25,7 @@ from daemon.core.events import (
     SymbolHalted,
     TradingState,
 )
+from daemon.supervision.health import Check
 
 MEASURED: tuple[type[Event], ...] = (
     Decision, StrategySwapped, ActorRestarted, OrderUnknown, Reconciled, SymbolHalted, FundsReported, FundsDiffer,
@@ -115,18 +116,19 @@ class Metrics:
         """The event loop woke `seconds` later than asked."""
         self._lag.observe(max(0.0, seconds))
 
-    def render(self, status: Status) -> bytes:
+    def render(self, status: Status, checks: Sequence[Check] = ()) -> bytes:
         """Everything, in Prometheus' text format (content type `prometheus_client.CONTENT_TYPE_LATEST`)."""
         standing = CollectorRegistry()
-        standing.register(_StatusCollector(status))
+        standing.register(_StatusCollector(status, checks))
         return generate_latest(self._registry) + generate_latest(standing)
 
 
 class _StatusCollector(Collector):
     """A `Status` as metric families."""
 
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: Status, checks: Sequence[Check]) -> None:
         self._status = status
+        self._checks = checks
 
     def collect(self) -> Iterator[Metric]:
         status = self._status
@@ -136,7 +138,8 @@ class _StatusCollector(Collector):
         yield CounterMetricFamily("hrmd_orders", "Orders wanted", value=status.orders)
         yield CounterMetricFamily("hrmd_fills", "Fills", value=status.fills)
         yield _by_label("hrmd_orders_denied", "Orders that risk refused, by check", "check", status.denied.items())
-        yield GaugeMetricFamily("hrmd_healthy", "1 when nothing is wrong", value=int(status.healthy))
+        yield GaugeMetricFamily("hrmd_healthy", "1 when healthy or degraded", value=int(status.healthy))
+        yield from _health(self._checks)
         state = GaugeMetricFamily("hrmd_trading_state", "1 for the state that holds", labels=["state"])
         for name in TradingState:
             state.add_metric([name.value], int(name is status.trading_state))
@@ -163,6 +166,17 @@ class _StatusCollector(Collector):
             yield GaugeMetricFamily("hrmd_last_tick_age_seconds", "Since the newest tick", value=age_s)
         yield from () if status.inference is None else _inference(status.inference)
         yield from () if status.recorder is None else _recorder(status.recorder)
+
+
+def _health(checks: Sequence[Check]) -> Iterator[Metric]:
+    found = GaugeMetricFamily("hrmd_health", "0 ok, 1 worth a look, 2 to be mended", labels=["check"])
+    values = GaugeMetricFamily("hrmd_health_value", "What the check measured, in its own unit", labels=["check"])
+    for check in checks:
+        found.add_metric([check.name], check.status.rank)
+        if check.value is not None:
+            values.add_metric([check.name], check.value)
+    yield found
+    yield values
 
 
 def _inference(status: InferenceStatus) -> Iterator[Metric]:

@@ -15,6 +15,7 @@ from daemon.control.view import (
     CancelTicket,
     DecisionRow,
     Health,
+    HealthOutline,
     OrderAnswer,
     OrderRow,
     OrderTicket,
@@ -69,6 +70,7 @@ def document(version: str) -> dict[str, Any]:
             OrderRow,
             DecisionRow,
             Health,
+            HealthOutline,
             Accepted,
             CommandBody,
             StrategyBody,
@@ -91,7 +93,7 @@ def document(version: str) -> dict[str, Any]:
 
 
 def _paths() -> dict[str, Any]:
-    health = _json("Health")
+    health = _json("HealthOutline")
     limit = {
         "name": "limit",
         "in": "query",
@@ -101,10 +103,11 @@ def _paths() -> dict[str, Any]:
     paths: dict[str, Any] = {
         "/": {"get": _operation("The status page", _text("text/html")) | unlocked},
         "/healthz": {
-            "get": _operation("200 when healthy, 503 and why when not", health) | unlocked,
+            "get": _operation("200 when healthy or degraded, 503 when not, and why", health) | unlocked,
         },
         "/openapi.json": {"get": _operation("This document", {"application/json": {}})},
         "/status": {"get": _operation("The daemon at a glance", _json("Status"))},
+        "/health": {"get": _operation("Every check of the daemon's health", _json("Health"))},
         "/positions": {"get": _operation("Positions", _list("PositionRow"))},
         "/orders": {"get": _operation("Orders, newest first", _list("OrderRow"))},
         "/decisions": {"get": _operation("Decisions, newest first", _list("DecisionRow")) | {"parameters": [limit]}},

@@ -126,6 +126,7 @@ class ControlServer:
                 web.get("/healthz", self._healthz),
                 web.get("/openapi.json", self._openapi),
                 web.get("/status", self._status),
+                web.get("/health", self._health),
                 web.get("/positions", self._positions),
                 web.get("/orders", self._orders),
                 web.get("/decisions", self._decisions),
@@ -183,7 +184,10 @@ class ControlServer:
 
     async def _healthz(self, request: web.Request) -> web.Response:
         health = self._view.health()
-        return answer(health, 200 if health.healthy else 503)
+        return answer(health.outline(), 200 if health.healthy else 503)
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return self._remembered(request, self._view.health)
 
     async def _openapi(self, request: web.Request) -> web.Response:
         return answer(document(__version__))
@@ -209,8 +213,11 @@ class ControlServer:
         return encoded(self._answers.get(asked or request.path, lambda: encode(look())))
 
     async def _prometheus(self, request: web.Request) -> web.Response:
-        body = self._answers.get(request.path, lambda: self._metrics.render(self._view.status()))
+        body = self._answers.get(request.path, self._rendered)
         return web.Response(body=body, headers=HEADERS | {"Content-Type": CONTENT_TYPE_LATEST})
+
+    def _rendered(self) -> bytes:
+        return self._metrics.render(self._view.status(), self._view.health().checks)
 
     async def _command(self, request: web.Request) -> web.Response:
         command = request.path.rpartition("/")[2]

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from daemon.control.view import OrderRow, PositionRow, Status
+from daemon.control.view import Health, OrderRow, PositionRow, Status
 from daemon.report.tables import facts, table
 from daemon.report.text import Number, ist_time, rupees, signed_rupees, tone, whole
+from daemon.supervision.health import CheckStatus
 
 ORDERS_SHOWN = 30
 _STATE_STYLE = {"ACTIVE": "bold green", "REDUCING": "bold yellow", "HALTED": "bold red"}
+_CHECK_STYLE = {CheckStatus.OK: "green", CheckStatus.WARN: "yellow", CheckStatus.FAIL: "bold red"}
 
 
 def status_table(status: Status) -> Table:
@@ -24,7 +26,12 @@ def status_table(status: Status) -> Table:
     state = Text(status.trading_state.value, _STATE_STYLE[status.trading_state.value])
     if status.trading_reason:
         state.append(f" · {status.trading_reason}", "default")
-    health = Text("healthy", "green") if status.healthy else Text("; ".join(status.reasons), "bold red")
+    if status.healthy and not status.warnings:
+        health = Text("healthy", "green")
+    elif status.healthy:
+        health = Text(f"{status.health.value}: {'; '.join(status.warnings)}", "yellow")
+    else:
+        health = Text("; ".join(status.reasons), "bold red")
     model = f" · model {status.model}" if status.model else ""
     rejected, denied = sum(status.ticks_rejected.values()), sum(status.denied.values())
     rows: list[tuple[str, str | Text]] = [
@@ -49,6 +56,26 @@ def status_table(status: Status) -> Table:
     for name, value in rows:
         shown.add_row(name, value)
     return shown
+
+
+def health_table(health: Health) -> Table:
+    """Every check, those that are to be mended first."""
+    shown = table("=check", "=state", ">value", ">limit", "found", "do")
+    for check in sorted(health.checks, key=lambda check: -check.status.rank):
+        age = "" if check.age_s is None else f" ({check.age_s:.0f} s ago)"
+        shown.add_row(
+            check.name,
+            Text(check.status.value, _CHECK_STYLE[check.status]),
+            _figure(check.value, check.unit),
+            _figure(check.limit, check.unit),
+            check.text + age,
+            check.do,
+        )
+    return shown
+
+
+def _figure(value: float | None, unit: str) -> str:
+    return "-" if value is None else f"{value:,.4g} {unit}".rstrip()
 
 
 def positions_table(rows: Sequence[PositionRow]) -> Table | Text:

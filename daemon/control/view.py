@@ -19,6 +19,7 @@ from daemon.control.words import HandSide as HandSide
 from daemon.control.words import HandType as HandType
 from daemon.core.errors import HrmdError
 from daemon.core.events import Decision, Event, ManualOrder, ManualOrderAnswered, OrderType, Side, TradingState
+from daemon.supervision.health import Check, CheckStatus, Overall, overall, texts
 
 MAX_REASON_CHARS = 200
 MAX_PRICE = 10_000_000
@@ -131,6 +132,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the market is open by the calendar, why not, and when it opens next; "" before the run has a time."""
     notes: list[str] = []
     """What is worth knowing and no reason to be unhealthy, such as a year that the calendar doesn't confirm."""
+    health: Overall = Overall.HEALTHY
+    """Healthy, degraded (something is worth a look) or not."""
+    warnings: list[str] = []
+    """What is worth a look; `/health` has every check."""
     feed_counts: dict[str, int] = {}
     """Of a live feed: links, messages, conflated quotes, and by reason what was refused, unreadable or swallowed."""
 
@@ -189,11 +194,42 @@ class DecisionRow(msgspec.Struct, frozen=True, kw_only=True):
         return cls(action=decision.action.name, price=Decimal(repr(decision.price)), **shared)
 
 
-class Health(msgspec.Struct, frozen=True):
-    """Whether the daemon does what it is there for, and if not why."""
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the daemon does what it is there for, and if not why; every check of it."""
 
     healthy: bool
+    """No check failed; it may be degraded."""
+    state: Overall
     reasons: list[str]
+    """What the checks that failed say."""
+    warnings: list[str]
+    """What those say that are worth a look."""
+    checks: list[Check]
+
+    @classmethod
+    def of(cls, checks: Sequence[Check]) -> Health:
+        """What the checks come to."""
+        state = overall(checks)
+        return cls(
+            healthy=state is not Overall.UNHEALTHY, state=state, reasons=texts(checks, CheckStatus.FAIL),
+            warnings=texts(checks, CheckStatus.WARN), checks=list(checks),
+        )  # fmt: skip
+
+    def outline(self) -> HealthOutline:
+        """The same for who shows no token."""
+        said = {status: [one.said_to_all for one in self.checks if one.status is status] for status in CheckStatus}
+        return HealthOutline(
+            healthy=self.healthy, state=self.state, reasons=said[CheckStatus.FAIL], warnings=said[CheckStatus.WARN]
+        )
+
+
+class HealthOutline(msgspec.Struct, frozen=True, kw_only=True):
+    """Health without symbols and money."""
+
+    healthy: bool
+    state: Overall
+    reasons: list[str]
+    warnings: list[str]
 
 
 class OrderTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -288,4 +324,4 @@ class ControlView(Protocol):
         """The newest `limit` decisions or fewer, newest first; `limit` ≥ 1."""
 
     def health(self) -> Health:
-        """Cheap: `/healthz` is asked often, and without a token (so no symbols or money in `reasons`)."""
+        """Cheap: `/healthz` is asked often, and gets its outline."""

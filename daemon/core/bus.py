@@ -24,10 +24,12 @@ Receiver = Callable[[Any], None]
 class Inbox:
     """One actor's queue."""
 
-    __slots__ = ("_bus", "_capacity", "_items", "_waiter", "name")
+    __slots__ = ("_bus", "_capacity", "_items", "_waiter", "name", "taken")
 
     def __init__(self, bus: Bus, name: str, capacity: int) -> None:
         self.name = name
+        self.taken = 0
+        """Events that its reader took so far."""
         self._bus = bus
         self._capacity = capacity
         self._items: deque[Event] = deque()
@@ -48,7 +50,10 @@ class Inbox:
 
     def take(self) -> Event | None:
         """The oldest event, None when there is none; the reader owes one `done` for it."""
-        return self._items.popleft() if self._items else None
+        if not self._items:
+            return None
+        self.taken += 1
+        return self._items.popleft()
 
     async def wait(self) -> None:
         """Wait until there is an event."""

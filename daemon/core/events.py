@@ -615,12 +615,26 @@ class ActorRestarted(Event, frozen=True, gc=False):
     restarts: int
 
 
+class HealthChange(msgspec.Struct, frozen=True, gc=False):
+    """A check of the daemon's health came to another status (ok, warn, fail); `text` is what it says now."""
+
+    check: str
+    before: str
+    now: str
+    text: str
+
+
 class HealthReport(Event, frozen=True, gc=False):
-    """A look at the daemon's own state."""
+    """A look at the daemon's own state, told where a check's status changed.
+
+    `reasons` is why it isn't healthy; `state` is healthy, degraded or unhealthy, of all checks together.
+    """
 
     ts: int
     healthy: bool
     reasons: tuple[str, ...]
+    state: str = ""
+    changes: tuple[HealthChange, ...] = ()
 
 
 class Halt(Event, frozen=True, gc=False):

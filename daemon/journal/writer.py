@@ -126,6 +126,11 @@ class Journal:
         return len(old)
 
     @property
+    def committed(self) -> int:
+        """Events that are on disk."""
+        return self._committed
+
+    @property
     def appended(self) -> int:
         """Events taken so far."""
         return self._appended

@@ -129,6 +129,11 @@ class LiveExecutionActor(Actor):
         """Why nobody knows how the account stands: what of it wasn't read for too long; "" where all was."""
         return self._sight.trouble
 
+    @property
+    def sight(self) -> Sight:
+        """When book and positions of the account were last read."""
+        return self._sight
+
     async def run(self) -> None:
         """Handle events, listen to pushes and read the book until cancelled."""
         self._distrust("the execution stage was restarted")

@@ -66,6 +66,12 @@ class Sight:
         return ""
 
     @property
+    def age_s(self) -> float | None:
+        """Seconds since the older of the two was read; None where one never was."""
+        read = [at for at in self._read.values() if at is not None]
+        return (self._clock.monotonic_ns() - min(read)) / NS_PER_S if len(read) == len(self._read) else None
+
+    @property
     def left_s(self) -> float:
         """Seconds until there is trouble, should nothing be read; 0 where there is."""
         if any(read is None for read in self._read.values()):

@@ -1,4 +1,4 @@
-"""What the process asks of its system: to be told when it shall end, and as many open files as it may have.
+"""What the process asks of its system: when it shall end, how many files it may open, how much memory it holds.
 
 Invariant: every signal that asks for an end is an orderly one; SIGKILL and SIGQUIT alone are not asked.
 """
@@ -8,9 +8,12 @@ from __future__ import annotations
 import asyncio
 import resource
 import signal
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STATM = Path("/proc/self/statm")
 OPEN_FILES = 8192
 """More than sockets, journal and tapes ever need; a limit without a bound would be paid for by whoever walks it."""
 
@@ -35,3 +38,12 @@ def allow_open_files(wanted: int = OPEN_FILES) -> int:
         return soft
     resource.setrlimit(resource.RLIMIT_NOFILE, (able, hard))
     return able
+
+
+def memory_in_use(statm: Path = STATM) -> int:
+    """Bytes of memory that this process holds; where Linux' /proc isn't, the most that it ever held."""
+    try:
+        return int(statm.read_text().split()[1]) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024

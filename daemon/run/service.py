@@ -1,7 +1,8 @@
 """`hrmd run` as a service: the `App` with control server, metrics, systemd notifications and signals around it.
 
 Invariant: READY is sent only when the control server listens and the path is running, STOPPING before anything is taken
-down, and the watchdog is fed from the event loop itself, so a stuck loop is a restart.
+down, and the watchdog is fed from the event loop itself and only while decisions come, so a stuck loop is a restart,
+and so is a path that stands still.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ class Service:
         self._notifier = Notifier.from_environment(os.environ)
         self.app.bus.tap(MEASURED, self.metrics.record)
         self.app.bus.tap((InferenceMeasured,), self._measure)
+        self._still = False
         self._control: ControlServer | None = None
         self._announcement: Announcement | None = None
         if token is not None:
@@ -114,7 +116,7 @@ class Service:
                 log.info("control listens", url=self._control.url)
                 self._announce(self._control.url)
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
-            await self.app.run(alongside=(self._pulse, *alongside))
+            await self.app.run(alongside=(self._pulse, self.view.monitor.run, *alongside))
         finally:
             self._notifier.stopping()
             if self._announcement is not None:
@@ -146,14 +148,29 @@ class Service:
             before = stopwatch_ns()
             await asyncio.sleep(PULSE_S)
             now = stopwatch_ns()
-            self.metrics.loop_lag((now - before) / NS_PER_S - PULSE_S)
+            lag_s = (now - before) / NS_PER_S - PULSE_S
+            self.metrics.loop_lag(lag_s)
+            self.view.monitor.loop_lag(lag_s)
             self._watch_journal()
             self._watch_recorder()
             self._calendar_watch.look(self.app.plan.clock.now_ns())
             interval_s = self._notifier.watchdog_interval_s
-            if interval_s is not None and now - fed_ns >= interval_s * NS_PER_S - PULSE_S * NS_PER_S:
+            if self._stands_still() or interval_s is None:
+                continue
+            if now - fed_ns >= interval_s * NS_PER_S - PULSE_S * NS_PER_S:
                 self._notifier.watchdog()
                 fed_ns = now
+
+    def _stands_still(self) -> bool:
+        """Whether decisions are owed: systemd is then not told that all is well, and starts another process."""
+        overdue = self.view.monitor.overdue
+        if bool(overdue) is not self._still:
+            self._still = bool(overdue)
+            if overdue is not None:
+                log.error("decisions are owed: the watchdog is not fed", symbol=overdue.symbol, count=overdue.count)
+            else:
+                log.info("decisions come again: the watchdog is fed")
+        return self._still
 
     def _watch_journal(self) -> None:
         """Without a journal no new risk; what is held stays managed, and what happened waits in memory."""

@@ -6,7 +6,7 @@ Invariant: nothing here changes the daemon or waits.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
@@ -15,7 +15,7 @@ import msgspec
 from daemon import __version__
 from daemon.app import App
 from daemon.control.view import Health, InferenceStatus, OrderRow, PositionRow, RecorderStatus, Status
-from daemon.core.clock import NS_PER_MS, NS_PER_S
+from daemon.core.clock import NS_PER_MS
 from daemon.core.events import (
     Decision,
     Event,
@@ -41,9 +41,8 @@ from daemon.feed.live.feed import LiveFeed
 from daemon.market.calendar import ist_date
 from daemon.market.opening import say_now
 from daemon.orders.book import Order
-from daemon.orders.live_execution import LiveExecutionActor
+from daemon.run.health import monitor_of
 from daemon.tape.recorder import Recorder
-from strategies.base import LATE
 
 KEPT = 500
 """Orders and decisions that are remembered for the lists of the API."""
@@ -82,7 +81,6 @@ class DaemonView:
         self._counts: Counter[str] = Counter()
         self._denied: Counter[str] = Counter()
         self._decisions: deque[Decision] = deque(maxlen=KEPT)
-        self._failing: dict[str, str] = {}
         self._orders: dict[str, OrderRow] = {}
         self._trading_reason = ""
         self._feed = "starting"
@@ -95,6 +93,9 @@ class DaemonView:
         for order in app.account.known():
             self._keep(_row_of(order))
         app.bus.tap(types, self._record)
+        self.monitor = monitor_of(
+            app, recorder, ended=lambda: self._feed == FeedState.ENDED, last_tick_ts=lambda: self._last_tick_ts
+        )
 
     def status(self) -> Status:
         """The daemon at a glance."""
@@ -122,6 +123,8 @@ class DaemonView:
             symbols=list(app.symbols),
             healthy=health.healthy,
             reasons=health.reasons,
+            health=health.state,
+            warnings=health.warnings,
             ticks_accepted=self._counts["ticks"],
             ticks_rejected={reason: count for reason, count in tick_filter.rejected.items() if count},
             bars=app.bars.builder.built,
@@ -198,44 +201,8 @@ class DaemonView:
         return [self._decisions[-n] for n in range(1, min(limit, len(self._decisions)) + 1)]
 
     def health(self) -> Health:
-        """Unhealthy before it trades, when the feed ended, decisions fail, nothing can be journaled, and so on."""
-        app, reasons = self._app, []
-        if self._feed == FeedState.ENDED:
-            reasons.append("the feed has ended")
-        elif app.why_idle:
-            reasons.append(app.why_idle)
-        if app.journal is not None and app.journal.trouble:
-            reasons.append(app.journal.trouble)
-        if app.supervisor.ladder.active == "flat":
-            reasons.append("no strategy is left on the ladder")
-        if self._failing:
-            symbol, why = next(iter(self._failing.items()))
-            reasons.append(f"symbols whose last decision failed: {len(self._failing)}, such as {symbol}: {why}")
-        unknown = len(app.risk.book.unknown)
-        if unknown:
-            reasons.append(f"orders whose fate is unknown: {unknown}")
-        if app.risk.book.halted:
-            reasons.append(f"symbols on which broker and journal differ: {len(app.risk.book.halted)}")
-        for symbol, why in app.risk.book.unsettled.items():
-            reasons.append(f"{symbol}: {why}")
-        if app.risk.funds is not None and app.risk.funds.differs:
-            reasons.append("the broker's cash and the journal's differ")
-        if isinstance(app.execution, LiveExecutionActor) and app.execution.trouble:
-            reasons.append(app.execution.trouble)
-        if app.token is not None and not app.token.state.holds:
-            reasons.append(f"the broker's access is {app.token.state.value}: hrmd login")
-        if self._recorder is not None and self._recorder.trouble:
-            reasons.append("ticks are not being recorded")
-        reasons += _staleness(app.risk.book.stale)
-        watch = app.feed.clock_watch if isinstance(app.feed, LiveFeed) else None
-        if watch is not None and watch.trouble:
-            reasons.append(watch.trouble)
-        now = app.plan.clock.now_ns()
-        if self._last_tick_ts is not None and app.calendar.session_at(now) is not None:
-            silent_s = (now - self._last_tick_ts) / NS_PER_S
-            if silent_s > app.settings.risk.stale_after_s:
-                reasons.append(f"no tick for {silent_s:.0f} s of the session")
-        return Health(healthy=not reasons, reasons=reasons)
+        """Every check, and what they come to: unhealthy where one failed, such as before it trades."""
+        return Health.of(self.monitor.look())
 
     def _record(self, event: Event) -> None:
         match event:
@@ -246,10 +213,6 @@ class DaemonView:
                 self._counts["decisions"] += 1
                 self._counts["overruns"] += bool(event.halt_reason) and event.latency_ns > self._deadline_ms * NS_PER_MS
                 self._decisions.append(event)
-                if event.failed:
-                    self._failing[event.symbol] = f"{event.strategy} {event.reason}"
-                elif event.halt_reason != LATE:
-                    self._failing.pop(event.symbol, None)
             case FeedStatus():
                 if event.symbol is None:
                     self._feed = event.state.value
@@ -312,16 +275,6 @@ class DaemonView:
         row = self._orders.get(order_id)
         if row is not None:
             self._orders[order_id] = msgspec.structs.replace(row, **changes)
-
-
-def _staleness(stale: Mapping[str | None, str]) -> list[str]:
-    """What is wrong with the feed, in few words however many symbols it is wrong of."""
-    if None in stale:
-        return [f"the feed is stale: {stale[None]}"]
-    if not stale:
-        return []
-    symbol, reason = next(iter(stale.items()))
-    return [f"stale symbols: {len(stale)}, such as {symbol}: {reason}"]
 
 
 def _row_of(order: Order) -> OrderRow:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from daemon.settings.health import HealthSettings
 from daemon.settings.values import MOST, MOST_DAYS, Positive, PositiveInt, Section
 
 
@@ -29,6 +30,7 @@ class SupervisorSettings(Section):
     max_hangs_per_day: Annotated[int, Field(ge=0, le=1000)] = 3
     replay_hang_s: Positive = 300.0
     ladder: Annotated[list[Literal["hrm", "ppo", "rules", "flat"]], Field(min_length=1)] = ["hrm", "rules", "flat"]
+    health: HealthSettings = HealthSettings()
 
 
 class ControlSettings(Section):

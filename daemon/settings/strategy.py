@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from daemon.settings.values import MOST, Interval, NonNegative, PositiveInt, Section
+from daemon.settings.values import MOST, Interval, NonNegative, Positive, PositiveInt, Section
 
 
 class RulesSettings(Section):
@@ -53,7 +53,16 @@ class PerformanceSettings(Section):
     warm_up_segments: Annotated[int, Field(ge=0, le=MOST)] = 8
     decision_cache_size: Annotated[int, Field(ge=0, le=MOST)] = 0
     torch_threads: PositiveInt = 1
-    memory_limit_gb: Annotated[float, Field(gt=0.0, le=4096.0)] = 4.0
+    memory_warn_gb: Positive = 3.0
+    memory_limit_gb: Positive = 4.0
+
+    @model_validator(mode="after")
+    def _memory(self) -> Self:
+        if self.memory_warn_gb > self.memory_limit_gb:
+            raise ValueError(
+                f"memory_warn_gb not above memory_limit_gb ({self.memory_warn_gb:g} and {self.memory_limit_gb:g})"
+            )
+        return self
 
 
 class ModelManagementSettings(Section):

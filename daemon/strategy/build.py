@@ -48,15 +48,26 @@ def _hrm(settings: Settings, clock: Clock) -> Strategy:
 
     torch.set_num_threads(settings.performance.torch_threads)
     management = settings.model_management
-    artifact = management.artifact
-    if artifact == "shipped":
-        artifact = shipped(settings.hierarchical_reasoning_model.profile)
+    artifact = artifact_of("hrm", settings)
     try:
         strategy = HRMStrategy.load(artifact, management.seed, settings.hierarchical_reasoning_model, clock)
     except CheckpointError as error:
         raise ArtifactError(str(error)) from None
     equip(strategy, settings, artifact)
     return strategy
+
+
+def artifact_of(rung: str, settings: Settings) -> Path | None:
+    """The file that a strategy's model comes from, None where it has none. Raises as `shipped` does."""
+    management = settings.model_management
+    match rung:
+        case "hrm":
+            name, artifact = settings.hierarchical_reasoning_model.profile, management.artifact
+        case "ppo":
+            name, artifact = "ppo", management.ppo_artifact
+        case _:
+            return None
+    return shipped(name) if artifact == "shipped" else artifact
 
 
 def shipped(name: str) -> Path:
@@ -74,11 +85,9 @@ def _ppo(settings: Settings) -> Strategy:
     from models.errors import CheckpointError
     from strategies.ppo import PPOStrategy
 
-    artifact = settings.model_management.ppo_artifact
+    artifact = artifact_of("ppo", settings)
     if artifact is None:
         raise ArtifactError("model_management.ppo_artifact: strategy ppo needs an exported policy")
-    if artifact == "shipped":
-        artifact = shipped("ppo")
     try:
         return PPOStrategy.load(artifact, settings.strategy.rules.quantity)
     except CheckpointError as error:

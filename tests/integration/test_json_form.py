@@ -130,6 +130,7 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "calendar update": lambda place: ["--from", str(place.holidays()),
                                       *place.settings(f"market.calendar_file={place.root}/calendar.yaml")],
     "ctl status": ctl(),
+    "ctl health": ctl(),
     "ctl positions": ctl(),
     "ctl orders": ctl(),
     "ctl halt": ctl(),

@@ -20,6 +20,7 @@ from daemon.core.clock import NS_PER_S, Clock, ReplayClock
 from daemon.core.errors import InboxFull
 from daemon.core.events import Action, Decision, Event, Side, TradingState
 from daemon.settings.run import ControlSettings
+from daemon.supervision.health import Check, bad, good
 
 TOKEN = "a-token-of-some-length"
 NOW = 1_617_594_300 * NS_PER_S
@@ -61,6 +62,7 @@ class FakeDaemon:
 
     def __init__(self) -> None:
         self.shown = STATUS
+        self.checks: list[Check] = [good("running", "it trades"), good("memory", "0.41 GB in use", 0.41, 3, "GB")]
         self.held = POSITIONS
         self.known_orders = ORDERS
         self.asked_limit = 0
@@ -97,8 +99,8 @@ class FakeDaemon:
         return DECISIONS[:limit]
 
     def health(self) -> Health:
-        """As the status says."""
-        return Health(self.shown.healthy, self.shown.reasons)
+        """What the checks come to."""
+        return Health.of(self.checks)
 
     async def place(self, ticket: OrderTicket) -> OrderAnswer:
         """Keep the ticket; approve it, or do what a test asks for."""
@@ -131,6 +133,7 @@ class FakeDaemon:
 
     def sicken(self, reason: str) -> None:
         """Be unhealthy for `reason`."""
+        self.checks.append(bad("ticks", reason, "look at the feed"))
         self.shown = msgspec.structs.replace(self.shown, healthy=False, reasons=[reason])
 
 

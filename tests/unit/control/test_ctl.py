@@ -18,6 +18,7 @@ from daemon.control.view import NotDurableError
 from daemon.core.errors import Fault, UsageError
 from daemon.core.events import Flatten, Halt, Reduce, Resume, SwapStrategy, TradingState
 from daemon.settings.layers import DEFAULT_PATH
+from daemon.supervision.health import Overall, doubtful
 from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TIME, TOKEN, FakeDaemon, build_server, running_in_thread
 
 
@@ -102,6 +103,42 @@ def test_status_tells_of_the_session_and_of_what_is_worth_knowing(operator: Oper
     shown = " ".join(operator.run("status").stdout.split())
     assert f"session {closed}" in shown
     assert "note one [a] note two" in shown
+
+
+def test_health_is_a_table(operator: Operator) -> None:
+    """Every check, what is to be mended first; exit 1 when unhealthy, and not when only degraded."""
+    well = operator.run("health")
+    assert (well.exit_code, well.stdout.splitlines()[-1]) == (0, "healthy")
+    operator.daemon.checks.append(doubtful("disk", "3.1 GB free [a]", "make room"))
+    operator.run("resume")  # after a command nothing is remembered
+    degraded = operator.run("health")
+    assert (degraded.exit_code, degraded.stdout.splitlines()[-1]) == (0, "degraded")
+    operator.daemon.sicken("no tick for 75 s")
+    operator.run("resume")
+    ill = operator.run("health")
+    assert (ill.exit_code, ill.stdout.splitlines()[-1]) == (1, "unhealthy")
+    rows = [line.split() for line in ill.stdout.splitlines() if line]
+    assert [row[0] for row in rows[2:6]] == ["ticks", "disk", "running", "memory"]
+    assert rows[2][1:4] == ["fail", "-", "-"]
+    assert "look at the feed" in ill.stdout
+    assert "3.1 GB free [a]" in ill.stdout
+    assert rows[5][:6] == ["memory", "ok", "0.41", "GB", "3", "GB"]
+
+
+def test_health_as_json_of_an_unhealthy_daemon(operator: Operator) -> None:
+    """The document is printed all the same, and the exit code is 1."""
+    operator.daemon.sicken("no tick for 75 s")
+    result = operator.run("health", "--json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["healthy"], found["reasons"]) == (1, False, ["no tick for 75 s"])
+
+
+def test_status_tells_of_what_is_worth_a_look(operator: Operator) -> None:
+    """A degraded daemon isn't shown as healthy."""
+    operator.daemon.shown = msgspec.structs.replace(
+        operator.daemon.shown, health=Overall.DEGRADED, warnings=["rules decides instead of hrm"]
+    )
+    assert "degraded: rules decides instead of hrm" in operator.run("status").stdout
 
 
 def test_status_of_a_halted_sick_daemon(operator: Operator) -> None:

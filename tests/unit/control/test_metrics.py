@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.view import InferenceStatus, RecorderStatus
 from daemon.core.events import ActorRestarted, Resume, StrategySwapped, TradingState
+from daemon.supervision.health import bad, doubtful, good
 from tests.unit.control.fakes import DECISIONS, NOW, STATUS
 
 
@@ -59,6 +60,17 @@ def test_measurements_are_seconds() -> None:
     assert found["hrmd_inference_seconds_bucket", "0.01"] == 0
     assert found["hrmd_inference_seconds_bucket", "0.02"] == 1
     assert found[("hrmd_loop_lag_seconds_sum",)] == 0
+
+
+def test_checks_of_health_are_gauges() -> None:
+    """0, 1 or 2 by its status, and what was measured where something was."""
+    checks = [good("running", "it trades"), doubtful("ladder", "rules decides", ""), bad("owed", "x", "")]
+    checks.append(good("memory", "in use", 1.5, 3, "GB"))
+    found = samples(Metrics().render(STATUS, checks))
+    assert {name[1]: value for name, value in found.items() if name[0] == "hrmd_health"} == {
+        "running": 0, "ladder": 1, "owed": 2, "memory": 0,
+    }  # fmt: skip
+    assert {name[1:]: value for name, value in found.items() if name[0] == "hrmd_health_value"} == {("memory",): 1.5}
 
 
 def test_status_is_shown_as_it_is_at_the_scrape() -> None:

@@ -23,6 +23,7 @@ from daemon.control.view import MAX_REASON_CHARS, KeyTakenError, NotDurableError
 from daemon.core.clock import NS_PER_S, ReplayClock
 from daemon.core.errors import Fault, InboxFull, UsageError
 from daemon.core.events import Flatten, Halt, Reduce, Resume, SwapStrategy
+from daemon.supervision.health import bad, doubtful
 from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TIME, TOKEN, FakeDaemon, build_server
 
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
@@ -58,10 +59,33 @@ async def running() -> AsyncIterator[Running]:
 
 
 async def test_health_is_open_and_says_why(running: Running) -> None:
-    """200 when healthy, 503 and the reasons when not, without a token."""
-    assert (await running.ask("GET", "/healthz", {}))[:2] == (200, {"healthy": True, "reasons": []})
+    """200 when healthy or degraded, with the word; 503 and the reasons when not; without a token."""
+    said: dict[str, Any] = {"healthy": True, "state": "healthy", "reasons": [], "warnings": []}
+    assert (await running.ask("GET", "/healthz", {}))[:2] == (200, said)
+    running.daemon.checks.append(doubtful("disk", "3.1 GB free", "make room"))
+    said |= {"state": "degraded", "warnings": ["3.1 GB free"]}
+    assert (await running.ask("GET", "/healthz", {}))[:2] == (200, said)
     running.daemon.sicken("no tick for 75 s")
-    assert (await running.ask("GET", "/healthz", {}))[:2] == (503, {"healthy": False, "reasons": ["no tick for 75 s"]})
+    said |= {"healthy": False, "state": "unhealthy", "reasons": ["no tick for 75 s"]}
+    assert (await running.ask("GET", "/healthz", {}))[:2] == (503, said)
+
+
+async def test_without_a_token_no_symbol_is_named(running: Running) -> None:
+    """`/healthz` says the outline, whoever asks; `/health` needs the token and has every check."""
+    running.daemon.checks.append(
+        bad("feed", "stale symbols: 1, such as NSE:SBIN-EQ: quote 900", "", "stale symbols: 1")
+    )
+    running.daemon.checks.append(doubtful("ladder", "rules decides: lost 5,000", "", "rules decides"))
+    for headers in ({}, AUTHORISED):
+        _, body, _ = await running.ask("GET", "/healthz", headers)
+        assert (body["reasons"], body["warnings"]) == (["stale symbols: 1"], ["rules decides"])
+    assert (await running.ask("GET", "/health", {}))[0] == 401
+    status, body, _ = await running.ask("GET", "/health")
+    assert (status, body["state"], body["reasons"]) == (200, "unhealthy", [running.daemon.checks[2].text])
+    by_name = {check["name"]: check for check in body["checks"]}
+    assert list(by_name) == ["running", "memory", "feed", "ladder"]
+    assert (by_name["memory"]["value"], by_name["memory"]["limit"], by_name["memory"]["status"]) == (0.41, 3, "ok")
+    assert by_name["memory"]["age_s"] is None
 
 
 async def test_views_are_json(running: Running) -> None:

@@ -44,8 +44,9 @@ def test_inbox_is_first_in_first_out() -> None:
     events = [halt(1), TimeAdvanced(ts=2), halt(3), TimeAdvanced(ts=4)]
     for event in events:
         bus.publish(event)
-    assert len(inbox) == 4
+    assert (len(inbox), inbox.taken) == (4, 0)
     assert [inbox.take() for _ in range(5)] == [*events, None]
+    assert inbox.taken == 4
 
 
 def test_only_the_subscribed_types_arrive() -> None:

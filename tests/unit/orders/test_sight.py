@@ -21,6 +21,17 @@ def test_what_was_never_read_is_out_of_sight() -> None:
     assert (sight.trouble, sight.left_s, sight.missing) == ("", 45.0, False)
 
 
+def test_how_old_the_answers_are() -> None:
+    """The older of the two; nobody knows before both were read."""
+    clock = ReplayClock(1)
+    sight = Sight(clock, 30.0)
+    sight.saw(BOOK)
+    assert sight.age_s is None
+    clock.advance(1 + 4 * NS_PER_S)
+    sight.saw(POSITIONS)
+    assert sight.age_s == 4
+
+
 @pytest.mark.parametrize(("reconcile_s", "limit_s"), [(30.0, 45), (10.0, 15), (1.0, 5), (0.1, 5)])
 @pytest.mark.parametrize("lost", [BOOK, POSITIONS])
 def test_the_limit(reconcile_s: float, limit_s: int, lost: str) -> None:

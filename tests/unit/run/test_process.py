@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from daemon.run.process import memory_in_use
+
 WAITING = """
 import asyncio, sys
 from daemon.run.process import on_ending
@@ -66,3 +68,15 @@ def test_open_files_are_allowed(soft: int, wanted: int, holds: int) -> None:
     script = LIMITED.format(soft=soft, wanted=wanted)
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(holds)] * 2
+
+
+def test_memory_is_what_the_process_holds(tmp_path: Path) -> None:
+    """It grows with what is held; without Linux' /proc it is the most that ever was."""
+    before = memory_in_use()
+    held = bytearray(64 * 2**20)
+    for at in range(0, len(held), 4096):
+        held[at] = 1
+    assert memory_in_use() - before > 32 * 2**20
+    assert memory_in_use(tmp_path / "none") >= 32 * 2**20
+    (tmp_path / "statm").write_text("not numbers")
+    assert memory_in_use(tmp_path / "statm") == memory_in_use(tmp_path / "none")

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from daemon.cli import main
 from daemon.control.rendezvous import Running, running_daemons
 from daemon.core.errors import SettingsError, UsageError
-from daemon.core.events import Bar, Decision, Halt, OrderIntent
+from daemon.core.events import Bar, Decision, Halt, HealthReport, OrderIntent
 from daemon.journal.reader import JournalReader
 from daemon.market.calendar import ist_ns
 from daemon.run.output_tables import bars_table
@@ -271,3 +271,27 @@ async def test_a_start_on_a_holiday_names_the_next_session(tmp_path: Path) -> No
         await running
     (line,) = [line for line in logs if line["event"] == "the market is closed"]
     assert line["session"] == subject.view.status().session
+
+
+def test_changes_of_health_are_on_record(tape: Path, tmp_path: Path) -> None:
+    """In the journal and in the log, once, with what is to be done; a look at every pulse says nothing more."""
+    places = (f"feed.record.path={tmp_path}/tapes", "feed.record.when=always", "feed.record.flush_s=0.01")
+    subject = service(tape, tmp_path, *places, "control.enabled=false", "feed.speed=300")
+    (tmp_path / "tapes").rename(tmp_path / "unplugged")
+    reports: list[HealthReport] = []
+    subject.app.bus.tap((HealthReport,), reports.append)
+
+    def stop(report: HealthReport) -> None:
+        if any(change.check == "recorder" for change in report.changes):
+            subject.app.stop("seen")
+
+    subject.app.bus.tap((HealthReport,), stop)
+    with capture_logs() as logs:
+        asyncio.run(run(subject))
+    assert journaled(tmp_path / "j.sqlite", HealthReport) == reports
+    told = [change for report in reports for change in report.changes if change.check == "recorder"]
+    assert [(change.before, change.now, change.text) for change in told] == [
+        ("ok", "fail", "ticks are not being recorded")
+    ]
+    (line,) = [line for line in logs if line["event"] == "health" and line["check"] == "recorder"]
+    assert (line["log_level"], line["do"].startswith("make room: recording to ")) == ("error", True)

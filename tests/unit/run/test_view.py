@@ -15,6 +15,7 @@ from daemon.core.clock import NS_PER_S, ReplayClock
 from daemon.core.errors import JournalError
 from daemon.core.events import (
     Action,
+    Bar,
     Event,
     FeedState,
     FeedStatus,
@@ -29,6 +30,11 @@ from daemon.core.events import (
 )
 from daemon.core.latency import FixedLatency
 from daemon.run.view import KEPT, DaemonView
+from daemon.settings.loading import load_settings
+from daemon.strategy.artifacts import hash_on_disk
+from daemon.supervision.health import Overall
+from daemon.supervision.supervisor import Ladder
+from models.agent import HRMAgent
 from tests.samples import (
     CLOSE,
     DAY,
@@ -69,6 +75,9 @@ class Desk:
             self.app.bus.publish(event)
             if isinstance(event, Fill):
                 self.app.portfolio.handle(event)
+        for actor in self.app.actors:  # nobody runs here: what waits for them is taken
+            while actor.inbox.take() is not None:
+                actor.inbox.done()
 
 
 @pytest.fixture
@@ -285,3 +294,87 @@ def test_before_a_tape_tells_the_time_nothing_is_said_of_the_market(tmp_path: Pa
     desk = Desk(write_tape(tmp_path / "t.parquet", *hill()), start=0)
     assert desk.view.status().session == ""
     desk.app.close()
+
+
+def test_a_step_down_is_degraded_and_not_ill(desk: Desk) -> None:
+    """Why is in the warnings and the status; nothing is a reason to be unhealthy."""
+    desk.app.supervisor.ladder = Ladder(["hrm", "rules", "flat"], "hrm", 3)
+    desk.app.supervisor.ladder.take("rules")
+    desk.app.supervisor.reason = "3 failed decisions in a row: not finite"
+    said = "rules decides instead of hrm: 3 failed decisions in a row: not finite"
+    health, status = desk.view.health(), desk.view.status()
+    assert (health.healthy, health.state, health.reasons, health.warnings) == (True, Overall.DEGRADED, [], [said])
+    assert (status.healthy, status.health, status.warnings) == (True, Overall.DEGRADED, [said])
+    assert health.outline().warnings == ["rules decides instead of hrm"]
+
+
+def test_a_strategy_that_is_not_there_can_not_decide(desk: Desk) -> None:
+    """In charge, and not loaded."""
+    desk.app.supervisor.ladder = Ladder(["hrm", "rules", "flat"], "hrm", 3)
+    assert desk.view.health().reasons == ["hrm is in charge and not loaded"]
+
+
+def test_a_bar_that_nobody_decides_on_is_unhealthy(desk: Desk) -> None:
+    """From the deadline and its grace on, until the decision comes; a bar of another interval is not decided on."""
+    minute = Bar(
+        symbol=SBIN, interval="1m", ts_open=NOON, ts_close=NOON + MINUTE, open=1.0, high=1.0, low=1.0, close=1.0,
+        volume=1, ticks=1,
+    )  # fmt: skip
+    desk.tell(msgspec.structs.replace(minute, interval="5m", symbol=RELIANCE), minute)
+    desk.clock.advance(NOON + 5 * NS_PER_S)
+    assert desk.view.health().healthy
+    desk.clock.advance(NOON + 6 * NS_PER_S)
+    health = desk.view.health()
+    assert health.reasons == [f"rules owes decisions: 1, the oldest for 6 s, on {SBIN}"]
+    assert health.outline().reasons == ["rules owes decisions: 1, the oldest for 6 s"]
+    desk.tell(decide(Action.HOLD, ts_bar=NOON + MINUTE))
+    assert desk.view.health().healthy
+
+
+async def test_the_models_file_is_read_again(tmp_path: Path) -> None:
+    """Another model, a damaged file, none at all: worth a look, and the loaded one goes on."""
+    file = tmp_path / "mine.safetensors"
+    shape = load_settings().hierarchical_reasoning_model
+    one, other = (HRMAgent.untrained(shape, seed, instruments=["SIM"], timeframes=["5m"]) for seed in (1, 2))
+    one.save_model(file)
+    tape = write_tape(tmp_path / "t.parquet", *hill())
+    plan = RunPlan(
+        tapes=[tape], symbols=[], clock=ReplayClock(NOON), latency=FixedLatency(0), journal=None, durable=False,
+        restarts=True, order_prefix="T",
+    )  # fmt: skip
+    changes = ("strategy.name=hrm", f"model_management.artifact={file}", "performance.runtime=torch")
+    app = App(settings_of(*LIVELY, *changes), plan)
+    app.desk.open = True
+    view = DaemonView(app, "a test")
+
+    loaded = str(getattr(app.strategy.strategies["hrm"], "model_hash", ""))[:12]
+
+    async def said() -> str:
+        await view.monitor.read_models()
+        return next(check.text for check in view.health().checks if check.name == "model")
+
+    assert await said() == f"hrm: mine.safetensors ({loaded})"
+    other.save_model(file)
+    found = hash_on_disk("hrm", file)[:12]
+    assert f"mine.safetensors holds another model ({found}) than hrm thinks with ({loaded})" in await said()
+    assert view.health().state is Overall.DEGRADED
+    file.write_bytes(file.read_bytes()[:-100])
+    assert "the file of hrm is damaged or gone" in await said()
+    file.unlink()
+    assert "mine.safetensors: no such file" in await said()
+    one.save_model(file)
+    assert await said() == f"hrm: mine.safetensors ({loaded})"
+    app.close()
+
+
+def test_a_stage_that_handles_nothing_is_unhealthy(desk: Desk) -> None:
+    """Events wait for it, and it takes none; which one is said."""
+    desk.app.bus.publish(intend())
+    assert desk.view.health().healthy
+    desk.clock.advance(NOON + 6 * NS_PER_S)
+    assert desk.view.health().state is Overall.DEGRADED
+    desk.clock.advance(NOON + 16 * NS_PER_S)
+    (reason,) = desk.view.health().reasons
+    assert reason.endswith("has handled nothing for 16 s; events that wait for it: 1")
+    desk.tell()
+    assert desk.view.health().healthy

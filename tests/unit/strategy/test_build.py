@@ -10,7 +10,8 @@ from daemon.core.clock import ReplayClock
 from daemon.core.errors import ArtifactError
 from daemon.settings.loading import load_settings
 from daemon.strategy.actor import ThinkingLimit
-from daemon.strategy.build import build_strategies, rungs, shipped, thinking_limit, view_settings
+from daemon.strategy.artifacts import hash_on_disk
+from daemon.strategy.build import artifact_of, build_strategies, rungs, shipped, thinking_limit, view_settings
 from models.checkpoint import load_model
 from strategies.hrm import HRMStrategy
 from strategies.rules import RulesStrategy
@@ -121,3 +122,24 @@ def test_the_view_is_wide_enough_for_every_strategy(overrides: list[str], window
     assert view.window == window
     assert (view.interval, view.coarse_interval, view.coarse_window) == (settings.strategy.interval, "30m", 16)
     assert (view.max_position, view.no_entries_minutes) == (5000, 30)
+
+
+def test_the_hash_on_disk_is_that_of_what_is_in_the_file(tmp_path: Path) -> None:
+    """Of either kind of model; a file that isn't whole is one line."""
+    settings = load_settings()
+    for rung in ("hrm", "ppo"):
+        path = artifact_of(rung, settings)
+        assert path is not None
+        strategy = build_strategies(load_settings(None, [f"strategy.name={rung}"]), ReplayClock())[rung]
+        assert hash_on_disk(rung, path) == getattr(strategy, "model_hash", None)
+        whole = path.read_bytes()
+        for number, damaged in enumerate((whole[:-10], whole[:-1] + bytes([whole[-1] ^ 1]))):
+            file = tmp_path / f"{rung}{number}.safetensors"
+            file.write_bytes(damaged)
+            with pytest.raises(ArtifactError, match=file.name) as caught:
+                hash_on_disk(rung, file)
+            assert "\n" not in str(caught.value)
+        with pytest.raises(ArtifactError):
+            hash_on_disk(rung, tmp_path / "none")
+    assert artifact_of("rules", settings) is None
+    assert artifact_of("hrm", load_settings(None, ["model_management.artifact=null"])) is None

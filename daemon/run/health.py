@@ -1,0 +1,119 @@
+"""The stations of an `App` → what the health monitor asks them. Invariant: nothing here changes the daemon or waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from daemon.app import App
+from daemon.core.clock import NS_PER_S
+from daemon.feed.live.feed import LiveFeed
+from daemon.fyers.token_watch import TokenState
+from daemon.market.calendar import ist_date
+from daemon.orders.live_execution import LiveExecutionActor
+from daemon.run.process import memory_in_use
+from daemon.strategy.artifacts import hash_on_disk
+from daemon.strategy.build import artifact_of
+from daemon.supervision.health_checks import FLAT, MemoryLimits
+from daemon.supervision.health_monitor import HealthMonitor, LoadedModel, Sources
+from daemon.supervision.health_readings import BrokerReading, JournalReading, Readings, StageReading, TokenReading
+from daemon.tape.recorder import Recorder
+from strategies.base import Strategy
+
+
+def monitor_of(
+    app: App, recorder: Recorder | None, ended: Callable[[], bool], last_tick_ts: Callable[[], int | None]
+) -> HealthMonitor:
+    """Of a whole daemon; `ended` says whether its feed has, `last_tick_ts` when the newest tick came (UTC ns)."""
+    settings = app.settings
+    health, performance, interval = settings.supervisor.health, settings.performance, settings.strategy.interval
+    deadline_s = settings.hierarchical_reasoning_model.act.deadline_ms / 1000
+    journaled = [settings.journal.path.resolve().parent] if app.journal is not None else []
+    files = _files(app)
+    recorded = [settings.feed.record.path.resolve()] if recorder is not None else []
+    return HealthMonitor(
+        app.bus,
+        app.plan.clock,
+        health,
+        MemoryLimits(performance.memory_warn_gb, performance.memory_limit_gb),
+        deadline_s + health.owed_grace_s,
+        Sources(
+            readings=lambda: _readings(app, recorder, ended=ended(), last_tick_ts=last_tick_ts()),
+            memory_bytes=memory_in_use,
+            models=lambda: _models(app, files),
+            places=[*journaled, *recorded],
+        ),
+        decided=lambda bar: bar.interval == interval and not app.strategy.legs.holds(bar.symbol),
+    )
+
+
+def _readings(app: App, recorder: Recorder | None, *, ended: bool, last_tick_ts: int | None) -> Readings:
+    book, ladder, now = app.risk.book, app.supervisor.ladder, app.plan.clock.now_ns()
+    watch = app.feed.clock_watch if isinstance(app.feed, LiveFeed) else None
+    in_session = last_tick_ts is not None and app.calendar.session_at(now) is not None
+    today = ist_date(now)
+    return Readings(
+        idle=app.why_idle,
+        ended=ended,
+        journal=_journal(app),
+        stages=[StageReading(actor.name, len(actor.inbox), actor.inbox.taken) for actor in app.actors],
+        strategy=ladder.active,
+        first=ladder.within_reach[0],
+        why=app.supervisor.reason,
+        loaded=ladder.active == FLAT or ladder.active in app.strategy.strategies,
+        unknown=len(book.unknown),
+        halted=len(book.halted),
+        unsettled=book.unsettled,
+        cash_differs=app.risk.funds is not None and app.risk.funds.differs,
+        broker=_broker(app),
+        token=_token(app),
+        recorder=recorder.trouble if recorder is not None else None,
+        stale=book.stale,
+        silent_s=(now - last_tick_ts) / NS_PER_S if in_session and last_tick_ts is not None else None,
+        silent_limit_s=app.settings.risk.stale_after_s,
+        clock_trouble=watch.trouble if watch is not None else "",
+        clock_held=watch.held if watch is not None else "",
+        doubts=app.calendar.doubts([today]) if now else [],
+        confirmed_days=(app.calendar.confirmed_to - today).days if now else None,
+    )
+
+
+def _journal(app: App) -> JournalReading | None:
+    journal = app.journal
+    if journal is None:
+        return None
+    committed = journal.committed
+    return JournalReading(journal.trouble, max(0, journal.appended - committed), committed)
+
+
+def _broker(app: App) -> BrokerReading | None:
+    execution = app.execution
+    if not isinstance(execution, LiveExecutionActor):
+        return None
+    return BrokerReading(execution.trouble, execution.sight.missing, execution.sight.age_s)
+
+
+def _token(app: App) -> TokenReading | None:
+    keeper = app.token
+    if keeper is None:
+        return None
+    state = keeper.state
+    return TokenReading(state.value, state.holds, state is TokenState.EXPIRING, keeper.text, keeper.left_s)
+
+
+def _files(app: App) -> dict[str, Path]:
+    """Where the models that strategies think with come from, by strategy."""
+    thinking = [rung for rung, strategy in app.strategy.strategies.items() if _loaded(strategy)]
+    return {rung: path for rung in thinking if (path := artifact_of(rung, app.settings)) is not None}
+
+
+def _models(app: App, files: Mapping[str, Path]) -> list[LoadedModel]:
+    strategies = app.strategy.strategies
+    return [LoadedModel(rung, path.name, _loaded(strategies[rung]), partial(hash_on_disk, rung, path))
+            for rung, path in files.items()]  # fmt: skip
+
+
+def _loaded(strategy: Strategy) -> str:
+    """The hash of its model, "" where it has none."""
+    return str(getattr(strategy, "model_hash", ""))

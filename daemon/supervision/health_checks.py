@@ -1,0 +1,355 @@
+"""What stations and monitor read → the checks of the daemon's health, in the order in which they are told. Pure.
+
+Invariant: every check is there at every look, in the same order; what can't be known yet is not held against anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from daemon.settings.health import HealthSettings
+from daemon.supervision.health import Check, CheckStatus, Limits, Was, bad, doubtful, good, measured
+from daemon.supervision.health_readings import Measurements, ModelFile, Readings
+from daemon.supervision.health_window import Figures
+from strategies.base import HUNG, RAISED, UNFIT
+
+FLAT: Final = "flat"
+GB: Final = 10**9
+HOW: Final = {HUNG: "hung", UNFIT: "hung too often", RAISED: "raised"}
+"""In which ways a decision fails, by its halt reason."""
+
+
+class MemoryLimits(msgspec.Struct, frozen=True):
+    """In GB of memory in use."""
+
+    warn_gb: float
+    fail_gb: float
+
+
+def all_checks(
+    readings: Readings, seen: Measurements, settings: HealthSettings, memory: MemoryLimits, before: Was
+) -> tuple[Check, ...]:
+    """Every check, the gravest subjects first."""
+    return (
+        running(readings),
+        journal(readings, seen, settings, before),
+        ladder(readings),
+        decisions(seen),
+        owed(readings, seen),
+        stages(seen, settings, before),
+        orders(readings),
+        positions(readings),
+        held_over(readings),
+        cash(readings),
+        broker(readings),
+        token(readings),
+        recorder(readings),
+        feed(readings),
+        clock(readings),
+        ticks(readings),
+        *of_the_window(seen.figures, settings, before),
+        model(readings, seen),
+        memory_in_use(seen, memory, before),
+        loop(seen, settings, before),
+        disk(seen, settings, before),
+        calendar(readings, settings),
+    )
+
+
+def running(readings: Readings) -> Check:
+    """Whether it trades at all."""
+    if readings.ended:
+        return bad("running", "the feed has ended", "the run ends by itself")
+    if readings.idle:
+        return bad("running", readings.idle, "wait, or see its log: it doesn't trade meanwhile")
+    return good("running", "it trades")
+
+
+def journal(readings: Readings, seen: Measurements, settings: HealthSettings, before: Was) -> Check:
+    """Whether what happens gets onto the disk, and how soon."""
+    found = readings.journal
+    if found is None:
+        return good("journal", "nothing is journaled")
+    if found.trouble:
+        return bad("journal", found.trouble, "make room or mend the file; what happens waits in memory")
+    limits = Limits(settings.journal_lag_warn_s, settings.journal_lag_fail_s)
+    lag = seen.journal_lag_s
+    text = f"{found.waiting} events wait for the disk" + (f", which took none for {lag:.1f} s" if lag else "")
+    return measured("journal", lag, "s", limits, before, text, "look at the disk of journal.path: it is slow or stuck")
+
+
+def ladder(readings: Readings) -> Check:
+    """Whether the strategy of the settings decides."""
+    again = f"read why; hrmd ctl strategy {readings.first} puts it back"
+    if readings.strategy == FLAT:
+        return bad("ladder", "no strategy is left on the ladder", f"{again}, then hrmd ctl resume")
+    if readings.strategy != readings.first:
+        outline = f"{readings.strategy} decides instead of {readings.first}"
+        return doubtful("ladder", f"{outline}: {readings.why}" if readings.why else outline, again, outline)
+    return good("ladder", f"{readings.strategy} decides")
+
+
+def decisions(seen: Measurements) -> Check:
+    """Whether the last decision on every symbol was one."""
+    failing = seen.failing
+    if not failing:
+        return good("decisions", "no symbol's last decision failed", 0)
+    symbol, first = next(iter(failing.items()))
+    count = f"symbols whose last decision failed: {len(failing)}"
+    how = sorted(
+        {f"{one.strategy} {HOW.get(one.halt_reason, 'answered what is of no use')}" for one in failing.values()}
+    )
+    text, outline = f"{count}, such as {symbol}: {first.strategy} {first.reason}", f"{count} ({', '.join(how)})"
+    do = "they HOLD until the next good one; the reason says what is wrong with the strategy"
+    found = bad("decisions", text, do, outline)
+    return msgspec.structs.replace(found, value=len(failing), limit=1)
+
+
+def owed(readings: Readings, seen: Measurements) -> Check:
+    """Whether every bar that closed was decided on."""
+    overdue = seen.overdue
+    if overdue is None:
+        return Check(
+            name="owed", status=CheckStatus.OK, text="every bar was decided on", limit=seen.owed_limit_s, unit="s"
+        )
+    outline = f"{readings.strategy} owes decisions: {overdue.count}, the oldest for {overdue.oldest_s:.0f} s"
+    return Check(
+        name="owed", status=CheckStatus.FAIL, text=f"{outline}, on {overdue.symbol}", outline=outline,
+        value=overdue.oldest_s, limit=seen.owed_limit_s, unit="s",
+        do="the strategy hangs or its stage stands still: the watchdog isn't fed any more; without one start again",
+    )  # fmt: skip
+
+
+def stages(seen: Measurements, settings: HealthSettings, before: Was) -> Check:
+    """Whether every station handles what comes."""
+    stuck = seen.stuck
+    if stuck is None:
+        return good("stages", "every stage handles what comes", 0.0, settings.stages_warn_s, "s")
+    text = f"{stuck.stage} has handled nothing for {stuck.seconds:.0f} s; events that wait for it: {stuck.waiting}"
+    limits = Limits(settings.stages_warn_s, settings.stages_fail_s)
+    do = "what it waits for is in the log (the disk, the broker, a model); start again where it lasts"
+    return measured("stages", stuck.seconds, "s", limits, before, text, do)
+
+
+def orders(readings: Readings) -> Check:
+    """Whether the fate of every order is known."""
+    if not readings.unknown:
+        return good("orders", "the fate of every order is known", 0)
+    text = f"orders whose fate is unknown: {readings.unknown}"
+    return bad("orders", text, "it asks the broker's book by itself; look into the broker's app where it lasts")
+
+
+def positions(readings: Readings) -> Check:
+    """Whether broker and journal agree."""
+    if not readings.halted:
+        return good("positions", "no symbol is halted", 0)
+    text = f"symbols on which broker and journal differ: {readings.halted}"
+    return bad("positions", text, "compare hrmd ctl positions with the broker's app; they take no new risk meanwhile")
+
+
+def held_over(readings: Readings) -> Check:
+    """Positions that a corporate action may have changed."""
+    unsettled = readings.unsettled
+    if not unsettled:
+        return good("held_over", "nothing in doubt is held", 0)
+    text = "; ".join(f"{symbol}: {why}" for symbol, why in unsettled.items())
+    outline = f"positions held over what may be a corporate action: {len(unsettled)}"
+    return bad("held_over", text, "see docs/operations.md, held over a corporate action; hrmd ctl resume", outline)
+
+
+def cash(readings: Readings) -> Check:
+    """Whether broker and journal have the same money."""
+    if not readings.cash_differs:
+        return good("cash", "no difference is known")
+    text = "the broker's cash and the journal's differ"
+    return bad("cash", text, "compare; put the true sum into broker.fyers.starting_cash")
+
+
+def broker(readings: Readings) -> Check:
+    """Whether the broker answers."""
+    found = readings.broker
+    if found is None:
+        return good("broker", "orders go to the simulated venue")
+    if found.trouble:
+        outline = found.trouble.partition(" (")[0]
+        check = bad("broker", found.trouble, "nothing is opened meanwhile; it goes on by itself", outline)
+    elif found.failing:
+        check = doubtful("broker", "the last question to the broker failed", "it is asked again by itself")
+    else:
+        check = good("broker", "its book and positions are read as often as they must be")
+    return msgspec.structs.replace(check, age_s=found.age_s)
+
+
+def token(readings: Readings) -> Check:
+    """Whether the broker lets us in, and for how long."""
+    found = readings.token
+    if found is None:
+        return good("token", "no access is needed")
+    if not found.holds:
+        check = bad("token", f"the broker's access is {found.state}: hrmd login", "hrmd login")
+    elif found.ending:
+        check = doubtful("token", f"the broker's access {found.text}", "hrmd login")
+    else:
+        check = good("token", f"the broker's access {found.text}")
+    return msgspec.structs.replace(check, value=found.left_s, unit="s")
+
+
+def recorder(readings: Readings) -> Check:
+    """Whether the tape is made."""
+    if readings.recorder is None:
+        return good("recorder", "ticks are not to be recorded")
+    if readings.recorder:
+        return bad("recorder", "ticks are not being recorded", f"make room: {readings.recorder}")
+    return good("recorder", "ticks are being recorded")
+
+
+def feed(readings: Readings) -> Check:
+    """Whether the ticks of every symbol can be relied on; in few words however many there are."""
+    stale = readings.stale
+    if None in stale:
+        return bad("feed", f"the feed is stale: {stale[None]}", "the link is made anew by itself; or hrmd login")
+    if not stale:
+        return good("feed", "no symbol is stale", 0)
+    symbol, reason = next(iter(stale.items()))
+    outline = f"stale symbols: {len(stale)}"
+    return bad("feed", f"{outline}, such as {symbol}: {reason}", "entries in them are denied; look them up", outline)
+
+
+def clock(readings: Readings) -> Check:
+    """Whether our time can be relied on."""
+    if readings.clock_trouble:
+        return bad("clock", readings.clock_trouble, "let the machine keep time (timedatectl set-ntp true)")
+    if readings.clock_held:
+        return doubtful("clock", readings.clock_held, "new risk waits until the venue confirms our time")
+    return good("clock", "nothing speaks against our time")
+
+
+def ticks(readings: Readings) -> Check:
+    """Whether there are any, inside a session."""
+    silent = readings.silent_s
+    if silent is not None and silent > readings.silent_limit_s:
+        found = bad("ticks", f"no tick for {silent:.0f} s of the session", "look at the feed; entries are denied")
+    else:
+        found = good("ticks", "ticks come" if silent is not None else "none is due")
+    return msgspec.structs.replace(found, value=silent, limit=readings.silent_limit_s, unit="s")
+
+
+def of_the_window(figures: Figures, settings: HealthSettings, before: Was) -> Iterator[Check]:
+    """How the newest decisions of the strategy in charge came about."""
+    least, count = settings.min_decisions, figures.decisions
+    few = f"too few decisions to say ({count} of {least})"
+    if count < least:
+        yield from (good(name, few) for name in ("errors", "latency"))
+    else:
+        yield _errors(figures, settings, before)
+        yield _latency(figures, settings, before)
+    if figures.reasoned < least:
+        few = f"too few decisions that reason ({figures.reasoned} of {least})"
+        yield from (good(name, few) for name in ("reasoning", "convergence"))
+    else:
+        yield _reasoning(figures, settings, before)
+        yield _convergence(figures, settings, before)
+
+
+def _errors(figures: Figures, settings: HealthSettings, before: Was) -> Check:
+    share = 100 * figures.failed / figures.decisions
+    limits = Limits(settings.errors_warn_percent, settings.errors_fail_percent)
+    text = f"{figures.failed} of {figures.decisions} decisions failed ({share:.1f} %)"
+    return measured("errors", share, "%", limits, before, text, "the log has each reason; hrmd check loads the model")
+
+
+def _latency(figures: Figures, settings: HealthSettings, before: Was) -> Check:
+    p50, p99 = figures.latency_p50_ms, figures.latency_p99_ms
+    limits = Limits(settings.latency_warn_ms, settings.latency_fail_ms)
+    text = f"from bar to decision p50 {p50:.1f} ms, p99 {p99:.1f} ms"
+    do = "see what else runs on this machine; fewer symbols, or a faster performance.runtime"
+    return measured("latency", p99, "ms", limits, before, text, do)
+
+
+def _reasoning(figures: Figures, settings: HealthSettings, before: Was) -> Check:
+    share = 100 * figures.cut_short / figures.reasoned
+    text = f"{figures.mean_segments:.1f} segments a decision, {share:.1f} % ended by the deadline"
+    do = "the model thinks less than it would: a faster runtime, fewer symbols, or more act.deadline_ms"
+    return measured("reasoning", share, "%", Limits(settings.deadline_stops_warn_percent), before, text, do)
+
+
+def _convergence(figures: Figures, settings: HealthSettings, before: Was) -> Check:
+    change = figures.mean_convergence
+    text = f"the last cycle changes the state by {change:.2f} of its norm"
+    do = "the model's states don't settle: compare with its evaluation, or go back to an earlier one"
+    return measured("convergence", change, "", Limits(settings.convergence_warn), before, text, do)
+
+
+def model(readings: Readings, seen: Measurements) -> Check:
+    """Whether the strategy in charge is loaded, and each model is what its file holds."""
+    check = _model(readings, seen)
+    return msgspec.structs.replace(check, age_s=seen.models_age_s)
+
+
+def _model(readings: Readings, seen: Measurements) -> Check:
+    if not readings.loaded:
+        return bad("model", f"{readings.strategy} is in charge and not loaded", "start again; hrmd check loads it")
+    if seen.models is None:
+        return good("model", "no file was looked at yet")
+    if not seen.models:
+        return good("model", "no model of a file is loaded")
+    differing = [said for one in seen.models if (said := _difference(one))]
+    if differing:
+        do = "put the right file back (hrmd model verify): the next start takes what is there"
+        return doubtful("model", f"{'; '.join(differing)}; the loaded one goes on", do)
+    return good("model", ", ".join(f"{one.strategy}: {one.file} ({one.loaded[:12]})" for one in seen.models))
+
+
+def _difference(one: ModelFile) -> str:
+    if one.trouble:
+        return f"the file of {one.strategy} is damaged or gone: {one.trouble}"
+    if one.found != one.loaded:
+        return f"{one.file} holds another model ({one.found[:12]}) than {one.strategy} thinks with ({one.loaded[:12]})"
+    return ""
+
+
+def memory_in_use(seen: Measurements, limits: MemoryLimits, before: Was) -> Check:
+    """How much memory the process holds."""
+    used = seen.memory_bytes / GB
+    do = "start again outside the session, and tell of it: it should not grow"
+    graded = Limits(limits.warn_gb, limits.fail_gb)
+    return measured("memory", used, "GB", graded, before, f"{used:.2f} GB in use", do)
+
+
+def loop(seen: Measurements, settings: HealthSettings, before: Was) -> Check:
+    """How late the event loop wakes."""
+    lag = seen.loop_lag_ms
+    if lag is None:
+        return good("loop", "not looked at for long enough")
+    limits = Limits(settings.loop_lag_warn_ms, settings.loop_lag_fail_ms)
+    do = "see what else runs on this machine (top); fewer symbols"
+    return measured("loop", lag, "ms", limits, before, f"the event loop wakes late by p99 {lag:.0f} ms", do)
+
+
+def disk(seen: Measurements, settings: HealthSettings, before: Was) -> Check:
+    """Room where journal and tape are written."""
+    if not seen.places:
+        return good("disk", "not looked at yet")
+    least = min(seen.places, key=lambda place: place.free_bytes)
+    free = least.free_bytes / GB
+    limits = Limits(settings.disk_warn_gb, settings.disk_fail_gb, low=True)
+    text = f"{free:.1f} GB free under {least.path}"
+    check = measured("disk", free, "GB", limits, before, text, "make room: old tapes first")
+    return msgspec.structs.replace(check, age_s=seen.places_age_s)
+
+
+def calendar(readings: Readings, settings: HealthSettings) -> Check:
+    """Whether today's and the next holidays are known."""
+    left, do = readings.confirmed_days, "hrmd calendar update --from FILE, with NSE's list of trading holidays"
+    if left is None:
+        return good("calendar", "the run has no day yet")
+    if readings.doubts:
+        check = doubtful("calendar", "; ".join(readings.doubts), do)
+    elif left < settings.calendar_warn_days:
+        check = doubtful("calendar", f"holidays are confirmed for {left} more days", do)
+    else:
+        check = good("calendar", f"holidays are confirmed for {left} more days")
+    return msgspec.structs.replace(check, value=left, limit=settings.calendar_warn_days, unit="days")

@@ -1,0 +1,218 @@
+"""Runs beside the path, and looks at it: what the stations say, what came and what is owed, what lies on the disk.
+
+A look is from memory and takes no time; files and disks are read on threads. Invariant: nobody is told twice: a
+`HealthReport` is published, and a line logged, only where a check's status changed since the last one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from daemon.core.bus import Bus
+from daemon.core.clock import NS_PER_S, Clock
+from daemon.core.errors import HrmdError
+from daemon.core.events import Bar, Decision, Event, HealthReport, StrategySwapped
+from daemon.settings.health import HealthSettings
+from daemon.supervision.health import Check, CheckStatus, Overall, changes, overall, texts
+from daemon.supervision.health_checks import MemoryLimits, all_checks
+from daemon.supervision.health_readings import Measurements, ModelFile, Place, Readings, Stuck
+from daemon.supervision.health_window import DecisionWindow, Failing, Lag, Overdue, Owed, Standstill
+
+log = structlog.get_logger("health")
+
+PULSES: Final = 240
+"""The event loop's newest wakings that are looked at: a minute of them."""
+PULSES_LEAST: Final = 100
+
+
+class LoadedModel(msgspec.Struct, frozen=True):
+    """A model that is loaded from a file; `read` gives the hash of what the file holds now, or raises `HrmdError`."""
+
+    strategy: str
+    file: str
+    loaded: str
+    read: Callable[[], str]
+
+
+class Sources(msgspec.Struct, frozen=True):
+    """Whom the monitor asks. All answer at once, from memory, but for the files of models and the disks of `places`."""
+
+    readings: Callable[[], Readings]
+    memory_bytes: Callable[[], int]
+    models: Callable[[], Sequence[LoadedModel]]
+    places: Sequence[Path]
+
+
+class HealthMonitor:
+    """The daemon's health, for whoever asks, and for the journal where it changes."""
+
+    def __init__(
+        self, bus: Bus, clock: Clock, settings: HealthSettings, memory: MemoryLimits, owed_limit_s: float,
+        sources: Sources, decided: Callable[[Bar], bool],
+    ) -> None:  # fmt: skip
+        """`decided` says which bars a decision is owed on, at the latest `owed_limit_s` after they closed."""
+        self._bus = bus
+        self._clock = clock
+        self._settings = settings
+        self._memory = memory
+        self._owed_limit_s = owed_limit_s
+        self._sources = sources
+        self._window = DecisionWindow(settings.window_decisions, settings.window_minutes)
+        self._owed = Owed()
+        self._failing = Failing()
+        self._lag = Lag(PULSES)
+        self._standstill = Standstill()
+        self._stages: dict[str, Standstill] = {}
+        self._models: Sequence[ModelFile] | None = None
+        self._models_ns = 0
+        self._places: Sequence[Place] | None = None
+        self._places_ns = 0
+        self._in_charge = sources.readings().strategy
+        self._was: dict[str, CheckStatus] = {}
+        self._said: dict[str, CheckStatus] = {}
+        bus.tap((Bar,), self._on_bar, where=decided)
+        bus.tap((Decision, StrategySwapped), self._note)
+
+    def look(self) -> tuple[Check, ...]:
+        """Every check, as of now."""
+        readings = self._sources.readings()
+        checks = all_checks(readings, self._measure(readings), self._settings, self._memory, self._was)
+        self._was = {check.name: check.status for check in checks}
+        return checks
+
+    @property
+    def overdue(self) -> Overdue | None:
+        """Decisions that are owed for too long; before it trades, and while it ends, none is."""
+        return self._overdue(self._sources.readings())
+
+    def loop_lag(self, seconds: float) -> None:
+        """The event loop woke so late."""
+        self._lag.add(seconds)
+
+    async def run(self) -> None:
+        """Look, and read what has to be read from disk, until cancelled."""
+        settings = self._settings
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_reading(self.read_models, settings.model_check_minutes * 60), name="models")
+            group.create_task(self._keep_reading(self.read_places, settings.disk_check_s), name="disks")
+            while True:
+                self.tell()
+                await asyncio.sleep(settings.every_s)
+
+    def tell(self) -> None:
+        """Look, and say what has changed; nothing before the run has a time, and nothing while it doesn't trade."""
+        now = self._clock.now_ns()
+        if not now or self._sources.readings().idle:
+            return
+        checks = self.look()
+        changed = changes(self._said, checks)
+        if not changed:
+            return
+        state = overall(checks)
+        by_name = {check.name: check for check in checks}
+        for change in changed:
+            self._said[change.check] = CheckStatus(change.now)
+            _log(by_name[change.check])
+        self._bus.publish(
+            HealthReport(
+                ts=now, healthy=state is not Overall.UNHEALTHY, reasons=tuple(texts(checks, CheckStatus.FAIL)),
+                state=state.value, changes=changed,
+            )
+        )  # fmt: skip
+
+    # -- what comes over the bus --------------------------------------------------------------------------------------
+
+    def _on_bar(self, bar: Bar) -> None:
+        self._owed.closed(bar.symbol, bar.ts_close, self._clock.monotonic_ns())
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, StrategySwapped):
+            self._in_charge = event.new
+            self._window.forget()
+        elif isinstance(event, Decision):
+            self._owed.decided(event.symbol, event.ts_bar)
+            self._failing.add(event)
+            if event.strategy == self._in_charge:
+                self._window.add(event)
+
+    # -- what is measured ---------------------------------------------------------------------------------------------
+
+    def _overdue(self, readings: Readings) -> Overdue | None:
+        return None if readings.idle else self._owed.overdue(self._clock.monotonic_ns(), self._owed_limit_s)
+
+    def _measure(self, readings: Readings) -> Measurements:
+        now, journal = self._clock.monotonic_ns(), readings.journal
+        return Measurements(
+            figures=self._window.figures(),
+            failing=self._failing.symbols,
+            overdue=self._overdue(readings),
+            owed_limit_s=self._owed_limit_s,
+            journal_lag_s=self._standstill.seconds(journal.waiting, journal.committed, now) if journal else 0.0,
+            stuck=self._stuck(readings, now),
+            loop_lag_ms=self._lag.p99_ms(PULSES_LEAST),
+            memory_bytes=self._sources.memory_bytes(),
+            models=self._models,
+            models_age_s=(now - self._models_ns) / NS_PER_S if self._models else None,
+            places=self._places,
+            places_age_s=(now - self._places_ns) / NS_PER_S if self._places else None,
+        )
+
+    def _stuck(self, readings: Readings, now: int) -> Stuck | None:
+        """Before the stations run, and when they are taken down, none is."""
+        found = [
+            Stuck(stage.name, stage.waiting, self._stages.setdefault(stage.name, Standstill()).seconds(
+                stage.waiting, stage.taken, now))
+            for stage in readings.stages
+        ]  # fmt: skip
+        worst = max(found, key=lambda stuck: stuck.seconds, default=None)
+        return None if readings.idle or worst is None or not worst.seconds else worst
+
+    # -- what is read from disk, on threads ---------------------------------------------------------------------------
+
+    async def _keep_reading(self, read: Callable[[], Awaitable[None]], every_s: float) -> None:
+        while True:
+            await read()
+            await asyncio.sleep(every_s)
+
+    async def read_models(self) -> None:
+        """Compare every model that is loaded with its file."""
+        loaded = self._sources.models()
+        self._models = await asyncio.to_thread(lambda: [_compared(model) for model in loaded])
+        self._models_ns = self._clock.monotonic_ns()
+
+    async def read_places(self) -> None:
+        """Ask how much room there is."""
+        rooms = await asyncio.to_thread(lambda: [_room(path) for path in self._sources.places])
+        self._places = [place for place in rooms if place is not None]
+        self._places_ns = self._clock.monotonic_ns()
+
+
+def _compared(model: LoadedModel) -> ModelFile:
+    """What its file holds now."""
+    try:
+        return ModelFile(model.strategy, model.file, model.loaded, found=model.read())
+    except (HrmdError, OSError) as error:
+        return ModelFile(model.strategy, model.file, model.loaded, trouble=str(error))
+
+
+def _room(path: Path) -> Place | None:
+    """On the disk of a directory that may not be there yet; None where nobody says."""
+    try:
+        existing = next(parent for parent in (path, *path.parents) if parent.exists())
+        return Place(str(path), shutil.disk_usage(existing).free)
+    except (OSError, StopIteration):
+        return None
+
+
+def _log(check: Check) -> None:
+    """One line, as grave as the check."""
+    level = {CheckStatus.OK: log.info, CheckStatus.WARN: log.warning, CheckStatus.FAIL: log.error}[check.status]
+    advice = {"do": check.do} if check.do else {}
+    level("health", check=check.name, status=check.status.value, text=check.text, **advice)

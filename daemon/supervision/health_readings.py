@@ -1,0 +1,126 @@
+"""What the checks of the daemon's health are made from: plain values, as the stations and the monitor read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from daemon.core.events import Decision
+from daemon.supervision.health_window import Figures, Overdue
+
+
+class JournalReading(msgspec.Struct, frozen=True):
+    """Of the journal: its own trouble, events that wait for the disk, and those that are on it."""
+
+    trouble: str
+    waiting: int
+    committed: int
+
+
+class StageReading(msgspec.Struct, frozen=True):
+    """Of a station's inbox: events that wait in it, and those that were taken so far."""
+
+    name: str
+    waiting: int
+    taken: int
+
+
+class BrokerReading(msgspec.Struct, frozen=True):
+    """Of the link to the broker: its trouble, whether the last question failed, and how old the last answers are."""
+
+    trouble: str
+    failing: bool
+    age_s: float | None
+
+
+class TokenReading(msgspec.Struct, frozen=True):
+    """Of the broker's access."""
+
+    state: str
+    holds: bool
+    ending: bool
+    text: str
+    left_s: float | None
+
+
+class Readings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the stations say of themselves now; None where there is no such station."""
+
+    idle: str = ""
+    """Why it doesn't trade yet, or any more."""
+    ended: bool = False
+    """The feed has."""
+    journal: JournalReading | None = None
+    stages: Sequence[StageReading] = ()
+    strategy: str = ""
+    """In charge."""
+    first: str = ""
+    """Whom the settings put in charge."""
+    why: str = ""
+    """Why another one is."""
+    loaded: bool = True
+    """Whether the strategy in charge is there."""
+    unknown: int = 0
+    halted: int = 0
+    unsettled: Mapping[str, str] = {}
+    cash_differs: bool = False
+    broker: BrokerReading | None = None
+    token: TokenReading | None = None
+    recorder: str | None = None
+    """Its trouble."""
+    stale: Mapping[str | None, str] = {}
+    silent_s: float | None = None
+    """Since the newest tick, inside a session."""
+    silent_limit_s: float = 60.0
+    clock_trouble: str = ""
+    clock_held: str = ""
+    """Why new risk waits for the venue's time."""
+    doubts: Sequence[str] = ()
+    """What isn't known of the calendar today."""
+    confirmed_days: int | None = None
+    """From today to the last day whose holidays are known; None before the run has a time."""
+
+
+class ModelFile(msgspec.Struct, frozen=True):
+    """A model that is loaded, and what its file holds now."""
+
+    strategy: str
+    file: str
+    loaded: str
+    """Its hash."""
+    found: str = ""
+    """The hash of what the file holds; "" where it can't be read."""
+    trouble: str = ""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A directory that is written to, and the room on its disk."""
+
+    path: str
+    free_bytes: int
+
+
+class Stuck(msgspec.Struct, frozen=True):
+    """The station that has handled nothing for longest, while events wait for it."""
+
+    stage: str
+    waiting: int
+    seconds: float
+
+
+class Measurements(msgspec.Struct, frozen=True, kw_only=True):
+    """What the monitor measured; None where it hasn't yet."""
+
+    figures: Figures
+    failing: Mapping[str, Decision]
+    overdue: Overdue | None
+    owed_limit_s: float
+    journal_lag_s: float
+    stuck: Stuck | None
+    loop_lag_ms: float | None
+    memory_bytes: int
+    models: Sequence[ModelFile] | None
+    models_age_s: float | None
+    places: Sequence[Place] | None
+    places_age_s: float | None
