@@ -9,14 +9,19 @@ from __future__ import annotations
 import math
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from daemon.core.clock import Clock
 from daemon.core.errors import ArtifactError
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.strategy.actor import ThinkingLimit
+from daemon.strategy.store import CURRENT, Store
 from strategies.base import Strategy, ViewSettings
 from strategies.rules import SESSION_MINUTES, SLOW_SPANS, RulesStrategy
+
+if TYPE_CHECKING:
+    from strategies.hrm import HRMStrategy
 
 
 def build_strategies(settings: Settings, clock: Clock) -> dict[str, Strategy]:
@@ -39,7 +44,28 @@ def rungs(settings: Settings) -> list[str]:
     return [*ladder[ladder.index(name) :]] if name in ladder else [name, *ladder]
 
 
-def _hrm(settings: Settings, clock: Clock) -> Strategy:
+def _hrm(settings: Settings, clock: Clock) -> HRMStrategy:
+    return load_hrm(settings, clock, artifact_of(settings))
+
+
+def store_of(settings: Settings) -> Store:
+    """The store of the settings, for models that fit them."""
+    return Store(settings.model_management.store, settings.hierarchical_reasoning_model.network())
+
+
+def artifact_of(settings: Settings) -> Path | None:
+    """The file of the model that the settings name, None for a seeded network. Raises `ArtifactError`."""
+    artifact = settings.model_management.artifact
+    if artifact == "shipped":
+        return shipped(settings.hierarchical_reasoning_model.profile)
+    if artifact == "store":
+        store = store_of(settings)
+        return store.checked(store.find(CURRENT))
+    return artifact
+
+
+def load_hrm(settings: Settings, clock: Clock, artifact: Path | None) -> HRMStrategy:
+    """The strategy on a model, ready to decide. Raises `ArtifactError` for a file that can't be used."""
     import torch
 
     from daemon.strategy.inference import equip
@@ -47,12 +73,9 @@ def _hrm(settings: Settings, clock: Clock) -> Strategy:
     from strategies.hrm import HRMStrategy
 
     torch.set_num_threads(settings.performance.torch_threads)
-    management = settings.model_management
-    artifact = management.artifact
-    if artifact == "shipped":
-        artifact = shipped(settings.hierarchical_reasoning_model.profile)
+    seed = settings.model_management.seed
     try:
-        strategy = HRMStrategy.load(artifact, management.seed, settings.hierarchical_reasoning_model, clock)
+        strategy = HRMStrategy.load(artifact, seed, settings.hierarchical_reasoning_model, clock)
     except CheckpointError as error:
         raise ArtifactError(str(error)) from None
     equip(strategy, settings, artifact)
