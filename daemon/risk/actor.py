@@ -31,6 +31,7 @@ from daemon.core.events import (
     Halt,
     ManualOrder,
     ManualOrderAnswered,
+    ModelLoaded,
     OrderAccepted,
     OrderAmended,
     OrderApproved,
@@ -109,6 +110,7 @@ class RiskActor(Actor):
                 PositionRestated,
             ),
         )  # fmt: skip
+        bus.subscribe(self.name, (ModelLoaded,), where=lambda it: it.closes, inbox=self.inbox)
         bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy == EXTERNAL, inbox=self.inbox)
 
     def handle(self, event: Event) -> None:
@@ -147,6 +149,9 @@ class RiskActor(Actor):
             self._on_manual(event)
         elif isinstance(event, FeedStatus):
             self._on_feed(event)
+        elif isinstance(event, ModelLoaded):
+            self.flatten_reason = event.reason
+            self._close_all(event.reason)
         else:
             self._command(event)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from daemon.core.clock import Clock
 from daemon.core.errors import ArtifactError
+from daemon.core.events import ModelLoaded
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.strategy.actor import ThinkingLimit
@@ -21,6 +22,7 @@ from strategies.base import Strategy, ViewSettings
 from strategies.rules import SESSION_MINUTES, SLOW_SPANS, RulesStrategy
 
 if TYPE_CHECKING:
+    from daemon.strategy.loading import ModelLoader
     from strategies.hrm import HRMStrategy
 
 
@@ -80,6 +82,25 @@ def load_hrm(settings: Settings, clock: Clock, artifact: Path | None) -> HRMStra
         raise ArtifactError(str(error)) from None
     equip(strategy, settings, artifact)
     return strategy
+
+
+def after_restart(settings: Settings, loaded: ModelLoaded) -> str:
+    """What the next start loads, in words, when this model decides now."""
+    artifact = settings.model_management.artifact
+    if artifact == "store":
+        store = store_of(settings)
+        same = store.index().current == loaded.model_hash
+        return "a restart loads it, too" if same else f"a restart loads the current one of {store.directory}"
+    if loaded.file and artifact not in (None, "shipped") and Path(loaded.file).resolve() == Path(artifact).resolve():
+        return "a restart loads it, too"
+    return f"a restart loads what model_management.artifact says: {'null' if artifact is None else artifact}"
+
+
+def model_loader(settings: Settings, clock: Clock) -> ModelLoader:
+    """Who loads other models while the daemon runs."""
+    from daemon.strategy.loading import ModelLoader
+
+    return ModelLoader(settings, clock)
 
 
 def shipped(name: str) -> Path:

@@ -149,6 +149,8 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "ctl strategy": ctl("flat"),
     "ctl order": ctl("buy", "5", "NSE:SBIN-EQ"),
     "ctl cancel": ctl("H0"),
+    "ctl model load": ctl("first"),
+    "ctl model rollback": ctl(),
     "model info": lambda place: [str(place.model), *place.settings("performance.runtime=torch")],
     "model export": lambda place: [str(place.model), "--format", "float32", "-o", str(place.root / "f.safetensors")],
     "model verify": lambda place: [str(place.model)],
