@@ -107,10 +107,9 @@ class RiskActor(Actor):
                 TickBatch, TimeAdvanced, Decision, PositionChanged, Fill, OrderCancelled, OrderRejected,
                 OrderExpired, OrderAccepted, OrderAmended, OrderUnknown, SymbolHalted, SymbolResumed, FundsReported,
                 Halt, Resume, Reduce, Flatten, ManualOrder, FeedStatus, BrokerStatus, PriceAdjusted, PriceJumped,
-                PositionRestated,
+                PositionRestated, ModelLoaded,
             ),
         )  # fmt: skip
-        bus.subscribe(self.name, (ModelLoaded,), where=lambda it: it.closes, inbox=self.inbox)
         bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy == EXTERNAL, inbox=self.inbox)
 
     def handle(self, event: Event) -> None:
@@ -150,8 +149,9 @@ class RiskActor(Actor):
         elif isinstance(event, FeedStatus):
             self._on_feed(event)
         elif isinstance(event, ModelLoaded):
-            self.flatten_reason = event.reason
-            self._close_all(event.reason)
+            if event.closes and self._open():
+                self.flatten_reason = self.flatten_reason or event.reason
+                self._close_all(self.flatten_reason)
         else:
             self._command(event)
 
