@@ -23,6 +23,7 @@ from daemon.bars.builder import BarBuilder, BarsActor
 from daemon.bars.complexity import ComplexityActor, ComplexityDetector
 from daemon.bars.overnight import Overnight
 from daemon.control.manual_desk import ManualDesk
+from daemon.control.model_desk import ModelDesk
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import DAY_NS, NS_PER_MS, LiveClock, PacedClock, ReplayClock
@@ -76,7 +77,8 @@ from daemon.risk.intents import IntentBuilder
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.strategy.actor import StrategyActor
-from daemon.strategy.build import build_strategies, thinking_limit, view_settings
+from daemon.strategy.build import after_restart, build_strategies, model_loader, thinking_limit, view_settings
+from daemon.strategy.switching import RUNG, ModelSwitch
 from daemon.supervision.supervisor import Ladder, Supervisor
 from strategies.base import MarketView, Strategy
 
@@ -178,6 +180,8 @@ class App:
             seen,
             legs,
         )
+        on_swap = settings.model_management.on_swap
+        self.models = ModelSwitch(bus, clock, self.strategy, lambda: model_loader(settings, clock), on_swap)
         self.risk = RiskActor(
             bus,
             RiskBook(),
@@ -207,6 +211,7 @@ class App:
         )
         stages = (self.risk.inbox.put, self.execution.inbox.put)
         self.desk = ManualDesk(bus, clock, self.account, self.orders, self.journal, stages)
+        self.model_desk = ModelDesk(bus, clock, self.desk, lambda loaded: after_restart(settings, loaded))
         self.keeper = None
         if self.journal is not None and plan.recover:
             self.keeper = JournalKeeper(bus, self.journal, self.snapshot, settings.journal, clock, self._wall)
@@ -302,7 +307,7 @@ class App:
     @property
     def model(self) -> str:
         """What the model in charge says of itself, "" where none decides."""
-        return str(getattr(self.strategy.strategies.get(self.settings.strategy.name), "description", ""))
+        return str(getattr(self.strategy.succession.newest(self.settings.strategy.name), "description", ""))
 
     @property
     def why_idle(self) -> str:
@@ -333,6 +338,7 @@ class App:
                 if self.master_day is not None and self.broker is not None and not self.plan.tapes:
                     day = MasterDay(self.bus, self.master_day, self.plan.clock, self._wall)
                     tasks.append(group.create_task(day.run(), name="symbol master"))
+                tasks.append(group.create_task(self.models.run(), name="models"))
                 if self.token is not None:
                     tasks.append(group.create_task(self.token.run(), name="token"))
                 feed = group.create_task(self.feed.run(), name="feed")
@@ -424,6 +430,7 @@ class App:
     async def _remember(self, ts: int) -> None:
         """Who was in charge is so again, and every station knows the bars that the process before knew."""
         recalled, plan, interval = self._recalled, self.plan, self.settings.strategy.interval
+        self.models.compare(recalled.model)
         rung = recalled.rung
         if rung is not None and rung.name in self.supervisor.ladder.within_reach:
             self.supervisor.resume(rung.name, rung.reason, ts)
@@ -541,7 +548,9 @@ class App:
                 "legs": msgspec.json.encode(self.strategy.legs.indices).decode(),
                 "calendar": msgspec.json.encode(self.calendar.file).decode(),
                 "symbol_master": str(self.master_day or ""),
-                "runtime": str(getattr(self.strategy.strategies.get("hrm"), "runtime", "")),
+                "runtime": str(getattr(self.strategy.strategies.get(RUNG), "runtime", "")),
+                "model_hash": str(getattr(self.strategy.strategies.get(RUNG), "model_hash", "")),
+                "model_file": str(getattr(self.strategy.strategies.get(RUNG), "artifact", None) or ""),
             }
         )
 

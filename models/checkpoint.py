@@ -12,7 +12,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -44,6 +44,23 @@ class TrainingSpan(BaseModel):
     last: str
 
 
+class Origin(BaseModel):
+    """What a model was made by and of: hrmd's version, a hash of the data's bytes, the settings of training."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: str
+    data: tuple[str, ...]
+    """Names of the files, or of the simulated market."""
+    data_sha256: str | None = None
+    """None where the sessions were drawn, not read."""
+    settings: Mapping[str, Any] = {}
+
+
+ADDED: Final = ("origin",)
+"""Fields that earlier artifacts lack: where one is None it is no part of what is hashed."""
+
+
 class Manifest(BaseModel):
     """What an artifact says about itself. `sha256` is checked on loading and is empty only before saving."""
 
@@ -59,6 +76,7 @@ class Manifest(BaseModel):
     training_span: TrainingSpan | None = None
     metrics: Mapping[str, float] = {}
     git_revision: str | None = None
+    origin: Origin | None = None
     sha256: str = ""
 
 
@@ -70,6 +88,7 @@ def describe(
     training_span: TrainingSpan | None = None,
     metrics: Mapping[str, float] | None = None,
     git_revision: str | None = None,
+    origin: Origin | None = None,
 ) -> Manifest:
     """Return the manifest that `model` would be saved with; its `sha256` is that of the saved file."""
     manifest = Manifest(
@@ -83,6 +102,7 @@ def describe(
         training_span=training_span,
         metrics=dict(metrics or {}),
         git_revision=git_revision,
+        origin=origin,
     )
     return manifest.model_copy(update={"sha256": _sha256(manifest, _tensors(model, dtype))})
 
@@ -146,7 +166,12 @@ def _checked(path: Path, manifest: Manifest, tensors: Mapping[str, Tensor]) -> s
     return found
 
 
-def _read(path: Path) -> tuple[Manifest, dict[str, Tensor]]:
+def read_manifest(path: Path) -> Manifest:
+    """What a file says about itself, unchecked, without its weights. Raises CheckpointError where it says nothing."""
+    return _read(path, weights=False)[0]
+
+
+def _read(path: Path, *, weights: bool = True) -> tuple[Manifest, dict[str, Tensor]]:
     if path.exists() and not path.is_file():
         raise CheckpointError(f"{path}: not a readable safetensors file: it is no regular file")
     try:
@@ -155,7 +180,8 @@ def _read(path: Path) -> tuple[Manifest, dict[str, Tensor]]:
             if metadata.get("format") != FORMAT:
                 raise CheckpointError(f"{path}: format is {metadata.get('format')}, expected {FORMAT}")
             manifest = Manifest.model_validate_json(metadata.get("manifest", ""))
-            return manifest, {name: artifact.get_tensor(name) for name in artifact.keys()}  # noqa: SIM118 - not a dict
+            names = artifact.keys() if weights else ()
+            return manifest, {name: artifact.get_tensor(name) for name in names}
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except (OSError, SafetensorError) as error:
@@ -214,7 +240,8 @@ def _dequantised(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def _sha256(manifest: Manifest, tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(manifest.model_dump_json(exclude={"sha256"}).encode())
+    absent = {name for name in ADDED if getattr(manifest, name) is None}
+    digest = hashlib.sha256(manifest.model_dump_json(exclude={"sha256", *absent}).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())

@@ -41,6 +41,8 @@ class HRMStrategy:
         self.runtime = "torch fp32"
         self.make_runner: Callable[[], Runner[Any, Any]] | None = None
         """Makes another runner of the present runtime; None where it is torch eager."""
+        self.artifact: Path | None = None
+        """The file that it was loaded from; None where its weights are seeded."""
         self._deadline_ns = int(settings.act.deadline_ms * NS_PER_MS)
         self.description = f"{source} ({agent.model_hash[:12]})" if agent.trained else f"untrained ({source})"
 
@@ -51,7 +53,9 @@ class HRMStrategy:
             agent = HRMAgent.untrained(settings, seed, now_ns=clock.monotonic_ns)
             return cls(agent, settings, clock, f"{settings.profile}, seed {seed}")
         agent = HRMAgent.load_model(artifact, settings, now_ns=clock.monotonic_ns)
-        return cls(agent, settings, clock, artifact.name)
+        strategy = cls(agent, settings, clock, artifact.name)
+        strategy.artifact = artifact
+        return strategy
 
     @property
     def model_hash(self) -> str:
@@ -72,7 +76,7 @@ class HRMStrategy:
         """The same strategy on the same weights, which nothing writes, with a runner, cache and memory of its own."""
         agent = self.agent.renewed(self.make_runner() if self.make_runner is not None else None)
         fresh = HRMStrategy(agent, self._settings, self._clock, self._source)
-        fresh.runtime, fresh.make_runner = self.runtime, self.make_runner
+        fresh.runtime, fresh.make_runner, fresh.artifact = self.runtime, self.make_runner, self.artifact
         return fresh
 
     def decide(self, moment: Moment) -> Decision:

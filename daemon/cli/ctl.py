@@ -28,10 +28,15 @@ if TYPE_CHECKING:
     from daemon.control.view import OrderAnswer
 
 TIMEOUT_S = 5.0
+LOADING_S = 120.0
+"""Loading and trying a model takes seconds, and a kernel that has to be built first more of them."""
 
 T = TypeVar("T")
 
 ctl_app = typer.Typer(no_args_is_help=True, help="Speak to a running daemon over local HTTP.")
+
+model_app = typer.Typer(no_args_is_help=True, help="Put another model in charge of a running daemon.")
+ctl_app.add_typer(model_app, name="model")
 
 Url = Annotated[str | None, typer.Option("--url", help="Where the daemon listens, instead of the settings' port.")]
 TokenFile = Annotated[Path | None, typer.Option("--token-file", help="The control token, instead of the settings'.")]
@@ -72,16 +77,16 @@ class Client:
         """The JSON of `path`; raises `UsageError` (not reachable, refused) or `Fault` (its own, or no answer)."""
         return self._request(Method.GET, path, None)
 
-    def post(self, path: str, body: dict[str, Any]) -> bytes:
+    def post(self, path: str, body: dict[str, Any], timeout_s: float = TIMEOUT_S) -> bytes:
         """The JSON answer to `body`; raises as `get` does."""
-        return self._request(Method.POST, path, json.dumps(body).encode())
+        return self._request(Method.POST, path, json.dumps(body).encode(), timeout_s)
 
-    def _request(self, method: Method, path: str, body: bytes | None) -> bytes:
+    def _request(self, method: Method, path: str, body: bytes | None, timeout_s: float = TIMEOUT_S) -> bytes:
         token = read_token(self._token_file)
         try:
-            status, answer = exchange(method, self._url, path, token, body)
+            status, answer = exchange(method, self._url, path, token, body, timeout_s)
         except TimeoutError:
-            raise UnansweredError(f"{self._url} gave no answer within {TIMEOUT_S:.0f} s") from None
+            raise UnansweredError(f"{self._url} gave no answer within {timeout_s:.0f} s") from None
         except http.client.HTTPException as error:
             why = str(error) or type(error).__name__
             raise UnansweredError(f"{self._url} broke off before it answered ({why})") from None
@@ -272,6 +277,52 @@ def cancel(
     if as_json:
         return print_document(answer)
     typer.echo(f"cancel accepted at {ist_time(accepted.ts)} IST (market time)")
+
+
+@model_app.command("load")
+def load(
+    model: Annotated[str, typer.Argument(help="A file, or a version of the store (current, previous, a name).",
+                                         show_default=False)],
+    reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Load a model beside the one in charge, try it, and let it decide from the next bar on; exit 1 where refused."""
+    is_file = "/" in model or model.endswith(".safetensors") or Path(model).is_file()
+    _switch(Client.of(config, overrides, url, token_file), str(Path(model).resolve()) if is_file else model, reason,
+            as_json)  # fmt: skip
+
+
+@model_app.command("rollback")
+def rollback(
+    reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Let the model that decided before decide again; exit 1 where refused."""
+    _switch(Client.of(config, overrides, url, token_file), "previous", reason, as_json)
+
+
+def _switch(client: Client, model: str, reason: str | None, as_json: bool) -> None:
+    import getpass
+
+    from daemon.control.view import ModelAnswer
+
+    body: dict[str, Any] = {"model": model}
+    with suppress(OSError, KeyError):  # a user without a name
+        body["who"] = getpass.getuser()
+    try:
+        raw = client.post("/control/model", body if reason is None else {**body, "reason": reason}, LOADING_S)
+    except UnansweredError as error:
+        raise Fault(f"{error}; the model may still be put in charge: hrmd ctl status says which decides") from None
+    answer = _decode(raw, ModelAnswer)
+    if as_json:
+        print_document(raw)
+    elif answer.loaded:
+        said = typer.style(f"{answer.model} decides from the next bar on", bold=True)
+        typer.echo(f"{said}; {answer.after_restart}")
+    else:
+        typer.echo(f"{typer.style('refused', 'red', bold=True)}: {answer.reason}; nothing has changed")
+    if not answer.loaded:
+        raise typer.Exit(1)
 
 
 def _verdict(answer: OrderAnswer) -> str:

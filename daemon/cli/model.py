@@ -10,11 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
+from daemon.cli import store
 from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
 from daemon.core.errors import ArtifactError, CheckFailed, UsageError
 from daemon.report.tables import facts, show
 
-model_app = typer.Typer(help="Look at, convert or check a model artifact.", no_args_is_help=True)
+model_app = typer.Typer(help="Look at, convert or check a model artifact; keep a store of them.", no_args_is_help=True)
+model_app.command("install")(store.install)
+model_app.command("list")(store.releases)
+model_app.command("rollback")(store.rollback)
+model_app.command("archive")(store.archive)
 
 Artifact = Annotated[Path, typer.Argument(help="Model artifact (.safetensors).", show_default=False)]
 FORMATS = ("onnx", "float32", "bfloat16", "int8")

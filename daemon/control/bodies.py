@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from daemon.control.openapi import CommandBody, StrategyBody
-from daemon.control.view import MAX_PRICE, MAX_REASON_CHARS, CancelTicket, HandType, OrderTicket
+from daemon.control.view import MAX_PRICE, MAX_REASON_CHARS, CancelTicket, HandType, ModelTicket, OrderTicket
 from daemon.core.documents import DocumentError, parse_json
 
 T = TypeVar("T")
@@ -21,6 +21,8 @@ T = TypeVar("T")
 _EXPECTED = {
     "$.reason": f"reason: expected 1 to {MAX_REASON_CHARS} printable characters in one line, not blanks alone",
     "$.price": f'price: expected rupees such as "820.05", above 0 and below {MAX_PRICE}, at most 4 decimal places',
+    "$.model": "model: expected an absolute path, or a version of the store, of printable characters",
+    "$.who": f"who: expected 1 to {MAX_REASON_CHARS} printable characters in one line, not blanks alone",
     "$.key": "key: expected 1 to 64 of A-Z, a-z, 0-9, dot, dash, underscore",
 }
 
@@ -56,6 +58,14 @@ def ticket(raw: bytes) -> OrderTicket:
 def strategy(raw: bytes) -> StrategyBody:
     """Who shall decide; raises `ValueError`."""
     return _decode(raw, StrategyBody, '{"name": "…", "reason": "…"}')
+
+
+def model(raw: bytes) -> ModelTicket:
+    """Which model shall decide; raises `ValueError`."""
+    wanted = _decode(raw, ModelTicket, '{"model": "…", "reason": "…"}')
+    if "/" in wanted.model and not wanted.model.startswith("/"):
+        raise ValueError(f"model: expected an absolute path, or a version of the store, got {wanted.model[:80]!r}")
+    return wanted
 
 
 def cancellation(raw: bytes) -> CancelTicket:

@@ -28,6 +28,7 @@ from daemon.control.view import (
     ControlView,
     DecisionRow,
     KeyTakenError,
+    ModelDesk,
     NotDurableError,
     NotTradingError,
     OrderDesk,
@@ -55,7 +56,7 @@ _EVENTS: dict[str, type[Halt] | type[Resume] | type[Reduce] | type[Flatten]] = {
 class ControlServer:
     """The local HTTP server.
 
-    `view` answers questions, `desk` takes commands and orders by hand, `token` opens the door.
+    `view` answers questions, `desk` takes commands and orders by hand, `models` other models; `token` opens the door.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class ControlServer:
         metrics: Metrics,
         token: str,
         desk: OrderDesk,
+        models: ModelDesk,
         limits: Limits = LIMITS,
     ) -> None:
         self._settings = settings
@@ -74,6 +76,7 @@ class ControlServer:
         self._metrics = metrics
         self._gate = Gate(token, clock)
         self._desk = desk
+        self._models = models
         self._answers = Remembered(clock)
         self._limits = limits
         self._connections = Connections(metrics.turned_out, limits)
@@ -135,6 +138,7 @@ class ControlServer:
                 web.post("/control/order", self._order),
                 web.post("/control/cancel", self._cancel),
                 web.post("/control/strategy", self._strategy),
+                web.post("/control/model", self._model),
             ]
         )
         return application
@@ -273,6 +277,20 @@ class ControlServer:
             return refuse(404, f"order_id {ticket.order_id[:40]}: no such order works; GET /orders lists them")
         self._log.info("control_cancel", order=ticket.order_id, reason=ticket.reason)
         return answer(Accepted(command="cancel", ts=ts), 202)
+
+    async def _model(self, request: web.Request) -> web.Response:
+        try:
+            ticket = bodies.model(await bodies.read(request, self._limits.body_s))
+        except ValueError as error:
+            return refuse(400, str(error))
+        try:
+            became = await self._models.load_model(ticket)
+        except TimeoutError:
+            return refuse(503, "no answer yet: the model may still be put in charge; GET /status says which decides")
+        except HrmdError as error:
+            return self._not_accepted("model", error)
+        self._log.info("control_model", model=ticket.model, who=ticket.who, loaded=became.loaded, why=became.reason)
+        return answer(became)
 
     def _on_http_failure(self, record: logging.LogRecord) -> None:
         """What went wrong inside aiohttp and is nobody's malformed request."""

@@ -283,6 +283,32 @@ class CancelTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     reason: Reason = BY_THE_OPERATOR
 
 
+class ModelTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which model shall decide: a file by its absolute path, or a version of the store; current and previous are such.
+
+    `previous` is the one that decided before, whether the store has it or not.
+    """
+
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=1024, pattern=f"^[^{_UNSEEN}]+{_END}")]
+    reason: Reason = BY_THE_OPERATOR
+    who: Reason = "an operator"
+
+
+class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of it: loaded, and deciding from the next bar on, or refused for `reason`, and nothing changed."""
+
+    loaded: bool
+    model: str
+    """Its name and the beginning of its hash; what was asked for where it was refused."""
+    model_hash: str
+    before: str
+    """The hash of the one that decided until now."""
+    reason: str
+    after_restart: str
+    """What the next start loads, in words; "" where nothing changed."""
+    ts: int
+
+
 class KeyTakenError(HrmdError):
     """The key of an order by hand stands for another order."""
 
@@ -306,6 +332,13 @@ class OrderDesk(Protocol):
 
     async def cancel(self, order_id: str, reason: str) -> int | None:
         """Ask for a cancellation; when that was (UTC ns), None where no such order works. Raises as `command` does."""
+
+
+class ModelDesk(Protocol):
+    """Where another model is put in charge."""
+
+    async def load_model(self, ticket: ModelTicket) -> ModelAnswer:
+        """What became of it; raises `NotTradingError`, `NotDurableError` or `TimeoutError`."""
 
 
 class ControlView(Protocol):

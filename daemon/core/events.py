@@ -714,3 +714,44 @@ class SwapStrategy(Event, frozen=True, gc=False):
     ts: int
     name: str
     reason: str
+
+
+class LoadModel(Event, frozen=True, gc=False):
+    """Command: let another model decide. `key` is that of the request, `who` and `reason` are for the record.
+
+    `model`: a file by its absolute path, or a version of the store; previous: the one that decided before.
+    """
+
+    ts: int
+    key: str
+    model: str
+    who: str
+    reason: str
+
+
+class ModelLoaded(Event, frozen=True, gc=False):
+    """Bars that close after `after_bar` (UTC ns) are decided by another model, those up to it by the one before.
+
+    `key` is that of the command, "" where the earlier model came back because the new one failed. `file` is "" for a
+    seeded network. `closes`: what is held is closed, nothing is handed over.
+    """
+
+    ts: int
+    key: str
+    name: str
+    model_hash: str
+    before: str
+    after_bar: int
+    runtime: str
+    file: str
+    closes: bool
+    reason: str
+
+
+class ModelRefused(Event, frozen=True, gc=False):
+    """A model was not put in charge, and why; the one before decides on."""
+
+    ts: int
+    key: str
+    model: str
+    reason: str

@@ -22,6 +22,8 @@ ENDS_AT = "ends_at"
 """Metadata of a run that was closed in order: its last event."""
 IN_CHARGE = "strategy_in_charge"
 """Metadata of a shortened run: the strategy that decided when its first kept event was written."""
+MODEL_IN_CHARGE = "model_in_charge"
+"""Metadata of a shortened run in which another model was put in charge before: the newest such event, JSON."""
 
 JOURNALED: tuple[type[Event], ...] = (
     vocabulary.Complexity,
@@ -63,6 +65,9 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.PriceJumped,
     vocabulary.PositionRestated,
     vocabulary.HealthReport,
+    vocabulary.LoadModel,
+    vocabulary.ModelLoaded,
+    vocabulary.ModelRefused,
 )
 """What is recorded: every event that a decision, a position or a state depends on; of bars only
 the intervals that decisions see (the caller chooses them), of ticks none: they have their own tape."""

@@ -21,7 +21,7 @@ from daemon.core import events as vocabulary
 from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import Event
 from daemon.journal.files import OpenedFiles
-from daemon.journal.schema import BEGINS_AT, ENDS_AT, IN_CHARGE, SCHEMA_VERSION, check_schema
+from daemon.journal.schema import BEGINS_AT, ENDS_AT, IN_CHARGE, MODEL_IN_CHARGE, SCHEMA_VERSION, check_schema
 
 RETRY_S = 0.5
 BATCH = 4096
@@ -286,6 +286,12 @@ class Journal:
             if swapped is not None:
                 in_charge = msgspec.json.decode(swapped[0], type=vocabulary.StrategySwapped).new
                 notes.append((self.run, IN_CHARGE, in_charge))
+            loaded = self._db.execute(
+                "SELECT body FROM events WHERE run = ? AND seq < ? AND type = 'ModelLoaded' ORDER BY seq DESC LIMIT 1",
+                (self.run, cut),
+            ).fetchone()
+            if loaded is not None:
+                notes.append((self.run, MODEL_IN_CHARGE, loaded[0]))
             self._db.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", notes)
             doomed.append((self.run, int(cut)))
         return doomed

@@ -24,6 +24,7 @@ from daemon.core.events import (
     Flatten,
     Halt,
     ManualOrderAnswered,
+    ModelLoaded,
     OrderAccepted,
     OrderAmended,
     OrderApproved,
@@ -57,7 +58,7 @@ ORDER_EVENTS: tuple[type[Event], ...] = (
 )  # fmt: skip
 FOLDED: tuple[type[Event], ...] = (
     *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, CancelOrder, DayProfitPeaked,
-    ManualOrderAnswered, Bar, SymbolHalted, SymbolResumed, PositionRestated,
+    ManualOrderAnswered, Bar, SymbolHalted, SymbolResumed, PositionRestated, ModelLoaded,
 )  # fmt: skip
 COMMANDS: tuple[type[Event], ...] = (TradingStateChanged, Halt, Resume, Reduce, Flatten)
 """What a process that moves orders and portfolio by itself tells its account of (`Account.follow`)."""
@@ -166,6 +167,11 @@ class Account:
                 self._roll(event.ts)
                 self.orders.apply(event)
                 self.portfolio.apply(event)
+                if self.state is TradingState.ACTIVE and not any(one.quantity for one in self.portfolio.positions()):
+                    self.flatten_reason = ""  # what was to be closed while trading went on is closed
+            case ModelLoaded():
+                if event.closes and any(one.quantity for one in self.portfolio.positions()):
+                    self.flatten_reason = event.reason
             case Bar():
                 self.portfolio.mark(event.symbol, event.close, event.ts_close)
                 return

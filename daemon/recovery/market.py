@@ -23,6 +23,7 @@ from daemon.core.events import (
     Event,
     FeedState,
     MarketRemembered,
+    ModelLoaded,
     PositionChanged,
     PriceAdjusted,
     PriceJumped,
@@ -52,10 +53,14 @@ class Rung(msgspec.Struct, frozen=True):
 
 
 class Recalled(msgspec.Struct):
-    """What a journal tells of the market, oldest first; `rung` is None where the settings' strategy was in charge."""
+    """What a journal tells of the market, oldest first; `rung` is None where the settings' strategy was in charge.
+
+    `model` is the last model that was put in charge while the process before ran, None where none was.
+    """
 
     seen: list[Event] = []
     rung: Rung | None = None
+    model: ModelLoaded | None = None
 
     def add(self, bars: Iterable[Bar]) -> None:
         """Bars that no journal holds: those that are newer than what it has of their kind."""
@@ -71,7 +76,7 @@ def recall(path: Path, settings: Settings, intervals: Sequence[str], until_ns: i
     try:
         runs = [run for run, tapes in reader.metadata_of_all("tapes").items() if (tapes == "[]") is live]
         events = reader.of_runs(runs, Bar, PositionChanged, PriceAdjusted, PriceJumped)
-        return Recalled(_as_lived(events, intervals, until_ns), _rung(reader, settings))
+        return Recalled(_as_lived(events, intervals, until_ns), _rung(reader, settings), _model(reader))
     finally:
         reader.close()
 
@@ -111,6 +116,13 @@ def _rung(reader: JournalReader, settings: Settings) -> Rung | None:
         log.warning("the settings name other strategies than before: they count", was_in_charge=name)
         return None
     return Rung(name, swaps[-1].reason if swaps else "")
+
+
+def _model(reader: JournalReader) -> ModelLoaded | None:
+    run = reader.newest_with_events()
+    loaded = list(reader.of_runs([run], ModelLoaded)) if run is not None else []
+    newest = loaded[-1] if loaded else None
+    return newest if isinstance(newest, ModelLoaded) else None
 
 
 def _deciders(settings_json: str) -> list[Any]:

@@ -31,6 +31,7 @@ from daemon.core.events import (
     Halt,
     ManualOrder,
     ManualOrderAnswered,
+    ModelLoaded,
     OrderAccepted,
     OrderAmended,
     OrderApproved,
@@ -106,7 +107,7 @@ class RiskActor(Actor):
                 TickBatch, TimeAdvanced, Decision, PositionChanged, Fill, OrderCancelled, OrderRejected,
                 OrderExpired, OrderAccepted, OrderAmended, OrderUnknown, SymbolHalted, SymbolResumed, FundsReported,
                 Halt, Resume, Reduce, Flatten, ManualOrder, FeedStatus, BrokerStatus, PriceAdjusted, PriceJumped,
-                PositionRestated,
+                PositionRestated, ModelLoaded,
             ),
         )  # fmt: skip
         bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy == EXTERNAL, inbox=self.inbox)
@@ -147,6 +148,10 @@ class RiskActor(Actor):
             self._on_manual(event)
         elif isinstance(event, FeedStatus):
             self._on_feed(event)
+        elif isinstance(event, ModelLoaded):
+            if event.closes and self._open():
+                self.flatten_reason = self.flatten_reason or event.reason
+                self._close_all(self.flatten_reason)
         else:
             self._command(event)
 

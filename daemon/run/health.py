@@ -105,13 +105,17 @@ def _token(app: App) -> TokenReading | None:
 def _files(app: App) -> dict[str, Path]:
     """Where the models that strategies think with come from, by strategy."""
     thinking = [rung for rung, strategy in app.strategy.strategies.items() if _loaded(strategy)]
-    return {rung: path for rung in thinking if (path := artifact_of(rung, app.settings)) is not None}
+    named = {rung: artifact_of(rung, app.settings) for rung in thinking}
+    return {rung: path for rung, path in named.items() if path is not None}
 
 
 def _models(app: App, files: Mapping[str, Path]) -> list[LoadedModel]:
-    strategies = app.strategy.strategies
-    return [LoadedModel(rung, path.name, _loaded(strategies[rung]), partial(hash_on_disk, rung, path))
-            for rung, path in files.items()]  # fmt: skip
+    """Each by the file that it was loaded from: another one may have been loaded since the start."""
+    strategies, found = app.strategy.strategies, []
+    for rung, named in files.items():
+        path = getattr(strategies[rung], "artifact", None) or named
+        found.append(LoadedModel(rung, path.name, _loaded(strategies[rung]), partial(hash_on_disk, rung, path)))
+    return found
 
 
 def _loaded(strategy: Strategy) -> str:

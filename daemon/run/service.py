@@ -99,8 +99,8 @@ class Service:
         if token is not None:
             limits = limits_within(allow_open_files())
             self._control = ControlServer(
-                settings.control, self.view, clock, self.metrics, token, self.app.desk, limits=limits
-            )
+                settings.control, self.view, clock, self.metrics, token, self.app.desk, self.app.model_desk, limits
+            )  # fmt: skip
 
     @property
     def control_url(self) -> str:

@@ -1,9 +1,10 @@
 """A journal → whether its decisions can be made again: the recorded events through the recorded settings.
 
 Bars, complexities, positions and swaps are put, in the journal's order, into a fresh `MarketView`; each recorded
-decision is then made again at its recorded depth. Of a run that was shortened, decisions that saw bars from before its
-present beginning can't be made again; they are counted. Invariant: on the platform that wrote the journal, with the
-recorded model, every field but the time and the measured latency must come out bit for bit.
+decision is then made again at its recorded depth, by the model that was in charge then (`daemon.run.models_of_run`).
+Of a run that was shortened, decisions that saw bars from before its present beginning can't be made again; they are
+counted. Invariant: on the platform that wrote the journal, with the recorded model, every field but the time and the
+measured latency must come out bit for bit.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from pathlib import Path
 import msgspec
 from pydantic import ValidationError
 
-from daemon.core.clock import ReplayClock
 from daemon.core.errors import CheckFailed, UsageError
 from daemon.core.events import (
     AccountSnapshot,
@@ -23,6 +23,7 @@ from daemon.core.events import (
     Decision,
     Event,
     MarketRemembered,
+    ModelLoaded,
     PositionChanged,
     PriceAdjusted,
     PriceJumped,
@@ -33,9 +34,11 @@ from daemon.journal.schema import BEGINS_AT, IN_CHARGE
 from daemon.market.calendar import MarketCalendar
 from daemon.market.calendar_file import CalendarFile
 from daemon.market.legs import Legs
+from daemon.run.models_of_run import ModelsOfRun
 from daemon.settings.tree import Settings
 from daemon.strategy.actor import FLAT, Renewable
-from daemon.strategy.build import build_strategies, pin_runtime, view_settings
+from daemon.strategy.build import view_settings
+from daemon.strategy.switching import RUNG
 from strategies.base import (
     HUNG,
     SINGLE_CYCLE,
@@ -108,7 +111,8 @@ def verify_journal(path: Path) -> Verification:
         raise UsageError(
             f"{path}: its settings are not those of this version of hrmd ({metadata.get('version')})"
         ) from None
-    strategies = build_strategies(pin_runtime(settings, metadata.get("runtime", "")), ReplayClock())
+    models = ModelsOfRun(settings, metadata, path)
+    strategies = models.strategies
     seen = view_settings(settings)
     view, legs = MarketView(seen, MarketCalendar(_calendar_file(metadata, path))), Legs(_legs(metadata, path))
     past = _Past(seen, legs, shortened=BEGINS_AT in metadata)
@@ -118,6 +122,7 @@ def verify_journal(path: Path) -> Verification:
     count = passed_over = 0
     kinds = (
         Bar, Complexity, PositionChanged, PriceAdjusted, PriceJumped, StrategySwapped, Decision, MarketRemembered,
+        ModelLoaded,
     )  # fmt: skip
     for event in reader.events(*kinds, *((AccountSnapshot,) if past.shortened else ())):
         past.see(event)
@@ -135,6 +140,8 @@ def verify_journal(path: Path) -> Verification:
             view.on_jumped(event)
         elif isinstance(event, StrategySwapped):
             active = event.new
+        elif isinstance(event, ModelLoaded):
+            models.on_loaded(event)
         elif isinstance(event, Complexity) and not legs.holds(event.symbol):
             if past.hides(event.symbol):
                 hidden.add((event.symbol, event.ts))
@@ -145,6 +152,12 @@ def verify_journal(path: Path) -> Verification:
             passed_over += 1
         elif isinstance(event, Decision):
             moment, name = _asked(asked, event, path)
+            models.turn_to(event)
+            if name == RUNG and models.gone:
+                raise CheckFailed(
+                    f"{path}: {count} decisions made again, all equal; from decision {count + 1} ({event.symbol}, bar "
+                    f"{event.ts_bar}) on they can't be: {models.gone}"
+                )
             strategy = strategies.get(name)
             _compare(event, _decide_again(strategy, moment, event), count, path)
             if event.halt_reason in (HUNG, UNFIT) and isinstance(strategy, Renewable):

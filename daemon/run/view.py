@@ -152,7 +152,8 @@ class DaemonView:
         return self._counts["overruns"]
 
     def _inference(self) -> InferenceStatus | None:
-        strategies = self._app.strategy.strategies.values()
+        stage = self._app.strategy
+        strategies: list[object] = [stage.succession.newest(rung) for rung in stage.strategies]
         reasoner = next((one for one in strategies if isinstance(one, Reasoner)), None)
         if reasoner is None:
             return None

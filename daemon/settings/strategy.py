@@ -68,6 +68,8 @@ class PerformanceSettings(Section):
 class ModelManagementSettings(Section):
     """Which weights are loaded; without an artifact the network is seeded and untrained."""
 
-    artifact: Literal["shipped"] | Path | None = "shipped"
+    artifact: Literal["shipped", "store"] | Path | None = "shipped"
+    store: Path = Path("var/models")
+    on_swap: Literal["keep", "close"] = "keep"
     ppo_artifact: Literal["shipped"] | Path | None = "shipped"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 20250626

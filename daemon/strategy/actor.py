@@ -29,12 +29,14 @@ from daemon.core.events import (
     Event,
     InferenceMeasured,
     MarketRemembered,
+    ModelLoaded,
     PositionChanged,
     PriceAdjusted,
     PriceJumped,
     StrategySwapped,
 )
 from daemon.market.legs import Legs
+from daemon.strategy.succession import Succession
 from daemon.strategy.thinking import Broken, HangBudget, Thinker, attempt
 from strategies.base import HUNG, LATE, RAISED, UNFIT, MarketView, Moment, Strategy, hold, unthought
 
@@ -116,6 +118,11 @@ class StrategyActor(Actor):
         self.view = view
         self.legs = legs if legs is not None else Legs()
         self.strategies = dict(strategies)
+        self.succession = Succession(self.strategies)
+        self.newest_bar = 0
+        """When the newest bar closed that a decision was asked for, UTC ns."""
+        self.seen: Moment | None = None
+        """The newest moment that was to be decided."""
         self.active = active
         self._clock = clock
         self._latency = latency
@@ -158,6 +165,10 @@ class StrategyActor(Actor):
             return self._decide(event)
         return None
 
+    def is_being_renewed(self, name: str) -> bool:
+        """Whether a strategy has hung and its thread may still be at it."""
+        return name in self._renewals
+
     def close(self) -> None:
         """Let the thread go; one that hangs isn't waited for."""
         self._thinker.close()
@@ -170,11 +181,12 @@ class StrategyActor(Actor):
         request = _Request(self._clock, complexity.ts)
         self._requests.setdefault(complexity.symbol, deque()).append(request)
         self._newest_ns[complexity.symbol] = request.monotonic_ns
+        self.newest_bar = max(self.newest_bar, complexity.ts)
 
     def _decide(self, complexity: Complexity) -> Awaitable[None] | None:
         """Decide now, or line up for the thread with the market as it is at this place in the order."""
         request = self._requests[complexity.symbol].popleft()
-        moment = self.view.moment(complexity)
+        moment = self.seen = self.view.moment(complexity)
         strategy = self.strategies.get(self.active)
         if strategy is None:
             self._publish(hold(moment, FLAT, "no strategy is in charge"), request)
@@ -215,6 +227,9 @@ class StrategyActor(Actor):
             self._missed[symbol] += 1
             log.warning("a newer bar has closed", symbol=symbol, ts_bar=request.ts_bar)
             return
+        if self.succession.take_up(turn.strategy, request.ts_bar):
+            self._hangs.forgive(turn.strategy)
+            self._renewals.pop(turn.strategy, None)
         decision = self._unasked(turn)
         if decision is None:
             decision = await self._think(turn)
@@ -277,7 +292,23 @@ class StrategyActor(Actor):
     def _publish(self, decision: Decision, request: _Request) -> None:
         """Stamp the decision with the run's time and publish it."""
         latency = self._latency.decision_ns(decision, self._clock.monotonic_ns() - request.monotonic_ns)
-        self.bus.publish(msgspec.structs.replace(decision, ts=request.ts + latency, latency_ns=latency))
+        decision = msgspec.structs.replace(decision, ts=request.ts + latency, latency_ns=latency)
+        self.bus.publish(decision)
+        back = self.succession.judge(decision)
+        if back is not None:
+            self._come_back(back, decision)
+
+    def _come_back(self, back: Strategy, failed: Decision) -> None:
+        """The model of before decides the next bar: the new one has made no good decision."""
+        reason = f"the new model failed ({failed.halt_reason or 'its answer'}): {failed.reason}"
+        log.error("the model before comes back", failed=failed.model_hash, reason=reason)
+        self.bus.publish(
+            ModelLoaded(
+                ts=failed.ts, key="", name=str(getattr(back, "description", "")), model_hash=_hash(back),
+                before=failed.model_hash, after_bar=failed.ts_bar, runtime=str(getattr(back, "runtime", "")),
+                file=str(getattr(back, "artifact", None) or ""), closes=False, reason=reason,
+            )
+        )  # fmt: skip
 
 
 def _answer(strategy: Strategy, moment: Moment, asked_ns: int, waiting: int) -> Decision:

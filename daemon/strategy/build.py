@@ -9,14 +9,21 @@ from __future__ import annotations
 import math
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from daemon.core.clock import Clock
 from daemon.core.errors import ArtifactError
+from daemon.core.events import ModelLoaded
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.strategy.actor import ThinkingLimit
+from daemon.strategy.store import CURRENT, Store
 from strategies.base import Strategy, ViewSettings
 from strategies.rules import SESSION_MINUTES, SLOW_SPANS, RulesStrategy
+
+if TYPE_CHECKING:
+    from daemon.strategy.loading import ModelLoader
+    from strategies.hrm import HRMStrategy
 
 
 def build_strategies(settings: Settings, clock: Clock) -> dict[str, Strategy]:
@@ -39,26 +46,17 @@ def rungs(settings: Settings) -> list[str]:
     return [*ladder[ladder.index(name) :]] if name in ladder else [name, *ladder]
 
 
-def _hrm(settings: Settings, clock: Clock) -> Strategy:
-    import torch
+def _hrm(settings: Settings, clock: Clock) -> HRMStrategy:
+    return load_hrm(settings, clock, artifact_of("hrm", settings))
 
-    from daemon.strategy.inference import equip
-    from models.errors import CheckpointError
-    from strategies.hrm import HRMStrategy
 
-    torch.set_num_threads(settings.performance.torch_threads)
-    management = settings.model_management
-    artifact = artifact_of("hrm", settings)
-    try:
-        strategy = HRMStrategy.load(artifact, management.seed, settings.hierarchical_reasoning_model, clock)
-    except CheckpointError as error:
-        raise ArtifactError(str(error)) from None
-    equip(strategy, settings, artifact)
-    return strategy
+def store_of(settings: Settings) -> Store:
+    """The store of the settings, for models that fit them."""
+    return Store(settings.model_management.store, settings.hierarchical_reasoning_model.network())
 
 
 def artifact_of(rung: str, settings: Settings) -> Path | None:
-    """The file that a strategy's model comes from, None where it has none. Raises as `shipped` does."""
+    """The file of the model that the settings name for a strategy, None where it has none. Raises `ArtifactError`."""
     management = settings.model_management
     match rung:
         case "hrm":
@@ -67,7 +65,47 @@ def artifact_of(rung: str, settings: Settings) -> Path | None:
             name, artifact = "ppo", management.ppo_artifact
         case _:
             return None
-    return shipped(name) if artifact == "shipped" else artifact
+    if artifact == "store":
+        store = store_of(settings)
+        return store.checked(store.find(CURRENT))
+    return shipped(name) if artifact == "shipped" else Path(artifact) if artifact is not None else None
+
+
+def load_hrm(settings: Settings, clock: Clock, artifact: Path | None) -> HRMStrategy:
+    """The strategy on a model, ready to decide. Raises `ArtifactError` for a file that can't be used."""
+    import torch
+
+    from daemon.strategy.inference import equip
+    from models.errors import CheckpointError
+    from strategies.hrm import HRMStrategy
+
+    torch.set_num_threads(settings.performance.torch_threads)
+    seed = settings.model_management.seed
+    try:
+        strategy = HRMStrategy.load(artifact, seed, settings.hierarchical_reasoning_model, clock)
+    except CheckpointError as error:
+        raise ArtifactError(str(error)) from None
+    equip(strategy, settings, artifact)
+    return strategy
+
+
+def after_restart(settings: Settings, loaded: ModelLoaded) -> str:
+    """What the next start loads, in words, when this model decides now."""
+    artifact = settings.model_management.artifact
+    if artifact == "store":
+        store = store_of(settings)
+        same = store.index().current == loaded.model_hash
+        return "a restart loads it, too" if same else f"a restart loads the current one of {store.directory}"
+    if loaded.file and artifact not in (None, "shipped") and Path(loaded.file).resolve() == Path(artifact).resolve():
+        return "a restart loads it, too"
+    return f"a restart loads what model_management.artifact says: {'null' if artifact is None else artifact}"
+
+
+def model_loader(settings: Settings, clock: Clock) -> ModelLoader:
+    """Who loads other models while the daemon runs."""
+    from daemon.strategy.loading import ModelLoader
+
+    return ModelLoader(settings, clock)
 
 
 def shipped(name: str) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.checkpoint import Manifest, TrainingSpan, describe, load_model, save_model
+from models.checkpoint import Manifest, Origin, TrainingSpan, describe, load_model, save_model
 from models.config import HRMSettings
 from models.hrm import HRM
 from models.training.adjusting import Actions, Broken, adjusted, never, no_actions, separated
@@ -23,6 +23,7 @@ from models.training.evaluate import EvaluationData
 from models.training.ingest import Report, read_bars
 from models.training.markets import MarketName, market
 from models.training.progress import Observer
+from models.training.provenance import data_sha256, git_revision, package_version
 from models.training.sessions import Sessions, join, split_by_time
 from models.training.settings import CostStep, DeepSupervisionSettings, TrainingSettings
 from models.training.source import FreshSource, Source, StoredSource, TakingTurns
@@ -106,11 +107,34 @@ def train(
         return Trained(result, None, None)
     metrics = _metrics(result)
     span = TrainingSpan(first=_day(source.span_ns[0]), last=_day(source.span_ns[1]))
-    manifest = describe(result.model.cpu(), trained=True, training_span=span, metrics=metrics)
+    manifest = describe(
+        result.model.cpu(),
+        trained=True,
+        training_span=span,
+        metrics=metrics,
+        git_revision=git_revision(),
+        origin=origin(data, supervision, training),
+    )
     path = folder / "model.safetensors"
     if group.rank == 0:
         save_model(path, result.model, manifest)
     return Trained(result, path, manifest)
+
+
+def origin(data: Data, supervision: DeepSupervisionSettings, training: TrainingSettings) -> Origin:
+    """What a model's manifest says of what it was made of."""
+    settings = {
+        "deep_supervision": supervision.model_dump(mode="json"),
+        "training_params": training.model_dump(mode="json"),
+    }
+    if isinstance(data, SimulatedData):
+        return Origin(version=package_version(), data=(data.name.value,), settings=settings)
+    return Origin(
+        version=package_version(),
+        data=tuple(path.name for path in data.files),
+        data_sha256=data_sha256(data.files),
+        settings=settings | {"intervals_s": list(data.intervals_s), "border": data.border.isoformat()},
+    )
 
 
 def _model(artifact: Path | None) -> HRM | None:

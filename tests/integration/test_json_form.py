@@ -23,6 +23,7 @@ from daemon.run import log
 from daemon.sandbox.market_rest import SECRET
 from daemon.settings.loading import load_settings
 from daemon.settings.run import LogSettings
+from daemon.strategy.store import Store
 from models.agent import HRMAgent
 from tests.samples import hill, write_tape
 from tests.unit.control.fakes import TOKEN, FakeDaemon, build_server, running_in_thread
@@ -70,6 +71,15 @@ class Place:
             f"market.symbol_master.url={self.exchange['url']}/sym_details", "market.symbol_master.min_rows=1",
             f"market.symbol_master.directory={self.root}/symbols",
         )  # fmt: skip
+
+    def store(self) -> list[str]:
+        """Settings of the models' store, in which one model was put before."""
+        directory = self.root / "models"
+        if not directory.exists():
+            hrm = load_settings().hierarchical_reasoning_model
+            HRMAgent.untrained(hrm, 2).save_model(self.root / "earlier.safetensors")
+            Store(directory, hrm.network()).install(self.root / "earlier.safetensors", None, 1)
+        return self.settings(f"model_management.store={directory}")
 
     def holidays(self) -> Path:
         """A list as NSE's holiday master has it."""
@@ -140,9 +150,15 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "ctl strategy": ctl("flat"),
     "ctl order": ctl("buy", "5", "NSE:SBIN-EQ"),
     "ctl cancel": ctl("H0"),
+    "ctl model load": ctl("first"),
+    "ctl model rollback": ctl(),
     "model info": lambda place: [str(place.model), *place.settings("performance.runtime=torch")],
     "model export": lambda place: [str(place.model), "--format", "float32", "-o", str(place.root / "f.safetensors")],
     "model verify": lambda place: [str(place.model)],
+    "model install": lambda place: [str(place.model), "--name", "first", *place.store()],
+    "model list": lambda place: place.store(),
+    "model rollback": lambda place: place.store(),
+    "model archive": lambda place: ["previous", *place.store()],
     "bench latency": lambda place: ["--rounds", "1", "--busy-decisions", "2", "--runtime", "torch"],
     "bench agreement": lambda place: ["--model", str(place.model), "--observations", "2", "--segments", "1",
                                       *place.settings(*SHORT)],
@@ -157,10 +173,15 @@ def with_json() -> set[str]:
     assert isinstance(root, LazyGroup)
     for name, later in root.later.items():
         command = load(name, later.place)
-        for sub, one in getattr(command, "commands", {"": command}).items():
-            if any("--json" in option.opts for option in one.params):
-                found.add(f"{name} {sub}".strip())
+        found |= {f"{name} {sub}".strip() for sub in _with_json(command)}
     return found
+
+
+def _with_json(command: Any) -> set[str]:
+    """Of a command or a group, groups in groups too."""
+    if not hasattr(command, "commands"):
+        return {""} if any("--json" in option.opts for option in command.params) else set()
+    return {f"{name} {sub}".strip() for name, one in command.commands.items() for sub in _with_json(one)}
 
 
 def check_form(value: Any, where: str = "$") -> None:

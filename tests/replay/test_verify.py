@@ -28,6 +28,7 @@ from daemon.core.latency import FixedLatency
 from daemon.market.legs import Legs
 from daemon.run.replaying import Replay, ReplayOutputs
 from daemon.run.verifying import _Past, verify_journal
+from models.agent import HRMAgent
 from strategies.base import ViewSettings
 from tests.samples import HRM, LIVELY, journaled, play, settings_of
 
@@ -136,6 +137,21 @@ def test_a_tail_that_was_cut_off_is_missed(journal: Path, tmp_path: Path) -> Non
     path = altered(journal, tmp_path, "DELETE FROM events WHERE seq = ?", seq)
     with pytest.raises(CheckFailed, match=rf"event {seq} is missing"):
         verify_journal(path)
+
+
+def test_a_model_is_found_by_its_hash(simulated: Path, tmp_path: Path) -> None:
+    """Where it was loaded from, or beside the journal; another one in its place isn't taken for it."""
+    hrm = settings_of(*HRM).hierarchical_reasoning_model
+    model, path = tmp_path / "models" / "m.safetensors", tmp_path / "j.sqlite"
+    HRMAgent.untrained(hrm, 1).save_model(model)
+    _, summary = play(simulated, *HRM, f"model_management.artifact={model}", "performance.runtime=torch", journal=path)
+    assert verify_journal(path).decisions == summary.decisions > 0
+    content = model.read_bytes()
+    HRMAgent.untrained(hrm, 2).save_model(model)
+    with pytest.raises(CheckFailed, match=r"0 decisions made again, all equal; from decision 1 \(.*isn't found"):
+        verify_journal(path)
+    (tmp_path / "moved.safetensors").write_bytes(content)
+    assert verify_journal(path).decisions == summary.decisions
 
 
 def until(path: Path, question: str) -> None:

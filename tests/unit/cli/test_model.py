@@ -9,6 +9,7 @@ import pytest
 import typer
 import typer.main
 
+from daemon.cli import main
 from daemon.cli.bench import bench_app
 from daemon.cli.model import model_app
 from daemon.core.errors import ArtifactError, CheckFailed, UsageError
@@ -140,3 +141,41 @@ def test_too_few_observations_are_said(artifact: Path) -> None:
     """With how many there are."""
     with pytest.raises(ArtifactError, match=r"--observations 1000000: \d+ sessions of the market hold \d+"):
         call(bench_app, "agreement", "--model", str(artifact), "--observations", "1000000")
+
+
+def test_a_store_on_the_command_line(artifact: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Two installed, rolled back, one put aside: each command says what it did, and the list what there is."""
+    place = ["--set", f"model_management.store={tmp_path / 'store'}"]
+    second = tmp_path / "two.safetensors"
+    hrm = load_settings().hierarchical_reasoning_model
+    HRMAgent.untrained(hrm, 2).save_model(second)
+    call(model_app, "list", *place)
+    assert "no model; hrmd model install FILE takes one in" in capsys.readouterr().out
+    call(model_app, "install", str(artifact), "--name", "first", *place)
+    call(model_app, "install", str(second), *place)
+    call(model_app, "rollback", *place)
+    assert [line.partition(" (")[0] for line in capsys.readouterr().out.splitlines()] == ["first", "two", "first"]
+    call(model_app, "archive", "two", *place)
+    capsys.readouterr()
+    call(model_app, "list", "--json", *place)
+    said = json.loads(capsys.readouterr().out)
+    assert [(row["name"], row["state"]) for row in said["releases"]] == [("first", "current"), ("two", "archived")]
+    assert said["current"] == said["releases"][0]["sha256"]
+    assert said["releases"][0]["metrics"] == {"score": 0.25}
+    assert (said["previous"], said["store"]) == (None, str(tmp_path / "store"))
+    call(model_app, "list", *place)
+    out = capsys.readouterr().out
+    assert "first" in out
+    assert "archived" in out
+
+
+def test_what_the_store_refuses_is_exit_2(artifact: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Every refusal is an error of the user's, in one line, and nothing on stdout."""
+    place = ["--set", f"model_management.store={tmp_path / 'store'}"]
+    assert main(["model", "install", str(artifact), *place]) == 0
+    capsys.readouterr()
+    for words in (["rollback"], ["archive", "one"], ["archive", "no"], ["install", "no.safetensors"]):
+        assert main(["model", *words, *place]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert len(printed.err.splitlines()) == 1

@@ -15,7 +15,16 @@ import msgspec
 from daemon.control.connections import LIMITS, Limits
 from daemon.control.metrics import Metrics
 from daemon.control.server import ControlServer
-from daemon.control.view import Health, OrderAnswer, OrderRow, OrderTicket, PositionRow, Status
+from daemon.control.view import (
+    Health,
+    ModelAnswer,
+    ModelTicket,
+    OrderAnswer,
+    OrderRow,
+    OrderTicket,
+    PositionRow,
+    Status,
+)
 from daemon.core.clock import NS_PER_S, Clock, ReplayClock
 from daemon.core.errors import InboxFull
 from daemon.core.events import Action, Decision, Event, Side, TradingState
@@ -71,6 +80,7 @@ class FakeDaemon:
         self.full = False
         self.broken = False
         self.tickets: list[OrderTicket] = []
+        self.models: list[ModelTicket] = []
         self.cancelled: list[tuple[str, str]] = []
         self.trouble: Exception | None = None
         self.metrics = Metrics()
@@ -123,6 +133,18 @@ class FakeDaemon:
         self.cancelled.append((order_id, reason))
         return NOW if order_id == "H0" else None
 
+    async def load_model(self, ticket: ModelTicket) -> ModelAnswer:
+        """Keep the ticket; "bad" is refused."""
+        if self.trouble is not None:
+            raise self.trouble
+        self.models.append(ticket)
+        loaded = ticket.model != "bad"
+        return ModelAnswer(
+            loaded=loaded, model="new (abc)" if loaded else "bad", model_hash="abc" if loaded else "",
+            before="def" if loaded else "", reason="" if loaded else "bad: no such version", ts=NOW,
+            after_restart="a restart loads it, too" if loaded else "",
+        )  # fmt: skip
+
     async def command(self, event: Event) -> None:
         """Keep the command, or fail as a full bus does, or as a test wants it."""
         if self.full:
@@ -142,7 +164,7 @@ def build_server(
 ) -> ControlServer:
     """A control server over `daemon`, on a free port unless told."""
     settings = ControlSettings(port=port, token_file=Path("unused"))
-    return ControlServer(settings, daemon, clock or ReplayClock(NOW), daemon.metrics, TOKEN, daemon, limits)
+    return ControlServer(settings, daemon, clock or ReplayClock(NOW), daemon.metrics, TOKEN, daemon, daemon, limits)
 
 
 @contextmanager

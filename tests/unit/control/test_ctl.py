@@ -77,6 +77,28 @@ def settings_with(tmp_path: Path, port: int) -> list[str]:
     return ["-c", str(DEFAULT_PATH), "--set", f"control.port={port}", "--set", f"control.token_file={token_file}"]
 
 
+def test_a_model_is_put_in_charge(operator: Operator, tmp_path: Path) -> None:
+    """A file by its whole path, a version as it is; what a restart loads is said, and who asked is told."""
+    (tmp_path / "new").write_text("")
+    for word, sent in (("v2", "v2"), (str(tmp_path / "new"), str(tmp_path / "new")),
+                       ("x.safetensors", str(Path.cwd() / "x.safetensors"))):  # fmt: skip
+        done = operator.run("model", "load", word, "--reason", "retrained")
+        assert done.exit_code == 0
+        assert done.stdout == "new (abc) decides from the next bar on; a restart loads it, too\n"
+        ticket = operator.daemon.models[-1]
+        assert (ticket.model, ticket.reason, bool(ticket.who)) == (sent, "retrained", True)
+    assert operator.run("model", "rollback").exit_code == 0
+    assert operator.daemon.models[-1].model == "previous"
+
+
+def test_a_model_that_is_refused_is_exit_1(operator: Operator) -> None:
+    """With the reason, for people and for programs."""
+    refused = operator.run("model", "load", "bad")
+    assert (refused.exit_code, refused.stdout) == (1, "refused: bad: no such version; nothing has changed\n")
+    document = operator.run("model", "load", "bad", "--json")
+    assert (document.exit_code, json.loads(document.stdout)["loaded"]) == (1, False)
+
+
 def test_a_strategy_is_put_in_charge(operator: Operator) -> None:
     """By name, with the reason; an unknown one is refused with those that there are, exit 2."""
     done = operator.run("strategy", "hrm", "--reason", "mended")

@@ -320,6 +320,52 @@ async def test_a_strategy_that_was_not_taken_says_so(running: Running) -> None:
     assert (status, answer["error"]) == (503, "strategy was not taken: inbox 'risk' is full")
 
 
+async def test_a_model_is_loaded_or_refused(running: Running) -> None:
+    """200 in both cases: the body says which; who and why go along."""
+    body = b'{"model": "/models/new.safetensors", "who": "asha", "reason": "retrained"}'
+    status, answer, _ = await running.ask("POST", "/control/model", body=body)
+    assert (status, answer["loaded"], answer["model"], answer["before"]) == (200, True, "new (abc)", "def")
+    status, answer, _ = await running.ask("POST", "/control/model", body=b'{"model": "bad"}')
+    assert (status, answer["loaded"], answer["reason"]) == (200, False, "bad: no such version")
+    assert [(one.model, one.who, one.reason) for one in running.daemon.models] == [
+        ("/models/new.safetensors", "asha", "retrained"), ("bad", "an operator", "by the operator"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b'{"model": "here/new.safetensors"}', "model: expected an absolute path, or a version of the store, got"),
+        (b'{"model": ""}', "model: expected an absolute path, or a version of the store"),
+        (b'{"model": "a\\nb"}', "model: expected an absolute path, or a version of the store"),
+        (b'{"model": "a", "who": ""}', "who: expected 1 to 200 printable characters in one line"),
+        (b'{"model": "a", "reason": " "}', "reason: expected 1 to 200 printable characters in one line"),
+        (b"", 'body: expected {"model": "…", "reason": "…"}'),
+    ],
+)
+async def test_a_model_that_cannot_be_meant(running: Running, body: bytes, error: str) -> None:
+    """What is wrong and what would be right; nobody is asked."""
+    status, answer, _ = await running.ask("POST", "/control/model", body=body)
+    assert status == 400
+    assert answer["error"].startswith(error)
+    assert running.daemon.models == []
+
+
+@pytest.mark.parametrize(
+    ("trouble", "error"),
+    [
+        (NotTradingError("hrmd is ending"), "model was not taken: hrmd is ending"),
+        (TimeoutError(), "no answer yet: the model may still be put in charge"),
+    ],
+)
+async def test_a_model_that_was_not_taken_says_so(running: Running, trouble: Exception, error: str) -> None:
+    """503, and which of the two."""
+    running.daemon.trouble = trouble
+    status, answer, _ = await running.ask("POST", "/control/model", body=b'{"model": "a"}')
+    assert status == 503
+    assert answer["error"].startswith(error)
+
+
 async def test_unknown_routes_and_methods_are_json(running: Running) -> None:
     """404 names the path, 405 the method that would be right."""
     status, body, _ = await running.ask("GET", "/nothing")

@@ -14,6 +14,7 @@ import time
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from daemon.core.errors import JournalError, UsageError
@@ -23,6 +24,7 @@ from daemon.core.events import (
     Event,
     Fill,
     Halt,
+    ModelLoaded,
     OrderApproved,
     OrderDenied,
     OrderIntent,
@@ -331,7 +333,12 @@ def test_a_running_journal_is_shortened_to_its_snapshot(path: Path) -> None:
     journal = Journal(path, safe=True)
     journal.describe({"started_ts": "20"})
     swapped = StrategySwapped(ts=1, old="hrm", new="rules", reason="r")
-    for event in [*halts(0, DELETED_AT_ONCE + 500), swapped, snapshots[0], *halts(6000, 5), snapshots[1], *halts(0, 5)]:
+    loaded = ModelLoaded(
+        ts=1, key="k", name="new", model_hash="b", before="a", after_bar=1, runtime="", file="", closes=False,
+        reason="r",
+    )  # fmt: skip
+    early = [*halts(0, DELETED_AT_ONCE + 499), loaded, swapped]
+    for event in [*early, snapshots[0], *halts(6000, 5), snapshots[1], *halts(0, 5)]:
         journal.append(event)
     journal.shorten(15, 9000)
     deadline = time.monotonic() + 30
@@ -344,6 +351,7 @@ def test_a_running_journal_is_shortened_to_its_snapshot(path: Path) -> None:
     reader = JournalReader(path)
     assert reader.metadata() == {
         "started_ts": "20", "begins_at": str(cut), "strategy_in_charge": "rules", "ends_at": str(cut + 12),
+        "model_in_charge": msgspec.json.encode(loaded).decode(),
     }  # fmt: skip
     reader.close()
 

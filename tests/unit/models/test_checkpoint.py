@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.agent import HRMAgent
-from models.checkpoint import Manifest, TrainingSpan, _sha256, describe, load_model, save_model
+from models.checkpoint import Manifest, Origin, TrainingSpan, _sha256, describe, load_model, read_manifest, save_model
 from models.errors import CheckpointError, ModelError
 from tests.unit.models.conftest import Observe, Settings
 
@@ -221,3 +222,33 @@ def test_pickles_directories_and_nothing_are_refused(tmp_path: Path) -> None:
         load_model(tmp_path / "nothing")
     with pytest.raises(CheckpointError, match="not a readable safetensors file"):
         load_model(tmp_path)
+
+
+def test_what_a_model_was_made_of_is_told_and_hashed(agent: HRMAgent, tmp_path: Path) -> None:
+    """Version, data and settings come back; another of them is another hash."""
+    origin = Origin(version="1.2", data=("bars.parquet",), data_sha256="ab", settings={"training_params": {"steps": 3}})
+    manifest = describe(agent.model, trained=True, origin=origin)
+    save_model(tmp_path / "m", agent.model, manifest)
+    assert load_model(tmp_path / "m")[1].origin == read_manifest(tmp_path / "m").origin == origin
+    other = origin.model_copy(update={"settings": {"training_params": {"steps": 4}}})
+    assert describe(agent.model, trained=True, origin=other).sha256 != manifest.sha256
+
+
+def test_artifacts_from_before_a_field_was_added_keep_their_hash(agent: HRMAgent, tmp_path: Path) -> None:
+    """Their manifest lacks it, and is whole."""
+    agent.save_model(tmp_path / "m")
+
+    def lacking(_: dict[str, Tensor], metadata: dict[str, str]) -> None:
+        manifest = json.loads(metadata["manifest"])
+        assert manifest.pop("origin") is None
+        metadata["manifest"] = json.dumps(manifest)
+
+    rewrite(tmp_path / "m", lacking)
+    assert load_model(tmp_path / "m")[1].origin is None
+
+
+def test_the_shipped_models_are_whole() -> None:
+    """Whatever was added to manifests since."""
+    for path in sorted(Path(str(resources.files("models").joinpath("artifacts"))).glob("*.safetensors")):
+        if path.stem != "ppo":
+            assert load_model(path)[1].trained

@@ -18,6 +18,7 @@ from daemon.core.events import (
     Event,
     Flatten,
     Halt,
+    ModelLoaded,
     OrderAccepted,
     OrderApproved,
     OrderCancelRequested,
@@ -119,6 +120,22 @@ def test_a_record_that_no_order_can_follow_is_passed_over(path: Path) -> None:
     write(path, *trade(1)[:4], OrderApproved(ts=OPEN, order_id="T1"), trade(1)[4])
     account = recovered(path)
     assert (account.records, account.portfolio.quantity(SBIN)) == (6, 100)
+
+
+def test_a_closing_for_another_model_goes_on_after_a_crash(path: Path) -> None:
+    """While something is held; once all is closed it is over, and the next position stays."""
+    loaded = ModelLoaded(
+        ts=3, key="k", name="new", model_hash="b", before="a", after_bar=1, runtime="", file="", closes=True,
+        reason="model new",
+    )  # fmt: skip
+    write(path, *trade(1), loaded)
+    assert recovered(path).flatten_reason == "model new"
+    path.unlink()
+    write(path, *trade(1), loaded, *trade(2, Side.SELL), *trade(3))
+    assert (recovered(path).flatten_reason, recovered(path).portfolio.quantity(SBIN)) == ("", 100)
+    path.unlink()
+    write(path, loaded, *trade(1))
+    assert recovered(path).flatten_reason == ""
 
 
 @pytest.mark.parametrize(

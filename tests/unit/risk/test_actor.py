@@ -26,6 +26,7 @@ from daemon.core.events import (
     Halt,
     ManualOrder,
     ManualOrderAnswered,
+    ModelLoaded,
     OrderAccepted,
     OrderAmended,
     OrderApproved,
@@ -246,6 +247,39 @@ def test_flatten_ends_when_nothing_is_left(desk: Desk) -> None:
     assert isinstance(closing, OrderIntent)
     desk.tell(fill_of(closing), position_of(0), TimeAdvanced(ts=NOON + MINUTE))
     desk.actor.book.state = TradingState.ACTIVE
+    desk.hold(20)
+    assert desk.tell(TimeAdvanced(ts=NOON + 2 * MINUTE)) == []
+
+
+def loaded(*, closes: bool) -> ModelLoaded:
+    """Another model was put in charge."""
+    return ModelLoaded(
+        ts=NOON, key="k", name="new", model_hash="b", before="a", after_bar=NOON, runtime="", file="", closes=closes,
+        reason="model new",
+    )  # fmt: skip
+
+
+def test_a_model_that_takes_nothing_over(desk: Desk) -> None:
+    """What is held is closed, trading goes on, and what is opened afterwards stays."""
+    desk.hold(100)
+    closing, *_ = orders = desk.tell(loaded(closes=True))
+    assert closings(orders) == [(SBIN, Side.SELL, 100, "model new")]
+    assert isinstance(closing, OrderIntent)
+    desk.tell(fill_of(closing), position_of(0), TimeAdvanced(ts=NOON + MINUTE))
+    assert desk.actor.book.state is TradingState.ACTIVE
+    desk.hold(20)
+    assert desk.tell(TimeAdvanced(ts=NOON + 2 * MINUTE)) == []
+
+
+def test_a_model_that_takes_over(desk: Desk) -> None:
+    """What is held is its own now."""
+    desk.hold(100)
+    assert desk.tell(loaded(closes=False), TimeAdvanced(ts=NOON + MINUTE)) == []
+
+
+def test_a_switch_with_nothing_held_closes_nothing_later(desk: Desk) -> None:
+    """The next position is the new model's own."""
+    assert desk.tell(loaded(closes=True)) == []
     desk.hold(20)
     assert desk.tell(TimeAdvanced(ts=NOON + 2 * MINUTE)) == []
 

@@ -11,7 +11,16 @@ from daemon.core.errors import ArtifactError
 from daemon.settings.loading import load_settings
 from daemon.strategy.actor import ThinkingLimit
 from daemon.strategy.artifacts import hash_on_disk
-from daemon.strategy.build import artifact_of, build_strategies, rungs, shipped, thinking_limit, view_settings
+from daemon.strategy.build import (
+    artifact_of,
+    build_strategies,
+    rungs,
+    shipped,
+    store_of,
+    thinking_limit,
+    view_settings,
+)
+from models.agent import HRMAgent
 from models.checkpoint import load_model
 from strategies.hrm import HRMStrategy
 from strategies.rules import RulesStrategy
@@ -143,3 +152,20 @@ def test_the_hash_on_disk_is_that_of_what_is_in_the_file(tmp_path: Path) -> None
             hash_on_disk(rung, tmp_path / "none")
     assert artifact_of("rules", settings) is None
     assert artifact_of("hrm", load_settings(None, ["model_management.artifact=null"])) is None
+
+
+def test_the_current_model_of_the_store(tmp_path: Path) -> None:
+    """By the word `store`; an empty one is refused in one line."""
+    overrides = [
+        "strategy.name=hrm", "model_management.artifact=store", f"model_management.store={tmp_path / 'models'}",
+        "performance.runtime=torch",
+    ]  # fmt: skip
+    settings = load_settings(None, overrides)
+    with pytest.raises(ArtifactError, match=r"models: has no current model; hrmd model install FILE puts one there"):
+        build_strategies(settings, ReplayClock())
+    HRMAgent.untrained(settings.hierarchical_reasoning_model, 5).save_model(tmp_path / "five.safetensors")
+    release = store_of(settings).install(tmp_path / "five.safetensors", "five", 1)
+    hrm = build_strategies(settings, ReplayClock())["hrm"]
+    assert isinstance(hrm, HRMStrategy)
+    assert (hrm.model_hash, hrm.artifact) == (release.sha256, store_of(settings).file(release))
+    assert hrm.renewed().artifact == hrm.artifact

@@ -24,6 +24,7 @@ from models.training.markets import Composition, HiddenRegime, MarketName, marke
 from models.training.pages import document, tables, write_page
 from models.training.policy import adaptive_policy, follow, policies_by_depth
 from models.training.progress import NoteReport, Report
+from models.training.provenance import data_sha256
 from models.training.sessions import Sessions, split_by_time
 from models.training.settings import DeepSupervisionSettings, TrainingSettings
 from models.vocabulary import Vocabularies
@@ -153,6 +154,9 @@ def test_train_saves_a_model_that_loads(
     assert manifest.trained
     assert manifest.training_span is not None
     assert "rb_share_depth_1" in manifest.metrics
+    assert manifest.origin is not None
+    assert (manifest.origin.data, manifest.origin.data_sha256) == (("hidden_regime",), None)
+    assert manifest.origin.settings["training_params"]["steps"] == training.steps
     assert loaded.vocabularies.instruments.names == ("SIM",)
 
 
@@ -182,6 +186,8 @@ def test_a_stopped_run_has_no_artifact_until_it_is_resumed(
     assert done.manifest.training_span is not None
     assert done.manifest.training_span.last < "2019-01-26"
     assert "validation_bp_depth_1" in done.manifest.metrics
+    assert done.manifest.origin is not None
+    assert done.manifest.origin.data_sha256 == data_sha256(data.files)
     assert "rb_share_depth_1" not in done.manifest.metrics
 
 
