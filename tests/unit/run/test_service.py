@@ -247,6 +247,7 @@ def test_a_disk_that_fails_is_no_reason_to_stop_unless_it_is_said_to_be(
     assert all("No such file" in reason for reason in reasons)
 
 
+@pytest.mark.slow
 async def test_a_start_on_a_holiday_names_the_next_session(tmp_path: Path) -> None:
     """Live, by the machine's clock; nobody has to answer for that."""
     pytest.importorskip("fyers_apiv3")

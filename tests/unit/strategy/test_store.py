@@ -191,6 +191,7 @@ def _install(directory: Path, file: Path) -> None:
             raise
 
 
+@pytest.mark.slow
 def test_installs_at_once_leave_a_whole_store(store: Store, models: list[Path]) -> None:
     """Of three processes each is done or was told to come again; what the store names can be loaded."""
     context = multiprocessing.get_context("spawn")
@@ -214,6 +215,7 @@ def test_no_place_for_a_store(place: str, tmp_path: Path, models: list[Path]) ->
         Store(directory, NETWORK).install(models[0], None, 7)
 
 
+@pytest.mark.slow
 def test_a_store_without_space(store: Store, models: list[Path]) -> None:
     """The disk takes no more: one line, exit 2, the store as it was and nothing partial in it."""
     store.install(models[0], None, 7)
