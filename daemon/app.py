@@ -76,8 +76,10 @@ from daemon.risk.intents import IntentBuilder
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.strategy.actor import StrategyActor
-from daemon.strategy.build import build_strategies, thinking_limit, view_settings
-from daemon.supervision.supervisor import Ladder, Supervisor
+from daemon.strategy.build import Built, build_ladder, thinking_limit, view_settings
+from daemon.strategy.easing import knows
+from daemon.supervision.care import Traits
+from daemon.supervision.supervisor import MISSING, Ladder, Supervisor
 from strategies.base import MarketView, Strategy
 
 log = structlog.get_logger("app")
@@ -131,7 +133,9 @@ class App:
             self.instruments.check_lots(settings.feed.symbols)
         legs = Legs(self._legs())
         scheduled = ScheduledEvents.load(settings.complexity_detection.events_file)
-        strategies = build_strategies(settings, clock) if strategies is None else strategies
+        strict = settings.supervisor.strict or not plan.restarts
+        built = build_ladder(settings, clock, strict=strict) if strategies is None else Built(dict(strategies))
+        strategies = built.strategies
 
         # what earlier runs left, once it is nobody else's
         self._holds = hold_all(plan.journal, settings.broker.fyers if settings.broker.name == "fyers" else None)
@@ -201,10 +205,19 @@ class App:
         # what keeps them running
         self.supervisor = Supervisor(
             bus,
-            Ladder(settings.supervisor.ladder, settings.strategy.name, settings.supervisor.max_failed_decisions),
+            Ladder(
+                settings.supervisor.ladder, settings.strategy.name, settings.supervisor.max_failed_decisions,
+                built.missing,
+            ),
             settings.supervisor if plan.restarts else settings.supervisor.model_copy(update={"max_restarts": 0}),
             clock,
-        )
+            Traits(
+                knows(strategies), {name: str(getattr(it, "trained_to", "")) for name, it in strategies.items()},
+                built.missing, settings.hierarchical_reasoning_model.act.deadline_ms,
+            ),
+            timed=not isinstance(clock, ReplayClock),
+        )  # fmt: skip
+        self.supervisor.held = {symbol for symbol, quantity in self._held.items() if quantity}
         stages = (self.risk.inbox.put, self.execution.inbox.put)
         self.desk = ManualDesk(bus, clock, self.account, self.orders, self.journal, stages)
         self.keeper = None
@@ -425,8 +438,15 @@ class App:
         """Who was in charge is so again, and every station knows the bars that the process before knew."""
         recalled, plan, interval = self._recalled, self.plan, self.settings.strategy.interval
         rung = recalled.rung
-        if rung is not None and rung.name in self.supervisor.ladder.within_reach:
-            self.supervisor.resume(rung.name, rung.reason, ts)
+        supervisor = self.supervisor
+        mended = (
+            rung is not None and MISSING in rung.reason and self.settings.strategy.name not in supervisor.traits.missing
+        )
+        if rung is not None and rung.name in supervisor.ladder.within_reach and not mended:
+            supervisor.resume(rung.name, rung.reason, ts, rung.before)
+        else:
+            supervisor.start(ts)
+        supervisor.recall(recalled.steps, recalled.lock, ts)
         begins = self._begins_at
         if not begins:
             return

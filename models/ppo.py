@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.config import FeatureSettings
-from models.errors import CheckpointError
+from models.errors import CheckpointError, InvalidOutput
 from models.features import Features, FeatureSchema, Observation, encode
 from models.hrm import VALID_ACTIONS
 from models.vocabulary import Vocabularies
@@ -74,9 +74,11 @@ class PPOPolicy:
         return probabilities
 
     def decide(self, observation: Observation) -> tuple[int, float]:
-        """Return the most probable valid action and its probability. Raises InvalidObservation."""
+        """Return the most probable valid action and its probability. Raises InvalidObservation, InvalidOutput."""
         features = encode([observation], Vocabularies(), self.manifest.features)
         probabilities = self.probabilities(features, features.side)[0]
+        if not np.isfinite(probabilities).all():
+            raise InvalidOutput("a probability of the policy is not finite")
         action = int(probabilities.argmax())
         return action, float(probabilities[action])
 

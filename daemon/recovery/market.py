@@ -22,7 +22,9 @@ from daemon.core.events import (
     Bar,
     Event,
     FeedState,
+    LockStrategy,
     MarketRemembered,
+    MitigationTaken,
     PositionChanged,
     PriceAdjusted,
     PriceJumped,
@@ -35,6 +37,7 @@ from daemon.journal.schema import IN_CHARGE
 from daemon.market.calendar import MarketCalendar
 from daemon.market.legs import Legs
 from daemon.settings.tree import Settings
+from daemon.supervision.supervisor import BEFORE
 from daemon.tape.reel import ReelReader
 from strategies.base import MarketView, ViewSettings
 
@@ -49,6 +52,8 @@ class Rung(msgspec.Struct, frozen=True):
 
     name: str
     reason: str
+    before: str = ""
+    """Who was in charge before that, "" where nobody was."""
 
 
 class Recalled(msgspec.Struct):
@@ -56,6 +61,10 @@ class Recalled(msgspec.Struct):
 
     seen: list[Event] = []
     rung: Rung | None = None
+    steps: list[MitigationTaken] = []
+    """What was done by itself about strategies."""
+    lock: LockStrategy | None = None
+    """The newest word of a person on whether anything may be."""
 
     def add(self, bars: Iterable[Bar]) -> None:
         """Bars that no journal holds: those that are newer than what it has of their kind."""
@@ -71,7 +80,11 @@ def recall(path: Path, settings: Settings, intervals: Sequence[str], until_ns: i
     try:
         runs = [run for run, tapes in reader.metadata_of_all("tapes").items() if (tapes == "[]") is live]
         events = reader.of_runs(runs, Bar, PositionChanged, PriceAdjusted, PriceJumped)
-        return Recalled(_as_lived(events, intervals, until_ns), _rung(reader, settings))
+        every = list(reader.metadata_of_all("tapes"))
+        steps = [event for event in reader.of_runs(every, MitigationTaken) if isinstance(event, MitigationTaken)]
+        locks = [event for event in reader.of_runs(every, LockStrategy) if isinstance(event, LockStrategy)]
+        rung = _rung(reader, settings)
+        return Recalled(_as_lived(events, intervals, until_ns), rung, steps, locks[-1] if locks else None)
     finally:
         reader.close()
 
@@ -110,7 +123,12 @@ def _rung(reader: JournalReader, settings: Settings) -> Rung | None:
     if then != now:
         log.warning("the settings name other strategies than before: they count", was_in_charge=name)
         return None
-    return Rung(name, swaps[-1].reason if swaps else "")
+    return Rung(name, swaps[-1].reason if swaps else "", _before(swaps, name))
+
+
+def _before(swaps: Sequence[StrategySwapped], name: str) -> str:
+    """Who was in charge before `name`; a start that goes on with a rung is no swap."""
+    return next((swap.old for swap in reversed(swaps) if swap.new == name and not swap.reason.startswith(BEFORE)), "")
 
 
 def _deciders(settings_json: str) -> list[Any]:

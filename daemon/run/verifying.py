@@ -15,7 +15,7 @@ import msgspec
 from pydantic import ValidationError
 
 from daemon.core.clock import ReplayClock
-from daemon.core.errors import CheckFailed, UsageError
+from daemon.core.errors import ArtifactError, CheckFailed, UsageError
 from daemon.core.events import (
     AccountSnapshot,
     Bar,
@@ -23,6 +23,8 @@ from daemon.core.events import (
     Decision,
     Event,
     MarketRemembered,
+    Mitigation,
+    MitigationTaken,
     PositionChanged,
     PriceAdjusted,
     PriceJumped,
@@ -34,8 +36,9 @@ from daemon.market.calendar import MarketCalendar
 from daemon.market.calendar_file import CalendarFile
 from daemon.market.legs import Legs
 from daemon.settings.tree import Settings
-from daemon.strategy.actor import FLAT, Renewable
-from daemon.strategy.build import build_strategies, pin_runtime, view_settings
+from daemon.strategy.actor import FLAT
+from daemon.strategy.build import build_ladder, pin_runtime, view_settings
+from daemon.strategy.easing import ease
 from strategies.base import (
     HUNG,
     SINGLE_CYCLE,
@@ -43,6 +46,7 @@ from strategies.base import (
     UNTHOUGHT,
     MarketView,
     Moment,
+    Renewable,
     Strategy,
     ViewSettings,
     hold,
@@ -108,7 +112,8 @@ def verify_journal(path: Path) -> Verification:
         raise UsageError(
             f"{path}: its settings are not those of this version of hrmd ({metadata.get('version')})"
         ) from None
-    strategies = build_strategies(pin_runtime(settings, metadata.get("runtime", "")), ReplayClock())
+    built = build_ladder(pin_runtime(settings, metadata.get("runtime", "")), ReplayClock(), strict=False)
+    strategies = dict(built.strategies)
     seen = view_settings(settings)
     view, legs = MarketView(seen, MarketCalendar(_calendar_file(metadata, path))), Legs(_legs(metadata, path))
     past = _Past(seen, legs, shortened=BEGINS_AT in metadata)
@@ -118,6 +123,7 @@ def verify_journal(path: Path) -> Verification:
     count = passed_over = 0
     kinds = (
         Bar, Complexity, PositionChanged, PriceAdjusted, PriceJumped, StrategySwapped, Decision, MarketRemembered,
+        MitigationTaken,
     )  # fmt: skip
     for event in reader.events(*kinds, *((AccountSnapshot,) if past.shortened else ())):
         past.see(event)
@@ -135,6 +141,10 @@ def verify_journal(path: Path) -> Verification:
             view.on_jumped(event)
         elif isinstance(event, StrategySwapped):
             active = event.new
+            if active in strategies:
+                ease(strategies[active], Mitigation.CLEAR_CACHES)
+        elif isinstance(event, MitigationTaken):
+            _mitigate(strategies, event)
         elif isinstance(event, Complexity) and not legs.holds(event.symbol):
             if past.hides(event.symbol):
                 hidden.add((event.symbol, event.ts))
@@ -145,6 +155,8 @@ def verify_journal(path: Path) -> Verification:
             passed_over += 1
         elif isinstance(event, Decision):
             moment, name = _asked(asked, event, path)
+            if name in built.missing:
+                raise ArtifactError(f"{path}: {name} decided, and can't be built: {built.missing[name]}")
             strategy = strategies.get(name)
             _compare(event, _decide_again(strategy, moment, event), count, path)
             if event.halt_reason in (HUNG, UNFIT) and isinstance(strategy, Renewable):
@@ -154,6 +166,15 @@ def verify_journal(path: Path) -> Verification:
     return Verification(
         journal=str(path), decisions=count, model=metadata.get("model", ""), passed_over=passed_over
     )  # fmt: skip
+
+
+def _mitigate(strategies: dict[str, Strategy], event: MitigationTaken) -> None:
+    """What it remembers is gone; how deep it thought is in its decisions."""
+    strategy = strategies.get(event.strategy)
+    if event.step is Mitigation.RENEW and isinstance(strategy, Renewable):
+        strategies[event.strategy] = strategy.renewed()
+    elif event.step is Mitigation.CLEAR_CACHES and strategy is not None:
+        ease(strategy, event.step)
 
 
 def _calendar_file(metadata: dict[str, str], path: Path) -> CalendarFile:
