@@ -301,9 +301,8 @@ class Supervisor(Actor):
     @property
     def rollback_to(self) -> str:
         """Who a rollback would put in charge: who was before, else the next rung; never flat, "" where nobody."""
-        below = self.ladder.below()
-        found = self.before or (below or "")
-        return found if found in self.ladder.within_reach and found not in ("flat", self.ladder.active) else ""
+        able = set(self.ladder.within_reach) - {"flat", self.ladder.active}
+        return next((rung for rung in (self.before, self.ladder.below()) if rung in able), "")
 
     def _swap(self, rung: str, reason: str) -> None:
         if rung != self.ladder.active:
