@@ -41,6 +41,17 @@ class PPOManifest(BaseModel):
     sha256: str = ""
 
 
+def is_policy(path: Path) -> bool:
+    """Whether a file calls itself a policy, of whatever version; whole or not."""
+    if not path.is_file():
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            return str((file.metadata() or {}).get("format", "")).startswith(FORMAT.partition("/")[0] + "/")
+    except (OSError, SafetensorError):
+        return False
+
+
 def observation_vector(features: Features, side: NDArray[np.int64]) -> NDArray[np.float32]:
     """Lay features side by side with the position (rows of the policy head: flat, long, short): (B, K)."""
     batch = len(features)
@@ -61,6 +72,20 @@ class PPOPolicy:
     def __init__(self, layers: Sequence[tuple[Tensor, Tensor]], manifest: PPOManifest) -> None:
         self._layers = [(weight.detach().float().clone(), bias.detach().float().clone()) for weight, bias in layers]
         self.manifest = manifest
+
+    @property
+    def widths(self) -> list[int]:
+        """Numbers in, after each layer, and out."""
+        return [self._layers[0][0].shape[1], *(weight.shape[0] for weight, _ in self._layers)]
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that were learned."""
+        return sum(weight.numel() + bias.numel() for weight, bias in self._layers)
+
+    def with_metrics(self, metrics: Mapping[str, float]) -> PPOPolicy:
+        """The same policy, with what it scored in its manifest."""
+        return PPOPolicy(self._layers, self.manifest.model_copy(update={"metrics": dict(metrics)}))
 
     def probabilities(self, features: Features, side: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return probabilities of the five actions, invalid ones zero, (B, 5); ``side`` (B,) rows of the head."""

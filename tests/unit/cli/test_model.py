@@ -13,7 +13,9 @@ from daemon.cli.bench import bench_app
 from daemon.cli.model import model_app
 from daemon.core.errors import ArtifactError, CheckFailed, UsageError
 from daemon.settings.loading import load_settings
+from daemon.strategy.build import shipped
 from models.agent import HRMAgent
+from models.ppo import PPOPolicy
 
 Capture = pytest.CaptureFixture[str]
 TORCH = ["--set", "performance.runtime=torch"]
@@ -137,3 +139,24 @@ def test_too_few_observations_are_said(artifact: Path) -> None:
     """With how many there are."""
     with pytest.raises(ArtifactError, match=r"--observations 1000000: \d+ sessions of the market hold \d+"):
         call(bench_app, "agreement", "--model", str(artifact), "--observations", "1000000")
+
+
+def test_a_policy_is_described_and_checked(tmp_path: Path, capsys: Capture) -> None:
+    """Its layers, its score; damage is one line that names the file."""
+    path = tmp_path / "ppo.safetensors"
+    PPOPolicy.load(shipped("ppo")).with_metrics({"rb_share": 0.25}).save(path)
+    call(model_app, "info", str(path))
+    out = "".join(capsys.readouterr().out.split())
+    for fact in ("ppo.safetensors", "PPOpolicy", "64→64→5", "5m", "rb_share0.25"):
+        assert fact in out
+    call(model_app, "info", str(path), "--json")
+    said = json.loads(capsys.readouterr().out)
+    assert (said["kind"], said["layers"][1:], said["metrics"]) == ("ppo", [64, 64, 5], {"rb_share": 0.25})
+    call(model_app, "verify", str(path))
+    assert capsys.readouterr().out == f"{path}: whole\n"
+    whole = bytearray(path.read_bytes())
+    whole[-1] ^= 1
+    path.write_bytes(whole)
+    for command in ("info", "verify"):
+        with pytest.raises(ArtifactError, match=r"ppo\.safetensors: the hash does not match"):
+            call(model_app, command, str(path))
