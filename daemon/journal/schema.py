@@ -22,6 +22,8 @@ ENDS_AT = "ends_at"
 """Metadata of a run that was closed in order: its last event."""
 IN_CHARGE = "strategy_in_charge"
 """Metadata of a shortened run: the strategy that decided when its first kept event was written."""
+LOCK = "strategy_lock"
+"""Metadata of a shortened run: why automatic steps were locked at its first kept event, "" where they weren't."""
 
 JOURNALED: tuple[type[Event], ...] = (
     vocabulary.Complexity,

@@ -33,7 +33,7 @@ from daemon.core.events import (
 )
 from daemon.feed.tick_filter import TickFilter
 from daemon.journal.reader import JournalReader, is_blank
-from daemon.journal.schema import IN_CHARGE
+from daemon.journal.schema import IN_CHARGE, LOCK
 from daemon.market.calendar import MarketCalendar
 from daemon.market.legs import Legs
 from daemon.settings.tree import Settings
@@ -80,11 +80,8 @@ def recall(path: Path, settings: Settings, intervals: Sequence[str], until_ns: i
     try:
         runs = [run for run, tapes in reader.metadata_of_all("tapes").items() if (tapes == "[]") is live]
         events = reader.of_runs(runs, Bar, PositionChanged, PriceAdjusted, PriceJumped)
-        every = list(reader.metadata_of_all("tapes"))
-        steps = [event for event in reader.of_runs(every, MitigationTaken) if isinstance(event, MitigationTaken)]
-        locks = [event for event in reader.of_runs(every, LockStrategy) if isinstance(event, LockStrategy)]
-        rung = _rung(reader, settings)
-        return Recalled(_as_lived(events, intervals, until_ns), rung, steps, locks[-1] if locks else None)
+        steps, lock = _care(reader)
+        return Recalled(_as_lived(events, intervals, until_ns), _rung(reader, settings), steps, lock)
     finally:
         reader.close()
 
@@ -124,6 +121,22 @@ def _rung(reader: JournalReader, settings: Settings) -> Rung | None:
         log.warning("the settings name other strategies than before: they count", was_in_charge=name)
         return None
     return Rung(name, swaps[-1].reason if swaps else "", _before(swaps, name))
+
+
+def _care(reader: JournalReader) -> tuple[list[MitigationTaken], LockStrategy | None]:
+    """Automatic steps, and the newest word on the lock; of a shortened run a note tells of what was cut off."""
+    steps: list[MitigationTaken] = []
+    lock: LockStrategy | None = None
+    for run in sorted(reader.metadata_of_all("tapes")):
+        noted = reader.metadata(run).get(LOCK)
+        if noted is not None:
+            lock = LockStrategy(ts=0, locked=bool(noted), reason=noted)
+        for event in reader.of_runs([run], MitigationTaken, LockStrategy):
+            if isinstance(event, MitigationTaken):
+                steps.append(event)
+            elif isinstance(event, LockStrategy):
+                lock = event
+    return steps, lock
 
 
 def _before(swaps: Sequence[StrategySwapped], name: str) -> str:

@@ -23,6 +23,7 @@ from daemon.core.events import (
     Event,
     Fill,
     Halt,
+    LockStrategy,
     OrderApproved,
     OrderDenied,
     OrderIntent,
@@ -331,7 +332,10 @@ def test_a_running_journal_is_shortened_to_its_snapshot(path: Path) -> None:
     journal = Journal(path, safe=True)
     journal.describe({"started_ts": "20"})
     swapped = StrategySwapped(ts=1, old="hrm", new="rules", reason="r")
-    for event in [*halts(0, DELETED_AT_ONCE + 500), swapped, snapshots[0], *halts(6000, 5), snapshots[1], *halts(0, 5)]:
+    locked = LockStrategy(ts=1, locked=True, reason="w")
+    for event in [
+        *halts(0, DELETED_AT_ONCE + 499), locked, swapped, snapshots[0], *halts(6000, 5), snapshots[1], *halts(0, 5),
+    ]:  # fmt: skip
         journal.append(event)
     journal.shorten(15, 9000)
     deadline = time.monotonic() + 30
@@ -343,7 +347,8 @@ def test_a_running_journal_is_shortened_to_its_snapshot(path: Path) -> None:
     assert journaled(path) == [snapshots[0], *halts(6000, 5), snapshots[1], *halts(0, 5), Halt(ts=7, reason="and on")]
     reader = JournalReader(path)
     assert reader.metadata() == {
-        "started_ts": "20", "begins_at": str(cut), "strategy_in_charge": "rules", "ends_at": str(cut + 12),
+        "started_ts": "20", "begins_at": str(cut), "strategy_in_charge": "rules", "strategy_lock": "w",
+        "ends_at": str(cut + 12),
     }  # fmt: skip
     reader.close()
 
