@@ -77,9 +77,11 @@ from daemon.risk.intents import IntentBuilder
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.strategy.actor import StrategyActor
-from daemon.strategy.build import after_restart, build_strategies, model_loader, thinking_limit, view_settings
+from daemon.strategy.build import Built, after_restart, build_ladder, model_loader, thinking_limit, view_settings
+from daemon.strategy.easing import knows
 from daemon.strategy.switching import RUNG, ModelSwitch
-from daemon.supervision.supervisor import Ladder, Supervisor
+from daemon.supervision.care import Traits
+from daemon.supervision.supervisor import MISSING, Ladder, Supervisor
 from strategies.base import MarketView, Strategy
 
 log = structlog.get_logger("app")
@@ -133,7 +135,9 @@ class App:
             self.instruments.check_lots(settings.feed.symbols)
         legs = Legs(self._legs())
         scheduled = ScheduledEvents.load(settings.complexity_detection.events_file)
-        strategies = build_strategies(settings, clock) if strategies is None else strategies
+        strict = settings.supervisor.strict or not plan.restarts
+        built = build_ladder(settings, clock, strict=strict) if strategies is None else Built(dict(strategies))
+        strategies = built.strategies
 
         # what earlier runs left, once it is nobody else's
         self._holds = hold_all(plan.journal, settings.broker.fyers if settings.broker.name == "fyers" else None)
@@ -205,10 +209,19 @@ class App:
         # what keeps them running
         self.supervisor = Supervisor(
             bus,
-            Ladder(settings.supervisor.ladder, settings.strategy.name, settings.supervisor.max_failed_decisions),
+            Ladder(
+                settings.supervisor.ladder, settings.strategy.name, settings.supervisor.max_failed_decisions,
+                built.missing,
+            ),
             settings.supervisor if plan.restarts else settings.supervisor.model_copy(update={"max_restarts": 0}),
             clock,
-        )
+            Traits(
+                knows(strategies), {name: str(getattr(it, "trained_to", "")) for name, it in strategies.items()},
+                built.missing, settings.hierarchical_reasoning_model.act.deadline_ms,
+            ),
+            timed=not isinstance(clock, ReplayClock),
+        )  # fmt: skip
+        self.supervisor.held = {symbol for symbol, quantity in self._held.items() if quantity}
         stages = (self.risk.inbox.put, self.execution.inbox.put)
         self.desk = ManualDesk(bus, clock, self.account, self.orders, self.journal, stages)
         self.model_desk = ModelDesk(bus, clock, self.desk, lambda loaded: after_restart(settings, loaded))
@@ -432,8 +445,15 @@ class App:
         recalled, plan, interval = self._recalled, self.plan, self.settings.strategy.interval
         self.models.compare(recalled.model)
         rung = recalled.rung
-        if rung is not None and rung.name in self.supervisor.ladder.within_reach:
-            self.supervisor.resume(rung.name, rung.reason, ts)
+        supervisor = self.supervisor
+        mended = (
+            rung is not None and MISSING in rung.reason and self.settings.strategy.name not in supervisor.traits.missing
+        )
+        if rung is not None and rung.name in supervisor.ladder.within_reach and not mended:
+            supervisor.resume(rung.name, rung.reason, ts, rung.before)
+        else:
+            supervisor.start(ts)
+        supervisor.recall(recalled.steps, recalled.lock, ts)
         begins = self._begins_at
         if not begins:
             return

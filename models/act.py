@@ -33,6 +33,8 @@ class HaltReason(StrEnum):
     DEADLINE = "deadline"
     SINGLE_CYCLE = "single_cycle"
     """There was no time for a segment: one cycle was run."""
+    LIMITED = "limited"
+    """It was told to take no more segments."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,12 +151,14 @@ class AdaptiveComputationTime:
         carried: S | None = None,
         deadline_ns: int | None = None,
         segments: int | None = None,
+        most_segments: int | None = None,
     ) -> tuple[Reasoning, S]:
         """Think until every row has halted; return what came of it and the state to carry on from.
 
         `deadline_ns` is on the clock `now_ns`. `segments` fixes the depth of every row instead (a recorded decision run
         again): Q values, convergence and clock then stop nothing, and the reason is the one that held at that depth.
-        Raises ValueError for a fixed depth under 1.
+        `most_segments` ends thinking there, even under the minimum; the network isn't told of it. Raises ValueError for
+        a fixed depth under 1.
         """
         if segments is not None and segments < 1:
             raise ValueError(f"segments is {segments}, a decision takes at least 1")
@@ -179,10 +183,10 @@ class AdaptiveComputationTime:
             late = segments is not None or (
                 deadline_ns is not None and now + max(longest, self.cost.expected_ns) > deadline_ns
             )
+            limited = most_segments is not None and depth >= most_segments
+            stop = HaltReason.LIMITED if limited else HaltReason.DEADLINE if late else None
             for row in np.flatnonzero(active).tolist():
-                reasons[row] = self._row_rule(row, values, state, minimum[row]) or (
-                    HaltReason.DEADLINE if late else None
-                )
+                reasons[row] = self._row_rule(row, values, state, minimum[row]) or stop
             if None not in reasons:
                 break
         halted = tuple(reason for reason in reasons if reason is not None)

@@ -192,12 +192,13 @@ class HRMAgent:
         deadline_ns: int | None = None,
         segments: int | None = None,
         single_cycle: bool = False,
+        most_segments: int | None = None,
     ) -> AgentDecision:
         """Think about one observation.
 
         `deadline_ns` is on the agent's clock and defaults to `act.deadline_ms` from now; `segments` fixes the depth, to
-        run a recorded decision again; `single_cycle` runs one cycle and nothing more, for when there is no time. Raises
-        InvalidObservation or InvalidOutput, both of which mean HOLD.
+        run a recorded decision again; `single_cycle` runs one cycle and nothing more, for when there is no time;
+        `most_segments` ends thinking there. Raises InvalidObservation or InvalidOutput, both of which mean HOLD.
         """
         if deadline_ns is None and self._now_ns is not None:
             deadline_ns = self._now_ns() + round(self.settings.act.deadline_ms * NS_PER_MS)
@@ -214,12 +215,13 @@ class HRMAgent:
             reasoning, state = self.act.glance(self._single_cycle, features, carried=carried)
         else:
             reasoning, state = self.act.run(
-                self._runner, features, carried=carried, deadline_ns=deadline_ns, segments=segments
-            )
+                self._runner, features, carried=carried, deadline_ns=deadline_ns, segments=segments,
+                most_segments=most_segments,
+            )  # fmt: skip
         decision = read_decision(reasoning, int(features.side[0]), self.settings.output_heads)
         if self.settings.carry_state is CarryState.SESSION:
             self._carried[key] = _Carried(session_start_ns, state)
-        if kept and reasoning.reasons[0] not in (HaltReason.DEADLINE, HaltReason.SINGLE_CYCLE):
+        if kept and reasoning.reasons[0] not in (HaltReason.DEADLINE, HaltReason.SINGLE_CYCLE, HaltReason.LIMITED):
             self.cache.put(kept, decision)
         return decision
 
@@ -230,8 +232,9 @@ class HRMAgent:
         return carried.state if carried is not None and same else None
 
     def reset(self) -> None:
-        """Forget every carried state, as at the start of a session."""
+        """Forget every carried state, as at the start of a session, and every decision that was remembered."""
         self._carried.clear()
+        self.cache = DecisionCache(self.cache.size)
 
     def learn(
         self,

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.config import FeatureSettings
-from models.errors import CheckpointError
+from models.errors import CheckpointError, InvalidOutput
 from models.features import Features, FeatureSchema, Observation, encode
 from models.hrm import VALID_ACTIONS
 from models.vocabulary import Vocabularies
@@ -39,6 +39,17 @@ class PPOManifest(BaseModel):
     interval: str
     metrics: Mapping[str, float] = {}
     sha256: str = ""
+
+
+def is_policy(path: Path) -> bool:
+    """Whether a file calls itself a policy, of whatever version; whole or not."""
+    if not path.is_file():
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            return str((file.metadata() or {}).get("format", "")).startswith(FORMAT.partition("/")[0] + "/")
+    except (OSError, SafetensorError):
+        return False
 
 
 def observation_vector(features: Features, side: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -62,6 +73,20 @@ class PPOPolicy:
         self._layers = [(weight.detach().float().clone(), bias.detach().float().clone()) for weight, bias in layers]
         self.manifest = manifest
 
+    @property
+    def widths(self) -> list[int]:
+        """Numbers in, after each layer, and out."""
+        return [self._layers[0][0].shape[1], *(weight.shape[0] for weight, _ in self._layers)]
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that were learned."""
+        return sum(weight.numel() + bias.numel() for weight, bias in self._layers)
+
+    def with_metrics(self, metrics: Mapping[str, float]) -> PPOPolicy:
+        """The same policy, with what it scored in its manifest."""
+        return PPOPolicy(self._layers, self.manifest.model_copy(update={"metrics": dict(metrics)}))
+
     def probabilities(self, features: Features, side: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return probabilities of the five actions, invalid ones zero, (B, 5); ``side`` (B,) rows of the head."""
         valid = torch.tensor(VALID_ACTIONS)[torch.as_tensor(side)]
@@ -74,9 +99,11 @@ class PPOPolicy:
         return probabilities
 
     def decide(self, observation: Observation) -> tuple[int, float]:
-        """Return the most probable valid action and its probability. Raises InvalidObservation."""
+        """Return the most probable valid action and its probability. Raises InvalidObservation, InvalidOutput."""
         features = encode([observation], Vocabularies(), self.manifest.features)
         probabilities = self.probabilities(features, features.side)[0]
+        if not np.isfinite(probabilities).all():
+            raise InvalidOutput("a probability of the policy is not finite")
         action = int(probabilities.argmax())
         return action, float(probabilities[action])
 

@@ -9,7 +9,7 @@ verified.
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -39,7 +39,11 @@ RAISED = "raised"
 """Halt reason of a decision whose strategy raised instead of answering."""
 UNFIT = "unfit"
 """Halt reason of a decision whose strategy has hung so often that it isn't asked any more."""
-UNTHOUGHT = (LATE, HUNG, RAISED, UNFIT)
+NOT_FINITE = "not_finite"
+"""Halt reason of a decision whose strategy answered with a figure that is none."""
+INVALID = "invalid"
+"""Halt reason of a decision whose model said something that can't be used; asked again it says so again."""
+UNTHOUGHT = (LATE, HUNG, RAISED, UNFIT, NOT_FINITE)
 """Halt reasons of decisions that no strategy made: machine and clock did, so that they can't be made again."""
 SINGLE_CYCLE = "single_cycle"
 """Halt reason of a decision that had time for one cycle and not for a segment."""
@@ -90,6 +94,29 @@ class Strategy(Protocol):
         """What to do now; expected trouble is a HOLD with its reason (`failed=True` where the model is at fault)."""
 
 
+@runtime_checkable
+class Easeable(Protocol):
+    """A strategy that can think less, and forget."""
+
+    @property
+    def depth(self) -> int:
+        """Segments that a decision may take when nothing is eased."""
+
+    def ease(self, *, most_segments: int | None, single_cycle: bool) -> None:
+        """Take at most so many segments (None: as many as it likes), or one cycle, from the next decision on."""
+
+    def forget(self) -> None:
+        """Let go of decisions that were remembered and of what is carried from bar to bar."""
+
+
+@runtime_checkable
+class Renewable(Protocol):
+    """A strategy that keeps something while it thinks, so that a thread left behind may still be at it."""
+
+    def renewed(self) -> Strategy:
+        """The same decider, sharing nothing with this one that either writes."""
+
+
 class Span(Protocol):
     """A session as far as a strategy needs it."""
 
@@ -120,6 +147,12 @@ def unthought(
     """The safe decision where `strategy` gave none; `halt_reason` is one of `UNTHOUGHT`."""
     safe = hold(moment, strategy, reason, failed=failed, model_hash=model_hash)
     return msgspec.structs.replace(safe, halt_reason=halt_reason)
+
+
+def unusable(moment: Moment, strategy: str, reason: str, model_hash: str) -> Decision:
+    """The safe decision where a model said something that can't be used."""
+    safe = hold(moment, strategy, reason, failed=True, model_hash=model_hash)
+    return msgspec.structs.replace(safe, halt_reason=INVALID)
 
 
 def decision(

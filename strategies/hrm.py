@@ -21,7 +21,7 @@ from models.agent import AgentDecision, HRMAgent
 from models.config import History, HRMSettings
 from models.errors import InvalidObservation, InvalidOutput
 from models.features import Observation
-from strategies.base import LATE, Moment, hold, unthought
+from strategies.base import LATE, Moment, hold, unthought, unusable
 
 ENTRIES = (Action.BUY_LONG, Action.SELL_SHORT)
 
@@ -44,6 +44,8 @@ class HRMStrategy:
         self.artifact: Path | None = None
         """The file that it was loaded from; None where its weights are seeded."""
         self._deadline_ns = int(settings.act.deadline_ms * NS_PER_MS)
+        self._most_segments: int | None = None
+        self._single_cycle = False
         self.description = f"{source} ({agent.model_hash[:12]})" if agent.trained else f"untrained ({source})"
 
     @classmethod
@@ -77,11 +79,31 @@ class HRMStrategy:
         agent = self.agent.renewed(self.make_runner() if self.make_runner is not None else None)
         fresh = HRMStrategy(agent, self._settings, self._clock, self._source)
         fresh.runtime, fresh.make_runner, fresh.artifact = self.runtime, self.make_runner, self.artifact
+        fresh.ease(most_segments=self._most_segments, single_cycle=self._single_cycle)
         return fresh
+
+    @property
+    def trained_to(self) -> str:
+        """The newest day that it was trained on, an ISO date, "" where nobody knows."""
+        span = self.agent.manifest.training_span
+        return span.last if span is not None else ""
+
+    @property
+    def depth(self) -> int:
+        """Segments that a decision may take when nothing is eased."""
+        return self.agent.act.max_segments
+
+    def ease(self, *, most_segments: int | None, single_cycle: bool) -> None:
+        """Take at most so many segments (None: as many as it likes), or one cycle, from the next decision on."""
+        self._most_segments, self._single_cycle = most_segments, single_cycle
+
+    def forget(self) -> None:
+        """Let go of decisions that were remembered and of what is carried from bar to bar."""
+        self.agent.reset()
 
     def decide(self, moment: Moment) -> Decision:
         """Reason within the deadline, which starts now."""
-        return self._decide(moment, self._clock.monotonic_ns() + self._deadline_ns, None)
+        return self._decide(moment, self._clock.monotonic_ns() + self._deadline_ns, None, self._single_cycle)
 
     def decide_since(self, moment: Moment, asked_ns: int, waiting: int) -> Decision:
         """Reason within the deadline that started at `asked_ns`; `waiting` decisions, this one included, share it."""
@@ -91,7 +113,7 @@ class HRMStrategy:
             reason = f"asked {(now_ns - asked_ns) / NS_PER_MS:.0f} ms ago, no time is left"
             return unthought(moment, self.name, LATE, reason, model_hash=self.agent.model_hash)
         share_ns = left_ns // waiting
-        single_cycle = self.agent.act.cost.expected_ns > share_ns
+        single_cycle = self._single_cycle or self.agent.act.cost.expected_ns > share_ns
         return self._decide(moment, now_ns + share_ns, None, single_cycle)
 
     def decide_at(self, moment: Moment, segments: int, *, single_cycle: bool = False) -> Decision:
@@ -103,11 +125,14 @@ class HRMStrategy:
     ) -> Decision:
         try:
             seen = observation(moment, self._history)
-            answer = self.agent.decide(seen, deadline_ns=deadline_ns, segments=segments, single_cycle=single_cycle)
+            answer = self.agent.decide(
+                seen, deadline_ns=deadline_ns, segments=segments, single_cycle=single_cycle,
+                most_segments=None if segments else self._most_segments,
+            )  # fmt: skip
         except InvalidObservation as error:
             return hold(moment, self.name, str(error), model_hash=self.agent.model_hash)
         except InvalidOutput as error:
-            return hold(moment, self.name, str(error), failed=True, model_hash=self.agent.model_hash)
+            return unusable(moment, self.name, str(error), self.agent.model_hash)
         return self._decision(moment, answer)
 
     def _decision(self, moment: Moment, answer: AgentDecision) -> Decision:

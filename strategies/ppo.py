@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from daemon.core.events import Action, Decision
-from models.errors import InvalidObservation
+from models.errors import InvalidObservation, InvalidOutput
 from models.ppo import PPOPolicy
-from strategies.base import Moment, decision, hold
+from strategies.base import Moment, decision, hold, unusable
 from strategies.hrm import ENTRIES, observation
 
 
@@ -43,6 +43,8 @@ class PPOStrategy:
             number, probability = self._policy.decide(observation(moment, self._policy.manifest.features.history))
         except InvalidObservation as error:
             return hold(moment, self.name, str(error), model_hash=model_hash)
+        except InvalidOutput as error:
+            return unusable(moment, self.name, str(error), model_hash)
         action = Action(number)
         if action in ENTRIES and not moment.may_enter:
             return hold(moment, self.name, "no entries this late", model_hash=model_hash)

@@ -46,6 +46,7 @@ LIVELY = (
     "bars.intervals=[1m, 5m, 30m, 1d]", "strategy.rules.fast=2", "strategy.rules.slow=5", "strategy.rules.min_bars=5",
     "strategy.rules.trade_in=[trending, ranging, volatile]", "strategy.rules.not_before_minutes=0",
     "strategy.rules.min_trend=0", "strategy.rules.pays=0", "strategy.rules.once=false",
+    "supervisor.triggers.flaps_per_hour=1000",
 )  # fmt: skip
 """Settings under which the rules trade within minutes."""
 

@@ -229,6 +229,33 @@ def strategy(
 
 
 @ctl_app.command()
+def rollback(
+    reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Put the strategy in charge that was before, else the next of the ladder; never flat."""
+    _command(Client.of(config, overrides, url, token_file), "rollback", reason, as_json)
+
+
+@ctl_app.command()
+def lock(
+    reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Let nothing be done by itself about the strategy in charge, over restarts too, until unlock."""
+    _command(Client.of(config, overrides, url, token_file), "lock", reason, as_json)
+
+
+@ctl_app.command()
+def unlock(
+    reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """End lock."""
+    _command(Client.of(config, overrides, url, token_file), "unlock", reason, as_json)
+
+
+@ctl_app.command()
 def order(
     side: Annotated[HandSide, typer.Argument(help="buy or sell.", show_default=False)],
     quantity: Annotated[int, typer.Argument(min=1, help="Units.", show_default=False)],
@@ -293,7 +320,7 @@ def load(
 
 
 @model_app.command("rollback")
-def rollback(
+def roll_back_model(
     reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
     token_file: TokenFile = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip

@@ -35,8 +35,11 @@ def info(artifact: Artifact, config: Config = None, overrides: Overrides = None,
     from models.checkpoint import load_model
     from models.errors import CheckpointError
     from models.export import exports
+    from models.ppo import is_policy
 
     settings = settings_and_logs(config, overrides)
+    if is_policy(artifact):
+        return _policy_info(artifact, as_json)
     torch.set_num_threads(settings.performance.torch_threads)
     try:
         model, manifest = load_model(artifact)
@@ -104,10 +107,15 @@ def verify(artifact: Artifact, config: Config = None, overrides: Overrides = Non
     """Check an artifact's hash and that the exports beside it were made from it; exit 1 where one was not."""
     from models.errors import CheckpointError
     from models.export import exports, mismatches
+    from models.ppo import PPOPolicy, is_policy
 
     settings_and_logs(config, overrides)
     try:
-        wrong = mismatches(artifact)
+        if is_policy(artifact):
+            PPOPolicy.load(artifact)
+            wrong = []
+        else:
+            wrong = mismatches(artifact)
     except CheckpointError as error:
         raise ArtifactError(str(error)) from None
     beside = [str(path) for path in exports(artifact)]
@@ -119,6 +127,37 @@ def verify(artifact: Artifact, config: Config = None, overrides: Overrides = Non
         return
     count = len(beside)
     typer.echo(f"{artifact}: whole{f', and so are its {count} exports' if count else ''}")
+
+
+def _policy_info(artifact: Path, as_json: bool) -> None:
+    """What a PPO policy says of itself."""
+    from models.errors import CheckpointError
+    from models.ppo import PPOPolicy
+
+    try:
+        policy = PPOPolicy.load(artifact)
+    except CheckpointError as error:
+        raise ArtifactError(str(error)) from None
+    said: dict[str, Any] = {
+        "artifact": str(artifact),
+        "bytes": artifact.stat().st_size,
+        "kind": "ppo",
+        **policy.manifest.model_dump(mode="json"),
+        "parameters": policy.parameters,
+        "layers": policy.widths,
+    }
+    if as_json:
+        return print_json(said)
+    table = facts()
+    table.add_row("artifact", f"{artifact} ({said['bytes'] / 1e6:.1f} MB, float32)")
+    table.add_row("kind", "PPO policy, a rung of the ladder")
+    table.add_row("sha256", said["sha256"])
+    table.add_row("parameters", f"{policy.parameters:,}")
+    table.add_row("layers", " → ".join(str(width) for width in policy.widths))
+    table.add_row("interval", said["interval"])
+    if said["metrics"]:
+        table.add_row("metrics", ", ".join(f"{key} {value:.4g}" for key, value in said["metrics"].items()))
+    show(table)
 
 
 def _print(said: dict[str, Any]) -> None:

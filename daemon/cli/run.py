@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from daemon.cli.options import Config, Overrides, run_loop, settings_and_logs
 
 
-def run(config: Config = None, overrides: Overrides = None) -> None:
+def run(
+    config: Config = None,
+    overrides: Overrides = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End the start (exit 2) where a strategy of the ladder can't be built.")
+    ] = False,
+) -> None:
     """Run the daemon by its settings: live or on paper, with logs on stderr and control over local HTTP."""
     from daemon.core.clock import wall_ns
     from daemon.market.calendar import ist_date
     from daemon.market.symbol_files import ensure
     from daemon.run.service import Service
 
-    settings = settings_and_logs(config, overrides)
+    settings = settings_and_logs(config, [*(overrides or []), "supervisor.strict=true"] if strict else overrides)
     run_loop(ensure(settings, ist_date(wall_ns())))
     run_loop(Service(settings).run())

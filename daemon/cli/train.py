@@ -62,6 +62,9 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option(help="Write TensorBoard files, too, into OUT/tensorboard (extra `tensorboard`).")
     ] = False,
+    ppo: Annotated[
+        int | None, typer.Option(help="Train the PPO policy of the ladder instead, for so many decisions; simulated.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Train a model; SIGTERM and Ctrl-C save a checkpoint first. With torchrun: -m daemon train."""
@@ -74,6 +77,8 @@ def train(
     if walk_forward is not None:
         return _walk_forward(settings, bars or [], walk_forward, out, as_json)
     data = training_data(settings, bars or [], market, sessions, border, intervals)
+    if ppo is not None:
+        return _ppo(settings, data, ppo, out / "ppo.safetensors", as_json)
     group = join_group()
     view = LiveView(Console(stderr=True)) if group.rank == 0 else None
     observers: list[Observer] = []
@@ -111,6 +116,37 @@ def train(
     else:
         typer.echo(f"stopped at step {trained.result.step}; continue with --resume")
     return 0 if trained.artifact is not None else 130
+
+
+def _ppo(settings: Settings, data: Data, decisions: int, path: Path, as_json: bool) -> int:
+    """Train, score and write a policy."""
+    from models.errors import ModelError
+    from models.training.batches import BatchSettings, Target
+    from models.training.markets import market
+    from models.training.ppo_trainer import train_ppo, validated
+    from models.training.run import SimulatedData, sources
+
+    if decisions < 1:
+        raise UsageError(f"--ppo {decisions}: expected 1 or more decisions")
+    if not isinstance(data, SimulatedData) or data.sessions is not None:
+        raise UsageError("--ppo: expected fresh sessions of a simulated market, no files and no --sessions")
+    hrm, training = settings.hierarchical_reasoning_model, settings.training_params
+    batches, costs = BatchSettings(hrm.features, training.fill, Target.REALISED), training.objective.costs
+    draw = market(data.name).sessions
+    try:
+        policy = train_ppo(draw, batches, costs, steps=decisions, seed=training.seed, interval=draw(1, 0).interval)
+        policy = validated(policy, batches, sources(data, training)[1], costs)
+    except ModelError as error:
+        raise ArtifactError(str(error)) from None
+    sha256 = policy.save(path)
+    if as_json:
+        print_json(
+            {"step": decisions, "finished": True, "artifact": str(path), "sha256": sha256,
+             "metrics": dict(policy.manifest.metrics)}
+        )  # fmt: skip
+    else:
+        typer.echo(f"wrote {path}; try: hrmd replay TAPE --strategy ppo --set model_management.ppo_artifact={path}")
+    return 0
 
 
 def _walk_forward(settings: Settings, bars: list[Path], dates: str, out: Path, as_json: bool) -> int:

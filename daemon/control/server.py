@@ -35,7 +35,7 @@ from daemon.control.view import (
 )
 from daemon.core.clock import Clock
 from daemon.core.errors import Fault, HrmdError, UsageError
-from daemon.core.events import Flatten, Halt, Reduce, Resume, SwapStrategy
+from daemon.core.events import Event, Flatten, Halt, LockStrategy, Reduce, Resume, SwapStrategy
 from daemon.core.json_form import encode
 from daemon.settings.run import ControlSettings
 
@@ -229,13 +229,28 @@ class ControlServer:
             body = bodies.command(await bodies.read(request, self._limits.body_s))
         except ValueError as error:
             return refuse(400, str(error))
-        event = _EVENTS[command](ts=self._clock.now_ns(), reason=body.reason)
+        ts = self._clock.now_ns()
+        event, said = self._event(command, ts, body.reason)
+        if event is None:
+            return refuse(409, said)
         try:
             await self._desk.command(event)
         except HrmdError as error:
             return self._not_accepted(command, error)
-        self._log.info("control_command", command=command, reason=body.reason)
-        return answer(Accepted(command=command, ts=event.ts), 202)
+        self._log.info("control_command", command=said, reason=body.reason)
+        return answer(Accepted(command=said, ts=ts), 202)
+
+    def _event(self, command: str, ts: int, reason: str) -> tuple[Event | None, str]:
+        """What a command is on the bus, and how it is called; None, and why, where there is nothing to do."""
+        if command in ("lock", "unlock"):
+            return LockStrategy(ts=ts, locked=command == "lock", reason=reason), command
+        if command != "rollback":
+            return _EVENTS[command](ts=ts, reason=reason), command
+        status = self._view.status()
+        if not status.rollback_to:
+            return None, f"rollback: nobody is there to go back to from {status.strategy}; name one: strategy NAME"
+        said = f"rollback to {status.rollback_to}"
+        return SwapStrategy(ts=ts, name=status.rollback_to, reason=f"rollback: {reason}"), said
 
     def _not_accepted(self, command: str, error: HrmdError) -> web.Response:
         """It is in force and may be forgotten, or it was not taken: whoever asked must know which."""

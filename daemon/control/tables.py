@@ -40,6 +40,10 @@ def status_table(status: Status) -> Table:
         ("mode", status.mode + (" · simulated ticks" if status.simulated else "")),
         ("strategy", f"{status.strategy} (rung {status.strategy_rung}){model}"),
         *([("because", Text(status.strategy_reason, "bold yellow"))] if status.strategy_reason else []),
+        *([("steps", Text(", ".join(status.strategy_steps), "yellow"))] if status.strategy_steps else []),
+        *([("locked", Text(status.strategy_lock, "bold yellow"))] if status.strategy_lock else []),
+        *([("back to", status.strategy_back)] if status.strategy_back else []),
+        *(("missing", Text(f"{rung}: {why}", "yellow")) for rung, why in status.strategies_missing.items()),
         ("feed", f"{status.feed} · market time {ist_time(status.ts)} IST · {', '.join(status.symbols)}"),
         ("ticks", f"{whole(status.ticks_accepted)} accepted, {whole(rejected)} rejected"),
         ("path", f"{whole(status.bars)} bars → {whole(status.decisions)} decisions → {whole(status.orders)} orders "

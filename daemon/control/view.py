@@ -120,6 +120,16 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     costs: Decimal
     strategies: list[str] = []
     """Those that `/control/strategy` can put in charge, best first."""
+    rollback_to: str = ""
+    """Whom `/control/rollback` puts in charge; "" where nobody is there."""
+    strategy_lock: str = ""
+    """Why nothing is done by itself about the strategy in charge, "" where it is."""
+    strategy_steps: list[str] = []
+    """What was done by itself about the strategy in charge, oldest first, such as "less_depth"."""
+    strategy_back: str = ""
+    """What is tried again by itself, and when; "" where there is nothing better."""
+    strategies_missing: dict[str, str] = {}
+    """Rungs of the ladder that can't be built, and why."""
     token: str = ""
     """Until when the broker's access holds, in words; "" where there is none to hold."""
     token_left_s: float | None = None

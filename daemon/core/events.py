@@ -58,6 +58,27 @@ class OrderType(StrEnum):
     SL_LIMIT = "SL_LIMIT"
 
 
+class Mitigation(StrEnum):
+    """What is done by itself about a strategy that doesn't do well, mildest first; BACK undoes."""
+
+    LESS_DEPTH = "less_depth"
+    """Half as many segments."""
+    CLEAR_CACHES = "clear_caches"
+    """Decisions that were remembered, and what a model carries from bar to bar."""
+    SINGLE_CYCLE = "single_cycle"
+    """One cycle a decision."""
+    RENEW = "renew"
+    """Made anew, on the same weights."""
+    STEP_DOWN = "step_down"
+    """The next strategy of the ladder decides."""
+    FLAT = "flat"
+    """Nobody decides, everything is closed."""
+    HALT = "halt"
+    """Nothing is opened until a person says so."""
+    BACK = "back"
+    """Probation is over: all depth again, or the better strategy."""
+
+
 class TradingState(StrEnum):
     """ACTIVE trades, REDUCING only closes, HALTED sends nothing (exits by setting)."""
 
@@ -606,6 +627,26 @@ class StrategySwapped(Event, frozen=True, gc=False):
     reason: str
 
 
+class MitigationTaken(Event, frozen=True, gc=False):
+    """The supervisor did something about `strategy`: which trigger asked for it, and on what evidence."""
+
+    ts: int
+    step: Mitigation
+    strategy: str
+    trigger: str
+    evidence: str
+
+
+class ShadowDecided(Event, frozen=True, gc=False):
+    """What a strategy on probation would have done; nobody acts on it. `failed`: it wouldn't have been fine."""
+
+    ts: int
+    symbol: str
+    strategy: str
+    failed: bool
+    reason: str
+
+
 class ActorRestarted(Event, frozen=True, gc=False):
     """The supervisor restarted a crashed actor."""
 
@@ -755,3 +796,28 @@ class ModelRefused(Event, frozen=True, gc=False):
     key: str
     model: str
     reason: str
+
+
+class LockStrategy(Event, frozen=True, gc=False):
+    """Command of a person: nothing is done by itself about the strategy in charge while `locked`."""
+
+    ts: int
+    locked: bool
+    reason: str
+
+
+class EaseStrategy(Event, frozen=True, gc=False):
+    """Command of the supervisor: the stage of strategies does `step` to `strategy`, and says `MitigationTaken` then."""
+
+    ts: int
+    step: Mitigation
+    strategy: str
+    trigger: str
+    evidence: str
+
+
+class ShadowStrategy(Event, frozen=True, gc=False):
+    """Command of the supervisor: let `strategy` decide beside the one in charge; "": nobody."""
+
+    ts: int
+    strategy: str

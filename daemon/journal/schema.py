@@ -24,6 +24,8 @@ IN_CHARGE = "strategy_in_charge"
 """Metadata of a shortened run: the strategy that decided when its first kept event was written."""
 MODEL_IN_CHARGE = "model_in_charge"
 """Metadata of a shortened run in which another model was put in charge before: the newest such event, JSON."""
+LOCK = "strategy_lock"
+"""Metadata of a shortened run: why automatic steps were locked at its first kept event, "" where they weren't."""
 
 JOURNALED: tuple[type[Event], ...] = (
     vocabulary.Complexity,
@@ -68,6 +70,8 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.LoadModel,
     vocabulary.ModelLoaded,
     vocabulary.ModelRefused,
+    vocabulary.MitigationTaken,
+    vocabulary.LockStrategy,
 )
 """What is recorded: every event that a decision, a position or a state depends on; of bars only
 the intervals that decisions see (the caller chooses them), of ticks none: they have their own tape."""

@@ -21,7 +21,7 @@ from daemon.core import events as vocabulary
 from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import Event
 from daemon.journal.files import OpenedFiles
-from daemon.journal.schema import BEGINS_AT, ENDS_AT, IN_CHARGE, MODEL_IN_CHARGE, SCHEMA_VERSION, check_schema
+from daemon.journal.schema import BEGINS_AT, ENDS_AT, IN_CHARGE, LOCK, MODEL_IN_CHARGE, SCHEMA_VERSION, check_schema
 
 RETRY_S = 0.5
 BATCH = 4096
@@ -277,14 +277,10 @@ class Journal:
             "SELECT MAX(seq) FROM events WHERE run = ? AND type = 'AccountSnapshot' AND ts < ?", (self.run, before_ts)
         ).fetchone()
         if cut is not None:
-            swapped = self._db.execute(
-                "SELECT body FROM events WHERE run = ? AND seq < ? AND type = 'StrategySwapped' ORDER BY seq DESC "
-                "LIMIT 1",
-                (self.run, cut),
-            ).fetchone()
+            swapped, lock = self._newest("StrategySwapped", cut), self._newest("LockStrategy", cut)
             notes = [(self.run, BEGINS_AT, str(cut))]
             if swapped is not None:
-                in_charge = msgspec.json.decode(swapped[0], type=vocabulary.StrategySwapped).new
+                in_charge = msgspec.json.decode(swapped, type=vocabulary.StrategySwapped).new
                 notes.append((self.run, IN_CHARGE, in_charge))
             loaded = self._db.execute(
                 "SELECT body FROM events WHERE run = ? AND seq < ? AND type = 'ModelLoaded' ORDER BY seq DESC LIMIT 1",
@@ -292,9 +288,20 @@ class Journal:
             ).fetchone()
             if loaded is not None:
                 notes.append((self.run, MODEL_IN_CHARGE, loaded[0]))
+            if lock is not None:
+                said = msgspec.json.decode(lock, type=vocabulary.LockStrategy)
+                notes.append((self.run, LOCK, said.reason if said.locked else ""))
             self._db.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", notes)
             doomed.append((self.run, int(cut)))
         return doomed
+
+    def _newest(self, kind: str, before: int) -> str | None:
+        """The newest event of a type before the `before`-th of this run."""
+        found = self._db.execute(
+            "SELECT body FROM events WHERE run = ? AND seq < ? AND type = ? ORDER BY seq DESC LIMIT 1",
+            (self.run, before, kind),
+        ).fetchone()
+        return None if found is None else found[0]
 
     def _release(self) -> None:
         with self._wake:

@@ -22,7 +22,9 @@ from daemon.core.events import (
     Bar,
     Event,
     FeedState,
+    LockStrategy,
     MarketRemembered,
+    MitigationTaken,
     ModelLoaded,
     PositionChanged,
     PriceAdjusted,
@@ -32,10 +34,11 @@ from daemon.core.events import (
 )
 from daemon.feed.tick_filter import TickFilter
 from daemon.journal.reader import JournalReader, is_blank
-from daemon.journal.schema import IN_CHARGE
+from daemon.journal.schema import IN_CHARGE, LOCK
 from daemon.market.calendar import MarketCalendar
 from daemon.market.legs import Legs
 from daemon.settings.tree import Settings
+from daemon.supervision.supervisor import BEFORE
 from daemon.tape.reel import ReelReader
 from strategies.base import MarketView, ViewSettings
 
@@ -50,6 +53,8 @@ class Rung(msgspec.Struct, frozen=True):
 
     name: str
     reason: str
+    before: str = ""
+    """Who was in charge before that, "" where nobody was."""
 
 
 class Recalled(msgspec.Struct):
@@ -61,6 +66,10 @@ class Recalled(msgspec.Struct):
     seen: list[Event] = []
     rung: Rung | None = None
     model: ModelLoaded | None = None
+    steps: list[MitigationTaken] = []
+    """What was done by itself about strategies."""
+    lock: LockStrategy | None = None
+    """The newest word of a person on whether anything may be."""
 
     def add(self, bars: Iterable[Bar]) -> None:
         """Bars that no journal holds: those that are newer than what it has of their kind."""
@@ -76,7 +85,9 @@ def recall(path: Path, settings: Settings, intervals: Sequence[str], until_ns: i
     try:
         runs = [run for run, tapes in reader.metadata_of_all("tapes").items() if (tapes == "[]") is live]
         events = reader.of_runs(runs, Bar, PositionChanged, PriceAdjusted, PriceJumped)
-        return Recalled(_as_lived(events, intervals, until_ns), _rung(reader, settings), _model(reader))
+        steps, lock = _care(reader)
+        lived = _as_lived(events, intervals, until_ns)
+        return Recalled(lived, _rung(reader, settings), _model(reader), steps, lock)
     finally:
         reader.close()
 
@@ -115,7 +126,28 @@ def _rung(reader: JournalReader, settings: Settings) -> Rung | None:
     if then != now:
         log.warning("the settings name other strategies than before: they count", was_in_charge=name)
         return None
-    return Rung(name, swaps[-1].reason if swaps else "")
+    return Rung(name, swaps[-1].reason if swaps else "", _before(swaps, name))
+
+
+def _care(reader: JournalReader) -> tuple[list[MitigationTaken], LockStrategy | None]:
+    """Automatic steps, and the newest word on the lock; of a shortened run a note tells of what was cut off."""
+    steps: list[MitigationTaken] = []
+    lock: LockStrategy | None = None
+    for run in sorted(reader.metadata_of_all("tapes")):
+        noted = reader.metadata(run).get(LOCK)
+        if noted is not None:
+            lock = LockStrategy(ts=0, locked=bool(noted), reason=noted)
+        for event in reader.of_runs([run], MitigationTaken, LockStrategy):
+            if isinstance(event, MitigationTaken):
+                steps.append(event)
+            elif isinstance(event, LockStrategy):
+                lock = event
+    return steps, lock
+
+
+def _before(swaps: Sequence[StrategySwapped], name: str) -> str:
+    """Who was in charge before `name`; a start that goes on with a rung is no swap."""
+    return next((swap.old for swap in reversed(swaps) if swap.new == name and not swap.reason.startswith(BEFORE)), "")
 
 
 def _model(reader: JournalReader) -> ModelLoaded | None:

@@ -18,7 +18,7 @@ from daemon.core.errors import ArtifactError, UsageError
 from daemon.core.events import Decision, ModelLoaded
 from daemon.journal.schema import MODEL_IN_CHARGE
 from daemon.settings.tree import Settings
-from daemon.strategy.build import build_strategies, load_hrm, pin_runtime
+from daemon.strategy.build import build_ladder, load_hrm, pin_runtime
 from daemon.strategy.switching import RUNG
 from strategies.base import Strategy
 
@@ -32,6 +32,8 @@ class ModelsOfRun:
         self._journal = journal
         self._loaded: list[ModelLoaded] = []
         self._kept: dict[str, Strategy] = {}
+        self.missing: dict[str, str] = {}
+        """Rungs that can't be had, and why."""
         self.gone = ""
         """Why the model that decides at this place can't be had; "" where it can."""
         self.strategies = self._first(metadata)
@@ -44,7 +46,8 @@ class ModelsOfRun:
         if found is not None:
             management = named.model_management.model_copy(update={"artifact": found})
             named = named.model_copy(update={"model_management": management})
-        strategies = build_strategies(named, ReplayClock())
+        built = build_ladder(named, ReplayClock(), strict=False)
+        self.missing, strategies = built.missing, dict(built.strategies)
         if RUNG in strategies and sha256 and _hash(strategies[RUNG]) != sha256:
             self.gone = self._nowhere(sha256, metadata.get("model_file", ""))
         return strategies

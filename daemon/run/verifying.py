@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from pydantic import ValidationError
 
-from daemon.core.errors import CheckFailed, UsageError
+from daemon.core.errors import ArtifactError, CheckFailed, UsageError
 from daemon.core.events import (
     AccountSnapshot,
     Bar,
@@ -23,6 +23,8 @@ from daemon.core.events import (
     Decision,
     Event,
     MarketRemembered,
+    Mitigation,
+    MitigationTaken,
     ModelLoaded,
     PositionChanged,
     PriceAdjusted,
@@ -36,8 +38,9 @@ from daemon.market.calendar_file import CalendarFile
 from daemon.market.legs import Legs
 from daemon.run.models_of_run import ModelsOfRun
 from daemon.settings.tree import Settings
-from daemon.strategy.actor import FLAT, Renewable
+from daemon.strategy.actor import FLAT
 from daemon.strategy.build import view_settings
+from daemon.strategy.easing import ease
 from daemon.strategy.switching import RUNG
 from strategies.base import (
     HUNG,
@@ -46,6 +49,7 @@ from strategies.base import (
     UNTHOUGHT,
     MarketView,
     Moment,
+    Renewable,
     Strategy,
     ViewSettings,
     hold,
@@ -123,6 +127,7 @@ def verify_journal(path: Path) -> Verification:
     kinds = (
         Bar, Complexity, PositionChanged, PriceAdjusted, PriceJumped, StrategySwapped, Decision, MarketRemembered,
         ModelLoaded,
+        MitigationTaken,
     )  # fmt: skip
     for event in reader.events(*kinds, *((AccountSnapshot,) if past.shortened else ())):
         past.see(event)
@@ -140,6 +145,10 @@ def verify_journal(path: Path) -> Verification:
             view.on_jumped(event)
         elif isinstance(event, StrategySwapped):
             active = event.new
+            if active in strategies:
+                ease(strategies[active], Mitigation.CLEAR_CACHES)
+        elif isinstance(event, MitigationTaken):
+            _mitigate(strategies, event)
         elif isinstance(event, ModelLoaded):
             models.on_loaded(event)
         elif isinstance(event, Complexity) and not legs.holds(event.symbol):
@@ -153,6 +162,8 @@ def verify_journal(path: Path) -> Verification:
         elif isinstance(event, Decision):
             moment, name = _asked(asked, event, path)
             models.turn_to(event)
+            if name in models.missing:
+                raise ArtifactError(f"{path}: {name} decided, and can't be built: {models.missing[name]}")
             if name == RUNG and models.gone:
                 raise CheckFailed(
                     f"{path}: {count} decisions made again, all equal; from decision {count + 1} ({event.symbol}, bar "
@@ -167,6 +178,15 @@ def verify_journal(path: Path) -> Verification:
     return Verification(
         journal=str(path), decisions=count, model=metadata.get("model", ""), passed_over=passed_over
     )  # fmt: skip
+
+
+def _mitigate(strategies: dict[str, Strategy], event: MitigationTaken) -> None:
+    """What it remembers is gone; how deep it thought is in its decisions."""
+    strategy = strategies.get(event.strategy)
+    if event.step is Mitigation.RENEW and isinstance(strategy, Renewable):
+        strategies[event.strategy] = strategy.renewed()
+    elif event.step is Mitigation.CLEAR_CACHES and strategy is not None:
+        ease(strategy, event.step)
 
 
 def _calendar_file(metadata: dict[str, str], path: Path) -> CalendarFile:

@@ -104,7 +104,7 @@ class DaemonView:
         held = (row.quantity * (row.last_price or NO_MONEY) for row in self.positions())
         equity = portfolio.cash + sum(held, NO_MONEY)
         start = portfolio.starting_cash
-        ladder = app.supervisor.ladder
+        ladder, care = app.supervisor.ladder, app.supervisor.care
         return Status(
             version=__version__,
             mode=self._mode,
@@ -119,6 +119,11 @@ class DaemonView:
             strategy_rung=ladder.rung,
             strategy_reason=app.supervisor.reason,
             strategies=ladder.within_reach,
+            rollback_to=app.supervisor.rollback_to,
+            strategy_lock=care.stairs.locked,
+            strategy_steps=[step.value for step in care.stairs.taken],
+            strategy_back=care.back(ladder.active, now),
+            strategies_missing=dict(app.supervisor.traits.missing),
             model=app.model,
             symbols=list(app.symbols),
             healthy=health.healthy,
@@ -142,7 +147,7 @@ class DaemonView:
             inference=self._inference(),
             recorder=self._recording(),
             session=say_now(app.calendar, now),
-            notes=app.calendar.doubts([ist_date(now)]),
+            notes=[*app.calendar.doubts([ist_date(now)]), *care.warnings.values()],
             feed_counts=app.feed.totals() if isinstance(app.feed, LiveFeed) else {},
         )
 

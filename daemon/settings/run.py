@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from daemon.settings.health import HealthSettings
-from daemon.settings.values import MOST, MOST_DAYS, Positive, PositiveInt, Section
+from daemon.settings.values import MOST, MOST_DAYS, Percent, Positive, PositiveInt, Section
 
 
 class JournalSettings(Section):
@@ -20,6 +20,30 @@ class JournalSettings(Section):
     keep_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] = 30
 
 
+class TriggerSettings(Section):
+    """When the strategy in charge doesn't do well; shares are of the newest `window` decisions, one symbol or all."""
+
+    window: Annotated[int, Field(ge=10, le=100_000)] = 100
+    at_least: PositiveInt = 10
+    error_warn_percent: Percent = 1.0
+    error_trip_percent: Percent = 5.0
+    latency_warn_ms: Positive = 50.0
+    latency_trip_ms: Positive = 100.0
+    not_finite_per_day: PositiveInt = 3
+    flaps_per_hour: PositiveInt = 10
+    model_age_days: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.error_warn_percent > self.error_trip_percent:
+            raise ValueError("error_warn_percent not above error_trip_percent")
+        if self.latency_warn_ms > self.latency_trip_ms:
+            raise ValueError("latency_warn_ms not above latency_trip_ms")
+        if self.at_least > self.window:
+            raise ValueError("at_least not above window")
+        return self
+
+
 class SupervisorSettings(Section):
     """Restarts and the ladder of strategies."""
 
@@ -29,8 +53,24 @@ class SupervisorSettings(Section):
     hang_grace_s: Positive = 2.0
     max_hangs_per_day: Annotated[int, Field(ge=0, le=1000)] = 3
     replay_hang_s: Positive = 300.0
-    ladder: Annotated[list[Literal["hrm", "ppo", "rules", "flat"]], Field(min_length=1)] = ["hrm", "rules", "flat"]
+    ladder: Annotated[list[Literal["hrm", "ppo", "rules", "flat"]], Field(min_length=1)] = [
+        "hrm",
+        "ppo",
+        "rules",
+        "flat",
+    ]
     health: HealthSettings = HealthSettings()
+    strict: bool = False
+    max_steps_per_day: Annotated[int, Field(ge=0, le=1000)] = 20
+    probation_minutes: Annotated[float, Field(ge=1, le=100_000)] = 60.0
+    tries_per_day: Annotated[int, Field(ge=0, le=100)] = 0
+    triggers: TriggerSettings = TriggerSettings()
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.ladder)) < len(self.ladder) or "flat" in self.ladder[:-1]:
+            raise ValueError(f"each rung of the ladder once, flat last (it is {', '.join(self.ladder)})")
+        return self
 
 
 class ControlSettings(Section):

@@ -49,8 +49,8 @@ class Settings(BaseModel):
                 f"strategy.interval among bars.intervals (it is {self.strategy.interval!r}, "
                 f"bars has {self.bars.intervals})"
             )
-        if "ppo" in (self.strategy.name, *self.supervisor.ladder) and self.model_management.ppo_artifact is None:
-            raise ValueError("model_management.ppo_artifact for strategy ppo, in strategy.name or supervisor.ladder")
+        if self.strategy.name == "ppo" and self.model_management.ppo_artifact is None:
+            raise ValueError("model_management.ppo_artifact for strategy.name ppo")
         coarse = self.hierarchical_reasoning_model.features.coarse_interval
         if coarse not in self.bars.intervals:
             raise ValueError(

@@ -23,22 +23,41 @@ from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_MS, NS_PER_S, Clock, india_day, stopwatch_ns
 from daemon.core.errors import StrategyHung
 from daemon.core.events import (
+    Action,
     Bar,
     Complexity,
     Decision,
+    EaseStrategy,
     Event,
     InferenceMeasured,
     MarketRemembered,
+    Mitigation,
+    MitigationTaken,
     ModelLoaded,
     PositionChanged,
     PriceAdjusted,
     PriceJumped,
+    ShadowDecided,
+    ShadowStrategy,
     StrategySwapped,
 )
 from daemon.market.legs import Legs
+from daemon.strategy.easing import ease, no_number
 from daemon.strategy.succession import Succession
 from daemon.strategy.thinking import Broken, HangBudget, Thinker, attempt
-from strategies.base import HUNG, LATE, RAISED, UNFIT, MarketView, Moment, Strategy, hold, unthought
+from strategies.base import (
+    HUNG,
+    LATE,
+    NOT_FINITE,
+    RAISED,
+    UNFIT,
+    MarketView,
+    Moment,
+    Renewable,
+    Strategy,
+    hold,
+    unthought,
+)
 
 log = structlog.get_logger("strategy")
 
@@ -80,14 +99,6 @@ class Deliberating(Protocol):
 
     def decide_since(self, moment: Moment, asked_ns: int, waiting: int) -> Decision:
         """Decide within a deadline that started at `asked_ns` and that `waiting` decisions have to share."""
-
-
-@runtime_checkable
-class Renewable(Protocol):
-    """A strategy that keeps something while it thinks, so that a thread left behind may still be at it."""
-
-    def renewed(self) -> Strategy:
-        """The same decider, sharing nothing with this one that either writes."""
 
 
 class Latency(Protocol):
@@ -133,6 +144,9 @@ class StrategyActor(Actor):
         self._requests: dict[str, deque[_Request]] = {}
         self._newest_ns: dict[str, int] = {}
         self._turns: list[_Turn] = []
+        self._shadow = ""
+        self._shadows: list[Moment] = []
+        """Moments that the strategy on probation is still to decide on."""
         self._missed: Counter[str] = Counter()
         """How often in a row a symbol's turn came too late."""
         self.superseded = 0
@@ -141,7 +155,10 @@ class StrategyActor(Actor):
         bus.tap((Complexity,), self._ask, where=decided)
         self.inbox = bus.subscribe(self.name, (Bar,), where=lambda bar: bar.interval in intervals)
         bus.subscribe(self.name, (Complexity,), where=decided, inbox=self.inbox)
-        others = (PositionChanged, PriceAdjusted, PriceJumped, StrategySwapped, MarketRemembered)
+        others = (
+            PositionChanged, PriceAdjusted, PriceJumped, StrategySwapped, MarketRemembered, EaseStrategy,
+            ShadowStrategy,
+        )  # fmt: skip
         bus.subscribe(self.name, others, inbox=self.inbox)
 
     def handle(self, event: Event) -> Awaitable[None] | None:
@@ -159,8 +176,14 @@ class StrategyActor(Actor):
         elif isinstance(event, PriceJumped):
             self.view.on_jumped(event)
         elif isinstance(event, StrategySwapped):
-            self.active = event.new
+            self.active, self._shadow = event.new, ""
             self._hangs.forgive(event.new)
+            if event.new in self.strategies:
+                self._begin_anew(event.new)
+        elif isinstance(event, EaseStrategy):
+            return self._ease(event)
+        elif isinstance(event, ShadowStrategy):
+            self._shadow = event.strategy
         elif isinstance(event, Complexity):
             return self._decide(event)
         return None
@@ -172,6 +195,30 @@ class StrategyActor(Actor):
     def close(self) -> None:
         """Let the thread go; one that hangs isn't waited for."""
         self._thinker.close()
+
+    def _begin_anew(self, name: str) -> None:
+        """All its depth, and nothing remembered of before: who is put in charge has a clean record."""
+        ease(self.strategies[name], Mitigation.BACK)
+        ease(self.strategies[name], Mitigation.CLEAR_CACHES)
+
+    def _ease(self, event: EaseStrategy) -> Awaitable[None] | None:
+        """Do what the supervisor asks for; said when it is done, after the decisions that were made without it."""
+        strategy = self.strategies.get(event.strategy)
+        if strategy is None or event.strategy != self.active:
+            return None
+        renewing = None
+        if event.step is Mitigation.RENEW:
+            if isinstance(strategy, Renewable) and event.strategy not in self._renewals:
+                renewing = self._renewals[event.strategy] = self._thinker.aside(strategy.renewed)
+        elif event.strategy not in self._renewals:  # a thread that was left behind may be at it still
+            ease(strategy, event.step)
+        self.bus.publish(
+            MitigationTaken(
+                ts=event.ts, step=event.step, strategy=event.strategy, trigger=event.trigger, evidence=event.evidence
+            )
+        )
+        patient = self._limit.hangs_per_day is None  # a replay waits, so that how long it takes decides nothing
+        return _until(renewing) if renewing is not None and patient else None
 
     def _decided(self, complexity: Complexity) -> bool:
         """Whether somebody decides on it: not on a future that is traded for its index."""
@@ -196,12 +243,51 @@ class StrategyActor(Actor):
             answer = attempt(partial(strategy.decide, moment))
             self._publish(_failure(strategy, moment, RAISED, answer.why) if isinstance(answer, Broken) else answer,
                           request)  # fmt: skip
-        return self._take_turns() if self._turns else None
+        if self._shadow in self.strategies:
+            self._shadows.append(moment)
+        return self._take_turns() if self._turns or self._shadows else None
 
     async def _take_turns(self) -> None:
         while (turn := self._next_turn()) is not None:
             self._turns.remove(turn)
             await self._take(turn)
+        if not any(self._requests.values()):  # nobody waits
+            await self._take_shadow()
+
+    async def _take_shadow(self) -> None:
+        """Let the strategy on probation decide on the newest moment; nobody waits for it, and nobody acts on it."""
+        strategy, moments = self.strategies.get(self._shadow), self._shadows
+        self._shadows = []
+        if strategy is None or not moments:
+            return
+        day = india_day(self._clock.now_ns())
+        if self._hangs.spent(self._shadow, day) or not self._renewed(self._shadow):
+            return
+        moment, strategy = moments[-1], self.strategies[self._shadow]
+        answer = await self._thinker.think(partial(strategy.decide, moment), self._limit.limit_s)
+        if answer is None:
+            why = f"hung: no answer within {self._limit.limit_s:g} s"
+            self._hangs.note(strategy.name, day)
+            if isinstance(strategy, Renewable):
+                self._renewals[strategy.name] = self._thinker.aside(strategy.renewed)
+        else:
+            why = answer.why if isinstance(answer, Broken) else answer.reason if answer.failed else no_number(answer)
+        self.bus.publish(
+            ShadowDecided(
+                ts=self._clock.now_ns(), symbol=moment.symbol, strategy=self._shadow, failed=bool(why), reason=why
+            )
+        )
+
+    def _renewed(self, name: str) -> bool:
+        """Whether it can be asked: one that is being made anew takes its place once it is there."""
+        renewal = self._renewals.get(name)
+        if renewal is None:
+            return True
+        if not renewal.done() or isinstance(fresh := renewal.result(), Broken):
+            return False
+        self.strategies[name] = fresh
+        del self._renewals[name]
+        return True
 
     def _next_turn(self) -> _Turn | None:
         """The oldest bar's, of those that closed together the one who went without longest, even if it isn't here yet.
@@ -290,7 +376,9 @@ class StrategyActor(Actor):
         return _failure(strategy, moment, HUNG, reason)
 
     def _publish(self, decision: Decision, request: _Request) -> None:
-        """Stamp the decision with the run's time and publish it."""
+        """Stamp the decision with the run's time and publish it; one that is no number is a failure."""
+        if figure := no_number(decision):
+            decision = _unusable(decision, figure)
         latency = self._latency.decision_ns(decision, self._clock.monotonic_ns() - request.monotonic_ns)
         decision = msgspec.structs.replace(decision, ts=request.ts + latency, latency_ns=latency)
         self.bus.publish(decision)
@@ -309,6 +397,20 @@ class StrategyActor(Actor):
                 file=str(getattr(back, "artifact", None) or ""), closes=False, reason=reason,
             )
         )  # fmt: skip
+
+
+async def _until(renewal: asyncio.Future[Strategy | Broken]) -> None:
+    await asyncio.wait((renewal,))
+
+
+def _unusable(decision: Decision, figure: str) -> Decision:
+    """The safe decision in place of one whose `figure` is no number."""
+    return Decision(
+        ts=decision.ts, ts_bar=decision.ts_bar, symbol=decision.symbol, interval=decision.interval,
+        strategy=decision.strategy, action=Action.HOLD, quantity=1, confidence=0.0,
+        reason=f"{figure} is not finite", price=decision.price, halt_reason=NOT_FINITE,
+        complexity=decision.complexity, regime=decision.regime, model_hash=decision.model_hash, failed=True,
+    )  # fmt: skip
 
 
 def _answer(strategy: Strategy, moment: Moment, asked_ns: int, waiting: int) -> Decision:

@@ -11,6 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+import structlog
+
 from daemon.core.clock import Clock
 from daemon.core.errors import ArtifactError
 from daemon.core.events import ModelLoaded
@@ -25,19 +28,63 @@ if TYPE_CHECKING:
     from daemon.strategy.loading import ModelLoader
     from strategies.hrm import HRMStrategy
 
+log = structlog.get_logger("strategy")
+
+
+class Built(msgspec.Struct, frozen=True):
+    """The rungs that can decide, and why the others can't."""
+
+    strategies: dict[str, Strategy]
+    missing: dict[str, str] = {}
+    """By rung, in a line each; a PPO policy that nobody shipped or named is missing and nothing is wrong."""
+
 
 def build_strategies(settings: Settings, clock: Clock) -> dict[str, Strategy]:
     """Every strategy that the run can come to, by name. Raises `ArtifactError` for an unusable model."""
+    return build_ladder(settings, clock, strict=True).strategies
+
+
+def build_ladder(settings: Settings, clock: Clock, *, strict: bool) -> Built:
+    """Every strategy that the run can come to; those that can't be had are named and left out.
+
+    Raises `ArtifactError` for an unusable model where `strict`, and where no rung is left, not even flat.
+    """
     strategies: dict[str, Strategy] = {}
+    missing: dict[str, str] = {}
     for rung in rungs(settings):
-        match rung:
-            case "hrm":
-                strategies[rung] = _hrm(settings, clock)
-            case "ppo":
-                strategies[rung] = _ppo(settings)
-            case "rules":
-                strategies[rung] = RulesStrategy(settings.strategy.rules)
-    return strategies
+        try:
+            strategy = _built(rung, settings, clock)
+        except _NobodyShipped as error:
+            if strict and rung == settings.strategy.name:
+                raise
+            missing[rung] = str(error)
+            log.info("a rung of the ladder is not there", rung=rung, reason=str(error))
+        except ArtifactError as error:
+            if strict:
+                raise
+            missing[rung] = str(error)
+            log.error("a rung of the ladder can't be built: the start goes on without", rung=rung, reason=str(error))
+        else:
+            if strategy is not None:
+                strategies[rung] = strategy
+    if not strategies and "flat" not in rungs(settings):
+        raise ArtifactError(f"supervisor.ladder: no rung of it can be built: {'; '.join(missing.values())}")
+    return Built(strategies, missing)
+
+
+def _built(rung: str, settings: Settings, clock: Clock) -> Strategy | None:
+    match rung:
+        case "hrm":
+            return _hrm(settings, clock)
+        case "ppo":
+            return _ppo(settings)
+        case "rules":
+            return RulesStrategy(settings.strategy.rules)
+    return None
+
+
+class _NobodyShipped(ArtifactError):  # noqa: N818 — no error, but for the strategy of the settings
+    """There is no policy, and nobody said that there would be."""
 
 
 def rungs(settings: Settings) -> list[str]:
@@ -123,9 +170,12 @@ def _ppo(settings: Settings) -> Strategy:
     from models.errors import CheckpointError
     from strategies.ppo import PPOStrategy
 
-    artifact = artifact_of("ppo", settings)
+    try:
+        artifact = artifact_of("ppo", settings)
+    except ArtifactError:
+        raise _NobodyShipped("no PPO policy is shipped; hrmd train --ppo makes one") from None
     if artifact is None:
-        raise ArtifactError("model_management.ppo_artifact: strategy ppo needs an exported policy")
+        raise _NobodyShipped("model_management.ppo_artifact: null, so there is no PPO policy")
     try:
         return PPOStrategy.load(artifact, settings.strategy.rules.quantity)
     except CheckpointError as error:

@@ -85,7 +85,16 @@ def ladder(readings: Readings) -> Check:
     """Whether the strategy of the settings decides."""
     again = f"read why; hrmd ctl strategy {readings.first} puts it back"
     if readings.strategy == FLAT:
-        return bad("ladder", "no strategy is left on the ladder", f"{again}, then hrmd ctl resume")
+        closing = [f"flat, and still closing: {readings.closing} positions"] if readings.closing else []
+        text = "; ".join(["no strategy is left on the ladder", *closing, *readings.ladder_trouble])
+        return bad("ladder", text, f"{again}, then hrmd ctl resume", "no strategy is left on the ladder")
+    if readings.ladder_trouble:
+        outline = f"{readings.strategy} decides, and a person is needed: hrmd ctl health"
+        return bad("ladder", "; ".join(readings.ladder_trouble), again, outline)
+    if readings.unbuilt:
+        outline = f"{readings.own} can't be built, {readings.strategy} is in charge"
+        do = "mend it and start again; hrmd check loads it"
+        return doubtful("ladder", f"{outline}: {readings.unbuilt}", do, outline)
     if readings.strategy != readings.first:
         outline = f"{readings.strategy} decides instead of {readings.first}"
         return doubtful("ladder", f"{outline}: {readings.why}" if readings.why else outline, again, outline)

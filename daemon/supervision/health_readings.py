@@ -59,6 +59,14 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     """Whom the settings put in charge."""
     why: str = ""
     """Why another one is."""
+    ladder_trouble: Sequence[str] = ()
+    """What a person must do about the strategies."""
+    own: str = ""
+    """The strategy of the settings."""
+    unbuilt: str = ""
+    """Why it can't be had."""
+    closing: int = 0
+    """Positions that are still open though no strategy is left."""
     loaded: bool = True
     """Whether the strategy in charge is there."""
     unknown: int = 0

@@ -1,4 +1,4 @@
-"""Keeps the actors alive and steps down the ladder of strategies when decisions fail.
+"""Keeps the actors alive, and does about the strategy in charge what `care` comes to.
 
 The one place that catches exceptions of actors: a crashed actor is restarted within a budget; beyond it the whole
 daemon stops with a fault, and systemd starts it anew. Invariant: the ladder is only ever stepped down here, and every
@@ -9,30 +9,44 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import structlog
 
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
-from daemon.core.clock import NS_PER_S, Clock
+from daemon.core.clock import NS_PER_S, Clock, india_day
 from daemon.core.errors import Fault
 from daemon.core.events import (
     ActorRestarted,
     Decision,
+    EaseStrategy,
     Event,
     FeedStatus,
     Flatten,
+    Halt,
+    InferenceMeasured,
+    LockStrategy,
+    Mitigation,
+    MitigationTaken,
+    PositionChanged,
+    ShadowDecided,
+    ShadowStrategy,
     StrategySwapped,
     SwapStrategy,
+    TradingState,
     TradingStateChanged,
 )
 from daemon.settings.run import SupervisorSettings
+from daemon.supervision.care import PROBATION, Care, Step, Traits
+from daemon.supervision.mitigation import MILD
 from strategies.base import LATE, UNFIT
 
 log = structlog.get_logger("supervisor")
 
 BEFORE = "as before the restart: "
+MISSING = "can't be built"
+"""What the reason of a start on a lower rung says; such a rung is left again when the better one is there."""
 
 
 class _Streak:
@@ -60,8 +74,9 @@ class Ladder:
     instruments it cost, and an instrument on which the model always fails isn't outvoted by the others.
     """
 
-    def __init__(self, rungs: Sequence[str], active: str, max_failed: int) -> None:
+    def __init__(self, rungs: Sequence[str], active: str, max_failed: int, missing: Collection[str] = ()) -> None:
         self._rungs = list(rungs) if active in rungs else [active, *rungs]
+        self._missing = frozenset(missing)
         self._first = self._rungs.index(active)
         self.active = active
         self._max_failed = max_failed
@@ -88,9 +103,9 @@ class Ladder:
         return f"{closes} {what} in a row: {decision.reason}"
 
     def below(self) -> str | None:
-        """The next rung, None on the last."""
-        position = self._rungs.index(self.active)
-        return self._rungs[position + 1] if position + 1 < len(self._rungs) else None
+        """The next rung that was built, None on the last."""
+        lower = self._rungs[self._rungs.index(self.active) + 1 :]
+        return next((rung for rung in lower if rung not in self._missing), None)
 
     @property
     def rung(self) -> int:
@@ -98,9 +113,14 @@ class Ladder:
         return self._rungs.index(self.active)
 
     @property
+    def own(self) -> str:
+        """The strategy of the settings."""
+        return self._rungs[self._first]
+
+    @property
     def within_reach(self) -> list[str]:
         """The rungs that can be put in charge: the one that the run began with, and those below it."""
-        return self._rungs[self._first :]
+        return [rung for rung in self._rungs[self._first :] if rung not in self._missing]
 
     def take(self, rung: str) -> None:
         """Put `rung` in charge, with a clean record."""
@@ -114,32 +134,110 @@ class Supervisor(Actor):
 
     name = "supervisor"
 
-    def __init__(self, bus: Bus, ladder: Ladder, settings: SupervisorSettings, clock: Clock) -> None:
+    def __init__(
+        self, bus: Bus, ladder: Ladder, settings: SupervisorSettings, clock: Clock, traits: Traits | None = None,
+        *, timed: bool = True,
+    ) -> None:  # fmt: skip
+        """`timed`: whether the machine's speed may decide anything, as it may not in a replay."""
         super().__init__(bus)
         self.ladder = ladder
+        self.traits = traits if traits is not None else Traits()
+        self.care = Care(settings, self.traits, timed=timed)
         self.restarts: dict[str, int] = {}
         self.reason = ""
         """Why the strategy in charge is so, "" while it is the one of the settings from the start."""
+        self.before = ""
+        """Who was in charge before, "" where nobody was."""
+        self.held: set[str] = set()
+        """Symbols of open positions."""
         self._settings = settings
         self._clock = clock
         self._crashes: dict[str, deque[int]] = {}
-        self.inbox = bus.subscribe(self.name, (Decision, SwapStrategy, FeedStatus, TradingStateChanged))
+        self._elapsed: dict[str, int] = {}
+        self._shadow = ""
+        kinds = (
+            Decision, SwapStrategy, FeedStatus, TradingStateChanged, InferenceMeasured, LockStrategy, ShadowDecided,
+            PositionChanged,
+        )  # fmt: skip
+        self.inbox = bus.subscribe(self.name, kinds)
 
     def handle(self, event: Event) -> None:
         """Watch."""
-        if isinstance(event, Decision):
-            reason, below = self.ladder.on_decision(event), self.ladder.below()
-            if reason is not None and below is not None:
-                self._swap(below, reason)
-        elif isinstance(event, SwapStrategy):
-            if event.name in self.ladder.within_reach:
-                self._swap(event.name, event.reason)
-            else:
-                log.warning("no such strategy on the ladder", name=event.name, has=self.ladder.within_reach)
-        elif isinstance(event, FeedStatus):
-            log.info("feed", state=event.state, symbol=event.symbol, reason=event.reason)
-        elif isinstance(event, TradingStateChanged):
-            log.warning("trading state", state=event.state, reason=event.reason)
+        match event:
+            case Decision():
+                self._look(event)
+            case InferenceMeasured():
+                self._elapsed[event.symbol] = event.elapsed_ns
+            case SwapStrategy():
+                if event.name in self.ladder.within_reach:
+                    self._swap(event.name, event.reason)
+                else:
+                    log.warning("no such strategy on the ladder", name=event.name, has=self.ladder.within_reach)
+            case LockStrategy():
+                self._lock(event)
+            case ShadowDecided():
+                if event.strategy == self._shadow:
+                    self.care.probation.shadow(failed=event.failed)
+            case PositionChanged():
+                (self.held.add if event.quantity else self.held.discard)(event.symbol)
+                self._halt_when_flat()
+            case FeedStatus():
+                log.info("feed", state=event.state, symbol=event.symbol, reason=event.reason)
+            case TradingStateChanged():
+                log.warning("trading state", state=event.state, reason=event.reason)
+                if event.state is TradingState.ACTIVE and Mitigation.HALT in self.care.stairs.taken:
+                    self.care.stairs.begin()  # a person took it up again
+
+    def _look(self, decision: Decision) -> None:
+        """Do what this decision gives reason to."""
+        elapsed = self._elapsed.pop(decision.symbol, None)
+        if decision.strategy != self.ladder.active:
+            return
+        now, below = self._clock.now_ns(), self.ladder.below()
+        step = self.care.on_decision(decision, self.ladder.on_decision(decision), elapsed, below, now)
+        if step is not None:
+            self._take_step(step, now)
+        shadow = self.care.shadow_wanted(now)
+        if shadow != self._shadow:
+            self._shadow = shadow
+            self.bus.publish(ShadowStrategy(ts=now, strategy=shadow))
+
+    def _take_step(self, step: Step, now: int) -> None:
+        """One step, said with its evidence."""
+        rung, below, care = self.ladder.active, self.ladder.below(), self.care
+        log.error("automatic step", step=step.step, strategy=rung, trigger=step.trigger, evidence=step.evidence)
+        eased = care.stairs.eased
+        care.stairs.took(step.step, india_day(now))
+        if step.step in MILD or (step.step is Mitigation.BACK and eased):
+            self.bus.publish(EaseStrategy(now, step.step, rung, step.trigger, step.evidence))
+            if step.step is Mitigation.BACK:
+                care.stairs.begin()
+            self.ladder.take(rung)
+            care.begin(now)
+            return
+        self.bus.publish(MitigationTaken(now, step.step, rung, step.trigger, step.evidence))
+        if step.step is Mitigation.HALT:
+            self.bus.publish(Halt(ts=now, reason=f"no strategy is left, call: {step.evidence}", automatic=True))
+        elif step.step is Mitigation.BACK:
+            self._take(care.came_from[-1], f"{PROBATION}: {step.evidence}", now, by_itself=True)
+        elif below is not None:
+            self._take(below, step.evidence, now, by_itself=True)
+            if step.step is Mitigation.FLAT:
+                care.stairs.taken = [Mitigation.FLAT]
+                self._halt_when_flat()
+
+    def _halt_when_flat(self) -> None:
+        """Flat by an automatic step, and all is closed: nothing more is opened until a person says so."""
+        if self.care.stairs.taken != [Mitigation.FLAT] or self.held or self.ladder.active != "flat":
+            return
+        now = self._clock.now_ns()
+        if not self.care.stairs.barred(india_day(now)):
+            self._take_step(Step(Mitigation.HALT, Mitigation.FLAT.value, self.reason), now)
+
+    def _lock(self, event: LockStrategy) -> None:
+        self.care.stairs.locked = event.reason if event.locked else ""
+        self.care.wanted = ""
+        log.warning("strategy locked" if event.locked else "strategy unlocked", reason=event.reason)
 
     async def keep(self, actor: Actor) -> None:
         """Run `actor` until cancelled; restart it when it crashes. Raises `Fault` when it crashes too often."""
@@ -166,18 +264,59 @@ class Supervisor(Actor):
             ActorRestarted(ts=self._clock.now_ns(), actor=actor.name, error=reason, restarts=self.restarts[actor.name])
         )
 
-    def resume(self, rung: str, reason: str, ts: int) -> None:
+    def start(self, ts: int) -> None:
+        """Begin on the best rung that was built, and say why it isn't the settings' own."""
+        own, below = self.ladder.active, self.ladder.below()
+        if own in self.traits.missing and below is not None:
+            self._take(below, f"{own} {MISSING}: {self.traits.missing[own]}", ts, by_itself=False)
+
+    def resume(self, rung: str, reason: str, ts: int, before: str = "") -> None:
         """Go on with who was in charge when the process before ended."""
-        self._take(rung, reason if reason.startswith(BEFORE) else f"{BEFORE}{reason}", ts)
+        self._take(rung, reason if reason.startswith(BEFORE) else f"{BEFORE}{reason}", ts, by_itself=False)
+        self.before = before or self.before
+
+    def recall(self, steps: Iterable[MitigationTaken], lock: LockStrategy | None, ts: int) -> None:
+        """What earlier processes did by themselves today counts, and a lock holds."""
+        newest = None
+        for newest in steps:
+            self.care.stairs.remember(newest.step, india_day(newest.ts))
+        if newest is not None and newest.step is Mitigation.FLAT and self.ladder.active == "flat":
+            self.care.stairs.taken = [Mitigation.FLAT]
+        if lock is not None and lock.locked:
+            reason = lock.reason if lock.reason.startswith(BEFORE) else f"{BEFORE}{lock.reason}"
+            self.bus.publish(LockStrategy(ts=ts, locked=True, reason=reason))
+
+    @property
+    def unbuilt(self) -> str:
+        """Why the strategy of the settings can't be had, "" where it can."""
+        return self.traits.missing.get(self.ladder.own, "")
+
+    @property
+    def trouble(self) -> list[str]:
+        """What a person must do about the strategies, a line each; nothing where all is well."""
+        said = []
+        if Mitigation.HALT in self.care.stairs.taken:
+            said.append("halted by itself: no strategy is left")
+        if self.care.wanted:
+            said.append(self.care.wanted)
+        return said
+
+    @property
+    def rollback_to(self) -> str:
+        """Who a rollback would put in charge: who was before, else the next rung; never flat, "" where nobody."""
+        able = set(self.ladder.within_reach) - {"flat", self.ladder.active}
+        return next((rung for rung in (self.before, self.ladder.below()) if rung in able), "")
 
     def _swap(self, rung: str, reason: str) -> None:
         if rung != self.ladder.active:
-            self._take(rung, reason, self._clock.now_ns())
+            self._take(rung, reason, self._clock.now_ns(), by_itself=False)
 
-    def _take(self, rung: str, reason: str, ts: int) -> None:
-        log.warning("strategy swapped", old=self.ladder.active, new=rung, reason=reason)
-        self.bus.publish(StrategySwapped(ts=ts, old=self.ladder.active, new=rung, reason=reason))
+    def _take(self, rung: str, reason: str, ts: int, *, by_itself: bool) -> None:
+        old = self.ladder.active
+        log.warning("strategy swapped", old=old, new=rung, reason=reason)
+        self.bus.publish(StrategySwapped(ts=ts, old=old, new=rung, reason=reason))
         self.ladder.take(rung)
-        self.reason = reason
+        self.care.swapped(rung, by_itself=by_itself, old=old, now_ns=ts)
+        self.reason, self.before, self._shadow = reason, old, ""
         if rung == "flat":
             self.bus.publish(Flatten(ts=ts, reason="no strategy is left", automatic=True))

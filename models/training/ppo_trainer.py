@@ -9,15 +9,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from models.features import FeatureSchema
 from models.ppo import PPOManifest, PPOPolicy
-from models.training.batches import BatchSettings
+from models.training.batches import BatchSettings, Target, returns_between_fills
 from models.training.env import TradingEnv
 from models.training.errors import TrainingError
+from models.training.loss import session_costs
+from models.training.policy import ppo_positions
+from models.training.reference import pnl_bp
 from models.training.sessions import Sessions
 from models.training.settings import CostStep
+from models.training.trainer import Validation
 
 ENVIRONMENTS = 32
 RAMP = 0.3
@@ -61,6 +66,21 @@ def train_ppo(
     )  # fmt: skip
     model.learn(steps, callback=Ramp())
     return export(model, settings, interval)
+
+
+def validated(
+    policy: PPOPolicy, settings: BatchSettings, validation: Validation, costs: tuple[CostStep, ...]
+) -> PPOPolicy:
+    """The policy with what it earns on other sessions, and its share of the best, in its manifest."""
+    sessions = validation.sessions
+    positions = ppo_positions(policy, sessions, settings)
+    realised = BatchSettings(settings.features, settings.fill, Target.REALISED)
+    returns = returns_between_fills(sessions, np.arange(len(sessions)), realised)
+    earned = float(pnl_bp(positions, returns, session_costs(sessions.start_ns(), costs)).mean())
+    metrics = {"validation_bp": earned}
+    if validation.best_bp is not None:
+        metrics["rb_share"] = earned / float(validation.best_bp.mean())
+    return policy.with_metrics(metrics)
 
 
 def _itself(env: TradingEnv) -> TradingEnv:

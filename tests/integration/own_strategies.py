@@ -59,7 +59,38 @@ class Raising(Own):
         return held
 
 
-KINDS: dict[str, type[Own]] = {"hanging": Hanging, "raising": Raising}
+class TwoOfThree(Own):
+    """Raises at two closes of three, never at three in a row."""
+
+    def decide(self, moment: Moment) -> Decision:
+        """Raise or hold."""
+        held = super().decide(moment)
+        if len(self.asked) % 3:
+            raise ArithmeticError("of no use")
+        return held
+
+
+class Slow(Own):
+    """Answers after ten times the deadline."""
+
+    def decide(self, moment: Moment) -> Decision:
+        """Wait and hold."""
+        threading.Event().wait(0.5)
+        return super().decide(moment)
+
+
+class NoNumber(Own):
+    """Buys, with a confidence that is no number."""
+
+    def decide(self, moment: Moment) -> Decision:
+        """What must never be acted on."""
+        super().decide(moment)
+        return decision(moment, self.name, Action.BUY_LONG, 100, float("nan"), "sure")
+
+
+KINDS: dict[str, type[Own]] = {
+    "hanging": Hanging, "raising": Raising, "two_of_three": TwoOfThree, "slow": Slow, "no_number": NoNumber,
+}  # fmt: skip
 
 
 def main(kind: str, overrides: list[str]) -> None:

@@ -151,7 +151,10 @@ def restarted(place: Path, directory: Path, changes: tuple[str, ...], two: dict[
 
 def test_a_daemon_on_an_empty_store_says_so(place: Path, tmp_path: Path) -> None:
     """One line, exit 2."""
-    changes = (*OURS, "model_management.artifact=store", f"model_management.store={tmp_path}/models")
+    changes = (
+        *OURS, "model_management.artifact=store", f"model_management.store={tmp_path}/models",
+        "supervisor.strict=true",
+    )  # fmt: skip
     with running(tmp_path, place / "a.parquet", *changes) as daemon:
         assert daemon.process.wait(PATIENCE_S) == 2
     line = (tmp_path / "log.jsonl").read_text().splitlines()[-1]

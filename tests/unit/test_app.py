@@ -218,7 +218,9 @@ def test_a_stuck_station_delays_the_end_but_does_not_prevent_it(tape: Path, tmp_
 
 def test_a_model_that_can_not_be_used_leaves_no_journal(tape: Path, tmp_path: Path) -> None:
     """The artifact is looked at before anything is opened."""
-    settings = settings_of("strategy.name=hrm", f"model_management.artifact={tmp_path / 'none.safetensors'}")
+    settings = settings_of(
+        "strategy.name=hrm", "supervisor.strict=true", f"model_management.artifact={tmp_path / 'none.safetensors'}"
+    )  # fmt: skip
     with pytest.raises(ArtifactError):
         App(settings, plan_of(tape, tmp_path / "j.sqlite"))
     assert not (tmp_path / "j.sqlite").exists()

@@ -14,7 +14,9 @@ from daemon.cli.bench import bench_app
 from daemon.cli.model import model_app
 from daemon.core.errors import ArtifactError, CheckFailed, UsageError
 from daemon.settings.loading import load_settings
+from daemon.strategy.build import shipped
 from models.agent import HRMAgent
+from models.ppo import PPOPolicy
 
 Capture = pytest.CaptureFixture[str]
 TORCH = ["--set", "performance.runtime=torch"]
@@ -179,3 +181,24 @@ def test_what_the_store_refuses_is_exit_2(artifact: Path, tmp_path: Path, capsys
         printed = capsys.readouterr()
         assert printed.out == ""
         assert len(printed.err.splitlines()) == 1
+
+
+def test_a_policy_is_described_and_checked(tmp_path: Path, capsys: Capture) -> None:
+    """Its layers, its score; damage is one line that names the file."""
+    path = tmp_path / "ppo.safetensors"
+    PPOPolicy.load(shipped("ppo")).with_metrics({"rb_share": 0.25}).save(path)
+    call(model_app, "info", str(path))
+    out = "".join(capsys.readouterr().out.split())
+    for fact in ("ppo.safetensors", "PPOpolicy", "64→64→5", "5m", "rb_share0.25"):
+        assert fact in out
+    call(model_app, "info", str(path), "--json")
+    said = json.loads(capsys.readouterr().out)
+    assert (said["kind"], said["layers"][1:], said["metrics"]) == ("ppo", [64, 64, 5], {"rb_share": 0.25})
+    call(model_app, "verify", str(path))
+    assert capsys.readouterr().out == f"{path}: whole\n"
+    whole = bytearray(path.read_bytes())
+    whole[-1] ^= 1
+    path.write_bytes(whole)
+    for command in ("info", "verify"):
+        with pytest.raises(ArtifactError, match=r"ppo\.safetensors: the hash does not match"):
+            call(model_app, command, str(path))

@@ -10,7 +10,9 @@ import pytest
 
 from daemon.cli import main
 from daemon.cli.train import training_data
+from daemon.core.clock import ReplayClock
 from daemon.market.calendar import ist_ns
+from daemon.strategy.build import build_strategies
 from models.training.adjusting import Action
 from models.training.run import FileData
 from tests.samples import SBIN, settings_of
@@ -89,3 +91,27 @@ def test_bars_are_adjusted_by_the_settings() -> None:
     assert data.actions("RELIANCE") == []
     assert data.broken("SBIN", 100.0, 20.0)
     assert not data.broken("NIFTY", 100.0, 20.0)
+
+
+def test_a_policy_is_trained_and_scored(tmp_path: Path, capsys: Capture) -> None:
+    """Its score is in its manifest, and it stands on the ladder."""
+    pytest.importorskip("stable_baselines3")
+    assert call("train", "--out", str(tmp_path), "--ppo", "10", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert set(answer["metrics"]) == {"validation_bp", "rb_share"}
+    assert call("model", "info", answer["artifact"], "--json") == 0
+    assert json.loads(capsys.readouterr().out)["metrics"] == answer["metrics"]
+    settings = settings_of("strategy.name=ppo", f"model_management.ppo_artifact={answer['artifact']}")
+    assert "ppo" in build_strategies(settings, ReplayClock())
+
+
+@pytest.mark.parametrize(
+    ("options", "line"), [(("--ppo", "0"), "expected 1 or more"), (("--ppo", "5", "--sessions", "9"), "no --sessions")]
+)
+def test_a_policy_that_can_not_be_trained_so(
+    tmp_path: Path, capsys: Capture, options: tuple[str, ...], line: str
+) -> None:
+    """Exit 2, one line, nothing written."""
+    assert call("train", "--out", str(tmp_path / "out"), *options) == 2
+    assert line in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

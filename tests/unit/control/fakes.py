@@ -42,7 +42,7 @@ STATUS = Status(
     model="untrained (seed 7)", symbols=["NSE:SBIN-EQ"], healthy=True, reasons=[], ticks_accepted=951_204,
     ticks_rejected={"bad_time": 5450, "duplicate": 41_377}, bars=5210, decisions=1042, orders=48, fills=46,
     denied={"max_order_notional": 2}, working_orders=1, open_positions=1, equity=Decimal("1002138.04"),
-    net_pnl=Decimal("2138.04"), costs=Decimal("2076.96"), strategies=["hrm", "rules", "flat"],
+    net_pnl=Decimal("2138.04"), costs=Decimal("2076.96"), strategies=["hrm", "rules", "flat"], rollback_to="rules",
 )  # fmt: skip
 POSITIONS = [
     PositionRow(symbol="NSE:SBIN-EQ", quantity=-500, average_price=Decimal("348.20"), last_price=Decimal("347.15"),

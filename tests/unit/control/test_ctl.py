@@ -109,6 +109,20 @@ def test_a_strategy_is_put_in_charge(operator: Operator) -> None:
     assert "name: expected one of hrm, rules, flat, got 'ppo'" in str(refused)
 
 
+def test_rollback_and_locks(operator: Operator) -> None:
+    """The answer says who is in charge after a rollback; status shows lock, steps, the way back, what is missing."""
+    assert operator.run("rollback", "--reason", "odd").stdout.startswith("rollback to rules accepted at ")
+    assert operator.run("lock").stdout.startswith("lock accepted at ")
+    assert operator.run("unlock").stdout.startswith("unlock accepted at ")
+    operator.daemon.shown = msgspec.structs.replace(
+        operator.daemon.shown, strategy_lock="I watch it", strategy_steps=["less_depth"],
+        strategy_back="hrm: never by itself", strategies_missing={"ppo": "no PPO policy is shipped"},
+    )  # fmt: skip
+    shown = " ".join(operator.run("status").stdout.split())
+    for text in ("locked I watch it", "steps less_depth", "back to hrm: never by itself", "missing ppo: no PPO policy"):
+        assert text in shown
+
+
 def test_status_is_readable(operator: Operator) -> None:
     """State, model, ticks, path and money."""
     result = operator.run("status")

@@ -22,7 +22,7 @@ from daemon.control.server import MAX_BODY_BYTES, ControlServer
 from daemon.control.view import MAX_REASON_CHARS, KeyTakenError, NotDurableError, NotTradingError
 from daemon.core.clock import NS_PER_S, ReplayClock
 from daemon.core.errors import Fault, InboxFull, UsageError
-from daemon.core.events import Flatten, Halt, Reduce, Resume, SwapStrategy
+from daemon.core.events import Flatten, Halt, LockStrategy, Reduce, Resume, SwapStrategy
 from daemon.supervision.health import bad, doubtful
 from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TIME, TOKEN, FakeDaemon, build_server
 
@@ -310,6 +310,28 @@ async def test_no_other_strategy_is(running: Running, body: bytes, error: str) -
     status, answer, _ = await running.ask("POST", "/control/strategy", body=body)
     assert status == 400
     assert answer["error"].startswith(error)
+    assert running.daemon.submitted == []
+
+
+async def test_rollback_lock_and_unlock(running: Running) -> None:
+    """A rollback is a swap to whom the status names; locks go out as they are, each with its reason."""
+    status, answer, _ = await running.ask("POST", "/control/rollback", body=b'{"reason": "odd"}')
+    assert (status, answer["command"]) == (202, "rollback to rules")
+    assert (await running.ask("POST", "/control/lock"))[0] == 202
+    assert (await running.ask("POST", "/control/unlock", body=b'{"reason": "seen"}'))[1]["command"] == "unlock"
+    assert running.daemon.submitted == [
+        SwapStrategy(ts=NOW, name="rules", reason="rollback: odd"),
+        LockStrategy(ts=NOW, locked=True, reason="by the operator"),
+        LockStrategy(ts=NOW, locked=False, reason="seen"),
+    ]
+
+
+async def test_a_rollback_to_nobody_is_refused(running: Running) -> None:
+    """409, and what would be right; nothing is put on the bus."""
+    running.daemon.shown = msgspec.structs.replace(running.daemon.shown, rollback_to="")
+    status, answer, _ = await running.ask("POST", "/control/rollback")
+    assert status == 409
+    assert answer["error"] == "rollback: nobody is there to go back to from hrm; name one: strategy NAME"
     assert running.daemon.submitted == []
 
 

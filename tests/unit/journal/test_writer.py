@@ -24,6 +24,7 @@ from daemon.core.events import (
     Event,
     Fill,
     Halt,
+    LockStrategy,
     ModelLoaded,
     OrderApproved,
     OrderDenied,
@@ -337,12 +338,13 @@ def test_a_running_journal_is_shortened_to_its_snapshot(path: Path) -> None:
         ts=1, key="k", name="new", model_hash="b", before="a", after_bar=1, runtime="", file="", closes=False,
         reason="r",
     )  # fmt: skip
-    early = [*halts(0, DELETED_AT_ONCE + 499), loaded, swapped]
+    locked = LockStrategy(ts=1, locked=True, reason="w")
+    early = [*halts(0, DELETED_AT_ONCE + 499), loaded, locked, swapped]
     for event in [*early, snapshots[0], *halts(6000, 5), snapshots[1], *halts(0, 5)]:
         journal.append(event)
     journal.shorten(15, 9000)
     deadline = time.monotonic() + 30
-    cut = DELETED_AT_ONCE + 502
+    cut = DELETED_AT_ONCE + 503
     while rows(path) != [(2, seq) for seq in range(cut, cut + 12)]:
         assert time.monotonic() < deadline, rows(path)[:3]
     journal.append(Halt(ts=7, reason="and on"))
@@ -350,8 +352,8 @@ def test_a_running_journal_is_shortened_to_its_snapshot(path: Path) -> None:
     assert journaled(path) == [snapshots[0], *halts(6000, 5), snapshots[1], *halts(0, 5), Halt(ts=7, reason="and on")]
     reader = JournalReader(path)
     assert reader.metadata() == {
-        "started_ts": "20", "begins_at": str(cut), "strategy_in_charge": "rules", "ends_at": str(cut + 12),
-        "model_in_charge": msgspec.json.encode(loaded).decode(),
+        "started_ts": "20", "begins_at": str(cut), "strategy_in_charge": "rules", "strategy_lock": "w",
+        "ends_at": str(cut + 12), "model_in_charge": msgspec.json.encode(loaded).decode(),
     }  # fmt: skip
     reader.close()
 

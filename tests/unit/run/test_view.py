@@ -20,11 +20,13 @@ from daemon.core.events import (
     FeedState,
     FeedStatus,
     Fill,
+    LockStrategy,
     OrderAccepted,
     OrderAmended,
     OrderDenied,
     OrderRejected,
     Side,
+    SwapStrategy,
     TradingState,
     TradingStateChanged,
 )
@@ -251,6 +253,21 @@ def test_health_knows_the_end_of_feed_and_ladder(desk: Desk) -> None:
     status = desk.view.status()
     assert status.reasons == ["the feed has ended", "no strategy is left on the ladder"]
     assert (status.healthy, status.strategy, status.strategy_rung) == (False, "flat", 2)
+
+
+def test_the_status_tells_of_the_ladder(desk: Desk) -> None:
+    """Who a rollback means, the lock, what was done and what would have been, and that flat still closes."""
+    supervisor = desk.app.supervisor
+    supervisor.handle(LockStrategy(ts=1, locked=True, reason="I watch it"))
+    supervisor.care.wanted = "step_down is wanted"
+    status = desk.view.status()
+    assert (status.strategy_lock, status.strategy_back, status.strategies_missing) == ("I watch it", "", {})
+    assert "step_down is wanted" in status.reasons
+    supervisor.held.add(SBIN)
+    supervisor.handle(SwapStrategy(ts=1, name="flat", reason="enough"))
+    reasons = desk.view.status().reasons
+    (ladder,) = [one for one in reasons if "ladder" in one]
+    assert ladder.startswith("no strategy is left on the ladder; flat, and still closing: 1 positions")
 
 
 def test_decisions_after_the_deadline_are_counted(desk: Desk) -> None:

@@ -116,6 +116,36 @@ def test_a_broken_model_fails() -> None:
     assert found.model_hash == hrm.agent.model_hash
 
 
+def test_eased_it_thinks_to_a_limit_and_can_be_asked_again() -> None:
+    """Two segments, under the minimum, too; one cycle; all again. At the recorded depth it decides the same."""
+    hrm, whole = strategy(), strategy().decide(walk(0))
+    for most, single_cycle, depth, reason in ((2, False, 2, "limited"), (1, True, 1, "single_cycle")):
+        hrm.ease(most_segments=most, single_cycle=single_cycle)
+        found = hrm.decide(walk(0))
+        assert (found.segments, found.min_segments, found.halt_reason) == (depth, 5, reason)
+        assert hrm.renewed().decide(walk(0)) == found
+        again = strategy().decide_at(walk(0), depth, single_cycle=single_cycle)
+        assert msgspec.structs.replace(again, halt_reason=reason, reason=found.reason) == found
+    assert hrm.decide_at(walk(0), whole.segments).segments == whole.segments
+    hrm.ease(most_segments=None, single_cycle=False)
+    assert hrm.decide(walk(0)) == whole
+
+
+def test_a_limit_spoils_no_memory() -> None:
+    """What was thought under a limit isn't remembered as the decision; forgetting empties the memory."""
+    hrm = strategy()
+    hrm.agent.keep_decisions(4)
+    hrm.ease(most_segments=1, single_cycle=False)
+    assert hrm.decide(walk(0)).segments == 1
+    hrm.ease(most_segments=None, single_cycle=False)
+    assert hrm.decide(walk(0)).segments == 5
+    assert hrm.decide(walk(0)).segments == 5
+    assert hrm.cache_hits == 1
+    hrm.forget()
+    hrm.decide(walk(0))
+    assert (hrm.cache_hits, hrm.cache_misses) == (0, 1)
+
+
 def test_one_made_anew_shares_nothing_that_is_written() -> None:
     """The same weights and decisions; no cache, no memory from bar to bar, no runner, no cost of segments."""
     settings = settings_of()

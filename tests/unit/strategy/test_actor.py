@@ -13,10 +13,18 @@ import pytest
 from daemon.core.bus import Bus
 from daemon.core.clock import Clock, LiveClock, ReplayClock
 from daemon.core.errors import StrategyHung
-from daemon.core.events import Action, Decision, Event, InferenceMeasured, StrategySwapped
+from daemon.core.events import (
+    Action,
+    Decision,
+    Event,
+    InferenceMeasured,
+    ShadowDecided,
+    ShadowStrategy,
+    StrategySwapped,
+)
 from daemon.core.latency import FixedLatency, Latency, MeasuredLatency
 from daemon.strategy.actor import StrategyActor, ThinkingLimit
-from strategies.base import HUNG, LATE, RAISED, UNFIT, MarketView, Moment, Strategy, decision, unthought
+from strategies.base import HUNG, LATE, NOT_FINITE, RAISED, UNFIT, MarketView, Moment, Strategy, decision, unthought
 from tests.unit.feed.ticks import OPEN_NS
 from tests.unit.strategies.moments import CALENDAR, MINUTE, VIEW, complexity_at, make_bar, position
 
@@ -513,3 +521,42 @@ async def test_turns_are_not_lost_in_a_swap() -> None:
         it.bus.publish(complexity_at(close, symbol="BBB"))
         await it.idle()
     assert [(d.strategy, d.symbol) for d in it.decisions[2:]] == [("rules", "BBB"), ("hrm", "AAA")]
+
+
+async def test_the_shadow_decides_beside_and_nobody_hears_a_decision_of_it() -> None:
+    """On the newest bar, after the one in charge; what it raises is told; a swap ends it."""
+    rules, better = Noting("rules", in_thread=False), Noting("hrm", in_thread=True)
+    async with stage(rules, better) as it:
+        told: list[ShadowDecided] = []
+        it.bus.tap((ShadowDecided,), told.append)
+        it.bus.publish(ShadowStrategy(ts=0, strategy="hrm"))
+        it.close_bar(0, "AAA", "BBB")
+        await it.idle()
+        better.broken = True
+        it.close_bar(1, "AAA")
+        await it.idle()
+        assert {decision.strategy for decision in it.decisions} == {"rules"}
+        assert len(it.decisions) == 3
+        assert [(one.strategy, one.failed) for one in told][:1] == [("hrm", False)]
+        assert (told[-1].failed, told[-1].reason) == (True, "RuntimeError: as asked")
+        it.swap("hrm")
+        count = len(told)
+        it.close_bar(2, "AAA")
+        await it.idle()
+        assert len(told) == count
+
+
+async def test_a_figure_that_is_none_is_a_failure() -> None:
+    """Whatever was wanted: HOLD, and the reason names it."""
+
+    class Sure(Noting):
+        def decide(self, moment: Moment) -> Decision:
+            return decision(moment, self.name, Action.BUY_LONG, 1, float("nan"), "")
+
+    for in_thread in (True, False):
+        async with stage(Sure("hrm", in_thread=in_thread)) as it:
+            it.close_bar(0)
+            await it.idle()
+            (made,) = it.decisions
+            assert (made.action, made.failed, made.halt_reason) == (Action.HOLD, True, NOT_FINITE)
+            assert made.reason == "confidence is not finite"

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from daemon.core.clock import ReplayClock
-from daemon.core.errors import ArtifactError
+from daemon.core.errors import ArtifactError, SettingsError
 from daemon.settings.loading import load_settings
 from daemon.strategy.actor import ThinkingLimit
 from daemon.strategy.artifacts import hash_on_disk
 from daemon.strategy.build import (
     artifact_of,
+    build_ladder,
     build_strategies,
     rungs,
     shipped,
@@ -50,10 +51,11 @@ def test_the_model_has_the_rules_below_it() -> None:
 
 
 def test_every_rung_that_the_run_can_come_to_is_built() -> None:
-    """Of the shipped ladder below PPO, which stands beside it, the HRM too; above the rules nothing."""
-    ppo = load_settings(None, ["strategy.name=ppo"])
-    assert set(ppo.supervisor.ladder) - {"flat"} <= set(build_strategies(ppo, ReplayClock()))
-    assert rungs(ppo) == ["ppo", "hrm", "rules", "flat"]
+    """Of a ladder below PPO, which stands beside it, the HRM too; of the shipped one what is below; above nothing."""
+    beside = load_settings(None, ["strategy.name=ppo", "supervisor.ladder=[hrm, rules, flat]"])
+    assert set(build_strategies(beside, ReplayClock())) == {"ppo", "hrm", "rules"}
+    assert rungs(beside) == ["ppo", "hrm", "rules", "flat"]
+    assert set(build_strategies(load_settings(None, ["strategy.name=ppo"]), ReplayClock())) == {"ppo", "rules"}
     assert rungs(load_settings(None, ["strategy.name=rules", "supervisor.ladder=[hrm, rules, flat]"])) == [
         "rules",
         "flat",
@@ -63,8 +65,40 @@ def test_every_rung_that_the_run_can_come_to_is_built() -> None:
 def test_a_rung_that_can_not_be_built_is_one_line(tmp_path: Path) -> None:
     """The rung below PPO has no model: its file is named before anything runs."""
     overrides = ["strategy.name=ppo", f"model_management.artifact={tmp_path / 'none.safetensors'}"]
+    overrides.append("supervisor.ladder=[hrm, rules, flat]")
     with pytest.raises(ArtifactError, match=r"none\.safetensors") as caught:
         build_strategies(load_settings(None, overrides), ReplayClock())
+    assert "\n" not in str(caught.value)
+
+
+def test_the_start_goes_on_without_what_can_not_be_built(tmp_path: Path) -> None:
+    """It is named with its reason; the others decide. With nothing left at all there is no start."""
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"nothing")
+    overrides = [f"model_management.artifact={path}", "strategy.name=hrm"]
+    built = build_ladder(load_settings(None, overrides), ReplayClock(), strict=False)
+    assert list(built.strategies) == ["ppo", "rules"]
+    assert set(built.missing) == {"hrm"}
+    assert str(path) in built.missing["hrm"]
+    with pytest.raises(ArtifactError, match="no rung of it can be built") as caught:
+        build_ladder(load_settings(None, [*overrides, "supervisor.ladder=[hrm]"]), ReplayClock(), strict=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_policy_that_nobody_named_is_no_error() -> None:
+    """Even a strict start goes on without; it is one where it is to decide."""
+    none = ["model_management.ppo_artifact=null", "model_management.artifact=null", "strategy.name=hrm"]
+    built = build_ladder(load_settings(None, none), ReplayClock(), strict=True)
+    assert (list(built.strategies), list(built.missing)) == (["hrm", "rules"], ["ppo"])
+    with pytest.raises(SettingsError, match=r"model_management\.ppo_artifact for strategy\.name ppo"):
+        load_settings(None, [*none[:2], "strategy.name=ppo"])
+
+
+@pytest.mark.parametrize("ladder", ["[hrm, hrm, flat]", "[flat, rules]", "[hrm, lstm, flat]"])
+def test_a_ladder_that_can_not_be_meant_is_one_line(ladder: str) -> None:
+    """A rung twice, flat above another, and a rung that nobody knows."""
+    with pytest.raises(SettingsError, match=r"supervisor\.ladder|each rung of the ladder once") as caught:
+        load_settings(None, [f"supervisor.ladder={ladder}"])
     assert "\n" not in str(caught.value)
 
 

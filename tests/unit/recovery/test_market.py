@@ -1,0 +1,52 @@
+"""What a journal tells of who may decide: automatic steps, and a lock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daemon.core.events import Event, LockStrategy, Mitigation, MitigationTaken
+from daemon.journal.writer import Journal
+from daemon.recovery.market import Recalled, recall
+from tests.samples import OPEN, settings_of
+
+LOCKED = LockStrategy(ts=OPEN, locked=True, reason="I watch it")
+FREE = LockStrategy(ts=OPEN, locked=False, reason="seen")
+STEP = MitigationTaken(OPEN, Mitigation.RENEW, "hrm", "error_rate", "x")
+
+
+def told(path: Path, *runs: tuple[dict[str, str], list[Event]]) -> Recalled:
+    """What the runs, with their notes and events, leave."""
+    for notes, events in runs:
+        journal = Journal(path, safe=False)
+        journal.describe({"tapes": "[]", **notes})
+        for event in events:
+            journal.append(event)
+        journal.close()
+    return recall(path, settings_of(), ("5m",), OPEN, live=True)
+
+
+@pytest.mark.parametrize(
+    ("runs", "reason"),
+    [
+        ([({}, [LOCKED])], "I watch it"),
+        ([({}, [LOCKED, FREE])], None),
+        ([({}, [LOCKED]), ({}, [STEP])], "I watch it"),
+        ([({"strategy_lock": "noted"}, [STEP])], "noted"),
+        ([({}, [LOCKED]), ({"strategy_lock": ""}, [STEP])], None),
+        ([({"strategy_lock": "noted"}, [FREE])], None),
+        ([({}, [STEP])], None),
+    ],
+)
+def test_the_newest_word_on_the_lock_holds(
+    tmp_path: Path, runs: list[tuple[dict[str, str], list[Event]]], reason: str | None
+) -> None:
+    """Of whatever run; what was cut off a run is noted, and what it says later counts more."""
+    lock = told(tmp_path / "j.sqlite", *runs).lock
+    assert (lock.reason if lock is not None and lock.locked else None) == reason
+
+
+def test_steps_of_all_runs_are_told(tmp_path: Path) -> None:
+    """Oldest first."""
+    assert told(tmp_path / "j.sqlite", ({}, [STEP]), ({}, [STEP, LOCKED])).steps == [STEP, STEP]
