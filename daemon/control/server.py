@@ -129,6 +129,7 @@ class ControlServer:
                 web.get("/positions", self._positions),
                 web.get("/orders", self._orders),
                 web.get("/decisions", self._decisions),
+                web.get("/shadow", self._shadow),
                 web.get("/metrics", self._prometheus),
                 *(web.post(f"/control/{command}", self._command) for command in COMMANDS),
                 web.post("/control/order", self._order),
@@ -197,6 +198,9 @@ class ControlServer:
     async def _orders(self, request: web.Request) -> web.Response:
         return self._remembered(request, self._view.orders)
 
+    async def _shadow(self, request: web.Request) -> web.Response:
+        return self._remembered(request, self._view.shadow)
+
     async def _decisions(self, request: web.Request) -> web.Response:
         text = request.query.get("limit", str(DEFAULT_DECISIONS))
         limit = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
@@ -209,7 +213,7 @@ class ControlServer:
         return encoded(self._answers.get(asked or request.path, lambda: encode(look())))
 
     async def _prometheus(self, request: web.Request) -> web.Response:
-        body = self._answers.get(request.path, lambda: self._metrics.render(self._view.status()))
+        body = self._answers.get(request.path, lambda: self._metrics.render(self._view.status(), self._view.shadow()))
         return web.Response(body=body, headers=HEADERS | {"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _command(self, request: web.Request) -> web.Response:

@@ -42,6 +42,7 @@ from daemon.market.calendar import ist_date
 from daemon.market.opening import say_now
 from daemon.orders.book import Order
 from daemon.orders.live_execution import LiveExecutionActor
+from daemon.report.side_by_side import ShadowRow
 from daemon.tape.recorder import Recorder
 from strategies.base import LATE
 
@@ -196,6 +197,10 @@ class DaemonView:
     def decisions(self, limit: int) -> Sequence[Decision]:
         """The newest decisions, newest first."""
         return [self._decisions[-n] for n in range(1, min(limit, len(self._decisions)) + 1)]
+
+    def shadow(self) -> Sequence[ShadowRow]:
+        """The agent in charge first."""
+        return self._app.shadows.rows()
 
     def health(self) -> Health:
         """Unhealthy before it trades, when the feed ended, decisions fail, nothing can be journaled, and so on."""

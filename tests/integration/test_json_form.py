@@ -132,6 +132,7 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "ctl status": ctl(),
     "ctl positions": ctl(),
     "ctl orders": ctl(),
+    "ctl shadow": ctl(),
     "ctl halt": ctl(),
     "ctl resume": ctl(),
     "ctl reduce": ctl(),
