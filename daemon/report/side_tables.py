@@ -13,7 +13,7 @@ from rich.text import Text
 
 from daemon.report.side_by_side import ShadowRow, ShadowSession
 from daemon.report.tables import table
-from daemon.report.text import ABSENT, percent, ratio, signed_rupees, tone, whole
+from daemon.report.text import ABSENT, MINUS, percent, ratio, signed_rupees, tone, whole
 
 SESSIONS_SHOWN = 10
 
@@ -47,9 +47,9 @@ def evidence_lines(rows: Sequence[ShadowRow]) -> list[Text]:
     for row in rows:
         found = row.evidence
         if found is not None and found.sessions:
-            sign = "+" if found.mean_bp > 0 else ""
             words = f" ({found.reason})" if found.reason else ""
-            seen = f"{found.sessions} whole sessions, {sign}{found.mean_bp:.2f} bp a session"
+            seen = f"{found.sessions} whole sessions, {_signed(found.mean_bp)} bp a session"
+            seen += f" ({found.clipped} cut at the bound)" if found.clipped else ""
             proof = f"proof that it is better {found.better:.2f}, worse {found.worse:.2f}"
             lines.append(Text(f" {row.name}: {found.verdict}{words} · {seen} · {proof}", "dim"))
     return lines
@@ -76,3 +76,7 @@ def _profit(session: ShadowSession | None) -> Text:
 
 def _difference(value: Decimal | None) -> Text:
     return Text(ABSENT) if value is None else Text(signed_rupees(value), tone(value))
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", MINUS)
