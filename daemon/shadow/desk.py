@@ -141,7 +141,7 @@ class Desk:
         limit = ThinkingLimit(budget_s, settings.supervisor.max_hangs_per_day)
         if around.replay:
             limit = ThinkingLimit(settings.supervisor.replay_hang_s, None)
-        strategy = OnThread(agent.strategy, self._board.free, limit.limit_s)
+        strategy = OnThread(agent.strategy, self._board.free, limit.limit_s / 2)  # to wait is not to hang
         self.strategy = StrategyActor(
             bus, MarketView(view, calendar), {strategy.name: strategy}, strategy.name, clock, around.latency, limit,
             (view.interval, view.coarse_interval), Legs(around.legs),

@@ -33,6 +33,7 @@ from daemon.core.events import (
     TimeAdvanced,
 )
 from daemon.journal.reader import JournalReader, is_blank
+from daemon.market.calendar import CalendarRangeError, Session
 from daemon.market.legs import Legs
 from daemon.portfolio.book import Portfolio
 from daemon.report.side_by_side import ShadowRow, ShadowSession
@@ -174,10 +175,16 @@ class Shadows:
             self._closing = True
             self._bus.when_idle(lambda: self._over(ts, whole=True))
         if self._begun is None:
-            session = self._around.calendar.session_at(ts)
+            session = self._session_at(ts)
             if session is not None:
                 first_close = session.open_ns + self._interval_ns
                 self._begin(SessionBegun(session, ts, ts <= first_close + MINUTE_NS))
+
+    def _session_at(self, ts: int) -> Session | None:
+        try:
+            return self._around.calendar.session_at(ts)
+        except CalendarRangeError:  # whoever said so is to hear nothing of it from here
+            return None
 
     def _begin(self, begun: SessionBegun) -> None:
         self._begun, self._closing = begun, False

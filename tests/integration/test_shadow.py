@@ -184,3 +184,15 @@ def test_a_daemon_with_shadows(tmp_path: Path) -> None:
     assert Counter(one.agent for one in results) == {"twin": 1, "net": 1}
     assert not any(one.whole for one in results)
     assert all(one.decisions >= 5 for one in results)
+
+
+async def test_a_time_before_the_calendar_is_passed_over(tapes: list[Path]) -> None:
+    """Whoever publishes it doesn't hear of it: shadows have no say on the main bus."""
+    settings = settings_of(*CALM, "shadow.agents=[{name: twin, strategy: rules}]")
+    plan = RunPlan(
+        tapes=tapes, symbols=[], clock=ReplayClock(), latency=FixedLatency(0), journal=None, durable=False,
+        restarts=True, order_prefix="T",
+    )  # fmt: skip
+    app = App(settings, plan)
+    app.bus.publish(TimeAdvanced(ts=1))
+    app.close()
