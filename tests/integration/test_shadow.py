@@ -196,3 +196,30 @@ async def test_a_time_before_the_calendar_is_passed_over(tapes: list[Path]) -> N
     app = App(settings, plan)
     app.bus.publish(TimeAdvanced(ts=1))
     app.close()
+
+
+def test_a_shadow_thinks_after_every_decision_in_charge_of_a_close(tapes: list[Path], tmp_path: Path) -> None:
+    """Of two instruments that close together both are decided before a shadow begins with either."""
+    order: list[tuple[int, str]] = []
+
+    class Noting(Own):
+        """Notes when it was asked."""
+
+        def __init__(self, who: str) -> None:
+            super().__init__()
+            self.who = who
+
+        def decide(self, moment: Moment) -> Decision:
+            """As asked."""
+            order.append((moment.ts, self.who))
+            return super().decide(moment)
+
+    settings = settings_of(*CALM, "strategy.name=hrm")
+    plan = RunPlan(
+        tapes=tapes, symbols=[], clock=ReplayClock(), latency=FixedLatency(0), journal=None, durable=False,
+        restarts=True, order_prefix="T",
+    )  # fmt: skip
+    app = App(settings, plan, {"hrm": Noting("in charge")}, [Agent("own", Noting("shadow"), settings)])
+    asyncio.run(app.run())
+    assert order == sorted(order)
+    assert Counter(who for _, who in order) == {"in charge": 24, "shadow": 24}
