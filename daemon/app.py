@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import platform
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -76,6 +76,9 @@ from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
+from daemon.shadow.agents import Agent, build_agents
+from daemon.shadow.desk import Surroundings
+from daemon.shadow.shadows import Shadows, earlier_results
 from daemon.strategy.actor import StrategyActor
 from daemon.strategy.build import Built, after_restart, build_ladder, model_loader, thinking_limit, view_settings
 from daemon.strategy.easing import knows
@@ -114,8 +117,11 @@ class App:
     drain_s = 5.0
     """How long a stopping run waits for what is still being handled."""
 
-    def __init__(self, settings: Settings, plan: RunPlan, strategies: Mapping[str, Strategy] | None = None) -> None:
-        """Build every station; `strategies` by rung, in place of those that the settings name.
+    def __init__(
+        self, settings: Settings, plan: RunPlan, strategies: Mapping[str, Strategy] | None = None,
+        agents: Sequence[Agent] | None = None,
+    ) -> None:  # fmt: skip
+        """Build every station; `strategies` by rung and shadow `agents` in place of those that the settings name.
 
         Raises `UsageError` for tapes, models or journals that can't be used.
         """
@@ -138,6 +144,7 @@ class App:
         strict = settings.supervisor.strict or not plan.restarts
         built = build_ladder(settings, clock, strict=strict) if strategies is None else Built(dict(strategies))
         strategies = built.strategies
+        agents = build_agents(settings, clock) if agents is None else agents
 
         # what earlier runs left, once it is nobody else's
         self._holds = hold_all(plan.journal, settings.broker.fyers if settings.broker.name == "fyers" else None)
@@ -151,6 +158,9 @@ class App:
         self._recalled = Recalled()
         if plan.recover and plan.journal is not None:
             self._recalled = recall(plan.journal, settings, seen, self._begins_at, live=not plan.tapes)
+        shadowed = []
+        if agents and plan.recover and plan.journal is not None:
+            shadowed = earlier_results(plan.journal, live=not plan.tapes)
 
         # the bus, and the journal that hears everything first
         self.bus = bus = Bus()
@@ -205,6 +215,14 @@ class App:
         self.token = self._token_keeper(self.broker) if self.broker is not None else None
         self.execution = self._live_execution(self.broker) if self.broker is not None else self._paper_execution()
         self.portfolio = PortfolioActor(bus, self.account.portfolio, interval)
+
+        # who decides beside the one in charge, on paper of their own
+        around = Surroundings(
+            clock, self.calendar, self.instruments, self.strategy.legs.indices, plan.latency, limit,
+            INTERVALS.get(self.tapes.bars, 0), isinstance(clock, ReplayClock),
+        )  # fmt: skip
+        self.shadows = Shadows(bus, settings, agents, around, self.account.portfolio, self.model)
+        self.shadows.remember(shadowed)
 
         # what keeps them running
         self.supervisor = Supervisor(
@@ -310,6 +328,7 @@ class App:
         """Every station with an inbox, in the order of the path."""
         return (
             self.bars, self.complexity, self.strategy, self.risk, self.execution, self.portfolio, self.supervisor,
+            *self.shadows.actors,
         )  # fmt: skip
 
     @property
@@ -345,9 +364,11 @@ class App:
         try:
             await self._recover_or_stop()
             self.desk.open = not self._stop.is_set()
+            self.shadows.start()
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self.supervisor.keep(actor), name=actor.name) for actor in self.actors]
                 tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
+                tasks += [group.create_task(desk.run(), name=desk.agent.name) for desk in self.shadows.desks]
                 if self.master_day is not None and self.broker is not None and not self.plan.tapes:
                     day = MasterDay(self.bus, self.master_day, self.plan.clock, self._wall)
                     tasks.append(group.create_task(day.run(), name="symbol master"))
@@ -501,6 +522,7 @@ class App:
         await self._drain()
         if isinstance(self.execution, LiveExecutionActor):
             await self._settle(self.execution)
+        self.shadows.finish()
 
     async def _settle(self, execution: LiveExecutionActor) -> None:
         """Wait for the broker. Raises `Fault` that names what is to be off the market and isn't."""
@@ -522,6 +544,7 @@ class App:
     def close(self) -> None:
         """Release threads and files; calling it again does nothing."""
         self.strategy.close()
+        self.shadows.close()
         self._budget.close()
         if self.journal is not None:
             self.journal.close()

@@ -26,6 +26,7 @@ from daemon.market.scheduled_events import ScheduledEvents
 from daemon.report import tables
 from daemon.run.preflight import Finding, State, bad, calendar_finding, good, live_findings
 from daemon.settings.tree import Settings
+from daemon.shadow.agents import build_agents
 from daemon.strategy.build import build_strategies
 
 _WORDS: Final = {State.OK: "ok  ", State.WARN: "warn", State.FAIL: "FAIL"}
@@ -106,7 +107,9 @@ def _feed(settings: Settings) -> str:
 
 def _model(settings: Settings) -> str:
     strategy = build_strategies(settings, ReplayClock())[settings.strategy.name]
-    return f"{settings.strategy.name} {getattr(strategy, 'description', '')}".strip()
+    beside = ", ".join(agent.name for agent in build_agents(settings, ReplayClock()))
+    described = f"{settings.strategy.name} {getattr(strategy, 'description', '')}".strip()
+    return f"{described}; beside it {beside}" if beside else described
 
 
 def _events(settings: Settings) -> str:

@@ -183,6 +183,29 @@ def orders(
 
 
 @ctl_app.command()
+def shadow(
+    config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Show the agents that decide beside the one in charge, on paper."""
+    answer = Client.of(config, overrides, url, token_file).get("/shadow")
+    if as_json:
+        return print_document(answer)
+    from daemon.report.side_by_side import ShadowRow
+    from daemon.report.side_tables import dropped_lines, evidence_lines, sessions_table, shadow_table
+    from daemon.report.tables import show
+
+    rows = _decode(answer, list[ShadowRow])
+    show(shadow_table(rows))
+    for line in (*dropped_lines(rows), *evidence_lines(rows)):
+        show(line)
+    by_session = sessions_table(rows)
+    if by_session is not None:
+        typer.echo()
+        show(by_session)
+
+
+@ctl_app.command()
 def halt(
     reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
     token_file: TokenFile = None, as_json: AsJson = False,

@@ -25,6 +25,7 @@ from daemon.core.events import (
     SymbolHalted,
     TradingState,
 )
+from daemon.report.side_by_side import ShadowRow
 from daemon.supervision.health import Check
 
 MEASURED: tuple[type[Event], ...] = (
@@ -116,10 +117,11 @@ class Metrics:
         """The event loop woke `seconds` later than asked."""
         self._lag.observe(max(0.0, seconds))
 
-    def render(self, status: Status, checks: Sequence[Check] = ()) -> bytes:
+    def render(self, status: Status, checks: Sequence[Check] = (), shadow: Sequence[ShadowRow] = ()) -> bytes:
         """Everything, in Prometheus' text format (content type `prometheus_client.CONTENT_TYPE_LATEST`)."""
         standing = CollectorRegistry()
         standing.register(_StatusCollector(status, checks))
+        standing.register(_ShadowCollector(shadow))
         return generate_latest(self._registry) + generate_latest(standing)
 
 
@@ -177,6 +179,54 @@ def _health(checks: Sequence[Check]) -> Iterator[Metric]:
             values.add_metric([check.name], check.value)
     yield found
     yield values
+
+
+class _ShadowCollector(Collector):
+    """The agents beside the one in charge as metric families, none without any."""
+
+    def __init__(self, rows: Sequence[ShadowRow]) -> None:
+        self._rows = [row for row in rows if not row.in_charge]
+
+    def collect(self) -> Iterator[Metric]:
+        if not self._rows:
+            return
+        for name, text in _SHADOW_COUNTS.items():
+            counts = [(row.name, getattr(row, name)) for row in self._rows]
+            yield _by_label(f"hrmd_shadow_{name}", text, "agent", counts)
+        families = {
+            name: GaugeMetricFamily(f"hrmd_shadow_{name}", text, labels=["agent"])
+            for name, text in _SHADOW_GAUGES.items()
+        }
+        for row in self._rows:
+            for name, value in _shadow_values(row).items():
+                if value is not None:
+                    families[name].add_metric([row.name], value)
+        yield from families.values()
+
+
+_SHADOW_COUNTS = {
+    "decisions": "Decisions of shadow agents",
+    "skipped": "Shadow decisions that there was no time for",
+    "failed": "Shadow decisions that failed",
+    "trades": "Round trips of shadow agents, on paper",
+}
+_SHADOW_GAUGES = {
+    "agreement_ratio": "Share of decisions equal to those in charge",
+    "thinking_seconds": "Mean time of the machine for a decision",
+    "net_pnl_rupees": "On paper since the start, after costs",
+    "difference_rupees": "The same less what the one in charge earned",
+    "dropped": "1 where the agent decides no more",
+}
+
+
+def _shadow_values(row: ShadowRow) -> dict[str, float | None]:
+    return {
+        "agreement_ratio": row.agreement,
+        "thinking_seconds": None if row.thinking_ms is None else row.thinking_ms / 1e3,
+        "net_pnl_rupees": float(row.net_pnl),
+        "difference_rupees": None if row.difference is None else float(row.difference),
+        "dropped": float(bool(row.dropped)),
+    }
 
 
 def _inference(status: InferenceStatus) -> Iterator[Metric]:

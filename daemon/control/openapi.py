@@ -26,6 +26,7 @@ from daemon.control.view import (
     Status,
 )
 from daemon.core.json_form import formed_schemas
+from daemon.report.side_by_side import ShadowRow
 
 MAX_DECISIONS = 1000
 COMMANDS = {
@@ -74,6 +75,7 @@ def document(version: str) -> dict[str, Any]:
             PositionRow,
             OrderRow,
             DecisionRow,
+            ShadowRow,
             Health,
             HealthOutline,
             Accepted,
@@ -118,6 +120,7 @@ def _paths() -> dict[str, Any]:
         "/positions": {"get": _operation("Positions", _list("PositionRow"))},
         "/orders": {"get": _operation("Orders, newest first", _list("OrderRow"))},
         "/decisions": {"get": _operation("Decisions, newest first", _list("DecisionRow")) | {"parameters": [limit]}},
+        "/shadow": {"get": _operation("The agent in charge and those beside it, on paper", _list("ShadowRow"))},
         "/metrics": {"get": _operation("Prometheus' text format", _text("text/plain"))},
     }
     paths["/healthz"]["get"]["responses"]["503"] = {"description": "Not healthy", "content": health}

@@ -133,6 +133,7 @@ class ControlServer:
                 web.get("/positions", self._positions),
                 web.get("/orders", self._orders),
                 web.get("/decisions", self._decisions),
+                web.get("/shadow", self._shadow),
                 web.get("/metrics", self._prometheus),
                 *(web.post(f"/control/{command}", self._command) for command in COMMANDS),
                 web.post("/control/order", self._order),
@@ -205,6 +206,9 @@ class ControlServer:
     async def _orders(self, request: web.Request) -> web.Response:
         return self._remembered(request, self._view.orders)
 
+    async def _shadow(self, request: web.Request) -> web.Response:
+        return self._remembered(request, self._view.shadow)
+
     async def _decisions(self, request: web.Request) -> web.Response:
         text = request.query.get("limit", str(DEFAULT_DECISIONS))
         limit = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
@@ -221,7 +225,8 @@ class ControlServer:
         return web.Response(body=body, headers=HEADERS | {"Content-Type": CONTENT_TYPE_LATEST})
 
     def _rendered(self) -> bytes:
-        return self._metrics.render(self._view.status(), self._view.health().checks)
+        view = self._view
+        return self._metrics.render(view.status(), view.health().checks, view.shadow())
 
     async def _command(self, request: web.Request) -> web.Response:
         command = request.path.rpartition("/")[2]

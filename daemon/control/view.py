@@ -19,6 +19,7 @@ from daemon.control.words import HandSide as HandSide
 from daemon.control.words import HandType as HandType
 from daemon.core.errors import HrmdError
 from daemon.core.events import Decision, Event, ManualOrder, ManualOrderAnswered, OrderType, Side, TradingState
+from daemon.report.side_by_side import ShadowRow
 from daemon.supervision.health import Check, CheckStatus, Overall, overall, texts
 
 MAX_REASON_CHARS = 200
@@ -365,6 +366,9 @@ class ControlView(Protocol):
 
     def decisions(self, limit: int) -> Sequence[Decision]:
         """The newest `limit` decisions or fewer, newest first; `limit` ≥ 1."""
+
+    def shadow(self) -> Sequence[ShadowRow]:
+        """The agent in charge and those beside it; empty where there are none."""
 
     def health(self) -> Health:
         """Cheap: `/healthz` is asked often, and gets its outline."""

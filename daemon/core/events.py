@@ -607,6 +607,36 @@ class DayProfitPeaked(Event, frozen=True, gc=False):
     high: Decimal
 
 
+class ShadowResult(Event, frozen=True, gc=False):
+    """What a shadow agent came to in a session, on paper, beside the one in charge over the same time, rupees.
+
+    `whole`: from the open to the close; `since_ts` is where it begins. `depth` and `latency_ms` are means.
+    """
+
+    ts: int
+    agent: str
+    strategy: str
+    model_hash: str
+    day: int
+    since_ts: int
+    whole: bool
+    dropped: str
+    decisions: int
+    skipped: int
+    failed: int
+    compared: int
+    agreed: int
+    depth: float
+    latency_ms: float
+    orders: int
+    fills: int
+    trades: int
+    net_pnl: Decimal
+    real_net_pnl: Decimal
+    real_decisions: int
+    real_trades: int
+
+
 # -- state and commands ---------------------------------------------------------------------------------------------
 
 

@@ -72,6 +72,7 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.ModelRefused,
     vocabulary.MitigationTaken,
     vocabulary.LockStrategy,
+    vocabulary.ShadowResult,
 )
 """What is recorded: every event that a decision, a position or a state depends on; of bars only
 the intervals that decisions see (the caller chooses them), of ticks none: they have their own tape."""

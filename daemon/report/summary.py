@@ -1,7 +1,7 @@
 """What a replay did, in one struct: the JSON of `hrmd replay --json` and what the terminal and the page show.
 
-Invariant: everything in it can be counted again from the journal, except `wall_s`, `ticks_per_s` and
-`hrm_metrics.inference_ms`, which are measurements of this machine.
+Invariant: everything in it can be counted again from the journal, except `wall_s`, `ticks_per_s`,
+`hrm_metrics.inference_ms` and the shadows' `thinking_ms`, which are measurements of this machine.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
+
+from daemon.report.side_by_side import ShadowRow
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +131,8 @@ class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
     wall_s: float
     ticks_per_s: float
     notes: list[str]
+    shadow: list[ShadowRow] = []
+    """The one in charge and the agents beside it; empty where there was none."""
 
 
 def equity_curve(summary: ReplaySummary) -> Sequence[float]:

@@ -15,6 +15,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from daemon.report.side_tables import dropped_lines, evidence_lines, sessions_table, shadow_table
 from daemon.report.summary import HrmMetrics, ReplaySummary, equity_curve
 from daemon.report.tables import show, table
 from daemon.report.text import (
@@ -53,6 +54,11 @@ def print_summary(console: Console, summary: ReplaySummary, trades: Sequence[Tra
         parts += [_rule("Reasoning"), _side_by_side(*_reasoning(summary.hrm_metrics)), Text()]
     if summary.by_regime:
         parts += [_rule("By regime"), _regimes(summary), Text()]
+    if summary.shadow:
+        parts += [_rule("Side by side"), shadow_table(summary.shadow), *dropped_lines(summary.shadow)]
+        parts += [*evidence_lines(summary.shadow), Text()]
+        by_session = sessions_table(summary.shadow)
+        parts += [] if by_session is None else [by_session, Text()]
     parts += [_rule("Last trades"), _trades(trades)]
     show(Group(*parts), console, widest=_WIDEST)
 

@@ -1,7 +1,7 @@
 """A replay as one object: tapes and settings in, a `ReplaySummary` and the files asked for out.
 
 Shared by `hrmd replay` and whoever else needs a backtest. Invariant: equal tapes and settings give equal summaries but
-for `wall_s`, `ticks_per_s` and `inference_ms`.
+for `wall_s`, `ticks_per_s`, `inference_ms` and `thinking_ms`.
 """
 
 from __future__ import annotations
@@ -174,7 +174,8 @@ class Replay:
         sessions = [(session.open_ns, session.close_ns) for session in app.feed.sessions]
         wall_s = (stopwatch_ns() - self._started_ns) / NS_PER_S
         equity = [EquityPoint(ts, value) for ts, value in app.portfolio.equity_by_session()]
-        return self.tally.summary(run, ticks, equity, sessions, wall_s)
+        summary = self.tally.summary(run, ticks, equity, sessions, wall_s)
+        return msgspec.structs.replace(summary, shadow=app.shadows.rows())
 
     def _notes(self, ticks: TickCounts) -> list[str]:
         assert isinstance(self.app.feed, TapeFeed)

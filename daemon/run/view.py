@@ -41,6 +41,7 @@ from daemon.feed.live.feed import LiveFeed
 from daemon.market.calendar import ist_date
 from daemon.market.opening import say_now
 from daemon.orders.book import Order
+from daemon.report.side_by_side import ShadowRow
 from daemon.run.health import monitor_of
 from daemon.tape.recorder import Recorder
 
@@ -205,6 +206,10 @@ class DaemonView:
     def decisions(self, limit: int) -> Sequence[Decision]:
         """The newest decisions, newest first."""
         return [self._decisions[-n] for n in range(1, min(limit, len(self._decisions)) + 1)]
+
+    def shadow(self) -> Sequence[ShadowRow]:
+        """The agent in charge first."""
+        return self._app.shadows.rows()
 
     def health(self) -> Health:
         """Every check, and what they come to: unhealthy where one failed, such as before it trades."""

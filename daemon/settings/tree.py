@@ -9,11 +9,13 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from daemon.settings.bars import BarSettings, ComplexitySettings
+from daemon.settings.canary import CanarySettings
 from daemon.settings.feed import FeedSettings
 from daemon.settings.market import MarketSettings
 from daemon.settings.orders import BrokerSettings, ExecutionSettings
 from daemon.settings.risk import RiskSettings
 from daemon.settings.run import ControlSettings, JournalSettings, LogSettings, SupervisorSettings
+from daemon.settings.shadow import ShadowSettings
 from daemon.settings.strategy import ModelManagementSettings, PerformanceSettings, StrategySettings
 from models.config import HRMSettings
 from models.training.settings import DeepSupervisionSettings, TrainingSettings
@@ -34,6 +36,8 @@ class Settings(BaseModel):
     training_params: TrainingSettings = TrainingSettings()
     model_management: ModelManagementSettings = ModelManagementSettings()
     performance: PerformanceSettings = PerformanceSettings()
+    shadow: ShadowSettings = ShadowSettings()
+    canary: CanarySettings = CanarySettings()
     risk: RiskSettings = RiskSettings()
     execution: ExecutionSettings = ExecutionSettings()
     broker: BrokerSettings = BrokerSettings()
@@ -51,6 +55,11 @@ class Settings(BaseModel):
             )
         if self.strategy.name == "ppo" and self.model_management.ppo_artifact is None:
             raise ValueError("model_management.ppo_artifact for strategy.name ppo")
+        for agent in self.shadow.agents:
+            try:
+                agent.rules_over(self.strategy.rules)
+            except ValueError as error:
+                raise ValueError(f"shadow.agents as strategy.rules is ({error})") from None
         coarse = self.hierarchical_reasoning_model.features.coarse_interval
         if coarse not in self.bars.intervals:
             raise ValueError(

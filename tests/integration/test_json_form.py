@@ -143,6 +143,7 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "ctl health": ctl(),
     "ctl positions": ctl(),
     "ctl orders": ctl(),
+    "ctl shadow": ctl(),
     "ctl halt": ctl(),
     "ctl resume": ctl(),
     "ctl reduce": ctl(),

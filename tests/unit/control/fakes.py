@@ -28,6 +28,7 @@ from daemon.control.view import (
 from daemon.core.clock import NS_PER_S, Clock, ReplayClock
 from daemon.core.errors import InboxFull
 from daemon.core.events import Action, Decision, Event, Side, TradingState
+from daemon.report.side_by_side import ShadowEvidence, ShadowRow, ShadowSession
 from daemon.settings.run import ControlSettings
 from daemon.supervision.health import Check, bad, good
 
@@ -64,6 +65,25 @@ DECISIONS = [
              segments=3 + number, halt_reason="q_halt", complexity=0.55, regime="trending")
     for number, action in enumerate(Action)
 ]  # fmt: skip
+
+PART = ShadowSession(
+    session="2021-04-05", since_ts=NOW, until_ts=NOW + NS_PER_S, whole=False, decisions=75, agreement=None, trades=2,
+    net_pnl=Decimal("2138.04"), difference=None,
+)  # fmt: skip
+IN_CHARGE = ShadowRow(
+    name="in charge", strategy="hrm", model="untrained (seed 7)", in_charge=True, dropped="", decisions=75, skipped=0,
+    failed=0, compared=0, agreement=None, depth=2.5, latency_ms=9.0, thinking_ms=8.0, orders=4, fills=4, trades=2,
+    open_positions=0, costs=Decimal("120.10"), net_pnl=Decimal("2138.04"), difference=None, evidence=None,
+    sessions=[PART],
+)  # fmt: skip
+SHADOW = msgspec.structs.replace(
+    IN_CHARGE, name="fast", strategy="rules", model="", in_charge=False, dropped="hung, 4 times today", decisions=70,
+    skipped=5, failed=3, compared=66, agreement=0.75, depth=None, net_pnl=Decimal("-100.50"),
+    evidence=ShadowEvidence(
+        sessions=12, mean_bp=-3.25, clipped=1, better=0.25, worse=7.5, verdict="continue", reason=""),
+    difference=Decimal("-2238.54"), sessions=[msgspec.structs.replace(
+        PART, whole=True, agreement=0.75, net_pnl=Decimal("-100.50"), difference=Decimal("-2238.54"))],
+)  # fmt: skip
 
 
 class FakeDaemon:
@@ -107,6 +127,10 @@ class FakeDaemon:
         self.asked["decisions"] += 1
         self.asked_limit = limit
         return DECISIONS[:limit]
+
+    def shadow(self) -> Sequence[ShadowRow]:
+        """The one in charge and one that was dropped."""
+        return [IN_CHARGE, SHADOW]
 
     def health(self) -> Health:
         """What the checks come to."""

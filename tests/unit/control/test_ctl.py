@@ -438,3 +438,22 @@ def test_one_order_is_cancelled(operator: Operator) -> None:
     result = operator.run("cancel", "H9")
     assert isinstance(result.exception, UsageError)
     assert "no such order works" in str(result.exception)
+
+
+def test_shadow_shows_everybody_side_by_side(operator: Operator) -> None:
+    """One row each, what was dropped and why, and the sessions, one that was seen in part said to be so."""
+    result = operator.run("shadow")
+    assert result.exit_code == 0
+    for part in (
+        "in charge", "+₹2,138.04", "fast", "75.0 %", "−₹2,238.54", "fast was dropped: hung, 4 times today",
+        "2021-04-05", "+₹2,138.04 (part)", "fast: continue · 12 whole sessions, −3.25 bp a session (1 cut",
+    ):  # fmt: skip
+        assert part in result.stdout, part
+
+
+def test_shadow_as_json(operator: Operator) -> None:
+    """What the daemon sent."""
+    rows = json.loads(operator.run("shadow", "--json").stdout)
+    assert [row["name"] for row in rows] == ["in charge", "fast"]
+    assert rows[1]["difference"] == "-2238.54"
+    assert rows[1]["sessions"][0]["since_time"] == TIME

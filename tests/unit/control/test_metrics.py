@@ -7,7 +7,7 @@ from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.view import InferenceStatus, RecorderStatus
 from daemon.core.events import ActorRestarted, Resume, StrategySwapped, TradingState
 from daemon.supervision.health import bad, doubtful, good
-from tests.unit.control.fakes import DECISIONS, NOW, STATUS
+from tests.unit.control.fakes import DECISIONS, IN_CHARGE, NOW, SHADOW, STATUS
 
 
 def samples(text: bytes) -> dict[tuple[str, ...], float]:
@@ -139,3 +139,19 @@ def test_the_token_s_time_is_counted_down() -> None:
     for left_s, shown in ((None, None), (90.5, 90.5), (0.0, 0.0)):
         found = samples(Metrics().render(msgspec.structs.replace(STATUS, token_left_s=left_s)))
         assert found.get(("hrmd_token_seconds_left",)) == shown
+
+
+def test_shadow_agents_are_shown_by_name() -> None:
+    """Counts and gauges of each; of the one in charge, and where there is no shadow, nothing."""
+    found = samples(Metrics().render(STATUS, shadow=[IN_CHARGE, SHADOW]))
+    assert found["hrmd_shadow_decisions_total", "fast"] == 70
+    assert found["hrmd_shadow_skipped_total", "fast"] == 5
+    assert found["hrmd_shadow_failed_total", "fast"] == 3
+    assert found["hrmd_shadow_trades_total", "fast"] == 2
+    assert found["hrmd_shadow_agreement_ratio", "fast"] == 0.75
+    assert found["hrmd_shadow_thinking_seconds", "fast"] == 0.008
+    assert found["hrmd_shadow_net_pnl_rupees", "fast"] == -100.5
+    assert found["hrmd_shadow_difference_rupees", "fast"] == -2238.54
+    assert found["hrmd_shadow_dropped", "fast"] == 1
+    assert not [name for name in found if "in charge" in name]
+    assert not [name for name in samples(Metrics().render(STATUS)) if "shadow" in name[0]]

@@ -1,0 +1,1 @@
+"""Agents that decide beside the one in charge, each with a market, an account and limits of its own, on paper."""

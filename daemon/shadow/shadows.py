@@ -1,0 +1,234 @@
+"""All shadow agents: hears the main bus for them, keeps the books of the one in charge, and says what each came to.
+
+Invariant: of all that happens here the main bus hears `ShadowResult` and nothing else; a replay waits for its shadows
+at each of its moments, a live run never does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+from daemon.core.actor import Actor
+from daemon.core.bus import Bus
+from daemon.core.clock import NS_PER_S
+from daemon.core.events import (
+    Bar,
+    Complexity,
+    Decision,
+    Event,
+    FeedStatus,
+    Flatten,
+    Halt,
+    MarketRemembered,
+    PositionRestated,
+    PriceAdjusted,
+    PriceJumped,
+    Reduce,
+    Resume,
+    ShadowResult,
+    TickBatch,
+    TimeAdvanced,
+)
+from daemon.journal.reader import JournalReader, is_blank
+from daemon.market.calendar import CalendarRangeError, Session
+from daemon.market.legs import Legs
+from daemon.portfolio.book import Portfolio
+from daemon.report.side_by_side import ShadowRow, ShadowSession
+from daemon.settings.tree import Settings
+from daemon.settings.values import INTERVALS
+from daemon.shadow.agents import Agent
+from daemon.shadow.board import Board
+from daemon.shadow.desk import Desk, SessionBegun, SessionOver, Standing, Surroundings, agent_row, session_row
+from daemon.shadow.tally import COUNTED, Tally
+
+MINUTE_NS = 60 * NS_PER_S
+"""More than the grace after which a bar closes."""
+
+COMMANDS = (Halt, Resume, Reduce, Flatten)
+"""A person's hold for shadows, too, so that sessions stay comparable; what the daemon says to itself doesn't."""
+
+HEARD: tuple[type[Event], ...] = (
+    TickBatch, TimeAdvanced, Bar, Complexity, FeedStatus, PriceAdjusted, PriceJumped, PositionRestated,
+    MarketRemembered, *COMMANDS,
+)  # fmt: skip
+"""What shadows hear of the main bus: the market, and commands; of orders and positions nothing."""
+
+
+class Barrier(Actor):
+    """Holds the main bus of a replay until every shadow has handled what it heard."""
+
+    name = "shadows"
+
+    def __init__(self, bus: Bus, desks: Sequence[Desk], board: Board) -> None:
+        super().__init__(bus)
+        self._desks = desks
+        self._board = board
+        self.inbox = bus.subscribe(self.name, (*HEARD, Decision))
+
+    def handle(self, event: Event) -> Awaitable[None] | None:
+        """Wait, unless a decision in charge is to come, behind which there is another chance."""
+        if not self._board.clear or all(desk.is_settled for desk in self._desks):
+            return None
+        return self._settle()
+
+    async def _settle(self) -> None:
+        await asyncio.gather(*(desk.settled() for desk in self._desks))
+
+
+class Shadows:
+    """See the module; without agents it hears nothing and costs nothing."""
+
+    def __init__(
+        self, bus: Bus, settings: Settings, agents: Sequence[Agent], around: Surroundings, real: Portfolio, model: str
+    ) -> None:
+        """`real`: the account of the one in charge, of which only profit is read; `model` is what that one is."""
+        self._bus = bus
+        self._settings = settings
+        self._around = around
+        self._real = real
+        self._model = model
+        self._board = Board(around.clock)
+        self._tally = Tally()
+        self._sessions: list[ShadowSession] = []
+        self._begun: SessionBegun | None = None
+        self._closing = False
+        self._began_at = self._start_equity = Decimal(0)
+        self._legs = Legs(around.legs)
+        self._interval_ns = INTERVALS[settings.strategy.interval] * NS_PER_S
+        self.desks = [Desk(agent, around, self._board) for agent in agents]
+        self.actors: tuple[Actor, ...] = ()
+        if self.desks:
+            self._listen()
+
+    def _listen(self) -> None:
+        bus = self._bus
+        bus.tap(COUNTED, self._tally.record)
+        bus.tap((Complexity,), self._asked, where=lambda complexity: not self._legs.holds(complexity.symbol))
+        bus.tap(HEARD, self._hear)
+        bus.tap((Decision,), self._decided)
+        if self._around.replay:
+            self.actors = (Barrier(bus, self.desks, self._board),)
+
+    def remember(self, results: Iterable[ShadowResult]) -> None:
+        """What earlier processes journaled, oldest first, is evidence too."""
+        for result in results:
+            for desk in self.desks:
+                desk.remember(result)
+
+    def start(self) -> None:
+        """From here on the profit of the one in charge is compared."""
+        self._began_at = self._real.equity
+
+    def close(self) -> None:
+        """Let all threads go; calling it again does nothing."""
+        for desk in self.desks:
+            desk.close()
+
+    def finish(self) -> None:
+        """The run ends: say what the session that isn't over came to so far."""
+        if self._begun is not None:
+            self._over(self._around.clock.now_ns(), whole=False)
+        self._tell()
+
+    def rows(self) -> list[ShadowRow]:
+        """The one in charge and every shadow; empty where there is none."""
+        if not self.desks:
+            return []
+        net = self._real.equity - self._began_at
+        first = agent_row(
+            "in charge", self._settings.strategy.name, self._model, self._tally.total, self._real, net, None,
+            self._sessions, skipped=self._tally.total["late"],
+        )  # fmt: skip
+        return [first, *(desk.row(net) for desk in self.desks)]
+
+    # -- taps ---------------------------------------------------------------------------------------------------------
+
+    def _asked(self, event: Event) -> None:
+        assert isinstance(event, Complexity)
+        if event.interval == self._settings.strategy.interval:
+            self._board.ask(event)
+
+    def _decided(self, event: Event) -> None:
+        assert isinstance(event, Decision)
+        self._board.decide(event)
+        for desk in self.desks:
+            desk.look()
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, COMMANDS) and (
+            getattr(event, "automatic", False) or (isinstance(event, Halt) and event.shutdown)
+        ):
+            return
+        if isinstance(event, PositionRestated) and self._settings.broker.name == "fyers":
+            return  # the broker's own; a desk makes one of each `PriceAdjusted`
+        if isinstance(event, TimeAdvanced):
+            self._tell()
+            self._look_at_the_session(event.ts)
+        for desk in self.desks:
+            desk.hear(event)
+
+    def _look_at_the_session(self, ts: int) -> None:
+        if self._begun is not None and ts >= self._begun.session.close_ns and not self._closing:
+            self._closing = True
+            self._bus.when_idle(lambda: self._over(ts, whole=True))
+        if self._begun is None:
+            session = self._session_at(ts)
+            if session is not None:
+                first_close = session.open_ns + self._interval_ns
+                self._begin(SessionBegun(session, ts, ts <= first_close + MINUTE_NS))
+
+    def _session_at(self, ts: int) -> Session | None:
+        try:
+            return self._around.calendar.session_at(ts)
+        except CalendarRangeError:  # whoever said so is to hear nothing of it from here
+            return None
+
+    def _begin(self, begun: SessionBegun) -> None:
+        self._begun, self._closing = begun, False
+        self._tally.begin()
+        self._start_equity = self._real.equity
+        for desk in self.desks:
+            desk.hear(begun)
+
+    def _over(self, ts: int, *, whole: bool) -> None:
+        """The session is over, or the run is: each desk says so when it has come there, or at once if it has."""
+        begun, self._begun = self._begun, None
+        if begun is None:
+            return
+        figures = self._tally.session
+        net = self._real.equity - self._start_equity
+        self._sessions.append(session_row(begun, ts, figures, net, None, whole=whole and begun.from_the_open))
+        over = SessionOver(ts, Standing(net, figures["decisions"], figures["trades"]))
+        for desk in self.desks:
+            if whole and not desk.is_settled:
+                desk.hear(over)
+            else:
+                desk.finish(over)
+        self._tell()
+
+    def _tell(self) -> None:
+        for desk in self.desks:
+            while desk.results:
+                self._bus.publish(desk.results.popleft())
+
+
+def earlier_results(journal: Path, *, live: bool) -> list[ShadowResult]:
+    """What shadow agents came to in the whole sessions that a journal keeps, oldest first; `live`: of no tape.
+
+    A session that was played twice counts once. Raises `UsageError` for a journal that can't be read.
+    """
+    if is_blank(journal):
+        return []
+    reader = JournalReader(journal)
+    try:
+        runs = [run for run, tapes in reader.metadata_of_all("tapes").items() if (tapes == "[]") is live]
+        found: dict[tuple[str, str, str, int], ShadowResult] = {}
+        for event in reader.of_runs(runs, ShadowResult):
+            if isinstance(event, ShadowResult) and event.whole:
+                found[event.agent, event.strategy, event.model_hash, event.day] = event
+        return sorted(found.values(), key=lambda result: result.day)
+    finally:
+        reader.close()
