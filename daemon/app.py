@@ -65,7 +65,7 @@ from daemon.orders.paper_venue import PaperVenue
 from daemon.orders.token_keeper import TokenKeeper
 from daemon.portfolio.actor import PortfolioActor
 from daemon.recovery.account import COMMANDS, Account, recover
-from daemon.recovery.holds import hold_all
+from daemon.recovery.holds import Hold, hold_all
 from daemon.recovery.market import Recalled, recall, remembered, resume_bars
 from daemon.recovery.repair import repair
 from daemon.risk.actor import RiskActor
@@ -117,6 +117,19 @@ class App:
         """
         self.settings = settings
         self.plan = plan
+        self._holds: list[Hold] = []
+        self.journal: Journal | None = None
+        self._begun = False
+        try:
+            self._build(settings, plan, strategies)
+        except BaseException:  # nothing of a start that is refused stays: no journal, no lock
+            if self.journal is not None:
+                self.journal.close(begun=False)
+            for hold in self._holds:
+                hold.release()
+            raise
+
+    def _build(self, settings: Settings, plan: RunPlan, strategies: Mapping[str, Strategy] | None) -> None:
         clock, interval = plan.clock, settings.strategy.interval
         self._wall = clock if isinstance(clock, LiveClock) else LiveClock()
         self.started_ts = self._wall.now_ns()
@@ -324,6 +337,7 @@ class App:
 
         Raises `Fault` when the supervisor gives up. The journal is closed in every case.
         """
+        self._begun = True
         try:
             await self._recover_or_stop()
             self.desk.open = not self._stop.is_set()
@@ -497,7 +511,7 @@ class App:
         self.strategy.close()
         self._budget.close()
         if self.journal is not None:
-            self.journal.close()
+            self.journal.close(begun=self._begun)
         for hold in self._holds:
             hold.release()
 
