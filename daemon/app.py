@@ -67,7 +67,7 @@ from daemon.portfolio.actor import PortfolioActor
 from daemon.recovery.account import COMMANDS, Account, recover
 from daemon.recovery.holds import Hold, hold_all
 from daemon.recovery.market import Recalled, recall, remembered, resume_bars
-from daemon.recovery.repair import repair
+from daemon.recovery.repair import check_whole, repair
 from daemon.risk.actor import RiskActor
 from daemon.risk.book import RiskBook
 from daemon.risk.funds import FundsCheck
@@ -148,8 +148,8 @@ class App:
 
         # what earlier runs left, once it is nobody else's
         self._holds = hold_all(plan.journal, settings.broker.fyers if settings.broker.name == "fyers" else None)
-        if plan.recover and plan.journal is not None:
-            repair(plan.journal)
+        if plan.journal is not None:
+            (repair if plan.recover else check_whole)(plan.journal)
         cash = settings.broker.starting_cash
         left = recover(plan.journal, cash) if plan.recover and plan.journal is not None else None
         self.account = left if left is not None else Account(cash)

@@ -151,10 +151,20 @@ def test_a_refused_run_leaves_nothing_behind(
     assert run() == 0
 
 
+def _damaged_journal() -> Undo:
+    """A page of a replay's own journal is gone."""
+    assert main(["replay", "t.parquet", "--strategy", "rules", "--journal", "j.sqlite"]) == 0
+    with Path("j.sqlite").open("r+b") as file:
+        file.seek(8192)
+        file.write(bytes([0xFF]) * 4096)
+    return Path("j.sqlite").unlink
+
+
 REPLAY_FAULTS: dict[str, tuple[Callable[[], Undo], tuple[str, ...]]] = {
     "a tape that is none": (lambda: _put("u.parquet", "x" * 99), ("u.parquet",)),
     "a journal that is something else": (lambda: _put("j.sqlite", "x" * 9000), ("t.parquet", "--journal", "j.sqlite")),
     "a journal that is a directory": (lambda: _folder("j.sqlite"), ("t.parquet", "--journal", "j.sqlite")),
+    "a journal that is damaged": (_damaged_journal, ("t.parquet", "--journal", "j.sqlite")),
     "a symbol that is not on it": (_nothing, ("t.parquet", "--symbol", "NSE:TCS-EQ", "--journal", "j.sqlite")),
     "bars that go nowhere": (_nothing, ("t.parquet", "--bars-out", "no/where.parquet", "--journal", "j.sqlite")),
     "a model that is none": (
