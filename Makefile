@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO := var/demo
 
-.PHONY: help setup demo test quick nightly check lint types imports wheel bench live chaos soak recovery clean
+.PHONY: help setup demo test quick nightly check lint types imports wheel bench live chaos soak recovery fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -69,6 +69,9 @@ soak: .venv/.dev ## two million orders through one process: memory and file desc
 
 recovery: .venv/.dev ## from start to recovered with 100,000 journal records; microseconds of a risk check
 	$(BIN)/python benchmarks/recovery.py
+
+fuzz: .venv/.dev ## ten minutes of damaged files of every kind through the command line
+	PYTHONPATH=. $(BIN)/python benchmarks/fuzz.py --minutes 10
 
 clean: ## remove what was built, the environment too
 	rm -rf .venv var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage

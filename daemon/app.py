@@ -66,9 +66,9 @@ from daemon.orders.paper_venue import PaperVenue
 from daemon.orders.token_keeper import TokenKeeper
 from daemon.portfolio.actor import PortfolioActor
 from daemon.recovery.account import COMMANDS, Account, recover
-from daemon.recovery.holds import hold_all
+from daemon.recovery.holds import Hold, hold_all
 from daemon.recovery.market import Recalled, recall, remembered, resume_bars
-from daemon.recovery.repair import repair
+from daemon.recovery.repair import check_whole, repair
 from daemon.risk.actor import RiskActor
 from daemon.risk.book import RiskBook
 from daemon.risk.funds import FundsCheck
@@ -127,6 +127,25 @@ class App:
         """
         self.settings = settings
         self.plan = plan
+        self._holds: list[Hold] = []
+        self.journal: Journal | None = None
+        self._begun = False
+        try:
+            self._build(settings, plan, strategies, agents)
+        except BaseException:  # nothing of a start that is refused stays: no journal, no lock
+            if self.journal is not None:
+                self.journal.close(begun=False)
+            for hold in self._holds:
+                hold.release()
+            raise
+
+    def _build(
+        self,
+        settings: Settings,
+        plan: RunPlan,
+        strategies: Mapping[str, Strategy] | None,
+        agents: Sequence[Agent] | None,
+    ) -> None:
         clock, interval = plan.clock, settings.strategy.interval
         self._wall = clock if isinstance(clock, LiveClock) else LiveClock()
         self.started_ts = self._wall.now_ns()
@@ -148,8 +167,8 @@ class App:
 
         # what earlier runs left, once it is nobody else's
         self._holds = hold_all(plan.journal, settings.broker.fyers if settings.broker.name == "fyers" else None)
-        if plan.recover and plan.journal is not None:
-            repair(plan.journal)
+        if plan.journal is not None:
+            (repair if plan.recover else check_whole)(plan.journal)
         cash = settings.broker.starting_cash
         left = recover(plan.journal, cash) if plan.recover and plan.journal is not None else None
         self.account = left if left is not None else Account(cash)
@@ -361,6 +380,7 @@ class App:
 
         Raises `Fault` when the supervisor gives up. The journal is closed in every case.
         """
+        self._begun = True
         try:
             await self._recover_or_stop()
             self.desk.open = not self._stop.is_set()
@@ -547,7 +567,7 @@ class App:
         self.shadows.close()
         self._budget.close()
         if self.journal is not None:
-            self.journal.close()
+            self.journal.close(begun=self._begun)
         for hold in self._holds:
             hold.release()
 

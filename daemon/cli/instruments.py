@@ -65,13 +65,14 @@ def show_instruments(
         if found is None:
             raise UsageError(f"symbol {symbol}: not in the symbol master of {wanted}")
         rows.append({"symbol": symbol, "kind": found.kind.value, "traded_as": book.traded_as(symbol),
-                     "lot_size": found.lot_size, "tick_size": str(found.tick_size)})  # fmt: skip
+                     "lot_size": found.lot_size, "tick_size": str(found.tick_size),
+                     "freeze_quantity": found.freeze_quantity})  # fmt: skip
     if as_json:
         print_json({"day": wanted.isoformat(), "instruments": rows})
         return
-    shown = table("=symbol", "=kind", "=traded as", ">lot", ">tick", title=f"symbol master of {wanted}")
+    shown = table("=symbol", "=kind", "=traded as", ">lot", ">tick", ">freeze", title=f"symbol master of {wanted}")
     for row in rows:
-        shown.add_row(*(str(value) for value in row.values()))
+        shown.add_row(*("-" if value is None else str(value) for value in row.values()))
     show(shown)
 
 

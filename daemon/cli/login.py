@@ -16,7 +16,7 @@ import typer
 from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.core.clock import LiveClock, wall_ns
 from daemon.core.errors import CheckFailed, UsageError
-from daemon.fyers.access import endpoints, rate_budget
+from daemon.fyers.access import check_app_id, endpoints, rate_budget
 from daemon.fyers.credentials import SECRET_VARIABLE, Credentials, Secret, app_secret, write_token
 from daemon.fyers.hiding import Hiding
 from daemon.fyers.login import LoginRequest, RedirectListener, app_id_hash
@@ -41,7 +41,8 @@ def login(
     for.
     """
     fyers = settings_and_logs(config, overrides).broker.fyers
-    endpoints(fyers)  # said before a person logs in
+    endpoints(fyers)  # said before a person logs in, as is the next
+    check_app_id(fyers)
     request = LoginRequest(fyers.api_url, fyers.app_id, fyers.redirect_url)
     secret = app_secret(os.environ) or Secret(_ask("the app's secret", f"set {SECRET_VARIABLE}"))
     say = _to_stderr if as_json else _to_stdout

@@ -66,7 +66,7 @@ def replay(
     if as_json:
         print_json(summary)
     else:
-        print_summary(Console(), summary, session.tally.trades)
+        print_summary(Console(), summary, session.trades)
         for path in session.written:
             typer.echo(f"wrote {path}")
     return 130 if session.interrupted else 0

@@ -62,6 +62,19 @@ def server_token(token_file: Path, environment: Mapping[str, str]) -> str:
     if path != token_file:
         return read_token(path)
     _create_if_missing(token_file)
+    return _kept_token(token_file)
+
+
+def check_server_token(token_file: Path, environment: Mapping[str, str]) -> None:
+    """What `server_token` refuses of a token that is there; makes none."""
+    path = server_token_file(token_file, environment)
+    if path != token_file:
+        read_token(path)
+    elif path.exists():
+        _kept_token(path)
+
+
+def _kept_token(token_file: Path) -> str:
     mode = token_file.stat().st_mode & 0o777
     if mode & 0o077:
         raise UsageError(f"control.token_file: others may read {token_file} (mode {mode:04o}); chmod 600 {token_file}")

@@ -8,6 +8,7 @@ directory. Invariant: the address is a loopback one, and where several daemons c
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def control_place(layers: Layers, path: Path | None = None) -> Place:
     control = layers.values["control"]
     if isinstance(control, dict) and set(control) <= {"enabled", *PLACE}:
         host, port, token_file = (control.get(key) for key in PLACE)
-        number = port if type(port) is int else int(port) if _is_number(port) else -1  # text, from the environment
+        number = int(port) if _is_number(port) else -1
         if host in LOOPBACK and 0 <= number <= 65535 and isinstance(token_file, str):
             return Place(str(host), number, Path(token_file))
     from daemon.settings.loading import build_settings
@@ -110,7 +111,7 @@ def _address(url: str) -> Address | None:
 
 
 def _is_number(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and value.isascii() and value.isdecimal()
+    return isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,4}", value) is not None
 
 
 def _found(running: Sequence[Running], named: Address | None, token_file: Path | None) -> Target | None:

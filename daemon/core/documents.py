@@ -1,5 +1,9 @@
 """Texts of YAML and JSON → values, wherever a user or another program wrote them.
 
+`parse_yaml` guesses what a bare word is, as YAML 1.1 does: for our own tables. What users write is read as the texts
+that it is made of (`parse_texts`); whoever knows what is wanted in a place says what its text means
+(`daemon.core.texts`).
+
 Invariant: a text means one thing or is refused in one line with its place. A key that stands twice in a mapping, of
 which a parser would silently keep the last, nesting and aliases that would exhaust the process, and values that YAML
 can't make (a 13th month) are all `DocumentError`s.
@@ -68,12 +72,52 @@ def _refuse_repeats(node: Any) -> None:
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_yaml_map)
 
+_NULL = "tag:yaml.org,2002:null"
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class _TextLoader(_Loader):
+    """Mappings, lists and texts; what is empty, `null` or `~` is None. No other tag is known, not even `!!int`."""
+
+
+_TextLoader.yaml_implicit_resolvers = {
+    first: [entry for entry in entries if entry[0] in (_NULL, _MERGE)]
+    for first, entries in _Loader.yaml_implicit_resolvers.items()
+}
+_TextLoader.yaml_constructors = {
+    tag: make
+    for tag, make in _Loader.yaml_constructors.items()
+    if tag in (None, _NULL, *(f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map")))
+}
+
 
 def parse_yaml(text: str) -> Any:
-    """The one value of a YAML text; raises `DocumentError`."""
+    """The one value of a YAML text, its bare words as YAML 1.1 takes them; raises `DocumentError`."""
+    return _parse(text, _Loader)
+
+
+def parse_texts(text: str) -> Any:
+    """Mappings and lists of texts and None, as a YAML text has them; raises `DocumentError`."""
+    return _parse(text, _TextLoader)
+
+
+def read_texts(path: Path) -> Any:
+    """`parse_texts` of a file. Raises `OSError` where there is no text, `DocumentError` for what the text is not."""
+    return parse_texts(read_text(path))
+
+
+def parse_value(text: str) -> Any:
+    """What `text` is where it stands behind a key of a YAML file; raises `DocumentError`."""
+    document = parse_texts(f"value: {text}")
+    if not isinstance(document, dict) or set(document) != {"value"}:
+        raise DocumentError("is more than one value")
+    return document["value"]
+
+
+def _parse(text: str, loader: type[_Loader]) -> Any:
     try:
         _check_size(text)
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -81,11 +125,6 @@ def parse_yaml(text: str) -> Any:
         raise DocumentError(f"is not valid YAML: {' '.join(str(problem).split())}", where) from None
     except UnicodeEncodeError:  # half a character, from a command line that is no UTF-8
         raise DocumentError("is not valid YAML: it holds bytes that are no UTF-8") from None
-
-
-def read_yaml(path: Path) -> Any:
-    """The value of a YAML file. Raises `OSError` where there is no text, `DocumentError` for what the text is not."""
-    return parse_yaml(read_text(path))
 
 
 def parse_json(text: str | bytes) -> Any:

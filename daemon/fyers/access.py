@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from daemon.core.clock import LiveClock
+from daemon.core.errors import SettingsError
 from daemon.fyers.addresses import check_encrypted, is_local
 from daemon.fyers.budget import RateBudget, RateLimits
 from daemon.fyers.call_record import CallRecord
@@ -15,6 +16,8 @@ from daemon.fyers.credentials import Secret, read_token, token_path
 from daemon.fyers.rest import Endpoints
 from daemon.settings.orders import FyersSettings
 
+SANDBOX_APP_ID = FyersSettings().app_id
+"""As settings have it until somebody sets another."""
 ADDRESSES = ("api_url", "data_url", "order_socket_url")
 
 
@@ -23,6 +26,18 @@ def endpoints(settings: FyersSettings) -> Endpoints:
     for name in ADDRESSES:
         check_encrypted(f"broker.fyers.{name}", getattr(settings, name))
     return Endpoints(settings.api_url, settings.data_url, settings.order_socket_url)
+
+
+def check_app_id(settings: FyersSettings) -> None:
+    """Raise `SettingsError` where a login at Fyers itself would be that of no app, or of the sandbox's."""
+    app_id = settings.app_id.strip()
+    if is_local(settings.api_url) or (app_id and app_id.upper() != SANDBOX_APP_ID):
+        return
+    what = f"{app_id} is the sandbox's app" if app_id else "is not set"
+    raise SettingsError(
+        f"broker.fyers.app_id: {what}, and {settings.api_url} is none; expected the id of your own app, such as "
+        "ABCDEFGHIJ-100 (myapi.fyers.in shows it)"
+    )
 
 
 def leaves_machine(settings: FyersSettings) -> bool:

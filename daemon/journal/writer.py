@@ -20,7 +20,7 @@ import msgspec
 from daemon.core import events as vocabulary
 from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import Event
-from daemon.journal.files import OpenedFiles
+from daemon.journal.files import ALL_PARTS, OpenedFiles
 from daemon.journal.schema import BEGINS_AT, ENDS_AT, IN_CHARGE, LOCK, MODEL_IN_CHARGE, SCHEMA_VERSION, check_schema
 
 RETRY_S = 0.5
@@ -61,6 +61,7 @@ class Journal:
         self._waiters: list[tuple[int, asyncio.Future[None], asyncio.AbstractEventLoop]] = []
         self._wanted: tuple[int, int] | None = None
         self._doomed: list[tuple[int, int]] = []
+        self._is_new = not path.exists()
         self._db, self.run = _open(path, safe)
         self._files = OpenedFiles(path)
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
@@ -144,17 +145,32 @@ class Journal:
         with self._wake:
             self._wanted = (before_wall_ns, before_ts)
 
-    def close(self) -> None:
-        """Write what is queued and close the file; calling it again does nothing."""
+    def close(self, *, begun: bool = True) -> None:
+        """Write what is queued and close the file; calling it again does nothing.
+
+        A run that has not `begun` and has no event leaves no trace, and no file where there was none.
+        """
         with self._wake:
             if self._closing:
                 return
             self._closing = True
             self._wake.notify()
         self._thread.join()
+        unmade = not begun and not self._appended and not self._files.missing()
+        if unmade:
+            self._forget()
         self._db.close()
+        if unmade and self._is_new:
+            for suffix in ALL_PARTS:
+                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
         if self._error is not None or self._trouble is not None or self._stranded:
             raise JournalError(self.trouble)
+
+    def _forget(self) -> None:
+        """A start that was refused was no run: the next one has its number."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("DELETE FROM runs WHERE run = ?", (self.run,))
+            self._db.commit()
 
     def _check_open(self) -> None:
         if self._error is not None:

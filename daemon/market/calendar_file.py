@@ -20,8 +20,9 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-from daemon.core.documents import DocumentError, read_yaml
+from daemon.core.documents import DocumentError, read_texts
 from daemon.core.errors import SettingsError, UsageError
+from daemon.core.texts import date
 from daemon.settings.layers import did_you_mean
 
 FIRST_DATE: Final = dt.date(2010, 1, 1)
@@ -61,7 +62,7 @@ class CalendarFile(msgspec.Struct, frozen=True):
 def read_calendar_file(path: Path) -> CalendarFile:
     """Raises `SettingsError`, one line, for a file that can't be read or meant."""
     try:
-        document = read_yaml(path)
+        document = read_texts(path)
         if document is None:
             raise ValueError("is empty; expected confirmed_to, holidays or sessions")
         return _file(document)
@@ -149,17 +150,13 @@ def _mapping(value: Any, where: str, known: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _holidays(value: Any) -> Iterator[tuple[dt.date, str]]:
-    """Days and names, each day once."""
+    """Days and names."""
     if value is None:
         return
     if not isinstance(value, dict):
         raise ValueError(f"holidays: expected days and names such as 2027-01-26: Republic Day, got {str(value)[:60]!r}")
-    seen: set[dt.date] = set()
     for key, name in value.items():
         day = _date(key, "holidays")
-        if day in seen:
-            raise ValueError(f"holidays: {day} stands there twice; write it once")
-        seen.add(day)
         yield day, _name(name, f"holidays: {day}")
 
 
@@ -168,7 +165,7 @@ def _sessions(value: Any) -> Iterator[SpecialSession]:
         return
     if not isinstance(value, list):
         raise ValueError(
-            'sessions: expected a list such as - {date: 2027-10-29, parts: [["18:00", "19:00"]], name: Muhurat}, got '
+            "sessions: expected a list such as - {date: 2027-10-29, parts: [[18:00, 19:00]], name: Muhurat}, got "
             f"{str(value)[:60]!r}"
         )
     for number, item in enumerate(value, 1):
@@ -184,25 +181,21 @@ def _parts(value: Any, day: dt.date) -> Parts:
     """Stretches that follow each other."""
     where = f"sessions: {day}: parts: expected"
     if not (isinstance(value, list) and value and all(isinstance(part, list) and len(part) == 2 for part in value)):
-        raise ValueError(f'{where} stretches such as [["18:00", "19:00"]], got {str(value)[:60]!r}')
+        raise ValueError(f"{where} stretches such as [[18:00, 19:00]], got {str(value)[:60]!r}")
     times = [time for part in value for time in part]
     for time in times:
         if not (isinstance(time, str) and _CLOCK.fullmatch(time)):
-            raise ValueError(f'{where} times of day in quotes such as "09:15", got {str(time)[:20]!r}')
+            raise ValueError(f"{where} times of day such as 09:15, got {str(time)[:20]!r}")
     if any(one >= other for one, other in itertools.pairwise(times)):
         raise ValueError(f"{where} each time later than the one before it, got {', '.join(times)}")
     return tuple((part[0], part[1]) for part in value)
 
 
 def _date(value: Any, where: str) -> dt.date:
-    day: Any = value
-    if isinstance(value, str):
-        try:
-            day = dt.date.fromisoformat(value)
-        except ValueError:
-            day = None
-    if not isinstance(day, dt.date) or isinstance(day, dt.datetime):
-        raise ValueError(f"{where}: expected a date such as 2027-01-26, got {str(value)[:40]!r}")
+    try:
+        day = date(str(value))
+    except ValueError as error:
+        raise ValueError(f"{where}: expected {error}, got {str(value)[:40]!r}") from None
     if not FIRST_DATE <= day <= LAST_DATE:
         raise ValueError(f"{where}: {day} is not between {FIRST_DATE} and {LAST_DATE}")
     return day

@@ -11,12 +11,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from daemon.core.clock import NS_PER_S
-from daemon.core.documents import DocumentError, read_yaml
+from daemon.core.documents import DocumentError, read_texts
 from daemon.core.errors import SettingsError
+from daemon.core.texts import moment, number
 
 
 class ScheduledEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,13 +59,10 @@ class ScheduledEvents:
         if path is None:
             return cls()
         try:
-            rows = read_yaml(path)
-            return cls(tuple(msgspec.convert(rows or [], list[ScheduledEvent], strict=False)))
+            return cls(_events(read_texts(path) or []))
         except OSError as error:
             raise SettingsError(f"complexity_detection.events_file: {path}: {error.strerror}") from None
-        except msgspec.ValidationError as error:
-            raise SettingsError(f"complexity_detection.events_file: {path}: {error}") from None
-        except DocumentError as error:
+        except (DocumentError, ValueError) as error:  # of msgspec, too
             raise SettingsError(f"complexity_detection.events_file: {path}: {error}") from None
 
     def impact(self, symbol: str, ts: int) -> float:
@@ -72,3 +71,24 @@ class ScheduledEvents:
             return 0.0
         near = (event.impact_at(ts) for event in self._events if not event.symbols or symbol in event.symbols)
         return max(near, default=0.0)
+
+
+_READERS = {"at": moment, "impact": number, "before_minutes": number, "after_minutes": number}
+
+
+def _events(rows: Any) -> tuple[ScheduledEvent, ...]:
+    """Events of texts as YAML has them; raises `ValueError` that says what is wrong in which."""
+    if isinstance(rows, list):
+        rows = [_typed(row, place) if isinstance(row, dict) else row for place, row in enumerate(rows, 1)]
+    return msgspec.convert(rows, tuple[ScheduledEvent, ...])
+
+
+def _typed(row: dict[Any, Any], place: int) -> dict[Any, Any]:
+    values = dict(row)
+    for key, read in _READERS.items():
+        if isinstance(row.get(key), str):
+            try:
+                values[key] = read(row[key])
+            except ValueError as error:
+                raise ValueError(f"entry {place}: {key}: expected {error}, got {row[key][:40]!r}") from None
+    return values

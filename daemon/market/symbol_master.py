@@ -14,7 +14,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from io import BytesIO
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
+from daemon.core.csv import read_csv
 from daemon.core.errors import UsageError
 
 FILES: Final = ("NSE_CM", "NSE_FO")
@@ -153,10 +153,10 @@ def _table(name: str, text: bytes | None, day: dt.date, min_rows: int, max_age_d
     if len(fields) < LEAST_COLUMNS:
         raise UsageError(f"{where}: expected at least {LEAST_COLUMNS} columns, got {len(fields)}")
     try:
-        table = pcsv.read_csv(
-            BytesIO(text),
-            read_options=pcsv.ReadOptions(column_names=fields),
-            convert_options=pcsv.ConvertOptions(
+        table = read_csv(
+            text,
+            fields,
+            pcsv.ConvertOptions(
                 column_types=dict.fromkeys(fields, pa.string()), include_columns=list(_KEPT), strings_can_be_null=False
             ),
         )

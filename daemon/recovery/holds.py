@@ -10,7 +10,6 @@ settings find each other, on one machine (in one network namespace). Where there
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import socket
@@ -23,6 +22,7 @@ from typing import Final
 from yarl import URL
 
 from daemon.core.errors import UsageError
+from daemon.core.locks import Held, let_go, take
 from daemon.fyers.addresses import is_local
 from daemon.settings.orders import FyersSettings
 
@@ -91,19 +91,17 @@ def api_host(api_url: str) -> str:
 
 
 def _hold_file(path: Path, mode: int, taken: str, rule: str) -> Hold:
-    """Hold a file by `flock`; it stays when it is let go of, for whoever waits would lock a deleted one."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+    """Hold a file by `flock`, with our number in it."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.pread(handle, 32, 0).split(b"\n")[0]
-        os.close(handle)
+        handle = take(path, mode)
+    except Held as held:
+        holder = held.said.split(b"\n")[0]
         raise UsageError(_refusal(taken, int(holder) if holder.isdigit() else 0, rule)) from None
     with contextlib.suppress(OSError):  # somebody else's file in a place for all
         os.fchmod(handle, mode)
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-    return Hold(lambda: os.close(handle))
+    return Hold(lambda: let_go(path, handle))
 
 
 def _listener(name: str) -> int:

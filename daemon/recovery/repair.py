@@ -82,6 +82,16 @@ def repair(path: Path) -> int | None:
     return kept
 
 
+def check_whole(path: Path) -> None:
+    """Raise `UsageError` for a damaged journal where nothing of it is wanted: a replay writes another run into it."""
+    _check_kind(path)
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    problem = _problem(path)
+    if problem and _is_ours(path):  # what a foreign file is, the writer says
+        raise UsageError(f"journal {path}: is damaged ({problem}); name another file")
+
+
 def _check_kind(path: Path) -> None:
     try:
         with contextlib.suppress(FileNotFoundError):

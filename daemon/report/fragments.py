@@ -142,8 +142,9 @@ def trade_table(trades: Sequence[Trade]) -> str:
 
 def _trade_row(trade: Trade) -> str:
     side = "up" if trade.direction is Direction.LONG else "down"
+    closed = "still open" if trade.open else ist_minute(trade.exit_ts)
     return (
-        f"<tr><td>{ist_minute(trade.entry_ts)}<td>{ist_minute(trade.exit_ts)}<td>{escape(trade.symbol)}"
+        f"<tr><td>{ist_minute(trade.entry_ts)}<td>{closed}<td>{escape(trade.symbol)}"
         f'<td class="{side}">{trade.direction.value}<td class=n>{whole(trade.quantity)}'
         f"<td class=n>{price(trade.entry_price)}<td class=n>{price(trade.exit_price)}<td class=n>{rupees(trade.costs)}"
         f'<td class="n {_tone(float(trade.net_pnl))}">{signed_rupees(trade.net_pnl)}</tr>'

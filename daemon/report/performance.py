@@ -42,23 +42,27 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
     exposure: float | None
 
 
-def measure(equity: Sequence[float], trades: Sequence[Trade], sessions: Sequence[Span]) -> Performance:
-    """Performance of `equity` (the starting value first, then each session's close, > 0) and of the closed `trades`.
+def measure(
+    equity: Sequence[float], trades: Sequence[Trade], sessions: Sequence[Span], open_trades: Sequence[Trade] = ()
+) -> Performance:
+    """Performance of `equity` (the starting value first, > 0, then each session's close) and of the closed `trades`.
 
-    `sessions` are the (open, close) times of the run, UTC nanoseconds, for `exposure`.
+    `sessions` are the (open, close) times of the run, UTC nanoseconds, for `exposure`, in which `open_trades` count as
+    well. Of an account that was ruined once, a return on nothing, no ratio of returns can be said.
     """
-    returns = [after / before - 1 for before, after in pairwise(equity)]
+    ruined = min(equity) <= 0
+    returns = [] if ruined else [after / before - 1 for before, after in pairwise(equity)]
     drawdown = max_drawdown(equity)
     return Performance(
-        total_return=equity[-1] / equity[0] - 1 if returns else None,
+        total_return=equity[-1] / equity[0] - 1 if len(equity) > 1 else None,
         sharpe=sharpe(returns),
         sortino=sortino(returns),
-        calmar=calmar(equity, drawdown),
+        calmar=None if ruined else calmar(equity, drawdown),
         max_drawdown=drawdown,
         win_rate=win_rate(trades),
         profit_factor=profit_factor(trades),
         average_trade=_mean([trade.net_pnl for trade in trades]),
-        exposure=exposure(trades, sessions),
+        exposure=exposure([*trades, *open_trades], sessions),
     )
 
 

@@ -12,6 +12,9 @@ from decimal import Decimal
 import msgspec
 
 from daemon.report.side_by_side import ShadowRow
+from daemon.report.trades import PAISA, Direction, Trade
+
+PRICE_DIGITS = Decimal("0.0001")
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +88,34 @@ class RegimeResult(msgspec.Struct, frozen=True, kw_only=True):
     avg_reasoning_depth: float | None
 
 
+class OpenTrade(msgspec.Struct, frozen=True, kw_only=True):
+    """A trade that was under way at the end, at the last price; none of the closed ones, nor of `win_rate`."""
+
+    symbol: str
+    direction: Direction
+    quantity: int
+    entry_ts: int
+    entry_price: Decimal
+    last_price: Decimal
+    """Averages over the whole quantity, what was closed of it included."""
+    costs: Decimal
+    net_pnl: Decimal
+
+    @classmethod
+    def of(cls, trade: Trade) -> OpenTrade:
+        """As the trade stands."""
+        return cls(
+            symbol=trade.symbol,
+            direction=trade.direction,
+            quantity=trade.quantity,
+            entry_ts=trade.entry_ts,
+            entry_price=trade.entry_price.quantize(PRICE_DIGITS),
+            last_price=trade.exit_price.quantize(PRICE_DIGITS),
+            costs=trade.costs,
+            net_pnl=trade.net_pnl.quantize(PAISA),
+        )
+
+
 class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of it. Ratios are plain numbers (0.01 is 1 %); rupees are exact; None means "can't be said"."""
 
@@ -127,6 +158,8 @@ class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
     """At the end of each session, the starting equity not among them."""
     by_regime: dict[str, RegimeResult]
     hrm_metrics: HrmMetrics | None
+    open_trades: list[OpenTrade]
+    """Positions that were still on at the end; they count in `net_pnl`, `equity` and `exposure`."""
     decisions_sha256: str
     wall_s: float
     ticks_per_s: float

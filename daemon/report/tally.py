@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 import msgspec
 import numpy as np
@@ -19,6 +20,7 @@ from daemon.report.summary import (
     EquityPoint,
     HrmMetrics,
     InferenceMs,
+    OpenTrade,
     RegimeResult,
     ReplaySummary,
     Run,
@@ -56,6 +58,8 @@ class Tally:
 
     def __init__(self) -> None:
         self.trades: list[Trade] = []
+        self.open_trades: list[Trade] = []
+        """What was still held at the end, by `summary`."""
         self._bars = self._orders = self._rejected_orders = self._fills = self._failed = 0
         self._costs = ZERO
         self._actions: Counter[str] = Counter()
@@ -96,11 +100,16 @@ class Tally:
         self._inference_ms.append(seconds * 1000)
 
     def summary(
-        self, run: Run, ticks: TickCounts, equity: Sequence[EquityPoint], sessions: Sequence[Span], wall_s: float
-    ) -> ReplaySummary:
-        """The summary of `run`, with `equity` at each session's end and the sessions' (open, close) times."""
+        self, run: Run, ticks: TickCounts, equity: Sequence[EquityPoint], sessions: Sequence[Span], wall_s: float,
+        last_prices: Mapping[str, Decimal] | None = None,
+    ) -> ReplaySummary:  # fmt: skip
+        """The summary of `run`, with `equity` at each session's end and the sessions' (open, close) times.
+
+        `last_prices`: of symbols that are still held.
+        """
+        self.open_trades = self._book.open_trades(last_prices or {}, ticks.last_ts or 0)
         curve = [run.starting_equity, *(point.equity for point in equity)]
-        performance = measure([float(value) for value in curve], self.trades, sessions)
+        performance = measure([float(value) for value in curve], self.trades, sessions, self.open_trades)
         return ReplaySummary(
             **{name: getattr(run, name) for name in run.__struct_fields__ if name != "max_segments"},
             **{name: getattr(performance, name) for name in performance.__struct_fields__},
@@ -120,6 +129,7 @@ class Tally:
             rejected_orders=self._rejected_orders,
             fills=self._fills,
             trades=len(self.trades),
+            open_trades=[OpenTrade.of(trade) for trade in self.open_trades],
             net_pnl=curve[-1] - curve[0],
             costs=self._costs,
             equity=list(equity),

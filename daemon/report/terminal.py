@@ -42,7 +42,7 @@ _WIDEST = 120
 
 
 def print_summary(console: Console, summary: ReplaySummary, trades: Sequence[Trade]) -> None:
-    """Print the whole of it; `trades` are all closed ones, oldest first."""
+    """Print the whole of it; `trades` are all closed ones, oldest first, then those still open."""
     width = min(console.width, _WIDEST)
     parts: list[RenderableType] = [_header(summary), *_warnings(summary), _funnel(summary), Text()]
     parts += [_side_by_side(_money(summary), _refusals(summary)), Text()]
@@ -235,7 +235,7 @@ def _trades(trades: Sequence[Trade]) -> Table | Text:
             Text(trade.direction.value, "green" if trade.direction is Direction.LONG else "red"),
             whole(trade.quantity),
             price(trade.entry_price),
-            price(trade.exit_price),
+            f"{price(trade.exit_price)}{' (open)' if trade.open else ''}",
             Text(signed_rupees(trade.net_pnl), tone(trade.net_pnl)),
         )
     return shown

@@ -7,6 +7,7 @@ pro rata.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 
@@ -27,7 +28,10 @@ class Direction(StrEnum):
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
-    """One round trip. `quantity` is all that was opened; prices are averages over it; rupees after `costs`."""
+    """One round trip. `quantity` is all that was opened; prices are averages over it; rupees after `costs`.
+
+    One that is still `open` is counted as if what is left of it had been sold, or bought back, at the last price.
+    """
 
     symbol: str
     direction: Direction
@@ -38,6 +42,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     exit_price: Decimal
     gross_pnl: Decimal
     costs: Decimal
+    open: bool = False
 
     @property
     def net_pnl(self) -> Decimal:
@@ -97,6 +102,17 @@ class TradeBook:
         """What `symbol`'s trade under way still holds, signed; 0 when flat."""
         trade = self._open.get(symbol)
         return trade.sign * (trade.opened - trade.closed) if trade else 0
+
+    def open_trades(self, last_prices: Mapping[str, Decimal], ts: int) -> list[Trade]:
+        """The trades under way, at the last price of each (where none is known, at that of the entry) and at `ts`."""
+        return [self._marked(symbol, trade, last_prices.get(symbol), ts) for symbol, trade in self._open.items()]
+
+    def _marked(self, symbol: str, trade: _OpenTrade, last: Decimal | None, ts: int) -> Trade:
+        marked = _OpenTrade(trade.sign, trade.entry_ts)
+        marked.opened, marked.opened_notional, marked.costs = trade.opened, trade.opened_notional, trade.costs
+        price = trade.opened_notional / trade.opened if last is None else last
+        marked.closed_notional = trade.closed_notional + price * (trade.opened - trade.closed)
+        return msgspec.structs.replace(_finish(symbol, marked, max(ts, trade.entry_ts)), open=True)
 
     def _increase(self, fill: Fill, quantity: int, costs: Decimal) -> None:
         trade = self._open.setdefault(fill.symbol, _OpenTrade(fill.side.sign, fill.ts))

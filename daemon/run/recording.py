@@ -71,7 +71,6 @@ def record_published(bus: Bus, recorder: Recorder, tapes: Tapes) -> None:
     recorded, their ticks would pass for the market's.
     """
     if tapes.bars:
-        recorder.close()
         raise UsageError(
             f"feed.tape: {tapes.paths[0]} is made of {tapes.bars} bars, so there are no ticks to record; "
             "feed.record.when: live records none"

@@ -32,6 +32,7 @@ from daemon.core.latency import Latency
 from daemon.feed.replay import TapeFeed
 from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import TALLIED, Tally
+from daemon.report.trades import Trade
 from daemon.run.output_tables import (
     bars_table,
     decisions_table,
@@ -102,6 +103,11 @@ class Replay:
         outputs = self.outputs
         page = outputs.report / "index.html" if outputs.report is not None else None
         return [path for path in (outputs.journal, page, *outputs.tables(), outputs.ticks) if path is not None]
+
+    @property
+    def trades(self) -> list[Trade]:
+        """All of them, those that were still open at the end last."""
+        return [*self.tally.trades, *self.tally.open_trades]
 
     def _listen(self) -> None:
         bus, outputs = self.app.bus, self.outputs
@@ -174,7 +180,8 @@ class Replay:
         sessions = [(session.open_ns, session.close_ns) for session in app.feed.sessions]
         wall_s = (stopwatch_ns() - self._started_ns) / NS_PER_S
         equity = [EquityPoint(ts, value) for ts, value in app.portfolio.equity_by_session()]
-        summary = self.tally.summary(run, ticks, equity, sessions, wall_s)
+        last_prices = {item.symbol: item.mark for item in app.portfolio.portfolio.positions() if item.quantity}
+        summary = self.tally.summary(run, ticks, equity, sessions, wall_s, last_prices)
         return msgspec.structs.replace(summary, shadow=app.shadows.rows())
 
     def _notes(self, ticks: TickCounts) -> list[str]:
@@ -225,7 +232,7 @@ class Replay:
             from daemon.report.html import write_report  # plotly takes a second to import: only when asked for
 
             interval = [bar for bar in self._bars if bar.interval == self._settings.strategy.interval]
-            write_report(self.outputs.report, summary, interval, self._decisions, self._fills, self.tally.trades)
+            write_report(self.outputs.report, summary, interval, self._decisions, self._fills, self.trades)
 
 
 def _check_places(outputs: ReplayOutputs, tapes: list[Path]) -> None:

@@ -12,11 +12,12 @@ import os
 import secrets
 import signal
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 import structlog
 
 from daemon.app import App, RunPlan
-from daemon.control.auth import server_token, server_token_file
+from daemon.control.auth import check_server_token, server_token, server_token_file
 from daemon.control.connections import limits_within
 from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.rendezvous import Announcement, Running, announce
@@ -58,7 +59,8 @@ class Service:
         if live:
             check_live(settings)
         clock = live_clock(settings, readings) if live else PacedClock(settings.feed.speed)
-        token = server_token(settings.control.token_file, os.environ) if settings.control.enabled else None
+        if settings.control.enabled:
+            check_server_token(settings.control.token_file, os.environ)
         self.recorder = (
             open_recorder(settings, MarketCalendar.load(settings.market.calendar_file))
             if wants_recorder(settings)
@@ -77,16 +79,21 @@ class Service:
             recover=True,
             reels=reels_of_today(settings, clock) if live else [],
         )
+        self._made_token: Path | None = None
+        app = None
         try:
-            self.app = App(settings, plan, strategies)
+            self.app = app = App(settings, plan, strategies)
+            if self.recorder is not None:
+                follow(app.bus, self.recorder)
+                if not live:
+                    record_published(app.bus, self.recorder, app.tapes)
+            token = self._token() if settings.control.enabled else None
         except HrmdError:
+            if app is not None:
+                app.close()
             if self.recorder is not None:
                 self.recorder.close()
             raise
-        if self.recorder is not None:
-            follow(self.app.bus, self.recorder)
-            if not live:
-                record_published(self.app.bus, self.recorder, self.app.tapes)
         self.metrics = Metrics()
         self.view = DaemonView(self.app, f"{settings.broker.name} · {_ticks(settings)}", self.recorder)
         self._calendar_watch = CalendarWatch(self.app.calendar)
@@ -102,6 +109,12 @@ class Service:
                 settings.control, self.view, clock, self.metrics, token, self.app.desk, self.app.model_desk, limits
             )  # fmt: skip
 
+    def _token(self) -> str:
+        """The daemon's own, made now where there is none."""
+        file = server_token_file(self.app.settings.control.token_file, os.environ)
+        self._made_token = None if file.exists() else file
+        return server_token(self.app.settings.control.token_file, os.environ)
+
     @property
     def control_url(self) -> str:
         """Where control listens, "" where it is off; to be asked while it runs."""
@@ -112,7 +125,7 @@ class Service:
         on_ending(self._on_signal)
         try:
             if self._control is not None:
-                await self._control.start()
+                await self._listen(self._control)
                 log.info("control listens", url=self._control.url)
                 self._announce(self._control.url)
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
@@ -127,6 +140,14 @@ class Service:
             if self.recorder is not None:
                 await asyncio.to_thread(self.recorder.close)
         log.info("stopped", positions=[row.symbol for row in self.view.positions() if row.quantity])
+
+    async def _listen(self, control: ControlServer) -> None:
+        try:
+            await control.start()
+        except HrmdError:
+            if self._made_token is not None:
+                self._made_token.unlink(missing_ok=True)
+            raise
 
     def _announce(self, url: str) -> None:
         """Write down where `hrmd ctl` finds this daemon; one that can't is found by its settings or `--url`."""

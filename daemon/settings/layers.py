@@ -1,9 +1,9 @@
 """The places that settings come from → one tree of plain values, and who set each of them.
 
 The shipped defaults, then `-c FILE`, then `HRMD_` environment variables, then `--set a.b.c=VALUE`: a mapping adds to
-the one below it, everything else replaces it. Nothing is known of types here, so that `hrmd ctl` reads one section and
-need not build all settings (`daemon.control.finding`), from the same tree that `daemon.settings.loading` builds them
-from.
+the one below it, everything else replaces it. Nothing is known of types here: values are the texts that were written,
+in all places as they would stand behind their key in a file. So `hrmd ctl` reads one section and need not build all
+settings (`daemon.control.finding`), from the same tree that `daemon.settings.loading` builds them from.
 Invariant: a text that has no one meaning, or a section that isn't there, is refused in one line that names its origin.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from daemon.core.documents import DocumentError, parse_json, parse_yaml, read_yaml
+from daemon.core.documents import DocumentError, parse_value, read_texts
 from daemon.core.errors import SettingsError
 
 DEFAULT_PATH: Final = Path(__file__).resolve().parents[2] / "config" / "settings.yaml"
@@ -81,7 +81,7 @@ def _known(values: dict[str, Any], sections: Sequence[str], origin: str) -> dict
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        values = read_yaml(path)
+        values = read_texts(path)
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such settings file") from None
     except OSError as error:
@@ -110,18 +110,10 @@ def _read_environment(environment: Mapping[str, str], sections: Sequence[str]) -
 
 
 def _variable(name: str, environment: Mapping[str, str]) -> Any:
-    """A mapping or a list as JSON, `null`, or the text itself, which the settings then read as a number or whatever."""
-    text = environment[name]
-    if text == "null":
-        return None
-    if not text.lstrip().startswith(("{", "[")):
-        return text
     try:
-        return parse_json(text)
+        return parse_value(environment[name])
     except DocumentError as error:
-        raise SettingsError(
-            f'environment variable {name}: expected JSON such as ["a", "b"], got {text[:80]!r} ({error})'
-        ) from None
+        raise SettingsError(f"environment variable {name}: the value {error.problem}") from None
 
 
 def _parse_override(text: str) -> dict[str, Any]:
@@ -129,7 +121,7 @@ def _parse_override(text: str) -> dict[str, Any]:
     if not separator or not key or any(not part for part in key.split(".")):
         raise SettingsError(f"--set {text!r}: expected a.b.c=VALUE")
     try:
-        return _nested(key.split("."), parse_yaml(raw))
+        return _nested(key.split("."), parse_value(raw))
     except DocumentError as error:
         raise SettingsError(f"--set {text!r}: the value {error.problem}") from None
 

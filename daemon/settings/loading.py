@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from daemon.core.errors import SettingsError
 from daemon.settings.layers import DEFAULT, DEFAULT_PATH, Layers, did_you_mean, read_layers
+from daemon.settings.texts import Misread, typed
 from daemon.settings.tree import Settings
 
 
@@ -32,10 +34,24 @@ def build_settings(layers: Layers, path: Path | None = None) -> Settings:
     Raises `SettingsError`.
     """
     try:
-        return Settings(**layers.values)
+        return Settings(**typed(layers.values, Settings))
     except ValidationError as error:
         file = str(path or DEFAULT_PATH)
-        raise SettingsError("; ".join(_explain(item, layers, file) for item in error.errors())) from None
+        raise SettingsError("; ".join(_explain(item, layers, file) for item in _one_a_place(error.errors()))) from None
+
+
+def _one_a_place(errors: list[Any]) -> list[Any]:
+    """Pydantic names each kind that a place could be of; one error a place, which says all that would be accepted."""
+    found: dict[tuple[Any, ...], Any] = {}
+    for error in errors:
+        place = tuple(itertools.takewhile(lambda part: not (isinstance(part, str) and "[" in part), error["loc"]))
+        if place == error["loc"]:
+            found[place] = error
+        elif place in found:
+            found[place]["ctx"]["expected"] += f" or {_EXPECTED[error['type']]}"
+        else:
+            found[place] = error | {"loc": place}
+    return list(found.values())
 
 
 def _explain(error: Any, layers: Layers, file: str) -> str:
@@ -44,12 +60,14 @@ def _explain(error: Any, layers: Layers, file: str) -> str:
     keys = list(itertools.takewhile(lambda part: isinstance(part, str), loc))  # a list is set as a whole
     origin = layers.origin(".".join(keys))
     where = f"{file if origin == DEFAULT else origin}: {path}" if path else file
+    if isinstance(error["input"], Misread):
+        return f"{where}: expected {error['input'].expected}, got {error['input'].text!r}"
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         return f"{where}: no such setting{did_you_mean(path, _known_paths(loc))}"
     if kind == "missing":
         return f"{where}: is not set and has no default"
-    got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
+    got = "" if isinstance(error["input"], dict) else f", got {_shown(error['input'])}"
     if kind in _EXPECTED:
         return f"{where}: expected {_EXPECTED[kind]}{got}"
     if kind == "literal_error":
@@ -58,6 +76,10 @@ def _explain(error: Any, layers: Layers, file: str) -> str:
         sentence = loc[:1] == ("hierarchical_reasoning_model",)  # models/config.py says what is wrong, in a sentence
         return f"{where}: {'' if sentence else 'expected '}{context['error']}{got}"
     return f"{where}: expected {_SHOULD.sub('', error['msg'])}{got}"
+
+
+def _shown(value: Any) -> str:
+    return str(value) if isinstance(value, Decimal) else repr(value)
 
 
 _SHOULD = re.compile(r"^.*?should (be |have )?")

@@ -6,12 +6,11 @@ Invariant: one process at a time holds it; only files that are named as a record
 from __future__ import annotations
 
 import datetime as dt
-import fcntl
-import os
 import re
 from pathlib import Path
 
 from daemon.core.errors import UsageError
+from daemon.core.locks import Held, let_go, take
 
 _REEL_NAME = re.compile(r"(\d{4}-\d{2}-\d{2})\.\d+\.ticks")
 
@@ -24,19 +23,16 @@ class RecordedDirectory:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            self._lock = take(path / ".lock", 0o644)
         except OSError as error:
             raise UsageError(f"feed.record.path: {path} can't be written ({error.strerror or error})") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
+        except Held:
             raise UsageError(f"feed.record.path: another process records in {path}; name another place") from None
 
     def release(self) -> None:
         """Let others record here; calling it again does nothing."""
         if self._lock >= 0:
-            os.close(self._lock)
+            let_go(self.path / ".lock", self._lock)
             self._lock = -1
 
 

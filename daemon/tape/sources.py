@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from daemon.core.csv import read_csv
 from daemon.core.errors import TapeError
 from daemon.core.files import Utf8Stream, encoding_of, open_regular
 from daemon.tape.file import decoding, first_line, notes_of, open_parquet
@@ -23,6 +24,7 @@ from daemon.tape.parsing import as_plain
 
 CHUNK_ROWS = 65_536
 _CSV_BLOCK_BYTES = 4 << 20
+_CSV_LINE_BYTES = 16 << 20
 _HEADER_BYTES = 1 << 16
 _NULL_TEXTS = ["", "null", "NULL", "None", "nan", "NaN", "NA"]
 
@@ -76,46 +78,58 @@ class CsvSource:
         except OSError as error:
             raise TapeError(f"{path}: can't be read as CSV ({error.strerror})") from None
         self._delimiter = max(",;\t|", key=header.count)
-        with self._open([]) as reader:
-            self.columns: Sequence[str] = reader.schema.names
+        first = next(self._blocks(), b"")
+        self.columns: Sequence[str] = self._table(first, None, []).schema.names
 
-    def _open(self, names: Sequence[str]) -> Any:
+    def _blocks(self) -> Iterator[bytes]:
+        """Whole lines, some MiB of them at a time; raises `TapeError`."""
+        rest = b""
         try:
-            return pyarrow.csv.open_csv(
-                Utf8Stream(self._path),
-                read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK_BYTES),
-                parse_options=pyarrow.csv.ParseOptions(
-                    delimiter=self._delimiter, invalid_row_handler=self._count_invalid if names else _skip
-                ),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    include_columns=list(names),
-                    column_types=dict.fromkeys(names, pa.string()),
-                    null_values=_NULL_TEXTS,
-                    strings_can_be_null=True,
-                ),
-            )
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise TapeError(f"{self._path}: can't be read as CSV ({_reason(error)})") from None
+            with io.BufferedReader(Utf8Stream(self._path), _CSV_BLOCK_BYTES) as stream:
+                while block := stream.read(_CSV_BLOCK_BYTES):
+                    rest += block
+                    end = (rest.rfind(b"\n") if b"\n" in rest else rest.rfind(b"\r")) + 1
+                    if end:
+                        yield rest[:end]
+                    elif len(rest) > _CSV_LINE_BYTES:
+                        raise TapeError(
+                            f"{self._path}: can't be read as CSV (a line is longer than {_CSV_LINE_BYTES >> 20} MiB)"
+                        )
+                    rest = rest[end:]
+        except OSError as error:
+            raise TapeError(f"{self._path}: can't be read as CSV ({error.strerror})") from None
+        if rest:
+            yield rest
 
-    def _count_invalid(self, row: Any) -> str:  # pragma: no cover - on a thread of Arrow's, which coverage can't see
+    def _table(self, text: bytes, columns: Sequence[str] | None, names: Sequence[str]) -> Any:
+        """The rows of a block, all named columns as text; `columns`: of the file, None where its header is in it."""
+        parse = pyarrow.csv.ParseOptions(
+            delimiter=self._delimiter, invalid_row_handler=self._count_invalid if names else _skip
+        )
+        convert = pyarrow.csv.ConvertOptions(
+            include_columns=list(names),
+            column_types=dict.fromkeys(names, pa.string()),
+            null_values=_NULL_TEXTS,
+            strings_can_be_null=True,
+        )
+        try:
+            return read_csv(text, None if columns is None else list(columns), convert, parse)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise TapeError(f"{self._path}: can't be read as CSV ({first_line(error)})") from None
+
+    def _count_invalid(self, row: Any) -> str:
         self.skipped["wrong_column_count"] += 1
         return "skip"
 
     def chunks(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Stream the blocks, all columns as text."""
-        try:
-            with self._open(names) as reader:
-                for record in reader:
-                    yield {name: record.column(name) for name in names}
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise TapeError(f"{self._path}: can't be read as CSV ({_reason(error)})") from None
+        for number, block in enumerate(self._blocks()):
+            table = self._table(block, self.columns if number else None, names)
+            for record in table.to_batches():
+                yield {name: record.column(name) for name in names}
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or first_line(error)
-
-
-def _skip(row: Any) -> str:  # pragma: no cover - on a thread of Arrow's, too
+def _skip(row: Any) -> str:
     return "skip"
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from daemon.core.clock import NS_PER_MS, NS_PER_S, LiveClock
 from daemon.core.events import TickBatch
+from daemon.feed.live.ahead import Ahead
 
 log = structlog.get_logger("clock")
 
@@ -83,6 +84,7 @@ class ClockWatch:
         self._clock = clock
         self._limit = int(limit_s * NS_PER_S)
         self._stamps = Stamps(symbols)
+        self._ahead, self._rejects = Ahead(), False
         self._dates: deque[tuple[int, int]] = deque(maxlen=DATES)  # (when it came, by how much it was ahead)
         steady = clock.readings.steady_ns()
         self._wall = clock.readings.wall_ns() - steady
@@ -91,7 +93,9 @@ class ClockWatch:
 
     def on_ticks(self, batch: TickBatch) -> None:
         """Ticks as they came, just read; `batch.symbols` are the feed's own."""
-        self._stamps.note(batch.code, batch.ts_event, self._clock.readings.steady_ns())
+        steady = self._clock.readings.steady_ns()
+        self._stamps.note(batch.code, batch.ts_event, steady)
+        self._ahead.note(batch, steady)
 
     def on_date(self, ts: int, took_ns: int) -> None:
         """The `Date` (UTC ns, whole seconds) of an answer that was read just now, `took_ns` after it was asked for."""
@@ -104,6 +108,7 @@ class ClockWatch:
         readings, limit = self._clock.readings, self._limit
         steady, wall_ns = readings.steady_ns(), readings.wall_ns()
         self._notice(steady, wall_ns - steady)
+        self._tell_of_rejected(steady)
         ours = self._clock.now_ns() - steady
         wall = wall_ns - steady - ours
         words = [word + HALF_SECOND - ours for word in self._stamps.words(steady)]
@@ -128,9 +133,21 @@ class ClockWatch:
 
     @property
     def trouble(self) -> str:
-        """What is wrong with the machine's clock, though our time is kept without it; "" where nothing is."""
+        """What is wrong with the machine's clock, or with our time by most ticks; "" where nothing is."""
+        rejected = self._ahead.text(self._clock.readings.steady_ns())
+        if rejected:
+            return rejected
         wall = self._clock.readings.wall_ns() - self._clock.now_ns()
         return "" if abs(wall) <= self._limit else f"the machine's clock is {_apart(wall)} the daemon's time"
+
+    def _tell_of_rejected(self, steady: int) -> None:
+        """Once when it begins, and once when it is over."""
+        text = self._ahead.text(steady)
+        if text and not self._rejects:
+            log.error("most ticks are rejected", reason=text)
+        elif self._rejects and not text:
+            log.info("ticks are no longer ahead of our time")
+        self._rejects = bool(text)
 
     # -- what is noticed ----------------------------------------------------------------------------------------------
 

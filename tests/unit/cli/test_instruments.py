@@ -28,7 +28,7 @@ def test_what_symbols_are(capsys: Capture, tmp_path: Path) -> None:
     assert json.loads(capsys.readouterr().out) == {
         "day": "2026-01-05",
         "instruments": [{"symbol": "NSE:NIFTY50-INDEX", "kind": "index", "traded_as": "NSE:NIFTY26JANFUT",
-                         "lot_size": 65, "tick_size": "0.10"}],
+                         "lot_size": 65, "tick_size": "0.10", "freeze_quantity": 1800}],
     }  # fmt: skip
 
 
@@ -54,3 +54,12 @@ def test_no_copy_at_all(capsys: Capture, tmp_path: Path) -> None:
     changes = (f"market.symbol_master.directory={tmp_path}", "market.symbol_master.url=http://127.0.0.1:1")
     assert main(["instruments", "update", *[word for change in changes for word in ("--set", change)]]) == 2
     assert "market.symbol_master.url: http://127.0.0.1:1/NSE_CM.csv can't be read" in capsys.readouterr().err
+
+
+def test_what_one_order_may_be_for(capsys: Capture, tmp_path: Path) -> None:
+    """An index contract's limit is the exchange's; what nobody told is a dash."""
+    put(tmp_path)
+    assert show(tmp_path, "NSE:NIFTY-FUT1", "NSE:SBIN-EQ") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.split()]
+    assert any(line[-1] == "freeze" for line in lines)
+    assert {line[0]: line[-1] for line in lines if "NSE:" in line[0]} == {"NSE:NIFTY-FUT1": "1800", "NSE:SBIN-EQ": "-"}

@@ -168,4 +168,4 @@ def test_a_mistake_elsewhere_does_not_keep_anyone_from_halting(tmp_path: Path) -
 def test_the_shipped_defaults_are_found_from_anywhere(environment: dict[str, str]) -> None:
     """The working directory has no say in it."""
     assert os.getcwd().endswith("here")
-    assert read_layers(environment={}).values["control"]["port"] == 8765
+    assert read_layers(environment={}).values["control"]["port"] == "8765"

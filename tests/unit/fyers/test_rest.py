@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from daemon.core.clock import LiveClock
 from daemon.core.errors import UsageError
@@ -339,3 +341,32 @@ def test_endpoints() -> None:
     """One base address stands for all three, encrypted where the base is."""
     assert Endpoints.at("https://x:1") == Endpoints("https://x:1/api/v3", "https://x:1/data", "wss://x:1/trade/v3")
     assert Endpoints.at("http://x").orders == "ws://x/trade/v3"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seen"),
+    [
+        ({"Date": "Mon, 05 Jan 2026 03:45:00 GMT"}, [1_767_584_700]),
+        ({"Date": "Mon, 05 Jan 2026 03:45:00 GMT", "Age": "5"}, []),
+        ({"Date": "soon"}, []),
+    ],
+)
+async def test_every_answer_says_what_time_it_is(headers: dict[str, str], seen: list[int]) -> None:
+    """Whoever asked to be told hears the venue's `Date`, and how long it took; one out of a cache says nothing."""
+    heard: list[tuple[int, int]] = []
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"s": "ok", "code": 200, "d": []}, headers=headers)
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(application) as server:
+        rest = FyersRest(
+            Credentials(APP_ID, TOKEN), RateBudget(LiveClock()), LiveClock(), Endpoints.at(str(server.make_url(""))),
+            on_date=lambda ts, took_ns: heard.append((ts, took_ns)),
+        )  # fmt: skip
+        async with rest:
+            await rest.quotes([SBIN])
+    assert [ts // 1_000_000_000 for ts, _ in heard] == seen
+    assert all(took_ns > 0 for _, took_ns in heard)
+    assert (rest.skew_s is None) == (not seen)

@@ -100,3 +100,18 @@ def test_numbers_are_finite_and_in_range(equity: list[float]) -> None:
     assert 0 <= found.max_drawdown < 1
     for value in (found.total_return, found.sharpe, found.sortino, found.calmar):
         assert value is None or math.isfinite(value)
+
+
+def test_of_a_ruined_account_no_ratio_can_be_said() -> None:
+    """A return on nothing, or on less, is no return; what was lost is still said."""
+    for curve in ([100.0, 0.0, 5.0], [100.0, -20.0], [100.0, -20.0, -10.0, 50.0]):
+        ruin = measure(curve, [], [])
+        assert (ruin.sharpe, ruin.sortino, ruin.calmar) == (None, None, None)
+        assert ruin.total_return == pytest.approx(curve[-1] / 100 - 1)
+        assert ruin.max_drawdown >= 1
+
+
+def test_what_is_still_held_is_time_in_the_market_and_no_win() -> None:
+    """A position over half of the only session, never closed."""
+    held = measure([100.0, 110.0], [], [(0, 100)], [trade("10", 50, 100)])
+    assert (held.exposure, held.win_rate, held.average_trade) == (0.5, None, None)

@@ -151,3 +151,20 @@ def test_performance_is_of_the_session_closes() -> None:
     assert summary.total_return == pytest.approx(-0.01)
     assert summary.max_drawdown == pytest.approx(0.1)
     assert (summary.net_pnl, summary.ticks_per_s) == (Decimal(-10), 200)
+
+
+def test_what_is_still_held_is_told_at_the_last_price() -> None:
+    """Half was sold again at 110, the rest stands at 104: none of the closed trades, and no win."""
+    tally = Tally()
+    tally.record(fill(50, "A", Side.BUY, 10, "100", "1"))
+    tally.record(fill(60, "A", Side.SELL, 5, "110", "1"))
+    tally.record(fill(70, "B", Side.SELL, 1, "7"))
+    summary = tally.summary(
+        RUN, TickCounts(accepted=1, rejected={}, first_ts=10, last_ts=90), [], [(0, 100)], 1.0, {"A": Decimal(104)}
+    )
+    first, second = summary.open_trades
+    assert (first.symbol, first.direction, first.quantity) == ("A", "LONG", 10)
+    assert (first.entry_price, first.last_price, first.net_pnl) == (Decimal(100), Decimal(107), Decimal(68))
+    assert (second.symbol, second.last_price, second.net_pnl) == ("B", Decimal(7), Decimal(0))
+    assert (summary.trades, summary.win_rate, summary.exposure) == (0, None, pytest.approx(0.4))
+    assert [trade.open for trade in tally.open_trades] == [True, True]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import msgspec
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from daemon.report.fragments import trade_table
 from daemon.report.summary import ReplaySummary
 from daemon.report.terminal import BAR_CELLS, bar, print_summary, sparkline
 from daemon.report.trades import Trade
@@ -116,3 +118,21 @@ def test_bars_fit_and_show_what_is_there(share: float) -> None:
     """Never wider than its cells; empty only for nothing."""
     assert len(bar(share)) <= BAR_CELLS
     assert (bar(share) == "") == (share == 0)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_trade_that_is_still_open_says_so(sample: Sample, width: int) -> None:
+    """Its price is the last one, not that of an exit; on the page, too."""
+    still = msgspec.structs.replace(sample.tally.trades[-1], open=True)
+    text = shown(sample.summary(), [*sample.tally.trades, still], width)
+    assert text.count("(open)") == 1
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert trade_table([*sample.tally.trades, still]).count("<td>still open<td>") == 1
+
+
+def test_a_ruin_has_no_ratios(sample: Sample) -> None:
+    """A dash in their place."""
+    ruin = msgspec.structs.replace(sample.summary(), sharpe=None, sortino=None, calmar=None, total_return=-1.3)
+    text = shown(ruin, [])
+    assert re.search(r"Sharpe +-", text)
+    assert "-130" in text.replace("−", "-")

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from daemon.app import App, RunPlan
-from daemon.core.clock import NS_PER_S, ReplayClock
+from daemon.core.clock import NS_PER_S, LiveClock, ReplayClock
 from daemon.core.errors import JournalError
 from daemon.core.events import (
     Action,
@@ -31,6 +31,7 @@ from daemon.core.events import (
     TradingStateChanged,
 )
 from daemon.core.latency import FixedLatency
+from daemon.feed.live.feed import LiveFeed
 from daemon.run.view import KEPT, DaemonView
 from daemon.settings.loading import load_settings
 from daemon.strategy.artifacts import hash_on_disk
@@ -52,8 +53,10 @@ from tests.samples import (
     intend,
     settings_of,
     tick,
+    ticks,
     write_tape,
 )
+from tests.unit.core.readings import FakeReadings
 
 NOON = OPEN + 60 * MINUTE
 
@@ -395,3 +398,39 @@ def test_a_stage_that_handles_nothing_is_unhealthy(desk: Desk) -> None:
     assert reason.endswith("has handled nothing for 16 s; events that wait for it: 1")
     desk.tell()
     assert desk.view.health().healthy
+
+
+async def test_a_clock_that_rejects_the_feed_is_not_healthy(tmp_path: Path) -> None:
+    """Health and status name the machine's clock, by how much it is off, and what to do."""
+    token = tmp_path / "token"
+    token.write_text("a" * 40)
+    token.chmod(0o600)
+    settings = settings_of(
+        *LIVELY, "feed.source=fyers", f"feed.symbols=[{SBIN}]", "market.symbol_master.use=never",
+        f"broker.fyers.token_file={token}", f"broker.fyers.calls_file={tmp_path}/calls",
+    )  # fmt: skip
+    readings = FakeReadings(NOON)
+    clock = LiveClock(readings)
+    plan = RunPlan(
+        tapes=[], symbols=[], clock=clock, latency=FixedLatency(0), journal=None, durable=False, restarts=True,
+        order_prefix="T",
+    )  # fmt: skip
+    app = App(settings, plan)
+    app.desk.open = True
+    try:
+        view, feed = DaemonView(app, "a test"), app.feed
+        assert isinstance(feed, LiveFeed)
+        assert feed.clock_watch is not None
+        for _ in range(30):
+            readings.go(1.0)
+            now = clock.now_ns()
+            feed.clock_watch.on_ticks(ticks([now + 3 * NS_PER_S], [800.0], ts_recv=[now]))
+        said = (
+            "100% of ticks are ahead of this machine's clock by 3.0 s and are rejected (bad_time): set the clock "
+            "(chronyc tracking)"
+        )
+        assert said in view.health().reasons
+        assert said in view.status().reasons
+    finally:
+        await app.feed.close() if isinstance(app.feed, LiveFeed) else None
+        app.close()

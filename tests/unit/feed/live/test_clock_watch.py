@@ -313,3 +313,25 @@ def test_stamps_of_a_symbol_count_when_they_move() -> None:
     assert stamps.words(steady + 70 * NS_PER_S) == []
     stamps.forget()
     assert stamps.words(steady + 4 * NS_PER_S) == []
+
+
+def test_ticks_ahead_of_our_time_are_named_with_the_offset_and_what_to_do() -> None:
+    """A clock 4 s behind rejects nearly all ticks; a minute after it was set nothing is said of it."""
+    bench = Bench(wrong_s=-4.0)
+
+    def hear(seconds: int, ahead: int) -> None:
+        for _ in range(seconds):
+            now = bench.clock.now_ns()
+            stamps = [now + by * NS_PER_S for by in ([4] * ahead + [0] * (3 - ahead))]
+            bench.watch.on_ticks(ticks(stamps, [100.0] * 3, SYMBOLS, [0, 1, 2], ts_recv=[now] * 3))
+            bench.readings.go(1.0)
+
+    hear(6, 3)
+    assert "ahead of this machine's clock" not in bench.watch.trouble  # 18 ticks are no word
+    hear(6, 3)
+    assert bench.watch.trouble == (
+        "100% of ticks are ahead of this machine's clock by 4.0 s and are rejected (bad_time): set the clock "
+        "(chronyc tracking)"
+    )
+    hear(62, 1)
+    assert bench.watch.trouble == ""  # one false symbol is no word either

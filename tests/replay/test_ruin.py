@@ -1,0 +1,33 @@
+"""More is lost than there was, and the loser is still held at the end: a report in spite of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from daemon.core.json_form import encode
+from tests.samples import LIVELY, OPEN, play, write_tape
+
+SECOND = 1_000_000_000
+
+
+def test_a_ruin_is_reported(tmp_path: Path) -> None:
+    """Bought on the way up, worth a fifth of it at the end, in the middle of a bar."""
+    prices = [800.0 + minute for minute in range(20)] + [819.0 * 0.86**step for step in range(1, 12)]
+    seconds = [60 * minute + 10 for minute in range(20)] + [1200 + 3 * step for step in range(1, 12)]
+    times = [OPEN + second * SECOND for second in seconds]
+    tape = write_tape(tmp_path / "t.parquet", times, prices)
+    replay, summary = play(
+        tape, *LIVELY, "broker.paper.starting_cash=15000", "strategy.rules.quantity=500", "strategy.rules.slow=20",
+        "strategy.rules.fast=4", "strategy.rules.min_bars=5", "feed.max_jump_percent=20", "risk.stale_after_s=100000",
+        report=tmp_path / "page",
+    )  # fmt: skip
+    document = msgspec.json.decode(encode(summary))
+    assert document["net_pnl"].startswith("-")
+    assert float(document["total_return"]) < -1
+    assert [document[name] for name in ("sharpe", "sortino", "calmar")] == [None, None, None]
+    assert len(document["open_trades"]) == 1, (document["trades"], document["fills"])
+    assert document["exposure"] > 0
+    assert "still open" in (tmp_path / "page" / "index.html").read_text()
+    assert replay.trades[-1].open
