@@ -24,6 +24,7 @@ from models.config import HRMConfig
 from models.errors import CheckpointError
 from models.features import FeatureSchema
 from models.hrm import HRM
+from models.novelty import NoveltyStatistics
 from models.vocabulary import Vocabularies, Vocabulary
 
 FORMAT: Final = "hrmd-model/1"
@@ -59,6 +60,8 @@ class Manifest(BaseModel):
     training_span: TrainingSpan | None = None
     metrics: Mapping[str, float] = {}
     git_revision: str | None = None
+    novelty: NoveltyStatistics | None = None
+    """What the training market's windows look like; None in artifacts from before there were any."""
     sha256: str = ""
 
 
@@ -70,6 +73,7 @@ def describe(
     training_span: TrainingSpan | None = None,
     metrics: Mapping[str, float] | None = None,
     git_revision: str | None = None,
+    novelty: NoveltyStatistics | None = None,
 ) -> Manifest:
     """Return the manifest that `model` would be saved with; its `sha256` is that of the saved file."""
     manifest = Manifest(
@@ -83,6 +87,7 @@ def describe(
         training_span=training_span,
         metrics=dict(metrics or {}),
         git_revision=git_revision,
+        novelty=novelty,
     )
     return manifest.model_copy(update={"sha256": _sha256(manifest, _tensors(model, dtype))})
 
@@ -200,7 +205,8 @@ def _dequantised(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def _sha256(manifest: Manifest, tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(manifest.model_dump_json(exclude={"sha256"}).encode())
+    left_out = {"sha256"} if manifest.novelty is not None else {"sha256", "novelty"}  # as before there was any
+    digest = hashlib.sha256(manifest.model_dump_json(exclude=left_out).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())

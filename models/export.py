@@ -37,6 +37,7 @@ def convert(model: HRM, manifest: Manifest, path: Path, dtype: Precision) -> Man
         training_span=manifest.training_span,
         metrics=manifest.metrics,
         git_revision=manifest.git_revision,
+        novelty=manifest.novelty,
     )
     save_model(path, model, converted)
     return converted
