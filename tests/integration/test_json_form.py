@@ -141,6 +141,8 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "ctl cancel": ctl("H0"),
     "model info": lambda place: [str(place.model), *place.settings("performance.runtime=torch")],
     "model export": lambda place: [str(place.model), "--format", "float32", "-o", str(place.root / "f.safetensors")],
+    "model calibrate": lambda place: [str(place.model), "-o", str(place.root / "c.safetensors"),
+                                      *place.settings("training_params.novelty_sessions=40")],
     "model verify": lambda place: [str(place.model)],
     "bench latency": lambda place: ["--rounds", "1", "--busy-decisions", "2", "--runtime", "torch"],
     "bench agreement": lambda place: ["--model", str(place.model), "--observations", "2", "--segments", "1",
