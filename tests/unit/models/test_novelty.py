@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from models.agent import HRMAgent
 from models.checkpoint import describe, load_model, save_model
@@ -146,11 +148,18 @@ def test_they_travel_with_the_model(tmp_path: Path, agent: HRMAgent, known: Nove
     assert convert(model, manifest, tmp_path / "two.safetensors", "int8").novelty == known
 
 
-def test_a_manifest_from_before_there_were_any_keeps_its_hash(tmp_path: Path, agent: HRMAgent) -> None:
-    """A file whose manifest has no such field is read as it always was."""
-    from safetensors import safe_open
-    from safetensors.torch import save_file
+def test_a_manifest_from_before_there_were_any_keeps_its_hash() -> None:
+    """The shipped `tiny` without its statistics is the file that was shipped before it had any."""
+    model, manifest = load_model(Path("models/artifacts/tiny.safetensors"))
+    before = describe(
+        model, trained=True, training_span=manifest.training_span, metrics=manifest.metrics,
+        git_revision=manifest.git_revision,
+    )  # fmt: skip
+    assert before.sha256 == "98d5dd984adcb73e8e86582fe7ba4703c1989500fcab7d9167cfac38aeeb9c0d"
 
+
+def test_an_artifact_from_before_there_were_any_is_read(tmp_path: Path, agent: HRMAgent) -> None:
+    """A file whose manifest has no such field."""
     path = tmp_path / "old.safetensors"
     save_model(path, agent.model, describe(agent.model, trained=True))
     with safe_open(path, framework="pt") as artifact:
