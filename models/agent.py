@@ -25,6 +25,7 @@ from models.decision_cache import DecisionCache
 from models.errors import InvalidOutput
 from models.features import Observation, encode, forget_identities
 from models.hrm import HRM, VALID_ACTIONS
+from models.novelty import Novelty
 from models.runtime import TorchRunner, single_cycle
 from models.supervision import ActionTargets, SegmentReport, supervise
 from models.vocabulary import Vocabularies
@@ -64,6 +65,10 @@ class AgentDecision(msgspec.Struct, frozen=True, gc=False):
     q_halt: float
     q_continue: float
     probabilities: tuple[float, float, float, float, float]
+    novelty: float = 0.0
+    """How unlike those that the model was trained in the market is: over 1 it is; 0 where not measured."""
+    furthest: str = ""
+    """What of the market is furthest from those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,10 @@ class HRMAgent:
         self.act = AdaptiveComputationTime(settings, now_ns)
         self._manifest: Manifest | None = manifest
         self._trained = manifest.trained
+        self._known = manifest.novelty
+        self.novelty = None
+        if self._known is not None and settings.novelty.enabled:
+            self.novelty = Novelty(self._known, settings.novelty.scale)
         self._now_ns = now_ns
         self.settled_below = settings.convergence.threshold if settings.convergence.early_stop else 0.0
         self.cache: DecisionCache[AgentDecision] = DecisionCache(0)
@@ -142,6 +151,7 @@ class HRMAgent:
             training_span=training_span,
             metrics=metrics,
             git_revision=git_revision,
+            novelty=self._known,
         )
         return save_model(path, self.model, manifest)
 
@@ -149,7 +159,7 @@ class HRMAgent:
     def manifest(self) -> Manifest:
         """What the model says about itself; worked out again, in fp32, after the weights have changed."""
         if self._manifest is None:
-            self._manifest = describe(self.model, trained=self._trained, dtype="float32")
+            self._manifest = describe(self.model, trained=self._trained, dtype="float32", novelty=self._known)
         return self._manifest
 
     @property
@@ -219,6 +229,9 @@ class HRMAgent:
                 most_segments=most_segments,
             )  # fmt: skip
         decision = read_decision(reasoning, int(features.side[0]), self.settings.output_heads)
+        if self.novelty is not None:
+            novelty, furthest = self.novelty.of_one(features)
+            decision = msgspec.structs.replace(decision, novelty=novelty, furthest=furthest)
         if self.settings.carry_state is CarryState.SESSION:
             self._carried[key] = _Carried(session_start_ns, state)
         if kept and reasoning.reasons[0] not in (HaltReason.DEADLINE, HaltReason.SINGLE_CYCLE, HaltReason.LIMITED):

@@ -24,6 +24,7 @@ from models.config import HRMConfig
 from models.errors import CheckpointError
 from models.features import FeatureSchema
 from models.hrm import HRM
+from models.novelty import NoveltyStatistics
 from models.vocabulary import Vocabularies, Vocabulary
 
 FORMAT: Final = "hrmd-model/1"
@@ -57,7 +58,7 @@ class Origin(BaseModel):
     settings: Mapping[str, Any] = {}
 
 
-ADDED: Final = ("origin",)
+ADDED: Final = ("origin", "novelty")
 """Fields that earlier artifacts lack: where one is None it is no part of what is hashed."""
 
 
@@ -77,6 +78,8 @@ class Manifest(BaseModel):
     metrics: Mapping[str, float] = {}
     git_revision: str | None = None
     origin: Origin | None = None
+    novelty: NoveltyStatistics | None = None
+    """What the training market's windows look like; None in artifacts from before there were any."""
     sha256: str = ""
 
 
@@ -89,6 +92,7 @@ def describe(
     metrics: Mapping[str, float] | None = None,
     git_revision: str | None = None,
     origin: Origin | None = None,
+    novelty: NoveltyStatistics | None = None,
 ) -> Manifest:
     """Return the manifest that `model` would be saved with; its `sha256` is that of the saved file."""
     manifest = Manifest(
@@ -103,6 +107,7 @@ def describe(
         metrics=dict(metrics or {}),
         git_revision=git_revision,
         origin=origin,
+        novelty=novelty,
     )
     return manifest.model_copy(update={"sha256": _sha256(manifest, _tensors(model, dtype))})
 

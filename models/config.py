@@ -170,6 +170,13 @@ class FeatureSettings(_Frozen):
         return self.window // self.patch + DECISION_TOKENS
 
 
+class NoveltySettings(_Frozen):
+    """When a market counts as unlike those that the model was trained in."""
+
+    enabled: bool = True
+    scale: Annotated[float, Field(gt=0.0, le=MOST, allow_inf_nan=False)] = 1.0
+
+
 class OutputHeadSettings(_Frozen):
     """What leaves the network."""
 
@@ -213,6 +220,7 @@ class HRMSettings(_Frozen):
     embeddings: EmbeddingSettings = EmbeddingSettings()
     features: FeatureSettings = FeatureSettings()
     output_heads: OutputHeadSettings = OutputHeadSettings()
+    novelty: NoveltySettings = NoveltySettings()
     carry_state: CarryState = CarryState.NONE
 
     @model_validator(mode="after")

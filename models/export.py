@@ -38,6 +38,7 @@ def convert(model: HRM, manifest: Manifest, path: Path, dtype: Precision) -> Man
         metrics=manifest.metrics,
         git_revision=manifest.git_revision,
         origin=manifest.origin,
+        novelty=manifest.novelty,
     )
     save_model(path, model, converted)
     return converted

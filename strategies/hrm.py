@@ -3,7 +3,7 @@
 A decision that has waited is given the time that is left, shared with those that wait behind it: fewer segments, then a
 single cycle, then a HOLD. Invariant: whatever goes wrong with the input or the output of the model becomes a HOLD that
 says so; only the output counts as a failure of the model (`failed=True`), a market that can't be read yet and a turn
-that came too late do not.
+that came too late do not. In a market unlike those that the model was trained in no position is opened; exits go on.
 """
 
 from __future__ import annotations
@@ -140,6 +140,9 @@ class HRMStrategy:
         reason = f"{answer.segments} segments, {answer.halt_reason}"
         if action in ENTRIES and not moment.may_enter:
             action, reason = Action.HOLD, f"no entries this late ({reason})"
+        elif action in ENTRIES and answer.novelty > 1.0:
+            unlike = f"market unlike those the model knows: {answer.novelty:.1f} × the limit ({answer.furthest})"
+            action, reason = Action.HOLD, f"{unlike}; {reason}"
         return Decision(
             ts=moment.ts,
             ts_bar=moment.ts,
@@ -163,6 +166,7 @@ class HRMStrategy:
             complexity=moment.complexity.score,
             regime=moment.complexity.regime.value,
             model_hash=self.agent.model_hash,
+            novelty=answer.novelty,
         )
 
 

@@ -6,14 +6,18 @@ Invariant: with `--json` stdout holds exactly one JSON document; everything else
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from daemon.cli import store
 from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
+from daemon.cli.train import Border, Files, Market, training_data
 from daemon.core.errors import ArtifactError, CheckFailed, UsageError
 from daemon.report.tables import facts, show
+
+if TYPE_CHECKING:
+    from models.checkpoint import Manifest
 
 model_app = typer.Typer(help="Look at, convert or check a model artifact; keep a store of them.", no_args_is_help=True)
 model_app.command("install")(store.install)
@@ -50,7 +54,8 @@ def info(artifact: Artifact, config: Config = None, overrides: Overrides = None,
     said: dict[str, Any] = {
         "artifact": str(artifact),
         "bytes": artifact.stat().st_size,
-        **manifest.model_dump(mode="json"),
+        **manifest.model_dump(mode="json", exclude={"novelty"}),
+        "novelty": _novelty(manifest),
         "exports": [str(path) for path in exports(artifact)],
         "runtime": choice.name,
         "segment_ms": choice.measured_ms,
@@ -100,6 +105,35 @@ def export(
         return print_json({"artifact": str(artifact), "format": form, "files": files})
     for path in written:
         typer.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+@model_app.command("calibrate")
+def calibrate(
+    artifact: Artifact,
+    bars: Files = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The artifact to write.")] = Path("calibrated.safetensors"),
+    config: Config = None,
+    overrides: Overrides = None,
+    market: Market = "hidden_regime",
+    border: Border = "2020-01-01",
+    as_json: AsJson = False,
+) -> None:
+    """Give a model the statistics of the market it was trained in, so that it knows another; weights stay the same."""
+    from models.errors import ModelError
+    from models.training.run import calibrated
+
+    settings = settings_and_logs(config, overrides)
+    if not settings.training_params.novelty_sessions:
+        raise UsageError("training_params.novelty_sessions: expected 1 or more to calibrate on, is 0")
+    data = training_data(settings, bars or [], market, None, border)
+    try:
+        manifest = calibrated(artifact, data, settings.training_params, out)
+    except ModelError as error:
+        raise ArtifactError(str(error)) from None
+    if as_json:
+        answer = {"artifact": str(artifact), "file": str(out), "sha256": manifest.sha256}
+        return print_json({**answer, "novelty": _novelty(manifest)})
+    typer.echo(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB); it knows {_knows(_novelty(manifest))}")
 
 
 @model_app.command("verify")
@@ -160,6 +194,18 @@ def _policy_info(artifact: Path, as_json: bool) -> None:
     show(table)
 
 
+def _novelty(manifest: Manifest) -> dict[str, Any] | None:
+    """What a model knows of the market it was trained in, without the numbers."""
+    known = manifest.novelty
+    return None if known is None else {"market": known.market, "sessions": known.sessions, "quantile": known.quantile}
+
+
+def _knows(novelty: dict[str, Any] | None) -> str:
+    if novelty is None:
+        return "no novelty statistics: it takes every market for its own"
+    return f"{novelty['market']} by {novelty['sessions']:,} sessions"
+
+
 def _print(said: dict[str, Any]) -> None:
     """Two columns, one line a fact."""
     table = facts()
@@ -175,6 +221,7 @@ def _print(said: dict[str, Any]) -> None:
         ("L", f"{shape['l_dim']} × {shape['l_layers']} layers, T = {shape['l_steps']} steps"),
         ("instruments", ", ".join(said["instruments"])),
         ("timeframes", ", ".join(said["timeframes"])),
+        ("knows", _knows(said["novelty"])),
         ("metrics", ", ".join(f"{key} {value:.4g}" for key, value in said["metrics"].items())),
         ("exports", ", ".join(said["exports"])),
         ("runtime", said["runtime"]),

@@ -273,7 +273,8 @@ class Decision(Event, frozen=True, gc=False):
     """What the strategy believes should be done, and how it came to it.
 
     `segments`, `min_segments`, `halt_reason` and the confidences are the HRM's; other strategies leave them at 0 or "".
-    `latency_ns` is the time from bar close to decision that the run injected or measured by its clock.
+    `latency_ns` is the time from bar close to decision that the run injected or measured by its clock. With a `novelty`
+    over 1 the market is unlike those that the model was trained in; it is 0 where nobody measures it.
     """
 
     ts: int
@@ -300,6 +301,7 @@ class Decision(Event, frozen=True, gc=False):
     model_hash: str = ""
     latency_ns: int = 0
     failed: bool = False
+    novelty: float = 0.0
 
 
 class InferenceMeasured(Event, frozen=True, gc=False):

@@ -17,7 +17,9 @@ import numpy as np
 from models.checkpoint import Manifest, Origin, TrainingSpan, describe, load_model, save_model
 from models.config import HRMSettings
 from models.hrm import HRM
+from models.novelty import NoveltyStatistics
 from models.training.adjusting import Actions, Broken, adjusted, never, no_actions, separated
+from models.training.calibrating import FEWEST, calibrate
 from models.training.distributed import Group
 from models.training.evaluate import EvaluationData
 from models.training.ingest import Report, read_bars
@@ -107,6 +109,7 @@ def train(
         return Trained(result, None, None)
     metrics = _metrics(result)
     span = TrainingSpan(first=_day(source.span_ns[0]), last=_day(source.span_ns[1]))
+    novelty = usual(data, source, hrm, training)
     manifest = describe(
         result.model.cpu(),
         trained=True,
@@ -114,6 +117,7 @@ def train(
         metrics=metrics,
         git_revision=git_revision(),
         origin=origin(data, supervision, training),
+        novelty=novelty,
     )
     path = folder / "model.safetensors"
     if group.rank == 0:
@@ -135,6 +139,46 @@ def origin(data: Data, supervision: DeepSupervisionSettings, training: TrainingS
         data_sha256=data_sha256(data.files),
         settings=settings | {"intervals_s": list(data.intervals_s), "border": data.border.isoformat()},
     )
+
+
+def usual(data: Data, source: Source, hrm: HRMSettings, training: TrainingSettings) -> NoveltyStatistics | None:
+    """Return what the training market's windows look like; None where it isn't wanted or sessions are too few."""
+    if not training.novelty_sessions:
+        return None
+    parts = source.samples(training.seed, training.novelty_sessions)
+    if min(map(len, parts)) < FEWEST:
+        return None
+    return calibrate(parts, hrm.features, market_name(data), training.novelty_sessions)
+
+
+def market_name(data: Data) -> str:
+    """Return what the data is called where a model says what it knows."""
+    if isinstance(data, SimulatedData):
+        return f"simulated {data.name.value}"
+    return ", ".join(path.name for path in data.files)
+
+
+def calibrated(artifact: Path, data: Data, training: TrainingSettings, out: Path) -> Manifest:
+    """Write the same model with the statistics of `data`'s training sessions and return its manifest.
+
+    Raises CheckpointError, or DataError where there are too few sessions.
+    """
+    model, manifest = load_model(artifact)
+    source, _ = sources(data, training)
+    parts = source.samples(training.seed, training.novelty_sessions)
+    novelty = calibrate(parts, model.config.features, market_name(data), training.novelty_sessions)
+    fresh = describe(
+        model,
+        trained=manifest.trained,
+        dtype=manifest.dtype,
+        training_span=manifest.training_span,
+        metrics=manifest.metrics,
+        git_revision=manifest.git_revision,
+        origin=manifest.origin,
+        novelty=novelty,
+    )
+    save_model(out, model, fresh)
+    return fresh
 
 
 def _model(artifact: Path | None) -> HRM | None:

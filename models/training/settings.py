@@ -150,6 +150,7 @@ class TrainingSettings(_Frozen):
     select: Select = Select.LAST
     checkpoint_every: Positive = 150
     keep_checkpoints: Positive = 2
+    novelty_sessions: Count = 8_000
     objective: ObjectiveSettings = ObjectiveSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     guard: GuardSettings = GuardSettings()

@@ -158,6 +158,8 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "ctl model rollback": ctl(),
     "model info": lambda place: [str(place.model), *place.settings("performance.runtime=torch")],
     "model export": lambda place: [str(place.model), "--format", "float32", "-o", str(place.root / "f.safetensors")],
+    "model calibrate": lambda place: [str(place.model), "-o", str(place.root / "c.safetensors"),
+                                      *place.settings("training_params.novelty_sessions=40")],
     "model verify": lambda place: [str(place.model)],
     "model install": lambda place: [str(place.model), "--name", "first", *place.store()],
     "model list": lambda place: place.store(),

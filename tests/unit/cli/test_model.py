@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 import typer.main
+from safetensors.torch import load_file
 
 from daemon.cli import main
 from daemon.cli.bench import bench_app
@@ -56,6 +57,32 @@ def test_what_cannot_be_had_is_in_the_info(
     call(model_app, "info", str(artifact), "--json", *where)
     said = json.loads(capsys.readouterr().out)
     assert said["not_available"][0] == "native needs a C++ compiler: CXX=no-such-compiler is not there"
+
+
+def test_calibrate_tells_a_model_what_is_usual(artifact: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Without statistics info says so; with them it names the market, and the weights are the same."""
+    call(model_app, "info", str(artifact), *TORCH)
+    assert "no novelty statistics" in capsys.readouterr().out
+    out = tmp_path / "two.safetensors"
+    few = ["--set", "training_params.novelty_sessions=40", "--set", "training_params.validation_sessions=2"]
+    call(model_app, "calibrate", str(artifact), "-o", str(out), *few)
+    assert "it knows simulated hidden_regime by 40 sessions" in capsys.readouterr().out
+    call(model_app, "info", str(out), "--json", *TORCH)
+    novelty = json.loads(capsys.readouterr().out)["novelty"]
+    assert novelty == {"market": "simulated hidden_regime", "sessions": 40, "quantile": 0.995}
+    before, after = load_file(artifact), load_file(out)
+    assert before.keys() == after.keys()
+    assert all(before[name].equal(after[name]) for name in before)
+
+
+def test_nothing_to_calibrate_on(artifact: Path, tmp_path: Path) -> None:
+    """One line, and no file."""
+    out = str(tmp_path / "two.safetensors")
+    with pytest.raises(UsageError, match="novelty_sessions: expected 1 or more"):
+        call(model_app, "calibrate", str(artifact), "-o", out, "--set", "training_params.novelty_sessions=0")
+    with pytest.raises(ArtifactError, match="12 sessions to calibrate on, at least 40"):
+        call(model_app, "calibrate", str(artifact), "-o", out, "--set", "training_params.novelty_sessions=12")
+    assert not Path(out).exists()
 
 
 def test_export_and_verify(artifact: Path, capsys: Capture) -> None:

@@ -10,9 +10,13 @@ import pytest
 import torch
 
 from daemon.core.clock import LiveClock, ReplayClock
-from daemon.core.events import Action, Regime
+from daemon.core.events import Action, Decision, Regime
+from models.agent import HRMAgent
+from models.checkpoint import describe
 from models.config import CarryState, History, HRMSettings
 from models.errors import CheckpointError
+from models.training.calibrating import calibrate
+from models.training.markets import HiddenRegime
 from strategies.base import Moment
 from strategies.hrm import ENTRIES, HRMStrategy, observation
 from tests.unit.strategies.moments import moment_of, rising
@@ -91,6 +95,43 @@ def test_only_what_the_position_allows(position: int) -> None:
         for seed in range(12)
     }
     assert seen <= allowed
+
+
+KNOWN = calibrate([HiddenRegime().sessions(60, 1)], settings_of().features, "simulated")
+
+
+def in_a_market(moment: Moment, scale: float) -> Decision:
+    """What a buyer that knows the simulated market decides where the limit is `scale` times as far."""
+    settings = settings_of()
+    settings = settings.model_copy(update={"novelty": settings.novelty.model_copy(update={"scale": scale})})
+    for seed in range(30):
+        model = HRMAgent.untrained(settings, seed).model
+        agent = HRMAgent(model, settings, describe(model, trained=True, novelty=KNOWN))
+        if agent.decide(observation(walk(0), settings.features.history)).action in (0, 1):
+            return HRMStrategy(agent, settings, ReplayClock(), "test").decide(moment)
+    raise AssertionError("no seed wants to open")
+
+
+def test_in_an_unlike_market_no_position_is_opened() -> None:
+    """The entry becomes a HOLD that names distance and reason; within the limit the same model enters."""
+    refused, entered = in_a_market(walk(0), 1e-3), in_a_market(walk(0), 1e3)
+    assert refused.novelty > 1 > entered.novelty > 0
+    assert entered.action in ENTRIES
+    assert refused.action is Action.HOLD
+    assert refused.reason.startswith(f"market unlike those the model knows: {refused.novelty:.1f} × the limit (")
+    assert refused.reason.endswith(entered.reason)
+    assert (refused.value, refused.segments, refused.failed) == (entered.value, entered.segments, False)
+
+
+def test_in_an_unlike_market_exits_go_on() -> None:
+    """What is held is judged as ever."""
+    found = set()
+    for seed in range(12):
+        held = msgspec.structs.replace(walk(seed), position=40, position_share=0.2)
+        refused, entered = in_a_market(held, 1e-3), in_a_market(held, 1e3)
+        assert (refused.action, refused.reason) == (entered.action, entered.reason)
+        found.add(refused.action)
+    assert Action.CLOSE_LONG in found
 
 
 def test_a_market_that_can_not_be_read_is_not_the_model_s_fault() -> None:
