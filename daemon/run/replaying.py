@@ -95,6 +95,7 @@ class Replay:
         self._fills: list[Fill] = []
         self._decisions: list[Decision] = []
         self._actions: list[str] = []
+        self._unlike = 0
         self._listen()
 
     @property
@@ -113,6 +114,7 @@ class Replay:
         bus, outputs = self.app.bus, self.outputs
         bus.tap(TALLIED, self.tally.record)
         bus.tap((InferenceMeasured,), self._measure)
+        bus.tap((Decision,), self._note_market)
         bus.tap((PriceAdjusted, PriceJumped, SymbolHalted), self._note_action)
         if outputs.bars is not None or outputs.report is not None:
             bus.tap((Bar,), self._bars.append)
@@ -142,6 +144,10 @@ class Replay:
     def _measure(self, event: Event) -> None:
         if isinstance(event, InferenceMeasured):
             self.tally.inference(event.elapsed_ns / NS_PER_S)
+
+    def _note_market(self, event: Event) -> None:
+        if isinstance(event, Decision):
+            self._unlike += event.novelty > 1.0
 
     def _note_action(self, event: Event) -> None:
         """What was said of a price between two sessions."""
@@ -195,6 +201,10 @@ class Replay:
         delay_ns = self._settings.bars.grace_ms * NS_PER_MS + self._latency.order_ns
         notes = [note for note in (made_of_bars(tapes.bars, dropped, delay_ns), late) if note]
         notes += [*doubts, *self._actions]
+        if self._unlike:
+            notes.append(
+                f"{self._unlike} decisions were in a market unlike those that the model knows: it opened nothing there"
+            )
         for symbol in self.app.tapes.symbols:
             instrument = self.app.instruments.resolve(symbol)
             if instrument is not None and instrument.kind == "index":

@@ -32,6 +32,7 @@ class TriggerSettings(Section):
     not_finite_per_day: PositiveInt = 3
     flaps_per_hour: PositiveInt = 10
     model_age_days: PositiveInt | None = None
+    novel_bars: PositiveInt | None = 75
 
     @model_validator(mode="after")
     def _order(self) -> Self:

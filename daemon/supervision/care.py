@@ -45,6 +45,13 @@ class Step(msgspec.Struct, frozen=True):
     evidence: str
 
 
+class Below(msgspec.Struct, frozen=True):
+    """The next rung, and the next that wasn't trained in a market; None where there is none."""
+
+    any: str | None
+    unlearned: str | None
+
+
 class Care:
     """Of the strategy in charge."""
 
@@ -63,7 +70,7 @@ class Care:
         self._timed = timed
 
     def on_decision(
-        self, decision: Decision, failed: str | None, elapsed_ns: int | None, below: str | None, now_ns: int
+        self, decision: Decision, failed: str | None, elapsed_ns: int | None, below: Below, now_ns: int
     ) -> Step | None:
         """What is to be done after a decision of the rung in charge; `failed`: why the ladder leaves it at once."""
         found = self.watch.on_decision(decision, elapsed_ns if self._timed else None)
@@ -82,7 +89,8 @@ class Care:
                 self.probation.trip(now_ns)  # a warning isn't well, either
             return self._back(decision, now_ns)
         self.probation.trip(now_ns)
-        step = self.stairs.next(trip.trigger, decision.strategy, below)
+        next_rung = below.unlearned if trip.trigger is Trigger.NOVELTY else below.any
+        step = self.stairs.next(trip.trigger, decision.strategy, next_rung)
         if step is None:
             return None
         return self._may(Step(step, trip.trigger.value, trip.evidence), now_ns)

@@ -17,9 +17,9 @@ from daemon.core.events import Decision
 class NoveltyLimits(msgspec.Struct, frozen=True):
     """When novelty has lasted: `in_a_row` bars without a break, or `share` of the newest `window` once it is full."""
 
-    in_a_row: int = 12
-    window: int = 75
-    share: float = 0.5
+    in_a_row: int
+    window: int
+    share: float
 
 
 class LastingNovelty:

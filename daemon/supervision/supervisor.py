@@ -38,13 +38,16 @@ from daemon.core.events import (
     TradingStateChanged,
 )
 from daemon.settings.run import SupervisorSettings
-from daemon.supervision.care import PROBATION, Care, Step, Traits
+from daemon.supervision.care import PROBATION, Below, Care, Step, Traits
 from daemon.supervision.mitigation import MILD
+from daemon.supervision.triggers import Trigger
 from strategies.base import LATE, UNFIT
 
 log = structlog.get_logger("supervisor")
 
 BEFORE = "as before the restart: "
+LEARNED = frozenset({"hrm", "ppo"})
+"""Rungs that know the market they were trained in: in another one the second is no better than the first."""
 MISSING = "can't be built"
 """What the reason of a start on a lower rung says; such a rung is left again when the better one is there."""
 
@@ -102,10 +105,11 @@ class Ladder:
         what = "bar closes without a decision in time" if late else "failed decisions"
         return f"{closes} {what} in a row: {decision.reason}"
 
-    def below(self) -> str | None:
-        """The next rung that was built, None on the last."""
+    def below(self, *, learned: bool = True) -> str | None:
+        """The next rung that was built, None on the last; without `learned`: the next that no market had to teach."""
         lower = self._rungs[self._rungs.index(self.active) + 1 :]
-        return next((rung for rung in lower if rung not in self._missing), None)
+        passed_over = self._missing if learned else self._missing | LEARNED
+        return next((rung for rung in lower if rung not in passed_over), None)
 
     @property
     def rung(self) -> int:
@@ -193,8 +197,9 @@ class Supervisor(Actor):
         elapsed = self._elapsed.pop(decision.symbol, None)
         if decision.strategy != self.ladder.active:
             return
-        now, below = self._clock.now_ns(), self.ladder.below()
-        step = self.care.on_decision(decision, self.ladder.on_decision(decision), elapsed, below, now)
+        now, ladder = self._clock.now_ns(), self.ladder
+        below = Below(ladder.below(), ladder.below(learned=False))
+        step = self.care.on_decision(decision, ladder.on_decision(decision), elapsed, below, now)
         if step is not None:
             self._take_step(step, now)
         shadow = self.care.shadow_wanted(now)
@@ -204,7 +209,7 @@ class Supervisor(Actor):
 
     def _take_step(self, step: Step, now: int) -> None:
         """One step, said with its evidence."""
-        rung, below, care = self.ladder.active, self.ladder.below(), self.care
+        rung, below, care = self.ladder.active, self.ladder.below(learned=step.trigger != Trigger.NOVELTY), self.care
         log.error("automatic step", step=step.step, strategy=rung, trigger=step.trigger, evidence=step.evidence)
         eased = care.stairs.eased
         care.stairs.took(step.step, india_day(now))

@@ -18,9 +18,12 @@ import msgspec
 from daemon.core.clock import NS_PER_MS, NS_PER_S, india_day
 from daemon.core.events import Action, Decision
 from daemon.settings.run import TriggerSettings
+from daemon.supervision.novelty import LastingNovelty, NoveltyLimits
 from strategies.base import INVALID, LATE, NOT_FINITE
 
 HOUR_NS = 3600 * NS_PER_S
+NOVEL_SHARE = 0.9
+"""Of twice `novel_bars`: a break of a few bars in a market that the model doesn't know changes nothing."""
 DAYS_TO_1970 = dt.date(1970, 1, 1).toordinal()
 SIDES: Mapping[Action, int] = {
     Action.BUY_LONG: 1, Action.SELL_SHORT: -1, Action.CLOSE_LONG: 0, Action.CLOSE_SHORT: 0,
@@ -37,6 +40,8 @@ class Trigger(StrEnum):
     LATENCY = "latency"
     FLAPPING = "flapping"
     MODEL_AGE = "model_age"
+    NOVELTY = "novelty"
+    """The market has been unlike those that the model knows for long."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -92,6 +97,9 @@ class Watch:
         self._warn_ms = max(settings.latency_warn_ms, deadline_ms)
         self._trip_ms = max(settings.latency_trip_ms, 2 * deadline_ms)
         self._not_finite = (0, 0)  # (day, count)
+        bars = settings.novel_bars
+        limits = None if bars is None else NoveltyLimits(bars, 2 * bars, NOVEL_SHARE)
+        self._novelty = None if limits is None else LastingNovelty(limits)
         self.clear()
 
     def clear(self) -> None:
@@ -102,14 +110,20 @@ class Watch:
         self._sides: dict[str, int] = {}
         self._changes: dict[str, deque[int]] = {}
         self._not_finite = (0, 0)
+        if self._novelty is not None:
+            self._novelty.forget()
 
     def on_decision(self, decision: Decision, elapsed_ns: int | None) -> list[Finding]:
         """What is wrong by now, trips first; `elapsed_ns` of the machine's time, None where nobody measured."""
         found = [
             self._finite(decision), *self._errors(decision), self._latency(decision, elapsed_ns),
-            self._flapping(decision),
+            self._flapping(decision), self._unknown(decision),
         ]  # fmt: skip
         return sorted((one for one in found if one is not None), key=lambda one: not one.trips)
+
+    def _unknown(self, decision: Decision) -> Finding | None:
+        lasting = self._novelty.on_decision(decision) if self._novelty is not None else None
+        return None if lasting is None else Finding(Trigger.NOVELTY, lasting)
 
     def _finite(self, decision: Decision) -> Finding | None:
         if decision.halt_reason not in (INVALID, NOT_FINITE):

@@ -318,3 +318,15 @@ def test_positions_are_known_from_their_changes() -> None:
     changes: list[PositionChanged] = [position_of(100), position_of(-5, symbol="NSE:X-EQ"), position_of(0)]
     desk.tell(*changes)
     assert desk.supervisor.held == {"NSE:X-EQ"}
+
+
+def test_a_market_that_the_model_does_not_know_is_left_to_the_rules() -> None:
+    """After so many bars, past a policy that was trained in a market, too; never where nothing is set."""
+    for novel_bars, steps in ((5, [("hrm", "rules")]), (None, [])):
+        desk = Desk(ladder=["hrm", "ppo", "rules", "flat"], triggers={"novel_bars": novel_bars})
+        said = [
+            event
+            for close in range(12)
+            for event in desk.tell(decide(Action.HOLD, ts_bar=OPEN + close * 5 * MINUTE, strategy="hrm", novelty=2.0))
+        ]
+        assert [(one.old, one.new) for one in said if isinstance(one, StrategySwapped)] == steps
