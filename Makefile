@@ -3,10 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO := var/demo
 
-.PHONY: help setup demo test quick nightly check lint types imports wheel bench live chaos soak recovery fuzz clean
+.PHONY: help setup demo test quick nightly check lint types imports wheel bench live chaos chaos-model soak recovery fuzz clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
 .venv/.runtime: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, $(PYTHON) is older"; exit 2; }
@@ -63,6 +63,9 @@ live: .venv/.runtime ## a minute of 15,000 messages a second from the Fyers SDK 
 
 chaos: .venv/.dev ## kill the daemon 300 times while it trades on a misbehaving exchange (up to a quarter of an hour)
 	$(BIN)/python benchmarks/chaos.py --kills 300
+
+chaos-model: .venv/.dev ## models that go wrong in a running daemon: seen after how many decisions, and who decides then
+	$(BIN)/python benchmarks/chaos_model.py
 
 soak: .venv/.dev ## two million orders through one process: memory and file descriptors must stay flat
 	MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=65536 $(BIN)/python benchmarks/soak.py  # as in systemd/hrmd.service

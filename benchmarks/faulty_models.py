@@ -106,13 +106,13 @@ class Leaks(Faulty):
 
 
 class Blocks(Faulty):
-    """Decides on the loop itself, and blocks it for two seconds, once."""
+    """Decides on the loop itself, and blocks it for two seconds, once, a dozen decisions later: not at the start."""
 
     in_thread = False
 
     def misbehave(self, moment: Moment, good: Decision) -> Decision:
         """Nothing else runs meanwhile."""
-        if self.asked == HEALTHY_FOR + 1:
+        if self.asked == HEALTHY_FOR + 12:
             time.sleep(2.0)
         return good
 

@@ -330,11 +330,13 @@ def memory_in_use(seen: Measurements, limits: MemoryLimits, before: Was) -> Chec
 
 def loop(seen: Measurements, settings: HealthSettings, before: Was) -> Check:
     """How late the event loop wakes."""
-    lag = seen.loop_lag_ms
-    if lag is None:
-        return good("loop", "not looked at for long enough")
+    lag, worst = seen.loop_lag_ms, seen.loop_worst_ms
     limits = Limits(settings.loop_lag_warn_ms, settings.loop_lag_fail_ms)
     do = "see what else runs on this machine (top); fewer symbols"
+    if worst >= settings.loop_lag_fail_ms and (lag is None or lag < settings.loop_lag_warn_ms):
+        return doubtful("loop", f"the event loop stood still for {worst / 1000:.1f} s within the last minute", do)
+    if lag is None:
+        return good("loop", "not looked at for long enough")
     return measured("loop", lag, "ms", limits, before, f"the event loop wakes late by p99 {lag:.0f} ms", do)
 
 

@@ -157,6 +157,7 @@ class HealthMonitor:
             journal_lag_s=self._standstill.seconds(journal.waiting, journal.committed, now) if journal else 0.0,
             stuck=self._stuck(readings, now),
             loop_lag_ms=self._lag.p99_ms(PULSES_LEAST),
+            loop_worst_ms=self._lag.worst_ms(),
             memory_bytes=self._sources.memory_bytes(),
             models=self._models,
             models_age_s=(now - self._models_ns) / NS_PER_S if self._models else None,

@@ -127,6 +127,7 @@ class Measurements(msgspec.Struct, frozen=True, kw_only=True):
     journal_lag_s: float
     stuck: Stuck | None
     loop_lag_ms: float | None
+    loop_worst_ms: float = 0.0
     memory_bytes: int
     models: Sequence[ModelFile] | None
     models_age_s: float | None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -165,15 +166,26 @@ class Failing:
             self.symbols.pop(decision.symbol, None)
 
 
+STARTING = 20
+"""Wakings of the start."""
+
+
 class Lag:
     """How late the event loop woke, the newest `most` times."""
 
     def __init__(self, most: int) -> None:
         self._kept: deque[float] = deque(maxlen=most)
+        self._count = 0
 
     def add(self, seconds: float) -> None:
         """Once more."""
+        self._count += 1
         self._kept.append(max(0.0, seconds))
+
+    def worst_ms(self) -> float:
+        """The longest of them, those of the start aside: models are loaded then, and caches are filled."""
+        aside = max(0, STARTING - (self._count - len(self._kept)))
+        return max(islice(self._kept, aside, None), default=0.0) * 1000
 
     def p99_ms(self, least: int) -> float | None:
         """None before it was looked at `least` times."""

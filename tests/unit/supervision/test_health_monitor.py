@@ -185,6 +185,23 @@ def test_the_loop_is_judged_after_a_while() -> None:
     assert (bench.check("loop").status, bench.check("loop").value) == (FAIL, 2000)
 
 
+def test_a_loop_that_stood_still_once_is_told_for_a_minute() -> None:
+    """Though the others were in time; a stall of the start isn't one."""
+    bench = Bench()
+    for lag in (2.0, *[0.0] * 30):
+        bench.monitor.loop_lag(lag)
+    assert bench.check("loop").status is OK
+    for lag in (2.0, *[0.0] * 238):
+        bench.monitor.loop_lag(lag)
+    assert (bench.check("loop").status, bench.check("loop").text) == (
+        WARN,
+        "the event loop stood still for 2.0 s within the last minute",
+    )
+    for _ in range(2):
+        bench.monitor.loop_lag(0.0)
+    assert bench.check("loop").status is OK
+
+
 async def test_models_are_compared_with_their_files() -> None:
     """The same, another one, one that can't be read; how long ago that was."""
     bench = Bench()
