@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from models.training.provenance import data_sha256, git_revision
 
 
@@ -15,6 +17,7 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_the_commit_of_a_tracked_file(tmp_path: Path) -> None:
     """Said to be changed where the checkout differs; None for what the repository doesn't know."""
     git(tmp_path, "init", "-q")
