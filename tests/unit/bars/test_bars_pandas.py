@@ -140,6 +140,7 @@ def test_made_up_ticks_agree_with_pandas(made_up: Path, chunk_rows: int, interva
 
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the recorded market data is not beside this checkout")
+@pytest.mark.slow
 def test_real_ticks_agree_with_pandas(tmp_path: Path) -> None:
     """Fifty sessions of recorded RELIANCE ticks, with all their faults, agree in every bar of every interval."""
     table = pd.read_parquet(SHARED / "TICKS_RELIANCE_2021.parquet")

@@ -93,6 +93,7 @@ def test_bars_are_adjusted_by_the_settings() -> None:
     assert not data.broken("NIFTY", 100.0, 20.0)
 
 
+@pytest.mark.slow
 def test_a_policy_is_trained_and_scored(tmp_path: Path, capsys: Capture) -> None:
     """Its score is in its manifest, and it stands on the ladder."""
     pytest.importorskip("stable_baselines3")

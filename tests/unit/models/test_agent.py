@@ -261,6 +261,7 @@ def test_a_replayed_session_is_reproduced_with_its_memory(settings: Settings, ob
     assert replayed == recorded
 
 
+@pytest.mark.slow
 def test_learning_teaches_what_it_was_shown(settings: Settings, observe: Observe) -> None:
     """After some passes the agent acts as taught, values and quantities follow, and it knows that it is trained."""
     agent = HRMAgent.untrained(settings(act={"max_segments": 2}), 3)

@@ -392,6 +392,7 @@ def _numbers(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize("value", ["1e400", "1.0e300", "1" + "0" * 30, ".inf", ".nan", "-.inf", "nan", "Infinity"])
+@pytest.mark.slow
 def test_no_number_is_beyond_all_measure(value: str) -> None:
     """A limit of such a size is no limit: every number of the settings has bounds."""
     numbers = _numbers(Settings)

@@ -142,6 +142,7 @@ async def kept_ticking(stage: Stage, done: Callable[[], Any], *symbols: str) -> 
         await asyncio.sleep(0.005)
 
 
+@pytest.mark.slow
 async def test_ticks_come_stamped_after_all_that_was_told() -> None:
     """And before all that is told later: the cut that a replay of the record makes again."""
     async with staged() as stage:
@@ -169,6 +170,7 @@ async def test_raw_batches_are_recorded_and_the_filter_decides_the_rest() -> Non
         assert stage.feed.tick_filter.rejected["bad_price"] == 1
 
 
+@pytest.mark.slow
 async def test_a_start_inside_a_session_is_a_gap() -> None:
     """STALE first, CONNECTED with the first tick, and the first bar is marked."""
     async with staged() as stage:
@@ -211,6 +213,7 @@ async def test_a_day_that_nobody_confirmed_has_bars() -> None:
         assert [(bar.ts_open, bar.gap) for bar in stage.of(Bar)] == [(opened, False)]
 
 
+@pytest.mark.slow
 async def test_a_link_that_ends_is_replaced_and_the_gap_is_marked() -> None:
     """STALE at once, then a second link with everything subscribed; the bar of the gap and the next are marked."""
     async with staged() as stage:
@@ -230,6 +233,7 @@ async def test_a_link_that_ends_is_replaced_and_the_gap_is_marked() -> None:
         assert stage.feed.links == 2
 
 
+@pytest.mark.slow
 async def test_what_was_recorded_replays_to_the_same_bars(tmp_path: Path) -> None:
     """Cut at the same places, whatever happened to the link; the gaps are told by the journal."""
     async with staged() as stage:
@@ -266,6 +270,7 @@ async def test_a_mute_link_is_killed() -> None:
         await until(lambda: len(stage.venue.links) > 1)
 
 
+@pytest.mark.slow
 async def test_a_bar_that_closes_in_silence_is_marked_before_it_does() -> None:
     """The link isn't given up yet, but what the bar missed nobody knows."""
     async with staged(silence_s=10_000.0) as stage:
@@ -278,6 +283,7 @@ async def test_a_bar_that_closes_in_silence_is_marked_before_it_does() -> None:
         assert not stage.link.killed
 
 
+@pytest.mark.slow
 async def test_a_silent_night_ends_no_link() -> None:
     """An hour after the close without a tick: no status, no restart."""
     async with staged(OPEN + 380 * MINUTE) as stage:
@@ -287,6 +293,7 @@ async def test_a_silent_night_ends_no_link() -> None:
         assert stage.feed.freshness.stale == {}
 
 
+@pytest.mark.slow
 async def test_a_market_that_stands_still_after_its_close_is_no_fault() -> None:
     """From 15:15 on an index stands still until 15:28 (since 2026-08-03): its session ends before."""
     close = 1_795_427_100 * NS_PER_S  # 2026-11-23 15:15 IST
