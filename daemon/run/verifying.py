@@ -155,7 +155,7 @@ def verify_journal(path: Path) -> Verification:
             if past.hides(event.symbol):
                 hidden.add((event.symbol, event.ts))
             else:
-                asked[event.symbol, event.ts] = (view.moment(event), active)
+                asked[event.symbol, event.ts] = (_moment(view, event, path), active)
         elif isinstance(event, Decision) and (event.symbol, event.ts_bar) in hidden:
             hidden.discard((event.symbol, event.ts_bar))
             passed_over += 1
@@ -195,6 +195,14 @@ def _calendar_file(metadata: dict[str, str], path: Path) -> CalendarFile:
         return msgspec.json.decode(metadata.get("calendar", "{}"), type=CalendarFile)
     except msgspec.DecodeError as error:
         raise UsageError(f"{path}: its calendar can't be read ({error})") from None
+
+
+def _moment(view: MarketView, complexity: Complexity, path: Path) -> Moment:
+    try:
+        return view.moment(complexity)
+    except KeyError:
+        why = f"{complexity.symbol} at {complexity.ts}: asked about before any bar of it"
+        raise CheckFailed(f"{path}: {why}: the journal was altered") from None
 
 
 def _legs(metadata: dict[str, str], path: Path) -> dict[str, str]:

@@ -70,7 +70,8 @@ def app_of(desk: Desk, tape: Path, directory: Path, prefix: str, *overrides: str
         f"broker.fyers.data_url={places.data}", f"broker.fyers.order_socket_url={places.orders}",
         f"broker.fyers.token_file={token}", f"broker.fyers.calls_file={directory / 'calls'}",
         "broker.fyers.answer_s=0.3", "broker.fyers.unknown_poll_s=0.1",
-        "broker.fyers.unknown_settle_s=0.6", "broker.fyers.reconcile_s=1", *overrides,
+        "broker.fyers.unknown_settle_s=0.6", "broker.fyers.reconcile_s=1",
+        "supervisor.triggers.flaps_per_hour=1000", *overrides,
     )  # fmt: skip
     plan = RunPlan(
         tapes=[tape], symbols=[], clock=PacedClock(1.0), latency=MeasuredLatency(),

@@ -106,6 +106,17 @@ def _intervals(db: sqlite3.Connection) -> str:
     return str(msgspec.json.decode(body)["interval"])
 
 
+def test_a_complexity_of_a_symbol_without_a_bar(journal: Path, tmp_path: Path) -> None:
+    """One letter of its symbol was changed."""
+    db = sqlite3.connect(journal)
+    (seq,) = db.execute("SELECT MIN(seq) FROM events WHERE type = 'Complexity'").fetchone()
+    db.close()
+    change = "UPDATE events SET body = replace(body, 'SBIN-EQ', 'SBIN-ES') WHERE seq = ?"
+    path = altered(journal, tmp_path, change, seq)
+    with pytest.raises(CheckFailed, match=r"-ES at .*: asked about before any bar of it"):
+        verify_journal(path)
+
+
 def test_a_decision_that_no_bar_asked_for(journal: Path, tmp_path: Path) -> None:
     """Its complexity is gone from the journal."""
     db = sqlite3.connect(journal)
