@@ -111,9 +111,9 @@ def test_a_complexity_of_a_symbol_without_a_bar(journal: Path, tmp_path: Path) -
     db = sqlite3.connect(journal)
     (seq,) = db.execute("SELECT MIN(seq) FROM events WHERE type = 'Complexity'").fetchone()
     db.close()
-    change = "UPDATE events SET body = replace(body, 'SBIN-EQ', 'SBIN-ES') WHERE seq = ?"
+    change = "UPDATE events SET body = replace(body, '-EQ', '-ES') WHERE seq = ?"
     path = altered(journal, tmp_path, change, seq)
-    with pytest.raises(CheckFailed, match=r"-ES at .*: asked about before any bar of it"):
+    with pytest.raises(CheckFailed, match=r"ES at .*: asked about before any bar of it"):
         verify_journal(path)
 
 
