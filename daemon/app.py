@@ -495,6 +495,8 @@ class App:
         else:
             supervisor.start(ts)
         supervisor.recall(recalled.steps, recalled.lock, ts)
+        if not (recalled.seen or plan.reels):
+            return
         begins = self._begins_at
         if not begins:
             return

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.core.clock import DAY_NS, NS_PER_S
+from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_S
 from daemon.core.events import (
     Action,
     Bar,
@@ -28,7 +28,6 @@ from daemon.core.events import (
 )
 
 NS_PER_MINUTE = 60 * NS_PER_S
-IST_OFFSET_NS = 19_800 * NS_PER_S
 ATR_BARS = 14
 
 LATE = "late"

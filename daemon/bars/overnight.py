@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 import structlog
 
 from daemon.core.bus import Bus
-from daemon.core.clock import DAY_NS
+from daemon.core.clock import DAY_NS, india_day
 from daemon.core.events import Bar, Event, PositionRestated, PriceAdjusted, PriceJumped, TickBatch
-from daemon.market.calendar import IST_OFFSET_NS, ist_date
+from daemon.market.calendar import ist_date
 from daemon.market.overnight import OvernightLimit, action_key
 from daemon.settings.market import AdjustmentSettings
 
@@ -57,7 +57,7 @@ class Overnight:
     def on_ticks(self, batch: Event) -> None:
         """The first ticks of a session: what is due by its date."""
         assert isinstance(batch, TickBatch)
-        day = (int(batch.ts_event[-1]) + IST_OFFSET_NS) // DAY_NS
+        day = india_day(int(batch.ts_event[-1]))
         if day <= self._day:
             return
         self._day = day

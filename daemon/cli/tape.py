@@ -20,6 +20,7 @@ from rich.text import Text
 
 from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.cli.record import record, seal_left
+from daemon.core.clock import IST
 from daemon.core.errors import UsageError
 from daemon.feed.survey import TapeSurvey
 from daemon.feed.tick_filter import MAX_PRICE, MIN_PRICE
@@ -310,7 +311,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def _moment(ts_ns: int) -> str:
-    clock = dt.datetime.fromtimestamp(ts_ns // 1_000_000_000, dt.timezone(dt.timedelta(hours=5, minutes=30)))
+    clock = dt.datetime.fromtimestamp(ts_ns // 1_000_000_000, IST)
     return clock.strftime("%Y-%m-%d %H:%M:%S IST")
 
 

@@ -5,12 +5,16 @@ Invariant: `now_ns` never goes back within a run.
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from typing import Protocol
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 DAY_NS = 86_400 * NS_PER_S
+IST_OFFSET_NS = 19_800 * NS_PER_S
+"""India's time less UTC; it has no daylight saving."""
+IST = dt.timezone(dt.timedelta(microseconds=IST_OFFSET_NS // 1000), "IST")
 MAX_SKEW_NS = 2_500 * NS_PER_MS
 """So far ahead of our receipt a stamp of the venue may lie: two seconds of a slow clock, and what can't be measured."""
 
@@ -154,7 +158,7 @@ class PacedClock:
 
 def india_day(ts: int) -> int:
     """The day of India's calendar that `ts` (UTC ns) falls on, counted since 1970."""
-    return (ts + 19_800 * NS_PER_S) // DAY_NS
+    return (ts + IST_OFFSET_NS) // DAY_NS
 
 
 def wall_ns() -> int:

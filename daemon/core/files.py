@@ -114,3 +114,12 @@ def read_text(path: Path) -> str:
 
 def _no_text(byte: int, line: int, path: str) -> OSError:
     return OSError(errno.EILSEQ, f"is not UTF-8 text: byte 0x{byte:02x} in line {line}", path)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make sure that the disk has the names in a directory. Raises `OSError`."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

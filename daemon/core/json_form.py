@@ -13,9 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from daemon.core.clock import NS_PER_S
+from daemon.core.clock import IST, NS_PER_S
 
-_IST: Final = dt.timezone(dt.timedelta(hours=5, minutes=30), "IST")
 _TS: Final = "ts"
 _TIME: Final = "time"
 _TS_SCHEMA: Final = {"type": "string", "pattern": "^-?[0-9]+$", "description": "UTC nanoseconds"}
@@ -36,7 +35,7 @@ def rfc3339(ts: int) -> str | None:
     """Such as 2026-01-05T09:15:00.25+05:30; None for what no calendar holds (years 1 to 9999)."""
     seconds, ns = divmod(ts, NS_PER_S)
     try:
-        moment = dt.datetime.fromtimestamp(seconds, _IST)
+        moment = dt.datetime.fromtimestamp(seconds, IST)
     except (ValueError, OverflowError, OSError):
         return None
     fraction = f".{ns:09}".rstrip("0") if ns else ""

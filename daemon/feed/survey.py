@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from daemon.core.clock import DAY_NS
+from daemon.core.clock import DAY_NS, IST_OFFSET_NS
 from daemon.core.events import TickBatch
 from daemon.feed.tick_filter import TickFilter
-from daemon.market.calendar import IST_OFFSET_NS, ist_date
+from daemon.market.calendar import ist_date
 from daemon.tape.format import TapeReader
 
 LATE = "late"

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.core.clock import DAY_NS, MAX_SKEW_NS, NS_PER_S
+from daemon.core.clock import DAY_NS, IST_OFFSET_NS, MAX_SKEW_NS
 from daemon.core.events import BAND_COLUMNS, TICK_COLUMNS, TickBatch
 from daemon.feed.belief import BELIEVED_AFTER, BELIEVED_AFTER_NS, BELIEVED_AFTER_SILENCE, SILENCE_NS
 from daemon.feed.cumulative_volume import CumulativeVolume, set_volumes
@@ -31,7 +31,6 @@ MAX_PRICE = 10_000_000.0
 MAX_QUANTITY = 10**12
 """Units in a day: more than any exchange trades, and few enough that no sum overflows."""
 
-_IST_OFFSET_NS = 19_800 * NS_PER_S
 NO_LIMIT_PERCENT = 1e15
 """No move is so large: of ticks that are made of bars, which were judged as bars."""
 FEW_TICKS = 4
@@ -128,7 +127,7 @@ class TickFilter:
             return batch, np.zeros(0, dtype=np.int64)
         known, streams = self._table(batch.symbols)
         rows = self._plausible(batch, known)
-        day = (batch.ts_event + _IST_OFFSET_NS) // DAY_NS
+        day = (batch.ts_event + IST_OFFSET_NS) // DAY_NS
         bits = [getattr(batch, name).view(np.int64) for name in _COMPARED]
         accept = np.zeros(n, dtype=np.bool_)
         traded = np.zeros(n, dtype=np.int64)

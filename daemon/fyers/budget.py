@@ -15,9 +15,8 @@ from typing import Final
 
 import msgspec
 
-from daemon.core.clock import DAY_NS, NS_PER_MS, NS_PER_S, Clock
+from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_MS, NS_PER_S, Clock, india_day
 from daemon.fyers.call_record import LONGEST_WAY_NS, CallRecord, Calls
-from daemon.market.calendar import IST_OFFSET_NS
 
 MINUTE_NS: Final = 60 * NS_PER_S
 
@@ -150,7 +149,7 @@ class RateBudget:
         return DAY_NS - (self._clock.now_ns() + IST_OFFSET_NS) % DAY_NS
 
     def _today(self) -> int:
-        return (self._clock.now_ns() + IST_OFFSET_NS) // DAY_NS
+        return india_day(self._clock.now_ns())
 
 
 def _allowed(limit: Limit, purpose: Purpose) -> int:

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from daemon.core.clock import IST
 from daemon.core.errors import UsageError
 from daemon.fyers.market_wire import Candle
 
@@ -24,8 +25,6 @@ DAILY: Final = "1d"
 MOST_DAYS: Final = 100
 MOST_DAYS_DAILY: Final = 366
 MINUTES_SINCE: Final = dt.date(2017, 7, 3)
-
-_IST: Final = dt.timezone(dt.timedelta(hours=5, minutes=30))
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -83,7 +82,7 @@ def sift(candles: Sequence[Candle], chunk: Chunk, interval: str, now_s: float) -
 
 def day_of(candle: Candle, interval: str) -> dt.date:
     """The trading day of a bar; a daily one starts at midnight UTC of its date."""
-    zone = dt.UTC if interval == DAILY else _IST
+    zone = dt.UTC if interval == DAILY else IST
     return dt.datetime.fromtimestamp(candle.start_s, zone).date()
 
 

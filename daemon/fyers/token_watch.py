@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 from enum import StrEnum
-from typing import Final
 
-from daemon.core.clock import NS_PER_S
+from daemon.core.clock import IST, NS_PER_S
 from daemon.fyers.credentials import Secret, expiry_ns
-
-_IST: Final = dt.timezone(dt.timedelta(hours=5, minutes=30))
 
 
 class TokenState(StrEnum):
@@ -70,7 +67,7 @@ class TokenWatch:
             return f"was refused by the venue ({self._refusal})"
         if self.expires_ts is None:
             return "says nothing of its end"
-        moment = f"{dt.datetime.fromtimestamp(self.expires_ts / NS_PER_S, _IST):%d %b %H:%M} IST"
+        moment = f"{dt.datetime.fromtimestamp(self.expires_ts / NS_PER_S, IST):%d %b %H:%M} IST"
         if state is TokenState.EXPIRED:
             return f"expired on {moment}"
         return f"expires on {moment}, in {span(self.expires_ts - now_ns)}"

@@ -15,11 +15,11 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from daemon.core.clock import IST
 from daemon.core.errors import HrmdError
 from daemon.core.events import OrderType, Side
 
 ZERO: Final = Decimal(0)
-_IST: Final = dt.timezone(dt.timedelta(hours=5, minutes=30))
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _SIDES: Final = {1: Side.BUY.value, -1: Side.SELL.value}
@@ -262,7 +262,7 @@ def parse_time(text: str) -> int:
         day, month, year = date.split("-")
         hour, minute, second = clock.split(":")
         moment = dt.datetime(
-            int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second), tzinfo=_IST
+            int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second), tzinfo=IST
         )
     except ValueError:
         raise WireError("a time: expected such as 18-Dec-2023 13:51:30") from None

@@ -27,12 +27,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.core.clock import DAY_NS
+from daemon.core.clock import DAY_NS, IST_OFFSET_NS
 from daemon.core.documents import parse_yaml
 from daemon.core.errors import UsageError
 from daemon.market.calendar_file import LAST_DATE, CalendarFile, SpecialSession, check_confirmed, read_calendar_file
 
-IST_OFFSET_NS: Final = 19_800 * 1_000_000_000
 FIXED_HOLIDAYS: Final = {
     (1, 26): "Republic Day",
     (4, 14): "Dr. Baba Saheb Ambedkar Jayanti",

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import structlog
 
-from daemon.core.clock import DAY_NS
+from daemon.core.clock import DAY_NS, IST_OFFSET_NS
 from daemon.core.events import Event, TimeAdvanced
-from daemon.market.calendar import IST_OFFSET_NS, MarketCalendar, Session, ist_clock, ist_date
+from daemon.market.calendar import MarketCalendar, Session, ist_clock, ist_date
 from daemon.market.calendar_file import LAST_DATE
 
 log = structlog.get_logger("calendar")

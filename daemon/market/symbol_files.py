@@ -20,10 +20,10 @@ import structlog
 from yarl import URL
 
 from daemon.core.bus import Bus
-from daemon.core.clock import DAY_NS, NS_PER_S, Clock
+from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_S, Clock
 from daemon.core.errors import UsageError
 from daemon.core.events import Halt, Resume, TradingState, TradingStateChanged
-from daemon.market.calendar import IST_OFFSET_NS, ist_date
+from daemon.market.calendar import ist_date
 from daemon.market.instruments import InstrumentBook
 from daemon.market.symbol_master import FILES, SymbolMaster, folder_of
 from daemon.settings.market import SymbolMasterSettings

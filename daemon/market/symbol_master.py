@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
+from daemon.core.clock import IST
 from daemon.core.csv import read_csv
 from daemon.core.errors import UsageError
 
@@ -32,8 +33,6 @@ INDEX_TYPE: Final = "10"
 FUTURE_TYPES: Final = ("11", "13")
 OPTION_TYPES: Final = ("14", "15")
 """Index and stock, of each; everything else in the cash file that is no index is a share, a fund or a bond."""
-
-_IST: Final = dt.timezone(dt.timedelta(hours=5, minutes=30))
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -203,4 +202,4 @@ def _expiry(text: str) -> dt.date | None:
         seconds = int(Decimal(text))
     except (InvalidOperation, ValueError):
         return None
-    return dt.datetime.fromtimestamp(seconds, _IST).date() if seconds > 0 else None
+    return dt.datetime.fromtimestamp(seconds, IST).date() if seconds > 0 else None

@@ -14,9 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.core.clock import DAY_NS, NS_PER_S
+from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_S, india_day
 from daemon.core.events import Side, TickBatch
-from daemon.market.calendar import IST_OFFSET_NS
 
 WHOLE: Final = np.iinfo(np.int64).max
 """As much as one likes: nobody said how much there is."""
@@ -48,7 +47,7 @@ class SymbolBook:
 
     def band(self, ts: int) -> tuple[float, float]:
         """The lowest and highest price of the day at `ts` (UTC ns); NaN where nobody told."""
-        day = (ts + IST_OFFSET_NS) // DAY_NS
+        day = india_day(ts)
         return tuple(price if told == day else np.nan for price, told in (self.lower, self.upper))  # type: ignore[return-value]
 
 

@@ -87,7 +87,10 @@ def recall(path: Path, settings: Settings, intervals: Sequence[str], until_ns: i
         events = reader.of_runs(runs, Bar, PositionChanged, PriceAdjusted, PriceJumped)
         steps, lock = _care(reader)
         lived = _as_lived(events, intervals, until_ns)
-        return Recalled(lived, _rung(reader, settings), _model(reader), steps, lock)
+        newest = reader.newest_with_events()
+        if newest is None:
+            return Recalled(lived, steps=steps, lock=lock)
+        return Recalled(lived, _rung(reader, newest, settings), _model(reader, newest), steps, lock)
     finally:
         reader.close()
 
@@ -112,11 +115,8 @@ def _as_lived(events: Any, intervals: Sequence[str], until_ns: int) -> list[Even
     return [event for event in kept if event is not None]
 
 
-def _rung(reader: JournalReader, settings: Settings) -> Rung | None:
-    """Who was in charge in the newest run that left anything, where the settings still say the same of it."""
-    run = reader.newest_with_events()
-    if run is None:
-        return None
+def _rung(reader: JournalReader, run: int, settings: Settings) -> Rung | None:
+    """Who was in charge at the end of `run`, where the settings still say the same of it."""
     metadata = reader.metadata(run)
     swaps = [event for event in reader.of_runs([run], StrategySwapped) if isinstance(event, StrategySwapped)]
     name = swaps[-1].new if swaps else metadata.get(IN_CHARGE, settings.strategy.name)
@@ -150,11 +150,9 @@ def _before(swaps: Sequence[StrategySwapped], name: str) -> str:
     return next((swap.old for swap in reversed(swaps) if swap.new == name and not swap.reason.startswith(BEFORE)), "")
 
 
-def _model(reader: JournalReader) -> ModelLoaded | None:
-    run = reader.newest_with_events()
-    loaded = list(reader.of_runs([run], ModelLoaded)) if run is not None else []
-    newest = loaded[-1] if loaded else None
-    return newest if isinstance(newest, ModelLoaded) else None
+def _model(reader: JournalReader, run: int) -> ModelLoaded | None:
+    loaded = [event for event in reader.of_runs([run], ModelLoaded) if isinstance(event, ModelLoaded)]
+    return loaded[-1] if loaded else None
 
 
 def _deciders(settings_json: str) -> list[Any]:

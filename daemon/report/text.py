@@ -8,9 +8,8 @@ from __future__ import annotations
 import datetime as dt
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from daemon.core.clock import NS_PER_S
+from daemon.core.clock import IST, NS_PER_S
 
-IST = dt.timezone(dt.timedelta(hours=5, minutes=30), "IST")
 PAISA = Decimal("0.01")
 ABSENT = "-"
 MINUS = "\N{MINUS SIGN}"

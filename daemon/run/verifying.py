@@ -22,13 +22,10 @@ from daemon.core.events import (
     Complexity,
     Decision,
     Event,
-    MarketRemembered,
     Mitigation,
     MitigationTaken,
     ModelLoaded,
     PositionChanged,
-    PriceAdjusted,
-    PriceJumped,
     StrategySwapped,
 )
 from daemon.journal.reader import JournalReader
@@ -41,6 +38,7 @@ from daemon.settings.tree import Settings
 from daemon.strategy.actor import FLAT
 from daemon.strategy.build import view_settings
 from daemon.strategy.easing import ease
+from daemon.strategy.seeing import SEEN, see
 from daemon.strategy.switching import RUNG
 from strategies.base import (
     HUNG,
@@ -124,26 +122,12 @@ def verify_journal(path: Path) -> Verification:
     asked: dict[tuple[str, int], tuple[Moment, str]] = {}
     hidden: set[tuple[str, int]] = set()
     count = passed_over = 0
-    kinds = (
-        Bar, Complexity, PositionChanged, PriceAdjusted, PriceJumped, StrategySwapped, Decision, MarketRemembered,
-        ModelLoaded,
-        MitigationTaken,
-    )  # fmt: skip
+    kinds: tuple[type[Event], ...] = (*SEEN, Complexity, StrategySwapped, Decision, ModelLoaded, MitigationTaken)
     for event in reader.events(*kinds, *((AccountSnapshot,) if past.shortened else ())):
         past.see(event)
-        if isinstance(event, Bar):
-            legs.on_bar(event)
-            view.on_bar(event)
-        elif isinstance(event, PositionChanged):
-            view.on_position(legs.seen(event))
-        elif isinstance(event, MarketRemembered):
-            legs.on_remembered(event)
-            view.on_remembered(event)
-        elif isinstance(event, PriceAdjusted):
-            view.on_adjusted(event)
-        elif isinstance(event, PriceJumped):
-            view.on_jumped(event)
-        elif isinstance(event, StrategySwapped):
+        if see(event, view, legs):
+            continue
+        if isinstance(event, StrategySwapped):
             active = event.new
             if active in strategies:
                 ease(strategies[active], Mitigation.CLEAR_CACHES)

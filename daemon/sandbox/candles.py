@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.core.clock import NS_PER_S
+from daemon.core.clock import IST_OFFSET_NS, NS_PER_S
 from daemon.feed.replay import Tapes
 from daemon.feed.tick_filter import TickFilter
-from daemon.market.calendar import IST_OFFSET_NS, MarketCalendar
+from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
 
 CHUNK_ROWS: Final = 65_536

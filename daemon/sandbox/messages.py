@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from daemon.core.clock import IST
 from daemon.core.events import Side
 from daemon.sandbox.exchange import (
     BAD_PARAMETERS,
@@ -28,7 +29,6 @@ from daemon.sandbox.exchange import (
 from daemon.sandbox.ledger import ZERO, Position, Trade
 
 CLIENT_ID: Final = "SANDBOX"
-_IST: Final = dt.timezone(dt.timedelta(hours=5, minutes=30))
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _TAG: Final = re.compile(r"[A-Za-z0-9]{1,30}")
 _PRODUCTS: Final = ("CNC", "INTRADAY", "MARGIN", "CO", "BO", "MTF")
@@ -171,7 +171,7 @@ def parse_order(body: Mapping[str, Any]) -> Wanted | Refusal:
 
 def ist(ts: int) -> str:
     """Fyers' way to write a time: `18-Dec-2023 13:51:30`, in India."""
-    moment = dt.datetime.fromtimestamp(ts // 1_000_000_000, _IST)
+    moment = dt.datetime.fromtimestamp(ts // 1_000_000_000, IST)
     return f"{moment.day:02d}-{_MONTHS[moment.month - 1]}-{moment:%Y %H:%M:%S}"
 
 

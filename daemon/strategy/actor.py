@@ -43,6 +43,7 @@ from daemon.core.events import (
 )
 from daemon.market.legs import Legs
 from daemon.strategy.easing import ease, no_number
+from daemon.strategy.seeing import see
 from daemon.strategy.succession import Succession
 from daemon.strategy.thinking import Broken, HangBudget, Thinker, attempt
 from strategies.base import (
@@ -163,19 +164,9 @@ class StrategyActor(Actor):
 
     def handle(self, event: Event) -> Awaitable[None] | None:
         """Remember, or decide."""
-        if isinstance(event, Bar):
-            self.legs.on_bar(event)
-            self.view.on_bar(event)
-        elif isinstance(event, PositionChanged):
-            self.view.on_position(self.legs.seen(event))
-        elif isinstance(event, MarketRemembered):
-            self.legs.on_remembered(event)
-            self.view.on_remembered(event)
-        elif isinstance(event, PriceAdjusted):
-            self.view.on_adjusted(event)
-        elif isinstance(event, PriceJumped):
-            self.view.on_jumped(event)
-        elif isinstance(event, StrategySwapped):
+        if see(event, self.view, self.legs):
+            return None
+        if isinstance(event, StrategySwapped):
             self.active, self._shadow = event.new, ""
             self._hangs.forgive(event.new)
             if event.new in self.strategies:

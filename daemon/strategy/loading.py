@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from daemon.core.clock import DAY_NS, NS_PER_MS, Clock, stopwatch_ns
+from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_MS, Clock, stopwatch_ns
 from daemon.core.errors import ArtifactError
 from daemon.core.events import Complexity, Regime
 from daemon.settings.tree import Settings
 from daemon.strategy.build import load_hrm, pin_runtime, store_of, view_settings
 from daemon.strategy.store import PREVIOUS, Release
 from daemon.strategy.switching import Known
-from strategies.base import IST_OFFSET_NS, NS_PER_MINUTE, Moment, Strategy, ViewSettings
+from strategies.base import NS_PER_MINUTE, Moment, Strategy, ViewSettings
 from strategies.hrm import HRMStrategy
 
 TRIES = 5

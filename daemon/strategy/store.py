@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from daemon.core.errors import ArtifactError
+from daemon.core.files import sync_directory
 
 if TYPE_CHECKING:
     from models.checkpoint import Manifest
@@ -107,11 +108,7 @@ class Disk:
 
     def sync(self, directory: Path) -> None:
         """What a directory lists."""
-        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_directory(directory)
 
 
 class Store:

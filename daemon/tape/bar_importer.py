@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from daemon.core.clock import DAY_NS, NS_PER_S
+from daemon.core.clock import DAY_NS, IST, IST_OFFSET_NS, NS_PER_S
 from daemon.core.errors import TapeError, UsageError
-from daemon.market.calendar import IST_OFFSET_NS, CalendarRangeError, MarketCalendar, ist_date
+from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date
 from daemon.settings.values import INTERVALS
 from daemon.tape.bar_ticks import BAR_INTERVALS, BARS_NOTE, DAILY, OPEN_AFTER_NS, Bars, ticks_of
 from daemon.tape.columns import Columns, check_complete, choose, two_symbols
@@ -310,8 +310,7 @@ class _Judged:
         at = rows.ts[row]
         clock = ""
         if at:
-            zone = dt.timezone(dt.timedelta(hours=5, minutes=30))
-            clock = f" at {dt.datetime.fromtimestamp(int(at) // NS_PER_S, zone):%Y-%m-%d %H:%M:%S} IST"
+            clock = f" at {dt.datetime.fromtimestamp(int(at) // NS_PER_S, IST):%Y-%m-%d %H:%M:%S} IST"
         return f"{self._sources[int(rows.file[row])]} row {rows.row[row]} ({self._symbols[int(rows.code[row])]}{clock})"
 
 

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from daemon.core.clock import DAY_NS, NS_PER_S, wall_ns
+from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_S, wall_ns
 from daemon.core.errors import TapeError
 from daemon.core.events import FeedState, FeedStatus, TickBatch, TimeAdvanced
-from daemon.market.calendar import IST_OFFSET_NS, CalendarRangeError, MarketCalendar, ist_date, ist_ns
+from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date, ist_ns
 from daemon.tape.marks import Mark, hole
 from daemon.tape.recorded import RecordedDirectory, prune, reel_path, reels_by_day
 from daemon.tape.reel import ReelReader, ReelWriter

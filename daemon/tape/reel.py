@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from daemon.core.errors import TapeError
 from daemon.core.events import BAND_COLUMNS, MISSING_INT, TICK_COLUMNS, TickBatch, joined_bands
+from daemon.core.files import sync_directory
 from daemon.tape.marks import Mark
 
 MAGIC = b"hrmdreel"
@@ -200,12 +201,3 @@ def _next_frame(stream: Any, left: int) -> tuple[bytes, bytes] | None:
     if len(stored) < stored_size or zlib.crc32(stored) != checksum:
         return None
     return kind, bytes(pa.decompress(stored, decompressed_size=size, codec="zstd")) if stored else b""
-
-
-def sync_directory(directory: Path) -> None:
-    """Make sure that the disk has the names in a directory."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

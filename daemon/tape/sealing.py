@@ -19,11 +19,12 @@ import numpy as np
 
 from daemon.core.errors import TapeError
 from daemon.core.events import BAND_COLUMNS, MISSING_INT, TickBatch
+from daemon.core.files import sync_directory
 from daemon.tape.file import ROW_GROUP_ROWS
 from daemon.tape.format import TapeReader, TapeWriter
 from daemon.tape.marks import MARKS_NOTE, Mark, hole, marks_of
 from daemon.tape.recorded import tape_path
-from daemon.tape.reel import ReelReader, sync_directory
+from daemon.tape.reel import ReelReader
 
 _RECORDED, _REELS, _LAST = "recorded", "reels", "last_ts_recv"
 _COLUMNS = ("ts_event", "ts_recv", "ltp", "last_qty", "volume", "bid", "ask", "bid_qty", "ask_qty", "oi")

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.core.clock import DAY_NS, NS_PER_MS, NS_PER_S, ReplayClock
+from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_MS, NS_PER_S, ReplayClock
 from daemon.core.errors import SettingsError
 from daemon.fyers.budget import Grant, Limit, Purpose, RateBudget, RateLimits
 from daemon.fyers.call_record import CallRecord
-from daemon.market.calendar import IST_OFFSET_NS
 
 EXIT, ORDINARY = Purpose.EXIT, Purpose.ORDINARY
 MIDNIGHT = 20_000 * DAY_NS - IST_OFFSET_NS
