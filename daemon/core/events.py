@@ -103,6 +103,14 @@ class FeedState(StrEnum):
     ENDED = "ended"
 
 
+class CanaryState(StrEnum):
+    """Whether a candidate decides for real on a share, and how that ended."""
+
+    RUNNING = "running"
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled back"
+
+
 class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Root of all messages; the journal keeps the class name beside the fields."""
 
@@ -835,6 +843,46 @@ class LockStrategy(Event, frozen=True, gc=False):
 
     ts: int
     locked: bool
+    reason: str
+
+
+class BeginCanary(Event, frozen=True, gc=False):
+    """Command: let the shadow agent `agent` decide for real, on a share of the instruments and of the size."""
+
+    ts: int
+    agent: str
+    who: str
+    reason: str
+
+
+class EndCanary(Event, frozen=True, gc=False):
+    """Command: end what runs; `promote` puts the candidate in charge of everything, otherwise it goes back."""
+
+    ts: int
+    promote: bool
+    who: str
+    reason: str
+
+
+class CanaryChanged(Event, frozen=True, gc=False):
+    """Where a canary stands: said when it begins, ends, and after each session that it was judged by.
+
+    `symbols` are those that it decides on, `size` the share of the limits' size that it may take there. `sessions` to
+    `worse` are what `daemon.supervision.comparison` makes of it, bp of the starting cash a session.
+    """
+
+    ts: int
+    agent: str
+    strategy: str
+    model_hash: str
+    state: CanaryState
+    symbols: tuple[str, ...]
+    size: float
+    sessions: int
+    mean_bp: float
+    better: float
+    worse: float
+    who: str
     reason: str
 
 

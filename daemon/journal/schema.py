@@ -73,6 +73,9 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.MitigationTaken,
     vocabulary.LockStrategy,
     vocabulary.ShadowResult,
+    vocabulary.BeginCanary,
+    vocabulary.EndCanary,
+    vocabulary.CanaryChanged,
 )
 """What is recorded: every event that a decision, a position or a state depends on; of bars only
 the intervals that decisions see (the caller chooses them), of ticks none: they have their own tape."""
