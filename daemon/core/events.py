@@ -111,6 +111,22 @@ class CanaryState(StrEnum):
     ROLLED_BACK = "rolled back"
 
 
+class MigrationStage(StrEnum):
+    """The way of a candidate to the place of the one in charge, in its order."""
+
+    NONE = "none"
+    BASELINE = "baseline"
+    """What the one in charge does is measured."""
+    TRAINING = "training"
+    """The candidate is made."""
+    PARALLEL = "parallel"
+    """It decides on paper, beside the one in charge."""
+    GRADUAL = "gradual"
+    """It decides for real on a share."""
+    FULL = "full"
+    """It decides everything, on probation."""
+
+
 class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Root of all messages; the journal keeps the class name beside the fields."""
 
@@ -645,6 +661,29 @@ class ShadowResult(Event, frozen=True, gc=False):
     real_net_pnl: Decimal
     real_decisions: int
     real_trades: int
+    thinking_p99_ms: float = 0.0
+    """99th percentile of the machine's time for a decision; 0 where none was measured, and in a replay."""
+
+
+class SessionMeasured(Event, frozen=True, gc=False):
+    """What the one in charge came to in a session; said while a migration goes on.
+
+    `whole`: one and the same decided from the open to the close. `net_bp` is of the starting cash, after costs, orders
+    by hand included; `latency_p99_ms` is from bar to decision.
+    """
+
+    ts: int
+    strategy: str
+    model_hash: str
+    day: int
+    since_ts: int
+    whole: bool
+    decisions: int
+    failed: int
+    latency_p99_ms: float
+    trades: int
+    net_pnl: Decimal
+    net_bp: float
 
 
 # -- state and commands ---------------------------------------------------------------------------------------------
@@ -884,6 +923,77 @@ class CanaryChanged(Event, frozen=True, gc=False):
     worse: float
     who: str
     reason: str
+
+
+class Decider(msgspec.Struct, frozen=True, gc=False):
+    """Who decides: a strategy, the hash of its model and the file of that ("" where it has none)."""
+
+    strategy: str
+    model_hash: str = ""
+    file: str = ""
+
+    def same_as(self, other: Decider) -> bool:
+        """Whether both decide alike, wherever the file lies."""
+        return (self.strategy, self.model_hash) == (other.strategy, other.model_hash)
+
+
+class GateReading(msgspec.Struct, frozen=True, gc=False):
+    """One condition for leaving a stage: what was found, against which limit (None: there is none), and in words."""
+
+    name: str
+    passed: bool
+    text: str
+    value: float | None = None
+    limit: float | None = None
+
+
+class AdvanceMigration(Event, frozen=True, gc=False):
+    """Command of a person: to the next stage, where every gate of the present one is passed. `who` signs for it."""
+
+    ts: int
+    who: str
+    reason: str
+
+
+class RollBackMigration(Event, frozen=True, gc=False):
+    """Command of a person: the candidate goes back, and who was in charge at the baseline is so again."""
+
+    ts: int
+    who: str
+    reason: str
+
+
+class MigrationChanged(Event, frozen=True, gc=False):
+    """The migration came from the stage `before` to `stage`, on these readings of the gates of `before`.
+
+    `candidate` is a shadow agent and `decider` who decides under that name, as the training was signed; `former` is who
+    was in charge when the baseline began. `who` signed, or hrmd where the canary was rolled back.
+    """
+
+    ts: int
+    stage: MigrationStage
+    before: MigrationStage
+    candidate: str
+    decider: Decider
+    former: Decider
+    gates: tuple[GateReading, ...]
+    who: str
+    reason: str
+
+
+class MigrationStanding(Event, frozen=True, gc=False):
+    """All that is known of a migration: what came before it in the journal need not be read again.
+
+    `owed` is the command that its newest change still asks for, "" where it was given.
+    """
+
+    ts: int
+    history: tuple[MigrationChanged, ...]
+    baseline: tuple[SessionMeasured, ...]
+    results: tuple[ShadowResult, ...]
+    probation: tuple[SessionMeasured, ...]
+    canary: CanaryChanged | None
+    owed: str
 
 
 class EaseStrategy(Event, frozen=True, gc=False):

@@ -119,6 +119,7 @@ class Desk:
         """Why it decides no more, "" while it does."""
         self._board = board
         self._clock = around.clock
+        self._timed = not around.replay
         self._ladder = Ladder(
             [agent.strategy.name], agent.strategy.name, agent.settings.supervisor.max_failed_decisions
         )
@@ -297,6 +298,7 @@ class Desk:
             depth=figures.depth or 0.0, latency_ms=figures.latency_ms or 0.0, orders=figures["orders"],
             fills=figures["fills"], trades=figures["trades"], net_pnl=net, real_net_pnl=over.real.net_pnl,
             real_decisions=over.real.decisions, real_trades=over.real.trades,
+            thinking_p99_ms=self.tally.thinking_p99_ms if self._timed else 0.0,
         )  # fmt: skip
         self.results.append(result)
         self._weigh(result)
