@@ -23,10 +23,11 @@ from daemon.bars.builder import BarBuilder, BarsActor
 from daemon.bars.complexity import ComplexityActor, ComplexityDetector
 from daemon.bars.overnight import Overnight
 from daemon.control.manual_desk import ManualDesk
+from daemon.control.migration_desk import MigrationDesk
 from daemon.control.model_desk import ModelDesk
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
-from daemon.core.clock import DAY_NS, NS_PER_MS, LiveClock, PacedClock, ReplayClock
+from daemon.core.clock import DAY_NS, NS_PER_MS, NS_PER_S, LiveClock, PacedClock, ReplayClock
 from daemon.core.errors import Fault, HrmdError
 from daemon.core.events import (
     AccountSnapshot,
@@ -78,12 +79,15 @@ from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.shadow.agents import Agent, build_agents
 from daemon.shadow.desk import Surroundings
+from daemon.shadow.measuring import Measuring
+from daemon.shadow.migrating import MigrationKeeper, Stations, restore
 from daemon.shadow.shadows import Shadows, earlier_results
 from daemon.strategy.actor import StrategyActor
 from daemon.strategy.build import Built, after_restart, build_ladder, model_loader, thinking_limit, view_settings
 from daemon.strategy.easing import knows
 from daemon.strategy.switching import RUNG, ModelSwitch
 from daemon.supervision.care import Traits
+from daemon.supervision.migration import Migration
 from daemon.supervision.supervisor import MISSING, Ladder, Supervisor
 from strategies.base import MarketView, Strategy
 
@@ -258,16 +262,32 @@ class App:
             ),
             timed=not isinstance(clock, ReplayClock),
         )  # fmt: skip
+        self.migration = self._migration() if plan.recover else None
         self.supervisor.held = {symbol for symbol, quantity in self._held.items() if quantity}
         stages = (self.risk.inbox.put, self.execution.inbox.put)
         self.desk = ManualDesk(bus, clock, self.account, self.orders, self.journal, stages)
         self.model_desk = ModelDesk(bus, clock, self.desk, lambda loaded: after_restart(settings, loaded))
+        self.migration_desk = MigrationDesk(clock, self.desk, self.migration) if self.migration is not None else None
         self.keeper = None
         if self.journal is not None and plan.recover:
             self.keeper = JournalKeeper(bus, self.journal, self.snapshot, settings.journal, clock, self._wall)
         self._stop = asyncio.Event()
         self._stop_reason = ""
         self._describe()
+
+    def _migration(self) -> MigrationKeeper:
+        """From the one in charge to one of the shadows, over restarts."""
+        settings, plan, real = self.settings, self.plan, self.account.portfolio
+        migration = Migration(settings.migration, settings.canary, real.starting_cash)
+        if plan.journal is not None:
+            restore(migration, plan.journal, live=not plan.tapes)
+        stations = Stations(self.supervisor.ladder, self.strategy, self.shadows.desks)
+        keeper = MigrationKeeper(self.bus, plan.clock, settings, migration, stations)
+        interval_ns = INTERVALS[settings.strategy.interval] * NS_PER_S
+        Measuring(
+            self.bus, self.calendar, interval_ns, real, lambda: keeper.facts().in_charge, lambda: keeper.goes_on
+        )  # fmt: skip
+        return keeper
 
     def _tape_feed(self) -> TapeFeed | LiveFeed:
         settings, clock = self.settings, self.plan.clock
@@ -475,6 +495,8 @@ class App:
             await self.execution.recover()
         else:
             self._forget_paper_orders(ts)
+        if self.migration is not None:
+            self.migration.start(ts)
 
     @property
     def _begins_at(self) -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from daemon.cli.lazy import Later, LazyGroup
 from daemon.cli.options import AsJson, Config, Overrides, print_document
 from daemon.control.auth import read_token
 from daemon.control.finding import Address, find
@@ -33,7 +34,17 @@ LOADING_S = 120.0
 
 T = TypeVar("T")
 
-ctl_app = typer.Typer(no_args_is_help=True, help="Speak to a running daemon over local HTTP.")
+
+class Commands(LazyGroup):
+    """What a kill switch doesn't wait for."""
+
+    later = {  # noqa: RUF012 — typed by LazyGroup
+        "migration": Later("daemon.cli.migrating:migration_app", "From the one in charge to a candidate, step by "
+                           "step."),
+    }  # fmt: skip
+
+
+ctl_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Speak to a running daemon over local HTTP.")
 
 model_app = typer.Typer(no_args_is_help=True, help="Put another model in charge of a running daemon.")
 ctl_app.add_typer(model_app, name="model")
@@ -126,7 +137,7 @@ def status(
     from daemon.control.view import Status
     from daemon.report.tables import show
 
-    show(status_table(_decode(answer, Status)))
+    show(status_table(decoded(answer, Status)))
 
 
 @ctl_app.command()
@@ -140,7 +151,7 @@ def health(
     from daemon.control.view import Health
     from daemon.report.tables import show
 
-    found = _decode(answer, Health)
+    found = decoded(answer, Health)
     if as_json:
         print_document(answer)
     else:
@@ -163,7 +174,7 @@ def positions(
     from daemon.control.view import PositionRow
     from daemon.report.tables import show
 
-    show(positions_table(_decode(answer, list[PositionRow])))
+    show(positions_table(decoded(answer, list[PositionRow])))
 
 
 @ctl_app.command()
@@ -179,7 +190,7 @@ def orders(
     from daemon.control.view import OrderRow
     from daemon.report.tables import show
 
-    show(orders_table(_decode(answer, list[OrderRow])))
+    show(orders_table(decoded(answer, list[OrderRow])))
 
 
 @ctl_app.command()
@@ -195,7 +206,7 @@ def shadow(
     from daemon.report.side_tables import dropped_lines, evidence_lines, sessions_table, shadow_table
     from daemon.report.tables import show
 
-    rows = _decode(answer, list[ShadowRow])
+    rows = decoded(answer, list[ShadowRow])
     show(shadow_table(rows))
     for line in (*dropped_lines(rows), *evidence_lines(rows)):
         show(line)
@@ -299,7 +310,7 @@ def order(
     body |= {"type": "market"} if price is None else {"type": "limit", "price": price}
     try:
         raw = client.post("/control/order", body if reason is None else {**body, "reason": reason})
-        answer = _decode(raw, OrderAnswer)
+        answer = decoded(raw, OrderAnswer)
     except (UnansweredError, UnreadableError) as error:
         raise Fault(f"{error}; ask again with --key {key}: it places no second order") from None
     except Fault as error:
@@ -323,7 +334,7 @@ def cancel(
 
     body = {"order_id": order_id} if reason is None else {"order_id": order_id, "reason": reason}
     answer = _give(Client.of(config, overrides, url, token_file), "cancel", body)
-    accepted = _decode(answer, Accepted)
+    accepted = decoded(answer, Accepted)
     if as_json:
         return print_document(answer)
     typer.echo(f"cancel accepted at {ist_time(accepted.ts)} IST (market time)")
@@ -363,7 +374,7 @@ def _switch(client: Client, model: str, reason: str | None, as_json: bool) -> No
         raw = client.post("/control/model", body if reason is None else {**body, "reason": reason}, LOADING_S)
     except UnansweredError as error:
         raise Fault(f"{error}; the model may still be put in charge: hrmd ctl status says which decides") from None
-    answer = _decode(raw, ModelAnswer)
+    answer = decoded(raw, ModelAnswer)
     if as_json:
         print_document(raw)
     elif answer.loaded:
@@ -388,7 +399,7 @@ def _command(client: Client, command: str, reason: str | None, as_json: bool, **
     answer = _give(client, command, dict(body) if reason is None else {**body, "reason": reason})
     from daemon.control.accepted import Accepted
 
-    accepted = _decode(answer, Accepted)
+    accepted = decoded(answer, Accepted)
     if as_json:
         return print_document(answer)
     said = typer.style(f"{accepted.command} accepted", bold=True)
@@ -438,7 +449,8 @@ def _give_up(link: socket.socket, late: threading.Event) -> None:
         link.shutdown(socket.SHUT_RDWR)
 
 
-def _decode(answer: bytes, kind: type[T]) -> T:
+def decoded(answer: bytes, kind: type[T]) -> T:
+    """An answer as what it is; raises `UnreadableError`."""
     import msgspec
 
     try:

@@ -13,7 +13,15 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from daemon.control.openapi import CommandBody, StrategyBody
-from daemon.control.view import MAX_PRICE, MAX_REASON_CHARS, CancelTicket, HandType, ModelTicket, OrderTicket
+from daemon.control.view import (
+    MAX_PRICE,
+    MAX_REASON_CHARS,
+    CancelTicket,
+    HandType,
+    MigrationTicket,
+    ModelTicket,
+    OrderTicket,
+)
 from daemon.core.documents import DocumentError, parse_json
 
 T = TypeVar("T")
@@ -66,6 +74,11 @@ def model(raw: bytes) -> ModelTicket:
     if "/" in wanted.model and not wanted.model.startswith("/"):
         raise ValueError(f"model: expected an absolute path, or a version of the store, got {wanted.model[:80]!r}")
     return wanted
+
+
+def migration(raw: bytes) -> MigrationTicket:
+    """Who signs for a step; raises `ValueError`."""
+    return _decode(raw, MigrationTicket, '{"who": "…", "reason": "…"}')
 
 
 def cancellation(raw: bytes) -> CancelTicket:

@@ -17,11 +17,22 @@ from daemon.control.view import KeyTakenError, NotDurableError, NotTradingError,
 from daemon.core.bus import Bus
 from daemon.core.clock import Clock
 from daemon.core.errors import JournalError
-from daemon.core.events import CancelOrder, Event, LoadModel, ManualOrder, ManualOrderAnswered, Resume
+from daemon.core.events import (
+    AdvanceMigration,
+    CancelOrder,
+    Event,
+    LoadModel,
+    ManualOrder,
+    ManualOrderAnswered,
+    Resume,
+    RollBackMigration,
+)
 from daemon.orders.book import OrderBook
 from daemon.orders.paper_execution import Durable
 from daemon.recovery.account import Account
 
+NEEDS_THE_JOURNAL = (Resume, LoadModel, AdvanceMigration, RollBackMigration)
+"""Commands that are not taken while nothing can be written; the others make less risk, and are in force at once."""
 ANSWER_S = 4.0
 """Risk answers within milliseconds; beyond this the loop is in trouble, and the asker asks again under the same key."""
 
@@ -81,10 +92,10 @@ class ManualDesk:
     async def command(self, event: Event) -> None:
         """Put a command on the bus; returns when it is on disk.
 
-        Raises `NotDurableError` where it is in force and a restart may forget it, and `NotTradingError` for a resume
-        or another model while the journal can't be written: it was not taken.
+        Raises `NotDurableError` where it is in force and a restart may forget it, and `NotTradingError` for a resume,
+        another model or a step of the migration while the journal can't be written: it was not taken.
         """
-        trouble = await self._on_disk() if isinstance(event, Resume | LoadModel) else ""
+        trouble = await self._on_disk() if isinstance(event, NEEDS_THE_JOURNAL) else ""
         if trouble:
             raise NotTradingError(trouble)
         try:

@@ -16,6 +16,7 @@ from daemon.control.view import (
     DecisionRow,
     Health,
     HealthOutline,
+    MigrationTicket,
     ModelAnswer,
     ModelTicket,
     OrderAnswer,
@@ -26,6 +27,7 @@ from daemon.control.view import (
     Status,
 )
 from daemon.core.json_form import formed_schemas
+from daemon.report.migration import MigrationAnswer, MigrationView
 from daemon.report.side_by_side import ShadowRow
 
 MAX_DECISIONS = 1000
@@ -86,6 +88,9 @@ def document(version: str) -> dict[str, Any]:
             CancelTicket,
             ModelTicket,
             ModelAnswer,
+            MigrationView,
+            MigrationTicket,
+            MigrationAnswer,
             ErrorBody,
         ],
         ref_template="#/components/schemas/{name}",
@@ -121,6 +126,7 @@ def _paths() -> dict[str, Any]:
         "/orders": {"get": _operation("Orders, newest first", _list("OrderRow"))},
         "/decisions": {"get": _operation("Decisions, newest first", _list("DecisionRow")) | {"parameters": [limit]}},
         "/shadow": {"get": _operation("The agent in charge and those beside it, on paper", _list("ShadowRow"))},
+        "/migration": {"get": _operation("Where the way to a candidate stands", _json("MigrationView"))},
         "/metrics": {"get": _operation("Prometheus' text format", _text("text/plain"))},
     }
     paths["/healthz"]["get"]["responses"]["503"] = {"description": "Not healthy", "content": health}
@@ -137,6 +143,14 @@ def _paths() -> dict[str, Any]:
             "200",
         ),
         ("model", "Put another model in charge from the next bar on", "ModelTicket", "ModelAnswer", "200"),
+        (
+            "migration/advance",
+            "To the next stage, where every gate is passed",
+            "MigrationTicket",
+            "MigrationAnswer",
+            "200",
+        ),
+        ("migration/rollback", "The candidate goes back", "MigrationTicket", "MigrationAnswer", "200"),
         ("cancel", "Take one order off the market", "CancelTicket", "Accepted", "202"),
         ("strategy", "Put another strategy of the ladder in charge", "StrategyBody", "Accepted", "202"),
     ):

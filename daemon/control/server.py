@@ -28,6 +28,7 @@ from daemon.control.view import (
     ControlView,
     DecisionRow,
     KeyTakenError,
+    MigrationDesk,
     ModelDesk,
     NotDurableError,
     NotTradingError,
@@ -56,7 +57,8 @@ _EVENTS: dict[str, type[Halt] | type[Resume] | type[Reduce] | type[Flatten]] = {
 class ControlServer:
     """The local HTTP server.
 
-    `view` answers questions, `desk` takes commands and orders by hand, `models` other models; `token` opens the door.
+    `view` answers questions, `desk` takes commands and orders by hand, `models` other models, `migration`
+    a person's word on it; `token` opens the door.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class ControlServer:
         token: str,
         desk: OrderDesk,
         models: ModelDesk,
+        migration: MigrationDesk,
         limits: Limits = LIMITS,
     ) -> None:
         self._settings = settings
@@ -77,6 +80,7 @@ class ControlServer:
         self._gate = Gate(token, clock)
         self._desk = desk
         self._models = models
+        self._migration_desk = migration
         self._answers = Remembered(clock)
         self._limits = limits
         self._connections = Connections(metrics.turned_out, limits)
@@ -134,12 +138,15 @@ class ControlServer:
                 web.get("/orders", self._orders),
                 web.get("/decisions", self._decisions),
                 web.get("/shadow", self._shadow),
+                web.get("/migration", self._migration),
                 web.get("/metrics", self._prometheus),
                 *(web.post(f"/control/{command}", self._command) for command in COMMANDS),
                 web.post("/control/order", self._order),
                 web.post("/control/cancel", self._cancel),
                 web.post("/control/strategy", self._strategy),
                 web.post("/control/model", self._model),
+                web.post("/control/migration/advance", self._step),
+                web.post("/control/migration/rollback", self._step),
             ]
         )
         return application
@@ -208,6 +215,9 @@ class ControlServer:
 
     async def _shadow(self, request: web.Request) -> web.Response:
         return self._remembered(request, self._view.shadow)
+
+    async def _migration(self, request: web.Request) -> web.Response:
+        return self._remembered(request, self._view.migration)
 
     async def _decisions(self, request: web.Request) -> web.Response:
         text = request.query.get("limit", str(DEFAULT_DECISIONS))
@@ -310,6 +320,20 @@ class ControlServer:
         except HrmdError as error:
             return self._not_accepted("model", error)
         self._log.info("control_model", model=ticket.model, who=ticket.who, loaded=became.loaded, why=became.reason)
+        return answer(became)
+
+    async def _step(self, request: web.Request) -> web.Response:
+        """Of the migration, forwards or back."""
+        try:
+            ticket = bodies.migration(await bodies.read(request, self._limits.body_s))
+        except ValueError as error:
+            return refuse(400, str(error))
+        name, desk = request.path.rpartition("/")[2], self._migration_desk
+        try:
+            became = await (desk.advance if name == "advance" else desk.roll_back)(ticket)
+        except HrmdError as error:
+            return self._not_accepted(f"migration {name}", error)
+        self._log.info("control_migration", step=name, who=ticket.who, moved=became.moved, stage=became.stage.value)
         return answer(became)
 
     def _on_http_failure(self, record: logging.LogRecord) -> None:

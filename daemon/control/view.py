@@ -19,6 +19,7 @@ from daemon.control.words import HandSide as HandSide
 from daemon.control.words import HandType as HandType
 from daemon.core.errors import HrmdError
 from daemon.core.events import Decision, Event, ManualOrder, ManualOrderAnswered, OrderType, Side, TradingState
+from daemon.report.migration import MigrationAnswer, MigrationView
 from daemon.report.side_by_side import ShadowRow
 from daemon.supervision.health import Check, CheckStatus, Overall, overall, texts
 
@@ -320,6 +321,13 @@ class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     ts: int
 
 
+class MigrationTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who signs for a step of the migration, and why."""
+
+    who: Reason
+    reason: Reason = BY_THE_OPERATOR
+
+
 class KeyTakenError(HrmdError):
     """The key of an order by hand stands for another order."""
 
@@ -352,6 +360,16 @@ class ModelDesk(Protocol):
         """What became of it; raises `NotTradingError`, `NotDurableError` or `TimeoutError`."""
 
 
+class MigrationDesk(Protocol):
+    """Where a person gives word on the migration."""
+
+    async def advance(self, ticket: MigrationTicket) -> MigrationAnswer:
+        """To the next stage, or why not; raises `NotTradingError` or `NotDurableError`."""
+
+    async def roll_back(self, ticket: MigrationTicket) -> MigrationAnswer:
+        """Back, or why not; raises as `advance` does."""
+
+
 class ControlView(Protocol):
     """What the daemon answers; every method returns at once, from memory."""
 
@@ -369,6 +387,9 @@ class ControlView(Protocol):
 
     def shadow(self) -> Sequence[ShadowRow]:
         """The agent in charge and those beside it; empty where there are none."""
+
+    def migration(self) -> MigrationView:
+        """Where the way to a candidate stands."""
 
     def health(self) -> Health:
         """Cheap: `/healthz` is asked often, and gets its outline."""

@@ -104,9 +104,11 @@ class Service:
         self._control: ControlServer | None = None
         self._announcement: Announcement | None = None
         if token is not None:
-            limits = limits_within(allow_open_files())
+            limits, steps = limits_within(allow_open_files()), self.app.migration_desk
+            assert steps is not None, "a service goes on where the run before left off"
             self._control = ControlServer(
-                settings.control, self.view, clock, self.metrics, token, self.app.desk, self.app.model_desk, limits
+                settings.control, self.view, clock, self.metrics, token, self.app.desk, self.app.model_desk, steps,
+                limits,
             )  # fmt: skip
 
     def _token(self) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from daemon import __version__
 from daemon.app import App
+from daemon.control.migration_desk import view_of
 from daemon.control.view import Health, InferenceStatus, OrderRow, PositionRow, RecorderStatus, Status
 from daemon.core.clock import NS_PER_MS
 from daemon.core.events import (
@@ -41,6 +42,7 @@ from daemon.feed.live.feed import LiveFeed
 from daemon.market.calendar import ist_date
 from daemon.market.opening import say_now
 from daemon.orders.book import Order
+from daemon.report.migration import MigrationView
 from daemon.report.side_by_side import ShadowRow
 from daemon.run.health import monitor_of
 from daemon.tape.recorder import Recorder
@@ -148,9 +150,17 @@ class DaemonView:
             inference=self._inference(),
             recorder=self._recording(),
             session=say_now(app.calendar, now),
-            notes=[*app.calendar.doubts([ist_date(now)]), *care.warnings.values()],
+            notes=[*app.calendar.doubts([ist_date(now)]), *care.warnings.values(), *self._migration_notes()],
             feed_counts=app.feed.totals() if isinstance(app.feed, LiveFeed) else {},
         )
+
+    def _migration_notes(self) -> list[str]:
+        """Where a migration goes on, its stage; and what has to be looked at."""
+        keeper = self._app.migration
+        if keeper is None or (not keeper.goes_on and not keeper.trouble):
+            return []
+        stage = f"migration: stage {keeper.migration.stage.value} (hrmd ctl migration status)"
+        return [f"{stage}: {keeper.trouble}" if keeper.trouble else stage]
 
     @property
     def overruns(self) -> int:
@@ -210,6 +220,12 @@ class DaemonView:
     def shadow(self) -> Sequence[ShadowRow]:
         """The agent in charge first."""
         return self._app.shadows.rows()
+
+    def migration(self) -> MigrationView:
+        """Of a run that goes on where the one before left off."""
+        keeper = self._app.migration
+        assert keeper is not None, "only such a run has a view"
+        return view_of(keeper, self._app.plan.clock.now_ns())
 
     def health(self) -> Health:
         """Every check, and what they come to: unhealthy where one failed, such as before it trades."""

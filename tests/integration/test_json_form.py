@@ -154,6 +154,9 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "ctl unlock": ctl(),
     "ctl order": ctl("buy", "5", "NSE:SBIN-EQ"),
     "ctl cancel": ctl("H0"),
+    "ctl migration status": ctl(),
+    "ctl migration advance": ctl("--sign", "asha"),
+    "ctl migration rollback": ctl(),
     "ctl model load": ctl("first"),
     "ctl model rollback": ctl(),
     "model info": lambda place: [str(place.model), *place.settings("performance.runtime=torch")],
@@ -187,7 +190,9 @@ def _with_json(command: Any) -> set[str]:
     """Of a command or a group, groups in groups too."""
     if not hasattr(command, "commands"):
         return {""} if any("--json" in option.opts for option in command.params) else set()
-    return {f"{name} {sub}".strip() for name, one in command.commands.items() for sub in _with_json(one)}
+    later = command.later if isinstance(command, LazyGroup) else {}
+    inner = command.commands | {name: load(name, one.place) for name, one in later.items()}
+    return {f"{name} {sub}".strip() for name, one in inner.items() for sub in _with_json(one)}
 
 
 def check_form(value: Any, where: str = "$") -> None:

@@ -17,6 +17,7 @@ from daemon.control.metrics import Metrics
 from daemon.control.server import ControlServer
 from daemon.control.view import (
     Health,
+    MigrationTicket,
     ModelAnswer,
     ModelTicket,
     OrderAnswer,
@@ -27,7 +28,8 @@ from daemon.control.view import (
 )
 from daemon.core.clock import NS_PER_S, Clock, ReplayClock
 from daemon.core.errors import InboxFull
-from daemon.core.events import Action, Decision, Event, Side, TradingState
+from daemon.core.events import Action, Decision, Event, GateReading, MigrationStage, Side, TradingState
+from daemon.report.migration import MigrationAnswer, MigrationSession, MigrationStep, MigrationView
 from daemon.report.side_by_side import ShadowEvidence, ShadowRow, ShadowSession
 from daemon.settings.run import ControlSettings
 from daemon.supervision.health import Check, bad, good
@@ -85,6 +87,24 @@ SHADOW = msgspec.structs.replace(
         PART, whole=True, agreement=0.75, net_pnl=Decimal("-100.50"), difference=Decimal("-2238.54"))],
 )  # fmt: skip
 
+GATES = (
+    GateReading("sessions", False, "3 whole sessions on paper, at least 20", 3, 20),
+    GateReading("failed", True, "0 of 225 decisions failed (0.00 %), at most 1 %", 0.0, 1.0),
+)
+MIGRATION = MigrationView(
+    ts=NOW, stage=MigrationStage.PARALLEL, since_ts=NOW, next=MigrationStage.GRADUAL, ready=False, halted="",
+    in_charge="ppo 0123456789ab", former="ppo 0123456789ab", candidate="fast", decider="hrm cafe", canary="",
+    trouble="", gates=GATES, changes="fast decides for real on a share.", back="To baseline.",
+    sessions=[
+        MigrationSession(session="2021-04-05", stage=MigrationStage.PARALLEL, in_charge_bp=1.5, candidate_bp=-0.25,
+                         difference_bp=-1.75, decisions=75, failed=0, trades=2, agreement=0.75, latency_p99_ms=9.5)
+    ],
+    history=[
+        MigrationStep(ts=NOW, before=MigrationStage.TRAINING, stage=MigrationStage.PARALLEL, candidate="fast",
+                      who="asha", reason="trained | on <2020>", gates=())
+    ],
+)  # fmt: skip
+
 
 class FakeDaemon:
     """Implements `ControlView` and `OrderDesk`; everything can be changed by a test."""
@@ -101,6 +121,7 @@ class FakeDaemon:
         self.broken = False
         self.tickets: list[OrderTicket] = []
         self.models: list[ModelTicket] = []
+        self.signed: list[tuple[str, MigrationTicket]] = []
         self.cancelled: list[tuple[str, str]] = []
         self.trouble: Exception | None = None
         self.metrics = Metrics()
@@ -131,6 +152,10 @@ class FakeDaemon:
     def shadow(self) -> Sequence[ShadowRow]:
         """The one in charge and one that was dropped."""
         return [IN_CHARGE, SHADOW]
+
+    def migration(self) -> MigrationView:
+        """In the middle of it."""
+        return MIGRATION
 
     def health(self) -> Health:
         """What the checks come to."""
@@ -169,6 +194,24 @@ class FakeDaemon:
             after_restart="a restart loads it, too" if loaded else "",
         )  # fmt: skip
 
+    async def advance(self, ticket: MigrationTicket) -> MigrationAnswer:
+        """Keep the ticket; "nobody" is refused."""
+        return self._step("advance", ticket, MigrationStage.GRADUAL)
+
+    async def roll_back(self, ticket: MigrationTicket) -> MigrationAnswer:
+        """Keep the ticket; "nobody" is refused."""
+        return self._step("rollback", ticket, MigrationStage.BASELINE)
+
+    def _step(self, name: str, ticket: MigrationTicket, to: MigrationStage) -> MigrationAnswer:
+        if self.trouble is not None:
+            raise self.trouble
+        self.signed.append((name, ticket))
+        moved = ticket.who != "nobody"
+        return MigrationAnswer(
+            moved=moved, stage=to if moved else MigrationStage.PARALLEL, before=MigrationStage.PARALLEL,
+            who=ticket.who, reason=ticket.reason if moved else f"{name}: sessions: 3, at least 20", gates=GATES, ts=NOW,
+        )  # fmt: skip
+
     async def command(self, event: Event) -> None:
         """Keep the command, or fail as a full bus does, or as a test wants it."""
         if self.full:
@@ -188,7 +231,9 @@ def build_server(
 ) -> ControlServer:
     """A control server over `daemon`, on a free port unless told."""
     settings = ControlSettings(port=port, token_file=Path("unused"))
-    return ControlServer(settings, daemon, clock or ReplayClock(NOW), daemon.metrics, TOKEN, daemon, daemon, limits)
+    return ControlServer(
+        settings, daemon, clock or ReplayClock(NOW), daemon.metrics, TOKEN, daemon, daemon, daemon, limits
+    )
 
 
 @contextmanager
