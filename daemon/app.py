@@ -281,8 +281,11 @@ class App:
         migration = Migration(settings.migration, settings.canary, real.starting_cash)
         if plan.journal is not None:
             restore(migration, plan.journal, live=not plan.tapes)
-        stations = Stations(self.supervisor.ladder, self.strategy, self.shadows.desks)
-        keeper = MigrationKeeper(self.bus, plan.clock, settings, migration, stations)
+        stations = Stations(
+            self.bus, plan.clock, settings.migration.candidate, self.supervisor.ladder, self.strategy,
+            self.shadows.desks,
+        )  # fmt: skip
+        keeper = MigrationKeeper(self.bus, plan.clock, migration, stations)
         interval_ns = INTERVALS[settings.strategy.interval] * NS_PER_S
         Measuring(
             self.bus, self.calendar, interval_ns, real, lambda: keeper.facts().in_charge, lambda: keeper.goes_on

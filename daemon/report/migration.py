@@ -77,7 +77,7 @@ class MigrationView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MigrationAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a command: the stage it came to, or the `reason` why it stayed, and the gates of the one before."""
+    """What became of a command: the stage it came to, or the `reason` why it stayed; and the gates of `before`."""
 
     moved: bool
     stage: MigrationStage

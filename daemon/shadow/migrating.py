@@ -7,7 +7,9 @@ process needs; after every snapshot of the account it is told again, so that no 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -30,7 +32,6 @@ from daemon.core.events import (
 )
 from daemon.journal.reader import JournalReader, is_blank
 from daemon.market.calendar import ist_date
-from daemon.settings.tree import Settings
 from daemon.shadow.agents import Agent
 from daemon.shadow.desk import Desk
 from daemon.strategy.actor import StrategyActor
@@ -50,31 +51,69 @@ KEY = "migration-"
 Command = AdvanceMigration | RollBackMigration
 
 
-class Stations(msgspec.Struct, frozen=True):
-    """Whom the keeper asks; it changes none of them."""
+class Witness(Protocol):
+    """Whom the keeper asks what is so now."""
 
-    ladder: Ladder
-    stage: StrategyActor
-    desks: list[Desk]
+    def facts(self) -> Facts:
+        """At once, from memory."""
+
+    def read_candidate(self) -> None:
+        """Look at the candidate's artifact again; from the disk, and safe on a thread."""
+
+
+class Stations:
+    """The stations of a running daemon, which it changes in nothing."""
+
+    def __init__(
+        self, bus: Bus, clock: Clock, candidate: str | None, ladder: Ladder, stage: StrategyActor, desks: Sequence[Desk]
+    ) -> None:
+        """`candidate`: the shadow agent that the settings name."""
+        self._clock = clock
+        self._wanted = candidate
+        self._ladder = ladder
+        self._stage = stage
+        self._desks = desks
+        self._halted = ""
+        self.read_candidate()
+        bus.tap((TradingStateChanged,), self._on_state)
+
+    def read_candidate(self) -> None:
+        """See `Witness`."""
+        agents = [desk.agent for desk in self._desks if desk.agent.name == self._wanted]
+        self._candidate = candidate_of(agents[0]) if agents else None
+
+    def facts(self) -> Facts:
+        """See `Witness`."""
+        ladder, succession = self._ladder, self._stage.succession
+        models = {rung: decider_of(rung, succession.newest(rung)) for rung in self._stage.strategies}
+        dropped = {desk.agent.name: desk.dropped for desk in self._desks}
+        candidate = self._candidate
+        if candidate is not None:
+            candidate = msgspec.structs.replace(candidate, dropped=dropped.get(candidate.agent, ""))
+        return Facts(
+            in_charge=models.get(ladder.active, Decider(ladder.active)), models=models,
+            within_reach=ladder.within_reach, candidate=candidate, halted=self._halted,
+            today=ist_date(self._clock.now_ns()).isoformat(),
+        )  # fmt: skip
+
+    def _on_state(self, event: TradingStateChanged) -> None:
+        active = event.state is TradingState.ACTIVE
+        self._halted = "" if active else f"{event.state.value} ({event.reason})"
 
 
 class MigrationKeeper:
     """See the module."""
 
-    def __init__(self, bus: Bus, clock: Clock, settings: Settings, migration: Migration, stations: Stations) -> None:
+    def __init__(self, bus: Bus, clock: Clock, migration: Migration, witness: Witness) -> None:
         self.migration = migration
         self.trouble = ""
         """What a person has to look at, "" where nothing."""
         self._bus = bus
         self._clock = clock
-        self._stations = stations
-        self._wanted = settings.migration.candidate
-        self._halted = ""
+        self.facts, self.read_candidate = witness.facts, witness.read_candidate
         self._answers: deque[tuple[Command, MigrationChanged | str]] = deque(maxlen=ANSWERS)
-        self.read_candidate()
         bus.tap(HEARD, self._hear)
         bus.tap((AdvanceMigration, RollBackMigration), self._obey)
-        bus.tap((TradingStateChanged,), self._on_state)
         bus.tap((ModelLoaded, ModelRefused), self._restored, where=lambda event: event.key.startswith(KEY))
         bus.tap((AccountSnapshot,), self._keep)
 
@@ -90,28 +129,9 @@ class MigrationKeeper:
             log.info("migration", stage=self.migration.stage.value, candidate=self.migration.signed[0])
         self._give()
 
-    def read_candidate(self) -> None:
-        """Look at the candidate's artifact again; from the disk, and safe on a thread."""
-        agents = [desk.agent for desk in self._stations.desks if desk.agent.name == self._wanted]
-        self._candidate = candidate_of(agents[0]) if agents else None
-
     def answer_to(self, command: Command) -> MigrationChanged | str:
         """What became of a command that was published: the change, or why there was none."""
         return next((answer for asked, answer in self._answers if asked is command), "it was not heard")
-
-    def facts(self) -> Facts:
-        """What is so now."""
-        ladder, succession = self._stations.ladder, self._stations.stage.succession
-        models = {rung: decider_of(rung, succession.newest(rung)) for rung in self._stations.stage.strategies}
-        dropped = {desk.agent.name: desk.dropped for desk in self._stations.desks}
-        candidate = self._candidate
-        if candidate is not None:
-            candidate = msgspec.structs.replace(candidate, dropped=dropped.get(candidate.agent, ""))
-        return Facts(
-            in_charge=models.get(ladder.active, Decider(ladder.active)), models=models,
-            within_reach=ladder.within_reach, candidate=candidate, halted=self._halted,
-            today=ist_date(self._clock.now_ns()).isoformat(),
-        )  # fmt: skip
 
     # -- taps ---------------------------------------------------------------------------------------------------------
 
@@ -143,10 +163,6 @@ class MigrationKeeper:
         """What is owed by now."""
         for event in self.migration.due(self._clock.now_ns() or self.migration.since_ts, self.facts()):
             self._bus.publish(event)
-
-    def _on_state(self, event: TradingStateChanged) -> None:
-        active = event.state is TradingState.ACTIVE
-        self._halted = "" if active else f"{event.state.value} ({event.reason})"
 
     def _restored(self, event: ModelLoaded | ModelRefused) -> None:
         """Who was in charge before has to be so again, and no other."""
