@@ -175,8 +175,10 @@ def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list
 
 
 def _cell(text: str) -> str:
-    """What a person wrote can't break the table."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+    """What a person wrote is read as it was written, and can't break the table."""
+    for mark in ("\\", "|", "[", "`"):
+        text = text.replace(mark, f"\\{mark}")
+    return text.replace("<", "&lt;")
 
 
 def _number(value: float | None) -> str:

@@ -77,6 +77,49 @@ def settings_with(tmp_path: Path, port: int) -> list[str]:
     return ["-c", str(DEFAULT_PATH), "--set", f"control.port={port}", "--set", f"control.token_file={token_file}"]
 
 
+def test_a_step_of_the_migration_has_a_name_under_it(operator: Operator) -> None:
+    """Forwards only with --sign; back with the user's name where none is given; refused is exit 1 with the reason."""
+    assert operator.run("migration", "advance").exit_code == 2
+    done = operator.run("migration", "advance", "--sign", "asha", "--reason", "it is time")
+    assert (done.exit_code, done.output) == (0, "parallel → gradual, signed by asha\n")
+    assert operator.run("migration", "rollback").exit_code == 0
+    (forwards, asha), (back, user) = operator.daemon.signed
+    assert (forwards, asha.who, asha.reason, back, bool(user.who)) == (
+        "advance",
+        "asha",
+        "it is time",
+        "rollback",
+        True,
+    )
+    refused = operator.run("migration", "advance", "--sign", "nobody")
+    assert (refused.exit_code, refused.output) == (
+        1, "refused: advance: sessions: 3, at least 20; nothing has changed\n",
+    )  # fmt: skip
+
+
+def test_the_migration_is_shown(operator: Operator) -> None:
+    """The way with its stage, the candidate, every gate in words."""
+    shown = operator.run("migration", "status").output
+    assert "none → baseline → training → parallel → gradual → full" in shown
+    assert "fast (hrm cafe)" in shown
+    assert "3 whole sessions on paper, at least 20" in shown
+    assert "not ready" in shown
+
+
+def test_the_report_is_written(operator: Operator, tmp_path: Path) -> None:
+    """On stdout or into a Markdown file; other names and places that can't be written are one line."""
+    text = operator.run("migration", "report").output
+    assert "| session | stage | in charge, bp | candidate, bp | difference |" in text
+    assert "| 2021-04-05 | parallel | +1.50 | −0.25 | −1.75 | 75 | 0 | 2 | 75.0 % | 9.5 |" in text
+    assert "By asha: trained \\| on &lt;2020>" in text
+    assert operator.run("migration", "report", "-o", str(tmp_path / "r.md")).exit_code == 0
+    assert (tmp_path / "r.md").read_text(encoding="utf-8") == text
+    for path in (tmp_path / "r.html", tmp_path / "nowhere" / "r.md"):
+        failed = operator.run("migration", "report", "-o", str(path))
+        assert isinstance(failed.exception, UsageError)
+        assert str(path) in str(failed.exception)
+
+
 def test_a_model_is_put_in_charge(operator: Operator, tmp_path: Path) -> None:
     """A file by its whole path, a version as it is; what a restart loads is said, and who asked is told."""
     (tmp_path / "new").write_text("")

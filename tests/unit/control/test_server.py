@@ -388,6 +388,41 @@ async def test_a_model_that_was_not_taken_says_so(running: Running, trouble: Exc
     assert answer["error"].startswith(error)
 
 
+async def test_the_migration_is_seen_and_signed_for(running: Running) -> None:
+    """Both ways; 200 whether it moved or not, the body says which."""
+    status, view, _ = await running.ask("GET", "/migration")
+    assert (status, view["stage"], view["next"], view["since_time"]) == (200, "parallel", "gradual", TIME)
+    assert view["gates"][0] == {
+        "name": "sessions", "passed": False, "text": "3 whole sessions on paper, at least 20", "value": 3, "limit": 20,
+    }  # fmt: skip
+    for name, to in (("advance", "gradual"), ("rollback", "baseline")):
+        status, answer, _ = await running.ask("POST", f"/control/migration/{name}", body=b'{"who": "asha"}')
+        assert (status, answer["moved"], answer["stage"], answer["who"]) == (200, True, to, "asha")
+    status, answer, _ = await running.ask("POST", "/control/migration/advance", body=b'{"who": "nobody"}')
+    assert (status, answer["moved"], answer["reason"]) == (200, False, "advance: sessions: 3, at least 20")
+    assert [(name, one.who, one.reason) for name, one in running.daemon.signed] == [
+        ("advance", "asha", "by the operator"), ("rollback", "asha", "by the operator"),
+        ("advance", "nobody", "by the operator"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"who": ""}', b'{"who": "a\\nb"}', b'{"who": "a", "force": true}'])
+@pytest.mark.parametrize("name", ["advance", "rollback"])
+async def test_a_step_without_a_name_is_refused(running: Running, name: str, body: bytes) -> None:
+    """400 that says what was expected; a gate can't be forced, and nobody is asked."""
+    status, answer, _ = await running.ask("POST", f"/control/migration/{name}", body=body)
+    assert status == 400
+    assert "expected" in answer["error"]
+    assert running.daemon.signed == []
+
+
+async def test_a_step_that_was_not_taken_says_so(running: Running) -> None:
+    """503, and why."""
+    running.daemon.trouble = NotTradingError("hrmd is ending")
+    status, answer, _ = await running.ask("POST", "/control/migration/advance", body=b'{"who": "asha"}')
+    assert (status, answer["error"]) == (503, "migration advance was not taken: hrmd is ending")
+
+
 async def test_unknown_routes_and_methods_are_json(running: Running) -> None:
     """404 names the path, 405 the method that would be right."""
     status, body, _ = await running.ask("GET", "/nothing")
