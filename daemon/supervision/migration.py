@@ -140,11 +140,11 @@ class Migration:
 
     def difference_bp(self, result: ShadowResult) -> float:
         """The candidate's profit less that of the one in charge."""
-        return float((result.net_pnl - result.real_net_pnl) / self._starting_cash) * BP
+        return self.bp(result.net_pnl - result.real_net_pnl)
 
     def bp(self, rupees: Decimal) -> float:
         """Of the starting cash."""
-        return float(rupees / self._starting_cash) * BP
+        return float(rupees * BP / self._starting_cash)
 
     def gates(self, facts: Facts) -> tuple[GateReading, ...]:
         """Those of the present stage, as they stand."""
