@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -99,8 +100,10 @@ class Process:
     """A keeper on a bus with a journal in memory; `restart` goes on with what the journal tells."""
 
     def __init__(
-        self, witness: Witnessed, journal: list[Event] | None = None, settings: MigrationSettings = SMALL
-    ) -> None:
+        self, witness: Witnessed, journal: list[Event] | None = None, settings: MigrationSettings = SMALL,
+        before: Callable[[Bus], None] = lambda bus: None,
+    ) -> None:  # fmt: skip
+        """`before` is who listens before the keeper does."""
         self.witness, self.settings = witness, settings
         self.journal: list[Event] = [] if journal is None else journal
         self.bus, self.clock = Bus(), ReplayClock(1)
@@ -109,6 +112,7 @@ class Process:
             if isinstance(event, HEARD):
                 self.migration.apply(event)
         self.bus.tap(JOURNALED, self.journal.append)
+        before(self.bus)
         self.keeper = MigrationKeeper(self.bus, self.clock, self.migration, witness)
         self.keeper.start(0)
 

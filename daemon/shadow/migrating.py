@@ -111,6 +111,7 @@ class MigrationKeeper:
         self._bus = bus
         self._clock = clock
         self.facts, self.read_candidate = witness.facts, witness.read_candidate
+        self._giving = False
         self._answers: deque[tuple[Command, MigrationChanged | str]] = deque(maxlen=ANSWERS)
         bus.tap(HEARD, self._hear)
         bus.tap((AdvanceMigration, RollBackMigration), self._obey)
@@ -160,9 +161,16 @@ class MigrationKeeper:
         self._give()
 
     def _give(self) -> None:
-        """What is owed by now."""
-        for event in self.migration.due(self._clock.now_ns() or self.migration.since_ts, self.facts()):
-            self._bus.publish(event)
+        """What is owed by now; an answer that comes while it is given is looked at when it was."""
+        if self._giving:
+            return
+        self._giving = True
+        try:
+            while due := self.migration.due(self._clock.now_ns() or self.migration.since_ts, self.facts()):
+                for event in due:
+                    self._bus.publish(event)
+        finally:
+            self._giving = False
 
     def _restored(self, event: ModelLoaded | ModelRefused) -> None:
         """Who was in charge before has to be so again, and no other."""

@@ -328,9 +328,10 @@ class Migration:
         agent, decider = self.signed
         if event.agent != agent or not Decider(event.strategy, event.model_hash).same_as(decider):
             return
-        if self.stage in ON_TRIAL and self.owed is not Owed.BEGIN:
+        if self.stage in ON_TRIAL:
             self.canary = event
-        elif self.owed is Owed.WATCH and event.state is not CanaryState.RUNNING:
+            self._paid(Owed.BEGIN)  # who answers at once is heard before the command is
+        elif self.owed in (Owed.END, Owed.WATCH) and event.state is not CanaryState.RUNNING:
             self.owed = Owed.RESTORE if event.state is CanaryState.PROMOTED else Owed.NOTHING
 
     def _paid(self, what: Owed, then: Owed = Owed.NOTHING) -> None:

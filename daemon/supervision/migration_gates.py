@@ -67,13 +67,13 @@ def baseline_gates(
 
 
 def training_gates(facts: Facts) -> tuple[GateReading, ...]:
-    """There is a candidate, and its artifact says what it is."""
+    """There is a candidate, its artifact says what it is, and it can be told from who is in charge."""
     one = facts.candidate
     if one is None:
         return (so("candidate", False, "no candidate: name a shadow agent in migration.candidate and restart"),)
     readings = [
         so("candidate", not one.dropped, f"{one.agent} was dropped: {one.dropped}" if one.dropped else one.agent),
-        so("another", not (one.taught and one.decider.same_as(facts.in_charge)), f"{said(one.decider)} is to follow "
+        so("another", not one.decider.same_as(facts.in_charge), f"{said(one.decider)} is to follow "
            f"{said(facts.in_charge)}"),
     ]  # fmt: skip
     if not one.taught:

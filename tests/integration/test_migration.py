@@ -16,9 +16,10 @@ from tests.samples import wave, write_tape
 
 OURS = (
     *CALM, "feed.speed=3000", "market.symbol_master.use=never",
-    "shadow.agents=[{name: eager, strategy: rules, rules: {slow: 7}}]",
-    "migration.candidate=eager", "migration.baseline_sessions=1", "migration.parallel_sessions=1",
-    "migration.min_mean_bp=-1000", "migration.max_latency_ms=10000", "shadow.budget_ms=60000", "strategy.interval=5m",
+    "shadow.agents=[{name: next, strategy: hrm, artifact: shipped}]", "performance.runtime=torch",
+    "migration.candidate=next", "migration.baseline_sessions=1", "migration.parallel_sessions=1",
+    "migration.min_mean_bp=-1000", "migration.max_latency_ms=10000", "migration.max_failed_percent=100",
+    "shadow.budget_ms=60000", "strategy.interval=5m",
     "canary.alpha=0.0000001",
 )  # fmt: skip
 """Of a busy machine no speed is asked."""
@@ -91,7 +92,7 @@ def test_over_a_kill_and_back(tape: Path, tmp_path: Path) -> None:
         assert (code, back["stage"], back["before"]) == (0, "baseline", "gradual")
         assert daemon.terminate() == 0
     (begin,), (end,) = kept(daemon.journal, BeginCanary), kept(daemon.journal, EndCanary)
-    assert (begin.agent, begin.who, end.promote, end.who) == ("eager", "ravi", False, "asha")
+    assert (begin.agent, begin.who, end.promote, end.who) == ("next", "ravi", False, "asha")
     assert [event.stage.value for event in kept(daemon.journal, MigrationChanged)] == [
         "baseline", "training", "parallel", "gradual", "baseline",
     ]  # fmt: skip
@@ -104,6 +105,7 @@ def check_report(daemon: Daemon, directory: Path) -> None:
     assert "By asha: the new one is to come" in report
     assert "| sessions | yes | 1 | 1 | 1 whole sessions in charge, at least 1 |" in report
     assert "| 2026-01-0" in report
+    assert "trained on data to 2019-01-02, before 2026-01-0" in report
     assert "**Not ready**" in report
     assert "the canary ends, rules decides everything again" in report
     assert "Signature: ____" in report

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from daemon.core.bus import Bus
 from daemon.core.events import (
     BeginCanary,
     CanaryState,
@@ -107,6 +108,7 @@ def test_the_baseline_is_of_one_and_the_same() -> None:
         ({"trouble": "/models/next.safetensors: no such file"}, {"artifact"}),
         ({"dropped": "hung, 4 times"}, {"candidate"}),
         ({"decider": PPO}, {"another"}),
+        ({"taught": False, "decider": PPO}, {"another"}),
         ({"taught": False, "metrics": {}, "trained_to": "", "decider": Decider("rules")}, set()),
     ],
 )
@@ -407,6 +409,30 @@ def test_a_crash_between_a_change_and_what_it_asks_for(come_to: Any, then: str, 
     again = process.restart(lost=1)
     assert isinstance(again.journal[-1], owed)
     assert len(again.restart().said(owed)) == len(again.said(owed)) == len(process.said(owed))
+
+
+@pytest.mark.parametrize("state", [CanaryState.RUNNING, CanaryState.ROLLED_BACK])
+def test_a_canary_that_answers_at_once(state: CanaryState) -> None:
+    """Before anybody else has heard the command: it is given once, and the journal tells the same."""
+    process = at_parallel()
+    process.publish(on_paper(3), on_paper(4))
+    quick = Process(process.witness, process.journal, before=lambda bus: answer_at_once(bus, state))
+    quick.advance()
+    assert len(quick.said(BeginCanary)) == 1
+    stage = MigrationStage.GRADUAL if state is CanaryState.RUNNING else MigrationStage.PARALLEL
+    assert quick.migration.stage is stage
+    assert quick.restart().migration.standing(0) == quick.migration.standing(0)
+    if state is CanaryState.RUNNING:
+        quick.roll_back()
+        assert len(quick.said(EndCanary)) == 1
+        assert quick.migration.owed == ""
+        assert quick.restart().migration.standing(0) == quick.migration.standing(0)
+
+
+def answer_at_once(bus: Bus, state: CanaryState) -> None:
+    """A canary that is a tap, too."""
+    bus.tap((BeginCanary,), lambda event: bus.publish(canary(state)))
+    bus.tap((EndCanary,), lambda event: bus.publish(canary(CanaryState.ROLLED_BACK)))
 
 
 def test_a_finished_migration_is_left_alone() -> None:
