@@ -24,6 +24,7 @@ from daemon.core.events import (
     Event,
     MigrationChanged,
     MigrationStage,
+    MigrationStanding,
     ModelLoaded,
     ModelRefused,
     RollBackMigration,
@@ -113,7 +114,7 @@ class MigrationKeeper:
         self.facts, self.read_candidate = witness.facts, witness.read_candidate
         self._giving = False
         self._answers: deque[tuple[Command, MigrationChanged | str]] = deque(maxlen=ANSWERS)
-        bus.tap(HEARD, self._hear)
+        bus.tap(tuple(kind for kind in HEARD if kind is not MigrationStanding), self._hear)
         bus.tap((AdvanceMigration, RollBackMigration), self._obey)
         bus.tap((ModelLoaded, ModelRefused), self._restored, where=lambda event: event.key.startswith(KEY))
         bus.tap((AccountSnapshot,), self._keep)
