@@ -83,6 +83,7 @@ from daemon.strategy.actor import StrategyActor
 from daemon.strategy.build import Built, after_restart, build_ladder, model_loader, thinking_limit, view_settings
 from daemon.strategy.easing import knows
 from daemon.strategy.switching import RUNG, ModelSwitch
+from daemon.supervision.baseline import Rival
 from daemon.supervision.care import Traits
 from daemon.supervision.supervisor import MISSING, Ladder, Supervisor
 from strategies.base import MarketView, Strategy
@@ -254,10 +255,11 @@ class App:
             clock,
             Traits(
                 knows(strategies), {name: str(getattr(it, "trained_to", "")) for name, it in strategies.items()},
-                built.missing, settings.hierarchical_reasoning_model.act.deadline_ms,
+                built.missing, settings.hierarchical_reasoning_model.act.deadline_ms, self._rival(agents),
             ),
             timed=not isinstance(clock, ReplayClock),
         )  # fmt: skip
+        self.supervisor.care.baseline.restore(self._recalled.weighed, shadowed)
         self.supervisor.held = {symbol for symbol, quantity in self._held.items() if quantity}
         stages = (self.risk.inbox.put, self.execution.inbox.put)
         self.desk = ManualDesk(bus, clock, self.account, self.orders, self.journal, stages)
@@ -268,6 +270,17 @@ class App:
         self._stop = asyncio.Event()
         self._stop_reason = ""
         self._describe()
+
+    def _rival(self, agents: Sequence[Agent]) -> Rival | None:
+        """The shadow agent that the strategy in charge is measured by."""
+        canary, cash = self.settings.canary, self.settings.broker.starting_cash
+        named = (it for it in agents if it.name == self.settings.supervisor.triggers.baseline)
+        rivals = (
+            Rival(it.name, it.strategy.name, str(getattr(it.strategy, "model_hash", "")), canary.alpha,
+                  canary.bound_bp, cash)
+            for it in named
+        )  # fmt: skip
+        return next(rivals, None)
 
     def _tape_feed(self) -> TapeFeed | LiveFeed:
         settings, clock = self.settings, self.plan.clock

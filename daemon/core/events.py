@@ -621,6 +621,8 @@ class ShadowResult(Event, frozen=True, gc=False):
     """What a shadow agent came to in a session, on paper, beside the one in charge over the same time, rupees.
 
     `whole`: from the open to the close; `since_ts` is where it begins. `depth` and `latency_ms` are means.
+    `real_strategy` with `real_model_hash` decided all of it by itself; "" where more than one did, where a person
+    traded, or where trading was held up: its profit then says nothing of a strategy.
     """
 
     ts: int
@@ -645,6 +647,31 @@ class ShadowResult(Event, frozen=True, gc=False):
     real_net_pnl: Decimal
     real_decisions: int
     real_trades: int
+    real_strategy: str = ""
+    real_model_hash: str = ""
+
+
+class BaselineWeighed(Event, frozen=True, gc=False):
+    """How the sessions of `strategy` with `model_hash` stand against those of the baseline, a shadow agent, by now.
+
+    All that goes on from here: sums of `sessions` sessions up to `day`, bp of the starting cash, and the state of the
+    bet on "worse" (`daemon.supervision.baseline`), of differences within ±`bound_bp`.
+    """
+
+    ts: int
+    agent: str
+    agent_strategy: str
+    agent_model_hash: str
+    bound_bp: float
+    strategy: str
+    model_hash: str
+    day: int
+    sessions: int
+    ours_bp: float
+    baseline_bp: float
+    total: float
+    squares: float
+    log_capital: float
 
 
 # -- state and commands ---------------------------------------------------------------------------------------------

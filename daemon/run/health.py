@@ -17,7 +17,14 @@ from daemon.strategy.artifacts import hash_on_disk
 from daemon.strategy.build import artifact_of
 from daemon.supervision.health_checks import FLAT, MemoryLimits
 from daemon.supervision.health_monitor import HealthMonitor, LoadedModel, Sources
-from daemon.supervision.health_readings import BrokerReading, JournalReading, Readings, StageReading, TokenReading
+from daemon.supervision.health_readings import (
+    BaselineReading,
+    BrokerReading,
+    JournalReading,
+    Readings,
+    StageReading,
+    TokenReading,
+)
 from daemon.tape.recorder import Recorder
 from strategies.base import Strategy
 
@@ -66,6 +73,7 @@ def _readings(app: App, recorder: Recorder | None, *, ended: bool, last_tick_ts:
         unbuilt=app.supervisor.unbuilt,
         closing=len(app.supervisor.held) if ladder.active == FLAT else 0,
         loaded=ladder.active == FLAT or ladder.active in app.strategy.strategies,
+        baseline=_baseline(app),
         unknown=len(book.unknown),
         halted=len(book.halted),
         unsettled=book.unsettled,
@@ -81,6 +89,17 @@ def _readings(app: App, recorder: Recorder | None, *, ended: bool, last_tick_ts:
         doubts=app.calendar.doubts([today]) if now else [],
         confirmed_days=(app.calendar.confirmed_to - today).days if now else None,
     )
+
+
+def _baseline(app: App) -> BaselineReading | None:
+    care, active = app.supervisor.care.baseline, app.supervisor.ladder.active
+    strategy = app.strategy.strategies.get(active)
+    standing = care.standing(active, _loaded(strategy) if strategy is not None else "")
+    if standing is None or care.rival is None:
+        return None
+    name = care.rival.agent
+    dropped = next((desk.dropped for desk in app.shadows.desks if desk.agent.name == name), "")
+    return BaselineReading(name, dropped, standing)
 
 
 def _journal(app: App) -> JournalReading | None:

@@ -33,6 +33,10 @@ class TriggerSettings(Section):
     flaps_per_hour: PositiveInt = 10
     model_age_days: PositiveInt | None = None
     novel_bars: PositiveInt | None = 75
+    baseline: str | None = None
+    baseline_warn_percent: Positive = 20.0
+    baseline_trip_percent: Positive = 30.0
+    baseline_floor_bp: Positive = 5.0
 
     @model_validator(mode="after")
     def _order(self) -> Self:
@@ -40,6 +44,8 @@ class TriggerSettings(Section):
             raise ValueError("error_warn_percent not above error_trip_percent")
         if self.latency_warn_ms > self.latency_trip_ms:
             raise ValueError("latency_warn_ms not above latency_trip_ms")
+        if self.baseline_warn_percent > self.baseline_trip_percent:
+            raise ValueError("baseline_warn_percent not above baseline_trip_percent")
         if self.at_least > self.window:
             raise ValueError("at_least not above window")
         return self

@@ -60,6 +60,12 @@ class Settings(BaseModel):
                 agent.rules_over(self.strategy.rules)
             except ValueError as error:
                 raise ValueError(f"shadow.agents as strategy.rules is ({error})") from None
+        baseline, agents = self.supervisor.triggers.baseline, [agent.name for agent in self.shadow.agents]
+        if baseline is not None and baseline not in agents:
+            raise ValueError(
+                f"supervisor.triggers.baseline among the names of shadow.agents (it is {baseline!r}, they are "
+                f"{', '.join(agents) or 'none'})"
+            )
         coarse = self.hierarchical_reasoning_model.features.coarse_interval
         if coarse not in self.bars.intervals:
             raise ValueError(

@@ -88,6 +88,9 @@ class Standing(msgspec.Struct, frozen=True):
     net_pnl: Decimal
     decisions: int
     trades: int
+    strategy: str = ""
+    """Who alone decided, "" where nobody did alone."""
+    model_hash: str = ""
 
 
 class SessionBegun(msgspec.Struct, frozen=True):
@@ -296,7 +299,8 @@ class Desk:
             failed=figures["failed"], compared=figures["compared"], agreed=figures["agreed"],
             depth=figures.depth or 0.0, latency_ms=figures.latency_ms or 0.0, orders=figures["orders"],
             fills=figures["fills"], trades=figures["trades"], net_pnl=net, real_net_pnl=over.real.net_pnl,
-            real_decisions=over.real.decisions, real_trades=over.real.trades,
+            real_decisions=over.real.decisions, real_trades=over.real.trades, real_strategy=over.real.strategy,
+            real_model_hash=over.real.model_hash,
         )  # fmt: skip
         self.results.append(result)
         self._weigh(result)

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from daemon.settings.health import HealthSettings
+from daemon.supervision.baseline import say
 from daemon.supervision.health import Check, CheckStatus, Limits, Was, bad, doubtful, good, measured
 from daemon.supervision.health_readings import Measurements, ModelFile, Readings
 from daemon.supervision.health_window import Figures
@@ -51,6 +52,7 @@ def all_checks(
         clock(readings),
         ticks(readings),
         *of_the_window(seen.figures, settings, before),
+        baseline(readings),
         model(readings, seen),
         memory_in_use(seen, memory, before),
         loop(seen, settings, before),
@@ -290,6 +292,29 @@ def _convergence(figures: Figures, settings: HealthSettings, before: Was) -> Che
     text = f"the last cycle changes the state by {change:.2f} of its norm"
     do = "the model's states don't settle: compare with its evaluation, or go back to an earlier one"
     return measured("convergence", change, "", Limits(settings.convergence_warn), before, text, do)
+
+
+def baseline(readings: Readings) -> Check:
+    """Whether the strategy in charge earns what the baseline would have."""
+    found = readings.baseline
+    if found is None:
+        return good("baseline", "no baseline is named")
+    if found.dropped:
+        do = "start again to have it back; until then no session is compared"
+        return doubtful("baseline", f"the baseline {found.agent} is dropped: {found.dropped}", do)
+    standing = found.standing
+    if not standing.sessions:
+        return good("baseline", f"no whole session of {readings.strategy} beside {found.agent} yet")
+    text = f"{say(standing, found.agent)}; proof that it earns less: {standing.proof:.2g} of {standing.needed:g}"
+    outline = f"{readings.strategy} earns less than the baseline"
+    do = "hrmd ctl shadow has the sessions; hrmd ctl strategy or hrmd ctl model load chooses another one"
+    if standing.trips:
+        check = bad("baseline", text, do, outline)
+    elif standing.warns:
+        check = doubtful("baseline", text, do, outline)
+    else:
+        check = good("baseline", text)
+    return msgspec.structs.replace(check, value=standing.percent, unit="%")
 
 
 def model(readings: Readings, seen: Measurements) -> Check:

@@ -31,6 +31,7 @@ from daemon.core.events import (
     MitigationTaken,
     PositionChanged,
     ShadowDecided,
+    ShadowResult,
     ShadowStrategy,
     StrategySwapped,
     SwapStrategy,
@@ -161,7 +162,7 @@ class Supervisor(Actor):
         self._shadow = ""
         kinds = (
             Decision, SwapStrategy, FeedStatus, TradingStateChanged, InferenceMeasured, LockStrategy, ShadowDecided,
-            PositionChanged,
+            PositionChanged, ShadowResult,
         )  # fmt: skip
         self.inbox = bus.subscribe(self.name, kinds)
 
@@ -182,6 +183,8 @@ class Supervisor(Actor):
             case ShadowDecided():
                 if event.strategy == self._shadow:
                     self.care.probation.shadow(failed=event.failed)
+            case ShadowResult():
+                self._weigh(event)
             case PositionChanged():
                 (self.held.add if event.quantity else self.held.discard)(event.symbol)
                 self._halt_when_flat()
@@ -197,15 +200,29 @@ class Supervisor(Actor):
         elapsed = self._elapsed.pop(decision.symbol, None)
         if decision.strategy != self.ladder.active:
             return
-        now, ladder = self._clock.now_ns(), self.ladder
-        below = Below(ladder.below(), ladder.below(learned=False))
-        step = self.care.on_decision(decision, ladder.on_decision(decision), elapsed, below, now)
+        now = self._clock.now_ns()
+        step = self.care.on_decision(decision, self.ladder.on_decision(decision), elapsed, self._below, now)
         if step is not None:
             self._take_step(step, now)
         shadow = self.care.shadow_wanted(now)
         if shadow != self._shadow:
             self._shadow = shadow
             self.bus.publish(ShadowStrategy(ts=now, strategy=shadow))
+
+    def _weigh(self, result: ShadowResult) -> None:
+        """A session is over: whether the strategy in charge earns what the baseline would have."""
+        weighed = self.care.baseline.see(result)
+        if weighed is None:
+            return
+        self.bus.publish(weighed)
+        now = self._clock.now_ns()
+        step = self.care.on_session(result, self._below, now) if result.real_strategy == self.ladder.active else None
+        if step is not None:
+            self._take_step(step, now)
+
+    @property
+    def _below(self) -> Below:
+        return Below(self.ladder.below(), self.ladder.below(learned=False))
 
     def _take_step(self, step: Step, now: int) -> None:
         """One step, said with its evidence."""
@@ -230,6 +247,14 @@ class Supervisor(Actor):
             if step.step is Mitigation.FLAT:
                 care.stairs.taken = [Mitigation.FLAT]
                 self._halt_when_flat()
+        if step.trigger == Trigger.BASELINE:
+            self._use_up(rung, now)
+
+    def _use_up(self, rung: str, now: int) -> None:
+        """What was proven needs a person: nobody comes back to it by himself, and who does gives it a new chance."""
+        self.care.never_back_to(rung)
+        for weighed in self.care.baseline.use_up(rung, now):
+            self.bus.publish(weighed)
 
     def _halt_when_flat(self) -> None:
         """Flat by an automatic step, and all is closed: nothing more is opened until a person says so."""
@@ -290,6 +315,8 @@ class Supervisor(Actor):
         if lock is not None and lock.locked:
             reason = lock.reason if lock.reason.startswith(BEFORE) else f"{BEFORE}{lock.reason}"
             self.bus.publish(LockStrategy(ts=ts, locked=True, reason=reason))
+        for weighed in self.care.baseline.weighed(ts):  # the journal forgets what is old
+            self.bus.publish(weighed)
 
     @property
     def unbuilt(self) -> str:

@@ -42,6 +42,8 @@ class Trigger(StrEnum):
     MODEL_AGE = "model_age"
     NOVELTY = "novelty"
     """The market has been unlike those that the model knows for long."""
+    BASELINE = "baseline"
+    """It earns less than the shadow agent that it is measured by."""
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -41,7 +41,7 @@ SEEN = Measurements(
 )  # fmt: skip
 NAMES = [
     "running", "journal", "ladder", "decisions", "owed", "stages", "orders", "positions", "held_over", "cash", "broker",
-    "token", "recorder", "feed", "clock", "ticks", "errors", "latency", "reasoning", "convergence", "model",
+    "token", "recorder", "feed", "clock", "ticks", "errors", "latency", "reasoning", "convergence", "baseline", "model",
     "memory", "loop", "disk", "calendar",
 ]  # fmt: skip
 
