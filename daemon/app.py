@@ -255,7 +255,8 @@ class App:
             clock,
             Traits(
                 knows(strategies), {name: str(getattr(it, "trained_to", "")) for name, it in strategies.items()},
-                built.missing, settings.hierarchical_reasoning_model.act.deadline_ms, self._rival(agents),
+                built.missing, settings.hierarchical_reasoning_model.act.deadline_ms,
+                settings.performance.memory_limit_gb, self._rival(agents),
             ),
             timed=not isinstance(clock, ReplayClock),
         )  # fmt: skip

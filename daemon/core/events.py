@@ -63,6 +63,8 @@ class Mitigation(StrEnum):
 
     LESS_DEPTH = "less_depth"
     """Half as many segments."""
+    FREE_MEMORY = "free_memory"
+    """What nobody needs is given back to the system."""
     CLEAR_CACHES = "clear_caches"
     """Decisions that were remembered, and what a model carries from bar to bar."""
     SINGLE_CYCLE = "single_cycle"
@@ -743,6 +745,13 @@ class HealthReport(Event, frozen=True, gc=False):
     reasons: tuple[str, ...]
     state: str = ""
     changes: tuple[HealthChange, ...] = ()
+
+
+class MemoryMeasured(Event, frozen=True, gc=False):
+    """So much memory the process holds; told at every look at the daemon's health, never in a replay."""
+
+    ts: int
+    used_bytes: int
 
 
 class Halt(Event, frozen=True, gc=False):

@@ -12,10 +12,11 @@ from daemon.feed.live.feed import LiveFeed
 from daemon.fyers.token_watch import TokenState
 from daemon.market.calendar import ist_date
 from daemon.orders.live_execution import LiveExecutionActor
+from daemon.run.memory import free_memory
 from daemon.run.process import memory_in_use
 from daemon.strategy.artifacts import hash_on_disk
 from daemon.strategy.build import artifact_of
-from daemon.supervision.health_checks import FLAT, MemoryLimits
+from daemon.supervision.health_checks import FLAT
 from daemon.supervision.health_monitor import HealthMonitor, LoadedModel, Sources
 from daemon.supervision.health_readings import (
     BaselineReading,
@@ -25,6 +26,7 @@ from daemon.supervision.health_readings import (
     StageReading,
     TokenReading,
 )
+from daemon.supervision.memory import MemoryLimits
 from daemon.tape.recorder import Recorder
 from strategies.base import Strategy
 
@@ -38,6 +40,7 @@ def monitor_of(
     deadline_s = settings.hierarchical_reasoning_model.act.deadline_ms / 1000
     journaled = [settings.journal.path.resolve().parent] if app.journal is not None else []
     files = _files(app)
+    app.supervisor.free = partial(free_memory, app)
     recorded = [settings.feed.record.path.resolve()] if recorder is not None else []
     return HealthMonitor(
         app.bus,

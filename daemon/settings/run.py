@@ -33,6 +33,7 @@ class TriggerSettings(Section):
     flaps_per_hour: PositiveInt = 10
     model_age_days: PositiveInt | None = None
     novel_bars: PositiveInt | None = 75
+    memory_rest_s: Positive = 30.0
     baseline: str | None = None
     baseline_warn_percent: Positive = 20.0
     baseline_trip_percent: Positive = 30.0

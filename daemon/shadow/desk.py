@@ -58,6 +58,9 @@ log = structlog.get_logger("shadow")
 LONGEST_QUEUE = 100_000
 """Events that an agent may be behind; bounds memory."""
 
+TOO_FAR_BEHIND = 1_000
+"""Events, from which an agent is dropped when memory is short."""
+
 KEPT_FILLS = 20_000
 """Fill ids that a virtual account remembers: more than a repeated one can be behind."""
 
@@ -215,6 +218,11 @@ class Desk:
             self._queue.clear()
             self._ended.set()
             self._calm.set()
+
+    def shed(self) -> None:
+        """Memory is short: what waits for an agent that is far behind is let go, and the agent with it."""
+        if len(self._queue) >= TOO_FAR_BEHIND:
+            self.drop(f"memory was short and it was {len(self._queue)} events behind")
 
     def close(self) -> None:
         """Let its thread go; calling it again does nothing."""

@@ -17,6 +17,7 @@ from daemon.core.clock import india_day
 from daemon.core.events import Decision, Mitigation, ShadowResult
 from daemon.settings.run import SupervisorSettings
 from daemon.supervision.baseline import Baseline, Rival
+from daemon.supervision.memory import MemoryWatch
 from daemon.supervision.mitigation import Probation, Stairs
 from daemon.supervision.triggers import Finding, Trigger, Watch, too_old
 
@@ -36,6 +37,7 @@ class Traits(msgspec.Struct, frozen=True):
     missing: Mapping[str, str] = {}
     """Rungs that can't be built, and why."""
     deadline_ms: float = 0.0
+    memory_limit_gb: float | None = None
     rival: Rival | None = None
     """The baseline."""
 
@@ -61,6 +63,7 @@ class Care:
     def __init__(self, settings: SupervisorSettings, traits: Traits, *, timed: bool) -> None:
         self.watch = Watch(settings.triggers, settings.max_failed_decisions, traits.deadline_ms)
         self.stairs = Stairs(traits.knows, settings.max_steps_per_day)
+        self.memory = MemoryWatch(traits.memory_limit_gb if timed else None, settings.triggers.memory_rest_s)
         self.baseline = Baseline(settings.triggers, traits.rival)
         self.probation = Probation(settings.probation_minutes, settings.triggers.at_least)
         self.warnings: dict[Trigger, str] = {}
@@ -101,6 +104,19 @@ class Care:
         """What is to be done after a session of the rung in charge beside the baseline, before its next decision."""
         trip = self.baseline.finding(result.real_strategy, result.real_model_hash)
         return None if trip is None else self._do(trip, result.real_strategy, below, now_ns)
+
+    def on_memory(self, trip: Finding, rung: str, below: Below, now_ns: int) -> Step | None:
+        """What is to be done about too much memory: what nobody needs, then what `rung` remembers, then `rung`."""
+        step = self.stairs.next(trip.trigger, rung, below.any) if self.memory.freed else Mitigation.FREE_MEMORY
+        if step in (None, Mitigation.FLAT, Mitigation.HALT):
+            return None  # frees nothing: health says that a person must start it again
+        barred = self.stairs.barred(india_day(now_ns))
+        if not barred:
+            return Step(step, trip.trigger.value, trip.evidence)
+        if not self.memory.wanted:
+            log.error("no automatic step", step=step, evidence=trip.evidence, why=barred)
+        self.memory.wanted = f"{step.value} is wanted ({trip.evidence}) and not done: {barred}"
+        return None
 
     def _do(self, trip: Finding, rung: str, below: Below, now_ns: int) -> Step | None:
         """The next step about `rung`, unless none is left or none may be taken."""

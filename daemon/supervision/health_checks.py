@@ -15,19 +15,12 @@ from daemon.supervision.baseline import say
 from daemon.supervision.health import Check, CheckStatus, Limits, Was, bad, doubtful, good, measured
 from daemon.supervision.health_readings import Measurements, ModelFile, Readings
 from daemon.supervision.health_window import Figures
+from daemon.supervision.memory import GB, MemoryLimits
 from strategies.base import HUNG, RAISED, UNFIT
 
 FLAT: Final = "flat"
-GB: Final = 10**9
 HOW: Final = {HUNG: "hung", UNFIT: "hung too often", RAISED: "raised"}
 """In which ways a decision fails, by its halt reason."""
-
-
-class MemoryLimits(msgspec.Struct, frozen=True):
-    """In GB of memory in use."""
-
-    warn_gb: float
-    fail_gb: float
 
 
 def all_checks(

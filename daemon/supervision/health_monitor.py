@@ -18,12 +18,13 @@ import structlog
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.errors import HrmdError
-from daemon.core.events import Bar, Decision, Event, HealthReport, StrategySwapped
+from daemon.core.events import Bar, Decision, Event, HealthReport, MemoryMeasured, StrategySwapped
 from daemon.settings.health import HealthSettings
 from daemon.supervision.health import Check, CheckStatus, Overall, changes, overall, texts
-from daemon.supervision.health_checks import MemoryLimits, all_checks
+from daemon.supervision.health_checks import all_checks
 from daemon.supervision.health_readings import Measurements, ModelFile, Place, Readings, Stuck
 from daemon.supervision.health_window import DecisionWindow, Failing, Lag, Overdue, Owed, Standstill
+from daemon.supervision.memory import MemoryLimits
 
 log = structlog.get_logger("health")
 
@@ -111,6 +112,7 @@ class HealthMonitor:
         now = self._clock.now_ns()
         if not now or self._sources.readings().idle:
             return
+        self._bus.publish(MemoryMeasured(ts=now, used_bytes=self._sources.memory_bytes()))
         checks = self.look()
         changed = changes(self._said, checks)
         if not changed:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import structlog
 
@@ -27,6 +27,7 @@ from daemon.core.events import (
     Halt,
     InferenceMeasured,
     LockStrategy,
+    MemoryMeasured,
     Mitigation,
     MitigationTaken,
     PositionChanged,
@@ -155,6 +156,8 @@ class Supervisor(Actor):
         """Who was in charge before, "" where nobody was."""
         self.held: set[str] = set()
         """Symbols of open positions."""
+        self.free: Callable[[], int] | None = None
+        """Lets go of memory that nobody needs, and says how many bytes are in use then."""
         self._settings = settings
         self._clock = clock
         self._crashes: dict[str, deque[int]] = {}
@@ -162,7 +165,7 @@ class Supervisor(Actor):
         self._shadow = ""
         kinds = (
             Decision, SwapStrategy, FeedStatus, TradingStateChanged, InferenceMeasured, LockStrategy, ShadowDecided,
-            PositionChanged, ShadowResult,
+            PositionChanged, ShadowResult, MemoryMeasured,
         )  # fmt: skip
         self.inbox = bus.subscribe(self.name, kinds)
 
@@ -185,6 +188,8 @@ class Supervisor(Actor):
                     self.care.probation.shadow(failed=event.failed)
             case ShadowResult():
                 self._weigh(event)
+            case MemoryMeasured():
+                self._watch_memory(event)
             case PositionChanged():
                 (self.held.add if event.quantity else self.held.discard)(event.symbol)
                 self._halt_when_flat()
@@ -220,6 +225,24 @@ class Supervisor(Actor):
         if step is not None:
             self._take_step(step, now)
 
+    def _watch_memory(self, event: MemoryMeasured) -> None:
+        """Over the limit: the next step, once what the steps before left behind has been given back."""
+        now, watch, tick = self._clock.now_ns(), self.care.memory, self._clock.monotonic_ns()
+        found = watch.look(event.used_bytes, tick)
+        if found is not None and watch.freed and self.free is not None:
+            found = watch.look(self.free(), tick)
+        if found is None:
+            return
+        watch.rest(tick)
+        step = self.care.on_memory(found, self.ladder.active, self._below, now)
+        if step is None:
+            return
+        self._take_step(step, now)
+        if step.step is Mitigation.FREE_MEMORY:
+            watch.freed = True
+            left = self.free() if self.free is not None else event.used_bytes
+            log.warning("memory was given back", before=event.used_bytes, left=left)
+
     @property
     def _below(self) -> Below:
         return Below(self.ladder.below(), self.ladder.below(learned=False))
@@ -240,6 +263,8 @@ class Supervisor(Actor):
         self.bus.publish(MitigationTaken(now, step.step, rung, step.trigger, step.evidence))
         if step.step is Mitigation.HALT:
             self.bus.publish(Halt(ts=now, reason=f"no strategy is left, call: {step.evidence}", automatic=True))
+        elif step.step is Mitigation.FREE_MEMORY:
+            return
         elif step.step is Mitigation.BACK:
             self._take(care.came_from[-1], f"{PROBATION}: {step.evidence}", now, by_itself=True)
         elif below is not None:
@@ -331,6 +356,8 @@ class Supervisor(Actor):
             said.append("halted by itself: no strategy is left")
         if self.care.wanted:
             said.append(self.care.wanted)
+        if self.care.memory.wanted:
+            said.append(self.care.memory.wanted)
         return said
 
     @property

@@ -42,6 +42,8 @@ class Trigger(StrEnum):
     MODEL_AGE = "model_age"
     NOVELTY = "novelty"
     """The market has been unlike those that the model knows for long."""
+    MEMORY = "memory"
+    """The process holds more than it may."""
     BASELINE = "baseline"
     """It earns less than the shadow agent that it is measured by."""
 

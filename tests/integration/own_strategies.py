@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from typing import ClassVar
 
 from daemon.cli.options import run_loop, settings_and_logs
 from daemon.core.events import Action, Decision
@@ -88,8 +89,31 @@ class NoNumber(Own):
         return decision(moment, self.name, Action.BUY_LONG, 100, float("nan"), "sure")
 
 
+class Leaking(Own):
+    """Keeps 40 MB of every decision where neither forgetting nor making it anew reaches them."""
+
+    kept: ClassVar[list[bytearray]] = []
+    depth = 1
+
+    def decide(self, moment: Moment) -> Decision:
+        """Hold, and keep."""
+        self.kept.append(bytearray(b"\1" * 40_000_000))
+        return super().decide(moment)
+
+    def ease(self, *, most_segments: int | None, single_cycle: bool) -> None:
+        """It doesn't think deeply."""
+
+    def forget(self) -> None:
+        """All that it could forget is kept elsewhere."""
+
+    def renewed(self) -> Leaking:
+        """As bad as this one."""
+        return Leaking()
+
+
 KINDS: dict[str, type[Own]] = {
     "hanging": Hanging, "raising": Raising, "two_of_three": TwoOfThree, "slow": Slow, "no_number": NoNumber,
+    "leaking": Leaking,
 }  # fmt: skip
 
 

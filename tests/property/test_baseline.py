@@ -1,4 +1,4 @@
-"""Simulated strategies beside a baseline: who earns no less is hardly ever left, who earns clearly less nearly always."""
+"""Strategies beside a baseline: who earns no less is hardly ever left, who earns clearly less nearly always."""
 
 from __future__ import annotations
 

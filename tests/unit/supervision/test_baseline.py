@@ -213,9 +213,7 @@ def test_health_says_where_it_stands() -> None:
     """A line in every case, and what to do."""
 
     def said(results: list[ShadowResult], dropped: str = "") -> tuple[CheckStatus, str]:
-        found = check(
-            Readings(strategy="hrm", baseline=BaselineReading("steady", dropped, standing(weighed(results))))
-        )
+        found = check(Readings(strategy="hrm", baseline=BaselineReading("steady", dropped, standing(weighed(results)))))
         return found.status, found.text
 
     assert check(Readings()).text == "no baseline is named"

@@ -16,9 +16,9 @@ from daemon.core.errors import ArtifactError
 from daemon.core.events import Action, Bar, HealthReport, StrategySwapped
 from daemon.settings.health import HealthSettings
 from daemon.supervision.health import Check, CheckStatus
-from daemon.supervision.health_checks import MemoryLimits
 from daemon.supervision.health_monitor import HealthMonitor, LoadedModel, Sources
 from daemon.supervision.health_readings import JournalReading, Readings, StageReading
+from daemon.supervision.memory import MemoryLimits
 from tests.samples import MINUTE, OPEN, RELIANCE, SBIN, decide
 from tests.unit.orders.live import until
 
