@@ -29,6 +29,7 @@ from daemon.core.bus import Bus
 from daemon.core.clock import DAY_NS, NS_PER_MS, LiveClock, PacedClock, ReplayClock
 from daemon.core.errors import Fault, HrmdError
 from daemon.core.events import (
+    ITSELF,
     AccountSnapshot,
     Bar,
     Halt,
@@ -269,7 +270,7 @@ class App:
         if self.journal is not None and plan.recover:
             self.keeper = JournalKeeper(bus, self.journal, self.snapshot, settings.journal, clock, self._wall)
         self._stop = asyncio.Event()
-        self._stop_reason = ""
+        self._stop_reason, self._stopped_by = "", ITSELF
         self._describe()
 
     def _rival(self, agents: Sequence[Agent]) -> Rival | None:
@@ -383,10 +384,10 @@ class App:
             return f"stopping: {self._stop_reason}"
         return "recovering: " + ("the broker has not been read yet" if self.broker is not None else "not done yet")
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str, who: str = ITSELF) -> None:
         """Ask the run to end in order; calling it again does nothing."""
         if not self._stop.is_set():
-            self._stop_reason = reason
+            self._stop_reason, self._stopped_by = reason, who
             self._stop.set()
 
     async def run(self, alongside: tuple[Callable[[], Awaitable[None]], ...] = ()) -> None:
@@ -482,7 +483,9 @@ class App:
             for position in standing:
                 self.bus.publish(position)
             if account.state is not TradingState.ACTIVE:
-                self.bus.publish(TradingStateChanged(ts=ts, state=account.state, reason=account.state_reason))
+                self.bus.publish(
+                    TradingStateChanged(ts=ts, state=account.state, reason=account.state_reason, who=account.state_who)
+                )
             self._take_off()
             log.info("recovered", records=account.records, working=len(working), state=account.state)
         if isinstance(self.execution, LiveExecutionActor):
@@ -505,7 +508,7 @@ class App:
             rung is not None and MISSING in rung.reason and self.settings.strategy.name not in supervisor.traits.missing
         )
         if rung is not None and rung.name in supervisor.ladder.within_reach and not mended:
-            supervisor.resume(rung.name, rung.reason, ts, rung.before)
+            supervisor.resume(rung.name, rung.reason, ts, rung.before, rung.who)
         else:
             supervisor.start(ts)
         supervisor.recall(recalled.steps, recalled.lock, ts)
@@ -551,7 +554,8 @@ class App:
         if not feed.done():
             feed.cancel()
             log.info("stopping", reason=self._stop_reason)
-            self.bus.publish(Halt(ts=self.plan.clock.now_ns(), reason=self._stop_reason, shutdown=True))
+            self.bus.publish(Halt(ts=self.plan.clock.now_ns(), reason=self._stop_reason, shutdown=True,
+                                  who=self._stopped_by))  # fmt: skip
             await self._drain()
         if self.settings.execution.cancel_on_shutdown:
             self.execution.cancel_ours("shutdown")

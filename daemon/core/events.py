@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 MANUAL = "manual"
 """The strategy of orders by hand."""
 
+ITSELF = "hrmd"
+"""Who gave a command that no person gave."""
+
 EXTERNAL = "external"
 """The strategy of orders that somebody else placed in our account."""
 
@@ -609,6 +612,7 @@ class AccountSnapshot(Event, frozen=True, gc=False):
     """Symbols held over what may be a corporate action, and what is to be said of each."""
     restated: tuple[str, ...] = ()
     """Corporate actions that positions were counted anew for: symbol, date and kind."""
+    state_who: str = ""
 
 
 class DayProfitPeaked(Event, frozen=True, gc=False):
@@ -676,7 +680,8 @@ class BaselineWeighed(Event, frozen=True, gc=False):
     log_capital: float
 
 
-# -- state and commands ---------------------------------------------------------------------------------------------
+# -- state and commands -----------------------------------------------------------------------------------------------
+# `who` gave a command: a person by his login name, a signal by its name, the daemon as `ITSELF`; "" in old journals.
 
 
 class TradingStateChanged(Event, frozen=True, gc=False):
@@ -685,6 +690,7 @@ class TradingStateChanged(Event, frozen=True, gc=False):
     ts: int
     state: TradingState
     reason: str
+    who: str = ""
 
 
 class StrategySwapped(Event, frozen=True, gc=False):
@@ -694,6 +700,7 @@ class StrategySwapped(Event, frozen=True, gc=False):
     old: str
     new: str
     reason: str
+    who: str = ""
 
 
 class MitigationTaken(Event, frozen=True, gc=False):
@@ -764,6 +771,7 @@ class Halt(Event, frozen=True, gc=False):
     reason: str
     shutdown: bool = False
     automatic: bool = False
+    who: str = ""
 
 
 class Resume(Event, frozen=True, gc=False):
@@ -772,6 +780,7 @@ class Resume(Event, frozen=True, gc=False):
     ts: int
     reason: str
     automatic: bool = False
+    who: str = ""
 
 
 class Reduce(Event, frozen=True, gc=False):
@@ -779,6 +788,7 @@ class Reduce(Event, frozen=True, gc=False):
 
     ts: int
     reason: str
+    who: str = ""
 
 
 class Flatten(Event, frozen=True, gc=False):
@@ -790,6 +800,7 @@ class Flatten(Event, frozen=True, gc=False):
     ts: int
     reason: str
     automatic: bool = False
+    who: str = ""
 
 
 class ManualOrder(Event, frozen=True, gc=False):
@@ -803,6 +814,7 @@ class ManualOrder(Event, frozen=True, gc=False):
     type: OrderType
     limit_price: Decimal | None
     reason: str
+    who: str = ""
 
 
 class ManualOrderAnswered(Event, frozen=True, gc=False):
@@ -823,6 +835,7 @@ class CancelOrder(Event, frozen=True, gc=False):
     ts: int
     order_id: str
     reason: str
+    who: str = ""
 
 
 class SwapStrategy(Event, frozen=True, gc=False):
@@ -831,6 +844,7 @@ class SwapStrategy(Event, frozen=True, gc=False):
     ts: int
     name: str
     reason: str
+    who: str = ""
 
 
 class LoadModel(Event, frozen=True, gc=False):
@@ -880,6 +894,7 @@ class LockStrategy(Event, frozen=True, gc=False):
     ts: int
     locked: bool
     reason: str
+    who: str = ""
 
 
 class BeginCanary(Event, frozen=True, gc=False):

@@ -56,6 +56,8 @@ class Rung(msgspec.Struct, frozen=True):
     reason: str
     before: str = ""
     """Who was in charge before that, "" where nobody was."""
+    who: str = ""
+    """Who put it there."""
 
 
 class Recalled(msgspec.Struct):
@@ -130,7 +132,7 @@ def _rung(reader: JournalReader, run: int, settings: Settings) -> Rung | None:
     if then != now:
         log.warning("the settings name other strategies than before: they count", was_in_charge=name)
         return None
-    return Rung(name, swaps[-1].reason if swaps else "", _before(swaps, name))
+    return Rung(name, swaps[-1].reason if swaps else "", _before(swaps, name), swaps[-1].who if swaps else "")
 
 
 def _care(reader: JournalReader) -> tuple[list[MitigationTaken], LockStrategy | None]:

@@ -18,6 +18,7 @@ from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, Clock, india_day
 from daemon.core.errors import Fault
 from daemon.core.events import (
+    ITSELF,
     ActorRestarted,
     Decision,
     EaseStrategy,
@@ -152,8 +153,12 @@ class Supervisor(Actor):
         self.restarts: dict[str, int] = {}
         self.reason = ""
         """Why the strategy in charge is so, "" while it is the one of the settings from the start."""
+        self.who = ""
+        """Who put it there."""
         self.before = ""
         """Who was in charge before, "" where nobody was."""
+        self.locked_by = ""
+        """Who locked it, "" where it isn't, or nobody knows."""
         self.held: set[str] = set()
         """Symbols of open positions."""
         self.free: Callable[[], int] | None = None
@@ -178,7 +183,7 @@ class Supervisor(Actor):
                 self._elapsed[event.symbol] = event.elapsed_ns
             case SwapStrategy():
                 if event.name in self.ladder.within_reach:
-                    self._swap(event.name, event.reason)
+                    self._swap(event.name, event.reason, event.who)
                 else:
                     log.warning("no such strategy on the ladder", name=event.name, has=self.ladder.within_reach)
             case LockStrategy():
@@ -196,7 +201,7 @@ class Supervisor(Actor):
             case FeedStatus():
                 log.info("feed", state=event.state, symbol=event.symbol, reason=event.reason)
             case TradingStateChanged():
-                log.warning("trading state", state=event.state, reason=event.reason)
+                log.warning("trading state", state=event.state, reason=event.reason, who=event.who)
                 if event.state is TradingState.ACTIVE and Mitigation.HALT in self.care.stairs.taken:
                     self.care.stairs.begin()  # a person took it up again
 
@@ -262,7 +267,9 @@ class Supervisor(Actor):
             return
         self.bus.publish(MitigationTaken(now, step.step, rung, step.trigger, step.evidence))
         if step.step is Mitigation.HALT:
-            self.bus.publish(Halt(ts=now, reason=f"no strategy is left, call: {step.evidence}", automatic=True))
+            self.bus.publish(
+                Halt(ts=now, reason=f"no strategy is left, call: {step.evidence}", automatic=True, who=ITSELF)
+            )
         elif step.step is Mitigation.FREE_MEMORY:
             return
         elif step.step is Mitigation.BACK:
@@ -291,8 +298,8 @@ class Supervisor(Actor):
 
     def _lock(self, event: LockStrategy) -> None:
         self.care.stairs.locked = event.reason if event.locked else ""
-        self.care.wanted = ""
-        log.warning("strategy locked" if event.locked else "strategy unlocked", reason=event.reason)
+        self.care.wanted, self.locked_by = "", event.who if event.locked else ""
+        log.warning("strategy locked" if event.locked else "strategy unlocked", reason=event.reason, who=event.who)
 
     async def keep(self, actor: Actor) -> None:
         """Run `actor` until cancelled; restart it when it crashes. Raises `Fault` when it crashes too often."""
@@ -325,9 +332,9 @@ class Supervisor(Actor):
         if own in self.traits.missing and below is not None:
             self._take(below, f"{own} {MISSING}: {self.traits.missing[own]}", ts, by_itself=False)
 
-    def resume(self, rung: str, reason: str, ts: int, before: str = "") -> None:
-        """Go on with who was in charge when the process before ended."""
-        self._take(rung, reason if reason.startswith(BEFORE) else f"{BEFORE}{reason}", ts, by_itself=False)
+    def resume(self, rung: str, reason: str, ts: int, before: str = "", who: str = "") -> None:
+        """Go on with who was in charge when the process before ended; `who` put it there."""
+        self._take(rung, reason if reason.startswith(BEFORE) else f"{BEFORE}{reason}", ts, by_itself=False, who=who)
         self.before = before or self.before
 
     def recall(self, steps: Iterable[MitigationTaken], lock: LockStrategy | None, ts: int) -> None:
@@ -339,7 +346,7 @@ class Supervisor(Actor):
             self.care.stairs.taken = [Mitigation.FLAT]
         if lock is not None and lock.locked:
             reason = lock.reason if lock.reason.startswith(BEFORE) else f"{BEFORE}{lock.reason}"
-            self.bus.publish(LockStrategy(ts=ts, locked=True, reason=reason))
+            self.bus.publish(LockStrategy(ts=ts, locked=True, reason=reason, who=lock.who))
         for weighed in self.care.baseline.weighed(ts):  # the journal forgets what is old
             self.bus.publish(weighed)
 
@@ -366,16 +373,16 @@ class Supervisor(Actor):
         able = set(self.ladder.within_reach) - {"flat", self.ladder.active}
         return next((rung for rung in (self.before, self.ladder.below()) if rung in able), "")
 
-    def _swap(self, rung: str, reason: str) -> None:
+    def _swap(self, rung: str, reason: str, who: str) -> None:
         if rung != self.ladder.active:
-            self._take(rung, reason, self._clock.now_ns(), by_itself=False)
+            self._take(rung, reason, self._clock.now_ns(), by_itself=False, who=who)
 
-    def _take(self, rung: str, reason: str, ts: int, *, by_itself: bool) -> None:
+    def _take(self, rung: str, reason: str, ts: int, *, by_itself: bool, who: str = ITSELF) -> None:
         old = self.ladder.active
-        log.warning("strategy swapped", old=old, new=rung, reason=reason)
-        self.bus.publish(StrategySwapped(ts=ts, old=old, new=rung, reason=reason))
+        log.warning("strategy swapped", old=old, new=rung, reason=reason, who=who)
+        self.bus.publish(StrategySwapped(ts=ts, old=old, new=rung, reason=reason, who=who))
         self.ladder.take(rung)
         self.care.swapped(rung, by_itself=by_itself, old=old, now_ns=ts)
-        self.reason, self.before, self._shadow = reason, old, ""
+        self.reason, self.who, self.before, self._shadow = reason, who, old, ""
         if rung == "flat":
-            self.bus.publish(Flatten(ts=ts, reason="no strategy is left", automatic=True))
+            self.bus.publish(Flatten(ts=ts, reason="no strategy is left", automatic=True, who=ITSELF))
