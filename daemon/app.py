@@ -86,7 +86,7 @@ from daemon.strategy.easing import knows
 from daemon.strategy.switching import RUNG, ModelSwitch
 from daemon.supervision.baseline import Rival
 from daemon.supervision.care import Traits
-from daemon.supervision.supervisor import MISSING, Ladder, Supervisor
+from daemon.supervision.supervisor import MISSING, Kept, Ladder, Supervisor
 from strategies.base import MarketView, Strategy
 
 log = structlog.get_logger("app")
@@ -400,16 +400,17 @@ class App:
             await self._recover_or_stop()
             self.desk.open = not self._stop.is_set()
             self.shadows.start()
+            keep = self.supervisor.keep
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self.supervisor.keep(actor), name=actor.name) for actor in self.actors]
+                tasks = [group.create_task(keep(actor), name=actor.name) for actor in self.actors]
                 tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
                 tasks += [group.create_task(desk.run(), name=desk.agent.name) for desk in self.shadows.desks]
                 if self.master_day is not None and self.broker is not None and not self.plan.tapes:
                     day = MasterDay(self.bus, self.master_day, self.plan.clock, self._wall)
-                    tasks.append(group.create_task(day.run(), name="symbol master"))
-                tasks.append(group.create_task(self.models.run(), name="models"))
+                    tasks.append(group.create_task(keep(Kept("symbol master", day.run)), name="symbol master"))
+                tasks.append(group.create_task(keep(Kept("models", self.models.run)), name="models"))
                 if self.token is not None:
-                    tasks.append(group.create_task(self.token.run(), name="token"))
+                    tasks.append(group.create_task(keep(Kept("token", self.token.run)), name="token"))
                 feed = group.create_task(self.feed.run(), name="feed")
                 stopping = group.create_task(self._stop.wait())
                 await asyncio.wait((feed, stopping), return_when=asyncio.FIRST_COMPLETED)

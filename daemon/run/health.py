@@ -14,9 +14,11 @@ from daemon.market.calendar import ist_date
 from daemon.orders.live_execution import LiveExecutionActor
 from daemon.run.memory import free_memory
 from daemon.run.process import memory_in_use
+from daemon.settings.tree import Settings
 from daemon.strategy.artifacts import hash_on_disk
 from daemon.strategy.build import artifact_of
-from daemon.supervision.health_checks import FLAT
+from daemon.supervision.health import Limits
+from daemon.supervision.health_checks import FLAT, SharedLimits
 from daemon.supervision.health_monitor import HealthMonitor, LoadedModel, Sources
 from daemon.supervision.health_readings import (
     BaselineReading,
@@ -36,7 +38,7 @@ def monitor_of(
 ) -> HealthMonitor:
     """Of a whole daemon; `ended` says whether its feed has, `last_tick_ts` when the newest tick came (UTC ns)."""
     settings = app.settings
-    health, performance, interval = settings.supervisor.health, settings.performance, settings.strategy.interval
+    health, interval = settings.supervisor.health, settings.strategy.interval
     deadline_s = settings.hierarchical_reasoning_model.act.deadline_ms / 1000
     journaled = [settings.journal.path.resolve().parent] if app.journal is not None else []
     files = _files(app)
@@ -46,7 +48,7 @@ def monitor_of(
         app.bus,
         app.plan.clock,
         health,
-        MemoryLimits(performance.memory_warn_gb, performance.memory_limit_gb),
+        shared_limits(settings),
         deadline_s + health.owed_grace_s,
         Sources(
             readings=lambda: _readings(app, recorder, ended=ended(), last_tick_ts=last_tick_ts()),
@@ -55,6 +57,16 @@ def monitor_of(
             places=[*journaled, *recorded],
         ),
         decided=lambda bar: bar.interval == interval and not app.strategy.legs.holds(bar.symbol),
+    )
+
+
+def shared_limits(settings: Settings) -> SharedLimits:
+    """What is told in health and acted on elsewhere, by the same numbers."""
+    performance, triggers = settings.performance, settings.supervisor.triggers
+    return SharedLimits(
+        MemoryLimits(performance.memory_warn_gb, performance.memory_limit_gb),
+        Limits(triggers.error_warn_percent, triggers.error_trip_percent),
+        Limits(*triggers.latency_limits_ms(settings.hierarchical_reasoning_model.act.deadline_ms)),
     )
 
 
@@ -68,6 +80,7 @@ def _readings(app: App, recorder: Recorder | None, *, ended: bool, last_tick_ts:
         ended=ended,
         journal=_journal(app),
         stages=[StageReading(actor.name, len(actor.inbox), actor.inbox.taken) for actor in app.actors],
+        restarted=app.supervisor.restarted,
         strategy=ladder.active,
         first=ladder.within_reach[0],
         why=app.supervisor.reason,

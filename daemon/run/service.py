@@ -12,6 +12,7 @@ import os
 import secrets
 import signal
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -34,6 +35,7 @@ from daemon.run.process import allow_open_files, on_ending
 from daemon.run.recording import follow, open_recorder, record_published, reels_of_today, wants_recorder
 from daemon.run.view import DaemonView
 from daemon.settings.tree import Settings
+from daemon.supervision.supervisor import Kept
 from strategies.base import Strategy
 
 log = structlog.get_logger("service")
@@ -129,7 +131,9 @@ class Service:
                 log.info("control listens", url=self._control.url)
                 self._announce(self._control.url)
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
-            await self.app.run(alongside=(self._pulse, self.view.monitor.run, *alongside))
+            kept = (Kept("pulse", self._pulse), Kept("health", self.view.monitor.run))
+            keep = self.app.supervisor.keep
+            await self.app.run(alongside=(*(partial(keep, one) for one in kept), *alongside))
         finally:
             self._notifier.stopping()
             if self._announcement is not None:

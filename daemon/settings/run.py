@@ -39,6 +39,10 @@ class TriggerSettings(Section):
     baseline_trip_percent: Positive = 30.0
     baseline_floor_bp: Positive = 5.0
 
+    def latency_limits_ms(self, deadline_ms: float) -> tuple[float, float]:
+        """Of a strategy that may take `deadline_ms`: from where it is told, and from where something is done."""
+        return max(self.latency_warn_ms, deadline_ms), max(self.latency_trip_ms, 2 * deadline_ms)
+
     @model_validator(mode="after")
     def _order(self) -> Self:
         if self.error_warn_percent > self.error_trip_percent:

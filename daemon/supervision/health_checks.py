@@ -23,8 +23,16 @@ HOW: Final = {HUNG: "hung", UNFIT: "hung too often", RAISED: "raised"}
 """In which ways a decision fails, by its halt reason."""
 
 
+class SharedLimits(msgspec.Struct, frozen=True):
+    """Those beyond which something is done, too, as they are set for that (`performance`, `supervisor.triggers`)."""
+
+    memory: MemoryLimits
+    errors: Limits
+    latency: Limits
+
+
 def all_checks(
-    readings: Readings, seen: Measurements, settings: HealthSettings, memory: MemoryLimits, before: Was
+    readings: Readings, seen: Measurements, settings: HealthSettings, shared: SharedLimits, before: Was
 ) -> tuple[Check, ...]:
     """Every check, the gravest subjects first."""
     return (
@@ -34,6 +42,7 @@ def all_checks(
         decisions(seen),
         owed(readings, seen),
         stages(seen, settings, before),
+        restarts(readings),
         orders(readings),
         positions(readings),
         held_over(readings),
@@ -44,10 +53,10 @@ def all_checks(
         feed(readings),
         clock(readings),
         ticks(readings),
-        *of_the_window(seen.figures, settings, before),
+        *of_the_window(seen.figures, settings, shared, before),
         baseline(readings),
         model(readings, seen),
-        memory_in_use(seen, memory, before),
+        memory_in_use(seen, shared.memory, before),
         loop(seen, settings, before),
         disk(seen, settings, before),
         calendar(readings, settings),
@@ -136,6 +145,15 @@ def stages(seen: Measurements, settings: HealthSettings, before: Was) -> Check:
     limits = Limits(settings.stages_warn_s, settings.stages_fail_s)
     do = "what it waits for is in the log (the disk, the broker, a model); start again where it lasts"
     return measured("stages", stuck.seconds, "s", limits, before, text, do)
+
+
+def restarts(readings: Readings) -> Check:
+    """Whether anything crashed of late, health itself included."""
+    if not readings.restarted:
+        return good("restarts", "nothing crashed within the last hour", 0)
+    do = "the log has the traceback: tell of it; once more within restart_window_s too often, and the daemon ends"
+    names = ", ".join(line.partition(" ")[0] for line in readings.restarted)
+    return doubtful("restarts", "; ".join(readings.restarted), do, f"crashed and started again: {names}")
 
 
 def orders(readings: Readings) -> Check:
@@ -241,15 +259,15 @@ def ticks(readings: Readings) -> Check:
     return msgspec.structs.replace(found, value=silent, limit=readings.silent_limit_s, unit="s")
 
 
-def of_the_window(figures: Figures, settings: HealthSettings, before: Was) -> Iterator[Check]:
+def of_the_window(figures: Figures, settings: HealthSettings, shared: SharedLimits, before: Was) -> Iterator[Check]:
     """How the newest decisions of the strategy in charge came about."""
     least, count = settings.min_decisions, figures.decisions
     few = f"too few decisions to say ({count} of {least})"
     if count < least:
         yield from (good(name, few) for name in ("errors", "latency"))
     else:
-        yield _errors(figures, settings, before)
-        yield _latency(figures, settings, before)
+        yield _errors(figures, shared.errors, before)
+        yield _latency(figures, shared.latency, before)
     if figures.reasoned < least:
         few = f"too few decisions that reason ({figures.reasoned} of {least})"
         yield from (good(name, few) for name in ("reasoning", "convergence"))
@@ -258,16 +276,14 @@ def of_the_window(figures: Figures, settings: HealthSettings, before: Was) -> It
         yield _convergence(figures, settings, before)
 
 
-def _errors(figures: Figures, settings: HealthSettings, before: Was) -> Check:
+def _errors(figures: Figures, limits: Limits, before: Was) -> Check:
     share = 100 * figures.failed / figures.decisions
-    limits = Limits(settings.errors_warn_percent, settings.errors_fail_percent)
     text = f"{figures.failed} of {figures.decisions} decisions failed ({share:.1f} %)"
     return measured("errors", share, "%", limits, before, text, "the log has each reason; hrmd check loads the model")
 
 
-def _latency(figures: Figures, settings: HealthSettings, before: Was) -> Check:
+def _latency(figures: Figures, limits: Limits, before: Was) -> Check:
     p50, p99 = figures.latency_p50_ms, figures.latency_p99_ms
-    limits = Limits(settings.latency_warn_ms, settings.latency_fail_ms)
     text = f"from bar to decision p50 {p50:.1f} ms, p99 {p99:.1f} ms"
     do = "see what else runs on this machine; fewer symbols, or a faster performance.runtime"
     return measured("latency", p99, "ms", limits, before, text, do)

@@ -63,6 +63,8 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     """The feed has."""
     journal: JournalReading | None = None
     stages: Sequence[StageReading] = ()
+    restarted: Sequence[str] = ()
+    """What crashed of late and runs again."""
     strategy: str = ""
     """In charge."""
     first: str = ""

@@ -8,14 +8,14 @@ step is an event.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
+import msgspec
 import structlog
 
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
-from daemon.core.clock import NS_PER_S, Clock, india_day
+from daemon.core.clock import Clock, india_day
 from daemon.core.errors import Fault
 from daemon.core.events import (
     ITSELF,
@@ -43,6 +43,7 @@ from daemon.core.events import (
 from daemon.settings.run import SupervisorSettings
 from daemon.supervision.care import PROBATION, Below, Care, Step, Traits
 from daemon.supervision.mitigation import MILD
+from daemon.supervision.restarts import Restarts, said
 from daemon.supervision.triggers import Trigger
 from strategies.base import LATE, UNFIT
 
@@ -136,6 +137,13 @@ class Ladder:
         self._failing = {}
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """What runs beside the stations and is restarted like one of them."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+
+
 class Supervisor(Actor):
     """Runs actors, restarts them, and watches decisions."""
 
@@ -150,7 +158,6 @@ class Supervisor(Actor):
         self.ladder = ladder
         self.traits = traits if traits is not None else Traits()
         self.care = Care(settings, self.traits, timed=timed)
-        self.restarts: dict[str, int] = {}
         self.reason = ""
         """Why the strategy in charge is so, "" while it is the one of the settings from the start."""
         self.who = ""
@@ -165,7 +172,7 @@ class Supervisor(Actor):
         """Lets go of memory that nobody needs, and says how many bytes are in use then."""
         self._settings = settings
         self._clock = clock
-        self._crashes: dict[str, deque[int]] = {}
+        self._restarts = Restarts(settings.max_restarts, settings.restart_window_s)
         self._elapsed: dict[str, int] = {}
         self._shadow = ""
         kinds = (
@@ -301,7 +308,7 @@ class Supervisor(Actor):
         self.care.wanted, self.locked_by = "", event.who if event.locked else ""
         log.warning("strategy locked" if event.locked else "strategy unlocked", reason=event.reason, who=event.who)
 
-    async def keep(self, actor: Actor) -> None:
+    async def keep(self, actor: Actor | Kept) -> None:
         """Run `actor` until cancelled; restart it when it crashes. Raises `Fault` when it crashes too often."""
         while True:
             try:
@@ -312,16 +319,11 @@ class Supervisor(Actor):
                 log.exception("actor crashed", actor=actor.name)
                 self._on_crash(actor, error)
 
-    def _on_crash(self, actor: Actor, error: Exception) -> None:
-        now = self._clock.monotonic_ns()
-        crashes = self._crashes.setdefault(actor.name, deque())
-        crashes.append(now)
-        while now - crashes[0] > self._settings.restart_window_s * NS_PER_S:
-            crashes.popleft()
-        reason = f"{type(error).__name__}: {error}"
-        if len(crashes) > self._settings.max_restarts:
-            raise Fault(f"actor {actor.name!r} crashed {len(crashes)} times, last with {reason}") from error
-        self.restarts[actor.name] = self.restarts.get(actor.name, 0) + 1
+    def _on_crash(self, actor: Actor | Kept, error: Exception) -> None:
+        reason = said(error)
+        too_often = self._restarts.crashed(actor.name, reason, self._clock.monotonic_ns())
+        if too_often:
+            raise Fault(f"actor {actor.name!r} crashed {too_often} times, last with {reason}") from error
         self.bus.publish(
             ActorRestarted(ts=self._clock.now_ns(), actor=actor.name, error=reason, restarts=self.restarts[actor.name])
         )
@@ -356,16 +358,26 @@ class Supervisor(Actor):
         return self.traits.missing.get(self.ladder.own, "")
 
     @property
+    def restarts(self) -> dict[str, int]:
+        """How often each was started again."""
+        return self._restarts.counts
+
+    @property
+    def restarted(self) -> list[str]:
+        """What crashed within the last hour and runs again, a line each."""
+        return self._restarts.told(self._clock.monotonic_ns())
+
+    @property
     def trouble(self) -> list[str]:
         """What a person must do about the strategies, a line each; nothing where all is well."""
-        said = []
+        lines = []
         if Mitigation.HALT in self.care.stairs.taken:
-            said.append("halted by itself: no strategy is left")
+            lines.append("halted by itself: no strategy is left")
         if self.care.wanted:
-            said.append(self.care.wanted)
+            lines.append(self.care.wanted)
         if self.care.memory.wanted:
-            said.append(self.care.memory.wanted)
-        return said
+            lines.append(self.care.memory.wanted)
+        return lines
 
     @property
     def rollback_to(self) -> str:
@@ -373,7 +385,7 @@ class Supervisor(Actor):
         able = set(self.ladder.within_reach) - {"flat", self.ladder.active}
         return next((rung for rung in (self.before, self.ladder.below()) if rung in able), "")
 
-    def _swap(self, rung: str, reason: str, who: str) -> None:
+    def _swap(self, rung: str, reason: str, who: str = "") -> None:
         if rung != self.ladder.active:
             self._take(rung, reason, self._clock.now_ns(), by_itself=False, who=who)
 

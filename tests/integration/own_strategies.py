@@ -111,9 +111,25 @@ class Leaking(Own):
         return Leaking()
 
 
+class Odd(Own):
+    """Can't say what it thinks with, twice, after its second decision: whoever looks at it crashes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 2
+
+    @property
+    def model_hash(self) -> str:
+        """None, or a bug."""
+        if len(self.asked) >= 2 and self.left:
+            self.left -= 1
+            raise ZeroDivisionError("a bug of ours")
+        return ""
+
+
 KINDS: dict[str, type[Own]] = {
     "hanging": Hanging, "raising": Raising, "two_of_three": TwoOfThree, "slow": Slow, "no_number": NoNumber,
-    "leaking": Leaking,
+    "leaking": Leaking, "odd": Odd,
 }  # fmt: skip
 
 
