@@ -13,7 +13,7 @@ from daemon.fyers.token_watch import TokenState
 from daemon.market.calendar import ist_date
 from daemon.orders.live_execution import LiveExecutionActor
 from daemon.run.memory import free_memory
-from daemon.run.process import memory_in_use
+from daemon.run.process import memory_allowed, memory_in_use
 from daemon.settings.tree import Settings
 from daemon.strategy.artifacts import hash_on_disk
 from daemon.strategy.build import artifact_of
@@ -28,9 +28,12 @@ from daemon.supervision.health_readings import (
     StageReading,
     TokenReading,
 )
-from daemon.supervision.memory import MemoryLimits
+from daemon.supervision.memory import GB, MemoryLimits
 from daemon.tape.recorder import Recorder
 from strategies.base import Strategy
+
+ROOM = 0.9
+"""Of what the system allows."""
 
 
 def monitor_of(
@@ -42,13 +45,15 @@ def monitor_of(
     deadline_s = settings.hierarchical_reasoning_model.act.deadline_ms / 1000
     journaled = [settings.journal.path.resolve().parent] if app.journal is not None else []
     files = _files(app)
+    shared = shared_limits(settings)
+    app.supervisor.care.memory.lower_to(shared.memory.fail_gb)
     app.supervisor.free = partial(free_memory, app)
     recorded = [settings.feed.record.path.resolve()] if recorder is not None else []
     return HealthMonitor(
         app.bus,
         app.plan.clock,
         health,
-        shared_limits(settings),
+        shared,
         deadline_s + health.owed_grace_s,
         Sources(
             readings=lambda: _readings(app, recorder, ended=ended(), last_tick_ts=last_tick_ts()),
@@ -60,11 +65,19 @@ def monitor_of(
     )
 
 
+def memory_limits(warn_gb: float, limit_gb: float, allowed: int | None) -> MemoryLimits:
+    """Those of the settings, or lower ones where the system ends the process before: time is left to do something."""
+    most_gb = limit_gb if allowed is None else ROOM * allowed / GB
+    return (
+        MemoryLimits(warn_gb, limit_gb) if limit_gb <= most_gb else MemoryLimits(min(warn_gb, 0.75 * most_gb), most_gb)
+    )
+
+
 def shared_limits(settings: Settings) -> SharedLimits:
     """What is told in health and acted on elsewhere, by the same numbers."""
     performance, triggers = settings.performance, settings.supervisor.triggers
     return SharedLimits(
-        MemoryLimits(performance.memory_warn_gb, performance.memory_limit_gb),
+        memory_limits(performance.memory_warn_gb, performance.memory_limit_gb, memory_allowed()),
         Limits(triggers.error_warn_percent, triggers.error_trip_percent),
         Limits(*triggers.latency_limits_ms(settings.hierarchical_reasoning_model.act.deadline_ms)),
     )

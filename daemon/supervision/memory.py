@@ -36,6 +36,10 @@ class MemoryWatch:
         self._rest_ns = int(rest_s * NS_PER_S)
         self._rests_until = 0
 
+    def lower_to(self, limit_gb: float) -> None:
+        """The system ends the process before the limit of the settings."""
+        self._limit_gb = min(self._limit_gb, limit_gb) if self._limit_gb is not None else None
+
     def look(self, used_bytes: int, now_ns: int) -> Finding | None:
         """What is wrong by now."""
         used, limit = used_bytes / GB, self._limit_gb
