@@ -30,6 +30,7 @@ from daemon.core.bus import Bus
 from daemon.core.clock import DAY_NS, NS_PER_MS, NS_PER_S, LiveClock, PacedClock, ReplayClock
 from daemon.core.errors import Fault, HrmdError
 from daemon.core.events import (
+    ITSELF,
     AccountSnapshot,
     Bar,
     Halt,
@@ -86,9 +87,10 @@ from daemon.strategy.actor import StrategyActor
 from daemon.strategy.build import Built, after_restart, build_ladder, model_loader, thinking_limit, view_settings
 from daemon.strategy.easing import knows
 from daemon.strategy.switching import RUNG, ModelSwitch
+from daemon.supervision.baseline import Rival
 from daemon.supervision.care import Traits
 from daemon.supervision.migration import Migration
-from daemon.supervision.supervisor import MISSING, Ladder, Supervisor
+from daemon.supervision.supervisor import MISSING, Kept, Ladder, Supervisor
 from strategies.base import MarketView, Strategy
 
 log = structlog.get_logger("app")
@@ -259,9 +261,11 @@ class App:
             Traits(
                 knows(strategies), {name: str(getattr(it, "trained_to", "")) for name, it in strategies.items()},
                 built.missing, settings.hierarchical_reasoning_model.act.deadline_ms,
+                settings.performance.memory_limit_gb, self._rival(agents),
             ),
             timed=not isinstance(clock, ReplayClock),
         )  # fmt: skip
+        self.supervisor.care.baseline.restore(self._recalled.weighed, shadowed)
         self.migration = self._migration() if plan.recover else None
         self.supervisor.held = {symbol for symbol, quantity in self._held.items() if quantity}
         stages = (self.risk.inbox.put, self.execution.inbox.put)
@@ -272,7 +276,7 @@ class App:
         if self.journal is not None and plan.recover:
             self.keeper = JournalKeeper(bus, self.journal, self.snapshot, settings.journal, clock, self._wall)
         self._stop = asyncio.Event()
-        self._stop_reason = ""
+        self._stop_reason, self._stopped_by = "", ITSELF
         self._describe()
 
     def _migration(self) -> MigrationKeeper:
@@ -291,6 +295,17 @@ class App:
             self.bus, self.calendar, interval_ns, real, lambda: keeper.facts().in_charge, lambda: keeper.goes_on
         )  # fmt: skip
         return keeper
+
+    def _rival(self, agents: Sequence[Agent]) -> Rival | None:
+        """The shadow agent that the strategy in charge is measured by."""
+        canary, cash = self.settings.canary, self.settings.broker.starting_cash
+        named = (it for it in agents if it.name == self.settings.supervisor.triggers.baseline)
+        rivals = (
+            Rival(it.name, it.strategy.name, str(getattr(it.strategy, "model_hash", "")), canary.alpha,
+                  canary.bound_bp, cash)
+            for it in named
+        )  # fmt: skip
+        return next(rivals, None)
 
     def _tape_feed(self) -> TapeFeed | LiveFeed:
         settings, clock = self.settings, self.plan.clock
@@ -392,10 +407,10 @@ class App:
             return f"stopping: {self._stop_reason}"
         return "recovering: " + ("the broker has not been read yet" if self.broker is not None else "not done yet")
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str, who: str = ITSELF) -> None:
         """Ask the run to end in order; calling it again does nothing."""
         if not self._stop.is_set():
-            self._stop_reason = reason
+            self._stop_reason, self._stopped_by = reason, who
             self._stop.set()
 
     async def run(self, alongside: tuple[Callable[[], Awaitable[None]], ...] = ()) -> None:
@@ -408,16 +423,17 @@ class App:
             await self._recover_or_stop()
             self.desk.open = not self._stop.is_set()
             self.shadows.start()
+            keep = self.supervisor.keep
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self.supervisor.keep(actor), name=actor.name) for actor in self.actors]
+                tasks = [group.create_task(keep(actor), name=actor.name) for actor in self.actors]
                 tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
                 tasks += [group.create_task(desk.run(), name=desk.agent.name) for desk in self.shadows.desks]
                 if self.master_day is not None and self.broker is not None and not self.plan.tapes:
                     day = MasterDay(self.bus, self.master_day, self.plan.clock, self._wall)
-                    tasks.append(group.create_task(day.run(), name="symbol master"))
-                tasks.append(group.create_task(self.models.run(), name="models"))
+                    tasks.append(group.create_task(keep(Kept("symbol master", day.run)), name="symbol master"))
+                tasks.append(group.create_task(keep(Kept("models", self.models.run)), name="models"))
                 if self.token is not None:
-                    tasks.append(group.create_task(self.token.run(), name="token"))
+                    tasks.append(group.create_task(keep(Kept("token", self.token.run)), name="token"))
                 feed = group.create_task(self.feed.run(), name="feed")
                 stopping = group.create_task(self._stop.wait())
                 await asyncio.wait((feed, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -491,7 +507,9 @@ class App:
             for position in standing:
                 self.bus.publish(position)
             if account.state is not TradingState.ACTIVE:
-                self.bus.publish(TradingStateChanged(ts=ts, state=account.state, reason=account.state_reason))
+                self.bus.publish(
+                    TradingStateChanged(ts=ts, state=account.state, reason=account.state_reason, who=account.state_who)
+                )
             self._take_off()
             log.info("recovered", records=account.records, working=len(working), state=account.state)
         if isinstance(self.execution, LiveExecutionActor):
@@ -516,7 +534,7 @@ class App:
             rung is not None and MISSING in rung.reason and self.settings.strategy.name not in supervisor.traits.missing
         )
         if rung is not None and rung.name in supervisor.ladder.within_reach and not mended:
-            supervisor.resume(rung.name, rung.reason, ts, rung.before)
+            supervisor.resume(rung.name, rung.reason, ts, rung.before, rung.who)
         else:
             supervisor.start(ts)
         supervisor.recall(recalled.steps, recalled.lock, ts)
@@ -562,7 +580,8 @@ class App:
         if not feed.done():
             feed.cancel()
             log.info("stopping", reason=self._stop_reason)
-            self.bus.publish(Halt(ts=self.plan.clock.now_ns(), reason=self._stop_reason, shutdown=True))
+            self.bus.publish(Halt(ts=self.plan.clock.now_ns(), reason=self._stop_reason, shutdown=True,
+                                  who=self._stopped_by))  # fmt: skip
             await self._drain()
         if self.settings.execution.cancel_on_shutdown:
             self.execution.cancel_ours("shutdown")

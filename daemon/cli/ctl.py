@@ -309,7 +309,7 @@ def order(
     body: dict[str, Any] = {"key": key, "symbol": symbol, "side": side.value, "quantity": quantity}
     body |= {"type": "market"} if price is None else {"type": "limit", "price": price}
     try:
-        raw = client.post("/control/order", body if reason is None else {**body, "reason": reason})
+        raw = client.post("/control/order", _signed(body, reason))
         answer = decoded(raw, OrderAnswer)
     except (UnansweredError, UnreadableError) as error:
         raise Fault(f"{error}; ask again with --key {key}: it places no second order") from None
@@ -332,8 +332,7 @@ def cancel(
     """Take one order off the market."""
     from daemon.control.accepted import Accepted
 
-    body = {"order_id": order_id} if reason is None else {"order_id": order_id, "reason": reason}
-    answer = _give(Client.of(config, overrides, url, token_file), "cancel", body)
+    answer = _give(Client.of(config, overrides, url, token_file), "cancel", _signed({"order_id": order_id}, reason))
     accepted = decoded(answer, Accepted)
     if as_json:
         return print_document(answer)
@@ -363,15 +362,10 @@ def roll_back_model(
 
 
 def _switch(client: Client, model: str, reason: str | None, as_json: bool) -> None:
-    import getpass
-
     from daemon.control.view import ModelAnswer
 
-    body: dict[str, Any] = {"model": model}
-    with suppress(OSError, KeyError):  # a user without a name
-        body["who"] = getpass.getuser()
     try:
-        raw = client.post("/control/model", body if reason is None else {**body, "reason": reason}, LOADING_S)
+        raw = client.post("/control/model", _signed({"model": model}, reason), LOADING_S)
     except UnansweredError as error:
         raise Fault(f"{error}; the model may still be put in charge: hrmd ctl status says which decides") from None
     answer = decoded(raw, ModelAnswer)
@@ -396,7 +390,7 @@ def _verdict(answer: OrderAnswer) -> str:
 
 
 def _command(client: Client, command: str, reason: str | None, as_json: bool, **body: str) -> None:
-    answer = _give(client, command, dict(body) if reason is None else {**body, "reason": reason})
+    answer = _give(client, command, _signed(dict(body), reason))
     from daemon.control.accepted import Accepted
 
     accepted = decoded(answer, Accepted)
@@ -404,6 +398,17 @@ def _command(client: Client, command: str, reason: str | None, as_json: bool, **
         return print_document(answer)
     said = typer.style(f"{accepted.command} accepted", bold=True)
     typer.echo(f"{said} at {ist_time(accepted.ts)} IST (market time)")
+
+
+def _signed(body: dict[str, Any], reason: str | None) -> dict[str, Any]:
+    """With who asks, by the login name, and why; a name that can't be printed is left out: no command fails for it."""
+    import getpass
+
+    with suppress(OSError, KeyError, ImportError):  # a user without a name
+        who = getpass.getuser()[:200]
+        if who.strip() and who.isprintable():
+            body["who"] = who
+    return body if reason is None else {**body, "reason": reason}
 
 
 def _give(client: Client, command: str, body: dict[str, Any]) -> bytes:

@@ -108,14 +108,14 @@ class ManualDesk:
         if trouble:
             raise NotDurableError(trouble)
 
-    async def cancel(self, order_id: str, reason: str) -> int | None:
+    async def cancel(self, order_id: str, reason: str, who: str) -> int | None:
         """Ask for an order to be taken off the market; when that was (UTC ns), None where it doesn't work.
 
         Raises as `command` does.
         """
         if order_id not in self._orders.working:
             return None
-        command = CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason)
+        command = CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason, who=who)
         await self.command(command)
         return command.ts
 
@@ -141,5 +141,5 @@ class ManualDesk:
 
 
 def _same(one: ManualOrder, other: ManualOrder) -> bool:
-    """Whether two are one order but for when it was asked for."""
-    return one == msgspec.structs.replace(other, ts=one.ts)
+    """Whether two are one order but for when it was asked for, and by whom."""
+    return one == msgspec.structs.replace(other, ts=one.ts, who=one.who)

@@ -11,6 +11,7 @@ import msgspec
 
 from daemon.control.view import (
     BY_THE_OPERATOR,
+    SOMEBODY,
     Accepted,
     CancelTicket,
     DecisionRow,
@@ -51,16 +52,18 @@ _LIMIT_HAS_A_PRICE = {
 
 
 class CommandBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may accompany a command; the reason goes into the journal."""
+    """What may accompany a command; the reason, and who gives it, go into the journal."""
 
     reason: Reason = BY_THE_OPERATOR
+    who: Reason = SOMEBODY
 
 
 class StrategyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who shall decide, one of the status' `strategies`; the reason goes into the journal."""
+    """Who shall decide, one of the status' `strategies`; the reason, and who gives it, go into the journal."""
 
     name: str
     reason: Reason = BY_THE_OPERATOR
+    who: Reason = SOMEBODY
 
 
 class ErrorBody(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ from daemon.control.answers import HEADERS, Remembered, answer, encoded, refuse
 from daemon.control.auth import FAILURE_WINDOW_S, Gate, Verdict
 from daemon.control.connections import LIMITS, Connections, GuardedSite, Limits, http_log
 from daemon.control.metrics import Metrics
-from daemon.control.openapi import COMMANDS, MAX_DECISIONS, document
+from daemon.control.openapi import COMMANDS, MAX_DECISIONS, CommandBody, document
 from daemon.control.origin import why_refused
 from daemon.control.page import content_security_policy, page
 from daemon.control.view import (
@@ -245,27 +245,28 @@ class ControlServer:
         except ValueError as error:
             return refuse(400, str(error))
         ts = self._clock.now_ns()
-        event, said = self._event(command, ts, body.reason)
+        event, said = self._event(command, ts, body)
         if event is None:
             return refuse(409, said)
         try:
             await self._desk.command(event)
         except HrmdError as error:
             return self._not_accepted(command, error)
-        self._log.info("control_command", command=said, reason=body.reason)
+        self._log.info("control_command", command=said, who=body.who, reason=body.reason)
         return answer(Accepted(command=said, ts=ts), 202)
 
-    def _event(self, command: str, ts: int, reason: str) -> tuple[Event | None, str]:
+    def _event(self, command: str, ts: int, body: CommandBody) -> tuple[Event | None, str]:
         """What a command is on the bus, and how it is called; None, and why, where there is nothing to do."""
+        reason, who = body.reason, body.who
         if command in ("lock", "unlock"):
-            return LockStrategy(ts=ts, locked=command == "lock", reason=reason), command
+            return LockStrategy(ts=ts, locked=command == "lock", reason=reason, who=who), command
         if command != "rollback":
-            return _EVENTS[command](ts=ts, reason=reason), command
+            return _EVENTS[command](ts=ts, reason=reason, who=who), command
         status = self._view.status()
         if not status.rollback_to:
             return None, f"rollback: nobody is there to go back to from {status.strategy}; name one: strategy NAME"
         said = f"rollback to {status.rollback_to}"
-        return SwapStrategy(ts=ts, name=status.rollback_to, reason=f"rollback: {reason}"), said
+        return SwapStrategy(ts=ts, name=status.rollback_to, reason=f"rollback: {reason}", who=who), said
 
     def _not_accepted(self, command: str, error: HrmdError) -> web.Response:
         """It is in force and may be forgotten, or it was not taken: whoever asked must know which."""
@@ -291,7 +292,9 @@ class ControlServer:
         except HrmdError as error:
             self._log.error("control_order_failed", key=ticket.key, error=str(error))
             return refuse(503, f"the order may not have been taken: {error}; {again}")
-        self._log.info("control_order", key=ticket.key, order=verdict.order_id, approved=verdict.approved)
+        self._log.info(
+            "control_order", key=ticket.key, order=verdict.order_id, approved=verdict.approved, who=ticket.who
+        )
         return answer(verdict)
 
     async def _cancel(self, request: web.Request) -> web.Response:
@@ -300,12 +303,12 @@ class ControlServer:
         except ValueError as error:
             return refuse(400, str(error))
         try:
-            ts = await self._desk.cancel(ticket.order_id, ticket.reason)
+            ts = await self._desk.cancel(ticket.order_id, ticket.reason, ticket.who)
         except HrmdError as error:
             return self._not_accepted("cancel", error)
         if ts is None:
             return refuse(404, f"order_id {ticket.order_id[:40]}: no such order works; GET /orders lists them")
-        self._log.info("control_cancel", order=ticket.order_id, reason=ticket.reason)
+        self._log.info("control_cancel", order=ticket.order_id, who=ticket.who, reason=ticket.reason)
         return answer(Accepted(command="cancel", ts=ts), 202)
 
     async def _model(self, request: web.Request) -> web.Response:
@@ -348,12 +351,12 @@ class ControlServer:
                 raise ValueError(f"name: expected one of {', '.join(known)}, got {body.name[:40]!r}")
         except ValueError as error:
             return refuse(400, str(error))
-        event = SwapStrategy(ts=self._clock.now_ns(), name=body.name, reason=body.reason)
+        event = SwapStrategy(ts=self._clock.now_ns(), name=body.name, reason=body.reason, who=body.who)
         try:
             await self._desk.command(event)
         except HrmdError as error:
             return self._not_accepted("strategy", error)
-        self._log.info("control_strategy", name=body.name, reason=body.reason)
+        self._log.info("control_strategy", name=body.name, who=body.who, reason=body.reason)
         return answer(Accepted(command="strategy", ts=event.ts), 202)
 
 

@@ -49,6 +49,8 @@ PriceText = Annotated[
 ]
 PriceNumber = Annotated[float, msgspec.Meta(ge=0.0001, lt=MAX_PRICE, description="As text it is exact")]
 BY_THE_OPERATOR = "by the operator"
+SOMEBODY = "an operator"
+"""Who gave a command, where the asker doesn't say."""
 
 
 class InferenceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,12 +96,16 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     feed: str
     trading_state: TradingState
     trading_reason: str
+    trading_who: str = ""
+    """Who gave the command, "hrmd" where no person did; "" while it trades."""
     strategy: str
     """The strategy in charge, one of the supervisor's ladder."""
     strategy_rung: int
     """Its place on the ladder: 0 is the best one, the last is flat."""
     strategy_reason: str = ""
     """Why it is in charge, where it isn't the settings' own from the start."""
+    strategy_who: str = ""
+    """Who put it there."""
     model: str
     """Such as "untrained (seed 7)", or a name and hash; "" where no model decides."""
     symbols: list[str]
@@ -126,6 +132,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Whom `/control/rollback` puts in charge; "" where nobody is there."""
     strategy_lock: str = ""
     """Why nothing is done by itself about the strategy in charge, "" where it is."""
+    strategy_lock_who: str = ""
     strategy_steps: list[str] = []
     """What was done by itself about the strategy in charge, oldest first, such as "less_depth"."""
     strategy_back: str = ""
@@ -254,13 +261,14 @@ class OrderTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     type: HandType = HandType.MARKET
     price: PriceText | PriceNumber | None = None
     reason: Reason = BY_THE_OPERATOR
+    who: Reason = SOMEBODY
 
     def order(self, ts: int) -> ManualOrder:
         """The command, at `ts`."""
         return ManualOrder(
             ts=ts, key=self.key, symbol=self.symbol, side=Side[self.side.name], quantity=self.quantity,
             type=OrderType[self.type.name], limit_price=None if self.price is None else Decimal(str(self.price)),
-            reason=self.reason,
+            reason=self.reason, who=self.who,
         )  # fmt: skip
 
 
@@ -293,6 +301,7 @@ class CancelTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     order_id: str
     reason: Reason = BY_THE_OPERATOR
+    who: Reason = SOMEBODY
 
 
 class ModelTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -303,7 +312,7 @@ class ModelTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=1024, pattern=f"^[^{_UNSEEN}]+{_END}")]
     reason: Reason = BY_THE_OPERATOR
-    who: Reason = "an operator"
+    who: Reason = SOMEBODY
 
 
 class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -349,7 +358,7 @@ class OrderDesk(Protocol):
     async def place(self, ticket: OrderTicket) -> OrderAnswer:
         """Risk's answer; raises `KeyTakenError`, `NotTradingError` or `TimeoutError`."""
 
-    async def cancel(self, order_id: str, reason: str) -> int | None:
+    async def cancel(self, order_id: str, reason: str, who: str) -> int | None:
         """Ask for a cancellation; when that was (UTC ns), None where no such order works. Raises as `command` does."""
 
 

@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 MANUAL = "manual"
 """The strategy of orders by hand."""
 
+ITSELF = "hrmd"
+"""Who gave a command that no person gave."""
+
 EXTERNAL = "external"
 """The strategy of orders that somebody else placed in our account."""
 
@@ -63,6 +66,8 @@ class Mitigation(StrEnum):
 
     LESS_DEPTH = "less_depth"
     """Half as many segments."""
+    FREE_MEMORY = "free_memory"
+    """What nobody needs is given back to the system."""
     CLEAR_CACHES = "clear_caches"
     """Decisions that were remembered, and what a model carries from bar to bar."""
     SINGLE_CYCLE = "single_cycle"
@@ -623,6 +628,7 @@ class AccountSnapshot(Event, frozen=True, gc=False):
     """Symbols held over what may be a corporate action, and what is to be said of each."""
     restated: tuple[str, ...] = ()
     """Corporate actions that positions were counted anew for: symbol, date and kind."""
+    state_who: str = ""
 
 
 class DayProfitPeaked(Event, frozen=True, gc=False):
@@ -637,6 +643,8 @@ class ShadowResult(Event, frozen=True, gc=False):
     """What a shadow agent came to in a session, on paper, beside the one in charge over the same time, rupees.
 
     `whole`: from the open to the close; `since_ts` is where it begins. `depth` and `latency_ms` are means.
+    `real_strategy` with `real_model_hash` decided all of it by itself; "" where more than one did, where a person
+    traded, or where trading was held up: its profit then says nothing of a strategy.
     """
 
     ts: int
@@ -663,6 +671,8 @@ class ShadowResult(Event, frozen=True, gc=False):
     real_trades: int
     thinking_p99_ms: float = 0.0
     """99th percentile of the machine's time for a decision; 0 where none was measured, and in a replay."""
+    real_strategy: str = ""
+    real_model_hash: str = ""
 
 
 class SessionMeasured(Event, frozen=True, gc=False):
@@ -686,7 +696,31 @@ class SessionMeasured(Event, frozen=True, gc=False):
     net_bp: float
 
 
-# -- state and commands ---------------------------------------------------------------------------------------------
+class BaselineWeighed(Event, frozen=True, gc=False):
+    """How the sessions of `strategy` with `model_hash` stand against those of the baseline, a shadow agent, by now.
+
+    All that goes on from here: sums of `sessions` sessions up to `day`, bp of the starting cash, and the state of the
+    bet on "worse" (`daemon.supervision.baseline`), of differences within ±`bound_bp`.
+    """
+
+    ts: int
+    agent: str
+    agent_strategy: str
+    agent_model_hash: str
+    bound_bp: float
+    strategy: str
+    model_hash: str
+    day: int
+    sessions: int
+    ours_bp: float
+    baseline_bp: float
+    total: float
+    squares: float
+    log_capital: float
+
+
+# -- state and commands -----------------------------------------------------------------------------------------------
+# `who` gave a command: a person by his login name, a signal by its name, the daemon as `ITSELF`; "" in old journals.
 
 
 class TradingStateChanged(Event, frozen=True, gc=False):
@@ -695,6 +729,7 @@ class TradingStateChanged(Event, frozen=True, gc=False):
     ts: int
     state: TradingState
     reason: str
+    who: str = ""
 
 
 class StrategySwapped(Event, frozen=True, gc=False):
@@ -704,6 +739,7 @@ class StrategySwapped(Event, frozen=True, gc=False):
     old: str
     new: str
     reason: str
+    who: str = ""
 
 
 class MitigationTaken(Event, frozen=True, gc=False):
@@ -757,6 +793,13 @@ class HealthReport(Event, frozen=True, gc=False):
     changes: tuple[HealthChange, ...] = ()
 
 
+class MemoryMeasured(Event, frozen=True, gc=False):
+    """So much memory the process holds; told at every look at the daemon's health, never in a replay."""
+
+    ts: int
+    used_bytes: int
+
+
 class Halt(Event, frozen=True, gc=False):
     """Command: stop trading; `shutdown` where only the process ends, so that the next one trades again.
 
@@ -767,6 +810,7 @@ class Halt(Event, frozen=True, gc=False):
     reason: str
     shutdown: bool = False
     automatic: bool = False
+    who: str = ""
 
 
 class Resume(Event, frozen=True, gc=False):
@@ -775,6 +819,7 @@ class Resume(Event, frozen=True, gc=False):
     ts: int
     reason: str
     automatic: bool = False
+    who: str = ""
 
 
 class Reduce(Event, frozen=True, gc=False):
@@ -782,6 +827,7 @@ class Reduce(Event, frozen=True, gc=False):
 
     ts: int
     reason: str
+    who: str = ""
 
 
 class Flatten(Event, frozen=True, gc=False):
@@ -793,6 +839,7 @@ class Flatten(Event, frozen=True, gc=False):
     ts: int
     reason: str
     automatic: bool = False
+    who: str = ""
 
 
 class ManualOrder(Event, frozen=True, gc=False):
@@ -806,6 +853,7 @@ class ManualOrder(Event, frozen=True, gc=False):
     type: OrderType
     limit_price: Decimal | None
     reason: str
+    who: str = ""
 
 
 class ManualOrderAnswered(Event, frozen=True, gc=False):
@@ -826,6 +874,7 @@ class CancelOrder(Event, frozen=True, gc=False):
     ts: int
     order_id: str
     reason: str
+    who: str = ""
 
 
 class SwapStrategy(Event, frozen=True, gc=False):
@@ -834,6 +883,7 @@ class SwapStrategy(Event, frozen=True, gc=False):
     ts: int
     name: str
     reason: str
+    who: str = ""
 
 
 class LoadModel(Event, frozen=True, gc=False):
@@ -883,6 +933,7 @@ class LockStrategy(Event, frozen=True, gc=False):
     ts: int
     locked: bool
     reason: str
+    who: str = ""
 
 
 class BeginCanary(Event, frozen=True, gc=False):

@@ -73,6 +73,7 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.MitigationTaken,
     vocabulary.LockStrategy,
     vocabulary.ShadowResult,
+    vocabulary.BaselineWeighed,
     vocabulary.BeginCanary,
     vocabulary.EndCanary,
     vocabulary.CanaryChanged,

@@ -16,6 +16,7 @@ import structlog
 from daemon.core.clock import NS_PER_S, Clock, india_day
 from daemon.core.events import (
     EXTERNAL,
+    ITSELF,
     Event,
     Fill,
     Halt,
@@ -291,7 +292,7 @@ class LiveBook:
         self._foreign[report.venue_id] = report.symbol
         if wish == "halt":
             reason = f"external order {report.venue_id}: {report.side} {report.quantity} {report.symbol}"
-            self._publish(Halt(ts=self._now, reason=reason, automatic=True))
+            self._publish(Halt(ts=self._now, reason=reason, automatic=True, who=ITSELF))
 
     def _adopt(self, report: VenueOrder) -> None:
         """It is at the venue already: nobody approves it or sends it. `reduces` tells nothing: `openers` is asked."""

@@ -83,6 +83,7 @@ class Account:
         self.portfolio = Portfolio(starting_cash, KEPT_FILLS)
         self.state = TradingState.ACTIVE
         self.state_reason = ""
+        self.state_who = ""
         self.barred_ts = 0
         self.flatten_reason = ""
         self.day = 0
@@ -140,6 +141,7 @@ class Account:
             orders=tuple(order.record() for order in (*finished, *book.working.values())),
             state=self.state,
             state_reason=self.state_reason,
+            state_who=self.state_who,
             barred_ts=self.barred_ts,
             flatten_reason=self.flatten_reason,
             day=self.day,
@@ -215,24 +217,24 @@ class Account:
         match event:
             case TradingStateChanged():
                 if not self._ending:
-                    self._enter(event.state, event.reason, 0)
+                    self._enter(event.state, event, 0)
                 return
             case Halt():
                 self._ending = event.shutdown
                 if not event.shutdown:
-                    self._enter(TradingState.HALTED, event.reason, 0 if event.automatic else event.ts)
+                    self._enter(TradingState.HALTED, event, 0 if event.automatic else event.ts)
                 return
             case Resume():
                 self._on_word(event)
                 self.flatten_reason = ""
-                self._enter(TradingState.ACTIVE, event.reason, 0)
+                self._enter(TradingState.ACTIVE, event, 0)
             case Reduce():
-                self._enter(TradingState.REDUCING, event.reason, event.ts)
+                self._enter(TradingState.REDUCING, event, event.ts)
             case Flatten():
                 self._on_word(event)
                 self.flatten_reason = event.reason
                 if self.state is TradingState.ACTIVE:
-                    self._enter(TradingState.REDUCING, event.reason, event.ts)
+                    self._enter(TradingState.REDUCING, event, event.ts)
         self._ending = False  # a command to a process that goes on: what it changes is no shutdown's
 
     def _on_word(self, event: Resume | Flatten) -> None:
@@ -240,9 +242,11 @@ class Account:
         for symbol in [] if event.automatic else list(self.unsettled):
             self._looked_at(symbol)
 
-    def _enter(self, state: TradingState, reason: str, barred_ts: int) -> None:
+    def _enter(
+        self, state: TradingState, why: TradingStateChanged | Halt | Resume | Reduce | Flatten, barred_ts: int
+    ) -> None:
         if state is not self.state:  # a process that goes on, or an impatient operator, says it again
-            self.state, self.state_reason, self.barred_ts = state, reason, 0
+            self.state, self.state_reason, self.state_who, self.barred_ts = state, why.reason, why.who, 0
         if state is not TradingState.ACTIVE:
             self.barred_ts = self.barred_ts or barred_ts
 
@@ -260,7 +264,7 @@ class Account:
             self.orders.restore(record)
             fill_ids += record.fill_ids
         self.portfolio.restore(snapshot.cash, snapshot.holdings, fill_ids)
-        self.state, self.state_reason = snapshot.state, snapshot.state_reason
+        self.state, self.state_reason, self.state_who = snapshot.state, snapshot.state_reason, snapshot.state_who
         self.barred_ts = snapshot.barred_ts
         self.flatten_reason = snapshot.flatten_reason
         self.day, self.day_start_net, self.day_high = snapshot.day, snapshot.day_start_net, snapshot.day_high

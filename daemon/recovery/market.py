@@ -20,6 +20,7 @@ from daemon.bars.builder import BarBuilder
 from daemon.core.errors import TapeError
 from daemon.core.events import (
     Bar,
+    BaselineWeighed,
     Event,
     FeedState,
     LockStrategy,
@@ -55,6 +56,8 @@ class Rung(msgspec.Struct, frozen=True):
     reason: str
     before: str = ""
     """Who was in charge before that, "" where nobody was."""
+    who: str = ""
+    """Who put it there."""
 
 
 class Recalled(msgspec.Struct):
@@ -68,6 +71,8 @@ class Recalled(msgspec.Struct):
     model: ModelLoaded | None = None
     steps: list[MitigationTaken] = []
     """What was done by itself about strategies."""
+    weighed: list[BaselineWeighed] = []
+    """How strategies stood against the baseline, of each the newest word."""
     lock: LockStrategy | None = None
     """The newest word of a person on whether anything may be."""
 
@@ -86,11 +91,12 @@ def recall(path: Path, settings: Settings, intervals: Sequence[str], until_ns: i
         runs = [run for run, tapes in reader.metadata_of_all("tapes").items() if (tapes == "[]") is live]
         events = reader.of_runs(runs, Bar, PositionChanged, PriceAdjusted, PriceJumped)
         steps, lock = _care(reader)
+        weighed = _weighed(reader, runs)
         lived = _as_lived(events, intervals, until_ns)
         newest = reader.newest_with_events()
         if newest is None:
-            return Recalled(lived, steps=steps, lock=lock)
-        return Recalled(lived, _rung(reader, newest, settings), _model(reader, newest), steps, lock)
+            return Recalled(lived, steps=steps, weighed=weighed, lock=lock)
+        return Recalled(lived, _rung(reader, newest, settings), _model(reader, newest), steps, weighed, lock)
     finally:
         reader.close()
 
@@ -126,7 +132,7 @@ def _rung(reader: JournalReader, run: int, settings: Settings) -> Rung | None:
     if then != now:
         log.warning("the settings name other strategies than before: they count", was_in_charge=name)
         return None
-    return Rung(name, swaps[-1].reason if swaps else "", _before(swaps, name))
+    return Rung(name, swaps[-1].reason if swaps else "", _before(swaps, name), swaps[-1].who if swaps else "")
 
 
 def _care(reader: JournalReader) -> tuple[list[MitigationTaken], LockStrategy | None]:
@@ -143,6 +149,14 @@ def _care(reader: JournalReader) -> tuple[list[MitigationTaken], LockStrategy | 
             elif isinstance(event, LockStrategy):
                 lock = event
     return steps, lock
+
+
+def _weighed(reader: JournalReader, runs: Sequence[int]) -> list[BaselineWeighed]:
+    newest: dict[tuple[str, str], BaselineWeighed] = {}
+    for event in reader.of_runs(runs, BaselineWeighed):
+        if isinstance(event, BaselineWeighed):
+            newest[event.strategy, event.model_hash] = event
+    return list(newest.values())
 
 
 def _before(swaps: Sequence[StrategySwapped], name: str) -> str:

@@ -16,6 +16,7 @@ from daemon.core.bus import Bus
 from daemon.core.clock import Clock, india_day
 from daemon.core.events import (
     EXTERNAL,
+    ITSELF,
     Action,
     BrokerStatus,
     CancelOrder,
@@ -314,7 +315,7 @@ class RiskActor(Actor):
             log.error("funds differ", reason=words)
         self.bus.publish(FundsDiffer(ts=event.ts, broker=event.cash, journal=cash, reason=words))
         if words and self.funds.halts:
-            self.bus.publish(Halt(ts=event.ts, reason=words, automatic=True))
+            self.bus.publish(Halt(ts=event.ts, reason=words, automatic=True, who=ITSELF))
 
     def _on_manual(self, order: ManualOrder) -> None:
         """An order by hand takes the way of all orders; its answer is on disk before the order leaves."""
@@ -338,18 +339,18 @@ class RiskActor(Actor):
     def _command(self, event: Event) -> None:
         self._retries.forget()
         if isinstance(event, Halt):
-            self._set_state(TradingState.HALTED, event.reason)
+            self._set_state(TradingState.HALTED, event)
         elif isinstance(event, Resume):
             self.flatten_reason = ""
             self._settle_all(event)
-            self._set_state(TradingState.ACTIVE, event.reason)
+            self._set_state(TradingState.ACTIVE, event)
         elif isinstance(event, Reduce):
-            self._set_state(TradingState.REDUCING, event.reason)
+            self._set_state(TradingState.REDUCING, event)
         elif isinstance(event, Flatten):
             self.flatten_reason = event.reason
             self._settle_all(event)
             if self.book.state is TradingState.ACTIVE:
-                self._set_state(TradingState.REDUCING, event.reason)
+                self._set_state(TradingState.REDUCING, event)
             self._close_all(event.reason)
 
     def _settle_all(self, event: Resume | Flatten) -> None:
@@ -357,10 +358,12 @@ class RiskActor(Actor):
         for symbol in [] if event.automatic else list(self.book.unsettled):
             self._settle(symbol, event.reason, as_it_stands=True)
 
-    def _set_state(self, state: TradingState, reason: str) -> None:
+    def _set_state(self, state: TradingState, command: Halt | Resume | Reduce | Flatten) -> None:
         if state is not self.book.state:
             self.book.state = state
-            self.bus.publish(TradingStateChanged(ts=self._clock.now_ns(), state=state, reason=reason))
+            self.bus.publish(
+                TradingStateChanged(ts=self._clock.now_ns(), state=state, reason=command.reason, who=command.who)
+            )
 
     def _close_all(self, reason: str) -> None:
         """Take off the market what could open a position or wait at a price, and close what is held."""
@@ -369,7 +372,7 @@ class RiskActor(Actor):
         for order_id in resting:
             if order_id not in self._taken_off:
                 self._taken_off.add(order_id)
-                self.bus.publish(CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason))
+                self.bus.publish(CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason, who=ITSELF))
         now = self._clock.now_ns()
         for symbol, entry in self.book.symbols.items():
             if symbol in self.book.unsettled:

@@ -12,6 +12,7 @@ import os
 import secrets
 import signal
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -24,7 +25,7 @@ from daemon.control.rendezvous import Announcement, Running, announce
 from daemon.control.server import ControlServer
 from daemon.core.clock import NS_PER_S, PacedClock, Readings, stopwatch_ns, wall_ns
 from daemon.core.errors import HrmdError, SettingsError
-from daemon.core.events import Event, Halt, InferenceMeasured, TradingState
+from daemon.core.events import ITSELF, Event, Halt, InferenceMeasured, TradingState
 from daemon.core.latency import MeasuredLatency
 from daemon.feed.live.fyers import check_live, live_clock, ticks_are_real
 from daemon.market.calendar import MarketCalendar
@@ -34,6 +35,7 @@ from daemon.run.process import allow_open_files, on_ending
 from daemon.run.recording import follow, open_recorder, record_published, reels_of_today, wants_recorder
 from daemon.run.view import DaemonView
 from daemon.settings.tree import Settings
+from daemon.supervision.supervisor import Kept
 from strategies.base import Strategy
 
 log = structlog.get_logger("service")
@@ -131,7 +133,9 @@ class Service:
                 log.info("control listens", url=self._control.url)
                 self._announce(self._control.url)
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
-            await self.app.run(alongside=(self._pulse, self.view.monitor.run, *alongside))
+            kept = (Kept("pulse", self._pulse), Kept("health", self.view.monitor.run))
+            keep = self.app.supervisor.keep
+            await self.app.run(alongside=(*(partial(keep, one) for one in kept), *alongside))
         finally:
             self._notifier.stopping()
             if self._announcement is not None:
@@ -161,7 +165,7 @@ class Service:
 
     def _on_signal(self, number: signal.Signals) -> None:
         self._notifier.stopping(f"{number.name} received")
-        self.app.stop(f"{number.name} received")
+        self.app.stop(f"{number.name} received", number.name)
 
     async def _pulse(self) -> None:
         """Say that the path runs, then measure how late the loop wakes, and feed the watchdog."""
@@ -200,14 +204,14 @@ class Service:
         app = self.app
         trouble = app.journal.trouble if app.journal is not None else ""
         if trouble and app.risk.book.state is not TradingState.HALTED:
-            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble, automatic=True))
+            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble, automatic=True, who=ITSELF))
 
     def _watch_recorder(self) -> None:
         """Without a tape trading goes on, unless the settings say that it shall not."""
         app, trouble = self.app, self.recorder.trouble if self.recorder is not None else ""
         halts = app.settings.feed.record.on_failure == "halt"
         if trouble and halts and app.risk.book.state is not TradingState.HALTED:
-            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble, automatic=True))
+            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble, automatic=True, who=ITSELF))
 
     def _measure(self, event: Event) -> None:
         if isinstance(event, InferenceMeasured):

@@ -85,7 +85,7 @@ class DaemonView:
         self._denied: Counter[str] = Counter()
         self._decisions: deque[Decision] = deque(maxlen=KEPT)
         self._orders: dict[str, OrderRow] = {}
-        self._trading_reason = ""
+        self._trading_reason = self._trading_who = ""
         self._feed = "starting"
         self._last_tick_ts: int | None = None
         types = (
@@ -118,12 +118,15 @@ class DaemonView:
             feed=self._feed,
             trading_state=app.risk.book.state,
             trading_reason=self._trading_reason,
+            trading_who=self._trading_who,
             strategy=ladder.active,
             strategy_rung=ladder.rung,
             strategy_reason=app.supervisor.reason,
+            strategy_who=app.supervisor.who,
             strategies=ladder.within_reach,
             rollback_to=app.supervisor.rollback_to,
             strategy_lock=care.stairs.locked,
+            strategy_lock_who=app.supervisor.locked_by,
             strategy_steps=[step.value for step in care.stairs.taken],
             strategy_back=care.back(ladder.active, now),
             strategies_missing=dict(app.supervisor.traits.missing),
@@ -244,7 +247,8 @@ class DaemonView:
                 if event.symbol is None:
                     self._feed = event.state.value
             case TradingStateChanged():
-                self._trading_reason = event.reason if event.state is not TradingState.ACTIVE else ""
+                trades = event.state is TradingState.ACTIVE
+                self._trading_reason, self._trading_who = ("", "") if trades else (event.reason, event.who)
             case _:
                 self._record_order(event)
 

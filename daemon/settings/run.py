@@ -33,6 +33,15 @@ class TriggerSettings(Section):
     flaps_per_hour: PositiveInt = 10
     model_age_days: PositiveInt | None = None
     novel_bars: PositiveInt | None = 75
+    memory_rest_s: Positive = 30.0
+    baseline: str | None = None
+    baseline_warn_percent: Positive = 20.0
+    baseline_trip_percent: Positive = 30.0
+    baseline_floor_bp: Positive = 5.0
+
+    def latency_limits_ms(self, deadline_ms: float) -> tuple[float, float]:
+        """Of a strategy that may take `deadline_ms`: from where it is told, and from where something is done."""
+        return max(self.latency_warn_ms, deadline_ms), max(self.latency_trip_ms, 2 * deadline_ms)
 
     @model_validator(mode="after")
     def _order(self) -> Self:
@@ -40,6 +49,8 @@ class TriggerSettings(Section):
             raise ValueError("error_warn_percent not above error_trip_percent")
         if self.latency_warn_ms > self.latency_trip_ms:
             raise ValueError("latency_warn_ms not above latency_trip_ms")
+        if self.baseline_warn_percent > self.baseline_trip_percent:
+            raise ValueError("baseline_warn_percent not above baseline_trip_percent")
         if self.at_least > self.window:
             raise ValueError("at_least not above window")
         return self

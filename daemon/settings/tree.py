@@ -63,11 +63,14 @@ class Settings(BaseModel):
             except ValueError as error:
                 raise ValueError(f"shadow.agents as strategy.rules is ({error})") from None
         agents = [agent.name for agent in self.shadow.agents]
-        if self.migration.candidate is not None and self.migration.candidate not in agents:
-            raise ValueError(
-                f"migration.candidate among the names of shadow.agents (it is {self.migration.candidate!r}, they are "
-                f"{', '.join(agents) or 'none'})"
-            )
+        for key, name in (
+            ("supervisor.triggers.baseline", self.supervisor.triggers.baseline),
+            ("migration.candidate", self.migration.candidate),
+        ):
+            if name is not None and name not in agents:
+                raise ValueError(
+                    f"{key} among the names of shadow.agents (it is {name!r}, they are {', '.join(agents) or 'none'})"
+                )
         coarse = self.hierarchical_reasoning_model.features.coarse_interval
         if coarse not in self.bars.intervals:
             raise ValueError(

@@ -58,6 +58,9 @@ log = structlog.get_logger("shadow")
 LONGEST_QUEUE = 100_000
 """Events that an agent may be behind; bounds memory."""
 
+TOO_FAR_BEHIND = 1_000
+"""Events, from which an agent is dropped when memory is short."""
+
 KEPT_FILLS = 20_000
 """Fill ids that a virtual account remembers: more than a repeated one can be behind."""
 
@@ -88,6 +91,9 @@ class Standing(msgspec.Struct, frozen=True):
     net_pnl: Decimal
     decisions: int
     trades: int
+    strategy: str = ""
+    """Who alone decided, "" where nobody did alone."""
+    model_hash: str = ""
 
 
 class SessionBegun(msgspec.Struct, frozen=True):
@@ -214,6 +220,11 @@ class Desk:
             self._ended.set()
             self._calm.set()
 
+    def shed(self) -> None:
+        """Memory is short: what waits for an agent that is far behind is let go, and the agent with it."""
+        if len(self._queue) >= TOO_FAR_BEHIND:
+            self.drop(f"memory was short and it was {len(self._queue)} events behind")
+
     def close(self) -> None:
         """Let its thread go; calling it again does nothing."""
         self.strategy.close()
@@ -297,7 +308,8 @@ class Desk:
             failed=figures["failed"], compared=figures["compared"], agreed=figures["agreed"],
             depth=figures.depth or 0.0, latency_ms=figures.latency_ms or 0.0, orders=figures["orders"],
             fills=figures["fills"], trades=figures["trades"], net_pnl=net, real_net_pnl=over.real.net_pnl,
-            real_decisions=over.real.decisions, real_trades=over.real.trades,
+            real_decisions=over.real.decisions, real_trades=over.real.trades, real_strategy=over.real.strategy,
+            real_model_hash=over.real.model_hash,
             thinking_p99_ms=self.tally.thinking_p99_ms if self._timed else 0.0,
         )  # fmt: skip
         self.results.append(result)

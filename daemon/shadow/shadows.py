@@ -15,6 +15,8 @@ from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import (
+    EXTERNAL,
+    MANUAL,
     Bar,
     Complexity,
     Decision,
@@ -23,6 +25,7 @@ from daemon.core.events import (
     Flatten,
     Halt,
     MarketRemembered,
+    OrderIntent,
     PositionRestated,
     PriceAdjusted,
     PriceJumped,
@@ -31,6 +34,8 @@ from daemon.core.events import (
     ShadowResult,
     TickBatch,
     TimeAdvanced,
+    TradingState,
+    TradingStateChanged,
 )
 from daemon.journal.reader import JournalReader, is_blank
 from daemon.market.calendar import CalendarRangeError, Session
@@ -96,6 +101,11 @@ class Shadows:
         self._begun: SessionBegun | None = None
         self._closing = False
         self._began_at = self._start_equity = Decimal(0)
+        self._state = TradingState.ACTIVE
+        self._deciders: set[tuple[str, str]] = set()
+        """Strategy and model of every decision of the session."""
+        self._disturbed = False
+        """Whether its profit is somebody's else, too, or less than it would have been."""
         self._legs = Legs(around.legs)
         self._interval_ns = INTERVALS[settings.strategy.interval] * NS_PER_S
         self.desks = [Desk(agent, around, self._board) for agent in agents]
@@ -109,6 +119,8 @@ class Shadows:
         bus.tap((Complexity,), self._asked, where=lambda complexity: not self._legs.holds(complexity.symbol))
         bus.tap(HEARD, self._hear)
         bus.tap((Decision,), self._decided)
+        bus.tap((OrderIntent,), self._by_hand, where=lambda intent: intent.strategy in (EXTERNAL, MANUAL))
+        bus.tap((TradingStateChanged,), self._note_state)
         if self._around.replay:
             self.actors = (Barrier(bus, self.desks, self._board),)
 
@@ -154,8 +166,17 @@ class Shadows:
     def _decided(self, event: Event) -> None:
         assert isinstance(event, Decision)
         self._board.decide(event)
+        self._deciders.add((event.strategy, event.model_hash))
+        self._disturbed |= self._state is not TradingState.ACTIVE
         for desk in self.desks:
             desk.look()
+
+    def _by_hand(self, event: Event) -> None:
+        self._disturbed = True
+
+    def _note_state(self, event: Event) -> None:
+        assert isinstance(event, TradingStateChanged)
+        self._state = event.state
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, COMMANDS) and (
@@ -189,6 +210,7 @@ class Shadows:
     def _begin(self, begun: SessionBegun) -> None:
         self._begun, self._closing = begun, False
         self._tally.begin()
+        self._deciders, self._disturbed = set(), False
         self._start_equity = self._real.equity
         for desk in self.desks:
             desk.hear(begun)
@@ -201,7 +223,9 @@ class Shadows:
         figures = self._tally.session
         net = self._real.equity - self._start_equity
         self._sessions.append(session_row(begun, ts, figures, net, None, whole=whole and begun.from_the_open))
-        over = SessionOver(ts, Standing(net, figures["decisions"], figures["trades"]))
+        alone = len(self._deciders) == 1 and not self._disturbed
+        strategy, model_hash = next(iter(self._deciders)) if alone else ("", "")
+        over = SessionOver(ts, Standing(net, figures["decisions"], figures["trades"], strategy, model_hash))
         for desk in self.desks:
             if whole and not desk.is_settled:
                 desk.hear(over)

@@ -122,7 +122,7 @@ class FakeDaemon:
         self.tickets: list[OrderTicket] = []
         self.models: list[ModelTicket] = []
         self.signed: list[tuple[str, MigrationTicket]] = []
-        self.cancelled: list[tuple[str, str]] = []
+        self.cancelled: list[tuple[str, str, str]] = []
         self.trouble: Exception | None = None
         self.metrics = Metrics()
 
@@ -173,13 +173,13 @@ class FakeDaemon:
             **(denied if ticket.quantity >= 1000 else dict.fromkeys(denied, "")),
         )  # fmt: skip
 
-    async def cancel(self, order_id: str, reason: str) -> int | None:
+    async def cancel(self, order_id: str, reason: str, who: str) -> int | None:
         """Only H0 works."""
         if self.full:
             raise InboxFull("inbox 'execution' is full")
         if self.trouble is not None:
             raise self.trouble
-        self.cancelled.append((order_id, reason))
+        self.cancelled.append((order_id, reason, who))
         return NOW if order_id == "H0" else None
 
     async def load_model(self, ticket: ModelTicket) -> ModelAnswer:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import getpass
 import json
 import socket
 import threading
@@ -14,12 +15,14 @@ from typer.testing import CliRunner, Result
 
 from daemon.cli.ctl import Method, ctl_app, exchange
 from daemon.control.finding import Address
-from daemon.control.view import NotDurableError
+from daemon.control.view import SOMEBODY, NotDurableError
 from daemon.core.errors import Fault, UsageError
 from daemon.core.events import Flatten, Halt, Reduce, Resume, SwapStrategy, TradingState
 from daemon.settings.layers import DEFAULT_PATH
 from daemon.supervision.health import Overall, doubtful
 from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TIME, TOKEN, FakeDaemon, build_server, running_in_thread
+
+ME = getpass.getuser()
 
 
 class Operator:
@@ -146,7 +149,7 @@ def test_a_strategy_is_put_in_charge(operator: Operator) -> None:
     """By name, with the reason; an unknown one is refused with those that there are, exit 2."""
     done = operator.run("strategy", "hrm", "--reason", "mended")
     assert (done.exit_code, done.stdout.startswith("strategy accepted at ")) == (0, True)
-    assert operator.daemon.submitted == [SwapStrategy(ts=NOW, name="hrm", reason="mended")]
+    assert operator.daemon.submitted == [SwapStrategy(ts=NOW, name="hrm", reason="mended", who=ME)]
     refused = operator.run("strategy", "ppo").exception
     assert isinstance(refused, UsageError)
     assert "name: expected one of hrm, rules, flat, got 'ppo'" in str(refused)
@@ -265,8 +268,48 @@ def test_commands_reach_the_bus(operator: Operator, command: str, kind: type[Hal
     result = operator.run(command, "--reason", "lunch")
     assert result.exit_code == 0
     assert f"{command} accepted at 09:15:00 IST" in result.stdout
-    assert operator.daemon.submitted == [kind(ts=NOW, reason="lunch")]
+    assert operator.daemon.submitted == [kind(ts=NOW, reason="lunch", who=ME)]
     assert json.loads(operator.run(command, "--json").stdout) == {"command": command, "ts": str(NOW), "time": TIME}
+
+
+@pytest.mark.parametrize(
+    ("name", "who"),
+    [("asha", "asha"), ("two words", "two words"), ("a\nb", SOMEBODY), ("\u202etxet", SOMEBODY), ("  ", SOMEBODY),
+     ("x" * 500, "x" * 200)],
+)  # fmt: skip
+def test_a_command_says_who_gives_it(operator: Operator, monkeypatch: pytest.MonkeyPatch, name: str, who: str) -> None:
+    """The login name; one that can't be shown in a line keeps nobody from halting."""
+    monkeypatch.setenv("LOGNAME", name)
+    assert operator.run("halt").exit_code == 0
+    (halt,) = operator.daemon.submitted
+    assert isinstance(halt, Halt)
+    assert halt.who == who
+
+
+def test_every_command_says_who_gives_it(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders by hand, cancellations, strategies, locks and models, too."""
+    monkeypatch.setenv("LOGNAME", "asha")
+    for words in (("strategy", "hrm"), ("rollback",), ("lock",), ("unlock",), ("model", "rollback"),
+                  ("order", "buy", "1", "NSE:SBIN-EQ"), ("cancel", "H0")):  # fmt: skip
+        assert operator.run(*words).exit_code == 0, words
+    daemon = operator.daemon
+    assert {event.who for event in daemon.submitted} == {"asha"}  # type: ignore[attr-defined]
+    assert len(daemon.submitted) == 4
+    assert [one.who for one in (*daemon.models, *daemon.tickets)] == ["asha", "asha"]
+    assert daemon.cancelled == [("H0", "by the operator", "asha")]
+
+
+def test_status_says_who(operator: Operator) -> None:
+    """Behind the reason; what the daemon does by itself needs no name."""
+    operator.daemon.shown = msgspec.structs.replace(
+        operator.daemon.shown, trading_state=TradingState.HALTED, trading_reason="lunch", trading_who="asha",
+        strategy_reason="3 failed", strategy_who="hrmd", strategy_lock="I watch", strategy_lock_who="ravi",
+    )  # fmt: skip
+    shown = operator.run("status").stdout
+    assert "lunch (asha)" in shown
+    assert "I watch (ravi)" in shown
+    assert "3 failed" in shown
+    assert "(hrmd)" not in shown
 
 
 def test_address_and_token_come_from_the_settings(operator: Operator, tmp_path: Path) -> None:
@@ -477,7 +520,7 @@ def test_an_order_without_a_verdict_names_its_key(operator: Operator) -> None:
 def test_one_order_is_cancelled(operator: Operator) -> None:
     """By its id, with the reason; one that doesn't work is the user's mistake."""
     assert "cancel accepted" in operator.run("cancel", "H0", "--reason", "mistake").stdout
-    assert operator.daemon.cancelled == [("H0", "mistake")]
+    assert operator.daemon.cancelled == [("H0", "mistake", ME)]
     result = operator.run("cancel", "H9")
     assert isinstance(result.exception, UsageError)
     assert "no such order works" in str(result.exception)

@@ -19,7 +19,7 @@ from daemon.control.answers import KEEP_S
 from daemon.control.auth import FAILURES_ALLOWED
 from daemon.control.openapi import COMMANDS, document
 from daemon.control.server import MAX_BODY_BYTES, ControlServer
-from daemon.control.view import MAX_REASON_CHARS, KeyTakenError, NotDurableError, NotTradingError
+from daemon.control.view import MAX_REASON_CHARS, SOMEBODY, KeyTakenError, NotDurableError, NotTradingError
 from daemon.core.clock import NS_PER_S, ReplayClock
 from daemon.core.errors import Fault, InboxFull, UsageError
 from daemon.core.events import Flatten, Halt, LockStrategy, Reduce, Resume, SwapStrategy
@@ -124,11 +124,13 @@ async def test_metrics_are_prometheus_text(running: Running) -> None:
                                                ("flatten", Flatten)])  # fmt: skip
 async def test_commands_are_on_the_bus_before_the_answer(running: Running, command: str, kind: type[Halt]) -> None:
     """202 with the event's time; the event carries the reason, or the one that stands for none."""
-    status, body, _ = await running.ask("POST", f"/control/{command}", body='{"reason": "lunch – ₹"}'.encode())
+    status, body, _ = await running.ask(
+        "POST", f"/control/{command}", body='{"reason": "lunch – ₹", "who": "asha"}'.encode()
+    )
     assert (status, body) == (202, {"command": command, "ts": str(NOW), "time": TIME})
-    assert running.daemon.submitted == [kind(ts=NOW, reason="lunch – ₹")]
+    assert running.daemon.submitted == [kind(ts=NOW, reason="lunch – ₹", who="asha")]
     await running.ask("POST", f"/control/{command}")
-    assert running.daemon.submitted[1:] == [kind(ts=NOW, reason="by the operator")]
+    assert running.daemon.submitted[1:] == [kind(ts=NOW, reason="by the operator", who=SOMEBODY)]
 
 
 @pytest.mark.parametrize(
@@ -292,7 +294,8 @@ async def test_a_strategy_is_put_in_charge(running: Running) -> None:
     assert (status, answer) == (202, {"command": "strategy", "ts": str(NOW), "time": TIME})
     await running.ask("POST", "/control/strategy", body=b'{"name": "flat"}')
     assert running.daemon.submitted == [
-        SwapStrategy(ts=NOW, name="hrm", reason="mended"), SwapStrategy(ts=NOW, name="flat", reason="by the operator"),
+        SwapStrategy(ts=NOW, name="hrm", reason="mended", who=SOMEBODY),
+        SwapStrategy(ts=NOW, name="flat", reason="by the operator", who=SOMEBODY),
     ]  # fmt: skip
 
 
@@ -320,9 +323,9 @@ async def test_rollback_lock_and_unlock(running: Running) -> None:
     assert (await running.ask("POST", "/control/lock"))[0] == 202
     assert (await running.ask("POST", "/control/unlock", body=b'{"reason": "seen"}'))[1]["command"] == "unlock"
     assert running.daemon.submitted == [
-        SwapStrategy(ts=NOW, name="rules", reason="rollback: odd"),
-        LockStrategy(ts=NOW, locked=True, reason="by the operator"),
-        LockStrategy(ts=NOW, locked=False, reason="seen"),
+        SwapStrategy(ts=NOW, name="rules", reason="rollback: odd", who=SOMEBODY),
+        LockStrategy(ts=NOW, locked=True, reason="by the operator", who=SOMEBODY),
+        LockStrategy(ts=NOW, locked=False, reason="seen", who=SOMEBODY),
     ]
 
 
@@ -588,7 +591,7 @@ async def test_one_order_is_cancelled(running: Running) -> None:
     """202 for one that works, 404 for any other, 400 for no id, 503 where it wasn't taken."""
     status, body, _ = await running.ask("POST", "/control/cancel", body=b'{"order_id": "H0", "reason": "mistake"}')
     assert (status, body) == (202, {"command": "cancel", "ts": str(NOW), "time": TIME})
-    assert running.daemon.cancelled == [("H0", "mistake")]
+    assert running.daemon.cancelled == [("H0", "mistake", SOMEBODY)]
     assert (await running.ask("POST", "/control/cancel", body=b'{"order_id": "H9"}'))[0] == 404
     assert (await running.ask("POST", "/control/cancel", body=b"{}"))[0] == 400
     running.daemon.full = True

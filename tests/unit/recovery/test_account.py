@@ -7,6 +7,7 @@ import sqlite3
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from daemon.core.errors import JournalError, UsageError
@@ -216,6 +217,18 @@ def test_the_kill_switch_survives(path: Path, events: list[Event], state: Tradin
     write(path, *events)
     account = recovered(path)
     assert (account.state, account.flatten_reason) == (state, flatten)
+
+
+def test_who_gave_the_word_survives(path: Path) -> None:
+    """Also in a snapshot; a journal from before it was kept says nobody."""
+    write(path, Halt(ts=1, reason="stop", who="asha"), changed(TradingState.HALTED))
+    account = recovered(path)
+    assert (account.state_reason, account.state_who) == ("stop", "asha")
+    write(path, account.snapshot(OPEN + 1))
+    assert recovered(path).state_who == "asha"
+    old = msgspec.json.decode(b'{"ts": 1, "reason": "stop"}', type=Reduce)
+    assert old == Reduce(ts=1, reason="stop")
+    assert old.who == ""
 
 
 def test_a_command_after_an_orderly_end_survives_as_well(path: Path) -> None:

@@ -217,7 +217,7 @@ def test_back_up_after_probation_and_fine_shadows() -> None:
     assert taken.step is Mitigation.BACK
     assert swap == StrategySwapped(
         ts=OPEN + 22 * MINUTE, old="rules", new="hrm",
-        reason="probation: 10 min without a trip, 10 fine decisions in the shadow",
+        reason="probation: 10 min without a trip, 10 fine decisions in the shadow", who="hrmd",
     )  # fmt: skip
     desk.tell(*(made(n, failed=True) for n in range(23, 26)))
     assert desk.supervisor.ladder.active == "rules"
@@ -272,7 +272,7 @@ def test_a_start_without_the_own_strategy_is_on_the_next_and_says_why() -> None:
     desk.supervisor.start(OPEN)
     (swap,) = desk.said
     assert swap == StrategySwapped(
-        ts=OPEN, old="hrm", new="rules", reason="hrm can't be built: model.safetensors: damaged"
+        ts=OPEN, old="hrm", new="rules", reason="hrm can't be built: model.safetensors: damaged", who="hrmd"
     )
     assert desk.supervisor.unbuilt == "model.safetensors: damaged"
     assert desk.supervisor.ladder.within_reach == ["rules", "flat"]
@@ -282,7 +282,7 @@ def test_a_start_without_the_own_strategy_is_on_the_next_and_says_why() -> None:
 
 def test_a_lock_holds_over_a_restart() -> None:
     """With its reason; one that was taken off doesn't."""
-    lock = LockStrategy(ts=1, locked=True, reason="I watch it")
+    lock = LockStrategy(ts=1, locked=True, reason="I watch it", who="asha")
     desk = Desk()
     for _ in range(2):  # two restarts
         desk.supervisor.recall([], lock, OPEN)
@@ -290,6 +290,7 @@ def test_a_lock_holds_over_a_restart() -> None:
         desk.said.clear()
         desk.handle()
         assert desk.supervisor.care.stairs.locked == f"{BEFORE}I watch it"
+        assert desk.supervisor.locked_by == "asha"
     fresh = Desk()
     fresh.supervisor.recall([], msgspec.structs.replace(lock, locked=False), OPEN)
     assert fresh.said == []
