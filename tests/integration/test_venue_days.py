@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from daemon.app import App
 from daemon.core.events import Action, Flatten, OrderIntent, OrderRejected, OrderType, Side, TradingState
 from daemon.sandbox.exchange import Order, Status, Wanted
-from daemon.sandbox.faults import FaultKind
+from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.hours import Phase
 from tests.integration.test_live_app import app_of, journaled, running, tape, want
 from tests.unit.orders.live import until
@@ -28,6 +29,18 @@ async def held(app: App, quantity: int) -> None:
 def truth(desk: Desk) -> int:
     """What the exchange holds."""
     return desk.server.exchange.ledger.net(SBIN)
+
+
+async def rest_inside(desk: Desk, app: App) -> Order:
+    """A bid of our account above the market's: whoever sells meets it first."""
+    desk.price("820", **SPREAD)
+    bid = desk.server.exchange.place(
+        Wanted(tag="", symbol=SBIN, side=Side.BUY, type=OrderType.LIMIT, quantity=5, limit_price=Decimal(820))
+    )
+    assert isinstance(bid, Order)
+    desk.server.publish()
+    await until(lambda: f"X{bid.order_id}" in app.orders.working)
+    return bid
 
 
 async def test_the_broker_squares_off_beside_our_exit(tape: Path, tmp_path: Path) -> None:
@@ -58,6 +71,7 @@ async def test_a_square_off_that_comes_on_top_of_our_exit_is_undone(tape: Path, 
         await until(lambda: truth(desk) == 0)
         desk.server.exchange.place(Wanted(tag="", symbol=SBIN, side=Side.SELL, type=OrderType.MARKET, quantity=10))
         desk.server.publish()
+        await until(lambda: app.portfolio.portfolio.quantity(SBIN) == -10)
         app.bus.publish(Flatten(ts=app.plan.clock.now_ns(), reason="out"))
         await until(lambda: len(desk.server.exchange.ledger.trades) == 4)
         await held(app, 0)
@@ -78,11 +92,32 @@ async def test_a_square_off_ends_the_day_for_entries(tape: Path, tmp_path: Path)
         desk.server.exchange.square_off()
         desk.server.publish()
         await held(app, 0)
-        assert [it.strategy for it in journaled(tmp_path / "j.sqlite", OrderIntent)][-1] == "external"
         want(app, Action.BUY_LONG, 3)
         await until(lambda: len(desk.book) == 4)
         await held(app, 0)
         assert (truth(desk), desk.book[-1].status) == (0, Status.REJECTED)
+    intents = journaled(tmp_path / "j.sqlite", OrderIntent)
+    assert [it.side for it in intents if it.strategy == "external"] == [Side.SELL]
+
+
+async def test_an_exit_that_the_exchange_cancels_again_and_again_waits_longer(tape: Path, tmp_path: Path) -> None:
+    """Our own order can't be cancelled, so each exit would meet it: a few tries, not one a tick."""
+    async with opened() as desk, running(app_of(desk, tape, tmp_path, "A")) as app:
+        want(app, Action.BUY_LONG)
+        await held(app, 10)
+        await rest_inside(desk, app)
+        desk.trouble(FaultKind.BROKEN, Route.CANCEL, times=1000)
+        app.bus.publish(Flatten(ts=app.plan.clock.now_ns(), reason="out"))
+        exits = [0]
+        async with asyncio.timeout(10):
+            while exits[-1] < 3:
+                await asyncio.sleep(0.1)
+                exits.append(sum(it.wanted.side is Side.SELL for it in desk.book))
+        assert exits[-1] <= 4
+        assert len(exits) > 10
+        desk.server.plan.clear()
+        await until(lambda: truth(desk) == 0)
+        await held(app, 0)
 
 
 @pytest.mark.parametrize("command", ["flatten", "close"])
@@ -91,13 +126,7 @@ async def test_an_exit_that_meets_our_own_entry_gets_out_all_the_same(tape: Path
     async with opened() as desk, running(app_of(desk, tape, tmp_path, "A")) as app:
         want(app, Action.BUY_LONG)
         await held(app, 10)
-        desk.price("820", **SPREAD)
-        bid = desk.server.exchange.place(
-            Wanted(tag="", symbol=SBIN, side=Side.BUY, type=OrderType.LIMIT, quantity=5, limit_price=Decimal(820))
-        )
-        assert isinstance(bid, Order)
-        desk.server.publish()
-        await until(lambda: f"X{bid.order_id}" in app.orders.working)
+        bid = await rest_inside(desk, app)
         if command == "flatten":
             app.bus.publish(Flatten(ts=app.plan.clock.now_ns(), reason="out"))
         else:
