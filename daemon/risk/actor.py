@@ -264,8 +264,10 @@ class RiskActor(Actor):
             self._retries.hasten(intent.symbol)
 
     def _on_cancelled(self, event: OrderCancelled) -> None:
-        """An exit that the venue cancelled by itself is tried again like one that it refused."""
-        intent = self.book.open_intent(event.order_id)
+        """An exit that the venue cancelled by itself is tried again like one that it refused; not at the day's end."""
+        intent, session = self.book.open_intent(event.order_id), self._session
+        if session is not None and event.ts >= session.close_ns:
+            return
         if intent is not None and self._retries.cancelled(intent, event, self._clock.now_ns()):
             log.error(
                 "an exit was cancelled by the venue; it is tried again", symbol=intent.symbol, order=event.order_id,

@@ -9,6 +9,7 @@ import pytest
 
 from daemon.core.events import (
     Fill,
+    FundsReported,
     Halt,
     OrderAmended,
     OrderCancelled,
@@ -16,6 +17,8 @@ from daemon.core.events import (
     OrderRejected,
     OrderType,
     OrderUnknown,
+    PositionRestated,
+    PriceAdjusted,
     Resume,
     Side,
     SymbolHalted,
@@ -225,6 +228,29 @@ async def test_old_pushes_that_come_again_change_nothing(tmp_path: Path) -> None
         await until(trader.agrees)
         assert [fill.quantity for fill in trader.heard(Fill)] == [3, 7]
         assert trader.heard(SymbolHalted) == []
+
+
+async def test_a_split_at_the_venue_is_followed_overnight(tmp_path: Path) -> None:
+    """Ours is the broker's number, the money too; the symbol is not halted."""
+    async with trading(tmp_path) as trader:
+        await bought(trader)
+        restated: list[PositionRestated] = []
+        trader.bus.tap((PositionRestated,), restated.append)
+        trader.bus.publish(
+            PriceAdjusted(
+                ts=trader.clock.now_ns(), symbol=SBIN, date="2026-01-06", kind="split", numerator=1, denominator=5,
+                shares=True, by_broker=True,
+            )
+        )  # fmt: skip
+        trader.desk.server.exchange.corporate_action(SBIN, 1, 5)
+        trader.desk.server.publish()
+        await until(lambda: restated)
+        seen = len(trader.heard(FundsReported))
+        await until(lambda: len(trader.heard(FundsReported)) > seen + 1)
+        ledger = trader.desk.server.exchange.ledger
+        assert trader.book.positions[SBIN] == ledger.net(SBIN) == 50
+        assert trader.heard(SymbolHalted) == []
+        assert abs(trader.heard(FundsReported)[-1].cash - ledger.cash) < Decimal("0.01")
 
 
 def keeper_of(trader: Trader) -> TokenKeeper:

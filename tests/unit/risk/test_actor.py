@@ -717,3 +717,12 @@ def test_an_exit_that_nobody_wants_any_more_is_not_tried_again(desk: Desk, why: 
         desk.tell(fill_of(intend("X1", Side.SELL, 10)))
     desk.clock.advance(NOON + 5 * NS_PER_S)
     assert closings(desk.tell(TimeAdvanced(ts=NOON + 5 * NS_PER_S))) == []
+
+
+def test_the_end_of_a_day_is_no_failed_exit(desk: Desk) -> None:
+    """What found nobody until the close is not asked for on a closed market."""
+    desk.tell(TimeAdvanced(ts=NOON))
+    desk.hold(10)
+    (intent,) = [it for it in desk.tell(decide(Action.CLOSE_LONG, 10, ts=NOON)) if isinstance(it, OrderIntent)]
+    desk.tell(OrderCancelled(ts=CLOSE, order_id=intent.order_id, filled=0, reason="expired at the close"))
+    assert desk.actor._retries.owed == {}
