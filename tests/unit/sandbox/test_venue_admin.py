@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from daemon.fyers.outcome import TOKEN_CODES, Done, Rejected
 from daemon.fyers.wire import OrderStatus
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.gate import TOKEN_CODES as SAID
-from tests.unit.sandbox.desk import SBIN, Desk, opened, order
+from daemon.sandbox.hours import Phase
+from tests.unit.sandbox.desk import SBIN, Desk, opened, order, until
 
 NOW = Purpose.ORDINARY
 RESTING = {"kind": OrderType.LIMIT, "limit_price": "700"}
@@ -130,3 +132,17 @@ async def test_a_token_dies_with_a_push(code: int) -> None:
         assert isinstance(refused, Rejected)
         assert (refused.code, refused.message) == (code, SAID[code])
         await events.aclose()
+
+
+async def test_time_passes_without_a_tick() -> None:
+    """The phase that the clock brings is entered though nobody calls."""
+    async with opened(hours=True) as desk:
+        exchange = desk.server.exchange
+        exchange.session(Phase.PRE_OPEN)
+        waiting = await placed(desk)
+        exchange.day.rule(Phase.OPEN)
+        assert exchange.orders[waiting].filled == 0
+        keeping = asyncio.create_task(desk.server.keep_time())
+        await until(lambda: exchange.orders[waiting].filled == 10)
+        keeping.cancel()
+        await asyncio.wait((keeping,))
