@@ -452,6 +452,18 @@ def test_a_changed_quantity_counts_against_the_limits(desk: Desk) -> None:
     assert desk.actor.book.of(SBIN).working_buys == 5
 
 
+def test_an_exit_that_somebody_made_a_limit_rests_and_is_taken_off(desk: Desk) -> None:
+    """It isn't on its way any more: flattening cancels it and closes what it held back."""
+    desk.hold(10)
+    (intent,) = [it for it in desk.tell(decide(Action.CLOSE_LONG, 10, ts=NOON)) if isinstance(it, OrderIntent)]
+    assert desk.actor.book.resting() == []
+    change = OrderAmended(
+        ts=NOON, order_id=intent.order_id, quantity=10, change=0, type=OrderType.LIMIT, limit_price=Decimal(900)
+    )
+    desk.tell(change)
+    assert desk.actor.book.resting() == [intent.order_id]
+
+
 def test_flatten_goes_on_while_the_broker_disputes_that_we_are_flat(desk: Desk) -> None:
     """Until both books say flat."""
     desk.hold(10)
