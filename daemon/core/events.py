@@ -446,12 +446,26 @@ class OrderUnknown(Event, frozen=True, gc=False):
 
 
 class OrderAmended(Event, frozen=True, gc=False):
-    """Somebody changed the order at the venue: it is for `quantity` now, `change` more (or fewer) than before."""
+    """Somebody changed the order at the venue: it is for `quantity` now, `change` more (or fewer) than before.
+
+    With a `type` it and its prices are others, too; without one they are what they were.
+    """
 
     ts: int
     order_id: str
     quantity: int
     change: int
+    type: OrderType | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+
+    def of(self, intent: OrderIntent) -> OrderIntent:
+        """What the order is now."""
+        if self.type is None:
+            return msgspec.structs.replace(intent, quantity=self.quantity)
+        return msgspec.structs.replace(
+            intent, quantity=self.quantity, type=self.type, limit_price=self.limit_price, stop_price=self.stop_price
+        )
 
 
 class Fill(Event, frozen=True, gc=False):

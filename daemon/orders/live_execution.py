@@ -329,7 +329,7 @@ class LiveExecutionActor(Actor):
                             self.book.trade(trade)
                         self._pursue()
                     case OrderPush(order=report):
-                        if not self.book.report(report) or self.book.incomplete:
+                        if not self.book.report(report) or self.book.incomplete or self.book.changed:
                             self._look.set()
                         self._pursue()
                     case Disconnected(reason=reason, token_refused=refused):

@@ -107,8 +107,8 @@ class RiskActor(Actor):
             (
                 TickBatch, TimeAdvanced, Decision, PositionChanged, Fill, OrderCancelled, OrderRejected,
                 OrderExpired, OrderAccepted, OrderAmended, OrderUnknown, SymbolHalted, SymbolResumed, FundsReported,
-                Halt, Resume, Reduce, Flatten, ManualOrder, FeedStatus, BrokerStatus, PriceAdjusted, PriceJumped,
-                PositionRestated, ModelLoaded,
+                Halt, Resume, Reduce, Flatten, CancelOrder, ManualOrder, FeedStatus, BrokerStatus, PriceAdjusted,
+                PriceJumped, PositionRestated, ModelLoaded,
             ),
         )  # fmt: skip
         bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy == EXTERNAL, inbox=self.inbox)
@@ -136,9 +136,13 @@ class RiskActor(Actor):
         elif isinstance(event, OrderCancelled | OrderRejected | OrderExpired):
             if isinstance(event, OrderRejected):
                 self._on_refusal(event)
+            elif isinstance(event, OrderCancelled):
+                self._on_cancelled(event)
             book.order_gone(event.order_id)
         elif isinstance(event, OrderAccepted | OrderAmended | OrderUnknown | OrderIntent):
             self._on_order(event)
+        elif isinstance(event, CancelOrder):
+            self._retries.asked_off(event.order_id)
         elif isinstance(event, SymbolHalted | SymbolResumed):
             self._on_halted(event)
         elif isinstance(event, FundsReported):
@@ -232,6 +236,7 @@ class RiskActor(Actor):
         intent = self._builder.build(decision, self.book)
         if intent is None:
             return
+        self._retries.owed.pop(intent.symbol, None)
         if not intent.reduces:
             denial = self._gate.check(intent, self.book, intent.ts)
             if not self._denials.is_news(intent, denial):
@@ -258,6 +263,17 @@ class RiskActor(Actor):
         if too_large(event.reason) and halved < intent.quantity:
             self.book.largest[intent.symbol] = halved
             self._retries.hasten(intent.symbol)
+
+    def _on_cancelled(self, event: OrderCancelled) -> None:
+        """An exit that the venue cancelled by itself is tried again like one that it refused; not at the day's end."""
+        intent, session = self.book.open_intent(event.order_id), self._session
+        if session is not None and event.ts >= session.close_ns:
+            return
+        if intent is not None and self._retries.cancelled(intent, event, self._clock.now_ns()):
+            log.error(
+                "an exit was cancelled by the venue; it is tried again", symbol=intent.symbol, order=event.order_id,
+                quantity=intent.quantity, reason=event.reason,
+            )  # fmt: skip
 
     def _on_order(self, event: OrderAccepted | OrderAmended | OrderUnknown | OrderIntent) -> None:
         """An order whose fate is unknown, one that is known again, or one that somebody else placed or changed."""
@@ -294,6 +310,17 @@ class RiskActor(Actor):
             disputed = self.book.halted and self.book.state is not TradingState.ACTIVE
             if not self._open() and not disputed:  # flat is what the broker's book says, too
                 self.flatten_reason = ""
+        else:
+            self._close_owed()
+
+    def _close_owed(self) -> None:
+        """Try the exits of strategies that failed again, until they are done or taken back."""
+        now = self._clock.now_ns()
+        for symbol, (side, reason) in list(self._retries.owed.items()):
+            if self.book.of(symbol).position * side.sign >= 0:
+                del self._retries.owed[symbol]
+            elif symbol not in self.book.unsettled and self._retries.due(symbol, now):
+                self._close(symbol, reason, now)
 
     def _note_high(self, ts: int) -> None:
         book, step = self.book, self._gate.peak_step
@@ -378,9 +405,12 @@ class RiskActor(Actor):
             if symbol in self.book.unsettled:
                 continue
             if entry.position and self._retries.due(symbol, now):
-                denial = self._submit(self._builder.closing(symbol, self.book, now, reason))
-                if denial is not None:
-                    self._retries.note(symbol, denial[0], now)
+                self._close(symbol, reason, now)
+
+    def _close(self, symbol: str, reason: str, now: int) -> None:
+        denial = self._submit(self._builder.closing(symbol, self.book, now, reason))
+        if denial is not None:
+            self._retries.note(symbol, denial[0], now)
 
     def _submit(self, intent: OrderIntent | None) -> tuple[str, str, str] | None:
         """Ask the gate, and tell; what it answered, to an exit of several orders to the first that is denied."""

@@ -227,7 +227,7 @@ class RiskBook:
             self._open_orders[fill.order_id] = (intent, open_quantity - done)
 
     def order_amended(self, event: OrderAmended) -> None:
-        """Somebody changed the quantity of an order at the venue; one that was filled works on if it is larger now."""
+        """Somebody changed an order at the venue; one that was filled works on if it is larger now."""
         filled = self._filled.pop(event.order_id, None)
         held = self._open_orders.get(event.order_id, None if filled is None else (filled, 0))
         if held is None:
@@ -235,7 +235,7 @@ class RiskBook:
         intent, open_quantity = held
         left = max(0, open_quantity + event.change)
         self._add_working(intent.symbol, intent.side, left - open_quantity)
-        self._open_orders[event.order_id] = (intent, left)
+        self._open_orders[event.order_id] = (event.of(intent), left)
 
     def _remember_filled(self, intent: OrderIntent) -> None:
         self._filled[intent.order_id] = intent

@@ -15,6 +15,7 @@ import msgspec
 from daemon.core.events import MANUAL, Action, Decision, ManualOrder, OrderIntent, OrderType, Side
 from daemon.market.instruments import Instrument
 from daemon.risk.book import NO_BAND, PAISA, Band, RiskBook
+from daemon.risk.refusals import RISK
 from daemon.settings.orders import ExecutionSettings
 from daemon.settings.risk import RiskSettings
 
@@ -78,7 +79,7 @@ class IntentBuilder:
         quantity = abs(entry.position) - working
         if quantity <= 0:
             return None
-        return self.intent(ts, symbol, side, quantity, entry.last_price, True, "risk", reason)
+        return self.intent(ts, symbol, side, quantity, entry.last_price, True, RISK, reason)
 
     def manual(self, order: ManualOrder, book: RiskBook, ts: int) -> OrderIntent:
         """The intent of an order by hand, as it was asked for; one that only closes what is held is an exit."""

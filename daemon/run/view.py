@@ -291,7 +291,9 @@ class DaemonView:
         row = self._orders.get(event.order_id)
         if row is not None:
             larger = row.state == "FILLED" and event.quantity > row.filled
-            self._change(event.order_id, quantity=event.quantity, state="PARTIALLY_FILLED" if larger else row.state)
+            kind = {} if event.type is None else {"type": event.type.value, "limit_price": event.limit_price}
+            state = "PARTIALLY_FILLED" if larger else row.state
+            self._change(event.order_id, quantity=event.quantity, state=state, **kind)
 
     def _fill(self, fill: Fill) -> None:
         row = self._orders.get(fill.order_id)

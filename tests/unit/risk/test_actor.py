@@ -452,6 +452,18 @@ def test_a_changed_quantity_counts_against_the_limits(desk: Desk) -> None:
     assert desk.actor.book.of(SBIN).working_buys == 5
 
 
+def test_an_exit_that_somebody_made_a_limit_rests_and_is_taken_off(desk: Desk) -> None:
+    """It isn't on its way any more: flattening cancels it and closes what it held back."""
+    desk.hold(10)
+    (intent,) = [it for it in desk.tell(decide(Action.CLOSE_LONG, 10, ts=NOON)) if isinstance(it, OrderIntent)]
+    assert desk.actor.book.resting() == []
+    change = OrderAmended(
+        ts=NOON, order_id=intent.order_id, quantity=10, change=0, type=OrderType.LIMIT, limit_price=Decimal(900)
+    )
+    desk.tell(change)
+    assert desk.actor.book.resting() == [intent.order_id]
+
+
 def test_flatten_goes_on_while_the_broker_disputes_that_we_are_flat(desk: Desk) -> None:
     """Until both books say flat."""
     desk.hold(10)
@@ -668,3 +680,61 @@ def test_a_limit_stays_within_the_days_band(calendar: MarketCalendar) -> None:
         intent = builder.build(decide(Action.BUY_LONG, 1, ts=ts), desk.actor.book)
         assert intent is not None
         assert intent.limit_price == Decimal(limit)
+
+
+def failed(kind: type[Event], order_id: str) -> Event:
+    """The venue has thrown an order out, or cancelled it by itself."""
+    if kind is OrderRejected:
+        return OrderRejected(ts=NOON, order_id=order_id, code=-99, reason="no such luck")
+    return OrderCancelled(ts=NOON, order_id=order_id, filled=0, reason="to prevent a self-trade")
+
+
+@pytest.mark.parametrize("kind", [OrderRejected, OrderCancelled])
+def test_an_exit_that_the_venue_cancels_is_tried_like_one_that_it_refuses(desk: Desk, kind: type[Event]) -> None:
+    """After a second, not at every moment."""
+    desk.hold(10)
+    (intent,) = [it for it in desk.tell(Flatten(ts=NOON, reason="out")) if isinstance(it, OrderIntent)]
+    assert closings(desk.tell(failed(kind, intent.order_id), TimeAdvanced(ts=NOON))) == []
+    desk.clock.advance(NOON + NS_PER_S)
+    assert len(closings(desk.tell(TimeAdvanced(ts=NOON + NS_PER_S)))) == 1
+
+
+@pytest.mark.parametrize("kind", [OrderRejected, OrderCancelled])
+def test_an_exit_of_a_strategy_that_failed_is_tried_again(desk: Desk, kind: type[Event]) -> None:
+    """The next decision may be a long time off, and says perhaps only HOLD."""
+    desk.tell(TimeAdvanced(ts=NOON))
+    desk.hold(10)
+    (intent,) = [it for it in desk.tell(decide(Action.CLOSE_LONG, 10, ts=NOON)) if isinstance(it, OrderIntent)]
+    assert closings(desk.tell(failed(kind, intent.order_id), TimeAdvanced(ts=NOON))) == []
+    later = NOON + NS_PER_S
+    desk.clock.advance(later)
+    ((symbol, side, quantity, _),) = closings(desk.tell(TimeAdvanced(ts=later)))
+    assert (symbol, side, quantity) == (SBIN, Side.SELL, 10)
+    assert closings(desk.tell(TimeAdvanced(ts=later))) == []
+
+
+@pytest.mark.parametrize("why", ["asked", "by hand", "changed its mind", "closed"])
+def test_an_exit_that_nobody_wants_any_more_is_not_tried_again(desk: Desk, why: str) -> None:
+    """Its cancellation was asked for, a person placed it, the strategy decided anew, or somebody else has closed."""
+    desk.tell(TimeAdvanced(ts=NOON))
+    desk.hold(10)
+    wish = by_hand(Side.SELL, 10) if why == "by hand" else decide(Action.CLOSE_LONG, 10, ts=NOON)
+    (intent,) = [it for it in desk.tell(wish) if isinstance(it, OrderIntent)]
+    if why == "asked":
+        desk.tell(CancelOrder(ts=NOON, order_id=intent.order_id, reason="not that one"))
+    desk.tell(failed(OrderCancelled, intent.order_id))
+    if why == "changed its mind":
+        desk.tell(decide(Action.BUY_LONG, 1, ts=NOON))
+    elif why == "closed":
+        desk.tell(fill_of(intend("X1", Side.SELL, 10)))
+    desk.clock.advance(NOON + 5 * NS_PER_S)
+    assert closings(desk.tell(TimeAdvanced(ts=NOON + 5 * NS_PER_S))) == []
+
+
+def test_the_end_of_a_day_is_no_failed_exit(desk: Desk) -> None:
+    """What found nobody until the close is not asked for on a closed market."""
+    desk.tell(TimeAdvanced(ts=NOON))
+    desk.hold(10)
+    (intent,) = [it for it in desk.tell(decide(Action.CLOSE_LONG, 10, ts=NOON)) if isinstance(it, OrderIntent)]
+    desk.tell(OrderCancelled(ts=CLOSE, order_id=intent.order_id, filled=0, reason="expired at the close"))
+    assert desk.actor._retries.owed == {}
