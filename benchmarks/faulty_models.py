@@ -30,7 +30,7 @@ class Faulty:
     def decide(self, moment: Moment) -> Decision:
         """Good, or faulty."""
         self.asked += 1
-        action = Action.BUY_LONG if self.asked % 8 < 4 else Action.CLOSE_LONG
+        action = Action.BUY_LONG if self.asked % 4 < 2 else Action.CLOSE_LONG
         good = decision(moment, self.name, action, 10, 0.6, "fine")
         return good if self.asked <= HEALTHY_FOR else self.misbehave(moment, good)
 
