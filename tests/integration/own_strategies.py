@@ -89,6 +89,7 @@ class NoNumber(Own):
 
 
 KINDS: dict[str, type[Own]] = {
+    "content": Own,
     "hanging": Hanging, "raising": Raising, "two_of_three": TwoOfThree, "slow": Slow, "no_number": NoNumber,
 }  # fmt: skip
 
