@@ -172,7 +172,7 @@ CASES = (
          program=(FAULTY, "hangs")),
     Case(name="leaks 40 MB a decision", check="memory", status="warn", within=20, says="GB in use",
          changes=("performance.memory_warn_gb=0.5", "performance.memory_limit_gb=0.8",
-                  "supervisor.triggers.latency_trip_ms=5000"), program=(FAULTY, "leaks")),
+                  "hierarchical_reasoning_model.act.deadline_ms=1000"), program=(FAULTY, "leaks")),
     Case(name="changes sides every bar", check="ladder", status="warn", rung="rules", within=12,
          says="changed sides 11 times", changes=("supervisor.triggers.flaps_per_hour=10",), program=(FAULTY, "flaps")),
     Case(name="a damaged artifact at the start", check="ladder", status="warn", rung="rules", within=0,

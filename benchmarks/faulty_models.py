@@ -97,11 +97,11 @@ class Hangs(Faulty):
 class Leaks(Faulty):
     """Keeps 40 MB of every decision."""
 
-    kept: Final[list[bytearray]] = []
+    kept: Final[list[bytes]] = []
 
     def misbehave(self, moment: Moment, good: Decision) -> Decision:
         """Well decided, and something stays."""
-        self.kept.append(bytearray(b"\1" * 40_000_000))
+        self.kept.append(b"\1" * 40_000_000)
         return good
 
 

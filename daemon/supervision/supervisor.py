@@ -220,16 +220,20 @@ class Supervisor(Actor):
             self.ladder.take(rung)
             care.begin(now)
             return
-        self.bus.publish(MitigationTaken(now, step.step, rung, step.trigger, step.evidence))
+        taken = MitigationTaken(now, step.step, rung, step.trigger, step.evidence)
+        if step.step is Mitigation.BACK:
+            self.bus.publish(taken)
+            self._take(care.came_from[-1], f"{PROBATION}: {step.evidence}", now, by_itself=True)
+            return
+        # what is done is on record before why: a kill in between must leave nobody in charge who was left
         if step.step is Mitigation.HALT:
             self.bus.publish(Halt(ts=now, reason=f"no strategy is left, call: {step.evidence}", automatic=True))
-        elif step.step is Mitigation.BACK:
-            self._take(care.came_from[-1], f"{PROBATION}: {step.evidence}", now, by_itself=True)
         elif below is not None:
             self._take(below, step.evidence, now, by_itself=True)
-            if step.step is Mitigation.FLAT:
-                care.stairs.taken = [Mitigation.FLAT]
-                self._halt_when_flat()
+        self.bus.publish(taken)
+        if step.step is Mitigation.FLAT and below is not None:
+            care.stairs.taken = [Mitigation.FLAT]
+            self._halt_when_flat()
 
     def _halt_when_flat(self) -> None:
         """Flat by an automatic step, and all is closed: nothing more is opened until a person says so."""
