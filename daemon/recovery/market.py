@@ -31,6 +31,7 @@ from daemon.core.events import (
     PriceAdjusted,
     PriceJumped,
     StrategySwapped,
+    SwapStrategy,
     TickBatch,
 )
 from daemon.feed.tick_filter import TickFilter
@@ -124,15 +125,32 @@ def _as_lived(events: Any, intervals: Sequence[str], until_ns: int) -> list[Even
 def _rung(reader: JournalReader, run: int, settings: Settings) -> Rung | None:
     """Who was in charge at the end of `run`, where the settings still say the same of it."""
     metadata = reader.metadata(run)
-    swaps = [event for event in reader.of_runs([run], StrategySwapped) if isinstance(event, StrategySwapped)]
+    told = list(reader.of_runs([run], StrategySwapped, SwapStrategy))
+    swaps = [event for event in told if isinstance(event, StrategySwapped)]
     name = swaps[-1].new if swaps else metadata.get(IN_CHARGE, settings.strategy.name)
-    if name == settings.strategy.name:
+    rung = Rung(name, swaps[-1].reason if swaps else "", _before(swaps, name), swaps[-1].who if swaps else "")
+    word = _not_yet_done(told, name, settings)
+    if word is not None:
+        rung = Rung(word.name, word.reason, name, word.who)
+    if rung.name == settings.strategy.name:
         return None
     then, now = _deciders(metadata.get("settings", "")), _deciders(settings.model_dump_json())
     if then != now:
-        log.warning("the settings name other strategies than before: they count", was_in_charge=name)
+        log.warning("the settings name other strategies than before: they count", was_in_charge=rung.name)
         return None
-    return Rung(name, swaps[-1].reason if swaps else "", _before(swaps, name), swaps[-1].who if swaps else "")
+    return rung
+
+
+def _not_yet_done(told: Sequence[Event], in_charge: str, settings: Settings) -> SwapStrategy | None:
+    """A person's word on who decides that was on disk when the process ended, and not what came of it.
+
+    Only the last one: what the daemon did after a word counts more, or a step down might be undone.
+    """
+    last = told[-1] if told else None
+    known = {settings.strategy.name, *settings.supervisor.ladder}
+    if isinstance(last, SwapStrategy) and last.name != in_charge and last.name in known:
+        return last
+    return None
 
 
 def _care(reader: JournalReader) -> tuple[list[MitigationTaken], LockStrategy | None]:

@@ -272,20 +272,22 @@ class Supervisor(Actor):
             self.ladder.take(rung)
             care.begin(now)
             return
-        self.bus.publish(MitigationTaken(now, step.step, rung, step.trigger, step.evidence))
+        taken = MitigationTaken(now, step.step, rung, step.trigger, step.evidence)
+        if step.step is Mitigation.BACK:
+            self.bus.publish(taken)
+            self._take(care.came_from[-1], f"{PROBATION}: {step.evidence}", now, by_itself=True)
+            return
+        # what is done is on record before why: a kill in between must leave nobody in charge who was left
         if step.step is Mitigation.HALT:
             self.bus.publish(
                 Halt(ts=now, reason=f"no strategy is left, call: {step.evidence}", automatic=True, who=ITSELF)
             )
-        elif step.step is Mitigation.FREE_MEMORY:
-            return
-        elif step.step is Mitigation.BACK:
-            self._take(care.came_from[-1], f"{PROBATION}: {step.evidence}", now, by_itself=True)
-        elif below is not None:
+        elif step.step is not Mitigation.FREE_MEMORY and below is not None:
             self._take(below, step.evidence, now, by_itself=True)
-            if step.step is Mitigation.FLAT:
-                care.stairs.taken = [Mitigation.FLAT]
-                self._halt_when_flat()
+        self.bus.publish(taken)
+        if step.step is Mitigation.FLAT and below is not None:
+            care.stairs.taken = [Mitigation.FLAT]
+            self._halt_when_flat()
         if step.trigger == Trigger.BASELINE:
             self._use_up(rung, now)
 

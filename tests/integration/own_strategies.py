@@ -128,6 +128,7 @@ class Odd(Own):
 
 
 KINDS: dict[str, type[Own]] = {
+    "content": Own,
     "hanging": Hanging, "raising": Raising, "two_of_three": TwoOfThree, "slow": Slow, "no_number": NoNumber,
     "leaking": Leaking, "odd": Odd,
 }  # fmt: skip

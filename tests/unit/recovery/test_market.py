@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.core.events import Event, LockStrategy, Mitigation, MitigationTaken
+from daemon.core.events import Event, LockStrategy, Mitigation, MitigationTaken, StrategySwapped, SwapStrategy
 from daemon.journal.writer import Journal
-from daemon.recovery.market import Recalled, recall
+from daemon.recovery.market import Recalled, Rung, recall
 from tests.samples import OPEN, settings_of
 
 LOCKED = LockStrategy(ts=OPEN, locked=True, reason="I watch it")
@@ -50,3 +50,34 @@ def test_the_newest_word_on_the_lock_holds(
 def test_steps_of_all_runs_are_told(tmp_path: Path) -> None:
     """Oldest first."""
     assert told(tmp_path / "j.sqlite", ({}, [STEP]), ({}, [STEP, LOCKED])).steps == [STEP, STEP]
+
+
+def swap(name: str) -> SwapStrategy:
+    """A person's word."""
+    return SwapStrategy(ts=OPEN, name=name, reason=f"{name}, please")
+
+
+def swapped(old: str, new: str) -> StrategySwapped:
+    """What was done."""
+    return StrategySwapped(ts=OPEN, old=old, new=new, reason=f"{old} is odd")
+
+
+@pytest.mark.parametrize(
+    ("events", "rung"),
+    [
+        ([swap("rules")], Rung("rules", "rules, please", "hrm")),
+        ([swapped("hrm", "ppo"), swap("flat")], Rung("flat", "flat, please", "ppo")),
+        ([swapped("hrm", "ppo"), swap("ppo")], Rung("ppo", "hrm is odd", "hrm")),
+        ([swapped("hrm", "ppo"), swap("hrm")], None),
+        ([swap("hrm")], None),
+        ([swap("rules"), swapped("hrm", "rules")], Rung("rules", "hrm is odd", "hrm")),
+        ([swap("hrm"), swapped("hrm", "flat")], Rung("flat", "hrm is odd", "hrm")),
+        ([swapped("hrm", "rules"), swap("nobody")], Rung("rules", "hrm is odd", "hrm")),
+    ],
+)
+def test_a_word_that_was_on_disk_and_not_yet_done_counts(
+    tmp_path: Path, events: list[Event], rung: Rung | None
+) -> None:
+    """A process may end between them; nobody is put in charge again over a later step down."""
+    notes = {"settings": settings_of().model_dump_json()}
+    assert told(tmp_path / "j.sqlite", (notes, events)).rung == rung

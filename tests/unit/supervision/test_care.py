@@ -158,13 +158,16 @@ def test_the_day_s_steps_are_used_up() -> None:
 
 
 def test_flat_by_itself_closes_and_then_halts() -> None:
-    """The halt comes when nothing is held any more, once; trouble says so until a person resumes."""
+    """The halt comes when nothing is held any more, once; trouble says so until a person resumes.
+
+    What is done is on record before why: a process that is killed in between leaves nobody in charge who was left.
+    """
     desk = Desk(ladder=["hrm", "flat"], max_failed_decisions=1)
     desk.tell(position_of(100))
     swapped = desk.tell(made(1, failed=True))
-    assert [type(event) for event in swapped] == [MitigationTaken, StrategySwapped, Flatten]
+    assert [type(event) for event in swapped] == [StrategySwapped, Flatten, MitigationTaken]
     assert desk.supervisor.held == {SBIN}
-    taken, halt = desk.tell(position_of(0))
+    halt, taken = desk.tell(position_of(0))
     assert isinstance(taken, MitigationTaken)
     assert isinstance(halt, Halt)
     assert (taken.step, halt.automatic) == (Mitigation.HALT, True)
@@ -183,10 +186,10 @@ def test_flat_by_hand_does_not_halt() -> None:
 
 
 def test_below_the_last_rung_is_a_halt() -> None:
-    """A ladder without flat: nobody closes, so a person is called; once."""
+    """A ladder without flat: nobody closes, so a person is called; once. The halt is on record before its reason."""
     desk = Desk(ladder=["hrm"], max_failed_decisions=1)
     said = desk.tell(*(made(n, failed=True) for n in range(4)))
-    assert [type(event) for event in said] == [MitigationTaken, Halt]
+    assert [type(event) for event in said] == [Halt, MitigationTaken]
 
 
 def stepped_down(**settings: Any) -> Desk:
