@@ -17,7 +17,7 @@ from daemon.control.view import KeyTakenError, NotDurableError, NotTradingError,
 from daemon.core.bus import Bus
 from daemon.core.clock import Clock
 from daemon.core.errors import JournalError
-from daemon.core.events import CancelOrder, Event, LoadModel, ManualOrder, ManualOrderAnswered, Resume
+from daemon.core.events import BeginCanary, CancelOrder, Event, LoadModel, ManualOrder, ManualOrderAnswered, Resume
 from daemon.orders.book import OrderBook
 from daemon.orders.paper_execution import Durable
 from daemon.recovery.account import Account
@@ -82,9 +82,9 @@ class ManualDesk:
         """Put a command on the bus; returns when it is on disk.
 
         Raises `NotDurableError` where it is in force and a restart may forget it, and `NotTradingError` for a resume
-        or another model while the journal can't be written: it was not taken.
+        another model or a canary while the journal can't be written: it was not taken.
         """
-        trouble = await self._on_disk() if isinstance(event, Resume | LoadModel) else ""
+        trouble = await self._on_disk() if isinstance(event, Resume | LoadModel | BeginCanary) else ""
         if trouble:
             raise NotTradingError(trouble)
         try:

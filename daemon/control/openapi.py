@@ -12,6 +12,8 @@ import msgspec
 from daemon.control.view import (
     BY_THE_OPERATOR,
     Accepted,
+    CanaryRow,
+    CanaryTicket,
     CancelTicket,
     DecisionRow,
     Health,
@@ -86,6 +88,8 @@ def document(version: str) -> dict[str, Any]:
             CancelTicket,
             ModelTicket,
             ModelAnswer,
+            CanaryTicket,
+            CanaryRow,
             ErrorBody,
         ],
         ref_template="#/components/schemas/{name}",
@@ -121,6 +125,7 @@ def _paths() -> dict[str, Any]:
         "/orders": {"get": _operation("Orders, newest first", _list("OrderRow"))},
         "/decisions": {"get": _operation("Decisions, newest first", _list("DecisionRow")) | {"parameters": [limit]}},
         "/shadow": {"get": _operation("The agent in charge and those beside it, on paper", _list("ShadowRow"))},
+        "/canary": {"get": _operation("The canary run: a candidate that decides on a share", _json("CanaryRow"))},
         "/metrics": {"get": _operation("Prometheus' text format", _text("text/plain"))},
     }
     paths["/healthz"]["get"]["responses"]["503"] = {"description": "Not healthy", "content": health}
@@ -137,6 +142,7 @@ def _paths() -> dict[str, Any]:
             "200",
         ),
         ("model", "Put another model in charge from the next bar on", "ModelTicket", "ModelAnswer", "200"),
+        ("canary", "Begin a canary run, or end it", "CanaryTicket", "Accepted", "202"),
         ("cancel", "Take one order off the market", "CancelTicket", "Accepted", "202"),
         ("strategy", "Put another strategy of the ladder in charge", "StrategyBody", "Accepted", "202"),
     ):

@@ -25,6 +25,7 @@ from daemon.control.origin import why_refused
 from daemon.control.page import content_security_policy, page
 from daemon.control.view import (
     Accepted,
+    CanaryDo,
     ControlView,
     DecisionRow,
     KeyTakenError,
@@ -35,7 +36,7 @@ from daemon.control.view import (
 )
 from daemon.core.clock import Clock
 from daemon.core.errors import Fault, HrmdError, UsageError
-from daemon.core.events import Event, Flatten, Halt, LockStrategy, Reduce, Resume, SwapStrategy
+from daemon.core.events import BeginCanary, EndCanary, Event, Flatten, Halt, LockStrategy, Reduce, Resume, SwapStrategy
 from daemon.core.json_form import encode
 from daemon.settings.run import ControlSettings
 
@@ -134,12 +135,14 @@ class ControlServer:
                 web.get("/orders", self._orders),
                 web.get("/decisions", self._decisions),
                 web.get("/shadow", self._shadow),
+                web.get("/canary", self._canary_row),
                 web.get("/metrics", self._prometheus),
                 *(web.post(f"/control/{command}", self._command) for command in COMMANDS),
                 web.post("/control/order", self._order),
                 web.post("/control/cancel", self._cancel),
                 web.post("/control/strategy", self._strategy),
                 web.post("/control/model", self._model),
+                web.post("/control/canary", self._canary),
             ]
         )
         return application
@@ -208,6 +211,9 @@ class ControlServer:
 
     async def _shadow(self, request: web.Request) -> web.Response:
         return self._remembered(request, self._view.shadow)
+
+    async def _canary_row(self, request: web.Request) -> web.Response:
+        return self._remembered(request, self._view.canary)
 
     async def _decisions(self, request: web.Request) -> web.Response:
         text = request.query.get("limit", str(DEFAULT_DECISIONS))
@@ -311,6 +317,25 @@ class ControlServer:
             return self._not_accepted("model", error)
         self._log.info("control_model", model=ticket.model, who=ticket.who, loaded=became.loaded, why=became.reason)
         return answer(became)
+
+    async def _canary(self, request: web.Request) -> web.Response:
+        try:
+            ticket = bodies.canary(await bodies.read(request, self._limits.body_s))
+        except ValueError as error:
+            return refuse(400, str(error))
+        said, ts = f"canary {ticket.do}", self._clock.now_ns()
+        why = self._view.why_not(ticket)
+        if why:
+            return refuse(409, f"{said}: {why}")
+        event: Event = EndCanary(ts=ts, promote=ticket.do is CanaryDo.PROMOTE, who=ticket.who, reason=ticket.reason)
+        if ticket.do is CanaryDo.BEGIN:
+            event = BeginCanary(ts=ts, agent=ticket.agent, who=ticket.who, reason=ticket.reason)
+        try:
+            await self._desk.command(event)
+        except HrmdError as error:
+            return self._not_accepted(said, error)
+        self._log.info("control_canary", do=ticket.do, agent=ticket.agent, who=ticket.who, reason=ticket.reason)
+        return answer(Accepted(command=said, ts=ts), 202)
 
     def _on_http_failure(self, record: logging.LogRecord) -> None:
         """What went wrong inside aiohttp and is nobody's malformed request."""

@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 MANUAL = "manual"
 """The strategy of orders by hand."""
 
+CANDIDATE = "canary:"
+"""How the `strategy` of a decision and its orders begins where a canary decides; its agent's name follows."""
+
 EXTERNAL = "external"
 """The strategy of orders that somebody else placed in our account."""
 
@@ -607,6 +610,8 @@ class AccountSnapshot(Event, frozen=True, gc=False):
     """Symbols held over what may be a corporate action, and what is to be said of each."""
     restated: tuple[str, ...] = ()
     """Corporate actions that positions were counted anew for: symbol, date and kind."""
+    closing: dict[str, str] = {}
+    """Symbols that are being closed since a canary ended, and why."""
 
 
 class DayProfitPeaked(Event, frozen=True, gc=False):
@@ -645,6 +650,8 @@ class ShadowResult(Event, frozen=True, gc=False):
     real_net_pnl: Decimal
     real_decisions: int
     real_trades: int
+    mixed: bool = False
+    """Whether a canary decided in it, too: the real figures are of two then."""
 
 
 # -- state and commands ---------------------------------------------------------------------------------------------
@@ -884,6 +891,17 @@ class CanaryChanged(Event, frozen=True, gc=False):
     worse: float
     who: str
     reason: str
+    against: str = ""
+    """Whom it is compared with: strategy and model hash."""
+    began_ts: int = 0
+    runtime: str = ""
+    """With what its model thinks, "" where it has none."""
+    base_pnl: Decimal = Decimal(0)
+    """What the account had won or lost on the traded symbols when it began, rupees."""
+    judged: tuple[tuple[int, float], ...] = ()
+    """The sessions that it was judged by: (day, difference in bp), oldest first."""
+    closes: tuple[str, ...] = ()
+    """Traded symbols on which what is held is closed, now that it has ended."""
 
 
 class EaseStrategy(Event, frozen=True, gc=False):
