@@ -40,8 +40,8 @@ SEEN = Measurements(
     places=[Place("/var/journal", 50 * GB), Place("/var/tapes", 40 * GB)], places_age_s=2.0,
 )  # fmt: skip
 NAMES = [
-    "running", "journal", "ladder", "decisions", "owed", "stages", "orders", "positions", "held_over", "cash", "broker",
-    "token", "recorder", "feed", "clock", "ticks", "errors", "latency", "reasoning", "convergence", "model",
+    "running", "journal", "ladder", "canary", "decisions", "owed", "stages", "orders", "positions", "held_over", "cash",
+    "broker", "token", "recorder", "feed", "clock", "ticks", "errors", "latency", "reasoning", "convergence", "model",
     "memory", "loop", "disk", "calendar",
 ]  # fmt: skip
 
