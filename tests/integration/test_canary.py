@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
 from daemon.app import App, RunPlan
-from daemon.core.clock import ReplayClock
+from daemon.core.clock import NS_PER_S, ReplayClock
 from daemon.core.events import (
     Action,
     BeginCanary,
@@ -32,6 +34,7 @@ from daemon.core.events import (
     TimeAdvanced,
 )
 from daemon.core.latency import FixedLatency
+from daemon.journal.reader import JournalReader
 from daemon.run.verifying import verify_journal
 from daemon.shadow.agents import Agent, build_agents
 from strategies.base import Moment, Strategy, decision
@@ -246,22 +249,59 @@ def test_without_agents_there_is_none(tapes: list[Path], tmp_path: Path) -> None
     assert said.reason == "not begun: no shadow agent is configured (shadow.agents)"
 
 
+def test_it_decides_after_the_one_in_charge(tapes: list[Path], tmp_path: Path) -> None:
+    """Of a close, so that however long it takes, or hangs, the one in charge has decided by then."""
+    order: list[tuple[int, str]] = []
+
+    class Noting(Own):
+        """Notes when it was asked."""
+
+        def __init__(self, who: str) -> None:
+            super().__init__()
+            self.who = who
+
+        def renewed(self) -> Noting:
+            """Who decides for real."""
+            return Noting(f"{self.who} for real")
+
+        def decide(self, moment: Moment) -> Decision:
+            """As asked."""
+            order.append((moment.ts, self.who))
+            return super().decide(moment)
+
+    settings = settings_of(*CALM, "strategy.name=hrm", f"canary.symbols=[{SBIN}]")
+    plan = RunPlan(
+        tapes=tapes, symbols=[], clock=ReplayClock(), latency=FixedLatency(0), journal=tmp_path / "j", durable=False,
+        restarts=True, order_prefix="T",
+    )  # fmt: skip
+    app = App(settings, plan, {"hrm": Own()}, [Agent("own", Noting("b"), settings)])
+    app.strategy.strategies["hrm"] = Noting("a")
+    app.bus.tap((TimeAdvanced,), once(app, begin(5)))
+    asyncio.run(app.run())
+    for_real = [(ts, who) for ts, who in order if who in ("a", "b for real")]
+    assert for_real == sorted(for_real)
+    assert Counter(who for _, who in for_real)["b for real"] >= 14
+
+
 # -- evidence ---------------------------------------------------------------------------------------------------------
 
 
+SLOW = "strategy.interval=5m"
 NEVER = ("canary.alpha=0.0001", "canary.max_sessions=99", "canary.max_loss_bp=1000", "canary.bound_bp=1")
 
 
 @pytest.fixture(scope="module")
 def days(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Four whole sessions, a tick each minute and at its end."""
-    times, prices = wave(375, days=4, every_s=29)
-    return of_both(tmp_path_factory.mktemp("days"), times, prices)
+    """Four whole sessions of a price that swings slowly, for bars of five minutes."""
+    seconds = np.arange(1, 375 * 60, 50)
+    prices = np.round(800 + 8 * np.sin(seconds / 6000 * 2 * np.pi), 1).tolist()
+    times = [OPEN + day * 1440 * MINUTE + int(second) * NS_PER_S for day in range(4) for second in seconds]
+    return of_both(tmp_path_factory.mktemp("days"), times, prices * 4)
 
 
 def test_sessions_are_judged_by_two_virtual_accounts(days: list[Path], tmp_path: Path) -> None:
     """The candidate's own less that of the one in charge alone, whole sessions since it began; verified after it."""
-    play(days, tmp_path / "j", None, [begin(5, "eager")], EAGER, *NEVER)
+    play(days, tmp_path / "j", None, [begin(5, "eager")], EAGER, *NEVER, SLOW)
     results = {(one.agent, one.day): one for one in journaled(tmp_path / "j", ShadowResult)}
     said = journaled(tmp_path / "j", CanaryChanged)
     champions = {day for agent, day in results if agent == "in charge"}
@@ -281,9 +321,9 @@ def test_sessions_are_judged_by_two_virtual_accounts(days: list[Path], tmp_path:
 
 def test_the_virtual_account_of_the_one_in_charge_is_what_it_earns_alone(days: list[Path], tmp_path: Path) -> None:
     """To the paisa: no share that a candidate took is missing from it."""
-    play(days, tmp_path / "alone", None, [], EAGER)
+    play(days, tmp_path / "alone", None, [], EAGER, SLOW)
     alone = {one.day: one.real_net_pnl for one in journaled(tmp_path / "alone", ShadowResult)}
-    play(days, tmp_path / "j", None, [begin(5, "eager")], EAGER, *NEVER)
+    play(days, tmp_path / "j", None, [begin(5, "eager")], EAGER, *NEVER, SLOW)
     beside = {one.day: one for one in journaled(tmp_path / "j", ShadowResult) if one.agent == "in charge"}
     assert len(beside) == 3
     assert {day: one.net_pnl for day, one in beside.items()} == {day: alone[day] for day in beside}
@@ -292,8 +332,8 @@ def test_the_virtual_account_of_the_one_in_charge_is_what_it_earns_alone(days: l
 
 def test_a_canary_changes_no_decision_before_it(days: list[Path], tmp_path: Path) -> None:
     """And none after it that its positions don't change: with none, all are as without it."""
-    play(days, tmp_path / "alone", None, [], EAGER)
-    play(days, tmp_path / "j", Own(), [begin(5)], f"canary.symbols=[{INFY}]", "canary.max_loss_bp=1000")
+    play(days, tmp_path / "alone", None, [], EAGER, SLOW)
+    play(days, tmp_path / "j", Own(), [begin(5)], "canary.max_loss_bp=1000", SLOW)
     alone = [one for one in journaled(tmp_path / "alone", Decision) if one.symbol == SBIN]
     assert [one for one in journaled(tmp_path / "j", Decision) if one.symbol == SBIN] == alone
 
@@ -305,10 +345,10 @@ def test_a_restart_goes_on_with_it(days: list[Path], tmp_path: Path) -> None:
         if event.ts > OPEN + 2 * 1440 * MINUTE + 60 * MINUTE:  # type: ignore[attr-defined]
             app.stop("enough")
 
-    play(days, tmp_path / "j", None, [begin(5, "eager")], EAGER, *NEVER, look=stop, recover=True)
+    play(days, tmp_path / "j", None, [begin(5, "eager")], EAGER, *NEVER, SLOW, look=stop, recover=True)
     before = journaled(tmp_path / "j", CanaryChanged)[-1]
     assert before.sessions == 1
-    app = play(days, tmp_path / "j", None, [], EAGER, *NEVER, recover=True, order_prefix="U")
+    app = play(days, tmp_path / "j", None, [], EAGER, *NEVER, SLOW, recover=True, order_prefix="U")
     first, *_, last = journaled(tmp_path / "j", CanaryChanged)
     assert (first.state, first.symbols, first.judged, first.better, first.worse, first.base_pnl) == (
         CanaryState.RUNNING, (INFY,), before.judged, before.better, before.worse, before.base_pnl,
@@ -352,7 +392,7 @@ BUSY = ("strategy.rules.min_trend=99", "shadow.agents=[{name: busy, strategy: ru
 
 def test_one_that_proves_worse_is_rolled_back_by_itself(days: list[Path], tmp_path: Path) -> None:
     """The proof is in the words."""
-    play(days, tmp_path / "j", None, [begin(5, "idle")], IDLE, *SURE)
+    play(days, tmp_path / "j", None, [begin(5, "idle")], IDLE, *SURE, SLOW)
     last = journaled(tmp_path / "j", CanaryChanged)[-1]
     assert (last.state, last.who) == (CanaryState.ROLLED_BACK, "hrmd")
     assert last.reason.startswith("worse by more than 0 bp a session")
@@ -364,7 +404,7 @@ def test_one_that_proves_better_but_is_no_rung_waits_for_a_person(
     days: list[Path], tmp_path: Path, promote: str
 ) -> None:
     """Both say what has to be done, and it goes on."""
-    app = play(days, tmp_path / "j", None, [begin(5, "busy")], *BUSY, *SURE, f"canary.promote={promote}")
+    app = play(days, tmp_path / "j", None, [begin(5, "busy")], *BUSY, *SURE, SLOW, f"canary.promote={promote}")
     last = journaled(tmp_path / "j", CanaryChanged)[-1]
     assert last.state is CanaryState.RUNNING
     assert last.better >= 1 / 0.49
@@ -375,7 +415,7 @@ def test_one_that_proves_better_but_is_no_rung_waits_for_a_person(
 def test_one_that_is_a_rung_of_the_ladder_is_put_in_charge_by_it(days: list[Path], tmp_path: Path) -> None:
     """By itself where the settings say so; every bar is decided once, and the journal verifies."""
     hrm = ("strategy.name=hrm", "shadow.agents=[{name: idle, strategy: rules}]", "strategy.rules.min_trend=99")
-    settings = settings_of(*CALM, ON_INFY, *hrm, *SURE, "canary.promote=auto")
+    settings = settings_of(*CALM, ON_INFY, *hrm, *SURE, SLOW, "canary.promote=auto")
     rules = RulesStrategy(settings.strategy.rules)
     plan = RunPlan(
         tapes=days, symbols=[], clock=ReplayClock(), latency=FixedLatency(0), journal=tmp_path / "j", durable=False,
@@ -410,3 +450,31 @@ def once(app: App, command: BeginCanary) -> Callable[[TimeAdvanced], None]:
             app.bus.publish(waiting.pop())
 
     return give
+
+
+def test_a_shortened_journal_verifies_and_goes_on(days: list[Path], tmp_path: Path) -> None:
+    """The run begins with a note of the canary that ran by then."""
+    cut: list[int] = []
+
+    def shorten(app: App, event: Event) -> None:
+        ts = event.ts  # type: ignore[attr-defined]
+        if ts > OPEN + 2 * 1440 * MINUTE + 60 * MINUTE and not cut:
+            cut.append(ts)
+            app.bus.when_idle(lambda: app.bus.publish(app.snapshot()))
+        elif cut and ts > cut[0] + MINUTE and len(cut) == 1:
+            cut.append(ts)
+            assert app.journal is not None
+            app.journal.shorten(0, ts)
+
+    play(days, tmp_path / "j", None, [begin(5, "eager")], EAGER, *NEVER, SLOW, look=shorten, recover=True)
+    reader = JournalReader(tmp_path / "j")
+    noted = msgspec.json.decode(reader.metadata()["canary"], type=CanaryChanged)
+    reader.close()
+    assert (noted.state, noted.sessions) == (CanaryState.RUNNING, 1)
+    assert not journaled(tmp_path / "j", BeginCanary)
+    found = verify_journal(tmp_path / "j")
+    assert (found.canary, found.decisions + found.passed_over) == ("", len(journaled(tmp_path / "j", Decision)))
+    assert found.decisions > 0
+    app = play(days, tmp_path / "j", None, [], EAGER, *NEVER, SLOW, recover=True, order_prefix="U")
+    assert app.canary.newest is not None
+    assert app.canary.newest.judged[:1] == noted.judged
