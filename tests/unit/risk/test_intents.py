@@ -221,7 +221,7 @@ def test_a_candidate_has_its_share_of_the_limits() -> None:
     assert build(decide(Action.BUY_LONG, 300), book, **limits).quantity == 300
     intent = build(decide(Action.BUY_LONG, 300, strategy="canary:next"), book, **limits)
     assert intent.quantity == 100
-    gate = RiskGate(RiskSettings(**limits), InstrumentBook(INSTRUMENTS), MarketCalendar.load(), 30)
+    gate = RiskGate(RiskSettings(**limits), InstrumentBook(INSTRUMENTS), MarketCalendar(), 30)
     assert gate.check(intent, book, NOON) is None
     held = book_at(position=350)
     held.candidate = ("canary:next", 0.25)
@@ -245,6 +245,6 @@ def test_beyond_its_share_a_candidate_is_denied(
     book = book_at(position=held)
     book.candidate = candidate
     limits = RiskSettings(max_order_quantity=400, max_position_quantity=400)
-    gate = RiskGate(limits, InstrumentBook(INSTRUMENTS), MarketCalendar.load(), 30)
+    gate = RiskGate(limits, InstrumentBook(INSTRUMENTS), MarketCalendar(), 30)
     assert gate.check(intend(quantity=quantity, strategy="canary:next", ts=NOON), book, NOON) == said
     assert gate.check(intend(quantity=quantity, ts=NOON), book, NOON) is None
