@@ -11,15 +11,22 @@ from strategies.base import Moment, decision
 
 
 class Sick:
-    """Buys while it is flat, and raises once it holds something."""
+    """Closes what is held, buys, and raises once it holds what it bought."""
 
     name = "rules"
     in_thread = True
 
+    def __init__(self) -> None:
+        self.bought = False
+
     def decide(self, moment: Moment) -> Decision:
-        """Buy, or raise."""
-        if moment.position:
+        """Close, buy, or raise."""
+        if moment.position and self.bought:
             raise ArithmeticError("of no use")
+        if moment.position:
+            action = Action.CLOSE_LONG if moment.position > 0 else Action.CLOSE_SHORT
+            return decision(moment, self.name, action, 1, 0.5, "out")
+        self.bought = True
         return decision(moment, self.name, Action.BUY_LONG, 10, 0.5, "in")
 
 
