@@ -249,7 +249,8 @@ def test_without_agents_there_is_none(tapes: list[Path], tmp_path: Path) -> None
     assert said.reason == "not begun: no shadow agent is configured (shadow.agents)"
 
 
-def test_it_decides_after_the_one_in_charge(tapes: list[Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("symbol", [SBIN, INFY])
+def test_it_decides_after_the_one_in_charge(tapes: list[Path], tmp_path: Path, symbol: str) -> None:
     """Of a close, so that however long it takes, or hangs, the one in charge has decided by then."""
     order: list[tuple[int, str]] = []
 
@@ -269,7 +270,7 @@ def test_it_decides_after_the_one_in_charge(tapes: list[Path], tmp_path: Path) -
             order.append((moment.ts, self.who))
             return super().decide(moment)
 
-    settings = settings_of(*CALM, "strategy.name=hrm", f"canary.symbols=[{SBIN}]")
+    settings = settings_of(*CALM, "strategy.name=hrm", f"canary.symbols=[{symbol}]")
     plan = RunPlan(
         tapes=tapes, symbols=[], clock=ReplayClock(), latency=FixedLatency(0), journal=tmp_path / "j", durable=False,
         restarts=True, order_prefix="T",

@@ -34,9 +34,10 @@ from tests.samples import LIVELY, OPEN, RELIANCE, SBIN, decide, settings_of, wav
 
 SETTINGS = settings_of(*LIVELY, "strategy.name=hrm", f"canary.symbols=[{SBIN}]", "canary.promote=ask")
 HAPPENINGS = (
-    "begin rules", "begin other", "begin nobody", "promote", "roll back", "fail", "no number", "succeed", "down", "up",
-    "model", "drop", "halt", "resume", "time",
+    *["begin rules"] * 4, *["begin other"] * 3, "begin nobody", "promote", "roll back", "fail", "no number", "succeed",
+    "down", "up", "up", "model", "drop", "halt", "resume", "resume", "time",
 )  # fmt: skip
+"""What lets one begin comes more often than what ends it."""
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def handle_all(actors: tuple[Actor, ...]) -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(happenings=st.lists(st.sampled_from(HAPPENINGS), max_size=30))
+@given(happenings=st.lists(st.sampled_from(HAPPENINGS), min_size=12, max_size=40))
 def test_any_sequence_of_events(tapes: list[Path], happenings: list[str]) -> None:
     """The words that are said of canaries make sense, and who decides is who they say."""
     app = app_of(tapes)
