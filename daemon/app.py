@@ -79,6 +79,7 @@ from daemon.risk.intents import IntentBuilder
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.shadow.agents import Agent, build_agents
+from daemon.shadow.canary_desk import CanaryDesk
 from daemon.shadow.desk import Surroundings
 from daemon.shadow.measuring import Measuring
 from daemon.shadow.migrating import MigrationKeeper, Stations, restore
@@ -246,8 +247,11 @@ class App:
             clock, self.calendar, self.instruments, self.strategy.legs.indices, plan.latency, limit,
             INTERVALS.get(self.tapes.bars, 0), isinstance(clock, ReplayClock),
         )  # fmt: skip
-        self.shadows = Shadows(bus, settings, agents, around, self.account.portfolio, self.model)
+        self.shadows = Shadows(
+            bus, settings, agents, around, self.account.portfolio, self.model, strategies.get(settings.strategy.name)
+        )  # fmt: skip
         self.shadows.remember(shadowed)
+        self._shadowed = shadowed
 
         # what keeps them running
         self.supervisor = Supervisor(
@@ -267,6 +271,11 @@ class App:
         )  # fmt: skip
         self.supervisor.care.baseline.restore(self._recalled.weighed, shadowed)
         self.migration = self._migration() if plan.recover else None
+        decided = [symbol for symbol in self.symbols if not self.strategy.legs.holds(symbol)]
+        self.canary = CanaryDesk(
+            bus, settings, clock, self.strategy, self.shadows, self.account.portfolio, self.supervisor.ladder, decided,
+            self.instruments.traded_as, lambda: self.risk.book.state,
+        )  # fmt: skip
         self.supervisor.held = {symbol for symbol, quantity in self._held.items() if quantity}
         stages = (self.risk.inbox.put, self.execution.inbox.put)
         self.desk = ManualDesk(bus, clock, self.account, self.orders, self.journal, stages)
@@ -385,7 +394,7 @@ class App:
         """Every station with an inbox, in the order of the path."""
         return (
             self.bars, self.complexity, self.strategy, self.risk, self.execution, self.portfolio, self.supervisor,
-            *self.shadows.actors,
+            self.canary, *self.shadows.actors,
         )  # fmt: skip
 
     @property
@@ -427,7 +436,7 @@ class App:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(keep(actor), name=actor.name) for actor in self.actors]
                 tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
-                tasks += [group.create_task(desk.run(), name=desk.agent.name) for desk in self.shadows.desks]
+                tasks += [group.create_task(desk.run(), name=desk.agent.name) for desk in self.shadows.everyone]
                 if self.master_day is not None and self.broker is not None and not self.plan.tapes:
                     day = MasterDay(self.bus, self.master_day, self.plan.clock, self._wall)
                     tasks.append(group.create_task(keep(Kept("symbol master", day.run)), name="symbol master"))
@@ -455,6 +464,7 @@ class App:
         """The account as it stands, for the journal; true while nothing that was published waits to be handled."""
         account, book = self.account, self.risk.book
         account.flatten_reason, account.unsettled = self.risk.flatten_reason, dict(book.unsettled)
+        account.closing = dict(self.risk.closing)
         account.day, account.day_start_net, account.day_high = book.day, book.day_start_net, book.day_high
         return account.snapshot(self.plan.clock.now_ns() or account.last_ts)
 
@@ -502,7 +512,7 @@ class App:
             self.risk.book.restore(
                 standing, remaining, unknown, account.day, account.day_start_net, account.day_high, account.approved()
             )  # fmt: skip
-            self.risk.restore(account.state, account.flatten_reason, account.unsettled)
+            self.risk.restore(account.state, account.flatten_reason, account.unsettled, account.closing)
             self.risk.held_over.restore(account.portfolio.closes())
             for position in standing:
                 self.bus.publish(position)
@@ -538,6 +548,7 @@ class App:
         else:
             supervisor.start(ts)
         supervisor.recall(recalled.steps, recalled.lock, ts)
+        self.canary.resume(recalled.canary, self._shadowed)
         if not (recalled.seen or plan.reels):
             return
         begins = self._begins_at

@@ -48,9 +48,12 @@ ctl_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Speak to a runni
 
 model_app = typer.Typer(no_args_is_help=True, help="Put another model in charge of a running daemon.")
 ctl_app.add_typer(model_app, name="model")
+canary_app = typer.Typer(help="Show the canary run; begin one, promote its candidate, or roll it back.")
+ctl_app.add_typer(canary_app, name="canary")
 
 Url = Annotated[str | None, typer.Option("--url", help="Where the daemon listens, instead of the settings' port.")]
 TokenFile = Annotated[Path | None, typer.Option("--token-file", help="The control token, instead of the settings'.")]
+Why = Annotated[str | None, typer.Option("--why", "--reason", help="Why, for the journal.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the journal.")]
 
 
@@ -359,6 +362,56 @@ def roll_back_model(
 ) -> None:  # fmt: skip
     """Let the model that decided before decide again; exit 1 where refused."""
     _switch(Client.of(config, overrides, url, token_file), "previous", reason, as_json)
+
+
+@canary_app.callback(invoke_without_command=True)
+def canary(
+    context: typer.Context, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Show the canary run; begin one, promote its candidate, or roll it back."""
+    if context.invoked_subcommand is not None:
+        return None
+    answer = Client.of(config, overrides, url, token_file).get("/canary")
+    if as_json:
+        return print_document(answer)
+    from daemon.control.tables import canary_table
+    from daemon.control.view import CanaryRow
+    from daemon.report.tables import show
+
+    return show(canary_table(decoded(answer, CanaryRow)))
+
+
+@canary_app.command("begin")
+def begin_canary(
+    agent: Annotated[str, typer.Argument(help="A shadow agent's name.", show_default=False)],
+    why: Why = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Let a shadow agent decide for real, on a share of the instruments and of the size."""
+    _canary(Client.of(config, overrides, url, token_file), "begin", why, as_json, agent=agent)
+
+
+@canary_app.command("promote")
+def promote_canary(
+    why: Why = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Put the candidate in charge of everything, whatever is proved by now."""
+    _canary(Client.of(config, overrides, url, token_file), "promote", why, as_json)
+
+
+@canary_app.command("rollback")
+def roll_back_canary(
+    why: Why = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Let the one in charge decide on everything again."""
+    _canary(Client.of(config, overrides, url, token_file), "rollback", why, as_json)
+
+
+def _canary(client: Client, do: str, why: str | None, as_json: bool, **body: str) -> None:
+    _command(client, "canary", why, as_json, do=do, **body)
 
 
 def _switch(client: Client, model: str, reason: str | None, as_json: bool) -> None:

@@ -16,6 +16,8 @@ from daemon.control.openapi import CommandBody, StrategyBody
 from daemon.control.view import (
     MAX_PRICE,
     MAX_REASON_CHARS,
+    CanaryDo,
+    CanaryTicket,
     CancelTicket,
     HandType,
     MigrationTicket,
@@ -31,6 +33,8 @@ _EXPECTED = {
     "$.price": f'price: expected rupees such as "820.05", above 0 and below {MAX_PRICE}, at most 4 decimal places',
     "$.model": "model: expected an absolute path, or a version of the store, of printable characters",
     "$.who": f"who: expected 1 to {MAX_REASON_CHARS} printable characters in one line, not blanks alone",
+    "$.agent": "agent: expected a shadow agent's name: lower case, digits, - and _, at most 24",
+    "$.do": f"do: expected one of {', '.join(CanaryDo)}",
     "$.key": "key: expected 1 to 64 of A-Z, a-z, 0-9, dot, dash, underscore",
 }
 
@@ -79,6 +83,14 @@ def model(raw: bytes) -> ModelTicket:
 def migration(raw: bytes) -> MigrationTicket:
     """Who signs for a step; raises `ValueError`."""
     return _decode(raw, MigrationTicket, '{"who": "…", "reason": "…"}')
+
+
+def canary(raw: bytes) -> CanaryTicket:
+    """What is to be done about the canary run; raises `ValueError`."""
+    wanted = _decode(raw, CanaryTicket, '{"do": "begin", "agent": "…", "reason": "…"}')
+    if (wanted.do is CanaryDo.BEGIN) is not bool(wanted.agent):
+        raise ValueError("agent: expected with do begin, and only then")
+    return wanted
 
 
 def cancellation(raw: bytes) -> CancelTicket:

@@ -19,6 +19,7 @@ from daemon.core.clock import Clock
 from daemon.core.errors import JournalError
 from daemon.core.events import (
     AdvanceMigration,
+    BeginCanary,
     CancelOrder,
     Event,
     LoadModel,
@@ -31,7 +32,7 @@ from daemon.orders.book import OrderBook
 from daemon.orders.paper_execution import Durable
 from daemon.recovery.account import Account
 
-NEEDS_THE_JOURNAL = (Resume, LoadModel, AdvanceMigration, RollBackMigration)
+NEEDS_THE_JOURNAL = (Resume, LoadModel, BeginCanary, AdvanceMigration, RollBackMigration)
 """Commands that are not taken while nothing can be written; the others make less risk, and are in force at once."""
 ANSWER_S = 4.0
 """Risk answers within milliseconds; beyond this the loop is in trouble, and the asker asks again under the same key."""
@@ -93,7 +94,7 @@ class ManualDesk:
         """Put a command on the bus; returns when it is on disk.
 
         Raises `NotDurableError` where it is in force and a restart may forget it, and `NotTradingError` for a resume,
-        another model or a step of the migration while the journal can't be written: it was not taken.
+        another model, a canary or a step of the migration while the journal can't be written: it was not taken.
         """
         trouble = await self._on_disk() if isinstance(event, NEEDS_THE_JOURNAL) else ""
         if trouble:

@@ -13,6 +13,8 @@ from daemon.control.view import (
     BY_THE_OPERATOR,
     SOMEBODY,
     Accepted,
+    CanaryRow,
+    CanaryTicket,
     CancelTicket,
     DecisionRow,
     Health,
@@ -94,6 +96,8 @@ def document(version: str) -> dict[str, Any]:
             MigrationView,
             MigrationTicket,
             MigrationAnswer,
+            CanaryTicket,
+            CanaryRow,
             ErrorBody,
         ],
         ref_template="#/components/schemas/{name}",
@@ -130,6 +134,7 @@ def _paths() -> dict[str, Any]:
         "/decisions": {"get": _operation("Decisions, newest first", _list("DecisionRow")) | {"parameters": [limit]}},
         "/shadow": {"get": _operation("The agent in charge and those beside it, on paper", _list("ShadowRow"))},
         "/migration": {"get": _operation("Where the way to a candidate stands", _json("MigrationView"))},
+        "/canary": {"get": _operation("The canary run: a candidate that decides on a share", _json("CanaryRow"))},
         "/metrics": {"get": _operation("Prometheus' text format", _text("text/plain"))},
     }
     paths["/healthz"]["get"]["responses"]["503"] = {"description": "Not healthy", "content": health}
@@ -154,6 +159,7 @@ def _paths() -> dict[str, Any]:
             "200",
         ),
         ("migration/rollback", "The candidate goes back", "MigrationTicket", "MigrationAnswer", "200"),
+        ("canary", "Begin a canary run, or end it", "CanaryTicket", "Accepted", "202"),
         ("cancel", "Take one order off the market", "CancelTicket", "Accepted", "202"),
         ("strategy", "Put another strategy of the ladder in charge", "StrategyBody", "Accepted", "202"),
     ):

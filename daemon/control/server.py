@@ -25,6 +25,7 @@ from daemon.control.origin import why_refused
 from daemon.control.page import content_security_policy, page
 from daemon.control.view import (
     Accepted,
+    CanaryDo,
     ControlView,
     DecisionRow,
     KeyTakenError,
@@ -36,7 +37,7 @@ from daemon.control.view import (
 )
 from daemon.core.clock import Clock
 from daemon.core.errors import Fault, HrmdError, UsageError
-from daemon.core.events import Event, Flatten, Halt, LockStrategy, Reduce, Resume, SwapStrategy
+from daemon.core.events import BeginCanary, EndCanary, Event, Flatten, Halt, LockStrategy, Reduce, Resume, SwapStrategy
 from daemon.core.json_form import encode
 from daemon.settings.run import ControlSettings
 
@@ -139,6 +140,7 @@ class ControlServer:
                 web.get("/decisions", self._decisions),
                 web.get("/shadow", self._shadow),
                 web.get("/migration", self._migration),
+                web.get("/canary", self._canary_row),
                 web.get("/metrics", self._prometheus),
                 *(web.post(f"/control/{command}", self._command) for command in COMMANDS),
                 web.post("/control/order", self._order),
@@ -147,6 +149,7 @@ class ControlServer:
                 web.post("/control/model", self._model),
                 web.post("/control/migration/advance", self._step),
                 web.post("/control/migration/rollback", self._step),
+                web.post("/control/canary", self._canary),
             ]
         )
         return application
@@ -218,6 +221,9 @@ class ControlServer:
 
     async def _migration(self, request: web.Request) -> web.Response:
         return self._remembered(request, self._view.migration)
+
+    async def _canary_row(self, request: web.Request) -> web.Response:
+        return self._remembered(request, self._view.canary)
 
     async def _decisions(self, request: web.Request) -> web.Response:
         text = request.query.get("limit", str(DEFAULT_DECISIONS))
@@ -338,6 +344,25 @@ class ControlServer:
             return self._not_accepted(f"migration {name}", error)
         self._log.info("control_migration", step=name, who=ticket.who, moved=became.moved, stage=became.stage.value)
         return answer(became)
+
+    async def _canary(self, request: web.Request) -> web.Response:
+        try:
+            ticket = bodies.canary(await bodies.read(request, self._limits.body_s))
+        except ValueError as error:
+            return refuse(400, str(error))
+        said, ts = f"canary {ticket.do}", self._clock.now_ns()
+        why = self._view.why_not(ticket)
+        if why:
+            return refuse(409, f"{said}: {why}")
+        event: Event = EndCanary(ts=ts, promote=ticket.do is CanaryDo.PROMOTE, who=ticket.who, reason=ticket.reason)
+        if ticket.do is CanaryDo.BEGIN:
+            event = BeginCanary(ts=ts, agent=ticket.agent, who=ticket.who, reason=ticket.reason)
+        try:
+            await self._desk.command(event)
+        except HrmdError as error:
+            return self._not_accepted(said, error)
+        self._log.info("control_canary", do=ticket.do, agent=ticket.agent, who=ticket.who, reason=ticket.reason)
+        return answer(Accepted(command=said, ts=ts), 202)
 
     def _on_http_failure(self, record: logging.LogRecord) -> None:
         """What went wrong inside aiohttp and is nobody's malformed request."""

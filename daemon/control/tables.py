@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from daemon.control.view import Health, OrderRow, PositionRow, Status
+from daemon.control.view import CanaryRow, Health, OrderRow, PositionRow, Status
 from daemon.core.events import ITSELF
 from daemon.report.tables import facts, table
 from daemon.report.text import Number, ist_time, rupees, signed_rupees, tone, whole
@@ -70,6 +70,29 @@ def _why(subject: str, reason: str, who: str) -> list[tuple[str, Text]]:
 def _by(who: str) -> str:
     """A person, or a signal; what the daemon does by itself says so in its reason."""
     return f" ({who})" if who not in ("", ITSELF) else ""
+
+
+def canary_table(row: CanaryRow) -> Table | Text:
+    """The canary run, one row a subject, or a line that says there is none."""
+    if row.ts is None:
+        who = ", ".join(row.agents)
+        return Text(f"No canary. {f'Could begin: {who}' if who else 'No shadow agent is configured.'}", "dim")
+    shown = facts()
+    began = "" if row.began_ts is None else f" since {ist_time(row.began_ts)} IST"
+    proof = f"better {row.better:,.2f}, worse {row.worse:,.2f}, of {row.needed:,.4g} needed"
+    rows: list[tuple[str, str | Text]] = [
+        ("canary", Text(f"{row.agent}: {row.state}{began}", "bold")),
+        ("because", f"{row.reason} ({row.who})"),
+        ("decides on", f"{', '.join(row.symbols) or '-'} · at {row.size:g} of the limits on size"),
+        ("against", row.against or "-"),
+        ("proof", f"{proof} · {row.sessions} sessions, {row.mean_bp:+.2f} bp a session"),
+        ("on proof", "is put in charge by itself" if row.promote == "auto" else "a person is asked"),
+    ]
+    if row.net_pnl is not None:
+        rows.append(("net P&L", Text(signed_rupees(row.net_pnl), tone(row.net_pnl))))
+    for name, value in rows:
+        shown.add_row(name, value)
+    return shown
 
 
 def health_table(health: Health) -> Table:

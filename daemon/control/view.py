@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from enum import StrEnum
 from typing import Annotated, Protocol
 
 import msgspec
@@ -337,6 +338,56 @@ class MigrationTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     reason: Reason = BY_THE_OPERATOR
 
 
+class CanaryDo(StrEnum):
+    """What is to be done about a canary."""
+
+    BEGIN = "begin"
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+
+
+class CanaryTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be done about the canary run; `agent` is a shadow agent's name, of `begin` only."""
+
+    do: CanaryDo
+    agent: Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]{0,24}" + _END)] = ""
+    reason: Reason = BY_THE_OPERATOR
+    who: Reason = "an operator"
+
+
+class CanaryRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest canary run, and who could begin one.
+
+    `state` is "none" where there never was one. `sessions` to `worse` are the proof so far (`canary.alpha`): bp of the
+    starting cash a session, the candidate's virtual account less that of the one in charge.
+    """
+
+    state: str
+    agent: str
+    strategy: str
+    model_hash: str
+    against: str
+    """Whom it is compared with."""
+    symbols: list[str]
+    size: float
+    began_ts: int | None
+    ts: int | None
+    sessions: int
+    mean_bp: float
+    better: float
+    worse: float
+    needed: float
+    """What `better` or `worse` must come to."""
+    net_pnl: Decimal | None
+    """Of the account on its instruments since it began; None where none runs."""
+    who: str
+    reason: str
+    promote: str
+    """On proof: ask, or auto."""
+    agents: list[str]
+    """Who could begin one."""
+
+
 class KeyTakenError(HrmdError):
     """The key of an order by hand stands for another order."""
 
@@ -399,6 +450,12 @@ class ControlView(Protocol):
 
     def migration(self) -> MigrationView:
         """Where the way to a candidate stands."""
+
+    def canary(self) -> CanaryRow:
+        """The newest canary run."""
+
+    def why_not(self, ticket: CanaryTicket) -> str:
+        """Why that can't be done now, in a line; "" where it can."""
 
     def health(self) -> Health:
         """Cheap: `/healthz` is asked often, and gets its outline."""

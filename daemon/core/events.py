@@ -22,6 +22,8 @@ MANUAL = "manual"
 
 ITSELF = "hrmd"
 """Who gave a command that no person gave."""
+CANDIDATE = "canary:"
+"""How the `strategy` of a decision and its orders begins where a canary decides; its agent's name follows."""
 
 EXTERNAL = "external"
 """The strategy of orders that somebody else placed in our account."""
@@ -643,6 +645,8 @@ class AccountSnapshot(Event, frozen=True, gc=False):
     restated: tuple[str, ...] = ()
     """Corporate actions that positions were counted anew for: symbol, date and kind."""
     state_who: str = ""
+    closing: dict[str, str] = {}
+    """Symbols that are being closed since a canary ended, and why."""
 
 
 class DayProfitPeaked(Event, frozen=True, gc=False):
@@ -687,6 +691,8 @@ class ShadowResult(Event, frozen=True, gc=False):
     """99th percentile of the machine's time for a decision; 0 where none was measured, and in a replay."""
     real_strategy: str = ""
     real_model_hash: str = ""
+    mixed: bool = False
+    """Whether a canary decided in it, too: the real figures are of two then."""
 
 
 class SessionMeasured(Event, frozen=True, gc=False):
@@ -988,6 +994,17 @@ class CanaryChanged(Event, frozen=True, gc=False):
     worse: float
     who: str
     reason: str
+    against: str = ""
+    """Whom it is compared with: strategy and model hash."""
+    began_ts: int = 0
+    runtime: str = ""
+    """With what its model thinks, "" where it has none."""
+    base_pnl: Decimal = Decimal(0)
+    """What the account had won or lost on the traded symbols when it began, rupees."""
+    judged: tuple[tuple[int, float], ...] = ()
+    """The sessions that it was judged by: (day, difference in bp), oldest first."""
+    closes: tuple[str, ...] = ()
+    """Traded symbols on which what is held is closed, now that it has ended."""
 
 
 class Decider(msgspec.Struct, frozen=True, gc=False):

@@ -27,6 +27,9 @@ MODEL_IN_CHARGE = "model_in_charge"
 LOCK = "strategy_lock"
 """Metadata of a shortened run: why automatic steps were locked at its first kept event, "" where they weren't."""
 
+CANARY = "canary"
+"""Metadata of a shortened run: how the newest canary stood at its first kept event, JSON."""
+
 JOURNALED: tuple[type[Event], ...] = (
     vocabulary.Complexity,
     vocabulary.Decision,

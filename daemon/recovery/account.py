@@ -17,6 +17,7 @@ from daemon.core.errors import IllegalTransition
 from daemon.core.events import (
     AccountSnapshot,
     Bar,
+    CanaryChanged,
     CancelOrder,
     DayProfitPeaked,
     Event,
@@ -59,6 +60,7 @@ ORDER_EVENTS: tuple[type[Event], ...] = (
 FOLDED: tuple[type[Event], ...] = (
     *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, CancelOrder, DayProfitPeaked,
     ManualOrderAnswered, Bar, SymbolHalted, SymbolResumed, PositionRestated, ModelLoaded,
+    CanaryChanged,
 )  # fmt: skip
 COMMANDS: tuple[type[Event], ...] = (TradingStateChanged, Halt, Resume, Reduce, Flatten)
 """What a process that moves orders and portfolio by itself tells its account of (`Account.follow`)."""
@@ -86,6 +88,8 @@ class Account:
         self.state_who = ""
         self.barred_ts = 0
         self.flatten_reason = ""
+        self.closing: dict[str, str] = {}
+        """Symbols that are being closed, and why, while all others are not."""
         self.day = 0
         self.day_start_net = Decimal(0)
         self.day_high = Decimal(0)
@@ -144,6 +148,7 @@ class Account:
             state_who=self.state_who,
             barred_ts=self.barred_ts,
             flatten_reason=self.flatten_reason,
+            closing=dict(self.closing),
             day=self.day,
             day_start_net=self.day_start_net,
             day_high=self.day_high,
@@ -171,6 +176,10 @@ class Account:
                 self.portfolio.apply(event)
                 if self.state is TradingState.ACTIVE and not any(one.quantity for one in self.portfolio.positions()):
                     self.flatten_reason = ""  # what was to be closed while trading went on is closed
+                if not self.portfolio.quantity(event.symbol):
+                    self.closing.pop(event.symbol, None)
+            case CanaryChanged():
+                self.closing |= {symbol: event.reason for symbol in event.closes if self._is_open(symbol)}
             case ModelLoaded():
                 if event.closes and any(one.quantity for one in self.portfolio.positions()):
                     self.flatten_reason = event.reason
@@ -181,11 +190,18 @@ class Account:
                 self._over_a_night(event)
             case OrderIntent():
                 self._ending = False
+                if not self._is_open(event.symbol):
+                    self.closing.pop(event.symbol, None)
                 self._roll(event.ts)
                 self.orders.apply(event)
             case _:
                 self.orders.apply(event)
         self.last_ts = max(self.last_ts, int(getattr(event, "ts")))  # noqa: B009 — every folded event has one
+
+    def _is_open(self, symbol: str) -> bool:
+        """Whether something is held, or works and may yet become a position."""
+        works = any(order.intent.symbol == symbol for order in self.orders.working.values())
+        return bool(works or self.portfolio.quantity(symbol))
 
     def remember(self, answer: ManualOrderAnswered) -> None:
         """A manual order was answered: its key is used up."""
@@ -226,7 +242,7 @@ class Account:
                 return
             case Resume():
                 self._on_word(event)
-                self.flatten_reason = ""
+                self.flatten_reason, self.closing = "", {}
                 self._enter(TradingState.ACTIVE, event, 0)
             case Reduce():
                 self._enter(TradingState.REDUCING, event, event.ts)
@@ -266,7 +282,7 @@ class Account:
         self.portfolio.restore(snapshot.cash, snapshot.holdings, fill_ids)
         self.state, self.state_reason, self.state_who = snapshot.state, snapshot.state_reason, snapshot.state_who
         self.barred_ts = snapshot.barred_ts
-        self.flatten_reason = snapshot.flatten_reason
+        self.flatten_reason, self.closing = snapshot.flatten_reason, dict(snapshot.closing)
         self.day, self.day_start_net, self.day_high = snapshot.day, snapshot.day_start_net, snapshot.day_high
         self.answered = {answer.order.key: answer for answer in snapshot.answered}
         self.unsettled, self.restated = dict(snapshot.unsettled), dict.fromkeys(snapshot.restated)

@@ -17,10 +17,11 @@ import numpy as np
 import structlog
 
 from daemon.bars.builder import BarBuilder
-from daemon.core.errors import TapeError
+from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import (
     Bar,
     BaselineWeighed,
+    CanaryChanged,
     Event,
     FeedState,
     LockStrategy,
@@ -36,7 +37,7 @@ from daemon.core.events import (
 )
 from daemon.feed.tick_filter import TickFilter
 from daemon.journal.reader import JournalReader, is_blank
-from daemon.journal.schema import IN_CHARGE, LOCK
+from daemon.journal.schema import CANARY, IN_CHARGE, LOCK
 from daemon.market.calendar import MarketCalendar
 from daemon.market.legs import Legs
 from daemon.settings.tree import Settings
@@ -76,6 +77,8 @@ class Recalled(msgspec.Struct):
     """How strategies stood against the baseline, of each the newest word."""
     lock: LockStrategy | None = None
     """The newest word of a person on whether anything may be."""
+    canary: CanaryChanged | None = None
+    """How the newest canary stood."""
 
     def add(self, bars: Iterable[Bar]) -> None:
         """Bars that no journal holds: those that are newer than what it has of their kind."""
@@ -92,12 +95,12 @@ def recall(path: Path, settings: Settings, intervals: Sequence[str], until_ns: i
         runs = [run for run, tapes in reader.metadata_of_all("tapes").items() if (tapes == "[]") is live]
         events = reader.of_runs(runs, Bar, PositionChanged, PriceAdjusted, PriceJumped)
         steps, lock = _care(reader)
-        weighed = _weighed(reader, runs)
+        weighed, canary = _weighed(reader, runs), _canary(reader, runs, path)
         lived = _as_lived(events, intervals, until_ns)
         newest = reader.newest_with_events()
         if newest is None:
-            return Recalled(lived, steps=steps, weighed=weighed, lock=lock)
-        return Recalled(lived, _rung(reader, newest, settings), _model(reader, newest), steps, weighed, lock)
+            return Recalled(lived, steps=steps, weighed=weighed, lock=lock, canary=canary)
+        return Recalled(lived, _rung(reader, newest, settings), _model(reader, newest), steps, weighed, lock, canary)
     finally:
         reader.close()
 
@@ -175,6 +178,21 @@ def _weighed(reader: JournalReader, runs: Sequence[int]) -> list[BaselineWeighed
         if isinstance(event, BaselineWeighed):
             newest[event.strategy, event.model_hash] = event
     return list(newest.values())
+
+
+def _canary(reader: JournalReader, runs: Sequence[int], path: Path) -> CanaryChanged | None:
+    """The newest word on one, of which a note tells where a run was shortened after it."""
+    for run in sorted(runs, reverse=True):
+        *_, said = (None, *reader.of_runs([run], CanaryChanged))
+        if isinstance(said, CanaryChanged):
+            return said
+        noted = reader.metadata(run).get(CANARY)
+        if noted is not None:
+            try:
+                return msgspec.json.decode(noted, type=CanaryChanged)
+            except msgspec.DecodeError as error:
+                raise UsageError(f"{path}: the canary that run {run} begins with can't be read ({error})") from None
+    return None
 
 
 def _before(swaps: Sequence[StrategySwapped], name: str) -> str:

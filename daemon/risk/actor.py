@@ -15,10 +15,13 @@ from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import Clock, india_day
 from daemon.core.events import (
+    CANDIDATE,
     EXTERNAL,
     ITSELF,
     Action,
     BrokerStatus,
+    CanaryChanged,
+    CanaryState,
     CancelOrder,
     DayProfitPeaked,
     Decision,
@@ -97,6 +100,8 @@ class RiskActor(Actor):
         self.funds = funds
         self.flatten_reason = ""
         """Why everything is being closed, "" where it isn't."""
+        self.closing: dict[str, str] = {}
+        """Symbols that are being closed, and why, while all others are not."""
         self.held_over = HeldOver(limit)
         self._taken_off: set[str] = set()
         self._told_high = Decimal(0)
@@ -108,7 +113,7 @@ class RiskActor(Actor):
                 TickBatch, TimeAdvanced, Decision, PositionChanged, Fill, OrderCancelled, OrderRejected,
                 OrderExpired, OrderAccepted, OrderAmended, OrderUnknown, SymbolHalted, SymbolResumed, FundsReported,
                 Halt, Resume, Reduce, Flatten, CancelOrder, ManualOrder, FeedStatus, BrokerStatus, PriceAdjusted,
-                PriceJumped, PositionRestated, ModelLoaded,
+                PriceJumped, PositionRestated, ModelLoaded, CanaryChanged,
             ),
         )  # fmt: skip
         bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy == EXTERNAL, inbox=self.inbox)
@@ -157,16 +162,39 @@ class RiskActor(Actor):
             if event.closes and self._open():
                 self.flatten_reason = self.flatten_reason or event.reason
                 self._close_all(self.flatten_reason)
+        elif isinstance(event, CanaryChanged):
+            self._on_canary(event)
         else:
             self._command(event)
 
-    def restore(self, state: TradingState, flatten_reason: str, unsettled: Mapping[str, str] | None = None) -> None:
+    def restore(
+        self, state: TradingState, flatten_reason: str, unsettled: Mapping[str, str] | None = None,
+        closing: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         """Go on as an earlier process left it: the kill switch and an unfinished flattening survive."""
         self.book.state = state
         self.flatten_reason = flatten_reason
+        self.closing = dict(closing or {})
         self._told_high = self.book.day_high
         for symbol, reason in (unsettled or {}).items():
             self.book.unsettle(symbol, reason, float(self.book.of(symbol).average_price))
+
+    def _on_canary(self, event: CanaryChanged) -> None:
+        """How large its entries may be, and what is to be closed now that it has ended."""
+        runs = event.state is CanaryState.RUNNING
+        self.book.candidate = (f"{CANDIDATE}{event.agent}", event.size) if runs else ("", 0.0)
+        self.closing |= {symbol: event.reason for symbol in event.closes if self._is_open(symbol)}
+        self._close_some()
+
+    def _close_some(self) -> None:
+        """Close what is to be closed of single symbols, until it is."""
+        self.closing = {symbol: why for symbol, why in self.closing.items() if self._is_open(symbol)}
+        for symbol, why in self.closing.items():
+            self._close_all(why, symbol)
+
+    def _is_open(self, symbol: str) -> bool:
+        entry = self.book.of(symbol)
+        return bool(entry.position or entry.working_buys or entry.working_sells)
 
     def _on_halted(self, event: SymbolHalted | SymbolResumed) -> None:
         """The broker's positions differ from ours, or don't any more; what is held over a night was said from here."""
@@ -312,6 +340,8 @@ class RiskActor(Actor):
                 self.flatten_reason = ""
         else:
             self._close_owed()
+            if self.closing:
+                self._close_some()
 
     def _close_owed(self) -> None:
         """Try the exits of strategies that failed again, until they are done or taken back."""
@@ -360,15 +390,14 @@ class RiskActor(Actor):
 
     def _open(self) -> bool:
         """Whether something is held, or works and may yet become a position."""
-        entries = self.book.symbols.values()
-        return any(entry.position or entry.working_buys or entry.working_sells for entry in entries)
+        return any(self._is_open(symbol) for symbol in self.book.symbols)
 
     def _command(self, event: Event) -> None:
         self._retries.forget()
         if isinstance(event, Halt):
             self._set_state(TradingState.HALTED, event)
         elif isinstance(event, Resume):
-            self.flatten_reason = ""
+            self.flatten_reason, self.closing = "", {}
             self._settle_all(event)
             self._set_state(TradingState.ACTIVE, event)
         elif isinstance(event, Reduce):
@@ -392,17 +421,20 @@ class RiskActor(Actor):
                 TradingStateChanged(ts=self._clock.now_ns(), state=state, reason=command.reason, who=command.who)
             )
 
-    def _close_all(self, reason: str) -> None:
-        """Take off the market what could open a position or wait at a price, and close what is held."""
+    def _close_all(self, reason: str, only: str | None = None) -> None:
+        """Take off the market what could open a position or wait at a price, and close what is held.
+
+        `only`: of one symbol.
+        """
         resting = self.book.resting()
         self._taken_off.intersection_update(resting)
         for order_id in resting:
-            if order_id not in self._taken_off:
+            if order_id not in self._taken_off and self._is_of(order_id, only):
                 self._taken_off.add(order_id)
                 self.bus.publish(CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason, who=ITSELF))
         now = self._clock.now_ns()
         for symbol, entry in self.book.symbols.items():
-            if symbol in self.book.unsettled:
+            if symbol in self.book.unsettled or only not in (None, symbol):
                 continue
             if entry.position and self._retries.due(symbol, now):
                 self._close(symbol, reason, now)
@@ -411,6 +443,10 @@ class RiskActor(Actor):
         denial = self._submit(self._builder.closing(symbol, self.book, now, reason))
         if denial is not None:
             self._retries.note(symbol, denial[0], now)
+
+    def _is_of(self, order_id: str, symbol: str | None) -> bool:
+        intent = self.book.open_intent(order_id)
+        return symbol is None or (intent is not None and intent.symbol == symbol)
 
     def _submit(self, intent: OrderIntent | None) -> tuple[str, str, str] | None:
         """Ask the gate, and tell; what it answered, to an exit of several orders to the first that is denied."""

@@ -201,4 +201,20 @@ class RiskGate:
         gross = book.gross_notional(without=intent.symbol) + max(after, worst_position(entry)) * price
         if gross > limits.max_gross_notional:
             return "gross_notional", str(limits.max_gross_notional), str(gross.quantize(PAISA))
-        return self._check_exposure(intent, after, price, book)
+        return self._check_share(intent, after, notional, book) or self._check_exposure(intent, after, price, book)
+
+    def _check_share(
+        self, intent: OrderIntent, after: int, notional: Decimal, book: RiskBook
+    ) -> tuple[str, str, str] | None:
+        """Of the limits on size a candidate has a share."""
+        limits, size = self._settings, book.size_of(intent.strategy)
+        if size >= 1:
+            return None
+        for name, limit, value in (
+            ("order_quantity", Decimal(limits.max_order_quantity), Decimal(intent.quantity)),
+            ("position_quantity", Decimal(limits.max_position_quantity), Decimal(after)),
+            ("order_notional", limits.max_order_notional, notional),
+        ):
+            if value > limit * Decimal(str(size)):
+                return "canary_size", f"{size:g} of max_{name} {limit}", str(value)
+        return None

@@ -160,7 +160,7 @@ class IntentBuilder:
 
     def _room(self, decision: Decision, book: RiskBook, side: Side) -> int:
         """Units that the limits on size leave for an entry, in whole lots."""
-        limits, entry = self._risk, book.of(decision.symbol)
+        limits, entry, size = self._risk, book.of(decision.symbol), book.size_of(decision.strategy)
         held = entry.position + entry.working_buys if side is Side.BUY else entry.working_sells - entry.position
         instrument = self._instruments.resolve(decision.symbol)
         lot, tick = (instrument.lot_size, instrument.tick_size) if instrument else (1, PAISA)
@@ -172,9 +172,9 @@ class IntentBuilder:
         gross_left = limits.max_gross_notional - book.gross_notional(without=decision.symbol)
         room = min(
             decision.quantity,
-            limits.max_order_quantity,
-            limits.max_position_quantity - max(0, held),
-            int(limits.max_order_notional / price),
+            int(limits.max_order_quantity * size),
+            int(limits.max_position_quantity * size) - max(0, held),
+            int(limits.max_order_notional * Decimal(str(size)) / price),
             int(gross_left / price) - max(0, held),
         )
         largest = self._largest(decision.symbol, book)

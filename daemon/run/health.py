@@ -12,6 +12,7 @@ from daemon.feed.live.feed import LiveFeed
 from daemon.fyers.token_watch import TokenState
 from daemon.market.calendar import ist_date
 from daemon.orders.live_execution import LiveExecutionActor
+from daemon.run.canary_row import canary_words
 from daemon.run.memory import free_memory
 from daemon.run.process import memory_allowed, memory_in_use
 from daemon.settings.tree import Settings
@@ -98,6 +99,7 @@ def _readings(app: App, recorder: Recorder | None, *, ended: bool, last_tick_ts:
         first=ladder.within_reach[0],
         why=app.supervisor.reason,
         ladder_trouble=app.supervisor.trouble,
+        canary=canary_words(app),
         own=ladder.own,
         unbuilt=app.supervisor.unbuilt,
         closing=len(app.supervisor.held) if ladder.active == FLAT else 0,

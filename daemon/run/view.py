@@ -15,7 +15,17 @@ import msgspec
 from daemon import __version__
 from daemon.app import App
 from daemon.control.migration_desk import view_of
-from daemon.control.view import Health, InferenceStatus, OrderRow, PositionRow, RecorderStatus, Status
+from daemon.control.view import (
+    CanaryDo,
+    CanaryRow,
+    CanaryTicket,
+    Health,
+    InferenceStatus,
+    OrderRow,
+    PositionRow,
+    RecorderStatus,
+    Status,
+)
 from daemon.core.clock import NS_PER_MS
 from daemon.core.events import (
     Decision,
@@ -44,6 +54,7 @@ from daemon.market.opening import say_now
 from daemon.orders.book import Order
 from daemon.report.migration import MigrationView
 from daemon.report.side_by_side import ShadowRow
+from daemon.run.canary_row import canary_row
 from daemon.run.health import monitor_of
 from daemon.tape.recorder import Recorder
 
@@ -229,6 +240,19 @@ class DaemonView:
         keeper = self._app.migration
         assert keeper is not None, "only such a run has a view"
         return view_of(keeper, self._app.plan.clock.now_ns())
+
+    def canary(self) -> CanaryRow:
+        """The newest canary run."""
+        return canary_row(self._app)
+
+    def why_not(self, ticket: CanaryTicket) -> str:
+        """Why that can't be done now, in a line; "" where it can."""
+        desk = self._app.canary
+        if not self._app.desk.open:
+            return "hrmd has not begun to trade, or is ending"
+        if ticket.do is CanaryDo.BEGIN:
+            return desk.why_not_begin(ticket.agent)
+        return desk.why_not_end(promote=ticket.do is CanaryDo.PROMOTE)
 
     def health(self) -> Health:
         """Every check, and what they come to: unhealthy where one failed, such as before it trades."""

@@ -39,6 +39,7 @@ def all_checks(
         running(readings),
         journal(readings, seen, settings, before),
         ladder(readings),
+        canary(readings),
         decisions(seen),
         owed(readings, seen),
         stages(seen, settings, before),
@@ -103,6 +104,12 @@ def ladder(readings: Readings) -> Check:
         outline = f"{readings.strategy} decides instead of {readings.first}"
         return doubtful("ladder", f"{outline}: {readings.why}" if readings.why else outline, again, outline)
     return good("ladder", f"{readings.strategy} decides")
+
+
+def canary(readings: Readings) -> Check:
+    """Whether a candidate decides on a share; that is said, and nothing is wrong with it."""
+    text = readings.canary or "no canary runs"
+    return Check(name="canary", status=CheckStatus.OK, text=text, outline="a canary runs" if readings.canary else text)
 
 
 def decisions(seen: Measurements) -> Check:

@@ -73,6 +73,8 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     """Why another one is."""
     ladder_trouble: Sequence[str] = ()
     """What a person must do about the strategies."""
+    canary: str = ""
+    """Who decides on a share beside it, "" where nobody does."""
     own: str = ""
     """The strategy of the settings."""
     unbuilt: str = ""

@@ -144,6 +144,10 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "ctl positions": ctl(),
     "ctl orders": ctl(),
     "ctl shadow": ctl(),
+    "ctl canary": ctl(),
+    "ctl canary begin": ctl("fast", "--why", "a test"),
+    "ctl canary promote": ctl(),
+    "ctl canary rollback": ctl(),
     "ctl halt": ctl(),
     "ctl resume": ctl(),
     "ctl reduce": ctl(),
@@ -188,11 +192,10 @@ def with_json() -> set[str]:
 
 def _with_json(command: Any) -> set[str]:
     """Of a command or a group, groups in groups too."""
-    if not hasattr(command, "commands"):
-        return {""} if any("--json" in option.opts for option in command.params) else set()
+    own = {""} if any("--json" in option.opts for option in command.params) else set()
     later = command.later if isinstance(command, LazyGroup) else {}
-    inner = command.commands | {name: load(name, one.place) for name, one in later.items()}
-    return {f"{name} {sub}".strip() for name, one in inner.items() for sub in _with_json(one)}
+    inner = getattr(command, "commands", {}) | {name: load(name, one.place) for name, one in later.items()}
+    return own | {f"{name} {sub}".strip() for name, one in inner.items() for sub in _with_json(one)}
 
 
 def check_form(value: Any, where: str = "$") -> None:

@@ -16,6 +16,8 @@ from daemon.control.connections import LIMITS, Limits
 from daemon.control.metrics import Metrics
 from daemon.control.server import ControlServer
 from daemon.control.view import (
+    CanaryRow,
+    CanaryTicket,
     Health,
     MigrationTicket,
     ModelAnswer,
@@ -106,6 +108,13 @@ MIGRATION = MigrationView(
 )  # fmt: skip
 
 
+CANARY = CanaryRow(
+    state="running", agent="fast", strategy="rules", model_hash="", against="hrm 0123abcd", symbols=["NSE:SBIN-EQ"],
+    size=0.5, began_ts=NOW, ts=NOW, sessions=12, mean_bp=3.25, better=7.5, worse=0.25, needed=20.0,
+    net_pnl=Decimal("12.50"), who="anna", reason="looks good", promote="ask", agents=["fast"],
+)  # fmt: skip
+
+
 class FakeDaemon:
     """Implements `ControlView` and `OrderDesk`; everything can be changed by a test."""
 
@@ -123,6 +132,8 @@ class FakeDaemon:
         self.models: list[ModelTicket] = []
         self.signed: list[tuple[str, MigrationTicket]] = []
         self.cancelled: list[tuple[str, str, str]] = []
+        self.canaries: list[CanaryTicket] = []
+        self.why = ""
         self.trouble: Exception | None = None
         self.metrics = Metrics()
 
@@ -156,6 +167,15 @@ class FakeDaemon:
     def migration(self) -> MigrationView:
         """In the middle of it."""
         return MIGRATION
+
+    def canary(self) -> CanaryRow:
+        """One that runs."""
+        return CANARY
+
+    def why_not(self, ticket: CanaryTicket) -> str:
+        """What a test wants."""
+        self.canaries.append(ticket)
+        return self.why
 
     def health(self) -> Health:
         """What the checks come to."""

@@ -14,6 +14,8 @@ from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import (
     AccountSnapshot,
     Bar,
+    CanaryChanged,
+    CanaryState,
     CancelOrder,
     DayProfitPeaked,
     Event,
@@ -414,3 +416,35 @@ def test_the_last_price_of_what_is_held_is_known(path: Path) -> None:
     assert recovered(path).portfolio.closes() == {SBIN: (OPEN + DAY, 8.5)}
     write(path, *trade(2, Side.SELL, 100))
     assert recovered(path).portfolio.closes() == {}
+
+
+ENDED = CanaryChanged(
+    ts=OPEN, agent="next", strategy="hrm", model_hash="", state=CanaryState.ROLLED_BACK, symbols=(SBIN,), size=0.5,
+    sessions=0, mean_bp=0.0, better=1.0, worse=1.0, who="hrmd", reason="it failed", closes=(SBIN,),
+)  # fmt: skip
+
+
+def test_what_a_canary_left_to_be_closed_is_remembered_until_it_is() -> None:
+    """Over a snapshot, too; what was flat, or what is closed by now, isn't closed again."""
+    account = Account(CASH)
+    account.fold([ENDED])
+    assert account.closing == {}
+    account.fold([*trade(1), ENDED])
+    assert account.closing == {SBIN: "it failed"}
+    after = Account(CASH)
+    after.fold([account.snapshot(OPEN)])
+    assert after.closing == {SBIN: "it failed"}
+    account.fold(trade(2, Side.SELL))
+    assert account.closing == {}
+    after.fold([Resume(ts=OPEN, reason="by hand")])
+    assert after.closing == {}
+
+
+def test_a_later_position_is_not_closed_for_a_canary_of_before() -> None:
+    """Its entry comes after all was closed."""
+    account = Account(CASH)
+    resting = trade(1)[:-1]
+    account.fold([*resting, ENDED])
+    assert account.closing == {SBIN: "it failed"}
+    account.fold([cancel_of(resting[0]), *trade(2)])  # type: ignore[arg-type]
+    assert account.closing == {}

@@ -41,9 +41,9 @@ SEEN = Measurements(
     places=[Place("/var/journal", 50 * GB), Place("/var/tapes", 40 * GB)], places_age_s=2.0,
 )  # fmt: skip
 NAMES = [
-    "running", "journal", "ladder", "decisions", "owed", "stages", "restarts", "orders", "positions", "held_over",
-    "cash", "broker", "token", "recorder", "feed", "clock", "ticks", "errors", "latency", "reasoning", "convergence",
-    "baseline", "model", "memory", "loop", "disk", "calendar",
+    "running", "journal", "ladder", "canary", "decisions", "owed", "stages", "restarts", "orders", "positions",
+    "held_over", "cash", "broker", "token", "recorder", "feed", "clock", "ticks", "errors", "latency", "reasoning",
+    "convergence", "baseline", "model", "memory", "loop", "disk", "calendar",
 ]  # fmt: skip
 
 
