@@ -82,8 +82,8 @@ def toned(text: str, value: float) -> str:
 
 
 def meter(share: float, kind: str = "") -> str:
-    """A bar that fills `share` of its room."""
-    width = max(0.5, min(100.0, 100 * share))
+    """A bar that fills `share` of its room; something is always seen of what is more than nothing."""
+    width = max(0.5, min(100.0, 100 * share)) if share > 0 else 0.0
     return f'<svg class="meter {kind}" aria-hidden="true"><rect width="{width:.1f}%" height="100%" rx="3"/></svg>'
 
 

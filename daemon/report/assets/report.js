@@ -159,8 +159,12 @@
         const half = (range.to - range.from) / 2;
         made.timeScale().setVisibleLogicalRange({ from: i - half, to: i + half });
       }
-      made.setCrosshairPosition(own.c[i], own.time[i], bars);
+      stand(i);
+    }
+
+    function stand(i) {
       read(i);
+      requestAnimationFrame(() => made.setCrosshairPosition(own.c[i], own.time[i], bars)); // a new range is drawn by then
     }
 
     function zoom(how) {
@@ -186,18 +190,27 @@
       if (own.number !== trade.s) show(trade.s);
       const bar = (s) => { const i = own.e.findIndex((end) => end >= s); return i < 0 ? own.e.length - 1 : i; };
       const from = bar(trade.from), to = trade.to === null ? own.e.length - 1 : bar(trade.to), theme = colours();
-      const margin = Math.max(15, to - from);
+      const margin = Math.max(15, Math.round((to - from) / 2));
       made.timeScale().setVisibleLogicalRange({ from: from - margin, to: to + margin });
       lines.forEach((line) => bars.removePriceLine(line));
       lines = [["in", trade.in, theme.blue], ["out", trade.out, trade.net > 0 ? theme.up : theme.down]].map(([title, at, color]) =>
         bars.createPriceLine({ price: at, color, lineWidth: 1, lineStyle: 2, axisLabelVisible: true, title }));
       byId("chart").closest(".card").scrollIntoView({ block: "start" });
       box.focus({ preventScroll: true });
-      point(from);
+      stand(from);
+    }
+
+    /* Which bars and prices are seen, for those who can't look into a canvas. */
+    function visible(range) {
+      if (range) Object.assign(box.dataset, { from: Math.ceil(range.from), to: Math.floor(range.to), panes: made.panes().length });
+      requestAnimationFrame(() => {
+        const prices = bars.priceScale().getVisibleRange();
+        if (prices) Object.assign(box.dataset, { low: prices.from, high: prices.to });
+      });
     }
 
     made.subscribeCrosshairMove((where) => {
-      if (where.logical !== undefined && where.logical !== null && own) {
+      if (where.sourceEvent && where.logical !== undefined && where.logical !== null) {
         const i = Math.round(where.logical);
         if (i >= 0 && i < own.time.length && i !== at) read(i);
       }
@@ -220,8 +233,8 @@
     if (run.notDrawn.length) byId("notdrawn").textContent = "Fewer fills, not drawn: " + run.notDrawn.join(", ");
     show(0);
     zoom("all");
-    box.dataset.ready = "1";
-    box.range = () => made.timeScale().getVisibleLogicalRange();
+    visible(made.timeScale().getVisibleLogicalRange());
+    made.timeScale().subscribeVisibleLogicalRangeChange(visible);
     return { jump };
   }
 
