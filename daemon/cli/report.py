@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from daemon.cli.options import AsJson, print_json
+from daemon.core.errors import UsageError
 
 
 def report(
@@ -19,6 +21,7 @@ def report(
         int | None,
         typer.Option(help="This run alone instead of the newest with those of its day that it went on from.", min=1),
     ] = None,
+    day: Annotated[str | None, typer.Option(help="This day alone (YYYY-MM-DD), where a run went over several.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write an HTML report into this directory.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -33,7 +36,7 @@ def report(
     from daemon.settings.run import LogSettings
 
     log.configure(LogSettings(), sys.stderr)
-    found = report_journal(journal, run, keep=out is not None or not as_json)
+    found = report_journal(journal, run, _date(day) if day is not None else None, keep=out is not None or not as_json)
     page = write_report(out, found.summary, found.shown) if out is not None else None
     if as_json:
         print_json({"journal": found.journal, "runs": found.runs, **msgspec.structs.asdict(found.summary)})
@@ -41,3 +44,10 @@ def report(
     print_summary(Console(), found.summary, found.shown.trades, title="hrmd report")
     if page is not None:
         typer.echo(f"wrote {page}")
+
+
+def _date(text: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--day {text}: expected a date such as 2026-01-05") from None

@@ -114,7 +114,7 @@ def test_the_price_axis_follows_the_visible_bars(browser: Any, file: Path) -> No
         spans.append(float(data["high"]) - float(data["low"]))
         visit.page.locator("#chart").evaluate("one => { delete one.dataset.high; }")
         visit.page.get_by_role("button", name="Day").click()
-    assert 0 < spans[1] < spans[0] / 2
+    assert 0 < spans[1] < 0.8 * spans[0]
 
 
 def test_the_chart_is_moved_by_keys(browser: Any, file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import re
 import sqlite3
@@ -267,9 +268,49 @@ def test_a_journal_of_an_earlier_version(day: tuple[Path, list[App]], tmp_path: 
     assert figures(found.summary) == figures(expected)
 
 
+def test_a_day_of_a_run_that_went_over_several(tmp_path: Path) -> None:
+    """Each day begins with what the one before ended with; together they are the whole, but for the ticks."""
+    path = tmp_path / "j.sqlite"
+    _, whole = play(write_tape(tmp_path / "t.parquet", *wave(47, days=3)), *LIVELY, journal=path)
+    days = [report_journal(path, day=dt.date(2026, 1, day)).summary for day in (5, 6, 7)]
+    assert [one.sessions for one in days] == [1, 1, 1]
+    assert [one.starting_equity for one in days] == [
+        whole.starting_equity, *(point.equity for point in whole.equity[:-1])
+    ]  # fmt: skip
+    assert [point for one in days for point in one.equity] == whole.equity
+    for name in ("fills", "decisions", "orders", "trades", "net_pnl", "costs"):
+        assert sum(getattr(one, name) for one in days) == getattr(whole, name), name
+    assert whole.fills > 5
+    assert all("run 1 went over several days: its ticks are not counted by day" in one.notes for one in days)
+    assert [one.ticks for one in days] == [0, 0, 0]
+
+
+def test_a_day_of_the_daemon(day: tuple[Path, list[App]]) -> None:
+    """Where all its runs were within it, it is the same as without being asked for."""
+    found, same = report_journal(day[0], day=dt.date(2026, 1, 5)), report_journal(day[0])
+    assert (found.runs, figures(found.summary)) == (same.runs, figures(same.summary))
+    assert report_journal(day[0], 2, dt.date(2026, 1, 5)).runs == [2]
+
+
+def test_a_start_before_the_first_bar_is_passed_over(day: tuple[Path, list[App]], tmp_path: Path) -> None:
+    """A process without a bar is no day; between two of a day it belongs to it."""
+    db = copy_of(day, tmp_path)
+    db.execute("DELETE FROM events WHERE run = 3 AND seq > 3")
+    db.execute("DELETE FROM runs WHERE run = 3 AND key = 'ends_at'")
+    db.commit()
+    assert report_journal(tmp_path / "j.sqlite").runs == [1, 2]
+    db.execute("UPDATE events SET run = 4 WHERE run = 2")
+    db.execute("UPDATE runs SET run = 4 WHERE run = 2")
+    db.commit()
+    db.close()
+    assert report_journal(tmp_path / "j.sqlite").runs == [1, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
+        ("", ["--day", "2026-01-09"], "no run of {path} has a bar of it; its bars are of 2026-01-05 to 2026-01-05"),
+        ("", ["--day", "yesterday"], "--day yesterday: expected a date such as 2026-01-05"),
         ("", ["--run", "9"], "--run 9: {path} has 1, 2, 3"),
         ("DELETE FROM events", [], "{path}: no event is kept, there is nothing to report"),
         ("UPDATE runs SET value = '[]' WHERE key = 'settings'", [], "{path}: its settings are not those"),
