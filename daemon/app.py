@@ -36,6 +36,7 @@ from daemon.core.events import (
     Halt,
     OrderCancelled,
     PositionRestated,
+    RunCounted,
     TickBatch,
     TradingState,
     TradingStateChanged,
@@ -52,7 +53,7 @@ from daemon.journal.schema import JOURNALED
 from daemon.journal.writer import Journal
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.costs import CostSchedule
-from daemon.market.instruments import INDEX_SUFFIX
+from daemon.market.instruments import INDEX_SUFFIX, Kind
 from daemon.market.legs import Legs
 from daemon.market.overnight import OvernightLimit
 from daemon.market.scheduled_events import ScheduledEvents
@@ -600,6 +601,22 @@ class App:
         if isinstance(self.execution, LiveExecutionActor):
             await self._settle(self.execution)
         self.shadows.finish()
+        self.bus.publish(self._counted())
+
+    def _counted(self) -> RunCounted:
+        """What the journal can't be asked for otherwise."""
+        feed, builder = self.feed, self.bars.builder
+        rejected = {reason: count for reason, count in feed.tick_filter.rejected.items() if count}
+        if builder.late:
+            rejected["late"] = builder.late
+        sessions = feed.sessions if isinstance(feed, TapeFeed) else []
+        rows = (msgspec.structs.replace(row, thinking_ms=None) for row in self.shadows.rows())
+        return RunCounted(
+            ts=self.plan.clock.now_ns(), accepted=feed.tick_filter.accepted - builder.late,
+            repaired=sum(feed.tick_filter.repaired.values()), rejected=rejected, first_ts=feed.first_ts,
+            last_ts=feed.last_ts, bars=builder.built, sessions=tuple((it.open_ns, it.close_ns) for it in sessions),
+            shadow=tuple(msgspec.to_builtins(row) for row in rows),
+        )  # fmt: skip
 
     async def _settle(self, execution: LiveExecutionActor) -> None:
         """Wait for the broker. Raises `Fault` that names what is to be off the market and isn't."""
@@ -643,6 +660,11 @@ class App:
         traded = {book.traded_as(symbol): symbol for symbol in symbols if symbol.endswith(INDEX_SUFFIX)}
         return {future: index for future, index in traded.items() if future != index}
 
+    def kinds(self) -> dict[str, tuple[Kind, bool]]:
+        """Of every symbol its kind and whether it is traded."""
+        found = {symbol: self.instruments.resolve(symbol) for symbol in (*self.symbols, *self._held)}
+        return {symbol: (item.kind, item.tradeable) for symbol, item in found.items() if item is not None}
+
     def _record(self, journal: Journal) -> None:
         """Journal everything of its types, and the bars that decisions depend on."""
         view = view_settings(self.settings)
@@ -664,7 +686,13 @@ class App:
                 "tapes": msgspec.json.encode([str(path) for path in self.plan.tapes]).decode(),
                 "symbols": msgspec.json.encode(self.symbols).decode(),
                 "latency": self.plan.latency.name,
+                "recovers": "true" if self.plan.recover else "",
+                "order_delay_ns": str(self.plan.latency.order_ns),
                 "model": self.model,
+                "simulated": "true" if self.tapes.simulated else "",
+                "made_of": self.tapes.bars,
+                "received": "true" if self.tapes.received else "",
+                "instruments": msgspec.json.encode(self.kinds()).decode(),
                 "legs": msgspec.json.encode(self.strategy.legs.indices).decode(),
                 "calendar": msgspec.json.encode(self.calendar.file).decode(),
                 "symbol_master": str(self.master_day or ""),

@@ -24,6 +24,8 @@ class Commands(LazyGroup):
         "run": Later("daemon.cli.run:run", "Run the daemon by its settings: live or on paper, with logs on stderr and "
                      "control over local HTTP."),
         "replay": Later("daemon.cli.replay:replay", "Replay recorded ticks through the whole daemon."),
+        "report": Later("daemon.cli.report:report", "Report a run from its journal alone: the summary of `hrmd "
+                        "replay`, and with -o its page."),
         "verify": Later("daemon.cli.verify:verify", "Re-run a journal's decisions; exit 1 and the first difference "
                         "where one differs."),
         "check": Later("daemon.cli.check:check", "Check settings and preconditions; exit 1 where something is "

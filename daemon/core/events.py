@@ -695,6 +695,24 @@ class ShadowResult(Event, frozen=True, gc=False):
     """Whether a canary decided in it, too: the real figures are of two then."""
 
 
+class RunCounted(Event, frozen=True, gc=False):
+    """What a run that ends in order counted and the journal doesn't hold: its ticks, and bars of every interval.
+
+    `sessions` are the (open, close) times of those on the tape, empty where the ticks came live. `shadow` are the rows
+    of `daemon.report.side_by_side`, without what is a measurement of the machine.
+    """
+
+    ts: int
+    accepted: int
+    repaired: int
+    rejected: dict[str, int]
+    first_ts: int | None
+    last_ts: int | None
+    bars: int
+    sessions: tuple[tuple[int, int], ...] = ()
+    shadow: tuple[dict[str, Any], ...] = ()
+
+
 class SessionMeasured(Event, frozen=True, gc=False):
     """What the one in charge came to in a session; said while a migration goes on.
 

@@ -85,6 +85,7 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.RollBackMigration,
     vocabulary.MigrationChanged,
     vocabulary.MigrationStanding,
+    vocabulary.RunCounted,
 )
 """What is recorded: every event that a decision, a position or a state depends on; of bars only
 the intervals that decisions see (the caller chooses them), of ticks none: they have their own tape."""

@@ -33,6 +33,7 @@ from daemon.market.opening import CalendarWatch
 from daemon.run.notify import Notifier
 from daemon.run.process import allow_open_files, on_ending
 from daemon.run.recording import follow, open_recorder, record_published, reels_of_today, wants_recorder
+from daemon.run.totals import TOTALLED, RunTotals
 from daemon.run.view import DaemonView
 from daemon.settings.tree import Settings
 from daemon.supervision.supervisor import Kept
@@ -102,6 +103,8 @@ class Service:
         self._notifier = Notifier.from_environment(os.environ)
         self.app.bus.tap(MEASURED, self.metrics.record)
         self.app.bus.tap((InferenceMeasured,), self._measure)
+        self.totals = RunTotals(self.app.account.portfolio, self.app.account.state)
+        self.app.bus.tap(TOTALLED, self.totals.record)
         self._still = False
         self._control: ControlServer | None = None
         self._announcement: Announcement | None = None
@@ -145,6 +148,7 @@ class Service:
             self.app.close()
             if self.recorder is not None:
                 await asyncio.to_thread(self.recorder.close)
+            log.info("summary", **self.totals.words(), rung=self.app.supervisor.ladder.active)
         log.info("stopped", positions=[row.symbol for row in self.view.positions() if row.quantity])
 
     async def _listen(self, control: ControlServer) -> None:

@@ -153,7 +153,7 @@ def test_a_proven_loss_steps_down_at_the_end_of_the_session_and_once() -> None:
     """With its evidence, before the next decision; never back by itself; whom a person puts back begins anew."""
     desk = Desk()
     assert desk.tell(*sessions(TRIPS_AT - 1, -15, 15)) == []
-    taken, swapped = desk.tell(*sessions(1, -15, 15, first=TRIPS_AT))
+    swapped, taken = desk.tell(*sessions(1, -15, 15, first=TRIPS_AT))
     assert isinstance(taken, MitigationTaken)
     assert (taken.step, taken.strategy, taken.trigger) == (Mitigation.STEP_DOWN, "hrm", "baseline")
     assert taken.evidence.startswith("200 % less than steady earned on paper, in ")
@@ -164,7 +164,7 @@ def test_a_proven_loss_steps_down_at_the_end_of_the_session_and_once() -> None:
     back = SwapStrategy(ts=OPEN + 61 * DAY_NS, name="hrm", reason="I know better")
     assert [type(one) for one in desk.tell(back, deciding(62))] == [StrategySwapped]
     assert desk.tell(*sessions(TRIPS_AT - 1, -15, 15, first=70), deciding(90)) == []
-    assert [type(one) for one in desk.tell(session(91, -15, 15))] == [MitigationTaken, StrategySwapped]
+    assert [type(one) for one in desk.tell(session(91, -15, 15))] == [StrategySwapped, MitigationTaken]
 
 
 def test_while_locked_it_is_wanted_and_done_after() -> None:
@@ -174,7 +174,7 @@ def test_while_locked_it_is_wanted_and_done_after() -> None:
     assert desk.tell(*sessions(TRIPS_AT, -15, 15), deciding(61)) == []
     assert "step_down is wanted" in desk.supervisor.care.wanted
     desk.tell(LockStrategy(ts=OPEN, locked=False, reason=""))
-    assert [type(one) for one in desk.tell(deciding(62))] == [MitigationTaken, StrategySwapped]
+    assert [type(one) for one in desk.tell(deciding(62))] == [StrategySwapped, MitigationTaken]
 
 
 def test_the_day_s_limit_holds() -> None:
@@ -188,7 +188,7 @@ def test_with_nobody_below_it_halts_once() -> None:
     """A person takes it up again: the evidence is used up."""
     desk = Desk(ladder=["hrm"])
     steps = desk.tell(*sessions(TRIPS_AT, -15, 15))
-    assert [type(one) for one in steps] == [MitigationTaken, Halt]
+    assert [type(one) for one in steps] == [Halt, MitigationTaken]
     resumed = TradingStateChanged(ts=OPEN + 61 * DAY_NS, state=TradingState.ACTIVE, reason="by hand")
     assert desk.tell(resumed, deciding(61), session(62, -15, 15)) == []
 
@@ -201,7 +201,7 @@ def test_evidence_goes_on_after_a_restart() -> None:
     after.supervisor.care.baseline.restore(before.weighed[-3:-2], results[:-1])
     after.supervisor.recall([], None, OPEN)
     assert after.weighed[-1].sessions == TRIPS_AT - 1
-    assert [type(one) for one in after.tell(results[-1])] == [MitigationTaken, StrategySwapped]
+    assert [type(one) for one in after.tell(results[-1])] == [StrategySwapped, MitigationTaken]
     for other in (RIVAL.agent + "2", RIVAL.agent):
         rival = msgspec.structs.replace(RIVAL, agent=other, bound_bp=RIVAL.bound_bp + (other == RIVAL.agent))
         fresh = Baseline(TriggerSettings(), rival)
