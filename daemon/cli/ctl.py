@@ -98,7 +98,7 @@ class Client:
         if status < 300:
             return answer
         error_text = _error_text(answer)
-        if status == 429:
+        if status == 429 and "too many requests" not in error_text:
             raise UsageError(
                 f"{self._url} refused the token in {self._token_file} ({error_text}): too many wrong ones of late; the "
                 "right one is always let in, name it with --token-file"
@@ -451,6 +451,6 @@ def _decode(answer: bytes, kind: type[T]) -> T:
 
 def _error_text(answer: bytes) -> str:
     try:
-        return str(json.loads(answer)["error"])
+        return str(json.loads(answer)["detail"])
     except (ValueError, KeyError, TypeError):
         return "no reason given"

@@ -21,6 +21,10 @@ from daemon.settings.layers import DEFAULT, Layers, read_layers
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 PLACE: Final = ("host", "port", "token_file")
+OTHERS: Final = frozenset(
+    {"enabled", "tokens_file", "socket", "public", "session_hours", "reads_per_s", "writes_per_s", "heavy_per_minute"}
+)
+"""What else `control` has, and no client needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def find(
 def control_place(layers: Layers, path: Path | None = None) -> Place:
     """The client's part of `control`. What is not written plainly is read, or refused, by all of the settings."""
     control = layers.values["control"]
-    if isinstance(control, dict) and set(control) <= {"enabled", *PLACE}:
+    if isinstance(control, dict) and set(control) <= OTHERS.union(PLACE):
         host, port, token_file = (control.get(key) for key in PLACE)
         number = int(port) if _is_number(port) else -1
         if host in LOOPBACK and 0 <= number <= 65535 and isinstance(token_file, str):

@@ -12,15 +12,28 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
+import structlog
 
 from daemon.control.view import KeyTakenError, NotDurableError, NotTradingError, OrderAnswer, OrderTicket
+from daemon.control.who import said_by
 from daemon.core.bus import Bus
 from daemon.core.clock import Clock
 from daemon.core.errors import JournalError
-from daemon.core.events import CancelOrder, Event, LoadModel, ManualOrder, ManualOrderAnswered, Resume
+from daemon.core.events import (
+    CancelOrder,
+    ControlAction,
+    Event,
+    LoadModel,
+    ManualOrder,
+    ManualOrderAnswered,
+    Resume,
+    SettingChanged,
+)
 from daemon.orders.book import OrderBook
 from daemon.orders.paper_execution import Durable
 from daemon.recovery.account import Account
+
+log = structlog.get_logger("control")
 
 ANSWER_S = 4.0
 """Risk answers within milliseconds; beyond this the loop is in trouble, and the asker asks again under the same key."""
@@ -53,7 +66,7 @@ class ManualDesk:
         self._asked: dict[str, ManualOrder] = {}
         bus.tap((ManualOrderAnswered,), self._answered)
 
-    async def place(self, ticket: OrderTicket) -> OrderAnswer:
+    async def place(self, ticket: OrderTicket, who: str = "") -> OrderAnswer:
         """Risk's answer to an order; the same answer again to the same key.
 
         Raises `KeyTakenError` for a key that stands for another order, `NotTradingError` before trading begins, and
@@ -62,7 +75,7 @@ class ManualDesk:
         key = ticket.key
         known = self._account.answered.get(key)
         before = known.order if known is not None else self._asked.get(key)
-        wanted = ticket.order(self._clock.now_ns())
+        wanted = ticket.order(self._clock.now_ns(), who)
         if before is not None and not _same(before, wanted):
             raise KeyTakenError(f"key {key}: was used for another order")
         if known is not None:
@@ -82,9 +95,9 @@ class ManualDesk:
         """Put a command on the bus; returns when it is on disk.
 
         Raises `NotDurableError` where it is in force and a restart may forget it, and `NotTradingError` for a resume
-        or another model while the journal can't be written: it was not taken.
+        another model or another setting while the journal can't be written: it was not taken.
         """
-        trouble = await self._on_disk() if isinstance(event, Resume | LoadModel) else ""
+        trouble = await self._on_disk() if isinstance(event, Resume | LoadModel | SettingChanged) else ""
         if trouble:
             raise NotTradingError(trouble)
         try:
@@ -97,14 +110,22 @@ class ManualDesk:
         if trouble:
             raise NotDurableError(trouble)
 
-    async def cancel(self, order_id: str, reason: str) -> int | None:
+    def note(self, action: ControlAction) -> None:
+        """For the record: who asked for what. Where nothing can be recorded the log has it."""
+        try:
+            self._bus.publish(action)
+        except JournalError as error:
+            log.error("not in the journal", who=action.who, what=action.what, status=action.status, why=str(error))
+
+    async def cancel(self, order_id: str, reason: str, who: str = "") -> int | None:
         """Ask for an order to be taken off the market; when that was (UTC ns), None where it doesn't work.
 
         Raises as `command` does.
         """
         if order_id not in self._orders.working:
             return None
-        command = CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason)
+        by = said_by(CancelOrder, who)
+        command = CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason, **by)
         await self.command(command)
         return command.ts
 

@@ -607,6 +607,8 @@ class AccountSnapshot(Event, frozen=True, gc=False):
     """Symbols held over what may be a corporate action, and what is to be said of each."""
     restated: tuple[str, ...] = ()
     """Corporate actions that positions were counted anew for: symbol, date and kind."""
+    changed: dict[str, str] = {}
+    """Settings that were changed while running and are not the file's: JSON by dotted key."""
 
 
 class DayProfitPeaked(Event, frozen=True, gc=False):
@@ -767,6 +769,8 @@ class ManualOrder(Event, frozen=True, gc=False):
     type: OrderType
     limit_price: Decimal | None
     reason: str
+    reduce_only: bool = False
+    """Whether it is denied where it would do more than close what is held."""
 
 
 class ManualOrderAnswered(Event, frozen=True, gc=False):
@@ -787,6 +791,30 @@ class CancelOrder(Event, frozen=True, gc=False):
     ts: int
     order_id: str
     reason: str
+
+
+class SettingChanged(Event, frozen=True, gc=False):
+    """Command: a setting holds another value from here on, JSON; `as_in_file`: the settings file's, again.
+
+    `key` is dotted. A limit is never wider than the file's.
+    """
+
+    ts: int
+    who: str
+    key: str
+    before: str
+    after: str
+    reason: str
+    as_in_file: bool = False
+
+
+class ControlAction(Event, frozen=True, gc=False):
+    """Somebody asked the control API for more than a look: who, for what, and how it was answered (HTTP status)."""
+
+    ts: int
+    who: str
+    what: str
+    status: int
 
 
 class SwapStrategy(Event, frozen=True, gc=False):

@@ -76,6 +76,8 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.BeginCanary,
     vocabulary.EndCanary,
     vocabulary.CanaryChanged,
+    vocabulary.SettingChanged,
+    vocabulary.ControlAction,
 )
 """What is recorded: every event that a decision, a position or a state depends on; of bars only
 the intervals that decisions see (the caller chooses them), of ticks none: they have their own tape."""

@@ -47,6 +47,7 @@ from daemon.core.events import (
     PriceJumped,
     Reduce,
     Resume,
+    SettingChanged,
     SymbolHalted,
     SymbolResumed,
     TickBatch,
@@ -110,6 +111,9 @@ class RiskActor(Actor):
                 PositionRestated, ModelLoaded,
             ),
         )  # fmt: skip
+        bus.subscribe(
+            self.name, (SettingChanged,), where=lambda it: it.key.startswith("risk."), inbox=self.inbox
+        )  # fmt: skip
         bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy == EXTERNAL, inbox=self.inbox)
 
     def handle(self, event: Event) -> None:
@@ -148,6 +152,8 @@ class RiskActor(Actor):
             self._on_manual(event)
         elif isinstance(event, FeedStatus):
             self._on_feed(event)
+        elif isinstance(event, SettingChanged):
+            self._builder.retune(self._gate.retune(event))
         elif isinstance(event, ModelLoaded):
             if event.closes and self._open():
                 self.flatten_reason = self.flatten_reason or event.reason

@@ -316,7 +316,7 @@ def test_either_of_address_and_token_may_come_from_the_settings(operator: Operat
 
 
 @pytest.mark.parametrize(
-    "url", ["https://127.0.0.1:1", "http://example.com", "127.0.0.1:8765", "http://localhost:1/x", "http://[", ""]
+    "url", ["https://127.0.0.1:1", "http://example.com", "127.0.0.1:8642", "http://localhost:1/x", "http://[", ""]
 )
 def test_other_addresses_are_refused(tmp_path: Path, url: str) -> None:
     """The token never leaves the machine."""
@@ -353,7 +353,7 @@ def test_refusals_are_the_users_to_mend(tmp_path: Path, status: int, says: str) 
     """One line for each kind of no."""
     (tmp_path / "control.token").write_text(TOKEN)
     error = {403: "Host: expected 127.0.0.1", 408: "body: expected within seconds"}.get(status, "no")
-    with other_server({"/status": (status, msgspec.json.encode({"error": error}))}) as url:
+    with other_server({"/status": (status, msgspec.json.encode({"detail": error}))}) as url:
         options = ["--url", url, "--token-file", str(tmp_path / "control.token")]
         result = CliRunner().invoke(ctl_app, ["status", *options])
     assert isinstance(result.exception, UsageError)
