@@ -261,6 +261,25 @@ def rollback(
 
 
 @ctl_app.command()
+def reload(
+    reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Read the settings anew: risk limits and log level change at once, the rest is named and waits for a restart."""
+    body = {} if reason is None else {"reason": reason}
+    answer = _give(Client.of(config, overrides, url, token_file), "reload", body)
+    if as_json:
+        return print_document(answer)
+    from daemon.control.tuning import ConfigDocument
+
+    document = _decode(answer, ConfigDocument)
+    rows = {row.key: row.value for row in document.changeable}
+    typer.echo("\n".join(f"{key} is {rows[key]}" for key in document.changed) or "nothing that may change differs")
+    if document.needs_restart:
+        typer.echo(f"needs a restart: {', '.join(document.needs_restart)}")
+
+
+@ctl_app.command()
 def lock(
     reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
     token_file: TokenFile = None, as_json: AsJson = False,
@@ -411,7 +430,10 @@ def exchange(
     """
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     connection = http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)
-    connection.connect()
+    if address.path:
+        connection.sock = _knock(address.path, timeout_s)
+    else:
+        connection.connect()
     late = threading.Event()
     timer = threading.Timer(timeout_s, _give_up, (connection.sock, late))  # an answer that trickles is late, too
     timer.daemon = True
@@ -430,6 +452,18 @@ def exchange(
     finally:
         timer.cancel()
         connection.close()
+
+
+def _knock(path: str, timeout_s: float) -> socket.socket:
+    """A connection to a unix socket; raises `OSError`."""
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    link.settimeout(timeout_s)
+    try:
+        link.connect(path)
+    except OSError:
+        link.close()
+        raise
+    return link
 
 
 def _give_up(link: socket.socket, late: threading.Event) -> None:

@@ -10,12 +10,14 @@ from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import msgspec
 
 from daemon.core.events import Bar
-from daemon.report.trades import Direction, Trade
+
+if TYPE_CHECKING:
+    from daemon.report.trades import Trade
 
 T = TypeVar("T")
 
@@ -107,7 +109,7 @@ class TradeRow(msgspec.Struct, frozen=True, kw_only=True):
     """One round trip that is closed; prices are averages over `quantity`."""
 
     symbol: str
-    direction: Direction
+    direction: Literal["LONG", "SHORT"]
     quantity: int
     entry_ts: int
     exit_ts: int
@@ -121,7 +123,7 @@ class TradeRow(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, trade: Trade) -> TradeRow:
         """The row that shows `trade`."""
         return cls(
-            symbol=trade.symbol, direction=trade.direction, quantity=trade.quantity, entry_ts=trade.entry_ts,
+            symbol=trade.symbol, direction=trade.direction.value, quantity=trade.quantity, entry_ts=trade.entry_ts,
             exit_ts=trade.exit_ts, entry_price=trade.entry_price.quantize(PAISA / 100),
             exit_price=trade.exit_price.quantize(PAISA / 100), gross_pnl=trade.gross_pnl.quantize(PAISA),
             costs=trade.costs, net_pnl=trade.net_pnl.quantize(PAISA),

@@ -35,7 +35,6 @@ from daemon.core.clock import NS_PER_S, Clock, ReplayClock
 from daemon.core.errors import InboxFull, SettingsError
 from daemon.core.events import Action, Bar, ControlAction, Decision, Event, Side, TradingState
 from daemon.report.side_by_side import ShadowEvidence, ShadowRow, ShadowSession
-from daemon.report.trades import Direction
 from daemon.settings.run import ControlSettings
 from daemon.supervision.health import Check, bad, good
 
@@ -79,7 +78,7 @@ BARS = [
     for interval in ("5m", "1m")
 ]  # fmt: skip
 TRADES = [
-    TradeRow(symbol="NSE:SBIN-EQ", direction=Direction.LONG, quantity=5, entry_ts=NOW, exit_ts=NOW + NS_PER_S,
+    TradeRow(symbol="NSE:SBIN-EQ", direction="LONG", quantity=5, entry_ts=NOW, exit_ts=NOW + NS_PER_S,
              entry_price=Decimal("348.20"), exit_price=Decimal("349.20"), gross_pnl=Decimal("5.00"),
              costs=Decimal("1.10"), net_pnl=Decimal("3.90")),
 ]  # fmt: skip
