@@ -153,7 +153,6 @@ class LogRow(msgspec.Struct, frozen=True, kw_only=True):
 class HrmMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """How the model reasons, over its newest `decisions`; None where it made none."""
 
-    type: str = "hrm_metrics"
     ts: int
     decisions: int
     """So many decisions, at most 100, were looked at."""

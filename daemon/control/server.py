@@ -86,7 +86,7 @@ class ControlServer:
             view, desk, models, tuning, clock, bridge or Here(), self._gate, sessions, self._answers, limits
         )
         self._backtests = backtests
-        self._sockets = Sockets(context, stream or Stream(view.order))
+        self._sockets = Sockets(context, stream if stream is not None else Stream(view.order))
         parts = (Looking(context, metrics, lines), Commanding(context), FrontDesk(context, backtests), self._sockets)
         self._handlers: dict[str, Handler] = {name: it for part in parts for name, it in part.handlers().items()}
         self._repeats = Repeats()

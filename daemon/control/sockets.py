@@ -143,6 +143,6 @@ async def _read(socket: web.WebSocketResponse, reader: Reader) -> None:
         try:
             wish = msgspec.json.decode(message.data, type=Subscription)
         except (msgspec.DecodeError, UnicodeEncodeError):
-            return reader.let_go(Code.MISSPOKE, f'expected {{"subscribe": […]}}: {", ".join(Kind)}')
+            return reader.let_go(Code.MISSPOKE, 'expected {"subscribe": [KIND], "unsubscribe": [KIND]}, of known kinds')
         reader.kinds = (reader.kinds | set(wish.subscribe)) - set(wish.unsubscribe)
     return None

@@ -74,7 +74,7 @@ class Kind(StrEnum):
 
 
 class Code:
-    """Why a web socket was closed (RFC 6455, 7.4; above 4000 our own)."""
+    """Why a web socket was closed (RFC 6455, 7.4; above 4000 our own); a reason has at most 123 bytes."""
 
     GOING_AWAY = 1001
     MISSPOKE = 1008
@@ -203,7 +203,10 @@ class Stream:
         if not readers:
             return
         self._count += 1
-        frame = msgspec.json.encode({"type": kind.value, "n": self._count, **plain(row)})
+        fields = plain(row)
+        if "type" in fields:  # of an order, which is no frame's
+            fields[f"{kind.value}_type"] = fields.pop("type")
+        frame = msgspec.json.encode({"type": kind.value, "n": self._count, **fields})
         self.published += 1
         for reader in readers:
             reader.offer(self._count if key is None else key, frame)
