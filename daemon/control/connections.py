@@ -173,6 +173,7 @@ class GuardedSocket(web.UnixSite):
         self._where = path
         self._mode = mode
         self._connections = connections
+        self._ours = False
 
     async def start(self) -> None:
         """Listen; raises `OSError` where the path can't be had, or somebody listens there."""
@@ -184,6 +185,7 @@ class GuardedSocket(web.UnixSite):
         door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             door.bind(str(self._where))
+            self._ours = True
             os.chmod(self._where, self._mode)  # before anybody can connect: it doesn't listen yet
         except OSError:
             door.close()
@@ -195,7 +197,8 @@ class GuardedSocket(web.UnixSite):
     async def stop(self) -> None:
         """Listen no more, and leave nothing behind."""
         await super().stop()
-        self._where.unlink(missing_ok=True)
+        if self._ours:  # not what kept us from listening
+            self._where.unlink(missing_ok=True)
 
 
 def _clear(path: Path) -> None:
