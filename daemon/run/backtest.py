@@ -29,7 +29,7 @@ class Asked(msgspec.Struct, frozen=True):
     """What to play, and by which settings (JSON)."""
 
     settings: str
-    tapes: list[Path]
+    tapes: list[str]
     symbols: list[str]
     strategy: str | None
     latency: str
@@ -59,9 +59,8 @@ def play(asked: Asked) -> Any:
     values["shadow"]["agents"] = []
     if asked.strategy is not None:
         values["strategy"]["name"] = asked.strategy
-    replay = Replay(
-        Settings(**values), asked.tapes, asked.symbols, parse_latency(asked.latency), ReplayOutputs()
-    )  # fmt: skip
+    tapes = [Path(tape) for tape in asked.tapes]
+    replay = Replay(Settings(**values), tapes, asked.symbols, parse_latency(asked.latency), ReplayOutputs())
     replay.app.bus.tap((TickBatch,), Progress(replay.app.tapes.rows).count)
     return plain(asyncio.run(replay.run()))
 
