@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
+from daemon.cli import main
 from daemon.cli.ctl import Method, ctl_app, exchange
 from daemon.control.finding import Address
 from daemon.control.view import NotDurableError
@@ -457,3 +458,13 @@ def test_shadow_as_json(operator: Operator) -> None:
     assert [row["name"] for row in rows] == ["in charge", "fast"]
     assert rows[1]["difference"] == "-2238.54"
     assert rows[1]["sessions"][0]["since_time"] == TIME
+
+
+def test_a_halt_over_a_unix_socket(tmp_path: Path) -> None:
+    """The kill switch by its path."""
+    (tmp_path / "control.token").write_text(TOKEN)
+    daemon = FakeDaemon()
+    path = tmp_path / "control.sock"
+    with running_in_thread(build_server(daemon, socket=path)):
+        assert main(["ctl", "halt", "--url", f"unix:{path}", "--token-file", str(tmp_path / "control.token")]) == 0
+    assert len(daemon.submitted) == 1

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from daemon.control.finding import Address, Target, control_place, find, loopback_address
+from daemon.control.finding import OTHERS, PLACE, Address, Target, control_place, find, loopback_address
 from daemon.control.rendezvous import Running, announce
 from daemon.core.errors import SettingsError, UsageError
 from daemon.settings.layers import Layers, read_layers
 from daemon.settings.loading import build_settings
+from daemon.settings.run import ControlSettings
 
 
 @pytest.fixture
@@ -169,3 +170,15 @@ def test_the_shipped_defaults_are_found_from_anywhere(environment: dict[str, str
     """The working directory has no say in it."""
     assert os.getcwd().endswith("here")
     assert read_layers(environment={}).values["control"]["port"] == "8642"
+
+
+def test_every_setting_of_control_is_known_to_the_client() -> None:
+    """Else a mistake elsewhere in the settings would keep somebody from halting."""
+    assert set(ControlSettings.model_fields) == OTHERS.union(PLACE)
+
+
+def test_a_unix_socket_is_an_address() -> None:
+    """By its path; an empty one is none."""
+    assert str(loopback_address("--url", "unix:/run/hrmd.sock")) == "unix:/run/hrmd.sock"
+    with pytest.raises(UsageError, match="unix:PATH"):
+        loopback_address("--url", "unix:")
