@@ -77,6 +77,7 @@ from daemon.risk.book import RiskBook
 from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
+from daemon.settings.changing import tightened
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.shadow.agents import Agent, build_agents
@@ -180,6 +181,7 @@ class App:
         cash = settings.broker.starting_cash
         left = recover(plan.journal, cash) if plan.recover and plan.journal is not None else None
         self.account = left if left is not None else Account(cash)
+        self.settings = settings = tightened(settings, self.account.settings_changed())
         view = view_settings(settings)
         seen = (view.interval, view.coarse_interval)
         self._recalled = Recalled()

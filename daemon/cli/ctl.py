@@ -112,7 +112,7 @@ class Client:
         if status < 300:
             return answer
         error_text = _error_text(answer)
-        if status == 429:
+        if status == 429 and "too many requests" not in error_text:
             raise UsageError(
                 f"{self._url} refused the token in {self._token_file} ({error_text}): too many wrong ones of late; the "
                 "right one is always let in, name it with --token-file"
@@ -272,6 +272,24 @@ def rollback(
 ) -> None:  # fmt: skip
     """Put the strategy in charge that was before, else the next of the ladder; never flat."""
     _command(Client.of(config, overrides, url, token_file), "rollback", reason, as_json)
+
+
+@ctl_app.command()
+def reload(
+    reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Read the settings anew: risk limits and log level change at once, the rest is named and waits for a restart."""
+    answer = _give(Client.of(config, overrides, url, token_file), "reload", _signed({}, reason))
+    if as_json:
+        return print_document(answer)
+    from daemon.control.tuning import ConfigDocument
+
+    document = decoded(answer, ConfigDocument)
+    rows = {row.key: row.value for row in document.changeable}
+    typer.echo("\n".join(f"{key} is {rows[key]}" for key in document.changed) or "nothing that may change differs")
+    if document.needs_restart:
+        typer.echo(f"needs a restart: {', '.join(document.needs_restart)}")
 
 
 @ctl_app.command()
@@ -480,7 +498,10 @@ def exchange(
     """
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     connection = http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)
-    connection.connect()
+    if address.path:
+        connection.sock = _knock(address.path, timeout_s)
+    else:
+        connection.connect()
     late = threading.Event()
     timer = threading.Timer(timeout_s, _give_up, (connection.sock, late))  # an answer that trickles is late, too
     timer.daemon = True
@@ -499,6 +520,18 @@ def exchange(
     finally:
         timer.cancel()
         connection.close()
+
+
+def _knock(path: str, timeout_s: float) -> socket.socket:
+    """A connection to a unix socket; raises `OSError`."""
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    link.settimeout(timeout_s)
+    try:
+        link.connect(path)
+    except OSError:
+        link.close()
+        raise
+    return link
 
 
 def _give_up(link: socket.socket, late: threading.Event) -> None:
@@ -521,6 +554,6 @@ def decoded(answer: bytes, kind: type[T]) -> T:
 
 def _error_text(answer: bytes) -> str:
     try:
-        return str(json.loads(answer)["error"])
+        return str(json.loads(answer)["detail"])
     except (ValueError, KeyError, TypeError):
         return "no reason given"

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
+import structlog
 
 from daemon.control.view import KeyTakenError, NotDurableError, NotTradingError, OrderAnswer, OrderTicket
 from daemon.core.bus import Bus
@@ -21,19 +22,24 @@ from daemon.core.events import (
     AdvanceMigration,
     BeginCanary,
     CancelOrder,
+    ControlAction,
     Event,
     LoadModel,
     ManualOrder,
     ManualOrderAnswered,
     Resume,
     RollBackMigration,
+    SettingChanged,
 )
 from daemon.orders.book import OrderBook
 from daemon.orders.paper_execution import Durable
 from daemon.recovery.account import Account
 
-NEEDS_THE_JOURNAL = (Resume, LoadModel, BeginCanary, AdvanceMigration, RollBackMigration)
+NEEDS_THE_JOURNAL = (Resume, LoadModel, SettingChanged, BeginCanary, AdvanceMigration, RollBackMigration)
 """Commands that are not taken while nothing can be written; the others make less risk, and are in force at once."""
+
+log = structlog.get_logger("control")
+
 ANSWER_S = 4.0
 """Risk answers within milliseconds; beyond this the loop is in trouble, and the asker asks again under the same key."""
 
@@ -94,7 +100,8 @@ class ManualDesk:
         """Put a command on the bus; returns when it is on disk.
 
         Raises `NotDurableError` where it is in force and a restart may forget it, and `NotTradingError` for a resume,
-        another model, a canary or a step of the migration while the journal can't be written: it was not taken.
+        another model or setting, a canary or a step of the migration while the journal can't be written: it was not
+        taken.
         """
         trouble = await self._on_disk() if isinstance(event, NEEDS_THE_JOURNAL) else ""
         if trouble:
@@ -108,6 +115,13 @@ class ManualDesk:
         trouble = await self._on_disk()
         if trouble:
             raise NotDurableError(trouble)
+
+    def note(self, action: ControlAction) -> None:
+        """For the record: who asked for what. Where nothing can be recorded the log has it."""
+        try:
+            self._bus.publish(action)
+        except JournalError as error:
+            log.error("not in the journal", who=action.who, what=action.what, status=action.status, why=str(error))
 
     async def cancel(self, order_id: str, reason: str, who: str) -> int | None:
         """Ask for an order to be taken off the market; when that was (UTC ns), None where it doesn't work.

@@ -16,10 +16,21 @@ from typing import Annotated, Protocol
 import msgspec
 
 from daemon.control.accepted import Accepted as Accepted
+from daemon.control.rows import Asked, HrmMetrics, Listing, Page
 from daemon.control.words import HandSide as HandSide
 from daemon.control.words import HandType as HandType
+from daemon.core.clock import NS_PER_MS
 from daemon.core.errors import HrmdError
-from daemon.core.events import Decision, Event, ManualOrder, ManualOrderAnswered, OrderType, Side, TradingState
+from daemon.core.events import (
+    ControlAction,
+    Decision,
+    Event,
+    ManualOrder,
+    ManualOrderAnswered,
+    OrderType,
+    Side,
+    TradingState,
+)
 from daemon.report.migration import MigrationAnswer, MigrationView
 from daemon.report.side_by_side import ShadowRow
 from daemon.supervision.health import Check, CheckStatus, Overall, overall, texts
@@ -50,7 +61,7 @@ PriceText = Annotated[
 ]
 PriceNumber = Annotated[float, msgspec.Meta(ge=0.0001, lt=MAX_PRICE, description="As text it is exact")]
 BY_THE_OPERATOR = "by the operator"
-SOMEBODY = "an operator"
+AN_OPERATOR = "an operator"
 """Who gave a command, where the asker doesn't say."""
 
 
@@ -206,12 +217,22 @@ class DecisionRow(msgspec.Struct, frozen=True, kw_only=True):
     complexity: float
     regime: str
     failed: bool
+    h_module_confidence: float
+    l_module_confidence: float
+    adaptive_time_used: float
 
     @classmethod
     def of(cls, decision: Decision) -> DecisionRow:
         """The row that shows `decision`."""
-        shared = {name: getattr(decision, name) for name in cls.__struct_fields__ if name not in ("action", "price")}
-        return cls(action=decision.action.name, price=Decimal(repr(decision.price)), **shared)
+        shared = {name: getattr(decision, name) for name in cls.__struct_fields__ if name not in _OWN}
+        return cls(
+            action=decision.action.name, price=Decimal(repr(decision.price)), adaptive_time_used=
+            decision.latency_ns / NS_PER_MS, h_module_confidence=decision.h_confidence,
+            l_module_confidence=decision.l_confidence, **shared,
+        )  # fmt: skip
+
+
+_OWN = {"action", "price", "h_module_confidence", "l_module_confidence", "adaptive_time_used"}
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -262,14 +283,16 @@ class OrderTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     type: HandType = HandType.MARKET
     price: PriceText | PriceNumber | None = None
     reason: Reason = BY_THE_OPERATOR
-    who: Reason = SOMEBODY
+    reduce_only: bool = False
+    """Whether risk shall deny it where it would do more than close what is held."""
+    who: Reason = AN_OPERATOR
 
     def order(self, ts: int) -> ManualOrder:
         """The command, at `ts`."""
         return ManualOrder(
             ts=ts, key=self.key, symbol=self.symbol, side=Side[self.side.name], quantity=self.quantity,
             type=OrderType[self.type.name], limit_price=None if self.price is None else Decimal(str(self.price)),
-            reason=self.reason, who=self.who,
+            reason=self.reason, reduce_only=self.reduce_only, who=self.who,
         )  # fmt: skip
 
 
@@ -302,7 +325,7 @@ class CancelTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     order_id: str
     reason: Reason = BY_THE_OPERATOR
-    who: Reason = SOMEBODY
+    who: Reason = AN_OPERATOR
 
 
 class ModelTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -313,7 +336,7 @@ class ModelTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=1024, pattern=f"^[^{_UNSEEN}]+{_END}")]
     reason: Reason = BY_THE_OPERATOR
-    who: Reason = SOMEBODY
+    who: Reason = AN_OPERATOR
 
 
 class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -352,7 +375,7 @@ class CanaryTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     do: CanaryDo
     agent: Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]{0,24}" + _END)] = ""
     reason: Reason = BY_THE_OPERATOR
-    who: Reason = "an operator"
+    who: Reason = AN_OPERATOR
 
 
 class CanaryRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -407,7 +430,10 @@ class OrderDesk(Protocol):
         """Put a command on the bus and on disk; raises `NotDurableError`, or `NotTradingError` where not taken."""
 
     async def place(self, ticket: OrderTicket) -> OrderAnswer:
-        """Risk's answer; raises `KeyTakenError`, `NotTradingError` or `TimeoutError`."""
+        """Risk's answer to somebody; raises `KeyTakenError`, `NotTradingError` or `TimeoutError`."""
+
+    def note(self, action: ControlAction) -> None:
+        """For the record; never raises."""
 
     async def cancel(self, order_id: str, reason: str, who: str) -> int | None:
         """Ask for a cancellation; when that was (UTC ns), None where no such order works. Raises as `command` does."""
@@ -444,6 +470,15 @@ class ControlView(Protocol):
 
     def decisions(self, limit: int) -> Sequence[Decision]:
         """The newest `limit` decisions or fewer, newest first; `limit` ≥ 1."""
+
+    def page(self, listing: Listing, asked: Asked) -> Page:
+        """A page of rows, newest first; of decisions `Decision` itself, of bars `Bar`, of the rest the API's rows."""
+
+    def order(self, order_id: str) -> OrderRow | None:
+        """One order of `orders`."""
+
+    def hrm_metrics(self) -> HrmMetrics:
+        """How the model reasons."""
 
     def shadow(self) -> Sequence[ShadowRow]:
         """The agent in charge and those beside it; empty where there are none."""

@@ -647,6 +647,8 @@ class AccountSnapshot(Event, frozen=True, gc=False):
     state_who: str = ""
     closing: dict[str, str] = {}
     """Symbols that are being closed since a canary ended, and why."""
+    changed: dict[str, str] = {}
+    """Settings that were changed while running and are not the file's: JSON by dotted key."""
 
 
 class DayProfitPeaked(Event, frozen=True, gc=False):
@@ -892,6 +894,8 @@ class ManualOrder(Event, frozen=True, gc=False):
     limit_price: Decimal | None
     reason: str
     who: str = ""
+    reduce_only: bool = False
+    """Whether it is denied where it would do more than close what is held."""
 
 
 class ManualOrderAnswered(Event, frozen=True, gc=False):
@@ -913,6 +917,30 @@ class CancelOrder(Event, frozen=True, gc=False):
     order_id: str
     reason: str
     who: str = ""
+
+
+class SettingChanged(Event, frozen=True, gc=False):
+    """Command: a setting holds another value from here on, JSON; `as_in_file`: the settings file's, again.
+
+    `key` is dotted. A limit is never wider than the file's.
+    """
+
+    ts: int
+    who: str
+    key: str
+    before: str
+    after: str
+    reason: str
+    as_in_file: bool = False
+
+
+class ControlAction(Event, frozen=True, gc=False):
+    """Somebody asked the control API for more than a look: who, for what, and how it was answered (HTTP status)."""
+
+    ts: int
+    who: str
+    what: str
+    status: int
 
 
 class SwapStrategy(Event, frozen=True, gc=False):

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from daemon.core.clock import india_day
@@ -41,6 +42,7 @@ from daemon.core.events import (
     PositionRestated,
     Reduce,
     Resume,
+    SettingChanged,
     SymbolHalted,
     SymbolResumed,
     TradingState,
@@ -59,10 +61,10 @@ ORDER_EVENTS: tuple[type[Event], ...] = (
 )  # fmt: skip
 FOLDED: tuple[type[Event], ...] = (
     *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, CancelOrder, DayProfitPeaked,
-    ManualOrderAnswered, Bar, SymbolHalted, SymbolResumed, PositionRestated, ModelLoaded,
+    ManualOrderAnswered, Bar, SymbolHalted, SymbolResumed, PositionRestated, ModelLoaded, SettingChanged,
     CanaryChanged,
 )  # fmt: skip
-COMMANDS: tuple[type[Event], ...] = (TradingStateChanged, Halt, Resume, Reduce, Flatten)
+COMMANDS: tuple[type[Event], ...] = (TradingStateChanged, Halt, Resume, Reduce, Flatten, SettingChanged)
 """What a process that moves orders and portfolio by itself tells its account of (`Account.follow`)."""
 
 
@@ -96,6 +98,7 @@ class Account:
         self.answered: dict[str, ManualOrderAnswered] = {}
         self.unsettled: dict[str, str] = {}
         self.restated: dict[str, None] = {}
+        self.changed: dict[str, str] = {}
         self.last_ts = 0
         self.records = 0
         self._ending = False
@@ -129,6 +132,10 @@ class Account:
         passed = (it for it in self.known() if it.state not in (OrderState.INTENT, OrderState.DENIED))
         return [it.intent for it in passed if india_day(it.intent.ts) >= self.day]
 
+    def settings_changed(self) -> dict[str, str | int | float | None]:
+        """Settings that people changed while it ran, and that are not the file's."""
+        return {key: msgspec.json.decode(text) for key, text in self.changed.items()}
+
     def snapshot(self, ts: int) -> AccountSnapshot:
         """All of it in one event; of finished orders the newest, more than a day has.
 
@@ -155,6 +162,7 @@ class Account:
             answered=tuple(self.answered.values()),
             unsettled=dict(self.unsettled),
             restated=tuple(self.restated),
+            changed=dict(self.changed),
         )
 
     def apply(self, event: Event) -> None:
@@ -163,7 +171,7 @@ class Account:
             case AccountSnapshot():
                 self._restore(event)
                 return
-            case TradingStateChanged() | Halt() | Resume() | Reduce() | Flatten():
+            case TradingStateChanged() | Halt() | Resume() | Reduce() | Flatten() | SettingChanged():
                 self.follow(event)
             case ManualOrderAnswered():
                 self.remember(event)
@@ -231,6 +239,11 @@ class Account:
     def follow(self, event: Event) -> None:
         """Take note of one of `COMMANDS`; it counts from when it was given, though risk may never have got to it."""
         match event:
+            case SettingChanged():
+                self.changed.pop(event.key, None)
+                if not event.as_in_file:
+                    self.changed[event.key] = event.after
+                return
             case TradingStateChanged():
                 if not self._ending:
                     self._enter(event.state, event, 0)
@@ -286,6 +299,7 @@ class Account:
         self.day, self.day_start_net, self.day_high = snapshot.day, snapshot.day_start_net, snapshot.day_high
         self.answered = {answer.order.key: answer for answer in snapshot.answered}
         self.unsettled, self.restated = dict(snapshot.unsettled), dict.fromkeys(snapshot.restated)
+        self.changed = dict(snapshot.changed)
         self.last_ts = max(self.last_ts, snapshot.ts)
 
 

@@ -51,6 +51,7 @@ from daemon.core.events import (
     PriceJumped,
     Reduce,
     Resume,
+    SettingChanged,
     SymbolHalted,
     SymbolResumed,
     TickBatch,
@@ -116,6 +117,9 @@ class RiskActor(Actor):
                 PriceJumped, PositionRestated, ModelLoaded, CanaryChanged,
             ),
         )  # fmt: skip
+        bus.subscribe(
+            self.name, (SettingChanged,), where=lambda it: it.key.startswith("risk."), inbox=self.inbox
+        )  # fmt: skip
         bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy == EXTERNAL, inbox=self.inbox)
 
     def handle(self, event: Event) -> None:
@@ -158,6 +162,8 @@ class RiskActor(Actor):
             self._on_manual(event)
         elif isinstance(event, FeedStatus):
             self._on_feed(event)
+        elif isinstance(event, SettingChanged):
+            self._builder.retune(self._gate.retune(event))
         elif isinstance(event, ModelLoaded):
             if event.closes and self._open():
                 self.flatten_reason = self.flatten_reason or event.reason

@@ -10,8 +10,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Protocol
 
+import msgspec
+
 from daemon.core.clock import NS_PER_S, india_day
-from daemon.core.events import MANUAL, OrderIntent, Side, TradingState
+from daemon.core.events import MANUAL, OrderIntent, SettingChanged, Side, TradingState
 from daemon.market.calendar import Session
 from daemon.market.instruments import lot_advice
 from daemon.risk.book import PAISA, RiskBook, SymbolRisk, worst_position
@@ -40,6 +42,13 @@ class RiskGate:
         self._instruments = instruments
         self._sessions = sessions
         self._no_entries_ns = int(no_entries_minutes * 60 * NS_PER_S)
+
+    def retune(self, change: SettingChanged) -> RiskSettings:
+        """Check by other limits from here on; the limits. Raises `ValidationError` for one that can't be."""
+        name = change.key.removeprefix("risk.")
+        limits = self._settings.model_dump() | {name: msgspec.json.decode(change.after)}
+        self._settings = RiskSettings.model_validate(limits)
+        return self._settings
 
     def check(self, intent: OrderIntent, book: RiskBook, now: int) -> tuple[str, str, str] | None:
         """None when the intent may go; else (check, limit, value)."""

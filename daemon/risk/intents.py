@@ -40,6 +40,10 @@ class IntentBuilder:
         self._prefix = prefix
         self._count = 0
 
+    def retune(self, risk: RiskSettings) -> None:
+        """Cut by other limits from here on."""
+        self._risk = risk
+
     def build(self, decision: Decision, book: RiskBook) -> OrderIntent | None:
         """The intent of a decision, or None when there is nothing to do at the venue.
 
@@ -96,7 +100,7 @@ class IntentBuilder:
             type=order.type,
             limit_price=order.limit_price,
             stop_price=None,
-            reduces=0 < order.quantity <= closable,
+            reduces=order.reduce_only or 0 < order.quantity <= closable,  # the gate looks at what is open
             strategy=MANUAL,
             reason=order.reason,
             reference_price=Decimal(str(entry.last_price)),

@@ -19,10 +19,9 @@ import structlog
 
 from daemon.app import App, RunPlan
 from daemon.control.auth import check_server_token, server_token, server_token_file
-from daemon.control.connections import limits_within
 from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.rendezvous import Announcement, Running, announce
-from daemon.control.server import ControlServer
+from daemon.control.tokens import read_tokens
 from daemon.core.clock import NS_PER_S, PacedClock, Readings, stopwatch_ns, wall_ns
 from daemon.core.errors import HrmdError, SettingsError
 from daemon.core.events import ITSELF, Event, Halt, InferenceMeasured, TradingState
@@ -30,8 +29,9 @@ from daemon.core.latency import MeasuredLatency
 from daemon.feed.live.fyers import check_live, live_clock, ticks_are_real
 from daemon.market.calendar import MarketCalendar
 from daemon.market.opening import CalendarWatch
+from daemon.run.control import ControlService
 from daemon.run.notify import Notifier
-from daemon.run.process import allow_open_files, on_ending
+from daemon.run.process import on_ending
 from daemon.run.recording import follow, open_recorder, record_published, reels_of_today, wants_recorder
 from daemon.run.totals import TOTALLED, RunTotals
 from daemon.run.view import DaemonView
@@ -49,12 +49,13 @@ class Service:
     """One daemon process."""
 
     def __init__(
-        self, settings: Settings, strategies: Mapping[str, Strategy] | None = None, readings: Readings | None = None
-    ) -> None:
+        self, settings: Settings, strategies: Mapping[str, Strategy] | None = None, readings: Readings | None = None,
+        load: Callable[[], Settings] | None = None,
+    ) -> None:  # fmt: skip
         """Build the path, on the settings' strategies unless others are given.
 
-        `readings`: what a live daemon reads its time from, by default the machine's own clocks. Raises `UsageError` for
-        settings, tapes or models that can't be used.
+        `readings`: what a live daemon reads its time from, by default the machine's own clocks; `load`: reads the
+        settings anew. Raises `UsageError` for settings, tapes or models that can't be used.
         """
         live = settings.feed.source == "fyers"
         if not live and not settings.feed.tape:
@@ -64,6 +65,7 @@ class Service:
         clock = live_clock(settings, readings) if live else PacedClock(settings.feed.speed)
         if settings.control.enabled:
             check_server_token(settings.control.token_file, os.environ)
+            read_tokens(settings.control.tokens_file)
         self.recorder = (
             open_recorder(settings, MarketCalendar.load(settings.market.calendar_file))
             if wants_recorder(settings)
@@ -106,15 +108,10 @@ class Service:
         self.totals = RunTotals(self.app.account.portfolio, self.app.account.state)
         self.app.bus.tap(TOTALLED, self.totals.record)
         self._still = False
-        self._control: ControlServer | None = None
+        self._control: ControlService | None = None
         self._announcement: Announcement | None = None
         if token is not None:
-            limits, steps = limits_within(allow_open_files()), self.app.migration_desk
-            assert steps is not None, "a service goes on where the run before left off"
-            self._control = ControlServer(
-                settings.control, self.view, clock, self.metrics, token, self.app.desk, self.app.model_desk, steps,
-                limits,
-            )  # fmt: skip
+            self._control = ControlService(settings, self.app, self.view, self.metrics, token, load)
 
     def _token(self) -> str:
         """The daemon's own, made now where there is none."""
@@ -151,7 +148,7 @@ class Service:
             log.info("summary", **self.totals.words(), rung=self.app.supervisor.ladder.active)
         log.info("stopped", positions=[row.symbol for row in self.view.positions() if row.quantity])
 
-    async def _listen(self, control: ControlServer) -> None:
+    async def _listen(self, control: ControlService) -> None:
         try:
             await control.start()
         except HrmdError:

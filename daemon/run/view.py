@@ -5,7 +5,7 @@ Invariant: nothing here changes the daemon or waits.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
@@ -15,6 +15,7 @@ import msgspec
 from daemon import __version__
 from daemon.app import App
 from daemon.control.migration_desk import view_of
+from daemon.control.rows import Asked, HrmMetrics, Listing, Page, Ring
 from daemon.control.view import (
     CanaryDo,
     CanaryRow,
@@ -28,6 +29,7 @@ from daemon.control.view import (
 )
 from daemon.core.clock import NS_PER_MS
 from daemon.core.events import (
+    Bar,
     Decision,
     Event,
     FeedState,
@@ -44,6 +46,7 @@ from daemon.core.events import (
     OrderRejected,
     OrderSent,
     OrderUnknown,
+    PositionRestated,
     TickBatch,
     TradingState,
     TradingStateChanged,
@@ -56,6 +59,7 @@ from daemon.report.migration import MigrationView
 from daemon.report.side_by_side import ShadowRow
 from daemon.run.canary_row import canary_row
 from daemon.run.health import monitor_of
+from daemon.run.past import Past, reasoning
 from daemon.tape.recorder import Recorder
 
 KEPT = 500
@@ -94,15 +98,17 @@ class DaemonView:
         self._deadline_ms = app.settings.hierarchical_reasoning_model.act.deadline_ms
         self._counts: Counter[str] = Counter()
         self._denied: Counter[str] = Counter()
-        self._decisions: deque[Decision] = deque(maxlen=KEPT)
+        self._decisions: Ring[Decision] = Ring(KEPT)
         self._orders: dict[str, OrderRow] = {}
+        self._order_ids: Ring[str] = Ring(KEPT)
+        self._past = Past(app)
         self._trading_reason = self._trading_who = ""
         self._feed = "starting"
         self._last_tick_ts: int | None = None
         types = (
             TickBatch, Decision, OrderIntent, OrderDenied, OrderSent, OrderAccepted, OrderRejected, OrderUnknown,
             OrderCancelRequested, OrderCancelFailed, OrderCancelled, OrderExpired, OrderAmended, Fill,
-            TradingStateChanged, FeedStatus,
+            TradingStateChanged, FeedStatus, Bar, PositionRestated,
         )  # fmt: skip
         for order in app.account.known():
             self._keep(_row_of(order))
@@ -229,7 +235,36 @@ class DaemonView:
 
     def decisions(self, limit: int) -> Sequence[Decision]:
         """The newest decisions, newest first."""
-        return [self._decisions[-n] for n in range(1, min(limit, len(self._decisions)) + 1)]
+        return self._decisions.page(Asked(limit=limit)).rows
+
+    def order(self, order_id: str) -> OrderRow | None:
+        """One order of `orders`."""
+        return self._orders.get(order_id)
+
+    def page(self, listing: Listing, asked: Asked) -> Page:
+        """A page of rows, newest first."""
+        of_symbol = (lambda row: row.symbol == asked.symbol) if asked.symbol else None
+        match listing:
+            case Listing.ORDERS:
+                known = self._orders
+                mine = (lambda key: key in known and known[key].symbol == asked.symbol) if asked.symbol else None
+                page = self._order_ids.page(asked, mine or known.__contains__)
+                return Page([known[key] for key in page.rows], page.before)
+            case Listing.DECISIONS:
+                return self._decisions.page(asked, of_symbol)
+            case Listing.BARS:
+                return self._past.bars_page(asked)
+            case Listing.TRADES:
+                return self._past.trades.page(asked, of_symbol)
+            case Listing.EQUITY:
+                return self._past.equity.page(asked)
+
+    def hrm_metrics(self) -> HrmMetrics:
+        """How the model reasons."""
+        app = self._app
+        return reasoning(
+            self._decisions.rows, app.settings.hierarchical_reasoning_model.max_segments, app.plan.clock.now_ns()
+        )
 
     def shadow(self) -> Sequence[ShadowRow]:
         """The agent in charge first."""
@@ -260,13 +295,15 @@ class DaemonView:
 
     def _record(self, event: Event) -> None:
         match event:
+            case Bar() | PositionRestated():
+                self._past.record(event)
             case TickBatch():
                 self._counts["ticks"] += len(event)
                 self._last_tick_ts = int(event.ts_recv[-1])
             case Decision():
                 self._counts["decisions"] += 1
                 self._counts["overruns"] += bool(event.halt_reason) and event.latency_ns > self._deadline_ms * NS_PER_MS
-                self._decisions.append(event)
+                self._decisions.add(event)
             case FeedStatus():
                 if event.symbol is None:
                     self._feed = event.state.value
@@ -305,8 +342,11 @@ class DaemonView:
             case Fill():
                 self._counts["fills"] += 1
                 self._fill(event)
+                self._past.record(event)
 
     def _keep(self, row: OrderRow) -> None:
+        if row.order_id not in self._orders:
+            self._order_ids.add(row.order_id)
         self._orders[row.order_id] = row
         while len(self._orders) > KEPT:
             del self._orders[next(iter(self._orders))]

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from daemon.control.backtests import Backtests
 from daemon.control.connections import LIMITS, Limits
 from daemon.control.metrics import Metrics
+from daemon.control.rows import Asked, EquityRow, HrmMetrics, Listing, LogRow, Page, Ring, TradeRow
 from daemon.control.server import ControlServer
+from daemon.control.stream import Stream
+from daemon.control.tuning import Changeable, ConfigDocument, ConfigTicket
 from daemon.control.view import (
     CanaryRow,
     CanaryTicket,
@@ -29,8 +35,18 @@ from daemon.control.view import (
     Status,
 )
 from daemon.core.clock import NS_PER_S, Clock, ReplayClock
-from daemon.core.errors import InboxFull
-from daemon.core.events import Action, Decision, Event, GateReading, MigrationStage, Side, TradingState
+from daemon.core.errors import InboxFull, SettingsError
+from daemon.core.events import (
+    Action,
+    Bar,
+    ControlAction,
+    Decision,
+    Event,
+    GateReading,
+    MigrationStage,
+    Side,
+    TradingState,
+)
 from daemon.report.migration import MigrationAnswer, MigrationSession, MigrationStep, MigrationView
 from daemon.report.side_by_side import ShadowEvidence, ShadowRow, ShadowSession
 from daemon.settings.run import ControlSettings
@@ -69,6 +85,22 @@ DECISIONS = [
              segments=3 + number, halt_reason="q_halt", complexity=0.55, regime="trending")
     for number, action in enumerate(Action)
 ]  # fmt: skip
+
+BARS = [
+    Bar(symbol="NSE:SBIN-EQ", interval=interval, ts_open=NOW, ts_close=NOW + NS_PER_S, open=348.2, high=349.0,
+        low=348.0, close=348.5, volume=-1 if interval == "1m" else 1000, ticks=5)
+    for interval in ("5m", "1m")
+]  # fmt: skip
+TRADES = [
+    TradeRow(symbol="NSE:SBIN-EQ", direction="LONG", quantity=5, entry_ts=NOW, exit_ts=NOW + NS_PER_S,
+             entry_price=Decimal("348.20"), exit_price=Decimal("349.20"), gross_pnl=Decimal("5.00"),
+             costs=Decimal("1.10"), net_pnl=Decimal("3.90")),
+]  # fmt: skip
+EQUITY = [EquityRow(ts=NOW + n * NS_PER_S, equity=Decimal("1000000.00") + n, net_pnl=Decimal(n)) for n in range(3)]
+LINES = [
+    LogRow(timestamp="2021-04-05T03:45:00.000000Z", level=level, event="bar closed", fields={"symbol": "NSE:SBIN-EQ"})
+    for level in ("info", "warning", "error")
+]
 
 PART = ShadowSession(
     session="2021-04-05", since_ts=NOW, until_ts=NOW + NS_PER_S, whole=False, decisions=75, agreement=None, trades=2,
@@ -123,7 +155,7 @@ class FakeDaemon:
         self.checks: list[Check] = [good("running", "it trades"), good("memory", "0.41 GB in use", 0.41, 3, "GB")]
         self.held = POSITIONS
         self.known_orders = ORDERS
-        self.asked_limit = 0
+        self.asked_for = Asked(limit=0)
         self.asked: Counter[str] = Counter()
         self.submitted: list[Event] = []
         self.full = False
@@ -136,6 +168,14 @@ class FakeDaemon:
         self.why = ""
         self.trouble: Exception | None = None
         self.metrics = Metrics()
+        self.stream = Stream(self.order)
+        self.noted: list[ControlAction] = []
+        self.max_daily_loss = "20000"
+        self.rings: dict[Listing, Ring[Any]] = {listing: Ring(500) for listing in Listing}
+        for listing, rows in ((Listing.ORDERS, ORDERS), (Listing.DECISIONS, DECISIONS), (Listing.BARS, BARS),
+                              (Listing.TRADES, TRADES), (Listing.EQUITY, EQUITY)):  # fmt: skip
+            for row in reversed(rows):
+                self.rings[listing].add(row)
 
     def status(self) -> Status:
         """The fixed status, or what a test put there."""
@@ -157,8 +197,58 @@ class FakeDaemon:
     def decisions(self, limit: int) -> Sequence[Decision]:
         """One of each action."""
         self.asked["decisions"] += 1
-        self.asked_limit = limit
         return DECISIONS[:limit]
+
+    def page(self, listing: Listing, asked: Asked) -> Page:
+        """A page of what a test put there."""
+        self.asked[listing.value] += 1
+        self.asked_for = asked
+        ring = self.rings[listing]
+        if listing is Listing.ORDERS:
+            ring = Ring(500)
+            for row in reversed(self.known_orders):
+                ring.add(row)
+        return ring.page(asked, (lambda row: row.symbol == asked.symbol) if asked.symbol else None)
+
+    def order(self, order_id: str) -> OrderRow | None:
+        """One of the fixed orders."""
+        return next((row for row in self.known_orders if row.order_id == order_id), None)
+
+    def hrm_metrics(self) -> HrmMetrics:
+        """Of one decision."""
+        return HrmMetrics(
+            ts=NOW, decisions=1, efficiency=0.5, reasoning_depth=3.0, convergence=0.2, convergence_stability=1.0,
+            latency_ms=12.0, memory_mb=100.0, complexity=0.5,
+        )  # fmt: skip
+
+    def note(self, action: ControlAction) -> None:
+        """Keep it."""
+        self.noted.append(action)
+
+    def config(self) -> ConfigDocument:
+        """One setting."""
+        row = Changeable(key="risk.max_daily_loss", value=self.max_daily_loss, file="20000", says="Rupees")
+        return ConfigDocument(changeable=[row], settings={"risk": {"max_daily_loss": self.max_daily_loss}})
+
+    async def change(self, ticket: ConfigTicket, who: str) -> ConfigDocument:
+        """Only the one setting."""
+        if self.trouble is not None:
+            raise self.trouble
+        if set(ticket.changes) != {"risk.max_daily_loss"}:
+            raise SettingsError(f"{next(iter(ticket.changes))}: doesn't change while hrmd runs")
+        self.max_daily_loss = str(ticket.changes["risk.max_daily_loss"])
+        return self.config()
+
+    async def reload(self, reason: str, who: str) -> ConfigDocument:
+        """As the file says."""
+        if self.trouble is not None:
+            raise self.trouble
+        self.max_daily_loss = "20000"
+        return self.config()
+
+    def settings_json(self) -> str:
+        """None to speak of."""
+        return "{}"
 
     def shadow(self) -> Sequence[ShadowRow]:
         """The one in charge and one that was dropped."""
@@ -247,13 +337,17 @@ class FakeDaemon:
 
 
 def build_server(
-    daemon: FakeDaemon, clock: Clock | None = None, port: int = 0, limits: Limits = LIMITS
-) -> ControlServer:
-    """A control server over `daemon`, on a free port unless told."""
-    settings = ControlSettings(port=port, token_file=Path("unused"))
+    daemon: FakeDaemon, clock: Clock | None = None, port: int = 0, limits: Limits = LIMITS, tapes: Path = Path("none"),
+    worker: Sequence[str] = (sys.executable, "-c", "raise SystemExit(3)"), **changes: Any,
+) -> ControlServer:  # fmt: skip
+    """A control server over `daemon`, on a free port unless told; `changes` are settings of control."""
+    settings = ControlSettings(port=port, **({"token_file": "unused", "tokens_file": "unused"} | changes))
+    stream = Stream(daemon.order)
+    daemon.stream = stream
     return ControlServer(
-        settings, daemon, clock or ReplayClock(NOW), daemon.metrics, TOKEN, daemon, daemon, daemon, limits
-    )
+        settings, daemon, clock or ReplayClock(NOW), daemon.metrics, TOKEN, daemon, daemon, daemon, limits,
+        tuning=daemon, backtests=Backtests(tapes, [], worker), stream=stream, lines=lambda: LINES,
+    )  # fmt: skip
 
 
 @contextmanager

@@ -47,7 +47,7 @@ async def test_what_cannot_be_done_is_a_line(running: Running) -> None:
     """And nothing is published."""
     running.daemon.why = "no canary runs"
     status, answer, _ = await running.ask("POST", "/control/canary", body=b'{"do": "promote"}')
-    assert (status, answer["error"]) == (409, "canary promote: no canary runs")
+    assert (status, answer["detail"]) == (409, "canary promote: no canary runs")
     assert running.daemon.submitted == []
 
 
@@ -66,7 +66,7 @@ async def test_what_cannot_be_meant(running: Running, body: bytes, error: str) -
     """The line names the field."""
     status, answer, _ = await running.ask("POST", "/control/canary", body=body)
     assert status == 400
-    assert answer["error"].startswith(error)
+    assert answer["detail"].startswith(error)
     assert running.daemon.submitted == []
 
 
@@ -75,7 +75,7 @@ async def test_one_that_was_not_taken_says_so(running: Running) -> None:
     running.daemon.trouble = NotTradingError("the disk is full")
     body = b'{"do": "begin", "agent": "fast"}'
     status, answer, _ = await running.ask("POST", "/control/canary", body=body)
-    assert (status, answer["error"]) == (503, "canary begin was not taken: the disk is full")
+    assert (status, answer["detail"]) == (503, "canary begin was not taken: the disk is full")
 
 
 def test_the_table_says_it_all() -> None:

@@ -13,9 +13,10 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
+from daemon.cli import main
 from daemon.cli.ctl import Method, ctl_app, exchange
 from daemon.control.finding import Address
-from daemon.control.view import SOMEBODY, NotDurableError
+from daemon.control.view import AN_OPERATOR, NotDurableError
 from daemon.core.errors import Fault, UsageError
 from daemon.core.events import Flatten, Halt, Reduce, Resume, SwapStrategy, TradingState
 from daemon.settings.layers import DEFAULT_PATH
@@ -274,7 +275,8 @@ def test_commands_reach_the_bus(operator: Operator, command: str, kind: type[Hal
 
 @pytest.mark.parametrize(
     ("name", "who"),
-    [("asha", "asha"), ("two words", "two words"), ("a\nb", SOMEBODY), ("\u202etxet", SOMEBODY), ("  ", SOMEBODY),
+    [("asha", "asha"), ("two words", "two words"), ("a\nb", AN_OPERATOR), ("\u202etxet", AN_OPERATOR),
+     ("  ", AN_OPERATOR),
      ("x" * 500, "x" * 200)],
 )  # fmt: skip
 def test_a_command_says_who_gives_it(operator: Operator, monkeypatch: pytest.MonkeyPatch, name: str, who: str) -> None:
@@ -402,7 +404,7 @@ def test_either_of_address_and_token_may_come_from_the_settings(operator: Operat
 
 
 @pytest.mark.parametrize(
-    "url", ["https://127.0.0.1:1", "http://example.com", "127.0.0.1:8765", "http://localhost:1/x", "http://[", ""]
+    "url", ["https://127.0.0.1:1", "http://example.com", "127.0.0.1:8642", "http://localhost:1/x", "http://[", ""]
 )
 def test_other_addresses_are_refused(tmp_path: Path, url: str) -> None:
     """The token never leaves the machine."""
@@ -439,7 +441,7 @@ def test_refusals_are_the_users_to_mend(tmp_path: Path, status: int, says: str) 
     """One line for each kind of no."""
     (tmp_path / "control.token").write_text(TOKEN)
     error = {403: "Host: expected 127.0.0.1", 408: "body: expected within seconds"}.get(status, "no")
-    with other_server({"/status": (status, msgspec.json.encode({"error": error}))}) as url:
+    with other_server({"/status": (status, msgspec.json.encode({"detail": error}))}) as url:
         options = ["--url", url, "--token-file", str(tmp_path / "control.token")]
         result = CliRunner().invoke(ctl_app, ["status", *options])
     assert isinstance(result.exception, UsageError)
@@ -543,3 +545,13 @@ def test_shadow_as_json(operator: Operator) -> None:
     assert [row["name"] for row in rows] == ["in charge", "fast"]
     assert rows[1]["difference"] == "-2238.54"
     assert rows[1]["sessions"][0]["since_time"] == TIME
+
+
+def test_a_halt_over_a_unix_socket(tmp_path: Path) -> None:
+    """The kill switch by its path."""
+    (tmp_path / "control.token").write_text(TOKEN)
+    daemon = FakeDaemon()
+    path = tmp_path / "control.sock"
+    with running_in_thread(build_server(daemon, socket=path)):
+        assert main(["ctl", "halt", "--url", f"unix:{path}", "--token-file", str(tmp_path / "control.token")]) == 0
+    assert len(daemon.submitted) == 1

@@ -30,6 +30,7 @@ from daemon.core.events import (
     PositionRestated,
     Reduce,
     Resume,
+    SettingChanged,
     Side,
     SymbolHalted,
     SymbolResumed,
@@ -448,3 +449,33 @@ def test_a_later_position_is_not_closed_for_a_canary_of_before() -> None:
     assert account.closing == {SBIN: "it failed"}
     account.fold([cancel_of(resting[0]), *trade(2)])  # type: ignore[arg-type]
     assert account.closing == {}
+
+
+def setting(key: str, after: str, *, as_in_file: bool = False) -> SettingChanged:
+    """A limit that somebody changed."""
+    return SettingChanged(ts=OPEN, who="anna", key=key, before="1", after=after, reason="", as_in_file=as_in_file)
+
+
+def test_a_limit_that_was_changed_outlives_the_process(tmp_path: Path) -> None:
+    """The newest of a key; one that is the file's again is forgotten; a snapshot keeps them."""
+    path = tmp_path / "j.sqlite"
+    write(
+        path, setting("risk.max_daily_loss", '"9000"'), setting("risk.max_orders_per_day", "10"),
+        setting("risk.max_daily_loss", '"5000"'), setting("risk.max_orders_per_day", "5000", as_in_file=True),
+    )  # fmt: skip
+    account = recover(path, CASH)
+    assert account is not None
+    assert account.settings_changed() == {"risk.max_daily_loss": "5000"}
+    write(path, account.snapshot(OPEN), started_ts=2)
+    again = recover(path, CASH)
+    assert again is not None
+    assert again.settings_changed() == {"risk.max_daily_loss": "5000"}
+
+
+def test_a_change_of_settings_is_no_end_of_a_shutdown() -> None:
+    """The process that was ending still is: its halt is no kill switch."""
+    account = Account(CASH)
+    account.follow(Halt(ts=OPEN, reason="SIGTERM", shutdown=True))
+    account.follow(setting("risk.max_daily_loss", '"5000"'))
+    account.follow(TradingStateChanged(ts=OPEN, state=TradingState.HALTED, reason="SIGTERM"))
+    assert account.state is TradingState.ACTIVE

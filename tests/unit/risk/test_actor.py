@@ -37,6 +37,7 @@ from daemon.core.events import (
     OrderType,
     Reduce,
     Resume,
+    SettingChanged,
     Side,
     SymbolHalted,
     SymbolResumed,
@@ -738,3 +739,51 @@ def test_the_end_of_a_day_is_no_failed_exit(desk: Desk) -> None:
     (intent,) = [it for it in desk.tell(decide(Action.CLOSE_LONG, 10, ts=NOON)) if isinstance(it, OrderIntent)]
     desk.tell(OrderCancelled(ts=CLOSE, order_id=intent.order_id, filled=0, reason="expired at the close"))
     assert desk.actor._retries.owed == {}
+
+
+def closing_only(side: Side, quantity: int, *, reduce_only: bool = True, key: str = "k") -> ManualOrder:
+    """An order of a person, at the market."""
+    return ManualOrder(
+        ts=NOON, key=key, symbol=SBIN, side=side, quantity=quantity, type=OrderType.MARKET, limit_price=None,
+        reason="by hand", reduce_only=reduce_only,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("held", "side", "quantity", "approved"),
+    [(100, Side.SELL, 100, True), (100, Side.SELL, 40, True), (100, Side.SELL, 101, False), (100, Side.BUY, 1, False),
+     (-100, Side.BUY, 100, True), (-100, Side.BUY, 101, False), (0, Side.SELL, 1, False)],
+)  # fmt: skip
+def test_an_order_that_only_closes_never_opens(
+    desk: Desk, held: int, side: Side, quantity: int, approved: bool
+) -> None:
+    """One unit more than is held, or the wrong way, is denied rather than turned into an entry."""
+    if held:
+        desk.hold(held)
+    (answer,) = [it for it in desk.tell(closing_only(side, quantity)) if isinstance(it, ManualOrderAnswered)]
+    assert (answer.approved, answer.check) == (approved, "" if approved else "reduces")
+
+
+def test_an_order_that_only_closes_knows_what_is_being_closed(desk: Desk) -> None:
+    """A second one for the same units is denied; without the word it would have opened a short."""
+    desk.hold(100)
+    desk.tell(closing_only(Side.SELL, 100))
+    (answer,) = [it for it in desk.tell(closing_only(Side.SELL, 100, key="k2")) if isinstance(it, ManualOrderAnswered)]
+    assert (answer.approved, answer.check) == (False, "reduces")
+
+
+def test_a_limit_that_changes_holds_from_the_next_order_on(desk: Desk) -> None:
+    """At the gate and where orders are cut to size; the rest of the limits stays."""
+    (before,) = [it for it in desk.tell(decide(Action.BUY_LONG, 200)) if isinstance(it, OrderIntent)]
+    desk.tell(cancel_of(before))
+    change = {"ts": NOON, "who": "anna", "before": "5000", "reason": "a bad day"}
+    desk.tell(SettingChanged(key="risk.max_order_quantity", after="50", **change))
+    said = desk.tell(closing_only(Side.BUY, 60, reduce_only=False))
+    (answer,) = [it for it in said if isinstance(it, ManualOrderAnswered)]
+    assert (answer.approved, answer.check, answer.limit) == (False, "order_quantity", "50")
+    (cut,) = [it for it in desk.tell(decide(Action.BUY_LONG, 200)) if isinstance(it, OrderIntent)]
+    assert cut.quantity == 50
+    desk.tell(cancel_of(cut), SettingChanged(key="risk.max_day_drawdown", after="null", **change))
+    desk.tell(SettingChanged(key="risk.max_order_notional", after='"8000"', **change))
+    (cut,) = [it for it in desk.tell(decide(Action.BUY_LONG, 200)) if isinstance(it, OrderIntent)]
+    assert cut.quantity == 10
