@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO := var/demo
 
-.PHONY: help setup demo test quick nightly check lint types imports wheel bench live chaos chaos-model soak recovery fuzz clean
+.PHONY: help setup demo test quick nightly check lint types imports wheel bench live chaos chaos-model soak recovery fuzz clean install-system uninstall-system
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -75,6 +75,27 @@ recovery: .venv/.dev ## from start to recovered with 100,000 journal records; mi
 
 fuzz: .venv/.dev ## ten minutes of damaged files of every kind through the command line
 	PYTHONPATH=. $(BIN)/python benchmarks/fuzz.py --minutes 10
+
+# Where a package would be built: DESTDIR=… puts the files there and touches nothing else. HRMD_HOME is where .venv is.
+HRMD_HOME ?= /opt/hrmd
+UNIT_DIR := $(DESTDIR)/etc/systemd/system
+UNITS := $(notdir $(wildcard systemd/*.service systemd/*.timer))
+
+install-system: ## the service as root: user, directories, units, an example of settings, a control token; starts nothing
+	install -d -m 0755 $(UNIT_DIR) $(DESTDIR)/etc/hrmd $(DESTDIR)/usr/lib/sysusers.d $(DESTDIR)/usr/lib/tmpfiles.d
+	for unit in $(UNITS); do sed 's|/opt/hrmd|$(HRMD_HOME)|g' systemd/$$unit > $(UNIT_DIR)/$$unit && chmod 0644 $(UNIT_DIR)/$$unit || exit 1; done
+	install -m 0644 systemd/sysusers.d/hrmd.conf $(DESTDIR)/usr/lib/sysusers.d/hrmd.conf
+	install -m 0644 systemd/tmpfiles.d/hrmd.conf $(DESTDIR)/usr/lib/tmpfiles.d/hrmd.conf
+	test -e $(DESTDIR)/etc/hrmd/settings.yaml || install -m 0644 systemd/settings.example.yaml $(DESTDIR)/etc/hrmd/settings.yaml
+	test -e $(DESTDIR)/etc/hrmd/control-token || (umask 077 && $(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(32))' > $(DESTDIR)/etc/hrmd/control-token)
+	test -n "$(DESTDIR)" || (systemd-sysusers hrmd.conf && systemd-tmpfiles --create hrmd.conf && systemctl daemon-reload)
+	@echo "installed; edit /etc/hrmd/settings.yaml, then: systemctl enable --now hrmd, or the two hrmd-market timers"
+
+uninstall-system: ## stop and remove units, user's and directories' files; settings, secrets, journal and tapes stay
+	test -n "$(DESTDIR)" || for unit in $(UNITS); do systemctl disable --now $$unit 2> /dev/null || true; done
+	rm -f $(addprefix $(UNIT_DIR)/,$(UNITS)) $(DESTDIR)/usr/lib/sysusers.d/hrmd.conf $(DESTDIR)/usr/lib/tmpfiles.d/hrmd.conf
+	test -n "$(DESTDIR)" || systemctl daemon-reload
+	@echo "removed; /etc/hrmd, /var/lib/hrmd and the user hrmd are left: they hold settings, secrets, journal and tapes"
 
 clean: ## remove what was built, the environment too
 	rm -rf .venv var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage

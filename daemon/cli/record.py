@@ -18,7 +18,7 @@ from daemon.report.tables import show, table, terminal
 from daemon.run.process import on_ending
 from daemon.run.recording import Recording, record_only
 from daemon.settings.tree import Settings
-from daemon.tape.recorded import RecordedDirectory, reels_by_day
+from daemon.tape.recorded import RecordedDirectory, RecordedElsewhere, reels_by_day
 from daemon.tape.sealing import Sealed, seal
 
 
@@ -40,20 +40,28 @@ async def _record(settings: Settings) -> Recording:
 
 
 def seal_left(
-    directory: Annotated[Path, typer.Argument(help="Where reels are (feed.record.path).", show_default=False)],
+    directory: Annotated[
+        Path | None, typer.Argument(help="Where reels are; feed.record.path unless told.", show_default=False)
+    ] = None,
+    if_free: Annotated[
+        bool, typer.Option("--if-free", help="Do nothing where another process records: it seals by itself.")
+    ] = False,
     config: Config = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> int:
     """Seal what a recording left behind into tapes now, as the next start or the session's end would."""
-    settings_and_logs(config, overrides)
-    if not directory.is_dir():
+    settings = settings_and_logs(config, overrides)
+    if directory is not None and not directory.is_dir():
         raise UsageError(f"{directory}: no such directory; expected the one that feed.record.path names")
-    held = RecordedDirectory(directory)
+    directory = settings.feed.record.path if directory is None else directory
     try:
-        done = [seal(directory, day, reels) for day, reels in reels_by_day(directory).items()]
-    finally:
-        held.release()
+        done = _seal_all(directory) if directory.is_dir() else []
+    except RecordedElsewhere:
+        if not if_free:
+            raise
+        typer.echo(f"{directory}: another process records here and seals by itself", err=True)
+        done = []
     if as_json:
         print_json(done)
     elif not done:
@@ -61,6 +69,14 @@ def seal_left(
     else:
         _print_sealed(done)
     return 0
+
+
+def _seal_all(directory: Path) -> list[Sealed]:
+    held = RecordedDirectory(directory)
+    try:
+        return [seal(directory, day, reels) for day, reels in reels_by_day(directory).items()]
+    finally:
+        held.release()
 
 
 def _print_sealed(done: Sequence[Sealed]) -> None:

@@ -15,11 +15,15 @@ from daemon.core.locks import Held, let_go, take
 _REEL_NAME = re.compile(r"(\d{4}-\d{2}-\d{2})\.\d+\.ticks")
 
 
+class RecordedElsewhere(UsageError):
+    """Another process records in the directory, and seals what lies there."""
+
+
 class RecordedDirectory:
     """A directory of tapes, held by one process at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Make and lock it. Raises `UsageError` where it can't be used or another process records there."""
+        """Make and lock it. Raises `UsageError` where it can't be used, `RecordedElsewhere` where it is held."""
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -27,7 +31,8 @@ class RecordedDirectory:
         except OSError as error:
             raise UsageError(f"feed.record.path: {path} can't be written ({error.strerror or error})") from None
         except Held:
-            raise UsageError(f"feed.record.path: another process records in {path}; name another place") from None
+            words = f"feed.record.path: another process records in {path}; name another place"
+            raise RecordedElsewhere(words) from None
 
     def release(self) -> None:
         """Let others record here; calling it again does nothing."""

@@ -87,3 +87,24 @@ def test_a_recording_that_runs_is_not_sealed_by_hand(tmp_path: Path, capsys: pyt
     assert path.exists()
     assert main(["tape", "seal", str(tmp_path / "missing")]) == 2
     assert "missing: no such directory" in capsys.readouterr().err
+
+
+def test_a_timer_leaves_a_recording_that_runs_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--if-free`: the process that records seals by itself, so that is no failure; without one all is sealed."""
+    path = left_behind(tmp_path / "tapes")
+    held = RecordedDirectory(tmp_path / "tapes")
+    where = ["--set", f"feed.record.path={tmp_path}/tapes"]
+    assert main(["tape", "seal", "--if-free", *where]) == 0
+    assert "another process records here" in capsys.readouterr().err
+    assert path.exists()
+    held.release()
+    assert main(["tape", "seal", "--if-free", "--json", *where]) == 0
+    assert [day["day"] for day in json.loads(capsys.readouterr().out)] == [DAY]
+    assert not path.exists()
+
+
+def test_nothing_was_ever_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The settings' directory isn't there yet, and isn't made by looking."""
+    assert main(["tape", "seal", "--set", f"feed.record.path={tmp_path}/tapes"]) == 0
+    assert "there is nothing to seal" in capsys.readouterr().out
+    assert not (tmp_path / "tapes").exists()
