@@ -7,7 +7,6 @@ cross to it, and what stands still there is said here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from daemon.app import App
 from daemon.control.backtests import Backtests
@@ -17,7 +16,6 @@ from daemon.control.metrics import Metrics
 from daemon.control.server import ControlServer
 from daemon.control.stream import STREAMED, Stream
 from daemon.control.tuning import Tuning
-from daemon.run.log import set_level
 from daemon.run.log_tail import LogTail
 from daemon.run.process import allow_open_files
 from daemon.run.view import DaemonView
@@ -28,16 +26,15 @@ class ControlService:
     """Starts and stops with the daemon."""
 
     def __init__(
-        self, settings: Settings, app: App, view: DaemonView, metrics: Metrics, token: str,
-        load: Callable[[], Settings] | None,
-    ) -> None:  # fmt: skip
+        self, settings: Settings, app: App, view: DaemonView, metrics: Metrics, token: str, tuning: Tuning
+    ) -> None:
         """`settings`: as they were read; the app's own may hold limits that an earlier process was told."""
         self._settings = settings
         self._app = app
         self._view = view
         self._metrics = metrics
         self._token = token
-        self._load = load
+        self._tuning = tuning
         self._tail = LogTail()
         self._own = OwnLoop("control")
         self._server: ControlServer | None = None
@@ -59,7 +56,7 @@ class ControlService:
         server = ControlServer(
             settings.control, self._view, app.plan.clock, self._metrics, self._token, app.desk, app.model_desk,
             migration, limits_within(allow_open_files()),
-            tuning=Tuning(settings, app.settings, app.desk, app.plan.clock, set_level, self._load),
+            tuning=self._tuning,
             backtests=Backtests(settings.feed.record.path, settings.feed.tape),
             stream=stream,
             bridge=Across(asyncio.get_running_loop()),

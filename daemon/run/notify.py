@@ -28,6 +28,11 @@ class Notifier:
         self._address = address
         self.watchdog_interval_s = watchdog_interval_s
 
+    @property
+    def managed(self) -> bool:
+        """Whether a service manager started this process, and hears what it says."""
+        return self._address is not None
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """From `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`; raises `UsageError` for values systemd never sets."""

@@ -22,6 +22,7 @@ from daemon.control.auth import check_server_token, server_token, server_token_f
 from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.rendezvous import Announcement, Running, announce
 from daemon.control.tokens import read_tokens
+from daemon.control.tuning import Tuning
 from daemon.core.clock import NS_PER_S, PacedClock, Readings, stopwatch_ns, wall_ns
 from daemon.core.errors import HrmdError, SettingsError
 from daemon.core.events import ITSELF, Event, Halt, InferenceMeasured, TradingState
@@ -30,9 +31,11 @@ from daemon.feed.live.fyers import check_live, live_clock, ticks_are_real
 from daemon.market.calendar import MarketCalendar
 from daemon.market.opening import CalendarWatch
 from daemon.run.control import ControlService
+from daemon.run.log import set_level
 from daemon.run.notify import Notifier
 from daemon.run.process import on_ending
 from daemon.run.recording import follow, open_recorder, record_published, reels_of_today, wants_recorder
+from daemon.run.reloading import Reloading
 from daemon.run.totals import TOTALLED, RunTotals
 from daemon.run.view import DaemonView
 from daemon.settings.tree import Settings
@@ -108,10 +111,12 @@ class Service:
         self.totals = RunTotals(self.app.account.portfolio, self.app.account.state)
         self.app.bus.tap(TOTALLED, self.totals.record)
         self._still = False
+        tuning = Tuning(settings, app.settings, app.desk, clock, set_level, load)
+        self._reloading = Reloading(tuning, self._notifier)
         self._control: ControlService | None = None
         self._announcement: Announcement | None = None
         if token is not None:
-            self._control = ControlService(settings, self.app, self.view, self.metrics, token, load)
+            self._control = ControlService(settings, self.app, self.view, self.metrics, token, tuning)
 
     def _token(self) -> str:
         """The daemon's own, made now where there is none."""
@@ -133,7 +138,9 @@ class Service:
                 log.info("control listens", url=self._control.url)
                 self._announce(self._control.url)
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
-            kept = (Kept("pulse", self._pulse), Kept("health", self.view.monitor.run))
+            kept = (
+                Kept("pulse", self._pulse), Kept("health", self.view.monitor.run), Kept("reload", self._reloading.run)
+            )  # fmt: skip
             keep = self.app.supervisor.keep
             await self.app.run(alongside=(*(partial(keep, one) for one in kept), *alongside))
         finally:
@@ -165,6 +172,9 @@ class Service:
             log.warning("hrmd ctl can't find this daemon by itself", reason=str(error))
 
     def _on_signal(self, number: signal.Signals) -> None:
+        if number is signal.SIGHUP and self._notifier.managed:
+            self._reloading.ask()
+            return
         self._notifier.stopping(f"{number.name} received")
         self.app.stop(f"{number.name} received", number.name)
 

@@ -15,7 +15,7 @@ from daemon.core.locks import Held, let_go, take
 _REEL_NAME = re.compile(r"(\d{4}-\d{2}-\d{2})\.\d+\.ticks")
 
 
-class RecordedElsewhere(UsageError):
+class RecordedElsewhere(UsageError):  # noqa: N818  # a state that a timer lives with
     """Another process records in the directory, and seals what lies there."""
 
 

@@ -13,13 +13,14 @@ import sys
 import urllib.request
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from daemon.control.connections import LIMITS
-from daemon.core.events import Halt, Resume, TradingState
+from daemon.core.events import Halt, Resume, SettingChanged, TradingState
 from daemon.recovery.account import recover
-from tests.integration.daemons import MAIN, PATIENCE_S, ROOT, Daemon, running
+from tests.integration.daemons import MAIN, PATIENCE_S, ROOT, RUN, Daemon, running
 from tests.samples import LIVELY, journaled, wave, write_tape
 
 CALM = (*LIVELY, "risk.stale_after_s=100000", "feed.speed=60")
@@ -87,14 +88,31 @@ def test_a_flood_of_silent_connections_leaves_the_way_free(tape: Path, tmp_path:
         assert daemon.terminate() == 0
 
 
-def test_a_hangup_ends_the_run_in_order(tape: Path, tmp_path: Path) -> None:
-    """SIGHUP is SIGTERM by another name: exit 0, the journal ends with the halt that says so."""
-    with running(tmp_path, tape, *CALM) as daemon:
+def test_a_hangup_under_a_manager_reads_the_settings_anew(tape: Path, tmp_path: Path) -> None:
+    """`systemctl reload`: what may change does, the rest is named, a file that can't be read changes nothing."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("risk: {max_daily_loss: 9000}\n", encoding="utf-8")
+
+    def said(what: str) -> list[dict[str, Any]]:
+        return [line for line in daemon.log if line["event"].startswith(what)]
+
+    with running(tmp_path, tape, *CALM, program=(*RUN, "-c", str(mine))) as daemon:
         daemon.until("trading", lambda: daemon.status()["ticks_accepted"])
+        mine.write_text("risk: {max_daily_loss: 4000}\nexecution: {working_timeout_s: 60}\n", encoding="utf-8")
         daemon.process.send_signal(signal.SIGHUP)
-        assert daemon.process.wait(PATIENCE_S) == 0
-        assert any(notice.startswith("STOPPING=1") for notice in daemon.heard())
-    assert [event.reason for event in journaled(daemon.journal, Halt)] == ["SIGHUP received"]
+        (waits,) = daemon.until("reloaded", lambda: said("settings that need a restart"))
+        assert waits["keys"] == ["execution.working_timeout_s"]
+        assert [line["changed"] for line in said("settings reloaded")] == [["risk.max_daily_loss"]]
+        mine.write_text("risk: {max_daily_loss: -1}\n", encoding="utf-8")
+        daemon.process.send_signal(signal.SIGHUP)
+        (refused,) = daemon.until("refused", lambda: said("settings were not reloaded"))
+        assert "risk.max_daily_loss" in refused["reason"]
+        assert daemon.terminate() == 0
+        notices = "\n".join(daemon.heard())
+        assert "STATUS=running; settings that need a restart: execution.working_timeout_s" in notices
+    changes = journaled(daemon.journal, SettingChanged)
+    assert [(event.who, event.key, event.after) for event in changes] == [("SIGHUP", "risk.max_daily_loss", '"4000"')]
+    assert [event.reason for event in journaled(daemon.journal, Halt)] == ["SIGTERM received"]
 
 
 def test_a_terminal_that_is_gone_is_no_reason_to_crash(tape: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The units are as strict as the documents say, systemd takes them, and installing them is done twice as well as once."""
+"""The units are as strict as the documents say, systemd takes them, and installing twice is installing once."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 def make(target: str, destdir: Path, home: str = "/opt/hrmd") -> str:
     """`make TARGET DESTDIR=…`, and what it said."""
     done = subprocess.run(
-        ["make", target, f"DESTDIR={destdir}", f"HRMD_HOME={home}"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        ["make", target, f"DESTDIR={destdir}", f"HRMD_HOME={home}"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
 
