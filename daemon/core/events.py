@@ -347,7 +347,10 @@ class InferenceMeasured(Event, frozen=True, gc=False):
 
 
 class OrderIntent(Event, frozen=True, gc=False):
-    """What we want done at the venue; journaled before anything leaves the machine. `order_id` is the client id."""
+    """What we want done at the venue; journaled before anything leaves the machine. `order_id` is the client id.
+
+    `decision` is the id (`daemon.core.ids`) of the decision that wanted it, "" where a person, risk or the venue did.
+    """
 
     ts: int
     order_id: str
@@ -361,6 +364,7 @@ class OrderIntent(Event, frozen=True, gc=False):
     strategy: str
     reason: str
     reference_price: Decimal
+    decision: str = ""
 
 
 class OrderApproved(Event, frozen=True, gc=False):

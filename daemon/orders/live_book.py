@@ -253,7 +253,8 @@ class LiveBook:
         if change or terms is not None:
             order_id, (kind, limit, stop) = order.intent.order_id, terms or UNCHANGED
             log.warning(
-                "an order was changed at the venue", order=order_id, quantity=report.quantity, change=change,
+                "an order was changed at the venue", order=order_id, decision=order.intent.decision,
+                symbol=order.intent.symbol, quantity=report.quantity, change=change,
                 **({"type": kind, "limit_price": limit, "stop_price": stop} if kind is not None else {}),
             )  # fmt: skip
             self.say(
@@ -274,7 +275,10 @@ class LiveBook:
     def _on_revenant(self, order: Order, report: VenueOrder) -> None:
         ours = order.state is OrderState.REJECTED and not order.foreign
         if ours and report.venue_id not in self.revenants:
-            log.error("an order that was written off came alive", order=order.intent.order_id, venue=report.venue_id)
+            log.error(
+                "an order that was written off came alive", order=order.intent.order_id,
+                decision=order.intent.decision, symbol=order.intent.symbol, venue=report.venue_id,
+            )  # fmt: skip
             self.revenants[report.venue_id] = order.intent.order_id
 
     def _on_absence(self, order: Order) -> None:

@@ -229,7 +229,10 @@ class LiveExecutionActor(Actor):
             case Unknown(reason=reason):
                 if order.state == OrderState.SENT:
                     order.venue_id = order.venue_id or outcome.venue_id
-                    log.error("no answer about an order: the book is asked", order=order_id, reason=reason)
+                    log.error(
+                        "no answer about an order: the book is asked", order=order_id, decision=order.intent.decision,
+                        symbol=order.intent.symbol, reason=reason,
+                    )  # fmt: skip
                     self.book.say(OrderUnknown(ts=self._now, order_id=order_id, reason=reason))
             case Rejected() | NotSent() if order.state == OrderState.SENT:
                 code, reason = (outcome.code, outcome.message) if isinstance(outcome, Rejected) else (0, "")

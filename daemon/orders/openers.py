@@ -74,7 +74,8 @@ class EntryBar:
                 continue
             found.append(order)
             log.warning(
-                "an order would open a position and is taken off", order=intent.order_id, side=intent.side,
+                "an order would open a position and is taken off", order=intent.order_id,
+                decision=intent.decision, symbol=intent.symbol, side=intent.side,
                 quantity=order.remaining, held=positions.get(intent.symbol, 0), reason=self.reason,
             )  # fmt: skip
         return found

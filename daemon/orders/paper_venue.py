@@ -275,7 +275,8 @@ class PaperVenue:
         """Nobody trades with the order: it waits, which is said once."""
         order.told = True
         log.warning(
-            "nobody is on the other side: the order waits", order=order.intent.order_id, symbol=order.intent.symbol,
+            "nobody is on the other side: the order waits", order=order.intent.order_id,
+            decision=order.intent.decision, symbol=order.intent.symbol,
             side=order.intent.side, quantity=order.remaining, exit=order.intent.reduces,
         )  # fmt: skip
 

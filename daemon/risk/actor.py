@@ -278,8 +278,9 @@ class RiskActor(Actor):
             if denial is not None and self._denials.is_standing(denial):
                 check, limit, value = denial
                 log.warning(
-                    "an entry is denied, and will be until something changes", symbol=intent.symbol, side=intent.side,
-                    check=check, limit=limit, value=value,
+                    "an entry is denied, and will be until something changes", order=intent.order_id,
+                    decision=intent.decision, symbol=intent.symbol, side=intent.side, check=check, limit=limit,
+                    value=value,
                 )  # fmt: skip
         self._submit(intent)
 
@@ -291,7 +292,7 @@ class RiskActor(Actor):
         if self._retries.refused(intent, event, self._clock.now_ns()):
             log.error(
                 "an exit was refused; it is tried again", symbol=intent.symbol, order=event.order_id,
-                quantity=intent.quantity, reason=event.reason,
+                decision=intent.decision, quantity=intent.quantity, reason=event.reason,
             )  # fmt: skip
         halved = self._builder.halved(intent)
         if too_large(event.reason) and halved < intent.quantity:
@@ -306,7 +307,7 @@ class RiskActor(Actor):
         if intent is not None and self._retries.cancelled(intent, event, self._clock.now_ns()):
             log.error(
                 "an exit was cancelled by the venue; it is tried again", symbol=intent.symbol, order=event.order_id,
-                quantity=intent.quantity, reason=event.reason,
+                decision=intent.decision, quantity=intent.quantity, reason=event.reason,
             )  # fmt: skip
 
     def _on_order(self, event: OrderAccepted | OrderAmended | OrderUnknown | OrderIntent) -> None:

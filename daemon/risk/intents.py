@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from daemon.core.events import MANUAL, Action, Decision, ManualOrder, OrderIntent, OrderType, Side
+from daemon.core.ids import decision_id
 from daemon.market.instruments import Instrument
 from daemon.risk.book import NO_BAND, PAISA, Band, RiskBook
 from daemon.risk.refusals import RISK
@@ -52,6 +53,7 @@ class IntentBuilder:
         denies it and names the limit. None: HOLD, or nothing to close. A decision on an index is an intent on the
         future that is traded for it, at the future's own price.
         """
+        asked = decision_id(decision.symbol, decision.ts_bar)
         traded = self._instruments.traded_as(decision.symbol)
         if traded != decision.symbol:
             price = book.of(traded).last_price or decision.price
@@ -72,7 +74,7 @@ class IntentBuilder:
             return None
         return self.intent(
             decision.ts, decision.symbol, side, quantity, decision.price, reduces, decision.strategy, decision.reason,
-            entry.band_on(decision.ts),
+            entry.band_on(decision.ts), asked,
         )  # fmt: skip
 
     def closing(self, symbol: str, book: RiskBook, ts: int, reason: str) -> OrderIntent | None:
@@ -135,7 +137,7 @@ class IntentBuilder:
 
     def intent(
         self, ts: int, symbol: str, side: Side, quantity: int, price: float, reduces: bool, strategy: str, reason: str,
-        band: Band = NO_BAND,
+        band: Band = NO_BAND, decision: str = "",
     ) -> OrderIntent:  # fmt: skip
         """An intent with a fresh client order id; `price` is what the market last traded at, `band` bounds a limit."""
         instrument = self._instruments.resolve(symbol)
@@ -160,6 +162,7 @@ class IntentBuilder:
             strategy=strategy,
             reason=reason,
             reference_price=reference,
+            decision=decision,
         )
 
     def _room(self, decision: Decision, book: RiskBook, side: Side) -> int:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any, TextIO, cast
+from typing import Any, Final, TextIO, cast
 
 import orjson
 import structlog
@@ -37,6 +38,8 @@ _IN_TEXT = re.compile(
     r"[^\s\"'&,;}]+"
 )
 _MAX_DEPTH = 6
+_PRIORITIES: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
+"""Of syslog, by level."""
 
 
 def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
@@ -46,6 +49,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     """
     stream = stream if stream is not None else sys.stderr
     as_json = settings.format == "json" or (settings.format == "auto" and not stream.isatty())
+    to_journald = goes_to_journald(stream, os.environ)
     colours, stream = stream.isatty(), cast(TextIO, _Surviving(stream))
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared: list[Processor] = [
@@ -56,7 +60,8 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
         structlog.processors.format_exc_info,
     ]
     console = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
-    render: list[Processor] = [redact, _render_json if as_json else console]
+    write: Processor = _render_json if as_json else console
+    render: list[Processor] = [redact, _with_priority(write) if to_journald else write]
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -71,6 +76,25 @@ def set_level(level: str) -> None:
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(number))
     logging.getLogger().setLevel(max(number, logging.INFO))
+
+
+def goes_to_journald(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether `stream` is the one that systemd connected to its journal: `$JOURNAL_STREAM`, systemd.exec(5)."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # a stream of this process' own
+        return False
+    return environment.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def _with_priority(write: Processor) -> Processor:
+    """A line begins with its priority, sd-daemon(3), which journald takes off again: `journalctl -p warning`."""
+
+    def render(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        priority = f"<{_PRIORITIES.get(str(event.get('level', method)), _PRIORITIES['info'])}>"
+        return "\n".join(priority + line for line in str(write(logger, method, event)).splitlines())
+
+    return render
 
 
 class _Surviving:

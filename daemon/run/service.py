@@ -37,6 +37,7 @@ from daemon.run.process import on_ending
 from daemon.run.recording import follow, open_recorder, record_published, reels_of_today, wants_recorder
 from daemon.run.reloading import Reloading
 from daemon.run.totals import TOTALLED, RunTotals
+from daemon.run.trail import TRAILED, Trail
 from daemon.run.view import DaemonView
 from daemon.settings.tree import Settings
 from daemon.supervision.supervisor import Kept
@@ -110,6 +111,7 @@ class Service:
         self.app.bus.tap((InferenceMeasured,), self._measure)
         self.totals = RunTotals(self.app.account.portfolio, self.app.account.state)
         self.app.bus.tap(TOTALLED, self.totals.record)
+        self.app.bus.tap(TRAILED, Trail(app.orders.find).record)
         self._still = False
         tuning = Tuning(settings, app.settings, app.desk, clock, set_level, load)
         self._reloading = Reloading(tuning, self._notifier)

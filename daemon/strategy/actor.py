@@ -43,6 +43,7 @@ from daemon.core.events import (
     ShadowStrategy,
     StrategySwapped,
 )
+from daemon.core.ids import decision_id
 from daemon.market.legs import Legs
 from daemon.strategy.easing import ease, no_number
 from daemon.strategy.seeing import see
@@ -244,7 +245,7 @@ class StrategyActor(Actor):
         elif strategy.in_thread:
             self._turns.append(_Turn(moment, request, decider))
         else:
-            answer = attempt(partial(strategy.decide, moment))
+            answer = attempt(partial(strategy.decide, moment), (moment.symbol, moment.ts))
             self._publish(_failure(strategy, moment, RAISED, answer.why) if isinstance(answer, Broken) else answer,
                           request)  # fmt: skip
         if self._shadow in self.strategies:
@@ -322,7 +323,7 @@ class StrategyActor(Actor):
         if self._newest_ns[symbol] > request.monotonic_ns:
             self.superseded += 1
             self._missed[symbol] += 1
-            log.warning("a newer bar has closed", symbol=symbol, ts_bar=request.ts_bar)
+            log.warning("a newer bar has closed", decision=decision_id(symbol, request.ts_bar), symbol=symbol)
             return
         if self.succession.take_up(turn.strategy, request.ts_bar):
             self._hangs.forgive(turn.strategy)
@@ -368,7 +369,9 @@ class StrategyActor(Actor):
         waiting = 1 + len(self._turns) + sum(1 for queue in self._requests.values() if queue)
         measured = stopwatch_ns()
         answer = await self._thinker.think(
-            partial(_answer, strategy, moment, request.monotonic_ns, waiting), self._limit.limit_s
+            partial(_answer, strategy, moment, request.monotonic_ns, waiting),
+            self._limit.limit_s,
+            (moment.symbol, moment.ts),
         )
         if answer is None:
             return self._hung(strategy, moment)
@@ -382,7 +385,10 @@ class StrategyActor(Actor):
         reason = f"hung: no answer within {self._limit.limit_s:g} s"
         if self._limit.hangs_per_day is None:
             raise StrategyHung(f"strategy {strategy.name}, {moment.symbol}, bar {moment.ts}: {reason}")
-        log.error("strategy hung", strategy=strategy.name, symbol=moment.symbol, limit_s=self._limit.limit_s)
+        log.error(
+            "strategy hung", strategy=strategy.name, decision=decision_id(moment.symbol, moment.ts),
+            symbol=moment.symbol, limit_s=self._limit.limit_s,
+        )  # fmt: skip
         day = india_day(self._clock.now_ns())
         self._hangs.note(strategy.name, day)
         if isinstance(strategy, Renewable):
@@ -406,7 +412,10 @@ class StrategyActor(Actor):
     def _come_back(self, back: Strategy, failed: Decision) -> None:
         """The model of before decides the next bar: the new one has made no good decision."""
         reason = f"the new model failed ({failed.halt_reason or 'its answer'}): {failed.reason}"
-        log.error("the model before comes back", failed=failed.model_hash, reason=reason)
+        log.error(
+            "the model before comes back", decision=decision_id(failed.symbol, failed.ts_bar), symbol=failed.symbol,
+            failed=failed.model_hash, reason=reason,
+        )  # fmt: skip
         self.bus.publish(
             ModelLoaded(
                 ts=failed.ts, key="", name=str(getattr(back, "description", "")), model_hash=_hash(back),

@@ -12,14 +12,18 @@ import contextlib
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 import structlog
 
+from daemon.core.ids import decision_id
+
 log = structlog.get_logger("thinking")
 
 T = TypeVar("T")
+About: TypeAlias = tuple[str, int] | None
+"""Symbol and bar that a decision is about, for the log; None for work that is about none."""
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -28,25 +32,26 @@ class Broken(msgspec.Struct, frozen=True):
     why: str
 
 
-def attempt(work: Callable[[], T]) -> T | Broken:
+def attempt(work: Callable[[], T], about: About = None) -> T | Broken:
     """Do a strategy's work. What it raises is its own failure, and ends neither the stage nor what waits behind it."""
     try:
         return work()
     except Exception as error:  # the edge of strategies: whatever one raises is a decision of its own that failed
-        log.exception("strategy raised")
+        log.exception("strategy raised", **({"decision": decision_id(*about)} if about is not None else {}))
         return Broken(f"{type(error).__name__}: {error}")
 
 
 class _Job(Generic[T]):
     """Work, and the future on its loop that waits for the answer."""
 
-    def __init__(self, work: Callable[[], T]) -> None:
+    def __init__(self, work: Callable[[], T], about: About = None) -> None:
         self.future: asyncio.Future[T | Broken] = asyncio.get_running_loop().create_future()
         self._work = work
+        self._about = about
 
     def do(self) -> None:
         """On the thread: answer, unless the loop is gone meanwhile."""
-        answer = attempt(self._work)
+        answer = attempt(self._work, self._about)
         with contextlib.suppress(RuntimeError):  # the loop was closed: nobody wants to know
             self.future.get_loop().call_soon_threadsafe(self._settle, answer)
 
@@ -86,13 +91,13 @@ class Thinker:
         self._thread: _Thread | None = None
         self._job: _Job[Any] | None = None
 
-    async def think(self, work: Callable[[], T], limit_s: float) -> T | Broken | None:
+    async def think(self, work: Callable[[], T], limit_s: float, about: About = None) -> T | Broken | None:
         """The answer; None where there is none after `limit_s` seconds of the machine's time, and the thread is left.
 
         It is left, too, where the caller is cancelled.
         """
         thread = self._thread = self._thread or _Thread("inference")
-        job = self._job = _Job(work)
+        job = self._job = _Job(work, about)
         thread.give(job)
         try:
             await asyncio.wait((job.future,), timeout=limit_s)

@@ -3,7 +3,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -187,3 +190,43 @@ def test_a_reader_that_is_gone_is_nobodys_fault(kind: str) -> None:
     configure(LogSettings(format=kind), Gone())  # type: ignore[arg-type]
     structlog.get_logger().info("something")
     logging.getLogger("aiohttp").error("something")
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_journald_is_told_the_priority_of_each_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
+) -> None:
+    """Ours, the libraries', and every line of a trace: where systemd connected the stream, and only there."""
+    with (tmp_path / "journal").open("w+", encoding="utf-8") as stream:
+        found = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        configure(LogSettings.model_validate({"format": format, "level": "debug"}), stream)
+        logger = structlog.get_logger("test")
+        logger.debug("a detail")
+        logger.info("a step")
+        logger.warning("a doubt")
+        try:
+            raise ValueError("two\nlines")
+        except ValueError:
+            logger.exception("a fault")
+        logging.getLogger("library").critical("the worst")
+        stream.seek(0)
+        lines = stream.read().splitlines()
+    priorities = [re.match(r"<(\d)>", line) for line in lines]
+    assert all(priorities), lines
+    found_priorities = [match[1] for match in priorities if match is not None]
+    assert list(dict.fromkeys(found_priorities)) == ["7", "6", "4", "3", "2"]
+    assert found_priorities.count("3") == (1 if format == "json" else len(lines) - 4)
+
+
+def test_another_stream_than_journalds_gets_plain_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: io.StringIO
+) -> None:
+    """A child of a service that writes into a file inherits the variable."""
+    assert logged(stream)["event"] == "something"
+    with (tmp_path / "log").open("w+", encoding="utf-8") as file:
+        monkeypatch.setenv("JOURNAL_STREAM", "1:2")
+        configure(LogSettings(format="json"), file)
+        structlog.get_logger("test").error("something")
+        file.seek(0)
+        assert file.read().startswith('{"timestamp"')
