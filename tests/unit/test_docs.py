@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
+import yaml
 
+from daemon.cli import app, main
 from daemon.core.errors import SettingsError
 from daemon.market.calendar_file import read_calendar_file
 from daemon.settings.loading import load_settings
+from tests.samples import wave, write_tape
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "systemd" / "README.md", ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
 STYLES = re.findall(r"^\| (\w[\w ()]*) \| (.*`strategy\..*) \|$", CONFIGURATION.partition("## Trading styles")[2], re.M)
 REFUSALS = re.findall(r"^\$ hrmd check (--set .*)\nerror: (.*)$", CONFIGURATION, re.M)
@@ -33,6 +41,100 @@ def test_a_refusal_reads_as_shown(options: str, message: str) -> None:
     with pytest.raises(SettingsError) as refused:
         load_settings(None, overrides)
     assert str(refused.value).endswith(message.removeprefix("config/settings.yaml: "))
+
+
+@pytest.mark.parametrize(("style", "settings"), STYLES, ids=[style for style, _ in STYLES])
+def test_a_trading_style_can_be_run(
+    style: str, settings: str, tmp_path: Path, built: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`hrmd check` finds nothing missing: a model of its bars among the rest."""
+    tape = write_tape(tmp_path / "t.parquet", *wave(10))
+    pairs = re.findall(r"`([\w.…]+): ([^`]+)`", settings)
+    changes = [f"{key.replace('…', 'hierarchical_reasoning_model.')}={value}" for key, value in pairs]
+    changes += [f"feed.tape=[{tape}]", f"performance.cache_dir={built}", f"journal.path={tmp_path}/j.sqlite",
+                "control.port=0", f"control.token_file={tmp_path}/token", "log.level=error"]  # fmt: skip
+    assert main(["check", *[part for change in changes for part in ("--set", change)]]) == 0, capsys.readouterr().out
+
+
+def yaml_blocks() -> Iterator[tuple[str, str]]:
+    """(page and number, text) of every example that is settings."""
+    for page in PAGES:
+        for number, text in enumerate(
+            re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+        ):
+            keys = yaml.safe_load(text)
+            if "confirmed_to" not in keys and "services" not in keys:  # a calendar, a composition
+                yield f"{page.name}-{number}", text
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in yaml_blocks()])
+def test_settings_that_a_page_shows_are_accepted(text: str, tmp_path: Path) -> None:
+    """As a file of one's own; what another example on the page defines may be referred to."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    load_settings(path)
+
+
+def commands(page: Path) -> Iterator[str]:
+    """What a page tells people to type that begins with hrmd: in a block, or between backticks."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(?:sh|bash|console|text)?\n(.*?)^```", text, re.M | re.S)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+    for found in (part for line in (*lines, *spans) for part in line.split(" · ")):
+        match = re.match(r"(?:\$ |sudo )*(?:-u \S+ )?(?:\S*/bin/)?hrmd ((?:[a-z]|--).*)", found.strip())
+        if match is not None:
+            yield match[1]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_every_command_of_a_page_exists(page: Path) -> None:
+    """Its name, and each option that it is given."""
+    unknown = [problem for line in commands(page) if (problem := _unknown(line))]
+    assert not unknown
+
+
+def _unknown(line: str) -> str:
+    """What of a command line there isn't; "" where all is."""
+    command: Any = typer.main.get_command(app)
+    said = re.split(r"\s[|&;#>]|\s{2,}#", line)[0]
+    words = said.replace("[", " ").replace("]", " ").replace("…", " ").rstrip(",.;").split()
+    for word in words:
+        word = word.rstrip(",")
+        if hasattr(command, "commands") and not word.startswith("-"):
+            for one in word.split("|"):
+                if one not in command.commands:
+                    return f"{line}: no command {one}"
+            command = command.resolve_command(typer.Context(command), [one])[1]
+        elif word.startswith("--"):
+            names = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+            if word.partition("=")[0] not in names | {"--help", "--version"}:
+                return f"{line}: no option {word}"
+    return ""
+
+
+def test_a_command_that_is_not_there_is_found() -> None:
+    """The look itself: a name, an option, a command of a group."""
+    assert _unknown("ctl health --json | jq") == ""
+    assert "no command heal" in _unknown("ctl heal")
+    assert "no option --jason" in _unknown("ctl health --jason")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    """To a file that is there, and to a heading of it."""
+    for target in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        name, _, heading = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        assert path.exists(), f"{page.name}: {target}"
+        if heading and path.suffix == ".md":
+            assert heading in _headings(path), f"{page.name}: {target}"
+
+
+def _headings(page: Path) -> set[str]:
+    """As their anchors are written."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", re.sub(r"[`*]", "", title).lower()).replace(" ", "-") for title in titles}
 
 
 def test_the_page_is_understood() -> None:
