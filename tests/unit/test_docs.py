@@ -6,16 +6,15 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer.main
 import yaml
 
-from daemon.cli import app, main
+from daemon.cli import main
 from daemon.core.errors import SettingsError
 from daemon.market.calendar_file import read_calendar_file
 from daemon.settings.loading import load_settings
+from tests.command_lines import unknown
 from tests.samples import wave, write_tape
 
 ROOT = Path(__file__).parents[2]
@@ -90,34 +89,15 @@ def commands(page: Path) -> Iterator[str]:
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
 def test_every_command_of_a_page_exists(page: Path) -> None:
     """Its name, and each option that it is given."""
-    unknown = [problem for line in commands(page) if (problem := _unknown(line))]
-    assert not unknown
-
-
-def _unknown(line: str) -> str:
-    """What of a command line there isn't; "" where all is."""
-    command: Any = typer.main.get_command(app)
-    said = re.split(r"\s[|&;#>]|\s{2,}#", line)[0]
-    words = said.replace("[", " ").replace("]", " ").replace("…", " ").rstrip(",.;").split()
-    for word in words:
-        word = word.rstrip(",")
-        if hasattr(command, "commands") and not word.startswith("-"):
-            for one in word.split("|"):
-                if one not in command.commands:
-                    return f"{line}: no command {one}"
-            command = command.resolve_command(typer.Context(command), [one])[1]
-        elif word.startswith("--"):
-            names = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
-            if word.partition("=")[0] not in names | {"--help", "--version"}:
-                return f"{line}: no option {word}"
-    return ""
+    wrong = [problem for line in commands(page) if (problem := unknown(line))]
+    assert not wrong
 
 
 def test_a_command_that_is_not_there_is_found() -> None:
     """The look itself: a name, an option, a command of a group."""
-    assert _unknown("ctl health --json | jq") == ""
-    assert "no command heal" in _unknown("ctl heal")
-    assert "no option --jason" in _unknown("ctl health --jason")
+    assert unknown("ctl health --json | jq") == ""
+    assert "no command heal" in unknown("ctl heal")
+    assert "no option --jason" in unknown("ctl health --jason")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from daemon.settings.loading import load_settings
+from tests.command_lines import unknown
 
 ROOT = Path(__file__).parents[2]
 SYSTEMD = ROOT / "systemd"
@@ -128,3 +129,10 @@ def test_the_other_units_are_confined_as_the_daemon_is() -> None:
     assert confinement("hrmd-record.service") == daemon
     network = {line for line in daemon if line.startswith(("RestrictAddressFamilies", "LimitNOFILE"))}
     assert daemon - network <= confinement("hrmd-seal.service")
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if name != "hrmd-market-close.service"])
+def test_what_a_unit_starts_is_a_command_of_hrmd(name: str) -> None:
+    """With the options that it has."""
+    (started,) = re.findall(r"^ExecStart=\S+/hrmd (.*)$", (SYSTEMD / name).read_text(encoding="utf-8"), re.M)
+    assert unknown(started) == ""
