@@ -131,3 +131,30 @@ def test_the_calendar_file_of_the_page_is_accepted(tmp_path: Path) -> None:
     path.write_text(text, encoding="utf-8")
     found = read_calendar_file(path)
     assert (len(found.holidays), len(found.sessions)) == (1, 2)
+
+
+RUNBOOKS = re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", (DOCS / "runbooks.md").read_text(encoding="utf-8"), re.M | re.S)
+PARTS = ("**Seen**", "**Means**", "**By itself**", "**Do**", "**Halt when**")
+
+
+@pytest.mark.parametrize(("title", "text"), RUNBOOKS, ids=[title for title, _ in RUNBOOKS])
+def test_a_runbook_is_whole_and_quotes_what_is_said(title: str, text: str) -> None:
+    """Its five parts in order; each health line under Seen is one that the code can say, by a check that there is."""
+    places = [text.index(part) for part in PARTS]
+    assert places == sorted(places)
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "daemon").rglob("*.py"))
+    checks = (ROOT / "daemon/supervision/health_checks.py").read_text(encoding="utf-8")
+    quoted = re.findall(r"`(\w+) (?:warn|fail): ([^`]*)`", text.partition("**Means**")[0])
+    assert quoted, title
+    for check, line in quoted:
+        assert f'"{check}"' in checks, check
+        for fragment in re.split(r"…", line):
+            assert fragment.strip(" :,") in source, f"{title}: {line}"
+
+
+def test_the_subjects_that_need_a_runbook_have_one() -> None:
+    """Latency, memory, feed, broker, disk, token, convergence, and what the path of an order can end in."""
+    assert {title for title, _ in RUNBOOKS} == {
+        "Latency", "Memory", "Feed", "Broker", "Disk", "Token", "Convergence", "The ladder stepped down",
+        "An UNKNOWN order", "A reconciliation difference", "Clock",
+    }  # fmt: skip
