@@ -133,7 +133,8 @@ def test_the_calendar_file_of_the_page_is_accepted(tmp_path: Path) -> None:
     assert (len(found.holidays), len(found.sessions)) == (1, 2)
 
 
-RUNBOOKS = re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", (DOCS / "runbooks.md").read_text(encoding="utf-8"), re.M | re.S)
+RUNBOOK_PAGE = (DOCS / "runbooks.md").read_text(encoding="utf-8")
+RUNBOOKS = re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", RUNBOOK_PAGE, re.M | re.S)
 PARTS = ("**Seen**", "**Means**", "**By itself**", "**Do**", "**Halt when**")
 
 
