@@ -42,6 +42,7 @@ class Commands(LazyGroup):
         "calendar": Later("daemon.cli.calendar:calendar_app", "NSE's sessions and holidays; take a new year's list."),
         "history": Later("daemon.cli.history:history_app", "Bars of the past from Fyers."),
         "ctl": Later("daemon.cli.ctl:ctl_app", "Speak to a running daemon over local HTTP."),
+        "alert": Later("daemon.cli.alert:alert_app", "Who is told what has happened, when nobody looks."),
         "model": Later("daemon.cli.model:model_app", "Look at, convert or check a model artifact; keep a "
                        "store of them."),
         "bench": Later("daemon.cli.bench:bench_app", "Measure this machine."),

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import structlog
 
+from daemon.alerting.sender import Sender
+from daemon.alerting.targets import read_targets
 from daemon.app import App, RunPlan
 from daemon.control.auth import check_server_token, server_token, server_token_file
 from daemon.control.connections import limits_within
@@ -30,6 +32,7 @@ from daemon.core.latency import MeasuredLatency
 from daemon.feed.live.fyers import check_live, live_clock, ticks_are_real
 from daemon.market.calendar import MarketCalendar
 from daemon.market.opening import CalendarWatch
+from daemon.run.alerts import alert_desk
 from daemon.run.notify import Notifier
 from daemon.run.process import allow_open_files, on_ending
 from daemon.run.recording import follow, open_recorder, record_published, reels_of_today, wants_recorder
@@ -64,6 +67,7 @@ class Service:
         clock = live_clock(settings, readings) if live else PacedClock(settings.feed.speed)
         if settings.control.enabled:
             check_server_token(settings.control.token_file, os.environ)
+        targets = read_targets(settings.alerts, os.environ)
         self.recorder = (
             open_recorder(settings, MarketCalendar.load(settings.market.calendar_file))
             if wants_recorder(settings)
@@ -91,6 +95,10 @@ class Service:
                 if not live:
                     record_published(app.bus, self.recorder, app.tapes)
             token = self._token() if settings.control.enabled else None
+            sender = Sender(targets, settings.alerts)
+            mode = f"{settings.broker.name} · {_ticks(settings)}"
+            self.view = DaemonView(app, mode, self.recorder, sender.reading)
+            self.alerts = alert_desk(app, self.view, sender)
         except HrmdError:
             if app is not None:
                 app.close()
@@ -98,7 +106,6 @@ class Service:
                 self.recorder.close()
             raise
         self.metrics = Metrics()
-        self.view = DaemonView(self.app, f"{settings.broker.name} · {_ticks(settings)}", self.recorder)
         self._calendar_watch = CalendarWatch(self.app.calendar)
         self._notifier = Notifier.from_environment(os.environ)
         self.app.bus.tap(MEASURED, self.metrics.record)
@@ -130,22 +137,29 @@ class Service:
     async def run(self, alongside: tuple[Callable[[], Awaitable[None]], ...] = ()) -> None:
         """Run until the feed ends or a signal comes; `alongside` begin when the path has recovered."""
         on_ending(self._on_signal)
+        recovering: asyncio.Task[None] | None = None
         try:
             if self._control is not None:
                 await self._listen(self._control)
                 log.info("control listens", url=self._control.url)
                 self._announce(self._control.url)
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
-            kept = (Kept("pulse", self._pulse), Kept("health", self.view.monitor.run))
+            kept = (
+                Kept("pulse", self._pulse), Kept("health", self.view.monitor.run), Kept("alerts", self.alerts.run),
+            )  # fmt: skip
             keep = self.app.supervisor.keep
+            recovering = asyncio.create_task(self.alerts.run_until_it_trades(), name="alerts")
             await self.app.run(alongside=(*(partial(keep, one) for one in kept), *alongside))
         finally:
             self._notifier.stopping()
+            if recovering is not None:
+                recovering.cancel()
             if self._announcement is not None:
                 self._announcement.close()
             if self._control is not None:
                 await self._control.stop()
             self.app.close()
+            await asyncio.to_thread(self.alerts.close)
             if self.recorder is not None:
                 await asyncio.to_thread(self.recorder.close)
             log.info("summary", **self.totals.words(), rung=self.app.supervisor.ladder.active)
