@@ -128,7 +128,8 @@ def test_events_and_states_share_the_key_of_their_check() -> None:
     ("pnl", "high", "drawdown", "text"),
     [
         ("-19999.99", "0", None, ""),
-        ("-20000", "0", None, "the day's loss ₹20,000.00 has reached risk.max_daily_loss ₹20,000.00: nothing is opened"),
+        ("-20000", "0", None, "the day's loss ₹20,000.00 has reached risk.max_daily_loss ₹20,000.00: nothing is "
+                              "opened"),
         ("1000", "6000", "5000.01", ""),
         ("1000", "6000", "5000", "₹5,000.00 below the day's high: risk.max_day_drawdown ₹5,000.00 is reached, nothing "
                                  "is opened"),
