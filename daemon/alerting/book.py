@@ -45,10 +45,12 @@ class Standing(msgspec.Struct):
 class AlertBook:
     """Which alerts stand, and how often each was raised of late."""
 
-    def __init__(self, clear_after_s: float, repeat_hours: float | None = None) -> None:
+    def __init__(self, clear_after_s: float, repeat_hours: float | None = None, warn_after_s: float = 0.0) -> None:
         self.standing: dict[str, Standing] = {}
         self._clear_after_ns = int(clear_after_s * NS_PER_S)
         self._repeat_ns = None if repeat_hours is None else int(repeat_hours * HOUR_NS)
+        self._warn_after_ns = int(warn_after_s * NS_PER_S)
+        self._seen: dict[str, int] = {}  # key: since when a look finds it, where it isn't told yet
         self._past: dict[str, tuple[int, int]] = {}  # key: when it cleared, how often it had been raised by then
 
     def note(self, now: int, found: Condition) -> list[AlertChanged]:
@@ -65,14 +67,28 @@ class AlertBook:
     def look(self, now: int, found: Sequence[Condition]) -> list[AlertChanged]:
         """All that is so now: what is raised by it, told once more, or has cleared."""
         changes: list[AlertChanged] = []
+        keys = {one.key for one in found}
+        self._seen = {key: since for key, since in self._seen.items() if key in keys}
         for one in found:
+            if not self._lasts(now, one):
+                continue
             fresh = self.note(now, one)
             standing = self.standing[one.key]
             again = self._repeat_ns is not None and now - standing.told >= self._repeat_ns
             changes += fresh or ([self._told(now, one.key, standing)] if again or not standing.sent else [])
             standing.sent = True
-        changes += self._clear(now, {one.key for one in found})
+        changes += self._clear(now, keys)
         return changes
+
+    def _lasts(self, now: int, found: Condition) -> bool:
+        """Whether it is to be told: a warning may be over in a blink, and then nobody needs to know."""
+        if found.key in self.standing or found.severity is Severity.CRITICAL:
+            self._seen.pop(found.key, None)
+            return True
+        since = self._seen.setdefault(found.key, now)
+        if since > now:  # a tape that is played again begins earlier
+            since = self._seen[found.key] = now
+        return now - since >= self._warn_after_ns
 
     def restore(self, told: Iterable[Event]) -> None:
         """`AlertChanged` and `AlertSent` of earlier processes, oldest first: what they told isn't told again."""

@@ -81,7 +81,7 @@ class AlertDesk:
         self, bus: Bus, clock: Clock, settings: AlertSettings, sender: Sender, watched: Watched, before: Earlier,
         journal: Path | None, *, live: bool,
     ) -> None:  # fmt: skip
-        self.book = AlertBook(settings.clear_after_s, settings.repeat_hours)
+        self.book = AlertBook(settings.clear_after_s, settings.repeat_hours, settings.warn_after_s)
         self.book.restore(before.told)
         self.sender = sender
         self._bus = bus

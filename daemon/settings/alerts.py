@@ -60,6 +60,7 @@ class AlertSettings(Section):
     minimum: Severity = Severity.WARNING
     muted: list[AlertKind] = []
     cleared: bool = True
+    warn_after_s: NonNegative = 10.0
     clear_after_s: NonNegative = 60.0
     repeat_hours: Positive | None = None
     send_s: Annotated[float, Field(ge=0.1, le=300)] = 10.0

@@ -170,3 +170,17 @@ def test_time_that_begins_anew_holds_nothing_up() -> None:
     book.look(at(5001), [])
     book.look(at(0), [])
     assert len(book.look(at(60), [])) == 1
+
+
+def test_a_warning_that_is_over_in_a_blink_is_not_told() -> None:
+    """One that lasts is, after ten seconds; what is critical, or gets so, at once, and so are events."""
+    book = AlertBook(60, warn_after_s=10)
+    assert book.look(at(0), [feed(WARNING)]) == []
+    assert book.look(at(9), []) == []
+    assert book.look(at(10), [feed(WARNING)]) == []
+    assert book.look(at(19), [feed(WARNING)]) == []
+    assert told(book.look(at(20), [feed(WARNING)])) == [("feed", "warning", True)]
+    disk = condition(AlertKind.DISK, CRITICAL, "full")
+    assert told(book.look(at(21), [feed(WARNING), disk])) == [("disk", "critical", True)]
+    canary = condition(AlertKind.CANARY, WARNING, "rolled back")
+    assert len(book.note(at(22), canary)) == 1

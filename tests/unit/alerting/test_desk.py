@@ -118,7 +118,7 @@ def test_what_comes_while_it_recovers_or_ends_is_no_news(trades: bool) -> None:
 
 def test_what_is_mild_or_muted_is_recorded_and_not_sent() -> None:
     """The minimum, the kinds that somebody doesn't want, and cleared ones."""
-    room = Room(minimum="critical", muted=["feed"], cleared=False, clear_after_s=1)
+    room = Room(minimum="critical", muted=["feed"], cleared=False, clear_after_s=1, warn_after_s=0)
     room.now = [
         FEED,
         condition(AlertKind.DISK, Severity.WARNING, "x"),
