@@ -8,6 +8,7 @@ and so is a path that stands still.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import secrets
 import signal
@@ -33,6 +34,7 @@ from daemon.feed.live.fyers import check_live, live_clock, ticks_are_real
 from daemon.market.calendar import MarketCalendar
 from daemon.market.opening import CalendarWatch
 from daemon.run.alerts import alert_desk
+from daemon.run.gauges import build_of, gauges_of
 from daemon.run.notify import Notifier
 from daemon.run.process import allow_open_files, on_ending
 from daemon.run.recording import follow, open_recorder, record_published, reels_of_today, wants_recorder
@@ -46,6 +48,8 @@ log = structlog.get_logger("service")
 
 PULSE_S = 0.25
 """How often the loop's lag is looked at."""
+GAUGES_EVERY = 4
+"""Pulses: what the metrics show of positions and queues is at most a second old."""
 
 
 class Service:
@@ -189,7 +193,10 @@ class Service:
         """Say that the path runs, then measure how late the loop wakes, and feed the watchdog."""
         self._notifier.ready()
         fed_ns = 0
+        build, pulses = build_of(self.app), itertools.count()
         while True:
+            if not next(pulses) % GAUGES_EVERY:
+                self.metrics.gauges = gauges_of(self.app, self.view, self.alerts, build)
             before = stopwatch_ns()
             await asyncio.sleep(PULSE_S)
             now = stopwatch_ns()
