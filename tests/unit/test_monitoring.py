@@ -88,7 +88,8 @@ def test_what_the_daemon_holds_is_shown() -> None:
     lines = rendered().splitlines()
     for line in (
         'hrmd_build_info{python="3.11.9",settings="abc",version="0.1.0"} 1.0',
-        'hrmd_exposure_rupees{kind="gross"} 500.0', 'hrmd_exposure_rupees{kind="net"} -100.0', 'hrmd_pnl_rupees{kind="unrealised"} 4.0',
+        'hrmd_exposure_rupees{kind="gross"} 500.0',
+        'hrmd_exposure_rupees{kind="net"} -100.0', 'hrmd_pnl_rupees{kind="unrealised"} 4.0',
         "hrmd_day_pnl_rupees -7.5", 'hrmd_inbox_events{stage="bars"} 2.0', "hrmd_journal_waiting_events 3.0",
         "hrmd_journal_events_total 100.0", "hrmd_journal_lag_seconds 0.0", "hrmd_canary_running 1.0",
         'hrmd_alerts_standing{kind="disk",severity="warning"} 1.0', "hrmd_alert_targets 2.0",
