@@ -77,7 +77,7 @@ def test_everything_is_there(capsys: Capture, ready: list[str], tmp_path: Path) 
     assert not (tmp_path / "var").exists()
     assert main(["check", *[argument for change in ready for argument in ("--set", change)]]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line[:4] for line in lines if "calendar" not in line] == ["ok  "] * 6
+    assert [line[:4] for line in lines if "calendar" not in line] == ["ok  "] * 7
 
 
 def test_the_model_says_what_it_is(capsys: Capture, ready: list[str]) -> None:
