@@ -61,13 +61,22 @@ def test_a_halt_and_the_loss_limit_are_seen_without_an_event(subject: Service) -
 
 
 def test_the_end_of_the_process_is_no_halt(subject: Service) -> None:
-    """Neither by the event nor by the state."""
+    """Neither by the event nor by the state, nor is it a start that takes long."""
+    subject.app.started_ts -= 120 * NS_PER_S
     subject.app.stop("SIGTERM received", "SIGTERM")
     subject.app.desk.open = False
     subject.app.risk.book.state = TradingState.HALTED
     subject.app.bus.publish(Halt(ts=OPEN, reason="SIGTERM received", shutdown=True))
     subject.app.bus.publish(TradingStateChanged(ts=OPEN, state=TradingState.HALTED, reason="SIGTERM received"))
     assert raised(subject) == {}
+
+
+def test_a_start_that_takes_long_is_told(subject: Service) -> None:
+    """After a minute, and not before."""
+    subject.app.desk.open = False
+    assert raised(subject) == {}
+    subject.app.started_ts -= 61 * NS_PER_S
+    assert raised(subject) == {"running": "recovering: not done yet"}
 
 
 async def test_the_day_of_a_daemon_is_told_after_its_close(subject: Service) -> None:
