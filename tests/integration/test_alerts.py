@@ -61,7 +61,7 @@ FAULTS: dict[str, tuple[Callable[[Scene], object], Callable[[Scene], object], st
 
 
 def test_each_fault_on_the_exchange_is_told_once_and_then_that_it_is_over(tape: Path, tmp_path: Path) -> None:
-    """Halt, feed, broker, step-down, UNKNOWN; each is in the journal, too, and the address is nowhere."""
+    """Halt, feed, broker, step-down, UNKNOWN, token; each is in the journal, too, and the address is nowhere."""
     pytest.importorskip("fyers_apiv3", reason="the Fyers SDK is not installed")
     with ExitStack() as stack:
         hook = stack.enter_context(service())
@@ -76,8 +76,11 @@ def test_each_fault_on_the_exchange_is_told_once_and_then_that_it_is_over(tape: 
             daemon.until(f"{kind} is told", lambda title=title: title in titles(hook))
             end(scene)
             daemon.until(f"{kind} is over", lambda kind=kind: f"cleared: {kind}" in titles(hook))
-        assert daemon.terminate() == 0
-    told = Counter(titles(hook))
+        told = Counter(titles(hook))
+        venue.admin("POST", "token", {})  # it takes the feed along, and halts
+        daemon.until("the token is told", lambda: "CRITICAL: token" in titles(hook))
+        daemon.terminate()
+    assert Counter(titles(hook))["CRITICAL: token"] == 1
     assert {title: told[title] for *_, title in FAULTS.values()} == {title: 1 for *_, title in FAULTS.values()}
     assert set(raised(daemon)) >= set(FAULTS)
     sent = {key for event in journaled(daemon.journal, AlertSent) for key in event.keys}
