@@ -123,3 +123,13 @@ def test_nothing_is_published_beyond_this_machine() -> None:
         assert str(PORT) not in port
     for name, service in SERVICES.items():
         assert service["image"] == "hrmd" or re.search(r":v?\d+\.\d+\.\d+$", service["image"]), name
+
+
+def test_the_dashboard_and_the_rules_are_mounted() -> None:
+    """The documents' folder holds them, under the names that Grafana and Prometheus look for."""
+    assert json.loads((ROOT / "docs/grafana-dashboard.json").read_text(encoding="utf-8"))["panels"]
+    (pattern,) = PROMETHEUS["rule_files"]
+    folder, _, names = pattern.rpartition("/")
+    assert ("./docs", folder) in mounts("prometheus")
+    found = [path for path in (ROOT / "docs").iterdir() if fnmatch.fnmatch(path.name, names)]
+    assert [yaml.safe_load(path.read_text(encoding="utf-8")).keys() for path in found] == [{"groups"}]

@@ -14,6 +14,7 @@ from daemon.cli import main
 from daemon.core.errors import SettingsError
 from daemon.market.calendar_file import read_calendar_file
 from daemon.settings.loading import load_settings
+from daemon.settings.tree import Settings
 from tests.command_lines import unknown
 from tests.samples import wave, write_tape
 
@@ -62,7 +63,7 @@ def yaml_blocks() -> Iterator[tuple[str, str]]:
             re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
         ):
             keys = yaml.safe_load(text)
-            if "confirmed_to" not in keys and "services" not in keys:  # a calendar, a composition
+            if not Settings.model_fields.keys().isdisjoint(keys):  # no calendar, and nothing of another program
                 yield f"{page.name}-{number}", text
 
 
@@ -77,9 +78,11 @@ def test_settings_that_a_page_shows_are_accepted(text: str, tmp_path: Path) -> N
 def commands(page: Path) -> Iterator[str]:
     """What a page tells people to type that begins with hrmd: in a block, or between backticks."""
     text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```(?:sh|bash|console|text)?\n(.*?)^```", text, re.M | re.S)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", text, re.M | re.S)
+    blocks = [block for language, block in fenced if language in ("", "sh", "bash", "console", "text")]
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S).split("\n\n")
+    spans = [span.replace("\n", " ") for part in prose for span in re.findall(r"`([^`]+)`", part)]
     for found in (part for line in (*lines, *spans) for part in line.split(" · ")):
         match = re.match(r"(?:\$ |sudo )*(?:-u \S+ )?(?:\S*/bin/)?hrmd ((?:[a-z]|--).*)", found.strip())
         if match is not None:
