@@ -9,13 +9,16 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import sys
 import threading
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from daemon.cli.lazy import Later, LazyGroup
 from daemon.cli.options import AsJson, Config, Overrides, print_document
@@ -26,13 +29,43 @@ from daemon.core.errors import Fault, UsageError
 from daemon.report.text import ist_time
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from daemon.control.view import OrderAnswer
 
 TIMEOUT_S = 5.0
+WATCH_S = 2.0
 LOADING_S = 120.0
 """Loading and trying a model takes seconds, and a kernel that has to be built first more of them."""
 
 T = TypeVar("T")
+
+
+class Watchable(TyperCommand):
+    """A command that takes `--watch` with or without seconds; it has no arguments besides options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As ever, with the seconds where they were left out."""
+        return super().parse_args(ctx, with_seconds(args, ()))
+
+
+class WatchableGroup(TyperGroup):
+    """The same for what shows something where none of its commands is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As ever, with the seconds where they were left out."""
+        return super().parse_args(ctx, with_seconds(args, self.commands))
+
+
+def with_seconds(args: list[str], commands: Collection[str]) -> list[str]:
+    """`args` with `WATCH_S` after a `--watch` that is followed by nothing, another option or one of `commands`."""
+    made: list[str] = []
+    for index, word in enumerate(args):
+        made.append(word)
+        after = args[index + 1] if index + 1 < len(args) else "--"
+        if word == "--watch" and (after in commands or (after[:1] == "-" and not after[1:2].isdigit())):
+            made.append(f"{WATCH_S:g}")
+    return made
 
 
 class Commands(LazyGroup):
@@ -48,11 +81,19 @@ ctl_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Speak to a runni
 
 model_app = typer.Typer(no_args_is_help=True, help="Put another model in charge of a running daemon.")
 ctl_app.add_typer(model_app, name="model")
-canary_app = typer.Typer(help="Show the canary run; begin one, promote its candidate, or roll it back.")
+canary_app = typer.Typer(
+    cls=WatchableGroup, help="Show the canary run; begin one, promote its candidate, or roll it back."
+)
 ctl_app.add_typer(canary_app, name="canary")
 
 Url = Annotated[str | None, typer.Option("--url", help="Where the daemon listens, instead of the settings' port.")]
 TokenFile = Annotated[Path | None, typer.Option("--token-file", help="The control token, instead of the settings'.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many rows at most.")]
+Watch = Annotated[
+    float | None,
+    typer.Option("--watch", min=0.2, max=3600, metavar="[SECONDS]", show_default=False,
+                 help=f"Look again every so many seconds ({WATCH_S:g}), until Ctrl-C."),
+]  # fmt: skip
 Why = Annotated[str | None, typer.Option("--why", "--reason", help="Why, for the journal.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the journal.")]
 
@@ -75,17 +116,21 @@ class Method(StrEnum):
 class Client:
     """One daemon, by address and token."""
 
-    def __init__(self, address: Address, token_file: Path) -> None:
+    def __init__(self, address: Address, token_file: Path, remark: str = "") -> None:
         self._url = address
         self._token_file = token_file
+        self.remark = remark
 
     @classmethod
-    def of(cls, config: Path | None, overrides: list[str] | None, url: str | None, token_file: Path | None) -> Client:
-        """The daemon that is meant (`daemon.control.finding`); raises `UsageError`."""
+    def of(
+        cls, config: Path | None, overrides: list[str] | None, url: str | None, token_file: Path | None,
+        before: Client | None = None,
+    ) -> Client:  # fmt: skip
+        """The daemon that is meant (`daemon.control.finding`); raises `UsageError`. A remark of `before` isn't repeated."""
         target = find(config, overrides, url, token_file)
-        if target.remark:
+        if target.remark and (before is None or before.remark != target.remark):
             typer.echo(target.remark, err=True)
-        return cls(target.address, target.token_file)
+        return cls(target.address, target.token_file, target.remark)
 
     def get(self, path: str) -> bytes:
         """The JSON of `path`; raises `UsageError` (not reachable, refused) or `Fault` (its own, or no answer)."""
@@ -127,96 +172,119 @@ class Client:
         raise Fault(f"{self._url} answered {status}: {error_text}")
 
 
-@ctl_app.command()
+class Where(NamedTuple):
+    """What was typed about the daemon that is meant."""
+
+    config: Path | None
+    overrides: list[str] | None
+    url: str | None
+    token_file: Path | None
+
+    def client(self, before: Client | None = None) -> Client:
+        """The daemon; raises `UsageError`."""
+        return Client.of(*self, before)
+
+
+def _look(where: Where, path: str, as_json: bool, seconds: float | None) -> None:
+    if seconds is None:
+        return _print(path, where.client().get(path), as_json)
+    import time
+
+    from daemon.cli.watching import Roll, Screen, watch
+
+    def draw(answer: bytes) -> Sequence[RenderableType]:
+        from daemon.cli.pictures import picture
+
+        return picture(path, answer)
+
+    name = path.strip("/").partition("?")[0]
+    on_screen = sys.stdout.isatty() and not as_json
+    sheet = Screen(f"hrmd ctl {name} · every {seconds:g} s", draw) if on_screen else Roll(None if as_json else draw)
+    return watch(where.client, path, sheet, lambda: time.sleep(seconds))
+
+
+def _print(path: str, answer: bytes, as_json: bool) -> None:
+    if as_json:
+        return print_document(answer)
+    from daemon.cli.pictures import picture
+    from daemon.report.tables import show
+
+    for one in picture(path, answer):
+        show(one)
+    return None
+
+
+@ctl_app.command(cls=Watchable)
 def status(
     config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
-    as_json: AsJson = False,
+    as_json: AsJson = False, seconds: Watch = None,
 ) -> None:  # fmt: skip
     """Show the daemon at a glance."""
-    answer = Client.of(config, overrides, url, token_file).get("/status")
-    if as_json:
-        return print_document(answer)
-    from daemon.control.tables import status_table
-    from daemon.control.view import Status
-    from daemon.report.tables import show
-
-    show(status_table(decoded(answer, Status)))
+    _look(Where(config, overrides, url, token_file), "/status", as_json, seconds)
 
 
-@ctl_app.command()
+@ctl_app.command(cls=Watchable)
 def health(
     config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
-    as_json: AsJson = False,
+    as_json: AsJson = False, seconds: Watch = None,
 ) -> None:  # fmt: skip
     """Show every check of the daemon's health; exit 1 when it is unhealthy."""
-    answer = Client.of(config, overrides, url, token_file).get("/health")
-    from daemon.control.tables import health_table
+    where = Where(config, overrides, url, token_file)
+    if seconds is not None:
+        return _look(where, "/health", as_json, seconds)
+    answer = where.client().get("/health")
     from daemon.control.view import Health
-    from daemon.report.tables import show
 
     found = decoded(answer, Health)
-    if as_json:
-        print_document(answer)
-    else:
-        show(health_table(found))
-        typer.echo(found.state.value)
+    _print("/health", answer, as_json)
     if not found.healthy:
         raise typer.Exit(1)
+    return None
 
 
-@ctl_app.command()
+@ctl_app.command(cls=Watchable)
 def positions(
     config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
-    as_json: AsJson = False,
+    as_json: AsJson = False, seconds: Watch = None,
 ) -> None:  # fmt: skip
     """Show positions, at their last prices."""
-    answer = Client.of(config, overrides, url, token_file).get("/positions")
-    if as_json:
-        return print_document(answer)
-    from daemon.control.tables import positions_table
-    from daemon.control.view import PositionRow
-    from daemon.report.tables import show
-
-    show(positions_table(decoded(answer, list[PositionRow])))
+    _look(Where(config, overrides, url, token_file), "/positions", as_json, seconds)
 
 
-@ctl_app.command()
+@ctl_app.command(cls=Watchable)
 def orders(
     config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
-    as_json: AsJson = False,
+    as_json: AsJson = False, seconds: Watch = None,
 ) -> None:  # fmt: skip
     """Show working and recent orders, newest first."""
-    answer = Client.of(config, overrides, url, token_file).get("/orders")
-    if as_json:
-        return print_document(answer)
-    from daemon.control.tables import orders_table
-    from daemon.control.view import OrderRow
-    from daemon.report.tables import show
-
-    show(orders_table(decoded(answer, list[OrderRow])))
+    _look(Where(config, overrides, url, token_file), "/orders", as_json, seconds)
 
 
-@ctl_app.command()
+@ctl_app.command(cls=Watchable)
+def decisions(
+    limit: Limit = 20, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False, seconds: Watch = None,
+) -> None:  # fmt: skip
+    """Show the newest decisions, newest first."""
+    _look(Where(config, overrides, url, token_file), f"/decisions?limit={limit}", as_json, seconds)
+
+
+@ctl_app.command(cls=Watchable)
+def trades(
+    limit: Limit = 20, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False, seconds: Watch = None,
+) -> None:  # fmt: skip
+    """Show the newest round trips, newest first."""
+    _look(Where(config, overrides, url, token_file), f"/trades?limit={limit}", as_json, seconds)
+
+
+@ctl_app.command(cls=Watchable)
 def shadow(
     config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
-    as_json: AsJson = False,
+    as_json: AsJson = False, seconds: Watch = None,
 ) -> None:  # fmt: skip
     """Show the agents that decide beside the one in charge, on paper."""
-    answer = Client.of(config, overrides, url, token_file).get("/shadow")
-    if as_json:
-        return print_document(answer)
-    from daemon.report.side_by_side import ShadowRow
-    from daemon.report.side_tables import dropped_lines, evidence_lines, sessions_table, shadow_table
-    from daemon.report.tables import show
-
-    rows = decoded(answer, list[ShadowRow])
-    show(shadow_table(rows))
-    for line in (*dropped_lines(rows), *evidence_lines(rows)):
-        show(line)
-    by_session = sessions_table(rows)
-    if by_session is not None:
-        typer.echo()
-        show(by_session)
+    _look(Where(config, overrides, url, token_file), "/shadow", as_json, seconds)
 
 
 @ctl_app.command()
@@ -385,19 +453,13 @@ def roll_back_model(
 @canary_app.callback(invoke_without_command=True)
 def canary(
     context: typer.Context, config: Config = None, overrides: Overrides = None, url: Url = None,
-    token_file: TokenFile = None, as_json: AsJson = False,
+    token_file: TokenFile = None, as_json: AsJson = False, seconds: Watch = None,
 ) -> None:  # fmt: skip
     """Show the canary run; begin one, promote its candidate, or roll it back."""
-    if context.invoked_subcommand is not None:
-        return None
-    answer = Client.of(config, overrides, url, token_file).get("/canary")
-    if as_json:
-        return print_document(answer)
-    from daemon.control.tables import canary_table
-    from daemon.control.view import CanaryRow
-    from daemon.report.tables import show
-
-    return show(canary_table(decoded(answer, CanaryRow)))
+    if context.invoked_subcommand is None:
+        _look(Where(config, overrides, url, token_file), "/canary", as_json, seconds)
+    elif seconds is not None:
+        raise UsageError(f"--watch shows the canary run; leave it out of {context.invoked_subcommand}")
 
 
 @canary_app.command("begin")
