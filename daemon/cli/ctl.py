@@ -9,16 +9,14 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import sys
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from daemon.cli.lazy import Later, LazyGroup
 from daemon.cli.options import AsJson, Config, Overrides, print_document
@@ -29,8 +27,6 @@ from daemon.core.errors import Fault, UsageError
 from daemon.report.text import ist_time
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from daemon.control.view import OrderAnswer
 
 TIMEOUT_S = 5.0
@@ -39,22 +35,6 @@ LOADING_S = 120.0
 """Loading and trying a model takes seconds, and a kernel that has to be built first more of them."""
 
 T = TypeVar("T")
-
-
-class Watchable(TyperCommand):
-    """A command that takes `--watch` with or without seconds; it has no arguments besides options."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As ever, with the seconds where they were left out."""
-        return super().parse_args(ctx, with_seconds(args, ()))
-
-
-class WatchableGroup(TyperGroup):
-    """The same for what shows something where none of its commands is named."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As ever, with the seconds where they were left out."""
-        return super().parse_args(ctx, with_seconds(args, self.commands))
 
 
 def with_seconds(args: list[str], commands: Collection[str]) -> list[str]:
@@ -69,26 +49,36 @@ def with_seconds(args: list[str], commands: Collection[str]) -> list[str]:
 
 
 class Commands(LazyGroup):
-    """What a kill switch doesn't wait for."""
+    """What a kill switch doesn't wait for; `--watch` takes seconds or none."""
 
     later = {  # noqa: RUF012 — typed by LazyGroup
+        "status": Later("daemon.cli.looks:status", "Show the daemon at a glance."),
+        "health": Later("daemon.cli.looks:health", "Show every check of the daemon's health; exit 1 when it is "
+                        "unhealthy."),
+        "positions": Later("daemon.cli.looks:positions", "Show positions, at their last prices."),
+        "orders": Later("daemon.cli.looks:orders", "Show working and recent orders, newest first."),
+        "decisions": Later("daemon.cli.looks:decisions", "Show the newest decisions, newest first."),
+        "trades": Later("daemon.cli.looks:trades", "Show the newest round trips, newest first."),
+        "shadow": Later("daemon.cli.looks:shadow", "Show the agents that decide beside the one in charge, on paper."),
         "migration": Later("daemon.cli.migrating:migration_app", "From the one in charge to a candidate, step by "
                            "step."),
     }  # fmt: skip
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is called, with the seconds of its `--watch` where they were left out."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command, with_seconds(rest, getattr(command, "commands", ()))
 
 
 ctl_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Speak to a running daemon over local HTTP.")
 
 model_app = typer.Typer(no_args_is_help=True, help="Put another model in charge of a running daemon.")
 ctl_app.add_typer(model_app, name="model")
-canary_app = typer.Typer(
-    cls=WatchableGroup, help="Show the canary run; begin one, promote its candidate, or roll it back."
-)
+canary_app = typer.Typer(help="Show the canary run; begin one, promote its candidate, or roll it back.")
 ctl_app.add_typer(canary_app, name="canary")
 
 Url = Annotated[str | None, typer.Option("--url", help="Where the daemon listens, instead of the settings' port.")]
 TokenFile = Annotated[Path | None, typer.Option("--token-file", help="The control token, instead of the settings'.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many rows at most.")]
 Watch = Annotated[
     float | None,
     typer.Option("--watch", min=0.2, max=3600, metavar="[SECONDS]", show_default=False,
@@ -126,7 +116,7 @@ class Client:
         cls, config: Path | None, overrides: list[str] | None, url: str | None, token_file: Path | None,
         before: Client | None = None,
     ) -> Client:  # fmt: skip
-        """The daemon that is meant (`daemon.control.finding`); raises `UsageError`. A remark of `before` isn't repeated."""
+        """The daemon that is meant (`daemon.control.finding`); raises `UsageError`. No remark is made twice."""
         target = find(config, overrides, url, token_file)
         if target.remark and (before is None or before.remark != target.remark):
             typer.echo(target.remark, err=True)
@@ -170,121 +160,6 @@ class Client:
         if status < 500:
             raise UsageError(f"{self._url} refused: {error_text}")
         raise Fault(f"{self._url} answered {status}: {error_text}")
-
-
-class Where(NamedTuple):
-    """What was typed about the daemon that is meant."""
-
-    config: Path | None
-    overrides: list[str] | None
-    url: str | None
-    token_file: Path | None
-
-    def client(self, before: Client | None = None) -> Client:
-        """The daemon; raises `UsageError`."""
-        return Client.of(*self, before)
-
-
-def _look(where: Where, path: str, as_json: bool, seconds: float | None) -> None:
-    if seconds is None:
-        return _print(path, where.client().get(path), as_json)
-    import time
-
-    from daemon.cli.watching import Roll, Screen, watch
-
-    def draw(answer: bytes) -> Sequence[RenderableType]:
-        from daemon.cli.pictures import picture
-
-        return picture(path, answer)
-
-    name = path.strip("/").partition("?")[0]
-    on_screen = sys.stdout.isatty() and not as_json
-    sheet = Screen(f"hrmd ctl {name} · every {seconds:g} s", draw) if on_screen else Roll(None if as_json else draw)
-    return watch(where.client, path, sheet, lambda: time.sleep(seconds))
-
-
-def _print(path: str, answer: bytes, as_json: bool) -> None:
-    if as_json:
-        return print_document(answer)
-    from daemon.cli.pictures import picture
-    from daemon.report.tables import show
-
-    for one in picture(path, answer):
-        show(one)
-    return None
-
-
-@ctl_app.command(cls=Watchable)
-def status(
-    config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
-    as_json: AsJson = False, seconds: Watch = None,
-) -> None:  # fmt: skip
-    """Show the daemon at a glance."""
-    _look(Where(config, overrides, url, token_file), "/status", as_json, seconds)
-
-
-@ctl_app.command(cls=Watchable)
-def health(
-    config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
-    as_json: AsJson = False, seconds: Watch = None,
-) -> None:  # fmt: skip
-    """Show every check of the daemon's health; exit 1 when it is unhealthy."""
-    where = Where(config, overrides, url, token_file)
-    if seconds is not None:
-        return _look(where, "/health", as_json, seconds)
-    answer = where.client().get("/health")
-    from daemon.control.view import Health
-
-    found = decoded(answer, Health)
-    _print("/health", answer, as_json)
-    if not found.healthy:
-        raise typer.Exit(1)
-    return None
-
-
-@ctl_app.command(cls=Watchable)
-def positions(
-    config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
-    as_json: AsJson = False, seconds: Watch = None,
-) -> None:  # fmt: skip
-    """Show positions, at their last prices."""
-    _look(Where(config, overrides, url, token_file), "/positions", as_json, seconds)
-
-
-@ctl_app.command(cls=Watchable)
-def orders(
-    config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
-    as_json: AsJson = False, seconds: Watch = None,
-) -> None:  # fmt: skip
-    """Show working and recent orders, newest first."""
-    _look(Where(config, overrides, url, token_file), "/orders", as_json, seconds)
-
-
-@ctl_app.command(cls=Watchable)
-def decisions(
-    limit: Limit = 20, config: Config = None, overrides: Overrides = None, url: Url = None,
-    token_file: TokenFile = None, as_json: AsJson = False, seconds: Watch = None,
-) -> None:  # fmt: skip
-    """Show the newest decisions, newest first."""
-    _look(Where(config, overrides, url, token_file), f"/decisions?limit={limit}", as_json, seconds)
-
-
-@ctl_app.command(cls=Watchable)
-def trades(
-    limit: Limit = 20, config: Config = None, overrides: Overrides = None, url: Url = None,
-    token_file: TokenFile = None, as_json: AsJson = False, seconds: Watch = None,
-) -> None:  # fmt: skip
-    """Show the newest round trips, newest first."""
-    _look(Where(config, overrides, url, token_file), f"/trades?limit={limit}", as_json, seconds)
-
-
-@ctl_app.command(cls=Watchable)
-def shadow(
-    config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
-    as_json: AsJson = False, seconds: Watch = None,
-) -> None:  # fmt: skip
-    """Show the agents that decide beside the one in charge, on paper."""
-    _look(Where(config, overrides, url, token_file), "/shadow", as_json, seconds)
 
 
 @ctl_app.command()
@@ -457,7 +332,9 @@ def canary(
 ) -> None:  # fmt: skip
     """Show the canary run; begin one, promote its candidate, or roll it back."""
     if context.invoked_subcommand is None:
-        _look(Where(config, overrides, url, token_file), "/canary", as_json, seconds)
+        from daemon.cli.looks import Where, look
+
+        look(Where(config, overrides, url, token_file), "/canary", as_json, seconds)
     elif seconds is not None:
         raise UsageError(f"--watch shows the canary run; leave it out of {context.invoked_subcommand}")
 
