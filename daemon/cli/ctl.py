@@ -223,7 +223,7 @@ def reload(
     token_file: TokenFile = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Read the settings anew: risk limits and log level change at once, the rest is named and waits for a restart."""
-    answer = _give(Client.of(config, overrides, url, token_file), "reload", _signed({}, reason))
+    answer = _give(Client.of(config, overrides, url, token_file), "reload", signed({}, reason))
     if as_json:
         return print_document(answer)
     from daemon.control.tuning import ConfigDocument
@@ -273,7 +273,7 @@ def order(
     body: dict[str, Any] = {"key": key, "symbol": symbol, "side": side.value, "quantity": quantity}
     body |= {"type": "market"} if price is None else {"type": "limit", "price": price}
     try:
-        raw = client.post("/control/order", _signed(body, reason))
+        raw = client.post("/control/order", signed(body, reason))
         answer = decoded(raw, OrderAnswer)
     except (UnansweredError, UnreadableError) as error:
         raise Fault(f"{error}; ask again with --key {key}: it places no second order") from None
@@ -296,7 +296,7 @@ def cancel(
     """Take one order off the market."""
     from daemon.control.accepted import Accepted
 
-    answer = _give(Client.of(config, overrides, url, token_file), "cancel", _signed({"order_id": order_id}, reason))
+    answer = _give(Client.of(config, overrides, url, token_file), "cancel", signed({"order_id": order_id}, reason))
     accepted = decoded(answer, Accepted)
     if as_json:
         return print_document(answer)
@@ -375,7 +375,7 @@ def _switch(client: Client, model: str, reason: str | None, as_json: bool) -> No
     from daemon.control.view import ModelAnswer
 
     try:
-        raw = client.post("/control/model", _signed({"model": model}, reason), LOADING_S)
+        raw = client.post("/control/model", signed({"model": model}, reason), LOADING_S)
     except UnansweredError as error:
         raise Fault(f"{error}; the model may still be put in charge: hrmd ctl status says which decides") from None
     answer = decoded(raw, ModelAnswer)
@@ -400,7 +400,7 @@ def _verdict(answer: OrderAnswer) -> str:
 
 
 def _command(client: Client, command: str, reason: str | None, as_json: bool, **body: str) -> None:
-    answer = _give(client, command, _signed(dict(body), reason))
+    answer = _give(client, command, signed(dict(body), reason))
     from daemon.control.accepted import Accepted
 
     accepted = decoded(answer, Accepted)
@@ -410,7 +410,7 @@ def _command(client: Client, command: str, reason: str | None, as_json: bool, **
     typer.echo(f"{said} at {ist_time(accepted.ts)} IST (market time)")
 
 
-def _signed(body: dict[str, Any], reason: str | None) -> dict[str, Any]:
+def signed(body: dict[str, Any], reason: str | None) -> dict[str, Any]:
     """With who asks, by the login name, and why; a name that can't be printed is left out: no command fails for it."""
     import getpass
 
