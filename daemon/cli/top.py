@@ -13,7 +13,8 @@ from daemon.core.errors import UsageError
 def top(config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None) -> None:
     """Watch and command a running daemon in this terminal (hrmd[top]).
 
-    Positions, orders, decisions, P&L, the ladder, health, its log. It is found as `hrmd ctl` finds it. Keys: h halt, r resume, f flatten, s strategy, c cancel an order, q quit.
+    Positions, orders, decisions, P&L, the ladder, health, its log. It is found as `hrmd ctl`
+    finds it. Keys: h halt, r resume, f flatten, s strategy, c cancel an order, q quit.
     """
     try:
         from daemon.top.app import Top

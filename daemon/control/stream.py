@@ -231,7 +231,7 @@ class Stream:
             case Bar():
                 self.say(kind, (kind, event.symbol, event.interval), BarRow.of(event))
             case Decision():
-                self.say(kind, None, DecisionRow.of(event))
+                self.say(kind, None, _decision(event))
             case Complexity():
                 self.say(kind, (kind, event.symbol, event.interval), event)
             case PositionChanged():
@@ -255,3 +255,9 @@ class Stream:
                 "bid": None if np.isnan(bid) else repr(bid), "ask": None if np.isnan(ask) else repr(ask),
                 "volume": int(batch.volume[at]) if batch.volume[at] >= 0 else None,
             })  # fmt: skip
+
+
+def _decision(event: Decision) -> dict[str, Any]:
+    """The row, and what front ends call depth and complexity in it."""
+    names = {"reasoning_depth": event.segments, "market_complexity": event.complexity}
+    return {**msgspec.structs.asdict(DecisionRow.of(event)), **names}
