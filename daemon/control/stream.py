@@ -52,7 +52,8 @@ MOST_BEHIND = 1000
 """Frames that wait for one reader."""
 MOST_WAITING = 65_536
 """Events that wait for the loop of the readers."""
-MOST_READERS = 100
+MOST_READERS = 224
+"""Of the 256 connections that there may be: the rest is for those who ask and command."""
 
 
 class Kind(StrEnum):
