@@ -38,7 +38,7 @@ SPEED = 60
 """A bar of a minute closes each second, in ten symbols."""
 TICKS = 4000
 """Of a symbol in a session: ten symbols tick 107 times a second together."""
-PHASE_S = 10.0
+PHASE_S = 15.0
 SETTLE_S = 2.0
 """After a change of phases, not counted."""
 CONNECTIONS = 16
