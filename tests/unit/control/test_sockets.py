@@ -45,7 +45,7 @@ async def until(look: Callable[[], object]) -> None:
 async def test_frames_of_every_size_arrive_whole_and_in_order(served: tuple[FakeDaemon, ControlServer]) -> None:
     """Around each change of the head's form (RFC 6455, 5.2), and several in one piece; then the close has its code."""
     daemon, server = served
-    sizes = [1, *range(85, 100), *range(65_495, 65_510), 300_000]
+    sizes = [1, *range(85, 100), *range(85, 100), *range(65_495, 65_510), 300_000]  # with heads from 32 to 34 bytes
     async with (
         aiohttp.ClientSession(server.url, headers=BEARER) as http,
         http.ws_connect("/stream?kinds=setting") as ws,
