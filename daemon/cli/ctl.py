@@ -21,7 +21,7 @@ import typer
 from daemon.cli.lazy import Later, LazyGroup
 from daemon.cli.options import AsJson, Config, Overrides, print_document
 from daemon.control.auth import read_token
-from daemon.control.finding import Address, find
+from daemon.control.finding import Address, Target, find, followed
 from daemon.control.words import HandSide
 from daemon.core.errors import Fault, UsageError
 from daemon.report.text import ist_time
@@ -106,21 +106,23 @@ class Method(StrEnum):
 class Client:
     """One daemon, by address and token."""
 
-    def __init__(self, address: Address, token_file: Path, remark: str = "") -> None:
-        self._url = address
-        self._token_file = token_file
-        self.remark = remark
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._url = target.address
+        self._token_file = target.token_file
 
     @classmethod
     def of(
         cls, config: Path | None, overrides: list[str] | None, url: str | None, token_file: Path | None,
         before: Client | None = None,
     ) -> Client:  # fmt: skip
-        """The daemon that is meant (`daemon.control.finding`); raises `UsageError`. No remark is made twice."""
+        """The daemon that is meant (`daemon.control.finding`); raises `UsageError`. After `before` only the same."""
         target = find(config, overrides, url, token_file)
-        if target.remark and (before is None or before.remark != target.remark):
+        if before is not None:
+            followed(before._target, target)
+        elif target.remark:
             typer.echo(target.remark, err=True)
-        return cls(target.address, target.token_file, target.remark)
+        return cls(target)
 
     def get(self, path: str) -> bytes:
         """The JSON of `path`; raises `UsageError` (not reachable, refused) or `Fault` (its own, or no answer)."""

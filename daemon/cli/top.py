@@ -24,7 +24,5 @@ def top(config: Config = None, overrides: Overrides = None, url: Url = None, tok
         raise UsageError("hrmd top: textual is not installed; install hrmd[top] (pip install 'hrmd[top]')") from None
     if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):  # it draws on stderr
         raise UsageError("hrmd top: expected a terminal; for a pipe there is hrmd ctl status --watch")
-    target = find(config, overrides, url, token_file)  # a mistake is said before the terminal is taken
-    application = Top(lambda: find(config, overrides, url, token_file), lambda body: signed(body, "by hrmd top"))
-    del target
-    application.run()
+    find(config, overrides, url, token_file)  # a mistake is said before the terminal is taken
+    Top(lambda: find(config, overrides, url, token_file), lambda body: signed(body, "by hrmd top")).run()

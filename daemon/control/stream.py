@@ -107,7 +107,6 @@ class Reader:
         self.reason = ""
         self._most = most
         self._waiting: dict[Hashable, bytes] = {}
-        self._something = asyncio.Event()
         self.gone = asyncio.Event()
 
     def __len__(self) -> int:
@@ -122,7 +121,6 @@ class Reader:
         self._waiting[key] = frame
         if len(self._waiting) > self._most:
             self.let_go(Code.TOO_SLOW, f"too slow: {self._most} frames behind")
-        self._something.set()
 
     def let_go(self, code: int, reason: str) -> None:
         """No more frames; what waits is dropped."""
@@ -130,12 +128,9 @@ class Reader:
             self.code, self.reason = code, reason
             self._waiting.clear()
             self.gone.set()
-            self._something.set()
 
-    async def frames(self) -> list[bytes]:
-        """What waits, oldest first, as soon as something does; empty once the reader was let go."""
-        await self._something.wait()
-        self._something.clear()
+    def take(self) -> list[bytes]:
+        """What waits, oldest first; nothing once the reader was let go."""
         frames, self._waiting = list(self._waiting.values()), {}
         return frames
 

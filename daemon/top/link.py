@@ -17,7 +17,7 @@ import msgspec
 
 from daemon.control.accepted import Accepted
 from daemon.control.auth import read_token
-from daemon.control.finding import Target
+from daemon.control.finding import Target, followed
 from daemon.control.rows import EquityRow, LogRow
 from daemon.control.stream import Kind
 from daemon.control.view import DecisionRow, Health, OrderRow, PositionRow, Status
@@ -63,6 +63,7 @@ class Link:
         self._seen = seen
         self._changed = changed
         self._target: Target | None = None
+        self._first: Target | None = None
         self._session: aiohttp.ClientSession | None = None
         self._open = AsyncExitStack()
         self._wake = asyncio.Event()
@@ -79,7 +80,7 @@ class Link:
 
     async def command(self, path: str, body: Mapping[str, Any]) -> Accepted:
         """The daemon's yes; raises `HrmdError` with what is to be said otherwise."""
-        target = self._target or self._find()
+        target = self._target or self._found()
         word = path.rpartition("/")[2]
         try:
             async with (
@@ -115,8 +116,13 @@ class Link:
         except (TimeoutError, HrmdError, aiohttp.ClientError, OSError) as error:
             await self._lose(error)
 
+    def _found(self) -> Target:
+        found = self._find()
+        self._first = first = self._first or found
+        return followed(first, found)
+
     async def _reach(self) -> aiohttp.ClientSession:
-        self._target = target = self._find()
+        self._target = target = self._found()
         self._seen.where, self._seen.remark = str(target.address), target.remark
         self._session = await self._open.enter_async_context(_session(target))
         return self._session

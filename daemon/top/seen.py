@@ -7,7 +7,7 @@ last answer was.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from daemon.control.rows import EquityRow, LogRow
 from daemon.control.view import DecisionRow, Health, OrderRow, PositionRow, Status
@@ -53,8 +53,6 @@ class Seen:
     notice_bad: bool = False
     chosen: str = ""
     """The id of the order that `c` cancels."""
-    first: dict[str, int] = field(default_factory=dict)
-    """The top row of a list that is scrolled."""
 
     def heard(self, look: Look, since_ns: int) -> None:
         """A look that was begun at `since_ns` is whole."""

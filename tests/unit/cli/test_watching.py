@@ -43,8 +43,7 @@ class Beside:
 
     def connect(self, before: Client | None = None) -> Client:
         """As `hrmd ctl` finds it."""
-        target = find(None, None, self.url, self._token_file, {})
-        return Client(target.address, target.token_file)
+        return Client(find(None, None, self.url, self._token_file, {}))
 
 
 @pytest.fixture

@@ -29,8 +29,10 @@ ME = {"who": getpass.getuser(), "reason": "by hrmd top"}
 class Terminal:
     """80 × 24 with `hrmd top` on it, and the daemon that it looks at."""
 
-    def __init__(self, top: Top, pilot: Pilot[None], daemon: FakeDaemon, server: ControlServer) -> None:
-        self.top, self.pilot, self.daemon, self.server = top, pilot, daemon, server
+    def __init__(
+        self, top: Top, pilot: Pilot[None], daemon: FakeDaemon, server: ControlServer, where: dict[str, str]
+    ) -> None:
+        self.top, self.pilot, self.daemon, self.server, self.where = top, pilot, daemon, server, where
 
     def read(self) -> str:
         """What is to be read on it, without a question that stands before it."""
@@ -62,13 +64,15 @@ async def terminal(tmp_path: Path, clock: Clock | None = None) -> AsyncIterator[
     await server.start()
     url = server.url
 
+    where = {"url": url, "token": str(token_file)}
+
     def found() -> Target:
-        return find(None, None, url, token_file, {})
+        return find(None, None, where["url"], Path(where["token"]), {})
 
     top = Top(found, lambda body: signed(body, "by hrmd top"))
     try:
         async with top.run_test(size=(80, 24)) as pilot:
-            there = Terminal(top, pilot, daemon, server)
+            there = Terminal(top, pilot, daemon, server, where)
             await there.until(lambda: "ACTIVE" in there.read())
             yield there
     finally:
@@ -148,6 +152,22 @@ async def test_a_daemon_that_is_gone_is_lost(tmp_path: Path) -> None:
         await again.start()
         await there.until(lambda: there.read().startswith(" ACTIVE "))
         await again.stop()
+
+
+async def test_another_daemon_gets_no_command(tmp_path: Path) -> None:
+    """Where the one that was looked at is gone, and another one is found in its place."""
+    async with terminal(tmp_path) as there:
+        (tmp_path / "another.token").write_text(TOKEN)
+        other = build_server(there.daemon)
+        await other.start()
+        there.where |= {"url": other.url, "token": str(tmp_path / "another.token")}
+        await there.server.stop()
+        await there.until(lambda: "another daemon runs at" in there.read())
+        assert there.read().startswith(" LOST ")
+        await there.press("h", "y")
+        await there.until(lambda: there.top.seen.notice_bad)
+        assert there.daemon.submitted == []
+        await other.stop()
 
 
 async def test_a_daemon_that_fails_inside_is_lost(tmp_path: Path) -> None:
