@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO := var/demo
 
-.PHONY: help setup demo test quick nightly check lint types imports wheel bench live chaos chaos-model soak recovery fuzz clean install-system uninstall-system
+.PHONY: help setup demo test quick nightly check lint types imports wheel bench live chaos chaos-model soak control-load recovery fuzz clean install-system uninstall-system
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -69,6 +69,9 @@ chaos-model: .venv/.dev ## models, feed, broker, disk and loop that go wrong in 
 
 soak: .venv/.dev ## two million orders through one process: memory and file descriptors must stay flat
 	MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=65536 $(BIN)/python benchmarks/soak.py  # as in systemd/hrmd.service
+
+control-load: .venv/.dev ## a minute of 200 readers, 20 stalled ones and 500 requests a second: what they cost decisions
+	$(BIN)/python benchmarks/control_load.py
 
 recovery: .venv/.dev ## from start to recovered with 100,000 journal records; microseconds of a risk check
 	$(BIN)/python benchmarks/recovery.py

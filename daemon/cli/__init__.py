@@ -42,6 +42,7 @@ class Commands(LazyGroup):
         "calendar": Later("daemon.cli.calendar:calendar_app", "NSE's sessions and holidays; take a new year's list."),
         "history": Later("daemon.cli.history:history_app", "Bars of the past from Fyers."),
         "ctl": Later("daemon.cli.ctl:ctl_app", "Speak to a running daemon over local HTTP."),
+        "top": Later("daemon.cli.top:top", "Watch and command a running daemon in this terminal (hrmd[top])."),
         "token": Later("daemon.cli.token:token_app", "Tokens of people and programs for the control API."),
         "alert": Later("daemon.cli.alert:alert_app", "Who is told what has happened, when nobody looks."),
         "model": Later("daemon.cli.model:model_app", "Look at, convert or check a model artifact; keep a "

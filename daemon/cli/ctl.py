@@ -10,6 +10,7 @@ import http.client
 import json
 import socket
 import threading
+from collections.abc import Collection
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +21,7 @@ import typer
 from daemon.cli.lazy import Later, LazyGroup
 from daemon.cli.options import AsJson, Config, Overrides, print_document
 from daemon.control.auth import read_token
-from daemon.control.finding import Address, find
+from daemon.control.finding import Address, Target, find, followed
 from daemon.control.words import HandSide
 from daemon.core.errors import Fault, UsageError
 from daemon.report.text import ist_time
@@ -29,19 +30,44 @@ if TYPE_CHECKING:
     from daemon.control.view import OrderAnswer
 
 TIMEOUT_S = 5.0
+WATCH_S = 2.0
 LOADING_S = 120.0
 """Loading and trying a model takes seconds, and a kernel that has to be built first more of them."""
 
 T = TypeVar("T")
 
 
+def with_seconds(args: list[str], commands: Collection[str]) -> list[str]:
+    """`args` with `WATCH_S` after a `--watch` that is followed by nothing, another option or one of `commands`."""
+    made: list[str] = []
+    for index, word in enumerate(args):
+        made.append(word)
+        after = args[index + 1] if index + 1 < len(args) else "--"
+        if word == "--watch" and (after in commands or (after[:1] == "-" and not after[1:2].isdigit())):
+            made.append(f"{WATCH_S:g}")
+    return made
+
+
 class Commands(LazyGroup):
-    """What a kill switch doesn't wait for."""
+    """What a kill switch doesn't wait for; `--watch` takes seconds or none."""
 
     later = {  # noqa: RUF012 — typed by LazyGroup
+        "status": Later("daemon.cli.looks:status", "Show the daemon at a glance."),
+        "health": Later("daemon.cli.looks:health", "Show every check of the daemon's health; exit 1 when it is "
+                        "unhealthy."),
+        "positions": Later("daemon.cli.looks:positions", "Show positions, at their last prices."),
+        "orders": Later("daemon.cli.looks:orders", "Show working and recent orders, newest first."),
+        "decisions": Later("daemon.cli.looks:decisions", "Show the newest decisions, newest first."),
+        "trades": Later("daemon.cli.looks:trades", "Show the newest round trips, newest first."),
+        "shadow": Later("daemon.cli.looks:shadow", "Show the agents that decide beside the one in charge, on paper."),
         "migration": Later("daemon.cli.migrating:migration_app", "From the one in charge to a candidate, step by "
                            "step."),
     }  # fmt: skip
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is called, with the seconds of its `--watch` where they were left out."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command, with_seconds(rest, getattr(command, "commands", ()))
 
 
 ctl_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Speak to a running daemon over local HTTP.")
@@ -53,6 +79,11 @@ ctl_app.add_typer(canary_app, name="canary")
 
 Url = Annotated[str | None, typer.Option("--url", help="Where the daemon listens, instead of the settings' port.")]
 TokenFile = Annotated[Path | None, typer.Option("--token-file", help="The control token, instead of the settings'.")]
+Watch = Annotated[
+    float | None,
+    typer.Option("--watch", min=0.2, max=3600, metavar="[SECONDS]", show_default=False,
+                 help=f"Look again every so many seconds ({WATCH_S:g}), until Ctrl-C."),
+]  # fmt: skip
 Why = Annotated[str | None, typer.Option("--why", "--reason", help="Why, for the journal.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the journal.")]
 
@@ -75,17 +106,23 @@ class Method(StrEnum):
 class Client:
     """One daemon, by address and token."""
 
-    def __init__(self, address: Address, token_file: Path) -> None:
-        self._url = address
-        self._token_file = token_file
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._url = target.address
+        self._token_file = target.token_file
 
     @classmethod
-    def of(cls, config: Path | None, overrides: list[str] | None, url: str | None, token_file: Path | None) -> Client:
-        """The daemon that is meant (`daemon.control.finding`); raises `UsageError`."""
+    def of(
+        cls, config: Path | None, overrides: list[str] | None, url: str | None, token_file: Path | None,
+        before: Client | None = None,
+    ) -> Client:  # fmt: skip
+        """The daemon that is meant (`daemon.control.finding`); raises `UsageError`. After `before` only the same."""
         target = find(config, overrides, url, token_file)
-        if target.remark:
+        if before is not None:
+            followed(before._target, target)
+        elif target.remark:
             typer.echo(target.remark, err=True)
-        return cls(target.address, target.token_file)
+        return cls(target)
 
     def get(self, path: str) -> bytes:
         """The JSON of `path`; raises `UsageError` (not reachable, refused) or `Fault` (its own, or no answer)."""
@@ -125,98 +162,6 @@ class Client:
         if status < 500:
             raise UsageError(f"{self._url} refused: {error_text}")
         raise Fault(f"{self._url} answered {status}: {error_text}")
-
-
-@ctl_app.command()
-def status(
-    config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
-    as_json: AsJson = False,
-) -> None:  # fmt: skip
-    """Show the daemon at a glance."""
-    answer = Client.of(config, overrides, url, token_file).get("/status")
-    if as_json:
-        return print_document(answer)
-    from daemon.control.tables import status_table
-    from daemon.control.view import Status
-    from daemon.report.tables import show
-
-    show(status_table(decoded(answer, Status)))
-
-
-@ctl_app.command()
-def health(
-    config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
-    as_json: AsJson = False,
-) -> None:  # fmt: skip
-    """Show every check of the daemon's health; exit 1 when it is unhealthy."""
-    answer = Client.of(config, overrides, url, token_file).get("/health")
-    from daemon.control.tables import health_table
-    from daemon.control.view import Health
-    from daemon.report.tables import show
-
-    found = decoded(answer, Health)
-    if as_json:
-        print_document(answer)
-    else:
-        show(health_table(found))
-        typer.echo(found.state.value)
-    if not found.healthy:
-        raise typer.Exit(1)
-
-
-@ctl_app.command()
-def positions(
-    config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
-    as_json: AsJson = False,
-) -> None:  # fmt: skip
-    """Show positions, at their last prices."""
-    answer = Client.of(config, overrides, url, token_file).get("/positions")
-    if as_json:
-        return print_document(answer)
-    from daemon.control.tables import positions_table
-    from daemon.control.view import PositionRow
-    from daemon.report.tables import show
-
-    show(positions_table(decoded(answer, list[PositionRow])))
-
-
-@ctl_app.command()
-def orders(
-    config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
-    as_json: AsJson = False,
-) -> None:  # fmt: skip
-    """Show working and recent orders, newest first."""
-    answer = Client.of(config, overrides, url, token_file).get("/orders")
-    if as_json:
-        return print_document(answer)
-    from daemon.control.tables import orders_table
-    from daemon.control.view import OrderRow
-    from daemon.report.tables import show
-
-    show(orders_table(decoded(answer, list[OrderRow])))
-
-
-@ctl_app.command()
-def shadow(
-    config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
-    as_json: AsJson = False,
-) -> None:  # fmt: skip
-    """Show the agents that decide beside the one in charge, on paper."""
-    answer = Client.of(config, overrides, url, token_file).get("/shadow")
-    if as_json:
-        return print_document(answer)
-    from daemon.report.side_by_side import ShadowRow
-    from daemon.report.side_tables import dropped_lines, evidence_lines, sessions_table, shadow_table
-    from daemon.report.tables import show
-
-    rows = decoded(answer, list[ShadowRow])
-    show(shadow_table(rows))
-    for line in (*dropped_lines(rows), *evidence_lines(rows)):
-        show(line)
-    by_session = sessions_table(rows)
-    if by_session is not None:
-        typer.echo()
-        show(by_session)
 
 
 @ctl_app.command()
@@ -280,7 +225,7 @@ def reload(
     token_file: TokenFile = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Read the settings anew: risk limits and log level change at once, the rest is named and waits for a restart."""
-    answer = _give(Client.of(config, overrides, url, token_file), "reload", _signed({}, reason))
+    answer = _give(Client.of(config, overrides, url, token_file), "reload", signed({}, reason))
     if as_json:
         return print_document(answer)
     from daemon.control.tuning import ConfigDocument
@@ -330,7 +275,7 @@ def order(
     body: dict[str, Any] = {"key": key, "symbol": symbol, "side": side.value, "quantity": quantity}
     body |= {"type": "market"} if price is None else {"type": "limit", "price": price}
     try:
-        raw = client.post("/control/order", _signed(body, reason))
+        raw = client.post("/control/order", signed(body, reason))
         answer = decoded(raw, OrderAnswer)
     except (UnansweredError, UnreadableError) as error:
         raise Fault(f"{error}; ask again with --key {key}: it places no second order") from None
@@ -353,7 +298,7 @@ def cancel(
     """Take one order off the market."""
     from daemon.control.accepted import Accepted
 
-    answer = _give(Client.of(config, overrides, url, token_file), "cancel", _signed({"order_id": order_id}, reason))
+    answer = _give(Client.of(config, overrides, url, token_file), "cancel", signed({"order_id": order_id}, reason))
     accepted = decoded(answer, Accepted)
     if as_json:
         return print_document(answer)
@@ -385,19 +330,15 @@ def roll_back_model(
 @canary_app.callback(invoke_without_command=True)
 def canary(
     context: typer.Context, config: Config = None, overrides: Overrides = None, url: Url = None,
-    token_file: TokenFile = None, as_json: AsJson = False,
+    token_file: TokenFile = None, as_json: AsJson = False, seconds: Watch = None,
 ) -> None:  # fmt: skip
     """Show the canary run; begin one, promote its candidate, or roll it back."""
-    if context.invoked_subcommand is not None:
-        return None
-    answer = Client.of(config, overrides, url, token_file).get("/canary")
-    if as_json:
-        return print_document(answer)
-    from daemon.control.tables import canary_table
-    from daemon.control.view import CanaryRow
-    from daemon.report.tables import show
+    if context.invoked_subcommand is None:
+        from daemon.cli.looks import Where, look
 
-    return show(canary_table(decoded(answer, CanaryRow)))
+        look(Where(config, overrides, url, token_file), "/canary", as_json, seconds)
+    elif seconds is not None:
+        raise UsageError(f"--watch shows the canary run; leave it out of {context.invoked_subcommand}")
 
 
 @canary_app.command("begin")
@@ -436,7 +377,7 @@ def _switch(client: Client, model: str, reason: str | None, as_json: bool) -> No
     from daemon.control.view import ModelAnswer
 
     try:
-        raw = client.post("/control/model", _signed({"model": model}, reason), LOADING_S)
+        raw = client.post("/control/model", signed({"model": model}, reason), LOADING_S)
     except UnansweredError as error:
         raise Fault(f"{error}; the model may still be put in charge: hrmd ctl status says which decides") from None
     answer = decoded(raw, ModelAnswer)
@@ -461,7 +402,7 @@ def _verdict(answer: OrderAnswer) -> str:
 
 
 def _command(client: Client, command: str, reason: str | None, as_json: bool, **body: str) -> None:
-    answer = _give(client, command, _signed(dict(body), reason))
+    answer = _give(client, command, signed(dict(body), reason))
     from daemon.control.accepted import Accepted
 
     accepted = decoded(answer, Accepted)
@@ -471,7 +412,7 @@ def _command(client: Client, command: str, reason: str | None, as_json: bool, **
     typer.echo(f"{said} at {ist_time(accepted.ts)} IST (market time)")
 
 
-def _signed(body: dict[str, Any], reason: str | None) -> dict[str, Any]:
+def signed(body: dict[str, Any], reason: str | None) -> dict[str, Any]:
     """With who asks, by the login name, and why; a name that can't be printed is left out: no command fails for it."""
     import getpass
 

@@ -86,6 +86,18 @@ def find(
     return Target(named or place.address, token_file or place.token_file)
 
 
+def followed(first: Target, found: Target) -> Target:
+    """`found`, where it is the daemon of `first`, started again perhaps; raises `UsageError` where it is another one.
+
+    Whoever looks at a daemon for long must not look at, or halt, another one because its own has ended.
+    """
+    if os.path.realpath(first.token_file) != os.path.realpath(found.token_file):
+        raise UsageError(
+            f"{first.address} is gone; another daemon runs at {found.address}: start anew, with --url, to look at it"
+        )
+    return found
+
+
 def control_place(layers: Layers, path: Path | None = None) -> Place:
     """The client's part of `control`. What is not written plainly is read, or refused, by all of the settings."""
     control = layers.values["control"]

@@ -26,6 +26,9 @@ MAX_MESSAGE_BYTES = 4096
 HEARTBEAT_S = 20.0
 CLOSE_S = 2.0
 PULSE_S = 1.0
+PACE_S = 0.1
+"""Between two pieces of what a reader hears: about as long as the decisions take that the frames are of."""
+MOST_UNSENT_BYTES = 65_536
 TRADING = (Kind.DECISION, Kind.ORDER, Kind.FILL, Kind.POSITION, Kind.STATE, Kind.STRATEGY, Kind.MODEL, Kind.HRM_METRICS)
 LIVE_DATA = (Kind.QUOTE, Kind.BAR)
 
@@ -44,7 +47,9 @@ class Sockets:
         self._context = context
         self._stream = stream
         self._listeners: dict[int, tuple[Who, Reader]] = {}
-        self._pulse: asyncio.Task[None] | None = None
+        self._transports: dict[int, asyncio.Transport] = {}
+        """Of those who may be written to."""
+        self._tasks: list[asyncio.Task[None]] = []
 
     def handlers(self) -> dict[str, Any]:
         """What answers which operation."""
@@ -52,13 +57,16 @@ class Sockets:
 
     async def start(self, application: web.Application) -> None:
         """Begin to tell of the model, and to look whether everybody may still listen."""
-        self._pulse = asyncio.create_task(self._beat(), name="stream pulse")
+        self._tasks = [
+            asyncio.create_task(self._beat(), name="stream pulse"),
+            asyncio.create_task(self._deliver(), name="stream delivery"),
+        ]
 
     async def stop(self, application: web.Application) -> None:
         """Let everybody go."""
-        if self._pulse is not None:
-            self._pulse.cancel()
-            await asyncio.wait((self._pulse,))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._stream.let_everybody_go()
 
     async def _any(self, request: web.Request) -> web.StreamResponse:
@@ -87,18 +95,19 @@ class Sockets:
         try:
             self._listeners[id(reader)] = request[WHO], reader
             await socket.prepare(request)
+            if request.transport is not None:
+                self._transports[id(reader)] = request.transport
             await self._converse(socket, reader)
         finally:
             self._stream.remove(reader)
             del self._listeners[id(reader)]
+            self._transports.pop(id(reader), None)
         await self._close(socket, reader, request)
         return socket
 
     async def _converse(self, socket: web.WebSocketResponse, reader: Reader) -> None:
         """Until it leaves, or is let go."""
-        tasks = [
-            asyncio.ensure_future(part) for part in (_write(socket, reader), _read(socket, reader), reader.gone.wait())
-        ]
+        tasks = [asyncio.ensure_future(part) for part in (_read(socket, reader), reader.gone.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -117,6 +126,13 @@ class Sockets:
         if reader.code:
             log.info("stream_closed", code=reader.code, reason=reader.reason, conflated=reader.conflated)
 
+    async def _deliver(self) -> None:
+        """To all of them together: 200 readers must cost little more than one, for the interpreter decides, too."""
+        while True:
+            await asyncio.sleep(PACE_S)
+            for key, transport in list(self._transports.items()):
+                _write(transport, self._listeners[key][1])
+
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(PULSE_S)
@@ -129,11 +145,17 @@ class Sockets:
                     self._stream.say(Kind.HRM_METRICS, Kind.HRM_METRICS, metrics)
 
 
-async def _write(socket: web.WebSocketResponse, reader: Reader) -> None:
-    with suppress(ConnectionError):
-        while frames := await reader.frames():
-            for frame in frames:
-                await socket.send_frame(frame, WSMsgType.TEXT)
+def _write(transport: asyncio.Transport, reader: Reader) -> None:
+    """What waits, in one piece; where the other end doesn't take it, it waits on in `reader`."""
+    if len(reader) and not transport.is_closing() and transport.get_write_buffer_size() <= MOST_UNSENT_BYTES:
+        transport.write(b"".join(part for frame in reader.take() for part in (_head(len(frame)), frame)))
+
+
+def _head(size: int) -> bytes:
+    """Of a text frame in one piece, unmasked as a server's are (RFC 6455, 5.2)."""
+    if size < 126:
+        return bytes((0x81, size))
+    return b"\x81\x7e" + size.to_bytes(2, "big") if size < 65_536 else b"\x81\x7f" + size.to_bytes(8, "big")
 
 
 async def _read(socket: web.WebSocketResponse, reader: Reader) -> None:

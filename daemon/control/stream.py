@@ -52,7 +52,8 @@ MOST_BEHIND = 1000
 """Frames that wait for one reader."""
 MOST_WAITING = 65_536
 """Events that wait for the loop of the readers."""
-MOST_READERS = 100
+MOST_READERS = 224
+"""Of the 256 connections that there may be: the rest is for those who ask and command."""
 
 
 class Kind(StrEnum):
@@ -106,7 +107,6 @@ class Reader:
         self.reason = ""
         self._most = most
         self._waiting: dict[Hashable, bytes] = {}
-        self._something = asyncio.Event()
         self.gone = asyncio.Event()
 
     def __len__(self) -> int:
@@ -121,7 +121,6 @@ class Reader:
         self._waiting[key] = frame
         if len(self._waiting) > self._most:
             self.let_go(Code.TOO_SLOW, f"too slow: {self._most} frames behind")
-        self._something.set()
 
     def let_go(self, code: int, reason: str) -> None:
         """No more frames; what waits is dropped."""
@@ -129,12 +128,9 @@ class Reader:
             self.code, self.reason = code, reason
             self._waiting.clear()
             self.gone.set()
-            self._something.set()
 
-    async def frames(self) -> list[bytes]:
-        """What waits, oldest first, as soon as something does; empty once the reader was let go."""
-        await self._something.wait()
-        self._something.clear()
+    def take(self) -> list[bytes]:
+        """What waits, oldest first; nothing once the reader was let go."""
         frames, self._waiting = list(self._waiting.values()), {}
         return frames
 
@@ -231,7 +227,7 @@ class Stream:
             case Bar():
                 self.say(kind, (kind, event.symbol, event.interval), BarRow.of(event))
             case Decision():
-                self.say(kind, None, DecisionRow.of(event))
+                self.say(kind, None, _decision(event))
             case Complexity():
                 self.say(kind, (kind, event.symbol, event.interval), event)
             case PositionChanged():
@@ -255,3 +251,9 @@ class Stream:
                 "bid": None if np.isnan(bid) else repr(bid), "ask": None if np.isnan(ask) else repr(ask),
                 "volume": int(batch.volume[at]) if batch.volume[at] >= 0 else None,
             })  # fmt: skip
+
+
+def _decision(event: Decision) -> dict[str, Any]:
+    """The row, and what front ends call depth and complexity in it."""
+    names = {"reasoning_depth": event.segments, "market_complexity": event.complexity}
+    return {**msgspec.structs.asdict(DecisionRow.of(event)), **names}

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from daemon.control.view import CanaryRow, Health, OrderRow, PositionRow, Status
-from daemon.core.events import ITSELF
+from daemon.control.rows import TradeRow
+from daemon.control.view import CanaryRow, DecisionRow, Health, OrderRow, PositionRow, Status
+from daemon.core.events import ITSELF, Action
 from daemon.report.tables import facts, table
-from daemon.report.text import Number, ist_time, rupees, signed_rupees, tone, whole
+from daemon.report.text import Number, ist_short, ist_time, percent, price, rupees, signed_rupees, tone, whole, words
 from daemon.supervision.health import CheckStatus
 
 ORDERS_SHOWN = 30
@@ -140,7 +141,7 @@ def orders_table(rows: Sequence[OrderRow]) -> Table | Text:
         return Text("No order.", "dim")
     shown = table("=time", "=id", "=symbol", "=side", "=type", ">filled", ">price", "=state", "why")
     for row in rows[:ORDERS_SHOWN]:
-        price = row.average_price if row.average_price is not None else row.limit_price
+        paid = row.average_price if row.average_price is not None else row.limit_price
         shown.add_row(
             ist_time(row.ts),
             row.order_id,
@@ -148,7 +149,7 @@ def orders_table(rows: Sequence[OrderRow]) -> Table | Text:
             Text(row.side.value, "green" if row.side.sign > 0 else "red"),
             row.type,
             f"{whole(row.filled)}/{whole(row.quantity)}",
-            "-" if price is None else rupees(price),
+            "-" if paid is None else rupees(paid),
             row.state,
             row.reason,
         )
@@ -157,3 +158,50 @@ def orders_table(rows: Sequence[OrderRow]) -> Table | Text:
 
 def _money(value: Number) -> Text:
     return Text(signed_rupees(value), tone(value))
+
+
+def decisions_table(rows: Sequence[DecisionRow]) -> Table | Text:
+    """Decisions, or a line that says there is none."""
+    if not rows:
+        return Text("No decision.", "dim")
+    shown = table("=time", "=symbol", "=decision", ">quantity", ">price", ">sure", ">segments", "=by", "why")
+    for row in rows:
+        trades = row.action != Action.HOLD.name
+        shown.add_row(
+            ist_time(row.ts),
+            row.symbol,
+            Text("failed" if row.failed else words(row.action.lower()), _action_style(row)),
+            whole(row.quantity) if trades else "-",
+            price(row.price),
+            percent(row.confidence, 0),
+            str(row.segments) if row.segments else "-",
+            row.strategy,
+            row.reason,
+        )
+    return shown
+
+
+def trades_table(rows: Sequence[TradeRow]) -> Table | Text:
+    """Round trips, or a line that says there is none."""
+    if not rows:
+        return Text("No round trip.", "dim")
+    shown = table("=opened", "=closed", "=symbol", "=", ">quantity", ">in", ">out", ">costs", ">net")
+    for row in rows:
+        shown.add_row(
+            ist_short(row.entry_ts),
+            ist_short(row.exit_ts),
+            row.symbol,
+            Text(row.direction, "green" if row.direction == "LONG" else "red"),
+            whole(row.quantity),
+            price(row.entry_price),
+            price(row.exit_price),
+            rupees(row.costs),
+            _money(row.net_pnl),
+        )
+    return shown
+
+
+def _action_style(row: DecisionRow) -> str:
+    if row.failed:
+        return "bold red"
+    return {Action.BUY_LONG.name: "green", Action.SELL_SHORT.name: "red", Action.HOLD.name: "dim"}.get(row.action, "")

@@ -7,6 +7,7 @@ cross to it, and what stands still there is said here.
 from __future__ import annotations
 
 import asyncio
+import sys
 
 from daemon.app import App
 from daemon.control.backtests import Backtests
@@ -20,6 +21,10 @@ from daemon.run.log_tail import LogTail
 from daemon.run.process import allow_open_files
 from daemon.run.view import DaemonView
 from daemon.settings.tree import Settings
+
+TURN_S = 0.0005
+"""So long at most the thread that answers keeps the interpreter while the one that trades wants it (Python's own: 5 ms,
+and a decision asks for it several times)."""
 
 
 class ControlService:
@@ -49,6 +54,7 @@ class ControlService:
         app, settings = self._app, self._settings
         migration = app.migration_desk
         assert migration is not None, "a service goes on where the run before left off"
+        sys.setswitchinterval(TURN_S)
         stream = Stream(self._view.order)
         app.bus.tap(STREAMED, stream.put)
         self._tail.open()

@@ -50,6 +50,9 @@ class Measuring:
         self._whole = False
 
     def _look(self, event: TimeAdvanced) -> None:
+        if not self._wanted():
+            self._session = None
+            return
         ts = event.ts
         if self._session is not None and ts >= self._session.close_ns and not self._closing:
             self._closing = True

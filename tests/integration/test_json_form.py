@@ -147,6 +147,8 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "ctl health": ctl(),
     "ctl positions": ctl(),
     "ctl orders": ctl(),
+    "ctl decisions": ctl("--limit", "3"),
+    "ctl trades": ctl(),
     "ctl shadow": ctl(),
     "ctl canary": ctl(),
     "ctl canary begin": ctl("fast", "--why", "a test"),

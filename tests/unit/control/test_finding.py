@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from daemon.control.finding import OTHERS, PLACE, Address, Target, control_place, find, loopback_address
+from daemon.control.finding import OTHERS, PLACE, Address, Target, control_place, find, followed, loopback_address
 from daemon.control.rendezvous import Running, announce
 from daemon.core.errors import SettingsError, UsageError
 from daemon.settings.layers import Layers, read_layers
@@ -182,3 +182,12 @@ def test_a_unix_socket_is_an_address() -> None:
     assert str(loopback_address("--url", "unix:/run/hrmd.sock")) == "unix:/run/hrmd.sock"
     with pytest.raises(UsageError, match="unix:PATH"):
         loopback_address("--url", "unix:")
+
+
+def test_another_daemon_is_not_followed(tmp_path: Path) -> None:
+    """The same token file is the same daemon, wherever it listens now; another one is not taken for it."""
+    ours, elsewhere = Target(Address("127.0.0.1", 1), tmp_path / "a"), Target(Address("127.0.0.1", 2), tmp_path / "b")
+    again = Target(Address("127.0.0.1", 3), tmp_path / "sub" / ".." / "a")
+    assert followed(ours, again) is again
+    with pytest.raises(UsageError, match=r"http://127.0.0.1:1 is gone; another daemon runs at http://127.0.0.1:2"):
+        followed(ours, elsewhere)

@@ -40,7 +40,7 @@ def stream(*readers: Reader, most_waiting: int = 65_536) -> Stream:
 async def heard(reader: Reader) -> list[dict[str, Any]]:
     """What waits for a reader, read."""
     await asyncio.sleep(0)
-    return [json.loads(frame) for frame in await reader.frames()]
+    return [json.loads(frame) for frame in reader.take()]
 
 
 async def test_a_reader_hears_what_it_wants_in_order() -> None:
@@ -86,7 +86,7 @@ async def test_one_who_falls_behind_is_let_go_and_told() -> None:
     await asyncio.sleep(0)
     assert (reader.code, len(reader), hub.dropped) == (Code.TOO_SLOW, 0, 1)
     assert str(MOST_BEHIND) in reader.reason
-    assert await reader.frames() == []
+    assert reader.take() == []
 
 
 async def test_twenty_who_stand_still_cost_fifty_who_read_nothing() -> None:
