@@ -183,3 +183,15 @@ def test_a_candidate_whose_strategy_does_not_decide_is_not_promoted(heard: Heard
     heard.app.supervisor.ladder.take("rules")
     heard.app.canary.resume(msgspec.structs.replace(began, against="rules"), [])
     assert state(heard.said[-1])[0] is CanaryState.ROLLED_BACK
+
+
+def test_the_agent_need_not_be_there_any_more(heard: Heard, tmp_path: Path) -> None:
+    """Whoever puts it in charge may take it out of the shadow agents by the same settings."""
+    began = heard.give(BEGIN)
+    assert isinstance(began, CanaryChanged)
+    plan = msgspec.structs.replace(heard.app.plan, journal=None)
+    alone = Heard(App(settings_of(*LIVELY, "strategy.name=hrm"), plan, {"hrm": Of(tmp_path / "two")}))
+    alone.app.canary.resume(msgspec.structs.replace(began, against="rules"), [])
+    alone.app.close()
+    assert state(alone.said[-1])[0] is CanaryState.PROMOTED
+    assert alone.app.canary.running is None
