@@ -21,8 +21,8 @@ from daemon.core.events import (
 )
 from daemon.report.migration import MigrationAnswer, MigrationSession, MigrationStep, MigrationView
 from daemon.shadow.migrating import MigrationKeeper
-from daemon.supervision.migration import BACK, NEXT, Migration
-from daemon.supervision.migration_gates import said
+from daemon.supervision.migration import BACK, NEXT, Migration, to_set
+from daemon.supervision.migration_gates import Facts, said
 
 EPOCH = dt.date(1970, 1, 1)
 
@@ -77,7 +77,7 @@ def view_of(keeper: MigrationKeeper, ts: int) -> MigrationView:
         ready=not facts.halted and all(gate.passed for gate in gates), halted=facts.halted,
         in_charge=said(facts.in_charge), former=said(migration.former) if not migration.blank else "",
         candidate=agent, decider=said(decider) if agent else "", canary=_canary(migration), trouble=keeper.trouble,
-        gates=gates, changes=_changes(migration, agent), back=_back(migration), sessions=_sessions(migration),
+        gates=gates, changes=_changes(migration, agent, facts), back=_back(migration), sessions=_sessions(migration),
         history=[
             MigrationStep(
                 ts=one.ts, before=one.before, stage=one.stage, candidate=one.candidate, who=one.who, reason=one.reason,
@@ -96,8 +96,8 @@ def _canary(migration: Migration) -> str:
     return f"{found.state.value} · {len(found.symbols)} symbols · {found.sessions} sessions · {proof}"
 
 
-def _changes(migration: Migration, agent: str) -> str:
-    former = said(migration.former)
+def _changes(migration: Migration, agent: str, facts: Facts) -> str:
+    former, (_, decider) = said(migration.former), migration.signed
     match migration.stage:
         case MigrationStage.NONE:
             return "Sessions of the one in charge are measured. Who decides stays."
@@ -110,7 +110,10 @@ def _changes(migration: Migration, agent: str) -> str:
                 f"{agent} decides for real on a share of the instruments and of the size (canary), {former} the rest."
             )
         case MigrationStage.GRADUAL:
-            return f"{agent} decides everything; {former} decides no more."
+            changes = f"{agent} decides everything; {former} decides no more."
+            if decider.strategy in facts.within_reach:
+                return changes
+            return f"{changes} This takes a start: stop, set {to_set(decider)}, start again; no advance is needed."
         case MigrationStage.FULL:
             return (
                 f"Nothing: the migration is done. {agent} stays in charge; later, ctl strategy and ctl model go back."
@@ -123,9 +126,9 @@ def _back(migration: Migration) -> str:
     match stage:
         case MigrationStage.NONE:
             return "There is nothing to go back from."
-        case MigrationStage.GRADUAL:
+        case MigrationStage.GRADUAL if migration.canary is None or not migration.canary.by_settings:
             return f"{to}: the canary ends, {former} decides everything again."
-        case MigrationStage.FULL:
+        case MigrationStage.GRADUAL | MigrationStage.FULL:
             return f"{to}: {former} is put in charge again."
         case _:
             return f"{to}. Who decides stays: {former}."

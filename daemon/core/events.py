@@ -1091,6 +1091,8 @@ class CanaryChanged(Event, frozen=True, gc=False):
     """The sessions that it was judged by: (day, difference in bp), oldest first."""
     closes: tuple[str, ...] = ()
     """Traded symbols on which what is held is closed, now that it has ended."""
+    by_settings: bool = False
+    """Whether it was promoted by a start with settings that name it, whatever was proved by then."""
 
 
 class Decider(msgspec.Struct, frozen=True, gc=False):

@@ -51,6 +51,8 @@ log = structlog.get_logger("canary")
 
 ITSELF = "hrmd"
 """Who ends a canary that no person ended."""
+OPERATOR = "the operator"
+"""Who puts a candidate in charge by settings and a start: more isn't known of that person."""
 
 
 class CanaryDesk(Actor):
@@ -129,10 +131,11 @@ class CanaryDesk(Actor):
         if desk is not None:
             was = msgspec.structs.replace(was, runtime=_runtime(desk.agent.strategy))
         canary = self._running = self._of(was)
-        why = self._no_more_the_same(was)
-        if was.model_hash and self._against == f"{was.strategy} {was.model_hash}":
-            self._finish(CanaryState.PROMOTED, was.who, f"{BEFORE}{self._against} is in charge")
+        if self._decides_everything(was):
+            canary.remember(results)
+            self._promoted_meanwhile(was)
             return
+        why = self._no_more_the_same(was)
         if why:
             self._roll_back_if(f"can't go on after the restart: {why}")
             return
@@ -144,6 +147,19 @@ class CanaryDesk(Actor):
             self._settings.canary.promote == "auto" or canary.sessions > was.sessions
         ):  # the process before ended before it could act on it
             self._judge(canary)
+
+    def _decides_everything(self, was: CanaryChanged) -> bool:
+        """Whether the one in charge is the candidate now."""
+        same = bool(was.model_hash) and self._against == f"{was.strategy} {was.model_hash}"
+        return same and self._ladder.active == self._ladder.own
+
+    def _promoted_meanwhile(self, was: CanaryChanged) -> None:
+        """Between two processes: by a person's settings, or by a switch whose end the one before didn't live to say."""
+        if was.against.partition(" ")[0] == was.strategy:
+            self._finish(CanaryState.PROMOTED, was.who, f"{BEFORE}{self._against} is in charge")
+            return
+        reason = f"the settings of this start put {self._against} in charge of everything"
+        self._finish(CanaryState.PROMOTED, OPERATOR, reason, by_settings=True)
 
     # -- what may be asked ------------------------------------------------------------------------------------------
 
@@ -303,7 +319,7 @@ class CanaryDesk(Actor):
         if why:
             self._finish(CanaryState.ROLLED_BACK, ITSELF, why)
 
-    def _finish(self, state: CanaryState, who: str, reason: str) -> None:
+    def _finish(self, state: CanaryState, who: str, reason: str, *, by_settings: bool = False) -> None:
         canary, self._running = self._running, None
         assert canary is not None, "it was running until now"
         canary.end(state)
@@ -314,7 +330,8 @@ class CanaryDesk(Actor):
         if state is CanaryState.ROLLED_BACK and self._settings.model_management.on_swap == "close":
             closes = tuple(map(self._traded_as, canary.symbols))
         log.warning("the canary has ended", agent=canary.agent, state=state.value, who=who, reason=reason)
-        self._publish(canary.changed(self._clock.now_ns(), who, reason, closes))
+        ended = canary.changed(self._clock.now_ns(), who, reason, closes)
+        self._publish(msgspec.structs.replace(ended, by_settings=by_settings))
 
     # -- small things -----------------------------------------------------------------------------------------------
 

@@ -94,7 +94,7 @@ class Stations:
         return Facts(
             in_charge=models.get(ladder.active, Decider(ladder.active)), models=models,
             within_reach=ladder.within_reach, candidate=candidate, halted=self._halted,
-            today=ist_date(self._clock.now_ns()).isoformat(),
+            today=ist_date(self._clock.now_ns()).isoformat(), named=models.get(ladder.own, Decider(ladder.own)),
         )  # fmt: skip
 
     def _on_state(self, event: TradingStateChanged) -> None:
@@ -107,12 +107,12 @@ class MigrationKeeper:
 
     def __init__(self, bus: Bus, clock: Clock, migration: Migration, witness: Witness) -> None:
         self.migration = migration
-        self.trouble = ""
-        """What a person has to look at, "" where nothing."""
         self._bus = bus
         self._clock = clock
         self.facts, self.read_candidate = witness.facts, witness.read_candidate
         self._giving = False
+        self._trouble = ""
+        """What went wrong last, "" where nothing."""
         self._answers: deque[tuple[Command, MigrationChanged | str]] = deque(maxlen=ANSWERS)
         bus.tap(tuple(kind for kind in HEARD if kind is not MigrationStanding), self._hear)
         bus.tap((AdvanceMigration, RollBackMigration), self._obey)
@@ -124,12 +124,19 @@ class MigrationKeeper:
         """Whether there is a migration whose sessions count."""
         return self.migration.stage is not MigrationStage.NONE
 
+    @property
+    def trouble(self) -> str:
+        """What a person has to look at, "" where nothing."""
+        return self._trouble or self.migration.look_at(self.facts())
+
     def start(self, ts: int) -> None:
         """A process begins: this run's journal knows where it stands, and what was owed is given."""
         if not self.migration.blank:
             self._bus.publish(self.migration.standing(ts))
             log.info("migration", stage=self.migration.stage.value, candidate=self.migration.signed[0])
         self._give()
+        if self.trouble:
+            log.error("migration", trouble=self.trouble)
 
     def answer_to(self, command: Command) -> MigrationChanged | str:
         """What became of a command that was published: the change, or why there was none."""
@@ -152,13 +159,13 @@ class MigrationKeeper:
     def _hear(self, event: Event) -> None:
         self.migration.apply(event)
         if isinstance(event, MigrationChanged):
-            self.trouble = ""
+            self._trouble = ""
             by_itself = event.who == OURSELVES
             (log.error if by_itself else log.warning)(
                 "migration", stage=event.stage.value, before=event.before.value, candidate=event.candidate,
                 who=event.who, reason=event.reason,
             )  # fmt: skip
-            self.trouble = event.reason if by_itself else ""
+            self._trouble = event.reason if by_itself else ""
         self._give()
 
     def _give(self) -> None:
@@ -177,12 +184,12 @@ class MigrationKeeper:
         """Who was in charge before has to be so again, and no other."""
         former = self.migration.former
         if isinstance(event, ModelRefused):
-            self.trouble = f"the model of before is not in charge: {event.reason}; hrmd ctl model load {former.file}"
+            self._trouble = f"the model of before is not in charge: {event.reason}; hrmd ctl model load {former.file}"
         elif event.model_hash != former.model_hash:
             found, wanted = event.model_hash[:12], former.model_hash[:12]
-            self.trouble = f"{event.file} holds {found} now, {wanted} was in charge before; find it and load it"
-        if self.trouble:
-            log.error("migration", trouble=self.trouble)
+            self._trouble = f"{event.file} holds {found} now, {wanted} was in charge before; find it and load it"
+        if self._trouble:
+            log.error("migration", trouble=self._trouble)
 
     def _keep(self, event: AccountSnapshot) -> None:
         if not self.migration.blank:

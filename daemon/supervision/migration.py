@@ -6,8 +6,9 @@ none → baseline → training → parallel → gradual → full → none (done)
          the canary was rolled back: from gradual or full to parallel, by itself
 ```
 
-Pure: what isn't an event comes as `Facts`. Invariant: a stage is left forwards only by a person's command, and only
-while every gate of it is passed; and a state that was restored from its events is the state.
+Pure: what isn't an event comes as `Facts`. Invariant: a stage is left forwards only by a person's command, or from
+gradual by a person's start with settings that put the candidate in charge, and only while every gate of it is passed;
+and a state that was restored from its events is the state.
 """
 
 from __future__ import annotations
@@ -228,6 +229,9 @@ class Migration:
         if self.stage in ON_TRIAL and self.canary is not None and self.canary.state is CanaryState.ROLLED_BACK:
             reason = f"the canary was rolled back: {self.canary.reason}"
             return [self._back(ts, MigrationStage.PARALLEL, facts, OURSELVES, reason)]
+        gates = self.gates(facts) if self._put_in_charge else ()
+        if self._put_in_charge and all(gate.passed for gate in gates):
+            return [self._by_settings(ts, gates)]
         reason = f"migration: {changed.reason}"
         match self.owed:
             case Owed.BEGIN:
@@ -249,6 +253,39 @@ class Migration:
         key = f"migration-{ts}"
         model = former.file or "previous"
         return [LoadModel(ts=ts, key=key, model=model, who=changed.who, reason=reason), swap]
+
+    @property
+    def _put_in_charge(self) -> bool:
+        """Whether settings did in gradual what the step to full is for."""
+        return self.stage is MigrationStage.GRADUAL and self.canary is not None and self.canary.by_settings
+
+    def _by_settings(self, ts: int, gates: tuple[GateReading, ...]) -> MigrationChanged:
+        """To full, signed by who put the candidate into the settings."""
+        (agent, decider), canary = self.signed, self.canary
+        assert canary is not None, "it was promoted"
+        return MigrationChanged(
+            ts=ts, stage=MigrationStage.FULL, before=self.stage, candidate=agent, decider=decider, former=self.former,
+            gates=gates, who=canary.who, reason=canary.reason,
+        )  # fmt: skip
+
+    def look_at(self, facts: Facts) -> str:
+        """What settings and stage ask of a person, in a line; "" where they are at one."""
+        (agent, decider), former = self.signed, self.former
+        if self._put_in_charge:
+            failed = [f"{gate.name}: {gate.text}" for gate in self.gates(facts) if not gate.passed]
+            return (
+                f"{agent} was put in charge of everything by the settings, and gates of stage gradual are not passed "
+                f"({'; '.join(failed)}): go back (hrmd ctl migration rollback), then put {to_set(former)} back"
+            ) if failed else ""  # fmt: skip
+        on_share = self.canary is not None and self.canary.state is CanaryState.RUNNING
+        if self.stage is MigrationStage.FULL and on_share and self.owed is Owed.NOTHING:
+            return f"{agent} decides on its share only: set {to_set(decider)}, then start again"
+        back = bool(self.history) and self.history[-1].before in ON_TRIAL and self.stage is MigrationStage.BASELINE
+        if back and facts.in_charge.same_as(former) and facts.named.strategy and not facts.named.same_as(former):
+            return (
+                f"the settings put {said(facts.named)} in charge where the journal is gone: put {to_set(former)} back"
+            )
+        return ""
 
     # -- what happened ------------------------------------------------------------------------------------------------
 
@@ -337,6 +374,13 @@ class Migration:
     def _paid(self, what: Owed, then: Owed = Owed.NOTHING) -> None:
         if self.owed is what:
             self.owed = then
+
+
+def to_set(decider: Decider) -> str:
+    """The settings that put it in charge at a start."""
+    key = {HRM: "artifact", "ppo": "ppo_artifact"}.get(decider.strategy)
+    model = f", model_management.{key}: {decider.file or 'null'}" if key is not None else ""
+    return f"strategy.name: {decider.strategy}{model}"
 
 
 def _keep(sessions: dict[int, T], day: int, session: T) -> None:

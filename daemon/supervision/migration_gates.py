@@ -47,6 +47,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Why it doesn't trade, "" where it does."""
     today: str
     """An ISO date, India."""
+    named: Decider = Decider("")
+    """Who decides on the strategy of the settings."""
 
 
 def none_gates(facts: Facts) -> tuple[GateReading, ...]:
@@ -118,10 +120,15 @@ def gradual_gates(
     settings: MigrationSettings, canary: CanaryChanged | None, proof: CanarySettings, signed: tuple[str, Decider],
     facts: Facts,
 ) -> tuple[GateReading, ...]:  # fmt: skip
-    """For real on a share it is not rolled back, and it is shown to be better."""
+    """For real on a share it is not rolled back, and it is shown to be better.
+
+    Settings that put it in charge of everything end its sessions and stand for no gate: what was shown by then counts.
+    """
     seen = canary.sessions if canary is not None else 0
     enough = _sessions("sessions of the canary", seen, settings.gradual_sessions)
-    promoted = canary is not None and canary.state is CanaryState.PROMOTED
+    ended = canary is not None and canary.state is CanaryState.PROMOTED
+    by_settings = canary is not None and canary.by_settings
+    promoted = ended and not by_settings
     state = canary.state.value if canary is not None else "not begun"
     better, needed = canary.better if canary is not None else None, 1 / proof.alpha
     words = f"proof that it is better {better or 0.0:.2f}, at least {needed:g} (1 / canary.alpha)"
@@ -130,8 +137,13 @@ def gradual_gates(
         enough = msgspec.structs.replace(enough, passed=True, text=f"{enough.text}; ended by its proof")
     if promoted:
         reading = msgspec.structs.replace(reading, passed=True, text=f"promoted by the canary; {words}")
+    candidate = _signed(signed, facts)
+    if ended:
+        candidate = so("candidate", True, said(signed[1]))
+    if by_settings:
+        candidate = _unchanged("candidate", facts.in_charge, signed[1], "promoted was")
     return (
-        so("candidate", True, said(signed[1])) if promoted else _signed(signed, facts),
+        candidate,
         so("canary", canary is not None and canary.state is not CanaryState.ROLLED_BACK, f"the canary is {state}"),
         enough,
         reading,

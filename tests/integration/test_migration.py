@@ -110,7 +110,7 @@ def check_report(daemon: Daemon, directory: Path) -> None:
     assert "the canary ends, rules decides everything again" in report
     assert "Signature: ____" in report
     shown = daemon.ctl("migration", "status")
-    assert "the canary is not begun" in shown
+    assert "the canary is running" in shown
     assert "migration: stage gradual" in daemon.ctl("status")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from daemon.control.manual_desk import ManualDesk
@@ -82,6 +83,24 @@ def test_the_report_says_what_changes_and_how_to_go_back(
     assert back in report
     assert report.count("By asha: it is time") == len(process.migration.history)
     assert "Signature: ____" in report
+
+
+def test_a_candidate_above_the_strategy_of_the_settings_takes_a_start() -> None:
+    """What to set is in the view, before it and for the way back from it."""
+    process = at_gradual()
+    process.publish(canary())
+    process.witness.change(within_reach=("ppo", "rules", "flat"))
+    changes = view_of(process.keeper, 1).changes
+    assert changes.endswith(
+        "This takes a start: stop, set strategy.name: hrm, model_management.artifact: /models/next.safetensors, start "
+        "again; no advance is needed."
+    )
+    unproved = msgspec.structs.replace(canary(CanaryState.PROMOTED, better=1.0), by_settings=True)
+    process.publish(unproved)
+    view = view_of(process.keeper, 1)
+    assert (view.stage, view.back) == (
+        "gradual", "`hrmd ctl migration rollback` leads to stage baseline: ppo aaaa is put in charge again.",
+    )  # fmt: skip
 
 
 def test_both_agents_stand_side_by_side() -> None:

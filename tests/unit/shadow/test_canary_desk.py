@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from daemon.app import App, RunPlan
@@ -145,3 +146,52 @@ def test_a_restart_after_the_switch_was_promoted(heard: Heard) -> None:
     heard.app.strategy.strategies["hrm"] = Of(Path("two"))
     heard.app.canary.resume(began, [])
     assert state(heard.said[-1]) == (CanaryState.PROMOTED, "as before the restart: hrm two is in charge")
+
+
+def resumed(heard: Heard, **changes: object) -> CanaryChanged:
+    """What a process with model two as its hrm says of a canary of the one before, which was as `changes` say."""
+    began = heard.give(BEGIN)
+    assert isinstance(began, CanaryChanged)
+    heard.app.canary.handle(EndCanary(ts=OPEN, promote=False, who="anna", reason="x"))
+    heard.app.strategy.strategies["hrm"] = Of(Path("two"))
+    heard.app.canary.resume(msgspec.structs.replace(began, **changes), [])
+    last = heard.said[-1]
+    assert isinstance(last, CanaryChanged)
+    return last
+
+
+@pytest.mark.parametrize("against", ["rules", "ppo aaaa"])
+def test_settings_that_put_it_in_charge_promote_it(heard: Heard, against: str) -> None:
+    """Said as the operator's doing, and that nothing had to be proved for it."""
+    said = resumed(heard, against=against)
+    assert (said.state, said.who, said.by_settings) == (CanaryState.PROMOTED, "the operator", True)
+    assert said.reason == "the settings of this start put hrm two in charge of everything"
+
+
+def test_settings_with_another_model_do_not(heard: Heard) -> None:
+    """It is compared with nobody any more, and ends as at any restart."""
+    said = resumed(heard, against="rules", model_hash="three")
+    assert (said.state, said.by_settings) == (CanaryState.ROLLED_BACK, False)
+
+
+def test_a_candidate_whose_strategy_does_not_decide_is_not_promoted(heard: Heard) -> None:
+    """The settings name it, and another rung is in charge."""
+    began = heard.give(BEGIN)
+    assert isinstance(began, CanaryChanged)
+    heard.app.canary.handle(EndCanary(ts=OPEN, promote=False, who="anna", reason="x"))
+    heard.app.strategy.strategies["hrm"] = Of(Path("two"))
+    heard.app.supervisor.ladder.take("rules")
+    heard.app.canary.resume(msgspec.structs.replace(began, against="rules"), [])
+    assert state(heard.said[-1])[0] is CanaryState.ROLLED_BACK
+
+
+def test_the_agent_need_not_be_there_any_more(heard: Heard, tmp_path: Path) -> None:
+    """Whoever puts it in charge may take it out of the shadow agents by the same settings."""
+    began = heard.give(BEGIN)
+    assert isinstance(began, CanaryChanged)
+    plan = msgspec.structs.replace(heard.app.plan, journal=None)
+    alone = Heard(App(settings_of(*LIVELY, "strategy.name=hrm"), plan, {"hrm": Of(tmp_path / "two")}))
+    alone.app.canary.resume(msgspec.structs.replace(began, against="rules"), [])
+    alone.app.close()
+    assert state(alone.said[-1])[0] is CanaryState.PROMOTED
+    assert alone.app.canary.running is None

@@ -10,6 +10,7 @@ import pytest
 from daemon.core.bus import Bus
 from daemon.core.events import (
     BeginCanary,
+    CanaryChanged,
     CanaryState,
     Decider,
     EndCanary,
@@ -433,6 +434,102 @@ def answer_at_once(bus: Bus, state: CanaryState) -> None:
     """A canary that is a tap, too."""
     bus.tap((BeginCanary,), lambda event: bus.publish(canary(state)))
     bus.tap((EndCanary,), lambda event: bus.publish(canary(CanaryState.ROLLED_BACK)))
+
+
+# -- put in charge by settings ---------------------------------------------------------------------------------------
+
+
+def by_settings(**changes: Any) -> CanaryChanged:
+    """The candidate's canary, ended by a start whose settings name it."""
+    return msgspec.structs.replace(canary(CanaryState.PROMOTED, **changes), who="the operator", by_settings=True)
+
+
+def started_with_it(**changes: Any) -> Process:
+    """In gradual, and then a start whose settings name the candidate."""
+    process = at_gradual()
+    process.publish(canary())
+    process.witness.change(in_charge=NEXT, models={"hrm": NEXT, "ppo": PPO}, named=NEXT)
+    process.publish(by_settings(**changes))
+    return process
+
+
+def test_settings_that_name_the_candidate_are_the_step_to_full() -> None:
+    """Where every gate of gradual is passed: signed by who set it, nothing more to promote, done after probation."""
+    process = started_with_it()
+    full = process.said(MigrationChanged)[-1]
+    assert (full.stage, full.before, full.who) == (MigrationStage.FULL, MigrationStage.GRADUAL, "the operator")
+    assert len(full.gates) == 4
+    assert all(reading.passed for reading in full.gates)
+    assert not process.said(EndCanary)
+    assert process.keeper.trouble == ""
+    process.publish(measured(5, NEXT), measured(6, NEXT))
+    done = process.advance()
+    assert isinstance(done, MigrationChanged)
+    assert done.stage is MigrationStage.NONE
+
+
+def test_a_crash_before_the_step_to_full_was_said() -> None:
+    """The next start says it."""
+    process = started_with_it()
+    again = process.restart(lost=1)
+    assert [event.stage for event in again.said(MigrationChanged)][-1] is MigrationStage.FULL
+    assert len(again.restart().said(MigrationChanged)) == len(again.said(MigrationChanged))
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"), [({"sessions": 1}, "sessions"), ({"better": 19.9}, "proof"), ({"better": 1.0}, "proof")]
+)
+def test_settings_stand_for_no_gate(changes: dict[str, Any], name: str) -> None:
+    """It stays in gradual and says which gate over restarts; neither a person nor itself gets further, back it goes."""
+    process = started_with_it(**changes).restart()
+    assert process.migration.stage is MigrationStage.GRADUAL
+    assert f"gates of stage gradual are not passed ({name}: " in process.keeper.trouble
+    put_back = "put strategy.name: ppo, model_management.ppo_artifact: /models/ppo.safetensors back"
+    assert process.keeper.trouble.endswith(put_back)
+    assert isinstance(process.advance(), str)
+    assert isinstance(process.roll_back(), MigrationChanged)
+    assert process.migration.stage is MigrationStage.BASELINE
+    assert [event.name for event in process.said(SwapStrategy)] == ["ppo"]
+
+
+def test_settings_of_before_again_are_no_step_to_full() -> None:
+    """Who was promoted doesn't decide."""
+    process = started_with_it()
+    lost = [
+        event for event in process.journal if not (isinstance(event, MigrationChanged) and event.before == "gradual")
+    ]
+    process.witness.change(in_charge=PPO, named=PPO)
+    again = Process(process.witness, lost)
+    assert again.migration.stage is MigrationStage.GRADUAL
+    assert "candidate: ppo aaaa decides, promoted was hrm bbbb" in again.keeper.trouble
+
+
+def test_back_from_full_says_which_settings_to_put_back() -> None:
+    """Until they are: a start without the journal would put the candidate in charge."""
+    process = started_with_it()
+    assert isinstance(process.roll_back(), MigrationChanged)
+    process.witness.change(in_charge=PPO)
+    wanted = (
+        "the settings put hrm bbbb in charge where the journal is gone: "
+        "put strategy.name: ppo, model_management.ppo_artifact: /models/ppo.safetensors back"
+    )
+    assert process.keeper.trouble == process.restart().keeper.trouble == wanted
+    process.witness.change(named=PPO)
+    assert process.restart().keeper.trouble == ""
+
+
+def test_full_before_the_start_with_its_settings() -> None:
+    """A step to full that this process can't promote says what to set."""
+    process = at_gradual()
+    process.publish(canary())
+    process.advance()
+    assert process.keeper.trouble == (
+        "next decides on its share only: set strategy.name: hrm, model_management.artifact: /models/next.safetensors, "
+        "then start again"
+    )
+    process.witness.change(in_charge=NEXT, named=NEXT)
+    process.publish(by_settings())
+    assert (process.migration.stage, process.keeper.trouble) == (MigrationStage.FULL, "")
 
 
 def test_a_finished_migration_is_left_alone() -> None:
