@@ -128,7 +128,9 @@ class LiveBook:
         if report.filled > order.filled and not order.state.done:
             self.incomplete = True
         if order.state.done:
-            if not report.status.final:
+            if report.status.final:
+                self.revenants.pop(report.venue_id, None)
+            else:
                 self._on_revenant(order, report)
         elif report.status.final:
             self._end(order, report)

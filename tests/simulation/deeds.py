@@ -44,7 +44,9 @@ def _until(owner: str, name: str) -> Deed:
     return do
 
 
-def _command(made: Callable[[Service, Action], Any], stands: TradingState | None) -> Deed:
+def _command(
+    made: Callable[[Service, Action], Any], stands: TradingState | None = None, *, lifts: bool = False
+) -> Deed:
     """An operator's command; what they were told is on disk stands until it is taken back."""
 
     def do(world: World, action: Action) -> None:
@@ -58,7 +60,7 @@ def _command(made: Callable[[Service, Action], Any], stands: TradingState | None
 
         world.asked += 1
         asked = world.asked
-        if stands is None:
+        if lifts:
             world.watch.must_stand = None
         world.command(give)
 
@@ -175,7 +177,7 @@ DEEDS: dict[Do, Deed] = {
     Do.THOUGHT_JUNK: _until("mood", "junk_until"),
     Do.CLOCK_JUMPS: _jump,
     Do.HALT: _command(lambda service, action: Halt(ts=_ts(service), **_BY_HAND), TradingState.HALTED),
-    Do.RESUME: _command(lambda service, action: Resume(ts=_ts(service), **_BY_HAND), None),
+    Do.RESUME: _command(lambda service, action: Resume(ts=_ts(service), **_BY_HAND), lifts=True),
     Do.REDUCE: _command(lambda service, action: Reduce(ts=_ts(service), **_BY_HAND), TradingState.REDUCING),
     Do.FLATTEN: _command(lambda service, action: Flatten(ts=_ts(service), **_BY_HAND), TradingState.REDUCING),
     Do.PLACE: _place,
@@ -183,8 +185,7 @@ DEEDS: dict[Do, Deed] = {
     Do.SWAP: _command(
         lambda service, action: SwapStrategy(
             ts=_ts(service), name=("hrm", "rules", "flat")[action.number % 3], reason="by hand"
-        ),
-        None,
+        )
     ),
     Do.ROLL_BACK: _roll_back,
     Do.TRADE_ELSEWHERE: lambda world, action: world.venue.trade_elsewhere(action.number),

@@ -13,12 +13,12 @@ from typing import Final
 
 import msgspec
 
-WARM_UP_S: Final = 75.0
-HEALED_S: Final = 540.0
+WARM_UP_S: Final = 50.0
+HEALED_S: Final = 200.0
 """From here on nothing fails any more and operators only resume."""
-ACTIVE_WITHIN_S: Final = 150.0
+ACTIVE_WITHIN_S: Final = 130.0
 """So long after that the daemon must trade again."""
-END_S: Final = HEALED_S + ACTIVE_WITHIN_S
+END_S: Final = HEALED_S + ACTIVE_WITHIN_S + 1.0
 
 
 class Do(StrEnum):
@@ -124,8 +124,8 @@ def plan_of(seed: int, aim: str = "") -> Plan:
 
 
 def _action(rng: random.Random, do: Do) -> Action:
-    at = round(rng.uniform(WARM_UP_S / 2 if rng.random() < 0.2 else WARM_UP_S, HEALED_S - 30), 3)
+    at = round(rng.uniform(WARM_UP_S / 2 if rng.random() < 0.2 else WARM_UP_S, HEALED_S - 15), 3)
     if rng.random() < 0.5:  # bars close and decisions come just after a whole minute: so does trouble
         at = round(at // 60 * 60 + 61.0 + rng.expovariate(1.0), 3)
-    seconds = round(min(rng.expovariate(1 / 12), 90.0), 3)
-    return Action(at=min(at, HEALED_S - 20), do=do, seconds=max(0.05, seconds), number=rng.randrange(1000))
+    seconds = round(min(rng.expovariate(1 / 10), 70.0), 3)
+    return Action(at=min(at, HEALED_S - 10), do=do, seconds=max(0.05, seconds), number=rng.randrange(1000))

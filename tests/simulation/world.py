@@ -42,6 +42,8 @@ from tests.simulation.watch import Broken, Watch
 
 BEGINS_NS = OPEN + 45 * MINUTE
 MAX_POSITION, MAX_ORDER, MAX_A_MINUTE = 40, 12, 6
+KEPT: list[Any] = []
+"""What dead daemons left: were it collected, their coroutines would run to an end that no killed process has."""
 RESTART_S = 5.0
 """systemd's pause before the next start."""
 TOKEN = DEFAULT_AUTHORIZATION.partition(":")[2]
@@ -127,7 +129,6 @@ class World:
         self.ends: Counter[str] = Counter()
         """How lives ended."""
         self._died: asyncio.Event | None = None
-        self._graves: list[Any] = []
         self._over = False
         self._tasks: list[asyncio.Task[Any]] = []
         (directory / "token").write_text(TOKEN)
@@ -188,7 +189,7 @@ class World:
                 died.cancel()
                 await asyncio.sleep(1.0)
                 self._check_tasks(process, task)
-            self._graves.append((self.service, process, task))
+            KEPT.append((self.service, process, task))
             self.service = None
             if not self._over:
                 await asyncio.sleep(self.down_s)
@@ -247,7 +248,7 @@ class World:
         for action in timed:
             waiting = await self._wait_until(action.at, waiting)
             self._do(action)
-        await self._wait_until(HEALED_S - 20, waiting)
+        await self._wait_until(HEALED_S - 2, waiting)
 
     async def _wait_until(self, at: float, waiting: list[Action]) -> list[Action]:
         """Wait, and do what waits for the system to stand in a way that it stands now."""
@@ -291,9 +292,9 @@ class World:
         """Faults stop; the daemon must come to trade again, agree with the venue, and end."""
         await asyncio.sleep(HEALED_S - self.loop.time())
         self.heal()
-        self.mood.calm_from = HEALED_S + 80
+        self.mood.calm_from = HEALED_S + 65
         await asyncio.sleep(15)
-        for _ in range(8):  # an operator who looks every ten seconds
+        for _ in range(7):  # an operator who looks every ten seconds
             if self.standing().startswith(("reducing", "halted")):
                 self.watch.must_stand = None
                 self.command(lambda service: _quietly(service, Resume(ts=_now(service), reason="well again")))
