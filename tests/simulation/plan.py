@@ -106,6 +106,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[Action, ...]
     shuffled: bool = True
     """Whether tasks that are ready together run in an order that is drawn."""
+    limits: bool = False
+    """Whether entries are limit orders, which may rest."""
     aim: str = ""
     """The pair of fault and state that it was made to see, such as `process.kill@active:unknown:fresh`."""
 
@@ -113,14 +115,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def plan_of(seed: int, aim: str = "") -> Plan:
     """What happens in a session of that seed."""
     rng = random.Random(f"plan:{seed}:{aim}")
-    count = min(14, 1 + int(rng.expovariate(1 / 5)))
+    count = min(16, 1 + int(rng.expovariate(1 / 8)))
     favourites = rng.sample(list(Do), 12)  # of each session other kinds, so that they meet
     actions = [_action(rng, rng.choice(COMMON if rng.random() < 0.3 else favourites)) for _ in range(count)]
     if aim:
         kind, _, state = aim.partition("@")
         actions += [msgspec.structs.replace(_action(rng, Do(kind)), when=state, at=WARM_UP_S) for _ in range(2)]
     actions.sort(key=lambda action: action.at)
-    return Plan(seed=seed, actions=tuple(actions), shuffled=rng.random() < 0.7, aim=aim)
+    shuffled, limits = rng.random() < 0.7, rng.random() < 0.5
+    return Plan(seed=seed, actions=tuple(actions), shuffled=shuffled, limits=limits, aim=aim)
 
 
 def _action(rng: random.Random, do: Do) -> Action:
