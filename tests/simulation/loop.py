@@ -29,7 +29,7 @@ JOB_S = (0.0005, 0.02)
 PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
 
 
-class Deadlock(Exception):
+class DeadlockError(Exception):
     """Nothing is ready, no timer runs, and the simulation isn't over."""
 
 
@@ -158,7 +158,7 @@ class SimLoop(asyncio.BaseEventLoop):
         if self._ready:
             return
         if not self._scheduled:  # type: ignore[attr-defined]
-            raise Deadlock(f"at {self.time():.3f} s nobody has anything to do any more")
+            raise DeadlockError(f"at {self.time():.3f} s nobody has anything to do any more")
         due = math.ceil(self._scheduled[0]._when * NS_PER_S)  # type: ignore[attr-defined]
         self.now_ns = max(self.now_ns, due + self.rng.randrange(LATEST_WAKE_NS))
 
@@ -189,7 +189,7 @@ class SimLoop(asyncio.BaseEventLoop):
                 return
             try:
                 future.set_result(func(*args))
-            except BaseException as error:  # as an executor does
+            except BaseException as error:  # noqa: BLE001 — as an executor does
                 future.set_exception(error)
 
         self.call_later(self.rng.uniform(*JOB_S), do)

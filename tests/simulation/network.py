@@ -75,7 +75,7 @@ class Network:
     async def knock(self, sock: socket.socket, address: tuple[str, int]) -> None:
         """A connection is asked for."""
         await asyncio.sleep(self.latency_s())
-        while (left := self.blocked_until - self.loop.time()) > 0:
+        while (left := self.blocked_until - self.loop.time()) > 0:  # noqa: ASYNC110 — it may be blocked longer meanwhile
             await asyncio.sleep(left)
         if tuple(address[:2]) not in self._listeners or self.loop.time() < self.refuses_until:
             raise ConnectionRefusedError(111, "Connection refused")
@@ -248,9 +248,8 @@ class End(asyncio.Transport):
         """The other side has ended."""
         if self._paused:
             self._held.append(self.end)
-        elif not self._lost:
-            if self.protocol is None or not self.protocol.eof_received():
-                self.close()
+        elif not self._lost and (self.protocol is None or not self.protocol.eof_received()):
+            self.close()
 
     def lose(self, error: Exception | None) -> None:
         """The connection is gone."""

@@ -44,5 +44,3 @@ def planted(name: str) -> Iterator[None]:
         yield
     finally:
         setattr(owner, method, right)
-
-

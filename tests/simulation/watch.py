@@ -69,9 +69,16 @@ class Watch:
         self._owed: dict[tuple[str, int], float] = {}
         self._told: set[tuple[str, str]] = set()
 
-    def begin_life(self) -> None:
-        """A new process: what it must answer begins with what it hears, and it trades unless it says otherwise."""
+    def begin_life(self, on_record: set[str]) -> None:
+        """A new process: what it must answer begins with what it hears, and it trades unless it says otherwise.
+
+        `on_record`: the fills that the journal holds. Others died with the process, and are to be booked again.
+        """
         self._owed.clear()
+        self.fills = {fill_id: fill for fill_id, fill in self.fills.items() if fill_id in on_record}
+        lost = on_record - self.fills.keys()
+        if lost:
+            self.breaks("the journal tells what happened", f"it holds fills that were never published: {sorted(lost)}")
         self.state, self.stale = TradingState.ACTIVE, True
 
     def follow(self, bus: Any) -> None:
@@ -158,5 +165,3 @@ class Watch:
         for fill in self.fills.values():
             summed[fill.symbol] += fill.side.sign * fill.quantity
         return {symbol: quantity for symbol, quantity in summed.items() if quantity}
-
-

@@ -162,7 +162,11 @@ class World:
     async def _session(self) -> None:
         tasks = self._tasks = [asyncio.create_task(self.venue.run())]
         await asyncio.sleep(0.1)
-        tasks += [asyncio.create_task(self._live()), asyncio.create_task(self._act()), asyncio.create_task(self._look())]
+        tasks += [
+            asyncio.create_task(self._live()),
+            asyncio.create_task(self._act()),
+            asyncio.create_task(self._look()),
+        ]
         ending = asyncio.create_task(self._end())
         done, _ = await asyncio.wait((*tasks, ending), return_when=asyncio.FIRST_COMPLETED)
         if ending not in done:
@@ -183,7 +187,7 @@ class World:
             process = self.process = Process(f"life {self.lives}")
             self._died = asyncio.Event()
             self.down_s = RESTART_S
-            self.watch.begin_life()
+            self.watch.begin_life(_journaled(self.computer.journal, "Fill", "fill_id"))
             task = self.loop.create_task(self._daemon(process), context=process.context())
             died = asyncio.create_task(self._died.wait())
             await asyncio.wait((task, died), return_when=asyncio.FIRST_COMPLETED)
@@ -197,7 +201,9 @@ class World:
                 await asyncio.sleep(self.down_s)
 
     async def _daemon(self, process: Process) -> None:
-        strategies = {name: Brain(name, self.plan.seed, self.mood, in_thread=name == "hrm") for name in ("hrm", "rules")}
+        strategies = {
+            name: Brain(name, self.plan.seed, self.mood, in_thread=name == "hrm") for name in ("hrm", "rules")
+        }
         try:
             service = Service(self.settings, strategies, self.computer.machine())
         except HrmdError as error:
@@ -330,7 +336,9 @@ class World:
         standing = self.standing()
         if service is None or not standing.startswith("active:"):
             reasons = [] if service is None else service.view.health().reasons
-            watch.breaks("it trades again", f"{ACTIVE_WITHIN_S - 5:g} s after the last fault it is {standing}: {reasons}")
+            watch.breaks(
+                "it trades again", f"{ACTIVE_WITHIN_S - 5:g} s after the last fault it is {standing}: {reasons}"
+            )
             return
         if not standing.endswith(":fresh"):
             watch.breaks("it trades again", f"its feed is stale: {service.view.health().reasons}")
@@ -339,6 +347,8 @@ class World:
         if doubtful or app.risk.book.unknown:
             watch.breaks("what is unknown is found out", f"{doubtful} {app.risk.book.unknown}")
         ours = {item.symbol: item.quantity for item in app.portfolio.portfolio.positions() if item.quantity}
+        if ours != watch.summed():
+            watch.breaks("a position is the sum of its fills", f"{ours} held, fills make {watch.summed()}")
         venues = {symbol: net for symbol in SYMBOLS if (net := exchange.ledger.net(symbol))}
         if ours != venues:
             watch.breaks("ours is the venue's", f"positions: we say {ours}, the venue {venues}")
@@ -368,14 +378,16 @@ class World:
 
     def _check_venue(self) -> None:
         """Nothing at the venue that the journal doesn't know, and nothing twice."""
-        intents = _journaled_intents(self.computer.journal)
+        intents = _journaled(self.computer.journal, "OrderIntent", "order_id")
         tags: Counter[str] = Counter(order.wanted.tag for order in self.venue.exchange.orders.values())
         for tag, count in tags.items():
             if tag and count > 1:
                 self.watch.breaks("no order twice", f"{tag} stands in the venue's book {count} times")
             if tag and tag not in intents:
                 self.watch.breaks("an intent before its order", f"{tag} is at the venue and not in the journal")
-        if self.venue.server.meter.refused and not any(it.do.startswith(("wire.", "process.")) for it in self.plan.actions):
+        if self.venue.server.meter.refused and not any(
+            it.do.startswith(("wire.", "process.")) for it in self.plan.actions
+        ):
             self.watch.breaks("the venue's rate limits hold", f"{self.venue.server.meter.refused} calls were refused")
 
     # -- what is written down -----------------------------------------------------------------------------------------
@@ -404,13 +416,25 @@ def _now(service: Service) -> int:
     return service.app.plan.clock.now_ns()
 
 
-def _journaled_intents(path: Path) -> set[str]:
-    db = sqlite3.connect(path)
+def _journaled(path: Path, kind: str, field: str) -> set[str]:
+    """That field of every event of a kind, read in a copy: to close a database is to change it.
+
+    Nothing where there is no journal yet.
+    """
+    if not path.exists():
+        return set()
+    peeked = path.with_name("peeked.sqlite")
+    for suffix in ("", "-wal"):
+        if Path(f"{path}{suffix}").exists():
+            shutil.copy(f"{path}{suffix}", f"{peeked}{suffix}")
+    db = sqlite3.connect(peeked)
     try:
-        rows = db.execute("SELECT body FROM events WHERE type = 'OrderIntent'").fetchall()
+        rows = db.execute("SELECT body FROM events WHERE type = ?", (kind,)).fetchall()
     finally:
         db.close()
-    return {msgspec.json.decode(body)["order_id"] for (body,) in rows}
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{peeked}{suffix}").unlink(missing_ok=True)
+    return {msgspec.json.decode(body)[field] for (body,) in rows}
 
 
 def journal_rows(path: Path) -> bytes:
@@ -434,7 +458,9 @@ def simulate(plan: Plan, *, keep: Path | None = None) -> Result:
     directory = Path(tempfile.mkdtemp(prefix="hrmd-simulation-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
     world = World(plan, directory, 10_000 + os.getpid() % 50_000)
     structlog.configure(
-        processors=[world.hear], wrapper_class=structlog.make_filtering_bound_logger(30), cache_logger_on_first_use=False
+        processors=[world.hear],
+        wrapper_class=structlog.make_filtering_bound_logger(30),
+        cache_logger_on_first_use=False,
     )
     collects = gc.isenabled()
     gc.disable()
@@ -454,5 +480,3 @@ def simulate(plan: Plan, *, keep: Path | None = None) -> Result:
         plan=plan, broken=world.watch.broken, pairs=world.pairs, counts=counts, digest=digest, lives=world.lives,
         cpu_s=time.process_time() - began, log=world.log,
     )  # fmt: skip
-
-
