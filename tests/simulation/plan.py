@@ -81,12 +81,22 @@ class Do(StrEnum):
 
 
 OPERATORS: Final = frozenset(do for do in Do if do.startswith("operator."))
+DEATHS: Final = (Do.KILL, Do.POWER_CUT, Do.TERMINATE)
 COMMON: Final = (Do.KILL, Do.POWER_CUT, Do.HALT, Do.RESUME, Do.PLACE, Do.CANCEL, Do.PLACE_SILENT, Do.PLACE_LOST, Do.CUT)
 """What comes more often than its share."""
 
 
+MOMENTS: Final = (
+    "OrderIntent", "OrderApproved", "OrderSent", "OrderAccepted", "OrderUnknown", "OrderCancelRequested", "Fill",
+    "Decision", "CancelOrder", "Halt", "Reduce", "TradingStateChanged", "ManualOrder",
+)  # fmt: skip
+"""Events that an action may wait for: between them and the next one lies what a death or a command can tear apart."""
+
+
 class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is done `at` seconds, or once the system stands as `when` says (see `Standing`), if sooner asked.
+    """One thing that is done `at` seconds, or from then on at the first chance.
+
+    `when`: as soon as the system stands like that (`World.standing`). `after`: right after the next event of that type.
 
     `seconds`: how long a fault lasts, or a daemon stays down. `number`: steps before a death, milliseconds of a jump,
     which order or symbol.
@@ -97,6 +107,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     number: int = 0
     when: str = ""
+    after: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +131,9 @@ def plan_of(seed: int, aim: str = "") -> Plan:
     actions = [_action(rng, rng.choice(COMMON if rng.random() < 0.3 else favourites)) for _ in range(count)]
     if aim:
         kind, _, state = aim.partition("@")
-        actions += [msgspec.structs.replace(_action(rng, Do(kind)), when=state, at=WARM_UP_S) for _ in range(2)]
+        actions += [
+            msgspec.structs.replace(_action(rng, Do(kind)), when=state, at=WARM_UP_S, after="") for _ in range(2)
+        ]
     actions.sort(key=lambda action: action.at)
     shuffled, limits = rng.random() < 0.7, rng.random() < 0.5
     return Plan(seed=seed, actions=tuple(actions), shuffled=shuffled, limits=limits, aim=aim)
@@ -131,4 +144,6 @@ def _action(rng: random.Random, do: Do) -> Action:
     if rng.random() < 0.5:  # bars close and decisions come just after a whole minute: so does trouble
         at = round(at // 60 * 60 + 61.0 + rng.expovariate(1.0), 3)
     seconds = round(min(rng.expovariate(1 / 10), 70.0), 3)
-    return Action(at=min(at, HEALED_S - 10), do=do, seconds=max(0.05, seconds), number=rng.randrange(1000))
+    after = rng.choice(MOMENTS) if rng.random() < (0.7 if do in DEATHS else 0.3) else ""
+    number = rng.randrange(1000)
+    return Action(at=min(at, HEALED_S - 10), do=do, seconds=max(0.05, seconds), number=number, after=after)

@@ -49,11 +49,13 @@ class Broken(msgspec.Struct, frozen=True):
 class Watch:
     """Sees every journaled event of every life."""
 
-    def __init__(self, now: Callable[[], float], max_position: int, max_order: int, max_a_minute: int) -> None:
+    def __init__(self, now: Callable[[], float], max_order: int, max_a_minute: int) -> None:
         self.broken: list[Broken] = []
         self.counts: Counter[str] = Counter()
         self.digest = hashlib.sha256()
         self.state = TradingState.ACTIVE
+        self.state_s = 0.0
+        """Since when."""
         self.stale = True
         self.must_stand: TradingState | None = None
         """What an operator was told is in force and on disk, until it is taken back."""
@@ -61,8 +63,9 @@ class Watch:
         self.sent: set[str] = set()
         self.fills: dict[str, Fill] = {}
         self.positions: dict[str, int] = {}
+        self.waiting: dict[str, list[Callable[[], None]]] = {}
+        """What is to be done right after the next event of a type."""
         self._now = now
-        self._max_position = max_position
         self._max_order = max_order
         self._max_a_minute = max_a_minute
         self._entries: list[int] = []
@@ -112,11 +115,13 @@ class Watch:
             case PositionChanged():
                 self.positions[event.symbol] = event.quantity
             case TradingStateChanged():
-                self.state = event.state
+                self.state, self.state_s = event.state, self._now()
             case FeedStatus() if event.symbol is None:
                 self.stale = event.state is not FeedState.CONNECTED
             case _:
                 pass
+        for do in self.waiting.pop(kind, ()):
+            do()
 
     def overdue(self, superseded: int) -> None:
         """Bars that nobody has answered in time."""
@@ -128,8 +133,6 @@ class Watch:
         if intent.order_id in self.intents:
             self.breaks("no order twice", f"{intent.order_id} was made again")
         self.intents[intent.order_id] = intent
-        if intent.quantity > self._max_order and not intent.reduces:
-            pass  # risk has not spoken yet
 
     def _on_approved(self, event: OrderApproved) -> None:
         intent = self.intents.get(event.order_id)

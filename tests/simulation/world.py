@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import hashlib
 import os
@@ -15,7 +16,7 @@ import sqlite3
 import tempfile
 import time
 from collections import Counter
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ import msgspec
 import structlog
 
 from daemon.core.errors import HrmdError
-from daemon.core.events import Resume
+from daemon.core.events import Resume, TradingState
 from daemon.orders.book import OrderState
 from daemon.recovery.account import recover
 from daemon.run.service import Service
+from daemon.sandbox.exchange import Status
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
 from daemon.settings.tree import Settings
 from tests.samples import MINUTE, OPEN, settings_of
@@ -44,6 +46,8 @@ BEGINS_NS = OPEN + 45 * MINUTE
 MAX_POSITION, MAX_ORDER, MAX_A_MINUTE = 40, 12, 6
 KEPT: list[Any] = []
 """What dead daemons left: were it collected, their coroutines would run to an end that no killed process has."""
+SETTLES_S = 8.0
+"""After a fault, or a command, the venue's book follows within so long."""
 RESTART_S = 5.0
 """systemd's pause before the next start."""
 TOKEN = DEFAULT_AUTHORIZATION.partition(":")[2]
@@ -116,7 +120,7 @@ class World:
         self.ticks = TickLinks(self.loop, plan.seed, self.computer.clocks.monotonic_ns)
         self.computer.connect = self.ticks.connect
         self.mood = Mood(self.loop.time)
-        self.watch = Watch(self.loop.time, MAX_POSITION, MAX_ORDER, MAX_A_MINUTE)
+        self.watch = Watch(self.loop.time, MAX_ORDER, MAX_A_MINUTE)
         self.settings = settings_at(port, directory, limits=plan.limits)
         self.venue = Venue(self.loop, plan.seed, BEGINS_NS, port, self.ticks)
         self.service: Service | None = None
@@ -124,6 +128,8 @@ class World:
         self.down_s = RESTART_S
         self.torn = False
         self.lives = 0
+        self.troubled_until = 0.0
+        """Until when the last fault may be felt."""
         self.asked = 0
         """Commands that operators gave."""
         self.pairs: list[str] = []
@@ -251,11 +257,16 @@ class World:
 
     async def _act(self) -> None:
         """Do what the plan says."""
+        own = contextvars.copy_context()
         waiting = [action for action in self.plan.actions if action.when]
         timed = [action for action in self.plan.actions if not action.when]
         for action in timed:
             waiting = await self._wait_until(action.at, waiting)
-            self._do(action)
+            if action.after:
+                do = partial(self._do, action)
+                self.watch.waiting.setdefault(action.after, []).append(partial(self.loop.call_soon, do, context=own))
+            else:
+                self._do(action)
         await self._wait_until(HEALED_S - 2, waiting)
 
     async def _wait_until(self, at: float, waiting: list[Action]) -> list[Action]:
@@ -271,6 +282,9 @@ class World:
 
     def _do(self, action: Action) -> None:
         standing = self.standing()
+        if self.loop.time() >= HEALED_S:
+            return
+        self.troubled_until = max(self.troubled_until, self.loop.time() + action.seconds + SETTLES_S)
         self.pairs.append(f"{action.do}@{standing}")
         self._note(f"{action.do} ({action.seconds:g} s, {action.number}) while {standing}")
         DEEDS[action.do](self, action)
@@ -289,10 +303,25 @@ class World:
             service, process = self.service, self.process
             if service is not None and process is not None and process.alive and service.app.desk.open:
                 self.watch.overdue(service.app.strategy.superseded)
+                self._check_entries(service)
             for symbol in SYMBOLS:
                 net = self.venue.exchange.ledger.net(symbol)
                 if abs(net) > MAX_POSITION + self.venue.foreign:
                     self.watch.breaks("limits hold", f"{net} {symbol} held, {MAX_POSITION} allowed")
+
+    def _check_entries(self, service: Service) -> None:
+        """Nothing that opens a position works at the venue while trading is halted or reducing, in quiet times."""
+        watch, now = self.watch, self.loop.time()
+        quiet_s = now - max(self.troubled_until, watch.state_s)
+        if watch.state is TradingState.ACTIVE or quiet_s < 0 or now - watch.state_s < SETTLES_S:
+            return
+        for order in self.venue.exchange.orders.values():
+            intent = watch.intents.get(order.wanted.tag)
+            if order.status is not Status.PENDING or intent is None or intent.reduces:
+                continue
+            closes = max(0, -intent.side.sign * self.venue.exchange.ledger.net(intent.symbol))
+            if order.remaining > closes:  # by now it may close what it was not made to close, and may then stay
+                watch.breaks("entries are taken off", f"{intent.order_id} works while {watch.state}")
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -344,6 +373,10 @@ class World:
             watch.breaks("it trades again", f"its feed is stale: {service.view.health().reasons}")
         app = service.app
         doubtful = [it.intent.order_id for it in app.orders.working.values() if it.state is OrderState.UNKNOWN]
+        never = (OrderState.INTENT, OrderState.APPROVED, OrderState.SENT)
+        stuck = [it.intent.order_id for it in app.orders.working.values() if it.state in never]
+        if stuck:
+            watch.breaks("every order comes to an end", f"{stuck} neither left nor was written off")
         if doubtful or app.risk.book.unknown:
             watch.breaks("what is unknown is found out", f"{doubtful} {app.risk.book.unknown}")
         ours = {item.symbol: item.quantity for item in app.portfolio.portfolio.positions() if item.quantity}
