@@ -13,6 +13,7 @@ import pytest
 from tests.simulation.coverage import PAIRS, Coverage
 from tests.simulation.minimise import minimise
 from tests.simulation.plan import Action, Do, Plan, plan_of
+from tests.simulation.plants import PLANTS
 from tests.simulation.runner import apart, run_many
 
 ROOT = Path(__file__).parents[2]
@@ -63,13 +64,12 @@ def test_what_was_found_stays_mended(path: Path) -> None:
     assert [str(it) for it in apart(msgspec.json.decode(path.read_bytes(), type=Plan)).broken] == []
 
 
-def test_a_planted_bug_is_found() -> None:
-    """An order that doesn't wait for the disk, a power cut at the wrong moment: the promise that breaks is named."""
-    plan = Plan(
-        seed=3,
-        actions=tuple(Action(at=61.0 + n * 0.01, do=Do.POWER_CUT, number=n * 3, seconds=0.1) for n in range(0, 60, 2)),
-    )
-    assert apart(plan).broken == []
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_planted_bug_is_found(name: str) -> None:
+    """By the least plan that shows it; without the bug nothing is broken there."""
+    plan = msgspec.json.decode((Path(__file__).parent / "planted" / f"{name}.json").read_bytes(), type=Plan)
+    assert apart(plan, name).broken
+    assert [str(it) for it in apart(plan).broken] == []
 
 
 def test_a_plan_is_cut_to_what_it_takes() -> None:

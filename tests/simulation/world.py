@@ -416,6 +416,9 @@ class World:
         for tag, count in tags.items():
             if tag and count > 1:
                 self.watch.breaks("no order twice", f"{tag} stands in the venue's book {count} times")
+            intent = self.watch.intents.get(tag)
+            if intent is not None and intent.reduces:
+                continue  # where the journal can't be written exits leave all the same
             if tag and tag not in intents:
                 self.watch.breaks("an intent before its order", f"{tag} is at the venue and not in the journal")
         if self.venue.server.meter.refused and not any(
