@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Run, and say what was seen."""
     wanted = arguments()
-    if wanted.plan is not None or (wanted.seed is not None and not wanted.sessions):
+    if wanted.plan is not None or (wanted.seed is not None and not wanted.sessions and not wanted.minutes):
         read = wanted.plan is not None
         plan = msgspec.json.decode(wanted.plan.read_bytes(), type=Plan) if read else plan_of(wanted.seed, wanted.aim)
         return one(plan, wanted.plant)

@@ -19,8 +19,8 @@ from tests.simulation.runner import apart, run_many
 ROOT = Path(__file__).parents[2]
 FOUND = sorted((Path(__file__).parent / "found").glob("*.json"))
 SESSIONS = 60
-TWICE = (4, 6, 11)
-"""Seeds with kills and restarts."""
+TWICE = (4, 6, 11, 1000)
+"""Seeds with kills, restarts, and a full disk of which health speaks."""
 
 
 def test_sessions_keep_every_promise() -> None:

@@ -488,23 +488,23 @@ def warm() -> None:
     _base_settings()
 
 
-def simulate(plan: Plan, *, keep: Path | None = None) -> Result:
-    """Run one session; the journal is left at `keep`."""
+def simulate(plan: Plan) -> Result:
+    """Run one session, in a directory of its own, whose name nothing that happens depends on."""
     began = time.process_time()
     directory = Path(tempfile.mkdtemp(prefix="hrmd-simulation-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
-    world = World(plan, directory, 10_000 + os.getpid() % 50_000)
-    structlog.configure(
-        processors=[world.hear],
-        wrapper_class=structlog.make_filtering_bound_logger(30),
-        cache_logger_on_first_use=False,
-    )
+    port = 10_000 + os.getpid() % 50_000  # an account is held by its address, and others simulate at the same time
     collects = gc.isenabled()
     gc.disable()
     try:
-        world.run()
-        rows = journal_rows(world.computer.journal)
-        if keep is not None:
-            keep.write_bytes(rows)
+        with contextlib.chdir(directory):
+            world = World(plan, Path(), port)
+            structlog.configure(
+                processors=[world.hear],
+                wrapper_class=structlog.make_filtering_bound_logger(30),
+                cache_logger_on_first_use=False,
+            )
+            world.run()
+            rows = journal_rows(world.computer.journal)
     finally:
         if collects:
             gc.enable()
