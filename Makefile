@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO := var/demo
 
-.PHONY: help setup demo test quick nightly check lint types imports wheel bench live chaos chaos-model soak control-load recovery fuzz clean install-system uninstall-system
+.PHONY: help setup demo test quick nightly check lint types imports wheel bench live simulate chaos chaos-model soak control-load recovery fuzz clean install-system uninstall-system
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -37,8 +37,12 @@ test: .venv/.dev ## all tests on all cores, with branch coverage (at least 90 %)
 quick: .venv/.dev ## in a minute and a half what most mistakes break: no processes, no training, few examples
 	HYPOTHESIS_PROFILE=quick $(PYTEST) -m 'not slow' tests/unit tests/property
 
-nightly: .venv/.dev ## every property, ten times as deep as CI looks
+nightly: .venv/.dev ## every property, ten times as deep as CI looks, and 5,000 simulated sessions
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m hypothesis
+	$(BIN)/python -m tests.simulation --sessions 5000
+
+simulate: .venv/.dev ## ten minutes of simulated sessions of the whole system, with faults and operators; SEED=N shows one
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--minutes 10)
 
 check: lint types imports test ## everything that CI asks for
 

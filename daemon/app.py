@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import platform
+import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -51,6 +52,7 @@ from daemon.fyers.budget import RateBudget
 from daemon.journal.keeping import JournalKeeper
 from daemon.journal.schema import JOURNALED
 from daemon.journal.writer import Journal
+from daemon.machine import Machine
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import INDEX_SUFFIX, Kind
@@ -118,6 +120,7 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether account and market go on from where the journal's earlier runs left them."""
     reels: list[Path] = []
     """What an earlier process recorded of today, for the bars that were in the making."""
+    machine: Machine = msgspec.field(default_factory=Machine)
 
 
 class App:
@@ -156,7 +159,7 @@ class App:
         agents: Sequence[Agent] | None,
     ) -> None:
         clock, interval = plan.clock, settings.strategy.interval
-        self._wall = clock if isinstance(clock, LiveClock) else LiveClock()
+        self._wall = clock if isinstance(clock, LiveClock) else LiveClock(plan.machine.readings)
         self.started_ts = self._wall.now_ns()
         grace_ns = settings.bars.grace_ms * NS_PER_MS
 
@@ -194,7 +197,13 @@ class App:
         # the bus, and the journal that hears everything first
         self.bus = bus = Bus()
         self.journal = (
-            Journal(plan.journal, safe=plan.durable, group_commit_ms=settings.journal.group_commit_ms)
+            Journal(
+                plan.journal,
+                safe=plan.durable,
+                group_commit_ms=settings.journal.group_commit_ms,
+                hand=plan.machine.hand,
+                database=plan.machine.database,
+            )
             if plan.journal
             else None
         )
@@ -206,7 +215,9 @@ class App:
 
         # the path of a tick
         calls_out = settings.broker.name == "fyers" or not plan.tapes
-        self._budget = budget = rate_budget(settings.broker.fyers) if calls_out else RateBudget(clock)
+        self._budget = budget = (
+            rate_budget(settings.broker.fyers, readings=plan.machine.readings) if calls_out else RateBudget(clock)
+        )
         self.feed = self._tape_feed() if plan.tapes else self._live_feed(budget)
         limit = OvernightLimit(self.instruments, settings.market.max_overnight_percent)
         intervals = self.tapes.intervals(settings.bars.intervals, seen)
@@ -222,9 +233,13 @@ class App:
             thinking_limit(settings, replay=isinstance(clock, ReplayClock)),
             seen,
             legs,
+            plan.machine.thread,
+            plan.machine.stopwatch,
         )
         on_swap = settings.model_management.on_swap
-        self.models = ModelSwitch(bus, clock, self.strategy, lambda: model_loader(settings, clock), on_swap)
+        self.models = ModelSwitch(
+            bus, clock, self.strategy, lambda: model_loader(settings, clock), on_swap, plan.machine.thread
+        )
         self.risk = RiskActor(
             bus,
             RiskBook(),
@@ -331,9 +346,11 @@ class App:
     def _live_feed(self, budget: RateBudget) -> TapeFeed | LiveFeed:
         clock = self.plan.clock
         assert not isinstance(clock, ReplayClock), "the market doesn't wait"
+        machine = self.plan.machine
         return fyers_feed(
-            self.settings, self.bus, self._tick_filter(), self.calendar, clock, budget, self.plan.record, self.symbols
-        )
+            self.settings, self.bus, self._tick_filter(), self.calendar, clock, budget, self.plan.record, self.symbols,
+            machine.gateway, random.Random(machine.chance(8)),
+        )  # fmt: skip
 
     def _fyers_broker(self, budget: RateBudget) -> FyersBroker:
         real = isinstance(self.feed, LiveFeed) and ticks_are_real(self.settings)

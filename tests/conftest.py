@@ -19,8 +19,8 @@ from models.errors import RuntimeUnavailable
 from models.native.build import VARIANTS, load_kernel
 from tests.depth import PROFILES, register_profiles
 
-SLOW_FOLDERS = frozenset({"integration", "replay"})
-"""Whole daemons, whole tapes."""
+SLOW_FOLDERS = frozenset({"integration", "replay", "simulation"})
+"""Whole daemons, whole tapes, whole sessions."""
 SLOW_FIXTURES = frozenset({"compiler", "kernels", "training", "killed"})
 """Who asks for these builds, has the native kernel built, trains, or has a process started."""
 CHILDREN = pytest.StashKey[int]()

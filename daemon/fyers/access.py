@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from daemon.core.clock import LiveClock
+from daemon.core.clock import LiveClock, Readings
 from daemon.core.errors import SettingsError
 from daemon.fyers.addresses import check_encrypted, is_local
 from daemon.fyers.budget import RateBudget, RateLimits
@@ -61,11 +61,13 @@ def token_of(settings: FyersSettings, environment: Mapping[str, str], *, leaves:
     return read_token(token_path(settings.token_file, environment), private=private)
 
 
-def rate_budget(settings: FyersSettings, limits: RateLimits | None = None) -> RateBudget:
+def rate_budget(
+    settings: FyersSettings, limits: RateLimits | None = None, readings: Readings | None = None
+) -> RateBudget:
     """The account's budget (or a part of it), which all processes share. Raises `SettingsError` for its file.
 
-    It lives by the machine's clock, whatever time a run has: the venue counts real seconds.
+    It lives by the machine's clock (`readings`), whatever time a run has: the venue counts real seconds.
     """
     if limits is None:
         limits = RateLimits.of(settings.calls_per_second, settings.calls_per_minute, settings.calls_per_day)
-    return RateBudget(LiveClock(), limits, CallRecord(settings.calls_file, settings.calls_per_minute))
+    return RateBudget(LiveClock(readings), limits, CallRecord(settings.calls_file, settings.calls_per_minute))

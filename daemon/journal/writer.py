@@ -11,15 +11,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
 from daemon.core import events as vocabulary
 from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import Event
+from daemon.core.threads import Hand, ThreadHand
 from daemon.journal.files import ALL_PARTS, OpenedFiles
 from daemon.journal.schema import (
     BEGINS_AT,
@@ -33,6 +35,7 @@ from daemon.journal.schema import (
 )
 
 RETRY_S = 0.5
+IDLE_S = 0.05
 BATCH = 4096
 DELETED_AT_ONCE = 2000
 """Rows in one transaction of a shortening: an order that waits for the disk waits for one of these at most."""
@@ -44,6 +47,13 @@ LOCKED_MS = 1000
 _UNWRITABLE = (sqlite3.Error, OSError, TypeError, ValueError, OverflowError, msgspec.MsgspecError)
 """What the file, or an event that can't be encoded, may raise: a writer that died silently would let orders wait."""
 
+Database: TypeAlias = Callable[[Path], sqlite3.Connection]
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """A connection that the loop opens and another thread writes through."""
+    return sqlite3.connect(path, check_same_thread=False)
+
 
 def _time_of(event: Event) -> int:
     return event.ts_close if isinstance(event, vocabulary.Bar) else int(getattr(event, "ts"))  # noqa: B009
@@ -52,15 +62,28 @@ def _time_of(event: Event) -> int:
 class Journal:
     """Appends the events of one run to a file; `safe` waits for the disk (live), else for nobody (replay)."""
 
-    def __init__(self, path: Path, *, safe: bool, group_commit_ms: int = 5) -> None:
-        """Open or create `path`. Raises `UsageError` when it can't be opened or is not a journal."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        safe: bool,
+        group_commit_ms: int = 5,
+        hand: Callable[[str], Hand] = ThreadHand,
+        database: Database = open_database,
+    ) -> None:
+        """Open or create `path`. Raises `UsageError` when it can't be opened or is not a journal.
+
+        `hand` writes, and `database` opens what is written to.
+        """
         self._path = path
         self._safe = safe
         self._group_commit_s = group_commit_ms / 1000
         self._queue: deque[Event] = deque()  # its append and popleft are atomic: the loop appends, the writer takes
         self._appended = 0
         self._committed = 0
-        self._wake = threading.Condition()
+        self._hand = hand("journal")
+        self._database = database
+        self._seq = 0
         self._closing = False
         self._error: BaseException | None = None
         self._trouble: sqlite3.Error | None = None
@@ -71,14 +94,13 @@ class Journal:
         self._wanted: tuple[int, int] | None = None
         self._doomed: list[tuple[int, int]] = []
         self._is_new = not path.exists()
-        self._db, self.run = _open(path, safe)
+        self._db, self.run = _open(path, safe, database)
         self._files = OpenedFiles(path)
-        self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
-        self._thread.start()
+        self._hand.begin(self._turn)
 
     def describe(self, metadata: dict[str, str]) -> None:
         """Record the run's metadata (settings, model, versions); call it before the first event."""
-        with self._wake:
+        with self._hand.lock:
             rows = [(self.run, key, value) for key, value in metadata.items()]
             try:
                 self._db.executemany("INSERT INTO runs VALUES (?, ?, ?)", rows)
@@ -91,9 +113,8 @@ class Journal:
         self._check_open()
         self._queue.append(event)
         self._appended += 1
-        if len(self._queue) >= BATCH:
-            with self._wake:
-                self._wake.notify()
+        if len(self._queue) >= BATCH and self._trouble is None:
+            self._hand.wake()
 
     def durable(self) -> asyncio.Future[None] | None:
         """None when all that was appended is on disk (or the journal is not `safe`), else a future that says so.
@@ -107,9 +128,9 @@ class Journal:
             return None
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        with self._wake:
+        with self._hand.lock:
             self._waiters.append((self._appended, future, loop))
-            self._wake.notify()
+            self._hand.wake()
         return future
 
     @property
@@ -124,7 +145,7 @@ class Journal:
 
     def prune(self, before_ns: int) -> int:
         """Delete runs that began before `before_ns` (UTC ns) and that lie before the newest snapshot; how many."""
-        with self._wake:
+        with self._hand.lock:
             found = self._db.execute("SELECT MAX(run) FROM events WHERE type = 'AccountSnapshot'").fetchone()[0] or 0
             old = self._db.execute(
                 "SELECT run FROM runs WHERE key = 'started_ts' AND CAST(value AS INTEGER) < ? AND run < ?",
@@ -151,7 +172,7 @@ class Journal:
         That is: earlier runs that began before `before_wall_ns`, and of this one what lies before its newest snapshot
         that is older than `before_ts` (event time, UTC ns).
         """
-        with self._wake:
+        with self._hand.lock:
             self._wanted = (before_wall_ns, before_ts)
 
     def close(self, *, begun: bool = True) -> None:
@@ -159,12 +180,12 @@ class Journal:
 
         A run that has not `begun` and has no event leaves no trace, and no file where there was none.
         """
-        with self._wake:
+        with self._hand.lock:
             if self._closing:
                 return
             self._closing = True
-            self._wake.notify()
-        self._thread.join()
+            self._hand.wake()
+        self._hand.join()
         unmade = not begun and not self._appended and not self._files.missing()
         if unmade:
             self._forget()
@@ -187,25 +208,22 @@ class Journal:
         if self._closing:
             raise JournalError(f"journal {self._path}: closed")
 
-    def _write(self) -> None:
-        seq = 0
-        while True:
-            with self._wake:
-                if not self._closing and not self._waiters and len(self._queue) < BATCH:
-                    self._wake.wait(self._group_commit_s if self._doomed or (self._safe and self._queue) else 0.05)
-                closing = self._closing
-            self._follow_files()
-            if not self._stranded:
-                seq = self._commit_queued(seq)
-            self._release()
-            if closing and (self._stranded or not self._queue):
-                self._note_end(seq)
-                return
-            if self._wanted is not None or self._doomed:
-                self._shorten_a_little()
-            if self._trouble is not None or self._stranded:
-                with self._wake:
-                    self._wake.wait_for(lambda: self._closing, RETRY_S)
+    def _turn(self) -> float | None:
+        """Write what is queued and tell those who wait; seconds of rest, None after the last turn."""
+        with self._hand.lock:
+            closing = self._closing
+        self._follow_files()
+        if not self._stranded:
+            self._seq = self._commit_queued(self._seq)
+        self._release()
+        if closing and (self._stranded or not self._queue):
+            self._note_end(self._seq)
+            return None
+        if self._wanted is not None or self._doomed:
+            self._shorten_a_little()
+        if self._trouble is not None or self._stranded:
+            return RETRY_S
+        return self._group_commit_s if self._doomed or (self._safe and self._queue) else IDLE_S
 
     def _commit_queued(self, seq: int) -> int:
         """Write what is queued, if it can be; the number of the last event written."""
@@ -229,11 +247,11 @@ class Journal:
         self._lost = gone
         try:
             place = self._files.carry_over(self._db)
-            fresh = _connect(place, self._safe)
+            fresh = _connect(place, self._safe, self._database)
         except (sqlite3.Error, OSError) as error:
             self._lost, self._stranded = f"{gone}, and a fresh file can't be written ({error})", True
             return
-        with self._wake:
+        with self._hand.lock:
             left, self._db = self._db, fresh
         with contextlib.suppress(sqlite3.Error):
             left.close()
@@ -332,7 +350,7 @@ class Journal:
         return None if found is None else found[0]
 
     def _release(self) -> None:
-        with self._wake:
+        with self._hand.lock:
             failed = self._error or self._trouble or (OSError(self._lost) if self._stranded else None)
             ready = [waiter for waiter in self._waiters if waiter[0] <= self._committed or failed]
             self._waiters = [waiter for waiter in self._waiters if waiter not in ready]
@@ -351,12 +369,12 @@ def _resolve(future: asyncio.Future[None], error: BaseException | None, path: Pa
         future.set_exception(JournalError(f"journal {path}: {error}"))
 
 
-def _open(path: Path, safe: bool) -> tuple[sqlite3.Connection, int]:
+def _open(path: Path, safe: bool, database: Database) -> tuple[sqlite3.Connection, int]:
     """The database, made where it is missing, and the number of the run to come."""
     db = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        db = _connect(path, safe)
+        db = _connect(path, safe, database)
         db.execute("CREATE TABLE IF NOT EXISTS runs (run INTEGER, key TEXT, value TEXT, PRIMARY KEY (run, key))")
         db.execute(
             "CREATE TABLE IF NOT EXISTS events (run INTEGER, seq INTEGER, ts INTEGER, type TEXT, body TEXT, "
@@ -375,9 +393,9 @@ def _open(path: Path, safe: bool) -> tuple[sqlite3.Connection, int]:
     return db, int(run)
 
 
-def _connect(path: Path, safe: bool) -> sqlite3.Connection:
+def _connect(path: Path, safe: bool, database: Database) -> sqlite3.Connection:
     """A connection that writes as a journal is written. Raises `UsageError` for a foreign file."""
-    db = sqlite3.connect(path, check_same_thread=False)
+    db = database(path)
     try:
         check_schema(db, path)
         db.execute("PRAGMA journal_mode=WAL")

@@ -135,7 +135,9 @@ class LiveBook:
         if not order.state.done and not report.status.final:
             self.changed = self.changed or self._terms.differ(order, report)
         if order.state.done:
-            if not report.status.final:
+            if report.status.final:
+                self.revenants.pop(report.venue_id, None)
+            else:
                 self._on_revenant(order, report)
         elif report.status.final:
             self._end(order, report)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import secrets
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -26,11 +25,12 @@ from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.rendezvous import Announcement, Running, announce
 from daemon.control.tokens import read_tokens
 from daemon.control.tuning import Tuning
-from daemon.core.clock import NS_PER_S, PacedClock, Readings, stopwatch_ns, wall_ns
+from daemon.core.clock import NS_PER_S, PacedClock
 from daemon.core.errors import HrmdError, SettingsError
 from daemon.core.events import ITSELF, Event, Halt, InferenceMeasured, TradingState
 from daemon.core.latency import MeasuredLatency
 from daemon.feed.live.fyers import check_live, live_clock, ticks_are_real
+from daemon.machine import Machine
 from daemon.market.calendar import MarketCalendar
 from daemon.market.opening import CalendarWatch
 from daemon.run.alerts import alert_desk
@@ -60,20 +60,21 @@ class Service:
     """One daemon process."""
 
     def __init__(
-        self, settings: Settings, strategies: Mapping[str, Strategy] | None = None, readings: Readings | None = None,
+        self, settings: Settings, strategies: Mapping[str, Strategy] | None = None, machine: Machine | None = None,
         load: Callable[[], Settings] | None = None,
     ) -> None:  # fmt: skip
         """Build the path, on the settings' strategies unless others are given.
 
-        `readings`: what a live daemon reads its time from, by default the machine's own clocks; `load`: reads the
-        settings anew. Raises `UsageError` for settings, tapes or models that can't be used.
+        `machine`: what it runs on, by default this computer; `load`: reads the settings anew. Raises `UsageError` for
+        settings, tapes or models that can't be used.
         """
         live = settings.feed.source == "fyers"
+        self._machine = machine = machine if machine is not None else Machine()
         if not live and not settings.feed.tape:
             raise SettingsError("feed.tape: expected at least one tape for feed.source tape (--set feed.tape=[FILE])")
         if live:
             check_live(settings)
-        clock = live_clock(settings, readings) if live else PacedClock(settings.feed.speed)
+        clock = live_clock(settings, machine.readings) if live else PacedClock(settings.feed.speed)
         if settings.control.enabled:
             check_server_token(settings.control.token_file, os.environ)
             read_tokens(settings.control.tokens_file)
@@ -91,10 +92,11 @@ class Service:
             journal=settings.journal.path,
             durable=True,
             restarts=True,
-            order_prefix=order_prefix(),
+            order_prefix=order_prefix(machine),
             record=self.recorder.record if self.recorder is not None else None,
             recover=True,
             reels=reels_of_today(settings, clock) if live else [],
+            machine=machine,
         )
         self._made_token: Path | None = None
         app = None
@@ -205,9 +207,9 @@ class Service:
         while True:
             if not next(pulses) % GAUGES_EVERY:
                 self.metrics.gauges = gauges_of(self.app, self.view, self.alerts, build)
-            before = stopwatch_ns()
+            before = self._machine.stopwatch()
             await asyncio.sleep(PULSE_S)
-            now = stopwatch_ns()
+            now = self._machine.stopwatch()
             lag_s = (now - before) / NS_PER_S - PULSE_S
             self.metrics.loop_lag(lag_s)
             self.view.monitor.loop_lag(lag_s)
@@ -258,6 +260,6 @@ def _ticks(settings: Settings) -> str:
     return "fyers, live" if ticks_are_real(settings) else "fyers, rehearsal"
 
 
-def order_prefix() -> str:
+def order_prefix(machine: Machine) -> str:
     """What client order ids of this run begin with: unique across restarts and machines, alphanumeric."""
-    return f"H{wall_ns() // NS_PER_S:x}{secrets.token_hex(3)}L"
+    return f"H{machine.readings.wall_ns() // NS_PER_S:x}{machine.chance(3).hex()}L"

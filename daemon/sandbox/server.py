@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
+from email.utils import formatdate
 from pathlib import Path
 from typing import Final, Self
 
 import msgspec
 from aiohttp import web
 
-from daemon.core.clock import Clock
+from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.errors import Fault, UsageError
 from daemon.feed.replay import Tapes
 from daemon.feed.tick_filter import TickFilter
@@ -79,7 +80,9 @@ class SandboxServer:
         )  # fmt: skip
         self.player: TapePlayer | None = None
         self._port = options.port
+        self._clock = clock
         gate, meter = TokenGate(options.authorization), CallMeter(clock, enforce=options.enforce_limits)
+        self.meter = meter
         directory = SymbolDirectory(instruments)
         self.feed = OrderFeed(self.exchange, self.plan, gate)
         boards = Boards(directory)
@@ -143,6 +146,7 @@ class SandboxServer:
     async def start(self) -> None:
         """Listen; raises `UsageError` where the port can't be had."""
         application = web.Application(middlewares=[say_usage_errors])
+        application.on_response_prepare.append(self._date)
         application.add_routes(
             [*self._api.routes(), *self._market.routes(), *self._symbols.routes(), *self.admin.routes()]
         )
@@ -158,6 +162,10 @@ class SandboxServer:
                 "another one (0 takes any that is free)"
             ) from None
         self._runner = runner
+
+    async def _date(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Every answer says what time it is by the sandbox's own clock."""
+        response.headers["Date"] = formatdate(self._clock.now_ns() // NS_PER_S, usegmt=True)
 
     async def stop(self) -> None:
         """Close all connections and stop listening; the book stays. Stopped already, does nothing."""

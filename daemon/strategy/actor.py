@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -44,6 +44,7 @@ from daemon.core.events import (
     StrategySwapped,
 )
 from daemon.core.ids import decision_id
+from daemon.core.threads import ThreadWorker, Worker
 from daemon.market.legs import Legs
 from daemon.strategy.easing import ease, no_number
 from daemon.strategy.seeing import see
@@ -129,7 +130,10 @@ class StrategyActor(Actor):
         limit: ThinkingLimit,
         intervals: tuple[str, ...],
         legs: Legs | None = None,
+        thread: Callable[[str], Worker] = ThreadWorker,
+        stopwatch: Callable[[], int] = stopwatch_ns,
     ) -> None:
+        """`thread` makes the one that strategies think on; `stopwatch` measures how long they do (ns)."""
         super().__init__(bus)
         self.view = view
         self.legs = legs if legs is not None else Legs()
@@ -144,7 +148,8 @@ class StrategyActor(Actor):
         self._clock = clock
         self._latency = latency
         self._limit = limit
-        self._thinker = Thinker()
+        self._thinker = Thinker(thread)
+        self._stopwatch = stopwatch
         self._hangs = HangBudget(limit.hangs_per_day or 0)
         self._renewals: dict[str, asyncio.Future[Strategy | Broken]] = {}
         self._requests: dict[str, deque[_Request]] = {}
@@ -367,7 +372,7 @@ class StrategyActor(Actor):
     async def _think(self, turn: _Turn) -> Decision:
         strategy, moment, request = self.strategies[turn.strategy], turn.moment, turn.request
         waiting = 1 + len(self._turns) + sum(1 for queue in self._requests.values() if queue)
-        measured = stopwatch_ns()
+        measured = self._stopwatch()
         answer = await self._thinker.think(
             partial(_answer, strategy, moment, request.monotonic_ns, waiting),
             self._limit.limit_s,
@@ -376,7 +381,7 @@ class StrategyActor(Actor):
         if answer is None:
             return self._hung(strategy, moment)
         self.bus.publish(
-            InferenceMeasured(ts=request.ts, symbol=moment.symbol, elapsed_ns=stopwatch_ns() - measured)
+            InferenceMeasured(ts=request.ts, symbol=moment.symbol, elapsed_ns=self._stopwatch() - measured)
         )  # fmt: skip
         return _failure(strategy, moment, RAISED, answer.why) if isinstance(answer, Broken) else answer
 

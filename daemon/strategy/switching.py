@@ -19,6 +19,7 @@ from daemon.core.bus import Bus
 from daemon.core.clock import Clock
 from daemon.core.errors import HrmdError
 from daemon.core.events import LoadModel, ModelLoaded, ModelRefused
+from daemon.core.threads import ThreadWorker, Worker
 from daemon.strategy.actor import StrategyActor
 from daemon.strategy.thinking import Broken, Thinker
 from strategies.base import Moment, Strategy
@@ -54,7 +55,13 @@ class ModelSwitch:
     """Serves one command after the other, as long as the daemon runs."""
 
     def __init__(
-        self, bus: Bus, clock: Clock, stage: StrategyActor, loader: Callable[[], Loader], on_swap: str
+        self,
+        bus: Bus,
+        clock: Clock,
+        stage: StrategyActor,
+        loader: Callable[[], Loader],
+        on_swap: str,
+        thread: Callable[[str], Worker] = ThreadWorker,
     ) -> None:
         """`loader` is called on the thread: it may import for seconds. `on_swap`: keep or close."""
         self._bus = bus
@@ -62,7 +69,7 @@ class ModelSwitch:
         self._stage = stage
         self._make_loader = loader
         self._closes = on_swap == "close"
-        self._aside = Thinker()
+        self._aside = Thinker(thread)
         self._before: Known | None = None
         self._queue: asyncio.Queue[LoadModel | ModelLoaded] = asyncio.Queue()
         bus.tap((LoadModel,), self._queue.put_nowait)

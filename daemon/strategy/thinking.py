@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from queue import SimpleQueue
-from threading import Thread
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 import structlog
 
 from daemon.core.ids import decision_id
+from daemon.core.threads import ThreadWorker, Worker
 
 log = structlog.get_logger("thinking")
 
@@ -61,34 +60,12 @@ class _Job(Generic[T]):
             self.future.set_result(answer)
 
 
-class _Thread:
-    """Does jobs in order until it is told to end; a daemon, so that the process can end without it."""
-
-    def __init__(self, name: str) -> None:
-        self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
-        self._thread = Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def give(self, job: _Job[Any]) -> None:
-        """The next job."""
-        self._jobs.put(job)
-
-    def end(self, *, wait: bool) -> None:
-        """End after the jobs that it was given."""
-        self._jobs.put(None)
-        if wait:
-            self._thread.join()
-
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job.do()
-
-
 class Thinker:
     """The one thread that strategies think on, made when it is first needed and again when it was left."""
 
-    def __init__(self) -> None:
-        self._thread: _Thread | None = None
+    def __init__(self, thread: Callable[[str], Worker] = ThreadWorker) -> None:
+        self._begin = thread
+        self._thread: Worker | None = None
         self._job: _Job[Any] | None = None
 
     async def think(self, work: Callable[[], T], limit_s: float, about: About = None) -> T | Broken | None:
@@ -96,9 +73,9 @@ class Thinker:
 
         It is left, too, where the caller is cancelled.
         """
-        thread = self._thread = self._thread or _Thread("inference")
+        thread = self._thread = self._thread or self._begin("inference")
         job = self._job = _Job(work, about)
-        thread.give(job)
+        thread.give(job.do)
         try:
             await asyncio.wait((job.future,), timeout=limit_s)
         finally:
@@ -110,8 +87,8 @@ class Thinker:
 
     def aside(self, work: Callable[[], T]) -> asyncio.Future[T | Broken]:
         """Begin work on a thread of its own, which ends with it; the future has the answer when there is one."""
-        job, thread = _Job(work), _Thread("renewal")
-        thread.give(job)
+        job, thread = _Job(work), self._begin("renewal")
+        thread.give(job.do)
         thread.end(wait=False)
         return job.future
 

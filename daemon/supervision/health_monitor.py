@@ -91,7 +91,8 @@ class HealthMonitor:
     @property
     def overdue(self) -> Overdue | None:
         """Decisions that are owed for too long; before it trades, and while it ends, none is."""
-        return self._overdue(self._sources.readings())
+        found = self._owed.overdue(self._clock.monotonic_ns(), self._owed_limit_s)
+        return found if found is not None and not self._sources.readings().idle else None
 
     def loop_lag(self, seconds: float) -> None:
         """The event loop woke so late."""

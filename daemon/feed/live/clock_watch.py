@@ -9,6 +9,7 @@ are followed by one part in a thousand; and it never goes back.
 
 from __future__ import annotations
 
+import statistics
 from collections import deque
 from typing import Final
 
@@ -71,7 +72,7 @@ class Stamps:
     def words(self, steady: int) -> list[float]:
         """By how much the venue is ahead of the steady clock, ns, after each symbol that had enough to say lately."""
         recent = (self._count >= STAMPS) & (self._at.min(axis=1) > steady - STAMPS_AGE_NS)
-        words: list[float] = np.median(self._ahead[recent], axis=1).tolist()
+        words: list[float] = np.sort(self._ahead[recent], axis=1)[:, STAMPS // 2].astype(np.float64).tolist()
         return words
 
 
@@ -228,7 +229,7 @@ def _agreed(words: list[float], limit: int, least: int) -> float | None:
     """The middle one, where there are enough of them and most lie near it."""
     if len(words) < least:
         return None
-    middle = float(np.median(words))
+    middle = float(statistics.median(words))
     near = sum(abs(word - middle) <= limit for word in words)
     return middle if 2 * near > len(words) else None
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import random
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
@@ -121,14 +123,19 @@ def fyers_feed(
     budget: RateBudget,
     record: Record | None = None,
     symbols: tuple[str, ...] = (),
+    gateway: Callable[[Assignment], AbstractAsyncContextManager[Link]] = running,
+    rng: random.Random | None = None,
 ) -> LiveFeed:
-    """The feed of `symbols` (default: `feed.symbols`). Raises `SettingsError` as `check_live` does."""
+    """The feed of `symbols` (default: `feed.symbols`) over a `gateway`, with pauses between links by `rng`.
+
+    Raises `SettingsError` as `check_live` does.
+    """
     check_live(settings)
     live, symbols = settings.feed.live, symbols or tuple(settings.feed.symbols)
     leaves, account = bool(_foreign(settings)), settings.broker.fyers
 
     def connect(token: str) -> AbstractAsyncContextManager[Link]:
-        return running(
+        return gateway(
             Assignment(
                 token=token,
                 symbols=symbols,
@@ -145,7 +152,7 @@ def fyers_feed(
     venue = Venue(account, clock, budget, watch.on_date if watch is not None else None, leaves=leaves)
     return LiveFeed(
         bus, symbols, tick_filter, calendar, live_schedule(settings), clock, live, connect,
-        lambda: read_token(account, leaves=leaves), venue, record, clock_watch=watch,
+        lambda: read_token(account, leaves=leaves), venue, record, rng, watch,
     )  # fmt: skip
 
 

@@ -123,7 +123,7 @@ async def test_durable_means_on_disk(path: Path) -> None:
             await asyncio.gather(*(waiting for _ in range(2) if (waiting := journal.durable()) is not None))
         assert len(journaled(path)) == 10 * (round_number + 1)
         assert journal.durable() is None
-        with journal._wake:  # the writer waits: one more event is not on disk yet, and that is said
+        with journal._hand.lock:  # the writer waits: one more event is not on disk yet, and that is said
             journal.append(Halt(ts=10 * round_number, reason="one more"))
             one_more = journal.durable()
         assert one_more is not None
@@ -201,12 +201,12 @@ def test_a_loop_that_is_gone_stops_no_writing(path: Path) -> None:
     journal.describe({"version": "t"})
 
     async def leave() -> None:
-        with journal._wake:  # the writer is kept from answering while this loop lives
+        with journal._hand.lock:  # the writer is kept from answering while this loop lives
             journal.append(halts(1, 1)[0])
             assert journal.durable() is not None
 
     loop = asyncio.new_event_loop()
-    with journal._wake:
+    with journal._hand.lock:
         loop.run_until_complete(leave())
         loop.close()
     journal.append(halts(2, 1)[0])

@@ -97,6 +97,15 @@ def test_a_filled_order_whose_rest_was_cancelled_stays_filled(book: LiveBook) ->
     assert book.orders.finished["T1"].state is OrderState.FILLED
 
 
+def test_an_order_that_came_alive_by_a_late_push_alone_is_over_when_the_book_says_so(book: LiveBook) -> None:
+    """The push is older than the rejection that it follows: nobody asks for its cancellation for ever."""
+    assert book.report(row(10, 0, OrderStatus.REJECTED))
+    assert book.report(row(10, 0, OrderStatus.PENDING))
+    assert book.revenants == {"V1": "T1"}
+    book.compare([row(10, 0, OrderStatus.REJECTED)], [])
+    assert book.revenants == {}
+
+
 def split(numerator: int = 1, denominator: int = 5, kind: str = "split", *, shares: bool = True) -> PriceAdjusted:
     """A corporate action of SBIN."""
     return PriceAdjusted(

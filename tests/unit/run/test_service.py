@@ -18,6 +18,7 @@ from daemon.control.rendezvous import Running, running_daemons
 from daemon.core.errors import SettingsError, UsageError
 from daemon.core.events import Bar, Decision, Halt, HealthReport, OrderIntent
 from daemon.journal.reader import JournalReader
+from daemon.machine import Machine
 from daemon.market.calendar import ist_ns
 from daemon.run.output_tables import bars_table
 from daemon.run.service import Service, order_prefix
@@ -201,7 +202,7 @@ async def test_a_journal_is_of_one_process(tape: Path, tmp_path: Path) -> None:
 
 def test_order_prefixes_are_unique_and_fit_the_venues_tag() -> None:
     """Alphanumeric, with seven digits at most 30 characters, never the same twice."""
-    prefixes = [order_prefix() for _ in range(50)]
+    prefixes = [order_prefix(Machine()) for _ in range(50)]
     assert len(set(prefixes)) == 50
     assert all(prefix.isalnum() and len(prefix) + 7 <= 30 for prefix in prefixes)
 
@@ -263,7 +264,7 @@ async def test_a_start_on_a_holiday_names_the_next_session(tmp_path: Path) -> No
         f"broker.fyers.data_url=http://{nobody}", "feed.rehearse=false",
     )  # fmt: skip
     moment = ist_ns(dt.date(2026, 11, 24), "10:00")
-    subject = Service(settings_of(*CALM, *changes), readings=FakeReadings(moment))
+    subject = Service(settings_of(*CALM, *changes), machine=Machine(readings=FakeReadings(moment)))
     with capture_logs() as logs:
         running = asyncio.create_task(run(subject))
         await until(lambda: [line for line in logs if line["event"] == "the market is closed"])

@@ -6,11 +6,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import numpy as np
 import pytest
 from aiohttp import WSMsgType
 
-from daemon.core.clock import NS_PER_S, LiveClock
+from daemon.core.clock import NS_PER_S, LiveClock, ReplayClock
 from daemon.core.errors import Fault as DaemonFault
 from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import OrderType
@@ -22,7 +23,7 @@ from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.server import SandboxOptions, SandboxServer
 from daemon.settings.market import MarketSettings
 from daemon.tape.format import TapeWriter
-from tests.samples import write_tape
+from tests.samples import OPEN, write_tape
 from tests.unit.feed.ticks import make_batch
 from tests.unit.sandbox.desk import APP_ID, SBIN, TOKEN, opened, order, until
 
@@ -353,3 +354,13 @@ async def test_pushing_to_a_dead_client() -> None:
             assert await anext(events) == Gap("connected")
             await desk.rest.place(order(), NOW)
             assert isinstance(await anext(events), OrderPush)
+
+
+async def test_answers_are_dated_by_the_sandboxs_own_clock() -> None:
+    """A daemon compares its time with them."""
+    async with (
+        SandboxServer(SandboxOptions(), ReplayClock(OPEN)) as server,
+        aiohttp.ClientSession() as http,
+        http.get(f"{server.url}/api/v3/orders") as answer,
+    ):
+        assert answer.headers["Date"] == "Mon, 05 Jan 2026 03:45:00 GMT"

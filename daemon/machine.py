@@ -1,0 +1,39 @@
+"""What a daemon takes from the computer under it: its clocks, threads, disk, gateway process and chance.
+
+Everything else comes over the event loop (timers, sockets, signals) or from files. So a machine and a loop of one's own
+make a daemon whose every moment is known, which is what the simulation runs. Invariant: `Machine()` is the real one.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import msgspec
+
+from daemon.core.clock import MachineReadings, Readings, stopwatch_ns
+from daemon.core.threads import Hand, ThreadHand, ThreadWorker, Worker
+from daemon.fyers.gateway.assignment import Assignment
+from daemon.fyers.gateway.process import Link, running
+from daemon.journal.writer import open_database
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """The computer that this process runs on, unless parts of it are given."""
+
+    readings: Readings = msgspec.field(default_factory=MachineReadings)
+    stopwatch: Callable[[], int] = stopwatch_ns
+    """For measuring the program itself, nanoseconds."""
+    thread: Callable[[str], Worker] = ThreadWorker
+    """Who thinks beside the loop."""
+    hand: Callable[[str], Hand] = ThreadHand
+    """Who writes the journal."""
+    database: Callable[[Path], sqlite3.Connection] = open_database
+    """Opens the file that the journal is written to."""
+    gateway: Callable[[Assignment], AbstractAsyncContextManager[Link]] = running
+    """The link to the venue's ticks."""
+    chance: Callable[[int], bytes] = secrets.token_bytes
+    """So many bytes that nobody can foresee."""

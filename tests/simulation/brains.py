@@ -1,0 +1,81 @@
+"""Strategies for the simulation: cheap, lively, and wrong when the session says so.
+
+What they decide is drawn from seed, strategy, symbol and bar, so a decision doesn't depend on what was decided before.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import msgspec
+
+from daemon.core.events import Action, Decision
+from strategies.base import Moment, decision
+
+OPENS = (Action.BUY_LONG, Action.SELL_SHORT)
+
+
+class Mood:
+    """What is wrong with thinking at the moment; `now` is the simulation's time, seconds."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self.raises_until = 0.0
+        self.junk_until = 0.0
+        self.calm_from = float("inf")
+        """From then on nothing is opened any more."""
+
+    def heal(self) -> None:
+        """Thoughts are sound again."""
+        self.raises_until = self.junk_until = 0.0
+
+    @property
+    def raises(self) -> bool:
+        """Whether a thought ends in an exception."""
+        return self._now() < self.raises_until
+
+    @property
+    def junk(self) -> bool:
+        """Whether it ends in figures that are none."""
+        return self._now() < self.junk_until
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing is opened any more."""
+        return self._now() >= self.calm_from
+
+
+class Brain:
+    """Implements `Strategy`, and `Renewable`."""
+
+    description = "drawn from a seed"
+
+    def __init__(self, name: str, seed: int, mood: Mood, *, in_thread: bool) -> None:
+        self.name = name
+        self.in_thread = in_thread
+        self._seed = seed
+        self._mood = mood
+
+    def renewed(self) -> Brain:
+        """It keeps nothing."""
+        return Brain(self.name, self._seed, self._mood, in_thread=self.in_thread)
+
+    def decide(self, moment: Moment) -> Decision:
+        """Open, close or hold."""
+        rng = random.Random(f"{self._seed}:{self.name}:{moment.symbol}:{moment.ts}")
+        if self._mood.raises and self.in_thread:
+            raise ArithmeticError("of no use")
+        action, quantity = self._choice(rng, moment)
+        said = decision(moment, self.name, action, quantity, rng.random(), "drawn")
+        if self._mood.junk and self.in_thread:
+            return msgspec.structs.replace(said, confidence=float("nan"))
+        return said
+
+    def _choice(self, rng: random.Random, moment: Moment) -> tuple[Action, int]:
+        roll, held = rng.random(), moment.position
+        if held and (roll < 0.4 or self._mood.calm):
+            return (Action.CLOSE_LONG if held > 0 else Action.CLOSE_SHORT), abs(held)
+        if self._mood.calm or roll > 0.85:
+            return Action.HOLD, 1
+        return rng.choice(OPENS), rng.randrange(1, 16)

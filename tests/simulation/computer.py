@@ -1,0 +1,295 @@
+"""The computer under a simulated daemon: clocks, a disk, threads that are moments of the loop, chance from the seed.
+
+One `Computer` outlives the daemons that run on it, as a real one does. The journal's file is a real SQLite file in
+memory; what a kill or a power cut leaves of it is what was in the file by then: whole commits, and of a commit that
+nobody was told of any part of its frames. Invariant: nothing here reads the machine's own time or chance.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import random
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from daemon.core.clock import NS_PER_S
+from daemon.core.threads import Job, Turn
+from daemon.fyers.gateway.assignment import Assignment
+from daemon.fyers.gateway.process import Link
+from daemon.journal import writer
+from daemon.machine import Machine
+from tests.simulation.loop import PROCESS, SimLoop
+
+BOOTED_NS = 5_000 * NS_PER_S
+"""How long the machine had run when the simulation began."""
+IDLE_S = 1.0
+"""A hand that has nothing to do looks again so much later."""
+FULL = ("database or disk is full", sqlite3.SQLITE_FULL)
+LOCKED = ("database is locked", sqlite3.SQLITE_BUSY)
+BROKEN = ("disk I/O error", sqlite3.SQLITE_IOERR)
+
+
+class Clocks:
+    """Implements `Readings`; `offset_ns` is by how much the wall clock is wrong."""
+
+    def __init__(self, loop: SimLoop, wall_ns: int) -> None:
+        self._loop = loop
+        self._wall_ns = wall_ns
+        self.offset_ns = 0
+        self.asleep_ns = 0
+
+    def wall_ns(self) -> int:
+        """As the machine believes."""
+        return self._wall_ns + self._loop.now_ns + self.offset_ns
+
+    def steady_ns(self) -> int:
+        """Never jumps."""
+        return BOOTED_NS + self._loop.now_ns
+
+    def monotonic_ns(self) -> int:
+        """The same, for this machine never sleeps."""
+        return BOOTED_NS + self._loop.now_ns
+
+
+class Disk:
+    """How the journal's disk is at the moment."""
+
+    def __init__(self, loop: SimLoop, rng: random.Random) -> None:
+        self._loop = loop
+        self._rng = rng
+        self._failing: dict[tuple[str, int], float] = {}
+        self.slow_until = 0.0
+
+    def fail(self, how: tuple[str, int], seconds: float) -> None:
+        """Every commit fails like that for so long."""
+        self._failing[how] = self._loop.time() + seconds
+
+    def slow(self, seconds: float) -> None:
+        """Every commit takes long."""
+        self.slow_until = self._loop.time() + seconds
+
+    def heal(self) -> None:
+        """All is well."""
+        self._failing.clear()
+        self.slow_until = 0.0
+
+    def check(self) -> None:
+        """Raise what a commit raises now."""
+        for (text, code), until in self._failing.items():
+            if self._loop.time() < until:
+                error = sqlite3.OperationalError(text)
+                error.sqlite_errorcode = code
+                raise error
+
+    def commit_s(self) -> float:
+        """How long a commit takes."""
+        if self._loop.time() < self.slow_until:
+            return self._rng.uniform(0.2, 3.0)
+        return self._rng.uniform(0.0002, 0.004)
+
+
+class _Connection(sqlite3.Connection):
+    """A connection to a file on the simulated disk."""
+
+    disk: Disk | None = None
+
+    def commit(self) -> None:
+        if self.disk is not None and self.in_transaction:
+            self.disk.check()
+        super().commit()
+
+
+class SimHand:
+    """Implements `Hand`: each turn is a moment of the loop, of the process that began it."""
+
+    def __init__(self, computer: Computer) -> None:
+        self._computer = computer
+        self._loop = computer.loop
+        self._context = contextvars.copy_context()
+        self._process = PROCESS.get()
+        self._turn: Turn | None = None
+        self._due: Any = None
+        self._idle = False
+        self.busy: Callable[[], bool] = lambda: False
+        """Whether there is something to write; asked before time passes."""
+        computer.loop.before_jump.append(self._look)
+
+    @property
+    def lock(self) -> AbstractContextManager[object]:
+        """Nobody else runs."""
+        return contextlib.nullcontext()
+
+    def begin(self, turn: Turn) -> None:
+        """The first turn comes soon."""
+        self._turn = turn
+        self._schedule(self._computer.disk.commit_s())
+
+    def wake(self) -> None:
+        """The next turn comes as soon as the disk lets it."""
+        self._schedule(self._computer.disk.commit_s())
+
+    def join(self) -> None:
+        """Take what turns are left."""
+        while self._turn is not None:
+            self._take()
+
+    def take_one(self) -> None:
+        """A turn now, for whoever pulls the plug in the middle of it."""
+        if self._turn is not None:
+            self._turn()
+
+    def retire(self) -> None:
+        """Its process is gone."""
+        self._turn = None
+        if self._look in self._loop.before_jump:
+            self._loop.before_jump.remove(self._look)
+
+    def _look(self) -> None:
+        if self._turn is not None and self.busy() and (self._due is None or self._idle):
+            self._schedule(self._computer.disk.commit_s())
+
+    def _schedule(self, seconds: float, *, idle: bool = False) -> None:
+        at = self._loop.time() + seconds
+        if self._due is not None and not self._due.cancelled() and self._due.when() <= at:
+            return
+        if self._due is not None:
+            self._due.cancel()
+        self._idle = idle
+        self._due = self._loop.call_at(at, self._take, context=self._context)
+
+    def _take(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        if self._turn is None:
+            return
+        rest_s = self._turn()
+        if rest_s is None:
+            self.retire()
+        elif rest_s == writer.IDLE_S:
+            self._schedule(IDLE_S, idle=True)
+        else:
+            self._schedule(rest_s)
+
+
+class SimWorker:
+    """Implements `Worker`: a job is done when the computer says that its thinking is over, or never."""
+
+    def __init__(self, computer: Computer, name: str) -> None:
+        self._computer = computer
+        self._name = name
+        self._free_s = 0.0
+
+    def give(self, job: Job) -> None:
+        """After the earlier ones."""
+        loop = self._computer.loop
+        takes_s = self._computer.thinking_s(self._name)
+        if takes_s is None:
+            self._free_s = float("inf")
+        if self._free_s == float("inf"):
+            return
+        self._free_s = max(self._free_s, loop.time()) + (takes_s or 0.0)
+        loop.call_at(self._free_s, job)
+
+    def end(self, *, wait: bool) -> None:
+        """What it was given is done all the same; nobody waits while something is open."""
+
+
+class Computer:
+    """What stays when a daemon dies."""
+
+    def __init__(self, loop: SimLoop, seed: int, wall_ns: int, directory: Path) -> None:
+        self.loop = loop
+        self.rng = random.Random(f"computer:{seed}")
+        self.clocks = Clocks(loop, wall_ns)
+        self.disk = Disk(loop, random.Random(f"disk:{seed}"))
+        self.directory = directory
+        self.journal = directory / "journal.sqlite"
+        self.connect: Callable[[Assignment], Link] | None = None
+        self.hands: list[SimHand] = []
+        self.slow_thought_until = 0.0
+        self.no_thought_until = 0.0
+        self._buried = 0
+
+    def machine(self) -> Machine:
+        """As the daemon is given it."""
+        return Machine(
+            readings=self.clocks, stopwatch=self.clocks.monotonic_ns, thread=lambda name: SimWorker(self, name),
+            hand=self._hand, database=self._database, gateway=self._gateway, chance=self.rng.randbytes,
+        )  # fmt: skip
+
+    def thinking_s(self, name: str) -> float | None:
+        """How long the next thought takes; None where it never ends."""
+        now = self.loop.time()
+        if name != "inference":
+            return self.rng.uniform(0.01, 0.2)
+        if now < self.no_thought_until:
+            return None
+        if now < self.slow_thought_until:
+            return self.rng.uniform(0.05, 6.0)
+        return self.rng.uniform(0.001, 0.03)
+
+    def heal(self) -> None:
+        """Disk and thoughts are well again."""
+        self.disk.heal()
+        self.slow_thought_until = self.no_thought_until = 0.0
+
+    def lose_process(self, *, torn: bool) -> None:
+        """A daemon died; `torn`: the power went in the middle of a commit. What is left takes the journal's place."""
+        before = _size(Path(f"{self.journal}-wal"))
+        if torn:
+            self.disk.heal()
+            for hand in self.hands:
+                hand.take_one()
+        for hand in self.hands:
+            hand.retire()
+        self.hands.clear()
+        self._buried += 1
+        grave = self.directory / f"grave{self._buried}"
+        grave.mkdir()
+        for suffix in ("", "-wal", "-shm"):
+            old = Path(f"{self.journal}{suffix}")
+            if old.exists():
+                old.rename(grave / old.name)
+        for suffix in ("", "-wal"):
+            left = grave / f"{self.journal.name}{suffix}"
+            if left.exists():
+                shutil.copy(left, f"{self.journal}{suffix}")
+        wal = Path(f"{self.journal}-wal")
+        after = _size(wal)
+        if torn and after > before:
+            with wal.open("r+b") as file:
+                file.truncate(self.rng.randrange(before, after))
+
+    def _hand(self, name: str) -> SimHand:
+        hand = SimHand(self)
+        self.hands.append(hand)
+        return hand
+
+    def _database(self, path: Path) -> sqlite3.Connection:
+        db = sqlite3.connect(path, factory=_Connection, check_same_thread=False)
+        db.disk = self.disk
+        return db
+
+    def _gateway(self, assignment: Assignment) -> AbstractAsyncContextManager[Link]:
+        assert self.connect is not None, "the venue is there before the daemon"
+        connect = self.connect
+
+        @asynccontextmanager
+        async def running() -> AsyncIterator[Link]:
+            link = connect(assignment)
+            try:
+                yield link
+            finally:
+                link.kill()
+
+        return running()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -1,0 +1,192 @@
+"""What each action of a plan does to the world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from daemon.control.view import HandSide, NotDurableError, NotTradingError, OrderTicket
+from daemon.core.clock import NS_PER_MS
+from daemon.core.errors import HrmdError
+from daemon.core.events import Flatten, Halt, Reduce, Resume, SwapStrategy, TradingState
+from daemon.run.service import Service
+from daemon.sandbox.faults import Fault, FaultKind, Route
+from tests.simulation.computer import BROKEN, FULL, LOCKED
+from tests.simulation.plan import Action, Do
+from tests.simulation.venue import SYMBOLS
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+Deed = Callable[["World", Action], None]
+
+
+def _venue(kind: FaultKind, on: Route = Route.PLACE, **fields: Any) -> Deed:
+    """The next call (or a few) suffers."""
+
+    def do(world: World, action: Action) -> None:
+        seconds = action.seconds if kind in (FaultKind.LATE, FaultKind.DELAY, FaultKind.STALE) else 1.0
+        times = 1 + action.number % 4
+        fault = Fault(kind=kind, on=on, seconds=seconds, **{"times": times, **fields})
+        problem = fault.problem()
+        assert problem is None, f"{kind} {on}: {problem}"
+        world.venue.server.plan.queue([fault])
+
+    return do
+
+
+def _until(owner: str, name: str) -> Deed:
+    """Something is wrong for as long as the action says."""
+
+    def do(world: World, action: Action) -> None:
+        setattr(getattr(world, owner), name, world.loop.time() + action.seconds)
+
+    return do
+
+
+def _command(
+    made: Callable[[Service, Action], Any], stands: TradingState | None = None, *, lifts: bool = False
+) -> Deed:
+    """An operator's command; what they were told is on disk stands until it is taken back."""
+
+    def do(world: World, action: Action) -> None:
+        async def give(service: Service) -> None:
+            try:
+                await service.app.desk.command(made(service, action))
+            except (NotDurableError, NotTradingError):
+                return
+            if stands is not None and asked == world.asked:
+                world.watch.must_stand = stands
+
+        world.asked += 1
+        asked = world.asked
+        if lifts:
+            world.watch.must_stand = None
+        world.command(give)
+
+    return do
+
+
+def _place(world: World, action: Action) -> None:
+    symbol = list(SYMBOLS)[action.number % len(SYMBOLS)]
+    side = (HandSide.BUY, HandSide.SELL)[action.number // 2 % 2]
+    ticket = OrderTicket(key=f"k{action.number}", symbol=symbol, side=side, quantity=1 + action.number % 9)
+
+    async def place(service: Service) -> None:
+        for _ in range(1 + action.number // 4 % 2):  # some ask again under the same key
+            try:
+                await service.app.desk.place(ticket)
+            except (HrmdError, TimeoutError):
+                continue
+
+    world.command(place)
+
+
+def _cancel(world: World, action: Action) -> None:
+    async def cancel(service: Service) -> None:
+        working = sorted(service.app.orders.working)
+        if working:
+            try:
+                await service.app.desk.cancel(working[action.number % len(working)], "by the operator")
+            except HrmdError:
+                return
+
+    world.command(cancel)
+
+
+def _roll_back(world: World, action: Action) -> None:
+    async def roll_back(service: Service) -> None:
+        name = service.view.status().rollback_to
+        if name:
+            try:
+                await service.app.desk.command(SwapStrategy(ts=_ts(service), name=name, reason="rollback: by hand"))
+            except HrmdError:
+                return
+
+    world.command(roll_back)
+
+
+def _jump(world: World, action: Action) -> None:
+    world.computer.clocks.offset_ns += (action.number * 20 - 10_000) * NS_PER_MS
+
+
+def _freeze(world: World, action: Action) -> None:
+    world.ticks.frozen[list(SYMBOLS)[action.number % len(SYMBOLS)]] = world.loop.time() + action.seconds
+
+
+def _ts(service: Service) -> int:
+    return service.app.plan.clock.now_ns()
+
+
+def _slow_wire(world: World, action: Action) -> None:
+    world.network.slowness = 1.0 + action.number % 100
+    world.loop.call_later(action.seconds, setattr, world.network, "slowness", 1.0)
+
+
+def _terminate(world: World, action: Action) -> None:
+    if world.process is not None:
+        world.loop.terminate(world.process)
+
+
+_BY_HAND = {"reason": "by hand"}
+
+DEEDS: dict[Do, Deed] = {
+    Do.KILL: lambda world, action: world.die(action.number % 60, action.seconds, torn=False),
+    Do.POWER_CUT: lambda world, action: world.die(action.number % 60, action.seconds, torn=True),
+    Do.TERMINATE: _terminate,
+    Do.BLOCK: lambda world, action: world.network.block(action.seconds),
+    Do.BLOCK_ANSWERS: lambda world, action: world.network.block(action.seconds, answers_only=True),
+    Do.REFUSE: lambda world, action: world.network.refuse(action.seconds),
+    Do.CUT: lambda world, action: world.network.cut(),
+    Do.SLOW_WIRE: _slow_wire,
+    Do.PLACE_LOST: _venue(FaultKind.DROP),
+    Do.PLACE_SILENT: _venue(FaultKind.DROP, after=True),
+    Do.PLACE_LATE: _venue(FaultKind.LATE),
+    Do.PLACE_SLOW: _venue(FaultKind.DELAY, after=True),
+    Do.PLACE_BROKEN: _venue(FaultKind.BROKEN),
+    Do.PLACE_BROKEN_AFTER: _venue(FaultKind.BROKEN, after=True),
+    Do.PLACE_GARBLED: _venue(FaultKind.GARBLED, after=True),
+    Do.PLACE_NO_ACK: _venue(FaultKind.NO_ACK, after=True),
+    Do.PLACE_REJECTED: _venue(FaultKind.REJECT),
+    Do.PLACE_REJECTED_LATER: _venue(FaultKind.REJECT_LATER),
+    Do.PLACE_PARTIAL: _venue(FaultKind.PARTIAL),
+    Do.CANCEL_LOST: _venue(FaultKind.DROP, Route.CANCEL),
+    Do.CANCEL_SILENT: _venue(FaultKind.DROP, Route.CANCEL, after=True),
+    Do.BOOK_BROKEN: _venue(FaultKind.BROKEN, Route.ORDERS, times=5),
+    Do.BOOK_STALE: _venue(FaultKind.STALE, Route.ORDERS, times=5),
+    Do.POSITIONS_BROKEN: _venue(FaultKind.BROKEN, Route.POSITIONS, times=5),
+    Do.LIMITED: _venue(FaultKind.LIMITED, Route.ANY),
+    Do.PUSH_LOST: _venue(FaultKind.LOSE, Route.PUSH, times=6),
+    Do.PUSH_TWICE: _venue(FaultKind.DUPLICATE, Route.PUSH, times=6),
+    Do.PUSH_REORDERED: _venue(FaultKind.REORDER, Route.PUSH, times=6),
+    Do.PUSH_CUT: _venue(FaultKind.CUT, Route.PUSH),
+    Do.PUSH_MUTE: _venue(FaultKind.MUTE, Route.PUSH, times=1),
+    Do.TICKS_CUT: lambda world, action: world.ticks.cut(),
+    Do.TICKS_MUTE: _until("ticks", "mute_until"),
+    Do.TICKS_LATE: _until("ticks", "late_until"),
+    Do.TICKS_TWICE: _until("ticks", "repeat_until"),
+    Do.TICKS_WRONG: _until("ticks", "wrong_until"),
+    Do.TICKS_FROZEN: _freeze,
+    Do.DISK_FULL: lambda world, action: world.computer.disk.fail(FULL, action.seconds),
+    Do.DISK_LOCKED: lambda world, action: world.computer.disk.fail(LOCKED, action.seconds),
+    Do.DISK_BROKEN: lambda world, action: world.computer.disk.fail(BROKEN, action.seconds),
+    Do.DISK_SLOW: lambda world, action: world.computer.disk.slow(action.seconds),
+    Do.THOUGHT_HANGS: _until("computer", "no_thought_until"),
+    Do.THOUGHT_SLOW: _until("computer", "slow_thought_until"),
+    Do.THOUGHT_RAISES: _until("mood", "raises_until"),
+    Do.THOUGHT_JUNK: _until("mood", "junk_until"),
+    Do.CLOCK_JUMPS: _jump,
+    Do.HALT: _command(lambda service, action: Halt(ts=_ts(service), **_BY_HAND), TradingState.HALTED),
+    Do.RESUME: _command(lambda service, action: Resume(ts=_ts(service), **_BY_HAND), lifts=True),
+    Do.REDUCE: _command(lambda service, action: Reduce(ts=_ts(service), **_BY_HAND), TradingState.REDUCING),
+    Do.FLATTEN: _command(lambda service, action: Flatten(ts=_ts(service), **_BY_HAND), TradingState.REDUCING),
+    Do.PLACE: _place,
+    Do.CANCEL: _cancel,
+    Do.SWAP: _command(
+        lambda service, action: SwapStrategy(
+            ts=_ts(service), name=("hrm", "rules", "flat")[action.number % 3], reason="by hand"
+        )
+    ),
+    Do.ROLL_BACK: _roll_back,
+    Do.TRADE_ELSEWHERE: lambda world, action: world.venue.trade_elsewhere(action.number),
+}

@@ -1,0 +1,232 @@
+"""An asyncio loop on a time of its own: nothing waits, and the seed says what comes first where nobody could know.
+
+Time jumps to the next timer (a little beyond it, as real loops wake late). Where several tasks are ready in one turn
+their order is drawn, if the seed says so; callbacks that are no task keep theirs, for asyncio promises it to
+transports. Whatever runs belongs to a `Process`, told by its context; of one that was killed nothing runs any more.
+Invariant: the same seed and the same program give the same callbacks at the same times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import math
+import random
+import signal
+from asyncio import Handle
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from daemon.core.clock import NS_PER_S
+
+LATEST_WAKE_NS = 300_000
+TURN_NS = 2_000
+"""What a turn of the loop takes."""
+JOB_S = (0.0005, 0.02)
+"""How long a job in the executor takes."""
+
+PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
+
+
+class DeadlockError(Exception):
+    """Nothing is ready, no timer runs, and the simulation isn't over."""
+
+
+class Process:
+    """What a kill ends: every callback that was made in its context."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.alive = True
+        self.handlers: dict[int, Callable[[], object]] = {}
+        """By signal."""
+        self.tasks: list[SimTask] = []
+        self._steps: int | None = None
+        self._killed: Callable[[], None] = lambda: None
+
+    def context(self) -> contextvars.Context:
+        """A context in which everything is this process's."""
+        context = contextvars.copy_context()
+        context.run(PROCESS.set, self)
+        return context
+
+    def kill_after(self, steps: int, killed: Callable[[], None]) -> None:
+        """Let it take so many more steps, and die between two of them."""
+        self._steps, self._killed = steps, killed
+
+    def step(self) -> bool:
+        """Whether it takes one more."""
+        if self._steps is not None and self.alive:
+            if self._steps <= 0:
+                self.alive, self._steps = False, None
+                self._killed()
+            else:
+                self._steps -= 1
+        return self.alive
+
+
+class SimTask(asyncio.Task[Any]):
+    """A task whose hash is its number, so that sets of tasks are in the same order in every run."""
+
+    def __init__(self, coro: Coroutine[Any, Any, Any], number: int, **options: Any) -> None:
+        self._number = number
+        super().__init__(coro, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class _Ready(deque[Handle]):
+    """What runs next: by turns, of which each is what was ready as it began."""
+
+    def __init__(self, loop: SimLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        self._left = 0
+
+    def popleft(self) -> Handle:
+        if self._left == 0:
+            self._left = len(self)
+            if self._loop.shuffled and self._left > 1:
+                self._shuffle()
+        self._left -= 1
+        handle = super().popleft()
+        process = handle._context.get(PROCESS)  # type: ignore[attr-defined]
+        if process is not None and not process.step():
+            return self._loop.nothing
+        self._loop.steps += 1
+        return handle
+
+    def _shuffle(self) -> None:
+        places = [place for place, handle in enumerate(self) if _is_task(handle)]
+        if len(places) > 1:
+            handles = [self[place] for place in places]
+            self._loop.rng.shuffle(handles)
+            for place, handle in zip(places, handles, strict=True):
+                self[place] = handle
+
+
+def _is_task(handle: Handle) -> bool:
+    return isinstance(getattr(handle._callback, "__self__", None), asyncio.Task)  # type: ignore[attr-defined]
+
+
+class _Jump:
+    """In place of a selector."""
+
+    def __init__(self, loop: SimLoop) -> None:
+        self._loop = loop
+
+    def select(self, timeout: float | None) -> list[object]:
+        """Nothing comes from outside; time passes."""
+        self._loop.pass_time(timeout)
+        return []
+
+
+class SimLoop(asyncio.BaseEventLoop):
+    """One simulated time for everybody: the daemon, the venue, the operators."""
+
+    def __init__(self, seed: int, *, shuffled: bool) -> None:
+        super().__init__()
+        self.rng = random.Random(f"loop:{seed}")
+        self.shuffled = shuffled
+        self.steps = 0
+        """Callbacks that ran."""
+        self.now_ns = 0
+        self.before_jump: list[Callable[[], None]] = []
+        """Called before time passes: threads look here whether there is work."""
+        self.network: Any = None
+        self.nothing = Handle(lambda: None, (), self)
+        self.nothing.cancel()
+        self._tasks = 0
+        self._selector = _Jump(self)
+        self._clock_resolution = 1e-9
+        self._ready = _Ready(self)
+        self.set_task_factory(self._make_task)
+
+    def time(self) -> float:
+        """Seconds since the simulation began."""
+        return self.now_ns / NS_PER_S
+
+    def pass_time(self, timeout: float | None) -> None:
+        """To the next timer, or a moment on."""
+        self.now_ns += TURN_NS
+        if timeout == 0:
+            return
+        for look in self.before_jump:
+            look()
+        if self._ready:
+            return
+        if not self._scheduled:  # type: ignore[attr-defined]
+            raise DeadlockError(f"at {self.time():.3f} s nobody has anything to do any more")
+        due = math.ceil(self._scheduled[0]._when * NS_PER_S)  # type: ignore[attr-defined]
+        self.now_ns = max(self.now_ns, due + self.rng.randrange(LATEST_WAKE_NS))
+
+    def _make_task(self, loop: Any, coro: Coroutine[Any, Any, Any], **options: Any) -> SimTask:
+        self._tasks += 1
+        task = SimTask(coro, self._tasks, loop=loop, **options)
+        process = PROCESS.get() if (context := options.get("context")) is None else context.get(PROCESS)
+        if process is not None:
+            process.tasks.append(task)
+            if len(process.tasks) > 512:
+                process.tasks = [it for it in process.tasks if not it.done()]
+        return task
+
+    # -- what a loop has besides time ---------------------------------------------------------------------------------
+
+    def _process_events(self, event_list: object) -> None:
+        pass
+
+    def _write_to_self(self) -> None:
+        pass
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+        """Do it at once, a moment later."""
+        future = self.create_future()
+
+        def do() -> None:
+            if future.done():
+                return
+            try:
+                future.set_result(func(*args))
+            except BaseException as error:  # noqa: BLE001 — as an executor does
+                future.set_exception(error)
+
+        self.call_later(self.rng.uniform(*JOB_S), do)
+        return future
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., Any], *args: Any) -> None:
+        """Of the present process."""
+        process = PROCESS.get()
+        assert process is not None, "signals go to processes"
+        context = contextvars.copy_context()
+        process.handlers[int(sig)] = lambda: self.call_soon(callback, *args, context=context)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Of the present process."""
+        process = PROCESS.get()
+        return process is not None and process.handlers.pop(int(sig), None) is not None
+
+    def terminate(self, process: Process) -> None:
+        """SIGTERM."""
+        handler = process.handlers.get(int(signal.SIGTERM))
+        if handler is not None:
+            handler()
+
+    # -- sockets ------------------------------------------------------------------------------------------------------
+
+    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
+        """Numbers alone: nobody has a name here."""
+        raise OSError(f"{host}: names don't resolve in the simulation")
+
+    async def sock_connect(self, sock: Any, address: Any) -> None:
+        """The first half of a connection."""
+        await self.network.knock(sock, address)
+
+    async def create_connection(self, protocol_factory: Any, *args: Any, sock: Any = None, **options: Any) -> Any:
+        """The second half."""
+        return self.network.connect(protocol_factory, sock)
+
+    async def create_server(self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
+        """Listen."""
+        return self.network.listen(protocol_factory, host, port)

@@ -1,0 +1,149 @@
+"""A seed → what is done to a daemon in one session, and when: faults of everything around it, and its operators.
+
+A plan is a list of actions and nothing else, so that it can be written down, cut in half and tried again. What comes to
+pass besides (prices, decisions, latencies) is drawn from the seed by streams of their own and doesn't depend on the
+plan. Invariant: a seed and an aim give the same plan, whatever was simulated before.
+"""
+
+from __future__ import annotations
+
+import random
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+WARM_UP_S: Final = 50.0
+HEALED_S: Final = 200.0
+"""From here on nothing fails any more and operators only resume."""
+ACTIVE_WITHIN_S: Final = 130.0
+"""So long after that the daemon must trade again."""
+END_S: Final = HEALED_S + ACTIVE_WITHIN_S + 1.0
+
+
+class Do(StrEnum):
+    """What may be done; the room it belongs to comes first."""
+
+    KILL = "process.kill"
+    POWER_CUT = "process.power_cut"
+    TERMINATE = "process.terminate"
+    BLOCK = "wire.block"
+    BLOCK_ANSWERS = "wire.block_answers"
+    REFUSE = "wire.refuse"
+    CUT = "wire.cut"
+    SLOW_WIRE = "wire.slow"
+    PLACE_LOST = "venue.place_lost"
+    PLACE_SILENT = "venue.place_silent"
+    PLACE_LATE = "venue.place_late"
+    PLACE_SLOW = "venue.place_slow"
+    PLACE_BROKEN = "venue.place_broken"
+    PLACE_BROKEN_AFTER = "venue.place_broken_after"
+    PLACE_GARBLED = "venue.place_garbled"
+    PLACE_NO_ACK = "venue.place_no_ack"
+    PLACE_REJECTED = "venue.place_rejected"
+    PLACE_REJECTED_LATER = "venue.place_rejected_later"
+    PLACE_PARTIAL = "venue.place_partial"
+    CANCEL_LOST = "venue.cancel_lost"
+    CANCEL_SILENT = "venue.cancel_silent"
+    BOOK_BROKEN = "venue.book_broken"
+    BOOK_STALE = "venue.book_stale"
+    POSITIONS_BROKEN = "venue.positions_broken"
+    LIMITED = "venue.limited"
+    PUSH_LOST = "venue.push_lost"
+    PUSH_TWICE = "venue.push_twice"
+    PUSH_REORDERED = "venue.push_reordered"
+    PUSH_CUT = "venue.push_cut"
+    PUSH_MUTE = "venue.push_mute"
+    TICKS_CUT = "ticks.cut"
+    TICKS_MUTE = "ticks.mute"
+    TICKS_LATE = "ticks.late"
+    TICKS_TWICE = "ticks.twice"
+    TICKS_WRONG = "ticks.wrong"
+    TICKS_FROZEN = "ticks.frozen"
+    DISK_FULL = "disk.full"
+    DISK_LOCKED = "disk.locked"
+    DISK_BROKEN = "disk.broken"
+    DISK_SLOW = "disk.slow"
+    THOUGHT_HANGS = "thought.hangs"
+    THOUGHT_SLOW = "thought.slow"
+    THOUGHT_RAISES = "thought.raises"
+    THOUGHT_JUNK = "thought.junk"
+    CLOCK_JUMPS = "clock.jumps"
+    HALT = "operator.halt"
+    RESUME = "operator.resume"
+    REDUCE = "operator.reduce"
+    FLATTEN = "operator.flatten"
+    PLACE = "operator.place"
+    CANCEL = "operator.cancel"
+    SWAP = "operator.swap"
+    ROLL_BACK = "operator.roll_back"
+    TRADE_ELSEWHERE = "operator.trade_elsewhere"
+
+
+OPERATORS: Final = frozenset(do for do in Do if do.startswith("operator."))
+DEATHS: Final = (Do.KILL, Do.POWER_CUT, Do.TERMINATE)
+COMMON: Final = (Do.KILL, Do.POWER_CUT, Do.HALT, Do.RESUME, Do.PLACE, Do.CANCEL, Do.PLACE_SILENT, Do.PLACE_LOST, Do.CUT)
+"""What comes more often than its share."""
+
+
+MOMENTS: Final = (
+    "OrderIntent", "OrderApproved", "OrderSent", "OrderAccepted", "OrderUnknown", "OrderCancelRequested", "Fill",
+    "Decision", "CancelOrder", "Halt", "Reduce", "TradingStateChanged", "ManualOrder",
+)  # fmt: skip
+"""Events that an action may wait for: between them and the next one lies what a death or a command can tear apart."""
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is done `at` seconds, or from then on at the first chance.
+
+    `when`: as soon as the system stands like that (`World.standing`). `after`: right after the next event of that type.
+
+    `seconds`: how long a fault lasts, or a daemon stays down. `number`: steps before a death, milliseconds of a jump,
+    which order or symbol.
+    """
+
+    at: float
+    do: Do
+    seconds: float = 0.0
+    number: int = 0
+    when: str = ""
+    after: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A session."""
+
+    seed: int
+    actions: tuple[Action, ...]
+    shuffled: bool = True
+    """Whether tasks that are ready together run in an order that is drawn."""
+    limits: bool = False
+    """Whether entries are limit orders, which may rest."""
+    aim: str = ""
+    """The pair of fault and state that it was made to see, such as `process.kill@active:unknown:fresh`."""
+
+
+def plan_of(seed: int, aim: str = "") -> Plan:
+    """What happens in a session of that seed."""
+    rng = random.Random(f"plan:{seed}:{aim}")
+    count = min(16, 1 + int(rng.expovariate(1 / 8)))
+    favourites = rng.sample(list(Do), 12)  # of each session other kinds, so that they meet
+    actions = [_action(rng, rng.choice(COMMON if rng.random() < 0.3 else favourites)) for _ in range(count)]
+    if aim:
+        kind, _, state = aim.partition("@")
+        actions += [
+            msgspec.structs.replace(_action(rng, Do(kind)), when=state, at=WARM_UP_S, after="") for _ in range(2)
+        ]
+    actions.sort(key=lambda action: action.at)
+    shuffled, limits = rng.random() < 0.7, rng.random() < 0.5
+    return Plan(seed=seed, actions=tuple(actions), shuffled=shuffled, limits=limits, aim=aim)
+
+
+def _action(rng: random.Random, do: Do) -> Action:
+    at = round(rng.uniform(WARM_UP_S / 2 if rng.random() < 0.2 else WARM_UP_S, HEALED_S - 15), 3)
+    if rng.random() < 0.5:  # bars close and decisions come just after a whole minute: so does trouble
+        at = round(at // 60 * 60 + 61.0 + rng.expovariate(1.0), 3)
+    seconds = round(min(rng.expovariate(1 / 10), 70.0), 3)
+    after = rng.choice(MOMENTS) if rng.random() < (0.7 if do in DEATHS else 0.3) else ""
+    number = rng.randrange(1000)
+    return Action(at=min(at, HEALED_S - 10), do=do, seconds=max(0.05, seconds), number=number, after=after)

@@ -1,0 +1,97 @@
+"""Bugs that can be planted in hrmd, to see that the simulation finds them: `python -m tests.simulation --plant NAME`.
+
+Each swaps one method of one class for a wrong one, in a process that simulates and does nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from daemon.app import App
+from daemon.core.events import Event, Fill
+from daemon.feed.live.feed import LiveFeed
+from daemon.fyers.outcome import Unknown
+from daemon.journal.writer import Journal
+from daemon.orders.fyers_broker import FyersBroker
+from daemon.orders.live_book import LiveBook
+from daemon.orders.live_execution import LiveExecutionActor
+from daemon.risk.actor import RiskActor
+from daemon.strategy.actor import StrategyActor
+
+Wrong = Callable[..., Any]
+"""Takes the right method first, then what that takes."""
+
+
+def _nothing(right: Wrong, self: Any, *arguments: Any, **options: Any) -> None:
+    """Left out."""
+
+
+def _without_trades(right: Wrong, self: LiveBook, orders: Any, trades: Any) -> Any:
+    """What the tradebook says is not booked."""
+    return right(self, orders, [])
+
+
+async def _once_more(right: Wrong, self: FyersBroker, intent: Any) -> Any:
+    """An order that nobody answered is sent again."""
+    outcome = await right(self, intent)
+    return await right(self, intent) if isinstance(outcome, Unknown) else outcome
+
+
+def _but_failures(right: Wrong, self: StrategyActor, decision: Any, request: Any) -> None:
+    """A decision that failed is told to nobody."""
+    if not decision.failed:
+        right(self, decision, request)
+
+
+async def _for_one_life(right: Wrong, self: LiveFeed) -> None:
+    """After the first link there is none."""
+    await self._live_one_link()
+
+
+def _with_a_task(right: Wrong, self: App) -> None:
+    """Something still runs when all is closed."""
+    right(self)
+    asyncio.get_running_loop().create_task(asyncio.sleep(3600), name="forgotten")
+
+
+def _but_some_fills(right: Wrong, self: Journal, event: Event) -> None:
+    """Every seventh unit of time a fill isn't written down."""
+    if not isinstance(event, Fill) or event.ts // 1_000_000 % 7:
+        right(self, event)
+
+
+PLANTS: dict[str, tuple[type, str, Wrong]] = {
+    "order_before_its_intent": (Journal, "durable", _nothing),
+    "halt_lets_entries_work": (LiveExecutionActor, "cancel_entries", _nothing),
+    "restart_distrusts_nothing": (LiveExecutionActor, "_distrust", _nothing),
+    "halt_forgotten_at_restart": (RiskActor, "restore", _nothing),
+    "missed_fills_stay_missed": (LiveBook, "compare", _without_trades),
+    "silence_is_sent_again": (FyersBroker, "submit", _once_more),
+    "failures_answer_nobody": (StrategyActor, "_publish", _but_failures),
+    "no_second_link": (LiveFeed, "_keep_linked", _for_one_life),
+    "a_task_is_left": (App, "close", _with_a_task),
+    "fills_not_on_record": (Journal, "append", _but_some_fills),
+}
+"""Name: (class, method, what is put in its place)."""
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    """A bug in the block; "" is none."""
+    if not name:
+        yield
+        return
+    owner, method, wrong = PLANTS[name]
+    right = getattr(owner, method)
+
+    def put(self: Any, *arguments: Any, **options: Any) -> Any:
+        return wrong(right, self, *arguments, **options)
+
+    setattr(owner, method, put)
+    try:
+        yield
+    finally:
+        setattr(owner, method, right)

@@ -1,0 +1,103 @@
+"""Many sessions on several cores → what they broke, at what rate, and what they covered.
+
+Every session is simulated in a process that was forked for a handful of them: a killed daemon's coroutines can't be
+collected without running, so they are left to the end of their process.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from tests.simulation.coverage import Coverage
+from tests.simulation.plan import Plan, plan_of
+from tests.simulation.plants import planted
+from tests.simulation.world import Result, simulate, warm
+
+SESSIONS_A_PROCESS = 25
+
+
+class Task(msgspec.Struct, frozen=True):
+    """One session to be run."""
+
+    seed: int
+    aim: str = ""
+    plant: str = ""
+
+
+class Tally(msgspec.Struct):
+    """Of a run."""
+
+    sessions: int = 0
+    broken: list[Result] = []
+    counts: Counter[str] = msgspec.field(default_factory=Counter)
+    coverage: Coverage = msgspec.field(default_factory=Coverage)
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Sessions a minute."""
+        return 60 * self.sessions / self.wall_s if self.wall_s else 0.0
+
+
+def work(task: Task) -> Result:
+    """In a process of the pool."""
+    with planted(task.plant):
+        return simulate(plan_of(task.seed, task.aim))
+
+
+def run_many(
+    first: int,
+    sessions: int,
+    workers: int,
+    *,
+    plant: str = "",
+    steered: bool = True,
+    tell: Callable[[Result, Tally], bool] = lambda result, tally: True,
+) -> Tally:
+    """Seeds from `first` on; every second one aims at a pair not seen yet. `tell` says whether to go on."""
+    tally, began = Tally(), time.perf_counter()
+    tasks = _tasks(first, sessions, plant, tally.coverage if steered else None)
+    warm()
+    gc.collect()
+    gc.freeze()
+    with multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=SESSIONS_A_PROCESS) as pool:
+        running = [pool.apply_async(work, (task,)) for task in itertools.islice(tasks, 2 * workers)]
+        while running:
+            result = running.pop(0).get()
+            tally.sessions += 1
+            tally.wall_s = time.perf_counter() - began
+            tally.cpu_s += result.cpu_s
+            tally.counts.update(result.counts)
+            tally.coverage.add(result.pairs)
+            if result.broken:
+                tally.broken.append(result)
+            if not tell(result, tally):
+                break
+            running += [pool.apply_async(work, (task,)) for task in itertools.islice(tasks, 1)]
+    gc.unfreeze()
+    return tally
+
+
+def apart(plan: Plan, plant: str = "") -> Result:
+    """One plan, in a process of its own."""
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(_apart, (plan, plant))
+
+
+def _apart(plan: Plan, plant: str) -> Result:
+    with planted(plant):
+        return simulate(plan)
+
+
+def _tasks(first: int, sessions: int, plant: str, coverage: Coverage | None) -> Iterator[Task]:
+    for seed in range(first, first + sessions):
+        aim = coverage.next_aim() if coverage is not None and seed % 2 else ""
+        yield Task(seed, aim, plant)

@@ -1,0 +1,99 @@
+"""Simulated sessions of the whole system: they keep every promise, and a seed is the same session every time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.simulation.coverage import PAIRS, Coverage
+from tests.simulation.minimise import minimise
+from tests.simulation.plan import Action, Do, Plan, plan_of
+from tests.simulation.plants import PLANTS
+from tests.simulation.runner import apart, run_many
+
+ROOT = Path(__file__).parents[2]
+FOUND = sorted((Path(__file__).parent / "found").glob("*.json"))
+SESSIONS = 60
+TWICE = (4, 6, 11, 1000)
+"""Seeds with kills, restarts, and a full disk of which health speaks."""
+
+
+def test_sessions_keep_every_promise() -> None:
+    """Whatever breaks one is told with the command that shows it again."""
+    tally = run_many(1, SESSIONS, len(os.sched_getaffinity(0)))
+    told = [
+        f"python -m tests.simulation --seed {it.plan.seed} --aim {it.plan.aim}: {it.broken[0]}" for it in tally.broken
+    ]
+    assert told == []
+    assert tally.sessions == SESSIONS
+    assert min(tally.counts[kind] for kind in ("Fill", "killed", "torn", "OrderUnknown", "Halt")) > 0
+
+
+def test_a_seed_is_the_same_session_in_every_process() -> None:
+    """Event for event, row for row of the journal, step for step of the loop; however texts are hashed."""
+    code = (
+        "from tests.simulation.world import simulate\nfrom tests.simulation.plan import plan_of\nimport os, sys\n"
+        f"for seed in {TWICE}: print(simulate(plan_of(seed)).digest)\nsys.stdout.flush(); os._exit(0)"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed}, cwd=ROOT, capture_output=True,
+            text=True, check=True, timeout=300,
+        ).stdout
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert said[0] == said[1]
+    assert len(set(said[0].split())) == len(TWICE)
+
+
+def test_the_journal_of_a_seed_is_the_same_byte_for_byte() -> None:
+    """The digest holds its rows, so two that are equal are of equal journals; another seed's is another."""
+    first, again, other = apart(plan_of(4)), apart(plan_of(4)), apart(plan_of(5))
+    assert first.digest == again.digest != other.digest
+    assert first.log == again.log
+
+
+@pytest.mark.parametrize("path", FOUND, ids=lambda path: path.stem)
+def test_what_was_found_stays_mended(path: Path) -> None:
+    """Plans that once broke a promise, cut to what it took."""
+    assert [str(it) for it in apart(msgspec.json.decode(path.read_bytes(), type=Plan)).broken] == []
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_planted_bug_is_found(name: str) -> None:
+    """By the least plan that shows it; without the bug nothing is broken there."""
+    plan = msgspec.json.decode((Path(__file__).parent / "planted" / f"{name}.json").read_bytes(), type=Plan)
+    assert apart(plan, name).broken
+    assert [str(it) for it in apart(plan).broken] == []
+
+
+def test_a_plan_is_cut_to_what_it_takes() -> None:
+    """Two actions of sixteen break it, together."""
+    plan = Plan(seed=1, actions=tuple(Action(at=float(n), do=Do.HALT, number=n) for n in range(16)))
+
+    def breaks(tried: Plan) -> bool:
+        return {3, 11} <= {action.number for action in tried.actions}
+
+    assert [action.number for action in minimise(plan, breaks).actions] == [3, 11]
+
+
+def test_a_plan_is_its_seeds_and_its_aims() -> None:
+    """And nothing else's."""
+    assert plan_of(7) == plan_of(7) != plan_of(8)
+    aimed = plan_of(7, "disk.full@halted:none:fresh")
+    assert [(it.do, it.when) for it in aimed.actions if it.when] == [(Do.DISK_FULL, "halted:none:fresh")] * 2
+
+
+def test_what_was_not_seen_is_sought() -> None:
+    """Each pair once before any is sought again; what was seen isn't."""
+    coverage = Coverage()
+    coverage.add(PAIRS[1:3])
+    aims = [coverage.next_aim() for _ in range(len(PAIRS) - 2)]
+    assert sorted(aims) == sorted((PAIRS[0], *PAIRS[3:]))
+    coverage.add(PAIRS)
+    assert coverage.next_aim() == ""

@@ -1,0 +1,89 @@
+"""The sandbox on a simulated network, and a market of drawn prices that its exchange and the daemon's ticks share."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from decimal import Decimal
+
+from daemon.core.clock import NS_PER_S
+from daemon.core.events import OrderType, Side
+from daemon.fyers.gateway.messages import Row
+from daemon.sandbox.exchange import Quote, Wanted
+from daemon.sandbox.server import SandboxOptions, SandboxServer
+from tests.simulation.link import TickLinks
+from tests.simulation.loop import SimLoop
+
+SYMBOLS = {"NSE:SBIN-EQ": Decimal("820.50"), "NSE:RELIANCE-EQ": Decimal("1432.10")}
+CASH = Decimal(1_000_000)
+GRID = Decimal("0.05")
+
+
+class VenueClock:
+    """The venue's time, which is right."""
+
+    def __init__(self, loop: SimLoop, wall_ns: int) -> None:
+        self._loop = loop
+        self._wall_ns = wall_ns
+
+    def now_ns(self) -> int:
+        """UTC ns."""
+        return self._wall_ns + self._loop.now_ns
+
+    def monotonic_ns(self) -> int:
+        """Since some moment."""
+        return self._loop.now_ns
+
+
+class Venue:
+    """One account's exchange, and who trades there besides."""
+
+    def __init__(self, loop: SimLoop, seed: int, wall_ns: int, port: int, ticks: TickLinks) -> None:
+        self.clock = VenueClock(loop, wall_ns)
+        options = SandboxOptions(port=port, seed=seed, starting_cash=CASH, enforce_limits=True)
+        self.server = SandboxServer(options, self.clock)
+        self.exchange = self.server.exchange
+        self.ticks = ticks
+        self.foreign = 0
+        """Units that somebody else traded in the account."""
+        self._rng = random.Random(f"market:{seed}")
+        self._prices = dict(SYMBOLS)
+        self._volume = dict.fromkeys(SYMBOLS, 1000)
+        for symbol in SYMBOLS:
+            self._quote(symbol)
+
+    async def run(self) -> None:
+        """Serve, and let prices move, until cancelled."""
+        async with self.server:
+            while True:
+                await asyncio.sleep(self._rng.uniform(0.4, 2.2))
+                symbol = self._rng.choice(list(SYMBOLS))
+                self._prices[symbol] += GRID * self._rng.randrange(-12, 13)
+                self._volume[symbol] += self._rng.randrange(1, 50)
+                self._quote(symbol)
+
+    def trade_elsewhere(self, number: int) -> None:
+        """Somebody with the account's password buys or sells a little."""
+        symbol = list(SYMBOLS)[number % len(SYMBOLS)]
+        side, quantity = (Side.BUY, Side.SELL)[number // 2 % 2], 1 + number % 3
+        self.exchange.place(Wanted(tag="", symbol=symbol, side=side, type=OrderType.MARKET, quantity=quantity))
+        self.foreign += quantity
+        self.server.publish()
+
+    def _quote(self, symbol: str) -> None:
+        rng, price = self._rng, self._prices[symbol]
+        sizes = [rng.choice((3, 20, 400)) for _ in range(2)]
+        self.exchange.on_quote(
+            symbol,
+            Quote(
+                last=price, bid=price - GRID, ask=price + GRID, bid_quantity=sizes[0], ask_quantity=sizes[1],
+                volume=self._volume[symbol], last_quantity=1,
+            ),
+        )  # fmt: skip
+        self.server.publish()
+        stamp = self.clock.now_ns() // NS_PER_S * NS_PER_S
+        row = Row(
+            0, stamp, float(price), 1, self._volume[symbol], float(price - GRID), float(price + GRID), sizes[0],
+            sizes[1], -1,
+        )  # fmt: skip
+        self.ticks.tell(symbol, row)

@@ -1,0 +1,170 @@
+"""What a daemon says on its bus, over all its lives → which of its promises it broke, and how it stands.
+
+Each promise is looked at where it can first be broken: at an order that leaves, at a fill, at the quiet end. A `Watch`
+knows nothing of how the daemon works, only the events that it publishes.
+Invariant: a promise that is broken is told once, with the simulated time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from daemon.core.clock import NS_PER_S
+from daemon.core.events import (
+    Complexity,
+    Decision,
+    Event,
+    FeedState,
+    FeedStatus,
+    Fill,
+    OrderApproved,
+    OrderIntent,
+    OrderSent,
+    PositionChanged,
+    TradingState,
+    TradingStateChanged,
+)
+from daemon.journal.schema import JOURNALED
+
+ANSWER_S = 20.0
+"""A bar of the decision interval is answered by somebody after so long."""
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """A promise that was not kept."""
+
+    at: float
+    promise: str
+    told: str
+
+    def __str__(self) -> str:
+        return f"{self.at:9.3f} s  {self.promise}: {self.told}"
+
+
+class Watch:
+    """Sees every journaled event of every life."""
+
+    def __init__(self, now: Callable[[], float], max_order: int, max_a_minute: int) -> None:
+        self.broken: list[Broken] = []
+        self.counts: Counter[str] = Counter()
+        self.digest = hashlib.sha256()
+        self.state = TradingState.ACTIVE
+        self.state_s = 0.0
+        """Since when."""
+        self.stale = True
+        self.must_stand: TradingState | None = None
+        """What an operator was told is in force and on disk, until it is taken back."""
+        self.intents: dict[str, OrderIntent] = {}
+        self.sent: set[str] = set()
+        self.fills: dict[str, Fill] = {}
+        self.positions: dict[str, int] = {}
+        self.waiting: dict[str, list[Callable[[], None]]] = {}
+        """What is to be done right after the next event of a type."""
+        self._now = now
+        self._max_order = max_order
+        self._max_a_minute = max_a_minute
+        self._entries: list[int] = []
+        self._owed: dict[tuple[str, int], float] = {}
+        self._told: set[tuple[str, str]] = set()
+
+    def begin_life(self, on_record: set[str]) -> None:
+        """A new process: what it must answer begins with what it hears, and it trades unless it says otherwise.
+
+        `on_record`: the fills that the journal holds. Others died with the process, and are to be booked again.
+        """
+        self._owed.clear()
+        self.fills = {fill_id: fill for fill_id, fill in self.fills.items() if fill_id in on_record}
+        lost = on_record - self.fills.keys()
+        if lost:
+            self.breaks("the journal tells what happened", f"it holds fills that were never published: {sorted(lost)}")
+        self.state, self.stale = TradingState.ACTIVE, True
+
+    def follow(self, bus: Any) -> None:
+        """Listen to a daemon."""
+        bus.tap(JOURNALED, self.see)
+
+    def breaks(self, promise: str, told: str) -> None:
+        """A promise was not kept."""
+        if (promise, told) not in self._told:
+            self._told.add((promise, told))
+            self.broken.append(Broken(round(self._now(), 3), promise, told))
+
+    def see(self, event: Event) -> None:
+        """One event, as it is published."""
+        kind = type(event).__name__
+        self.counts[kind] += 1
+        self.digest.update(kind.encode() + msgspec.json.encode(event))
+        match event:
+            case Complexity():
+                self._owed[event.symbol, event.ts] = self._now()
+            case Decision():
+                self._owed.pop((event.symbol, event.ts_bar), None)
+            case OrderIntent():
+                self._on_intent(event)
+            case OrderApproved():
+                self._on_approved(event)
+            case OrderSent():
+                self._on_sent(event)
+            case Fill():
+                self._on_fill(event)
+            case PositionChanged():
+                self.positions[event.symbol] = event.quantity
+            case TradingStateChanged():
+                self.state, self.state_s = event.state, self._now()
+            case FeedStatus() if event.symbol is None:
+                self.stale = event.state is not FeedState.CONNECTED
+            case _:
+                pass
+        for do in self.waiting.pop(kind, ()):
+            do()
+
+    def overdue(self, superseded: int) -> None:
+        """Bars that nobody has answered in time."""
+        late = [key for key, asked in self._owed.items() if self._now() - asked > ANSWER_S]
+        if len(late) > superseded:
+            self.breaks("every bar is answered", f"{len(late)} are not after {ANSWER_S:g} s, such as {late[0]}")
+
+    def _on_intent(self, intent: OrderIntent) -> None:
+        if intent.order_id in self.intents:
+            self.breaks("no order twice", f"{intent.order_id} was made again")
+        self.intents[intent.order_id] = intent
+
+    def _on_approved(self, event: OrderApproved) -> None:
+        intent = self.intents.get(event.order_id)
+        if intent is None or intent.reduces:
+            return
+        if intent.quantity > self._max_order:
+            self.breaks("limits hold", f"{intent.order_id} opens {intent.quantity} units, {self._max_order} allowed")
+        self._entries = [ts for ts in self._entries if ts > event.ts - 60 * NS_PER_S] + [event.ts]
+        if len(self._entries) > self._max_a_minute:
+            self.breaks("limits hold", f"{len(self._entries)} entries in a minute, {self._max_a_minute} allowed")
+
+    def _on_sent(self, event: OrderSent) -> None:
+        if event.order_id in self.sent:
+            self.breaks("no order twice", f"{event.order_id} left twice")
+        self.sent.add(event.order_id)
+        intent = self.intents.get(event.order_id)
+        if intent is None:
+            self.breaks("an intent before its order", f"{event.order_id} left without one")
+        elif not intent.reduces and self.state is not TradingState.ACTIVE:
+            self.breaks("only exits unless ACTIVE", f"{event.order_id} left while {self.state}")
+        elif not intent.reduces and self.must_stand is not None:
+            self.breaks("a command holds", f"{event.order_id} left after {self.must_stand} was on disk")
+
+    def _on_fill(self, fill: Fill) -> None:
+        known = self.fills.get(fill.fill_id)
+        if known is not None:
+            self.breaks("no fill twice", f"{fill.fill_id} of {fill.order_id}")
+        self.fills[fill.fill_id] = fill
+
+    def summed(self) -> dict[str, int]:
+        """Positions as the fills of all lives make them."""
+        summed: Counter[str] = Counter()
+        for fill in self.fills.values():
+            summed[fill.symbol] += fill.side.sign * fill.quantity
+        return {symbol: quantity for symbol, quantity in summed.items() if quantity}
