@@ -55,6 +55,7 @@ from daemon.market.legs import Legs
 from daemon.market.overnight import OvernightLimit
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.market.symbol_files import MasterDay, open_instruments
+from daemon.market.trade_costs import TradeCosts
 from daemon.orders.abandoning import abandon
 from daemon.orders.book import OrderState
 from daemon.orders.broker import Broker
@@ -202,9 +203,10 @@ class App:
         intervals = self.tapes.intervals(settings.bars.intervals, seen)
         self.bars = BarsActor(bus, BarBuilder(self.calendar, intervals, grace_ns), self._overnight(limit))
         self.complexity = ComplexityActor(bus, ComplexityDetector(settings.complexity_detection, scheduled), interval)
+        costs = TradeCosts(CostSchedule(), self.instruments.resolve, float(settings.risk.max_order_notional))
         self.strategy = StrategyActor(
             bus,
-            MarketView(view, self.calendar),
+            MarketView(view, self.calendar, costs),
             strategies,
             settings.strategy.name,
             clock,
@@ -237,7 +239,7 @@ class App:
 
         # who decides beside the one in charge, on paper of their own
         around = Surroundings(
-            clock, self.calendar, self.instruments, self.strategy.legs.indices, plan.latency, limit,
+            clock, self.calendar, self.instruments, self.strategy.legs.indices, plan.latency, limit, costs,
             INTERVALS.get(self.tapes.bars, 0), isinstance(clock, ReplayClock),
         )  # fmt: skip
         self.shadows = Shadows(bus, settings, agents, around, self.account.portfolio, self.model)
@@ -417,7 +419,8 @@ class App:
         account, book = self.account, self.risk.book
         account.flatten_reason, account.unsettled = self.risk.flatten_reason, dict(book.unsettled)
         account.day, account.day_start_net, account.day_high = book.day, book.day_start_net, book.day_high
-        return account.snapshot(self.plan.clock.now_ns() or account.last_ts)
+        taken = account.snapshot(self.plan.clock.now_ns() or account.last_ts)
+        return msgspec.structs.replace(taken, sessions=self.strategy.view.sessions())
 
     async def _abandon(self) -> None:
         """A fault ended the run: what would open a position is taken off the market, and what is left is said."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from models.training.adjusting import Action
     from models.training.run import Data
 
-MARKETS = ("hidden_regime", "composition")
+MARKETS = ("hidden_regime", "composition", "family")
 
 Files = Annotated[
     list[Path] | None,

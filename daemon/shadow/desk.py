@@ -34,6 +34,7 @@ from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.market.legs import Legs
 from daemon.market.overnight import OvernightLimit
+from daemon.market.trade_costs import TradeCosts
 from daemon.orders.book import OrderBook
 from daemon.orders.paper_execution import ExecutionActor
 from daemon.orders.paper_venue import PaperVenue
@@ -77,6 +78,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     legs: dict[str, str]
     latency: Latency
     limit: OvernightLimit
+    costs: TradeCosts
     bar_s: int
     """The length of the bars of which the ticks are made, 0 where they are ticks."""
     replay: bool
@@ -143,7 +145,8 @@ class Desk:
             limit = ThinkingLimit(settings.supervisor.replay_hang_s, None)
         strategy = OnThread(agent.strategy, self._board.free, limit.limit_s / 2)  # to wait is not to hang
         self.strategy = StrategyActor(
-            bus, MarketView(view, calendar), {strategy.name: strategy}, strategy.name, clock, around.latency, limit,
+            bus, MarketView(view, calendar, around.costs), {strategy.name: strategy}, strategy.name, clock,
+            around.latency, limit,
             (view.interval, view.coarse_interval), Legs(around.legs),
         )  # fmt: skip
         self.risk = RiskActor(

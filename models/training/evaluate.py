@@ -18,7 +18,7 @@ from models.hrm import HRM
 from models.training import stats
 from models.training.baselines import EmaScore, expected_settings, fit_linear, fit_model, fit_thresholds
 from models.training.batches import BatchSettings, Target, returns_between_fills
-from models.training.loss import session_costs
+from models.training.loss import costs_of
 from models.training.policy import Policy, adaptive_policy, follow, join_policies, policies_by_depth
 from models.training.reference import pnl_bp
 from models.training.sessions import Floats, Sessions
@@ -113,7 +113,7 @@ def evaluate(
     shares = rb_shares(traders, data, scored) if data.best_bp is not None else {}
     returns = returns_between_fills(data.sessions, np.arange(len(data.sessions)), _realised(settings))
     labels = data.regimes if data.regimes is not None else volatility_regimes(returns)
-    own = pnl_bp(traders["hrm"], returns, session_costs(data.sessions.start_ns(), data.costs))
+    own = pnl_bp(traders["hrm"], returns, costs_of(data.sessions, data.costs))
     live = adaptive.live.sum()
     return Evaluation(
         sessions=len(data.sessions),
@@ -133,7 +133,7 @@ def rb_shares(traders: Mapping[str, Floats], data: EvaluationData, settings: Bat
     if data.best_bp is None:
         return {}
     returns = returns_between_fills(data.sessions, np.arange(len(data.sessions)), settings)
-    cost = session_costs(data.sessions.start_ns(), data.costs)
+    cost = costs_of(data.sessions, data.costs)
     best = float(data.best_bp.mean())
     return {name: float(pnl_bp(positions, returns, cost).mean()) / best for name, positions in traders.items()}
 

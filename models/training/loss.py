@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from models.training import objective as ob
 from models.training.batches import Batch
-from models.training.sessions import Ints
+from models.training.sessions import Ints, Sessions
 from models.training.settings import CostStep, ObjectiveSettings
 
 Objective = Callable[[Tensor, Tensor, Tensor], "SegmentLoss"]
@@ -133,6 +133,11 @@ def improvement_bp(before: SegmentLoss, after: SegmentLoss) -> Tensor:
     Σ over positions q·(π_after − π_before)·Q: the exact effect of changing one decision and leaving the rest.
     """
     return (before.occupancy[..., None] * (after.probs - before.probs) * before.actions).sum(dim=(-1, -2))
+
+
+def costs_of(sessions: Sessions, costs: tuple[CostStep, ...]) -> np.ndarray:
+    """Cost a side in bp of each session, (N,): its own where it says so, otherwise that of its day."""
+    return session_costs(sessions.start_ns(), costs) if sessions.cost_bp is None else sessions.cost_bp
 
 
 def session_costs(start_ns: Ints, costs: tuple[CostStep, ...]) -> np.ndarray:
