@@ -1,8 +1,8 @@
 """A family of hidden-regime markets: what a market may be like, drawn once and kept for many sessions.
 
 A five-minute bar moves 3 to 25 bp; a drift, where there is any, is a fraction of that and lasts for minutes to hours.
-Invariant: a member's sessions lie one after another under a symbol number of their own, so what its earlier sessions tell is never that of another; each has its
-exact filter.
+Invariant: a member's sessions lie one after another under a symbol number of their own, so what its earlier sessions
+tell is never that of another; each has its exact filter.
 """
 
 from __future__ import annotations
