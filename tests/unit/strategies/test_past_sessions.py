@@ -62,13 +62,8 @@ def left(view: MarketView) -> list[tuple[float, ...]]:
 
 def test_live_is_told_what_training_is() -> None:
     """At every bar of the fourth session: the same numbers as a batch of training has, and the cost that was asked."""
-    batch = make_batch(
-        SESSIONS,
-        np.array([3]),
-        BatchSettings(FeatureSettings(past_sessions=20)),
-        Vocabularies(),
-        cost_bp=np.array([2.0]),
-    )
+    settings = BatchSettings(FeatureSettings(past_sessions=20))
+    batch = make_batch(SESSIONS, np.array([3]), settings, Vocabularies(), cost_bp=np.array([2.0]))
     view = fed(bars(range(3)))
     for n, bar in enumerate(bars([3])):
         view.on_bar(bar)
@@ -119,7 +114,7 @@ def test_a_jump_ends_a_session() -> None:
     """What is left of bars at another price is theirs alone."""
     events = bars([0, 1])
     view = fed(events[:100])
-    view.on_jumped(PriceJumped(ts=OPEN_NS, symbol="AAA", close=100.0, opened=200.0, percent=100.0))
+    view.on_jumped(PriceJumped(ts=OPEN_NS, symbol="AAA", before=100.0, after=200.0))
     view.on_bar(events[100])
     assert len(view.past("AAA")) == 2
     assert left(view)[0] == left(fed(events))[0]
@@ -138,7 +133,7 @@ def test_no_more_sessions_are_kept_than_anybody_asks_for() -> None:
 
 
 def test_what_a_trade_costs_is_the_schedules() -> None:
-    """Both sides' charges on an order of the usual size, halved, and half a tick; a larger order pays less brokerage."""
+    """Both sides' charges on a usual order, halved, and half a tick; brokerage is less of a larger order."""
     book = InstrumentBook(settings_of().market)
     small, large = (TradeCosts(CostSchedule(), book.resolve, size) for size in (20_000.0, 500_000.0))
     share = large.bp("NSE:RELIANCE-EQ", 1300.0, OPEN_NS)

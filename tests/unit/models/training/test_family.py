@@ -98,7 +98,7 @@ def test_a_step_learns_members_at_every_age() -> None:
 
 
 def test_the_best_of_a_member_is_beaten_by_nobody_who_knows_less() -> None:
-    """What the trader who knows the member earns is more than sitting out and than always holding; nothing without drift."""
+    """Who knows the member earns more than sitting out and than always holding; nothing without a drift."""
     family = Family(each=5, past=1)
     sessions, best, labels = family.sessions(60, 3), family.best_bp(60, 3), family.regimes(60, 3)
     assert (best[labels == "no drift"] == 0).all()
