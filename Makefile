@@ -64,7 +64,7 @@ live: .venv/.runtime ## a minute of 15,000 messages a second from the Fyers SDK 
 chaos: .venv/.dev ## kill the daemon 300 times while it trades on a misbehaving exchange (up to a quarter of an hour)
 	$(BIN)/python benchmarks/chaos.py --kills 300
 
-chaos-model: .venv/.dev ## models that go wrong in a running daemon: seen after how many decisions, and who decides then
+chaos-model: .venv/.dev ## models, feed, broker, disk and loop that go wrong in a running daemon: seen when and where, and what is lost
 	$(BIN)/python benchmarks/chaos_model.py
 
 soak: .venv/.dev ## two million orders through one process: memory and file descriptors must stay flat

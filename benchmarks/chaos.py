@@ -40,7 +40,7 @@ from benchmarks.chaos_life import BOUNDARIES, FILES, PRICE, SYMBOLS, Life, live 
 from daemon.core.clock import NS_PER_S, PacedClock, stopwatch_ns  # noqa: E402
 from daemon.core.events import AccountSnapshot, OrderType, Side  # noqa: E402
 from daemon.fyers.rest import Endpoints  # noqa: E402
-from daemon.sandbox.exchange import Order, Quote, Status, Wanted  # noqa: E402
+from daemon.sandbox.exchange import SELF_TRADE, Order, Quote, Status, Wanted  # noqa: E402
 from daemon.sandbox.faults import Chance, Fault, FaultKind, Route  # noqa: E402
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION  # noqa: E402
 from daemon.sandbox.server import SandboxOptions, SandboxServer  # noqa: E402
@@ -280,10 +280,14 @@ class Chaos:
         return [order for order in self.server.exchange.orders.values() if order.status is Status.PENDING]
 
     def _look_for_wrong_cancels(self) -> None:
-        """Nobody told the daemon to halt, reduce or flatten: what was placed in the app is left alone."""
+        """Nobody told the daemon to halt, reduce or flatten: what was placed in the app is left alone.
+
+        What the exchange cancels, for it would meet an order of its own account, isn't the daemon's doing.
+        """
         orders = self.server.exchange.orders
         for order_id, known in self._foreign.items():
-            if orders[order_id].status is Status.CANCELLED and known != "cancelled":
+            cancelled = orders[order_id].status is Status.CANCELLED and orders[order_id].message != SELF_TRADE
+            if cancelled and known != "cancelled":
                 self._foreign[order_id] = "cancelled"
                 self.tally.differences.append(f"wrong cancel: {order_id} was placed in the app")
 

@@ -30,7 +30,7 @@ class Faulty:
     def decide(self, moment: Moment) -> Decision:
         """Good, or faulty."""
         self.asked += 1
-        action = Action.BUY_LONG if self.asked % 8 < 4 else Action.CLOSE_LONG
+        action = Action.BUY_LONG if self.asked % 4 < 2 else Action.CLOSE_LONG
         good = decision(moment, self.name, action, 10, 0.6, "fine")
         return good if self.asked <= HEALTHY_FOR else self.misbehave(moment, good)
 
@@ -97,11 +97,11 @@ class Hangs(Faulty):
 class Leaks(Faulty):
     """Keeps 40 MB of every decision."""
 
-    kept: Final[list[bytearray]] = []
+    kept: Final[list[bytes]] = []
 
     def misbehave(self, moment: Moment, good: Decision) -> Decision:
         """Well decided, and something stays."""
-        self.kept.append(bytearray(b"\1" * 40_000_000))
+        self.kept.append(b"\1" * 40_000_000)
         return good
 
 

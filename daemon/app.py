@@ -23,17 +23,20 @@ from daemon.bars.builder import BarBuilder, BarsActor
 from daemon.bars.complexity import ComplexityActor, ComplexityDetector
 from daemon.bars.overnight import Overnight
 from daemon.control.manual_desk import ManualDesk
+from daemon.control.migration_desk import MigrationDesk
 from daemon.control.model_desk import ModelDesk
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
-from daemon.core.clock import DAY_NS, NS_PER_MS, LiveClock, PacedClock, ReplayClock
+from daemon.core.clock import DAY_NS, NS_PER_MS, NS_PER_S, LiveClock, PacedClock, ReplayClock
 from daemon.core.errors import Fault, HrmdError
 from daemon.core.events import (
+    ITSELF,
     AccountSnapshot,
     Bar,
     Halt,
     OrderCancelled,
     PositionRestated,
+    RunCounted,
     TickBatch,
     TradingState,
     TradingStateChanged,
@@ -50,7 +53,7 @@ from daemon.journal.schema import JOURNALED
 from daemon.journal.writer import Journal
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.costs import CostSchedule
-from daemon.market.instruments import INDEX_SUFFIX
+from daemon.market.instruments import INDEX_SUFFIX, Kind
 from daemon.market.legs import Legs
 from daemon.market.overnight import OvernightLimit
 from daemon.market.scheduled_events import ScheduledEvents
@@ -75,17 +78,23 @@ from daemon.risk.book import RiskBook
 from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
+from daemon.settings.changing import tightened
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.shadow.agents import Agent, build_agents
+from daemon.shadow.canary_desk import CanaryDesk
 from daemon.shadow.desk import Surroundings
+from daemon.shadow.measuring import Measuring
+from daemon.shadow.migrating import MigrationKeeper, Stations, restore
 from daemon.shadow.shadows import Shadows, earlier_results
 from daemon.strategy.actor import StrategyActor
 from daemon.strategy.build import Built, after_restart, build_ladder, model_loader, thinking_limit, view_settings
 from daemon.strategy.easing import knows
 from daemon.strategy.switching import RUNG, ModelSwitch
+from daemon.supervision.baseline import Rival
 from daemon.supervision.care import Traits
-from daemon.supervision.supervisor import MISSING, Ladder, Supervisor
+from daemon.supervision.migration import Migration
+from daemon.supervision.supervisor import MISSING, Kept, Ladder, Supervisor
 from strategies.base import MarketView, Strategy
 
 log = structlog.get_logger("app")
@@ -173,6 +182,7 @@ class App:
         cash = settings.broker.starting_cash
         left = recover(plan.journal, cash) if plan.recover and plan.journal is not None else None
         self.account = left if left is not None else Account(cash)
+        self.settings = settings = tightened(settings, self.account.settings_changed())
         view = view_settings(settings)
         seen = (view.interval, view.coarse_interval)
         self._recalled = Recalled()
@@ -242,8 +252,11 @@ class App:
             clock, self.calendar, self.instruments, self.strategy.legs.indices, plan.latency, limit, costs,
             INTERVALS.get(self.tapes.bars, 0), isinstance(clock, ReplayClock),
         )  # fmt: skip
-        self.shadows = Shadows(bus, settings, agents, around, self.account.portfolio, self.model)
+        self.shadows = Shadows(
+            bus, settings, agents, around, self.account.portfolio, self.model, strategies.get(settings.strategy.name)
+        )  # fmt: skip
         self.shadows.remember(shadowed)
+        self._shadowed = shadowed
 
         # what keeps them running
         self.supervisor = Supervisor(
@@ -257,19 +270,56 @@ class App:
             Traits(
                 knows(strategies), {name: str(getattr(it, "trained_to", "")) for name, it in strategies.items()},
                 built.missing, settings.hierarchical_reasoning_model.act.deadline_ms,
+                settings.performance.memory_limit_gb, self._rival(agents),
             ),
             timed=not isinstance(clock, ReplayClock),
+        )  # fmt: skip
+        self.supervisor.care.baseline.restore(self._recalled.weighed, shadowed)
+        self.migration = self._migration() if plan.recover else None
+        decided = [symbol for symbol in self.symbols if not self.strategy.legs.holds(symbol)]
+        self.canary = CanaryDesk(
+            bus, settings, clock, self.strategy, self.shadows, self.account.portfolio, self.supervisor.ladder, decided,
+            self.instruments.traded_as, lambda: self.risk.book.state,
         )  # fmt: skip
         self.supervisor.held = {symbol for symbol, quantity in self._held.items() if quantity}
         stages = (self.risk.inbox.put, self.execution.inbox.put)
         self.desk = ManualDesk(bus, clock, self.account, self.orders, self.journal, stages)
         self.model_desk = ModelDesk(bus, clock, self.desk, lambda loaded: after_restart(settings, loaded))
+        self.migration_desk = MigrationDesk(clock, self.desk, self.migration) if self.migration is not None else None
         self.keeper = None
         if self.journal is not None and plan.recover:
             self.keeper = JournalKeeper(bus, self.journal, self.snapshot, settings.journal, clock, self._wall)
         self._stop = asyncio.Event()
-        self._stop_reason = ""
+        self._stop_reason, self._stopped_by = "", ITSELF
         self._describe()
+
+    def _migration(self) -> MigrationKeeper:
+        """From the one in charge to one of the shadows, over restarts."""
+        settings, plan, real = self.settings, self.plan, self.account.portfolio
+        migration = Migration(settings.migration, settings.canary, real.starting_cash)
+        if plan.journal is not None:
+            restore(migration, plan.journal, live=not plan.tapes)
+        stations = Stations(
+            self.bus, plan.clock, settings.migration.candidate, self.supervisor.ladder, self.strategy,
+            self.shadows.desks,
+        )  # fmt: skip
+        keeper = MigrationKeeper(self.bus, plan.clock, migration, stations)
+        interval_ns = INTERVALS[settings.strategy.interval] * NS_PER_S
+        Measuring(
+            self.bus, self.calendar, interval_ns, real, lambda: keeper.facts().in_charge, lambda: keeper.goes_on
+        )  # fmt: skip
+        return keeper
+
+    def _rival(self, agents: Sequence[Agent]) -> Rival | None:
+        """The shadow agent that the strategy in charge is measured by."""
+        canary, cash = self.settings.canary, self.settings.broker.starting_cash
+        named = (it for it in agents if it.name == self.settings.supervisor.triggers.baseline)
+        rivals = (
+            Rival(it.name, it.strategy.name, str(getattr(it.strategy, "model_hash", "")), canary.alpha,
+                  canary.bound_bp, cash)
+            for it in named
+        )  # fmt: skip
+        return next(rivals, None)
 
     def _tape_feed(self) -> TapeFeed | LiveFeed:
         settings, clock = self.settings, self.plan.clock
@@ -349,7 +399,7 @@ class App:
         """Every station with an inbox, in the order of the path."""
         return (
             self.bars, self.complexity, self.strategy, self.risk, self.execution, self.portfolio, self.supervisor,
-            *self.shadows.actors,
+            self.canary, *self.shadows.actors,
         )  # fmt: skip
 
     @property
@@ -371,10 +421,10 @@ class App:
             return f"stopping: {self._stop_reason}"
         return "recovering: " + ("the broker has not been read yet" if self.broker is not None else "not done yet")
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str, who: str = ITSELF) -> None:
         """Ask the run to end in order; calling it again does nothing."""
         if not self._stop.is_set():
-            self._stop_reason = reason
+            self._stop_reason, self._stopped_by = reason, who
             self._stop.set()
 
     async def run(self, alongside: tuple[Callable[[], Awaitable[None]], ...] = ()) -> None:
@@ -387,16 +437,17 @@ class App:
             await self._recover_or_stop()
             self.desk.open = not self._stop.is_set()
             self.shadows.start()
+            keep = self.supervisor.keep
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self.supervisor.keep(actor), name=actor.name) for actor in self.actors]
+                tasks = [group.create_task(keep(actor), name=actor.name) for actor in self.actors]
                 tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
-                tasks += [group.create_task(desk.run(), name=desk.agent.name) for desk in self.shadows.desks]
+                tasks += [group.create_task(desk.run(), name=desk.agent.name) for desk in self.shadows.everyone]
                 if self.master_day is not None and self.broker is not None and not self.plan.tapes:
                     day = MasterDay(self.bus, self.master_day, self.plan.clock, self._wall)
-                    tasks.append(group.create_task(day.run(), name="symbol master"))
-                tasks.append(group.create_task(self.models.run(), name="models"))
+                    tasks.append(group.create_task(keep(Kept("symbol master", day.run)), name="symbol master"))
+                tasks.append(group.create_task(keep(Kept("models", self.models.run)), name="models"))
                 if self.token is not None:
-                    tasks.append(group.create_task(self.token.run(), name="token"))
+                    tasks.append(group.create_task(keep(Kept("token", self.token.run)), name="token"))
                 feed = group.create_task(self.feed.run(), name="feed")
                 stopping = group.create_task(self._stop.wait())
                 await asyncio.wait((feed, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -418,6 +469,7 @@ class App:
         """The account as it stands, for the journal; true while nothing that was published waits to be handled."""
         account, book = self.account, self.risk.book
         account.flatten_reason, account.unsettled = self.risk.flatten_reason, dict(book.unsettled)
+        account.closing = dict(self.risk.closing)
         account.day, account.day_start_net, account.day_high = book.day, book.day_start_net, book.day_high
         taken = account.snapshot(self.plan.clock.now_ns() or account.last_ts)
         return msgspec.structs.replace(taken, sessions=self.strategy.view.sessions())
@@ -466,18 +518,22 @@ class App:
             self.risk.book.restore(
                 standing, remaining, unknown, account.day, account.day_start_net, account.day_high, account.approved()
             )  # fmt: skip
-            self.risk.restore(account.state, account.flatten_reason, account.unsettled)
+            self.risk.restore(account.state, account.flatten_reason, account.unsettled, account.closing)
             self.risk.held_over.restore(account.portfolio.closes())
             for position in standing:
                 self.bus.publish(position)
             if account.state is not TradingState.ACTIVE:
-                self.bus.publish(TradingStateChanged(ts=ts, state=account.state, reason=account.state_reason))
+                self.bus.publish(
+                    TradingStateChanged(ts=ts, state=account.state, reason=account.state_reason, who=account.state_who)
+                )
             self._take_off()
             log.info("recovered", records=account.records, working=len(working), state=account.state)
         if isinstance(self.execution, LiveExecutionActor):
             await self.execution.recover()
         else:
             self._forget_paper_orders(ts)
+        if self.migration is not None:
+            self.migration.start(ts)
 
     @property
     def _begins_at(self) -> int:
@@ -494,10 +550,11 @@ class App:
             rung is not None and MISSING in rung.reason and self.settings.strategy.name not in supervisor.traits.missing
         )
         if rung is not None and rung.name in supervisor.ladder.within_reach and not mended:
-            supervisor.resume(rung.name, rung.reason, ts, rung.before)
+            supervisor.resume(rung.name, rung.reason, ts, rung.before, rung.who)
         else:
             supervisor.start(ts)
         supervisor.recall(recalled.steps, recalled.lock, ts)
+        self.canary.resume(recalled.canary, self._shadowed)
         if not (recalled.seen or plan.reels):
             return
         begins = self._begins_at
@@ -540,7 +597,8 @@ class App:
         if not feed.done():
             feed.cancel()
             log.info("stopping", reason=self._stop_reason)
-            self.bus.publish(Halt(ts=self.plan.clock.now_ns(), reason=self._stop_reason, shutdown=True))
+            self.bus.publish(Halt(ts=self.plan.clock.now_ns(), reason=self._stop_reason, shutdown=True,
+                                  who=self._stopped_by))  # fmt: skip
             await self._drain()
         if self.settings.execution.cancel_on_shutdown:
             self.execution.cancel_ours("shutdown")
@@ -548,6 +606,22 @@ class App:
         if isinstance(self.execution, LiveExecutionActor):
             await self._settle(self.execution)
         self.shadows.finish()
+        self.bus.publish(self._counted())
+
+    def _counted(self) -> RunCounted:
+        """What the journal can't be asked for otherwise."""
+        feed, builder = self.feed, self.bars.builder
+        rejected = {reason: count for reason, count in feed.tick_filter.rejected.items() if count}
+        if builder.late:
+            rejected["late"] = builder.late
+        sessions = feed.sessions if isinstance(feed, TapeFeed) else []
+        rows = (msgspec.structs.replace(row, thinking_ms=None) for row in self.shadows.rows())
+        return RunCounted(
+            ts=self.plan.clock.now_ns(), accepted=feed.tick_filter.accepted - builder.late,
+            repaired=sum(feed.tick_filter.repaired.values()), rejected=rejected, first_ts=feed.first_ts,
+            last_ts=feed.last_ts, bars=builder.built, sessions=tuple((it.open_ns, it.close_ns) for it in sessions),
+            shadow=tuple(msgspec.to_builtins(row) for row in rows),
+        )  # fmt: skip
 
     async def _settle(self, execution: LiveExecutionActor) -> None:
         """Wait for the broker. Raises `Fault` that names what is to be off the market and isn't."""
@@ -591,6 +665,11 @@ class App:
         traded = {book.traded_as(symbol): symbol for symbol in symbols if symbol.endswith(INDEX_SUFFIX)}
         return {future: index for future, index in traded.items() if future != index}
 
+    def kinds(self) -> dict[str, tuple[Kind, bool]]:
+        """Of every symbol its kind and whether it is traded."""
+        found = {symbol: self.instruments.resolve(symbol) for symbol in (*self.symbols, *self._held)}
+        return {symbol: (item.kind, item.tradeable) for symbol, item in found.items() if item is not None}
+
     def _record(self, journal: Journal) -> None:
         """Journal everything of its types, and the bars that decisions depend on."""
         view = view_settings(self.settings)
@@ -612,7 +691,13 @@ class App:
                 "tapes": msgspec.json.encode([str(path) for path in self.plan.tapes]).decode(),
                 "symbols": msgspec.json.encode(self.symbols).decode(),
                 "latency": self.plan.latency.name,
+                "recovers": "true" if self.plan.recover else "",
+                "order_delay_ns": str(self.plan.latency.order_ns),
                 "model": self.model,
+                "simulated": "true" if self.tapes.simulated else "",
+                "made_of": self.tapes.bars,
+                "received": "true" if self.tapes.received else "",
+                "instruments": msgspec.json.encode(self.kinds()).decode(),
                 "legs": msgspec.json.encode(self.strategy.legs.indices).decode(),
                 "calendar": msgspec.json.encode(self.calendar.file).decode(),
                 "symbol_master": str(self.master_day or ""),

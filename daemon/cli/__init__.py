@@ -24,6 +24,8 @@ class Commands(LazyGroup):
         "run": Later("daemon.cli.run:run", "Run the daemon by its settings: live or on paper, with logs on stderr and "
                      "control over local HTTP."),
         "replay": Later("daemon.cli.replay:replay", "Replay recorded ticks through the whole daemon."),
+        "report": Later("daemon.cli.report:report", "Report a run from its journal alone: the summary of `hrmd "
+                        "replay`, and with -o its page."),
         "verify": Later("daemon.cli.verify:verify", "Re-run a journal's decisions; exit 1 and the first difference "
                         "where one differs."),
         "check": Later("daemon.cli.check:check", "Check settings and preconditions; exit 1 where something is "
@@ -40,6 +42,7 @@ class Commands(LazyGroup):
         "calendar": Later("daemon.cli.calendar:calendar_app", "NSE's sessions and holidays; take a new year's list."),
         "history": Later("daemon.cli.history:history_app", "Bars of the past from Fyers."),
         "ctl": Later("daemon.cli.ctl:ctl_app", "Speak to a running daemon over local HTTP."),
+        "token": Later("daemon.cli.token:token_app", "Tokens of people and programs for the control API."),
         "model": Later("daemon.cli.model:model_app", "Look at, convert or check a model artifact; keep a "
                        "store of them."),
         "bench": Later("daemon.cli.bench:bench_app", "Measure this machine."),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from daemon.cli.lazy import Later, LazyGroup
 from daemon.cli.options import AsJson, Config, Overrides, print_document
 from daemon.control.auth import read_token
 from daemon.control.finding import Address, find
@@ -33,13 +34,26 @@ LOADING_S = 120.0
 
 T = TypeVar("T")
 
-ctl_app = typer.Typer(no_args_is_help=True, help="Speak to a running daemon over local HTTP.")
+
+class Commands(LazyGroup):
+    """What a kill switch doesn't wait for."""
+
+    later = {  # noqa: RUF012 — typed by LazyGroup
+        "migration": Later("daemon.cli.migrating:migration_app", "From the one in charge to a candidate, step by "
+                           "step."),
+    }  # fmt: skip
+
+
+ctl_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Speak to a running daemon over local HTTP.")
 
 model_app = typer.Typer(no_args_is_help=True, help="Put another model in charge of a running daemon.")
 ctl_app.add_typer(model_app, name="model")
+canary_app = typer.Typer(help="Show the canary run; begin one, promote its candidate, or roll it back.")
+ctl_app.add_typer(canary_app, name="canary")
 
 Url = Annotated[str | None, typer.Option("--url", help="Where the daemon listens, instead of the settings' port.")]
 TokenFile = Annotated[Path | None, typer.Option("--token-file", help="The control token, instead of the settings'.")]
+Why = Annotated[str | None, typer.Option("--why", "--reason", help="Why, for the journal.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the journal.")]
 
 
@@ -98,7 +112,7 @@ class Client:
         if status < 300:
             return answer
         error_text = _error_text(answer)
-        if status == 429:
+        if status == 429 and "too many requests" not in error_text:
             raise UsageError(
                 f"{self._url} refused the token in {self._token_file} ({error_text}): too many wrong ones of late; the "
                 "right one is always let in, name it with --token-file"
@@ -126,7 +140,7 @@ def status(
     from daemon.control.view import Status
     from daemon.report.tables import show
 
-    show(status_table(_decode(answer, Status)))
+    show(status_table(decoded(answer, Status)))
 
 
 @ctl_app.command()
@@ -140,7 +154,7 @@ def health(
     from daemon.control.view import Health
     from daemon.report.tables import show
 
-    found = _decode(answer, Health)
+    found = decoded(answer, Health)
     if as_json:
         print_document(answer)
     else:
@@ -163,7 +177,7 @@ def positions(
     from daemon.control.view import PositionRow
     from daemon.report.tables import show
 
-    show(positions_table(_decode(answer, list[PositionRow])))
+    show(positions_table(decoded(answer, list[PositionRow])))
 
 
 @ctl_app.command()
@@ -179,7 +193,7 @@ def orders(
     from daemon.control.view import OrderRow
     from daemon.report.tables import show
 
-    show(orders_table(_decode(answer, list[OrderRow])))
+    show(orders_table(decoded(answer, list[OrderRow])))
 
 
 @ctl_app.command()
@@ -195,7 +209,7 @@ def shadow(
     from daemon.report.side_tables import dropped_lines, evidence_lines, sessions_table, shadow_table
     from daemon.report.tables import show
 
-    rows = _decode(answer, list[ShadowRow])
+    rows = decoded(answer, list[ShadowRow])
     show(shadow_table(rows))
     for line in (*dropped_lines(rows), *evidence_lines(rows)):
         show(line)
@@ -261,6 +275,24 @@ def rollback(
 
 
 @ctl_app.command()
+def reload(
+    reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Read the settings anew: risk limits and log level change at once, the rest is named and waits for a restart."""
+    answer = _give(Client.of(config, overrides, url, token_file), "reload", _signed({}, reason))
+    if as_json:
+        return print_document(answer)
+    from daemon.control.tuning import ConfigDocument
+
+    document = decoded(answer, ConfigDocument)
+    rows = {row.key: row.value for row in document.changeable}
+    typer.echo("\n".join(f"{key} is {rows[key]}" for key in document.changed) or "nothing that may change differs")
+    if document.needs_restart:
+        typer.echo(f"needs a restart: {', '.join(document.needs_restart)}")
+
+
+@ctl_app.command()
 def lock(
     reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
     token_file: TokenFile = None, as_json: AsJson = False,
@@ -298,8 +330,8 @@ def order(
     body: dict[str, Any] = {"key": key, "symbol": symbol, "side": side.value, "quantity": quantity}
     body |= {"type": "market"} if price is None else {"type": "limit", "price": price}
     try:
-        raw = client.post("/control/order", body if reason is None else {**body, "reason": reason})
-        answer = _decode(raw, OrderAnswer)
+        raw = client.post("/control/order", _signed(body, reason))
+        answer = decoded(raw, OrderAnswer)
     except (UnansweredError, UnreadableError) as error:
         raise Fault(f"{error}; ask again with --key {key}: it places no second order") from None
     except Fault as error:
@@ -321,9 +353,8 @@ def cancel(
     """Take one order off the market."""
     from daemon.control.accepted import Accepted
 
-    body = {"order_id": order_id} if reason is None else {"order_id": order_id, "reason": reason}
-    answer = _give(Client.of(config, overrides, url, token_file), "cancel", body)
-    accepted = _decode(answer, Accepted)
+    answer = _give(Client.of(config, overrides, url, token_file), "cancel", _signed({"order_id": order_id}, reason))
+    accepted = decoded(answer, Accepted)
     if as_json:
         return print_document(answer)
     typer.echo(f"cancel accepted at {ist_time(accepted.ts)} IST (market time)")
@@ -351,19 +382,64 @@ def roll_back_model(
     _switch(Client.of(config, overrides, url, token_file), "previous", reason, as_json)
 
 
-def _switch(client: Client, model: str, reason: str | None, as_json: bool) -> None:
-    import getpass
+@canary_app.callback(invoke_without_command=True)
+def canary(
+    context: typer.Context, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Show the canary run; begin one, promote its candidate, or roll it back."""
+    if context.invoked_subcommand is not None:
+        return None
+    answer = Client.of(config, overrides, url, token_file).get("/canary")
+    if as_json:
+        return print_document(answer)
+    from daemon.control.tables import canary_table
+    from daemon.control.view import CanaryRow
+    from daemon.report.tables import show
 
+    return show(canary_table(decoded(answer, CanaryRow)))
+
+
+@canary_app.command("begin")
+def begin_canary(
+    agent: Annotated[str, typer.Argument(help="A shadow agent's name.", show_default=False)],
+    why: Why = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Let a shadow agent decide for real, on a share of the instruments and of the size."""
+    _canary(Client.of(config, overrides, url, token_file), "begin", why, as_json, agent=agent)
+
+
+@canary_app.command("promote")
+def promote_canary(
+    why: Why = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Put the candidate in charge of everything, whatever is proved by now."""
+    _canary(Client.of(config, overrides, url, token_file), "promote", why, as_json)
+
+
+@canary_app.command("rollback")
+def roll_back_canary(
+    why: Why = None, config: Config = None, overrides: Overrides = None, url: Url = None,
+    token_file: TokenFile = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Let the one in charge decide on everything again."""
+    _canary(Client.of(config, overrides, url, token_file), "rollback", why, as_json)
+
+
+def _canary(client: Client, do: str, why: str | None, as_json: bool, **body: str) -> None:
+    _command(client, "canary", why, as_json, do=do, **body)
+
+
+def _switch(client: Client, model: str, reason: str | None, as_json: bool) -> None:
     from daemon.control.view import ModelAnswer
 
-    body: dict[str, Any] = {"model": model}
-    with suppress(OSError, KeyError):  # a user without a name
-        body["who"] = getpass.getuser()
     try:
-        raw = client.post("/control/model", body if reason is None else {**body, "reason": reason}, LOADING_S)
+        raw = client.post("/control/model", _signed({"model": model}, reason), LOADING_S)
     except UnansweredError as error:
         raise Fault(f"{error}; the model may still be put in charge: hrmd ctl status says which decides") from None
-    answer = _decode(raw, ModelAnswer)
+    answer = decoded(raw, ModelAnswer)
     if as_json:
         print_document(raw)
     elif answer.loaded:
@@ -385,14 +461,25 @@ def _verdict(answer: OrderAnswer) -> str:
 
 
 def _command(client: Client, command: str, reason: str | None, as_json: bool, **body: str) -> None:
-    answer = _give(client, command, dict(body) if reason is None else {**body, "reason": reason})
+    answer = _give(client, command, _signed(dict(body), reason))
     from daemon.control.accepted import Accepted
 
-    accepted = _decode(answer, Accepted)
+    accepted = decoded(answer, Accepted)
     if as_json:
         return print_document(answer)
     said = typer.style(f"{accepted.command} accepted", bold=True)
     typer.echo(f"{said} at {ist_time(accepted.ts)} IST (market time)")
+
+
+def _signed(body: dict[str, Any], reason: str | None) -> dict[str, Any]:
+    """With who asks, by the login name, and why; a name that can't be printed is left out: no command fails for it."""
+    import getpass
+
+    with suppress(OSError, KeyError, ImportError):  # a user without a name
+        who = getpass.getuser()[:200]
+        if who.strip() and who.isprintable():
+            body["who"] = who
+    return body if reason is None else {**body, "reason": reason}
 
 
 def _give(client: Client, command: str, body: dict[str, Any]) -> bytes:
@@ -411,7 +498,10 @@ def exchange(
     """
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     connection = http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)
-    connection.connect()
+    if address.path:
+        connection.sock = _knock(address.path, timeout_s)
+    else:
+        connection.connect()
     late = threading.Event()
     timer = threading.Timer(timeout_s, _give_up, (connection.sock, late))  # an answer that trickles is late, too
     timer.daemon = True
@@ -432,13 +522,26 @@ def exchange(
         connection.close()
 
 
+def _knock(path: str, timeout_s: float) -> socket.socket:
+    """A connection to a unix socket; raises `OSError`."""
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    link.settimeout(timeout_s)
+    try:
+        link.connect(path)
+    except OSError:
+        link.close()
+        raise
+    return link
+
+
 def _give_up(link: socket.socket, late: threading.Event) -> None:
     late.set()
     with suppress(OSError):  # closed by now
         link.shutdown(socket.SHUT_RDWR)
 
 
-def _decode(answer: bytes, kind: type[T]) -> T:
+def decoded(answer: bytes, kind: type[T]) -> T:
+    """An answer as what it is; raises `UnreadableError`."""
     import msgspec
 
     try:
@@ -451,6 +554,6 @@ def _decode(answer: bytes, kind: type[T]) -> T:
 
 def _error_text(answer: bytes) -> str:
     try:
-        return str(json.loads(answer)["error"])
+        return str(json.loads(answer)["detail"])
     except (ValueError, KeyError, TypeError):
         return "no reason given"

@@ -27,13 +27,14 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score a model: share of the best possible trader where it is known, Sharpe with intervals, controls, depth."""
+    from daemon.report.evaluation import write_page
     from models.checkpoint import load_model
     from models.errors import ModelError
     from models.ppo import PPOPolicy
     from models.training.baselines import fit_lightgbm, fit_model
     from models.training.batches import BatchSettings, Target
     from models.training.evaluate import evaluate as score
-    from models.training.pages import document, tables, write_page
+    from models.training.pages import document, tables
     from models.training.policy import ppo_positions
     from models.training.run import evaluation_data
 

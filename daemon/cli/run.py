@@ -21,7 +21,9 @@ def run(
     from daemon.market.calendar import ist_date
     from daemon.market.symbol_files import ensure
     from daemon.run.service import Service
+    from daemon.settings.loading import load_settings
 
-    settings = settings_and_logs(config, [*(overrides or []), "supervisor.strict=true"] if strict else overrides)
+    changes = [*(overrides or []), "supervisor.strict=true"] if strict else overrides
+    settings = settings_and_logs(config, changes)
     run_loop(ensure(settings, ist_date(wall_ns())))
-    run_loop(Service(settings).run())
+    run_loop(Service(settings, load=lambda: load_settings(config, changes)).run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -33,6 +34,12 @@ def sandbox(
     limits: Annotated[
         bool, typer.Option("--limits", help="Answer 429 beyond 10 calls a second, 200 a minute.")
     ] = False,
+    hours: Annotated[
+        bool, typer.Option("--hours", help="Auctions, continuous trading and closed hours by NSE's calendar.")
+    ] = False,
+    square_off: Annotated[
+        str, typer.Option(help="HH:MM in India when the broker closes INTRADAY positions; empty: never.")
+    ] = "",
     config: Config = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -44,7 +51,7 @@ def sandbox(
         raise UsageError(f"--token: expected APP_ID:TOKEN, such as {DEFAULT_AUTHORIZATION}")
     options = SandboxOptions(
         port=port, tapes=tuple(tape or ()), seed=seed, starting_cash=_rupees(cash), authorization=token,
-        enforce_limits=limits, market=settings.market,
+        enforce_limits=limits, market=settings.market, hours=hours, square_off=_time_of_day(square_off),
     )  # fmt: skip
     run_loop(_serve(options, speed, as_json=as_json))
 
@@ -60,8 +67,10 @@ async def _serve(options: SandboxOptions, speed: float, *, as_json: bool) -> Non
             sys.stdout.write(_announcement(server, options, speed) + "\n")
         sys.stdout.flush()
         playing = tasks.create_task(_play(server, speed))
+        keeping_time = tasks.create_task(server.keep_time())
         await stop.wait()
         playing.cancel()
+        keeping_time.cancel()
 
 
 async def _play(server: SandboxServer, speed: float) -> None:
@@ -108,6 +117,12 @@ def _closed(options: SandboxOptions) -> str:
     """Why nobody gets into the data socket, where that is so."""
     token = options.authorization.partition(":")[2]
     return "" if hsm_key_of(token) is not None else " (closed: this token is no JWT with an hsm_key)"
+
+
+def _time_of_day(text: str) -> str:
+    if text and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
+        raise UsageError(f"--square-off {text}: expected a time of day, such as 15:20")
+    return text
 
 
 def _rupees(text: str) -> Decimal:

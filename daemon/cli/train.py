@@ -151,10 +151,11 @@ def _ppo(settings: Settings, data: Data, decisions: int, path: Path, as_json: bo
 
 def _walk_forward(settings: Settings, bars: list[Path], dates: str, out: Path, as_json: bool) -> int:
     """Train once a date and score all parts as one."""
+    from daemon.report.evaluation import write_page
     from models.errors import ModelError
     from models.training.batches import BatchSettings
     from models.training.evaluate import evaluate
-    from models.training.pages import document, tables, write_page
+    from models.training.pages import document, tables
     from models.training.progress import LiveView
     from models.training.run import FileData, walk_forward
 

@@ -37,4 +37,5 @@ def verify(
     else:
         model = f" on model {result.model}" if result.model else ""
         over = f"; {result.passed_over} more saw bars that were deleted" if result.passed_over else ""
-        typer.echo(f"{journal}: {result.decisions} decisions made again{model}, all equal{over}")
+        canary = f"; {result.canary}" if result.canary else ""
+        typer.echo(f"{journal}: {result.decisions} decisions made again{model}, all equal{over}{canary}")

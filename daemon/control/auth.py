@@ -1,56 +1,19 @@
-"""Turns an `Authorization` header into a verdict, and a file (or a systemd credential) into the token to compare with.
+"""A file, or a systemd credential, → the daemon's own token, which `hrmd ctl` shows and which may do everything.
 
-Bearer tokens are RFC 6750. Invariant: comparison takes the same time for every wrong token, and the right token is
-always let in: a flood of wrong ones can't lock the operator out of halting.
+Invariant: nobody but its user may read the file.
 """
 
 from __future__ import annotations
 
-import hmac
 import secrets
-from collections import deque
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 
-from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.errors import UsageError
 from daemon.core.files import read_text
 
 CREDENTIAL_NAME = "control-token"
 MIN_TOKEN_CHARS = 16
-FAILURES_ALLOWED = 10
-FAILURE_WINDOW_S = 60
-
-
-class Verdict(StrEnum):
-    """On a request's credentials."""
-
-    GRANTED = "granted"
-    REFUSED = "refused"
-    TOO_MANY = "too_many"
-
-
-class Gate:
-    """Compares tokens and counts failures: more than 10 in 60 s are answered as too many."""
-
-    def __init__(self, token: str, clock: Clock) -> None:
-        self._token = token.encode()
-        self._clock = clock
-        self._failures_ns: deque[int] = deque(maxlen=FAILURES_ALLOWED)
-
-    def check(self, authorization: str | None) -> Verdict:
-        """The verdict on the value of an `Authorization` header (None where there was none)."""
-        scheme, _, token = (authorization or "").partition(" ")
-        given = token.strip().encode("utf-8", "surrogateescape")
-        if hmac.compare_digest(given, self._token) and scheme.lower() == "bearer":
-            return Verdict.GRANTED
-        now_ns = self._clock.monotonic_ns()
-        full = len(self._failures_ns) == FAILURES_ALLOWED
-        if full and now_ns - self._failures_ns[0] < FAILURE_WINDOW_S * NS_PER_S:
-            return Verdict.TOO_MANY
-        self._failures_ns.append(now_ns)
-        return Verdict.REFUSED
 
 
 def server_token(token_file: Path, environment: Mapping[str, str]) -> str:

@@ -9,9 +9,14 @@ connections costs neither the operator the way in nor the daemon its file descri
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
+import socket
+import ssl
 from collections.abc import Callable
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 from aiohttp import web
@@ -19,6 +24,10 @@ from aiohttp.http import HttpProcessingError
 
 BACKLOG = 64
 """Connections that the kernel keeps ready; fewer than the places, so that one batch of them doesn't push itself out."""
+
+
+HANDSHAKE_S = 5.0
+"""For TLS to be agreed on."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,9 +144,13 @@ class Connections:
 class GuardedSite(web.TCPSite):
     """Listens as aiohttp's own site does, with `Connections` before its protocol."""
 
-    def __init__(self, runner: web.AppRunner, host: str, port: int, connections: Connections) -> None:
-        super().__init__(runner, host, port, backlog=BACKLOG)
+    def __init__(
+        self, runner: web.AppRunner, host: str, port: int, connections: Connections,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(runner, host, port, backlog=BACKLOG, ssl_context=tls)
         self._where = host, port
+        self._tls = tls
         self._connections = connections
 
     async def start(self) -> None:
@@ -146,9 +159,61 @@ class GuardedSite(web.TCPSite):
         server = self._runner.server
         assert server is not None
         host, port = self._where
+        more: dict[str, Any] = {} if self._tls is None else {"ssl": self._tls, "ssl_handshake_timeout": HANDSHAKE_S}
         self._server = await asyncio.get_running_loop().create_server(
-            self._connections.guard(server), host, port, backlog=BACKLOG
+            self._connections.guard(server), host, port, backlog=BACKLOG, **more
         )
+
+
+class GuardedSocket(web.UnixSite):
+    """The same on a unix socket; what an ended process left of it makes room."""
+
+    def __init__(self, runner: web.AppRunner, path: Path, mode: int, connections: Connections) -> None:
+        super().__init__(runner, path, backlog=BACKLOG)
+        self._where = path
+        self._mode = mode
+        self._connections = connections
+        self._ours = False
+
+    async def start(self) -> None:
+        """Listen; raises `OSError` where the path can't be had, or somebody listens there."""
+        await web.BaseSite.start(self)
+        server = self._runner.server
+        assert server is not None
+        _clear(self._where)
+        self._where.parent.mkdir(parents=True, exist_ok=True)
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            door.bind(str(self._where))
+            self._ours = True
+            os.chmod(self._where, self._mode)  # before anybody can connect: it doesn't listen yet
+        except OSError:
+            door.close()
+            raise
+        self._server = await asyncio.get_running_loop().create_unix_server(
+            self._connections.guard(server), sock=door, backlog=BACKLOG
+        )
+
+    async def stop(self) -> None:
+        """Listen no more, and leave nothing behind."""
+        await super().stop()
+        if self._ours:  # not what kept us from listening
+            self._where.unlink(missing_ok=True)
+
+
+def _clear(path: Path) -> None:
+    """Take a socket away on which nobody listens. Raises `OSError` where somebody does, or it is something else."""
+    if not path.is_socket():
+        if path.exists():
+            raise OSError(errno.EEXIST, "is there and is no socket")
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
+        try:
+            knock.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+    raise OSError(errno.EADDRINUSE, "somebody listens there")
 
 
 def http_log(malformed: Callable[[], None], failed: Callable[[logging.LogRecord], None]) -> logging.Logger:

@@ -21,17 +21,25 @@ from daemon.settings.layers import DEFAULT, Layers, read_layers
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 PLACE: Final = ("host", "port", "token_file")
+UNIX: Final = "unix:"
+OTHERS: Final = frozenset(
+    {"enabled", "tokens_file", "socket", "public", "session_hours", "reads_per_s", "writes_per_s", "heavy_per_minute"}
+)
+"""What else `control` has, and no client needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a daemon listens."""
+    """Where a daemon listens: on a port, or on the unix socket at `path`."""
 
     host: str
     port: int
+    path: str = ""
 
     def __str__(self) -> str:
         """As a URL."""
+        if self.path:
+            return f"{UNIX}{self.path}"
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
@@ -81,7 +89,7 @@ def find(
 def control_place(layers: Layers, path: Path | None = None) -> Place:
     """The client's part of `control`. What is not written plainly is read, or refused, by all of the settings."""
     control = layers.values["control"]
-    if isinstance(control, dict) and set(control) <= {"enabled", *PLACE}:
+    if isinstance(control, dict) and set(control) <= OTHERS.union(PLACE):
         host, port, token_file = (control.get(key) for key in PLACE)
         number = int(port) if _is_number(port) else -1
         if host in LOOPBACK and 0 <= number <= 65535 and isinstance(token_file, str):
@@ -96,11 +104,15 @@ def loopback_address(what: str, url: str) -> Address:
     """The address in a URL; raises `UsageError` that begins with `what`."""
     address = _address(url)
     if address is None:
-        raise UsageError(f"{what}: expected http://127.0.0.1:PORT (or localhost, [::1]): control is local only")
+        raise UsageError(
+            f"{what}: expected http://127.0.0.1:PORT (or localhost, [::1]), or unix:PATH: control is local only"
+        )
     return address
 
 
 def _address(url: str) -> Address | None:
+    if url.startswith(UNIX):
+        return Address("localhost", 80, url.removeprefix(UNIX)) if len(url) > len(UNIX) else None
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or 80

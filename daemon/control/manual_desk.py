@@ -12,15 +12,33 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
+import structlog
 
 from daemon.control.view import KeyTakenError, NotDurableError, NotTradingError, OrderAnswer, OrderTicket
 from daemon.core.bus import Bus
 from daemon.core.clock import Clock
 from daemon.core.errors import JournalError
-from daemon.core.events import CancelOrder, Event, LoadModel, ManualOrder, ManualOrderAnswered, Resume
+from daemon.core.events import (
+    AdvanceMigration,
+    BeginCanary,
+    CancelOrder,
+    ControlAction,
+    Event,
+    LoadModel,
+    ManualOrder,
+    ManualOrderAnswered,
+    Resume,
+    RollBackMigration,
+    SettingChanged,
+)
 from daemon.orders.book import OrderBook
 from daemon.orders.paper_execution import Durable
 from daemon.recovery.account import Account
+
+NEEDS_THE_JOURNAL = (Resume, LoadModel, SettingChanged, BeginCanary, AdvanceMigration, RollBackMigration)
+"""Commands that are not taken while nothing can be written; the others make less risk, and are in force at once."""
+
+log = structlog.get_logger("control")
 
 ANSWER_S = 4.0
 """Risk answers within milliseconds; beyond this the loop is in trouble, and the asker asks again under the same key."""
@@ -81,10 +99,11 @@ class ManualDesk:
     async def command(self, event: Event) -> None:
         """Put a command on the bus; returns when it is on disk.
 
-        Raises `NotDurableError` where it is in force and a restart may forget it, and `NotTradingError` for a resume
-        or another model while the journal can't be written: it was not taken.
+        Raises `NotDurableError` where it is in force and a restart may forget it, and `NotTradingError` for a resume,
+        another model or setting, a canary or a step of the migration while the journal can't be written: it was not
+        taken.
         """
-        trouble = await self._on_disk() if isinstance(event, Resume | LoadModel) else ""
+        trouble = await self._on_disk() if isinstance(event, NEEDS_THE_JOURNAL) else ""
         if trouble:
             raise NotTradingError(trouble)
         try:
@@ -97,14 +116,21 @@ class ManualDesk:
         if trouble:
             raise NotDurableError(trouble)
 
-    async def cancel(self, order_id: str, reason: str) -> int | None:
+    def note(self, action: ControlAction) -> None:
+        """For the record: who asked for what. Where nothing can be recorded the log has it."""
+        try:
+            self._bus.publish(action)
+        except JournalError as error:
+            log.error("not in the journal", who=action.who, what=action.what, status=action.status, why=str(error))
+
+    async def cancel(self, order_id: str, reason: str, who: str) -> int | None:
         """Ask for an order to be taken off the market; when that was (UTC ns), None where it doesn't work.
 
         Raises as `command` does.
         """
         if order_id not in self._orders.working:
             return None
-        command = CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason)
+        command = CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason, who=who)
         await self.command(command)
         return command.ts
 
@@ -130,5 +156,5 @@ class ManualDesk:
 
 
 def _same(one: ManualOrder, other: ManualOrder) -> bool:
-    """Whether two are one order but for when it was asked for."""
-    return one == msgspec.structs.replace(other, ts=one.ts)
+    """Whether two are one order but for when it was asked for, and by whom."""
+    return one == msgspec.structs.replace(other, ts=one.ts, who=one.who)

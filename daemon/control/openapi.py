@@ -1,6 +1,6 @@
 """The description of the control API, as OpenAPI 3.1; the schemas come from the very structs that the routes send.
 
-Invariant: it lists exactly the routes that the server has (a test compares them).
+Invariant: it lists exactly the routes of `daemon.control.routes`, and says what every field is.
 """
 
 from __future__ import annotations
@@ -9,36 +9,13 @@ from typing import Any
 
 import msgspec
 
-from daemon.control.view import (
-    BY_THE_OPERATOR,
-    Accepted,
-    CancelTicket,
-    DecisionRow,
-    Health,
-    HealthOutline,
-    ModelAnswer,
-    ModelTicket,
-    OrderAnswer,
-    OrderRow,
-    OrderTicket,
-    PositionRow,
-    Reason,
-    Status,
-)
+from daemon.control.answers import PROBLEM_JSON, Problem
+from daemon.control.field_words import words_of
+from daemon.control.idempotency import HEADER
+from daemon.control.routes import COMMANDS as COMMANDS
+from daemon.control.routes import ROUTES, Pace, Route
+from daemon.control.sessions import COOKIE
 from daemon.core.json_form import formed_schemas
-from daemon.report.side_by_side import ShadowRow
-
-MAX_DECISIONS = 1000
-COMMANDS = {
-    "halt": "Stop trading: nothing is sent (exits by setting)",
-    "resume": "Trade again",
-    "reduce": "Only close from now on",
-    "flatten": "Cancel working orders and close every position",
-    "rollback": "Put the strategy in charge that was before, else the next of the ladder; never flat",
-    "lock": "Nothing is done by itself about the strategy in charge any more",
-    "unlock": "It is again",
-}
-
 
 _LIMIT_HAS_A_PRICE = {
     "if": {"properties": {"type": {"const": "limit"}}, "required": ["type"]},
@@ -47,118 +24,139 @@ _LIMIT_HAS_A_PRICE = {
 }
 """What the struct alone can't say (JSON Schema 2020-12)."""
 
-
-class CommandBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may accompany a command; the reason goes into the journal."""
-
-    reason: Reason = BY_THE_OPERATOR
-
-
-class StrategyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who shall decide, one of the status' `strategies`; the reason goes into the journal."""
-
-    name: str
-    reason: Reason = BY_THE_OPERATOR
-
-
-class ErrorBody(msgspec.Struct, frozen=True):
-    """What every refusal says."""
-
-    error: str
+_REFUSALS = {
+    400: "What was asked for can't be meant, and what would be right",
+    401: "No token, a wrong one, or one that has ended",
+    403: "The token's scope doesn't reach so far, or another host or page asks",
+    404: "There is no such thing",
+    408: "The body didn't come in time",
+    409: "It can't be done now, or the key stands for something else",
+    413: "The body is too large",
+    422: "The Idempotency-Key stands for another request",
+    429: "Too many requests, or too many wrong tokens; Retry-After says how long to wait",
+    503: "It was not taken, is not on disk, or nobody knows yet: `type` says which",
+}
 
 
 def document(version: str) -> dict[str, Any]:
     """The OpenAPI document of the API of hrmd `version`."""
-    schemas = msgspec.json.schema_components(
-        [
-            Status,
-            PositionRow,
-            OrderRow,
-            DecisionRow,
-            ShadowRow,
-            Health,
-            HealthOutline,
-            Accepted,
-            CommandBody,
-            StrategyBody,
-            OrderTicket,
-            OrderAnswer,
-            CancelTicket,
-            ModelTicket,
-            ModelAnswer,
-            ErrorBody,
-        ],
-        ref_template="#/components/schemas/{name}",
-    )[1]
-    schemas = formed_schemas(schemas)
+    structs = [kind for route in ROUTES for kind in (route.gives, route.takes) if isinstance(kind, type)]
+    kinds = list(dict.fromkeys([*structs, Problem]))
+    schemas = formed_schemas(msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")[1])
     schemas["OrderTicket"] |= _LIMIT_HAS_A_PRICE
+    described = {kind.__name__: words_of(kind) for kind in _with_parts(kinds)}
+    for name, schema in schemas.items():
+        _describe(schema, described.get(name, {}))
+    paths: dict[str, Any] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "hrmd control", "version": version, "description": "Loopback only; bearer token."},
-        "security": [{"token": []}],
-        "paths": _paths(),
-        "components": {"schemas": schemas, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
-    }
-
-
-def _paths() -> dict[str, Any]:
-    health = _json("HealthOutline")
-    limit = {
-        "name": "limit",
-        "in": "query",
-        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_DECISIONS, "default": 50},
-    }
-    unlocked: dict[str, Any] = {"security": []}
-    paths: dict[str, Any] = {
-        "/": {"get": _operation("The status page", _text("text/html")) | unlocked},
-        "/healthz": {
-            "get": _operation("200 when healthy or degraded, 503 when not, and why", health) | unlocked,
+        "info": {
+            "title": "hrmd control",
+            "version": version,
+            "description": "What hrmd shows and the commands it takes. docs/api.md has examples and the frames of the "
+            "web sockets.",
         },
-        "/openapi.json": {"get": _operation("This document", {"application/json": {}})},
-        "/status": {"get": _operation("The daemon at a glance", _json("Status"))},
-        "/health": {"get": _operation("Every check of the daemon's health", _json("Health"))},
-        "/positions": {"get": _operation("Positions", _list("PositionRow"))},
-        "/orders": {"get": _operation("Orders, newest first", _list("OrderRow"))},
-        "/decisions": {"get": _operation("Decisions, newest first", _list("DecisionRow")) | {"parameters": [limit]}},
-        "/shadow": {"get": _operation("The agent in charge and those beside it, on paper", _list("ShadowRow"))},
-        "/metrics": {"get": _operation("Prometheus' text format", _text("text/plain"))},
-    }
-    paths["/healthz"]["get"]["responses"]["503"] = {"description": "Not healthy", "content": health}
-    for command, summary in COMMANDS.items():
-        operation = _operation(summary, _json("Accepted"), "202")
-        operation["requestBody"] = {"required": False, "content": _json("CommandBody")}
-        paths[f"/control/{command}"] = {"post": operation}
-    for path, summary, asked, answered, code in (
-        (
-            "order",
-            "Place an order, through risk and journal",
-            "OrderTicket",
-            "OrderAnswer",
-            "200",
-        ),
-        ("model", "Put another model in charge from the next bar on", "ModelTicket", "ModelAnswer", "200"),
-        ("cancel", "Take one order off the market", "CancelTicket", "Accepted", "202"),
-        ("strategy", "Put another strategy of the ladder in charge", "StrategyBody", "Accepted", "202"),
-    ):
-        operation = _operation(summary, _json(answered), code)
-        operation["requestBody"] = {"required": True, "content": _json(asked)}
-        paths[f"/control/{path}"] = {"post": operation}
-    return paths
+        "security": [{"token": []}, {"session": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": "As `hrmd token new` showed it"},
+                "session": {
+                    "type": "apiKey", "in": "cookie", "name": COOKIE, "description": "As POST /api/auth/login set it",
+                },
+            },
+        },
+    }  # fmt: skip
 
 
-def _operation(summary: str, content: dict[str, Any], code: str = "200") -> dict[str, Any]:
-    error = {"description": "Refused, and why", "content": _json("ErrorBody")}
-    return {"summary": summary, "responses": {code: {"description": summary, "content": content}, "default": error}}
+def _with_parts(kinds: list[Any]) -> list[type]:
+    """The structs, and those that they are made of."""
+    found: dict[type, None] = {}
+
+    def walk(kind: Any) -> None:
+        if isinstance(kind, msgspec.inspect.StructType):
+            if kind.cls in found:
+                return
+            found[kind.cls] = None
+            for field in kind.fields:
+                walk(field.type)
+        for name in ("item_type", "value_type", "key_type"):
+            if hasattr(kind, name):
+                walk(getattr(kind, name))
+        for part in getattr(kind, "types", ()):
+            walk(part)
+
+    for kind in kinds:
+        walk(msgspec.inspect.type_info(kind))
+    return list(found)
 
 
-def _json(schema: str) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+def _describe(schema: dict[str, Any], words: dict[str, str]) -> None:
+    for name, one in schema.get("properties", {}).items():
+        if name == "time" or name.endswith("_time"):
+            schema["properties"][name] = {**one, "description": "The same, by RFC 3339, in India's time"}
+        elif name in words and "description" not in one:
+            schema["properties"][name] = {**one, "description": words[name]}
 
 
-def _list(schema: str) -> dict[str, Any]:
-    items = {"$ref": f"#/components/schemas/{schema}"}
-    return {"application/json": {"schema": {"type": "array", "items": items}}}
+def _operation(route: Route) -> dict[str, Any]:
+    said: dict[str, Any] = {"operationId": route.name, "summary": route.summary, "description": _description(route)}
+    parameters: list[dict[str, Any]] = [
+        {"name": one.name, "in": "query", "description": one.says, "schema": one.schema} for one in route.query
+    ]
+    parameters += [
+        {"name": part[1:-1], "in": "path", "required": True, "description": "As it was given",
+         "schema": {"type": "string", "pattern": "^[^/{}]+$"}}
+        for part in route.path.split("/") if part.startswith("{")
+    ]  # fmt: skip
+    if route.method != "GET" and route.scope is not None:
+        parameters.append(
+            {"name": HEADER, "in": "header", "description": "Asking again with it does nothing twice",
+             "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}}
+        )  # fmt: skip
+    if parameters:
+        said["parameters"] = parameters
+    if route.takes is not None:
+        said["requestBody"] = {"required": route.body_needed, "content": _content(route.takes, many=False)}
+    said["responses"] = _responses(route)
+    if route.scope is None:
+        said["security"] = []
+    return said
 
 
-def _text(kind: str) -> dict[str, Any]:
-    return {kind: {"schema": {"type": "string"}}}
+def _description(route: Route) -> str:
+    scope = "No token is needed." if route.scope is None else f"Scope {route.scope.value}."
+    pace = {Pace.FREE: "Never slowed.", Pace.HEAVY: "A few times a minute."}.get(route.pace, "")
+    return " ".join(part for part in (f"{route.summary}.", scope, pace) if part)
+
+
+def _responses(route: Route) -> dict[str, Any]:
+    done: dict[str, Any] = {"description": route.summary}
+    if not route.stream:
+        done["content"] = _content(route.gives, many=route.many)
+    if any(one.name == "before" for one in route.query):
+        done["headers"] = {"Link": {"description": "The next page", "schema": {"type": "string"}}}
+    answers: dict[str, Any] = {str(route.code): done}
+    if route.name == "healthOutline":
+        answers["503"] = {"description": "Not healthy", "content": _content(route.gives, many=False)}
+    codes = {400, 403, *route.refusals}
+    if route.scope is not None:
+        codes |= {401, 429, 503}
+    if route.name == "login":
+        codes |= {401, 408, 413, 429}
+    elif route.method != "GET":
+        codes |= {408, 409, 413, 422}
+    for code in sorted(codes):
+        problem = {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        answers.setdefault(str(code), {"description": _REFUSALS[code], "content": problem})
+    return answers
+
+
+def _content(gives: type[msgspec.Struct] | str, *, many: bool) -> dict[str, Any]:
+    if isinstance(gives, str):
+        return {gives: {} if gives == "application/json" else {"schema": {"type": "string"}}}
+    reference = {"$ref": f"#/components/schemas/{gives.__name__}"}
+    return {"application/json": {"schema": {"type": "array", "items": reference} if many else reference}}

@@ -1,62 +1,58 @@
-"""Turns HTTP requests on loopback into views of the daemon and commands on its bus.
+"""Turns HTTP requests into views of the daemon and commands on its bus.
 
-Invariant: only `/healthz` and the empty page answer without the token, a request under a foreign `Host` (DNS rebinding)
-or from a foreign page is never answered, and 202 is said only when the command is on the bus and on disk.
+Invariant: only the routes that the table says are open answer without a token, each of the others only to a scope that
+includes its own; a request under a foreign `Host` (DNS rebinding) or from a foreign page is never answered, and 202 is
+said only when the command is on the bus and on disk.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST
 from yarl import URL
 
-from daemon import __version__
 from daemon.control import bodies
-from daemon.control.answers import HEADERS, Remembered, answer, encoded, refuse
-from daemon.control.auth import FAILURE_WINDOW_S, Gate, Verdict
-from daemon.control.connections import LIMITS, Connections, GuardedSite, Limits, http_log
+from daemon.control.answers import Cause, Remembered, refuse
+from daemon.control.backtests import Backtests
+from daemon.control.bridge import Bridge, Here, StandsStillError
+from daemon.control.commanding import Commanding
+from daemon.control.connections import LIMITS, Connections, GuardedSite, GuardedSocket, Limits, http_log
+from daemon.control.context import ROUTE, WHO, Context
+from daemon.control.front_desk import FrontDesk
+from daemon.control.gate import Gate, Verdict, Who
+from daemon.control.idempotency import HEADER, Repeats
+from daemon.control.looking import Looking
 from daemon.control.metrics import Metrics
-from daemon.control.openapi import COMMANDS, MAX_DECISIONS, document
-from daemon.control.origin import why_refused
-from daemon.control.page import content_security_policy, page
-from daemon.control.view import (
-    Accepted,
-    ControlView,
-    DecisionRow,
-    KeyTakenError,
-    ModelDesk,
-    NotDurableError,
-    NotTradingError,
-    OrderDesk,
-)
+from daemon.control.origin import why_not_by_cookie, why_refused
+from daemon.control.pacing import Paces
+from daemon.control.routes import BY_PLACE, ROUTES, Route
+from daemon.control.rows import LogRow
+from daemon.control.sessions import COOKIE, Sessions
+from daemon.control.sockets import Sockets
+from daemon.control.stream import Stream
+from daemon.control.tokens import Keyring
+from daemon.control.tuning import SettingsDesk
+from daemon.control.view import ControlView, MigrationDesk, ModelDesk, OrderDesk
 from daemon.core.clock import Clock
-from daemon.core.errors import Fault, HrmdError, UsageError
-from daemon.core.events import Event, Flatten, Halt, LockStrategy, Reduce, Resume, SwapStrategy
-from daemon.core.json_form import encode
+from daemon.core.errors import Fault, UsageError
 from daemon.settings.run import ControlSettings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MAX_BODY_BYTES = 4096
 SHUTDOWN_S = 2.0
-DEFAULT_DECISIONS = 50
-_OPEN_PATHS = frozenset({"/", "/healthz"})
-_EVENTS: dict[str, type[Halt] | type[Resume] | type[Reduce] | type[Flatten]] = {
-    "halt": Halt,
-    "resume": Resume,
-    "reduce": Reduce,
-    "flatten": Flatten,
-}
+SOCKET_MODE = 0o600
 
 
 class ControlServer:
-    """The local HTTP server.
+    """The HTTP server.
 
-    `view` answers questions, `desk` takes commands and orders by hand, `models` other models; `token` opens the door.
+    `view` answers questions, `desk` takes commands and orders by hand, `models` other models, `migration` a
+    person's word on it, `tuning` other settings; `token` opens every door. `bridge` leads to the loop that they are on.
     """
 
     def __init__(
@@ -68,34 +64,53 @@ class ControlServer:
         token: str,
         desk: OrderDesk,
         models: ModelDesk,
+        migration: MigrationDesk,
         limits: Limits = LIMITS,
+        *,
+        tuning: SettingsDesk,
+        backtests: Backtests,
+        stream: Stream | None = None,
+        bridge: Bridge | None = None,
+        lines: Callable[[], Sequence[LogRow]] = list,
     ) -> None:
         self._settings = settings
-        self._view = view
-        self._clock = clock
-        self._metrics = metrics
-        self._gate = Gate(token, clock)
-        self._desk = desk
-        self._models = models
+        sessions = Sessions(int(settings.session_hours * 3600))
+        self._keyring = Keyring(settings.tokens_file)
+        self._gate = Gate(token, clock, self._keyring, sessions)
         self._answers = Remembered(clock)
         self._limits = limits
+        self._metrics = metrics
         self._connections = Connections(metrics.turned_out, limits)
+        self._paces = Paces(settings, clock)
+        self._names = frozenset(settings.public.names) if settings.public is not None else frozenset()
+        self._context = context = Context(
+            view, desk, models, migration, tuning, clock, bridge or Here(), self._gate, sessions, self._answers, limits
+        )
+        self._backtests = backtests
+        self._sockets = Sockets(context, stream if stream is not None else Stream(view.order))
+        parts = (Looking(context, metrics, lines), Commanding(context), FrontDesk(context, backtests), self._sockets)
+        self._handlers: dict[str, Handler] = {name: it for part in parts for name, it in part.handlers().items()}
+        self._repeats = Repeats()
         self._log = structlog.get_logger("control")
         self._runner: web.AppRunner | None = None
 
     @property
     def url(self) -> str:
-        """Where it listens, such as `http://127.0.0.1:8765`; raises `Fault` before `start`."""
+        """Where it listens on loopback, such as `http://127.0.0.1:8642`; raises `Fault` before `start`."""
         if self._runner is None:
             raise Fault("the control server is not started")
         host, port = self._runner.addresses[0][:2]
         return str(URL.build(scheme="http", host=host, port=port))
 
+    @property
+    def addresses(self) -> list[str]:
+        """Everywhere it listens, loopback first; empty before `start`."""
+        return [str(one) for one in self._runner.addresses] if self._runner is not None else []
+
     async def start(self) -> None:
-        """Listen; raises `UsageError` where the address can't be had. Once started, does nothing."""
+        """Listen; raises `UsageError` where an address can't be had. Once started, does nothing."""
         if self._runner is not None:
             return
-        host, port = self._settings.host, self._settings.port
         http = http_log(self._metrics.malformed_request, self._on_http_failure)
         runner = web.AppRunner(
             self.application(), access_log=None, logger=http, shutdown_timeout=SHUTDOWN_S,
@@ -103,14 +118,44 @@ class ControlServer:
         )  # fmt: skip
         await runner.setup()
         try:
-            await GuardedSite(runner, host, port, self._connections).start()
-        except OSError as error:
+            await self._listen(runner)
+        except UsageError:
             await runner.cleanup()
+            raise
+        self._runner = runner
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        settings, connections = self._settings, self._connections
+        host, port = settings.host, settings.port
+        try:
+            await GuardedSite(runner, host, port, connections).start()
+        except OSError as error:
             raise UsageError(
                 f"control.port: {host}:{port} can't be listened on ({error.strerror}); stop what listens there, or set "
                 "control.port to another one (0 takes any that is free)"
             ) from None
-        self._runner = runner
+        if settings.socket is not None:
+            try:
+                await GuardedSocket(runner, settings.socket, SOCKET_MODE, connections).start()
+            except OSError as error:
+                raise UsageError(f"control.socket: {settings.socket} can't be listened on ({error.strerror})") from None
+        if settings.public is not None:
+            public = settings.public
+            try:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.minimum_version = ssl.TLSVersion.TLSv1_2
+                context.load_cert_chain(public.tls_cert, public.tls_key)
+            except OSError as error:  # ssl.SSLError is one
+                raise UsageError(
+                    f"control.public: {public.tls_cert} and {public.tls_key}: expected a certificate and its key, PEM "
+                    f"({error.strerror or error})"
+                ) from None
+            try:
+                await GuardedSite(runner, public.host, public.port, connections, context).start()
+            except OSError as error:
+                raise UsageError(
+                    f"control.public: {public.host}:{public.port} can't be listened on ({error.strerror})"
+                ) from None
 
     async def stop(self) -> None:
         """Stop listening and close what is open; stopped already, does nothing."""
@@ -121,30 +166,23 @@ class ControlServer:
     def application(self) -> web.Application:
         """The aiohttp application, for `start` and for tests."""
         application = web.Application(
-            middlewares=[self._say_errors, self._check_origin, self._check_token], client_max_size=MAX_BODY_BYTES
+            middlewares=[self._say_errors, self._check_origin, self._check_token, self._repeat],
+            client_max_size=MAX_BODY_BYTES,
         )
-        application.add_routes(
-            [
-                web.get("/", self._page),
-                web.get("/healthz", self._healthz),
-                web.get("/openapi.json", self._openapi),
-                web.get("/status", self._status),
-                web.get("/health", self._health),
-                web.get("/positions", self._positions),
-                web.get("/orders", self._orders),
-                web.get("/decisions", self._decisions),
-                web.get("/shadow", self._shadow),
-                web.get("/metrics", self._prometheus),
-                *(web.post(f"/control/{command}", self._command) for command in COMMANDS),
-                web.post("/control/order", self._order),
-                web.post("/control/cancel", self._cancel),
-                web.post("/control/strategy", self._strategy),
-                web.post("/control/model", self._model),
-            ]
-        )
+        for route in ROUTES:
+            if route.method == "GET":
+                application.router.add_get(route.path, self._handlers[route.name], allow_head=not route.stream)
+            else:
+                application.router.add_route(route.method, route.path, self._handlers[route.name])
+        application.on_startup.append(self._sockets.start)
+        application.on_shutdown.append(self._sockets.stop)
+        application.on_shutdown.append(self._end_backtests)
         return application
 
-    # -- middlewares: every refusal is JSON, for a known host, with the token ---------------------------------------
+    async def _end_backtests(self, application: web.Application) -> None:
+        await self._backtests.close()
+
+    # -- middlewares: every refusal is JSON, for a known host, with a token of the scope -----------------------------
 
     @web.middleware
     async def _say_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -153,187 +191,101 @@ class ControlServer:
         except web.HTTPException as refusal:
             allow = {"Allow": refusal.headers["Allow"]} if "Allow" in refusal.headers else {}
             return refuse(refusal.status, _explain(request, refusal), allow)
+        except StandsStillError as error:
+            return refuse(503, str(error), cause=Cause.NO_ANSWER)
         except Exception:  # noqa: BLE001 — the edge of HTTP: who asked is answered in JSON, the log has the trace
             self._log.exception("control_failed", method=request.method, path=request.path)
             return refuse(500, f"{request.path}: failed inside hrmd; its log says why")
 
     @web.middleware
     async def _check_origin(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        why = why_refused(request)
+        why = why_refused(request, self._names)
         return refuse(403, why) if why else await handler(request)
 
     @web.middleware
     async def _check_token(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in _OPEN_PATHS or request.match_info.http_exception is not None:
+        route = _route_of(request)
+        if route is None or route.scope is None:
             return await handler(request)
-        match self._gate.check(request.headers.get("Authorization")):
-            case Verdict.GRANTED:
-                self._connections.trust(request.transport)
-                try:
-                    return await handler(request)
-                finally:
-                    if request.method == "POST":
-                        self._answers.forget()
-            case Verdict.REFUSED:
-                self._log.warning("control_refused", path=request.path)
-                return refuse(401, "expected Authorization: Bearer TOKEN, as in the control token file", _CHALLENGE)
-            case Verdict.TOO_MANY:
-                return refuse(429, "too many wrong tokens", {"Retry-After": str(FAILURE_WINDOW_S)})
+        authorization, cookie = request.headers.get("Authorization"), request.cookies.get(COOKIE)
+        entry = self._gate.enter(authorization, cookie, request.remote or "")
+        if entry.verdict is Verdict.TOO_MANY:
+            return refuse(429, "too many wrong tokens", {"Retry-After": str(entry.wait_s)})
+        if entry.who is None:
+            self._log.warning(
+                "control_refused", path=request.path, address=request.remote, tokens=self._keyring.trouble
+            )
+            return refuse(401, "expected Authorization: Bearer TOKEN, as in the control token file", _CHALLENGE)
+        who = entry.who
+        why = self._why_not(request, route, who)
+        if why:
+            return refuse(403, why)
+        self._connections.trust(request.transport)
+        wait_s = self._paces.wait_s(who.name, route.pace)
+        if wait_s:
+            return refuse(429, f"{route.path}: too many requests of {who.name}", {"Retry-After": str(wait_s)})
+        request[WHO], request[ROUTE] = who, route
+        return await self._carried_out(request, handler, route, who)
 
-    # -- routes -----------------------------------------------------------------------------------------------------
+    def _why_not(self, request: web.Request, route: Route, who: Who) -> str:
+        assert route.scope is not None
+        if not who.scope.includes(route.scope):
+            return f"{route.path}: expected a token with the scope {route.scope}; {who.name} has {who.scope}"
+        return why_not_by_cookie(request) if who.claims is not None else ""
 
-    async def _page(self, request: web.Request) -> web.Response:
-        html = page()
-        headers = HEADERS | {"Content-Security-Policy": content_security_policy(html)}
-        return web.Response(text=html, content_type="text/html", headers=headers)
-
-    async def _healthz(self, request: web.Request) -> web.Response:
-        health = self._view.health()
-        return answer(health.outline(), 200 if health.healthy else 503)
-
-    async def _health(self, request: web.Request) -> web.Response:
-        return self._remembered(request, self._view.health)
-
-    async def _openapi(self, request: web.Request) -> web.Response:
-        return answer(document(__version__))
-
-    async def _status(self, request: web.Request) -> web.Response:
-        return self._remembered(request, self._view.status)
-
-    async def _positions(self, request: web.Request) -> web.Response:
-        return self._remembered(request, self._view.positions)
-
-    async def _orders(self, request: web.Request) -> web.Response:
-        return self._remembered(request, self._view.orders)
-
-    async def _shadow(self, request: web.Request) -> web.Response:
-        return self._remembered(request, self._view.shadow)
-
-    async def _decisions(self, request: web.Request) -> web.Response:
-        text = request.query.get("limit", str(DEFAULT_DECISIONS))
-        limit = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
-        if not 1 <= limit <= MAX_DECISIONS:
-            return refuse(400, f"limit: expected a whole number from 1 to {MAX_DECISIONS}, got {text[:20]!r}")
-        rows = lambda: [DecisionRow.of(decision) for decision in self._view.decisions(limit)]  # noqa: E731
-        return self._remembered(request, rows, f"/decisions?limit={limit}")
-
-    def _remembered(self, request: web.Request, look: Callable[[], object], asked: str = "") -> web.Response:
-        return encoded(self._answers.get(asked or request.path, lambda: encode(look())))
-
-    async def _prometheus(self, request: web.Request) -> web.Response:
-        body = self._answers.get(request.path, self._rendered)
-        return web.Response(body=body, headers=HEADERS | {"Content-Type": CONTENT_TYPE_LATEST})
-
-    def _rendered(self) -> bytes:
-        view = self._view
-        return self._metrics.render(view.status(), view.health().checks, view.shadow())
-
-    async def _command(self, request: web.Request) -> web.Response:
-        command = request.path.rpartition("/")[2]
+    async def _carried_out(self, request: web.Request, handler: Handler, route: Route, who: Who) -> web.StreamResponse:
+        """The answer; what was asked for that is no look is in the journal, however it was answered."""
+        if route.method == "GET":
+            return await handler(request)
+        status = 500
         try:
-            body = bodies.command(await bodies.read(request, self._limits.body_s))
+            response = await handler(request)
+            status = response.status
+            return response
+        except web.HTTPException as refusal:
+            status = refusal.status
+            raise
+        finally:
+            self._answers.forget()
+            self._context.note(who.name, f"{route.method} {request.path}", status)
+
+    @web.middleware
+    async def _repeat(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        keys = request.headers.getall(HEADER, [])
+        if not keys or request.method == "GET" or WHO not in request:
+            return await handler(request)
+        if len(keys) > 1:
+            return refuse(400, f"{HEADER}: expected once")
+        try:
+            body = await bodies.read(request, self._limits.body_s)
         except ValueError as error:
             return refuse(400, str(error))
-        ts = self._clock.now_ns()
-        event, said = self._event(command, ts, body.reason)
-        if event is None:
-            return refuse(409, said)
+        place = (request[WHO].name, request.path, keys[0])
+        before = self._repeats.begin(place, body)
+        if before is not None:
+            return before
+        response: web.StreamResponse | None = None
         try:
-            await self._desk.command(event)
-        except HrmdError as error:
-            return self._not_accepted(command, error)
-        self._log.info("control_command", command=said, reason=body.reason)
-        return answer(Accepted(command=said, ts=ts), 202)
-
-    def _event(self, command: str, ts: int, reason: str) -> tuple[Event | None, str]:
-        """What a command is on the bus, and how it is called; None, and why, where there is nothing to do."""
-        if command in ("lock", "unlock"):
-            return LockStrategy(ts=ts, locked=command == "lock", reason=reason), command
-        if command != "rollback":
-            return _EVENTS[command](ts=ts, reason=reason), command
-        status = self._view.status()
-        if not status.rollback_to:
-            return None, f"rollback: nobody is there to go back to from {status.strategy}; name one: strategy NAME"
-        said = f"rollback to {status.rollback_to}"
-        return SwapStrategy(ts=ts, name=status.rollback_to, reason=f"rollback: {reason}"), said
-
-    def _not_accepted(self, command: str, error: HrmdError) -> web.Response:
-        """It is in force and may be forgotten, or it was not taken: whoever asked must know which."""
-        self._log.error("control_command_failed", command=command, error=str(error))
-        if isinstance(error, NotDurableError):
-            return refuse(503, f"{command} is in force but not on disk, a restart may not know of it: {error}")
-        return refuse(503, f"{command} was not taken: {error}")
-
-    async def _order(self, request: web.Request) -> web.Response:
-        try:
-            ticket = bodies.ticket(await bodies.read(request, self._limits.body_s))
-        except ValueError as error:
-            return refuse(400, str(error))
-        again = f"ask again with key {ticket.key}: it places no second order"
-        try:
-            verdict = await self._desk.place(ticket)
-        except KeyTakenError as error:
-            return refuse(409, f"{error}; give a new order a new key")
-        except NotTradingError as error:
-            return refuse(503, f"the order was not taken: {error}")
-        except TimeoutError:
-            return refuse(503, f"no answer yet; {again}")
-        except HrmdError as error:
-            self._log.error("control_order_failed", key=ticket.key, error=str(error))
-            return refuse(503, f"the order may not have been taken: {error}; {again}")
-        self._log.info("control_order", key=ticket.key, order=verdict.order_id, approved=verdict.approved)
-        return answer(verdict)
-
-    async def _cancel(self, request: web.Request) -> web.Response:
-        try:
-            ticket = bodies.cancellation(await bodies.read(request, self._limits.body_s))
-        except ValueError as error:
-            return refuse(400, str(error))
-        try:
-            ts = await self._desk.cancel(ticket.order_id, ticket.reason)
-        except HrmdError as error:
-            return self._not_accepted("cancel", error)
-        if ts is None:
-            return refuse(404, f"order_id {ticket.order_id[:40]}: no such order works; GET /orders lists them")
-        self._log.info("control_cancel", order=ticket.order_id, reason=ticket.reason)
-        return answer(Accepted(command="cancel", ts=ts), 202)
-
-    async def _model(self, request: web.Request) -> web.Response:
-        try:
-            ticket = bodies.model(await bodies.read(request, self._limits.body_s))
-        except ValueError as error:
-            return refuse(400, str(error))
-        try:
-            became = await self._models.load_model(ticket)
-        except TimeoutError:
-            return refuse(503, "no answer yet: the model may still be put in charge; GET /status says which decides")
-        except HrmdError as error:
-            return self._not_accepted("model", error)
-        self._log.info("control_model", model=ticket.model, who=ticket.who, loaded=became.loaded, why=became.reason)
-        return answer(became)
+            response = await handler(request)
+            return response
+        finally:
+            self._repeats.end(place, response)
 
     def _on_http_failure(self, record: logging.LogRecord) -> None:
         """What went wrong inside aiohttp and is nobody's malformed request."""
         self._log.error("control_failed", what=record.getMessage(), exc_info=record.exc_info)
 
-    async def _strategy(self, request: web.Request) -> web.Response:
-        known = self._view.status().strategies
-        try:
-            body = bodies.strategy(await bodies.read(request, self._limits.body_s))
-            if body.name not in known:
-                raise ValueError(f"name: expected one of {', '.join(known)}, got {body.name[:40]!r}")
-        except ValueError as error:
-            return refuse(400, str(error))
-        event = SwapStrategy(ts=self._clock.now_ns(), name=body.name, reason=body.reason)
-        try:
-            await self._desk.command(event)
-        except HrmdError as error:
-            return self._not_accepted("strategy", error)
-        self._log.info("control_strategy", name=body.name, reason=body.reason)
-        return answer(Accepted(command="strategy", ts=event.ts), 202)
-
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="hrmd"'}
+
+
+def _route_of(request: web.Request) -> Route | None:
+    """The route that a request goes to; None where none is (404, 405)."""
+    resource = request.match_info.route.resource
+    if request.match_info.http_exception is not None or resource is None:
+        return None
+    method = "GET" if request.method == "HEAD" else request.method
+    return BY_PLACE[method, resource.canonical]
 
 
 def _explain(request: web.Request, refusal: web.HTTPException) -> str:

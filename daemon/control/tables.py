@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from daemon.control.view import Health, OrderRow, PositionRow, Status
+from daemon.control.view import CanaryRow, Health, OrderRow, PositionRow, Status
+from daemon.core.events import ITSELF
 from daemon.report.tables import facts, table
 from daemon.report.text import Number, ist_time, rupees, signed_rupees, tone, whole
 from daemon.supervision.health import CheckStatus
@@ -25,7 +26,7 @@ def status_table(status: Status) -> Table:
     shown = facts()
     state = Text(status.trading_state.value, _STATE_STYLE[status.trading_state.value])
     if status.trading_reason:
-        state.append(f" · {status.trading_reason}", "default")
+        state.append(f" · {status.trading_reason}{_by(status.trading_who)}", "default")
     if status.healthy and not status.warnings:
         health = Text("healthy", "green")
     elif status.healthy:
@@ -39,9 +40,9 @@ def status_table(status: Status) -> Table:
         ("health", health),
         ("mode", status.mode + (" · simulated ticks" if status.simulated else "")),
         ("strategy", f"{status.strategy} (rung {status.strategy_rung}){model}"),
-        *([("because", Text(status.strategy_reason, "bold yellow"))] if status.strategy_reason else []),
+        *_why("because", status.strategy_reason, status.strategy_who),
         *([("steps", Text(", ".join(status.strategy_steps), "yellow"))] if status.strategy_steps else []),
-        *([("locked", Text(status.strategy_lock, "bold yellow"))] if status.strategy_lock else []),
+        *_why("locked", status.strategy_lock, status.strategy_lock_who),
         *([("back to", status.strategy_back)] if status.strategy_back else []),
         *(("missing", Text(f"{rung}: {why}", "yellow")) for rung, why in status.strategies_missing.items()),
         ("feed", f"{status.feed} · market time {ist_time(status.ts)} IST · {', '.join(status.symbols)}"),
@@ -57,6 +58,38 @@ def status_table(status: Status) -> Table:
     rows += [("note", Text(note, "yellow")) for note in status.notes]
     if status.token:
         rows.append(("access", Text(status.token, "bold red" if status.token_left_s == 0 else "")))
+    for name, value in rows:
+        shown.add_row(name, value)
+    return shown
+
+
+def _why(subject: str, reason: str, who: str) -> list[tuple[str, Text]]:
+    return [(subject, Text(reason + _by(who), "bold yellow"))] if reason else []
+
+
+def _by(who: str) -> str:
+    """A person, or a signal; what the daemon does by itself says so in its reason."""
+    return f" ({who})" if who not in ("", ITSELF) else ""
+
+
+def canary_table(row: CanaryRow) -> Table | Text:
+    """The canary run, one row a subject, or a line that says there is none."""
+    if row.ts is None:
+        who = ", ".join(row.agents)
+        return Text(f"No canary. {f'Could begin: {who}' if who else 'No shadow agent is configured.'}", "dim")
+    shown = facts()
+    began = "" if row.began_ts is None else f" since {ist_time(row.began_ts)} IST"
+    proof = f"better {row.better:,.2f}, worse {row.worse:,.2f}, of {row.needed:,.4g} needed"
+    rows: list[tuple[str, str | Text]] = [
+        ("canary", Text(f"{row.agent}: {row.state}{began}", "bold")),
+        ("because", f"{row.reason} ({row.who})"),
+        ("decides on", f"{', '.join(row.symbols) or '-'} · at {row.size:g} of the limits on size"),
+        ("against", row.against or "-"),
+        ("proof", f"{proof} · {row.sessions} sessions, {row.mean_bp:+.2f} bp a session"),
+        ("on proof", "is put in charge by itself" if row.promote == "auto" else "a person is asked"),
+    ]
+    if row.net_pnl is not None:
+        rows.append(("net P&L", Text(signed_rupees(row.net_pnl), tone(row.net_pnl))))
     for name, value in rows:
         shown.add_row(name, value)
     return shown

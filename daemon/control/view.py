@@ -10,15 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from enum import StrEnum
 from typing import Annotated, Protocol
 
 import msgspec
 
 from daemon.control.accepted import Accepted as Accepted
+from daemon.control.rows import Asked, HrmMetrics, Listing, Page
 from daemon.control.words import HandSide as HandSide
 from daemon.control.words import HandType as HandType
+from daemon.core.clock import NS_PER_MS
 from daemon.core.errors import HrmdError
-from daemon.core.events import Decision, Event, ManualOrder, ManualOrderAnswered, OrderType, Side, TradingState
+from daemon.core.events import (
+    ControlAction,
+    Decision,
+    Event,
+    ManualOrder,
+    ManualOrderAnswered,
+    OrderType,
+    Side,
+    TradingState,
+)
+from daemon.report.migration import MigrationAnswer, MigrationView
 from daemon.report.side_by_side import ShadowRow
 from daemon.supervision.health import Check, CheckStatus, Overall, overall, texts
 
@@ -48,6 +61,8 @@ PriceText = Annotated[
 ]
 PriceNumber = Annotated[float, msgspec.Meta(ge=0.0001, lt=MAX_PRICE, description="As text it is exact")]
 BY_THE_OPERATOR = "by the operator"
+AN_OPERATOR = "an operator"
+"""Who gave a command, where the asker doesn't say."""
 
 
 class InferenceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,12 +108,16 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     feed: str
     trading_state: TradingState
     trading_reason: str
+    trading_who: str = ""
+    """Who gave the command, "hrmd" where no person did; "" while it trades."""
     strategy: str
     """The strategy in charge, one of the supervisor's ladder."""
     strategy_rung: int
     """Its place on the ladder: 0 is the best one, the last is flat."""
     strategy_reason: str = ""
     """Why it is in charge, where it isn't the settings' own from the start."""
+    strategy_who: str = ""
+    """Who put it there."""
     model: str
     """Such as "untrained (seed 7)", or a name and hash; "" where no model decides."""
     symbols: list[str]
@@ -125,6 +144,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Whom `/control/rollback` puts in charge; "" where nobody is there."""
     strategy_lock: str = ""
     """Why nothing is done by itself about the strategy in charge, "" where it is."""
+    strategy_lock_who: str = ""
     strategy_steps: list[str] = []
     """What was done by itself about the strategy in charge, oldest first, such as "less_depth"."""
     strategy_back: str = ""
@@ -197,12 +217,22 @@ class DecisionRow(msgspec.Struct, frozen=True, kw_only=True):
     complexity: float
     regime: str
     failed: bool
+    h_module_confidence: float
+    l_module_confidence: float
+    adaptive_time_used: float
 
     @classmethod
     def of(cls, decision: Decision) -> DecisionRow:
         """The row that shows `decision`."""
-        shared = {name: getattr(decision, name) for name in cls.__struct_fields__ if name not in ("action", "price")}
-        return cls(action=decision.action.name, price=Decimal(repr(decision.price)), **shared)
+        shared = {name: getattr(decision, name) for name in cls.__struct_fields__ if name not in _OWN}
+        return cls(
+            action=decision.action.name, price=Decimal(repr(decision.price)), adaptive_time_used=
+            decision.latency_ns / NS_PER_MS, h_module_confidence=decision.h_confidence,
+            l_module_confidence=decision.l_confidence, **shared,
+        )  # fmt: skip
+
+
+_OWN = {"action", "price", "h_module_confidence", "l_module_confidence", "adaptive_time_used"}
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,13 +283,16 @@ class OrderTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     type: HandType = HandType.MARKET
     price: PriceText | PriceNumber | None = None
     reason: Reason = BY_THE_OPERATOR
+    reduce_only: bool = False
+    """Whether risk shall deny it where it would do more than close what is held."""
+    who: Reason = AN_OPERATOR
 
     def order(self, ts: int) -> ManualOrder:
         """The command, at `ts`."""
         return ManualOrder(
             ts=ts, key=self.key, symbol=self.symbol, side=Side[self.side.name], quantity=self.quantity,
             type=OrderType[self.type.name], limit_price=None if self.price is None else Decimal(str(self.price)),
-            reason=self.reason,
+            reason=self.reason, reduce_only=self.reduce_only, who=self.who,
         )  # fmt: skip
 
 
@@ -292,6 +325,7 @@ class CancelTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     order_id: str
     reason: Reason = BY_THE_OPERATOR
+    who: Reason = AN_OPERATOR
 
 
 class ModelTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -302,7 +336,7 @@ class ModelTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=1024, pattern=f"^[^{_UNSEEN}]+{_END}")]
     reason: Reason = BY_THE_OPERATOR
-    who: Reason = "an operator"
+    who: Reason = AN_OPERATOR
 
 
 class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -318,6 +352,63 @@ class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     after_restart: str
     """What the next start loads, in words; "" where nothing changed."""
     ts: int
+
+
+class MigrationTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who signs for a step of the migration, and why."""
+
+    who: Reason
+    reason: Reason = BY_THE_OPERATOR
+
+
+class CanaryDo(StrEnum):
+    """What is to be done about a canary."""
+
+    BEGIN = "begin"
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+
+
+class CanaryTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be done about the canary run; `agent` is a shadow agent's name, of `begin` only."""
+
+    do: CanaryDo
+    agent: Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]{0,24}" + _END)] = ""
+    reason: Reason = BY_THE_OPERATOR
+    who: Reason = AN_OPERATOR
+
+
+class CanaryRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest canary run, and who could begin one.
+
+    `state` is "none" where there never was one. `sessions` to `worse` are the proof so far (`canary.alpha`): bp of the
+    starting cash a session, the candidate's virtual account less that of the one in charge.
+    """
+
+    state: str
+    agent: str
+    strategy: str
+    model_hash: str
+    against: str
+    """Whom it is compared with."""
+    symbols: list[str]
+    size: float
+    began_ts: int | None
+    ts: int | None
+    sessions: int
+    mean_bp: float
+    better: float
+    worse: float
+    needed: float
+    """What `better` or `worse` must come to."""
+    net_pnl: Decimal | None
+    """Of the account on its instruments since it began; None where none runs."""
+    who: str
+    reason: str
+    promote: str
+    """On proof: ask, or auto."""
+    agents: list[str]
+    """Who could begin one."""
 
 
 class KeyTakenError(HrmdError):
@@ -339,9 +430,12 @@ class OrderDesk(Protocol):
         """Put a command on the bus and on disk; raises `NotDurableError`, or `NotTradingError` where not taken."""
 
     async def place(self, ticket: OrderTicket) -> OrderAnswer:
-        """Risk's answer; raises `KeyTakenError`, `NotTradingError` or `TimeoutError`."""
+        """Risk's answer to somebody; raises `KeyTakenError`, `NotTradingError` or `TimeoutError`."""
 
-    async def cancel(self, order_id: str, reason: str) -> int | None:
+    def note(self, action: ControlAction) -> None:
+        """For the record; never raises."""
+
+    async def cancel(self, order_id: str, reason: str, who: str) -> int | None:
         """Ask for a cancellation; when that was (UTC ns), None where no such order works. Raises as `command` does."""
 
 
@@ -350,6 +444,16 @@ class ModelDesk(Protocol):
 
     async def load_model(self, ticket: ModelTicket) -> ModelAnswer:
         """What became of it; raises `NotTradingError`, `NotDurableError` or `TimeoutError`."""
+
+
+class MigrationDesk(Protocol):
+    """Where a person gives word on the migration."""
+
+    async def advance(self, ticket: MigrationTicket) -> MigrationAnswer:
+        """To the next stage, or why not; raises `NotTradingError` or `NotDurableError`."""
+
+    async def roll_back(self, ticket: MigrationTicket) -> MigrationAnswer:
+        """Back, or why not; raises as `advance` does."""
 
 
 class ControlView(Protocol):
@@ -367,8 +471,26 @@ class ControlView(Protocol):
     def decisions(self, limit: int) -> Sequence[Decision]:
         """The newest `limit` decisions or fewer, newest first; `limit` ≥ 1."""
 
+    def page(self, listing: Listing, asked: Asked) -> Page:
+        """A page of rows, newest first; of decisions `Decision` itself, of bars `Bar`, of the rest the API's rows."""
+
+    def order(self, order_id: str) -> OrderRow | None:
+        """One order of `orders`."""
+
+    def hrm_metrics(self) -> HrmMetrics:
+        """How the model reasons."""
+
     def shadow(self) -> Sequence[ShadowRow]:
         """The agent in charge and those beside it; empty where there are none."""
+
+    def migration(self) -> MigrationView:
+        """Where the way to a candidate stands."""
+
+    def canary(self) -> CanaryRow:
+        """The newest canary run."""
+
+    def why_not(self, ticket: CanaryTicket) -> str:
+        """Why that can't be done now, in a line; "" where it can."""
 
     def health(self) -> Health:
         """Cheap: `/healthz` is asked often, and gets its outline."""

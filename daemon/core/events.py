@@ -20,6 +20,11 @@ from numpy.typing import NDArray
 MANUAL = "manual"
 """The strategy of orders by hand."""
 
+ITSELF = "hrmd"
+"""Who gave a command that no person gave."""
+CANDIDATE = "canary:"
+"""How the `strategy` of a decision and its orders begins where a canary decides; its agent's name follows."""
+
 EXTERNAL = "external"
 """The strategy of orders that somebody else placed in our account."""
 
@@ -63,6 +68,8 @@ class Mitigation(StrEnum):
 
     LESS_DEPTH = "less_depth"
     """Half as many segments."""
+    FREE_MEMORY = "free_memory"
+    """What nobody needs is given back to the system."""
     CLEAR_CACHES = "clear_caches"
     """Decisions that were remembered, and what a model carries from bar to bar."""
     SINGLE_CYCLE = "single_cycle"
@@ -109,6 +116,22 @@ class CanaryState(StrEnum):
     RUNNING = "running"
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled back"
+
+
+class MigrationStage(StrEnum):
+    """The way of a candidate to the place of the one in charge, in its order."""
+
+    NONE = "none"
+    BASELINE = "baseline"
+    """What the one in charge does is measured."""
+    TRAINING = "training"
+    """The candidate is made."""
+    PARALLEL = "parallel"
+    """It decides on paper, beside the one in charge."""
+    GRADUAL = "gradual"
+    """It decides for real on a share."""
+    FULL = "full"
+    """It decides everything, on probation."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -426,12 +449,26 @@ class OrderUnknown(Event, frozen=True, gc=False):
 
 
 class OrderAmended(Event, frozen=True, gc=False):
-    """Somebody changed the order at the venue: it is for `quantity` now, `change` more (or fewer) than before."""
+    """Somebody changed the order at the venue: it is for `quantity` now, `change` more (or fewer) than before.
+
+    With a `type` it and its prices are others, too; without one they are what they were.
+    """
 
     ts: int
     order_id: str
     quantity: int
     change: int
+    type: OrderType | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+
+    def of(self, intent: OrderIntent) -> OrderIntent:
+        """What the order is now."""
+        if self.type is None:
+            return msgspec.structs.replace(intent, quantity=self.quantity)
+        return msgspec.structs.replace(
+            intent, quantity=self.quantity, type=self.type, limit_price=self.limit_price, stop_price=self.stop_price
+        )
 
 
 class Fill(Event, frozen=True, gc=False):
@@ -622,6 +659,11 @@ class AccountSnapshot(Event, frozen=True, gc=False):
     """Corporate actions that positions were counted anew for: symbol, date and kind."""
     sessions: dict[str, SessionsRecord] = {}
     """What decisions are told of earlier sessions, by symbol, for whoever makes decisions of a shortened run again."""
+    state_who: str = ""
+    closing: dict[str, str] = {}
+    """Symbols that are being closed since a canary ended, and why."""
+    changed: dict[str, str] = {}
+    """Settings that were changed while running and are not the file's: JSON by dotted key."""
 
 
 class DayProfitPeaked(Event, frozen=True, gc=False):
@@ -636,6 +678,8 @@ class ShadowResult(Event, frozen=True, gc=False):
     """What a shadow agent came to in a session, on paper, beside the one in charge over the same time, rupees.
 
     `whole`: from the open to the close; `since_ts` is where it begins. `depth` and `latency_ms` are means.
+    `real_strategy` with `real_model_hash` decided all of it by itself; "" where more than one did, where a person
+    traded, or where trading was held up: its profit then says nothing of a strategy.
     """
 
     ts: int
@@ -660,9 +704,78 @@ class ShadowResult(Event, frozen=True, gc=False):
     real_net_pnl: Decimal
     real_decisions: int
     real_trades: int
+    thinking_p99_ms: float = 0.0
+    """99th percentile of the machine's time for a decision; 0 where none was measured, and in a replay."""
+    real_strategy: str = ""
+    real_model_hash: str = ""
+    mixed: bool = False
+    """Whether a canary decided in it, too: the real figures are of two then."""
 
 
-# -- state and commands ---------------------------------------------------------------------------------------------
+class RunCounted(Event, frozen=True, gc=False):
+    """What a run that ends in order counted and the journal doesn't hold: its ticks, and bars of every interval.
+
+    `sessions` are the (open, close) times of those on the tape, empty where the ticks came live. `shadow` are the rows
+    of `daemon.report.side_by_side`, without what is a measurement of the machine.
+    """
+
+    ts: int
+    accepted: int
+    repaired: int
+    rejected: dict[str, int]
+    first_ts: int | None
+    last_ts: int | None
+    bars: int
+    sessions: tuple[tuple[int, int], ...] = ()
+    shadow: tuple[dict[str, Any], ...] = ()
+
+
+class SessionMeasured(Event, frozen=True, gc=False):
+    """What the one in charge came to in a session; said while a migration goes on.
+
+    `whole`: one and the same decided from the open to the close. `net_bp` is of the starting cash, after costs, orders
+    by hand included; `latency_p99_ms` is from bar to decision.
+    """
+
+    ts: int
+    strategy: str
+    model_hash: str
+    day: int
+    since_ts: int
+    whole: bool
+    decisions: int
+    failed: int
+    latency_p99_ms: float
+    trades: int
+    net_pnl: Decimal
+    net_bp: float
+
+
+class BaselineWeighed(Event, frozen=True, gc=False):
+    """How the sessions of `strategy` with `model_hash` stand against those of the baseline, a shadow agent, by now.
+
+    All that goes on from here: sums of `sessions` sessions up to `day`, bp of the starting cash, and the state of the
+    bet on "worse" (`daemon.supervision.baseline`), of differences within ±`bound_bp`.
+    """
+
+    ts: int
+    agent: str
+    agent_strategy: str
+    agent_model_hash: str
+    bound_bp: float
+    strategy: str
+    model_hash: str
+    day: int
+    sessions: int
+    ours_bp: float
+    baseline_bp: float
+    total: float
+    squares: float
+    log_capital: float
+
+
+# -- state and commands -----------------------------------------------------------------------------------------------
+# `who` gave a command: a person by his login name, a signal by its name, the daemon as `ITSELF`; "" in old journals.
 
 
 class TradingStateChanged(Event, frozen=True, gc=False):
@@ -671,6 +784,7 @@ class TradingStateChanged(Event, frozen=True, gc=False):
     ts: int
     state: TradingState
     reason: str
+    who: str = ""
 
 
 class StrategySwapped(Event, frozen=True, gc=False):
@@ -680,6 +794,7 @@ class StrategySwapped(Event, frozen=True, gc=False):
     old: str
     new: str
     reason: str
+    who: str = ""
 
 
 class MitigationTaken(Event, frozen=True, gc=False):
@@ -733,6 +848,13 @@ class HealthReport(Event, frozen=True, gc=False):
     changes: tuple[HealthChange, ...] = ()
 
 
+class MemoryMeasured(Event, frozen=True, gc=False):
+    """So much memory the process holds; told at every look at the daemon's health, never in a replay."""
+
+    ts: int
+    used_bytes: int
+
+
 class Halt(Event, frozen=True, gc=False):
     """Command: stop trading; `shutdown` where only the process ends, so that the next one trades again.
 
@@ -743,6 +865,7 @@ class Halt(Event, frozen=True, gc=False):
     reason: str
     shutdown: bool = False
     automatic: bool = False
+    who: str = ""
 
 
 class Resume(Event, frozen=True, gc=False):
@@ -751,6 +874,7 @@ class Resume(Event, frozen=True, gc=False):
     ts: int
     reason: str
     automatic: bool = False
+    who: str = ""
 
 
 class Reduce(Event, frozen=True, gc=False):
@@ -758,6 +882,7 @@ class Reduce(Event, frozen=True, gc=False):
 
     ts: int
     reason: str
+    who: str = ""
 
 
 class Flatten(Event, frozen=True, gc=False):
@@ -769,6 +894,7 @@ class Flatten(Event, frozen=True, gc=False):
     ts: int
     reason: str
     automatic: bool = False
+    who: str = ""
 
 
 class ManualOrder(Event, frozen=True, gc=False):
@@ -782,6 +908,9 @@ class ManualOrder(Event, frozen=True, gc=False):
     type: OrderType
     limit_price: Decimal | None
     reason: str
+    who: str = ""
+    reduce_only: bool = False
+    """Whether it is denied where it would do more than close what is held."""
 
 
 class ManualOrderAnswered(Event, frozen=True, gc=False):
@@ -802,6 +931,31 @@ class CancelOrder(Event, frozen=True, gc=False):
     ts: int
     order_id: str
     reason: str
+    who: str = ""
+
+
+class SettingChanged(Event, frozen=True, gc=False):
+    """Command: a setting holds another value from here on, JSON; `as_in_file`: the settings file's, again.
+
+    `key` is dotted. A limit is never wider than the file's.
+    """
+
+    ts: int
+    who: str
+    key: str
+    before: str
+    after: str
+    reason: str
+    as_in_file: bool = False
+
+
+class ControlAction(Event, frozen=True, gc=False):
+    """Somebody asked the control API for more than a look: who, for what, and how it was answered (HTTP status)."""
+
+    ts: int
+    who: str
+    what: str
+    status: int
 
 
 class SwapStrategy(Event, frozen=True, gc=False):
@@ -810,6 +964,7 @@ class SwapStrategy(Event, frozen=True, gc=False):
     ts: int
     name: str
     reason: str
+    who: str = ""
 
 
 class LoadModel(Event, frozen=True, gc=False):
@@ -859,6 +1014,7 @@ class LockStrategy(Event, frozen=True, gc=False):
     ts: int
     locked: bool
     reason: str
+    who: str = ""
 
 
 class BeginCanary(Event, frozen=True, gc=False):
@@ -899,6 +1055,88 @@ class CanaryChanged(Event, frozen=True, gc=False):
     worse: float
     who: str
     reason: str
+    against: str = ""
+    """Whom it is compared with: strategy and model hash."""
+    began_ts: int = 0
+    runtime: str = ""
+    """With what its model thinks, "" where it has none."""
+    base_pnl: Decimal = Decimal(0)
+    """What the account had won or lost on the traded symbols when it began, rupees."""
+    judged: tuple[tuple[int, float], ...] = ()
+    """The sessions that it was judged by: (day, difference in bp), oldest first."""
+    closes: tuple[str, ...] = ()
+    """Traded symbols on which what is held is closed, now that it has ended."""
+
+
+class Decider(msgspec.Struct, frozen=True, gc=False):
+    """Who decides: a strategy, the hash of its model and the file of that ("" where it has none)."""
+
+    strategy: str
+    model_hash: str = ""
+    file: str = ""
+
+    def same_as(self, other: Decider) -> bool:
+        """Whether both decide alike, wherever the file lies."""
+        return (self.strategy, self.model_hash) == (other.strategy, other.model_hash)
+
+
+class GateReading(msgspec.Struct, frozen=True, gc=False):
+    """One condition for leaving a stage: what was found, against which limit (None: there is none), and in words."""
+
+    name: str
+    passed: bool
+    text: str
+    value: float | None = None
+    limit: float | None = None
+
+
+class AdvanceMigration(Event, frozen=True, gc=False):
+    """Command of a person: to the next stage, where every gate of the present one is passed. `who` signs for it."""
+
+    ts: int
+    who: str
+    reason: str
+
+
+class RollBackMigration(Event, frozen=True, gc=False):
+    """Command of a person: the candidate goes back, and who was in charge at the baseline is so again."""
+
+    ts: int
+    who: str
+    reason: str
+
+
+class MigrationChanged(Event, frozen=True, gc=False):
+    """The migration came from the stage `before` to `stage`, on these readings of the gates of `before`.
+
+    `candidate` is a shadow agent and `decider` who decides under that name, as the training was signed; `former` is who
+    was in charge when the baseline began. `who` signed, or hrmd where the canary was rolled back.
+    """
+
+    ts: int
+    stage: MigrationStage
+    before: MigrationStage
+    candidate: str
+    decider: Decider
+    former: Decider
+    gates: tuple[GateReading, ...]
+    who: str
+    reason: str
+
+
+class MigrationStanding(Event, frozen=True, gc=False):
+    """All that is known of a migration: what came before it in the journal need not be read again.
+
+    `owed` is the command that its newest change still asks for, "" where it was given.
+    """
+
+    ts: int
+    history: tuple[MigrationChanged, ...]
+    baseline: tuple[SessionMeasured, ...]
+    results: tuple[ShadowResult, ...]
+    probation: tuple[SessionMeasured, ...]
+    canary: CanaryChanged | None
+    owed: str
 
 
 class EaseStrategy(Event, frozen=True, gc=False):

@@ -70,8 +70,17 @@ class JournalReader:
         rows = self._rows("SELECT key, value FROM runs WHERE run = ?", self.run if run is None else run)
         return {str(key): str(value) for key, value in rows}
 
+    def select(self, run: int) -> None:
+        """Let `events` tell of this run instead of the latest."""
+        self.run = run
+
+    def span(self, run: int) -> tuple[int, int] | None:
+        """When the first and the last bar of a run closed, UTC ns; None where it has none."""
+        first, last = next(self._rows("SELECT MIN(ts), MAX(ts) FROM events WHERE run = ? AND type = 'Bar'", run))
+        return None if first is None else (int(first), int(last))
+
     def events(self, *types: type[Event]) -> Iterator[Event]:
-        """The events of the latest run in order, all or of `types`.
+        """The events of the latest run, or of the one selected, in order, all or of `types`.
 
         Raises `UsageError` at one that can't be read, and `CheckFailed` where one is missing.
         """
@@ -111,6 +120,29 @@ class JournalReader:
             f"SELECT run, seq, type, body FROM events WHERE (run, seq) >= (?, ?) AND type IN ({marks(kinds)}) "
             "ORDER BY run, seq",
             *found,
+            *kinds,
+        )
+        return self._decoded(rows, types)
+
+    def leading_to(self, run: int, *types: type[Event]) -> Iterator[Event]:
+        """The events of `types` of the runs before `run`, from the newest `AccountSnapshot` of theirs on, in order.
+
+        Raises `UsageError` at one that can't be read.
+        """
+        name = vocabulary.AccountSnapshot.__name__
+        found = next(
+            self._rows(
+                f"SELECT run, seq FROM events WHERE type = '{name}' AND run < ? ORDER BY run DESC, seq DESC LIMIT 1",
+                run,
+            ),
+            (0, 0),
+        )
+        kinds = [kind.__name__ for kind in types]
+        rows = self._rows(
+            f"SELECT run, seq, type, body FROM events WHERE (run, seq) >= (?, ?) AND run < ? AND type IN "
+            f"({marks(kinds)}) ORDER BY run, seq",
+            *found,
+            run,
             *kinds,
         )
         return self._decoded(rows, types)

@@ -27,6 +27,9 @@ MODEL_IN_CHARGE = "model_in_charge"
 LOCK = "strategy_lock"
 """Metadata of a shortened run: why automatic steps were locked at its first kept event, "" where they weren't."""
 
+CANARY = "canary"
+"""Metadata of a shortened run: how the newest canary stood at its first kept event, JSON."""
+
 JOURNALED: tuple[type[Event], ...] = (
     vocabulary.Complexity,
     vocabulary.Decision,
@@ -73,9 +76,18 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.MitigationTaken,
     vocabulary.LockStrategy,
     vocabulary.ShadowResult,
+    vocabulary.BaselineWeighed,
     vocabulary.BeginCanary,
     vocabulary.EndCanary,
     vocabulary.CanaryChanged,
+    vocabulary.SessionMeasured,
+    vocabulary.AdvanceMigration,
+    vocabulary.RollBackMigration,
+    vocabulary.MigrationChanged,
+    vocabulary.MigrationStanding,
+    vocabulary.RunCounted,
+    vocabulary.SettingChanged,
+    vocabulary.ControlAction,
 )
 """What is recorded: every event that a decision, a position or a state depends on; of bars only
 the intervals that decisions see (the caller chooses them), of ticks none: they have their own tape."""

@@ -21,7 +21,16 @@ from daemon.core import events as vocabulary
 from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import Event
 from daemon.journal.files import ALL_PARTS, OpenedFiles
-from daemon.journal.schema import BEGINS_AT, ENDS_AT, IN_CHARGE, LOCK, MODEL_IN_CHARGE, SCHEMA_VERSION, check_schema
+from daemon.journal.schema import (
+    BEGINS_AT,
+    CANARY,
+    ENDS_AT,
+    IN_CHARGE,
+    LOCK,
+    MODEL_IN_CHARGE,
+    SCHEMA_VERSION,
+    check_schema,
+)
 
 RETRY_S = 0.5
 BATCH = 4096
@@ -304,6 +313,9 @@ class Journal:
             ).fetchone()
             if loaded is not None:
                 notes.append((self.run, MODEL_IN_CHARGE, loaded[0]))
+            canary = self._newest("CanaryChanged", cut)
+            if canary is not None:
+                notes.append((self.run, CANARY, canary))
             if lock is not None:
                 said = msgspec.json.decode(lock, type=vocabulary.LockStrategy)
                 notes.append((self.run, LOCK, said.reason if said.locked else ""))

@@ -22,7 +22,7 @@ from yarl import URL
 from daemon.core.bus import Bus
 from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_S, Clock
 from daemon.core.errors import UsageError
-from daemon.core.events import Halt, Resume, TradingState, TradingStateChanged
+from daemon.core.events import ITSELF, Halt, Resume, TradingState, TradingStateChanged
 from daemon.market.calendar import ist_date
 from daemon.market.instruments import InstrumentBook
 from daemon.market.symbol_master import FILES, SymbolMaster, folder_of
@@ -192,9 +192,9 @@ class MasterDay:
         if today != self._day:
             log.error("the symbol master is of another day", day=str(self._day), today=str(today))
             reason = f"{REASON}{self._day}, and it is {today}: start the daemon again"
-            self._bus.publish(Halt(ts=now, reason=reason, automatic=True))
+            self._bus.publish(Halt(ts=now, reason=reason, automatic=True, who=ITSELF))
         elif self._halted_for_day:
-            self._bus.publish(Resume(ts=now, reason="the day's own symbol master is there", automatic=True))
+            self._bus.publish(Resume(ts=now, reason="the day's own symbol master is there", automatic=True, who=ITSELF))
 
     def _note(self, change: TradingStateChanged) -> None:
         self._halted_for_day = change.state is TradingState.HALTED and change.reason.startswith(REASON)

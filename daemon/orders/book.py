@@ -238,15 +238,17 @@ class OrderBook:
         return order
 
     def _amend(self, event: OrderAmended) -> Order | None:
-        """Another quantity from now on; what is filled already is then all of it, or a part (again)."""
+        """Another quantity, type or price from now on; what is filled already is all of it then, or a part (again)."""
         order = self.find(event.order_id)
         if order is None or not order.state.amendable:
             return None
-        if event.quantity in (order.intent.quantity, 0) or event.quantity < order.filled:
+        if event.of(order.intent) == order.intent or event.quantity < max(1, order.filled):
             return None
         if order.state is S.FILLED:
+            if event.quantity == order.intent.quantity:
+                return None
             self._revive(order)
-        order.intent = msgspec.structs.replace(order.intent, quantity=event.quantity)
+        order.intent = event.of(order.intent)
         order.updated_ts = event.ts
         if not order.remaining:
             self._move(event.order_id, S.FILLED, event.ts)

@@ -16,6 +16,7 @@ import structlog
 from daemon.core.clock import NS_PER_S, Clock, india_day
 from daemon.core.events import (
     EXTERNAL,
+    ITSELF,
     Event,
     Fill,
     Halt,
@@ -37,6 +38,7 @@ from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.market.overnight import shares_after
 from daemon.orders.book import FOREIGN, Order, OrderBook, OrderState
+from daemon.orders.terms import UNCHANGED, Terms
 from daemon.settings.orders import FyersSettings
 
 log = structlog.get_logger("execution")
@@ -67,6 +69,8 @@ class LiveBook:
         self.halted: dict[str, str] = {}
         self.incomplete = False
         """Whether the venue speaks of fills whose trades it hasn't shown yet."""
+        self.changed = False
+        """Whether a push speaks of a change to an order that the book hasn't told yet."""
         self.booked = 0
         """Fills so far."""
         self._instruments = instruments
@@ -80,6 +84,7 @@ class LiveBook:
         self._elsewhere: Counter[str] = Counter()
         self._suspects: dict[str, tuple[int, int]] = {}
         self._actions: dict[str, list[PriceAdjusted]] = {}
+        self._terms = Terms()
 
     # -- one thing said -----------------------------------------------------------------------------------------------
 
@@ -127,6 +132,8 @@ class LiveBook:
         order.venue_id = order.venue_id or report.venue_id
         if report.filled > order.filled and not order.state.done:
             self.incomplete = True
+        if not order.state.done and not report.status.final:
+            self.changed = self.changed or self._terms.differ(order, report)
         if order.state.done:
             if not report.status.final:
                 self._on_revenant(order, report)
@@ -140,7 +147,7 @@ class LiveBook:
 
     def compare(self, orders: Sequence[VenueOrder], trades: Sequence[VenueTrade]) -> int:
         """Bring ours in line with the book of the day, read before the tradebook; how many fills were missed."""
-        self.incomplete = False
+        self.incomplete = self.changed = False
         for report in orders:
             order = self.find(report.tag, report.venue_id)
             if order is not None:
@@ -240,10 +247,21 @@ class LiveBook:
         """
         change = report.quantity - order.intent.quantity
         over = order.state is OrderState.FILLED and report.status.final and report.filled <= order.filled
-        if order.state.amendable and not over and change and report.quantity >= max(1, order.filled):
-            order_id = order.intent.order_id
-            log.warning("an order was changed at the venue", order=order_id, quantity=report.quantity, change=change)
-            self.say(OrderAmended(ts=self._now, order_id=order_id, quantity=report.quantity, change=change))
+        if not order.state.amendable or over or report.quantity < max(1, order.filled):
+            return
+        terms = None if order.state.done else self._terms.changed(order, report)
+        if change or terms is not None:
+            order_id, (kind, limit, stop) = order.intent.order_id, terms or UNCHANGED
+            log.warning(
+                "an order was changed at the venue", order=order_id, quantity=report.quantity, change=change,
+                **({"type": kind, "limit_price": limit, "stop_price": stop} if kind is not None else {}),
+            )  # fmt: skip
+            self.say(
+                OrderAmended(
+                    ts=self._now, order_id=order_id, quantity=report.quantity, change=change, type=kind,
+                    limit_price=limit, stop_price=stop,
+                )
+            )  # fmt: skip
 
     def _check_cancelling(self, report: VenueOrder) -> None:
         order = self.find(report.tag, report.venue_id)
@@ -291,7 +309,7 @@ class LiveBook:
         self._foreign[report.venue_id] = report.symbol
         if wish == "halt":
             reason = f"external order {report.venue_id}: {report.side} {report.quantity} {report.symbol}"
-            self._publish(Halt(ts=self._now, reason=reason, automatic=True))
+            self._publish(Halt(ts=self._now, reason=reason, automatic=True, who=ITSELF))
 
     def _adopt(self, report: VenueOrder) -> None:
         """It is at the venue already: nobody approves it or sends it. `reduces` tells nothing: `openers` is asked."""

@@ -23,6 +23,7 @@ from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import (
     EXTERNAL,
+    ITSELF,
     BrokerStatus,
     CancelOrder,
     Event,
@@ -245,7 +246,9 @@ class LiveExecutionActor(Actor):
             if waiting is not None:
                 await waiting
         except JournalError as error:
-            self.bus.publish(Halt(ts=self._now, reason=f"the journal can't be written: {error}", automatic=True))
+            self.bus.publish(
+                Halt(ts=self._now, reason=f"the journal can't be written: {error}", automatic=True, who=ITSELF)
+            )
             if not order.intent.reduces:
                 self._never_left(order, UNWRITTEN)
                 return False
@@ -260,7 +263,7 @@ class LiveExecutionActor(Actor):
     # -- cancelling ---------------------------------------------------------------------------------------------------
 
     def _want_cancelled(self, order: Order, reason: str) -> None:
-        self.book.say(CancelOrder(ts=self._now, order_id=order.intent.order_id, reason=reason))
+        self.book.say(CancelOrder(ts=self._now, order_id=order.intent.order_id, reason=reason, who=ITSELF))
 
     def _bar_entries(self, *, whole: bool) -> None:
         """Judge what works by what it would do now; `whole`: the book was read, and no fill is known to be missing."""
@@ -326,7 +329,7 @@ class LiveExecutionActor(Actor):
                             self.book.trade(trade)
                         self._pursue()
                     case OrderPush(order=report):
-                        if not self.book.report(report) or self.book.incomplete:
+                        if not self.book.report(report) or self.book.incomplete or self.book.changed:
                             self._look.set()
                         self._pursue()
                     case Disconnected(reason=reason, token_refused=refused):

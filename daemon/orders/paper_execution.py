@@ -19,6 +19,7 @@ from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.errors import JournalError
 from daemon.core.events import (
     EXTERNAL,
+    ITSELF,
     MANUAL,
     CancelOrder,
     Event,
@@ -196,7 +197,7 @@ class ExecutionActor(Actor):
                 await waiting
         except JournalError as error:
             now = self._clock.now_ns()
-            self.bus.publish(Halt(ts=now, reason=f"the journal can't be written: {error}", automatic=True))
+            self.bus.publish(Halt(ts=now, reason=f"the journal can't be written: {error}", automatic=True, who=ITSELF))
             if not order.intent.reduces:
                 order_id = order.intent.order_id
                 self._publish((OrderCancelled(ts=now, order_id=order_id, filled=0, reason=UNWRITTEN),))

@@ -17,7 +17,7 @@ import structlog
 from daemon.core.bus import Bus
 from daemon.core.clock import Clock
 from daemon.core.errors import SettingsError
-from daemon.core.events import Halt, Reduce, Resume, TradingState, TradingStateChanged
+from daemon.core.events import ITSELF, Halt, Reduce, Resume, TradingState, TradingStateChanged
 from daemon.fyers.credentials import Secret, read_token
 from daemon.fyers.token_watch import TokenState, TokenWatch
 
@@ -94,10 +94,10 @@ class TokenKeeper:
         if not state.holds and self._trading is not TradingState.HALTED:
             before = REDUCED_BEFORE if self._trading is TradingState.REDUCING else ""
             reason = f"{REASON}{self.text}; hrmd login gets another one{before}"
-            self._bus.publish(Halt(ts=self._clock.now_ns(), reason=reason, automatic=True))
+            self._bus.publish(Halt(ts=self._clock.now_ns(), reason=reason, automatic=True, who=ITSELF))
         elif state.holds and self._halted_for_token:
             back = Reduce if self._reduced_before else Resume
-            self._bus.publish(back(ts=self._clock.now_ns(), reason="a token that holds is there again"))
+            self._bus.publish(back(ts=self._clock.now_ns(), reason="a token that holds is there again", who=ITSELF))
 
     def _say(self, state: TokenState) -> None:
         level = log.error if not state.holds else log.warning if state is TokenState.EXPIRING else log.info

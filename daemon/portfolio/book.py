@@ -150,6 +150,11 @@ class Portfolio:
         holding = self._holdings.get(symbol)
         return holding.unrealised if holding else ZERO
 
+    def profit(self, symbols: Iterable[str]) -> Decimal:
+        """What `symbols` have won or lost in all, open positions at their marks, after costs, rupees."""
+        held = [self._holdings[symbol] for symbol in symbols if symbol in self._holdings]
+        return sum((item.realised + item.unrealised - item.costs for item in held), ZERO)
+
     def positions(self) -> list[Position]:
         """Every symbol that was ever traded, flat ones too, in the order of their first fills."""
         return [

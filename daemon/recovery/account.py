@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from daemon.core.clock import india_day
@@ -17,6 +18,7 @@ from daemon.core.errors import IllegalTransition
 from daemon.core.events import (
     AccountSnapshot,
     Bar,
+    CanaryChanged,
     CancelOrder,
     DayProfitPeaked,
     Event,
@@ -40,6 +42,7 @@ from daemon.core.events import (
     PositionRestated,
     Reduce,
     Resume,
+    SettingChanged,
     SymbolHalted,
     SymbolResumed,
     TradingState,
@@ -58,9 +61,10 @@ ORDER_EVENTS: tuple[type[Event], ...] = (
 )  # fmt: skip
 FOLDED: tuple[type[Event], ...] = (
     *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, CancelOrder, DayProfitPeaked,
-    ManualOrderAnswered, Bar, SymbolHalted, SymbolResumed, PositionRestated, ModelLoaded,
+    ManualOrderAnswered, Bar, SymbolHalted, SymbolResumed, PositionRestated, ModelLoaded, SettingChanged,
+    CanaryChanged,
 )  # fmt: skip
-COMMANDS: tuple[type[Event], ...] = (TradingStateChanged, Halt, Resume, Reduce, Flatten)
+COMMANDS: tuple[type[Event], ...] = (TradingStateChanged, Halt, Resume, Reduce, Flatten, SettingChanged)
 """What a process that moves orders and portfolio by itself tells its account of (`Account.follow`)."""
 
 
@@ -83,14 +87,18 @@ class Account:
         self.portfolio = Portfolio(starting_cash, KEPT_FILLS)
         self.state = TradingState.ACTIVE
         self.state_reason = ""
+        self.state_who = ""
         self.barred_ts = 0
         self.flatten_reason = ""
+        self.closing: dict[str, str] = {}
+        """Symbols that are being closed, and why, while all others are not."""
         self.day = 0
         self.day_start_net = Decimal(0)
         self.day_high = Decimal(0)
         self.answered: dict[str, ManualOrderAnswered] = {}
         self.unsettled: dict[str, str] = {}
         self.restated: dict[str, None] = {}
+        self.changed: dict[str, str] = {}
         self.last_ts = 0
         self.records = 0
         self._ending = False
@@ -124,6 +132,10 @@ class Account:
         passed = (it for it in self.known() if it.state not in (OrderState.INTENT, OrderState.DENIED))
         return [it.intent for it in passed if india_day(it.intent.ts) >= self.day]
 
+    def settings_changed(self) -> dict[str, str | int | float | None]:
+        """Settings that people changed while it ran, and that are not the file's."""
+        return {key: msgspec.json.decode(text) for key, text in self.changed.items()}
+
     def snapshot(self, ts: int) -> AccountSnapshot:
         """All of it in one event; of finished orders the newest, more than a day has.
 
@@ -140,14 +152,17 @@ class Account:
             orders=tuple(order.record() for order in (*finished, *book.working.values())),
             state=self.state,
             state_reason=self.state_reason,
+            state_who=self.state_who,
             barred_ts=self.barred_ts,
             flatten_reason=self.flatten_reason,
+            closing=dict(self.closing),
             day=self.day,
             day_start_net=self.day_start_net,
             day_high=self.day_high,
             answered=tuple(self.answered.values()),
             unsettled=dict(self.unsettled),
             restated=tuple(self.restated),
+            changed=dict(self.changed),
         )
 
     def apply(self, event: Event) -> None:
@@ -156,7 +171,7 @@ class Account:
             case AccountSnapshot():
                 self._restore(event)
                 return
-            case TradingStateChanged() | Halt() | Resume() | Reduce() | Flatten():
+            case TradingStateChanged() | Halt() | Resume() | Reduce() | Flatten() | SettingChanged():
                 self.follow(event)
             case ManualOrderAnswered():
                 self.remember(event)
@@ -169,6 +184,10 @@ class Account:
                 self.portfolio.apply(event)
                 if self.state is TradingState.ACTIVE and not any(one.quantity for one in self.portfolio.positions()):
                     self.flatten_reason = ""  # what was to be closed while trading went on is closed
+                if not self.portfolio.quantity(event.symbol):
+                    self.closing.pop(event.symbol, None)
+            case CanaryChanged():
+                self.closing |= {symbol: event.reason for symbol in event.closes if self._is_open(symbol)}
             case ModelLoaded():
                 if event.closes and any(one.quantity for one in self.portfolio.positions()):
                     self.flatten_reason = event.reason
@@ -179,11 +198,18 @@ class Account:
                 self._over_a_night(event)
             case OrderIntent():
                 self._ending = False
+                if not self._is_open(event.symbol):
+                    self.closing.pop(event.symbol, None)
                 self._roll(event.ts)
                 self.orders.apply(event)
             case _:
                 self.orders.apply(event)
         self.last_ts = max(self.last_ts, int(getattr(event, "ts")))  # noqa: B009 — every folded event has one
+
+    def _is_open(self, symbol: str) -> bool:
+        """Whether something is held, or works and may yet become a position."""
+        works = any(order.intent.symbol == symbol for order in self.orders.working.values())
+        return bool(works or self.portfolio.quantity(symbol))
 
     def remember(self, answer: ManualOrderAnswered) -> None:
         """A manual order was answered: its key is used up."""
@@ -213,26 +239,31 @@ class Account:
     def follow(self, event: Event) -> None:
         """Take note of one of `COMMANDS`; it counts from when it was given, though risk may never have got to it."""
         match event:
+            case SettingChanged():
+                self.changed.pop(event.key, None)
+                if not event.as_in_file:
+                    self.changed[event.key] = event.after
+                return
             case TradingStateChanged():
                 if not self._ending:
-                    self._enter(event.state, event.reason, 0)
+                    self._enter(event.state, event, 0)
                 return
             case Halt():
                 self._ending = event.shutdown
                 if not event.shutdown:
-                    self._enter(TradingState.HALTED, event.reason, 0 if event.automatic else event.ts)
+                    self._enter(TradingState.HALTED, event, 0 if event.automatic else event.ts)
                 return
             case Resume():
                 self._on_word(event)
-                self.flatten_reason = ""
-                self._enter(TradingState.ACTIVE, event.reason, 0)
+                self.flatten_reason, self.closing = "", {}
+                self._enter(TradingState.ACTIVE, event, 0)
             case Reduce():
-                self._enter(TradingState.REDUCING, event.reason, event.ts)
+                self._enter(TradingState.REDUCING, event, event.ts)
             case Flatten():
                 self._on_word(event)
                 self.flatten_reason = event.reason
                 if self.state is TradingState.ACTIVE:
-                    self._enter(TradingState.REDUCING, event.reason, event.ts)
+                    self._enter(TradingState.REDUCING, event, event.ts)
         self._ending = False  # a command to a process that goes on: what it changes is no shutdown's
 
     def _on_word(self, event: Resume | Flatten) -> None:
@@ -240,9 +271,11 @@ class Account:
         for symbol in [] if event.automatic else list(self.unsettled):
             self._looked_at(symbol)
 
-    def _enter(self, state: TradingState, reason: str, barred_ts: int) -> None:
+    def _enter(
+        self, state: TradingState, why: TradingStateChanged | Halt | Resume | Reduce | Flatten, barred_ts: int
+    ) -> None:
         if state is not self.state:  # a process that goes on, or an impatient operator, says it again
-            self.state, self.state_reason, self.barred_ts = state, reason, 0
+            self.state, self.state_reason, self.state_who, self.barred_ts = state, why.reason, why.who, 0
         if state is not TradingState.ACTIVE:
             self.barred_ts = self.barred_ts or barred_ts
 
@@ -260,12 +293,13 @@ class Account:
             self.orders.restore(record)
             fill_ids += record.fill_ids
         self.portfolio.restore(snapshot.cash, snapshot.holdings, fill_ids)
-        self.state, self.state_reason = snapshot.state, snapshot.state_reason
+        self.state, self.state_reason, self.state_who = snapshot.state, snapshot.state_reason, snapshot.state_who
         self.barred_ts = snapshot.barred_ts
-        self.flatten_reason = snapshot.flatten_reason
+        self.flatten_reason, self.closing = snapshot.flatten_reason, dict(snapshot.closing)
         self.day, self.day_start_net, self.day_high = snapshot.day, snapshot.day_start_net, snapshot.day_high
         self.answered = {answer.order.key: answer for answer in snapshot.answered}
         self.unsettled, self.restated = dict(snapshot.unsettled), dict.fromkeys(snapshot.restated)
+        self.changed = dict(snapshot.changed)
         self.last_ts = max(self.last_ts, snapshot.ts)
 
 

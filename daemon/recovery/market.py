@@ -18,9 +18,11 @@ import structlog
 
 from daemon.bars.builder import BarBuilder
 from daemon.core.clock import DAY_NS
-from daemon.core.errors import TapeError
+from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import (
     Bar,
+    BaselineWeighed,
+    CanaryChanged,
     Event,
     FeedState,
     LockStrategy,
@@ -31,11 +33,12 @@ from daemon.core.events import (
     PriceAdjusted,
     PriceJumped,
     StrategySwapped,
+    SwapStrategy,
     TickBatch,
 )
 from daemon.feed.tick_filter import TickFilter
 from daemon.journal.reader import JournalReader, is_blank
-from daemon.journal.schema import IN_CHARGE, LOCK
+from daemon.journal.schema import CANARY, IN_CHARGE, LOCK
 from daemon.market.calendar import MarketCalendar
 from daemon.market.legs import Legs
 from daemon.settings.tree import Settings
@@ -56,6 +59,8 @@ class Rung(msgspec.Struct, frozen=True):
     reason: str
     before: str = ""
     """Who was in charge before that, "" where nobody was."""
+    who: str = ""
+    """Who put it there."""
 
 
 class Recalled(msgspec.Struct):
@@ -69,8 +74,12 @@ class Recalled(msgspec.Struct):
     model: ModelLoaded | None = None
     steps: list[MitigationTaken] = []
     """What was done by itself about strategies."""
+    weighed: list[BaselineWeighed] = []
+    """How strategies stood against the baseline, of each the newest word."""
     lock: LockStrategy | None = None
     """The newest word of a person on whether anything may be."""
+    canary: CanaryChanged | None = None
+    """How the newest canary stood."""
 
     def add(self, bars: Iterable[Bar]) -> None:
         """Bars that no journal holds: those that are newer than what it has of their kind."""
@@ -87,11 +96,12 @@ def recall(path: Path, settings: Settings, intervals: Sequence[str], until_ns: i
         runs = [run for run, tapes in reader.metadata_of_all("tapes").items() if (tapes == "[]") is live]
         events = reader.of_runs(runs, Bar, PositionChanged, PriceAdjusted, PriceJumped)
         steps, lock = _care(reader)
+        weighed, canary = _weighed(reader, runs), _canary(reader, runs, path)
         lived = _as_lived(events, intervals, until_ns)
         newest = reader.newest_with_events()
         if newest is None:
-            return Recalled(lived, steps=steps, lock=lock)
-        return Recalled(lived, _rung(reader, newest, settings), _model(reader, newest), steps, lock)
+            return Recalled(lived, steps=steps, weighed=weighed, lock=lock, canary=canary)
+        return Recalled(lived, _rung(reader, newest, settings), _model(reader, newest), steps, weighed, lock, canary)
     finally:
         reader.close()
 
@@ -119,15 +129,32 @@ def _as_lived(events: Any, intervals: Sequence[str], until_ns: int) -> list[Even
 def _rung(reader: JournalReader, run: int, settings: Settings) -> Rung | None:
     """Who was in charge at the end of `run`, where the settings still say the same of it."""
     metadata = reader.metadata(run)
-    swaps = [event for event in reader.of_runs([run], StrategySwapped) if isinstance(event, StrategySwapped)]
+    told = list(reader.of_runs([run], StrategySwapped, SwapStrategy))
+    swaps = [event for event in told if isinstance(event, StrategySwapped)]
     name = swaps[-1].new if swaps else metadata.get(IN_CHARGE, settings.strategy.name)
-    if name == settings.strategy.name:
+    rung = Rung(name, swaps[-1].reason if swaps else "", _before(swaps, name), swaps[-1].who if swaps else "")
+    word = _not_yet_done(told, name, settings)
+    if word is not None:
+        rung = Rung(word.name, word.reason, name, word.who)
+    if rung.name == settings.strategy.name:
         return None
     then, now = _deciders(metadata.get("settings", "")), _deciders(settings.model_dump_json())
     if then != now:
-        log.warning("the settings name other strategies than before: they count", was_in_charge=name)
+        log.warning("the settings name other strategies than before: they count", was_in_charge=rung.name)
         return None
-    return Rung(name, swaps[-1].reason if swaps else "", _before(swaps, name))
+    return rung
+
+
+def _not_yet_done(told: Sequence[Event], in_charge: str, settings: Settings) -> SwapStrategy | None:
+    """A person's word on who decides that was on disk when the process ended, and not what came of it.
+
+    Only the last one: what the daemon did after a word counts more, or a step down might be undone.
+    """
+    last = told[-1] if told else None
+    known = {settings.strategy.name, *settings.supervisor.ladder}
+    if isinstance(last, SwapStrategy) and last.name != in_charge and last.name in known:
+        return last
+    return None
 
 
 def _care(reader: JournalReader) -> tuple[list[MitigationTaken], LockStrategy | None]:
@@ -144,6 +171,29 @@ def _care(reader: JournalReader) -> tuple[list[MitigationTaken], LockStrategy | 
             elif isinstance(event, LockStrategy):
                 lock = event
     return steps, lock
+
+
+def _weighed(reader: JournalReader, runs: Sequence[int]) -> list[BaselineWeighed]:
+    newest: dict[tuple[str, str], BaselineWeighed] = {}
+    for event in reader.of_runs(runs, BaselineWeighed):
+        if isinstance(event, BaselineWeighed):
+            newest[event.strategy, event.model_hash] = event
+    return list(newest.values())
+
+
+def _canary(reader: JournalReader, runs: Sequence[int], path: Path) -> CanaryChanged | None:
+    """The newest word on one, of which a note tells where a run was shortened after it."""
+    for run in sorted(runs, reverse=True):
+        *_, said = (None, *reader.of_runs([run], CanaryChanged))
+        if isinstance(said, CanaryChanged):
+            return said
+        noted = reader.metadata(run).get(CANARY)
+        if noted is not None:
+            try:
+                return msgspec.json.decode(noted, type=CanaryChanged)
+            except msgspec.DecodeError as error:
+                raise UsageError(f"{path}: the canary that run {run} begins with can't be read ({error})") from None
+    return None
 
 
 def _before(swaps: Sequence[StrategySwapped], name: str) -> str:

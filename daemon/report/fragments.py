@@ -1,4 +1,4 @@
-"""Turns a `ReplaySummary` and its trades into the pieces of HTML that the report's page is made of.
+"""Turns a `ReplaySummary` into the pieces of HTML that the report's page is made of.
 
 Invariant: every text that a user or a tape chose goes through `html.escape`.
 """
@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from daemon.report.shell import card, meter, table, toned
 from daemon.report.summary import ReplaySummary
 from daemon.report.text import (
     ABSENT,
     ist_date,
-    ist_minute,
     percent,
-    price,
     ratio,
     rupees,
     signed_percent,
@@ -22,9 +21,6 @@ from daemon.report.text import (
     whole,
     words,
 )
-from daemon.report.trades import Direction, Trade
-
-TRADES_LISTED = 500
 
 
 def period(summary: ReplaySummary) -> str:
@@ -43,7 +39,7 @@ def facts(summary: ReplaySummary) -> str:
         f"{summary.interval} bars",
         f"latency {summary.latency}",
         f"model {summary.model}" if summary.model else "",
-        f"{whole(round(summary.ticks_per_s))} ticks/s",
+        f"{whole(round(summary.ticks_per_s))} ticks/s" if summary.ticks_per_s else "",
     ]
     return " · ".join(escape(part) for part in parts if part)
 
@@ -102,8 +98,7 @@ def turned_away(summary: ReplaySummary) -> str:
         return '<p class="empty">Nothing: every tick was accepted and no order was denied.</p>'
     most = max(count for _, count in rows)
     return "".join(
-        f'<div><span>{escape(name)}</span><i><u style="width:{max(0.5, 100 * count / most):.1f}%"></u></i>'
-        f"<b>{whole(count)}</b></div>"
+        f"<div><span>{escape(name)}</span>{meter(count / most, 'amber')}<b>{whole(count)}</b></div>"
         for name, count in sorted(rows, key=lambda row: -row[1])
     )
 
@@ -112,43 +107,33 @@ def regimes(summary: ReplaySummary) -> str:
     """A table of results by market regime."""
     if not summary.by_regime:
         return '<p class="empty">No decision was taken.</p>'
-    rows = "".join(
-        f"<tr><td>{escape(name)}<td class=n>{whole(result.decisions)}<td class=n>{whole(result.trades)}"
-        f'<td class="n {_tone(float(result.net_pnl))}">{signed_rupees(result.net_pnl)}'
-        f"<td class=n>{ratio(result.avg_reasoning_depth)}</tr>"
-        for name, result in summary.by_regime.items()
-    )
-    head = "<tr><th>Regime<th class=n>Decisions<th class=n>Trades<th class=n>Net P&amp;L<th class=n>Depth</tr>"
-    return f"<table>{head}{rows}</table>"
-
-
-def trade_table(trades: Sequence[Trade]) -> str:
-    """The newest trades first, or what to look at where there is none."""
-    if not trades:
-        return (
-            '<p class="empty">No trade was closed. See above where the path from tick to trade ended: without '
-            "decisions there were too few bars, without orders the strategy held, without fills risk or the venue said "
-            "no.</p>"
+    rows = [
+        (
+            escape(name), whole(result.decisions), whole(result.trades),
+            toned(signed_rupees(result.net_pnl), float(result.net_pnl)), ratio(result.avg_reasoning_depth),
         )
-    head = (
-        "<tr><th>Opened (IST)<th>Closed<th>Symbol<th>Side<th class=n>Quantity<th class=n>In<th class=n>Out"
-        "<th class=n>Costs<th class=n>Net</tr>"
-    )
-    rows = "".join(_trade_row(trade) for trade in reversed(trades[-TRADES_LISTED:]))
-    older = len(trades) - TRADES_LISTED
-    note = f'<p class="empty">{whole(older)} older trades are not listed.</p>' if older > 0 else ""
-    return f"<div class=scroll><table>{head}{rows}</table></div>{note}"
+        for name, result in summary.by_regime.items()
+    ]  # fmt: skip
+    return table(("Regime", "Decisions", "Trades", "Net P&amp;L", "Depth"), rows)
 
 
-def _trade_row(trade: Trade) -> str:
-    side = "up" if trade.direction is Direction.LONG else "down"
-    closed = "still open" if trade.open else ist_minute(trade.exit_ts)
+def reasoning(summary: ReplaySummary) -> str:
+    """How deep it reasoned and why it stopped; "" where nothing did."""
+    metrics = summary.hrm_metrics
+    if metrics is None:
+        return ""
+    depths = [(str(depth), count) for depth, count in metrics.depth_histogram.items()]
+    halts = [(escape(words(reason) or "not said"), count) for reason, count in metrics.halt_reasons.items()]
+    left = card("How deep it reasoned, segments", _counts(("Segments", "", "Decisions", "Share"), depths))
     return (
-        f"<tr><td>{ist_minute(trade.entry_ts)}<td>{closed}<td>{escape(trade.symbol)}"
-        f'<td class="{side}">{trade.direction.value}<td class=n>{whole(trade.quantity)}'
-        f"<td class=n>{price(trade.entry_price)}<td class=n>{price(trade.exit_price)}<td class=n>{rupees(trade.costs)}"
-        f'<td class="n {_tone(float(trade.net_pnl))}">{signed_rupees(trade.net_pnl)}</tr>'
+        f'<div class="pair">{left}{card("Why it stopped", _counts(("Reason", "", "Decisions", "Share"), halts))}</div>'
     )
+
+
+def _counts(heads: Sequence[str], counts: Sequence[tuple[str, int]]) -> str:
+    whole_of, most = sum(count for _, count in counts), max(count for _, count in counts)
+    rows = [(name, meter(n / most), whole(n), percent(n / whole_of, 1)) for name, n in counts]
+    return table(heads, rows, figures=2)
 
 
 def _tone(value: float) -> str:

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import msgspec
 
+from daemon.report.results import Bootstrap, BuyAndHold, MonthResult, SymbolResult
 from daemon.report.side_by_side import ShadowRow
 from daemon.report.trades import PAISA, Direction, Trade
 
@@ -166,6 +167,13 @@ class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
     shadow: list[ShadowRow] = []
     """The one in charge and the agents beside it; empty where there was none."""
+    by_month: list[MonthResult] = []
+    by_symbol: dict[str, SymbolResult] = {}
+    costs_by_kind: dict[str, Decimal] = {}
+    """Brokerage, taxes and fees; they add up to `costs`. Empty where nobody split them."""
+    buy_and_hold: BuyAndHold | None = None
+    bootstrap: Bootstrap | None = None
+    """None where the sessions are too few."""
 
 
 def equity_curve(summary: ReplaySummary) -> Sequence[float]:

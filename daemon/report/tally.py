@@ -7,15 +7,28 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
 import numpy as np
 
-from daemon.core.events import Bar, Decision, Event, Fill, OrderDenied, OrderIntent, OrderRejected, PositionRestated
+from daemon.core.events import (
+    Bar,
+    Decision,
+    Event,
+    Fill,
+    OrderDenied,
+    OrderIntent,
+    OrderRejected,
+    PositionRestated,
+    PriceAdjusted,
+)
+from daemon.market.instruments import Kind
+from daemon.report.cost_kinds import CostKinds
 from daemon.report.performance import Span, measure
+from daemon.report.results import PriceSpan, SymbolBook, SymbolResult, bootstrap, buy_and_hold, by_month, month_of
 from daemon.report.summary import (
     EquityPoint,
     HrmMetrics,
@@ -28,7 +41,9 @@ from daemon.report.summary import (
 )
 from daemon.report.trades import ZERO, Trade, TradeBook
 
-TALLIED: tuple[type[Event], ...] = (Bar, Decision, OrderIntent, OrderDenied, OrderRejected, Fill, PositionRestated)
+TALLIED: tuple[type[Event], ...] = (
+    Bar, Decision, OrderIntent, OrderDenied, OrderRejected, Fill, PositionRestated, PriceAdjusted,
+)  # fmt: skip
 """The events that `Tally.record` counts."""
 
 DEADLINE = "deadline"
@@ -56,7 +71,8 @@ class _RegimeTally:
 class Tally:
     """Counts what happened; `trades` are the round trips closed so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind_of: Callable[[str], Kind | None] = lambda _: None) -> None:
+        """`kind_of` a symbol, by which its costs are split."""
         self.trades: list[Trade] = []
         self.open_trades: list[Trade] = []
         """What was still held at the end, by `summary`."""
@@ -74,12 +90,24 @@ class Tally:
         self._seen_regime: dict[str, str] = {}
         self._intended_regime: dict[str, str] = {}
         self._entry_regime: dict[str, str] = {}
+        self._kinds = CostKinds(kind_of)
+        self._symbols: dict[str, SymbolBook] = {}
+        self._month_costs: defaultdict[str, Decimal] = defaultdict(Decimal)
+        self._spans: dict[tuple[str, str], PriceSpan] = {}
+
+    def carry(self, symbol: str, quantity: int, average_price: Decimal, mark: Decimal, entry_ts: int) -> None:
+        """Begin with a position (`quantity` signed) from before, which was worth `mark` rupees a unit."""
+        self._book.carry(symbol, quantity, average_price, entry_ts)
+        self._symbols.setdefault(symbol, SymbolBook()).cash -= quantity * mark
+        self._entry_regime[symbol] = UNKNOWN_REGIME
 
     def record(self, event: Event) -> None:
         """Count `event`; types not in `TALLIED` are passed over."""
         match event:
             case Bar():
                 self._bars += 1
+                span = self._spans.setdefault((event.interval, event.symbol), PriceSpan(event.open, event.close))
+                span.last = event.close
             case Decision():
                 self._decide(event)
             case OrderIntent():
@@ -94,6 +122,10 @@ class Tally:
                 self._fill(event)
             case PositionRestated():
                 self._book.restate(event)
+            case PriceAdjusted():
+                for (_, symbol), span in self._spans.items():
+                    if symbol == event.symbol:
+                        span.first, span.last = span.first * event.ratio, span.last * event.ratio
 
     def inference(self, seconds: float) -> None:
         """A forward pass of the model took `seconds`, on the machine's clock."""
@@ -109,7 +141,9 @@ class Tally:
         """
         self.open_trades = self._book.open_trades(last_prices or {}, ticks.last_ts or 0)
         curve = [run.starting_equity, *(point.equity for point in equity)]
-        performance = measure([float(value) for value in curve], self.trades, sessions, self.open_trades)
+        values = [float(value) for value in curve]
+        performance = measure(values, self.trades, sessions, self.open_trades)
+        spans = {symbol: span for (interval, symbol), span in self._spans.items() if interval == run.interval}
         return ReplaySummary(
             **{name: getattr(run, name) for name in run.__struct_fields__ if name != "max_segments"},
             **{name: getattr(performance, name) for name in performance.__struct_fields__},
@@ -138,7 +172,23 @@ class Tally:
             decisions_sha256=self._digest.hexdigest(),
             wall_s=wall_s,
             ticks_per_s=ticks.total / wall_s if wall_s > 0 else 0.0,
+            by_month=by_month(run.starting_equity, equity, self.trades, self._month_costs),
+            by_symbol=self._by_symbol(spans, last_prices or {}),
+            costs_by_kind=self._kinds.result(),
+            buy_and_hold=buy_and_hold(run.starting_equity, spans),
+            bootstrap=bootstrap(values),
         )
+
+    def _by_symbol(self, spans: Mapping[str, PriceSpan], last_prices: Mapping[str, Decimal]) -> dict[str, SymbolResult]:
+        """Of every symbol that had a bar or a fill; what is held is worth its last price, or that of its entry."""
+        results = {}
+        for symbol in sorted({*spans, *self._symbols}):
+            closed = [trade for trade in self.trades if trade.symbol == symbol]
+            still = next((trade for trade in self.open_trades if trade.symbol == symbol), None)
+            last = last_prices.get(symbol, still.entry_price if still is not None else ZERO)
+            book = self._symbols.get(symbol, SymbolBook())
+            results[symbol] = book.result(self._book.open_quantity(symbol), last, closed, spans.get(symbol))
+        return results
 
     def _decide(self, decision: Decision) -> None:
         self._digest.update(msgspec.json.encode(decision) + b"\n")
@@ -158,6 +208,12 @@ class Tally:
     def _fill(self, fill: Fill) -> None:
         self._fills += 1
         self._costs += fill.costs
+        self._kinds.add(fill)
+        self._month_costs[month_of(fill.ts)] += fill.costs
+        book = self._symbols.setdefault(fill.symbol, SymbolBook())
+        book.fills += 1
+        book.costs += fill.costs
+        book.cash -= fill.side.sign * fill.quantity * fill.price
         entered_in = self._intended_regime.get(fill.symbol, UNKNOWN_REGIME)
         if self._book.open_quantity(fill.symbol) == 0:
             self._entry_regime[fill.symbol] = entered_in

@@ -41,10 +41,12 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 _WIDEST = 120
 
 
-def print_summary(console: Console, summary: ReplaySummary, trades: Sequence[Trade]) -> None:
+def print_summary(
+    console: Console, summary: ReplaySummary, trades: Sequence[Trade], title: str = "hrmd replay"
+) -> None:
     """Print the whole of it; `trades` are all closed ones, oldest first, then those still open."""
     width = min(console.width, _WIDEST)
-    parts: list[RenderableType] = [_header(summary), *_warnings(summary), _funnel(summary), Text()]
+    parts: list[RenderableType] = [_header(summary, title), *_warnings(summary), _funnel(summary), Text()]
     parts += [_side_by_side(_money(summary), _refusals(summary)), Text()]
     if 0 < summary.sessions < FEW_SESSIONS:
         parts += [Text(f" · ratios over {summary.sessions} sessions are mostly chance", "dim"), Text()]
@@ -82,7 +84,7 @@ def bar(share: float, cells: int = BAR_CELLS) -> str:
     return "█" * full + (_EIGHTHS[rest] if rest else "")
 
 
-def _header(summary: ReplaySummary) -> Panel:
+def _header(summary: ReplaySummary, title: str) -> Panel:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim")
     grid.add_column(overflow="fold")
@@ -99,9 +101,9 @@ def _header(summary: ReplaySummary) -> Panel:
     for name, text in rows.items():
         if text:
             grid.add_row(name, Text(text))  # a Text, as names may hold what rich reads as markup
-    speed = f"{whole(round(summary.ticks_per_s))} ticks/s"
-    return Panel(grid, title="[bold]hrmd replay", title_align="left", subtitle=f"{summary.wall_s:.2f} s · {speed}",
-                 subtitle_align="right", box=box.ROUNDED, border_style="cyan", padding=(0, 1))  # fmt: skip
+    speed = f"{summary.wall_s:.2f} s · {whole(round(summary.ticks_per_s))} ticks/s" if summary.wall_s else None
+    return Panel(grid, title=f"[bold]{title}", title_align="left", subtitle=speed, subtitle_align="right",
+                 box=box.ROUNDED, border_style="cyan", padding=(0, 1))  # fmt: skip
 
 
 def _warnings(summary: ReplaySummary) -> list[Text]:

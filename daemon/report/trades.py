@@ -87,6 +87,12 @@ class TradeBook:
             self._increase(fill, rest, fill.costs - costs)
         return _finish(fill.symbol, trade, fill.ts)
 
+    def carry(self, symbol: str, quantity: int, average_price: Decimal, entry_ts: int) -> None:
+        """Begin with a position (`quantity` signed) that was there before; what its entry cost was paid before."""
+        trade = self._open[symbol] = _OpenTrade(1 if quantity > 0 else -1, entry_ts)
+        trade.opened = abs(quantity)
+        trade.opened_notional = average_price * trade.opened
+
     def restate(self, event: PositionRestated) -> None:
         """Count the trade under way in new shares; one of which less than a share is left is no trade any more."""
         trade = self._open.get(event.symbol)

@@ -15,9 +15,13 @@ from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import Clock, india_day
 from daemon.core.events import (
+    CANDIDATE,
     EXTERNAL,
+    ITSELF,
     Action,
     BrokerStatus,
+    CanaryChanged,
+    CanaryState,
     CancelOrder,
     DayProfitPeaked,
     Decision,
@@ -47,6 +51,7 @@ from daemon.core.events import (
     PriceJumped,
     Reduce,
     Resume,
+    SettingChanged,
     SymbolHalted,
     SymbolResumed,
     TickBatch,
@@ -96,6 +101,8 @@ class RiskActor(Actor):
         self.funds = funds
         self.flatten_reason = ""
         """Why everything is being closed, "" where it isn't."""
+        self.closing: dict[str, str] = {}
+        """Symbols that are being closed, and why, while all others are not."""
         self.held_over = HeldOver(limit)
         self._taken_off: set[str] = set()
         self._told_high = Decimal(0)
@@ -106,9 +113,12 @@ class RiskActor(Actor):
             (
                 TickBatch, TimeAdvanced, Decision, PositionChanged, Fill, OrderCancelled, OrderRejected,
                 OrderExpired, OrderAccepted, OrderAmended, OrderUnknown, SymbolHalted, SymbolResumed, FundsReported,
-                Halt, Resume, Reduce, Flatten, ManualOrder, FeedStatus, BrokerStatus, PriceAdjusted, PriceJumped,
-                PositionRestated, ModelLoaded,
+                Halt, Resume, Reduce, Flatten, CancelOrder, ManualOrder, FeedStatus, BrokerStatus, PriceAdjusted,
+                PriceJumped, PositionRestated, ModelLoaded, CanaryChanged,
             ),
+        )  # fmt: skip
+        bus.subscribe(
+            self.name, (SettingChanged,), where=lambda it: it.key.startswith("risk."), inbox=self.inbox
         )  # fmt: skip
         bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy == EXTERNAL, inbox=self.inbox)
 
@@ -135,9 +145,13 @@ class RiskActor(Actor):
         elif isinstance(event, OrderCancelled | OrderRejected | OrderExpired):
             if isinstance(event, OrderRejected):
                 self._on_refusal(event)
+            elif isinstance(event, OrderCancelled):
+                self._on_cancelled(event)
             book.order_gone(event.order_id)
         elif isinstance(event, OrderAccepted | OrderAmended | OrderUnknown | OrderIntent):
             self._on_order(event)
+        elif isinstance(event, CancelOrder):
+            self._retries.asked_off(event.order_id)
         elif isinstance(event, SymbolHalted | SymbolResumed):
             self._on_halted(event)
         elif isinstance(event, FundsReported):
@@ -148,20 +162,45 @@ class RiskActor(Actor):
             self._on_manual(event)
         elif isinstance(event, FeedStatus):
             self._on_feed(event)
+        elif isinstance(event, SettingChanged):
+            self._builder.retune(self._gate.retune(event))
         elif isinstance(event, ModelLoaded):
             if event.closes and self._open():
                 self.flatten_reason = self.flatten_reason or event.reason
                 self._close_all(self.flatten_reason)
+        elif isinstance(event, CanaryChanged):
+            self._on_canary(event)
         else:
             self._command(event)
 
-    def restore(self, state: TradingState, flatten_reason: str, unsettled: Mapping[str, str] | None = None) -> None:
+    def restore(
+        self, state: TradingState, flatten_reason: str, unsettled: Mapping[str, str] | None = None,
+        closing: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         """Go on as an earlier process left it: the kill switch and an unfinished flattening survive."""
         self.book.state = state
         self.flatten_reason = flatten_reason
+        self.closing = dict(closing or {})
         self._told_high = self.book.day_high
         for symbol, reason in (unsettled or {}).items():
             self.book.unsettle(symbol, reason, float(self.book.of(symbol).average_price))
+
+    def _on_canary(self, event: CanaryChanged) -> None:
+        """How large its entries may be, and what is to be closed now that it has ended."""
+        runs = event.state is CanaryState.RUNNING
+        self.book.candidate = (f"{CANDIDATE}{event.agent}", event.size) if runs else ("", 0.0)
+        self.closing |= {symbol: event.reason for symbol in event.closes if self._is_open(symbol)}
+        self._close_some()
+
+    def _close_some(self) -> None:
+        """Close what is to be closed of single symbols, until it is."""
+        self.closing = {symbol: why for symbol, why in self.closing.items() if self._is_open(symbol)}
+        for symbol, why in self.closing.items():
+            self._close_all(why, symbol)
+
+    def _is_open(self, symbol: str) -> bool:
+        entry = self.book.of(symbol)
+        return bool(entry.position or entry.working_buys or entry.working_sells)
 
     def _on_halted(self, event: SymbolHalted | SymbolResumed) -> None:
         """The broker's positions differ from ours, or don't any more; what is held over a night was said from here."""
@@ -231,6 +270,7 @@ class RiskActor(Actor):
         intent = self._builder.build(decision, self.book)
         if intent is None:
             return
+        self._retries.owed.pop(intent.symbol, None)
         if not intent.reduces:
             denial = self._gate.check(intent, self.book, intent.ts)
             if not self._denials.is_news(intent, denial):
@@ -257,6 +297,17 @@ class RiskActor(Actor):
         if too_large(event.reason) and halved < intent.quantity:
             self.book.largest[intent.symbol] = halved
             self._retries.hasten(intent.symbol)
+
+    def _on_cancelled(self, event: OrderCancelled) -> None:
+        """An exit that the venue cancelled by itself is tried again like one that it refused; not at the day's end."""
+        intent, session = self.book.open_intent(event.order_id), self._session
+        if session is not None and event.ts >= session.close_ns:
+            return
+        if intent is not None and self._retries.cancelled(intent, event, self._clock.now_ns()):
+            log.error(
+                "an exit was cancelled by the venue; it is tried again", symbol=intent.symbol, order=event.order_id,
+                quantity=intent.quantity, reason=event.reason,
+            )  # fmt: skip
 
     def _on_order(self, event: OrderAccepted | OrderAmended | OrderUnknown | OrderIntent) -> None:
         """An order whose fate is unknown, one that is known again, or one that somebody else placed or changed."""
@@ -293,6 +344,19 @@ class RiskActor(Actor):
             disputed = self.book.halted and self.book.state is not TradingState.ACTIVE
             if not self._open() and not disputed:  # flat is what the broker's book says, too
                 self.flatten_reason = ""
+        else:
+            self._close_owed()
+            if self.closing:
+                self._close_some()
+
+    def _close_owed(self) -> None:
+        """Try the exits of strategies that failed again, until they are done or taken back."""
+        now = self._clock.now_ns()
+        for symbol, (side, reason) in list(self._retries.owed.items()):
+            if self.book.of(symbol).position * side.sign >= 0:
+                del self._retries.owed[symbol]
+            elif symbol not in self.book.unsettled and self._retries.due(symbol, now):
+                self._close(symbol, reason, now)
 
     def _note_high(self, ts: int) -> None:
         book, step = self.book, self._gate.peak_step
@@ -314,7 +378,7 @@ class RiskActor(Actor):
             log.error("funds differ", reason=words)
         self.bus.publish(FundsDiffer(ts=event.ts, broker=event.cash, journal=cash, reason=words))
         if words and self.funds.halts:
-            self.bus.publish(Halt(ts=event.ts, reason=words, automatic=True))
+            self.bus.publish(Halt(ts=event.ts, reason=words, automatic=True, who=ITSELF))
 
     def _on_manual(self, order: ManualOrder) -> None:
         """An order by hand takes the way of all orders; its answer is on disk before the order leaves."""
@@ -332,24 +396,23 @@ class RiskActor(Actor):
 
     def _open(self) -> bool:
         """Whether something is held, or works and may yet become a position."""
-        entries = self.book.symbols.values()
-        return any(entry.position or entry.working_buys or entry.working_sells for entry in entries)
+        return any(self._is_open(symbol) for symbol in self.book.symbols)
 
     def _command(self, event: Event) -> None:
         self._retries.forget()
         if isinstance(event, Halt):
-            self._set_state(TradingState.HALTED, event.reason)
+            self._set_state(TradingState.HALTED, event)
         elif isinstance(event, Resume):
-            self.flatten_reason = ""
+            self.flatten_reason, self.closing = "", {}
             self._settle_all(event)
-            self._set_state(TradingState.ACTIVE, event.reason)
+            self._set_state(TradingState.ACTIVE, event)
         elif isinstance(event, Reduce):
-            self._set_state(TradingState.REDUCING, event.reason)
+            self._set_state(TradingState.REDUCING, event)
         elif isinstance(event, Flatten):
             self.flatten_reason = event.reason
             self._settle_all(event)
             if self.book.state is TradingState.ACTIVE:
-                self._set_state(TradingState.REDUCING, event.reason)
+                self._set_state(TradingState.REDUCING, event)
             self._close_all(event.reason)
 
     def _settle_all(self, event: Resume | Flatten) -> None:
@@ -357,27 +420,39 @@ class RiskActor(Actor):
         for symbol in [] if event.automatic else list(self.book.unsettled):
             self._settle(symbol, event.reason, as_it_stands=True)
 
-    def _set_state(self, state: TradingState, reason: str) -> None:
+    def _set_state(self, state: TradingState, command: Halt | Resume | Reduce | Flatten) -> None:
         if state is not self.book.state:
             self.book.state = state
-            self.bus.publish(TradingStateChanged(ts=self._clock.now_ns(), state=state, reason=reason))
+            self.bus.publish(
+                TradingStateChanged(ts=self._clock.now_ns(), state=state, reason=command.reason, who=command.who)
+            )
 
-    def _close_all(self, reason: str) -> None:
-        """Take off the market what could open a position or wait at a price, and close what is held."""
+    def _close_all(self, reason: str, only: str | None = None) -> None:
+        """Take off the market what could open a position or wait at a price, and close what is held.
+
+        `only`: of one symbol.
+        """
         resting = self.book.resting()
         self._taken_off.intersection_update(resting)
         for order_id in resting:
-            if order_id not in self._taken_off:
+            if order_id not in self._taken_off and self._is_of(order_id, only):
                 self._taken_off.add(order_id)
-                self.bus.publish(CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason))
+                self.bus.publish(CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason, who=ITSELF))
         now = self._clock.now_ns()
         for symbol, entry in self.book.symbols.items():
-            if symbol in self.book.unsettled:
+            if symbol in self.book.unsettled or only not in (None, symbol):
                 continue
             if entry.position and self._retries.due(symbol, now):
-                denial = self._submit(self._builder.closing(symbol, self.book, now, reason))
-                if denial is not None:
-                    self._retries.note(symbol, denial[0], now)
+                self._close(symbol, reason, now)
+
+    def _close(self, symbol: str, reason: str, now: int) -> None:
+        denial = self._submit(self._builder.closing(symbol, self.book, now, reason))
+        if denial is not None:
+            self._retries.note(symbol, denial[0], now)
+
+    def _is_of(self, order_id: str, symbol: str | None) -> bool:
+        intent = self.book.open_intent(order_id)
+        return symbol is None or (intent is not None and intent.symbol == symbol)
 
     def _submit(self, intent: OrderIntent | None) -> tuple[str, str, str] | None:
         """Ask the gate, and tell; what it answered, to an exit of several orders to the first that is denied."""

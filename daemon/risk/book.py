@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from daemon.core.clock import NS_PER_S, india_day
 from daemon.core.events import (
+    CANDIDATE,
     Fill,
     OrderAmended,
     OrderIntent,
@@ -89,6 +90,8 @@ class RiskBook:
         self.day_start_net = Decimal(0)
         self.largest: dict[str, int] = {}
         """Units of one order at most, where the venue refused a larger one."""
+        self.candidate = ("", 0.0)
+        """The strategy that decides on a share while a canary runs, and the share of the limits on size that it has."""
         self._open_orders: dict[str, tuple[OrderIntent, int]] = {}
         self._blocked: dict[str, Decimal] = {}
         self._acknowledged: set[str] = set()
@@ -103,6 +106,11 @@ class RiskBook:
         if entry is None:
             entry = self.symbols[symbol] = SymbolRisk()
         return entry
+
+    def size_of(self, strategy: str) -> float:
+        """The share of the limits on size that entries of `strategy` have; none for a candidate that has ended."""
+        name, size = self.candidate
+        return (size if strategy == name else 0.0) if strategy.startswith(CANDIDATE) else 1.0
 
     def on_ticks(self, batch: TickBatch) -> None:
         """Newest price, time and price band of each symbol in the batch."""
@@ -227,7 +235,7 @@ class RiskBook:
             self._open_orders[fill.order_id] = (intent, open_quantity - done)
 
     def order_amended(self, event: OrderAmended) -> None:
-        """Somebody changed the quantity of an order at the venue; one that was filled works on if it is larger now."""
+        """Somebody changed an order at the venue; one that was filled works on if it is larger now."""
         filled = self._filled.pop(event.order_id, None)
         held = self._open_orders.get(event.order_id, None if filled is None else (filled, 0))
         if held is None:
@@ -235,7 +243,7 @@ class RiskBook:
         intent, open_quantity = held
         left = max(0, open_quantity + event.change)
         self._add_working(intent.symbol, intent.side, left - open_quantity)
-        self._open_orders[event.order_id] = (intent, left)
+        self._open_orders[event.order_id] = (event.of(intent), left)
 
     def _remember_filled(self, intent: OrderIntent) -> None:
         self._filled[intent.order_id] = intent

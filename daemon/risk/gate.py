@@ -10,8 +10,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Protocol
 
+import msgspec
+
 from daemon.core.clock import NS_PER_S, india_day
-from daemon.core.events import MANUAL, OrderIntent, Side, TradingState
+from daemon.core.events import MANUAL, OrderIntent, SettingChanged, Side, TradingState
 from daemon.market.calendar import Session
 from daemon.market.instruments import lot_advice
 from daemon.risk.book import PAISA, RiskBook, SymbolRisk, worst_position
@@ -40,6 +42,13 @@ class RiskGate:
         self._instruments = instruments
         self._sessions = sessions
         self._no_entries_ns = int(no_entries_minutes * 60 * NS_PER_S)
+
+    def retune(self, change: SettingChanged) -> RiskSettings:
+        """Check by other limits from here on; the limits. Raises `ValidationError` for one that can't be."""
+        name = change.key.removeprefix("risk.")
+        limits = self._settings.model_dump() | {name: msgspec.json.decode(change.after)}
+        self._settings = RiskSettings.model_validate(limits)
+        return self._settings
 
     def check(self, intent: OrderIntent, book: RiskBook, now: int) -> tuple[str, str, str] | None:
         """None when the intent may go; else (check, limit, value)."""
@@ -201,4 +210,20 @@ class RiskGate:
         gross = book.gross_notional(without=intent.symbol) + max(after, worst_position(entry)) * price
         if gross > limits.max_gross_notional:
             return "gross_notional", str(limits.max_gross_notional), str(gross.quantize(PAISA))
-        return self._check_exposure(intent, after, price, book)
+        return self._check_share(intent, after, notional, book) or self._check_exposure(intent, after, price, book)
+
+    def _check_share(
+        self, intent: OrderIntent, after: int, notional: Decimal, book: RiskBook
+    ) -> tuple[str, str, str] | None:
+        """Of the limits on size a candidate has a share."""
+        limits, size = self._settings, book.size_of(intent.strategy)
+        if size >= 1:
+            return None
+        for name, limit, value in (
+            ("order_quantity", Decimal(limits.max_order_quantity), Decimal(intent.quantity)),
+            ("position_quantity", Decimal(limits.max_position_quantity), Decimal(after)),
+            ("order_notional", limits.max_order_notional, notional),
+        ):
+            if value > limit * Decimal(str(size)):
+                return "canary_size", f"{size:g} of max_{name} {limit}", str(value)
+        return None

@@ -15,6 +15,7 @@ import msgspec
 from daemon.core.events import MANUAL, Action, Decision, ManualOrder, OrderIntent, OrderType, Side
 from daemon.market.instruments import Instrument
 from daemon.risk.book import NO_BAND, PAISA, Band, RiskBook
+from daemon.risk.refusals import RISK
 from daemon.settings.orders import ExecutionSettings
 from daemon.settings.risk import RiskSettings
 
@@ -38,6 +39,10 @@ class IntentBuilder:
         self._instruments = instruments
         self._prefix = prefix
         self._count = 0
+
+    def retune(self, risk: RiskSettings) -> None:
+        """Cut by other limits from here on."""
+        self._risk = risk
 
     def build(self, decision: Decision, book: RiskBook) -> OrderIntent | None:
         """The intent of a decision, or None when there is nothing to do at the venue.
@@ -78,7 +83,7 @@ class IntentBuilder:
         quantity = abs(entry.position) - working
         if quantity <= 0:
             return None
-        return self.intent(ts, symbol, side, quantity, entry.last_price, True, "risk", reason)
+        return self.intent(ts, symbol, side, quantity, entry.last_price, True, RISK, reason)
 
     def manual(self, order: ManualOrder, book: RiskBook, ts: int) -> OrderIntent:
         """The intent of an order by hand, as it was asked for; one that only closes what is held is an exit."""
@@ -95,7 +100,7 @@ class IntentBuilder:
             type=order.type,
             limit_price=order.limit_price,
             stop_price=None,
-            reduces=0 < order.quantity <= closable,
+            reduces=order.reduce_only or 0 < order.quantity <= closable,  # the gate looks at what is open
             strategy=MANUAL,
             reason=order.reason,
             reference_price=Decimal(str(entry.last_price)),
@@ -159,7 +164,7 @@ class IntentBuilder:
 
     def _room(self, decision: Decision, book: RiskBook, side: Side) -> int:
         """Units that the limits on size leave for an entry, in whole lots."""
-        limits, entry = self._risk, book.of(decision.symbol)
+        limits, entry, size = self._risk, book.of(decision.symbol), book.size_of(decision.strategy)
         held = entry.position + entry.working_buys if side is Side.BUY else entry.working_sells - entry.position
         instrument = self._instruments.resolve(decision.symbol)
         lot, tick = (instrument.lot_size, instrument.tick_size) if instrument else (1, PAISA)
@@ -171,9 +176,9 @@ class IntentBuilder:
         gross_left = limits.max_gross_notional - book.gross_notional(without=decision.symbol)
         room = min(
             decision.quantity,
-            limits.max_order_quantity,
-            limits.max_position_quantity - max(0, held),
-            int(limits.max_order_notional / price),
+            int(limits.max_order_quantity * size),
+            int(limits.max_position_quantity * size) - max(0, held),
+            int(limits.max_order_notional * Decimal(str(size)) / price),
             int(gross_left / price) - max(0, held),
         )
         largest = self._largest(decision.symbol, book)

@@ -2,8 +2,9 @@
 
 An exit stays wanted whatever the venue says. One that was refused is tried again after a second; the same order that is
 refused again for the same reason waits twice as long each time, up to `LONGEST_NS`, so that a reason which can't change
-isn't asked for every second for ever. One whose quantity is refused is halved. An entry that a standing limit denies is
-told once, until the answer changes. Invariant: nothing here forbids an exit, it only says when.
+isn't asked for every second for ever. So is one that the venue cancelled by itself, as to prevent a self-trade. One
+whose quantity is refused is halved. An entry that a standing limit denies is told once, until the answer changes.
+Invariant: nothing here forbids an exit, it only says when.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final
 import msgspec
 
 from daemon.core.clock import NS_PER_S
-from daemon.core.events import OrderIntent, OrderRejected
+from daemon.core.events import EXTERNAL, MANUAL, OrderCancelled, OrderIntent, OrderRejected, OrderType, Side
 
 RETRY_NS: Final = NS_PER_S
 """After a refusal, how long until the symbol's exit is tried again: a broker that says no is not hammered."""
@@ -22,11 +23,15 @@ LONGEST_NS: Final = 16 * NS_PER_S
 STANDING: Final = frozenset(
     {
         "instrument", "missing_lot", "lot_size", "freeze_quantity", "order_quantity", "order_notional", "position",
-        "gross_notional", "net_notional",
+        "gross_notional", "net_notional", "canary_size",
     }
 )  # fmt: skip
 """Checks whose answer to the same wish stays the same until a position or a setting changes."""
 _NUMBERS: Final = re.compile(r"[\d.,]+")
+RISK: Final = "risk"
+"""The strategy of exits that this stage wants by itself, and asks for until nothing is held."""
+
+_BY_HAND: Final = (MANUAL, EXTERNAL)
 _NEVER_LEFT: Final = "not sent:"
 _TOO_LARGE: Final = re.compile(
     r"freeze|\b(max\w*|exceed\w*|higher)\b.*\b(quantity|qty)|\b(quantity|qty)\b.*\b(max\w*|exceed\w*|higher|limit)\b",
@@ -50,14 +55,36 @@ class ExitRetries:
 
     def __init__(self) -> None:
         self._latest: dict[str, _Refusal] = {}
+        self._asked_off: set[str] = set()
+        self.owed: dict[str, tuple[Side, str]] = {}
+        """Exits of strategies that failed and that nobody has taken back, by symbol: side, and why."""
 
     def refused(self, intent: OrderIntent, event: OrderRejected, now: int) -> bool:
         """Note a venue's refusal; whether it is news: of an exit, and for another reason than the last."""
+        if intent.reduces:
+            self._owe(intent)
         if intent.reduces and not event.reason.startswith(_NEVER_LEFT):
             return self.note(intent.symbol, event.reason, now)
         if self.due(intent.symbol, now):
             self._latest[intent.symbol] = _Refusal(now, "")
         return False
+
+    def asked_off(self, order_id: str) -> None:
+        """Somebody wants the order off the market: its end is no failure."""
+        self._asked_off.add(order_id)
+
+    def cancelled(self, intent: OrderIntent, event: OrderCancelled, now: int) -> bool:
+        """Note the end of an order; whether it is news: an exit at market that the venue ended by itself."""
+        asked = event.order_id in self._asked_off
+        self._asked_off.discard(event.order_id)
+        if asked or not intent.reduces or intent.type is not OrderType.MARKET or intent.strategy in _BY_HAND:
+            return False
+        self._owe(intent)
+        return self.note(intent.symbol, event.reason, now)
+
+    def _owe(self, intent: OrderIntent) -> None:
+        if intent.strategy not in (*_BY_HAND, RISK):
+            self.owed[intent.symbol] = (intent.side, intent.reason)
 
     def note(self, symbol: str, reason: str, now: int) -> bool:
         """Somebody said no to an exit; whether for another reason than the last time. Numbers make no other reason."""

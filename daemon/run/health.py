@@ -12,14 +12,29 @@ from daemon.feed.live.feed import LiveFeed
 from daemon.fyers.token_watch import TokenState
 from daemon.market.calendar import ist_date
 from daemon.orders.live_execution import LiveExecutionActor
-from daemon.run.process import memory_in_use
+from daemon.run.canary_row import canary_words
+from daemon.run.memory import free_memory
+from daemon.run.process import memory_allowed, memory_in_use
+from daemon.settings.tree import Settings
 from daemon.strategy.artifacts import hash_on_disk
 from daemon.strategy.build import artifact_of
-from daemon.supervision.health_checks import FLAT, MemoryLimits
+from daemon.supervision.health import Limits
+from daemon.supervision.health_checks import FLAT, SharedLimits
 from daemon.supervision.health_monitor import HealthMonitor, LoadedModel, Sources
-from daemon.supervision.health_readings import BrokerReading, JournalReading, Readings, StageReading, TokenReading
+from daemon.supervision.health_readings import (
+    BaselineReading,
+    BrokerReading,
+    JournalReading,
+    Readings,
+    StageReading,
+    TokenReading,
+)
+from daemon.supervision.memory import GB, MemoryLimits
 from daemon.tape.recorder import Recorder
 from strategies.base import Strategy
+
+ROOM = 0.9
+"""Of what the system allows."""
 
 
 def monitor_of(
@@ -27,16 +42,19 @@ def monitor_of(
 ) -> HealthMonitor:
     """Of a whole daemon; `ended` says whether its feed has, `last_tick_ts` when the newest tick came (UTC ns)."""
     settings = app.settings
-    health, performance, interval = settings.supervisor.health, settings.performance, settings.strategy.interval
+    health, interval = settings.supervisor.health, settings.strategy.interval
     deadline_s = settings.hierarchical_reasoning_model.act.deadline_ms / 1000
     journaled = [settings.journal.path.resolve().parent] if app.journal is not None else []
     files = _files(app)
+    shared = shared_limits(settings)
+    app.supervisor.care.memory.lower_to(shared.memory.fail_gb)
+    app.supervisor.free = partial(free_memory, app)
     recorded = [settings.feed.record.path.resolve()] if recorder is not None else []
     return HealthMonitor(
         app.bus,
         app.plan.clock,
         health,
-        MemoryLimits(performance.memory_warn_gb, performance.memory_limit_gb),
+        shared,
         deadline_s + health.owed_grace_s,
         Sources(
             readings=lambda: _readings(app, recorder, ended=ended(), last_tick_ts=last_tick_ts()),
@@ -45,6 +63,24 @@ def monitor_of(
             places=[*journaled, *recorded],
         ),
         decided=lambda bar: bar.interval == interval and not app.strategy.legs.holds(bar.symbol),
+    )
+
+
+def memory_limits(warn_gb: float, limit_gb: float, allowed: int | None) -> MemoryLimits:
+    """Those of the settings, or lower ones where the system ends the process before: time is left to do something."""
+    most_gb = limit_gb if allowed is None else ROOM * allowed / GB
+    return (
+        MemoryLimits(warn_gb, limit_gb) if limit_gb <= most_gb else MemoryLimits(min(warn_gb, 0.75 * most_gb), most_gb)
+    )
+
+
+def shared_limits(settings: Settings) -> SharedLimits:
+    """What is told in health and acted on elsewhere, by the same numbers."""
+    performance, triggers = settings.performance, settings.supervisor.triggers
+    return SharedLimits(
+        memory_limits(performance.memory_warn_gb, performance.memory_limit_gb, memory_allowed()),
+        Limits(triggers.error_warn_percent, triggers.error_trip_percent),
+        Limits(*triggers.latency_limits_ms(settings.hierarchical_reasoning_model.act.deadline_ms)),
     )
 
 
@@ -58,14 +94,17 @@ def _readings(app: App, recorder: Recorder | None, *, ended: bool, last_tick_ts:
         ended=ended,
         journal=_journal(app),
         stages=[StageReading(actor.name, len(actor.inbox), actor.inbox.taken) for actor in app.actors],
+        restarted=app.supervisor.restarted,
         strategy=ladder.active,
         first=ladder.within_reach[0],
         why=app.supervisor.reason,
         ladder_trouble=app.supervisor.trouble,
+        canary=canary_words(app),
         own=ladder.own,
         unbuilt=app.supervisor.unbuilt,
         closing=len(app.supervisor.held) if ladder.active == FLAT else 0,
         loaded=ladder.active == FLAT or ladder.active in app.strategy.strategies,
+        baseline=_baseline(app),
         unknown=len(book.unknown),
         halted=len(book.halted),
         unsettled=book.unsettled,
@@ -81,6 +120,17 @@ def _readings(app: App, recorder: Recorder | None, *, ended: bool, last_tick_ts:
         doubts=app.calendar.doubts([today]) if now else [],
         confirmed_days=(app.calendar.confirmed_to - today).days if now else None,
     )
+
+
+def _baseline(app: App) -> BaselineReading | None:
+    care, active = app.supervisor.care.baseline, app.supervisor.ladder.active
+    strategy = app.strategy.strategies.get(active)
+    standing = care.standing(active, _loaded(strategy) if strategy is not None else "")
+    if standing is None or care.rival is None:
+        return None
+    name = care.rival.agent
+    dropped = next((desk.dropped for desk in app.shadows.desks if desk.agent.name == name), "")
+    return BaselineReading(name, dropped, standing)
 
 
 def _journal(app: App) -> JournalReading | None:

@@ -66,6 +66,13 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     _adopt_stdlib(stream, level, shared, render)
 
 
+def set_level(level: str) -> None:
+    """Write lines of this level and above from now on; debug, info, warning or error."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(number))
+    logging.getLogger().setLevel(max(number, logging.INFO))
+
+
 class _Surviving:
     """A stream whose other end may go away (a terminal that closes, a pipe): what can't be written is lost."""
 

@@ -42,7 +42,7 @@ class ModelsOfRun:
 
     def _first(self, metadata: dict[str, str]) -> dict[str, Strategy]:
         sha256, named = metadata.get("model_hash", ""), self._settings
-        found = self._find(sha256, metadata.get("model_file", "")) if metadata.get("model_file") else None
+        found = self.find(sha256, metadata.get("model_file", "")) if metadata.get("model_file") else None
         if found is not None:
             management = named.model_management.model_copy(update={"artifact": found})
             named = named.model_copy(update={"model_management": management})
@@ -68,7 +68,7 @@ class ModelsOfRun:
         if not event.key and event.model_hash in self._kept:
             self.strategies[RUNG] = self._kept[event.model_hash]  # the very one that was kept, with its memory
             return
-        found = self._find(event.model_hash, event.file)
+        found = self.find(event.model_hash, event.file)
         if found is None and event.file:
             self.gone = self._nowhere(event.model_hash, event.file)
             return
@@ -81,7 +81,8 @@ class ModelsOfRun:
         if strategy.model_hash != event.model_hash:
             self.gone = self._nowhere(event.model_hash, event.file)
 
-    def _find(self, sha256: str, file: str) -> Path | None:
+    def find(self, sha256: str, file: str) -> Path | None:
+        """Where the model of that hash lies now, None where it isn't found; `file` is where it lay."""
         from models.checkpoint import read_manifest
         from models.errors import CheckpointError
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STATM = Path("/proc/self/statm")
+CGROUP = Path("/proc/self/cgroup")
+CGROUPS = Path("/sys/fs/cgroup")
 OPEN_FILES = 8192
 """More than sockets, journal and tapes ever need; a limit without a bound would be paid for by whoever walks it."""
 
@@ -38,6 +40,18 @@ def allow_open_files(wanted: int = OPEN_FILES) -> int:
         return soft
     resource.setrlimit(resource.RLIMIT_NOFILE, (able, hard))
     return able
+
+
+def memory_allowed(cgroup: Path = CGROUP, cgroups: Path = CGROUPS) -> int | None:
+    """Bytes from which the system ends this process (MemoryMax, a container); None where it doesn't."""
+    try:
+        (own,) = [line[3:] for line in cgroup.read_text().splitlines() if line.startswith("0::")]
+        place = cgroups / own.lstrip("/")
+        limits = [at / "memory.max" for at in (place, *place.parents) if at.is_relative_to(cgroups)]
+        found = [file.read_text().strip() for file in limits if file.exists()]
+        return min((int(text) for text in found if text != "max"), default=None)
+    except (OSError, ValueError):
+        return None
 
 
 def memory_in_use(statm: Path = STATM) -> int:

@@ -15,24 +15,15 @@ import pyarrow as pa
 import structlog
 
 from daemon.app import App, RunPlan
-from daemon.core.clock import NS_PER_MS, NS_PER_S, ReplayClock, stopwatch_ns
+from daemon.core.clock import NS_PER_S, ReplayClock, stopwatch_ns
 from daemon.core.errors import TapeError, UsageError
-from daemon.core.events import (
-    Bar,
-    Decision,
-    Event,
-    Fill,
-    InferenceMeasured,
-    PriceAdjusted,
-    PriceJumped,
-    SymbolHalted,
-    TickBatch,
-)
+from daemon.core.events import Bar, Decision, Event, Fill, InferenceMeasured, TickBatch
 from daemon.core.latency import Latency
 from daemon.feed.replay import TapeFeed
-from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
-from daemon.report.tally import TALLIED, Tally
+from daemon.portfolio.book import Portfolio
+from daemon.report.summary import ReplaySummary
 from daemon.report.trades import Trade
+from daemon.run.chronicle import CHRONICLED, Chronicle, Described
 from daemon.run.output_tables import (
     bars_table,
     decisions_table,
@@ -41,7 +32,6 @@ from daemon.run.output_tables import (
     trades_table,
     write_table,
 )
-from daemon.run.tape_notes import made_of_bars, out_of_order
 from daemon.settings.tree import Settings
 from daemon.tape.format import TapeWriter
 
@@ -74,7 +64,6 @@ class Replay:
     ) -> None:
         """Open everything. Raises `UsageError` for tapes, models and places that can't be used."""
         _check_places(outputs, tapes)
-        self.tally = Tally()
         self.outputs = outputs
         self.interrupted = False
         self._settings = settings
@@ -94,8 +83,11 @@ class Replay:
         self._bars: list[Bar] = []
         self._fills: list[Fill] = []
         self._decisions: list[Decision] = []
-        self._actions: list[str] = []
-        self._unlike = 0
+        self.chronicle = Chronicle(
+            settings, self.app.calendar, self._described(), Portfolio(settings.broker.starting_cash),
+            keep=outputs.report is not None,
+        )  # fmt: skip
+        self.tally = self.chronicle.tally
         self._listen()
 
     @property
@@ -112,15 +104,13 @@ class Replay:
 
     def _listen(self) -> None:
         bus, outputs = self.app.bus, self.outputs
-        bus.tap(TALLIED, self.tally.record)
+        bus.tap(CHRONICLED, self.chronicle.record)
         bus.tap((InferenceMeasured,), self._measure)
-        bus.tap((Decision,), self._note_market)
-        bus.tap((PriceAdjusted, PriceJumped, SymbolHalted), self._note_action)
-        if outputs.bars is not None or outputs.report is not None:
+        if outputs.bars is not None:
             bus.tap((Bar,), self._bars.append)
-        if outputs.fills is not None or outputs.report is not None:
+        if outputs.fills is not None:
             bus.tap((Fill,), self._fills.append)
-        if outputs.decisions is not None or outputs.report is not None:
+        if outputs.decisions is not None:
             bus.tap((Decision,), self._decisions.append)
 
     def stop(self) -> None:
@@ -145,79 +135,20 @@ class Replay:
         if isinstance(event, InferenceMeasured):
             self.tally.inference(event.elapsed_ns / NS_PER_S)
 
-    def _note_market(self, event: Event) -> None:
-        if isinstance(event, Decision):
-            self._unlike += event.novelty > 1.0
-
-    def _note_action(self, event: Event) -> None:
-        """What was said of a price between two sessions."""
-        if isinstance(event, PriceAdjusted | PriceJumped):
-            self._actions.append(event.words)
-        elif isinstance(event, SymbolHalted) and event.overnight:
-            self._actions.append(f"{event.symbol}: {event.reason}")
+    def _described(self) -> Described:
+        app = self.app
+        return Described(
+            tapes=[str(path) for path in app.tapes.paths], symbols=list(app.symbols), model=app.model,
+            simulated=app.tapes.simulated, latency=self._latency.name, order_delay_ns=self._latency.order_ns,
+            made_of=app.tapes.bars, received=app.tapes.received, instruments=app.kinds(),
+        )  # fmt: skip
 
     def _summarise(self) -> ReplaySummary:
-        app, settings = self.app, self._settings
-        tick_filter = app.feed.tick_filter
-        rejected = {reason: count for reason, count in tick_filter.rejected.items() if count}
-        if app.bars.builder.late:
-            rejected["late"] = app.bars.builder.late
-        ticks = TickCounts(
-            accepted=tick_filter.accepted - app.bars.builder.late,
-            rejected=rejected,
-            repaired=sum(tick_filter.repaired.values()),
-            first_ts=app.feed.first_ts,
-            last_ts=app.feed.last_ts,
-        )
-        hrm = settings.strategy.name == "hrm"
-        run = Run(
-            tapes=[str(path) for path in app.tapes.paths],
-            symbols=list(app.tapes.symbols),
-            strategy=settings.strategy.name,
-            interval=settings.strategy.interval,
-            model=app.model,
-            simulated=app.tapes.simulated,
-            latency=self._latency.name,
-            starting_equity=settings.broker.paper.starting_cash,
-            max_segments=settings.hierarchical_reasoning_model.max_segments if hrm else 0,
-            notes=self._notes(ticks),
-        )
-        assert isinstance(app.feed, TapeFeed)
-        sessions = [(session.open_ns, session.close_ns) for session in app.feed.sessions]
-        wall_s = (stopwatch_ns() - self._started_ns) / NS_PER_S
-        equity = [EquityPoint(ts, value) for ts, value in app.portfolio.equity_by_session()]
-        last_prices = {item.symbol: item.mark for item in app.portfolio.portfolio.positions() if item.quantity}
-        summary = self.tally.summary(run, ticks, equity, sessions, wall_s, last_prices)
-        return msgspec.structs.replace(summary, shadow=app.shadows.rows())
-
-    def _notes(self, ticks: TickCounts) -> list[str]:
         assert isinstance(self.app.feed, TapeFeed)
-        tapes = self.app.tapes
-        doubts = self.app.calendar.doubts(session.date for session in self.app.feed.sessions)
-        for doubt in doubts:
+        for doubt in self.app.calendar.doubts(session.date for session in self.app.feed.sessions):
             log.warning(doubt)
-        late = out_of_order(ticks, tapes.paths, tapes.received, self._settings.bars.grace_ms)
-        dropped = [name for name in self._settings.bars.intervals if name not in tapes.intervals([name])]
-        delay_ns = self._settings.bars.grace_ms * NS_PER_MS + self._latency.order_ns
-        notes = [note for note in (made_of_bars(tapes.bars, dropped, delay_ns), late) if note]
-        notes += [*doubts, *self._actions]
-        if self._unlike:
-            notes.append(
-                f"{self._unlike} decisions were in a market unlike those that the model knows: it opened nothing there"
-            )
-        for symbol in self.app.tapes.symbols:
-            instrument = self.app.instruments.resolve(symbol)
-            if instrument is not None and instrument.kind == "index":
-                notes.append(f"{symbol} is an index: " + (
-                    "traded as its future at spot prices, which no venue offers" if instrument.tradeable
-                    else "it is not traded"
-                ))  # fmt: skip
-        held = [symbol for symbol, entry in self.app.risk.book.symbols.items() if entry.position]
-        if held:
-            notes.append(f"still held at the end, valued at the last bar: {', '.join(held)}")
-        if self.interrupted:
-            notes.append("interrupted: the tape was not played to its end")
-        return notes
+        summary = self.chronicle.summary((stopwatch_ns() - self._started_ns) / NS_PER_S)
+        return msgspec.structs.replace(summary, shadow=self.app.shadows.rows())
 
     def _check_usable(self, summary: ReplaySummary) -> None:
         if summary.ticks_accepted or self.interrupted:
@@ -239,10 +170,9 @@ class Replay:
             if path is not None:
                 write_table(table(), path)
         if self.outputs.report is not None:
-            from daemon.report.html import write_report  # plotly takes a second to import: only when asked for
+            from daemon.report.html import write_report
 
-            interval = [bar for bar in self._bars if bar.interval == self._settings.strategy.interval]
-            write_report(self.outputs.report, summary, interval, self._decisions, self._fills, self.trades)
+            write_report(self.outputs.report, summary, self.chronicle.shown())
 
 
 def _check_places(outputs: ReplayOutputs, tapes: list[Path]) -> None:

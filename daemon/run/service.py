@@ -12,28 +12,31 @@ import os
 import secrets
 import signal
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from daemon.app import App, RunPlan
 from daemon.control.auth import check_server_token, server_token, server_token_file
-from daemon.control.connections import limits_within
 from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.rendezvous import Announcement, Running, announce
-from daemon.control.server import ControlServer
+from daemon.control.tokens import read_tokens
 from daemon.core.clock import NS_PER_S, PacedClock, Readings, stopwatch_ns, wall_ns
 from daemon.core.errors import HrmdError, SettingsError
-from daemon.core.events import Event, Halt, InferenceMeasured, TradingState
+from daemon.core.events import ITSELF, Event, Halt, InferenceMeasured, TradingState
 from daemon.core.latency import MeasuredLatency
 from daemon.feed.live.fyers import check_live, live_clock, ticks_are_real
 from daemon.market.calendar import MarketCalendar
 from daemon.market.opening import CalendarWatch
+from daemon.run.control import ControlService
 from daemon.run.notify import Notifier
-from daemon.run.process import allow_open_files, on_ending
+from daemon.run.process import on_ending
 from daemon.run.recording import follow, open_recorder, record_published, reels_of_today, wants_recorder
+from daemon.run.totals import TOTALLED, RunTotals
 from daemon.run.view import DaemonView
 from daemon.settings.tree import Settings
+from daemon.supervision.supervisor import Kept
 from strategies.base import Strategy
 
 log = structlog.get_logger("service")
@@ -46,12 +49,13 @@ class Service:
     """One daemon process."""
 
     def __init__(
-        self, settings: Settings, strategies: Mapping[str, Strategy] | None = None, readings: Readings | None = None
-    ) -> None:
+        self, settings: Settings, strategies: Mapping[str, Strategy] | None = None, readings: Readings | None = None,
+        load: Callable[[], Settings] | None = None,
+    ) -> None:  # fmt: skip
         """Build the path, on the settings' strategies unless others are given.
 
-        `readings`: what a live daemon reads its time from, by default the machine's own clocks. Raises `UsageError` for
-        settings, tapes or models that can't be used.
+        `readings`: what a live daemon reads its time from, by default the machine's own clocks; `load`: reads the
+        settings anew. Raises `UsageError` for settings, tapes or models that can't be used.
         """
         live = settings.feed.source == "fyers"
         if not live and not settings.feed.tape:
@@ -61,6 +65,7 @@ class Service:
         clock = live_clock(settings, readings) if live else PacedClock(settings.feed.speed)
         if settings.control.enabled:
             check_server_token(settings.control.token_file, os.environ)
+            read_tokens(settings.control.tokens_file)
         self.recorder = (
             open_recorder(settings, MarketCalendar.load(settings.market.calendar_file))
             if wants_recorder(settings)
@@ -100,14 +105,13 @@ class Service:
         self._notifier = Notifier.from_environment(os.environ)
         self.app.bus.tap(MEASURED, self.metrics.record)
         self.app.bus.tap((InferenceMeasured,), self._measure)
+        self.totals = RunTotals(self.app.account.portfolio, self.app.account.state)
+        self.app.bus.tap(TOTALLED, self.totals.record)
         self._still = False
-        self._control: ControlServer | None = None
+        self._control: ControlService | None = None
         self._announcement: Announcement | None = None
         if token is not None:
-            limits = limits_within(allow_open_files())
-            self._control = ControlServer(
-                settings.control, self.view, clock, self.metrics, token, self.app.desk, self.app.model_desk, limits
-            )  # fmt: skip
+            self._control = ControlService(settings, self.app, self.view, self.metrics, token, load)
 
     def _token(self) -> str:
         """The daemon's own, made now where there is none."""
@@ -129,7 +133,9 @@ class Service:
                 log.info("control listens", url=self._control.url)
                 self._announce(self._control.url)
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
-            await self.app.run(alongside=(self._pulse, self.view.monitor.run, *alongside))
+            kept = (Kept("pulse", self._pulse), Kept("health", self.view.monitor.run))
+            keep = self.app.supervisor.keep
+            await self.app.run(alongside=(*(partial(keep, one) for one in kept), *alongside))
         finally:
             self._notifier.stopping()
             if self._announcement is not None:
@@ -139,9 +145,10 @@ class Service:
             self.app.close()
             if self.recorder is not None:
                 await asyncio.to_thread(self.recorder.close)
+            log.info("summary", **self.totals.words(), rung=self.app.supervisor.ladder.active)
         log.info("stopped", positions=[row.symbol for row in self.view.positions() if row.quantity])
 
-    async def _listen(self, control: ControlServer) -> None:
+    async def _listen(self, control: ControlService) -> None:
         try:
             await control.start()
         except HrmdError:
@@ -159,7 +166,7 @@ class Service:
 
     def _on_signal(self, number: signal.Signals) -> None:
         self._notifier.stopping(f"{number.name} received")
-        self.app.stop(f"{number.name} received")
+        self.app.stop(f"{number.name} received", number.name)
 
     async def _pulse(self) -> None:
         """Say that the path runs, then measure how late the loop wakes, and feed the watchdog."""
@@ -198,14 +205,14 @@ class Service:
         app = self.app
         trouble = app.journal.trouble if app.journal is not None else ""
         if trouble and app.risk.book.state is not TradingState.HALTED:
-            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble, automatic=True))
+            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble, automatic=True, who=ITSELF))
 
     def _watch_recorder(self) -> None:
         """Without a tape trading goes on, unless the settings say that it shall not."""
         app, trouble = self.app, self.recorder.trouble if self.recorder is not None else ""
         halts = app.settings.feed.record.on_failure == "halt"
         if trouble and halts and app.risk.book.state is not TradingState.HALTED:
-            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble, automatic=True))
+            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble, automatic=True, who=ITSELF))
 
     def _measure(self, event: Event) -> None:
         if isinstance(event, InferenceMeasured):

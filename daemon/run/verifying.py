@@ -17,8 +17,10 @@ from pydantic import ValidationError
 
 from daemon.core.errors import ArtifactError, CheckFailed, UsageError
 from daemon.core.events import (
+    CANDIDATE,
     AccountSnapshot,
     Bar,
+    CanaryChanged,
     Complexity,
     Decision,
     Event,
@@ -29,16 +31,18 @@ from daemon.core.events import (
     StrategySwapped,
 )
 from daemon.journal.reader import JournalReader
-from daemon.journal.schema import BEGINS_AT, IN_CHARGE
+from daemon.journal.schema import BEGINS_AT, CANARY, IN_CHARGE
 from daemon.market.calendar import MarketCalendar
 from daemon.market.calendar_file import CalendarFile
 from daemon.market.legs import Legs
+from daemon.run.candidates_of_run import CandidatesOfRun
 from daemon.run.models_of_run import ModelsOfRun
 from daemon.settings.tree import Settings
 from daemon.strategy.actor import FLAT
 from daemon.strategy.build import view_settings
 from daemon.strategy.easing import ease
 from daemon.strategy.seeing import SEEN, see
+from daemon.strategy.sharing import Sharing
 from daemon.strategy.switching import RUNG
 from strategies.base import (
     HUNG,
@@ -67,6 +71,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     passed_over: int = 0
     """Decisions that can't be made again, for the bars that they saw were deleted with the run's beginning."""
+    canary: str = ""
+    """Decisions of canaries that can't be made again, how many and why."""
 
 
 class _Past:
@@ -115,6 +121,7 @@ def verify_journal(path: Path) -> Verification:
             f"{path}: its settings are not those of this version of hrmd ({metadata.get('version')})"
         ) from None
     models = ModelsOfRun(settings, metadata, path)
+    candidates, sharing = CandidatesOfRun(settings, models), Sharing(settings.strategy.name)
     strategies = models.strategies
     seen = view_settings(settings)
     view, legs = MarketView(seen, MarketCalendar(_calendar_file(metadata, path))), Legs(_legs(metadata, path))
@@ -123,7 +130,13 @@ def verify_journal(path: Path) -> Verification:
     asked: dict[tuple[str, int], tuple[Moment, str]] = {}
     hidden: set[tuple[str, int]] = set()
     count = passed_over = 0
-    kinds: tuple[type[Event], ...] = (*SEEN, Complexity, StrategySwapped, Decision, ModelLoaded, MitigationTaken)
+    if CANARY in metadata:
+        said = _canary(metadata[CANARY], path)
+        sharing.follow(said)
+        candidates.follow(said)
+    kinds: tuple[type[Event], ...] = (
+        *SEEN, Complexity, StrategySwapped, Decision, ModelLoaded, MitigationTaken, CanaryChanged,
+    )  # fmt: skip
     for event in reader.events(*kinds, *((AccountSnapshot,) if past.shortened else ())):
         past.see(event)
         if isinstance(event, AccountSnapshot):
@@ -138,17 +151,25 @@ def verify_journal(path: Path) -> Verification:
             _mitigate(strategies, event)
         elif isinstance(event, ModelLoaded):
             models.on_loaded(event)
+        elif isinstance(event, CanaryChanged):
+            sharing.follow(event)
+            candidates.follow(event)
         elif isinstance(event, Complexity) and not legs.holds(event.symbol):
             if past.hides(event.symbol):
                 hidden.add((event.symbol, event.ts))
             else:
-                asked[event.symbol, event.ts] = (_moment(view, event, path), active)
+                asked[event.symbol, event.ts] = (_moment(view, event, path), sharing.decider(event.symbol, active))
         elif isinstance(event, Decision) and (event.symbol, event.ts_bar) in hidden:
             hidden.discard((event.symbol, event.ts_bar))
             passed_over += 1
         elif isinstance(event, Decision):
             moment, name = _asked(asked, event, path)
-            models.turn_to(event)
+            name = _decider(name, event, path)
+            if name in candidates.missing:
+                candidates.skipped[name] += 1
+                continue
+            if not name.startswith(CANDIDATE):
+                models.turn_to(event)
             if name in models.missing:
                 raise ArtifactError(f"{path}: {name} decided, and can't be built: {models.missing[name]}")
             if name == RUNG and models.gone:
@@ -163,8 +184,24 @@ def verify_journal(path: Path) -> Verification:
             count += 1
     reader.close()
     return Verification(
-        journal=str(path), decisions=count, model=metadata.get("model", ""), passed_over=passed_over
+        journal=str(path), decisions=count, model=metadata.get("model", ""), passed_over=passed_over,
+        canary=candidates.said,
     )  # fmt: skip
+
+
+def _decider(asked: str, decision: Decision, path: Path) -> str:
+    """Who decided: who was asked, or the one in charge where the candidate's share ended meanwhile."""
+    if decision.strategy.startswith(CANDIDATE) and asked != decision.strategy:
+        why = f"{decision.strategy} decided, and it was {asked}'s to decide"
+        raise CheckFailed(f"{path}: {decision.symbol} at {decision.ts_bar}: {why}: the journal was altered")
+    return decision.strategy if asked.startswith(CANDIDATE) else asked
+
+
+def _canary(body: str, path: Path) -> CanaryChanged:
+    try:
+        return msgspec.json.decode(body, type=CanaryChanged)
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{path}: the canary that it begins with can't be read ({error})") from None
 
 
 def _mitigate(strategies: dict[str, Strategy], event: MitigationTaken) -> None:

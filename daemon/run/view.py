@@ -5,7 +5,7 @@ Invariant: nothing here changes the daemon or waits.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
@@ -14,9 +14,22 @@ import msgspec
 
 from daemon import __version__
 from daemon.app import App
-from daemon.control.view import Health, InferenceStatus, OrderRow, PositionRow, RecorderStatus, Status
+from daemon.control.migration_desk import view_of
+from daemon.control.rows import Asked, HrmMetrics, Listing, Page, Ring
+from daemon.control.view import (
+    CanaryDo,
+    CanaryRow,
+    CanaryTicket,
+    Health,
+    InferenceStatus,
+    OrderRow,
+    PositionRow,
+    RecorderStatus,
+    Status,
+)
 from daemon.core.clock import NS_PER_MS
 from daemon.core.events import (
+    Bar,
     Decision,
     Event,
     FeedState,
@@ -33,6 +46,7 @@ from daemon.core.events import (
     OrderRejected,
     OrderSent,
     OrderUnknown,
+    PositionRestated,
     TickBatch,
     TradingState,
     TradingStateChanged,
@@ -41,8 +55,11 @@ from daemon.feed.live.feed import LiveFeed
 from daemon.market.calendar import ist_date
 from daemon.market.opening import say_now
 from daemon.orders.book import Order
+from daemon.report.migration import MigrationView
 from daemon.report.side_by_side import ShadowRow
+from daemon.run.canary_row import canary_row
 from daemon.run.health import monitor_of
+from daemon.run.past import Past, reasoning
 from daemon.tape.recorder import Recorder
 
 KEPT = 500
@@ -81,15 +98,17 @@ class DaemonView:
         self._deadline_ms = app.settings.hierarchical_reasoning_model.act.deadline_ms
         self._counts: Counter[str] = Counter()
         self._denied: Counter[str] = Counter()
-        self._decisions: deque[Decision] = deque(maxlen=KEPT)
+        self._decisions: Ring[Decision] = Ring(KEPT)
         self._orders: dict[str, OrderRow] = {}
-        self._trading_reason = ""
+        self._order_ids: Ring[str] = Ring(KEPT)
+        self._past = Past(app)
+        self._trading_reason = self._trading_who = ""
         self._feed = "starting"
         self._last_tick_ts: int | None = None
         types = (
             TickBatch, Decision, OrderIntent, OrderDenied, OrderSent, OrderAccepted, OrderRejected, OrderUnknown,
             OrderCancelRequested, OrderCancelFailed, OrderCancelled, OrderExpired, OrderAmended, Fill,
-            TradingStateChanged, FeedStatus,
+            TradingStateChanged, FeedStatus, Bar, PositionRestated,
         )  # fmt: skip
         for order in app.account.known():
             self._keep(_row_of(order))
@@ -116,12 +135,15 @@ class DaemonView:
             feed=self._feed,
             trading_state=app.risk.book.state,
             trading_reason=self._trading_reason,
+            trading_who=self._trading_who,
             strategy=ladder.active,
             strategy_rung=ladder.rung,
             strategy_reason=app.supervisor.reason,
+            strategy_who=app.supervisor.who,
             strategies=ladder.within_reach,
             rollback_to=app.supervisor.rollback_to,
             strategy_lock=care.stairs.locked,
+            strategy_lock_who=app.supervisor.locked_by,
             strategy_steps=[step.value for step in care.stairs.taken],
             strategy_back=care.back(ladder.active, now),
             strategies_missing=dict(app.supervisor.traits.missing),
@@ -148,9 +170,17 @@ class DaemonView:
             inference=self._inference(),
             recorder=self._recording(),
             session=say_now(app.calendar, now),
-            notes=[*app.calendar.doubts([ist_date(now)]), *care.warnings.values()],
+            notes=[*app.calendar.doubts([ist_date(now)]), *care.warnings.values(), *self._migration_notes()],
             feed_counts=app.feed.totals() if isinstance(app.feed, LiveFeed) else {},
         )
+
+    def _migration_notes(self) -> list[str]:
+        """Where a migration goes on, its stage; and what has to be looked at."""
+        keeper = self._app.migration
+        if keeper is None or (not keeper.goes_on and not keeper.trouble):
+            return []
+        stage = f"migration: stage {keeper.migration.stage.value} (hrmd ctl migration status)"
+        return [f"{stage}: {keeper.trouble}" if keeper.trouble else stage]
 
     @property
     def overruns(self) -> int:
@@ -205,11 +235,59 @@ class DaemonView:
 
     def decisions(self, limit: int) -> Sequence[Decision]:
         """The newest decisions, newest first."""
-        return [self._decisions[-n] for n in range(1, min(limit, len(self._decisions)) + 1)]
+        return self._decisions.page(Asked(limit=limit)).rows
+
+    def order(self, order_id: str) -> OrderRow | None:
+        """One order of `orders`."""
+        return self._orders.get(order_id)
+
+    def page(self, listing: Listing, asked: Asked) -> Page:
+        """A page of rows, newest first."""
+        of_symbol = (lambda row: row.symbol == asked.symbol) if asked.symbol else None
+        match listing:
+            case Listing.ORDERS:
+                known = self._orders
+                mine = (lambda key: key in known and known[key].symbol == asked.symbol) if asked.symbol else None
+                page = self._order_ids.page(asked, mine or known.__contains__)
+                return Page([known[key] for key in page.rows], page.before)
+            case Listing.DECISIONS:
+                return self._decisions.page(asked, of_symbol)
+            case Listing.BARS:
+                return self._past.bars_page(asked)
+            case Listing.TRADES:
+                return self._past.trades.page(asked, of_symbol)
+            case Listing.EQUITY:
+                return self._past.equity.page(asked)
+
+    def hrm_metrics(self) -> HrmMetrics:
+        """How the model reasons."""
+        app = self._app
+        return reasoning(
+            self._decisions.rows, app.settings.hierarchical_reasoning_model.max_segments, app.plan.clock.now_ns()
+        )
 
     def shadow(self) -> Sequence[ShadowRow]:
         """The agent in charge first."""
         return self._app.shadows.rows()
+
+    def migration(self) -> MigrationView:
+        """Of a run that goes on where the one before left off."""
+        keeper = self._app.migration
+        assert keeper is not None, "only such a run has a view"
+        return view_of(keeper, self._app.plan.clock.now_ns())
+
+    def canary(self) -> CanaryRow:
+        """The newest canary run."""
+        return canary_row(self._app)
+
+    def why_not(self, ticket: CanaryTicket) -> str:
+        """Why that can't be done now, in a line; "" where it can."""
+        desk = self._app.canary
+        if not self._app.desk.open:
+            return "hrmd has not begun to trade, or is ending"
+        if ticket.do is CanaryDo.BEGIN:
+            return desk.why_not_begin(ticket.agent)
+        return desk.why_not_end(promote=ticket.do is CanaryDo.PROMOTE)
 
     def health(self) -> Health:
         """Every check, and what they come to: unhealthy where one failed, such as before it trades."""
@@ -217,18 +295,21 @@ class DaemonView:
 
     def _record(self, event: Event) -> None:
         match event:
+            case Bar() | PositionRestated():
+                self._past.record(event)
             case TickBatch():
                 self._counts["ticks"] += len(event)
                 self._last_tick_ts = int(event.ts_recv[-1])
             case Decision():
                 self._counts["decisions"] += 1
                 self._counts["overruns"] += bool(event.halt_reason) and event.latency_ns > self._deadline_ms * NS_PER_MS
-                self._decisions.append(event)
+                self._decisions.add(event)
             case FeedStatus():
                 if event.symbol is None:
                     self._feed = event.state.value
             case TradingStateChanged():
-                self._trading_reason = event.reason if event.state is not TradingState.ACTIVE else ""
+                trades = event.state is TradingState.ACTIVE
+                self._trading_reason, self._trading_who = ("", "") if trades else (event.reason, event.who)
             case _:
                 self._record_order(event)
 
@@ -261,8 +342,11 @@ class DaemonView:
             case Fill():
                 self._counts["fills"] += 1
                 self._fill(event)
+                self._past.record(event)
 
     def _keep(self, row: OrderRow) -> None:
+        if row.order_id not in self._orders:
+            self._order_ids.add(row.order_id)
         self._orders[row.order_id] = row
         while len(self._orders) > KEPT:
             del self._orders[next(iter(self._orders))]
@@ -271,7 +355,9 @@ class DaemonView:
         row = self._orders.get(event.order_id)
         if row is not None:
             larger = row.state == "FILLED" and event.quantity > row.filled
-            self._change(event.order_id, quantity=event.quantity, state="PARTIALLY_FILLED" if larger else row.state)
+            kind = {} if event.type is None else {"type": event.type.value, "limit_price": event.limit_price}
+            state = "PARTIALLY_FILLED" if larger else row.state
+            self._change(event.order_id, quantity=event.quantity, state=state, **kind)
 
     def _fill(self, fill: Fill) -> None:
         row = self._orders.get(fill.order_id)

@@ -6,24 +6,25 @@ Invariant: nothing here is subject to faults, limits or the token.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from daemon.core.errors import UsageError
 from daemon.sandbox import messages
+from daemon.sandbox.bodies import read, say
 from daemon.sandbox.calls import CallMeter
 from daemon.sandbox.data_feed import DataFeed
-from daemon.sandbox.exchange import Exchange, Order, Quote
+from daemon.sandbox.exchange import Exchange
 from daemon.sandbox.faults import Chance, Fault, FaultPlan
-from daemon.sandbox.gate import TokenGate
+from daemon.sandbox.gate import TOKEN_REFUSED, TokenGate
 from daemon.sandbox.load import Load, LoadPlan
 from daemon.sandbox.messages import Message
 from daemon.sandbox.order_feed import OrderFeed
+from daemon.sandbox.orders import Order, Quote
 from daemon.sandbox.tape_player import TapePlayer
-
-T = TypeVar("T")
+from daemon.sandbox.venue_admin import VenueAdmin
 
 
 class Steps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,9 +41,16 @@ class Chances(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`app_id:token` that is to hold from now on; null: the present one expires."""
+    """`app_id:token` that is to hold from now on; null: the present one expires, and calls are answered with `code`."""
 
     authorization: str | None = None
+    code: int = TOKEN_REFUSED
+
+
+class Cut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All sockets break; for so long orders, trades and positions are shown as they are now."""
+
+    stale_s: float = 0.0
 
 
 class AdminApi:
@@ -83,10 +91,11 @@ class AdminApi:
             web.post("/sandbox/load", self._make_load),
             web.delete("/sandbox/load", self._stop_load),
             web.get("/sandbox/sent", self._sent),
+            *VenueAdmin(self._exchange, self._publish).routes(),
         ]
 
     async def _state(self, request: web.Request) -> web.Response:
-        return _say(self.state())
+        return say(self.state())
 
     def state(self) -> Message:
         """The whole truth: orders, trades, net quantities, money, and what was called and suffered."""
@@ -100,6 +109,7 @@ class AdminApi:
             "cash": ledger.cash,
             "charges": ledger.charges,
             "realised": ledger.realised,
+            "carried": ledger.carried,
             "doubled_tags": messages.doubled_tags(self._exchange.orders.values()),
             "prices": {symbol: quote.last for symbol, quote in self._exchange.quotes.items()},
             "calls": {"total": meter.total, "refused": meter.refused, "most_in_second": meter.most_in_second,
@@ -111,15 +121,16 @@ class AdminApi:
         }  # fmt: skip
 
     async def _prices(self, request: web.Request) -> web.Response:
-        for symbol, quote in (await _read(request, dict[str, Quote])).items():
+        for symbol, quote in (await read(request, dict[str, Quote])).items():
             if quote.last <= 0:
                 raise UsageError(f"{symbol}: expected a price above 0, got {quote.last}")
             self._exchange.on_quote(symbol, quote)
         self._publish()
-        return _say({"s": "ok"})
+        return say({"s": "ok"})
 
     async def _step(self, request: web.Request) -> web.Response:
-        ticks = (await _read(request, Steps)).ticks
+        self._exchange.advance()
+        ticks = (await read(request, Steps)).ticks
         if self._player is not None:
             played = self._player.step(ticks)
         else:
@@ -127,51 +138,52 @@ class AdminApi:
             for symbol in self._exchange.quotes:
                 self._exchange.refresh(symbol)
         self._publish()
-        return _say({"s": "ok", "played": played, "now_ns": self._exchange.now_ns})
+        return say({"s": "ok", "played": played, "now_ns": self._exchange.now_ns})
 
     async def _faults(self, request: web.Request) -> web.Response:
-        self._plan.queue(await _read(request, list[Fault]))
-        return _say({"s": "ok", "queued": self._plan.queued})
+        self._plan.queue(await read(request, list[Fault]))
+        return say({"s": "ok", "queued": self._plan.queued})
 
     async def _chances(self, request: web.Request) -> web.Response:
-        wanted = await _read(request, Chances)
+        wanted = await read(request, Chances)
         self._plan.chances(wanted.chances, wanted.seed)
-        return _say({"s": "ok"})
+        return say({"s": "ok"})
 
     async def _clear(self, request: web.Request) -> web.Response:
         self._plan.clear()
         self._data_feed.thaw()
-        return _say({"s": "ok"})
+        return say({"s": "ok"})
 
     async def _token(self, request: web.Request) -> web.Response:
-        authorization = (await _read(request, Token)).authorization
-        if authorization is None:
-            self._gate.expire()
+        token = await read(request, Token)
+        if token.authorization is None:
+            self._gate.expire(token.code)
             self._feed.cut()
             self._data_feed.publish()
         else:
-            self._gate.renew(authorization)
-        return _say({"s": "ok"})
+            self._gate.renew(token.authorization)
+        return say({"s": "ok"})
 
     async def _cut(self, request: web.Request) -> web.Response:
-        return _say({"s": "ok", "cut": self._feed.cut() + self._data_feed.cut()})
+        self._exchange.past.hold((await read(request, Cut)).stale_s)
+        return say({"s": "ok", "cut": self._feed.cut() + self._data_feed.cut()})
 
     async def _expire(self, request: web.Request) -> web.Response:
         expired = self._exchange.expire()
         self._feed.publish()
-        return _say({"s": "ok", "expired": expired})
+        return say({"s": "ok", "expired": expired})
 
     async def _make_load(self, request: web.Request) -> web.Response:
         """Answers when everything is made."""
-        report = await self._load.run(await _read(request, LoadPlan))
-        return _say({"s": "ok", **msgspec.structs.asdict(report)})
+        report = await self._load.run(await read(request, LoadPlan))
+        return say({"s": "ok", **msgspec.structs.asdict(report)})
 
     async def _stop_load(self, request: web.Request) -> web.Response:
         self._load.stop()
-        return _say({"s": "ok"})
+        return say({"s": "ok"})
 
     async def _sent(self, request: web.Request) -> web.Response:
-        return _say(self._data_feed.sent())
+        return say(self._data_feed.sent())
 
     def _publish(self) -> None:
         self._feed.publish()
@@ -185,14 +197,7 @@ async def say_usage_errors(request: web.Request, handler: Callable[[web.Request]
         response: web.StreamResponse = await handler(request)
         return response
     except UsageError as error:
-        return _say({"s": "error", "message": str(error)}, status=400)
-
-
-async def _read(request: web.Request, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(await request.read() or b"{}", type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{request.path}: {error}") from None
+        return say({"s": "error", "message": str(error)}, status=400)
 
 
 def _order(order: Order) -> Message:
@@ -203,8 +208,3 @@ def _order(order: Order) -> Message:
         "limit_price": wanted.limit_price, "stop_price": wanted.stop_price, "product": wanted.product,
         "average_price": order.average_price, "message": order.message, "placed_ts": order.placed_ts,
     }  # fmt: skip
-
-
-def _say(document: Message, status: int = 200) -> web.Response:
-    """JSON with decimals as strings: the truth keeps its digits."""
-    return web.Response(status=status, body=msgspec.json.encode(document), content_type="application/json")

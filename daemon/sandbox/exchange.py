@@ -3,121 +3,54 @@
 Matching is plain on purpose: an order meets the latest quote when it arrives and every later one. A market order (and a
 limit order on arrival) trades at the quote's other side, a resting limit order at its limit, a triggered stop like the
 order that it becomes; at most what the quote shows, where it shows a quantity. Where the other side is empty (price 0)
-nothing trades, and nothing ever outside the day's price band. Market hours aren't looked at.
+nothing trades, and nothing ever outside the day's price band. An order that would meet one of its own account is
+cancelled instead, as NSE does. The market is open unless it is told otherwise: `session` by hand, `hours` by the
+calendar; an auction trades what it collected at one price, the last one, when it ends.
 As at Fyers two orders with one tag are two orders. Invariant: an order's `filled` is the sum of its trades, and nothing
 is ever forgotten.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
-from enum import IntEnum
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
 from daemon.core.clock import Clock
+from daemon.core.errors import UsageError
 from daemon.core.events import OrderType, Side
 from daemon.market.calendar import ist_date
 from daemon.market.costs import CostSchedule
-from daemon.market.instruments import Instrument, InstrumentBook
-from daemon.sandbox.ledger import ZERO, Ledger, Position, Trade
+from daemon.market.instruments import InstrumentBook, Kind
+from daemon.sandbox.checks import Checks
+from daemon.sandbox.hours import REFUSALS, Hours, Phase
+from daemon.sandbox.ledger import Ledger, Trade
+from daemon.sandbox.orders import (
+    BAD_ORDER_ID,
+    BAD_PARAMETERS,
+    CODE_OF_TYPE,
+    LIMITS,
+    REFUSED,
+    STOPS,
+    News,
+    Order,
+    Print,
+    Quote,
+    Refusal,
+    Status,
+    Wanted,
+    one_sided,
+)
+from daemon.sandbox.past import Past
+from daemon.sandbox.trading_day import TradingDay, Turn
 
-BAD_PARAMETERS: Final = -50
-BAD_ORDER_ID: Final = -51
-REFUSED: Final = -99
-BAD_SYMBOL: Final = -300
-STOPS: Final = (OrderType.SL_MARKET, OrderType.SL_LIMIT)
-LIMITS: Final = (OrderType.LIMIT, OrderType.SL_LIMIT)
-TYPE_OF_CODE: Final = {1: OrderType.LIMIT, 2: OrderType.MARKET, 3: OrderType.SL_MARKET, 4: OrderType.SL_LIMIT}
-CODE_OF_TYPE: Final = {order_type: code for code, order_type in TYPE_OF_CODE.items()}
+__all__ = ["Exchange", "Order", "Print", "Quote", "Refusal", "Status", "Wanted"]
 
-
-class Status(IntEnum):
-    """Fyers' numbers."""
-
-    CANCELLED = 1
-    FILLED = 2
-    TRANSIT = 4
-    REJECTED = 5
-    PENDING = 6
-    EXPIRED = 7
-
-
-class Quote(msgspec.Struct, frozen=True, kw_only=True):
-    """A price, and the best bid and ask with their quantities where they are known: 0 is a side on which nobody is.
-
-    The rest is what the data socket tells and orders don't meet: the day's volume, the last trade's quantity, open
-    interest, and the exchange's own time of the quote (UTC ns; when it arrives, where it isn't known).
-    """
-
-    last: Decimal
-    bid: Decimal | None = None
-    ask: Decimal | None = None
-    bid_quantity: int | None = None
-    ask_quantity: int | None = None
-    lower_band: Decimal | None = None
-    upper_band: Decimal | None = None
-    volume: int | None = None
-    last_quantity: int | None = None
-    open_interest: int | None = None
-    stamp_ns: int | None = None
-
-
-class Print(msgspec.Struct, frozen=True, gc=False):
-    """A quote of one symbol as the market got it, at `ts` (UTC ns)."""
-
-    symbol: str
-    quote: Quote
-    ts: int
-
-
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """An order as it was asked for."""
-
-    tag: str
-    symbol: str
-    side: Side
-    type: OrderType
-    quantity: int
-    limit_price: Decimal = ZERO
-    stop_price: Decimal = ZERO
-    product: str = "INTRADAY"
-    validity: str = "DAY"
-
-
-class Order(msgspec.Struct, kw_only=True):
-    """An order in the book; `wanted` follows modifications, times are UTC ns."""
-
-    order_id: str
-    wanted: Wanted
-    status: Status
-    placed_ts: int
-    filled: int = 0
-    turnover: Decimal = ZERO
-    armed: bool = True
-    message: str = ""
-
-    @property
-    def remaining(self) -> int:
-        """Units not yet traded."""
-        return self.wanted.quantity - self.filled
-
-    @property
-    def average_price(self) -> Decimal:
-        """Of its trades, 0 before the first."""
-        return self.turnover / self.filled if self.filled else ZERO
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """A no, with Fyers' code; `order_id` where the refused order stands in the book all the same."""
-
-    code: int
-    message: str
-    order_id: str = ""
-
-
-News: TypeAlias = Order | Trade | Position
+INTRADAY: Final = "INTRADAY"
+SELF_TRADE: Final = "cancelled by the exchange to prevent a self-trade"
+SQUARED_OFF: Final = "RMS: INTRADAY orders are not accepted after the square-off"
 
 
 class Exchange:
@@ -130,14 +63,19 @@ class Exchange:
         clock: Clock,
         starting_cash: Decimal,
         margin_rate: Decimal = Decimal("0.2"),
+        hours: Hours | None = None,
+        square_off_at: str = "",
     ) -> None:
+        """`square_off_at`: when the broker closes INTRADAY positions, "HH:MM" in India; "" never by itself."""
         self.ledger = Ledger(starting_cash)
         self.orders: dict[str, Order] = {}
         self.quotes: dict[str, Quote] = {}
-        self._instruments = instruments
+        self.past = Past(clock)
+        self.checks = Checks(instruments, self.quotes, self.ledger, margin_rate)
         self._costs = costs
         self._clock = clock
-        self._margin_rate = margin_rate
+        self.day = TradingDay(hours, square_off_at)
+        self._locked: dict[str, Side] = {}
         self._tape_ns = 0
         self._working: dict[str, Order] = {}
         self._left: dict[tuple[str, Side], int | None] = {}
@@ -166,7 +104,8 @@ class Exchange:
 
         `at_most` caps what trades on arrival; `rejected` is why the exchange throws the accepted order out at once.
         """
-        problem = self._problem(wanted)
+        self.advance()
+        problem = self.checks.problem(wanted)
         if problem is not None:
             return problem
         order = Order(
@@ -194,9 +133,9 @@ class Exchange:
         self, order_id: str, order_type: OrderType, quantity: int | None, limit: Decimal | None, stop: Decimal | None
     ) -> Order | Refusal:
         """Change a working order; what is None stays."""
-        order = self._working.get(order_id)
-        if order is None:
-            return self._not_working(order_id)
+        order = self._changeable(order_id)
+        if isinstance(order, Refusal):
+            return order
         old = order.wanted
         wanted = msgspec.structs.replace(
             old,
@@ -205,10 +144,10 @@ class Exchange:
             limit_price=old.limit_price if limit is None else limit,
             stop_price=old.stop_price if stop is None else stop,
         )
-        problem = self._problem(wanted)
+        problem = self.checks.problem(wanted)
         if problem is not None:
             return problem
-        objection = self._frozen(wanted) or self._outside_band(wanted)
+        objection = self.checks.frozen(wanted) or self.checks.outside_band(wanted)
         if objection:
             return Refusal(REFUSED, objection, order_id)
         if wanted.quantity <= order.filled:
@@ -221,18 +160,109 @@ class Exchange:
 
     def cancel(self, order_id: str) -> Order | Refusal:
         """Take the rest of an order off the market."""
-        order = self._working.get(order_id)
-        if order is None:
-            return self._not_working(order_id)
+        order = self._changeable(order_id)
+        if isinstance(order, Refusal):
+            return order
         self._settle(order, Status.CANCELLED, "cancelled by the user")
         return order
 
     def expire(self) -> int:
         """The day ends: whatever still works expires; returns how many."""
-        expired = list(self._working.values())
-        for order in expired:
+        return self._end_all(lambda _: True, Status.EXPIRED, "expired at the end of the day")
+
+    # -- the day ------------------------------------------------------------------------------------------------------
+
+    def phase(self, symbol: str) -> Phase:
+        """What is done now with orders for a symbol that is known."""
+        return self.day.phase(self.now_ns, derivative=self._is_derivative(symbol))
+
+    def session(self, phase: Phase | None) -> None:
+        """From now on the market is in this phase; None: by the calendar, or open where there is none.
+
+        An early close, a halt, a special session: whatever the calendar doesn't know. A halt cancels what works.
+        """
+        self.day.rule(phase)
+        self.advance()
+
+    def advance(self) -> None:
+        """Do what is due by now: the ends of auctions and of the day, and the broker's square-off."""
+        for turn in self.day.turns(self.now_ns):
+            for order in list(self._working.values()):
+                if self._is_derivative(order.wanted.symbol) is turn.derivative:
+                    self._turn(order, turn)
+        if self.day.square_off_due(self.now_ns):
+            self.square_off()
+
+    def _turn(self, order: Order, turn: Turn) -> None:
+        """What a new phase does to a working order."""
+        if turn.phase is Phase.HALTED:
+            self._settle(order, Status.CANCELLED, f"cancelled by the exchange: {REFUSALS[turn.phase]}")
+            return
+        if turn.before.collects:
+            self._cross(order, opening=turn.before is Phase.PRE_OPEN)
+        if order.status is Status.PENDING and turn.phase is Phase.CLOSED:
             self._settle(order, Status.EXPIRED, "expired at the end of the day")
-        return len(expired)
+        elif order.status is Status.PENDING and turn.phase is Phase.OPEN:
+            self._match(order, arriving=True)
+
+    def _cross(self, order: Order, *, opening: bool) -> None:
+        """An auction ends: at its price trades whatever would. A market order that is left becomes a limit there."""
+        wanted, quote = order.wanted, self.quotes[order.wanted.symbol]
+        if not order.armed:
+            return
+        self._take(order, quote.last, quote.last)
+        if opening and order.status is Status.PENDING and wanted.type not in LIMITS:
+            order.wanted = msgspec.structs.replace(wanted, type=OrderType.LIMIT, limit_price=quote.last)
+            self._tell(order)
+
+    def square_off(self) -> int:
+        """The broker cancels INTRADAY orders and closes INTRADAY positions at market; how many orders it placed.
+
+        No further one is taken today that opens a position.
+        """
+        self._end_all(lambda it: it.wanted.product == INTRADAY, Status.CANCELLED, "RMS: auto square-off")
+        self.day.note_square_off(self.now_ns)
+        held = [item for item in self.ledger.positions.values() if item.product == INTRADAY and item.net]
+        for item in held:
+            self.place(
+                Wanted(
+                    tag="", symbol=item.symbol, side=Side.SELL if item.net > 0 else Side.BUY, type=OrderType.MARKET,
+                    quantity=abs(item.net),
+                )
+            )  # fmt: skip
+        return len(held)
+
+    def corporate_action(self, symbol: str, numerator: int, denominator: int) -> None:
+        """Overnight a price counts `numerator` / `denominator`: what is held is counted anew, what works is cancelled.
+
+        A split of one share into five is 1 / 5. Parts of a share are paid for. Raises `UsageError`.
+        """
+        if symbol not in self.quotes or numerator < 1 or denominator < 1:
+            raise UsageError(
+                f"{symbol} {numerator}/{denominator}: expected a symbol with a price, and numbers from 1 on"
+            )
+        self._end_all(lambda it: it.wanted.symbol == symbol, Status.CANCELLED, "cancelled for a corporate action")
+        last = self.quotes[symbol].last * numerator / denominator
+        last = self.checks.instrument(symbol).round_price(last)
+        for item, part in self.ledger.restate(symbol, numerator, denominator):
+            self.ledger.carried += part.numerator * last / part.denominator
+            self._say(msgspec.structs.replace(item))
+        self.on_quote(symbol, Quote(last=last))
+
+    def lock(self, symbol: str, side: Side | None) -> None:
+        """Only buyers are left, at the upper end of the band, or only sellers at the lower; None: both again.
+
+        Where the band isn't known the last price is its end. Raises `UsageError`.
+        """
+        quote = self.quotes.get(symbol)
+        if quote is None:
+            raise UsageError(f"{symbol}: expected a symbol with a price")
+        if side is None:
+            self._locked.pop(symbol, None)
+            quote = msgspec.structs.replace(quote, bid=None, ask=None, bid_quantity=None, ask_quantity=None)
+        else:
+            self._locked[symbol] = side
+        self.on_quote(symbol, quote)
 
     # -- the market ---------------------------------------------------------------------------------------------------
 
@@ -240,6 +270,8 @@ class Exchange:
         """A new price, at the tape's time `ts` (UTC ns) where it comes from a tape; working orders meet it."""
         if ts is not None:
             self._tape_ns = max(self._tape_ns, ts)
+        if symbol in self._locked:
+            quote = one_sided(quote, self._locked[symbol])
         self.quotes[symbol] = quote
         self._prints.append(Print(symbol, quote, self.now_ns if ts is None else ts))
         self.refresh(symbol)
@@ -248,35 +280,59 @@ class Exchange:
         """Let the present quote show its quantities anew."""
         quote = self.quotes[symbol]
         self._left[symbol, Side.BUY], self._left[symbol, Side.SELL] = quote.ask_quantity, quote.bid_quantity
+        self.advance()
         for order in [order for order in self._working.values() if order.wanted.symbol == symbol]:
             self._match(order, arriving=False)
 
     @property
     def utilised(self) -> Decimal:
         """Margin held by open positions, rupees."""
-        held = (abs(item.net) * self.quotes[item.symbol].last for item in self.ledger.positions.values())
-        return sum(held, ZERO) * self._margin_rate
+        return self.checks.utilised
 
     @property
     def balance(self) -> Decimal:
         """What the account is worth with open positions at cost, rupees."""
-        return self.ledger.starting_cash + self.ledger.realised - self.ledger.charges
+        return self.ledger.balance
 
     def _match(self, order: Order, *, arriving: bool, at_most: int | None = None) -> None:
         wanted, quote = order.wanted, self.quotes[order.wanted.symbol]
         sign = wanted.side.sign
+        if self.phase(wanted.symbol) is not Phase.OPEN:
+            return
         if not order.armed:
             if sign * (quote.last - wanted.stop_price) < 0:
                 return
             order.armed = arriving = True
         other_side = quote.ask if wanted.side is Side.BUY else quote.bid
+        if arriving and self._meets_own(order, other_side):
+            self._settle(order, Status.CANCELLED, SELF_TRADE)
+            return
         if other_side == 0:
             return
         price = quote.last if other_side is None else other_side
         end = quote.upper_band if wanted.side is Side.BUY else quote.lower_band
         if end is not None and (sign * (price - end) > 0 or (other_side is None and price == end)):
             return
-        if wanted.type in LIMITS and sign * (price - wanted.limit_price) > 0:
+        self._take(order, price, price if wanted.type not in LIMITS or arriving else wanted.limit_price, at_most)
+
+    def _meets_own(self, order: Order, other_side: Decimal | None) -> bool:
+        """Whether the best that an arriving order would trade with is an order of its own account."""
+        wanted, sign = order.wanted, order.wanted.side.sign
+        for other in self._working.values():
+            theirs = other.wanted
+            if theirs.symbol != wanted.symbol or theirs.side is wanted.side or not other.armed or not other.remaining:
+                continue
+            price = theirs.limit_price if theirs.type in LIMITS else None
+            best = price is None or not other_side or sign * (price - other_side) <= 0
+            reached = price is None or wanted.type not in LIMITS or sign * (price - wanted.limit_price) <= 0
+            if best and reached:
+                return True
+        return False
+
+    def _take(self, order: Order, market: Decimal, price: Decimal, at_most: int | None = None) -> None:
+        """Trade at `price` what the market at `market` gives an order, and its limit allows."""
+        wanted = order.wanted
+        if wanted.type in LIMITS and wanted.side.sign * (market - wanted.limit_price) > 0:
             return
         left = self._left.get((wanted.symbol, wanted.side))
         quantity = min(cap for cap in (order.remaining, left, at_most) if cap is not None)
@@ -284,11 +340,11 @@ class Exchange:
             return
         if left is not None:
             self._left[wanted.symbol, wanted.side] = left - quantity
-        self._trade(order, quantity, wanted.limit_price if wanted.type in LIMITS and not arriving else price)
+        self._trade(order, quantity, price)
 
     def _trade(self, order: Order, quantity: int, price: Decimal) -> None:
         wanted = order.wanted
-        instrument = self._instrument(wanted.symbol)
+        instrument = self.checks.instrument(wanted.symbol)
         charges = self._costs.charges(instrument, wanted.side, quantity, price, self.now_ns, order.turnover)
         trade = Trade(
             trade_id=f"{order.order_id}-{len(self.ledger.trades) + 1}", order_id=order.order_id, tag=wanted.tag,
@@ -298,12 +354,12 @@ class Exchange:
         order.filled += quantity
         order.turnover += quantity * price
         position = self.ledger.book(trade)
-        self._news.append(trade)
+        self._say(trade)
         if order.remaining == 0:
             self._settle(order, Status.FILLED, "")
         else:
             self._tell(order)
-        self._news.append(msgspec.structs.replace(position))
+        self._say(msgspec.structs.replace(position))
 
     def _settle(self, order: Order, status: Status, message: str) -> None:
         order.status, order.message = status, message
@@ -311,70 +367,37 @@ class Exchange:
         self._tell(order)
 
     def _tell(self, order: Order) -> None:
-        self._news.append(msgspec.structs.replace(order))
+        self._say(msgspec.structs.replace(order))
 
-    # -- checks -------------------------------------------------------------------------------------------------------
+    def _say(self, news: News) -> None:
+        self._news.append(news)
+        self.past.note(news, self.now_ns)
 
-    def _problem(self, wanted: Wanted) -> Refusal | None:
-        instrument = self._instruments.resolve(wanted.symbol)
-        known = instrument is not None and instrument.tradeable and not instrument.missing_lot
-        if instrument is None or not known or wanted.symbol not in self.quotes:
-            return Refusal(BAD_SYMBOL, "Invalid symbol provided")
-        if wanted.quantity <= 0 or wanted.quantity % instrument.lot_size:
-            return Refusal(BAD_PARAMETERS, f"qty: expected a positive multiple of {instrument.lot_size}")
-        for name, price, needed in (
-            ("limitPrice", wanted.limit_price, wanted.type in LIMITS),
-            ("stopPrice", wanted.stop_price, wanted.type in STOPS),
-        ):
-            if needed and not instrument.on_grid(price):
-                return Refusal(BAD_PARAMETERS, f"{name}: expected a positive multiple of {instrument.tick_size}")
-        return None
+    # -- small things -------------------------------------------------------------------------------------------------
 
     def _objection(self, wanted: Wanted) -> str:
-        """Why an order that is in the book is thrown out at once, "" where it isn't."""
-        outside = self._outside_band(wanted)
-        frozen = self._frozen(wanted)
-        if frozen or outside:
-            return frozen or outside
-        shortfall = self._shortfall(wanted)
-        return f"RMS: Margin Exceeds, Required: {shortfall:.2f} more" if shortfall > 0 else ""
+        closed = wanted.product == INTRADAY and self.day.squared_off(self.now_ns)
+        if closed and not self.checks.only_closes(wanted):
+            return SQUARED_OFF
+        return self.checks.objection(wanted, self.phase(wanted.symbol))
 
-    def _outside_band(self, wanted: Wanted) -> str:
-        """Whether a price of the order is one that the day doesn't allow."""
-        quote = self.quotes[wanted.symbol]
-        prices = (
-            wanted.limit_price if wanted.type in LIMITS else None,
-            wanted.stop_price if wanted.type in STOPS else None,
-        )
-        for price in prices:
-            low = quote.lower_band is not None and price is not None and price < quote.lower_band
-            high = quote.upper_band is not None and price is not None and price > quote.upper_band
-            if low or high:
-                return f"Order price {price} is outside the circuit limits of {quote.lower_band} to {quote.upper_band}"
-        return ""
+    def _end_all(self, which: Callable[[Order], bool], status: Status, message: str) -> int:
+        """End working orders; how many."""
+        ended = [order for order in self._working.values() if which(order)]
+        for order in ended:
+            self._settle(order, status, message)
+        return len(ended)
 
-    def _frozen(self, wanted: Wanted) -> str:
-        """Whether the order is for more units than the exchange takes in one."""
-        most = self._instrument(wanted.symbol).freeze_quantity
-        if most is None or wanted.quantity <= most:
-            return ""
-        return f"Order quantity {wanted.quantity} exceeds the freeze quantity of {most}"
-
-    def _shortfall(self, wanted: Wanted) -> Decimal:
-        """Rupees of margin that are missing for an order; what only reduces a position needs none."""
-        held = self.ledger.net(wanted.symbol)
-        if held * wanted.side.sign < 0 and wanted.quantity <= abs(held):
-            return ZERO
-        price = wanted.limit_price if wanted.type in LIMITS else self.quotes[wanted.symbol].last
-        return wanted.quantity * price * self._margin_rate + self.utilised - self.balance
-
-    def _not_working(self, order_id: str) -> Refusal:
+    def _changeable(self, order_id: str) -> Order | Refusal:
+        """A working order, in a phase in which orders may be changed and cancelled."""
+        self.advance()
         order = self.orders.get(order_id)
         if order is None:
             return Refusal(BAD_ORDER_ID, "Invalid order ID provided")
-        return Refusal(REFUSED, f"Order is already {order.status.name.lower()}", order_id)
+        if order_id not in self._working:
+            return Refusal(REFUSED, f"Order is already {order.status.name.lower()}", order_id)
+        phase = self.phase(order.wanted.symbol)
+        return order if phase.takes_orders else Refusal(REFUSED, REFUSALS[phase], order_id)
 
-    def _instrument(self, symbol: str) -> Instrument:
-        instrument = self._instruments.resolve(symbol)
-        assert instrument is not None  # `place` took no order for a symbol that isn't known
-        return instrument
+    def _is_derivative(self, symbol: str) -> bool:
+        return self.checks.instrument(symbol).kind in (Kind.FUTURE, Kind.OPTION)

@@ -16,6 +16,8 @@ from typing import Final
 import msgspec
 
 from daemon.core.errors import UsageError
+from daemon.sandbox.gate import TOKEN_CODES
+from daemon.sandbox.orders import REFUSED
 
 
 class Route(StrEnum):
@@ -63,9 +65,11 @@ class FaultKind(StrEnum):
     NO_ACK = "no_ack"
     PARTIAL = "partial"
     STALE = "stale"
+    LAG = "lag"
     EXPIRE_TOKEN = "expire_token"
     DUPLICATE = "duplicate"
     REORDER = "reorder"
+    ECHO = "echo"
     LOSE = "lose"
     CUT = "cut"
     MUTE = "mute"
@@ -99,9 +103,11 @@ _BEFALLS: Final = {
     FaultKind.NO_ACK: _CHANGING,
     FaultKind.PARTIAL: frozenset({Route.PLACE}),
     FaultKind.STALE: frozenset({Route.ORDERS, Route.TRADES}),
-    FaultKind.EXPIRE_TOKEN: _CALLS | {Route.FRAME},
+    FaultKind.LAG: frozenset({Route.ORDERS, Route.TRADES, Route.POSITIONS}),
+    FaultKind.EXPIRE_TOKEN: _CALLS | {Route.FRAME, Route.PUSH},
     FaultKind.DUPLICATE: _STREAMS,
     FaultKind.REORDER: _STREAMS,
+    FaultKind.ECHO: frozenset({Route.PUSH}),
     FaultKind.LOSE: _STREAMS,
     FaultKind.CUT: _STREAMS | {Route.AUTH},
     FaultKind.MUTE: _STREAMS | {Route.AUTH},
@@ -122,9 +128,10 @@ _OF_SYMBOLS: Final = frozenset({Route.SYMBOLS, Route.SNAPSHOT, Route.TICK})
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One misbehaviour of route `on`.
 
-    `seconds`: of DELAY, LATE and FREEZE, of 429's Retry-After, and how young the orders are that STALE hides.
-    `status`: of BROKEN. `code`, `message`: of REJECT (`message` of REJECT_LATER too). `quantity`: what PARTIAL fills on
-    arrival. `symbol`: whom a fault of SYMBOLS, SNAPSHOT or TICK befalls, "" whoever comes first. `factor`: by which
+    `seconds`: of DELAY, LATE and FREEZE, of 429's Retry-After, how young the orders are that STALE hides, and how old
+    the account is that LAG shows. `status`: of BROKEN. `code`, `message`: of REJECT (`message` of REJECT_LATER too);
+    `code` of EXPIRE_TOKEN too (−99: −16). `quantity`: what PARTIAL fills on arrival, how many former pushes ECHO brings
+    again. `symbol`: whom a fault of SYMBOLS, SNAPSHOT or TICK befalls, "" whoever comes first. `factor`: by which
     WRONG_PRICE is wrong. `times`: how many calls of a queue's fault suffer.
     """
 
@@ -148,6 +155,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             return f"symbol: {self.on.value} has none; expected one with {', '.join(sorted(_OF_SYMBOLS))}"
         if self.kind is FaultKind.BROKEN and not 500 <= self.status < 600:
             return f"broken: expected a status from 500 to 599, got {self.status}"
+        if self.kind is FaultKind.EXPIRE_TOKEN and self.code not in (REFUSED, *TOKEN_CODES):
+            return f"code: expected one of {', '.join(map(str, TOKEN_CODES))}, got {self.code}"
         if self.seconds < 0 or self.times < 1 or self.quantity < 0:
             return "expected seconds and quantity not below 0, times from 1 on"
         return None

@@ -10,6 +10,13 @@ from typing import Final
 
 from daemon.sandbox.tokens import hsm_key_of, make_token
 
+TOKEN_CODES: Final = {
+    -8: "Your token has expired", -15: "Please provide a valid token", -16: "Could not authenticate the user",
+    -17: "Your token is either invalid or expired",
+}  # fmt: skip
+"""What Fyers says to a token that it doesn't take; which of them when isn't documented."""
+
+TOKEN_REFUSED: Final = -16
 DEFAULT_AUTHORIZATION: Final = f"SANDBOX-100:{make_token()}"
 
 
@@ -19,6 +26,8 @@ class TokenGate:
     def __init__(self, authorization: str) -> None:
         self._authorization = authorization
         self.expired = False
+        self.code = TOKEN_REFUSED
+        """What is said to whoever isn't let in."""
 
     def admits(self, header: str | None) -> bool:
         """Whether the header carries the token of the day."""
@@ -34,13 +43,13 @@ class TokenGate:
         wanted = hsm_key_of(self._authorization.partition(":")[2])
         return not self.expired and wanted is not None and _same(hsm_key, wanted)
 
-    def expire(self) -> None:
-        """The token holds no more."""
-        self.expired = True
+    def expire(self, code: int = TOKEN_REFUSED) -> None:
+        """The token holds no more; calls are answered with `code` (any but Fyers' four: −16)."""
+        self.expired, self.code = True, code if code in TOKEN_CODES else TOKEN_REFUSED
 
     def renew(self, authorization: str) -> None:
         """From now on `app_id:token` is another one."""
-        self._authorization, self.expired = authorization, False
+        self._authorization, self.expired, self.code = authorization, False, TOKEN_REFUSED
 
 
 def _same(given: str, wanted: str) -> bool:

@@ -2,12 +2,13 @@
 
 It shares no code with the daemon's portfolio, for it is what that is compared with: quantities and amounts bought and
 sold are summed, and all else is derived from these sums.
-Invariant: cash = starting cash − Σ bought + Σ sold − Σ charges.
+Invariant: cash = starting cash + what former days left − Σ bought + Σ sold − Σ charges.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
 import msgspec
@@ -80,6 +81,8 @@ class Ledger:
         self.starting_cash = starting_cash
         self.trades: list[Trade] = []
         self.charges = ZERO
+        self.carried = ZERO
+        """Rupees won before a position was counted anew, with what was paid for parts of shares."""
         self.positions: dict[tuple[str, str], Position] = {}
 
     def book(self, trade: Trade) -> Position:
@@ -98,6 +101,25 @@ class Ledger:
         self.charges += trade.charges
         return position
 
+    def restate(self, symbol: str, numerator: int, denominator: int) -> list[tuple[Position, Fraction]]:
+        """Count what is held of a symbol anew, for a price that counts `numerator` / `denominator` from now on.
+
+        The value stays and the average follows; returns what changed, each with the part of a share (signed) that it
+        lost, and that is to be paid for.
+        """
+        changed = []
+        for item in self.positions.values():
+            if item.symbol != symbol or not item.net:
+                continue
+            exact = Fraction(abs(item.net) * denominator, numerator)
+            whole, average, long = int(exact), item.net_average * numerator / denominator, item.net > 0
+            paid_for = whole * average
+            self.carried += item.sold_value - item.bought_value + (paid_for if long else -paid_for)
+            item.bought, item.sold = (whole, 0) if long else (0, whole)
+            item.bought_value, item.sold_value = (paid_for, ZERO) if long else (ZERO, paid_for)
+            changed.append((item, (exact - whole) if long else whole - exact))
+        return changed
+
     def net(self, symbol: str) -> int:
         """Signed units of a symbol over all products."""
         return sum(position.net for position in self.positions.values() if position.symbol == symbol)
@@ -106,9 +128,14 @@ class Ledger:
     def cash(self) -> Decimal:
         """Rupees: falls by what is bought, rises by what is sold, and pays the charges."""
         flow = sum((item.sold_value - item.bought_value for item in self.positions.values()), ZERO)
-        return self.starting_cash + flow - self.charges
+        return self.starting_cash + self.carried + flow - self.charges
+
+    @property
+    def balance(self) -> Decimal:
+        """What the account is worth with open positions at cost, rupees."""
+        return self.starting_cash + self.carried + self.realised - self.charges
 
     @property
     def realised(self) -> Decimal:
-        """Rupees won by closed units, before charges."""
+        """Rupees won by closed units, before charges; without what is `carried`."""
         return sum((position.realised for position in self.positions.values()), ZERO)

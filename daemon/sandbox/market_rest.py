@@ -21,16 +21,19 @@ from aiohttp import web
 from yarl import URL
 
 from daemon.core.clock import NS_PER_S, wall_ns
-from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date
+from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.instruments import InstrumentBook
 from daemon.sandbox import messages
 from daemon.sandbox.candles import Candles
-from daemon.sandbox.exchange import BAD_PARAMETERS, BAD_SYMBOL, Exchange, Quote
+from daemon.sandbox.exchange import Exchange
 from daemon.sandbox.faults import Fault, Route
 from daemon.sandbox.gate import TokenGate
+from daemon.sandbox.hours import Hours, Phase
 from daemon.sandbox.master import master_csv
 from daemon.sandbox.messages import Message
+from daemon.sandbox.orders import BAD_PARAMETERS, BAD_SYMBOL, Quote
 from daemon.sandbox.rest import FyersApi
+from daemon.sandbox.trading_day import TradingDay
 
 SECRET: Final = "sandbox-secret"
 """The secret of the sandbox's app."""
@@ -42,6 +45,8 @@ MOST_DAYS_MINUTES: Final = 100
 MOST_DAYS_DAILY: Final = 366
 BAD_CODE: Final = -413
 BAD_APP: Final = -352
+CASH: Final = 10
+_STATUS: Final = {Phase.OPEN: "OPEN", Phase.PRE_OPEN: "PREOPEN"}
 _STATUS_ROWS: Final = ((10, 10), (10, 11), (12, 10), (11, 20))
 
 
@@ -129,15 +134,13 @@ class MarketApi:
         return {"s": "ok", "candles": rows} if rows else {"s": "no_data", "candles": []}
 
     def _market_status(self, request: web.Request, body: Mapping[str, Any], fault: Fault) -> Message:
-        try:
-            session = self._calendar.session_at(self._exchange.now_ns)
-        except CalendarRangeError:
-            session = None
-        status = "OPEN" if session is not None else "CLOSED"
-        rows = [
-            {"exchange": exchange, "segment": segment, "market_type": "NORMAL", "status": status}
-            for exchange, segment in _STATUS_ROWS
-        ]
+        now_ns, day = self._exchange.now_ns, self._exchange.day
+        hours = day if day.known else TradingDay(Hours(self._calendar), "")
+        rows = []
+        for exchange, segment in _STATUS_ROWS:
+            phase = hours.phase(now_ns, derivative=segment != CASH)
+            status = _STATUS.get(phase, "CLOSED")
+            rows.append({"exchange": exchange, "segment": segment, "market_type": "NORMAL", "status": status})
         return {"s": "ok", "code": 200, "message": "", "marketStatus": rows}
 
     async def _symbol_master(self, request: web.Request) -> web.Response:

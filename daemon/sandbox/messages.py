@@ -16,17 +16,9 @@ import msgspec
 
 from daemon.core.clock import IST
 from daemon.core.events import Side
-from daemon.sandbox.exchange import (
-    BAD_PARAMETERS,
-    CODE_OF_TYPE,
-    TYPE_OF_CODE,
-    Exchange,
-    Order,
-    Quote,
-    Refusal,
-    Wanted,
-)
+from daemon.sandbox.exchange import Exchange
 from daemon.sandbox.ledger import ZERO, Position, Trade
+from daemon.sandbox.orders import BAD_PARAMETERS, CODE_OF_TYPE, TYPE_OF_CODE, Order, Quote, Refusal, Wanted
 
 CLIENT_ID: Final = "SANDBOX"
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

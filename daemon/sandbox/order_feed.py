@@ -6,17 +6,21 @@ Invariant: without faults every subscriber gets every push once, in the order in
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import WSMsgType, web
 
 from daemon.sandbox import messages
-from daemon.sandbox.exchange import Exchange, News, Order
+from daemon.sandbox.exchange import Exchange
 from daemon.sandbox.faults import FaultKind, FaultPlan, Route
 from daemon.sandbox.gate import TokenGate
 from daemon.sandbox.ledger import Trade
+from daemon.sandbox.orders import News, Order
 
+KEPT: Final = 100
+"""Former pushes that an echo may bring again."""
 ACKNOWLEDGED: Final = b'{"code":1605,"message":"Successfully subscribed","s":"ok"}'
 
 
@@ -48,6 +52,7 @@ class OrderFeed:
         self._gate = gate
         self._subscribers: list[_Subscriber] = []
         self._held: str | None = None
+        self._former: deque[str] = deque(maxlen=KEPT)
 
     def publish(self) -> None:
         """Push what happened since the last call."""
@@ -114,6 +119,12 @@ class OrderFeed:
                 pass
             case FaultKind.CUT:
                 self.cut()
+            case FaultKind.EXPIRE_TOKEN if fault is not None:
+                self._gate.expire(fault.code)
+                self.cut()
+            case FaultKind.ECHO if fault is not None:
+                former = list(self._former)[::-1][: fault.quantity]
+                self._deliver([frame, *former])
             case FaultKind.MUTE:
                 for subscriber in self._subscribers:
                     subscriber.mute = True
@@ -121,6 +132,7 @@ class OrderFeed:
                 self._deliver([frame, frame])
             case _:
                 self._deliver([frame])
+        self._former.append(frame)
 
     def _deliver(self, frames: Sequence[str]) -> None:
         """Send frames, and after them the one that was held back."""

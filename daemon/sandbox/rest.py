@@ -17,13 +17,14 @@ from aiohttp import web
 from daemon.core.clock import NS_PER_S
 from daemon.sandbox import messages
 from daemon.sandbox.calls import CallMeter
-from daemon.sandbox.exchange import BAD_PARAMETERS, TYPE_OF_CODE, Exchange, Order, Refusal
+from daemon.sandbox.exchange import Exchange
 from daemon.sandbox.faults import Fault, FaultKind, FaultPlan, Route
-from daemon.sandbox.gate import TokenGate
+from daemon.sandbox.gate import TOKEN_CODES, TokenGate
 from daemon.sandbox.messages import Message
 from daemon.sandbox.order_feed import OrderFeed
+from daemon.sandbox.orders import BAD_PARAMETERS, TYPE_OF_CODE, Order, Refusal
+from daemon.sandbox.past import View
 
-TOKEN_REFUSED: Final = -16
 RATE_LIMITED: Final = -429
 MAX_QUOTES: Final = 50
 MAX_ORDERS: Final = 10
@@ -76,9 +77,9 @@ class FyersApi:
                 return limited(retry_s)
             fault = self._plan.next(route) or _NO_FAULT
             if fault.kind is FaultKind.EXPIRE_TOKEN:
-                self._gate.expire()
+                self._gate.expire(fault.code)
             if not self._gate.admits(request.headers.get("Authorization")):
-                return _say(401, _error(TOKEN_REFUSED, "Could not authenticate the user"))
+                return _say(401, _error(self._gate.code, TOKEN_CODES[self._gate.code]))
             body = _body(content)
             if body is None:
                 return _say(400, _error(BAD_PARAMETERS, "Invalid input: expected a JSON object"))
@@ -169,18 +170,18 @@ class FyersApi:
         before = self._known_before(fault)
         found = [
             order
-            for order in self._exchange.orders.values()
+            for order in self._seen(fault).orders
             if wanted in (None, order.order_id) and order.placed_ts <= before
         ]
         return _ok("orderBook", [messages.order_row(order) for order in found])
 
     def _trades(self, request: web.Request, body: Mapping[str, Any], fault: Fault) -> Message:
         before = self._known_before(fault)
-        trades = [trade for trade in self._exchange.ledger.trades if trade.ts <= before]
+        trades = [trade for trade in self._seen(fault).trades if trade.ts <= before]
         return _ok("tradeBook", [messages.trade_row(trade) for trade in trades])
 
     def _positions(self, request: web.Request, body: Mapping[str, Any], fault: Fault) -> Message:
-        held = self._exchange.ledger.positions.values()
+        held = self._seen(fault).positions
         return _ok(
             "netPositions", [messages.position_row(item, self._exchange.quotes[item.symbol].last) for item in held]
         )
@@ -197,6 +198,16 @@ class FyersApi:
             return _error(BAD_PARAMETERS, f"symbols: expected 1 to {MAX_QUOTES}")
         quotes, now = self._exchange.quotes, self._exchange.now_ns
         return _ok("d", [messages.quote_row(symbol, quotes.get(symbol), now) for symbol in symbols])
+
+    def _seen(self, fault: Fault) -> View:
+        """The account as this call shows it: as it is, or as it was."""
+        exchange = self._exchange
+        if fault.kind is FaultKind.LAG:
+            return exchange.past.at(exchange.now_ns - int(fault.seconds * NS_PER_S))
+        ledger = exchange.ledger
+        return exchange.past.held or View(
+            list(exchange.orders.values()), ledger.trades, list(ledger.positions.values())
+        )
 
     def _known_before(self, fault: Fault) -> int:
         """The moment from which on a stale book knows nothing, UTC ns."""

@@ -5,6 +5,7 @@ Invariant: it listens on 127.0.0.1 only, and its book lives as long as the objec
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -29,6 +30,7 @@ from daemon.sandbox.directory import SymbolDirectory
 from daemon.sandbox.exchange import Exchange
 from daemon.sandbox.faults import FaultPlan
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION, TokenGate
+from daemon.sandbox.hours import Hours
 from daemon.sandbox.load import Load
 from daemon.sandbox.market_rest import MarketApi
 from daemon.sandbox.order_feed import OrderFeed
@@ -39,12 +41,17 @@ from daemon.settings.market import MarketSettings
 
 HOST: Final = "127.0.0.1"
 SHUTDOWN_S: Final = 1.0
+TIME_S: Final = 0.5
+"""How often the time is looked at where no tick tells it."""
 CHUNK_ROWS: Final = 65_536
 MAX_JUMP_PERCENT: Final = 20.0
 
 
 class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sandbox is made of; port 0 takes any that is free."""
+    """What a sandbox is made of; port 0 takes any that is free.
+
+    `hours`: orders are taken as NSE's calendar says. `square_off`: when the broker closes INTRADAY positions, "HH:MM".
+    """
 
     port: int = 0
     tapes: Sequence[Path] = ()
@@ -55,6 +62,8 @@ class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True):
     enforce_limits: bool = False
     ack_count: int = DEFAULT_ACK_COUNT
     market: MarketSettings = MarketSettings()
+    hours: bool = False
+    square_off: str = ""
 
 
 class SandboxServer:
@@ -64,7 +73,10 @@ class SandboxServer:
         instruments = InstrumentBook(options.market)
         calendar = MarketCalendar.load(options.market.calendar_file)
         self.plan = FaultPlan(options.seed)
-        self.exchange = Exchange(instruments, CostSchedule(), clock, options.starting_cash, options.margin_rate)
+        self.exchange = Exchange(
+            instruments, CostSchedule(), clock, options.starting_cash, options.margin_rate,
+            Hours(calendar) if options.hours else None, options.square_off,
+        )  # fmt: skip
         self.player: TapePlayer | None = None
         self._port = options.port
         gate, meter = TokenGate(options.authorization), CallMeter(clock, enforce=options.enforce_limits)
@@ -108,6 +120,13 @@ class SandboxServer:
     def index_names_url(self) -> str:
         """Where the names of the indices are; raises `Fault` before `start`."""
         return self.url + INDEX_NAMES_PATH
+
+    async def keep_time(self) -> None:
+        """Do what is due where no tick says that it is, until cancelled."""
+        while True:
+            self.exchange.advance()
+            self.publish()
+            await asyncio.sleep(TIME_S)
 
     def publish(self) -> None:
         """Tell every client what the exchange did since the last time."""

@@ -14,11 +14,11 @@ from aiohttp import web
 from daemon.sandbox import messages
 from daemon.sandbox.calls import CallMeter
 from daemon.sandbox.directory import SymbolDirectory
-from daemon.sandbox.exchange import BAD_PARAMETERS
 from daemon.sandbox.faults import Fault, FaultKind, FaultPlan, Route
-from daemon.sandbox.gate import TokenGate
+from daemon.sandbox.gate import TOKEN_CODES, TokenGate
 from daemon.sandbox.messages import Message
-from daemon.sandbox.rest import TOKEN_REFUSED, FyersApi, limited
+from daemon.sandbox.orders import BAD_PARAMETERS
+from daemon.sandbox.rest import FyersApi, limited
 
 TOKENS_PATH: Final = "/data/symbol-token"
 INDEX_NAMES_PATH: Final = "/sym_details/index_hsm_mapping.json"
@@ -55,9 +55,9 @@ class SymbolApi:
             return limited(retry_s)
         fault = self._plan.next(Route.SYMBOLS, symbols or ()) or _NO_FAULT
         if fault.kind is FaultKind.EXPIRE_TOKEN:
-            self._gate.expire()
+            self._gate.expire(fault.code)
         if not self._gate.admits_token(request.headers.get("Authorization")):
-            return _say(401, _error(TOKEN_REFUSED, "Could not authenticate the user"))
+            return _say(401, _error(self._gate.code, TOKEN_CODES[self._gate.code]))
         if symbols is None:
             return _say(400, _error(BAD_PARAMETERS, f"Invalid input: expected 1 to {MAX_SYMBOLS} symbols"))
         return await self._api.suffer(Route.SYMBOLS, self._answer, request, {"symbols": symbols}, fault)

@@ -21,10 +21,6 @@ class HealthSettings(Section):
     owed_grace_s: Positive = 5.0
     stages_warn_s: Positive = 5.0
     stages_fail_s: Positive = 15.0
-    latency_warn_ms: Positive = 50.0
-    latency_fail_ms: Positive = 100.0
-    errors_warn_percent: Percent = 1.0
-    errors_fail_percent: Percent = 5.0
     deadline_stops_warn_percent: Percent = 20.0
     convergence_warn: Positive = 0.6
     journal_lag_warn_s: Positive = 2.0
@@ -38,9 +34,8 @@ class HealthSettings(Section):
     @model_validator(mode="after")
     def _order(self) -> Self:
         for warn, fail in (
-            ("stages_warn_s", "stages_fail_s"), ("latency_warn_ms", "latency_fail_ms"),
-            ("errors_warn_percent", "errors_fail_percent"),
-            ("journal_lag_warn_s", "journal_lag_fail_s"), ("loop_lag_warn_ms", "loop_lag_fail_ms"),
+            ("stages_warn_s", "stages_fail_s"), ("journal_lag_warn_s", "journal_lag_fail_s"),
+            ("loop_lag_warn_ms", "loop_lag_fail_ms"),
             ("disk_fail_gb", "disk_warn_gb"), ("min_decisions", "window_decisions"),
         ):  # fmt: skip
             low, high = getattr(self, warn), getattr(self, fail)

@@ -33,6 +33,15 @@ class TriggerSettings(Section):
     flaps_per_hour: PositiveInt = 10
     model_age_days: PositiveInt | None = None
     novel_bars: PositiveInt | None = 75
+    memory_rest_s: Positive = 30.0
+    baseline: str | None = None
+    baseline_warn_percent: Positive = 20.0
+    baseline_trip_percent: Positive = 30.0
+    baseline_floor_bp: Positive = 5.0
+
+    def latency_limits_ms(self, deadline_ms: float) -> tuple[float, float]:
+        """Of a strategy that may take `deadline_ms`: from where it is told, and from where something is done."""
+        return max(self.latency_warn_ms, deadline_ms), max(self.latency_trip_ms, 2 * deadline_ms)
 
     @model_validator(mode="after")
     def _order(self) -> Self:
@@ -40,6 +49,8 @@ class TriggerSettings(Section):
             raise ValueError("error_warn_percent not above error_trip_percent")
         if self.latency_warn_ms > self.latency_trip_ms:
             raise ValueError("latency_warn_ms not above latency_trip_ms")
+        if self.baseline_warn_percent > self.baseline_trip_percent:
+            raise ValueError("baseline_warn_percent not above baseline_trip_percent")
         if self.at_least > self.window:
             raise ValueError("at_least not above window")
         return self
@@ -74,18 +85,41 @@ class SupervisorSettings(Section):
         return self
 
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class PublicSettings(Section):
+    """Control for other machines, beside loopback: by TLS only."""
+
+    host: str
+    port: Annotated[int, Field(ge=0, le=65535)]
+    tls_cert: Path
+    tls_key: Path
+    names: Annotated[list[Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,253}$")]], Field(min_length=1)]
+
+
 class ControlSettings(Section):
-    """Local HTTP control."""
+    """Control over HTTP: local, and for other machines only where `public` says so."""
 
     enabled: bool = True
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8765
+    port: Annotated[int, Field(ge=0, le=65535)] = 8642
     token_file: Path = Path("var/control.token")
+    tokens_file: Path = Path("var/control.tokens")
+    socket: Path | None = None
+    public: PublicSettings | None = None
+    session_hours: Annotated[float, Field(gt=0, le=720)] = 12.0
+    reads_per_s: Annotated[float, Field(gt=0, le=100_000)] = 100.0
+    writes_per_s: Annotated[float, Field(gt=0, le=100_000)] = 10.0
+    heavy_per_minute: Annotated[float, Field(gt=0, le=100_000)] = 6.0
 
     @model_validator(mode="after")
     def _loopback(self) -> Self:
-        if self.host not in ("127.0.0.1", "::1", "localhost"):
-            raise ValueError("host 127.0.0.1, ::1 or localhost: control never leaves the machine")
+        if self.host not in LOOPBACK:
+            raise ValueError(
+                "host 127.0.0.1, ::1 or localhost: without TLS control never leaves the machine; control.public has a "
+                "certificate for other hosts"
+            )
         return self
 
 

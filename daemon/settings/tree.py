@@ -12,6 +12,7 @@ from daemon.settings.bars import BarSettings, ComplexitySettings
 from daemon.settings.canary import CanarySettings
 from daemon.settings.feed import FeedSettings
 from daemon.settings.market import MarketSettings
+from daemon.settings.migration import MigrationSettings
 from daemon.settings.orders import BrokerSettings, ExecutionSettings
 from daemon.settings.risk import RiskSettings
 from daemon.settings.run import ControlSettings, JournalSettings, LogSettings, SupervisorSettings
@@ -38,6 +39,7 @@ class Settings(BaseModel):
     performance: PerformanceSettings = PerformanceSettings()
     shadow: ShadowSettings = ShadowSettings()
     canary: CanarySettings = CanarySettings()
+    migration: MigrationSettings = MigrationSettings()
     risk: RiskSettings = RiskSettings()
     execution: ExecutionSettings = ExecutionSettings()
     broker: BrokerSettings = BrokerSettings()
@@ -60,6 +62,15 @@ class Settings(BaseModel):
                 agent.rules_over(self.strategy.rules)
             except ValueError as error:
                 raise ValueError(f"shadow.agents as strategy.rules is ({error})") from None
+        agents = [agent.name for agent in self.shadow.agents]
+        for key, name in (
+            ("supervisor.triggers.baseline", self.supervisor.triggers.baseline),
+            ("migration.candidate", self.migration.candidate),
+        ):
+            if name is not None and name not in agents:
+                raise ValueError(
+                    f"{key} among the names of shadow.agents (it is {name!r}, they are {', '.join(agents) or 'none'})"
+                )
         coarse = self.hierarchical_reasoning_model.features.coarse_interval
         if coarse not in self.bars.intervals:
             raise ValueError(

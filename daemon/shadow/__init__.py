@@ -1,1 +1,1 @@
-"""Agents that decide beside the one in charge, each with a market, an account and limits of its own, on paper."""
+"""Agents that decide beside the one in charge, with a market and an account of their own on paper; the canary run."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from threading import Event as Flag
 
 from daemon.core.clock import NS_PER_S, Clock
-from daemon.core.events import Action, Complexity, Decision
+from daemon.core.events import CANDIDATE, Action, Complexity, Decision
 from daemon.strategy.actor import FLAT
 from strategies.base import UNTHOUGHT
 
@@ -47,6 +47,7 @@ class Board:
     def decide(self, decision: Decision) -> None:
         """It has decided."""
         thought = decision.halt_reason not in UNTHOUGHT and decision.strategy != FLAT
+        thought = thought and not decision.strategy.startswith(CANDIDATE)  # that is no word of the one in charge
         self._decided[decision.symbol, decision.ts_bar] = decision.action if thought else None
         if len(self._decided) > KEPT:
             del self._decided[next(iter(self._decided))]

@@ -52,12 +52,15 @@ from daemon.strategy.actor import StrategyActor, ThinkingLimit
 from daemon.strategy.build import view_settings
 from daemon.supervision.comparison import Comparison
 from daemon.supervision.supervisor import Ladder
-from strategies.base import LATE, MarketView
+from strategies.base import LATE, MarketView, Strategy
 
 log = structlog.get_logger("shadow")
 
 LONGEST_QUEUE = 100_000
 """Events that an agent may be behind; bounds memory."""
+
+TOO_FAR_BEHIND = 1_000
+"""Events, from which an agent is dropped when memory is short."""
 
 KEPT_FILLS = 20_000
 """Fill ids that a virtual account remembers: more than a repeated one can be behind."""
@@ -90,6 +93,11 @@ class Standing(msgspec.Struct, frozen=True):
     net_pnl: Decimal
     decisions: int
     trades: int
+    mixed: bool
+    """Whether a canary decided in it, too."""
+    strategy: str = ""
+    """Who alone decided, "" where nobody did alone."""
+    model_hash: str = ""
 
 
 class SessionBegun(msgspec.Struct, frozen=True):
@@ -121,6 +129,7 @@ class Desk:
         """Why it decides no more, "" while it does."""
         self._board = board
         self._clock = around.clock
+        self._timed = not around.replay
         self._ladder = Ladder(
             [agent.strategy.name], agent.strategy.name, agent.settings.supervisor.max_failed_decisions
         )
@@ -143,7 +152,8 @@ class Desk:
         limit = ThinkingLimit(budget_s, settings.supervisor.max_hangs_per_day)
         if around.replay:
             limit = ThinkingLimit(settings.supervisor.replay_hang_s, None)
-        strategy = OnThread(agent.strategy, self._board.free, limit.limit_s / 2)  # to wait is not to hang
+        self._patience_s = limit.limit_s / 2  # to wait is not to hang
+        strategy = OnThread(agent.strategy, self._board.free, self._patience_s)
         self.strategy = StrategyActor(
             bus, MarketView(view, calendar, around.costs), {strategy.name: strategy}, strategy.name, clock,
             around.latency, limit,
@@ -164,6 +174,16 @@ class Desk:
     def actors(self) -> tuple[Actor, ...]:
         """Its stages, in the order of the path."""
         return self.strategy, self.risk, self.execution, self.portfolio
+
+    def decide_by(self, strategy: Strategy) -> None:
+        """Let another strategy of the same name decide from the next bar on."""
+        self.agent = msgspec.structs.replace(self.agent, strategy=strategy)
+        self.strategy.strategies[strategy.name] = OnThread(strategy, self._board.free, self._patience_s)
+
+    @property
+    def holds(self) -> bool:
+        """Whether a position is open on its paper."""
+        return any(item.quantity for item in self.portfolio.portfolio.positions())
 
     # -- what it hears ----------------------------------------------------------------------------------------------
 
@@ -215,6 +235,11 @@ class Desk:
             self._queue.clear()
             self._ended.set()
             self._calm.set()
+
+    def shed(self) -> None:
+        """Memory is short: what waits for an agent that is far behind is let go, and the agent with it."""
+        if len(self._queue) >= TOO_FAR_BEHIND:
+            self.drop(f"memory was short and it was {len(self._queue)} events behind")
 
     def close(self) -> None:
         """Let its thread go; calling it again does nothing."""
@@ -299,7 +324,9 @@ class Desk:
             failed=figures["failed"], compared=figures["compared"], agreed=figures["agreed"],
             depth=figures.depth or 0.0, latency_ms=figures.latency_ms or 0.0, orders=figures["orders"],
             fills=figures["fills"], trades=figures["trades"], net_pnl=net, real_net_pnl=over.real.net_pnl,
-            real_decisions=over.real.decisions, real_trades=over.real.trades,
+            real_decisions=over.real.decisions, real_trades=over.real.trades, real_strategy=over.real.strategy,
+            real_model_hash=over.real.model_hash,
+            mixed=over.real.mixed, thinking_p99_ms=self.tally.thinking_p99_ms if self._timed else 0.0,
         )  # fmt: skip
         self.results.append(result)
         self._weigh(result)
@@ -313,8 +340,11 @@ class Desk:
             self._weigh(result)
 
     def _weigh(self, result: ShadowResult) -> None:
-        """A session that was seen in part says nothing: who isn't there at a bad hour would look good."""
-        if result.whole:
+        """A session that was seen in part says nothing: who isn't there at a bad hour would look good.
+
+        Nor does one in which a canary decided, too: the real account is nobody's alone then (`daemon.shadow.canary`).
+        """
+        if result.whole and not result.mixed:
             difference = (result.net_pnl - result.real_net_pnl) / self.portfolio.portfolio.starting_cash
             self._comparison.see(float(difference) * BP)
 

@@ -15,6 +15,8 @@ from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import (
+    EXTERNAL,
+    MANUAL,
     Bar,
     Complexity,
     Decision,
@@ -23,6 +25,8 @@ from daemon.core.events import (
     Flatten,
     Halt,
     MarketRemembered,
+    Mitigation,
+    OrderIntent,
     PositionRestated,
     PriceAdjusted,
     PriceJumped,
@@ -31,6 +35,8 @@ from daemon.core.events import (
     ShadowResult,
     TickBatch,
     TimeAdvanced,
+    TradingState,
+    TradingStateChanged,
 )
 from daemon.journal.reader import JournalReader, is_blank
 from daemon.market.calendar import CalendarRangeError, Session
@@ -41,8 +47,12 @@ from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.shadow.agents import Agent
 from daemon.shadow.board import Board
+from daemon.shadow.canary import CHAMPION
+from daemon.shadow.candidate import anew
 from daemon.shadow.desk import Desk, SessionBegun, SessionOver, Standing, Surroundings, agent_row, session_row
 from daemon.shadow.tally import COUNTED, Tally
+from daemon.strategy.easing import ease
+from strategies.base import Strategy
 
 MINUTE_NS = 60 * NS_PER_S
 """More than the grace after which a bar closes."""
@@ -55,6 +65,9 @@ HEARD: tuple[type[Event], ...] = (
     MarketRemembered, *COMMANDS,
 )  # fmt: skip
 """What shadows hear of the main bus: the market, and commands; of orders and positions nothing."""
+
+PAST = (Bar, PriceAdjusted, PriceJumped, MarketRemembered)
+"""What the virtual account of the one in charge hears while it isn't needed, so that it knows the market when it is."""
 
 
 class Barrier(Actor):
@@ -82,9 +95,13 @@ class Shadows:
     """See the module; without agents it hears nothing and costs nothing."""
 
     def __init__(
-        self, bus: Bus, settings: Settings, agents: Sequence[Agent], around: Surroundings, real: Portfolio, model: str
-    ) -> None:
-        """`real`: the account of the one in charge, of which only profit is read; `model` is what that one is."""
+        self, bus: Bus, settings: Settings, agents: Sequence[Agent], around: Surroundings, real: Portfolio, model: str,
+        in_charge: Strategy | None = None,
+    ) -> None:  # fmt: skip
+        """`real`: the account of the one in charge, of which only profit is read; `model` is what that one is.
+
+        `in_charge`: the strategy of the settings, which gets a virtual account, too, while a canary runs.
+        """
         self._bus = bus
         self._settings = settings
         self._around = around
@@ -96,9 +113,19 @@ class Shadows:
         self._begun: SessionBegun | None = None
         self._closing = False
         self._began_at = self._start_equity = Decimal(0)
+        self._state = TradingState.ACTIVE
+        self._deciders: set[tuple[str, str]] = set()
+        """Strategy and model of every decision of the session."""
+        self._disturbed = False
+        """Whether its profit is somebody's else, too, or less than it would have been."""
         self._legs = Legs(around.legs)
         self._interval_ns = INTERVALS[settings.strategy.interval] * NS_PER_S
         self.desks = [Desk(agent, around, self._board) for agent in agents]
+        self.champion: Desk | None = None
+        """The virtual account of the one in charge."""
+        self._beside = self._mixed = False
+        if self.desks and in_charge is not None:
+            self.champion = Desk(Agent(CHAMPION, in_charge, settings), around, self._board)
         self.actors: tuple[Actor, ...] = ()
         if self.desks:
             self._listen()
@@ -109,8 +136,28 @@ class Shadows:
         bus.tap((Complexity,), self._asked, where=lambda complexity: not self._legs.holds(complexity.symbol))
         bus.tap(HEARD, self._hear)
         bus.tap((Decision,), self._decided)
+        bus.tap((OrderIntent,), self._by_hand, where=lambda intent: intent.strategy in (EXTERNAL, MANUAL))
+        bus.tap((TradingStateChanged,), self._note_state)
         if self._around.replay:
-            self.actors = (Barrier(bus, self.desks, self._board),)
+            self.actors = (Barrier(bus, self.everyone, self._board),)
+
+    @property
+    def everyone(self) -> list[Desk]:
+        """The agents, and the virtual account of the one in charge."""
+        return [*self.desks, *([self.champion] if self.champion is not None else [])]
+
+    def agent(self, name: str) -> Desk | None:
+        """The agent of that name."""
+        return next((desk for desk in self.desks if desk.agent.name == name), None)
+
+    def put_beside(self, in_charge: Strategy | None) -> None:
+        """Let `in_charge` trade on paper as the agents do, while a canary runs; None: no more."""
+        self._beside = in_charge is not None and self.champion is not None
+        self._mixed = self._mixed or self._beside
+        if in_charge is not None and self.champion is not None:
+            fresh = anew(in_charge)
+            ease(fresh, Mitigation.BACK)
+            self.champion.decide_by(fresh)
 
     def remember(self, results: Iterable[ShadowResult]) -> None:
         """What earlier processes journaled, oldest first, is evidence too."""
@@ -124,7 +171,7 @@ class Shadows:
 
     def close(self) -> None:
         """Let all threads go; calling it again does nothing."""
-        for desk in self.desks:
+        for desk in self.everyone:
             desk.close()
 
     def finish(self) -> None:
@@ -154,8 +201,17 @@ class Shadows:
     def _decided(self, event: Event) -> None:
         assert isinstance(event, Decision)
         self._board.decide(event)
-        for desk in self.desks:
+        self._deciders.add((event.strategy, event.model_hash))
+        self._disturbed |= self._state is not TradingState.ACTIVE
+        for desk in self.everyone:
             desk.look()
+
+    def _by_hand(self, event: Event) -> None:
+        self._disturbed = True
+
+    def _note_state(self, event: Event) -> None:
+        assert isinstance(event, TradingStateChanged)
+        self._state = event.state
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, COMMANDS) and (
@@ -169,6 +225,13 @@ class Shadows:
             self._look_at_the_session(event.ts)
         for desk in self.desks:
             desk.hear(event)
+        if self.champion is not None and self._is_for(self.champion, event):
+            self.champion.hear(event)
+
+    def _is_for(self, champion: Desk, event: Event) -> bool:
+        """All while a canary runs; after it what closes a position and values it, else what was of the market."""
+        held = champion.holds and not isinstance(event, Complexity)
+        return self._beside or held or isinstance(event, PAST)
 
     def _look_at_the_session(self, ts: int) -> None:
         if self._begun is not None and ts >= self._begun.session.close_ns and not self._closing:
@@ -189,9 +252,15 @@ class Shadows:
     def _begin(self, begun: SessionBegun) -> None:
         self._begun, self._closing = begun, False
         self._tally.begin()
+        self._deciders, self._disturbed = set(), False
         self._start_equity = self._real.equity
-        for desk in self.desks:
+        self._mixed = self._beside
+        for desk in self._compared:
             desk.hear(begun)
+
+    @property
+    def _compared(self) -> list[Desk]:
+        return self.everyone if self._beside else self.desks
 
     def _over(self, ts: int, *, whole: bool) -> None:
         """The session is over, or the run is: each desk says so when it has come there, or at once if it has."""
@@ -201,8 +270,11 @@ class Shadows:
         figures = self._tally.session
         net = self._real.equity - self._start_equity
         self._sessions.append(session_row(begun, ts, figures, net, None, whole=whole and begun.from_the_open))
-        over = SessionOver(ts, Standing(net, figures["decisions"], figures["trades"]))
-        for desk in self.desks:
+        alone = len(self._deciders) == 1 and not self._disturbed
+        strategy, model_hash = next(iter(self._deciders)) if alone else ("", "")
+        standing = Standing(net, figures["decisions"], figures["trades"], self._mixed, strategy, model_hash)
+        over = SessionOver(ts, standing)
+        for desk in self._compared:
             if whole and not desk.is_settled:
                 desk.hear(over)
             else:
@@ -210,7 +282,7 @@ class Shadows:
         self._tell()
 
     def _tell(self) -> None:
-        for desk in self.desks:
+        for desk in self.everyone:
             while desk.results:
                 self._bus.publish(desk.results.popleft())
 

@@ -10,6 +10,7 @@ from collections import Counter
 from daemon.core.clock import NS_PER_MS
 from daemon.core.events import Decision, Event, Fill, InferenceMeasured, OrderIntent, PositionRestated
 from daemon.report.trades import TradeBook
+from daemon.supervision.health_window import percentile
 from strategies.base import LATE
 
 COUNTED: tuple[type[Event], ...] = (Decision, OrderIntent, Fill, PositionRestated, InferenceMeasured)
@@ -47,11 +48,24 @@ class Tally:
     def __init__(self) -> None:
         self.total = Figures()
         self.session = Figures()
+        self._latencies: list[int] = []
+        self._thinking: list[int] = []
         self._trades = TradeBook()
 
     def begin(self) -> None:
         """A session begins."""
         self.session = Figures()
+        self._latencies, self._thinking = [], []
+
+    @property
+    def latency_p99_ms(self) -> float:
+        """From bar to decision, in the session."""
+        return _p99_ms(self._latencies)
+
+    @property
+    def thinking_p99_ms(self) -> float:
+        """The machine's time for a decision, in the session."""
+        return _p99_ms(self._thinking)
 
     def count(self, name: str, by: int = 1) -> None:
         """Count in both."""
@@ -74,6 +88,7 @@ class Tally:
             case InferenceMeasured():
                 self.count("timed")
                 self.count("thinking_ns", event.elapsed_ns)
+                self._thinking.append(event.elapsed_ns)
 
     def _decided(self, decision: Decision) -> None:
         self.count("decisions")
@@ -82,6 +97,12 @@ class Tally:
             self.count("late")
             return
         self.count("latency_ns", decision.latency_ns)
+        self._latencies.append(decision.latency_ns)
         if decision.segments:
             self.count("reasoned")
             self.count("segments", decision.segments)
+
+
+def _p99_ms(values_ns: list[int]) -> float:
+    """0 where nothing was measured."""
+    return percentile(values_ns, 0.99) / NS_PER_MS if values_ns else 0.0

@@ -23,8 +23,10 @@ from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_MS, NS_PER_S, Clock, india_day, stopwatch_ns
 from daemon.core.errors import StrategyHung
 from daemon.core.events import (
+    CANDIDATE,
     Action,
     Bar,
+    CanaryChanged,
     Complexity,
     Decision,
     EaseStrategy,
@@ -44,6 +46,7 @@ from daemon.core.events import (
 from daemon.market.legs import Legs
 from daemon.strategy.easing import ease, no_number
 from daemon.strategy.seeing import see
+from daemon.strategy.sharing import Sharing
 from daemon.strategy.succession import Succession
 from daemon.strategy.thinking import Broken, HangBudget, Thinker, attempt
 from strategies.base import (
@@ -136,6 +139,7 @@ class StrategyActor(Actor):
         self.seen: Moment | None = None
         """The newest moment that was to be decided."""
         self.active = active
+        self.sharing = Sharing(active)
         self._clock = clock
         self._latency = latency
         self._limit = limit
@@ -158,7 +162,7 @@ class StrategyActor(Actor):
         bus.subscribe(self.name, (Complexity,), where=decided, inbox=self.inbox)
         others = (
             PositionChanged, PriceAdjusted, PriceJumped, StrategySwapped, MarketRemembered, EaseStrategy,
-            ShadowStrategy,
+            ShadowStrategy, CanaryChanged,
         )  # fmt: skip
         bus.subscribe(self.name, others, inbox=self.inbox)
 
@@ -173,11 +177,19 @@ class StrategyActor(Actor):
                 self._begin_anew(event.new)
         elif isinstance(event, EaseStrategy):
             return self._ease(event)
+        elif isinstance(event, CanaryChanged):
+            self.sharing.follow(event)
         elif isinstance(event, ShadowStrategy):
             self._shadow = event.strategy
         elif isinstance(event, Complexity):
             return self._decide(event)
         return None
+
+    def admit(self, candidate: Strategy) -> None:
+        """Have who is to decide on a share, once `CanaryChanged` says so; it has a clean record."""
+        self.strategies[candidate.name] = candidate
+        self._hangs.forgive(candidate.name)
+        self._renewals.pop(candidate.name, None)
 
     def is_being_renewed(self, name: str) -> bool:
         """Whether a strategy has hung and its thread may still be at it."""
@@ -225,11 +237,12 @@ class StrategyActor(Actor):
         """Decide now, or line up for the thread with the market as it is at this place in the order."""
         request = self._requests[complexity.symbol].popleft()
         moment = self.seen = self.view.moment(complexity)
-        strategy = self.strategies.get(self.active)
+        decider = self.sharing.decider(complexity.symbol, self.active)
+        strategy = self.strategies.get(decider)
         if strategy is None:
             self._publish(hold(moment, FLAT, "no strategy is in charge"), request)
         elif strategy.in_thread:
-            self._turns.append(_Turn(moment, request, self.active))
+            self._turns.append(_Turn(moment, request, decider))
         else:
             answer = attempt(partial(strategy.decide, moment))
             self._publish(_failure(strategy, moment, RAISED, answer.why) if isinstance(answer, Broken) else answer,
@@ -287,7 +300,13 @@ class StrategyActor(Actor):
         """
         if not self._turns:
             return None
-        turn = min(self._turns, key=lambda turn: (turn.request.ts_bar, -self._missed[turn.moment.symbol]))
+        candidate = self.sharing.candidate
+        turn = min(
+            self._turns,
+            key=lambda one: (one.request.ts_bar, one.strategy == candidate, -self._missed[one.moment.symbol]),
+        )
+        if turn.strategy == candidate and any(self._requests.values()):
+            return None  # whatever it does, it does it after the one in charge
         behind = (symbol for symbol, queue in self._requests.items() if queue and queue[0].ts_bar <= turn.moment.ts)
         longest = max((self._missed[symbol] for symbol in behind), default=0)
         return None if longest > self._missed[turn.moment.symbol] else turn
@@ -298,6 +317,7 @@ class StrategyActor(Actor):
         Bars that close at one instant of the run's clock (a replay that catches up after a gap) supersede nothing, so
         that what is decided never depends on how fast this machine is.
         """
+        turn = self._as_shared_now(turn)
         symbol, request = turn.moment.symbol, turn.request
         if self._newest_ns[symbol] > request.monotonic_ns:
             self.superseded += 1
@@ -315,6 +335,12 @@ class StrategyActor(Actor):
         else:
             del self._missed[symbol]
         self._publish(decision, request)
+
+    def _as_shared_now(self, turn: _Turn) -> _Turn:
+        """A candidate whose share has ended since it was asked isn't heard any more."""
+        if not turn.strategy.startswith(CANDIDATE) or self.active not in self.strategies:
+            return turn
+        return msgspec.structs.replace(turn, strategy=self.sharing.decider(turn.moment.symbol, self.active))
 
     def _unasked(self, turn: _Turn) -> Decision | None:
         """Why the strategy can't be asked, as a decision; None where it can."""

@@ -14,8 +14,10 @@ import msgspec
 import structlog
 
 from daemon.core.clock import india_day
-from daemon.core.events import Decision, Mitigation
+from daemon.core.events import Decision, Mitigation, ShadowResult
 from daemon.settings.run import SupervisorSettings
+from daemon.supervision.baseline import Baseline, Rival
+from daemon.supervision.memory import MemoryWatch
 from daemon.supervision.mitigation import Probation, Stairs
 from daemon.supervision.triggers import Finding, Trigger, Watch, too_old
 
@@ -35,6 +37,9 @@ class Traits(msgspec.Struct, frozen=True):
     missing: Mapping[str, str] = {}
     """Rungs that can't be built, and why."""
     deadline_ms: float = 0.0
+    memory_limit_gb: float | None = None
+    rival: Rival | None = None
+    """The baseline."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -58,6 +63,8 @@ class Care:
     def __init__(self, settings: SupervisorSettings, traits: Traits, *, timed: bool) -> None:
         self.watch = Watch(settings.triggers, settings.max_failed_decisions, traits.deadline_ms)
         self.stairs = Stairs(traits.knows, settings.max_steps_per_day)
+        self.memory = MemoryWatch(traits.memory_limit_gb if timed else None, settings.triggers.memory_rest_s)
+        self.baseline = Baseline(settings.triggers, traits.rival)
         self.probation = Probation(settings.probation_minutes, settings.triggers.at_least)
         self.warnings: dict[Trigger, str] = {}
         """What is told and not acted on."""
@@ -79,6 +86,9 @@ class Care:
         )
         if old is not None:
             found.insert(0, old)
+        worse = self.baseline.finding(decision.strategy, decision.model_hash)
+        if worse is not None:
+            found.insert(0, worse)
         if failed is not None:
             found.insert(0, Finding(Trigger.IN_A_ROW, failed))
         self._tell({one.trigger: one.evidence for one in found if not one.trips})
@@ -88,12 +98,32 @@ class Care:
             if found:
                 self.probation.trip(now_ns)  # a warning isn't well, either
             return self._back(decision, now_ns)
+        return self._do(trip, decision.strategy, below, now_ns)
+
+    def on_session(self, result: ShadowResult, below: Below, now_ns: int) -> Step | None:
+        """What is to be done after a session of the rung in charge beside the baseline, before its next decision."""
+        trip = self.baseline.finding(result.real_strategy, result.real_model_hash)
+        return None if trip is None else self._do(trip, result.real_strategy, below, now_ns)
+
+    def on_memory(self, trip: Finding, rung: str, below: Below, now_ns: int) -> Step | None:
+        """What is to be done about too much memory: what nobody needs, then what `rung` remembers, then `rung`."""
+        step = self.stairs.next(trip.trigger, rung, below.any) if self.memory.freed else Mitigation.FREE_MEMORY
+        if step in (None, Mitigation.FLAT, Mitigation.HALT):
+            return None  # frees nothing: health says that a person must start it again
+        barred = self.stairs.barred(india_day(now_ns))
+        if not barred:
+            return Step(step, trip.trigger.value, trip.evidence)
+        if not self.memory.wanted:
+            log.error("no automatic step", step=step, evidence=trip.evidence, why=barred)
+        self.memory.wanted = f"{step.value} is wanted ({trip.evidence}) and not done: {barred}"
+        return None
+
+    def _do(self, trip: Finding, rung: str, below: Below, now_ns: int) -> Step | None:
+        """The next step about `rung`, unless none is left or none may be taken."""
         self.probation.trip(now_ns)
         next_rung = below.unlearned if trip.trigger is Trigger.NOVELTY else below.any
-        step = self.stairs.next(trip.trigger, decision.strategy, next_rung)
-        if step is None:
-            return None
-        return self._may(Step(step, trip.trigger.value, trip.evidence), now_ns)
+        step = self.stairs.next(trip.trigger, rung, next_rung)
+        return None if step is None else self._may(Step(step, trip.trigger.value, trip.evidence), now_ns)
 
     def shadow_wanted(self, now_ns: int) -> str:
         """Who should decide in the shadow, "" where nobody should."""
@@ -113,6 +143,10 @@ class Care:
             self.came_from = []
         self.stairs.begin()
         self.begin(now_ns)
+
+    def never_back_to(self, rung: str) -> None:
+        """`rung` isn't tried again by itself."""
+        self.came_from = [one for one in self.came_from if one != rung]
 
     def begin(self, now_ns: int) -> None:
         """What was done is to show what it does: nothing of before counts."""

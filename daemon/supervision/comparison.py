@@ -58,28 +58,32 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class _Bet:
+class Bet:
     """One capital process against "the mean is not above `least`", for values within [0, 1]."""
 
     def __init__(self, alpha: float, least: float) -> None:
         self._alpha = alpha
         self._least = least
-        self._count = 0
-        self._sum = 0.0
-        self._squares = 0.0
+        self.count = 0
+        self.total = 0.0
+        self.squares = 0.0
         self.log_capital = 0.0
 
     def see(self, value: float) -> None:
         """Bet on what was seen before, then look."""
         self.log_capital += math.log1p(self._share() * (value - self._least))
-        self._count += 1
-        self._sum += value
-        self._squares += (value - (0.5 + self._sum) / (self._count + 1)) ** 2
+        self.count += 1
+        self.total += value
+        self.squares += (value - (0.5 + self.total) / (self.count + 1)) ** 2
+
+    def restore(self, count: int, total: float, squares: float, log_capital: float) -> None:
+        """Go on where an earlier one stood."""
+        self.count, self.total, self.squares, self.log_capital = count, total, squares, log_capital
 
     def _share(self) -> float:
         """Predictable plug-in: √(2·ln(1/α) / (σ̂²·t·ln(1 + t))), no more than the truncation leaves."""
-        t = self._count + 1
-        variance = (PRIOR_VARIANCE + self._squares) / t
+        t = self.count + 1
+        variance = (PRIOR_VARIANCE + self.squares) / t
         wanted = math.sqrt(2.0 * math.log(1.0 / self._alpha) / (variance * t * math.log1p(t)))
         return min(wanted, LARGEST_SHARE / self._least)
 
@@ -95,8 +99,8 @@ class Comparison:
     def __init__(self, settings: CanarySettings) -> None:
         self._settings = settings
         bound, margin = settings.bound_bp, settings.margin_bp
-        self._better = _Bet(settings.alpha, self._scaled(margin, bound))
-        self._worse = _Bet(settings.alpha, self._scaled(margin, bound))
+        self._better = Bet(settings.alpha, self._scaled(margin, bound))
+        self._worse = Bet(settings.alpha, self._scaled(margin, bound))
         self._differences = 0.0
         self._sessions = 0
         self._clipped = 0

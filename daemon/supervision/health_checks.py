@@ -11,35 +11,39 @@ from typing import Final
 import msgspec
 
 from daemon.settings.health import HealthSettings
+from daemon.supervision.baseline import say
 from daemon.supervision.health import Check, CheckStatus, Limits, Was, bad, doubtful, good, measured
 from daemon.supervision.health_readings import Measurements, ModelFile, Readings
 from daemon.supervision.health_window import Figures
+from daemon.supervision.memory import GB, MemoryLimits
 from strategies.base import HUNG, RAISED, UNFIT
 
 FLAT: Final = "flat"
-GB: Final = 10**9
 HOW: Final = {HUNG: "hung", UNFIT: "hung too often", RAISED: "raised"}
 """In which ways a decision fails, by its halt reason."""
 
 
-class MemoryLimits(msgspec.Struct, frozen=True):
-    """In GB of memory in use."""
+class SharedLimits(msgspec.Struct, frozen=True):
+    """Those beyond which something is done, too, as they are set for that (`performance`, `supervisor.triggers`)."""
 
-    warn_gb: float
-    fail_gb: float
+    memory: MemoryLimits
+    errors: Limits
+    latency: Limits
 
 
 def all_checks(
-    readings: Readings, seen: Measurements, settings: HealthSettings, memory: MemoryLimits, before: Was
+    readings: Readings, seen: Measurements, settings: HealthSettings, shared: SharedLimits, before: Was
 ) -> tuple[Check, ...]:
     """Every check, the gravest subjects first."""
     return (
         running(readings),
         journal(readings, seen, settings, before),
         ladder(readings),
+        canary(readings),
         decisions(seen),
         owed(readings, seen),
         stages(seen, settings, before),
+        restarts(readings),
         orders(readings),
         positions(readings),
         held_over(readings),
@@ -50,9 +54,10 @@ def all_checks(
         feed(readings),
         clock(readings),
         ticks(readings),
-        *of_the_window(seen.figures, settings, before),
+        *of_the_window(seen.figures, settings, shared, before),
+        baseline(readings),
         model(readings, seen),
-        memory_in_use(seen, memory, before),
+        memory_in_use(seen, shared.memory, before),
         loop(seen, settings, before),
         disk(seen, settings, before),
         calendar(readings, settings),
@@ -101,6 +106,12 @@ def ladder(readings: Readings) -> Check:
     return good("ladder", f"{readings.strategy} decides")
 
 
+def canary(readings: Readings) -> Check:
+    """Whether a candidate decides on a share; that is said, and nothing is wrong with it."""
+    text = readings.canary or "no canary runs"
+    return Check(name="canary", status=CheckStatus.OK, text=text, outline="a canary runs" if readings.canary else text)
+
+
 def decisions(seen: Measurements) -> Check:
     """Whether the last decision on every symbol was one."""
     failing = seen.failing
@@ -141,6 +152,15 @@ def stages(seen: Measurements, settings: HealthSettings, before: Was) -> Check:
     limits = Limits(settings.stages_warn_s, settings.stages_fail_s)
     do = "what it waits for is in the log (the disk, the broker, a model); start again where it lasts"
     return measured("stages", stuck.seconds, "s", limits, before, text, do)
+
+
+def restarts(readings: Readings) -> Check:
+    """Whether anything crashed of late, health itself included."""
+    if not readings.restarted:
+        return good("restarts", "nothing crashed within the last hour", 0)
+    do = "the log has the traceback: tell of it; once more within restart_window_s too often, and the daemon ends"
+    names = ", ".join(line.partition(" ")[0] for line in readings.restarted)
+    return doubtful("restarts", "; ".join(readings.restarted), do, f"crashed and started again: {names}")
 
 
 def orders(readings: Readings) -> Check:
@@ -246,15 +266,15 @@ def ticks(readings: Readings) -> Check:
     return msgspec.structs.replace(found, value=silent, limit=readings.silent_limit_s, unit="s")
 
 
-def of_the_window(figures: Figures, settings: HealthSettings, before: Was) -> Iterator[Check]:
+def of_the_window(figures: Figures, settings: HealthSettings, shared: SharedLimits, before: Was) -> Iterator[Check]:
     """How the newest decisions of the strategy in charge came about."""
     least, count = settings.min_decisions, figures.decisions
     few = f"too few decisions to say ({count} of {least})"
     if count < least:
         yield from (good(name, few) for name in ("errors", "latency"))
     else:
-        yield _errors(figures, settings, before)
-        yield _latency(figures, settings, before)
+        yield _errors(figures, shared.errors, before)
+        yield _latency(figures, shared.latency, before)
     if figures.reasoned < least:
         few = f"too few decisions that reason ({figures.reasoned} of {least})"
         yield from (good(name, few) for name in ("reasoning", "convergence"))
@@ -263,16 +283,14 @@ def of_the_window(figures: Figures, settings: HealthSettings, before: Was) -> It
         yield _convergence(figures, settings, before)
 
 
-def _errors(figures: Figures, settings: HealthSettings, before: Was) -> Check:
+def _errors(figures: Figures, limits: Limits, before: Was) -> Check:
     share = 100 * figures.failed / figures.decisions
-    limits = Limits(settings.errors_warn_percent, settings.errors_fail_percent)
     text = f"{figures.failed} of {figures.decisions} decisions failed ({share:.1f} %)"
     return measured("errors", share, "%", limits, before, text, "the log has each reason; hrmd check loads the model")
 
 
-def _latency(figures: Figures, settings: HealthSettings, before: Was) -> Check:
+def _latency(figures: Figures, limits: Limits, before: Was) -> Check:
     p50, p99 = figures.latency_p50_ms, figures.latency_p99_ms
-    limits = Limits(settings.latency_warn_ms, settings.latency_fail_ms)
     text = f"from bar to decision p50 {p50:.1f} ms, p99 {p99:.1f} ms"
     do = "see what else runs on this machine; fewer symbols, or a faster performance.runtime"
     return measured("latency", p99, "ms", limits, before, text, do)
@@ -290,6 +308,29 @@ def _convergence(figures: Figures, settings: HealthSettings, before: Was) -> Che
     text = f"the last cycle changes the state by {change:.2f} of its norm"
     do = "the model's states don't settle: compare with its evaluation, or go back to an earlier one"
     return measured("convergence", change, "", Limits(settings.convergence_warn), before, text, do)
+
+
+def baseline(readings: Readings) -> Check:
+    """Whether the strategy in charge earns what the baseline would have."""
+    found = readings.baseline
+    if found is None:
+        return good("baseline", "no baseline is named")
+    if found.dropped:
+        do = "start again to have it back; until then no session is compared"
+        return doubtful("baseline", f"the baseline {found.agent} is dropped: {found.dropped}", do)
+    standing = found.standing
+    if not standing.sessions:
+        return good("baseline", f"no whole session of {readings.strategy} beside {found.agent} yet")
+    text = f"{say(standing, found.agent)}; proof that it earns less: {standing.proof:.2g} of {standing.needed:g}"
+    outline = f"{readings.strategy} earns less than the baseline"
+    do = "hrmd ctl shadow has the sessions; hrmd ctl strategy or hrmd ctl model load chooses another one"
+    if standing.trips:
+        check = bad("baseline", text, do, outline)
+    elif standing.warns:
+        check = doubtful("baseline", text, do, outline)
+    else:
+        check = good("baseline", text)
+    return msgspec.structs.replace(check, value=standing.percent, unit="%")
 
 
 def model(readings: Readings, seen: Measurements) -> Check:

@@ -18,10 +18,10 @@ import structlog
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.errors import HrmdError
-from daemon.core.events import Bar, Decision, Event, HealthReport, StrategySwapped
+from daemon.core.events import Bar, Decision, Event, HealthReport, MemoryMeasured, StrategySwapped
 from daemon.settings.health import HealthSettings
 from daemon.supervision.health import Check, CheckStatus, Overall, changes, overall, texts
-from daemon.supervision.health_checks import MemoryLimits, all_checks
+from daemon.supervision.health_checks import SharedLimits, all_checks
 from daemon.supervision.health_readings import Measurements, ModelFile, Place, Readings, Stuck
 from daemon.supervision.health_window import DecisionWindow, Failing, Lag, Overdue, Owed, Standstill
 
@@ -54,14 +54,14 @@ class HealthMonitor:
     """The daemon's health, for whoever asks, and for the journal where it changes."""
 
     def __init__(
-        self, bus: Bus, clock: Clock, settings: HealthSettings, memory: MemoryLimits, owed_limit_s: float,
+        self, bus: Bus, clock: Clock, settings: HealthSettings, shared: SharedLimits, owed_limit_s: float,
         sources: Sources, decided: Callable[[Bar], bool],
     ) -> None:  # fmt: skip
         """`decided` says which bars a decision is owed on, at the latest `owed_limit_s` after they closed."""
         self._bus = bus
         self._clock = clock
         self._settings = settings
-        self._memory = memory
+        self._shared = shared
         self._owed_limit_s = owed_limit_s
         self._sources = sources
         self._window = DecisionWindow(settings.window_decisions, settings.window_minutes)
@@ -74,6 +74,7 @@ class HealthMonitor:
         self._models_ns = 0
         self._places: Sequence[Place] | None = None
         self._places_ns = 0
+        self._ran = False
         self._in_charge = sources.readings().strategy
         self._was: dict[str, CheckStatus] = {}
         self._said: dict[str, CheckStatus] = {}
@@ -83,7 +84,7 @@ class HealthMonitor:
     def look(self) -> tuple[Check, ...]:
         """Every check, as of now."""
         readings = self._sources.readings()
-        checks = all_checks(readings, self._measure(readings), self._settings, self._memory, self._was)
+        checks = all_checks(readings, self._measure(readings), self._settings, self._shared, self._was)
         self._was = {check.name: check.status for check in checks}
         return checks
 
@@ -97,8 +98,14 @@ class HealthMonitor:
         self._lag.add(seconds)
 
     async def run(self) -> None:
-        """Look, and read what has to be read from disk, until cancelled."""
+        """Look, and read what has to be read from disk, until cancelled; begun again it waits a look's time first.
+
+        So a reason to crash that passes by itself doesn't use up the budget of restarts at once.
+        """
         settings = self._settings
+        if self._ran:
+            await asyncio.sleep(settings.every_s)
+        self._ran = True
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_reading(self.read_models, settings.model_check_minutes * 60), name="models")
             group.create_task(self._keep_reading(self.read_places, settings.disk_check_s), name="disks")
@@ -111,6 +118,7 @@ class HealthMonitor:
         now = self._clock.now_ns()
         if not now or self._sources.readings().idle:
             return
+        self._bus.publish(MemoryMeasured(ts=now, used_bytes=self._sources.memory_bytes()))
         checks = self.look()
         changed = changes(self._said, checks)
         if not changed:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from daemon.core.events import Decision
+from daemon.supervision.baseline import Standing
 from daemon.supervision.health_window import Figures, Overdue
 
 
@@ -44,6 +45,15 @@ class TokenReading(msgspec.Struct, frozen=True):
     left_s: float | None
 
 
+class BaselineReading(msgspec.Struct, frozen=True):
+    """Of the shadow agent that the strategy in charge is measured by."""
+
+    agent: str
+    dropped: str
+    """Why it decides no more, "" while it does."""
+    standing: Standing
+
+
 class Readings(msgspec.Struct, frozen=True, kw_only=True):
     """What the stations say of themselves now; None where there is no such station."""
 
@@ -53,6 +63,8 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     """The feed has."""
     journal: JournalReading | None = None
     stages: Sequence[StageReading] = ()
+    restarted: Sequence[str] = ()
+    """What crashed of late and runs again."""
     strategy: str = ""
     """In charge."""
     first: str = ""
@@ -61,6 +73,8 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     """Why another one is."""
     ladder_trouble: Sequence[str] = ()
     """What a person must do about the strategies."""
+    canary: str = ""
+    """Who decides on a share beside it, "" where nobody does."""
     own: str = ""
     """The strategy of the settings."""
     unbuilt: str = ""
@@ -69,6 +83,7 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     """Positions that are still open though no strategy is left."""
     loaded: bool = True
     """Whether the strategy in charge is there."""
+    baseline: BaselineReading | None = None
     unknown: int = 0
     halted: int = 0
     unsettled: Mapping[str, str] = {}

@@ -25,6 +25,8 @@ REMEDIES: Mapping[Trigger, tuple[Mitigation, ...]] = {
     Trigger.IN_A_ROW: (),
     Trigger.MODEL_AGE: (),
     Trigger.NOVELTY: (),
+    Trigger.MEMORY: (Mitigation.CLEAR_CACHES, Mitigation.RENEW),
+    Trigger.BASELINE: (),
 }
 """What may help before the next strategy takes over; of no use where nothing good comes any more."""
 NS_PER_MINUTE = 60 * NS_PER_S

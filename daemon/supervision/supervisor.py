@@ -8,16 +8,17 @@ step is an event.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
+import msgspec
 import structlog
 
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
-from daemon.core.clock import NS_PER_S, Clock, india_day
+from daemon.core.clock import Clock, india_day
 from daemon.core.errors import Fault
 from daemon.core.events import (
+    ITSELF,
     ActorRestarted,
     Decision,
     EaseStrategy,
@@ -27,10 +28,12 @@ from daemon.core.events import (
     Halt,
     InferenceMeasured,
     LockStrategy,
+    MemoryMeasured,
     Mitigation,
     MitigationTaken,
     PositionChanged,
     ShadowDecided,
+    ShadowResult,
     ShadowStrategy,
     StrategySwapped,
     SwapStrategy,
@@ -40,6 +43,7 @@ from daemon.core.events import (
 from daemon.settings.run import SupervisorSettings
 from daemon.supervision.care import PROBATION, Below, Care, Step, Traits
 from daemon.supervision.mitigation import MILD
+from daemon.supervision.restarts import Restarts, said
 from daemon.supervision.triggers import Trigger
 from strategies.base import LATE, UNFIT
 
@@ -133,6 +137,13 @@ class Ladder:
         self._failing = {}
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """What runs beside the stations and is restarted like one of them."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+
+
 class Supervisor(Actor):
     """Runs actors, restarts them, and watches decisions."""
 
@@ -147,21 +158,26 @@ class Supervisor(Actor):
         self.ladder = ladder
         self.traits = traits if traits is not None else Traits()
         self.care = Care(settings, self.traits, timed=timed)
-        self.restarts: dict[str, int] = {}
         self.reason = ""
         """Why the strategy in charge is so, "" while it is the one of the settings from the start."""
+        self.who = ""
+        """Who put it there."""
         self.before = ""
         """Who was in charge before, "" where nobody was."""
+        self.locked_by = ""
+        """Who locked it, "" where it isn't, or nobody knows."""
         self.held: set[str] = set()
         """Symbols of open positions."""
+        self.free: Callable[[], int] | None = None
+        """Lets go of memory that nobody needs, and says how many bytes are in use then."""
         self._settings = settings
         self._clock = clock
-        self._crashes: dict[str, deque[int]] = {}
+        self._restarts = Restarts(settings.max_restarts, settings.restart_window_s)
         self._elapsed: dict[str, int] = {}
         self._shadow = ""
         kinds = (
             Decision, SwapStrategy, FeedStatus, TradingStateChanged, InferenceMeasured, LockStrategy, ShadowDecided,
-            PositionChanged,
+            PositionChanged, ShadowResult, MemoryMeasured,
         )  # fmt: skip
         self.inbox = bus.subscribe(self.name, kinds)
 
@@ -174,7 +190,7 @@ class Supervisor(Actor):
                 self._elapsed[event.symbol] = event.elapsed_ns
             case SwapStrategy():
                 if event.name in self.ladder.within_reach:
-                    self._swap(event.name, event.reason)
+                    self._swap(event.name, event.reason, event.who)
                 else:
                     log.warning("no such strategy on the ladder", name=event.name, has=self.ladder.within_reach)
             case LockStrategy():
@@ -182,13 +198,17 @@ class Supervisor(Actor):
             case ShadowDecided():
                 if event.strategy == self._shadow:
                     self.care.probation.shadow(failed=event.failed)
+            case ShadowResult():
+                self._weigh(event)
+            case MemoryMeasured():
+                self._watch_memory(event)
             case PositionChanged():
                 (self.held.add if event.quantity else self.held.discard)(event.symbol)
                 self._halt_when_flat()
             case FeedStatus():
                 log.info("feed", state=event.state, symbol=event.symbol, reason=event.reason)
             case TradingStateChanged():
-                log.warning("trading state", state=event.state, reason=event.reason)
+                log.warning("trading state", state=event.state, reason=event.reason, who=event.who)
                 if event.state is TradingState.ACTIVE and Mitigation.HALT in self.care.stairs.taken:
                     self.care.stairs.begin()  # a person took it up again
 
@@ -197,15 +217,47 @@ class Supervisor(Actor):
         elapsed = self._elapsed.pop(decision.symbol, None)
         if decision.strategy != self.ladder.active:
             return
-        now, ladder = self._clock.now_ns(), self.ladder
-        below = Below(ladder.below(), ladder.below(learned=False))
-        step = self.care.on_decision(decision, ladder.on_decision(decision), elapsed, below, now)
+        now = self._clock.now_ns()
+        step = self.care.on_decision(decision, self.ladder.on_decision(decision), elapsed, self._below, now)
         if step is not None:
             self._take_step(step, now)
         shadow = self.care.shadow_wanted(now)
         if shadow != self._shadow:
             self._shadow = shadow
             self.bus.publish(ShadowStrategy(ts=now, strategy=shadow))
+
+    def _weigh(self, result: ShadowResult) -> None:
+        """A session is over: whether the strategy in charge earns what the baseline would have."""
+        weighed = self.care.baseline.see(result)
+        if weighed is None:
+            return
+        self.bus.publish(weighed)
+        now = self._clock.now_ns()
+        step = self.care.on_session(result, self._below, now) if result.real_strategy == self.ladder.active else None
+        if step is not None:
+            self._take_step(step, now)
+
+    def _watch_memory(self, event: MemoryMeasured) -> None:
+        """Over the limit: the next step, once what the steps before left behind has been given back."""
+        now, watch, tick = self._clock.now_ns(), self.care.memory, self._clock.monotonic_ns()
+        found = watch.look(event.used_bytes, tick)
+        if found is not None and watch.freed and self.free is not None:
+            found = watch.look(self.free(), tick)
+        if found is None:
+            return
+        watch.rest(tick)
+        step = self.care.on_memory(found, self.ladder.active, self._below, now)
+        if step is None:
+            return
+        self._take_step(step, now)
+        if step.step is Mitigation.FREE_MEMORY:
+            watch.freed = True
+            left = self.free() if self.free is not None else event.used_bytes
+            log.warning("memory was given back", before=event.used_bytes, left=left)
+
+    @property
+    def _below(self) -> Below:
+        return Below(self.ladder.below(), self.ladder.below(learned=False))
 
     def _take_step(self, step: Step, now: int) -> None:
         """One step, said with its evidence."""
@@ -220,16 +272,30 @@ class Supervisor(Actor):
             self.ladder.take(rung)
             care.begin(now)
             return
-        self.bus.publish(MitigationTaken(now, step.step, rung, step.trigger, step.evidence))
-        if step.step is Mitigation.HALT:
-            self.bus.publish(Halt(ts=now, reason=f"no strategy is left, call: {step.evidence}", automatic=True))
-        elif step.step is Mitigation.BACK:
+        taken = MitigationTaken(now, step.step, rung, step.trigger, step.evidence)
+        if step.step is Mitigation.BACK:
+            self.bus.publish(taken)
             self._take(care.came_from[-1], f"{PROBATION}: {step.evidence}", now, by_itself=True)
-        elif below is not None:
+            return
+        # what is done is on record before why: a kill in between must leave nobody in charge who was left
+        if step.step is Mitigation.HALT:
+            self.bus.publish(
+                Halt(ts=now, reason=f"no strategy is left, call: {step.evidence}", automatic=True, who=ITSELF)
+            )
+        elif step.step is not Mitigation.FREE_MEMORY and below is not None:
             self._take(below, step.evidence, now, by_itself=True)
-            if step.step is Mitigation.FLAT:
-                care.stairs.taken = [Mitigation.FLAT]
-                self._halt_when_flat()
+        self.bus.publish(taken)
+        if step.step is Mitigation.FLAT and below is not None:
+            care.stairs.taken = [Mitigation.FLAT]
+            self._halt_when_flat()
+        if step.trigger == Trigger.BASELINE:
+            self._use_up(rung, now)
+
+    def _use_up(self, rung: str, now: int) -> None:
+        """What was proven needs a person: nobody comes back to it by himself, and who does gives it a new chance."""
+        self.care.never_back_to(rung)
+        for weighed in self.care.baseline.use_up(rung, now):
+            self.bus.publish(weighed)
 
     def _halt_when_flat(self) -> None:
         """Flat by an automatic step, and all is closed: nothing more is opened until a person says so."""
@@ -241,10 +307,10 @@ class Supervisor(Actor):
 
     def _lock(self, event: LockStrategy) -> None:
         self.care.stairs.locked = event.reason if event.locked else ""
-        self.care.wanted = ""
-        log.warning("strategy locked" if event.locked else "strategy unlocked", reason=event.reason)
+        self.care.wanted, self.locked_by = "", event.who if event.locked else ""
+        log.warning("strategy locked" if event.locked else "strategy unlocked", reason=event.reason, who=event.who)
 
-    async def keep(self, actor: Actor) -> None:
+    async def keep(self, actor: Actor | Kept) -> None:
         """Run `actor` until cancelled; restart it when it crashes. Raises `Fault` when it crashes too often."""
         while True:
             try:
@@ -255,16 +321,11 @@ class Supervisor(Actor):
                 log.exception("actor crashed", actor=actor.name)
                 self._on_crash(actor, error)
 
-    def _on_crash(self, actor: Actor, error: Exception) -> None:
-        now = self._clock.monotonic_ns()
-        crashes = self._crashes.setdefault(actor.name, deque())
-        crashes.append(now)
-        while now - crashes[0] > self._settings.restart_window_s * NS_PER_S:
-            crashes.popleft()
-        reason = f"{type(error).__name__}: {error}"
-        if len(crashes) > self._settings.max_restarts:
-            raise Fault(f"actor {actor.name!r} crashed {len(crashes)} times, last with {reason}") from error
-        self.restarts[actor.name] = self.restarts.get(actor.name, 0) + 1
+    def _on_crash(self, actor: Actor | Kept, error: Exception) -> None:
+        reason = said(error)
+        too_often = self._restarts.crashed(actor.name, reason, self._clock.monotonic_ns())
+        if too_often:
+            raise Fault(f"actor {actor.name!r} crashed {too_often} times, last with {reason}") from error
         self.bus.publish(
             ActorRestarted(ts=self._clock.now_ns(), actor=actor.name, error=reason, restarts=self.restarts[actor.name])
         )
@@ -275,9 +336,9 @@ class Supervisor(Actor):
         if own in self.traits.missing and below is not None:
             self._take(below, f"{own} {MISSING}: {self.traits.missing[own]}", ts, by_itself=False)
 
-    def resume(self, rung: str, reason: str, ts: int, before: str = "") -> None:
-        """Go on with who was in charge when the process before ended."""
-        self._take(rung, reason if reason.startswith(BEFORE) else f"{BEFORE}{reason}", ts, by_itself=False)
+    def resume(self, rung: str, reason: str, ts: int, before: str = "", who: str = "") -> None:
+        """Go on with who was in charge when the process before ended; `who` put it there."""
+        self._take(rung, reason if reason.startswith(BEFORE) else f"{BEFORE}{reason}", ts, by_itself=False, who=who)
         self.before = before or self.before
 
     def recall(self, steps: Iterable[MitigationTaken], lock: LockStrategy | None, ts: int) -> None:
@@ -289,7 +350,9 @@ class Supervisor(Actor):
             self.care.stairs.taken = [Mitigation.FLAT]
         if lock is not None and lock.locked:
             reason = lock.reason if lock.reason.startswith(BEFORE) else f"{BEFORE}{lock.reason}"
-            self.bus.publish(LockStrategy(ts=ts, locked=True, reason=reason))
+            self.bus.publish(LockStrategy(ts=ts, locked=True, reason=reason, who=lock.who))
+        for weighed in self.care.baseline.weighed(ts):  # the journal forgets what is old
+            self.bus.publish(weighed)
 
     @property
     def unbuilt(self) -> str:
@@ -297,14 +360,26 @@ class Supervisor(Actor):
         return self.traits.missing.get(self.ladder.own, "")
 
     @property
+    def restarts(self) -> dict[str, int]:
+        """How often each was started again."""
+        return self._restarts.counts
+
+    @property
+    def restarted(self) -> list[str]:
+        """What crashed within the last hour and runs again, a line each."""
+        return self._restarts.told(self._clock.monotonic_ns())
+
+    @property
     def trouble(self) -> list[str]:
         """What a person must do about the strategies, a line each; nothing where all is well."""
-        said = []
+        lines = []
         if Mitigation.HALT in self.care.stairs.taken:
-            said.append("halted by itself: no strategy is left")
+            lines.append("halted by itself: no strategy is left")
         if self.care.wanted:
-            said.append(self.care.wanted)
-        return said
+            lines.append(self.care.wanted)
+        if self.care.memory.wanted:
+            lines.append(self.care.memory.wanted)
+        return lines
 
     @property
     def rollback_to(self) -> str:
@@ -312,16 +387,16 @@ class Supervisor(Actor):
         able = set(self.ladder.within_reach) - {"flat", self.ladder.active}
         return next((rung for rung in (self.before, self.ladder.below()) if rung in able), "")
 
-    def _swap(self, rung: str, reason: str) -> None:
+    def _swap(self, rung: str, reason: str, who: str = "") -> None:
         if rung != self.ladder.active:
-            self._take(rung, reason, self._clock.now_ns(), by_itself=False)
+            self._take(rung, reason, self._clock.now_ns(), by_itself=False, who=who)
 
-    def _take(self, rung: str, reason: str, ts: int, *, by_itself: bool) -> None:
+    def _take(self, rung: str, reason: str, ts: int, *, by_itself: bool, who: str = ITSELF) -> None:
         old = self.ladder.active
-        log.warning("strategy swapped", old=old, new=rung, reason=reason)
-        self.bus.publish(StrategySwapped(ts=ts, old=old, new=rung, reason=reason))
+        log.warning("strategy swapped", old=old, new=rung, reason=reason, who=who)
+        self.bus.publish(StrategySwapped(ts=ts, old=old, new=rung, reason=reason, who=who))
         self.ladder.take(rung)
         self.care.swapped(rung, by_itself=by_itself, old=old, now_ns=ts)
-        self.reason, self.before, self._shadow = reason, old, ""
+        self.reason, self.who, self.before, self._shadow = reason, who, old, ""
         if rung == "flat":
-            self.bus.publish(Flatten(ts=ts, reason="no strategy is left", automatic=True))
+            self.bus.publish(Flatten(ts=ts, reason="no strategy is left", automatic=True, who=ITSELF))

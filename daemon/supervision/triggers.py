@@ -42,6 +42,10 @@ class Trigger(StrEnum):
     MODEL_AGE = "model_age"
     NOVELTY = "novelty"
     """The market has been unlike those that the model knows for long."""
+    MEMORY = "memory"
+    """The process holds more than it may."""
+    BASELINE = "baseline"
+    """It earns less than the shadow agent that it is measured by."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -94,8 +98,7 @@ class Watch:
     def __init__(self, settings: TriggerSettings, closes: int, deadline_ms: float) -> None:
         self._settings = settings
         self._closes = closes
-        self._warn_ms = max(settings.latency_warn_ms, deadline_ms)
-        self._trip_ms = max(settings.latency_trip_ms, 2 * deadline_ms)
+        self._warn_ms, self._trip_ms = settings.latency_limits_ms(deadline_ms)
         self._not_finite = (0, 0)  # (day, count)
         bars = settings.novel_bars
         limits = None if bars is None else NoveltyLimits(bars, 2 * bars, NOVEL_SHARE)

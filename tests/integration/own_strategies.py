@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from typing import ClassVar
 
 from daemon.cli.options import run_loop, settings_and_logs
 from daemon.core.events import Action, Decision
@@ -88,8 +89,48 @@ class NoNumber(Own):
         return decision(moment, self.name, Action.BUY_LONG, 100, float("nan"), "sure")
 
 
+class Leaking(Own):
+    """Keeps 40 MB of every decision where neither forgetting nor making it anew reaches them."""
+
+    kept: ClassVar[list[bytearray]] = []
+    depth = 1
+
+    def decide(self, moment: Moment) -> Decision:
+        """Hold, and keep."""
+        self.kept.append(bytearray(b"\1" * 40_000_000))
+        return super().decide(moment)
+
+    def ease(self, *, most_segments: int | None, single_cycle: bool) -> None:
+        """It doesn't think deeply."""
+
+    def forget(self) -> None:
+        """All that it could forget is kept elsewhere."""
+
+    def renewed(self) -> Leaking:
+        """As bad as this one."""
+        return Leaking()
+
+
+class Odd(Own):
+    """Can't say what it thinks with, twice, after its second decision: whoever looks at it crashes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 2
+
+    @property
+    def model_hash(self) -> str:
+        """None, or a bug."""
+        if len(self.asked) >= 2 and self.left:
+            self.left -= 1
+            raise ZeroDivisionError("a bug of ours")
+        return ""
+
+
 KINDS: dict[str, type[Own]] = {
+    "content": Own,
     "hanging": Hanging, "raising": Raising, "two_of_three": TwoOfThree, "slow": Slow, "no_number": NoNumber,
+    "leaking": Leaking, "odd": Odd,
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import pty
 import signal
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from daemon.control.connections import LIMITS
-from daemon.core.events import Halt, TradingState
+from daemon.core.events import Halt, Resume, TradingState
 from daemon.recovery.account import recover
 from tests.integration.daemons import MAIN, PATIENCE_S, ROOT, Daemon, running
 from tests.samples import LIVELY, journaled, wave, write_tape
@@ -62,6 +63,14 @@ def test_a_halt_that_was_answered_outlives_a_kill(tape: Path, tmp_path: Path) ->
     with running(directory, tape, *CALM) as again:
         again.until("ready", lambda: any(notice.startswith("READY=1") for notice in again.heard()))
         assert (again.status()["trading_state"], again.status()["trading_reason"]) == ("HALTED", "by the operator")
+        assert again.status()["trading_who"] == "an operator"
+        again.ctl("resume")
+        again.until("trading", lambda: again.status()["trading_state"] == "ACTIVE")
+        assert again.terminate() == 0
+    (resume,) = journaled(again.journal, Resume)
+    assert resume.who == getpass.getuser()
+    ended = journaled(again.journal, Halt)[-1]
+    assert (ended.who, ended.shutdown) == ("SIGTERM", True)
 
 
 def test_a_flood_of_silent_connections_leaves_the_way_free(tape: Path, tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ def ctl(*words: str) -> Callable[[Place], list[str]]:
 COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "replay": lambda place: [str(place.tape), "--strategy", "rules", "--journal", str(place.root / "j.sqlite")],
     "verify": lambda place: [str(place.root / "j.sqlite")],
+    "report": lambda place: [str(place.root / "j.sqlite")],
     "check": lambda place: place.settings(
         f"feed.tape=[{place.tape}]", "strategy.name=rules", f"journal.path={place.root}/new.sqlite", "control.port=0"
     ),
@@ -144,18 +145,30 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "ctl positions": ctl(),
     "ctl orders": ctl(),
     "ctl shadow": ctl(),
+    "ctl canary": ctl(),
+    "ctl canary begin": ctl("fast", "--why", "a test"),
+    "ctl canary promote": ctl(),
+    "ctl canary rollback": ctl(),
     "ctl halt": ctl(),
     "ctl resume": ctl(),
     "ctl reduce": ctl(),
     "ctl flatten": ctl(),
     "ctl strategy": ctl("flat"),
     "ctl rollback": ctl(),
+    "ctl reload": ctl(),
     "ctl lock": ctl(),
     "ctl unlock": ctl(),
     "ctl order": ctl("buy", "5", "NSE:SBIN-EQ"),
     "ctl cancel": ctl("H0"),
+    "ctl migration status": ctl(),
+    "ctl migration advance": ctl("--sign", "asha"),
+    "ctl migration rollback": ctl(),
     "ctl model load": ctl("first"),
     "ctl model rollback": ctl(),
+    "token new": lambda place: ["anna", "--scope", "trade", "--days", "30",
+                                *place.settings(f"control.tokens_file={place.root}/tokens")],
+    "token list": lambda place: place.settings(f"control.tokens_file={place.root}/tokens"),
+    "token revoke": lambda place: ["anna", *place.settings(f"control.tokens_file={place.root}/tokens")],
     "model info": lambda place: [str(place.model), *place.settings("performance.runtime=torch")],
     "model export": lambda place: [str(place.model), "--format", "float32", "-o", str(place.root / "f.safetensors")],
     "model calibrate": lambda place: [str(place.model), "-o", str(place.root / "c.safetensors"),
@@ -185,9 +198,10 @@ def with_json() -> set[str]:
 
 def _with_json(command: Any) -> set[str]:
     """Of a command or a group, groups in groups too."""
-    if not hasattr(command, "commands"):
-        return {""} if any("--json" in option.opts for option in command.params) else set()
-    return {f"{name} {sub}".strip() for name, one in command.commands.items() for sub in _with_json(one)}
+    own = {""} if any("--json" in option.opts for option in command.params) else set()
+    later = command.later if isinstance(command, LazyGroup) else {}
+    inner = getattr(command, "commands", {}) | {name: load(name, one.place) for name, one in later.items()}
+    return own | {f"{name} {sub}".strip() for name, one in inner.items() for sub in _with_json(one)}
 
 
 def check_form(value: Any, where: str = "$") -> None:

@@ -265,7 +265,7 @@ async def test_an_order_by_hand_is_placed_once_over_restarts(tape: Path, tmp_pat
             again = await app.desk.place(hand("k1", 5, price="810"))
             assert (again.order_id, again.repeated) == (first.order_id, True)
             assert (await app.desk.place(hand("k2", 1_000_000))).repeated
-            assert await app.desk.cancel(first.order_id, "mistaken") is not None
+            assert await app.desk.cancel(first.order_id, "mistaken", "asha") is not None
             await until(lambda: desk.book[0].status.name == "CANCELLED")
         assert [order.wanted.tag for order in desk.book] == [first.order_id]
 

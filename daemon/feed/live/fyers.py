@@ -65,8 +65,11 @@ def _foreign(settings: Settings) -> list[str]:
 
 
 def live_clock(settings: Settings, readings: Readings | None = None) -> LiveClock | PacedClock:
-    """The machine's clock, by `readings` (None: the machine's own); in a rehearsal one that the first tick starts."""
-    return PacedClock(1.0) if settings.feed.rehearse else LiveClock(readings)
+    """The machine's clock, by `readings` (None: the machine's own); in a rehearsal one that the first tick starts.
+
+    That one runs `feed.speed` times as fast, as the sandbox may that plays the day.
+    """
+    return PacedClock(settings.feed.speed) if settings.feed.rehearse else LiveClock(readings)
 
 
 def read_token(settings: FyersSettings, *, leaves: bool = False) -> str:

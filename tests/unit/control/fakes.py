@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from daemon.control.backtests import Backtests
 from daemon.control.connections import LIMITS, Limits
 from daemon.control.metrics import Metrics
+from daemon.control.rows import Asked, EquityRow, HrmMetrics, Listing, LogRow, Page, Ring, TradeRow
 from daemon.control.server import ControlServer
+from daemon.control.stream import Stream
+from daemon.control.tuning import Changeable, ConfigDocument, ConfigTicket
 from daemon.control.view import (
+    CanaryRow,
+    CanaryTicket,
     Health,
+    MigrationTicket,
     ModelAnswer,
     ModelTicket,
     OrderAnswer,
@@ -26,8 +35,19 @@ from daemon.control.view import (
     Status,
 )
 from daemon.core.clock import NS_PER_S, Clock, ReplayClock
-from daemon.core.errors import InboxFull
-from daemon.core.events import Action, Decision, Event, Side, TradingState
+from daemon.core.errors import InboxFull, SettingsError
+from daemon.core.events import (
+    Action,
+    Bar,
+    ControlAction,
+    Decision,
+    Event,
+    GateReading,
+    MigrationStage,
+    Side,
+    TradingState,
+)
+from daemon.report.migration import MigrationAnswer, MigrationSession, MigrationStep, MigrationView
 from daemon.report.side_by_side import ShadowEvidence, ShadowRow, ShadowSession
 from daemon.settings.run import ControlSettings
 from daemon.supervision.health import Check, bad, good
@@ -66,6 +86,22 @@ DECISIONS = [
     for number, action in enumerate(Action)
 ]  # fmt: skip
 
+BARS = [
+    Bar(symbol="NSE:SBIN-EQ", interval=interval, ts_open=NOW, ts_close=NOW + NS_PER_S, open=348.2, high=349.0,
+        low=348.0, close=348.5, volume=-1 if interval == "1m" else 1000, ticks=5)
+    for interval in ("5m", "1m")
+]  # fmt: skip
+TRADES = [
+    TradeRow(symbol="NSE:SBIN-EQ", direction="LONG", quantity=5, entry_ts=NOW, exit_ts=NOW + NS_PER_S,
+             entry_price=Decimal("348.20"), exit_price=Decimal("349.20"), gross_pnl=Decimal("5.00"),
+             costs=Decimal("1.10"), net_pnl=Decimal("3.90")),
+]  # fmt: skip
+EQUITY = [EquityRow(ts=NOW + n * NS_PER_S, equity=Decimal("1000000.00") + n, net_pnl=Decimal(n)) for n in range(3)]
+LINES = [
+    LogRow(timestamp="2021-04-05T03:45:00.000000Z", level=level, event="bar closed", fields={"symbol": "NSE:SBIN-EQ"})
+    for level in ("info", "warning", "error")
+]
+
 PART = ShadowSession(
     session="2021-04-05", since_ts=NOW, until_ts=NOW + NS_PER_S, whole=False, decisions=75, agreement=None, trades=2,
     net_pnl=Decimal("2138.04"), difference=None,
@@ -85,6 +121,31 @@ SHADOW = msgspec.structs.replace(
         PART, whole=True, agreement=0.75, net_pnl=Decimal("-100.50"), difference=Decimal("-2238.54"))],
 )  # fmt: skip
 
+GATES = (
+    GateReading("sessions", False, "3 whole sessions on paper, at least 20", 3, 20),
+    GateReading("failed", True, "0 of 225 decisions failed (0.00 %), at most 1 %", 0.0, 1.0),
+)
+MIGRATION = MigrationView(
+    ts=NOW, stage=MigrationStage.PARALLEL, since_ts=NOW, next=MigrationStage.GRADUAL, ready=False, halted="",
+    in_charge="ppo 0123456789ab", former="ppo 0123456789ab", candidate="fast", decider="hrm cafe", canary="",
+    trouble="", gates=GATES, changes="fast decides for real on a share.", back="To baseline.",
+    sessions=[
+        MigrationSession(session="2021-04-05", stage=MigrationStage.PARALLEL, in_charge_bp=1.5, candidate_bp=-0.25,
+                         difference_bp=-1.75, decisions=75, failed=0, trades=2, agreement=0.75, latency_p99_ms=9.5)
+    ],
+    history=[
+        MigrationStep(ts=NOW, before=MigrationStage.TRAINING, stage=MigrationStage.PARALLEL, candidate="fast",
+                      who="asha", reason="trained | on <2020>", gates=())
+    ],
+)  # fmt: skip
+
+
+CANARY = CanaryRow(
+    state="running", agent="fast", strategy="rules", model_hash="", against="hrm 0123abcd", symbols=["NSE:SBIN-EQ"],
+    size=0.5, began_ts=NOW, ts=NOW, sessions=12, mean_bp=3.25, better=7.5, worse=0.25, needed=20.0,
+    net_pnl=Decimal("12.50"), who="anna", reason="looks good", promote="ask", agents=["fast"],
+)  # fmt: skip
+
 
 class FakeDaemon:
     """Implements `ControlView` and `OrderDesk`; everything can be changed by a test."""
@@ -94,16 +155,27 @@ class FakeDaemon:
         self.checks: list[Check] = [good("running", "it trades"), good("memory", "0.41 GB in use", 0.41, 3, "GB")]
         self.held = POSITIONS
         self.known_orders = ORDERS
-        self.asked_limit = 0
+        self.asked_for = Asked(limit=0)
         self.asked: Counter[str] = Counter()
         self.submitted: list[Event] = []
         self.full = False
         self.broken = False
         self.tickets: list[OrderTicket] = []
         self.models: list[ModelTicket] = []
-        self.cancelled: list[tuple[str, str]] = []
+        self.signed: list[tuple[str, MigrationTicket]] = []
+        self.cancelled: list[tuple[str, str, str]] = []
+        self.canaries: list[CanaryTicket] = []
+        self.why = ""
         self.trouble: Exception | None = None
         self.metrics = Metrics()
+        self.stream = Stream(self.order)
+        self.noted: list[ControlAction] = []
+        self.max_daily_loss = "20000"
+        self.rings: dict[Listing, Ring[Any]] = {listing: Ring(500) for listing in Listing}
+        for listing, rows in ((Listing.ORDERS, ORDERS), (Listing.DECISIONS, DECISIONS), (Listing.BARS, BARS),
+                              (Listing.TRADES, TRADES), (Listing.EQUITY, EQUITY)):  # fmt: skip
+            for row in reversed(rows):
+                self.rings[listing].add(row)
 
     def status(self) -> Status:
         """The fixed status, or what a test put there."""
@@ -125,12 +197,75 @@ class FakeDaemon:
     def decisions(self, limit: int) -> Sequence[Decision]:
         """One of each action."""
         self.asked["decisions"] += 1
-        self.asked_limit = limit
         return DECISIONS[:limit]
+
+    def page(self, listing: Listing, asked: Asked) -> Page:
+        """A page of what a test put there."""
+        self.asked[listing.value] += 1
+        self.asked_for = asked
+        ring = self.rings[listing]
+        if listing is Listing.ORDERS:
+            ring = Ring(500)
+            for row in reversed(self.known_orders):
+                ring.add(row)
+        return ring.page(asked, (lambda row: row.symbol == asked.symbol) if asked.symbol else None)
+
+    def order(self, order_id: str) -> OrderRow | None:
+        """One of the fixed orders."""
+        return next((row for row in self.known_orders if row.order_id == order_id), None)
+
+    def hrm_metrics(self) -> HrmMetrics:
+        """Of one decision."""
+        return HrmMetrics(
+            ts=NOW, decisions=1, efficiency=0.5, reasoning_depth=3.0, convergence=0.2, convergence_stability=1.0,
+            latency_ms=12.0, memory_mb=100.0, complexity=0.5,
+        )  # fmt: skip
+
+    def note(self, action: ControlAction) -> None:
+        """Keep it."""
+        self.noted.append(action)
+
+    def config(self) -> ConfigDocument:
+        """One setting."""
+        row = Changeable(key="risk.max_daily_loss", value=self.max_daily_loss, file="20000", says="Rupees")
+        return ConfigDocument(changeable=[row], settings={"risk": {"max_daily_loss": self.max_daily_loss}})
+
+    async def change(self, ticket: ConfigTicket, who: str) -> ConfigDocument:
+        """Only the one setting."""
+        if self.trouble is not None:
+            raise self.trouble
+        if set(ticket.changes) != {"risk.max_daily_loss"}:
+            raise SettingsError(f"{next(iter(ticket.changes))}: doesn't change while hrmd runs")
+        self.max_daily_loss = str(ticket.changes["risk.max_daily_loss"])
+        return self.config()
+
+    async def reload(self, reason: str, who: str) -> ConfigDocument:
+        """As the file says."""
+        if self.trouble is not None:
+            raise self.trouble
+        self.max_daily_loss = "20000"
+        return self.config()
+
+    def settings_json(self) -> str:
+        """None to speak of."""
+        return "{}"
 
     def shadow(self) -> Sequence[ShadowRow]:
         """The one in charge and one that was dropped."""
         return [IN_CHARGE, SHADOW]
+
+    def migration(self) -> MigrationView:
+        """In the middle of it."""
+        return MIGRATION
+
+    def canary(self) -> CanaryRow:
+        """One that runs."""
+        return CANARY
+
+    def why_not(self, ticket: CanaryTicket) -> str:
+        """What a test wants."""
+        self.canaries.append(ticket)
+        return self.why
 
     def health(self) -> Health:
         """What the checks come to."""
@@ -148,13 +283,13 @@ class FakeDaemon:
             **(denied if ticket.quantity >= 1000 else dict.fromkeys(denied, "")),
         )  # fmt: skip
 
-    async def cancel(self, order_id: str, reason: str) -> int | None:
+    async def cancel(self, order_id: str, reason: str, who: str) -> int | None:
         """Only H0 works."""
         if self.full:
             raise InboxFull("inbox 'execution' is full")
         if self.trouble is not None:
             raise self.trouble
-        self.cancelled.append((order_id, reason))
+        self.cancelled.append((order_id, reason, who))
         return NOW if order_id == "H0" else None
 
     async def load_model(self, ticket: ModelTicket) -> ModelAnswer:
@@ -167,6 +302,24 @@ class FakeDaemon:
             loaded=loaded, model="new (abc)" if loaded else "bad", model_hash="abc" if loaded else "",
             before="def" if loaded else "", reason="" if loaded else "bad: no such version", ts=NOW,
             after_restart="a restart loads it, too" if loaded else "",
+        )  # fmt: skip
+
+    async def advance(self, ticket: MigrationTicket) -> MigrationAnswer:
+        """Keep the ticket; "nobody" is refused."""
+        return self._step("advance", ticket, MigrationStage.GRADUAL)
+
+    async def roll_back(self, ticket: MigrationTicket) -> MigrationAnswer:
+        """Keep the ticket; "nobody" is refused."""
+        return self._step("rollback", ticket, MigrationStage.BASELINE)
+
+    def _step(self, name: str, ticket: MigrationTicket, to: MigrationStage) -> MigrationAnswer:
+        if self.trouble is not None:
+            raise self.trouble
+        self.signed.append((name, ticket))
+        moved = ticket.who != "nobody"
+        return MigrationAnswer(
+            moved=moved, stage=to if moved else MigrationStage.PARALLEL, before=MigrationStage.PARALLEL,
+            who=ticket.who, reason=ticket.reason if moved else f"{name}: sessions: 3, at least 20", gates=GATES, ts=NOW,
         )  # fmt: skip
 
     async def command(self, event: Event) -> None:
@@ -184,11 +337,17 @@ class FakeDaemon:
 
 
 def build_server(
-    daemon: FakeDaemon, clock: Clock | None = None, port: int = 0, limits: Limits = LIMITS
-) -> ControlServer:
-    """A control server over `daemon`, on a free port unless told."""
-    settings = ControlSettings(port=port, token_file=Path("unused"))
-    return ControlServer(settings, daemon, clock or ReplayClock(NOW), daemon.metrics, TOKEN, daemon, daemon, limits)
+    daemon: FakeDaemon, clock: Clock | None = None, port: int = 0, limits: Limits = LIMITS, tapes: Path = Path("none"),
+    worker: Sequence[str] = (sys.executable, "-c", "raise SystemExit(3)"), **changes: Any,
+) -> ControlServer:  # fmt: skip
+    """A control server over `daemon`, on a free port unless told; `changes` are settings of control."""
+    settings = ControlSettings(port=port, **({"token_file": "unused", "tokens_file": "unused"} | changes))
+    stream = Stream(daemon.order)
+    daemon.stream = stream
+    return ControlServer(
+        settings, daemon, clock or ReplayClock(NOW), daemon.metrics, TOKEN, daemon, daemon, daemon, limits,
+        tuning=daemon, backtests=Backtests(tapes, [], worker), stream=stream, lines=lambda: LINES,
+    )  # fmt: skip
 
 
 @contextmanager

@@ -6,42 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon.control.auth import FAILURE_WINDOW_S, FAILURES_ALLOWED, Gate, Verdict, read_token, server_token
-from daemon.core.clock import NS_PER_S, ReplayClock
+from daemon.control.auth import read_token, server_token
 from daemon.core.errors import UsageError
 
 TOKEN = "a-token-of-some-length"
-
-
-def gate() -> tuple[Gate, ReplayClock]:
-    """A gate, and the clock that it looks at."""
-    clock = ReplayClock(NS_PER_S)
-    return Gate(TOKEN, clock), clock
-
-
-def test_the_token_opens() -> None:
-    """The scheme's case doesn't matter (RFC 9110)."""
-    assert gate()[0].check(f"Bearer {TOKEN}") is Verdict.GRANTED
-    assert gate()[0].check(f"bearer {TOKEN}") is Verdict.GRANTED
-
-
-@pytest.mark.parametrize(
-    "header", [None, "", "Bearer", "Bearer ", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", "Bearer \udcff", "Bearer ü"]
-)
-def test_anything_else_does_not(header: str | None) -> None:
-    """No header, another scheme, another token, bytes that are no text."""
-    assert gate()[0].check(header) is Verdict.REFUSED
-
-
-def test_a_flood_is_cut_off_but_the_operator_is_not() -> None:
-    """After ten wrong tokens the eleventh is told so; the right one still opens; a minute later it is over."""
-    door, clock = gate()
-    for _ in range(FAILURES_ALLOWED):
-        assert door.check("Bearer wrong") is Verdict.REFUSED
-    assert door.check("Bearer wrong") is Verdict.TOO_MANY
-    assert door.check(f"Bearer {TOKEN}") is Verdict.GRANTED
-    clock.advance(clock.now_ns() + FAILURE_WINDOW_S * NS_PER_S)
-    assert door.check("Bearer wrong") is Verdict.REFUSED
 
 
 def test_a_missing_file_is_made_for_its_owner_only(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import getpass
 import json
 import socket
 import threading
@@ -12,14 +13,17 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
+from daemon.cli import main
 from daemon.cli.ctl import Method, ctl_app, exchange
 from daemon.control.finding import Address
-from daemon.control.view import NotDurableError
+from daemon.control.view import AN_OPERATOR, NotDurableError
 from daemon.core.errors import Fault, UsageError
 from daemon.core.events import Flatten, Halt, Reduce, Resume, SwapStrategy, TradingState
 from daemon.settings.layers import DEFAULT_PATH
 from daemon.supervision.health import Overall, doubtful
 from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TIME, TOKEN, FakeDaemon, build_server, running_in_thread
+
+ME = getpass.getuser()
 
 
 class Operator:
@@ -77,6 +81,49 @@ def settings_with(tmp_path: Path, port: int) -> list[str]:
     return ["-c", str(DEFAULT_PATH), "--set", f"control.port={port}", "--set", f"control.token_file={token_file}"]
 
 
+def test_a_step_of_the_migration_has_a_name_under_it(operator: Operator) -> None:
+    """Forwards only with --sign; back with the user's name where none is given; refused is exit 1 with the reason."""
+    assert operator.run("migration", "advance").exit_code == 2
+    done = operator.run("migration", "advance", "--sign", "asha", "--reason", "it is time")
+    assert (done.exit_code, done.output) == (0, "parallel → gradual, signed by asha\n")
+    assert operator.run("migration", "rollback").exit_code == 0
+    (forwards, asha), (back, user) = operator.daemon.signed
+    assert (forwards, asha.who, asha.reason, back, bool(user.who)) == (
+        "advance",
+        "asha",
+        "it is time",
+        "rollback",
+        True,
+    )
+    refused = operator.run("migration", "advance", "--sign", "nobody")
+    assert (refused.exit_code, refused.output) == (
+        1, "refused: advance: sessions: 3, at least 20; nothing has changed\n",
+    )  # fmt: skip
+
+
+def test_the_migration_is_shown(operator: Operator) -> None:
+    """The way with its stage, the candidate, every gate in words."""
+    shown = operator.run("migration", "status").output
+    assert "none → baseline → training → parallel → gradual → full" in shown
+    assert "fast (hrm cafe)" in shown
+    assert "3 whole sessions on paper, at least 20" in shown
+    assert "not ready" in shown
+
+
+def test_the_report_is_written(operator: Operator, tmp_path: Path) -> None:
+    """On stdout or into a Markdown file; other names and places that can't be written are one line."""
+    text = operator.run("migration", "report").output
+    assert "| session | stage | in charge, bp | candidate, bp | difference |" in text
+    assert "| 2021-04-05 | parallel | +1.50 | −0.25 | −1.75 | 75 | 0 | 2 | 75.0 % | 9.5 |" in text
+    assert "By asha: trained \\| on &lt;2020>" in text
+    assert operator.run("migration", "report", "-o", str(tmp_path / "r.md")).exit_code == 0
+    assert (tmp_path / "r.md").read_text(encoding="utf-8") == text
+    for path in (tmp_path / "r.html", tmp_path / "nowhere" / "r.md"):
+        failed = operator.run("migration", "report", "-o", str(path))
+        assert isinstance(failed.exception, UsageError)
+        assert str(path) in str(failed.exception)
+
+
 def test_a_model_is_put_in_charge(operator: Operator, tmp_path: Path) -> None:
     """A file by its whole path, a version as it is; what a restart loads is said, and who asked is told."""
     (tmp_path / "new").write_text("")
@@ -103,7 +150,7 @@ def test_a_strategy_is_put_in_charge(operator: Operator) -> None:
     """By name, with the reason; an unknown one is refused with those that there are, exit 2."""
     done = operator.run("strategy", "hrm", "--reason", "mended")
     assert (done.exit_code, done.stdout.startswith("strategy accepted at ")) == (0, True)
-    assert operator.daemon.submitted == [SwapStrategy(ts=NOW, name="hrm", reason="mended")]
+    assert operator.daemon.submitted == [SwapStrategy(ts=NOW, name="hrm", reason="mended", who=ME)]
     refused = operator.run("strategy", "ppo").exception
     assert isinstance(refused, UsageError)
     assert "name: expected one of hrm, rules, flat, got 'ppo'" in str(refused)
@@ -222,8 +269,49 @@ def test_commands_reach_the_bus(operator: Operator, command: str, kind: type[Hal
     result = operator.run(command, "--reason", "lunch")
     assert result.exit_code == 0
     assert f"{command} accepted at 09:15:00 IST" in result.stdout
-    assert operator.daemon.submitted == [kind(ts=NOW, reason="lunch")]
+    assert operator.daemon.submitted == [kind(ts=NOW, reason="lunch", who=ME)]
     assert json.loads(operator.run(command, "--json").stdout) == {"command": command, "ts": str(NOW), "time": TIME}
+
+
+@pytest.mark.parametrize(
+    ("name", "who"),
+    [("asha", "asha"), ("two words", "two words"), ("a\nb", AN_OPERATOR), ("\u202etxet", AN_OPERATOR),
+     ("  ", AN_OPERATOR),
+     ("x" * 500, "x" * 200)],
+)  # fmt: skip
+def test_a_command_says_who_gives_it(operator: Operator, monkeypatch: pytest.MonkeyPatch, name: str, who: str) -> None:
+    """The login name; one that can't be shown in a line keeps nobody from halting."""
+    monkeypatch.setenv("LOGNAME", name)
+    assert operator.run("halt").exit_code == 0
+    (halt,) = operator.daemon.submitted
+    assert isinstance(halt, Halt)
+    assert halt.who == who
+
+
+def test_every_command_says_who_gives_it(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders by hand, cancellations, strategies, locks and models, too."""
+    monkeypatch.setenv("LOGNAME", "asha")
+    for words in (("strategy", "hrm"), ("rollback",), ("lock",), ("unlock",), ("model", "rollback"),
+                  ("order", "buy", "1", "NSE:SBIN-EQ"), ("cancel", "H0")):  # fmt: skip
+        assert operator.run(*words).exit_code == 0, words
+    daemon = operator.daemon
+    assert {event.who for event in daemon.submitted} == {"asha"}  # type: ignore[attr-defined]
+    assert len(daemon.submitted) == 4
+    assert [one.who for one in (*daemon.models, *daemon.tickets)] == ["asha", "asha"]
+    assert daemon.cancelled == [("H0", "by the operator", "asha")]
+
+
+def test_status_says_who(operator: Operator) -> None:
+    """Behind the reason; what the daemon does by itself needs no name."""
+    operator.daemon.shown = msgspec.structs.replace(
+        operator.daemon.shown, trading_state=TradingState.HALTED, trading_reason="lunch", trading_who="asha",
+        strategy_reason="3 failed", strategy_who="hrmd", strategy_lock="I watch", strategy_lock_who="ravi",
+    )  # fmt: skip
+    shown = operator.run("status").stdout
+    assert "lunch (asha)" in shown
+    assert "I watch (ravi)" in shown
+    assert "3 failed" in shown
+    assert "(hrmd)" not in shown
 
 
 def test_address_and_token_come_from_the_settings(operator: Operator, tmp_path: Path) -> None:
@@ -316,7 +404,7 @@ def test_either_of_address_and_token_may_come_from_the_settings(operator: Operat
 
 
 @pytest.mark.parametrize(
-    "url", ["https://127.0.0.1:1", "http://example.com", "127.0.0.1:8765", "http://localhost:1/x", "http://[", ""]
+    "url", ["https://127.0.0.1:1", "http://example.com", "127.0.0.1:8642", "http://localhost:1/x", "http://[", ""]
 )
 def test_other_addresses_are_refused(tmp_path: Path, url: str) -> None:
     """The token never leaves the machine."""
@@ -353,7 +441,7 @@ def test_refusals_are_the_users_to_mend(tmp_path: Path, status: int, says: str) 
     """One line for each kind of no."""
     (tmp_path / "control.token").write_text(TOKEN)
     error = {403: "Host: expected 127.0.0.1", 408: "body: expected within seconds"}.get(status, "no")
-    with other_server({"/status": (status, msgspec.json.encode({"error": error}))}) as url:
+    with other_server({"/status": (status, msgspec.json.encode({"detail": error}))}) as url:
         options = ["--url", url, "--token-file", str(tmp_path / "control.token")]
         result = CliRunner().invoke(ctl_app, ["status", *options])
     assert isinstance(result.exception, UsageError)
@@ -434,7 +522,7 @@ def test_an_order_without_a_verdict_names_its_key(operator: Operator) -> None:
 def test_one_order_is_cancelled(operator: Operator) -> None:
     """By its id, with the reason; one that doesn't work is the user's mistake."""
     assert "cancel accepted" in operator.run("cancel", "H0", "--reason", "mistake").stdout
-    assert operator.daemon.cancelled == [("H0", "mistake")]
+    assert operator.daemon.cancelled == [("H0", "mistake", ME)]
     result = operator.run("cancel", "H9")
     assert isinstance(result.exception, UsageError)
     assert "no such order works" in str(result.exception)
@@ -457,3 +545,13 @@ def test_shadow_as_json(operator: Operator) -> None:
     assert [row["name"] for row in rows] == ["in charge", "fast"]
     assert rows[1]["difference"] == "-2238.54"
     assert rows[1]["sessions"][0]["since_time"] == TIME
+
+
+def test_a_halt_over_a_unix_socket(tmp_path: Path) -> None:
+    """The kill switch by its path."""
+    (tmp_path / "control.token").write_text(TOKEN)
+    daemon = FakeDaemon()
+    path = tmp_path / "control.sock"
+    with running_in_thread(build_server(daemon, socket=path)):
+        assert main(["ctl", "halt", "--url", f"unix:{path}", "--token-file", str(tmp_path / "control.token")]) == 0
+    assert len(daemon.submitted) == 1

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from daemon.control.finding import Address, Target, control_place, find, loopback_address
+from daemon.control.finding import OTHERS, PLACE, Address, Target, control_place, find, loopback_address
 from daemon.control.rendezvous import Running, announce
 from daemon.core.errors import SettingsError, UsageError
 from daemon.settings.layers import Layers, read_layers
 from daemon.settings.loading import build_settings
+from daemon.settings.run import ControlSettings
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def running(environment: dict[str, str], *daemons: tuple[int, int, Path]) -> Ite
         yield
 
 
-DEFAULTS = Target(Address("127.0.0.1", 8765), Path("var/control.token"))
+DEFAULTS = Target(Address("127.0.0.1", 8642), Path("var/control.token"))
 
 
 def test_nobody_runs_and_nothing_is_set(environment: dict[str, str]) -> None:
@@ -80,7 +81,7 @@ def test_what_is_set_goes_before_who_runs(environment: dict[str, str], tmp_path:
         assert find(mine, None, None, None, environment).address.port == 7100
         assert find(None, ["control.port=7200"], None, None, environment).address.port == 7200
         variables = environment | {"HRMD_CONTROL__TOKEN_FILE": "/t"}
-        assert find(None, None, None, None, variables) == Target(Address("127.0.0.1", 8765), Path("/t"))
+        assert find(None, None, None, None, variables) == Target(Address("127.0.0.1", 8642), Path("/t"))
         assert find(other, ["log.level=info"], None, None, environment).address.port == 7001
         assert find(None, ["control.port=0"], None, None, environment).address.port == 7001
     with pytest.raises(UsageError, match=r"control\.port: 0 lets the daemon pick"):
@@ -162,10 +163,22 @@ def test_the_client_reads_control_as_the_daemon_does(
 def test_a_mistake_elsewhere_does_not_keep_anyone_from_halting(tmp_path: Path) -> None:
     """The client needs one section."""
     layers = read_layers(None, ["risk.max_daily_loss=-1"], {})
-    assert control_place(layers).port == 8765
+    assert control_place(layers).port == 8642
 
 
 def test_the_shipped_defaults_are_found_from_anywhere(environment: dict[str, str]) -> None:
     """The working directory has no say in it."""
     assert os.getcwd().endswith("here")
-    assert read_layers(environment={}).values["control"]["port"] == "8765"
+    assert read_layers(environment={}).values["control"]["port"] == "8642"
+
+
+def test_every_setting_of_control_is_known_to_the_client() -> None:
+    """Else a mistake elsewhere in the settings would keep somebody from halting."""
+    assert set(ControlSettings.model_fields) == OTHERS.union(PLACE)
+
+
+def test_a_unix_socket_is_an_address() -> None:
+    """By its path; an empty one is none."""
+    assert str(loopback_address("--url", "unix:/run/hrmd.sock")) == "unix:/run/hrmd.sock"
+    with pytest.raises(UsageError, match="unix:PATH"):
+        loopback_address("--url", "unix:")

@@ -55,13 +55,14 @@ async def test_an_order_is_put_on_the_bus_once_and_its_verdict_comes_back() -> N
     first, second = await floor.asking(), await floor.asking()
     assert floor.asked == [
         ManualOrder(ts=7, key="k1", symbol=SBIN, side=Side.SELL, quantity=3, type=OrderType.LIMIT,
-                    limit_price=Decimal("800.05"), reason="by the operator")
+                    limit_price=Decimal("800.05"), reason="by the operator", who="an operator")
     ]  # fmt: skip
     floor.answer(floor.asked[0], check="lot_size", limit="5", value="3")
     answers = [await first, await second, await floor.desk.place(TICKET)]
     assert [answer.repeated for answer in answers] == [False, True, True]  # type: ignore[attr-defined]
     assert {(answer.approved, answer.check) for answer in answers} == {(False, "lot_size")}  # type: ignore[attr-defined]
     assert len(floor.asked) == 1
+    assert (await floor.desk.place(msgspec.structs.replace(TICKET, who="ravi"))).repeated  # whoever asks again
 
 
 async def test_a_key_stands_for_one_order() -> None:
@@ -149,9 +150,9 @@ async def test_cancelling_names_an_order_that_works() -> None:
     """Others are not put on the bus."""
     floor = Floor()
     floor.account.fold([intend("T1")])
-    assert await floor.desk.cancel("T1", "mistake") == 7
-    assert await floor.desk.cancel("T2", "mistake") is None
-    assert floor.commanded == [CancelOrder(ts=7, order_id="T1", reason="mistake")]
+    assert await floor.desk.cancel("T1", "mistake", "asha") == 7
+    assert await floor.desk.cancel("T2", "mistake", "asha") is None
+    assert floor.commanded == [CancelOrder(ts=7, order_id="T1", reason="mistake", who="asha")]
 
 
 HALT = Halt(ts=7, reason="enough")

@@ -12,7 +12,7 @@ import pytest
 
 from daemon.control.rendezvous import Running, announce, running_daemons, state_directory
 
-ONE = Running(pid=4711, url="http://127.0.0.1:8765", token_file="/srv/a/control.token", directory="/srv/a")
+ONE = Running(pid=4711, url="http://127.0.0.1:8642", token_file="/srv/a/control.token", directory="/srv/a")
 HOLD = """
 import os, sys
 from daemon.control.rendezvous import Running, announce

@@ -16,10 +16,10 @@ from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.control.answers import KEEP_S
-from daemon.control.auth import FAILURES_ALLOWED
+from daemon.control.gate import FAILURES_ALLOWED
 from daemon.control.openapi import COMMANDS, document
 from daemon.control.server import MAX_BODY_BYTES, ControlServer
-from daemon.control.view import MAX_REASON_CHARS, KeyTakenError, NotDurableError, NotTradingError
+from daemon.control.view import AN_OPERATOR, MAX_REASON_CHARS, KeyTakenError, NotDurableError, NotTradingError
 from daemon.core.clock import NS_PER_S, ReplayClock
 from daemon.core.errors import Fault, InboxFull, UsageError
 from daemon.core.events import Flatten, Halt, LockStrategy, Reduce, Resume, SwapStrategy
@@ -43,7 +43,7 @@ class Running:
         """Status, JSON (or text) and the response; with the token unless `headers` say otherwise."""
         sent = AUTHORISED if headers is None else headers
         async with self.session.request(method, self.server.url + path, headers=sent, data=body) as answer:
-            is_json = answer.content_type == "application/json"
+            is_json = answer.content_type.endswith("json")
             return answer.status, await (answer.json() if is_json else answer.text()), answer
 
 
@@ -100,7 +100,7 @@ async def test_views_are_json(running: Running) -> None:
     assert [row["state"] for row in orders] == [row.state for row in ORDERS]
     _, decisions, _ = await running.ask("GET", "/decisions")
     assert [row["action"] for row in decisions] == ["BUY_LONG", "SELL_SHORT", "CLOSE_LONG", "CLOSE_SHORT", "HOLD"]
-    assert running.daemon.asked_limit == 50
+    assert running.daemon.asked_for.limit == 50
 
 
 @pytest.mark.parametrize(("query", "status"), [("2", 200), ("1000", 200), ("0", 400), ("1001", 400), ("-1", 400),
@@ -109,7 +109,7 @@ async def test_limit_is_checked(running: Running, query: str, status: int) -> No
     """`/decisions?limit=` takes 1 to 1000."""
     got, body, _ = await running.ask("GET", f"/decisions?limit={query}")
     assert got == status
-    assert isinstance(body, list) or "from 1 to 1000" in body["error"]
+    assert isinstance(body, list) or "from 1 to 1000" in body["detail"]
 
 
 async def test_metrics_are_prometheus_text(running: Running) -> None:
@@ -124,11 +124,13 @@ async def test_metrics_are_prometheus_text(running: Running) -> None:
                                                ("flatten", Flatten)])  # fmt: skip
 async def test_commands_are_on_the_bus_before_the_answer(running: Running, command: str, kind: type[Halt]) -> None:
     """202 with the event's time; the event carries the reason, or the one that stands for none."""
-    status, body, _ = await running.ask("POST", f"/control/{command}", body='{"reason": "lunch – ₹"}'.encode())
+    status, body, _ = await running.ask(
+        "POST", f"/control/{command}", body='{"reason": "lunch – ₹", "who": "asha"}'.encode()
+    )
     assert (status, body) == (202, {"command": command, "ts": str(NOW), "time": TIME})
-    assert running.daemon.submitted == [kind(ts=NOW, reason="lunch – ₹")]
+    assert running.daemon.submitted == [kind(ts=NOW, reason="lunch – ₹", who="asha")]
     await running.ask("POST", f"/control/{command}")
-    assert running.daemon.submitted[1:] == [kind(ts=NOW, reason="by the operator")]
+    assert running.daemon.submitted[1:] == [kind(ts=NOW, reason="by the operator", who=AN_OPERATOR)]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ async def test_bodies_that_say_something_else_are_refused(running: Running, body
     """400 that says what was expected, and no command."""
     status, answer, _ = await running.ask("POST", "/control/halt", body=body)
     assert status == 400
-    assert "expected" in answer["error"]
+    assert "expected" in answer["detail"]
     assert running.daemon.submitted == []
 
 
@@ -148,7 +150,7 @@ async def test_large_bodies_are_refused(running: Running) -> None:
     """413 in JSON, and no command."""
     status, answer, _ = await running.ask("POST", "/control/halt", body=b" " * (MAX_BODY_BYTES + 1))
     assert (status, running.daemon.submitted) == (413, [])
-    assert str(MAX_BODY_BYTES) in answer["error"]
+    assert str(MAX_BODY_BYTES) in answer["detail"]
 
 
 async def test_a_command_that_could_not_be_taken_is_not_accepted(running: Running) -> None:
@@ -156,19 +158,19 @@ async def test_a_command_that_could_not_be_taken_is_not_accepted(running: Runnin
     running.daemon.full = True
     status, answer, _ = await running.ask("POST", "/control/halt")
     assert status == 503
-    assert answer["error"] == "halt was not taken: inbox 'risk' is full"
+    assert answer["detail"] == "halt was not taken: inbox 'risk' is full"
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}])
 async def test_everything_else_needs_the_token(running: Running, headers: dict[str, str]) -> None:
     """401 for every route but the open ones, and no command gets through."""
     for path, operations in document("1")["paths"].items():
-        if path in ("/", "/healthz"):
-            continue
-        for method in operations:
-            status, body, answer = await running.ask(method.upper(), path, headers)
+        for method, operation in operations.items():
+            if operation.get("security") == []:
+                continue
+            status, body, answer = await running.ask(method.upper(), path.replace("{", "").replace("}", ""), headers)
             assert status in (401, 429), path
-            assert "error" in body
+            assert "detail" in body
             assert status == 429 or answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert running.daemon.submitted == []
 
@@ -181,14 +183,14 @@ async def test_floods_of_wrong_tokens(running: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "[::2]:80", "10.0.0.1"]
+    "host", ["evil.example", "evil.example:8642", "127.0.0.1.evil.example", "[::2]:80", "10.0.0.1"]
 )
 async def test_foreign_hosts_are_refused(running: Running, host: str) -> None:
     """DNS rebinding: the browser sends the attacker's name; nothing answers to it, the page included."""
     for path in ("/", "/healthz", "/status"):
         status, body, _ = await running.ask("GET", path, AUTHORISED | {"Host": host})
         assert status == 403
-        assert "Host" in body["error"]
+        assert "Host" in body["detail"]
 
 
 @pytest.mark.parametrize(
@@ -218,18 +220,18 @@ async def test_another_pages_requests_are_refused(running: Running, headers: dic
     for method, path in (("POST", "/control/halt"), ("GET", "/status"), ("GET", "/healthz")):
         status, body, _ = await running.ask(method, path, AUTHORISED | {"Host": "localhost"} | headers)
         assert status == 403
-        assert body["error"].startswith(next(iter(headers)))
+        assert body["detail"].startswith(next(iter(headers)))
     assert running.daemon.submitted == []
 
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"Origin": "http://localhost:8765"}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"},
-     {"Origin": "http://LOCALHOST:8765", "Sec-Fetch-Site": "same-origin"}],
+    [{}, {"Origin": "http://localhost:8642"}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"},
+     {"Origin": "http://LOCALHOST:8642", "Sec-Fetch-Site": "same-origin"}],
 )  # fmt: skip
 async def test_our_own_pages_requests_are_answered(running: Running, headers: dict[str, str]) -> None:
     """Of a browser, or of what isn't one."""
-    asked = AUTHORISED | {"Host": "localhost:8765"} | headers
+    asked = AUTHORISED | {"Host": "localhost:8642"} | headers
     assert (await running.ask("POST", "/control/halt", asked))[0] == 202
 
 
@@ -270,17 +272,17 @@ async def test_a_command_that_is_not_on_disk_is_not_accepted(running: Running, p
     running.daemon.trouble = NotDurableError("disk full")
     status, answer, _ = await running.ask("POST", f"/control/{path}", body=body)
     assert status == 503
-    assert answer["error"] == f"{path} is in force but not on disk, a restart may not know of it: disk full"
+    assert answer["detail"] == f"{path} is in force but not on disk, a restart may not know of it: disk full"
 
 
 async def test_a_resume_that_was_not_taken(running: Running) -> None:
     """503, in other words."""
     running.daemon.trouble = NotTradingError("disk full")
     status, answer, _ = await running.ask("POST", "/control/resume")
-    assert (status, answer["error"]) == (503, "resume was not taken: disk full")
+    assert (status, answer["detail"]) == (503, "resume was not taken: disk full")
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:8765", "[::1]"])
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:8642", "[::1]"])
 async def test_loopback_names_are_answered(running: Running, host: str) -> None:
     """With or without a port."""
     assert (await running.ask("GET", "/status", AUTHORISED | {"Host": host}))[0] == 200
@@ -292,7 +294,8 @@ async def test_a_strategy_is_put_in_charge(running: Running) -> None:
     assert (status, answer) == (202, {"command": "strategy", "ts": str(NOW), "time": TIME})
     await running.ask("POST", "/control/strategy", body=b'{"name": "flat"}')
     assert running.daemon.submitted == [
-        SwapStrategy(ts=NOW, name="hrm", reason="mended"), SwapStrategy(ts=NOW, name="flat", reason="by the operator"),
+        SwapStrategy(ts=NOW, name="hrm", reason="mended", who=AN_OPERATOR),
+        SwapStrategy(ts=NOW, name="flat", reason="by the operator", who=AN_OPERATOR),
     ]  # fmt: skip
 
 
@@ -309,7 +312,7 @@ async def test_no_other_strategy_is(running: Running, body: bytes, error: str) -
     """What is wrong and what would be right; nothing is put on the bus."""
     status, answer, _ = await running.ask("POST", "/control/strategy", body=body)
     assert status == 400
-    assert answer["error"].startswith(error)
+    assert answer["detail"].startswith(error)
     assert running.daemon.submitted == []
 
 
@@ -320,9 +323,9 @@ async def test_rollback_lock_and_unlock(running: Running) -> None:
     assert (await running.ask("POST", "/control/lock"))[0] == 202
     assert (await running.ask("POST", "/control/unlock", body=b'{"reason": "seen"}'))[1]["command"] == "unlock"
     assert running.daemon.submitted == [
-        SwapStrategy(ts=NOW, name="rules", reason="rollback: odd"),
-        LockStrategy(ts=NOW, locked=True, reason="by the operator"),
-        LockStrategy(ts=NOW, locked=False, reason="seen"),
+        SwapStrategy(ts=NOW, name="rules", reason="rollback: odd", who=AN_OPERATOR),
+        LockStrategy(ts=NOW, locked=True, reason="by the operator", who=AN_OPERATOR),
+        LockStrategy(ts=NOW, locked=False, reason="seen", who=AN_OPERATOR),
     ]
 
 
@@ -331,7 +334,7 @@ async def test_a_rollback_to_nobody_is_refused(running: Running) -> None:
     running.daemon.shown = msgspec.structs.replace(running.daemon.shown, rollback_to="")
     status, answer, _ = await running.ask("POST", "/control/rollback")
     assert status == 409
-    assert answer["error"] == "rollback: nobody is there to go back to from hrm; name one: strategy NAME"
+    assert answer["detail"] == "rollback: nobody is there to go back to from hrm; name one: strategy NAME"
     assert running.daemon.submitted == []
 
 
@@ -339,7 +342,7 @@ async def test_a_strategy_that_was_not_taken_says_so(running: Running) -> None:
     """The bus is full."""
     running.daemon.full = True
     status, answer, _ = await running.ask("POST", "/control/strategy", body=b'{"name": "hrm"}')
-    assert (status, answer["error"]) == (503, "strategy was not taken: inbox 'risk' is full")
+    assert (status, answer["detail"]) == (503, "strategy was not taken: inbox 'risk' is full")
 
 
 async def test_a_model_is_loaded_or_refused(running: Running) -> None:
@@ -369,7 +372,7 @@ async def test_a_model_that_cannot_be_meant(running: Running, body: bytes, error
     """What is wrong and what would be right; nobody is asked."""
     status, answer, _ = await running.ask("POST", "/control/model", body=body)
     assert status == 400
-    assert answer["error"].startswith(error)
+    assert answer["detail"].startswith(error)
     assert running.daemon.models == []
 
 
@@ -385,16 +388,51 @@ async def test_a_model_that_was_not_taken_says_so(running: Running, trouble: Exc
     running.daemon.trouble = trouble
     status, answer, _ = await running.ask("POST", "/control/model", body=b'{"model": "a"}')
     assert status == 503
-    assert answer["error"].startswith(error)
+    assert answer["detail"].startswith(error)
+
+
+async def test_the_migration_is_seen_and_signed_for(running: Running) -> None:
+    """Both ways; 200 whether it moved or not, the body says which."""
+    status, view, _ = await running.ask("GET", "/migration")
+    assert (status, view["stage"], view["next"], view["since_time"]) == (200, "parallel", "gradual", TIME)
+    assert view["gates"][0] == {
+        "name": "sessions", "passed": False, "text": "3 whole sessions on paper, at least 20", "value": 3, "limit": 20,
+    }  # fmt: skip
+    for name, to in (("advance", "gradual"), ("rollback", "baseline")):
+        status, answer, _ = await running.ask("POST", f"/control/migration/{name}", body=b'{"who": "asha"}')
+        assert (status, answer["moved"], answer["stage"], answer["who"]) == (200, True, to, "asha")
+    status, answer, _ = await running.ask("POST", "/control/migration/advance", body=b'{"who": "nobody"}')
+    assert (status, answer["moved"], answer["reason"]) == (200, False, "advance: sessions: 3, at least 20")
+    assert [(name, one.who, one.reason) for name, one in running.daemon.signed] == [
+        ("advance", "asha", "by the operator"), ("rollback", "asha", "by the operator"),
+        ("advance", "nobody", "by the operator"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"who": ""}', b'{"who": "a\\nb"}', b'{"who": "a", "force": true}'])
+@pytest.mark.parametrize("name", ["advance", "rollback"])
+async def test_a_step_without_a_name_is_refused(running: Running, name: str, body: bytes) -> None:
+    """400 that says what was expected; a gate can't be forced, and nobody is asked."""
+    status, answer, _ = await running.ask("POST", f"/control/migration/{name}", body=body)
+    assert status == 400
+    assert "expected" in answer["detail"]
+    assert running.daemon.signed == []
+
+
+async def test_a_step_that_was_not_taken_says_so(running: Running) -> None:
+    """503, and why."""
+    running.daemon.trouble = NotTradingError("hrmd is ending")
+    status, answer, _ = await running.ask("POST", "/control/migration/advance", body=b'{"who": "asha"}')
+    assert (status, answer["detail"]) == (503, "migration advance was not taken: hrmd is ending")
 
 
 async def test_unknown_routes_and_methods_are_json(running: Running) -> None:
     """404 names the path, 405 the method that would be right."""
     status, body, _ = await running.ask("GET", "/nothing")
-    assert (status, body["error"].split(":")[0]) == (404, "/nothing")
+    assert (status, body["detail"].split(":")[0]) == (404, "/nothing")
     status, body, answer = await running.ask("GET", "/control/halt")
     assert (status, answer.headers["Allow"]) == (405, "POST")
-    assert body["error"] == "/control/halt: expected POST, got GET"
+    assert body["detail"] == "/control/halt: expected POST, got GET"
     assert running.daemon.submitted == []
 
 
@@ -477,8 +515,11 @@ async def test_a_crash_in_a_view_is_json_and_logged_once(running: Running) -> No
         server = build_server(running.daemon)
         await server.start()
         async with running.session.get(f"{server.url}/positions", headers=AUTHORISED) as answer:
-            assert (answer.status, answer.content_type) == (500, "application/json")
-            assert await answer.json() == {"error": "/positions: failed inside hrmd; its log says why"}
+            assert (answer.status, answer.content_type) == (500, "application/problem+json")
+            assert await answer.json() == {
+                "type": "about:blank", "title": "Internal Server Error", "status": 500,
+                "detail": "/positions: failed inside hrmd; its log says why",
+            }  # fmt: skip
         await server.stop()
     assert [(line["event"], line["path"], line["exc_info"]) for line in logs] == [
         ("control_failed", "/positions", True)
@@ -513,7 +554,7 @@ async def test_an_order_that_can_not_be_meant(running: Running, change: dict[str
     """400 in one line that says what was expected; nothing reaches the desk."""
     status, body, _ = await running.ask("POST", "/control/order", body=msgspec.json.encode(TICKET | change))
     assert status == 400
-    assert "expected" in body["error"].lower()
+    assert "expected" in body["detail"].lower()
     assert running.daemon.tickets == []
 
 
@@ -521,7 +562,7 @@ async def test_an_order_with_two_quantities_is_refused(running: Running) -> None
     """Neither the first nor the last of them counts."""
     raw = msgspec.json.encode(TICKET).replace(b'"quantity":10', b'"quantity":10,"quantity":1000')
     status, body, _ = await running.ask("POST", "/control/order", body=raw)
-    assert (status, body["error"]) == (400, "body: expected each key once (quantity is set twice: write it once)")
+    assert (status, body["detail"]) == (400, "body: expected each key once (quantity is set twice: write it once)")
     assert running.daemon.tickets == []
 
 
@@ -531,7 +572,7 @@ async def test_an_order_without_a_field_it_needs(running: Running, missing: str)
     body = {name: value for name, value in TICKET.items() if name != missing}
     status, answer, _ = await running.ask("POST", "/control/order", body=msgspec.json.encode(body))
     assert status == 400
-    assert missing in answer["error"]
+    assert missing in answer["detail"]
 
 
 @pytest.mark.parametrize(
@@ -546,14 +587,14 @@ async def test_an_order_that_got_no_verdict(running: Running, trouble: Exception
     running.daemon.trouble = trouble
     code, body, _ = await running.ask("POST", "/control/order", body=msgspec.json.encode(TICKET))
     assert code == status
-    assert words in body["error"]
+    assert words in body["detail"]
 
 
 async def test_one_order_is_cancelled(running: Running) -> None:
     """202 for one that works, 404 for any other, 400 for no id, 503 where it wasn't taken."""
     status, body, _ = await running.ask("POST", "/control/cancel", body=b'{"order_id": "H0", "reason": "mistake"}')
     assert (status, body) == (202, {"command": "cancel", "ts": str(NOW), "time": TIME})
-    assert running.daemon.cancelled == [("H0", "mistake")]
+    assert running.daemon.cancelled == [("H0", "mistake", AN_OPERATOR)]
     assert (await running.ask("POST", "/control/cancel", body=b'{"order_id": "H9"}'))[0] == 404
     assert (await running.ask("POST", "/control/cancel", body=b"{}"))[0] == 400
     running.daemon.full = True

@@ -21,6 +21,8 @@ from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import (
     Action,
     Bar,
+    CanaryChanged,
+    CanaryState,
     Event,
     Fill,
     Halt,
@@ -339,7 +341,11 @@ def test_a_running_journal_is_shortened_to_its_snapshot(path: Path) -> None:
         reason="r",
     )  # fmt: skip
     locked = LockStrategy(ts=1, locked=True, reason="w")
-    early = [*halts(0, DELETED_AT_ONCE + 499), loaded, locked, swapped]
+    canary = CanaryChanged(
+        ts=1, agent="next", strategy="hrm", model_hash="b", state=CanaryState.RUNNING, symbols=("A",), size=0.5,
+        sessions=1, mean_bp=2.0, better=1.1, worse=0.9, who="anna", reason="r", judged=((1, 2.0),),
+    )  # fmt: skip
+    early = [*halts(0, DELETED_AT_ONCE + 498), loaded, canary, locked, swapped]
     for event in [*early, snapshots[0], *halts(6000, 5), snapshots[1], *halts(0, 5)]:
         journal.append(event)
     journal.shorten(15, 9000)
@@ -354,6 +360,7 @@ def test_a_running_journal_is_shortened_to_its_snapshot(path: Path) -> None:
     assert reader.metadata() == {
         "started_ts": "20", "begins_at": str(cut), "strategy_in_charge": "rules", "strategy_lock": "w",
         "ends_at": str(cut + 12), "model_in_charge": msgspec.json.encode(loaded).decode(),
+        "canary": msgspec.json.encode(canary).decode(),
     }  # fmt: skip
     reader.close()
 

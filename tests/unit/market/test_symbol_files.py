@@ -153,7 +153,7 @@ def test_a_run_that_outlives_its_master_s_day_halts() -> None:
     wall.advance(OPEN + DAY_NS)
     day.look()
     reason = "the symbol master is of 2026-01-05, and it is 2026-01-06: start the daemon again"
-    assert asked == [Halt(ts=7, reason=reason, automatic=True)]
+    assert asked == [Halt(ts=7, reason=reason, automatic=True, who="hrmd")]
     fresh = MasterDay(bus, NEXT, ReplayClock(7), wall)
     bus.publish(TradingStateChanged(ts=7, state=TradingState.HALTED, reason="lunch"))
     fresh.look()

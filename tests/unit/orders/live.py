@@ -17,6 +17,7 @@ from daemon.core.events import (
     FundsReported,
     Halt,
     OrderAccepted,
+    OrderAmended,
     OrderApproved,
     OrderCancelFailed,
     OrderCancelled,
@@ -47,7 +48,7 @@ from tests.unit.sandbox.desk import TOKEN, WIDE, Desk, opened, order
 
 SAID = (
     OrderSent, OrderAccepted, OrderRejected, OrderUnknown, OrderCancelRequested, OrderCancelFailed, OrderCancelled,
-    OrderExpired, Fill, SymbolHalted, SymbolResumed, FundsReported, Halt, OrderIntent,
+    OrderExpired, Fill, SymbolHalted, SymbolResumed, FundsReported, Halt, OrderIntent, OrderAmended,
 )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def test_a_warning_ahead_then_halted(bench: Bench) -> None:
         ("info", "valid"), ("warning", "expiring"), ("error", "expired"),
     ]  # fmt: skip
     reason = "the Fyers token expired on 06 Jan 03:30 IST; hrmd login gets another one"
-    assert bench.asked == [Halt(ts=5, reason=reason, automatic=True)] * 2
+    assert bench.asked == [Halt(ts=5, reason=reason, automatic=True, who="hrmd")] * 2
     bench.be(TradingState.HALTED, reason)
     bench.at(-10)
     assert len(bench.asked) == 2

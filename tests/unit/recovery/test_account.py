@@ -7,12 +7,15 @@ import sqlite3
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import (
     AccountSnapshot,
     Bar,
+    CanaryChanged,
+    CanaryState,
     CancelOrder,
     DayProfitPeaked,
     Event,
@@ -27,6 +30,7 @@ from daemon.core.events import (
     PositionRestated,
     Reduce,
     Resume,
+    SettingChanged,
     Side,
     SymbolHalted,
     SymbolResumed,
@@ -218,6 +222,18 @@ def test_the_kill_switch_survives(path: Path, events: list[Event], state: Tradin
     assert (account.state, account.flatten_reason) == (state, flatten)
 
 
+def test_who_gave_the_word_survives(path: Path) -> None:
+    """Also in a snapshot; a journal from before it was kept says nobody."""
+    write(path, Halt(ts=1, reason="stop", who="asha"), changed(TradingState.HALTED))
+    account = recovered(path)
+    assert (account.state_reason, account.state_who) == ("stop", "asha")
+    write(path, account.snapshot(OPEN + 1))
+    assert recovered(path).state_who == "asha"
+    old = msgspec.json.decode(b'{"ts": 1, "reason": "stop"}', type=Reduce)
+    assert old == Reduce(ts=1, reason="stop")
+    assert old.who == ""
+
+
 def test_a_command_after_an_orderly_end_survives_as_well(path: Path) -> None:
     """The earlier process ended in order; the next one was told to reduce, had no order, and was killed."""
     write(path, Halt(ts=1, reason="SIGTERM", shutdown=True), changed(TradingState.HALTED, "SIGTERM"))
@@ -401,3 +417,65 @@ def test_the_last_price_of_what_is_held_is_known(path: Path) -> None:
     assert recovered(path).portfolio.closes() == {SBIN: (OPEN + DAY, 8.5)}
     write(path, *trade(2, Side.SELL, 100))
     assert recovered(path).portfolio.closes() == {}
+
+
+ENDED = CanaryChanged(
+    ts=OPEN, agent="next", strategy="hrm", model_hash="", state=CanaryState.ROLLED_BACK, symbols=(SBIN,), size=0.5,
+    sessions=0, mean_bp=0.0, better=1.0, worse=1.0, who="hrmd", reason="it failed", closes=(SBIN,),
+)  # fmt: skip
+
+
+def test_what_a_canary_left_to_be_closed_is_remembered_until_it_is() -> None:
+    """Over a snapshot, too; what was flat, or what is closed by now, isn't closed again."""
+    account = Account(CASH)
+    account.fold([ENDED])
+    assert account.closing == {}
+    account.fold([*trade(1), ENDED])
+    assert account.closing == {SBIN: "it failed"}
+    after = Account(CASH)
+    after.fold([account.snapshot(OPEN)])
+    assert after.closing == {SBIN: "it failed"}
+    account.fold(trade(2, Side.SELL))
+    assert account.closing == {}
+    after.fold([Resume(ts=OPEN, reason="by hand")])
+    assert after.closing == {}
+
+
+def test_a_later_position_is_not_closed_for_a_canary_of_before() -> None:
+    """Its entry comes after all was closed."""
+    account = Account(CASH)
+    resting = trade(1)[:-1]
+    account.fold([*resting, ENDED])
+    assert account.closing == {SBIN: "it failed"}
+    account.fold([cancel_of(resting[0]), *trade(2)])  # type: ignore[arg-type]
+    assert account.closing == {}
+
+
+def setting(key: str, after: str, *, as_in_file: bool = False) -> SettingChanged:
+    """A limit that somebody changed."""
+    return SettingChanged(ts=OPEN, who="anna", key=key, before="1", after=after, reason="", as_in_file=as_in_file)
+
+
+def test_a_limit_that_was_changed_outlives_the_process(tmp_path: Path) -> None:
+    """The newest of a key; one that is the file's again is forgotten; a snapshot keeps them."""
+    path = tmp_path / "j.sqlite"
+    write(
+        path, setting("risk.max_daily_loss", '"9000"'), setting("risk.max_orders_per_day", "10"),
+        setting("risk.max_daily_loss", '"5000"'), setting("risk.max_orders_per_day", "5000", as_in_file=True),
+    )  # fmt: skip
+    account = recover(path, CASH)
+    assert account is not None
+    assert account.settings_changed() == {"risk.max_daily_loss": "5000"}
+    write(path, account.snapshot(OPEN), started_ts=2)
+    again = recover(path, CASH)
+    assert again is not None
+    assert again.settings_changed() == {"risk.max_daily_loss": "5000"}
+
+
+def test_a_change_of_settings_is_no_end_of_a_shutdown() -> None:
+    """The process that was ending still is: its halt is no kill switch."""
+    account = Account(CASH)
+    account.follow(Halt(ts=OPEN, reason="SIGTERM", shutdown=True))
+    account.follow(setting("risk.max_daily_loss", '"5000"'))
+    account.follow(TradingStateChanged(ts=OPEN, state=TradingState.HALTED, reason="SIGTERM"))
+    assert account.state is TradingState.ACTIVE

@@ -37,6 +37,7 @@ from daemon.core.events import (
     OrderType,
     Reduce,
     Resume,
+    SettingChanged,
     Side,
     SymbolHalted,
     SymbolResumed,
@@ -452,6 +453,18 @@ def test_a_changed_quantity_counts_against_the_limits(desk: Desk) -> None:
     assert desk.actor.book.of(SBIN).working_buys == 5
 
 
+def test_an_exit_that_somebody_made_a_limit_rests_and_is_taken_off(desk: Desk) -> None:
+    """It isn't on its way any more: flattening cancels it and closes what it held back."""
+    desk.hold(10)
+    (intent,) = [it for it in desk.tell(decide(Action.CLOSE_LONG, 10, ts=NOON)) if isinstance(it, OrderIntent)]
+    assert desk.actor.book.resting() == []
+    change = OrderAmended(
+        ts=NOON, order_id=intent.order_id, quantity=10, change=0, type=OrderType.LIMIT, limit_price=Decimal(900)
+    )
+    desk.tell(change)
+    assert desk.actor.book.resting() == [intent.order_id]
+
+
 def test_flatten_goes_on_while_the_broker_disputes_that_we_are_flat(desk: Desk) -> None:
     """Until both books say flat."""
     desk.hold(10)
@@ -668,3 +681,109 @@ def test_a_limit_stays_within_the_days_band(calendar: MarketCalendar) -> None:
         intent = builder.build(decide(Action.BUY_LONG, 1, ts=ts), desk.actor.book)
         assert intent is not None
         assert intent.limit_price == Decimal(limit)
+
+
+def failed(kind: type[Event], order_id: str) -> Event:
+    """The venue has thrown an order out, or cancelled it by itself."""
+    if kind is OrderRejected:
+        return OrderRejected(ts=NOON, order_id=order_id, code=-99, reason="no such luck")
+    return OrderCancelled(ts=NOON, order_id=order_id, filled=0, reason="to prevent a self-trade")
+
+
+@pytest.mark.parametrize("kind", [OrderRejected, OrderCancelled])
+def test_an_exit_that_the_venue_cancels_is_tried_like_one_that_it_refuses(desk: Desk, kind: type[Event]) -> None:
+    """After a second, not at every moment."""
+    desk.hold(10)
+    (intent,) = [it for it in desk.tell(Flatten(ts=NOON, reason="out")) if isinstance(it, OrderIntent)]
+    assert closings(desk.tell(failed(kind, intent.order_id), TimeAdvanced(ts=NOON))) == []
+    desk.clock.advance(NOON + NS_PER_S)
+    assert len(closings(desk.tell(TimeAdvanced(ts=NOON + NS_PER_S)))) == 1
+
+
+@pytest.mark.parametrize("kind", [OrderRejected, OrderCancelled])
+def test_an_exit_of_a_strategy_that_failed_is_tried_again(desk: Desk, kind: type[Event]) -> None:
+    """The next decision may be a long time off, and says perhaps only HOLD."""
+    desk.tell(TimeAdvanced(ts=NOON))
+    desk.hold(10)
+    (intent,) = [it for it in desk.tell(decide(Action.CLOSE_LONG, 10, ts=NOON)) if isinstance(it, OrderIntent)]
+    assert closings(desk.tell(failed(kind, intent.order_id), TimeAdvanced(ts=NOON))) == []
+    later = NOON + NS_PER_S
+    desk.clock.advance(later)
+    ((symbol, side, quantity, _),) = closings(desk.tell(TimeAdvanced(ts=later)))
+    assert (symbol, side, quantity) == (SBIN, Side.SELL, 10)
+    assert closings(desk.tell(TimeAdvanced(ts=later))) == []
+
+
+@pytest.mark.parametrize("why", ["asked", "by hand", "changed its mind", "closed"])
+def test_an_exit_that_nobody_wants_any_more_is_not_tried_again(desk: Desk, why: str) -> None:
+    """Its cancellation was asked for, a person placed it, the strategy decided anew, or somebody else has closed."""
+    desk.tell(TimeAdvanced(ts=NOON))
+    desk.hold(10)
+    wish = by_hand(Side.SELL, 10) if why == "by hand" else decide(Action.CLOSE_LONG, 10, ts=NOON)
+    (intent,) = [it for it in desk.tell(wish) if isinstance(it, OrderIntent)]
+    if why == "asked":
+        desk.tell(CancelOrder(ts=NOON, order_id=intent.order_id, reason="not that one"))
+    desk.tell(failed(OrderCancelled, intent.order_id))
+    if why == "changed its mind":
+        desk.tell(decide(Action.BUY_LONG, 1, ts=NOON))
+    elif why == "closed":
+        desk.tell(fill_of(intend("X1", Side.SELL, 10)))
+    desk.clock.advance(NOON + 5 * NS_PER_S)
+    assert closings(desk.tell(TimeAdvanced(ts=NOON + 5 * NS_PER_S))) == []
+
+
+def test_the_end_of_a_day_is_no_failed_exit(desk: Desk) -> None:
+    """What found nobody until the close is not asked for on a closed market."""
+    desk.tell(TimeAdvanced(ts=NOON))
+    desk.hold(10)
+    (intent,) = [it for it in desk.tell(decide(Action.CLOSE_LONG, 10, ts=NOON)) if isinstance(it, OrderIntent)]
+    desk.tell(OrderCancelled(ts=CLOSE, order_id=intent.order_id, filled=0, reason="expired at the close"))
+    assert desk.actor._retries.owed == {}
+
+
+def closing_only(side: Side, quantity: int, *, reduce_only: bool = True, key: str = "k") -> ManualOrder:
+    """An order of a person, at the market."""
+    return ManualOrder(
+        ts=NOON, key=key, symbol=SBIN, side=side, quantity=quantity, type=OrderType.MARKET, limit_price=None,
+        reason="by hand", reduce_only=reduce_only,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("held", "side", "quantity", "approved"),
+    [(100, Side.SELL, 100, True), (100, Side.SELL, 40, True), (100, Side.SELL, 101, False), (100, Side.BUY, 1, False),
+     (-100, Side.BUY, 100, True), (-100, Side.BUY, 101, False), (0, Side.SELL, 1, False)],
+)  # fmt: skip
+def test_an_order_that_only_closes_never_opens(
+    desk: Desk, held: int, side: Side, quantity: int, approved: bool
+) -> None:
+    """One unit more than is held, or the wrong way, is denied rather than turned into an entry."""
+    if held:
+        desk.hold(held)
+    (answer,) = [it for it in desk.tell(closing_only(side, quantity)) if isinstance(it, ManualOrderAnswered)]
+    assert (answer.approved, answer.check) == (approved, "" if approved else "reduces")
+
+
+def test_an_order_that_only_closes_knows_what_is_being_closed(desk: Desk) -> None:
+    """A second one for the same units is denied; without the word it would have opened a short."""
+    desk.hold(100)
+    desk.tell(closing_only(Side.SELL, 100))
+    (answer,) = [it for it in desk.tell(closing_only(Side.SELL, 100, key="k2")) if isinstance(it, ManualOrderAnswered)]
+    assert (answer.approved, answer.check) == (False, "reduces")
+
+
+def test_a_limit_that_changes_holds_from_the_next_order_on(desk: Desk) -> None:
+    """At the gate and where orders are cut to size; the rest of the limits stays."""
+    (before,) = [it for it in desk.tell(decide(Action.BUY_LONG, 200)) if isinstance(it, OrderIntent)]
+    desk.tell(cancel_of(before))
+    change = {"ts": NOON, "who": "anna", "before": "5000", "reason": "a bad day"}
+    desk.tell(SettingChanged(key="risk.max_order_quantity", after="50", **change))
+    said = desk.tell(closing_only(Side.BUY, 60, reduce_only=False))
+    (answer,) = [it for it in said if isinstance(it, ManualOrderAnswered)]
+    assert (answer.approved, answer.check, answer.limit) == (False, "order_quantity", "50")
+    (cut,) = [it for it in desk.tell(decide(Action.BUY_LONG, 200)) if isinstance(it, OrderIntent)]
+    assert cut.quantity == 50
+    desk.tell(cancel_of(cut), SettingChanged(key="risk.max_day_drawdown", after="null", **change))
+    desk.tell(SettingChanged(key="risk.max_order_notional", after='"8000"', **change))
+    (cut,) = [it for it in desk.tell(decide(Action.BUY_LONG, 200)) if isinstance(it, OrderIntent)]
+    assert cut.quantity == 10

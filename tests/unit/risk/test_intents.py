@@ -211,3 +211,40 @@ def test_a_decision_on_an_index_is_an_intent_on_its_future() -> None:
     assert seeing is not None
     assert (seeing.symbol, seeing.quantity, seeing.reference_price) == ("NSE:NIFTY26JANFUT", 65, Decimal("804.0"))
     assert (blind.symbol, blind.reference_price) == ("NSE:NIFTY26JANFUT", Decimal("800.0"))
+
+
+def test_a_candidate_has_its_share_of_the_limits() -> None:
+    """Its entries are cut to it, those of others and what closes are not."""
+    book = book_at()
+    book.candidate = ("canary:next", 0.25)
+    limits = {"max_order_quantity": 400, "max_position_quantity": 400}
+    assert build(decide(Action.BUY_LONG, 300), book, **limits).quantity == 300
+    intent = build(decide(Action.BUY_LONG, 300, strategy="canary:next"), book, **limits)
+    assert intent.quantity == 100
+    gate = RiskGate(RiskSettings(**limits), InstrumentBook(INSTRUMENTS), MarketCalendar(), 30)
+    assert gate.check(intent, book, NOON) is None
+    held = book_at(position=350)
+    held.candidate = ("canary:next", 0.25)
+    assert build(decide(Action.CLOSE_LONG, 1, strategy="canary:next"), held, **limits).quantity == 350
+
+
+@pytest.mark.parametrize(
+    ("quantity", "held", "candidate", "said"),
+    [
+        (101, 0, ("canary:next", 0.25), ("canary_size", "0.25 of max_order_quantity 400", "101")),
+        (60, 50, ("canary:next", 0.25), ("canary_size", "0.25 of max_position_quantity 400", "110")),
+        (1, 0, ("", 0.0), ("canary_size", "0 of max_order_quantity 400", "1")),
+        (1, 0, ("canary:other", 0.5), ("canary_size", "0 of max_order_quantity 400", "1")),
+    ],
+    ids=["an order", "a position", "after its end", "another one's"],
+)
+def test_beyond_its_share_a_candidate_is_denied(
+    quantity: int, held: int, candidate: tuple[str, float], said: tuple[str, str, str]
+) -> None:
+    """The denial names the limit; one that doesn't run any more has no share at all."""
+    book = book_at(position=held)
+    book.candidate = candidate
+    limits = RiskSettings(max_order_quantity=400, max_position_quantity=400)
+    gate = RiskGate(limits, InstrumentBook(INSTRUMENTS), MarketCalendar(), 30)
+    assert gate.check(intend(quantity=quantity, strategy="canary:next", ts=NOON), book, NOON) == said
+    assert gate.check(intend(quantity=quantity, ts=NOON), book, NOON) is None

@@ -25,6 +25,7 @@ from daemon.core.events import (
     OrderAmended,
     OrderDenied,
     OrderRejected,
+    OrderType,
     Side,
     SwapStrategy,
     TradingState,
@@ -209,6 +210,15 @@ def test_orders_follow_their_events(desk: Desk) -> None:
     desk.tell(OrderAmended(ts=2, order_id="filled", quantity=120, change=20))
     row = next(row for row in desk.view.orders() if row.order_id == "filled")
     assert (row.state, row.quantity, row.filled) == ("PARTIALLY_FILLED", 120, 100)
+
+
+def test_a_price_that_somebody_changed_is_shown(desk: Desk) -> None:
+    """With its type; a change of the quantity alone leaves both."""
+    desk.tell(intend("T1", quantity=10), OrderAmended(ts=NOON, order_id="T1", quantity=8, change=-2))
+    assert (desk.view.orders()[0].type, desk.view.orders()[0].quantity) == ("MARKET", 8)
+    change = {"quantity": 8, "change": 0, "type": OrderType.LIMIT, "limit_price": Decimal(805)}
+    desk.tell(OrderAmended(ts=NOON, order_id="T1", **change))
+    assert (desk.view.orders()[0].type, desk.view.orders()[0].limit_price) == ("LIMIT", Decimal(805))
 
 
 def test_an_accepted_order_is_shown_as_that(desk: Desk) -> None:

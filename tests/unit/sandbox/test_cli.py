@@ -94,6 +94,11 @@ def test_json() -> None:
     assert places["index_names"].endswith("/sym_details/index_hsm_mapping.json")
 
 
+def test_a_day_with_hours() -> None:
+    """It keeps NSE's hours and squares off; nothing more is printed of it."""
+    assert served("--hours", "--square-off", "15:20").exit_code == 0
+
+
 @pytest.mark.parametrize(("token", "closed"), [("A:b", True), (DEFAULT_AUTHORIZATION, False)])
 def test_the_data_socket(token: str, closed: bool) -> None:
     """It says where the data socket is, and that a token without a key doesn't open it."""
@@ -109,6 +114,7 @@ def test_the_data_socket(token: str, closed: bool) -> None:
         (["--cash", "-5"], UsageError, "--cash -5"),
         (["--cash", "nan"], UsageError, "--cash nan"),
         (["--token", "secret"], UsageError, "APP_ID:TOKEN"),
+        (["--square-off", "25:00"], UsageError, "--square-off 25:00: expected a time of day"),
         (["--tape", "none.parquet"], TapeError, "none.parquet"),
         (["--set", "risk.nonsense=1"], SettingsError, "risk.nonsense"),
     ],

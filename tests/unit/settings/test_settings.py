@@ -266,13 +266,15 @@ def test_set_replaces_a_list_and_adds_to_a_section() -> None:
         ("strategy.no_entries_minutes=5", "strategy.no_entries_minutes not below strategy.square_off_minutes"),
         ("risk.max_order_quantity=9000", "risk.max_order_quantity not above risk.max_position_quantity"),
         (
-            "supervisor.health.latency_warn_ms=101",
-            "supervisor.health: expected latency_warn_ms not above latency_fail_ms (they are 101 and 100)",
+            "supervisor.health.stages_warn_s=16",
+            "supervisor.health: expected stages_warn_s not above stages_fail_s (they are 16 and 15)",
         ),
         (
             "supervisor.health.disk_warn_gb=0.5",
             "supervisor.health: expected disk_fail_gb not above disk_warn_gb (they are 1 and 0.5)",
         ),
+        ("supervisor.health.latency_warn_ms=101", "supervisor.health.latency_warn_ms: no such setting"),
+        ("supervisor.triggers.latency_warn_ms=101", "expected latency_warn_ms not above latency_trip_ms"),
         ("supervisor.health.min_decisions=1001", "min_decisions not above window_decisions (they are 1001 and 1000)"),
         ("performance.memory_warn_gb=5", "performance: expected memory_warn_gb not above memory_limit_gb (5 and 4)"),
         ("hierarchical_reasoning_model.profile=big", "profile 'big' is not under architecture: base, tiny"),

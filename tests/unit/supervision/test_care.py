@@ -158,13 +158,16 @@ def test_the_day_s_steps_are_used_up() -> None:
 
 
 def test_flat_by_itself_closes_and_then_halts() -> None:
-    """The halt comes when nothing is held any more, once; trouble says so until a person resumes."""
+    """The halt comes when nothing is held any more, once; trouble says so until a person resumes.
+
+    What is done is on record before why: a process that is killed in between leaves nobody in charge who was left.
+    """
     desk = Desk(ladder=["hrm", "flat"], max_failed_decisions=1)
     desk.tell(position_of(100))
     swapped = desk.tell(made(1, failed=True))
-    assert [type(event) for event in swapped] == [MitigationTaken, StrategySwapped, Flatten]
+    assert [type(event) for event in swapped] == [StrategySwapped, Flatten, MitigationTaken]
     assert desk.supervisor.held == {SBIN}
-    taken, halt = desk.tell(position_of(0))
+    halt, taken = desk.tell(position_of(0))
     assert isinstance(taken, MitigationTaken)
     assert isinstance(halt, Halt)
     assert (taken.step, halt.automatic) == (Mitigation.HALT, True)
@@ -183,10 +186,10 @@ def test_flat_by_hand_does_not_halt() -> None:
 
 
 def test_below_the_last_rung_is_a_halt() -> None:
-    """A ladder without flat: nobody closes, so a person is called; once."""
+    """A ladder without flat: nobody closes, so a person is called; once. The halt is on record before its reason."""
     desk = Desk(ladder=["hrm"], max_failed_decisions=1)
     said = desk.tell(*(made(n, failed=True) for n in range(4)))
-    assert [type(event) for event in said] == [MitigationTaken, Halt]
+    assert [type(event) for event in said] == [Halt, MitigationTaken]
 
 
 def stepped_down(**settings: Any) -> Desk:
@@ -217,7 +220,7 @@ def test_back_up_after_probation_and_fine_shadows() -> None:
     assert taken.step is Mitigation.BACK
     assert swap == StrategySwapped(
         ts=OPEN + 22 * MINUTE, old="rules", new="hrm",
-        reason="probation: 10 min without a trip, 10 fine decisions in the shadow",
+        reason="probation: 10 min without a trip, 10 fine decisions in the shadow", who="hrmd",
     )  # fmt: skip
     desk.tell(*(made(n, failed=True) for n in range(23, 26)))
     assert desk.supervisor.ladder.active == "rules"
@@ -272,7 +275,7 @@ def test_a_start_without_the_own_strategy_is_on_the_next_and_says_why() -> None:
     desk.supervisor.start(OPEN)
     (swap,) = desk.said
     assert swap == StrategySwapped(
-        ts=OPEN, old="hrm", new="rules", reason="hrm can't be built: model.safetensors: damaged"
+        ts=OPEN, old="hrm", new="rules", reason="hrm can't be built: model.safetensors: damaged", who="hrmd"
     )
     assert desk.supervisor.unbuilt == "model.safetensors: damaged"
     assert desk.supervisor.ladder.within_reach == ["rules", "flat"]
@@ -282,7 +285,7 @@ def test_a_start_without_the_own_strategy_is_on_the_next_and_says_why() -> None:
 
 def test_a_lock_holds_over_a_restart() -> None:
     """With its reason; one that was taken off doesn't."""
-    lock = LockStrategy(ts=1, locked=True, reason="I watch it")
+    lock = LockStrategy(ts=1, locked=True, reason="I watch it", who="asha")
     desk = Desk()
     for _ in range(2):  # two restarts
         desk.supervisor.recall([], lock, OPEN)
@@ -290,6 +293,7 @@ def test_a_lock_holds_over_a_restart() -> None:
         desk.said.clear()
         desk.handle()
         assert desk.supervisor.care.stairs.locked == f"{BEFORE}I watch it"
+        assert desk.supervisor.locked_by == "asha"
     fresh = Desk()
     fresh.supervisor.recall([], msgspec.structs.replace(lock, locked=False), OPEN)
     assert fresh.said == []

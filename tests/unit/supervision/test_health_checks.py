@@ -9,8 +9,8 @@ import pytest
 
 from daemon.core.events import Action
 from daemon.settings.health import HealthSettings
-from daemon.supervision.health import Check, CheckStatus, Overall, overall
-from daemon.supervision.health_checks import GB, MemoryLimits, all_checks
+from daemon.supervision.health import Check, CheckStatus, Limits, Overall, overall
+from daemon.supervision.health_checks import SharedLimits, all_checks
 from daemon.supervision.health_readings import (
     BrokerReading,
     JournalReading,
@@ -22,6 +22,7 @@ from daemon.supervision.health_readings import (
     TokenReading,
 )
 from daemon.supervision.health_window import Figures, Overdue
+from daemon.supervision.memory import GB, MemoryLimits
 from tests.samples import RELIANCE, SBIN, decide
 
 OK, WARN, FAIL = CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL
@@ -40,9 +41,9 @@ SEEN = Measurements(
     places=[Place("/var/journal", 50 * GB), Place("/var/tapes", 40 * GB)], places_age_s=2.0,
 )  # fmt: skip
 NAMES = [
-    "running", "journal", "ladder", "decisions", "owed", "stages", "orders", "positions", "held_over", "cash", "broker",
-    "token", "recorder", "feed", "clock", "ticks", "errors", "latency", "reasoning", "convergence", "model",
-    "memory", "loop", "disk", "calendar",
+    "running", "journal", "ladder", "canary", "decisions", "owed", "stages", "restarts", "orders", "positions",
+    "held_over", "cash", "broker", "token", "recorder", "feed", "clock", "ticks", "errors", "latency", "reasoning",
+    "convergence", "baseline", "model", "memory", "loop", "disk", "calendar",
 ]  # fmt: skip
 
 
@@ -52,7 +53,7 @@ def checks(
     """All checks, by name, of a well daemon but for what is given."""
     found = all_checks(
         msgspec.structs.replace(READINGS, **(readings or {})), msgspec.structs.replace(SEEN, **(seen or {})),
-        HealthSettings(), MemoryLimits(3, 4), before,
+        HealthSettings(), SharedLimits(MemoryLimits(3, 4), Limits(1, 5), Limits(50, 100)), before,
     )  # fmt: skip
     return {check.name: check for check in found}
 

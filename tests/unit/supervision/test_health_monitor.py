@@ -12,16 +12,20 @@ from structlog.testing import capture_logs
 
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, ReplayClock
-from daemon.core.errors import ArtifactError
-from daemon.core.events import Action, Bar, HealthReport, StrategySwapped
+from daemon.core.errors import ArtifactError, Fault
+from daemon.core.events import Action, ActorRestarted, Bar, HealthReport, StrategySwapped
 from daemon.settings.health import HealthSettings
-from daemon.supervision.health import Check, CheckStatus
-from daemon.supervision.health_checks import MemoryLimits
+from daemon.settings.run import SupervisorSettings
+from daemon.supervision.health import Check, CheckStatus, Limits
+from daemon.supervision.health_checks import SharedLimits
 from daemon.supervision.health_monitor import HealthMonitor, LoadedModel, Sources
 from daemon.supervision.health_readings import JournalReading, Readings, StageReading
+from daemon.supervision.memory import MemoryLimits
+from daemon.supervision.supervisor import Kept, Ladder, Supervisor
 from tests.samples import MINUTE, OPEN, RELIANCE, SBIN, decide
 from tests.unit.orders.live import until
 
+SHARED = SharedLimits(MemoryLimits(3, 4), Limits(1, 5), Limits(50, 100))
 OK, WARN, FAIL = CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL
 
 
@@ -47,7 +51,7 @@ class Bench:
         self.bus.tap((HealthReport,), self.reports.append)
         sources = Sources(lambda: self.readings, lambda: self.memory, lambda: self.models, self.places)
         self.monitor = HealthMonitor(
-            self.bus, self.clock, HealthSettings(**settings), MemoryLimits(3, 4), 5.05, sources,
+            self.bus, self.clock, HealthSettings(**settings), SHARED, 5.05, sources,
             decided=lambda bar: bar.interval == "1m",
         )  # fmt: skip
 
@@ -246,3 +250,56 @@ async def test_it_runs_until_it_is_cancelled(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(asyncio.all_tasks()) == 1
+
+
+class Watched(Bench):
+    """A monitor that a supervisor keeps, and whose next looks crash: as many as a test says."""
+
+    def __init__(self, crashes: int) -> None:
+        super().__init__(every_s=0.01)
+        settings = SupervisorSettings()
+        self.supervisor = Supervisor(self.bus, Ladder(["hrm"], "hrm", 3), settings, self.clock)
+        self.crashes = crashes
+        self.restarts: list[ActorRestarted] = []
+        self.bus.tap((ActorRestarted,), self.restarts.append)
+        sources = Sources(self.read, lambda: self.memory, lambda: self.models, self.places)
+        self.monitor = HealthMonitor(
+            self.bus, self.clock, HealthSettings(every_s=0.01), SHARED, 5.05, sources, decided=lambda bar: True
+        )
+        self.breaks = True
+
+    def read(self) -> Readings:
+        """What the stations say, or a crash."""
+        if self.crashes and getattr(self, "breaks", False):
+            self.crashes -= 1
+            raise ZeroDivisionError("a check of ours")
+        return msgspec.structs.replace(self.readings, restarted=self.supervisor.restarted)
+
+    async def keep(self) -> None:
+        """Until cancelled, or a fault."""
+        await self.supervisor.keep(Kept("health", self.monitor.run))
+
+
+async def test_a_check_that_raises_is_a_restart_that_is_said() -> None:
+    """An event with its cause, and health itself says so afterwards: a warning for an hour."""
+    bench = Watched(crashes=2)
+    kept = asyncio.create_task(bench.keep())
+    await until(lambda: bench.reports)
+    kept.cancel()
+    assert [(one.actor, one.error, one.restarts) for one in bench.restarts] == [
+        ("health", "ZeroDivisionError: a check of ours", 1), ("health", "ZeroDivisionError: a check of ours", 2),
+    ]  # fmt: skip
+    (change,) = bench.reports[0].changes
+    assert (change.check, change.now) == ("restarts", "warn")
+    assert change.text == ("health crashed and was started again, 2 times so far: ZeroDivisionError: a check of ours")
+    assert bench.check("restarts").said_to_all == "crashed and started again: health"
+    bench.clock.advance(OPEN + 3601 * NS_PER_S)
+    assert bench.check("restarts").status is OK
+
+
+async def test_a_check_that_always_raises_ends_the_daemon() -> None:
+    """Beyond the budget it is a fault, as of any stage: nothing goes on unwatched."""
+    bench = Watched(crashes=10**6)
+    async with asyncio.timeout(60):
+        with pytest.raises(Fault, match=r"'health' crashed 4 times, last with ZeroDivisionError: a check of ours"):
+            await bench.keep()

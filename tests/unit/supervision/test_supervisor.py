@@ -179,7 +179,7 @@ def test_three_failures_step_down_and_say_why() -> None:
     assert desk.tell(*(decision(failed=bad, close=n) for n, bad in enumerate(failures))) == []
     (swap,) = desk.tell(decision(failed=True, close=6))
     why = "3 failed decisions in a row: not finite"
-    assert swap == StrategySwapped(ts=1, old="hrm", new="rules", reason=why)
+    assert swap == StrategySwapped(ts=1, old="hrm", new="rules", reason=why, who="hrmd")
 
 
 def test_a_burst_is_heard_in_its_order() -> None:
@@ -199,7 +199,7 @@ def test_the_step_to_flat_closes_everything() -> None:
     desk = Desk(ladder=["hrm", "flat"], max_failed_decisions=1)
     swap, flatten = desk.tell(decision(failed=True))
     assert isinstance(swap, StrategySwapped)
-    assert flatten == Flatten(ts=1, reason="no strategy is left", automatic=True)
+    assert flatten == Flatten(ts=1, reason="no strategy is left", automatic=True, who="hrmd")
 
 
 def test_swaps_by_command() -> None:
@@ -207,13 +207,14 @@ def test_swaps_by_command() -> None:
     desk = Desk()
 
     def command(name: str) -> list[Event]:
-        return desk.tell(SwapStrategy(ts=5, name=name, reason="by hand"))
+        return desk.tell(SwapStrategy(ts=5, name=name, reason="by hand", who="asha"))
 
-    assert command("rules") == [StrategySwapped(ts=1, old="hrm", new="rules", reason="by hand")]
+    assert command("rules") == [StrategySwapped(ts=1, old="hrm", new="rules", reason="by hand", who="asha")]
     assert command("rules") == []
     assert command("nonsense") == []
     assert desk.supervisor.ladder.active == "rules"
-    assert command("hrm") == [StrategySwapped(ts=1, old="rules", new="hrm", reason="by hand")]
+    assert command("hrm") == [StrategySwapped(ts=1, old="rules", new="hrm", reason="by hand", who="asha")]
+    assert desk.supervisor.who == "asha"
 
 
 def test_feed_and_trading_states_are_only_watched() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.core.clock import LiveClock, PacedClock
+from daemon.core.clock import NS_PER_S, LiveClock, PacedClock
 from daemon.core.errors import SettingsError
 from daemon.feed.live.fyers import Venue, check_live, live_clock, live_schedule, read_token, ticks_are_real
 from daemon.fyers.budget import RateBudget
@@ -92,6 +92,14 @@ def test_a_rehearsal_is_for_this_machine_alone(token: Path) -> None:
     check_live(fyers(token, "feed.rehearse=true", *LOCAL_FEED))
     assert isinstance(live_clock(fyers(token, "feed.rehearse=true")), PacedClock)
     assert isinstance(live_clock(fyers(token)), LiveClock)
+
+
+def test_a_rehearsal_is_as_fast_as_the_sandbox(token: Path) -> None:
+    """`feed.speed` is that of the tape that it plays."""
+    clock = live_clock(fyers(token, "feed.rehearse=true", "feed.speed=100"))
+    assert isinstance(clock, PacedClock)
+    clock.start(OPEN)
+    assert clock.wall_seconds_until(OPEN + 1000 * NS_PER_S) <= 10.0
 
 
 def test_ticks_are_real_only_where_nothing_of_them_is_local(token: Path) -> None:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from daemon.report.evaluation import write_page
 from models.checkpoint import load_model
 from models.config import HRMSettings
 from models.hrm import HRM
@@ -21,7 +22,7 @@ from models.training.batches import BatchSettings, Target
 from models.training.evaluate import COSTS_BP, Evaluation, evaluate, rb_shares
 from models.training.market import HiddenRegimeMarket
 from models.training.markets import Composition, HiddenRegime, MarketName, market
-from models.training.pages import document, tables, write_page
+from models.training.pages import document, tables
 from models.training.policy import adaptive_policy, follow, policies_by_depth
 from models.training.progress import NoteReport, Report
 from models.training.provenance import data_sha256
@@ -90,7 +91,10 @@ def test_tables_pages_and_documents_show_all_cells(result: Evaluation, tmp_path:
         assert trader in page
         assert trader in text
         assert trader in written
-    assert "http" not in page.split("</script>")[-1]
+    assert "://" not in page
+    assert "default-src 'none'" in page
+    assert "<script" not in page
+    assert len(page) < 100_000
 
 
 def test_evaluation_without_a_reference_has_no_shares(hrm: HRMSettings, model: HRM, tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""The events of a run → what the account was worth, at the close of each bar and at the end of each session.
+
+Invariant: a curve that is given a run's events in the order of their publication values positions just as the run did,
+so that a journal tells the same equity as the run that wrote it.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from daemon.core.clock import DAY_NS
+from daemon.core.events import Bar, Event, Fill, PositionRestated
+from daemon.portfolio.book import Portfolio
+
+CURVED: tuple[type[Event], ...] = (Bar, Fill, PositionRestated)
+"""The events that an equity curve is made of."""
+
+Point = tuple[int, Decimal]
+"""(UTC nanoseconds, rupees)."""
+
+
+class EquityCurve:
+    """Moves `portfolio` itself; values it at bars of `interval`."""
+
+    def __init__(self, portfolio: Portfolio, interval: str, *, by_bar: bool = False) -> None:
+        """`by_bar`: keep a point for each close, not only for each session's end."""
+        self.portfolio = portfolio
+        self.starting = portfolio.equity
+        self.by_bar: list[Point] = []
+        self._keeps = by_bar
+        self._interval = interval
+        self._sessions: list[Point] = []
+        self._valued_ts = 0
+
+    def record(self, event: Event) -> None:
+        """Take an event; those that are not `CURVED` are passed over."""
+        if isinstance(event, Fill):
+            self._roll(event.ts)
+            self.portfolio.apply(event)
+        elif isinstance(event, PositionRestated):
+            self._roll(event.ts)
+            self.portfolio.restate(event)
+        elif isinstance(event, Bar) and event.interval == self._interval:
+            self._roll(event.ts_close)
+            self.portfolio.mark(event.symbol, event.close, event.ts_close)
+            self._valued_ts = max(self._valued_ts, event.ts_close)
+            if self._keeps:
+                self._keep(event.ts_close)
+
+    def by_session(self) -> list[Point]:
+        """The equity at the last bar of each session so far, the present one included."""
+        present = [(self._valued_ts, self.portfolio.equity)] if self._valued_ts else []
+        return [*self._sessions, *present]
+
+    def _keep(self, ts: int) -> None:
+        """Of bars that close together the last one speaks for all."""
+        if self.by_bar and ts <= self.by_bar[-1][0]:
+            self.by_bar[-1] = (self.by_bar[-1][0], self.portfolio.equity)
+        else:
+            self.by_bar.append((ts, self.portfolio.equity))
+
+    def _roll(self, ts: int) -> None:
+        """Before the first thing of a new day changes it, keep the equity that the last session ended with."""
+        if self._valued_ts and ts // DAY_NS > self._valued_ts // DAY_NS:
+            self._sessions.append((self._valued_ts, self.portfolio.equity))
+            self._valued_ts = ts

@@ -1,0 +1,100 @@
+"""An evaluation of a model → an HTML page in the look of a run's, without a script.
+
+Invariant: every cell of the evaluation is on it, and text that a model or a trader is called by is escaped.
+"""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daemon.core.errors import UsageError
+from daemon.report.shell import card, document, meter, table, toned
+from daemon.report.text import percent, whole
+from models.training.pages import HEADS, texts
+
+if TYPE_CHECKING:
+    from models.training.evaluate import Cell, Evaluation
+
+
+def write_page(evaluation: Evaluation, path: Path) -> None:
+    """Write the page to `path`, whose directory is made. Raises `UsageError` where that can't be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(render(evaluation), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"report {path}: can't be written ({error.strerror})") from None
+
+
+def render(evaluation: Evaluation) -> str:
+    """The page."""
+    sessions = f"{whole(evaluation.sessions)} sessions"
+    parts = [f"<main>\n<h1>Evaluation<span>over {sessions}</span></h1>", '<div class="facts"></div>']
+    if evaluation.shares:
+        parts.append(card("Expected profit against the best possible trader", _shares(evaluation)))
+    parts += [
+        card("Yearly Sharpe ratio with its 95 % interval, by trader and cost of a round trip", _cells(evaluation)),
+        f'<div class="pair">{card(_depth_title(evaluation), _depth(evaluation))}'
+        f"{card('The profit of the model by regime', _regimes(evaluation))}</div>",
+        "<footer>bp: hundredths of a percent of what was traded. PSR, DSR: the probability that the ratio is above 0, "
+        "and above what the best of so many tries has by chance. Permuted p: of the timing against shuffled days."
+        "</footer>"
+        "\n</main>",
+    ]
+    return document("Evaluation", "\n".join(parts))
+
+
+def _depth_title(evaluation: Evaluation) -> str:
+    return f"Depth by regime: {percent(evaluation.saved, 0)} of the segments saved"
+
+
+def _shares(evaluation: Evaluation) -> str:
+    rows = [(escape(name), meter(share), percent(share, 1)) for name, share in evaluation.shares.items()]
+    return table(("Trader", "", "Share of the best"), rows, figures=2)
+
+
+def _cells(evaluation: Evaluation) -> str:
+    ends = [cell.figures[name] for cell in evaluation.cells for name in ("sharpe_low", "sharpe_high")]
+    finite = [end for end in ends if math.isfinite(end)]
+    low, high = min([*finite, 0.0]), max([*finite, 0.0])
+    rows = []
+    for cell in evaluation.cells:
+        name, *figures = map(escape, texts(cell))
+        rows.append((name, _interval(cell, low, high), *figures))
+    return table((HEADS[0].capitalize(), "Interval", *(escape(head) for head in HEADS[1:])), rows, figures=2)
+
+
+def _interval(cell: Cell, low: float, high: float) -> str:
+    """The interval on a line from `low` to `high`, with a stroke at 0."""
+    ends = [cell.figures[name] for name in ("sharpe_low", "sharpe", "sharpe_high")]
+    if not all(map(math.isfinite, ends)):
+        return ""
+    room = (high - low) or 1.0
+    left, middle, right = (2 + 96 * (value - low) / room for value in ends)
+    zero = 2 + 96 * (0.0 - low) / room
+    return (
+        f'<svg class="span" aria-hidden="true"><line x1="{zero:.2f}%" x2="{zero:.2f}%" y1="0" y2="100%"/>'
+        f'<rect x="{left:.2f}%" width="{max(0.3, right - left):.2f}%" y="5" height="4" rx="2"/>'
+        f'<circle cx="{middle:.2f}%" cy="7" r="4"/></svg>'
+    )
+
+
+def _depth(evaluation: Evaluation) -> str:
+    rows = [
+        (escape(row.regime), whole(row.sessions), f"{row.segments:.2f}", f"{row.change:.3f}")
+        for row in evaluation.depth
+    ]
+    return table(("Regime", "Sessions", "Segments", "‖Δz‖"), rows)
+
+
+def _regimes(evaluation: Evaluation) -> str:
+    rows = [
+        (
+            escape(row.group), whole(row.sessions), toned(f"{row.mean_bp:.2f}", row.mean_bp), f"{row.error_bp:.2f}",
+            f"{row.sharpe:.2f}",
+        )
+        for row in evaluation.regimes
+    ]  # fmt: skip
+    return table(("Regime", "Sessions", "bp a session", "± error", "Sharpe"), rows)

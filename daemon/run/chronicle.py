@@ -1,0 +1,221 @@
+"""A run's events, as they come or out of its journal → its `ReplaySummary` and what its page shows.
+
+Invariant: the same events in the same order give the same summary, whoever tells them: a replay while it plays, or the
+journal that it wrote.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from daemon.core.clock import NS_PER_MS
+from daemon.core.events import (
+    Bar,
+    Decision,
+    Event,
+    Fill,
+    Halt,
+    PriceAdjusted,
+    PriceJumped,
+    RunCounted,
+    SymbolHalted,
+)
+from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date
+from daemon.market.instruments import Kind
+from daemon.portfolio.book import Portfolio
+from daemon.portfolio.curve import CURVED, EquityCurve
+from daemon.report.page import Shown
+from daemon.report.performance import Span
+from daemon.report.side_by_side import ShadowRow
+from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
+from daemon.report.tally import TALLIED, Tally
+from daemon.run.tape_notes import made_of_bars, out_of_order
+from daemon.settings.tree import Settings
+from daemon.settings.values import INTERVALS
+from daemon.tape.bar_ticks import DAILY
+
+_SAID: tuple[type[Event], ...] = (PriceAdjusted, PriceJumped, SymbolHalted, Halt, RunCounted)
+CHRONICLED: tuple[type[Event], ...] = tuple(dict.fromkeys((*TALLIED, *CURVED, *_SAID)))
+"""The events that a chronicle is made of."""
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a run before its first tick."""
+
+    tapes: list[str]
+    symbols: list[str]
+    model: str
+    simulated: bool
+    latency: str
+    order_delay_ns: int = 0
+    """What an injected latency adds from a decision to the market."""
+    made_of: str = ""
+    """The interval of the bars of which the tapes are made; "" for ticks."""
+    received: bool = False
+    """Whether times of receipt were recorded."""
+    instruments: dict[str, tuple[Kind, bool]] = {}
+    """Of each symbol its kind and whether it is traded."""
+
+    def kind_of(self, symbol: str) -> Kind | None:
+        """None where nobody said."""
+        found = self.instruments.get(symbol)
+        return found[0] if found is not None else None
+
+
+class Chronicle:
+    """Tell it everything of `CHRONICLED` in order, then ask."""
+
+    def __init__(
+        self, settings: Settings, calendar: MarketCalendar, described: Described, portfolio: Portfolio, *, keep: bool
+    ) -> None:
+        """`portfolio` as the run found it, which moves from here on; `keep`: what the page shows besides figures."""
+        self.tally = Tally(described.kind_of)
+        self.described = described
+        self.notes: list[str] = []
+        """Said after the others."""
+        self._settings, self._calendar, self._keep = settings, calendar, keep
+        self._curve = EquityCurve(portfolio, settings.strategy.interval, by_bar=keep)
+        self._shown = Shown()
+        self._sessions: dict[dt.date, Span] = {}
+        self._counted: list[RunCounted] = []
+        self._bars = 0
+        self._actions: list[str] = []
+        self._unlike = 0
+        self._interrupted = ""
+        for held in portfolio.positions():
+            if held.quantity:
+                self.tally.carry(held.symbol, held.quantity, held.average_price, held.mark, held.opened_ts)
+                self.notes.append(f"carried in: {held.quantity} {held.symbol} at {held.average_price:,.2f} on average")
+
+    def record(self, event: Event) -> None:
+        """Take an event."""
+        self.tally.record(event)
+        self._curve.record(event)
+        if isinstance(event, Bar):
+            self._on_bar(event)
+        elif isinstance(event, Decision):
+            self._unlike += event.novelty > 1.0
+            if self._keep:
+                self._shown.decisions.append(event)
+        elif isinstance(event, Fill) and self._keep:
+            self._shown.fills.append(event)
+        elif isinstance(event, PriceAdjusted | PriceJumped):
+            self._actions.append(event.words)
+            if self._keep and isinstance(event, PriceAdjusted):
+                self._shown.adjusted.append(event)
+        elif isinstance(event, SymbolHalted) and event.overnight:
+            self._actions.append(f"{event.symbol}: {event.reason}")
+        elif isinstance(event, Halt) and event.shutdown:
+            self._interrupted = event.reason
+        elif isinstance(event, RunCounted):
+            self._counted.append(event)
+
+    def _on_bar(self, bar: Bar) -> None:
+        self._bars += 1
+        if bar.interval != self._settings.strategy.interval:
+            return
+        if self._keep:
+            self._shown.bars.append(bar)
+        date = ist_date(bar.ts_open)
+        if date not in self._sessions:
+            try:
+                session = self._calendar.session(date)
+            except CalendarRangeError:
+                session = None
+            if session is not None:
+                self._sessions[date] = session.open_ns, session.close_ns
+
+    def summary(self, wall_s: float) -> ReplaySummary:
+        """What it came to; `wall_s` is what the machine needed, 0 where nobody measured it."""
+        described, settings = self.described, self._settings
+        ticks, shadow = self._ticks(), self._shadow()
+        run = Run(
+            tapes=described.tapes,
+            symbols=described.symbols,
+            strategy=settings.strategy.name,
+            interval=settings.strategy.interval,
+            model=described.model,
+            simulated=described.simulated,
+            latency=described.latency,
+            starting_equity=self._curve.starting,
+            max_segments=settings.hierarchical_reasoning_model.max_segments if settings.strategy.name == "hrm" else 0,
+            notes=self._notes(ticks),
+        )
+        equity = [EquityPoint(ts, value) for ts, value in self._curve.by_session()]
+        held = {item.symbol: item.mark for item in self._curve.portfolio.positions() if item.quantity}
+        summary = self.tally.summary(run, ticks, equity, self._spans(), wall_s, held)
+        bars = sum(one.bars for one in self._counted) or self._bars
+        return msgspec.structs.replace(summary, shadow=shadow, bars=bars)
+
+    def shown(self) -> Shown:
+        """What the page shows besides the summary's figures; empty unless it was to be kept."""
+        equity = [EquityPoint(ts, value) for ts, value in self._curve.by_bar]
+        trades = [*self.tally.trades, *self.tally.open_trades]
+        return msgspec.structs.replace(self._shown, equity=equity, trades=trades)
+
+    def _spans(self) -> list[Span]:
+        told = sorted({span for one in self._counted for span in one.sessions})
+        return told or sorted(self._sessions.values())
+
+    def _ticks(self) -> TickCounts:
+        """Of all processes that ended in order; the others took their counts with them."""
+        rejected: dict[str, int] = {}
+        for one in self._counted:
+            for reason, count in one.rejected.items():
+                rejected[reason] = rejected.get(reason, 0) + count
+        firsts = [one.first_ts for one in self._counted if one.first_ts is not None]
+        lasts = [one.last_ts for one in self._counted if one.last_ts is not None]
+        if not self._counted and self._curve.by_session():
+            firsts = [min(span[0] for span in self._sessions.values())] if self._sessions else []
+            lasts = [self._curve.by_session()[-1][0]]
+        return TickCounts(
+            accepted=sum(one.accepted for one in self._counted),
+            rejected=rejected,
+            repaired=sum(one.repaired for one in self._counted),
+            first_ts=min(firsts, default=None),
+            last_ts=max(lasts, default=None),
+        )
+
+    def _shadow(self) -> list[ShadowRow]:
+        """Of the latest process: each begins its shadows anew."""
+        return msgspec.convert(list(self._counted[-1].shadow), list[ShadowRow]) if self._counted else []
+
+    def _notes(self, ticks: TickCounts) -> list[str]:
+        described, settings = self.described, self._settings
+        late = out_of_order(ticks, [Path(tape) for tape in described.tapes], described.received, settings.bars.grace_ms)
+        delay_ns = settings.bars.grace_ms * NS_PER_MS + described.order_delay_ns
+        dropped = _not_built(settings.bars.intervals, described.made_of)
+        doubts = self._calendar.doubts(ist_date(open_ns) for open_ns, _ in self._spans())
+        notes = [note for note in (made_of_bars(described.made_of, dropped, delay_ns), late) if note]
+        notes += [*doubts, *self._actions]
+        if self._unlike:
+            notes.append(
+                f"{self._unlike} decisions were in a market unlike those that the model knows: it opened nothing there"
+            )
+        notes += _of_indices(described.symbols, described.instruments)
+        held = [item.symbol for item in self._curve.portfolio.positions() if item.quantity]
+        if held:
+            notes.append(f"still held at the end, valued at the last bar: {', '.join(held)}")
+        if self._interrupted and described.tapes:
+            notes.append(f"{self._interrupted}: the tape was not played to its end")
+        return [*notes, *self.notes]
+
+
+def _not_built(intervals: Iterable[str], made_of: str) -> list[str]:
+    """Those of the bars `intervals` that can't be built of bars `made_of`."""
+    step = INTERVALS[made_of] if made_of else 1
+    return [name for name in intervals if name != DAILY and INTERVALS[name] % step]
+
+
+def _of_indices(symbols: Iterable[str], instruments: Mapping[str, tuple[Kind, bool]]) -> list[str]:
+    notes = []
+    for symbol in symbols:
+        kind, tradeable = instruments.get(symbol, (None, False))
+        if kind is Kind.INDEX:
+            traded = "traded as its future at spot prices, which no venue offers" if tradeable else "it is not traded"
+            notes.append(f"{symbol} is an index: {traded}")
+    return notes

@@ -1,0 +1,346 @@
+"""The way from the one in charge to a candidate: events and a person's commands → stages, what was seen, what is owed.
+
+```
+none → baseline → training → parallel → gradual → full → none (done)
+         rolled back by a person: to baseline (from baseline: to none)
+         the canary was rolled back: from gradual or full to parallel, by itself
+```
+
+Pure: what isn't an event comes as `Facts`. Invariant: a stage is left forwards only by a person's command, and only
+while every gate of it is passed; and a state that was restored from its events is the state.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from daemon.core.events import (
+    AdvanceMigration,
+    BeginCanary,
+    CanaryChanged,
+    CanaryState,
+    Decider,
+    EndCanary,
+    Event,
+    GateReading,
+    LoadModel,
+    MigrationChanged,
+    MigrationStage,
+    MigrationStanding,
+    RollBackMigration,
+    SessionMeasured,
+    ShadowResult,
+    SwapStrategy,
+)
+from daemon.settings.canary import CanarySettings
+from daemon.settings.migration import MigrationSettings
+from daemon.supervision.comparison import Comparison, Evidence
+from daemon.supervision.migration_gates import (
+    Facts,
+    baseline_gates,
+    full_gates,
+    gradual_gates,
+    none_gates,
+    parallel_gates,
+    said,
+    training_gates,
+)
+
+OURSELVES: Final = "hrmd"
+"""Who signs for what is done by itself: only ever a step back."""
+HRM: Final = "hrm"
+"""The strategy whose model can be changed while the daemon runs."""
+KEPT: Final = 500
+"""Sessions of a kind, and changes, that are remembered; a stage asks for tens."""
+BP: Final = 10_000
+NOBODY: Final = Decider("")
+NEXT: Final = {
+    MigrationStage.NONE: MigrationStage.BASELINE,
+    MigrationStage.BASELINE: MigrationStage.TRAINING,
+    MigrationStage.TRAINING: MigrationStage.PARALLEL,
+    MigrationStage.PARALLEL: MigrationStage.GRADUAL,
+    MigrationStage.GRADUAL: MigrationStage.FULL,
+    MigrationStage.FULL: MigrationStage.NONE,
+}
+BACK: Final = dict.fromkeys(MigrationStage, MigrationStage.BASELINE) | {MigrationStage.BASELINE: MigrationStage.NONE}
+ON_TRIAL: Final = (MigrationStage.GRADUAL, MigrationStage.FULL)
+HEARD: Final[tuple[type[Event], ...]] = (
+    MigrationStanding, MigrationChanged, SessionMeasured, ShadowResult, CanaryChanged, BeginCanary, EndCanary,
+    SwapStrategy,
+)  # fmt: skip
+"""What `apply` takes, and a journal has to give for it to be restored."""
+
+T = TypeVar("T")
+
+
+class Owed(StrEnum):
+    """A command that the newest change asks for and nobody has given yet."""
+
+    NOTHING = ""
+    BEGIN = "begin"
+    """The canary."""
+    PROMOTE = "promote"
+    END = "end"
+    RESTORE = "restore"
+    """Who was in charge before."""
+    WATCH = "watch"
+    """Nothing, but a promotion may have been on its way when a person rolled back: it is undone then."""
+
+
+class Migration:
+    """See the module."""
+
+    def __init__(self, settings: MigrationSettings, canary: CanarySettings, starting_cash: Decimal) -> None:
+        """`starting_cash`: of which differences are basis points."""
+        self.history: list[MigrationChanged] = []
+        self.baseline: dict[int, SessionMeasured] = {}
+        self.results: dict[int, ShadowResult] = {}
+        self.probation: dict[int, SessionMeasured] = {}
+        """Whole sessions by day: of the one in charge, of the candidate on paper, and of it in charge."""
+        self.canary: CanaryChanged | None = None
+        self.owed = Owed.NOTHING
+        self._settings = settings
+        self._canary_settings = canary
+        self._starting_cash = starting_cash
+
+    # -- where it stands ----------------------------------------------------------------------------------------------
+
+    @property
+    def stage(self) -> MigrationStage:
+        """Of now."""
+        return self.history[-1].stage if self.history else MigrationStage.NONE
+
+    @property
+    def since_ts(self) -> int:
+        """When the stage began, UTC ns; 0 where nothing ever did."""
+        return self.history[-1].ts if self.history else 0
+
+    @property
+    def former(self) -> Decider:
+        """Who was in charge when the baseline began."""
+        return self.history[-1].former if self.history else NOBODY
+
+    @property
+    def signed(self) -> tuple[str, Decider]:
+        """The candidate as its training was signed: the agent, and who decides under that name."""
+        return (self.history[-1].candidate, self.history[-1].decider) if self.history else ("", NOBODY)
+
+    @property
+    def blank(self) -> bool:
+        """Whether nothing ever happened."""
+        return not self.history
+
+    def evidence(self) -> Evidence:
+        """What the sessions on paper say, in the order in which they came."""
+        comparison = Comparison(self._canary_settings)
+        comparison.see_all(self.difference_bp(result) for result in self.results.values())
+        return comparison.evidence
+
+    def difference_bp(self, result: ShadowResult) -> float:
+        """The candidate's profit less that of the one in charge."""
+        return self.bp(result.net_pnl - result.real_net_pnl)
+
+    def bp(self, rupees: Decimal) -> float:
+        """Of the starting cash."""
+        return float(rupees * BP / self._starting_cash)
+
+    def gates(self, facts: Facts) -> tuple[GateReading, ...]:
+        """Those of the present stage, as they stand."""
+        settings, baseline = self._settings, list(self.baseline.values())
+        match self.stage:
+            case MigrationStage.NONE:
+                return none_gates(facts)
+            case MigrationStage.BASELINE:
+                return baseline_gates(settings, baseline, self.former, facts)
+            case MigrationStage.TRAINING:
+                return training_gates(facts)
+            case MigrationStage.PARALLEL:
+                results = list(self.results.values())
+                return parallel_gates(settings, results, self.evidence(), self.signed, self.former, facts)
+            case MigrationStage.GRADUAL:
+                return gradual_gates(settings, self.canary, self._canary_settings, self.signed, facts)
+            case MigrationStage.FULL:
+                probation = list(self.probation.values())
+                return full_gates(settings, self.canary, probation, baseline, self.signed[1], facts)
+
+    # -- a person's commands ------------------------------------------------------------------------------------------
+
+    def advance(self, command: AdvanceMigration, facts: Facts) -> MigrationChanged | str:
+        """The change, or in one line why not."""
+        if facts.halted:
+            return f"advance: trading is {facts.halted}; a stage begins while it trades (hrmd ctl resume)"
+        gates, stage = self.gates(facts), self.stage
+        failed = [f"{gate.name}: {gate.text}" for gate in gates if not gate.passed]
+        if failed:
+            count = f"{len(failed)} of {len(gates)} gates"
+            return f"advance: {count} of stage {stage.value} are not passed: {'; '.join(failed)}"
+        (agent, decider), former = self.signed, self.former
+        if stage is MigrationStage.NONE:
+            agent, decider, former = "", NOBODY, facts.in_charge
+        elif stage is MigrationStage.TRAINING and facts.candidate is not None:
+            agent, decider = facts.candidate.agent, facts.candidate.decider
+        return MigrationChanged(
+            ts=command.ts, stage=NEXT[stage], before=stage, candidate=agent, decider=decider, former=former,
+            gates=gates, who=command.who, reason=command.reason,
+        )  # fmt: skip
+
+    def roll_back(self, command: RollBackMigration, facts: Facts) -> MigrationChanged | str:
+        """The change, or in one line why not; a daemon that doesn't trade is no reason."""
+        if self.stage is MigrationStage.NONE:
+            return "rollback: no migration goes on"
+        why_not = self._why_not_restored(facts) if self._in_charge_by_now else ""
+        if why_not:
+            return f"rollback: {why_not}"
+        return self._back(command.ts, BACK[self.stage], facts, command.who, command.reason)
+
+    def _back(self, ts: int, stage: MigrationStage, facts: Facts, who: str, reason: str) -> MigrationChanged:
+        agent, decider = self.signed
+        return MigrationChanged(
+            ts=ts, stage=stage, before=self.stage, candidate=agent, decider=decider, former=self.former,
+            gates=self.gates(facts), who=who, reason=reason,
+        )  # fmt: skip
+
+    @property
+    def _in_charge_by_now(self) -> bool:
+        """Whether the candidate was promoted, by a person or by the canary."""
+        return self.stage in ON_TRIAL and self.canary is not None and self.canary.state is CanaryState.PROMOTED
+
+    def _why_not_restored(self, facts: Facts) -> str:
+        """Why the former can't be put in charge by this process, "" where it can."""
+        former = self.former
+        if former.strategy not in facts.within_reach:
+            able = ", ".join(facts.within_reach)
+            return f"{said(former)} can't be put in charge here ({able}): set strategy.name: {former.strategy}, restart"
+        now = facts.models.get(former.strategy, Decider(former.strategy))
+        if former.strategy != HRM and not now.same_as(former):
+            return f"{said(former)} was in charge, {said(now)} is loaded: set its artifact ({former.file}) and restart"
+        return ""
+
+    # -- what is to be done by itself ---------------------------------------------------------------------------------
+
+    def due(self, ts: int, facts: Facts) -> list[Event]:
+        """What is to be published now, in this order; once that was heard there is nothing more."""
+        changed = self.history[-1] if self.history else None
+        if changed is None:
+            return []
+        if self.stage in ON_TRIAL and self.canary is not None and self.canary.state is CanaryState.ROLLED_BACK:
+            reason = f"the canary was rolled back: {self.canary.reason}"
+            return [self._back(ts, MigrationStage.PARALLEL, facts, OURSELVES, reason)]
+        reason = f"migration: {changed.reason}"
+        match self.owed:
+            case Owed.BEGIN:
+                return [BeginCanary(ts=ts, agent=changed.candidate, who=changed.who, reason=reason)]
+            case Owed.PROMOTE | Owed.END:
+                promote = self.owed is Owed.PROMOTE
+                return [EndCanary(ts=ts, promote=promote, who=changed.who, reason=reason)]
+            case Owed.RESTORE:
+                return self._restoring(ts, changed, facts)
+        return []
+
+    def _restoring(self, ts: int, changed: MigrationChanged, facts: Facts) -> list[Event]:
+        """The former's model where another is loaded on its strategy, and the former in charge."""
+        former, reason = changed.former, f"migration rolled back by {changed.who}: {changed.reason}"
+        now = facts.models.get(former.strategy, Decider(former.strategy))
+        swap = SwapStrategy(ts=ts, name=former.strategy, reason=reason)
+        if former.strategy != HRM or now.same_as(former):
+            return [swap]
+        key = f"migration-{ts}"
+        model = former.file or "previous"
+        return [LoadModel(ts=ts, key=key, model=model, who=changed.who, reason=reason), swap]
+
+    # -- what happened ------------------------------------------------------------------------------------------------
+
+    def apply(self, event: Event) -> None:
+        """Take in an event of `HEARD`; of others nothing is kept."""
+        match event:
+            case MigrationStanding():
+                self._take(event)
+            case MigrationChanged():
+                self._changed(event)
+            case SessionMeasured():
+                self._measured(event)
+            case ShadowResult():
+                if self.stage is MigrationStage.PARALLEL and self._counts(event):
+                    _keep(self.results, event.day, event)
+            case CanaryChanged():
+                self._canary_changed(event)
+            case BeginCanary():
+                self._paid(Owed.BEGIN)
+                self._paid(Owed.WATCH)
+            case EndCanary():
+                self._paid(Owed.PROMOTE) if event.promote else self._paid(Owed.END, Owed.WATCH)
+            case SwapStrategy():
+                self._paid(Owed.RESTORE)
+
+    def standing(self, ts: int) -> MigrationStanding:
+        """All of it, for the journal."""
+        return MigrationStanding(
+            ts=ts, history=tuple(self.history), baseline=tuple(self.baseline.values()),
+            results=tuple(self.results.values()), probation=tuple(self.probation.values()), canary=self.canary,
+            owed=self.owed.value,
+        )  # fmt: skip
+
+    def _take(self, event: MigrationStanding) -> None:
+        self.history = list(event.history)
+        self.baseline = {one.day: one for one in event.baseline}
+        self.results = {one.day: one for one in event.results}
+        self.probation = {one.day: one for one in event.probation}
+        self.canary, self.owed = event.canary, Owed(event.owed)
+
+    def _changed(self, event: MigrationChanged) -> None:
+        promoted, canary = self._in_charge_by_now, self.canary
+        self.history.append(event)
+        del self.history[:-KEPT]
+        self.owed = Owed.NOTHING
+        match event.stage:
+            case MigrationStage.BASELINE:
+                if event.before is MigrationStage.NONE:
+                    self.baseline.clear()
+                elif event.before in ON_TRIAL:
+                    self.owed = Owed.RESTORE if promoted else Owed.END
+            case MigrationStage.PARALLEL:
+                self.results.clear()
+            case MigrationStage.GRADUAL:
+                self.canary, self.owed = None, Owed.BEGIN
+            case MigrationStage.FULL:
+                self.probation.clear()
+                ended = canary is not None and canary.state is CanaryState.PROMOTED
+                self.owed = Owed.NOTHING if ended else Owed.PROMOTE
+
+    def _measured(self, event: SessionMeasured) -> None:
+        """A session counts that began after the stage and was seen whole, of the one that the stage is about."""
+        if not event.whole or event.since_ts < self.since_ts:
+            return
+        of = Decider(event.strategy, event.model_hash)
+        if self.stage is MigrationStage.BASELINE and of.same_as(self.former):
+            _keep(self.baseline, event.day, event)
+        elif self.stage is MigrationStage.FULL and of.same_as(self.signed[1]):
+            _keep(self.probation, event.day, event)
+
+    def _counts(self, event: ShadowResult) -> bool:
+        agent, decider = self.signed
+        of = Decider(event.strategy, event.model_hash)
+        return event.whole and event.since_ts >= self.since_ts and event.agent == agent and of.same_as(decider)
+
+    def _canary_changed(self, event: CanaryChanged) -> None:
+        agent, decider = self.signed
+        if event.agent != agent or not Decider(event.strategy, event.model_hash).same_as(decider):
+            return
+        if self.stage in ON_TRIAL:
+            self.canary = event
+            self._paid(Owed.BEGIN)  # who answers at once is heard before the command is
+        elif self.owed in (Owed.END, Owed.WATCH) and event.state is not CanaryState.RUNNING:
+            self.owed = Owed.RESTORE if event.state is CanaryState.PROMOTED else Owed.NOTHING
+
+    def _paid(self, what: Owed, then: Owed = Owed.NOTHING) -> None:
+        if self.owed is what:
+            self.owed = then
+
+
+def _keep(sessions: dict[int, T], day: int, session: T) -> None:
+    """A session that was played twice counts once, as it was the last time."""
+    sessions[day] = session
+    while len(sessions) > KEPT:
+        del sessions[next(iter(sessions))]
