@@ -363,10 +363,10 @@ class MarketView:
                 rings[event.symbol].rescale(event)
 
     def on_jumped(self, event: PriceJumped) -> None:
-        """Leave the bars so far out of every window."""
+        """Leave the bars so far out of every window, and forget earlier sessions."""
         self._bars.pop(event.symbol, None)
         self._coarse.pop(event.symbol, None)
-        self._sessions_of(event.symbol).end()
+        self._sessions.pop(event.symbol, None)
 
     def on_position(self, event: PositionChanged) -> None:
         """Remember a position."""

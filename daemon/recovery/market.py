@@ -229,6 +229,7 @@ def remembered(
             actions.setdefault(event.symbol, []).append(event)
         elif isinstance(event, PriceJumped):
             windows.pop(event.symbol, None)
+            scratch.on_jumped(event)
         elif isinstance(event, PositionChanged):
             scratch.on_position(legs.seen(event))
     held = {legs.shown(symbol): quantity for symbol, quantity in positions.items()}

@@ -7,7 +7,7 @@ bar has too short a history.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -37,6 +37,11 @@ class Policy:
     depth: Ints
     live: NDArray[np.bool_]
     change: Floats
+
+
+def of_model(settings: BatchSettings, model: HRM) -> BatchSettings:
+    """The same with the features that the model reads, whatever the settings would train."""
+    return replace(settings, features=model.config.features)
 
 
 def batches(
@@ -132,7 +137,7 @@ def ppo_positions(policy: PPOPolicy, sessions: Sessions, settings: BatchSettings
     signs, following = np.array(ob.SIGNS), np.array(ob.NEXT)
     for first in range(0, len(sessions), SESSIONS_AT_ONCE):
         rows = np.arange(first, min(first + SESSIONS_AT_ONCE, len(sessions)))
-        batch = make_batch(sessions, rows, settings, Vocabularies())
+        batch = make_batch(sessions, rows, replace(settings, features=policy.manifest.features), Vocabularies())
         decisions = batch.live.shape[1]
         index = np.arange(len(rows)) * decisions
         held = np.zeros(len(rows), np.int64)

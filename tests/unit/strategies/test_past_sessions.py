@@ -110,14 +110,17 @@ def type_of(view: MarketView) -> object:
     return dict[str, type(next(iter(view.sessions().values())))]
 
 
-def test_a_jump_ends_a_session() -> None:
-    """What is left of bars at another price is theirs alone."""
-    events = bars([0, 1])
-    view = fed(events[:100])
-    view.on_jumped(PriceJumped(ts=OPEN_NS, symbol="AAA", before=100.0, after=200.0))
-    view.on_bar(events[100])
-    assert len(view.past("AAA")) == 2
-    assert left(view)[0] == left(fed(events))[0]
+def test_a_jump_leaves_nothing_of_before() -> None:
+    """What lies before says nothing of the price that comes; a process that goes on knows it, too."""
+    jump = PriceJumped(ts=OPEN_NS, symbol="AAA", before=100.0, after=200.0)
+    before, after = bars([0, 1])[:100], bars([2, 3])
+    view = fed(before)
+    view.on_jumped(jump)
+    for bar in after:
+        view.on_bar(bar)
+    assert left(view) == left(fed(after))
+    (told,) = remembered(Recalled([*before, jump, *after]), WHOLE, Legs(), {}, OPEN_NS)
+    assert list(told.past) == left(view)
 
 
 def test_no_more_sessions_are_kept_than_anybody_asks_for() -> None:
