@@ -20,7 +20,7 @@ WITHOUT_DRIFT = 0.5
 """Of the members: what a network is to believe before it has seen anything."""
 TOLD = 24
 """Sessions of a member in a training step: as many as a network is told of, and a few."""
-OF_EACH = 4
+OF_EACH = 2
 """Of them that are learned."""
 
 

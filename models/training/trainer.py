@@ -199,7 +199,7 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         halting = self._step >= self._supervision.halting_from * training.steps
-        targets = Targets.of(batch, cost_bp, self._device)
+        targets = Targets.of(batch, cost_bp, self._device, training.objective.profit_unit)
         asked: TokenTargets | None = None
         if self._reading:
             patch, weight = self._hrm.features.patch, training.objective.token_weight

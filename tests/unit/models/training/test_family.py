@@ -87,13 +87,13 @@ def test_a_network_is_told_of_the_cost_and_the_past() -> None:
 
 
 def test_a_step_learns_members_at_every_age() -> None:
-    """Four sessions each, drawn from all of a member's; a step of a seed is always the same."""
+    """Two sessions each, drawn from all of a member's; a step of a seed is always the same."""
     source = FamilySource()
     sessions, rows = source.take(1, 3, 0, 1, 16)
     again, same = source.take(1, 3, 0, 1, 16)
     assert (sessions.bars == again.bars)[~np.isnan(sessions.bars)].all()
     assert rows.tolist() == same.tolist()
-    assert np.bincount(rows // TOLD).tolist() == [OF_EACH] * 4
+    assert np.bincount(rows // TOLD).tolist() == [OF_EACH] * 8
     assert len(source.samples(1, 60)[0]) == 60
 
 
