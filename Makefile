@@ -11,7 +11,7 @@ help: ## this list
 .venv/.runtime: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, $(PYTHON) is older"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fyers]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[alerts,fyers]'
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps fyers-apiv3
 	@touch $@
 

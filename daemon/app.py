@@ -139,7 +139,7 @@ class App:
         self.plan = plan
         self._holds: list[Hold] = []
         self.journal: Journal | None = None
-        self._begun = False
+        self._begun = self._traded = False
         try:
             self._build(settings, plan, strategies, agents)
         except BaseException:  # nothing of a start that is refused stays: no journal, no lock
@@ -413,6 +413,16 @@ class App:
         return str(getattr(self.strategy.succession.newest(self.settings.strategy.name), "description", ""))
 
     @property
+    def ending(self) -> bool:
+        """Whether it takes nothing up any more: it was asked to stop, or its feed has ended."""
+        return self._stop.is_set() or (self._traded and not self.desk.open)
+
+    @property
+    def age_s(self) -> float:
+        """How long the process has been there, by the machine's clock, seconds."""
+        return (self._wall.now_ns() - self.started_ts) / NS_PER_S
+
+    @property
     def why_idle(self) -> str:
         """Why it doesn't trade yet, or any more; "" while it does."""
         if self.desk.open:
@@ -435,7 +445,7 @@ class App:
         self._begun = True
         try:
             await self._recover_or_stop()
-            self.desk.open = not self._stop.is_set()
+            self.desk.open = self._traded = not self._stop.is_set()
             self.shadows.start()
             keep = self.supervisor.keep
             async with asyncio.TaskGroup() as group:

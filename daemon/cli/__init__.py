@@ -43,6 +43,7 @@ class Commands(LazyGroup):
         "history": Later("daemon.cli.history:history_app", "Bars of the past from Fyers."),
         "ctl": Later("daemon.cli.ctl:ctl_app", "Speak to a running daemon over local HTTP."),
         "token": Later("daemon.cli.token:token_app", "Tokens of people and programs for the control API."),
+        "alert": Later("daemon.cli.alert:alert_app", "Who is told what has happened, when nobody looks."),
         "model": Later("daemon.cli.model:model_app", "Look at, convert or check a model artifact; keep a "
                        "store of them."),
         "bench": Later("daemon.cli.bench:bench_app", "Measure this machine."),

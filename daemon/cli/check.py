@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from daemon.alerting.targets import read_targets
 from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.cli.showing import show_settings
 from daemon.core.clock import Clock, LiveClock, ReplayClock
@@ -75,6 +76,7 @@ def _findings(settings: Settings, *, live: bool) -> Iterator[Finding]:
     """What a run needs on this machine; live ticks come from no tape."""
     for name, look in (
         ("feed", _feed), ("model", _model), ("events", _events), ("journal", _journal), ("control", _control),
+        ("alerts", _alerts),
     ):  # fmt: skip
         if not (live and name == "feed"):
             yield _finding(name, look, settings)
@@ -128,6 +130,11 @@ def _journal(settings: Settings) -> str:
     if settings.journal.path.exists():
         check_journal(settings.journal.path)
     return f"{settings.journal.path} can be written under {existing}"
+
+
+def _alerts(settings: Settings) -> str:
+    names = [target.name for target in read_targets(settings.alerts, os.environ)]
+    return f"told: {', '.join(names)}" if names else "nobody is told of alerts (alerts.urls_file)"
 
 
 def _control(settings: Settings) -> str:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from daemon.control.gauges import GaugeCollector, Gauges
 from daemon.control.view import InferenceStatus, RecorderStatus, Status
 from daemon.core.events import (
     ActorRestarted,
+    AlertChanged,
     Decision,
     Event,
     FundsDiffer,
@@ -30,11 +32,13 @@ from daemon.supervision.health import Check
 
 MEASURED: tuple[type[Event], ...] = (
     Decision, StrategySwapped, ActorRestarted, OrderUnknown, Reconciled, SymbolHalted, FundsReported, FundsDiffer,
+    AlertChanged,
 )  # fmt: skip
 """The events that `Metrics.record` counts."""
 
 INFERENCE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 1.0)
 LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+CONVERGENCE_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 1.0)
 SEGMENT_BUCKETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
 
 
@@ -43,6 +47,10 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.gauges: Gauges | None = None
+        """What the daemon held when it last looked; whoever looks puts it here."""
+        self._reasoned = self._segments_taken = 0
         self._decisions = Counter(
             "hrmd_decisions", "Decisions by strategy and action", ["strategy", "action"], registry=registry
         )
@@ -51,6 +59,11 @@ class Metrics:
         self._segments = Histogram(
             "hrmd_segments", "Reasoning segments per decision", buckets=SEGMENT_BUCKETS, registry=registry
         )
+        self._convergence = Histogram(
+            "hrmd_convergence_ratio", "Change of the model's state in its last cycle, as a share of its norm",
+            buckets=CONVERGENCE_BUCKETS, registry=registry,
+        )  # fmt: skip
+        self._alerts = Counter("hrmd_alerts_raised", "Alerts by kind", ["kind"], registry=registry)
         self._swaps = Counter("hrmd_strategy_swaps", "Strategies put in charge", ["new"], registry=registry)
         self._restarts = Counter("hrmd_actor_restarts", "Crashed actors restarted", ["actor"], registry=registry)
         self._unknown = Counter("hrmd_orders_unknown", "Orders that the venue never answered for", registry=registry)
@@ -90,7 +103,7 @@ class Metrics:
                 if event.failed:
                     self._failed.labels(event.strategy).inc()
                 if event.segments:
-                    self._segments.observe(event.segments)
+                    self._reason(event)
                 if event.halt_reason:
                     self._halts.labels(event.halt_reason).inc()
             case StrategySwapped():
@@ -108,6 +121,15 @@ class Metrics:
                 self._available.set(float(event.available))
             case FundsDiffer():
                 self._funds_differ.set(float(event.broker - event.journal) if event.reason else 0.0)
+            case AlertChanged():
+                if event.raised:
+                    self._alerts.labels(event.kind).inc()
+
+    def _reason(self, decision: Decision) -> None:
+        self._segments.observe(decision.segments)
+        self._convergence.observe(decision.convergence)
+        self._reasoned += 1
+        self._segments_taken += decision.segments
 
     def inference(self, seconds: float) -> None:
         """A forward pass of the model took `seconds`, on the machine's clock."""
@@ -117,12 +139,31 @@ class Metrics:
         """The event loop woke `seconds` later than asked."""
         self._lag.observe(max(0.0, seconds))
 
+    @property
+    def _saved(self) -> float | None:
+        most = self.gauges.most_segments if self.gauges is not None else 0
+        return 1 - self._segments_taken / self._reasoned / most if self._reasoned and most else None
+
     def render(self, status: Status, checks: Sequence[Check] = (), shadow: Sequence[ShadowRow] = ()) -> bytes:
         """Everything, in Prometheus' text format (content type `prometheus_client.CONTENT_TYPE_LATEST`)."""
         standing = CollectorRegistry()
         standing.register(_StatusCollector(status, checks))
         standing.register(_ShadowCollector(shadow))
+        standing.register(GaugeCollector(self.gauges))
+        standing.register(_DepthCollector(self._saved))
         return generate_latest(self._registry) + generate_latest(standing)
+
+
+class _DepthCollector(Collector):
+    """How much of the depth that is allowed was not needed."""
+
+    def __init__(self, saved: float | None) -> None:
+        self._saved = saved
+
+    def collect(self) -> Iterator[Metric]:
+        if self._saved is not None:
+            text = "1 less the mean of a decision's segments as a share of the most"
+            yield GaugeMetricFamily("hrmd_depth_saved_ratio", text, value=self._saved)
 
 
 class _StatusCollector(Collector):
@@ -177,6 +218,9 @@ def _health(checks: Sequence[Check]) -> Iterator[Metric]:
         found.add_metric([check.name], check.status.rank)
         if check.value is not None:
             values.add_metric([check.name], check.value)
+        if check.name == "journal" and check.value is not None:
+            text = "How long the oldest event has waited for the disk"
+            yield GaugeMetricFamily("hrmd_journal_lag_seconds", text, value=check.value)
     yield found
     yield values
 

@@ -110,6 +110,19 @@ class FeedState(StrEnum):
     ENDED = "ended"
 
 
+class Severity(StrEnum):
+    """Of an alert, mildest first: to know, worth a look today, to be looked at now."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 is the mildest."""
+        return list(Severity).index(self)
+
+
 class CanaryState(StrEnum):
     """Whether a candidate decides for real on a share, and how that ended."""
 
@@ -846,6 +859,29 @@ class HealthReport(Event, frozen=True, gc=False):
     reasons: tuple[str, ...]
     state: str = ""
     changes: tuple[HealthChange, ...] = ()
+
+
+class AlertChanged(Event, frozen=True, gc=False):
+    """An alert was raised (or got graver, or is told once more), or what it was about has cleared.
+
+    `key` is the cause: one alert until it clears. `times`: how often it was raised of late, so that it is damped.
+    """
+
+    ts: int
+    key: str
+    kind: str
+    severity: Severity
+    raised: bool
+    text: str
+    times: int = 1
+
+
+class AlertSent(Event, frozen=True, gc=False):
+    """Somebody was told of the alerts with these keys; `target` names the service without its secrets."""
+
+    ts: int
+    keys: tuple[str, ...]
+    target: str
 
 
 class MemoryMeasured(Event, frozen=True, gc=False):

@@ -158,6 +158,30 @@ class JournalReader:
         )
         return self._decoded(rows, types)
 
+    def of_runs_since(self, since_ns: int, runs: Sequence[int], *types: type[Event]) -> Iterator[Event]:
+        """Those of `of_runs` whose event time is `since_ns` (UTC ns) or later. Raises `UsageError`."""
+        kinds = [kind.__name__ for kind in types]
+        rows = self._rows(
+            f"SELECT run, seq, type, body FROM events WHERE run IN ({marks(runs)}) AND ts >= ? AND type IN "
+            f"({marks(kinds)}) ORDER BY run, seq",
+            *runs,
+            since_ns,
+            *kinds,
+        )
+        return self._decoded(rows, types)
+
+    def counts_since(self, since_ns: int, runs: Sequence[int], *types: type[Event]) -> dict[str, int]:
+        """How many events of each type the given runs have from `since_ns` (event time, UTC ns) on, by type."""
+        kinds = [kind.__name__ for kind in types]
+        rows = self._rows(
+            f"SELECT type, COUNT(*) FROM events WHERE run IN ({marks(runs)}) AND ts >= ? AND type IN ({marks(kinds)}) "
+            "GROUP BY type",
+            *runs,
+            since_ns,
+            *kinds,
+        )
+        return {str(kind): int(count) for kind, count in rows}
+
     def metadata_of_all(self, key: str) -> dict[int, str]:
         """One piece of metadata of every run that has it, by run."""
         return {int(run): str(value) for run, value in self._rows("SELECT run, value FROM runs WHERE key = ?", key)}

@@ -88,6 +88,8 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.RunCounted,
     vocabulary.SettingChanged,
     vocabulary.ControlAction,
+    vocabulary.AlertChanged,
+    vocabulary.AlertSent,
 )
 """What is recorded: every event that a decision, a position or a state depends on; of bars only
 the intervals that decisions see (the caller chooses them), of ticks none: they have their own tape."""

@@ -22,6 +22,7 @@ from daemon.supervision.health import Limits
 from daemon.supervision.health_checks import FLAT, SharedLimits
 from daemon.supervision.health_monitor import HealthMonitor, LoadedModel, Sources
 from daemon.supervision.health_readings import (
+    AlertsReading,
     BaselineReading,
     BrokerReading,
     JournalReading,
@@ -38,9 +39,16 @@ ROOM = 0.9
 
 
 def monitor_of(
-    app: App, recorder: Recorder | None, ended: Callable[[], bool], last_tick_ts: Callable[[], int | None]
+    app: App,
+    recorder: Recorder | None,
+    ended: Callable[[], bool],
+    last_tick_ts: Callable[[], int | None],
+    alerts: Callable[[], AlertsReading] | None = None,
 ) -> HealthMonitor:
-    """Of a whole daemon; `ended` says whether its feed has, `last_tick_ts` when the newest tick came (UTC ns)."""
+    """Of a whole daemon; `ended` says whether its feed has, `last_tick_ts` when the newest tick came (UTC ns).
+
+    `alerts` says how those fare who are told of them.
+    """
     settings = app.settings
     health, interval = settings.supervisor.health, settings.strategy.interval
     deadline_s = settings.hierarchical_reasoning_model.act.deadline_ms / 1000
@@ -57,7 +65,9 @@ def monitor_of(
         shared,
         deadline_s + health.owed_grace_s,
         Sources(
-            readings=lambda: _readings(app, recorder, ended=ended(), last_tick_ts=last_tick_ts()),
+            readings=lambda: _readings(
+                app, recorder, alerts() if alerts is not None else None, ended=ended(), last_tick_ts=last_tick_ts()
+            ),
             memory_bytes=memory_in_use,
             models=lambda: _models(app, files),
             places=[*journaled, *recorded],
@@ -84,7 +94,9 @@ def shared_limits(settings: Settings) -> SharedLimits:
     )
 
 
-def _readings(app: App, recorder: Recorder | None, *, ended: bool, last_tick_ts: int | None) -> Readings:
+def _readings(
+    app: App, recorder: Recorder | None, alerts: AlertsReading | None, *, ended: bool, last_tick_ts: int | None
+) -> Readings:
     book, ladder, now = app.risk.book, app.supervisor.ladder, app.plan.clock.now_ns()
     watch = app.feed.clock_watch if isinstance(app.feed, LiveFeed) else None
     in_session = last_tick_ts is not None and app.calendar.session_at(now) is not None
@@ -119,6 +131,7 @@ def _readings(app: App, recorder: Recorder | None, *, ended: bool, last_tick_ts:
         clock_held=watch.held if watch is not None else "",
         doubts=app.calendar.doubts([today]) if now else [],
         confirmed_days=(app.calendar.confirmed_to - today).days if now else None,
+        alerts=alerts,
     )
 
 

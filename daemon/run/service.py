@@ -8,6 +8,7 @@ and so is a path that stands still.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import secrets
 import signal
@@ -17,6 +18,8 @@ from pathlib import Path
 
 import structlog
 
+from daemon.alerting.sender import Sender
+from daemon.alerting.targets import read_targets
 from daemon.app import App, RunPlan
 from daemon.control.auth import check_server_token, server_token, server_token_file
 from daemon.control.metrics import MEASURED, Metrics
@@ -29,7 +32,9 @@ from daemon.core.latency import MeasuredLatency
 from daemon.feed.live.fyers import check_live, live_clock, ticks_are_real
 from daemon.market.calendar import MarketCalendar
 from daemon.market.opening import CalendarWatch
+from daemon.run.alerts import alert_desk
 from daemon.run.control import ControlService
+from daemon.run.gauges import build_of, gauges_of
 from daemon.run.notify import Notifier
 from daemon.run.process import on_ending
 from daemon.run.recording import follow, open_recorder, record_published, reels_of_today, wants_recorder
@@ -43,6 +48,8 @@ log = structlog.get_logger("service")
 
 PULSE_S = 0.25
 """How often the loop's lag is looked at."""
+GAUGES_EVERY = 4
+"""Pulses: what the metrics show of positions and queues is at most a second old."""
 
 
 class Service:
@@ -66,6 +73,7 @@ class Service:
         if settings.control.enabled:
             check_server_token(settings.control.token_file, os.environ)
             read_tokens(settings.control.tokens_file)
+        targets = read_targets(settings.alerts, os.environ)
         self.recorder = (
             open_recorder(settings, MarketCalendar.load(settings.market.calendar_file))
             if wants_recorder(settings)
@@ -93,6 +101,10 @@ class Service:
                 if not live:
                     record_published(app.bus, self.recorder, app.tapes)
             token = self._token() if settings.control.enabled else None
+            sender = Sender(targets, settings.alerts)
+            mode = f"{settings.broker.name} · {_ticks(settings)}"
+            self.view = DaemonView(app, mode, self.recorder, sender.reading)
+            self.alerts = alert_desk(app, self.view, sender)
         except HrmdError:
             if app is not None:
                 app.close()
@@ -100,7 +112,6 @@ class Service:
                 self.recorder.close()
             raise
         self.metrics = Metrics()
-        self.view = DaemonView(self.app, f"{settings.broker.name} · {_ticks(settings)}", self.recorder)
         self._calendar_watch = CalendarWatch(self.app.calendar)
         self._notifier = Notifier.from_environment(os.environ)
         self.app.bus.tap(MEASURED, self.metrics.record)
@@ -127,22 +138,29 @@ class Service:
     async def run(self, alongside: tuple[Callable[[], Awaitable[None]], ...] = ()) -> None:
         """Run until the feed ends or a signal comes; `alongside` begin when the path has recovered."""
         on_ending(self._on_signal)
+        recovering: asyncio.Task[None] | None = None
         try:
             if self._control is not None:
                 await self._listen(self._control)
                 log.info("control listens", url=self._control.url)
                 self._announce(self._control.url)
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
-            kept = (Kept("pulse", self._pulse), Kept("health", self.view.monitor.run))
+            kept = (
+                Kept("pulse", self._pulse), Kept("health", self.view.monitor.run), Kept("alerts", self.alerts.run),
+            )  # fmt: skip
             keep = self.app.supervisor.keep
+            recovering = asyncio.create_task(self.alerts.run_until_it_trades(), name="alerts")
             await self.app.run(alongside=(*(partial(keep, one) for one in kept), *alongside))
         finally:
             self._notifier.stopping()
+            if recovering is not None:
+                recovering.cancel()
             if self._announcement is not None:
                 self._announcement.close()
             if self._control is not None:
                 await self._control.stop()
             self.app.close()
+            await asyncio.to_thread(self.alerts.close)
             if self.recorder is not None:
                 await asyncio.to_thread(self.recorder.close)
             log.info("summary", **self.totals.words(), rung=self.app.supervisor.ladder.active)
@@ -172,7 +190,10 @@ class Service:
         """Say that the path runs, then measure how late the loop wakes, and feed the watchdog."""
         self._notifier.ready()
         fed_ns = 0
+        build, pulses = build_of(self.app), itertools.count()
         while True:
+            if not next(pulses) % GAUGES_EVERY:
+                self.metrics.gauges = gauges_of(self.app, self.view, self.alerts, build)
             before = stopwatch_ns()
             await asyncio.sleep(PULSE_S)
             now = stopwatch_ns()

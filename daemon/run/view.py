@@ -6,7 +6,7 @@ Invariant: nothing here changes the daemon or waits.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
@@ -60,6 +60,7 @@ from daemon.report.side_by_side import ShadowRow
 from daemon.run.canary_row import canary_row
 from daemon.run.health import monitor_of
 from daemon.run.past import Past, reasoning
+from daemon.supervision.health_readings import AlertsReading
 from daemon.tape.recorder import Recorder
 
 KEPT = 500
@@ -91,7 +92,9 @@ class Reasoner(Protocol):
 class DaemonView:
     """Implements `daemon.control.view.ControlView` over a running `App`."""
 
-    def __init__(self, app: App, mode: str, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self, app: App, mode: str, recorder: Recorder | None = None, alerts: Callable[[], AlertsReading] | None = None
+    ) -> None:
         self._app = app
         self._mode = mode
         self._recorder = recorder
@@ -114,8 +117,9 @@ class DaemonView:
             self._keep(_row_of(order))
         app.bus.tap(types, self._record)
         self.monitor = monitor_of(
-            app, recorder, ended=lambda: self._feed == FeedState.ENDED, last_tick_ts=lambda: self._last_tick_ts
-        )
+            app, recorder, ended=lambda: self._feed == FeedState.ENDED, last_tick_ts=lambda: self._last_tick_ts,
+            alerts=alerts,
+        )  # fmt: skip
 
     def status(self) -> Status:
         """The daemon at a glance."""

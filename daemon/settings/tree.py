@@ -8,6 +8,7 @@ from typing import Self
 import msgspec
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from daemon.settings.alerts import AlertSettings
 from daemon.settings.bars import BarSettings, ComplexitySettings
 from daemon.settings.canary import CanarySettings
 from daemon.settings.feed import FeedSettings
@@ -45,6 +46,7 @@ class Settings(BaseModel):
     broker: BrokerSettings = BrokerSettings()
     journal: JournalSettings = JournalSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
+    alerts: AlertSettings = AlertSettings()
     control: ControlSettings = ControlSettings()
     log: LogSettings = LogSettings()
 

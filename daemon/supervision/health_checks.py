@@ -61,6 +61,7 @@ def all_checks(
         loop(seen, settings, before),
         disk(seen, settings, before),
         calendar(readings, settings),
+        alerts(readings),
     )
 
 
@@ -405,3 +406,20 @@ def calendar(readings: Readings, settings: HealthSettings) -> Check:
     else:
         check = good("calendar", f"holidays are confirmed for {left} more days")
     return msgspec.structs.replace(check, value=left, limit=settings.calendar_warn_days, unit="days")
+
+
+def alerts(readings: Readings) -> Check:
+    """Whether somebody hears of it."""
+    found = readings.alerts
+    if found is None or not found.targets:
+        return good("alerts", "nobody is told of alerts")
+    lost = f"; alerts lost: {found.lost}" if found.lost else ""
+    if not found.failing:
+        text = f"services that are told of alerts: {found.targets}{lost}"
+        return good("alerts", text, found.waiting)
+    services = "; ".join(f"{name}: {why}" for name, why in found.failing.items())
+    text = f"alerts can't be sent: {services}; waiting: {found.waiting}{lost}"
+    outline = f"services that can't be told of alerts: {len(found.failing)} of {found.targets}"
+    do = "it is tried again by itself; hrmd alert test tries every address"
+    worse = bad if len(found.failing) == found.targets else doubtful
+    return msgspec.structs.replace(worse("alerts", text, do, outline), value=found.waiting)

@@ -54,6 +54,16 @@ class BaselineReading(msgspec.Struct, frozen=True):
     standing: Standing
 
 
+class AlertsReading(msgspec.Struct, frozen=True):
+    """Of the services that are told of alerts: how many, those that can't be, and what waits or was lost."""
+
+    targets: int
+    failing: Mapping[str, str]
+    """Why, by service."""
+    waiting: int
+    lost: int
+
+
 class Readings(msgspec.Struct, frozen=True, kw_only=True):
     """What the stations say of themselves now; None where there is no such station."""
 
@@ -103,6 +113,7 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     """What isn't known of the calendar today."""
     confirmed_days: int | None = None
     """From today to the last day whose holidays are known; None before the run has a time."""
+    alerts: AlertsReading | None = None
 
 
 class ModelFile(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ from daemon.settings.run import LogSettings
 from daemon.strategy.store import Store
 from models.agent import HRMAgent
 from tests.samples import hill, write_tape
+from tests.unit.alerting.services import service, urls_file
 from tests.unit.control.fakes import TOKEN, FakeDaemon, build_server, running_in_thread
 from tests.unit.market.test_holiday_list import DAYS, rows
 
@@ -47,8 +48,8 @@ SHORT = (
 class Place:
     """Where the commands find a tape, a journal, a model, a daemon and an exchange."""
 
-    def __init__(self, root: Path, url: str, exchange: dict[str, str]) -> None:
-        self.root, self.url, self.exchange = root, url, exchange
+    def __init__(self, root: Path, url: str, exchange: dict[str, str], hook: str) -> None:
+        self.root, self.url, self.exchange, self.hook = root, url, exchange, hook
         self.tape = write_tape(root / "hill.parquet", *hill(), notes={"simulated": "true"})
         (root / "control.token").write_text(TOKEN)
         (root / "fyers.token").write_text(ACCESS)
@@ -104,8 +105,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         exchange = json.loads(process.stdout.readline())
-        with running_in_thread(build_server(FakeDaemon())) as url:
-            yield Place(root, url, exchange)
+        with running_in_thread(build_server(FakeDaemon())) as url, service() as hook:
+            yield Place(root, url, exchange, hook.url)
         process.terminate()
         assert process.stdout.read() == ""
 
@@ -140,6 +141,8 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "calendar show": lambda place: ["2027"],
     "calendar update": lambda place: ["--from", str(place.holidays()),
                                       *place.settings(f"market.calendar_file={place.root}/calendar.yaml")],
+    "alert list": lambda place: [],
+    "alert test": lambda place: place.settings(f"alerts.urls_file={urls_file(place.root, place.hook)}"),
     "ctl status": ctl(),
     "ctl health": ctl(),
     "ctl positions": ctl(),

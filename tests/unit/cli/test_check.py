@@ -71,13 +71,13 @@ def test_everything_is_there(capsys: Capture, ready: list[str], tmp_path: Path) 
     code, found = check(capsys, *ready)
     assert code == 0
     assert all(ok for ok, _ in found.values())
-    assert list(found) == ["settings", "feed", "model", "events", "journal", "control", "calendar"]
+    assert list(found) == ["settings", "feed", "model", "events", "journal", "control", "alerts", "calendar"]
     assert found["feed"][1] == f"54 ticks of {SBIN}"
     assert found["control"][1] == "127.0.0.1:0 is free"
     assert not (tmp_path / "var").exists()
     assert main(["check", *[argument for change in ready for argument in ("--set", change)]]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line[:4] for line in lines if "calendar" not in line] == ["ok  "] * 6
+    assert [line[:4] for line in lines if "calendar" not in line] == ["ok  "] * 7
 
 
 def test_the_model_says_what_it_is(capsys: Capture, ready: list[str]) -> None:

@@ -12,6 +12,7 @@ from daemon.settings.health import HealthSettings
 from daemon.supervision.health import Check, CheckStatus, Limits, Overall, overall
 from daemon.supervision.health_checks import SharedLimits, all_checks
 from daemon.supervision.health_readings import (
+    AlertsReading,
     BrokerReading,
     JournalReading,
     Measurements,
@@ -43,7 +44,7 @@ SEEN = Measurements(
 NAMES = [
     "running", "journal", "ladder", "canary", "decisions", "owed", "stages", "restarts", "orders", "positions",
     "held_over", "cash", "broker", "token", "recorder", "feed", "clock", "ticks", "errors", "latency", "reasoning",
-    "convergence", "baseline", "model", "memory", "loop", "disk", "calendar",
+    "convergence", "baseline", "model", "memory", "loop", "disk", "calendar", "alerts",
 ]  # fmt: skip
 
 
@@ -227,3 +228,15 @@ def test_nothing_said_to_all_holds_a_symbol_or_money(
     assert said
     for secret in ("NSE:", "800", "900", "3 failed", "(no: you)", "split"):
         assert secret not in said
+
+
+def test_who_is_told_of_alerts() -> None:
+    """Nobody is fine; a service that can't be told is worth a look, and where all are it is to be mended."""
+    assert checks()["alerts"].text == "nobody is told of alerts"
+    well = checks({"alerts": AlertsReading(2, {}, 0, 3)})["alerts"]
+    assert (well.status, well.text) == (CheckStatus.OK, "services that are told of alerts: 2; alerts lost: 3")
+    one = checks({"alerts": AlertsReading(2, {"1: JSON host": "it answered 500"}, 4, 0)})["alerts"]
+    assert (one.status, one.value) == (CheckStatus.WARN, 4)
+    assert one.text == "alerts can't be sent: 1: JSON host: it answered 500; waiting: 4"
+    assert one.said_to_all == "services that can't be told of alerts: 1 of 2"
+    assert checks({"alerts": AlertsReading(1, {"1: JSON host": "it hangs"}, 4, 0)})["alerts"].status is CheckStatus.FAIL

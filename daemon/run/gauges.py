@@ -1,0 +1,46 @@
+"""The stations of an `App` → the gauges of its metrics, as of now.
+
+Invariant: nothing here changes the daemon or waits.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from decimal import Decimal
+
+from daemon import __version__
+from daemon.alerting.desk import AlertDesk
+from daemon.app import App
+from daemon.control.gauges import Gauges
+from daemon.run.canary_row import canary_words
+from daemon.run.view import DaemonView
+
+NOTHING = Decimal(0)
+
+
+def build_of(app: App) -> dict[str, str]:
+    """Of this process; it never changes."""
+    return {"version": __version__, "python": platform.python_version(), "settings": app.settings.digest()[:12]}
+
+
+def gauges_of(app: App, view: DaemonView, alerts: AlertDesk, build: dict[str, str]) -> Gauges:
+    """As of now."""
+    rows, journal = view.positions(), app.journal
+    worth = [row.quantity * (row.last_price or NOTHING) for row in rows]
+    standing = Counter((it.kind.value, it.severity.value) for it in alerts.book.standing.values())
+    return Gauges(
+        build=build,
+        gross=sum(map(abs, worth), NOTHING),
+        net=sum(worth, NOTHING),
+        realised=sum((row.realised_pnl for row in rows), NOTHING),
+        unrealised=sum((row.unrealised_pnl or NOTHING for row in rows), NOTHING),
+        day_pnl=app.risk.book.day_pnl(),
+        waiting={actor.name: len(actor.inbox) for actor in app.actors},
+        journal_waiting=max(0, journal.appended - journal.committed) if journal is not None else None,
+        journal_committed=journal.committed if journal is not None else 0,
+        most_segments=app.settings.hierarchical_reasoning_model.act.max_segments,
+        canary=bool(canary_words(app)),
+        standing=standing,
+        alerts=alerts.sender.reading(),
+    )
