@@ -21,9 +21,9 @@ help: ## this list
 
 setup: .venv/.runtime ## install what the daemon needs into .venv
 
-demo: .venv/.runtime ## simulate two trading days and replay them through the whole daemon
+demo: .venv/.runtime ## simulate four trading days with trends and replay them through the whole daemon
 	@mkdir -p $(DEMO)
-	$(BIN)/hrmd tape simulate --out $(DEMO)/tape.parquet --sessions 2 --seed 7 --force
+	$(BIN)/hrmd tape simulate --out $(DEMO)/tape.parquet --sessions 4 --seed 7 --trends 2 --force
 	$(BIN)/hrmd replay $(DEMO)/tape.parquet --strategy hrm --journal $(DEMO)/journal.sqlite --report $(DEMO)/report
 	$(BIN)/hrmd verify $(DEMO)/journal.sqlite
 

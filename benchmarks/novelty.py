@@ -1,6 +1,6 @@
 """Measures whether a model knows a market that is unlike the one it was trained in.
 
-    python benchmarks/novelty.py [--model models/artifacts/tiny.safetensors] [--sessions 500] [--bars FILE.parquet …]
+    python benchmarks/novelty.py [--model models/artifacts/base.safetensors] [--sessions 500] [--bars FILE.parquet …]
     python benchmarks/novelty.py --compare        (other distances beside it, on the same statistics; some minutes)
 
 Fresh sessions of the training market must pass (at most 1 % flagged), sessions of foreign markets must not (at least
@@ -322,7 +322,7 @@ def _compare(model: HRM, novelty: Novelty, settings: FeatureSettings, count: int
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=Path("models/artifacts/tiny.safetensors"))
+    parser.add_argument("--model", type=Path, default=Path("models/artifacts/base.safetensors"))
     parser.add_argument("--sessions", type=int, default=500)
     parser.add_argument("--bars", type=Path, nargs="*", default=[])
     parser.add_argument("--compare", action="store_true")

@@ -60,6 +60,7 @@ from daemon.market.legs import Legs
 from daemon.market.overnight import OvernightLimit
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.market.symbol_files import MasterDay, open_instruments
+from daemon.market.trade_costs import TradeCosts
 from daemon.orders.abandoning import abandon
 from daemon.orders.book import OrderState
 from daemon.orders.broker import Broker
@@ -223,9 +224,10 @@ class App:
         intervals = self.tapes.intervals(settings.bars.intervals, seen)
         self.bars = BarsActor(bus, BarBuilder(self.calendar, intervals, grace_ns), self._overnight(limit))
         self.complexity = ComplexityActor(bus, ComplexityDetector(settings.complexity_detection, scheduled), interval)
+        costs = TradeCosts(CostSchedule(), self.instruments.resolve, float(settings.risk.max_order_notional))
         self.strategy = StrategyActor(
             bus,
-            MarketView(view, self.calendar),
+            MarketView(view, self.calendar, costs),
             strategies,
             settings.strategy.name,
             clock,
@@ -262,7 +264,7 @@ class App:
 
         # who decides beside the one in charge, on paper of their own
         around = Surroundings(
-            clock, self.calendar, self.instruments, self.strategy.legs.indices, plan.latency, limit,
+            clock, self.calendar, self.instruments, self.strategy.legs.indices, plan.latency, limit, costs,
             INTERVALS.get(self.tapes.bars, 0), isinstance(clock, ReplayClock),
         )  # fmt: skip
         self.shadows = Shadows(
@@ -496,7 +498,8 @@ class App:
         account.flatten_reason, account.unsettled = self.risk.flatten_reason, dict(book.unsettled)
         account.closing = dict(self.risk.closing)
         account.day, account.day_start_net, account.day_high = book.day, book.day_start_net, book.day_high
-        return account.snapshot(self.plan.clock.now_ns() or account.last_ts)
+        taken = account.snapshot(self.plan.clock.now_ns() or account.last_ts)
+        return msgspec.structs.replace(taken, sessions=self.strategy.view.sessions())
 
     async def _abandon(self) -> None:
         """A fault ended the run: what would open a position is taken off the market, and what is left is said."""

@@ -95,6 +95,8 @@ class HRMAgent:
     ) -> None:
         self.model = model.eval()
         self.settings = settings
+        self.features = model.config.features
+        """What this network reads; `past_sessions` may be another than the settings'."""
         self.act = AdaptiveComputationTime(settings, now_ns)
         self._manifest: Manifest | None = manifest
         self._trained = manifest.trained
@@ -212,7 +214,7 @@ class HRMAgent:
         """
         if deadline_ns is None and self._now_ns is not None:
             deadline_ns = self._now_ns() + round(self.settings.act.deadline_ms * NS_PER_MS)
-        features = encode([observation], self.model.vocabularies, self.settings.features)
+        features = encode([observation], self.model.vocabularies, self.features)
         kept = b""
         if self.cache.size and segments is None:
             kept = DecisionCache.key(features, self.model_hash, self.act.max_segments)
@@ -265,7 +267,7 @@ class HRMAgent:
         trade. Raises InvalidObservation, ValueError for an action that a position does not allow, InvalidOutput where
         the loss is not finite. Carried states and the model hash are renewed.
         """
-        features = encode(observations, self.model.vocabularies, self.settings.features)
+        features = encode(observations, self.model.vocabularies, self.features)
         features = forget_identities(features, self.settings.embeddings.unknown_dropout, self._rng)
         targets = ActionTargets(
             side=features.side,

@@ -97,7 +97,7 @@ def describe(
     """Return the manifest that `model` would be saved with; its `sha256` is that of the saved file."""
     manifest = Manifest(
         config=model.config,
-        features=FeatureSchema.current(),
+        features=FeatureSchema.of(model.config.features),
         instruments=model.vocabularies.instruments.names,
         timeframes=model.vocabularies.timeframes.names,
         dtype=dtype,
@@ -138,7 +138,7 @@ def load_model(path: Path, *, expected: HRMConfig | None = None) -> tuple[HRM, M
     """
     manifest, tensors = _read(path)
     _checked(path, manifest, tensors)
-    schema = FeatureSchema.current()
+    schema = FeatureSchema.of(manifest.config.features)
     if manifest.features != schema:
         raise CheckpointError(
             f"{path}: feature schema {manifest.features.version} differs from this code's {schema.version}"

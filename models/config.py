@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 DECISION_TOKENS: Final = 4
 """Tokens beside the patches: decision, coarse timeframe, calendar, memory."""
@@ -155,6 +155,17 @@ class FeatureSettings(_Frozen):
     coarse_interval: Annotated[str, Field(pattern=r"^[1-9][0-9]*[smhd]$")] = "30m"
     coarse_window: Positive = 16
     clip: Annotated[float, Field(gt=0.0, le=MOST, allow_inf_nan=False)] = 8.0
+    past_sessions: Annotated[int, Field(ge=0, le=MOST)] = 0
+    """Earlier sessions whose trends, and what following them came to, the network is told of, and what a trade costs;
+    0: neither, as in artifacts from before there was such a thing."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `past_sessions` where there are none, so that the hashes of earlier artifacts stay true."""
+        values: dict[str, Any] = dump(self)
+        if not self.past_sessions:
+            values.pop("past_sessions", None)
+        return values
 
     @model_validator(mode="after")
     def _fits(self) -> FeatureSettings:
@@ -203,11 +214,13 @@ class HRMConfig(_Frozen):
     def differences(self, other: HRMConfig) -> list[str]:
         """Dotted keys at which `other` would build a different network or read different features.
 
-        `gradient` is left out: it changes how a network is trained and not what it computes.
+        `gradient` is left out: it changes how a network is trained and not what it computes. So is `past_sessions`:
+        what a network is told follows from its artifact.
         """
         mine, theirs = _flat(self.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
         keys = [key for key in mine if mine[key] != theirs.get(key)]
-        return [f"{key}: {mine[key]} != {theirs.get(key)}" for key in keys if key != "architecture.gradient"]
+        free = ("architecture.gradient", "features.past_sessions")
+        return [f"{key}: {mine[key]} != {theirs.get(key)}" for key in keys if key not in free]
 
 
 class HRMSettings(_Frozen):

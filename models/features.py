@@ -41,6 +41,12 @@ RECENT_SPAN: Final = 8
 """The same for the ranges that a bar's own variance is judged by."""
 VARIANCE_SHARES: Final = (0.05, 20.0)
 """Bounds of a bar's own variance as a share of the window's."""
+PAST_FEATURES: Final = (
+    "log_cost", "cost_per_volatility", "log_sessions",
+    "paid_2", "paid_4", "paid_8", "paid_16", "paid_32",
+    "surprise_2", "surprise_4", "surprise_8", "surprise_16", "surprise_32",
+)  # fmt: skip
+"""What a network with `past_sessions` is told on top: what a trade costs, and `models.past`."""
 POSITION_FEATURES: Final = ("size", "unrealised_atr", "log_bars_held")
 
 VOLATILITY_FLOOR: Final = 1e-6
@@ -49,6 +55,14 @@ VOLATILITY_UNIT_BP: Final = 6.0
 """The mean absolute 5-minute move of NIFTY; `log_volatility` and `log_spread` are measured against it."""
 LOG_MINUTES_UNIT: Final = math.log1p(375.0)
 """One NSE session of 375 minutes maps to 1."""
+COST_UNIT_BP: Final = 3.0
+"""`log_cost` is measured against it."""
+USUAL_COST_BP: Final = 3.0
+"""What trading one unit once costs where nobody says so."""
+LEAST_COST_BP: Final = 0.01
+"""A trade that costs less isn't told apart."""
+NOTHING_KNOWN: Final = (0.0,) * 11
+"""What `models.past.known` says before the first session is over."""
 SIDE_ROWS: Final = {0: 0, 1: 1, -1: 2}
 """Row of the policy head for each position side: flat, long, short."""
 
@@ -60,7 +74,8 @@ class Observation:
     `bars` (n, 5) and `coarse` (m, 5): float64 open, high, low, close, volume, oldest first; volume is NaN where there
     is none; `coarse` may be empty. `ts`: close of the newest bar, ns UTC. `position_side` −1, 0, 1; `position_size`
     share of the limit, 0..1; `unrealised_atr` profit of the open position in ATRs; a flat position has size, profit and
-    bars 0. `spread_bp` in basis points; `complexity` 0..1.
+    bars 0. `spread_bp` in basis points; `complexity` 0..1. `cost_bp`: what trading one unit once costs, basis points;
+    `past`: what is known of earlier sessions (`models.past.known`).
     """
 
     symbol: str
@@ -77,6 +92,8 @@ class Observation:
     weekday: int
     spread_bp: float
     complexity: float
+    cost_bp: float = USUAL_COST_BP
+    past: Sequence[float] | Floats = NOTHING_KNOWN
 
 
 class FeatureSchema(BaseModel):
@@ -90,9 +107,16 @@ class FeatureSchema(BaseModel):
     position: tuple[str, ...]
 
     @classmethod
-    def current(cls) -> FeatureSchema:
-        """Return the schema that this code computes."""
-        return cls(version=FEATURE_VERSION, bar=BAR_FEATURES, calendar=CALENDAR_FEATURES, position=POSITION_FEATURES)
+    def of(cls, settings: FeatureSettings) -> FeatureSchema:
+        """Return the schema that this code computes under `settings`."""
+        return cls(
+            version=FEATURE_VERSION, bar=BAR_FEATURES, calendar=calendar_names(settings), position=POSITION_FEATURES
+        )
+
+
+def calendar_names(settings: FeatureSettings) -> tuple[str, ...]:
+    """Return what the calendar token holds."""
+    return CALENDAR_FEATURES + PAST_FEATURES if settings.past_sessions else CALENDAR_FEATURES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +138,8 @@ class Columns:
     clock: Floats  # (B, 3) minute_of_session, minutes_to_close, weekday
     spread_bp: Floats  # (B,)
     complexity: Floats  # (B,)
+    cost_bp: Floats  # (B,)
+    past: Floats  # (B, 11) as `models.past.known` makes it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +148,7 @@ class Features:
 
     patches: NDArray[np.float32]  # (B, P, patch · 9)
     coarse: NDArray[np.float32]  # (B, Wc · 9)
-    calendar: NDArray[np.float32]  # (B, 21)
+    calendar: NDArray[np.float32]  # (B, 21), or (B, 34) with `past_sessions`
     position: NDArray[np.float32]  # (B, 3), zeros where flat
     instrument: Rows  # (B,)
     timeframe: Rows  # (B,)
@@ -165,6 +191,8 @@ def columns(observations: Sequence[Observation], vocabularies: Vocabularies, set
         clock=np.array([(o.minute_of_session, o.minutes_to_close, o.weekday) for o in observations], np.float64),
         spread_bp=np.array([o.spread_bp for o in observations], np.float64),
         complexity=np.array([o.complexity for o in observations], np.float64),
+        cost_bp=np.array([o.cost_bp for o in observations], np.float64),
+        past=np.array([o.past for o in observations], np.float64).reshape(len(observations), len(NOTHING_KNOWN)),
     )
 
 
@@ -179,9 +207,7 @@ def encode_columns(columns: Columns, settings: FeatureSettings) -> Features:
     return Features(
         patches=bars.reshape(batch, patches, -1).astype(np.float32),
         coarse=coarse.reshape(batch, -1).astype(np.float32),
-        calendar=np.concatenate(
-            [_calendar(columns, volatility, settings.clip), trend_features(columns, volatility, settings.clip)], axis=1
-        ).astype(np.float32),
+        calendar=np.concatenate(_told(columns, volatility, settings), axis=1).astype(np.float32),
         position=_position(columns, settings.clip).astype(np.float32),
         instrument=columns.instrument,
         timeframe=columns.timeframe,
@@ -190,6 +216,24 @@ def encode_columns(columns: Columns, settings: FeatureSettings) -> Features:
         side=columns.side,
         complexity=columns.complexity,
     )
+
+
+def _told(columns: Columns, volatility: Floats, settings: FeatureSettings) -> list[Floats]:
+    """What the calendar token is made of, each (B, n)."""
+    told = [
+        _calendar(columns, volatility, settings.clip),
+        trend_features(columns.bars, columns.bars_present, volatility, settings.clip),
+    ]
+    if settings.past_sessions:
+        told += [_cost(columns, volatility, settings.clip), np.clip(columns.past, -settings.clip, settings.clip)]
+    return told
+
+
+def _cost(columns: Columns, volatility: Floats, clip: float) -> Floats:
+    """What a trade costs, alone and against a bar's volatility. (B, 2)."""
+    table = np.stack([np.log(columns.cost_bp / COST_UNIT_BP), columns.cost_bp / (volatility * 1e4)], axis=-1)
+    clipped: Floats = np.clip(table, -clip, clip)
+    return clipped
 
 
 def bar_features(bars: Floats, present: Flags, clip: float) -> tuple[Floats, Floats]:
@@ -265,15 +309,14 @@ def _calendar(columns: Columns, volatility: Floats, clip: float) -> Floats:
     return clipped
 
 
-def trend_features(columns: Columns, volatility: Floats, clip: float) -> Floats:
+def trend_features(bars: Floats, present: Flags, volatility: Floats, clip: float) -> Floats:
     """How far the recent past drifted, in standard errors of no drift at all. (B, 6): CALENDAR_FEATURES from the 16th.
 
     Returns are averaged with exponentially falling weights, each divided by its bar's own variance, as the best linear
     estimate of a drift under changing volatility is; a bar's variance is the window's, times how the squared ranges up
     to that bar stand to the window's. The first number is the newest bar's share of this, as a log-volatility.
     """
-    present = columns.bars_present  # (B, W)
-    (_, high, low, _), returns = _logarithms(columns.bars, present)
+    (_, high, low, _), returns = _logarithms(bars, present)
     squares = np.where(present, np.square(high - low), 0.0)
     age = np.arange(present.shape[1] - 1, -1, -1.0)
     recent = np.exp(np.minimum(age[None, :] - age[:, None], 0.0) / RECENT_SPAN) * (age[:, None] >= age[None, :])
@@ -333,9 +376,12 @@ def _check(observation: Observation, settings: FeatureSettings) -> None:
         ("weekday", observation.weekday, 0, 6),
         ("spread_bp", observation.spread_bp, 0.0, math.inf),
         ("complexity", observation.complexity, 0.0, 1.0),
+        ("cost_bp", observation.cost_bp, LEAST_COST_BP, math.inf),
     ):
         if not (math.isfinite(value) and low <= value <= high):
             raise refuse(f"{name} is {value}, expected a finite number from {low} to {high}")
+    if len(observation.past) != len(NOTHING_KNOWN) or not np.isfinite(observation.past).all():
+        raise refuse(f"past is {observation.past}, expected {len(NOTHING_KNOWN)} finite numbers")
     if observation.position_side not in SIDE_ROWS:
         raise refuse(f"position_side is {observation.position_side}, expected -1, 0 or 1")
 

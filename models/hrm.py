@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from models.config import HRMConfig
 from models.core import Change, Latent, ReasoningCore
-from models.features import BAR_FEATURES, CALENDAR_FEATURES, POSITION_FEATURES, Features
+from models.features import BAR_FEATURES, POSITION_FEATURES, Features, calendar_names
 from models.layers import Stack, linear, trunc_normal
 from models.vocabulary import Vocabularies
 
@@ -103,7 +103,7 @@ class InputNetwork(nn.Module):
         dim, per_bar = shape.l_dim, len(BAR_FEATURES)
         self.patch = linear(features.patch * per_bar, dim, bias=True)
         self.coarse = linear(features.coarse_window * per_bar, dim, bias=True)
-        self.calendar = linear(len(CALENDAR_FEATURES), dim, bias=True)
+        self.calendar = linear(len(calendar_names(features)), dim, bias=True)
         self.decision = nn.Parameter(trunc_normal((dim,), 1.0))
         self.memory = nn.Parameter(trunc_normal((dim,), 1.0))
         self.position = nn.Linear(len(POSITION_FEATURES), dim, bias=False)

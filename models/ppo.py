@@ -62,7 +62,8 @@ def observation_vector(features: Features, side: NDArray[np.int64]) -> NDArray[n
 
 def observation_width(settings: FeatureSettings) -> int:
     """Return K of `observation_vector`."""
-    per_bar, calendar = len(FeatureSchema.current().bar), len(FeatureSchema.current().calendar)
+    schema = FeatureSchema.of(settings)
+    per_bar, calendar = len(schema.bar), len(schema.calendar)
     return (settings.window + settings.coarse_window) * per_bar + calendar + 3
 
 
@@ -135,7 +136,7 @@ class PPOPolicy:
             raise CheckpointError(f"{path}: manifest is not valid: {error.errors()[0]['msg']}") from error
         if _sha256(manifest, tensors) != manifest.sha256:
             raise CheckpointError(f"{path}: the hash does not match; the file was changed")
-        if manifest.feature_schema != FeatureSchema.current():
+        if manifest.feature_schema != FeatureSchema.of(manifest.features):
             raise CheckpointError(f"{path}: made for feature schema {manifest.feature_schema.version}")
         count = len(tensors) // 2
         layers = [(tensors[f"layer{i}.weight"], tensors[f"layer{i}.bias"]) for i in range(count)]

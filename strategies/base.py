@@ -9,6 +9,8 @@ verified.
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -25,7 +27,9 @@ from daemon.core.events import (
     PositionChanged,
     PriceAdjusted,
     PriceJumped,
+    SessionsRecord,
 )
+from models.past import MOST, known, session_sums
 
 NS_PER_MINUTE = 60 * NS_PER_S
 ATR_BARS = 14
@@ -51,13 +55,50 @@ OPEN, HIGH, LOW, CLOSE, VOLUME = range(5)
 """Columns of the arrays of bars."""
 
 
+class Costs(Protocol):
+    """What trading costs."""
+
+    def bp(self, symbol: str, price: float, ts: int) -> float:
+        """Of trading one unit of `symbol` once at `price` rupees, basis points; `ts` in UTC nanoseconds."""
+
+
+class FixedCosts(msgspec.Struct, frozen=True):
+    """The same for everything."""
+
+    cost_bp: float = 3.0
+
+    def bp(self, symbol: str, price: float, ts: int) -> float:
+        """Whatever is asked."""
+        return self.cost_bp
+
+
+class PastSession:
+    """A session that is over: its bars until somebody asks what it left (`models.past.session_sums`), then that."""
+
+    __slots__ = ("_bars", "_sums")
+
+    def __init__(self, bars: NDArray[np.float64] | None, sums: tuple[float, ...] = ()) -> None:
+        self._bars = bars
+        self._sums = sums
+
+    @property
+    def sums(self) -> tuple[float, ...]:
+        """Eleven numbers."""
+        bars = self._bars
+        if bars is not None:
+            self._sums = tuple(session_sums(bars).tolist())
+            self._bars = None
+        return self._sums
+
+
 class Moment(msgspec.Struct, frozen=True, gc=False):
     """Everything a strategy may know at the close of a bar.
 
     `bars` is (n, 5) float64, open/high/low/close/volume, oldest first, the newest closed at `ts` (UTC ns); volume is
     NaN where the instrument has none. `coarse` is the same for the coarser interval, closed bars only; the newest
     `session_bars` and `session_coarse` of them are of the present session. `position` is signed; `unrealised_atr` is
-    the open profit of one unit in average bar ranges; `minute_of_session` counts from the open.
+    the open profit of one unit in average bar ranges; `minute_of_session` counts from the open. `past`: the symbol's
+    sessions that are over, oldest first.
     """
 
     symbol: str
@@ -76,6 +117,17 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
     minutes_to_close: float
     weekday: int
     may_enter: bool
+    past: tuple[PastSession, ...] = ()
+    costs: Costs = FixedCosts()
+
+    @property
+    def cost_bp(self) -> float:
+        """What trading one unit once costs here and now, basis points."""
+        return self.costs.bp(self.symbol, self.price, self.ts)
+
+    def known(self, most: int) -> NDArray[np.float64]:
+        """What the newest `most` sessions that are over tell (`models.past.known`), (11,)."""
+        return known([session.sums for session in self.past[-most:]], most)
 
     @property
     def price(self) -> float:
@@ -223,6 +275,38 @@ class _Ring:
         return min(self._today, self._length) if ts // DAY_NS == self._day else 0
 
 
+class _Sessions:
+    """What earlier sessions of one symbol left, and the bars of the one that goes on."""
+
+    __slots__ = ("_day", "_today", "over")
+
+    def __init__(self) -> None:
+        self.over: deque[PastSession] = deque(maxlen=MOST)
+        self._day = -1
+        self._today: list[tuple[float, float, float, float, float]] = []
+
+    def append(self, bar: Bar) -> None:
+        day = bar.ts_open // DAY_NS
+        if day != self._day:
+            self.end()
+            self._day = day
+        self._today.append((bar.open, bar.high, bar.low, bar.close, bar.volume))
+
+    def record(self) -> SessionsRecord:
+        return SessionsRecord(tuple(session.sums for session in self.over), tuple(self._today), self._day)
+
+    def restore(self, record: SessionsRecord) -> None:
+        self.over = deque((PastSession(None, sums) for sums in record.over), maxlen=MOST)
+        self._today, self._day = list(record.today), record.day
+
+    def end(self) -> None:
+        """What there is of a session is all there will be."""
+        if self._today:
+            bars = np.array(self._today, np.float64)
+            self.over.append(PastSession(np.where(bars < 0, np.nan, bars)))
+            self._today = []
+
+
 class _Held:
     """The position of one symbol and the bars since it was opened."""
 
@@ -251,8 +335,10 @@ class ViewSettings(msgspec.Struct, frozen=True):
 class MarketView:
     """Bars and positions of every symbol; loop-free."""
 
-    def __init__(self, settings: ViewSettings, calendar: SessionSource) -> None:
+    def __init__(self, settings: ViewSettings, calendar: SessionSource, costs: Costs | None = None) -> None:
         self._settings = settings
+        self._costs = costs if costs is not None else FixedCosts()
+        self._sessions: dict[str, _Sessions] = {}
         self._calendar = calendar
         self._bars: dict[str, _Ring] = {}
         self._coarse: dict[str, _Ring] = {}
@@ -263,6 +349,7 @@ class MarketView:
         settings = self._settings
         if bar.interval == settings.interval:
             self._ring(self._bars, bar.symbol, settings.window).append(bar)
+            self._sessions_of(bar.symbol).append(bar)
             held = self._held.get(bar.symbol)
             if held is not None and held.quantity:
                 held.bars += 1
@@ -276,9 +363,10 @@ class MarketView:
                 rings[event.symbol].rescale(event)
 
     def on_jumped(self, event: PriceJumped) -> None:
-        """Leave the bars so far out of every window."""
+        """Leave the bars so far out of every window, and forget earlier sessions."""
         self._bars.pop(event.symbol, None)
         self._coarse.pop(event.symbol, None)
+        self._sessions.pop(event.symbol, None)
 
     def on_position(self, event: PositionChanged) -> None:
         """Remember a position."""
@@ -302,8 +390,22 @@ class MarketView:
             self.on_bar(bar)
         for action in due:
             self.on_adjusted(action)
+        self._sessions_of(event.symbol).over = deque((PastSession(None, sums) for sums in event.past), maxlen=MOST)
         held = self._held.setdefault(event.symbol, _Held())
         held.quantity, held.bars = event.quantity, event.bars_held
+
+    def past(self, symbol: str) -> tuple[PastSession, ...]:
+        """The symbol's sessions that are over, oldest first."""
+        return tuple(self._sessions_of(symbol).over)
+
+    def sessions(self) -> dict[str, SessionsRecord]:
+        """All that is known of sessions, for `restore_sessions` of another view."""
+        return {symbol: sessions.record() for symbol, sessions in self._sessions.items()}
+
+    def restore_sessions(self, records: Mapping[str, SessionsRecord]) -> None:
+        """Know what another view knew."""
+        for symbol, record in records.items():
+            self._sessions_of(symbol).restore(record)
 
     def moment(self, complexity: Complexity) -> Moment:
         """The snapshot at the bar that `complexity` speaks of, which `on_bar` has seen."""
@@ -332,7 +434,15 @@ class MarketView:
             minutes_to_close=(closes - ts) / NS_PER_MINUTE,
             weekday=(local // DAY_NS + 3) % 7,
             may_enter=(closes - ts) / NS_PER_MINUTE > settings.no_entries_minutes,
+            past=self.past(symbol),
+            costs=self._costs,
         )
+
+    def _sessions_of(self, symbol: str) -> _Sessions:
+        found = self._sessions.get(symbol)
+        if found is None:
+            found = self._sessions[symbol] = _Sessions()
+        return found
 
     def _ring(self, rings: dict[str, _Ring], symbol: str, length: int) -> _Ring:
         ring = rings.get(symbol)

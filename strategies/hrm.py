@@ -20,7 +20,7 @@ from models.act import Runner
 from models.agent import AgentDecision, HRMAgent
 from models.config import History, HRMSettings
 from models.errors import InvalidObservation, InvalidOutput
-from models.features import Observation
+from models.features import NOTHING_KNOWN, USUAL_COST_BP, Observation
 from strategies.base import LATE, Moment, hold, unthought, unusable
 
 ENTRIES = (Action.BUY_LONG, Action.SELL_SHORT)
@@ -38,6 +38,7 @@ class HRMStrategy:
         self._clock = clock
         self._source = source
         self._history = settings.features.history
+        self._past_sessions = agent.features.past_sessions
         self.runtime = "torch fp32"
         self.make_runner: Callable[[], Runner[Any, Any]] | None = None
         """Makes another runner of the present runtime; None where it is torch eager."""
@@ -124,7 +125,7 @@ class HRMStrategy:
         self, moment: Moment, deadline_ns: int | None, segments: int | None, single_cycle: bool = False
     ) -> Decision:
         try:
-            seen = observation(moment, self._history)
+            seen = observation(moment, self._history, self._past_sessions)
             answer = self.agent.decide(
                 seen, deadline_ns=deadline_ns, segments=segments, single_cycle=single_cycle,
                 most_segments=None if segments else self._most_segments,
@@ -133,9 +134,9 @@ class HRMStrategy:
             return hold(moment, self.name, str(error), model_hash=self.agent.model_hash)
         except InvalidOutput as error:
             return unusable(moment, self.name, str(error), self.agent.model_hash)
-        return self._decision(moment, answer)
+        return self._decision(moment, answer, seen.cost_bp if self._past_sessions else 0.0)
 
-    def _decision(self, moment: Moment, answer: AgentDecision) -> Decision:
+    def _decision(self, moment: Moment, answer: AgentDecision, cost_bp: float) -> Decision:
         action = Action(answer.action)
         reason = f"{answer.segments} segments, {answer.halt_reason}"
         if action in ENTRIES and not moment.may_enter:
@@ -167,13 +168,15 @@ class HRMStrategy:
             regime=moment.complexity.regime.value,
             model_hash=self.agent.model_hash,
             novelty=answer.novelty,
+            cost_bp=cost_bp,
         )
 
 
-def observation(moment: Moment, history: History) -> Observation:
+def observation(moment: Moment, history: History, past_sessions: int = 0) -> Observation:
     """The moment in the words of the model, with the bars that it was trained on.
 
-    The spread is not known at a bar's close and left neutral.
+    The spread is not known at a bar's close and left neutral. Costs and what earlier sessions tell are looked up only
+    where the model asks for `past_sessions` of them.
     """
     bars, coarse = moment.bars, moment.coarse
     if history is History.SESSION:
@@ -194,4 +197,6 @@ def observation(moment: Moment, history: History) -> Observation:
         weekday=moment.weekday,
         spread_bp=0.0,
         complexity=moment.complexity.score,
+        cost_bp=moment.cost_bp if past_sessions else USUAL_COST_BP,
+        past=moment.known(past_sessions) if past_sessions else NOTHING_KNOWN,
     )

@@ -23,7 +23,7 @@ def market_features(agent: HRMAgent, data: Data, training: TrainingSettings, cou
     """Features of `count` decisions, drawn over sessions. Raises InvalidObservation where there are fewer."""
     sessions = evaluation_data(data, SESSIONS, training.objective.costs).sessions
     rng = np.random.default_rng(SEED)
-    settings = BatchSettings(agent.settings.features, training.fill, training.target)
+    settings = BatchSettings(agent.features, training.fill, training.target)
     rows = rng.permutation(len(sessions))[:SESSIONS]
     batch = make_batch(sessions, rows, settings, agent.model.vocabularies, rng)
     live = np.flatnonzero(batch.live.reshape(-1))

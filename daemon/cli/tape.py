@@ -133,6 +133,7 @@ def make(
     ticks: Annotated[int, typer.Option(min=1, help="Ticks of each symbol in each session.")] = 20_000,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same tape.")] = 1,
     fault_rate: Annotated[float, typer.Option(min=0, max=0.1, help="Share of faulty ticks of each kind to add.")] = 0.0,
+    trends: Annotated[float, typer.Option(min=1, max=4, help="How much stronger and longer drifts are.")] = 1.0,
     config: Config = None,
     overrides: Overrides = None,
     force: Force = False,
@@ -145,12 +146,15 @@ def make(
     days = _ordinary_sessions(calendar, _date(start), sessions)
     for doubt in calendar.doubts(day.date for day in days):
         typer.echo(doubt, err=True)
-    notes = {"simulated": "true", "seed": str(seed), "fault_rate": str(fault_rate), "by": "hrmd tape simulate"}
+    notes = {
+        "simulated": "true", "seed": str(seed), "fault_rate": str(fault_rate), "trends": f"{trends:g}",
+        "by": "hrmd tape simulate",
+    }  # fmt: skip
     with (
         Console(stderr=True).status("simulating"),
         TapeWriter(out, columns=_SIMULATED_COLUMNS, notes=notes, overwrite=force) as writer,
     ):
-        for batch in simulate(symbols, days, ticks, seed, fault_rate):
+        for batch in simulate(symbols, days, ticks, seed, fault_rate, trends):
             writer.write(batch)
     made = _Simulated(
         out=str(out),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from models.training.adjusting import Action
     from models.training.run import Data
 
-MARKETS = ("hidden_regime", "composition")
+MARKETS = ("hidden_regime", "composition", "family")
 
 Files = Annotated[
     list[Path] | None,
@@ -131,7 +131,8 @@ def _ppo(settings: Settings, data: Data, decisions: int, path: Path, as_json: bo
     if not isinstance(data, SimulatedData) or data.sessions is not None:
         raise UsageError("--ppo: expected fresh sessions of a simulated market, no files and no --sessions")
     hrm, training = settings.hierarchical_reasoning_model, settings.training_params
-    batches, costs = BatchSettings(hrm.features, training.fill, Target.REALISED), training.objective.costs
+    features = hrm.features.model_copy(update={"past_sessions": 0})  # nothing that comes with it tells a policy more
+    batches, costs = BatchSettings(features, training.fill, Target.REALISED), training.objective.costs
     draw = market(data.name).sessions
     try:
         policy = train_ppo(draw, batches, costs, steps=decisions, seed=training.seed, interval=draw(1, 0).interval)

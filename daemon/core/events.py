@@ -346,6 +346,7 @@ class Decision(Event, frozen=True, gc=False):
     latency_ns: int = 0
     failed: bool = False
     novelty: float = 0.0
+    cost_bp: float = 0.0
 
 
 class InferenceMeasured(Event, frozen=True, gc=False):
@@ -522,7 +523,7 @@ class MarketRemembered(Event, frozen=True, gc=False):
     `bars`: the newest of the intervals that decisions see, oldest first, as many as a strategy looks back on.
     `quantity`: the position that is held, signed, under the symbol that decisions are about; `bars_held`: bars of the
     decision interval since it was opened. `adjusted`: the corporate actions since the first of the bars, whose prices
-    are those of their day.
+    are those of their day. `past`: what sessions that are over left (`models.past.session_sums`), oldest first.
     """
 
     ts: int
@@ -531,6 +532,7 @@ class MarketRemembered(Event, frozen=True, gc=False):
     adjusted: tuple[PriceAdjusted, ...]
     quantity: int
     bars_held: int
+    past: tuple[tuple[float, ...], ...] = ()
 
 
 class SymbolHalted(Event, frozen=True, gc=False):
@@ -635,6 +637,17 @@ class HoldingRecord(msgspec.Struct, frozen=True, gc=False):
     mark_ts: int = 0
 
 
+class SessionsRecord(msgspec.Struct, frozen=True, gc=False):
+    """What a symbol's sessions left that are over (`models.past.session_sums`), and the bars so far of the newest.
+
+    `today`: open, high, low, close, volume of each bar, a volume below zero where there is none; `day` counts UTC days.
+    """
+
+    over: tuple[tuple[float, ...], ...]
+    today: tuple[tuple[float, float, float, float, float], ...]
+    day: int
+
+
 class AccountSnapshot(Event, frozen=True, gc=False):
     """All that a restart needs: what came before it in the journal need not be read again.
 
@@ -661,6 +674,8 @@ class AccountSnapshot(Event, frozen=True, gc=False):
     """Symbols held over what may be a corporate action, and what is to be said of each."""
     restated: tuple[str, ...] = ()
     """Corporate actions that positions were counted anew for: symbol, date and kind."""
+    sessions: dict[str, SessionsRecord] = {}
+    """What decisions are told of earlier sessions, by symbol, for whoever makes decisions of a shortened run again."""
     state_who: str = ""
     closing: dict[str, str] = {}
     """Symbols that are being closed since a canary ended, and why."""

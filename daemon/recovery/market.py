@@ -17,6 +17,7 @@ import numpy as np
 import structlog
 
 from daemon.bars.builder import BarBuilder
+from daemon.core.clock import DAY_NS
 from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import (
     Bar,
@@ -228,6 +229,7 @@ def remembered(
             actions.setdefault(event.symbol, []).append(event)
         elif isinstance(event, PriceJumped):
             windows.pop(event.symbol, None)
+            scratch.on_jumped(event)
         elif isinstance(event, PositionChanged):
             scratch.on_position(legs.seen(event))
     held = {legs.shown(symbol): quantity for symbol, quantity in positions.items()}
@@ -243,14 +245,17 @@ def remembered(
                 adjusted=tuple(one for one in actions.get(symbol, ()) if one.ts > newest[0].ts_close),
                 quantity=quantity,
                 bars_held=count if quantity * before > 0 else 0,
+                past=tuple(session.sums for session in scratch.past(symbol)),
             )
         )
     return told
 
 
 def _newest(bars: Sequence[Bar], view: ViewSettings) -> tuple[Bar, ...]:
-    """As many of each interval as a view looks back on, in their order."""
-    wanted = {view.interval: view.window}
+    """As many of each interval as a view looks back on, in their order, and all of the newest session."""
+    newest_day = bars[-1].ts_open // DAY_NS
+    today = sum(1 for bar in bars if bar.interval == view.interval and bar.ts_open // DAY_NS == newest_day)
+    wanted = {view.interval: max(view.window, today)}
     wanted[view.coarse_interval] = max(view.coarse_window, wanted.get(view.coarse_interval, 0))
     chosen = []
     for bar in reversed(bars):

@@ -49,6 +49,7 @@ from strategies.base import (
     SINGLE_CYCLE,
     UNFIT,
     UNTHOUGHT,
+    FixedCosts,
     MarketView,
     Moment,
     Renewable,
@@ -138,6 +139,8 @@ def verify_journal(path: Path) -> Verification:
     )  # fmt: skip
     for event in reader.events(*kinds, *((AccountSnapshot,) if past.shortened else ())):
         past.see(event)
+        if isinstance(event, AccountSnapshot):
+            view.restore_sessions(event.sessions)
         if see(event, view, legs):
             continue
         if isinstance(event, StrategySwapped):
@@ -251,6 +254,8 @@ def _decide_again(strategy: Strategy | None, moment: Moment, recorded: Decision)
             moment, strategy.name, recorded.halt_reason, recorded.reason, failed=recorded.failed,
             model_hash=str(getattr(strategy, "model_hash", "")),
         )  # fmt: skip
+    if recorded.cost_bp:
+        moment = msgspec.structs.replace(moment, costs=FixedCosts(recorded.cost_bp))
     decide_at = getattr(strategy, "decide_at", None)
     if decide_at is not None and recorded.segments:
         single_cycle = recorded.halt_reason == SINGLE_CYCLE

@@ -17,7 +17,7 @@ class JournalSettings(Section):
     path: Path = Path("var/journal.sqlite")
     group_commit_ms: Annotated[int, Field(ge=0, le=1000)] = 5
     snapshot_every: Annotated[int, Field(ge=100, le=MOST)] = 20_000
-    keep_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] = 30
+    keep_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] = 45
 
 
 class TriggerSettings(Section):

@@ -34,6 +34,7 @@ from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.market.legs import Legs
 from daemon.market.overnight import OvernightLimit
+from daemon.market.trade_costs import TradeCosts
 from daemon.orders.book import OrderBook
 from daemon.orders.paper_execution import ExecutionActor
 from daemon.orders.paper_venue import PaperVenue
@@ -80,6 +81,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     legs: dict[str, str]
     latency: Latency
     limit: OvernightLimit
+    costs: TradeCosts
     bar_s: int
     """The length of the bars of which the ticks are made, 0 where they are ticks."""
     replay: bool
@@ -153,7 +155,8 @@ class Desk:
         self._patience_s = limit.limit_s / 2  # to wait is not to hang
         strategy = OnThread(agent.strategy, self._board.free, self._patience_s)
         self.strategy = StrategyActor(
-            bus, MarketView(view, calendar), {strategy.name: strategy}, strategy.name, clock, around.latency, limit,
+            bus, MarketView(view, calendar, around.costs), {strategy.name: strategy}, strategy.name, clock,
+            around.latency, limit,
             (view.interval, view.coarse_interval), Legs(around.legs),
         )  # fmt: skip
         self.risk = RiskActor(

@@ -73,15 +73,18 @@ def simulate(
     ticks_per_session: int,
     seed: int,
     fault_rate: float = 0.0,
+    trends: float = 1.0,
 ) -> Iterator[TickBatch]:
     """Make the ticks of all symbols over all sessions, in order of receipt.
 
     Each symbol has `ticks_per_session` ticks (an index at most one a second), and with `fault_rate` one more of each
-    of `FAULTS` for every 1 / rate of them. Holds one session in memory.
+    of `FAULTS` for every 1 / rate of them. Rises and falls drift and last `trends` times what they do as a rule: at 1
+    following them hardly pays its costs, from 2 on it does. Holds one session in memory.
     """
     names = (*(item.symbol for item in symbols), *((UNKNOWN_SYMBOL,) if fault_rate else ()))
-    walks = [_Walk(item.price) for item in symbols]
-    market = _Walk(1.0)
+    kinds = _regimes(trends)
+    walks = [_Walk(item.price, kinds) for item in symbols]
+    market = _Walk(1.0, kinds)
     for number, session in enumerate(sessions):
         seconds = (session.close_ns - session.open_ns) // NS_PER_S
         common = market.returns(np.random.default_rng([seed, number]), seconds)
@@ -102,7 +105,8 @@ def simulate(
 class _Walk:
     """The log price of one symbol (or the market's common part), second by second, across sessions."""
 
-    def __init__(self, price: float) -> None:
+    def __init__(self, price: float, kinds: Floats) -> None:
+        self._kinds = kinds
         self._log_price = float(np.log(price))
         self._log_volatility = 0.0
         self._regime = 2
@@ -117,10 +121,10 @@ class _Walk:
             self._log_volatility = _VOLATILITY_PERSISTENCE * self._log_volatility + shocks[minute]
             size[minute] = self._log_volatility
         scale = _DAILY_VOLATILITY / np.sqrt(seconds)
-        per_minute = np.exp(size) * _REGIMES[regime, 2]
+        per_minute = np.exp(size) * self._kinds[regime, 2]
         volatility = np.repeat(per_minute, _MINUTE_S)[:seconds] * np.sqrt(_smile(seconds)) * scale
-        drift = np.repeat(_REGIMES[regime, 1], _MINUTE_S)[:seconds] / np.sqrt(_MINUTE_S)
-        taken_back = np.repeat(_REGIMES[regime, 3], _MINUTE_S)[:seconds]
+        drift = np.repeat(self._kinds[regime, 1], _MINUTE_S)[:seconds] / np.sqrt(_MINUTE_S)
+        taken_back = np.repeat(self._kinds[regime, 3], _MINUTE_S)[:seconds]
         noise = rng.standard_normal(seconds)
         noise[1:] -= taken_back[1:] * noise[:-1]
         return np.asarray(volatility * (noise + drift), dtype=np.float64)
@@ -136,13 +140,21 @@ class _Walk:
         return np.exp(path), _smile(seconds) * (0.3 + activity / activity.mean())
 
     def _regimes(self, rng: np.random.Generator, minutes: int) -> NDArray[np.int64]:
-        chances, others = rng.random(minutes), rng.integers(1, len(_REGIMES), minutes)
+        chances, others = rng.random(minutes), rng.integers(1, len(self._kinds), minutes)
         path = np.empty(minutes, dtype=np.int64)
         for minute in range(minutes):
-            if chances[minute] > _REGIMES[self._regime, 0]:
-                self._regime = int(self._regime + others[minute]) % len(_REGIMES)
+            if chances[minute] > self._kinds[self._regime, 0]:
+                self._regime = int(self._regime + others[minute]) % len(self._kinds)
             path[minute] = self._regime
         return path
+
+
+def _regimes(trends: float) -> Floats:
+    """The regimes, with rises and falls that drift and last so many times what they do as a rule."""
+    kinds = _REGIMES.copy()
+    kinds[:2, 0] = 1.0 - (1.0 - kinds[:2, 0]) / trends
+    kinds[:2, 1] *= trends
+    return kinds
 
 
 def _smile(seconds: int) -> Floats:

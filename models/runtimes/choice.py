@@ -24,7 +24,7 @@ import numpy as np
 from models.act import Runner
 from models.config import HRMConfig
 from models.errors import NotInstalled, RuntimeUnavailable
-from models.features import BAR_FEATURES, CALENDAR_FEATURES, POSITION_FEATURES, Features
+from models.features import BAR_FEATURES, POSITION_FEATURES, Features, calendar_names
 from models.hrm import HRM
 from models.native.build import HEADERS, KERNEL, SOURCES
 from models.runtime import TorchRunner
@@ -221,7 +221,7 @@ def blank_features(config: HRMConfig, rows: int = 1) -> Features:
     return Features(
         patches=zeros(settings.window // settings.patch, settings.patch * per_bar),
         coarse=zeros(settings.coarse_window * per_bar),
-        calendar=zeros(len(CALENDAR_FEATURES)),
+        calendar=zeros(len(calendar_names(settings))),
         position=zeros(len(POSITION_FEATURES)),
         instrument=zero,
         timeframe=zero,

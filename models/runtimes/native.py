@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from models.act import HeadValues
 from models.config import LReset
 from models.errors import RuntimeUnavailable
-from models.features import BAR_FEATURES, CALENDAR_FEATURES, Features
+from models.features import BAR_FEATURES, Features, calendar_names
 from models.hrm import ACTIONS, HRM, POSITIONS
 from models.native.build import INSTRUCTIONS, VARIANTS, load_kernel
 from models.runtimes.arrays import ALLOWED, ArrayState, ArrayTokens, Floats, start
@@ -201,7 +201,7 @@ def _shape(model: HRM, precision: NativePrecision) -> _Shape:
         l_reset=RESETS[shape.l_reset],
         patch_inputs=config.features.patch * len(BAR_FEATURES),
         coarse_inputs=config.features.coarse_window * len(BAR_FEATURES),
-        calendar_inputs=len(CALENDAR_FEATURES),
+        calendar_inputs=len(calendar_names(config.features)),
         soft_keep=shape.soft_reset_keep,
         logit_cap=config.logit_cap,
     )

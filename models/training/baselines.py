@@ -15,7 +15,7 @@ import numpy as np
 
 from models.training.batches import BatchSettings, Target, returns_between_fills
 from models.training.errors import TrainingError
-from models.training.loss import session_costs
+from models.training.loss import costs_of
 from models.training.reference import pnl_bp
 from models.training.sessions import Floats, Sessions
 from models.training.settings import CostStep
@@ -70,7 +70,7 @@ def fit_thresholds(
     """Choose the pair of thresholds that earns most on the training sessions after costs; doing nothing is allowed."""
     ratings = score(training)
     returns = returns_between_fills(training, np.arange(len(training)), settings)
-    cost = session_costs(training.start_ns(), costs)
+    cost = costs_of(training, costs)
     best, chosen = 0.0, Thresholds(np.inf, 0.0)
     for enter in np.quantile(np.abs(ratings), (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98, 0.99)):
         for share in (-0.4, -0.2, 0.0, 0.2, 0.5):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config import FeatureSettings, History
-from models.features import Columns, Features, encode_columns
+from models.features import LEAST_COST_BP, NOTHING_KNOWN, USUAL_COST_BP, Columns, Features, encode_columns
 from models.training.sessions import Floats, Ints, Sessions
 from models.vocabulary import Vocabularies
 
@@ -70,19 +70,20 @@ def make_batch(
     vocabularies: Vocabularies,
     rng: np.random.Generator | None = None,
     mirror: Flags | None = None,
+    cost_bp: Floats | None = None,
 ) -> Batch:
     """Features and returns of the sessions ``rows``.
 
     ``rng`` draws the inputs that sessions do not know (spread, complexity), so that a model learns to do without them;
     without it they take a neutral value. ``mirror`` (B,) turns sessions upside down: prices are inverted, so every rise
-    is a fall of the same size.
+    is a fall of the same size. ``cost_bp`` (B,): what trading one unit once costs, for a network that asks for it.
     """
     lengths = sessions.lengths[rows]
     decisions = int(lengths.max()) - 1
     step = np.arange(decisions)
     newest = sessions.offsets[rows][:, None] + np.minimum(step, lengths[:, None] - 1)  # (B, D) row of the newest bar
     inside = step < lengths[:, None] - 1
-    columns = _columns(sessions, rows, newest, settings, vocabularies, rng)
+    columns = _columns(sessions, rows, newest, settings, vocabularies, rng, cost_bp)
     if mirror is not None:
         flip = np.repeat(mirror, decisions)
         columns.bars[flip] = _inverted(columns.bars[flip])
@@ -124,6 +125,7 @@ def _columns(
     settings: BatchSettings,
     vocabularies: Vocabularies,
     rng: np.random.Generator | None,
+    cost_bp: Floats | None,
 ) -> Columns:
     """Lay out what `models.features.columns` lays out for live observations."""
     batch, decisions = newest.shape
@@ -139,6 +141,11 @@ def _columns(
     weekday = ((now + MUMBAI_NS) // DAY_NS + 3) % 7  # 1970-01-01 was a Thursday
     names = [sessions.symbols[i] for i in sessions.symbol[rows]]
     total = batch * decisions
+    most = settings.features.past_sessions
+    past = sessions.past(rows, most) if most else np.zeros((batch, len(NOTHING_KNOWN)))
+    if cost_bp is None:
+        cost_bp = np.full(batch, USUAL_COST_BP) if sessions.cost_bp is None else sessions.cost_bp[rows]
+    costs = np.maximum(cost_bp, LEAST_COST_BP)
     coarse_row = vocabularies.timeframes.row(settings.features.coarse_interval)
     return Columns(
         bars=bars,
@@ -153,6 +160,8 @@ def _columns(
         clock=np.stack([(now - start) / MINUTE_NS, (end - now) / MINUTE_NS, weekday.astype(np.float64)], axis=-1),
         spread_bp=np.zeros(total) if rng is None else rng.uniform(0.0, 3.0, total) * rng.integers(0, 2, total),
         complexity=np.full(total, 0.5) if rng is None else rng.uniform(0.0, 1.0, total),
+        cost_bp=np.repeat(costs, decisions),
+        past=np.repeat(past, decisions, axis=0),
     )
 
 

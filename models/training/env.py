@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from models.ppo import observation_vector, observation_width
 from models.training import objective as ob
 from models.training.batches import BatchSettings, make_batch
-from models.training.loss import session_costs
+from models.training.loss import costs_of
 from models.training.sessions import Sessions
 from models.training.settings import CostStep
 from models.vocabulary import Vocabularies
@@ -87,5 +87,5 @@ class TradingEnv(gymnasium.Env[Vector, np.int64]):
         flat = np.zeros(len(batch.features), np.int64)
         self._vectors = observation_vector(batch.features, flat).reshape(*batch.live.shape, -1)
         self._returns, self._live = batch.returns_bp, batch.live
-        self._cost = self.cost_scale * session_costs(sessions.start_ns(), self._costs)
+        self._cost = self.cost_scale * costs_of(sessions, self._costs)
         self._left = len(sessions)

@@ -18,8 +18,8 @@ from models.hrm import HRM
 from models.training import stats
 from models.training.baselines import EmaScore, expected_settings, fit_linear, fit_model, fit_thresholds
 from models.training.batches import BatchSettings, Target, returns_between_fills
-from models.training.loss import session_costs
-from models.training.policy import Policy, adaptive_policy, follow, join_policies, policies_by_depth
+from models.training.loss import costs_of
+from models.training.policy import Policy, adaptive_policy, follow, join_policies, of_model, policies_by_depth
 from models.training.reference import pnl_bp
 from models.training.sessions import Floats, Sessions
 from models.training.settings import CostStep
@@ -96,12 +96,12 @@ def evaluate(
     ``extra`` maps names to positions −1/0/+1 (N, D). Depth 1 is the model without further segments.
     """
     act = AdaptiveComputationTime(hrm)
-    folds = [policies_by_depth(model, part, settings, act.max_segments) for model, part in models]
-    policies = [join_policies(parts) for parts in zip(*folds, strict=True)]
-    adaptive = join_policies([adaptive_policy(model, act, part, settings) for model, part in models])
-    traders: dict[str, Floats] = {"hrm": follow(adaptive.actions)}
-    depths = sorted({1, 2, act.max_segments} & set(range(1, act.max_segments + 1)))
-    traders |= {f"hrm, depth {depth}": follow(policies[depth - 1].actions) for depth in depths}
+    own_costs = [costs_of(part, data.costs) for _, part in models]
+    adaptive, traders = _reasoning(models, act, settings, own_costs)
+    told: dict[float, dict[str, Floats]] = {}
+    if any(model.config.features.past_sessions for model, _ in models):  # who is told of a cost trades less at a higher
+        for cost in COSTS_BP:
+            told[cost] = _reasoning(models, act, settings, [np.full(len(part), cost / 2) for _, part in models])[1]
     scored = expected_settings(settings, data.history)
     for baseline in (
         fit_thresholds("ema", EmaScore(), data.history, _realised(settings), data.costs),
@@ -113,12 +113,12 @@ def evaluate(
     shares = rb_shares(traders, data, scored) if data.best_bp is not None else {}
     returns = returns_between_fills(data.sessions, np.arange(len(data.sessions)), _realised(settings))
     labels = data.regimes if data.regimes is not None else volatility_regimes(returns)
-    own = pnl_bp(traders["hrm"], returns, session_costs(data.sessions.start_ns(), data.costs))
+    own = pnl_bp(traders["hrm"], returns, costs_of(data.sessions, data.costs))
     live = adaptive.live.sum()
     return Evaluation(
         sessions=len(data.sessions),
         shares=shares,
-        cells=_cells(traders, returns, seed),
+        cells=_cells(traders, told, returns, seed),
         regimes=stats.by_group(own, labels),
         depth=_depth(adaptive, labels),
         saved=1 - float(adaptive.depth[adaptive.live].sum()) / (act.max_segments * max(int(live), 1)),
@@ -133,7 +133,7 @@ def rb_shares(traders: Mapping[str, Floats], data: EvaluationData, settings: Bat
     if data.best_bp is None:
         return {}
     returns = returns_between_fills(data.sessions, np.arange(len(data.sessions)), settings)
-    cost = session_costs(data.sessions.start_ns(), data.costs)
+    cost = costs_of(data.sessions, data.costs)
     best = float(data.best_bp.mean())
     return {name: float(pnl_bp(positions, returns, cost).mean()) / best for name, positions in traders.items()}
 
@@ -148,15 +148,39 @@ def _realised(settings: BatchSettings) -> BatchSettings:
     return BatchSettings(settings.features, settings.fill, Target.REALISED)
 
 
-def _cells(traders: Mapping[str, Floats], returns: Floats, seed: int) -> list[Cell]:
-    """Return every trader at every cost; the deflated ratio counts all cells that trade as tries."""
-    profits = {
-        (name, cost): pnl_bp(positions, returns, cost / 2) for name, positions in traders.items() for cost in COSTS_BP
-    }
+def _reasoning(
+    models: Sequence[tuple[HRM, Sessions]], act: AdaptiveComputationTime, settings: BatchSettings, costs: list[Floats]
+) -> tuple[Policy, dict[str, Floats]]:
+    """Return the adaptive policy at these costs a side, and the positions of it and of every depth."""
+    folds = [
+        policies_by_depth(model, part, of_model(settings, model), act.max_segments, cost)
+        for (model, part), cost in zip(models, costs, strict=True)
+    ]
+    policies = [join_policies(parts) for parts in zip(*folds, strict=True)]
+    adaptive = join_policies(
+        [
+            adaptive_policy(model, act, part, of_model(settings, model), cost)
+            for (model, part), cost in zip(models, costs, strict=True)
+        ]
+    )
+    depths = sorted({1, 2, act.max_segments} & set(range(1, act.max_segments + 1)))
+    by_depth = {f"hrm, depth {depth}": follow(policies[depth - 1].actions) for depth in depths}
+    return adaptive, {"hrm": follow(adaptive.actions), **by_depth}
+
+
+def _cells(
+    traders: Mapping[str, Floats], told: Mapping[float, Mapping[str, Floats]], returns: Floats, seed: int
+) -> list[Cell]:
+    """Return every trader at every cost; the deflated ratio counts all cells that trade as tries.
+
+    ``told``: positions of those who are told of a cost, by the cost of a round trip.
+    """
+    held = {(name, cost): told.get(cost, {}).get(name, own) for name, own in traders.items() for cost in COSTS_BP}
+    profits = {(name, cost): pnl_bp(positions, returns, cost / 2) for (name, cost), positions in held.items()}
     trials = np.array([stats.sharpe_ratio(pnl) for pnl in profits.values()])
     cells = []
     for (name, cost), pnl in profits.items():
-        positions = traders[name]
+        positions = held[name, cost]
         turnover = np.abs(np.diff(np.pad(positions, ((0, 0), (1, 1))), axis=1)).sum(axis=1)
 
         def score(held: Floats, earned: Floats, cost: float = cost) -> float:

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.features import VOLATILITY_UNIT_BP
 from models.training import objective as ob
 from models.training.batches import Batch
-from models.training.sessions import Ints
-from models.training.settings import CostStep, ObjectiveSettings
+from models.training.sessions import Ints, Sessions
+from models.training.settings import CostStep, ObjectiveSettings, ProfitUnit
 
 Objective = Callable[[Tensor, Tensor, Tensor], "SegmentLoss"]
 """Policy (n, 3, 5), quantity (n,) and value (n, 3) of all decisions of a batch → what the segment came to."""
@@ -33,14 +34,24 @@ class Targets:
     cost_bp: Tensor
 
     @classmethod
-    def of(cls, batch: Batch, cost_bp: np.ndarray, device: torch.device) -> Targets:
-        """Tensors of a batch on ``device``."""
+    def of(cls, batch: Batch, cost_bp: np.ndarray, device: torch.device, unit: ProfitUnit = ProfitUnit.BP) -> Targets:
+        """Tensors of a batch on ``device``; by volatility each session counts as if it moved `VOLATILITY_UNIT_BP`."""
 
         def real(values: np.ndarray) -> Tensor:
             return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float32).to(device)
 
         live = torch.as_tensor(batch.live).to(device)
-        return cls(real(batch.returns_bp), real(batch.variance_bp2), live, real(cost_bp))
+        share = np.ones(len(cost_bp)) if unit is ProfitUnit.BP else usual_volatility_share(batch)
+        return cls(
+            real(batch.returns_bp * share[:, None]), real(batch.variance_bp2 * np.square(share)[:, None]), live,
+            real(cost_bp * share),
+        )  # fmt: skip
+
+
+def usual_volatility_share(batch: Batch) -> np.ndarray:
+    """`VOLATILITY_UNIT_BP` over the standard deviation of a bar of each session, (B,)."""
+    variance = (batch.variance_bp2 * batch.live).sum(axis=1) / np.maximum(batch.live.sum(axis=1), 1)
+    return np.asarray(VOLATILITY_UNIT_BP / np.sqrt(np.maximum(variance, 1e-4)))
 
 
 @dataclass(frozen=True)
@@ -133,6 +144,11 @@ def improvement_bp(before: SegmentLoss, after: SegmentLoss) -> Tensor:
     Σ over positions q·(π_after − π_before)·Q: the exact effect of changing one decision and leaving the rest.
     """
     return (before.occupancy[..., None] * (after.probs - before.probs) * before.actions).sum(dim=(-1, -2))
+
+
+def costs_of(sessions: Sessions, costs: tuple[CostStep, ...]) -> np.ndarray:
+    """Cost a side in bp of each session, (N,): its own where it says so, otherwise that of its day."""
+    return session_costs(sessions.start_ns(), costs) if sessions.cost_bp is None else sessions.cost_bp
 
 
 def session_costs(start_ns: Ints, costs: tuple[CostStep, ...]) -> np.ndarray:

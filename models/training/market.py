@@ -6,6 +6,7 @@ close before it (over night too), so what a position earns from one open to the 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,6 +42,13 @@ class HiddenRegimeMarket:
     vol_bp: tuple[float, float] = (5.0, 9.0)
     stay_vol: float = 0.97
     cost_bp: float = 3.0
+    #: Degrees of freedom of the noise (Student's t, brought to the volatility); infinite: normal.
+    tails: float = math.inf
+    #: How much wilder a session's ends are than its middle: volatility times 1 + smile·((2x − 1)² − ⅓), x from 0 to 1.
+    smile: float = 0.0
+    #: Whether bars have a volume, and wicks that tell the volatility.
+    volume: bool = True
+    wicks: bool = True
     #: Regime transition matrix, rows from, columns to, in the order −1, 0, +1.
     regime_matrix: FloatArray = field(init=False, repr=False, compare=False)
     #: Long-run regime probabilities, which the first bar is drawn from.
@@ -60,6 +68,23 @@ class HiddenRegimeMarket:
     def drifts_bp(self) -> FloatArray:
         """Drift of each regime, basis points a bar, shape (3,)."""
         return self.drift_bp * np.array([-1.0, 0.0, 1.0])
+
+    @property
+    def shape(self) -> FloatArray:
+        """Volatility over a session, as multiples of its state's, (T,)."""
+        if self.bars < 2:
+            return np.ones(self.bars)
+        return 1.0 + self.smile * ((2.0 * np.arange(self.bars) / (self.bars - 1) - 1.0) ** 2 - 1.0 / 3.0)
+
+    def volatility_bp(self, vol_state: IntArray) -> FloatArray:
+        """Volatility of each bar, bp, (N, T)."""
+        return np.asarray(self.vol_bp)[vol_state] * self.shape
+
+    def log_density(self, deviation: FloatArray) -> FloatArray:
+        """Logarithm of the noise's density at so many standard deviations, up to a constant."""
+        if math.isinf(self.tails):
+            return -0.5 * deviation**2
+        return -0.5 * (self.tails + 1.0) * np.log1p(deviation**2 / (self.tails - 2.0))
 
     @property
     def vol_matrix(self) -> FloatArray:
@@ -82,7 +107,9 @@ def simulate(market: HiddenRegimeMarket, sessions: int, seed: int) -> Simulated:
     regime = markov_paths(market.regime_matrix, market.regime_prior, sessions, market.bars, rng)
     vol_state = markov_paths(market.vol_matrix, np.array([0.5, 0.5]), sessions, market.bars, rng)
     noise = rng.standard_normal((sessions, market.bars))
-    returns = market.drifts_bp[regime] + np.asarray(market.vol_bp)[vol_state] * noise
+    if not math.isinf(market.tails):
+        noise *= np.sqrt((market.tails - 2.0) / rng.chisquare(market.tails, noise.shape))
+    returns = market.drifts_bp[regime] + market.volatility_bp(vol_state) * noise
     return Simulated(returns, vol_state, regime)
 
 
@@ -104,19 +131,23 @@ def bars_from_returns(
     expected_bp: FloatArray | None = None,
     marks: FloatArray | None = None,
     symbol: str = SYMBOL,
+    volume_told: bool = True,
+    wicks_told: bool = True,
 ) -> Sessions:
     """Dress log-returns (N, T) up as five-minute bars, so that the ordinary feature pipeline reads them.
 
     ``vol_bp`` (N, T) is each bar's volatility: it sets the length of the wicks and, in proportion, the volume, which is
     how the volatility state is observable. ``expected_bp`` (N, T): see `Sessions`. ``marks`` (N, T, 3) makes events
     visible: upper and lower wick in units of volatility, without noise, and the volume's multiple; NaN at other bars.
+    Without ``volume_told`` there is none, without ``wicks_told`` wicks are as long at any volatility.
     """
     rng = np.random.default_rng([seed, 1])
     n, t = returns_bp.shape
     close = FIRST_CLOSE * np.exp(np.cumsum(returns_bp.reshape(-1)) * BP)
     open_ = np.append(FIRST_CLOSE, close[:-1]).reshape(n, t)
     close = close.reshape(n, t)
-    wicks = rng.exponential(0.4, (n, t, 2)) * vol_bp[..., None] * BP
+    told = vol_bp if wicks_told else np.full_like(vol_bp, vol_bp.mean())
+    wicks = rng.exponential(0.4, (n, t, 2)) * told[..., None] * BP
     volume = 10_000.0 * vol_bp * np.exp(0.1 * rng.standard_normal((n, t)))
     if marks is not None:
         marked = np.isfinite(marks[..., 0])
@@ -125,5 +156,7 @@ def bars_from_returns(
     high = np.maximum(open_, close) * np.exp(wicks[..., 0])
     low = np.minimum(open_, close) * np.exp(-wicks[..., 1])
     starts = SESSION_OPEN_NS + DAY_NS * np.arange(n, dtype=np.int64)[:, None] + BAR_NS * np.arange(t, dtype=np.int64)
-    bars = np.stack([open_, high, low, close, np.round(volume)], axis=-1)
+    bars = np.stack(
+        [open_, high, low, close, np.round(volume) if volume_told else np.full_like(volume, np.nan)], axis=-1
+    )
     return from_table(bars, starts, symbol, BAR_NS // 1_000_000_000, expected_bp)

@@ -12,6 +12,7 @@ import numpy as np
 
 from models.training import composition as comp
 from models.training import reference as ref
+from models.training.family import Family
 from models.training.market import HiddenRegimeMarket, simulate
 from models.training.sessions import Floats, Sessions
 
@@ -21,6 +22,7 @@ class MarketName(StrEnum):
 
     HIDDEN_REGIME = "hidden_regime"
     COMPOSITION = "composition"
+    FAMILY = "family"
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,15 @@ class Composition:
         return np.array(["down", "flat", "up"])[comp.simulate(self.market, count, seed).regime[:, -1]]
 
 
-SimulatedMarket = HiddenRegime | Composition
+SimulatedMarket = HiddenRegime | Composition | Family
 
 
 def market(name: MarketName) -> SimulatedMarket:
     """Return a market by its name."""
-    return HiddenRegime() if name is MarketName.HIDDEN_REGIME else Composition()
+    match name:
+        case MarketName.HIDDEN_REGIME:
+            return HiddenRegime()
+        case MarketName.COMPOSITION:
+            return Composition()
+        case MarketName.FAMILY:
+            return Family()

@@ -7,7 +7,7 @@ bar has too short a history.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -39,20 +39,33 @@ class Policy:
     change: Floats
 
 
-def batches(sessions: Sessions, settings: BatchSettings, model: HRM) -> Iterator[tuple[Ints, Batch]]:
-    """Return the sessions in pieces of `SESSIONS_AT_ONCE`, with neutral spread and complexity."""
+def of_model(settings: BatchSettings, model: HRM) -> BatchSettings:
+    """The same with the features that the model reads, whatever the settings would train."""
+    return replace(settings, features=model.config.features)
+
+
+def batches(
+    sessions: Sessions, settings: BatchSettings, model: HRM, cost_bp: Floats | None = None
+) -> Iterator[tuple[Ints, Batch]]:
+    """Return the sessions in pieces of `SESSIONS_AT_ONCE`, with neutral spread and complexity.
+
+    ``cost_bp`` (N,): what a trade costs, for a network that asks for it.
+    """
     rows = np.arange(len(sessions))
     for first in range(0, len(rows), SESSIONS_AT_ONCE):
         piece = rows[first : first + SESSIONS_AT_ONCE]
-        yield piece, make_batch(sessions, piece, settings, model.vocabularies)
+        told = None if cost_bp is None else cost_bp[piece]
+        yield piece, make_batch(sessions, piece, settings, model.vocabularies, cost_bp=told)
 
 
 @torch.inference_mode()
-def policies_by_depth(model: HRM, sessions: Sessions, settings: BatchSettings, segments: int) -> list[Policy]:
+def policies_by_depth(
+    model: HRM, sessions: Sessions, settings: BatchSettings, segments: int, cost_bp: Floats | None = None
+) -> list[Policy]:
     """Return the policy after 1, 2, … ``segments`` segments, one list entry each."""
     kept: list[list[Policy]] = [[] for _ in range(segments)]
     model.eval()
-    for _, batch in batches(sessions, settings, model):
+    for _, batch in batches(sessions, settings, model, cost_bp):
         state = model.initial_state(batch.features, budget=segments)
         tokens = model.embed(batch.features)
         for depth in range(segments):
@@ -68,11 +81,13 @@ def policies_by_depth(model: HRM, sessions: Sessions, settings: BatchSettings, s
     return [join_policies(parts) for parts in kept]
 
 
-def adaptive_policy(model: HRM, act: AdaptiveComputationTime, sessions: Sessions, settings: BatchSettings) -> Policy:
+def adaptive_policy(
+    model: HRM, act: AdaptiveComputationTime, sessions: Sessions, settings: BatchSettings, cost_bp: Floats | None = None
+) -> Policy:
     """Return the policy with learned halting and convergence as the agent uses them, without a deadline."""
     runner = TorchRunner(model.eval())
     parts = []
-    for _, batch in batches(sessions, settings, model):
+    for _, batch in batches(sessions, settings, model, cost_bp):
         reasoning, _ = act.run(runner, batch.features)
         values = reasoning.values
         parts.append(_policy(values.policy, np.asarray(reasoning.segments), values.change_h[:, -1], batch))
@@ -122,7 +137,7 @@ def ppo_positions(policy: PPOPolicy, sessions: Sessions, settings: BatchSettings
     signs, following = np.array(ob.SIGNS), np.array(ob.NEXT)
     for first in range(0, len(sessions), SESSIONS_AT_ONCE):
         rows = np.arange(first, min(first + SESSIONS_AT_ONCE, len(sessions)))
-        batch = make_batch(sessions, rows, settings, Vocabularies())
+        batch = make_batch(sessions, rows, replace(settings, features=policy.manifest.features), Vocabularies())
         decisions = batch.live.shape[1]
         index = np.arange(len(rows)) * decisions
         held = np.zeros(len(rows), np.int64)

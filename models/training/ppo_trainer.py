@@ -17,7 +17,7 @@ from models.ppo import PPOManifest, PPOPolicy
 from models.training.batches import BatchSettings, Target, returns_between_fills
 from models.training.env import TradingEnv
 from models.training.errors import TrainingError
-from models.training.loss import session_costs
+from models.training.loss import costs_of
 from models.training.policy import ppo_positions
 from models.training.reference import pnl_bp
 from models.training.sessions import Sessions
@@ -76,7 +76,7 @@ def validated(
     positions = ppo_positions(policy, sessions, settings)
     realised = BatchSettings(settings.features, settings.fill, Target.REALISED)
     returns = returns_between_fills(sessions, np.arange(len(sessions)), realised)
-    earned = float(pnl_bp(positions, returns, session_costs(sessions.start_ns(), costs)).mean())
+    earned = float(pnl_bp(positions, returns, costs_of(sessions, costs)).mean())
     metrics = {"validation_bp": earned}
     if validation.best_bp is not None:
         metrics["rb_share"] = earned / float(validation.best_bp.mean())
@@ -92,5 +92,7 @@ def export(model: Any, settings: BatchSettings, interval: str) -> PPOPolicy:
     policy = model.policy
     linear = [layer for layer in policy.mlp_extractor.policy_net if isinstance(layer, torch.nn.Linear)]
     linear.append(policy.action_net)
-    manifest = PPOManifest(features=settings.features, feature_schema=FeatureSchema.current(), interval=interval)
+    manifest = PPOManifest(
+        features=settings.features, feature_schema=FeatureSchema.of(settings.features), interval=interval
+    )
     return PPOPolicy([(layer.weight, layer.bias) for layer in linear], manifest)

@@ -22,12 +22,13 @@ REACHABLE = np.array([[True, True, True], [True, True, False], [True, False, Tru
 def filter_beliefs(market: HiddenRegimeMarket, simulated: Simulated) -> FloatArray:
     """Exact filter: P(regime of bar t | returns and volatility states up to and with t), shape (N, T, 3)."""
     n, t = simulated.returns_bp.shape
-    vol = np.asarray(market.vol_bp)[simulated.vol_state]
+    vol = market.volatility_bp(simulated.vol_state)
     beliefs = np.empty((n, t, 3))
     prior = np.broadcast_to(market.regime_prior, (n, 3))
     for i in range(t):
         deviation = (simulated.returns_bp[:, i, None] - market.drifts_bp) / vol[:, i, None]
-        likelihood = np.exp(-0.5 * (deviation**2 - (deviation**2).min(axis=1, keepdims=True)))
+        density = market.log_density(deviation)
+        likelihood = np.exp(density - density.max(axis=1, keepdims=True))
         joint = prior * likelihood
         beliefs[:, i] = joint / joint.sum(axis=1, keepdims=True)
         prior = beliefs[:, i] @ market.regime_matrix
@@ -91,12 +92,16 @@ def solve(market: HiddenRegimeMarket, grid: int = 40, nodes: int = 31) -> Refere
     belief = np.stack([down / total, np.maximum(1 - down - up, 0.0), up / total], axis=-1).reshape(-1, 3)
     predictive = belief @ market.regime_matrix
     mean = predictive @ market.drifts_bp
-    weights, posterior = zip(*(_branch(market, predictive, vol, nodes) for vol in market.vol_bp), strict=True)
+    branches = {
+        share: [_branch(market, predictive, share * vol, nodes) for vol in market.vol_bp]
+        for share in set(market.shape[1:].tolist())
+    }
     cells = len(belief)
     exit_cost = -market.cost_bp * np.abs(POSITIONS)
     value = np.broadcast_to(exit_cost, (2, cells, 3))
     table = np.empty((market.bars - 1, 2, grid + 1, grid + 1, 3))
     for t in range(market.bars - 2, -1, -1):
+        weights, posterior = zip(*branches[float(market.shape[t + 1])], strict=True)
         ahead = np.empty((2, cells, 3))  # expected value after the coming bar, by its volatility state
         for v in (0, 1):
             at = interpolate(
@@ -119,7 +124,7 @@ def _branch(
     """Weights (C, nodes) of the coming return and the beliefs (C, nodes, 3) it leads to."""
     reach = 5.0 * vol_bp + market.drift_bp
     returns = np.linspace(-reach, reach, nodes)
-    density = np.exp(-0.5 * ((returns[:, None] - market.drifts_bp) / vol_bp) ** 2)  # (nodes, 3)
+    density = np.exp(market.log_density((returns[:, None] - market.drifts_bp) / vol_bp))  # (nodes, 3)
     joint = predictive[:, None, :] * density
     mass = joint.sum(axis=-1)
     weights = mass / mass.sum(axis=1, keepdims=True)
@@ -141,5 +146,7 @@ def simulated_sessions(market: HiddenRegimeMarket, sessions: int, seed: int) -> 
     simulated = simulate(market, sessions, seed)
     means = conditional_means(market, filter_beliefs(market, simulated))
     expected = np.concatenate([np.full((sessions, 1), np.nan), means], axis=1)
-    vol = np.asarray(market.vol_bp)[simulated.vol_state]
-    return bars_from_returns(simulated.returns_bp, vol, seed, expected)
+    return bars_from_returns(
+        simulated.returns_bp, market.volatility_bp(simulated.vol_state), seed, expected,
+        volume_told=market.volume, wicks_told=market.wicks,
+    )  # fmt: skip

@@ -22,6 +22,7 @@ from models.training.adjusting import Actions, Broken, adjusted, never, no_actio
 from models.training.calibrating import FEWEST, calibrate
 from models.training.distributed import Group
 from models.training.evaluate import EvaluationData
+from models.training.family import Family, FamilySource
 from models.training.ingest import Report, read_bars
 from models.training.markets import MarketName, market
 from models.training.progress import Observer
@@ -190,7 +191,7 @@ def sources(data: Data, training: TrainingSettings) -> tuple[Source, Validation]
     count = training.validation_sessions
     if isinstance(data, SimulatedData):
         simulated = market(data.name)
-        source: Source = FreshSource(simulated.sessions)
+        source: Source = FamilySource() if isinstance(simulated, Family) else FreshSource(simulated.sessions)
         if data.sessions is not None:
             source = StoredSource(simulated.sessions(data.sessions, training.seed), training.min_sessions)
         best = simulated.best_bp(count, VALIDATION_SEED)

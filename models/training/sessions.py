@@ -9,18 +9,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.past import known, session_sums
 from models.training.errors import DataError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _ARRAYS = ("bars", "ts_ns", "offsets", "symbol", "expected_bp")
+_COST = "cost_bp"
 _INDEX = "sessions.json"
 
 
@@ -30,7 +33,8 @@ class Sessions:
 
     ``bars`` (R, 5): open, high, low, close, volume (NaN where there is none); ``ts_ns`` (R,): UTC start of each bar;
     ``offsets`` (N+1,): first row of each session; ``symbol`` (N,): index into ``symbols``; ``expected_bp`` (R,): what
-    an exact filter expected of each bar's log-return before it began, NaN where no filter exists.
+    an exact filter expected of each bar's log-return before it began, NaN where no filter exists. ``cost_bp`` (N,):
+    what trading one unit once costs there; None where that is for the settings to say.
     """
 
     bars: Floats
@@ -40,6 +44,9 @@ class Sessions:
     symbols: tuple[str, ...]
     interval_s: int
     expected_bp: Floats
+    cost_bp: Floats | None = None
+    chosen_from: tuple[Sessions, Ints] | None = field(default=None, repr=False)
+    """The sessions that these are a part of, and their rows there: what came before them is there."""
 
     def __len__(self) -> int:
         """Return number of sessions."""
@@ -58,6 +65,23 @@ class Sessions:
                 return f"{self.interval_s // seconds}{unit}"
         return f"{self.interval_s}s"
 
+    @cached_property
+    def sums(self) -> Floats:
+        """What each session leaves for those after it (`models.past.session_sums`), (N, 11)."""
+        ends = self.offsets
+        return np.array([session_sums(self.bars[ends[i] : ends[i + 1]]) for i in range(len(self))])
+
+    def past(self, rows: Ints, most: int) -> Floats:
+        """What is known of the ``most`` sessions of its symbol before each of ``rows``, (B, 11)."""
+        if self.chosen_from is not None:
+            whole, chosen = self.chosen_from
+            return whole.past(chosen[rows], most)
+        begins = np.flatnonzero(np.append(True, np.diff(self.symbol) != 0))
+        first = begins[np.searchsorted(begins, rows, side="right") - 1]
+        return np.array(
+            [known(self.sums[max(start, row - most) : row], most) for start, row in zip(first, rows, strict=True)]
+        )
+
     def start_ns(self) -> Ints:
         """UTC start of each session's first bar, (N,)."""
         return np.asarray(self.ts_ns[self.offsets[:-1]])
@@ -75,6 +99,8 @@ class Sessions:
             symbols=self.symbols,
             interval_s=self.interval_s,
             expected_bp=self.expected_bp[flat],
+            cost_bp=None if self.cost_bp is None else self.cost_bp[chosen],
+            chosen_from=(self, chosen),
         )
 
     def save(self, folder: Path) -> None:
@@ -83,6 +109,9 @@ class Sessions:
         (folder / _INDEX).unlink(missing_ok=True)
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name))
+        (folder / f"{_COST}.npy").unlink(missing_ok=True)
+        if self.cost_bp is not None:
+            np.save(folder / f"{_COST}.npy", self.cost_bp)
         index = {"symbols": self.symbols, "interval_s": self.interval_s, "sessions": len(self), "bars": len(self.bars)}
         pending = folder / f"{_INDEX}.part"
         pending.write_text(json.dumps(index))
@@ -101,7 +130,9 @@ class Sessions:
             raise DataError(f"{folder}: no complete stored sessions here ({error})") from error
         if len(arrays["bars"]) != index["bars"] or len(arrays["offsets"]) != index["sessions"] + 1:
             raise DataError(f"{folder}: the arrays do not have the lengths that {_INDEX} names")
-        return cls(symbols=tuple(index["symbols"]), interval_s=index["interval_s"], **arrays)
+        cost = folder / f"{_COST}.npy"
+        own = np.load(cost) if cost.exists() else None
+        return cls(symbols=tuple(index["symbols"]), interval_s=index["interval_s"], cost_bp=own, **arrays)
 
 
 def from_table(bars: Floats, ts_ns: Ints, symbol: str, interval_s: int, expected_bp: Floats | None = None) -> Sessions:
@@ -134,7 +165,14 @@ def join(parts: Sequence[Sessions]) -> Sessions:
         symbols=names,
         interval_s=parts[0].interval_s,
         expected_bp=np.concatenate([part.expected_bp for part in parts]),
+        cost_bp=_joined_costs(parts),
     )
+
+
+def _joined_costs(parts: Sequence[Sessions]) -> Floats | None:
+    """All or none of the parts say what a trade costs."""
+    costs = [part.cost_bp for part in parts if part.cost_bp is not None]
+    return np.concatenate(costs) if len(costs) == len(parts) else None
 
 
 def split_by_time(sessions: Sessions, border_ns: int, purge: int = 1) -> tuple[Sessions, Sessions]:

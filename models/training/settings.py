@@ -37,6 +37,13 @@ class Optimizer(StrEnum):
     ADAM_ATAN2 = "adam_atan2"
 
 
+class ProfitUnit(StrEnum):
+    """What profits of different markets are added up in: basis points, or each session's own volatility."""
+
+    BP = "bp"
+    VOLATILITY = "volatility"
+
+
 class Precision(StrEnum):
     """Arithmetic of the network's forward and backward passes; weights and objective are always fp32."""
 
@@ -83,6 +90,7 @@ class ObjectiveSettings(_Frozen):
     """What is maximised: expected profit after costs, with terms that keep it learnable."""
 
     costs: tuple[CostStep, ...] = (CostStep(since=date(1990, 1, 1), cost_bp=3.0),)
+    profit_unit: ProfitUnit = ProfitUnit.BP
     cost_ramp: Share = 0.3
     entropy_bp: NonNegative = 0.3
     warm_start_steps: Count = 0

@@ -26,7 +26,7 @@ from models.training.distributed import Group
 from models.training.errors import DivergedError, ResumeError, TrainingError
 from models.training.estimate import ReturnEstimate, fit_estimate
 from models.training.growth import start_from
-from models.training.loss import Targets, Weights, expected_profit, session_costs
+from models.training.loss import Targets, Weights, costs_of, expected_profit
 from models.training.memory import check_memory, rows_within
 from models.training.optim import MovingAverage, learning_rate, make_optimizer
 from models.training.policy import follow, policies_by_depth
@@ -182,12 +182,13 @@ class Trainer:
         sessions, rows = self._source.take(training.seed, step, group.rank, group.world, training.batch_sessions)
         rng = np.random.default_rng([training.seed, step, group.rank, 17])
         mirror = rng.random(len(rows)) < 0.5 if training.mirror else None
-        batch = make_batch(sessions, rows, self._batches, self.model.vocabularies, rng, mirror)
+        cost_bp = costs_of(sessions, training.objective.costs)[rows]
+        batch = make_batch(sessions, rows, self._batches, self.model.vocabularies, rng, mirror, cost_bp)
         start_ns = sessions.start_ns()[rows]
         if self._estimates:
             known = start_ns if self._source.stored else None
             batch = replace(batch, returns_bp=self._estimates[sessions.interval_s].returns_bp(batch, known))
-        return batch, session_costs(start_ns, training.objective.costs)
+        return batch, cost_bp
 
     def _train_one(self) -> None:
         training = self._training
@@ -198,7 +199,7 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         halting = self._step >= self._supervision.halting_from * training.steps
-        targets = Targets.of(batch, cost_bp, self._device)
+        targets = Targets.of(batch, cost_bp, self._device, training.objective.profit_unit)
         asked: TokenTargets | None = None
         if self._reading:
             patch, weight = self._hrm.features.patch, training.objective.token_weight
@@ -258,10 +259,10 @@ class Trainer:
         settings = BatchSettings(self._hrm.features, self._training.fill, target)
         model = self._averaged()
         returns = returns_between_fills(sessions, np.arange(len(sessions)), settings)
-        cost = session_costs(sessions.start_ns(), self._training.objective.costs)
+        cost = costs_of(sessions, self._training.objective.costs)
         pnl = [
             float(np.mean(pnl_bp(follow(policy.actions), returns, cost)))
-            for policy in policies_by_depth(model, sessions, settings, self._supervision.segments)
+            for policy in policies_by_depth(model, sessions, settings, self._supervision.segments, cost)
         ]
         improved = pnl[-1] > self._best
         self._best, self._stale = (pnl[-1], 0) if improved else (self._best, self._stale + 1)

@@ -42,7 +42,7 @@ from tests.samples import (
 
 SECOND_DAY = OPEN + DAY
 ROLLING = (*HRM, "hierarchical_reasoning_model.features.history=rolling", "strategy.interval=5m",
-           "bars.intervals=[1m, 5m, 30m]")  # fmt: skip
+           "bars.intervals=[1m, 5m, 30m]", "supervisor.triggers.flaps_per_hour=1000")  # fmt: skip
 EITHER = pytest.mark.parametrize("settings", [LIVELY, ROLLING], ids=["rules", "hrm"])
 
 

@@ -15,7 +15,6 @@ from models.errors import InvalidObservation
 from models.features import (
     BAR_FEATURES,
     CALENDAR_FEATURES,
-    Columns,
     FeatureSchema,
     bar_features,
     encode,
@@ -130,13 +129,8 @@ def test_calendar_of_a_known_moment(observe: Observe) -> None:
 
 def trends(bars: np.ndarray) -> np.ndarray:
     """Recent volatility and trends of windows (B, W, 5) that are all there, (B, 6)."""
-    made = Columns(
-        bars=bars, bars_present=np.ones(bars.shape[:2], bool), coarse=bars[:, :0], coarse_present=np.ones((1, 0), bool),
-        instrument=ROW, timeframe=ROW, coarse_timeframe=ROW, side=ROW, position=np.zeros((1, 3)),
-        clock=np.zeros((1, 3)), spread_bp=np.zeros(1), complexity=np.zeros(1),
-    )  # fmt: skip
-    volatility = bar_features(bars, made.bars_present, 8.0)[1]
-    return trend_features(made, volatility, 8.0)
+    present = np.ones(bars.shape[:2], bool)
+    return trend_features(bars, present, bar_features(bars, present, 8.0)[1], 8.0)
 
 
 def candles(returns: np.ndarray, ranges: np.ndarray) -> np.ndarray:
@@ -241,8 +235,11 @@ def test_identities_are_forgotten_at_the_share_asked_for(observe: Observe) -> No
 
 def test_the_schema_counts_what_is_computed() -> None:
     """The names in the manifest are as many as the numbers."""
-    schema = FeatureSchema.current()
+    schema = FeatureSchema.of(FeatureSettings())
     assert (len(schema.bar), len(schema.calendar), len(schema.position)) == (9, 21, 3)
+    told = FeatureSchema.of(FeatureSettings(past_sessions=20)).calendar
+    assert told[:21] == schema.calendar
+    assert len(told) == 34
 
 
 def test_a_vocabulary_grows_at_the_end_and_keeps_its_rows() -> None:
