@@ -11,6 +11,7 @@ import asyncio
 import os
 import secrets
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from daemon.feed.live.fyers import check_live, live_clock, ticks_are_real
 from daemon.market.calendar import MarketCalendar
 from daemon.market.opening import CalendarWatch
 from daemon.run.control import ControlService
+from daemon.run.greeting import greet
 from daemon.run.notify import Notifier
 from daemon.run.process import on_ending
 from daemon.run.recording import follow, open_recorder, record_published, reels_of_today, wants_recorder
@@ -132,6 +134,7 @@ class Service:
                 await self._listen(self._control)
                 log.info("control listens", url=self._control.url)
                 self._announce(self._control.url)
+                greet(await self._control.owners_link(), sys.stdout)
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
             kept = (Kept("pulse", self._pulse), Kept("health", self.view.monitor.run))
             keep = self.app.supervisor.keep

@@ -144,6 +144,7 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "ctl health": ctl(),
     "ctl positions": ctl(),
     "ctl orders": ctl(),
+    "ctl page": ctl(),
     "ctl shadow": ctl(),
     "ctl canary": ctl(),
     "ctl canary begin": ctl("fast", "--why", "a test"),

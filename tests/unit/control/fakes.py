@@ -17,7 +17,7 @@ import msgspec
 from daemon.control.backtests import Backtests
 from daemon.control.connections import LIMITS, Limits
 from daemon.control.metrics import Metrics
-from daemon.control.rows import Asked, EquityRow, HrmMetrics, Listing, LogRow, Page, Ring, TradeRow
+from daemon.control.rows import Asked, EquityRow, HrmMetrics, Listing, LogRow, Page, Ring, RiskGauge, RiskView, TradeRow
 from daemon.control.server import ControlServer
 from daemon.control.stream import Stream
 from daemon.control.tuning import Changeable, ConfigDocument, ConfigTicket
@@ -249,6 +249,13 @@ class FakeDaemon:
     def settings_json(self) -> str:
         """None to speak of."""
         return "{}"
+
+    def risk(self) -> RiskView:
+        """One limit, an eighth of it used."""
+        gauge = RiskGauge(
+            name="daily loss", used=Decimal("2500.00"), limit=Decimal("20000.00"), share=0.125, unit="₹"
+        )  # fmt: skip
+        return RiskView(day_pnl=Decimal("-2500.00"), free=None, gauges=[gauge])
 
     def shadow(self) -> Sequence[ShadowRow]:
         """The one in charge and one that was dropped."""
