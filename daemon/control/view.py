@@ -168,7 +168,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str] = []
     """What is worth a look; `/health` has every check."""
     model_simulated: bool = False
-    """Whether the model in charge has learned from a simulated market alone: its decisions are untried on a real one."""
+    """Whether the model in charge has learned from a simulated market alone, and is untried on a real one."""
     feed_counts: dict[str, int] = {}
     """Of a live feed: links, messages, conflated quotes, and by reason what was refused, unreadable or swallowed."""
 

@@ -120,7 +120,7 @@ function candleChart() {
   }
 
   dressed();
-  return { fill, bar, tick, decided, dressed, newest: () => chart.timeScale().setVisibleLogicalRange({ from: times.size - (innerWidth < 620 ? 45 : 110), to: times.size + 3 }) };
+  return { fill, bar, tick, decided, dressed, newest: () => chart.timeScale().setVisibleLogicalRange({ from: Math.max(-1, times.size - (innerWidth < 620 ? 45 : 110)), to: Math.max(innerWidth < 620 ? 20 : 45, times.size + 3) }) };
 }
 
 function equityChart() {

@@ -42,13 +42,13 @@ async function look() {
     Object.assign(seen, { at: Date.now(), steady: steady(), status, health, wrong: "" });
     positions.forEach((row) => row.last_price !== null && seen.prices.set(row.symbol, row.last_price));
     deadline = status.inference ? status.inference.deadline_ms : 0;
-    signedIn(status);
+    signedIn(status, positions);
     header(status);
     showRisk(risk);
     showHealth(status, health);
     showBanners(status, health);
     showPositions(positions, (row) => close(row, now));
-    if (looks % SLOW_LOOKS === 0) await slowly();
+    if (looks % SLOW_LOOKS === 0 || seen.stale) await slowly();
     else if (looks % 2 === 0) await tail();
     looks += 1;
   } catch (error) {
@@ -60,6 +60,7 @@ async function look() {
 
 /* What changes with a bar or an order; frames bring it at once, this brings what they missed. */
 async function slowly() {
+  seen.stale = false;
   const [orders, decisions, equity, agents, canary, migration] = await Promise.all(
     ["/orders?limit=200", "/decisions?limit=400", "/equity?limit=1000", "/shadow", "/canary", "/migration"].map((path) => ask(path)));
   Object.assign(seen, { orders, decisions });
@@ -117,6 +118,7 @@ function hear(frame) {
       if (shown) candles.tick(Number(frame.price), frame.ts);
       break;
     case "bar":
+      seen.stale = true;
       if (shown && frame.interval === byId("interval").value) { candles.bar(frame); readBar(frame); }
       break;
     case "decision":
@@ -138,10 +140,12 @@ function later() {
   if (drawing_soon === null) drawing_soon = setTimeout(() => { drawing_soon = null; redrawn(); }, 250);
 }
 
-function signedIn(status) {
+function signedIn(status, positions) {
   if (!seen.signedOut) return;
   seen.signedOut = seen.starting = false;
   for (const id of ["symbol", "ticket-symbol"]) byId(id).replaceChildren(...status.symbols.map((name) => new Option(name, name)));
+  const held = positions.find((row) => row.quantity && status.symbols.includes(row.symbol));
+  if (held) byId("symbol").value = held.symbol;
   show("door", false);
   for (const id of ["grid", "figures", "commands"]) show(id, true);
   candles = candles || candleChart();
@@ -166,7 +170,7 @@ async function begin() {
   banner.id = "lost-banner";
   banner.setAttribute("role", "alert");
   banner.hidden = true;
-  banner.append(element("b", "hrmd is lost"), Object.assign(element("span"), { id: "lost-text" }));
+  banner.append(element("b", "hrmd is lost: "), Object.assign(element("span"), { id: "lost-text" }));
   byId("banners").before(banner);
   try {
     await arrive();

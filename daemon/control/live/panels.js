@@ -2,21 +2,24 @@
 "use strict";
 const DONE = new Set(["FILLED", "CANCELLED", "REJECTED", "DENIED", "EXPIRED"]);
 const ACTIONS = { BUY_LONG: "buy", SELL_SHORT: "sell short", CLOSE_LONG: "close the long", CLOSE_SHORT: "close the short", HOLD: "hold" };
-const STOPPED = { q_halt: "it was sure enough", converged: "nothing moved any more", max_segments: "that is the most it may", deadline: "its time was up", max_cycles: "that is the most it may" };
+const STOPPED = { q_halt: "it was sure enough", converged: "nothing moved any more", max_segments: "that is the most it may", deadline: "its time was up", max_cycles: "that is the most it may",
+  single_cycle: "its time was short", late: "its turn came too late" };
 const percent = (share) => Math.round(100 * share) + " %";
+
+/* "2 segments, q_halt" as people would say it. */
+const thoughtWords = (segments, stop) => `thought ${segments} ${Number(segments) === 1 ? "segment" : "segments"}${stop ? ", then " + (STOPPED[stop] || words(stop)) : ""}`;
+const reasonWords = (reason) => reason.replace(/(\d+) segments?, (\w+)/g, (_, segments, stop) => thoughtWords(segments, stop));
 
 /* A decision in words: what, how sure, and what mattered. Of a hold no quantity: there is nothing to buy. */
 function decisionWords(row) {
   const what = ACTIONS[row.action] || words(row.action), acts = row.action !== "HOLD";
-  const sized = acts && row.quantity ? ` ${count(row.quantity)}` : "";
+  const opens = row.action === "BUY_LONG" || row.action === "SELL_SHORT";
+  const sized = opens && row.quantity ? ` up to ${count(row.quantity)}` : ""; // risk's limits may make it fewer
   const sure = row.confidence > 0 ? `, ${percent(row.confidence)} sure` : "";
   const head = row.failed ? "could not decide, holds" : what + sized + (acts || row.segments ? sure : "");
   const parts = [];
-  if (row.reason && !(row.segments && /^\d+ segments?, \w+$/.test(row.reason))) parts.push(row.reason);
-  if (row.segments) {
-    const why = STOPPED[row.halt_reason] || words(row.halt_reason);
-    parts.push(`thought ${row.segments} ${row.segments === 1 ? "segment" : "segments"}${why ? ", then " + why : ""}`);
-  }
+  if (row.reason) parts.push(reasonWords(row.reason));
+  if (row.segments && !/\d segments?, \w/.test(row.reason)) parts.push(thoughtWords(row.segments, row.halt_reason));
   if (row.complexity > 0 || row.segments) parts.push(`market ${row.regime || "not yet known"}, complexity ${row.complexity.toFixed(2)}`);
   return { head, why: parts.join("; ") };
 }
@@ -56,7 +59,7 @@ function showOrders(rows, cancel) {
     ["Filled", (row) => `${count(row.filled)} of ${count(row.quantity)}`, "n"],
     ["Price", (row) => (row.average_price !== null ? rupees(row.average_price) : row.limit_price !== null ? "limit " + rupees(row.limit_price) : words(row.type)), "n"],
     ["State", (row) => ({ text: words(row.state), style: ["DENIED", "REJECTED", "UNKNOWN"].includes(row.state) ? "down" : "" })],
-    ["Why", (row) => row.reason || "–", "long"],
+    ["Why", (row) => (row.reason ? reasonWords(row.reason) : "–"), "long"],
     ["", (row) => (DONE.has(row.state) ? "" : { text: "Cancel", label: `Cancel order ${row.order_id}`, press: () => cancel(row) }), "act"],
   ], (row) => row.order_id);
 }
@@ -137,7 +140,7 @@ function showBanners(status, health) {
   box.dataset.stamp = stamp;
   box.replaceChildren(...found.map(([kind, title, text]) => {
     const line = element("div", undefined, "banner " + kind);
-    line.append(element("b", title), text);
+    line.append(element("b", title + ": "), text);
     return line;
   }));
 }
