@@ -12,7 +12,7 @@ function newChart(id) {
     layout: { attributionLogo: false, background: { color: "transparent" } },
     crosshair: { mode: 0 },
     rightPriceScale: { borderVisible: false, minimumWidth: 70 },
-    timeScale: { borderVisible: false, timeVisible: true, secondsVisible: false, rightOffset: 3, minBarSpacing: 0.5 },
+    timeScale: { borderVisible: false, timeVisible: true, secondsVisible: false, rightOffset: 3, minBarSpacing: 0.5, shiftVisibleRangeOnNewBar: false },
     handleScroll: { vertTouchDrag: false, mouseWheel: false },
     handleScale: { mouseWheel: false },
     localization: { locale: "en-IN" },
@@ -44,7 +44,8 @@ function candleChart() {
   const volume = chart.addSeries(L.HistogramSeries, { ...unmarked, priceScaleId: "volume", priceFormat: { type: "volume" } }, 0);
   chart.priceScale("volume", 0).applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
   chart.priceScale("right", 0).applyOptions({ scaleMargins: { top: 0.08, bottom: 0.2 } });
-  const depth = chart.addSeries(L.HistogramSeries, { ...unmarked, priceFormat: { type: "price", precision: 0, minMove: 1 } }, 1);
+  const depth = chart.addSeries(L.HistogramSeries, { ...unmarked, priceFormat: { type: "price", precision: 0, minMove: 1 },
+    autoscaleInfoProvider: (own) => ({ priceRange: { minValue: 0, maxValue: Math.max(2, own()?.priceRange?.maxValue || 0) } }) }, 1);
   const complexity = chart.addSeries(L.AreaSeries, { ...unmarked, lineWidth: 1, autoscaleInfoProvider: () => ({ priceRange: { minValue: 0, maxValue: 1 } }) }, 2);
   chart.panes().forEach((pane, n) => pane.setStretchFactor([5, 1.2, 1.2][n]));
   const title = titles(chart, ["Price", "Reasoning depth, segments", "Market complexity"]);
@@ -73,10 +74,19 @@ function candleChart() {
     const drawn = [...found.values()].sort((a, b) => seconds(a.open_ts) - seconds(b.open_ts));
     const candles = drawn.map(candle);
     times = new Set(candles.map((one) => one.time));
+    const range = chart.timeScale().getVisibleLogicalRange();
     bars.setData(candles);
     volume.setData(drawn.map((row, n) => block(row, candles[n], colours)));
     last = candles[candles.length - 1] || null;
+    if (range) chart.timeScale().setVisibleLogicalRange(range);
+    follow();
     byId("chart").dataset.bars = candles.length;
+  }
+
+  /* Whoever looks at the newest bar goes on seeing it; whoever looks back is left alone. */
+  function follow() {
+    const scale = chart.timeScale(), range = scale.getVisibleLogicalRange(), ahead = range ? times.size + 2 - range.to : 0;
+    if (ahead > 0 && ahead < 4) scale.setVisibleLogicalRange({ from: range.from + ahead, to: range.to + ahead });
   }
 
   /* Only forward in time: what is older than the newest bar comes with the next filling. */
@@ -86,6 +96,7 @@ function candleChart() {
     last = one;
     times.add(one.time);
     bars.update(one);
+    follow();
     volume.update(block(row, one, theme()));
   }
 
@@ -97,6 +108,7 @@ function candleChart() {
       : { time, open: price, high: price, low: price, close: price };
     times.add(time);
     bars.update(last);
+    follow();
   }
 
   /* A decision belongs to the bar that had closed when it was made. */
@@ -152,7 +164,7 @@ function equityChart() {
     profit.setData(sorted.map(([time, [value]]) => ({ time, value })));
     fall.setData(sorted.map(([time, [, value]]) => ({ time, value })));
     chart.timeScale().fitContent();
-    const percent = (v) => v.toFixed(2).replace("-", "−") + " %";
+    const percent = (v) => (v > -0.005 ? "0.00" : "−" + Math.abs(v).toFixed(2)) + " %";
     say("equity-read", rows.length ? `${signed(rows[0].net_pnl)} at ${clock(rows[0].time)}, ${percent(now)} from the peak, at worst ${percent(deepest)}` : "No bar has closed yet.");
   }
 

@@ -75,8 +75,9 @@ function showRisk(risk) {
   say("today", signed(risk.day_pnl), tone(risk.day_pnl));
   byId("gauges").replaceChildren(...risk.gauges.map((one) => {
     const box = element("div", undefined, "gauge"), head = element("div"), of = (value) => (one.unit === "₹" ? rupees(value) : count(value));
-    head.append(element("span", one.name), element("b", percent(one.share), one.share >= 1 ? "down" : ""));
-    box.append(head, meter(one.share, one.share >= 0.9 ? "bad" : one.share >= 0.6 ? "amber" : ""), element("small", `${of(one.used)} of ${of(one.limit)}${one.unit && one.unit !== "₹" ? " " + one.unit : ""}`));
+    const says = `${of(one.used)} of ${of(one.limit)}${one.unit && one.unit !== "₹" ? " " + one.unit : ""}, ${percent(one.share)}`;
+    head.append(element("span", one.name), element("small", says, one.share >= 1 ? "down" : ""));
+    box.append(head, meter(one.share, one.share >= 0.9 ? "bad" : one.share >= 0.6 ? "amber" : ""));
     return box;
   }));
   if (risk.free !== null) byId("gauges").append(element("p", `${rupees(risk.free)} free for margin, by the broker`, "hint"));
@@ -126,14 +127,14 @@ function showBanners(status, health) {
     const means = status.trading_state === "HALTED" ? "no new risk is taken" : "positions are only closed";
     found.push(["bad", status.trading_state, `${means}. ${status.trading_reason || "No reason was given"}${status.trading_who ? ` (${status.trading_who})` : ""}`]);
   }
-  if (status.strategies.length && status.strategy !== status.strategies[0])
-    found.push(["bad", "Stepped down", `${status.strategy} decides instead of ${status.strategies[0]}: ${status.strategy_reason || "no reason is known"}. ${status.strategy_back}`]);
+  const down = status.strategies.length > 0 && status.strategy !== status.strategies[0];
+  if (down) found.push(["bad", "Stepped down", `${status.strategy} decides instead of ${status.strategies[0]}: ${status.strategy_reason || "no reason is known"}${status.strategy_who ? ` (${status.strategy_who})` : ""}. ${status.strategy_back || `hrmd ctl strategy ${status.strategies[0]} puts it back`}`]);
   if (status.strategy_steps.length) found.push(["warn", "Eased", `${status.strategy} is given ${status.strategy_steps.map(words).join(", ")}. ${status.strategy_back}`]);
   for (const [name, why] of Object.entries(status.strategies_missing)) found.push(["bad", "Rung missing", `${name} can't be built: ${why}`]);
   if (status.model_simulated && !status.simulated) found.push(["bad", "Untried model", `${status.model || status.strategy} has learned from a simulated market alone, and these ticks are real.`]);
   if (status.model.startsWith("untrained")) found.push(["warn", "Untrained model", `${status.model}: its weights were never trained, its decisions mean nothing.`]);
   for (const check of health.checks.filter((one) => one.status === "fail")) found.push(["bad", "Not healthy", `${words(check.name)}: ${check.text}${check.do ? " → " + check.do : ""}`]);
-  for (const check of health.checks.filter((one) => one.status === "warn")) found.push(["warn", "Worth a look", `${words(check.name)}: ${check.text}${check.do ? " → " + check.do : ""}`]);
+  for (const check of health.checks.filter((one) => one.status === "warn" && !(down && one.name === "ladder"))) found.push(["warn", "Worth a look", `${words(check.name)}: ${check.text}${check.do ? " → " + check.do : ""}`]);
   if (status.simulated) found.push(["note", "Simulated ticks", "made up by a program; nothing below is a market result."]);
   const stamp = JSON.stringify(found), box = byId("banners");
   if (box.dataset.stamp === stamp) return;
