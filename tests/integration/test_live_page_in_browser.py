@@ -106,8 +106,10 @@ def test_a_lost_daemon_is_never_green(browser: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "pill", "banner"),
     [
-        ({"trading_state": TradingState.HALTED, "trading_reason": NASTY}, "HALTED", f"HALTED: no new risk is taken. {NASTY}"),
-        ({"strategy": "rules", "strategy_reason": "hrm hung"}, "ACTIVE", "Stepped down: rules decides instead of hrm: hrm hung"),
+        ({"trading_state": TradingState.HALTED, "trading_reason": NASTY}, "HALTED",
+         f"HALTED: no new risk is taken. {NASTY}"),
+        ({"strategy": "rules", "strategy_reason": "hrm hung"}, "ACTIVE",
+         "Stepped down: rules decides instead of hrm: hrm hung"),
         ({"simulated": False, "model_simulated": True, "model": "tiny"}, "ACTIVE", "Untried model: tiny has learned"),
         ({"strategies_missing": {"ppo": "no file"}}, "ACTIVE", "Rung missing: ppo can't be built: no file"),
     ],
@@ -183,8 +185,7 @@ def test_an_order_by_hand_is_looked_over_and_denied_in_words(browser: Any) -> No
         visit.pill("ACTIVE")
         visit.page.locator("#ticket-quantity").fill("1000")
         visit.page.get_by_role("button", name="Look it over").click()
-        assert (
-            "Buy 1,000 NSE:SBIN-EQ at the market, about ₹3,47,150.00." in visit.page.locator("#ask-text").inner_text()
-        )
+        said = visit.page.locator("#ask-text").inner_text()
+        assert said == "Buy 1,000 NSE:SBIN-EQ at the market, about ₹3,47,150.00."
         visit.page.locator("#ask-yes").click()
         visit.page.wait_for_selector("#ticket-said:has-text('Denied by risk: lot size is 1000')")

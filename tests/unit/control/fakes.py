@@ -226,9 +226,10 @@ class FakeDaemon:
         self.noted.append(action)
 
     def config(self) -> ConfigDocument:
-        """One setting."""
+        """One setting that may change."""
         row = Changeable(key="risk.max_daily_loss", value=self.max_daily_loss, file="20000", says="Rupees")
-        return ConfigDocument(changeable=[row], settings={"risk": {"max_daily_loss": self.max_daily_loss}})
+        settings = {"risk": {"max_daily_loss": self.max_daily_loss}, "strategy": {"interval": "5m"}}
+        return ConfigDocument(changeable=[row], settings=settings | {"bars": {"intervals": ["1m", "5m", "1d"]}})
 
     async def change(self, ticket: ConfigTicket, who: str) -> ConfigDocument:
         """Only the one setting."""
