@@ -24,6 +24,8 @@ from models.features import NOTHING_KNOWN, USUAL_COST_BP, Observation
 from strategies.base import LATE, Moment, hold, unthought, unusable
 
 ENTRIES = (Action.BUY_LONG, Action.SELL_SHORT)
+SIMULATED = "SIM"
+"""The instrument of the simulated market that models are trained in."""
 
 
 class HRMStrategy:
@@ -88,6 +90,11 @@ class HRMStrategy:
         """The newest day that it was trained on, an ISO date, "" where nobody knows."""
         span = self.agent.manifest.training_span
         return span.last if span is not None else ""
+
+    @property
+    def simulated_only(self) -> bool:
+        """Whether it has learned from the simulated market and no other."""
+        return self.agent.trained and set(self.agent.manifest.instruments) <= {SIMULATED}
 
     @property
     def depth(self) -> int:

@@ -32,6 +32,11 @@ class PPOStrategy:
         return cls(PPOPolicy.load(artifact), quantity, artifact.name)
 
     @property
+    def simulated_only(self) -> bool:
+        """Whether it has learned from the simulated market and no other: policies are made in no other way."""
+        return True
+
+    @property
     def model_hash(self) -> str:
         """Of the policy that decides."""
         return self._policy.manifest.sha256

@@ -164,6 +164,21 @@ class Client:
         raise Fault(f"{self._url} answered {status}: {error_text}")
 
 
+@ctl_app.command("page")
+def live_page(
+    config: Config = None, overrides: Overrides = None, url: Url = None, token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Show a link that opens the live page signed in, once and soon."""
+    answer = Client.of(config, overrides, url, token_file).post("/api/auth/link", {})
+    if as_json:
+        return print_document(answer)
+    from daemon.control.login_codes import LIFETIME_S, PageLink
+
+    typer.echo(decoded(answer, PageLink).link)
+    typer.echo(f"opens once, within {LIFETIME_S // 60} minutes, on this machine", err=True)
+
+
 @ctl_app.command()
 def halt(
     reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,

@@ -14,6 +14,7 @@ from aiohttp.http import HttpProcessingError
 
 from daemon.control.backtests import BacktestTicket
 from daemon.control.front_end import ExecuteTicket, ManualTicket
+from daemon.control.login_codes import CodeTicket
 from daemon.control.routes import CommandBody, StrategyBody
 from daemon.control.sessions import LoginTicket
 from daemon.control.tokens import OWNER
@@ -106,6 +107,14 @@ def login(raw: bytes) -> LoginTicket:
         return msgspec.json.decode(raw, type=LoginTicket)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise ValueError('body: expected {"token": "…"}') from None
+
+
+def code(raw: bytes) -> CodeTicket:
+    """A link's code; raises `ValueError`, which doesn't repeat it."""
+    try:
+        return msgspec.json.decode(raw, type=CodeTicket)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise ValueError('body: expected {"code": "…"}') from None
 
 
 def strategy(raw: bytes) -> StrategyBody:

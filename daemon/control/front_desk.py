@@ -1,4 +1,4 @@
-"""The routes under `/api`: sessions, orders in the words of front ends, and backtests."""
+"""The routes under `/api` beside sessions: orders in the words of front ends, and backtests."""
 
 from __future__ import annotations
 
@@ -14,11 +14,8 @@ from daemon.control.backtests import Backtest, Backtests, BusyError
 from daemon.control.commanding import place
 from daemon.control.context import WHO, Context
 from daemon.control.front_end import ExecuteTicket, ManualTicket, TradeAnswer
-from daemon.control.gate import Verdict
 from daemon.control.idempotency import HEADER
-from daemon.control.sessions import COOKIE, Session
 from daemon.control.view import OrderTicket
-from daemon.core.clock import NS_PER_S, wall_ns
 from daemon.core.errors import HrmdError, UsageError
 
 log = structlog.get_logger("control")
@@ -34,8 +31,6 @@ class FrontDesk:
     def handlers(self) -> dict[str, Any]:
         """What answers which operation."""
         return {
-            "login": self._login,
-            "logout": self._logout,
             "manualTrade": self._manual,
             "execute": self._execute,
             "runBacktest": self._run_backtest,
@@ -45,35 +40,6 @@ class FrontDesk:
 
     async def _read(self, request: web.Request) -> bytes:
         return await bodies.read(request, self._context.limits.body_s)
-
-    async def _login(self, request: web.Request) -> web.Response:
-        try:
-            ticket = bodies.login(await self._read(request))
-        except ValueError as error:
-            return refuse(400, str(error))
-        entry = self._context.gate.login(ticket.token.strip(), request.remote or "")
-        if entry.verdict is Verdict.TOO_MANY:
-            return refuse(429, "too many wrong tokens", {"Retry-After": str(entry.wait_s)})
-        if entry.who is None:
-            log.warning("login_refused", address=request.remote or "")
-            return refuse(401, "token: not one of hrmd's; hrmd token new makes one")
-        who = entry.who
-        cookie, claims = self._context.sessions.begin(who.name, who.scope, who.sha256, who.until_ts)
-        self._context.note(who.name, "login", 200)
-        response = answer(Session(name=who.name, scope=who.scope, expires_ts=claims.exp * NS_PER_S))
-        response.set_cookie(
-            COOKIE, cookie, max_age=max(0, claims.exp - claims.iat), path="/", httponly=True, samesite="Strict",
-            secure=request.secure,
-        )  # fmt: skip
-        return response
-
-    async def _logout(self, request: web.Request) -> web.Response:
-        who = request[WHO]
-        if who.claims is not None:
-            self._context.sessions.end(who.claims)
-        response = answer(Session(name=who.name, scope=who.scope, expires_ts=wall_ns()))
-        response.del_cookie(COOKIE, path="/", httponly=True, samesite="Strict", secure=request.secure)
-        return response
 
     async def _manual(self, request: web.Request) -> web.Response:
         try:

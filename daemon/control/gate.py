@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 from collections import deque
 from enum import StrEnum
+from typing import Protocol
 
 import msgspec
 
@@ -54,6 +55,13 @@ class Entry(msgspec.Struct, frozen=True):
     wait_s: int = 0
 
 
+class Codes(Protocol):
+    """Where codes of links are kept (`daemon.control.login_codes`)."""
+
+    def spend(self, code: str) -> Who | None:
+        """Whom it lets in, this once."""
+
+
 class _Failures:
     """Of one address."""
 
@@ -93,6 +101,14 @@ class Gate:
             return Entry(Verdict.TOO_MANY, None, wait_s)
         who = self.holder(token)
         return Entry(Verdict.GRANTED, who) if who is not None else self._failed(address)
+
+    def by_code(self, code: str, codes: Codes, address: str) -> Entry:
+        """Whoever wants a session for a link's code; a wrong one counts as a wrong token does."""
+        wait_s = self.locked_s(address)
+        if wait_s:
+            return Entry(Verdict.TOO_MANY, None, wait_s)
+        who = codes.spend(code)
+        return Entry(Verdict.GRANTED, who) if who is not None and self.still(who) else self._failed(address)
 
     def holder(self, token: str) -> Who | None:
         """Whose token this is."""

@@ -51,6 +51,7 @@ class Looking:
             "bars": self._paged(Listing.BARS, BarRow.of),
             "trades": self._paged(Listing.TRADES),
             "equity": self._paged(Listing.EQUITY),
+            "risk": self._shown("/risk", view.risk),
             "logs": self._logs,
             "metrics": self._prometheus,
             "frontPositions": self._shown("/api/trading/positions", self._front_positions),

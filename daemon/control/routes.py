@@ -14,7 +14,8 @@ import msgspec
 from daemon.control.accepted import Accepted
 from daemon.control.backtests import Backtest, BacktestTicket
 from daemon.control.front_end import ExecuteTicket, FrontDecision, FrontPosition, ManualTicket, TradeAnswer
-from daemon.control.rows import BarRow, EquityRow, LogRow, TradeRow
+from daemon.control.login_codes import CodeTicket, PageLink
+from daemon.control.rows import BarRow, EquityRow, LogRow, RiskView, TradeRow
 from daemon.control.sessions import LoginTicket, Session
 from daemon.control.tokens import Scope
 from daemon.control.tuning import ConfigDocument, ConfigTicket
@@ -149,7 +150,7 @@ def _command(word: str, summary: str) -> Route:
 OPEN: dict[str, Any] = {"scope": None, "pace": Pace.FREE}
 STREAM: dict[str, Any] = {"stream": True, "code": 101, "refusals": (503,)}
 ROUTES: tuple[Route, ...] = (
-    _get("/", "page", "The status page", "text/html", **OPEN),
+    _get("/", "page", "The live page", "text/html", **OPEN),
     _get("/healthz", "healthOutline", "200 when healthy or degraded, 503 when not, and why", HealthOutline, **OPEN),
     _get("/openapi.json", "openapi", "This document", "application/json"),
     _get("/status", "status", "The daemon at a glance", Status),
@@ -160,6 +161,7 @@ ROUTES: tuple[Route, ...] = (
     _get("/bars", "bars", "Bars, newest first", BarRow, many=True, query=(LIMIT, BEFORE, SYMBOL, INTERVAL)),
     _get("/trades", "trades", "Round trips, newest first", TradeRow, many=True, query=(LIMIT, BEFORE, SYMBOL)),
     _get("/equity", "equity", "The account's worth, newest first", EquityRow, many=True, query=(LIMIT, BEFORE)),
+    _get("/risk", "risk", "The day's profit, and how much of each limit is used", RiskView),
     _get("/logs", "logs", "The newest lines of the log, oldest first", LogRow, many=True, query=(LIMIT, LEVEL)),
     _get("/shadow", "shadow", "The agent in charge and those beside it, on paper", ShadowRow, many=True),
     _get("/canary", "canary", "The canary run: a candidate that decides on a share", CanaryRow),
@@ -183,6 +185,10 @@ ROUTES: tuple[Route, ...] = (
     _post("/control/reload", "reload", "Read the settings anew: what may change while running changes", CommandBody,
           ConfigDocument, body_needed=False, scope=Scope.ADMIN, pace=Pace.HEAVY),
     _post("/api/auth/login", "login", "A token for a session cookie", LoginTicket, Session, refusals=(), **OPEN),
+    _post("/api/auth/code", "exchangeCode", "A link's code for a session cookie, on loopback", CodeTicket, Session,
+          refusals=(), **OPEN),
+    _post("/api/auth/link", "pageLink", "A link that opens the page signed in, once", None, PageLink, code=201,
+          scope=Scope.READ, refusals=()),
     _post("/api/auth/logout", "logout", "End the session of the cookie", None, Session, scope=Scope.READ, refusals=()),
     _post("/api/trading/manual-trade", "manualTrade", "Place an order by hand", ManualTicket, TradeAnswer),
     _post("/api/trading/execute", "execute", "Place what an action of the five comes to", ExecuteTicket, TradeAnswer),

@@ -138,6 +138,31 @@ class EquityRow(msgspec.Struct, frozen=True, kw_only=True):
     net_pnl: Decimal
 
 
+class RiskGauge(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of one limit of risk is used."""
+
+    name: str
+    """Of the limit, in words, such as "daily loss"."""
+    used: Decimal
+    """So much of it is used."""
+    limit: Decimal
+    share: float
+    """Used by limit: from 1 on nothing that adds to it is let through."""
+    unit: str
+    """₹, units, or "" of counts."""
+
+
+class RiskView(msgspec.Struct, frozen=True, kw_only=True):
+    """What risk counts with now."""
+
+    day_pnl: Decimal
+    """Realised and unrealised since the day began, after costs; rupees."""
+    free: Decimal | None
+    """Rupees for new margin, as the broker said; null where it said nothing."""
+    gauges: list[RiskGauge]
+    """One for each limit that is set."""
+
+
 class LogRow(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the log; secrets are `***`."""
 

@@ -22,9 +22,11 @@ from daemon.control.bridge import Bridge, Here, StandsStillError
 from daemon.control.commanding import Commanding
 from daemon.control.connections import LIMITS, Connections, GuardedSite, GuardedSocket, Limits, http_log
 from daemon.control.context import ROUTE, WHO, Context
+from daemon.control.door import Door
 from daemon.control.front_desk import FrontDesk
 from daemon.control.gate import Gate, Verdict, Who
 from daemon.control.idempotency import HEADER, Repeats
+from daemon.control.login_codes import PageLink
 from daemon.control.looking import Looking
 from daemon.control.metrics import Metrics
 from daemon.control.origin import why_not_by_cookie, why_refused
@@ -88,7 +90,9 @@ class ControlServer:
         )
         self._backtests = backtests
         self._sockets = Sockets(context, stream if stream is not None else Stream(view.order))
-        parts = (Looking(context, metrics, lines), Commanding(context), FrontDesk(context, backtests), self._sockets)
+        self._door = Door(context, lambda: self.url)
+        looking, front = Looking(context, metrics, lines), FrontDesk(context, backtests)
+        parts = (looking, Commanding(context), self._door, front, self._sockets)
         self._handlers: dict[str, Handler] = {name: it for part in parts for name, it in part.handlers().items()}
         self._repeats = Repeats()
         self._log = structlog.get_logger("control")
@@ -106,6 +110,10 @@ class ControlServer:
     def addresses(self) -> list[str]:
         """Everywhere it listens, loopback first; empty before `start`."""
         return [str(one) for one in self._runner.addresses] if self._runner is not None else []
+
+    def owners_link(self) -> PageLink:
+        """A link that opens the page for whoever started the daemon, once; raises `Fault` before `start`."""
+        return self._door.owners_link()
 
     async def start(self) -> None:
         """Listen; raises `UsageError` where an address can't be had. Once started, does nothing."""

@@ -16,7 +16,7 @@ from typing import Annotated, Protocol
 import msgspec
 
 from daemon.control.accepted import Accepted as Accepted
-from daemon.control.rows import Asked, HrmMetrics, Listing, Page
+from daemon.control.rows import Asked, HrmMetrics, Listing, Page, RiskView
 from daemon.control.words import HandSide as HandSide
 from daemon.control.words import HandType as HandType
 from daemon.core.clock import NS_PER_MS
@@ -167,6 +167,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Healthy, degraded (something is worth a look) or not."""
     warnings: list[str] = []
     """What is worth a look; `/health` has every check."""
+    model_simulated: bool = False
+    """Whether the model in charge has learned from a simulated market alone, and is untried on a real one."""
     feed_counts: dict[str, int] = {}
     """Of a live feed: links, messages, conflated quotes, and by reason what was refused, unreadable or swallowed."""
 
@@ -479,6 +481,9 @@ class ControlView(Protocol):
 
     def hrm_metrics(self) -> HrmMetrics:
         """How the model reasons."""
+
+    def risk(self) -> RiskView:
+        """How much of each limit is used."""
 
     def shadow(self) -> Sequence[ShadowRow]:
         """The agent in charge and those beside it; empty where there are none."""

@@ -68,6 +68,7 @@ from daemon.risk.gate import MINUTE_NS, RiskGate, Sessions
 from daemon.risk.held_over import HeldOver
 from daemon.risk.intents import IntentBuilder
 from daemon.risk.refusals import ExitRetries, StandingDenials, too_large
+from daemon.settings.risk import RiskSettings
 
 log = structlog.get_logger("risk")
 
@@ -121,6 +122,11 @@ class RiskActor(Actor):
             self.name, (SettingChanged,), where=lambda it: it.key.startswith("risk."), inbox=self.inbox
         )  # fmt: skip
         bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy == EXTERNAL, inbox=self.inbox)
+
+    @property
+    def limits(self) -> RiskSettings:
+        """Those that the gate checks by now."""
+        return self._gate.limits
 
     def handle(self, event: Event) -> None:
         """One event, synchronously."""

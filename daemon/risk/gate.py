@@ -43,6 +43,11 @@ class RiskGate:
         self._sessions = sessions
         self._no_entries_ns = int(no_entries_minutes * 60 * NS_PER_S)
 
+    @property
+    def limits(self) -> RiskSettings:
+        """Those that hold now."""
+        return self._settings
+
     def retune(self, change: SettingChanged) -> RiskSettings:
         """Check by other limits from here on; the limits. Raises `ValidationError` for one that can't be."""
         name = change.key.removeprefix("risk.")

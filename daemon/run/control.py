@@ -49,6 +49,15 @@ class ControlService:
         """Where it listens on loopback, "" where it doesn't."""
         return self._server.url if self._server is not None else ""
 
+    async def owners_link(self) -> str:
+        """A link that opens the page for whoever started the daemon, once; "" where it doesn't listen."""
+        server = self._server
+
+        async def make() -> str:
+            return server.owners_link().link if server is not None else ""
+
+        return await self._own.run(make()) if server is not None else ""
+
     async def start(self) -> None:
         """Listen. Raises `UsageError` where an address can't be had."""
         app, settings = self._app, self._settings

@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ from daemon.market.opening import CalendarWatch
 from daemon.run.alerts import alert_desk
 from daemon.run.control import ControlService
 from daemon.run.gauges import build_of, gauges_of
+from daemon.run.greeting import greet
 from daemon.run.log import set_level
 from daemon.run.notify import Notifier
 from daemon.run.process import on_ending
@@ -153,6 +155,7 @@ class Service:
                 await self._listen(self._control)
                 log.info("control listens", url=self._control.url)
                 self._announce(self._control.url)
+                greet(await self._control.owners_link(), sys.stdout)
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
             kept = (
                 Kept("pulse", self._pulse), Kept("health", self.view.monitor.run), Kept("alerts", self.alerts.run),

@@ -15,7 +15,7 @@ import msgspec
 from daemon import __version__
 from daemon.app import App
 from daemon.control.migration_desk import view_of
-from daemon.control.rows import Asked, HrmMetrics, Listing, Page, Ring
+from daemon.control.rows import Asked, HrmMetrics, Listing, Page, Ring, RiskView
 from daemon.control.view import (
     CanaryDo,
     CanaryRow,
@@ -60,6 +60,7 @@ from daemon.report.side_by_side import ShadowRow
 from daemon.run.canary_row import canary_row
 from daemon.run.health import monitor_of
 from daemon.run.past import Past, reasoning
+from daemon.run.risk_gauges import risk_view
 from daemon.supervision.health_readings import AlertsReading
 from daemon.tape.recorder import Recorder
 
@@ -175,6 +176,7 @@ class DaemonView:
             recorder=self._recording(),
             session=say_now(app.calendar, now),
             notes=[*app.calendar.doubts([ist_date(now)]), *care.warnings.values(), *self._migration_notes()],
+            model_simulated=bool(getattr(app.strategy.succession.newest(ladder.active), "simulated_only", False)),
             feed_counts=app.feed.totals() if isinstance(app.feed, LiveFeed) else {},
         )
 
@@ -269,6 +271,11 @@ class DaemonView:
         return reasoning(
             self._decisions.rows, app.settings.hierarchical_reasoning_model.max_segments, app.plan.clock.now_ns()
         )
+
+    def risk(self) -> RiskView:
+        """As the gate counts."""
+        risk = self._app.risk
+        return risk_view(risk.book, risk.limits, self._app.plan.clock.now_ns())
 
     def shadow(self) -> Sequence[ShadowRow]:
         """The agent in charge first."""

@@ -149,6 +149,7 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "ctl orders": ctl(),
     "ctl decisions": ctl("--limit", "3"),
     "ctl trades": ctl(),
+    "ctl page": ctl(),
     "ctl shadow": ctl(),
     "ctl canary": ctl(),
     "ctl canary begin": ctl("fast", "--why", "a test"),

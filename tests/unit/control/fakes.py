@@ -17,7 +17,7 @@ import msgspec
 from daemon.control.backtests import Backtests
 from daemon.control.connections import LIMITS, Limits
 from daemon.control.metrics import Metrics
-from daemon.control.rows import Asked, EquityRow, HrmMetrics, Listing, LogRow, Page, Ring, TradeRow
+from daemon.control.rows import Asked, EquityRow, HrmMetrics, Listing, LogRow, Page, Ring, RiskGauge, RiskView, TradeRow
 from daemon.control.server import ControlServer
 from daemon.control.stream import Stream
 from daemon.control.tuning import Changeable, ConfigDocument, ConfigTicket
@@ -226,9 +226,10 @@ class FakeDaemon:
         self.noted.append(action)
 
     def config(self) -> ConfigDocument:
-        """One setting."""
+        """One setting that may change."""
         row = Changeable(key="risk.max_daily_loss", value=self.max_daily_loss, file="20000", says="Rupees")
-        return ConfigDocument(changeable=[row], settings={"risk": {"max_daily_loss": self.max_daily_loss}})
+        settings = {"risk": {"max_daily_loss": self.max_daily_loss}, "strategy": {"interval": "5m"}}
+        return ConfigDocument(changeable=[row], settings=settings | {"bars": {"intervals": ["1m", "5m", "1d"]}})
 
     async def change(self, ticket: ConfigTicket, who: str) -> ConfigDocument:
         """Only the one setting."""
@@ -249,6 +250,13 @@ class FakeDaemon:
     def settings_json(self) -> str:
         """None to speak of."""
         return "{}"
+
+    def risk(self) -> RiskView:
+        """One limit, an eighth of it used."""
+        gauge = RiskGauge(
+            name="daily loss", used=Decimal("2500.00"), limit=Decimal("20000.00"), share=0.125, unit="₹"
+        )  # fmt: skip
+        return RiskView(day_pnl=Decimal("-2500.00"), free=None, gauges=[gauge])
 
     def shadow(self) -> Sequence[ShadowRow]:
         """The one in charge and one that was dropped."""

@@ -95,8 +95,12 @@ def test_what_takes_risk_away_is_never_slowed_and_needs_no_admin() -> None:
         assert (routes[name].pace, routes[name].scope) == (Pace.FREE, Scope.TRADE)
     for name in ("strategy", "model", "rollback", "lock", "unlock", "changeConfig", "reload"):
         assert routes[name].scope is Scope.ADMIN
-    assert {route.name for route in ROUTES if route.scope is None} == {"page", "healthOutline", "login"}
-    assert all(route.scope is not Scope.READ for route in ROUTES if route.method != "GET" and route.name != "logout")
+    assert {route.name for route in ROUTES if route.scope is None} == {"page", "healthOutline", "login", "exchangeCode"}
+    assert all(
+        route.scope is not Scope.READ
+        for route in ROUTES
+        if route.method != "GET" and route.name not in ("logout", "pageLink")
+    )
 
 
 # -- pages ----------------------------------------------------------------------------------------------------------

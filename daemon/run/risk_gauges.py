@@ -1,0 +1,47 @@
+"""Risk's own picture → how much of each limit is used, as control shows it.
+
+Invariant: what is shown is what the gate compares: the same book, the same limits, those that were changed included.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from daemon.control.rows import RiskGauge, RiskView
+from daemon.core.clock import NS_PER_S, india_day
+from daemon.risk.book import RiskBook, worst_position
+from daemon.risk.gate import MINUTE_NS
+from daemon.settings.risk import RiskSettings
+
+PAISA = Decimal("0.01")
+NOTHING = Decimal(0)
+
+
+def risk_view(book: RiskBook, limits: RiskSettings, now_ns: int) -> RiskView:
+    """The day's profit, and a gauge for each limit that is set."""
+    pnl = book.day_pnl()
+    a_minute, a_second = limits.max_orders_per_minute, limits.max_orders_per_second
+    held = max(map(worst_position, book.symbols.values()), default=0)  # with what working orders may add
+    gauges = [
+        _gauge("daily loss", max(NOTHING, -pnl), limits.max_daily_loss, "₹"),
+        _gauge("gross exposure", book.gross_notional(""), limits.max_gross_notional, "₹"),
+        _gauge("largest position", held, limits.max_position_quantity, "units"),
+        _gauge("orders today", book.approved_on(india_day(now_ns)), limits.max_orders_per_day, ""),
+        _gauge("orders in a minute", book.approved_since(now_ns - MINUTE_NS, a_minute), a_minute, ""),
+        _gauge("orders in a second", book.approved_since(now_ns - NS_PER_S, a_second), a_second, ""),
+    ]
+    if limits.max_day_drawdown is not None:
+        fallen = max(NOTHING, book.day_high - pnl)
+        gauges.insert(1, _gauge("fall from the day's high", fallen, limits.max_day_drawdown, "₹"))
+    if limits.max_net_notional is not None:
+        gauges.insert(2, _gauge("net exposure", abs(book.net_notional("")), limits.max_net_notional, "₹"))
+    return RiskView(day_pnl=pnl.quantize(PAISA), free=book.free, gauges=gauges)
+
+
+def _gauge(name: str, used: Decimal | int, limit: Decimal | int, unit: str) -> RiskGauge:
+    used, limit = Decimal(used), Decimal(limit)
+    if unit == "₹":
+        used, limit = used.quantize(PAISA), limit.quantize(PAISA)
+    return RiskGauge(
+        name=name, used=used, limit=limit, share=round(float(used / limit), 4) if limit else 1.0, unit=unit
+    )

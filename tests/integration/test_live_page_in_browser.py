@@ -1,0 +1,191 @@
+"""The live page in a browser, where playwright and a Chromium are: signed in by a link, honest when hrmd is lost."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from daemon.core.events import Flatten, Halt, TradingState
+from tests.unit.control.fakes import POSITIONS, STATUS, FakeDaemon, build_server, running_in_thread
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+
+CLIPPED = """[...document.querySelectorAll('td, th, b, span, p, small, h1, h2, dd, dt, label, div, button, li')]
+    .filter(one => one.clientWidth && !one.closest('#chart, #curve') && one.scrollWidth > one.clientWidth + 1)
+    .map(one => one.outerHTML.slice(0, 200))"""
+NASTY = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """One for all."""
+    with playwright.sync_playwright() as running:
+        made = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+class Visit:
+    """A page that was opened by a link; what it complained of and asked for."""
+
+    def __init__(self, browser: Any, link: str, width: int = 1440, scheme: str = "light") -> None:
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme).new_page()
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(link)
+
+    def pill(self, text: str) -> None:
+        """Wait until it says so."""
+        self.page.locator("#pill", has_text=re.compile("^" + text)).wait_for(timeout=30_000)
+
+    @property
+    def is_green(self) -> bool:
+        """Whether the pill is."""
+        return "good" in self.page.locator("#pill").get_attribute("class")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 768, 390])
+def test_nothing_is_clipped_fetched_or_complained_of(browser: Any, width: int, scheme: str) -> None:
+    """From a desk to a telephone; the code is gone from the address, and green means active and healthy."""
+    server = build_server(FakeDaemon())
+    with running_in_thread(server) as url:
+        visit = Visit(browser, server.owners_link().link, width, scheme)
+        visit.pill("ACTIVE")
+        visit.page.wait_for_selector("#chart[data-bars]")
+        assert visit.is_green
+        assert visit.page.url == url + "/"
+        assert visit.said == []
+        assert all(asked.startswith(url) for asked in visit.asked)
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert visit.page.evaluate(CLIPPED) == []
+        holds = [one for one in visit.page.locator("#decisions li").all_inner_texts() if "hold" in one]
+        assert holds
+        assert not any("500" in one for one in holds)
+
+
+def test_a_link_opens_once(browser: Any) -> None:
+    """The second time the door is shown, and why; a token opens it."""
+    server = build_server(FakeDaemon())
+    with running_in_thread(server):
+        link = server.owners_link().link
+        Visit(browser, link).pill("ACTIVE")
+        second = Visit(browser, link)
+        second.pill("signed out")
+        assert "hrmd ctl page" in second.page.locator("#said").inner_text()
+        assert second.page.locator("#grid").is_hidden()
+        second.page.locator("#token").fill("a-token-of-some-length")
+        second.page.keyboard.press("Enter")
+        second.pill("ACTIVE")
+
+
+def test_a_lost_daemon_is_never_green(browser: Any) -> None:
+    """The pill says since when, the figures are grey, and the title says it."""
+    server = build_server(FakeDaemon())
+    with running_in_thread(server):
+        visit = Visit(browser, server.owners_link().link)
+        visit.pill("ACTIVE")
+    visit.pill("lost since ")
+    assert not visit.is_green
+    assert visit.page.title() == "LOST · hrmd"
+    assert visit.page.locator("#lost-banner").is_visible()
+    assert visit.page.evaluate("getComputedStyle(document.getElementById('figures')).opacity") == "0.45"
+
+
+@pytest.mark.parametrize(
+    ("changes", "pill", "banner"),
+    [
+        ({"trading_state": TradingState.HALTED, "trading_reason": NASTY}, "HALTED",
+         f"HALTED: no new risk is taken. {NASTY}"),
+        ({"strategy": "rules", "strategy_reason": "hrm hung"}, "ACTIVE",
+         "Stepped down: rules decides instead of hrm: hrm hung"),
+        ({"simulated": False, "model_simulated": True, "model": "tiny"}, "ACTIVE", "Untried model: tiny has learned"),
+        ({"strategies_missing": {"ppo": "no file"}}, "ACTIVE", "Rung missing: ppo can't be built: no file"),
+    ],
+)  # fmt: skip
+def test_banners_say_what_nobody_may_overlook(browser: Any, changes: dict[str, Any], pill: str, banner: str) -> None:
+    """And texts stay texts, whatever they look like."""
+    daemon = FakeDaemon()
+    daemon.shown = msgspec.structs.replace(STATUS, **changes)
+    server = build_server(daemon)
+    with running_in_thread(server):
+        visit = Visit(browser, server.owners_link().link)
+        visit.pill(pill)
+        assert any(one.startswith(banner) for one in visit.page.locator("#banners .banner").all_inner_texts())
+        assert visit.page.locator("img").count() == 0
+
+
+def test_what_is_ill_is_not_green(browser: Any) -> None:
+    """Though it trades; the banner has what to do."""
+    daemon = FakeDaemon()
+    daemon.sicken("no tick for 90 s")
+    server = build_server(daemon)
+    with running_in_thread(server):
+        visit = Visit(browser, server.owners_link().link)
+        visit.pill("ACTIVE, unhealthy")
+        assert not visit.is_green
+        assert "no tick for 90 s → look at the feed" in visit.page.locator("#banners").inner_text()
+
+
+def test_commands_ask_first(browser: Any) -> None:
+    """Cancelled, nothing goes; confirmed by keyboard, it goes with its reason."""
+    daemon = FakeDaemon()
+    server = build_server(daemon)
+    with running_in_thread(server):
+        visit = Visit(browser, server.owners_link().link)
+        visit.pill("ACTIVE")
+        visit.page.get_by_role("button", name="Flatten").click()
+        visit.page.keyboard.press("Escape")
+        visit.page.get_by_role("button", name="Halt", exact=True).focus()
+        visit.page.keyboard.press("Enter")
+        visit.page.locator("#reason").fill("lunch")
+        visit.page.keyboard.press("Enter")
+        visit.page.wait_for_selector("#said:has-text('taken at')")
+    assert [type(one) for one in daemon.submitted] == [Halt]
+    assert not any(isinstance(one, Flatten) for one in daemon.submitted)
+    assert daemon.submitted[0].reason == "lunch"  # type: ignore[attr-defined]
+
+
+def test_a_position_is_closed_and_no_more(browser: Any) -> None:
+    """The other side, all of it, only to close; and an order is cancelled by its id."""
+    daemon = FakeDaemon()
+    server = build_server(daemon)
+    with running_in_thread(server):
+        visit = Visit(browser, server.owners_link().link)
+        visit.pill("ACTIVE")
+        visit.page.get_by_role("button", name="Close NSE:SBIN-EQ").click()
+        visit.page.locator("#ask-yes").click()
+        visit.page.wait_for_selector("#said:has-text('Approved as H7')")
+        visit.page.get_by_role("button", name="Cancel order H0").click()
+        visit.page.locator("#ask-yes").click()
+        visit.page.wait_for_selector("#said:has-text('H0')")
+    (ticket,) = daemon.tickets
+    assert (ticket.side.value, ticket.quantity, ticket.reduce_only) == ("buy", -POSITIONS[0].quantity, True)
+    assert [one[0] for one in daemon.cancelled] == ["H0"]
+
+
+def test_an_order_by_hand_is_looked_over_and_denied_in_words(browser: Any) -> None:
+    """Its price by the last one known, in Indian grouping."""
+    daemon = FakeDaemon()
+    daemon.held = [msgspec.structs.replace(POSITIONS[0], last_price=Decimal("347.15"))]
+    server = build_server(daemon)
+    with running_in_thread(server):
+        visit = Visit(browser, server.owners_link().link)
+        visit.pill("ACTIVE")
+        visit.page.locator("#ticket-quantity").fill("1000")
+        visit.page.get_by_role("button", name="Look it over").click()
+        said = visit.page.locator("#ask-text").inner_text()
+        assert said == "Buy 1,000 NSE:SBIN-EQ at the market, about ₹3,47,150.00."
+        visit.page.locator("#ask-yes").click()
+        visit.page.wait_for_selector("#ticket-said:has-text('Denied by risk: lot size is 1000')")

@@ -1,0 +1,65 @@
+"""How much of each limit is used, by the gate's own numbers."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from daemon.core.clock import NS_PER_S
+from daemon.core.events import Side
+from daemon.risk.book import RiskBook
+from daemon.run.risk_gauges import risk_view
+from daemon.settings.risk import RiskSettings
+from tests.samples import fill_of, intend, position_of, tick
+
+OPEN = 1_767_584_700 * NS_PER_S
+LIMITS = RiskSettings(max_daily_loss=Decimal(1000), max_gross_notional=Decimal(160_000), max_position_quantity=200)
+
+
+def book() -> RiskBook:
+    """100 bought at 800, one order approved."""
+    made = RiskBook()
+    made.on_ticks(tick(OPEN, 800.0))
+    made.start_day()
+    order = intend(ts=OPEN)
+    made.order_opened(order)
+    made.on_fill(fill_of(order))
+    made.on_position(position_of(100))
+    return made
+
+
+def shares(view_of: RiskBook, limits: RiskSettings = LIMITS) -> dict[str, float]:
+    """By name."""
+    return {one.name: one.share for one in risk_view(view_of, limits, OPEN + NS_PER_S // 2).gauges}
+
+
+def test_a_loss_a_position_and_orders_use_their_limits() -> None:
+    """100 shares that fell by 5 rupees are half of 1,000 lost, half of the quantity, and 79,500 of 160,000."""
+    held = book()
+    held.on_ticks(tick(OPEN + 1, 795.0))
+    view = risk_view(held, LIMITS, OPEN + NS_PER_S // 2)
+    assert view.day_pnl == Decimal("-500.00")
+    assert shares(held) == {
+        "daily loss": 0.5, "gross exposure": 0.4969, "largest position": 0.5, "orders today": 0.0002,
+        "orders in a minute": 0.0083, "orders in a second": 0.125,
+    }  # fmt: skip
+
+
+def test_a_profit_is_no_loss() -> None:
+    """The gauge stands at nothing; the fall from the day's high is another one, where it is limited."""
+    held = book()
+    held.on_ticks(tick(OPEN + 1, 810.0))
+    held.note_high()
+    held.on_ticks(tick(OPEN + 2, 806.0))
+    limits = LIMITS.model_copy(update={"max_day_drawdown": Decimal(800), "max_net_notional": Decimal(806_000)})
+    found = shares(held, limits)
+    assert (found["daily loss"], found["fall from the day's high"], found["net exposure"]) == (0.0, 0.5, 0.1)
+
+
+def test_what_is_sold_short_is_held_too() -> None:
+    """The largest position counts without its sign."""
+    made = RiskBook()
+    made.on_ticks(tick(OPEN, 800.0))
+    order = intend(side=Side.SELL, ts=OPEN)
+    made.order_opened(order)
+    made.on_fill(fill_of(order))
+    assert shares(made)["largest position"] == 0.5
