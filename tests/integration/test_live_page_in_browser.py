@@ -56,7 +56,7 @@ class Visit:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 768, 390])
+@pytest.mark.parametrize("width", [1440, 1280, 768, 390])
 def test_nothing_is_clipped_fetched_or_complained_of(browser: Any, width: int, scheme: str) -> None:
     """From a desk to a telephone; the code is gone from the address, and green means active and healthy."""
     server = build_server(FakeDaemon())

@@ -3,7 +3,7 @@
 "use strict";
 const LOOK_MS = 2000, LOST_MS = 6000, SLOW_LOOKS = 8;
 const seen = { at: 0, tick: 0, status: null, health: null, decisions: [], orders: [], prices: new Map(), signedOut: true, starting: true, wrong: "" };
-let candles = null, curve = null, listening = false, looks = 0, soon = null, deadline = 0;
+let candles = null, curve = null, listening = false, looks = 0, soon = null, deadline = 0, placed = false;
 const steady = () => performance.timeOrigin + performance.now();
 /* By both clocks: one of them stands still while a laptop sleeps, the other can be set. */
 const age = () => Math.max(steady() - seen.steady, Math.abs(Date.now() - seen.at));
@@ -68,7 +68,7 @@ async function slowly() {
   showAgents(agents);
   showSteps(canary, migration);
   redrawn();
-  await Promise.all([chartAnew(looks === 0), tail()]);
+  await Promise.all([chartAnew(!placed), tail()]);
 }
 
 function redrawn() {
@@ -92,6 +92,7 @@ async function chartAnew(toTheEnd) {
   else say("read", `${symbol}: no bar of ${interval} has closed yet.`);
   marked();
   if (toTheEnd) candles.newest();
+  placed = true;
 }
 
 function readBar(row) {
@@ -151,6 +152,7 @@ function signedIn(status, positions) {
   candles = candles || candleChart();
   curve = curve || equityChart();
   looks = 0;
+  placed = false;
   if (!listening) listen(hear, () => { if (seen.signedOut) listening = false; return seen.signedOut; });
   listening = true;
 }

@@ -128,3 +128,17 @@ async def test_guessing_codes_locks_the_address(visitor: Visitor) -> None:
 async def test_nobody_gets_a_link_without_a_token(visitor: Visitor) -> None:
     """401."""
     assert (await visitor.post("/api/auth/link", {}))[0] == 401
+
+
+async def test_a_link_is_for_the_machine_of_the_daemon(tmp_path: Path) -> None:
+    """What doesn't come over loopback, such as a socket that is led elsewhere, spends no code."""
+    path = tmp_path / "hrmd.sock"
+    server = build_server(FakeDaemon(), tokens_file=tmp_path / "tokens", socket=path)
+    await server.start()
+    code = server.owners_link().link.partition("#code=")[2]
+    far = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)))
+    async with far, far.post("http://localhost/api/auth/code", json={"code": code}) as answer:
+        assert (answer.status, "Set-Cookie" in answer.headers) == (403, False)
+    async with aiohttp.ClientSession() as near, near.post(f"{server.url}/api/auth/code", json={"code": code}) as answer:
+        assert answer.status == 200
+    await server.stop()

@@ -123,6 +123,19 @@ def test_artifacts_are_shipped() -> None:
         shipped("wide")
 
 
+def test_shipped_models_say_that_they_have_seen_no_market() -> None:
+    """HRM and PPO learned from the simulated one alone, the untrained nothing; one more name is a market."""
+    strategies = build_strategies(load_settings(None, ["supervisor.ladder=[hrm, ppo, rules, flat]"]), ReplayClock())
+    hrm = strategies["hrm"]
+    assert isinstance(hrm, HRMStrategy)
+    known = {name: getattr(one, "simulated_only", False) for name, one in strategies.items()}
+    assert known == {"hrm": True, "ppo": True, "rules": False}
+    hrm.agent.grow(instruments=("NSE:SBIN-EQ",))
+    assert not hrm.simulated_only
+    settings = load_settings(None, []).hierarchical_reasoning_model
+    assert not HRMStrategy.load(None, 1, settings, ReplayClock()).simulated_only
+
+
 def test_the_large_model_is_shipped() -> None:
     """Trained, of the settings' shape, 27 M parameters in at most 30 MB."""
     expected = load_settings(None, ["hierarchical_reasoning_model.profile=base"]).hierarchical_reasoning_model.network()
