@@ -31,14 +31,14 @@ demo: .venv/.runtime ## simulate four trading days with trends and replay them t
 # kept whatever the shell says, or every worker and every daemon that a test starts would compile them all again.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-test: .venv/.dev ## all tests on all cores, with branch coverage (at least 90 %)
-	$(PYTEST) --cov --cov-report=term
+test: .venv/.dev ## all tests but those of the night on all cores, with branch coverage (at least 90 %)
+	$(PYTEST) -m 'not nightly' --cov --cov-report=term
 
 quick: .venv/.dev ## in a minute and a half what most mistakes break: no processes, no training, few examples
 	HYPOTHESIS_PROFILE=quick $(PYTEST) -m 'not slow' tests/unit tests/property
 
-nightly: .venv/.dev ## every property, ten times as deep as CI looks, and 5,000 simulated sessions
-	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m hypothesis
+nightly: .venv/.dev ## every property, ten times as deep as CI looks, what takes minutes, and 5,000 simulated sessions
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m 'hypothesis or nightly'
 	$(BIN)/python -m tests.simulation --sessions 5000
 
 simulate: .venv/.dev ## ten minutes of simulated sessions of the whole system, with faults and operators; SEED=N shows one

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from daemon.core.events import StrategySwapped
 from daemon.supervision.supervisor import BEFORE
 from tests.integration.daemons import PATIENCE_S, Daemon, running
 from tests.integration.test_run import CALM
 from tests.samples import journaled, wave, write_tape
+
+pytestmark = pytest.mark.nightly
 
 KILLS = 20
 SEED = 14

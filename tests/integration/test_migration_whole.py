@@ -26,6 +26,8 @@ from tests.integration.test_migration import kept, step, view
 from tests.integration.test_run import CALM
 from tests.samples import DAY, wave, write_tape
 
+pytestmark = pytest.mark.nightly
+
 SBIN, INFY = "NSE:SBIN-EQ", "NSE:INFY-EQ"
 RULES = (
     *CALM, "feed.speed=4000", "market.symbol_master.use=never", "market.max_overnight_percent=20",

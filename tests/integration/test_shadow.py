@@ -94,7 +94,9 @@ def play_beside(
 def real_part(journal: Path) -> list[tuple[Any, ...]]:
     """What is journaled, but for what shadows came to."""
     db = sqlite3.connect(journal)
-    rows = db.execute("SELECT ts, type, body FROM events WHERE type NOT IN ('ShadowResult', 'RunCounted') ORDER BY seq").fetchall()
+    rows = db.execute(
+        "SELECT ts, type, body FROM events WHERE type NOT IN ('ShadowResult', 'RunCounted') ORDER BY seq"
+    ).fetchall()
     db.close()
     return rows
 

@@ -18,7 +18,7 @@ from tests.simulation.runner import apart, run_many
 
 ROOT = Path(__file__).parents[2]
 FOUND = sorted((Path(__file__).parent / "found").glob("*.json"))
-SESSIONS = 60
+SESSIONS = 20
 TWICE = (4, 6, 11, 1000)
 """Seeds with kills, restarts, and a full disk of which health speaks."""
 
