@@ -6,9 +6,9 @@ collected without running, so they are left to the end of their process.
 
 from __future__ import annotations
 
-import gc
 import itertools
 import multiprocessing
+import multiprocessing.context
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ import msgspec
 from tests.simulation.coverage import Coverage
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.plants import planted
-from tests.simulation.world import Result, simulate, warm
+from tests.simulation.world import Result, simulate
 
 SESSIONS_A_PROCESS = 25
 
@@ -65,10 +65,7 @@ def run_many(
     """Seeds from `first` on; every second one aims at a pair not seen yet. `tell` says whether to go on."""
     tally, began = Tally(), time.perf_counter()
     tasks = _tasks(first, sessions, plant, tally.coverage if steered else None)
-    warm()
-    gc.collect()
-    gc.freeze()
-    with multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=SESSIONS_A_PROCESS) as pool:
+    with _processes().Pool(workers, maxtasksperchild=SESSIONS_A_PROCESS) as pool:
         running = [pool.apply_async(work, (task,)) for task in itertools.islice(tasks, 2 * workers)]
         while running:
             result = running.pop(0).get()
@@ -82,13 +79,19 @@ def run_many(
             if not tell(result, tally):
                 break
             running += [pool.apply_async(work, (task,)) for task in itertools.islice(tasks, 1)]
-    gc.unfreeze()
     return tally
+
+
+def _processes() -> multiprocessing.context.ForkServerContext:
+    """Forked from a process without threads: who forks beside one may wait for ever for a lock that it held."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.simulation.warmed"])
+    return context
 
 
 def apart(plan: Plan, plant: str = "") -> Result:
     """One plan, in a process of its own."""
-    with multiprocessing.get_context("fork").Pool(1) as pool:
+    with _processes().Pool(1) as pool:
         return pool.apply(_apart, (plan, plant))
 
 
