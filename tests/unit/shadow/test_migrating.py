@@ -48,7 +48,7 @@ def test_a_shipped_model_says_what_it_is() -> None:
         ReplayClock(),
     )
     found = candidate_of(agent)
-    assert (found.trouble, found.trained_to, found.taught) == ("", "2019-01-02", True)
+    assert (found.trouble, found.trained_to, found.taught) == ("", "2019-01-03", True)
     assert "rb_share_depth_1" in found.metrics
     assert found.decider.model_hash == getattr(agent.strategy, "model_hash", "")
     assert Path(found.decider.file).is_absolute()
