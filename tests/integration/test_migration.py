@@ -105,7 +105,7 @@ def check_report(daemon: Daemon, directory: Path) -> None:
     assert "By asha: the new one is to come" in report
     assert "| sessions | yes | 1 | 1 | 1 whole sessions in charge, at least 1 |" in report
     assert "| 2026-01-0" in report
-    assert "trained on data to 2019-01-02, before 2026-01-0" in report
+    assert "trained on data to 2019-01-03, before 2026-01-0" in report
     assert "**Not ready**" in report
     assert "the canary ends, rules decides everything again" in report
     assert "Signature: ____" in report
