@@ -109,7 +109,7 @@ async def test_no_secret_is_written_anywhere(tmp_path: Path) -> None:
                          ("fresh token", fresh.reveal()), ("auth code", code)):  # fmt: skip
         assert (name, found_in(tmp_path, secret)) == (name, [])
         assert secret not in output, name
-    assert found_in(tmp_path, "not with access_token=***") == ["j.sqlite"]
+    assert sorted(found_in(tmp_path, "not with access_token=***")) == ["j.sqlite", "log.jsonl"]
     assert [change.state.value for change in journaled(tmp_path / "j.sqlite", TradingStateChanged)][:2] == [
         "HALTED", "ACTIVE",
     ]  # fmt: skip
