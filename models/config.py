@@ -55,6 +55,8 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+MOST_PAST_SESSIONS: Final = 20
+"""Older ones are let go."""
 MOST: Final = 1_000_000
 """Above it no width, window or count of this network can be built or run."""
 
@@ -155,7 +157,7 @@ class FeatureSettings(_Frozen):
     coarse_interval: Annotated[str, Field(pattern=r"^[1-9][0-9]*[smhd]$")] = "30m"
     coarse_window: Positive = 16
     clip: Annotated[float, Field(gt=0.0, le=MOST, allow_inf_nan=False)] = 8.0
-    past_sessions: Annotated[int, Field(ge=0, le=MOST)] = 0
+    past_sessions: Annotated[int, Field(ge=0, le=MOST_PAST_SESSIONS)] = 0
     """Earlier sessions whose trends, and what following them came to, the network is told of, and what a trade costs;
     0: neither, as in artifacts from before there was such a thing."""
 

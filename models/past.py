@@ -15,14 +15,14 @@ from typing import Final
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from models.config import MOST_PAST_SESSIONS
 from models.features import Floats, bar_features, trend_features
 
 WINDOW: Final = 60
 """Bars that a trend looks back on, within its session."""
 FEWEST: Final = 10
 """Bars of a session before its trends are taken at their word."""
-MOST: Final = 20
-"""Sessions beyond which the older ones are let go."""
+MOST: Final = MOST_PAST_SESSIONS
 SPANS: Final = 5
 SUMS: Final = 2 * SPANS + 1
 CAUTION: Final = 100.0

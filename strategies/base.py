@@ -330,6 +330,8 @@ class ViewSettings(msgspec.Struct, frozen=True):
     coarse_window: int
     max_position: int
     no_entries_minutes: float
+    keeps_sessions: bool = True
+    """Whether anybody asks what earlier sessions left: what they leave is worked out at a cost."""
 
 
 class MarketView:
@@ -349,7 +351,8 @@ class MarketView:
         settings = self._settings
         if bar.interval == settings.interval:
             self._ring(self._bars, bar.symbol, settings.window).append(bar)
-            self._sessions_of(bar.symbol).append(bar)
+            if settings.keeps_sessions:
+                self._sessions_of(bar.symbol).append(bar)
             held = self._held.get(bar.symbol)
             if held is not None and held.quantity:
                 held.bars += 1

@@ -202,6 +202,7 @@ def view_settings(settings: Settings) -> ViewSettings:
         coarse_window=features.coarse_window,
         max_position=settings.risk.max_position_quantity,
         no_entries_minutes=settings.strategy.no_entries_minutes,
+        keeps_sessions="hrm" in (*rungs(settings), *(agent.strategy for agent in settings.shadow.agents)),
     )
 
 
