@@ -53,7 +53,7 @@ def count_day(path: Path, since_ns: int, runs_live: bool) -> Counts:
         counted = reader.counts_since(since_ns, runs, Decision, OrderIntent, OrderDenied)
         fills = trades = 0
         costs, alerts = Decimal(0), Counter[str]()
-        for event in reader.of_runs_since(since_ns, runs, Fill, PositionChanged, AlertChanged):
+        for event in reader.of_runs(runs, Fill, PositionChanged, AlertChanged, since_ns=since_ns):
             match event:
                 case Fill():
                     fills, costs = fills + 1, costs + event.costs

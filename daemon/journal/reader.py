@@ -147,25 +147,18 @@ class JournalReader:
         )
         return self._decoded(rows, types)
 
-    def of_runs(self, runs: Sequence[int], *types: type[Event]) -> Iterator[Event]:
-        """The events of `types` of the given runs, oldest first. Raises `UsageError` at one that can't be read."""
+    def of_runs(self, runs: Sequence[int], *types: type[Event], since_ns: int | None = None) -> Iterator[Event]:
+        """The events of `types` of the given runs, oldest first, those whose event time is `since_ns` (UTC ns) or later.
+
+        Raises `UsageError` at one that can't be read.
+        """
         kinds = [kind.__name__ for kind in types]
+        later, since = ("", ()) if since_ns is None else ("AND ts >= ? ", (since_ns,))
         rows = self._rows(
-            f"SELECT run, seq, type, body FROM events WHERE run IN ({marks(runs)}) AND type IN ({marks(kinds)}) "
+            f"SELECT run, seq, type, body FROM events WHERE run IN ({marks(runs)}) {later}AND type IN ({marks(kinds)}) "
             "ORDER BY run, seq",
             *runs,
-            *kinds,
-        )
-        return self._decoded(rows, types)
-
-    def of_runs_since(self, since_ns: int, runs: Sequence[int], *types: type[Event]) -> Iterator[Event]:
-        """Those of `of_runs` whose event time is `since_ns` (UTC ns) or later. Raises `UsageError`."""
-        kinds = [kind.__name__ for kind in types]
-        rows = self._rows(
-            f"SELECT run, seq, type, body FROM events WHERE run IN ({marks(runs)}) AND ts >= ? AND type IN "
-            f"({marks(kinds)}) ORDER BY run, seq",
-            *runs,
-            since_ns,
+            *since,
             *kinds,
         )
         return self._decoded(rows, types)
