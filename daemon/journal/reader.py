@@ -148,7 +148,7 @@ class JournalReader:
         return self._decoded(rows, types)
 
     def of_runs(self, runs: Sequence[int], *types: type[Event], since_ns: int | None = None) -> Iterator[Event]:
-        """The events of `types` of the given runs, oldest first, those whose event time is `since_ns` (UTC ns) or later.
+        """The events of `types` of the given runs, oldest first, of event time `since_ns` (UTC ns) or later.
 
         Raises `UsageError` at one that can't be read.
         """
