@@ -97,7 +97,7 @@ from daemon.supervision.baseline import Rival
 from daemon.supervision.care import Traits
 from daemon.supervision.migration import Migration
 from daemon.supervision.supervisor import MISSING, Kept, Ladder, Supervisor
-from strategies.base import MarketView, Strategy
+from strategies.base import MarketView, Strategy, model_hash_of
 
 log = structlog.get_logger("app")
 
@@ -327,14 +327,14 @@ class App:
 
     def _rival(self, agents: Sequence[Agent]) -> Rival | None:
         """The shadow agent that the strategy in charge is measured by."""
-        canary, cash = self.settings.canary, self.settings.broker.starting_cash
-        named = (it for it in agents if it.name == self.settings.supervisor.triggers.baseline)
-        rivals = (
-            Rival(it.name, it.strategy.name, str(getattr(it.strategy, "model_hash", "")), canary.alpha,
-                  canary.bound_bp, cash)
-            for it in named
+        canary, name = self.settings.canary, self.settings.supervisor.triggers.baseline
+        named = next((agent for agent in agents if agent.name == name), None)
+        if named is None:
+            return None
+        return Rival(
+            named.name, named.strategy.name, model_hash_of(named.strategy), canary.alpha, canary.bound_bp,
+            self.settings.broker.starting_cash,
         )  # fmt: skip
-        return next(rivals, None)
 
     def _tape_feed(self) -> TapeFeed | LiveFeed:
         settings, clock = self.settings, self.plan.clock
@@ -729,7 +729,7 @@ class App:
                 "calendar": msgspec.json.encode(self.calendar.file).decode(),
                 "symbol_master": str(self.master_day or ""),
                 "runtime": str(getattr(self.strategy.strategies.get(RUNG), "runtime", "")),
-                "model_hash": str(getattr(self.strategy.strategies.get(RUNG), "model_hash", "")),
+                "model_hash": model_hash_of(self.strategy.strategies.get(RUNG)),
                 "model_file": str(getattr(self.strategy.strategies.get(RUNG), "artifact", None) or ""),
             }
         )

@@ -145,6 +145,11 @@ class Strategy(Protocol):
         """What to do now; expected trouble is a HOLD with its reason (`failed=True` where the model is at fault)."""
 
 
+def model_hash_of(strategy: object) -> str:
+    """Of the weights that a strategy decides with, "" where none do."""
+    return str(getattr(strategy, "model_hash", ""))
+
+
 @runtime_checkable
 class Easeable(Protocol):
     """A strategy that can think less, and forget."""

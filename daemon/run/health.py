@@ -32,7 +32,7 @@ from daemon.supervision.health_readings import (
 )
 from daemon.supervision.memory import GB, MemoryLimits
 from daemon.tape.recorder import Recorder
-from strategies.base import Strategy
+from strategies.base import model_hash_of
 
 ROOM = 0.9
 """Of what the system allows."""
@@ -138,7 +138,7 @@ def _readings(
 def _baseline(app: App) -> BaselineReading | None:
     care, active = app.supervisor.care.baseline, app.supervisor.ladder.active
     strategy = app.strategy.strategies.get(active)
-    standing = care.standing(active, _loaded(strategy) if strategy is not None else "")
+    standing = care.standing(active, model_hash_of(strategy))
     if standing is None or care.rival is None:
         return None
     name = care.rival.agent
@@ -171,7 +171,7 @@ def _token(app: App) -> TokenReading | None:
 
 def _files(app: App) -> dict[str, Path]:
     """Where the models that strategies think with come from, by strategy."""
-    thinking = [rung for rung, strategy in app.strategy.strategies.items() if _loaded(strategy)]
+    thinking = [rung for rung, strategy in app.strategy.strategies.items() if model_hash_of(strategy)]
     named = {rung: artifact_of(rung, app.settings) for rung in thinking}
     return {rung: path for rung, path in named.items() if path is not None}
 
@@ -181,10 +181,5 @@ def _models(app: App, files: Mapping[str, Path]) -> list[LoadedModel]:
     strategies, found = app.strategy.strategies, []
     for rung, named in files.items():
         path = getattr(strategies[rung], "artifact", None) or named
-        found.append(LoadedModel(rung, path.name, _loaded(strategies[rung]), partial(hash_on_disk, rung, path)))
+        found.append(LoadedModel(rung, path.name, model_hash_of(strategies[rung]), partial(hash_on_disk, rung, path)))
     return found
-
-
-def _loaded(strategy: Strategy) -> str:
-    """The hash of its model, "" where it has none."""
-    return str(getattr(strategy, "model_hash", ""))

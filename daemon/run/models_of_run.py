@@ -20,7 +20,7 @@ from daemon.journal.schema import MODEL_IN_CHARGE
 from daemon.settings.tree import Settings
 from daemon.strategy.build import build_ladder, load_hrm, pin_runtime
 from daemon.strategy.switching import RUNG
-from strategies.base import Strategy
+from strategies.base import Strategy, model_hash_of
 
 
 class ModelsOfRun:
@@ -48,7 +48,7 @@ class ModelsOfRun:
             named = named.model_copy(update={"model_management": management})
         built = build_ladder(named, ReplayClock(), strict=False)
         self.missing, strategies = built.missing, dict(built.strategies)
-        if RUNG in strategies and sha256 and _hash(strategies[RUNG]) != sha256:
+        if RUNG in strategies and sha256 and model_hash_of(strategies[RUNG]) != sha256:
             self.gone = self._nowhere(sha256, metadata.get("model_file", ""))
         return strategies
 
@@ -63,7 +63,7 @@ class ModelsOfRun:
 
     def _take_up(self, event: ModelLoaded) -> None:
         if not self.gone and RUNG in self.strategies:
-            self._kept[_hash(self.strategies[RUNG])] = self.strategies[RUNG]
+            self._kept[model_hash_of(self.strategies[RUNG])] = self.strategies[RUNG]
         self.gone = ""
         if not event.key and event.model_hash in self._kept:
             self.strategies[RUNG] = self._kept[event.model_hash]  # the very one that was kept, with its memory
@@ -108,10 +108,6 @@ class ModelsOfRun:
         store, beside = self._settings.model_management.store, self._journal.resolve().parent
         lay = f"{file}, " if file else ""
         return f"model {sha256} isn't found ({lay}{store}, {beside}); put its file beside the journal"
-
-
-def _hash(strategy: Strategy) -> str:
-    return str(getattr(strategy, "model_hash", ""))
 
 
 def _decoded(body: str, journal: Path) -> ModelLoaded:

@@ -56,6 +56,7 @@ from strategies.base import (
     Strategy,
     ViewSettings,
     hold,
+    model_hash_of,
     unthought,
 )
 
@@ -252,7 +253,7 @@ def _decide_again(strategy: Strategy | None, moment: Moment, recorded: Decision)
     if recorded.halt_reason in UNTHOUGHT:  # machine and clock decided it: what it says of the market is compared
         return unthought(
             moment, strategy.name, recorded.halt_reason, recorded.reason, failed=recorded.failed,
-            model_hash=str(getattr(strategy, "model_hash", "")),
+            model_hash=model_hash_of(strategy),
         )  # fmt: skip
     if recorded.cost_bp:
         moment = msgspec.structs.replace(moment, costs=FixedCosts(recorded.cost_bp))

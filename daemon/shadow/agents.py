@@ -18,7 +18,7 @@ from daemon.settings.shadow import ShadowAgentSettings
 from daemon.settings.tree import Settings
 from daemon.strategy.actor import Deliberating
 from daemon.strategy.build import build_strategies
-from strategies.base import LATE, Moment, Renewable, Strategy, unthought
+from strategies.base import LATE, Moment, Renewable, Strategy, model_hash_of, unthought
 
 
 class Agent(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ class OnThread:
     @property
     def model_hash(self) -> str:
         """Of the weights that decide, "" where none do."""
-        return str(getattr(self._inner, "model_hash", ""))
+        return model_hash_of(self._inner)
 
     def renewed(self) -> OnThread:
         """The same decider, sharing nothing that either writes where it keeps anything."""

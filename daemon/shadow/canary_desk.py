@@ -45,7 +45,7 @@ from daemon.strategy.store import PREVIOUS
 from daemon.strategy.switching import RUNG
 from daemon.supervision.comparison import Verdict
 from daemon.supervision.supervisor import BEFORE, Ladder
-from strategies.base import Strategy
+from strategies.base import Strategy, model_hash_of
 
 log = structlog.get_logger("canary")
 
@@ -223,7 +223,8 @@ class CanaryDesk(Actor):
         symbols = share_of(self._settings.canary, self._symbols)
         now = self._clock.now_ns()
         began = CanaryChanged(
-            ts=now, agent=command.agent, strategy=desk.agent.strategy.name, model_hash=_hash(desk.agent.strategy),
+            ts=now, agent=command.agent, strategy=desk.agent.strategy.name,
+            model_hash=model_hash_of(desk.agent.strategy),
             state=CanaryState.RUNNING, symbols=symbols, size=self._settings.canary.size, sessions=0, mean_bp=0.0,
             better=1.0, worse=1.0, who=command.who, reason=command.reason, against=self._against, began_ts=now,
             runtime=_runtime(desk.agent.strategy),
@@ -358,7 +359,7 @@ class CanaryDesk(Actor):
     @property
     def _against(self) -> str:
         own = self._in_charge
-        return f"{self._ladder.own} {_hash(own)}".strip() if own is not None else self._ladder.own
+        return f"{self._ladder.own} {model_hash_of(own)}".strip() if own is not None else self._ladder.own
 
     def _nobody_to_compare(self) -> str:
         champion = self._shadows.champion
@@ -373,7 +374,7 @@ class CanaryDesk(Actor):
         desk = self._shadows.agent(was.agent)
         if desk is None:
             return f"no shadow agent is called {was.agent} any more"
-        if (desk.agent.strategy.name, _hash(desk.agent.strategy)) != (was.strategy, was.model_hash):
+        if (desk.agent.strategy.name, model_hash_of(desk.agent.strategy)) != (was.strategy, was.model_hash):
             return f"{was.agent} is another {desk.agent.strategy.name} than it was"
         gone = [symbol for symbol in was.symbols if symbol not in self._symbols]
         if gone:
@@ -392,7 +393,3 @@ def _not_begun(command: BeginCanary, ts: int, why: str) -> CanaryChanged:
 
 def _runtime(strategy: Strategy) -> str:
     return str(getattr(strategy, "runtime", ""))
-
-
-def _hash(strategy: Strategy | None) -> str:
-    return str(getattr(strategy, "model_hash", ""))

@@ -9,7 +9,7 @@ import msgspec
 
 from daemon.core.events import CANDIDATE, Decision
 from daemon.strategy.actor import Deliberating
-from strategies.base import Moment, Renewable, Strategy
+from strategies.base import Moment, Renewable, Strategy, model_hash_of
 
 
 class Candidate:
@@ -25,7 +25,7 @@ class Candidate:
     @property
     def model_hash(self) -> str:
         """Of the weights that decide, "" where none do."""
-        return str(getattr(self._inner, "model_hash", ""))
+        return model_hash_of(self._inner)
 
     def renewed(self) -> Candidate:
         """The same decider, sharing nothing that either writes where it keeps anything."""

@@ -52,7 +52,7 @@ from daemon.strategy.actor import StrategyActor, ThinkingLimit
 from daemon.strategy.build import view_settings
 from daemon.supervision.comparison import Comparison
 from daemon.supervision.supervisor import Ladder
-from strategies.base import LATE, MarketView, Strategy
+from strategies.base import LATE, MarketView, Strategy, model_hash_of
 
 log = structlog.get_logger("shadow")
 
@@ -358,7 +358,7 @@ class Desk:
 
     @property
     def _model_hash(self) -> str:
-        return str(getattr(self.agent.strategy, "model_hash", ""))
+        return model_hash_of(self.agent.strategy)
 
     def row(self, real_net: Decimal) -> ShadowRow:
         """It, beside the one in charge that has earned `real_net` rupees."""

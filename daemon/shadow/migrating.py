@@ -41,6 +41,7 @@ from daemon.strategy.build import artifact_of
 from daemon.supervision.migration import HEARD, OURSELVES, Migration
 from daemon.supervision.migration_gates import Candidate, Facts
 from daemon.supervision.supervisor import Ladder
+from strategies.base import model_hash_of
 
 log = structlog.get_logger("migration")
 
@@ -200,7 +201,7 @@ def decider_of(rung: str, strategy: object) -> Decider:
     """Who decides on a rung."""
     file = getattr(strategy, "artifact", None)
     path = str(file.resolve()) if isinstance(file, Path) else ""
-    return Decider(rung, str(getattr(strategy, "model_hash", "")), path)
+    return Decider(rung, model_hash_of(strategy), path)
 
 
 def candidate_of(agent: Agent) -> Candidate:

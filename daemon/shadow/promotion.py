@@ -10,7 +10,7 @@ from daemon.settings.tree import Settings
 from daemon.shadow.agents import Agent
 from daemon.strategy.switching import RUNG
 from daemon.supervision.supervisor import Ladder
-from strategies.base import Strategy
+from strategies.base import Strategy, model_hash_of
 
 
 class Road(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ def road_for(agent: Agent, settings: Settings, ladder: Ladder, built: Mapping[st
 
 def _same(agent: Agent, settings: Settings, rung: Strategy) -> bool:
     """Whether the rung of the ladder decides as the agent does."""
-    hashes = {str(getattr(one, "model_hash", "")) for one in (agent.strategy, rung)}
+    hashes = {model_hash_of(one) for one in (agent.strategy, rung)}
     return len(hashes) == 1 and agent.settings.strategy.rules == settings.strategy.rules
 
 

@@ -62,6 +62,7 @@ from strategies.base import (
     Renewable,
     Strategy,
     hold,
+    model_hash_of,
     unthought,
 )
 
@@ -356,7 +357,7 @@ class StrategyActor(Actor):
             return _failure(strategy, moment, UNFIT, f"hung {hangs.count(name, day)} times today, not asked again")
         renewal = self._renewals.get(name)
         if renewal is not None and not renewal.done():
-            return unthought(moment, name, LATE, "hung, and is being made anew", model_hash=_hash(strategy))
+            return unthought(moment, name, LATE, "hung, and is being made anew", model_hash=model_hash_of(strategy))
         if renewal is not None:
             fresh = renewal.result()
             if isinstance(fresh, Broken):
@@ -366,7 +367,7 @@ class StrategyActor(Actor):
         waited_ns = self._clock.monotonic_ns() - turn.request.monotonic_ns
         if self._limit.hangs_per_day is not None and waited_ns > self._limit.limit_s * NS_PER_S:
             reason = f"asked {waited_ns / NS_PER_MS:.0f} ms ago, no time is left"
-            return unthought(moment, name, LATE, reason, model_hash=_hash(strategy))
+            return unthought(moment, name, LATE, reason, model_hash=model_hash_of(strategy))
         return None
 
     async def _think(self, turn: _Turn) -> Decision:
@@ -423,7 +424,7 @@ class StrategyActor(Actor):
         )  # fmt: skip
         self.bus.publish(
             ModelLoaded(
-                ts=failed.ts, key="", name=str(getattr(back, "description", "")), model_hash=_hash(back),
+                ts=failed.ts, key="", name=str(getattr(back, "description", "")), model_hash=model_hash_of(back),
                 before=failed.model_hash, after_bar=failed.ts_bar, runtime=str(getattr(back, "runtime", "")),
                 file=str(getattr(back, "artifact", None) or ""), closes=False, reason=reason,
             )
@@ -451,8 +452,4 @@ def _answer(strategy: Strategy, moment: Moment, asked_ns: int, waiting: int) -> 
 
 
 def _failure(strategy: Strategy, moment: Moment, halt_reason: str, reason: str) -> Decision:
-    return unthought(moment, strategy.name, halt_reason, reason, failed=True, model_hash=_hash(strategy))
-
-
-def _hash(strategy: Strategy) -> str:
-    return str(getattr(strategy, "model_hash", ""))
+    return unthought(moment, strategy.name, halt_reason, reason, failed=True, model_hash=model_hash_of(strategy))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from daemon.core.events import Decision
-from strategies.base import UNTHOUGHT, Strategy
+from strategies.base import UNTHOUGHT, Strategy, model_hash_of
 
 
 class _Heir(msgspec.Struct, frozen=True, eq=False):
@@ -66,4 +66,4 @@ class Succession:
 
 
 def _is_of(decision: Decision, strategy: Strategy) -> bool:
-    return decision.model_hash == str(getattr(strategy, "model_hash", ""))
+    return decision.model_hash == model_hash_of(strategy)

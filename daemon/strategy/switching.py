@@ -22,7 +22,7 @@ from daemon.core.events import LoadModel, ModelLoaded, ModelRefused
 from daemon.core.threads import ThreadWorker, Worker
 from daemon.strategy.actor import StrategyActor
 from daemon.strategy.thinking import Broken, Thinker
-from strategies.base import Moment, Strategy
+from strategies.base import Moment, Strategy, model_hash_of
 
 log = structlog.get_logger("models")
 
@@ -160,7 +160,7 @@ class _Refused(msgspec.Struct, frozen=True):
 def known(strategy: Strategy) -> Known:
     """What identifies the model of a strategy."""
     file: Path | None = getattr(strategy, "artifact", None)
-    return Known(file, str(getattr(strategy, "model_hash", "")))
+    return Known(file, model_hash_of(strategy))
 
 
 def _expected(make_loader: Callable[[], Loader], work: Callable[[Loader], T]) -> T | _Refused:
