@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -12,38 +10,15 @@ import msgspec
 import pytest
 
 from daemon.core.events import Flatten, Halt, TradingState
+from tests.integration.browsers import Visit, clipped
 from tests.unit.control.fakes import POSITIONS, STATUS, FakeDaemon, build_server, running_in_thread
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
-
-CLIPPED = """[...document.querySelectorAll('td, th, b, span, p, small, h1, h2, dd, dt, label, div, button, li')]
-    .filter(one => one.clientWidth && !one.closest('#chart, #curve') && one.scrollWidth > one.clientWidth + 1)
-    .map(one => one.outerHTML.slice(0, 200))"""
+CLIPPED = clipped("td, th, b, span, p, small, h1, h2, dd, dt, label, div, button, li", "#chart, #curve")
 NASTY = "<img src=x onerror=alert(1)>"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """One for all."""
-    with playwright.sync_playwright() as running:
-        made = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
-
-
-class Visit:
-    """A page that was opened by a link; what it complained of and asked for."""
-
-    def __init__(self, browser: Any, link: str, width: int = 1440, scheme: str = "light") -> None:
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme).new_page()
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(link)
+class LiveVisit(Visit):
+    """Of the page of a daemon, by a link."""
 
     def pill(self, text: str) -> None:
         """Wait until it says so."""
@@ -61,7 +36,7 @@ def test_nothing_is_clipped_fetched_or_complained_of(browser: Any, width: int, s
     """From a desk to a telephone; the code is gone from the address, and green means active and healthy."""
     server = build_server(FakeDaemon())
     with running_in_thread(server) as url:
-        visit = Visit(browser, server.owners_link().link, width, scheme)
+        visit = LiveVisit(browser, server.owners_link().link, width, scheme)
         visit.pill("ACTIVE")
         visit.page.wait_for_selector("#chart[data-bars]")
         assert visit.is_green
@@ -80,8 +55,8 @@ def test_a_link_opens_once(browser: Any) -> None:
     server = build_server(FakeDaemon())
     with running_in_thread(server):
         link = server.owners_link().link
-        Visit(browser, link).pill("ACTIVE")
-        second = Visit(browser, link)
+        LiveVisit(browser, link).pill("ACTIVE")
+        second = LiveVisit(browser, link)
         second.pill("signed out")
         assert "hrmd ctl page" in second.page.locator("#said").inner_text()
         assert second.page.locator("#grid").is_hidden()
@@ -94,7 +69,7 @@ def test_a_lost_daemon_is_never_green(browser: Any) -> None:
     """The pill says since when, the figures are grey, and the title says it."""
     server = build_server(FakeDaemon())
     with running_in_thread(server):
-        visit = Visit(browser, server.owners_link().link)
+        visit = LiveVisit(browser, server.owners_link().link)
         visit.pill("ACTIVE")
     visit.pill("lost since ")
     assert not visit.is_green
@@ -120,7 +95,7 @@ def test_banners_say_what_nobody_may_overlook(browser: Any, changes: dict[str, A
     daemon.shown = msgspec.structs.replace(STATUS, **changes)
     server = build_server(daemon)
     with running_in_thread(server):
-        visit = Visit(browser, server.owners_link().link)
+        visit = LiveVisit(browser, server.owners_link().link)
         visit.pill(pill)
         assert any(one.startswith(banner) for one in visit.page.locator("#banners .banner").all_inner_texts())
         assert visit.page.locator("img").count() == 0
@@ -132,7 +107,7 @@ def test_what_is_ill_is_not_green(browser: Any) -> None:
     daemon.sicken("no tick for 90 s")
     server = build_server(daemon)
     with running_in_thread(server):
-        visit = Visit(browser, server.owners_link().link)
+        visit = LiveVisit(browser, server.owners_link().link)
         visit.pill("ACTIVE, unhealthy")
         assert not visit.is_green
         assert "no tick for 90 s → look at the feed" in visit.page.locator("#banners").inner_text()
@@ -143,7 +118,7 @@ def test_commands_ask_first(browser: Any) -> None:
     daemon = FakeDaemon()
     server = build_server(daemon)
     with running_in_thread(server):
-        visit = Visit(browser, server.owners_link().link)
+        visit = LiveVisit(browser, server.owners_link().link)
         visit.pill("ACTIVE")
         visit.page.get_by_role("button", name="Flatten").click()
         visit.page.keyboard.press("Escape")
@@ -162,7 +137,7 @@ def test_a_position_is_closed_and_no_more(browser: Any) -> None:
     daemon = FakeDaemon()
     server = build_server(daemon)
     with running_in_thread(server):
-        visit = Visit(browser, server.owners_link().link)
+        visit = LiveVisit(browser, server.owners_link().link)
         visit.pill("ACTIVE")
         visit.page.get_by_role("button", name="Close NSE:SBIN-EQ").click()
         visit.page.locator("#ask-yes").click()
@@ -181,7 +156,7 @@ def test_an_order_by_hand_is_looked_over_and_denied_in_words(browser: Any) -> No
     daemon.held = [msgspec.structs.replace(POSITIONS[0], last_price=Decimal("347.15"))]
     server = build_server(daemon)
     with running_in_thread(server):
-        visit = Visit(browser, server.owners_link().link)
+        visit = LiveVisit(browser, server.owners_link().link)
         visit.pill("ACTIVE")
         visit.page.locator("#ticket-quantity").fill("1000")
         visit.page.get_by_role("button", name="Look it over").click()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +9,10 @@ import pytest
 
 from daemon.report.html import write_report
 from daemon.report.page import Shown
+from tests.integration.browsers import Visit, clipped
 from tests.unit.report.samples import Sample
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
-
-CLIPPED = """[...document.querySelectorAll('td, th, b, span, p, small, h1, h2, label, div')]
-    .filter(one => one.clientWidth && !one.closest('#chart') && one.scrollWidth > one.clientWidth + 1)
-    .map(one => one.outerHTML.slice(0, 200))"""
+CLIPPED = clipped("td, th, b, span, p, small, h1, h2, label, div", "#chart")
 
 
 @pytest.fixture(scope="module")
@@ -31,27 +24,11 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(tmp_path_factory.mktemp("page"), sample.summary(), shown)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """One for all."""
-    with playwright.sync_playwright() as running:
-        made = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
-
-
-class Visit:
-    """A page that was opened, and what it complained of or asked for."""
+class ReportVisit(Visit):
+    """Of a report, when its chart is drawn."""
 
     def __init__(self, browser: Any, file: Path, width: int = 1440, scheme: str = "light") -> None:
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
-        self.page = context.new_page()
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(file.as_uri())
+        super().__init__(browser, file.as_uri(), width, scheme)
         self.page.wait_for_selector("#chart[data-from]")
 
     def texts(self, column: int) -> list[str]:
@@ -73,7 +50,7 @@ def amount(text: str) -> float:
 @pytest.mark.parametrize("width", [1440, 768, 390, 360])
 def test_nothing_is_clipped_fetched_or_complained_of(browser: Any, file: Path, width: int, scheme: str) -> None:
     """From a desk to a telephone; the background follows the reader's setting."""
-    visit = Visit(browser, file, width, scheme)
+    visit = ReportVisit(browser, file, width, scheme)
     assert visit.said == []
     assert visit.asked == [file.as_uri()]
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
@@ -85,13 +62,13 @@ def test_nothing_is_clipped_fetched_or_complained_of(browser: Any, file: Path, w
 
 def test_a_trade_leads_to_its_candle_by_keyboard(browser: Any, file: Path) -> None:
     """Tab to the row, Enter: its symbol is drawn, its bars are seen, and the focus is on the chart."""
-    visit = Visit(browser, file)
+    visit = ReportVisit(browser, file)
     row = visit.page.locator("#trades tbody tr").nth(5)
     opened, closed, symbol = row.locator("td").all_inner_texts()[:3]
     whole = visit.seen()
     row.focus()
     visit.page.keyboard.press("Enter")
-    visit.page.wait_for_function(f"document.getElementById('chart').dataset.to < {whole[1]}")
+    visit.until(f"document.getElementById('chart').dataset.to < {whole[1]}")
     first, last = visit.seen()
     held = visit.page.evaluate(
         """([opened, closed]) => (new Date(closed) - new Date(opened)) / 300000""", [opened, closed]
@@ -106,7 +83,7 @@ def test_a_trade_leads_to_its_candle_by_keyboard(browser: Any, file: Path) -> No
 
 def test_the_price_axis_follows_the_visible_bars(browser: Any, file: Path) -> None:
     """Nearer, it spans the prices of what is seen, not those of all days."""
-    visit = Visit(browser, file)
+    visit = ReportVisit(browser, file)
     spans = []
     for _ in range(2):
         visit.page.wait_for_selector("#chart[data-high]")
@@ -119,7 +96,7 @@ def test_the_price_axis_follows_the_visible_bars(browser: Any, file: Path) -> No
 
 def test_the_chart_is_moved_by_keys(browser: Any, file: Path) -> None:
     """From bar to bar, to the ends, nearer and to all of it again."""
-    visit = Visit(browser, file)
+    visit = ReportVisit(browser, file)
     all_of_it = visit.seen()
     visit.page.locator("#chart").focus()
     visit.page.keyboard.press("Home")
@@ -137,7 +114,7 @@ def test_the_chart_is_moved_by_keys(browser: Any, file: Path) -> None:
 
 def test_trades_are_sorted_and_filtered(browser: Any, file: Path) -> None:
     """By a column both ways, by side, by result and by symbol; the count says how many are left."""
-    visit = Visit(browser, file)
+    visit = ReportVisit(browser, file)
     before = visit.texts(9)
     visit.page.get_by_role("button", name="Net").click()
     falling = [amount(text) for text in visit.texts(9)]
@@ -156,7 +133,7 @@ def test_trades_are_sorted_and_filtered(browser: Any, file: Path) -> None:
 
 def test_the_reader_may_change_light_and_dark(browser: Any, file: Path) -> None:
     """Without a new visit, and without a complaint."""
-    visit = Visit(browser, file)
+    visit = ReportVisit(browser, file)
     visit.page.emulate_media(color_scheme="dark")
-    visit.page.wait_for_function("getComputedStyle(document.body).backgroundColor === 'rgb(14, 18, 22)'")
+    visit.until("getComputedStyle(document.body).backgroundColor === 'rgb(14, 18, 22)'")
     assert visit.said == []
