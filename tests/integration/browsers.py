@@ -18,7 +18,7 @@ class Visit:
         self.page.goto(address)
 
     def until(self, expression: str) -> None:
-        """Wait until JavaScript is true; asked again from here, as the page's policy lets nobody in it evaluate text."""
+        """Wait until JavaScript is true; asked again from here: the page's policy lets nobody evaluate text in it."""
         for _ in range(200):
             if self.page.evaluate(expression):
                 return
