@@ -189,7 +189,8 @@ class CanaryDesk(Actor):
             return f"a canary of {self._running.agent} runs; end it first (hrmd ctl canary rollback)"
         if desk.dropped:
             return f"shadow agent {agent} is dropped: {desk.dropped}; a restart has it back"
-        if view_settings(desk.agent.settings) != view_settings(self._settings):
+        ours = view_settings(self._settings)  # which keeps sessions where any agent asks for them
+        if msgspec.structs.replace(view_settings(desk.agent.settings), keeps_sessions=ours.keeps_sessions) != ours:
             return f"shadow agent {agent} looks back on other bars than the one in charge, so it would decide otherwise"
         if self._state() is not TradingState.ACTIVE:
             return f"trading is {self._state().value}; resume first (hrmd ctl resume)"
