@@ -145,7 +145,7 @@ def _responses(route: Route) -> dict[str, Any]:
     codes = {400, 403, *route.refusals}
     if route.scope is not None:
         codes |= {401, 429, 503}
-    if route.name == "login":
+    if route.name in {"login", "exchangeCode"}:  # whoever asks isn't known yet
         codes |= {401, 408, 413, 429}
     elif route.method != "GET":
         codes |= {408, 409, 413, 422}
