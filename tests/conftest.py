@@ -23,6 +23,8 @@ SLOW_FOLDERS = frozenset({"integration", "replay", "simulation"})
 """Whole daemons, whole tapes, whole sessions."""
 SLOW_FIXTURES = frozenset({"compiler", "kernels", "training", "killed"})
 """Who asks for these builds, has the native kernel built, trains, or has a process started."""
+UNTRACED = frozenset({"property", "simulation", "test_week_of_faults.py"})
+"""As properties do, they walk the same lines hundreds of times: traced for coverage they would take twice as long."""
 CHILDREN = pytest.StashKey[int]()
 
 
@@ -51,6 +53,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         folders = item.path.relative_to(here).parts
         if not SLOW_FOLDERS.isdisjoint(folders) or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
+        if item.get_closest_marker("hypothesis") is not None or UNTRACED.intersection(folders):
+            item.add_marker("no_cover")
 
 
 def _spread(items: list[pytest.Item]) -> None:
