@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO := var/demo
 
-.PHONY: help setup demo test quick nightly check lint types imports wheel bench live simulate chaos chaos-model soak control-load recovery fuzz clean install-system uninstall-system
+.PHONY: help setup demo test quick nightly check lint types imports wheel docs audit release bench live simulate chaos chaos-model soak control-load recovery fuzz clean install-system uninstall-system
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -58,6 +58,16 @@ imports: .venv/.dev ## the one direction in which modules may import each other
 
 wheel: .venv/.dev ## build the wheel and use it outside the checkout, in an environment of its own
 	.ci/wheel
+
+docs: .venv/.dev ## the documentation as a site in var/site, reference pages from the code; a link that leads nowhere fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+audit: .venv/.dev ## ask an advisory database about every pinned version (needs to reach one)
+	@test -x var/audit/bin/pip-audit || { $(PYTHON) -m venv var/audit && var/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }
+	var/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+release: .venv/.dev ## VERSION=X.Y.Z: version, changelog and tag in a commit; wheel, bill of materials and checksums in dist/
+	PYTHON=$(PYTHON) .ci/release $(VERSION)
 
 bench: .venv/.runtime ## replay speed and memory on a million simulated ticks
 	$(BIN)/python benchmarks/replay.py
