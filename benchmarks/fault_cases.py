@@ -33,8 +33,8 @@ COMMON = (
 ON_EXCHANGE = (
     "feed.live.start_s=6000", "feed.live.silence_s=200", "feed.live.stale_after_s=100000",
     "feed.live.restart_longest_s=0.5", "broker.fyers.calls_per_second=1000", "broker.fyers.calls_per_minute=10000",
-    "broker.fyers.answer_s=0.5", "broker.fyers.reconcile_s=1", "broker.fyers.unknown_poll_s=0.2",
-    "broker.fyers.unknown_settle_s=1", "hierarchical_reasoning_model.act.deadline_ms=1000",
+    "broker.live.answer_s=0.5", "broker.live.reconcile_s=1", "broker.live.unknown_poll_s=0.2",
+    "broker.live.unknown_settle_s=1", "hierarchical_reasoning_model.act.deadline_ms=1000",
 )  # fmt: skip
 """The feed's times are of the market, the broker's of the machine; who decides is to stay so on a busy one."""
 

@@ -23,6 +23,7 @@ from daemon import __version__
 from daemon.bars.builder import BarBuilder, BarsActor
 from daemon.bars.complexity import ComplexityActor, ComplexityDetector
 from daemon.bars.overnight import Overnight
+from daemon.brokers.choice import adapter_of, budgets, feed_of, held_account, real_ticks
 from daemon.control.manual_desk import ManualDesk
 from daemon.control.migration_desk import MigrationDesk
 from daemon.control.model_desk import ModelDesk
@@ -44,11 +45,8 @@ from daemon.core.events import (
 )
 from daemon.core.latency import Latency
 from daemon.feed.live.feed import LiveFeed
-from daemon.feed.live.fyers import fyers_feed, ticks_are_real
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
-from daemon.fyers.access import rate_budget
-from daemon.fyers.budget import RateBudget
 from daemon.journal.keeping import JournalKeeper
 from daemon.journal.schema import JOURNALED
 from daemon.journal.writer import Journal
@@ -64,7 +62,6 @@ from daemon.market.trade_costs import TradeCosts
 from daemon.orders.abandoning import abandon
 from daemon.orders.book import OrderState
 from daemon.orders.broker import Broker
-from daemon.orders.fyers_broker import FyersBroker
 from daemon.orders.live_book import LiveBook
 from daemon.orders.live_execution import LiveExecutionActor
 from daemon.orders.paper_execution import ExecutionActor
@@ -179,7 +176,7 @@ class App:
         agents = build_agents(settings, clock) if agents is None else agents
 
         # what earlier runs left, once it is nobody else's
-        self._holds = hold_all(plan.journal, settings.broker.fyers if settings.broker.name == "fyers" else None)
+        self._holds = hold_all(plan.journal, held_account(settings.broker))
         if plan.journal is not None:
             (repair if plan.recover else check_whole)(plan.journal)
         cash = settings.broker.starting_cash
@@ -215,11 +212,8 @@ class App:
         bus.tap(COMMANDS, self.account.follow)
 
         # the path of a tick
-        calls_out = settings.broker.name == "fyers" or not plan.tapes
-        self._budget = budget = (
-            rate_budget(settings.broker.fyers, readings=plan.machine.readings) if calls_out else RateBudget(clock)
-        )
-        self.feed = self._tape_feed() if plan.tapes else self._live_feed(budget)
+        self._budgets = budgets(settings, live=not plan.tapes, readings=plan.machine.readings)
+        self.feed = self._tape_feed() if plan.tapes else self._live_feed()
         limit = OvernightLimit(self.instruments, settings.market.max_overnight_percent)
         intervals = self.tapes.intervals(settings.bars.intervals, seen)
         self.bars = BarsActor(bus, BarBuilder(self.calendar, intervals, grace_ns), self._overnight(limit))
@@ -250,14 +244,14 @@ class App:
             clock,
             self.calendar,
             settings.strategy.square_off_minutes,
-            FundsCheck.of(settings.broker.fyers, self.account.portfolio.starting_cash)
-            if settings.broker.name == "fyers"
-            else None,
+            None
+            if settings.broker.on_paper
+            else FundsCheck.of(settings.broker.live, self.account.portfolio.starting_cash),
             limit,
         )
         self.risk.book.cash = self.account.portfolio.cash
         self.orders = self.account.orders
-        self.broker = self._fyers_broker(budget) if settings.broker.name == "fyers" else None
+        self.broker = self._broker()
         self.token = self._token_keeper(self.broker) if self.broker is not None else None
         self.execution = self._live_execution(self.broker) if self.broker is not None else self._paper_execution()
         self.portfolio = PortfolioActor(bus, self.account.portfolio, interval)
@@ -345,30 +339,32 @@ class App:
         )  # fmt: skip
         return TapeFeed(self.bus, self.tapes, self._tick_filter(), self.calendar, schedule, clock)
 
-    def _live_feed(self, budget: RateBudget) -> TapeFeed | LiveFeed:
-        clock = self.plan.clock
+    def _live_feed(self) -> TapeFeed | LiveFeed:
+        clock, settings = self.plan.clock, self.settings
         assert not isinstance(clock, ReplayClock), "the market doesn't wait"
         machine = self.plan.machine
-        return fyers_feed(
-            self.settings, self.bus, self._tick_filter(), self.calendar, clock, budget, self.plan.record, self.symbols,
-            machine.gateway, random.Random(machine.chance(8)),
+        return feed_of(settings).feed(
+            settings, self.bus, self._tick_filter(), self.calendar, clock, self._budgets[settings.feed.source],
+            self.plan.record, self.symbols, machine.gateway, random.Random(machine.chance(8)),
         )  # fmt: skip
 
-    def _fyers_broker(self, budget: RateBudget) -> FyersBroker:
-        real = isinstance(self.feed, LiveFeed) and ticks_are_real(self.settings)
-        fyers = self.settings.broker.fyers
+    def _broker(self) -> Broker | None:
+        adapter, clock = adapter_of(self.settings.broker), self.plan.clock
+        if adapter is None:
+            return None
+        real = isinstance(self.feed, LiveFeed) and real_ticks(self.settings)
         watch = self.feed.clock_watch if isinstance(self.feed, LiveFeed) else None
-        on_date = watch.on_date if watch is not None else None
-        return FyersBroker(
-            fyers, self.plan.clock, budget, self.instruments, real_ticks=real, on_date=on_date,
-            band_of=lambda symbol: self.risk.book.of(symbol).band_on(self.plan.clock.now_ns()),
+        return adapter.broker(
+            self.settings.broker, clock, self._budgets[adapter.name], self.instruments, self.orders, real_ticks=real,
+            on_date=watch.on_date if watch is not None else None,
+            band_of=lambda symbol: self.risk.book.of(symbol).band_on(clock.now_ns()),
         )  # fmt: skip
 
-    def _token_keeper(self, broker: FyersBroker) -> TokenKeeper:
-        fyers = self.settings.broker.fyers
+    def _token_keeper(self, broker: Broker) -> TokenKeeper:
+        live = self.settings.broker.live
         keeper = TokenKeeper(
-            self.bus, broker.token_path, self.plan.clock, self._wall, fyers.token_warn_s, fyers.token_poll_s,
-            lambda: broker.refusal, private=broker.token_private,
+            self.bus, broker.access, self.plan.clock, self._wall, live.token_warn_s, live.token_poll_s,
+            lambda: broker.refusal,
         )  # fmt: skip
         keeper.listeners.append(broker.authorize)
         return keeper
@@ -380,7 +376,7 @@ class App:
         market, account = self.settings.market, self.account
         held = {item.symbol: ist_date(item.opened_ts) for item in account.portfolio.positions() if item.quantity}
         adjustments = {symbol: market.adjustments_of(symbol) for symbol in dict.fromkeys((*self.symbols, *held))}
-        by_broker = self.settings.broker.name == "fyers"
+        by_broker = not self.settings.broker.on_paper
         self.bus.tap((PositionRestated,), account.remember_restated)
         return Overnight(
             self.bus, limit, adjustments, by_broker=by_broker, closes=account.portfolio.closes(), open_since=held,
@@ -400,11 +396,9 @@ class App:
     def _live_execution(self, broker: Broker) -> LiveExecutionActor:
         settings, clock = self.settings, self.plan.clock
         book = LiveBook(
-            self.orders, self._held, self.instruments, CostSchedule(), clock, settings.broker.fyers, self.bus.publish
+            self.orders, self._held, self.instruments, CostSchedule(), clock, settings.broker.live, self.bus.publish
         )
-        return LiveExecutionActor(
-            self.bus, book, broker, self.journal, clock, settings.execution, settings.broker.fyers
-        )
+        return LiveExecutionActor(self.bus, book, broker, self.journal, clock, settings.execution, settings.broker.live)
 
     @property
     def _held(self) -> dict[str, int]:
@@ -671,7 +665,8 @@ class App:
         """Release threads and files; calling it again does nothing."""
         self.strategy.close()
         self.shadows.close()
-        self._budget.close()
+        for budget in self._budgets.values():
+            budget.close()
         if self.journal is not None:
             self.journal.close(begun=self._begun)
         for hold in self._holds:

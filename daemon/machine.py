@@ -11,13 +11,13 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from daemon.core.clock import MachineReadings, Readings, stopwatch_ns
 from daemon.core.threads import Hand, ThreadHand, ThreadWorker, Worker
-from daemon.fyers.gateway.assignment import Assignment
-from daemon.fyers.gateway.process import Link, running
+from daemon.feed.live.frames import Link
 from daemon.journal.writer import open_database
 
 
@@ -33,7 +33,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """Who writes the journal."""
     database: Callable[[Path], sqlite3.Connection] = open_database
     """Opens the file that the journal is written to."""
-    gateway: Callable[[Assignment], AbstractAsyncContextManager[Link]] = running
-    """The link to the venue's ticks."""
+    gateway: Callable[[Any], AbstractAsyncContextManager[Link]] | None = None
+    """A link to the venue's ticks in place of the adapter's own; is given what the adapter's is."""
     chance: Callable[[int], bytes] = secrets.token_bytes
     """So many bytes that nobody can foresee."""

@@ -30,6 +30,7 @@ from daemon.report.summary import ReplaySummary
 from daemon.run.latency import parse_latency
 from daemon.run.replaying import Replay, ReplayOutputs
 from daemon.settings.loading import load_settings
+from daemon.settings.orders import BrokerSettings, FyersSettings, LiveBrokerSettings
 from daemon.settings.tree import Settings
 from daemon.tape.format import TapeWriter
 
@@ -175,3 +176,9 @@ def position_of(quantity: int, average: str = "800", symbol: str = SBIN, **chang
         costs=Decimal(0), cash=Decimal(0), opened_ts=OPEN,
     )  # fmt: skip
     return msgspec.structs.replace(event, **changes)
+
+
+def fyers_settings(**settings: Any) -> BrokerSettings:
+    """A broker that is Fyers, whichever section a setting belongs to."""
+    live = {name: settings.pop(name) for name in LiveBrokerSettings.model_fields if name in settings}
+    return BrokerSettings(name="fyers", live=LiveBrokerSettings(**live), fyers=FyersSettings(**settings))

@@ -15,17 +15,18 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.alerting.targets import read_targets
+from daemon.brokers.choice import check_feed, real_ticks
 from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.cli.showing import show_settings
 from daemon.core.clock import Clock, LiveClock, ReplayClock
 from daemon.core.errors import CheckFailed, HrmdError, SettingsError
-from daemon.feed.live.fyers import check_live, ticks_are_real
 from daemon.feed.replay import Tapes
 from daemon.journal.reader import check_journal
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.scheduled_events import ScheduledEvents
+from daemon.orders.findings import Finding, State, bad, good
 from daemon.report import tables
-from daemon.run.preflight import Finding, State, bad, calendar_finding, good, live_findings
+from daemon.run.preflight import calendar_finding, live_findings
 from daemon.settings.tree import Settings
 from daemon.shadow.agents import build_agents
 from daemon.strategy.build import build_strategies
@@ -98,9 +99,9 @@ def _calendar(settings: Settings, clock: Clock) -> Finding:
 
 
 def _feed(settings: Settings) -> str:
-    if settings.feed.source == "fyers":
-        check_live(settings)
-        return f"{len(settings.feed.symbols)} symbols, {'real' if ticks_are_real(settings) else 'rehearsed'} ticks"
+    if settings.feed.source != "tape":
+        check_feed(settings)
+        return f"{len(settings.feed.symbols)} symbols, {'real' if real_ticks(settings) else 'rehearsed'} ticks"
     if not settings.feed.tape:
         raise SettingsError("feed.tape: name at least one tape (hrmd tape simulate makes one)")
     tapes = Tapes(settings.feed.tape, [], settings.feed.chunk_rows)

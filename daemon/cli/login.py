@@ -13,16 +13,17 @@ from typing import Annotated
 
 import typer
 
+from daemon.calls.hiding import Hiding
+from daemon.calls.outcome import Done, Rejected
+from daemon.calls.secret import Secret
 from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.core.clock import LiveClock, wall_ns
 from daemon.core.errors import CheckFailed, UsageError
 from daemon.fyers.access import check_app_id, endpoints, rate_budget
-from daemon.fyers.credentials import SECRET_VARIABLE, Credentials, Secret, app_secret, write_token
-from daemon.fyers.hiding import Hiding
+from daemon.fyers.credentials import SECRET_VARIABLE, Credentials, app_secret, write_token
 from daemon.fyers.login import LoginRequest, RedirectListener, app_id_hash
-from daemon.fyers.outcome import Done, Rejected
 from daemon.fyers.rest import FyersRest
-from daemon.fyers.token_watch import TokenWatch
+from daemon.orders.token_watch import TokenWatch
 from daemon.settings.orders import FyersSettings
 
 
@@ -40,7 +41,8 @@ def login(
     The app's secret is read from systemd's credential fyers-secret, else from the variable FYERS_SECRET_KEY, else asked
     for.
     """
-    fyers = settings_and_logs(config, overrides).broker.fyers
+    broker = settings_and_logs(config, overrides).broker
+    fyers = broker.fyers
     endpoints(fyers)  # said before a person logs in, as is the next
     check_app_id(fyers)
     request = LoginRequest(fyers.api_url, fyers.app_id, fyers.redirect_url)
@@ -54,7 +56,7 @@ def login(
         token = run_loop(_listen(fyers, request, secret, patience_s, say))
     Credentials(fyers.app_id, token.reveal())  # what no header can carry is no token
     write_token(fyers.token_file, token)
-    watch = TokenWatch(token, fyers.token_warn_s)
+    watch = TokenWatch(token, broker.live.token_warn_s)
     if as_json:
         answer = {"token_file": str(fyers.token_file), "expires_ts": watch.expires_ts}
         print_json(answer)

@@ -1,1 +1,1 @@
-"""Fyers as the daemon speaks it: REST calls with three-valued outcomes, the order socket, and the rate budget."""
+"""Fyers as the daemon speaks it, an adapter: REST calls, the order socket, the SDK's gateway, login and history."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from daemon.calls.addresses import check_encrypted, is_local
+from daemon.calls.budget import RateBudget, RateLimits
+from daemon.calls.call_record import CallRecord
+from daemon.calls.secret import Secret
 from daemon.core.clock import LiveClock, Readings
 from daemon.core.errors import SettingsError
-from daemon.fyers.addresses import check_encrypted, is_local
-from daemon.fyers.budget import RateBudget, RateLimits
-from daemon.fyers.call_record import CallRecord
-from daemon.fyers.credentials import Secret, read_token, token_path
+from daemon.fyers.credentials import read_token, token_path
 from daemon.fyers.rest import Endpoints
 from daemon.settings.orders import FyersSettings
 

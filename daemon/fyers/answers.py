@@ -15,27 +15,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from daemon.core.clock import NS_PER_S
-from daemon.fyers.hiding import NOTHING, Hiding
-from daemon.fyers.outcome import TOKEN_CODES, Done, NotSent, Outcome, Rejected, Unknown
-from daemon.fyers.wire import Acknowledged, VenueOrder, WireError, decode
+from daemon.calls.hiding import Hiding
+from daemon.calls.http import DEFAULT_RETRY_S, Answer, turned_away
+from daemon.calls.outcome import Done, NotSent, Outcome, Rejected, Unknown
+from daemon.calls.records import WireError, decode
+from daemon.orders.venue import Acknowledged, VenueOrder
 
 T = TypeVar("T")
 
+TOKEN_CODES: Final = frozenset({-8, -15, -16, -17})
+"""For a token that is expired, malformed or refused."""
 REFUSALS: Final = TOKEN_CODES | {-50, -51, -53, -99, -300, -352}
 """Codes that mean "no, and nothing was done"."""
 
 CATCH_ALL: Final = -99
 RATE_LIMITED: Final = -429
-TOO_MANY_REQUESTS: Final = 429
 NO_ACKNOWLEDGEMENT: Final = 201
-DEFAULT_RETRY_S: Final = 1.0
-LONGEST_RETRY_S: Final = 86_400.0
 _DOUBTFUL: Final = re.compile(
     r"time[d\s-]*out|try again|order\s?book|no response|acknowledg|"
     r"could ?n[o']t (connect|reach)|unable to (connect|process)",
@@ -43,23 +42,11 @@ _DOUBTFUL: Final = re.compile(
 )
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What came back: HTTP status, the `Retry-After` header ("" for none) and the body.
-
-    `hiding` knows the secrets that the call carried, and that the answer may repeat.
-    """
-
-    status: int
-    retry_after: str
-    body: bytes
-    hiding: Hiding = NOTHING
-
-
 def of_order(answer: Answer, done_codes: frozenset[int], now_ns: int) -> Outcome[Acknowledged]:
     """The outcome of a call that changes orders; `done_codes` are the call's own codes of success."""
-    turned_away = _turned_away(answer, now_ns)
-    if turned_away is not None:
-        return turned_away
+    away = turned_away(answer, now_ns)
+    if away is not None:
+        return away
     if answer.status >= 300 and not 400 <= answer.status < 500:
         return Unknown(f"HTTP {answer.status}")
     try:
@@ -81,7 +68,7 @@ def _of_one_order(
         return Done(Acknowledged(venue_id=venue_id, message=message))
     doubtful = code == CATCH_ALL and (not message or _DOUBTFUL.search(message) is not None)
     if document.get("s") == "error" and code in REFUSALS and not doubtful:
-        return Rejected(code, message, venue_id)
+        return Rejected(code, message, venue_id, code in TOKEN_CODES)
     if code == NO_ACKNOWLEDGEMENT:
         return Unknown("sent, but the exchange did not acknowledge it (code 201)", venue_id)
     return Unknown(f"HTTP {status}, code {code}: {message or 'no message'}", venue_id)
@@ -91,9 +78,9 @@ def of_read(
     answer: Answer, read: Callable[[Mapping[str, Any]], T], now_ns: int, said: frozenset[str] = frozenset({"ok"})
 ) -> Outcome[T]:
     """The outcome of a call that only reads; `read` makes the value of a document whose `s` is among `said`."""
-    turned_away = _turned_away(answer, now_ns)
-    if turned_away is not None:
-        return turned_away
+    away = turned_away(answer, now_ns)
+    if away is not None:
+        return away
     try:
         document = decode(answer.body)
         if document.get("s") in said and answer.status == 200:
@@ -104,44 +91,13 @@ def of_read(
     if code == RATE_LIMITED:
         return NotSent("the venue's rate limit", DEFAULT_RETRY_S)
     if document.get("s") == "error" and answer.status < 500 and code:
-        return Rejected(code, message)
+        return Rejected(code, message, token_refused=code in TOKEN_CODES)
     return Unknown(f"HTTP {answer.status}, code {code}: {message or 'no message'}")
 
 
 def in_clear(order: VenueOrder, hiding: Hiding) -> VenueOrder:
     """The order with its message as it may be journaled."""
     return msgspec.structs.replace(order, message=hiding.line(order.message)) if order.message else order
-
-
-def retry_seconds(header: str, now_ns: int) -> float:
-    """Seconds that a `Retry-After` header (seconds or a date, RFC 9110 §10.2.3) asks for; 1 where it can't be read."""
-    text = header.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text), LONGEST_RETRY_S)
-    try:
-        moment = parsedate_to_datetime(text).timestamp()
-    except (ValueError, OverflowError):
-        return DEFAULT_RETRY_S
-    return min(max(moment - now_ns / NS_PER_S, 0.0), LONGEST_RETRY_S)
-
-
-def date_ns(header: str) -> int | None:
-    """A `Date` header (RFC 9110 §6.6.1, whole seconds), UTC ns; None where it can't be read."""
-    try:
-        return int(parsedate_to_datetime(header).timestamp()) * NS_PER_S
-    except (ValueError, OverflowError):
-        return None
-
-
-def skew_seconds(date: int, now_ns: int) -> float:
-    """How far `now_ns` is ahead of a `Date`, whose second may have been any part of it: its middle is taken."""
-    return (now_ns - date) / NS_PER_S - 0.5
-
-
-def _turned_away(answer: Answer, now_ns: int) -> NotSent | None:
-    if answer.status != TOO_MANY_REQUESTS:
-        return None
-    return NotSent("the venue's rate limit (HTTP 429)", retry_seconds(answer.retry_after, now_ns))
 
 
 def _code(document: Mapping[str, Any]) -> int:

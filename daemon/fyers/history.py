@@ -15,7 +15,7 @@ import msgspec
 
 from daemon.core.clock import IST
 from daemon.core.errors import UsageError
-from daemon.fyers.market_wire import Candle
+from daemon.market.records import Candle
 
 RESOLUTIONS: Final = {"1m": "1", "3m": "3", "5m": "5", "15m": "15", "30m": "30", "60m": "60", "1d": "D"}
 SECONDS: Final = {"1m": 60, "3m": 180, "5m": 300, "15m": 900, "30m": 1800, "60m": 3600, "1d": 66_600}

@@ -21,14 +21,14 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from daemon.calls.budget import Limit, RateLimits
+from daemon.calls.outcome import Done, NotSent, Rejected
 from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.errors import CheckFailed, HrmdError, UsageError
-from daemon.fyers.budget import Limit, RateLimits
 from daemon.fyers.history import RESOLUTIONS, Chunk, Sifted, chunks, day_of, sift
-from daemon.fyers.market_wire import Candle
-from daemon.fyers.outcome import Done, NotSent, Rejected
 from daemon.fyers.rest import FyersRest
 from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date
+from daemon.market.records import Candle
 
 LIMITS: Final = RateLimits(second=Limit(4, 0), minute=Limit(60, 0), day=Limit(20_000, 0))
 """A part of the account's, so that a daemon that trades beside a download keeps the rest."""

@@ -16,8 +16,8 @@ from typing import Final
 from aiohttp import web
 from yarl import URL
 
+from daemon.calls.secret import Secret
 from daemon.core.errors import UsageError
-from daemon.fyers.credentials import Secret
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 SHUTDOWN_S: Final = 1.0

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-import msgspec
-
-from daemon.fyers.credentials import Secret
-from daemon.fyers.wire import ZERO, Record, WireError, record_of, renamed, rows_of
+from daemon.calls.records import ZERO, Record, WireError, record_of, renamed, rows_of
+from daemon.calls.secret import Secret
+from daemon.market.records import Candle, MarketState
 
 EXCHANGES: Final = {10: "NSE", 11: "MCX", 12: "BSE"}
 SEGMENTS: Final = {10: "CM", 11: "FO", 12: "CD", 20: "COM"}
@@ -46,26 +45,6 @@ class Depth(Record, frozen=True, kw_only=True):
     last: Decimal = ZERO
     lower_circuit: Decimal = ZERO
     upper_circuit: Decimal = ZERO
-
-
-class Candle(msgspec.Struct, frozen=True, gc=False):
-    """One bar of history; `start_s` is its start, UTC seconds. Prices as floats: a model reads them, no order does."""
-
-    start_s: int
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: int
-
-
-class MarketState(Record, frozen=True, kw_only=True):
-    """What one segment of one exchange is doing, such as NSE, CM, NORMAL, OPEN."""
-
-    exchange: str
-    segment: str
-    market: str
-    status: str
 
 
 def holdings(document: Mapping[str, Any]) -> list[Holding]:

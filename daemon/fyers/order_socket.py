@@ -12,17 +12,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import aiohttp
 import msgspec
 
+from daemon.calls.hiding import Hiding
+from daemon.calls.records import WireError, decode
 from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.errors import HrmdError
 from daemon.fyers import wire
 from daemon.fyers.answers import in_clear
 from daemon.fyers.credentials import Credentials
-from daemon.fyers.hiding import Hiding
+from daemon.orders.pushes import Disconnected, Gap, OrderPush, PositionPush, SocketEvent, TradePush
 
 SUBSCRIBED: Final = 1605
 PING: Final = "ping"
@@ -40,40 +42,6 @@ class SocketTimes(msgspec.Struct, frozen=True):
     silence_s: float = 25.0
     first_retry_s: float = 0.5
     longest_retry_s: float = 30.0
-
-
-class OrderPush(msgspec.Struct, frozen=True):
-    """The venue says how an order stands."""
-
-    order: wire.VenueOrder
-
-
-class TradePush(msgspec.Struct, frozen=True):
-    """The venue says that something was traded."""
-
-    trade: wire.VenueTrade
-
-
-class PositionPush(msgspec.Struct, frozen=True):
-    """The venue says how a position stands."""
-
-    position: wire.VenuePosition
-
-
-class Gap(msgspec.Struct, frozen=True):
-    """Pushes may have been missed up to now, and come again from now on: read the book."""
-
-    reason: str
-
-
-class Disconnected(msgspec.Struct, frozen=True):
-    """No pushes come until the next `Gap`; `token_refused` where only a new login will change that."""
-
-    reason: str
-    token_refused: bool
-
-
-SocketEvent: TypeAlias = OrderPush | TradePush | PositionPush | Gap | Disconnected
 
 
 class _LostError(HrmdError):
@@ -226,8 +194,8 @@ def _text(message: aiohttp.WSMessage) -> str:
 def _document(frame: str) -> dict[str, Any]:
     """The frame as an object; {} where it is none."""
     try:
-        return wire.decode(frame)
-    except wire.WireError:
+        return decode(frame)
+    except WireError:
         return {}
 
 
@@ -247,6 +215,6 @@ def _event(frame: str, hiding: Hiding) -> SocketEvent:
             return TradePush(wire.read_trade(row, wire.SOCKET_TRADE))
         if isinstance(row := document.get("positions"), dict):
             return PositionPush(wire.read_position(row, wire.SOCKET_POSITION))
-    except wire.WireError as error:
+    except WireError as error:
         return Gap(f"a push that can't be read: {hiding.line(error)}")
     return Gap("a push of an unknown kind")

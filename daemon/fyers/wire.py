@@ -9,114 +9,24 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from decimal import Decimal
-from enum import IntEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-import msgspec
-
+from daemon.calls.records import Record, WireError, record_of, renamed, rows_of
 from daemon.core.clock import IST
-from daemon.core.errors import HrmdError
 from daemon.core.events import OrderType, Side
+from daemon.market.records import Quote
+from daemon.orders.venue import Funds, OrderStatus, VenueOrder, VenuePosition, VenueTrade
 
-ZERO: Final = Decimal(0)
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _SIDES: Final = {1: Side.BUY.value, -1: Side.SELL.value}
 TYPE_CODES: Final = {OrderType.LIMIT: 1, OrderType.MARKET: 2, OrderType.SL_MARKET: 3, OrderType.SL_LIMIT: 4}
 _TYPES: Final = {code: order_type.value for order_type, code in TYPE_CODES.items()}
+STATUSES: Final = {
+    1: OrderStatus.CANCELLED, 2: OrderStatus.FILLED, 4: OrderStatus.TRANSIT, 5: OrderStatus.REJECTED,
+    6: OrderStatus.PENDING, 7: OrderStatus.EXPIRED,
+}  # fmt: skip
 OUR_TAG_PREFIX: Final = "1:"
-
-R = TypeVar("R")
-
-
-class WireError(HrmdError):
-    """A message of the venue that can't be read; says which key and what was expected, never the whole message."""
-
-
-class OrderStatus(IntEnum):
-    """Of an order in the venue's book; a number that isn't listed reads as OTHER."""
-
-    OTHER = 0
-    CANCELLED = 1
-    FILLED = 2
-    TRANSIT = 4
-    REJECTED = 5
-    PENDING = 6
-    EXPIRED = 7
-
-    @classmethod
-    def _missing_(cls, value: object) -> OrderStatus:
-        return cls.OTHER
-
-    @property
-    def final(self) -> bool:
-        """Whether nothing more can happen to the order."""
-        return self in (OrderStatus.CANCELLED, OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.EXPIRED)
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Root of what the venue tells."""
-
-
-class VenueOrder(Record, frozen=True, kw_only=True):
-    """One row of the order book.
-
-    `tag` is ours, "" on an order that carries none; `type` is None for one that isn't ours to place; `ts` is UTC ns, of
-    whole seconds.
-    """
-
-    venue_id: str
-    tag: str
-    symbol: str
-    side: Side
-    type: OrderType | None
-    quantity: int
-    filled: int = 0
-    remaining: int = 0
-    limit_price: Decimal = ZERO
-    stop_price: Decimal = ZERO
-    average_price: Decimal = ZERO
-    status: OrderStatus
-    product: str = ""
-    message: str = ""
-    ts: int = 0
-
-
-class VenueTrade(Record, frozen=True, kw_only=True):
-    """One trade; `trade_id` is the venue's own and tells repetitions apart."""
-
-    trade_id: str
-    venue_id: str
-    tag: str
-    symbol: str
-    side: Side
-    quantity: int
-    price: Decimal
-    ts: int = 0
-
-
-class VenuePosition(Record, frozen=True, kw_only=True):
-    """Net position of one symbol and product; `quantity` is signed, amounts in rupees."""
-
-    symbol: str
-    product: str
-    quantity: int
-    bought: int = 0
-    sold: int = 0
-    buy_average: Decimal = ZERO
-    sell_average: Decimal = ZERO
-    average_price: Decimal = ZERO
-    realised: Decimal = ZERO
-
-
-class Funds(Record, frozen=True, kw_only=True):
-    """The account's money, rupees."""
-
-    total: Decimal
-    utilised: Decimal
-    available: Decimal
-    realised: Decimal
 
 
 class Profile(Record, frozen=True, kw_only=True):
@@ -126,36 +36,7 @@ class Profile(Record, frozen=True, kw_only=True):
     name: str
 
 
-class Quote(Record, frozen=True, kw_only=True):
-    """The market's last word on one symbol; `error` is the venue's, where it has no quote."""
-
-    symbol: str
-    last: Decimal = ZERO
-    bid: Decimal = ZERO
-    ask: Decimal = ZERO
-    volume: int = 0
-    error: str = ""
-
-
-class Acknowledged(Record, frozen=True, kw_only=True):
-    """The venue took an order-changing call; what it leads to is told by the book and the order socket."""
-
-    venue_id: str
-    message: str = ""
-
-
 # -- answers ----------------------------------------------------------------------------------------------------------
-
-
-def decode(body: bytes | str) -> dict[str, Any]:
-    """A JSON object with its fractional numbers as `Decimal`; raises `WireError` for anything else."""
-    try:
-        document = msgspec.json.Decoder(float_hook=Decimal).decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise WireError("expected JSON") from None
-    if not isinstance(document, dict):
-        raise WireError("expected a JSON object")
-    return document
 
 
 def orders(document: Mapping[str, Any]) -> list[VenueOrder]:
@@ -207,6 +88,9 @@ def read_order(row: Mapping[str, Any], names: Mapping[str, str]) -> VenueOrder:
     """One order, its fields under `names` (`REST_ORDER` or `SOCKET_ORDER`); raises `WireError`."""
     fields = renamed(row, names)
     fields["type"] = _listed(_TYPES, fields.get("type"))
+    status = fields.get("status")
+    if isinstance(status, int):
+        fields["status"] = STATUSES.get(status, OrderStatus.OTHER).value
     return record_of(_common(fields), VenueOrder, "order")
 
 
@@ -288,24 +172,3 @@ def _common(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _listed(table: Mapping[int, str], code: object) -> str | None:
     return table.get(code) if isinstance(code, int) else None
-
-
-def renamed(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """What `row` holds of the named keys, under our names; an explicit null is as good as absent."""
-    return {ours: row[theirs] for ours, theirs in names.items() if row.get(theirs) is not None}
-
-
-def rows_of(document: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    """The list of objects under `key`; raises `WireError`."""
-    rows = document.get(key)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise WireError(f"{key}: expected a list of objects")
-    return rows
-
-
-def record_of(fields: Mapping[str, Any], kind: type[R], where: str) -> R:
-    """The record of these fields; raises `WireError` that names `where` and the field."""
-    try:
-        return msgspec.convert(fields, kind)
-    except msgspec.ValidationError as error:
-        raise WireError(f"{where}: {error}") from None

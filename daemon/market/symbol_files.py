@@ -17,7 +17,6 @@ from typing import Final
 
 import aiohttp
 import structlog
-from yarl import URL
 
 from daemon.core.bus import Bus
 from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_S, Clock
@@ -39,14 +38,13 @@ LEAST_SHARE: Final = 0.5
 """Of the rows of the last copy: a file that has shrunk more than this was cut off."""
 
 REASON: Final = "the symbol master is of "
-_LOCAL: Final = ("127.0.0.1", "localhost", "::1")
 
 Progress = Callable[[str, int], None]
 
 
 def on_real_exchange(settings: Settings) -> bool:
-    """Whether orders leave this machine."""
-    return settings.broker.name == "fyers" and URL(settings.broker.fyers.api_url).host not in _LOCAL
+    """Whether orders may reach an exchange."""
+    return settings.broker.real
 
 
 def needs_master(settings: Settings) -> bool:

@@ -1,1 +1,1 @@
-"""Approved intents → orders at a venue and fills, on paper and at Fyers."""
+"""Approved intents → orders at a venue and fills, on paper and at a broker."""

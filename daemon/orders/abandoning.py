@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from daemon.fyers.outcome import Done
-from daemon.fyers.wire import VenueOrder
+from daemon.calls.outcome import Done
 from daemon.orders.book import Order, OrderState
 from daemon.orders.broker import Broker
 from daemon.orders.live_book import LiveBook
 from daemon.orders.openers import openers
+from daemon.orders.venue import VenueOrder
 
 
 async def abandon(broker: Broker, book: LiveBook, *, cancel: bool) -> list[str] | None:

@@ -1,22 +1,36 @@
 """What the live path asks of a broker: calls with outcomes, the book as records, and a stream of pushes.
 
-The outcomes are `Done`, `Rejected`, `NotSent` and `Unknown`; their meaning is in `daemon.fyers.outcome`. Invariant: no
+The outcomes are `Done`, `Rejected`, `NotSent` and `Unknown`; their meaning is in `daemon.calls.outcome`. Invariant: no
 call raises for what the network or the broker does, and none is sent twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Protocol
+from collections.abc import AsyncGenerator, Callable
+from decimal import Decimal
+from typing import Protocol, TypeAlias
 
+from daemon.calls.outcome import Outcome
+from daemon.calls.secret import Secret
 from daemon.core.events import OrderIntent
-from daemon.fyers.order_socket import SocketEvent
-from daemon.fyers.outcome import Outcome
-from daemon.fyers.wire import Acknowledged, Funds, VenueOrder, VenuePosition, VenueTrade
+from daemon.orders.pushes import SocketEvent
+from daemon.orders.token_keeper import Access
+from daemon.orders.venue import Acknowledged, Funds, VenueOrder, VenuePosition, VenueTrade
+
+BandOf: TypeAlias = Callable[[str], tuple[Decimal | None, Decimal | None]]
+"""The day's lowest and highest price of a symbol; None where it isn't known."""
 
 
 class Broker(Protocol):
-    """One account."""
+    """One account at one broker."""
+
+    @property
+    def name(self) -> str:
+        """As `broker.name` has it."""
+
+    @property
+    def access(self) -> Access:
+        """The token or key that it is entered with."""
 
     @property
     def refusal(self) -> str:
@@ -42,6 +56,9 @@ class Broker(Protocol):
 
     def events(self) -> AsyncGenerator[SocketEvent, None]:
         """Pushes, gaps and losses of connection, for ever."""
+
+    def authorize(self, token: Secret) -> None:
+        """Use another token from the next call on."""
 
     async def close(self) -> None:
         """Let go of all connections."""

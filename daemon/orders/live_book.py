@@ -33,13 +33,13 @@ from daemon.core.events import (
     SymbolHalted,
     SymbolResumed,
 )
-from daemon.fyers.wire import OrderStatus, VenueOrder, VenueTrade
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.market.overnight import shares_after
 from daemon.orders.book import FOREIGN, Order, OrderBook, OrderState
 from daemon.orders.terms import UNCHANGED, Terms
-from daemon.settings.orders import FyersSettings
+from daemon.orders.venue import OrderStatus, VenueOrder, VenueTrade
+from daemon.settings.orders import LiveBrokerSettings
 
 log = structlog.get_logger("execution")
 
@@ -57,7 +57,7 @@ class LiveBook:
         instruments: InstrumentBook,
         costs: CostSchedule,
         clock: Clock,
-        settings: FyersSettings,
+        settings: LiveBrokerSettings,
         publish: Callable[[Event], None],
     ) -> None:
         self.orders = orders

@@ -17,6 +17,8 @@ from typing import Any
 
 import structlog
 
+from daemon.calls.outcome import Done, NotSent, Rejected, Unknown
+from daemon.calls.records import ZERO
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, Clock
@@ -46,16 +48,14 @@ from daemon.core.events import (
     Resume,
     TimeAdvanced,
 )
-from daemon.fyers.order_socket import Disconnected, OrderPush, TradePush
-from daemon.fyers.outcome import Done, NotSent, Rejected, Unknown
-from daemon.fyers.wire import ZERO
 from daemon.orders.book import Order, OrderState
 from daemon.orders.broker import Broker
 from daemon.orders.live_book import LiveBook
 from daemon.orders.openers import EntryBar
 from daemon.orders.paper_execution import BY_HAND, UNWRITTEN, Durable, rests
+from daemon.orders.pushes import Disconnected, OrderPush, TradePush
 from daemon.orders.sight import BOOK, POSITIONS, Sight
-from daemon.settings.orders import ExecutionSettings, FyersSettings
+from daemon.settings.orders import ExecutionSettings, LiveBrokerSettings
 
 log = structlog.get_logger("execution")
 
@@ -78,7 +78,7 @@ class LiveExecutionActor(Actor):
         journal: Durable | None,
         clock: Clock,
         execution: ExecutionSettings,
-        settings: FyersSettings,
+        settings: LiveBrokerSettings,
     ) -> None:
         super().__init__(bus)
         self.book = book
@@ -112,7 +112,9 @@ class LiveExecutionActor(Actor):
         while (agree := await self._look_around()) is None:
             refusal = self._broker.refusal
             if refusal:
-                raise UsageError(f"broker.fyers: the token was refused ({refusal}); log in and start again")
+                raise UsageError(
+                    f"broker.{self._broker.name}: the token was refused ({refusal}); log in and start again"
+                )
             tries += 1
             if tries % LOG_EVERY == 1:
                 log.error("the broker can't be read: trading waits for it", tries=tries, why=self.trouble)

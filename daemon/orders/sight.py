@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import structlog
 
+from daemon.calls.outcome import Outcome, Rejected
 from daemon.core.clock import NS_PER_S, Clock
-from daemon.fyers.outcome import Outcome, Rejected
 
 log = structlog.get_logger("execution")
 

@@ -11,8 +11,8 @@ from decimal import Decimal
 from typing import Final, TypeAlias
 
 from daemon.core.events import OrderType
-from daemon.fyers.wire import VenueOrder
 from daemon.orders.book import Order
+from daemon.orders.venue import VenueOrder
 
 LIMITS: Final = (OrderType.LIMIT, OrderType.SL_LIMIT)
 STOPS: Final = (OrderType.SL_MARKET, OrderType.SL_LIMIT)

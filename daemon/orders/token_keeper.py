@@ -12,22 +12,32 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 
+from daemon.calls.secret import Secret
 from daemon.core.bus import Bus
 from daemon.core.clock import Clock
 from daemon.core.errors import SettingsError
 from daemon.core.events import ITSELF, Halt, Reduce, Resume, TradingState, TradingStateChanged
-from daemon.fyers.credentials import Secret, read_token
-from daemon.fyers.token_watch import TokenState, TokenWatch
+from daemon.orders.token_watch import TokenState, TokenWatch
 
 log = structlog.get_logger("token")
 
-REASON: Final = "the Fyers token "
-"""What every halt for the token's sake begins with."""
-
 REDUCED_BEFORE: Final = "; until then positions were only reduced"
 """How such a halt ends where that was so: a restart knows no more than the reason."""
+
+
+class Access(msgspec.Struct, frozen=True):
+    """What an account is entered with: a day's token, or a key."""
+
+    what: str
+    """Such as "Fyers token"; halts begin with it."""
+    path: Path
+    read: Callable[[], Secret]
+    """Raises `SettingsError` where it can't be read, or others can read it, too, who must not."""
+    renew: str
+    """What gets another one, such as "hrmd login gets another one"."""
 
 
 class TokenKeeper:
@@ -37,20 +47,21 @@ class TokenKeeper:
     """
 
     def __init__(
-        self, bus: Bus, path: Path, clock: Clock, wall: Clock, warn_s: float, poll_s: float, refusal: Callable[[], str],
-        *, private: bool = False,
+        self, bus: Bus, access: Access, clock: Clock, wall: Clock, warn_s: float, poll_s: float,
+        refusal: Callable[[], str],
     ) -> None:  # fmt: skip
-        """Read the token; raises `SettingsError` where it can't be, or (`private`) where others can read it, too."""
+        """Read the token; raises what `access.read` raises."""
         self.listeners: list[Callable[[Secret], None]] = []
-        self.path = path
+        self.path = access.path
+        self._access = access
+        self._reason = f"the {access.what} "  # what every halt for the token's sake begins with
         self._bus = bus
         self._clock = clock
         self._wall = wall
         self._poll_s = poll_s
         self._refusal = refusal
-        self._seen = _stamp(path)
-        self._private = private
-        self._token = read_token(path, private=private)
+        self._seen = _stamp(access.path)
+        self._token = access.read()
         self._watch = TokenWatch(self._token, warn_s)
         self._said: TokenState | None = None
         self._trading = TradingState.ACTIVE
@@ -93,7 +104,7 @@ class TokenKeeper:
             self._say(state)
         if not state.holds and self._trading is not TradingState.HALTED:
             before = REDUCED_BEFORE if self._trading is TradingState.REDUCING else ""
-            reason = f"{REASON}{self.text}; hrmd login gets another one{before}"
+            reason = f"{self._reason}{self.text}; {self._access.renew}{before}"
             self._bus.publish(Halt(ts=self._clock.now_ns(), reason=reason, automatic=True, who=ITSELF))
         elif state.holds and self._halted_for_token:
             back = Reduce if self._reduced_before else Resume
@@ -101,7 +112,7 @@ class TokenKeeper:
 
     def _say(self, state: TokenState) -> None:
         level = log.error if not state.holds else log.warning if state is TokenState.EXPIRING else log.info
-        level("the Fyers access", state=state.value, text=self.text)
+        level(f"the {self._access.what}", state=state.value, text=self.text)
 
     def _read(self) -> None:
         """Look into the file where it has changed; one that is just being replaced is looked at again."""
@@ -109,7 +120,7 @@ class TokenKeeper:
         if stamp == self._seen:
             return
         try:
-            token = read_token(self.path, private=self._private)
+            token = self._access.read()
         except SettingsError as error:
             log.warning("the token file can't be read", error=str(error))
             return
@@ -124,7 +135,7 @@ class TokenKeeper:
 
     def _note(self, change: TradingStateChanged) -> None:
         self._trading = change.state
-        self._halted_for_token = change.state is TradingState.HALTED and change.reason.startswith(REASON)
+        self._halted_for_token = change.state is TradingState.HALTED and change.reason.startswith(self._reason)
         self._reduced_before = change.reason.endswith(REDUCED_BEFORE)
 
 

@@ -21,10 +21,9 @@ from typing import Final
 
 from yarl import URL
 
+from daemon.calls.addresses import is_local
 from daemon.core.errors import UsageError
 from daemon.core.locks import Held, let_go, take
-from daemon.fyers.addresses import is_local
-from daemon.settings.orders import FyersSettings
 
 _NAME: Final = "\0hrmd-account-"
 _SHARED: Final = Path("/tmp")
@@ -47,10 +46,13 @@ class Hold:
         self.release()
 
 
-def hold_all(journal: Path | None, account: FyersSettings | None) -> list[Hold]:
-    """Hold what a run writes to and trades on (None: nothing). Raises `UsageError` where it is held already."""
+def hold_all(journal: Path | None, account: tuple[str, str] | None) -> list[Hold]:
+    """Hold what a run writes to and trades on: `account` is its name and its API (None: nothing).
+
+    Raises `UsageError` where it is held already.
+    """
     holds = [hold_journal(journal)] if journal is not None else []
-    return [*holds, hold_account(account.app_id, account.api_url)] if account is not None else holds
+    return [*holds, hold_account(*account)] if account is not None else holds
 
 
 def hold_journal(path: Path) -> Hold:
@@ -63,23 +65,23 @@ def hold_journal(path: Path) -> Hold:
         raise UsageError(f"journal {path}: can't be opened ({lock}: {error.strerror})") from None
 
 
-def hold_account(app_id: str, api_url: str) -> Hold:
-    """Hold the account of this app at this API. Raises `UsageError` where another daemon does."""
+def hold_account(name: str, api_url: str) -> Hold:
+    """Hold the account of this name (the app's, at Fyers) at an API. Raises `UsageError` where another daemon does."""
     host = api_host(api_url)
-    name = hashlib.sha256(f"{app_id.strip().upper()}\n{host}".encode()).hexdigest()[:32]
-    taken, rule = f"account {app_id} at {host}: another hrmd trades on it", "one daemon an account"
+    key = hashlib.sha256(f"{name.strip().upper()}\n{host}".encode()).hexdigest()[:32]
+    taken, rule = f"account {name} at {host}: another hrmd trades on it", "one daemon an account"
     if sys.platform != "linux":
         try:
-            return _hold_file(_SHARED / f"hrmd-account-{name}.lock", 0o666, taken, rule)
+            return _hold_file(_SHARED / f"hrmd-account-{key}.lock", 0o666, taken, rule)
         except OSError as error:
-            raise UsageError(f"account {app_id} at {host}: can't be held ({error.strerror})") from None
+            raise UsageError(f"account {name} at {host}: can't be held ({error.strerror})") from None
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        link.bind(_NAME + name)
+        link.bind(_NAME + key)
         link.listen()
     except OSError:
         link.close()
-        raise UsageError(_refusal(taken, _listener(_NAME + name), rule)) from None
+        raise UsageError(_refusal(taken, _listener(_NAME + key), rule)) from None
     return Hold(link.close)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from daemon.settings.orders import FyersSettings
+from daemon.settings.orders import LiveBrokerSettings
 
 
 class FundsCheck:
@@ -23,7 +23,7 @@ class FundsCheck:
         self._suspect = False
 
     @classmethod
-    def of(cls, settings: FyersSettings, journal_starting_cash: Decimal) -> FundsCheck:
+    def of(cls, settings: LiveBrokerSettings, journal_starting_cash: Decimal) -> FundsCheck:
         """By the settings; what `starting_cash` says more than the journal began with was paid in since."""
         return cls(
             settings.starting_cash - journal_starting_cash, Decimal(str(settings.funds_tolerance)),
@@ -39,7 +39,7 @@ class FundsCheck:
             self.differs = True
             return (
                 f"cash: the broker says {broker:.2f}, the journal {expected:.2f} rupees; tolerance {self._tolerance:f} "
-                "(broker.fyers.funds_tolerance; money paid in or out belongs into broker.fyers.starting_cash)"
+                "(broker.live.funds_tolerance; money paid in or out belongs into broker.live.starting_cash)"
             )
         if self.differs and not apart:
             self.differs = False

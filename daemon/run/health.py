@@ -9,9 +9,9 @@ from pathlib import Path
 from daemon.app import App
 from daemon.core.clock import NS_PER_S
 from daemon.feed.live.feed import LiveFeed
-from daemon.fyers.token_watch import TokenState
 from daemon.market.calendar import ist_date
 from daemon.orders.live_execution import LiveExecutionActor
+from daemon.orders.token_watch import TokenState
 from daemon.run.canary_row import canary_words
 from daemon.run.memory import free_memory
 from daemon.run.process import memory_allowed, memory_in_use

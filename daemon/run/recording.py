@@ -11,14 +11,14 @@ from pathlib import Path
 
 import msgspec
 
+from daemon.brokers.choice import check_feed, feed_of
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_MS, Clock, PacedClock, wall_ns
 from daemon.core.errors import SettingsError, UsageError
 from daemon.core.events import FeedStatus, TickBatch, TimeAdvanced
-from daemon.feed.live.fyers import check_live, fyers_feed, live_clock
+from daemon.feed.live.time import live_clock
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
-from daemon.fyers.access import rate_budget
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.opening import CalendarWatch
 from daemon.market.symbol_files import open_instruments
@@ -82,8 +82,8 @@ async def record_only(settings: Settings, stop: asyncio.Event) -> Recording:
     """Record until the feed ends or `stop` is set. Raises `UsageError` for feeds or places that can't be used."""
     if settings.feed.source == "tape" and not settings.feed.tape:
         raise SettingsError("feed.tape: expected at least one tape for feed.source tape (--set feed.tape=[FILE])")
-    if settings.feed.source == "fyers":
-        check_live(settings)
+    if settings.feed.source != "tape":
+        check_feed(settings)
     bus, calendar = Bus(), MarketCalendar.load(settings.market.calendar_file)
     recorder = open_recorder(settings, calendar)
     try:
@@ -98,9 +98,9 @@ async def record_only(settings: Settings, stop: asyncio.Event) -> Recording:
             record_published(bus, recorder, tapes)
             await _until(_paced(settings, bus, tapes, tick_filter, calendar).run(), stop)
         else:
-            clock, budget = live_clock(settings), rate_budget(settings.broker.fyers)
+            clock, budget = live_clock(settings), feed_of(settings).budget(settings.broker, None)
             symbols = tuple(instruments.needed_for(settings.feed.symbols))
-            feed = fyers_feed(settings, bus, tick_filter, calendar, clock, budget, recorder.record, symbols)
+            feed = feed_of(settings).feed(settings, bus, tick_filter, calendar, clock, budget, recorder.record, symbols)
             try:
                 await _until(feed.run(), stop)
             finally:

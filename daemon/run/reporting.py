@@ -33,6 +33,7 @@ from daemon.report.page import Shown
 from daemon.report.summary import ReplaySummary
 from daemon.report.text import ist_minute
 from daemon.run.chronicle import CHRONICLED, Chronicle, Described
+from daemon.settings.renamed import renamed
 from daemon.settings.tree import Settings
 
 T = TypeVar("T")
@@ -196,7 +197,7 @@ def _names(all_metadata: list[dict[str, str]], key: str, path: Path) -> list[str
 
 def _settings(metadata: dict[str, str], path: Path) -> Settings:
     try:
-        return Settings(**msgspec.json.decode(metadata.get("settings", "")))
+        return Settings(**renamed(msgspec.json.decode(metadata.get("settings", "")), "the journal"))
     except (ValidationError, msgspec.DecodeError, TypeError, RecursionError):
         raise UsageError(
             f"{path}: its settings are not those of this version of hrmd ({metadata.get('version')})"

@@ -21,6 +21,7 @@ import structlog
 from daemon.alerting.sender import Sender
 from daemon.alerting.targets import read_targets
 from daemon.app import App, RunPlan
+from daemon.brokers.choice import check_feed, real_ticks
 from daemon.control.auth import check_server_token, server_token, server_token_file
 from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.rendezvous import Announcement, Running, announce
@@ -30,7 +31,7 @@ from daemon.core.clock import NS_PER_S, PacedClock
 from daemon.core.errors import HrmdError, SettingsError
 from daemon.core.events import ITSELF, Event, Halt, InferenceMeasured, TradingState
 from daemon.core.latency import MeasuredLatency
-from daemon.feed.live.fyers import check_live, live_clock, ticks_are_real
+from daemon.feed.live.time import live_clock
 from daemon.machine import Machine
 from daemon.market.calendar import MarketCalendar
 from daemon.market.opening import CalendarWatch
@@ -70,12 +71,12 @@ class Service:
         `machine`: what it runs on, by default this computer; `load`: reads the settings anew. Raises `UsageError` for
         settings, tapes or models that can't be used.
         """
-        live = settings.feed.source == "fyers"
+        live = settings.feed.source != "tape"
         self._machine = machine = machine if machine is not None else Machine()
         if not live and not settings.feed.tape:
             raise SettingsError("feed.tape: expected at least one tape for feed.source tape (--set feed.tape=[FILE])")
         if live:
-            check_live(settings)
+            check_feed(settings)
         clock = live_clock(settings, machine.readings) if live else PacedClock(settings.feed.speed)
         if settings.control.enabled:
             check_server_token(settings.control.token_file, os.environ)
@@ -260,7 +261,7 @@ def _ticks(settings: Settings) -> str:
     """Where they come from, in two words."""
     if settings.feed.source == "tape":
         return f"tape ×{settings.feed.speed:g}"
-    return "fyers, live" if ticks_are_real(settings) else "fyers, rehearsal"
+    return f"{settings.feed.source}, {'live' if real_ticks(settings) else 'rehearsal'}"
 
 
 def order_prefix(machine: Machine) -> str:

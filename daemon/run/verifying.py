@@ -37,6 +37,7 @@ from daemon.market.calendar_file import CalendarFile
 from daemon.market.legs import Legs
 from daemon.run.candidates_of_run import CandidatesOfRun
 from daemon.run.models_of_run import ModelsOfRun
+from daemon.settings.renamed import renamed
 from daemon.settings.tree import Settings
 from daemon.strategy.actor import FLAT
 from daemon.strategy.build import view_settings
@@ -116,7 +117,7 @@ def verify_journal(path: Path) -> Verification:
     reader = JournalReader(path)
     metadata = reader.metadata()
     try:
-        settings = Settings(**msgspec.json.decode(metadata.get("settings", "")))
+        settings = Settings(**renamed(msgspec.json.decode(metadata.get("settings", "")), "the journal"))
     except (ValidationError, msgspec.DecodeError, TypeError, RecursionError):
         raise UsageError(
             f"{path}: its settings are not those of this version of hrmd ({metadata.get('version')})"

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from daemon.core.documents import DocumentError, parse_value, read_texts
 from daemon.core.errors import SettingsError
+from daemon.settings.renamed import renamed
 
 DEFAULT_PATH: Final = Path(__file__).resolve().parents[2] / "config" / "settings.yaml"
 """The shipped defaults; in a wheel they lie beside the packages as they do in the checkout."""
@@ -43,6 +44,7 @@ class Layers:
 
     def lay(self, values: dict[str, Any], origin: str) -> None:
         """Put another place's values on top."""
+        values = renamed(values, origin)
         _note(values, origin, self.origins)
         _merge(self.values, values)
 

@@ -195,7 +195,7 @@ def cash(readings: Readings) -> Check:
     if not readings.cash_differs:
         return good("cash", "no difference is known")
     text = "the broker's cash and the journal's differ"
-    return bad("cash", text, "compare; put the true sum into broker.fyers.starting_cash")
+    return bad("cash", text, "compare; put the true sum into broker.live.starting_cash")
 
 
 def broker(readings: Readings) -> Check:

@@ -66,7 +66,7 @@ def test_each_fault_on_the_exchange_is_told_once_and_then_that_it_is_over(tape: 
     with ExitStack() as stack:
         hook = stack.enter_context(service())
         venue = stack.enter_context(exchange(tape, SPEED))
-        changes = (*COMMON, *venue.changes(tmp_path, SBIN), *ON_EXCHANGE, "broker.fyers.unknown_settle_s=0.2",
+        changes = (*COMMON, *venue.changes(tmp_path, SBIN), *ON_EXCHANGE, "broker.live.unknown_settle_s=0.2",
                    f"alerts.urls_file={urls_file(tmp_path, hook.url)}", "alerts.clear_after_s=1")  # fmt: skip
         daemon = stack.enter_context(running(tmp_path, tape, *changes, program=(FAULTY, "well")))
         scene = Scene(daemon, tmp_path, venue)

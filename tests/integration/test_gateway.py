@@ -15,9 +15,9 @@ import pytest
 
 from daemon.cli.options import run_loop
 from daemon.core.events import TickBatch
+from daemon.feed.live.frames import Authenticated, Counts, Frame, Refused, Subscribed, Trouble, read_ticks
 from daemon.fyers.gateway.assignment import Assignment, encode
-from daemon.fyers.gateway.frames import Authenticated, Counts, Refused, Subscribed, Trouble, read_ticks
-from daemon.fyers.gateway.process import Frame, GatewayProcess, running
+from daemon.fyers.gateway.process import GatewayProcess, running
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.tokens import make_token
 from daemon.tape.format import TapeWriter

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from daemon.app import App, RunPlan
+from daemon.calls.budget import Purpose
 from daemon.control.view import HandSide, HandType, NotTradingError, OrderTicket
 from daemon.core.clock import NS_PER_S, PacedClock
 from daemon.core.errors import Fault, UsageError
@@ -40,7 +41,6 @@ from daemon.core.events import (
     TradingStateChanged,
 )
 from daemon.core.latency import MeasuredLatency
-from daemon.fyers.budget import Purpose
 from daemon.journal.reader import JournalReader
 from daemon.journal.writer import Journal
 from daemon.recovery.account import recover
@@ -69,8 +69,8 @@ def app_of(desk: Desk, tape: Path, directory: Path, prefix: str, *overrides: str
         "strategy.name=rules", "strategy.interval=5m", "broker.name=fyers", f"broker.fyers.api_url={places.api}",
         f"broker.fyers.data_url={places.data}", f"broker.fyers.order_socket_url={places.orders}",
         f"broker.fyers.token_file={token}", f"broker.fyers.calls_file={directory / 'calls'}",
-        "broker.fyers.answer_s=0.3", "broker.fyers.unknown_poll_s=0.1",
-        "broker.fyers.unknown_settle_s=0.6", "broker.fyers.reconcile_s=1",
+        "broker.live.answer_s=0.3", "broker.live.unknown_poll_s=0.1",
+        "broker.live.unknown_settle_s=0.6", "broker.live.reconcile_s=1",
         "supervisor.triggers.flaps_per_hour=1000", *overrides,
     )  # fmt: skip
     plan = RunPlan(
@@ -403,7 +403,7 @@ async def test_a_cancellation_that_was_answered_is_done_after_a_restart_too(tape
 async def test_money_that_went_elsewhere_is_seen_at_the_start(tape: Path, tmp_path: Path) -> None:
     """The broker's cash is not what the journal has: told, unhealthy, and by setting halted."""
     async with opened(starting_cash=Decimal(900_000)) as desk:
-        async with running(app_of(desk, tape, tmp_path, "A", "broker.fyers.funds_difference=halt")) as app:
+        async with running(app_of(desk, tape, tmp_path, "A", "broker.live.funds_difference=halt")) as app:
             await until(lambda: app.risk.book.state is TradingState.HALTED)
             assert "the broker's cash and the journal's differ" in DaemonView(app, "test").health().reasons
         told = journaled(tmp_path / "j.sqlite", FundsDiffer)

@@ -84,8 +84,8 @@ class Live:
             "feed.live.restart_longest_s=0.5", "feed.live.compare_every_s=0.5", "feed.live.stale_after_s=120",
             "broker.name=fyers", f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
             f"broker.fyers.order_socket_url={places.orders}", f"broker.fyers.token_file={self.token_file}",
-            f"broker.fyers.calls_file={self.token_file}.calls", "broker.fyers.reconcile_s=20",
-            "broker.fyers.answer_s=20", "market.unlisted=infer",
+            f"broker.fyers.calls_file={self.token_file}.calls", "broker.live.reconcile_s=20",
+            "broker.live.answer_s=20", "market.unlisted=infer",
         )  # fmt: skip
         plan = RunPlan(
             tapes=[], symbols=[], clock=PacedClock(SPEED), latency=MeasuredLatency(), journal=self.journal,

@@ -11,7 +11,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from daemon.fyers.credentials import expiry_ns, read_token
+from daemon.calls.secret import expiry_ns
+from daemon.fyers.credentials import read_token
 from daemon.sandbox.market_rest import SECRET
 from tests.integration.daemons import MAIN, PATIENCE_S, ROOT
 from tests.unit.fyers.test_login import free_port

@@ -223,9 +223,7 @@ async def test_a_stop_whose_cancellations_fail_says_so_and_they_are_asked_for_ag
 async def test_a_cancellation_that_could_not_even_be_asked_for_is_remembered(tape: Path, tmp_path: Path) -> None:
     """Its order was unknown when the daemon was told, and to the end: the next one takes it off."""
     async with opened() as desk:
-        app = app_of(
-            desk, tape, tmp_path, "A", "execution.cancel_on_shutdown=false", "broker.fyers.unknown_settle_s=60"
-        )
+        app = app_of(desk, tape, tmp_path, "A", "execution.cancel_on_shutdown=false", "broker.live.unknown_settle_s=60")
         app.drain_s = 0.3
         task = asyncio.create_task(app.run())
         await until(lambda: app.desk.open and app.risk.book.of(SBIN).last_price)

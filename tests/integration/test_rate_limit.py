@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from daemon.calls.budget import RateBudget, RateLimits
+from daemon.calls.call_record import CallRecord
 from daemon.core.clock import LiveClock
-from daemon.fyers.budget import RateBudget, RateLimits
-from daemon.fyers.call_record import CallRecord
+from daemon.feed.live.frames import Subscribed
 from daemon.fyers.gateway.assignment import Assignment
-from daemon.fyers.gateway.frames import Subscribed
 from daemon.fyers.gateway.process import running
 from tests.unit.sandbox.desk import TOKEN, Desk, opened
 
@@ -22,10 +22,11 @@ import asyncio, json, sys
 from pathlib import Path
 import msgspec
 from daemon.core.clock import LiveClock
-from daemon.fyers.budget import Purpose, RateBudget, RateLimits
-from daemon.fyers.call_record import CallRecord
+from daemon.calls.budget import Purpose, RateBudget, RateLimits
+from daemon.calls.call_record import CallRecord
 from daemon.fyers.credentials import Credentials
-from daemon.fyers.rest import CallTimes, Endpoints, FyersRest
+from daemon.calls.http import CallTimes
+from daemon.fyers.rest import Endpoints, FyersRest
 
 base, token, file, limits, slack_ms = json.loads(sys.argv[1])
 

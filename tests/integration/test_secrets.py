@@ -12,9 +12,10 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from daemon.calls.secret import Secret
 from daemon.core.clock import NS_PER_S, wall_ns
 from daemon.core.events import TradingStateChanged
-from daemon.fyers.credentials import Secret, read_token, write_token
+from daemon.fyers.credentials import read_token, write_token
 from daemon.sandbox.faults import FaultKind
 from daemon.sandbox.market_rest import SECRET, make_token
 from tests.integration.daemons import Daemon, hrmd, running
@@ -29,8 +30,8 @@ def settings_at(desk: Desk, token_file: Path) -> list[str]:
     return [
         "broker.name=fyers", f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
         f"broker.fyers.order_socket_url={places.orders}", f"broker.fyers.token_file={token_file}",
-        f"broker.fyers.calls_file={token_file.parent}/fyers.calls", "broker.fyers.token_poll_s=0.1",
-        "broker.fyers.token_warn_s=7200", *LIVELY, "feed.speed=120",
+        f"broker.fyers.calls_file={token_file.parent}/fyers.calls", "broker.live.token_poll_s=0.1",
+        "broker.live.token_warn_s=7200", *LIVELY, "feed.speed=120",
     ]  # fmt: skip
 
 

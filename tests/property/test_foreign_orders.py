@@ -15,6 +15,7 @@ import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from daemon.calls.outcome import Done, NotSent, Outcome
 from daemon.core.bus import Bus
 from daemon.core.clock import ReplayClock
 from daemon.core.events import (
@@ -30,20 +31,19 @@ from daemon.core.events import (
     Resume,
     Side,
 )
-from daemon.fyers.order_socket import SocketEvent
-from daemon.fyers.outcome import Done, NotSent, Outcome
-from daemon.fyers.wire import Acknowledged, Funds, OrderStatus, VenueOrder, VenuePosition, VenueTrade
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.orders.live_book import LiveBook
 from daemon.orders.live_execution import LiveExecutionActor
+from daemon.orders.pushes import SocketEvent
+from daemon.orders.venue import Acknowledged, Funds, OrderStatus, VenueOrder, VenuePosition, VenueTrade
 from daemon.recovery.account import FOLDED, Account
 from daemon.settings.market import MarketSettings
-from daemon.settings.orders import ExecutionSettings, FyersSettings
+from daemon.settings.orders import ExecutionSettings, LiveBrokerSettings
 from tests.depth import examples
 from tests.samples import OPEN, SBIN, intend
 
-COSTS, INSTRUMENTS, SETTINGS = CostSchedule(), InstrumentBook(MarketSettings()), FyersSettings()
+COSTS, INSTRUMENTS, SETTINGS = CostSchedule(), InstrumentBook(MarketSettings()), LiveBrokerSettings()
 AT_ONCE, RESTING = OrderType.MARKET, (OrderType.LIMIT, OrderType.SL_MARKET)
 
 

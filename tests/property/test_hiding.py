@@ -6,10 +6,11 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.fyers.answers import Answer, of_order, of_read
+from daemon.calls.hiding import HIDDEN, PIECE, Hiding
+from daemon.calls.http import Answer
+from daemon.calls.outcome import Done
+from daemon.fyers.answers import of_order, of_read
 from daemon.fyers.credentials import Credentials
-from daemon.fyers.hiding import HIDDEN, PIECE, Hiding
-from daemon.fyers.outcome import Done
 from daemon.fyers.wire import orders
 from daemon.sandbox.tokens import make_token
 

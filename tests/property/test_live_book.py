@@ -22,18 +22,18 @@ from daemon.core.events import (
     Side,
     SymbolHalted,
 )
-from daemon.fyers.wire import OrderStatus, VenueOrder, VenueTrade
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.orders.book import OrderBook, OrderState
 from daemon.orders.live_book import READS_TO_WRITE_OFF, LiveBook
+from daemon.orders.venue import OrderStatus, VenueOrder, VenueTrade
 from daemon.settings.market import MarketSettings
-from daemon.settings.orders import FyersSettings
+from daemon.settings.orders import LiveBrokerSettings
 from tests.depth import examples
 from tests.samples import OPEN, SBIN, intend
 
 COSTS, INSTRUMENTS = CostSchedule(), InstrumentBook(MarketSettings())
-SETTINGS = FyersSettings(unknown_settle_s=10.0)
+SETTINGS = LiveBrokerSettings(unknown_settle_s=10.0)
 
 
 class Venue:

@@ -19,8 +19,8 @@ from typing import Any
 
 from daemon.core.clock import NS_PER_S
 from daemon.core.threads import Job, Turn
+from daemon.feed.live.frames import Link
 from daemon.fyers.gateway.assignment import Assignment
-from daemon.fyers.gateway.process import Link
 from daemon.journal import writer
 from daemon.machine import Machine
 from tests.simulation.loop import PROCESS, SimLoop

@@ -1,6 +1,6 @@
 """The market's ticks on their way to a daemon: what the gateway process would say, as frames of its own kind.
 
-The bytes are those of `daemon.fyers.gateway.frames`; the SDK between venue and gateway is not simulated.
+The bytes are those of `daemon.feed.live.frames`; the SDK between venue and gateway is not simulated.
 Invariant: without faults every tick of a subscribed symbol comes once and in order.
 """
 
@@ -12,10 +12,8 @@ import random
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
+from daemon.feed.live.frames import HEADER, Authenticated, Counts, Frame, Row, Subscribed, pack_ticks
 from daemon.fyers.gateway.assignment import Assignment
-from daemon.fyers.gateway.frames import HEADER, Authenticated, Counts, Subscribed, pack_ticks
-from daemon.fyers.gateway.messages import Row
-from daemon.fyers.gateway.process import Frame
 from tests.simulation.loop import SimLoop
 
 

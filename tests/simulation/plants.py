@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from daemon.app import App
+from daemon.calls.outcome import Unknown
 from daemon.core.events import Event, Fill
 from daemon.feed.live.feed import LiveFeed
-from daemon.fyers.outcome import Unknown
+from daemon.fyers.broker import FyersBroker
 from daemon.journal.writer import Journal
-from daemon.orders.fyers_broker import FyersBroker
 from daemon.orders.live_book import LiveBook
 from daemon.orders.live_execution import LiveExecutionActor
 from daemon.risk.actor import RiskActor

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import OrderType, Side
-from daemon.fyers.gateway.messages import Row
+from daemon.feed.live.frames import Row
 from daemon.sandbox.exchange import Quote, Wanted
 from daemon.sandbox.server import SandboxOptions, SandboxServer
 from tests.simulation.link import TickLinks

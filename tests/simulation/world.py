@@ -76,7 +76,7 @@ def _base_settings() -> Settings:
         "supervisor.max_steps_per_day=1000", "supervisor.health.every_s=5", "supervisor.health.disk_warn_gb=0.001",
         "supervisor.health.disk_fail_gb=0.0001", "model_management.artifact=null", "control.enabled=false",
         f"feed.symbols=[{', '.join(SYMBOLS)}]", "feed.source=fyers", "feed.record.when=never",
-        "broker.name=fyers", "broker.fyers.answer_s=3", "execution.working_timeout_s=20",
+        "broker.name=fyers", "broker.live.answer_s=3", "execution.working_timeout_s=20",
         f"risk.max_position_quantity={MAX_POSITION}", f"risk.max_order_quantity={MAX_ORDER}",
         f"risk.max_orders_per_minute={MAX_A_MINUTE}", "market.symbol_master.use=never",
     )  # fmt: skip
@@ -399,7 +399,7 @@ class World:
     def _check_replay(self, told: Any) -> None:
         """The journal tells the account as the daemon had it, and holds every fill once."""
         path = self.computer.journal
-        account = recover(path, self.settings.broker.fyers.starting_cash)
+        account = recover(path, self.settings.broker.live.starting_cash)
         assert account is not None, "it was journaled"
         positions = {it.symbol: it.quantity for it in account.portfolio.positions() if it.quantity}
         for name, ours, again in (

@@ -67,7 +67,7 @@ def test_uninstalling_leaves_what_is_the_users(tmp_path: Path) -> None:
 def test_the_example_of_settings_is_accepted() -> None:
     """It trades on paper, on live ticks."""
     settings = load_settings(SYSTEMD / "settings.example.yaml")
-    assert (settings.broker.name, settings.broker.fyers.real_money, settings.feed.source) == ("paper", False, "fyers")
+    assert (settings.broker.name, settings.broker.live.real_money, settings.feed.source) == ("paper", False, "fyers")
 
 
 @pytest.mark.slow

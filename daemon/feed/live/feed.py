@@ -19,22 +19,31 @@ from typing import Final, Protocol
 import numpy as np
 import structlog
 
+from daemon.calls.outcome import Done, Outcome
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, LiveClock, PacedClock
 from daemon.core.errors import UsageError
 from daemon.core.events import FeedState, FeedStatus, TickBatch, TimeAdvanced
 from daemon.feed.live.clock_watch import ClockWatch
+from daemon.feed.live.frames import (
+    Authenticated,
+    Counts,
+    Frame,
+    FrameError,
+    Link,
+    Refused,
+    Subscribed,
+    Trouble,
+    read_ticks,
+)
 from daemon.feed.live.freshness import Freshness
 from daemon.feed.live.link import Backoff, LinkState, LinkWatch
 from daemon.feed.live.quotes import QuoteComparison
 from daemon.feed.live.time import Moments
 from daemon.feed.replay import Schedule
 from daemon.feed.tick_filter import TickFilter
-from daemon.fyers.gateway.frames import Authenticated, Counts, FrameError, Refused, Subscribed, Trouble, read_ticks
-from daemon.fyers.gateway.process import Frame, Link
-from daemon.fyers.outcome import Done, Outcome
-from daemon.fyers.wire import Quote
 from daemon.market.calendar import MarketCalendar
+from daemon.market.records import Quote
 from daemon.settings.feed import LiveSettings
 
 log = structlog.get_logger("feed")

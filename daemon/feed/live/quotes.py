@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from daemon.core.events import TickBatch
-from daemon.fyers.wire import Quote
+from daemon.market.records import Quote
 
 
 class Verdict(msgspec.Struct, frozen=True):

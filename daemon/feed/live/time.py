@@ -6,9 +6,13 @@ a replay of the stamps meets the moments in the same places.
 
 from __future__ import annotations
 
-from daemon.core.clock import NS_PER_S
+import math
+
+from daemon.core.clock import NS_PER_S, LiveClock, PacedClock, Readings
 from daemon.feed.replay import Schedule
 from daemon.market.calendar import MarketCalendar, Session, ist_date
+from daemon.settings.tree import Settings
+from daemon.settings.values import INTERVALS
 
 
 class Moments:
@@ -60,3 +64,18 @@ class Moments:
             session = self._calendar.next_session(now)
         self.session = session
         self._due = [moment for moment in self._schedule.of(session) if moment > self.told and moment >= now]
+
+
+def live_clock(settings: Settings, readings: Readings | None = None) -> LiveClock | PacedClock:
+    """The machine's clock, by `readings` (None: the machine's own); in a rehearsal one that the first tick starts.
+
+    That one runs `feed.speed` times as fast, as the sandbox may that plays the day.
+    """
+    return PacedClock(settings.feed.speed) if settings.feed.rehearse else LiveClock(readings)
+
+
+def live_schedule(settings: Settings) -> Schedule:
+    """Moments at which a bar of any interval closes: each of them may have to be marked before it does."""
+    seconds = [INTERVALS[name] for name in settings.bars.intervals if name != "1d"] or [INTERVALS["1d"]]
+    grace_ns = settings.bars.grace_ms * 1_000_000
+    return Schedule(math.gcd(*seconds), grace_ns, settings.strategy.square_off_minutes)

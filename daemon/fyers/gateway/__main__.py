@@ -12,14 +12,14 @@ import sys
 import threading
 from typing import Any, Final, Protocol
 
+from daemon.calls.hiding import NOTHING, Hiding
 from daemon.core.errors import SettingsError
+from daemon.feed.live.frames import AnyNews, Authenticated, Refused, Subscribed, Trouble
 from daemon.fyers.credentials import hiding_of
 from daemon.fyers.gateway import assignment as assignments
 from daemon.fyers.gateway.calls import CountedCalls
-from daemon.fyers.gateway.frames import AnyNews, Authenticated, Refused, Subscribed, Trouble
 from daemon.fyers.gateway.messages import TickReader
 from daemon.fyers.gateway.outbox import Outbox
-from daemon.fyers.hiding import NOTHING, Hiding
 
 _TICK_TYPES: Final = ("sf", "if")
 _ABOUT_THE_TOKEN: Final = ("token", "authenticat", "authoris", "authoriz")

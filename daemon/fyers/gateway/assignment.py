@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from daemon.fyers.hiding import HIDDEN
+from daemon.calls.hiding import HIDDEN
 
 SDK_MODULE: Final = "fyers_apiv3"
 SDK_MISSING: Final = (

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from daemon.calls.budget import Purpose, RateBudget, RateLimits
+from daemon.calls.call_record import CallRecord
 from daemon.core.clock import NS_PER_S, LiveClock
-from daemon.fyers.budget import Purpose, RateBudget, RateLimits
-from daemon.fyers.call_record import CallRecord
 from daemon.fyers.gateway.assignment import Assignment
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from enum import StrEnum
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from daemon.core.events import MISSING_INT
+from daemon.feed.live.frames import Refusal, Row
 
 NS_PER_S: Final = 1_000_000_000
 FIRST_VALID_S: Final = 946_684_800
@@ -29,36 +29,6 @@ _FULL: Final = itemgetter(
 )  # fmt: skip
 _FULL_TYPES: Final = (str, str, float, int, int, int, int, int, float, float, int)
 _QUANTITIES: Final = ("last_traded_qty", "vol_traded_today", "bid_size", "ask_size", "OI")
-
-
-class Refusal(StrEnum):
-    """Why a message is no tick, in the order in which the reasons are looked at."""
-
-    NOT_A_MESSAGE = "not_a_message"
-    UNKNOWN_TYPE = "unknown_type"
-    UNKNOWN_SYMBOL = "unknown_symbol"
-    BAD_PRICE = "bad_price"
-    BAD_TIME = "bad_time"
-
-
-class Row(NamedTuple):
-    """One tick, in the order of `frames.TICK`. `code` indexes the symbols; null is −1 and NaN, as in a `TickBatch`.
-
-    A quote of 0 is a side of the book on which nobody is.
-    """
-
-    code: int
-    ts_event: int
-    ltp: float
-    last_qty: int
-    volume: int
-    bid: float
-    ask: float
-    bid_qty: int
-    ask_qty: int
-    oi: int
-    lower_band: float = math.nan
-    upper_band: float = math.nan
 
 
 class TickReader:

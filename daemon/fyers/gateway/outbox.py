@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from daemon.core.clock import NS_PER_S, LiveClock
-from daemon.fyers.gateway.frames import ROWS_AT_ONCE, AnyNews, Counts, Refused, pack_news, pack_ticks
+from daemon.feed.live.frames import ROWS_AT_ONCE, AnyNews, Counts, Refused, pack_news, pack_ticks
 from daemon.fyers.gateway.messages import TickReader
 from daemon.fyers.gateway.pending import PendingTicks
 

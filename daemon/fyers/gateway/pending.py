@@ -6,7 +6,7 @@ replacement is counted.
 
 from __future__ import annotations
 
-from daemon.fyers.gateway.messages import Row
+from daemon.feed.live.frames import Row
 
 
 class PendingTicks:

@@ -15,32 +15,19 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 import structlog
 
+from daemon.calls.hiding import Hiding
+from daemon.feed.live.frames import HEADER, NEWS, Frame, read_length, read_news
 from daemon.fyers.credentials import hiding_of
 from daemon.fyers.gateway.assignment import Assignment, encode
-from daemon.fyers.gateway.frames import HEADER, NEWS, AnyNews, read_length, read_news
-from daemon.fyers.hiding import Hiding
 
 log = structlog.get_logger("gateway")
 
 _ROOT: Final = Path(__file__).resolve().parents[3]
 _LONGEST_LINE: Final = 2000
-
-Frame = AnyNews | bytes
-"""News, or the body of a frame of ticks (see `frames.read_ticks`)."""
-
-
-class Link(Protocol):
-    """A running gateway."""
-
-    def frames(self) -> AsyncGenerator[Frame, None]:
-        """What it says, until its end."""
-
-    def kill(self) -> None:
-        """End it; `frames` ends then."""
 
 
 class GatewayProcess:

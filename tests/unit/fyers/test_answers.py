@@ -3,9 +3,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from daemon.fyers.answers import Answer, of_order, of_read, retry_seconds
-from daemon.fyers.outcome import Done, NotSent, Outcome, Rejected, Unknown
-from daemon.fyers.wire import Acknowledged, orders
+from daemon.calls.http import Answer, retry_seconds
+from daemon.calls.outcome import Done, NotSent, Outcome, Rejected, Unknown
+from daemon.fyers.answers import of_order, of_read
+from daemon.fyers.wire import orders
+from daemon.orders.venue import Acknowledged
 
 NOW = 1_700_000_000 * 1_000_000_000
 PLACED = frozenset({1101})
@@ -63,9 +65,7 @@ def test_a_status_that_speaks_for_no_order(status: int) -> None:
 def test_no(code: int, status: int) -> None:
     """A documented code of refusal is a no."""
     outcome = answered({"s": "error", "code": code, "message": "no  \n money", "id": "7"}, status)
-    assert outcome == Rejected(code, "no money", "7")
-    assert isinstance(outcome, Rejected)
-    assert outcome.token_refused is (code in (-8, -15, -16, -17))
+    assert outcome == Rejected(code, "no money", "7", token_refused=code in (-8, -15, -16, -17))
 
 
 def test_a_yes_under_a_status_of_refusal_is_doubt() -> None:

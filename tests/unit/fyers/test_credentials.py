@@ -9,17 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from daemon.calls.secret import Secret, expiry_ns
 from daemon.core.clock import NS_PER_S
 from daemon.core.errors import SettingsError, UsageError
-from daemon.fyers.credentials import (
-    Credentials,
-    Secret,
-    app_secret,
-    expiry_ns,
-    read_token,
-    token_path,
-    write_token,
-)
+from daemon.fyers.credentials import Credentials, app_secret, read_token, token_path, write_token
 from daemon.sandbox.market_rest import make_token
 
 

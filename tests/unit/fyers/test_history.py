@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from daemon.core.clock import NS_PER_S
 from daemon.core.errors import UsageError
 from daemon.fyers.history import DAILY, MOST_DAYS, MOST_DAYS_DAILY, Chunk, chunks, day_of, sift
-from daemon.fyers.market_wire import Candle
+from daemon.market.records import Candle
 from tests.samples import OPEN
 
 MONDAY = dt.date(2026, 1, 5)

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from daemon.calls.secret import Secret
 from daemon.core.errors import UsageError
-from daemon.fyers.credentials import Secret
 from daemon.fyers.login import LoginRequest, RedirectListener, app_id_hash
 
 API = "https://api.invalid/api/v3"

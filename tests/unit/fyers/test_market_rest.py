@@ -9,10 +9,10 @@ from pathlib import Path
 
 from yarl import URL
 
+from daemon.calls.budget import Purpose, RateBudget
+from daemon.calls.outcome import NotSent, Rejected, Unknown
+from daemon.calls.secret import Secret, expiry_ns
 from daemon.core.clock import LiveClock
-from daemon.fyers.budget import Purpose, RateBudget
-from daemon.fyers.credentials import Secret, expiry_ns
-from daemon.fyers.outcome import NotSent, Rejected, Unknown
 from daemon.fyers.requests import Product
 from daemon.fyers.rest import Endpoints, FyersRest
 from daemon.sandbox.faults import FaultKind, Route

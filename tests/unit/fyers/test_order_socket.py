@@ -9,20 +9,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from daemon.calls.budget import Purpose
 from daemon.core.clock import LiveClock
 from daemon.core.events import OrderType
-from daemon.fyers.budget import Purpose
 from daemon.fyers.credentials import Credentials
-from daemon.fyers.order_socket import (
-    Disconnected,
-    Gap,
-    OrderPush,
-    OrderSocket,
-    PositionPush,
-    SocketEvent,
-    TradePush,
-)
-from daemon.fyers.wire import OrderStatus
+from daemon.fyers.order_socket import OrderSocket
+from daemon.orders.pushes import Disconnected, Gap, OrderPush, PositionPush, SocketEvent, TradePush
+from daemon.orders.venue import OrderStatus
 from daemon.sandbox.faults import FaultKind, Route
 from tests.unit.sandbox.desk import APP_ID, LIVELY, TOKEN, Desk, opened, order, until
 

@@ -11,14 +11,15 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from daemon.calls.budget import Limit, Purpose, RateBudget, RateLimits
+from daemon.calls.http import CallTimes
+from daemon.calls.outcome import Done, NotSent, Outcome, Rejected, Unknown
 from daemon.core.clock import LiveClock
 from daemon.core.errors import UsageError
 from daemon.core.events import OrderType, Side
-from daemon.fyers.budget import Limit, Purpose, RateBudget, RateLimits
 from daemon.fyers.credentials import Credentials
-from daemon.fyers.outcome import Done, NotSent, Outcome, Rejected, Unknown
-from daemon.fyers.rest import CallTimes, Endpoints, FyersRest
-from daemon.fyers.wire import OrderStatus, VenueOrder
+from daemon.fyers.rest import Endpoints, FyersRest
+from daemon.orders.venue import OrderStatus, VenueOrder
 from daemon.sandbox.faults import FaultKind, Route
 from tests.unit.sandbox.desk import APP_ID, QUICK, SBIN, TOKEN, WIDE, Desk, opened, order, until
 

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.calls.records import WireError, decode
 from daemon.core.errors import UsageError
 from daemon.core.events import OrderType, Side
 from daemon.fyers import wire
 from daemon.fyers.credentials import Credentials
 from daemon.fyers.requests import PlaceOrder, Product, Validity
+from daemon.orders.venue import OrderStatus, VenueOrder
 
 ROW = b"""{"clientId":"X","id":"23030900015105","exchOrdId":"1100000001089341","qty":5,"remainingQuantity":2,
 "filledQty":3,"disclosedQty":0,"limitPrice":6.95,"stopPrice":0,"tradedPrice":6.9533333333,"type":1,"symbol":"NSE:IDEA-EQ",
@@ -25,27 +27,27 @@ SOCKET = b"""{"orders":{"client_id":"X","exchange":10,"id":"23121800292158","ord
 
 def test_an_order_of_the_book() -> None:
     """A row of the order book, as Fyers documents it, becomes a record with exact prices."""
-    assert wire.read_order(wire.decode(ROW), wire.REST_ORDER) == wire.VenueOrder(
+    assert wire.read_order(decode(ROW), wire.REST_ORDER) == VenueOrder(
         venue_id="23030900015105", tag="Ordertag", symbol="NSE:IDEA-EQ", side=Side.SELL, type=OrderType.LIMIT,
         quantity=5, filled=3, remaining=2, limit_price=Decimal("6.95"), average_price=Decimal("6.9533333333"),
-        status=wire.OrderStatus.PENDING, product="CNC", ts=1_678_334_678_000_000_000,
+        status=OrderStatus.PENDING, product="CNC", ts=1_678_334_678_000_000_000,
     )  # fmt: skip
 
 
 def test_an_order_of_the_socket() -> None:
     """The socket's first word on an order, as Fyers documents it, lacks what is not yet known."""
-    order = wire.read_order(wire.decode(SOCKET)["orders"], wire.SOCKET_ORDER)
-    assert (order.tag, order.status, order.filled, order.remaining) == ("", wire.OrderStatus.TRANSIT, 0, 1)
+    order = wire.read_order(decode(SOCKET)["orders"], wire.SOCKET_ORDER)
+    assert (order.tag, order.status, order.filled, order.remaining) == ("", OrderStatus.TRANSIT, 0, 1)
     assert order.ts == 1_702_887_690_000_000_000
 
 
 @pytest.mark.parametrize(
     ("field", "value", "expected"),
-    [("type", 9, None), ("type", None, None), ("status", 3, wire.OrderStatus.OTHER), ("orderTag", "x1", "x1")],
+    [("type", 9, None), ("type", None, None), ("status", 3, OrderStatus.OTHER), ("orderTag", "x1", "x1")],
 )
 def test_what_others_placed(field: str, value: object, expected: object) -> None:
     """An unlisted type or status, or a bare tag, doesn't blind us to the book."""
-    order = wire.read_order({**wire.decode(ROW), field: value}, wire.REST_ORDER)
+    order = wire.read_order({**decode(ROW), field: value}, wire.REST_ORDER)
     assert expected in (order.type, order.status, order.tag)
 
 
@@ -67,15 +69,15 @@ def test_what_others_placed(field: str, value: object, expected: object) -> None
 )
 def test_a_row_that_cannot_be_read(field: str, value: object) -> None:
     """A row that is not whole is an error, not a guess."""
-    with pytest.raises(wire.WireError):
-        wire.read_order({**wire.decode(ROW), field: value}, wire.REST_ORDER)
+    with pytest.raises(WireError):
+        wire.read_order({**decode(ROW), field: value}, wire.REST_ORDER)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"7", b"<html>", b'{"a":', b"\xff\xfe"])
 def test_what_is_no_object(body: bytes) -> None:
     """Only a JSON object is a message."""
-    with pytest.raises(wire.WireError, match="expected"):
-        wire.decode(body)
+    with pytest.raises(WireError, match="expected"):
+        decode(body)
 
 
 @pytest.mark.parametrize(
@@ -95,26 +97,26 @@ def test_what_is_no_object(body: bytes) -> None:
 )
 def test_a_document_that_cannot_be_read(read: Any, document: dict[str, Any]) -> None:
     """A book without its list, or with a broken row, is an error: an empty book would be a lie."""
-    with pytest.raises(wire.WireError):
+    with pytest.raises(WireError):
         read(document)
 
 
 def test_final_states() -> None:
     """Cancelled, filled, rejected and expired are final, all else isn't."""
-    final = {status for status in wire.OrderStatus if status.final}
-    assert final == {1, 2, 5, 7}
+    final = {status for status in OrderStatus if status.final}
+    assert {code for code, status in wire.STATUSES.items() if status in final} == {1, 2, 5, 7}
 
 
 @given(st.decimals("0.01", "999999.95", places=2))
 def test_a_price_keeps_its_digits(price: Decimal) -> None:
     """A price comes out of JSON as the decimal that was written, and goes in without an exponent."""
-    assert wire.decode(f'{{"p":{price}}}')["p"] == price
+    assert decode(f'{{"p":{price}}}')["p"] == price
     wanted = PlaceOrder(
         tag="t", symbol="X", side=Side.BUY, quantity=1, type=OrderType.LIMIT, limit_price=price.normalize()
     )
     body = wanted.body()
     assert b"E" not in body.split(b'"limitPrice":')[1].split(b",")[0]
-    assert Decimal(str(wire.decode(body)["limitPrice"])) == price
+    assert Decimal(str(decode(body)["limitPrice"])) == price
 
 
 def test_the_body_of_an_order() -> None:

@@ -9,6 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from daemon.calls.budget import Purpose, RateBudget
+from daemon.calls.outcome import Done
 from daemon.core.bus import Bus
 from daemon.core.clock import LiveClock
 from daemon.core.events import (
@@ -32,18 +34,16 @@ from daemon.core.events import (
     SymbolHalted,
     SymbolResumed,
 )
-from daemon.fyers.budget import Purpose, RateBudget
-from daemon.fyers.outcome import Done
+from daemon.fyers.broker import FyersBroker
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.orders.book import Order, OrderBook
-from daemon.orders.fyers_broker import FyersBroker
 from daemon.orders.live_book import LiveBook
 from daemon.orders.live_execution import LiveExecutionActor
 from daemon.recovery.account import Account
 from daemon.settings.market import MarketSettings
-from daemon.settings.orders import ExecutionSettings, FyersSettings
-from tests.samples import intend
+from daemon.settings.orders import ExecutionSettings
+from tests.samples import fyers_settings, intend
 from tests.unit.sandbox.desk import TOKEN, WIDE, Desk, opened, order
 
 SAID = (
@@ -59,7 +59,7 @@ class Trader:
         token = directory / "token"
         token.write_text(TOKEN)
         places = desk.endpoints
-        self.settings = FyersSettings(
+        self.settings = fyers_settings(
             api_url=places.api, data_url=places.data, order_socket_url=places.orders, token_file=token,
             **({"answer_s": 0.3, "reconcile_s": 0.4, "unknown_poll_s": 0.05, "unknown_settle_s": 0.6} | settings),
         )  # fmt: skip
@@ -75,11 +75,11 @@ class Trader:
         self.broker = FyersBroker(self.settings, self.clock, RateBudget(self.clock, WIDE))
         held = {item.symbol: item.quantity for item in account.portfolio.positions()}
         self.book = LiveBook(
-            account.orders, held, InstrumentBook(MarketSettings()), CostSchedule(), self.clock, self.settings,
+            account.orders, held, InstrumentBook(MarketSettings()), CostSchedule(), self.clock, self.settings.live,
             self.bus.publish,
         )  # fmt: skip
         self.actor = LiveExecutionActor(
-            self.bus, self.book, self.broker, None, self.clock, ExecutionSettings(), self.settings
+            self.bus, self.book, self.broker, None, self.clock, ExecutionSettings(), self.settings.live
         )
 
     @property

@@ -18,13 +18,13 @@ from daemon.core.events import (
     SymbolHalted,
     SymbolResumed,
 )
-from daemon.fyers.wire import OrderStatus, VenueOrder, VenueTrade
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.orders.book import OrderBook, OrderState
 from daemon.orders.live_book import LiveBook
+from daemon.orders.venue import OrderStatus, VenueOrder, VenueTrade
 from daemon.settings.market import MarketSettings
-from daemon.settings.orders import FyersSettings
+from daemon.settings.orders import LiveBrokerSettings
 from tests.samples import OPEN, SBIN, intend
 
 INTENT = intend("T1", quantity=10, ts=OPEN)
@@ -40,7 +40,7 @@ def book() -> LiveBook:
         InstrumentBook(MarketSettings()),
         CostSchedule(),
         ReplayClock(OPEN),
-        FyersSettings(),
+        LiveBrokerSettings(),
         said.append,
     )
     for event in (
@@ -119,7 +119,7 @@ def holding(quantity: int) -> tuple[LiveBook, list[Event]]:
     said: list[Event] = []
     instruments, costs = InstrumentBook(MarketSettings()), CostSchedule()
     book = LiveBook(
-        OrderBook(), {SBIN: quantity}, instruments, costs, ReplayClock(OPEN), FyersSettings(), said.append
+        OrderBook(), {SBIN: quantity}, instruments, costs, ReplayClock(OPEN), LiveBrokerSettings(), said.append
     )  # fmt: skip
     return book, said
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from daemon.calls.budget import Purpose
 from daemon.core.clock import NS_PER_S, LiveClock
 from daemon.core.errors import JournalError, SettingsError, UsageError
 from daemon.core.events import (
@@ -33,16 +34,14 @@ from daemon.core.events import (
     SymbolResumed,
     TimeAdvanced,
 )
-from daemon.fyers.budget import Purpose
+from daemon.fyers.broker import FyersBroker
 from daemon.fyers.requests import Product
 from daemon.orders.abandoning import abandon
 from daemon.orders.book import OrderState
-from daemon.orders.fyers_broker import FyersBroker
 from daemon.orders.token_keeper import TokenKeeper
 from daemon.recovery.account import Account
 from daemon.sandbox.faults import FaultKind, Route
-from daemon.settings.orders import FyersSettings
-from tests.samples import intend
+from tests.samples import fyers_settings, intend
 from tests.unit.orders.live import at_the_exchange, by_hand, trading, until
 from tests.unit.sandbox.desk import SBIN, opened, order
 
@@ -247,10 +246,10 @@ async def test_a_broker_that_is_away_is_waited_for(tmp_path: Path) -> None:
 def test_orders_by_a_tape_never_reach_a_real_exchange(tmp_path: Path) -> None:
     """The addresses of Fyers itself are refused, and so is a token file that isn't there."""
     with pytest.raises(SettingsError, match=r"broker\.fyers\.api_url: expected an address on this machine"):
-        FyersBroker(FyersSettings(), LiveClock())
+        FyersBroker(fyers_settings(), LiveClock())
     local = {"api_url": "http://127.0.0.1:1", "data_url": "http://127.0.0.1:1", "order_socket_url": "ws://127.0.0.1:1"}
     with pytest.raises(SettingsError, match=r"broker\.fyers\.token_file: .*missing can't be read"):
-        FyersBroker(FyersSettings(**local, token_file=tmp_path / "missing"), LiveClock())
+        FyersBroker(fyers_settings(**local, token_file=tmp_path / "missing"), LiveClock())
 
 
 class FullDisk:
@@ -372,7 +371,7 @@ async def test_a_new_token_is_found_without_a_restart(tmp_path: Path) -> None:
     async with trading(tmp_path) as trader:
         broker = trader.broker
         keeper = TokenKeeper(
-            trader.bus, broker.token_path, trader.clock, trader.clock, 0.0, 0.02, lambda: broker.refusal
+            trader.bus, broker.access, trader.clock, trader.clock, 0.0, 0.02, lambda: broker.refusal
         )  # fmt: skip
         keeper.listeners.append(broker.authorize)
         await trader.desk.admin("POST", "token", {})
@@ -380,7 +379,7 @@ async def test_a_new_token_is_found_without_a_restart(tmp_path: Path) -> None:
         trader.send("T1")
         await until(lambda: trader.order("T1").state is OrderState.REJECTED)
         (tmp_path / "token").write_text("another-token")
-        await trader.desk.admin("POST", "token", {"authorization": f"{trader.settings.app_id}:another-token"})
+        await trader.desk.admin("POST", "token", {"authorization": f"{trader.settings.fyers.app_id}:another-token"})
         keeper.look()
         await until(lambda: not broker.refusal)
         trader.send("T2")

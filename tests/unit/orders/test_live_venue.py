@@ -25,7 +25,7 @@ from daemon.core.events import (
     TradingState,
     TradingStateChanged,
 )
-from daemon.fyers.outcome import TOKEN_CODES
+from daemon.fyers.answers import TOKEN_CODES
 from daemon.orders.book import OrderState
 from daemon.orders.token_keeper import TokenKeeper
 from daemon.sandbox.exchange import SELF_TRADE, Status
@@ -257,7 +257,7 @@ def keeper_of(trader: Trader) -> TokenKeeper:
     """Who watches the token, and risk's answer to him: the trading state."""
     broker = trader.broker
     keeper = TokenKeeper(
-        trader.bus, broker.token_path, trader.clock, trader.clock, 0.0, 0.02, lambda: broker.refusal
+        trader.bus, broker.access, trader.clock, trader.clock, 0.0, 0.02, lambda: broker.refusal
     )  # fmt: skip
     keeper.listeners.append(broker.authorize)
 
@@ -291,7 +291,7 @@ async def test_a_token_that_dies_at_any_call(tmp_path: Path, route: Route, code:
         assert halt.reason.startswith("the Fyers token was refused by the venue (")
         assert "\n" not in halt.reason
         (tmp_path / "token").write_text("another-token")
-        await trader.desk.admin("POST", "token", {"authorization": f"{trader.settings.app_id}:another-token"})
+        await trader.desk.admin("POST", "token", {"authorization": f"{trader.settings.fyers.app_id}:another-token"})
         keeper.look()
         await until(lambda: not broker.refusal)
         keeper.look()

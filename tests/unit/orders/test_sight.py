@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
+from daemon.calls.outcome import NotSent, Outcome, Rejected, Unknown
 from daemon.core.clock import NS_PER_S, ReplayClock
-from daemon.fyers.outcome import NotSent, Outcome, Rejected, Unknown
 from daemon.orders.sight import BOOK, POSITIONS, Sight
 
 

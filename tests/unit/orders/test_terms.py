@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from daemon.core.events import OrderType
-from daemon.fyers.wire import OrderStatus, VenueOrder
 from daemon.orders.book import Order
 from daemon.orders.terms import Terms
+from daemon.orders.venue import OrderStatus, VenueOrder
 from tests.samples import intend
 
 D = Decimal

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from daemon.calls.secret import Secret
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, ReplayClock
 from daemon.core.events import Event, Halt, Reduce, Resume, TradingState, TradingStateChanged
-from daemon.fyers.credentials import Secret, write_token
-from daemon.orders.token_keeper import TokenKeeper
+from daemon.fyers.credentials import read_token, write_token
+from daemon.orders.token_keeper import Access, TokenKeeper
 from daemon.sandbox.market_rest import make_token
 
 END_S = 1_767_650_400
@@ -30,7 +31,9 @@ class Bench:
         self.refusal = ""
         self.bus.tap((Halt, Resume, Reduce), self.asked.append)
         self.put(END_S)
-        self.keeper = TokenKeeper(self.bus, self.path, ReplayClock(5), self.wall, 3600, 5.0, lambda: self.refusal)
+        renew = "hrmd login gets another one"
+        self.access = Access("Fyers token", self.path, lambda: read_token(self.path), renew)
+        self.keeper = TokenKeeper(self.bus, self.access, ReplayClock(5), self.wall, 3600, 5.0, lambda: self.refusal)
         self.keeper.listeners.append(self.taken.append)
 
     def put(self, end_s: int) -> Secret:
@@ -105,7 +108,7 @@ def test_what_was_reducing_goes_on_reducing_after_a_restart(bench: Bench) -> Non
     assert isinstance(halt, Halt)
     bench.wall.advance((END_S + 60) * NS_PER_S)
     bench.put(END_S + 86_400)
-    again = TokenKeeper(bench.bus, bench.path, ReplayClock(5), bench.wall, 3600, 5.0, lambda: "")
+    again = TokenKeeper(bench.bus, bench.access, ReplayClock(5), bench.wall, 3600, 5.0, lambda: "")
     bench.be(TradingState.HALTED, halt.reason)
     again.look()
     assert [type(event) for event in bench.asked] == [Reduce]
@@ -163,7 +166,7 @@ def test_a_file_that_goes_away_or_is_empty_changes_nothing(bench: Bench) -> None
 
 async def test_it_looks_by_itself(bench: Bench) -> None:
     """The service is the same look, again and again."""
-    keeper = TokenKeeper(bench.bus, bench.path, ReplayClock(5), bench.wall, 3600, 0.005, lambda: "")
+    keeper = TokenKeeper(bench.bus, bench.access, ReplayClock(5), bench.wall, 3600, 0.005, lambda: "")
     fresh = asyncio.Event()
     keeper.listeners.append(lambda _: fresh.set())
     task = asyncio.create_task(keeper.run())

@@ -117,7 +117,7 @@ def test_both_or_neither(tmp_path: Path) -> None:
     fyers = FyersSettings(api_url=API)
     account = hold_account(fyers.app_id, API)
     with pytest.raises(UsageError, match="one daemon an account"):
-        hold_all(tmp_path / "j", fyers)
+        hold_all(tmp_path / "j", (fyers.app_id, API))
     (paper,) = hold_all(tmp_path / "j", None)
     paper.release()
     account.release()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from daemon.risk.funds import FundsCheck
-from daemon.settings.orders import FyersSettings
+from daemon.settings.orders import LiveBrokerSettings
 
 D = Decimal
 
@@ -36,7 +36,7 @@ def test_a_difference_between_two_that_agree_is_none() -> None:
 
 def test_money_that_was_paid_in_is_expected() -> None:
     """`starting_cash` may be raised after the journal began."""
-    settings = FyersSettings(starting_cash=D(1500), funds_tolerance=0, funds_difference="halt")
+    settings = LiveBrokerSettings(starting_cash=D(1500), funds_tolerance=0, funds_difference="halt")
     check = FundsCheck.of(settings, D(1000))
     assert check.halts
     assert check.compare(D(1600), D(1100), settled=True) is None

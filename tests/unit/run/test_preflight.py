@@ -8,23 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from daemon.calls.outcome import Done
+from daemon.calls.secret import Secret
 from daemon.core.clock import NS_PER_S, LiveClock
-from daemon.fyers.credentials import Secret, write_token
-from daemon.fyers.market_wire import MarketState
-from daemon.fyers.outcome import Done
-from daemon.fyers.wire import Funds
+from daemon.fyers.credentials import write_token
+from daemon.fyers.findings import address_finding, funds_finding, market_finding, skew_finding, token_finding
 from daemon.market.calendar import MarketCalendar, ist_ns
+from daemon.market.records import MarketState
+from daemon.orders.findings import Finding, State
+from daemon.orders.venue import Funds
 from daemon.run.preflight import (
-    Finding,
-    State,
-    address_finding,
     calendar_finding,
-    funds_finding,
     live_findings,
-    market_finding,
     master_finding,
-    skew_finding,
-    token_finding,
 )
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.market_rest import make_token
@@ -131,7 +127,7 @@ async def looked(desk: Desk, directory: Path, token: str = TOKEN) -> dict[str, F
     places = desk.endpoints
     settings = settings_of(
         "broker.name=fyers", f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
-        f"broker.fyers.token_file={directory}/token", f"journal.path={directory}/j.sqlite", "broker.fyers.answer_s=0.3",
+        f"broker.fyers.token_file={directory}/token", f"journal.path={directory}/j.sqlite", "broker.live.answer_s=0.3",
         f"broker.fyers.calls_file={directory}/calls",
     )  # fmt: skip
     return {finding.name: finding for finding in await live_findings(settings, {}, LiveClock())}

@@ -10,13 +10,14 @@ from typing import Any
 
 import aiohttp
 
+from daemon.calls.budget import Limit, RateBudget, RateLimits
+from daemon.calls.http import CallTimes
 from daemon.core.clock import LiveClock
 from daemon.core.events import OrderType, Side
-from daemon.fyers.budget import Limit, RateBudget, RateLimits
 from daemon.fyers.credentials import Credentials
 from daemon.fyers.order_socket import OrderSocket, SocketTimes
 from daemon.fyers.requests import PlaceOrder
-from daemon.fyers.rest import CallTimes, Endpoints, FyersRest
+from daemon.fyers.rest import Endpoints, FyersRest
 from daemon.sandbox.exchange import Order, Quote
 from daemon.sandbox.faults import Fault, FaultKind, Route
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION

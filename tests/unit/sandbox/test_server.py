@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from aiohttp import WSMsgType
 
+from daemon.calls.budget import Purpose
+from daemon.calls.outcome import Done, NotSent
 from daemon.core.clock import NS_PER_S, LiveClock, ReplayClock
 from daemon.core.errors import Fault as DaemonFault
 from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import OrderType
-from daemon.fyers.budget import Purpose
-from daemon.fyers.order_socket import Gap, OrderPush
-from daemon.fyers.outcome import Done, NotSent
 from daemon.market.calendar import ist_ns
+from daemon.orders.pushes import Gap, OrderPush
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.server import SandboxOptions, SandboxServer
 from daemon.settings.market import MarketSettings

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from daemon.calls.budget import Purpose
+from daemon.calls.outcome import Done, Rejected
 from daemon.core.events import OrderType, Side
-from daemon.fyers.budget import Purpose
-from daemon.fyers.order_socket import Disconnected, Gap, OrderPush
-from daemon.fyers.outcome import TOKEN_CODES, Done, Rejected
-from daemon.fyers.wire import OrderStatus
+from daemon.fyers.answers import TOKEN_CODES
+from daemon.orders.pushes import Disconnected, Gap, OrderPush
+from daemon.orders.venue import OrderStatus
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.gate import TOKEN_CODES as SAID
 from daemon.sandbox.hours import Phase

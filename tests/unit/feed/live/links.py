@@ -6,9 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
-from daemon.fyers.gateway.frames import HEADER, AnyNews, Refused, Subscribed, pack_ticks
-from daemon.fyers.gateway.messages import Row
-from daemon.fyers.gateway.process import Frame
+from daemon.feed.live.frames import HEADER, AnyNews, Frame, Refused, Row, Subscribed, pack_ticks
 
 
 class FakeLink:

@@ -16,19 +16,18 @@ import numpy as np
 import pytest
 
 from daemon.bars.builder import BarBuilder, BarsActor
+from daemon.calls.outcome import Done, NotSent, Outcome
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, LiveClock, PacedClock, ReplayClock
 from daemon.core.errors import SettingsError
 from daemon.core.events import Bar, Event, FeedState, FeedStatus, TickBatch, TimeAdvanced
 from daemon.feed.live.feed import LiveFeed
+from daemon.feed.live.frames import Counts, Refused, Row, Trouble
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
-from daemon.fyers.gateway.frames import Counts, Refused, Trouble
-from daemon.fyers.gateway.messages import Row
-from daemon.fyers.outcome import Done, NotSent, Outcome
-from daemon.fyers.wire import Quote
 from daemon.market.calendar import MarketCalendar, ist_ns
 from daemon.market.instruments import InstrumentBook
+from daemon.market.records import Quote
 from daemon.settings.feed import LiveSettings
 from daemon.settings.market import MarketSettings
 from daemon.tape.format import TapeWriter

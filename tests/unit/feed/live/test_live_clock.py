@@ -27,9 +27,9 @@ from daemon.core.events import (
 )
 from daemon.feed.live.clock_watch import UNCONFIRMED, ClockWatch
 from daemon.feed.live.feed import LiveFeed
+from daemon.feed.live.frames import Row
 from daemon.feed.replay import Schedule
 from daemon.feed.tick_filter import TickFilter
-from daemon.fyers.gateway.messages import Row
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
 from daemon.risk.actor import RiskActor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from daemon.feed.live.quotes import QuoteComparison, Verdict
-from daemon.fyers.wire import Quote
+from daemon.market.records import Quote
 from tests.unit.feed.ticks import make_batch
 
 NAMES = ("AAA", "BBB", "CCC")

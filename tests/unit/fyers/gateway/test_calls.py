@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from daemon.calls.budget import RateBudget, RateLimits
+from daemon.calls.call_record import CallRecord
 from daemon.core.clock import NS_PER_S, LiveClock
 from daemon.core.errors import SettingsError
-from daemon.fyers.budget import RateBudget, RateLimits
-from daemon.fyers.call_record import CallRecord
 from daemon.fyers.gateway.assignment import Assignment
 from daemon.fyers.gateway.calls import CountedCalls
 

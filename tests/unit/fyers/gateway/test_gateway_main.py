@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from daemon.feed.live.frames import AnyNews, Authenticated, Refused, Subscribed, Trouble
 from daemon.fyers.credentials import hiding_of
 from daemon.fyers.gateway.__main__ import Gateway
 from daemon.fyers.gateway.assignment import Assignment, decode, encode
-from daemon.fyers.gateway.frames import AnyNews, Authenticated, Refused, Subscribed, Trouble
 from tests.unit.fyers.gateway.samples import index, update
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.fyers.gateway.frames import HEADER, pack_ticks, read_ticks
-from daemon.fyers.gateway.messages import Row, TickReader
+from daemon.feed.live.frames import HEADER, Row, pack_ticks, read_ticks
+from daemon.fyers.gateway.messages import TickReader
 from daemon.tape.format import TapeReader
 from daemon.tape.importer import import_tape
 from tests.unit.fyers.gateway.samples import FED_S, NIFTY, SBIN, SYMBOLS, index, update, without

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from daemon.fyers.gateway.frames import HEADER, NEWS, Counts, Refused, Subscribed, read_length, read_news, read_ticks
+from daemon.feed.live.frames import HEADER, NEWS, Counts, Refused, Subscribed, read_length, read_news, read_ticks
 from daemon.fyers.gateway.messages import TickReader
 from daemon.fyers.gateway.outbox import Outbox
 from tests.unit.fyers.gateway.samples import FED_S, SYMBOLS, index, update

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.fyers.gateway.messages import Row
+from daemon.feed.live.frames import Row
 from daemon.fyers.gateway.pending import PendingTicks
 
 

@@ -15,8 +15,8 @@ from typing import Final
 
 import msgspec
 
+from daemon.calls.call_record import LONGEST_WAY_NS, CallRecord, Calls
 from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_MS, NS_PER_S, Clock, india_day
-from daemon.fyers.call_record import LONGEST_WAY_NS, CallRecord, Calls
 
 MINUTE_NS: Final = 60 * NS_PER_S
 

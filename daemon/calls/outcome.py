@@ -19,9 +19,6 @@ import msgspec
 
 T = TypeVar("T")
 
-TOKEN_CODES = frozenset({-8, -15, -16, -17})
-"""Fyers' codes for a token that is expired, malformed or refused."""
-
 
 class Done(msgspec.Struct, Generic[T], frozen=True):
     """The venue's answer."""
@@ -35,11 +32,8 @@ class Rejected(msgspec.Struct, frozen=True):
     code: int
     message: str
     venue_id: str = ""
-
-    @property
-    def token_refused(self) -> bool:
-        """Whether a new login is needed."""
-        return self.code in TOKEN_CODES
+    token_refused: bool = False
+    """Whether only another token or key will change that."""
 
 
 class NotSent(msgspec.Struct, frozen=True):

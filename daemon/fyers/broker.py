@@ -6,36 +6,43 @@ Invariant: the client order id is the order's tag, so that the book can always b
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Mapping
 from decimal import Decimal
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
+from daemon.calls.addresses import is_local
+from daemon.calls.budget import Purpose, RateBudget
+from daemon.calls.http import CallTimes, OnDate
+from daemon.calls.outcome import Done, Outcome, Rejected
+from daemon.calls.secret import Secret
 from daemon.core.clock import Clock
 from daemon.core.errors import SettingsError
 from daemon.core.events import OrderIntent
 from daemon.fyers.access import ADDRESSES, endpoints, token_is_private
-from daemon.fyers.addresses import is_local
-from daemon.fyers.budget import Purpose, RateBudget
-from daemon.fyers.credentials import Credentials, Secret, read_token, token_path
-from daemon.fyers.order_socket import OrderSocket, SocketEvent, SocketTimes
-from daemon.fyers.outcome import Done, Outcome, Rejected
+from daemon.fyers.credentials import Credentials, read_token, token_path
+from daemon.fyers.order_socket import OrderSocket, SocketTimes
 from daemon.fyers.requests import PlaceOrder, Product, protected
-from daemon.fyers.rest import CallTimes, FyersRest, OnDate
-from daemon.fyers.wire import Acknowledged, Funds, VenueOrder, VenuePosition, VenueTrade
+from daemon.fyers.rest import FyersRest
 from daemon.market.instruments import InstrumentBook
+from daemon.orders.book import OrderBook
+from daemon.orders.broker import BandOf, Broker
+from daemon.orders.pushes import SocketEvent
+from daemon.orders.token_keeper import Access
+from daemon.orders.venue import Acknowledged, Funds, VenueOrder, VenuePosition, VenueTrade
 from daemon.settings.market import MarketSettings
-from daemon.settings.orders import FyersSettings
+from daemon.settings.orders import BrokerSettings, FyersSettings
 
 T = TypeVar("T")
-BandOf: TypeAlias = Callable[[str], tuple[Decimal | None, Decimal | None]]
 
 
 class FyersBroker:
     """Implements `daemon.orders.broker.Broker`."""
 
+    name = "fyers"
+
     def __init__(
         self,
-        settings: FyersSettings,
+        settings: BrokerSettings,
         clock: Clock,
         budget: RateBudget | None = None,
         instruments: InstrumentBook | None = None,
@@ -50,22 +57,21 @@ class FyersBroker:
 
         Raises `SettingsError` for a token that can't be read or an address that orders must not go to.
         """
-        _check_addresses(settings, real_ticks)
+        fyers, live = settings.fyers, settings.live
+        _check_addresses(fyers, real_money=live.real_money, real_ticks=real_ticks)
         self.refusal = ""
         """Why the venue refuses the present token; "" while it takes it."""
-        self.token_path = token_path(settings.token_file, os.environ)
-        self.token_private = token_is_private(settings, os.environ)
-        """Whether the token's file must be its owner's alone."""
-        self._app_id = settings.app_id
-        self._product = Product(settings.product)
-        self._protection = settings.protection_percent if settings.market_orders == "protected" else None
+        self.access = access(fyers, os.environ)
+        self._app_id = fyers.app_id
+        self._product = Product(live.product)
+        self._protection = live.protection_percent if live.market_orders == "protected" else None
         self._instruments = instruments if instruments is not None else InstrumentBook(MarketSettings())
-        credentials = Credentials(settings.app_id, read_token(self.token_path, private=self.token_private).reveal())
-        places = endpoints(settings)
-        times = CallTimes(read_s=settings.answer_s, total_s=settings.answer_s + 3.0)
+        credentials = Credentials(fyers.app_id, self.access.read().reveal())
+        places = endpoints(fyers)
+        times = CallTimes(read_s=live.answer_s, total_s=live.answer_s + 3.0)
         self._rest = FyersRest(credentials, budget or RateBudget(clock), clock, places, times, on_date)
         self._band_of = band_of
-        self._socket = OrderSocket(settings.order_socket_url, credentials, clock, SocketTimes())
+        self._socket = OrderSocket(fyers.order_socket_url, credentials, clock, SocketTimes())
 
     async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:
         """Place the order under its client id as tag."""
@@ -132,11 +138,17 @@ def _purpose(urgent: bool) -> Purpose:
     return Purpose.EXIT if urgent else Purpose.ORDINARY
 
 
-def _check_addresses(settings: FyersSettings, real_ticks: bool) -> None:
+def access(settings: FyersSettings, environment: Mapping[str, str]) -> Access:
+    """The day's token: its file must be its owner's alone where it leaves this machine."""
+    path, private = token_path(settings.token_file, environment), token_is_private(settings, environment)
+    return Access("Fyers token", path, lambda: read_token(path, private=private), "hrmd login gets another one")
+
+
+def _check_addresses(settings: FyersSettings, *, real_money: bool, real_ticks: bool) -> None:
     """No order reaches a real exchange on other than real ticks, nor without being told that money is at stake."""
-    if real_ticks and settings.real_money:
+    if real_ticks and real_money:
         return
-    why = "broker.fyers.real_money is not set" if real_ticks else "ticks of a tape or a sandbox place no real orders"
+    why = "broker.live.real_money is not set" if real_ticks else "ticks of a tape or a sandbox place no real orders"
     for name in ADDRESSES:
         address: str = getattr(settings, name)
         if not is_local(address):
@@ -144,3 +156,13 @@ def _check_addresses(settings: FyersSettings, real_ticks: bool) -> None:
                 f"broker.fyers.{name}: expected an address on this machine, such as that of hrmd sandbox, got "
                 f"{address!r}: {why}"
             )
+
+
+def fyers_broker(
+    settings: BrokerSettings, clock: Clock, budget: RateBudget, instruments: InstrumentBook, orders: OrderBook, *,
+    real_ticks: bool, on_date: OnDate | None, band_of: BandOf | None,
+) -> Broker:  # fmt: skip
+    """The account; our own `orders` aren't asked for, for Fyers' book has their ids as tags."""
+    return FyersBroker(
+        settings, clock, budget, instruments, real_ticks=real_ticks, on_date=on_date, band_of=band_of
+    )  # fmt: skip

@@ -7,16 +7,17 @@ Invariant: what `read_ticks` gives is, row by row, what was packed.
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Sequence
+from enum import StrEnum
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 
 from daemon.core.errors import Fault
 from daemon.core.events import MISSING_INT, TickBatch
-from daemon.fyers.gateway.messages import Refusal, Row
 
 HEADER: Final = struct.Struct("<IB")
 TICKS: Final = 1
@@ -32,6 +33,36 @@ _TICK_FIELDS: Final = (
 _DTYPE: Final = np.dtype([(name, f"<{kind}") for name, kind in _TICK_FIELDS])
 _PACK: Final = struct.Struct("<" + "".join({"i4": "i", "i8": "q", "f8": "d"}[kind] for _, kind in _TICK_FIELDS)).pack
 _HEARD: Final = struct.Struct("<q")
+
+
+class Refusal(StrEnum):
+    """Why a message is no tick, in the order in which the reasons are looked at."""
+
+    NOT_A_MESSAGE = "not_a_message"
+    UNKNOWN_TYPE = "unknown_type"
+    UNKNOWN_SYMBOL = "unknown_symbol"
+    BAD_PRICE = "bad_price"
+    BAD_TIME = "bad_time"
+
+
+class Row(NamedTuple):
+    """One tick, in the order of `frames.TICK`. `code` indexes the symbols; null is −1 and NaN, as in a `TickBatch`.
+
+    A quote of 0 is a side of the book on which nobody is.
+    """
+
+    code: int
+    ts_event: int
+    ltp: float
+    last_qty: int
+    volume: int
+    bid: float
+    ask: float
+    bid_qty: int
+    ask_qty: int
+    oi: int
+    lower_band: float = math.nan
+    upper_band: float = math.nan
 
 
 class FrameError(Fault):
@@ -93,6 +124,21 @@ class Counts(News, frozen=True, tag=True):
 
 _NOBODYS: Final = (Refusal.UNKNOWN_SYMBOL.value, Refusal.UNKNOWN_TYPE.value)
 AnyNews = Authenticated | Subscribed | Trouble | Refused | Counts
+
+Frame = AnyNews | bytes
+"""News, or the body of a frame of ticks (see `read_ticks`)."""
+
+
+class Link(Protocol):
+    """A running link to the ticks of a venue: a gateway process, or a connection of our own."""
+
+    def frames(self) -> AsyncGenerator[Frame, None]:
+        """What it says, until its end."""
+
+    def kill(self) -> None:
+        """End it; `frames` ends then."""
+
+
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(AnyNews)
 

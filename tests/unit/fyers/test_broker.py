@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
+from daemon.calls.budget import RateBudget
+from daemon.calls.outcome import Done, Rejected
+from daemon.calls.secret import Secret
 from daemon.core.clock import LiveClock
 from daemon.core.errors import SettingsError
 from daemon.core.events import OrderType, Side
-from daemon.fyers.budget import RateBudget
-from daemon.fyers.credentials import Secret
-from daemon.fyers.outcome import Done, Rejected
-from daemon.orders.fyers_broker import FyersBroker
-from daemon.settings.orders import FyersSettings
-from tests.samples import intend
+from daemon.fyers.broker import FyersBroker
+from daemon.settings.orders import BrokerSettings
+from tests.samples import fyers_settings, intend
 from tests.unit.sandbox.desk import TOKEN, WIDE, Desk, opened
 
 
@@ -24,7 +24,7 @@ def broker_at(desk: Desk, directory: Path, **settings: Any) -> FyersBroker:
     """A broker on this sandbox."""
     token, places, clock = directory / "token", desk.endpoints, LiveClock()
     token.write_text(TOKEN)
-    fyers = FyersSettings(
+    fyers = fyers_settings(
         api_url=places.api, data_url=places.data, order_socket_url=places.orders, token_file=token, **settings
     )
     return FyersBroker(fyers, clock, RateBudget(clock, WIDE))
@@ -72,9 +72,9 @@ def test_real_money_travels_encrypted_and_by_a_token_of_ones_own(tmp_path: Path,
     token.chmod(0o644)
     real = {"real_money": True, "token_file": token}
     with pytest.raises(SettingsError, match=rf"others may read {token} \(mode 0644\): chmod 600 {token}"):
-        FyersBroker(FyersSettings(**real), LiveClock(), real_ticks=True)
+        FyersBroker(fyers_settings(**real), LiveClock(), real_ticks=True)
     token.chmod(0o600)
-    FyersBroker(FyersSettings(**real), LiveClock(), real_ticks=True)
-    clear = getattr(FyersSettings(), name).replace("https:", "http:").replace("wss:", "ws:")
+    FyersBroker(fyers_settings(**real), LiveClock(), real_ticks=True)
+    clear = getattr(BrokerSettings().fyers, name).replace("https:", "http:").replace("wss:", "ws:")
     with pytest.raises(SettingsError, match=rf"broker\.fyers\.{name}: expected https:// or wss:// .*'{clear}'"):
-        FyersBroker(FyersSettings(**real, **{name: clear}), LiveClock(), real_ticks=True)
+        FyersBroker(fyers_settings(**real, **{name: clear}), LiveClock(), real_ticks=True)

@@ -7,11 +7,11 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 
+from daemon.calls.budget import Purpose, RateBudget
+from daemon.calls.hiding import Hiding
 from daemon.core.clock import LiveClock
 from daemon.core.events import OrderType, Side
-from daemon.fyers.budget import Purpose, RateBudget
 from daemon.fyers.credentials import Credentials, hiding_of
-from daemon.fyers.hiding import Hiding
 from daemon.fyers.requests import PlaceOrder
 from daemon.fyers.rest import Endpoints, FyersRest
 from daemon.sandbox.tokens import make_token

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from daemon.calls.budget import RateBudget
+from daemon.calls.outcome import Done, NotSent
 from daemon.core.clock import NS_PER_S, LiveClock, PacedClock
 from daemon.core.errors import SettingsError
-from daemon.feed.live.fyers import Venue, check_live, live_clock, live_schedule, read_token, ticks_are_real
-from daemon.fyers.budget import RateBudget
-from daemon.fyers.outcome import Done, NotSent
+from daemon.feed.live.time import live_clock, live_schedule
+from daemon.fyers.broker import FyersBroker
+from daemon.fyers.feed import Venue, check_live, read_token, ticks_are_real
 from daemon.market.calendar import MarketCalendar
-from daemon.orders.fyers_broker import FyersBroker
 from daemon.settings.orders import FyersSettings
 from daemon.settings.tree import Settings
 from tests.samples import OPEN, SBIN, settings_of
@@ -112,15 +113,15 @@ def test_ticks_are_real_only_where_nothing_of_them_is_local(token: Path) -> None
 
 def test_real_orders_need_real_ticks_and_to_be_asked_for(token: Path) -> None:
     """Each alone is refused, at each address; both together are what trading is."""
-    asked = fyers(token, "broker.fyers.real_money=true").broker.fyers
+    asked = fyers(token, "broker.live.real_money=true").broker.fyers
     with pytest.raises(SettingsError, match="ticks of a tape or a sandbox place no real orders"):
         FyersBroker(asked, LiveClock())
-    with pytest.raises(SettingsError, match=r"broker\.fyers\.real_money is not set"):
+    with pytest.raises(SettingsError, match=r"broker\.live\.real_money is not set"):
         FyersBroker(fyers(token).broker.fyers, LiveClock(), real_ticks=True)
     for left_out in range(3):
         places = [address for number, address in enumerate(LOCAL_BROKER) if number != left_out]
         with pytest.raises(SettingsError, match="expected an address on this machine"):
-            FyersBroker(fyers(token, *places, "broker.fyers.real_money=true").broker.fyers, LiveClock())
+            FyersBroker(fyers(token, *places, "broker.live.real_money=true").broker.fyers, LiveClock())
     FyersBroker(fyers(token, *LOCAL_BROKER).broker.fyers, LiveClock())
     FyersBroker(asked, LiveClock(), real_ticks=True)
 

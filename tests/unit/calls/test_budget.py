@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.calls.budget import Grant, Limit, Purpose, RateBudget, RateLimits
+from daemon.calls.call_record import CallRecord
 from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_MS, NS_PER_S, ReplayClock
 from daemon.core.errors import SettingsError
-from daemon.fyers.budget import Grant, Limit, Purpose, RateBudget, RateLimits
-from daemon.fyers.call_record import CallRecord
 
 EXIT, ORDINARY = Purpose.EXIT, Purpose.ORDINARY
 MIDNIGHT = 20_000 * DAY_NS - IST_OFFSET_NS

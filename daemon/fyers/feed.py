@@ -7,33 +7,33 @@ part of one, never moves a real order.
 from __future__ import annotations
 
 import importlib.util
-import math
 import os
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
+from daemon.calls.addresses import check_encrypted, is_local
+from daemon.calls.budget import RateBudget
+from daemon.calls.http import OnDate
+from daemon.calls.outcome import NotSent, Outcome
 from daemon.core.bus import Bus
-from daemon.core.clock import LiveClock, PacedClock, Readings
+from daemon.core.clock import LiveClock, PacedClock
 from daemon.core.errors import SettingsError, UsageError
 from daemon.feed.live.clock_watch import ClockWatch
 from daemon.feed.live.feed import LiveFeed, Record
-from daemon.feed.replay import Schedule
+from daemon.feed.live.frames import Link
+from daemon.feed.live.time import live_schedule
 from daemon.feed.tick_filter import TickFilter
 from daemon.fyers.access import endpoints, token_of
-from daemon.fyers.addresses import check_encrypted, is_local
-from daemon.fyers.budget import RateBudget
 from daemon.fyers.credentials import Credentials, token_path
 from daemon.fyers.gateway.assignment import SDK_MISSING, SDK_MODULE, Assignment
-from daemon.fyers.gateway.process import Link, running
-from daemon.fyers.outcome import NotSent, Outcome
-from daemon.fyers.rest import FyersRest, OnDate
-from daemon.fyers.wire import Quote
+from daemon.fyers.gateway.process import running
+from daemon.fyers.rest import FyersRest
 from daemon.market.calendar import MarketCalendar
+from daemon.market.records import Quote
 from daemon.settings.orders import FyersSettings
 from daemon.settings.tree import Settings
-from daemon.settings.values import INTERVALS
 
 _FEED_URLS: Final = ("socket_url", "symbol_token_url", "index_map_url")
 
@@ -64,14 +64,6 @@ def ticks_are_real(settings: Settings) -> bool:
 def _foreign(settings: Settings) -> list[str]:
     """Keys of the addresses that lie beyond this machine."""
     return [name for name in _FEED_URLS if not is_local(getattr(settings.feed.live, name))]
-
-
-def live_clock(settings: Settings, readings: Readings | None = None) -> LiveClock | PacedClock:
-    """The machine's clock, by `readings` (None: the machine's own); in a rehearsal one that the first tick starts.
-
-    That one runs `feed.speed` times as fast, as the sandbox may that plays the day.
-    """
-    return PacedClock(settings.feed.speed) if settings.feed.rehearse else LiveClock(readings)
 
 
 def read_token(settings: FyersSettings, *, leaves: bool = False) -> str:
@@ -123,10 +115,10 @@ def fyers_feed(
     budget: RateBudget,
     record: Record | None = None,
     symbols: tuple[str, ...] = (),
-    gateway: Callable[[Assignment], AbstractAsyncContextManager[Link]] = running,
+    gateway: Callable[[Assignment], AbstractAsyncContextManager[Link]] | None = None,
     rng: random.Random | None = None,
 ) -> LiveFeed:
-    """The feed of `symbols` (default: `feed.symbols`) over a `gateway`, with pauses between links by `rng`.
+    """The feed of `symbols` (default: `feed.symbols`) over a `gateway` (default: a process), with pauses by `rng`.
 
     Raises `SettingsError` as `check_live` does.
     """
@@ -135,7 +127,7 @@ def fyers_feed(
     leaves, account = bool(_foreign(settings)), settings.broker.fyers
 
     def connect(token: str) -> AbstractAsyncContextManager[Link]:
-        return gateway(
+        return (gateway or running)(
             Assignment(
                 token=token,
                 symbols=symbols,
@@ -154,10 +146,3 @@ def fyers_feed(
         bus, symbols, tick_filter, calendar, live_schedule(settings), clock, live, connect,
         lambda: read_token(account, leaves=leaves), venue, record, rng, watch,
     )  # fmt: skip
-
-
-def live_schedule(settings: Settings) -> Schedule:
-    """Moments at which a bar of any interval closes: each of them may have to be marked before it does."""
-    seconds = [INTERVALS[name] for name in settings.bars.intervals if name != "1d"] or [INTERVALS["1d"]]
-    grace_ns = settings.bars.grace_ms * 1_000_000
-    return Schedule(math.gcd(*seconds), grace_ns, settings.strategy.square_off_minutes)

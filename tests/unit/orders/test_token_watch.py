@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from daemon.calls.secret import Secret
 from daemon.core.clock import NS_PER_S
-from daemon.fyers.credentials import Secret
-from daemon.fyers.token_watch import TokenState, TokenWatch, span
+from daemon.orders.token_watch import TokenState, TokenWatch, span
 from daemon.sandbox.market_rest import make_token
 
 END_S = 1_767_650_400

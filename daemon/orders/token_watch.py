@@ -9,8 +9,8 @@ from __future__ import annotations
 import datetime as dt
 from enum import StrEnum
 
+from daemon.calls.secret import Secret, expiry_ns
 from daemon.core.clock import IST, NS_PER_S
-from daemon.fyers.credentials import Secret, expiry_ns
 
 
 class TokenState(StrEnum):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from daemon.calls.addresses import check_encrypted, is_local
 from daemon.core.errors import SettingsError
-from daemon.fyers.addresses import check_encrypted, is_local
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8790/api", "ws://localhost/x", "http://[::1]:1/"])

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from daemon.core.events import TICK_COLUMNS
-from daemon.fyers.gateway.frames import (
+from daemon.feed.live.frames import (
     HEADER,
     NEWS,
     TICKS,
@@ -16,6 +16,7 @@ from daemon.fyers.gateway.frames import (
     Counts,
     FrameError,
     Refused,
+    Row,
     Subscribed,
     Trouble,
     pack_news,
@@ -24,7 +25,6 @@ from daemon.fyers.gateway.frames import (
     read_news,
     read_ticks,
 )
-from daemon.fyers.gateway.messages import Row
 
 ROWS = [
     Row(1, 5, 100.5, 1, 2, 100.0, math.nan, 3, 4, -1),

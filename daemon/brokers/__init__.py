@@ -1,0 +1,1 @@
+"""Which broker it is: the only room that knows all adapters."""

@@ -1,0 +1,73 @@
+"""`broker.name` and `feed.source` → the adapter. The only place that picks one.
+
+Invariant: one account has one budget of calls, whoever makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from daemon.brokers.adapter import Ability, Adapter
+from daemon.calls.budget import RateBudget
+from daemon.core.clock import Readings
+from daemon.core.errors import SettingsError
+from daemon.fyers.access import rate_budget
+from daemon.fyers.broker import fyers_broker
+from daemon.fyers.feed import check_live, fyers_feed, ticks_are_real
+from daemon.fyers.findings import fyers_findings
+from daemon.settings.orders import BrokerSettings
+from daemon.settings.tree import Settings
+
+ADAPTERS: Final[Mapping[str, Adapter]] = {
+    adapter.name: adapter
+    for adapter in (
+        Adapter(
+            name="fyers",
+            title="Fyers API v3",
+            can=tuple(Ability),
+            account=lambda broker: (broker.fyers.app_id, broker.fyers.api_url),
+            budget=lambda broker, readings: rate_budget(broker.fyers, readings=readings),
+            broker=fyers_broker,
+            feed=fyers_feed,
+            check_feed=check_live,
+            ticks_are_real=ticks_are_real,
+            findings=fyers_findings,
+        ),
+    )
+}
+
+
+def adapter_of(broker: BrokerSettings) -> Adapter | None:
+    """Who takes the orders; None on paper."""
+    return None if broker.on_paper else ADAPTERS[broker.name]
+
+
+def feed_of(settings: Settings) -> Adapter:
+    """Who gives the live ticks. Raises `SettingsError` where `feed.source` is a tape."""
+    try:
+        return ADAPTERS[settings.feed.source]
+    except KeyError:
+        raise SettingsError(f"feed.source: expected one of {', '.join(ADAPTERS)} for live ticks, got tape") from None
+
+
+def held_account(broker: BrokerSettings) -> tuple[str, str] | None:
+    """Name and API of the account that is traded on; None on paper."""
+    adapter = adapter_of(broker)
+    return adapter.account(broker) if adapter is not None else None
+
+
+def budgets(settings: Settings, *, live: bool, readings: Readings | None = None) -> dict[str, RateBudget]:
+    """Of every account that a run makes calls to, by the adapter's name; `live`: whether its ticks are."""
+    names = {settings.broker.name, settings.feed.source if live else ""} & set(ADAPTERS)
+    return {name: ADAPTERS[name].budget(settings.broker, readings) for name in sorted(names)}
+
+
+def check_feed(settings: Settings) -> None:
+    """Raise `SettingsError` for what live ticks lack or must not be combined with."""
+    feed_of(settings).check_feed(settings)
+
+
+def real_ticks(settings: Settings) -> bool:
+    """Whether the live feed is the market itself."""
+    return feed_of(settings).ticks_are_real(settings)
