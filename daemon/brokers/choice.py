@@ -16,6 +16,12 @@ from daemon.fyers.access import rate_budget
 from daemon.fyers.broker import fyers_broker
 from daemon.fyers.feed import check_live, fyers_feed, ticks_are_real
 from daemon.fyers.findings import fyers_findings
+from daemon.openalgo.access import rate_budget as openalgo_budget
+from daemon.openalgo.broker import openalgo_broker
+from daemon.openalgo.feed import check_feed as openalgo_check
+from daemon.openalgo.feed import openalgo_feed
+from daemon.openalgo.feed import ticks_are_real as openalgo_ticks_are_real
+from daemon.openalgo.findings import openalgo_findings
 from daemon.settings.orders import BrokerSettings
 from daemon.settings.tree import Settings
 
@@ -33,6 +39,18 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
             check_feed=check_live,
             ticks_are_real=ticks_are_real,
             findings=fyers_findings,
+        ),
+        Adapter(
+            name="openalgo",
+            title="OpenAlgo API v1",
+            can=(Ability.ORDERS, Ability.PUSHES, Ability.TICKS, Ability.QUOTES, Ability.HISTORY),
+            account=lambda broker: ("openalgo", broker.openalgo.url),
+            budget=lambda broker, readings: openalgo_budget(broker.openalgo, readings),
+            broker=openalgo_broker,
+            feed=openalgo_feed,
+            check_feed=openalgo_check,
+            ticks_are_real=openalgo_ticks_are_real,
+            findings=openalgo_findings,
         ),
     )
 }
