@@ -16,7 +16,7 @@ from daemon.calls.http import Answer, Call, Caller, CallTimes, OnDate
 from daemon.calls.outcome import NotSent, Outcome, Rejected, Unknown
 from daemon.calls.records import rows_of
 from daemon.calls.secret import Secret
-from daemon.core.clock import Clock
+from daemon.core.clock import Clock, wall_ns
 from daemon.market.records import Candle, Quote
 from daemon.openalgo import symbols, wire
 from daemon.openalgo.answers import of_order, of_read
@@ -73,7 +73,7 @@ class OpenAlgoRest:
 
         def read(document: Mapping[str, Any]) -> list[tuple[str, VenueTrade]]:
             products = [wire.product_of(row) for row in rows_of(document, "data")]
-            return list(zip(products, wire.trades(document), strict=True))
+            return list(zip(products, wire.trades(document, self._clock.now_ns() or wall_ns()), strict=True))
 
         return await self._read("tradebook", purpose, read)
 

@@ -2,7 +2,7 @@
 
 Names are those of OpenAlgo's API v1 (docs/api of marketcalls/openalgo). Numbers come as numbers or as texts, times in
 the form of the broker behind it. Invariant: a price goes through as the decimal that was written, and a record that
-can't be read whole is an error; a time that can't be read is 0, for nothing but our matching asks for it.
+can't be read whole is an error; an order's time that can't be read is 0.
 """
 
 from __future__ import annotations
@@ -76,8 +76,11 @@ def read_order(row: Mapping[str, Any]) -> VenueOrder:
     return record_of(fields, VenueOrder, "order")
 
 
-def trades(document: Mapping[str, Any]) -> list[VenueTrade]:
-    """The rows of `tradebook`. They have no ids: what they say, and how often it was said, tells them apart."""
+def trades(document: Mapping[str, Any], now_ns: int) -> list[VenueTrade]:
+    """The rows of `tradebook`, all of the day of `now_ns`, whose times may lack it.
+
+    They have no ids: what they say, and how often it was said, tells them apart.
+    """
     found, seen = [], Counter[str]()
     for row in rows_of(document, "data"):
         price, quantity, moment = _amount(row, "average_price"), _traded(row), str(row.get("timestamp", ""))
@@ -86,7 +89,7 @@ def trades(document: Mapping[str, Any]) -> list[VenueTrade]:
         seen[key] += 1
         fields = {
             **_named(row), "trade_id": f"{said}#{seen[key]}", "venue_id": _id(row), "tag": "", "quantity": quantity,
-            "price": price, "ts": parse_time(row),
+            "price": price, "ts": parse_time(row) or _time_of_day(moment, now_ns),
         }  # fmt: skip
         del fields["product"]
         found.append(record_of(fields, VenueTrade, "trade"))
@@ -184,6 +187,16 @@ def _read_time(text: str) -> int:
     except ValueError:
         return 0
     return _ns(moment if moment.tzinfo is not None else moment.replace(tzinfo=IST))
+
+
+def _time_of_day(text: str, now_ns: int) -> int:
+    """`13:58:03` of today; now, where it is anything else."""
+    try:
+        moment = dt.time.fromisoformat(text)
+    except ValueError:
+        return now_ns
+    today = dt.datetime.fromtimestamp(now_ns // NS_PER_S, IST).date()
+    return _ns(dt.datetime.combine(today, moment.replace(tzinfo=IST)))
 
 
 def encode(document: object) -> bytes:

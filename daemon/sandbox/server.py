@@ -88,6 +88,7 @@ class SandboxServer:
         gate, meter = TokenGate(options.authorization), CallMeter(clock, enforce=options.enforce_limits)
         self.meter = meter
         directory = SymbolDirectory(instruments)
+        self.speaks = options.speaks
         openalgo = options.speaks == "openalgo"
         self.feed = (OpenAlgoSocket if openalgo else OrderFeed)(self.exchange, self.plan, gate)
         boards = Boards(directory)
