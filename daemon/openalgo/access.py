@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from daemon.brokers.history_download import LIMITS
 from daemon.calls.addresses import check_encrypted
 from daemon.calls.budget import RateBudget, RateLimits
 from daemon.calls.call_record import CallRecord
 from daemon.calls.secret import Secret, read_secret
-from daemon.core.clock import LiveClock, Readings
+from daemon.core.clock import Clock, LiveClock, Readings
 from daemon.core.errors import SettingsError
+from daemon.openalgo.rest import OpenAlgoRest
 from daemon.orders.token_keeper import Access
-from daemon.settings.orders import OpenAlgoSettings
+from daemon.settings.orders import BrokerSettings, OpenAlgoSettings
 
 KEY: Final = "broker.openalgo.key_file"
 CREDENTIAL: Final = "openalgo-key"
@@ -46,7 +48,17 @@ def access(settings: OpenAlgoSettings, environment: Mapping[str, str] = os.envir
     return Access("OpenAlgo key", path, read, "put another one into broker.openalgo.key_file")
 
 
-def rate_budget(settings: OpenAlgoSettings, readings: Readings | None = None) -> RateBudget:
-    """The account's budget, which all processes share. Raises `SettingsError` for its file."""
-    limits = RateLimits.of(settings.calls_per_second, settings.calls_per_minute, settings.calls_per_day)
+def history(broker: BrokerSettings, clock: Clock) -> OpenAlgoRest:
+    """The account's candles of the past. Raises `SettingsError` for a key that can't be read."""
+    server = broker.openalgo
+    check_addresses(server)
+    return OpenAlgoRest(server.url, access(server).read(), rate_budget(server, limits=LIMITS), clock)
+
+
+def rate_budget(
+    settings: OpenAlgoSettings, readings: Readings | None = None, limits: RateLimits | None = None
+) -> RateBudget:
+    """The account's budget (or a part of it), which all processes share. Raises `SettingsError` for its file."""
+    if limits is None:
+        limits = RateLimits.of(settings.calls_per_second, settings.calls_per_minute, settings.calls_per_day)
     return RateBudget(LiveClock(readings), limits, CallRecord(settings.calls_file, settings.calls_per_minute))
