@@ -2,6 +2,7 @@
 
     python benchmarks/chaos.py --kills 300          # the long form, about a quarter of an hour at most
     python benchmarks/chaos.py --kills 20 --json
+    python benchmarks/chaos.py --kills 20 --speaks openalgo
 
 Each life of the daemon (`chaos_life.py`) recovers from the one journal, is compared with the sandbox (positions,
 working orders, cash) and trades for a moment, by decisions and by hand. Meanwhile the sandbox drops, delays, repeats,
@@ -27,7 +28,7 @@ from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import msgspec
@@ -116,7 +117,11 @@ class Chaos:
         self._overrides = [
             "strategy.name=rules", "strategy.interval=5m", "supervisor.ladder=[rules, flat]", "control.port=0",
             f"control.token_file={self._control_token}",
-            "broker.name=fyers", f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
+            f"broker.name={server.speaks}", f"broker.openalgo.url={server.url}",
+            f"broker.openalgo.socket_url={server.openalgo_socket_url}", f"broker.openalgo.key_file={token}",
+            f"broker.openalgo.calls_file={directory / 'calls'}", "broker.openalgo.calls_per_second=1000",
+            "broker.openalgo.calls_per_minute=10000",
+            f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
             f"broker.fyers.order_socket_url={places.orders}", f"broker.fyers.token_file={token}",
             f"broker.fyers.calls_file={directory / 'calls'}",
             "broker.fyers.calls_per_second=1000", "broker.fyers.calls_per_minute=10000", "broker.live.answer_s=0.4",
@@ -401,13 +406,15 @@ def write_tape(path: Path) -> None:
         writer.write(ticks(seconds, [float(PRICE)] * len(seconds), SYMBOLS, codes))
 
 
-async def chaos(kills: int, seed: int, directory: Path, say: Callable[[str], None]) -> dict[str, Any]:
+async def chaos(
+    kills: int, seed: int, directory: Path, say: Callable[[str], None], speaks: Literal["fyers", "openalgo"] = "fyers"
+) -> dict[str, Any]:
     """Kill so often, then compare a last time; the table as a mapping."""
     write_tape(directory / "tape.parquet")
     begun = stopwatch_ns()
     clock = PacedClock(1.0)
     clock.start(OPEN + 1800 * NS_PER_S)  # the day of the tape: a fill of another day would be squared off at each start
-    async with SandboxServer(SandboxOptions(starting_cash=Decimal(1_000_000)), clock) as server:
+    async with SandboxServer(SandboxOptions(starting_cash=Decimal(1_000_000), speaks=speaks), clock) as server:
         run = Chaos(server, directory, seed)
         for symbol in SYMBOLS:
             quote(server, symbol, PRICE)
@@ -456,6 +463,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--speaks", choices=("fyers", "openalgo"), default="fyers", help="the broker's words")
     parser.add_argument("--json", action="store_true")
     wanted = parser.parse_args()
 
@@ -464,7 +472,7 @@ def main() -> int:
             print(text, file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory(prefix="hrmd-chaos-") as place:
-        found = asyncio.run(chaos(wanted.kills, wanted.seed, Path(place), say))
+        found = asyncio.run(chaos(wanted.kills, wanted.seed, Path(place), say, wanted.speaks))
     if wanted.json:
         print(msgspec.json.encode(found).decode())
     else:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from daemon.brokers.history_download import HistorySource
 from daemon.calls.budget import RateBudget
 from daemon.calls.http import OnDate
 from daemon.core.bus import Bus
@@ -83,3 +84,5 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the live feed is the market itself, and not in part something on this machine."""
     findings: Callable[[Settings, Mapping[str, str], Clock], Awaitable[list[Finding]]]
     """What `hrmd check --live` says of the account; the broker is only read."""
+    history: Callable[[BrokerSettings, Clock], AbstractAsyncContextManager[HistorySource]]
+    """Candles of the past, within a part of the account's budget."""

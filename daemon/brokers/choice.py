@@ -12,10 +12,18 @@ from daemon.brokers.adapter import Ability, Adapter
 from daemon.calls.budget import RateBudget
 from daemon.core.clock import Readings
 from daemon.core.errors import SettingsError
+from daemon.fyers.access import history as fyers_history
 from daemon.fyers.access import rate_budget
 from daemon.fyers.broker import fyers_broker
 from daemon.fyers.feed import check_live, fyers_feed, ticks_are_real
 from daemon.fyers.findings import fyers_findings
+from daemon.openalgo.access import history as openalgo_history
+from daemon.openalgo.access import rate_budget as openalgo_budget
+from daemon.openalgo.broker import openalgo_broker
+from daemon.openalgo.feed import check_feed as openalgo_check
+from daemon.openalgo.feed import openalgo_feed
+from daemon.openalgo.feed import ticks_are_real as openalgo_ticks_are_real
+from daemon.openalgo.findings import openalgo_findings
 from daemon.settings.orders import BrokerSettings
 from daemon.settings.tree import Settings
 
@@ -33,6 +41,20 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
             check_feed=check_live,
             ticks_are_real=ticks_are_real,
             findings=fyers_findings,
+            history=fyers_history,
+        ),
+        Adapter(
+            name="openalgo",
+            title="OpenAlgo API v1",
+            can=(Ability.ORDERS, Ability.PUSHES, Ability.TICKS, Ability.QUOTES, Ability.HISTORY),
+            account=lambda broker: ("openalgo", broker.openalgo.url),
+            budget=lambda broker, readings: openalgo_budget(broker.openalgo, readings),
+            broker=openalgo_broker,
+            feed=openalgo_feed,
+            check_feed=openalgo_check,
+            ticks_are_real=openalgo_ticks_are_real,
+            findings=openalgo_findings,
+            history=openalgo_history,
         ),
     )
 }
@@ -49,6 +71,11 @@ def feed_of(settings: Settings) -> Adapter:
         return ADAPTERS[settings.feed.source]
     except KeyError:
         raise SettingsError(f"feed.source: expected one of {', '.join(ADAPTERS)} for live ticks, got tape") from None
+
+
+def broker_or_first(broker: BrokerSettings) -> Adapter:
+    """Who is asked for what needs an account but no orders: the first of all while trading is on paper."""
+    return adapter_of(broker) or next(iter(ADAPTERS.values()))
 
 
 def held_account(broker: BrokerSettings) -> tuple[str, str] | None:

@@ -30,17 +30,19 @@ class Commands(LazyGroup):
                         "where one differs."),
         "check": Later("daemon.cli.check:check", "Check settings and preconditions; exit 1 where something is "
                        "missing."),
+        "brokers": Later("daemon.cli.brokers:brokers", "List the brokers, what each can do, and which of them the "
+                         "settings name."),
         "login": Later("daemon.cli.login:login", "Get the day's Fyers access token into broker.fyers.token_file."),
         "train": Later("daemon.cli.train:train", "Train a model; SIGTERM and Ctrl-C save a checkpoint first. With "
                        "torchrun: -m daemon train."),
         "evaluate": Later("daemon.cli.evaluate:evaluate", "Score a model: share of the best possible trader where it "
                           "is known, Sharpe with intervals, controls, depth."),
-        "sandbox": Later("daemon.cli.sandbox:sandbox", "Run a local exchange that speaks Fyers' REST API, order socket "
-                         "and data socket, until Ctrl-C."),
+        "sandbox": Later("daemon.cli.sandbox:sandbox", "Run a local exchange that speaks as Fyers does, or as an "
+                         "OpenAlgo server, until Ctrl-C."),
         "tape": Later("daemon.cli.tape:tape_app", "Look at, convert, simulate or record tapes of ticks."),
         "instruments": Later("daemon.cli.instruments:instruments_app", "Get the symbol master; look at instruments."),
         "calendar": Later("daemon.cli.calendar:calendar_app", "NSE's sessions and holidays; take a new year's list."),
-        "history": Later("daemon.cli.history:history_app", "Bars of the past from Fyers."),
+        "history": Later("daemon.cli.history:history_app", "Bars of the past from a broker."),
         "ctl": Later("daemon.cli.ctl:ctl_app", "Speak to a running daemon over local HTTP."),
         "top": Later("daemon.cli.top:top", "Watch and command a running daemon in this terminal (hrmd[top])."),
         "token": Later("daemon.cli.token:token_app", "Tokens of people and programs for the control API."),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Final
@@ -12,19 +11,17 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from daemon.brokers.choice import broker_or_first
+from daemon.brokers.history import RESOLUTIONS, Chunk, chunks
+from daemon.brokers.history_download import HistoryDownload, HistoryReport, Wish
 from daemon.cli.instruments import parse_day
 from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.core.clock import LiveClock
 from daemon.core.errors import UsageError
-from daemon.fyers.access import endpoints, rate_budget, token_of
-from daemon.fyers.credentials import Credentials
-from daemon.fyers.history import RESOLUTIONS, Chunk, chunks
-from daemon.fyers.history_download import LIMITS, HistoryDownload, HistoryReport, Wish
-from daemon.fyers.rest import FyersRest
 from daemon.market.calendar import MarketCalendar, ist_date
-from daemon.settings.orders import FyersSettings
+from daemon.settings.orders import BrokerSettings
 
-history_app = typer.Typer(help="Bars of the past from Fyers.", no_args_is_help=True)
+history_app = typer.Typer(help="Bars of the past from a broker.", no_args_is_help=True)
 
 DAYS_SHOWN: Final = 5
 _ALIAS: Final = re.compile(r"-FUT[1-9]$")
@@ -32,7 +29,7 @@ _ALIAS: Final = re.compile(r"-FUT[1-9]$")
 
 @history_app.command("download")
 def download(
-    symbol: Annotated[str, typer.Argument(help="As Fyers writes it, such as NSE:SBIN-EQ or NSE:NIFTY50-INDEX.")],
+    symbol: Annotated[str, typer.Argument(help="Such as NSE:SBIN-EQ or NSE:NIFTY50-INDEX.")],
     first: Annotated[str, typer.Option("--from", help="First day, such as 2024-01-01.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The Parquet file of bars to write.", show_default=False)],
     last: Annotated[str | None, typer.Option("--to", help="Last day, included; default: yesterday.")] = None,
@@ -60,7 +57,7 @@ def download(
     yesterday = ist_date(clock.now_ns()) - dt.timedelta(days=1)
     wish = Wish(symbol, interval, parse_day("--from", first), parse_day("--to", last) if last else yesterday)
     chunks(wish.first, wish.last, wish.interval)  # a span without history is refused before anything is opened
-    report = run_loop(_download(settings.broker.fyers, wish, out, clock, calendar))
+    report = run_loop(_download(settings.broker, wish, out, clock, calendar))
     if as_json:
         print_json(report)
     else:
@@ -68,13 +65,11 @@ def download(
 
 
 async def _download(
-    fyers: FyersSettings, wish: Wish, out: Path, clock: LiveClock, calendar: MarketCalendar
+    broker: BrokerSettings, wish: Wish, out: Path, clock: LiveClock, calendar: MarketCalendar
 ) -> HistoryReport:
-    places, token = endpoints(fyers), token_of(fyers, os.environ)
-    credentials = Credentials(fyers.app_id, token.reveal())
-    budget = rate_budget(fyers, LIMITS)
+    source = broker_or_first(broker).history(broker, clock)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    async with FyersRest(credentials, budget, clock, places) as rest:
+    async with source as rest:
         load = HistoryDownload(rest, wish, out, clock, calendar)
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(f"{wish.symbol} {wish.interval}", total=None)

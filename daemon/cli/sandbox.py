@@ -6,6 +6,7 @@ import asyncio
 import re
 import sys
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,13 @@ from daemon.run.process import on_ending
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
 from daemon.sandbox.server import SandboxOptions, SandboxServer
 from daemon.sandbox.tokens import hsm_key_of
+
+
+class Speaks(StrEnum):
+    """Brokers whose words it knows."""
+
+    FYERS = "fyers"
+    OPENALGO = "openalgo"
 
 
 def sandbox(
@@ -40,11 +48,14 @@ def sandbox(
     square_off: Annotated[
         str, typer.Option(help="HH:MM in India when the broker closes INTRADAY positions; empty: never.")
     ] = "",
+    speaks: Annotated[
+        Speaks, typer.Option(help="Whose API it has: that of Fyers, or that of an OpenAlgo server.")
+    ] = Speaks.FYERS,
     config: Config = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a local exchange that speaks Fyers' REST API, order socket and data socket, until Ctrl-C."""
+    """Run a local exchange that speaks as Fyers does, or as an OpenAlgo server, until Ctrl-C."""
     settings = settings_and_logs(config, overrides)
     app_id, separator, secret = token.partition(":")
     if not (separator and app_id and secret):
@@ -52,6 +63,7 @@ def sandbox(
     options = SandboxOptions(
         port=port, tapes=tuple(tape or ()), seed=seed, starting_cash=_rupees(cash), authorization=token,
         enforce_limits=limits, market=settings.market, hours=hours, square_off=_time_of_day(square_off),
+        speaks=speaks.value,
     )  # fmt: skip
     run_loop(_serve(options, speed, as_json=as_json))
 
@@ -80,6 +92,9 @@ async def _play(server: SandboxServer, speed: float) -> None:
 
 def _places(server: SandboxServer, options: SandboxOptions) -> dict[str, str]:
     """Where its parts are, and how to be let in."""
+    if options.speaks == "openalgo":
+        key = options.authorization.partition(":")[2]
+        return {"url": server.url, "socket": server.openalgo_socket_url, "key": key}
     endpoints = Endpoints.at(server.url)
     return {
         "url": server.url, "api": endpoints.api, "data": endpoints.data, "orders": endpoints.orders,
@@ -90,11 +105,25 @@ def _places(server: SandboxServer, options: SandboxOptions) -> dict[str, str]:
 
 def _announcement(server: SandboxServer, options: SandboxOptions, speed: float) -> str:
     """Where it is, and how to point the daemon at it."""
-    endpoints = Endpoints.at(server.url)
     prices = "POST /sandbox/prices"
     if options.tapes:
         pace = f"at {speed:g} times real time" if speed else "by POST /sandbox/step"
         prices = f"{', '.join(str(path) for path in options.tapes)}, {pace}"
+    endpoints, (_, _, key) = Endpoints.at(server.url), options.authorization.partition(":")
+    if options.speaks == "openalgo":
+        return "\n".join(
+            (
+                f"a simulated exchange listens on {server.url} as OpenAlgo does (Ctrl-C ends it, and forgets its book)",
+                f"  prices          {prices}",
+                f"  API key         {key}",
+                f"  WebSocket       {server.openalgo_socket_url}",
+                f"  its book        curl -s {server.url}/sandbox/state",
+                "  a daemon on it  hrmd run --set broker.name=openalgo \\",
+                f"                    --set broker.openalgo.url={server.url} \\",
+                f"                    --set broker.openalgo.socket_url={server.openalgo_socket_url}",
+                "  its key         in the file broker.openalgo.key_file, chmod 600",
+            )
+        )
     return "\n".join(
         (
             f"a simulated exchange listens on {server.url} (Ctrl-C ends it, and forgets its book)",

@@ -5,17 +5,19 @@ Invariant: a token that leaves this machine leaves it encrypted, and comes from 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
+from daemon.brokers.history_download import LIMITS
 from daemon.calls.addresses import check_encrypted, is_local
 from daemon.calls.budget import RateBudget, RateLimits
 from daemon.calls.call_record import CallRecord
 from daemon.calls.secret import Secret
-from daemon.core.clock import LiveClock, Readings
+from daemon.core.clock import Clock, LiveClock, Readings
 from daemon.core.errors import SettingsError
-from daemon.fyers.credentials import read_token, token_path
-from daemon.fyers.rest import Endpoints
-from daemon.settings.orders import FyersSettings
+from daemon.fyers.credentials import Credentials, read_token, token_path
+from daemon.fyers.rest import Endpoints, FyersRest
+from daemon.settings.orders import BrokerSettings, FyersSettings
 
 SANDBOX_APP_ID = FyersSettings().app_id
 """As settings have it until somebody sets another."""
@@ -72,3 +74,10 @@ def rate_budget(
     if limits is None:
         limits = RateLimits.of(settings.calls_per_second, settings.calls_per_minute, settings.calls_per_day)
     return RateBudget(LiveClock(readings), limits, CallRecord(settings.calls_file, settings.calls_per_minute))
+
+
+def history(broker: BrokerSettings, clock: Clock) -> FyersRest:
+    """The account's candles of the past. Raises `SettingsError` for a token that can't be read."""
+    fyers = broker.fyers
+    credentials = Credentials(fyers.app_id, token_of(fyers, os.environ).reveal())
+    return FyersRest(credentials, rate_budget(fyers, LIMITS), clock, endpoints(fyers))

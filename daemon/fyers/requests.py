@@ -13,6 +13,7 @@ import msgspec
 from daemon.core.events import OrderType, Side
 from daemon.fyers.wire import TYPE_CODES
 from daemon.market.instruments import Instrument
+from daemon.orders.protection import worst_price
 
 
 class Product(StrEnum):
@@ -72,16 +73,10 @@ def protected(
     lower: Decimal | None = None,
     upper: Decimal | None = None,
 ) -> PlaceOrder:
-    """A market order as the limit order that never trades more than `percent` worse than `last`; others unchanged.
-
-    The price is rounded towards `last`, so that the protection is never wider than asked, and is at least one tick. It
-    stays within the day's band of `lower` to `upper`, beyond which the exchange would refuse it.
-    """
+    """A market order as the limit order at `worst_price`; others unchanged."""
     if order.type is not OrderType.MARKET:
         return order
-    worst = last * (1 + order.side.sign * percent / 100)
-    towards_last = Side.SELL if order.side is Side.BUY else Side.BUY
-    limit = instrument.within(instrument.round_price(worst, towards_last), lower, upper)
+    limit = worst_price(order.side, last, percent, instrument, lower, upper)
     return msgspec.structs.replace(order, type=OrderType.LIMIT, limit_price=limit)
 
 

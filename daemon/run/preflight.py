@@ -14,7 +14,7 @@ from typing import Final
 
 from yarl import URL
 
-from daemon.brokers.choice import ADAPTERS, adapter_of
+from daemon.brokers.choice import ADAPTERS, adapter_of, broker_or_first
 from daemon.core.clock import Clock
 from daemon.core.errors import HrmdError, SettingsError
 from daemon.market.calendar import MarketCalendar, ist_date
@@ -27,13 +27,11 @@ GIB: Final = 1 << 30
 DISK_NEEDED: Final = 1 * GIB
 DISK_WANTED: Final = 5 * GIB
 CALENDAR_WARN_DAYS: Final = 60
-DEFAULT_ADAPTER: Final = "fyers"
-"""Whose account is looked at while `broker.name` is paper."""
 
 
 async def live_findings(settings: Settings, environment: Mapping[str, str], clock: Clock) -> list[Finding]:
     """Everything about trading live; the broker is asked only with a token that may hold."""
-    adapter = adapter_of(settings.broker) or ADAPTERS[DEFAULT_ADAPTER]
+    adapter = broker_or_first(settings.broker)
     found = [broker_finding(settings), *await adapter.findings(settings, environment, clock)]
     return [*found, master_finding(settings, ist_date(clock.now_ns())), disk_finding(settings.journal.path)]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -40,6 +40,8 @@ class DataFeed:
         clock: Clock, ack_count: int = DEFAULT_ACK_COUNT,
     ) -> None:  # fmt: skip
         self.counts = FeedCounts()
+        self.followers: list[Callable[[str], None]] = []
+        """Are told of each symbol whose quote changed."""
         self._exchange = exchange
         self._directory = directory
         self._boards = boards
@@ -58,6 +60,8 @@ class DataFeed:
         for item in self._exchange.take_prints():
             self._boards.on_print(item)
             self.tell(item.symbol)
+            for follower in self.followers:
+                follower(item.symbol)
         self.flush()
         if self._gate.expired:
             self._expire()

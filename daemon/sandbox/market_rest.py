@@ -73,7 +73,7 @@ class MarketApi:
         self._codes: set[str] = set()
 
     def routes(self) -> list[web.RouteDef]:
-        """Of `/api/v3`, `/data` and `/sym_details`."""
+        """Of `/api/v3` and `/data`."""
         handler = self._api.handler
         return [
             web.get("/api/v3/holdings", handler(Route.HOLDINGS, self._holdings)),
@@ -82,8 +82,11 @@ class MarketApi:
             web.get("/data/marketStatus", handler(Route.STATUS, self._market_status)),
             web.get("/api/v3/generate-authcode", self._generate_authcode),
             web.post("/api/v3/validate-authcode", self._validate_authcode),
-            web.get("/sym_details/{name}.csv", self._symbol_master),
         ]
+
+    def masters(self) -> list[web.RouteDef]:
+        """Of `/sym_details`, which are there whoever's words the rest is in."""
+        return [web.get("/sym_details/{name}.csv", self._symbol_master)]
 
     # -- account and market -------------------------------------------------------------------------------------------
 

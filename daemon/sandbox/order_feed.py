@@ -24,7 +24,7 @@ KEPT: Final = 100
 ACKNOWLEDGED: Final = b'{"code":1605,"message":"Successfully subscribed","s":"ok"}'
 
 
-class _Subscriber:
+class Subscriber:
     """One open socket and what waits to be sent on it; `mute` keeps it open and says nothing any more."""
 
     def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
@@ -50,7 +50,7 @@ class OrderFeed:
         self._exchange = exchange
         self._plan = plan
         self._gate = gate
-        self._subscribers: list[_Subscriber] = []
+        self._subscribers: list[Subscriber] = []
         self._held: str | None = None
         self._former: deque[str] = deque(maxlen=KEPT)
 
@@ -73,7 +73,10 @@ class OrderFeed:
             return web.Response(status=403, text="Forbidden")
         socket = web.WebSocketResponse(autoclose=True)
         await socket.prepare(request)
-        subscriber = _Subscriber(socket, request.transport)
+        return await self.serve(Subscriber(socket, request.transport))
+
+    async def serve(self, subscriber: Subscriber) -> web.StreamResponse:
+        """Write to and listen to an open socket until its end."""
         self._subscribers.append(subscriber)
         self.connections += 1
         try:
@@ -86,14 +89,14 @@ class OrderFeed:
         finally:
             if subscriber in self._subscribers:
                 self._subscribers.remove(subscriber)
-        return socket
+        return subscriber.socket
 
     async def close(self) -> None:
         """End every connection in order."""
         for subscriber in list(self._subscribers):
             await subscriber.socket.close()
 
-    async def _listen(self, subscriber: _Subscriber) -> None:
+    async def _listen(self, subscriber: Subscriber) -> None:
         async for message in subscriber.socket:
             if message.type is not WSMsgType.TEXT:
                 continue

@@ -97,7 +97,7 @@ class FyersApi:
             case FaultKind.REJECT:
                 return _say(400, _error(fault.code, fault.message))
             case FaultKind.LATE:
-                _abort(request)
+                abort(request)
                 await asyncio.sleep(fault.seconds)
                 self._act(act, request, body, fault)
                 return web.Response()
@@ -118,7 +118,7 @@ class FyersApi:
             case FaultKind.DELAY:
                 await asyncio.sleep(fault.seconds)
             case FaultKind.DROP:
-                _abort(request)
+                abort(request)
                 return web.Response()
             case FaultKind.BROKEN:
                 text = HTML.format(status=fault.status)
@@ -266,7 +266,7 @@ def _body(content: bytes) -> Mapping[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _abort(request: web.Request) -> None:
+def abort(request: web.Request) -> None:
     """Break the connection off; the answer that follows goes nowhere."""
     if request.transport is not None:
         request.transport.abort()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from email.utils import formatdate
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 import msgspec
 from aiohttp import web
@@ -34,6 +34,8 @@ from daemon.sandbox.gate import DEFAULT_AUTHORIZATION, TokenGate
 from daemon.sandbox.hours import Hours
 from daemon.sandbox.load import Load
 from daemon.sandbox.market_rest import MarketApi
+from daemon.sandbox.openalgo import OpenAlgoApi
+from daemon.sandbox.openalgo_socket import SOCKET_PATH, OpenAlgoSocket
 from daemon.sandbox.order_feed import OrderFeed
 from daemon.sandbox.rest import FyersApi
 from daemon.sandbox.symbol_rest import INDEX_NAMES_PATH, TOKENS_PATH, SymbolApi
@@ -51,7 +53,8 @@ MAX_JUMP_PERCENT: Final = 20.0
 class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a sandbox is made of; port 0 takes any that is free.
 
-    `hours`: orders are taken as NSE's calendar says. `square_off`: when the broker closes INTRADAY positions, "HH:MM".
+    `speaks`: whose API it has. `hours`: orders are taken as NSE's calendar says.
+    `square_off`: when the broker closes INTRADAY positions, "HH:MM".
     """
 
     port: int = 0
@@ -65,6 +68,7 @@ class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True):
     market: MarketSettings = MarketSettings()
     hours: bool = False
     square_off: str = ""
+    speaks: Literal["fyers", "openalgo"] = "fyers"
 
 
 class SandboxServer:
@@ -84,9 +88,13 @@ class SandboxServer:
         gate, meter = TokenGate(options.authorization), CallMeter(clock, enforce=options.enforce_limits)
         self.meter = meter
         directory = SymbolDirectory(instruments)
-        self.feed = OrderFeed(self.exchange, self.plan, gate)
+        self.speaks = options.speaks
+        openalgo = options.speaks == "openalgo"
+        self.feed = (OpenAlgoSocket if openalgo else OrderFeed)(self.exchange, self.plan, gate)
         boards = Boards(directory)
         self.data_feed = DataFeed(self.exchange, directory, boards, self.plan, gate, clock, options.ack_count)
+        if isinstance(self.feed, OpenAlgoSocket):
+            self.data_feed.followers.append(self.feed.tell)
         self.load = Load(self.data_feed, boards, directory, clock)
         if options.tapes:
             tick_filter = TickFilter(instruments, calendar, MAX_JUMP_PERCENT)
@@ -99,6 +107,9 @@ class SandboxServer:
         self._symbols = SymbolApi(self._api, directory, self.plan, gate, meter)
         candles = Candles(options.tapes, instruments, calendar)
         self._market = MarketApi(self._api, self.exchange, gate, instruments, candles, calendar, options.authorization)
+        self._openalgo = (
+            OpenAlgoApi(self.exchange, self.feed, self.plan, gate, meter, candles) if openalgo else None
+        )  # fmt: skip
         self._runner: web.AppRunner | None = None
 
     @property
@@ -124,6 +135,11 @@ class SandboxServer:
         """Where the names of the indices are; raises `Fault` before `start`."""
         return self.url + INDEX_NAMES_PATH
 
+    @property
+    def openalgo_socket_url(self) -> str:
+        """Where OpenAlgo's WebSocket is; raises `Fault` before `start`."""
+        return self.url.replace("http", "ws", 1) + SOCKET_PATH
+
     async def keep_time(self) -> None:
         """Do what is due where no tick says that it is, until cancelled."""
         while True:
@@ -147,10 +163,12 @@ class SandboxServer:
         """Listen; raises `UsageError` where the port can't be had."""
         application = web.Application(middlewares=[say_usage_errors])
         application.on_response_prepare.append(self._date)
-        application.add_routes(
-            [*self._api.routes(), *self._market.routes(), *self._symbols.routes(), *self.admin.routes()]
-        )
-        application.add_routes([web.get("/trade/v3", self.feed.handle), web.get(PATH, self.data_feed.handle)])
+        application.add_routes([*self._market.masters(), *self.admin.routes()])
+        if self._openalgo is not None:
+            application.add_routes([*self._openalgo.routes(), web.get(SOCKET_PATH, self.feed.handle)])
+        else:
+            application.add_routes([*self._api.routes(), *self._market.routes(), *self._symbols.routes()])
+            application.add_routes([web.get("/trade/v3", self.feed.handle), web.get(PATH, self.data_feed.handle)])
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         try:

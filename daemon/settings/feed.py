@@ -44,7 +44,7 @@ class LiveSettings(Section):
 class FeedSettings(Section):
     """Where ticks come from and which are believed."""
 
-    source: Literal["tape", "fyers"] = "tape"
+    source: Literal["tape", "fyers", "openalgo"] = "tape"
     tape: list[Path] = []
     speed: Positive = 1.0
     symbols: Annotated[list[str], Field(max_length=5000)] = []

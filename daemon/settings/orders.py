@@ -64,13 +64,26 @@ class FyersSettings(Section):
     calls_file: Path = Path("var/fyers.calls")
 
 
+class OpenAlgoSettings(Section):
+    """An OpenAlgo server, which speaks to one of its brokers, or a sandbox that speaks as OpenAlgo does."""
+
+    url: str = "http://127.0.0.1:5000"
+    socket_url: str = "ws://127.0.0.1:8765"
+    key_file: Path = Path("var/openalgo.key")
+    calls_per_second: PositiveInt = 10
+    calls_per_minute: Annotated[int, Field(ge=10, le=MOST)] = 300
+    calls_per_day: PositiveInt = 100_000
+    calls_file: Path = Path("var/openalgo.calls")
+
+
 class BrokerSettings(Section):
     """Where orders go."""
 
-    name: Literal["paper", "fyers"] = "paper"
+    name: Literal["paper", "fyers", "openalgo"] = "paper"
     paper: PaperSettings = PaperSettings()
     live: LiveBrokerSettings = LiveBrokerSettings()
     fyers: FyersSettings = FyersSettings()
+    openalgo: OpenAlgoSettings = OpenAlgoSettings()
 
     @property
     def on_paper(self) -> bool:
@@ -79,8 +92,10 @@ class BrokerSettings(Section):
 
     @property
     def real(self) -> bool:
-        """Whether orders may reach an exchange."""
-        return self.name == "fyers" and not is_local(self.fyers.api_url)
+        """Whether orders may reach an exchange: Fyers' own API, or whatever OpenAlgo speaks to, with money."""
+        if self.name == "fyers":
+            return not is_local(self.fyers.api_url)
+        return self.name == "openalgo" and self.live.real_money
 
     @property
     def starting_cash(self) -> Decimal:

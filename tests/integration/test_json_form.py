@@ -123,6 +123,7 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "check": lambda place: place.settings(
         f"feed.tape=[{place.tape}]", "strategy.name=rules", f"journal.path={place.root}/new.sqlite", "control.port=0"
     ),
+    "brokers": lambda place: [],
     "login": lambda place: ["--paste", *place.fyers()],
     "train": lambda place: ["-o", str(place.root / "run"), "--sessions", "12", *place.settings(*SHORT)],
     "evaluate": lambda place: [str(place.root / "run" / "model.safetensors"), "--sessions", "12",

@@ -113,16 +113,16 @@ def test_ticks_are_real_only_where_nothing_of_them_is_local(token: Path) -> None
 
 def test_real_orders_need_real_ticks_and_to_be_asked_for(token: Path) -> None:
     """Each alone is refused, at each address; both together are what trading is."""
-    asked = fyers(token, "broker.live.real_money=true").broker.fyers
+    asked = fyers(token, "broker.live.real_money=true").broker
     with pytest.raises(SettingsError, match="ticks of a tape or a sandbox place no real orders"):
         FyersBroker(asked, LiveClock())
     with pytest.raises(SettingsError, match=r"broker\.live\.real_money is not set"):
-        FyersBroker(fyers(token).broker.fyers, LiveClock(), real_ticks=True)
+        FyersBroker(fyers(token).broker, LiveClock(), real_ticks=True)
     for left_out in range(3):
         places = [address for number, address in enumerate(LOCAL_BROKER) if number != left_out]
         with pytest.raises(SettingsError, match="expected an address on this machine"):
-            FyersBroker(fyers(token, *places, "broker.live.real_money=true").broker.fyers, LiveClock())
-    FyersBroker(fyers(token, *LOCAL_BROKER).broker.fyers, LiveClock())
+            FyersBroker(fyers(token, *places, "broker.live.real_money=true").broker, LiveClock())
+    FyersBroker(fyers(token, *LOCAL_BROKER).broker, LiveClock())
     FyersBroker(asked, LiveClock(), real_ticks=True)
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from daemon.brokers.choice import ADAPTERS
 from daemon.calls.budget import Purpose, RateBudget
 from daemon.calls.outcome import Done
 from daemon.core.bus import Bus
@@ -34,7 +35,6 @@ from daemon.core.events import (
     SymbolHalted,
     SymbolResumed,
 )
-from daemon.fyers.broker import FyersBroker
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.orders.book import Order, OrderBook
@@ -42,8 +42,8 @@ from daemon.orders.live_book import LiveBook
 from daemon.orders.live_execution import LiveExecutionActor
 from daemon.recovery.account import Account
 from daemon.settings.market import MarketSettings
-from daemon.settings.orders import ExecutionSettings
-from tests.samples import fyers_settings, intend
+from daemon.settings.orders import BrokerSettings, ExecutionSettings
+from tests.samples import intend
 from tests.unit.sandbox.desk import TOKEN, WIDE, Desk, opened, order
 
 SAID = (
@@ -52,17 +52,37 @@ SAID = (
 )  # fmt: skip
 
 
+INSTRUMENTS = InstrumentBook(MarketSettings())
+
+
+def account_at(desk: Desk, directory: Path, **settings: Any) -> BrokerSettings:
+    """Settings of the account on this sandbox, whatever it speaks, with short times."""
+    token = directory / "token"
+    if not token.exists():
+        token.write_text(TOKEN)
+    token.chmod(0o600)
+    times = {"answer_s": 0.3, "reconcile_s": 0.4, "unknown_poll_s": 0.05, "unknown_settle_s": 0.6}
+    places = desk.endpoints
+    return BrokerSettings.model_validate(
+        {
+            "name": desk.server.speaks,
+            "live": times | settings,
+            "fyers": {
+                "api_url": places.api, "data_url": places.data, "order_socket_url": places.orders, "token_file": token,
+            },
+            "openalgo": {
+                "url": desk.server.url, "socket_url": desk.server.openalgo_socket_url, "key_file": token,
+            },
+        }
+    )  # fmt: skip
+
+
 class Trader:
     """An execution stage, what it said, and the exchange it trades on."""
 
     def __init__(self, desk: Desk, directory: Path, account: Account, **settings: Any) -> None:
-        token = directory / "token"
-        token.write_text(TOKEN)
-        places = desk.endpoints
-        self.settings = fyers_settings(
-            api_url=places.api, data_url=places.data, order_socket_url=places.orders, token_file=token,
-            **({"answer_s": 0.3, "reconcile_s": 0.4, "unknown_poll_s": 0.05, "unknown_settle_s": 0.6} | settings),
-        )  # fmt: skip
+        self.speaks = desk.server.speaks
+        self.settings = account_at(desk, directory, **settings)
         self.desk = desk
         self.bus = Bus()
         self.clock = LiveClock()
@@ -72,10 +92,13 @@ class Trader:
         self.bus.tap(SAID, self.said.append)
         self.bus.tap((Fill,), account.portfolio.apply)
         self.bus.tap((Reconciled,), self.reads.append)
-        self.broker = FyersBroker(self.settings, self.clock, RateBudget(self.clock, WIDE))
+        self.broker = ADAPTERS[self.speaks].broker(
+            self.settings, self.clock, RateBudget(self.clock, WIDE), INSTRUMENTS, account.orders, real_ticks=False,
+            on_date=None, band_of=None,
+        )  # fmt: skip
         held = {item.symbol: item.quantity for item in account.portfolio.positions()}
         self.book = LiveBook(
-            account.orders, held, InstrumentBook(MarketSettings()), CostSchedule(), self.clock, self.settings.live,
+            account.orders, held, INSTRUMENTS, CostSchedule(), self.clock, self.settings.live,
             self.bus.publish,
         )  # fmt: skip
         self.actor = LiveExecutionActor(
@@ -115,11 +138,11 @@ class Trader:
 
 @asynccontextmanager
 async def trading(
-    directory: Path, account: Account | None = None, desk: Desk | None = None, **settings: Any
+    directory: Path, account: Account | None = None, desk: Desk | None = None, speaks: str = "fyers", **settings: Any
 ) -> AsyncIterator[Trader]:
     """A recovered, running execution stage; on the given exchange or on one of its own."""
     if desk is None:
-        async with opened() as fresh, trading(directory, account, fresh, **settings) as trader:
+        async with opened(speaks=speaks) as fresh, trading(directory, account, fresh, **settings) as trader:
             yield trader
         return
     trader = Trader(desk, directory, account or Account(Decimal(1_000_000)), **settings)

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from daemon.brokers.history_download import SCHEMA
 from daemon.core.errors import TapeError, UsageError
-from daemon.fyers.history_download import SCHEMA
 from daemon.tape.bar_importer import BarsReport, import_bars
 from daemon.tape.bar_ticks import BARS_NOTE
 from daemon.tape.format import TapeReader

@@ -1,4 +1,4 @@
-"""Fyers' history of one symbol → one Parquet file of bars, call by call, so that a broken download goes on later.
+"""A broker's history of one symbol → one Parquet file of bars, call by call, so that a broken download goes on later.
 
 Each answer is kept beside the file (`FILE.part/`) until all are there; a second call with the same wish asks only for
 what is missing. Bars, not ticks: `hrmd tape import --bars` makes a tape of them that says so. The file has the columns
@@ -15,18 +15,17 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from daemon.brokers.history import RESOLUTIONS, Chunk, Sifted, chunks, day_of, sift
 from daemon.calls.budget import Limit, RateLimits
-from daemon.calls.outcome import Done, NotSent, Rejected
+from daemon.calls.outcome import Done, NotSent, Outcome, Rejected
 from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.errors import CheckFailed, HrmdError, UsageError
-from daemon.fyers.history import RESOLUTIONS, Chunk, Sifted, chunks, day_of, sift
-from daemon.fyers.rest import FyersRest
 from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date
 from daemon.market.records import Candle
 
@@ -44,6 +43,13 @@ SCHEMA: Final = pa.schema(
 )  # fmt: skip
 
 Progress = Callable[[int, int, Chunk], None]
+
+
+class HistorySource(Protocol):
+    """Whoever has candles of the past."""
+
+    async def history(self, symbol: str, resolution: str, first: dt.date, last: dt.date) -> Outcome[list[Candle]]:
+        """Candles of the days from `first` to `last`, both included; `resolution`: minutes such as "5", or "D"."""
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -74,7 +80,7 @@ class HistoryDownload:
     """One file's download; `pause_s` is the first pause after a failed call, seconds."""
 
     def __init__(
-        self, rest: FyersRest, wish: Wish, out: Path, wall: Clock, calendar: MarketCalendar,
+        self, rest: HistorySource, wish: Wish, out: Path, wall: Clock, calendar: MarketCalendar,
         pause_s: float = FIRST_PAUSE_S,
     ) -> None:  # fmt: skip
         """Raises `UsageError` for a span without history, or parts of another wish."""

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from daemon.brokers.history_download import HistoryDownload, Wish
 from daemon.core.clock import ReplayClock
 from daemon.core.errors import CheckFailed, UsageError
-from daemon.fyers.history_download import HistoryDownload, Wish
 from daemon.market.calendar import MarketCalendar
 from daemon.sandbox.faults import FaultKind, Route
 from models.training.ingest import read_bars

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.brokers.history import DAILY, MOST_DAYS, MOST_DAYS_DAILY, Chunk, chunks, day_of, sift
 from daemon.core.clock import NS_PER_S
 from daemon.core.errors import UsageError
-from daemon.fyers.history import DAILY, MOST_DAYS, MOST_DAYS_DAILY, Chunk, chunks, day_of, sift
 from daemon.market.records import Candle
 from tests.samples import OPEN
 

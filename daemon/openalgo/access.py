@@ -1,0 +1,64 @@
+"""Settings → what every caller of an OpenAlgo server goes by: addresses, key, rate budget.
+
+Invariant: a key that leaves this machine leaves it encrypted, and comes from a file that only its owner can read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from daemon.brokers.history_download import LIMITS
+from daemon.calls.addresses import check_encrypted
+from daemon.calls.budget import RateBudget, RateLimits
+from daemon.calls.call_record import CallRecord
+from daemon.calls.secret import Secret, read_secret
+from daemon.core.clock import Clock, LiveClock, Readings
+from daemon.core.errors import SettingsError
+from daemon.openalgo.rest import OpenAlgoRest
+from daemon.orders.token_keeper import Access
+from daemon.settings.orders import BrokerSettings, OpenAlgoSettings
+
+KEY: Final = "broker.openalgo.key_file"
+CREDENTIAL: Final = "openalgo-key"
+MAKES: Final = "OpenAlgo shows the key on its page API Key; put it there, and chmod 600"
+
+
+def check_addresses(settings: OpenAlgoSettings) -> None:
+    """Raise `SettingsError` for an address that would see the key in the clear."""
+    for name in ("url", "socket_url"):
+        check_encrypted(f"broker.openalgo.{name}", getattr(settings, name))
+
+
+def access(settings: OpenAlgoSettings, environment: Mapping[str, str] = os.environ) -> Access:
+    """The API key, of systemd's credential or the file."""
+    directory = environment.get("CREDENTIALS_DIRECTORY")
+    credential = Path(directory) / CREDENTIAL if directory else None
+    given = credential is not None and credential.exists()
+    path = credential if credential is not None and given else settings.key_file
+
+    def read() -> Secret:
+        secret = read_secret(path, KEY, MAKES, private=not given)
+        if not secret.reveal():
+            raise SettingsError(f"{KEY}: {path} is empty; {MAKES}")
+        return secret
+
+    return Access("OpenAlgo key", path, read, "put another one into broker.openalgo.key_file")
+
+
+def history(broker: BrokerSettings, clock: Clock) -> OpenAlgoRest:
+    """The account's candles of the past. Raises `SettingsError` for a key that can't be read."""
+    server = broker.openalgo
+    check_addresses(server)
+    return OpenAlgoRest(server.url, access(server).read(), rate_budget(server, limits=LIMITS), clock)
+
+
+def rate_budget(
+    settings: OpenAlgoSettings, readings: Readings | None = None, limits: RateLimits | None = None
+) -> RateBudget:
+    """The account's budget (or a part of it), which all processes share. Raises `SettingsError` for its file."""
+    if limits is None:
+        limits = RateLimits.of(settings.calls_per_second, settings.calls_per_minute, settings.calls_per_day)
+    return RateBudget(LiveClock(readings), limits, CallRecord(settings.calls_file, settings.calls_per_minute))

@@ -1,0 +1,263 @@
+"""An OpenAlgo account behind the `Broker` protocol: order intents → REST calls, its books and pushes → our records.
+
+OpenAlgo keeps no ids of ours, names no trades, and tells an order's state as its broker's adapter reads it, now and
+then wrongly while the order is on its way. So rows are given their owners (`daemon.orders.untagged`), an end that is
+news is believed when two readings in a row tell it, and what an ended order filled is summed from its trades.
+Invariant: without `real_money` no order is placed unless the server said just before that it only pretends to trade.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
+from typing import Final, TypeVar
+
+import msgspec
+
+from daemon.calls.budget import Purpose, RateBudget
+from daemon.calls.http import CallTimes, OnDate
+from daemon.calls.outcome import Done, NotSent, Outcome, Rejected, Unknown
+from daemon.calls.records import WireError
+from daemon.calls.secret import Secret
+from daemon.core.clock import Clock
+from daemon.core.events import OrderIntent, OrderType
+from daemon.market.instruments import InstrumentBook
+from daemon.openalgo import wire
+from daemon.openalgo.access import access, check_addresses
+from daemon.openalgo.rest import OpenAlgoRest
+from daemon.openalgo.socket import Connection, LostError, SocketTimes, connected
+from daemon.orders.book import OrderBook
+from daemon.orders.broker import BandOf, Broker
+from daemon.orders.protection import worst_price
+from daemon.orders.pushes import Disconnected, Gap, OrderPush, SocketEvent
+from daemon.orders.untagged import Owners
+from daemon.orders.venue import Acknowledged, Funds, OrderStatus, VenueOrder, VenuePosition, VenueTrade
+from daemon.settings.orders import BrokerSettings
+
+T = TypeVar("T")
+
+WORKING_POLL_S: Final = 3.0
+"""So often the book is asked for while an order of ours works: no broker's pushes are relied on."""
+DOUBT_POLL_S: Final = 0.5
+"""So soon after an end that was told for the first time."""
+ENDS: Final = (OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.EXPIRED)
+
+
+class OpenAlgoBroker:
+    """Implements `daemon.orders.broker.Broker`."""
+
+    name = "openalgo"
+
+    def __init__(
+        self, settings: BrokerSettings, clock: Clock, budget: RateBudget, instruments: InstrumentBook,
+        orders: OrderBook, *, real_ticks: bool = False, on_date: OnDate | None = None, band_of: BandOf | None = None,
+        times: SocketTimes | None = None,
+    ) -> None:  # fmt: skip
+        """Raises `SettingsError` for a key that can't be read, or an address that it would travel to in the clear."""
+        openalgo, live = settings.openalgo, settings.live
+        check_addresses(openalgo)
+        self.refusal = ""
+        """Why the server refuses the present key; "" while it takes it."""
+        self.access = access(openalgo)
+        self._key = self.access.read()
+        self._may_cost = live.real_money and real_ticks
+        self._why_not = "broker.live.real_money is not set" if not live.real_money else "its ticks aren't real ones"
+        self._product = live.product
+        self._protection = live.protection_percent if live.market_orders == "protected" else None
+        self._instruments = instruments
+        self._band_of = band_of
+        call_times = CallTimes(read_s=live.answer_s, total_s=live.answer_s + 3.0)
+        self._rest = OpenAlgoRest(openalgo.url, self._key, budget, clock, call_times, on_date)
+        self._socket_url = openalgo.socket_url
+        self._times = times if times is not None else SocketTimes()
+        self._ours = orders
+        self._owners = Owners(orders)
+        self._endings: dict[str, OrderStatus] = {}
+        self._filled: dict[str, int] = {}
+        self._doubtful = False
+        self._renewed = asyncio.Event()
+
+    # -- orders -------------------------------------------------------------------------------------------------------
+
+    async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:
+        """Place the order; OpenAlgo keeps no id of ours, so its own is all that names it."""
+        kind, limit = intent.type, intent.limit_price
+        instrument = self._instruments.resolve(intent.symbol)
+        if self._protection is not None and instrument is not None and kind is OrderType.MARKET:
+            band = self._band_of(intent.symbol) if self._band_of is not None else (None, None)
+            kind = OrderType.LIMIT
+            limit = worst_price(intent.side, intent.reference_price, self._protection, instrument, *band)
+        fields = wire.place_body(intent, kind, limit, self._product)
+        if fields is None:
+            return NotSent(f"OpenAlgo's name of {intent.symbol} isn't known: shares and indices of NSE have one")
+        forbidden = await self._forbidden()
+        if forbidden is not None:
+            return forbidden
+        return self._heed(await self._rest.place(fields, Purpose.EXIT if intent.reduces else Purpose.ORDINARY))
+
+    async def _forbidden(self) -> NotSent | Rejected | None:
+        """Why no order may leave: it would cost money that nobody allowed to be spent."""
+        if self._may_cost:
+            return None
+        mode = self._heed(await self._rest.analyzing())
+        if isinstance(mode, Done):
+            return None if mode.value else NotSent(f"OpenAlgo is not in analyze mode, and {self._why_not}")
+        return NotSent(mode.reason) if isinstance(mode, Unknown) else mode
+
+    async def cancel(self, venue_id: str) -> Outcome[Acknowledged]:
+        """Ask for a cancellation."""
+        return self._heed(await self._rest.cancel(venue_id))
+
+    # -- the books ----------------------------------------------------------------------------------------------------
+
+    async def orders(self, *, urgent: bool) -> Outcome[list[VenueOrder]]:
+        """All orders of the day that can be told whose they are."""
+        outcome = self._heed(await self._rest.orders(_purpose(urgent)))
+        if not isinstance(outcome, Done):
+            return outcome
+        rows = self._believed(self._owners.orders(outcome.value))
+        if any(row.status in ENDS and row.venue_id not in self._filled for row in rows):
+            traded = await self.trades(urgent=urgent)
+            if not isinstance(traded, Done):
+                return traded
+            sums = Counter[str]()
+            for trade in traded.value:
+                sums[trade.venue_id] += trade.quantity
+            self._filled |= {row.venue_id: sums[row.venue_id] for row in rows if row.status in ENDS}
+        return Done([self._whole(row) for row in rows])
+
+    def _believed(self, rows: Iterable[VenueOrder]) -> list[VenueOrder]:
+        """An end that is news counts as one when the reading before told it, too."""
+        found, before, self._endings, self._doubtful = [], self._endings, {}, False
+        for row in rows:
+            if row.status in ENDS:
+                self._endings[row.venue_id] = row.status
+                order = self._ours.find(row.tag) if row.tag else None
+                known = order is not None and order.state.done
+                if not known and before.get(row.venue_id) is not row.status:
+                    self._doubtful = True
+                    row = msgspec.structs.replace(row, status=OrderStatus.OTHER)
+            found.append(row)
+        return found
+
+    def _whole(self, row: VenueOrder) -> VenueOrder:
+        """The row, with what its trades come to where it is over; without our key in its message."""
+        filled = max(row.filled, self._filled.get(row.venue_id, 0)) if row.status in ENDS else row.filled
+        message = self._rest.hiding.line(row.message)
+        return msgspec.structs.replace(row, filled=filled, remaining=row.quantity - filled, message=message)
+
+    async def trades(self, *, urgent: bool) -> Outcome[list[VenueTrade]]:
+        """All trades of the day."""
+        outcome = self._heed(await self._rest.trades(_purpose(urgent)))
+        if not isinstance(outcome, Done):
+            return outcome
+        return Done(self._owners.trades(trade for _, trade in outcome.value))
+
+    async def positions(self) -> Outcome[list[VenuePosition]]:
+        """What was bought and sold of each symbol, under the product that orders are placed under."""
+        traded = self._heed(await self._rest.trades())
+        if not isinstance(traded, Done):
+            return traded
+        outcome = self._heed(await self._rest.positions(traded.value))
+        if not isinstance(outcome, Done):
+            return outcome
+        return Done([row for row in outcome.value if row.product == self._product])
+
+    async def funds(self) -> Outcome[Funds]:
+        """The account's money."""
+        return self._heed(await self._rest.funds())
+
+    # -- pushes -------------------------------------------------------------------------------------------------------
+
+    async def events(self) -> AsyncGenerator[SocketEvent, None]:
+        """Pushes of orders where the broker behind has them, and looks at the book while an order works."""
+        pause_s = self._times.first_retry_s
+        while True:
+            self._renewed.clear()
+            try:
+                async with connected(self._socket_url, self._key, self._times) as (connection, _):
+                    await connection.say({"action": "subscribe_orders"})
+                    pause_s = self._times.first_retry_s
+                    yield Gap("connected")
+                    async with aclosing(self._listen(connection)) as pushes:
+                        async for push in pushes:
+                            yield push
+            except LostError as error:
+                yield Disconnected(str(error), error.key)
+            if self._working:
+                yield Gap("no pushes come: the book is read")
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._renewed.wait()
+            except TimeoutError:
+                pause_s = min(pause_s * 2, WORKING_POLL_S if self._working else self._times.longest_retry_s)
+
+    async def _listen(self, connection: Connection) -> AsyncGenerator[SocketEvent, None]:
+        reading = asyncio.ensure_future(connection.next())
+        try:
+            while True:
+                poll_s = DOUBT_POLL_S if self._doubtful else WORKING_POLL_S
+                await asyncio.wait((reading,), timeout=poll_s)
+                if not reading.done():
+                    if self._working or self._doubtful:
+                        yield Gap("the book is read while an order works")
+                    continue
+                message = reading.result()
+                reading = asyncio.ensure_future(connection.next())
+                if message.get("type") == "order_update":
+                    yield self._push(message)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    def _push(self, message: dict[str, object]) -> SocketEvent:
+        """What an order update tells; an end that it tells is left to the book."""
+        try:
+            row = wire.read_order(message)
+        except WireError as error:
+            return Gap(f"a push that can't be read: {self._rest.hiding.line(error)}")
+        told = self._owners.order(row)
+        if told is None or told.status in ENDS:
+            return Gap("an order that only the book can tell")
+        return OrderPush(self._whole(told))
+
+    @property
+    def _working(self) -> bool:
+        return bool(self._ours.working)
+
+    # -- the key ------------------------------------------------------------------------------------------------------
+
+    def authorize(self, token: Secret) -> None:
+        """Use another key from the next call on."""
+        self.refusal = ""
+        self._key = token
+        self._rest.authorize(token)
+        self._renewed.set()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._rest.close()
+
+    def _heed(self, outcome: Outcome[T]) -> Outcome[T]:
+        """Note whether the server takes our key."""
+        if isinstance(outcome, Rejected) and outcome.token_refused:
+            self.refusal = outcome.message or f"HTTP {outcome.code}"
+        elif isinstance(outcome, Done):
+            self.refusal = ""
+        return outcome
+
+
+def openalgo_broker(
+    settings: BrokerSettings, clock: Clock, budget: RateBudget, instruments: InstrumentBook, orders: OrderBook, *,
+    real_ticks: bool, on_date: OnDate | None, band_of: BandOf | None,
+) -> Broker:  # fmt: skip
+    """The account, its rows told apart by our own `orders`."""
+    return OpenAlgoBroker(
+        settings, clock, budget, instruments, orders, real_ticks=real_ticks, on_date=on_date, band_of=band_of
+    )
+
+
+def _purpose(urgent: bool) -> Purpose:
+    return Purpose.EXIT if urgent else Purpose.ORDINARY

@@ -1,0 +1,109 @@
+"""Books of a venue that keeps no ids of ours → the same books with our ids on the rows that are ours.
+
+A row is ours where we know its venue id. One that we don't know may be an order whose answer was lost: it is taken for
+the oldest such order of the same symbol, side, quantity, type and price that was sent about when the venue says it was
+placed. While the answer to an order of that shape is still awaited such a row is left out, for it can't be told yet
+whose it is. An order by another hand with all of that in common can be mistaken for a lost one; nothing else can.
+Pure. Invariant: a row is given to one order, an order is given one row, and both stay so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from daemon.core.clock import NS_PER_S
+from daemon.core.events import OrderType
+from daemon.orders.book import Order, OrderBook, OrderState
+from daemon.orders.terms import LIMITS
+from daemon.orders.venue import OrderStatus, VenueOrder, VenueTrade
+
+EARLY_NS: Final = 5 * NS_PER_S
+"""A venue's clock may be so far behind ours, whole seconds included."""
+LATE_NS: Final = 120 * NS_PER_S
+"""An order that takes longer on its way isn't looked for."""
+OTHER_DAY_NS: Final = 12 * 3600 * NS_PER_S
+"""Times so far apart are of two clocks, as in a rehearsal, and say nothing."""
+NEVER_ARRIVED: Final = "never arrived"
+"""How the reason begins of an order that was written off."""
+_AWAITED: Final = (OrderState.APPROVED, OrderState.SENT)
+
+
+class Owners:
+    """Who owns which row of the venue's book."""
+
+    def __init__(self, orders: OrderBook) -> None:
+        self._orders = orders
+        self._given: dict[str, str] = {}
+
+    def orders(self, rows: Sequence[VenueOrder]) -> list[VenueOrder]:
+        """The rows that can be told, ours with our ids."""
+        known = self._known()
+        strange = sorted((row for row in rows if row.venue_id not in known), key=lambda row: (row.ts, row.venue_id))
+        left_out = set()
+        for row in strange:
+            if self._may_be_any(row, self._awaited()):
+                left_out.add(row.venue_id)
+            elif (owner := self._lost_owner(row)) is not None:
+                self._given[row.venue_id] = known[row.venue_id] = owner
+        return [
+            msgspec.structs.replace(row, tag=known.get(row.venue_id, ""))
+            for row in rows
+            if row.venue_id not in left_out
+        ]
+
+    def order(self, row: VenueOrder) -> VenueOrder | None:
+        """A pushed row; None where it can't be told whose it is before the book is read."""
+        owner = self._known().get(row.venue_id)
+        return msgspec.structs.replace(row, tag=owner) if owner is not None else None
+
+    def trades(self, rows: Iterable[VenueTrade]) -> list[VenueTrade]:
+        """The trades, ours with our ids: an order's rows come first, so its owner is known by then."""
+        known = self._known()
+        return [msgspec.structs.replace(row, tag=known.get(row.venue_id, "")) for row in rows]
+
+    def _all(self) -> Iterable[Order]:
+        return (it for it in (*self._orders.working.values(), *self._orders.finished.values()) if not it.foreign)
+
+    def _known(self) -> dict[str, str]:
+        known = {it.venue_id: it.intent.order_id for it in self._all() if it.venue_id}
+        return {**self._given, **known}
+
+    def _awaited(self) -> list[Order]:
+        return [it for it in self._orders.working.values() if it.state in _AWAITED and not it.venue_id]
+
+    def _may_be_any(self, row: VenueOrder, orders: Iterable[Order]) -> bool:
+        return any(_alike(row, it) for it in orders)
+
+    def _lost_owner(self, row: VenueOrder) -> str | None:
+        """The oldest order of this shape that nobody knows the fate of, and that has no row yet."""
+        taken = set(self._given.values())
+        lost = [
+            it
+            for it in self._all()
+            if not it.venue_id and it.intent.order_id not in taken and _is_lost(it, row) and _alike(row, it)
+        ]
+        return min(lost, key=lambda it: it.intent.ts).intent.order_id if lost else None
+
+
+def _is_lost(order: Order, row: VenueOrder) -> bool:
+    """Whether the venue may have it without our knowing: unanswered, written off, or refused as the row is."""
+    if order.state is OrderState.REJECTED:
+        return order.reason.startswith(NEVER_ARRIVED) or row.status is OrderStatus.REJECTED
+    return not order.state.done and order.state not in (OrderState.INTENT, *_AWAITED)
+
+
+def _alike(row: VenueOrder, order: Order) -> bool:
+    """Whether the row could be this order: a market order may stand there as a limit order, with any price."""
+    intent = order.intent
+    if (row.symbol, row.side, row.quantity) != (intent.symbol, intent.side, intent.quantity):
+        return False
+    if row.type is not intent.type and not (intent.type is OrderType.MARKET and row.type is OrderType.LIMIT):
+        return False
+    priced = row.type is intent.type and row.type in LIMITS and row.limit_price
+    if priced and row.limit_price != intent.limit_price:
+        return False
+    late = row.ts - intent.ts
+    return not row.ts or abs(late) > OTHER_DAY_NS or -EARLY_NS <= late <= LATE_NS
