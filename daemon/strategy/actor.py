@@ -108,6 +108,14 @@ class Deliberating(Protocol):
         """Decide within a deadline that started at `asked_ns` and that `waiting` decisions have to share."""
 
 
+@runtime_checkable
+class Placed(Protocol):
+    """A strategy that can say what it is at while it thinks."""
+
+    def where(self) -> str:
+        """File and line, "" where nobody knows."""
+
+
 class Latency(Protocol):
     """How long a decision took, in the run's own time."""
 
@@ -388,7 +396,8 @@ class StrategyActor(Actor):
 
     def _hung(self, strategy: Strategy, moment: Moment) -> Decision:
         """Its thread was left: make it anew, so that the late answer touches nothing that decides."""
-        reason = f"hung: no answer within {self._limit.limit_s:g} s"
+        place = strategy.where() if isinstance(strategy, Placed) else ""
+        reason = f"hung: no answer within {self._limit.limit_s:g} s" + (f" (it is at {place})" if place else "")
         if self._limit.hangs_per_day is None:
             raise StrategyHung(f"strategy {strategy.name}, {moment.symbol}, bar {moment.ts}: {reason}")
         log.error(
