@@ -25,6 +25,7 @@ from strategies.base import CLOSE, HIGH, LOW, OPEN, VOLUME, Moment
 
 IST: Final = dt.timezone(dt.timedelta(seconds=IST_OFFSET_NS // NS_PER_S))
 MOST_UNITS: Final = 10_000_000
+MOST_RUPEES: Final = 1e9
 LONGEST_REASON: Final = 200
 
 T = TypeVar("T")
@@ -122,16 +123,23 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     quantity: int
     reason: str
     confidence: float
+    limit: float | None = None
 
 
-def buy(quantity: int, reason: str, *, confidence: float = 0.5) -> Answer:
-    """Open a long position of so many units, or add to it. Limits of risk may make it smaller."""
-    return _answer(Act.BUY, quantity, reason, confidence)
+def buy(quantity: int, reason: str, *, limit: float | None = None, confidence: float = 0.5) -> Answer:
+    """Open a long position of so many units, or add to it. Limits of risk may make it smaller.
+
+    `limit`: rupees that are paid at most; the order waits for them, `execution.working_timeout_s` at most.
+    """
+    return _answer(Act.BUY, quantity, reason, confidence, limit)
 
 
-def sell(quantity: int, reason: str, *, confidence: float = 0.5) -> Answer:
-    """Open a short position of so many units, or add to it. To get out of a long one: `close`."""
-    return _answer(Act.SELL, quantity, reason, confidence)
+def sell(quantity: int, reason: str, *, limit: float | None = None, confidence: float = 0.5) -> Answer:
+    """Open a short position of so many units, or add to it. To get out of a long one: `close`.
+
+    `limit`: rupees that are taken at least; the order waits for them, `execution.working_timeout_s` at most.
+    """
+    return _answer(Act.SELL, quantity, reason, confidence, limit)
 
 
 def close(reason: str, *, confidence: float = 0.5) -> Answer:
@@ -144,7 +152,7 @@ def hold(reason: str, *, confidence: float = 0.0) -> Answer:
     return _answer(Act.HOLD, 1, reason, confidence)
 
 
-def _answer(act: Act, quantity: Any, reason: Any, confidence: Any) -> Answer:
+def _answer(act: Act, quantity: Any, reason: Any, confidence: Any, limit: Any = None) -> Answer:
     """Raises `ValueError` or `TypeError` that says which part is wrong and what would be right."""
     if not isinstance(reason, str):
         raise TypeError(f"reason: expected a text, got {reason!r}")
@@ -157,7 +165,13 @@ def _answer(act: Act, quantity: Any, reason: Any, confidence: Any) -> Answer:
     sure = figure("confidence", confidence)
     if not 0 <= sure <= 1:
         raise ValueError(f"confidence: expected 0 to 1, got {sure:g}")
-    return Answer(act=act, quantity=units, reason=" ".join(reason.split())[:LONGEST_REASON], confidence=sure)
+    price = None if limit is None else figure("limit", limit)
+    if price is not None and not 0 < price < MOST_RUPEES:
+        raise ValueError(f"limit: expected a price above 0, got {price:g}")
+    if price is not None and act not in (Act.BUY, Act.SELL):
+        raise ValueError("limit: expected none: only buy and sell wait for a price")
+    said = " ".join(reason.split())[:LONGEST_REASON]
+    return Answer(act=act, quantity=units, reason=said, confidence=sure, limit=price)
 
 
 def checked(answer: Any) -> Answer:
@@ -167,7 +181,7 @@ def checked(answer: Any) -> Answer:
         raise TypeError(f"decide answered {what}: expected buy(…), sell(…), close(…) or hold(…)")
     if not isinstance(answer.act, Act):
         raise TypeError(f"decide answered {answer.act!r}: expected buy(…), sell(…), close(…) or hold(…)")
-    return _answer(answer.act, answer.quantity, answer.reason, answer.confidence)
+    return _answer(answer.act, answer.quantity, answer.reason, answer.confidence, answer.limit)
 
 
 def figure(name: str, value: Any) -> float:

@@ -55,6 +55,8 @@ SICK = {
     "nan units": ("return buy(float('nan'), 'x')", "line 4: TypeError: quantity: expected a whole number"),
     "no units": ("return buy(0, 'x')", "line 4: ValueError: quantity: expected 1 to 10,000,000 units, got 0"),
     "nan belief": ("return buy(1, 'x', confidence=float('nan'))", "confidence: expected a finite number, got nan"),
+    "free": ("return buy(1, 'x', limit=0)", "line 4: ValueError: limit: expected a price above 0, got 0"),
+    "nan limit": ("return buy(1, 'x', limit=float('nan'))", "limit: expected a finite number, got nan"),
     "no text": ("return hold(None)", "line 4: TypeError: reason: expected a text, got None"),
     "made by hand": (
         "from strategies.own import Answer, Act; "

@@ -27,9 +27,9 @@ class Candidate:
         """Of the weights that decide, "" where none do."""
         return model_hash_of(self._inner)
 
-    def where(self) -> str:
-        """What it is at, "" where nobody knows."""
-        return self._inner.where() if isinstance(self._inner, Placed) else ""
+    def left(self) -> str:
+        """Its thread is left: what it was at, "" where nobody knows."""
+        return self._inner.left() if isinstance(self._inner, Placed) else ""
 
     def renewed(self) -> Candidate:
         """The same decider, sharing nothing that either writes where it keeps anything."""

@@ -69,16 +69,22 @@ class OwnStrategy:
             return unthought(moment, self.name, RAISED, str(error), failed=True, model_hash=self.model_hash)
         finally:
             self._thread = 0
-        return msgspec.structs.replace(self._decided(moment, answer), cost_bp=seen.cost_bp)
+        decided = self._decided(moment, answer)
+        return msgspec.structs.replace(decided, cost_bp=seen.cost_bp, limit_price=answer.limit or 0.0)
 
     def where(self) -> str:
         """The line of the user's code that is being done, "" where none is."""
         return where(self._thread, self.found.folder)
 
+    def left(self) -> str:
+        """Its thread is left: the line that it was at. It is asked to end, or it would work for nobody for ever."""
+        place, thread = self.where(), self._thread
+        if thread:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(SystemExit))
+        return place
+
     def renewed(self) -> OwnStrategy:
-        """Another instance of the class; a thread that was left in this one is asked to end."""
-        if self._thread:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(SystemExit))
+        """Another instance of the class."""
         return OwnStrategy(self.found, self._parameters)
 
     def _asked(self, seen: Observation) -> Answer:

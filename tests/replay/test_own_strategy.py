@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.core.errors import CheckFailed, SettingsError, StrategyHung
-from daemon.core.events import Decision, Fill, StrategySwapped
+from daemon.core.errors import CheckFailed, Fault, SettingsError
+from daemon.core.events import Decision, Fill, OrderIntent, OrderType, StrategySwapped
 from daemon.run.verifying import verify_journal
 from tests.own_classes import MOMENTUM, NAME, own, sick, write_class
 from tests.samples import LIVELY, journaled, play, settings_of, wave, write_tape
@@ -68,7 +68,7 @@ def test_one_that_always_fails_hands_over_to_the_rung_below(tape: Path, tmp_path
 def test_one_that_hangs_ends_a_replay_with_its_line(tape: Path, tmp_path: Path) -> None:
     """A replay can't go on without its decision: one line that says where it is."""
     write_class(tmp_path, sick("while True: pass"))
-    with pytest.raises(StrategyHung, match=r"no answer within 0\.5 s \(it is at my_folder/module\.py, line 4\)"):
+    with pytest.raises(Fault, match=r"no answer within 0\.5 s \(it is at my_folder/module\.py, line 4\)"):
         play(tape, *own(tmp_path, NAME, "supervisor.replay_hang_s=0.5"))
 
 
@@ -89,3 +89,17 @@ def test_more_bars_are_seen_where_they_are_asked_for(tmp_path: Path) -> None:
     view = view_settings(settings_of(*own(tmp_path, NAME, "strategy.bars=700")))
     assert (view.window, view.coarse_window) == (700, 700)
     assert view_settings(settings_of("strategy.name=rules", "strategy.bars=700")).window < 700
+
+
+def test_an_entry_that_waits_fills_at_its_price_or_not_at_all(tape: Path, tmp_path: Path) -> None:
+    """Through the gate to the venue and back; the journal verifies with it."""
+    text = "return hold('has it') if seen.position else buy(10, 'a dip', limit=seen.price - 0.7)"
+    write_class(tmp_path, sick(text))
+    journal = tmp_path / "j.sqlite"
+    play(tape, *own(tmp_path), journal=journal)
+    intents = {intent.order_id: intent for intent in journaled(journal, OrderIntent) if not intent.reduces}
+    fills = [fill for fill in journaled(journal, Fill) if fill.order_id in intents]
+    assert {intent.type for intent in intents.values()} == {OrderType.LIMIT}
+    assert fills
+    assert all(fill.price == intents[fill.order_id].limit_price for fill in fills)
+    assert verify_journal(journal).decisions == len(journaled(journal, Decision))

@@ -50,6 +50,7 @@ def test_answers_become_decisions(tmp_path: Path) -> None:
     for answer, position, action, quantity in (
         ("buy(7, 'up')", 0, Action.BUY_LONG, 7),
         ("sell(7, 'down')", 0, Action.SELL_SHORT, 7),
+        ("buy(7, 'up', limit=99.5)", 0, Action.BUY_LONG, 7),
         ("close('out')", 30, Action.CLOSE_LONG, 30),
         ("close('out')", -30, Action.CLOSE_SHORT, 30),
         ("close('out')", 0, Action.HOLD, 1),
@@ -58,6 +59,7 @@ def test_answers_become_decisions(tmp_path: Path) -> None:
         strategy = built(tmp_path, text.format(answer.partition("(")[0], answer))
         decision = decided(strategy, moment_of(rising(60), position=position))
         assert (decision.action, decision.quantity, decision.failed) == (action, quantity, False)
+        assert decision.limit_price == (99.5 if "limit" in answer else 0.0)
         assert (decision.strategy, decision.model_hash) == (NAME, strategy.model_hash)
 
 
@@ -102,14 +104,13 @@ class Momentum:
 
 
 def test_where_it_hangs_is_said_and_its_thread_ends(tmp_path: Path) -> None:
-    """The line that it is at; once it is made anew, what was left in it is asked to end."""
+    """The line that it is at; once it is left it is asked to end."""
     strategy = built(tmp_path, sick("while True: pass"))
     thread = threading.Thread(target=strategy.decide, args=(moment_of(rising(60)),), daemon=True)
     thread.start()
     while not strategy.where():
         thread.join(0.01)
-    assert strategy.where() == "my_folder/module.py, line 4"
-    strategy.renewed()
+    assert strategy.left() == "my_folder/module.py, line 4"
     thread.join(30)
     assert not thread.is_alive()
 
