@@ -26,6 +26,7 @@ class Commands(LazyGroup):
         "replay": Later("daemon.cli.replay:replay", "Replay recorded ticks through the whole daemon."),
         "report": Later("daemon.cli.report:report", "Report a run from its journal alone: the summary of `hrmd "
                         "replay`, and with -o its page."),
+        "new": Later("daemon.cli.new:new_app", "Write a strategy of your own to begin with, and its test."),
         "verify": Later("daemon.cli.verify:verify", "Re-run a journal's decisions; exit 1 and the first difference "
                         "where one differs."),
         "check": Later("daemon.cli.check:check", "Check settings and preconditions; exit 1 where something is "

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from daemon.report.summary import ReplaySummary
     from daemon.run.replaying import Replay
 
-STRATEGIES = ("hrm", "ppo", "rules")
-
 
 def replay(
     tapes: Annotated[
@@ -24,7 +22,9 @@ def replay(
     ],
     config: Config = None,
     overrides: Overrides = None,
-    strategy: Annotated[str | None, typer.Option(help=f"{' | '.join(STRATEGIES)} instead of strategy.name.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="hrm | ppo | rules | folder.module:Class, instead of strategy.name.")
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="Model artifact instead of model_management.artifact.")] = None,
     symbol: Annotated[list[str] | None, typer.Option(help="Only this symbol of the tape; may repeat.")] = None,
     latency: Annotated[
@@ -51,9 +51,7 @@ def replay(
 
     changes = list(overrides or [])
     if strategy is not None:
-        if strategy not in STRATEGIES:
-            raise UsageError(f"--strategy {strategy}: no such strategy; there are {', '.join(STRATEGIES)}")
-        changes.append(f"strategy.name={strategy}")
+        changes += _instead(strategy, config, changes)
     if model is not None:
         changes.append(f"model_management.artifact={json.dumps(str(model))}")  # JSON is YAML, whatever the name holds
     settings = settings_and_logs(config, changes)
@@ -70,6 +68,21 @@ def replay(
         for path in session.written:
             typer.echo(f"wrote {path}")
     return 130 if session.interrupted else 0
+
+
+def _instead(strategy: str, config: Path | None, changes: list[str]) -> list[str]:
+    """What `--strategy` changes; parameters that the settings have for another one are left out."""
+    from daemon.settings.layers import read_layers
+    from daemon.settings.own import known_name
+
+    try:
+        known_name(strategy)
+    except ValueError as error:
+        raise UsageError(f"--strategy {strategy}: no such strategy; expected {error}") from None
+    said = read_layers(config, changes).values.get("strategy")
+    named = said.get("name") if isinstance(said, dict) else None
+    given = any(change.startswith("strategy.parameters") for change in changes)
+    return [f"strategy.name={strategy}", *(["strategy.parameters=null"] if named != strategy and not given else [])]
 
 
 async def _interruptible(session: Replay) -> ReplaySummary:

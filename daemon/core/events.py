@@ -347,6 +347,8 @@ class Decision(Event, frozen=True, gc=False):
     failed: bool = False
     novelty: float = 0.0
     cost_bp: float = 0.0
+    limit_price: float = 0.0
+    """Rupees at which an entry is to wait; 0: as `execution.order_type` says."""
 
 
 class InferenceMeasured(Event, frozen=True, gc=False):

@@ -50,14 +50,16 @@ class IntentBuilder:
 
         An entry is cut to what the limits allow and to whole lots (never raised); an exit closes what is held and not
         already being closed. Where not one lot fits, the intent is for the least that could be wanted, so that the gate
-        denies it and names the limit. None: HOLD, or nothing to close. A decision on an index is an intent on the
+        denies it and names the limit. None: HOLD, nothing to close, or an entry at a price of its own while another of
+        that side works. A decision on an index is an intent on the
         future that is traded for it, at the future's own price.
         """
         asked = decision_id(decision.symbol, decision.ts_bar)
         traded = self._instruments.traded_as(decision.symbol)
         if traded != decision.symbol:
             price = book.of(traded).last_price or decision.price
-            decision = msgspec.structs.replace(decision, symbol=traded, price=price)
+            limit = decision.limit_price and max(0.0, decision.limit_price + price - decision.price)
+            decision = msgspec.structs.replace(decision, symbol=traded, price=price, limit_price=limit)
         entry = book.of(decision.symbol)
         if decision.action is Action.HOLD:
             return None
@@ -70,11 +72,13 @@ class IntentBuilder:
         else:
             side, reduces = (Side.BUY if decision.action is Action.BUY_LONG else Side.SELL), False
             quantity = self._room(decision, book, side)
+            if decision.limit_price and (entry.working_buys if side is Side.BUY else entry.working_sells):
+                return None
         if quantity <= 0:
             return None
         return self.intent(
             decision.ts, decision.symbol, side, quantity, decision.price, reduces, decision.strategy, decision.reason,
-            entry.band_on(decision.ts), asked,
+            entry.band_on(decision.ts), asked, 0.0 if reduces else decision.limit_price,
         )  # fmt: skip
 
     def closing(self, symbol: str, book: RiskBook, ts: int, reason: str) -> OrderIntent | None:
@@ -137,15 +141,20 @@ class IntentBuilder:
 
     def intent(
         self, ts: int, symbol: str, side: Side, quantity: int, price: float, reduces: bool, strategy: str, reason: str,
-        band: Band = NO_BAND, decision: str = "",
+        band: Band = NO_BAND, decision: str = "", waits_at: float = 0.0,
     ) -> OrderIntent:  # fmt: skip
-        """An intent with a fresh client order id; `price` is what the market last traded at, `band` bounds a limit."""
+        """An intent with a fresh client order id; `price` is what the market last traded at, `band` bounds a limit.
+
+        An entry of a decision that `waits_at` a price goes out at that price or a better one, on the grid.
+        """
         instrument = self._instruments.resolve(symbol)
         tick = instrument.tick_size if instrument else PAISA
         reference = Decimal(str(price))
         limit = None
         kind = OrderType.MARKET
-        if self._execution.order_type == "LIMIT" and not reduces:  # an exit must not rest while the market runs away
+        if waits_at:
+            kind, limit = OrderType.LIMIT, _on_grid(waits_at, side, tick)
+        elif self._execution.order_type == "LIMIT" and not reduces:  # an exit must not rest while the market runs away
             kind = OrderType.LIMIT
             limit = self._limit_price(reference, side, tick)
             limit = instrument.within(limit, *band) if instrument else limit
@@ -171,7 +180,7 @@ class IntentBuilder:
         held = entry.position + entry.working_buys if side is Side.BUY else entry.working_sells - entry.position
         instrument = self._instruments.resolve(decision.symbol)
         lot, tick = (instrument.lot_size, instrument.tick_size) if instrument else (1, PAISA)
-        price = Decimal(str(max(decision.price, entry.last_price)))
+        price = Decimal(str(max(decision.price, entry.last_price, decision.limit_price)))
         if self._execution.order_type == "LIMIT":
             price = max(price, self._limit_price(Decimal(str(decision.price)), side, tick))
         if price <= 0:
@@ -194,3 +203,9 @@ class IntentBuilder:
         raw = reference * (1 + side.sign * Decimal(str(self._execution.limit_offset_bp)) / 10_000)
         rounding = ROUND_CEILING if side is Side.BUY else ROUND_FLOOR
         return max((raw / tick).to_integral_value(rounding=rounding), Decimal(1)) * tick
+
+
+def _on_grid(price: float, side: Side, tick: Decimal) -> Decimal:
+    """The nearest price on the grid that is no worse for us; a positive one, so that the gate can name it."""
+    rounding = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
+    return max((Decimal(str(price)) / tick).to_integral_value(rounding=rounding), Decimal(1)) * tick

@@ -18,6 +18,7 @@ from daemon.settings.tree import Settings
 from daemon.shadow.agents import build_agents
 from daemon.shadow.candidate import Candidate
 from daemon.strategy.build import pin_runtime
+from daemon.strategy.own import changed_since
 from strategies.base import Strategy, model_hash_of
 
 
@@ -65,6 +66,8 @@ class CandidatesOfRun:
         shadow = self._settings.shadow.model_copy(update={"agents": [agent]})
         settings = pin_runtime(self._settings, event.runtime).model_copy(update={"shadow": shadow})
         (built,) = build_agents(settings, ReplayClock())
+        if changed := changed_since(built.strategy, event.model_hash):
+            raise ArtifactError(changed)
         if model_hash_of(built.strategy) != event.model_hash:
             raise ArtifactError(f"its model {event.model_hash} isn't found; put its file beside the journal")
         return built.strategy

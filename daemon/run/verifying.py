@@ -42,6 +42,7 @@ from daemon.settings.tree import Settings
 from daemon.strategy.actor import FLAT
 from daemon.strategy.build import view_settings
 from daemon.strategy.easing import ease
+from daemon.strategy.own import changed_since
 from daemon.strategy.seeing import SEEN, see
 from daemon.strategy.sharing import Sharing
 from daemon.strategy.switching import RUNG
@@ -180,6 +181,8 @@ def verify_journal(path: Path) -> Verification:
                     f"{event.ts_bar}) on they can't be: {models.gone}"
                 )
             strategy = strategies.get(name)
+            if changed := changed_since(strategy, event.model_hash):
+                raise CheckFailed(f"{path}: decision {count + 1} ({event.symbol}, bar {event.ts_bar}): {changed}")
             _compare(event, _decide_again(strategy, moment, event), count, path)
             if event.halt_reason in (HUNG, UNFIT) and isinstance(strategy, Renewable):
                 strategies[name] = strategy.renewed()

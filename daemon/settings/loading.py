@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from daemon.core.errors import SettingsError
 from daemon.settings.layers import DEFAULT, DEFAULT_PATH, Layers, did_you_mean, read_layers
+from daemon.settings.own_parameters import OwnParametersWrong, with_own
 from daemon.settings.texts import Misread, typed
 from daemon.settings.tree import Settings
 
@@ -33,11 +34,15 @@ def build_settings(layers: Layers, path: Path | None = None) -> Settings:
 
     Raises `SettingsError`.
     """
+    file = str(path or DEFAULT_PATH)
     try:
-        return Settings(**typed(layers.values, Settings))
+        settings = Settings(**typed(layers.values, Settings))
+        return with_own(settings, layers, path)
     except ValidationError as error:
-        file = str(path or DEFAULT_PATH)
         raise SettingsError("; ".join(_explain(item, layers, file) for item in _one_a_place(error.errors()))) from None
+    except OwnParametersWrong as wrong:
+        errors = _one_a_place(wrong.errors)
+        raise SettingsError("; ".join(_explain(item, layers, file, wrong.known) for item in errors)) from None
 
 
 def _one_a_place(errors: list[Any]) -> list[Any]:
@@ -54,7 +59,8 @@ def _one_a_place(errors: list[Any]) -> list[Any]:
     return list(found.values())
 
 
-def _explain(error: Any, layers: Layers, file: str) -> str:
+def _explain(error: Any, layers: Layers, file: str, known: list[str] | None = None) -> str:
+    """One error in a line; `known`: the keys beside a wrong one, where the tree of settings doesn't know them."""
     loc: tuple[Any, ...] = error["loc"]
     path = ".".join(str(part) for part in loc)
     keys = list(itertools.takewhile(lambda part: isinstance(part, str), loc))  # a list is set as a whole
@@ -64,7 +70,7 @@ def _explain(error: Any, layers: Layers, file: str) -> str:
         return f"{where}: expected {error['input'].expected}, got {error['input'].text!r}"
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"{where}: no such setting{did_you_mean(path, _known_paths(loc))}"
+        return f"{where}: no such setting{did_you_mean(path, known or _known_paths(loc))}"
     if kind == "missing":
         return f"{where}: is not set and has no default"
     got = "" if isinstance(error["input"], dict) else f", got {_shown(error['input'])}"
@@ -73,7 +79,8 @@ def _explain(error: Any, layers: Layers, file: str) -> str:
     if kind == "literal_error":
         return f"{where}: expected one of {context['expected']}{got}"
     if kind == "value_error":
-        sentence = loc[:1] == ("hierarchical_reasoning_model",)  # models/config.py says what is wrong, in a sentence
+        # models/config.py and classes of a user's own say what is wrong, in a sentence
+        sentence = known is not None or loc[:1] == ("hierarchical_reasoning_model",)
         return f"{where}: {'' if sentence else 'expected '}{context['error']}{got}"
     return f"{where}: expected {_SHOULD.sub('', error['msg'])}{got}"
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from daemon.settings.strategy import RulesSettings
+from daemon.settings.own import is_own
+from daemon.settings.strategy import RulesSettings, StrategyName
 from daemon.settings.values import Positive, Section
 
 
@@ -15,9 +16,10 @@ class ShadowAgentSettings(Section):
     """One agent; what it doesn't say is as the settings of the one in charge have it."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,23}$")]
-    strategy: Literal["hrm", "ppo", "rules"]
+    strategy: StrategyName
     artifact: Literal["shipped"] | Path | None = None
     rules: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -25,6 +27,10 @@ class ShadowAgentSettings(Section):
             raise ValueError(f"no artifact for agent {self.name}: rules have none")
         if self.strategy == "hrm" and self.rules:
             raise ValueError(f"no rules for agent {self.name}: an hrm has an artifact")
+        if self.parameters and not is_own(self.strategy):
+            raise ValueError(f"no parameters for agent {self.name}: they are those of a class of your own")
+        if is_own(self.strategy) and (self.artifact is not None or self.rules):
+            raise ValueError(f"neither artifact nor rules for agent {self.name}: a class of your own has parameters")
         return self
 
     def rules_over(self, rules: RulesSettings) -> RulesSettings:

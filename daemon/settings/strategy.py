@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from daemon.settings.own import is_own, known_name
 from daemon.settings.values import MOST, Interval, NonNegative, Positive, PositiveInt, Section
 
 
@@ -34,14 +35,31 @@ class RulesSettings(Section):
         return self
 
 
+StrategyName = Annotated[str, AfterValidator(known_name)]
+
+
 class StrategySettings(Section):
     """Who decides, on which bars, until when."""
 
-    name: Literal["hrm", "ppo", "rules"] = "hrm"
+    name: StrategyName = "hrm"
+    parameters: dict[str, Any] = {}
+    path: Path | None = None
+    bars: Annotated[int, Field(ge=1, le=100_000)] = 500
     interval: Interval = "5m"
     no_entries_minutes: PositiveInt = 30
     square_off_minutes: PositiveInt = 15
     rules: RulesSettings = RulesSettings()
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _none(cls, parameters: Any) -> Any:
+        return {} if parameters is None else parameters
+
+    @model_validator(mode="after")
+    def _of_own(self) -> Self:
+        if self.parameters and not is_own(self.name):
+            raise ValueError(f"no parameters for {self.name}: they are those of a class of your own")
+        return self
 
 
 class PerformanceSettings(Section):

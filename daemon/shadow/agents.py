@@ -16,7 +16,7 @@ from daemon.core.errors import ArtifactError
 from daemon.core.events import Decision
 from daemon.settings.shadow import ShadowAgentSettings
 from daemon.settings.tree import Settings
-from daemon.strategy.actor import Deliberating
+from daemon.strategy.actor import Deliberating, Placed
 from daemon.strategy.build import build_strategies
 from strategies.base import LATE, Moment, Renewable, Strategy, model_hash_of, unthought
 
@@ -45,7 +45,8 @@ def _build(agent: ShadowAgentSettings, settings: Settings, clock: Clock) -> Agen
 
 def own_settings(agent: ShadowAgentSettings, settings: Settings) -> Settings:
     """The settings under which `agent` alone would be in charge, with nobody below it."""
-    strategy = {"name": agent.strategy, "rules": agent.rules_over(settings.strategy.rules)}
+    rules = agent.rules_over(settings.strategy.rules)
+    strategy = {"name": agent.strategy, "rules": rules, "parameters": agent.parameters}
     model = {}
     if agent.artifact is not None:
         model = {"ppo_artifact" if agent.strategy == "ppo" else "artifact": agent.artifact}
@@ -73,6 +74,10 @@ class OnThread:
     def model_hash(self) -> str:
         """Of the weights that decide, "" where none do."""
         return model_hash_of(self._inner)
+
+    def left(self) -> str:
+        """Its thread is left: what it was at, "" where nobody knows."""
+        return self._inner.left() if isinstance(self._inner, Placed) else ""
 
     def renewed(self) -> OnThread:
         """The same decider, sharing nothing that either writes where it keeps anything."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from daemon.core.events import CANDIDATE, Decision
-from daemon.strategy.actor import Deliberating
+from daemon.strategy.actor import Deliberating, Placed
 from strategies.base import Moment, Renewable, Strategy, model_hash_of
 
 
@@ -26,6 +26,10 @@ class Candidate:
     def model_hash(self) -> str:
         """Of the weights that decide, "" where none do."""
         return model_hash_of(self._inner)
+
+    def left(self) -> str:
+        """Its thread is left: what it was at, "" where nobody knows."""
+        return self._inner.left() if isinstance(self._inner, Placed) else ""
 
     def renewed(self) -> Candidate:
         """The same decider, sharing nothing that either writes where it keeps anything."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from daemon.settings.own import is_own
 from daemon.settings.tree import Settings
 from daemon.shadow.agents import Agent
 from daemon.strategy.switching import RUNG
@@ -40,7 +41,8 @@ def road_for(agent: Agent, settings: Settings, ladder: Ladder, built: Mapping[st
 def _same(agent: Agent, settings: Settings, rung: Strategy) -> bool:
     """Whether the rung of the ladder decides as the agent does."""
     hashes = {model_hash_of(one) for one in (agent.strategy, rung)}
-    return len(hashes) == 1 and agent.settings.strategy.rules == settings.strategy.rules
+    same_rules = agent.settings.strategy.rules == settings.strategy.rules
+    return len(hashes) == 1 and (same_rules or is_own(agent.strategy.name))
 
 
 def _by_hand(agent: Agent) -> str:
@@ -51,6 +53,12 @@ def _by_hand(agent: Agent) -> str:
         return (
             f"to put {agent.name} in charge set strategy.name: rules and strategy.rules as its own "
             f"(fast {values.fast}, slow {values.slow}, quantity {values.quantity}, …), then start again"
+        )
+    if is_own(rung):
+        written = msgspec.json.encode(agent.settings.strategy.parameters).decode()
+        return (
+            f"to put {agent.name} in charge set strategy.name: {rung} and strategy.parameters: {written}, then start "
+            "again"
         )
     key = "artifact" if rung == RUNG else "ppo_artifact"
     return (

@@ -108,6 +108,14 @@ class Deliberating(Protocol):
         """Decide within a deadline that started at `asked_ns` and that `waiting` decisions have to share."""
 
 
+@runtime_checkable
+class Placed(Protocol):
+    """A strategy that can say what it is at while it thinks, and be asked to end it."""
+
+    def left(self) -> str:
+        """Its thread is left: the file and line that it was at, "" where nobody knows."""
+
+
 class Latency(Protocol):
     """How long a decision took, in the run's own time."""
 
@@ -278,6 +286,8 @@ class StrategyActor(Actor):
         answer = await self._thinker.think(partial(strategy.decide, moment), self._limit.limit_s)
         if answer is None:
             why = f"hung: no answer within {self._limit.limit_s:g} s"
+            if isinstance(strategy, Placed):
+                strategy.left()
             self._hangs.note(strategy.name, day)
             if isinstance(strategy, Renewable):
                 self._renewals[strategy.name] = self._thinker.aside(strategy.renewed)
@@ -388,7 +398,8 @@ class StrategyActor(Actor):
 
     def _hung(self, strategy: Strategy, moment: Moment) -> Decision:
         """Its thread was left: make it anew, so that the late answer touches nothing that decides."""
-        reason = f"hung: no answer within {self._limit.limit_s:g} s"
+        place = strategy.left() if isinstance(strategy, Placed) else ""
+        reason = f"hung: no answer within {self._limit.limit_s:g} s" + (f" (it is at {place})" if place else "")
         if self._limit.hangs_per_day is None:
             raise StrategyHung(f"strategy {strategy.name}, {moment.symbol}, bar {moment.ts}: {reason}")
         log.error(

@@ -17,9 +17,11 @@ import structlog
 from daemon.core.clock import Clock
 from daemon.core.errors import ArtifactError
 from daemon.core.events import ModelLoaded
+from daemon.settings.own import is_own
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.strategy.actor import ThinkingLimit
+from daemon.strategy.own import build_own
 from daemon.strategy.store import CURRENT, Store
 from strategies.base import Strategy, ViewSettings
 from strategies.rules import SESSION_MINUTES, SLOW_SPANS, RulesStrategy
@@ -80,7 +82,9 @@ def _built(rung: str, settings: Settings, clock: Clock) -> Strategy | None:
             return _ppo(settings)
         case "rules":
             return RulesStrategy(settings.strategy.rules)
-    return None
+        case "flat":
+            return None
+    return build_own(settings)
 
 
 class _NobodyShipped(ArtifactError):  # noqa: N818 — no error, but for the strategy of the settings
@@ -195,14 +199,16 @@ def view_settings(settings: Settings) -> ViewSettings:
     features = settings.hierarchical_reasoning_model.features
     rules = settings.strategy.rules
     session = math.ceil(SESSION_MINUTES * 60 / INTERVALS[settings.strategy.interval])
+    deciders = (*rungs(settings), *(agent.strategy for agent in settings.shadow.agents))
+    own = settings.strategy.bars if any(is_own(name) for name in deciders if name != "flat") else 0
     return ViewSettings(
         interval=settings.strategy.interval,
         coarse_interval=features.coarse_interval,
-        window=max(features.window, SLOW_SPANS * rules.slow, rules.min_bars, session),
-        coarse_window=features.coarse_window,
+        window=max(features.window, SLOW_SPANS * rules.slow, rules.min_bars, session, own),
+        coarse_window=max(features.coarse_window, own),
         max_position=settings.risk.max_position_quantity,
         no_entries_minutes=settings.strategy.no_entries_minutes,
-        keeps_sessions="hrm" in (*rungs(settings), *(agent.strategy for agent in settings.shadow.agents)),
+        keeps_sessions="hrm" in deciders,
     )
 
 

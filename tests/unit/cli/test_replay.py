@@ -162,7 +162,7 @@ def test_a_tape_that_is_none(capsys: Capture, tmp_path: Path, tape: Path, kind: 
     ("arguments", "why"),
     [
         (["--symbol", "NSE:TCS-EQ"], "symbol NSE:TCS-EQ: not on the tape; it has NSE:SBIN-EQ"),
-        (["--strategy", "nonsense"], "--strategy nonsense: no such strategy; there are"),
+        (["--strategy", "nonsense"], "--strategy nonsense: no such strategy; expected one of"),
         (["--set", "strategy.name=nonsense"], "strategy.name: expected one of"),
         (["--set", "strategy.nme=rules"], "strategy.nme: no such setting (did you mean strategy.name?)"),
         (["--set", "risk.max_daily_loss=-5"], "risk.max_daily_loss"),

@@ -153,6 +153,42 @@ def test_a_limit_is_marketable_and_on_the_grid() -> None:
     assert penny.limit_price == Decimal("0.05")
 
 
+@pytest.mark.parametrize(
+    ("action", "wanted", "limit"),
+    [(Action.BUY_LONG, 799.08, "799.05"), (Action.SELL_SHORT, 801.02, "801.05")],
+)
+@pytest.mark.parametrize("order_type", ["MARKET", "LIMIT"])
+def test_an_entry_waits_at_the_price_of_its_decision(
+    action: Action, wanted: float, limit: str, order_type: str
+) -> None:
+    """On the grid and no worse than asked for, whatever the setting says; an exit never waits."""
+    intent = build(decide(action, limit_price=wanted), book_at(), order_type)
+    assert (intent.type, intent.limit_price, intent.reduces) == (OrderType.LIMIT, Decimal(limit), False)
+    out = build(decide(Action.CLOSE_LONG, limit_price=wanted), book_at(position=100))
+    assert (out.type, out.limit_price) == (OrderType.MARKET, None)
+
+
+def test_an_entry_that_waits_has_no_second_beside_it() -> None:
+    """A strategy that says the same at every bar gets one order, not one a bar."""
+    book, make = book_at(), builder()
+    first = make.build(decide(Action.BUY_LONG, limit_price=799.0), book)
+    assert first is not None
+    book.order_opened(first)
+    assert make.build(decide(Action.BUY_LONG, limit_price=798.0), book) is None
+    assert make.build(decide(Action.SELL_SHORT, limit_price=801.0), book) is not None
+
+
+def test_a_price_on_an_index_moves_to_its_future() -> None:
+    """By the difference of the two, or it would be far from the market."""
+    future = "NSE:NIFTY26JANFUT"
+    instruments = InstrumentBook(MarketSettings(), DAY, master_of())
+    make = IntentBuilder(RiskSettings(), ExecutionSettings(), instruments, "P")
+    decision = decide(Action.BUY_LONG, 75, symbol="NSE:NIFTY50-INDEX", price=26_000.0, limit_price=25_990.0)
+    intent = make.build(decision, book_at(26_100.0, symbol=future))
+    assert intent is not None
+    assert (intent.symbol, intent.limit_price) == (future, Decimal("26090.0"))
+
+
 def test_exits_go_to_the_market_whatever_the_setting() -> None:
     """A resting exit could be left behind by the market and carried into the night."""
     held = book_at(position=100)

@@ -251,7 +251,7 @@ def test_set_replaces_a_list_and_adds_to_a_section() -> None:
         ("feed.tape=[[1]]", "--set: feed.tape.0: expected a path, got ['1']"),
         ("supervisor.ladder=[]", "supervisor.ladder"),
         ("strategy.name=luck", "--set: strategy.name: expected one of 'hrm'"),
-        ("strategy.name=luck", "or 'rules', got 'luck'"),
+        ("strategy.name=luck", "a class of your own as folder.module:Class, got 'luck'"),
         ("bars.intervals=[2m]", "--set: bars.intervals.0: expected one of '1m', '3m', '5m'"),
         ("bars.intervals=[]", "bars.intervals: expected at least 1 item"),
         (
