@@ -13,6 +13,7 @@ from typing import Any
 
 from daemon.core.errors import InboxFull
 from daemon.core.events import Event
+from daemon.core.pump import Pump, Rest
 
 Filter = Callable[[Any], bool]
 """Says whether an event is wanted; it is asked only about events of the types it was given with."""
@@ -33,7 +34,7 @@ class Inbox:
         self._bus = bus
         self._capacity = capacity
         self._items: deque[Event] = deque()
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[None] | Rest | None = None
 
     def __len__(self) -> int:
         return len(self._items)
@@ -58,7 +59,7 @@ class Inbox:
     async def wait(self) -> None:
         """Wait until there is an event."""
         while not self._items:
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter = self._bus.waiter()
             try:
                 await self._waiter
             finally:
@@ -72,8 +73,10 @@ class Inbox:
 class Bus:
     """Routes events by type; a tap sees every event of its types at once, an inbox when its actor comes to it."""
 
-    def __init__(self, capacity: int = 65_536) -> None:
+    def __init__(self, capacity: int = 65_536, pump: Pump | None = None) -> None:
+        """`pump`: who runs the stations, where that isn't the event loop."""
         self.pending = 0
+        self._pump = pump
         self._capacity = capacity
         self._taps: dict[type[Event], list[Receiver]] = {}
         self._inboxes: dict[type[Event], list[Receiver]] = {}
@@ -125,9 +128,16 @@ class Bus:
     async def idle(self) -> None:
         """Wait until nothing published is unhandled."""
         while self.pending:
+            if self._pump is not None:
+                await self._pump.run()
+                continue
             waiter = asyncio.get_running_loop().create_future()
             self._idle_waiters.append(waiter)
             await waiter
+
+    def waiter(self) -> asyncio.Future[None] | Rest:
+        """What an actor waits on while its inbox is empty."""
+        return asyncio.get_running_loop().create_future() if self._pump is None else Rest(self._pump)
 
     def _add(self, table: dict[type[Event], list[Receiver]], types: tuple[type[Event], ...], call: Receiver) -> None:
         for kind in types:
