@@ -200,7 +200,7 @@ class App:
 
         # the bus, and the journal that hears everything first
         self._pump = Pump() if plan.pumped else None
-        self.bus = bus = Bus(pump=self._pump)
+        self.bus = bus = Bus(runner=self._pump)
         self.journal = (
             Journal(
                 plan.journal,
@@ -504,7 +504,7 @@ class App:
         if self._pump is None:
             return [group.create_task(keep(actor), name=actor.name) for actor in self.actors]
         for actor in self.actors:
-            self._pump.add(keep(actor))
+            self._pump.add(actor.inbox, self.supervisor.guarded(actor))
         return []
 
     def snapshot(self) -> AccountSnapshot:

@@ -22,6 +22,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from operator import mul
+
+import msgspec
 
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
@@ -34,10 +37,17 @@ NOISE = 1e-24
 """Variance of log-returns that is only rounding."""
 
 
+class _About(msgspec.Struct, frozen=True):
+    """Returns about their mean, and the sum of their squares."""
+
+    deviations: list[float]
+    squares: float
+
+
 class _History:
     """What the detector remembers of one symbol."""
 
-    __slots__ = ("baseline", "day", "last_close", "returns", "sigmas", "times")
+    __slots__ = ("_abouts", "_closes", "baseline", "day", "last_close", "returns", "sigmas", "times")
 
     def __init__(self, length: int, window: int) -> None:
         self.sigmas: deque[float | None] = deque(maxlen=window)
@@ -46,6 +56,33 @@ class _History:
         self.last_close = 0.0
         self.day = -1
         self.baseline = 0.0
+        self._closes: tuple[int, ...] | None = None
+        self._abouts: dict[tuple[tuple[int, ...], int], _About] = {}
+
+    def add(self, close: int, change: float) -> None:
+        """A return, of the bar that closed at `close`."""
+        self.returns.append(change)
+        self.times.append(close)
+        self._closes = None
+        self._abouts.clear()
+
+    def closes(self) -> tuple[int, ...]:
+        """Of the bars whose returns are there."""
+        if self._closes is None:
+            self._closes = tuple(self.times)
+        return self._closes
+
+    def about(self, times: tuple[int, ...], count: int) -> _About:
+        """Its returns at the newest `count` of `times`; every other symbol asks for the same ones."""
+        found = self._abouts.get((times, count))
+        if found is None:
+            at = dict(zip(self.times, self.returns, strict=True))
+            values = [at[ts] for ts in times[-count:]]
+            mean = math.fsum(values) / count
+            deviations = [value - mean for value in values]
+            found = _About(deviations, math.fsum([deviation**2 for deviation in deviations]))
+            self._abouts[times, count] = found
+        return found
 
 
 class ComplexityDetector:
@@ -109,10 +146,9 @@ class ComplexityDetector:
         before = history.last_close if day == history.day else bar.open
         history.day = day
         history.last_close = bar.close
-        history.returns.append(math.log(bar.close / before))
-        history.times.append(bar.ts_close)
-        recent = list(history.returns)[-window:]
-        return history, _deviation(recent) if len(recent) == window else 0.0
+        history.add(bar.ts_close, math.log(bar.close / before))
+        returns = list(history.returns)
+        return history, _deviation(returns[-window:]) if len(returns) >= window else 0.0
 
     def _volatility(self, history: _History, sigma: float) -> float:
         if sigma <= 0.0:
@@ -142,15 +178,14 @@ class ComplexityDetector:
     def _correlation_breakdown(self, symbol: str) -> float:
         mine = self._history[symbol]
         short, long = self._settings.volatility_window, self._settings.correlation_window
-        own = dict(zip(mine.times, mine.returns, strict=True))
         changes = []
         for name, other in self._history.items():
             if name == symbol:
                 continue
-            pairs = [(own[ts], value) for ts, value in zip(other.times, other.returns, strict=True) if ts in own]
-            pairs = pairs[-long:]
-            if len(pairs) == long:
-                changes.append(abs(_correlation(pairs[-short:]) - _correlation(pairs)) / 2.0)
+            common = _common(mine, other, long)
+            if common is not None:
+                recent = _together(mine.about(common, short), other.about(common, short), short)
+                changes.append(abs(recent - _together(mine.about(common, long), other.about(common, long), long)) / 2.0)
         return math.fsum(changes) / len(changes) if changes else 0.0
 
     def _regime(self, volatility: float, trend: float) -> Regime:
@@ -173,15 +208,24 @@ def _efficiency(returns: Sequence[float]) -> float:
     return min(1.0, abs(math.fsum(returns)) / path) if path > 0.0 else 0.0
 
 
-def _correlation(pairs: Sequence[tuple[float, float]]) -> float:
-    """Pearson's, 0 where one side varies by no more than rounding noise."""
-    n = len(pairs)
-    mean_x = math.fsum(x for x, _ in pairs) / n
-    mean_y = math.fsum(y for _, y in pairs) / n
-    xy = math.fsum((x - mean_x) * (y - mean_y) for x, y in pairs)
-    xx = math.fsum((x - mean_x) ** 2 for x, _ in pairs)
-    yy = math.fsum((y - mean_y) ** 2 for _, y in pairs)
-    return max(-1.0, min(1.0, xy / math.sqrt(xx * yy))) if min(xx, yy) > n * NOISE else 0.0
+def _common(mine: _History, other: _History, count: int) -> tuple[int, ...] | None:
+    """The newest `count` times at which both have a return, None where there are fewer."""
+    times, others = mine.closes(), other.closes()
+    for end in (len(times), len(times) - 1):  # bars that close together: the other one's newest may have yet to come
+        common = times[end - count : end] if end >= count else ()
+        if common and common == others[-count:]:
+            return common
+    seen = set(times)
+    common = tuple(ts for ts in others if ts in seen)[-count:]
+    return common if len(common) == count else None
+
+
+def _together(one: _About, other: _About, n: int) -> float:
+    """Pearson's correlation of n returns, 0 where one side varies by no more than rounding noise."""
+    if min(one.squares, other.squares) <= n * NOISE:
+        return 0.0
+    products = math.fsum(map(mul, one.deviations, other.deviations))
+    return max(-1.0, min(1.0, products / math.sqrt(one.squares * other.squares)))
 
 
 class ComplexityActor(Actor):

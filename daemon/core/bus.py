@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 from daemon.core.errors import InboxFull
 from daemon.core.events import Event
-from daemon.core.pump import Pump, Rest
 
 Filter = Callable[[Any], bool]
 """Says whether an event is wanted; it is asked only about events of the types it was given with."""
@@ -22,10 +21,17 @@ Receiver = Callable[[Any], None]
 """Takes events of the types it was given with."""
 
 
+class Runner(Protocol):
+    """Who runs the actors, where that isn't the event loop (`daemon.core.pump`)."""
+
+    async def run(self) -> None:
+        """Let everybody do what there is to do now, or wait until there is something."""
+
+
 class Inbox:
     """One actor's queue."""
 
-    __slots__ = ("_bus", "_capacity", "_items", "_waiter", "name", "taken")
+    __slots__ = ("_at_work", "_bus", "_capacity", "_items", "_tell", "_waiter", "name", "taken")
 
     def __init__(self, bus: Bus, name: str, capacity: int) -> None:
         self.name = name
@@ -34,7 +40,9 @@ class Inbox:
         self._bus = bus
         self._capacity = capacity
         self._items: deque[Event] = deque()
-        self._waiter: asyncio.Future[None] | Rest | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._tell: Callable[[], object] | None = None
+        self._at_work = True
 
     def __len__(self) -> int:
         return len(self._items)
@@ -45,6 +53,11 @@ class Inbox:
             raise InboxFull(f"inbox {self.name!r} is full at {self._capacity} events: its actor does not keep up")
         self._items.append(event)
         self._bus.pending += 1
+        if self._tell is not None:
+            if not self._at_work:
+                self._at_work = True
+                self._tell()
+            return
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -59,11 +72,34 @@ class Inbox:
     async def wait(self) -> None:
         """Wait until there is an event."""
         while not self._items:
-            self._waiter = self._bus.waiter()
+            self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
+
+    def on_news(self, tell: Callable[[], object]) -> None:
+        """Who runs its actor by hand is told when there is an event again after `drain` found no more."""
+        self._tell = tell
+
+    def drain(self, handle: Callable[[Event], Awaitable[None] | None]) -> Awaitable[None] | None:
+        """Have the events handled, one after the other; what one has to await for is given back, and owes a `done`."""
+        items, bus = self._items, self._bus
+        self._at_work = True
+        while items:
+            self.taken += 1
+            waiting = None
+            try:
+                waiting = handle(items.popleft())
+            finally:
+                if waiting is None:
+                    bus.pending -= 1
+                    if not bus.pending:
+                        bus.settle(0)
+            if waiting is not None:
+                return waiting
+        self._at_work = False
+        return None
 
     def done(self) -> None:
         """The event that `take` gave has been handled."""
@@ -73,10 +109,10 @@ class Inbox:
 class Bus:
     """Routes events by type; a tap sees every event of its types at once, an inbox when its actor comes to it."""
 
-    def __init__(self, capacity: int = 65_536, pump: Pump | None = None) -> None:
-        """`pump`: who runs the stations, where that isn't the event loop."""
+    def __init__(self, capacity: int = 65_536, runner: Runner | None = None) -> None:
+        """`runner`: who runs the actors; None for tasks of their own."""
         self.pending = 0
-        self._pump = pump
+        self._runner = runner
         self._capacity = capacity
         self._taps: dict[type[Event], list[Receiver]] = {}
         self._inboxes: dict[type[Event], list[Receiver]] = {}
@@ -127,17 +163,12 @@ class Bus:
 
     async def idle(self) -> None:
         """Wait until nothing published is unhandled."""
+        while self.pending and self._runner is not None:
+            await self._runner.run()
         while self.pending:
-            if self._pump is not None:
-                await self._pump.run()
-                continue
             waiter = asyncio.get_running_loop().create_future()
             self._idle_waiters.append(waiter)
             await waiter
-
-    def waiter(self) -> asyncio.Future[None] | Rest:
-        """What an actor waits on while its inbox is empty."""
-        return asyncio.get_running_loop().create_future() if self._pump is None else Rest(self._pump)
 
     def _add(self, table: dict[type[Event], list[Receiver]], types: tuple[type[Event], ...], call: Receiver) -> None:
         for kind in types:
