@@ -44,6 +44,7 @@ from daemon.core.events import (
     TradingStateChanged,
 )
 from daemon.core.latency import Latency
+from daemon.core.pump import Pump
 from daemon.feed.live.feed import LiveFeed
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
@@ -119,6 +120,8 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     reels: list[Path] = []
     """What an earlier process recorded of today, for the bars that were in the making."""
     machine: Machine = msgspec.field(default_factory=Machine)
+    pumped: bool = False
+    """Whether the stations are run by hand between the moments of a tape, which is quicker, not as tasks of the loop."""
 
 
 class App:
@@ -193,7 +196,8 @@ class App:
             shadowed = earlier_results(plan.journal, live=not plan.tapes)
 
         # the bus, and the journal that hears everything first
-        self.bus = bus = Bus()
+        self._pump = Pump() if plan.pumped else None
+        self.bus = bus = Bus(runner=self._pump)
         self.journal = (
             Journal(
                 plan.journal,
@@ -460,7 +464,7 @@ class App:
             self.shadows.start()
             keep = self.supervisor.keep
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(keep(actor), name=actor.name) for actor in self.actors]
+                tasks = self._start_stations(group)
                 tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
                 tasks += [group.create_task(desk.run(), name=desk.agent.name) for desk in self.shadows.everyone]
                 if self.master_day is not None and self.broker is not None and not self.plan.tapes:
@@ -484,7 +488,18 @@ class App:
                 await self.feed.close()
             if self.broker is not None:
                 await self.broker.close()
+            if self._pump is not None:
+                self._pump.close()
             self.close()
+
+    def _start_stations(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Kept by the supervisor, as tasks of the loop or in the hands of the pump."""
+        keep = self.supervisor.keep
+        if self._pump is None:
+            return [group.create_task(keep(actor), name=actor.name) for actor in self.actors]
+        for actor in self.actors:
+            self._pump.add(actor.inbox, self.supervisor.guarded(actor))
+        return []
 
     def snapshot(self) -> AccountSnapshot:
         """The account as it stands, for the journal; true while nothing that was published waits to be handled."""

@@ -27,6 +27,9 @@ from daemon.market.calendar import Session
 
 DAY = "1d"
 
+_SUM, _LEAST, _MOST = np.add.reduce, np.minimum.reduce, np.maximum.reduce
+"""What `sum`, `min` and `max` of an array come to, without what Python does before: of a bar's ticks that is more."""
+
 
 class SessionSource(Protocol):
     """What the bars need of a calendar."""
@@ -229,10 +232,13 @@ class BarBuilder:
             bars.gap = max(self._lost.get(symbol, 0), self._lost.get(None, 0)) >= session.open_ns
         opened, base = session.open_ns, self._base_ns
         first, last = (int(ts[0]) - opened) // base, (int(ts[-1]) - opened) // base
+        if last - first == 1:  # what came within the grace, and the bar after it
+            cut = int(ts.searchsorted(opened + last * base))
+            self._whole(bars, session, first, ltp[:cut], traded[:cut])
+            self._whole(bars, session, last, ltp[cut:], traded[cut:])
+            return
         if first == last:
-            volume = int(traded.sum()) if traded.min() >= 0 else _volumes(traded, [0])[0]
-            high, low = float(ltp.max()), float(ltp.min())
-            self._add(bars, session, first, float(ltp[0]), high, low, float(ltp[-1]), volume, len(ltp))
+            self._whole(bars, session, first, ltp, traded)
             return
         edges = np.arange(first + 1, last + 1) * base + opened
         found = [0, *ts.searchsorted(edges).tolist(), len(ts)]
@@ -250,6 +256,14 @@ class BarBuilder:
             stop = found[k + 1]
             price, close = float(ltp[start]), float(ltp[stop - 1])
             self._add(bars, session, first + k, price, high, low, close, volume, stop - start)
+
+    def _whole(
+        self, bars: _SymbolBars, session: Session, bucket: int, ltp: NDArray[np.float64], traded: NDArray[np.int64]
+    ) -> None:
+        """Ticks that all belong to one bar."""
+        volume = int(_SUM(traded)) if _LEAST(traded) >= 0 else _volumes(traded, [0])[0]
+        high, low = float(_MOST(ltp)), float(_LEAST(ltp))
+        self._add(bars, session, bucket, float(ltp[0]), high, low, float(ltp[-1]), volume, len(ltp))
 
     def _late(self, session: Session, ts: NDArray[np.int64], received: NDArray[np.int64]) -> NDArray[np.bool_] | None:
         """Which ticks came after their base bar was closed, None where none did.

@@ -22,6 +22,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from operator import mul
+
+import msgspec
 
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
@@ -33,11 +36,21 @@ from daemon.settings.bars import ComplexitySettings
 NOISE = 1e-24
 """Variance of log-returns that is only rounding."""
 
+MANY_WINDOWS = 64
+"""More than are in use at a time, beside those of each symbol; older ones are forgotten."""
+
+
+class _About(msgspec.Struct, frozen=True):
+    """Returns about their mean, and the sum of their squares."""
+
+    deviations: list[float]
+    squares: float
+
 
 class _History:
     """What the detector remembers of one symbol."""
 
-    __slots__ = ("baseline", "day", "last_close", "returns", "sigmas", "times")
+    __slots__ = ("_abouts", "baseline", "day", "last_close", "returns", "sigmas", "tails", "times")
 
     def __init__(self, length: int, window: int) -> None:
         self.sigmas: deque[float | None] = deque(maxlen=window)
@@ -46,6 +59,25 @@ class _History:
         self.last_close = 0.0
         self.day = -1
         self.baseline = 0.0
+        self.tails: list[tuple[int, ...]] = []
+        """Times of the newest window of returns, and of the one before it; none where there are too few."""
+        self._abouts: dict[tuple[int, int], _About] = {}
+
+    def add(self, close: int, change: float) -> None:
+        """A return, of the bar that closed at `close`."""
+        self.returns.append(change)
+        self.times.append(close)
+        self.tails = []
+        self._abouts.clear()
+
+    def about(self, back: int, count: int) -> _About:
+        """Of `count` returns up to `back` before the newest; every other symbol asks for the same ones."""
+        found = self._abouts.get((back, count))
+        if found is None:
+            returns = list(self.returns)
+            end = len(returns) - back
+            found = self._abouts[back, count] = _about(returns[end - count : end])
+        return found
 
 
 class ComplexityDetector:
@@ -59,6 +91,9 @@ class ComplexityDetector:
         )  # one more: of instruments whose bars close together, the first asked has no match yet for its newest return
         self._smoothing = 2.0 / (settings.baseline_window + 1)
         self._history: dict[str, _History] = {}
+        self._windows: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self._changes: dict[tuple[str, str], tuple[tuple[int, ...], float]] = {}
+        """Of two symbols the newest window at which their correlations were compared, and what came of it."""
 
     def on_bar(self, bar: Bar) -> Complexity:
         """Complexity of `bar.symbol` at `bar.ts_close`."""
@@ -92,6 +127,7 @@ class ComplexityDetector:
     def forget(self, symbol: str) -> None:
         """Begin anew: what the bars of `symbol` were like says nothing any more."""
         self._history.pop(symbol, None)
+        self._changes.clear()
 
     def remember(self, bar: Bar) -> None:
         """Leave behind what `on_bar` would, without its answer: for bars that were decided on before."""
@@ -109,10 +145,9 @@ class ComplexityDetector:
         before = history.last_close if day == history.day else bar.open
         history.day = day
         history.last_close = bar.close
-        history.returns.append(math.log(bar.close / before))
-        history.times.append(bar.ts_close)
-        recent = list(history.returns)[-window:]
-        return history, _deviation(recent) if len(recent) == window else 0.0
+        history.add(bar.ts_close, math.log(bar.close / before))
+        returns = list(history.returns)
+        return history, _deviation(returns[-window:]) if len(returns) >= window else 0.0
 
     def _volatility(self, history: _History, sigma: float) -> float:
         if sigma <= 0.0:
@@ -141,17 +176,55 @@ class ComplexityDetector:
 
     def _correlation_breakdown(self, symbol: str) -> float:
         mine = self._history[symbol]
-        short, long = self._settings.volatility_window, self._settings.correlation_window
-        own = dict(zip(mine.times, mine.returns, strict=True))
+        self._cut_tails(mine)
         changes = []
         for name, other in self._history.items():
-            if name == symbol:
-                continue
-            pairs = [(own[ts], value) for ts, value in zip(other.times, other.returns, strict=True) if ts in own]
-            pairs = pairs[-long:]
-            if len(pairs) == long:
-                changes.append(abs(_correlation(pairs[-short:]) - _correlation(pairs)) / 2.0)
+            if name != symbol:
+                change = self._change(symbol, mine, name, other)
+                if change is not None:
+                    changes.append(change)
         return math.fsum(changes) / len(changes) if changes else 0.0
+
+    def _change(self, symbol: str, mine: _History, name: str, other: _History) -> float | None:
+        """How far the short correlation of two symbols is from the long one; None where they have too few times."""
+        if min(len(mine.times), len(other.times)) < self._settings.correlation_window:
+            return None
+        if not mine.tails or not other.tails:
+            return self._change_at_common_times(mine, other)
+        window = other.tails[0]
+        back = 0 if mine.tails[0] is window else 1  # bars that close together: the other's newest may have yet to come
+        if len(mine.tails) <= back or mine.tails[back] is not window:
+            return self._change_at_common_times(mine, other)
+        pair = (symbol, name) if symbol < name else (name, symbol)
+        known = self._changes.get(pair)
+        if known is not None and known[0] is window:  # the other one asked when it was its turn
+            return known[1]
+        short, long = self._settings.volatility_window, self._settings.correlation_window
+        recent = _together(mine.about(back, short), other.about(0, short), short)
+        change = abs(recent - _together(mine.about(back, long), other.about(0, long), long)) / 2.0
+        self._changes[pair] = window, change
+        return change
+
+    def _change_at_common_times(self, mine: _History, other: _History) -> float | None:
+        """The same, where one of them has times of its own."""
+        short, long = self._settings.volatility_window, self._settings.correlation_window
+        own = dict(zip(mine.times, mine.returns, strict=True))
+        pairs = [(own[ts], value) for ts, value in zip(other.times, other.returns, strict=True) if ts in own][-long:]
+        if len(pairs) < long:
+            return None
+        x, y = [one for one, _ in pairs], [one for _, one in pairs]
+        recent = _together(_about(x[-short:]), _about(y[-short:]), short)
+        return abs(recent - _together(_about(x), _about(y), long)) / 2.0
+
+    def _cut_tails(self, history: _History) -> None:
+        """Name the newest windows of a symbol, one tuple for all symbols that have the same, told apart by identity."""
+        long, times = self._settings.correlation_window, tuple(history.times)
+        if len(self._windows) > MANY_WINDOWS + 4 * len(self._history):
+            self._windows.clear()
+        for end in (len(times), len(times) - 1):
+            if end >= long:
+                window = times[end - long : end]
+                history.tails.append(self._windows.setdefault(window, window))
 
     def _regime(self, volatility: float, trend: float) -> Regime:
         if volatility >= self._settings.volatile_above:
@@ -173,15 +246,18 @@ def _efficiency(returns: Sequence[float]) -> float:
     return min(1.0, abs(math.fsum(returns)) / path) if path > 0.0 else 0.0
 
 
-def _correlation(pairs: Sequence[tuple[float, float]]) -> float:
-    """Pearson's, 0 where one side varies by no more than rounding noise."""
-    n = len(pairs)
-    mean_x = math.fsum(x for x, _ in pairs) / n
-    mean_y = math.fsum(y for _, y in pairs) / n
-    xy = math.fsum((x - mean_x) * (y - mean_y) for x, y in pairs)
-    xx = math.fsum((x - mean_x) ** 2 for x, _ in pairs)
-    yy = math.fsum((y - mean_y) ** 2 for _, y in pairs)
-    return max(-1.0, min(1.0, xy / math.sqrt(xx * yy))) if min(xx, yy) > n * NOISE else 0.0
+def _about(values: Sequence[float]) -> _About:
+    mean = math.fsum(values) / len(values)
+    deviations = [value - mean for value in values]
+    return _About(deviations, math.fsum([deviation**2 for deviation in deviations]))
+
+
+def _together(one: _About, other: _About, n: int) -> float:
+    """Pearson's correlation of n returns, 0 where one side varies by no more than rounding noise."""
+    if min(one.squares, other.squares) <= n * NOISE:
+        return 0.0
+    products = math.fsum(map(mul, one.deviations, other.deviations))
+    return max(-1.0, min(1.0, products / math.sqrt(one.squares * other.squares)))
 
 
 class ComplexityActor(Actor):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 from daemon.core.errors import InboxFull
 from daemon.core.events import Event
@@ -21,10 +21,17 @@ Receiver = Callable[[Any], None]
 """Takes events of the types it was given with."""
 
 
+class Runner(Protocol):
+    """Who runs the actors, where that isn't the event loop (`daemon.core.pump`)."""
+
+    async def run(self) -> None:
+        """Let everybody do what there is to do now, or wait until there is something."""
+
+
 class Inbox:
     """One actor's queue."""
 
-    __slots__ = ("_bus", "_capacity", "_items", "_waiter", "name", "taken")
+    __slots__ = ("_at_work", "_bus", "_capacity", "_items", "_tell", "_waiter", "name", "taken")
 
     def __init__(self, bus: Bus, name: str, capacity: int) -> None:
         self.name = name
@@ -34,6 +41,8 @@ class Inbox:
         self._capacity = capacity
         self._items: deque[Event] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self._tell: Callable[[], object] | None = None
+        self._at_work = True
 
     def __len__(self) -> int:
         return len(self._items)
@@ -44,6 +53,11 @@ class Inbox:
             raise InboxFull(f"inbox {self.name!r} is full at {self._capacity} events: its actor does not keep up")
         self._items.append(event)
         self._bus.pending += 1
+        if self._tell is not None:
+            if not self._at_work:
+                self._at_work = True
+                self._tell()
+            return
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -64,6 +78,29 @@ class Inbox:
             finally:
                 self._waiter = None
 
+    def on_news(self, tell: Callable[[], object]) -> None:
+        """Who runs its actor by hand is told when there is an event again after `drain` found no more."""
+        self._tell = tell
+
+    def drain(self, handle: Callable[[Event], Awaitable[None] | None]) -> Awaitable[None] | None:
+        """Have the events handled, one after the other; what one has to await for is given back, and owes a `done`."""
+        items, bus = self._items, self._bus
+        self._at_work = True
+        while items:
+            self.taken += 1
+            waiting = None
+            try:
+                waiting = handle(items.popleft())
+            finally:
+                if waiting is None:
+                    bus.pending -= 1
+                    if not bus.pending:
+                        bus.settle(0)
+            if waiting is not None:
+                return waiting
+        self._at_work = False
+        return None
+
     def done(self) -> None:
         """The event that `take` gave has been handled."""
         self._bus.settle(1)
@@ -72,8 +109,10 @@ class Inbox:
 class Bus:
     """Routes events by type; a tap sees every event of its types at once, an inbox when its actor comes to it."""
 
-    def __init__(self, capacity: int = 65_536) -> None:
+    def __init__(self, capacity: int = 65_536, runner: Runner | None = None) -> None:
+        """`runner`: who runs the actors; None for tasks of their own."""
         self.pending = 0
+        self._runner = runner
         self._capacity = capacity
         self._taps: dict[type[Event], list[Receiver]] = {}
         self._inboxes: dict[type[Event], list[Receiver]] = {}
@@ -124,6 +163,8 @@ class Bus:
 
     async def idle(self) -> None:
         """Wait until nothing published is unhandled."""
+        while self.pending and self._runner is not None:
+            await self._runner.run()
         while self.pending:
             waiter = asyncio.get_running_loop().create_future()
             self._idle_waiters.append(waiter)

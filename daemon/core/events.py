@@ -191,9 +191,13 @@ class TickBatch(Event, frozen=True, gc=False):
         return self._picked(rows)
 
     def _picked(self, rows: Any) -> TickBatch:
-        columns = {name: getattr(self, name)[rows] for name in TICK_COLUMNS}
-        columns |= {name: band[rows] for name in BAND_COLUMNS if (band := getattr(self, name)) is not None}
-        return TickBatch(symbols=self.symbols, **columns)
+        return TickBatch(
+            self.symbols, self.code[rows], self.ts_event[rows], self.ts_recv[rows], self.ltp[rows],
+            self.last_qty[rows], self.volume[rows], self.bid[rows], self.ask[rows], self.bid_qty[rows],
+            self.ask_qty[rows], self.oi[rows], self.traded[rows],
+            None if self.lower_band is None else self.lower_band[rows],
+            None if self.upper_band is None else self.upper_band[rows],
+        )  # fmt: skip
 
 
 TICK_COLUMNS = (
@@ -201,6 +205,14 @@ TICK_COLUMNS = (
 )  # fmt: skip
 BAND_COLUMNS = ("lower_band", "upper_band")
 """Columns that a batch may lack, prices in rupees."""
+
+
+def joined(parts: Sequence[TickBatch]) -> TickBatch:
+    """Batches in a row, of the same `symbols`, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in TICK_COLUMNS}
+    return TickBatch(symbols=parts[0].symbols, **columns, **joined_bands(parts))
 
 
 def joined_bands(parts: Sequence[TickBatch]) -> dict[str, Any]:

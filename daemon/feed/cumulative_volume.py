@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.core.columns import running_max
 from daemon.core.events import MISSING_INT
 from daemon.feed.belief import BELIEVED_AFTER, BELIEVED_AFTER_SILENCE, SILENCE_NS
 
@@ -42,7 +43,10 @@ class CumulativeVolume:
 
     def doubtful(self, volume: Ints) -> bool:
         """Tell whether a reading falls, so that the times are asked for."""
-        return bool(self.agreeing) or bool((volume[volume >= 0] < self._running(volume)[volume >= 0]).any())
+        if self.agreeing:
+            return True
+        running = self._running(volume)
+        return running is not volume and bool(((volume < running) & (volume >= 0)).any())
 
     def measure(self, volume: Ints, last_qty: Ints, times: Ints | None) -> tuple[Ints, int, int]:
         """Return (traded, readings that fell, largest readings no longer believed); `times` where `doubtful`."""
@@ -61,8 +65,7 @@ class CumulativeVolume:
         return traded, int(np.count_nonzero(fell)), 0
 
     def _running(self, volume: Ints) -> Ints:
-        running: Ints = np.maximum(np.maximum.accumulate(volume), self.top)
-        return running
+        return running_max(volume, self.top)
 
     def _may_turn(self, volume: Ints, fell: Mask, times: Ints) -> bool:
         """Tell whether readings below the top are remembered from before, are many in a row, or the newest ones."""

@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, PacedClock, ReplayClock
+from daemon.core.columns import running_max
 from daemon.core.errors import TapeError
-from daemon.core.events import TICK_COLUMNS, FeedState, FeedStatus, TickBatch, TimeAdvanced, joined_bands
+from daemon.core.events import FeedState, FeedStatus, TickBatch, TimeAdvanced, joined
 from daemon.feed.tick_filter import NO_LIMIT_PERCENT, Instruments, TickFilter
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.settings.feed import FeedSettings
 from daemon.settings.values import INTERVALS
+from daemon.tape.ahead import ahead
 from daemon.tape.bar_ticks import BAR_INTERVALS, BARS_NOTE, DAILY
 from daemon.tape.format import TapeReader
 from daemon.tape.marks import marks_of
@@ -128,9 +130,9 @@ class Tapes:
         return min((ts for ts in found if ts is not None), default=None)
 
     def batches(self) -> Iterator[TickBatch]:
-        """Ticks of all tapes, at most a chunk of each at a time."""
+        """Ticks of all tapes, at most a chunk of each at a time; the next are decoded while the present ones are used."""
         streams = [self._stream(reader) for reader in self._readers]
-        return streams[0] if len(streams) == 1 else _merge(streams)
+        return ahead(streams[0] if len(streams) == 1 else _merge(streams))
 
     def _stream(self, reader: TapeReader) -> Iterator[TickBatch]:
         wanted = [symbol for symbol in reader.symbols if symbol in self.symbols]
@@ -163,8 +165,7 @@ def _merge(streams: list[Iterator[TickBatch]]) -> Iterator[TickBatch]:
             if rest is not None:
                 kept.append((rest, stream))
         heads = kept
-        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in TICK_COLUMNS}
-        merged = TickBatch(symbols=parts[0].symbols, **columns, **joined_bands(parts))
+        merged = joined(parts)
         yield merged if len(parts) == 1 else merged.take(np.argsort(merged.ts_recv, kind="stable"))
 
 
@@ -219,7 +220,7 @@ class TapeFeed:
         for raw in self._tapes.batches():
             accepted, _ = self.tick_filter.apply(raw)
             if len(accepted):
-                received = np.maximum(np.maximum.accumulate(accepted.ts_recv), self._received)
+                received = running_max(accepted.ts_recv, self._received)
                 self._received = int(received[-1])
                 batch = msgspec.structs.replace(accepted, ts_recv=received)
                 self._note_span(batch)
@@ -243,7 +244,7 @@ class TapeFeed:
             if not self._due:
                 await self._open_session(int(batch.ts_event[start]), int(received[start]))
             if self._due:
-                cut = int(np.searchsorted(received, self._due[0], side="right"))
+                cut = int(received.searchsorted(self._due[0], side="right"))
             else:
                 cut = start + self._stragglers(batch.ts_event[start:])
             if cut > start:

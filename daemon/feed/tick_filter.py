@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.core.clock import DAY_NS, IST_OFFSET_NS, MAX_SKEW_NS
+from daemon.core.columns import running_max
 from daemon.core.events import BAND_COLUMNS, TICK_COLUMNS, TickBatch
 from daemon.feed.belief import BELIEVED_AFTER, BELIEVED_AFTER_NS, BELIEVED_AFTER_SILENCE, SILENCE_NS
 from daemon.feed.cumulative_volume import CumulativeVolume, set_volumes
@@ -341,9 +342,11 @@ class _Ticks:
         return kept + (stream.kept if self.day[row] == stream.day else 0)
 
     def _backward(self, last_ts: int, jumped: Mask) -> Mask:
-        ts = np.where(jumped, 0, self.ts)
-        newest_before = np.maximum(np.concatenate(([last_ts], np.maximum.accumulate(ts[:-1]))), last_ts)
-        backward: Mask = self.ts < newest_before
+        ts = np.where(jumped, 0, self.ts) if jumped.any() else self.ts
+        running = running_max(ts, last_ts)
+        if running is ts:
+            return np.zeros(self.n, dtype=np.bool_)
+        backward: Mask = self.ts < np.concatenate(([last_ts], running[:-1]))
         return backward & ~jumped
 
     def _repeated(self, stream: _Stream, good: Mask, previous: Rows, reference: NDArray[np.float64]) -> Rows:

@@ -95,6 +95,8 @@ class MarketCalendar:
             self.special[row["date"]] = SpecialSession(row["date"], tuple(map(tuple, row["parts"])), row["name"])
         self._lay_over(self.file)
         self._first_day = _day_number(self.first_date)
+        self._asked: tuple[int, Session | None] = (-1, None)
+        """The day that was asked about last, and its session."""
         self._lay_out(table["hours"])
 
     @classmethod
@@ -115,7 +117,7 @@ class MarketCalendar:
         session = self._session(self._index((ts_ns + IST_OFFSET_NS) // DAY_NS))
         if session is None or not session.open_ns <= ts_ns < session.close_ns:
             return None
-        return None if self.pause_at(ts_ns) is not None else session
+        return None if self._pauses and self.pause_at(ts_ns) is not None else session
 
     def pause_at(self, ts_ns: int) -> tuple[int, int] | None:
         """The pause of a session that `ts_ns` falls into, [start, stop) in UTC ns; None where there is none."""
@@ -236,11 +238,12 @@ class MarketCalendar:
         self._opens, self._closes = self._open[self._places], self._close[self._places]
 
     def _session(self, index: int) -> Session | None:
-        """The session of a day, counted from the first."""
-        opened = int(self._open[index])
-        if not opened:
-            return None
-        return Session(self.first_date + dt.timedelta(days=index), opened, int(self._close[index]))
+        """The session of a day, counted from the first; asked again and again of the same one."""
+        if index != self._asked[0]:
+            opened = int(self._open[index])
+            day = self.first_date + dt.timedelta(days=index)
+            self._asked = (index, Session(day, opened, int(self._close[index])) if opened else None)
+        return self._asked[1]
 
     def _trading(self, place: int) -> Session:
         """The session of a trading day, counted from the first."""

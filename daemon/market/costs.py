@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import datetime as dt
 from bisect import bisect_right
+from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
 from importlib import resources
 from typing import Any, Final
 
@@ -67,15 +69,7 @@ class CostSchedule:
     """The dated rates of all segments."""
 
     def __init__(self) -> None:
-        text = resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8")
-        table = parse_yaml(text)
-        self._starts: dict[str, list[int]] = {}
-        self._rates: dict[tuple[str, Side], list[_Rates]] = {}
-        for segment, charges in table.items():
-            dates = sorted({row["from"] for rows in charges.values() for row in rows})
-            self._starts[segment] = [ist_ns(day, "00:00") for day in dates]
-            for side in Side:
-                self._rates[segment, side] = [_rates(charges, side, day) for day in dates]
+        self._starts, self._rates = _shipped()
 
     def charges(
         self, instrument: Instrument, side: Side, quantity: int, price: Decimal, ts: int, order_turnover: Decimal = ZERO
@@ -95,6 +89,20 @@ class CostSchedule:
         rates = self._rates[segment, side][index]
         before, after = _of_order(rates, order_turnover), _of_order(rates, order_turnover + price * quantity)
         return Charges(**{name: getattr(after, name) - getattr(before, name) for name in Charges.__struct_fields__})
+
+
+@cache
+def _shipped() -> tuple[Mapping[str, list[int]], Mapping[tuple[str, Side], list[_Rates]]]:
+    """The start of each period of a segment, UTC ns, and its rates by side; read once a process."""
+    text = resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8")
+    starts: dict[str, list[int]] = {}
+    rates: dict[tuple[str, Side], list[_Rates]] = {}
+    for segment, charges in parse_yaml(text).items():
+        dates = sorted({row["from"] for rows in charges.values() for row in rows})
+        starts[segment] = [ist_ns(day, "00:00") for day in dates]
+        for side in Side:
+            rates[segment, side] = [_rates(charges, side, day) for day in dates]
+    return starts, rates
 
 
 def _of_order(rates: _Rates, turnover: Decimal) -> Charges:

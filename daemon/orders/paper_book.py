@@ -51,6 +51,16 @@ class SymbolBook:
         return tuple(price if told == day else np.nan for price, told in (self.lower, self.upper))  # type: ignore[return-value]
 
 
+def tells_all(batch: TickBatch) -> bool:
+    """Whether the last tick of a symbol leaves behind what all before it would: it is quoted, and nobody tells a band.
+
+    What is remembered of a band is of the newest day, and of a day without one nothing.
+    """
+    if batch.lower_band is not None or batch.upper_band is not None:
+        return False
+    return bool(batch.bid[-1] > 0 or batch.ask[-1] > 0)
+
+
 class BookTicks:
     """The rows of one symbol in a batch, from our side's view: what one could trade at, and how much of it is left."""
 

@@ -40,11 +40,12 @@ from daemon.core.events import (
     OrderType,
     Side,
     TickBatch,
+    joined,
 )
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.costs import ZERO, CostSchedule
 from daemon.market.instruments import Instrument, InstrumentBook, Kind
-from daemon.orders.paper_book import QUOTES_LAST_NS, WHOLE, BookTicks, SymbolBook
+from daemon.orders.paper_book import QUOTES_LAST_NS, WHOLE, BookTicks, SymbolBook, tells_all
 from daemon.settings.orders import PaperSettings
 from daemon.tape.bar_ticks import certain_since
 
@@ -55,6 +56,10 @@ REJECTED_ORDER: Final = -99
 REJECTED_SYMBOL: Final = -300
 _REMEMBERED: Final = 20_000
 """Order ids by which a repetition is known, the newest: as many as the order book remembers."""
+
+UNREAD_ROWS: Final = 32_768
+UNREAD_BATCHES: Final = 256
+"""So many ticks, or batches, are put aside at most; bounds memory."""
 
 _STOPS: Final = (OrderType.SL_MARKET, OrderType.SL_LIMIT)
 _LIMITS: Final = (OrderType.LIMIT, OrderType.SL_LIMIT)
@@ -127,12 +132,16 @@ class PaperVenue:
         self._accepted = 0
         self._last_price: dict[str, float] = {}
         self._books: dict[str, SymbolBook] = {}
+        self._unread: list[TickBatch] = []
+        """Ticks that no order has had to do with yet: what they leave behind is looked up when somebody asks."""
+        self._unread_rows = 0
 
     def submit(self, intent: OrderIntent, active_from: int) -> OrderAccepted | OrderRejected:
         """Put an order on the market from `active_from` (UTC nanoseconds), or say why not (Fyers' codes).
 
         Raises `CalendarRangeError` before the market calendar begins.
         """
+        self._read()
         instrument = self._instruments.resolve(intent.symbol)
         session = self._calendar.session_at(active_from)
         if instrument is None:
@@ -171,10 +180,12 @@ class PaperVenue:
         if len(batch) == 0:
             return []
         fills: list[tuple[int, int, Fill]] = []
+        if self._orders:
+            self._read()
         for symbol in {order.intent.symbol: None for order in self._orders.values()}:
             if symbol in batch.symbols:
                 fills += self._match(symbol, batch)
-        self._remember(batch)
+        self._leave_unread(batch)
         fills.sort(key=lambda item: item[:2])
         return [fill for _, _, fill in fills]
 
@@ -197,6 +208,7 @@ class PaperVenue:
 
     def last_price(self, symbol: str) -> float | None:
         """The last price seen of `symbol`, rupees; None before its first tick."""
+        self._read()
         return self._last_price.get(symbol)
 
     def _remove(self, order_id: str, ts: int, reason: str) -> OrderCancelled | None:
@@ -213,6 +225,26 @@ class PaperVenue:
             if price is not None and (float(price) > upper or float(price) < lower):
                 return f"{label} {price} is outside the day's price band, {lower:g} to {upper:g}"
         return ""
+
+    def _leave_unread(self, batch: TickBatch) -> None:
+        """Put a batch aside, until there are enough of them for one look at all."""
+        if self._unread and self._unread[0].symbols != batch.symbols:
+            self._read()
+        self._unread.append(batch)
+        self._unread_rows += len(batch)
+        if self._unread_rows >= UNREAD_ROWS or len(self._unread) >= UNREAD_BATCHES:
+            self._read()
+
+    def _read(self) -> None:
+        """Remember what the batches that were put aside leave behind."""
+        if not self._unread:
+            return
+        unread, self._unread, self._unread_rows = self._unread, [], 0
+        newest = unread[-1]
+        if len(newest.symbols) == 1 and tells_all(newest):
+            self._remember(newest.slice(len(newest) - 1, len(newest)))
+        else:
+            self._remember(joined(unread))
 
     def _remember(self, batch: TickBatch) -> None:
         for code in (0,) if len(batch.symbols) == 1 else np.unique(batch.code).tolist():

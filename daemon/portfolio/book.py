@@ -41,13 +41,20 @@ class _Holding:
     """One symbol's books. `basis` is the signed cost of the open quantity, `opened_ts` 0 while there is none."""
 
     def __init__(self, mark: Decimal) -> None:
-        self.mark = mark
+        self.price: Decimal | float = mark
         self.marked_ts = 0
         self.quantity = 0
         self.basis = ZERO
         self.realised = ZERO
         self.costs = ZERO
         self.opened_ts = 0
+
+    @property
+    def mark(self) -> Decimal:
+        """The price at which it is valued, made exact when somebody asks: it is given far more often."""
+        if not isinstance(self.price, Decimal):
+            self.price = Decimal(repr(float(self.price)))
+        return self.price
 
     @property
     def average_price(self) -> Decimal:
@@ -112,7 +119,7 @@ class Portfolio:
             holding.realised -= holding.basis - kept
             holding.basis = kept
         holding.quantity = quantity
-        holding.mark = holding.mark * numerator / denominator
+        holding.price = holding.mark * numerator / denominator
         holding.opened_ts = holding.opened_ts if quantity else 0
         return self._change(event.symbol, event.ts), rest
 
@@ -128,7 +135,7 @@ class Portfolio:
         holding = self._holdings.get(symbol)
         if holding is not None:
             holding.marked_ts = ts
-            holding.mark = price if isinstance(price, Decimal) else Decimal(repr(float(price)))
+            holding.price = price
 
     def unmark(self, symbol: str) -> None:
         """Forget when `symbol` was valued: its next price is compared with none."""

@@ -120,8 +120,12 @@ class RiskBook:
             entry = self.of(batch.symbols[0])
             entry.last_price, entry.last_ts = float(batch.ltp[-1]), int(batch.ts_recv[-1])
             return
-        newest = dict(zip(batch.code.tolist(), range(len(batch)), strict=True))
-        for code, row in newest.items():
+        rows = np.arange(len(batch))
+        first, newest = np.full(len(batch.symbols), len(batch)), np.full(len(batch.symbols), -1)
+        first[batch.code[::-1]] = rows[::-1]
+        newest[batch.code] = rows
+        codes = np.argsort(first, kind="stable")[: np.count_nonzero(newest >= 0)]  # as they came: so they are closed
+        for code, row in zip(codes.tolist(), newest[codes].tolist(), strict=True):
             entry = self.of(batch.symbols[code])
             entry.last_price, entry.last_ts = float(batch.ltp[row]), int(batch.ts_recv[row])
 

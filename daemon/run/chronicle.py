@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.core.clock import NS_PER_MS
+from daemon.core.clock import NS_PER_MS, india_day
 from daemon.core.events import (
     Bar,
     Decision,
@@ -83,6 +83,8 @@ class Chronicle:
         self._sessions: dict[dt.date, Span] = {}
         self._counted: list[RunCounted] = []
         self._bars = 0
+        self._day = -1
+        """Of the newest bar, so that each session is looked up once."""
         self._actions: list[str] = []
         self._unlike = 0
         self._interrupted = ""
@@ -120,7 +122,10 @@ class Chronicle:
             return
         if self._keep:
             self._shown.bars.append(bar)
-        date = ist_date(bar.ts_open)
+        day = india_day(bar.ts_open)
+        if day == self._day:
+            return
+        self._day, date = day, ist_date(bar.ts_open)
         if date not in self._sessions:
             try:
                 session = self._calendar.session(date)

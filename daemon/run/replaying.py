@@ -78,6 +78,7 @@ class Replay:
             durable=False,
             restarts=False,
             order_prefix="R",
+            pumped=True,
         )
         self.app = App(settings, plan)
         self._bars: list[Bar] = []

@@ -46,5 +46,11 @@ def ease(strategy: Strategy, step: Mitigation) -> None:
 
 def no_number(decision: Decision) -> str:
     """Which figure of a decision is none, "" where all are finite."""
+    all_of_them = (
+        decision.confidence + decision.value + decision.h_confidence + decision.l_confidence + decision.convergence
+        + decision.q_halt + decision.q_continue
+    )  # fmt: skip
+    if math.isfinite(all_of_them):
+        return ""
     figures = ("confidence", "value", "h_confidence", "l_confidence", "convergence", "q_halt", "q_continue")
     return next((name for name in figures if not math.isfinite(getattr(decision, name))), "")

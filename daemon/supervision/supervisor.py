@@ -89,6 +89,8 @@ class Ladder:
         self._max_failed = max_failed
         self._all = _Streak()
         self._failing: dict[str, _Streak] = {}
+        self._lower: dict[tuple[str, bool], str | None] = {}
+        """What `below` answered, which never changes."""
 
     def on_decision(self, decision: Decision) -> str | None:
         """Why the rung in charge is to be left after this decision, or None."""
@@ -96,7 +98,8 @@ class Ladder:
             return None
         late = decision.halt_reason == LATE
         if not decision.failed and not late:
-            self._all = _Streak()
+            if self._all.closes:
+                self._all = _Streak()
             self._failing.pop(decision.symbol, None)
             return None
         if decision.halt_reason == UNFIT:
@@ -111,9 +114,12 @@ class Ladder:
 
     def below(self, *, learned: bool = True) -> str | None:
         """The next rung that was built, None on the last; without `learned`: the next that no market had to teach."""
-        lower = self._rungs[self._rungs.index(self.active) + 1 :]
-        passed_over = self._missing if learned else self._missing | LEARNED
-        return next((rung for rung in lower if rung not in passed_over), None)
+        asked = (self.active, learned)
+        if asked not in self._lower:
+            lower = self._rungs[self._rungs.index(self.active) + 1 :]
+            passed_over = self._missing if learned else self._missing | LEARNED
+            self._lower[asked] = next((rung for rung in lower if rung not in passed_over), None)
+        return self._lower[asked]
 
     @property
     def rung(self) -> int:
@@ -320,6 +326,28 @@ class Supervisor(Actor):
             except Exception as error:
                 log.exception("actor crashed", actor=actor.name)
                 self._on_crash(actor, error)
+
+    def guarded(self, actor: Actor) -> Callable[[Event], Awaitable[None] | None]:
+        """How a pump lets `actor` handle an event: with what `keep` does about a crash, its `Fault` included."""
+        handle = actor.handle
+
+        async def awaited(waiting: Awaitable[None]) -> None:
+            try:
+                await waiting
+            except Exception as error:
+                log.exception("actor crashed", actor=actor.name)
+                self._on_crash(actor, error)
+
+        def guarded(event: Event) -> Awaitable[None] | None:
+            try:
+                waiting = handle(event)
+            except Exception as error:
+                log.exception("actor crashed", actor=actor.name)
+                self._on_crash(actor, error)
+                return None
+            return None if waiting is None else awaited(waiting)
+
+        return guarded
 
     def _on_crash(self, actor: Actor | Kept, error: Exception) -> None:
         reason = said(error)

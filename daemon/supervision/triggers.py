@@ -122,7 +122,8 @@ class Watch:
             self._finite(decision), *self._errors(decision), self._latency(decision, elapsed_ns),
             self._flapping(decision), self._unknown(decision),
         ]  # fmt: skip
-        return sorted((one for one in found if one is not None), key=lambda one: not one.trips)
+        wrong = [one for one in found if one is not None]
+        return sorted(wrong, key=lambda one: not one.trips) if wrong else wrong
 
     def _unknown(self, decision: Decision) -> Finding | None:
         lasting = self._novelty.on_decision(decision) if self._novelty is not None else None
@@ -142,16 +143,19 @@ class Watch:
     def _errors(self, decision: Decision) -> list[Finding | None]:
         if decision.halt_reason == LATE:
             return []
-        settings, found = self._settings, []
+        settings = self._settings
+        found: list[Finding | None] = []
         for key, what in ((None, "all instruments"), (decision.symbol, decision.symbol)):
-            share = self._failed.setdefault(key, Share(settings.window))
+            share = self._failed.get(key)
+            if share is None:
+                share = self._failed[key] = Share(settings.window)
             share.add(decision.ts_bar, bad=decision.failed)
             if share.count < settings.at_least or share.percent < settings.error_warn_percent:
                 continue
             trips = decision.failed and share.percent >= settings.error_trip_percent and share.closes() >= self._closes
             evidence = f"{share.bad} of {share.count} decisions failed ({what})"
             found.append(Finding(Trigger.ERROR_RATE, f"{evidence}: {decision.reason}" if trips else evidence, trips))
-        return list(found)
+        return found
 
     def _latency(self, decision: Decision, elapsed_ns: int | None) -> Finding | None:
         if elapsed_ns is None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.core.clock import MAX_SKEW_NS, NS_PER_S
+from daemon.core.columns import running_max
 from daemon.tape.file import FIRST_VALID_NS, LAST_VALID_NS, valid_times
 
 Ints = NDArray[np.int64]
@@ -49,12 +50,11 @@ class Receipts:
         return running
 
     def _running(self, said: Ints) -> Ints:
-        running: Ints = np.maximum.accumulate(said)
-        return np.maximum(running, self._newest) if running[0] < self._newest else running
+        return running_max(said, self._newest)
 
     def _goes_back(self, said: Ints, running: Ints, after: Ints) -> bool:
         """Whether any stamp lies behind an earlier one: without that none is contradicted."""
-        if bool(((said > 0) & (said < running)).any()):
+        if running is not said and bool(((said > 0) & (said < running)).any()):
             return True
         later = after[:LOOKED_AHEAD]
         return bool(((later > 0) & (later < running[-1])).any())
