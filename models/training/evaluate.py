@@ -19,6 +19,7 @@ from models.training import stats
 from models.training.baselines import EmaScore, expected_settings, fit_linear, fit_model, fit_thresholds
 from models.training.batches import BatchSettings, Target, returns_between_fills
 from models.training.loss import costs_of
+from models.training.member_shares import FamilyFacts, FamilyShares, family_shares
 from models.training.policy import Policy, adaptive_policy, follow, join_policies, of_model, policies_by_depth
 from models.training.reference import pnl_bp
 from models.training.sessions import Floats, Sessions
@@ -42,6 +43,8 @@ class EvaluationData:
     best_bp: Floats | None
     regimes: np.ndarray | None
     costs: tuple[CostStep, ...]
+    family: FamilyFacts | None = None
+    """Of a family of markets: who its members are, and what the filter over them earns."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Evaluation:
     regimes: Sequence[stats.GroupRow]
     depth: Sequence[DepthRow]
     saved: float
+    family: FamilyShares | None = None
 
 
 def evaluate(
@@ -118,6 +122,10 @@ def evaluate(
         earned = returns_between_fills(data.sessions, np.arange(len(data.sessions)), scored)
     own = pnl_bp(traders["hrm"], earned, costs_of(data.sessions, data.costs))
     live = adaptive.live.sum()
+    family = None
+    if data.family is not None and data.best_bp is not None:
+        profits = {name: pnl_bp(held, earned, costs_of(data.sessions, data.costs)) for name, held in traders.items()}
+        family = family_shares(profits, "hrm", data.best_bp, data.family)
     return Evaluation(
         sessions=len(data.sessions),
         shares=shares,
@@ -125,6 +133,7 @@ def evaluate(
         regimes=stats.by_group(own, labels),
         depth=_depth(adaptive, labels),
         saved=1 - float(adaptive.depth[adaptive.live].sum()) / (act.max_segments * max(int(live), 1)),
+        family=family,
     )
 
 
