@@ -28,6 +28,8 @@ class Commands(LazyGroup):
                         "replay`, and with -o its page."),
         "verify": Later("daemon.cli.verify:verify", "Re-run a journal's decisions; exit 1 and the first difference "
                         "where one differs."),
+        "explain": Later("daemon.cli.explain:explain", "Make a journal's decisions again up to one, and say what spoke "
+                         "for it and against it."),
         "check": Later("daemon.cli.check:check", "Check settings and preconditions; exit 1 where something is "
                        "missing."),
         "login": Later("daemon.cli.login:login", "Get the day's Fyers access token into broker.fyers.token_file."),

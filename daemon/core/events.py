@@ -318,7 +318,8 @@ class Decision(Event, frozen=True, gc=False):
 
     `segments`, `min_segments`, `halt_reason` and the confidences are the HRM's; other strategies leave them at 0 or "".
     `latency_ns` is the time from bar close to decision that the run injected or measured by its clock. With a `novelty`
-    over 1 the market is unlike those that the model was trained in; it is 0 where nobody measures it.
+    over 1 the market is unlike those that the model was trained in; it is 0 where nobody measures it. `why`: what spoke
+    for and against a trade, "" where nobody asked at once (`hrmd explain` does).
     """
 
     ts: int
@@ -347,6 +348,7 @@ class Decision(Event, frozen=True, gc=False):
     failed: bool = False
     novelty: float = 0.0
     cost_bp: float = 0.0
+    why: str = ""
 
 
 class InferenceMeasured(Event, frozen=True, gc=False):
