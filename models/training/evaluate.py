@@ -22,6 +22,7 @@ from models.training.loss import costs_of
 from models.training.member_shares import FamilyFacts, FamilyShares, family_shares
 from models.training.policy import Policy, adaptive_policy, follow, join_policies, of_model, policies_by_depth
 from models.training.reference import pnl_bp
+from models.training.reliability import Reliability, reliability
 from models.training.sessions import Floats, Sessions
 from models.training.settings import CostStep
 
@@ -83,6 +84,8 @@ class Evaluation:
     depth: Sequence[DepthRow]
     saved: float
     family: FamilyShares | None = None
+    reliability: Reliability | None = None
+    """Of the value head at adaptive depth; None for too few sessions."""
 
 
 def evaluate(
@@ -93,11 +96,13 @@ def evaluate(
     *,
     extra: Mapping[str, Floats] | None = None,
     seed: int = 0,
+    scale_bp: float = 10.0,
 ) -> Evaluation:
     """Score the model at every depth and with adaptive depth, rules, a linear model, sitting out and ``extra`` traders.
 
     ``models``: one with all of ``data.sessions``, or one a fold of a walk forward with its part of them, in order.
     ``extra`` maps names to positions −1/0/+1 (N, D). Depth 1 is the model without further segments.
+    ``scale_bp``: the unit that its value head was trained in.
     """
     act = AdaptiveComputationTime(hrm)
     own_costs = [costs_of(part, data.costs) for _, part in models]
@@ -134,6 +139,9 @@ def evaluate(
         depth=_depth(adaptive, labels),
         saved=1 - float(adaptive.depth[adaptive.live].sum()) / (act.max_segments * max(int(live), 1)),
         family=family,
+        reliability=reliability(
+            adaptive.value * scale_bp, adaptive.actions, adaptive.live, returns, costs_of(data.sessions, data.costs)
+        ),
     )
 
 

@@ -14,9 +14,10 @@ from rich.table import Table
 
 from models.training.evaluate import Cell, Evaluation, finite
 from models.training.member_shares import FamilyShares, MemberRow
+from models.training.reliability import Reliability
 
 HEADS = ("trader", "round trip bp", "bp a session", "Sharpe", "95 %", "PSR", "DSR", "trades", "permuted p")
-_WORDS = ("trader", "regime", "members")
+_WORDS = ("trader", "regime", "members", "position")
 """Columns of words; the others hold figures."""
 
 
@@ -41,7 +42,26 @@ def tables(evaluation: Evaluation) -> Group:
         profit.add_row(
             group.group, str(group.sessions), f"{group.mean_bp:.2f}", f"{group.error_bp:.2f}", f"{group.sharpe:.2f}"
         )
-    return Group(*parts, depth, profit)
+    said = () if evaluation.reliability is None else reliability_tables(evaluation.reliability)
+    return Group(*parts, depth, profit, *said)
+
+
+def reliability_tables(told: Reliability) -> tuple[Table, Table]:
+    """What was predicted of each position and what it earned, and how good its distribution is."""
+    title = "What the value head says each position will earn, and what it earned: five groups of decisions each"
+    rows = _ruled("position", "decisions", "predicted bp", "earned bp", "± error", title=title)
+    for row in told.rows:
+        rows.add_row(
+            row.position, str(row.decisions), f"{row.predicted_bp:.2f}", f"{row.earned_bp:.2f}", f"{row.error_bp:.2f}"
+        )
+    title = "Its distribution: CRPS beside one without the prediction; inside its 80 % interval"
+    figures = _ruled("position", "slope", "CRPS bp", "without bp", "inside", title=title)
+    for one in told.positions:
+        figures.add_row(
+            one.position, f"{one.slope:.2f}", f"{one.crps_bp:.2f}", f"{one.crps_without_bp:.2f}",
+            f"{100 * one.covered:.1f} %",
+        )  # fmt: skip
+    return rows, figures
 
 
 FAMILY_HEADS = (
