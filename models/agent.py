@@ -23,7 +23,8 @@ from models.checkpoint import Manifest, Precision, TrainingSpan, describe, load_
 from models.config import CarryState, HRMSettings, OutputHeadSettings
 from models.decision_cache import DecisionCache
 from models.errors import InvalidOutput
-from models.features import Observation, encode, forget_identities
+from models.explaining import Part, explain, lead
+from models.features import Features, Observation, encode, forget_identities
 from models.hrm import HRM, VALID_ACTIONS
 from models.novelty import Novelty
 from models.runtime import TorchRunner, single_cycle
@@ -98,6 +99,8 @@ class HRMAgent:
         self.features = model.config.features
         """What this network reads; `past_sessions` may be another than the settings'."""
         self.act = AdaptiveComputationTime(settings, now_ns)
+        self._reasons = AdaptiveComputationTime(settings)
+        """Asks again what a part was worth, without a clock: what a segment costs is learned from decisions alone."""
         self._manifest: Manifest | None = manifest
         self._trained = manifest.trained
         self._known = manifest.novelty
@@ -239,6 +242,24 @@ class HRMAgent:
         if kept and reasoning.reasons[0] not in (HaltReason.DEADLINE, HaltReason.SINGLE_CYCLE, HaltReason.LIMITED):
             self.cache.put(kept, decision)
         return decision
+
+    def explain(
+        self, observation: Observation, action: int, segments: int, *, briefly: bool = False
+    ) -> tuple[Part, ...]:
+        """What spoke for and against `action` at that depth, the largest effect first.
+
+        Nothing where states are carried from bar to bar: what they hold is not seen. Raises InvalidObservation.
+        """
+        if self.settings.carry_state is CarryState.SESSION:
+            return ()
+        features = encode([observation], self.model.vocabularies, self.features)
+        side = int(features.side[0])
+
+        def score(rows: Features) -> NDArray[np.float64]:
+            reasoning, _ = self._reasons.run(self._runner, rows, segments=max(segments, 1))
+            return lead(reasoning.values.policy[:, side], action)
+
+        return explain(features, self.features, score, briefly=briefly)
 
     def _carried_state(self, key: tuple[str, str], session_start_ns: int) -> Any:
         """Take the state that this symbol left in this session, None where there is none."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from daemon.core.clock import NS_PER_MS, Clock
@@ -20,10 +21,14 @@ from models.act import Runner
 from models.agent import AgentDecision, HRMAgent
 from models.config import History, HRMSettings
 from models.errors import InvalidObservation, InvalidOutput
+from models.explaining import Part, in_words
 from models.features import NOTHING_KNOWN, USUAL_COST_BP, Observation
 from strategies.base import LATE, Moment, hold, unthought, unusable
 
 ENTRIES = (Action.BUY_LONG, Action.SELL_SHORT)
+EXPLAINED_AT_ONCE = 1_000_000
+"""Parameters of the largest network whose trades say at once what mattered: eight questions, a millisecond or two.
+Of larger ones, and of holds, `hrmd explain` tells."""
 SIMULATED = "SIM"
 """The instrument of the simulated market that models are trained in."""
 
@@ -49,6 +54,7 @@ class HRMStrategy:
         self._deadline_ns = int(settings.act.deadline_ms * NS_PER_MS)
         self._most_segments: int | None = None
         self._single_cycle = False
+        self._explains = sum(weight.numel() for weight in agent.model.parameters()) <= EXPLAINED_AT_ONCE
         self.description = f"{source} ({agent.model_hash[:12]})" if agent.trained else f"untrained ({source})"
 
     @classmethod
@@ -141,7 +147,16 @@ class HRMStrategy:
             return hold(moment, self.name, str(error), model_hash=self.agent.model_hash)
         except InvalidOutput as error:
             return unusable(moment, self.name, str(error), self.agent.model_hash)
-        return self._decision(moment, answer, seen.cost_bp if self._past_sessions else 0.0)
+        decision = self._decision(moment, answer, seen.cost_bp if self._past_sessions else 0.0)
+        if decision.action is Action.HOLD or single_cycle or not self._explains:
+            return decision
+        parts = self.agent.explain(seen, answer.action, answer.segments, briefly=True)
+        return msgspec.structs.replace(decision, why=in_words(parts))
+
+    def explain(self, moment: Moment, decision: Decision) -> tuple[Part, ...]:
+        """What spoke for and against a decision that was made at `moment`. Raises InvalidObservation."""
+        seen = observation(moment, self._history, self._past_sessions)
+        return self.agent.explain(seen, int(decision.action), decision.segments)
 
     def _decision(self, moment: Moment, answer: AgentDecision, cost_bp: float) -> Decision:
         action = Action(answer.action)

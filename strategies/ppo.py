@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from daemon.core.events import Action, Decision
 from models.errors import InvalidObservation, InvalidOutput
+from models.explaining import Part, explain, lead
+from models.features import Features, encode
 from models.ppo import PPOPolicy
+from models.vocabulary import Vocabularies
 from strategies.base import Moment, decision, hold, unusable
 from strategies.hrm import ENTRIES, observation
 
@@ -56,3 +62,15 @@ class PPOStrategy:
         quantity = abs(moment.position) if action in (Action.CLOSE_LONG, Action.CLOSE_SHORT) else self._quantity
         reason = f"policy, {probability:.2f}"
         return decision(moment, self.name, action, quantity, probability, reason, model_hash=model_hash)
+
+    def explain(self, moment: Moment, made: Decision) -> tuple[Part, ...]:
+        """What spoke for and against a decision that was made at `moment`. Raises InvalidObservation."""
+        settings = self._policy.manifest.features
+        features = encode([observation(moment, settings.history)], Vocabularies(), settings)
+
+        def score(rows: Features) -> NDArray[np.float64]:
+            probabilities = self._policy.probabilities(rows, rows.side)
+            with np.errstate(divide="ignore"):
+                return lead(np.log(probabilities), int(made.action))
+
+        return explain(features, settings, score)

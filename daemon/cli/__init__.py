@@ -29,6 +29,8 @@ class Commands(LazyGroup):
         "new": Later("daemon.cli.new:new_app", "Write a strategy of your own to begin with, and its test."),
         "verify": Later("daemon.cli.verify:verify", "Re-run a journal's decisions; exit 1 and the first difference "
                         "where one differs."),
+        "explain": Later("daemon.cli.explain:explain", "Make a journal's decisions again up to one, and say what spoke "
+                         "for it and against it."),
         "check": Later("daemon.cli.check:check", "Check settings and preconditions; exit 1 where something is "
                        "missing."),
         "brokers": Later("daemon.cli.brokers:brokers", "List the brokers, what each can do, and which of them the "

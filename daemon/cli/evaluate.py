@@ -51,7 +51,10 @@ def evaluate(
             realised = BatchSettings(hrm.features, training.fill, Target.REALISED)
             trees = fit_model("lightgbm", fit_lightgbm, data.history, realised, training.objective.costs)
             extra["lightgbm"] = trees.positions(data.sessions)
-        evaluation = score([(network, data.sessions)], hrm, batches, data, extra=extra, seed=training.seed)
+        evaluation = score(
+            [(network, data.sessions)], hrm, batches, data, extra=extra, seed=training.seed,
+            scale_bp=training.objective.scale_bp,
+        )  # fmt: skip
     except ModelError as error:
         raise ArtifactError(str(error)) from None
     if report is not None:

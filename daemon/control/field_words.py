@@ -105,6 +105,7 @@ COMMON = {
     "volume": "Units traded",
     "warnings": "What the checks say that are worth a look",
     "whole": "Whether it was there from the open to the close",
+    "why": 'What spoke for (+) and against (−) a trade, "" where nobody asked at once',
     "who": "Who asked; of a named token its name is put before it",
     "working_orders": "Orders that work at the venue",
     "worse": "e-value that it is worse",

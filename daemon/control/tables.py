@@ -176,7 +176,7 @@ def decisions_table(rows: Sequence[DecisionRow]) -> Table | Text:
             percent(row.confidence, 0),
             str(row.segments) if row.segments else "-",
             row.strategy,
-            row.reason,
+            f"{row.why}; {row.reason}" if row.why else row.reason,
         )
     return shown
 

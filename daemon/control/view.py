@@ -222,6 +222,7 @@ class DecisionRow(msgspec.Struct, frozen=True, kw_only=True):
     h_module_confidence: float
     l_module_confidence: float
     adaptive_time_used: float
+    why: str = ""
 
     @classmethod
     def of(cls, decision: Decision) -> DecisionRow:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from daemon.core.errors import UsageError
 from daemon.report.shell import card, document, meter, table, toned
 from daemon.report.text import percent, whole
-from models.training.pages import HEADS, texts
+from models.training.pages import FAMILY_HEADS, HEADS, family_texts, texts
 
 if TYPE_CHECKING:
     from models.training.evaluate import Cell, Evaluation
+    from models.training.member_shares import FamilyShares
 
 
 def write_page(evaluation: Evaluation, path: Path) -> None:
@@ -34,6 +35,8 @@ def render(evaluation: Evaluation) -> str:
     parts = [f"<main>\n<h1>Evaluation<span>over {sessions}</span></h1>", '<div class="facts"></div>']
     if evaluation.shares:
         parts.append(card("Expected profit against the best possible trader", _shares(evaluation)))
+    if evaluation.family is not None:
+        parts.append(card("Against the exact filter over members, given the same past", _family(evaluation.family)))
     parts += [
         card("Yearly Sharpe ratio with its 95 % interval, by trader and cost of a round trip", _cells(evaluation)),
         f'<div class="pair">{card(_depth_title(evaluation), _depth(evaluation))}'
@@ -53,6 +56,11 @@ def _depth_title(evaluation: Evaluation) -> str:
 def _shares(evaluation: Evaluation) -> str:
     rows = [(escape(name), meter(share), percent(share, 1)) for name, share in evaluation.shares.items()]
     return table(("Trader", "", "Share of the best"), rows, figures=2)
+
+
+def _family(family: FamilyShares) -> str:
+    rows = [tuple(escape(text) for text in family_texts(row)) for row in family.rows]
+    return table(tuple(escape(head.capitalize()) for head in FAMILY_HEADS), rows)
 
 
 def _cells(evaluation: Evaluation) -> str:

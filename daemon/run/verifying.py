@@ -4,12 +4,13 @@ Bars, complexities, positions and swaps are put, in the journal's order, into a 
 decision is then made again at its recorded depth, by the model that was in charge then (`daemon.run.models_of_run`).
 Of a run that was shortened, decisions that saw bars from before its present beginning can't be made again; they are
 counted. Invariant: on the platform that wrote the journal, with the recorded model, every field but the time and the
-measured latency must come out bit for bit.
+measured latency must come out bit for bit. Where nobody asked at once what mattered, `why` is empty and not compared.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -113,8 +114,20 @@ class _Past:
         return self.shortened and not whole
 
 
-def verify_journal(path: Path) -> Verification:
-    """Make the latest run's decisions again. Raises `CheckFailed` at the first difference, or `UsageError`."""
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """A recorded decision, the `number`-th of its run, with what was known then and who decided."""
+
+    number: int
+    recorded: Decision
+    moment: Moment
+    strategy: Strategy | None
+
+
+def verify_journal(path: Path, look: Callable[[Made], None] | None = None) -> Verification:
+    """Make the latest run's decisions again. Raises `CheckFailed` at the first difference, or `UsageError`.
+
+    Each is shown to `look` before; what that raises ends it.
+    """
     reader = JournalReader(path)
     metadata = reader.metadata()
     try:
@@ -183,6 +196,8 @@ def verify_journal(path: Path) -> Verification:
             strategy = strategies.get(name)
             if changed := changed_since(strategy, event.model_hash):
                 raise CheckFailed(f"{path}: decision {count + 1} ({event.symbol}, bar {event.ts_bar}): {changed}")
+            if look is not None:
+                look(Made(number=count + 1, recorded=event, moment=moment, strategy=strategy))
             _compare(event, _decide_again(strategy, moment, event), count, path)
             if event.halt_reason in (HUNG, UNFIT) and isinstance(strategy, Renewable):
                 strategies[name] = strategy.renewed()
@@ -274,6 +289,8 @@ def _compare(recorded: Decision, again: Decision, number: int, path: Path) -> No
         if field in STAMPED:
             continue
         was, now = getattr(recorded, field), getattr(again, field)
+        if field == "why" and not was:  # asked by nobody: in a hurry, or by an earlier version
+            continue
         if was != now:
             raise CheckFailed(
                 f"{path}: decision {number + 1} ({recorded.symbol}, bar {recorded.ts_bar}): {field} was {was!r}, "

@@ -19,8 +19,10 @@ from models.training import stats
 from models.training.baselines import EmaScore, expected_settings, fit_linear, fit_model, fit_thresholds
 from models.training.batches import BatchSettings, Target, returns_between_fills
 from models.training.loss import costs_of
+from models.training.member_shares import FamilyFacts, FamilyShares, family_shares
 from models.training.policy import Policy, adaptive_policy, follow, join_policies, of_model, policies_by_depth
 from models.training.reference import pnl_bp
+from models.training.reliability import Reliability, reliability
 from models.training.sessions import Floats, Sessions
 from models.training.settings import CostStep
 
@@ -42,6 +44,8 @@ class EvaluationData:
     best_bp: Floats | None
     regimes: np.ndarray | None
     costs: tuple[CostStep, ...]
+    family: FamilyFacts | None = None
+    """Of a family of markets: who its members are, and what the filter over them earns."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,9 @@ class Evaluation:
     regimes: Sequence[stats.GroupRow]
     depth: Sequence[DepthRow]
     saved: float
+    family: FamilyShares | None = None
+    reliability: Reliability | None = None
+    """Of the value head at adaptive depth; None for too few sessions."""
 
 
 def evaluate(
@@ -89,11 +96,13 @@ def evaluate(
     *,
     extra: Mapping[str, Floats] | None = None,
     seed: int = 0,
+    scale_bp: float = 10.0,
 ) -> Evaluation:
     """Score the model at every depth and with adaptive depth, rules, a linear model, sitting out and ``extra`` traders.
 
     ``models``: one with all of ``data.sessions``, or one a fold of a walk forward with its part of them, in order.
     ``extra`` maps names to positions −1/0/+1 (N, D). Depth 1 is the model without further segments.
+    ``scale_bp``: the unit that its value head was trained in.
     """
     act = AdaptiveComputationTime(hrm)
     own_costs = [costs_of(part, data.costs) for _, part in models]
@@ -118,6 +127,10 @@ def evaluate(
         earned = returns_between_fills(data.sessions, np.arange(len(data.sessions)), scored)
     own = pnl_bp(traders["hrm"], earned, costs_of(data.sessions, data.costs))
     live = adaptive.live.sum()
+    family = None
+    if data.family is not None and data.best_bp is not None:
+        profits = {name: pnl_bp(held, earned, costs_of(data.sessions, data.costs)) for name, held in traders.items()}
+        family = family_shares(profits, "hrm", data.best_bp, data.family)
     return Evaluation(
         sessions=len(data.sessions),
         shares=shares,
@@ -125,6 +138,10 @@ def evaluate(
         regimes=stats.by_group(own, labels),
         depth=_depth(adaptive, labels),
         saved=1 - float(adaptive.depth[adaptive.live].sum()) / (act.max_segments * max(int(live), 1)),
+        family=family,
+        reliability=reliability(
+            adaptive.value * scale_bp, adaptive.actions, adaptive.live, returns, costs_of(data.sessions, data.costs)
+        ),
     )
 
 

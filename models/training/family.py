@@ -12,12 +12,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.training import mixture
 from models.training import reference as ref
 from models.training.market import SYMBOL, HiddenRegimeMarket, simulate
+from models.training.member_shares import FamilyFacts
+from models.training.mixture import Ranges
 from models.training.sessions import Floats, Ints, Sessions
 
-WITHOUT_DRIFT = 0.5
-"""Of the members: what a network is to believe before it has seen anything."""
+HIDDEN = Ranges(
+    without_drift=0.5, ratio=(0.08, 0.5), trend_bars=(5.0, 60.0), flat_bars=(10.0, 150.0), reversal=(0, 0.6)
+)
+"""What can't be seen of a member, its drift: how many have none, how strong against volatility and how long it is."""
 TOLD = 24
 """Sessions of a member in a training step: as many as a network is told of, and a few."""
 OF_EACH = 2
@@ -35,13 +40,13 @@ def draw(rng: np.random.Generator, bars: int = 75) -> HiddenRegimeMarket:
 
     calm, ratio = even_log(2.5, 12.0), even(1.0, 2.5)
     typical = calm * math.sqrt(ratio)
-    drift = 0.0 if rng.random() < WITHOUT_DRIFT else typical * even_log(0.08, 0.5)
+    drift = 0.0 if rng.random() < HIDDEN.without_drift else typical * even_log(*HIDDEN.ratio)
     return HiddenRegimeMarket(
         bars=bars,
         drift_bp=drift,
-        stay_trend=1.0 - 1.0 / even_log(5.0, 60.0),
-        stay_flat=1.0 - 1.0 / even_log(10.0, 150.0),
-        reversal=even(0.0, 0.6),
+        stay_trend=1.0 - 1.0 / even_log(*HIDDEN.trend_bars),
+        stay_flat=1.0 - 1.0 / even_log(*HIDDEN.flat_bars),
+        reversal=even(*HIDDEN.reversal),
         vol_bp=(calm, calm * ratio),
         stay_vol=even(0.9, 0.99),
         cost_bp=even_log(0.5, 6.0),
@@ -129,6 +134,21 @@ class Family:
             earned = ref.pnl_bp(positions, ref.conditional_means(market, beliefs), market.cost_bp)
             out.append(earned[self.past :])
         return np.concatenate(out)[:count]
+
+    def filter_bp(self, count: int, seed: int) -> Floats:
+        """What the trader who finds the member out earns of the same sessions, behind the same past, bp, (N,)."""
+        out = []
+        for i, market in enumerate(self._markets(count, seed)):
+            drawn = simulate(market, self.past + self.each, seed + i)
+            grid = mixture.grid_around(market, HIDDEN)
+            out.append(mixture.trader_bp(market, grid, drawn, self.past)[self.past :])
+        return np.concatenate(out)[:count]
+
+    def facts(self, count: int, seed: int) -> FamilyFacts:
+        """Members of the same sessions, and what can be had of them without being told which."""
+        member = np.repeat(np.arange(len(self._markets(count, seed))), self.each)[:count]
+        cost = np.array([market.cost_bp for market in self._markets(count, seed)])
+        return FamilyFacts(self.filter_bp(count, seed), member, self.regimes(count, seed), cost[member])
 
     def regimes(self, count: int, seed: int) -> np.ndarray:
         """How strong a bar's drift is against its volatility, of the same sessions."""

@@ -13,9 +13,11 @@ from rich.console import Group
 from rich.table import Table
 
 from models.training.evaluate import Cell, Evaluation, finite
+from models.training.member_shares import FamilyShares, MemberRow
+from models.training.reliability import Reliability
 
 HEADS = ("trader", "round trip bp", "bp a session", "Sharpe", "95 %", "PSR", "DSR", "trades", "permuted p")
-_WORDS = ("trader", "regime")
+_WORDS = ("trader", "regime", "members", "position")
 """Columns of words; the others hold figures."""
 
 
@@ -30,6 +32,8 @@ def tables(evaluation: Evaluation) -> Group:
         for name, share in evaluation.shares.items():
             shares.add_row(name, f"{100 * share:.1f} %")
         parts.insert(0, shares)
+    if evaluation.family is not None:
+        parts[1:1] = _family(evaluation.family)
     depth = _ruled("regime", "sessions", "segments", "‖Δz‖", title=f"Depth; {100 * evaluation.saved:.0f} % saved")
     for row in evaluation.depth:
         depth.add_row(row.regime, str(row.sessions), f"{row.segments:.2f}", f"{row.change:.3f}")
@@ -38,7 +42,65 @@ def tables(evaluation: Evaluation) -> Group:
         profit.add_row(
             group.group, str(group.sessions), f"{group.mean_bp:.2f}", f"{group.error_bp:.2f}", f"{group.sharpe:.2f}"
         )
-    return Group(*parts, depth, profit)
+    said = () if evaluation.reliability is None else reliability_tables(evaluation.reliability)
+    return Group(*parts, depth, profit, *said)
+
+
+def reliability_tables(told: Reliability) -> tuple[Table, Table]:
+    """What was predicted of each position and what it earned, and how good its distribution is."""
+    title = "What the value head says each position will earn, and what it earned: five groups of decisions each"
+    rows = _ruled("position", "decisions", "predicted bp", "earned bp", "± error", title=title)
+    for row in told.rows:
+        rows.add_row(
+            row.position, str(row.decisions), f"{row.predicted_bp:.2f}", f"{row.earned_bp:.2f}", f"{row.error_bp:.2f}"
+        )
+    title = "Its distribution: CRPS beside one without the prediction; inside its 80 % interval"
+    figures = _ruled("position", "slope", "CRPS bp", "without bp", "inside", title=title)
+    for one in told.positions:
+        figures.add_row(
+            one.position, f"{one.slope:.2f}", f"{one.crps_bp:.2f}", f"{one.crps_without_bp:.2f}",
+            f"{100 * one.covered:.1f} %",
+        )  # fmt: skip
+    return rows, figures
+
+
+FAMILY_HEADS = (
+    "members", "count", "model bp", "± error", "filter bp", "known bp", "of the filter", "of who knows"
+)  # fmt: skip
+
+
+def _family(family: FamilyShares) -> list[Table]:
+    """The model beside the filter over members and the trader who knows the member."""
+    title = "Against the exact filter over members, given the same past: a trader by its posterior, a lower bound"
+    shares = _ruled("trader", "share of the filter", title=title)
+    for name, share in family.traders.items():
+        shares.add_row(name, f"{100 * share:.1f} %")
+    title = (
+        f"Members; the worst decile has {100 * family.worst_decile:.0f} % of its filter, "
+        f"the worst tenth of all {family.worst_bp:.2f} bp a session"
+    )
+    rows = _ruled(*FAMILY_HEADS, title=title)
+    for row in family.rows:
+        rows.add_row(*family_texts(row))
+    return [shares, rows]
+
+
+def family_texts(row: MemberRow) -> tuple[str, ...]:
+    """One group of members as it is read, under `FAMILY_HEADS`; of nothing there is no share."""
+
+    def share(value: float) -> str:
+        return f"{100 * value:.1f} %" if finite(value) is not None else "–"
+
+    return (
+        row.group,
+        str(row.members),
+        f"{row.model_bp:.2f}",
+        f"{row.error_bp:.2f}",
+        f"{row.filter_bp:.2f}",
+        f"{row.known_bp:.2f}",
+        share(row.of_filter),
+        share(row.of_known),
+    )
 
 
 def _ruled(*heads: str, title: str) -> Table:

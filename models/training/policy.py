@@ -30,13 +30,14 @@ class Policy:
     """What a network says about N sessions.
 
     ``actions`` (N, D, 3) greedy action from each position, ``depth`` (N, D) segments used, ``live`` (N, D), ``change``
-    (N, D) the last ‖Δz‖/‖z‖ of z_H.
+    (N, D) the last ‖Δz‖/‖z‖ of z_H, ``value`` (N, D, 3) what the value head says of each position.
     """
 
     actions: Ints
     depth: Ints
     live: NDArray[np.bool_]
     change: Floats
+    value: Floats
 
 
 def of_model(settings: BatchSettings, model: HRM) -> BatchSettings:
@@ -75,6 +76,7 @@ def policies_by_depth(
                     outputs.policy.float().cpu().numpy(),
                     np.full(len(batch.features), depth + 1),
                     outputs.change.z_H[:, -1].float().cpu().numpy(),
+                    outputs.value.float().cpu().numpy(),
                     batch,
                 )
             )
@@ -90,7 +92,9 @@ def adaptive_policy(
     for _, batch in batches(sessions, settings, model, cost_bp):
         reasoning, _ = act.run(runner, batch.features)
         values = reasoning.values
-        parts.append(_policy(values.policy, np.asarray(reasoning.segments), values.change_h[:, -1], batch))
+        parts.append(
+            _policy(values.policy, np.asarray(reasoning.segments), values.change_h[:, -1], values.value, batch)
+        )
     return join_policies(parts)
 
 
@@ -106,12 +110,20 @@ def follow(actions: Ints) -> Floats:
     return out
 
 
-def _policy(logits: NDArray[np.float32], depth: Ints, change: NDArray[np.float32], batch: Batch) -> Policy:
+def _policy(
+    logits: NDArray[np.float32], depth: Ints, change: NDArray[np.float32], value: NDArray[np.float32], batch: Batch
+) -> Policy:
     """Greedy actions of one batch; padding and short histories hold."""
     shape = batch.live.shape
     greedy = logits.argmax(axis=-1).reshape(*shape, 3)
     actions = np.where(batch.live[..., None], greedy, ob.HOLD)
-    return Policy(actions, depth.reshape(shape), batch.live, change.astype(np.float64).reshape(shape))
+    return Policy(
+        actions,
+        depth.reshape(shape),
+        batch.live,
+        change.astype(np.float64).reshape(shape),
+        value.astype(np.float64).reshape(*shape, 3),
+    )
 
 
 def join_policies(parts: Sequence[Policy]) -> Policy:
@@ -127,6 +139,7 @@ def join_policies(parts: Sequence[Policy]) -> Policy:
         np.concatenate([pad(part.depth, 0) for part in parts]),
         np.concatenate([pad(part.live, False) for part in parts]),
         np.concatenate([pad(part.change, 0.0) for part in parts]),
+        np.concatenate([pad(part.value, 0.0) for part in parts]),
     )
 
 

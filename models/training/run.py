@@ -230,6 +230,7 @@ def evaluation_data(data: Data, sessions: int, costs: tuple[CostStep, ...]) -> E
             best_bp=simulated.best_bp(sessions, EVALUATION_SEED),
             regimes=simulated.regimes(sessions, EVALUATION_SEED),
             costs=costs,
+            family=simulated.facts(sessions, EVALUATION_SEED) if isinstance(simulated, Family) else None,
         )
     before, after = split_by_time(load(data, data.intervals_s[0])[0], border_ns(data.border))
     return EvaluationData(sessions=after, history=before, best_bp=None, regimes=None, costs=costs)

@@ -119,6 +119,7 @@ def ctl(*words: str) -> Callable[[Place], list[str]]:
 COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "replay": lambda place: [str(place.tape), "--strategy", "rules", "--journal", str(place.root / "j.sqlite")],
     "verify": lambda place: [str(place.root / "j.sqlite")],
+    "explain": lambda place: [str(place.root / "j.sqlite")],
     "report": lambda place: [str(place.root / "j.sqlite")],
     "check": lambda place: place.settings(
         f"feed.tape=[{place.tape}]", "strategy.name=rules", f"journal.path={place.root}/new.sqlite", "control.port=0"

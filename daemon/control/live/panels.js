@@ -18,6 +18,7 @@ function decisionWords(row) {
   const sure = row.confidence > 0 ? `, ${percent(row.confidence)} sure` : "";
   const head = row.failed ? "could not decide, holds" : what + sized + (acts || row.segments ? sure : "");
   const parts = [];
+  if (row.why) parts.push(`what mattered: ${row.why}`);
   if (row.reason) parts.push(reasonWords(row.reason));
   if (row.segments && !/\d segments?, \w/.test(row.reason)) parts.push(thoughtWords(row.segments, row.halt_reason));
   if (row.complexity > 0 || row.segments) parts.push(`market ${row.regime || "not yet known"}, complexity ${row.complexity.toFixed(2)}`);

@@ -82,6 +82,21 @@ def test_the_same_moment_twice_is_the_same_decision() -> None:
     assert strategy(seed=2).decide(moment).model_hash != first.model_hash
 
 
+def test_a_trade_says_what_mattered() -> None:
+    """At the depth that it was decided at, also made again; a hold, a hurried or a large one says it when asked."""
+    found = {seed: strategy(seed).decide(walk(7)) for seed in range(12)}
+    traded = {seed: one for seed, one in found.items() if one.action in ENTRIES and one.why}
+    assert traded
+    assert all(one.why == "" for one in found.values() if one.action is Action.HOLD)
+    for seed, one in traded.items():
+        assert one.why.endswith(("+", "−"))
+        assert strategy(seed).decide_at(walk(7), one.segments) == one
+        assert strategy(seed).decide_at(walk(7), one.segments, single_cycle=True).why == ""
+        named = {part.name: part.effect for part in strategy(seed).explain(walk(7), one)}
+        for said in one.why.split(", "):
+            assert (named[said[:-2]] > 0) is (said[-1] == "+")
+
+
 @pytest.mark.parametrize("position", [0, 40, -40])
 def test_only_what_the_position_allows(position: int) -> None:
     """Flat never closes, a position never opens another; whatever the market and the weights."""
