@@ -158,7 +158,8 @@ def _walk_forward(settings: Settings, bars: list[Path], dates: str, out: Path, a
     from models.training.evaluate import evaluate
     from models.training.pages import document, tables
     from models.training.progress import LiveView
-    from models.training.run import FileData, walk_forward
+    from models.training.files import FileData
+    from models.training.run import walk_forward
 
     borders = [_date("--walk-forward", text) for text in dates.split(",")]
     if borders != sorted(set(borders)):
@@ -190,8 +191,9 @@ def training_data(
     settings: Settings, bars: list[Path], market: str, sessions: int | None, border: str, intervals: str = ""
 ) -> Data:
     """What to train or evaluate on. Raises `UsageError` for options that can't be meant."""
+    from models.training.files import FileData
     from models.training.markets import MarketName
-    from models.training.run import FileData, SimulatedData
+    from models.training.run import SimulatedData
 
     if not bars:
         if market not in MARKETS:

@@ -9,25 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
-
-import numpy as np
 
 from models.checkpoint import Manifest, Origin, TrainingSpan, describe, load_model, save_model
 from models.config import HRMSettings
 from models.hrm import HRM
 from models.novelty import NoveltyStatistics
-from models.training.adjusting import Actions, Broken, adjusted, never, no_actions, separated
 from models.training.calibrating import FEWEST, calibrate
 from models.training.distributed import Group
 from models.training.evaluate import EvaluationData
 from models.training.family import Family, FamilySource
-from models.training.ingest import Report, read_bars
+from models.training.files import FileData, border_ns, day_of, divided, load
 from models.training.markets import MarketName, market
 from models.training.progress import Observer
 from models.training.provenance import data_sha256, git_revision, package_version
-from models.training.sessions import Sessions, join, split_by_time
+from models.training.sessions import Sessions, join, newest_of_each
 from models.training.settings import CostStep, DeepSupervisionSettings, TrainingSettings
 from models.training.source import FreshSource, Source, StoredSource, TakingTurns
 from models.training.trainer import Trainer, TrainResult, Validation
@@ -42,21 +39,6 @@ class SimulatedData:
 
     name: MarketName
     sessions: int | None = None
-
-
-@dataclass(frozen=True)
-class FileData:
-    """Bars of Parquet files or folders of stored sessions; training ends before ``border``, validation begins there.
-
-    ``intervals_s``: trained on in turns; validation and evaluation use the first. ``actions``: what happened between
-    sessions, so that windows reach across; where a price has ``broken`` away all the same, none does.
-    """
-
-    files: Sequence[Path]
-    intervals_s: Sequence[int]
-    border: date
-    actions: Actions = no_actions
-    broken: Broken = never
 
 
 Data = SimulatedData | FileData
@@ -109,7 +91,7 @@ def train(
     if result.step < training.steps:
         return Trained(result, None, None)
     metrics = _metrics(result)
-    span = TrainingSpan(first=_day(source.span_ns[0]), last=_day(source.span_ns[1]))
+    span = TrainingSpan(first=day_of(source.span_ns[0]), last=day_of(source.span_ns[1]))
     novelty = usual(data, source, hrm, training)
     manifest = describe(
         result.model.cpu(),
@@ -196,28 +178,10 @@ def sources(data: Data, training: TrainingSettings) -> tuple[Source, Validation]
             source = StoredSource(simulated.sessions(data.sessions, training.seed), training.min_sessions)
         best = simulated.best_bp(count, VALIDATION_SEED)
         return source, Validation(simulated.sessions(count, VALIDATION_SEED), best)
-    parts = [split_by_time(load(data, interval_s)[0], border_ns(data.border)) for interval_s in data.intervals_s]
-    after = parts[0][1]
-    newest = after.select(np.arange(len(after))[-count:])
+    parts = [divided(data, load(data, interval_s)[0], data.border) for interval_s in data.intervals_s]
+    newest = newest_of_each(parts[0][1], count)
     stored = [StoredSource(before, training.min_sessions) for before, _ in parts]
     return (stored[0] if len(stored) == 1 else TakingTurns(stored)), Validation(newest)
-
-
-def load(data: FileData, interval_s: int) -> tuple[Sessions, list[Report]]:
-    """Read all files as bars of one interval.
-
-    Folders hold sessions stored by `Sessions.save`, which stay memory-mapped if they are alone.
-    """
-    parts, reports = [], []
-    for path in data.files:
-        if path.is_dir():
-            parts.append(Sessions.open(path))
-            continue
-        sessions, found = read_bars(path, interval_s)
-        parts.append(sessions)
-        reports += found
-    whole = adjusted(parts[0] if len(parts) == 1 else join(parts), data.actions)
-    return separated(whole, data.broken), reports
 
 
 def evaluation_data(data: Data, sessions: int, costs: tuple[CostStep, ...]) -> EvaluationData:
@@ -231,17 +195,8 @@ def evaluation_data(data: Data, sessions: int, costs: tuple[CostStep, ...]) -> E
             regimes=simulated.regimes(sessions, EVALUATION_SEED),
             costs=costs,
         )
-    before, after = split_by_time(load(data, data.intervals_s[0])[0], border_ns(data.border))
+    before, after = divided(data, load(data, data.intervals_s[0])[0], data.border)
     return EvaluationData(sessions=after, history=before, best_bp=None, regimes=None, costs=costs)
-
-
-def border_ns(day: date) -> int:
-    """Return the UTC start of a day in nanoseconds."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000_000_000
-
-
-def _day(ns: int) -> str:
-    return datetime.fromtimestamp(ns // 1_000_000_000, tz=UTC).date().isoformat()
 
 
 def _metrics(result: TrainResult) -> dict[str, float]:
@@ -273,7 +228,7 @@ def walk_forward(
     """
     sessions, folds = load(data, data.intervals_s[0])[0], list[tuple[HRM, Sessions]]()
     for i, border in enumerate(borders):
-        before, after = split_by_time(sessions, border_ns(border))
+        before, after = divided(data, sessions, border)
         if i + 1 < len(borders):
             after = after.select(after.start_ns() < border_ns(borders[i + 1]))
         trainer = Trainer(
@@ -282,5 +237,5 @@ def walk_forward(
         )  # fmt: skip
         folds.append((trainer.run().model, after))
     judged = join([after for _, after in folds])
-    history = split_by_time(sessions, border_ns(borders[0]))[0]
+    history = divided(data, sessions, borders[0])[0]
     return folds, EvaluationData(judged, history, best_bp=None, regimes=None, costs=training.objective.costs)
