@@ -34,6 +34,7 @@ Files = Annotated[
     ),
 ]
 Market = Annotated[str, typer.Option(help=f"Simulated market: {' | '.join(MARKETS)}.")]
+Columns = Annotated[str, typer.Option(help="Names of the files' columns, as in time=Date,open=Open; time=Day+Time.")]
 Border = Annotated[str, typer.Option(help="Bars before this date train, bars from it on validate (YYYY-MM-DD).")]
 
 
@@ -49,6 +50,7 @@ def train(
         int | None, typer.Option(help="Simulated: train on so many sessions; none: fresh ones.")
     ] = None,
     border: Border = "2020-01-01",
+    columns: Columns = "",
     intervals: Annotated[
         str,
         typer.Option(help="Bars to train on in turns, as in 5m,15m; the first validates."),
@@ -76,7 +78,7 @@ def train(
     settings = settings_and_logs(config, overrides)
     if walk_forward is not None:
         return _walk_forward(settings, bars or [], walk_forward, out, as_json)
-    data = training_data(settings, bars or [], market, sessions, border, intervals)
+    data = training_data(settings, bars or [], market, sessions, border, intervals, columns)
     if ppo is not None:
         return _ppo(settings, data, ppo, out / "ppo.safetensors", as_json)
     group = join_group()
@@ -156,9 +158,9 @@ def _walk_forward(settings: Settings, bars: list[Path], dates: str, out: Path, a
     from models.errors import ModelError
     from models.training.batches import BatchSettings
     from models.training.evaluate import evaluate
+    from models.training.files import FileData
     from models.training.pages import document, tables
     from models.training.progress import LiveView
-    from models.training.files import FileData
     from models.training.run import walk_forward
 
     borders = [_date("--walk-forward", text) for text in dates.split(",")]
@@ -188,9 +190,12 @@ def _walk_forward(settings: Settings, bars: list[Path], dates: str, out: Path, a
 
 
 def training_data(
-    settings: Settings, bars: list[Path], market: str, sessions: int | None, border: str, intervals: str = ""
-) -> Data:
+    settings: Settings, bars: list[Path], market: str, sessions: int | None, border: str, intervals: str = "",
+    columns: str = "", option: str = "--border",
+) -> Data:  # fmt: skip
     """What to train or evaluate on. Raises `UsageError` for options that can't be meant."""
+    from models.training.columns import columns_named
+    from models.training.errors import DataError
     from models.training.files import FileData
     from models.training.markets import MarketName
     from models.training.run import SimulatedData
@@ -200,6 +205,8 @@ def training_data(
             raise UsageError(f"--market {market}: no such market; there are {', '.join(MARKETS)}")
         if intervals:
             raise UsageError("--intervals: expected files of bars, a simulated market has one interval")
+        if columns:
+            raise UsageError("--columns: expected files of bars, a simulated market has no columns")
         if sessions is not None and sessions < 1:
             raise UsageError(f"--sessions {sessions}: expected 1 or more")
         return SimulatedData(MarketName(market), sessions)
@@ -211,7 +218,12 @@ def training_data(
     if len(seconds) < len(names) or len(set(seconds)) < len(seconds):
         raise UsageError(f"--intervals {intervals}: expected different ones of {', '.join(INTERVALS)}")
     limit = OvernightLimit(InstrumentBook(settings.market), settings.market.max_overnight_percent)
-    return FileData(bars, seconds, _date("--border", border), partial(_actions, settings.market), limit.broken)
+    try:
+        named = columns_named(columns)
+    except DataError as error:
+        raise UsageError(str(error)) from None
+    actions = partial(_actions, settings.market)
+    return FileData(bars, seconds, _date(option, border), actions, limit.broken, named, option)
 
 
 def _actions(market: MarketSettings, symbol: str) -> list[Action]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import numpy as np
+
 from models.checkpoint import Manifest, Origin, TrainingSpan, describe, load_model, save_model
 from models.config import HRMSettings
 from models.hrm import HRM
@@ -115,7 +117,8 @@ def origin(data: Data, supervision: DeepSupervisionSettings, training: TrainingS
         "training_params": training.model_dump(mode="json"),
     }
     if isinstance(data, SimulatedData):
-        return Origin(version=package_version(), data=(data.name.value,), settings=settings)
+        drawn = {"sessions": data.sessions, "validation_seed": VALIDATION_SEED}
+        return Origin(version=package_version(), data=(data.name.value,), settings=settings | drawn)
     return Origin(
         version=package_version(),
         data=tuple(path.name for path in data.files),
@@ -184,16 +187,26 @@ def sources(data: Data, training: TrainingSettings) -> tuple[Source, Validation]
     return (stored[0] if len(stored) == 1 else TakingTurns(stored)), Validation(newest)
 
 
-def evaluation_data(data: Data, sessions: int, costs: tuple[CostStep, ...]) -> EvaluationData:
-    """Return sessions to evaluate on: fresh ones of a simulated market, or those of the files from the border on."""
+def evaluation_data(
+    data: Data, sessions: int, costs: tuple[CostStep, ...], seeds: Sequence[int] = (EVALUATION_SEED,)
+) -> EvaluationData:
+    """Return sessions to evaluate on: fresh ones of a simulated market, or those of the files from the border on.
+
+    Simulated ones are drawn in as many sets as there are ``seeds``, so that a figure has a spread.
+    """
     if isinstance(data, SimulatedData):
         simulated = market(data.name)
+        counts = [len(part) for part in np.array_split(np.arange(sessions), len(seeds))]
+        drawn = tuple(simulated.sessions(count, seed) for count, seed in zip(counts, seeds, strict=True))
+        best = [simulated.best_bp(count, seed) for count, seed in zip(counts, seeds, strict=True)]
+        regimes = [simulated.regimes(count, seed) for count, seed in zip(counts, seeds, strict=True)]
         return EvaluationData(
-            sessions=simulated.sessions(sessions, EVALUATION_SEED),
+            sessions=drawn[0] if len(drawn) == 1 else join(drawn),
             history=simulated.sessions(data.sessions or 3_000, 1),
-            best_bp=simulated.best_bp(sessions, EVALUATION_SEED),
-            regimes=simulated.regimes(sessions, EVALUATION_SEED),
+            best_bp=np.concatenate(best),
+            regimes=np.concatenate(regimes),
             costs=costs,
+            parts=drawn,
         )
     before, after = divided(data, load(data, data.intervals_s[0])[0], data.border)
     return EvaluationData(sessions=after, history=before, best_bp=None, regimes=None, costs=costs)

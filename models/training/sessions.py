@@ -45,6 +45,8 @@ class Sessions:
     interval_s: int
     expected_bp: Floats
     cost_bp: Floats | None = None
+    complexity: Floats | None = field(default=None, repr=False)
+    """(R,): how hard the market is to read at each bar's close, 0..1, where somebody has worked it out."""
     chosen_from: tuple[Sessions, Ints] | None = field(default=None, repr=False)
     """The sessions that these are a part of, and their rows there: what came before them is there."""
 
@@ -100,6 +102,7 @@ class Sessions:
             interval_s=self.interval_s,
             expected_bp=self.expected_bp[flat],
             cost_bp=None if self.cost_bp is None else self.cost_bp[chosen],
+            complexity=None if self.complexity is None else self.complexity[flat],
             chosen_from=(self, chosen),
         )
 
