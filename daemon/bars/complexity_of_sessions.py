@@ -25,7 +25,7 @@ TOGETHER: Final = 4
 
 
 def with_complexity(sessions: Sessions, settings: ComplexitySettings, *, connected: bool) -> Sessions:
-    """``connected``: recorded instruments, which may move together; simulated ones have nothing to do with each other."""
+    """``connected``: recorded instruments may move together, simulated ones are strangers."""
     events = ScheduledEvents.load(settings.events_file) if connected else ScheduledEvents.load(None)
     together = connected and len(np.unique(sessions.symbol)) <= TOGETHER
     numbers = np.repeat(sessions.symbol, sessions.lengths)

@@ -38,6 +38,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score a model: share of the best possible trader where it is known, Sharpe with intervals, controls, depth."""
+    import torch
+
     from daemon.report.evaluation import write_page
     from models.checkpoint import load_model
     from models.errors import ModelError
@@ -54,6 +56,7 @@ def evaluate(
     training = settings.training_params
     wanted = training_data(settings, bars or [], market, None, border, columns=columns)
     drawn = _seeds(market_seed, seeds, sessions)
+    torch.set_num_threads(settings.performance.torch_threads)  # more wait for each other where others compute, too
     try:
         network, manifest = load_model(model)
         hrm = settings.hierarchical_reasoning_model.of(network.config)

@@ -27,24 +27,21 @@ def overlap(model: Path, manifest: Manifest, data: Data, judged: Sessions, seeds
     """In words what of ``judged`` the model has learned from, "" where it is nothing."""
     if isinstance(data, SimulatedData):
         return _same_seed(model, manifest, data, seeds)
-    span = learned_span(manifest)
-    start = judged.start_ns()
-    if span is None or not len(start) or day_of(int(start.min())) > span.last or day_of(int(start.max())) < span.first:
+    span, days = learned_span(manifest), sorted(map(day_of, judged.start_ns().tolist()))
+    if span is None or not days or days[0] > span.last or days[-1] < span.first:
         return ""
-    return (
-        f"{model.name} was trained on {span.first} to {span.last}, {data_words(data)} has {span_words(judged)} of them"
-    )
+    learned = f"{model.name} was trained on {span.first} to {span.last}"
+    return f"{learned}, and what {data_words(data)} is judged on has {span_words(judged)}"
 
 
 def refuse_overlap(said: str, data: Data) -> None:
     """Raises DataError for what `overlap` says."""
     if not said:
         return
+    anyway = "or --on-training-data to do it anyway"
     if isinstance(data, FileData):
-        raise DataError(
-            f"{data.option} {data.border}: {said}; give a later date, or --on-training-data to do it anyway"
-        )
-    raise DataError(f"--market-seed: {said}; give another one, or --on-training-data to do it anyway")
+        raise DataError(f"{data.option} {data.border}: {said}; give a later date, {anyway}")
+    raise DataError(f"--market-seed: {said}; give another one, {anyway}")
 
 
 def _same_seed(model: Path, manifest: Manifest, data: SimulatedData, seeds: tuple[int, ...]) -> str:
