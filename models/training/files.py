@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from pathlib import Path
 
 from models.training.adjusting import Actions, Broken, adjusted, never, no_actions, separated
@@ -33,6 +34,34 @@ class FileData:
     broken: Broken = never
     columns: Mapping[str, str] = field(default_factory=dict)
     option: str = "--border"
+
+
+class Schedule(StrEnum):
+    """How often a walk forward trains anew."""
+
+    MONTHLY = "monthly"
+    QUARTERLY = "quarterly"
+    YEARLY = "yearly"
+
+    @property
+    def months(self) -> int:
+        """Months between two trainings."""
+        return {Schedule.MONTHLY: 1, Schedule.QUARTERLY: 3, Schedule.YEARLY: 12}[self]
+
+
+def scheduled(sessions: Sessions, schedule: Schedule, first: date) -> list[date]:
+    """Borders from ``first`` on, the first day of every month, quarter or year that has sessions behind it."""
+    start = sessions.start_ns()
+    borders = [first]
+    number = first.year * 12 + first.month - 1
+    while True:
+        number += schedule.months - number % schedule.months
+        border = date(number // 12, number % 12 + 1, 1)
+        if border_ns(border) > int(start.max()):
+            break
+        if ((start >= border_ns(borders[-1])) & (start < border_ns(border))).any():
+            borders.append(border)
+    return borders
 
 
 def load(data: FileData, interval_s: int) -> tuple[Sessions, list[Report]]:

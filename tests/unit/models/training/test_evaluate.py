@@ -66,7 +66,18 @@ def result(hrm: HRMSettings, model: HRM) -> Evaluation:
 def test_every_trader_stands_at_every_cost(result: Evaluation) -> None:
     """All traders stand at 1, 3 and 6 bp a round trip; sitting out earns nothing, dearer trading less."""
     traders = {cell.trader for cell in result.cells}
-    assert {"hrm", "hrm, depth 1", "hrm, depth 2", "hrm, depth 4", "ema", "linear", "always long", "sit out"} == traders
+    assert {
+        "hrm",
+        "hrm, depth 1",
+        "hrm, depth 2",
+        "hrm, depth 4",
+        "ema",
+        "ema, tuned",
+        "linear",
+        "always long",
+        "long all day",
+        "sit out",
+    } == traders
     assert len(result.cells) == len(traders) * len(COSTS_BP)
     assert set(result.shares) == traders
     assert result.shares["sit out"] == 0.0
@@ -205,11 +216,17 @@ def test_walk_forward_never_trains_on_what_it_tests(
     data = FileData([tmp_path / "bars"], [300], borders[0])
     realised = training.model_copy(update={"target": Target.REALISED})
     folds, judged = run.walk_forward(hrm, DeepSupervisionSettings(), realised, data, borders, tmp_path)
-    np.testing.assert_array_equal(judged.sessions.start_ns(), np.concatenate([part.start_ns() for _, part in folds]))
+    np.testing.assert_array_equal(judged.sessions.start_ns(), np.concatenate([fold.after.start_ns() for fold in folds]))
     assert judged.history.start_ns().max() < border_ns(borders[0])
-    scored = evaluate(folds, hrm, BatchSettings(hrm.features), judged)
+    scored = evaluate([(fold.model, fold.after) for fold in folds], hrm, BatchSettings(hrm.features), judged)
     assert scored.sessions == len(judged.sessions)
-    starts = [fold[1].start_ns() for fold in folds]
+    for fold in folds:
+        span = load_model(fold.artifact)[1].training_span
+        assert span is not None
+        assert span.last < fold.border.isoformat()
+    best, earned = run.winner(folds, hrm, realised)
+    assert earned[folds.index(best)] == max(earned)
+    starts = [fold.after.start_ns() for fold in folds]
     assert starts[0].min() >= border_ns(borders[0])
     assert starts[0].max() < border_ns(borders[1]) <= starts[1].min()
     assert split_by_time(sessions, border_ns(borders[0]))[0].start_ns().max() < starts[0].min()

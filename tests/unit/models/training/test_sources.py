@@ -14,9 +14,10 @@ import pytest
 from models.training import run
 from models.training.columns import columns_named
 from models.training.errors import DataError
-from models.training.files import FileData
+from models.training.files import FileData, Schedule, load, scheduled
 from models.training.ingest import read_bars
 from models.training.market import HiddenRegimeMarket
+from models.training.progress import NoteReport, Report
 from models.training.reference import simulated_sessions
 from models.training.sessions import Sessions
 from models.training.settings import TrainingSettings
@@ -173,3 +174,28 @@ def test_a_mapping_that_can_not_be_meant(text: str, said: str) -> None:
     """The option is named, and what there is."""
     with pytest.raises(DataError, match=said):
         columns_named(text)
+
+
+def test_faults_of_a_file_are_told(tmp_path: Path) -> None:
+    """What was dropped and what is missing, a line a file, before anything is learned."""
+    table = pq.read_table(bars_of(tmp_path / "AAA.parquet", 1))
+    close = table["close"].to_numpy().copy()
+    close[3] = np.nan
+    pq.write_table(table.set_column(4, "close", pa.array(close)), tmp_path / "AAA.parquet")
+    told: list[Report] = []
+    run.sources(FileData([tmp_path / "AAA.parquet"], [300], BORDER), SETTINGS, [told.append])
+    (note,) = told
+    assert isinstance(note, NoteReport)
+    assert note.text == (
+        "AAA.parquet: AAA: 640 bars of 300 s, 1 dropped (1 not finite), 1 missing; "
+        "40 sessions, 0 left out as incomplete"
+    )
+
+
+def test_a_schedule_names_the_borders(tmp_path: Path) -> None:
+    """From the first date on: the first day of every month that has sessions behind it."""
+    sessions = load(FileData([bars_of(tmp_path / "AAA.parquet", 1, count=100)], [300], BORDER), 300)[0]
+    months = [date(2019, 1, 26), date(2019, 2, 1), date(2019, 3, 1), date(2019, 4, 1)]
+    assert scheduled(sessions, Schedule.MONTHLY, BORDER) == months
+    assert scheduled(sessions, Schedule.QUARTERLY, BORDER) == [months[0], months[3]]
+    assert scheduled(sessions, Schedule.YEARLY, BORDER) == months[:1]
