@@ -9,15 +9,16 @@ that was saved or raises `CheckpointError` with one line; nothing in a file is e
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from models.config import HRMConfig
@@ -34,6 +35,8 @@ Precision = Literal["float32", "bfloat16", "int8"]
 QUANTISED: Final = ("_proj.weight", "core.h_to_l.weight", "core.l_to_h.weight", "core.reset_gate.weight")
 """How the names of matrices end that an int8 artifact stores as int8."""
 SCALE: Final = ".scale"
+_LENGTH: Final = 8
+"""Bytes that hold the length of a file's header, and that the header is a multiple of."""
 
 
 class TrainingSpan(BaseModel):
@@ -75,7 +78,7 @@ class Manifest(BaseModel):
     parameters: int
     trained: bool
     training_span: TrainingSpan | None = None
-    metrics: Mapping[str, float] = {}
+    metrics: Mapping[str, FiniteFloat] = {}
     git_revision: str | None = None
     origin: Origin | None = None
     novelty: NoveltyStatistics | None = None
@@ -125,9 +128,20 @@ def save_model(path: Path, model: HRM, manifest: Manifest) -> str:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={"format": FORMAT, "manifest": manifest.model_dump_json()})
+    partial.write_bytes(_whole(tensors, {"format": FORMAT, "manifest": manifest.model_dump_json()}))
     os.replace(partial, path)
     return sha256
+
+
+def _whole(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file whose bytes follow from what is in it: the library writes metadata in random order."""
+    written = save(dict(tensors), metadata=dict(metadata))
+    ends = _LENGTH + int.from_bytes(written[:_LENGTH], "little")
+    header = json.loads(written[_LENGTH:ends])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(dict(sorted(header.items())), separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _LENGTH)
+    return len(text).to_bytes(_LENGTH, "little") + text + written[ends:]
 
 
 def load_model(path: Path, *, expected: HRMConfig | None = None) -> tuple[HRM, Manifest]:

@@ -259,6 +259,20 @@ class HRMSettings(_Frozen):
         """Segments that one decision may take: `act.max_segments`, lowered by `convergence.max_cycles`."""
         return min(self.act.max_segments, self.convergence.max_cycles // self.shape.h_cycles)
 
+    def of(self, network: HRMConfig) -> HRMSettings:
+        """The same settings for a network as it is: its shape, widths and features, under the profile that has them."""
+        fits = [name for name, shape in self.architecture.items() if shape == network.architecture]
+        name = self.profile if self.profile in fits else (fits or ["artifact"])[0]
+        widths = {"instrument": network.instrument_dim, "timeframe": network.timeframe_dim}
+        changed = {
+            "profile": name,
+            "architecture": {**self.architecture, name: network.architecture},
+            "features": network.features,
+            "embeddings": self.embeddings.model_copy(update=widths),
+            "output_heads": self.output_heads.model_copy(update={"logit_cap": network.logit_cap}),
+        }
+        return self.model_copy(update=changed)
+
     def network(self) -> HRMConfig:
         """Return the part of these settings that the network is built from."""
         return HRMConfig(

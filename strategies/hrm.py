@@ -18,7 +18,7 @@ import numpy as np
 from daemon.core.clock import NS_PER_MS, Clock
 from daemon.core.events import Action, Decision
 from models.act import Runner
-from models.agent import AgentDecision, HRMAgent
+from models.agent import AgentDecision, HRMAgent, quantity_share
 from models.config import History, HRMSettings
 from models.errors import InvalidObservation, InvalidOutput
 from models.explaining import Part, in_words
@@ -191,6 +191,7 @@ class HRMStrategy:
             model_hash=self.agent.model_hash,
             novelty=answer.novelty,
             cost_bp=cost_bp,
+            share=float(quantity_share([answer.quantity], self._settings.output_heads)[0]),
         )
 
 

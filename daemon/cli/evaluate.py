@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
-from daemon.cli.train import Border, Files, Market, training_data
-from daemon.core.errors import ArtifactError
+from daemon.cli.train import Border, Columns, Files, Market, training_data
+from daemon.core.errors import ArtifactError, UsageError
 from daemon.report.tables import show
+from daemon.settings.tree import Settings
+
+if TYPE_CHECKING:
+    from models.training.evaluate import EvaluationData
 
 
 def evaluate(
@@ -19,14 +24,22 @@ def evaluate(
     config: Config = None,
     overrides: Overrides = None,
     market: Market = "hidden_regime",
-    sessions: Annotated[int, typer.Option(help="Simulated: score on so many fresh sessions.")] = 2000,
+    sessions: Annotated[int, typer.Option(help="Simulated: score on so many fresh sessions in all.")] = 2000,
+    market_seed: Annotated[int, typer.Option(help="Simulated: seed of the first set of sessions.")] = 900_002,
+    seeds: Annotated[int, typer.Option(help="Simulated: so many sets, each of a seed of its own.")] = 5,
     border: Border = "2020-01-01",
+    columns: Columns = "",
+    on_training_data: Annotated[
+        bool, typer.Option("--on-training-data", help="Score on what the model was trained on, and say so.")
+    ] = False,
     ppo: Annotated[Path | None, typer.Option(help="An exported PPO policy to score beside it.")] = None,
     lightgbm: Annotated[bool, typer.Option(help="Fit and score LightGBM beside it (extra `baselines`).")] = False,
     report: Annotated[Path | None, typer.Option(help="Write an HTML page into this directory.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a model: share of the best possible trader where it is known, Sharpe with intervals, controls, depth."""
+    import torch
+
     from daemon.report.evaluation import write_page
     from models.checkpoint import load_model
     from models.errors import ModelError
@@ -34,27 +47,35 @@ def evaluate(
     from models.training.baselines import fit_lightgbm, fit_model
     from models.training.batches import BatchSettings, Target
     from models.training.evaluate import evaluate as score
+    from models.training.overlap import overlap, refuse_overlap
     from models.training.pages import document, tables
     from models.training.policy import ppo_positions
     from models.training.run import evaluation_data
 
     settings = settings_and_logs(config, overrides)
-    hrm, training = settings.hierarchical_reasoning_model, settings.training_params
+    training = settings.training_params
+    wanted = training_data(settings, bars or [], market, None, border, columns=columns)
+    drawn = _seeds(market_seed, seeds, sessions)
+    torch.set_num_threads(settings.performance.torch_threads)  # more wait for each other where others compute, too
     try:
-        network, _ = load_model(model, expected=hrm.network())
-        data = evaluation_data(
-            training_data(settings, bars or [], market, None, border), sessions, training.objective.costs
-        )
+        network, manifest = load_model(model)
+        hrm = settings.hierarchical_reasoning_model.of(network.config)
+        data = evaluation_data(wanted, sessions, training.objective.costs, drawn)
+        told = overlap(model, manifest, wanted, data.sessions, drawn)
+        if not on_training_data:
+            refuse_overlap(told, wanted)
+        data = replace(data, on_training_data=told)
+        data = _as_live(settings, data)
         batches = BatchSettings(hrm.features, training.fill, training.target)
         extra = {} if ppo is None else {"ppo": ppo_positions(PPOPolicy.load(ppo), data.sessions, batches)}
         if lightgbm:
             realised = BatchSettings(hrm.features, training.fill, Target.REALISED)
             trees = fit_model("lightgbm", fit_lightgbm, data.history, realised, training.objective.costs)
             extra["lightgbm"] = trees.positions(data.sessions)
+        judged = [(network, part) for part in data.sets]
         evaluation = score(
-            [(network, data.sessions)], hrm, batches, data, extra=extra, seed=training.seed,
-            scale_bp=training.objective.scale_bp,
-        )  # fmt: skip
+            judged, hrm, batches, data, extra=extra, seed=training.seed, scale_bp=training.objective.scale_bp
+        )
     except ModelError as error:
         raise ArtifactError(str(error)) from None
     if report is not None:
@@ -65,3 +86,21 @@ def evaluate(
     show(tables(evaluation))
     if report is not None:
         typer.echo(f"wrote {report / 'evaluation.html'}")
+
+
+def _seeds(first: int, count: int, sessions: int) -> tuple[int, ...]:
+    """Seeds of the sets that sessions are drawn in. Raises `UsageError` where there would be an empty one."""
+    if first < 0:
+        raise UsageError(f"--market-seed {first}: expected 0 or more")
+    if not 1 <= count <= sessions:
+        raise UsageError(f"--seeds {count}: expected 1 to --sessions {sessions}")
+    return tuple(range(first, first + count))
+
+
+def _as_live(settings: Settings, data: EvaluationData) -> EvaluationData:
+    """With the complexity that the daemon would have seen, by which it chooses depth."""
+    from daemon.bars.complexity_of_sessions import with_complexity
+
+    connected = data.best_bp is None
+    parts = tuple(with_complexity(part, settings.complexity_detection, connected=connected) for part in data.sets)
+    return replace(data, parts=parts, sessions=parts[0] if len(parts) == 1 else data.sessions)

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
+from daemon.core.clock import wall_ns
 from daemon.core.errors import ArtifactError, UsageError
 from daemon.market.calendar import ist_ns
 from daemon.market.instruments import InstrumentBook
@@ -20,10 +21,12 @@ from daemon.report.tables import show
 from daemon.settings.market import MarketSettings
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
+from daemon.strategy.store import Store
 
 if TYPE_CHECKING:
     from models.training.adjusting import Action
     from models.training.run import Data
+    from models.training.trainer import TrainResult
 
 MARKETS = ("hidden_regime", "composition", "family")
 
@@ -34,6 +37,7 @@ Files = Annotated[
     ),
 ]
 Market = Annotated[str, typer.Option(help=f"Simulated market: {' | '.join(MARKETS)}.")]
+Columns = Annotated[str, typer.Option(help="Names of the files' columns, as in time=Date,open=Open; time=Day+Time.")]
 Border = Annotated[str, typer.Option(help="Bars before this date train, bars from it on validate (YYYY-MM-DD).")]
 
 
@@ -49,15 +53,19 @@ def train(
         int | None, typer.Option(help="Simulated: train on so many sessions; none: fresh ones.")
     ] = None,
     border: Border = "2020-01-01",
+    columns: Columns = "",
     intervals: Annotated[
         str,
         typer.Option(help="Bars to train on in turns, as in 5m,15m; the first validates."),
     ] = "",
     resume: Annotated[bool, typer.Option(help="Continue from the newest checkpoint, bit for bit.")] = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N; with torchrun each process has its own.")] = "cpu",
     walk_forward: Annotated[
         str | None,
-        typer.Option(help="Dates (YYYY-MM-DD,…): train once a date on all bars before it, score up to the next one."),
+        typer.Option(
+            help="Train on all bars before each date and score up to the next; monthly, quarterly or yearly from "
+            "--border on, or YYYY-MM-DD,… The winner becomes a candidate in the store OUT."
+        ),
     ] = None,
     tensorboard: Annotated[
         bool, typer.Option(help="Write TensorBoard files, too, into OUT/tensorboard (extra `tensorboard`).")
@@ -70,24 +78,31 @@ def train(
     """Train a model; SIGTERM and Ctrl-C save a checkpoint first. With torchrun: -m daemon train."""
     from models.errors import ModelError
     from models.training.distributed import join_group
-    from models.training.progress import LiveView, MetricsFile, Observer, TensorBoardFiles
+    from models.training.progress import MetricsFile, Observer, TensorBoardFiles, watching
     from models.training.run import train as run_training
 
     settings = settings_and_logs(config, overrides)
     if walk_forward is not None:
-        return _walk_forward(settings, bars or [], walk_forward, out, as_json)
-    data = training_data(settings, bars or [], market, sessions, border, intervals)
+        _refuse_beside_walk_forward(
+            {"--resume": resume, "--tensorboard": tensorboard, "--ppo": ppo is not None, "--intervals": bool(intervals),
+             "--sessions": sessions is not None, "--market": market != MARKETS[0]}
+        )  # fmt: skip
+        return _walk_forward(settings, bars or [], walk_forward, out, border, columns, device, as_json=as_json)
+    data = training_data(settings, bars or [], market, sessions, border, intervals, columns)
     if ppo is not None:
         return _ppo(settings, data, ppo, out / "ppo.safetensors", as_json)
-    group = join_group()
-    view = LiveView(Console(stderr=True)) if group.rank == 0 else None
+    try:
+        group, device = join_group(device)
+    except ModelError as error:
+        raise UsageError(str(error)) from None
     observers: list[Observer] = []
     try:
-        with ExitStack() as watching:
-            if view is not None:
-                observers = [watching.enter_context(view), MetricsFile(out / "metrics.jsonl")]
+        with ExitStack() as stack:
+            if group.rank == 0:
+                view: Observer = stack.enter_context(watching(Console(stderr=True)))
+                observers = [view, MetricsFile(out / "metrics.jsonl")]
                 if tensorboard:
-                    observers.append(watching.enter_context(closing(TensorBoardFiles(out / "tensorboard"))))
+                    observers.append(stack.enter_context(closing(TensorBoardFiles(out / "tensorboard"))))
             trained = run_training(
                 settings.hierarchical_reasoning_model,
                 settings.deep_supervision,
@@ -108,14 +123,35 @@ def train(
         "artifact": str(trained.artifact) if trained.artifact else None,
         "sha256": trained.manifest.sha256 if trained.manifest else None,
         "metrics": dict(trained.manifest.metrics) if trained.manifest else {},
+        "best_step": trained.result.best_step,
+        "best_bp": trained.result.best_bp,
     }
     if as_json:
         print_json(answer)
     elif trained.artifact is not None:
-        typer.echo(f"wrote {trained.artifact}; try: hrmd replay TAPE --model {trained.artifact}")
+        typer.echo(f"wrote {trained.artifact}{_said_best(trained.result)}; try: hrmd {_next(bars, trained.artifact)}")
     else:
         typer.echo(f"stopped at step {trained.result.step}; continue with --resume")
     return 0 if trained.artifact is not None else 130
+
+
+def _said_best(result: TrainResult) -> str:
+    """Which step was best, "" where nothing was validated."""
+    if result.best_bp is None:
+        return ""
+    return f"; the best of {result.step} steps was {result.best_step} with {result.best_bp:.2f} bp a session"
+
+
+def _next(bars: list[Path] | None, artifact: Path) -> str:
+    """What to look at next: a model that knows recorded bars is scored on them, another on fresh sessions."""
+    files = "".join(f" {path}" for path in bars or [])
+    return f"evaluate {artifact}{files}"
+
+
+def _refuse_beside_walk_forward(given: dict[str, bool]) -> None:
+    """Raises `UsageError` for an option that a walk forward would not heed."""
+    if refused := [option for option, there in given.items() if there]:
+        raise UsageError(f"{', '.join(refused)}: not with --walk-forward, which trains anew on files of one interval")
 
 
 def _ppo(settings: Settings, data: Data, decisions: int, path: Path, as_json: bool) -> int:
@@ -150,54 +186,78 @@ def _ppo(settings: Settings, data: Data, decisions: int, path: Path, as_json: bo
     return 0
 
 
-def _walk_forward(settings: Settings, bars: list[Path], dates: str, out: Path, as_json: bool) -> int:
-    """Train once a date and score all parts as one."""
+def _walk_forward(
+    settings: Settings, bars: list[Path], when: str, out: Path, border: str, columns: str, device: str, *, as_json: bool
+) -> int:
+    """Train once a border, score all parts as one, and put the winner into the store of models in `out`."""
     from daemon.report.evaluation import write_page
     from models.errors import ModelError
     from models.training.batches import BatchSettings
+    from models.training.distributed import usable_device
     from models.training.evaluate import evaluate
+    from models.training.files import FileData, Schedule
     from models.training.pages import document, tables
-    from models.training.progress import LiveView
-    from models.training.run import FileData, walk_forward
+    from models.training.progress import MetricsFile, watching
+    from models.training.run import walk_forward, winner
 
-    borders = [_date("--walk-forward", text) for text in dates.split(",")]
-    if borders != sorted(set(borders)):
-        raise UsageError(f"--walk-forward {dates}: expected dates that rise")
-    data = training_data(settings, bars, MARKETS[0], None, borders[0].isoformat())
+    option = "--border" if when in list(Schedule) else "--walk-forward"
+    borders = Schedule(when) if when in list(Schedule) else [_date(option, text) for text in when.split(",")]
+    if not isinstance(borders, Schedule) and borders != sorted(set(borders)):
+        raise UsageError(f"--walk-forward {when}: expected dates that rise, or {', '.join(Schedule)}")
+    first = border if isinstance(borders, Schedule) else borders[0].isoformat()
+    data = training_data(settings, bars, MARKETS[0], None, first, columns=columns, option=option)
     if not isinstance(data, FileData):
         raise UsageError("--walk-forward: expected files of bars, a simulated market has no dates")
     hrm, training = settings.hierarchical_reasoning_model, settings.training_params
     try:
-        with LiveView(Console(stderr=True)) as view:
+        device = usable_device(device)
+        with watching(Console(stderr=True)) as view:
             folds, judged = walk_forward(
-                hrm, settings.deep_supervision, training, data, borders, out, observers=[view],
-                memory_limit_gb=settings.performance.memory_limit_gb,
+                hrm, settings.deep_supervision, training, data, borders, out / "walk",
+                observers=[view, MetricsFile(out / "metrics.jsonl")],
+                memory_limit_gb=settings.performance.memory_limit_gb, device=device,
             )  # fmt: skip
+        best, earned = winner(folds, hrm, training)
         batches = BatchSettings(hrm.features, training.fill, training.target)
-        evaluation = evaluate(folds, hrm, batches, judged, seed=training.seed)
+        evaluation = evaluate([(fold.model, fold.after) for fold in folds], hrm, batches, judged, seed=training.seed)
     except ModelError as error:
         raise ArtifactError(str(error)) from None
     write_page(evaluation, out / "evaluation.html")
+    name = f"walk-{best.border.isoformat()}"
+    release = Store(out, hrm.network()).install(best.artifact, name, wall_ns(), lead=False)
+    models = [
+        {"border": fold.border.isoformat(), "artifact": str(fold.artifact), "last_window_bp": bp}
+        for fold, bp in zip(folds, earned, strict=True)
+    ]
     if as_json:
-        print_json(document(evaluation))
-    else:
-        show(tables(evaluation))
-        typer.echo(f"wrote {out / 'evaluation.html'}")
+        print_json({**document(evaluation), "models": models, "candidate": release.name, "version": release.version})
+        return 0
+    show(tables(evaluation))
+    for fold, bp in zip(folds, earned, strict=True):
+        typer.echo(f"{fold.artifact}: {bp:.2f} bp a session behind {folds[-1].border}, after costs")
+    typer.echo(f"wrote {out / 'evaluation.html'}")
+    typer.echo(f"{release.words} is a candidate in {out}; with model_management.store: {out} try hrmd ctl canary")
     return 0
 
 
 def training_data(
-    settings: Settings, bars: list[Path], market: str, sessions: int | None, border: str, intervals: str = ""
-) -> Data:
+    settings: Settings, bars: list[Path], market: str, sessions: int | None, border: str, intervals: str = "",
+    columns: str = "", option: str = "--border",
+) -> Data:  # fmt: skip
     """What to train or evaluate on. Raises `UsageError` for options that can't be meant."""
+    from models.training.columns import columns_named
+    from models.training.errors import DataError
+    from models.training.files import FileData
     from models.training.markets import MarketName
-    from models.training.run import FileData, SimulatedData
+    from models.training.run import SimulatedData
 
     if not bars:
         if market not in MARKETS:
             raise UsageError(f"--market {market}: no such market; there are {', '.join(MARKETS)}")
         if intervals:
             raise UsageError("--intervals: expected files of bars, a simulated market has one interval")
+        if columns:
+            raise UsageError("--columns: expected files of bars, a simulated market has no columns")
         if sessions is not None and sessions < 1:
             raise UsageError(f"--sessions {sessions}: expected 1 or more")
         return SimulatedData(MarketName(market), sessions)
@@ -209,7 +269,12 @@ def training_data(
     if len(seconds) < len(names) or len(set(seconds)) < len(seconds):
         raise UsageError(f"--intervals {intervals}: expected different ones of {', '.join(INTERVALS)}")
     limit = OvernightLimit(InstrumentBook(settings.market), settings.market.max_overnight_percent)
-    return FileData(bars, seconds, _date("--border", border), partial(_actions, settings.market), limit.broken)
+    try:
+        named = columns_named(columns)
+    except DataError as error:
+        raise UsageError(str(error)) from None
+    actions = partial(_actions, settings.market)
+    return FileData(bars, seconds, _date(option, border), actions, limit.broken, named, option)
 
 
 def _actions(market: MarketSettings, symbol: str) -> list[Action]:

@@ -331,7 +331,8 @@ class Decision(Event, frozen=True, gc=False):
     `segments`, `min_segments`, `halt_reason` and the confidences are the HRM's; other strategies leave them at 0 or "".
     `latency_ns` is the time from bar close to decision that the run injected or measured by its clock. With a `novelty`
     over 1 the market is unlike those that the model was trained in; it is 0 where nobody measures it. `why`: what spoke
-    for and against a trade, "" where nobody asked at once (`hrmd explain` does).
+    for and against a trade, "" where nobody asked at once (`hrmd explain` does). An entry with a `share` is for that
+    part of what the limits on size allow, whatever its `quantity`; 0: the quantity counts.
     """
 
     ts: int
@@ -363,6 +364,7 @@ class Decision(Event, frozen=True, gc=False):
     limit_price: float = 0.0
     """Rupees at which an entry is to wait; 0: as `execution.order_type` says."""
     why: str = ""
+    share: float = 0.0
 
 
 class InferenceMeasured(Event, frozen=True, gc=False):

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 from daemon.core.errors import UsageError
 from daemon.report.shell import card, document, meter, table, toned
 from daemon.report.text import percent, whole
-from models.training.pages import FAMILY_HEADS, HEADS, family_texts, texts
+from models.training.pages import (
+    FAMILY_HEADS,
+    HEADS,
+    RATIO_HEADS,
+    family_texts,
+    headline,
+    ratio_texts,
+    spread_texts,
+    texts,
+)
 
 if TYPE_CHECKING:
     from models.training.evaluate import Cell, Evaluation
@@ -31,7 +40,7 @@ def write_page(evaluation: Evaluation, path: Path) -> None:
 
 def render(evaluation: Evaluation) -> str:
     """The page."""
-    sessions = f"{whole(evaluation.sessions)} sessions"
+    sessions = escape(headline(evaluation))
     parts = [f"<main>\n<h1>Evaluation<span>over {sessions}</span></h1>", '<div class="facts"></div>']
     if evaluation.shares:
         parts.append(card("Expected profit against the best possible trader", _shares(evaluation)))
@@ -41,6 +50,7 @@ def render(evaluation: Evaluation) -> str:
         card("Yearly Sharpe ratio with its 95 % interval, by trader and cost of a round trip", _cells(evaluation)),
         f'<div class="pair">{card(_depth_title(evaluation), _depth(evaluation))}'
         f"{card('The profit of the model by regime', _regimes(evaluation))}</div>",
+        card("The model in rising, falling, sideways and volatile markets; ratios are yearly", _ratios(evaluation)),
         "<footer>bp: hundredths of a percent of what was traded. PSR, DSR: the probability that the ratio is above 0, "
         "and above what the best of so many tries has by chance. Permuted p: of the timing against shuffled days."
         "</footer>"
@@ -54,8 +64,11 @@ def _depth_title(evaluation: Evaluation) -> str:
 
 
 def _shares(evaluation: Evaluation) -> str:
-    rows = [(escape(name), meter(share), percent(share, 1)) for name, share in evaluation.shares.items()]
-    return table(("Trader", "", "Share of the best"), rows, figures=2)
+    rows = [
+        (escape(name), meter(share), percent(share, 1), *spread_texts(evaluation.spread.get(name)))
+        for name, share in evaluation.shares.items()
+    ]
+    return table(("Trader", "", "Share of the best", "By market seed", "Least"), rows, figures=2)
 
 
 def _family(family: FamilyShares) -> str:
@@ -106,3 +119,8 @@ def _regimes(evaluation: Evaluation) -> str:
         for row in evaluation.regimes
     ]  # fmt: skip
     return table(("Regime", "Sessions", "bp a session", "± error", "Sharpe"), rows)
+
+
+def _ratios(evaluation: Evaluation) -> str:
+    rows = [tuple(map(escape, ratio_texts(row))) for row in evaluation.ratios]
+    return table(tuple(escape(head) for head in RATIO_HEADS), rows)

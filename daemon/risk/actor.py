@@ -67,6 +67,7 @@ from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import MINUTE_NS, RiskGate, Sessions
 from daemon.risk.held_over import HeldOver
 from daemon.risk.intents import IntentBuilder
+from daemon.risk.lots import LotWatch
 from daemon.risk.refusals import ExitRetries, StandingDenials, too_large
 from daemon.settings.risk import RiskSettings
 
@@ -109,6 +110,7 @@ class RiskActor(Actor):
         self._told_high = Decimal(0)
         self._retries = ExitRetries()
         self._denials = StandingDenials()
+        self._lots = LotWatch(gate.instruments)
         self.inbox = bus.subscribe(
             self.name,
             (
@@ -133,6 +135,8 @@ class RiskActor(Actor):
         book = self.book
         if isinstance(event, TickBatch):
             book.on_ticks(event)
+            for line in self._lots.look(event.symbols, book, self.limits):
+                log.warning(line)
             self._look_overnight()
         elif isinstance(event, TimeAdvanced):
             self._on_time(event.ts)

@@ -39,7 +39,7 @@ class RiskGate:
     ) -> None:
         self._settings = settings
         self._margin_rate = Decimal(str(settings.margin_rate))
-        self._instruments = instruments
+        self.instruments = self._instruments = instruments
         self._sessions = sessions
         self._no_entries_ns = int(no_entries_minutes * 60 * NS_PER_S)
 

@@ -48,7 +48,8 @@ class IntentBuilder:
     def build(self, decision: Decision, book: RiskBook) -> OrderIntent | None:
         """The intent of a decision, or None when there is nothing to do at the venue.
 
-        An entry is cut to what the limits allow and to whole lots (never raised); an exit closes what is held and not
+        An entry is cut to what the limits allow and to whole lots (never raised, but that one with a share of what is
+        allowed is for a lot at least); an exit closes what is held and not
         already being closed. Where not one lot fits, the intent is for the least that could be wanted, so that the gate
         denies it and names the limit. None: HOLD, nothing to close, or an entry at a price of its own while another of
         that side works. A decision on an index is an intent on the
@@ -186,11 +187,17 @@ class IntentBuilder:
         if price <= 0:
             return 0
         gross_left = limits.max_gross_notional - book.gross_notional(without=decision.symbol)
+        by_quantity = int(limits.max_order_quantity * size)
+        by_position = int(limits.max_position_quantity * size)
+        by_notional = int(limits.max_order_notional * Decimal(str(size)) / price)
+        wanted = decision.quantity
+        if decision.share > 0:  # of what is allowed, so that how sure a model is shows in its fills
+            wanted = max(lot, int(decision.share * min(by_quantity, by_position, by_notional)))
         room = min(
-            decision.quantity,
-            int(limits.max_order_quantity * size),
-            int(limits.max_position_quantity * size) - max(0, held),
-            int(limits.max_order_notional * Decimal(str(size)) / price),
+            wanted,
+            by_quantity,
+            by_position - max(0, held),
+            by_notional,
             int(gross_left / price) - max(0, held),
         )
         largest = self._largest(decision.symbol, book)

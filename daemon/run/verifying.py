@@ -289,7 +289,7 @@ def _compare(recorded: Decision, again: Decision, number: int, path: Path) -> No
         if field in STAMPED:
             continue
         was, now = getattr(recorded, field), getattr(again, field)
-        if field == "why" and not was:  # asked by nobody: in a hurry, or by an earlier version
+        if field in ("why", "share") and not was:  # asked by nobody, or of a journal from before there was one
             continue
         if was != now:
             raise CheckFailed(

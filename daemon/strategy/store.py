@@ -168,8 +168,8 @@ class Store:
             raise ArtifactError(f"{path}: is another model than its folder says; install {release.name} again")
         return path
 
-    def install(self, file: Path, name: str | None, ts: int) -> Release:
-        """Take a model in and make it current. Raises `ArtifactError`."""
+    def install(self, file: Path, name: str | None, ts: int, *, lead: bool = True) -> Release:
+        """Take a model in and make it current, or without `lead` a candidate beside it. Raises `ArtifactError`."""
         manifest = _read(file, self._network)
         chosen = _named(file.name.removesuffix(".safetensors") if name is None else name)
         with self._changing():
@@ -181,7 +181,8 @@ class Store:
             if known is not None:
                 release = msgspec.structs.replace(release, name=known.name, installed_ts=known.installed_ts)
             self._place(file, self.file(release), manifest)
-            self._keep(index.having(release).led_by(release.sha256))
+            index = index.having(release)
+            self._keep(index.led_by(release.sha256) if lead else index)
         return release
 
     def select(self, version: str) -> Release:

@@ -7,6 +7,7 @@ reads bars up to and with t only.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -23,6 +24,10 @@ from models.training.settings import CostStep
 SPANS = (1, 2, 3, 6, 12, 24, 48)
 HORIZON = 12
 RIDGE = 10.0
+FAST, SLOW = (2, 3, 5, 8), (12, 20, 40, 60)
+"""Spans that the tuned EMA rule is chosen from."""
+TUNED_ON = 500
+"""Sessions that they are chosen on."""
 
 
 class Score(Protocol):
@@ -79,6 +84,34 @@ def fit_thresholds(
             if earned > best:
                 best, chosen = earned, candidate
     return Baseline(name, score, chosen)
+
+
+def fit_ema(training: Sessions, settings: BatchSettings, costs: tuple[CostStep, ...]) -> Baseline:
+    """The EMA rule whose spans earned most on some of the training sessions, with thresholds fitted to all of them."""
+    some = training.select(np.unique(np.linspace(0, len(training) - 1, min(TUNED_ON, len(training))).astype(np.int64)))
+    returns = returns_between_fills(some, np.arange(len(some)), settings)
+    cost = costs_of(some, costs)
+
+    def earned(score: EmaScore) -> float:
+        rule = fit_thresholds("ema, tuned", score, some, settings, costs)
+        return float(pnl_bp(rule.positions(some), returns, cost).mean())
+
+    best = max((EmaScore(fast, slow) for fast, slow in itertools.product(FAST, SLOW)), key=earned)
+    return fit_thresholds("ema, tuned", best, training, settings, costs)
+
+
+def hold_bp(sessions: Sessions, round_trip_bp: float) -> Floats:
+    """What buying at the first open and selling at the last close earns each session, nights included, bp, (N,).
+
+    Each symbol is bought and sold once.
+    """
+    first, last = sessions.offsets[:-1], sessions.offsets[1:] - 1
+    before = np.append(sessions.bars[0, 0], sessions.bars[last[:-1], 3])
+    begins = np.append(True, np.diff(sessions.symbol) != 0)
+    before = np.where(begins, sessions.bars[first, 0], before)
+    earned = 1e4 * np.log(sessions.bars[last, 3] / before)
+    ends = np.append(begins[1:], True)
+    return np.asarray(earned - round_trip_bp / 2 * (begins.astype(float) + ends))
 
 
 def fit_model(

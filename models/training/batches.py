@@ -75,8 +75,9 @@ def make_batch(
     """Features and returns of the sessions ``rows``.
 
     ``rng`` draws the inputs that sessions do not know (spread, complexity), so that a model learns to do without them;
-    without it they take a neutral value. ``mirror`` (B,) turns sessions upside down: prices are inverted, so every rise
-    is a fall of the same size. ``cost_bp`` (B,): what trading one unit once costs, for a network that asks for it.
+    without it the spread is neutral, and so is complexity where the sessions don't tell it. ``mirror`` (B,) turns
+    sessions upside down: prices are inverted, so every rise is a fall of the same size. ``cost_bp`` (B,): what trading
+    one unit once costs, for a network that asks for it.
     """
     lengths = sessions.lengths[rows]
     decisions = int(lengths.max()) - 1
@@ -159,10 +160,15 @@ def _columns(
         position=np.zeros((total, 3)),
         clock=np.stack([(now - start) / MINUTE_NS, (end - now) / MINUTE_NS, weekday.astype(np.float64)], axis=-1),
         spread_bp=np.zeros(total) if rng is None else rng.uniform(0.0, 3.0, total) * rng.integers(0, 2, total),
-        complexity=np.full(total, 0.5) if rng is None else rng.uniform(0.0, 1.0, total),
+        complexity=_complexity(sessions, flat) if rng is None else rng.uniform(0.0, 1.0, total),
         cost_bp=np.repeat(costs, decisions),
         past=np.repeat(past, decisions, axis=0),
     )
+
+
+def _complexity(sessions: Sessions, newest: Ints) -> Floats:
+    """As it was at each newest bar, neutral where nobody has worked it out, (B·D,)."""
+    return np.full(len(newest), 0.5) if sessions.complexity is None else sessions.complexity[newest]
 
 
 def _earliest(sessions: Sessions, rows: Ints, history: History) -> Ints:

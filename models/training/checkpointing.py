@@ -29,7 +29,8 @@ class TrainingState:
 
     ``reading`` are the weights that read tokens of bars, empty where none are asked; ``chosen`` are the averaged
     weights of the best validation, empty where nothing is chosen by it; ``norm`` is the running mean of gradient
-    norms; ``rate_scale`` shrinks with every rollback; ``best`` and ``stale`` belong to validation.
+    norms; ``rate_scale`` shrinks with every rollback; ``best``, ``best_step`` and
+    ``stale`` belong to validation.
     """
 
     step: int
@@ -43,6 +44,7 @@ class TrainingState:
     rate_scale: float
     rollbacks: int
     best: float
+    best_step: int
     stale: int
     fingerprint: Mapping[str, str]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,12 +16,21 @@ from models.act import AdaptiveComputationTime
 from models.config import HRMSettings
 from models.hrm import HRM
 from models.training import stats
-from models.training.baselines import EmaScore, expected_settings, fit_linear, fit_model, fit_thresholds
+from models.training.baselines import (
+    EmaScore,
+    expected_settings,
+    fit_ema,
+    fit_linear,
+    fit_model,
+    fit_thresholds,
+    hold_bp,
+)
 from models.training.batches import BatchSettings, Target, returns_between_fills
 from models.training.loss import costs_of
 from models.training.member_shares import FamilyFacts, FamilyShares, family_shares
 from models.training.policy import Policy, adaptive_policy, follow, join_policies, of_model, policies_by_depth
 from models.training.reference import pnl_bp
+from models.training.regimes import RegimeRow, by_regime, market_regimes
 from models.training.reliability import Reliability, reliability
 from models.training.sessions import Floats, Sessions
 from models.training.settings import CostStep
@@ -29,6 +38,7 @@ from models.training.settings import CostStep
 COSTS_BP = (1.0, 3.0, 6.0)
 """Costs of a round trip, entry and exit together, at which every trader is shown; 6 bp is a NIFTY future in 2026."""
 PERMUTATIONS = 200
+LONG = "long all day"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +46,8 @@ class EvaluationData:
     """What traders are scored on.
 
     ``history`` is earlier data that baselines may fit on; ``best_bp`` (N,) what the best trader expects at ``costs``,
-    and ``regimes`` (N,) labels, both where they are known.
+    and ``regimes`` (N,) labels, both where they are known. ``parts``: the sessions as they were drawn, a set a market
+    seed; none: all of them are one. ``on_training_data`` says why they are no test, "" where they are one.
     """
 
     sessions: Sessions
@@ -46,6 +57,13 @@ class EvaluationData:
     costs: tuple[CostStep, ...]
     family: FamilyFacts | None = None
     """Of a family of markets: who its members are, and what the filter over them earns."""
+    parts: tuple[Sessions, ...] = ()
+    on_training_data: str = ""
+
+    @property
+    def sets(self) -> tuple[Sessions, ...]:
+        """The sets that the sessions came in."""
+        return self.parts or (self.sessions,)
 
 
 @dataclass(frozen=True)
@@ -70,11 +88,22 @@ class DepthRow:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """A share of the best over several sets of sessions, each of a market seed: mean, deviation, least, sets."""
+
+    mean: float
+    deviation: float
+    least: float
+    sets: int
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """All figures of one evaluation.
 
     ``shares`` of the best trader by trader name (empty where none is known); ``regimes`` profit of the adaptive model
-    by regime at the first cost; ``saved`` share of segments that adaptive depth saves against the deepest.
+    by regime at the first cost; ``saved`` share of segments that adaptive depth saves against the deepest. ``spread``:
+    the shares over market seeds; ``ratios``: the adaptive model in bull, bear, sideways and volatile sessions.
     """
 
     sessions: int
@@ -86,6 +115,9 @@ class Evaluation:
     family: FamilyShares | None = None
     reliability: Reliability | None = None
     """Of the value head at adaptive depth; None for too few sessions."""
+    spread: Mapping[str, Spread] = field(default_factory=dict)
+    ratios: Sequence[RegimeRow] = ()
+    on_training_data: str = ""
 
 
 def evaluate(
@@ -114,10 +146,12 @@ def evaluate(
     scored = expected_settings(settings, data.history)
     for baseline in (
         fit_thresholds("ema", EmaScore(), data.history, _realised(settings), data.costs),
+        fit_ema(data.history, _realised(settings), data.costs),
         fit_model("linear", fit_linear, data.history, _realised(settings), data.costs),
     ):
         traders[baseline.name] = baseline.positions(data.sessions)
     traders |= extra or {}
+    traders[LONG] = np.ones_like(traders["hrm"])
     traders["sit out"] = np.zeros_like(traders["hrm"])
     shares = rb_shares(traders, data, scored) if data.best_bp is not None else {}
     returns = returns_between_fills(data.sessions, np.arange(len(data.sessions)), _realised(settings))
@@ -131,10 +165,12 @@ def evaluate(
     if data.family is not None and data.best_bp is not None:
         profits = {name: pnl_bp(held, earned, costs_of(data.sessions, data.costs)) for name, held in traders.items()}
         family = family_shares(profits, "hrm", data.best_bp, data.family)
+    held = {} if data.best_bp is not None else {cost: hold_bp(data.sessions, cost) for cost in COSTS_BP}
+    market = market_regimes(data.sessions, returns, connected=data.best_bp is None)
     return Evaluation(
         sessions=len(data.sessions),
         shares=shares,
-        cells=_cells(traders, told, returns, seed),
+        cells=_cells(traders, told, returns, seed, held),
         regimes=stats.by_group(own, labels),
         depth=_depth(adaptive, labels),
         saved=1 - float(adaptive.depth[adaptive.live].sum()) / (act.max_segments * max(int(live), 1)),
@@ -142,6 +178,9 @@ def evaluate(
         reliability=reliability(
             adaptive.value * scale_bp, adaptive.actions, adaptive.live, returns, costs_of(data.sessions, data.costs)
         ),
+        spread=spread(traders, data, scored),
+        ratios=_ratios(traders, told, returns, market),
+        on_training_data=data.on_training_data,
     )
 
 
@@ -156,6 +195,23 @@ def rb_shares(traders: Mapping[str, Floats], data: EvaluationData, settings: Bat
     cost = costs_of(data.sessions, data.costs)
     best = float(data.best_bp.mean())
     return {name: float(pnl_bp(positions, returns, cost).mean()) / best for name, positions in traders.items()}
+
+
+def spread(traders: Mapping[str, Floats], data: EvaluationData, settings: BatchSettings) -> dict[str, Spread]:
+    """Return each trader's share of the best over the sets of sessions; nothing where no best is known."""
+    if data.best_bp is None:
+        return {}
+    returns = returns_between_fills(data.sessions, np.arange(len(data.sessions)), settings)
+    ends = np.cumsum([len(part) for part in data.sets])[:-1]
+    best = [float(part.mean()) for part in np.split(data.best_bp, ends)]
+    found = {}
+    for name, positions in traders.items():
+        earned = np.split(pnl_bp(positions, returns, costs_of(data.sessions, data.costs)), ends)
+        shares = np.array([part.mean() / most for part, most in zip(earned, best, strict=True) if most > 0])
+        deviation = float(shares.std(ddof=1)) if len(shares) > 1 else math.nan
+        if len(shares):
+            found[name] = Spread(float(shares.mean()), deviation, float(shares.min()), len(shares))
+    return found
 
 
 def volatility_regimes(returns_bp: Floats) -> np.ndarray:
@@ -188,16 +244,32 @@ def _reasoning(
     return adaptive, {"hrm": follow(adaptive.actions), **by_depth}
 
 
+def _ratios(
+    traders: Mapping[str, Floats], told: Mapping[float, Mapping[str, Floats]], returns: Floats, labels: np.ndarray
+) -> list[RegimeRow]:
+    """Return the adaptive model by the market's regime, at every cost."""
+    rows = []
+    for cost in COSTS_BP:
+        own = pnl_bp(told.get(cost, {}).get("hrm", traders["hrm"]), returns, cost / 2)
+        rows += by_regime(own, pnl_bp(traders[LONG], returns, cost / 2), labels, cost)
+    return rows
+
+
 def _cells(
-    traders: Mapping[str, Floats], told: Mapping[float, Mapping[str, Floats]], returns: Floats, seed: int
+    traders: Mapping[str, Floats],
+    told: Mapping[float, Mapping[str, Floats]],
+    returns: Floats,
+    seed: int,
+    kept: Mapping[float, Floats],
 ) -> list[Cell]:
     """Return every trader at every cost; the deflated ratio counts all cells that trade as tries.
 
-    ``told``: positions of those who are told of a cost, by the cost of a round trip.
+    ``told``: positions of those who are told of a cost, by the cost of a round trip; ``kept``: what holding over all
+    nights earns at a cost, where sessions follow on each other.
     """
     held = {(name, cost): told.get(cost, {}).get(name, own) for name, own in traders.items() for cost in COSTS_BP}
     profits = {(name, cost): pnl_bp(positions, returns, cost / 2) for (name, cost), positions in held.items()}
-    trials = np.array([stats.sharpe_ratio(pnl) for pnl in profits.values()])
+    trials = np.array([stats.sharpe_ratio(pnl) for pnl in (*profits.values(), *kept.values())])
     cells = []
     for (name, cost), pnl in profits.items():
         positions = held[name, cost]
@@ -208,6 +280,9 @@ def _cells(
 
         control = stats.day_permuted(positions, returns, score, PERMUTATIONS, seed)
         cells.append(Cell(name, cost, stats.summary(pnl, trials, seed), float(turnover.mean()) / 2, control))
+    nothing = stats.Control(math.nan, math.nan, math.nan, math.nan)  # days in another order are the same to a holder
+    for cost, pnl in kept.items():
+        cells.append(Cell("buy and hold", cost, stats.summary(pnl, trials, seed), 1 / max(len(pnl), 1), nothing))
     return cells
 
 

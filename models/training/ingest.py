@@ -6,20 +6,20 @@ belongs to one instrument; whatever was dropped is counted in the report, and a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from models.training.columns import PRICES, read_table
 from models.training.errors import DataError
 from models.training.sessions import Floats, Ints, Sessions, join
 
 DAY_NS = 86_400_000_000_000
 MUMBAI_NS = 19_800_000_000_000  # UTC+05:30, no daylight saving
-PRICES = ("open", "high", "low", "close")
 
 
 @dataclass(frozen=True)
@@ -57,23 +57,40 @@ class Report:
         """Bars that did not reach a session because they were wrong in themselves."""
         return self.not_finite + self.impossible + self.duplicates + self.outliers
 
+    @property
+    def words(self) -> str:
+        """One line for a person."""
+        wrong = {
+            "not finite": self.not_finite, "impossible": self.impossible, "duplicates": self.duplicates,
+            "false prints": self.outliers,
+        }  # fmt: skip
+        said = ", ".join(f"{count:,} {name}" for name, count in wrong.items() if count)
+        dropped = f"{self.dropped:,} dropped ({said})" if said else "none dropped"
+        return (
+            f"{Path(self.file).name}: {self.symbol}: {self.rows:,} bars of {self.interval_s} s, {dropped}, "
+            f"{self.gaps:,} missing; {self.sessions:,} sessions, {self.sessions_left_out:,} left out as incomplete"
+        )
+
     def as_dict(self) -> dict[str, object]:
         """All counts, for JSON."""
         return {**asdict(self), "dropped": self.dropped}
 
 
 def read_bars(
-    path: Path, interval_s: int, symbol: str | None = None, limits: Limits | None = None
+    path: Path,
+    interval_s: int,
+    symbol: str | None = None,
+    limits: Limits | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> tuple[Sessions, list[Report]]:
-    """Sessions of every instrument in a Parquet file, resampled to ``interval_s``, and one report an instrument.
+    """Sessions of every instrument in a Parquet or CSV file, resampled to ``interval_s``, one report an instrument.
 
     The file has columns ts (UTC bar start, timestamp or integer ns), open, high, low, close and optionally volume and
-    symbol; without a symbol column ``symbol`` or else the file's name names the instrument. Sessions are days in
-    Mumbai.
-    Raises DataError with the file's name where it can't be used.
+    symbol, or those that ``columns`` names instead; without a symbol column ``symbol`` or else the file's name names
+    the instrument. Sessions are days in Mumbai. Raises DataError with the file's name where it can't be used.
     """
     limits = limits or Limits()
-    table = _read(path)
+    table = read_table(path, columns or {})
     ts = _timestamps(table, path)
     bars = np.stack([_column(table, name, path) for name in (*PRICES, "volume")], axis=-1)
     if "symbol" in table.column_names:
@@ -87,19 +104,6 @@ def read_bars(
         parts.append(sessions)
         reports.append(report)
     return join(parts), reports
-
-
-def _read(path: Path) -> pa.Table:
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
-    absent = [name for name in ("ts", *PRICES) if name not in table.column_names]
-    if absent:
-        raise DataError(f"{path}: columns {', '.join(absent)} are absent; found {', '.join(table.column_names)}")
-    if table.num_rows == 0:
-        raise DataError(f"{path}: holds no bars")
-    return table
 
 
 def _timestamps(table: pa.Table, path: Path) -> Ints:

@@ -7,7 +7,7 @@ members, where the best is to sit out, are judged in basis points.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -33,6 +33,17 @@ class FamilyFacts:
     member: Ints
     kind: np.ndarray
     cost_bp: Floats
+
+
+def join_facts(sets: Sequence[FamilyFacts]) -> FamilyFacts:
+    """Facts of several draws, one after the other; no two of them share a member."""
+    firsts = np.cumsum([0, *(int(one.member.max(initial=-1)) + 1 for one in sets)])
+    return FamilyFacts(
+        filter_bp=np.concatenate([one.filter_bp for one in sets]),
+        member=np.concatenate([one.member + first for one, first in zip(sets, firsts, strict=False)]),
+        kind=np.concatenate([one.kind for one in sets]),
+        cost_bp=np.concatenate([one.cost_bp for one in sets]),
+    )
 
 
 @dataclass(frozen=True)

@@ -12,25 +12,28 @@ from rich import box
 from rich.console import Group
 from rich.table import Table
 
-from models.training.evaluate import Cell, Evaluation, finite
+from models.training.evaluate import Cell, Evaluation, Spread, finite
 from models.training.member_shares import FamilyShares, MemberRow
+from models.training.regimes import RegimeRow
 from models.training.reliability import Reliability
 
 HEADS = ("trader", "round trip bp", "bp a session", "Sharpe", "95 %", "PSR", "DSR", "trades", "permuted p")
+RATIO_HEADS = ("regime", "round trip bp", "sessions", "bp a session", "Sharpe", "Sortino", "Calmar", "information")
 _WORDS = ("trader", "regime", "members", "position")
 """Columns of words; the others hold figures."""
 
 
 def tables(evaluation: Evaluation) -> Group:
     """Return the figures as rich tables."""
-    main = _ruled(*HEADS, title=f"{evaluation.sessions} sessions")
+    main = _ruled(*HEADS, title=headline(evaluation))
     for cell in evaluation.cells:
         main.add_row(*texts(cell))
     parts: list[Table] = [main]
     if evaluation.shares:
-        shares = _ruled("trader", "share of the best", title="Expected profit against the best possible trader")
+        title = "Expected profit against the best possible trader"
+        shares = _ruled("trader", "share of the best", "by market seed: mean ± deviation", "least", title=title)
         for name, share in evaluation.shares.items():
-            shares.add_row(name, f"{100 * share:.1f} %")
+            shares.add_row(name, f"{100 * share:.1f} %", *spread_texts(evaluation.spread.get(name)))
         parts.insert(0, shares)
     if evaluation.family is not None:
         parts[1:1] = _family(evaluation.family)
@@ -42,8 +45,11 @@ def tables(evaluation: Evaluation) -> Group:
         profit.add_row(
             group.group, str(group.sessions), f"{group.mean_bp:.2f}", f"{group.error_bp:.2f}", f"{group.sharpe:.2f}"
         )
+    ratios = _ruled(*RATIO_HEADS, title="The model in rising, falling, sideways and volatile markets")
+    for one in evaluation.ratios:
+        ratios.add_row(*ratio_texts(one))
     said = () if evaluation.reliability is None else reliability_tables(evaluation.reliability)
-    return Group(*parts, depth, profit, *said)
+    return Group(*parts, depth, profit, ratios, *said)
 
 
 def reliability_tables(told: Reliability) -> tuple[Table, Table]:
@@ -101,6 +107,25 @@ def family_texts(row: MemberRow) -> tuple[str, ...]:
         share(row.of_filter),
         share(row.of_known),
     )
+
+
+def headline(evaluation: Evaluation) -> str:
+    """What it was scored on."""
+    count = f"{evaluation.sessions} sessions"
+    return f"{count}, on training data: {evaluation.on_training_data}" if evaluation.on_training_data else count
+
+
+def spread_texts(spread: Spread | None) -> tuple[str, str]:
+    """Mean and deviation over market seeds, and the least."""
+    if spread is None or spread.sets < 2:
+        return "", ""
+    return f"{100 * spread.mean:.1f} ± {100 * spread.deviation:.1f} % ({spread.sets})", f"{100 * spread.least:.1f} %"
+
+
+def ratio_texts(row: RegimeRow) -> tuple[str, ...]:
+    """One row under `RATIO_HEADS`."""
+    figures = (row.mean_bp, row.sharpe, row.sortino, row.calmar, row.information)
+    return row.regime, f"{row.cost_bp:g}", str(row.sessions), *(f"{figure:.2f}" for figure in figures)
 
 
 def _ruled(*heads: str, title: str) -> Table:

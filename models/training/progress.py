@@ -9,6 +9,7 @@ import json
 import resource
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -145,15 +146,50 @@ class LiveView:
                 f"· {report.memory_mb:.0f} MB"
             )
             self._progress.update(self._task, total=report.steps, completed=report.step, figures=figures)
-        elif isinstance(report, ValidationReport):
-            by_depth = ", ".join(f"{value:.2f}" for value in report.pnl_bp)
-            share = (
-                "" if report.share is None else f" = {', '.join(f'{100 * x:.1f} %' for x in report.share)} of the best"
-            )
-            star = " ★" if report.best else ""
-            self._progress.console.print(f"step {report.step}: validation {by_depth} bp a session{share}{star}")
         else:
-            self._progress.console.print(f"step {report.step}: {report.kind}: {report.text}")
+            self._progress.console.print(_line(report), soft_wrap=True, markup=False)
+
+
+class Lines:
+    """The same as whole lines, for where nobody watches: a validation or a note each, steps by every tenth part."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._told = 0
+
+    def __enter__(self) -> Self:
+        """Nothing is to be prepared."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is held back."""
+
+    def __call__(self, report: Report) -> None:
+        """Write one line, or none."""
+        if not isinstance(report, StepReport):
+            self._console.print(_line(report), soft_wrap=True, markup=False, highlight=False)
+        elif 10 * report.step // report.steps != self._told:
+            self._told = 10 * report.step // report.steps
+            losses = " ".join(f"{segment.loss:+.3f}" for segment in report.segments)
+            line = f"step {report.step} of {report.steps}: loss {losses}, depth {report.depth:.2f}"
+            self._console.print(f"{line}, {report.memory_mb:.0f} MB", soft_wrap=True, markup=False, highlight=False)
+
+
+def watching(console: Console) -> AbstractContextManager[Observer]:
+    """A bar where there is a terminal to draw it on, else lines."""
+    return LiveView(console) if console.is_terminal else Lines(console)
+
+
+def _line(report: ValidationReport | NoteReport) -> str:
+    if isinstance(report, NoteReport):
+        return (
+            f"{report.kind}: {report.text}" if not report.step else f"step {report.step}: {report.kind}: {report.text}"
+        )
+    by_depth = ", ".join(f"{value:.2f}" for value in report.pnl_bp)
+    share = "" if report.share is None else f" = {', '.join(f'{100 * x:.1f} %' for x in report.share)} of the best"
+    return f"step {report.step}: validation {by_depth} bp a session{share}{' ★' if report.best else ''}"
 
 
 def resident_mb() -> float:

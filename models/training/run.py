@@ -7,9 +7,9 @@ session day purged at the border, or drawn from another seed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +18,21 @@ from models.checkpoint import Manifest, Origin, TrainingSpan, describe, load_mod
 from models.config import HRMSettings
 from models.hrm import HRM
 from models.novelty import NoveltyStatistics
-from models.training.adjusting import Actions, Broken, adjusted, never, no_actions, separated
+from models.training.batches import BatchSettings, Target, returns_between_fills
 from models.training.calibrating import FEWEST, calibrate
 from models.training.distributed import Group
+from models.training.errors import TrainingError
 from models.training.evaluate import EvaluationData
 from models.training.family import Family, FamilySource
-from models.training.ingest import Report, read_bars
+from models.training.files import FileData, Schedule, border_ns, day_of, divided, load, scheduled
+from models.training.loss import costs_of
 from models.training.markets import MarketName, market
-from models.training.progress import Observer
+from models.training.member_shares import FamilyFacts, join_facts
+from models.training.policy import follow, policies_by_depth
+from models.training.progress import NoteReport, Observer
 from models.training.provenance import data_sha256, git_revision, package_version
-from models.training.sessions import Sessions, join, split_by_time
+from models.training.reference import pnl_bp
+from models.training.sessions import Sessions, join, newest_of_each
 from models.training.settings import CostStep, DeepSupervisionSettings, TrainingSettings
 from models.training.source import FreshSource, Source, StoredSource, TakingTurns
 from models.training.trainer import Trainer, TrainResult, Validation
@@ -42,21 +47,6 @@ class SimulatedData:
 
     name: MarketName
     sessions: int | None = None
-
-
-@dataclass(frozen=True)
-class FileData:
-    """Bars of Parquet files or folders of stored sessions; training ends before ``border``, validation begins there.
-
-    ``intervals_s``: trained on in turns; validation and evaluation use the first. ``actions``: what happened between
-    sessions, so that windows reach across; where a price has ``broken`` away all the same, none does.
-    """
-
-    files: Sequence[Path]
-    intervals_s: Sequence[int]
-    border: date
-    actions: Actions = no_actions
-    broken: Broken = never
 
 
 Data = SimulatedData | FileData
@@ -89,8 +79,9 @@ def train(
     On a CPU as many rows go together as fit into `memory_limit_gb`. Raises DataError, ResumeError,
     DivergedError, or CheckpointError for a teacher or a start, each with one clear line.
     """
-    source, validation = sources(data, training)
     group = group or Group()
+    watching = observers if group.rank == 0 else ()
+    source, validation = sources(data, training, watching)
     trainer = Trainer(
         hrm,
         supervision,
@@ -108,22 +99,37 @@ def train(
     result = trainer.run(resume=resume)
     if result.step < training.steps:
         return Trained(result, None, None)
-    metrics = _metrics(result)
-    span = TrainingSpan(first=_day(source.span_ns[0]), last=_day(source.span_ns[1]))
-    novelty = usual(data, source, hrm, training)
+    path = folder / "model.safetensors"
+    keep = group.rank == 0
+    manifest = _save(path, result.model, source, data, hrm, supervision, training, _metrics(result), keep=keep)
+    return Trained(result, path, manifest)
+
+
+def _save(
+    path: Path,
+    model: HRM,
+    source: Source,
+    data: Data,
+    hrm: HRMSettings,
+    supervision: DeepSupervisionSettings,
+    training: TrainingSettings,
+    metrics: Mapping[str, float],
+    *,
+    keep: bool = True,
+) -> Manifest:
+    """Write a trained model with all that it says about itself; where it isn't to be kept only say it."""
     manifest = describe(
-        result.model.cpu(),
+        model.cpu(),
         trained=True,
-        training_span=span,
+        training_span=TrainingSpan(first=day_of(source.span_ns[0]), last=day_of(source.span_ns[1])),
         metrics=metrics,
         git_revision=git_revision(),
         origin=origin(data, supervision, training),
-        novelty=novelty,
+        novelty=usual(data, source, hrm, training),
     )
-    path = folder / "model.safetensors"
-    if group.rank == 0:
-        save_model(path, result.model, manifest)
-    return Trained(result, path, manifest)
+    if keep:
+        save_model(path, model, manifest)
+    return manifest
 
 
 def origin(data: Data, supervision: DeepSupervisionSettings, training: TrainingSettings) -> Origin:
@@ -133,7 +139,8 @@ def origin(data: Data, supervision: DeepSupervisionSettings, training: TrainingS
         "training_params": training.model_dump(mode="json"),
     }
     if isinstance(data, SimulatedData):
-        return Origin(version=package_version(), data=(data.name.value,), settings=settings)
+        drawn = {"sessions": data.sessions, "validation_seed": VALIDATION_SEED}
+        return Origin(version=package_version(), data=(data.name.value,), settings=settings | drawn)
     return Origin(
         version=package_version(),
         data=tuple(path.name for path in data.files),
@@ -186,8 +193,8 @@ def _model(artifact: Path | None) -> HRM | None:
     return None if artifact is None else load_model(artifact)[0]
 
 
-def sources(data: Data, training: TrainingSettings) -> tuple[Source, Validation]:
-    """Return where training sessions come from and what is validated on."""
+def sources(data: Data, training: TrainingSettings, observers: Sequence[Observer] = ()) -> tuple[Source, Validation]:
+    """Return where training sessions come from and what is validated on; observers are told of faults of files."""
     count = training.validation_sessions
     if isinstance(data, SimulatedData):
         simulated = market(data.name)
@@ -196,53 +203,49 @@ def sources(data: Data, training: TrainingSettings) -> tuple[Source, Validation]
             source = StoredSource(simulated.sessions(data.sessions, training.seed), training.min_sessions)
         best = simulated.best_bp(count, VALIDATION_SEED)
         return source, Validation(simulated.sessions(count, VALIDATION_SEED), best)
-    parts = [split_by_time(load(data, interval_s)[0], border_ns(data.border)) for interval_s in data.intervals_s]
-    after = parts[0][1]
-    newest = after.select(np.arange(len(after))[-count:])
+    parts = [divided(data, _told(data, interval_s, observers), data.border) for interval_s in data.intervals_s]
+    newest = newest_of_each(parts[0][1], count)
     stored = [StoredSource(before, training.min_sessions) for before, _ in parts]
     return (stored[0] if len(stored) == 1 else TakingTurns(stored)), Validation(newest)
 
 
-def load(data: FileData, interval_s: int) -> tuple[Sessions, list[Report]]:
-    """Read all files as bars of one interval.
+def _told(data: FileData, interval_s: int, observers: Sequence[Observer]) -> Sessions:
+    """The sessions of the files; observers get a line a file about its bars, faults among them."""
+    sessions, reports = load(data, interval_s)
+    for report in reports:
+        for observer in observers:
+            observer(NoteReport(0, "data", report.words))
+    return sessions
 
-    Folders hold sessions stored by `Sessions.save`, which stay memory-mapped if they are alone.
+
+def _facts(family: Family, counts: Sequence[int], seeds: Sequence[int]) -> FamilyFacts:
+    return join_facts([family.facts(count, seed) for count, seed in zip(counts, seeds, strict=True)])
+
+
+def evaluation_data(
+    data: Data, sessions: int, costs: tuple[CostStep, ...], seeds: Sequence[int] = (EVALUATION_SEED,)
+) -> EvaluationData:
+    """Return sessions to evaluate on: fresh ones of a simulated market, or those of the files from the border on.
+
+    Simulated ones are drawn in as many sets as there are ``seeds``, so that a figure has a spread.
     """
-    parts, reports = [], []
-    for path in data.files:
-        if path.is_dir():
-            parts.append(Sessions.open(path))
-            continue
-        sessions, found = read_bars(path, interval_s)
-        parts.append(sessions)
-        reports += found
-    whole = adjusted(parts[0] if len(parts) == 1 else join(parts), data.actions)
-    return separated(whole, data.broken), reports
-
-
-def evaluation_data(data: Data, sessions: int, costs: tuple[CostStep, ...]) -> EvaluationData:
-    """Return sessions to evaluate on: fresh ones of a simulated market, or those of the files from the border on."""
     if isinstance(data, SimulatedData):
         simulated = market(data.name)
+        counts = [len(part) for part in np.array_split(np.arange(sessions), len(seeds))]
+        drawn = tuple(simulated.sessions(count, seed) for count, seed in zip(counts, seeds, strict=True))
+        best = [simulated.best_bp(count, seed) for count, seed in zip(counts, seeds, strict=True)]
+        regimes = [simulated.regimes(count, seed) for count, seed in zip(counts, seeds, strict=True)]
         return EvaluationData(
-            sessions=simulated.sessions(sessions, EVALUATION_SEED),
+            sessions=drawn[0] if len(drawn) == 1 else join(drawn),
             history=simulated.sessions(data.sessions or 3_000, 1),
-            best_bp=simulated.best_bp(sessions, EVALUATION_SEED),
-            regimes=simulated.regimes(sessions, EVALUATION_SEED),
+            best_bp=np.concatenate(best),
+            regimes=np.concatenate(regimes),
             costs=costs,
-            family=simulated.facts(sessions, EVALUATION_SEED) if isinstance(simulated, Family) else None,
+            family=_facts(simulated, counts, seeds) if isinstance(simulated, Family) else None,
+            parts=drawn,
         )
-    before, after = split_by_time(load(data, data.intervals_s[0])[0], border_ns(data.border))
+    before, after = divided(data, load(data, data.intervals_s[0])[0], data.border)
     return EvaluationData(sessions=after, history=before, best_bp=None, regimes=None, costs=costs)
-
-
-def border_ns(day: date) -> int:
-    """Return the UTC start of a day in nanoseconds."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000_000_000
-
-
-def _day(ns: int) -> str:
-    return datetime.fromtimestamp(ns // 1_000_000_000, tz=UTC).date().isoformat()
 
 
 def _metrics(result: TrainResult) -> dict[str, float]:
@@ -256,32 +259,73 @@ def _metrics(result: TrainResult) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
+@dataclass(frozen=True)
+class Fold:
+    """One training of a walk forward: its border, its model, the file of it, and the sessions up to the next border."""
+
+    border: date
+    model: HRM
+    artifact: Path
+    after: Sessions
+
+
 def walk_forward(
     hrm: HRMSettings,
     supervision: DeepSupervisionSettings,
     training: TrainingSettings,
     data: FileData,
-    borders: Sequence[date],
+    borders: Sequence[date] | Schedule,
     folder: Path,
     *,
     observers: Sequence[Observer] = (),
     memory_limit_gb: float | None = None,
-) -> tuple[list[tuple[HRM, Sessions]], EvaluationData]:
+    device: str = "cpu",
+) -> tuple[list[Fold], EvaluationData]:
     """Train once a border on all before it; return each model with the sessions up to the next one, and all of those.
 
-    Each fold trains in its own folder; what baselines may fit on lies before the first border. Raises DataError where a
-    border leaves too little on either side.
+    Each fold trains in its own folder and leaves its model there; what baselines may fit on lies before the first
+    border. A schedule names the borders from ``data.border`` on. Raises DataError where a border leaves too little on
+    either side.
     """
-    sessions, folds = load(data, data.intervals_s[0])[0], list[tuple[HRM, Sessions]]()
+    sessions, folds = _told(data, data.intervals_s[0], observers), list[Fold]()
+    if isinstance(borders, Schedule):
+        borders = scheduled(sessions, borders, data.border)
     for i, border in enumerate(borders):
-        before, after = split_by_time(sessions, border_ns(border))
+        before, after = divided(data, sessions, border)
         if i + 1 < len(borders):
             after = after.select(after.start_ns() < border_ns(borders[i + 1]))
+        source = StoredSource(before, training.min_sessions)
         trainer = Trainer(
-            hrm, supervision, training, StoredSource(before, training.min_sessions), None, folder / border.isoformat(),
-            observers=observers, memory_limit_gb=memory_limit_gb,
+            hrm, supervision, training, source, None, folder / border.isoformat(),
+            observers=observers, memory_limit_gb=memory_limit_gb, device=device, start=_model(training.start_from),
         )  # fmt: skip
-        folds.append((trainer.run().model, after))
-    judged = join([after for _, after in folds])
-    history = split_by_time(sessions, border_ns(borders[0]))[0]
-    return folds, EvaluationData(judged, history, best_bp=None, regimes=None, costs=training.objective.costs)
+        result = trainer.run()
+        if result.step < training.steps:
+            raise TrainingError(f"stopped at step {result.step} of the training to {border}: give the command again")
+        own = replace(data, border=border)
+        artifact = folder / border.isoformat() / "model.safetensors"
+        _save(artifact, result.model, source, own, hrm, supervision, training, {})
+        folds.append(Fold(border, result.model, artifact, after))
+    judged = join([fold.after for fold in folds])
+    history = divided(data, sessions, borders[0])[0]
+    return folds, EvaluationData(
+        judged, history, best_bp=None, regimes=None, costs=training.objective.costs,
+        parts=tuple(fold.after for fold in folds),
+    )  # fmt: skip
+
+
+def winner(folds: Sequence[Fold], hrm: HRMSettings, training: TrainingSettings) -> tuple[Fold, list[float]]:
+    """The model that earned most behind the last border, which none of them has learned from, and what each did, bp.
+
+    Full depth, after costs; the newest of equals.
+    """
+    sessions = folds[-1].after
+    settings = BatchSettings(hrm.features, training.fill, Target.REALISED)
+    returns = returns_between_fills(sessions, np.arange(len(sessions)), settings)
+    cost = costs_of(sessions, training.objective.costs)
+    earned = []
+    for fold in folds:
+        deepest = policies_by_depth(fold.model, sessions, settings, hrm.max_segments, cost)[-1]
+        earned.append(float(pnl_bp(follow(deepest.actions), returns, cost).mean()))
+    best = max(range(len(folds)), key=lambda i: (earned[i], i))
+    return folds[best], earned

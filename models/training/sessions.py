@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -45,6 +45,8 @@ class Sessions:
     interval_s: int
     expected_bp: Floats
     cost_bp: Floats | None = None
+    complexity: Floats | None = field(default=None, repr=False)
+    """(R,): how hard the market is to read at each bar's close, 0..1, where somebody has worked it out."""
     chosen_from: tuple[Sessions, Ints] | None = field(default=None, repr=False)
     """The sessions that these are a part of, and their rows there: what came before them is there."""
 
@@ -100,6 +102,7 @@ class Sessions:
             interval_s=self.interval_s,
             expected_bp=self.expected_bp[flat],
             cost_bp=None if self.cost_bp is None else self.cost_bp[chosen],
+            complexity=None if self.complexity is None else self.complexity[flat],
             chosen_from=(self, chosen),
         )
 
@@ -189,3 +192,30 @@ def split_by_time(sessions: Sessions, border_ns: int, purge: int = 1) -> tuple[S
     if not kept.any() or before.all():
         raise DataError(f"a split at {np.datetime64(border_ns, 'ns')} leaves one side without sessions")
     return sessions.select(kept), sessions.select(~before)
+
+
+def in_order(sessions: Sessions) -> Sessions:
+    """The same sessions one symbol behind another, each in time order, however many files they came from.
+
+    Raises DataError where a symbol has a session twice.
+    """
+    start = sessions.start_ns()
+    order = np.lexsort((start, sessions.symbol))
+    day, symbol = start[order] // 86_400_000_000_000, sessions.symbol[order]
+    twice = np.flatnonzero((np.diff(day) == 0) & (np.diff(symbol) == 0))
+    if len(twice):
+        name, when = sessions.symbols[symbol[twice[0]]], np.datetime64(int(start[order][twice[0]]), "ns")
+        raise DataError(f"{name} of {np.datetime_as_string(when, 'D')} is there twice: expected each day in one file")
+    if (order == np.arange(len(order))).all():
+        return sessions
+    return replace(sessions.select(order), chosen_from=None)
+
+
+def newest_of_each(sessions: Sessions, count: int) -> Sessions:
+    """The newest ``count`` sessions, taken from all symbols alike: one that has too few leaves its share to others."""
+    start, age = sessions.start_ns(), np.empty(len(sessions), np.int64)
+    for symbol in np.unique(sessions.symbol):
+        own = np.flatnonzero(sessions.symbol == symbol)
+        age[own[np.argsort(-start[own], kind="stable")]] = np.arange(len(own))
+    youngest = np.lexsort((sessions.symbol, age))[:count]
+    return sessions.select(np.sort(youngest))

@@ -139,6 +139,21 @@ def by_group(pnl: Floats, groups: NDArray[np.str_]) -> list[GroupRow]:
     return rows
 
 
+def sortino_ratio(pnl: Floats) -> float:
+    """Mean over the root mean square of losses, yearly; NaN for fewer than two sessions or none that lost."""
+    losses = float(np.sqrt((np.minimum(pnl, 0.0) ** 2).mean())) if len(pnl) > 1 else 0.0
+    return annualised(float(pnl.mean()) / losses) if losses > 0 else math.nan
+
+
+def calmar_ratio(pnl: Floats) -> float:
+    """A year's mean profit over the largest fall from a high of the sum; NaN where it never fell."""
+    if len(pnl) < 2:
+        return math.nan
+    total = np.cumsum(pnl)
+    fall = float((np.maximum.accumulate(np.append(0.0, total))[1:] - total).max())
+    return SESSIONS_A_YEAR * float(pnl.mean()) / fall if fall > 0 else math.nan
+
+
 def terciles(values: Floats, names: tuple[str, str, str] = ("low", "middle", "high")) -> NDArray[np.str_]:
     """Label each value (N,) by the third of the distribution that it lies in."""
     edges = np.quantile(values, [1 / 3, 2 / 3])

@@ -53,12 +53,17 @@ class Validation:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A finished or stopped run: the averaged model, steps done, whether a signal stopped it, last validation."""
+    """A finished or stopped run: the averaged model, steps done, whether a signal stopped it, last validation.
+
+    ``best_step`` had the best validation, ``best_bp`` at full depth; 0 and None where nothing was validated.
+    """
 
     model: HRM
     step: int
     stopped: bool
     validation: ValidationReport | None
+    best_step: int = 0
+    best_bp: float | None = None
 
 
 class Trainer:
@@ -131,7 +136,7 @@ class Trainer:
         self._average = MovingAverage(self.model, training.optimizer.ema)
         self._step, self._updates, self._norm = 0, 0, math.nan
         self._rate_scale, self._rollbacks = 1.0, 0
-        self._best, self._stale = -math.inf, 0
+        self._best, self._best_step, self._stale = -math.inf, 0, 0
         self._chosen: dict[str, torch.Tensor] = {}
         self._last_validation: ValidationReport | None = None
         self._fingerprint = ck.fingerprint(
@@ -174,7 +179,10 @@ class Trainer:
                 if stopping and not done:
                     self._tell(NoteReport(self._step, "stopped", "a signal asked to stop; the state is saved"))
                     break
-        return TrainResult(self._averaged(self._chosen), self._step, stopping, self._last_validation)
+        best = self._best if math.isfinite(self._best) else None
+        return TrainResult(
+            self._averaged(self._chosen), self._step, stopping, self._last_validation, self._best_step, best
+        )
 
     def batch(self, step: int) -> tuple[Batch, Floats]:
         """Return the batch of a step and each session's cost; all draws follow from seed, step and rank."""
@@ -265,15 +273,26 @@ class Trainer:
             for policy in policies_by_depth(model, sessions, settings, self._supervision.segments, cost)
         ]
         improved = pnl[-1] > self._best
-        self._best, self._stale = (pnl[-1], 0) if improved else (self._best, self._stale + 1)
+        self._stale = 0 if improved else self._stale + 1
+        if improved:
+            self._best, self._best_step = pnl[-1], self._step
         if improved and self._training.select is Select.BEST:
             self._chosen = {name: tensor.clone() for name, tensor in self._average.weights.items()}
         share = [value / float(np.mean(best)) for value in pnl] if best is not None else None
         self._last_validation = ValidationReport(self._step, pnl, share, improved)
         self._tell(self._last_validation)
+        if self._step == self._training.steps and pnl[-1] < self._best:
+            self._tell(NoteReport(self._step, "worse", self._earlier_was_better(pnl[-1])))
         if self._stale == self._training.guard.patience:
             text = f"no better validation in the last {self._stale}; the best was {self._best:.2f} bp a session"
             self._tell(NoteReport(self._step, "slow", text))
+
+    def _earlier_was_better(self, last_bp: float) -> str:
+        """What a run that ends under its best validation says of it."""
+        better = f"step {self._best_step} had {self._best:.2f} bp a session where the last has {last_bp:.2f}"
+        if self._training.select is Select.BEST:
+            return f"{better}; the model is that of step {self._best_step} (training_params.select: best)"
+        return f"{better}; the model is the last all the same (training_params.select: last; best takes the other)"
 
     def _averaged(self, weights: Mapping[str, torch.Tensor] | None = None) -> HRM:
         """Return a copy of the model with the averaged weights, or with ``weights`` where there are any."""
@@ -299,6 +318,7 @@ class Trainer:
             rate_scale=self._rate_scale,
             rollbacks=self._rollbacks,
             best=self._best,
+            best_step=self._best_step,
             stale=self._stale,
             fingerprint=self._fingerprint,
         )
@@ -317,7 +337,8 @@ class Trainer:
         self._optimizer.load_state_dict(dict(state.optimizer))
         self._average.load(state.average)
         self._step, self._updates, self._norm = state.step, state.updates, state.norm
-        self._best, self._stale, self._chosen = state.best, state.stale, dict(state.chosen)
+        self._best, self._best_step, self._stale = state.best, state.best_step, state.stale
+        self._chosen = dict(state.chosen)
 
     def _roll_back(self, reason: str) -> None:
         """Return to the last good checkpoint with a lower rate, or give up."""

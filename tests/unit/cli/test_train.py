@@ -14,7 +14,7 @@ from daemon.core.clock import ReplayClock
 from daemon.market.calendar import ist_ns
 from daemon.strategy.build import build_strategies
 from models.training.adjusting import Action
-from models.training.run import FileData
+from models.training.files import FileData
 from tests.samples import SBIN, settings_of
 
 Capture = pytest.CaptureFixture[str]

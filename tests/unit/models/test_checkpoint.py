@@ -58,6 +58,26 @@ def test_what_is_saved_is_what_is_loaded(agent: HRMAgent, artifact: Path, settin
     assert [path.name for path in artifact.parent.iterdir()] == ["small.safetensors"]
 
 
+def test_the_same_model_is_the_same_bytes(agent: HRMAgent, artifact: Path, tmp_path: Path) -> None:
+    """However often it is saved; the library's own order of metadata is another in every process and file."""
+    for number in range(8):
+        agent.save_model(tmp_path / f"{number}.safetensors", dtype="float32")
+        assert (tmp_path / f"{number}.safetensors").read_bytes() == artifact.read_bytes()
+
+
+@pytest.mark.parametrize("figure", ["NaN", "Infinity"])
+def test_a_manifest_with_a_figure_that_is_none_is_refused(artifact: Path, figure: str) -> None:
+    """One line names the metric."""
+    rewrite(
+        artifact,
+        lambda _, metadata: metadata.update(
+            manifest=metadata["manifest"].replace('"metrics":{}', f'"metrics":{{"validation_bp":{figure}}}')
+        ),
+    )
+    with pytest.raises(CheckpointError, match=r"manifest is not valid: metrics\.validation_bp: .*finite"):
+        load_model(artifact)
+
+
 def test_bf16_halves_the_file_and_keeps_answers_close(
     agent: HRMAgent, artifact: Path, tmp_path: Path, settings: Settings, observe: Observe
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from daemon.core.events import Action, OrderIntent, OrderType, Side
@@ -79,6 +80,35 @@ def test_hold_wants_nothing() -> None:
 def test_an_entry_is_cut_to_each_limit(action: Action, limits: dict[str, Any], quantity: int) -> None:
     """What is left is the most that the limit allows."""
     assert build(decide(action, 1000), book_at(), **limits).quantity == quantity
+
+
+@pytest.mark.parametrize(
+    ("share", "limits", "quantity"),
+    [
+        (1.0, {}, 625),
+        (0.5, {}, 312),
+        (0.25, {"max_order_quantity": 400}, 100),
+        (0.25, {"max_position_quantity": 200}, 50),
+        (0.0001, {}, 1),
+    ],
+)
+@pytest.mark.parametrize("units", [1, 100_000])
+def test_a_share_is_of_what_the_limits_allow(share: float, limits: dict[str, Any], quantity: int, units: int) -> None:
+    """Half of 500,000 rupees at 800 is 312 shares, however many units the decision names."""
+    decision = msgspec.structs.replace(decide(Action.BUY_LONG, units), share=share)
+    assert build(decision, book_at(), **limits).quantity == quantity
+
+
+def test_a_share_that_is_less_than_a_lot_is_for_one_where_it_fits() -> None:
+    """A tenth of the room of three lots is a lot; where not one fits it is denied, as ever."""
+    decision = msgspec.structs.replace(decide(Action.BUY_LONG, 50_000, symbol=FUTURE), share=0.1, price=100.0)
+    book = book_at(100.0, symbol=FUTURE)
+    assert build(decision, book, max_order_notional=22_500).quantity == 75
+    assert build(decision, book, max_order_notional=7_000).quantity == 75
+    gate = RiskGate(RiskSettings(max_order_notional=Decimal(7_000)), InstrumentBook(INSTRUMENTS), MarketCalendar(), 30)
+    denial = gate.check(build(decision, book, max_order_notional=7_000), book, NOON)
+    assert denial is not None
+    assert denial[0] == "order_notional"
 
 
 def test_an_entry_is_cut_to_what_the_position_leaves() -> None:

@@ -20,6 +20,7 @@ from models.training import run
 from models.training.baselines import bar_returns_bp
 from models.training.batches import BatchSettings, Target
 from models.training.evaluate import COSTS_BP, Evaluation, evaluate, rb_shares
+from models.training.files import FileData, border_ns
 from models.training.market import HiddenRegimeMarket
 from models.training.markets import Composition, HiddenRegime, MarketName, market
 from models.training.pages import document, tables
@@ -65,7 +66,18 @@ def result(hrm: HRMSettings, model: HRM) -> Evaluation:
 def test_every_trader_stands_at_every_cost(result: Evaluation) -> None:
     """All traders stand at 1, 3 and 6 bp a round trip; sitting out earns nothing, dearer trading less."""
     traders = {cell.trader for cell in result.cells}
-    assert {"hrm", "hrm, depth 1", "hrm, depth 2", "hrm, depth 4", "ema", "linear", "always long", "sit out"} == traders
+    assert {
+        "hrm",
+        "hrm, depth 1",
+        "hrm, depth 2",
+        "hrm, depth 4",
+        "ema",
+        "ema, tuned",
+        "linear",
+        "always long",
+        "long all day",
+        "sit out",
+    } == traders
     assert len(result.cells) == len(traders) * len(COSTS_BP)
     assert set(result.shares) == traders
     assert result.shares["sit out"] == 0.0
@@ -108,14 +120,14 @@ def test_evaluation_without_a_reference_has_no_shares(hrm: HRMSettings, model: H
     Console(file=(tmp_path / "out").open("w")).print(tables(result))
 
 
-def files(folder: Path) -> run.FileData:
+def files(folder: Path) -> FileData:
     """Return a file of 40 simulated days and one of stored sessions, split after 24 days."""
     sessions = HiddenRegime(HiddenRegimeMarket(bars=16)).sessions(40, 5)
     columns = {"ts": pa.array(sessions.ts_ns, pa.timestamp("ns", "UTC"))}
     columns |= {name: sessions.bars[:, i] for i, name in enumerate(("open", "high", "low", "close", "volume"))}
     pq.write_table(pa.table(columns), folder / "ABC.parquet")
     sessions.save(folder / "stored")
-    return run.FileData([folder / "ABC.parquet", folder / "stored"], [300], date(2019, 1, 26))
+    return FileData([folder / "ABC.parquet", folder / "stored"], [300], date(2019, 1, 26))
 
 
 def test_depth_policies_agree_with_adaptive_ones_at_their_depth(
@@ -201,17 +213,23 @@ def test_walk_forward_never_trains_on_what_it_tests(
     """Each fold's model is new and its test sessions lie after its border and before the next."""
     borders = [date(2019, 1, 12), date(2019, 1, 18)]
     sessions.save(tmp_path / "bars")
-    data = run.FileData([tmp_path / "bars"], [300], borders[0])
+    data = FileData([tmp_path / "bars"], [300], borders[0])
     realised = training.model_copy(update={"target": Target.REALISED})
     folds, judged = run.walk_forward(hrm, DeepSupervisionSettings(), realised, data, borders, tmp_path)
-    np.testing.assert_array_equal(judged.sessions.start_ns(), np.concatenate([part.start_ns() for _, part in folds]))
-    assert judged.history.start_ns().max() < run.border_ns(borders[0])
-    scored = evaluate(folds, hrm, BatchSettings(hrm.features), judged)
+    np.testing.assert_array_equal(judged.sessions.start_ns(), np.concatenate([fold.after.start_ns() for fold in folds]))
+    assert judged.history.start_ns().max() < border_ns(borders[0])
+    scored = evaluate([(fold.model, fold.after) for fold in folds], hrm, BatchSettings(hrm.features), judged)
     assert scored.sessions == len(judged.sessions)
-    starts = [fold[1].start_ns() for fold in folds]
-    assert starts[0].min() >= run.border_ns(borders[0])
-    assert starts[0].max() < run.border_ns(borders[1]) <= starts[1].min()
-    assert split_by_time(sessions, run.border_ns(borders[0]))[0].start_ns().max() < starts[0].min()
+    for fold in folds:
+        span = load_model(fold.artifact)[1].training_span
+        assert span is not None
+        assert span.last < fold.border.isoformat()
+    best, earned = run.winner(folds, hrm, realised)
+    assert earned[folds.index(best)] == max(earned)
+    starts = [fold.after.start_ns() for fold in folds]
+    assert starts[0].min() >= border_ns(borders[0])
+    assert starts[0].max() < border_ns(borders[1]) <= starts[1].min()
+    assert split_by_time(sessions, border_ns(borders[0]))[0].start_ns().max() < starts[0].min()
 
 
 def test_bar_returns_add_up_to_the_session(sessions: Sessions) -> None:

@@ -220,15 +220,22 @@ def test_the_best_weights_can_be_chosen_and_survive_a_stop(
     hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
 ) -> None:
     """With `select` best a run ends with the weights of its best validation, stopped after it or not."""
-    chosen = training.model_copy(update={"select": Select.BEST, "validate_every": 1, "seed": 5})
+    chosen = training.model_copy(update={"select": Select.BEST, "validate_every": 1, "seed": 4})
     notes = Notes()
     whole = make(hrm, chosen, sessions, tmp_path / "a", notes).run()
     best = [note.step for note in notes if isinstance(note, ValidationReport) and note.best][-1]
     assert best < 6, "the market is noise to a network this young: some earlier step validates better than the last"
     make(hrm, chosen, sessions, tmp_path / "b", StopAfter(best)).run()
-    assert weights(make(hrm, chosen, sessions, tmp_path / "b").run(resume=True).model) == weights(whole.model)
-    last = make(hrm, chosen.model_copy(update={"select": Select.LAST}), sessions, tmp_path / "c").run()
+    resumed = make(hrm, chosen, sessions, tmp_path / "b").run(resume=True)
+    assert weights(resumed.model) == weights(whole.model)
+    assert (resumed.best_step, resumed.best_bp) == (whole.best_step, whole.best_bp) == (best, whole.best_bp)
+    worse = Notes()
+    last = make(hrm, chosen.model_copy(update={"select": Select.LAST}), sessions, tmp_path / "c", worse).run()
     assert weights(last.model) != weights(whole.model)
+    for told, ends in ((notes, f"the model is that of step {best}"), (worse, "the model is the last all the same")):
+        (said,) = (note.text for note in told if isinstance(note, NoteReport) and note.kind == "worse")
+        assert said.startswith(f"step {best} had ")
+        assert ends in said
 
 
 def test_slow_convergence_is_noticed(

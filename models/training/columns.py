@@ -1,0 +1,140 @@
+"""A file of bars, Parquet or CSV under whatever names → a table with the columns that bars have.
+
+Invariant: a time in the table is UTC: what a CSV file writes without a zone is Mumbai's, as exchanges and vendors here
+write it, and a Parquet timestamp says what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as csv
+import pyarrow.parquet as pq
+
+from models.training.errors import DataError
+
+PRICES: Final = ("open", "high", "low", "close")
+NAMES: Final = ("ts", *PRICES, "volume", "symbol")
+WRITTEN: Final = "%Y%m%d %H:%M:%S", "%Y%m%d %H:%M", "%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d/%m/%Y %H:%M:%S", \
+    "%d/%m/%Y %H:%M", "%d-%b-%Y %H:%M:%S", "%d-%b-%Y %H:%M"  # fmt: skip
+"""Times of CSV files beside ISO 8601 and seconds since 1970."""
+_MUMBAI: Final = timezone(timedelta(hours=5, minutes=30))
+_MUMBAI_NS: Final = 19_800_000_000_000
+_UNITS: Final = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))
+"""Numbers below the first are so many nanoseconds each: seconds, milliseconds, microseconds since 1970."""
+
+
+def columns_named(text: str) -> dict[str, str]:
+    """``time=Date,open=Open`` as names of columns by those of bars; `time` is ts. Raises DataError."""
+    found: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, column = (piece.strip() for piece in part.partition("="))
+        if not equals or not column:
+            raise DataError(f"--columns {text}: expected ts=NAME,open=NAME and so on")
+        name = "ts" if name == "time" else name
+        if name not in NAMES or name in found:
+            raise DataError(f"--columns {part}: no such column of bars, or twice; there are {', '.join(NAMES)}")
+        found[name] = column
+    return found
+
+
+def read_table(path: Path, columns: Mapping[str, str]) -> pa.Table:
+    """The bars of a file under the names `NAMES`; ``columns`` says under which other names they stand there.
+
+    A time may stand in two columns, ``ts: Date+Time``. Raises DataError for a file that can't be read or lacks one.
+    """
+    try:
+        table = _read_csv(path) if path.suffix.lower() == ".csv" else pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        kind = "CSV" if path.suffix.lower() == ".csv" else "Parquet"
+        raise DataError(f"{path}: not a readable {kind} file ({str(error).splitlines()[0]})") from error
+    if table.num_rows == 0:
+        raise DataError(f"{path}: holds no bars")
+    return _named(table, path, columns)
+
+
+def _read_csv(path: Path) -> pa.Table:
+    """Every column as text; numbers are read where they are known to be some."""
+    with csv.open_csv(path) as stream:
+        names = stream.schema.names
+    texts = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True)
+    return csv.read_csv(path, convert_options=texts)
+
+
+def _named(table: pa.Table, path: Path, columns: Mapping[str, str]) -> pa.Table:
+    found: dict[str, pa.ChunkedArray] = {}
+    absent = []
+    for name in NAMES:
+        there = [_stands(table, part) for part in columns.get(name, name).split("+")]
+        if all(there):
+            found[name] = _column([table[part] for part in there if part], name, path)
+        elif name in columns or name in ("ts", *PRICES):
+            absent.append(columns.get(name, name))
+    if absent:
+        raise DataError(
+            f"{path}: columns {', '.join(absent)} are absent; found {', '.join(table.column_names)}; "
+            "--columns ts=…,open=… says which is which"
+        )
+    return pa.table(found)
+
+
+def _stands(table: pa.Table, name: str) -> str | None:
+    """The column of that name, or the only one that differs from it by capitals."""
+    if name in table.column_names:
+        return name
+    near = [one for one in table.column_names if one.strip().casefold() == name.strip().casefold()]
+    return near[0] if len(near) == 1 else None
+
+
+def _column(parts: list[pa.ChunkedArray], name: str, path: Path) -> pa.ChunkedArray:
+    texts = path.suffix.lower() == ".csv"
+    if name == "ts":
+        return _times(parts, path) if texts else parts[0]
+    if name == "symbol" or not texts:
+        return parts[0]
+    try:
+        return pc.cast(pc.utf8_trim_whitespace(parts[0].cast(pa.string())), pa.float64())
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: column {name} is not all numbers ({str(error).splitlines()[0]})") from error
+
+
+def _times(parts: list[pa.ChunkedArray], path: Path) -> pa.ChunkedArray:
+    """Texts as UTC nanoseconds."""
+    texts = [
+        " ".join(row) if None not in row else "" for row in zip(*(part.to_pylist() for part in parts), strict=True)
+    ]
+    first = next((text.strip() for text in texts if text), "")
+    try:
+        return pa.chunked_array([pa.array(_read_times([text.strip() for text in texts], first), pa.int64())])
+    except (ValueError, OverflowError):
+        raise DataError(
+            f"{path}: {first!r} or a later one is no time that is known; expected 2020-01-31 09:15:00, "
+            "2020-01-31T09:15:00+05:30, 31-01-2020 09:15, 20200131 09:15 or seconds since 1970"
+        ) from None
+
+
+def _read_times(texts: list[str], first: str) -> np.ndarray:
+    if first.lstrip("-").isdigit() and len(first) != 8:
+        numbers = np.array([int(text) for text in texts], np.int64)
+        unit = next((each for below, each in _UNITS if abs(int(numbers[0])) < below), 1)
+        return numbers * unit
+    for written in WRITTEN:
+        try:
+            datetime.strptime(first, written)
+        except ValueError:
+            continue
+        read = pc.strptime(pa.array(texts), format=written, unit="ns").cast(pa.int64())
+        return np.asarray(read.to_numpy(zero_copy_only=False)) - _MUMBAI_NS
+    return np.array([_iso(text) for text in texts], np.int64)
+
+
+def _iso(text: str) -> int:
+    when = datetime.fromisoformat(text)
+    passed = (when if when.tzinfo else when.replace(tzinfo=_MUMBAI)) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (passed.days * 86_400 + passed.seconds) * 1_000_000_000 + passed.microseconds * 1_000

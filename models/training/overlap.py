@@ -1,0 +1,57 @@
+"""What a model was trained on and what it is to be judged on → a refusal where they overlap.
+
+Invariant: a model is judged on nothing that it has learned from unless somebody asked for that by name, and then the
+evaluation says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.checkpoint import Manifest, TrainingSpan
+from models.training.errors import DataError
+from models.training.files import FileData, data_words, day_of, span_words
+from models.training.market import SYMBOL
+from models.training.run import Data, SimulatedData
+from models.training.sessions import Sessions
+
+
+def learned_span(manifest: Manifest) -> TrainingSpan | None:
+    """Days of recorded bars that a model has learned from; None where its sessions were drawn."""
+    if manifest.origin is not None:
+        return manifest.training_span if manifest.origin.data_sha256 is not None else None
+    return manifest.training_span if set(manifest.instruments) - {SYMBOL} else None
+
+
+def overlap(model: Path, manifest: Manifest, data: Data, judged: Sessions, seeds: tuple[int, ...] = ()) -> str:
+    """In words what of ``judged`` the model has learned from, "" where it is nothing."""
+    if isinstance(data, SimulatedData):
+        return _same_seed(model, manifest, data, seeds)
+    span, days = learned_span(manifest), sorted(map(day_of, judged.start_ns().tolist()))
+    if span is None or not days or days[0] > span.last or days[-1] < span.first:
+        return ""
+    learned = f"{model.name} was trained on {span.first} to {span.last}"
+    return f"{learned}, and what {data_words(data)} is judged on has {span_words(judged)}"
+
+
+def refuse_overlap(said: str, data: Data) -> None:
+    """Raises DataError for what `overlap` says."""
+    if not said:
+        return
+    anyway = "or --on-training-data to do it anyway"
+    if isinstance(data, FileData):
+        raise DataError(f"{data.option} {data.border}: {said}; give a later date, {anyway}")
+    raise DataError(f"--market-seed: {said}; give another one, {anyway}")
+
+
+def _same_seed(model: Path, manifest: Manifest, data: SimulatedData, seeds: tuple[int, ...]) -> str:
+    origin = manifest.origin
+    if origin is None or origin.data != (data.name.value,):
+        return ""
+    known = {origin.settings.get("validation_seed"): "was validated on"}
+    if origin.settings.get("sessions") is not None:
+        known[origin.settings.get("training_params", {}).get("seed")] = "was trained on"
+    for seed in seeds:
+        if seed in known:
+            return f"{model.name} {known[seed]} the market {data.name.value} of seed {seed}"
+    return ""

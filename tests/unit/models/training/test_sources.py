@@ -1,0 +1,201 @@
+"""Several files of bars → what is trained on and what is held out of every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from models.training import run
+from models.training.columns import columns_named
+from models.training.errors import DataError
+from models.training.files import FileData, Schedule, load, scheduled
+from models.training.ingest import read_bars
+from models.training.market import HiddenRegimeMarket
+from models.training.progress import NoteReport, Report
+from models.training.reference import simulated_sessions
+from models.training.sessions import Sessions
+from models.training.settings import TrainingSettings
+
+DAY_NS = 86_400_000_000_000
+BORDER = date(2019, 1, 26)
+SETTINGS = TrainingSettings(min_sessions=4, validation_sessions=8)
+
+
+def bars_of(path: Path, seed: int, *, count: int = 40, shift_days: int = 0, rows: slice = slice(None)) -> Path:
+    """Write a file of `count` short sessions from 2 January 2019, moved by whole days."""
+    drawn = simulated_sessions(HiddenRegimeMarket(bars=16), count, seed)
+    columns = {"ts": pa.array(drawn.ts_ns + shift_days * DAY_NS, pa.timestamp("ns", "UTC"))}
+    columns |= {name: drawn.bars[:, i] for i, name in enumerate(("open", "high", "low", "close", "volume"))}
+    pq.write_table(pa.table(columns)[rows], path)
+    return path
+
+
+def held_out(files: list[Path], settings: TrainingSettings = SETTINGS) -> Sessions:
+    """What a training on these files validates on."""
+    return run.sources(FileData(files, [300], BORDER), settings)[1].sessions
+
+
+def counts(sessions: Sessions) -> dict[str, int]:
+    """Sessions by symbol."""
+    names, found = np.unique(sessions.symbol, return_counts=True)
+    return {sessions.symbols[name]: int(count) for name, count in zip(names, found, strict=True)}
+
+
+def test_every_file_validates_on_its_own_last_part(tmp_path: Path) -> None:
+    """Of two files with the same days the newest sessions of both are held out."""
+    files = [bars_of(tmp_path / "AAA.parquet", 1), bars_of(tmp_path / "BBB.parquet", 2)]
+    held = held_out(files)
+    assert counts(held) == {"AAA": 4, "BBB": 4}
+    own = run.sources(FileData(files[:1], [300], BORDER), SETTINGS)[1].sessions.start_ns()
+    assert held.start_ns()[:4].tolist() == own[-4:].tolist()
+
+
+def test_a_file_with_few_sessions_leaves_its_share_to_the_others(tmp_path: Path) -> None:
+    """A file that ends two sessions behind the border gives these two, the other one six."""
+    long = bars_of(tmp_path / "AAA.parquet", 1)
+    after = held_out([long], SETTINGS.model_copy(update={"validation_sessions": 100}))
+    ends = int(after.start_ns()[1]) + DAY_NS // 2
+    whole = pq.read_table(bars_of(tmp_path / "whole.parquet", 2))
+    kept = np.asarray(whole["ts"].cast(pa.int64())) < ends
+    pq.write_table(whole.filter(pa.array(kept)), tmp_path / "BBB.parquet")
+    assert counts(held_out([long, tmp_path / "BBB.parquet"])) == {"AAA": 6, "BBB": 2}
+
+
+def test_files_of_one_symbol_in_any_order_are_one_history(tmp_path: Path) -> None:
+    """Months of a symbol as they come from a shell's list give the sessions of one file with all of them."""
+    both = held_out([bars_of(tmp_path / "SBIN.parquet", 1)])
+    first = bars_of(tmp_path / "SBIN_b.parquet", 1, rows=slice(0, 20 * 16))
+    second = bars_of(tmp_path / "SBIN_a.parquet", 1, rows=slice(20 * 16, None))
+    found = held_out([second, first])
+    np.testing.assert_array_equal(found.start_ns(), both.start_ns())
+    np.testing.assert_array_equal(found.past(np.arange(len(found)), 20), both.past(np.arange(len(both)), 20))
+
+
+def test_a_day_in_two_files_is_refused(tmp_path: Path) -> None:
+    """The symbol and the day are named."""
+    files = [bars_of(tmp_path / "SBIN_a.parquet", 1), bars_of(tmp_path / "SBIN_b.parquet", 2, shift_days=0)]
+    with pytest.raises(DataError, match=r"SBIN of 2019-01-02 is there twice"):
+        held_out(files)
+
+
+def test_a_border_that_leaves_a_side_empty_names_the_option_and_what_the_files_hold(tmp_path: Path) -> None:
+    """A date behind the last session and one before the first."""
+    path = bars_of(tmp_path / "AAA.parquet", 1)
+    for border in (date(2031, 1, 1), date(2001, 1, 1)):
+        with pytest.raises(DataError) as refused:
+            run.sources(FileData([path], [300], border), SETTINGS)
+        assert str(refused.value) == (
+            f"--border {border}: leaves one side without sessions: "
+            "AAA.parquet has sessions from 2019-01-02 to 2019-02-10"
+        )
+
+
+def csv_of(path: Path, parquet: Path, head: str, times: Callable[[datetime], str]) -> Path:
+    """Write the bars of a Parquet file as text under other names."""
+    table = pq.read_table(parquet)
+    rows = [head]
+    for when, *values in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
+        rows.append(
+            ",".join([times(when.to_pydatetime() if hasattr(when, "to_pydatetime") else when), *map(str, values)])
+        )
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def in_mumbai(written: str) -> Callable[[datetime], str]:
+    """Write a time as it is on Mumbai's clocks."""
+    return lambda when: when.astimezone(timezone(timedelta(hours=5, minutes=30))).strftime(written)
+
+
+@pytest.mark.parametrize(
+    ("head", "columns", "times"),
+    [
+        (
+            "Date,Open,HIGH,low,Close,Vol",
+            "ts=Date,volume=Vol",
+            in_mumbai("%d-%m-%Y %H:%M"),
+        ),
+        (
+            "Date,Time,open,high,low,close,volume",
+            "ts=Date+Time",
+            in_mumbai("%Y%m%d,%H:%M"),
+        ),
+        ("time,open,high,low,close,volume", "time=time", lambda t: t.isoformat()),
+        ("ts,open,high,low,close,volume", "", lambda t: str(int(t.timestamp()))),
+        ("ts,open,high,low,close,volume", "", in_mumbai("%Y-%m-%d %H:%M:%S")),
+    ],
+)
+def test_bars_of_csv_files_are_those_of_parquet_files(
+    tmp_path: Path, head: str, columns: str, times: Callable[[datetime], str]
+) -> None:
+    """Under other names, with the time in two columns, in Mumbai's or any zone or as a number."""
+    parquet = bars_of(tmp_path / "AAA.parquet", 1, rows=slice(0, 160))
+    path = csv_of(tmp_path / "AAA.csv", parquet, head, times)
+    (text, _), (stored, _) = read_bars(path, 300, columns=columns_named(columns)), read_bars(parquet, 300)
+    np.testing.assert_array_equal(text.ts_ns, stored.ts_ns)
+    np.testing.assert_allclose(text.bars, stored.bars)
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "said"),
+    [
+        ("Date,open,high,low,close", "2020-01-01 09:15,1,1,1,1", "columns ts are absent; found Date, open"),
+        (
+            "ts,open,high,low,close",
+            "soon,1,1,1,1",
+            "'soon' or a later one is no time that is known; expected 2020-01-31",
+        ),
+        ("ts,open,high,low,close", "2020-01-01 09:15,one,1,1,1", "column open is not all numbers"),
+    ],
+)
+def test_text_that_is_no_bar_is_refused(tmp_path: Path, head: str, row: str, said: str) -> None:
+    """One line with the file, the column and what would be right."""
+    path = tmp_path / "AAA.csv"
+    path.write_text(f"{head}\n{row}\n")
+    with pytest.raises(DataError) as refused:
+        read_bars(path, 300)
+    assert str(refused.value).startswith(f"{path}: {said}")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("open", "--columns open: expected ts=NAME,open=NAME"),
+        ("when=Date", "--columns when=Date: no such column"),
+    ],
+)
+def test_a_mapping_that_can_not_be_meant(text: str, said: str) -> None:
+    """The option is named, and what there is."""
+    with pytest.raises(DataError, match=said):
+        columns_named(text)
+
+
+def test_faults_of_a_file_are_told(tmp_path: Path) -> None:
+    """What was dropped and what is missing, a line a file, before anything is learned."""
+    table = pq.read_table(bars_of(tmp_path / "AAA.parquet", 1))
+    close = table["close"].to_numpy().copy()
+    close[3] = np.nan
+    pq.write_table(table.set_column(4, "close", pa.array(close)), tmp_path / "AAA.parquet")
+    told: list[Report] = []
+    run.sources(FileData([tmp_path / "AAA.parquet"], [300], BORDER), SETTINGS, [told.append])
+    (note,) = told
+    assert isinstance(note, NoteReport)
+    assert note.text == (
+        "AAA.parquet: AAA: 640 bars of 300 s, 1 dropped (1 not finite), 1 missing; "
+        "40 sessions, 0 left out as incomplete"
+    )
+
+
+def test_a_schedule_names_the_borders(tmp_path: Path) -> None:
+    """From the first date on: the first day of every month that has sessions behind it."""
+    sessions = load(FileData([bars_of(tmp_path / "AAA.parquet", 1, count=100)], [300], BORDER), 300)[0]
+    months = [date(2019, 1, 26), date(2019, 2, 1), date(2019, 3, 1), date(2019, 4, 1)]
+    assert scheduled(sessions, Schedule.MONTHLY, BORDER) == months
+    assert scheduled(sessions, Schedule.QUARTERLY, BORDER) == [months[0], months[3]]
+    assert scheduled(sessions, Schedule.YEARLY, BORDER) == months[:1]
