@@ -20,16 +20,29 @@ STRATEGIES = ("hrm", "ppo", "rules")
 
 def replay(
     tapes: Annotated[
-        list[Path], typer.Argument(help="Tapes; several are merged by time of receipt.", show_default=False)
-    ],
+        list[Path] | None, typer.Argument(help="Tapes; several are merged by time of receipt.", show_default=False)
+    ] = None,
     config: Config = None,
     overrides: Overrides = None,
     strategy: Annotated[str | None, typer.Option(help=f"{' | '.join(STRATEGIES)} instead of strategy.name.")] = None,
     model: Annotated[Path | None, typer.Option(help="Model artifact instead of model_management.artifact.")] = None,
     symbol: Annotated[list[str] | None, typer.Option(help="Only this symbol of the tape; may repeat.")] = None,
     latency: Annotated[
-        str, typer.Option(help="zero | fixed:MS | recorded:JOURNAL, from bar close to the market.")
-    ] = "zero",
+        str | None,
+        typer.Option(
+            help="zero (default) | fixed:MS | recorded:JOURNAL, from bar close to the market.", show_default=False
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            help="Replay this journal's day as it was recorded; exit 1 and the first event that differs, and why.",
+            show_default=False,
+        ),
+    ] = None,
+    run: Annotated[
+        int | None, typer.Option(help="Against: this run instead of the newest with those of its day.", min=1)
+    ] = None,
     journal: Annotated[
         Path | None, typer.Option(help="Write the journal here (a new file, or a run is added).")
     ] = None,
@@ -56,13 +69,23 @@ def replay(
         changes.append(f"strategy.name={strategy}")
     if model is not None:
         changes.append(f"model_management.artifact={json.dumps(str(model))}")  # JSON is YAML, whatever the name holds
-    settings = settings_and_logs(config, changes)
     outputs = ReplayOutputs(
         journal=journal, report=report, bars=bars_out, fills=fills_out, trades=trades_out, decisions=decisions_out,
         equity=equity_out, ticks=ticks_out,
     )  # fmt: skip
-    session = Replay(settings, tapes, symbol or [], parse_latency(latency), outputs)
-    summary = run_loop(_interruptible(session))
+    if against is not None:
+        from daemon.cli.against import replay_against
+
+        if config is not None:
+            raise UsageError(f"--config {config}: --against takes the journal's settings; change some with --set")
+        return replay_against(against, run, changes, tapes or [], symbol or [], latency, outputs, as_json=as_json)
+    if run is not None:
+        raise UsageError(f"--run {run}: names a run of --against JOURNAL, and there is none")
+    if not tapes:
+        raise UsageError("Missing argument 'TAPES...': a tape to replay, or --against JOURNAL")
+    settings = settings_and_logs(config, changes)
+    session = Replay(settings, tapes, symbol or [], parse_latency(latency or "zero"), outputs)
+    summary = run_loop(interruptible(session))
     if as_json:
         print_json(summary)
     else:
@@ -72,7 +95,7 @@ def replay(
     return 130 if session.interrupted else 0
 
 
-async def _interruptible(session: Replay) -> ReplaySummary:
+async def interruptible(session: Replay) -> ReplaySummary:
     """Run; Ctrl-C, SIGTERM and a hangup end the replay in order, with its journal whole."""
     from daemon.run.process import on_ending
 
