@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +53,9 @@ def replay(
     trades_out: Annotated[Path | None, typer.Option(help="Write all round trips to this Parquet file.")] = None,
     decisions_out: Annotated[Path | None, typer.Option(help="Write all decisions to this Parquet file.")] = None,
     equity_out: Annotated[Path | None, typer.Option(help="Write equity at each session's end to this one.")] = None,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="Replay again under dearer markets and later orders: nine replays.")
+    ] = False,
     ticks_out: Annotated[Path | None, typer.Option(help="Write the accepted ticks to this tape.")] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -85,6 +89,10 @@ def replay(
         raise UsageError("Missing argument 'TAPES...': a tape to replay, or --against JOURNAL")
     settings = settings_and_logs(config, changes)
     session = Replay(settings, tapes, symbol or [], parse_latency(latency or "zero"), outputs)
+    if sensitivity:
+        from daemon.run.sensitivity import sensitivity as under_other_costs
+
+        session.beside = partial(under_other_costs, settings, tapes, symbol or [], latency or "zero")
     summary = run_loop(interruptible(session))
     if as_json:
         print_json(summary)
