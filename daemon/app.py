@@ -30,6 +30,7 @@ from daemon.control.model_desk import ModelDesk
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import DAY_NS, NS_PER_MS, NS_PER_S, LiveClock, PacedClock, ReplayClock
+from daemon.core.code import code_sha256, file_sha256
 from daemon.core.errors import Fault, HrmdError
 from daemon.core.events import (
     ITSELF,
@@ -121,7 +122,7 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What an earlier process recorded of today, for the bars that were in the making."""
     machine: Machine = msgspec.field(default_factory=Machine)
     pumped: bool = False
-    """Whether the stations are run by hand between the moments of a tape, which is quicker, not as tasks of the loop."""
+    """Whether the stations are run by hand between the moments of a tape, which is quicker, and not as tasks."""
 
 
 class App:
@@ -720,12 +721,14 @@ class App:
         self.journal.describe(
             {
                 "version": __version__,
+                "code": code_sha256(),
                 "python": platform.python_version(),
                 "machine": platform.machine(),
                 "started_ts": str(self.started_ts),
                 "settings": self.settings.model_dump_json(),
                 "settings_sha256": self.settings.digest(),
                 "tapes": msgspec.json.encode([str(path) for path in self.plan.tapes]).decode(),
+                "tapes_sha256": msgspec.json.encode([file_sha256(path) for path in self.plan.tapes]).decode(),
                 "symbols": msgspec.json.encode(self.symbols).decode(),
                 "latency": self.plan.latency.name,
                 "recovers": "true" if self.plan.recover else "",

@@ -17,13 +17,13 @@ import numpy as np
 
 from daemon.core.clock import NS_PER_MS, Clock
 from daemon.core.events import Action, Decision
-from models.act import Runner
+from models.act import HaltReason, Runner
 from models.agent import AgentDecision, HRMAgent, quantity_share
 from models.config import History, HRMSettings
 from models.errors import InvalidObservation, InvalidOutput
 from models.explaining import Part, in_words
 from models.features import NOTHING_KNOWN, USUAL_COST_BP, Observation
-from strategies.base import LATE, Moment, hold, unthought, unusable
+from strategies.base import LATE, SINGLE_CYCLE, Moment, hold, unthought, unusable
 
 ENTRIES = (Action.BUY_LONG, Action.SELL_SHORT)
 EXPLAINED_AT_ONCE = 1_000_000
@@ -134,15 +134,23 @@ class HRMStrategy:
         """Reason to a recorded depth, whatever the clock says: for verification."""
         return self._decide(moment, None, segments or None, single_cycle)
 
+    def decide_within(self, moment: Moment, segments: int, why: str) -> Decision:
+        """Reason as deep as a recorded decision that the clock ended, whatever this one says; `why` it was ended."""
+        single_cycle = why == SINGLE_CYCLE
+        return self._decide(moment, None, None, single_cycle, most=segments, why=why)
+
     def _decide(
-        self, moment: Moment, deadline_ns: int | None, segments: int | None, single_cycle: bool = False
-    ) -> Decision:
+        self, moment: Moment, deadline_ns: int | None, segments: int | None, single_cycle: bool = False,
+        most: int | None = None, why: str = "",
+    ) -> Decision:  # fmt: skip
         try:
             seen = observation(moment, self._history, self._past_sessions)
             answer = self.agent.decide(
                 seen, deadline_ns=deadline_ns, segments=segments, single_cycle=single_cycle,
-                most_segments=None if segments else self._most_segments,
+                most_segments=None if segments else most or self._most_segments,
             )  # fmt: skip
+            if why and answer.halt_reason == HaltReason.LIMITED:
+                answer = msgspec.structs.replace(answer, halt_reason=why)
         except InvalidObservation as error:
             return hold(moment, self.name, str(error), model_hash=self.agent.model_hash)
         except InvalidOutput as error:

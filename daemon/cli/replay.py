@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 def replay(
     tapes: Annotated[
-        list[Path], typer.Argument(help="Tapes; several are merged by time of receipt.", show_default=False)
-    ],
+        list[Path] | None, typer.Argument(help="Tapes; several are merged by time of receipt.", show_default=False)
+    ] = None,
     config: Config = None,
     overrides: Overrides = None,
     strategy: Annotated[
@@ -28,8 +29,21 @@ def replay(
     model: Annotated[Path | None, typer.Option(help="Model artifact instead of model_management.artifact.")] = None,
     symbol: Annotated[list[str] | None, typer.Option(help="Only this symbol of the tape; may repeat.")] = None,
     latency: Annotated[
-        str, typer.Option(help="zero | fixed:MS | recorded:JOURNAL, from bar close to the market.")
-    ] = "zero",
+        str | None,
+        typer.Option(
+            help="zero (default) | fixed:MS | recorded:JOURNAL, from bar close to the market.", show_default=False
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            help="Replay this journal's day as it was recorded; exit 1 and the first event that differs, and why.",
+            show_default=False,
+        ),
+    ] = None,
+    run: Annotated[
+        int | None, typer.Option(help="Against: this run instead of the newest with those of its day.", min=1)
+    ] = None,
     journal: Annotated[
         Path | None, typer.Option(help="Write the journal here (a new file, or a run is added).")
     ] = None,
@@ -39,6 +53,9 @@ def replay(
     trades_out: Annotated[Path | None, typer.Option(help="Write all round trips to this Parquet file.")] = None,
     decisions_out: Annotated[Path | None, typer.Option(help="Write all decisions to this Parquet file.")] = None,
     equity_out: Annotated[Path | None, typer.Option(help="Write equity at each session's end to this one.")] = None,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="Replay again under dearer markets and later orders: nine replays.")
+    ] = False,
     ticks_out: Annotated[Path | None, typer.Option(help="Write the accepted ticks to this tape.")] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -54,13 +71,27 @@ def replay(
         changes += _instead(strategy, config, changes)
     if model is not None:
         changes.append(f"model_management.artifact={json.dumps(str(model))}")  # JSON is YAML, whatever the name holds
-    settings = settings_and_logs(config, changes)
     outputs = ReplayOutputs(
         journal=journal, report=report, bars=bars_out, fills=fills_out, trades=trades_out, decisions=decisions_out,
         equity=equity_out, ticks=ticks_out,
     )  # fmt: skip
-    session = Replay(settings, tapes, symbol or [], parse_latency(latency), outputs)
-    summary = run_loop(_interruptible(session))
+    if against is not None:
+        from daemon.cli.against import replay_against
+
+        if config is not None:
+            raise UsageError(f"--config {config}: --against takes the journal's settings; change some with --set")
+        return replay_against(against, run, changes, tapes or [], symbol or [], latency, outputs, as_json=as_json)
+    if run is not None:
+        raise UsageError(f"--run {run}: names a run of --against JOURNAL, and there is none")
+    if not tapes:
+        raise UsageError("Missing argument 'TAPES...': a tape to replay, or --against JOURNAL")
+    settings = settings_and_logs(config, changes)
+    session = Replay(settings, tapes, symbol or [], parse_latency(latency or "zero"), outputs)
+    if sensitivity:
+        from daemon.run.sensitivity import sensitivity as under_other_costs
+
+        session.beside = partial(under_other_costs, settings, tapes, symbol or [], latency or "zero")
+    summary = run_loop(interruptible(session))
     if as_json:
         print_json(summary)
     else:
@@ -85,7 +116,7 @@ def _instead(strategy: str, config: Path | None, changes: list[str]) -> list[str
     return [f"strategy.name={strategy}", *(["strategy.parameters=null"] if named != strategy and not given else [])]
 
 
-async def _interruptible(session: Replay) -> ReplaySummary:
+async def interruptible(session: Replay) -> ReplaySummary:
     """Run; Ctrl-C, SIGTERM and a hangup end the replay in order, with its journal whole."""
     from daemon.run.process import on_ending
 

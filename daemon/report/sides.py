@@ -40,7 +40,31 @@ def certainty(summary: ReplaySummary) -> str:
             f"{whole(found.resamples)} draws, seed {found.seed})</small>"
         )
         parts.append(text)
-    return f'<div class="card words"><p>{"</p><p>".join(parts)}</p></div>'
+    order = summary.trade_order
+    if order is not None:
+        parts.append(
+            f"<b>The same {whole(order.trades)} trades in another order</b> fall by {rupees(order.drawdown_median)} in "
+            f"the middle and by {rupees(order.drawdown_high)} in one of twenty; these fell by "
+            f"{rupees(order.drawdown)}. A trade brings {signed_rupees(order.mean_low)} to "
+            f"{signed_rupees(order.mean_high)} on average <small>(95 %, {whole(order.draws)} draws, blocks of "
+            f"{order.block} trades, seed {order.seed})</small>"
+        )
+    return f'<div class="card words"><p>{"</p><p>".join(parts)}</p></div>{_sensitivity(summary)}'
+
+
+def _sensitivity(summary: ReplaySummary) -> str:
+    """Other costs of the market and other latencies, where that was asked for."""
+    if not summary.sensitivity:
+        return ""
+    rows = [
+        (
+            f"× {row.market_costs:g}", escape(row.latency), whole(row.trades), rupees(row.costs),
+            toned(signed_rupees(row.net_pnl), float(row.net_pnl)), ratio(row.sharpe), percent(row.max_drawdown, 2),
+        )
+        for row in summary.sensitivity
+    ]  # fmt: skip
+    heads = ("Spread and slippage", "Latency", "Trades", "Costs", "Net P&amp;L", "Sharpe", "Drawdown")
+    return table(heads, rows)
 
 
 def months(summary: ReplaySummary) -> str:

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import msgspec
 
+from daemon.report.chance import SensitivityRow, TradeOrder
 from daemon.report.results import Bootstrap, BuyAndHold, MonthResult, SymbolResult
 from daemon.report.side_by_side import ShadowRow
 from daemon.report.trades import PAISA, Direction, Trade
@@ -174,6 +175,10 @@ class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
     buy_and_hold: BuyAndHold | None = None
     bootstrap: Bootstrap | None = None
     """None where the sessions are too few."""
+    trade_order: TradeOrder | None = None
+    """None where the trades are too few."""
+    sensitivity: list[SensitivityRow] = []
+    """The same replay under other costs and latencies, where it was asked for."""
 
 
 def equity_curve(summary: ReplaySummary) -> Sequence[float]:

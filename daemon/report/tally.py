@@ -26,6 +26,7 @@ from daemon.core.events import (
     PriceAdjusted,
 )
 from daemon.market.instruments import Kind
+from daemon.report.chance import trade_order
 from daemon.report.cost_kinds import CostKinds
 from daemon.report.performance import Span, measure
 from daemon.report.results import PriceSpan, SymbolBook, SymbolResult, bootstrap, buy_and_hold, by_month, month_of
@@ -177,6 +178,7 @@ class Tally:
             costs_by_kind=self._kinds.result(),
             buy_and_hold=buy_and_hold(run.starting_equity, spans),
             bootstrap=bootstrap(values),
+            trade_order=trade_order(self.trades),
         )
 
     def _by_symbol(self, spans: Mapping[str, PriceSpan], last_prices: Mapping[str, Decimal]) -> dict[str, SymbolResult]:

@@ -61,8 +61,20 @@ def print_summary(
         parts += [*evidence_lines(summary.shadow), Text()]
         by_session = sessions_table(summary.shadow)
         parts += [] if by_session is None else [by_session, Text()]
+    if summary.sensitivity:
+        parts += [_rule("Dearer markets, later orders"), _sensitivity(summary), Text()]
     parts += [_rule("Last trades"), _trades(trades)]
     show(Group(*parts), console, widest=_WIDEST)
+
+
+def _sensitivity(summary: ReplaySummary) -> Table:
+    grid = table(">spread, slippage", "=latency", ">trades", ">net P&L", ">Sharpe", ">drawdown")
+    for row in summary.sensitivity:
+        grid.add_row(
+            f"× {row.market_costs:g}", row.latency, whole(row.trades), signed_rupees(row.net_pnl), ratio(row.sharpe),
+            percent(row.max_drawdown),
+        )  # fmt: skip
+    return grid
 
 
 def sparkline(values: Sequence[float], cells: int) -> str:

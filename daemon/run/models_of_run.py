@@ -83,31 +83,37 @@ class ModelsOfRun:
 
     def find(self, sha256: str, file: str) -> Path | None:
         """Where the model of that hash lies now, None where it isn't found; `file` is where it lay."""
-        from models.checkpoint import read_manifest
-        from models.errors import CheckpointError
-
-        for path in self._places(sha256, file):
-            try:
-                if read_manifest(path).sha256 == sha256:
-                    return path
-            except CheckpointError:
-                continue
-        return None
-
-    def _places(self, sha256: str, file: str) -> Iterator[Path]:
-        """Files that may be it, likeliest first."""
-        if file:
-            yield Path(file)
-        beside = self._journal.resolve().parent
-        for store in (self._settings.model_management.store, beside / "models"):
-            yield from sorted((store / "models" / sha256).glob("*.safetensors"))
-        for folder in (beside, Path(str(resources.files("models").joinpath("artifacts")))):
-            yield from sorted(folder.glob("*.safetensors"))
+        return find_model(self._settings, self._journal, sha256, file)
 
     def _nowhere(self, sha256: str, file: str) -> str:
         store, beside = self._settings.model_management.store, self._journal.resolve().parent
         lay = f"{file}, " if file else ""
         return f"model {sha256} isn't found ({lay}{store}, {beside}); put its file beside the journal"
+
+
+def find_model(settings: Settings, journal: Path, sha256: str, file: str) -> Path | None:
+    """Where the model of that hash lies now, None where it isn't found; `file` is where it lay."""
+    from models.checkpoint import read_manifest
+    from models.errors import CheckpointError
+
+    for path in _places(settings, journal, sha256, file):
+        try:
+            if read_manifest(path).sha256 == sha256:
+                return path
+        except CheckpointError:
+            continue
+    return None
+
+
+def _places(settings: Settings, journal: Path, sha256: str, file: str) -> Iterator[Path]:
+    """Files that may be it, likeliest first."""
+    if file:
+        yield Path(file)
+    beside = journal.resolve().parent
+    for store in (settings.model_management.store, beside / "models"):
+        yield from sorted((store / "models" / sha256).glob("*.safetensors"))
+    for folder in (beside, Path(str(resources.files("models").joinpath("artifacts")))):
+        yield from sorted(folder.glob("*.safetensors"))
 
 
 def _decoded(body: str, journal: Path) -> ModelLoaded:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from daemon.core.errors import UsageError
 from daemon.core.events import Bar, Decision, Fill
+from daemon.orders.book import Order
 from daemon.report.summary import EquityPoint
 from daemon.report.trades import Trade
 
@@ -41,6 +42,14 @@ TRADE_SCHEMA: Final = pa.schema(
         ("symbol", pa.string()), ("direction", pa.string()), ("quantity", pa.int64()), ("entry_ts", _TIME),
         ("exit_ts", _TIME), ("entry_price", pa.decimal128(24, 10)), ("exit_price", pa.decimal128(24, 10)),
         ("gross_pnl", _PRICE), ("costs", _MONEY), ("net_pnl", _PRICE),
+    ]
+)  # fmt: skip
+ORDER_SCHEMA: Final = pa.schema(
+    [
+        ("ts", _TIME), ("order_id", pa.string()), ("symbol", pa.string()), ("side", pa.string()),
+        ("quantity", pa.int64()), ("type", pa.string()), ("limit_price", _PRICE), ("stop_price", _PRICE),
+        ("reduces", pa.bool_()), ("strategy", pa.string()), ("decision", pa.string()), ("reason", pa.string()),
+        ("state", pa.string()), ("filled", pa.int64()), ("turnover", _PRICE), ("said", pa.string()),
     ]
 )  # fmt: skip
 EQUITY_SCHEMA: Final = pa.schema([("ts", _TIME), ("equity", _PRICE)])
@@ -85,6 +94,17 @@ def decisions_table(decisions: Sequence[Decision]) -> pa.Table:
     """Everything that a decision says."""
     rows = (msgspec.structs.asdict(decision) | {"action": decision.action.name} for decision in decisions)
     return _table(rows, DECISION_SCHEMA)
+
+
+def orders_table(orders: Sequence[Order]) -> pa.Table:
+    """Orders as they stand; `said` is why one was denied, rejected or taken off the market."""
+    rows = (
+        msgspec.structs.asdict(order.intent)
+        | {"side": order.intent.side.value, "type": order.intent.type.value, "state": order.state.value}
+        | {"filled": order.filled, "turnover": order.turnover, "said": order.reason}
+        for order in orders
+    )
+    return _table(rows, ORDER_SCHEMA)
 
 
 def equity_table(points: Sequence[EquityPoint]) -> pa.Table:

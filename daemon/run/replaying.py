@@ -6,6 +6,7 @@ for `wall_s`, `ticks_per_s`, `inference_ms` and `thinking_ms`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from daemon.core.events import Bar, Decision, Event, Fill, InferenceMeasured, Ti
 from daemon.core.latency import Latency
 from daemon.feed.replay import TapeFeed
 from daemon.portfolio.book import Portfolio
+from daemon.report.chance import SensitivityRow
 from daemon.report.summary import ReplaySummary
 from daemon.report.trades import Trade
 from daemon.run.chronicle import CHRONICLED, Chronicle, Described
@@ -66,6 +68,8 @@ class Replay:
         _check_places(outputs, tapes)
         self.outputs = outputs
         self.interrupted = False
+        self.beside: Callable[[], list[SensitivityRow]] | None = None
+        """Replays of the same under other costs, to be told with the summary."""
         self._settings = settings
         self._latency = latency
         self._started_ns = stopwatch_ns()
@@ -129,6 +133,8 @@ class Replay:
             await self.app.run()
         summary = self._summarise()
         self._check_usable(summary)
+        if self.beside is not None and not self.interrupted:
+            summary = msgspec.structs.replace(summary, sensitivity=await asyncio.to_thread(self.beside))
         self._write(summary)
         return summary
 

@@ -60,13 +60,13 @@ def report_journal(
     """
     reader = JournalReader(path)
     try:
-        return _report(reader, path, _chosen(reader, path, run, day), day, keep=keep)
+        return _report(reader, path, chosen_runs(reader, path, run, day), day, keep=keep)
     finally:
         reader.close()
 
 
-def _chosen(reader: JournalReader, path: Path, run: int | None, day: dt.date | None) -> list[int]:
-    """The runs to report, oldest first."""
+def chosen_runs(reader: JournalReader, path: Path, run: int | None, day: dt.date | None = None) -> list[int]:
+    """The runs to report, oldest first. Raises `UsageError` where there is none such."""
     known = sorted(reader.metadata_of_all("settings"))
     if run is not None and run not in known:
         raise UsageError(f"--run {run}: {path} has {', '.join(map(str, known)) or 'none'}")
@@ -87,7 +87,7 @@ def _joined(reader: JournalReader, chosen: list[int], earlier: list[int], day: d
     """`chosen` after those of the `earlier` runs that it went on from, those of `day` where one is given."""
     without_bars: list[int] = []
     for number in reversed(earlier):
-        if not (_recovers(reader.metadata(number)) and _recovers(reader.metadata(chosen[0]))):
+        if not (recovers(reader.metadata(number)) and recovers(reader.metadata(chosen[0]))):
             break
         before, after = reader.span(number), reader.span(chosen[0])
         if before is None:  # ended before its first bar: it is part of the day where one before it is
@@ -110,7 +110,7 @@ def _touches(days: tuple[dt.date, dt.date] | None, day: dt.date | None) -> bool:
     return days is not None and (day is None or days[0] <= day <= days[1])
 
 
-def _recovers(metadata: dict[str, str]) -> bool:
+def recovers(metadata: dict[str, str]) -> bool:
     """A daemon takes over what the run before it left, a replay begins with nothing.
 
     Earlier versions didn't say which; there only a daemon's latency was measured.
@@ -120,7 +120,7 @@ def _recovers(metadata: dict[str, str]) -> bool:
 
 def _report(reader: JournalReader, path: Path, runs: list[int], day: dt.date | None, *, keep: bool) -> JournalReport:
     metadata = reader.metadata(runs[-1])
-    settings = _settings(metadata, path)
+    settings = settings_of_run(metadata, path)
     calendar = MarketCalendar(_decoded(metadata, "calendar", CalendarFile, CalendarFile(), path))
     described = _described([reader.metadata(number) for number in runs], settings, path)
     portfolio, notes = _opening(reader, runs[0], settings)
@@ -195,7 +195,8 @@ def _names(all_metadata: list[dict[str, str]], key: str, path: Path) -> list[str
     return list(dict.fromkeys(name for names in lists for name in names))
 
 
-def _settings(metadata: dict[str, str], path: Path) -> Settings:
+def settings_of_run(metadata: dict[str, str], path: Path) -> Settings:
+    """What a run was set to. Raises `UsageError` where this version can't read it."""
     try:
         return Settings(**renamed(msgspec.json.decode(metadata.get("settings", "")), "the journal"))
     except (ValidationError, msgspec.DecodeError, TypeError, RecursionError):
@@ -225,7 +226,7 @@ def _opening(reader: JournalReader, run: int, settings: Settings) -> tuple[Portf
             portfolio.restore(snapshot.cash, snapshot.holdings, ())
             since = ist_minute(snapshot.ts)
             return portfolio, [f"the journal was shortened: this begins at {since}, what was before is gone"]
-    if not _recovers(metadata):
+    if not recovers(metadata):
         return Portfolio(cash), []
     account = Account(cash)
     account.fold(reader.leading_to(run, *FOLDED))

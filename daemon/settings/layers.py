@@ -26,6 +26,8 @@ DEFAULT_PATH: Final = Path(__file__).resolve().parents[2] / "config" / "settings
 DEFAULT: Final = "default"
 """The origin of what nobody set."""
 OVERRIDE: Final = "--set"
+RECORDED: Final = "the journal"
+"""The origin of what a recorded run was set to."""
 PREFIX: Final = "HRMD_"
 
 
@@ -62,6 +64,15 @@ def read_layers(
         layers.lay(values, f"environment variable {name}")
     for override in overrides or []:
         layers.lay(_known(_parse_override(override), sections, OVERRIDE), OVERRIDE)
+    return layers
+
+
+def laid_over(text: str, overrides: Sequence[str]) -> Layers:
+    """Complete settings, as JSON, and `a.b.c=VALUE` over them: no defaults, no environment. Raises `SettingsError`."""
+    layers = Layers()
+    layers.lay(parse_value(text), RECORDED)
+    for override in overrides:
+        layers.lay(_known(_parse_override(override), list(layers.values), OVERRIDE), OVERRIDE)
     return layers
 
 

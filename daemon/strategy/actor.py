@@ -47,6 +47,7 @@ from daemon.core.ids import decision_id
 from daemon.core.threads import ThreadWorker, Worker
 from daemon.market.legs import Legs
 from daemon.strategy.easing import ease, no_number
+from daemon.strategy.recorded import Remembering, decide_as_then, not_thought
 from daemon.strategy.seeing import see
 from daemon.strategy.sharing import Sharing
 from daemon.strategy.succession import Succession
@@ -156,6 +157,7 @@ class StrategyActor(Actor):
         self.sharing = Sharing(active)
         self._clock = clock
         self._latency = latency
+        self._then = latency.then if isinstance(latency, Remembering) else _nothing_known
         self._limit = limit
         self._thinker = Thinker(thread)
         self._stopwatch = stopwatch
@@ -336,7 +338,9 @@ class StrategyActor(Actor):
         """
         turn = self._as_shared_now(turn)
         symbol, request = turn.moment.symbol, turn.request
-        if self._newest_ns[symbol] > request.monotonic_ns:
+        latency = self._latency
+        was = isinstance(latency, Remembering) and latency.superseded(symbol, request.ts_bar)
+        if was or self._newest_ns[symbol] > request.monotonic_ns:
             self.superseded += 1
             self._missed[symbol] += 1
             log.warning("a newer bar has closed", decision=decision_id(symbol, request.ts_bar), symbol=symbol)
@@ -374,6 +378,9 @@ class StrategyActor(Actor):
                 return _failure(strategy, moment, RAISED, f"hung, and can't be made anew: {fresh.why}")
             self.strategies[name] = fresh
             del self._renewals[name]
+        then = self._then(moment.symbol, moment.ts)
+        if then is not None and (again := not_thought(strategy, moment, then)) is not None:
+            return again
         waited_ns = self._clock.monotonic_ns() - turn.request.monotonic_ns
         if self._limit.hangs_per_day is not None and waited_ns > self._limit.limit_s * NS_PER_S:
             reason = f"asked {waited_ns / NS_PER_MS:.0f} ms ago, no time is left"
@@ -385,7 +392,7 @@ class StrategyActor(Actor):
         waiting = 1 + len(self._turns) + sum(1 for queue in self._requests.values() if queue)
         measured = self._stopwatch()
         answer = await self._thinker.think(
-            partial(_answer, strategy, moment, request.monotonic_ns, waiting),
+            partial(_answer, strategy, moment, request.monotonic_ns, waiting, self._then(moment.symbol, moment.ts)),
             self._limit.limit_s,
             (moment.symbol, moment.ts),
         )
@@ -456,7 +463,13 @@ def _unusable(decision: Decision, figure: str) -> Decision:
     )  # fmt: skip
 
 
-def _answer(strategy: Strategy, moment: Moment, asked_ns: int, waiting: int) -> Decision:
+def _nothing_known(symbol: str, ts_bar: int) -> Decision | None:
+    return None
+
+
+def _answer(strategy: Strategy, moment: Moment, asked_ns: int, waiting: int, then: Decision | None) -> Decision:
+    if then is not None:
+        return decide_as_then(strategy, moment, then)
     if isinstance(strategy, Deliberating):
         return strategy.decide_since(moment, asked_ns, waiting)
     return strategy.decide(moment)

@@ -1,0 +1,71 @@
+"""Many replays at once, each in a process of its own → what each came to, in the order in which they were asked for.
+
+Invariant: a job is plain data and its result depends on it alone, so that it is the same in this process, in another,
+and on another machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+from daemon.report.summary import ReplaySummary
+from daemon.settings.tree import Settings
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One replay. `settings` are JSON; `tapes` are paths that the process can read."""
+
+    settings: str
+    tapes: list[str]
+    symbols: list[str] = []
+    latency: str = "zero"
+
+
+def play(job: Job) -> ReplaySummary:
+    """Replay in this process. Raises `UsageError` for tapes, models and settings that can't be used."""
+    from daemon.run.latency import parse_latency
+    from daemon.run.replaying import Replay, ReplayOutputs
+
+    settings = Settings(**msgspec.json.decode(job.settings))
+    tapes = [Path(tape) for tape in job.tapes]
+    return asyncio.run(Replay(settings, tapes, job.symbols, parse_latency(job.latency), ReplayOutputs()).run())
+
+
+def play_all(jobs: Sequence[Job], workers: int) -> Iterator[ReplaySummary]:
+    """All of them on so many processes; one by one in this one where `workers` is 1."""
+    if workers == 1 or len(jobs) == 1:
+        yield from map(play, jobs)
+        return
+    with processes(min(workers, len(jobs))) as pool:
+        for told in pool.map(_told, [msgspec.json.encode(job) for job in jobs]):
+            yield msgspec.json.decode(told, type=ReplaySummary)
+
+
+def processes(workers: int) -> ProcessPoolExecutor:
+    """Fresh ones: a fork would copy threads of torch and of the journal half done."""
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=quieten)
+
+
+def quieten() -> None:
+    """Of a process beside others only what went wrong is logged."""
+    from daemon.run import log
+    from daemon.settings.run import LogSettings
+
+    log.configure(LogSettings(level="error"), sys.stderr)
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _told(job: bytes) -> bytes:
+    return msgspec.json.encode(play(msgspec.json.decode(job, type=Job)))

@@ -1,0 +1,23 @@
+"""The same replay under dearer markets and later orders."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+from daemon.run.sensitivity import sensitivity
+from tests.samples import LIVELY, play, settings_of, wave, write_tape
+
+
+def test_a_dearer_market_and_later_orders_cost_money(tmp_path: Path) -> None:
+    """The first row is the replay itself; every row is what a replay of those settings says."""
+    tape = write_tape(tmp_path / "t.parquet", *wave(40))
+    _, summary = play(tape, *LIVELY)
+    rows = sensitivity(settings_of(*LIVELY), [tape], [], "zero", workers=1)
+    assert [(row.market_costs, row.latency) for row in rows] == [
+        (factor, late) for factor in (1.0, 2.0, 4.0) for late in ("zero", "fixed:500", "fixed:2000")
+    ]
+    assert (rows[0].net_pnl, rows[0].costs, rows[0].trades) == (summary.net_pnl, summary.costs, summary.trades)
+    assert rows[0].net_pnl > rows[3].net_pnl > rows[6].net_pnl
+    _, dear = play(tape, *LIVELY, "broker.paper.slippage_bp=4", "broker.paper.spread_bp=8", latency="fixed:2000")
+    assert rows[-1].net_pnl == dear.net_pnl != Decimal(0)
