@@ -205,21 +205,23 @@ def rss_mb(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def start(directory: Path, strategy: str) -> tuple[subprocess.Popen[bytes], str, str]:
-    """A daemon on a tape: its process, where it listens, and its token."""
+def start(
+    directory: Path, strategy: str, more: dict[str, object] | None = None
+) -> tuple[subprocess.Popen[bytes], str, str]:
+    """A daemon on a tape: its process, where it listens, and its token; `more`: other settings."""
     tape, log = directory / "tape.parquet", directory / "log"
     symbols = [part for symbol in SYMBOLS for part in ("--symbol", symbol)]
     hrmd = [sys.executable, "-m", "daemon"]
     simulate = [*hrmd, "tape", "simulate", "-o", str(tape), "--sessions", "1", "--ticks", str(TICKS), *symbols]
     subprocess.run(simulate, check=True, stdout=subprocess.DEVNULL)
-    settings = {
+    settings: dict[str, object] = {
         "feed.tape": f"[{tape}]", "feed.speed": SPEED, "journal.path": directory / "j.sqlite", "control.port": 0,
         "control.token_file": directory / "token", "control.tokens_file": directory / "tokens", "log.format": "json",
         "control.reads_per_s": 100_000, "strategy.name": strategy, "supervisor.ladder": f"[{strategy},flat]",
         "strategy.interval": "1m", "bars.intervals": "[1m,5m,30m,1d]", "risk.stale_after_s": 100_000,
         "strategy.rules.min_bars": 5,
         "supervisor.triggers.novel_bars": "null", "supervisor.triggers.flaps_per_hour": 10_000,
-        "supervisor.triggers.latency_trip_ms": 10_000,
+        "supervisor.triggers.latency_trip_ms": 10_000, **(more or {}),
     }  # fmt: skip
     options = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
     environment = os.environ | {"XDG_STATE_HOME": str(directory)}
