@@ -40,7 +40,7 @@ class StrategySettings(Section):
     name: Literal["hrm", "ppo", "rules"] = "hrm"
     interval: Interval = "5m"
     no_entries_minutes: PositiveInt = 30
-    square_off_minutes: PositiveInt = 15
+    square_off_minutes: PositiveInt = 20
     rules: RulesSettings = RulesSettings()
 
 
