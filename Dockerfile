@@ -11,7 +11,7 @@ COPY models models
 COPY strategies strategies
 # The CPU build is a fifth of torch's default one; its version has a local part (+cpu), so pip takes it before the other.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN /opt/hrmd/.venv/bin/pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" -c constraints.txt '.[fyers]' \
+RUN /opt/hrmd/.venv/bin/pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" -c constraints.txt '.[alerts,fyers]' \
     && /opt/hrmd/.venv/bin/pip install --no-cache-dir -c constraints.txt --no-deps fyers-apiv3
 
 FROM python:3.11-slim

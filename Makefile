@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO := var/demo
 
-.PHONY: help setup demo test quick nightly check lint types imports wheel docs audit release bench live simulate chaos chaos-model soak control-load recovery fuzz clean install-system uninstall-system
+.PHONY: help setup demo test quick nightly check lint types imports wheel docs audit release bench live simulate chaos chaos-model soak control-load api-fuzz recovery fuzz clean install-system uninstall-system
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -86,6 +86,15 @@ soak: .venv/.dev ## two million orders through one process: memory and file desc
 
 control-load: .venv/.dev ## a minute of 200 readers, 20 stalled ones and 500 requests a second: what they cost decisions
 	$(BIN)/python benchmarks/control_load.py
+
+# schemathesis is no dependency of hrmd: it has an environment of its own, in versions that get on with each other.
+var/api-fuzz/.made: Makefile
+	@test -x var/api-fuzz/bin/python || $(PYTHON) -m venv var/api-fuzz
+	var/api-fuzz/bin/pip install --quiet --disable-pip-version-check schemathesis==4.32.5 hypothesis==6.138.2 hypothesis-jsonschema==0.23.1
+	@touch $@
+
+api-fuzz: .venv/.dev var/api-fuzz/.made ## what the API's own document allows and forbids against a running daemon: no 5xx, nothing undocumented
+	$(BIN)/python benchmarks/api_fuzz.py
 
 recovery: .venv/.dev ## from start to recovered with 100,000 journal records; microseconds of a risk check
 	$(BIN)/python benchmarks/recovery.py

@@ -171,9 +171,13 @@ class Backtests:
                 self._change(job, progress=float(said["progress"]))
 
     def _tape(self, name: str) -> Path:
-        path = (self._root / name).resolve()
+        try:
+            path = (self._root / name).resolve()
+            there = path.is_file()
+        except (OSError, ValueError):  # a name that no file can have
+            raise UsageError(f"tapes: {name[:80]!r}: expected the path of a file") from None
         if path in self._also or path.is_relative_to(self._root.resolve()):
-            if path.is_file():
+            if there:
                 return path
             raise UsageError(f"tapes: {name[:80]!r}: no such tape below feed.record.path")
         raise UsageError(f"tapes: {name[:80]!r}: expected a file below feed.record.path, or one of feed.tape")

@@ -22,6 +22,8 @@ import msgspec
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
+from daemon.control.edge import EdgeRunner
+
 BACKLOG = 64
 """Connections that the kernel keeps ready; fewer than the places, so that one batch of them doesn't push itself out."""
 
@@ -41,6 +43,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """For the body of a request."""
     unread_s: float = 5.0
     """For an answer that waits to be taken."""
+    ping_s: float = 20.0
+    """Between two pings of a web socket; half as long may its answer take."""
     linger_s: float = 1.0
     """For the rest of a body that nobody wanted."""
 
@@ -79,7 +83,9 @@ class Guarded(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The answer isn't read: it won't be waited for long."""
         if self._transport is not None and self._unread is None:
-            self._unread = asyncio.get_running_loop().call_later(self._guard.unread_s, self._transport.abort)
+            self._unread = asyncio.get_running_loop().call_later(
+                self._guard.unread_s, self._guard.give_up, self._transport
+            )
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
@@ -103,9 +109,13 @@ class Guarded(asyncio.Protocol):
 class Connections:
     """Who is connected, oldest first: `strangers` never sent the token, `known` did."""
 
-    def __init__(self, turned_out: Callable[[], None], limits: Limits = LIMITS) -> None:
-        """`turned_out` is called for each connection that has to make room."""
+    def __init__(
+        self, turned_out: Callable[[], None], limits: Limits = LIMITS, unread: Callable[[], None] = lambda: None
+    ) -> None:
+        """`turned_out` is called for each connection that has to make room, `unread` for each that takes no answer."""
         self.unread_s = limits.unread_s
+        self._unread = unread
+        self._watched: dict[asyncio.BaseTransport, Callable[[], None]] = {}
         self._turned_out = turned_out
         self._limit = limits.connections
         self._strangers: dict[asyncio.BaseTransport, asyncio.Transport] = {}
@@ -135,8 +145,21 @@ class Connections:
         if there is not None:
             self._known[transport] = there
 
+    def watch(self, transport: asyncio.BaseTransport, unread: Callable[[], None]) -> None:
+        """Call `unread`, too, where this one takes no answer."""
+        self._watched[transport] = unread
+
+    def give_up(self, transport: asyncio.Transport) -> None:
+        """Its answer waited too long to be taken."""
+        self._unread()
+        told = self._watched.pop(transport, None)
+        if told is not None:
+            told()
+        transport.abort()
+
     def release(self, transport: asyncio.BaseTransport) -> None:
         """It is closed."""
+        self._watched.pop(transport, None)
         self._strangers.pop(transport, None)
         self._known.pop(transport, None)
 
@@ -145,31 +168,31 @@ class GuardedSite(web.TCPSite):
     """Listens as aiohttp's own site does, with `Connections` before its protocol."""
 
     def __init__(
-        self, runner: web.AppRunner, host: str, port: int, connections: Connections,
+        self, runner: EdgeRunner, host: str, port: int, connections: Connections,
         tls: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         super().__init__(runner, host, port, backlog=BACKLOG, ssl_context=tls)
         self._where = host, port
+        self._protocol = runner.protocol
         self._tls = tls
         self._connections = connections
 
     async def start(self) -> None:
         """Listen; raises `OSError` where the address can't be had."""
         await web.BaseSite.start(self)
-        server = self._runner.server
-        assert server is not None
         host, port = self._where
         more: dict[str, Any] = {} if self._tls is None else {"ssl": self._tls, "ssl_handshake_timeout": HANDSHAKE_S}
         self._server = await asyncio.get_running_loop().create_server(
-            self._connections.guard(server), host, port, backlog=BACKLOG, **more
+            self._connections.guard(self._protocol), host, port, backlog=BACKLOG, **more
         )
 
 
 class GuardedSocket(web.UnixSite):
     """The same on a unix socket; what an ended process left of it makes room."""
 
-    def __init__(self, runner: web.AppRunner, path: Path, mode: int, connections: Connections) -> None:
+    def __init__(self, runner: EdgeRunner, path: Path, mode: int, connections: Connections) -> None:
         super().__init__(runner, path, backlog=BACKLOG)
+        self._protocol = runner.protocol
         self._where = path
         self._mode = mode
         self._connections = connections
@@ -178,8 +201,6 @@ class GuardedSocket(web.UnixSite):
     async def start(self) -> None:
         """Listen; raises `OSError` where the path can't be had, or somebody listens there."""
         await web.BaseSite.start(self)
-        server = self._runner.server
-        assert server is not None
         _clear(self._where)
         self._where.parent.mkdir(parents=True, exist_ok=True)
         door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -191,7 +212,7 @@ class GuardedSocket(web.UnixSite):
             door.close()
             raise
         self._server = await asyncio.get_running_loop().create_unix_server(
-            self._connections.guard(server), sock=door, backlog=BACKLOG
+            self._connections.guard(self._protocol), sock=door, backlog=BACKLOG
         )
 
     async def stop(self) -> None:

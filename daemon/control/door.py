@@ -17,7 +17,7 @@ from daemon.control.answers import answer, refuse
 from daemon.control.context import WHO, Context
 from daemon.control.gate import Entry, Verdict, Who
 from daemon.control.login_codes import LoginCodes, PageLink
-from daemon.control.sessions import COOKIE, Session
+from daemon.control.sessions import Session, cookie_name
 from daemon.control.tokens import OWNER, Scope
 from daemon.core.clock import NS_PER_S, wall_ns
 
@@ -80,8 +80,8 @@ class Door:
         self._context.note(who.name, what, 200)
         response = answer(Session(name=who.name, scope=who.scope, expires_ts=claims.exp * NS_PER_S))
         response.set_cookie(
-            COOKIE, cookie, max_age=max(0, claims.exp - claims.iat), path="/", httponly=True, samesite="Strict",
-            secure=request.secure,
+            cookie_name(request), cookie, max_age=max(0, claims.exp - claims.iat), path="/", httponly=True,
+            samesite="Strict", secure=request.secure,
         )  # fmt: skip
         return response
 
@@ -90,7 +90,7 @@ class Door:
         if who.claims is not None:
             self._context.sessions.end(who.claims)
         response = answer(Session(name=who.name, scope=who.scope, expires_ts=wall_ns()))
-        response.del_cookie(COOKIE, path="/", httponly=True, samesite="Strict", secure=request.secure)
+        response.del_cookie(cookie_name(request), path="/", httponly=True, samesite="Strict", secure=request.secure)
         return response
 
 

@@ -14,9 +14,11 @@ from daemon.control.bridge import StandsStillError
 from daemon.control.context import Context, asked_of
 from daemon.control.front_end import FrontDecision, FrontPosition
 from daemon.control.metrics import Metrics
-from daemon.control.openapi import document
+from daemon.control.openapi import document, with_cookie
 from daemon.control.page import content_security_policy, page
 from daemon.control.rows import BarRow, Listing, LogRow
+from daemon.control.sessions import cookie_name
+from daemon.control.stream import Stream
 from daemon.control.view import DecisionRow, HealthOutline
 from daemon.core.json_form import encode
 from daemon.supervision.health import Overall
@@ -27,11 +29,14 @@ LEVELS = ("debug", "info", "warning", "error")
 class Looking:
     """Handlers by operation."""
 
-    def __init__(self, context: Context, metrics: Metrics, lines: Callable[[], Sequence[LogRow]]) -> None:
+    def __init__(
+        self, context: Context, metrics: Metrics, lines: Callable[[], Sequence[LogRow]], stream: Stream
+    ) -> None:
         self._context = context
         self._metrics = metrics
         self._lines = lines
-        self._document = encode(document(__version__))
+        self._stream = stream
+        self._document = document(__version__)
 
     def handlers(self) -> dict[str, Any]:
         """What answers which operation."""
@@ -84,7 +89,7 @@ class Looking:
         return answer(health.outline(), 200 if health.healthy else 503)
 
     async def _openapi(self, request: web.Request) -> web.Response:
-        return encoded(self._document)
+        return encoded(encode(with_cookie(self._document, cookie_name(request))))
 
     async def _logs(self, request: web.Request) -> web.Response:
         try:
@@ -103,7 +108,7 @@ class Looking:
 
         async def render() -> bytes:
             seen = await self._context.bridge.look(lambda: (view.status(), view.health().checks, view.shadow()))
-            return self._metrics.render(*seen)
+            return self._metrics.render(*seen, self._stream.counts())
 
         body = await self._context.answers.get("/metrics", render)
         return web.Response(body=body, headers=HEADERS | {"Content-Type": CONTENT_TYPE_LATEST})

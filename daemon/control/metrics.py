@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from daemon.control.gauges import GaugeCollector, Gauges
+from daemon.control.stream import StreamCounts
 from daemon.control.view import InferenceStatus, RecorderStatus, Status
 from daemon.core.events import (
     ActorRestarted,
@@ -83,6 +84,10 @@ class Metrics:
         self._turned_out = Counter(
             "hrmd_control_turned_out", "Connections that had to make room for another one", registry=registry
         )
+        self._unread = Counter(
+            "hrmd_control_unread", "Connections that did not take what was sent to them", registry=registry
+        )
+        self._refused = Counter("hrmd_control_refused", "Requests refused, by status", ["status"], registry=registry)
         self._lag = Histogram(
             "hrmd_loop_lag_seconds", "How late the event loop woke", buckets=LAG_BUCKETS_S, registry=registry
         )
@@ -94,6 +99,14 @@ class Metrics:
     def turned_out(self) -> None:
         """A connection to the control port had to make room for another one."""
         self._turned_out.inc()
+
+    def unread(self) -> None:
+        """A connection to the control port did not take what was sent to it."""
+        self._unread.inc()
+
+    def refused(self, status: int) -> None:
+        """A request was answered with `status`, 400 or more."""
+        self._refused.labels(str(status)).inc()
 
     def record(self, event: Event) -> None:
         """Count `event`; types not in `MEASURED` are passed over."""
@@ -144,13 +157,17 @@ class Metrics:
         most = self.gauges.most_segments if self.gauges is not None else 0
         return 1 - self._segments_taken / self._reasoned / most if self._reasoned and most else None
 
-    def render(self, status: Status, checks: Sequence[Check] = (), shadow: Sequence[ShadowRow] = ()) -> bytes:
+    def render(
+        self, status: Status, checks: Sequence[Check] = (), shadow: Sequence[ShadowRow] = (),
+        stream: StreamCounts | None = None,
+    ) -> bytes:  # fmt: skip
         """Everything, in Prometheus' text format (content type `prometheus_client.CONTENT_TYPE_LATEST`)."""
         standing = CollectorRegistry()
         standing.register(_StatusCollector(status, checks))
         standing.register(_ShadowCollector(shadow))
         standing.register(GaugeCollector(self.gauges))
         standing.register(_DepthCollector(self._saved))
+        standing.register(_StreamCollector(stream))
         return generate_latest(self._registry) + generate_latest(standing)
 
 
@@ -164,6 +181,24 @@ class _DepthCollector(Collector):
         if self._saved is not None:
             text = "1 less the mean of a decision's segments as a share of the most"
             yield GaugeMetricFamily("hrmd_depth_saved_ratio", text, value=self._saved)
+
+
+class _StreamCollector(Collector):
+    """Those who listen to `/stream` and its kind, as metric families."""
+
+    def __init__(self, counts: StreamCounts | None) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        counts = self._counts
+        if counts is None:
+            return
+        yield GaugeMetricFamily("hrmd_stream_readers", "Who listens now", value=counts.readers)
+        yield CounterMetricFamily("hrmd_stream_frames", "Frames, each once for all readers", value=counts.published)
+        text = "Frames that a newer one replaced before a reader took them"
+        yield CounterMetricFamily("hrmd_stream_conflated", text, value=counts.conflated)
+        lost = [(why.value, count) for why, count in counts.lost.items()]
+        yield _by_label("hrmd_stream_dropped", "Readers let go because they did not keep up", "reason", lost)
 
 
 class _StatusCollector(Collector):

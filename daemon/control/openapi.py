@@ -72,6 +72,13 @@ def document(version: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def with_cookie(said: dict[str, Any], name: str) -> dict[str, Any]:
+    """The document for a visitor whose session's cookie has this name."""
+    schemes = said["components"]["securitySchemes"]
+    schemes = schemes | {"session": schemes["session"] | {"name": name}}
+    return said | {"components": said["components"] | {"securitySchemes": schemes}}
+
+
 def _with_parts(kinds: list[Any]) -> list[type]:
     """The structs, and those that they are made of."""
     found: dict[type, None] = {}
@@ -145,7 +152,7 @@ def _responses(route: Route) -> dict[str, Any]:
     codes = {400, 403, *route.refusals}
     if route.scope is not None:
         codes |= {401, 429, 503}
-    if route.name in {"login", "exchangeCode"}:  # whoever asks isn't known yet
+    if route.takes is not None and route.scope is None:  # whoever asks isn't known yet
         codes |= {401, 408, 413, 429}
     elif route.method != "GET":
         codes |= {408, 409, 413, 422}

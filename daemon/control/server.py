@@ -23,6 +23,7 @@ from daemon.control.commanding import Commanding
 from daemon.control.connections import LIMITS, Connections, GuardedSite, GuardedSocket, Limits, http_log
 from daemon.control.context import ROUTE, WHO, Context
 from daemon.control.door import Door
+from daemon.control.edge import EdgeRunner
 from daemon.control.front_desk import FrontDesk
 from daemon.control.gate import Gate, Verdict, Who
 from daemon.control.idempotency import HEADER, Repeats
@@ -33,7 +34,7 @@ from daemon.control.origin import why_not_by_cookie, why_refused
 from daemon.control.pacing import Paces
 from daemon.control.routes import BY_PLACE, ROUTES, Route
 from daemon.control.rows import LogRow
-from daemon.control.sessions import COOKIE, Sessions
+from daemon.control.sessions import Sessions, cookie_name
 from daemon.control.sockets import Sockets
 from daemon.control.stream import Stream
 from daemon.control.tokens import Keyring
@@ -82,21 +83,22 @@ class ControlServer:
         self._answers = Remembered(clock)
         self._limits = limits
         self._metrics = metrics
-        self._connections = Connections(metrics.turned_out, limits)
+        self._connections = Connections(metrics.turned_out, limits, metrics.unread)
         self._paces = Paces(settings, clock)
         self._names = frozenset(settings.public.names) if settings.public is not None else frozenset()
         self._context = context = Context(
             view, desk, models, migration, tuning, clock, bridge or Here(), self._gate, sessions, self._answers, limits
         )
         self._backtests = backtests
-        self._sockets = Sockets(context, stream if stream is not None else Stream(view.order))
+        stream = stream if stream is not None else Stream(view.order)
+        self._sockets = Sockets(context, stream, self._connections)
         self._door = Door(context, lambda: self.url)
-        looking, front = Looking(context, metrics, lines), FrontDesk(context, backtests)
+        looking, front = Looking(context, metrics, lines, stream), FrontDesk(context, backtests)
         parts = (looking, Commanding(context), self._door, front, self._sockets)
         self._handlers: dict[str, Handler] = {name: it for part in parts for name, it in part.handlers().items()}
         self._repeats = Repeats()
         self._log = structlog.get_logger("control")
-        self._runner: web.AppRunner | None = None
+        self._runner: EdgeRunner | None = None
 
     @property
     def url(self) -> str:
@@ -120,7 +122,7 @@ class ControlServer:
         if self._runner is not None:
             return
         http = http_log(self._metrics.malformed_request, self._on_http_failure)
-        runner = web.AppRunner(
+        runner = EdgeRunner(
             self.application(), access_log=None, logger=http, shutdown_timeout=SHUTDOWN_S,
             keepalive_timeout=self._limits.idle_s, lingering_time=self._limits.linger_s,
         )  # fmt: skip
@@ -132,7 +134,7 @@ class ControlServer:
             raise
         self._runner = runner
 
-    async def _listen(self, runner: web.AppRunner) -> None:
+    async def _listen(self, runner: EdgeRunner) -> None:
         settings, connections = self._settings, self._connections
         host, port = settings.host, settings.port
         try:
@@ -194,6 +196,12 @@ class ControlServer:
 
     @web.middleware
     async def _say_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await self._answered(request, handler)
+        if response.status >= 400:
+            self._metrics.refused(response.status)
+        return response
+
+    async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         except web.HTTPException as refusal:
@@ -215,7 +223,7 @@ class ControlServer:
         route = _route_of(request)
         if route is None or route.scope is None:
             return await handler(request)
-        authorization, cookie = request.headers.get("Authorization"), request.cookies.get(COOKIE)
+        authorization, cookie = request.headers.get("Authorization"), request.cookies.get(cookie_name(request))
         entry = self._gate.enter(authorization, cookie, request.remote or "")
         if entry.verdict is Verdict.TOO_MANY:
             return refuse(429, "too many wrong tokens", {"Retry-After": str(entry.wait_s)})

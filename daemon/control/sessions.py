@@ -9,17 +9,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
+from aiohttp import web
 
 from daemon.control.tokens import Scope
 from daemon.core.clock import NS_PER_S, wall_ns
 
 COOKIE = "hrmd_session"
+"""Followed by the port: a browser keeps one jar for all ports of a host, and several daemons may run there."""
 MAX_COOKIE_CHARS = 1024
+_PORT = re.compile(r":([0-9]{1,5})\Z", re.ASCII)
 _HEADER = b'{"alg":"HS256","typ":"JWT"}'
 
 
@@ -92,6 +96,12 @@ class Sessions:
 
     def _signature(self, signed: bytes) -> bytes:
         return hmac.digest(self._key, signed, hashlib.sha256)
+
+
+def cookie_name(request: web.Request) -> str:
+    """Of the cookie that holds a session at the address by which a browser knows us: its port, not ours, counts."""
+    port = _PORT.search(request.host)
+    return f"{COOKIE}_{port[1]}" if port is not None else COOKIE
 
 
 def _encoded(raw: bytes) -> bytes:

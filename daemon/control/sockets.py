@@ -16,14 +16,14 @@ from aiohttp import WSMsgType, web
 
 from daemon.control.answers import refuse
 from daemon.control.bridge import StandsStillError
+from daemon.control.connections import Connections
 from daemon.control.context import WHO, Context
 from daemon.control.gate import Who
-from daemon.control.stream import MOST_READERS, Code, Kind, Reader, Stream
+from daemon.control.stream import MOST_READERS, Code, Kind, Lost, Reader, Stream
 
 log = structlog.get_logger("control")
 
 MAX_MESSAGE_BYTES = 4096
-HEARTBEAT_S = 20.0
 CLOSE_S = 2.0
 PULSE_S = 1.0
 PACE_S = 0.1
@@ -43,8 +43,9 @@ class Subscription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Sockets:
     """Handlers by operation, and the pulse behind them."""
 
-    def __init__(self, context: Context, stream: Stream) -> None:
+    def __init__(self, context: Context, stream: Stream, connections: Connections) -> None:
         self._context = context
+        self._connections = connections
         self._stream = stream
         self._listeners: dict[int, tuple[Who, Reader]] = {}
         self._transports: dict[int, asyncio.Transport] = {}
@@ -85,7 +86,7 @@ class Sockets:
 
     async def _serve(self, request: web.Request, kinds: Sequence[Kind]) -> web.StreamResponse:
         socket = web.WebSocketResponse(
-            heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, compress=False, timeout=CLOSE_S
+            heartbeat=self._context.limits.ping_s, max_msg_size=MAX_MESSAGE_BYTES, compress=False, timeout=CLOSE_S
         )
         if not socket.can_prepare(request):
             return refuse(400, "expected a web socket (Upgrade: websocket)")
@@ -94,10 +95,18 @@ class Sockets:
             return refuse(503, f"{MOST_READERS} listen already; close one", {"Retry-After": "10"})
         try:
             self._listeners[id(reader)] = request[WHO], reader
-            await socket.prepare(request)
+            try:
+                await socket.prepare(request)
+            except ConnectionError:
+                return refuse(400, "it left before it could listen")
             if request.transport is not None:
                 self._transports[id(reader)] = request.transport
+                self._connections.watch(
+                    request.transport, lambda: self._stream.lose(reader, Lost.UNREAD, "too slow: nothing was read")
+                )
             await self._converse(socket, reader)
+            if isinstance(socket.exception(), TimeoutError):
+                self._stream.lose(reader, Lost.SILENT, "no answer to a ping")
         finally:
             self._stream.remove(reader)
             del self._listeners[id(reader)]
@@ -160,6 +169,8 @@ def _head(size: int) -> bytes:
 
 async def _read(socket: web.WebSocketResponse, reader: Reader) -> None:
     async for message in socket:
+        if message.type is WSMsgType.ERROR:  # it spoke no web socket, or gave no sign of life: aiohttp closes
+            return None
         if message.type is not WSMsgType.TEXT:
             return reader.let_go(Code.MISSPOKE, "expected text")
         try:

@@ -8,7 +8,7 @@ Invariant: the trading loop waits for no reader: one that falls behind gets the 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable
 from enum import StrEnum
 from typing import Any
@@ -74,6 +74,31 @@ class Kind(StrEnum):
     HRM_METRICS = "hrm_metrics"
 
 
+class Lost(StrEnum):
+    """Why a reader was let go that did not keep up."""
+
+    BEHIND = "behind"
+    """Too many frames waited for it."""
+    UNREAD = "unread"
+    """It did not take what was written to it."""
+    SILENT = "silent"
+    """It did not answer a ping."""
+    OVERRUN = "overrun"
+    """The daemon itself could not write as fast as things happened."""
+
+
+class StreamCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Since the start, but for `readers`, which is now."""
+
+    readers: int
+    published: int
+    """Frames that were written, each once, for however many."""
+    conflated: int
+    """Frames that a newer one of their key took the place of, before they were sent to a reader."""
+    lost: dict[Lost, int]
+    """Readers that were let go, by why."""
+
+
 class Code:
     """Why a web socket was closed (RFC 6455, 7.4; above 4000 our own); a reason has at most 123 bytes."""
 
@@ -105,22 +130,19 @@ class Reader:
         self.code = 0
         """Why it was let go, 0 while it wasn't."""
         self.reason = ""
-        self._most = most
+        self.most = most
         self._waiting: dict[Hashable, bytes] = {}
         self.gone = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def offer(self, key: Hashable, frame: bytes) -> None:
-        """One more frame, in the place of an earlier one with its key; too many, and the reader is let go."""
-        if self.code:
-            return
+    def offer(self, key: Hashable, frame: bytes) -> bool:
+        """One more frame, in the place of an earlier one with its key; False where there are too many now."""
         if self._waiting.pop(key, None) is not None:
             self.conflated += 1
         self._waiting[key] = frame
-        if len(self._waiting) > self._most:
-            self.let_go(Code.TOO_SLOW, f"too slow: {self._most} frames behind")
+        return len(self._waiting) <= self.most
 
     def let_go(self, code: int, reason: str) -> None:
         """No more frames; what waits is dropped."""
@@ -140,8 +162,9 @@ class Stream:
 
     def __init__(self, order: Callable[[str], OrderRow | None], most_waiting: int = MOST_WAITING) -> None:
         """`order`: a row by its id, asked on the trading loop."""
-        self.dropped = 0
-        """Readers that were too slow."""
+        self._lost: Counter[Lost] = Counter()
+        self._conflated = 0
+        """Of readers that have left."""
         self.published = 0
         """Frames that were written; each once, for however many."""
         self._order = order
@@ -183,6 +206,24 @@ class Stream:
     def remove(self, reader: Reader) -> None:
         """Somebody doesn't any more."""
         self._readers = [one for one in self._readers if one is not reader]
+        self._conflated += reader.conflated
+
+    @property
+    def dropped(self) -> int:
+        """Readers that did not keep up."""
+        return self._lost.total()
+
+    def counts(self) -> StreamCounts:
+        """What came of it so far."""
+        conflated = self._conflated + sum(reader.conflated for reader in self._readers)
+        lost = {why: self._lost[why] for why in Lost}
+        return StreamCounts(readers=len(self._readers), published=self.published, conflated=conflated, lost=lost)
+
+    def lose(self, reader: Reader, why: Lost, reason: str) -> None:
+        """Let go one that doesn't keep up; one that was let go already isn't counted again."""
+        if not reader.code:
+            reader.let_go(Code.TOO_SLOW, reason)
+            self._lost[why] += 1
 
     def let_everybody_go(self) -> None:
         """The daemon ends."""
@@ -205,9 +246,8 @@ class Stream:
         frame = msgspec.json.encode({"type": kind.value, "n": self._count, **fields})
         self.published += 1
         for reader in readers:
-            reader.offer(self._count if key is None else key, frame)
-            if reader.code == Code.TOO_SLOW:
-                self.dropped += 1
+            if not reader.offer(self._count if key is None else key, frame):
+                self.lose(reader, Lost.BEHIND, f"too slow: {reader.most} frames behind")
 
     def _hand_out(self) -> None:
         self._woken = False
@@ -217,7 +257,7 @@ class Stream:
         if self._overrun:
             self._overrun = False
             for reader in self._readers:
-                reader.let_go(Code.TOO_SLOW, "frames were lost: hrmd was busy; connect again")
+                self.lose(reader, Lost.OVERRUN, "frames were lost: hrmd was busy; connect again")
 
     def _tell(self, event: Event, row: OrderRow | None) -> None:
         kind = _KINDS[type(event)]

@@ -198,8 +198,9 @@ class Chronicle:
         notes = [note for note in (made_of_bars(described.made_of, dropped, delay_ns), late) if note]
         notes += [*doubts, *self._actions]
         if self._unlike:
+            were = "decision was" if self._unlike == 1 else "decisions were"
             notes.append(
-                f"{self._unlike} decisions were in a market unlike those that the model knows: it opened nothing there"
+                f"{self._unlike} {were} in a market unlike those that the model knows: it opened nothing there"
             )
         notes += _of_indices(described.symbols, described.instruments)
         held = [item.symbol for item in self._curve.portfolio.positions() if item.quantity]

@@ -47,7 +47,7 @@ class StrategySettings(Section):
     bars: Annotated[int, Field(ge=1, le=100_000)] = 500
     interval: Interval = "5m"
     no_entries_minutes: PositiveInt = 30
-    square_off_minutes: PositiveInt = 15
+    square_off_minutes: PositiveInt = 20
     rules: RulesSettings = RulesSettings()
 
     @field_validator("parameters", mode="before")

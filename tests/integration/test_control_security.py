@@ -6,6 +6,8 @@ Raw bytes over real sockets, as attackers write them; commands that get through 
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -158,6 +160,30 @@ async def test_smuggled_requests_are_not_carried_out(port: Port, raw: str) -> No
     status, _ = await port.say(raw.replace("{auth}", AUTH) + "GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert status in (0, 400, 505)
     await port.lives()
+
+
+@pytest.mark.parametrize("nonsense", [b"\x01", b"\r", b"\x7f\x00"])
+async def test_what_is_no_http_is_refused_as_all_else_is_and_not_repeated(port: Port, nonsense: bytes) -> None:
+    """As a problem; a header that can't be read may hold a token, so nothing of it comes back."""
+    raw = b"GET /status HTTP/1.1\r\nHost: localhost\r\n" + AUTH.encode() + nonsense + b"\r\n\r\n"
+    status, answer = await port.say(raw)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert status == 400
+    assert b"content-type: application/problem+json" in head.lower()
+    assert json.loads(body) == {
+        "type": "about:blank", "title": "Bad Request", "status": 400, "detail": "it can't be read as HTTP",
+    }  # fmt: skip
+    assert TOKEN.encode() not in answer
+
+
+async def test_what_is_refused_is_counted(port: Port) -> None:
+    """By status, whoever asked and whatever for; what is answered isn't."""
+    for ask, header in (("/status", "X: y"), ("/status", AUTH), ("/nothing", AUTH), ("/orders?limit=x", AUTH)):
+        await port.ask("GET", ask, header)
+    await port.ask("GET", "/status", "X: y", "Origin: http://evil.example")
+    _, text = await port.ask("GET", "/metrics", AUTH)
+    counts = dict(re.findall(rb'hrmd_control_refused_total\{status="(\d+)"\} ([0-9.]+)', text))
+    assert counts == {b"401": b"1.0", b"404": b"1.0", b"400": b"1.0", b"403": b"1.0"}
 
 
 async def test_a_second_request_in_a_body_is_a_body(port: Port) -> None:

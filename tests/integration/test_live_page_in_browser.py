@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from daemon.core.clock import DAY_NS
 from daemon.core.events import Flatten, Halt, TradingState
 from tests.integration.browsers import Visit, clipped
-from tests.unit.control.fakes import POSITIONS, STATUS, FakeDaemon, build_server, running_in_thread
+from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, STATUS, FakeDaemon, build_server, running_in_thread
 
 CLIPPED = clipped("td, th, b, span, p, small, h1, h2, dd, dt, label, div, button, li", "#chart, #curve")
 NASTY = "<img src=x onerror=alert(1)>"
@@ -164,3 +165,17 @@ def test_an_order_by_hand_is_looked_over_and_denied_in_words(browser: Any) -> No
         assert said == "Buy 1,000 NSE:SBIN-EQ at the market, about ₹3,47,150.00."
         visit.page.locator("#ask-yes").click()
         visit.page.wait_for_selector("#ticket-said:has-text('Denied by risk: lot size is 1000')")
+
+
+def test_what_is_of_another_day_says_so(browser: Any) -> None:
+    """Beside today's, which have the time alone: an order of yesterday is none of today."""
+    daemon = FakeDaemon()
+    daemon.shown = msgspec.structs.replace(STATUS, ts=NOW + DAY_NS)
+    daemon.known_orders = [msgspec.structs.replace(ORDERS[0], ts=NOW + DAY_NS), ORDERS[2]]
+    server = build_server(daemon)
+    with running_in_thread(server):
+        visit = LiveVisit(browser, server.owners_link().link)
+        visit.pill("ACTIVE")
+        visit.page.wait_for_selector("#orders tbody tr")
+        times = visit.page.locator("#orders tbody tr td:first-child").all_inner_texts()
+        assert [one.split("\n")[-1] for one in times] == ["09:15:00", "5 Apr 09:15"]

@@ -133,3 +133,11 @@ def test_the_dashboard_and_the_rules_are_mounted() -> None:
     assert ("./docs", folder) in mounts("prometheus")
     found = [path for path in (ROOT / "docs").iterdir() if fnmatch.fnmatch(path.name, names)]
     assert [yaml.safe_load(path.read_text(encoding="utf-8")).keys() for path in found] == [{"groups"}]
+
+
+def test_the_image_has_what_an_installation_has() -> None:
+    """The same extras as `make setup`: else a setting that works on a machine would be refused in a container."""
+    extras = re.compile(r"'\.\[([a-z,]+)\]'")
+    (of_the_image,) = extras.findall(DOCKERFILE)
+    of_an_installation = extras.findall((ROOT / "Makefile").read_text(encoding="utf-8"))[0]
+    assert set(of_the_image.split(",")) == set(of_an_installation.split(","))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,26 @@ def test_a_trading_style_is_accepted(style: str, settings: str) -> None:
     pairs = re.findall(r"`([\w.…]+): ([^`]+)`", settings)
     assert len(pairs) >= 3, style
     load_settings(None, [f"{key.replace('…', 'hierarchical_reasoning_model.')}={value}" for key, value in pairs])
+
+
+SPANS = re.findall(
+    r"`([^`]+)`", re.sub(r"^```.*?^```", "", CONFIGURATION.partition("## Trading styles")[0], flags=re.M | re.S)
+)
+"""What stands between backticks in the text."""
+
+
+def test_a_setting_that_the_text_names_is_one() -> None:
+    """With a value it is taken; alone, there is such a key."""
+    shown = [span for span in SPANS if re.match(r"[a-z_]+(\.[a-z_]+)+: \S", span)]
+    named = [span for span in SPANS if re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", span) and span != "inference.model_hash"]
+    assert len(shown) >= 3
+    assert len(named) >= 12
+    for span in shown:
+        key, _, value = span.partition(": ")
+        load_settings(None, [f"{key}={value}"])
+    every = load_settings(None)
+    for span in named:
+        reduce(getattr, span.split("."), every)  # raises AttributeError for what is none
 
 
 @pytest.mark.parametrize(("options", "message"), REFUSALS, ids=[options for options, _ in REFUSALS])

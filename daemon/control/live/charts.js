@@ -47,7 +47,8 @@ function candleChart() {
   const depth = chart.addSeries(L.HistogramSeries, { ...unmarked, priceFormat: { type: "price", precision: 0, minMove: 1 },
     autoscaleInfoProvider: (own) => ({ priceRange: { minValue: 0, maxValue: Math.max(2, own()?.priceRange?.maxValue || 0) } }) }, 1);
   const complexity = chart.addSeries(L.AreaSeries, { ...unmarked, lineWidth: 1, autoscaleInfoProvider: () => ({ priceRange: { minValue: 0, maxValue: 1 } }) }, 2);
-  chart.panes().forEach((pane, n) => pane.setStretchFactor([5, 1.2, 1.2][n]));
+  for (const pane of [1, 2]) chart.priceScale("right", pane).applyOptions({ scaleMargins: { top: 0.34, bottom: 0.04 } }); // room for its title
+  chart.panes().forEach((pane, n) => pane.setStretchFactor([5, 1.3, 1.3][n]));
   const title = titles(chart, ["Price", "Reasoning depth, segments", "Market complexity"]);
   const markers = L.createSeriesMarkers(bars, []);
   let length = 300, last = null, times = new Set();
@@ -139,6 +140,7 @@ function equityChart() {
   const chart = newChart("curve");
   const profit = chart.addSeries(L.BaselineSeries, { ...unmarked, lineWidth: 2, priceFormat: inRupees, baseValue: { type: "price", price: 0 } }, 0);
   const fall = chart.addSeries(L.AreaSeries, { ...unmarked, lineWidth: 1, invertFilledArea: true, priceFormat: inPercent }, 1);
+  chart.priceScale("right", 1).applyOptions({ scaleMargins: { top: 0.3, bottom: 0.06 } });
   chart.panes().forEach((pane, n) => pane.setStretchFactor([2, 1][n]));
   const title = titles(chart, ["Net P&L", "Drawdown"]);
 
@@ -165,7 +167,7 @@ function equityChart() {
     fall.setData(sorted.map(([time, [, value]]) => ({ time, value })));
     chart.timeScale().fitContent();
     const percent = (v) => (v > -0.005 ? "0.00" : "−" + Math.abs(v).toFixed(2)) + " %";
-    say("equity-read", rows.length ? `${signed(rows[0].net_pnl)} at ${clock(rows[0].time)}, ${percent(now)} from the peak, at worst ${percent(deepest)}` : "No bar has closed yet.");
+    say("equity-read", rows.length ? `${signed(rows[0].net_pnl)} at ${moment(rows[0].time)}, ${percent(now)} from the peak, at worst ${percent(deepest)}` : "No bar has closed yet.");
   }
 
   dressed();

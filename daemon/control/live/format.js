@@ -12,6 +12,9 @@ const tone = (value) => (Number(value) > 0 ? "up" : Number(value) < 0 ? "down" :
 const words = (name) => String(name).replaceAll("_", " ").toLowerCase();
 const clock = (rfc) => (rfc ? rfc.slice(11, 19) : "–"); // already in India's time
 const day = (rfc) => (rfc ? new Date(rfc.slice(0, 10) + "T00:00:00Z").toLocaleDateString("en-GB", { timeZone: "UTC", weekday: "short", day: "numeric", month: "short" }) : "");
+let marketDay = ""; // as the status says it, YYYY-MM-DD
+/* A time of the market's day; of another day its date, too: an order of yesterday is none of today. */
+const moment = (rfc, digits = 8) => (!rfc || !marketDay || rfc.startsWith(marketDay) ? clock(rfc).slice(0, digits) : `${day(rfc).replace(/^\w+,? /, "")} ${clock(rfc).slice(0, 5)}`);
 const here = (ms) => new Date(ms).toLocaleTimeString("en-GB", { timeZone: "Asia/Kolkata" }); // as all other times
 const seconds = (ns) => Number(BigInt(ns) / 1000000n) / 1000;
 const span = (s) => (s < 0 ? "–" : s < 120 ? Math.round(s) + " s" : s < 7200 ? Math.round(s / 60) + " min" : Math.round(s / 3600) + " h");

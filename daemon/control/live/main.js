@@ -27,6 +27,7 @@ function pill() {
 }
 
 function header(status) {
+  marketDay = (status.time || "").slice(0, 10);
   say("net", signed(status.net_pnl), tone(status.net_pnl));
   say("equity", rupees(status.equity));
   say("rung", status.strategy + (status.strategies.length > 1 && status.strategy !== status.strategies[0] ? " (stepped down)" : ""));
@@ -98,7 +99,7 @@ async function chartAnew(toTheEnd) {
 function readBar(row) {
   const made = seen.decisions.find((one) => one.symbol === row.symbol), said = made ? ` · then: ${decisionWords(made).head}` : "";
   const price = (value) => twoPlaces.format(Number(value));
-  say("read", `${row.symbol} ${clock(row.open_time).slice(0, 5)} O ${price(row.open)} H ${price(row.high)} L ${price(row.low)} C ${price(row.close)}${row.volume === null ? "" : ` volume ${count(row.volume)}`}${row.gap ? " (ticks may be missing)" : ""}${said}`);
+  say("read", `${row.symbol} ${moment(row.open_time, 5)} O ${price(row.open)} H ${price(row.high)} L ${price(row.low)} C ${price(row.close)}${row.volume === null ? "" : ` volume ${count(row.volume)}`}${row.gap ? " (ticks may be missing)" : ""}${said}`);
 }
 
 async function tail() {

@@ -33,7 +33,7 @@ function showDecisions(rows) {
   list.replaceChildren(...(wanted.length ? wanted.map((row) => {
     const { head, why } = decisionWords(row), line = element("li", undefined, row.action === "HOLD" && !row.failed ? "quiet" : "");
     const tint = row.failed ? "down" : row.action === "BUY_LONG" ? "up" : row.action === "SELL_SHORT" ? "down" : "";
-    line.append(element("time", clock(row.time)), element("b", short(row.symbol) + ": "), element("b", head, tint));
+    line.append(element("time", moment(row.time)), element("b", short(row.symbol) + ": "), element("b", head, tint));
     line.append(element("p", `${why ? "Why: " + why + ". " : ""}By ${row.strategy} at ${rupees(row.price)}.`));
     return line;
   }) : [element("li", quiet ? "Only holds so far." : "No decision yet: the strategy waits for enough bars.", "empty")]));
@@ -54,7 +54,7 @@ function showPositions(rows, close) {
 
 function showOrders(rows, cancel) {
   table("orders", rows.slice(0, 40), "No order yet.", [
-    ["Time", (row) => clock(row.time)],
+    ["Time", (row) => moment(row.time)],
     ["Symbol", (row) => row.symbol],
     ["Side", (row) => ({ text: words(row.side), style: row.side === "BUY" ? "up" : "down" })],
     ["Filled", (row) => `${count(row.filled)} of ${count(row.quantity)}`, "n"],

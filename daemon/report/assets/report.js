@@ -54,7 +54,8 @@
     const complex = reasoned ? made.addSeries(L.AreaSeries, { ...plain, lineWidth: 1,
       autoscaleInfoProvider: () => ({ priceRange: { minValue: 0, maxValue: 1 } }) }, 4) : null;
     const names = ["Price", "Net P&L since the start (dashed: buy and hold)", "Drawdown", "Reasoning depth, segments", "Market complexity"];
-    made.panes().forEach((pane, n) => pane.setStretchFactor([5, 2, 1.2, 1.2, 1.2][n]));
+    for (const pane of [1, 2, 3, 4]) made.priceScale("right", pane).applyOptions({ scaleMargins: { top: pane === 1 ? 0.2 : 0.34, bottom: 0.06 } }); // room for its title
+    made.panes().forEach((pane, n) => pane.setStretchFactor([5, 2, 1.3, 1.3, 1.3][n]));
     const marks = made.panes().map((pane) => L.createTextWatermark(pane, { horzAlign: "left", vertAlign: "top", lines: [] }));
     const markers = L.createSeriesMarkers(bars, []);
     let own = null, at = -1, lines = [];

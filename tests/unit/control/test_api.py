@@ -103,6 +103,14 @@ def test_what_takes_risk_away_is_never_slowed_and_needs_no_admin() -> None:
     )
 
 
+def test_whoever_shows_a_secret_may_be_refused_for_it() -> None:
+    """The login and the link's code: 401, and 429 where there were too many."""
+    paths = document("1")["paths"]
+    for path in ("/api/auth/login", "/api/auth/code"):
+        assert {"401", "408", "413", "429"} <= set(paths[path]["post"]["responses"])
+        assert not {"409", "422"} & set(paths[path]["post"]["responses"])
+
+
 # -- pages ----------------------------------------------------------------------------------------------------------
 
 
@@ -219,11 +227,34 @@ async def test_a_session_is_a_cookie_no_script_reads(caller: Caller) -> None:
     assert (await caller.ask("POST", "/control/lock", None, None, **headers, **page))[0] == 403  # trade is no admin
 
 
+async def test_two_daemons_of_one_host_share_a_browser(caller: Caller, tmp_path: Path) -> None:
+    """A browser's jar knows hosts and no ports: who is signed in at both stays so, and leaves each by itself."""
+    other = build_server(FakeDaemon(), tokens_file=tmp_path / "others")
+    await other.start()
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
+        for server in (caller.server, other):
+            login = {"token": TOKEN}
+            async with browser.post(f"{server.url}/api/auth/login", json=login) as answer:
+                assert answer.status == 200
+
+        async def seen() -> list[int]:
+            return [(await browser.get(f"{server.url}/status")).status for server in (caller.server, other)]
+
+        assert await seen() == [200, 200]
+        async with browser.post(f"{other.url}/api/auth/logout", headers={"Origin": other.url}) as answer:
+            assert answer.status == 200
+        assert await seen() == [200, 401]
+        async with browser.get(f"{caller.server.url}/openapi.json") as answer:
+            said = (await answer.json())["components"]["securitySchemes"]["session"]
+        assert said["name"] in {cookie.key for cookie in browser.cookie_jar}
+    await other.stop()
+
+
 async def test_a_session_ends_at_logout_and_with_its_token(caller: Caller) -> None:
     """The cookie is taken back, and a kept copy opens nothing."""
     headers = await caller.log_in(caller.tokens[Scope.READ])
     assert (await caller.ask("POST", "/api/auth/logout", None, None, **headers, Origin=caller.origin))[0] == 200
-    assert f'{COOKIE}=""' in caller.headers["Set-Cookie"]
+    assert f'{COOKIE}_{caller.origin.rpartition(":")[2]}=""' in caller.headers["Set-Cookie"]
     assert (await caller.ask("GET", "/status", None, None, **headers))[0] == 401
     headers = await caller.log_in(caller.tokens[Scope.TRADE])
     revoke_token(caller.path, "trade")

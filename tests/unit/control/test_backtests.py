@@ -125,3 +125,10 @@ async def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
         assert bench.jobs._task is not None
         await bench.jobs._task
     assert [bench.jobs.get(job) is not None for job in jobs] == [False] * 2 + [True] * KEPT
+
+
+@pytest.mark.parametrize("tape", ["a\0b", "x" * 300, "y/" * 3000])
+async def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path, tape: str) -> None:
+    """A null byte, a name and a path longer than the file system has: a line, and not a fault."""
+    with pytest.raises(UsageError, match=r"tapes: .*expected the path of a file"):
+        await Bench(tmp_path, DONE).start(tape)

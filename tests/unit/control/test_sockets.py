@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 import aiohttp
 import msgspec
 import pytest
+import structlog
 
 from daemon.control.connections import LIMITS
 from daemon.control.server import ControlServer
 from daemon.control.sockets import MOST_UNSENT_BYTES, PACE_S
-from daemon.control.stream import MOST_BEHIND, Kind
+from daemon.control.stream import MOST_BEHIND, Kind, Lost
 from tests.unit.control.fakes import TOKEN, FakeDaemon, build_server
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -79,4 +82,142 @@ async def test_for_one_who_never_reads_little_is_kept(served: tuple[FakeDaemon, 
         for _ in range(MOST_BEHIND):
             daemon.stream.say(Kind.DECISION, None, {"pad": ""})
         await until(lambda: not len(daemon.stream))
-        assert daemon.stream.dropped == 1
+        assert daemon.stream.counts().lost[Lost.BEHIND] == daemon.stream.dropped == 1
+
+
+@pytest.mark.parametrize(("limit", "why"), [("unread_s", Lost.UNREAD), ("ping_s", Lost.SILENT)])
+async def test_one_who_never_reads_is_counted_by_why_it_was_let_go(limit: str, why: Lost) -> None:
+    """Nothing is taken of what is written, or, where little is, no ping is answered; both are in the metrics."""
+    daemon = FakeDaemon()
+    server = build_server(daemon, limits=msgspec.structs.replace(LIMITS, **{limit: 0.2}))
+    await server.start()
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect((host, int(port)))
+        deaf.sendall(HELLO.encode())
+        await until(lambda: len(daemon.stream))
+        async with asyncio.timeout(PATIENCE_S):
+            while len(daemon.stream):
+                pad = "x" * MOST_UNSENT_BYTES if why is Lost.UNREAD else ""
+                for _ in range(10):
+                    daemon.stream.say(Kind.QUOTE, "S", {"pad": pad})
+                    await asyncio.sleep(PACE_S / 5)
+    counts = daemon.stream.counts()
+    assert (counts.lost[why], daemon.stream.dropped, counts.readers) == (1, 1, 0)
+    assert counts.conflated > 0
+    async with aiohttp.ClientSession(server.url, headers=BEARER) as http:
+        text = await (await http.get("/metrics")).text()
+    assert f'hrmd_stream_dropped_total{{reason="{why.value}"}} 1.0' in text
+    assert "hrmd_stream_readers 0.0" in text
+    assert f"hrmd_stream_conflated_total {float(counts.conflated)}" in text
+    assert f"hrmd_control_unread_total {float(why is Lost.UNREAD)}" in text
+    await server.stop()
+
+
+def masked(head: bytes, payload: bytes) -> bytes:
+    """A client's frame: its first byte, then a short length, a mask of zeros, and what it masks."""
+    assert len(payload) < 126
+    return head + bytes((0x80 | len(payload),)) + b"\0\0\0\0" + payload
+
+
+RNG = random.Random(7)
+NONSENSE = {
+    "bad UTF-8": (masked(b"\x81", b"\xff\xfe{"), 1007),
+    "half a character": (masked(b"\x81", b'{"subscribe": ["\xe2\x82'), 1007),
+    "too long": (b"\x81\xfe\x10\x01\0\0\0\0" + b" " * 4097, 1009),
+    "too long to be meant": (b"\x81\xff\x7f" + b"\xff" * 7 + b"\0\0\0\0", 1009),
+    "too long in parts": (masked(b"\x01", b" " * 100) + masked(b"\x00", b" " * 100) * 41, 1009),
+    "a part of nothing": (masked(b"\x80", b"x"), 1002),
+    "a reserved bit": (masked(b"\xc1", b"{}"), 1002),
+    "a reserved kind": (masked(b"\x83", b"{}"), 1002),
+    "a long ping": (b"\x89\xfe\x00\x80\0\0\0\0" + b"x" * 128, 1002),
+    "a ping in parts": (masked(b"\x09", b"x"), 1002),
+    "a close of one byte": (masked(b"\x88", b"\x03"), 1002),
+    "a close without a code": (masked(b"\x88", b"\x00\x01"), 1002),
+    "binary": (masked(b"\x82", b"{}"), 1008),
+    "no JSON": (masked(b"\x81", b"{"), 1008),
+    "no object": (masked(b"\x81", b"[[]]"), 1008),
+    "another field": (masked(b"\x81", b'{"subscribed": []}'), 1008),
+    "an unknown kind": (masked(b"\x81", b'{"subscribe": ["secrets"]}'), 1008),
+    "a number": (masked(b"\x81", b'{"subscribe": [1e400]}'), 1008),
+    "a lone surrogate": (masked(b"\x81", b'{"subscribe": ["\\ud800"]}'), 1008),
+    "deep": (masked(b"\x81", b"[" * 125), 1008),
+}
+"""Bytes after the handshake, and the code that they are let go with (RFC 6455, 7.4.1)."""
+
+
+async def ended_with(url: str, raw: bytes, *, leave: bool = False) -> int | None:
+    """The code of the close that comes for `raw`, None where the connection just ends; `leave`: nothing more comes."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(HELLO.encode())
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            answer = await reader.readuntil(b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 101"), answer
+            writer.write(raw)
+            if leave:
+                writer.write_eof()
+            while True:
+                head, size = await reader.readexactly(2)
+                payload = await reader.readexactly(size)
+                if head == 0x88:
+                    return int.from_bytes(payload[:2], "big")
+    except (ConnectionError, asyncio.IncompleteReadError):
+        return None
+    finally:
+        writer.close()
+
+
+async def test_nonsense_on_a_web_socket_hurts_nobody(served: tuple[FakeDaemon, ControlServer]) -> None:
+    """Each is let go with the code for it, none of random bytes does more, and who listens hears every frame."""
+    daemon, server = served
+    async with (
+        aiohttp.ClientSession(server.url, headers=BEARER) as http,
+        http.ws_connect("/stream?kinds=setting") as ws,
+    ):
+        codes = {name: await ended_with(server.url, raw) for name, (raw, _) in NONSENSE.items()}
+        assert codes == {name: code for name, (_, code) in NONSENSE.items()}
+        for _ in range(150):
+            await ended_with(server.url, RNG.randbytes(RNG.randrange(1, 200)), leave=True)
+        for raw, _ in NONSENSE.values():
+            await ended_with(server.url, raw[: len(raw) // 2], leave=True)
+        await until(lambda: len(daemon.stream) == 1)
+        daemon.stream.say(Kind.SETTING, None, {"pad": "still"})
+        async with asyncio.timeout(PATIENCE_S):
+            assert json.loads(await ws.receive_str())["pad"] == "still"
+        assert daemon.stream.dropped == 0
+        assert (await http.get("/status")).status == 200
+    assert daemon.submitted == []
+
+
+async def test_one_who_leaves_before_it_listens_is_no_fault(served: tuple[FakeDaemon, ControlServer]) -> None:
+    """Nobody is left to be answered, and nothing is logged as a failure of ours."""
+    daemon, server = served
+    host, port = server.url.removeprefix("http://").split(":")
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(HELLO.encode())
+            writer.write_eof()
+            with suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+        await until(lambda: not len(daemon.stream))
+    assert [line for line in lines if line["log_level"] == "error"] == []
+
+
+async def test_one_who_says_half_a_frame_and_no_more_is_not_waited_for() -> None:
+    """Half-open: it sends no end and answers no ping, and its place is free again."""
+    daemon = FakeDaemon()
+    server = build_server(daemon, limits=msgspec.structs.replace(LIMITS, ping_s=0.2))
+    await server.start()
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(HELLO.encode() + masked(b"\x81", b'{"subscribe": []}')[:9])
+    await reader.readuntil(b"\r\n\r\n")
+    await until(lambda: daemon.stream.counts().lost[Lost.SILENT])
+    await until(lambda: not len(daemon.stream))
+    writer.close()
+    await server.stop()
