@@ -14,7 +14,7 @@ from tests.simulation.minimise import minimise
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.plants import PLANTS
 from tests.simulation.runner import Tally, apart, run_many
-from tests.simulation.world import Result
+from tests.simulation.session import Result
 
 LOG_LINES = 60
 

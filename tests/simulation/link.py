@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from daemon.fyers.gateway.assignment import Assignment
-from daemon.fyers.gateway.frames import HEADER, Authenticated, Counts, Subscribed, pack_ticks
+from daemon.fyers.gateway.frames import HEADER, Authenticated, Counts, Refused, Subscribed, pack_ticks
 from daemon.fyers.gateway.messages import Row
 from daemon.fyers.gateway.process import Frame
 from tests.simulation.loop import SimLoop
@@ -49,9 +49,16 @@ class SimLink:
             heard = self._ticks.monotonic_ns()
             self._say_later(pack_ticks(wanted, heard)[HEADER.size :])
 
+    def refuse(self) -> None:
+        """The venue doesn't take the token."""
+        self._say_later(Refused("the token expired", token=True))
+
     def begin(self) -> None:
         """It starts, logs in, subscribes."""
         self._last_s = self._ticks.loop.time() + self._ticks.rng.uniform(0.2, 1.5)
+        if not self._ticks.token_holds():
+            self.refuse()
+            return
         self._say_later(Authenticated())
         self._say_later(Subscribed(symbols=len(self._symbols)))
         self._say_later(Counts(0, 0, 0, 0, 1000, {}, {}, {}))
@@ -79,6 +86,7 @@ class TickLinks:
         self.repeat_until = 0.0
         self.wrong_until = 0.0
         self.frozen: dict[str, float] = {}
+        self.token_holds: Callable[[], bool] = lambda: True
 
     def connect(self, assignment: Assignment) -> SimLink:
         """A new one."""
@@ -91,6 +99,11 @@ class TickLinks:
         """The gateway's process dies."""
         for link in list(self.links):
             self.loop.call_soon(link.kill, context=link._context)
+
+    def refuse(self) -> None:
+        """The venue ends every link, for the token holds no more."""
+        for link in list(self.links):
+            self.loop.call_soon(link.refuse, context=link._context)
 
     def forget(self) -> None:
         """The daemon that had them is dead."""

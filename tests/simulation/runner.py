@@ -18,7 +18,7 @@ import msgspec
 from tests.simulation.coverage import Coverage
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.plants import planted
-from tests.simulation.world import Result, simulate
+from tests.simulation.session import Result, simulate
 
 SESSIONS_A_PROCESS = 25
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -31,6 +32,8 @@ from daemon.core.events import (
 )
 from daemon.journal.schema import JOURNALED
 
+HEARD_S = 1.0
+"""Every station has heard of a fill after so long."""
 ANSWER_S = 20.0
 """A bar of the decision interval is answered by somebody after so long."""
 
@@ -49,7 +52,7 @@ class Broken(msgspec.Struct, frozen=True):
 class Watch:
     """Sees every journaled event of every life."""
 
-    def __init__(self, now: Callable[[], float], max_order: int, max_a_minute: int) -> None:
+    def __init__(self, now: Callable[[], float], max_order: int, max_a_minute: int, max_loss: int) -> None:
         self.broken: list[Broken] = []
         self.counts: Counter[str] = Counter()
         self.digest = hashlib.sha256()
@@ -68,6 +71,10 @@ class Watch:
         self._now = now
         self._max_order = max_order
         self._max_a_minute = max_a_minute
+        self._max_loss = max_loss
+        self._booked: list[tuple[float, Fill]] = []
+        """Today's fills, with when they were published."""
+        self._decided_s = 0.0
         self._entries: list[int] = []
         self._owed: dict[tuple[str, int], float] = {}
         self._told: set[tuple[str, str]] = set()
@@ -83,6 +90,14 @@ class Watch:
         if lost:
             self.breaks("the journal tells what happened", f"it holds fills that were never published: {sorted(lost)}")
         self.state, self.stale = TradingState.ACTIVE, True
+
+    def pass_night(self) -> None:
+        """The day's profit begins anew."""
+        self._booked.clear()
+
+    def decided_since(self, at: float) -> bool:
+        """Whether a decision was made since then."""
+        return self._decided_s >= at
 
     def follow(self, bus: Any) -> None:
         """Listen to a daemon."""
@@ -104,6 +119,7 @@ class Watch:
                 self._owed[event.symbol, event.ts] = self._now()
             case Decision():
                 self._owed.pop((event.symbol, event.ts_bar), None)
+                self._decided_s = self._now()
             case OrderIntent():
                 self._on_intent(event)
             case OrderApproved():
@@ -140,6 +156,7 @@ class Watch:
             return
         if intent.quantity > self._max_order:
             self.breaks("limits hold", f"{intent.order_id} opens {intent.quantity} units, {self._max_order} allowed")
+        self._check_loss(event.order_id)
         self._entries = [ts for ts in self._entries if ts > event.ts - 60 * NS_PER_S] + [event.ts]
         if len(self._entries) > self._max_a_minute:
             self.breaks("limits hold", f"{len(self._entries)} entries in a minute, {self._max_a_minute} allowed")
@@ -161,6 +178,18 @@ class Watch:
         if known is not None:
             self.breaks("no fill twice", f"{fill.fill_id} of {fill.order_id}")
         self.fills[fill.fill_id] = fill
+        self._booked.append((self._now(), fill))
+
+    def _check_loss(self, order_id: str) -> None:
+        """Of a day that is flat by fills that everybody has heard of the profit is known to the paisa."""
+        fills = [it for at, it in self._booked if at < self._now() - HEARD_S and it.fill_id in self.fills]
+        held: Counter[str] = Counter()
+        net = Decimal(0)
+        for fill in fills:
+            held[fill.symbol] += fill.side.sign * fill.quantity
+            net -= fill.side.sign * fill.quantity * fill.price + fill.costs
+        if len(fills) == len(self._booked) and not any(held.values()) and net <= -self._max_loss:
+            self.breaks("limits hold", f"{order_id} opens with {net} rupees made today, -{self._max_loss} allowed")
 
     def summed(self) -> dict[str, int]:
         """Positions as the fills of all lives make them."""
