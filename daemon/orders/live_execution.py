@@ -51,6 +51,7 @@ from daemon.fyers.outcome import Done, NotSent, Rejected, Unknown
 from daemon.fyers.wire import ZERO
 from daemon.orders.book import Order, OrderState
 from daemon.orders.broker import Broker
+from daemon.orders.cancel_pauses import CancelPauses
 from daemon.orders.live_book import LiveBook
 from daemon.orders.openers import EntryBar
 from daemon.orders.paper_execution import BY_HAND, UNWRITTEN, Durable, rests
@@ -89,6 +90,7 @@ class LiveExecutionActor(Actor):
         self._settings = settings
         self._timeout_ns = int(execution.working_timeout_s * NS_PER_S)
         self._bar = EntryBar()
+        self._pauses = CancelPauses()
         self._sight = Sight(clock, settings.reconcile_s)
         self._blind = False
         self._sending: set[str] = set()
@@ -163,12 +165,16 @@ class LiveExecutionActor(Actor):
                 self._cancel_overdue(event.ts)
             case CancelOrder():
                 self.orders.apply(event)
+                if event.who != ITSELF:
+                    self._pauses.forget(event.order_id)
                 self._pursue()
             case Flatten():
+                self._hasten(event)
                 self.cancel_resting(event.reason, event.ts)
             case Halt(shutdown=False, automatic=True):
                 self.cancel_entries(event.reason, 0)
             case Reduce() | Halt(shutdown=False):
+                self._hasten(event)
                 self.cancel_entries(event.reason, event.ts)
             case Resume():
                 self._bar.allow()
@@ -276,27 +282,38 @@ class LiveExecutionActor(Actor):
         if bar.doubtful and not doubted:  # once: the pauses between readings are kept
             self._look.set()
 
+    def _hasten(self, command: Flatten | Reduce | Halt) -> None:
+        """A person who wants orders off the market doesn't wait for the pauses between questions."""
+        if command.who != ITSELF:
+            self._pauses.forget()
+
     @property
-    def _owed(self) -> bool:
-        """Whether something is to be off the market and isn't yet."""
-        return bool(self.book.revenants) or any(order.unwanted for order in self.orders.working.values())
+    def _owed(self) -> list[str]:
+        """Orders that are to be off the market and aren't yet."""
+        unwanted = (order_id for order_id, order in self.orders.working.items() if order.unwanted)
+        return [*self.book.revenants.values(), *unwanted]
 
     def _pursue(self) -> bool:
         """Ask for every cancellation that is wanted and can be asked for; whether any is still owed."""
         if self._group is None:  # not running yet: `run` begins with a look at the book, and then asks
-            return self._owed
+            return bool(self._owed)
         self._bar_entries(whole=False)
+        now, pauses = self._clock.monotonic_ns(), self._pauses
         for order_id, order in list(self.orders.working.items()):
             free = order.state in CANCELLABLE and order.venue_id and order_id not in self.book.cancelling
-            if order.unwanted and free:
+            if order.unwanted and free and pauses.due(order_id, now):
+                pauses.ask(order_id, now)
                 self.book.cancelling.add(order_id)
                 self.book.say(OrderCancelRequested(ts=self._now, order_id=order_id, reason=order.unwanted))
                 self._spawn(self._cancel(order_id, order.venue_id), f"cancel {order_id}")
         for venue_id, order_id in list(self.book.revenants.items()):
-            if order_id not in self.book.cancelling:
+            if order_id not in self.book.cancelling and pauses.due(order_id, now):
+                pauses.ask(order_id, now)
                 self.book.cancelling.add(order_id)
                 self._spawn(self._cancel(order_id, venue_id), f"cancel {order_id}")
-        return self._owed
+        owed = self._owed
+        pauses.keep(owed)
+        return bool(owed)
 
     async def _cancel(self, order_id: str, venue_id: str) -> None:
         try:
@@ -344,10 +361,16 @@ class LiveExecutionActor(Actor):
         """Read the book when something calls for it, and compare the whole account every `reconcile_s` in any case."""
         settings, due_ns = self._settings, self._clock.monotonic_ns() + int(self._settings.reconcile_s * NS_PER_S)
         while True:
-            owing = self.book.unresolved or self.book.incomplete or self._owed or self._bar.doubtful
-            pause_s = max(0.0, (due_ns - self._clock.monotonic_ns()) / NS_PER_S)
+            doubt = self.book.unresolved or self.book.incomplete or self._bar.doubtful
+            owed, now = self._owed, self._clock.monotonic_ns()
+            owing = doubt or owed
+            pause_s = max(0.0, (due_ns - now) / NS_PER_S)
+            if doubt:
+                pause_s = min(pause_s, settings.unknown_poll_s)
+            elif owed:  # to read more often than one may ask brings nothing
+                pause_s = min(pause_s, max(settings.unknown_poll_s, self._pauses.left_ns(owed, now) / NS_PER_S))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(pause_s, settings.unknown_poll_s) if owing else pause_s):
+                async with asyncio.timeout(pause_s):
                     await self._look.wait()
             self._look.clear()
             read = await self._read_book(urgent=bool(owing))

@@ -13,7 +13,8 @@ from daemon.run.service import Service
 from daemon.sandbox.faults import Fault, FaultKind, Route
 from daemon.sandbox.hours import Phase
 from tests.simulation.computer import BROKEN, FULL, LOCKED
-from tests.simulation.plan import Action, Do
+from tests.simulation.plan import HEALED_S, Action, Do
+from tests.simulation.promises import SETTLES_S
 from tests.simulation.venue import SYMBOLS
 
 if TYPE_CHECKING:
@@ -201,6 +202,12 @@ def _band(world: World, action: Action) -> None:
     world.venue.banded_until = world.loop.time() + action.seconds
 
 
+def _refuse_cancels(world: World, action: Action) -> None:
+    """No order can be taken off any more, until faults stop."""
+    world.venue.server.plan.queue([Fault(kind=FaultKind.REJECT, on=Route.CANCEL, times=100_000)])
+    world.troubled_until = HEALED_S + SETTLES_S
+
+
 def _slow_wire(world: World, action: Action) -> None:
     world.network.slowness = 1.0 + action.number % 100
     world.loop.call_later(action.seconds, setattr, world.network, "slowness", 1.0)
@@ -262,7 +269,7 @@ DEEDS: dict[Do, Deed] = {
     Do.CLOCK_DRIFTS: _drift,
     Do.CLOCK_SLEEPS: _sleep,
     Do.DISK_FORGETS: lambda world, action: world.computer.forget_from_now_on(action.seconds),
-    Do.CANCEL_REFUSED: _venue(FaultKind.REJECT, Route.CANCEL, times=60),
+    Do.CANCEL_REFUSED: _refuse_cancels,
     Do.BOOK_LAGS: lambda world, action: world.venue.exchange.past.hold(action.seconds),
     Do.PUSH_ECHO: _venue(FaultKind.ECHO, Route.PUSH, quantity=3),
     Do.TOKEN_DIES: _token_dies(Route.ANY),

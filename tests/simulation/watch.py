@@ -24,7 +24,9 @@ from daemon.core.events import (
     FeedStatus,
     Fill,
     OrderApproved,
+    OrderCancelRequested,
     OrderIntent,
+    OrderRejected,
     OrderSent,
     PositionChanged,
     TradingState,
@@ -34,6 +36,8 @@ from daemon.journal.schema import JOURNALED
 
 HEARD_S = 1.0
 """Every station has heard of a fill after so long."""
+MOST_CANCELS = 30
+"""Of one order in a minute, those that people ask for included."""
 ANSWER_S = 20.0
 """A bar of the decision interval is answered by somebody after so long."""
 
@@ -75,6 +79,7 @@ class Watch:
         self._booked: list[tuple[float, Fill]] = []
         """Today's fills, with when they were published."""
         self._decided_s = 0.0
+        self._cancels: dict[str, list[float]] = {}
         self._entries: list[int] = []
         self._owed: dict[tuple[str, int], float] = {}
         self._told: set[tuple[str, str]] = set()
@@ -126,6 +131,10 @@ class Watch:
                 self._on_approved(event)
             case OrderSent():
                 self._on_sent(event)
+            case OrderRejected():
+                self._on_rejected(event)
+            case OrderCancelRequested():
+                self._on_cancel_asked(event)
             case Fill():
                 self._on_fill(event)
             case PositionChanged():
@@ -172,6 +181,17 @@ class Watch:
             self.breaks("only exits unless ACTIVE", f"{event.order_id} left while {self.state}")
         elif not intent.reduces and self.must_stand is not None:
             self.breaks("a command holds", f"{event.order_id} left after {self.must_stand} was on disk")
+
+    def _on_rejected(self, event: OrderRejected) -> None:
+        intent = self.intents.get(event.order_id)
+        if intent is not None and intent.reduces and "rate budget is used up" in event.reason:
+            self.breaks("calls are left for exits", f"{event.order_id}: {event.reason}")
+
+    def _on_cancel_asked(self, event: OrderCancelRequested) -> None:
+        now, order_id = self._now(), event.order_id
+        asked = self._cancels[order_id] = [at for at in self._cancels.get(order_id, []) if at > now - 60] + [now]
+        if len(asked) > MOST_CANCELS:
+            self.breaks("the venue isn't hammered", f"{order_id} was to be cancelled {len(asked)} times in a minute")
 
     def _on_fill(self, fill: Fill) -> None:
         known = self.fills.get(fill.fill_id)

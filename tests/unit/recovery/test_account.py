@@ -12,6 +12,7 @@ import pytest
 
 from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import (
+    ITSELF,
     AccountSnapshot,
     Bar,
     CanaryChanged,
@@ -232,6 +233,18 @@ def test_who_gave_the_word_survives(path: Path) -> None:
     old = msgspec.json.decode(b'{"ts": 1, "reason": "stop"}', type=Reduce)
     assert old == Reduce(ts=1, reason="stop")
     assert old.who == ""
+
+
+@pytest.mark.parametrize("stop", [Halt, Flatten])
+def test_a_persons_stop_stands_over_a_machines(path: Path, stop: type[Halt | Flatten]) -> None:
+    """Halted by itself for a token, a daemon may go on by itself: not after somebody halted as well, nor a restart."""
+    by_itself = Halt(ts=1, reason="the token", automatic=True, who=ITSELF)
+    state = TradingStateChanged(ts=OPEN, state=TradingState.HALTED, reason="the token", who=ITSELF)
+    write(path, by_itself, state, stop(ts=2, reason="fire", who="asha"))
+    account = recovered(path)
+    assert (account.state, account.state_reason, account.state_who) == (TradingState.HALTED, "fire", "asha")
+    write(path, by_itself, state)
+    assert recovered(path).state_reason == "fire"
 
 
 def test_a_command_after_an_orderly_end_survives_as_well(path: Path) -> None:
