@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from daemon.core.errors import HrmdError
-from daemon.core.events import Resume
+from daemon.core.events import Resume, TradingState
 from daemon.orders.book import OrderState
 from daemon.run.service import Service
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
@@ -206,6 +206,10 @@ class World:
         if self.service is not None:
             for hold in self.service.app._holds:  # the system lets go of what a dead process held
                 hold.release()
+        service = self.service
+        unwritten = service is not None and service.app.journal is not None and service.app.journal.trouble
+        if unwritten and self.watch.state is TradingState.HALTED:
+            self.watch.must_stand = TradingState.HALTED
         if self.computer.lose_process(torn=torn):
             self.ends["forgot"] += 1
             self.forgotten |= self.watch.sent

@@ -331,6 +331,36 @@ async def test_a_full_disk_loses_nothing(path: Path) -> None:
     assert journaled(path) == [*events, Halt(ts=1, reason="meanwhile")]
 
 
+async def test_a_record_that_is_not_whole_is_known_to_the_next_process(path: Path) -> None:
+    """Until what that is halted for is on disk; where all was written after all, nobody need know."""
+    full = _on_a_full_disk(path)
+    with pytest.raises(JournalError, match="full"):
+        full.close()
+    again = Journal(path, safe=True)
+    assert again.unwritten
+    again.close()
+    third = Journal(path, safe=True)
+    assert third.unwritten
+    third.append(Halt(ts=1, reason="the one before"))
+    third.halted()
+    third.close()
+    fourth = Journal(path, safe=True)
+    assert not fourth.unwritten
+    fourth.close()
+    assert [file.name for file in path.parent.iterdir() if "unwritten" in file.name] == []
+
+
+def _on_a_full_disk(path: Path) -> Journal:
+    """A journal that has events and no room for them."""
+    journal = Journal(path, safe=True)
+    journal.describe({"started_ts": "1"})
+    pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+    journal._db.execute(f"PRAGMA max_page_count={pages}")
+    for event in [event for number in range(300) for event in trade(number)]:
+        journal.append(event)
+    return journal
+
+
 def test_a_disk_that_stays_full_is_said_at_the_end(path: Path) -> None:
     """Closing gives up, and says so."""
     journal = Journal(path, safe=True)
