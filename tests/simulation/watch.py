@@ -177,9 +177,11 @@ class Watch:
         intent = self.intents.get(event.order_id)
         if intent is None:
             self.breaks("an intent before its order", f"{event.order_id} left without one")
-        elif not intent.reduces and self.state is not TradingState.ACTIVE:
+        elif intent.reduces or -intent.side.sign * self.summed().get(intent.symbol, 0) >= intent.quantity:
+            pass  # made to close something, or it does by now
+        elif self.state is not TradingState.ACTIVE:
             self.breaks("only exits unless ACTIVE", f"{event.order_id} left while {self.state}")
-        elif not intent.reduces and self.must_stand is not None:
+        elif self.must_stand is not None:
             self.breaks("a command holds", f"{event.order_id} left after {self.must_stand} was on disk")
 
     def _on_rejected(self, event: OrderRejected) -> None:
