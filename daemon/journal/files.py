@@ -11,6 +11,8 @@ import os
 import sqlite3
 from pathlib import Path
 
+from daemon.core.files import sync_directory
+
 ALL_PARTS = ("", "-wal", "-shm")
 _WATCHED = ("", "-wal")
 
@@ -44,11 +46,7 @@ class UnwrittenMark:
             with contextlib.suppress(OSError):
                 self.place.touch()
                 self.stands = True
-                directory = os.open(self.place.parent, os.O_RDONLY)
-                try:
-                    os.fsync(directory)
-                finally:
-                    os.close(directory)
+                sync_directory(self.place.parent)
 
     def lift(self) -> None:
         """All of it was written after all, the halt as well."""

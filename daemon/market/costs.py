@@ -11,16 +11,15 @@ from __future__ import annotations
 import datetime as dt
 from bisect import bisect_right
 from decimal import ROUND_HALF_UP, Decimal
-from importlib import resources
 from typing import Any, Final
 
 import msgspec
 
-from daemon.core.documents import parse_yaml
 from daemon.core.errors import UsageError
 from daemon.core.events import Side
 from daemon.market.calendar import ist_date, ist_ns
 from daemon.market.instruments import Instrument, Kind
+from daemon.market.tables import shipped_table
 
 PAISA: Final = Decimal("0.01")
 ZERO: Final = Decimal(0)
@@ -67,8 +66,7 @@ class CostSchedule:
     """The dated rates of all segments."""
 
     def __init__(self) -> None:
-        text = resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8")
-        table = parse_yaml(text)
+        table = shipped_table(_TABLE)
         self._starts: dict[str, list[int]] = {}
         self._rates: dict[tuple[str, Side], list[_Rates]] = {}
         for segment, charges in table.items():

@@ -2,7 +2,8 @@
 
 A venue may refuse every cancellation while the order works, or say yes and do nothing. Who asks again as fast as it
 answers uses up the calls of the minute, and with them those kept for exits. So the second question comes after
-`FIRST_NS`, and each later one after twice as long, up to `LONGEST_NS`; a person who asks is served at once. Pure.
+`FIRST_NS`, and each later one after twice as long, up to `LONGEST_NS` where the venue says no and `UNHEARD_NS` where
+nobody hears; a person who asks is served at once. Pure.
 Invariant: what is to be off the market is asked for again for as long as it works, however rarely.
 """
 
@@ -17,6 +18,8 @@ from daemon.core.clock import NS_PER_MS, NS_PER_S
 
 FIRST_NS: Final = 250 * NS_PER_MS
 LONGEST_NS: Final = 16 * NS_PER_S
+UNHEARD_NS: Final = 3 * NS_PER_S
+"""The longest pause after a question that got no answer of the order's own: the next one may get through."""
 
 
 class _Asked(msgspec.Struct):
@@ -40,6 +43,12 @@ class CancelPauses:
         before = self._asked.get(order_id)
         pause_ns = FIRST_NS if before is None else min(2 * before.pause_ns, LONGEST_NS)
         self._asked[order_id] = _Asked(now, pause_ns)
+
+    def unheard(self, order_id: str) -> None:
+        """The question didn't get through, or the token wasn't taken: that says nothing of the order."""
+        asked = self._asked.get(order_id)
+        if asked is not None:
+            asked.pause_ns = min(asked.pause_ns, UNHEARD_NS)
 
     def forget(self, order_id: str | None = None) -> None:
         """A person wants it (None: all of them) gone: at once."""

@@ -91,6 +91,8 @@ class LiveExecutionActor(Actor):
         self._timeout_ns = int(execution.working_timeout_s * NS_PER_S)
         self._bar = EntryBar()
         self._pauses = CancelPauses()
+        self._ending = ""
+        """Why the process ends, "" while it goes on."""
         self._sight = Sight(clock, settings.reconcile_s)
         self._blind = False
         self._sending: set[str] = set()
@@ -171,9 +173,11 @@ class LiveExecutionActor(Actor):
             case Flatten():
                 self._hasten(event)
                 self.cancel_resting(event.reason, event.ts)
-            case Halt(shutdown=False, automatic=True):
+            case Halt(shutdown=True):
+                self._ending = event.reason
+            case Halt(automatic=True):
                 self.cancel_entries(event.reason, 0)
-            case Reduce() | Halt(shutdown=False):
+            case Reduce() | Halt():
                 self._hasten(event)
                 self.cancel_entries(event.reason, event.ts)
             case Resume():
@@ -261,8 +265,9 @@ class LiveExecutionActor(Actor):
             if not order.intent.reduces:
                 self._never_left(order, UNWRITTEN)
                 return False
-        if order.unwanted:  # while the disk was waited for
-            self._never_left(order, order.unwanted)
+        kept = order.unwanted or ("" if order.intent.reduces else self._ending)
+        if kept:  # while the disk was waited for
+            self._never_left(order, kept)
             return False
         return True
 
@@ -320,6 +325,8 @@ class LiveExecutionActor(Actor):
             outcome = await self._broker.cancel(venue_id)
         finally:
             self.book.cancelling.discard(order_id)
+        if isinstance(outcome, NotSent | Unknown) or (isinstance(outcome, Rejected) and outcome.token_refused):
+            self._pauses.unheard(order_id)
         if isinstance(outcome, Done):
             self.book.revenants.pop(venue_id, None)
         elif isinstance(outcome, Rejected | NotSent):

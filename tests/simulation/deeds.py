@@ -132,6 +132,7 @@ def _sleep(world: World, action: Action) -> None:
     process = world.process
     if process is not None and process.alive:
         world.loop.suspend(process, action.seconds)
+        world.watch.wait(action.seconds)
         world.loop.call_later(action.seconds, world.computer.clocks.sleep, int(action.seconds * NS_PER_S))
 
 

@@ -49,6 +49,8 @@ def always(world: World) -> None:
 def _entries_are_taken_off(world: World) -> None:
     """Nothing that opens a position works at the venue while trading is halted or reducing, in quiet times."""
     watch, now = world.watch, world.loop.time()
+    if world.venue.gate.expired:  # nobody is let in who would take them off
+        world.troubled_until = max(world.troubled_until, now + SETTLES_S)
     quiet_s = now - max(world.troubled_until, watch.state_s)
     if watch.state is TradingState.ACTIVE or quiet_s < 0 or now - watch.state_s < SETTLES_S:
         return

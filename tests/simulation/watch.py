@@ -96,6 +96,10 @@ class Watch:
             self.breaks("the journal tells what happened", f"it holds fills that were never published: {sorted(lost)}")
         self.state, self.stale = TradingState.ACTIVE, True
 
+    def wait(self, seconds: float) -> None:
+        """The machine sleeps: what is owed is owed so much later."""
+        self._owed = {key: asked + seconds for key, asked in self._owed.items()}
+
     def pass_night(self) -> None:
         """The day's profit begins anew."""
         self._booked.clear()

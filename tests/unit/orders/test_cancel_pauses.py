@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from daemon.core.clock import NS_PER_S
-from daemon.orders.cancel_pauses import FIRST_NS, LONGEST_NS, CancelPauses
+from daemon.orders.cancel_pauses import FIRST_NS, LONGEST_NS, UNHEARD_NS, CancelPauses
 
 
 def asked_within(pauses: CancelPauses, seconds: int, since: int = 0) -> list[int]:
@@ -20,11 +22,11 @@ def test_each_pause_is_twice_as_long_up_to_the_longest() -> None:
     """Ten questions in a minute, and it never ends."""
     pauses = CancelPauses()
     asked = asked_within(pauses, 60)
-    gaps = [later - sooner for sooner, later in zip(asked, asked[1:], strict=False)]
+    gaps = [later - sooner for sooner, later in pairwise(asked)]
     assert gaps[:4] == [FIRST_NS, 2 * FIRST_NS, 4 * FIRST_NS, 8 * FIRST_NS]
     assert len(asked) <= 10
     hour = asked_within(pauses, 3600, 60 * NS_PER_S)
-    assert max(b - a for a, b in zip(hour, hour[1:], strict=False)) == LONGEST_NS
+    assert max(b - a for a, b in pairwise(hour)) == LONGEST_NS
 
 
 def test_a_person_is_served_at_once() -> None:
@@ -39,6 +41,17 @@ def test_a_person_is_served_at_once() -> None:
         assert pauses.due("T1", now + 1)
         pauses.ask("T1", now + 1)
         assert pauses.due("T1", now + 1 + FIRST_NS)
+
+
+def test_who_is_not_heard_asks_again_soon() -> None:
+    """A network that is down says nothing of the order."""
+    pauses = CancelPauses()
+    now = asked_within(pauses, 60)[-1]
+    assert not pauses.due("T1", now + UNHEARD_NS)
+    pauses.unheard("T1")
+    pauses.unheard("nobody's")
+    assert pauses.due("T1", now + UNHEARD_NS)
+    assert not pauses.due("T1", now + UNHEARD_NS - 1)
 
 
 def test_how_long_to_wait_is_that_of_the_first_that_is_due() -> None:
