@@ -100,6 +100,12 @@ from strategies.base import MarketView, Strategy, model_hash_of
 
 log = structlog.get_logger("app")
 
+UNWRITTEN_RECORD = (
+    "the process before could not write its journal to the end: compare orders and positions with the broker's, then "
+    "hrmd ctl resume"
+)
+"""What a start after that is halted for."""
+
 
 class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What one run is: its ticks, its clock, its decider and its record."""
@@ -544,6 +550,7 @@ class App:
     async def _recover(self) -> None:
         """Let every station stand where the earlier runs left off, then agree with the broker."""
         account, ts = self.account, self.plan.clock.now_ns() or self.account.last_ts
+        self._halt_if_unwritten(ts)
         await self._remember(ts)
         if self.plan.recover and account.records:
             if account.records >= self.settings.journal.snapshot_every:
@@ -611,6 +618,15 @@ class App:
         if told:
             log.info("remembered", symbols=len(told), bars=sum(len(one.bars) for one in told))
         self._recalled = Recalled()
+
+    def _halt_if_unwritten(self, ts: int) -> None:
+        """Halted as the process before was when it could not write its journal: that it was may not be on record."""
+        journal = self.journal
+        if journal is None or not journal.unwritten:
+            return
+        if self.account.state is not TradingState.HALTED:
+            self.bus.publish(Halt(ts=ts, reason=UNWRITTEN_RECORD, automatic=True, who=ITSELF))
+        journal.halted()
 
     def _take_off(self) -> None:
         """What an earlier process was told to take off the market, and may not have: it is asked for again."""

@@ -11,6 +11,8 @@ import os
 import sqlite3
 from pathlib import Path
 
+from daemon.core.files import sync_directory
+
 ALL_PARTS = ("", "-wal", "-shm")
 _WATCHED = ("", "-wal")
 
@@ -26,6 +28,32 @@ def place_beside(path: Path, word: str) -> Path:
     while (place := path.with_name(f"{path.name}.{word}-{number}")).exists():
         number += 1
     return place
+
+
+class UnwrittenMark:
+    """An empty file beside a journal that couldn't be written: a full disk has room for a name, if for nothing else.
+
+    Whoever starts next learns from it that the record before it isn't whole, and that trading was halted for it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.place = Path(f"{path}.unwritten")
+        self.stands = self.place.exists()
+
+    def put(self) -> None:
+        """The journal can't be written; where the name can't be either, nothing says so after a restart."""
+        if not self.stands:
+            with contextlib.suppress(OSError):
+                self.place.touch()
+                self.stands = True
+                sync_directory(self.place.parent)
+
+    def lift(self) -> None:
+        """All of it was written after all, the halt as well."""
+        if self.stands:
+            with contextlib.suppress(OSError):
+                self.place.unlink(missing_ok=True)
+                self.stands = False
 
 
 class OpenedFiles:

@@ -22,7 +22,7 @@ from daemon.core import events as vocabulary
 from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import Event
 from daemon.core.threads import Hand, ThreadHand
-from daemon.journal.files import ALL_PARTS, OpenedFiles
+from daemon.journal.files import ALL_PARTS, OpenedFiles, UnwrittenMark
 from daemon.journal.schema import (
     BEGINS_AT,
     CANARY,
@@ -96,6 +96,10 @@ class Journal:
         self._is_new = not path.exists()
         self._db, self.run = _open(path, safe, database)
         self._files = OpenedFiles(path)
+        self._mark = UnwrittenMark(path)
+        self.unwritten = safe and self._mark.stands
+        """Whether the process before couldn't write all that happened."""
+        self._halted_at: int | None = None if self.unwritten else 0
         self._hand.begin(self._turn)
 
     def describe(self, metadata: dict[str, str]) -> None:
@@ -142,6 +146,10 @@ class Journal:
         """
         found = self._error or self._trouble or self._lost
         return f"journal {self._path}: {found}" if found else ""
+
+    def halted(self) -> None:
+        """The halt that an `unwritten` record calls for has been appended: once it is on disk, the mark has served."""
+        self._halted_at = self._appended
 
     def prune(self, before_ns: int) -> int:
         """Delete runs that began before `before_ns` (UTC ns) and that lie before the newest snapshot; how many."""
@@ -215,6 +223,8 @@ class Journal:
         self._follow_files()
         if not self._stranded:
             self._seq = self._commit_queued(self._seq)
+        if self._safe:
+            self._set_mark()
         self._release()
         if closing and (self._stranded or not self._queue):
             self._note_end(self._seq)
@@ -224,6 +234,13 @@ class Journal:
         if self._trouble is not None or self._stranded:
             return RETRY_S
         return self._group_commit_s if self._doomed or (self._safe and self._queue) else IDLE_S
+
+    def _set_mark(self) -> None:
+        """Leave word for the next process while the record isn't whole."""
+        if self._error is not None or self._trouble is not None or self._stranded:
+            self._mark.put()
+        elif self._halted_at is not None and self._committed >= self._halted_at:
+            self._mark.lift()
 
     def _commit_queued(self, seq: int) -> int:
         """Write what is queued, if it can be; the number of the last event written."""

@@ -19,7 +19,6 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Iterable
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.core.clock import DAY_NS, IST_OFFSET_NS
-from daemon.core.documents import parse_yaml
 from daemon.core.errors import UsageError
 from daemon.market.calendar_file import LAST_DATE, CalendarFile, SpecialSession, check_confirmed, read_calendar_file
+from daemon.market.tables import shipped_table
 
 FIXED_HOLIDAYS: Final = {
     (1, 26): "Republic Day",
@@ -81,8 +80,7 @@ class MarketCalendar:
     """NSE's sessions from the table's first date on; `file` is what `market.calendar_file` adds and corrects."""
 
     def __init__(self, file: CalendarFile | None = None) -> None:
-        text = resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8")
-        table = parse_yaml(text)
+        table = shipped_table(_TABLE)
         self.file = file if file is not None else CalendarFile()
         self.first_date: dt.date = table["first_date"]
         shipped_to: dt.date = table["last_date"]

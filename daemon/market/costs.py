@@ -13,16 +13,15 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
-from importlib import resources
 from typing import Any, Final
 
 import msgspec
 
-from daemon.core.documents import parse_yaml
 from daemon.core.errors import UsageError
 from daemon.core.events import Side
 from daemon.market.calendar import ist_date, ist_ns
 from daemon.market.instruments import Instrument, Kind
+from daemon.market.tables import shipped_table
 
 PAISA: Final = Decimal("0.01")
 ZERO: Final = Decimal(0)
@@ -94,10 +93,9 @@ class CostSchedule:
 @cache
 def _shipped() -> tuple[Mapping[str, list[int]], Mapping[tuple[str, Side], list[_Rates]]]:
     """The start of each period of a segment, UTC ns, and its rates by side; read once a process."""
-    text = resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8")
     starts: dict[str, list[int]] = {}
     rates: dict[tuple[str, Side], list[_Rates]] = {}
-    for segment, charges in parse_yaml(text).items():
+    for segment, charges in shipped_table(_TABLE).items():
         dates = sorted({row["from"] for rows in charges.values() for row in rows})
         starts[segment] = [ist_ns(day, "00:00") for day in dates]
         for side in Side:

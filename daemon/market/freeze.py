@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any, Final
 
-from daemon.core.documents import parse_yaml
+from daemon.market.tables import shipped_table
 
 _TABLE: Final = "freeze_quantities.yaml"
 
@@ -21,8 +20,7 @@ class FreezeTable:
 
     def __init__(self, as_of: dt.date, own: Mapping[str, int]) -> None:
         """`own`: units by symbol or underlying, in place of the exchange's."""
-        text = resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8")
-        self._dated = {name: _due(rows, as_of) for name, rows in parse_yaml(text).items()}
+        self._dated = {name: _due(rows, as_of) for name, rows in shipped_table(_TABLE).items()}
         self._own = own
 
     def of(self, symbol: str, underlying: str, *, derivative: bool) -> int | None:

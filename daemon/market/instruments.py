@@ -17,16 +17,15 @@ import re
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from enum import StrEnum
-from importlib import resources
 from typing import Any, Final
 
 import msgspec
 
-from daemon.core.documents import parse_yaml
 from daemon.core.errors import SettingsError
 from daemon.core.events import Side
 from daemon.market.freeze import FreezeTable
 from daemon.market.symbol_master import Listing, SymbolMaster
+from daemon.market.tables import shipped_table
 from daemon.settings.market import InstrumentSettings, MarketSettings
 
 INDEX_SUFFIX: Final = "-INDEX"
@@ -333,8 +332,7 @@ def _split(symbol: str) -> tuple[str, str]:
 
 def _index_futures(as_of: dt.date) -> tuple[dict[str, tuple[int, Decimal]], dict[str, str]]:
     """Lot and tick on `as_of` by name of the index, where it has a future; and the index's name by alias."""
-    text = resources.files("daemon.market").joinpath(_TABLE).read_text(encoding="utf-8")
-    table = parse_yaml(text)
+    table = shipped_table(_TABLE)
     futures: dict[str, tuple[int, Decimal]] = {}
     names: dict[str, str] = {}
     for name, entry in table.items():

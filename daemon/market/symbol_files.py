@@ -21,7 +21,7 @@ import structlog
 from daemon.core.bus import Bus
 from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_S, Clock
 from daemon.core.errors import UsageError
-from daemon.core.events import ITSELF, Halt, Resume, TradingState, TradingStateChanged
+from daemon.core.own_halt import OwnHalt
 from daemon.market.calendar import ist_date
 from daemon.market.instruments import InstrumentBook
 from daemon.market.symbol_master import FILES, SymbolMaster, folder_of
@@ -166,12 +166,10 @@ class MasterDay:
     """
 
     def __init__(self, bus: Bus, day: dt.date, clock: Clock, wall: Clock) -> None:
-        self._bus = bus
         self._day = day
         self._clock = clock
         self._wall = wall
-        self._halted_for_day = False
-        bus.tap((TradingStateChanged,), self._note)
+        self._halt = OwnHalt(bus, REASON)
 
     async def run(self) -> None:
         """Look at the start and on every new day in India, however the clock came to it."""
@@ -189,10 +187,6 @@ class MasterDay:
         today, now = ist_date(self._wall.now_ns()), self._clock.now_ns()
         if today != self._day:
             log.error("the symbol master is of another day", day=str(self._day), today=str(today))
-            reason = f"{REASON}{self._day}, and it is {today}: start the daemon again"
-            self._bus.publish(Halt(ts=now, reason=reason, automatic=True, who=ITSELF))
-        elif self._halted_for_day:
-            self._bus.publish(Resume(ts=now, reason="the day's own symbol master is there", automatic=True, who=ITSELF))
-
-    def _note(self, change: TradingStateChanged) -> None:
-        self._halted_for_day = change.state is TradingState.HALTED and change.reason.startswith(REASON)
+            self._halt.halt(now, f"{self._day}, and it is {today}: start the daemon again")
+        else:
+            self._halt.go_on(now, "the day's own symbol master is there")

@@ -50,6 +50,7 @@ from daemon.core.events import (
 )
 from daemon.orders.book import Order, OrderState
 from daemon.orders.broker import Broker
+from daemon.orders.cancel_pauses import CancelPauses
 from daemon.orders.live_book import LiveBook
 from daemon.orders.openers import EntryBar
 from daemon.orders.paper_execution import BY_HAND, UNWRITTEN, Durable, rests
@@ -89,6 +90,9 @@ class LiveExecutionActor(Actor):
         self._settings = settings
         self._timeout_ns = int(execution.working_timeout_s * NS_PER_S)
         self._bar = EntryBar()
+        self._pauses = CancelPauses()
+        self._ending = ""
+        """Why the process ends, "" while it goes on."""
         self._sight = Sight(clock, settings.reconcile_s)
         self._blind = False
         self._sending: set[str] = set()
@@ -165,12 +169,18 @@ class LiveExecutionActor(Actor):
                 self._cancel_overdue(event.ts)
             case CancelOrder():
                 self.orders.apply(event)
+                if event.who != ITSELF:
+                    self._pauses.forget(event.order_id)
                 self._pursue()
             case Flatten():
+                self._hasten(event)
                 self.cancel_resting(event.reason, event.ts)
-            case Halt(shutdown=False, automatic=True):
+            case Halt(shutdown=True):
+                self._ending = event.reason
+            case Halt(automatic=True):
                 self.cancel_entries(event.reason, 0)
-            case Reduce() | Halt(shutdown=False):
+            case Reduce() | Halt():
+                self._hasten(event)
                 self.cancel_entries(event.reason, event.ts)
             case Resume():
                 self._bar.allow()
@@ -257,8 +267,9 @@ class LiveExecutionActor(Actor):
             if not order.intent.reduces:
                 self._never_left(order, UNWRITTEN)
                 return False
-        if order.unwanted:  # while the disk was waited for
-            self._never_left(order, order.unwanted)
+        kept = order.unwanted or ("" if order.intent.reduces else self._ending)
+        if kept:  # while the disk was waited for
+            self._never_left(order, kept)
             return False
         return True
 
@@ -278,33 +289,46 @@ class LiveExecutionActor(Actor):
         if bar.doubtful and not doubted:  # once: the pauses between readings are kept
             self._look.set()
 
+    def _hasten(self, command: Flatten | Reduce | Halt) -> None:
+        """A person who wants orders off the market doesn't wait for the pauses between questions."""
+        if command.who != ITSELF:
+            self._pauses.forget()
+
     @property
-    def _owed(self) -> bool:
-        """Whether something is to be off the market and isn't yet."""
-        return bool(self.book.revenants) or any(order.unwanted for order in self.orders.working.values())
+    def _owed(self) -> list[str]:
+        """Orders that are to be off the market and aren't yet."""
+        unwanted = (order_id for order_id, order in self.orders.working.items() if order.unwanted)
+        return [*self.book.revenants.values(), *unwanted]
 
     def _pursue(self) -> bool:
         """Ask for every cancellation that is wanted and can be asked for; whether any is still owed."""
         if self._group is None:  # not running yet: `run` begins with a look at the book, and then asks
-            return self._owed
+            return bool(self._owed)
         self._bar_entries(whole=False)
+        now, pauses = self._clock.monotonic_ns(), self._pauses
         for order_id, order in list(self.orders.working.items()):
             free = order.state in CANCELLABLE and order.venue_id and order_id not in self.book.cancelling
-            if order.unwanted and free:
+            if order.unwanted and free and pauses.due(order_id, now):
+                pauses.ask(order_id, now)
                 self.book.cancelling.add(order_id)
                 self.book.say(OrderCancelRequested(ts=self._now, order_id=order_id, reason=order.unwanted))
                 self._spawn(self._cancel(order_id, order.venue_id), f"cancel {order_id}")
         for venue_id, order_id in list(self.book.revenants.items()):
-            if order_id not in self.book.cancelling:
+            if order_id not in self.book.cancelling and pauses.due(order_id, now):
+                pauses.ask(order_id, now)
                 self.book.cancelling.add(order_id)
                 self._spawn(self._cancel(order_id, venue_id), f"cancel {order_id}")
-        return self._owed
+        owed = self._owed
+        pauses.keep(owed)
+        return bool(owed)
 
     async def _cancel(self, order_id: str, venue_id: str) -> None:
         try:
             outcome = await self._broker.cancel(venue_id)
         finally:
             self.book.cancelling.discard(order_id)
+        if isinstance(outcome, NotSent | Unknown) or (isinstance(outcome, Rejected) and outcome.token_refused):
+            self._pauses.unheard(order_id)
         if isinstance(outcome, Done):
             self.book.revenants.pop(venue_id, None)
         elif isinstance(outcome, Rejected | NotSent):
@@ -346,10 +370,16 @@ class LiveExecutionActor(Actor):
         """Read the book when something calls for it, and compare the whole account every `reconcile_s` in any case."""
         settings, due_ns = self._settings, self._clock.monotonic_ns() + int(self._settings.reconcile_s * NS_PER_S)
         while True:
-            owing = self.book.unresolved or self.book.incomplete or self._owed or self._bar.doubtful
-            pause_s = max(0.0, (due_ns - self._clock.monotonic_ns()) / NS_PER_S)
+            doubt = self.book.unresolved or self.book.incomplete or self._bar.doubtful
+            owed, now = self._owed, self._clock.monotonic_ns()
+            owing = doubt or owed
+            pause_s = max(0.0, (due_ns - now) / NS_PER_S)
+            if doubt:
+                pause_s = min(pause_s, settings.unknown_poll_s)
+            elif owed:  # to read more often than one may ask brings nothing
+                pause_s = min(pause_s, max(settings.unknown_poll_s, self._pauses.left_ns(owed, now) / NS_PER_S))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(pause_s, settings.unknown_poll_s) if owing else pause_s):
+                async with asyncio.timeout(pause_s):
                     await self._look.wait()
             self._look.clear()
             read = await self._read_book(urgent=bool(owing))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 import msgspec
 import structlog
@@ -19,13 +18,11 @@ from daemon.calls.secret import Secret
 from daemon.core.bus import Bus
 from daemon.core.clock import Clock
 from daemon.core.errors import SettingsError
-from daemon.core.events import ITSELF, Halt, Reduce, Resume, TradingState, TradingStateChanged
+from daemon.core.events import TradingState
+from daemon.core.own_halt import OwnHalt
 from daemon.orders.token_watch import TokenState, TokenWatch
 
 log = structlog.get_logger("token")
-
-REDUCED_BEFORE: Final = "; until then positions were only reduced"
-"""How such a halt ends where that was so: a restart knows no more than the reason."""
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -54,8 +51,6 @@ class TokenKeeper:
         self.listeners: list[Callable[[Secret], None]] = []
         self.path = access.path
         self._access = access
-        self._reason = f"the {access.what} "  # what every halt for the token's sake begins with
-        self._bus = bus
         self._clock = clock
         self._wall = wall
         self._poll_s = poll_s
@@ -64,9 +59,7 @@ class TokenKeeper:
         self._token = access.read()
         self._watch = TokenWatch(self._token, warn_s)
         self._said: TokenState | None = None
-        self._trading = TradingState.ACTIVE
-        self._halted_for_token = self._reduced_before = False
-        bus.tap((TradingStateChanged,), self._note)
+        self._halt = OwnHalt(bus, f"the {access.what} ")  # what every halt for the token's sake begins with
 
     @property
     def state(self) -> TokenState:
@@ -102,13 +95,10 @@ class TokenKeeper:
         if state is not self._said:
             self._said = state
             self._say(state)
-        if not state.holds and self._trading is not TradingState.HALTED:
-            before = REDUCED_BEFORE if self._trading is TradingState.REDUCING else ""
-            reason = f"{self._reason}{self.text}; {self._access.renew}{before}"
-            self._bus.publish(Halt(ts=self._clock.now_ns(), reason=reason, automatic=True, who=ITSELF))
-        elif state.holds and self._halted_for_token:
-            back = Reduce if self._reduced_before else Resume
-            self._bus.publish(back(ts=self._clock.now_ns(), reason="a token that holds is there again", who=ITSELF))
+        if not state.holds and self._halt.trading is not TradingState.HALTED:
+            self._halt.halt(self._clock.now_ns(), f"{self.text}; {self._access.renew}")
+        elif state.holds:
+            self._halt.go_on(self._clock.now_ns(), "a token that holds is there again")
 
     def _say(self, state: TokenState) -> None:
         level = log.error if not state.holds else log.warning if state is TokenState.EXPIRING else log.info
@@ -132,11 +122,6 @@ class TokenKeeper:
         self._said = None
         for listener in self.listeners:
             listener(token)
-
-    def _note(self, change: TradingStateChanged) -> None:
-        self._trading = change.state
-        self._halted_for_token = change.state is TradingState.HALTED and change.reason.startswith(self._reason)
-        self._reduced_before = change.reason.endswith(REDUCED_BEFORE)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

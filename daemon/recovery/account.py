@@ -16,6 +16,7 @@ import structlog
 from daemon.core.clock import india_day
 from daemon.core.errors import IllegalTransition
 from daemon.core.events import (
+    ITSELF,
     AccountSnapshot,
     Bar,
     CanaryChanged,
@@ -262,8 +263,8 @@ class Account:
             case Flatten():
                 self._on_word(event)
                 self.flatten_reason = event.reason
-                if self.state is TradingState.ACTIVE:
-                    self._enter(TradingState.REDUCING, event, event.ts)
+                active = self.state is TradingState.ACTIVE
+                self._enter(TradingState.REDUCING if active else self.state, event, event.ts)
         self._ending = False  # a command to a process that goes on: what it changes is no shutdown's
 
     def _on_word(self, event: Resume | Flatten) -> None:
@@ -274,8 +275,12 @@ class Account:
     def _enter(
         self, state: TradingState, why: TradingStateChanged | Halt | Resume | Reduce | Flatten, barred_ts: int
     ) -> None:
-        if state is not self.state:  # a process that goes on, or an impatient operator, says it again
+        if state is not self.state:
             self.state, self.state_reason, self.state_who, self.barred_ts = state, why.reason, why.who, 0
+        elif self.state_who == ITSELF and state is not TradingState.ACTIVE:
+            # a process that goes on, or an impatient operator, says it again; but what stopped by itself might go on
+            # by itself, and mustn't where something else wants it stopped as well
+            self.state_reason, self.state_who = why.reason, why.who
         if state is not TradingState.ACTIVE:
             self.barred_ts = self.barred_ts or barred_ts
 

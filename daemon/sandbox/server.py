@@ -86,7 +86,7 @@ class SandboxServer:
         self._port = options.port
         self._clock = clock
         gate, meter = TokenGate(options.authorization), CallMeter(clock, enforce=options.enforce_limits)
-        self.meter = meter
+        self.gate, self.meter = gate, meter
         directory = SymbolDirectory(instruments)
         self.speaks = options.speaks
         openalgo = options.speaks == "openalgo"

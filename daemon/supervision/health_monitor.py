@@ -77,6 +77,8 @@ class HealthMonitor:
         self._ran = False
         self._in_charge = sources.readings().strategy
         self._was: dict[str, CheckStatus] = {}
+        self._seen: tuple[Check, ...] = ()
+        self._seen_ns = 0
         self._said: dict[str, CheckStatus] = {}
         bus.tap((Bar,), self._on_bar, where=decided)
         bus.tap((Decision, StrategySwapped), self._note)
@@ -86,7 +88,13 @@ class HealthMonitor:
         readings = self._sources.readings()
         checks = all_checks(readings, self._measure(readings), self._settings, self._shared, self._was)
         self._was = {check.name: check.status for check in checks}
+        self._seen, self._seen_ns = checks, self._clock.monotonic_ns()
         return checks
+
+    def recent(self) -> tuple[Check, ...]:
+        """Every check of the last look, where that is younger than the pause between looks, else as of now."""
+        age_ns = self._clock.monotonic_ns() - self._seen_ns
+        return self._seen if self._seen and age_ns < self._settings.every_s * NS_PER_S else self.look()
 
     @property
     def overdue(self) -> Overdue | None:

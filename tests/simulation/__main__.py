@@ -13,8 +13,8 @@ import msgspec
 from tests.simulation.minimise import minimise
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.plants import PLANTS
-from tests.simulation.runner import Tally, apart, run_many
-from tests.simulation.world import Result
+from tests.simulation.runner import Part, Tally, apart, run_many
+from tests.simulation.session import Result
 
 LOG_LINES = 60
 
@@ -26,6 +26,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--aim", default="", help="the pair that the session was made to see, as it was printed")
     parser.add_argument("--plan", type=Path, default=None, help="one session of this plan (JSON)")
     parser.add_argument("--sessions", type=int, default=0, help="so many sessions, of seeds that follow each other")
+    parser.add_argument("--part", type=Path, default=None,
+                        help="a file of a long run: it goes on where the file says, and is added up there")  # fmt: skip
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after so many minutes")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes")
     parser.add_argument("--plant", default="", choices=["", *PLANTS], help="plant a bug, which must then be found")
@@ -60,26 +62,38 @@ def many(wanted: argparse.Namespace) -> int:
     """Sessions until there are enough, the time is over or something broke."""
     ends = time.monotonic() + 60 * wanted.minutes if wanted.minutes else float("inf")
     told = time.monotonic()
+    first, sessions = wanted.seed or 1, wanted.sessions or sys.maxsize - 10**6 if wanted.minutes else wanted.sessions
+    sessions, before, begins = sessions or 200, None, first
+    if wanted.part is not None and wanted.part.exists():
+        part = msgspec.json.decode(wanted.part.read_bytes(), type=Part)
+        before, begins, sessions = part.tally(), part.next_seed, sessions - part.sessions
+
+    def keep(tally: Tally) -> None:
+        if wanted.part is not None:
+            fresh = wanted.part.with_name(f"{wanted.part.name}.fresh")
+            fresh.write_bytes(msgspec.json.encode(Part.of(first, tally)))
+            fresh.replace(wanted.part)
 
     def tell(result: Result, tally: Tally) -> bool:
         nonlocal told
         if time.monotonic() - told > 10:
             told = time.monotonic()
             seen = len(tally.coverage.seen)
+            keep(tally)
             print(f"{tally.sessions} sessions, {tally.rate:.0f} a minute, {seen} pairs, {len(tally.broken)} broken",
                   flush=True)  # fmt: skip
         if result.broken:
             report(result, wanted.plant, shorten=not wanted.no_minimise)
         return len(tally.broken) < wanted.failures and time.monotonic() < ends
 
-    first, sessions = wanted.seed or 1, wanted.sessions or sys.maxsize - 10**6 if wanted.minutes else wanted.sessions
-    tally = run_many(first, sessions or 200, wanted.workers, plant=wanted.plant, tell=tell)
+    tally = run_many(begins, max(0, sessions), wanted.workers, plant=wanted.plant, tally=before, tell=tell)
+    keep(tally)
     print(tally.coverage.text())
     print("events: " + ", ".join(f"{name} {count}" for name, count in sorted(tally.counts.items())))
     print(
         f"{tally.sessions} sessions in {tally.wall_s:.0f} s on {wanted.workers} processes: {tally.rate:.0f} a minute, "
         f"{tally.cpu_s / max(1, tally.sessions):.2f} s of a core each; "
-        f"{len(tally.broken)} broke a promise"
+        f"{len(tally.broken)} broke a promise; the slowest traded again {tally.slowest_s:.0f} s after the last fault"
     )
     return 1 if tally.broken else 0
 

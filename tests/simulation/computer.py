@@ -41,19 +41,35 @@ class Clocks:
         self._loop = loop
         self._wall_ns = wall_ns
         self.offset_ns = 0
-        self.asleep_ns = 0
+        self._passed_ns = self._asleep_ns = 0
+        self._drift, self._drifts_from = 0.0, 0
 
     def wall_ns(self) -> int:
         """As the machine believes."""
-        return self._wall_ns + self._loop.now_ns + self.offset_ns
+        now = self._loop.now_ns
+        drifted = int(self._drift * (now - self._drifts_from)) if self._drift else 0
+        return self._wall_ns + self._passed_ns + now + self.offset_ns + drifted
 
     def steady_ns(self) -> int:
-        """Never jumps."""
-        return BOOTED_NS + self._loop.now_ns
+        """Never jumps; a sleep counts."""
+        return BOOTED_NS + self._passed_ns + self._loop.now_ns
 
     def monotonic_ns(self) -> int:
-        """The same, for this machine never sleeps."""
-        return BOOTED_NS + self._loop.now_ns
+        """Of the time in which the machine was awake."""
+        return BOOTED_NS + self._passed_ns + self._loop.now_ns - self._asleep_ns
+
+    def drift(self, rate: float) -> None:
+        """From now on the wall clock gains so many seconds a second; what it is wrong by stays."""
+        self.offset_ns = self.wall_ns() - self._wall_ns - self._passed_ns - self._loop.now_ns
+        self._drift, self._drifts_from = rate, self._loop.now_ns
+
+    def sleep(self, ns: int) -> None:
+        """The machine slept."""
+        self._asleep_ns += ns
+
+    def pass_night(self, ns: int) -> None:
+        """So much time passed at once, as for everybody."""
+        self._passed_ns += ns
 
 
 class Disk:
@@ -64,6 +80,8 @@ class Disk:
         self._rng = rng
         self._failing: dict[tuple[str, int], float] = {}
         self.slow_until = 0.0
+        self.forgets_until = 0.0
+        """Until when what is said to be on the disk is in its cache, and lost with the power."""
 
     def fail(self, how: tuple[str, int], seconds: float) -> None:
         """Every commit fails like that for so long."""
@@ -76,7 +94,7 @@ class Disk:
     def heal(self) -> None:
         """All is well."""
         self._failing.clear()
-        self.slow_until = 0.0
+        self.slow_until = self.forgets_until = 0.0
 
     def check(self) -> None:
         """Raise what a commit raises now."""
@@ -237,10 +255,22 @@ class Computer:
     def heal(self) -> None:
         """Disk and thoughts are well again."""
         self.disk.heal()
+        self.clocks.drift(0.0)
         self.slow_thought_until = self.no_thought_until = 0.0
 
-    def lose_process(self, *, torn: bool) -> None:
-        """A daemon died; `torn`: the power went in the middle of a commit. What is left takes the journal's place."""
+    def forget_from_now_on(self, seconds: float) -> None:
+        """What is synced from now on is only said to be: the power takes it, within so long."""
+        if self.loop.time() >= self.disk.forgets_until and self.journal.exists():
+            for suffix in ("", "-wal"):
+                _put(Path(f"{self.journal}{suffix}"), Path(f"{self.journal}.synced{suffix}"))
+        self.disk.forgets_until = max(self.disk.forgets_until, self.loop.time() + seconds)
+
+    def lose_process(self, *, torn: bool) -> bool:
+        """A daemon died; `torn`: the power went in the middle of a commit. What is left takes the journal's place.
+
+        Whether more is lost than what was never said to be on the disk.
+        """
+        forgets = torn and self.loop.time() < self.disk.forgets_until
         before = _size(Path(f"{self.journal}-wal"))
         if torn:
             self.disk.heal()
@@ -258,13 +288,13 @@ class Computer:
                 old.rename(grave / old.name)
         for suffix in ("", "-wal"):
             left = grave / f"{self.journal.name}{suffix}"
-            if left.exists():
-                shutil.copy(left, f"{self.journal}{suffix}")
+            _put(Path(f"{self.journal}.synced{suffix}") if forgets else left, Path(f"{self.journal}{suffix}"))
         wal = Path(f"{self.journal}-wal")
         after = _size(wal)
-        if torn and after > before:
+        if torn and not forgets and after > before:
             with wal.open("r+b") as file:
                 file.truncate(self.rng.randrange(before, after))
+        return forgets
 
     def _hand(self, name: str) -> SimHand:
         hand = SimHand(self)
@@ -289,6 +319,13 @@ class Computer:
                 link.kill()
 
         return running()
+
+
+def _put(one: Path, other: Path) -> None:
+    """The other becomes a copy of the one, if there is one."""
+    other.unlink(missing_ok=True)
+    if one.exists():
+        shutil.copy(one, other)
 
 
 def _size(path: Path) -> int:

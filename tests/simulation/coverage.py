@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from tests.simulation.plan import Do
 
@@ -12,15 +13,16 @@ STATES = (
                           for orders in ("none", "working", "unknown") for feed in ("fresh", "stale")),
 )  # fmt: skip
 """Every way in which a system can stand (`World.standing`)."""
+NOTHING: Mapping[str, int] = MappingProxyType({})
 PAIRS = tuple(f"{do}@{state}" for do in Do for state in STATES)
 
 
 class Coverage:
     """Counts pairs, and says what to aim at next."""
 
-    def __init__(self) -> None:
-        self.seen: Counter[str] = Counter()
-        self.sought: Counter[str] = Counter()
+    def __init__(self, seen: Mapping[str, int] = NOTHING, sought: Mapping[str, int] = NOTHING) -> None:
+        self.seen: Counter[str] = Counter(seen)
+        self.sought: Counter[str] = Counter(sought)
 
     def add(self, pairs: Iterable[str]) -> None:
         """A session's."""

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from daemon.control.view import HandSide, NotDurableError, NotTradingError, OrderTicket
-from daemon.core.clock import NS_PER_MS
+from daemon.core.clock import NS_PER_MS, NS_PER_S
 from daemon.core.errors import HrmdError
-from daemon.core.events import Flatten, Halt, Reduce, Resume, SwapStrategy, TradingState
+from daemon.core.events import Event, Flatten, Halt, Reduce, Resume, Side, SwapStrategy, TradingState
 from daemon.run.service import Service
 from daemon.sandbox.faults import Fault, FaultKind, Route
+from daemon.sandbox.hours import Phase
 from tests.simulation.computer import BROKEN, FULL, LOCKED
-from tests.simulation.plan import Action, Do
+from tests.simulation.plan import HEALED_S, Action, Do
+from tests.simulation.promises import SETTLES_S
 from tests.simulation.venue import SYMBOLS
 
 if TYPE_CHECKING:
@@ -118,6 +120,95 @@ def _ts(service: Service) -> int:
     return service.app.plan.clock.now_ns()
 
 
+def _drift(world: World, action: Action) -> None:
+    """A clock that gains or loses up to 5 % of what passes."""
+    clocks = world.computer.clocks
+    clocks.drift((action.number - 500) / 10_000)
+    world.loop.call_later(action.seconds, clocks.drift, 0.0)
+
+
+def _sleep(world: World, action: Action) -> None:
+    """The machine sleeps: nothing of the daemon runs, and timers don't count meanwhile."""
+    process = world.process
+    if process is not None and process.alive:
+        world.loop.suspend(process, action.seconds)
+        world.watch.wait(action.seconds)
+        world.loop.call_later(action.seconds, world.computer.clocks.sleep, int(action.seconds * NS_PER_S))
+
+
+def _token_dies(kind: Route | None) -> Deed:
+    """It expires with the next call or push, or (None) as the feed is told; somebody logs in a little later."""
+
+    def do(world: World, action: Action) -> None:
+        gate = world.venue.gate
+
+        def log_in() -> None:
+            if gate.expired:
+                world.log_in()
+
+        if kind is None:
+            gate.expire(-16)
+            world.ticks.refuse()
+        else:
+            code = (-8, -15, -16, -17)[action.number % 4]
+            world.venue.server.plan.queue([Fault(kind=FaultKind.EXPIRE_TOKEN, on=kind, code=code)])
+        world.loop.call_later(action.seconds + 1, log_in)
+
+    return do
+
+
+class _Poison(Event):
+    """An event that nobody can look at."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        raise ArithmeticError("a station met what it can't handle")
+
+
+def _crash(times: int) -> Deed:
+    """A station of the path fails."""
+
+    def do(world: World, action: Action) -> None:
+        service, process = world.running(), world.process
+        if service is None or process is None:
+            return
+        actors = service.app.actors
+        inbox = actors[action.number % len(actors)].inbox
+        for _ in range(times):
+            world.loop.call_soon(inbox.put, _Poison(), context=process.context())
+
+    return do
+
+
+def _market(phase: Phase) -> Deed:
+    """The whole market is in another phase for a while; after a halt it opens by an auction."""
+
+    def do(world: World, action: Action) -> None:
+        venue, loop = world.venue, world.loop
+        venue.rule(phase)
+        if phase is Phase.HALTED:
+            loop.call_later(action.seconds, venue.rule, Phase.PRE_OPEN)
+        loop.call_later(action.seconds + (8.0 if phase is Phase.HALTED else 0.0), venue.rule, None)
+
+    return do
+
+
+def _lock(world: World, action: Action) -> None:
+    symbol = list(SYMBOLS)[action.number % len(SYMBOLS)]
+    world.venue.lock(symbol, (Side.BUY, Side.SELL)[action.number // 2 % 2])
+    world.loop.call_later(action.seconds, world.venue.lock, symbol, None)
+
+
+def _band(world: World, action: Action) -> None:
+    world.venue.banded_until = world.loop.time() + action.seconds
+
+
+def _refuse_cancels(world: World, action: Action) -> None:
+    """No order can be taken off any more, until faults stop."""
+    world.venue.server.plan.queue([Fault(kind=FaultKind.REJECT, on=Route.CANCEL, times=100_000)])
+    world.troubled_until = HEALED_S + SETTLES_S
+
+
 def _slow_wire(world: World, action: Action) -> None:
     world.network.slowness = 1.0 + action.number % 100
     world.loop.call_later(action.seconds, setattr, world.network, "slowness", 1.0)
@@ -176,6 +267,24 @@ DEEDS: dict[Do, Deed] = {
     Do.THOUGHT_RAISES: _until("mood", "raises_until"),
     Do.THOUGHT_JUNK: _until("mood", "junk_until"),
     Do.CLOCK_JUMPS: _jump,
+    Do.CLOCK_DRIFTS: _drift,
+    Do.CLOCK_SLEEPS: _sleep,
+    Do.DISK_FORGETS: lambda world, action: world.computer.forget_from_now_on(action.seconds),
+    Do.CANCEL_REFUSED: _refuse_cancels,
+    Do.BOOK_LAGS: lambda world, action: world.venue.exchange.past.hold(action.seconds),
+    Do.PUSH_ECHO: _venue(FaultKind.ECHO, Route.PUSH, quantity=3),
+    Do.TOKEN_DIES: _token_dies(Route.ANY),
+    Do.TOKEN_DIES_PUSHING: _token_dies(Route.PUSH),
+    Do.TOKEN_DIES_FEEDING: _token_dies(None),
+    Do.STATION_CRASHES: _crash(1),
+    Do.STATION_CRASHES_AGAIN: _crash(5),
+    Do.MARKET_HALTED: _market(Phase.HALTED),
+    Do.MARKET_AUCTION: _market(Phase.PRE_OPEN),
+    Do.MARKET_PAUSED: _market(Phase.PAUSED),
+    Do.MARKET_LOCKED: _lock,
+    Do.MARKET_BANDED: _band,
+    Do.SQUARED_OFF: lambda world, action: world.venue.square_off(),
+    Do.CHANGE_ELSEWHERE: lambda world, action: world.venue.change(action.number),
     Do.HALT: _command(lambda service, action: Halt(ts=_ts(service), **_BY_HAND), TradingState.HALTED),
     Do.RESUME: _command(lambda service, action: Resume(ts=_ts(service), **_BY_HAND), lifts=True),
     Do.REDUCE: _command(lambda service, action: Reduce(ts=_ts(service), **_BY_HAND), TradingState.REDUCING),

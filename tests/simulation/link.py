@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
-from daemon.feed.live.frames import HEADER, Authenticated, Counts, Frame, Row, Subscribed, pack_ticks
+from daemon.feed.live.frames import HEADER, Authenticated, Counts, Frame, Refused, Row, Subscribed, pack_ticks
 from daemon.fyers.gateway.assignment import Assignment
 from tests.simulation.loop import SimLoop
 
@@ -47,9 +47,16 @@ class SimLink:
             heard = self._ticks.monotonic_ns()
             self._say_later(pack_ticks(wanted, heard)[HEADER.size :])
 
+    def refuse(self) -> None:
+        """The venue doesn't take the token."""
+        self._say_later(Refused("the token expired", token=True))
+
     def begin(self) -> None:
         """It starts, logs in, subscribes."""
         self._last_s = self._ticks.loop.time() + self._ticks.rng.uniform(0.2, 1.5)
+        if not self._ticks.token_holds():
+            self.refuse()
+            return
         self._say_later(Authenticated())
         self._say_later(Subscribed(symbols=len(self._symbols)))
         self._say_later(Counts(0, 0, 0, 0, 1000, {}, {}, {}))
@@ -77,6 +84,7 @@ class TickLinks:
         self.repeat_until = 0.0
         self.wrong_until = 0.0
         self.frozen: dict[str, float] = {}
+        self.token_holds: Callable[[], bool] = lambda: True
 
     def connect(self, assignment: Assignment) -> SimLink:
         """A new one."""
@@ -89,6 +97,11 @@ class TickLinks:
         """The gateway's process dies."""
         for link in list(self.links):
             self.loop.call_soon(link.kill, context=link._context)
+
+    def refuse(self) -> None:
+        """The venue ends every link, for the token holds no more."""
+        for link in list(self.links):
+            self.loop.call_soon(link.refuse, context=link._context)
 
     def forget(self) -> None:
         """The daemon that had them is dead."""

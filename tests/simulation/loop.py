@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import heapq
 import math
 import random
 import signal
@@ -42,6 +43,9 @@ class Process:
         self.handlers: dict[int, Callable[[], object]] = {}
         """By signal."""
         self.tasks: list[SimTask] = []
+        self.asleep = False
+        self.slept: list[Handle] = []
+        """What became ready while it slept."""
         self._steps: int | None = None
         self._killed: Callable[[], None] = lambda: None
 
@@ -93,8 +97,12 @@ class _Ready(deque[Handle]):
         self._left -= 1
         handle = super().popleft()
         process = handle._context.get(PROCESS)  # type: ignore[attr-defined]
-        if process is not None and not process.step():
-            return self._loop.nothing
+        if process is not None:
+            if process.asleep and process.alive:
+                process.slept.append(handle)
+                return self._loop.nothing
+            if not process.step():
+                return self._loop.nothing
         self._loop.steps += 1
         return handle
 
@@ -171,6 +179,23 @@ class SimLoop(asyncio.BaseEventLoop):
             if len(process.tasks) > 512:
                 process.tasks = [it for it in process.tasks if not it.done()]
         return task
+
+    def suspend(self, process: Process, seconds: float) -> None:
+        """Its machine sleeps: what it does waits, and its timers count on when it wakes."""
+        if process.asleep:
+            return
+        process.asleep = True
+        for handle in self._scheduled:  # type: ignore[attr-defined]
+            if handle._context.get(PROCESS) is process:
+                handle._when += seconds
+        heapq.heapify(self._scheduled)  # type: ignore[attr-defined]
+
+        def wake() -> None:
+            process.asleep = False
+            self._ready.extend(process.slept)
+            process.slept = []
+
+        self.call_later(seconds, wake, context=contextvars.Context())
 
     # -- what a loop has besides time ---------------------------------------------------------------------------------
 

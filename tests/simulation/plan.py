@@ -13,12 +13,13 @@ from typing import Final
 
 import msgspec
 
+from tests.simulation.scenes import Scene
+
 WARM_UP_S: Final = 50.0
 HEALED_S: Final = 200.0
 """From here on nothing fails any more and operators only resume."""
 ACTIVE_WITHIN_S: Final = 130.0
 """So long after that the daemon must trade again."""
-END_S: Final = HEALED_S + ACTIVE_WITHIN_S + 1.0
 
 
 class Do(StrEnum):
@@ -69,6 +70,23 @@ class Do(StrEnum):
     THOUGHT_RAISES = "thought.raises"
     THOUGHT_JUNK = "thought.junk"
     CLOCK_JUMPS = "clock.jumps"
+    CLOCK_DRIFTS = "clock.drifts"
+    CLOCK_SLEEPS = "clock.sleeps"
+    DISK_FORGETS = "disk.forgets"
+    CANCEL_REFUSED = "venue.cancel_refused"
+    BOOK_LAGS = "venue.book_lags"
+    PUSH_ECHO = "venue.push_echo"
+    TOKEN_DIES = "token.dies_at_a_call"
+    TOKEN_DIES_PUSHING = "token.dies_at_a_push"
+    TOKEN_DIES_FEEDING = "token.dies_at_the_feed"
+    STATION_CRASHES = "station.crashes"
+    STATION_CRASHES_AGAIN = "station.crashes_again"
+    MARKET_HALTED = "market.halted"
+    MARKET_AUCTION = "market.auction"
+    MARKET_PAUSED = "market.paused"
+    MARKET_LOCKED = "market.locked"
+    MARKET_BANDED = "market.banded"
+    SQUARED_OFF = "market.squared_off"
     HALT = "operator.halt"
     RESUME = "operator.resume"
     REDUCE = "operator.reduce"
@@ -78,6 +96,7 @@ class Do(StrEnum):
     SWAP = "operator.swap"
     ROLL_BACK = "operator.roll_back"
     TRADE_ELSEWHERE = "operator.trade_elsewhere"
+    CHANGE_ELSEWHERE = "operator.change_elsewhere"
 
 
 OPERATORS: Final = frozenset(do for do in Do if do.startswith("operator."))
@@ -119,6 +138,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether tasks that are ready together run in an order that is drawn."""
     limits: bool = False
     """Whether entries are limit orders, which may rest."""
+    scene: Scene = Scene.MIDDAY
     aim: str = ""
     """The pair of fault and state that it was made to see, such as `process.kill@active:unknown:fresh`."""
 
@@ -136,7 +156,8 @@ def plan_of(seed: int, aim: str = "") -> Plan:
         ]
     actions.sort(key=lambda action: action.at)
     shuffled, limits = rng.random() < 0.7, rng.random() < 0.5
-    return Plan(seed=seed, actions=tuple(actions), shuffled=shuffled, limits=limits, aim=aim)
+    scene = rng.choice(list(Scene)) if rng.random() < 0.4 else Scene.MIDDAY
+    return Plan(seed=seed, actions=tuple(actions), shuffled=shuffled, limits=limits, scene=scene, aim=aim)
 
 
 def _action(rng: random.Random, do: Do) -> Action:

@@ -18,7 +18,7 @@ import msgspec
 from tests.simulation.coverage import Coverage
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.plants import planted
-from tests.simulation.world import Result, simulate
+from tests.simulation.session import Result, simulate, sweep
 
 SESSIONS_A_PROCESS = 25
 
@@ -40,11 +40,53 @@ class Tally(msgspec.Struct):
     coverage: Coverage = msgspec.field(default_factory=Coverage)
     wall_s: float = 0.0
     cpu_s: float = 0.0
+    slowest_s: float = 0.0
+    """How long it took at most until a daemon traded again after the last fault; without sessions that broke a promise."""
+    before: int = 0
+    """Sessions of earlier parts of a run that was stopped and goes on."""
 
     @property
     def rate(self) -> float:
         """Sessions a minute."""
-        return 60 * self.sessions / self.wall_s if self.wall_s else 0.0
+        return 60 * (self.sessions - self.before) / self.wall_s if self.wall_s else 0.0
+
+    def add(self, result: Result) -> None:
+        """A session's."""
+        self.sessions += 1
+        self.cpu_s += result.cpu_s
+        self.counts.update(result.counts)
+        self.coverage.add(result.pairs)
+        if result.broken:
+            self.broken.append(result)
+        else:
+            self.slowest_s = max(self.slowest_s, result.active_s)
+
+
+class Part(msgspec.Struct):
+    """What is kept of a run that may be stopped and goes on later."""
+
+    next_seed: int
+    sessions: int = 0
+    cpu_s: float = 0.0
+    slowest_s: float = 0.0
+    counts: dict[str, int] = {}
+    seen: dict[str, int] = {}
+    sought: dict[str, int] = {}
+
+    def tally(self) -> Tally:
+        """To be gone on with."""
+        return Tally(
+            sessions=self.sessions, before=self.sessions, cpu_s=self.cpu_s, slowest_s=self.slowest_s,
+            counts=Counter(self.counts), coverage=Coverage(self.seen, self.sought),
+        )  # fmt: skip
+
+    @classmethod
+    def of(cls, first: int, tally: Tally) -> Part:
+        """Up to now."""
+        return cls(
+            first + tally.sessions, tally.sessions, tally.cpu_s, tally.slowest_s, dict(tally.counts),
+            dict(tally.coverage.seen), dict(tally.coverage.sought),
+        )  # fmt: skip
 
 
 def work(task: Task) -> Result:
@@ -60,22 +102,22 @@ def run_many(
     *,
     plant: str = "",
     steered: bool = True,
+    tally: Tally | None = None,
     tell: Callable[[Result, Tally], bool] = lambda result, tally: True,
 ) -> Tally:
-    """Seeds from `first` on; every second one aims at a pair not seen yet. `tell` says whether to go on."""
-    tally, began = Tally(), time.perf_counter()
+    """Seeds from `first` on; every second one aims at a pair not seen yet. `tell` says whether to go on.
+
+    `tally`: of the parts before, where it goes on with a run.
+    """
+    sweep()
+    tally, began = tally if tally is not None else Tally(), time.perf_counter()
     tasks = _tasks(first, sessions, plant, tally.coverage if steered else None)
     with _processes().Pool(workers, maxtasksperchild=SESSIONS_A_PROCESS) as pool:
         running = [pool.apply_async(work, (task,)) for task in itertools.islice(tasks, 2 * workers)]
         while running:
             result = running.pop(0).get()
-            tally.sessions += 1
+            tally.add(result)
             tally.wall_s = time.perf_counter() - began
-            tally.cpu_s += result.cpu_s
-            tally.counts.update(result.counts)
-            tally.coverage.add(result.pairs)
-            if result.broken:
-                tally.broken.append(result)
             if not tell(result, tally):
                 break
             running += [pool.apply_async(work, (task,)) for task in itertools.islice(tasks, 1)]

@@ -37,7 +37,7 @@ def test_sessions_keep_every_promise() -> None:
 def test_a_seed_is_the_same_session_in_every_process() -> None:
     """Event for event, row for row of the journal, step for step of the loop; however texts are hashed."""
     code = (
-        "from tests.simulation.world import simulate\nfrom tests.simulation.plan import plan_of\nimport os, sys\n"
+        "from tests.simulation.session import simulate\nfrom tests.simulation.plan import plan_of\nimport os, sys\n"
         f"for seed in {TWICE}: print(simulate(plan_of(seed)).digest)\nsys.stdout.flush(); os._exit(0)"
     )
     said = [

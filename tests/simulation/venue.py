@@ -9,10 +9,12 @@ from decimal import Decimal
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import OrderType, Side
 from daemon.feed.live.frames import Row
-from daemon.sandbox.exchange import Quote, Wanted
+from daemon.sandbox.exchange import Quote, Status, Wanted
+from daemon.sandbox.hours import Phase
 from daemon.sandbox.server import SandboxOptions, SandboxServer
 from tests.simulation.link import TickLinks
 from tests.simulation.loop import SimLoop
+from tests.simulation.scenes import Stage
 
 SYMBOLS = {"NSE:SBIN-EQ": Decimal("820.50"), "NSE:RELIANCE-EQ": Decimal("1432.10")}
 CASH = Decimal(1_000_000)
@@ -25,25 +27,37 @@ class VenueClock:
     def __init__(self, loop: SimLoop, wall_ns: int) -> None:
         self._loop = loop
         self._wall_ns = wall_ns
+        self._passed_ns = 0
 
     def now_ns(self) -> int:
         """UTC ns."""
-        return self._wall_ns + self._loop.now_ns
+        return self._wall_ns + self._passed_ns + self._loop.now_ns
 
     def monotonic_ns(self) -> int:
         """Since some moment."""
-        return self._loop.now_ns
+        return self._passed_ns + self._loop.now_ns
+
+    def pass_night(self, ns: int) -> None:
+        """So much time passed at once, as for everybody."""
+        self._passed_ns += ns
 
 
 class Venue:
     """One account's exchange, and who trades there besides."""
 
-    def __init__(self, loop: SimLoop, seed: int, wall_ns: int, port: int, ticks: TickLinks) -> None:
-        self.clock = VenueClock(loop, wall_ns)
-        options = SandboxOptions(port=port, seed=seed, starting_cash=CASH, enforce_limits=True)
+    def __init__(self, loop: SimLoop, seed: int, stage: Stage, port: int, ticks: TickLinks) -> None:
+        self.clock = VenueClock(loop, stage.begins_ns)
+        options = SandboxOptions(
+            port=port, seed=seed, starting_cash=CASH, enforce_limits=True, hours=stage.hours,
+            square_off=stage.broker_squares_off,
+        )  # fmt: skip
         self.server = SandboxServer(options, self.clock)
+        self.gate = self.server.gate
         self.exchange = self.server.exchange
         self.ticks = ticks
+        self._loop = loop
+        self.banded_until = 0.0
+        """Until when the day's price band is as wide as the spread."""
         self.foreign = 0
         """Units that somebody else traded in the account."""
         self._rng = random.Random(f"market:{seed}")
@@ -70,20 +84,64 @@ class Venue:
         self.foreign += quantity
         self.server.publish()
 
+    def price(self, symbol: str) -> Decimal:
+        """The last one."""
+        return self._prices[symbol]
+
+    def heal(self) -> None:
+        """Nothing fails any more, and the market is as on other days."""
+        self.server.plan.clear()
+        self.exchange.past.hold(0)
+        self.rule(None)
+        self.banded_until = 0.0
+        for symbol in SYMBOLS:
+            self.lock(symbol, None)
+
+    def rule(self, phase: Phase | None) -> None:
+        """The phase of the whole market; None: as the clock has it."""
+        self.exchange.session(phase)
+        self.server.publish()
+
+    def lock(self, symbol: str, side: Side | None) -> None:
+        """Only buyers are left, or only sellers; None: both are there again."""
+        self.exchange.lock(symbol, side)
+        self.server.publish()
+
+    def square_off(self) -> None:
+        """The broker closes what is held, and takes no more today."""
+        self.exchange.square_off()
+        self.server.publish()
+
+    def change(self, number: int) -> None:
+        """Somebody changes an order in the broker's app: its quantity."""
+        working = [it for it in self.exchange.orders.values() if it.status is Status.PENDING]
+        if not working:
+            return
+        order = working[number % len(working)]
+        more = 1 + number % 3
+        wanted = order.wanted
+        self.exchange.modify(order.order_id, wanted.type, wanted.quantity + more, None, None)
+        self.foreign += more
+        self.server.publish()
+
     def _quote(self, symbol: str) -> None:
         rng, price = self._rng, self._prices[symbol]
         sizes = [rng.choice((3, 20, 400)) for _ in range(2)]
+        banded = self._loop.time() < self.banded_until
         self.exchange.on_quote(
             symbol,
             Quote(
                 last=price, bid=price - GRID, ask=price + GRID, bid_quantity=sizes[0], ask_quantity=sizes[1],
-                volume=self._volume[symbol], last_quantity=1,
+                volume=self._volume[symbol], last_quantity=1, lower_band=price - GRID if banded else None,
+                upper_band=price + GRID if banded else None,
             ),
         )  # fmt: skip
         self.server.publish()
         stamp = self.clock.now_ns() // NS_PER_S * NS_PER_S
+        shown = self.exchange.quotes[symbol]
+        bid, ask = shown.bid or 0, shown.ask or 0
         row = Row(
-            0, stamp, float(price), 1, self._volume[symbol], float(price - GRID), float(price + GRID), sizes[0],
-            sizes[1], -1,
+            0, stamp, float(price), 1, self._volume[symbol], float(bid), float(ask), shown.bid_quantity or 0,
+            shown.ask_quantity or 0, -1,
         )  # fmt: skip
         self.ticks.tell(symbol, row)

@@ -1,5 +1,5 @@
 """Imported once by the process that sessions are forked from, so that each of them has what it needs."""
 
-from tests.simulation.world import warm
+from tests.simulation.session import warm
 
 warm()

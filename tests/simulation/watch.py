@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -23,7 +24,9 @@ from daemon.core.events import (
     FeedStatus,
     Fill,
     OrderApproved,
+    OrderCancelRequested,
     OrderIntent,
+    OrderRejected,
     OrderSent,
     PositionChanged,
     TradingState,
@@ -31,6 +34,10 @@ from daemon.core.events import (
 )
 from daemon.journal.schema import JOURNALED
 
+HEARD_S = 1.0
+"""Every station has heard of a fill after so long."""
+MOST_CANCELS = 30
+"""Of one order in a minute, those that people ask for included."""
 ANSWER_S = 20.0
 """A bar of the decision interval is answered by somebody after so long."""
 
@@ -49,7 +56,7 @@ class Broken(msgspec.Struct, frozen=True):
 class Watch:
     """Sees every journaled event of every life."""
 
-    def __init__(self, now: Callable[[], float], max_order: int, max_a_minute: int) -> None:
+    def __init__(self, now: Callable[[], float], max_order: int, max_a_minute: int, max_loss: int) -> None:
         self.broken: list[Broken] = []
         self.counts: Counter[str] = Counter()
         self.digest = hashlib.sha256()
@@ -68,6 +75,11 @@ class Watch:
         self._now = now
         self._max_order = max_order
         self._max_a_minute = max_a_minute
+        self._max_loss = max_loss
+        self._booked: list[tuple[float, Fill]] = []
+        """Today's fills, with when they were published."""
+        self._decided_s = 0.0
+        self._cancels: dict[str, list[float]] = {}
         self._entries: list[int] = []
         self._owed: dict[tuple[str, int], float] = {}
         self._told: set[tuple[str, str]] = set()
@@ -83,6 +95,18 @@ class Watch:
         if lost:
             self.breaks("the journal tells what happened", f"it holds fills that were never published: {sorted(lost)}")
         self.state, self.stale = TradingState.ACTIVE, True
+
+    def wait(self, seconds: float) -> None:
+        """The machine sleeps: what is owed is owed so much later."""
+        self._owed = {key: asked + seconds for key, asked in self._owed.items()}
+
+    def pass_night(self) -> None:
+        """The day's profit begins anew."""
+        self._booked.clear()
+
+    def decided_since(self, at: float) -> bool:
+        """Whether a decision was made since then."""
+        return self._decided_s >= at
 
     def follow(self, bus: Any) -> None:
         """Listen to a daemon."""
@@ -104,12 +128,17 @@ class Watch:
                 self._owed[event.symbol, event.ts] = self._now()
             case Decision():
                 self._owed.pop((event.symbol, event.ts_bar), None)
+                self._decided_s = self._now()
             case OrderIntent():
                 self._on_intent(event)
             case OrderApproved():
                 self._on_approved(event)
             case OrderSent():
                 self._on_sent(event)
+            case OrderRejected():
+                self._on_rejected(event)
+            case OrderCancelRequested():
+                self._on_cancel_asked(event)
             case Fill():
                 self._on_fill(event)
             case PositionChanged():
@@ -140,6 +169,7 @@ class Watch:
             return
         if intent.quantity > self._max_order:
             self.breaks("limits hold", f"{intent.order_id} opens {intent.quantity} units, {self._max_order} allowed")
+        self._check_loss(event.order_id)
         self._entries = [ts for ts in self._entries if ts > event.ts - 60 * NS_PER_S] + [event.ts]
         if len(self._entries) > self._max_a_minute:
             self.breaks("limits hold", f"{len(self._entries)} entries in a minute, {self._max_a_minute} allowed")
@@ -151,16 +181,41 @@ class Watch:
         intent = self.intents.get(event.order_id)
         if intent is None:
             self.breaks("an intent before its order", f"{event.order_id} left without one")
-        elif not intent.reduces and self.state is not TradingState.ACTIVE:
+        elif intent.reduces or -intent.side.sign * self.summed().get(intent.symbol, 0) >= intent.quantity:
+            pass  # made to close something, or it does by now
+        elif self.state is not TradingState.ACTIVE:
             self.breaks("only exits unless ACTIVE", f"{event.order_id} left while {self.state}")
-        elif not intent.reduces and self.must_stand is not None:
+        elif self.must_stand is not None:
             self.breaks("a command holds", f"{event.order_id} left after {self.must_stand} was on disk")
+
+    def _on_rejected(self, event: OrderRejected) -> None:
+        intent = self.intents.get(event.order_id)
+        if intent is not None and intent.reduces and "rate budget is used up" in event.reason:
+            self.breaks("calls are left for exits", f"{event.order_id}: {event.reason}")
+
+    def _on_cancel_asked(self, event: OrderCancelRequested) -> None:
+        now, order_id = self._now(), event.order_id
+        asked = self._cancels[order_id] = [at for at in self._cancels.get(order_id, []) if at > now - 60] + [now]
+        if len(asked) > MOST_CANCELS:
+            self.breaks("the venue isn't hammered", f"{order_id} was to be cancelled {len(asked)} times in a minute")
 
     def _on_fill(self, fill: Fill) -> None:
         known = self.fills.get(fill.fill_id)
         if known is not None:
             self.breaks("no fill twice", f"{fill.fill_id} of {fill.order_id}")
         self.fills[fill.fill_id] = fill
+        self._booked.append((self._now(), fill))
+
+    def _check_loss(self, order_id: str) -> None:
+        """Of a day that is flat by fills that everybody has heard of the profit is known to the paisa."""
+        fills = [it for at, it in self._booked if at < self._now() - HEARD_S and it.fill_id in self.fills]
+        held: Counter[str] = Counter()
+        net = Decimal(0)
+        for fill in fills:
+            held[fill.symbol] += fill.side.sign * fill.quantity
+            net -= fill.side.sign * fill.quantity * fill.price + fill.costs
+        if len(fills) == len(self._booked) and not any(held.values()) and net <= -self._max_loss:
+            self.breaks("limits hold", f"{order_id} opens with {net} rupees made today, -{self._max_loss} allowed")
 
     def summed(self) -> dict[str, int]:
         """Positions as the fills of all lives make them."""

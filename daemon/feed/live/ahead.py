@@ -26,12 +26,14 @@ class Ahead:
 
     def __init__(self) -> None:
         self._seen: deque[tuple[int, int, int, float]] = deque()  # (second, ticks, of them too far ahead, by ns)
+        self._ticks = self._far = 0
 
     def note(self, batch: TickBatch, steady: int) -> None:
         """Ticks that are read now, with the time of their receipt."""
         by = batch.ts_event - batch.ts_recv
         far = by[(by > MAX_SKEW_NS) & (by < _MOST_NS)]
         second, ticks, ahead, middle = steady // NS_PER_S, len(by), len(far), float(np.median(far)) if len(far) else 0.0
+        self._ticks, self._far = self._ticks + ticks, self._far + ahead
         if self._seen and self._seen[-1][0] == second:
             _, more, before, held = self._seen.pop()
             ticks, middle = ticks + more, middle if ahead > before else held
@@ -41,8 +43,9 @@ class Ahead:
     def text(self, steady: int) -> str:
         """In words, with what to do; "" where no such thing is the case."""
         while self._seen and self._seen[0][0] * NS_PER_S < steady - WINDOW_NS:
-            self._seen.popleft()
-        ticks, ahead = sum(entry[1] for entry in self._seen), sum(entry[2] for entry in self._seen)
+            _, gone, far, _ = self._seen.popleft()
+            self._ticks, self._far = self._ticks - gone, self._far - far
+        ticks, ahead = self._ticks, self._far
         if ticks < LEAST or 2 * ahead <= ticks:
             return ""
         offset = float(np.median([entry[3] for entry in self._seen if entry[2]])) / NS_PER_S

@@ -41,6 +41,9 @@ FOLLOWED: Final = 1000
 UNCONFIRMED: Final = "the venue has not yet said what time it is"
 
 
+NEVER: Final = 2**63
+
+
 class Stamps:
     """Of each symbol, by how much its latest stamps were ahead of the steady clock; loop-free."""
 
@@ -50,12 +53,15 @@ class Stamps:
         self._at = np.full((symbols, STAMPS), -STAMPS_AGE_NS, dtype=np.int64)
         self._count = np.zeros(symbols, dtype=np.int64)
         self._noted = -STAMPS_PAUSE_NS
+        self._words: list[float] = []
+        self._words_until = -1
+        """When what was worked out last has to be worked out again, where nothing is noted meanwhile."""
 
     def note(self, code: NDArray[np.int32], ts_event: Ints, steady: int) -> None:
         """Ticks that are read now. A symbol's first stamp may be as old as its last trade: those that move count."""
         if steady - self._noted < STAMPS_PAUSE_NS:
             return
-        self._noted = steady
+        self._noted, self._words_until = steady, -1
         newest = np.zeros_like(self._newest)
         np.maximum.at(newest, code, ts_event)
         moved = np.flatnonzero((newest > 0) & (self._newest > 0) & (newest != self._newest))
@@ -68,12 +74,17 @@ class Stamps:
     def forget(self) -> None:
         """What was noted until now proves nothing any more."""
         self._count[:] = 0
+        self._words_until = -1
 
     def words(self, steady: int) -> list[float]:
         """By how much the venue is ahead of the steady clock, ns, after each symbol that had enough to say lately."""
-        recent = (self._count >= STAMPS) & (self._at.min(axis=1) > steady - STAMPS_AGE_NS)
-        words: list[float] = np.sort(self._ahead[recent], axis=1)[:, STAMPS // 2].astype(np.float64).tolist()
-        return words
+        if steady < self._words_until:
+            return self._words
+        oldest = self._at.min(axis=1)
+        recent = (self._count >= STAMPS) & (oldest > steady - STAMPS_AGE_NS)
+        self._words = np.sort(self._ahead[recent], axis=1)[:, STAMPS // 2].astype(np.float64).tolist()
+        self._words_until = int(oldest[recent].min()) + STAMPS_AGE_NS if recent.any() else NEVER
+        return self._words
 
 
 class ClockWatch:

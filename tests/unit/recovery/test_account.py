@@ -12,6 +12,7 @@ import pytest
 
 from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import (
+    ITSELF,
     AccountSnapshot,
     Bar,
     CanaryChanged,
@@ -234,6 +235,18 @@ def test_who_gave_the_word_survives(path: Path) -> None:
     assert old.who == ""
 
 
+@pytest.mark.parametrize("stop", [Halt, Flatten])
+def test_a_persons_stop_stands_over_a_machines(path: Path, stop: type[Halt | Flatten]) -> None:
+    """Halted by itself for a token, a daemon may go on by itself: not after somebody halted as well, nor a restart."""
+    by_itself = Halt(ts=1, reason="the token", automatic=True, who=ITSELF)
+    state = TradingStateChanged(ts=OPEN, state=TradingState.HALTED, reason="the token", who=ITSELF)
+    write(path, by_itself, state, stop(ts=2, reason="fire", who="asha"))
+    account = recovered(path)
+    assert (account.state, account.state_reason, account.state_who) == (TradingState.HALTED, "fire", "asha")
+    write(path, by_itself, state)
+    assert recovered(path).state_reason == "fire"
+
+
 def test_a_command_after_an_orderly_end_survives_as_well(path: Path) -> None:
     """The earlier process ended in order; the next one was told to reduce, had no order, and was killed."""
     write(path, Halt(ts=1, reason="SIGTERM", shutdown=True), changed(TradingState.HALTED, "SIGTERM"))
@@ -316,6 +329,36 @@ async def test_a_full_disk_loses_nothing(path: Path) -> None:
             await waiting
     journal.close()
     assert journaled(path) == [*events, Halt(ts=1, reason="meanwhile")]
+
+
+async def test_a_record_that_is_not_whole_is_known_to_the_next_process(path: Path) -> None:
+    """Until what that is halted for is on disk; where all was written after all, nobody need know."""
+    full = _on_a_full_disk(path)
+    with pytest.raises(JournalError, match="full"):
+        full.close()
+    again = Journal(path, safe=True)
+    assert again.unwritten
+    again.close()
+    third = Journal(path, safe=True)
+    assert third.unwritten
+    third.append(Halt(ts=1, reason="the one before"))
+    third.halted()
+    third.close()
+    fourth = Journal(path, safe=True)
+    assert not fourth.unwritten
+    fourth.close()
+    assert [file.name for file in path.parent.iterdir() if "unwritten" in file.name] == []
+
+
+def _on_a_full_disk(path: Path) -> Journal:
+    """A journal that has events and no room for them."""
+    journal = Journal(path, safe=True)
+    journal.describe({"started_ts": "1"})
+    pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+    journal._db.execute(f"PRAGMA max_page_count={pages}")
+    for event in [event for number in range(300) for event in trade(number)]:
+        journal.append(event)
+    return journal
 
 
 def test_a_disk_that_stays_full_is_said_at_the_end(path: Path) -> None:

@@ -1,0 +1,139 @@
+"""What must be so in every second of a session, long after the last fault, and when all is over.
+
+Looked at from outside: in the venue's book, in what the daemon says of itself, in the journal that it left.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from daemon.core.events import TradingState
+from daemon.orders.book import OrderState
+from daemon.recovery.account import recover
+from daemon.sandbox.exchange import Status
+from tests.simulation.record import journaled
+from tests.simulation.settings import MAX_GROSS, MAX_POSITION
+from tests.simulation.venue import SYMBOLS
+
+if TYPE_CHECKING:
+    from daemon.run.service import Service
+    from tests.simulation.world import World
+
+SETTLES_S = 8.0
+"""After a fault, or a command, the venue's book follows within so long."""
+DRIFT = 1.02
+"""So far prices may carry a notional beyond what was allowed when it was entered."""
+NEVER_LEFT = (OrderState.INTENT, OrderState.APPROVED, OrderState.SENT)
+HANGS = ("wire.", "process.", "clock.")
+"""After one of these a call may be counted in another second than that in which it was sent."""
+
+
+def always(world: World) -> None:
+    """Every second."""
+    watch, service = world.watch, world.running()
+    if service is not None and service.app.desk.open:
+        watch.overdue(service.app.strategy.superseded)
+        _entries_are_taken_off(world)
+    venue, gross = world.venue, 0.0
+    for symbol in SYMBOLS:
+        net = venue.exchange.ledger.net(symbol)
+        gross += max(0, abs(net) - venue.foreign) * float(venue.price(symbol))
+        if abs(net) > MAX_POSITION + venue.foreign:
+            watch.breaks("limits hold", f"{net} {symbol} held, {MAX_POSITION} allowed")
+    if gross > MAX_GROSS * DRIFT:
+        watch.breaks("limits hold", f"positions of {gross:.0f} rupees held, {MAX_GROSS} allowed")
+
+
+def _entries_are_taken_off(world: World) -> None:
+    """Nothing that opens a position works at the venue while trading is halted or reducing, in quiet times."""
+    watch, now = world.watch, world.loop.time()
+    if world.venue.gate.expired:  # nobody is let in who would take them off
+        world.troubled_until = max(world.troubled_until, now + SETTLES_S)
+    quiet_s = now - max(world.troubled_until, watch.state_s)
+    if watch.state is TradingState.ACTIVE or quiet_s < 0 or now - watch.state_s < SETTLES_S:
+        return
+    exchange = world.venue.exchange
+    for order in exchange.orders.values():
+        intent = watch.intents.get(order.wanted.tag)
+        if order.status is not Status.PENDING or intent is None or intent.reduces:
+            continue
+        closes = max(0, -intent.side.sign * exchange.ledger.net(intent.symbol))
+        if order.remaining > closes:  # by now it may close what it was not made to close, and may then stay
+            watch.breaks("entries are taken off", f"{intent.order_id} works while {watch.state}")
+
+
+def unquiet(world: World) -> Iterator[tuple[str, str]]:
+    """What isn't yet as it must be once all is quiet: the promise, and what is wrong."""
+    standing, service = world.standing(), world.running()
+    health = [] if service is None else service.view.health().reasons
+    if service is None or not standing.startswith("active:"):
+        yield "it trades again", f"it is {standing}: {health}"
+        return
+    if world.stage.ends_s:
+        yield from _over(world)
+    elif not standing.endswith(":fresh"):
+        yield "it trades again", f"its feed is stale: {health}"
+    elif not world.watch.decided_since(world.healed_at):
+        yield "it trades again", f"nothing was decided since the last fault: {health}"
+    yield from _ours_are_the_venues(world, service)
+
+
+def _over(world: World) -> Iterator[tuple[str, str]]:
+    """After the close nothing works any more."""
+    pending = [it.order_id for it in world.venue.exchange.orders.values() if it.status is Status.PENDING]
+    if pending:
+        yield "the day ends", f"{pending} work after the close"
+
+
+def _ours_are_the_venues(world: World, service: Service) -> Iterator[tuple[str, str]]:
+    app, watch, ledger = service.app, world.watch, world.venue.exchange.ledger
+    working = app.orders.working.values()
+    doubtful = [it.intent.order_id for it in working if it.state is OrderState.UNKNOWN]
+    stuck = [it.intent.order_id for it in working if it.state in NEVER_LEFT]
+    if stuck:
+        yield "every order comes to an end", f"{stuck} neither left nor was written off"
+    if doubtful or app.risk.book.unknown:
+        yield "what is unknown is found out", f"{doubtful} {app.risk.book.unknown}"
+    ours = {item.symbol: item.quantity for item in app.portfolio.portfolio.positions() if item.quantity}
+    if ours != watch.summed():
+        yield "a position is the sum of its fills", f"{ours} held, fills make {watch.summed()}"
+    venues = {symbol: net for symbol in SYMBOLS if (net := ledger.net(symbol))}
+    if ours != venues:
+        yield "ours is the venue's", f"positions: we say {ours}, the venue {venues}"
+    if app.risk.book.halted:
+        yield "it trades again", f"symbols are stopped: {app.risk.book.halted}"
+    cash = app.portfolio.portfolio.cash
+    if ours == venues and cash != ledger.cash:
+        yield "ours is the venue's", f"cash: we say {cash}, the venue {ledger.cash}"
+
+
+def on_record(world: World, told: Any) -> None:
+    """The journal tells the account as the daemon had it, and holds every fill once."""
+    account = recover(world.computer.journal, world.settings.broker.live.starting_cash)
+    assert account is not None, "it was journaled"
+    positions = {it.symbol: it.quantity for it in account.portfolio.positions() if it.quantity}
+    for name, ours, again in (
+        ("positions", {it.symbol: it.quantity for it in told.holdings if it.quantity}, positions),
+        ("cash", told.cash, account.portfolio.cash),
+    ):
+        if ours != again:
+            world.watch.breaks("the journal tells the same account", f"{name}: {ours} in memory, {again} on record")
+
+
+def at_the_venue(world: World) -> None:
+    """Nothing at the venue that the journal doesn't know, and nothing twice."""
+    watch, server = world.watch, world.venue.server
+    intents = journaled(world.computer.journal, "OrderIntent", "order_id")
+    tags: Counter[str] = Counter(order.wanted.tag for order in world.venue.exchange.orders.values())
+    for tag, count in tags.items():
+        if tag and count > 1:
+            watch.breaks("no order twice", f"{tag} stands in the venue's book {count} times")
+        intent = watch.intents.get(tag)
+        if tag in world.forgotten or (intent is not None and intent.reduces):
+            continue  # where the journal can't be written exits leave all the same
+        if tag and tag not in intents:
+            watch.breaks("an intent before its order", f"{tag} is at the venue and not in the journal")
+    if server.meter.refused and not any(it.do.startswith(HANGS) for it in world.plan.actions):
+        watch.breaks("the venue's rate limits hold", f"{server.meter.refused} calls were refused")

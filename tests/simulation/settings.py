@@ -1,0 +1,60 @@
+"""The settings of a simulated daemon: small limits, short time-outs, a venue on a simulated port."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from daemon.settings.tree import Settings
+from tests.samples import settings_of
+from tests.simulation.scenes import Stage
+from tests.simulation.venue import SYMBOLS
+
+MAX_POSITION, MAX_ORDER, MAX_A_MINUTE = 40, 12, 6
+MAX_GROSS, MAX_LOSS = 45_000, 120
+
+
+@cache
+def base_settings() -> Settings:
+    """Of every session."""
+    return settings_of(
+        "strategy.name=hrm", "strategy.interval=1m", "bars.intervals=[1m, 5m, 30m]",
+        "supervisor.ladder=[hrm, rules, flat]", "supervisor.triggers.flaps_per_hour=1000",
+        "supervisor.max_steps_per_day=1000", "supervisor.health.every_s=5", "supervisor.health.disk_warn_gb=0.001",
+        "supervisor.health.disk_fail_gb=0.0001", "model_management.artifact=null", "control.enabled=false",
+        f"feed.symbols=[{', '.join(SYMBOLS)}]", "feed.source=fyers", "feed.record.when=never",
+        "broker.name=fyers", "broker.live.answer_s=3", "execution.working_timeout_s=20",
+        f"risk.max_position_quantity={MAX_POSITION}", f"risk.max_order_quantity={MAX_ORDER}",
+        f"risk.max_orders_per_minute={MAX_A_MINUTE}", "market.symbol_master.use=never",
+        f"risk.max_gross_notional={MAX_GROSS}", f"risk.max_daily_loss={MAX_LOSS}",
+        f"risk.max_order_notional={MAX_GROSS}",
+    )  # fmt: skip
+
+
+def settings_at(port: int, directory: Path, stage: Stage, *, limits: bool) -> Settings:
+    """Of a daemon on the sandbox at this port; `limits`: entries are limit orders at the last price."""
+    base, here = base_settings(), f"127.0.0.1:{port}"
+    live = base.feed.live.model_copy(
+        update={
+            "socket_url": f"ws://{here}/hsm/v1-5/prod", "symbol_token_url": f"http://{here}/data/symbol-token",
+            "index_map_url": f"http://{here}/sym_details/index_hsm_mapping.json",
+        }
+    )  # fmt: skip
+    account = base.broker.fyers.model_copy(
+        update={
+            "api_url": f"http://{here}/api/v3", "data_url": f"http://{here}/data",
+            "order_socket_url": f"ws://{here}/trade/v3", "token_file": directory / "token",
+            "calls_file": directory / "calls",
+        }
+    )  # fmt: skip
+    entries = {"order_type": "LIMIT", "limit_offset_bp": 0.0} if limits else {}
+    minutes = {"square_off_minutes": stage.square_off_minutes, "no_entries_minutes": stage.square_off_minutes}
+    return base.model_copy(
+        update={
+            "strategy": base.strategy.model_copy(update=minutes),
+            "execution": base.execution.model_copy(update=entries),
+            "feed": base.feed.model_copy(update={"live": live}),
+            "broker": base.broker.model_copy(update={"fyers": account}),
+            "journal": base.journal.model_copy(update={"path": directory / "journal.sqlite"}),
+        }
+    )

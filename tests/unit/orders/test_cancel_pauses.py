@@ -1,0 +1,66 @@
+"""Cancellations that a venue refuses: asked for again for ever, and ever more rarely."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from daemon.core.clock import NS_PER_S
+from daemon.orders.cancel_pauses import FIRST_NS, LONGEST_NS, UNHEARD_NS, CancelPauses
+
+
+def asked_within(pauses: CancelPauses, seconds: int, since: int = 0) -> list[int]:
+    """When one who tries every 50 ms may ask."""
+    found = []
+    for now in range(since, since + seconds * NS_PER_S, NS_PER_S // 20):
+        if pauses.due("T1", now):
+            pauses.ask("T1", now)
+            found.append(now)
+    return found
+
+
+def test_each_pause_is_twice_as_long_up_to_the_longest() -> None:
+    """Ten questions in a minute, and it never ends."""
+    pauses = CancelPauses()
+    asked = asked_within(pauses, 60)
+    gaps = [later - sooner for sooner, later in pairwise(asked)]
+    assert gaps[:4] == [FIRST_NS, 2 * FIRST_NS, 4 * FIRST_NS, 8 * FIRST_NS]
+    assert len(asked) <= 10
+    hour = asked_within(pauses, 3600, 60 * NS_PER_S)
+    assert max(b - a for a, b in pairwise(hour)) == LONGEST_NS
+
+
+def test_a_person_is_served_at_once() -> None:
+    """Of one order, or of all; the pauses begin anew."""
+    pauses = CancelPauses()
+    now = asked_within(pauses, 60)[-1]
+    assert not pauses.due("T1", now + 1)
+    pauses.forget("T2")
+    assert not pauses.due("T1", now + 1)
+    for order_id in ("T1", None):
+        pauses.forget(order_id)
+        assert pauses.due("T1", now + 1)
+        pauses.ask("T1", now + 1)
+        assert pauses.due("T1", now + 1 + FIRST_NS)
+
+
+def test_who_is_not_heard_asks_again_soon() -> None:
+    """A network that is down says nothing of the order."""
+    pauses = CancelPauses()
+    now = asked_within(pauses, 60)[-1]
+    assert not pauses.due("T1", now + UNHEARD_NS)
+    pauses.unheard("T1")
+    pauses.unheard("nobody's")
+    assert pauses.due("T1", now + UNHEARD_NS)
+    assert not pauses.due("T1", now + UNHEARD_NS - 1)
+
+
+def test_how_long_to_wait_is_that_of_the_first_that_is_due() -> None:
+    """Nothing to wait for where one was never asked for, or none is owed; what is off the market is forgotten."""
+    pauses = CancelPauses()
+    pauses.ask("T1", 0)
+    pauses.ask("T2", FIRST_NS // 2)
+    assert pauses.left_ns(["T1", "T2"], FIRST_NS // 2) == FIRST_NS // 2
+    assert pauses.left_ns(["T1", "T3"], 1) == pauses.left_ns([], 1) == pauses.left_ns(["T1"], 9 * FIRST_NS) == 0
+    pauses.keep(["T2"])
+    assert pauses.due("T1", 1)
+    assert not pauses.due("T2", FIRST_NS)
