@@ -1,7 +1,7 @@
 """Times of past calls → may the next one go now, or how long must it wait.
 
-Fyers counts all REST calls together: 10 a second, 200 a minute, 100,000 a day; a fourth breach of the minute blocks the
-account for the day. The gateway's calls count as well, and those of a login, a check or a download.
+A broker counts all REST calls of an account together: Fyers 10 a second, 200 a minute, 100,000 a day, and a fourth
+breach of the minute blocks the account for the day. All count: those of the feed, of a login, a check or a download.
 Invariant: within any second, minute and day in India no more calls are made than the limits say, over all processes
 that keep one record, and the last `kept_for_exits` of each are granted to exits only.
 """

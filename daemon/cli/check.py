@@ -37,7 +37,7 @@ _STYLES: Final = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red
 
 def check(
     live: Annotated[
-        bool, typer.Option("--live", help="Before trading on Fyers: token, clock, funds, market, symbols, disk.")
+        bool, typer.Option("--live", help="Before trading live: token, clock, funds, market, symbols, disk.")
     ] = False,
     show: Annotated[bool, typer.Option("--show", help="Only print every setting, and who set it.")] = False,
     config: Config = None,

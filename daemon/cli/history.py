@@ -1,4 +1,4 @@
-"""`hrmd history`: bars of the past from Fyers, for training."""
+"""`hrmd history`: bars of the past from a broker, for training."""
 
 from __future__ import annotations
 

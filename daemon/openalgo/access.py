@@ -23,6 +23,7 @@ from daemon.settings.orders import BrokerSettings, OpenAlgoSettings
 
 KEY: Final = "broker.openalgo.key_file"
 CREDENTIAL: Final = "openalgo-key"
+RENEW: Final = "put another one into broker.openalgo.key_file"
 MAKES: Final = "OpenAlgo shows the key on its page API Key; put it there, and chmod 600"
 
 
@@ -45,7 +46,7 @@ def access(settings: OpenAlgoSettings, environment: Mapping[str, str] = os.envir
             raise SettingsError(f"{KEY}: {path} is empty; {MAKES}")
         return secret
 
-    return Access("OpenAlgo key", path, read, "put another one into broker.openalgo.key_file")
+    return Access("OpenAlgo key", path, read, RENEW, RENEW)
 
 
 def history(broker: BrokerSettings, clock: Clock) -> OpenAlgoRest:

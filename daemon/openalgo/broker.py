@@ -77,6 +77,8 @@ class OpenAlgoBroker:
         self._endings: dict[str, OrderStatus] = {}
         self._filled: dict[str, int] = {}
         self._doubtful = False
+        self._day_ns = 0
+        """When the newest order was placed, by the venue: the day of its trades, which tell their time alone."""
         self._renewed = asyncio.Event()
 
     # -- orders -------------------------------------------------------------------------------------------------------
@@ -117,6 +119,7 @@ class OpenAlgoBroker:
         outcome = self._heed(await self._rest.orders(_purpose(urgent)))
         if not isinstance(outcome, Done):
             return outcome
+        self._day_ns = max((row.ts for row in outcome.value), default=0)
         rows = self._believed(self._owners.orders(outcome.value))
         if any(row.status in ENDS and row.venue_id not in self._filled for row in rows):
             traded = await self.trades(urgent=urgent)
@@ -150,14 +153,14 @@ class OpenAlgoBroker:
 
     async def trades(self, *, urgent: bool) -> Outcome[list[VenueTrade]]:
         """All trades of the day."""
-        outcome = self._heed(await self._rest.trades(_purpose(urgent)))
+        outcome = self._heed(await self._rest.trades(_purpose(urgent), self._day_ns))
         if not isinstance(outcome, Done):
             return outcome
         return Done(self._owners.trades(trade for _, trade in outcome.value))
 
     async def positions(self) -> Outcome[list[VenuePosition]]:
         """What was bought and sold of each symbol, under the product that orders are placed under."""
-        traded = self._heed(await self._rest.trades())
+        traded = self._heed(await self._rest.trades(day_ns=self._day_ns))
         if not isinstance(traded, Done):
             return traded
         outcome = self._heed(await self._rest.positions(traded.value))

@@ -44,7 +44,7 @@ from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import MarketCalendar
 from daemon.market.records import Quote
 from daemon.openalgo import symbols
-from daemon.openalgo.access import access, check_addresses
+from daemon.openalgo.access import RENEW, access, check_addresses
 from daemon.openalgo.rest import OpenAlgoRest
 from daemon.openalgo.socket import Connection, LostError, SocketTimes, connected
 from daemon.openalgo.wire import parse_time
@@ -236,7 +236,7 @@ def openalgo_feed(
     return LiveFeed(
         bus, wanted, tick_filter, calendar, live_schedule(settings), clock, live,
         connect if gateway is None else lambda _: gateway(wanted), lambda: entry.read().reveal(),
-        Venue(rest, entry.read), record, rng, watch,
+        Venue(rest, entry.read), record, rng, watch, RENEW,
     )  # fmt: skip
 
 

@@ -68,12 +68,14 @@ class OpenAlgoRest:
         """All orders of the day."""
         return await self._read("orderbook", purpose, wire.orders)
 
-    async def trades(self, purpose: Purpose = Purpose.ORDINARY) -> Outcome[list[tuple[str, VenueTrade]]]:
-        """All trades of the day, each with its product."""
+    async def trades(
+        self, purpose: Purpose = Purpose.ORDINARY, day_ns: int = 0
+    ) -> Outcome[list[tuple[str, VenueTrade]]]:  # fmt: skip
+        """All trades of the day (that of `day_ns`, else today), each with its product."""
 
         def read(document: Mapping[str, Any]) -> list[tuple[str, VenueTrade]]:
             products = [wire.product_of(row) for row in rows_of(document, "data")]
-            return list(zip(products, wire.trades(document, self._clock.now_ns() or wall_ns()), strict=True))
+            return list(zip(products, wire.trades(document, day_ns or self._clock.now_ns() or wall_ns()), strict=True))
 
         return await self._read("tradebook", purpose, read)
 

@@ -35,6 +35,8 @@ class Access(msgspec.Struct, frozen=True):
     """Raises `SettingsError` where it can't be read, or others can read it, too, who must not."""
     renew: str
     """What gets another one, such as "hrmd login gets another one"."""
+    do: str = "hrmd login"
+    """The same in as few words as can be."""
 
 
 class TokenKeeper:
@@ -65,6 +67,11 @@ class TokenKeeper:
     def state(self) -> TokenState:
         """What the token is now."""
         return self._watch.state(self._wall.now_ns())
+
+    @property
+    def do(self) -> str:
+        """What gets another one."""
+        return self._access.do
 
     @property
     def expires_ts(self) -> int | None:

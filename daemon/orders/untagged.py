@@ -68,11 +68,11 @@ class Owners:
         return (it for it in (*self._orders.working.values(), *self._orders.finished.values()) if not it.foreign)
 
     def _known(self) -> dict[str, str]:
-        known = {it.venue_id: it.intent.order_id for it in self._all() if it.venue_id}
+        known = {venue_id: it.intent.order_id for it in self._all() if (venue_id := _venue_id(it))}
         return {**self._given, **known}
 
     def _awaited(self) -> list[Order]:
-        return [it for it in self._orders.working.values() if it.state in _AWAITED and not it.venue_id]
+        return [it for it in self._orders.working.values() if it.state in _AWAITED and not _venue_id(it)]
 
     def _may_be_any(self, row: VenueOrder, orders: Iterable[Order]) -> bool:
         return any(_alike(row, it) for it in orders)
@@ -83,9 +83,14 @@ class Owners:
         lost = [
             it
             for it in self._all()
-            if not it.venue_id and it.intent.order_id not in taken and _is_lost(it, row) and _alike(row, it)
+            if not _venue_id(it) and it.intent.order_id not in taken and _is_lost(it, row) and _alike(row, it)
         ]
         return min(lost, key=lambda it: it.intent.ts).intent.order_id if lost else None
+
+
+def _venue_id(order: Order) -> str:
+    """What the venue calls it; after a restart an order that was never acknowledged is known by its fills alone."""
+    return order.venue_id or (order.fill_ids[0].partition(":")[0] if order.fill_ids else "")
 
 
 def _is_lost(order: Order, row: VenueOrder) -> bool:

@@ -166,7 +166,7 @@ def _token(app: App) -> TokenReading | None:
     if keeper is None:
         return None
     state = keeper.state
-    return TokenReading(state.value, state.holds, state is TokenState.EXPIRING, keeper.text, keeper.left_s)
+    return TokenReading(state.value, state.holds, state is TokenState.EXPIRING, keeper.text, keeper.left_s, keeper.do)
 
 
 def _files(app: App) -> dict[str, Path]:

@@ -52,6 +52,8 @@ class OpenAlgoApi(FyersApi):
     ) -> None:
         super().__init__(exchange, feed, plan, gate, meter)
         self._candles = candles
+        self.analyze = True
+        """Whether it says that it only pretends to trade, as it does."""
 
     def routes(self) -> list[web.RouteDef]:
         """Every call is a POST with the key in its body."""
@@ -220,7 +222,13 @@ class OpenAlgoApi(FyersApi):
         )  # fmt: skip
 
     def _analyzer(self, request: web.Request, body: Mapping[str, Any], fault: Fault) -> Message:
-        return _ok({"analyze_mode": True, "mode": "analyze", "total_logs": len(self._exchange.orders)})
+        return _ok(
+            {
+                "analyze_mode": self.analyze,
+                "mode": "analyze" if self.analyze else "live",
+                "total_logs": len(self._exchange.orders),
+            }
+        )
 
 
 def parse_order(body: Mapping[str, Any]) -> Wanted | Refusal:

@@ -107,7 +107,7 @@ class SandboxServer:
         self._symbols = SymbolApi(self._api, directory, self.plan, gate, meter)
         candles = Candles(options.tapes, instruments, calendar)
         self._market = MarketApi(self._api, self.exchange, gate, instruments, candles, calendar, options.authorization)
-        self._openalgo = (
+        self.openalgo = (
             OpenAlgoApi(self.exchange, self.feed, self.plan, gate, meter, candles) if openalgo else None
         )  # fmt: skip
         self._runner: web.AppRunner | None = None
@@ -164,8 +164,8 @@ class SandboxServer:
         application = web.Application(middlewares=[say_usage_errors])
         application.on_response_prepare.append(self._date)
         application.add_routes([*self._market.masters(), *self.admin.routes()])
-        if self._openalgo is not None:
-            application.add_routes([*self._openalgo.routes(), web.get(SOCKET_PATH, self.feed.handle)])
+        if self.openalgo is not None:
+            application.add_routes([*self.openalgo.routes(), web.get(SOCKET_PATH, self.feed.handle)])
         else:
             application.add_routes([*self._api.routes(), *self._market.routes(), *self._symbols.routes()])
             application.add_routes([web.get("/trade/v3", self.feed.handle), web.get(PATH, self.data_feed.handle)])

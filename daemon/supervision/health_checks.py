@@ -219,9 +219,9 @@ def token(readings: Readings) -> Check:
     if found is None:
         return good("token", "no access is needed")
     if not found.holds:
-        check = bad("token", f"the broker's access is {found.state}: hrmd login", "hrmd login")
+        check = bad("token", f"the broker's access is {found.state}: {found.do}", found.do)
     elif found.ending:
-        check = doubtful("token", f"the broker's access {found.text}", "hrmd login")
+        check = doubtful("token", f"the broker's access {found.text}", found.do)
     else:
         check = good("token", f"the broker's access {found.text}")
     return msgspec.structs.replace(check, value=found.left_s, unit="s")
@@ -240,7 +240,11 @@ def feed(readings: Readings) -> Check:
     """Whether the ticks of every symbol can be relied on; in few words however many there are."""
     stale = readings.stale
     if None in stale:
-        return bad("feed", f"the feed is stale: {stale[None]}", "the link is made anew by itself; or hrmd login")
+        return bad(
+            "feed",
+            f"the feed is stale: {stale[None]}",
+            "the link is made anew by itself; or log in",
+        )
     if not stale:
         return good("feed", "no symbol is stale", 0)
     symbol, reason = next(iter(stale.items()))

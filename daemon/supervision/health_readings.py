@@ -43,6 +43,7 @@ class TokenReading(msgspec.Struct, frozen=True):
     ending: bool
     text: str
     left_s: float | None
+    do: str = "hrmd login"
 
 
 class BaselineReading(msgspec.Struct, frozen=True):

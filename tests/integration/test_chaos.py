@@ -8,13 +8,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_twenty_kills_lose_and_double_nothing() -> None:
-    """After every restart positions, working orders and cash are the exchange's; some kills hit journal boundaries."""
+@pytest.mark.parametrize("speaks", ["fyers", pytest.param("openalgo", marks=pytest.mark.nightly)])
+def test_twenty_kills_lose_and_double_nothing(speaks: str) -> None:
+    """After every restart positions, working orders and cash are the exchange's; some kills hit journal boundaries.
+
+    What an adapter does of its own is held by `tests/conformance` in every run.
+    """
     done = subprocess.run(
-        [sys.executable, "benchmarks/chaos.py", "--kills", "20", "--seed", "7", "--json"],
+        [sys.executable, "benchmarks/chaos.py", "--kills", "20", "--seed", "7", "--speaks", speaks, "--json"],
         cwd=ROOT, capture_output=True, text=True, timeout=280, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]

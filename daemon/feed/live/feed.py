@@ -89,10 +89,12 @@ class LiveFeed:
         record: Record | None = None,
         rng: random.Random | None = None,
         clock_watch: ClockWatch | None = None,
+        advice: str = "log in again (hrmd login)",
     ) -> None:
         """`record` is given every batch as it came, before the filter; a `PacedClock` follows the ticks.
 
         `clock_watch` says whether the clock can be relied on; while it can't the feed is told to be STALE.
+        `advice`: what to do where only another token will help.
         """
         self.tick_filter = tick_filter
         self.first_ts: int | None = None
@@ -108,6 +110,7 @@ class LiveFeed:
         self.distrusted: dict[str, str] = {}
         """Symbols whose quotes by REST differ from the feed's, and how."""
         self.clock_watch = clock_watch
+        self._advice = advice
         self._bus = bus
         self._symbols = symbols
         self._calendar = calendar
@@ -291,8 +294,12 @@ class LiveFeed:
             refusal = Refused(f"the gateway can't be started ({error.strerror or error})", token=False)
         except FrameError as error:
             refusal = Refused(str(error), token=False)
-        self._end_reason = self._end_reason or _advised(refusal)
+        self._end_reason = self._end_reason or self._advised(refusal)
         return refusal.token
+
+    def _advised(self, refusal: Refused) -> str:
+        """Why a link ended, and what to do where it won't come back by itself."""
+        return f"{refusal.reason}: {self._advice}" if refusal.token else refusal.reason
 
     async def _listen(self, link: Link, state: LinkState) -> Refused:
         """Everything that a link tells, up to why it ended."""
@@ -422,7 +429,3 @@ class LiveFeed:
                 stale = self.freshness.stale.get(symbol)
                 state = FeedState.CONNECTED if stale is None else FeedState.STALE
                 self._tell(now, state, symbol, stale or "feed and quote agree again")
-
-
-def _advised(refusal: Refused) -> str:
-    return f"{refusal.reason}: log in again (hrmd login)" if refusal.token else refusal.reason

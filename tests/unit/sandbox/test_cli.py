@@ -124,3 +124,13 @@ def test_bad_usage(arguments: Sequence[str], error: type[UsageError], words: str
     with pytest.raises(error, match=words) as caught:
         CliRunner().invoke(app, list(arguments), catch_exceptions=False)
     assert "\n" not in str(caught.value)
+
+
+def test_it_speaks_as_openalgo_does() -> None:
+    """And says how to point a daemon at it; as JSON, with the key."""
+    shown = served("--speaks", "openalgo").stdout
+    assert "--set broker.name=openalgo" in shown
+    assert "/ws" in shown
+    places = msgspec.json.decode(served("--speaks", "openalgo", "--json").stdout)
+    assert places["key"] == DEFAULT_AUTHORIZATION.partition(":")[2]
+    assert places["socket"] == places["url"].replace("http", "ws") + "/ws"

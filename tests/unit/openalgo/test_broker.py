@@ -1,0 +1,118 @@
+"""What the OpenAlgo account does beyond what every account does: whose money, and whose word for an end."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.calls.budget import RateBudget
+from daemon.calls.outcome import Done, NotSent
+from daemon.core.clock import LiveClock
+from daemon.core.errors import SettingsError
+from daemon.core.events import OrderType, Side
+from daemon.openalgo.broker import OpenAlgoBroker
+from daemon.openalgo.findings import mode_finding, openalgo_findings
+from daemon.orders.book import OrderBook
+from daemon.orders.venue import OrderStatus
+from daemon.sandbox.orders import Wanted
+from tests.samples import intend, settings_of
+from tests.unit.orders.live import INSTRUMENTS, account_at
+from tests.unit.sandbox.desk import SBIN, WIDE, Desk, opened
+
+
+def broker_at(desk: Desk, directory: Path, *, real_ticks: bool = False, **settings: Any) -> OpenAlgoBroker:
+    """The account on this sandbox."""
+    clock = LiveClock()
+    return OpenAlgoBroker(
+        account_at(desk, directory, **settings), clock, RateBudget(clock, WIDE), INSTRUMENTS, OrderBook(),
+        real_ticks=real_ticks,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("real_money", "real_ticks"), [(False, False), (True, False), (False, True)])
+async def test_without_both_no_order_leaves_to_a_server_that_trades(
+    tmp_path: Path, *, real_money: bool, real_ticks: bool
+) -> None:
+    """A server on this machine may trade with money: only its own word that it pretends lets an order out."""
+    async with opened(speaks="openalgo") as desk:
+        broker = broker_at(desk, tmp_path, real_ticks=real_ticks, real_money=real_money)
+        assert isinstance(await broker.submit(intend("T1")), Done)
+        desk.server.openalgo.analyze = False
+        outcome = await broker.submit(intend("T2"))
+        assert isinstance(outcome, NotSent)
+        assert "not in analyze mode" in outcome.reason
+        assert len(desk.book) == 1
+        await broker.close()
+
+
+async def test_with_both_it_leaves(tmp_path: Path) -> None:
+    """And nobody asks for the mode."""
+    async with opened(speaks="openalgo") as desk:
+        desk.server.openalgo.analyze = False
+        broker = broker_at(desk, tmp_path, real_ticks=True, real_money=True)
+        calls = desk.server.meter.total
+        assert isinstance(await broker.submit(intend("T1")), Done)
+        assert desk.server.meter.total == calls + 1
+        await broker.close()
+
+
+async def test_an_end_is_believed_at_the_second_reading(tmp_path: Path) -> None:
+    """A broker's adapter may tell another order's state for one on its way; what it filled is its trades' sum."""
+    async with opened(speaks="openalgo") as desk:
+        broker = broker_at(desk, tmp_path)
+        desk.price("820.5", ask=Decimal("820.5"), ask_quantity=4)
+        wanted = Wanted(tag="", symbol=SBIN, side=Side.BUY, type=OrderType.LIMIT, quantity=10,
+                        limit_price=Decimal("820.5"))  # fmt: skip
+        placed = desk.server.exchange.place(wanted)
+        desk.server.exchange.cancel(placed.order_id)
+        seen = []
+        for _ in range(2):
+            outcome = await broker.orders(urgent=False)
+            assert isinstance(outcome, Done)
+            seen.append((outcome.value[0].status, outcome.value[0].filled))
+        assert seen == [(OrderStatus.OTHER, 0), (OrderStatus.CANCELLED, 4)]
+        await broker.close()
+
+
+async def test_a_contract_has_no_name_there(tmp_path: Path) -> None:
+    """So nothing is sent."""
+    async with opened(speaks="openalgo") as desk:
+        broker = broker_at(desk, tmp_path)
+        outcome = await broker.submit(intend("T1", symbol="NSE:NIFTY26JANFUT"))
+        assert isinstance(outcome, NotSent)
+        assert "NSE:NIFTY26JANFUT" in outcome.reason
+        await broker.close()
+
+
+async def test_a_key_for_its_owner_alone(tmp_path: Path) -> None:
+    """Others must not read it, and it travels encrypted."""
+    async with opened(speaks="openalgo") as desk:
+        settings = account_at(desk, tmp_path)
+        clock = LiveClock()
+        settings.openalgo.key_file.chmod(0o644)
+        with pytest.raises(SettingsError, match=r"broker\.openalgo\.key_file: others may read"):
+            OpenAlgoBroker(settings, clock, RateBudget(clock), INSTRUMENTS, OrderBook())
+        settings.openalgo.key_file.chmod(0o600)
+        away = settings.openalgo.model_copy(update={"url": "http://algo.example"})
+        settings = settings.model_copy(update={"openalgo": away})
+        with pytest.raises(SettingsError, match=r"broker\.openalgo\.url: expected https"):
+            OpenAlgoBroker(settings, clock, RateBudget(clock), INSTRUMENTS, OrderBook())
+
+
+async def test_findings(tmp_path: Path) -> None:
+    """The mode, the money and the key; a server that trades, though we may not, is no ground to stand on."""
+    async with opened(speaks="openalgo") as desk:
+        account = account_at(desk, tmp_path)
+        calls = account.openalgo.model_copy(update={"calls_file": tmp_path / "calls"})
+        settings = settings_of().model_copy(update={"broker": account.model_copy(update={"openalgo": calls})})
+        found = await openalgo_findings(settings, {}, LiveClock())
+        assert [(it.name, it.state.value) for it in found] == [("key", "ok"), ("mode", "ok"), ("funds", "ok")]
+        calls.key_file.write_text("another")
+        found = await openalgo_findings(settings, {}, LiveClock())
+        assert [(it.name, it.state.value) for it in found] == [("key", "fail"), ("funds", "fail")]
+    assert [mode_finding(analyzing=a, real_money=r).state.value for a in (True, False) for r in (True, False)] == [
+        "warn", "ok", "ok", "fail",
+    ]  # fmt: skip

@@ -1,0 +1,110 @@
+"""Ticks of an OpenAlgo server: over its WebSocket, from connecting to the end of a link."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from daemon.calls.secret import Secret
+from daemon.core.clock import LiveClock
+from daemon.core.events import MISSING_INT
+from daemon.feed.live.frames import Authenticated, Counts, Frame, Refused, Subscribed, read_ticks
+from daemon.openalgo.feed import SocketLink, TickReader, ticks_are_real
+from tests.samples import settings_of
+from tests.unit.sandbox.desk import SBIN, TOKEN, Desk, opened
+
+MESSAGE: dict[str, Any] = {
+    "type": "market_data", "symbol": "SBIN", "exchange": "NSE", "mode": 2,
+    "data": {"ltp": 820.5, "volume": 7, "timestamp": 1_767_584_700_000},
+}  # fmt: skip
+
+
+async def heard(desk: Desk, key: str, *, real: bool = False, ticks: int = 1) -> list[Frame]:
+    """What a link says until so many frames of ticks, or its end."""
+    link = SocketLink(desk.server.openalgo_socket_url, Secret(key), (SBIN,), LiveClock(), real=real)
+    found: list[Frame] = []
+    async with asyncio.timeout(10), aclosing(link.frames()) as frames:
+        async for frame in frames:
+            found.append(frame)
+            if isinstance(frame, bytes):
+                ticks -= 1
+                if not ticks:
+                    link.kill()
+                    break
+                desk.price("821.25", bid=Decimal("821.2"), ask=Decimal("821.3"))
+    return found
+
+
+async def test_a_link_gives_ticks() -> None:
+    """Let in, subscribed, the quote as it stands, and each that follows."""
+    async with opened(speaks="openalgo") as desk:
+        found = await heard(desk, TOKEN, ticks=2)
+        news = [frame for frame in found if not isinstance(frame, bytes | Counts)]
+        assert news == [Authenticated(), Subscribed(1)]
+        first, second = (read_ticks(frame, (SBIN,), 1)[0] for frame in found if isinstance(frame, bytes))
+        assert (first.ltp.tolist(), second.ltp.tolist()) == ([820.5], [821.25])
+        assert (second.bid.tolist(), second.ask.tolist()) == ([821.2], [821.3])
+
+
+async def test_a_key_that_is_refused_ends_the_link() -> None:
+    """Only another one will change that."""
+    async with opened(speaks="openalgo") as desk:
+        (refused,) = await heard(desk, "not-the-key-of-the-day")
+        assert isinstance(refused, Refused)
+        assert refused.token
+        assert "not-the-key" not in refused.reason
+
+
+async def test_ticks_of_a_sandbox_are_never_real() -> None:
+    """Where money is at stake they are refused, whatever address they come from."""
+    async with opened(speaks="openalgo") as desk:
+        (refused,) = await heard(desk, TOKEN, real=True)
+        assert isinstance(refused, Refused)
+        assert "sandbox" in refused.reason
+
+
+async def test_a_server_that_is_gone() -> None:
+    """The link says so, and may be made again."""
+    async with opened(speaks="openalgo") as desk:
+        link = SocketLink(desk.server.openalgo_socket_url, Secret(TOKEN), (SBIN,), LiveClock(), real=False)
+        await desk.server.stop()
+        (refused,) = [frame async for frame in link.frames()]
+        assert isinstance(refused, Refused)
+        assert not refused.token
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"symbol": "TCS"}, "unknown_symbol"), ({"data": None}, "not_a_message"), ({"data": {"ltp": 0}}, "bad_price"),
+        ({"data": {"ltp": "dear"}}, "bad_price"), ({"data": {}}, "bad_price"),
+    ],
+)  # fmt: skip
+def test_what_is_no_tick_is_counted(change: dict[str, Any], reason: str) -> None:
+    """By its reason."""
+    reader = TickReader((SBIN,), LiveClock())
+    assert reader.row({**MESSAGE, **change}) is None
+    assert reader.refused == {reason: 1}
+
+
+def test_what_a_broker_does_not_tell_is_missing() -> None:
+    """And a tick without a time is of now."""
+    row = TickReader((SBIN,), LiveClock()).row(MESSAGE)
+    assert row is not None
+    assert (row.ts_event, row.ltp, row.volume, row.last_qty) == (1_767_584_700_000_000_000, 820.5, 7, MISSING_INT)
+    assert row.bid != row.bid
+    clock = LiveClock()
+    untimed = TickReader((SBIN,), clock).row({**MESSAGE, "data": {"ltp": 1}})
+    assert untimed is not None
+    assert 0 <= clock.now_ns() - untimed.ts_event < 10_000_000_000
+
+
+def test_whose_orders_its_ticks_may_move() -> None:
+    """Those of the same server; a rehearsal moves none."""
+    assert ticks_are_real(settings_of("broker.name=openalgo"))
+    assert not ticks_are_real(settings_of("broker.name=openalgo", "feed.rehearse=true"))
+    assert not ticks_are_real(settings_of("broker.name=fyers"))

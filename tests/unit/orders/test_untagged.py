@@ -1,0 +1,145 @@
+"""Whose a row of the book is, where the venue keeps no ids of ours."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from daemon.core.clock import NS_PER_S
+from daemon.core.events import (
+    Fill,
+    OrderAccepted,
+    OrderApproved,
+    OrderRejected,
+    OrderSent,
+    OrderType,
+    OrderUnknown,
+    Side,
+)
+from daemon.orders.book import OrderBook
+from daemon.orders.untagged import Owners
+from daemon.orders.venue import OrderStatus, VenueOrder, VenueTrade
+from tests.samples import OPEN, intend
+
+SBIN = "NSE:SBIN-EQ"
+
+
+class Bench:
+    """Our orders, and the rows of a book."""
+
+    def __init__(self) -> None:
+        self.book = OrderBook()
+        self.owners = Owners(self.book)
+
+    def sent(self, order_id: str, **changes: Any) -> None:
+        """An order whose answer is awaited."""
+        self.book.apply(intend(order_id, Side.BUY, 10, **({"ts": OPEN, "symbol": SBIN} | changes)))
+        self.book.apply(OrderApproved(ts=OPEN, order_id=order_id))
+        self.book.apply(OrderSent(ts=OPEN, order_id=order_id))
+
+    def lost(self, order_id: str, **changes: Any) -> None:
+        """An order whose answer never came."""
+        self.sent(order_id, **changes)
+        self.book.apply(OrderUnknown(ts=OPEN, order_id=order_id, reason="no answer"))
+
+    def tags(self, *rows: VenueOrder) -> dict[str, str]:
+        """By venue id."""
+        return {row.venue_id: row.tag for row in self.owners.orders(rows)}
+
+
+def row(venue_id: str, late_s: float = 1.0, **changes: Any) -> VenueOrder:
+    """As the book shows it."""
+    fields: dict[str, Any] = {
+        "tag": "", "symbol": SBIN, "side": Side.BUY, "type": OrderType.MARKET, "quantity": 10,
+        "status": OrderStatus.PENDING, "ts": OPEN + int(late_s * NS_PER_S),
+    }  # fmt: skip
+    return VenueOrder(venue_id=venue_id, **(fields | changes))
+
+
+def test_an_acknowledged_order_is_known_by_the_venues_id() -> None:
+    """In its row, in its trades and in a push."""
+    bench = Bench()
+    bench.sent("T1")
+    bench.book.apply(OrderAccepted(ts=OPEN, order_id="T1", venue_id="7"))
+    assert bench.tags(row("7"), row("8")) == {"7": "T1", "8": ""}
+    trade = VenueTrade(trade_id="t", venue_id="7", tag="", symbol=SBIN, side=Side.BUY, quantity=1, price=Decimal(1))
+    assert [it.tag for it in bench.owners.trades([trade, msgspec.structs.replace(trade, venue_id="9")])] == ["T1", ""]
+    told = bench.owners.order(row("7"))
+    assert told is not None
+    assert told.tag == "T1"
+    assert bench.owners.order(row("8")) is None
+
+
+def test_a_lost_order_is_found_by_its_shape_and_keeps_its_row() -> None:
+    """Another row of that shape is another's."""
+    bench = Bench()
+    bench.lost("T1")
+    assert bench.tags(row("7")) == {"7": "T1"}
+    assert bench.tags(row("6", 0.5), row("7")) == {"6": "", "7": "T1"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"symbol": "NSE:TCS-EQ"}, {"side": Side.SELL}, {"quantity": 11}, {"type": OrderType.SL_MARKET},
+        {"late_s": -10.0}, {"late_s": 200.0},
+    ],
+)  # fmt: skip
+def test_a_row_that_differs_is_nobodys(change: dict[str, Any]) -> None:
+    """In anything that was asked for, or in when it was placed."""
+    bench = Bench()
+    bench.lost("T1")
+    assert bench.tags(row("7", **change)) == {"7": ""}
+
+
+def test_a_limit_order_is_told_by_its_price() -> None:
+    """A market order may stand there as a limit order at any."""
+    bench = Bench()
+    bench.lost("T1", type=OrderType.LIMIT, limit_price=Decimal("800.05"))
+    limit = {"type": OrderType.LIMIT}
+    assert bench.tags(row("6", **limit, limit_price=Decimal("800.10"))) == {"6": ""}
+    assert bench.tags(row("7", **limit, limit_price=Decimal("800.05"))) == {"7": "T1"}
+    bench.lost("T2")
+    assert bench.tags(row("8", **limit, limit_price=Decimal("900"))) == {"8": "T2"}
+
+
+def test_a_row_that_may_be_of_an_awaited_order_is_left_out() -> None:
+    """Until its answer says which row it is; then the lost one of the same shape gets what is left."""
+    bench = Bench()
+    bench.lost("T1")
+    bench.sent("T2")
+    assert bench.tags(row("7"), row("8")) == {}
+    bench.book.apply(OrderAccepted(ts=OPEN, order_id="T2", venue_id="8"))
+    assert bench.tags(row("7"), row("8")) == {"7": "T1", "8": "T2"}
+
+
+def test_two_that_look_alike_get_a_row_each() -> None:
+    """The older order the older row."""
+    bench = Bench()
+    bench.lost("T1")
+    bench.lost("T2", ts=OPEN + 1)
+    assert bench.tags(row("8", 2.0), row("7", 1.0)) == {"7": "T1", "8": "T2"}
+
+
+def test_what_was_refused_is_not_looked_for_but_what_was_written_off_is() -> None:
+    """Somebody may place by hand what the venue had refused us: that is his order."""
+    bench = Bench()
+    bench.sent("T1")
+    bench.book.apply(OrderRejected(ts=OPEN, order_id="T1", code=1, reason="no money"))
+    assert bench.tags(row("7")) == {"7": ""}
+    assert bench.tags(row("6", status=OrderStatus.REJECTED)) == {"6": "T1"}
+    bench.lost("T2")
+    bench.book.apply(OrderRejected(ts=OPEN, order_id="T2", code=0, reason="never arrived: the book did not show it"))
+    assert bench.tags(row("8")) == {"8": "T2"}
+
+
+def test_an_order_that_was_never_acknowledged_is_known_by_its_fills() -> None:
+    """After a restart the journal has nothing else."""
+    bench = Bench()
+    bench.lost("T1")
+    fill = {"symbol": SBIN, "side": Side.BUY, "quantity": 10, "price": Decimal(1), "costs": Decimal(0)}
+    bench.book.apply(Fill(ts=OPEN, fill_id="7:a", order_id="T1", **fill))
+    assert bench.tags(row("7", status=OrderStatus.FILLED), row("8")) == {"7": "T1", "8": ""}
