@@ -24,7 +24,7 @@ def replay(
     config: Config = None,
     overrides: Overrides = None,
     strategy: Annotated[
-        str | None, typer.Option(help="hrm | ppo | rules | folder.module:Class, instead of strategy.name.")
+        str | None, typer.Option(help="hrm | ppo | rules | onnx | folder.module:Class, instead of strategy.name.")
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Model artifact instead of model_management.artifact.")] = None,
     symbol: Annotated[list[str] | None, typer.Option(help="Only this symbol of the tape; may repeat.")] = None,

@@ -30,6 +30,8 @@ from daemon.core.own_code import OwnCodeFailed, attempt_own
 
 GROUP: Final = "hrmd.strategies"
 BUILT_IN: Final = ("hrm", "ppo", "rules")
+SHIPPED: Final[Mapping[str, str]] = {"onnx": "strategies.onnx_policy:OnnxPolicy"}
+"""Classes that come with hrmd and are made as a user's are, by name."""
 _PLACE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 _FOLDER: Final = "__hrmd_folder__"
 """On a module: the folder that it was loaded from for a strategy."""
@@ -65,15 +67,19 @@ def is_own(name: str) -> bool:
 
 def known_name(name: str) -> str:
     """A name that may be a strategy's. Raises `ValueError` that says what would be."""
-    if not is_own(name) or _PLACE.fullmatch(name) or name in (installed := _installed()):
+    if not is_own(name) or name in SHIPPED or _PLACE.fullmatch(name) or name in (installed := _installed()):
         return name
     packages = f", or of installed packages {', '.join(sorted(installed))}" if installed else ""
-    raise ValueError(f"one of 'hrm', 'ppo' or 'rules', a class of your own as folder.module:Class{packages}")
+    raise ValueError(f"one of 'hrm', 'ppo', 'rules' or 'onnx', a class of your own as folder.module:Class{packages}")
 
 
 def find_class(name: str, places: Sequence[Path]) -> OwnClass:
     """The class of that name. Raises `SettingsError` in one line that doesn't name the setting."""
-    entry = None if ":" in name else _installed()[name]
+    if name in SHIPPED:
+        return _shipped(name)
+    entry = None if ":" in name else _installed().get(name)
+    if entry is None and ":" not in name:
+        raise SettingsError(f"no installed package has it in its entry points {GROUP}")
     module_name, _, attribute = (name if entry is None else entry.value).partition(":")
     folder, file = _installed_at(entry, module_name) if entry is not None else _locate(module_name, places)
     module = _imported(module_name, folder, file)
@@ -82,6 +88,14 @@ def find_class(name: str, places: Sequence[Path]) -> OwnClass:
         raise SettingsError(f"{file}: has no class {attribute}{_instead(module, attribute)}")
     _check(kind, file)
     return OwnClass(name, kind, file, folder, getattr(module, _SOURCE))
+
+
+def _shipped(name: str) -> OwnClass:
+    module_name, _, attribute = SHIPPED[name].partition(":")
+    module = importlib.import_module(module_name)
+    file = Path(str(module.__file__)).resolve()
+    source = hashlib.sha256(file.read_bytes()).hexdigest()
+    return OwnClass(name, getattr(module, attribute), file, file.parents[1], source)
 
 
 def common_folder(names: Sequence[str], places: Sequence[Path]) -> Path | None:
@@ -113,7 +127,7 @@ def _not_finite(value: Any, key: str) -> Any:
 
 
 def _installed() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP) if is_own(point.name)}
+    return {it.name: it for it in entry_points(group=GROUP) if is_own(it.name) and it.name not in SHIPPED}
 
 
 def _installed_at(entry: EntryPoint, module_name: str) -> tuple[Path, Path]:

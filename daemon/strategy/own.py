@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import inspect
 import threading
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -41,11 +42,11 @@ class OwnStrategy:
         self.artifact = found.file
         self.source = found.source
         written = parameters.model_dump(mode="json") if parameters is not None else {}
-        body = found.source.encode() + msgspec.json.encode(written, order="sorted")
-        self.model_hash = hashlib.sha256(body).hexdigest()
-        self.description = f"{found.file.name} ({self.model_hash[:12]})"
         self._parameters = parameters
         self._own = self._made()
+        body = found.source.encode() + msgspec.json.encode(written, order="sorted") + self._files()
+        self.model_hash = hashlib.sha256(body).hexdigest()
+        self.description = f"{found.file.name} ({self.model_hash[:12]})"
         self._thread = 0
         """The thread that is in the user's code, 0 while none is."""
 
@@ -57,6 +58,16 @@ class OwnStrategy:
             raise SettingsError(f"strategy {self.name} can't be made: {error}") from None
         object.__setattr__(made, _DECIDES, True)
         return made
+
+    def _files(self) -> bytes:
+        """The hashes of the files that it decides with, by its attribute `files`."""
+        found = b""
+        for file in getattr(self._own, "files", ()):
+            try:
+                found += hashlib.sha256(Path(file).read_bytes()).digest()
+            except (OSError, TypeError) as error:
+                raise SettingsError(f"strategy {self.name}: its file {file} can't be read ({error})") from None
+        return found
 
     def decide(self, moment: Moment) -> Decision:
         """Ask it; what goes wrong is a decision that failed."""
@@ -135,7 +146,7 @@ def changed_since(strategy: object, model_hash: str) -> str:
     if not isinstance(strategy, OwnStrategy) or model_hash in ("", strategy.model_hash):
         return ""
     return (
-        f"{strategy.found.file}, or what it imports from its folder, has changed since it decided "
+        f"{strategy.found.file}, or what it imports from its folder or decides with, has changed since it decided "
         f"(it was {model_hash[:12]}, it is {strategy.model_hash[:12]}): put back what it was"
     )
 

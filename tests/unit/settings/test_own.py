@@ -126,7 +126,7 @@ def test_a_name_that_is_taken(tmp_path: Path, taken: str) -> None:
 @pytest.mark.parametrize("name", ["luck", "a.b", "a b:C", "a:b:C", "../x:C", ":C", "x:"])
 def test_names_that_are_none(name: str) -> None:
     """What a name may be is said."""
-    with pytest.raises(SettingsError, match=r"strategy\.name: expected one of 'hrm', 'ppo' or 'rules', a class of"):
+    with pytest.raises(SettingsError, match=r"strategy\.name: expected one of 'hrm', 'ppo', 'rules' or 'onnx', a"):
         settings_of(f"strategy.name={name!r}")
 
 
