@@ -129,7 +129,8 @@ def train(
     if as_json:
         print_json(answer)
     elif trained.artifact is not None:
-        typer.echo(f"wrote {trained.artifact}{_said_best(trained.result)}; try: hrmd {_next(bars, trained.artifact)}")
+        said = f"wrote {trained.artifact}{_said_best(trained.result)}"
+        typer.echo(f"{said}; try: hrmd {_next(bars, trained.artifact, border)}")
     else:
         typer.echo(f"stopped at step {trained.result.step}; continue with --resume")
     return 0 if trained.artifact is not None else 130
@@ -142,10 +143,10 @@ def _said_best(result: TrainResult) -> str:
     return f"; the best of {result.step} steps was {result.best_step} with {result.best_bp:.2f} bp a session"
 
 
-def _next(bars: list[Path] | None, artifact: Path) -> str:
+def _next(bars: list[Path] | None, artifact: Path, border: str) -> str:
     """What to look at next: a model that knows recorded bars is scored on them, another on fresh sessions."""
     files = "".join(f" {path}" for path in bars or [])
-    return f"evaluate {artifact}{files}"
+    return f"evaluate {artifact}{files}{f' --border {border}' if bars else ''}"
 
 
 def _refuse_beside_walk_forward(given: dict[str, bool]) -> None:
@@ -223,20 +224,26 @@ def _walk_forward(
     except ModelError as error:
         raise ArtifactError(str(error)) from None
     write_page(evaluation, out / "evaluation.html")
-    name = f"walk-{best.border.isoformat()}"
-    release = Store(out, hrm.network()).install(best.artifact, name, wall_ns(), lead=False)
+    release = None
+    if max(earned) > 0:  # a model that lost is no candidate for anything
+        name = f"walk-{best.border.isoformat()}"
+        release = Store(out, hrm.network()).install(best.artifact, name, wall_ns(), lead=False)
     models = [
         {"border": fold.border.isoformat(), "artifact": str(fold.artifact), "last_window_bp": bp}
         for fold, bp in zip(folds, earned, strict=True)
     ]
     if as_json:
-        print_json({**document(evaluation), "models": models, "candidate": release.name, "version": release.version})
+        chosen = {"candidate": release and release.name, "version": release and release.version}
+        print_json({**document(evaluation), "models": models, **chosen})
         return 0
     show(tables(evaluation))
     for fold, bp in zip(folds, earned, strict=True):
         typer.echo(f"{fold.artifact}: {bp:.2f} bp a session behind {folds[-1].border}, after costs")
     typer.echo(f"wrote {out / 'evaluation.html'}")
-    typer.echo(f"{release.words} is a candidate in {out}; with model_management.store: {out} try hrmd ctl canary")
+    if release is None:
+        typer.echo(f"none earned more than sitting out behind {folds[-1].border}: there is no candidate")
+    else:
+        typer.echo(f"{release.words} is a candidate in {out}; with model_management.store: {out} try hrmd ctl canary")
     return 0
 
 

@@ -65,12 +65,11 @@ class _Frozen(BaseModel):
 class DeepSupervisionSettings(_Frozen):
     """How segments are supervised."""
 
-    segments: Positive = 2
+    segments: Positive = 4
     halt_target: HaltTarget = HaltTarget.IMPROVEMENT
     segment_cost_bp: NonNegative = 0.002
     q_weight: NonNegative = 0.5
     halting_from: Share = 0.5
-    exploration: Share = 0.1
 
 
 class CostStep(_Frozen):

@@ -162,6 +162,7 @@ class Trainer:
         with _threads(self._training.threads), _signals() as signalled:
             if self._step == 0:
                 self._save()
+                self._tell_depth()
             while self._step < self._training.steps:
                 if self._memory_limit_gb is not None:
                     check_memory(self._memory_limit_gb, self._step_settings.rows_at_once)
@@ -238,7 +239,7 @@ class Trainer:
     def _minimum(self, rows: int, rng: np.random.Generator) -> np.ndarray:
         """Draw segments before which a row may not halt: 1, or with the exploration's chance one from {2…segments}."""
         drawn = rng.integers(2, max(self._supervision.segments, 2) + 1, rows)
-        return np.where(rng.random(rows) < self._supervision.exploration, drawn, 1)
+        return np.where(rng.random(rows) < self._hrm.act.exploration, drawn, 1)
 
     def _update(self) -> float:
         """Clip, check, step: what a segment does with its gradients."""
@@ -286,6 +287,16 @@ class Trainer:
         if self._stale == self._training.guard.patience:
             text = f"no better validation in the last {self._stale}; the best was {self._best:.2f} bp a session"
             self._tell(NoteReport(self._step, "slow", text))
+
+    def _tell_depth(self) -> None:
+        """Say so where decisions may think deeper than this run teaches: what their Q values say there is a guess."""
+        trained, asked = self._supervision.segments, self._hrm.max_segments
+        if trained < asked:
+            text = (
+                f"deep_supervision.segments {trained}: decisions may take {asked} "
+                "(hierarchical_reasoning_model.act.max_segments), and nothing is learned of the deeper ones"
+            )
+            self._tell(NoteReport(self._step, "depth", text))
 
     def _earlier_was_better(self, last_bp: float) -> str:
         """What a run that ends under its best validation says of it."""

@@ -127,7 +127,7 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "brokers": lambda place: [],
     "login": lambda place: ["--paste", *place.fyers()],
     "train": lambda place: ["-o", str(place.root / "run"), "--sessions", "12", *place.settings(*SHORT)],
-    "evaluate": lambda place: [str(place.root / "run" / "model.safetensors"), "--sessions", "12",
+    "evaluate": lambda place: [str(place.root / "run" / "model.safetensors"), "--sessions", "12", "--seeds", "1",
                                *place.settings(*SHORT)],
     "tape info": lambda place: [str(place.tape)],
     "tape import": lambda place: [str(place.tape), "-o", str(place.root / "again.parquet")],

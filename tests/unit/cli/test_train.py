@@ -13,9 +13,11 @@ from daemon.cli.train import training_data
 from daemon.core.clock import ReplayClock
 from daemon.market.calendar import ist_ns
 from daemon.strategy.build import build_strategies
+from daemon.strategy.store import Store
 from models.training.adjusting import Action
 from models.training.files import FileData
 from tests.samples import SBIN, settings_of
+from tests.unit.models.training.test_sources import bars_of
 
 Capture = pytest.CaptureFixture[str]
 SHORT = [
@@ -41,7 +43,7 @@ def test_a_model_is_trained_watched_and_scored(tmp_path: Path, capsys: Capture) 
     kinds = [json.loads(line)["kind"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert kinds == ["step", "step", "validation"]
     assert list((tmp_path / "tensorboard").glob("events.*"))
-    options = ("--sessions", "10", "--lightgbm", "--report", str(tmp_path / "page"), "--json")
+    options = ("--sessions", "10", "--seeds", "2", "--lightgbm", "--report", str(tmp_path / "page"), "--json")
     assert call("evaluate", answer["artifact"], *options) == 0
     scored = json.loads(capsys.readouterr().out)
     assert {"hrm", "hrm, depth 2", "ema", "lightgbm", "sit out"} <= set(scored["shares"])
@@ -68,7 +70,11 @@ def test_a_run_starts_from_a_shallower_one(tmp_path: Path, capsys: Capture) -> N
         (("--market", "nowhere"), "--market nowhere: no such market; there are hidden_regime, composition"),
         (("--sessions", "0"), "--sessions 0: expected 1 or more"),
         (("nothing.parquet",), "nothing.parquet: no such file of bars"),
-        (("--walk-forward", "2019-01-01,2018-01-01"), "expected dates that rise"),
+        (("--walk-forward", "2019-01-01,2018-01-01"), "expected dates that rise, or monthly, quarterly, yearly"),
+        (("--walk-forward", "weekly"), "--walk-forward 'weekly': expected a date as YYYY-MM-DD"),
+        (("--walk-forward", "monthly", "--resume", "--sessions", "9"), "--resume, --sessions: not with --walk-forward"),
+        (("--columns", "ts=Date"), "--columns: expected files of bars"),
+        (("--device", "gpu"), "--device gpu: no such device; expected cpu, cuda or cuda:N"),
     ],
 )
 def test_options_that_cannot_be_meant(arguments: tuple[str, ...], said: str, tmp_path: Path, capsys: Capture) -> None:
@@ -76,6 +82,32 @@ def test_options_that_cannot_be_meant(arguments: tuple[str, ...], said: str, tmp
     assert call("train", "--out", str(tmp_path), *arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+@pytest.mark.slow
+def test_a_walk_forward_keeps_its_models_and_names_a_candidate(tmp_path: Path, capsys: Capture) -> None:
+    """A model a month; the candidate is the one that earned most behind the last border, or nobody who lost."""
+    path = bars_of(tmp_path / "SBIN.parquet", 1, count=60)
+    schedule = ("--walk-forward", "monthly", "--border", "2019-02-01", "--out", str(tmp_path / "store"), "--json")
+    assert call("train", str(path), *schedule) == 0
+    printed = capsys.readouterr()
+    answer = json.loads(printed.out)
+    assert "data: SBIN.parquet: SBIN: 960 bars of 300 s, none dropped" in printed.err
+    assert [model["border"] for model in answer["models"]] == ["2019-02-01", "2019-03-01"]
+    assert all(Path(model["artifact"]).is_file() for model in answer["models"])
+    best = max(answer["models"], key=lambda model: (model["last_window_bp"], model["border"]))
+    won = best["last_window_bp"] > 0
+    assert answer["candidate"] == (f"walk-{best['border']}" if won else None)
+    settings = settings_of(
+        "hierarchical_reasoning_model.act.max_segments=2", "hierarchical_reasoning_model.act.complexity_steps=[]"
+    )
+    store = Store(tmp_path / "store", settings.hierarchical_reasoning_model.network())
+    assert store.index().current is None, "a candidate leads nobody"
+    assert [release.name for release in store.index().releases] == ([answer["candidate"]] if won else [])
+    early = ("--border", "2019-01-20", "--sessions", "4", "--seeds", "1")
+    assert call("evaluate", answer["models"][0]["artifact"], str(path), *early) == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "trained on" in line)
+    assert "--border 2019-01-20: model.safetensors was trained on 2019-01-02 to 2019-01-30" in line
 
 
 def test_bars_are_adjusted_by_the_settings() -> None:

@@ -93,7 +93,7 @@ def state(step: int, **fingerprint: str) -> ck.TrainingState:
     """Return a small training state."""
     weights = {"w": torch.arange(4.0)}
     return ck.TrainingState(
-        step, step, weights, {}, weights, {}, {"state": {}, "param_groups": []}, 1.0, 1.0, 0, 2.0, 0, fingerprint
+        step, step, weights, {}, weights, {}, {"state": {}, "param_groups": []}, 1.0, 1.0, 0, 2.0, 0, 0, fingerprint
     )
 
 
@@ -236,7 +236,7 @@ def test_improvement_is_the_exact_effect_of_one_changed_decision() -> None:
 
 def test_one_process_communicates_nothing() -> None:
     """A group of one leaves gradients and flags as they are, and is what comes without torchrun."""
-    assert join_group() == Group(0, 1)
+    assert join_group() == (Group(0, 1), "cpu")
     layer = nn.Linear(2, 1)
     layer.weight.grad = torch.ones(1, 2)
     Group().average_gradients(layer)
@@ -249,8 +249,8 @@ RANKS = """
 import torch
 from torch import nn
 from models.training.distributed import join_group
-group = join_group()
-assert group == join_group()
+group, _ = join_group()
+assert (group, "cpu") == join_group()
 layer = nn.Linear(2, 1)
 if group.rank == 0:
     layer.weight.grad = torch.full((1, 2), 4.0)

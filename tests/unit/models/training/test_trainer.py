@@ -82,7 +82,8 @@ def test_same_settings_same_weights(
 ) -> None:
     """Two runs give the same bits; another seed gives others."""
     training = training.model_copy(update={"optimizer": OptimizerSettings(name=optimizer)})
-    supervision = DeepSupervisionSettings(segments=2, halt_target=halt_target, halting_from=0.0, exploration=0.5)
+    supervision = DeepSupervisionSettings(segments=2, halt_target=halt_target, halting_from=0.0)
+    hrm = hrm.model_copy(update={"act": hrm.act.model_copy(update={"exploration": 0.5})})
     runs = [
         make(hrm, used, sessions, tmp_path / str(i), supervision=supervision).run().model
         for i, used in enumerate((training, training, training.model_copy(update={"seed": 9})))
@@ -236,6 +237,29 @@ def test_the_best_weights_can_be_chosen_and_survive_a_stop(
         (said,) = (note.text for note in told if isinstance(note, NoteReport) and note.kind == "worse")
         assert said.startswith(f"step {best} had ")
         assert ends in said
+
+
+@pytest.mark.parametrize(("segments", "told"), [(3, 1), (4, 0)])
+def test_a_depth_that_is_not_taught_is_told(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path, segments: int, told: int
+) -> None:
+    """Decisions may take four segments."""
+    notes, short = Notes(), training.model_copy(update={"steps": 1, "checkpoint_every": 1})
+    make(hrm, short, sessions, tmp_path, notes, supervision=DeepSupervisionSettings(segments=segments)).run()
+    said = [note.text for note in notes if isinstance(note, NoteReport) and note.kind == "depth"]
+    assert len(said) == told
+    assert all(text.startswith("deep_supervision.segments 3: decisions may take 4 ") for text in said)
+
+
+def test_the_share_of_explored_rows_is_the_one_of_the_settings(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """`act.exploration`: none of the rows must think on, or all of them."""
+    rng = np.random.default_rng(1)
+    for share in (0.0, 1.0):
+        own = hrm.model_copy(update={"act": hrm.act.model_copy(update={"exploration": share})})
+        minimum = make(own, training, sessions, tmp_path / str(share))._minimum(100, rng)
+        assert (minimum > 1).all() if share else (minimum == 1).all()
 
 
 def test_slow_convergence_is_noticed(
