@@ -94,7 +94,9 @@ KIND = st.integers(0, len(KINDS) - 1)
     st.lists(st.integers(0, 4), min_size=1, max_size=3),
 )
 @settings(max_examples=examples(60))
-def test_whoever_hears_whom_the_order_is_the_loops(actors: list[tuple[list[int], list[int]]], strength: list[int]) -> None:
+def test_whoever_hears_whom_the_order_is_the_loops(
+    actors: list[tuple[list[int], list[int]]], strength: list[int]
+) -> None:
     """Any stations that pass on what they hear to any others, some of it in coroutines."""
     assert handled(actors, strength, pumped=True) == handled(actors, strength, pumped=False)
 
