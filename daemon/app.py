@@ -128,7 +128,7 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What an earlier process recorded of today, for the bars that were in the making."""
     machine: Machine = msgspec.field(default_factory=Machine)
     pumped: bool = False
-    """Whether the stations are run by hand between the moments of a tape, which is quicker, and not as tasks."""
+    """Whether the stations are run by hand between the moments of a tape, which is quicker than as tasks."""
 
 
 class App:
@@ -458,6 +458,8 @@ class App:
         if not self._stop.is_set():
             self._stop_reason, self._stopped_by = reason, who
             self._stop.set()
+            if self._pump is not None:
+                self._pump.give_way()
 
     async def run(self, alongside: tuple[Callable[[], Awaitable[None]], ...] = ()) -> None:
         """Run to the end of the feed or to `stop`; `alongside` are services that run as long.

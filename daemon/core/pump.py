@@ -45,6 +45,7 @@ class Pump:
         self._outside: dict[asyncio.Task[None], _Station] = {}
         """Those that wait for something of the loop's, by who tells when it is there."""
         self._rounds = 0
+        self._breath = BREATH
 
     def add(self, inbox: Inbox, handle: Handler) -> None:
         """One more station, whose turn is now. What its handler raises is raised here, and by `run`."""
@@ -53,13 +54,17 @@ class Pump:
         inbox.on_news(lambda: self._ready.append(station))
         self._go_on(station)
 
+    def give_way(self) -> None:
+        """From here on the loop gets its turn after every round: something there wants to happen now."""
+        self._breath = 1
+
     async def run(self) -> None:
         """One round: all that can be done now, or, where that is nothing, whatever the loop has next."""
         self._rounds += 1
         ready = self._ready
         if not ready:
             await self._wait_outside()
-        elif self._rounds % BREATH == 0:
+        elif self._rounds % self._breath == 0:
             await asyncio.sleep(0)
         while ready:
             self._go_on(ready.popleft())

@@ -130,7 +130,7 @@ class Tapes:
         return min((ts for ts in found if ts is not None), default=None)
 
     def batches(self) -> Iterator[TickBatch]:
-        """Ticks of all tapes, a chunk of each at a time; the next are decoded while the present ones are used."""
+        """Ticks of all tapes, at most a chunk of each at a time; the next are decoded meanwhile."""
         streams = [self._stream(reader) for reader in self._readers]
         return ahead(streams[0] if len(streams) == 1 else _merge(streams))
 

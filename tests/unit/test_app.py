@@ -100,11 +100,12 @@ def test_a_station_that_keeps_crashing_ends_the_run_with_a_fault(tape: Path, tmp
         app.journal.append(Halt(ts=1, reason=""))
 
 
-def test_a_replay_ends_at_the_first_crash(tape: Path, tmp_path: Path) -> None:
-    """What a crash swallowed would make its figures false."""
+@pytest.mark.parametrize("pumped", [True, False])
+def test_a_replay_ends_at_the_first_crash(tape: Path, tmp_path: Path, pumped: bool) -> None:
+    """What a crash swallowed would make its figures false; whoever runs the stations."""
     path = tmp_path / "j.sqlite"
-    with pytest.raises(Fault, match="crashed 1 times"):
-        timed_run(SickApp(settings_of(*LIVELY), plan_of(tape, path, restarts=False)))
+    with pytest.raises(Fault, match="actor 'sick' crashed 1 times, last with ValueError: as asked"):
+        timed_run(SickApp(settings_of(*LIVELY), plan_of(tape, path, restarts=False, pumped=pumped)))
     assert journaled(path, ActorRestarted) == []
 
 
