@@ -2,7 +2,10 @@
 
 Simulates tapes of one and of four million ticks, replays each in processes of their own, and prints ticks per second
 (loading included), that as a multiple of a Python loop that makes bars of tick objects, and the peak resident memory,
-which must not grow with the tape. Run: `make bench`, or `.venv/bin/python benchmarks/replay.py --json`.
+which must not grow with the tape. Then denser tapes (100,000 ticks a session), on which an EMA cross decides every
+minute and every five, and one of 50 symbols: ticks per second of wall time and of processor time (which other work on
+the machine moves less), beside the limit that columns set: the tape read by Arrow and reduced to minute bars by numpy,
+and nothing else. Run: `make bench`, or `.venv/bin/python benchmarks/replay.py --json`.
 """
 
 from __future__ import annotations
@@ -15,10 +18,19 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 HRMD = Path(sys.executable).with_name("hrmd")
 SESSIONS = 50
 MILLION = 1_000_000
+
+
+CROSS = [
+    "strategy.name=rules", "strategy.rules.min_trend=0", "strategy.rules.pays=0", "strategy.rules.once=false",
+    "strategy.rules.not_before_minutes=0",
+]  # fmt: skip
+"""The EMA cross alone."""
+MINUTES = ["strategy.interval=1m", "bars.intervals=[1m,5m,30m,1d]"]
 
 
 def simulate(directory: Path, millions: int) -> Path:
@@ -50,6 +62,71 @@ def replay(tape: Path) -> dict[str, float]:
         "ticks_per_s": summary["ticks_per_s"],
         "peak_mb": usage.ru_maxrss / 1024,
     }
+
+
+def simulate_dense(directory: Path, symbols: int, sessions: int, ticks: int) -> Path:
+    """A tape of so many ticks of each symbol in each session, the same each time."""
+    tape = directory / f"dense-{symbols}.parquet"
+    command = [HRMD, "tape", "simulate", "--out", tape, "--start", "2021-01-04", "--seed", "1", "--json"]
+    command += ["--sessions", str(sessions), "--ticks", str(ticks)]
+    for number in range(symbols):
+        command += ["--symbol", f"NSE:SYM{number:02d}-EQ={1000 + 10 * number}"]
+    subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
+    return tape
+
+
+DENSE = """
+import json, resource, sys, time
+from pathlib import Path
+from daemon.cli.options import run_loop, settings_and_logs
+from daemon.core.latency import FixedLatency
+from daemon.run.replaying import Replay, ReplayOutputs
+settings = settings_and_logs(None, json.loads(sys.argv[2]))
+wall, cpu = time.perf_counter(), time.process_time()
+summary = run_loop(Replay(settings, [Path(sys.argv[1])], [], FixedLatency(0), ReplayOutputs()).run())
+wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"ticks": summary.ticks, "decisions": summary.decisions, "fills": summary.fills, "wall_s": wall,
+                  "cpu_s": cpu, "peak_mb": peak}))
+"""
+"""A replay in a process of its own, opening the tape included and imports not."""
+
+COLUMNS = """
+import json, sys, time
+import numpy as np
+import pyarrow.parquet as pq
+wall, cpu = time.perf_counter(), time.process_time()
+table = pq.read_table(sys.argv[1])
+price, bucket = table["ltp"].to_numpy(), table["ts_event"].to_numpy() // 60_000_000_000
+starts = np.concatenate(([0], np.flatnonzero(np.diff(bucket)) + 1))
+np.maximum.reduceat(price, starts), np.minimum.reduceat(price, starts)
+print(json.dumps({"ticks": len(price), "wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}))
+"""
+"""All columns of the tape, and minute bars of one: what reading alone costs."""
+
+
+def measured(script: str, *arguments: str) -> dict[str, float]:
+    """What a script says in a fresh process, and its ticks per second of both kinds."""
+    command = [sys.executable, "-c", script, *arguments]
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return found | {name: found["ticks"] / found[f"{name}_s"] for name in ("wall", "cpu")}
+
+
+def dense(directory: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """The best of some rounds of each case, by processor time; all cases in each round."""
+    one, fifty = simulate_dense(directory, 1, 10, 100_000), simulate_dense(directory, 50, 1, 50_000)
+    cases: dict[str, tuple[str, ...]] = {
+        "a decision a minute": (DENSE, str(one), json.dumps([*CROSS, *MINUTES])),
+        "a decision every 5 minutes": (DENSE, str(one), json.dumps(CROSS)),
+        "50 symbols, every 5 minutes": (DENSE, str(fifty), json.dumps(CROSS)),
+        "columns alone": (COLUMNS, str(one)),
+    }
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in cases}
+    for number in range(rounds):
+        print(f"dense tapes, round {number + 1} of {rounds}", file=sys.stderr)
+        for name, case in cases.items():
+            runs[name].append(measured(*case))
+    return {name: max(found, key=lambda run: run["cpu"]) for name, found in runs.items()}
 
 
 PYTHON_LOOP = """
@@ -92,8 +169,9 @@ def main() -> None:
             runs.append(replay(small))
             loops.append(python_loop(small))
         big = replay(large)
+        by_case = dense(Path(name), arguments.rounds)
     speed = statistics.median(run["ticks_per_s"] for run in runs)
-    result = {
+    result: dict[str, Any] = {
         "ticks_per_s": speed,
         "ticks_per_s_best": max(run["ticks_per_s"] for run in runs),
         "ticks_per_s_worst": min(run["ticks_per_s"] for run in runs),
@@ -103,6 +181,7 @@ def main() -> None:
         "bars": runs[0]["bars"],
         "decisions": runs[0]["decisions"],
         "fills": runs[0]["fills"],
+        "dense": by_case,
     }
     if arguments.json:
         print(json.dumps(result))
@@ -114,6 +193,9 @@ def main() -> None:
     )
     print(f"  {result['times_python_loop']:.1f} times a Python loop over tick objects that only makes 5-minute bars")
     print(f"  peak memory {result['peak_mb_1m']:.0f} MB; with 4 M ticks {result['peak_mb_4m']:.0f} MB")
+    print("Best rounds, M ticks a second of wall time and of processor time:")
+    for case, run in by_case.items():
+        print(f"  {case:28} {run['wall'] / 1e6:6.2f} {run['cpu'] / 1e6:6.2f}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ cut into batches changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -51,14 +52,15 @@ class SymbolBook:
         return tuple(price if told == day else np.nan for price, told in (self.lower, self.upper))  # type: ignore[return-value]
 
 
-def tells_all(batch: TickBatch) -> bool:
-    """Whether the last tick of a symbol leaves behind what all before it would: it is quoted, and nobody tells a band.
+def tells_all(batches: Sequence[TickBatch]) -> bool:
+    """Whether the last tick of a symbol leaves behind what all before it would: it is quoted, and none tells a band.
 
     What is remembered of a band is of the newest day, and of a day without one nothing.
     """
-    if batch.lower_band is not None or batch.upper_band is not None:
+    if any(batch.lower_band is not None or batch.upper_band is not None for batch in batches):
         return False
-    return bool(batch.bid[-1] > 0 or batch.ask[-1] > 0)
+    newest = batches[-1]
+    return bool(newest.bid[-1] > 0 or newest.ask[-1] > 0)
 
 
 class BookTicks:

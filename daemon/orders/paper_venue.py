@@ -241,7 +241,7 @@ class PaperVenue:
             return
         unread, self._unread, self._unread_rows = self._unread, [], 0
         newest = unread[-1]
-        if len(newest.symbols) == 1 and tells_all(newest):
+        if len(newest.symbols) == 1 and tells_all(unread):
             self._remember(newest.slice(len(newest) - 1, len(newest)))
         else:
             self._remember(joined(unread))
