@@ -3,7 +3,8 @@
 const L = window.LightweightCharts;
 const compact = new Intl.NumberFormat("en-IN", { notation: "compact", maximumFractionDigits: 1 });
 const inRupees = { type: "custom", minMove: 0.01, formatter: (v) => (v < 0 ? "−₹" : "₹") + compact.format(Math.abs(v)) };
-const inPercent = { type: "custom", minMove: 0.01, formatter: (v) => v.toFixed(2) + " %" };
+const inPercent = { type: "custom", minMove: 0.01, formatter: (v) => fallen(v) };
+const fallen = (v) => (v < -0.005 ? "−" : "") + Math.abs(v).toFixed(2) + " %";
 const unmarked = { lastValueVisible: false, priceLineVisible: false };
 
 function newChart(id) {
@@ -166,8 +167,7 @@ function equityChart() {
     profit.setData(sorted.map(([time, [value]]) => ({ time, value })));
     fall.setData(sorted.map(([time, [, value]]) => ({ time, value })));
     chart.timeScale().fitContent();
-    const percent = (v) => (v > -0.005 ? "0.00" : "−" + Math.abs(v).toFixed(2)) + " %";
-    say("equity-read", rows.length ? `${signed(rows[0].net_pnl)} at ${moment(rows[0].time)}, ${percent(now)} from the peak, at worst ${percent(deepest)}` : "No bar has closed yet.");
+    say("equity-read", rows.length ? `${signed(rows[0].net_pnl)} at ${moment(rows[0].time)}, ${fallen(now)} from the peak, at worst ${fallen(deepest)}` : "No bar has closed yet.");
   }
 
   dressed();

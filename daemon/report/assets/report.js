@@ -10,6 +10,7 @@
   const whole = new Intl.NumberFormat("en-IN");
   const rupees = (value) => (value < 0 ? "−₹" : "₹") + money.format(Math.abs(value));
   const signed = (value) => (value > 0 ? "+" : "") + rupees(value);
+  const fallen = (v) => (v < -0.005 ? "−" : "") + Math.abs(v).toFixed(2) + " %";
   const price = (value) => money.format(value);
   const tone = (value) => (value > 0 ? "up" : value < 0 ? "down" : "");
   const day = new Intl.DateTimeFormat("en-IN", { timeZone: "Asia/Kolkata", day: "2-digit", month: "short", year: "numeric",
@@ -40,7 +41,7 @@
     });
     const compact = new Intl.NumberFormat("en-IN", { notation: "compact", maximumFractionDigits: 1 });
     const inRupees = { type: "custom", minMove: 0.01, formatter: (v) => (v < 0 ? "−₹" : "₹") + compact.format(Math.abs(v)) };
-    const inPercent = { type: "custom", minMove: 0.01, formatter: (v) => v.toFixed(2) + " %" };
+    const inPercent = { type: "custom", minMove: 0.01, formatter: fallen };
     const plain = { lastValueVisible: false, priceLineVisible: false };
     const bars = made.addSeries(L.CandlestickSeries, { ...plain, borderVisible: false }, 0);
     const volume = made.addSeries(L.HistogramSeries, { ...plain, priceScaleId: "volume", priceFormat: { type: "volume" } }, 0);
@@ -135,7 +136,7 @@
       const parts = [["", when(own.t[i])], ["O", price(own.o[i])], ["H", price(own.h[i])], ["L", price(own.l[i])],
         ["C", price(own.c[i])]], e = own.equityAt[i], n = own.decisionAt.get(i);
       if (own.v.length) parts.push(["volume", whole.format(own.v[i])]);
-      if (e >= 0) parts.push(["P&L", signed(run.equity.v[e] - run.starting)], ["drawdown", peaks[e].toFixed(2) + " %"]);
+      if (e >= 0) parts.push(["P&L", signed(run.equity.v[e] - run.starting)], ["drawdown", fallen(peaks[e])]);
       if (n !== undefined) {
         const of = own.decisions, why = run.reasons[of.why[n]];
         parts.push(["decided", ACTIONS[of.action[n]] + (why ? " (" + why + ")" : "")]);
