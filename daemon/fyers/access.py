@@ -79,5 +79,6 @@ def rate_budget(
 def history(broker: BrokerSettings, clock: Clock) -> FyersRest:
     """The account's candles of the past. Raises `SettingsError` for a token that can't be read."""
     fyers = broker.fyers
+    places = endpoints(fyers)  # before the token is read: it must not go there in the clear
     credentials = Credentials(fyers.app_id, token_of(fyers, os.environ).reveal())
-    return FyersRest(credentials, rate_budget(fyers, LIMITS), clock, endpoints(fyers))
+    return FyersRest(credentials, rate_budget(fyers, LIMITS), clock, places)

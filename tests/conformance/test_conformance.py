@@ -49,7 +49,7 @@ def broker_at(desk: Desk, directory: Path, limits: RateLimits = WIDE, orders: Or
     """The account alone, without an execution stage."""
     clock = LiveClock()
     return ADAPTERS[desk.server.speaks].broker(
-        account_at(desk, directory), clock, RateBudget(clock, limits), INSTRUMENTS, orders or OrderBook(),
+        account_at(desk, directory, answer_s=5.0), clock, RateBudget(clock, limits), INSTRUMENTS, orders or OrderBook(),
         real_ticks=False, on_date=None, band_of=None,
     )  # fmt: skip
 
@@ -195,7 +195,7 @@ async def test_a_lost_cancellation_is_asked_for_again(tmp_path: Path, speaks: st
 
 async def test_a_refusal_is_a_no(tmp_path: Path, speaks: str) -> None:
     """With the venue's words; nothing is in the book."""
-    async with trading(tmp_path, speaks=speaks) as trader:
+    async with trading(tmp_path, speaks=speaks, answer_s=5.0) as trader:
         trader.desk.trouble(FaultKind.REJECT, message="RMS: no money", code=-99)
         trader.send("T1")
         await until(lambda: trader.order("T1").state is OrderState.REJECTED)
@@ -290,7 +290,7 @@ async def test_a_restart_finds_its_orders_again(tmp_path: Path, speaks: str) -> 
 
 async def test_a_key_that_dies_and_another_one(tmp_path: Path, speaks: str) -> None:
     """It is noted, nothing is UNKNOWN for it, and with the new one orders leave again."""
-    async with trading(tmp_path, speaks=speaks) as trader:
+    async with trading(tmp_path, speaks=speaks, answer_s=5.0) as trader:
         broker = trader.broker
         await trader.desk.admin("POST", "token", {})
         await until(lambda: broker.refusal)
