@@ -272,10 +272,14 @@ class Computer:
         """
         forgets = torn and self.loop.time() < self.disk.forgets_until
         before = _size(Path(f"{self.journal}-wal"))
+        mark = Path(f"{self.journal}.unwritten")
+        marked = mark.exists()
         if torn:
             self.disk.heal()
             for hand in self.hands:
                 hand.take_one()
+            if marked:  # it is only taken away after the commit that the plug was pulled in
+                mark.touch()
         for hand in self.hands:
             hand.retire()
         self.hands.clear()

@@ -41,7 +41,7 @@ class Tally(msgspec.Struct):
     wall_s: float = 0.0
     cpu_s: float = 0.0
     slowest_s: float = 0.0
-    """How long it took at most until a daemon traded again after the last fault, of sessions without a break."""
+    """How long it took at most until a daemon traded again after the last fault, where no promise was broken."""
     before: int = 0
     """Sessions of earlier parts of a run that was stopped and goes on."""
 

@@ -96,6 +96,34 @@ def test_of_a_killed_process_nothing_runs_any_more() -> None:
     assert not task.done()
 
 
+def test_a_machine_that_sleeps_counts_its_timers_on_when_it_wakes() -> None:
+    """What comes meanwhile is heard afterwards, once; others go on."""
+    heard: list[tuple[str, float]] = []
+
+    async def daemon(news: asyncio.Queue[str]) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(5)
+        heard.append(("timer", loop.time()))
+        heard.append((await news.get(), loop.time()))
+
+    async def program() -> float:
+        loop, process, news = asyncio.get_running_loop(), Process("one"), asyncio.Queue[str]()
+        assert isinstance(loop, SimLoop)
+        task = loop.create_task(daemon(news), context=process.context())
+        await asyncio.sleep(1)
+        loop.suspend(process, 30)
+        loop.call_later(2, news.put_nowait, "news", context=process.context())
+        await asyncio.sleep(10)
+        others = loop.time()
+        await task
+        return others
+
+    others, _ = play(program())
+    assert others == pytest.approx(11, abs=0.1)
+    assert [what for what, _ in heard] == ["timer", "news"]
+    assert heard[0][1] == pytest.approx(35, abs=0.1)
+
+
 def test_nobody_with_anything_to_do_is_a_deadlock() -> None:
     """It is told, instead of waiting for ever."""
     with pytest.raises(DeadlockError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,9 @@ from tests.simulation.coverage import PAIRS, Coverage
 from tests.simulation.minimise import minimise
 from tests.simulation.plan import Action, Do, Plan, plan_of
 from tests.simulation.plants import PLANTS
-from tests.simulation.runner import apart, run_many
+from tests.simulation.runner import Part, Tally, apart, run_many
+from tests.simulation.scenes import Scene
+from tests.simulation.session import PREFIX, Result, sweep
 
 ROOT = Path(__file__).parents[2]
 FOUND = sorted((Path(__file__).parent / "found").glob("*.json"))
@@ -87,6 +90,49 @@ def test_a_plan_is_its_seeds_and_its_aims() -> None:
     assert plan_of(7) == plan_of(7) != plan_of(8)
     aimed = plan_of(7, "disk.full@halted:none:fresh")
     assert [(it.do, it.when) for it in aimed.actions if it.when] == [(Do.DISK_FULL, "halted:none:fresh")] * 2
+
+
+def test_a_long_run_goes_on_where_it_was_stopped() -> None:
+    """Its sessions, kinds and pairs are added up over the parts; no seed comes twice."""
+    first = Tally()
+    for seed in range(7, 10):
+        first.add(_result(seed, Counter(Fill=2)))
+    part = msgspec.json.decode(msgspec.json.encode(Part.of(7, first)), type=Part)
+    assert part.next_seed == 10
+    again = part.tally()
+    assert again.rate == 0.0
+    again.add(_result(10, Counter(Fill=1, Halt=1)))
+    assert (again.sessions, again.counts, again.coverage.seen[PAIRS[0]]) == (4, {"Fill": 7, "Halt": 1}, 4)
+    assert Part.of(7, again).next_seed == 11
+
+
+def _result(seed: int, counts: dict[str, int]) -> Result:
+    """Of a session that kept every promise."""
+    return Result(
+        plan=Plan(seed=seed, actions=()), broken=[], pairs=[PAIRS[0]], counts=counts, digest="", lives=1, cpu_s=0.5,
+        active_s=45.0, log=[],
+    )  # fmt: skip
+
+
+def test_what_stopped_runs_left_is_swept_up(tmp_path: Path) -> None:
+    """Of processes that are gone; those of one that lives stay, and what is none of ours."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    mine, gone, old = (tmp_path / f"{PREFIX}{it}" for it in (f"{os.getpid()}-abc", f"{ended.pid}-abc", "qwertyui"))
+    other = tmp_path / "somebody's"
+    for directory in (mine, gone, old, other):
+        directory.mkdir()
+    assert set(sweep(tmp_path)) == {gone, old}
+    assert {it.name for it in tmp_path.iterdir()} == {mine.name, other.name}
+
+
+def test_a_session_crosses_open_close_and_night() -> None:
+    """Each is met, and each is lived through without a fault."""
+    for scene in (Scene.OPENING, Scene.CLOSING, Scene.NIGHT):
+        result = apart(Plan(seed=3, actions=(), scene=scene))
+        assert [str(it) for it in result.broken] == []
+        assert result.lives == (2 if scene is Scene.NIGHT else 1)
+        assert result.counts["Decision"] > 0
 
 
 def test_what_was_not_seen_is_sought() -> None:

@@ -303,3 +303,20 @@ async def test_a_check_that_always_raises_ends_the_daemon() -> None:
     async with asyncio.timeout(60):
         with pytest.raises(Fault, match=r"'health' crashed 4 times, last with ZeroDivisionError: a check of ours"):
             await bench.keep()
+
+
+def test_a_look_serves_until_the_next_one_is_due() -> None:
+    """Who only wants to know how it stands doesn't have everything measured anew; a look as of now always is."""
+    bench = Bench(every_s=5)
+
+    def unknown() -> str:
+        return next(check.status.value for check in bench.monitor.recent() if check.name == "orders")
+
+    assert unknown() == "ok"
+    bench.is_now(unknown=1)
+    assert unknown() == "ok"
+    bench.clock.advance(OPEN + 5 * NS_PER_S)
+    assert unknown() == "fail"
+    bench.is_now(unknown=0)
+    assert bench.check("orders").status.value == "ok"
+    assert unknown() == "ok"
