@@ -12,12 +12,27 @@ from typing import Final
 UNKNOWN: Final = "<unknown>"
 
 
+_INDICES: Final = {"NIFTY50": "NIFTY", "NIFTYBANK": "BANKNIFTY"}
+"""What exchanges call an index, by what its files and derivatives call it."""
+
+
+def short(name: str) -> str:
+    """The name without exchange and series: `NSE:SBIN-EQ` and `SBIN` are one, and so are an index's two names."""
+    _, exchange, rest = name.rpartition(":")
+    plain = rest.rpartition("-")[0] or rest if exchange else rest
+    return _INDICES.get(plain, plain)
+
+
 @dataclass(frozen=True)
 class Vocabulary:
-    """Names in row order, row 0 (`<unknown>`) not among them."""
+    """Names in row order, row 0 (`<unknown>`) not among them.
+
+    An instrument is found by its short name, too: files of bars are called otherwise than what is traded.
+    """
 
     names: tuple[str, ...] = ()
     _rows: dict[str, int] = field(init=False, repr=False, compare=False)
+    _short: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Index the names; raises ValueError for a name that comes twice or is `<unknown>`."""
@@ -25,6 +40,7 @@ class Vocabulary:
         if len(rows) != len(self.names) or UNKNOWN in rows:
             raise ValueError(f"a vocabulary holds each name once and never {UNKNOWN}: {self.names}")
         object.__setattr__(self, "_rows", rows)
+        object.__setattr__(self, "_short", {short(name): row for name, row in reversed(rows.items())})
 
     def __len__(self) -> int:
         """Rows of the embedding table, the unknown row included."""
@@ -32,7 +48,7 @@ class Vocabulary:
 
     def row(self, name: str) -> int:
         """Row of `name`; 0 where it was never seen."""
-        return self._rows.get(name, 0)
+        return self._rows.get(name) or self._short.get(short(name), 0)
 
     def grow(self, names: Iterable[str]) -> Vocabulary:
         """Return a vocabulary with the names that are new added at the end, in the order given."""

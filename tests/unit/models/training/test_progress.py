@@ -1,0 +1,28 @@
+"""Progress into a pipe is whole lines."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from models.training.progress import Lines, NoteReport, StepReport, ValidationReport, watching
+from models.training.step import SegmentReport
+
+SEGMENT = SegmentReport(0.5, 0.0, 0.0, 1.0, 1.0, 0.1)
+
+
+def test_a_pipe_gets_lines_however_long_they_are() -> None:
+    """A note of 300 characters is one line; of a hundred steps ten are told, and no bar is drawn."""
+    out = io.StringIO()
+    with watching(Console(file=out)) as view:
+        assert isinstance(view, Lines)
+        view(NoteReport(0, "data", "AAA.parquet: [1/2] " + "x" * 300))
+        for step in range(1, 101):
+            view(StepReport(step, 100, [SEGMENT], 0.1, 1.0, 100.0, step))
+        view(ValidationReport(100, [1.0, 2.0], [0.1, 0.2], best=True))
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "data: AAA.parquet: [1/2] " + "x" * 300
+    assert [line.split(":")[0] for line in lines[1:11]] == [f"step {step} of 100" for step in range(10, 101, 10)]
+    assert lines[11:] == ["step 100: validation 1.00, 2.00 bp a session = 10.0 %, 20.0 % of the best ★"]
+    assert "\x1b" not in out.getvalue()
