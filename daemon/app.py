@@ -124,6 +124,8 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Is given every live batch as it came, before the filter."""
     recover: bool = False
     """Whether account and market go on from where the journal's earlier runs left them."""
+    decides_from: int = 0
+    """Bars that close earlier, UTC ns, are seen and not decided on."""
     reels: list[Path] = []
     """What an earlier process recorded of today, for the bars that were in the making."""
     machine: Machine = msgspec.field(default_factory=Machine)
@@ -242,6 +244,7 @@ class App:
             legs,
             plan.machine.thread,
             plan.machine.stopwatch,
+            plan.decides_from,
         )
         on_swap = settings.model_management.on_swap
         self.models = ModelSwitch(

@@ -173,7 +173,7 @@ class AdaptiveComputationTime:
             active = np.array([reason is None for reason in reasons])
             new_values, new_state = runner.segment(x, state)
             state = new_state if active.all() else runner.freeze(active, new_state, state)
-            values = new_values if values is None else _merge(active, new_values, values)
+            values = new_values if values is None or active.all() else _merge(active, new_values, values)
             now = self._now()
             self.cost.add(now - started)
             longest, started = max(longest, now - started), now

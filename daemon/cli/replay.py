@@ -56,6 +56,10 @@ def replay(
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="Replay again under dearer markets and later orders: nine replays.")
     ] = False,
+    workers: Annotated[
+        int,
+        typer.Option(help="Spread the sessions over so many processes; the same result.", min=1, max=256),
+    ] = 1,
     ticks_out: Annotated[Path | None, typer.Option(help="Write the accepted ticks to this tape.")] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -80,6 +84,8 @@ def replay(
 
         if config is not None:
             raise UsageError(f"--config {config}: --against takes the journal's settings; change some with --set")
+        if workers > 1 or sensitivity:
+            raise UsageError("--against replays one day once: without --workers and --sensitivity")
         return replay_against(against, run, changes, tapes or [], symbol or [], latency, outputs, as_json=as_json)
     if run is not None:
         raise UsageError(f"--run {run}: names a run of --against JOURNAL, and there is none")
@@ -91,7 +97,7 @@ def replay(
         from daemon.run.sensitivity import sensitivity as under_other_costs
 
         session.beside = partial(under_other_costs, settings, tapes, symbol or [], latency or "zero")
-    summary = run_loop(interruptible(session))
+    summary = run_loop(interruptible(session, workers))
     if as_json:
         print_json(summary)
     else:
@@ -116,9 +122,9 @@ def _instead(strategy: str, config: Path | None, changes: list[str]) -> list[str
     return [f"strategy.name={strategy}", *(["strategy.parameters=null"] if named != strategy and not given else [])]
 
 
-async def interruptible(session: Replay) -> ReplaySummary:
+async def interruptible(session: Replay, workers: int = 1) -> ReplaySummary:
     """Run; Ctrl-C, SIGTERM and a hangup end the replay in order, with its journal whole."""
     from daemon.run.process import on_ending
 
     on_ending(lambda _: session.stop())
-    return await session.run()
+    return await (session.run() if workers == 1 else session.run_split(workers))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import structlog
 
 from daemon.app import App, RunPlan
 from daemon.core.clock import NS_PER_S, ReplayClock, stopwatch_ns
-from daemon.core.errors import TapeError, UsageError
+from daemon.core.errors import Fault, TapeError, UsageError
 from daemon.core.events import Bar, Decision, Event, Fill, InferenceMeasured, TickBatch
 from daemon.core.latency import Latency
 from daemon.feed.replay import TapeFeed
@@ -26,6 +27,7 @@ from daemon.report.chance import SensitivityRow
 from daemon.report.summary import ReplaySummary
 from daemon.report.trades import Trade
 from daemon.run.chronicle import CHRONICLED, Chronicle, Described
+from daemon.run.many import Job
 from daemon.run.output_tables import (
     bars_table,
     decisions_table,
@@ -34,6 +36,7 @@ from daemon.run.output_tables import (
     trades_table,
     write_table,
 )
+from daemon.run.split import all_told, events_of, not_to_be_split, shares
 from daemon.settings.tree import Settings
 from daemon.tape.format import TapeWriter
 
@@ -70,6 +73,8 @@ class Replay:
         self.interrupted = False
         self.beside: Callable[[], list[SensitivityRow]] | None = None
         """Replays of the same under other costs, to be told with the summary."""
+        self._asked = (settings, tapes, symbols, latency, outputs)
+        self._sensitivity: list[SensitivityRow] = []
         self._settings = settings
         self._latency = latency
         self._started_ns = stopwatch_ns()
@@ -108,15 +113,9 @@ class Replay:
         return [*self.tally.trades, *self.tally.open_trades]
 
     def _listen(self) -> None:
-        bus, outputs = self.app.bus, self.outputs
-        bus.tap(CHRONICLED, self.chronicle.record)
+        bus = self.app.bus
+        bus.tap(CHRONICLED, self._take)
         bus.tap((InferenceMeasured,), self._measure)
-        if outputs.bars is not None:
-            bus.tap((Bar,), self._bars.append)
-        if outputs.fills is not None:
-            bus.tap((Fill,), self._fills.append)
-        if outputs.decisions is not None:
-            bus.tap((Decision,), self._decisions.append)
 
     def stop(self) -> None:
         """End early, in order."""
@@ -131,12 +130,61 @@ class Replay:
                 await self.app.run()
         else:
             await self.app.run()
-        summary = self._summarise()
-        self._check_usable(summary)
+        return await self._end()
+
+    async def _end(self) -> ReplaySummary:
+        """Say what it came to, and write what was asked for."""
         if self.beside is not None and not self.interrupted:
-            summary = msgspec.structs.replace(summary, sensitivity=await asyncio.to_thread(self.beside))
+            self._sensitivity = await asyncio.to_thread(self.beside)
+        summary = msgspec.structs.replace(self._summarise(), sensitivity=self._sensitivity)
+        self._check_usable(summary)
         self._write(summary)
         return summary
+
+    async def run_split(self, workers: int) -> ReplaySummary:
+        """As `run`, over so many processes; by itself where sessions depend on each other, and the log says why."""
+        why = await asyncio.to_thread(self._split, workers)
+        if why:
+            log.warning("played in one process", reason=why)
+            return await self.run()
+        self.app.close()
+        return await self._end()
+
+    def _split(self, workers: int) -> str:
+        """Take what the processes lived through; why it can't be used, "" where it was."""
+        settings, tapes, symbols, latency, outputs = self._asked
+        if outputs.journal is not None or outputs.ticks is not None:
+            return "journal and ticks are written by one process"
+        if why := not_to_be_split(settings):
+            return why
+        job = Job(
+            settings=settings.model_dump_json(), tapes=[str(tape) for tape in tapes], symbols=symbols,
+            latency=latency.name,
+        )  # fmt: skip
+        try:
+            found = list(all_told(shares(job, self.app.calendar, workers)))
+        except BrokenExecutor:
+            raise (KeyboardInterrupt() if self.interrupted else Fault("a process of the replay ended")) from None
+        for told in found:
+            if told.carried:
+                return f"sessions depend on each other: {told.carried}"
+        for told in found:
+            for elapsed_ns in told.inference_ns:
+                self.tally.inference(elapsed_ns / NS_PER_S)
+            for event in events_of(told):
+                self._take(event)
+        return ""
+
+    def _take(self, event: Event) -> None:
+        """An event of the run, for its summary and its tables."""
+        self.chronicle.record(event)
+        outputs = self.outputs
+        if isinstance(event, Bar) and outputs.bars is not None:
+            self._bars.append(event)
+        elif isinstance(event, Fill) and outputs.fills is not None:
+            self._fills.append(event)
+        elif isinstance(event, Decision) and outputs.decisions is not None:
+            self._decisions.append(event)
 
     def _measure(self, event: Event) -> None:
         if isinstance(event, InferenceMeasured):

@@ -142,13 +142,18 @@ class StrategyActor(Actor):
         legs: Legs | None = None,
         thread: Callable[[str], Worker] = ThreadWorker,
         stopwatch: Callable[[], int] = stopwatch_ns,
+        decides_from: int = 0,
     ) -> None:
-        """`thread` makes the one that strategies think on; `stopwatch` measures how long they do (ns)."""
+        """`thread` makes the one that strategies think on; `stopwatch` measures how long they do (ns).
+
+        Bars that close before `decides_from` (UTC ns) are seen and not decided on.
+        """
         super().__init__(bus)
         self.view = view
         self.legs = legs if legs is not None else Legs()
         self.strategies = dict(strategies)
         self.succession = Succession(self.strategies)
+        self._decides_from = decides_from
         self.newest_bar = 0
         """When the newest bar closed that a decision was asked for, UTC ns."""
         self.seen: Moment | None = None
@@ -242,7 +247,7 @@ class StrategyActor(Actor):
 
     def _decided(self, complexity: Complexity) -> bool:
         """Whether somebody decides on it: not on a future that is traded for its index."""
-        return not self.legs.holds(complexity.symbol)
+        return complexity.ts >= self._decides_from and not self.legs.holds(complexity.symbol)
 
     def _ask(self, complexity: Complexity) -> None:
         request = _Request(self._clock, complexity.ts)
