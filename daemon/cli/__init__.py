@@ -24,6 +24,8 @@ class Commands(LazyGroup):
         "run": Later("daemon.cli.run:run", "Run the daemon by its settings: live or on paper, with logs on stderr and "
                      "control over local HTTP."),
         "replay": Later("daemon.cli.replay:replay", "Replay recorded ticks through the whole daemon."),
+        "sweep": Later("daemon.cli.sweep:sweep", "Try settings over tapes, instruments and seeds; killed and begun "
+                       "again it ends with the same table."),
         "report": Later("daemon.cli.report:report", "Report a run from its journal alone: the summary of `hrmd "
                         "replay`, and with -o its page."),
         "new": Later("daemon.cli.new:new_app", "Write a strategy of your own to begin with, and its test."),

@@ -45,7 +45,7 @@ def play_all(jobs: Sequence[Job], workers: int) -> Iterator[ReplaySummary]:
         yield from map(play, jobs)
         return
     with processes(min(workers, len(jobs))) as pool:
-        for told in pool.map(_told, [msgspec.json.encode(job) for job in jobs]):
+        for told in pool.map(played, [msgspec.json.encode(job) for job in jobs]):
             yield msgspec.json.decode(told, type=ReplaySummary)
 
 
@@ -67,5 +67,6 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _told(job: bytes) -> bytes:
+def played(job: bytes) -> bytes:
+    """`play`, from and to JSON: what crosses to another process."""
     return msgspec.json.encode(play(msgspec.json.decode(job, type=Job)))

@@ -120,6 +120,10 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "replay": lambda place: [str(place.tape), "--strategy", "rules", "--journal", str(place.root / "j.sqlite")],
     "verify": lambda place: [str(place.root / "j.sqlite")],
     "explain": lambda place: [str(place.root / "j.sqlite")],
+    "sweep": lambda place: [
+        str(place.tape), "--param", "strategy.rules.slow=20:21", "--trials", "1", "--workers", "1", "-o",
+        str(place.root / "sweep"), "--set", "strategy.name=rules",
+    ],
     "report": lambda place: [str(place.root / "j.sqlite")],
     "check": lambda place: place.settings(
         f"feed.tape=[{place.tape}]", "strategy.name=rules", f"journal.path={place.root}/new.sqlite", "control.port=0"

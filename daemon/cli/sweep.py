@@ -1,0 +1,93 @@
+"""`hrmd sweep`: settings tried over tapes, instruments and seeds, and how much of the best is luck."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
+from daemon.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from daemon.report.sweep import TrialRow
+
+
+def sweep(
+    tapes: Annotated[list[Path], typer.Argument(help="Tapes to play each trial on.", show_default=False)],
+    param: Annotated[
+        list[str], typer.Option(help="a.b.c=LOW:HIGH[:STEP|:log] or a.b.c=A,B,C; may repeat.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Directory of the study, the table and the page; a sweep goes on there.")
+    ],
+    config: Config = None,
+    overrides: Overrides = None,
+    trials: Annotated[int, typer.Option(help="So many in all, those of before counted.", min=1)] = 40,
+    symbol: Annotated[list[str] | None, typer.Option(help="Each symbol by itself; may repeat.")] = None,
+    windows: Annotated[int, typer.Option(help="Cut each replay into so many stretches of sessions.", min=1)] = 1,
+    model_seed: Annotated[list[int] | None, typer.Option(help="Each seed of the model by itself; may repeat.")] = None,
+    metric: Annotated[str, typer.Option(help="sharpe | sortino | calmar | total_return")] = "sharpe",
+    sampler: Annotated[str, typer.Option(help="tpe | random | grid")] = "tpe",
+    pruner: Annotated[str, typer.Option(help="none | median | halving, after each symbol and seed.")] = "none",
+    seed: Annotated[int, typer.Option(help="Of the sampler.", min=0)] = 0,
+    latency: Annotated[str, typer.Option(help="zero | fixed:MS")] = "zero",
+    workers: Annotated[int, typer.Option(help="Processes; 0: one a core.", min=0)] = 0,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster instead: host:port, or auto.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try settings over tapes, instruments and seeds; killed and begun again it ends with the same table."""
+    from daemon.report.sweep import write_sweep
+    from daemon.run.fleet import LocalFleet, RayFleet
+    from daemon.run.latency import parse_latency
+    from daemon.run.many import cores
+    from daemon.run.output_tables import write_table
+    from daemon.run.sweep import METRICS, PRUNERS, SAMPLERS, Sweep, ranked, wanted_of
+    from daemon.run.sweep_table import trials_table
+
+    asked = (("metric", metric, METRICS), ("sampler", sampler, SAMPLERS), ("pruner", pruner, PRUNERS))
+    for name, value, known in asked:
+        if value not in known:
+            raise UsageError(f"--{name} {value}: expected one of {', '.join(known)}")
+    parse_latency(latency)
+    settings = settings_and_logs(config, [*(overrides or []), "log.level=error"])
+    wanted = wanted_of(
+        settings, tapes, params=param, symbols=symbol or [], windows=windows, seeds=model_seed or [], latency=latency,
+        metric=metric, sampler=sampler, pruner=pruner, seed=seed, trials=trials,
+    )  # fmt: skip
+    made = Sweep(wanted, out / "study.sqlite")
+    fleet = RayFleet(address) if address is not None else LocalFleet(workers or cores())
+    try:
+        rows = ranked(made.run(fleet, lambda so_far: _progress(ranked(so_far), trials)))
+    finally:
+        fleet.close()
+    write_table(trials_table(rows), out / "trials.parquet")
+    write_sweep(out / "sweep.html", rows, metric)
+    if as_json:
+        print_json({"study": str(out / "study.sqlite"), "trials": rows, "best": rows[0]})
+        return
+    _show(rows, metric)
+    for name in ("trials.parquet", "sweep.html"):
+        typer.echo(f"wrote {out / name}")
+
+
+def _progress(rows: list[TrialRow], trials: int) -> None:
+    best = rows[0]
+    value = "-" if best.value is None else f"{best.value:.3f}"
+    typer.echo(f"{len(rows)} of {trials} trials; best so far: trial {best.number}, {value}", err=True)
+
+
+def _show(rows: list[TrialRow], metric: str) -> None:
+    from daemon.report.tables import show, table
+    from daemon.report.text import percent, ratio, signed_rupees, whole
+
+    shown = table(">trial", "settings", f">{metric}", ">worst", ">Sharpe", ">not luck", ">trades", ">net P&L")
+    for row in rows[:10]:
+        told = ", ".join(f"{key}={value}" for key, value in row.params.items())
+        shown.add_row(
+            str(row.number), told, ratio(row.value), ratio(row.worst), ratio(row.sharpe), percent(row.deflated, 1),
+            whole(row.trades), signed_rupees(row.net_pnl),
+        )  # fmt: skip
+    show(shown)
+    typer.echo(f"{len(rows)} trials; not luck: the deflated Sharpe ratio of so many")

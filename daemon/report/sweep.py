@@ -1,0 +1,128 @@
+"""The trials of a sweep → a page: the ranking with how much of it is luck, and how stable the best is.
+
+Invariant: the number of trials stands before the first ratio, and a ratio that luck explains isn't called good.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from decimal import Decimal
+from html import escape
+from itertools import combinations
+from math import fsum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from daemon.core.errors import UsageError
+from daemon.report.shell import card, document, table, toned
+from daemon.report.text import percent, ratio, rupees, signed_rupees, whole
+
+SHOWN = 50
+MOST_MAPS = 6
+BINS = 8
+
+
+class TrialRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished trial. `value` is the mean of the metric over instruments, windows and seeds; ratios a year."""
+
+    number: int
+    params: dict[str, Any]
+    state: str
+    """complete; pruned: it wasn't played on everything; refused: its settings can't be had together."""
+    value: float | None
+    worst: float | None
+    """The metric of its worst instrument, window and seed."""
+    sharpe: float | None
+    """Of all its sessions."""
+    deflated: float | None
+    """The probability that its Sharpe ratio is more than luck brings out of so many trials."""
+    trades: int
+    net_pnl: Decimal
+    costs: Decimal
+
+
+def write_sweep(path: Path, ranked: Sequence[TrialRow], metric: str) -> None:
+    """Write the page. Raises `UsageError` where that can't be."""
+    try:
+        path.write_text(render(ranked, metric), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"report {path}: can't be written ({error.strerror})") from None
+
+
+def render(ranked: Sequence[TrialRow], metric: str) -> str:
+    """The page; `ranked` are the trials, best first."""
+    names = list(ranked[0].params) if ranked else []
+    heads = ("Trial", *map(escape, names), metric, "worst", "Sharpe", "not luck", "Trades", "Costs", "Net P&amp;L")
+    rows = [
+        (
+            f"{row.number}{'' if row.state == 'complete' else f' ({row.state})'}",
+            *(escape(_text(row.params[name])) for name in names), ratio(row.value), ratio(row.worst), ratio(row.sharpe),
+            percent(row.deflated, 1), whole(row.trades), rupees(row.costs),
+            toned(signed_rupees(row.net_pnl), float(row.net_pnl)),
+        )
+        for row in ranked[:SHOWN]
+    ]  # fmt: skip
+    maps = [card(f"{escape(a)} × {escape(b)}: mean {metric}", heat_map(ranked, a, b))
+            for a, b in list(combinations(names, 2))[:MOST_MAPS]]  # fmt: skip
+    alone = [card(f"{escape(name)}: mean {metric}", heat_map(ranked, name, None)) for name in names[:MOST_MAPS]]
+    body = [
+        f"<main>\n<h1>Sweep<span>{whole(len(ranked))} trials</span></h1>",
+        f"<p>Of {whole(len(ranked))} trials the best looks good by luck alone. <b>not luck</b> is the deflated Sharpe "
+        "ratio: the probability that a trial's ratio is above the best that so many tries bring out by chance. A good "
+        "trial lies among good neighbours on the maps; a bright cell by itself is luck.</p>",
+        card("Ranking", table(heads, rows)), *maps, *alone,
+        "<footer>Deflated Sharpe ratio: Bailey &amp; López de Prado, 2014.</footer>\n</main>",
+    ]  # fmt: skip
+    return document("Sweep", "\n".join(body))
+
+
+def heat_map(rows: Sequence[TrialRow], across: str, down: str | None) -> str:
+    """The mean value in each cell, as SVG: blue below 0, orange above, pale near it."""
+    columns, lines = _bins(rows, across), _bins(rows, down) if down is not None else {"": [""]}
+    column_of, line_of = _places(columns), _places(lines)
+    cells: dict[tuple[int, int], list[float]] = defaultdict(list)
+    for row in rows:
+        if row.value is not None:
+            line = line_of[_text(row.params[down])] if down is not None else 0
+            cells[column_of[_text(row.params[across])], line].append(row.value)
+    means = {place: fsum(values) / len(values) for place, values in cells.items()}
+    most = max((abs(mean) for mean in means.values()), default=0.0) or 1.0
+    width, height, left = 84, 30, 120
+    parts = []
+    for (x, y), mean in means.items():
+        place = f'x="{left + x * width}" y="{y * height}"'
+        colour = "#d9822b" if mean > 0 else "#3b7dd8"
+        parts.append(f'<rect {place} width="{width - 2}" height="{height - 2}" fill="{colour}" '
+                     f'fill-opacity="{0.08 + 0.9 * abs(mean) / most:.2f}"/>'
+                     f'<text x="{left + x * width + width // 2}" y="{y * height + 19}" text-anchor="middle" '
+                     f'font-size="12" fill="currentColor">{ratio(mean)} ({len(cells[x, y])})</text>')  # fmt: skip
+    for number, name in enumerate(lines):
+        parts.append(f'<text x="{left - 8}" y="{number * height + 19}" text-anchor="end" font-size="12" '
+                     f'fill="currentColor">{escape(name)}</text>')  # fmt: skip
+    for number, name in enumerate(columns):
+        parts.append(f'<text x="{left + number * width + width // 2}" y="{len(lines) * height + 16}" '
+                     f'text-anchor="middle" font-size="12" fill="currentColor">{escape(name)}</text>')  # fmt: skip
+    size = f"0 0 {left + len(columns) * width} {len(lines) * height + 24}"
+    return f'<svg viewBox="{size}" role="img" aria-label="{escape(across)}">{"".join(parts)}</svg>'
+
+
+def _bins(rows: Sequence[TrialRow], name: str) -> dict[str, list[str]]:
+    """Values by the label of their bin, in order; many numbers share a bin with their neighbours."""
+    values = list({_text(row.params[name]): row.params[name] for row in rows}.items())
+    numbers = all(isinstance(value, int | float) for _, value in values)
+    values.sort(key=lambda item: (item[1], "") if numbers else (0, item[0]))
+    if len(values) <= BINS or not numbers:
+        return {text: [text] for text, _ in values}
+    groups = [values[len(values) * n // BINS : len(values) * (n + 1) // BINS] for n in range(BINS)]
+    return {f"{group[0][0]}–{group[-1][0]}": [text for text, _ in group] for group in groups}
+
+
+def _places(bins: dict[str, list[str]]) -> dict[str, int]:
+    return {text: place for place, texts in enumerate(bins.values()) for text in texts}
+
+
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,345 @@
+"""Settings to try, tapes, instruments and seeds → trials in a SQLite study, each with what it came to.
+
+Trials are asked for in rounds of a fixed size. What a round tries depends on the finished rounds before it and on the
+seed alone, never on how many processes there are or which was faster; a trial is written when it is finished, in one
+transaction. Invariant: a sweep that is killed and begun again, however often, ends with the same table as one that is
+not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+import numpy as np
+
+from daemon.core.code import file_sha256
+from daemon.core.errors import SettingsError, UsageError
+from daemon.report.summary import ReplaySummary, equity_curve
+from daemon.report.sweep import TrialRow
+from daemon.run.many import Job
+from daemon.run.space import space_of
+from daemon.settings.layers import laid_over
+from daemon.settings.loading import build_settings
+from daemon.settings.tree import Settings
+from models.training.stats import annualised, deflated_sharpe, sharpe_ratio
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial, Trial
+
+METRICS = ("sharpe", "sortino", "calmar", "total_return")
+SAMPLERS = ("tpe", "random", "grid")
+PRUNERS = ("none", "median", "halving")
+ROUND = 8
+STUDY = "hrmd"
+SEED_KEY = "model_management.seed"
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sweep is; two that differ in any of it aren't one sweep."""
+
+    settings: str
+    params: list[str]
+    tapes: list[str]
+    tapes_sha256: list[str]
+    symbols: list[str]
+    """Each is played by itself; empty: all together."""
+    windows: int
+    seeds: list[int]
+    """Of the model; empty: that of the settings."""
+    latency: str
+    metric: str
+    sampler: str
+    pruner: str
+    seed: int
+    trials: int
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """What a trial came to on one instrument and seed."""
+
+    values: list[float]
+    """The metric in each window."""
+    returns: list[float]
+    """By session."""
+    trades: int
+    net_pnl: Decimal
+    costs: Decimal
+
+
+class Fleet(Protocol):
+    """Who plays jobs."""
+
+    def play(self, jobs: Sequence[Job]) -> Iterable[ReplaySummary]:
+        """All of them, in order."""
+
+
+def wanted_of(settings: Settings, tapes: Sequence[Path], **rest: Any) -> Wanted:
+    """Raises `UsageError` for tapes that can't be read and a range that is none."""
+    space_of(rest["params"])
+    for tape in tapes:
+        if not tape.is_file():
+            raise UsageError(f"{tape}: no such tape")
+    return Wanted(
+        settings=settings.model_dump_json(), tapes=[str(tape.resolve()) for tape in tapes],
+        tapes_sha256=[file_sha256(tape) for tape in tapes], **rest,
+    )  # fmt: skip
+
+
+class Sweep:
+    """One sweep: `run` it to its end, `rows` are its table."""
+
+    def __init__(self, wanted: Wanted, storage: Path) -> None:
+        """Open the study, or begin one. Raises `UsageError` where it is of another sweep, or Optuna isn't there."""
+        self.wanted = wanted
+        self.space = space_of(wanted.params)
+        self._study = _study(storage)
+        before = self._study.user_attrs.get("wanted")
+        now = msgspec.json.encode(msgspec.structs.replace(wanted, trials=0)).decode()
+        if before is None:
+            self._study.set_user_attr("wanted", now)
+        elif before != now:
+            raise UsageError(f"{storage}: is of another sweep ({_differs(before, now)}); name another place with -o")
+
+    def run(self, fleet: Fleet, told: Callable[[list[TrialRow]], None]) -> list[TrialRow]:
+        """Play what isn't finished; `told` is given the table so far after each round."""
+        while (begun := self._next_round()) is not None:
+            self._play(begun, fleet)
+            told(self.rows())
+        return self.rows()
+
+    def rows(self) -> list[TrialRow]:
+        """Finished trials by number."""
+        trials = self._finished()
+        returns = {number: np.asarray(trial.user_attrs["returns"]) for number, trial in trials.items()}
+        ratios = np.asarray([sharpe_ratio(one) for one in returns.values()])
+        rows = []
+        for number, trial in sorted(trials.items()):
+            own = sharpe_ratio(returns[number])
+            rows.append(
+                TrialRow(
+                    number=number, params=dict(trial.params), state=_state(trial),
+                    value=_finite(trial.user_attrs["value"]), worst=_finite(trial.user_attrs["worst"]),
+                    sharpe=_finite(annualised(own)), deflated=_finite(deflated_sharpe(returns[number], ratios)),
+                    trades=trial.user_attrs["trades"], net_pnl=Decimal(trial.user_attrs["net_pnl"]),
+                    costs=Decimal(trial.user_attrs["costs"]),
+                )
+            )  # fmt: skip
+        return rows
+
+    def _finished(self) -> dict[int, FrozenTrial]:
+        """By our number: the study's own is the order in which they were finished."""
+        return {trial.user_attrs["number"]: trial for trial in self._study.get_trials(deepcopy=False)}
+
+    def _next_round(self) -> list[tuple[int, Trial]] | None:
+        """The trials of the first round that isn't finished, those that are left out; None after the last round."""
+        import optuna
+
+        finished = self._finished()
+        left = [number for number in range(self.wanted.trials) if number not in finished]
+        if not left:
+            return None
+        first = left[0] // ROUND * ROUND
+        memory = optuna.create_study(direction="maximize", pruner=_pruner(self.wanted.pruner, len(self._cells())))
+        memory.add_trials([_anew(finished[number]) for number in range(first)])
+        begun = []
+        for number in range(first, min(first + ROUND, self.wanted.trials)):
+            memory.sampler = _sampler(self.wanted, self.space, number)
+            trial = memory.ask(self.space)
+            if number in left:
+                begun.append((number, trial))
+        return begun
+
+    def _cells(self) -> list[tuple[list[str], int | None]]:
+        """(symbols, seed) of each replay that a trial is made of."""
+        symbols = [[symbol] for symbol in self.wanted.symbols] or [[]]
+        seeds: list[int | None] = [*self.wanted.seeds] or [None]
+        return [(names, seed) for names in symbols for seed in seeds]
+
+    def _play(self, begun: list[tuple[int, Trial]], fleet: Fleet) -> None:
+        """Cell by cell all trials that go on; each is written as soon as it has its last."""
+        cells = self._cells()
+        found: dict[int, list[Cell]] = {number: [] for number, _ in begun}
+        alive = [(number, trial) for number, trial in begun if not self._refused(number, trial)]
+        for step, (symbols, seed) in enumerate(cells):
+            if not alive:
+                return
+            jobs = [self._job(trial, symbols, seed) for _, trial in alive]
+            going = []
+            for (number, trial), summary in zip(alive, fleet.play(jobs), strict=True):
+                found[number].append(cell_of(summary, self.wanted.metric, self.wanted.windows))
+                trial.report(_mean(found[number]), step)
+                over = step + 1 == len(cells)
+                if over or trial.should_prune():
+                    self._keep(number, trial, found[number], pruned=not over)
+                else:
+                    going.append((number, trial))
+            alive = going
+
+    def _refused(self, number: int, trial: Trial) -> bool:
+        """Whether the settings can't be had together; such a trial is kept, and counts as tried."""
+        try:
+            self._job(trial, [], None)
+        except SettingsError as error:
+            self._keep(number, trial, [], pruned=True, why=str(error))
+            return True
+        return False
+
+    def _job(self, trial: Trial, symbols: list[str], seed: int | None) -> Job:
+        wanted = self.wanted
+        changes = [f"{key}={value}" for key, value in trial.params.items()]
+        changes += [] if seed is None else [f"{SEED_KEY}={seed}"]
+        settings = build_settings(laid_over(wanted.settings, changes))
+        return Job(settings=settings.model_dump_json(), tapes=wanted.tapes, symbols=symbols, latency=wanted.latency)
+
+    def _keep(self, number: int, trial: Trial, cells: list[Cell], *, pruned: bool, why: str = "") -> None:
+        import optuna
+
+        value = _mean(cells) if cells else None
+        told = {
+            "number": number, "refused": why, "value": value,
+            "worst": min((one for cell in cells for one in cell.values), default=None),
+            "returns": [one for cell in cells for one in cell.returns], "trades": sum(cell.trades for cell in cells),
+            "net_pnl": str(sum((cell.net_pnl for cell in cells), Decimal())),
+            "costs": str(sum((cell.costs for cell in cells), Decimal())),
+        }  # fmt: skip
+        states = optuna.trial.TrialState
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=states.PRUNED if pruned else states.COMPLETE, value=value, params=trial.params,
+                distributions=self.space, user_attrs=told,
+                intermediate_values={step: _mean(cells[: step + 1]) for step in range(len(cells))},
+            )
+        )  # fmt: skip
+
+
+def cell_of(summary: ReplaySummary, metric: str, windows: int) -> Cell:
+    """A replay, cut into so many windows of neighbouring sessions; a metric that can't be said is 0."""
+    from daemon.report.performance import measure
+
+    curve = list(equity_curve(summary))
+    sessions = len(curve) - 1
+    edges = [sessions * number // windows for number in range(windows + 1)]
+    values = []
+    for first, last in pairwise(edges):
+        found = getattr(measure(curve[first : last + 1], [], []), metric)
+        values.append(0.0 if found is None else float(found))
+    returns = [after / before - 1 if before > 0 else 0.0 for before, after in pairwise(curve)]
+    return Cell(
+        values=values, returns=returns, trades=summary.trades, net_pnl=summary.net_pnl,
+        costs=summary.costs,
+    )  # fmt: skip
+
+
+def ranked(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """The best first: those that were played on everything, by how sure it is that they aren't luck, then by value."""
+    return sorted(
+        rows, key=lambda row: (row.state != "complete", -(row.deflated or 0.0), -(row.value or 0.0), row.number)
+    )
+
+
+def _mean(cells: Sequence[Cell]) -> float:
+    values = [value for cell in cells for value in cell.values]
+    return math.fsum(values) / len(values)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _state(trial: FrozenTrial) -> str:
+    return "refused" if trial.user_attrs["refused"] else trial.state.name.lower()
+
+
+def _anew(trial: FrozenTrial) -> FrozenTrial:
+    """For the study in memory, which gives numbers of its own."""
+    import optuna
+
+    return optuna.trial.create_trial(
+        state=trial.state, value=trial.user_attrs["value"], params=trial.params, distributions=trial.distributions,
+        intermediate_values=trial.intermediate_values,
+    )  # fmt: skip
+
+
+def _study(storage: Path) -> Study:
+    try:
+        import optuna
+    except ImportError:
+        raise UsageError("hrmd sweep needs Optuna: pip install 'hrmd[sweep]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return optuna.create_study(
+            study_name=STUDY, storage=f"sqlite:///{storage}", direction="maximize", load_if_exists=True
+        )
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("optuna", "sqlalchemy"):
+            raise
+        raise UsageError(f"{storage}: is no study of a sweep ({str(error).splitlines()[0]})") from None
+
+
+def _sampler(wanted: Wanted, space: dict[str, BaseDistribution], number: int) -> BaseSampler:
+    import optuna
+
+    seed = (wanted.seed * 1_000_003 + number) % 2**32
+    match wanted.sampler:
+        case "random":
+            return optuna.samplers.RandomSampler(seed)
+        case "grid":
+            return _Row(wanted, space, number).sampler()
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=ROUND, multivariate=True)
+
+
+class _Row:
+    """The `number`-th point of the grid: every value of every parameter, the last one fastest."""
+
+    def __init__(self, wanted: Wanted, space: dict[str, BaseDistribution], number: int) -> None:
+        grid = {key: grid_values(key, one) for key, one in space.items()}
+        total = math.prod(len(values) for values in grid.values())
+        if wanted.trials > total:
+            raise UsageError(f"--trials {wanted.trials}: the grid has {total} points")
+        self._point = {}
+        for key, values in reversed(grid.items()):
+            number, place = divmod(number, len(values))
+            self._point[key] = [values[place]]
+
+    def sampler(self) -> BaseSampler:
+        """That gives this point alone."""
+        import optuna
+
+        return optuna.samplers.GridSampler(self._point, seed=0)
+
+
+def grid_values(key: str, distribution: BaseDistribution) -> list[Any]:
+    """All of them. Raises `UsageError` for numbers without a step."""
+    choices = getattr(distribution, "choices", None)
+    if choices is not None:
+        return list(choices)
+    low, high, step = (getattr(distribution, name) for name in ("low", "high", "step"))
+    if step is None or getattr(distribution, "log", False):
+        raise UsageError(f"--param {key}: a grid needs steps: LOW:HIGH:STEP or A,B,C")
+    count = round((high - low) / step) + 1
+    return [low + place * step for place in range(count)]
+
+
+def _pruner(name: str, cells: int) -> Any:
+    import optuna
+
+    if name == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=ROUND, n_warmup_steps=0)
+    if name == "halving":
+        return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
+    return optuna.pruners.NopPruner()
+
+
+def _differs(before: str, now: str) -> str:
+    was, new = msgspec.json.decode(before), msgspec.json.decode(now)
+    return ", ".join(key for key in new if was.get(key) != new[key])

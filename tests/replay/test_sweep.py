@@ -1,0 +1,125 @@
+"""A sweep: killed anywhere and begun again it ends with the same table; its ranking counts the trials."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from daemon.cli import main
+from daemon.core.errors import UsageError
+from daemon.report.summary import ReplaySummary
+from daemon.report.sweep import heat_map, render
+from daemon.run.many import Job, play
+from daemon.run.sweep import Sweep, Wanted, ranked, wanted_of
+from tests.samples import LIVELY, settings_of, wave, write_tape
+
+pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
+
+PARAMS = ["strategy.rules.fast=2:6", "strategy.rules.slow=3:12", "broker.paper.slippage_bp=0.5:4.0"]
+
+
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three short days."""
+    return write_tape(tmp_path_factory.mktemp("sweep") / "t.parquet", *wave(20, days=3, every_s=15))
+
+
+class Here:
+    """One process, which is killed after so many replays; it remembers what it was given."""
+
+    def __init__(self, lives: int = 10**9) -> None:
+        self.lives = lives
+        self.played = 0
+
+    def play(self, jobs: Sequence[Job]) -> Iterator[ReplaySummary]:
+        """One by one."""
+        for job in jobs:
+            if self.played == self.lives:
+                raise KeyboardInterrupt
+            self.played += 1
+            yield play(job)
+
+
+def wanted(tape: Path, trials: int = 18, sampler: str = "tpe", pruner: str = "none", **changes: object) -> Wanted:
+    """A sweep over three settings of the rules."""
+    asked = {
+        "params": PARAMS, "symbols": [], "windows": 1, "seeds": [], "latency": "zero", "metric": "sharpe", "seed": 3,
+    }  # fmt: skip
+    return wanted_of(settings_of(*LIVELY), [tape], trials=trials, sampler=sampler, pruner=pruner, **(asked | changes))
+
+
+@pytest.mark.parametrize("kills", [(3, 4, 2)])
+def test_a_sweep_that_is_killed_ends_with_the_same_table(tape: Path, tmp_path: Path, kills: tuple[int, ...]) -> None:
+    """Three times, in the middle of rounds; and nothing that was finished is played again."""
+    whole = Sweep(wanted(tape), tmp_path / "whole" / "study.sqlite").run(Here(), lambda _: None)
+    played = 0
+    for lives in kills:
+        fleet = Here(lives)
+        with pytest.raises(KeyboardInterrupt):
+            Sweep(wanted(tape), tmp_path / "cut" / "study.sqlite").run(fleet, lambda _: None)
+        played += fleet.played
+    last = Here()
+    cut = Sweep(wanted(tape), tmp_path / "cut" / "study.sqlite").run(last, lambda _: None)
+    assert cut == whole
+    assert [row.number for row in cut] == list(range(18))
+    assert played + last.played == sum(row.state != "refused" for row in whole)
+    assert len({tuple(row.params.items()) for row in whole}) > 12
+
+
+def test_what_can_t_be_had_together_is_refused_and_counts(tape: Path, tmp_path: Path) -> None:
+    """The fast average is slower than the slow one: a row without figures, last in the ranking."""
+    grid = wanted(tape, 4, "grid", params=["strategy.rules.fast=2,8", "strategy.rules.slow=5,9"])
+    rows = ranked(Sweep(grid, tmp_path / "s.sqlite").run(Here(), lambda _: None))
+    assert [(row.state, row.params) for row in rows if row.state != "complete"] == [
+        ("refused", {"strategy.rules.fast": "8", "strategy.rules.slow": "5"})
+    ]
+    assert rows[-1].state == "refused"
+    assert rows[0].deflated is not None
+    assert all((row.deflated or 0) <= rows[0].deflated for row in rows)
+    page = render(rows, "sharpe")
+    assert "4 trials" in page
+    assert "strategy.rules.fast × strategy.rules.slow" in page
+    assert heat_map(rows, "strategy.rules.fast", "strategy.rules.slow").count("<rect") == 3
+
+
+def test_a_hopeless_trial_is_pruned_before_its_last_seed(tape: Path, tmp_path: Path) -> None:
+    """The median of the trials before it is better after its first replay."""
+    fleet = Here()
+    asked = wanted(tape, 20, pruner="median", seeds=[1, 2])
+    rows = Sweep(asked, tmp_path / "s.sqlite").run(fleet, lambda _: None)
+    pruned = [row for row in rows if row.state == "pruned"]
+    assert pruned
+    assert fleet.played == sum({"complete": 2, "pruned": 1, "refused": 0}[row.state] for row in rows)
+
+
+def test_a_study_of_another_sweep_is_refused(tape: Path, tmp_path: Path) -> None:
+    """What differs is named; more trials of the same are no other sweep."""
+    place = tmp_path / "s.sqlite"
+    Sweep(wanted(tape, 1, "random"), place)
+    Sweep(wanted(tape, 9, "random"), place)
+    with pytest.raises(UsageError, match=r"of another sweep \(metric, seed\)"):
+        Sweep(wanted(tape, 1, "random", metric="calmar", seed=4), place)
+    (tmp_path / "no.sqlite").write_text("x" * 5000)
+    with pytest.raises(UsageError, match="is no study"):
+        Sweep(wanted(tape, 1), tmp_path / "no.sqlite")
+
+
+def test_the_command(tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One document, a table and a page; bad words are a line."""
+    sets = [part for change in LIVELY for part in ("--set", change)]
+    words = ["sweep", str(tape), "--param", "strategy.rules.slow=4:6", "-o", str(tmp_path / "out"), "--workers", "1"]
+    assert main([*words, "--trials", "3", "--sampler", "grid", "--windows", "3", *sets, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [row["number"] for row in sorted(document["trials"], key=lambda row: row["number"])] == [0, 1, 2]
+    table = pq.read_table(tmp_path / "out" / "trials.parquet")
+    assert sorted(table["strategy.rules.slow"].to_pylist()) == [4, 5, 6]
+    assert table["rank"].to_pylist() == [1, 2, 3]
+    assert "<svg" in (tmp_path / "out" / "sweep.html").read_text()
+    for wrong in (["--metric", "x"], ["--sampler", "x"], ["--pruner", "x"], ["--param", "x=1"], ["--latency", "x"]):
+        assert main([*words, *wrong]) == 2
+    assert main([*words, "--sampler", "grid", "--trials", "4", *sets, "-o", str(tmp_path / "other")]) == 2
+    assert "the grid has 3 points" in capsys.readouterr().err
