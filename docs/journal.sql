@@ -52,7 +52,10 @@ CREATE TEMP VIEW decisions AS SELECT run, seq,
   json_extract(body, '$.latency_ns') AS "latency_ns",
   json_extract(body, '$.failed') AS "failed",
   json_extract(body, '$.novelty') AS "novelty",
-  json_extract(body, '$.cost_bp') AS "cost_bp"
+  json_extract(body, '$.cost_bp') AS "cost_bp",
+  json_extract(body, '$.limit_price') AS "limit_price",
+  json_extract(body, '$.why') AS "why",
+  json_extract(body, '$.share') AS "share"
 FROM events WHERE type = 'Decision';
 CREATE TEMP VIEW intents AS SELECT run, seq,
   json_extract(body, '$.ts') AS "ts",

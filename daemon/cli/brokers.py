@@ -12,7 +12,7 @@ from daemon.settings.tree import Settings
 
 
 def brokers(config: Config = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """List the brokers, with what each can do and which of them these settings name."""
+    """List the brokers, what each can do, and which of them the settings name."""
     rows = listed(settings_and_logs(config, overrides))
     if as_json:
         return print_json(rows)

@@ -27,6 +27,7 @@ from models.training.pages import (
 if TYPE_CHECKING:
     from models.training.evaluate import Cell, Evaluation
     from models.training.member_shares import FamilyShares
+    from models.training.reliability import Reliability
 
 
 def write_page(evaluation: Evaluation, path: Path) -> None:
@@ -51,6 +52,7 @@ def render(evaluation: Evaluation) -> str:
         f'<div class="pair">{card(_depth_title(evaluation), _depth(evaluation))}'
         f"{card('The profit of the model by regime', _regimes(evaluation))}</div>",
         card("The model in rising, falling, sideways and volatile markets; ratios are yearly", _ratios(evaluation)),
+        _reliability(evaluation.reliability),
         "<footer>bp: hundredths of a percent of what was traded. PSR, DSR: the probability that the ratio is above 0, "
         "and above what the best of so many tries has by chance. Permuted p: of the timing against shuffled days."
         "</footer>"
@@ -74,6 +76,32 @@ def _shares(evaluation: Evaluation) -> str:
 def _family(family: FamilyShares) -> str:
     rows = [tuple(escape(text) for text in family_texts(row)) for row in family.rows]
     return table(tuple(escape(head.capitalize()) for head in FAMILY_HEADS), rows)
+
+
+def _reliability(told: Reliability | None) -> str:
+    """What the value head says of each position and what it earned, and how good its distribution is."""
+    if told is None:
+        return ""
+    rows = [
+        (
+            escape(row.position), whole(row.decisions), f"{row.predicted_bp:.2f}", toned(f"{row.earned_bp:.2f}",
+            row.earned_bp), f"{row.error_bp:.2f}",
+        )
+        for row in told.rows
+    ]  # fmt: skip
+    figures = [
+        (
+            escape(one.position), f"{one.slope:.2f}", f"{one.crps_bp:.2f}", f"{one.crps_without_bp:.2f}",
+            percent(one.covered, 1),
+        )
+        for one in told.positions
+    ]  # fmt: skip
+    first = table(("Position", "Decisions", "Predicted bp", "Earned bp", "± error"), rows)
+    second = table(("Position", "Slope", "CRPS bp", "Without the prediction", "Inside 80 %"), figures)
+    return (
+        f'<div class="pair">{card("What the value head says each position will earn, and what it earned", first)}'
+        f"{card('Its distribution', second)}</div>"
+    )
 
 
 def _cells(evaluation: Evaluation) -> str:

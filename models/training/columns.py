@@ -6,6 +6,7 @@ write it, and a Parquet timestamp says what it is.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from models.training.errors import DataError
@@ -51,7 +51,7 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pa.Table:
     """
     try:
         table = _read_csv(path) if path.suffix.lower() == ".csv" else pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowInvalid, UnicodeDecodeError, csv.Error) as error:
         kind = "CSV" if path.suffix.lower() == ".csv" else "Parquet"
         raise DataError(f"{path}: not a readable {kind} file ({str(error).splitlines()[0]})") from error
     if table.num_rows == 0:
@@ -60,11 +60,18 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pa.Table:
 
 
 def _read_csv(path: Path) -> pa.Table:
-    """Every column as text; numbers are read where they are known to be some."""
-    with csv.open_csv(path) as stream:
-        names = stream.schema.names
-    texts = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True)
-    return csv.read_csv(path, convert_options=texts)
+    """Every column as text; numbers are read where they are known to be some.
+
+    Python's own reader: Arrow's keeps threads that can abort a process that ends.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        names, *rows = list(csv.reader(stream)) or [[]]
+    ragged = next((line for line, row in enumerate(rows, 2) if row and len(row) != len(names)), None)
+    if ragged is not None:
+        raise DataError(f"{path}: line {ragged} has {len(rows[ragged - 2])} values, expected {len(names)} as in line 1")
+    columns = zip(*(row for row in rows if row), strict=True) if any(rows) else [()] * len(names)
+    texts = [pa.array([value or None for value in column], pa.string()) for column in columns]
+    return pa.Table.from_arrays(texts, names=names)
 
 
 def _named(table: pa.Table, path: Path, columns: Mapping[str, str]) -> pa.Table:

@@ -1,10 +1,10 @@
 """Sessions of a member that nobody names → the exact filter over members, and a trader who goes by it.
 
 What is exact: P(member | all bars so far) over a finite grid, each member's own belief, and so what the next bar is
-expected to return. What is a bound: the trader weighs every position's value under each member, as if the member were
-told after this decision; the best trader without that knowledge earns at least as much, and the one who knows the
-member more. He is told what bars show exactly or a network is told, too: each bar's volatility, the noise's tails, the
-cost. Invariant: a decision reads its own session up to its bar and earlier sessions, nothing else.
+expected to return. What is a bound: the trader follows the values of one typical member, whose belief is such that he
+expects what all members together do; the best trader without that knowledge earns at least as much, and the one who
+knows the member more. He is told what bars show: each bar's volatility and the noise's tails exactly, and the cost.
+Invariant: a decision reads its own session up to its bar and earlier sessions, nothing else.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ from models.training.market import FloatArray, HiddenRegimeMarket, IntArray, Sim
 RATIOS, TRENDS, FLATS, REVERSALS = 8, 5, 4, 2
 """Points of the grid along the strength of a drift, how long trends and flat spells last, and how often they turn."""
 STRENGTHS, LENGTHS = 4, 2
-"""Groups of members with a table of values each: by strength, by length of a trend."""
-NEGLIGIBLE = 0.02
-"""A group less likely than this has no say."""
+"""Typical members, of whom one is followed: strengths, lengths of a trend."""
 CELLS, NODES = 12, 11
 """Of the tables of values (`models.training.reference.solve`); finer ones earn 0.5 % more, in twice the time."""
 
@@ -33,13 +31,11 @@ CELLS, NODES = 12, 11
 class Grid:
     """K members that could be the one at hand, alike in all that can be seen.
 
-    ``weights`` (K,) before anything is seen; ``group`` (K,) index into ``typical``, members whose values stand for
-    those of their group.
+    ``weights`` (K,) before anything is seen; ``typical``: a few, whose values are worked out.
     """
 
     markets: tuple[HiddenRegimeMarket, ...]
     weights: FloatArray
-    group: IntArray
     typical: tuple[HiddenRegimeMarket, ...]
     cells: int = CELLS
     nodes: int = NODES
@@ -47,7 +43,7 @@ class Grid:
     @classmethod
     def of_one(cls, market: HiddenRegimeMarket, cells: int = CELLS, nodes: int = NODES) -> Grid:
         """The grid of a trader who knows the member."""
-        return cls((market,), np.ones(1), np.zeros(1, np.int64), (market,), cells, nodes)
+        return cls((market,), np.ones(1), (market,), cells, nodes)
 
     @cached_property
     def matrices(self) -> FloatArray:
@@ -96,18 +92,13 @@ def grid_around(member: HiddenRegimeMarket, ranges: Ranges) -> Grid:
     drifting = list(product(range(RATIOS), range(TRENDS), range(FLATS), range(REVERSALS)))
     markets = [hidden(ratios[a], trends[b], flats[c], even[d]) for a, b, c, d in drifting]
     weights = np.full(len(markets), (1 - ranges.without_drift) / len(markets))
-    group = np.array([a * STRENGTHS // RATIOS * LENGTHS + b * LENGTHS // TRENDS for a, b, _, _ in drifting])
-    own = [np.array([drifting[i][:2] for i in np.flatnonzero(group == g)]) for g in range(group.max() + 1)]
     middle = math.sqrt(ranges.flat_bars[0] * ranges.flat_bars[1]), float(np.mean(ranges.reversal))
-    stand = [
-        hidden(math.exp(np.log(ratios[rows[:, 0]]).mean()), math.exp(np.log(trends[rows[:, 1]]).mean()), *middle)
-        for rows in own
-    ]
+    few = product(quantiles(*ranges.ratio, STRENGTHS), quantiles(*ranges.trend_bars, LENGTHS))
+    stand = [hidden(ratio, trend, *middle) for ratio, trend in few]
     nothing = replace(member, drift_bp=0.0)
     return Grid(
         (nothing, *markets),
         np.append(ranges.without_drift, weights),
-        np.append(0, group + 1),
         (nothing, *stand),
     )
 
@@ -160,34 +151,44 @@ def expected_bp(grid: Grid, seen: Filtered, weights: FloatArray) -> FloatArray:
 
 
 def positions(grid: Grid, seen: Filtered, weights: FloatArray, vol_state: IntArray) -> FloatArray:
-    """Position held over bars 1…T−1 of each session, −1/0/+1, (N, T−1): of the greatest weighted value."""
-    values = position_values(grid, seen, weights, vol_state)
-    n, decisions, _ = values.shape
-    held, out = np.zeros(n, dtype=np.int64), np.empty((n, decisions))
-    for i in range(decisions):
-        held = ref.best_position(values[:, i], held, grid.markets[0].cost_bp)
-        out[:, i] = ref.POSITIONS[held]
+    """Position held over bars 1…T−1 of each session, −1/0/+1, (N, T−1), by the values of one typical member a session.
+
+    His drift up and down is believed in so far as all members together expect one: his expectation is the mixture's.
+    """
+    n, t = vol_state.shape
+    out, cost = np.zeros((n, t - 1)), grid.markets[0].cost_bp
+    drift = grid.drifts_bp[:, 2]
+    down, up = (np.einsum("knt,knt,k->nt", weights, seen.beliefs[..., side], drift) for side in (0, 2))
+    chosen = _nearest(grid, weights[..., 0])
+    for index in np.unique(chosen):
+        market, rows = grid.typical[index], np.flatnonzero(chosen == index)
+        if market.drift_bp == 0.0:
+            continue
+        table = ref.solve(market, grid=grid.cells, nodes=grid.nodes).continuation
+        low, high = down[rows] / market.drift_bp, up[rows] / market.drift_bp
+        whole = np.maximum(low + high, 1.0)
+        belief = np.stack([low / whole, 1.0 - (low + high) / whole, high / whole], axis=-1)
+        held = np.zeros(len(rows), dtype=np.int64)
+        for i in range(t - 1):
+            held = ref.best_position(ref.interpolate(table[i], belief[:, i], vol_state[rows, i]), held, cost)
+            out[rows, i] = ref.POSITIONS[held]
     return out
 
 
-def position_values(grid: Grid, seen: Filtered, weights: FloatArray, vol_state: IntArray) -> FloatArray:
-    """What holding each position over the coming bar is worth, weighted over members, bp, (N, T−1, 3)."""
-    n, t = vol_state.shape
-    cost, values = grid.markets[0].cost_bp, np.zeros((n, t - 1, 3))
-    for g, market in enumerate(grid.typical):
-        own = grid.group == g
-        share = weights[own].sum(axis=0)  # (N, T)
-        if not (share >= NEGLIGIBLE).any():
-            continue
-        belief = np.einsum("knt,kntr->ntr", weights[own], seen.beliefs[own]) / np.maximum(share, 1e-300)[..., None]
-        share = np.where(share < NEGLIGIBLE, 0.0, share)
-        if market.drift_bp == 0.0:  # nothing to be had: what is held is sold at the end, if not before
-            values -= share[:, :-1, None] * cost * np.abs(ref.POSITIONS)
-            continue
-        table = ref.solve(market, grid=grid.cells, nodes=grid.nodes).continuation
-        for i in range(t - 1):
-            values[:, i] += share[:, i, None] * ref.interpolate(table[i], belief[:, i], vol_state[:, i])
-    return values
+def _nearest(grid: Grid, weights: FloatArray) -> IntArray:
+    """The typical member of each session, (N,): nearest to the members that can pay, by strength and length of a trend.
+
+    ``weights`` (K, N) as a session begins.
+    """
+    shares = weights * grid.drifts_bp[:, 2, None] ** 2
+    shares = shares / np.maximum(shares.sum(axis=0), 1e-300)
+
+    def place(market: HiddenRegimeMarket) -> tuple[float, float]:
+        return math.log(max(market.drift_bp, 1e-9)), -math.log(1.0 - market.stay_trend)
+
+    middle = np.einsum("kn,kd->nd", shares, np.array([place(market) for market in grid.markets]))
+    stand = np.array([place(market) for market in grid.typical])
+    return np.asarray(np.square(middle[:, None] - stand).sum(axis=-1).argmin(axis=1))
 
 
 def trader_bp(member: HiddenRegimeMarket, grid: Grid, drawn: Simulated, past: int) -> FloatArray:

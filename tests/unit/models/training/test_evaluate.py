@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from models.training.evaluate import COSTS_BP, Evaluation, evaluate, rb_shares
 from models.training.files import FileData, border_ns
 from models.training.market import HiddenRegimeMarket
 from models.training.markets import Composition, HiddenRegime, MarketName, market
+from models.training.member_shares import FamilyFacts
 from models.training.pages import document, tables
 from models.training.policy import adaptive_policy, follow, policies_by_depth
 from models.training.progress import NoteReport, Report
@@ -53,6 +55,9 @@ def evaluation(hrm: HRMSettings, model: HRM) -> Evaluation:
     """Return an evaluation on 40 fresh simulated sessions."""
     training = TrainingSettings()
     data = run.evaluation_data(simulated(), 40, training.objective.costs)
+    member = np.arange(40) // 5
+    kind = np.where(member < 4, "weak", "strong")
+    data = replace(data, family=FamilyFacts(np.full(40, 2.0), member, kind, np.linspace(0.5, 5.9, 40)))
     extra = {"always long": np.ones((40, 74))}
     return evaluate([(model, data.sessions)], hrm, BatchSettings(hrm.features), data, extra=extra)
 
@@ -80,6 +85,10 @@ def test_every_trader_stands_at_every_cost(result: Evaluation) -> None:
     } == traders
     assert len(result.cells) == len(traders) * len(COSTS_BP)
     assert set(result.shares) == traders
+    assert result.family is not None
+    assert set(result.family.traders) == traders
+    assert result.family.traders["sit out"] == 0.0
+    assert [row.members for row in result.family.rows[:3]] == [8, 4, 4]
     assert result.shares["sit out"] == 0.0
     long = {cell.cost_bp: cell.figures["mean_bp"] for cell in result.cells if cell.trader == "always long"}
     assert long[1.0] - long[6.0] == pytest.approx(5.0)
@@ -103,6 +112,15 @@ def test_tables_pages_and_documents_show_all_cells(result: Evaluation, tmp_path:
         assert trader in page
         assert trader in text
         assert trader in written
+    assert result.family is not None
+    assert result.reliability is not None
+    for row in result.family.rows:
+        assert row.group in page
+        assert row.group in text
+        assert row.group in written
+    for one in result.reliability.rows:
+        assert f"{one.predicted_bp:.2f}" in page
+        assert f"{one.predicted_bp:.2f}" in text
     assert "://" not in page
     assert "default-src 'none'" in page
     assert "<script" not in page
@@ -115,6 +133,7 @@ def test_evaluation_without_a_reference_has_no_shares(hrm: HRMSettings, model: H
     assert rb_shares({}, data, BatchSettings(hrm.features)) == {}
     result = evaluate([(model, data.sessions)], hrm, BatchSettings(hrm.features), data)
     assert result.shares == {}
+    assert result.family is None
     assert [row.group for row in result.regimes] == ["1 calm", "2 middling", "3 wild"]
     write_page(result, tmp_path / "page.html")
     Console(file=(tmp_path / "out").open("w")).print(tables(result))

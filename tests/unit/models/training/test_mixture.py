@@ -16,7 +16,7 @@ from models.training.mixture import Grid
 
 NONE = HiddenRegimeMarket(bars=20, drift_bp=0.0, cost_bp=1.0)
 STRONG = replace(NONE, drift_bp=4.0)
-TWO = Grid((NONE, STRONG), np.array([0.5, 0.5]), np.array([0, 1]), (NONE, STRONG), cells=8, nodes=7)
+TWO = Grid((NONE, STRONG), np.array([0.5, 0.5]), (NONE, STRONG), cells=8, nodes=7)
 
 
 def test_with_one_member_it_is_the_trader_who_knows_him() -> None:
@@ -87,7 +87,7 @@ def test_the_grid_is_the_family_without_what_can_be_seen() -> None:
     assert {(market.vol_bp, market.cost_bp, market.tails) for market in grid.markets} == {
         (member.vol_bp, member.cost_bp, member.tails)
     }
-    assert len(grid.typical) == grid.group.max() + 1
+    assert len(grid.typical) == 1 + mixture.STRENGTHS * mixture.LENGTHS
 
 
 def test_who_must_find_out_has_less_than_who_knows() -> None:
