@@ -1,4 +1,4 @@
-"""The daemon as a process, killed twenty times while it trades on a misbehaving exchange."""
+"""The daemon as a process, killed again and again while it trades on a misbehaving exchange."""
 
 from __future__ import annotations
 
@@ -13,21 +13,28 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("speaks", ["fyers", pytest.param("openalgo", marks=pytest.mark.nightly)])
-def test_twenty_kills_lose_and_double_nothing(speaks: str) -> None:
+@pytest.mark.parametrize(
+    ("speaks", "kills"),
+    [
+        ("fyers", 10),
+        pytest.param("fyers", 20, marks=pytest.mark.nightly),
+        pytest.param("openalgo", 20, marks=pytest.mark.nightly),
+    ],
+)
+def test_kills_lose_and_double_nothing(speaks: str, kills: int) -> None:
     """After every restart positions, working orders and cash are the exchange's; some kills hit journal boundaries.
 
     What an adapter does of its own is held by `tests/conformance` in every run.
     """
     done = subprocess.run(
-        [sys.executable, "benchmarks/chaos.py", "--kills", "20", "--seed", "7", "--speaks", speaks, "--json"],
+        [sys.executable, "benchmarks/chaos.py", "--kills", str(kills), "--seed", "7", "--speaks", speaks, "--json"],
         cwd=ROOT, capture_output=True, text=True, timeout=280, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
     found = json.loads(done.stdout)
     assert found["differences"] == []
     assert (found["lost"], found["doubled"]) == (0, 0)
-    assert found["kills"] >= 20
-    assert found["compared"] >= 10
-    assert found["orders"] >= 20
+    assert found["kills"] >= kills
+    assert found["compared"] >= kills // 2
+    assert found["orders"] >= kills
     assert any("on disk" in moment for moment in found["kills_by_moment"])

@@ -6,6 +6,8 @@ import asyncio
 import itertools
 from pathlib import Path
 
+import pytest
+
 from daemon.app import App, RunPlan
 from daemon.core.clock import ReplayClock
 from daemon.core.events import Action, Bar, Decision, Fill, StrategySwapped, SwapStrategy
@@ -42,10 +44,11 @@ class Unwell:
         return decision(moment, self.name, Action.HOLD, 1, 0.0, "failed", failed=True)
 
 
-def test_every_bar_is_decided_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sessions", [1, pytest.param(5, marks=pytest.mark.nightly)])
+def test_every_bar_is_decided_on(sessions: int, tmp_path: Path) -> None:
     """By the model, the rules below it, or nobody in words; the rung changes between bars, and limits hold."""
     times, prices = wave(370, every_s=20)
-    days = range(5)  # from Monday on
+    days = range(sessions)  # from Monday on
     ts = [stamp + day * DAY for day in days for stamp in times]
     tape, path = write_tape(tmp_path / "week.parquet", ts, prices * len(days)), tmp_path / "j.sqlite"
     settings = settings_of(
@@ -68,9 +71,9 @@ def test_every_bar_is_decided_on(tmp_path: Path) -> None:
     asyncio.run(app.run())
     slots = {bar.ts_close for bar in journaled(path, Bar) if bar.interval == "1m"}
     decided = [one.ts_bar for one in journaled(path, Decision)]
-    assert len(slots) > 1800
+    assert len(slots) > 360 * sessions
     assert sorted(decided) == sorted(slots)
-    assert next(left) > 100
+    assert next(left) > 20 * sessions
     fills = journaled(path, Fill)
     assert fills
     assert max(fill.quantity for fill in fills) <= 50

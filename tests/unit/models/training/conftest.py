@@ -42,5 +42,12 @@ def sessions(market: HiddenRegimeMarket) -> Sessions:
 def training() -> TrainingSettings:
     """Return settings of a run that takes a second."""
     return TrainingSettings(
-        steps=6, batch_sessions=4, min_sessions=4, validate_every=3, checkpoint_every=2, validation_sessions=8
+        steps=6,
+        batch_sessions=4,
+        min_sessions=4,
+        validate_every=3,
+        checkpoint_every=2,
+        validation_sessions=8,
+        estimate_sessions=200,
+        novelty_sessions=200,
     )

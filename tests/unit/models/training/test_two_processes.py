@@ -28,7 +28,7 @@ from models.training.source import StoredSource
 from models.training.trainer import Trainer
 
 torch.set_num_threads(1)
-out, group = Path(sys.argv[1]), join_group()
+out, (group, _) = Path(sys.argv[1]), join_group("cpu")
 shape = ArchitectureSettings(h_dim=16, h_layers=1, h_heads=2, l_dim=16, l_layers=1, l_heads=2, h_cycles=1, l_steps=1)
 hrm = HRMSettings(
     profile="small", architecture={"small": shape}, act=ActSettings(max_segments=4),
@@ -90,6 +90,7 @@ def train(folder: Path, world: int, port: str) -> list[dict[str, torch.Tensor]]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly  # `test_parts.py` holds the averaging of gradients in every run
 def test_two_processes_are_one_on_the_same_global_batch(tmp_path: Path) -> None:
     """After three steps of two segments each, every weight within 1e-5; and both ranks have the same."""
     (alone,) = train(tmp_path, 1, "29531")
