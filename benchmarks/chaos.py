@@ -7,8 +7,9 @@
 Each life of the daemon (`chaos_life.py`) recovers from the one journal, is compared with the sandbox (positions,
 working orders, cash) and trades for a moment, by decisions and by hand. Meanwhile the sandbox drops, delays, repeats,
 refuses, limits and lets the token expire; somebody places, changes and cancels orders in the broker's app, some of
-them protective stops; now and then nothing of the account can be read for seconds, or a flood of idle connections
-takes the control port. Then the life ends: by SIGKILL at a random moment, by SIGKILL at a journal boundary, just
+them protective stops (where the broker keeps no ids of ours he changes none in its first three seconds, in which a
+lost order is looked for by what was asked for); now and then nothing of the account can be read for seconds, or a flood
+of idle connections takes the control port. Then the life ends: by SIGKILL at a random moment, by SIGKILL at a journal boundary, just
 before or just after a certain event is on disk, each kind in its turn, or in order, by SIGTERM. Exit code 1 where
 anything was lost, doubled, different, cancelled though it wasn't ours, or left behind without a word.
 """
@@ -75,6 +76,8 @@ DARK_SHARE, FLOOD_SHARE, ORDERLY_SHARE = 0.06, 0.15, 0.15
 """Of the lives: read nothing for a while, are flooded with connections, end by SIGTERM."""
 DARK_S, BLIND_AFTER_S = 8.0, 6.5
 FLOOD = 2 * FILES
+SEEN_AFTER_S = {"openalgo": 3.0}
+"""So old is an order that somebody changes, where it is told by its shape until the book was read."""
 QUIET_S = 12.0
 """How long a life may take to agree with a quiet exchange: longer than an unknown order takes to be written off."""
 
@@ -256,7 +259,11 @@ class Chaos:
             exchange.cancel(order.order_id)
             self.tally.in_the_app["cancelled"] += 1
         elif working and dice < 0.4:
-            order = rng.choice(working)
+            seen_ns = exchange.now_ns - int(SEEN_AFTER_S.get(self.server.speaks, 0.0) * NS_PER_S)
+            seen = [order for order in working if order.placed_ts <= seen_ns]
+            if not seen:
+                return
+            order = rng.choice(seen)
             exchange.modify(order.order_id, order.wanted.type, order.wanted.quantity + 5, None, None)
             self.tally.in_the_app["changed"] += 1
         else:

@@ -62,13 +62,18 @@ def orders(document: Mapping[str, Any]) -> list[VenueOrder]:
 
 
 def read_order(row: Mapping[str, Any]) -> VenueOrder:
-    """One row of the order book, or an order update; `filled` is what the row says of it, if anything."""
+    """One row of the order book, or an order update.
+
+    `filled` and `tag` (the strategy's name, our id where it is ours) are what the row says of them, if anything: in
+    analyze mode it does.
+    """
     status = STATUSES.get(str(row.get("order_status", "")).lower(), OrderStatus.OTHER)
     quantity = _units(row, "quantity")
     told = _units(row, "filled_quantity") if row.get("filled_quantity") is not None else 0
     filled = quantity if status is OrderStatus.FILLED else told
     fields = {
-        **_named(row), "venue_id": _id(row), "tag": "", "type": _OUR_TYPES.get(str(row.get("pricetype"))),
+        **_named(row), "venue_id": _id(row), "tag": str(row.get("strategy") or ""),
+        "type": _OUR_TYPES.get(str(row.get("pricetype"))),
         "quantity": quantity, "filled": filled, "remaining": quantity - filled, "limit_price": _amount(row, "price"),
         "stop_price": _amount(row, "trigger_price"), "average_price": _amount(row, "average_price"),
         "status": status.value, "message": str(row.get("rejection_reason") or ""), "ts": parse_time(row),
