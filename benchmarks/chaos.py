@@ -9,9 +9,11 @@ working orders, cash) and trades for a moment, by decisions and by hand. Meanwhi
 refuses, limits and lets the token expire; somebody places, changes and cancels orders in the broker's app, some of
 them protective stops (where the broker keeps no ids of ours he changes none in its first three seconds, in which a
 lost order is looked for by what was asked for); now and then nothing of the account can be read for seconds, or a flood
-of idle connections takes the control port. Then the life ends: by SIGKILL at a random moment, by SIGKILL at a journal boundary, just
-before or just after a certain event is on disk, each kind in its turn, or in order, by SIGTERM. Exit code 1 where
-anything was lost, doubled, different, cancelled though it wasn't ours, or left behind without a word.
+of idle connections takes the control port.
+
+Then the life ends: by SIGKILL at a random moment, by SIGKILL at a journal boundary, just before or just after a certain
+event is on disk, each kind in its turn, or in order, by SIGTERM. Exit code 1 where anything was lost, doubled,
+different, cancelled though it wasn't ours, or left behind without a word.
 """
 
 from __future__ import annotations

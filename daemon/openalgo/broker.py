@@ -3,7 +3,8 @@
 OpenAlgo keeps no ids of ours, names no trades, and tells an order's state as its broker's adapter reads it, now and
 then wrongly while the order is on its way. So rows are given their owners (`daemon.orders.untagged`), an end that is
 news is believed when two readings in a row tell it, and what an ended order filled is summed from its trades.
-Invariant: without `real_money` no order is placed unless the server said just before that it only pretends to trade.
+Invariant: without `real_money` no order is placed unless the server said just before that it only pretends to trade,
+and one that did cost money all the same is taken back at once.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import aclosing
 from typing import Final, TypeVar
 
 import msgspec
+import structlog
 
 from daemon.calls.budget import Purpose, RateBudget
 from daemon.calls.http import CallTimes, OnDate
@@ -26,6 +28,7 @@ from daemon.core.events import OrderIntent, OrderType
 from daemon.market.instruments import InstrumentBook
 from daemon.openalgo import wire
 from daemon.openalgo.access import access, check_addresses
+from daemon.openalgo.answers import Placed
 from daemon.openalgo.rest import OpenAlgoRest
 from daemon.openalgo.socket import Connection, LostError, SocketTimes, connected
 from daemon.orders.book import OrderBook
@@ -35,6 +38,8 @@ from daemon.orders.pushes import Disconnected, Gap, OrderPush, SocketEvent
 from daemon.orders.untagged import Owners
 from daemon.orders.venue import Acknowledged, Funds, OrderStatus, VenueOrder, VenuePosition, VenueTrade
 from daemon.settings.orders import BrokerSettings
+
+log = structlog.get_logger("broker")
 
 T = TypeVar("T")
 
@@ -97,7 +102,24 @@ class OpenAlgoBroker:
         forbidden = await self._forbidden()
         if forbidden is not None:
             return forbidden
-        return self._heed(await self._rest.place(fields, Purpose.EXIT if intent.reduces else Purpose.ORDINARY))
+        outcome = self._heed(await self._rest.place(fields, Purpose.EXIT if intent.reduces else Purpose.ORDINARY))
+        if isinstance(outcome, Done) and isinstance(outcome.value, Placed):
+            await self._check_cost(intent, outcome.value)
+        return outcome
+
+    async def _check_cost(self, intent: OrderIntent, placed: Placed) -> None:
+        """Take back at once what costs money that nobody allowed: the mode was switched after it was asked for."""
+        if placed.pretended is not self._may_cost:
+            return
+        if self._may_cost:
+            log.warning("OpenAlgo only pretends to trade, though broker.live.real_money is set", order=intent.order_id)
+            return
+        taken = self._heed(await self._rest.cancel(placed.venue_id))
+        log.error(
+            "an order left for the market, for OpenAlgo was switched out of analyze mode just then: look at it there",
+            order=intent.order_id, decision=intent.decision, symbol=intent.symbol, venue=placed.venue_id,
+            cancelled=isinstance(taken, Done), why=self._why_not,
+        )  # fmt: skip
 
     async def _forbidden(self) -> NotSent | Rejected | None:
         """Why no order may leave: it would cost money that nobody allowed to be spent."""

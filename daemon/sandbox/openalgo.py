@@ -125,7 +125,8 @@ class OpenAlgoApi(FyersApi):
             return _error(wanted.message)
         at_most = fault.quantity if fault.kind is FaultKind.PARTIAL else None
         rejected = fault.message if fault.kind is FaultKind.REJECT_LATER else ""
-        return _answer(self._exchange.place(wanted, at_most=at_most, rejected=rejected))
+        answer = _answer(self._exchange.place(wanted, at_most=at_most, rejected=rejected))
+        return {**answer, "mode": "analyze"} if self.analyze else answer
 
     def _cancel(self, request: web.Request, body: Mapping[str, Any], fault: Fault) -> Message:
         order = self._exchange.orders.get(str(body.get("orderid", "")))

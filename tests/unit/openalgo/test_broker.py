@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from daemon.openalgo.broker import OpenAlgoBroker
 from daemon.openalgo.findings import mode_finding, openalgo_findings
 from daemon.orders.book import OrderBook
 from daemon.orders.venue import OrderStatus
+from daemon.sandbox.faults import FaultKind
 from daemon.sandbox.orders import Wanted
 from tests.samples import intend, settings_of
-from tests.unit.orders.live import INSTRUMENTS, account_at
+from tests.unit.orders.live import INSTRUMENTS, account_at, until
 from tests.unit.sandbox.desk import SBIN, WIDE, Desk, opened
 
 
@@ -56,6 +58,24 @@ async def test_with_both_it_leaves(tmp_path: Path) -> None:
         calls = desk.server.meter.total
         assert isinstance(await broker.submit(intend("T1")), Done)
         assert desk.server.meter.total == calls + 1
+        await broker.close()
+
+
+async def test_an_order_that_cost_money_after_all_is_taken_back(tmp_path: Path) -> None:
+    """The mode was switched between the question and the order, which the answer doesn't call a pretended one."""
+    async with opened(speaks="openalgo") as desk:
+        broker = broker_at(desk, tmp_path, answer_s=5.0)
+        desk.trouble(FaultKind.DELAY, seconds=0.2)
+        sending = asyncio.ensure_future(
+            broker.submit(intend("T1", type=OrderType.LIMIT, limit_price=Decimal("700")))
+        )  # fmt: skip
+        await until(lambda: desk.server.plan.suffered[FaultKind.DELAY.value])
+        desk.server.openalgo.analyze = False
+        assert isinstance(await sending, Done)
+        assert [order.status.name for order in desk.book] == ["CANCELLED"]
+        desk.server.openalgo.analyze = True
+        assert isinstance(await broker.submit(intend("T2", type=OrderType.LIMIT, limit_price=Decimal("700"))), Done)
+        assert desk.book[-1].status.name == "PENDING"
         await broker.close()
 
 
