@@ -31,6 +31,7 @@ from daemon.openalgo.access import access, check_addresses
 from daemon.openalgo.answers import Placed
 from daemon.openalgo.rest import OpenAlgoRest
 from daemon.openalgo.socket import Connection, LostError, SocketTimes, connected
+from daemon.openalgo.symbols import Names
 from daemon.orders.book import OrderBook
 from daemon.orders.broker import BandOf, Broker
 from daemon.orders.protection import worst_price
@@ -43,6 +44,7 @@ log = structlog.get_logger("broker")
 
 T = TypeVar("T")
 
+KNOWN: Final = "shares and indices of NSE have one, contracts those of the day's symbol master (market.symbol_master)"
 WORKING_POLL_S: Final = 3.0
 """So often the book is asked for while an order of ours works: no broker's pushes are relied on."""
 DOUBT_POLL_S: Final = 0.5
@@ -73,8 +75,9 @@ class OpenAlgoBroker:
         self._protection = live.protection_percent if live.market_orders == "protected" else None
         self._instruments = instruments
         self._band_of = band_of
+        self._names = Names(instruments.expiry_of)
         call_times = CallTimes(read_s=live.answer_s, total_s=live.answer_s + 3.0)
-        self._rest = OpenAlgoRest(openalgo.url, self._key, budget, clock, call_times, on_date)
+        self._rest = OpenAlgoRest(openalgo.url, self._key, budget, clock, call_times, on_date, self._names)
         self._socket_url = openalgo.socket_url
         self._times = times if times is not None else SocketTimes()
         self._ours = orders
@@ -96,9 +99,9 @@ class OpenAlgoBroker:
             band = self._band_of(intent.symbol) if self._band_of is not None else (None, None)
             kind = OrderType.LIMIT
             limit = worst_price(intent.side, intent.reference_price, self._protection, instrument, *band)
-        fields = wire.place_body(intent, kind, limit, self._product)
+        fields = wire.place_body(intent, kind, limit, self._product, self._names)
         if fields is None:
-            return NotSent(f"OpenAlgo's name of {intent.symbol} isn't known: shares and indices of NSE have one")
+            return NotSent(f"OpenAlgo's name of {intent.symbol} isn't known: {KNOWN}")
         forbidden = await self._forbidden()
         if forbidden is not None:
             return forbidden
@@ -240,7 +243,7 @@ class OpenAlgoBroker:
     def _push(self, message: dict[str, object]) -> SocketEvent:
         """What an order update tells; an end that it tells is left to the book."""
         try:
-            row = wire.read_order(message)
+            row = wire.read_order(message, self._names)
         except WireError as error:
             return Gap(f"a push that can't be read: {self._rest.hiding.line(error)}")
         told = self._owners.order(row)

@@ -14,13 +14,16 @@ from daemon.calls.outcome import Done, NotSent
 from daemon.core.clock import LiveClock
 from daemon.core.errors import SettingsError
 from daemon.core.events import OrderType, Side
+from daemon.market.instruments import InstrumentBook
 from daemon.openalgo.broker import OpenAlgoBroker
 from daemon.openalgo.findings import mode_finding, openalgo_findings
 from daemon.orders.book import OrderBook
 from daemon.orders.venue import OrderStatus
 from daemon.sandbox.faults import FaultKind
-from daemon.sandbox.orders import Wanted
+from daemon.sandbox.orders import Quote, Wanted
+from daemon.settings.market import MarketSettings
 from tests.samples import intend, settings_of
+from tests.unit.market.masters import master_of
 from tests.unit.orders.live import INSTRUMENTS, account_at, until
 from tests.unit.sandbox.desk import SBIN, WIDE, Desk, opened
 
@@ -104,6 +107,23 @@ async def test_a_contract_has_no_name_there(tmp_path: Path) -> None:
         outcome = await broker.submit(intend("T1", symbol="NSE:NIFTY26JANFUT"))
         assert isinstance(outcome, NotSent)
         assert "NSE:NIFTY26JANFUT" in outcome.reason
+        await broker.close()
+
+
+async def test_a_future_of_the_symbol_master_is_traded(tmp_path: Path) -> None:
+    """OpenAlgo knows it by its day of expiry; order, trade and position come back under our name."""
+    future, clock, book = "NSE:NIFTY26JANFUT", LiveClock(), OrderBook()
+    async with opened(speaks="openalgo") as desk:
+        desk.server.exchange.on_quote(future, Quote(last=Decimal(25000), ask=Decimal(25001), ask_quantity=650))
+        broker = OpenAlgoBroker(
+            account_at(desk, tmp_path, answer_s=5.0), clock, RateBudget(clock, WIDE),
+            InstrumentBook(MarketSettings(), master=master_of()), book,
+        )  # fmt: skip
+        outcome = await broker.submit(intend("T1", Side.BUY, 65, symbol=future))
+        assert isinstance(outcome, Done)
+        assert desk.book[-1].wanted.symbol == future
+        told = [await broker.orders(urgent=False), await broker.trades(urgent=False), await broker.positions()]
+        assert [[row.symbol for row in it.value] for it in told if isinstance(it, Done)] == [[future]] * 3
         await broker.close()
 
 
