@@ -152,7 +152,11 @@ async def test_findings(tmp_path: Path) -> None:
         assert [(it.name, it.state.value) for it in found] == [("key", "ok"), ("mode", "ok"), ("funds", "ok")]
         calls.key_file.write_text("another")
         found = await openalgo_findings(settings, {}, LiveClock())
-        assert [(it.name, it.state.value) for it in found] == [("key", "fail"), ("funds", "fail")]
+        assert [(it.name, it.state.value) for it in found] == [("key", "fail")]
+        assert "log in to the broker in OpenAlgo" in found[0].do
+        await desk.server.stop()
+        found = await openalgo_findings(settings, {}, LiveClock())
+        assert [(it.name, it.state.value) for it in found] == [("server", "fail")]
     assert [mode_finding(analyzing=a, real_money=r).state.value for a in (True, False) for r in (True, False)] == [
         "warn", "ok", "ok", "fail",
     ]  # fmt: skip
