@@ -7,10 +7,13 @@
 Each life of the daemon (`chaos_life.py`) recovers from the one journal, is compared with the sandbox (positions,
 working orders, cash) and trades for a moment, by decisions and by hand. Meanwhile the sandbox drops, delays, repeats,
 refuses, limits and lets the token expire; somebody places, changes and cancels orders in the broker's app, some of
-them protective stops; now and then nothing of the account can be read for seconds, or a flood of idle connections
-takes the control port. Then the life ends: by SIGKILL at a random moment, by SIGKILL at a journal boundary, just
-before or just after a certain event is on disk, each kind in its turn, or in order, by SIGTERM. Exit code 1 where
-anything was lost, doubled, different, cancelled though it wasn't ours, or left behind without a word.
+them protective stops (where the broker keeps no ids of ours he changes none in its first three seconds, in which a
+lost order is looked for by what was asked for); now and then nothing of the account can be read for seconds, or a flood
+of idle connections takes the control port.
+
+Then the life ends: by SIGKILL at a random moment, by SIGKILL at a journal boundary, just before or just after a certain
+event is on disk, each kind in its turn, or in order, by SIGTERM. Exit code 1 where anything was lost, doubled,
+different, cancelled though it wasn't ours, or left behind without a word.
 """
 
 from __future__ import annotations
@@ -75,6 +78,10 @@ DARK_SHARE, FLOOD_SHARE, ORDERLY_SHARE = 0.06, 0.15, 0.15
 """Of the lives: read nothing for a while, are flooded with connections, end by SIGTERM."""
 DARK_S, BLIND_AFTER_S = 8.0, 6.5
 FLOOD = 2 * FILES
+TAPE_S = 300
+"""More than a life lasts."""
+SEEN_AFTER_S = {"openalgo": 3.0}
+"""So old is an order that somebody changes, where it is told by its shape until the book was read."""
 QUIET_S = 12.0
 """How long a life may take to agree with a quiet exchange: longer than an unknown order takes to be written off."""
 
@@ -109,6 +116,7 @@ class Chaos:
         self._token = token = directory / "token"
         token.write_text(DEFAULT_AUTHORIZATION.partition(":")[2])
         token.chmod(0o600)
+        self._tape = directory / "tape.parquet"
         self._control_token = directory / "control.token"
         self._renewals = 0
         self._foreign: dict[str, str] = {}
@@ -129,7 +137,7 @@ class Chaos:
             "broker.live.reconcile_s=1", "broker.live.unknown_poll_s=0.3",
             "broker.live.unknown_settle_s=1", f"journal.path={directory / 'journal.sqlite'}",
             "journal.snapshot_every=200", "log.level=error",
-            "log.format=json", f"feed.tape=[{directory / 'tape.parquet'}]", "risk.max_orders_per_minute=100000",
+            "log.format=json", f"feed.tape=[{self._tape}]", "risk.max_orders_per_minute=100000",
             "risk.max_orders_per_second=1000", "risk.max_orders_per_day=1000000", "risk.max_daily_loss=100000000",
         ]  # fmt: skip
 
@@ -137,6 +145,7 @@ class Chaos:
         """One process from its start to its end."""
         rng = self._rng
         wish = self._wish(last)
+        write_tape(self._tape, self.server.exchange.now_ns)
         pipe, theirs = self._context.Pipe()
         process = self._context.Process(target=live, args=(wish, theirs), daemon=True)
         begun = stopwatch_ns()
@@ -256,7 +265,11 @@ class Chaos:
             exchange.cancel(order.order_id)
             self.tally.in_the_app["cancelled"] += 1
         elif working and dice < 0.4:
-            order = rng.choice(working)
+            seen_ns = exchange.now_ns - int(SEEN_AFTER_S.get(self.server.speaks, 0.0) * NS_PER_S)
+            seen = [order for order in working if order.placed_ts <= seen_ns]
+            if not seen:
+                return
+            order = rng.choice(seen)
             exchange.modify(order.order_id, order.wanted.type, order.wanted.quantity + 5, None, None)
             self.tally.in_the_app["changed"] += 1
         else:
@@ -398,11 +411,11 @@ def quote(server: SandboxServer, symbol: str, price: float) -> None:
     server.publish()
 
 
-def write_tape(path: Path) -> None:
-    """An hour of one price, a tick a second and symbol, from half an hour after the open."""
-    seconds = [OPEN + (1800 + second) * NS_PER_S for second in range(3600) for _ in SYMBOLS]
-    codes = list(range(len(SYMBOLS))) * 3600
-    with TapeWriter(path, columns=()) as writer:
+def write_tape(path: Path, now_ns: int) -> None:
+    """Five minutes of one price from now on, a tick a second and symbol: a life's clock is the exchange's."""
+    seconds = [now_ns + second * NS_PER_S for second in range(TAPE_S) for _ in SYMBOLS]
+    codes = list(range(len(SYMBOLS))) * TAPE_S
+    with TapeWriter(path, columns=(), overwrite=True) as writer:
         writer.write(ticks(seconds, [float(PRICE)] * len(seconds), SYMBOLS, codes))
 
 
@@ -410,7 +423,6 @@ async def chaos(
     kills: int, seed: int, directory: Path, say: Callable[[str], None], speaks: Literal["fyers", "openalgo"] = "fyers"
 ) -> dict[str, Any]:
     """Kill so often, then compare a last time; the table as a mapping."""
-    write_tape(directory / "tape.parquet")
     begun = stopwatch_ns()
     clock = PacedClock(1.0)
     clock.start(OPEN + 1800 * NS_PER_S)  # the day of the tape: a fill of another day would be squared off at each start

@@ -95,9 +95,9 @@ def build(places: dict[str, Any], directory: Path, symbols: list[str]) -> App:
         "strategy.interval=1m", "bars.intervals=[1m, 5m, 30m]", f"broker.fyers.token_file={token}",
         f"broker.fyers.api_url={places['api']}", f"broker.fyers.data_url={places['data']}",
         f"broker.fyers.order_socket_url={places['orders']}", f"broker.fyers.calls_file={directory / 'calls'}",
-        f"feed.live.socket_url={base.replace('http', 'ws', 1)}/hsm/v1-5/prod",
-        f"feed.live.symbol_token_url={base}/data/symbol-token",
-        f"feed.live.index_map_url={base}/sym_details/index_hsm_mapping.json", "feed.live.compare_every_s=0",
+        f"broker.fyers.socket_url={base.replace('http', 'ws', 1)}/hsm/v1-5/prod",
+        f"broker.fyers.symbol_token_url={base}/data/symbol-token",
+        f"broker.fyers.index_map_url={base}/sym_details/index_hsm_mapping.json", "feed.live.compare_every_s=0",
     )  # fmt: skip
     plan = RunPlan(
         tapes=[], symbols=[], clock=PacedClock(1.0), latency=MeasuredLatency(), journal=directory / "j.sqlite",

@@ -13,6 +13,8 @@ from typing import Annotated
 
 import typer
 
+from daemon.brokers.adapter import Ability
+from daemon.brokers.choice import ADAPTERS
 from daemon.calls.hiding import Hiding
 from daemon.calls.outcome import Done, Rejected
 from daemon.calls.secret import Secret
@@ -25,6 +27,7 @@ from daemon.fyers.login import LoginRequest, RedirectListener, app_id_hash
 from daemon.fyers.rest import FyersRest
 from daemon.orders.token_watch import TokenWatch
 from daemon.settings.orders import FyersSettings
+from daemon.settings.tree import Settings
 
 
 def login(
@@ -41,8 +44,9 @@ def login(
     The app's secret is read from systemd's credential fyers-secret, else from the variable FYERS_SECRET_KEY, else asked
     for.
     """
-    broker = settings_and_logs(config, overrides).broker
-    fyers = broker.fyers
+    settings = settings_and_logs(config, overrides)
+    broker, fyers = settings.broker, settings.broker.fyers
+    _check_needed(settings)
     endpoints(fyers)  # said before a person logs in, as is the next
     check_app_id(fyers)
     request = LoginRequest(fyers.api_url, fyers.app_id, fyers.redirect_url)
@@ -87,6 +91,16 @@ async def _validate(fyers: FyersSettings, secret: Secret, code: Secret) -> Secre
             "redirect address of the app, and log in once more"
         )
     raise CheckFailed(f"Fyers did not answer ({hiding.line(outcome.reason)}); log in once more")
+
+
+def _check_needed(settings: Settings) -> None:
+    """Raise `UsageError` where nothing that is set wants a token of it."""
+    used = [ADAPTERS[name] for name in (settings.broker.name, settings.feed.source) if name in ADAPTERS]
+    if used and not any(Ability.LOGIN in adapter.can for adapter in used):
+        raise UsageError(
+            f"broker.name {settings.broker.name}, feed.source {settings.feed.source}: {used[0].title} needs no hrmd "
+            "login: log in to the broker there, and put the API key into its key_file (docs/brokers.md)"
+        )
 
 
 def _ask(what: str, otherwise: str) -> str:

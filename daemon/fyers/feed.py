@@ -1,6 +1,6 @@
 """Settings → the live feed of a Fyers account: token, gateway, clock, quotes for comparison.
 
-Invariant: ticks pass for real only where every address of `feed.live` is beyond this machine, so that a sandbox, or a
+Invariant: ticks pass for real only where every address of its feed is beyond this machine, so that a sandbox, or a
 part of one, never moves a real order.
 """
 
@@ -45,14 +45,14 @@ def check_live(settings: Settings) -> None:
     if importlib.util.find_spec(SDK_MODULE) is None:
         raise SettingsError(SDK_MISSING)
     for name in _FEED_URLS:
-        check_encrypted(f"feed.live.{name}", getattr(settings.feed.live, name))
+        check_encrypted(f"broker.fyers.{name}", getattr(settings.broker.fyers, name))
     endpoints(settings.broker.fyers)
     foreign = _foreign(settings)
     read_token(settings.broker.fyers, leaves=bool(foreign))
     if settings.feed.rehearse and foreign:
         raise SettingsError(
-            f"feed.live.{foreign[0]}: expected an address on this machine, such as that of hrmd sandbox, got "
-            f"{getattr(settings.feed.live, foreign[0])!r}: with feed.rehearse the ticks say what time it is"
+            f"broker.fyers.{foreign[0]}: expected an address on this machine, such as that of hrmd sandbox, got "
+            f"{getattr(settings.broker.fyers, foreign[0])!r}: with feed.rehearse the ticks say what time it is"
         )
 
 
@@ -63,7 +63,7 @@ def ticks_are_real(settings: Settings) -> bool:
 
 def _foreign(settings: Settings) -> list[str]:
     """Keys of the addresses that lie beyond this machine."""
-    return [name for name in _FEED_URLS if not is_local(getattr(settings.feed.live, name))]
+    return [name for name in _FEED_URLS if not is_local(getattr(settings.broker.fyers, name))]
 
 
 def read_token(settings: FyersSettings, *, leaves: bool = False) -> str:
@@ -131,9 +131,9 @@ def fyers_feed(
             Assignment(
                 token=token,
                 symbols=symbols,
-                socket_url=live.socket_url,
-                symbol_token_url=live.symbol_token_url,
-                index_map_url=live.index_map_url,
+                socket_url=account.socket_url,
+                symbol_token_url=account.symbol_token_url,
+                index_map_url=account.index_map_url,
                 conflate_above=live.conflate_above,
                 calls_file=str(account.calls_file.resolve()),
                 calls=(account.calls_per_second, account.calls_per_minute, account.calls_per_day),

@@ -169,6 +169,11 @@ class InstrumentBook:
         )  # fmt: skip
         return found if quantity is None else msgspec.structs.replace(found, freeze_quantity=quantity)
 
+    def expiry_of(self, symbol: str) -> dt.date | None:
+        """The day on which a contract ends, by the symbol master; None for anything else, and without one."""
+        listing = self._master.listing(symbol) if self._master is not None else None
+        return listing.expiry if listing is not None else None
+
     def traded_as(self, symbol: str) -> str:
         """The symbol under which an order on `symbol` goes out: itself, unless a symbol master knows better.
 

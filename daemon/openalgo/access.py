@@ -23,7 +23,8 @@ from daemon.settings.orders import BrokerSettings, OpenAlgoSettings
 
 KEY: Final = "broker.openalgo.key_file"
 CREDENTIAL: Final = "openalgo-key"
-RENEW: Final = "put another one into broker.openalgo.key_file"
+RENEW: Final = "log in to the broker in OpenAlgo, or put another key into broker.openalgo.key_file"
+"""OpenAlgo refuses the key as well where its own login to the broker is over."""
 MAKES: Final = "OpenAlgo shows the key on its page API Key; put it there, and chmod 600"
 
 

@@ -5,7 +5,7 @@ Which is which, for a call that changes orders:
   nobody knows what: it may come to the broker yet.
 - no: JSON with `"status": "error"` and a message under HTTP 4xx, for then OpenAlgo, or the broker behind it, refused.
   Not where the message itself speaks of time or of looking again.
-- turned away: HTTP 429.
+- turned away: HTTP 429. (HTTP 408 is a time-out and no answer.)
 - all else (5xx is also what OpenAlgo says where it failed after the broker took the order) says nothing about the
   order. Invariant: what isn't listed here is `Unknown`.
 """
@@ -24,11 +24,20 @@ from daemon.orders.venue import Acknowledged
 T = TypeVar("T")
 
 REFUSED_KEY: Final = (401, 403)
+_NO_ANSWER: Final = 408
+ANALYZE: Final = "analyze"
+"""How the mode is called in which the server pretends."""
 _DOUBTFUL: Final = re.compile(
     r"time[d\s-]*out|try again|order\s?book|no response|could ?n[o']t (connect|reach)|unable to (connect|process)|"
     r"internal error|connection",
     re.IGNORECASE,
 )
+
+
+class Placed(Acknowledged, frozen=True, kw_only=True):
+    """`pretended`: the server said with it that it only pretended to (`"mode": "analyze"`); else it costs money."""
+
+    pretended: bool
 
 
 def of_order(answer: Answer, now_ns: int) -> Outcome[Acknowledged]:
@@ -45,9 +54,9 @@ def of_order(answer: Answer, now_ns: int) -> Outcome[Acknowledged]:
     status = document.get("status")
     if answer.status == 200 and status == "success":
         if venue_id:
-            return Done(Acknowledged(venue_id=venue_id, message=message))
+            return Done(Placed(venue_id=venue_id, message=message, pretended=document.get("mode") == ANALYZE))
         return Unknown(f"taken without an order id: {message or 'no message'}")
-    refused = status == "error" and 400 <= answer.status < 500 and message
+    refused = status == "error" and 400 <= answer.status < 500 and answer.status != _NO_ANSWER and message
     if refused and _DOUBTFUL.search(message) is None:
         return Rejected(answer.status, message, venue_id, answer.status in REFUSED_KEY)
     return Unknown(f"HTTP {answer.status}: {message or 'no message'}", venue_id)

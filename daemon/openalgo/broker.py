@@ -3,7 +3,8 @@
 OpenAlgo keeps no ids of ours, names no trades, and tells an order's state as its broker's adapter reads it, now and
 then wrongly while the order is on its way. So rows are given their owners (`daemon.orders.untagged`), an end that is
 news is believed when two readings in a row tell it, and what an ended order filled is summed from its trades.
-Invariant: without `real_money` no order is placed unless the server said just before that it only pretends to trade.
+Invariant: without `real_money` no order is placed unless the server said just before that it only pretends to trade,
+and one that did cost money all the same is taken back at once.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import aclosing
 from typing import Final, TypeVar
 
 import msgspec
+import structlog
 
 from daemon.calls.budget import Purpose, RateBudget
 from daemon.calls.http import CallTimes, OnDate
@@ -26,8 +28,10 @@ from daemon.core.events import OrderIntent, OrderType
 from daemon.market.instruments import InstrumentBook
 from daemon.openalgo import wire
 from daemon.openalgo.access import access, check_addresses
+from daemon.openalgo.answers import Placed
 from daemon.openalgo.rest import OpenAlgoRest
 from daemon.openalgo.socket import Connection, LostError, SocketTimes, connected
+from daemon.openalgo.symbols import Names
 from daemon.orders.book import OrderBook
 from daemon.orders.broker import BandOf, Broker
 from daemon.orders.protection import worst_price
@@ -36,8 +40,11 @@ from daemon.orders.untagged import Owners
 from daemon.orders.venue import Acknowledged, Funds, OrderStatus, VenueOrder, VenuePosition, VenueTrade
 from daemon.settings.orders import BrokerSettings
 
+log = structlog.get_logger("broker")
+
 T = TypeVar("T")
 
+KNOWN: Final = "shares and indices of NSE have one, contracts those of the day's symbol master (market.symbol_master)"
 WORKING_POLL_S: Final = 3.0
 """So often the book is asked for while an order of ours works: no broker's pushes are relied on."""
 DOUBT_POLL_S: Final = 0.5
@@ -68,8 +75,9 @@ class OpenAlgoBroker:
         self._protection = live.protection_percent if live.market_orders == "protected" else None
         self._instruments = instruments
         self._band_of = band_of
+        self._names = Names(instruments.expiry_of)
         call_times = CallTimes(read_s=live.answer_s, total_s=live.answer_s + 3.0)
-        self._rest = OpenAlgoRest(openalgo.url, self._key, budget, clock, call_times, on_date)
+        self._rest = OpenAlgoRest(openalgo.url, self._key, budget, clock, call_times, on_date, self._names)
         self._socket_url = openalgo.socket_url
         self._times = times if times is not None else SocketTimes()
         self._ours = orders
@@ -91,13 +99,30 @@ class OpenAlgoBroker:
             band = self._band_of(intent.symbol) if self._band_of is not None else (None, None)
             kind = OrderType.LIMIT
             limit = worst_price(intent.side, intent.reference_price, self._protection, instrument, *band)
-        fields = wire.place_body(intent, kind, limit, self._product)
+        fields = wire.place_body(intent, kind, limit, self._product, self._names)
         if fields is None:
-            return NotSent(f"OpenAlgo's name of {intent.symbol} isn't known: shares and indices of NSE have one")
+            return NotSent(f"OpenAlgo's name of {intent.symbol} isn't known: {KNOWN}")
         forbidden = await self._forbidden()
         if forbidden is not None:
             return forbidden
-        return self._heed(await self._rest.place(fields, Purpose.EXIT if intent.reduces else Purpose.ORDINARY))
+        outcome = self._heed(await self._rest.place(fields, Purpose.EXIT if intent.reduces else Purpose.ORDINARY))
+        if isinstance(outcome, Done) and isinstance(outcome.value, Placed):
+            await self._check_cost(intent, outcome.value)
+        return outcome
+
+    async def _check_cost(self, intent: OrderIntent, placed: Placed) -> None:
+        """Take back at once what costs money that nobody allowed: the mode was switched after it was asked for."""
+        if placed.pretended is not self._may_cost:
+            return
+        if self._may_cost:
+            log.warning("OpenAlgo only pretends to trade, though broker.live.real_money is set", order=intent.order_id)
+            return
+        taken = self._heed(await self._rest.cancel(placed.venue_id))
+        log.error(
+            "an order left for the market, for OpenAlgo was switched out of analyze mode just then: look at it there",
+            order=intent.order_id, decision=intent.decision, symbol=intent.symbol, venue=placed.venue_id,
+            cancelled=isinstance(taken, Done), why=self._why_not,
+        )  # fmt: skip
 
     async def _forbidden(self) -> NotSent | Rejected | None:
         """Why no order may leave: it would cost money that nobody allowed to be spent."""
@@ -218,7 +243,7 @@ class OpenAlgoBroker:
     def _push(self, message: dict[str, object]) -> SocketEvent:
         """What an order update tells; an end that it tells is left to the book."""
         try:
-            row = wire.read_order(message)
+            row = wire.read_order(message, self._names)
         except WireError as error:
             return Gap(f"a push that can't be read: {self._rest.hiding.line(error)}")
         told = self._owners.order(row)

@@ -43,10 +43,10 @@ from daemon.feed.live.time import live_schedule
 from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import MarketCalendar
 from daemon.market.records import Quote
-from daemon.openalgo import symbols
 from daemon.openalgo.access import RENEW, access, check_addresses
 from daemon.openalgo.rest import OpenAlgoRest
 from daemon.openalgo.socket import Connection, LostError, SocketTimes, connected
+from daemon.openalgo.symbols import SHARES
 from daemon.openalgo.wire import parse_time
 from daemon.settings.tree import Settings
 
@@ -60,7 +60,7 @@ def check_feed(settings: Settings) -> None:
     if not settings.feed.symbols:
         raise SettingsError('feed.symbols: expected at least one for feed.source openalgo, such as ["NSE:SBIN-EQ"]')
     for symbol in settings.feed.symbols:
-        if symbols.theirs(symbol) is None:
+        if SHARES.theirs(symbol) is None:
             raise SettingsError(
                 f"feed.symbols: OpenAlgo's name of {symbol} isn't known: expected shares or indices of NSE"
             )
@@ -78,7 +78,7 @@ class TickReader:
 
     def __init__(self, wanted: tuple[str, ...], clock: Clock) -> None:
         self.refused: Counter[str] = Counter()
-        self._codes = {name: code for code, symbol in enumerate(wanted) if (name := symbols.theirs(symbol)) is not None}
+        self._codes = {name: code for code, symbol in enumerate(wanted) if (name := SHARES.theirs(symbol)) is not None}
         self._clock = clock
 
     def row(self, message: Mapping[str, Any]) -> Row | None:
@@ -132,7 +132,7 @@ class SocketLink:
                 instruments = [
                     {"symbol": name[0], "exchange": name[1]}
                     for symbol in self._wanted
-                    if (name := symbols.theirs(symbol)) is not None
+                    if (name := SHARES.theirs(symbol)) is not None
                 ]
                 await connection.say({"action": "subscribe", "mode": "Quote", "symbols": instruments})
                 async with aclosing(self._listen(connection)) as frames:

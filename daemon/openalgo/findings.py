@@ -13,7 +13,7 @@ from daemon.calls.http import CallTimes
 from daemon.calls.outcome import Done, Outcome, Rejected
 from daemon.core.clock import Clock
 from daemon.core.errors import HrmdError
-from daemon.openalgo.access import MAKES, access, check_addresses, rate_budget
+from daemon.openalgo.access import MAKES, RENEW, access, check_addresses, rate_budget
 from daemon.openalgo.rest import OpenAlgoRest
 from daemon.orders.findings import Finding, bad, doubtful, good
 from daemon.report.text import rupees
@@ -31,8 +31,12 @@ async def openalgo_findings(settings: Settings, environment: Mapping[str, str], 
         return [bad("key", str(error), MAKES)]
     times = CallTimes(read_s=answer_s, total_s=answer_s + 3.0)
     async with OpenAlgoRest(server.url, key, rate_budget(server), clock, times) as rest:
-        mode, funds = await rest.analyzing(), await rest.funds()
-    found = [_refused("key", mode) or good("key", f"{entry.path}: the server takes it")]
+        mode = await rest.analyzing()
+        refused = _refused("key" if isinstance(mode, Rejected) else "server", mode)
+        if refused is not None:
+            return [refused]
+        funds = await rest.funds()
+    found = [good("key", f"{entry.path}: the server takes it")]
     if isinstance(mode, Done):
         found.append(mode_finding(analyzing=mode.value, real_money=settings.broker.live.real_money))
     if isinstance(funds, Done):
@@ -60,5 +64,5 @@ def _refused(name: str, outcome: Outcome[Any]) -> Finding | None:
     if isinstance(outcome, Done):
         return None
     if isinstance(outcome, Rejected):
-        return bad(name, f"the server said no ({outcome.code}: {outcome.message})", MAKES)
+        return bad(name, f"the server said no ({outcome.code}: {outcome.message})", RENEW)
     return bad(name, f"no answer ({outcome.reason})", "look at broker.openalgo.url, and whether OpenAlgo runs")

@@ -18,8 +18,9 @@ from daemon.calls.records import rows_of
 from daemon.calls.secret import Secret
 from daemon.core.clock import Clock, wall_ns
 from daemon.market.records import Candle, Quote
-from daemon.openalgo import symbols, wire
+from daemon.openalgo import wire
 from daemon.openalgo.answers import of_order, of_read
+from daemon.openalgo.symbols import SHARES, Names
 from daemon.orders.venue import Acknowledged, Funds, VenueOrder, VenuePosition, VenueTrade
 
 T = TypeVar("T")
@@ -34,10 +35,11 @@ class OpenAlgoRest:
 
     def __init__(
         self, url: str, key: Secret, budget: RateBudget, clock: Clock, times: CallTimes | None = None,
-        on_date: OnDate | None = None,
+        on_date: OnDate | None = None, names: Names = SHARES,
     ) -> None:  # fmt: skip
         self._url = url.rstrip("/")
         self._clock = clock
+        self._names = names
         self._caller = Caller(budget, clock, times if times is not None else CallTimes(), on_date)
         self.authorize(key)
 
@@ -66,7 +68,7 @@ class OpenAlgoRest:
 
     async def orders(self, purpose: Purpose = Purpose.ORDINARY) -> Outcome[list[VenueOrder]]:
         """All orders of the day."""
-        return await self._read("orderbook", purpose, wire.orders)
+        return await self._read("orderbook", purpose, lambda document: wire.orders(document, self._names))
 
     async def trades(
         self, purpose: Purpose = Purpose.ORDINARY, day_ns: int = 0
@@ -75,7 +77,8 @@ class OpenAlgoRest:
 
         def read(document: Mapping[str, Any]) -> list[tuple[str, VenueTrade]]:
             products = [wire.product_of(row) for row in rows_of(document, "data")]
-            return list(zip(products, wire.trades(document, day_ns or self._clock.now_ns() or wall_ns()), strict=True))
+            trades = wire.trades(document, day_ns or self._clock.now_ns() or wall_ns(), self._names)
+            return list(zip(products, trades, strict=True))
 
         return await self._read("tradebook", purpose, read)
 
@@ -83,7 +86,7 @@ class OpenAlgoRest:
         self, traded: Sequence[tuple[str, VenueTrade]], purpose: Purpose = Purpose.ORDINARY
     ) -> Outcome[list[VenuePosition]]:
         """Net positions, flat ones of the day too; what was bought and sold of each is told by the day's trades."""
-        return await self._read("positionbook", purpose, lambda document: wire.positions(document, traded))
+        return await self._read("positionbook", purpose, lambda document: wire.positions(document, traded, self._names))
 
     async def funds(self) -> Outcome[Funds]:
         """The account's money."""
@@ -95,13 +98,13 @@ class OpenAlgoRest:
 
     async def quotes(self, wanted: Sequence[str], purpose: Purpose = Purpose.ORDINARY) -> Outcome[list[Quote]]:
         """Last prices; symbols without a name at OpenAlgo are left out."""
-        named = [name for name in map(symbols.theirs, wanted) if name is not None]
+        named = [name for name in map(self._names.theirs, wanted) if name is not None]
         fields = {"symbols": [{"symbol": symbol, "exchange": exchange} for symbol, exchange in named]}
-        return await self._read("multiquotes", purpose, wire.quotes, fields)
+        return await self._read("multiquotes", purpose, lambda document: wire.quotes(document, self._names), fields)
 
     async def history(self, symbol: str, resolution: str, first: dt.date, last: dt.date) -> Outcome[list[Candle]]:
         """Candles of the days from `first` to `last`, both included; `resolution`: minutes such as "5", or "D"."""
-        named, interval = symbols.theirs(symbol), INTERVALS.get(resolution)
+        named, interval = self._names.theirs(symbol), INTERVALS.get(resolution)
         if named is None or interval is None:
             what = f"interval {resolution}" if named is not None else symbol
             return Rejected(400, f"OpenAlgo has no name for {what}")

@@ -19,7 +19,7 @@ from daemon.calls.records import ZERO, WireError, record_of, rows_of
 from daemon.core.clock import IST, NS_PER_S
 from daemon.core.events import OrderIntent, OrderType
 from daemon.market.records import Candle, Quote
-from daemon.openalgo import symbols
+from daemon.openalgo.symbols import SHARES, Names
 from daemon.orders.venue import Funds, OrderStatus, VenueOrder, VenuePosition, VenueTrade
 
 PRODUCTS: Final = {"INTRADAY": "MIS", "CNC": "CNC", "MARGIN": "NRML"}
@@ -37,12 +37,14 @@ _TIMES: Final = ("%d-%b-%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%d-%m-%Y %H:%M:%S")
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
-def place_body(intent: OrderIntent, kind: OrderType, limit: Decimal | None, product: str) -> dict[str, object] | None:
+def place_body(
+    intent: OrderIntent, kind: OrderType, limit: Decimal | None, product: str, names: Names = SHARES
+) -> dict[str, object] | None:
     """The fields of `placeorder` but the key; None for a symbol that OpenAlgo has no name for.
 
-    Our id goes as the strategy's name: OpenAlgo's log keeps it, its books don't.
+    Our id goes as the strategy's name: OpenAlgo's log keeps it, and its books in analyze mode.
     """
-    named = symbols.theirs(intent.symbol)
+    named = names.theirs(intent.symbol)
     if named is None:
         return None
     return {
@@ -53,22 +55,27 @@ def place_body(intent: OrderIntent, kind: OrderType, limit: Decimal | None, prod
     }  # fmt: skip
 
 
-def orders(document: Mapping[str, Any]) -> list[VenueOrder]:
+def orders(document: Mapping[str, Any], names: Names = SHARES) -> list[VenueOrder]:
     """The `orders` of `orderbook`."""
     book = document.get("data")
     if not isinstance(book, dict):
         raise WireError("data: expected an object")
-    return [read_order(row) for row in rows_of(book, "orders")]
+    return [read_order(row, names) for row in rows_of(book, "orders")]
 
 
-def read_order(row: Mapping[str, Any]) -> VenueOrder:
-    """One row of the order book, or an order update; `filled` is what the row says of it, if anything."""
+def read_order(row: Mapping[str, Any], names: Names = SHARES) -> VenueOrder:
+    """One row of the order book, or an order update.
+
+    `filled` and `tag` (the strategy's name, our id where it is ours) are what the row says of them, if anything: in
+    analyze mode it does.
+    """
     status = STATUSES.get(str(row.get("order_status", "")).lower(), OrderStatus.OTHER)
     quantity = _units(row, "quantity")
     told = _units(row, "filled_quantity") if row.get("filled_quantity") is not None else 0
     filled = quantity if status is OrderStatus.FILLED else told
     fields = {
-        **_named(row), "venue_id": _id(row), "tag": "", "type": _OUR_TYPES.get(str(row.get("pricetype"))),
+        **_named(row, names), "venue_id": _id(row), "tag": str(row.get("strategy") or ""),
+        "type": _OUR_TYPES.get(str(row.get("pricetype"))),
         "quantity": quantity, "filled": filled, "remaining": quantity - filled, "limit_price": _amount(row, "price"),
         "stop_price": _amount(row, "trigger_price"), "average_price": _amount(row, "average_price"),
         "status": status.value, "message": str(row.get("rejection_reason") or ""), "ts": parse_time(row),
@@ -76,7 +83,7 @@ def read_order(row: Mapping[str, Any]) -> VenueOrder:
     return record_of(fields, VenueOrder, "order")
 
 
-def trades(document: Mapping[str, Any], now_ns: int) -> list[VenueTrade]:
+def trades(document: Mapping[str, Any], now_ns: int, names: Names = SHARES) -> list[VenueTrade]:
     """The rows of `tradebook`, all of the day of `now_ns`, whose times may lack it.
 
     They have no ids: what they say, and how often it was said, tells them apart.
@@ -88,19 +95,21 @@ def trades(document: Mapping[str, Any], now_ns: int) -> list[VenueTrade]:
         key = f"{_id(row)}:{said}"
         seen[key] += 1
         fields = {
-            **_named(row), "trade_id": f"{said}#{seen[key]}", "venue_id": _id(row), "tag": "", "quantity": quantity,
-            "price": price, "ts": parse_time(row) or _time_of_day(moment, now_ns),
+            **_named(row, names), "trade_id": f"{said}#{seen[key]}", "venue_id": _id(row), "tag": "",
+            "quantity": quantity, "price": price, "ts": parse_time(row) or _time_of_day(moment, now_ns),
         }  # fmt: skip
         del fields["product"]
         found.append(record_of(fields, VenueTrade, "trade"))
     return found
 
 
-def positions(document: Mapping[str, Any], traded: Sequence[tuple[str, VenueTrade]]) -> list[VenuePosition]:
+def positions(
+    document: Mapping[str, Any], traded: Sequence[tuple[str, VenueTrade]], names: Names = SHARES
+) -> list[VenuePosition]:
     """The rows of `positionbook`, with what the day's trades (each with its product) bought and sold of each."""
     found = []
     for row in rows_of(document, "data"):
-        named = _named(row)
+        named = _named(row, names)
         fields = {**named, "quantity": _units(row, "quantity"), "average_price": _amount(row, "average_price")}
         del fields["side"]
         mine = [it for product, it in traded if it.symbol == named["symbol"] and product == named["product"]]
@@ -128,11 +137,11 @@ def funds(document: Mapping[str, Any]) -> Funds:
     return Funds(total=available + utilised, utilised=utilised, available=available, realised=realised)
 
 
-def quotes(document: Mapping[str, Any]) -> list[Quote]:
+def quotes(document: Mapping[str, Any], names: Names = SHARES) -> list[Quote]:
     """The `results` of `multiquotes`, those without a quote too."""
     found = []
     for row in rows_of(document, "results"):
-        symbol, values = symbols.ours(str(row.get("symbol")), str(row.get("exchange"))), row.get("data")
+        symbol, values = names.ours(str(row.get("symbol")), str(row.get("exchange"))), row.get("data")
         if not isinstance(values, dict):
             found.append(Quote(symbol=symbol, error=str(row.get("error") or "no quote")))
             continue
@@ -208,12 +217,12 @@ def _ns(moment: dt.datetime) -> int:
     return int((moment - _EPOCH) / dt.timedelta(microseconds=1)) * 1000
 
 
-def _named(row: Mapping[str, Any]) -> dict[str, Any]:
+def _named(row: Mapping[str, Any], names: Names) -> dict[str, Any]:
     """Symbol, side and product, as ours."""
     exchange, symbol = row.get("exchange"), row.get("symbol")
     if not isinstance(exchange, str) or not isinstance(symbol, str):
         raise WireError("symbol, exchange: expected texts")
-    return {"symbol": symbols.ours(symbol, exchange), "side": str(row.get("action", "")).upper(),
+    return {"symbol": names.ours(symbol, exchange), "side": str(row.get("action", "")).upper(),
             "product": product_of(row)}  # fmt: skip
 
 

@@ -4,7 +4,9 @@ A row is ours where we know its venue id. One that we don't know may be an order
 the oldest such order of the same symbol, side, quantity, type and price that was sent about when the venue says it was
 placed. While the answer to an order of that shape is still awaited such a row is left out, for it can't be told yet
 whose it is. An order by another hand with all of that in common can be mistaken for a lost one; nothing else can.
-Pure. Invariant: a row is given to one order, an order is given one row, and both stay so.
+Where a row says by which strategy it was placed (we send our id as that), that decides.
+Pure. Invariant: a row is given to one order, an order is given one row, and both stay so; a row that was somebody
+else's once stays his, for it was there before any order that is lost later.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import msgspec
 
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import OrderType
-from daemon.orders.book import Order, OrderBook, OrderState
+from daemon.orders.book import FOREIGN, Order, OrderBook, OrderState
 from daemon.orders.terms import LIMITS
 from daemon.orders.venue import OrderStatus, VenueOrder, VenueTrade
 
@@ -37,16 +39,23 @@ class Owners:
     def __init__(self, orders: OrderBook) -> None:
         self._orders = orders
         self._given: dict[str, str] = {}
+        self._strange: set[str] = set()
+        """Rows that are somebody else's."""
 
     def orders(self, rows: Sequence[VenueOrder]) -> list[VenueOrder]:
         """The rows that can be told, ours with our ids."""
-        known = self._known()
-        strange = sorted((row for row in rows if row.venue_id not in known), key=lambda row: (row.ts, row.venue_id))
-        left_out = set()
-        for row in strange:
-            if self._may_be_any(row, self._awaited()):
+        known, left_out = self._known(), set()
+        for row in sorted(rows, key=lambda row: (row.ts, row.venue_id)):
+            if row.venue_id in known or self._is_strange(row.venue_id):
+                continue
+            owner = self._by_name(row)
+            if owner is None and self._may_be_any(row, self._awaited()):
                 left_out.add(row.venue_id)
-            elif (owner := self._lost_owner(row)) is not None:
+                continue
+            owner = owner or self._lost_owner(row)
+            if owner is None:
+                self._strange.add(row.venue_id)
+            else:
                 self._given[row.venue_id] = known[row.venue_id] = owner
         return [
             msgspec.structs.replace(row, tag=known.get(row.venue_id, ""))
@@ -70,6 +79,17 @@ class Owners:
     def _known(self) -> dict[str, str]:
         known = {venue_id: it.intent.order_id for it in self._all() if (venue_id := _venue_id(it))}
         return {**self._given, **known}
+
+    def _is_strange(self, venue_id: str) -> bool:
+        """Whether it is known as somebody else's, from an earlier life too where it was adopted then."""
+        return venue_id in self._strange or self._orders.find(f"{FOREIGN}{venue_id}") is not None
+
+    def _by_name(self, row: VenueOrder) -> str | None:
+        """Our order whose id the row says, where it has no other row."""
+        order = self._orders.find(row.tag) if row.tag else None
+        if order is None or order.foreign or _venue_id(order) or row.tag in self._given.values():
+            return None
+        return row.tag
 
     def _awaited(self) -> list[Order]:
         return [it for it in self._orders.working.values() if it.state in _AWAITED and not _venue_id(it)]

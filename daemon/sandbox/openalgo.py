@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -24,6 +25,7 @@ from daemon.sandbox.candles import Candles
 from daemon.sandbox.exchange import Exchange
 from daemon.sandbox.faults import Fault, FaultKind, FaultPlan, Route
 from daemon.sandbox.gate import TokenGate
+from daemon.sandbox.master import monthly_expiry
 from daemon.sandbox.messages import Message
 from daemon.sandbox.order_feed import OrderFeed
 from daemon.sandbox.orders import BAD_PARAMETERS, Order, Quote, Refusal, Status, Wanted
@@ -41,6 +43,10 @@ STATUSES: Final = {
 }  # fmt: skip
 INTERVALS: Final = {"1m": 1, "3m": 3, "5m": 5, "10m": 10, "15m": 15, "30m": 30, "1h": 60, "D": None}
 INDICES: Final = {"NIFTY": "NIFTY50", "BANKNIFTY": "NIFTYBANK"}
+MONTHS: Final = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+FUTURE: Final = re.compile(rf"(?P<name>.+?)\d\d(?P<month>{'|'.join(MONTHS)})(?P<year>\d\d)FUT")
+"""`[Base Symbol][Expiration Date]FUT` in OpenAlgo's documentation."""
+FYERS_FUTURE: Final = re.compile(rf"(?P<name>.+?)(?P<year>\d\d)(?P<month>{'|'.join(MONTHS)})FUT")
 INVALID_KEY: Final = "Invalid openalgo apikey"
 
 
@@ -125,7 +131,8 @@ class OpenAlgoApi(FyersApi):
             return _error(wanted.message)
         at_most = fault.quantity if fault.kind is FaultKind.PARTIAL else None
         rejected = fault.message if fault.kind is FaultKind.REJECT_LATER else ""
-        return _answer(self._exchange.place(wanted, at_most=at_most, rejected=rejected))
+        answer = _answer(self._exchange.place(wanted, at_most=at_most, rejected=rejected))
+        return {**answer, "mode": "analyze"} if self.analyze else answer
 
     def _cancel(self, request: web.Request, body: Mapping[str, Any], fault: Fault) -> Message:
         order = self._exchange.orders.get(str(body.get("orderid", "")))
@@ -253,6 +260,10 @@ def parse_order(body: Mapping[str, Any]) -> Wanted | Refusal:
 def symbol_of(row: Mapping[str, Any]) -> str:
     """The exchange's own name of a symbol and exchange."""
     symbol, exchange = str(row.get("symbol")), str(row.get("exchange"))
+    future = FUTURE.fullmatch(symbol) if exchange == "NFO" else None
+    if future is not None:
+        named = f"NSE:{future['name']}{future['year']}{future['month']}FUT"
+        return named if _named(named)["symbol"] == symbol else f"{exchange}:{symbol}"
     if exchange.endswith("_INDEX"):
         return f"{exchange.removesuffix('_INDEX')}:{INDICES.get(symbol, symbol)}-INDEX"
     return f"{exchange}:{symbol}-EQ"
@@ -261,6 +272,10 @@ def symbol_of(row: Mapping[str, Any]) -> str:
 def _named(symbol: str) -> dict[str, str]:
     """The other way round."""
     exchange, _, name = symbol.partition(":")
+    future = FYERS_FUTURE.fullmatch(name)
+    if future is not None:
+        expiry = monthly_expiry(2000 + int(future["year"]), MONTHS.index(future["month"]) + 1)
+        return {"symbol": f"{future['name']}{expiry:%d}{future['month']}{future['year']}FUT", "exchange": "NFO"}
     if name.endswith("-INDEX"):
         of = {ours: theirs for theirs, ours in INDICES.items()}
         return {"symbol": of.get(name.removesuffix("-INDEX"), name), "exchange": f"{exchange}_INDEX"}

@@ -22,11 +22,8 @@ class RecordSettings(Section):
 
 
 class LiveSettings(Section):
-    """The link to Fyers' data socket: where it goes, when it counts as dead, and how its prices are checked."""
+    """The link to a broker's data socket: when it counts as dead, and how its prices are checked."""
 
-    socket_url: str = "wss://socket.fyers.in/hsm/v1-5/prod"
-    symbol_token_url: str = "https://api-t1.fyers.in/data/symbol-token"
-    index_map_url: str = "https://public.fyers.in/sym_details/index_hsm_mapping.json"
     start_s: Positive = 20.0
     silence_s: Positive = 10.0
     stale_after_s: Positive = 60.0

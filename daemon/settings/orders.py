@@ -55,6 +55,9 @@ class FyersSettings(Section):
     api_url: str = "https://api-t1.fyers.in/api/v3"
     data_url: str = "https://api-t1.fyers.in/data"
     order_socket_url: str = "wss://socket.fyers.in/trade/v3"
+    socket_url: str = "wss://socket.fyers.in/hsm/v1-5/prod"
+    symbol_token_url: str = "https://api-t1.fyers.in/data/symbol-token"
+    index_map_url: str = "https://public.fyers.in/sym_details/index_hsm_mapping.json"
     app_id: str = "SANDBOX-100"
     token_file: Path = Path("var/fyers.token")
     redirect_url: str = "http://127.0.0.1:8766/"

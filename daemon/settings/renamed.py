@@ -17,6 +17,8 @@ RENAMED: Final[Mapping[str, str]] = {
         "funds_difference", "external_orders", "answer_s", "reconcile_s", "unknown_poll_s", "unknown_settle_s",
         "token_warn_s", "token_poll_s",
     )
+} | {
+    f"feed.live.{name}": f"broker.fyers.{name}" for name in ("socket_url", "symbol_token_url", "index_map_url")
 }  # fmt: skip
 
 

@@ -252,6 +252,13 @@ async def test_an_order_by_another_hand_is_not_ours(tmp_path: Path, speaks: str)
         await until(lambda: trader.book.positions[SBIN] == 20)
         assert [order_id for order_id in trader.orders.finished if order_id.startswith("X")]
         assert trader.order("T1").filled == 10
+        trader.desk.trouble(FaultKind.DROP)
+        trader.send("T2")  # looks like his, and never arrives
+        await until(lambda: trader.order("T2").state is OrderState.REJECTED)
+        reads = len(trader.reads)
+        await until(lambda: len(trader.reads) > reads + 1)
+        assert trader.book.positions[SBIN] == 20
+        assert trader.agrees()
 
 
 # -- links and life ---------------------------------------------------------------------------------------------------

@@ -35,8 +35,9 @@ class ExchangeProcess:
         token.chmod(0o600)
         return (
             "feed.source=fyers", "feed.rehearse=true", f"feed.speed={self.speed:g}", f"feed.symbols=[{symbol}]",
-            f"feed.live.socket_url={places['data_socket']}", f"feed.live.symbol_token_url={places['symbol_tokens']}",
-            f"feed.live.index_map_url={places['index_names']}", "feed.live.compare_every_s=0",
+            f"broker.fyers.socket_url={places['data_socket']}",
+            f"broker.fyers.symbol_token_url={places['symbol_tokens']}",
+            f"broker.fyers.index_map_url={places['index_names']}", "feed.live.compare_every_s=0",
             "broker.name=fyers", f"broker.fyers.api_url={places['api']}", f"broker.fyers.data_url={places['data']}",
             f"broker.fyers.order_socket_url={places['orders']}", f"broker.fyers.token_file={token}",
             f"broker.fyers.calls_file={directory / 'calls'}", f"feed.record.path={directory / 'tapes'}",

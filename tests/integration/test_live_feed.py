@@ -79,8 +79,9 @@ class Live:
         settings = settings_of(
             "strategy.name=rules", "strategy.interval=1m", "bars.intervals=[1m, 30m]",
             f"feed.symbols=[{', '.join(NAMES)}]", "feed.source=fyers", "feed.rehearse=true",
-            f"feed.live.socket_url={server.data_socket_url}", f"feed.live.symbol_token_url={server.symbol_tokens_url}",
-            f"feed.live.index_map_url={server.index_names_url}", "feed.live.start_s=300", "feed.live.silence_s=15",
+            f"broker.fyers.socket_url={server.data_socket_url}",
+            f"broker.fyers.symbol_token_url={server.symbol_tokens_url}",
+            f"broker.fyers.index_map_url={server.index_names_url}", "feed.live.start_s=300", "feed.live.silence_s=15",
             "feed.live.restart_longest_s=0.5", "feed.live.compare_every_s=0.5", "feed.live.stale_after_s=120",
             "broker.name=fyers", f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
             f"broker.fyers.order_socket_url={places.orders}", f"broker.fyers.token_file={self.token_file}",
@@ -197,9 +198,10 @@ async def test_the_command_runs_it(tape: Path, tmp_path: Path) -> None:
         def day() -> dict[str, Any]:
             changes = (
                 "strategy.name=rules", "feed.source=fyers", "feed.rehearse=true", f"feed.symbols=[{FIRST}]",
-                f"feed.live.socket_url={server.data_socket_url}", f"broker.fyers.token_file={token_file}",
-                f"feed.live.symbol_token_url={server.symbol_tokens_url}", "feed.live.compare_every_s=0",
-                f"feed.live.index_map_url={server.index_names_url}", f"broker.fyers.calls_file={tmp_path}/calls",
+                f"broker.fyers.socket_url={server.data_socket_url}",
+                f"broker.fyers.token_file={token_file}",
+                f"broker.fyers.symbol_token_url={server.symbol_tokens_url}", "feed.live.compare_every_s=0",
+                f"broker.fyers.index_map_url={server.index_names_url}", f"broker.fyers.calls_file={tmp_path}/calls",
             )  # fmt: skip
             with running(tmp_path, tape, *changes) as daemon:
                 daemon.until("ticks", lambda: daemon.status()["ticks_accepted"] > 5)

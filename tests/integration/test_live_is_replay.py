@@ -60,8 +60,9 @@ def recording(desk: Desk, directory: Path) -> Settings:
     server, places = desk.server, desk.endpoints
     return settings_of(
         *MAKING, f"feed.symbols=[{', '.join(NAMES)}]", "feed.source=fyers", "feed.rehearse=true",
-        f"feed.live.socket_url={server.data_socket_url}", f"feed.live.symbol_token_url={server.symbol_tokens_url}",
-        f"feed.live.index_map_url={server.index_names_url}", "feed.live.start_s=600", "feed.live.silence_s=30",
+        f"broker.fyers.socket_url={server.data_socket_url}",
+        f"broker.fyers.symbol_token_url={server.symbol_tokens_url}",
+        f"broker.fyers.index_map_url={server.index_names_url}", "feed.live.start_s=600", "feed.live.silence_s=30",
         "feed.live.restart_longest_s=0.5", "feed.live.compare_every_s=0", "feed.live.stale_after_s=240",
         f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
         f"broker.fyers.token_file={token_file}", f"journal.path={directory}/j.sqlite", "control.enabled=false",

@@ -70,8 +70,8 @@ RUN = ("feed.tape=[t.parquet]", "feed.speed=1000000", "control.port=28765", *LIV
 FYERS = (
     "broker.name=fyers", "feed.source=fyers", "feed.symbols=[NSE:SBIN-EQ]", "feed.rehearse=true",
     *(f"broker.fyers.{name}=http://127.0.0.1:9/{name}" for name in ("api_url", "data_url")),
-    "broker.fyers.order_socket_url=ws://127.0.0.1:9", "feed.live.socket_url=ws://127.0.0.1:9",
-    "feed.live.symbol_token_url=http://127.0.0.1:9/s", "feed.live.index_map_url=http://127.0.0.1:9/i",
+    "broker.fyers.order_socket_url=ws://127.0.0.1:9", "broker.fyers.socket_url=ws://127.0.0.1:9",
+    "broker.fyers.symbol_token_url=http://127.0.0.1:9/s", "broker.fyers.index_map_url=http://127.0.0.1:9/i",
     "market.symbol_master.use=never",
 )  # fmt: skip
 FAULTS: dict[str, tuple[Callable[[], Undo], tuple[str, ...], str]] = {

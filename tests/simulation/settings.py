@@ -34,16 +34,12 @@ def base_settings() -> Settings:
 def settings_at(port: int, directory: Path, stage: Stage, *, limits: bool) -> Settings:
     """Of a daemon on the sandbox at this port; `limits`: entries are limit orders at the last price."""
     base, here = base_settings(), f"127.0.0.1:{port}"
-    live = base.feed.live.model_copy(
-        update={
-            "socket_url": f"ws://{here}/hsm/v1-5/prod", "symbol_token_url": f"http://{here}/data/symbol-token",
-            "index_map_url": f"http://{here}/sym_details/index_hsm_mapping.json",
-        }
-    )  # fmt: skip
     account = base.broker.fyers.model_copy(
         update={
             "api_url": f"http://{here}/api/v3", "data_url": f"http://{here}/data",
             "order_socket_url": f"ws://{here}/trade/v3", "token_file": directory / "token",
+            "socket_url": f"ws://{here}/hsm/v1-5/prod", "symbol_token_url": f"http://{here}/data/symbol-token",
+            "index_map_url": f"http://{here}/sym_details/index_hsm_mapping.json",
             "calls_file": directory / "calls",
         }
     )  # fmt: skip
@@ -53,7 +49,6 @@ def settings_at(port: int, directory: Path, stage: Stage, *, limits: bool) -> Se
         update={
             "strategy": base.strategy.model_copy(update=minutes),
             "execution": base.execution.model_copy(update=entries),
-            "feed": base.feed.model_copy(update={"live": live}),
             "broker": base.broker.model_copy(update={"fyers": account}),
             "journal": base.journal.model_copy(update={"path": directory / "journal.sqlite"}),
         }

@@ -177,7 +177,7 @@ def test_a_live_feed_needs_no_tape_but_a_token(capsys: Capture, ready: list[str]
     token.write_text("aaa.bbb.ccc")
     token.chmod(0o600)
     assert check(capsys, *live)[1]["feed"] == (True, "1 symbols, real ticks")
-    assert check(capsys, *live, "feed.live.socket_url=ws://127.0.0.1:1/")[1]["feed"] == (
+    assert check(capsys, *live, "broker.fyers.socket_url=ws://127.0.0.1:1/")[1]["feed"] == (
         True,
         "1 symbols, rehearsed ticks",
     )

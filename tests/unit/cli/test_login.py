@@ -24,3 +24,12 @@ def test_nobody_logs_in_at_fyers_with_the_sandboxs_app(
     assert "https://api-t1.fyers.in/api/v3" in line
     assert "expected the id of your own app" in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_openalgo_needs_no_login_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line says where to log in; where its ticks come from Fyers a token is wanted all the same."""
+    assert main(["login", "--paste", "--set", "broker.name=openalgo", "--set", "feed.source=openalgo"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "OpenAlgo API v1 needs no hrmd login" in line
+    assert main(["login", "--paste", "--set", "broker.name=openalgo", "--set", "feed.source=fyers"]) == 2
+    assert "broker.fyers.app_id" in capsys.readouterr().err

@@ -23,8 +23,8 @@ from tests.samples import OPEN, SBIN, settings_of
 from tests.unit.sandbox.desk import APP_ID, TOKEN, opened
 
 LOCAL_FEED = (
-    "feed.live.socket_url=ws://127.0.0.1:1/hsm", "feed.live.symbol_token_url=http://localhost:1/token",
-    "feed.live.index_map_url=http://127.0.0.1:1/indices",
+    "broker.fyers.socket_url=ws://127.0.0.1:1/hsm", "broker.fyers.symbol_token_url=http://localhost:1/token",
+    "broker.fyers.index_map_url=http://127.0.0.1:1/indices",
 )  # fmt: skip
 LOCAL_BROKER = (
     "broker.fyers.api_url=http://127.0.0.1:1/api", "broker.fyers.data_url=http://127.0.0.1:1/data",
@@ -88,7 +88,7 @@ def test_without_the_sdk_it_says_what_to_install(token: Path, monkeypatch: pytes
 def test_a_rehearsal_is_for_this_machine_alone(token: Path) -> None:
     """Ticks from outside don't say what time it is here."""
     pytest.importorskip("fyers_apiv3")
-    with pytest.raises(SettingsError, match=r"feed\.live\.index_map_url: expected an address on this machine"):
+    with pytest.raises(SettingsError, match=r"broker\.fyers\.index_map_url: expected an address on this machine"):
         check_live(fyers(token, "feed.rehearse=true", *LOCAL_FEED[:2]))
     check_live(fyers(token, "feed.rehearse=true", *LOCAL_FEED))
     assert isinstance(live_clock(fyers(token, "feed.rehearse=true")), PacedClock)
@@ -160,9 +160,9 @@ def test_every_bar_of_every_interval_has_its_moment(token: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "key"),
     [
-        ("feed.live.socket_url=ws://feed.example.com/hsm", r"feed\.live\.socket_url"),
-        ("feed.live.symbol_token_url=http://10.0.0.5/token", r"feed\.live\.symbol_token_url"),
-        ("feed.live.index_map_url=http://127.0.0.1.example.com/", r"feed\.live\.index_map_url"),
+        ("broker.fyers.socket_url=ws://feed.example.com/hsm", r"broker\.fyers\.socket_url"),
+        ("broker.fyers.symbol_token_url=http://10.0.0.5/token", r"broker\.fyers\.symbol_token_url"),
+        ("broker.fyers.index_map_url=http://127.0.0.1.example.com/", r"broker\.fyers\.index_map_url"),
         ("broker.fyers.data_url=http://api-t1.fyers.in/data", r"broker\.fyers\.data_url"),
     ],
 )

@@ -41,7 +41,8 @@ def test_no() -> None:
     [
         ({"status": "success", "message": "Order queued for approval in Action Center"}, 200),
         ({"status": "error", "message": "Failed to place order due to internal error"}, 500),
-        ({"status": "error", "message": "no money"}, 500), ({"status": "error", "message": "no money"}, 200),
+        ({"status": "error", "message": "no money"}, 500), ({"status": "error", "message": "no money"}, 408),
+        ({"status": "error", "message": "no money"}, 200),
         ({"status": "error"}, 400), ({"status": "error", "message": "Request timed out"}, 400),
         ({"status": "error", "message": "please try again"}, 400), (b"<html>", 502), (b'{"status":"succ', 200),
         ({"status": "success", "orderid": "25"}, 502), ({"status": "success", "orderid": ""}, 200),

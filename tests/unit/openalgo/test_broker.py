@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,17 @@ from daemon.calls.outcome import Done, NotSent
 from daemon.core.clock import LiveClock
 from daemon.core.errors import SettingsError
 from daemon.core.events import OrderType, Side
+from daemon.market.instruments import InstrumentBook
 from daemon.openalgo.broker import OpenAlgoBroker
 from daemon.openalgo.findings import mode_finding, openalgo_findings
 from daemon.orders.book import OrderBook
 from daemon.orders.venue import OrderStatus
-from daemon.sandbox.orders import Wanted
+from daemon.sandbox.faults import FaultKind
+from daemon.sandbox.orders import Quote, Wanted
+from daemon.settings.market import MarketSettings
 from tests.samples import intend, settings_of
-from tests.unit.orders.live import INSTRUMENTS, account_at
+from tests.unit.market.masters import master_of
+from tests.unit.orders.live import INSTRUMENTS, account_at, until
 from tests.unit.sandbox.desk import SBIN, WIDE, Desk, opened
 
 
@@ -59,6 +64,24 @@ async def test_with_both_it_leaves(tmp_path: Path) -> None:
         await broker.close()
 
 
+async def test_an_order_that_cost_money_after_all_is_taken_back(tmp_path: Path) -> None:
+    """The mode was switched between the question and the order, which the answer doesn't call a pretended one."""
+    async with opened(speaks="openalgo") as desk:
+        broker = broker_at(desk, tmp_path, answer_s=5.0)
+        desk.trouble(FaultKind.DELAY, seconds=0.2)
+        sending = asyncio.ensure_future(
+            broker.submit(intend("T1", type=OrderType.LIMIT, limit_price=Decimal("700")))
+        )  # fmt: skip
+        await until(lambda: desk.server.plan.suffered[FaultKind.DELAY.value])
+        desk.server.openalgo.analyze = False
+        assert isinstance(await sending, Done)
+        assert [order.status.name for order in desk.book] == ["CANCELLED"]
+        desk.server.openalgo.analyze = True
+        assert isinstance(await broker.submit(intend("T2", type=OrderType.LIMIT, limit_price=Decimal("700"))), Done)
+        assert desk.book[-1].status.name == "PENDING"
+        await broker.close()
+
+
 async def test_an_end_is_believed_at_the_second_reading(tmp_path: Path) -> None:
     """A broker's adapter may tell another order's state for one on its way; what it filled is its trades' sum."""
     async with opened(speaks="openalgo") as desk:
@@ -87,6 +110,23 @@ async def test_a_contract_has_no_name_there(tmp_path: Path) -> None:
         await broker.close()
 
 
+async def test_a_future_of_the_symbol_master_is_traded(tmp_path: Path) -> None:
+    """OpenAlgo knows it by its day of expiry; order, trade and position come back under our name."""
+    future, clock, book = "NSE:NIFTY26JANFUT", LiveClock(), OrderBook()
+    async with opened(speaks="openalgo") as desk:
+        desk.server.exchange.on_quote(future, Quote(last=Decimal(25000), ask=Decimal(25001), ask_quantity=650))
+        broker = OpenAlgoBroker(
+            account_at(desk, tmp_path, answer_s=5.0), clock, RateBudget(clock, WIDE),
+            InstrumentBook(MarketSettings(), master=master_of()), book,
+        )  # fmt: skip
+        outcome = await broker.submit(intend("T1", Side.BUY, 65, symbol=future))
+        assert isinstance(outcome, Done)
+        assert desk.book[-1].wanted.symbol == future
+        told = [await broker.orders(urgent=False), await broker.trades(urgent=False), await broker.positions()]
+        assert [[row.symbol for row in it.value] for it in told if isinstance(it, Done)] == [[future]] * 3
+        await broker.close()
+
+
 async def test_a_key_for_its_owner_alone(tmp_path: Path) -> None:
     """Others must not read it, and it travels encrypted."""
     async with opened(speaks="openalgo") as desk:
@@ -112,7 +152,11 @@ async def test_findings(tmp_path: Path) -> None:
         assert [(it.name, it.state.value) for it in found] == [("key", "ok"), ("mode", "ok"), ("funds", "ok")]
         calls.key_file.write_text("another")
         found = await openalgo_findings(settings, {}, LiveClock())
-        assert [(it.name, it.state.value) for it in found] == [("key", "fail"), ("funds", "fail")]
+        assert [(it.name, it.state.value) for it in found] == [("key", "fail")]
+        assert "log in to the broker in OpenAlgo" in found[0].do
+        await desk.server.stop()
+        found = await openalgo_findings(settings, {}, LiveClock())
+        assert [(it.name, it.state.value) for it in found] == [("server", "fail")]
     assert [mode_finding(analyzing=a, real_money=r).state.value for a in (True, False) for r in (True, False)] == [
         "warn", "ok", "ok", "fail",
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +12,8 @@ from daemon.calls.records import WireError
 from daemon.core.clock import IST_OFFSET_NS, NS_PER_S
 from daemon.core.events import OrderType, Side
 from daemon.market.records import Quote
-from daemon.openalgo import symbols, wire
+from daemon.openalgo import wire
+from daemon.openalgo.symbols import SHARES, Names
 from daemon.orders.venue import OrderStatus
 
 ORDER: dict[str, Any] = {
@@ -122,11 +124,31 @@ def test_a_row_that_cannot_be_read(change: dict[str, Any]) -> None:
 
 
 def test_symbols_go_there_and_back() -> None:
-    """Shares and known indices of NSE; nothing else has a name there."""
+    """Shares and known indices of NSE; without a symbol master nothing else has a name there."""
     for symbol in ("NSE:SBIN-EQ", "NSE:M&M-EQ", "NSE:NIFTY50-INDEX", "NSE:NIFTYBANK-INDEX"):
-        named = symbols.theirs(symbol)
+        named = SHARES.theirs(symbol)
         assert named is not None
-        assert symbols.ours(*named) == symbol
+        assert SHARES.ours(*named) == symbol
     for symbol in ("NSE:NIFTY26JANFUT", "BSE:SBIN-A", "NSE:UNHEARD-INDEX", "MCX:GOLD26FEBFUT"):
-        assert symbols.theirs(symbol) is None
-    assert symbols.ours("NIFTY29JAN26FUT", "NFO") == "NFO:NIFTY29JAN26FUT"
+        assert SHARES.theirs(symbol) is None
+    assert SHARES.ours("NIFTY29JAN26FUT", "NFO") == "NFO:NIFTY29JAN26FUT"
+
+
+CONTRACTS = {
+    "NSE:NIFTY26NOVFUT": ("NIFTY24NOV26FUT", "NFO"), "NSE:BAJAJ-AUTO26NOVFUT": ("BAJAJ-AUTO24NOV26FUT", "NFO"),
+    "NSE:NIFTY26NOV24000CE": ("NIFTY24NOV2624000CE", "NFO"), "NSE:NIFTY26N1024000PE": ("NIFTY10NOV2624000PE", "NFO"),
+    "NSE:VEDL26NOV292.5CE": ("VEDL24NOV26292.5CE", "NFO"), "BSE:SENSEX2611582000CE": ("SENSEX15JAN2682000CE", "BFO"),
+    "NSE:360ONE26NOVFUT": ("360ONE24NOV26FUT", "NFO"),
+}  # fmt: skip
+
+
+def test_contracts_are_named_by_their_day_of_expiry() -> None:
+    """The symbol master tells it: futures, options of the month and of a week, strikes with a fraction."""
+    month = dt.date(2026, 11, 24)
+    days = {"NSE:NIFTY26N1024000PE": dt.date(2026, 11, 10), "BSE:SENSEX2611582000CE": dt.date(2026, 1, 15)}
+    names = Names(lambda symbol: days.get(symbol, month) if symbol in CONTRACTS else None)
+    for symbol, theirs in CONTRACTS.items():
+        assert names.theirs(symbol) == theirs
+        assert names.ours(*theirs) == symbol
+    for unknown in ("NIFTY25NOV26FUT", "NIFTY31FEB26FUT", "NIFTY24NOV26"):  # of other days, and of none
+        assert names.ours(unknown, "NFO") == f"NFO:{unknown}"

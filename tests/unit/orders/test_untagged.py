@@ -10,6 +10,7 @@ import pytest
 
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import (
+    EXTERNAL,
     Fill,
     OrderAccepted,
     OrderApproved,
@@ -143,3 +144,32 @@ def test_an_order_that_was_never_acknowledged_is_known_by_its_fills() -> None:
     fill = {"symbol": SBIN, "side": Side.BUY, "quantity": 10, "price": Decimal(1), "costs": Decimal(0)}
     bench.book.apply(Fill(ts=OPEN, fill_id="7:a", order_id="T1", **fill))
     assert bench.tags(row("7", status=OrderStatus.FILLED), row("8")) == {"7": "T1", "8": ""}
+
+
+def test_what_was_somebody_elses_stays_his() -> None:
+    """An order of ours that looks like it and is lost later is another one: the row was there before it."""
+    bench = Bench()
+    assert bench.tags(row("7")) == {"7": ""}
+    bench.lost("T1")
+    assert bench.tags(row("7")) == {"7": ""}
+    assert bench.tags(row("7"), row("8")) == {"7": "", "8": "T1"}
+
+
+def test_what_was_adopted_stays_so_over_a_restart() -> None:
+    """Its fills are booked already: under another order they would count twice."""
+    bench = Bench()
+    bench.book.apply(intend("X7", Side.BUY, 10, ts=OPEN, symbol=SBIN, strategy=EXTERNAL))
+    bench.book.apply(OrderAccepted(ts=OPEN, order_id="X7", venue_id="7"))
+    bench.lost("T1")
+    bench.book.apply(OrderRejected(ts=OPEN, order_id="T1", code=0, reason="never arrived: the book did not show it"))
+    assert bench.tags(row("7", status=OrderStatus.FILLED)) == {"7": ""}
+
+
+def test_a_row_that_says_by_what_it_was_placed_is_told_by_that() -> None:
+    """Whoever changed it since, its answer awaited or not; another's name, or one used before, says nothing."""
+    bench = Bench()
+    bench.lost("T1")
+    bench.sent("T2")
+    assert bench.tags(row("8", tag="T1", quantity=15), row("9", tag="T2")) == {"8": "T1", "9": "T2"}
+    assert bench.tags(row("8", tag="T1", quantity=15), row("6", 0.5, tag="T1", quantity=15)) == {"8": "T1", "6": ""}
+    assert bench.tags(row("5", tag="another", quantity=3)) == {"5": ""}

@@ -259,8 +259,8 @@ async def test_a_start_on_a_holiday_names_the_next_session(tmp_path: Path) -> No
     changes = (
         "feed.source=fyers", f"feed.symbols=[{SBIN}]", f"broker.fyers.token_file={token}",
         f"broker.fyers.calls_file={tmp_path}/calls", "feed.record.when=never", f"journal.path={tmp_path}/j.sqlite",
-        f"control.token_file={tmp_path}/token", f"feed.live.socket_url=ws://{nobody}",
-        f"feed.live.symbol_token_url=http://{nobody}", f"feed.live.index_map_url=http://{nobody}",
+        f"control.token_file={tmp_path}/token", f"broker.fyers.socket_url=ws://{nobody}",
+        f"broker.fyers.symbol_token_url=http://{nobody}", f"broker.fyers.index_map_url=http://{nobody}",
         f"broker.fyers.data_url=http://{nobody}", "feed.rehearse=false",
     )  # fmt: skip
     moment = ist_ns(dt.date(2026, 11, 24), "10:00")

@@ -116,4 +116,4 @@ def test_the_limits_are_the_ones_that_hold(key: str, beyond: str) -> None:
 def test_comments_are_read_by_key() -> None:
     """Of the shipped file: one that stands deep in it."""
     found = comments_of(DEFAULT_PATH.read_text(encoding="utf-8"))
-    assert found["feed.live.socket_url"] == "ticks"
+    assert found["broker.fyers.socket_url"] == "ticks"

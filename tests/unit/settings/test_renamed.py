@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,10 +48,20 @@ def test_a_journal_of_before_is_read() -> None:
     """Its settings are whole, under the old names."""
     before = load_settings().model_dump(mode="json")
     for old, new in RENAMED.items():
-        (section, name), target = old.split(".")[1:], new.split(".")
-        before["broker"][section][name] = before["broker"][target[1]].pop(target[2])
+        (*path, name), (*now, key) = old.split("."), new.split(".")
+        _at(before, path)[name] = _at(before, now).pop(key)
     del before["broker"]["live"]
     assert Settings(**renamed(before, "the journal")) == load_settings()
+
+
+def test_the_addresses_of_a_live_feed_are_its_brokers(tmp_path: Path) -> None:
+    """They stood under `feed.live` before there were two brokers."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("feed: {live: {socket_url: 'ws://127.0.0.1:1/', start_s: 9}}\n")
+    settings = load_settings(file, ["feed.live.index_map_url=http://127.0.0.1:2/"])
+    fyers = settings.broker.fyers
+    assert (fyers.socket_url, fyers.index_map_url) == ("ws://127.0.0.1:1/", "http://127.0.0.1:2/")
+    assert settings.feed.live.start_s == 9
 
 
 def test_every_new_name_exists_and_no_old_one_does() -> None:
@@ -63,3 +74,9 @@ def test_every_new_name_exists_and_no_old_one_does() -> None:
             for section in sections:
                 place = place[section]
             assert (name in place) is there, path
+
+
+def _at(place: dict[str, Any], path: list[str]) -> dict[str, Any]:
+    for section in path:
+        place = place[section]
+    return place
