@@ -209,7 +209,7 @@ class Service:
         fed_ns = 0
         build, pulses = build_of(self.app), itertools.count()
         while True:
-            if not next(pulses) % GAUGES_EVERY:
+            if self._control is not None and not next(pulses) % GAUGES_EVERY:  # nobody else asks for them
                 self.metrics.gauges = gauges_of(self.app, self.view, self.alerts, build)
             before = self._machine.stopwatch()
             await asyncio.sleep(PULSE_S)

@@ -7,6 +7,7 @@ Invariant: a promise that is broken is told once, with the simulated time.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Callable
@@ -72,6 +73,7 @@ class Watch:
         self.positions: dict[str, int] = {}
         self.waiting: dict[str, list[Callable[[], None]]] = {}
         """What is to be done right after the next event of a type."""
+        self._stir: asyncio.Future[None] | None = None
         self._now = now
         self._max_order = max_order
         self._max_a_minute = max_a_minute
@@ -151,6 +153,16 @@ class Watch:
                 pass
         for do in self.waiting.pop(kind, ()):
             do()
+        if self._stir is not None and not self._stir.done():
+            self._stir.set_result(None)
+
+    async def stirred(self, seconds: float) -> None:
+        """Until something is said, for so long at most."""
+        loop = asyncio.get_running_loop()
+        stir = self._stir = loop.create_future()
+        timer = loop.call_later(seconds, lambda: stir.done() or stir.set_result(None))
+        await stir
+        timer.cancel()
 
     def overdue(self, superseded: int) -> None:
         """Bars that nobody has answered in time."""

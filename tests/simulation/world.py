@@ -42,6 +42,8 @@ RESTART_S = 5.0
 """systemd's pause before the next start."""
 ENDS_WITHIN_S = 25
 """So long an orderly end may take."""
+LOOK_S = 0.5
+"""How the system stands is looked at so often, and after everything that it says."""
 APP_ID = DEFAULT_AUTHORIZATION.partition(":")[0]
 
 
@@ -234,7 +236,7 @@ class World:
     async def _wait_until(self, at: float, waiting: list[Action]) -> list[Action]:
         """Wait, and do what waits for the system to stand in a way that it stands now."""
         while (left := at - self.loop.time()) > 0:
-            await asyncio.sleep(min(left, 0.05) if waiting else left)
+            await (self.watch.stirred(min(left, LOOK_S)) if waiting else asyncio.sleep(left))
             if waiting:
                 standing, now = self.standing(), self.loop.time()
                 for action in [it for it in waiting if it.when == standing and it.at <= now]:
