@@ -248,8 +248,9 @@ class App:
         )
         on_swap = settings.model_management.on_swap
         self.models = ModelSwitch(
-            bus, clock, self.strategy, lambda: model_loader(settings, clock), on_swap, plan.machine.thread
-        )
+            bus, clock, self.strategy, plan.machine.models or (lambda: model_loader(settings, clock)), on_swap,
+            plan.machine.thread,
+        )  # fmt: skip
         self.risk = RiskActor(
             bus,
             RiskBook(),
@@ -273,7 +274,7 @@ class App:
         # who decides beside the one in charge, on paper of their own
         around = Surroundings(
             clock, self.calendar, self.instruments, self.strategy.legs.indices, plan.latency, limit, costs,
-            INTERVALS.get(self.tapes.bars, 0), isinstance(clock, ReplayClock),
+            INTERVALS.get(self.tapes.bars, 0), isinstance(clock, ReplayClock), plan.machine.thread, plan.machine.flag,
         )  # fmt: skip
         self.shadows = Shadows(
             bus, settings, agents, around, self.account.portfolio, self.model, strategies.get(settings.strategy.name)

@@ -158,7 +158,7 @@ class CallRecord:
         return _parsed(content)
 
     def _write(self, times: list[int], header: bytes) -> None:
-        """What has changed since it was so, the times first: a call that is cut off before the header was never made."""
+        """What has changed since, the times first: a call that is cut off before the header was never made."""
         known, after = self._known.times, _header(self._known)
         if self._file < 0 or (known == times and after == header):
             return
