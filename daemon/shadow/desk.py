@@ -19,7 +19,7 @@ import structlog
 
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
-from daemon.core.clock import Clock, india_day
+from daemon.core.clock import Clock, india_day, stopwatch_ns
 from daemon.core.events import (
     Bar,
     Complexity,
@@ -90,6 +90,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     replay: bool
     thread: Callable[[str], Worker] = ThreadWorker
     flag: Callable[[], Flag] = threading.Event
+    stopwatch: Callable[[], int] = stopwatch_ns
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -162,7 +163,7 @@ class Desk:
         self.strategy = StrategyActor(
             bus, MarketView(view, calendar, around.costs), {strategy.name: strategy}, strategy.name, clock,
             around.latency, limit,
-            (view.interval, view.coarse_interval), Legs(around.legs), around.thread,
+            (view.interval, view.coarse_interval), Legs(around.legs), around.thread, around.stopwatch,
         )  # fmt: skip
         self.risk = RiskActor(
             bus, RiskBook(), IntentBuilder(settings.risk, settings.execution, around.instruments, "S"),

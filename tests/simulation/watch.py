@@ -243,6 +243,8 @@ class Watch:
         runs = before is not None and before.state is CanaryState.RUNNING
         if before is not None and runs and event.began_ts != before.began_ts:
             self.breaks("one canary at most", f"{event.reason}: another one than began at {before.began_ts}")
+        if event.state is CanaryState.RUNNING and event.against == f"{event.strategy} {event.model_hash}":
+            self.breaks("a canary is another than the one in charge", f"{event.agent}: {event.against}")
         self.canary = event
 
     def _on_intent(self, intent: OrderIntent) -> None:
