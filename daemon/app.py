@@ -248,8 +248,9 @@ class App:
         )
         on_swap = settings.model_management.on_swap
         self.models = ModelSwitch(
-            bus, clock, self.strategy, lambda: model_loader(settings, clock), on_swap, plan.machine.thread
-        )
+            bus, clock, self.strategy, plan.machine.models or (lambda: model_loader(settings, clock)), on_swap,
+            plan.machine.thread,
+        )  # fmt: skip
         self.risk = RiskActor(
             bus,
             RiskBook(),
@@ -273,7 +274,8 @@ class App:
         # who decides beside the one in charge, on paper of their own
         around = Surroundings(
             clock, self.calendar, self.instruments, self.strategy.legs.indices, plan.latency, limit, costs,
-            INTERVALS.get(self.tapes.bars, 0), isinstance(clock, ReplayClock),
+            INTERVALS.get(self.tapes.bars, 0), isinstance(clock, ReplayClock), plan.machine.thread, plan.machine.flag,
+            plan.machine.stopwatch,
         )  # fmt: skip
         self.shadows = Shadows(
             bus, settings, agents, around, self.account.portfolio, self.model, strategies.get(settings.strategy.name)
@@ -302,12 +304,14 @@ class App:
         decided = [symbol for symbol in self.symbols if not self.strategy.legs.holds(symbol)]
         self.canary = CanaryDesk(
             bus, settings, clock, self.strategy, self.shadows, self.account.portfolio, self.supervisor.ladder, decided,
-            self.instruments.traded_as, lambda: self.risk.book.state,
+            self.instruments.traded_as, lambda: self.risk.book.state, plan.machine.chance,
         )  # fmt: skip
         self.supervisor.held = {symbol for symbol, quantity in self._held.items() if quantity}
         stages = (self.risk.inbox.put, self.execution.inbox.put)
         self.desk = ManualDesk(bus, clock, self.account, self.orders, self.journal, stages)
-        self.model_desk = ModelDesk(bus, clock, self.desk, lambda loaded: after_restart(settings, loaded))
+        self.model_desk = ModelDesk(
+            bus, clock, self.desk, lambda loaded: after_restart(settings, loaded), plan.machine.chance
+        )
         self.migration_desk = MigrationDesk(clock, self.desk, self.migration) if self.migration is not None else None
         self.keeper = None
         if self.journal is not None and plan.recover:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any
 import msgspec
 
 from daemon.core.clock import MachineReadings, Readings, stopwatch_ns
-from daemon.core.threads import Hand, ThreadHand, ThreadWorker, Worker
+from daemon.core.threads import Flag, Hand, ThreadHand, ThreadWorker, Worker
 from daemon.feed.live.frames import Link
 from daemon.journal.writer import open_database
+from daemon.strategy.switching import Loader
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,3 +39,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """A link to the venue's ticks in place of the adapter's own; is given what the adapter's is."""
     chance: Callable[[int], bytes] = secrets.token_bytes
     """So many bytes that nobody can foresee."""
+    flag: Callable[[], Flag] = threading.Event
+    """What a thread waits for until the loop sets it."""
+    models: Callable[[], Loader] | None = None
+    """Loads models in place of the files of this computer."""

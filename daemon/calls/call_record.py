@@ -117,9 +117,9 @@ class CallRecord:
         with self._locked():
             self._known = self._read() or self._known
             self._known.doubt(now)
-            before = _content(self._known)
+            times, header = self._known.times.copy(), _header(self._known)
             yield self._known
-            self._write(before, _content(self._known))
+            self._write(times, header)
 
     def close(self) -> None:
         """Let go of the file; closed already, does nothing."""
@@ -157,15 +157,16 @@ class CallRecord:
             return None
         return _parsed(content)
 
-    def _write(self, before: bytes, after: bytes) -> None:
-        """What has changed, the times first: a call that is cut off before the header was never made."""
-        if self._file < 0 or before == after:
+    def _write(self, times: list[int], header: bytes) -> None:
+        """What has changed since, the times first: a call that is cut off before the header was never made."""
+        known, after = self._known.times, _header(self._known)
+        if self._file < 0 or (known == times and after == header):
             return
         try:
-            for at in range(_HEADER.size, len(after), _TIME.size):
-                if before[at : at + _TIME.size] != after[at : at + _TIME.size]:
-                    os.pwrite(self._file, after[at : at + _TIME.size], at)
-            os.pwrite(self._file, after[: _HEADER.size], 0)
+            for slot, moment in enumerate(known):
+                if times[slot] != moment:
+                    os.pwrite(self._file, _TIME.pack(moment), _HEADER.size + slot * _TIME.size)
+            os.pwrite(self._file, after, 0)
         except OSError as error:
             self._give_up(error)
 
@@ -177,9 +178,13 @@ class CallRecord:
             os.close(file)
 
 
-def _content(calls: Calls) -> bytes:
+def _header(calls: Calls) -> bytes:
     numbers = (calls.written, calls.day, calls.used, calls.held_until, calls.held_at)
-    return _HEADER.pack(MAGIC, len(calls.times), *numbers) + struct.pack(f"<{len(calls.times)}q", *calls.times)
+    return _HEADER.pack(MAGIC, len(calls.times), *numbers)
+
+
+def _content(calls: Calls) -> bytes:
+    return _header(calls) + struct.pack(f"<{len(calls.times)}q", *calls.times)
 
 
 def _parsed(content: bytes) -> Calls | None:

@@ -25,10 +25,14 @@ class ModelDesk:
     answer_s = ANSWER_S
     """How long whoever asked is kept waiting."""
 
-    def __init__(self, bus: Bus, clock: Clock, desk: ManualDesk, after_restart: Callable[[ModelLoaded], str]) -> None:
+    def __init__(
+        self, bus: Bus, clock: Clock, desk: ManualDesk, after_restart: Callable[[ModelLoaded], str],
+        chance: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:  # fmt: skip
         self._clock = clock
         self._desk = desk
         self._after_restart = after_restart
+        self._chance = chance
         self._waiting: dict[str, asyncio.Future[ModelLoaded | ModelRefused]] = {}
         bus.tap((ModelLoaded, ModelRefused), self._answered)
 
@@ -40,7 +44,7 @@ class ModelDesk:
         """
         if not self._desk.open:
             raise NotTradingError("hrmd has not begun to trade, or is ending")
-        key = secrets.token_hex(8)
+        key = self._chance(8).hex()
         waiting = self._waiting[key] = asyncio.get_running_loop().create_future()
         command = LoadModel(
             ts=self._clock.now_ns(), key=key, model=ticket.model, who=ticket.who, reason=ticket.reason

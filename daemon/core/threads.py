@@ -27,6 +27,19 @@ class Worker(Protocol):
         """End after the jobs that it was given; `wait` until then."""
 
 
+class Flag(Protocol):
+    """What a thread waits for, and the loop sets (`threading.Event`)."""
+
+    def set(self) -> None:
+        """Who waits goes on."""
+
+    def clear(self) -> None:
+        """Who comes waits."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether it was set within so many seconds."""
+
+
 class Hand(Protocol):
     """Takes turns at one piece of work until a turn says that it was the last."""
 

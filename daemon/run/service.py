@@ -12,7 +12,7 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -48,6 +48,7 @@ from daemon.run.totals import TOTALLED, RunTotals
 from daemon.run.trail import TRAILED, Trail
 from daemon.run.view import DaemonView
 from daemon.settings.tree import Settings
+from daemon.shadow.agents import Agent
 from daemon.supervision.supervisor import Kept
 from strategies.base import Strategy
 
@@ -64,9 +65,9 @@ class Service:
 
     def __init__(
         self, settings: Settings, strategies: Mapping[str, Strategy] | None = None, machine: Machine | None = None,
-        load: Callable[[], Settings] | None = None,
+        load: Callable[[], Settings] | None = None, agents: Sequence[Agent] | None = None,
     ) -> None:  # fmt: skip
-        """Build the path, on the settings' strategies unless others are given.
+        """Build the path, on the settings' strategies and shadow agents unless others are given.
 
         `machine`: what it runs on, by default this computer; `load`: reads the settings anew. Raises `UsageError` for
         settings, tapes or models that can't be used.
@@ -104,7 +105,7 @@ class Service:
         self._made_token: Path | None = None
         app = None
         try:
-            self.app = app = App(settings, plan, strategies)
+            self.app = app = App(settings, plan, strategies, agents)
             if self.recorder is not None:
                 follow(app.bus, self.recorder)
                 if not live:
@@ -209,7 +210,7 @@ class Service:
         fed_ns = 0
         build, pulses = build_of(self.app), itertools.count()
         while True:
-            if not next(pulses) % GAUGES_EVERY:
+            if self._control is not None and not next(pulses) % GAUGES_EVERY:  # nobody else asks for them
                 self.metrics.gauges = gauges_of(self.app, self.view, self.alerts, build)
             before = self._machine.stopwatch()
             await asyncio.sleep(PULSE_S)

@@ -7,13 +7,13 @@ Invariant: nothing that an agent does while it thinks runs on the event loop.
 from __future__ import annotations
 
 import math
-from threading import Event as Flag
 
 import msgspec
 
 from daemon.core.clock import Clock
 from daemon.core.errors import ArtifactError
 from daemon.core.events import Decision
+from daemon.core.threads import Flag
 from daemon.settings.shadow import ShadowAgentSettings
 from daemon.settings.tree import Settings
 from daemon.strategy.actor import Deliberating, Placed

@@ -5,10 +5,11 @@ Invariant: `clear` is never true while a decision in charge may still come, for 
 
 from __future__ import annotations
 
-from threading import Event as Flag
+import threading
 
 from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.events import CANDIDATE, Action, Complexity, Decision
+from daemon.core.threads import Flag
 from daemon.strategy.actor import FLAT
 from strategies.base import UNTHOUGHT
 
@@ -22,8 +23,9 @@ KEPT = 16_384
 class Board:
     """Complexities in, decisions in: whether shadows may go, and what was decided."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.free = Flag()
+    def __init__(self, clock: Clock, free: Flag | None = None) -> None:
+        """`free`: the flag that says to threads whether they may go."""
+        self.free: Flag = threading.Event() if free is None else free
         self.free.set()
         self._clock = clock
         self._owed: dict[str, int] = {}

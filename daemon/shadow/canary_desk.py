@@ -63,6 +63,7 @@ class CanaryDesk(Actor):
     def __init__(
         self, bus: Bus, settings: Settings, clock: Clock, stage: StrategyActor, shadows: Shadows, account: Portfolio,
         ladder: Ladder, symbols: Sequence[str], traded_as: Callable[[str], str], state: Callable[[], TradingState],
+        chance: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:  # fmt: skip
         """`symbols` are those that are decided on, `traded_as` what each is traded under, `account` the real one."""
         super().__init__(bus)
@@ -77,6 +78,7 @@ class CanaryDesk(Actor):
         self._symbols = tuple(symbols)
         self._traded_as = traded_as
         self._state = state
+        self._chance = chance
         self._running: Canary | None = None
         self._promoting: tuple[str, Road] | None = None
         """Who wants it and on what road, while the switch or the ladder is at it."""
@@ -153,6 +155,11 @@ class CanaryDesk(Actor):
         same = bool(was.model_hash) and self._against == f"{was.strategy} {was.model_hash}"
         return same and self._ladder.active == self._ladder.own
 
+    def _decides(self, strategy: Strategy) -> bool:
+        """Whether the one in charge thinks with the model of this strategy."""
+        own, model = self._in_charge, model_hash_of(strategy)
+        return own is not None and bool(model) and (own.name, model_hash_of(own)) == (strategy.name, model)
+
     def _promoted_meanwhile(self, was: CanaryChanged) -> None:
         """Between two processes: by a person's settings, or by a switch whose end the one before didn't live to say."""
         if was.against.partition(" ")[0] == was.strategy:
@@ -192,6 +199,8 @@ class CanaryDesk(Actor):
         ours = view_settings(self._settings)  # which keeps sessions where any agent asks for them
         if msgspec.structs.replace(view_settings(desk.agent.settings), keeps_sessions=ours.keeps_sessions) != ours:
             return f"shadow agent {agent} looks back on other bars than the one in charge, so it would decide otherwise"
+        if self._decides(desk.agent.strategy):
+            return f"shadow agent {agent} decides as the one in charge does: there is nothing to compare"
         if self._state() is not TradingState.ACTIVE:
             return f"trading is {self._state().value}; resume first (hrmd ctl resume)"
         try:
@@ -299,7 +308,7 @@ class CanaryDesk(Actor):
             why = road if isinstance(road, str) else "it is being put in charge already"
             self._say(canary, who, f"can't be promoted: {why}")
             return
-        self._promoting, self._key = (who, road), secrets.token_hex(8)
+        self._promoting, self._key = (who, road), self._chance(8).hex()
         now, why = self._clock.now_ns(), f"canary {canary.agent}: {reason}"
         if road.loads:
             self.bus.publish(LoadModel(ts=now, key=self._key, model=road.loads, who=who, reason=why))
@@ -313,7 +322,7 @@ class CanaryDesk(Actor):
         """It was rolled back while its model was being loaded: the one before decides again."""
         self._unwanted = ""
         why = "the canary was rolled back meanwhile"
-        command = LoadModel(ts=self._clock.now_ns(), key=secrets.token_hex(8), model=PREVIOUS, who=ITSELF, reason=why)
+        command = LoadModel(ts=self._clock.now_ns(), key=self._chance(8).hex(), model=PREVIOUS, who=ITSELF, reason=why)
         log.error("the model of a canary that was rolled back is taken back", model=event.name)
         self.bus.publish(command)
 

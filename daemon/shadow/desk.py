@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import threading
 from collections import deque
+from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
@@ -17,7 +19,7 @@ import structlog
 
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
-from daemon.core.clock import Clock, india_day
+from daemon.core.clock import Clock, india_day, stopwatch_ns
 from daemon.core.events import (
     Bar,
     Complexity,
@@ -29,6 +31,7 @@ from daemon.core.events import (
     ShadowResult,
 )
 from daemon.core.latency import Latency
+from daemon.core.threads import Flag, ThreadWorker, Worker
 from daemon.market.calendar import MarketCalendar, Session, ist_date
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
@@ -85,6 +88,9 @@ class Surroundings(msgspec.Struct, frozen=True):
     bar_s: int
     """The length of the bars of which the ticks are made, 0 where they are ticks."""
     replay: bool
+    thread: Callable[[str], Worker] = ThreadWorker
+    flag: Callable[[], Flag] = threading.Event
+    stopwatch: Callable[[], int] = stopwatch_ns
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -157,7 +163,7 @@ class Desk:
         self.strategy = StrategyActor(
             bus, MarketView(view, calendar, around.costs), {strategy.name: strategy}, strategy.name, clock,
             around.latency, limit,
-            (view.interval, view.coarse_interval), Legs(around.legs),
+            (view.interval, view.coarse_interval), Legs(around.legs), around.thread, around.stopwatch,
         )  # fmt: skip
         self.risk = RiskActor(
             bus, RiskBook(), IntentBuilder(settings.risk, settings.execution, around.instruments, "S"),

@@ -107,7 +107,7 @@ class Shadows:
         self._around = around
         self._real = real
         self._model = model
-        self._board = Board(around.clock)
+        self._board = Board(around.clock, around.flag())
         self._tally = Tally()
         self._sessions: list[ShadowSession] = []
         self._begun: SessionBegun | None = None

@@ -85,7 +85,9 @@ class HealthMonitor:
 
     def look(self) -> tuple[Check, ...]:
         """Every check, as of now."""
-        readings = self._sources.readings()
+        return self._look_at(self._sources.readings())
+
+    def _look_at(self, readings: Readings) -> tuple[Check, ...]:
         checks = all_checks(readings, self._measure(readings), self._settings, self._shared, self._was)
         self._was = {check.name: check.status for check in checks}
         self._seen, self._seen_ns = checks, self._clock.monotonic_ns()
@@ -125,10 +127,11 @@ class HealthMonitor:
     def tell(self) -> None:
         """Look, and say what has changed; nothing before the run has a time, and nothing while it doesn't trade."""
         now = self._clock.now_ns()
-        if not now or self._sources.readings().idle:
+        readings = self._sources.readings()
+        if not now or readings.idle:
             return
         self._bus.publish(MemoryMeasured(ts=now, used_bytes=self._sources.memory_bytes()))
-        checks = self.look()
+        checks = self._look_at(readings)
         changed = changes(self._said, checks)
         if not changed:
             return

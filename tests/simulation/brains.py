@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
+from daemon.core.errors import ArtifactError
 from daemon.core.events import Action, Decision
+from daemon.strategy.store import PREVIOUS
+from daemon.strategy.switching import Known
 from strategies.base import Moment, decision
 
+CANDIDATE = "candidate"
+"""The shadow agent's name, and its model's."""
 OPENS = (Action.BUY_LONG, Action.SELL_SHORT)
 
 
@@ -23,12 +29,13 @@ class Mood:
         self._now = now
         self.raises_until = 0.0
         self.junk_until = 0.0
+        self.refuses_until = 0.0
         self.calm_from = float("inf")
         """From then on nothing is opened any more."""
 
     def heal(self) -> None:
         """Thoughts are sound again."""
-        self.raises_until = self.junk_until = 0.0
+        self.raises_until = self.junk_until = self.refuses_until = 0.0
 
     @property
     def raises(self) -> bool:
@@ -41,6 +48,11 @@ class Mood:
         return self._now() < self.junk_until
 
     @property
+    def refuses(self) -> bool:
+        """Whether no model can be loaded."""
+        return self._now() < self.refuses_until
+
+    @property
     def calm(self) -> bool:
         """Whether nothing is opened any more."""
         return self._now() >= self.calm_from
@@ -51,23 +63,25 @@ class Brain:
 
     description = "drawn from a seed"
 
-    def __init__(self, name: str, seed: int, mood: Mood, *, in_thread: bool) -> None:
+    def __init__(self, name: str, seed: int, mood: Mood, *, in_thread: bool, model: str = "") -> None:
         self.name = name
+        self.model_hash = model
+        self.artifact = Path(model) if model else None
         self.in_thread = in_thread
         self._seed = seed
         self._mood = mood
 
     def renewed(self) -> Brain:
         """It keeps nothing."""
-        return Brain(self.name, self._seed, self._mood, in_thread=self.in_thread)
+        return Brain(self.name, self._seed, self._mood, in_thread=self.in_thread, model=self.model_hash)
 
     def decide(self, moment: Moment) -> Decision:
         """Open, close or hold."""
-        rng = random.Random(f"{self._seed}:{self.name}:{moment.symbol}:{moment.ts}")
+        rng = random.Random(f"{self._seed}:{self.name}{self.model_hash}:{moment.symbol}:{moment.ts}")
         if self._mood.raises and self.in_thread:
             raise ArithmeticError("of no use")
         action, quantity = self._choice(rng, moment)
-        said = decision(moment, self.name, action, quantity, rng.random(), "drawn")
+        said = decision(moment, self.name, action, quantity, rng.random(), "drawn", model_hash=self.model_hash)
         if self._mood.junk and self.in_thread:
             return msgspec.structs.replace(said, confidence=float("nan"))
         return said
@@ -79,3 +93,31 @@ class Brain:
         if self._mood.calm or roll > 0.85:
             return Action.HOLD, 1
         return rng.choice(OPENS), rng.randrange(1, 16)
+
+
+class Store:
+    """Implements `Loader`: the models of a computer, of which one is named for the next start."""
+
+    def __init__(self, seed: int, mood: Mood) -> None:
+        self.named = "m0"
+        self._seed = seed
+        self._mood = mood
+
+    def brain(self, name: str) -> Brain:
+        """A strategy; the first one thinks with the model that is named."""
+        return Brain(name, self._seed, self._mood, in_thread=name == "hrm", model=self.named if name == "hrm" else "")
+
+    def load(self, wanted: str, before: Known | None, deciding: Known, runtime: str, seen: Moment | None) -> Brain:
+        """The strategy on another model."""
+        if self._mood.refuses:
+            raise ArtifactError(f"{wanted}: it can't be read")
+        if wanted == PREVIOUS and before is None:
+            raise ArtifactError("there is none before this one")
+        model = before.model_hash if wanted == PREVIOUS and before is not None else Path(wanted).name
+        return Brain("hrm", self._seed, self._mood, in_thread=True, model=model)
+
+    def keep(self, model_hash: str) -> None:
+        """For the next start."""
+        if self._mood.refuses:
+            raise ArtifactError("the store can't be written")
+        self.named = model_hash

@@ -23,6 +23,7 @@ from daemon.feed.live.frames import Link
 from daemon.fyers.gateway.assignment import Assignment
 from daemon.journal import writer
 from daemon.machine import Machine
+from daemon.strategy.switching import Loader
 from tests.simulation.loop import PROCESS, SimLoop
 
 BOOTED_NS = 5_000 * NS_PER_S
@@ -218,6 +219,25 @@ class SimWorker:
         """What it was given is done all the same; nobody waits while something is open."""
 
 
+class SimFlag:
+    """Implements `Flag`: nobody can wait in a moment of the loop, so who comes too early goes away at once."""
+
+    def __init__(self) -> None:
+        self._up = False
+
+    def set(self) -> None:
+        """Who comes goes on."""
+        self._up = True
+
+    def clear(self) -> None:
+        """Who comes goes away."""
+        self._up = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether it is set."""
+        return self._up
+
+
 class Computer:
     """What stays when a daemon dies."""
 
@@ -232,6 +252,9 @@ class Computer:
         self.hands: list[SimHand] = []
         self.slow_thought_until = 0.0
         self.no_thought_until = 0.0
+        self.no_load_until = 0.0
+        """Until when loading a model doesn't end."""
+        self.models: Callable[[], Loader] | None = None
         self._buried = 0
 
     def machine(self) -> Machine:
@@ -239,12 +262,15 @@ class Computer:
         return Machine(
             readings=self.clocks, stopwatch=self.clocks.monotonic_ns, thread=lambda name: SimWorker(self, name),
             hand=self._hand, database=self._database, gateway=self._gateway, chance=self.rng.randbytes,
+            flag=SimFlag, models=self.models,
         )  # fmt: skip
 
     def thinking_s(self, name: str) -> float | None:
         """How long the next thought takes; None where it never ends."""
         now = self.loop.time()
         if name != "inference":
+            if now < self.no_load_until:
+                return None
             return self.rng.uniform(0.01, 0.2)
         if now < self.no_thought_until:
             return None
@@ -256,7 +282,7 @@ class Computer:
         """Disk and thoughts are well again."""
         self.disk.heal()
         self.clocks.drift(0.0)
-        self.slow_thought_until = self.no_thought_until = 0.0
+        self.slow_thought_until = self.no_thought_until = self.no_load_until = 0.0
 
     def forget_from_now_on(self, seconds: float) -> None:
         """What is synced from now on is only said to be: the power takes it, within so long."""

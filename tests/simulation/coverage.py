@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import cache
 from types import MappingProxyType
 
 from tests.simulation.plan import Do
@@ -50,6 +51,7 @@ class Coverage:
         return "\n".join(lines)
 
 
+@cache
 def _spread(pair: str) -> int:
     """An order that jumps between kinds and states, the same in every run."""
     return sum(ord(letter) * (place * 7919 + 104729) for place, letter in enumerate(pair)) % 10_007

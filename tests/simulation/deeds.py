@@ -12,6 +12,8 @@ from daemon.core.events import Event, Flatten, Halt, Reduce, Resume, Side, SwapS
 from daemon.run.service import Service
 from daemon.sandbox.faults import Fault, FaultKind, Route
 from daemon.sandbox.hours import Phase
+from tests.simulation.brains import CANDIDATE
+from tests.simulation.clerk import asking
 from tests.simulation.computer import BROKEN, FULL, LOCKED
 from tests.simulation.plan import HEALED_S, Action, Do
 from tests.simulation.promises import SETTLES_S
@@ -57,7 +59,7 @@ def _command(
                 await service.app.desk.command(made(service, action))
             except (NotDurableError, NotTradingError):
                 return
-            if stands is not None and asked == world.asked:
+            if stands is not None and asked == world.asked and world.loop.time() > world.lifted_until:
                 world.watch.must_stand = stands
 
         world.asked += 1
@@ -82,6 +84,11 @@ def _place(world: World, action: Action) -> None:
                 continue
 
     world.command(place)
+
+
+def _order(action: Action) -> dict[str, Any]:
+    side = ("buy", "sell")[action.number // 2 % 2]
+    return {"symbol": list(SYMBOLS)[action.number % len(SYMBOLS)], "side": side, "quantity": 1 + action.number % 9}
 
 
 def _cancel(world: World, action: Action) -> None:
@@ -298,4 +305,16 @@ DEEDS: dict[Do, Deed] = {
     ),
     Do.ROLL_BACK: _roll_back,
     Do.TRADE_ELSEWHERE: lambda world, action: world.venue.trade_elsewhere(action.number),
+    Do.ASK_HALT: asking("halt"),
+    Do.ASK_RESUME: asking("resume"),
+    Do.ASK_REDUCE: asking("reduce"),
+    Do.ASK_FLATTEN: asking("flatten"),
+    Do.ASK_ORDER: asking("order", _order),
+    Do.MODEL_LOADED: asking("model", lambda action: {"model": f"/m{action.number % 4}"}),
+    Do.MODEL_BACK: asking("model", lambda action: {"model": "previous"}),
+    Do.MODEL_REFUSED: _until("mood", "refuses_until"),
+    Do.MODEL_HANGS: _until("computer", "no_load_until"),
+    Do.CANARY_BEGINS: asking("canary", lambda action: {"do": "begin", "agent": CANDIDATE}),
+    Do.CANARY_PROMOTED: asking("canary", lambda action: {"do": "promote"}),
+    Do.CANARY_ENDS: asking("canary", lambda action: {"do": "rollback"}),
 }

@@ -14,7 +14,7 @@ import heapq
 import math
 import random
 import signal
-from asyncio import Handle
+from asyncio import Handle, TimerHandle
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -81,54 +81,44 @@ class SimTask(asyncio.Task[Any]):
         return self._number
 
 
-class _Ready(deque[Handle]):
-    """What runs next: by turns, of which each is what was ready as it began."""
+class SimHandle(Handle):
+    """A handle that is made and cancelled without asking whether anybody debugs."""
 
-    def __init__(self, loop: SimLoop) -> None:
-        super().__init__()
+    __slots__ = ()
+
+    def __init__(self, callback: Callable[..., Any], args: Any, loop: SimLoop, context: Any) -> None:
+        self._context = contextvars.copy_context() if context is None else context
         self._loop = loop
-        self._left = 0
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
 
-    def popleft(self) -> Handle:
-        if self._left == 0:
-            self._left = len(self)
-            if self._loop.shuffled and self._left > 1:
-                self._shuffle()
-        self._left -= 1
-        handle = super().popleft()
-        process = handle._context.get(PROCESS)  # type: ignore[attr-defined]
-        if process is not None:
-            if process.asleep and process.alive:
-                process.slept.append(handle)
-                return self._loop.nothing
-            if not process.step():
-                return self._loop.nothing
-        self._loop.steps += 1
-        return handle
+    def cancel(self) -> None:
+        """It doesn't run."""
+        self._cancelled = True
+        self._callback = self._args = None
 
-    def _shuffle(self) -> None:
-        places = [place for place, handle in enumerate(self) if _is_task(handle)]
-        if len(places) > 1:
-            handles = [self[place] for place in places]
-            self._loop.rng.shuffle(handles)
-            for place, handle in zip(places, handles, strict=True):
-                self[place] = handle
+
+class SimTimer(TimerHandle):
+    """The same for a timer."""
+
+    __slots__ = ()
+
+    def __init__(self, when: float, callback: Callable[..., Any], args: Any, loop: SimLoop, context: Any) -> None:
+        SimHandle.__init__(self, callback, args, loop, context)  # type: ignore[arg-type]
+        self._when = when
+        self._scheduled = True
+
+    def cancel(self) -> None:
+        """It doesn't run."""
+        self._cancelled = True
+        self._callback = self._args = None
 
 
 def _is_task(handle: Handle) -> bool:
     return isinstance(getattr(handle._callback, "__self__", None), asyncio.Task)  # type: ignore[attr-defined]
-
-
-class _Jump:
-    """In place of a selector."""
-
-    def __init__(self, loop: SimLoop) -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> list[object]:
-        """Nothing comes from outside; time passes."""
-        self._loop.pass_time(timeout)
-        return []
 
 
 class SimLoop(asyncio.BaseEventLoop):
@@ -144,31 +134,93 @@ class SimLoop(asyncio.BaseEventLoop):
         self.before_jump: list[Callable[[], None]] = []
         """Called before time passes: threads look here whether there is work."""
         self.network: Any = None
-        self.nothing = Handle(lambda: None, (), self)
-        self.nothing.cancel()
         self._tasks = 0
-        self._selector = _Jump(self)
-        self._clock_resolution = 1e-9
-        self._ready = _Ready(self)
+        self._timers = 0
+        self._due: list[tuple[float, int, SimTimer]] = []
+        """Of timers: when, in what order they were made."""
+        self._ready: deque[Handle] = deque()
         self.set_task_factory(self._make_task)
 
     def time(self) -> float:
         """Seconds since the simulation began."""
         return self.now_ns / NS_PER_S
 
-    def pass_time(self, timeout: float | None) -> None:
-        """To the next timer, or a moment on."""
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> SimHandle:  # type: ignore[override]
+        """In the next turn."""
+        handle = SimHandle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> SimTimer:  # type: ignore[override]
+        """Not before then."""
+        timer = SimTimer(when, callback, args, self, context)
+        self._timers += 1
+        heapq.heappush(self._due, (when, self._timers, timer))
+        return timer
+
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> SimTimer:  # type: ignore[override]
+        """Not before so many seconds have passed."""
+        return self.call_at(self.now_ns / NS_PER_S + delay, callback, *args, context=context)
+
+    def _run_once(self) -> None:
+        """A turn: time passes, timers that are due become ready, and what is ready now runs."""
+        ready, due = self._ready, self._due
+        while due and due[0][2]._cancelled:  # type: ignore[attr-defined]
+            heapq.heappop(due)
+        self._pass_time()
+        now = self.now_ns / NS_PER_S
+        while due and due[0][0] <= now:
+            ready.append(heapq.heappop(due)[2])
+        count = len(ready)
+        if self.shuffled and count > 1:
+            self._shuffle()
+        for _ in range(count):
+            handle = ready.popleft()
+            self._run(handle)
+
+    def _pass_time(self) -> None:
+        """To the next timer, or a moment on where something is ready."""
         self.now_ns += TURN_NS
-        if timeout == 0:
+        if self._ready or self._stopping:  # type: ignore[attr-defined]
             return
         for look in self.before_jump:
             look()
         if self._ready:
             return
-        if not self._scheduled:  # type: ignore[attr-defined]
+        if not self._due:
             raise DeadlockError(f"at {self.time():.3f} s nobody has anything to do any more")
-        due = math.ceil(self._scheduled[0]._when * NS_PER_S)  # type: ignore[attr-defined]
-        self.now_ns = max(self.now_ns, due + self.rng.randrange(LATEST_WAKE_NS))
+        due = math.ceil(self._due[0][0] * NS_PER_S)
+        self.now_ns = max(self.now_ns, due + int(self.rng.random() * LATEST_WAKE_NS))
+
+    def _run(self, handle: Any) -> None:
+        """A callback, if its process still takes steps."""
+        context = handle._context
+        process = context.get(PROCESS)
+        if process is not None:
+            if process.asleep and process.alive:
+                process.slept.append(handle)
+                return
+            if not process.step():
+                return
+        self.steps += 1
+        if handle._cancelled:
+            return
+        try:
+            context.run(handle._callback, *handle._args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 — as a loop does
+            self.call_exception_handler({"message": "a callback failed", "exception": error, "handle": handle})
+
+    def _shuffle(self) -> None:
+        """Draw the order of the tasks that are ready."""
+        ready = self._ready
+        places = [place for place, handle in enumerate(ready) if _is_task(handle)]
+        if len(places) > 1:
+            handles = [ready[place] for place in places]
+            self.rng.shuffle(handles)
+            for place, handle in zip(places, handles, strict=True):
+                ready[place] = handle
 
     def _make_task(self, loop: Any, coro: Coroutine[Any, Any, Any], **options: Any) -> SimTask:
         self._tasks += 1
@@ -185,10 +237,11 @@ class SimLoop(asyncio.BaseEventLoop):
         if process.asleep:
             return
         process.asleep = True
-        for handle in self._scheduled:  # type: ignore[attr-defined]
-            if handle._context.get(PROCESS) is process:
-                handle._when += seconds
-        heapq.heapify(self._scheduled)  # type: ignore[attr-defined]
+        for place, (when, number, timer) in enumerate(self._due):
+            if timer._context.get(PROCESS) is process:
+                timer._when = when + seconds
+                self._due[place] = (timer._when, number, timer)
+        heapq.heapify(self._due)
 
         def wake() -> None:
             process.asleep = False
@@ -198,9 +251,6 @@ class SimLoop(asyncio.BaseEventLoop):
         self.call_later(seconds, wake, context=contextvars.Context())
 
     # -- what a loop has besides time ---------------------------------------------------------------------------------
-
-    def _process_events(self, event_list: object) -> None:
-        pass
 
     def _write_to_self(self) -> None:
         pass

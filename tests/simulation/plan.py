@@ -97,17 +97,32 @@ class Do(StrEnum):
     ROLL_BACK = "operator.roll_back"
     TRADE_ELSEWHERE = "operator.trade_elsewhere"
     CHANGE_ELSEWHERE = "operator.change_elsewhere"
+    ASK_HALT = "http.halt"
+    ASK_RESUME = "http.resume"
+    ASK_REDUCE = "http.reduce"
+    ASK_FLATTEN = "http.flatten"
+    ASK_ORDER = "http.order"
+    MODEL_LOADED = "model.loaded"
+    MODEL_BACK = "model.back"
+    MODEL_REFUSED = "model.refused"
+    MODEL_HANGS = "model.hangs"
+    CANARY_BEGINS = "canary.begins"
+    CANARY_PROMOTED = "canary.promoted"
+    CANARY_ENDS = "canary.ends"
 
 
 OPERATORS: Final = frozenset(do for do in Do if do.startswith("operator."))
 DEATHS: Final = (Do.KILL, Do.POWER_CUT, Do.TERMINATE)
+BY_HTTP: Final = ("http.", "model.", "canary.")
+"""Rooms of what is asked for at the control API."""
 COMMON: Final = (Do.KILL, Do.POWER_CUT, Do.HALT, Do.RESUME, Do.PLACE, Do.CANCEL, Do.PLACE_SILENT, Do.PLACE_LOST, Do.CUT)
 """What comes more often than its share."""
 
 
 MOMENTS: Final = (
     "OrderIntent", "OrderApproved", "OrderSent", "OrderAccepted", "OrderUnknown", "OrderCancelRequested", "Fill",
-    "Decision", "CancelOrder", "Halt", "Reduce", "TradingStateChanged", "ManualOrder",
+    "Decision", "CancelOrder", "Halt", "Reduce", "TradingStateChanged", "ManualOrder", "LoadModel", "ModelLoaded",
+    "BeginCanary", "CanaryChanged", "EndCanary", "ControlAction",
 )  # fmt: skip
 """Events that an action may wait for: between them and the next one lies what a death or a command can tear apart."""
 
@@ -142,12 +157,18 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     aim: str = ""
     """The pair of fault and state that it was made to see, such as `process.kill@active:unknown:fresh`."""
 
+    def has(self, *rooms: str) -> bool:
+        """Whether anything of these rooms is done in it."""
+        return any(action.do.startswith(rooms) for action in self.actions)
+
 
 def plan_of(seed: int, aim: str = "") -> Plan:
     """What happens in a session of that seed."""
     rng = random.Random(f"plan:{seed}:{aim}")
     count = min(16, 1 + int(rng.expovariate(1 / 8)))
     favourites = rng.sample(list(Do), 12)  # of each session other kinds, so that they meet
+    if rng.random() < 0.15:  # what is begun in one way is ended in another
+        favourites += [do for do in Do if do.startswith(rng.choice(BY_HTTP))]
     actions = [_action(rng, rng.choice(COMMON if rng.random() < 0.3 else favourites)) for _ in range(count)]
     if aim:
         kind, _, state = aim.partition("@")

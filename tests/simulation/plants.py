@@ -12,6 +12,7 @@ from typing import Any
 
 from daemon.app import App
 from daemon.calls.outcome import Unknown
+from daemon.control.idempotency import Repeats
 from daemon.core.events import Event, Fill
 from daemon.feed.live.feed import LiveFeed
 from daemon.fyers.broker import FyersBroker
@@ -19,7 +20,9 @@ from daemon.journal.writer import Journal
 from daemon.orders.live_book import LiveBook
 from daemon.orders.live_execution import LiveExecutionActor
 from daemon.risk.actor import RiskActor
+from daemon.shadow.canary_desk import CanaryDesk
 from daemon.strategy.actor import StrategyActor
+from daemon.strategy.succession import Succession
 
 Wrong = Callable[..., Any]
 """Takes the right method first, then what that takes."""
@@ -74,6 +77,9 @@ PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "no_second_link": (LiveFeed, "_keep_linked", _for_one_life),
     "a_task_is_left": (App, "close", _with_a_task),
     "fills_not_on_record": (Journal, "append", _but_some_fills),
+    "repeats_are_taken_again": (Repeats, "begin", _nothing),
+    "canary_forgotten_at_restart": (CanaryDesk, "resume", _nothing),
+    "model_said_and_not_put_in_charge": (Succession, "follow", _nothing),
 }
 """Name: (class, method, what is put in its place)."""
 

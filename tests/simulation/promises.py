@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from daemon.core.events import TradingState
+from daemon.core.events import CanaryState, TradingState
 from daemon.orders.book import OrderState
 from daemon.recovery.account import recover
 from daemon.sandbox.exchange import Status
@@ -102,6 +102,9 @@ def _ours_are_the_venues(world: World, service: Service) -> Iterator[tuple[str, 
     venues = {symbol: net for symbol in SYMBOLS if (net := ledger.net(symbol))}
     if ours != venues:
         yield "ours is the venue's", f"positions: we say {ours}, the venue {venues}"
+    runs, canary = app.canary.running is not None, watch.canary
+    if runs is not (canary is not None and canary.state is CanaryState.RUNNING):
+        yield "a canary runs until it was ended", f"running: {runs}, and the newest word is {canary}"
     if app.risk.book.halted:
         yield "it trades again", f"symbols are stopped: {app.risk.book.halted}"
     cash = app.portfolio.portfolio.cash
@@ -135,5 +138,10 @@ def at_the_venue(world: World) -> None:
             continue  # where the journal can't be written exits leave all the same
         if tag and tag not in intents:
             watch.breaks("an intent before its order", f"{tag} is at the venue and not in the journal")
+    for kind in sorted({kind for kind, _ in watch.answered} if not world.ends["forgot"] else ()):
+        written = journaled(world.computer.journal, kind, "reason")
+        lost = sorted(reason for it, reason in watch.answered if it == kind and reason not in written)
+        if lost:
+            watch.breaks("what was answered is on record", f"{kind} {', '.join(lost)} isn't")
     if server.meter.refused and not any(it.do.startswith(HANGS) for it in world.plan.actions):
         watch.breaks("the venue's rate limits hold", f"{server.meter.refused} calls were refused")

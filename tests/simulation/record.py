@@ -5,29 +5,40 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
+T = TypeVar("T")
+
 
 def journaled(path: Path, kind: str, field: str) -> set[str]:
-    """That field of every event of a kind, read in a copy: to close a database is to change it.
+    """That field of every event of a kind; nothing where there is no journal yet."""
+    return {msgspec.json.decode(body)[field] for body in _bodies(path, kind)}
 
-    Nothing where there is no journal yet.
-    """
+
+def newest(path: Path, kind: type[T]) -> T | None:
+    """The last event of a kind, None where there is none."""
+    bodies = _bodies(path, kind.__name__)
+    return msgspec.json.decode(bodies[-1], type=kind) if bodies else None
+
+
+def _bodies(path: Path, kind: str) -> list[bytes]:
+    """Read in a copy: to close a database is to change it."""
     if not path.exists():
-        return set()
+        return []
     peeked = path.with_name("peeked.sqlite")
     for suffix in ("", "-wal"):
         if Path(f"{path}{suffix}").exists():
             shutil.copy(f"{path}{suffix}", f"{peeked}{suffix}")
     db = sqlite3.connect(peeked)
     try:
-        rows = db.execute("SELECT body FROM events WHERE type = ?", (kind,)).fetchall()
+        rows = db.execute("SELECT body FROM events WHERE type = ? ORDER BY run, seq", (kind,)).fetchall()
     finally:
         db.close()
         for suffix in ("", "-wal", "-shm"):
             Path(f"{peeked}{suffix}").unlink(missing_ok=True)
-    return {msgspec.json.decode(body)[field] for (body,) in rows}
+    return [body for (body,) in rows]
 
 
 def journal_rows(path: Path) -> bytes:

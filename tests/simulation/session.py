@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import hashlib
 import os
@@ -22,6 +23,8 @@ from tests.simulation.world import World
 
 IN_MEMORY = Path("/dev/shm")
 PREFIX = "hrmd-simulation-"
+YOUNG_S = 600.0
+"""More than any session takes; sessions of versions that lock nothing are left in peace so long, too."""
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -51,6 +54,7 @@ def simulate(plan: Plan) -> Result:
     began = time.process_time()
     place = IN_MEMORY if IN_MEMORY.is_dir() else Path(tempfile.gettempdir())
     directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place))
+    held = hold(directory)
     port = 10_000 + os.getpid() % 50_000  # an account is held by its address, and others simulate at the same time
     collects = gc.isenabled()
     gc.disable()
@@ -68,6 +72,7 @@ def simulate(plan: Plan) -> Result:
         if collects:
             gc.enable()
         shutil.rmtree(directory, ignore_errors=True)
+        os.close(held)
         structlog.reset_defaults()
     digest = hashlib.sha256(world.watch.digest.digest() + rows + str(world.loop.steps).encode()).hexdigest()
     counts = {**world.watch.counts, **world.ends, "steps": world.loop.steps, "bytes": world.network.bytes_sent}
@@ -77,15 +82,28 @@ def simulate(plan: Plan) -> Result:
     )  # fmt: skip
 
 
-def sweep(place: Path = IN_MEMORY) -> list[Path]:
-    """Remove the directories of sessions whose process is gone, as of a run that was stopped; which they were.
+def hold(directory: Path) -> int:
+    """Lock a session's directory for as long as its process lives, or until what is given back is closed."""
+    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return held
 
-    A name without a process is that of an earlier version.
+
+def sweep(place: Path = IN_MEMORY) -> list[Path]:
+    """Remove the directories of sessions that nobody runs any more, as of a run that was stopped; which they were.
+
+    Whether somebody does is told by the lock, not by a process' number: those of another container, who sees the same
+    place, are numbers of nobody here. What is young is left, for it may be about to be locked.
     """
     found = []
     for directory in sorted(place.glob(f"{PREFIX}*")):
-        number = directory.name.removeprefix(PREFIX).partition("-")[0]
-        if not (number.isdecimal() and Path(f"/proc/{number}").exists()):
-            shutil.rmtree(directory, ignore_errors=True)
+        with contextlib.suppress(OSError):  # somebody else was quicker, or it is somebody else's
+            if time.time() - directory.stat().st_mtime < YOUNG_S:
+                continue
+            held = hold(directory)
+            try:
+                shutil.rmtree(directory, ignore_errors=True)
+            finally:
+                os.close(held)
             found.append(directory)
     return found

@@ -28,6 +28,7 @@ def base_settings() -> Settings:
         f"risk.max_orders_per_minute={MAX_A_MINUTE}", "market.symbol_master.use=never",
         f"risk.max_gross_notional={MAX_GROSS}", f"risk.max_daily_loss={MAX_LOSS}",
         f"risk.max_order_notional={MAX_GROSS}",
+        f"canary.symbols=[{next(iter(SYMBOLS))}]", "canary.max_loss_bp=0.5",
     )  # fmt: skip
 
 

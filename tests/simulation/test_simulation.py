@@ -17,7 +17,7 @@ from tests.simulation.plan import Action, Do, Plan, plan_of
 from tests.simulation.plants import PLANTS
 from tests.simulation.runner import Part, Tally, apart, run_many
 from tests.simulation.scenes import Scene
-from tests.simulation.session import PREFIX, Result, sweep
+from tests.simulation.session import PREFIX, Result, hold, sweep
 
 ROOT = Path(__file__).parents[2]
 FOUND = sorted((Path(__file__).parent / "found").glob("*.json"))
@@ -115,15 +115,18 @@ def _result(seed: int, counts: dict[str, int]) -> Result:
 
 
 def test_what_stopped_runs_left_is_swept_up(tmp_path: Path) -> None:
-    """Of processes that are gone; those of one that lives stay, and what is none of ours."""
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    mine, gone, old = (tmp_path / f"{PREFIX}{it}" for it in (f"{os.getpid()}-abc", f"{ended.pid}-abc", "qwertyui"))
+    """What nobody holds goes; what somebody holds stays, whatever its number says; so does what has just begun."""
+    held, gone, young = (tmp_path / f"{PREFIX}{it}" for it in ("4194304-held", f"{os.getpid()}-gone", "1-young"))
     other = tmp_path / "somebody's"
-    for directory in (mine, gone, old, other):
+    for directory in (held, gone, young, other):
         directory.mkdir()
-    assert set(sweep(tmp_path)) == {gone, old}
-    assert {it.name for it in tmp_path.iterdir()} == {mine.name, other.name}
+        if directory != young:
+            os.utime(directory, (0, 0))
+    lock = hold(held)  # as by a process of another container: no process here has that number
+    assert sweep(tmp_path) == [gone]
+    assert {it.name for it in tmp_path.iterdir()} == {held.name, young.name, other.name}
+    os.close(lock)
+    assert sweep(tmp_path) == [held]
 
 
 def test_a_session_crosses_open_close_and_night() -> None:

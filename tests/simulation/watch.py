@@ -7,6 +7,7 @@ Invariant: a promise that is broken is told once, with the simulated time.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Callable
@@ -17,18 +18,31 @@ import msgspec
 
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import (
+    CANDIDATE,
+    BeginCanary,
+    CanaryChanged,
+    CanaryState,
     Complexity,
     Decision,
+    EndCanary,
     Event,
     FeedState,
     FeedStatus,
     Fill,
+    Flatten,
+    Halt,
+    LoadModel,
+    ManualOrderAnswered,
+    ModelLoaded,
+    ModelRefused,
     OrderApproved,
     OrderCancelRequested,
     OrderIntent,
     OrderRejected,
     OrderSent,
     PositionChanged,
+    Reduce,
+    Resume,
     TradingState,
     TradingStateChanged,
 )
@@ -38,6 +52,9 @@ HEARD_S = 1.0
 """Every station has heard of a fill after so long."""
 MOST_CANCELS = 30
 """Of one order in a minute, those that people ask for included."""
+ASKED = (Halt, Resume, Reduce, Flatten, LoadModel, BeginCanary, EndCanary)
+LOADED_S = 115.0
+"""A command to load a model is answered after so long."""
 ANSWER_S = 20.0
 """A bar of the decision interval is answered by somebody after so long."""
 
@@ -72,10 +89,24 @@ class Watch:
         self.positions: dict[str, int] = {}
         self.waiting: dict[str, list[Callable[[], None]]] = {}
         """What is to be done right after the next event of a type."""
+        self.answered: set[tuple[str, str]] = set()
+        """Commands that were answered as taken and on disk: kind, and the reason that was given."""
+        self.canary: CanaryChanged | None = None
+        """The newest word of one."""
+        self._commands: set[str] = set()
+        self._models: list[tuple[int, str]] = []
+        """From the close of which bar on the HRM decides with which model, in this life."""
+        self._loading: dict[str, float] = {}
+        self._by_key: dict[str, str] = {}
+        self._left_for: dict[str, str] = {}
+        """By the key of an order by hand, the order that left for it."""
+        self._stir: asyncio.Future[None] | None = None
         self._now = now
         self._max_order = max_order
         self._max_a_minute = max_a_minute
         self._max_loss = max_loss
+        self.disk_fails = False
+        """Whether a command may be in force and not on disk: to ask again is then right, and it is taken again."""
         self._booked: list[tuple[float, Fill]] = []
         """Today's fills, with when they were published."""
         self._decided_s = 0.0
@@ -84,12 +115,16 @@ class Watch:
         self._owed: dict[tuple[str, int], float] = {}
         self._told: set[tuple[str, str]] = set()
 
-    def begin_life(self, on_record: set[str]) -> None:
+    def begin_life(self, on_record: set[str], model: str, canary: CanaryChanged | None) -> None:
         """A new process: what it must answer begins with what it hears, and it trades unless it says otherwise.
 
         `on_record`: the fills that the journal holds. Others died with the process, and are to be booked again.
+        `model`: what the store names; `canary`: the newest that the journal has.
         """
         self._owed.clear()
+        self._commands.clear()
+        self._models, self._loading = [(0, model)], {}
+        self.canary = canary
         self.fills = {fill_id: fill for fill_id, fill in self.fills.items() if fill_id in on_record}
         lost = on_record - self.fills.keys()
         if lost:
@@ -129,6 +164,7 @@ class Watch:
             case Decision():
                 self._owed.pop((event.symbol, event.ts_bar), None)
                 self._decided_s = self._now()
+                self._check_decider(event)
             case OrderIntent():
                 self._on_intent(event)
             case OrderApproved():
@@ -147,16 +183,69 @@ class Watch:
                 self.state, self.state_s = event.state, self._now()
             case FeedStatus() if event.symbol is None:
                 self.stale = event.state is not FeedState.CONNECTED
+            case ManualOrderAnswered():
+                self._by_key[event.order_id] = event.order.key
+            case CanaryChanged():
+                self._on_canary(event)
+            case LoadModel():
+                self._loading[event.key] = self._now()
+            case ModelRefused():
+                self._loading.pop(event.key, None)
+            case ModelLoaded():
+                self._loading.pop(event.key, None)
+                self._models.append((event.after_bar, event.model_hash))
             case _:
                 pass
+        reason = getattr(event, "reason", "")
+        if isinstance(event, ASKED) and reason.startswith("asked-"):
+            if reason in self._commands and not self.disk_fails:
+                self.breaks("a command isn't doubled", f"{kind} {reason} was taken again")
+            self._commands.add(reason)
         for do in self.waiting.pop(kind, ()):
             do()
+        if self._stir is not None and not self._stir.done():
+            self._stir.set_result(None)
+
+    async def stirred(self, seconds: float) -> None:
+        """Until something is said, for so long at most."""
+        loop = asyncio.get_running_loop()
+        stir = self._stir = loop.create_future()
+        timer = loop.call_later(seconds, lambda: stir.done() or stir.set_result(None))
+        await stir
+        timer.cancel()
 
     def overdue(self, superseded: int) -> None:
         """Bars that nobody has answered in time."""
         late = [key for key, asked in self._owed.items() if self._now() - asked > ANSWER_S]
         if len(late) > superseded:
             self.breaks("every bar is answered", f"{len(late)} are not after {ANSWER_S:g} s, such as {late[0]}")
+
+        stuck = [key for key, asked in self._loading.items() if self._now() - asked > LOADED_S]
+        if stuck:
+            self.breaks("every model is loaded or refused", f"nothing came of {len(stuck)} commands")
+
+    def _check_decider(self, decision: Decision) -> None:
+        """Who decides a bar is who was in charge when it closed."""
+        if decision.strategy == "hrm" and decision.model_hash:
+            model = [model for after, model in self._models if after < decision.ts_bar][-1]
+            if decision.model_hash != model:
+                told = f"{decision.model_hash} decided the bar {decision.ts_bar}, {model} was in charge"
+                self.breaks("the model in charge decides", told)
+        canary = self.canary
+        if decision.strategy.startswith(CANDIDATE) and (
+            canary is None or decision.symbol not in canary.symbols
+            or (canary.state is not CanaryState.RUNNING and decision.ts_bar > canary.ts)
+        ):  # fmt: skip
+            self.breaks("a candidate decides only on its share", f"{decision.symbol} at {decision.ts_bar}: {canary}")
+
+    def _on_canary(self, event: CanaryChanged) -> None:
+        before = self.canary
+        runs = before is not None and before.state is CanaryState.RUNNING
+        if before is not None and runs and event.began_ts != before.began_ts:
+            self.breaks("one canary at most", f"{event.reason}: another one than began at {before.began_ts}")
+        if event.state is CanaryState.RUNNING and event.against == f"{event.strategy} {event.model_hash}":
+            self.breaks("a canary is another than the one in charge", f"{event.agent}: {event.against}")
+        self.canary = event
 
     def _on_intent(self, intent: OrderIntent) -> None:
         if intent.order_id in self.intents:
@@ -178,6 +267,9 @@ class Watch:
         if event.order_id in self.sent:
             self.breaks("no order twice", f"{event.order_id} left twice")
         self.sent.add(event.order_id)
+        key = self._by_key.get(event.order_id)
+        if key is not None and self._left_for.setdefault(key, event.order_id) != event.order_id:
+            self.breaks("one key, one order", f"{event.order_id} left for {key}, as {self._left_for[key]} had")
         intent = self.intents.get(event.order_id)
         if intent is None:
             self.breaks("an intent before its order", f"{event.order_id} left without one")

@@ -16,21 +16,24 @@ from typing import Any
 import structlog
 
 from daemon.core.errors import HrmdError
-from daemon.core.events import Resume, TradingState
+from daemon.core.events import CanaryChanged, Resume, TradingState
 from daemon.orders.book import OrderState
 from daemon.run.service import Service
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
 from daemon.sandbox.tokens import FAR_S, make_token
+from daemon.settings.shadow import ShadowAgentSettings
+from daemon.shadow.agents import Agent, own_settings
 from tests.simulation import promises
-from tests.simulation.brains import Brain, Mood
+from tests.simulation.brains import CANDIDATE, Brain, Mood, Store
+from tests.simulation.clerk import Clerk, serve
 from tests.simulation.computer import Computer
 from tests.simulation.deeds import DEEDS
 from tests.simulation.link import TickLinks
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import Network
-from tests.simulation.plan import ACTIVE_WITHIN_S, HEALED_S, Action, Plan
+from tests.simulation.plan import ACTIVE_WITHIN_S, BY_HTTP, HEALED_S, Action, Plan
 from tests.simulation.promises import SETTLES_S
-from tests.simulation.record import journaled
+from tests.simulation.record import journaled, newest
 from tests.simulation.scenes import STAGES
 from tests.simulation.settings import MAX_A_MINUTE, MAX_LOSS, MAX_ORDER, settings_at
 from tests.simulation.venue import Venue
@@ -42,6 +45,8 @@ RESTART_S = 5.0
 """systemd's pause before the next start."""
 ENDS_WITHIN_S = 25
 """So long an orderly end may take."""
+LOOK_S = 0.5
+"""How the system stands is looked at so often, and after everything that it says."""
 APP_ID = DEFAULT_AUTHORIZATION.partition(":")[0]
 
 
@@ -57,7 +62,13 @@ class World:
         self.ticks = TickLinks(self.loop, plan.seed, self.computer.clocks.monotonic_ns)
         self.computer.connect = self.ticks.connect
         self.mood = Mood(self.loop.time)
+        self.store = Store(plan.seed, self.mood)
+        self.computer.models = lambda: self.store
+        self.clerk = Clerk(self)
+        self.lifted_until = 0.0
+        """Until when a resume that was asked for may still arrive."""
         self.watch = Watch(self.loop.time, MAX_ORDER, MAX_A_MINUTE, MAX_LOSS)
+        self.watch.disk_fails = plan.has("disk.")
         self.settings = settings_at(port, directory, stage, limits=plan.limits)
         self.venue = Venue(self.loop, plan.seed, stage, port, self.ticks)
         self.ticks.token_holds = lambda: not self.venue.gate.expired
@@ -125,6 +136,7 @@ class World:
             done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
+        self.clerk.leave()
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
@@ -137,7 +149,10 @@ class World:
             process = self.process = Process(f"life {self.lives}")
             self._died = asyncio.Event()
             self.down_s = RESTART_S
-            self.watch.begin_life(journaled(self.computer.journal, "Fill", "fill_id"))
+            self.watch.begin_life(
+                journaled(self.computer.journal, "Fill", "fill_id"), self.store.named,
+                newest(self.computer.journal, CanaryChanged),
+            )  # fmt: skip
             task = self.loop.create_task(self._daemon(process), context=process.context())
             died = asyncio.create_task(self._died.wait())
             await asyncio.wait((task, died), return_when=asyncio.FIRST_COMPLETED)
@@ -162,11 +177,14 @@ class World:
         self._token_file.write_text(token)
 
     async def _daemon(self, process: Process) -> None:
-        strategies = {
-            name: Brain(name, self.plan.seed, self.mood, in_thread=name == "hrm") for name in ("hrm", "rules")
-        }
+        strategies = {name: self.store.brain(name) for name in ("hrm", "rules")}
+        agents = []
+        if self.plan.has("canary."):
+            brain = Brain("hrm", self.plan.seed, self.mood, in_thread=True, model=CANDIDATE)
+            own = own_settings(ShadowAgentSettings(name=CANDIDATE, strategy="hrm"), self.settings)
+            agents = [Agent(CANDIDATE, brain, own)]
         try:
-            service = Service(self.settings, strategies, self.computer.machine())
+            service = Service(self.settings, strategies, self.computer.machine(), agents=agents)
         except HrmdError as error:
             self.ends["refused"] += 1
             self._note(f"refused: {error}")
@@ -178,7 +196,7 @@ class World:
         self.watch.follow(service.app.bus)
         self.service = service
         try:
-            await service.run()
+            await service.run((partial(serve, service),) if self.plan.has(*BY_HTTP) else ())
             self.ends["orderly"] += 1
         except HrmdError as error:
             self.ends["fault"] += 1
@@ -234,7 +252,7 @@ class World:
     async def _wait_until(self, at: float, waiting: list[Action]) -> list[Action]:
         """Wait, and do what waits for the system to stand in a way that it stands now."""
         while (left := at - self.loop.time()) > 0:
-            await asyncio.sleep(min(left, 0.05) if waiting else left)
+            await (self.watch.stirred(min(left, LOOK_S)) if waiting else asyncio.sleep(left))
             if waiting:
                 standing, now = self.standing(), self.loop.time()
                 for action in [it for it in waiting if it.when == standing and it.at <= now]:

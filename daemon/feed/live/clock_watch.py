@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -98,6 +99,10 @@ class ClockWatch:
         self._stamps = Stamps(symbols)
         self._ahead, self._rejects = Ahead(), False
         self._dates: deque[tuple[int, int]] = deque(maxlen=DATES)  # (when it came, by how much it was ahead)
+        self._told_words: list[float] = []
+        self._told_dates: list[int] = []
+        self._ticks_say: float | None = None
+        self._dates_say: float | None = None
         steady = clock.readings.steady_ns()
         self._wall = clock.readings.wall_ns() - steady
         self._asleep = steady - clock.readings.monotonic_ns()
@@ -123,9 +128,13 @@ class ClockWatch:
         self._tell_of_rejected(steady)
         ours = self._clock.now_ns() - steady
         wall = wall_ns - steady - ours
-        words = [word + HALF_SECOND - ours for word in self._stamps.words(steady)]
-        ticks = _agreed(words, limit, 1)
-        dates = _agreed([ahead - ours for at, ahead in self._dates if at > steady - DATES_AGE_NS], limit, DATES_LEAST)
+        words, dates_ahead = self._stamps.words(steady), self._dated(steady)
+        if words is not self._told_words:  # what they agree on stays so until somebody says something else
+            self._told_words, self._ticks_say = words, _agreed(words, limit, 1)
+        if dates_ahead != self._told_dates:
+            self._told_dates, self._dates_say = dates_ahead, _agreed(dates_ahead, limit, DATES_LEAST)
+        ticks = None if self._ticks_say is None else self._ticks_say + HALF_SECOND - ours
+        dates = None if self._dates_say is None else self._dates_say - ours
         confirmed = any(word is not None and abs(word) <= limit for word in (ticks, dates))
         other = self._other(wall, ticks, dates)
         stepped = False
@@ -142,6 +151,10 @@ class ClockWatch:
         if not stepped and not self._losing and abs(wall) <= limit:
             self._follow(wall, wall_ns - steady)
         return stepped
+
+    def _dated(self, steady: int) -> list[int]:
+        """By how much the venue's answers of late were ahead of the steady clock."""
+        return [ahead for at, ahead in self._dates if at > steady - DATES_AGE_NS]
 
     @property
     def trouble(self) -> str:
@@ -236,7 +249,7 @@ class ClockWatch:
             self._wall = line
 
 
-def _agreed(words: list[float], limit: int, least: int) -> float | None:
+def _agreed(words: Sequence[float], limit: int, least: int) -> float | None:
     """The middle one, where there are enough of them and most lie near it."""
     if len(words) < least:
         return None

@@ -36,6 +36,8 @@ class Freshness:
         self._limit_s = stale_after_s
         self._last = np.zeros(len(self._symbols), dtype=np.int64)
         self._since = 0
+        self._quiet_until = -1
+        """Nobody goes stale before; ticks that come meanwhile only put it off."""
 
     def start(self, ts: int) -> None:
         """The market opened, or a new link was made: silence counts from here."""
@@ -49,6 +51,8 @@ class Freshness:
 
     def check(self, now: int) -> list[Change]:
         """What changed by `now`, while the market is open."""
+        if now <= self._quiet_until and not self.stale:
+            return []
         newest = np.maximum(self._last, self._since)
         overdue = now - newest > self._limit_ns
         changes = []
@@ -65,4 +69,5 @@ class Freshness:
                 if symbol in self.stale and not overdue[code] and self._last[code] >= self._since:
                     del self.stale[symbol]
                     changes.append(Change(symbol, True, "ticks again"))
+        self._quiet_until = int(newest.min(initial=now)) + self._limit_ns
         return changes

@@ -138,6 +138,17 @@ def test_an_agent_that_is_dropped_can_neither_begin_nor_go_on(heard: Heard) -> N
     )  # fmt: skip
 
 
+def test_one_that_is_in_charge_already_can_not_begin(heard: Heard) -> None:
+    """There is nothing to compare, and after a restart it would be taken for promoted."""
+    heard.app.strategy.strategies["hrm"] = Of(Path("two"))
+    assert heard.app.canary.why_not_begin("next") == (
+        "shadow agent next decides as the one in charge does: there is nothing to compare"
+    )  # fmt: skip
+    said = state(heard.give(BEGIN))
+    assert said[0] is CanaryState.ROLLED_BACK
+    assert said[1].startswith("not begun: shadow agent next decides as the one in charge")
+
+
 def test_a_restart_after_the_switch_was_promoted(heard: Heard) -> None:
     """The process before ended before it could say so."""
     began = heard.give(BEGIN)

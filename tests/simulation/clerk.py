@@ -1,0 +1,142 @@
+"""An operator at the HTTP control API, over the simulated network: asks again under one key until there is an answer.
+
+The server is the daemon's own (`ControlServer`), in the daemon's process, but on its loop: the thread that it has in
+life is not simulated. Invariant: one wish is one key, however often it is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import msgspec
+
+from daemon.control.backtests import Backtests
+from daemon.control.idempotency import HEADER
+from daemon.control.server import ControlServer
+from daemon.control.stream import Stream
+from daemon.control.tuning import Tuning
+from daemon.core.events import TradingState
+from daemon.run.service import Service
+from tests.simulation.plan import HEALED_S, Action
+from tests.simulation.promises import SETTLES_S
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+PORT = 8642
+TOKEN = "of-the-simulated-operator"
+ANSWER_S = 3.0
+TRIES = 6
+OVERTAKEN_S = 100.0
+"""So long after it was asked a command may still arrive, behind one that was asked later."""
+STANDS = {"halt": TradingState.HALTED, "reduce": TradingState.REDUCING, "flatten": TradingState.REDUCING}
+COMMANDS = {
+    "halt": "Halt", "resume": "Resume", "reduce": "Reduce", "flatten": "Flatten", "model": "LoadModel",
+    "canary": "",
+}  # fmt: skip
+"""By the last word of a path, the event that a command is on the bus."""
+
+
+async def serve(service: Service) -> None:
+    """Listen, for as long as the daemon trades."""
+    app = service.app
+    migration = app.migration_desk
+    assert migration is not None, "a service goes on where the run before left off"
+    tuning = Tuning(app.settings, app.settings, app.desk, app.plan.clock, lambda level: None, None)
+    control = app.settings.control.model_copy(update={"port": PORT})
+    server = ControlServer(
+        control, service.view, app.plan.clock, service.metrics, TOKEN, app.desk, app.model_desk, migration,
+        tuning=tuning, backtests=Backtests(Path("recorded"), []), stream=Stream(service.view.order),
+    )  # fmt: skip
+    await server.start()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await server.stop()
+
+
+class Clerk:
+    """See the module."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._asked = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def ask(self, word: str, action: Action, **body: Any) -> None:
+        """Ask for it, in the clerk's own time."""
+        world = self._world
+        self._asked += 1
+        world.asked += 1
+        key = f"asked-{self._asked}"
+        if word == "order":
+            body = {"key": key, **body}
+        elif word == "resume":
+            world.watch.must_stand = None
+            world.lifted_until = world.loop.time() + OVERTAKEN_S
+        task = asyncio.create_task(self._ask(word, key, {**body, "reason": key}, world.asked))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def leave(self) -> None:
+        """Nobody asks any more."""
+        for task in list(self._tasks):
+            task.cancel()
+
+    async def _ask(self, word: str, key: str, body: dict[str, Any], asked: int) -> None:
+        world = self._world
+        for _ in range(TRIES):
+            if world.loop.time() >= HEALED_S - ANSWER_S:
+                return
+            life = world.lives
+            world.troubled_until = max(world.troubled_until, world.loop.time() + ANSWER_S + SETTLES_S)
+            status, said = await self._once(f"http://127.0.0.1:{PORT}/control/{word}", key, body)
+            world.ends[f"http {status or 'silent'}"] += 1
+            if 0 < status < 300:
+                self._answered(word, key, body, said, asked=asked, same_life=life == world.lives)
+                return
+            if status and status not in (409, 429) and status < 500:
+                return
+            if word == "resume":
+                world.lifted_until = world.loop.time() + OVERTAKEN_S
+            await asyncio.sleep(world.network.rng.uniform(0.2, 2.0))
+
+    async def _once(self, url: str, key: str, body: dict[str, Any]) -> tuple[int, bytes]:
+        """Status and body; 0 where there is no answer."""
+        headers = {"Authorization": f"Bearer {TOKEN}", HEADER: key}
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as session,
+                session.post(url, json=body, headers=headers) as answer,
+            ):
+                return answer.status, await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return 0, b""
+
+    def _answered(self, word: str, key: str, body: dict[str, Any], said: bytes, *, asked: int, same_life: bool) -> None:
+        world = self._world
+        kind = COMMANDS.get(word)
+        if kind == "":
+            kind = "BeginCanary" if body["do"] == "begin" else "EndCanary"
+        if kind:
+            world.watch.answered.add((kind, key))
+        if word in STANDS and asked == world.asked and same_life and world.loop.time() > world.lifted_until:
+            world.watch.must_stand = STANDS[word]
+        if word == "model" and asked == world.asked:
+            answer = msgspec.json.decode(said)
+            if answer["loaded"] and world.store.named != answer["model_hash"]:
+                told = f"{answer['model_hash']} decides, and {world.store.named} is named for the next start"
+                world.watch.breaks("a model that was put in charge stays", told)
+
+
+def asking(word: str, body: Callable[[Action], dict[str, Any]] = lambda action: {}) -> Callable[[World, Action], None]:
+    """A deed that asks for it."""
+
+    def do(world: World, action: Action) -> None:
+        world.clerk.ask(word, action, **body(action))
+
+    return do
