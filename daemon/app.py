@@ -177,9 +177,12 @@ class App:
         self.tapes = Tapes(plan.tapes, plan.symbols, settings.feed.chunk_rows)
         self.calendar = MarketCalendar.load(settings.market.calendar_file)
         today = ist_date(self.started_ts)
-        self.instruments, self.master_day = open_instruments(settings, self._first_date(), today)
+        self.instruments, self.master_day = open_instruments(
+            settings, self._first_date(), today, self.calendar
+        )
         if not plan.tapes:  # on a tape risk denies what has no lot
             self.instruments.check_lots(settings.feed.symbols)
+            self.instruments.check_expiries(settings.feed.symbols)
         legs = Legs(self._legs())
         scheduled = ScheduledEvents.load(settings.complexity_detection.events_file)
         strict = settings.supervisor.strict or not plan.restarts
