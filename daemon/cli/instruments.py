@@ -72,8 +72,19 @@ def show_instruments(
     if as_json:
         print_json({"day": wanted.isoformat(), "instruments": rows})
         return
-    shown = table("=symbol", "=kind", "=traded as", ">lot", ">tick", ">freeze", "=expiry",
-                  ">strike", "=right", "=settled", title=f"symbol master of {wanted}")
+    shown = table(
+        "=symbol",
+        "=kind",
+        "=traded as",
+        ">lot",
+        ">tick",
+        ">freeze",
+        "=expiry",
+        ">strike",
+        "=right",
+        "=settled",
+        title=f"symbol master of {wanted}",
+    )
     for row in rows:
         shown.add_row(*("-" if value is None else str(value) for value in row.values()))
     show(shown)

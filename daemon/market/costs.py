@@ -102,7 +102,8 @@ class CostSchedule:
         rows = [row for row in shipped_table(_TABLE)[_EXERCISE]["stt"] if row["from"] <= ist_date(ts)]
         if not rows:
             raise CostRangeError(
-                f"an exercise on {ist_date(ts)} lies before the cost schedule; add earlier rates to daemon/market/{_TABLE}"
+                f"an exercise on {ist_date(ts)} lies before the cost schedule; add earlier rates to "
+                f"daemon/market/{_TABLE}"
             )
         stt = _paisa(intrinsic * Decimal(rows[-1]["percent"]) / _PERCENT)
         return Charges(brokerage=ZERO, stt=stt, exchange=ZERO, sebi=ZERO, stamp=ZERO, ipft=ZERO, gst=ZERO)

@@ -217,14 +217,14 @@ class InstrumentBook:
 
     def check_expiries(self, symbols: Sequence[str]) -> None:
         """Raise `SettingsError` for the first of the configured symbols whose contract ended before `as_of`."""
+        known = self._as_of != dt.date.max
         for symbol in symbols:
             found = self.resolve(symbol)
-            if found is not None and found.expiry is not None and self._as_of != dt.date.max:
-                if found.expiry < self._as_of:
-                    raise SettingsError(
-                        f"feed.symbols: {symbol}: expired on {found.expiry}; name a contract that still trades, or "
-                        f"{found.exchange}:{found.underlying}-FUT1, which a symbol master rolls"
-                    )
+            if known and found is not None and found.expiry is not None and found.expiry < self._as_of:
+                raise SettingsError(
+                    f"feed.symbols: {symbol}: expired on {found.expiry}; name a contract that still trades, or "
+                    f"{found.exchange}:{found.underlying}-FUT1, which a symbol master rolls"
+                )
 
     def traded_as(self, symbol: str) -> str:
         """The symbol under which an order on `symbol` goes out: itself, unless a symbol master knows better.
