@@ -202,8 +202,9 @@ class FyersApi:
         for row in rows:
             wanted = messages.parse_order({"validity": "DAY", **row})
             problem = wanted if isinstance(wanted, Refusal) else self._exchange.checks.problem(wanted)
-            if isinstance(wanted, Refusal) or problem is not None:
-                return _answer(Route.MARGIN, problem or wanted)
+            if problem is not None:
+                return _answer(Route.MARGIN, problem)
+            assert not isinstance(wanted, Refusal)
             total += self._exchange.checks.margin(wanted)
         available = self._exchange.balance - self._exchange.utilised
         margins = {"margin_avail": available, "margin_total": total, "margin_new_order": total}
