@@ -76,6 +76,7 @@ from daemon.recovery.market import Recalled, recall, remembered, resume_bars
 from daemon.recovery.repair import check_whole, repair
 from daemon.risk.actor import RiskActor
 from daemon.risk.book import RiskBook
+from daemon.risk.expiry import ExpiryGuard
 from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
@@ -177,9 +178,10 @@ class App:
         self.tapes = Tapes(plan.tapes, plan.symbols, settings.feed.chunk_rows)
         self.calendar = MarketCalendar.load(settings.market.calendar_file)
         today = ist_date(self.started_ts)
-        self.instruments, self.master_day = open_instruments(settings, self._first_date(), today)
+        self.instruments, self.master_day = open_instruments(settings, self._first_date(), today, self.calendar)
         if not plan.tapes:  # on a tape risk denies what has no lot
             self.instruments.check_lots(settings.feed.symbols)
+            self.instruments.check_expiries(settings.feed.symbols)
         legs = Legs(self._legs())
         scheduled = ScheduledEvents.load(settings.complexity_detection.events_file)
         strict = settings.supervisor.strict or not plan.restarts
@@ -255,7 +257,13 @@ class App:
             bus,
             RiskBook(),
             IntentBuilder(settings.risk, settings.execution, self.instruments, plan.order_prefix),
-            RiskGate(settings.risk, self.instruments, self.calendar, settings.strategy.no_entries_minutes),
+            RiskGate(
+                settings.risk,
+                self.instruments,
+                self.calendar,
+                settings.strategy.no_entries_minutes,
+                ExpiryGuard(settings.derivatives, self.instruments, self.calendar),
+            ),
             clock,
             self.calendar,
             settings.strategy.square_off_minutes,
@@ -416,7 +424,10 @@ class App:
         book = LiveBook(
             self.orders, self._held, self.instruments, CostSchedule(), clock, settings.broker.live, self.bus.publish
         )
-        return LiveExecutionActor(self.bus, book, broker, self.journal, clock, settings.execution, settings.broker.live)
+        return LiveExecutionActor(
+            self.bus, book, broker, self.journal, clock, settings.execution, settings.broker.live,
+            ask_margin=settings.derivatives.ask_venue_margin,
+        )  # fmt: skip
 
     @property
     def _held(self) -> dict[str, int]:

@@ -16,6 +16,7 @@ from daemon.core.events import (
     ActorRestarted,
     CanaryChanged,
     CanaryState,
+    ContractClosing,
     Event,
     FundsDiffer,
     MigrationChanged,
@@ -36,7 +37,7 @@ from daemon.supervision.health import Check, CheckStatus
 
 WATCHED: tuple[type[Event], ...] = (
     TradingStateChanged, StrategySwapped, MitigationTaken, OrderUnknown, Reconciled, SymbolHalted, FundsDiffer,
-    ActorRestarted, CanaryChanged, MigrationChanged,
+    ActorRestarted, CanaryChanged, MigrationChanged, ContractClosing,
 )  # fmt: skip
 """The events that `of_event` knows."""
 MAX_CHARS: Final = 600
@@ -124,6 +125,9 @@ def _news(event: Event) -> Condition | None:
             return condition(AlertKind.MISSED_FILLS, Severity.WARNING, text)
         case CanaryChanged():
             return _canary(event)
+        case ContractClosing():
+            text = f"{event.symbol}: {event.reason}; {event.quantity} held, which are closed"
+            return condition(AlertKind.EXPIRY, Severity.WARNING, text, event.symbol)
         case MigrationChanged():
             stages = list(MigrationStage)
             back = stages.index(event.stage) < stages.index(event.before)

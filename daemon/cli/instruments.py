@@ -13,7 +13,7 @@ from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, 
 from daemon.core.clock import wall_ns
 from daemon.core.errors import UsageError
 from daemon.market.calendar import ist_date
-from daemon.market.instruments import InstrumentBook
+from daemon.market.instruments import Instrument, InstrumentBook
 from daemon.market.symbol_files import cached, newest_day, update
 from daemon.report.tables import show, table
 
@@ -66,14 +66,35 @@ def show_instruments(
             raise UsageError(f"symbol {symbol}: not in the symbol master of {wanted}")
         rows.append({"symbol": symbol, "kind": found.kind.value, "traded_as": book.traded_as(symbol),
                      "lot_size": found.lot_size, "tick_size": str(found.tick_size),
-                     "freeze_quantity": found.freeze_quantity})  # fmt: skip
+                     "freeze_quantity": found.freeze_quantity, "expiry": found.expiry and found.expiry.isoformat(),
+                     "strike": found.strike and str(found.strike), "right": found.right or None,
+                     "settled": _settled(found)})  # fmt: skip
     if as_json:
         print_json({"day": wanted.isoformat(), "instruments": rows})
         return
-    shown = table("=symbol", "=kind", "=traded as", ">lot", ">tick", ">freeze", title=f"symbol master of {wanted}")
+    shown = table(
+        "=symbol",
+        "=kind",
+        "=traded as",
+        ">lot",
+        ">tick",
+        ">freeze",
+        "=expiry",
+        ">strike",
+        "=right",
+        "=settled",
+        title=f"symbol master of {wanted}",
+    )
     for row in rows:
         shown.add_row(*("-" if value is None else str(value) for value in row.values()))
     show(shown)
+
+
+def _settled(found: Instrument) -> str | None:
+    """How a contract ends; None for what doesn't."""
+    if not found.is_contract:
+        return None
+    return "delivery" if found.delivered else "cash"
 
 
 def parse_day(option: str, text: str) -> dt.date:

@@ -565,6 +565,15 @@ class SymbolHalted(Event, frozen=True, gc=False):
     overnight: bool = False
 
 
+class ContractClosing(Event, frozen=True, gc=False):
+    """A contract that ends is taken off the market, and what is held of it (`quantity`, signed) is closed."""
+
+    ts: int
+    symbol: str
+    quantity: int
+    reason: str
+
+
 class SymbolResumed(Event, frozen=True, gc=False):
     """The venue and we agree on `symbol` again; `overnight`: what a corporate action had made doubtful is settled."""
 

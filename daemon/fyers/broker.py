@@ -23,12 +23,12 @@ from daemon.fyers.credentials import Credentials, read_token, token_path
 from daemon.fyers.order_socket import OrderSocket, SocketTimes
 from daemon.fyers.requests import PlaceOrder, Product, protected
 from daemon.fyers.rest import FyersRest
-from daemon.market.instruments import InstrumentBook
+from daemon.market.instruments import InstrumentBook, Kind
 from daemon.orders.book import OrderBook
 from daemon.orders.broker import BandOf, Broker
 from daemon.orders.pushes import SocketEvent
 from daemon.orders.token_keeper import Access
-from daemon.orders.venue import Acknowledged, Funds, VenueOrder, VenuePosition, VenueTrade
+from daemon.orders.venue import Acknowledged, Funds, VenueMargin, VenueOrder, VenuePosition, VenueTrade
 from daemon.settings.market import MarketSettings
 from daemon.settings.orders import BrokerSettings, FyersSettings
 
@@ -75,14 +75,24 @@ class FyersBroker:
 
     async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:
         """Place the order under its client id as tag."""
-        order = PlaceOrder(
-            tag=intent.order_id, symbol=intent.symbol, side=intent.side, quantity=intent.quantity, type=intent.type,
-            limit_price=intent.limit_price, stop_price=intent.stop_price, product=self._product,
-        )  # fmt: skip
+        order = self._order(intent)
         instrument = self._instruments.resolve(intent.symbol)
         if self._protection is not None and instrument is not None:
             order = protected(order, intent.reference_price, self._protection, instrument, *self._band(intent.symbol))
         return self._heed(await self._rest.place(order, Purpose.EXIT if intent.reduces else Purpose.ORDINARY))
+
+    def _order(self, intent: OrderIntent) -> PlaceOrder:
+        return PlaceOrder(
+            tag=intent.order_id, symbol=intent.symbol, side=intent.side, quantity=intent.quantity, type=intent.type,
+            limit_price=intent.limit_price, stop_price=intent.stop_price, product=self._product,
+        )  # fmt: skip
+
+    async def margin(self, intent: OrderIntent) -> Outcome[VenueMargin] | None:
+        """What an order that opens a contract would block (SPAN and exposure, or the premium); None for others."""
+        instrument = self._instruments.resolve(intent.symbol)
+        if intent.reduces or instrument is None or instrument.kind not in (Kind.FUTURE, Kind.OPTION):
+            return None
+        return self._heed(await self._rest.margin(self._order(intent)))
 
     def _band(self, symbol: str) -> tuple[Decimal | None, Decimal | None]:
         return self._band_of(symbol) if self._band_of is not None else (None, None)

@@ -64,6 +64,15 @@ class PlaceOrder(msgspec.Struct, frozen=True, kw_only=True):
         }
         return encode(fields)
 
+    def margin_body(self) -> bytes:
+        """The JSON by which Fyers is asked what the order would block."""
+        fields = {
+            "symbol": self.symbol, "qty": self.quantity, "side": self.side.sign, "type": TYPE_CODES[self.type],
+            "productType": self.product.value, "limitPrice": _plain(self.limit_price or Decimal(0)), "stopLoss": 0,
+            "stopPrice": _plain(self.stop_price or Decimal(0)), "takeProfit": 0,
+        }  # fmt: skip
+        return encode({"data": [fields]})
+
 
 def protected(
     order: PlaceOrder,

@@ -22,7 +22,7 @@ from daemon.core.errors import UsageError
 from daemon.fyers import answers, market_wire, requests, wire
 from daemon.fyers.credentials import Credentials
 from daemon.market.records import Candle, MarketState, Quote
-from daemon.orders.venue import Acknowledged, Funds, VenueOrder, VenuePosition, VenueTrade
+from daemon.orders.venue import Acknowledged, Funds, VenueMargin, VenueOrder, VenuePosition, VenueTrade
 
 T = TypeVar("T")
 
@@ -116,6 +116,11 @@ class FyersRest:
     async def funds(self) -> Outcome[Funds]:
         """The account's money."""
         return await self._read(self._api("funds", Purpose.ORDINARY), wire.funds)
+
+    async def margin(self, order: requests.PlaceOrder) -> Outcome[VenueMargin]:
+        """What an order would block; nothing is placed."""
+        url = f"{self._endpoints.api}/multiorder/margin"
+        return await self._read(Call("POST", url, Purpose.ORDINARY, order.margin_body()), wire.margin)
 
     async def profile(self) -> Outcome[wire.Profile]:
         """Whose account it is: the cheapest way to learn whether the token holds."""

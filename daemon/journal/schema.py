@@ -57,6 +57,7 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.SwapStrategy,
     vocabulary.SymbolHalted,
     vocabulary.SymbolResumed,
+    vocabulary.ContractClosing,
     vocabulary.AccountSnapshot,
     vocabulary.MarketRemembered,
     vocabulary.DayProfitPeaked,

@@ -1,6 +1,7 @@
 """Turns a trade into its Indian charges: brokerage, STT, exchange, SEBI, stamp, IPFT and GST, each to the paisa.
 
-The rates are dated data (`costs.yaml`, with their sources); an index is charged as its future. An order is what is
+The rates are dated data (`costs.yaml`, with their sources) of NSE, BSE, NSE's currencies (CDS) and MCX; an index is
+charged as its future. An option that is exercised pays STT on what it is worth. An order is what is
 charged: each component is rounded once, on all that the order has traded, and a fill pays what it adds to that.
 Invariant: `total` is the exact sum of the components, and each component of an order's fills adds up to that of the
 order done in one fill of the same turnover.
@@ -20,6 +21,7 @@ import msgspec
 from daemon.core.errors import UsageError
 from daemon.core.events import Side
 from daemon.market.calendar import ist_date, ist_ns
+from daemon.market.contracts import CURRENCIES
 from daemon.market.instruments import Instrument, Kind
 from daemon.market.tables import shipped_table
 
@@ -27,6 +29,7 @@ PAISA: Final = Decimal("0.01")
 ZERO: Final = Decimal(0)
 _TABLE: Final = "costs.yaml"
 _SEGMENT: Final = {Kind.EQUITY: "equity", Kind.INDEX: "futures", Kind.FUTURE: "futures", Kind.OPTION: "options"}
+_EXERCISE: Final = "exercise"
 _PERCENT: Final = Decimal(100)
 
 
@@ -78,7 +81,9 @@ class CostSchedule:
         `order_turnover` is what earlier fills of the same order traded, rupees: charges are capped and rounded by
         order, not by fill. Raises `CostRangeError` before the schedule's first date.
         """
-        segment = _SEGMENT[instrument.kind]
+        segment = _segment(instrument)
+        if segment not in self._starts:
+            raise CostRangeError(f"{instrument.symbol}: no charges of {segment} are known; see daemon/market/{_TABLE}")
         index = bisect_right(self._starts[segment], ts) - 1
         if index < 0:
             raise CostRangeError(
@@ -89,14 +94,44 @@ class CostSchedule:
         before, after = _of_order(rates, order_turnover), _of_order(rates, order_turnover + price * quantity)
         return Charges(**{name: getattr(after, name) - getattr(before, name) for name in Charges.__struct_fields__})
 
+    def exercise(self, intrinsic: Decimal, ts: int) -> Charges:
+        """What the holder of an option pays that is worth `intrinsic` rupees at its expiry at `ts` (UTC ns).
+
+        Raises `CostRangeError` before the first date of the rule.
+        """
+        rows = [row for row in shipped_table(_TABLE)[_EXERCISE]["stt"] if row["from"] <= ist_date(ts)]
+        if not rows:
+            raise CostRangeError(
+                f"an exercise on {ist_date(ts)} lies before the cost schedule; add earlier rates to "
+                f"daemon/market/{_TABLE}"
+            )
+        stt = _paisa(intrinsic * Decimal(rows[-1]["percent"]) / _PERCENT)
+        return Charges(brokerage=ZERO, stt=stt, exchange=ZERO, sebi=ZERO, stamp=ZERO, ipft=ZERO, gst=ZERO)
+
+
+def _segment(instrument: Instrument) -> str:
+    """Whose rates count: NSE's kinds under their own names, others as `BSE options`."""
+    kind = _SEGMENT[instrument.kind]
+    market = "CDS" if instrument.underlying in CURRENCIES and instrument.exchange == "NSE" else instrument.exchange
+    return kind if market == "NSE" else f"{market} {kind}"
+
+
+def _segments(table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every segment with all its charges: those that another exchange doesn't name are NSE's of that kind."""
+    found = {kind: table[kind] for kind in dict.fromkeys(_SEGMENT.values())}
+    for market in (key for key in table if key not in found and key != _EXERCISE):
+        found |= {f"{market} {kind}": {**table[kind], **own} for kind, own in table[market].items()}
+    return found
+
 
 @cache
 def _shipped() -> tuple[Mapping[str, list[int]], Mapping[tuple[str, Side], list[_Rates]]]:
     """The start of each period of a segment, UTC ns, and its rates by side; read once a process."""
     starts: dict[str, list[int]] = {}
     rates: dict[tuple[str, Side], list[_Rates]] = {}
-    for segment, charges in shipped_table(_TABLE).items():
-        dates = sorted({row["from"] for rows in charges.values() for row in rows})
+    for segment, charges in _segments(shipped_table(_TABLE)).items():
+        first = max(rows[0]["from"] for rows in charges.values())
+        dates = sorted({first} | {row["from"] for rows in charges.values() for row in rows if row["from"] > first})
         starts[segment] = [ist_ns(day, "00:00") for day in dates]
         for side in Side:
             rates[segment, side] = [_rates(charges, side, day) for day in dates]

@@ -23,6 +23,8 @@ import msgspec
 
 from daemon.core.errors import SettingsError
 from daemon.core.events import Side
+from daemon.market.calendar import MarketCalendar
+from daemon.market.contracts import CURRENCIES, FUTURE, OPTION, on_index, read_contract
 from daemon.market.freeze import FreezeTable
 from daemon.market.symbol_master import Listing, SymbolMaster
 from daemon.market.tables import shipped_table
@@ -32,12 +34,8 @@ INDEX_SUFFIX: Final = "-INDEX"
 DEFAULT_TICK: Final = Decimal("0.05")
 _TABLE: Final = "index_futures.yaml"
 _PRICED_EXCHANGES: Final = ("NSE", "BSE")
-_MONTHS: Final = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
-_NAME: Final = r"(?P<name>\d*[A-Z][A-Z0-9&-]*?)"  # 360ONE too, but a number alone is no name
 _INDEX: Final = re.compile(r"(?P<name>[A-Z0-9_ &-]+)-INDEX")
 _ALIAS: Final = re.compile(r"(?P<name>\d*[A-Z][A-Z0-9&-]*)-FUT(?P<month>[1-9])")
-_FUTURE: Final = re.compile(rf"{_NAME}\d\d(?:{_MONTHS})FUT")
-_OPTION: Final = re.compile(rf"{_NAME}\d\d(?:(?:{_MONTHS})|[1-9OND][0-3]\d)\d+(?:\.\d+)?(?:CE|PE)")
 _SERIES: Final = re.compile(r"(?P<name>[A-Z0-9][A-Z0-9&-]*)-(?:EQ|BE|BZ|SM|ST|A|B|T|X|XT)")
 _BARE: Final = re.compile(r"[A-Z0-9][A-Z0-9&-]{0,19}")
 
@@ -66,6 +64,31 @@ class Instrument(msgspec.Struct, frozen=True):
     freeze_quantity: int | None = None
     missing_lot: bool = False
     """Nobody said what its lot is: no order is for a right quantity then, whatever `lot_size` (1) says."""
+    underlying: str = ""
+    """What a contract, or an index, stands for, such as NIFTY; "" for a share."""
+    expiry: dt.date | None = None
+    """The last day of a contract; None for what has none, or one that nobody told."""
+    strike: Decimal | None = None
+    right: str = ""
+    """CE (a call) or PE (a put); "" for what is no option."""
+    on_index: bool = False
+    """Whether a contract is settled in cash; one on a share is settled by delivery."""
+
+    @property
+    def is_contract(self) -> bool:
+        """Whether it is one future or option, which ends; an index or an alias that stands for one doesn't."""
+        return self.expiry is not None or read_contract(self.symbol) is not None
+
+    @property
+    def delivered(self) -> bool:
+        """Whether who holds it at its expiry gets shares, or owes them."""
+        return self.is_contract and not self.on_index
+
+    def family(self) -> str:
+        """All contracts of a kind on one underlying, as `risk.limits` names them: NSE:NIFTY-FUT, NSE:NIFTY-OPT."""
+        if not self.underlying:
+            return self.symbol
+        return f"{self.exchange}:{self.underlying}-{'OPT' if self.kind is Kind.OPTION else 'FUT'}"
 
     @property
     def largest_order(self) -> int | None:
@@ -117,7 +140,10 @@ class InstrumentBook:
         master: SymbolMaster | None = None,
         *,
         on_paper: bool = False,
+        calendar: MarketCalendar | None = None,
     ) -> None:
+        """`calendar`: whose holidays move an expiry; None: the one that ships."""
+        self._calendar = calendar
         self._settings = settings
         self._master = master
         self._on_paper = on_paper
@@ -148,7 +174,7 @@ class InstrumentBook:
                 self._resolved[symbol] = self._infer(symbol)
             else:
                 self._resolved[symbol] = None
-            self._resolved[symbol] = self._limited(self._resolved[symbol])
+            self._resolved[symbol] = self._contracted(self._limited(self._resolved[symbol]))
         return self._resolved[symbol]
 
     def check_lots(self, symbols: Sequence[str]) -> None:
@@ -173,6 +199,37 @@ class InstrumentBook:
         """The day on which a contract ends, by the symbol master; None for anything else, and without one."""
         listing = self._master.listing(symbol) if self._master is not None else None
         return listing.expiry if listing is not None else None
+
+    def _contracted(self, found: Instrument | None) -> Instrument | None:
+        """With what it stands for and when it ends; the master's word goes before the name's."""
+        if found is None or found.kind is Kind.EQUITY:
+            return found
+        listed = self._listed.get(found.symbol)
+        name = listed.symbol if listed is not None else found.symbol
+        exchange, body = _split(name)
+        underlying = self._underlying(body)
+        found = msgspec.structs.replace(found, underlying=underlying, on_index=on_index(exchange, underlying))
+        said = None if found.kind is Kind.INDEX else read_contract(f"{exchange}:{body}", self._calendar)
+        if said is None:
+            return found
+        row = self._listing(self._master, name, None) if self._master is not None else None
+        return msgspec.structs.replace(
+            found, strike=said.strike, right=said.right,
+            expiry=row.expiry if row is not None else (listed.expiry if listed is not None else None) or said.expiry,
+            on_index=row.is_on_index if row is not None else said.on_index,
+            tradeable=found.tradeable and underlying not in CURRENCIES,
+        )  # fmt: skip
+
+    def check_expiries(self, symbols: Sequence[str]) -> None:
+        """Raise `SettingsError` for the first of the configured symbols whose contract ended before `as_of`."""
+        known = self._as_of != dt.date.max
+        for symbol in symbols:
+            found = self.resolve(symbol)
+            if known and found is not None and found.expiry is not None and found.expiry < self._as_of:
+                raise SettingsError(
+                    f"feed.symbols: {symbol}: expired on {found.expiry}; name a contract that still trades, or "
+                    f"{found.exchange}:{found.underlying}-FUT1, which a symbol master rolls"
+                )
 
     def traded_as(self, symbol: str) -> str:
         """The symbol under which an order on `symbol` goes out: itself, unless a symbol master knows better.
@@ -298,9 +355,9 @@ class InstrumentBook:
     def _kind_of(self, body: str, *, bare: bool) -> Kind | None:
         if _INDEX.fullmatch(body) or (bare and body in self._names):
             return Kind.INDEX
-        if _FUTURE.fullmatch(body) or _ALIAS.fullmatch(body):
+        if FUTURE.fullmatch(body) or _ALIAS.fullmatch(body):
             return Kind.FUTURE
-        if _OPTION.fullmatch(body):
+        if OPTION.fullmatch(body):
             return Kind.OPTION
         if _SERIES.fullmatch(body) or (bare and _BARE.fullmatch(body)):
             return Kind.EQUITY
@@ -316,7 +373,7 @@ class InstrumentBook:
 
     def _underlying(self, body: str) -> str:
         """The name of what a contract, or an index, stands for."""
-        match = _FUTURE.fullmatch(body) or _OPTION.fullmatch(body) or _ALIAS.fullmatch(body)
+        match = FUTURE.fullmatch(body) or OPTION.fullmatch(body) or _ALIAS.fullmatch(body)
         return match["name"] if match else self._index_name(body)
 
     def _index_name(self, body: str) -> str:

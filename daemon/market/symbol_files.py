@@ -22,7 +22,7 @@ from daemon.core.bus import Bus
 from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_S, Clock
 from daemon.core.errors import UsageError
 from daemon.core.own_halt import OwnHalt
-from daemon.market.calendar import ist_date
+from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.instruments import InstrumentBook
 from daemon.market.symbol_master import FILES, SymbolMaster, folder_of
 from daemon.settings.market import SymbolMasterSettings
@@ -54,7 +54,7 @@ def needs_master(settings: Settings) -> bool:
 
 
 def open_instruments(
-    settings: Settings, tape_day: dt.date | None, today: dt.date
+    settings: Settings, tape_day: dt.date | None, today: dt.date, calendar: MarketCalendar | None = None
 ) -> tuple[InstrumentBook, dt.date | None]:
     """The instruments of a run, and the day of their symbol master (None: none is used).
 
@@ -65,9 +65,10 @@ def open_instruments(
     if not needs_master(settings):
         if on_real_exchange(settings):
             market = market.model_copy(update={"index_as_future": False})
-        return InstrumentBook(market, tape_day), None
+        return InstrumentBook(market, tape_day, calendar=calendar), None
     master = cached(market.symbol_master, tape_day or today)
-    return InstrumentBook(market, master.day, master, on_paper=settings.broker.name == "paper"), master.day
+    on_paper = settings.broker.name == "paper"
+    return InstrumentBook(market, master.day, master, on_paper=on_paper, calendar=calendar), master.day
 
 
 def cached(settings: SymbolMasterSettings, day: dt.date) -> SymbolMaster:

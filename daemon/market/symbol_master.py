@@ -60,6 +60,11 @@ class Listing(msgspec.Struct, frozen=True):
         """On an index or a share."""
         return self.type in OPTION_TYPES
 
+    @property
+    def is_on_index(self) -> bool:
+        """Whether a contract is on an index: settled in cash."""
+        return self.type in (FUTURE_TYPES[0], OPTION_TYPES[0])
+
 
 class SymbolMaster:
     """The master of one day, checked. Raises `UsageError` that names the file and what is wrong with it."""

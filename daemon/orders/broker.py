@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from decimal import Decimal
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from daemon.calls.outcome import Outcome
 from daemon.calls.secret import Secret
 from daemon.core.events import OrderIntent
 from daemon.orders.pushes import SocketEvent
 from daemon.orders.token_keeper import Access
-from daemon.orders.venue import Acknowledged, Funds, VenueOrder, VenuePosition, VenueTrade
+from daemon.orders.venue import Acknowledged, Funds, VenueMargin, VenueOrder, VenuePosition, VenueTrade
 
 BandOf: TypeAlias = Callable[[str], tuple[Decimal | None, Decimal | None]]
 """The day's lowest and highest price of a symbol; None where it isn't known."""
@@ -62,3 +62,11 @@ class Broker(Protocol):
 
     async def close(self) -> None:
         """Let go of all connections."""
+
+
+@runtime_checkable
+class SaysMargin(Protocol):
+    """A broker that can be asked what an order would block before it is placed."""
+
+    async def margin(self, intent: OrderIntent) -> Outcome[VenueMargin] | None:
+        """The margin of an order that opens a contract; None for what need not be asked about."""

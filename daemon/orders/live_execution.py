@@ -49,7 +49,7 @@ from daemon.core.events import (
     TimeAdvanced,
 )
 from daemon.orders.book import Order, OrderState
-from daemon.orders.broker import Broker
+from daemon.orders.broker import Broker, SaysMargin
 from daemon.orders.cancel_pauses import CancelPauses
 from daemon.orders.live_book import LiveBook
 from daemon.orders.openers import EntryBar
@@ -64,6 +64,8 @@ CANCELLABLE = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
 SHORTEST_PAUSE_S = 0.25
 """Between two readings of the book."""
 LOG_EVERY = 20
+MARGIN_S = 2.0
+"""How long an order waits for what the venue says of its margin."""
 
 
 class LiveExecutionActor(Actor):
@@ -80,8 +82,12 @@ class LiveExecutionActor(Actor):
         clock: Clock,
         execution: ExecutionSettings,
         settings: LiveBrokerSettings,
+        *,
+        ask_margin: bool = False,
     ) -> None:
+        """`ask_margin`: whether the venue is asked for the margin of an order that opens a contract."""
         super().__init__(bus)
+        self._margins = broker if ask_margin and isinstance(broker, SaysMargin) else None
         self.book = book
         self.orders = book.orders
         self._broker = broker
@@ -229,7 +235,11 @@ class LiveExecutionActor(Actor):
     async def _send(self, order: Order) -> None:
         order_id = order.intent.order_id
         try:
+            short = await self._margin_missing(order)
             if not await self._on_disk(order):
+                return
+            if short:
+                self._never_left(order, short)
                 return
             self.book.say(OrderSent(ts=self._now, order_id=order_id))
             outcome = await self._broker.submit(order.intent)
@@ -253,6 +263,27 @@ class LiveExecutionActor(Actor):
                 self.book.say(OrderRejected(ts=self._now, order_id=order_id, code=code, reason=reason))
         self._pursue()
         self._look.set()
+
+    async def _margin_missing(self, order: Order) -> str:
+        """Why an order's margin isn't there, by the venue; "" where it is, or where only our own figure tells."""
+        if self._margins is None or order.intent.reduces:
+            return ""
+        try:
+            async with asyncio.timeout(MARGIN_S):
+                outcome = await self._margins.margin(order.intent)
+        except TimeoutError:
+            outcome = NotSent(f"no answer within {MARGIN_S:g} s")
+        if outcome is None:
+            return ""
+        if isinstance(outcome, Done):
+            asked = outcome.value
+            if asked.required <= asked.available:
+                return ""
+            return f"not sent: the venue wants a margin of {asked.required:.2f}, {asked.available:.2f} are available"
+        reason = outcome.message if isinstance(outcome, Rejected) else outcome.reason
+        log.warning("the venue doesn't tell the margin: our own figure counts", order=order.intent.order_id,
+                    symbol=order.intent.symbol, reason=reason)  # fmt: skip
+        return ""
 
     async def _on_disk(self, order: Order) -> bool:
         """Wait for the journal; without it only exits leave the machine, and trading halts."""

@@ -89,6 +89,13 @@ class Funds(Record, frozen=True, kw_only=True):
     realised: Decimal
 
 
+class VenueMargin(Record, frozen=True, kw_only=True):
+    """What the venue wants for an order, and what it says is free; rupees."""
+
+    required: Decimal
+    available: Decimal
+
+
 class Acknowledged(Record, frozen=True, kw_only=True):
     """The venue took an order-changing call; what it leads to is told by the book and the order socket."""
 

@@ -23,6 +23,7 @@ from daemon.core.events import (
     CanaryChanged,
     CanaryState,
     CancelOrder,
+    ContractClosing,
     DayProfitPeaked,
     Decision,
     Event,
@@ -111,6 +112,10 @@ class RiskActor(Actor):
         self._retries = ExitRetries()
         self._denials = StandingDenials()
         self._lots = LotWatch(gate.instruments)
+        self._ending: dict[str, str] = {}
+        """Contracts that are being closed because they end, and why."""
+        self._over: set[str] = set()
+        """Contracts that are held and over: never traded."""
         self.inbox = bus.subscribe(
             self.name,
             (
@@ -345,9 +350,11 @@ class RiskActor(Actor):
                 self._told_high = Decimal(0)
                 self._denials.forget()
                 self._retries.forget()
+                self._close_ending(ts)
                 if self._held():
                     self.flatten_reason = "carried over from an earlier session"
         self._note_high(ts)
+        self._close_ending(ts)
         if session.close_ns - ts <= self._square_off_ns:
             self._close_all("square-off time")
         elif self.flatten_reason:
@@ -359,6 +366,26 @@ class RiskActor(Actor):
             self._close_owed()
             if self.closing:
                 self._close_some()
+
+    def _close_ending(self, ts: int) -> None:
+        """Close contracts that end, and say so once; what is held of one that is over is left to the exchange."""
+        guard = self._gate.guard
+        if guard is None:
+            return
+        for symbol in [symbol for symbol in self.book.symbols if self._is_open(symbol)]:
+            held = self.book.of(symbol).position
+            over, reason = guard.over(symbol, ts), guard.due(symbol, ts)
+            if over:
+                self._over.add(symbol)
+                if symbol not in self.book.unsettled:
+                    words = f"{over} with {held} held: the exchange has settled it; compare with the broker's book"
+                    self._unsettle(symbol, words, self.book.of(symbol).last_price)
+            if reason and symbol not in self._ending:
+                self._ending[symbol] = reason
+                log.error("a contract ends: it is closed", symbol=symbol, held=held, reason=reason)
+                self.bus.publish(ContractClosing(ts=ts, symbol=symbol, quantity=held, reason=reason))
+            if reason:
+                self._close_all(reason, symbol)
 
     def _close_owed(self) -> None:
         """Try the exits of strategies that failed again, until they are done or taken back."""
@@ -403,11 +430,11 @@ class RiskActor(Actor):
         )  # fmt: skip
 
     def _held(self) -> bool:
-        return any(entry.position for entry in self.book.symbols.values())
+        return any(entry.position and symbol not in self._over for symbol, entry in self.book.symbols.items())
 
     def _open(self) -> bool:
         """Whether something is held, or works and may yet become a position."""
-        return any(self._is_open(symbol) for symbol in self.book.symbols)
+        return any(self._is_open(symbol) for symbol in self.book.symbols if symbol not in self._over)
 
     def _command(self, event: Event) -> None:
         self._retries.forget()

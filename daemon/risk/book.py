@@ -90,6 +90,8 @@ class RiskBook:
         self.day_start_net = Decimal(0)
         self.largest: dict[str, int] = {}
         """Units of one order at most, where the venue refused a larger one."""
+        self.strikes: dict[str, float] = {}
+        """Of options: what a sold one may cost is its strike's to say, not the premium's."""
         self.candidate = ("", 0.0)
         """The strategy that decides on a share while a canary runs, and the share of the limits on size that it has."""
         self._open_orders: dict[str, tuple[OrderIntent, int]] = {}
@@ -316,6 +318,9 @@ class RiskBook:
         for symbol, entry in self.symbols.items():
             if symbol != without:
                 total += worst_position(entry) * entry.last_price
+                if symbol in self.strikes:
+                    sold = max(0, entry.working_sells - entry.position)
+                    total += sold * max(0.0, self.strikes[symbol] - entry.last_price)
         return Decimal(total).quantize(PAISA)
 
     def net(self) -> Decimal:

@@ -15,9 +15,12 @@ import msgspec
 from daemon.core.clock import NS_PER_S, india_day
 from daemon.core.events import MANUAL, OrderIntent, SettingChanged, Side, TradingState
 from daemon.market.calendar import Session
-from daemon.market.instruments import lot_advice
+from daemon.market.contracts import CURRENCIES
+from daemon.market.instruments import Instrument, Kind, lot_advice
 from daemon.risk.book import PAISA, RiskBook, SymbolRisk, worst_position
-from daemon.risk.intents import Instruments
+from daemon.risk.expiry import ExpiryGuard
+from daemon.risk.intents import Instruments, limits_of
+from daemon.settings.derivatives import DerivativeSettings
 from daemon.settings.risk import RiskSettings
 
 MINUTE_NS = 60 * NS_PER_S
@@ -35,10 +38,13 @@ class RiskGate:
     """The checks, in order; the first that fails names itself, its limit and the value."""
 
     def __init__(
-        self, settings: RiskSettings, instruments: Instruments, sessions: Sessions, no_entries_minutes: float
-    ) -> None:
+        self, settings: RiskSettings, instruments: Instruments, sessions: Sessions, no_entries_minutes: float,
+        guard: ExpiryGuard | None = None,
+    ) -> None:  # fmt: skip
+        """`guard`: of contracts that end, and the rules of options with it; None where there are none."""
         self._settings = settings
-        self._margin_rate = Decimal(str(settings.margin_rate))
+        self.guard = guard
+        self._derivatives = guard.settings if guard is not None else DerivativeSettings()
         self.instruments = self._instruments = instruments
         self._sessions = sessions
         self._no_entries_ns = int(no_entries_minutes * 60 * NS_PER_S)
@@ -65,7 +71,10 @@ class RiskGate:
         if instrument.missing_lot and not intent.reduces:  # what is held can be closed, whatever its lot is
             return "missing_lot", f"a known lot: {lot_advice(instrument)}", intent.symbol
         if not instrument.tradeable:
-            return "instrument", "a tradeable instrument", f"{intent.symbol} is an {instrument.kind}"
+            return "instrument", "a tradeable instrument", f"{intent.symbol} is {untradeable(instrument)}"
+        over = self.guard.over(intent.symbol, now) if self.guard is not None else ""
+        if over:
+            return "expiry", "a contract that still trades", over
         if intent.quantity <= 0 or intent.quantity % instrument.lot_size:
             return "lot_size", f"a multiple of {instrument.lot_size}", str(intent.quantity)
         largest = instrument.largest_order
@@ -99,6 +108,9 @@ class RiskGate:
         limits = self._settings
         if book.state is not TradingState.ACTIVE:
             return "trading_state", TradingState.ACTIVE.value, book.state.value
+        trouble = self._check_contract(intent, entry, book, now)
+        if trouble is not None:
+            return trouble
         session = self._sessions.session_at(now)
         if session is None:
             return "session", "inside a trading session", f"{now} ns"
@@ -121,6 +133,20 @@ class RiskGate:
             fallen = (book.day_high - day_pnl).quantize(PAISA)
             return "day_drawdown", f"less than {limits.max_day_drawdown} below the day's high", str(fallen)
         return self._check_size(intent, entry, book, now)
+
+    def _check_contract(
+        self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook, now: int
+    ) -> tuple[str, str, str] | None:
+        """Contracts that end, and options that are sold without being held."""
+        if self.guard is None:
+            return None
+        instrument = self._instruments.resolve(intent.symbol)
+        if instrument is not None and instrument.kind is Kind.OPTION and instrument.strike is not None:
+            book.strikes[intent.symbol] = float(instrument.strike)
+            opens = intent.side is Side.SELL and entry.position - entry.working_sells - intent.quantity < 0
+            if opens and not self._derivatives.sell_options:
+                return "option_selling", "options that are held (derivatives.sell_options)", str(intent.quantity)
+        return self.guard.denial(intent.symbol, now)
 
     def _check_trouble(self, intent: OrderIntent, book: RiskBook, now: int) -> tuple[str, str, str] | None:
         """Symbols whose state nobody knows for sure, and orders that come too fast or twice."""
@@ -186,7 +212,16 @@ class RiskGate:
         """Rupees that the broker will want for an entry at `price` (its own where None); an exit frees some."""
         if intent.reduces:
             return Decimal(0)
-        return intent.quantity * (price or intent.limit_price or intent.reference_price) * self._margin_rate
+        paid = intent.quantity * (price or intent.limit_price or intent.reference_price)
+        instrument, rules = self._instruments.resolve(intent.symbol), self._derivatives
+        if instrument is None or instrument.kind is Kind.EQUITY:
+            return paid * Decimal(str(self._settings.margin_rate))
+        if instrument.kind is not Kind.OPTION:
+            return paid * Decimal(str(rules.future_margin_rate or self._settings.margin_rate))
+        if intent.side is Side.BUY:
+            return paid
+        value = max(paid, intent.quantity * (instrument.strike or Decimal(0)))
+        return value * Decimal(str(rules.sold_option_margin_rate))
 
     @property
     def peak_step(self) -> Decimal | None:
@@ -197,13 +232,15 @@ class RiskGate:
     def _check_size(
         self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook, now: int
     ) -> tuple[str, str, str] | None:
-        limits = self._settings
+        limits = limits_of(self._settings, self._instruments, intent.symbol)
         if intent.quantity > limits.max_order_quantity:
             return "order_quantity", str(limits.max_order_quantity), str(intent.quantity)
         outside = self._check_prices(intent, entry, now)
         if outside is not None:
             return outside
         price = max(intent.reference_price, intent.limit_price or Decimal(0), Decimal(str(entry.last_price)))
+        if intent.side is Side.SELL:  # what a sold option may cost is its underlying's to say, not the premium
+            price = max(price, Decimal(str(book.strikes.get(intent.symbol, 0.0))))
         notional = intent.quantity * price
         if notional > limits.max_order_notional:
             return "order_notional", str(limits.max_order_notional), str(notional.quantize(PAISA))
@@ -221,7 +258,8 @@ class RiskGate:
         self, intent: OrderIntent, after: int, notional: Decimal, book: RiskBook
     ) -> tuple[str, str, str] | None:
         """Of the limits on size a candidate has a share."""
-        limits, size = self._settings, book.size_of(intent.strategy)
+        limits = limits_of(self._settings, self._instruments, intent.symbol)
+        size = book.size_of(intent.strategy)
         if size >= 1:
             return None
         for name, limit, value in (
@@ -232,3 +270,13 @@ class RiskGate:
             if value > limit * Decimal(str(size)):
                 return "canary_size", f"{size:g} of max_{name} {limit}", str(value)
         return None
+
+
+def untradeable(instrument: Instrument) -> str:
+    """What an instrument is that can't be traded, and why where that isn't plain."""
+    what = f"an {instrument.kind}"
+    if instrument.exchange not in ("NSE", "BSE"):
+        return f"{what} of {instrument.exchange}: what one unit of its quantity is there isn't known here"
+    return f"{what} on a currency: what one unit of its quantity is isn't known here" if (
+        instrument.is_contract and instrument.underlying in CURRENCIES
+    ) else what  # fmt: skip

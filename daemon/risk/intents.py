@@ -31,6 +31,14 @@ class Instruments(Protocol):
         """The symbol under which an order on `symbol` goes out."""
 
 
+def limits_of(limits: RiskSettings, instruments: Instruments, symbol: str) -> RiskSettings:
+    """The limits as they hold for a symbol: its own, and those of all contracts like it, before the general ones."""
+    if not limits.limits:
+        return limits
+    instrument = instruments.resolve(symbol)
+    return limits.of(symbol, symbol if instrument is None else instrument.family())
+
+
 class IntentBuilder:
     """Turns an action into side, quantity and price at the venue."""
 
@@ -177,13 +185,16 @@ class IntentBuilder:
 
     def _room(self, decision: Decision, book: RiskBook, side: Side) -> int:
         """Units that the limits on size leave for an entry, in whole lots."""
-        limits, entry, size = self._risk, book.of(decision.symbol), book.size_of(decision.strategy)
+        limits = limits_of(self._risk, self._instruments, decision.symbol)
+        entry, size = book.of(decision.symbol), book.size_of(decision.strategy)
         held = entry.position + entry.working_buys if side is Side.BUY else entry.working_sells - entry.position
         instrument = self._instruments.resolve(decision.symbol)
         lot, tick = (instrument.lot_size, instrument.tick_size) if instrument else (1, PAISA)
         price = Decimal(str(max(decision.price, entry.last_price, decision.limit_price)))
         if self._execution.order_type == "LIMIT":
             price = max(price, self._limit_price(Decimal(str(decision.price)), side, tick))
+        if side is Side.SELL and instrument is not None and instrument.strike is not None:
+            price = max(price, instrument.strike)  # as the gate values what a sold option may cost
         if price <= 0:
             return 0
         gross_left = limits.max_gross_notional - book.gross_notional(without=decision.symbol)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from daemon.risk.book import PAISA, RiskBook
-from daemon.risk.intents import Instruments
+from daemon.risk.intents import Instruments, limits_of
 from daemon.settings.risk import RiskSettings
 
 
@@ -28,12 +28,13 @@ class LotWatch:
             self._looked.add(symbol)
             instrument = self._instruments.resolve(symbol)
             if instrument is not None and self._instruments.traded_as(symbol) == symbol:
-                said += lot_words(symbol, instrument.lot_size, Decimal(str(price)), limits)
+                own = limits_of(limits, self._instruments, symbol)
+                said += lot_words(symbol, instrument.lot_size, Decimal(str(price)), own, instrument.family())
         return said
 
 
-def lot_words(symbol: str, lot: int, price: Decimal, limits: RiskSettings) -> list[str]:
-    """The line about a lot that no limit on size lets through, if it is so."""
+def lot_words(symbol: str, lot: int, price: Decimal, limits: RiskSettings, family: str = "") -> list[str]:
+    """The line about a lot that no limit on size lets through, if it is so; `family`: for whose own limits to ask."""
     value = (lot * price).quantize(PAISA)
     beyond = [
         f"risk.{name} is {limit:,}"
@@ -47,4 +48,5 @@ def lot_words(symbol: str, lot: int, price: Decimal, limits: RiskSettings) -> li
     ]
     if not beyond:
         return []
-    return [f"{symbol}: every entry will be denied: a lot of {lot} is worth {value:,}, {' and '.join(beyond)}"]
+    advice = f"; risk.limits can give {family} its own" if family and "_order_" in beyond[0] else ""
+    return [f"{symbol}: every entry will be denied: a lot of {lot} is worth {value:,}, {' and '.join(beyond)}{advice}"]

@@ -89,12 +89,28 @@ class Checks:
     @property
     def utilised(self) -> Decimal:
         """Margin held by open positions, rupees."""
-        held = (abs(item.net) * self._quotes[item.symbol].last for item in self._ledger.positions.values())
-        return sum(held, ZERO) * self._margin_rate
+        held = (
+            self._blocked(item.symbol, item.net, self._quotes[item.symbol].last)
+            for item in self._ledger.positions.values()
+        )
+        return sum(held, ZERO)
+
+    def margin(self, wanted: Wanted) -> Decimal:
+        """Rupees that an order would block by itself."""
+        price = wanted.limit_price if wanted.type in LIMITS else self._quotes[wanted.symbol].last
+        return self._blocked(wanted.symbol, wanted.side.sign * wanted.quantity, price)
+
+    def _blocked(self, symbol: str, quantity: int, price: Decimal) -> Decimal:
+        """Of a signed quantity: a bought option costs its premium, a sold one a share of its strike's worth."""
+        instrument = self._instruments.resolve(symbol)
+        if instrument is not None and instrument.strike is not None:
+            if quantity >= 0:
+                return quantity * price
+            return -quantity * max(instrument.strike, price) * self._margin_rate
+        return abs(quantity) * price * self._margin_rate
 
     def _shortfall(self, wanted: Wanted) -> Decimal:
         """Rupees of margin that are missing for an order; what only reduces a position needs none."""
         if self.only_closes(wanted):
             return ZERO
-        price = wanted.limit_price if wanted.type in LIMITS else self._quotes[wanted.symbol].last
-        return wanted.quantity * price * self._margin_rate + self.utilised - self._ledger.balance
+        return self.margin(wanted) + self.utilised - self._ledger.balance

@@ -34,6 +34,7 @@ class Route(StrEnum):
     TRADES = "trades"
     POSITIONS = "positions"
     FUNDS = "funds"
+    MARGIN = "margin"
     PROFILE = "profile"
     QUOTES = "quotes"
     HOLDINGS = "holdings"

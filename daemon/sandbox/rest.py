@@ -61,6 +61,7 @@ class FyersApi:
             web.get("/api/v3/tradebook", self.handler(Route.TRADES, self._trades)),
             web.get("/api/v3/positions", self.handler(Route.POSITIONS, self._positions)),
             web.get("/api/v3/funds", self.handler(Route.FUNDS, self._funds)),
+            web.post("/api/v3/multiorder/margin", self.handler(Route.MARGIN, self._margin)),
             web.get("/api/v3/profile", self.handler(Route.PROFILE, self._profile)),
             web.get("/data/quotes", self.handler(Route.QUOTES, self._quotes)),
         ]
@@ -188,6 +189,26 @@ class FyersApi:
 
     def _funds(self, request: web.Request, body: Mapping[str, Any], fault: Fault) -> Message:
         return _ok("fund_limit", messages.fund_rows(self._exchange))
+
+    def _margin(self, request: web.Request, body: Mapping[str, Any], fault: Fault) -> Message:
+        rows = body.get("data")
+        if (
+            not isinstance(rows, list)
+            or not 1 <= len(rows) <= MAX_ORDERS
+            or not all(isinstance(it, dict) for it in rows)
+        ):
+            return _error(BAD_PARAMETERS, f"data: expected 1 to {MAX_ORDERS} orders")
+        total = Decimal(0)
+        for row in rows:
+            wanted = messages.parse_order({"validity": "DAY", **row})
+            problem = wanted if isinstance(wanted, Refusal) else self._exchange.checks.problem(wanted)
+            if problem is not None:
+                return _answer(Route.MARGIN, problem)
+            assert not isinstance(wanted, Refusal)
+            total += self._exchange.checks.margin(wanted)
+        available = self._exchange.balance - self._exchange.utilised
+        margins = {"margin_avail": available, "margin_total": total, "margin_new_order": total}
+        return _ok("data", margins)
 
     def _profile(self, request: web.Request, body: Mapping[str, Any], fault: Fault) -> Message:
         return _ok("data", {"fy_id": messages.CLIENT_ID, "name": "Sandbox account"})

@@ -48,6 +48,7 @@ class InstrumentSettings(Section):
     kind: Literal["equity", "index", "future", "option"]
     lot_size: PositiveInt = 1
     tick_size: TickSize = Decimal("0.05")
+    expiry: Annotated[dt.date, BeforeValidator(_date)] | None = None
 
 
 def _bare(symbol: str) -> str:

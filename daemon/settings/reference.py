@@ -71,6 +71,11 @@ def rows(model: type[BaseModel], prefix: str, values: Any, comments: dict[str, s
         if within is not None and get_origin(field.annotation) is None:
             yield from rows(within, key, value, comments)
             continue
+        if within is not None and value == {} and get_origin(field.annotation) is dict:
+            yield _row(key, field, value, comments.get(key, ""))
+            place = f"{key}.{ANY_NAME}"
+            yield from (row._replace(meaning=row.meaning or f"in `{key}`") for row in rows(within, place, None, {}))
+            continue
         if within is not None and isinstance(value, dict) and get_origin(field.annotation) is not Union:
             example = next(iter(value.values()))  # a mapping of sections: the first of the file explains them all
             first = next(iter(value))

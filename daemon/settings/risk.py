@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from daemon.settings.values import Money, NonNegative, Percent, Positive, PositiveInt, Section
+
+
+class OwnLimits(Section):
+    """Limits on size of one instrument, or of all contracts on an underlying; what is left out is the general one."""
+
+    max_order_quantity: PositiveInt | None = None
+    max_position_quantity: PositiveInt | None = None
+    max_order_notional: Money | None = None
+
+    def stated(self) -> dict[str, int | Decimal]:
+        """Those that are set."""
+        return {name: value for name, value in self if value is not None}
 
 
 class RiskSettings(Section):
@@ -28,3 +40,31 @@ class RiskSettings(Section):
     duplicate_window_s: NonNegative = 1.0
     stale_after_s: Positive = 60.0
     exits_when_halted: bool = True
+    limits: dict[str, OwnLimits] = {}
+
+    @field_validator("limits")
+    @classmethod
+    def _by_symbol(cls, limits: dict[str, OwnLimits]) -> dict[str, OwnLimits]:
+        for symbol in limits:
+            if not all(symbol.partition(":")):
+                raise ValueError(f"symbols such as NSE:SBIN-EQ, NSE:NIFTY-FUT or NSE:NIFTY-OPT, not {symbol!r}")
+        return limits
+
+    @model_validator(mode="after")
+    def _own_fit(self) -> Self:
+        for symbol, own in self.limits.items():
+            order = own.max_order_quantity or self.max_order_quantity
+            held = own.max_position_quantity or self.max_position_quantity
+            if own.stated() and order > held:
+                raise ValueError(
+                    f"limits of {symbol} with max_order_quantity ({order}) not above max_position_quantity ({held})"
+                )
+        return self
+
+    def of(self, symbol: str, family: str) -> RiskSettings:
+        """As they hold for a symbol: its own before those of its family (NSE:NIFTY-FUT) before the general ones."""
+        own: dict[str, int | Decimal] = {}
+        for name in (family, symbol):
+            if name in self.limits:
+                own |= self.limits[name].stated()
+        return self.model_copy(update=own) if own else self

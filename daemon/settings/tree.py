@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from daemon.settings.alerts import AlertSettings
 from daemon.settings.bars import BarSettings, ComplexitySettings
 from daemon.settings.canary import CanarySettings
+from daemon.settings.derivatives import DerivativeSettings
 from daemon.settings.feed import FeedSettings
 from daemon.settings.market import MarketSettings
 from daemon.settings.migration import MigrationSettings
@@ -42,6 +43,7 @@ class Settings(BaseModel):
     canary: CanarySettings = CanarySettings()
     migration: MigrationSettings = MigrationSettings()
     risk: RiskSettings = RiskSettings()
+    derivatives: DerivativeSettings = DerivativeSettings()
     execution: ExecutionSettings = ExecutionSettings()
     broker: BrokerSettings = BrokerSettings()
     journal: JournalSettings = JournalSettings()

@@ -46,6 +46,7 @@ from daemon.portfolio.book import Portfolio
 from daemon.report.side_by_side import ShadowEvidence, ShadowRow, ShadowSession
 from daemon.risk.actor import RiskActor
 from daemon.risk.book import RiskBook
+from daemon.risk.expiry import ExpiryGuard
 from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
 from daemon.shadow.agents import Agent, OnThread
@@ -167,8 +168,11 @@ class Desk:
         )  # fmt: skip
         self.risk = RiskActor(
             bus, RiskBook(), IntentBuilder(settings.risk, settings.execution, around.instruments, "S"),
-            RiskGate(settings.risk, around.instruments, calendar, settings.strategy.no_entries_minutes), clock,
-            calendar, settings.strategy.square_off_minutes, None, around.limit,
+            RiskGate(
+                settings.risk, around.instruments, calendar, settings.strategy.no_entries_minutes,
+                ExpiryGuard(settings.derivatives, around.instruments, calendar),
+            ),
+            clock, calendar, settings.strategy.square_off_minutes, None, around.limit,
         )  # fmt: skip
         venue = PaperVenue(settings.broker.paper, around.instruments, CostSchedule(), calendar, around.bar_s)
         self.execution = ExecutionActor(

@@ -26,7 +26,8 @@ def test_a_lot_beyond_the_limit_is_told_of_once() -> None:
     (line,) = watch.look((FUTURE, SBIN), book, RiskSettings())
     assert line == (
         "NSE:NIFTY26JANFUT: every entry will be denied: a lot of 75 is worth 1,860,000.00, "
-        "risk.max_order_notional is 500,000 and risk.max_gross_notional is 1,500,000"
+        "risk.max_order_notional is 500,000 and risk.max_gross_notional is 1,500,000; "
+        "risk.limits can give NSE:NIFTY-FUT its own"
     )
     assert watch.look((FUTURE, SBIN), book, RiskSettings()) == []
 

@@ -1,0 +1,81 @@
+"""Contracts from a tick to their end: an option on paper in a replay, and a future live on the sandbox."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+from daemon.core.clock import NS_PER_S
+from daemon.core.events import Action, ContractClosing, Fill, OrderCancelled, OrderDenied, OrderIntent, Side
+from daemon.market.calendar import ist_clock
+from daemon.sandbox.exchange import Quote
+from daemon.sandbox.faults import FaultKind, Route
+from daemon.tape.format import TapeWriter
+from tests.integration.test_live_app import START, app_of, running
+from tests.own_classes import own, write_class
+from tests.samples import MINUTE, OPEN, decide, journaled, play, ticks, write_tape
+from tests.unit.orders.live import until
+from tests.unit.sandbox.desk import opened
+
+OPTION = "NSE:NIFTY2610626000CE"
+EXPIRY_OPEN = OPEN + 1440 * MINUTE
+"""Of 2026-01-06."""
+BUYER = """\
+from strategies.own import buy, hold
+class Buyer:
+    def decide(self, seen):
+        return hold("held") if seen.position else buy(65, "cheap")
+"""
+FUTURE = "NSE:NIFTY26JANFUT"
+
+
+def test_an_option_on_paper_to_its_last_hour(tmp_path: Path) -> None:
+    """It is bought in whole lots at its premium, closed at 14:30 of its last day, and not opened again."""
+    write_class(tmp_path / "mine", BUYER, "mine")
+    times = [EXPIRY_OPEN + 275 * MINUTE + number * 10 * NS_PER_S for number in range(360)]  # 13:50 to 14:50
+    tape = write_tape(tmp_path / "t.parquet", times, [100.0 + number % 7 * 0.05 for number in range(360)], OPTION)
+    journal = tmp_path / "j.sqlite"
+    play(tape, *own(tmp_path / "mine", "mine:Buyer"), journal=journal)
+    bought, sold = journaled(journal, Fill)
+    (closing,) = journaled(journal, ContractClosing)
+    assert (bought.side, bought.quantity, sold.side, sold.quantity) == (Side.BUY, 65, Side.SELL, 65)
+    assert (closing.reason, ist_clock(closing.ts)) == ("it expires today", "14:30")
+    exits = [intent for intent in journaled(journal, OrderIntent) if intent.reduces]
+    assert [intent.reason for intent in exits] == ["it expires today"]
+    assert ist_clock(sold.ts) == "14:30"
+    denied = journaled(journal, OrderDenied)
+    assert denied
+    assert {denial.check for denial in denied} == {"expiry"}
+
+
+async def test_a_future_live_on_the_sandbox(tmp_path: Path) -> None:
+    """The venue is asked for the margin: too much of it and the order never leaves, no answer and our own counts."""
+    tape = tmp_path / "t.parquet"
+    times = [START + tenth * NS_PER_S // 10 for tenth in range(3000)]
+    with TapeWriter(tape, columns=()) as writer:
+        writer.write(ticks(times, [804.0] * len(times), (FUTURE,), [0] * len(times)))
+    async with opened() as desk:
+        desk.server.exchange.on_quote(FUTURE, Quote(last=Decimal(804)))
+        app = app_of(
+            desk, tape, tmp_path, "A", "derivatives.future_margin_rate=0.01", "risk.max_gross_notional=100000000",
+            'risk.limits={"NSE:NIFTY-FUT": {max_order_notional: 50000000, max_order_quantity: 10000, '
+            "max_position_quantity: 10000}}",
+            "market.freeze_quantities={NIFTY: 10000}",
+        )  # fmt: skip
+        cancelled: list[OrderCancelled] = []
+        app.bus.tap((OrderCancelled,), cancelled.append)
+
+        def want(lots: int) -> None:
+            now = app.plan.clock.now_ns()
+            app.bus.publish(decide(Action.BUY_LONG, 65 * lots, symbol=FUTURE, ts=now, price=804.0))
+
+        async with running(app, FUTURE):
+            want(1)
+            await until(lambda: app.portfolio.portfolio.quantity(FUTURE) == 65)
+            want(100)
+            await until(lambda: cancelled)
+            assert "the venue wants a margin of 1045200.00" in cancelled[0].reason
+            assert len(desk.book) == 1
+            desk.trouble(FaultKind.DROP, Route.MARGIN)
+            want(2)
+            await until(lambda: app.portfolio.portfolio.quantity(FUTURE) == 195)
