@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO := var/demo
 
-.PHONY: help setup demo test quick nightly check lint types imports wheel docs audit release bench live simulate chaos chaos-model soak control-load api-fuzz recovery fuzz clean install-system uninstall-system
+.PHONY: help setup demo test quick nightly check lint types imports wheel docs audit release bench bench-peers live simulate chaos chaos-model soak control-load api-fuzz recovery fuzz clean install-system uninstall-system
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -71,6 +71,9 @@ release: .venv/.dev ## VERSION=X.Y.Z: version, changelog and tag in a commit; wh
 
 bench: .venv/.runtime ## replay speed and memory on a million simulated ticks
 	$(BIN)/python benchmarks/replay.py
+
+bench-peers: .venv/.runtime ## the same EMA cross on the same million ticks in hrmd and in its peers, each in an environment of its own
+	$(BIN)/python benchmarks/peers.py
 
 live: .venv/.runtime ## a minute of 15,000 messages a second from the Fyers SDK to bars: rate, losses, loop lag
 	$(BIN)/python benchmarks/live.py
