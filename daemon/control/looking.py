@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 from aiohttp import web
@@ -36,7 +37,11 @@ class Looking:
         self._metrics = metrics
         self._lines = lines
         self._stream = stream
-        self._document = document(__version__)
+
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        """Made when somebody first asks for it: it takes as long as much else of a start."""
+        return document(__version__)
 
     def handlers(self) -> dict[str, Any]:
         """What answers which operation."""

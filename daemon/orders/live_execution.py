@@ -62,6 +62,8 @@ log = structlog.get_logger("execution")
 
 CANCELLABLE = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
 SHORTEST_PAUSE_S = 0.25
+RECOVERY_PAUSE_S = 3.0
+"""Between two tries to read a broker that can't be read: often enough, and all its calls leave room for one another."""
 """Between two readings of the book."""
 LOG_EVERY = 20
 MARGIN_S = 2.0
@@ -118,7 +120,7 @@ class LiveExecutionActor(Actor):
         Raises `UsageError` where the broker refuses the token.
         """
         self._distrust("the daemon stopped before the venue's answer was known")
-        tries = 0
+        tries, pause_s = 0, SHORTEST_PAUSE_S
         while (agree := await self._look_around()) is None:
             refusal = self._broker.refusal
             if refusal:
@@ -128,7 +130,8 @@ class LiveExecutionActor(Actor):
             tries += 1
             if tries % LOG_EVERY == 1:
                 log.error("the broker can't be read: trading waits for it", tries=tries, why=self.trouble)
-            await asyncio.sleep(SHORTEST_PAUSE_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, RECOVERY_PAUSE_S)
         if not agree:
             await self._look_around()
 
