@@ -1,7 +1,7 @@
 """Books of a venue that keeps no ids of ours → the same books with our ids on the rows that are ours.
 
 A row is ours where we know its venue id. One that we don't know may be an order whose answer was lost: it is taken for
-the oldest such order of the same symbol, side, quantity, type and price that was sent about when the venue says it was
+the oldest such order of the same symbol, side, quantity, type and prices that was sent about when the venue says it was
 placed. While the answer to an order of that shape is still awaited such a row is left out, for it can't be told yet
 whose it is. An order by another hand with all of that in common can be mistaken for a lost one; nothing else can.
 Where a row says by which strategy it was placed (we send our id as that), that decides.
@@ -19,7 +19,7 @@ import msgspec
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import OrderType
 from daemon.orders.book import FOREIGN, Order, OrderBook, OrderState
-from daemon.orders.terms import LIMITS
+from daemon.orders.terms import LIMITS, STOPS
 from daemon.orders.venue import OrderStatus, VenueOrder, VenueTrade
 
 EARLY_NS: Final = 5 * NS_PER_S
@@ -129,6 +129,9 @@ def _alike(row: VenueOrder, order: Order) -> bool:
         return False
     priced = row.type is intent.type and row.type in LIMITS and row.limit_price
     if priced and row.limit_price != intent.limit_price:
+        return False
+    triggered = row.type is intent.type and row.type in STOPS and row.stop_price
+    if triggered and row.stop_price != intent.stop_price:
         return False
     late = row.ts - intent.ts
     return not row.ts or abs(late) > OTHER_DAY_NS or -EARLY_NS <= late <= LATE_NS

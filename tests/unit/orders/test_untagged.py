@@ -173,3 +173,12 @@ def test_a_row_that_says_by_what_it_was_placed_is_told_by_that() -> None:
     assert bench.tags(row("8", tag="T1", quantity=15), row("9", tag="T2")) == {"8": "T1", "9": "T2"}
     assert bench.tags(row("8", tag="T1", quantity=15), row("6", 0.5, tag="T1", quantity=15)) == {"8": "T1", "6": ""}
     assert bench.tags(row("5", tag="another", quantity=3)) == {"5": ""}
+
+
+def test_a_stop_is_told_by_its_trigger() -> None:
+    """Another's, at another trigger, is no order of ours; a row that doesn't tell it may be."""
+    bench = Bench()
+    bench.lost("T1", type=OrderType.SL_MARKET, stop_price=Decimal("790"))
+    stop = {"type": OrderType.SL_MARKET}
+    assert bench.tags(row("6", **stop, stop_price=Decimal("789"))) == {"6": ""}
+    assert bench.tags(row("7", **stop, stop_price=Decimal("790"))) == {"7": "T1"}
