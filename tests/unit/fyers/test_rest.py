@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -379,6 +380,6 @@ async def test_the_margin_of_an_order() -> None:
         wanted = order(quantity=100)
         asked = value_of(await desk.rest.margin(wanted))
         assert (asked.required, asked.available) == (Decimal("16410.0"), Decimal(1_000_000))
-        refused = await desk.rest.margin(order(symbol="NSE:NOBODY-EQ"))
+        refused = await desk.rest.margin(msgspec.structs.replace(wanted, symbol="NSE:NOBODY-EQ"))
         assert isinstance(refused, Rejected)
         assert desk.book == []
