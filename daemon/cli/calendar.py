@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from daemon.cli.instruments import parse_day
 from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
 from daemon.core.clock import wall_ns
 from daemon.core.errors import UsageError
@@ -26,6 +27,7 @@ from daemon.market.calendar_file import (
 from daemon.market.calendar_update import Update, updated
 from daemon.market.holiday_list import read_holiday_list
 from daemon.market.opening import say_now
+from daemon.market.segments import hours, segments
 from daemon.report.tables import show, table
 
 calendar_app = typer.Typer(help="NSE's sessions and holidays; take a new year's list.", no_args_is_help=True)
@@ -38,6 +40,15 @@ class _Day(msgspec.Struct, frozen=True):
     weekday: str
     name: str
     parts: list[tuple[str, str]] = []
+
+
+class _Hours(msgspec.Struct, frozen=True):
+    """Of one segment; `unknown` says why there are none."""
+
+    segment: str
+    opens: str
+    closes: str
+    unknown: str
 
 
 class _Year(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +86,30 @@ def show_year(
     typer.echo(f"confirmed to {found.confirmed_to}; now: {found.now}")
     if found.doubt:
         typer.echo(found.doubt)
+
+
+@calendar_app.command("hours")
+def show_hours(
+    day: Annotated[str | None, typer.Option(help="A weekday, such as 2026-01-05; default: today.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show when other segments than NSE's shares trade on an ordinary weekday; hrmd's own day is NSE's."""
+    chosen = parse_day("--day", day) if day else ist_date(wall_ns())
+    rows = [_Hours(segment, *_hours_or_why(segment, chosen)) for segment in segments()]
+    if as_json:
+        print_json({"day": chosen.isoformat(), "segments": rows})
+        return
+    shown = table("=segment", "=open (IST)", "=close (IST)", "what isn't known", title=f"hours on {chosen}")
+    for row in rows:
+        shown.add_row(row.segment, row.opens or "-", row.closes or "-", row.unknown)
+    show(shown)
+
+
+def _hours_or_why(segment: str, day: dt.date) -> tuple[str, str, str]:
+    try:
+        return (*hours(segment, day), "")
+    except UsageError as error:
+        return "", "", str(error).partition(": ")[2]
 
 
 @calendar_app.command("update")

@@ -23,9 +23,12 @@ from daemon.core.errors import CheckFailed, HrmdError, SettingsError
 from daemon.feed.replay import Tapes
 from daemon.journal.reader import check_journal
 from daemon.market.calendar import MarketCalendar, ist_date
+from daemon.market.instruments import InstrumentBook
 from daemon.market.scheduled_events import ScheduledEvents
-from daemon.orders.findings import Finding, State, bad, good
+from daemon.orders.findings import Finding, State, bad, doubtful, good
 from daemon.report import tables
+from daemon.risk.book import RiskBook
+from daemon.risk.lots import LotWatch
 from daemon.run.preflight import calendar_finding, live_findings
 from daemon.settings.tree import Settings
 from daemon.shadow.agents import build_agents
@@ -50,6 +53,7 @@ def check(
     settings = settings_and_logs(config, overrides)
     findings = [good("settings", f"valid ({settings.digest()[:12]})"), *_findings(settings, live=live)]
     findings.append(_calendar(settings, LiveClock()))
+    findings += _limits(settings, findings)
     if live:
         findings += run_loop(live_findings(settings, os.environ, LiveClock()))
     if as_json:
@@ -106,6 +110,19 @@ def _feed(settings: Settings) -> str:
         raise SettingsError("feed.tape: name at least one tape (hrmd tape simulate makes one)")
     tapes = Tapes(settings.feed.tape, [], settings.feed.chunk_rows)
     return f"{tapes.rows} ticks of {', '.join(tapes.symbols)}"
+
+
+def _limits(settings: Settings, so_far: Sequence[Finding]) -> list[Finding]:
+    """Instruments of the tapes of which not one lot fits into the limits; nothing where all do."""
+    if settings.feed.source != "tape" or not settings.feed.tape or not all(it.ok for it in so_far):
+        return []
+    batch = next(Tapes(settings.feed.tape, [], settings.feed.chunk_rows).batches(), None)
+    if batch is None:
+        return []
+    watch, book = LotWatch(InstrumentBook(settings.market, ist_date(int(batch.ts_recv[0])))), RiskBook()
+    book.on_ticks(batch)
+    lines = watch.look(batch.symbols, book, settings.risk)
+    return [doubtful("limits", line, "widen the limits, or leave the symbol out") for line in lines]
 
 
 def _model(settings: Settings) -> str:

@@ -66,25 +66,14 @@ def show_instruments(
             raise UsageError(f"symbol {symbol}: not in the symbol master of {wanted}")
         rows.append({"symbol": symbol, "kind": found.kind.value, "traded_as": book.traded_as(symbol),
                      "lot_size": found.lot_size, "tick_size": str(found.tick_size),
-                     "freeze_quantity": found.freeze_quantity, "expiry": found.expiry and found.expiry.isoformat(),
-                     "strike": found.strike and str(found.strike), "right": found.right or None,
-                     "settled": _settled(found)})  # fmt: skip
+                     "expiry": found.expiry and found.expiry.isoformat(), "strike": found.strike and str(found.strike),
+                     "right": found.right or None, "settled": _settled(found),
+                     "freeze_quantity": found.freeze_quantity})  # fmt: skip
     if as_json:
         print_json({"day": wanted.isoformat(), "instruments": rows})
         return
-    shown = table(
-        "=symbol",
-        "=kind",
-        "=traded as",
-        ">lot",
-        ">tick",
-        ">freeze",
-        "=expiry",
-        ">strike",
-        "=right",
-        "=settled",
-        title=f"symbol master of {wanted}",
-    )
+    shown = table("=symbol", "=kind", "=traded as", ">lot", ">tick", "=expiry", ">strike", "=right", "=settled",
+                  ">freeze", title=f"symbol master of {wanted}")  # fmt: skip
     for row in rows:
         shown.add_row(*("-" if value is None else str(value) for value in row.values()))
     show(shown)

@@ -113,7 +113,7 @@ def _segment(instrument: Instrument) -> str:
     """Whose rates count: NSE's kinds under their own names, others as `BSE options`."""
     kind = _SEGMENT[instrument.kind]
     market = "CDS" if instrument.underlying in CURRENCIES and instrument.exchange == "NSE" else instrument.exchange
-    return kind if market == "NSE" else f"{market} {kind}"
+    return kind if market in ("NSE", "") else f"{market} {kind}"  # "": of a journal, which tells the kind alone
 
 
 def _segments(table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

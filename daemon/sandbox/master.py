@@ -26,7 +26,7 @@ def master_csv(name: str, symbols: Sequence[str], instruments: InstrumentBook, t
     if name == "NSE_CM":
         rows = _cash(symbols, instruments, today)
     elif name == "NSE_FO":
-        rows = _futures(instruments, today)
+        rows = _contracts(symbols, instruments, today)
     else:
         return None
     text = io.StringIO()
@@ -71,6 +71,23 @@ def _futures(instruments: InstrumentBook, today: dt.date) -> list[list[object]]:
             rows.append([f"1011{expiry:%y%m%d}{number:05d}", f"{name} {expiry:%d %b %y} FUT", 11, instrument.lot_size,
                          instrument.tick_size, "", SESSION, today.isoformat(), moment, symbol, 10, 11, number, name,
                          token, "-1.0", "XX", f"1010000000{token}", "None", 0, "0.0"])  # fmt: skip
+    return rows
+
+
+def _contracts(symbols: Sequence[str], instruments: InstrumentBook, today: dt.date) -> list[list[object]]:
+    """The futures on indices, and whatever other contract has a price."""
+    rows = _futures(instruments, today)
+    known = {row[9] for row in rows}
+    for symbol in dict.fromkeys(symbols):
+        found = instruments.resolve(symbol)
+        if found is None or found.expiry is None or symbol in known or not symbol.startswith("NSE:"):
+            continue
+        moment = int(dt.datetime.combine(found.expiry, EXPIRY_TIME).timestamp())
+        number, option = len(rows) + 1, found.kind is Kind.OPTION
+        kind = (14 if option else 11) if found.on_index else (15 if option else 13)
+        rows.append([f"1011{found.expiry:%y%m%d}{number:05d}", symbol.partition(":")[2], kind, found.lot_size,
+                     found.tick_size, "", SESSION, today.isoformat(), moment, symbol, 10, 11, number, found.underlying,
+                     0, found.strike if option else "-1.0", found.right or "XX", "0", "None", 0, "0.0"])  # fmt: skip
     return rows
 
 

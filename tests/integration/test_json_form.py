@@ -145,6 +145,7 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "history download": lambda place: ["NSE:SBIN-EQ", "--from", DAY, "--to", DAY, "-o", str(place.root / "b.parquet"),
                                        *place.fyers()],
     "calendar show": lambda place: ["2027"],
+    "calendar hours": lambda place: ["--day", "2026-01-05"],
     "calendar update": lambda place: ["--from", str(place.holidays()),
                                       *place.settings(f"market.calendar_file={place.root}/calendar.yaml")],
     "alert list": lambda place: [],

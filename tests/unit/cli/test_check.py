@@ -181,3 +181,16 @@ def test_a_live_feed_needs_no_tape_but_a_token(capsys: Capture, ready: list[str]
         True,
         "1 symbols, rehearsed ticks",
     )
+
+
+def test_a_lot_that_no_limit_lets_through_is_told(capsys: Capture, ready: list[str], tmp_path: Path) -> None:
+    """With what would let it through; limits of its own do."""
+    future = "NSE:NIFTY26JANFUT"
+    times, _ = hill()
+    tape = write_tape(tmp_path / "f.parquet", times, [26_000.0] * len(times), future)
+    code, found = check(capsys, *ready, f"feed.tape=[{tape}]")
+    assert code == 0
+    assert "a lot of 65 is worth 1,690,000.00" in found["limits"][1]
+    assert "risk.limits can give NSE:NIFTY-FUT its own" in found["limits"][1]
+    wide = ("risk.max_gross_notional=5000000", 'risk.limits={"NSE:NIFTY-FUT": {max_order_notional: 2000000}}')
+    assert "limits" not in check(capsys, *ready, f"feed.tape=[{tape}]", *wide)[1]

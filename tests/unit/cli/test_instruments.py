@@ -28,7 +28,8 @@ def test_what_symbols_are(capsys: Capture, tmp_path: Path) -> None:
     assert json.loads(capsys.readouterr().out) == {
         "day": "2026-01-05",
         "instruments": [{"symbol": "NSE:NIFTY50-INDEX", "kind": "index", "traded_as": "NSE:NIFTY26JANFUT",
-                         "lot_size": 65, "tick_size": "0.10", "freeze_quantity": 1800}],
+                         "lot_size": 65, "tick_size": "0.10", "freeze_quantity": 1800, "expiry": None,
+                         "strike": None, "right": None, "settled": None}],
     }  # fmt: skip
 
 
@@ -63,3 +64,15 @@ def test_what_one_order_may_be_for(capsys: Capture, tmp_path: Path) -> None:
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.split()]
     assert any(line[-1] == "freeze" for line in lines)
     assert {line[0]: line[-1] for line in lines if "NSE:" in line[0]} == {"NSE:NIFTY-FUT1": "1800", "NSE:SBIN-EQ": "-"}
+
+
+def test_how_a_contract_ends(capsys: Capture, tmp_path: Path) -> None:
+    """Its expiry, its strike, and whether cash or shares change hands."""
+    options = ("NSE:NIFTY2611326000CE", "NSE:SBIN26JAN800PE")
+    put(tmp_path, symbols=options)
+    assert show(tmp_path, "NSE:NIFTY26JANFUT", *options, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["instruments"]
+    assert [(row["kind"], row["expiry"], row["strike"], row["right"], row["settled"]) for row in rows] == [
+        ("future", "2026-01-27", None, None, "cash"), ("option", "2026-01-13", "26000", "CE", "cash"),
+        ("option", "2026-01-27", "800", "PE", "delivery"),
+    ]  # fmt: skip

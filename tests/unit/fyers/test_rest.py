@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -371,3 +372,14 @@ async def test_every_answer_says_what_time_it_is(headers: dict[str, str], seen: 
     assert [ts // 1_000_000_000 for ts, _ in heard] == seen
     assert all(took_ns > 0 for _, took_ns in heard)
     assert (rest.skew_s is None) == (not seen)
+
+
+async def test_the_margin_of_an_order() -> None:
+    """What it would block, and what is free; nothing is placed, and a refusal says why."""
+    async with opened() as desk:
+        wanted = order(quantity=100)
+        asked = value_of(await desk.rest.margin(wanted))
+        assert (asked.required, asked.available) == (Decimal("16410.0"), Decimal(1_000_000))
+        refused = await desk.rest.margin(msgspec.structs.replace(wanted, symbol="NSE:NOBODY-EQ"))
+        assert isinstance(refused, Rejected)
+        assert desk.book == []

@@ -141,3 +141,13 @@ def test_credentials_keep_their_token() -> None:
         with pytest.raises(UsageError, match="Fyers") as caught:
             Credentials(app_id, token)
         assert "line" not in str(caught.value)
+
+
+def test_a_margin() -> None:
+    """The total counts; without it that of the new order, and a figure that can't be one is no answer."""
+    said = {"margin_avail": 5, "margin_total": Decimal("1.5"), "margin_new_order": 9}
+    assert wire.margin({"data": said}).required == Decimal("1.5")
+    assert wire.margin({"data": {**said, "margin_total": None}}).required == 9
+    for broken in ({**said, "margin_total": 0}, {**said, "margin_avail": None}, []):
+        with pytest.raises(WireError, match="data"):
+            wire.margin({"data": broken})

@@ -14,10 +14,10 @@ DAY = dt.date(2026, 1, 5)
 SHARES = ("NSE:SBIN-EQ", "NSE:RELIANCE-EQ", "NSE:M&M-EQ")
 
 
-def texts_of(day: dt.date = DAY) -> dict[str, bytes]:
-    """The files of a day: three shares, two indices, three futures on each."""
+def texts_of(day: dt.date = DAY, symbols: tuple[str, ...] = ()) -> dict[str, bytes]:
+    """The files of a day: three shares, two indices, three futures on each, and other `symbols`."""
     book = InstrumentBook(MarketSettings(), day)
-    texts = {name: master_csv(name, SHARES, book, day) for name in FILES}
+    texts = {name: master_csv(name, (*SHARES, *symbols), book, day) for name in FILES}
     return {name: text.encode() for name, text in texts.items() if text is not None}
 
 
@@ -26,9 +26,9 @@ def master_of(day: dt.date = DAY) -> SymbolMaster:
     return SymbolMaster(texts_of(day), day, 1, 5)
 
 
-def put(directory: Path, day: dt.date = DAY) -> None:
+def put(directory: Path, day: dt.date = DAY, symbols: tuple[str, ...] = ()) -> None:
     """Copies of a day, as a download leaves them."""
     folder = folder_of(directory, day)
     folder.mkdir(parents=True)
-    for name, text in texts_of(day).items():
+    for name, text in texts_of(day, symbols).items():
         (folder / f"{name}.csv").write_bytes(text)

@@ -125,3 +125,42 @@ def test_before_the_schedule(costs: CostSchedule) -> None:
     """A trade before the first rate is refused, with the first date."""
     with pytest.raises(UsageError, match=r"SBIN: a trade on 2009-12-31 .* begins on 2010-01-01"):
         costs.charges(instrument("SBIN"), Side.BUY, 1, Decimal(100), at("2009-12-31"))
+
+
+def test_an_exercise_pays_on_what_the_option_is_worth(costs: CostSchedule) -> None:
+    """65 calls that end 200 in the money: 0.15 % of 13,000 since April 2026, 0.125 % before; earlier is refused."""
+    assert costs.exercise(Decimal(13_000), at("2026-04-28")).total == Decimal("19.50")
+    assert costs.exercise(Decimal(13_000), at("2026-03-30")).total == Decimal("16.25")
+    with pytest.raises(UsageError, match="an exercise on 2019-08-29 lies before"):
+        costs.exercise(Decimal(13_000), at("2019-08-29"))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "price", "stt", "exchange", "stamp"),
+    [
+        ("BSE:SENSEX26APR85000CE", "100", "15.00", "3.25", "0.00"),
+        ("BSE:SENSEX26APRFUT", "85000", "4250.00", "0.00", "0.00"),
+        ("BSE:SBIN-A", "800", "20.00", "3.00", "0.00"),
+        ("NSE:USDINR26APRFUT", "90", "0.00", "0.03", "0.00"),
+        ("MCX:GOLD26APRFUT", "150000", "1500.00", "315.00", "0.00"),
+    ],
+)
+def test_other_exchanges_have_rates_of_their_own(
+    costs: CostSchedule, symbol: str, price: str, stt: str, exchange: str, stamp: str
+) -> None:
+    """What 100 units cost when they are sold; STT and stamp duty are the country's, the charge is the exchange's."""
+    charges = costs.charges(instrument(symbol), Side.SELL, 100, Decimal(price), at("2026-05-04"))
+    assert (charges.stt, charges.exchange, charges.stamp) == (Decimal(stt), Decimal(exchange), Decimal(stamp))
+
+
+@pytest.mark.parametrize("symbol", ["BSE:SBIN-A", "MCX:GOLD26APRFUT", "NSE:USDINR26APRFUT", "BSE:SENSEX26APRFUT"])
+def test_what_no_source_covers_is_refused(costs: CostSchedule, symbol: str) -> None:
+    """With the first date that one does."""
+    with pytest.raises(UsageError, match=r"lies before the cost schedule, which begins on 20(22-12|24-10)-01"):
+        costs.charges(instrument(symbol), Side.BUY, 100, Decimal(100), at("2022-11-30"))
+
+
+def test_an_exchange_without_rates_is_refused(costs: CostSchedule) -> None:
+    """A share of MCX is nothing that anybody priced."""
+    with pytest.raises(UsageError, match="MCX:X-EQ: no charges of MCX equity are known"):
+        costs.charges(instrument("MCX:X-EQ"), Side.BUY, 1, Decimal(100), at("2026-05-04"))
