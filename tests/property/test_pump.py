@@ -129,7 +129,7 @@ def journal_of(tape: Path, overrides: tuple[str, ...], delay_ms: int, said: tupl
     """What a replay writes, in which somebody gives one command, takes it back later, and bars that were refused."""
     path = tape.with_name(f"pumped-{pumped}")
     plan = RunPlan(
-        tapes=[tape], symbols=[], clock=ReplayClock(), latency=FixedLatency(delay_ms * 1_000_000), journal=path,
+        tapes=[tape], symbols=[], clock=ReplayClock(), latency=FixedLatency(delay_ms), journal=path,
         durable=False, restarts=False, order_prefix="T", pumped=pumped,
     )  # fmt: skip
     app = App(settings_of(*overrides), plan)
