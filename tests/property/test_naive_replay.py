@@ -10,6 +10,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,13 +48,15 @@ class Tick(NamedTuple):
 
 
 def write(path: Path, seed: int, fault_rate: float) -> None:
-    """Two symbols, a day, every kind of faulty tick."""
+    """Two symbols, a day, every kind of faulty tick, and one in a hundred received late: all after it wait for it."""
     session = CALENDAR.session(dt.date(2026, 1, 5))
     assert session is not None
     symbols = [SimulatedSymbol(SBIN, 900.0, 0.05), SimulatedSymbol(RELIANCE, 1200.0, 0.1)]
+    chance = np.random.default_rng(seed)
     with TapeWriter(path) as writer:
         for batch in simulate(symbols, [session], 800, seed, fault_rate, 3.0):
-            writer.write(batch)
+            delays = np.where(chance.random(len(batch)) < 0.01, 4 * NS_PER_S, 0)
+            writer.write(msgspec.structs.replace(batch, ts_recv=np.maximum.accumulate(batch.ts_recv + delays)))
 
 
 def replayed(tape: Path, chosen: Settings, delay_ms: int) -> tuple[App, list[Event]]:
