@@ -3,7 +3,7 @@
 Makes a tape of a million ticks of one symbol (ten sessions) and lets each, in a process of its own and in turn, run an
 EMA cross (8, 34) on 1-minute bars: hrmd with its whole daemon; nautilus_trader and hftbacktest on the ticks;
 backtesting.py and vectorbt on minute bars that numpy makes; and columns alone (Arrow and numpy, no strategy), which is
-the limit. Reading the tape counts, imports and compilation don't. The peers live in environments of their own under
+the limit. Reading the tape counts; imports and compilation don't. The peers live in environments of their own under
 `var/bench-peers`, in the versions below; one that can't be installed or run is said to be missing, and the others go
 on. Run: `make bench-peers`, or `.venv/bin/python benchmarks/peers.py --rounds 5`.
 """

@@ -27,9 +27,9 @@ MILLION = 1_000_000
 
 CROSS = [
     "strategy.name=rules", "strategy.rules.min_trend=0", "strategy.rules.pays=0", "strategy.rules.once=false",
-    "strategy.rules.not_before_minutes=0",
+    "strategy.rules.not_before_minutes=0", "supervisor.triggers.flaps_per_hour=100000",
 ]  # fmt: skip
-"""The EMA cross alone."""
+"""The EMA cross alone, to the end: changing sides often takes nobody out of charge, which would decide nothing."""
 MINUTES = ["strategy.interval=1m", "bars.intervals=[1m,5m,30m,1d]"]
 
 
@@ -82,14 +82,15 @@ from daemon.cli.options import run_loop, settings_and_logs
 from daemon.core.latency import FixedLatency
 from daemon.run.replaying import Replay, ReplayOutputs
 settings = settings_and_logs(None, json.loads(sys.argv[2]))
-wall, cpu = time.perf_counter(), time.process_time()
-summary = run_loop(Replay(settings, [Path(sys.argv[1])], [], FixedLatency(0), ReplayOutputs()).run())
-wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+for _ in range(2):
+    wall, cpu = time.perf_counter(), time.process_time()
+    summary = run_loop(Replay(settings, [Path(sys.argv[1])], [], FixedLatency(0), ReplayOutputs()).run())
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({"ticks": summary.ticks, "decisions": summary.decisions, "fills": summary.fills, "wall_s": wall,
                   "cpu_s": cpu, "peak_mb": peak}))
 """
-"""A replay in a process of its own, opening the tape included and imports not."""
+"""A replay in a process of its own, opening the tape included; the second one counts, for it imports nothing more."""
 
 COLUMNS = """
 import json, sys, time

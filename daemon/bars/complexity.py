@@ -50,7 +50,7 @@ class _About(msgspec.Struct, frozen=True):
 class _History:
     """What the detector remembers of one symbol."""
 
-    __slots__ = ("_abouts", "baseline", "day", "last_close", "returns", "sigmas", "tails", "times")
+    __slots__ = ("_abouts", "baseline", "changes", "day", "last_close", "returns", "sigmas", "tails", "times")
 
     def __init__(self, length: int, window: int) -> None:
         self.sigmas: deque[float | None] = deque(maxlen=window)
@@ -61,7 +61,9 @@ class _History:
         self.baseline = 0.0
         self.tails: list[tuple[int, ...]] = []
         """Times of the newest window of returns, and of the one before it; none where there are too few."""
-        self._abouts: dict[tuple[int, int], _About] = {}
+        self.changes: dict[str, tuple[tuple[int, ...], float]] = {}
+        """By other symbol the newest window at which their correlations were compared, and what came of it."""
+        self._abouts: dict[int, tuple[_About, _About]] = {}
 
     def add(self, close: int, change: float) -> None:
         """A return, of the bar that closed at `close`."""
@@ -70,13 +72,13 @@ class _History:
         self.tails = []
         self._abouts.clear()
 
-    def about(self, back: int, count: int) -> _About:
-        """Of `count` returns up to `back` before the newest; every other symbol asks for the same ones."""
-        found = self._abouts.get((back, count))
+    def abouts(self, back: int, short: int, long: int) -> tuple[_About, _About]:
+        """Of the `short` and of the `long` returns up to `back` before the newest; every other symbol asks for them."""
+        found = self._abouts.get(back)
         if found is None:
             returns = list(self.returns)
             end = len(returns) - back
-            found = self._abouts[back, count] = _about(returns[end - count : end])
+            found = self._abouts[back] = _about(returns[end - short : end]), _about(returns[end - long : end])
         return found
 
 
@@ -92,8 +94,6 @@ class ComplexityDetector:
         self._smoothing = 2.0 / (settings.baseline_window + 1)
         self._history: dict[str, _History] = {}
         self._windows: dict[tuple[int, ...], tuple[int, ...]] = {}
-        self._changes: dict[tuple[str, str], tuple[tuple[int, ...], float]] = {}
-        """Of two symbols the newest window at which their correlations were compared, and what came of it."""
 
     def on_bar(self, bar: Bar) -> Complexity:
         """Complexity of `bar.symbol` at `bar.ts_close`."""
@@ -127,7 +127,8 @@ class ComplexityDetector:
     def forget(self, symbol: str) -> None:
         """Begin anew: what the bars of `symbol` were like says nothing any more."""
         self._history.pop(symbol, None)
-        self._changes.clear()
+        for history in self._history.values():
+            history.changes.clear()
 
     def remember(self, bar: Bar) -> None:
         """Leave behind what `on_bar` would, without its answer: for bars that were decided on before."""
@@ -177,37 +178,41 @@ class ComplexityDetector:
     def _correlation_breakdown(self, symbol: str) -> float:
         mine = self._history[symbol]
         self._cut_tails(mine)
-        changes = []
+        tails, changes = mine.tails, []
+        if not tails:
+            return 0.0
+        newest = tails[0]
         for name, other in self._history.items():
-            if name != symbol:
-                change = self._change(symbol, mine, name, other)
+            if not other.tails or name == symbol:
+                change = self._change_at_common_times(mine, other) if name != symbol else None
                 if change is not None:
                     changes.append(change)
+                continue
+            window = other.tails[0]
+            # bars that close together: the other's newest may have yet to come
+            back = 0 if newest is window else 1 if tails[-1] is window else -1
+            known = mine.changes.get(name) if back >= 0 else None
+            if known is not None and known[0] is window:  # the other one asked when it was its turn
+                changes.append(known[1])
+                continue
+            change = self._change_at_common_times(mine, other) if back < 0 else self._change(mine, back, other)
+            if change is not None:
+                changes.append(change)
+                if back >= 0:
+                    mine.changes[name] = other.changes[symbol] = window, change
         return math.fsum(changes) / len(changes) if changes else 0.0
 
-    def _change(self, symbol: str, mine: _History, name: str, other: _History) -> float | None:
-        """How far the short correlation of two symbols is from the long one; None where they have too few times."""
-        if min(len(mine.times), len(other.times)) < self._settings.correlation_window:
-            return None
-        if not mine.tails or not other.tails:
-            return self._change_at_common_times(mine, other)
-        window = other.tails[0]
-        back = 0 if mine.tails[0] is window else 1  # bars that close together: the other's newest may have yet to come
-        if len(mine.tails) <= back or mine.tails[back] is not window:
-            return self._change_at_common_times(mine, other)
-        pair = (symbol, name) if symbol < name else (name, symbol)
-        known = self._changes.get(pair)
-        if known is not None and known[0] is window:  # the other one asked when it was its turn
-            return known[1]
+    def _change(self, mine: _History, back: int, other: _History) -> float:
+        """How far the short correlation of two symbols is from the long one, up to the other's newest return."""
         short, long = self._settings.volatility_window, self._settings.correlation_window
-        recent = _together(mine.about(back, short), other.about(0, short), short)
-        change = abs(recent - _together(mine.about(back, long), other.about(0, long), long)) / 2.0
-        self._changes[pair] = window, change
-        return change
+        one, two = mine.abouts(back, short, long), other.abouts(0, short, long)
+        return abs(_together(one[0], two[0], short) - _together(one[1], two[1], long)) / 2.0
 
     def _change_at_common_times(self, mine: _History, other: _History) -> float | None:
-        """The same, where one of them has times of its own."""
+        """The same, where one of them has times of its own; None where they have too few in common."""
         short, long = self._settings.volatility_window, self._settings.correlation_window
+        if len(other.times) < long:
+            return None
         own = dict(zip(mine.times, mine.returns, strict=True))
         pairs = [(own[ts], value) for ts, value in zip(other.times, other.returns, strict=True) if ts in own][-long:]
         if len(pairs) < long:
@@ -254,10 +259,10 @@ def _about(values: Sequence[float]) -> _About:
 
 def _together(one: _About, other: _About, n: int) -> float:
     """Pearson's correlation of n returns, 0 where one side varies by no more than rounding noise."""
-    if min(one.squares, other.squares) <= n * NOISE:
+    if one.squares <= n * NOISE or other.squares <= n * NOISE:
         return 0.0
-    products = math.fsum(map(mul, one.deviations, other.deviations))
-    return max(-1.0, min(1.0, products / math.sqrt(one.squares * other.squares)))
+    rho = math.fsum(map(mul, one.deviations, other.deviations)) / math.sqrt(one.squares * other.squares)
+    return 1.0 if rho > 1.0 else -1.0 if rho < -1.0 else rho
 
 
 class ComplexityActor(Actor):

@@ -1,4 +1,7 @@
-"""Integer columns → their running maximum, at once where they rise already, as almost every column of times does."""
+"""Integer columns → their running maximum, and the rows of each symbol.
+
+The maximum is there at once where they rise already, as almost every column of times does.
+"""
 
 from __future__ import annotations
 
@@ -17,3 +20,12 @@ def running_max(values: Ints, before: int) -> Ints:
         return values
     running: Ints = np.maximum(np.maximum.accumulate(values), before)
     return running
+
+
+def rows_by_code(code: NDArray[np.int32]) -> list[tuple[int, NDArray[np.intp]]]:
+    """(code, its rows in their order) of each code that there is, smallest first; codes are not negative."""
+    # numpy sorts 16-bit integers by radix, wider ones by comparison
+    order = np.argsort(code.astype(np.uint16) if len(code) and code.max() < 65_536 else code, kind="stable")
+    ordered = code[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    return list(zip(ordered[starts].tolist(), np.split(order, starts[1:]), strict=True))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from typing import Any, TypeAlias
 
 from daemon.core.bus import Inbox
@@ -51,7 +52,7 @@ class Pump:
         """One more station, whose turn is now. What its handler raises is raised here, and by `run`."""
         station = _Station(inbox, handle)
         self._stations.append(station)
-        inbox.on_news(lambda: self._ready.append(station))
+        inbox.on_news(partial(self._ready.append, station))
         self._go_on(station)
 
     def give_way(self) -> None:

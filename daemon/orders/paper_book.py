@@ -63,6 +63,14 @@ def tells_all(batches: Sequence[TickBatch]) -> bool:
     return bool(newest.bid[-1] > 0 or newest.ask[-1] > 0)
 
 
+def quoted_and_untold(batch: TickBatch, newest: NDArray[np.intp]) -> Mask:
+    """(m,): of each symbol's `newest` row, whether it leaves behind what all before it would; see `tells_all`."""
+    if batch.lower_band is not None or batch.upper_band is not None:
+        return np.zeros(len(newest), dtype=np.bool_)
+    quoted: Mask = (batch.bid[newest] > 0) | (batch.ask[newest] > 0)
+    return quoted
+
+
 class BookTicks:
     """The rows of one symbol in a batch, from our side's view: what one could trade at, and how much of it is left."""
 

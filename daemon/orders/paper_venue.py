@@ -31,6 +31,7 @@ import structlog
 from numpy.typing import NDArray
 
 from daemon.core.clock import NS_PER_S
+from daemon.core.columns import rows_by_code
 from daemon.core.events import (
     Fill,
     OrderAccepted,
@@ -45,7 +46,7 @@ from daemon.core.events import (
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.costs import ZERO, CostSchedule
 from daemon.market.instruments import Instrument, InstrumentBook, Kind
-from daemon.orders.paper_book import QUOTES_LAST_NS, WHOLE, BookTicks, SymbolBook, tells_all
+from daemon.orders.paper_book import QUOTES_LAST_NS, WHOLE, BookTicks, SymbolBook, quoted_and_untold, tells_all
 from daemon.settings.orders import PaperSettings
 from daemon.tape.bar_ticks import certain_since
 
@@ -247,17 +248,18 @@ class PaperVenue:
             self._remember(joined(unread))
 
     def _remember(self, batch: TickBatch) -> None:
-        for code in (0,) if len(batch.symbols) == 1 else np.unique(batch.code).tolist():
-            rows = slice(None) if len(batch.symbols) == 1 else np.flatnonzero(batch.code == code)
-            self._books.setdefault(batch.symbols[code], SymbolBook()).remember(batch, rows)
         if len(batch.symbols) == 1:
+            self._books.setdefault(batch.symbols[0], SymbolBook()).remember(batch, slice(None))
             self._last_price[batch.symbols[0]] = float(batch.ltp[-1])
             return
-        last_row = np.full(len(batch.symbols), -1)
-        last_row[batch.code] = np.arange(len(batch))
-        for symbol, row in zip(batch.symbols, last_row.tolist(), strict=True):
-            if row >= 0:
-                self._last_price[symbol] = float(batch.ltp[row])
+        by_code = rows_by_code(batch.code)
+        newest = np.array([rows[-1] for _, rows in by_code])
+        quoted = quoted_and_untold(batch, newest)
+        for (code, rows), row, alone in zip(by_code, newest.tolist(), quoted.tolist(), strict=True):
+            symbol = batch.symbols[code]
+            seen: NDArray[np.intp] | slice = slice(row, row + 1) if alone else rows
+            self._books.setdefault(symbol, SymbolBook()).remember(batch, seen)
+            self._last_price[symbol] = float(batch.ltp[row])
 
     def _match(self, symbol: str, batch: TickBatch) -> list[tuple[int, int, Fill]]:
         """(row, sequence, fill) of every order of one symbol, oldest order first."""

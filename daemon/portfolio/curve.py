@@ -34,18 +34,24 @@ class EquityCurve:
 
     def record(self, event: Event) -> None:
         """Take an event; those that are not `CURVED` are passed over."""
-        if isinstance(event, Fill):
+        if isinstance(event, Bar):
+            if event.interval == self._interval:
+                self._value(event)
+        elif isinstance(event, Fill):
             self._roll(event.ts)
             self.portfolio.apply(event)
         elif isinstance(event, PositionRestated):
             self._roll(event.ts)
             self.portfolio.restate(event)
-        elif isinstance(event, Bar) and event.interval == self._interval:
-            self._roll(event.ts_close)
-            self.portfolio.mark(event.symbol, event.close, event.ts_close)
-            self._valued_ts = max(self._valued_ts, event.ts_close)
-            if self._keeps:
-                self._keep(event.ts_close)
+
+    def _value(self, bar: Bar) -> None:
+        ts = bar.ts_close
+        self._roll(ts)
+        self.portfolio.mark(bar.symbol, bar.close, ts)
+        if ts > self._valued_ts:
+            self._valued_ts = ts
+        if self._keeps:
+            self._keep(ts)
 
     def by_session(self) -> list[Point]:
         """The equity at the last bar of each session so far, the present one included."""

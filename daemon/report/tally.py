@@ -107,7 +107,10 @@ class Tally:
         match event:
             case Bar():
                 self._bars += 1
-                span = self._spans.setdefault((event.interval, event.symbol), PriceSpan(event.open, event.close))
+                key = (event.interval, event.symbol)
+                span = self._spans.get(key)
+                if span is None:
+                    span = self._spans[key] = PriceSpan(event.open, event.close)
                 span.last = event.close
             case Decision():
                 self._decide(event)
@@ -198,7 +201,9 @@ class Tally:
         self._failed += decision.failed
         regime = decision.regime or UNKNOWN_REGIME
         self._seen_regime[decision.symbol] = regime
-        tally = self._regimes.setdefault(regime, _RegimeTally())
+        tally = self._regimes.get(regime)
+        if tally is None:
+            tally = self._regimes[regime] = _RegimeTally()
         tally.decisions += 1
         if decision.segments:
             tally.reasoned += 1

@@ -150,7 +150,7 @@ class Watch:
             if share is None:
                 share = self._failed[key] = Share(settings.window)
             share.add(decision.ts_bar, bad=decision.failed)
-            if share.count < settings.at_least or share.percent < settings.error_warn_percent:
+            if not share.bad or share.count < settings.at_least or share.percent < settings.error_warn_percent:
                 continue
             trips = decision.failed and share.percent >= settings.error_trip_percent and share.closes() >= self._closes
             evidence = f"{share.bad} of {share.count} decisions failed ({what})"

@@ -129,7 +129,7 @@ def journal_of(tape: Path, overrides: tuple[str, ...], delay_ms: int, said: tupl
     """What a replay writes, in which somebody gives one command, takes it back later, and bars that were refused."""
     path = tape.with_name(f"pumped-{pumped}")
     plan = RunPlan(
-        tapes=[tape], symbols=[], clock=ReplayClock(), latency=FixedLatency(delay_ms * 1_000_000), journal=path,
+        tapes=[tape], symbols=[], clock=ReplayClock(), latency=FixedLatency(delay_ms), journal=path,
         durable=False, restarts=False, order_prefix="T", pumped=pumped,
     )  # fmt: skip
     app = App(settings_of(*overrides), plan)
@@ -165,7 +165,7 @@ LIMITS = st.sampled_from(["risk.max_daily_loss=200", "risk.max_orders_per_minute
     st.integers(1, 2), st.integers(0, 2**16), st.sampled_from([0.0, 0.03]), st.lists(LIMITS, max_size=2, unique=True),
     st.sampled_from([0, 800]), st.tuples(st.sampled_from(["", *COMMANDS]), st.integers(5, 120)),
 )  # fmt: skip
-@settings(max_examples=examples(6), deadline=None)
+@settings(max_examples=examples(3), deadline=None)
 def test_a_journal_is_the_same_either_way(
     symbols: int, seed: int, faults: float, limits: list[str], delay_ms: int, said: tuple[str, int]
 ) -> None:
