@@ -86,8 +86,8 @@ def read_bars(
     """Sessions of every instrument in a Parquet or CSV file, resampled to ``interval_s``, one report an instrument.
 
     The file has columns ts or ts_open (UTC bar start, timestamp or integer ns), open, high, low, close and optionally
-    volume and symbol, or those that ``columns`` names instead; without a symbol column ``symbol`` or else the file's name names
-    the instrument. Sessions are days in Mumbai. Raises DataError with the file's name where it can't be used.
+    volume and symbol, or those that ``columns`` names instead; without a symbol column ``symbol`` or else the file's
+    name names the instrument. Sessions are days in Mumbai. Raises DataError with the file's name where it can't be used.
     """
     limits = limits or Limits()
     table = read_table(path, columns or {})
@@ -118,7 +118,8 @@ def _of_interval(rows: Ints, intervals: NDArray[np.object_] | None, wanted_s: in
     fitting = {length: each for each, length in lengths.items() if wanted_s % length == 0}
     if not fitting:
         raise DataError(f"{where} has bars of {', '.join(lengths)}, from which bars of {wanted_s} s can't be made")
-    return rows[intervals[rows] == fitting[max(fitting)]]
+    chosen: Ints = rows[intervals[rows] == fitting[max(fitting)]]
+    return chosen
 
 
 def _seconds(interval: str, where: str) -> int:
