@@ -47,7 +47,8 @@ def columns_named(text: str) -> dict[str, str]:
 def read_table(path: Path, columns: Mapping[str, str]) -> pa.Table:
     """The bars of a file under the names `NAMES`; ``columns`` says under which other names they stand there.
 
-    A time may stand in two columns, ``ts: Date+Time``. Raises DataError for a file that can't be read or lacks one.
+    A time may stand in two columns, ``ts: Date+Time``. Bars that a replay wrote (`ts_open`) keep their `interval`.
+    Raises DataError for a file that can't be read or lacks one.
     """
     try:
         table = _read_csv(path) if path.suffix.lower() == ".csv" else pq.read_table(path)
@@ -78,7 +79,8 @@ def _named(table: pa.Table, path: Path, columns: Mapping[str, str]) -> pa.Table:
     found: dict[str, pa.ChunkedArray] = {}
     absent = []
     for name in NAMES:
-        there = [_stands(table, part) for part in columns.get(name, name).split("+")]
+        usual = "ts_open" if name == "ts" and not _stands(table, "ts") else name
+        there = [_stands(table, part) for part in columns.get(name, usual).split("+")]
         if all(there):
             found[name] = _column([table[part] for part in there if part], name, path)
         elif name in columns or name in ("ts", *PRICES):
@@ -88,6 +90,8 @@ def _named(table: pa.Table, path: Path, columns: Mapping[str, str]) -> pa.Table:
             f"{path}: columns {', '.join(absent)} are absent; found {', '.join(table.column_names)}; "
             "--columns ts=…,open=… says which is which"
         )
+    if "ts_open" in table.column_names and "interval" in table.column_names:
+        found["interval"] = table["interval"].cast(pa.string())
     return pa.table(found)
 
 

@@ -85,9 +85,9 @@ def read_bars(
 ) -> tuple[Sessions, list[Report]]:
     """Sessions of every instrument in a Parquet or CSV file, resampled to ``interval_s``, one report an instrument.
 
-    The file has columns ts (UTC bar start, timestamp or integer ns), open, high, low, close and optionally volume and
-    symbol, or those that ``columns`` names instead; without a symbol column ``symbol`` or else the file's name names
-    the instrument. Sessions are days in Mumbai. Raises DataError with the file's name where it can't be used.
+    The file has columns ts or ts_open (UTC bar start, timestamp or integer ns), open, high, low, close and optionally
+    volume and symbol, or those that ``columns`` names instead; without a symbol column ``symbol`` or else the file's
+    name names the instrument. Sessions are days in Mumbai. Raises DataError with the file's name where it can't be used.
     """
     limits = limits or Limits()
     table = read_table(path, columns or {})
@@ -97,13 +97,36 @@ def read_bars(
         names = np.asarray(table["symbol"].cast(pa.string()).to_pylist(), dtype=object)
     else:
         names = np.full(len(ts), symbol or path.stem.split("_")[0], dtype=object)
+    intervals = None
+    if "interval" in table.column_names:
+        intervals = np.asarray(table["interval"].to_pylist(), dtype=object)
+        bars[bars[:, 4] == -1, 4] = np.nan  # as a replay writes an instrument without volume
     parts, reports = [], []
     for name in dict.fromkeys(names.tolist()):
-        rows = np.flatnonzero(names == name)
+        rows = _of_interval(np.flatnonzero(names == name), intervals, interval_s, f"{path}: {name}")
         sessions, report = _instrument(bars[rows], ts[rows], str(name), interval_s, limits, path)
         parts.append(sessions)
         reports.append(report)
     return join(parts), reports
+
+
+def _of_interval(rows: Ints, intervals: NDArray[np.object_] | None, wanted_s: int, where: str) -> Ints:
+    """Of the rows those of the longest interval from which the wanted one can be made; all where none is written."""
+    if intervals is None:
+        return rows
+    lengths = {str(each): _seconds(str(each), where) for each in dict.fromkeys(intervals[rows].tolist())}
+    fitting = {length: each for each, length in lengths.items() if wanted_s % length == 0}
+    if not fitting:
+        raise DataError(f"{where} has bars of {', '.join(lengths)}, from which bars of {wanted_s} s can't be made")
+    chosen: Ints = rows[intervals[rows] == fitting[max(fitting)]]
+    return chosen
+
+
+def _seconds(interval: str, where: str) -> int:
+    unit = {"s": 1, "m": 60, "h": 3600, "d": 86_400}.get(interval[-1:])
+    if unit is None or not interval[:-1].isdecimal() or int(interval[:-1]) == 0:
+        raise DataError(f"{where}: interval {interval!r} is not known; expected 30s, 5m or 1h")
+    return int(interval[:-1]) * unit
 
 
 def _timestamps(table: pa.Table, path: Path) -> Ints:

@@ -199,3 +199,22 @@ def test_a_schedule_names_the_borders(tmp_path: Path) -> None:
     assert scheduled(sessions, Schedule.MONTHLY, BORDER) == months
     assert scheduled(sessions, Schedule.QUARTERLY, BORDER) == [months[0], months[3]]
     assert scheduled(sessions, Schedule.YEARLY, BORDER) == months[:1]
+
+
+def test_bars_that_a_replay_wrote_are_read(tmp_path: Path) -> None:
+    """Under their own names, several intervals in a file, volume −1 where the instrument has none."""
+    plain = pq.read_table(bars_of(tmp_path / "AAA.parquet", 1, rows=slice(0, 160)))
+    length = len(plain)
+    fine = plain.rename_columns(["ts_open", *plain.column_names[1:]])
+    fine = fine.set_column(5, "volume", pa.array([-1] * length, pa.int64()))
+    fine = fine.append_column("symbol", pa.array(["AAA"] * length))
+    coarse = fine.append_column("interval", pa.array(["15m"] * length))
+    path = tmp_path / "bars.parquet"
+    pq.write_table(pa.concat_tables([fine.append_column("interval", pa.array(["5m"] * length)), coarse[::3]]), path)
+    (written, reports), (stored, _) = read_bars(path, 300), read_bars(tmp_path / "AAA.parquet", 300)
+    np.testing.assert_array_equal(written.ts_ns, stored.ts_ns)
+    np.testing.assert_allclose(written.bars[..., :4], stored.bars[..., :4])
+    assert np.isnan(written.bars[..., 4]).all()
+    assert [report.dropped for report in reports] == [0]
+    with pytest.raises(DataError, match="AAA has bars of 5m, 15m, from which bars of 60 s can't be made"):
+        read_bars(path, 60)
