@@ -87,7 +87,8 @@ def read_bars(
 
     The file has columns ts or ts_open (UTC bar start, timestamp or integer ns), open, high, low, close and optionally
     volume and symbol, or those that ``columns`` names instead; without a symbol column ``symbol`` or else the file's
-    name names the instrument. Sessions are days in Mumbai. Raises DataError with the file's name where it can't be used.
+    name names the instrument. Sessions are days in Mumbai. Raises DataError with the file's name where it can't be
+    used.
     """
     limits = limits or Limits()
     table = read_table(path, columns or {})
