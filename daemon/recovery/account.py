@@ -103,6 +103,8 @@ class Account:
         self.last_ts = 0
         self.records = 0
         self._ending = False
+        self._shutdown = ("", "")
+        """Why the newest orderly end halted trading, and who asked for it."""
 
     @property
     def net(self) -> Decimal:
@@ -246,11 +248,13 @@ class Account:
                     self.changed[event.key] = event.after
                 return
             case TradingStateChanged():
-                if not self._ending:
+                # risk may have made an order of what it had heard before the end, and then halted for it
+                if not self._ending and (event.reason, event.who) != self._shutdown:
                     self._enter(event.state, event, 0)
                 return
             case Halt():
                 self._ending = event.shutdown
+                self._shutdown = (event.reason, event.who) if event.shutdown else self._shutdown
                 if not event.shutdown:
                     self._enter(TradingState.HALTED, event, 0 if event.automatic else event.ts)
                 return

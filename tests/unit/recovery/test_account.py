@@ -259,6 +259,17 @@ def test_a_command_after_an_orderly_end_survives_as_well(path: Path) -> None:
     assert account.state is TradingState.HALTED
 
 
+def test_an_order_that_was_made_as_the_process_ended_leaves_nobody_halted(path: Path) -> None:
+    """Risk answers a decision that it had heard before the end, and only then halts for the end."""
+    ending = Halt(ts=OPEN, reason="SIGTERM received", shutdown=True, who="SIGTERM")
+    state = TradingStateChanged(ts=OPEN, state=TradingState.HALTED, reason="SIGTERM received", who="SIGTERM")
+    intent, *_ = trade(1)
+    write(path, ending, intent, state)
+    assert recovered(path).state is TradingState.ACTIVE
+    write(path, state)  # as an earlier version went on from there
+    assert recovered(path).state is TradingState.ACTIVE
+
+
 def test_a_whole_journal_is_not_touched(path: Path) -> None:
     """Nothing to repair, and nothing where there is no file."""
     assert repair(path) is None
