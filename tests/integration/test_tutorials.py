@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-TUTORIALS = ["first-day.md"]
+TUTORIALS = ["first-day.md", pytest.param("train-on-your-bars.md", marks=pytest.mark.nightly)]
 BIN = Path(sys.executable).parent
 
 
