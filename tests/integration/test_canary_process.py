@@ -126,6 +126,7 @@ def test_a_canary_outlives_kill_9(place: Path, tmp_path: Path) -> None:
     assert hrmd("verify", str(daemon.journal)).returncode == 0
 
 
+@pytest.mark.nightly
 def test_one_that_raises_is_rolled_back(place: Path, tmp_path: Path) -> None:
     """Within `max_failed_decisions` closes; what it holds is the rules' to close, and the ladder stays where it is."""
     changes = shared(place, "feed.speed=120", "shadow.agents=[{name: own, strategy: rules}]")
@@ -152,6 +153,7 @@ def test_one_that_raises_is_rolled_back(place: Path, tmp_path: Path) -> None:
     assert filled >= {it.order_id for it in intents[first : first + 2]}
 
 
+@pytest.mark.nightly
 def test_one_is_promoted_by_the_model_switch(place: Path, tmp_path: Path) -> None:
     """By a person: every bar is decided once, all of them by the new model from one on; a restart has it."""
     for name in ("two", "one"):

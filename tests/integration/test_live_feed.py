@@ -144,6 +144,7 @@ async def living(tape: Path, directory: Path) -> AsyncIterator[tuple[Live, Desk]
             playing.cancel()
 
 
+@pytest.mark.nightly
 async def test_a_day_with_trouble(tape: Path, tmp_path: Path) -> None:
     """Bars of fifty symbols, an order filled in parts; a cut, a half-open link, an expired token, a wrong price."""
     async with living(tape, tmp_path) as (live, desk):

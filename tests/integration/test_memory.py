@@ -18,6 +18,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tape(tmp_path_factory.mktemp("day") / "wave.parquet", *wave(375, every_s=1))
 
 
+@pytest.mark.nightly
 def test_a_leak_is_fought_step_by_step_and_left(day: Path, tmp_path: Path) -> None:
     """Each step once, with its evidence; the rules decide then, and memory never makes the daemon go flat."""
     changes = (

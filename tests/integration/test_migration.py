@@ -53,6 +53,7 @@ def kept(journal: Path, *kinds: type[Any]) -> list[Any]:
         reader.close()
 
 
+@pytest.mark.nightly
 def test_over_a_kill_and_back(tape: Path, tmp_path: Path) -> None:
     """Up to where the canary begins, with a process that dies in between, and back again."""
     with running(tmp_path, tape, *OURS) as daemon:
@@ -123,6 +124,7 @@ def test_a_candidate_that_no_agent_is(tape: Path) -> None:
     )
 
 
+@pytest.mark.nightly
 def test_without_a_candidate_training_is_not_left(tape: Path, tmp_path: Path) -> None:
     """A baseline can be measured without; the gate then names the setting."""
     changes = [change for change in OURS if not change.startswith(("migration.candidate", "shadow.agents"))]

@@ -72,6 +72,7 @@ def check_who_decided(journal: Path, first: str) -> None:
         assert decision.model_hash == ([first, *in_charge])[-1]
 
 
+@pytest.mark.nightly
 def test_models_are_switched_while_ticks_flow(place: Path, tmp_path: Path) -> None:
     """To a version, to a file, back; a bad one is refused; the journal verifies with all of them."""
     store(place, tmp_path, "install", str(place / "two.safetensors"))

@@ -26,6 +26,7 @@ TWICE = (4, 6, 11, 1000)
 """Seeds with kills, restarts, and a full disk of which health speaks."""
 
 
+@pytest.mark.nightly
 def test_sessions_keep_every_promise() -> None:
     """Whatever breaks one is told with the command that shows it again."""
     tally = run_many(1, SESSIONS, len(os.sched_getaffinity(0)))
@@ -67,7 +68,9 @@ def test_what_was_found_stays_mended(path: Path) -> None:
     assert [str(it) for it in apart(msgspec.json.decode(path.read_bytes(), type=Plan)).broken] == []
 
 
-@pytest.mark.parametrize("name", PLANTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.nightly) if rank > 2 else name for rank, name in enumerate(PLANTS)]
+)
 def test_a_planted_bug_is_found(name: str) -> None:
     """By the least plan that shows it; without the bug nothing is broken there."""
     plan = msgspec.json.decode((Path(__file__).parent / "planted" / f"{name}.json").read_bytes(), type=Plan)
@@ -138,6 +141,7 @@ def test_a_session_crosses_open_close_and_night() -> None:
         assert result.counts["Decision"] > 0
 
 
+@pytest.mark.nightly
 def test_what_was_not_seen_is_sought() -> None:
     """Each pair once before any is sought again; what was seen isn't."""
     coverage = Coverage()
