@@ -102,7 +102,6 @@ class Account:
         self.changed: dict[str, str] = {}
         self.last_ts = 0
         self.records = 0
-        self._ending = False
         self._shutdown = ("", "")
         """Why the newest orderly end halted trading, and who asked for it."""
 
@@ -119,10 +118,6 @@ class Account:
                 self.apply(event)
             except IllegalTransition as error:  # the process that wrote it refused it just so
                 log.error("a record that no order can follow is passed over", why=str(error))
-
-    def begin(self) -> None:
-        """A new process goes on from here: the orderly end of the earlier one is over."""
-        self._ending = False
 
     def known(self) -> list[Order]:
         """Orders that work and those of the latest day, oldest first."""
@@ -200,7 +195,6 @@ class Account:
             case SymbolHalted() | SymbolResumed() | PositionRestated():
                 self._over_a_night(event)
             case OrderIntent():
-                self._ending = False
                 if not self._is_open(event.symbol):
                     self.closing.pop(event.symbol, None)
                 self._roll(event.ts)
@@ -248,16 +242,12 @@ class Account:
                     self.changed[event.key] = event.after
                 return
             case TradingStateChanged():
-                # risk may have made an order of what it had heard before the end, and then halted for it
-                if not self._ending and (event.reason, event.who) != self._shutdown:
+                if (event.reason, event.who) != self._shutdown:  # whatever risk still did before it heard of the end
                     self._enter(event.state, event, 0)
-                return
+            case Halt() if event.shutdown:
+                self._shutdown = (event.reason, event.who)
             case Halt():
-                self._ending = event.shutdown
-                self._shutdown = (event.reason, event.who) if event.shutdown else self._shutdown
-                if not event.shutdown:
-                    self._enter(TradingState.HALTED, event, 0 if event.automatic else event.ts)
-                return
+                self._enter(TradingState.HALTED, event, 0 if event.automatic else event.ts)
             case Resume():
                 self._on_word(event)
                 self.flatten_reason, self.closing = "", {}
@@ -269,7 +259,6 @@ class Account:
                 self.flatten_reason = event.reason
                 active = self.state is TradingState.ACTIVE
                 self._enter(TradingState.REDUCING if active else self.state, event, event.ts)
-        self._ending = False  # a command to a process that goes on: what it changes is no shutdown's
 
     def _on_word(self, event: Resume | Flatten) -> None:
         """A person has said what is to become of what is held, though risk may not have got to it."""
@@ -320,7 +309,6 @@ def recover(path: Path, starting_cash: Decimal) -> Account | None:
     reader = JournalReader(path)
     try:
         account.fold(reader.since_snapshot(*FOLDED))
-        account.begin()
     finally:
         reader.close()
     return account

@@ -207,7 +207,7 @@ def changed(state: TradingState, reason: str = "r") -> TradingStateChanged:
     ("events", "state", "flatten"),
     [
         ([Halt(ts=1, reason="stop"), changed(TradingState.HALTED)], TradingState.HALTED, ""),
-        ([Halt(ts=1, reason="end", shutdown=True), changed(TradingState.HALTED)], TradingState.ACTIVE, ""),
+        ([Halt(ts=1, reason="end", shutdown=True), changed(TradingState.HALTED, "end")], TradingState.ACTIVE, ""),
         ([Flatten(ts=1, reason="out"), changed(TradingState.REDUCING)], TradingState.REDUCING, "out"),
         (
             [Flatten(ts=1, reason="out"), changed(TradingState.REDUCING), Resume(ts=2, reason="on"),
