@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.report.results import circle_of_blocks
 from daemon.report.trades import Trade
 
 FEWEST_TRADES = 10
@@ -64,13 +65,8 @@ def trade_order(trades: Sequence[Trade]) -> TradeOrder | None:
     chance = np.random.default_rng(SEED)
     falls = np.array([_fall(chance.permutation(profits)) for _ in range(draws)])
     own = _fall(profits)
-    block = max(1, round(count ** (1 / 3)))
-    steps = np.arange(block)
-    means = np.array([
-        profits[(chance.integers(0, count, -(-count // block))[:, None] + steps).ravel()[:count] % count].mean()
-        for _ in range(draws)
-    ])  # fmt: skip
-    low, high = np.percentile(means, (2.5, 97.5))
+    block, rows = circle_of_blocks(chance, count, draws)
+    low, high = np.percentile(profits[rows].mean(axis=1), (2.5, 97.5))
     return TradeOrder(
         trades=count, draws=draws, seed=SEED, drawdown=own, drawdown_median=float(np.median(falls)),
         drawdown_high=float(np.percentile(falls, 95)), deeper=float((falls >= own - 1e-9).mean()), block=block,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from daemon.report.performance import sharpe, win_rate
 from daemon.report.text import ist
@@ -128,6 +129,13 @@ def buy_and_hold(starting: Decimal, spans: Mapping[str, PriceSpan]) -> BuyAndHol
     return BuyAndHold(symbols=len(changes), total_return=mean, net_pnl=won)
 
 
+def circle_of_blocks(chance: np.random.Generator, count: int, draws: int) -> tuple[int, NDArray[np.int64]]:
+    """The length of a block of neighbours, ∛`count`, and (draws, count) places that are drawn by blocks in a circle."""
+    block = max(1, round(count ** (1 / 3)))
+    starts = chance.integers(0, count, size=(draws, -(-count // block)))
+    return block, ((starts[:, :, None] + np.arange(block)) % count).reshape(draws, -1)[:, :count]
+
+
 def bootstrap(equity: Sequence[float]) -> Bootstrap | None:
     """Of `equity` at the start and at each session's end; None below `FEWEST_SESSIONS`, or once it was ruined."""
     count = len(equity) - 1
@@ -135,10 +143,7 @@ def bootstrap(equity: Sequence[float]) -> Bootstrap | None:
         return None
     profits = np.diff(np.asarray(equity))
     returns = np.asarray([after / before - 1 for before, after in pairwise(equity)])
-    block = max(1, round(count ** (1 / 3)))
-    chance = np.random.default_rng(SEED)
-    starts = chance.integers(0, count, size=(RESAMPLES, -(-count // block)))
-    rows = ((starts[:, :, None] + np.arange(block)) % count).reshape(RESAMPLES, -1)[:, :count]
+    block, rows = circle_of_blocks(np.random.default_rng(SEED), count, RESAMPLES)
     low, high = np.percentile(profits[rows].mean(axis=1), (2.5, 97.5))
     ratios = [ratio for row in returns[rows].tolist() if (ratio := sharpe(row)) is not None]
     ends = np.percentile(ratios, (2.5, 97.5)).tolist() if len(ratios) > RESAMPLES // 2 else [None, None]
