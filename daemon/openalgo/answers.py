@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from daemon.calls.http import Answer, turned_away
-from daemon.calls.outcome import Done, Outcome, Rejected, Unknown
+from daemon.calls.outcome import Done, NotSent, Outcome, Rejected, Unknown
 from daemon.calls.records import WireError, decode
 from daemon.orders.venue import Acknowledged
 
@@ -42,11 +42,8 @@ class Placed(Acknowledged, frozen=True, kw_only=True):
 
 def of_order(answer: Answer, now_ns: int) -> Outcome[Acknowledged]:
     """The outcome of a call that changes orders."""
-    away = turned_away(answer, now_ns)
-    if away is not None:
-        return away
-    document = _document(answer)
-    if isinstance(document, Unknown):
+    document = _heard(answer, now_ns)
+    if not isinstance(document, dict):
         return document
     message, venue_id = _message(document, answer), str(document.get("orderid") or "")
     if answer.hiding.finds(venue_id):
@@ -64,11 +61,8 @@ def of_order(answer: Answer, now_ns: int) -> Outcome[Acknowledged]:
 
 def of_read(answer: Answer, read: Callable[[Mapping[str, Any]], T], now_ns: int) -> Outcome[T]:
     """The outcome of a call that only reads."""
-    away = turned_away(answer, now_ns)
-    if away is not None:
-        return away
-    document = _document(answer)
-    if isinstance(document, Unknown):
+    document = _heard(answer, now_ns)
+    if not isinstance(document, dict):
         return document
     if answer.status == 200 and document.get("status") == "success":
         try:
@@ -81,9 +75,10 @@ def of_read(answer: Answer, read: Callable[[Mapping[str, Any]], T], now_ns: int)
     return Unknown(f"HTTP {answer.status}: {message or 'no message'}")
 
 
-def _document(answer: Answer) -> dict[str, Any] | Unknown:
+def _heard(answer: Answer, now_ns: int) -> dict[str, Any] | NotSent | Unknown:
+    """The document that came, or the outcome where there is none to look into."""
     try:
-        return decode(answer.body)
+        return turned_away(answer, now_ns) or decode(answer.body)
     except WireError as error:
         return Unknown(f"HTTP {answer.status}: {answer.hiding.line(error)}")
 
