@@ -7,7 +7,7 @@ import json
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import msgspec
@@ -65,15 +65,22 @@ async def test_frames_of_every_size_arrive_whole_and_in_order(served: tuple[Fake
         assert ws.close_code == 1001
 
 
+@asynccontextmanager
+async def deaf(daemon: FakeDaemon, server: ControlServer) -> AsyncIterator[None]:
+    """One who listens to the stream and never reads."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.connect((host, int(port)))
+        one.sendall(HELLO.encode())
+        await until(lambda: len(daemon.stream))
+        yield
+
+
 async def test_for_one_who_never_reads_little_is_kept(served: tuple[FakeDaemon, ControlServer]) -> None:
     """Beyond what the transport holds nothing is written any more; with too much that waits it is let go."""
     daemon, server = served
-    host, port = server.url.removeprefix("http://").split(":")
-    with socket.socket() as deaf:
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        deaf.connect((host, int(port)))
-        deaf.sendall(HELLO.encode())
-        await until(lambda: len(daemon.stream))
+    async with deaf(daemon, server):
         (reader,) = daemon.stream._readers
         async with asyncio.timeout(PATIENCE_S):
             while len(reader) < 100:  # ten times as many as come between two pieces
@@ -91,12 +98,7 @@ async def test_one_who_never_reads_is_counted_by_why_it_was_let_go(limit: str, w
     daemon = FakeDaemon()
     server = build_server(daemon, limits=msgspec.structs.replace(LIMITS, **{limit: 0.2}))
     await server.start()
-    host, port = server.url.removeprefix("http://").split(":")
-    with socket.socket() as deaf:
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        deaf.connect((host, int(port)))
-        deaf.sendall(HELLO.encode())
-        await until(lambda: len(daemon.stream))
+    async with deaf(daemon, server):
         async with asyncio.timeout(PATIENCE_S):
             while len(daemon.stream):
                 pad = "x" * MOST_UNSENT_BYTES if why is Lost.UNREAD else ""
