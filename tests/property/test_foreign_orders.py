@@ -162,7 +162,6 @@ class Stage:
         """A process starts: what the journal tells, then what the book says."""
         account = Account(Decimal(1_000_000))
         account.fold(self.told)
-        account.begin()
         self.bus, clock = Bus(), self.clock
         self.bus.tap(FOLDED, self.told.append)
         held = {item.symbol: item.quantity for item in account.portfolio.positions()}
