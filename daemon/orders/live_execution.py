@@ -62,9 +62,9 @@ log = structlog.get_logger("execution")
 
 CANCELLABLE = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
 SHORTEST_PAUSE_S = 0.25
+"""Between two readings of the book."""
 RECOVERY_PAUSE_S = 3.0
 """Between two tries to read a broker that can't be read: often enough, and all its calls leave room for one another."""
-"""Between two readings of the book."""
 LOG_EVERY = 20
 MARGIN_S = 2.0
 """How long an order waits for what the venue says of its margin."""
@@ -403,6 +403,7 @@ class LiveExecutionActor(Actor):
     async def _keep_in_line(self) -> None:
         """Read the book when something calls for it, and compare the whole account every `reconcile_s` in any case."""
         settings, due_ns = self._settings, self._clock.monotonic_ns() + int(self._settings.reconcile_s * NS_PER_S)
+        rest_s = SHORTEST_PAUSE_S
         while True:
             doubt = self.book.unresolved or self.book.incomplete or self._bar.doubtful
             owed, now = self._owed, self._clock.monotonic_ns()
@@ -427,7 +428,8 @@ class LiveExecutionActor(Actor):
                 )
                 due_ns = now + int(pause_s * NS_PER_S)
             self._pursue()
-            await asyncio.sleep(SHORTEST_PAUSE_S)
+            rest_s = SHORTEST_PAUSE_S if read else min(2 * rest_s, RECOVERY_PAUSE_S)
+            await asyncio.sleep(rest_s)  # who asks in vain again and again has no calls left for exits
 
     async def _keep_in_sight(self) -> None:
         """Say when the broker has not been read for too long; that it is again is said by the reading."""
@@ -452,9 +454,12 @@ class LiveExecutionActor(Actor):
     async def _read_book(self, *, urgent: bool) -> bool:
         """Compare with the broker's orders and trades; False where they couldn't be read."""
         orders = await self._broker.orders(urgent=urgent)
+        if not isinstance(orders, Done):
+            self._sight.missed(BOOK, orders)
+            return False
         trades = await self._broker.trades(urgent=urgent)
-        if not isinstance(orders, Done) or not isinstance(trades, Done):
-            self._sight.missed(BOOK, trades if isinstance(orders, Done) else orders)
+        if not isinstance(trades, Done):
+            self._sight.missed(BOOK, trades)
             return False
         missed = self.book.compare(orders.value, trades.value)
         self._saw(BOOK)
