@@ -131,6 +131,11 @@ class Watch:
             self.breaks("the journal tells what happened", f"it holds fills that were never published: {sorted(lost)}")
         self.state, self.stale = TradingState.ACTIVE, True
 
+    def end_life(self) -> None:
+        """A process has ended in order: what it was asked for it has answered."""
+        if self._loading:
+            self.breaks("every model is loaded or refused", f"it ended, and nothing came of {len(self._loading)} commands")
+
     def wait(self, seconds: float) -> None:
         """The machine sleeps: what is owed is owed so much later."""
         self._owed = {key: asked + seconds for key, asked in self._owed.items()}

@@ -198,6 +198,7 @@ class World:
         try:
             await service.run((partial(serve, service),) if self.plan.has(*BY_HTTP) else ())
             self.ends["orderly"] += 1
+            self.watch.end_life()
         except HrmdError as error:
             self.ends["fault"] += 1
             self._note(f"fault: {error}")
