@@ -30,7 +30,7 @@ RUNG = "hrm"
 LOAD_S = 50.0
 """Loading, building a kernel and trying it take seconds; who takes longer hangs, and is left behind."""
 ENDED = "hrmd ended before it was loaded; give the command again"
-BROKEN_OFF = "loading it was broken off: hrmd ended or failed meanwhile; see which one decides, and give the command again"
+BROKEN_OFF = "loading it was broken off, for hrmd ended or failed; see which one decides, and give the command again"
 
 
 T = TypeVar("T")
