@@ -58,6 +58,7 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.SymbolHalted,
     vocabulary.SymbolResumed,
     vocabulary.ContractClosing,
+    vocabulary.ProtectionFailed,
     vocabulary.AccountSnapshot,
     vocabulary.MarketRemembered,
     vocabulary.DayProfitPeaked,
