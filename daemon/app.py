@@ -532,7 +532,7 @@ class App:
         """The account as it stands, for the journal; true while nothing that was published waits to be handled."""
         account, book = self.account, self.risk.book
         account.flatten_reason, account.unsettled = self.risk.flatten_reason, dict(book.unsettled)
-        account.closing = dict(self.risk.closing)
+        account.closing, account.brackets = dict(self.risk.closing), book.brackets
         account.day, account.day_start_net, account.day_high = book.day, book.day_start_net, book.day_high
         taken = account.snapshot(self.plan.clock.now_ns() or account.last_ts)
         return msgspec.structs.replace(taken, sessions=self.strategy.view.sessions())
@@ -582,6 +582,7 @@ class App:
             self.risk.book.restore(
                 standing, remaining, unknown, account.day, account.day_start_net, account.day_high, account.approved()
             )  # fmt: skip
+            self.risk.book.brackets = account.brackets
             self.risk.restore(account.state, account.flatten_reason, account.unsettled, account.closing)
             self.risk.held_over.restore(account.portfolio.closes())
             for position in standing:

@@ -61,6 +61,7 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.SymbolHalted,
     vocabulary.SymbolResumed,
     vocabulary.ContractClosing,
+    vocabulary.ProtectionFailed,
     vocabulary.AccountSnapshot,
     vocabulary.MarketRemembered,
     vocabulary.DayProfitPeaked,
