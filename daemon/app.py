@@ -80,6 +80,7 @@ from daemon.risk.expiry import ExpiryGuard
 from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder
+from daemon.scout import LooksAhead, Parts, Scout, one_by_one
 from daemon.settings.changing import tightened
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
@@ -248,6 +249,22 @@ class App:
             plan.machine.stopwatch,
             plan.decides_from,
         )
+        market, chunk_rows = settings.market, settings.feed.chunk_rows
+        self._scout = self._look_ahead(
+            lambda: Parts(
+                feed=lambda bus: self._feed_of(bus, Tapes(plan.tapes, plan.symbols, chunk_rows), ReplayClock()),
+                builder=BarBuilder(self.calendar, intervals, grace_ns),
+                overnight=lambda bus: Overnight(
+                    bus, limit, {symbol: market.adjustments_of(symbol) for symbol in self.symbols}, silent=True
+                ),
+                detector=ComplexityDetector(settings.complexity_detection, scheduled),
+                view=MarketView(view, self.calendar, costs),
+                legs=Legs(self._legs()),
+                interval=interval,
+                seen=seen,
+            ),
+            agents,
+        )
         on_swap = settings.model_management.on_swap
         self.models = ModelSwitch(
             bus, clock, self.strategy, plan.machine.models or (lambda: model_loader(settings, clock)), on_swap,
@@ -356,14 +373,34 @@ class App:
             self.settings.broker.starting_cash,
         )  # fmt: skip
 
-    def _tape_feed(self) -> TapeFeed | LiveFeed:
-        settings, clock = self.settings, self.plan.clock
+    def _tape_feed(self) -> TapeFeed:
+        clock = self.plan.clock
         assert not isinstance(clock, LiveClock), "a tape has its own time"
+        return self._feed_of(self.bus, self.tapes, clock)
+
+    def _feed_of(self, bus: Bus, tapes: Tapes, clock: ReplayClock | PacedClock) -> TapeFeed:
+        settings = self.settings
         schedule = Schedule(
             INTERVALS[settings.strategy.interval], settings.bars.grace_ms * NS_PER_MS,
             settings.strategy.square_off_minutes,
         )  # fmt: skip
-        return TapeFeed(self.bus, self.tapes, self._tick_filter(), self.calendar, schedule, clock)
+        return TapeFeed(bus, tapes, self._tick_filter(), self.calendar, schedule, clock)
+
+    def _look_ahead(self, made_of: Callable[[], Parts], agents: Sequence[Agent]) -> Scout | None:
+        """Who plays the tape ahead of a replay, so that decisions are thought of many at a time; None: one by one."""
+        settings, plan = self.settings, self.plan
+        decider, size = self.strategy.strategies.get(settings.strategy.name), settings.performance.decisions_ahead
+        if not (size and plan.pumped and isinstance(plan.clock, ReplayClock) and isinstance(decider, LooksAhead)):
+            return None
+        scout = Scout(made_of(), plan.decides_from)
+        why = one_by_one(plan.latency, plan.recover, [agent.name for agent in agents])
+        why = why or decider.foresee(scout.moments, size, plan.machine.stopwatch)
+        if not why:
+            self.strategy.foreseer = decider
+            return scout
+        log.info("decisions are thought of one by one", reason=why)
+        scout.close()
+        return None
 
     def _live_feed(self) -> TapeFeed | LiveFeed:
         clock, settings = self.plan.clock, self.settings
@@ -717,6 +754,8 @@ class App:
     def close(self) -> None:
         """Release threads and files; calling it again does nothing."""
         self.strategy.close()
+        if self._scout is not None:
+            self._scout.close()
         self.shadows.close()
         for budget in self._budgets.values():
             budget.close()

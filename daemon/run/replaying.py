@@ -134,6 +134,8 @@ class Replay:
 
     async def _end(self) -> ReplaySummary:
         """Say what it came to, and write what was asked for."""
+        if (foreseer := self.app.strategy.foreseer) is not None:
+            log.info("decisions were thought of in batches", decisions=foreseer.known_ahead)
         if self.beside is not None and not self.interrupted:
             self._sensitivity = await asyncio.to_thread(self.beside)
         summary = msgspec.structs.replace(self._summarise(), sensitivity=self._sensitivity)
