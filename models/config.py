@@ -259,6 +259,22 @@ class HRMSettings(_Frozen):
         """Segments that one decision may take: `act.max_segments`, lowered by `convergence.max_cycles`."""
         return min(self.act.max_segments, self.convergence.max_cycles // self.shape.h_cycles)
 
+    def within(self, segments: int | None) -> HRMSettings:
+        """The same settings where no decision takes more segments than a network was trained with; None: nobody knows.
+
+        Of a deeper one nothing was learned, its Q values least of all.
+        """
+        if segments is None or self.act.max_segments <= segments:
+            return self
+        steps = tuple(
+            step.model_copy(update={"min_segments": min(step.min_segments, segments)})
+            for step in self.act.complexity_steps
+        )
+        changed = {
+            "min_segments": min(self.act.min_segments, segments), "max_segments": segments, "complexity_steps": steps,
+        }  # fmt: skip
+        return self.model_copy(update={"act": self.act.model_copy(update=changed)})
+
     def of(self, network: HRMConfig) -> HRMSettings:
         """The same settings for a network as it is: its shape, widths and features, under the profile that has them."""
         fits = [name for name, shape in self.architecture.items() if shape == network.architecture]

@@ -59,7 +59,11 @@ def evaluate(
     torch.set_num_threads(settings.performance.torch_threads)  # more wait for each other where others compute, too
     try:
         network, manifest = load_model(model)
-        hrm = settings.hierarchical_reasoning_model.of(network.config)
+        asked = settings.hierarchical_reasoning_model
+        hrm = asked.of(network.config).within(manifest.trained_segments)
+        if hrm.act.max_segments < asked.act.max_segments:
+            key, trained = "hierarchical_reasoning_model.act.max_segments", manifest.trained_segments
+            typer.echo(f"{model} was trained with {trained} segments and goes no deeper, whatever {key} says", err=True)
         data = evaluation_data(wanted, sessions, training.objective.costs, drawn)
         told = overlap(model, manifest, wanted, data.sessions, drawn)
         if not on_training_data:

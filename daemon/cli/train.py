@@ -218,6 +218,7 @@ def _walk_forward(
                 observers=[view, MetricsFile(out / "metrics.jsonl")],
                 memory_limit_gb=settings.performance.memory_limit_gb, device=device,
             )  # fmt: skip
+        hrm = hrm.within(settings.deep_supervision.segments)  # as deep as any of them decides
         best, earned = winner(folds, hrm, training)
         batches = BatchSettings(hrm.features, training.fill, training.target)
         evaluation = evaluate([(fold.model, fold.after) for fold in folds], hrm, batches, judged, seed=training.seed)
