@@ -259,6 +259,17 @@ class HRMSettings(_Frozen):
         """Segments that one decision may take: `act.max_segments`, lowered by `convergence.max_cycles`."""
         return min(self.act.max_segments, self.convergence.max_cycles // self.shape.h_cycles)
 
+    def has_shape(self, shape: ArchitectureSettings) -> bool:
+        """Whether the profile builds that network; how it is trained (`gradient`) doesn't matter."""
+        return _same_network(self.shape, shape)
+
+    def shaped(self, shape: ArchitectureSettings) -> HRMSettings:
+        """The same settings for a network of that shape, under the profile that has it or as `artifact`."""
+        fits = [name for name, one in self.architecture.items() if _same_network(one, shape)]
+        if fits:
+            return self.model_copy(update={"profile": self.profile if self.profile in fits else fits[0]})
+        return self.model_copy(update={"profile": "artifact", "architecture": {**self.architecture, "artifact": shape}})
+
     def within(self, segments: int | None) -> HRMSettings:
         """The same settings where no decision takes more segments than a network was trained with; None: nobody knows.
 
@@ -298,6 +309,10 @@ class HRMSettings(_Frozen):
             timeframe_dim=self.embeddings.timeframe,
             logit_cap=self.output_heads.logit_cap,
         )
+
+
+def _same_network(one: ArchitectureSettings, other: ArchitectureSettings) -> bool:
+    return one.model_copy(update={"gradient": other.gradient}) == other
 
 
 def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, naming, print_json, settings_and_logs
 from daemon.cli.train import Border, Columns, Files, Market, training_data
 from daemon.core.errors import ArtifactError, UsageError
 from daemon.report.tables import show
@@ -52,7 +52,7 @@ def evaluate(
     from models.training.policy import ppo_positions
     from models.training.run import evaluation_data
 
-    settings = settings_and_logs(config, overrides)
+    settings = settings_and_logs(config, [*(overrides or []), naming(model)])
     training = settings.training_params
     wanted = training_data(settings, bars or [], market, None, border, columns=columns)
     drawn = _seeds(market_seed, seeds, sessions)

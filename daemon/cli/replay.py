@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, naming, print_json, run_loop, settings_and_logs
 from daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def replay(
     if strategy is not None:
         changes += _instead(strategy, config, changes)
     if model is not None:
-        changes.append(f"model_management.artifact={json.dumps(str(model))}")  # JSON is YAML, whatever the name holds
+        changes.append(naming(model))
     outputs = ReplayOutputs(
         journal=journal, report=report, bars=bars_out, fills=fills_out, trades=trades_out, decisions=decisions_out,
         equity=equity_out, ticks=ticks_out,

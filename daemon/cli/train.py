@@ -19,6 +19,7 @@ from daemon.market.instruments import InstrumentBook
 from daemon.market.overnight import OvernightLimit
 from daemon.report.tables import show
 from daemon.settings.market import MarketSettings
+from daemon.settings.shape_of_model import START
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.strategy.store import Store
@@ -81,7 +82,7 @@ def train(
     from models.training.progress import MetricsFile, Observer, TensorBoardFiles, watching
     from models.training.run import train as run_training
 
-    settings = settings_and_logs(config, overrides)
+    settings = settings_and_logs(config, overrides, START)
     if walk_forward is not None:
         _refuse_beside_walk_forward(
             {"--resume": resume, "--tensorboard": tensorboard, "--ppo": ppo is not None, "--intervals": bool(intervals),
