@@ -14,7 +14,8 @@ from rich.console import Console
 from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
 from daemon.core.clock import wall_ns
 from daemon.core.errors import ArtifactError, UsageError
-from daemon.market.calendar import ist_ns
+from daemon.market.calendar import MarketCalendar, ist_ns
+from daemon.market.hours import hours_of
 from daemon.market.instruments import InstrumentBook
 from daemon.market.overnight import OvernightLimit
 from daemon.report.tables import show
@@ -283,7 +284,8 @@ def training_data(
     except DataError as error:
         raise UsageError(str(error)) from None
     actions = partial(_actions, settings.market)
-    return FileData(bars, seconds, _date(option, border), actions, limit.broken, named, option)
+    hours = hours_of(MarketCalendar.load(settings.market.calendar_file))
+    return FileData(bars, seconds, _date(option, border), actions, limit.broken, named, option, hours)
 
 
 def _actions(market: MarketSettings, symbol: str) -> list[Action]:
