@@ -91,7 +91,15 @@ from daemon.shadow.measuring import Measuring
 from daemon.shadow.migrating import MigrationKeeper, Stations, restore
 from daemon.shadow.shadows import Shadows, earlier_results
 from daemon.strategy.actor import StrategyActor
-from daemon.strategy.build import Built, after_restart, build_ladder, model_loader, thinking_limit, view_settings
+from daemon.strategy.build import (
+    Built,
+    after_restart,
+    build_ladder,
+    model_loader,
+    thinking_limit,
+    untried,
+    view_settings,
+)
 from daemon.strategy.easing import knows
 from daemon.strategy.switching import RUNG, ModelSwitch
 from daemon.supervision.baseline import Rival
@@ -490,6 +498,18 @@ class App:
         return str(getattr(self.strategy.succession.newest(self.settings.strategy.name), "description", ""))
 
     @property
+    def depth(self) -> int:
+        """Segments that a decision of the HRM takes at most: as its model was trained, or fewer by the settings."""
+        newest = self.strategy.succession.newest(RUNG)
+        return int(getattr(newest, "depth", self.settings.hierarchical_reasoning_model.max_segments))
+
+    @property
+    def untried(self) -> str:
+        """What must be said of a model that knows simulated markets alone where ticks are real; "" elsewhere."""
+        newest = self.strategy.succession.newest(self.settings.strategy.name)
+        return untried(newest, real=self.tapes.real)
+
+    @property
     def ending(self) -> bool:
         """Whether it takes nothing up any more: it was asked to stop, or its feed has ended."""
         return self._stop.is_set() or (self._traded and not self.desk.open)
@@ -810,6 +830,8 @@ class App:
                 "recovers": "true" if self.plan.recover else "",
                 "order_delay_ns": str(self.plan.latency.order_ns),
                 "model": self.model,
+                "untried": self.untried,
+                "depth": str(self.depth),
                 "simulated": "true" if self.tapes.simulated else "",
                 "made_of": self.tapes.bars,
                 "received": "true" if self.tapes.received else "",

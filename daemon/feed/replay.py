@@ -63,6 +63,8 @@ class Tapes:
         self.symbols = tuple(symbol for symbol in known if not symbols or symbol in symbols)
         self.rows = sum(reader.rows for reader in self._readers)
         self.simulated = any(reader.notes.get("simulated") == "true" for reader in self._readers)
+        self.real = not paths or any(reader.notes.get("simulated") != "true" for reader in self._readers)
+        """Whether ticks of a market come, a recorded or a live one."""
         self.bars = self._made_of()
         """The interval of the bars of which the tapes are made; "" for ticks."""
         self.received = any("ts_recv" in reader.columns for reader in self._readers)
