@@ -21,6 +21,7 @@ import structlog
 
 from daemon import __version__
 from daemon.bars.builder import BarBuilder, BarsActor
+from daemon.bars.compiled_builder import CompiledBarBuilder
 from daemon.bars.complexity import ComplexityActor, ComplexityDetector
 from daemon.bars.overnight import Overnight
 from daemon.brokers.choice import adapter_of, budgets, feed_of, held_account, real_ticks
@@ -61,6 +62,7 @@ from daemon.market.overnight import OvernightLimit
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.market.symbol_files import MasterDay, open_instruments
 from daemon.market.trade_costs import TradeCosts
+from daemon.native.kernel import Kernel
 from daemon.orders.abandoning import abandon
 from daemon.orders.book import OrderState
 from daemon.orders.broker import Broker
@@ -141,6 +143,8 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine = msgspec.field(default_factory=Machine)
     pumped: bool = False
     """Whether the stations are run by hand between the moments of a tape, which is quicker than as tasks."""
+    kernel: Kernel | None = None
+    """What columns of a tape's ticks are gone through by, quicker than Python and with the same outcome."""
 
 
 class App:
@@ -240,7 +244,7 @@ class App:
         self.feed = self._tape_feed() if plan.tapes else self._live_feed()
         limit = OvernightLimit(self.instruments, settings.market.max_overnight_percent)
         intervals = self.tapes.intervals(settings.bars.intervals, seen)
-        self.bars = BarsActor(bus, BarBuilder(self.calendar, intervals, grace_ns), self._overnight(limit))
+        self.bars = BarsActor(bus, self._bar_builder(intervals, grace_ns), self._overnight(limit))
         self.complexity = ComplexityActor(bus, ComplexityDetector(settings.complexity_detection, scheduled), interval)
         costs = TradeCosts(CostSchedule(), self.instruments.resolve, float(settings.risk.max_order_notional))
         self.strategy = StrategyActor(
@@ -441,7 +445,12 @@ class App:
         return keeper
 
     def _tick_filter(self) -> TickFilter:
-        return self.tapes.tick_filter(self.settings.feed, self.instruments, self.calendar)
+        return self.tapes.tick_filter(self.settings.feed, self.instruments, self.calendar, self.plan.kernel)
+
+    def _bar_builder(self, intervals: dict[str, int], grace_ns: int) -> BarBuilder:
+        if self.plan.kernel is not None:
+            return CompiledBarBuilder(self.calendar, intervals, grace_ns, self.plan.kernel)
+        return BarBuilder(self.calendar, intervals, grace_ns)
 
     def _overnight(self, limit: OvernightLimit) -> Overnight:
         market, account = self.settings.market, self.account

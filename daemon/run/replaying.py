@@ -22,6 +22,7 @@ from daemon.core.errors import Fault, TapeError, UsageError
 from daemon.core.events import Bar, Decision, Event, Fill, InferenceMeasured, TickBatch
 from daemon.core.latency import Latency
 from daemon.feed.replay import TapeFeed
+from daemon.native.kernel import column_kernel
 from daemon.portfolio.book import Portfolio
 from daemon.report.chance import SensitivityRow
 from daemon.report.summary import ReplaySummary
@@ -88,6 +89,7 @@ class Replay:
             restarts=False,
             order_prefix="R",
             pumped=True,
+            kernel=column_kernel(settings.performance.cache_dir),
         )
         self.app = App(settings, plan)
         self._bars: list[Bar] = []
