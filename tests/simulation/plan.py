@@ -102,6 +102,10 @@ class Do(StrEnum):
     ASK_REDUCE = "http.reduce"
     ASK_FLATTEN = "http.flatten"
     ASK_ORDER = "http.order"
+    ASK_CANCEL = "http.cancel"
+    ASK_SWAP = "http.swap"
+    ASK_CONFIG = "http.config"
+    ASK_RELOAD = "http.reload"
     MODEL_LOADED = "model.loaded"
     MODEL_BACK = "model.back"
     MODEL_REFUSED = "model.refused"
@@ -122,7 +126,7 @@ COMMON: Final = (Do.KILL, Do.POWER_CUT, Do.HALT, Do.RESUME, Do.PLACE, Do.CANCEL,
 MOMENTS: Final = (
     "OrderIntent", "OrderApproved", "OrderSent", "OrderAccepted", "OrderUnknown", "OrderCancelRequested", "Fill",
     "Decision", "CancelOrder", "Halt", "Reduce", "TradingStateChanged", "ManualOrder", "LoadModel", "ModelLoaded",
-    "BeginCanary", "CanaryChanged", "EndCanary", "ControlAction",
+    "BeginCanary", "CanaryChanged", "EndCanary", "ControlAction", "SwapStrategy", "StrategySwapped", "SettingChanged",
 )  # fmt: skip
 """Events that an action may wait for: between them and the next one lies what a death or a command can tear apart."""
 

@@ -12,6 +12,8 @@ from tests.simulation.venue import SYMBOLS
 
 MAX_POSITION, MAX_ORDER, MAX_A_MINUTE = 40, 12, 6
 MAX_GROSS, MAX_LOSS = 45_000, 120
+MOST_UNITS = "risk.max_order_quantity"
+"""A limit that operators change while it runs."""
 
 
 @cache
