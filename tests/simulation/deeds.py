@@ -16,6 +16,7 @@ from daemon.settings.tree import Settings
 from tests.simulation.brains import CANDIDATE
 from tests.simulation.clerk import asking
 from tests.simulation.computer import BROKEN, FULL, LOCKED
+from tests.simulation.own_class import OWN
 from tests.simulation.plan import HEALED_S, Action, Do
 from tests.simulation.promises import SETTLES_S
 from tests.simulation.settings import MAX_ORDER, MOST_UNITS
@@ -117,6 +118,17 @@ def _ask_cancel(world: World, action: Action) -> None:
     working = sorted(service.app.orders.working) if service is not None else []
     if working:
         world.clerk.ask("cancel", action, order_id=working[action.number % len(working)])
+
+
+def _rung(world: World, action: Action) -> str:
+    """Whom an operator wants in charge."""
+    rungs = (*RUNGS, OWN) if world.plan.has("own.") else RUNGS
+    return rungs[action.number % len(rungs)]
+
+
+def _own(wrong: str) -> Deed:
+    """A user's class is wrong for so long, two bars at least."""
+    return lambda world, action: world.mood.spoil_own(wrong, 130.0 if action.number % 2 else action.seconds + 61.0)
 
 
 def _most_units(action: Action, file: Settings) -> int:
@@ -302,6 +314,10 @@ DEEDS: dict[Do, Deed] = {
     Do.THOUGHT_SLOW: _until("computer", "slow_thought_until"),
     Do.THOUGHT_RAISES: _until("mood", "raises_until"),
     Do.THOUGHT_JUNK: _until("mood", "junk_until"),
+    Do.OWN_RAISES: _own("raises"),
+    Do.OWN_ANSWERS: _own("answers"),
+    Do.OWN_WILD: _own("wild"),
+    Do.OWN_HANGS: _until("computer", "no_thought_until"),
     Do.CLOCK_JUMPS: _jump,
     Do.CLOCK_DRIFTS: _drift,
     Do.CLOCK_SLEEPS: _sleep,
@@ -339,7 +355,7 @@ DEEDS: dict[Do, Deed] = {
     Do.ASK_FLATTEN: asking("flatten"),
     Do.ASK_ORDER: asking("order", _order),
     Do.ASK_CANCEL: _ask_cancel,
-    Do.ASK_SWAP: asking("strategy", lambda action: {"name": RUNGS[action.number % len(RUNGS)]}),
+    Do.ASK_SWAP: lambda world, action: world.clerk.ask("strategy", action, name=_rung(world, action)),
     Do.ASK_CONFIG: lambda world, action: world.clerk.ask(
         "config", action, changes={MOST_UNITS: _most_units(action, world.file)}
     ),

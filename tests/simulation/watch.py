@@ -20,6 +20,7 @@ from daemon.core.clock import NS_PER_S
 from daemon.core.events import (
     CANDIDATE,
     EXTERNAL,
+    Action,
     BeginCanary,
     CanaryChanged,
     CanaryState,
@@ -52,6 +53,7 @@ from daemon.core.events import (
     TradingStateChanged,
 )
 from daemon.journal.schema import JOURNALED
+from tests.simulation.own_class import OWN
 from tests.simulation.settings import MOST_UNITS
 
 HEARD_S = 1.0
@@ -103,6 +105,8 @@ class Watch:
         """Commands that were answered as taken and on disk: kind, and the reason that was given."""
         self.canary: CanaryChanged | None = None
         """The newest word of one."""
+        self.spoilt: set[tuple[str, int]] = set()
+        """Bars for which a user's class gave no answer."""
         self._commands: set[str] = set()
         self._models: list[tuple[int, str]] = []
         """From the close of which bar on the HRM decides with which model, in this life."""
@@ -266,6 +270,12 @@ class Watch:
             if decision.model_hash != model:
                 told = f"{decision.model_hash} decided the bar {decision.ts_bar}, {model} was in charge"
                 self.breaks("the model in charge decides", told)
+        if decision.failed and decision.action is not Action.HOLD:
+            self.breaks(
+                "a failed decision opens nothing", f"{decision.action} {decision.symbol} by {decision.strategy}"
+            )
+        if decision.strategy == OWN and (decision.symbol, decision.ts_bar) in self.spoilt and not decision.failed:
+            self.breaks("no answer is a failed decision", f"{decision.action} {decision.symbol} at {decision.ts_bar}")
         canary = self.canary
         if decision.strategy.startswith(CANDIDATE) and (
             canary is None or decision.symbol not in canary.symbols

@@ -23,6 +23,7 @@ from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
 from daemon.sandbox.tokens import FAR_S, make_token
 from daemon.settings.shadow import ShadowAgentSettings
 from daemon.shadow.agents import Agent, own_settings
+from strategies.base import Strategy
 from tests.simulation import promises
 from tests.simulation.brains import CANDIDATE, Brain, Mood, Store
 from tests.simulation.clerk import Clerk, serve
@@ -31,6 +32,7 @@ from tests.simulation.deeds import DEEDS
 from tests.simulation.link import TickLinks
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import Network
+from tests.simulation.own_class import OWN, own_strategy
 from tests.simulation.plan import ACTIVE_WITHIN_S, BY_HTTP, HEALED_S, Action, Plan
 from tests.simulation.promises import SETTLES_S
 from tests.simulation.record import journaled, newest
@@ -68,8 +70,8 @@ class World:
         self.lifted_until = 0.0
         """Until when a resume that was asked for may still arrive."""
         self.watch = Watch(self.loop.time, MAX_A_MINUTE, MAX_LOSS)
-        self.watch.disk_fails = plan.has("disk.")
-        self.settings = self.file = settings_at(port, directory, stage, limits=plan.limits)
+        self.watch.disk_fails, self.watch.spoilt = plan.has("disk."), self.mood.spoilt
+        self.settings = self.file = settings_at(port, directory, stage, plan)
         """Of the first start, and as the settings file has them by now."""
         self.venue = Venue(self.loop, plan.seed, stage, port, self.ticks)
         self.ticks.token_holds = lambda: not self.venue.gate.expired
@@ -185,7 +187,9 @@ class World:
         self._token_file.write_text(token)
 
     async def _daemon(self, process: Process) -> None:
-        strategies = {name: self.store.brain(name) for name in ("hrm", "rules")}
+        strategies: dict[str, Strategy] = {name: self.store.brain(name) for name in ("hrm", "rules")}
+        if self.plan.has("own."):
+            strategies[OWN] = own_strategy(self.plan.seed, self.mood)
         agents = []
         if self.plan.has("canary."):
             brain = Brain("hrm", self.plan.seed, self.mood, in_thread=True, model=CANDIDATE)
