@@ -371,6 +371,24 @@ def test_a_late_fill_of_a_cancelled_entry_is_protected(desk: BracketDesk) -> Non
     assert desk.legs() == [STOP, TARGET]
 
 
+def test_a_stop_that_was_reached_and_became_a_limit_order_is_left_to_it(desk: BracketDesk) -> None:
+    """Its row in the venue's book is another then; nobody has moved anything."""
+    hold(desk)
+    stop = desk.leg("stop")
+    desk.amend(
+        OrderAmended(
+            ts=desk.clock.now_ns(), order_id=stop, quantity=100, change=0, type=OrderType.LIMIT,
+            limit_price=Decimal(789),
+        )
+    )  # fmt: skip
+    desk.settle(2)
+    assert set(desk.orders(strategy=PROTECTION, reason="stop")) == {stop}
+    assert desk.actor.book.brackets.of[SBIN].target == Decimal(820)
+    desk.fill(stop)
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+
+
 def leg(order_id: str, remaining: int, price: int = 790, *, is_stop: bool = True, side: Side = Side.SELL) -> Leg:
     """One of a long position."""
     return Leg(order_id, side, is_stop, Decimal(price), remaining)
