@@ -434,7 +434,8 @@ class Chaos:
 def unprotected(found: dict[str, dict[str, Any]]) -> str:
     """Legs without a position, more of them than is held, or a position without its stop; "" where none.
 
-    A target that the exchange doesn't take is watched by the daemon instead. Both sides have agreed on what works by then, so what the daemon says of its legs is what the exchange has.
+    A target that the exchange doesn't take is watched by the daemon instead. Both sides have agreed on what works by
+    then, so what the daemon says of its legs is what the exchange has.
     """
     for symbol, it in found.items():
         for kind, wanted in it["wants"].items():
