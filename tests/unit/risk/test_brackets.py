@@ -211,6 +211,20 @@ def test_a_stop_that_is_refused_again_and_again_closes_the_position(desk: Bracke
     assert (desk.position, desk.working) == (0, {})
 
 
+def test_what_somebody_placed_in_the_app_is_left_alone_then(desk: BracketDesk) -> None:
+    """It keeps the part that it would close."""
+    hold(desk)
+    desk.adopt(Side.SELL, 30, 830)
+    desk.settle(2)
+    assert desk.legs() == [("stop", "SELL", 70, "790"), ("target", "SELL", 70, "820")]
+    for _ in range(3):
+        desk.reject(desk.leg("stop"), "RMS: no")
+        desk.pass_s()
+    desk.settle()
+    assert desk.position == 30
+    assert desk.orders() == ["Xapp"]
+
+
 def test_a_target_that_is_refused_again_and_again_is_taken_by_us(desk: BracketDesk) -> None:
     """The position stays with its stop, and is closed when the price is there."""
     hold(desk)
