@@ -95,7 +95,9 @@ class HRMAgent:
         now_ns: Callable[[], int] | None = None,
     ) -> None:
         self.model = model.eval()
-        self.settings = settings
+        self.trained_segments = manifest.trained_segments
+        """Segments that the weights were trained with at most: no decision takes more. None: nobody knows."""
+        self.settings = settings = settings.within(self.trained_segments)
         self.features = model.config.features
         """What this network reads; `past_sessions` may be another than the settings'."""
         self.act = AdaptiveComputationTime(settings, now_ns)
@@ -157,6 +159,7 @@ class HRMAgent:
             metrics=metrics,
             git_revision=git_revision,
             novelty=self._known,
+            segments=self.trained_segments,
         )
         return save_model(path, self.model, manifest)
 
@@ -164,7 +167,9 @@ class HRMAgent:
     def manifest(self) -> Manifest:
         """What the model says about itself; worked out again, in fp32, after the weights have changed."""
         if self._manifest is None:
-            self._manifest = describe(self.model, trained=self._trained, dtype="float32", novelty=self._known)
+            self._manifest = describe(
+                self.model, trained=self._trained, dtype="float32", novelty=self._known, segments=self.trained_segments
+            )
         return self._manifest
 
     @property
@@ -176,6 +181,11 @@ class HRMAgent:
     def trained(self) -> bool:
         """Whether the weights have ever been learned."""
         return self._trained
+
+    @property
+    def runner(self) -> Runner[Any, Any]:
+        """What it thinks with."""
+        return self._runner
 
     def renewed(self, runner: Runner[Any, Any] | None = None) -> HRMAgent:
         """Return an agent on the same weights that shares nothing else, for a thread of its own; both only decide."""
@@ -313,7 +323,7 @@ class HRMAgent:
             )
         finally:
             self.model.eval()
-        self._trained = True
+        self._trained, self.trained_segments = True, self.act.max_segments
         self._weights_changed()
         return reports
 
@@ -331,25 +341,30 @@ class HRMAgent:
 
 def read_decision(reasoning: Reasoning, side: int, heads: OutputHeadSettings) -> AgentDecision:
     """Read row 0 of a reasoning as a decision of the position row `side`. Raises InvalidOutput."""
+    validate(reasoning.values, heads.logit_cap)
+    return read_row(reasoning, 0, side, heads)
+
+
+def read_row(reasoning: Reasoning, row: int, side: int, heads: OutputHeadSettings) -> AgentDecision:
+    """Read one row, which has been validated."""
     values = reasoning.values
-    validate(values, heads.logit_cap)
-    probabilities = policy_probabilities(values.policy[0, side])
+    probabilities = policy_probabilities(values.policy[row, side])
     action = int(probabilities.argmax())
-    change_h, change_l = float(values.change_h[0, -1]), float(values.change_l[0, -1])
+    change_h, change_l = float(values.change_h[row, -1]), float(values.change_l[row, -1])
     one, two, three, four, five = (float(probability) for probability in probabilities)
     return AgentDecision(
         action=action,
-        quantity=quantity_units(float(values.quantity[0]), heads),
+        quantity=quantity_units(float(values.quantity[row]), heads),
         confidence=float(probabilities[action]),
-        value=float(values.value[0, side]),
-        segments=reasoning.segments[0],
-        min_segments=reasoning.minimum[0],
-        halt_reason=reasoning.reasons[0].value,
+        value=float(values.value[row, side]),
+        segments=reasoning.segments[row],
+        min_segments=reasoning.minimum[row],
+        halt_reason=reasoning.reasons[row].value,
         h_confidence=max(0.0, 1.0 - change_h),
         l_confidence=max(0.0, 1.0 - change_l),
         convergence=(change_h, change_l),
-        q_halt=float(values.q_halt[0]),
-        q_continue=float(values.q_continue[0]),
+        q_halt=float(values.q_halt[row]),
+        q_continue=float(values.q_continue[row]),
         probabilities=(one, two, three, four, five),
     )
 

@@ -8,7 +8,7 @@ that came too late do not. In a market unlike those that the model was trained i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from daemon.core.clock import NS_PER_MS, Clock
 from daemon.core.events import Action, Decision
 from models.act import HaltReason, Runner
 from models.agent import AgentDecision, HRMAgent, quantity_share
+from models.ahead import Foresight, refusal
 from models.config import History, HRMSettings
 from models.errors import InvalidObservation, InvalidOutput
 from models.explaining import Part, in_words
@@ -29,8 +30,8 @@ ENTRIES = (Action.BUY_LONG, Action.SELL_SHORT)
 EXPLAINED_AT_ONCE = 1_000_000
 """Parameters of the largest network whose trades say at once what mattered: eight questions, a millisecond or two.
 Of larger ones, and of holds, `hrmd explain` tells."""
-SIMULATED = "SIM"
-"""The instrument of the simulated market that models are trained in."""
+MomentSource = Callable[[int, int], Sequence[Moment]]
+"""`source(count, ts)`: about the next `count` moments from `ts` (UTC ns) on; none at the end."""
 
 
 class HRMStrategy:
@@ -54,6 +55,7 @@ class HRMStrategy:
         self._deadline_ns = int(settings.act.deadline_ms * NS_PER_MS)
         self._most_segments: int | None = None
         self._single_cycle = False
+        self._foresight: Foresight | None = None
         self._explains = sum(weight.numel() for weight in agent.model.parameters()) <= EXPLAINED_AT_ONCE
         self.description = f"{source} ({agent.model_hash[:12]})" if agent.trained else f"untrained ({source})"
 
@@ -100,11 +102,11 @@ class HRMStrategy:
     @property
     def simulated_only(self) -> bool:
         """Whether it has learned from the simulated market and no other."""
-        return self.agent.trained and set(self.agent.manifest.instruments) <= {SIMULATED}
+        return self.agent.manifest.simulated_only
 
     @property
     def depth(self) -> int:
-        """Segments that a decision may take when nothing is eased."""
+        """Segments that a decision may take when nothing is eased: no more than its model was trained with."""
         return self.agent.act.max_segments
 
     def ease(self, *, most_segments: int | None, single_cycle: bool) -> None:
@@ -155,11 +157,53 @@ class HRMStrategy:
             return hold(moment, self.name, str(error), model_hash=self.agent.model_hash)
         except InvalidOutput as error:
             return unusable(moment, self.name, str(error), self.agent.model_hash)
+        if single_cycle:
+            return self._decision(moment, answer, seen.cost_bp if self._past_sessions else 0.0)
+        return self._told(moment, seen, answer)
+
+    def _told(self, moment: Moment, seen: Observation, answer: AgentDecision) -> Decision:
+        """The decision, and of a small network's trades what mattered."""
         decision = self._decision(moment, answer, seen.cost_bp if self._past_sessions else 0.0)
-        if decision.action is Action.HOLD or single_cycle or not self._explains:
+        if decision.action is Action.HOLD or not self._explains:
             return decision
         parts = self.agent.explain(seen, answer.action, answer.segments, briefly=True)
         return msgspec.structs.replace(decision, why=in_words(parts))
+
+    def foresee(self, source: MomentSource, size: int, now_ns: Callable[[], int]) -> str:
+        """Think ahead of the moments that `source` will bring, at most `size` in a batch; why not, "" where it does."""
+        if why := refusal(self.agent):
+            return why
+
+        def observations(count: int, ts: int) -> list[Observation]:
+            return [observation(moment, self._history, self._past_sessions) for moment in source(count, ts)]
+
+        self._foresight = Foresight(self.agent, observations, size, now_ns)
+        return ""
+
+    @property
+    def known_ahead(self) -> int:
+        """Decisions that were known before they were asked for."""
+        return self._foresight.known if self._foresight is not None else 0
+
+    def is_ahead_due(self, moment: Moment) -> bool:
+        """Whether it has come to the end of what it has thought ahead of."""
+        return self._foresight is not None and self._foresight.is_due(moment.ts)
+
+    def look_ahead(self, moment: Moment) -> int:
+        """Think ahead from `moment` on, and say of how many. May take long."""
+        assert self._foresight is not None
+        return self._foresight.look_ahead(moment.ts)
+
+    def foreseen(self, moment: Moment) -> tuple[Decision, int] | None:
+        """What `decide` comes to, and what thinking it took, ns; None where that isn't known ahead."""
+        if self._foresight is None or self._most_segments is not None or self._single_cycle:
+            return None
+        seen = observation(moment, self._history, self._past_sessions)
+        try:
+            found = self._foresight.decision(seen)
+        except InvalidOutput as error:
+            return unusable(moment, self.name, str(error), self.agent.model_hash), 0
+        return None if found is None else (self._told(moment, seen, found[0]), found[1])
 
     def explain(self, moment: Moment, decision: Decision) -> tuple[Part, ...]:
         """What spoke for and against a decision that was made at `moment`. Raises InvalidObservation."""

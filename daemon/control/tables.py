@@ -56,6 +56,10 @@ def status_table(status: Status) -> Table:
     ]  # fmt: skip
     if status.session:
         rows.insert(2, ("session", status.session))
+    if status.model_simulated and not status.simulated:
+        who = status.model or status.strategy
+        untried = f"{who} has learned from simulated markets alone, and these ticks are real"
+        rows.append(("untried", Text(untried, "bold yellow")))
     rows += [("note", Text(note, "yellow")) for note in status.notes]
     if status.token:
         rows.append(("access", Text(status.token, "bold red" if status.token_left_s == 0 else "")))

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
+from daemon.core.clock import DAY_NS, IST_OFFSET_NS, india_day
 from daemon.core.events import Side
 from daemon.market.costs import CostRangeError, CostSchedule
 from daemon.market.instruments import Instrument
 
 UNKNOWN_BP: Final = 3.0
 """Where no schedule says, or the symbol is none that is known."""
+REMEMBERED: Final = 4_096
+"""Newest answers that are kept: a replay that looks ahead asks for each twice."""
 _BP: Final = 10_000
 
 
@@ -27,12 +31,15 @@ class TradeCosts:
         self._schedule = schedule
         self._resolve = resolve
         self._notional = notional
+        self._charged = lru_cache(REMEMBERED)(self._charge)
 
     def bp(self, symbol: str, price: float, ts: int) -> float:
         """Basis points of the turnover of one side; `ts` in UTC nanoseconds."""
         instrument = self._resolve(symbol)
-        if instrument is None:
-            return UNKNOWN_BP
+        return UNKNOWN_BP if instrument is None else self._charged(instrument, price, india_day(ts))
+
+    def _charge(self, instrument: Instrument, price: float, day: int) -> float:
+        ts = day * DAY_NS - IST_OFFSET_NS
         paid, quantity = Decimal(repr(price)), max(1, int(self._notional / price))
         try:
             both = sum(self._schedule.charges(instrument, side, quantity, paid, ts).total for side in Side)

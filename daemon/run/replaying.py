@@ -22,6 +22,7 @@ from daemon.core.errors import Fault, TapeError, UsageError
 from daemon.core.events import Bar, Decision, Event, Fill, InferenceMeasured, TickBatch
 from daemon.core.latency import Latency
 from daemon.feed.replay import TapeFeed
+from daemon.native.kernel import column_kernel
 from daemon.portfolio.book import Portfolio
 from daemon.report.chance import SensitivityRow
 from daemon.report.summary import ReplaySummary
@@ -88,6 +89,7 @@ class Replay:
             restarts=False,
             order_prefix="R",
             pumped=True,
+            kernel=column_kernel(settings.performance.cache_dir),
         )
         self.app = App(settings, plan)
         self._bars: list[Bar] = []
@@ -134,6 +136,8 @@ class Replay:
 
     async def _end(self) -> ReplaySummary:
         """Say what it came to, and write what was asked for."""
+        if (foreseer := self.app.strategy.foreseer) is not None:
+            log.info("decisions were thought of in batches", decisions=foreseer.known_ahead)
         if self.beside is not None and not self.interrupted:
             self._sensitivity = await asyncio.to_thread(self.beside)
         summary = msgspec.structs.replace(self._summarise(), sensitivity=self._sensitivity)
@@ -196,6 +200,7 @@ class Replay:
             tapes=[str(path) for path in app.tapes.paths], symbols=list(app.symbols), model=app.model,
             simulated=app.tapes.simulated, latency=self._latency.name, order_delay_ns=self._latency.order_ns,
             made_of=app.tapes.bars, received=app.tapes.received, instruments=app.kinds(),
+            untried=app.untried, depth=app.depth,
         )  # fmt: skip
 
     def _summarise(self) -> ReplaySummary:

@@ -159,6 +159,8 @@ class Service:
                 self._announce(self._control.url)
                 greet(await self._control.owners_link(), sys.stdout)
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
+            if self.app.untried:
+                log.warning("untried model", reason=self.app.untried)
             kept = (
                 Kept("pulse", self._pulse), Kept("health", self.view.monitor.run), Kept("alerts", self.alerts.run),
                 Kept("reload", self._reloading.run),

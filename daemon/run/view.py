@@ -271,9 +271,7 @@ class DaemonView:
     def hrm_metrics(self) -> HrmMetrics:
         """How the model reasons."""
         app = self._app
-        return reasoning(
-            self._decisions.rows, app.settings.hierarchical_reasoning_model.max_segments, app.plan.clock.now_ns()
-        )
+        return reasoning(self._decisions.rows, app.depth, app.plan.clock.now_ns())
 
     def risk(self) -> RiskView:
         """As the gate counts."""

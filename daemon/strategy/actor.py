@@ -58,6 +58,7 @@ from strategies.base import (
     NOT_FINITE,
     RAISED,
     UNFIT,
+    Foreseeing,
     MarketView,
     Moment,
     Renewable,
@@ -160,8 +161,11 @@ class StrategyActor(Actor):
         """The newest moment that was to be decided."""
         self.active = active
         self.sharing = Sharing(active)
+        self.foreseer: Foreseeing | None = None
+        """Who knows its decisions before it is asked, in a replay that is looked ahead of."""
         self._clock = clock
         self._latency = latency
+        self._remembered = latency if isinstance(latency, Remembering) else None
         self._then = latency.then if isinstance(latency, Remembering) else _nothing_known
         self._limit = limit
         self._thinker = Thinker(thread)
@@ -343,8 +347,7 @@ class StrategyActor(Actor):
         """
         turn = self._as_shared_now(turn)
         symbol, request = turn.moment.symbol, turn.request
-        latency = self._latency
-        was = isinstance(latency, Remembering) and latency.superseded(symbol, request.ts_bar)
+        was = self._remembered is not None and self._remembered.superseded(symbol, request.ts_bar)
         if was or self._newest_ns[symbol] > request.monotonic_ns:
             self.superseded += 1
             self._missed[symbol] += 1
@@ -394,6 +397,11 @@ class StrategyActor(Actor):
 
     async def _think(self, turn: _Turn) -> Decision:
         strategy, moment, request = self.strategies[turn.strategy], turn.moment, turn.request
+        foreseer = self.foreseer
+        if foreseer is not None and foreseer is strategy:
+            known = await self._foreseen(foreseer, turn)
+            if known is not None:
+                return known
         waiting = 1 + len(self._turns) + sum(1 for queue in self._requests.values() if queue)
         measured = self._stopwatch()
         answer = await self._thinker.think(
@@ -407,6 +415,21 @@ class StrategyActor(Actor):
             InferenceMeasured(ts=request.ts, symbol=moment.symbol, elapsed_ns=self._stopwatch() - measured)
         )  # fmt: skip
         return _failure(strategy, moment, RAISED, answer.why) if isinstance(answer, Broken) else answer
+
+    async def _foreseen(self, strategy: Foreseeing, turn: _Turn) -> Decision | None:
+        """The decision, where it is known ahead: said when everybody else is done, as a thread's answer is."""
+        moment = turn.moment
+        if strategy.is_ahead_due(moment):
+            work = partial(strategy.look_ahead, moment)
+            if await self._thinker.think(work, self._limit.limit_s, (moment.symbol, moment.ts)) is None:
+                return self._hung(self.strategies[turn.strategy], moment)
+        known = strategy.foreseen(moment)
+        if known is None:
+            return None
+        await asyncio.sleep(0)
+        decision, elapsed_ns = known
+        self.bus.publish(InferenceMeasured(ts=turn.request.ts, symbol=moment.symbol, elapsed_ns=elapsed_ns))
+        return decision
 
     def _hung(self, strategy: Strategy, moment: Moment) -> Decision:
         """Its thread was left: make it anew, so that the late answer touches nothing that decides."""

@@ -104,6 +104,10 @@ class NativeRunner:
         """Take `new` in the active rows and `old` in those that have halted."""
         return new.where(active, old)
 
+    def keep(self, rows: NDArray[np.int64], x: ArrayTokens, state: ArrayState) -> tuple[ArrayTokens, ArrayState]:
+        """Tokens and state of `rows` alone."""
+        return x.take(rows), state.take(rows)
+
 
 class _Network:
     """The packed weights inside the kernel; freed with this object."""

@@ -27,8 +27,15 @@ def rows_of(path: Path) -> list[tuple[Any, ...]]:
     return rows
 
 
-@pytest.mark.parametrize("latency", ["zero", "fixed:700"])
-@pytest.mark.parametrize("limit", ["execution.order_type=MARKET", "execution.order_type=LIMIT"])
+@pytest.mark.parametrize(
+    ("limit", "latency"),
+    [
+        ("execution.order_type=MARKET", "fixed:700"),
+        ("execution.order_type=LIMIT", "zero"),
+        pytest.param("execution.order_type=MARKET", "zero", marks=pytest.mark.nightly),
+        pytest.param("execution.order_type=LIMIT", "fixed:700", marks=pytest.mark.nightly),
+    ],
+)
 def test_an_equal_agent_is_equal_to_the_paisa(simulated: Path, tmp_path: Path, latency: str, limit: str) -> None:
     """Two of them: the same actions, orders, fills, trades, costs and profit, in every session."""
     _, summary = play(simulated, *LIVELY, TWINS, limit, latency=latency, journal=tmp_path / "j")

@@ -129,6 +129,8 @@ def at_the_venue(world: World) -> None:
     """Nothing at the venue that the journal doesn't know, and nothing twice."""
     watch, server = world.watch, world.venue.server
     intents = journaled(world.computer.journal, "OrderIntent", "order_id")
+    for order_id in sorted(it for it, count in intents.items() if count > 1):
+        watch.breaks("no order twice", f"{order_id} is in the journal {intents[order_id]} times")
     tags: Counter[str] = Counter(order.wanted.tag for order in world.venue.exchange.orders.values())
     for tag, count in tags.items():
         if tag and count > 1:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +19,7 @@ import msgspec
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import (
     CANDIDATE,
+    EXTERNAL,
     BeginCanary,
     CanaryChanged,
     CanaryState,
@@ -115,10 +116,14 @@ class Watch:
         self._owed: dict[tuple[str, int], float] = {}
         self._told: set[tuple[str, str]] = set()
 
-    def begin_life(self, on_record: set[str], model: str, canary: CanaryChanged | None) -> None:
+    def begin_life(
+        self, on_record: Collection[str], intents: Collection[str], model: str, canary: CanaryChanged | None
+    ) -> None:
         """A new process: what it must answer begins with what it hears, and it trades unless it says otherwise.
 
         `on_record`: the fills that the journal holds. Others died with the process, and are to be booked again.
+        `intents`: the orders that it holds. Somebody else's, adopted while nothing could be written, is adopted again
+        under the same name, which the venue's makes; one of ours has a name of its own, and is never made again.
         `model`: what the store names; `canary`: the newest that the journal has.
         """
         self._owed.clear()
@@ -126,10 +131,18 @@ class Watch:
         self._models, self._loading = [(0, model)], {}
         self.canary = canary
         self.fills = {fill_id: fill for fill_id, fill in self.fills.items() if fill_id in on_record}
-        lost = on_record - self.fills.keys()
+        self.intents = {
+            name: intent for name, intent in self.intents.items() if intent.strategy != EXTERNAL or name in intents
+        }
+        lost = set(on_record) - self.fills.keys()
         if lost:
             self.breaks("the journal tells what happened", f"it holds fills that were never published: {sorted(lost)}")
         self.state, self.stale = TradingState.ACTIVE, True
+
+    def end_life(self) -> None:
+        """A process has ended in order: what it was asked for it has answered."""
+        if self._loading:
+            self.breaks("every model is loaded or refused", f"nothing came of {len(self._loading)} when it ended")
 
     def wait(self, seconds: float) -> None:
         """The machine sleeps: what is owed is owed so much later."""

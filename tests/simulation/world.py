@@ -150,7 +150,8 @@ class World:
             self._died = asyncio.Event()
             self.down_s = RESTART_S
             self.watch.begin_life(
-                journaled(self.computer.journal, "Fill", "fill_id"), self.store.named,
+                journaled(self.computer.journal, "Fill", "fill_id"),
+                journaled(self.computer.journal, "OrderIntent", "order_id"), self.store.named,
                 newest(self.computer.journal, CanaryChanged),
             )  # fmt: skip
             task = self.loop.create_task(self._daemon(process), context=process.context())
@@ -198,6 +199,7 @@ class World:
         try:
             await service.run((partial(serve, service),) if self.plan.has(*BY_HTTP) else ())
             self.ends["orderly"] += 1
+            self.watch.end_life()
         except HrmdError as error:
             self.ends["fault"] += 1
             self._note(f"fault: {error}")
@@ -325,7 +327,6 @@ class World:
         service, process = self.service, self.process
         if service is None or process is None:
             return
-        told = service.app.snapshot()
         self.loop.terminate(process)
         for _ in range(ENDS_WITHIN_S):
             await asyncio.sleep(1)
@@ -334,7 +335,7 @@ class World:
         else:
             self.watch.breaks("it ends when it is asked to", f"it still runs {ENDS_WITHIN_S} s later")
             return
-        promises.on_record(self, told)
+        promises.on_record(self, service.app.snapshot())  # with what was filled while it ended
 
     def heal(self) -> None:
         """Nothing fails any more."""

@@ -48,6 +48,22 @@ def test_info_says_what_it_is_and_who_runs_it(artifact: Path, capsys: Capture) -
     assert said["sha256"]
 
 
+def test_info_says_how_deep_and_of_what_markets(artifact: Path, capsys: Capture) -> None:
+    """The shipped ones, as trained; an untrained one says that nothing is known."""
+    for name in ("tiny", "base"):
+        call(model_app, "info", str(shipped(name)), "--json", *TORCH)
+        said = json.loads(capsys.readouterr().out)
+        assert (said["segments"], said["depth"], said["simulated_only"]) == (2, 2, True)
+    call(model_app, "info", str(shipped("tiny")), *TORCH)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "trained with 2 segments; a decision takes at most 2" in out
+    assert "simulated only: what it earns in a real one is unknown" in out
+    call(model_app, "info", str(artifact), *TORCH)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "nothing says with how many segments it was trained; a decision takes at most 4" in out
+    assert "simulated only" not in out
+
+
 def test_what_cannot_be_had_is_in_the_info(
     artifact: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

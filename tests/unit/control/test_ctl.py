@@ -577,3 +577,13 @@ def test_a_halt_over_a_unix_socket(tmp_path: Path) -> None:
     with running_in_thread(build_server(daemon, socket=path)):
         assert main(["ctl", "halt", "--url", f"unix:{path}", "--token-file", str(tmp_path / "control.token")]) == 0
     assert len(daemon.submitted) == 1
+
+
+@pytest.mark.parametrize(("simulated", "said"), [(False, True), (True, False)])
+def test_status_says_what_a_model_has_never_seen(operator: Operator, simulated: bool, said: bool) -> None:
+    """Real ticks, and a model that learned from simulated markets alone."""
+    operator.daemon.shown = msgspec.structs.replace(
+        operator.daemon.shown, simulated=simulated, model_simulated=True, model="tiny"
+    )
+    shown = " ".join(operator.run("status").stdout.split())
+    assert ("tiny has learned from simulated markets alone, and these ticks are real" in shown) is said
