@@ -649,6 +649,7 @@ class App:
                 standing, remaining, unknown, account.day, account.day_start_net, account.day_high, account.approved()
             )  # fmt: skip
             self.risk.book.brackets = account.brackets
+            self.risk.asked_off(order.intent.order_id for order in working if order.unwanted)
             self.risk.restore(account.state, account.flatten_reason, account.unsettled, account.closing)
             self.risk.held_over.restore(account.portfolio.closes())
             for position in standing:

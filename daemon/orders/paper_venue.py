@@ -50,6 +50,7 @@ from daemon.core.events import (
     TickBatch,
     joined,
 )
+from daemon.core.pairs import is_stop
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.costs import ZERO, CostSchedule
 from daemon.market.instruments import Instrument, InstrumentBook, Kind
@@ -307,7 +308,7 @@ class PaperVenue:
     def _match(self, symbol: str, batch: TickBatch) -> list[tuple[int, int, list[Event]]]:
         """(row, sequence, events) of every order of one symbol: targets last, the others oldest first."""
         orders = [order for order in self._orders.values() if order.intent.symbol == symbol]
-        orders.sort(key=lambda it: it.intent.strategy == PROTECTION and it.intent.type not in _STOPS)
+        orders.sort(key=lambda it: _is_leg(it.intent) and not is_stop(it.intent))
         ticks = self._ticks(symbol, batch)
         found: list[tuple[int, int, list[Event]]] = []
         for order in orders:
@@ -360,9 +361,9 @@ class PaperVenue:
         others = [
             it
             for it in self._orders.values()
-            if it.intent.strategy == PROTECTION
+            if _is_leg(it.intent)
             and (it.intent.symbol, it.intent.side) == (intent.symbol, intent.side)
-            and (it.intent.type in _STOPS) is not (intent.type in _STOPS)
+            and is_stop(it.intent) is not is_stop(intent)
         ]
         amended: list[Event] = []
         cancelled: list[Event] = []

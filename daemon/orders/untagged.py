@@ -17,8 +17,8 @@ from typing import Final
 import msgspec
 
 from daemon.core.clock import NS_PER_S
-from daemon.core.events import OrderType
 from daemon.orders.book import FOREIGN, Order, OrderBook, OrderState
+from daemon.orders.protection import AS_LIMITS
 from daemon.orders.terms import LIMITS, STOPS
 from daemon.orders.venue import OrderStatus, VenueOrder, VenueTrade
 
@@ -121,16 +121,16 @@ def _is_lost(order: Order, row: VenueOrder) -> bool:
 
 
 def _alike(row: VenueOrder, order: Order) -> bool:
-    """Whether the row could be this order: a market order may stand there as a limit order, with any price."""
+    """Whether the row could be this order: one at market may stand there as a limit order, with any limit."""
     intent = order.intent
     if (row.symbol, row.side, row.quantity) != (intent.symbol, intent.side, intent.quantity):
         return False
-    if row.type is not intent.type and not (intent.type is OrderType.MARKET and row.type is OrderType.LIMIT):
+    if row.type is not intent.type and row.type is not AS_LIMITS.get(intent.type):
         return False
     priced = row.type is intent.type and row.type in LIMITS and row.limit_price
     if priced and row.limit_price != intent.limit_price:
         return False
-    triggered = row.type is intent.type and row.type in STOPS and row.stop_price
+    triggered = row.type in STOPS and row.stop_price
     if triggered and row.stop_price != intent.stop_price:
         return False
     late = row.ts - intent.ts
