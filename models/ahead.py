@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.act import AdaptiveComputationTime, HaltReason, HeadValues, Reasoning
+from models.act import AdaptiveComputationTime, HaltReason, HeadValues, Reasoning, Runner
 from models.agent import AgentDecision, HRMAgent, read_row, validate
 from models.config import CarryState
 from models.errors import InvalidObservation, InvalidOutput
@@ -40,6 +40,9 @@ class Independent(Protocol):
 
     def keep(self, rows: NDArray[np.int64], x: Any, state: Any) -> tuple[Any, Any]:
         """Tokens and state of `rows` alone."""
+
+    def briefly(self) -> Runner[Any, Any]:
+        """A runner with the same answers, whose states nobody can go on from at the next bar."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +71,8 @@ class Foresight:
         self._next = min(FIRST, size)
         self._frontier = -(2**63)
         self._batch: _Batch | None = None
+        self._runner: Runner[Any, Any] | None = None
+        """Who thought about the batch."""
         self._rows: dict[tuple[str, int], int] = {}
         self._flat_only = sees_position(agent)
         self.known = 0
@@ -87,7 +92,9 @@ class Foresight:
             return 0
         observations, features = usable
         agent = self._agent
-        reasoning = think_many(agent.act, agent.runner, features)
+        self._runner = agent.runner
+        assert isinstance(self._runner, Independent)
+        reasoning = think_many(agent.act, self._runner.briefly(), features)
         novelties = agent.novelty.of_each(features) if agent.novelty is not None else []
         elapsed_ns = self._now_ns() - started
         self._rows = {(one.symbol, one.ts): row for row, one in enumerate(observations)}
@@ -101,7 +108,7 @@ class Foresight:
     def decision(self, observation: Observation) -> tuple[AgentDecision, int] | None:
         """What the agent decides, and what thinking it took, ns; None where it isn't known. Raises InvalidOutput."""
         row, batch = self._rows.get((observation.symbol, observation.ts)), self._batch
-        if row is None or batch is None or not self._allows(observation):
+        if row is None or batch is None or self._agent.runner is not self._runner or not self._allows(observation):
             return None
         if not _same_market(batch.observations[row], observation):
             return None
