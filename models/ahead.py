@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, runtime_checkable
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -115,10 +114,8 @@ class Foresight:
         heads = self._agent.settings.output_heads
         if not batch.valid:
             validate(_row(batch.reasoning.values, row), heads.logit_cap)
-        decision = read_row(batch.reasoning, row, SIDE_ROWS[observation.position_side], heads)
-        if batch.novelties:
-            novelty, furthest = batch.novelties[row]
-            decision = msgspec.structs.replace(decision, novelty=novelty, furthest=furthest)
+        told = batch.novelties[row] if batch.novelties else (0.0, "")
+        decision = read_row(batch.reasoning, row, SIDE_ROWS[observation.position_side], heads, *told)
         self.known += 1
         return decision, batch.cost_ns
 
