@@ -76,9 +76,9 @@ class Guarded(asyncio.Protocol):
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Hand on, or hold for a moment what begins to look."""
+        """Hand on, or hold for a moment what only looks or listens."""
         first = self._guard.precedence
-        if first.holds and not self._held and _only_looks(data):
+        if first.holds and not self._held and (self._guard.listens(self._transport) or _only_looks(data)):
             self._held = data
             first.afterwards(self._let_in)
             return
@@ -166,6 +166,10 @@ class Connections:
     def watch(self, transport: asyncio.BaseTransport, unread: Callable[[], None]) -> None:
         """Call `unread`, too, where this one takes no answer."""
         self._watched[transport] = unread
+
+    def listens(self, transport: asyncio.BaseTransport | None) -> bool:
+        """Whether it is a reader's: what it says changes what it hears, and nothing else."""
+        return transport in self._watched
 
     def give_up(self, transport: asyncio.Transport) -> None:
         """Its answer waited too long to be taken."""

@@ -233,6 +233,24 @@ async def test_who_looks_lets_decisions_go_first_and_who_halts_does_not_wait() -
         assert (await looking).startswith("HTTP/1.1 200")
 
 
+async def test_what_a_reader_says_lets_decisions_go_first() -> None:
+    """Two hundred of them answer pings; of a connection that isn't a reader's, bytes that are no look go on."""
+    told: list[Callable[[], None]] = []
+    guard = Connections(lambda: None, precedence=Precedence(lambda: True, told.append, 600.0))
+    reader, other = Heard(), Heard()
+    for inner in (reader, other):
+        guarded, line = Guarded(guard, inner), Line()
+        guarded.connection_made(line)
+        if inner is reader:
+            guard.watch(line, lambda: None)
+        guarded.data_received(b"\x8a\x80\0\0\0\0")
+    assert (len(reader.heard), len(other.heard)) == (0, 1)
+    told[0]()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert (len(reader.heard), len(other.heard)) == (1, 1)
+
+
 async def test_a_look_that_waits_is_forgotten_with_its_connection() -> None:
     """It left before the decisions were made; one that has said its last word is answered at once."""
     told: list[Callable[[], None]] = []
