@@ -22,7 +22,8 @@ import structlog
 from daemon import __version__
 from daemon.bars.builder import BarBuilder, BarsActor
 from daemon.bars.compiled_builder import CompiledBarBuilder
-from daemon.bars.complexity import ComplexityActor, ComplexityDetector
+from daemon.bars.compiled_complexity import detector_of
+from daemon.bars.complexity import ComplexityActor
 from daemon.bars.overnight import Overnight
 from daemon.brokers.choice import adapter_of, budgets, feed_of, held_account, real_ticks
 from daemon.control.manual_desk import ManualDesk
@@ -245,7 +246,8 @@ class App:
         limit = OvernightLimit(self.instruments, settings.market.max_overnight_percent)
         intervals = self.tapes.intervals(settings.bars.intervals, seen)
         self.bars = BarsActor(bus, self._bar_builder(intervals, grace_ns), self._overnight(limit))
-        self.complexity = ComplexityActor(bus, ComplexityDetector(settings.complexity_detection, scheduled), interval)
+        detector = detector_of(settings.complexity_detection, scheduled, plan.kernel)
+        self.complexity = ComplexityActor(bus, detector, interval)
         costs = TradeCosts(CostSchedule(), self.instruments.resolve, float(settings.risk.max_order_notional))
         self.strategy = StrategyActor(
             bus,
