@@ -1,11 +1,11 @@
 """Books of a venue that keeps no ids of ours → the same books with our ids on the rows that are ours.
 
-A row is ours where we know its venue id. One that we don't know may be an order whose answer was lost: while that is
-looked for, it is taken for the oldest such order of the same symbol, side, quantity, type and prices that was on its way
-when the venue says it was placed. While the answer to an order of that shape is still awaited such a row is left out,
-for it can't be told yet whose it is. An order by another hand with all of that in common can be mistaken for a lost one;
-nothing else can. One that looks like an order that was written off is never taken for it, for that would be taken off
-the market: it is somebody else's for all that can be proved, and `look_alikes` says so.
+A row is ours where we know its venue id. One that we don't know may be an order whose answer was lost: while that one
+is looked for, it is taken for the oldest such order of the same symbol, side, quantity, type and prices that was on its
+way when the venue says it was placed. While the answer to an order of that shape is still awaited such a row is left
+out, for it can't be told yet whose it is. An order by another hand with all of that in common can be mistaken for a
+lost one; nothing else can. One that looks like an order that was written off is never taken for it, for that would be
+taken off the market: it is somebody else's for all that can be proved, and `look_alikes` says so.
 Where a row says by which strategy it was placed (we send our id as that), that decides, for and against.
 Pure. Invariant: a row is given to one order, an order is given one row, and both stay so; a row that was somebody
 else's once stays his, for it was there before any order that is lost later.
