@@ -271,7 +271,7 @@ class App:
                 overnight=lambda bus: Overnight(
                     bus, limit, {symbol: market.adjustments_of(symbol) for symbol in self.symbols}, silent=True
                 ),
-                detector=ComplexityDetector(settings.complexity_detection, scheduled),
+                detector=detector_of(settings.complexity_detection, scheduled, plan.kernel),
                 view=MarketView(view, self.calendar, costs),
                 legs=Legs(self._legs()),
                 interval=interval,

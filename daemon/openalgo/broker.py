@@ -82,6 +82,8 @@ class OpenAlgoBroker:
         self._times = times if times is not None else SocketTimes()
         self._ours = orders
         self._owners = Owners(orders)
+        self._said: set[str] = set()
+        """Rows that may be ours and were spoken of."""
         self._endings: dict[str, OrderStatus] = {}
         self._filled: dict[str, int] = {}
         self._doubtful = False
@@ -146,6 +148,7 @@ class OpenAlgoBroker:
             return outcome
         self._day_ns = max((row.ts for row in outcome.value), default=0)
         rows = self._believed(self._owners.orders(outcome.value))
+        self._tell_look_alikes(rows)
         if any(row.status in ENDS and row.venue_id not in self._filled for row in rows):
             traded = await self.trades(urgent=urgent)
             if not isinstance(traded, Done):
@@ -155,6 +158,20 @@ class OpenAlgoBroker:
                 sums[trade.venue_id] += trade.quantity
             self._filled |= {row.venue_id: sums[row.venue_id] for row in rows if row.status in ENDS}
         return Done([self._whole(row) for row in rows])
+
+    def _tell_look_alikes(self, rows: Iterable[VenueOrder]) -> None:
+        """Nobody can tell whose they are, so they are left alone, and a person is told."""
+        for row in rows:
+            order_id = self._owners.look_alikes.get(row.venue_id)
+            if order_id is None or row.venue_id in self._said:
+                continue
+            self._said.add(row.venue_id)
+            log.error(
+                "an order looks like one of ours that was written off: it is left alone, for nothing proves that it is "
+                "ours; cancel it in the broker's app if nobody there placed it",
+                venue=row.venue_id, order=order_id, symbol=row.symbol, side=row.side, quantity=row.quantity,
+                status=row.status,
+            )  # fmt: skip
 
     def _believed(self, rows: Iterable[VenueOrder]) -> list[VenueOrder]:
         """An end that is news counts as one when the reading before told it, too."""

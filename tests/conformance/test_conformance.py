@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.brokers.adapter import Ability
 from daemon.brokers.choice import ADAPTERS
 from daemon.calls.budget import Limit, RateBudget, RateLimits
 from daemon.calls.outcome import Done, NotSent, Rejected, Unknown
@@ -191,14 +192,35 @@ async def test_an_order_that_never_arrived_is_written_off(tmp_path: Path, speaks
         assert trader.desk.book == []
 
 
-async def test_an_order_that_arrives_after_all_is_taken_off(tmp_path: Path, speaks: str) -> None:
-    """It was written off, so nobody counts on it."""
+async def test_an_order_that_arrives_after_all(tmp_path: Path, speaks: str) -> None:
+    """It was written off: where the book says that it is ours it is taken off, else it is left as somebody else's."""
     async with trading(tmp_path, speaks=speaks) as trader:
         trader.desk.trouble(FaultKind.LATE, seconds=1.2)
         trader.send("T1", **RESTING)
         await until(lambda: trader.order("T1").state is OrderState.REJECTED)
-        await until(lambda: trader.desk.book and trader.desk.book[0].status.name == "CANCELLED")
+        await until(lambda: trader.desk.book)
+        if Ability.TAGS in ADAPTERS[speaks].can:
+            await until(lambda: trader.desk.book[0].status.name == "CANCELLED")
+        else:
+            await until(lambda: trader.orders.working)
+            reads = len(trader.reads)
+            await until(lambda: len(trader.reads) > reads + 1)
+            assert trader.desk.book[0].status.name == "PENDING"
         assert not trader.heard(Fill)
+
+
+async def test_an_order_in_the_app_that_looks_like_a_written_off_one_is_left_alone(tmp_path: Path, speaks: str) -> None:
+    """Same symbol, side, quantity, type and price, a moment later: nothing proves that it is ours, so it works on."""
+    async with trading(tmp_path, speaks=speaks) as trader:
+        trader.desk.trouble(FaultKind.DROP)
+        trader.send("T1", **RESTING)
+        await until(lambda: trader.order("T1").state is OrderState.REJECTED)
+        trader.desk.server.exchange.place(Wanted(tag="", symbol=SBIN, side=Side.BUY, quantity=10, **RESTING))
+        trader.desk.server.publish()
+        await until(lambda: trader.orders.working)
+        reads = len(trader.reads)
+        await until(lambda: len(trader.reads) > reads + 1)
+        assert [order.status.name for order in trader.desk.book] == ["PENDING"]
 
 
 async def test_a_lost_cancellation_is_asked_for_again(tmp_path: Path, speaks: str) -> None:
