@@ -167,9 +167,9 @@ def decide(rng: random.Random, ts: int) -> Decision:
 
 
 def with_bracket(rng: random.Random, decision: Decision) -> Decision:
-    """An entry with a stop and a target near the price, so that both are reached again and again."""
+    """Most entries with a stop and a target near the price, so that both are reached again and again."""
     away, sign = rng.randint(2, 7) * 0.05, -1 if decision.action is Action.SELL_SHORT else 1
-    if decision.action not in (Action.BUY_LONG, Action.SELL_SHORT):
+    if decision.action not in (Action.BUY_LONG, Action.SELL_SHORT) or rng.random() < 0.3:
         return decision
     return msgspec.structs.replace(decision, stop_price=PRICE - sign * away, target_price=PRICE + sign * away)
 

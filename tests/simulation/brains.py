@@ -19,6 +19,8 @@ from strategies.base import Moment, decision
 
 CANDIDATE = "candidate"
 """The shadow agent's name, and its model's."""
+BRACKETS = 5
+"""Of so many seeds the last one's entries carry stops and targets."""
 OPENS = (Action.BUY_LONG, Action.SELL_SHORT)
 
 
@@ -84,6 +86,7 @@ class Brain:
         self.in_thread = in_thread
         self._seed = seed
         self._mood = mood
+        self._brackets = seed % BRACKETS == BRACKETS - 1
 
     def renewed(self) -> Brain:
         """It keeps nothing."""
@@ -98,7 +101,16 @@ class Brain:
         said = decision(moment, self.name, action, quantity, rng.random(), "drawn", model_hash=self.model_hash)
         if self._mood.junk and self.in_thread:
             return msgspec.structs.replace(said, confidence=float("nan"))
-        return said
+        return self._with_bracket(said) if self._brackets and action in OPENS else said
+
+    def _with_bracket(self, said: Decision) -> Decision:
+        """Most entries have a stop, and a target, so near that the price comes there."""
+        rng = random.Random(f"{self._seed}:bracket:{said.symbol}:{said.ts}")
+        sign = 1 if said.action is Action.BUY_LONG else -1
+        stop, target = (said.price * (1 + way * sign * rng.uniform(0.0005, 0.004)) for way in (-1, 1))
+        return msgspec.structs.replace(
+            said, stop_price=stop * (rng.random() < 0.8), target_price=target * (rng.random() < 0.7)
+        )
 
     def _choice(self, rng: random.Random, moment: Moment) -> tuple[Action, int]:
         roll, held = rng.random(), moment.position

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from daemon.core.events import CanaryState, TradingState
+from daemon.core.events import PROTECTION, CanaryState, TradingState
 from daemon.orders.book import OrderState
 from daemon.recovery.account import recover
 from daemon.sandbox.exchange import Status
@@ -123,9 +123,34 @@ def _ours_are_the_venues(world: World, service: Service) -> Iterator[tuple[str, 
         yield "a canary runs until it was ended", f"running: {runs}, and the newest word is {canary}"
     if app.risk.book.halted:
         yield "it trades again", f"symbols are stopped: {app.risk.book.halted}"
+    yield from _protected(world, service)
     cash = app.portfolio.portfolio.cash
     if ours == venues and cash != ledger.cash:
         yield "ours is the venue's", f"cash: we say {cash}, the venue {ledger.cash}"
+
+
+def _protected(world: World, service: Service) -> Iterator[tuple[str, str]]:
+    """A stop for all that is to have one, and none, and no target, without a position or for more of it."""
+    book, exchange = service.app.risk.book, world.venue.exchange
+    for symbol in SYMBOLS:
+        net, bracket = exchange.ledger.net(symbol), book.brackets.of.get(symbol)
+        legs: Counter[str] = Counter()
+        others = 0
+        for order in exchange.orders.values():
+            if order.status is not Status.PENDING or order.wanted.symbol != symbol:
+                continue
+            intent = world.watch.intents.get(order.wanted.tag)
+            closes = net * order.wanted.side.sign < 0
+            if intent is not None and intent.strategy == PROTECTION:
+                legs[intent.reason if closes else "wrong"] += order.remaining
+            elif closes:
+                others += order.remaining
+        stops = bracket is not None and bracket.stop is not None and not bracket.stray and not world.stage.ends_s
+        due = max(0, abs(net) - others) if stops else 0
+        if legs["wrong"] or max(legs.values(), default=0) > abs(net):
+            yield "no stop without its position", f"{symbol}: {net} held, {dict(legs)} at the venue"
+        elif legs["stop"] < due:
+            yield "no position without its stop", f"{symbol}: {net} held, {others} closing, {dict(legs)}, {bracket}"
 
 
 def on_record(world: World, told: Any) -> None:
