@@ -95,7 +95,9 @@ class HRMAgent:
         now_ns: Callable[[], int] | None = None,
     ) -> None:
         self.model = model.eval()
-        self.settings = settings
+        self.trained_segments = manifest.trained_segments
+        """Segments that the weights were trained with at most: no decision takes more. None: nobody knows."""
+        self.settings = settings = settings.within(self.trained_segments)
         self.features = model.config.features
         """What this network reads; `past_sessions` may be another than the settings'."""
         self.act = AdaptiveComputationTime(settings, now_ns)
@@ -157,6 +159,7 @@ class HRMAgent:
             metrics=metrics,
             git_revision=git_revision,
             novelty=self._known,
+            segments=self.trained_segments,
         )
         return save_model(path, self.model, manifest)
 
@@ -164,7 +167,9 @@ class HRMAgent:
     def manifest(self) -> Manifest:
         """What the model says about itself; worked out again, in fp32, after the weights have changed."""
         if self._manifest is None:
-            self._manifest = describe(self.model, trained=self._trained, dtype="float32", novelty=self._known)
+            self._manifest = describe(
+                self.model, trained=self._trained, dtype="float32", novelty=self._known, segments=self.trained_segments
+            )
         return self._manifest
 
     @property
@@ -318,7 +323,7 @@ class HRMAgent:
             )
         finally:
             self.model.eval()
-        self._trained = True
+        self._trained, self.trained_segments = True, self.act.max_segments
         self._weights_changed()
         return reports
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -61,8 +61,14 @@ class Origin(BaseModel):
     settings: Mapping[str, Any] = {}
 
 
-ADDED: Final = ("origin", "novelty")
+ADDED: Final = ("origin", "novelty", "segments")
 """Fields that earlier artifacts lack: where one is None it is no part of what is hashed."""
+
+
+SIMULATED: Final = "SIM"
+"""The instrument of the simulated markets that models are trained in."""
+_BY_DEPTH: Final = "validation_bp_depth_"
+"""How the metric of a validation at a depth begins; training validates at every depth that it teaches."""
 
 
 class Manifest(BaseModel):
@@ -83,7 +89,30 @@ class Manifest(BaseModel):
     origin: Origin | None = None
     novelty: NoveltyStatistics | None = None
     """What the training market's windows look like; None in artifacts from before there were any."""
+    segments: int | None = Field(None, ge=1)
+    """Segments that a decision was trained with at most; None in artifacts from before it was kept."""
     sha256: str = ""
+
+    @property
+    def simulated_only(self) -> bool:
+        """Whether it has learned from simulated sessions alone: they were drawn, and it has no instrument's name."""
+        drawn = self.origin is None or self.origin.data_sha256 is None
+        return self.trained and drawn and set(self.instruments) <= {SIMULATED}
+
+    @property
+    def trained_segments(self) -> int | None:
+        """Segments that a decision was trained with at most; None where nothing in the artifact says it.
+
+        Earlier artifacts have it among the settings of their training, or by the deepest validation.
+        """
+        if self.segments is not None:
+            return self.segments
+        supervision = self.origin.settings.get("deep_supervision") if self.origin is not None else None
+        said = supervision.get("segments") if isinstance(supervision, Mapping) else None
+        if isinstance(said, int) and said >= 1:
+            return said
+        depths = [name.removeprefix(_BY_DEPTH) for name in self.metrics if name.startswith(_BY_DEPTH)]
+        return max((int(depth) for depth in depths if depth.isdecimal() and int(depth) >= 1), default=None)
 
 
 def describe(
@@ -96,6 +125,7 @@ def describe(
     git_revision: str | None = None,
     origin: Origin | None = None,
     novelty: NoveltyStatistics | None = None,
+    segments: int | None = None,
 ) -> Manifest:
     """Return the manifest that `model` would be saved with; its `sha256` is that of the saved file."""
     manifest = Manifest(
@@ -111,6 +141,7 @@ def describe(
         git_revision=git_revision,
         origin=origin,
         novelty=novelty,
+        segments=segments,
     )
     return manifest.model_copy(update={"sha256": _sha256(manifest, _tensors(model, dtype))})
 

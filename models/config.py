@@ -259,6 +259,33 @@ class HRMSettings(_Frozen):
         """Segments that one decision may take: `act.max_segments`, lowered by `convergence.max_cycles`."""
         return min(self.act.max_segments, self.convergence.max_cycles // self.shape.h_cycles)
 
+    def has_shape(self, shape: ArchitectureSettings) -> bool:
+        """Whether the profile builds that network; how it is trained (`gradient`) doesn't matter."""
+        return _same_network(self.shape, shape)
+
+    def shaped(self, shape: ArchitectureSettings) -> HRMSettings:
+        """The same settings for a network of that shape, under the profile that has it or as `artifact`."""
+        fits = [name for name, one in self.architecture.items() if _same_network(one, shape)]
+        if fits:
+            return self.model_copy(update={"profile": self.profile if self.profile in fits else fits[0]})
+        return self.model_copy(update={"profile": "artifact", "architecture": {**self.architecture, "artifact": shape}})
+
+    def within(self, segments: int | None) -> HRMSettings:
+        """The same settings where no decision takes more segments than a network was trained with; None: nobody knows.
+
+        Of a deeper one nothing was learned, its Q values least of all.
+        """
+        if segments is None or self.act.max_segments <= segments:
+            return self
+        steps = tuple(
+            step.model_copy(update={"min_segments": min(step.min_segments, segments)})
+            for step in self.act.complexity_steps
+        )
+        changed = {
+            "min_segments": min(self.act.min_segments, segments), "max_segments": segments, "complexity_steps": steps,
+        }  # fmt: skip
+        return self.model_copy(update={"act": self.act.model_copy(update=changed)})
+
     def of(self, network: HRMConfig) -> HRMSettings:
         """The same settings for a network as it is: its shape, widths and features, under the profile that has them."""
         fits = [name for name, shape in self.architecture.items() if shape == network.architecture]
@@ -282,6 +309,10 @@ class HRMSettings(_Frozen):
             timeframe_dim=self.embeddings.timeframe,
             logit_cap=self.output_heads.logit_cap,
         )
+
+
+def _same_network(one: ArchitectureSettings, other: ArchitectureSettings) -> bool:
+    return one.model_copy(update={"gradient": other.gradient}) == other
 
 
 def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -39,6 +39,7 @@ def convert(model: HRM, manifest: Manifest, path: Path, dtype: Precision) -> Man
         git_revision=manifest.git_revision,
         origin=manifest.origin,
         novelty=manifest.novelty,
+        segments=manifest.segments,
     )
     save_model(path, model, converted)
     return converted

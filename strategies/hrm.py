@@ -31,8 +31,6 @@ EXPLAINED_AT_ONCE = 1_000_000
 Of larger ones, and of holds, `hrmd explain` tells."""
 MomentSource = Callable[[int, int], Sequence[Moment]]
 """`source(count, ts)`: about the next `count` moments from `ts` (UTC ns) on; none at the end."""
-SIMULATED = "SIM"
-"""The instrument of the simulated market that models are trained in."""
 
 
 class HRMStrategy:
@@ -103,11 +101,11 @@ class HRMStrategy:
     @property
     def simulated_only(self) -> bool:
         """Whether it has learned from the simulated market and no other."""
-        return self.agent.trained and set(self.agent.manifest.instruments) <= {SIMULATED}
+        return self.agent.manifest.simulated_only
 
     @property
     def depth(self) -> int:
-        """Segments that a decision may take when nothing is eased."""
+        """Segments that a decision may take when nothing is eased: no more than its model was trained with."""
         return self.agent.act.max_segments
 
     def ease(self, *, most_segments: int | None, single_cycle: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, naming, print_json, run_loop, settings_and_logs
 from daemon.cli.train import Border, Files, Market, training_data
 from daemon.core.errors import ArtifactError, UsageError
 from daemon.report.tables import show, table, terminal
@@ -29,7 +29,9 @@ SHOWN = (1, 2, 4, 8, 16)
 
 @bench_app.command("latency")
 def latency(
-    profile: Annotated[str | None, typer.Option(help="Shape of the network; the settings' own by default.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Shape of the network; the model's or settings' own by default.")
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="Artifact to run; seeded weights by default.")] = None,
     runtime: Annotated[str, typer.Option(help="auto (all of them), torch, onnxruntime or native.")] = "auto",
     instruments: Annotated[str, typer.Option(help="Observations in one batch, e.g. 1,8,32.")] = "1",
@@ -55,6 +57,7 @@ def latency(
     if runtime not in RUNTIMES:
         raise UsageError(f"--runtime {runtime}: expected one of {', '.join(RUNTIMES)}")
     chosen = [] if profile is None else [f"hierarchical_reasoning_model.profile={profile}"]
+    chosen += [] if model is None else [naming(model)]
     settings = settings_and_logs(config, [*(overrides or []), *chosen, f"performance.runtime={runtime}"])
     hrm = settings.hierarchical_reasoning_model
     torch.set_num_threads(settings.performance.torch_threads)
@@ -84,7 +87,9 @@ def agreement(
     border: Border = "2020-01-01",
     observations: Annotated[int, typer.Option(min=1, help="Observations, each judged in all three positions.")] = 2000,
     segments: Annotated[int, typer.Option(min=1, help="Depth to go to.")] = 16,
-    profile: Annotated[str | None, typer.Option(help="Shape of the network; the settings' own by default.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Shape of the network; the model's or settings' own by default.")
+    ] = None,
     config: Config = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -103,7 +108,7 @@ def agreement(
     from models.errors import ModelError
 
     chosen = [] if profile is None else [f"hierarchical_reasoning_model.profile={profile}"]
-    settings = settings_and_logs(config, [*(overrides or []), *chosen])
+    settings = settings_and_logs(config, [*(overrides or []), *chosen, naming(model)])
     torch.set_num_threads(settings.performance.torch_threads)
     try:
         agent = HRMAgent.load_model(model, settings.hierarchical_reasoning_model)

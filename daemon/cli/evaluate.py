@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, naming, print_json, settings_and_logs
 from daemon.cli.train import Border, Columns, Files, Market, training_data
-from daemon.core.errors import ArtifactError, UsageError
+from daemon.core.errors import ArtifactError, CheckFailed, UsageError
+from daemon.market.calendar import ist_clock, ist_date
 from daemon.report.tables import show
 from daemon.settings.tree import Settings
 
 if TYPE_CHECKING:
+    from models.config import HRMSettings
+    from models.hrm import HRM
+    from models.training.batches import BatchSettings
     from models.training.evaluate import EvaluationData
 
 
@@ -31,6 +36,10 @@ def evaluate(
     columns: Columns = "",
     on_training_data: Annotated[
         bool, typer.Option("--on-training-data", help="Score on what the model was trained on, and say so.")
+    ] = False,
+    lookahead: Annotated[
+        bool,
+        typer.Option("--lookahead", help="Instead: cut the sessions short and check that decisions stay the same."),
     ] = False,
     ppo: Annotated[Path | None, typer.Option(help="An exported PPO policy to score beside it.")] = None,
     lightgbm: Annotated[bool, typer.Option(help="Fit and score LightGBM beside it (extra `baselines`).")] = False,
@@ -52,21 +61,28 @@ def evaluate(
     from models.training.policy import ppo_positions
     from models.training.run import evaluation_data
 
-    settings = settings_and_logs(config, overrides)
+    settings = settings_and_logs(config, [*(overrides or []), naming(model)])
     training = settings.training_params
     wanted = training_data(settings, bars or [], market, None, border, columns=columns)
     drawn = _seeds(market_seed, seeds, sessions)
     torch.set_num_threads(settings.performance.torch_threads)  # more wait for each other where others compute, too
     try:
         network, manifest = load_model(model)
-        hrm = settings.hierarchical_reasoning_model.of(network.config)
+        asked = settings.hierarchical_reasoning_model
+        hrm = asked.of(network.config).within(manifest.trained_segments)
+        if hrm.act.max_segments < asked.act.max_segments:
+            key, trained = "hierarchical_reasoning_model.act.max_segments", manifest.trained_segments
+            typer.echo(f"{model} was trained with {trained} segments and goes no deeper, whatever {key} says", err=True)
         data = evaluation_data(wanted, sessions, training.objective.costs, drawn)
         told = overlap(model, manifest, wanted, data.sessions, drawn)
         if not on_training_data:
             refuse_overlap(told, wanted)
         data = replace(data, on_training_data=told)
-        data = _as_live(settings, data)
+        if not lookahead:
+            data = _as_live(settings, data)
         batches = BatchSettings(hrm.features, training.fill, training.target)
+        if lookahead:
+            return _check_lookahead(settings, network, hrm, data, batches, as_json=as_json)
         extra = {} if ppo is None else {"ppo": ppo_positions(PPOPolicy.load(ppo), data.sessions, batches)}
         if lightgbm:
             realised = BatchSettings(hrm.features, training.fill, Target.REALISED)
@@ -86,6 +102,33 @@ def evaluate(
     show(tables(evaluation))
     if report is not None:
         typer.echo(f"wrote {report / 'evaluation.html'}")
+
+
+def _check_lookahead(
+    settings: Settings, network: HRM, hrm: HRMSettings, data: EvaluationData, batches: BatchSettings, *, as_json: bool
+) -> None:
+    """Say whether any decision saw what came after it. Raises `CheckFailed` where one did."""
+    from daemon.bars.complexity_of_sessions import with_complexity
+    from models.act import AdaptiveComputationTime
+    from models.training.lookahead import look_ahead
+    from models.training.loss import costs_of
+
+    recorded = data.best_bp is None
+    sessions = data.sets[0]
+    prepared = partial(with_complexity, settings=settings.complexity_detection, connected=recorded)
+    cost = costs_of(sessions, data.costs)
+    act = AdaptiveComputationTime(hrm)
+    found = look_ahead(network, act, sessions, batches, cost, prepared, in_time=recorded)
+    if as_json:
+        print_json(found)
+    if found.difference is not None:
+        ts = found.difference.ts_ns
+        at = f"{found.difference.symbol} at {ist_date(ts)} {ist_clock(ts)}"
+        raise CheckFailed(
+            f"look-ahead: the decision on {at} differs in {found.difference.what} without what came later"
+        )
+    if not as_json:
+        typer.echo(f"no look-ahead: {found.decisions} decisions before {found.cuts} cuts came out the same")
 
 
 def _seeds(first: int, count: int, sessions: int) -> tuple[int, ...]:

@@ -56,6 +56,9 @@ def info(artifact: Artifact, config: Config = None, overrides: Overrides = None,
         "bytes": artifact.stat().st_size,
         **manifest.model_dump(mode="json", exclude={"novelty"}),
         "novelty": _novelty(manifest),
+        "segments": manifest.trained_segments,
+        "depth": agent.act.max_segments,
+        "simulated_only": manifest.simulated_only,
         "exports": [str(path) for path in exports(artifact)],
         "runtime": choice.name,
         "segment_ms": choice.measured_ms,
@@ -176,6 +179,7 @@ def _policy_info(artifact: Path, as_json: bool) -> None:
         "artifact": str(artifact),
         "bytes": artifact.stat().st_size,
         "kind": "ppo",
+        "simulated_only": True,
         **policy.manifest.model_dump(mode="json"),
         "parameters": policy.parameters,
         "layers": policy.widths,
@@ -189,6 +193,7 @@ def _policy_info(artifact: Path, as_json: bool) -> None:
     table.add_row("parameters", f"{policy.parameters:,}")
     table.add_row("layers", " → ".join(str(width) for width in policy.widths))
     table.add_row("interval", said["interval"])
+    table.add_row("markets", "simulated only: what it earns in a real one is unknown")
     if said["metrics"]:
         table.add_row("metrics", ", ".join(f"{key} {value:.4g}" for key, value in said["metrics"].items()))
     show(table)
@@ -206,6 +211,13 @@ def _knows(novelty: dict[str, Any] | None) -> str:
     return f"{novelty['market']} by {novelty['sessions']:,} sessions"
 
 
+def _depth(said: dict[str, Any]) -> str:
+    """How deep it was trained, and how deep decisions go here."""
+    trained = said["segments"]
+    how = f"trained with {trained} segments" if trained else "nothing says with how many segments it was trained"
+    return f"{how}; a decision takes at most {said['depth']}"
+
+
 def _print(said: dict[str, Any]) -> None:
     """Two columns, one line a fact."""
     table = facts()
@@ -221,7 +233,9 @@ def _print(said: dict[str, Any]) -> None:
         ("L", f"{shape['l_dim']} × {shape['l_layers']} layers, T = {shape['l_steps']} steps"),
         ("instruments", ", ".join(said["instruments"])),
         ("timeframes", ", ".join(said["timeframes"])),
+        ("depth", _depth(said)),
         ("knows", _knows(said["novelty"])),
+        ("markets", "simulated only: what it earns in a real one is unknown" if said["simulated_only"] else ""),
         ("metrics", ", ".join(f"{key} {value:.4g}" for key, value in said["metrics"].items())),
         ("exports", ", ".join(said["exports"])),
         ("runtime", said["runtime"]),

@@ -5,6 +5,7 @@ Every command imports this first, so what it needs is imported where it is used.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -22,14 +23,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON doc
 T = TypeVar("T")
 
 
-def settings_and_logs(config: Path | None, overrides: list[str] | None) -> Settings:
-    """Load settings and set up logging by them. Raises `SettingsError`."""
+def settings_and_logs(config: Path | None, overrides: list[str] | None, model: str | None = None) -> Settings:
+    """Load settings and set up logging by them; `model`: the key of the model whose shape they follow.
+
+    Raises `SettingsError`.
+    """
     from daemon.run import log
     from daemon.settings.loading import load_settings
 
-    settings = load_settings(config, overrides)
+    settings = load_settings(config, overrides) if model is None else load_settings(config, overrides, model)
     log.configure(settings.log, sys.stderr)
     return settings
+
+
+def naming(model: Path) -> str:
+    """The `--set` of a command that is given a model, so that settings follow it."""
+    return f"model_management.artifact={json.dumps(str(model))}"  # JSON is YAML, whatever the name holds
 
 
 def print_json(document: Any) -> None:

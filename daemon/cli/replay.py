@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, naming, print_json, run_loop, settings_and_logs
 from daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,12 +59,19 @@ def replay(
         int,
         typer.Option(help="Spread the sessions over so many processes; the same result.", min=1, max=256),
     ] = 1,
+    lookahead: Annotated[
+        bool,
+        typer.Option(
+            "--lookahead", help="Instead: replay the tape's beginnings too, and check that decisions stay the same."
+        ),
+    ] = False,
     ticks_out: Annotated[Path | None, typer.Option(help="Write the accepted ticks to this tape.")] = None,
     as_json: AsJson = False,
 ) -> int:
     """Replay recorded ticks through the whole daemon."""
     from rich.console import Console
 
+    from daemon.cli.lookahead import check_lookahead
     from daemon.report.terminal import print_summary
     from daemon.run.latency import parse_latency
     from daemon.run.replaying import Replay, ReplayOutputs
@@ -74,7 +80,7 @@ def replay(
     if strategy is not None:
         changes += _instead(strategy, config, changes)
     if model is not None:
-        changes.append(f"model_management.artifact={json.dumps(str(model))}")  # JSON is YAML, whatever the name holds
+        changes.append(naming(model))
     outputs = ReplayOutputs(
         journal=journal, report=report, bars=bars_out, fills=fills_out, trades=trades_out, decisions=decisions_out,
         equity=equity_out, ticks=ticks_out,
@@ -84,13 +90,19 @@ def replay(
 
         if config is not None:
             raise UsageError(f"--config {config}: --against takes the journal's settings; change some with --set")
-        if workers > 1 or sensitivity:
-            raise UsageError("--against replays one day once: without --workers and --sensitivity")
+        if workers > 1 or sensitivity or lookahead:
+            raise UsageError("--against replays one day once: without --workers, --sensitivity and --lookahead")
         return replay_against(against, run, changes, tapes or [], symbol or [], latency, outputs, as_json=as_json)
     if run is not None:
         raise UsageError(f"--run {run}: names a run of --against JOURNAL, and there is none")
     if not tapes:
         raise UsageError("Missing argument 'TAPES...': a tape to replay, or --against JOURNAL")
+    if lookahead:
+        written = any(getattr(outputs, name) is not None for name in outputs.__struct_fields__)
+        if written or workers > 1 or sensitivity:
+            raise UsageError("--lookahead writes nothing: without outputs, --workers and --sensitivity")
+        check_lookahead(settings_and_logs(config, changes), tapes, symbol or [], latency or "zero", as_json=as_json)
+        return 0
     settings = settings_and_logs(config, changes)
     session = Replay(settings, tapes, symbol or [], parse_latency(latency or "zero"), outputs, workers)
     if sensitivity:

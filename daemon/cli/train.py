@@ -14,11 +14,13 @@ from rich.console import Console
 from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
 from daemon.core.clock import wall_ns
 from daemon.core.errors import ArtifactError, UsageError
-from daemon.market.calendar import ist_ns
+from daemon.market.calendar import MarketCalendar, ist_ns
+from daemon.market.hours import hours_of
 from daemon.market.instruments import InstrumentBook
 from daemon.market.overnight import OvernightLimit
 from daemon.report.tables import show
 from daemon.settings.market import MarketSettings
+from daemon.settings.shape_of_model import START
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.strategy.store import Store
@@ -81,7 +83,7 @@ def train(
     from models.training.progress import MetricsFile, Observer, TensorBoardFiles, watching
     from models.training.run import train as run_training
 
-    settings = settings_and_logs(config, overrides)
+    settings = settings_and_logs(config, overrides, START)
     if walk_forward is not None:
         _refuse_beside_walk_forward(
             {"--resume": resume, "--tensorboard": tensorboard, "--ppo": ppo is not None, "--intervals": bool(intervals),
@@ -218,6 +220,7 @@ def _walk_forward(
                 observers=[view, MetricsFile(out / "metrics.jsonl")],
                 memory_limit_gb=settings.performance.memory_limit_gb, device=device,
             )  # fmt: skip
+        hrm = hrm.within(settings.deep_supervision.segments)  # as deep as any of them decides
         best, earned = winner(folds, hrm, training)
         batches = BatchSettings(hrm.features, training.fill, training.target)
         evaluation = evaluate([(fold.model, fold.after) for fold in folds], hrm, batches, judged, seed=training.seed)
@@ -281,7 +284,8 @@ def training_data(
     except DataError as error:
         raise UsageError(str(error)) from None
     actions = partial(_actions, settings.market)
-    return FileData(bars, seconds, _date(option, border), actions, limit.broken, named, option)
+    hours = hours_of(MarketCalendar.load(settings.market.calendar_file))
+    return FileData(bars, seconds, _date(option, border), actions, limit.broken, named, option, hours)
 
 
 def _actions(market: MarketSettings, symbol: str) -> list[Action]:

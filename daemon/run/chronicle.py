@@ -59,6 +59,10 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     """Whether times of receipt were recorded."""
     instruments: dict[str, tuple[Kind, bool]] = {}
     """Of each symbol its kind and whether it is traded."""
+    untried: str = ""
+    """What must be said of a model that knows simulated markets alone, on real ticks."""
+    depth: int | None = None
+    """Segments that a decision of the HRM took at most; None where nobody said."""
 
     def kind_of(self, symbol: str) -> Kind | None:
         """None where nobody said."""
@@ -147,7 +151,7 @@ class Chronicle:
             simulated=described.simulated,
             latency=described.latency,
             starting_equity=self._curve.starting,
-            max_segments=settings.hierarchical_reasoning_model.max_segments if settings.strategy.name == "hrm" else 0,
+            max_segments=self._depth(),
             notes=self._notes(ticks),
         )
         equity = [EquityPoint(ts, value) for ts, value in self._curve.by_session()]
@@ -155,6 +159,11 @@ class Chronicle:
         summary = self.tally.summary(run, ticks, equity, self._spans(), wall_s, held)
         bars = sum(one.bars for one in self._counted) or self._bars
         return msgspec.structs.replace(summary, shadow=shadow, bars=bars)
+
+    def _depth(self) -> int:
+        if self._settings.strategy.name != "hrm":
+            return 0
+        return self.described.depth or self._settings.hierarchical_reasoning_model.max_segments
 
     def shown(self) -> Shown:
         """What the page shows besides the summary's figures; empty unless it was to be kept."""
@@ -195,7 +204,8 @@ class Chronicle:
         delay_ns = settings.bars.grace_ms * NS_PER_MS + described.order_delay_ns
         dropped = _not_built(settings.bars.intervals, described.made_of)
         doubts = self._calendar.doubts(ist_date(open_ns) for open_ns, _ in self._spans())
-        notes = [note for note in (made_of_bars(described.made_of, dropped, delay_ns), late) if note]
+        said = (described.untried, made_of_bars(described.made_of, dropped, delay_ns), late)
+        notes = [note for note in said if note]
         notes += [*doubts, *self._actions]
         if self._unlike:
             were = "decision was" if self._unlike == 1 else "decisions were"

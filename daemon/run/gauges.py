@@ -39,7 +39,7 @@ def gauges_of(app: App, view: DaemonView, alerts: AlertDesk, build: dict[str, st
         waiting={actor.name: len(actor.inbox) for actor in app.actors},
         journal_waiting=max(0, journal.appended - journal.committed) if journal is not None else None,
         journal_committed=journal.committed if journal is not None else 0,
-        most_segments=app.settings.hierarchical_reasoning_model.act.max_segments,
+        most_segments=app.depth,
         canary=bool(canary_words(app)),
         standing=standing,
         alerts=alerts.sender.reading(),

@@ -23,6 +23,7 @@ from daemon.core.events import Bar, Decision, Event, Fill, InferenceMeasured, Ti
 from daemon.core.latency import Latency
 from daemon.feed.replay import TapeFeed
 from daemon.market.calendar import MarketCalendar
+from daemon.native.kernel import column_kernel
 from daemon.portfolio.book import Portfolio
 from daemon.report.chance import SensitivityRow
 from daemon.report.summary import ReplaySummary
@@ -106,6 +107,7 @@ class Replay:
             restarts=False,
             order_prefix="R",
             pumped=True,
+            kernel=column_kernel(settings.performance.cache_dir),
         )
         self.app = App(settings, plan)
         self._watch = Watch(self.app, self._own) if self._own is not None else None
@@ -241,6 +243,7 @@ class Replay:
             tapes=[str(path) for path in app.tapes.paths], symbols=list(app.symbols), model=app.model,
             simulated=app.tapes.simulated, latency=self._latency.name, order_delay_ns=self._latency.order_ns,
             made_of=app.tapes.bars, received=app.tapes.received, instruments=app.kinds(),
+            untried=app.untried, depth=app.depth,
         )  # fmt: skip
 
     def _summarise(self) -> ReplaySummary:

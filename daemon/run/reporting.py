@@ -185,6 +185,7 @@ def _described(all_metadata: list[dict[str, str]], settings: Settings, path: Pat
         simulated=any(one.get("simulated") for one in all_metadata), latency=newest.get("latency", ""),
         order_delay_ns=_decoded(newest, "order_delay_ns", int, 0, path), made_of=newest.get("made_of", ""),
         received=bool(newest.get("received")), instruments=instruments,
+        untried=newest.get("untried", ""), depth=_decoded(newest, "depth", int | None, None, path),
     )  # fmt: skip
 
 

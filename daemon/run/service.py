@@ -130,7 +130,7 @@ class Service:
         self.app.bus.tap(TOTALLED, self.totals.record)
         self.app.bus.tap(TRAILED, Trail(app.orders.find).record)
         self._still = False
-        tuning = Tuning(settings, app.settings, app.desk, clock, set_level, load)
+        self.tuning = tuning = Tuning(settings, app.settings, app.desk, clock, set_level, load)
         self._reloading = Reloading(tuning, self._notifier)
         self._control: ControlService | None = None
         self._announcement: Announcement | None = None
@@ -159,6 +159,8 @@ class Service:
                 self._announce(self._control.url)
                 greet(await self._control.owners_link(), sys.stdout)
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
+            if self.app.untried:
+                log.warning("untried model", reason=self.app.untried)
             kept = (
                 Kept("pulse", self._pulse), Kept("health", self.view.monitor.run), Kept("alerts", self.alerts.run),
                 Kept("reload", self._reloading.run),

@@ -35,6 +35,7 @@ from daemon.core.events import (
 )
 from daemon.journal.schema import KINDS
 from daemon.market.calendar import MarketCalendar
+from daemon.native.kernel import column_kernel
 from daemon.run.chronicle import CHRONICLED
 from daemon.run.latency import parse_latency
 from daemon.run.many import Job, processes
@@ -169,12 +170,14 @@ class _Living:
 
     def __init__(self, share: Share) -> None:
         job = share.job
+        settings = Settings(**msgspec.json.decode(job.settings))
         plan = RunPlan(
             tapes=[Path(tape) for tape in job.tapes], symbols=job.symbols, clock=ReplayClock(),
             latency=parse_latency(job.latency), journal=None, durable=False, restarts=False,
             order_prefix="R" if not share.number else f"R{share.number}W", decides_from=share.first_ts, pumped=True,
+            kernel=column_kernel(settings.performance.cache_dir),
         )  # fmt: skip
-        self._app = App(Settings(**msgspec.json.decode(job.settings)), plan)
+        self._app = App(settings, plan)
         self._events: list[tuple[str, msgspec.Raw]] = []
         self._inference_ns: list[int] = []
         self._watch = Watch(self._app, share)

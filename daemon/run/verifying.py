@@ -280,6 +280,9 @@ def _decide_again(strategy: Strategy | None, moment: Moment, recorded: Decision)
     if decide_at is not None and recorded.segments:
         single_cycle = recorded.halt_reason == SINGLE_CYCLE
         decision: Decision = decide_at(moment, recorded.segments, single_cycle=single_cycle)
+        if recorded.min_segments > decision.min_segments == getattr(strategy, "depth", 0):
+            # of a journal from before depth was held to that of the model's training
+            decision = msgspec.structs.replace(decision, min_segments=recorded.min_segments)
         return msgspec.structs.replace(decision, halt_reason=recorded.halt_reason, reason=recorded.reason)
     return strategy.decide(moment)
 

@@ -17,19 +17,21 @@ from pydantic import BaseModel, ValidationError
 from daemon.core.errors import SettingsError
 from daemon.settings.layers import DEFAULT, DEFAULT_PATH, Layers, did_you_mean, read_layers
 from daemon.settings.own_parameters import OwnParametersWrong, with_own
+from daemon.settings.shape_of_model import ARTIFACT, following_model
 from daemon.settings.texts import Misread, typed
 from daemon.settings.tree import Settings
 
 
-def load_settings(path: Path | None = None, overrides: list[str] | None = None) -> Settings:
+def load_settings(path: Path | None = None, overrides: list[str] | None = None, model: str = ARTIFACT) -> Settings:
     """Settings from the shipped defaults, `path` over them, environment and `a.b.c=VALUE` overrides.
 
-    Raises `SettingsError` with one line per problem.
+    `model`: the key of the model that the shape of the network follows. Raises `SettingsError` with one line per
+    problem.
     """
-    return build_settings(read_layers(path, overrides), path)
+    return build_settings(read_layers(path, overrides), path, model)
 
 
-def build_settings(layers: Layers, path: Path | None = None) -> Settings:
+def build_settings(layers: Layers, path: Path | None = None, model: str = ARTIFACT) -> Settings:
     """What the layers come to, complete and consistent; `path` is the file to blame for what no single key is wrong in.
 
     Raises `SettingsError`.
@@ -37,7 +39,7 @@ def build_settings(layers: Layers, path: Path | None = None) -> Settings:
     file = str(path or DEFAULT_PATH)
     try:
         settings = Settings(**typed(layers.values, Settings))
-        return with_own(settings, layers, path)
+        return following_model(with_own(settings, layers, path), layers, model)
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(item, layers, file) for item in _one_a_place(error.errors()))) from None
     except OwnParametersWrong as wrong:

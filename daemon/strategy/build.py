@@ -136,8 +136,22 @@ def load_hrm(settings: Settings, clock: Clock, artifact: Path | None) -> HRMStra
         strategy = HRMStrategy.load(artifact, seed, settings.hierarchical_reasoning_model, clock)
     except CheckpointError as error:
         raise ArtifactError(str(error)) from None
+    trained, asked = strategy.agent.trained_segments, settings.hierarchical_reasoning_model.act.max_segments
+    if trained is not None and trained < asked:
+        log.info(
+            "depth is that of the model's training", model=strategy.description, segments=trained,
+            asked=f"hierarchical_reasoning_model.act.max_segments {asked}",
+        )  # fmt: skip
     equip(strategy, settings, artifact)
     return strategy
+
+
+def untried(strategy: object, *, real: bool) -> str:
+    """What must be said of a model that knows simulated markets alone where ticks are real; "" elsewhere."""
+    if not (real and getattr(strategy, "simulated_only", False)):
+        return ""
+    model = getattr(strategy, "description", "the model")
+    return f"{model} has learned from simulated markets alone, and these ticks are real: what it earns there is unknown"
 
 
 def after_restart(settings: Settings, loaded: ModelLoaded) -> str:

@@ -136,8 +136,7 @@ def _columns(
     present = window >= first[:, None]
     bars = np.where(present[..., None], sessions.bars[np.maximum(window, 0)], np.nan)
     coarse, coarse_present = _coarse(sessions, rows, newest, settings)
-    start = np.repeat(sessions.start_ns()[rows], decisions)
-    end = np.repeat(sessions.ts_ns[sessions.offsets[rows + 1] - 1], decisions) + sessions.interval_s * 1_000_000_000
+    start, end = np.repeat(sessions.hours[rows], decisions, axis=0).T
     now = sessions.ts_ns[flat] + sessions.interval_s * 1_000_000_000
     weekday = ((now + MUMBAI_NS) // DAY_NS + 3) % 7  # 1970-01-01 was a Thursday
     names = [sessions.symbols[i] for i in sessions.symbol[rows]]
@@ -158,7 +157,10 @@ def _columns(
         coarse_timeframe=np.full(total, coarse_row, np.int64),
         side=np.zeros(total, np.int64),
         position=np.zeros((total, 3)),
-        clock=np.stack([(now - start) / MINUTE_NS, (end - now) / MINUTE_NS, weekday.astype(np.float64)], axis=-1),
+        clock=np.stack(
+            [np.maximum(now - start, 0) / MINUTE_NS, np.maximum(end - now, 0) / MINUTE_NS, weekday.astype(np.float64)],
+            axis=-1,
+        ),
         spread_bp=np.zeros(total) if rng is None else rng.uniform(0.0, 3.0, total) * rng.integers(0, 2, total),
         complexity=_complexity(sessions, flat) if rng is None else rng.uniform(0.0, 1.0, total),
         cost_bp=np.repeat(costs, decisions),
@@ -182,7 +184,8 @@ def _earliest(sessions: Sessions, rows: Ints, history: History) -> Ints:
 def _coarse(sessions: Sessions, rows: Ints, newest: Ints, settings: BatchSettings) -> tuple[Floats, Flags]:
     """Right-align the complete coarse bars up to each decision: (B·D, Wc, 5) and which are there.
 
-    Coarse bars are anchored at the session's open; the one that the session's end cuts short counts as complete then.
+    Coarse bars are anchored at the session's open, and there is none where no bar was; the one that the session's end
+    cuts short counts as complete then.
     """
     features = settings.features
     batch, decisions = newest.shape
@@ -194,8 +197,9 @@ def _coarse(sessions: Sessions, rows: Ints, newest: Ints, settings: BatchSetting
         for i, row in enumerate(rows):
             earlier = _earlier_coarse(sessions, int(row), length, settings)
             bars = np.concatenate([*earlier, _session_coarse(sessions, int(row), length)])
-            opened = sessions.ts_ns[sessions.offsets[row]]
-            done = sum(len(part) for part in earlier) + (sessions.ts_ns[newest[i]] + bar_ns - opened) // length
+            over = (sessions.ts_ns[newest[i]] + bar_ns - sessions.hours[row, 0]) // length
+            there = np.unique(_coarse_of(sessions, int(row), length))
+            done = sum(len(part) for part in earlier) + np.searchsorted(there, over)
             slot = done[:, None] + np.arange(-features.coarse_window, 0)  # (D, Wc)
             present[i] = (slot >= 0) & (slot < len(bars))
             out[i] = np.where(present[i][..., None], bars[np.clip(slot, 0, len(bars) - 1)], np.nan)
@@ -213,12 +217,18 @@ def _earlier_coarse(sessions: Sessions, row: int, length: int, settings: BatchSe
     return parts
 
 
+def _coarse_of(sessions: Sessions, row: int, length: int) -> Ints:
+    """Of each bar of a session the number of its coarse bar from the open on."""
+    ts = sessions.ts_ns[sessions.offsets[row] : sessions.offsets[row + 1]]
+    return np.asarray((ts - sessions.hours[row, 0]) // length)
+
+
 def _session_coarse(sessions: Sessions, row: int, length: int) -> Floats:
     """All coarse bars of one session, (n, 5)."""
     first, last = int(sessions.offsets[row]), int(sessions.offsets[row + 1])
-    bars, ts = sessions.bars[first:last], sessions.ts_ns[first:last]
-    starts = np.flatnonzero(np.append(True, np.diff((ts - ts[0]) // length) != 0))
-    ends = np.append(starts[1:], len(ts)) - 1
+    bars = sessions.bars[first:last]
+    starts = np.flatnonzero(np.append(True, np.diff(_coarse_of(sessions, row, length)) != 0))
+    ends = np.append(starts[1:], len(bars)) - 1
     return np.stack(
         [
             bars[starts, 0],

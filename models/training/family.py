@@ -74,6 +74,7 @@ def sessions_of(markets: list[HiddenRegimeMarket], each: int, seed: int) -> Sess
         interval_s=parts[0].interval_s,
         expected_bp=np.concatenate([part.expected_bp for part in parts]),
         cost_bp=np.repeat([market.cost_bp for market in markets], each),
+        hours_ns=np.concatenate([part.hours for part in parts]),
     )
 
 

@@ -6,8 +6,8 @@ leaves a side empty is refused by the option that named it and with what the fil
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,10 @@ from pathlib import Path
 from models.training.adjusting import Actions, Broken, adjusted, never, no_actions, separated
 from models.training.errors import DataError
 from models.training.ingest import Report, read_bars
-from models.training.sessions import Sessions, in_order, join, split_by_time
+from models.training.sessions import Ints, Sessions, in_order, join, split_by_time, usual_hours
+
+Hours = Callable[[Ints], Ints]
+"""Starts of sessions (N,) → when the market opened and closed on those days, (N, 2), all UTC nanoseconds."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class FileData:
 
     ``intervals_s``: trained on in turns; validation and evaluation use the first. ``actions``: what happened between
     sessions, so that windows reach across; where a price has ``broken`` away all the same, none does. ``columns``:
-    names of the files' columns by those of bars; ``option``: what the user gave the border by.
+    names of the files' columns by those of bars; ``option``: what the user gave the border by; ``hours``: when the
+    market was open, which the bars of a file that ends early don't tell.
     """
 
     files: Sequence[Path]
@@ -34,6 +38,7 @@ class FileData:
     broken: Broken = never
     columns: Mapping[str, str] = field(default_factory=dict)
     option: str = "--border"
+    hours: Hours = usual_hours
 
 
 class Schedule(StrEnum):
@@ -78,6 +83,7 @@ def load(data: FileData, interval_s: int) -> tuple[Sessions, list[Report]]:
         parts.append(sessions)
         reports += found
     whole = adjusted(parts[0] if len(parts) == 1 else in_order(join(parts)), data.actions)
+    whole = replace(whole, hours_ns=data.hours(whole.start_ns()))
     return separated(whole, data.broken), reports
 
 

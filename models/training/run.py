@@ -126,6 +126,7 @@ def _save(
         git_revision=git_revision(),
         origin=origin(data, supervision, training),
         novelty=usual(data, source, hrm, training),
+        segments=supervision.segments,
     )
     if keep:
         save_model(path, model, manifest)
@@ -184,6 +185,7 @@ def calibrated(artifact: Path, data: Data, training: TrainingSettings, out: Path
         git_revision=manifest.git_revision,
         origin=manifest.origin,
         novelty=novelty,
+        segments=manifest.segments,
     )
     save_model(out, model, fresh)
     return fresh

@@ -23,7 +23,13 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _ARRAYS = ("bars", "ts_ns", "offsets", "symbol", "expected_bp")
-_COST = "cost_bp"
+_OWN = ("cost_bp", "hours_ns")
+"""Arrays that not every set has."""
+MINUTE_NS = 60_000_000_000
+DAY_NS = 86_400_000_000_000
+MUMBAI_NS = 19_800_000_000_000  # UTC+05:30, no daylight saving
+OPEN_NS, CLOSE_NS = 555 * MINUTE_NS, 930 * MINUTE_NS
+"""09:15 and 15:30: the usual hours of a session, from midnight."""
 _INDEX = "sessions.json"
 
 
@@ -47,6 +53,8 @@ class Sessions:
     cost_bp: Floats | None = None
     complexity: Floats | None = field(default=None, repr=False)
     """(R,): how hard the market is to read at each bar's close, 0..1, where somebody has worked it out."""
+    hours_ns: Ints | None = field(default=None, repr=False)
+    """(N, 2): open and close of each session by the calendar, UTC; None where nobody said."""
     chosen_from: tuple[Sessions, Ints] | None = field(default=None, repr=False)
     """The sessions that these are a part of, and their rows there: what came before them is there."""
 
@@ -84,6 +92,20 @@ class Sessions:
             [known(self.sums[max(start, row - most) : row], most) for start, row in zip(first, rows, strict=True)]
         )
 
+    @cached_property
+    def hours(self) -> Ints:
+        """Open and close of each session, UTC, (N, 2): by the calendar, never by the bars that happen to be there.
+
+        Where nobody said, 09:15 to 15:30 in Mumbai; a session that isn't inside lasts from its first to its last bar.
+        """
+        if self.hours_ns is not None:
+            return self.hours_ns
+        first = self.start_ns()
+        last = self.ts_ns[self.offsets[1:] - 1] + self.interval_s * 1_000_000_000
+        usual = usual_hours(first)
+        inside = (first >= usual[:, 0]) & (last <= usual[:, 1])
+        return np.where(inside[:, None], usual, np.stack([first, last], axis=-1))
+
     def start_ns(self) -> Ints:
         """UTC start of each session's first bar, (N,)."""
         return np.asarray(self.ts_ns[self.offsets[:-1]])
@@ -103,6 +125,7 @@ class Sessions:
             expected_bp=self.expected_bp[flat],
             cost_bp=None if self.cost_bp is None else self.cost_bp[chosen],
             complexity=None if self.complexity is None else self.complexity[flat],
+            hours_ns=None if self.hours_ns is None else self.hours_ns[chosen],
             chosen_from=(self, chosen),
         )
 
@@ -112,9 +135,10 @@ class Sessions:
         (folder / _INDEX).unlink(missing_ok=True)
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name))
-        (folder / f"{_COST}.npy").unlink(missing_ok=True)
-        if self.cost_bp is not None:
-            np.save(folder / f"{_COST}.npy", self.cost_bp)
+        for name in _OWN:
+            (folder / f"{name}.npy").unlink(missing_ok=True)
+            if (own := getattr(self, name)) is not None:
+                np.save(folder / f"{name}.npy", own)
         index = {"symbols": self.symbols, "interval_s": self.interval_s, "sessions": len(self), "bars": len(self.bars)}
         pending = folder / f"{_INDEX}.part"
         pending.write_text(json.dumps(index))
@@ -133,13 +157,18 @@ class Sessions:
             raise DataError(f"{folder}: no complete stored sessions here ({error})") from error
         if len(arrays["bars"]) != index["bars"] or len(arrays["offsets"]) != index["sessions"] + 1:
             raise DataError(f"{folder}: the arrays do not have the lengths that {_INDEX} names")
-        cost = folder / f"{_COST}.npy"
-        own = np.load(cost) if cost.exists() else None
-        return cls(symbols=tuple(index["symbols"]), interval_s=index["interval_s"], cost_bp=own, **arrays)
+        own = {name: np.load(path) for name in _OWN if (path := folder / f"{name}.npy").exists()}
+        return cls(symbols=tuple(index["symbols"]), interval_s=index["interval_s"], **arrays, **own)
+
+
+def usual_hours(start_ns: Ints) -> Ints:
+    """09:15 and 15:30 in Mumbai of the days of ``start_ns`` (N,), UTC, (N, 2)."""
+    midnight = (start_ns + MUMBAI_NS) // DAY_NS * DAY_NS - MUMBAI_NS
+    return np.stack([midnight + OPEN_NS, midnight + CLOSE_NS], axis=-1)
 
 
 def from_table(bars: Floats, ts_ns: Ints, symbol: str, interval_s: int, expected_bp: Floats | None = None) -> Sessions:
-    """Equal-length sessions (N, T, 5) of one symbol, starts (N, T) and optional expectations (N, T)."""
+    """Whole sessions of equal length (N, T, 5) of one symbol, starts (N, T) and optional expectations (N, T)."""
     n, t = ts_ns.shape
     return Sessions(
         bars=bars.reshape(n * t, 5),
@@ -149,6 +178,7 @@ def from_table(bars: Floats, ts_ns: Ints, symbol: str, interval_s: int, expected
         symbols=(symbol,),
         interval_s=interval_s,
         expected_bp=np.full(n * t, np.nan) if expected_bp is None else expected_bp.reshape(-1),
+        hours_ns=np.stack([ts_ns[:, 0], ts_ns[:, -1] + interval_s * 1_000_000_000], axis=-1),
     )
 
 
@@ -169,6 +199,9 @@ def join(parts: Sequence[Sessions]) -> Sessions:
         interval_s=parts[0].interval_s,
         expected_bp=np.concatenate([part.expected_bp for part in parts]),
         cost_bp=_joined_costs(parts),
+        hours_ns=np.concatenate([part.hours for part in parts])
+        if any(part.hours_ns is not None for part in parts)
+        else None,
     )
 
 

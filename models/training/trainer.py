@@ -289,12 +289,12 @@ class Trainer:
             self._tell(NoteReport(self._step, "slow", text))
 
     def _tell_depth(self) -> None:
-        """Say so where decisions may think deeper than this run teaches: what their Q values say there is a guess."""
+        """Say so where settings allow more segments than this run teaches: inference will not go beyond those."""
         trained, asked = self._supervision.segments, self._hrm.max_segments
         if trained < asked:
             text = (
-                f"deep_supervision.segments {trained}: decisions may take {asked} "
-                "(hierarchical_reasoning_model.act.max_segments), and nothing is learned of the deeper ones"
+                f"deep_supervision.segments {trained}: decisions of this model will take no more, whatever "
+                f"hierarchical_reasoning_model.act.max_segments ({asked}) allows"
             )
             self._tell(NoteReport(self._step, "depth", text))
 

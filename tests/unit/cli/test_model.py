@@ -48,6 +48,22 @@ def test_info_says_what_it_is_and_who_runs_it(artifact: Path, capsys: Capture) -
     assert said["sha256"]
 
 
+def test_info_says_how_deep_and_of_what_markets(artifact: Path, capsys: Capture) -> None:
+    """The shipped ones, as trained; an untrained one says that nothing is known."""
+    for name in ("tiny", "base"):
+        call(model_app, "info", str(shipped(name)), "--json", *TORCH)
+        said = json.loads(capsys.readouterr().out)
+        assert (said["segments"], said["depth"], said["simulated_only"]) == (2, 2, True)
+    call(model_app, "info", str(shipped("tiny")), *TORCH)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "trained with 2 segments; a decision takes at most 2" in out
+    assert "simulated only: what it earns in a real one is unknown" in out
+    call(model_app, "info", str(artifact), *TORCH)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "nothing says with how many segments it was trained; a decision takes at most 4" in out
+    assert "simulated only" not in out
+
+
 def test_what_cannot_be_had_is_in_the_info(
     artifact: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,10 +147,10 @@ def test_latency_prints_a_table_or_one_document(artifact: Path, capsys: Capture)
     said = json.loads(capsys.readouterr().out)
     assert [row["runtime"] for row in said["runtimes"]] == ["torch fp32"]
     assert (said["busy_runtime"], len(said["busy"])) == ("torch fp32", 1)
-    call(bench_app, "latency", *short, "--busy-decisions", "0")
-    assert "torch fp32" in capsys.readouterr().out
     call(bench_app, "latency", *short)
-    assert "busy loop, 1 instruments" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "torch fp32" in told
+    assert "busy loop, 1 instruments" in told
 
 
 @pytest.mark.parametrize("text", ["", "0", "1,x", "1.5", "999"])

@@ -175,6 +175,8 @@ def test_a_tape_that_is_none(capsys: Capture, tmp_path: Path, tape: Path, kind: 
         (["--journal", "/proc/nowhere/j"], "journal /proc/nowhere/j: can't be opened"),
         (["--bars-out", "/nowhere/b"], "/nowhere/b: its directory does not exist"),
         (["--fills-out", "/tmp"], "/tmp: is a directory"),
+        (["--lookahead", "--workers", "2"], "--lookahead writes nothing: without outputs, --workers and --sensitivity"),
+        (["--lookahead", "--bars-out", "b"], "--lookahead writes nothing: without outputs"),
         (["--nonsense"], "--nonsense"),
         (["--latency"], "--latency"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from models.act import HaltReason, HeadValues, Reasoning
 from models.agent import Action, HRMAgent, policy_probabilities, quantity_share, quantity_units, read_decision
+from models.checkpoint import describe
 from models.config import OutputHeadSettings
 from models.errors import InvalidObservation, InvalidOutput
 from models.hrm import VALID_ACTIONS
@@ -306,3 +308,29 @@ def test_learning_goes_on_after_growing(agent: HRMAgent, observe: Observe) -> No
     before = agent.model.input.instrument.weight[row].clone()
     agent.learn([observe(seed, symbol="NEW") for seed in range(4)], [0] * 4, learning_rate=1e-2)
     assert not torch.equal(agent.model.input.instrument.weight[row], before)
+
+
+@pytest.mark.parametrize("complexity", [0.1, 0.9])
+def test_depth_is_that_of_training(settings: Settings, observe: Observe, complexity: float) -> None:
+    """A setting that asks for more changes nothing; a model that says nothing of it goes as deep as is asked."""
+    steps = [{"above": 0.5, "min_segments": 4}]
+    act = {"max_segments": 4, "q_halting": False, "complexity_steps": steps}
+    deep = settings(act=act, convergence={"early_stop": False})
+    model = HRMAgent.untrained(deep, 1).model
+    for segments, taken in ((2, 2), (9, 4), (None, 4)):
+        agent = HRMAgent(model, deep, describe(model, trained=True, segments=segments))
+        found = agent.decide(observe(complexity=complexity))
+        assert (found.segments, agent.act.max_segments) == (taken, taken)
+        assert found.min_segments <= taken
+        assert agent.renewed().decide(observe(complexity=complexity)) == found
+
+
+def test_what_is_learned_says_how_deep(settings: Settings, observe: Observe, tmp_path: Path) -> None:
+    """And so does the file."""
+    agent = HRMAgent.untrained(settings(act={"max_segments": 3}), 1)
+    assert agent.trained_segments is None
+    agent.learn([observe(seed) for seed in range(4)], [Action.HOLD] * 4)
+    agent.save_model(tmp_path / "m", dtype="float32")
+    again = HRMAgent.load_model(tmp_path / "m", settings(act={"max_segments": 4}))
+    assert again.trained_segments == again.act.max_segments == 3
+    assert again.model_hash == agent.model_hash

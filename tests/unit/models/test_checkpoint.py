@@ -272,3 +272,43 @@ def test_the_shipped_models_are_whole() -> None:
     for path in sorted(Path(str(resources.files("models").joinpath("artifacts"))).glob("*.safetensors")):
         if path.stem != "ppo":
             assert load_model(path)[1].trained
+
+
+@pytest.mark.parametrize(
+    ("segments", "supervised", "metrics", "found"),
+    [
+        (3, 2, {}, 3),
+        (None, 2, {"validation_bp_depth_4": 1.0}, 2),
+        (None, None, {"validation_bp_depth_1": 1.0, "validation_bp_depth_2": 1.0, "rb_share_depth_7": 1.0}, 2),
+        (None, None, {"validation_bp": 1.0}, None),
+        (None, "two", {"validation_bp_depth_x": 1.0, "validation_bp_depth_0": 1.0}, None),
+    ],
+)
+def test_an_artifact_says_how_deep_it_was_trained(
+    agent: HRMAgent, segments: int | None, supervised: object, metrics: dict[str, float], found: int | None
+) -> None:
+    """By its own field, else by the settings of its training, else by the deepest validation."""
+    origin = None if supervised is None else made_of(None, {"deep_supervision": {"segments": supervised}})
+    manifest = describe(agent.model, trained=True, segments=segments, metrics=metrics, origin=origin)
+    assert manifest.trained_segments == found
+
+
+def test_the_hash_sees_the_depth(agent: HRMAgent) -> None:
+    """Nobody makes a model deeper without another hash."""
+    assert describe(agent.model, trained=True).sha256 != describe(agent.model, trained=True, segments=2).sha256
+
+
+def made_of(data_sha256: str | None, settings: dict[str, object] | None = None) -> Origin:
+    """What it was made of."""
+    return Origin(version="0.1.0", data=("family",), data_sha256=data_sha256, settings=settings or {})
+
+
+def test_simulated_only_is_said_where_no_market_was_read(settings: Settings) -> None:
+    """Drawn sessions and no instrument's name; with files, or a name, it isn't; nor is an untrained one."""
+    drawn = HRMAgent.untrained(settings(), 1, instruments=["SIM"]).model
+    named = HRMAgent.untrained(settings(), 1, instruments=["SIM", "NSE:SBIN-EQ"]).model
+    assert describe(drawn, trained=True).simulated_only
+    assert describe(drawn, trained=True, origin=made_of(None)).simulated_only
+    assert not describe(drawn, trained=True, origin=made_of("ab")).simulated_only
+    assert not describe(named, trained=True, origin=made_of(None)).simulated_only
+    assert not describe(drawn, trained=False).simulated_only

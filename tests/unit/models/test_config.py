@@ -88,3 +88,13 @@ def test_an_empty_key_is_refused() -> None:
     """Without any shape there is nothing to build."""
     with pytest.raises(ValidationError, match="architecture"):
         HRMSettings.model_validate({})
+
+
+def test_no_decision_goes_deeper_than_training_did(settings: Settings) -> None:
+    """Every limit of depth comes down to it, none goes up; where nobody knows, all is as it was set."""
+    steps = [{"above": 0.3, "min_segments": 2}, {"above": 0.6, "min_segments": 6}]
+    asked = settings(act={"min_segments": 3, "max_segments": 6, "complexity_steps": steps})
+    held = asked.within(2)
+    assert (held.act.min_segments, held.act.max_segments, held.max_segments) == (2, 2, 2)
+    assert [(step.above, step.min_segments) for step in held.act.complexity_steps] == [(0.3, 2), (0.6, 2)]
+    assert asked.within(6) == asked.within(9) == asked.within(None) == asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from models.config import FeatureSettings, History, HRMSettings
 from models.training.adjusting import Action, adjusted, never, no_actions, separated
 from models.training.batches import BatchSettings, Fill, Target, make_batch, returns_between_fills
 from models.training.errors import DataError
+from models.training.files import FileData, load
 from models.training.ingest import Limits, read_bars
 from models.training.sessions import Sessions, from_table, join, split_by_time
 from models.training.source import StoredSource
@@ -343,3 +345,46 @@ def test_no_window_reaches_over_a_jump_that_nobody_explained() -> None:
         present = batch.features.patches.reshape(4, 2, 8, 9)[..., -1].sum(axis=-1)
         assert present.tolist() == seen
     assert StoredSource(apart, 1).symbols == ("X", "Y")
+
+
+def test_the_end_of_a_session_is_the_calendars(tmp_path: Path) -> None:
+    """A file that ends before the session does tells no other time to its close, nor does one that begins late."""
+    whole, late = minutes(4, 60), minutes(4, 60).slice(3)
+    border = dt.date(2019, 1, 1)
+    given = []
+    for number, table in enumerate((whole, whole.slice(0, 230), late)):
+        sessions, _ = load(FileData([write(table, tmp_path, f"{number}_1m.parquet")], [300], border), 300)
+        row = 0 if number == 2 else 3
+        given.append(make_batch(sessions, np.array([row]), remembering(History.SESSION), Vocabularies()))
+    one, cut, begun = (batch.features.calendar for batch in given)
+    assert np.array_equal(cut, one[: len(cut)])
+    log_minutes_done, log_minutes_left = 3, 4
+    assert one[0, log_minutes_done] == pytest.approx(begun[0, log_minutes_done])
+    assert one[0, log_minutes_left] == pytest.approx(np.log1p(370.0) / np.log1p(375.0))
+    hours = [[OPEN_NS + day * DAY, OPEN_NS + day * DAY + 60 * MINUTE] for day in range(4)]
+    told = FileData([tmp_path / "0_1m.parquet"], [300], border, hours=lambda _: np.array(hours))
+    sessions, _ = load(told, 300)
+    short = make_batch(sessions, np.array([3]), remembering(History.SESSION), Vocabularies()).features.calendar
+    assert short[0, log_minutes_left] == pytest.approx(np.log1p(55.0) / np.log1p(375.0))
+    sessions.save(tmp_path / "stored")
+    assert np.array_equal(Sessions.open(tmp_path / "stored").hours, sessions.hours)
+
+
+def test_a_hole_in_a_session_shows_no_later_coarse_bar(sessions: Sessions) -> None:
+    """Without the bars of its second half hour a session's third isn't seen before it is over."""
+    first = int(sessions.offsets[3])
+    there = np.ones(len(sessions.bars), bool)
+    there[first + 6 : first + 12] = False
+    counts = np.add.reduceat(there, sessions.offsets[:-1])
+    holed = replace(
+        sessions, bars=sessions.bars[there], ts_ns=sessions.ts_ns[there], expected_bp=sessions.expected_bp[there],
+        offsets=np.append(0, np.cumsum(counts)),
+    )  # fmt: skip
+    spoilt = holed.bars.copy()
+    spoilt[holed.offsets[3] + 7 :, :4] *= 1.3
+    settings = remembering(History.SESSION)
+    one, other = (
+        make_batch(each, np.array([3]), settings, Vocabularies()).features.coarse
+        for each in (holed, replace(holed, bars=spoilt))
+    )
+    assert np.array_equal(one[:7], other[:7])

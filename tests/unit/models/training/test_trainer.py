@@ -248,7 +248,7 @@ def test_a_depth_that_is_not_taught_is_told(
     make(hrm, short, sessions, tmp_path, notes, supervision=DeepSupervisionSettings(segments=segments)).run()
     said = [note.text for note in notes if isinstance(note, NoteReport) and note.kind == "depth"]
     assert len(said) == told
-    assert all(text.startswith("deep_supervision.segments 3: decisions may take 4 ") for text in said)
+    assert all(text.startswith("deep_supervision.segments 3: decisions of this model will ") for text in said)
 
 
 def test_the_share_of_explored_rows_is_the_one_of_the_settings(

@@ -1,0 +1,76 @@
+"""The shipped model in a replay: how deep it thinks, and what is said where ticks are those of a market."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from daemon.core.errors import CheckFailed
+from daemon.core.events import Decision
+from daemon.report.fragments import warnings
+from daemon.report.summary import ReplaySummary
+from daemon.run.reporting import report_journal
+from daemon.run.verifying import verify_journal
+from tests.samples import journaled, play, wave, write_tape
+
+SHIPPED = (
+    "strategy.name=hrm", "performance.runtime=torch", "hierarchical_reasoning_model.act.q_halting=false",
+    "hierarchical_reasoning_model.convergence.early_stop=false", "hierarchical_reasoning_model.act.min_segments=3",
+)  # fmt: skip
+"""As shipped, but every decision is to think for three segments at least."""
+UNTRIED = "has learned from simulated markets alone, and these ticks are real: what it earns there is unknown"
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ReplaySummary]:
+    """The journal and the summary of a replay of ticks that nobody says were made up."""
+    folder = tmp_path_factory.mktemp("shipped")
+    tape = write_tape(folder / "t.parquet", *wave(60))
+    return folder / "j.sqlite", play(tape, *SHIPPED, journal=folder / "j.sqlite")[1]
+
+
+def test_it_thinks_no_deeper_than_it_was_trained(real: tuple[Path, ReplaySummary]) -> None:
+    """Two segments, whatever `act.max_segments` (4 as shipped) allows; figures are of those two."""
+    journal, summary = real
+    assert {one.segments for one in journaled(journal, Decision) if one.segments} == {2}
+    assert summary.hrm_metrics is not None
+    assert (summary.hrm_metrics.max_segments, summary.hrm_metrics.computation_efficiency) == (2, 0)
+    told = report_journal(journal).summary.hrm_metrics
+    assert told is not None
+    assert told.max_segments == 2
+
+
+def test_real_ticks_are_said_to_be_new_to_it(real: tuple[Path, ReplaySummary], tmp_path: Path) -> None:
+    """By the replay, by its page, by the journal's report; of a simulated tape, or of rules, nothing is said."""
+    journal, summary = real
+    assert [note for note in summary.notes if note.startswith("tiny.safetensors (") and note.endswith(UNTRIED)]
+    assert UNTRIED in warnings(summary)
+    assert summary.notes[0] in report_journal(journal).summary.notes
+    tape = write_tape(tmp_path / "s.parquet", *wave(20), notes={"simulated": "true"})
+    assert UNTRIED not in str(play(tape, *SHIPPED)[1].notes)
+    both = write_tape(tmp_path / "r.parquet", *wave(20))
+    assert UNTRIED in str(play([tape, both], *SHIPPED)[1].notes)
+    assert UNTRIED not in str(play(both, "strategy.name=rules", "supervisor.ladder=[rules, flat]")[1].notes)
+
+
+@pytest.mark.parametrize(("least", "fails"), [(4, False), (1, True)])
+def test_a_journal_from_before_depth_was_held_verifies(
+    real: tuple[Path, ReplaySummary], tmp_path: Path, least: int, fails: bool
+) -> None:
+    """It asks for more segments than the model may take now; one that asks for fewer was altered."""
+    with closing(sqlite3.connect(real[0])) as source, closing(sqlite3.connect(tmp_path / "j.sqlite")) as copy:
+        source.backup(copy)
+        with copy:
+            copy.execute(
+                "UPDATE events SET body = json_set(body, '$.min_segments', ?) WHERE type = 'Decision' "
+                "AND json_extract(body, '$.min_segments') = 2",
+                (least,),
+            )
+    if fails:
+        with pytest.raises(CheckFailed, match="min_segments was 1, is now 2"):
+            verify_journal(tmp_path / "j.sqlite")
+    else:
+        assert verify_journal(tmp_path / "j.sqlite").decisions == len(journaled(real[0], Decision))
