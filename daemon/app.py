@@ -14,6 +14,7 @@ import datetime as dt
 import platform
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -79,7 +80,7 @@ from daemon.risk.book import RiskBook
 from daemon.risk.expiry import ExpiryGuard
 from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import RiskGate
-from daemon.risk.intents import IntentBuilder
+from daemon.risk.intents import IntentBuilder, units_of
 from daemon.settings.changing import tightened
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
@@ -241,7 +242,11 @@ class App:
         intervals = self.tapes.intervals(settings.bars.intervals, seen)
         self.bars = BarsActor(bus, BarBuilder(self.calendar, intervals, grace_ns), self._overnight(limit))
         self.complexity = ComplexityActor(bus, ComplexityDetector(settings.complexity_detection, scheduled), interval)
-        costs = TradeCosts(CostSchedule(), self.instruments.resolve, float(settings.risk.max_order_notional))
+        costs = TradeCosts(
+            CostSchedule(), self.instruments.resolve, partial(units_of, settings.risk, self.instruments),
+            0.0 if self.tapes.quoted else float(settings.broker.paper.spread_bp) / 2,
+            float(settings.broker.paper.slippage_bp),
+        )  # fmt: skip
         self.strategy = StrategyActor(
             bus,
             MarketView(view, self.calendar, costs),
