@@ -14,6 +14,7 @@ import datetime as dt
 import platform
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -82,7 +83,7 @@ from daemon.risk.book import RiskBook
 from daemon.risk.expiry import ExpiryGuard
 from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import RiskGate
-from daemon.risk.intents import IntentBuilder
+from daemon.risk.intents import IntentBuilder, units_of
 from daemon.scout import LooksAhead, Parts, Scout, one_by_one
 from daemon.settings.changing import tightened
 from daemon.settings.tree import Settings
@@ -248,7 +249,11 @@ class App:
         self.bars = BarsActor(bus, self._bar_builder(intervals, grace_ns), self._overnight(limit))
         detector = detector_of(settings.complexity_detection, scheduled, plan.kernel)
         self.complexity = ComplexityActor(bus, detector, interval)
-        costs = TradeCosts(CostSchedule(), self.instruments.resolve, float(settings.risk.max_order_notional))
+        costs = TradeCosts(
+            CostSchedule(), self.instruments.resolve, partial(units_of, settings.risk, self.instruments),
+            0.0 if self.tapes.quoted else float(settings.broker.paper.spread_bp) / 2,
+            float(settings.broker.paper.slippage_bp),
+        )  # fmt: skip
         self.strategy = StrategyActor(
             bus,
             MarketView(view, self.calendar, costs),

@@ -9,6 +9,8 @@ that came too late do not. In a market unlike those that the model was trained i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from daemon.core.events import Action, Decision
 from models.act import HaltReason, Runner
 from models.agent import AgentDecision, HRMAgent, share_of
 from models.ahead import Foresight, refusal
-from models.config import History, HRMSettings
+from models.config import CarryState, History, HRMSettings
 from models.errors import InvalidObservation, InvalidOutput
 from models.explaining import Part, in_words
 from models.features import NOTHING_KNOWN, USUAL_COST_BP, Observation
@@ -146,10 +148,14 @@ class HRMStrategy:
     ) -> Decision:  # fmt: skip
         try:
             seen = observation(moment, self._history, self._past_sessions)
-            answer = self.agent.decide(
-                seen, deadline_ns=deadline_ns, segments=segments, single_cycle=single_cycle,
-                most_segments=None if segments else most or self._most_segments,
+            most_segments = None if segments else most or self._most_segments
+            decide = partial(
+                self.agent.decide, deadline_ns=deadline_ns, segments=segments, single_cycle=single_cycle,
+                most_segments=most_segments,
             )  # fmt: skip
+            answer = decide(seen)
+            if answer.action in ENTRIES and (dearer := self._dearer(moment, seen, answer)) is not None:
+                seen, answer = dearer, decide(dearer)
             if why and answer.halt_reason == HaltReason.LIMITED:
                 answer = msgspec.structs.replace(answer, halt_reason=why)
         except InvalidObservation as error:
@@ -167,6 +173,20 @@ class HRMStrategy:
             return decision
         parts = self.agent.explain(seen, answer.action, answer.segments, briefly=True)
         return msgspec.structs.replace(decision, why=in_words(parts))
+
+    def _dearer(self, moment: Moment, seen: Observation, answer: AgentDecision) -> Observation | None:
+        """What was seen with the cost of the order that the answer asks for, where a smaller one costs more.
+
+        None where it doesn't, where the network isn't told of costs, and where states are carried from bar to bar: a
+        second thought would carry them on twice.
+        """
+        if not self._past_sessions or self.agent.settings.carry_state is CarryState.SESSION:
+            return None
+        cost_bp = moment.cost_of(self._share(answer))
+        return replace(seen, cost_bp=cost_bp) if cost_bp > seen.cost_bp else None
+
+    def _share(self, answer: AgentDecision) -> float:
+        return share_of(answer.quantity, self._settings.output_heads)
 
     def foresee(self, source: MomentSource, size: int, now_ns: Callable[[], int]) -> str:
         """Think ahead of the moments that `source` will bring, at most `size` in a batch; why not, "" where it does."""
@@ -202,11 +222,15 @@ class HRMStrategy:
             found = self._foresight.decision(seen)
         except InvalidOutput as error:
             return unusable(moment, self.name, str(error), self.agent.model_hash), 0
-        return None if found is None else (self._told(moment, seen, found[0]), found[1])
+        if found is None or (found[0].action in ENTRIES and self._dearer(moment, seen, found[0]) is not None):
+            return None  # an entry at another cost is thought about once more
+        return self._told(moment, seen, found[0]), found[1]
 
     def explain(self, moment: Moment, decision: Decision) -> tuple[Part, ...]:
         """What spoke for and against a decision that was made at `moment`. Raises InvalidObservation."""
         seen = observation(moment, self._history, self._past_sessions)
+        if decision.cost_bp:
+            seen = replace(seen, cost_bp=decision.cost_bp)
         return self.agent.explain(seen, int(decision.action), decision.segments)
 
     def _decision(self, moment: Moment, answer: AgentDecision, cost_bp: float) -> Decision:
@@ -242,7 +266,7 @@ class HRMStrategy:
             model_hash=self.agent.model_hash,
             novelty=answer.novelty,
             cost_bp=cost_bp,
-            share=share_of(answer.quantity, self._settings.output_heads),
+            share=self._share(answer),
         )
 
 

@@ -44,6 +44,16 @@ def limits_of(limits: RiskSettings, instruments: Instruments, symbol: str) -> Ri
     return limits.of(symbol, symbol if instrument is None else instrument.family())
 
 
+def units_of(limits: RiskSettings, instruments: Instruments, symbol: str, price: float, share: float) -> int:
+    """Units of an entry for `share` of what the limits on size allow, as it is built: whole lots, at least one."""
+    own = limits_of(limits, instruments, symbol)
+    by_notional = int(own.max_order_notional / Decimal(repr(price)))
+    instrument = instruments.resolve(symbol)
+    lot = instrument.lot_size if instrument else 1
+    wanted = int(share * min(own.max_order_quantity, own.max_position_quantity, by_notional))
+    return max(lot, wanted // lot * lot)
+
+
 class IntentBuilder:
     """Turns an action into side, quantity and price at the venue."""
 

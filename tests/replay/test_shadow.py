@@ -61,7 +61,12 @@ def test_an_equal_agent_is_equal_to_the_paisa(simulated: Path, tmp_path: Path, l
 @pytest.mark.parametrize("settings", [pytest.param(LIVELY, marks=pytest.mark.nightly), HRM], ids=["rules", "hrm"])
 def test_nobody_notices_them(simulated: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
     """Decisions and journal are those of a run without them, but for what the agents came to."""
-    settings = (*settings, "hierarchical_reasoning_model.novelty.enabled=false")  # so that the network trades here
+    cheap = ("broker.paper.slippage_bp=0", "risk.max_order_notional=5000000")  # so that the network trades here
+    settings = (
+        *settings,
+        "hierarchical_reasoning_model.novelty.enabled=false",
+        *cheap,
+    )  # so that the network trades here
     _, alone = play(simulated, *settings, journal=tmp_path / "alone")
     _, beside = play(simulated, *settings, MIXED, journal=tmp_path / "beside")
     assert alone.shadow == []

@@ -13,7 +13,7 @@ from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
 from daemon.risk.book import RiskBook
 from daemon.risk.gate import RiskGate
-from daemon.risk.intents import IntentBuilder
+from daemon.risk.intents import IntentBuilder, units_of
 from daemon.settings.market import InstrumentSettings, MarketSettings
 from daemon.settings.orders import ExecutionSettings
 from daemon.settings.risk import RiskSettings
@@ -97,6 +97,8 @@ def test_a_share_is_of_what_the_limits_allow(share: float, limits: dict[str, Any
     """Half of 500,000 rupees at 800 is 312 shares, however many units the decision names."""
     decision = msgspec.structs.replace(decide(Action.BUY_LONG, units), share=share)
     assert build(decision, book_at(), **limits).quantity == quantity
+    told = units_of(RiskSettings(**limits), InstrumentBook(INSTRUMENTS), decision.symbol, 800.0, share)
+    assert told == quantity  # what a model is told the cost of
 
 
 def test_a_share_that_is_less_than_a_lot_is_for_one_where_it_fits() -> None:
