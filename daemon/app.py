@@ -659,6 +659,7 @@ class App:
             self.risk.asked_off(order.intent.order_id for order in working if order.unwanted)
             self.risk.restore(account.state, account.flatten_reason, account.unsettled, account.closing)
             self.risk.held_over.restore(account.portfolio.closes())
+            self._await_actions()
             for position in standing:
                 self.bus.publish(position)
             if account.state is not TradingState.ACTIVE:
@@ -673,6 +674,13 @@ class App:
             self._forget_paper_orders(ts)
         if self.migration is not None:
             self.migration.start(ts)
+
+    def _await_actions(self) -> None:
+        """A broker that has yet to show what a corporate action makes of a position is still watched for it."""
+        if isinstance(self.execution, LiveExecutionActor):
+            for action in self.bars.awaited:
+                self.risk.held_over.adjust(action)
+                self.execution.book.expect(action)
 
     @property
     def _begins_at(self) -> int:

@@ -192,7 +192,7 @@ class RiskActor(Actor):
         elif isinstance(event, ModelLoaded):
             if event.closes and self._open():
                 self.flatten_reason = self.flatten_reason or event.reason
-                self._close_all(self.flatten_reason)
+                self._close_all(self.flatten_reason, knowing=True)
         elif isinstance(event, CanaryChanged):
             self._on_canary(event)
         else:
@@ -221,7 +221,7 @@ class RiskActor(Actor):
         """Close what is to be closed of single symbols, until it is."""
         self.closing = {symbol: why for symbol, why in self.closing.items() if self._is_open(symbol)}
         for symbol, why in self.closing.items():
-            self._close_all(why, symbol)
+            self._close_all(why, symbol, knowing=True)
 
     def _is_open(self, symbol: str) -> bool:
         entry = self.book.of(symbol)
@@ -415,7 +415,7 @@ class RiskActor(Actor):
         """Close what isn't protected; what somebody placed in the broker's app is left alone, and so is its part."""
         self._bare = {symbol: why for symbol, why in self._bare.items() if self.book.of(symbol).position}
         for symbol, why in self._bare.items():
-            self._close_all(why, symbol, theirs=False)
+            self._close_all(why, symbol, theirs=False, knowing=True)
 
     def _why_closing(self, symbol: str, ts: int) -> str:
         """Why all that is held of a symbol is being closed, "" where it isn't."""
@@ -461,7 +461,7 @@ class RiskActor(Actor):
         if session.close_ns - ts <= self._square_off_ns:
             self._close_all("square-off time")
         elif self.flatten_reason:
-            self._close_all(self.flatten_reason)
+            self._close_all(self.flatten_reason, knowing=True)
             disputed = self.book.halted and self.book.state is not TradingState.ACTIVE
             if not self._open() and not disputed:  # flat is what the broker's book says, too
                 self.flatten_reason = ""
@@ -563,7 +563,7 @@ class RiskActor(Actor):
             self._settle_all(event)
             if self.book.state is TradingState.ACTIVE:
                 self._set_state(TradingState.REDUCING, event)
-            self._close_all(event.reason)
+            self._close_all(event.reason, knowing=event.automatic)
 
     def _settle_all(self, event: Resume | Flatten) -> None:
         """A person has said what is to become of what is held."""
@@ -577,10 +577,11 @@ class RiskActor(Actor):
                 TradingStateChanged(ts=self._clock.now_ns(), state=state, reason=command.reason, who=command.who)
             )
 
-    def _close_all(self, reason: str, only: str | None = None, *, theirs: bool = True) -> None:
+    def _close_all(self, reason: str, only: str | None = None, *, theirs: bool = True, knowing: bool = False) -> None:
         """Take off the market what could open a position or wait at a price, and close what is held.
 
-        `only`: of one symbol. `theirs`: what somebody placed in the broker's app, too.
+        `only`: of one symbol. `theirs`: what somebody placed in the broker's app, too. `knowing`: not before today's
+        price says that what was held over the night is as many.
         """
         resting = self.book.resting()
         self._taken_off.intersection_update(resting)
@@ -592,6 +593,8 @@ class RiskActor(Actor):
         now = self._clock.now_ns()
         for symbol, entry in self.book.symbols.items():
             if symbol in self.book.unsettled or only not in (None, symbol):
+                continue
+            if knowing and self.held_over.awaits_price(symbol, entry.last_ts, self.book.day):
                 continue
             if entry.position and self._retries.due(symbol, now):
                 self._close(symbol, reason, now)

@@ -336,6 +336,7 @@ DEEDS: dict[Do, Deed] = {
     Do.MARKET_LOCKED: _lock,
     Do.MARKET_BANDED: _band,
     Do.SQUARED_OFF: lambda world, action: world.venue.square_off(),
+    Do.SPLIT: lambda world, action: None,  # a night does it, whatever was done meanwhile
     Do.CHANGE_ELSEWHERE: lambda world, action: world.venue.change(action.number),
     Do.HALT: _command(lambda service, action: Halt(ts=_ts(service), **_BY_HAND), TradingState.HALTED),
     Do.RESUME: _command(lambda service, action: Resume(ts=_ts(service), **_BY_HAND), lifts=True),

@@ -91,6 +91,7 @@ class Do(StrEnum):
     MARKET_LOCKED = "market.locked"
     MARKET_BANDED = "market.banded"
     SQUARED_OFF = "market.squared_off"
+    SPLIT = "market.split"
     HALT = "operator.halt"
     RESUME = "operator.resume"
     REDUCE = "operator.reduce"
@@ -131,6 +132,7 @@ MOMENTS: Final = (
     "OrderIntent", "OrderApproved", "OrderSent", "OrderAccepted", "OrderUnknown", "OrderCancelRequested", "Fill",
     "Decision", "CancelOrder", "Halt", "Reduce", "TradingStateChanged", "ManualOrder", "LoadModel", "ModelLoaded",
     "BeginCanary", "CanaryChanged", "EndCanary", "ControlAction", "SwapStrategy", "StrategySwapped", "SettingChanged",
+    "PriceAdjusted", "PositionRestated",
 )  # fmt: skip
 """Events that an action may wait for: between them and the next one lies what a death or a command can tear apart."""
 
@@ -186,6 +188,8 @@ def plan_of(seed: int, aim: str = "") -> Plan:
     actions.sort(key=lambda action: action.at)
     shuffled, limits = rng.random() < 0.7, rng.random() < 0.5
     scene = rng.choice(list(Scene)) if rng.random() < 0.4 else Scene.MIDDAY
+    if any(action.do is Do.SPLIT for action in actions):
+        scene = Scene.CARRIED
     return Plan(seed=seed, actions=tuple(actions), shuffled=shuffled, limits=limits, scene=scene, aim=aim)
 
 

@@ -44,6 +44,7 @@ from daemon.core.events import (
     OrderRejected,
     OrderSent,
     PositionChanged,
+    PositionRestated,
     Reduce,
     Resume,
     SettingChanged,
@@ -127,22 +128,26 @@ class Watch:
         self._decided_s = 0.0
         self._cancels: dict[str, list[float]] = {}
         self._entries: list[int] = []
+        self._restated: dict[str, int] = {}
+        """What a corporate action made more of what was held, by symbol."""
         self._owed: dict[tuple[str, int], float] = {}
         self._told: set[tuple[str, str]] = set()
 
     def begin_life(
-        self, on_record: Collection[str], intents: Collection[str], cancelled: Collection[str], model: str,
-        canary: CanaryChanged | None, max_order: int,
+        self, on_record: Collection[str], restated: Collection[str], intents: Collection[str],
+        cancelled: Collection[str], model: str, canary: CanaryChanged | None, max_order: int,
     ) -> None:  # fmt: skip
         """A new process: what it must answer begins with what it hears, and it trades unless it says otherwise.
 
         `on_record`: the fills that the journal holds. Others died with the process, and are to be booked again.
-        `intents`: the orders that it holds. Somebody else's, adopted while nothing could be written, is adopted again
-        under the same name, which the venue's makes; one of ours has a name of its own, and is never made again.
+        `restated`: the symbols of which it says that they are counted anew. `intents`: the orders that it holds.
+        Somebody else's, adopted while nothing could be written, is adopted again under the same name, which the
+        venue's makes; one of ours has a name of its own, and is never made again.
         `cancelled`: those of them that somebody wanted off the market. `model`: what the store names; `canary`: the
         newest that the journal has; `max_order`: what one order may open, as an earlier process was told.
         """
         self._limits = [(self._now(), max_order)]
+        self._restated = {symbol: more for symbol, more in self._restated.items() if symbol in restated}
         self.cancelled = {name: self._now() for name in self.cancelled if name in cancelled}
         self._owed.clear()
         self._commands.clear()
@@ -208,6 +213,9 @@ class Watch:
                 self._on_cancel_asked(event)
             case Fill():
                 self._on_fill(event)
+            case PositionRestated():
+                held = self.summed().get(event.symbol, 0)
+                self._restated[event.symbol] = held * event.denominator // event.numerator - held
             case PositionChanged():
                 self.positions[event.symbol] = event.quantity
             case TradingStateChanged():
@@ -365,4 +373,5 @@ class Watch:
         summed: Counter[str] = Counter()
         for fill in self.fills.values():
             summed[fill.symbol] += fill.side.sign * fill.quantity
+        summed.update(self._restated)
         return {symbol: quantity for symbol, quantity in summed.items() if quantity}

@@ -28,6 +28,7 @@ from tests.simulation import promises
 from tests.simulation.brains import CANDIDATE, Brain, Mood, Store
 from tests.simulation.clerk import Clerk, serve
 from tests.simulation.computer import Computer
+from tests.simulation.corporate import name_it_late, split_of
 from tests.simulation.deeds import DEEDS
 from tests.simulation.link import TickLinks
 from tests.simulation.loop import Process, SimLoop
@@ -73,6 +74,9 @@ class World:
         self.watch.disk_fails, self.watch.spoilt = plan.has("disk."), self.mood.spoilt
         self.settings = self.file = settings_at(port, directory, stage, plan)
         """Of the first start, and as the settings file has them by now."""
+        self.split = split_of(plan) if stage.off_s is not None else None
+        if self.split is not None and self.split.in_time:
+            self.split.name(self)
         self.venue = Venue(self.loop, plan.seed, stage, port, self.ticks)
         self.ticks.token_holds = lambda: not self.venue.gate.expired
         self.service: Service | None = None
@@ -154,6 +158,7 @@ class World:
             self.down_s = RESTART_S
             self.watch.begin_life(
                 journaled(self.computer.journal, "Fill", "fill_id"),
+                journaled(self.computer.journal, "PositionRestated", "symbol"),
                 journaled(self.computer.journal, "OrderIntent", "order_id"),
                 journaled(self.computer.journal, "CancelOrder", "order_id"), self.store.named,
                 newest(self.computer.journal, CanaryChanged), self.most_units(),
@@ -312,6 +317,9 @@ class World:
         self.computer.clocks.pass_night(self.stage.skipped_ns)
         self.venue.clock.pass_night(self.stage.skipped_ns)
         self.watch.pass_night()
+        if self.split is not None:
+            self.venue.split(self.split.symbol, self.split.into)
+            name_it_late(self, self.split)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
