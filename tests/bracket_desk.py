@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from daemon.core.bus import Bus
-from daemon.core.clock import NS_PER_S, ReplayClock
+from daemon.core.clock import NS_PER_S
 from daemon.core.events import (
     EXTERNAL,
     PROTECTION,
@@ -53,12 +53,31 @@ SAID = (
 )  # fmt: skip
 
 
+class HandClock:
+    """Time goes on when it is told to; not a replay's, in which orders cost nothing."""
+
+    def __init__(self, now: int) -> None:
+        self._now = now
+
+    def now_ns(self) -> int:
+        """The time."""
+        return self._now
+
+    def monotonic_ns(self) -> int:
+        """The same."""
+        return self._now
+
+    def advance(self, ts: int) -> None:
+        """Go on to `ts`."""
+        self._now = max(ts, self._now)
+
+
 class BracketDesk:
     """`working` is what the venue has of each order, `leaving` what it was asked to cancel and hasn't yet."""
 
     def __init__(self, **limits: Any) -> None:
         self._limits = RiskSettings(**{"max_orders_per_minute": 10_000, "max_orders_per_second": 10_000, **limits})
-        self.clock = ReplayClock(NOON)
+        self.clock = HandClock(NOON)
         self.journal: list[Event] = []
         self.intents: dict[str, OrderIntent] = {}
         self.working: dict[str, int] = {}

@@ -15,7 +15,7 @@ import structlog
 
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
-from daemon.core.clock import Clock, india_day
+from daemon.core.clock import Clock, ReplayClock, india_day
 from daemon.core.events import (
     CANDIDATE,
     EXTERNAL,
@@ -118,7 +118,8 @@ class RiskActor(Actor):
         self._retries = ExitRetries()
         self._denials = StandingDenials()
         self._lots = LotWatch(gate.instruments)
-        self._protector = Protector(book, builder, Hands(bus.publish, self._submit, self._close_symbol))
+        hands = Hands(bus.publish, self._submit, self._close_symbol)
+        self._protector = Protector(book, builder, hands, gathers=not isinstance(clock, ReplayClock))
         self._ending: dict[str, str] = {}
         """Contracts that are being closed because they end, and why."""
         self._over: set[str] = set()

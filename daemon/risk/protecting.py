@@ -36,13 +36,15 @@ from daemon.core.pairs import is_stop
 from daemon.risk.book import RiskBook
 from daemon.risk.brackets import Missing, plan
 from daemon.risk.intents import IntentBuilder
-from daemon.risk.refusals import RETRY_NS
+from daemon.risk.refusals import NEVER_LEFT, RETRY_NS
 
 log = structlog.get_logger("risk")
 
 TRIES: Final = 3
 """A stop that the venue refused (or cancelled by itself) so often in a row is given up, and the position with it."""
 IN_A_ROW_NS: Final = 60 * NS_PER_S
+GATHER_NS: Final = NS_PER_S
+"""While an entry still fills its parts are protected together, so often at most: each costs the venue two orders."""
 PASSED_NS: Final = 5 * NS_PER_S
 """So long may the price be beyond a stop that isn't done."""
 _BY_HAND: Final = (MANUAL, EXTERNAL)
@@ -57,21 +59,23 @@ class Hands(msgspec.Struct, frozen=True):
 
 
 class _Failures:
-    """How often a symbol's stop, or its target, couldn't be had lately."""
+    """How often the venue said no to a symbol's stop, or its target, lately; and when it was tried last in vain."""
 
     def __init__(self) -> None:
         self._of: dict[tuple[str, bool], list[int]] = {}
+        self._latest: dict[tuple[str, bool], int] = {}
 
-    def note(self, symbol: str, ts: int, *, stop: bool) -> int:
-        """One more; how many in a row."""
+    def note(self, symbol: str, ts: int, *, stop: bool, never_left: bool) -> int:
+        """One more; how many in a row. What never left the machine is tried again, and no answer of the venue's."""
+        self._latest[symbol, stop] = ts
         known = [it for it in self._of.get((symbol, stop), []) if ts - it < IN_A_ROW_NS]
-        self._of[symbol, stop] = [*known, ts]
-        return len(known) + 1
+        self._of[symbol, stop] = known if never_left else [*known, ts]
+        return len(self._of[symbol, stop])
 
     def due(self, symbol: str, ts: int, *, stop: bool) -> bool:
         """Whether it may be tried (again)."""
-        known = self._of.get((symbol, stop))
-        return not known or ts - known[-1] >= RETRY_NS
+        latest = self._latest.get((symbol, stop))
+        return latest is None or ts - latest >= RETRY_NS
 
     def gives_up(self, symbol: str, *, stop: bool) -> bool:
         """Whether it isn't tried any more."""
@@ -79,19 +83,23 @@ class _Failures:
 
     def forget(self, symbol: str) -> None:
         """The position is another."""
-        self._of.pop((symbol, True), None)
-        self._of.pop((symbol, False), None)
+        for stop in (True, False):
+            self._of.pop((symbol, stop), None)
+            self._latest.pop((symbol, stop), None)
 
 
 class Protector:
     """See the module."""
 
-    def __init__(self, book: RiskBook, builder: IntentBuilder, hands: Hands) -> None:
+    def __init__(self, book: RiskBook, builder: IntentBuilder, hands: Hands, *, gathers: bool) -> None:
+        """`gathers`: whether orders have a price of their own, so that parts of an entry are protected together."""
+        self._gather_ns = GATHER_NS if gathers else 0
         self._book = book
         self._builder = builder
         self._hands = hands
         self._asked_off: set[str] = set()
         self._failures = _Failures()
+        self._placed: dict[str, int] = {}
         self._passed: dict[str, int] = {}
         """Symbols whose price is beyond their stop, and since when."""
         self.exits: dict[str, Decision] = {}
@@ -144,6 +152,8 @@ class Protector:
         why = "the position is closed" if not position else "the position or its stop and target have changed"
         for order_id in wanted.cancel:
             self._take_off(order_id, why, ts)
+        if self._gathers(symbol, side, working, ts):
+            return
         decision = bracket.decision if bracket is not None else ""
         for missing in wanted.place:
             if not self._place(symbol, missing, decision, ts):
@@ -189,6 +199,12 @@ class Protector:
         if given_up and bracket.target is not None and (last - bracket.target) * sign >= 0:
             self._hands.close(symbol, f"the target {bracket.target} is reached")
 
+    def _gathers(self, symbol: str, side: Side, working: list[tuple[OrderIntent, int]], ts: int) -> bool:
+        """Whether what was filled just now waits for more of its entry: a part of it is protected already."""
+        fills = any(_is_entry(intent) and intent.side is not side for intent, _ in working)
+        stands = any(intent.strategy == PROTECTION for intent, _ in working)
+        return fills and stands and 0 <= ts - self._placed.get(symbol, 0) < self._gather_ns
+
     # -- small things -----------------------------------------------------------------------------------------------
 
     def _place(self, symbol: str, missing: Missing, decision: str, ts: int) -> bool:
@@ -197,6 +213,7 @@ class Protector:
         if not self._failures.due(symbol, ts, **kind) or self._failures.gives_up(symbol, **kind):
             return True
         denial = self._hands.submit(self._builder.protecting(symbol, missing, ts, decision))
+        self._placed[symbol] = ts
         if denial is None:
             return True
         check, limit, value = denial
@@ -204,7 +221,7 @@ class Protector:
         return not missing.is_stop
 
     def _failed(self, symbol: str, reason: str, ts: int, *, stop: bool) -> None:
-        count = self._failures.note(symbol, ts, stop=stop)
+        count = self._failures.note(symbol, ts, stop=stop, never_left=reason.startswith(NEVER_LEFT))
         what = "stop" if stop else "target"
         log.error(f"a {what} could not be had", symbol=symbol, reason=reason, tries=count)
         if stop and count >= TRIES:

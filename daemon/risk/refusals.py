@@ -32,7 +32,8 @@ RISK: Final = "risk"
 """The strategy of exits that this stage wants by itself, and asks for until nothing is held."""
 
 _BY_HAND: Final = (MANUAL, EXTERNAL)
-_NEVER_LEFT: Final = "not sent:"
+NEVER_LEFT: Final = "not sent:"
+"""How the reason begins of an order that didn't leave the machine."""
 _TOO_LARGE: Final = re.compile(
     r"freeze|\b(max\w*|exceed\w*|higher)\b.*\b(quantity|qty)|\b(quantity|qty)\b.*\b(max\w*|exceed\w*|higher|limit)\b",
     re.IGNORECASE,
@@ -65,7 +66,7 @@ class ExitRetries:
             return False
         if intent.reduces:
             self._owe(intent)
-        if intent.reduces and not event.reason.startswith(_NEVER_LEFT):
+        if intent.reduces and not event.reason.startswith(NEVER_LEFT):
             return self.note(intent.symbol, event.reason, now)
         if self.due(intent.symbol, now):
             self._latest[intent.symbol] = _Refusal(now, "")

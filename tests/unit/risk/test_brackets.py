@@ -211,6 +211,31 @@ def test_a_stop_that_is_refused_again_and_again_closes_the_position(desk: Bracke
     assert (desk.position, desk.working) == (0, {})
 
 
+def test_a_stop_that_never_leaves_the_machine_is_tried_for_as_long_as_it_takes(desk: BracketDesk) -> None:
+    """A closing order would leave no sooner, and the venue has said nothing."""
+    hold(desk)
+    for _ in range(10):
+        desk.reject(desk.leg("stop"), "not sent: no call is left this minute")
+        desk.pass_s()
+    assert desk.legs() == [STOP, TARGET]
+    assert desk.said(ProtectionFailed) == []
+
+
+def test_parts_of_one_entry_are_protected_together(desk: BracketDesk) -> None:
+    """The first at once, the next a second later, or when the entry is done: two orders each, not two a fill."""
+    desk.decide(Action.BUY_LONG, **BOTH)
+    (entry,) = desk.orders()
+    for _ in range(5):
+        desk.fill(entry, 10)
+    assert desk.legs() == [("stop", "SELL", 10, "790"), ("target", "SELL", 10, "820")]
+    desk.pass_s()
+    assert desk.legs() == [("stop", "SELL", 50, "790"), ("target", "SELL", 50, "820")]
+    desk.fill(entry, 10)
+    desk.let_go(entry)
+    assert desk.legs() == [("stop", "SELL", 60, "790"), ("target", "SELL", 60, "820")]
+    assert len(desk.orders(strategy=PROTECTION)) == 6
+
+
 def test_what_somebody_placed_in_the_app_is_left_alone_then(desk: BracketDesk) -> None:
     """It keeps the part that it would close."""
     hold(desk)
