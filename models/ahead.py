@@ -23,7 +23,7 @@ from models.config import CarryState
 from models.errors import InvalidObservation, InvalidOutput
 from models.features import SIDE_ROWS, Features, Observation, encode
 
-FIRST: Final = 16
+FIRST: Final = 4
 """Observations of the first batch; from there on twice as many each time, while a batch stays quick."""
 NEVER: Final = 2**63 - 1
 QUICK_NS: Final = 1_000_000_000

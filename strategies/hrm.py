@@ -114,6 +114,10 @@ class HRMStrategy:
         """Take at most so many segments (None: as many as it likes), or one cycle, from the next decision on."""
         self._most_segments, self._single_cycle = most_segments, single_cycle
 
+    @property
+    def _eased(self) -> bool:
+        return self._most_segments is not None or self._single_cycle
+
     def forget(self) -> None:
         """Let go of decisions that were remembered and of what is carried from bar to bar."""
         self.agent.reset()
@@ -206,7 +210,7 @@ class HRMStrategy:
 
     def is_ahead_due(self, moment: Moment) -> bool:
         """Whether it has come to the end of what it has thought ahead of."""
-        return self._foresight is not None and self._foresight.is_due(moment.ts)
+        return self._foresight is not None and not self._eased and self._foresight.is_due(moment.ts)
 
     def look_ahead(self, moment: Moment) -> int:
         """Think ahead from `moment` on, and say of how many. May take long."""
@@ -215,7 +219,7 @@ class HRMStrategy:
 
     def foreseen(self, moment: Moment) -> tuple[Decision, int] | None:
         """What `decide` comes to, and what thinking it took, ns; None where that isn't known ahead."""
-        if self._foresight is None or self._most_segments is not None or self._single_cycle:
+        if self._foresight is None or self._eased:
             return None
         seen = observation(moment, self._history, self._past_sessions)
         try:

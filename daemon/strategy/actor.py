@@ -74,6 +74,10 @@ FLAT = "flat"
 """The rung below every strategy: nothing is decided any more, positions are closed by the supervisor."""
 
 
+BATCH_S = 60.0
+"""So much longer than one decision may a batch of them take: batches are made so that they take about a second."""
+
+
 class ThinkingLimit(msgspec.Struct, frozen=True):
     """When a strategy has hung, and how often it may."""
 
@@ -424,8 +428,8 @@ class StrategyActor(Actor):
         """The decision, where it is known ahead: said when everybody else is done, as a thread's answer is."""
         moment = turn.moment
         if strategy.is_ahead_due(moment):
-            work = partial(strategy.look_ahead, moment)
-            if await self._thinker.think(work, self._limit.limit_s, (moment.symbol, moment.ts)) is None:
+            work, limit_s = partial(strategy.look_ahead, moment), self._limit.limit_s + BATCH_S
+            if await self._thinker.think(work, limit_s, (moment.symbol, moment.ts)) is None:
                 return self._hung(self.strategies[turn.strategy], moment)
         known = strategy.foreseen(moment)
         if known is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,18 @@ def test_a_scout_that_is_closed_finds_nothing(tapes: list[Path]) -> None:
     for one in (begun, begun, fresh):
         one.close()
         assert found(one) == []
+
+
+def test_a_scout_may_be_closed_while_it_plays(tapes: list[Path]) -> None:
+    """By a run that ends while a thread looks ahead: the thread finds what it had found, and ends."""
+    one = scout(tapes)
+    given: list[int] = []
+    worker = threading.Thread(target=lambda: given.append(len(one.moments(10**9, 0))))
+    worker.start()
+    one.close()
+    worker.join()
+    assert given[0] <= 12
+    assert found(one) == []
 
 
 def test_why_a_replay_is_thought_one_by_one(tapes: list[Path], tmp_path: Path) -> None:
