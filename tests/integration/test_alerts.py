@@ -65,7 +65,7 @@ def split(venue: ExchangeProcess) -> bool:
     before = venue.held(SBIN)
     if before:
         venue.admin("POST", "corporate_action", {"symbol": SBIN, "numerator": 1, "denominator": 5})
-    return venue.held(SBIN) > before
+    return abs(venue.held(SBIN)) > abs(before)
 
 
 def test_each_fault_on_the_exchange_is_told_once_and_then_that_it_is_over(tape: Path, tmp_path: Path) -> None:
