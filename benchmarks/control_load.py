@@ -30,6 +30,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 
 import msgspec
@@ -55,6 +56,9 @@ DRAWS = 2000
 NICER_BY = 10
 SETTLE_S = 2.0
 """After a change of phases, not counted."""
+CHANGE_S = 2.0
+"""That a change takes, at most: readers come one by one."""
+SESSION_S = 375 * 60 / SPEED
 RECORDED_S = 5.0
 """Of what the stand-in repeats."""
 CONNECTIONS = 16
@@ -168,13 +172,14 @@ def used_s(pid: int) -> float:
 
 
 def start(
-    directory: Path, strategy: str, more: dict[str, object] | None = None
+    directory: Path, strategy: str, more: dict[str, object] | None = None, sessions: int = 1
 ) -> tuple[subprocess.Popen[bytes], str, str]:
     """A daemon on a tape: its process, where it listens, and its token; `more`: other settings."""
     tape, log = directory / "tape.parquet", directory / "log"
     symbols = [part for symbol in SYMBOLS for part in ("--symbol", symbol)]
     hrmd = [sys.executable, "-m", "daemon"]
-    simulate = [*hrmd, "tape", "simulate", "-o", str(tape), "--sessions", "1", "--ticks", str(TICKS), *symbols]
+    length = ("--sessions", str(sessions), "--ticks", str(TICKS))
+    simulate = [*hrmd, "tape", "simulate", "-o", str(tape), *length, *symbols]
     subprocess.run(simulate, check=True, stdout=subprocess.DEVNULL)
     settings: dict[str, object] = {
         "feed.tape": f"[{tape}]", "feed.speed": SPEED, "journal.path": directory / "j.sqlite", "control.port": 0,
@@ -200,13 +205,18 @@ def start(
     raise SystemExit(f"the daemon ended: {log.read_text()[-2000:]}")
 
 
+def rounds(minutes: float) -> int:
+    """Phases of each kind."""
+    return max(2, round(minutes * 60 / PHASE_S))
+
+
 async def alternate(load: Load, minutes: float, directory: Path) -> list[Phase]:
     """A phase of each kind, and so on, as long as there is load for `minutes`."""
     await load.phase(Kind.IDLE, 10.0)  # the first bars, caches, the runtime
     load.give_precedence()
     phases = []
     with standing_in(await load.record(), directory) as load.stand_in:
-        for number in range(max(2, round(minutes * 60 / PHASE_S))):
+        for number in range(rounds(minutes)):
             phases += [await load.phase(kind, PHASE_S) for kind in (ORDER if number % 2 == 0 else ORDER[::-1])]
     return phases
 
@@ -313,7 +323,8 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
         directory = Path(made)
-        daemon, url, token = start(directory, arguments.strategy)
+        takes_s = len(ORDER) * rounds(arguments.minutes) * (PHASE_S + SETTLE_S + CHANGE_S) + 30
+        daemon, url, token = start(directory, arguments.strategy, sessions=ceil(takes_s / SESSION_S))
         os.nice(NICER_BY)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
