@@ -17,6 +17,7 @@ import re
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -38,6 +39,12 @@ _INDEX: Final = re.compile(r"(?P<name>[A-Z0-9_ &-]+)-INDEX")
 _ALIAS: Final = re.compile(r"(?P<name>\d*[A-Z][A-Z0-9&-]*)-FUT(?P<month>[1-9])")
 _SERIES: Final = re.compile(r"(?P<name>[A-Z0-9][A-Z0-9&-]*)-(?:EQ|BE|BZ|SM|ST|A|B|T|X|XT)")
 _BARE: Final = re.compile(r"[A-Z0-9][A-Z0-9&-]{0,19}")
+
+
+@lru_cache(maxsize=4096)
+def names_contract(symbol: str) -> bool:
+    """Whether a symbol reads as one future or option; asked at every moment of what is held."""
+    return read_contract(symbol) is not None
 
 
 class Kind(StrEnum):
@@ -77,7 +84,7 @@ class Instrument(msgspec.Struct, frozen=True):
     @property
     def is_contract(self) -> bool:
         """Whether it is one future or option, which ends; an index or an alias that stands for one doesn't."""
-        return self.expiry is not None or read_contract(self.symbol) is not None
+        return self.expiry is not None or names_contract(self.symbol)
 
     @property
     def delivered(self) -> bool:

@@ -61,7 +61,7 @@ class Kernel:
         path = build(cache, "hrmd-columns", sources, headers, FLAGS, folder=SOURCES)
         library = open_library(path, ctypes.PyDLL)  # it asks Python for buffers, so it keeps Python's lock
         self.filter: Any = library.hrmd_filter
-        self.filter.argtypes, self.filter.restype = [_WHOLE, *[_OBJECT] * 19], _WHOLE
+        self.filter.argtypes, self.filter.restype = [_WHOLE, *[_OBJECT] * 11, _WHOLE, _WHOLE, *[_OBJECT] * 8], _WHOLE
         self.bars: Any = library.hrmd_bars
         self.bars.argtypes = [_WHOLE, *[_OBJECT] * 5, *[_WHOLE] * 6, *[ctypes.c_void_p] * 3, _WHOLE]
         self.bars.restype = _WHOLE

@@ -178,7 +178,8 @@ class ExecutionActor(Actor):
     def _on_ticks(self, batch: TickBatch) -> None:
         """Match a batch, cut where an entry's time is up: a replay's long slices must not lend orders a longer life."""
         self._tick_ns = 0
-        for due in sorted({self._due(order) for order in self.orders.working.values()}):
+        working = self.orders.working
+        for due in sorted({self._due(order) for order in working.values()}) if working else ():
             if due > int(batch.ts_recv[-1]):
                 break
             cut = int(np.searchsorted(batch.ts_recv, due, side="left"))

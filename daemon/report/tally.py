@@ -69,6 +69,9 @@ class _RegimeTally:
         )
 
 
+_encode = msgspec.json.Encoder().encode
+
+
 class Tally:
     """Counts what happened; `trades` are the round trips closed so far."""
 
@@ -196,7 +199,7 @@ class Tally:
         return results
 
     def _decide(self, decision: Decision) -> None:
-        self._digest.update(msgspec.json.encode(decision) + b"\n")
+        self._digest.update(_encode(decision) + b"\n")
         self._actions[decision.action.name] += 1
         self._failed += decision.failed
         regime = decision.regime or UNKNOWN_REGIME

@@ -200,6 +200,8 @@ class StrategyActor(Actor):
 
     def handle(self, event: Event) -> Awaitable[None] | None:
         """Remember, or decide."""
+        if isinstance(event, Complexity):
+            return self._decide(event)
         if see(event, self.view, self.legs):
             return None
         if isinstance(event, StrategySwapped):
@@ -213,8 +215,6 @@ class StrategyActor(Actor):
             self.sharing.follow(event)
         elif isinstance(event, ShadowStrategy):
             self._shadow = event.strategy
-        elif isinstance(event, Complexity):
-            return self._decide(event)
         return None
 
     def admit(self, candidate: Strategy) -> None:
