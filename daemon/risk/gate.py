@@ -24,6 +24,8 @@ from daemon.settings.derivatives import DerivativeSettings
 from daemon.settings.risk import RiskSettings
 
 MINUTE_NS = 60 * NS_PER_S
+BUDGET = "budget"
+"""The check of a lease."""
 SETTLED = "a position of which it is known what a corporate action made of it"
 
 
@@ -263,7 +265,11 @@ class RiskGate:
         gross = book.gross_notional(without=intent.symbol) + max(after, worst_position(entry)) * price
         if gross > limits.max_gross_notional:
             return "gross_notional", str(limits.max_gross_notional), str(gross.quantize(PAISA))
-        return self._check_share(intent, after, notional, book) or self._check_exposure(intent, after, price, book)
+        return (
+            _check_lease(gross, book)
+            or self._check_share(intent, after, notional, book)
+            or self._check_exposure(intent, after, price, book)
+        )
 
     def _check_share(
         self, intent: OrderIntent, after: int, notional: Decimal, book: RiskBook
@@ -281,6 +287,18 @@ class RiskGate:
             if value > limit * Decimal(str(size)):
                 return "canary_size", f"{size:g} of max_{name} {limit}", str(value)
         return None
+
+
+def _check_lease(gross: Decimal, book: RiskBook) -> tuple[str, str, str] | None:
+    """What this daemon is lent of a budget that several share."""
+    lease = book.lease
+    if lease is None:
+        return None
+    if lease.leased is None:
+        return BUDGET, "a lease of the shared budget", lease.trouble
+    if gross > lease.leased:
+        return BUDGET, f"{lease.leased} leased of the shared budget", str(gross.quantize(PAISA))
+    return None
 
 
 def untradeable(instrument: Instrument) -> str:

@@ -92,6 +92,8 @@ class Replay:
             kernel=column_kernel(settings.performance.cache_dir),
         )
         self.app = App(settings, plan)
+        if settings.risk.budget.url is not None:
+            log.info("a replay shares no budget: the limits of risk alone hold", budget=settings.risk.budget.url)
         self._bars: list[Bar] = []
         self._fills: list[Fill] = []
         self._decisions: list[Decision] = []
