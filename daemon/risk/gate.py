@@ -20,12 +20,11 @@ from daemon.market.instruments import Instrument, Kind, lot_advice
 from daemon.risk.book import PAISA, RiskBook, SymbolRisk, worst_position
 from daemon.risk.expiry import ExpiryGuard
 from daemon.risk.intents import Instruments, limits_of
+from daemon.risk.lease import deny
 from daemon.settings.derivatives import DerivativeSettings
 from daemon.settings.risk import RiskSettings
 
 MINUTE_NS = 60 * NS_PER_S
-BUDGET = "budget"
-"""The check of a lease."""
 SETTLED = "a position of which it is known what a corporate action made of it"
 
 
@@ -266,7 +265,7 @@ class RiskGate:
         if gross > limits.max_gross_notional:
             return "gross_notional", str(limits.max_gross_notional), str(gross.quantize(PAISA))
         return (
-            _check_lease(gross, book)
+            (deny(book.lease.leased, book.lease.trouble, gross) if book.lease is not None else None)
             or self._check_share(intent, after, notional, book)
             or self._check_exposure(intent, after, price, book)
         )
@@ -287,18 +286,6 @@ class RiskGate:
             if value > limit * Decimal(str(size)):
                 return "canary_size", f"{size:g} of max_{name} {limit}", str(value)
         return None
-
-
-def _check_lease(gross: Decimal, book: RiskBook) -> tuple[str, str, str] | None:
-    """What this daemon is lent of a budget that several share."""
-    lease = book.lease
-    if lease is None:
-        return None
-    if lease.leased is None:
-        return BUDGET, "a lease of the shared budget", lease.trouble
-    if gross > lease.leased:
-        return BUDGET, f"{lease.leased} leased of the shared budget", str(gross.quantize(PAISA))
-    return None
 
 
 def untradeable(instrument: Instrument) -> str:

@@ -8,9 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Final
 
 from daemon.core.events import BudgetChanged
 from daemon.report.text import ist_time
+
+CHECK: Final = "budget"
+NONE: Final = "no lease"
+"""How it begins why there is none."""
+PAISA: Final = Decimal("0.01")
+
+
+def deny(leased: Decimal | None, trouble: str, gross: Decimal) -> tuple[str, str, str] | None:
+    """Why `gross` rupees in all may not be held, as (check, limit, value); None where they may."""
+    if leased is None:
+        return CHECK, "a lease of the shared budget", trouble
+    if gross.quantize(PAISA) > leased:
+        return CHECK, f"{leased} leased of the shared budget", str(gross.quantize(PAISA))
+    return None
 
 
 class Lease:
@@ -21,7 +36,7 @@ class Lease:
         """The daemon's name in the budget."""
         self.leased: Decimal | None = None
         """Rupees, gross; None where there is no lease."""
-        self.trouble = "no lease yet"
+        self.trouble = f"{NONE} yet"
         """Why there is none, "" while there is one."""
         self.unanswered = ""
         """Why who renews it had no good answer when it last asked, "" where it had."""
@@ -37,7 +52,7 @@ class Lease:
         """There is none from now on; the event where there was one."""
         if self.leased is None:
             return None
-        self.leased, self.trouble = None, f"no lease since {ist_time(ts)}: {reason}"
+        self.leased, self.trouble = None, f"{NONE} since {ist_time(ts)}: {reason}"
         return BudgetChanged(ts=ts, who=self.who, leased=None, reason=reason)
 
     def look(self, ts: int) -> BudgetChanged | None:

@@ -20,7 +20,7 @@ from strategies.base import HUNG, RAISED, UNFIT
 
 FLAT: Final = "flat"
 NO_LEASE_YET: Final = "no lease yet"
-"""As a daemon begins (`daemon.risk.lease`)."""
+"""As a daemon begins: stages don't import each other, so the words of `daemon.risk.lease` stand here again."""
 HOW: Final = {HUNG: "hung", UNFIT: "hung too often", RAISED: "raised"}
 """In which ways a decision fails, by its halt reason."""
 
