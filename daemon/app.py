@@ -84,6 +84,7 @@ from daemon.risk.expiry import ExpiryGuard
 from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder, units_of
+from daemon.risk.lease import Lease
 from daemon.scout import LooksAhead, Parts, Scout, one_by_one
 from daemon.settings.changing import tightened
 from daemon.settings.tree import Settings
@@ -309,6 +310,7 @@ class App:
             limit,
         )
         self.risk.book.cash = self.account.portfolio.cash
+        self.risk.book.lease = self._lease()
         self.orders = self.account.orders
         self.broker = self._broker()
         self.token = self._token_keeper(self.broker) if self.broker is not None else None
@@ -441,6 +443,13 @@ class App:
             on_date=watch.on_date if watch is not None else None,
             band_of=lambda symbol: self.risk.book.of(symbol).band_on(clock.now_ns()),
         )  # fmt: skip
+
+    def _lease(self) -> Lease | None:
+        """Of a budget that several daemons share; a replay has its own limits alone."""
+        share = self.settings.risk.budget
+        if share.url is None or not self.plan.recover:
+            return None
+        return Lease(share.name or "", self.plan.machine.readings.steady_ns)
 
     def _token_keeper(self, broker: Broker) -> TokenKeeper:
         live = self.settings.broker.live

@@ -866,6 +866,18 @@ class TradingStateChanged(Event, frozen=True, gc=False):
     who: str = ""
 
 
+class BudgetChanged(Event, frozen=True, gc=False):
+    """So much of a budget that several daemons share is leased to this one, by its name there `who`; None: no lease.
+
+    Rupees, gross: an entry beyond them is denied, and every entry where there is no lease.
+    """
+
+    ts: int
+    who: str
+    leased: Decimal | None
+    reason: str
+
+
 class StrategySwapped(Event, frozen=True, gc=False):
     """The supervisor or the user put another strategy in charge."""
 

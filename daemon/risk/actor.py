@@ -293,6 +293,7 @@ class RiskActor(Actor):
 
     def _on_decision(self, decision: Decision) -> None:
         """What it wants; an entry that a standing limit denies is told once, until the answer is another."""
+        self._look_at_lease()
         if self._waits_for_room(decision):
             return
         intent = self._builder.build(decision, self.book)
@@ -311,6 +312,14 @@ class RiskActor(Actor):
                     value=value,
                 )  # fmt: skip
         self._submit(intent)
+
+    def _look_at_lease(self) -> None:
+        """A lease that has ended is none from here on, whether who renews it has noticed or not."""
+        lease = self.book.lease
+        ended = lease.look(self._clock.now_ns()) if lease is not None else None
+        if ended is not None:
+            log.error("no lease of the shared budget", reason=ended.reason)
+            self.bus.publish(ended)
 
     def _on_refusal(self, event: OrderRejected) -> None:
         """The venue said no. An exit is tried again, in smaller parts where it was too large."""
@@ -618,6 +627,7 @@ class RiskActor(Actor):
         return next((denial for denial in denials if denial is not None), None)
 
     def _submit_one(self, intent: OrderIntent) -> tuple[str, str, str] | None:
+        self._look_at_lease()
         self.bus.publish(intent)
         denial = self._gate.check(intent, self.book, intent.ts)
         if denial is None:

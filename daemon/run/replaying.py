@@ -111,6 +111,8 @@ class Replay:
         )
         self.app = App(settings, plan)
         self._watch = Watch(self.app, self._own) if self._own is not None else None
+        if settings.risk.budget.url is not None:
+            log.info("a replay shares no budget: the limits of risk alone hold", budget=settings.risk.budget.url)
         self._bars: list[Bar] = []
         self._fills: list[Fill] = []
         self._decisions: list[Decision] = []

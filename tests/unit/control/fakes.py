@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from daemon.budget.server import BudgetServer
 from daemon.control.backtests import Backtests
 from daemon.control.connections import LIMITS, Limits
 from daemon.control.metrics import Metrics
@@ -362,7 +363,7 @@ def build_server(
 
 
 @contextmanager
-def running_in_thread(server: ControlServer) -> Iterator[str]:
+def running_in_thread(server: ControlServer | BudgetServer) -> Iterator[str]:
     """Serve on an own loop in an own thread, for clients that block; gives the URL."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)

@@ -14,6 +14,7 @@ from daemon.market.instruments import InstrumentBook
 from daemon.risk.book import RiskBook
 from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder, units_of
+from daemon.risk.lease import Lease
 from daemon.settings.market import InstrumentSettings, MarketSettings
 from daemon.settings.orders import ExecutionSettings
 from daemon.settings.risk import RiskSettings
@@ -119,6 +120,16 @@ def test_an_entry_is_cut_to_what_the_position_leaves() -> None:
     book.order_opened(intend("w", Side.BUY, 20))
     assert build(decide(Action.BUY_LONG, 100), book, max_position_quantity=100).quantity == 50
     assert build(decide(Action.SELL_SHORT, 500), book, max_position_quantity=100).quantity == 100
+
+
+def test_an_entry_is_cut_to_what_is_leased_of_a_shared_budget() -> None:
+    """Where that is less than the daemon's own limit; without a lease the gate says so, of the whole wish."""
+    book = book_at()
+    book.lease = Lease("banks", lambda: 0)
+    assert build(decide(Action.BUY_LONG, 100), book).quantity == 100
+    book.lease.renew(NOON, Decimal(40_000), 1, "")
+    assert build(decide(Action.BUY_LONG, 100), book).quantity == 50
+    assert build(decide(Action.BUY_LONG, 100), book, max_gross_notional=20_000).quantity == 25
 
 
 def test_an_entry_is_cut_to_what_other_symbols_leave_of_the_gross() -> None:
