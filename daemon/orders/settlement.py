@@ -1,19 +1,21 @@
 """Contracts that are held at their expiry, on paper → what the exchange makes of them: a fill at the settlement price.
 
 A future ends at the closing price of what it stands for, an option at what it is worth by that (its intrinsic value).
-The exchange's closing price is the average of the last half hour of the last day (NSE, settlement price): here that of
-the ticks seen by then, weighted by what traded with them where the underlying is a share. Without ticks of the
-underlying in that half hour the contract ends at its own last price of the day; without that either nothing is made up:
-it stays held, and flagged. Who holds an option that is worth something pays STT for its exercise. A contract on a share
+The exchange's closing price is the average of the last half hour of the last day, and since there is a closing auction
+what that starts from is the average of the last quarter (`daemon/market/settlement.yaml`): here it is that of the ticks
+seen by then, weighted by what traded with them where the underlying is a share. Without ticks of the underlying in that
+time the contract ends at its own last price of the day; without that either nothing is made up: it stays held, and
+flagged. Who holds an option that is worth something pays STT for its exercise. A contract on a share
 would end in delivery, which paper doesn't know: it ends in money all the same, with an error.
 Invariant: how the ticks are cut into batches changes no price, and nothing is settled before its session's close.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -34,11 +36,11 @@ from daemon.core.events import (
 from daemon.market.calendar import MarketCalendar, Session, ist_date
 from daemon.market.costs import PAISA, ZERO, CostSchedule
 from daemon.market.instruments import Instrument, InstrumentBook, Kind
+from daemon.market.tables import shipped_table
 
 log = structlog.get_logger("execution")
 
-AVERAGED_NS: Final = 1800 * NS_PER_S
-"""Of the last day: the half hour whose average is the closing price."""
+_TABLE: Final = "settlement.yaml"
 _FINE: Final = 10_000
 """Prices are summed as whole parts of a rupee, so that their order changes no sum."""
 
@@ -70,6 +72,7 @@ class _Ending:
     def __init__(self, contract: Instrument, session: Session) -> None:
         self.contract = contract
         self.session = session
+        self.minutes = averaged(session.date)
         self.underlying = _Average()
         self.last: Decimal | None = None
         """Its own last price of the day."""
@@ -139,7 +142,7 @@ class Settlement:
 
     def _note(self, ending: _Ending, batch: TickBatch, code: int, *, own: bool) -> None:
         session = ending.session
-        since = session.open_ns if own else session.close_ns - AVERAGED_NS
+        since = session.open_ns if own else session.close_ns - ending.minutes * 60 * NS_PER_S
         mine = (batch.code == code) & (batch.ts_recv >= since) & (batch.ts_recv < session.close_ns) & (batch.ltp > 0)
         rows = np.flatnonzero(mine)
         if not len(rows):
@@ -161,7 +164,7 @@ class Settlement:
         return found.kind is Kind.EQUITY and body == contract.underlying
 
     def _settle(self, ending: _Ending, quantity: int, ts: int) -> list[Event]:
-        contract, settled = ending.contract, worth(ending.contract, ending.underlying.price, ending.last)
+        contract, settled = ending.contract, worth(ending)
         if settled is None:
             log.error(
                 "a contract ended of which no price is known: it stays held, and is not traded",
@@ -191,11 +194,18 @@ class Settlement:
         ]  # fmt: skip
 
 
-def worth(contract: Instrument, underlying: Decimal | None, last: Decimal | None) -> Settled | None:
+def averaged(day: dt.date) -> int:
+    """How many of the last minutes of a session make the closing price."""
+    rows: list[dict[str, Any]] = shipped_table(_TABLE)["averaged"]
+    return [int(row["minutes"]) for row in rows if row["from"] <= day][-1]
+
+
+def worth(ending: _Ending) -> Settled | None:
     """What one unit of a contract is at its end, by the closing price of what it stands for, else by its own last."""
+    contract, underlying, last = ending.contract, ending.underlying.price, ending.last
     if underlying is None:
         return None if last is None else Settled(last, "its own last price, for no tick of the underlying came")
-    words = f"{contract.underlying} closed at {underlying}, by the ticks of the last half hour"
+    words = f"{contract.underlying} closed at {underlying}, by the ticks of the last {ending.minutes} minutes"
     if contract.kind is not Kind.OPTION or contract.strike is None:
         return Settled(underlying, words)
     above = underlying - contract.strike

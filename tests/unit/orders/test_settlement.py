@@ -87,6 +87,18 @@ def test_a_share_counts_by_what_traded() -> None:
     assert "delivery" in events[0].reason
 
 
+def test_since_the_closing_auction_the_last_quarter_counts() -> None:
+    """Which on that day is from 15:00 on, too: the cash market's continuous trading ends at 15:15."""
+    it, symbol, day = settlement(), "NSE:NIFTY26AUGFUT", dt.date(2026, 8, 25)
+    it.on_time(ist_ns(day, "12:00"), {symbol: 65})
+    for clock, price in (("14:59", 25000.0), ("15:00", 26000.0), ("15:14", 26001.0), ("15:20", 27000.0)):
+        it.on_ticks(ticks([ist_ns(day, clock)], [price], (INDEX,)))
+    events = it.on_time(ist_ns(day, "15:15"), {symbol: 65})
+    assert fill(events).price == Decimal("26000.50")
+    assert isinstance(events[0], ContractClosing)
+    assert "of the last 15 minutes" in events[0].reason
+
+
 def test_how_ticks_are_cut_changes_nothing() -> None:
     """One batch of two symbols, or a tick at a time."""
     start = ist_ns(LAST, "15:00")
