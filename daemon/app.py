@@ -22,7 +22,8 @@ import structlog
 from daemon import __version__
 from daemon.bars.builder import BarBuilder, BarsActor
 from daemon.bars.compiled_builder import CompiledBarBuilder
-from daemon.bars.complexity import ComplexityActor, ComplexityDetector
+from daemon.bars.compiled_complexity import detector_of
+from daemon.bars.complexity import ComplexityActor
 from daemon.bars.overnight import Overnight
 from daemon.brokers.choice import adapter_of, budgets, feed_of, held_account, real_ticks
 from daemon.control.manual_desk import ManualDesk
@@ -246,7 +247,8 @@ class App:
         limit = OvernightLimit(self.instruments, settings.market.max_overnight_percent)
         intervals = self.tapes.intervals(settings.bars.intervals, seen)
         self.bars = BarsActor(bus, self._bar_builder(intervals, grace_ns), self._overnight(limit))
-        self.complexity = ComplexityActor(bus, ComplexityDetector(settings.complexity_detection, scheduled), interval)
+        detector = detector_of(settings.complexity_detection, scheduled, plan.kernel)
+        self.complexity = ComplexityActor(bus, detector, interval)
         costs = TradeCosts(CostSchedule(), self.instruments.resolve, float(settings.risk.max_order_notional))
         self.strategy = StrategyActor(
             bus,
@@ -270,7 +272,7 @@ class App:
                 overnight=lambda bus: Overnight(
                     bus, limit, {symbol: market.adjustments_of(symbol) for symbol in self.symbols}, silent=True
                 ),
-                detector=ComplexityDetector(settings.complexity_detection, scheduled),
+                detector=detector_of(settings.complexity_detection, scheduled, plan.kernel),
                 view=MarketView(view, self.calendar, costs),
                 legs=Legs(self._legs()),
                 interval=interval,
@@ -651,6 +653,7 @@ class App:
                 standing, remaining, unknown, account.day, account.day_start_net, account.day_high, account.approved()
             )  # fmt: skip
             self.risk.book.brackets = account.brackets
+            self.risk.asked_off(order.intent.order_id for order in working if order.unwanted)
             self.risk.restore(account.state, account.flatten_reason, account.unsettled, account.closing)
             self.risk.held_over.restore(account.portfolio.closes())
             for position in standing:

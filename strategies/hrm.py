@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from daemon.core.clock import NS_PER_MS, Clock
 from daemon.core.events import Action, Decision
 from models.act import HaltReason, Runner
-from models.agent import AgentDecision, HRMAgent, quantity_share
+from models.agent import AgentDecision, HRMAgent, share_of
 from models.ahead import Foresight, refusal
 from models.config import History, HRMSettings
 from models.errors import InvalidObservation, InvalidOutput
@@ -243,7 +242,7 @@ class HRMStrategy:
             model_hash=self.agent.model_hash,
             novelty=answer.novelty,
             cost_bp=cost_bp,
-            share=float(quantity_share([answer.quantity], self._settings.output_heads)[0]),
+            share=share_of(answer.quantity, self._settings.output_heads),
         )
 
 
@@ -263,7 +262,7 @@ def observation(moment: Moment, history: History, past_sessions: int = 0) -> Obs
         ts=moment.ts,
         bars=bars,
         coarse=coarse,
-        position_side=int(np.sign(moment.position)),
+        position_side=(moment.position > 0) - (moment.position < 0),
         position_size=moment.position_share,
         unrealised_atr=moment.unrealised_atr,
         bars_held=moment.bars_held,

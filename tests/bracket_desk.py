@@ -9,6 +9,7 @@ from typing import Any
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, ReplayClock
 from daemon.core.events import (
+    EXTERNAL,
     PROTECTION,
     Action,
     CancelOrder,
@@ -42,7 +43,7 @@ from daemon.risk.intents import IntentBuilder
 from daemon.settings.market import MarketSettings
 from daemon.settings.orders import ExecutionSettings
 from daemon.settings.risk import RiskSettings
-from tests.samples import MINUTE, OPEN, SBIN, decide, tick
+from tests.samples import MINUTE, OPEN, SBIN, decide, intend, tick
 
 NOON = OPEN + 60 * MINUTE
 CALENDAR = MarketCalendar()
@@ -171,6 +172,15 @@ class BracketDesk:
         """Somebody has changed an order at the venue."""
         self.working[event.order_id] += event.change
         self._tell(event)
+
+    def adopt(self, side: Side, quantity: int, limit: int) -> None:
+        """Somebody has placed an order in the broker's app."""
+        intent = intend(
+            "Xapp", side, quantity, ts=self.clock.now_ns(), type=OrderType.LIMIT, limit_price=Decimal(limit),
+            strategy=EXTERNAL,
+        )  # fmt: skip
+        self.intents["Xapp"], self.working["Xapp"] = intent, quantity
+        self._tell(intent)
 
     def restart(self) -> None:
         """The process is killed, and another one goes on with its journal, as `daemon.app` does it."""

@@ -11,6 +11,15 @@ from daemon.core.events import PROTECTION, OrderIntent, OrderType, Side
 STOPS = (OrderType.SL_MARKET, OrderType.SL_LIMIT)
 """Orders that wait for a price to be reached against us."""
 
+STOP, TARGET = "stop", "target"
+"""Reasons of the orders of `PROTECTION`: by them they are told apart, for a stop that is reached may become a limit
+order in the venue's book."""
+
+
+def is_stop(intent: OrderIntent) -> bool:
+    """Whether an order of `PROTECTION` is a stop; else it is a target."""
+    return intent.reason == STOP
+
 
 class Group:
     """How much the stops and targets of one position and side can trade: the larger sum of the two."""
@@ -24,7 +33,7 @@ class Group:
     def after(self, intent: OrderIntent, quantity: int) -> int:
         """How much more (or less) it is with `quantity` more of a leg."""
         stops, targets = self._stops, self._targets
-        if intent.type in STOPS:
+        if is_stop(intent):
             stops += quantity
         else:
             targets += quantity
@@ -33,7 +42,7 @@ class Group:
     def add(self, intent: OrderIntent, quantity: int) -> int:
         """Count so much more (or less) of a leg; what `after` says."""
         change = self.after(intent, quantity)
-        if intent.type in STOPS:
+        if is_stop(intent):
             self._stops += quantity
         else:
             self._targets += quantity

@@ -24,7 +24,7 @@ from daemon.calls.outcome import Done, NotSent, Outcome, Rejected, Unknown
 from daemon.calls.records import WireError
 from daemon.calls.secret import Secret
 from daemon.core.clock import Clock
-from daemon.core.events import OrderIntent, OrderType
+from daemon.core.events import OrderIntent
 from daemon.market.instruments import InstrumentBook
 from daemon.openalgo import wire
 from daemon.openalgo.access import access, check_addresses
@@ -34,7 +34,7 @@ from daemon.openalgo.socket import Connection, LostError, SocketTimes, connected
 from daemon.openalgo.symbols import Names
 from daemon.orders.book import OrderBook
 from daemon.orders.broker import BandOf, Broker
-from daemon.orders.protection import worst_price
+from daemon.orders.protection import AS_LIMITS, worst_price
 from daemon.orders.pushes import Disconnected, Gap, OrderPush, SocketEvent
 from daemon.orders.untagged import Owners
 from daemon.orders.venue import Acknowledged, Funds, OrderStatus, VenueOrder, VenuePosition, VenueTrade
@@ -97,10 +97,10 @@ class OpenAlgoBroker:
         """Place the order; OpenAlgo keeps no id of ours, so its own is all that names it."""
         kind, limit = intent.type, intent.limit_price
         instrument = self._instruments.resolve(intent.symbol)
-        if self._protection is not None and instrument is not None and kind is OrderType.MARKET:
+        if self._protection is not None and instrument is not None and kind in AS_LIMITS:
             band = self._band_of(intent.symbol) if self._band_of is not None else (None, None)
-            kind = OrderType.LIMIT
-            limit = worst_price(intent.side, intent.reference_price, self._protection, instrument, *band)
+            kind, last = AS_LIMITS[kind], intent.stop_price or intent.reference_price
+            limit = worst_price(intent.side, last, self._protection, instrument, *band)
         fields = wire.place_body(intent, kind, limit, self._product, self._names)
         if fields is None:
             return NotSent(f"OpenAlgo's name of {intent.symbol} isn't known: {KNOWN}")

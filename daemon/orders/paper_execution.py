@@ -178,9 +178,10 @@ class ExecutionActor(Actor):
         self._bar_entries()
 
     def cancel_ours(self, reason: str) -> None:
-        """Take every order off the market: on paper nobody else has any."""
+        """Take every order off the market, but stops and targets: they stay, as at a broker, while the venue does."""
         for order in list(self.orders.working.values()):
-            self._cancel(order, reason)
+            if order.intent.strategy != PROTECTION:
+                self._cancel(order, reason)
 
     def _settle(self, events: Sequence[Event]) -> None:
         """What the exchange makes of contracts that ended."""

@@ -21,6 +21,7 @@ import msgspec
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import OrderType
 from daemon.orders.book import FOREIGN, Order, OrderBook, OrderState
+from daemon.orders.protection import AS_LIMITS
 from daemon.orders.terms import LIMITS, STOPS
 from daemon.orders.venue import OrderStatus, VenueOrder, VenueTrade
 
@@ -139,9 +140,12 @@ def _is_written_off(order: Order, _: VenueOrder) -> bool:
     return order.state is OrderState.REJECTED and order.reason.startswith(NEVER_ARRIVED)
 
 
-def _at_any_price(row: VenueOrder, order: Order) -> bool:
-    """Whether it is what brokers make of a market order: a limit order at a price no better than the market's."""
-    return row.type is OrderType.LIMIT and row.side.sign * (row.limit_price - order.intent.reference_price) >= 0
+def _stands_for(row: VenueOrder, order: Order) -> bool:
+    """Whether it is what brokers make of an order at market: with a limit, at a price no better than the market's."""
+    intent = order.intent
+    if row.type is not AS_LIMITS.get(intent.type):
+        return False
+    return row.type is not OrderType.LIMIT or row.side.sign * (row.limit_price - intent.reference_price) >= 0
 
 
 def _alike(row: VenueOrder, order: Order) -> bool:
@@ -149,12 +153,12 @@ def _alike(row: VenueOrder, order: Order) -> bool:
     intent = order.intent
     if (row.symbol, row.side, row.quantity) != (intent.symbol, intent.side, intent.quantity):
         return False
-    if row.type is not intent.type and not (intent.type is OrderType.MARKET and _at_any_price(row, order)):
+    if row.type is not intent.type and not _stands_for(row, order):
         return False
     priced = row.type is intent.type and row.type in LIMITS and row.limit_price
     if priced and row.limit_price != intent.limit_price:
         return False
-    triggered = row.type is intent.type and row.type in STOPS and row.stop_price
+    triggered = row.type in STOPS and row.stop_price
     if triggered and row.stop_price != intent.stop_price:
         return False
     late = row.ts - intent.ts

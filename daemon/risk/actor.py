@@ -7,7 +7,7 @@ publishes is answered, in the same step, by an approval or a denial.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -111,6 +111,8 @@ class RiskActor(Actor):
         """Why everything is being closed, "" where it isn't."""
         self.closing: dict[str, str] = {}
         """Symbols that are being closed, and why, while all others are not."""
+        self._bare: dict[str, str] = {}
+        """Symbols that are being closed for want of a stop, or because their target is reached, and why."""
         self.held_over = HeldOver(limit)
         self._taken_off: set[str] = set()
         self._told_high = Decimal(0)
@@ -338,6 +340,12 @@ class RiskActor(Actor):
                 decision=intent.decision, quantity=intent.quantity, reason=event.reason,
             )  # fmt: skip
 
+    def asked_off(self, order_ids: Iterable[str]) -> None:
+        """An earlier process asked for these orders to leave the market: their end is no failure."""
+        for order_id in order_ids:
+            self._retries.asked_off(order_id)
+            self._protector.asked_off(order_id)
+
     def _on_asked_off(self, event: CancelOrder) -> None:
         self._retries.asked_off(event.order_id)
         self._protector.asked_off(event.order_id)
@@ -403,15 +411,22 @@ class RiskActor(Actor):
         return not halted and symbol not in self.book.unsettled
 
     def _close_symbol(self, symbol: str, reason: str) -> None:
-        self.closing[symbol] = reason
-        self._close_some()
+        self._bare[symbol] = reason
+        self._close_bare()
+
+    def _close_bare(self) -> None:
+        """Close what isn't protected; what somebody placed in the broker's app is left alone, and so is its part."""
+        self._bare = {symbol: why for symbol, why in self._bare.items() if self.book.of(symbol).position}
+        for symbol, why in self._bare.items():
+            self._close_all(why, symbol, theirs=False)
 
     def _why_closing(self, symbol: str, ts: int) -> str:
         """Why all that is held of a symbol is being closed, "" where it isn't."""
         session = self._session
         if session is not None and session.close_ns - ts <= self._square_off_ns:
             return "square-off time"
-        return self.flatten_reason or self.closing.get(symbol, "") or self._ending.get(symbol, "")
+        known = (self.closing.get(symbol), self._ending.get(symbol), self._bare.get(symbol))
+        return self.flatten_reason or next((why for why in known if why), "")
 
     def _in_session(self, ts: int) -> bool:
         return self._session is not None and ts < self._session.close_ns
@@ -457,6 +472,8 @@ class RiskActor(Actor):
             self._close_owed()
             if self.closing:
                 self._close_some()
+            if self._bare:
+                self._close_bare()
         self._protect_all(ts)
 
     def _close_ending(self, ts: int) -> None:
@@ -539,7 +556,7 @@ class RiskActor(Actor):
         if isinstance(event, Halt):
             self._set_state(TradingState.HALTED, event)
         elif isinstance(event, Resume):
-            self.flatten_reason, self.closing = "", {}
+            self.flatten_reason, self.closing, self._bare = "", {}, {}
             self._settle_all(event)
             self._set_state(TradingState.ACTIVE, event)
         elif isinstance(event, Reduce):
@@ -563,15 +580,15 @@ class RiskActor(Actor):
                 TradingStateChanged(ts=self._clock.now_ns(), state=state, reason=command.reason, who=command.who)
             )
 
-    def _close_all(self, reason: str, only: str | None = None) -> None:
+    def _close_all(self, reason: str, only: str | None = None, *, theirs: bool = True) -> None:
         """Take off the market what could open a position or wait at a price, and close what is held.
 
-        `only`: of one symbol.
+        `only`: of one symbol. `theirs`: what somebody placed in the broker's app, too.
         """
         resting = self.book.resting()
         self._taken_off.intersection_update(resting)
         for order_id in resting:
-            if order_id not in self._taken_off and self._is_of(order_id, only):
+            if order_id not in self._taken_off and self._is_of(order_id, only, theirs=theirs):
                 self._taken_off.add(order_id)
                 self._protector.asked_off(order_id)
                 self.bus.publish(CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason, who=ITSELF))
@@ -587,9 +604,10 @@ class RiskActor(Actor):
         if denial is not None:
             self._retries.note(symbol, denial[0], now)
 
-    def _is_of(self, order_id: str, symbol: str | None) -> bool:
+    def _is_of(self, order_id: str, symbol: str | None, *, theirs: bool) -> bool:
         intent = self.book.open_intent(order_id)
-        return symbol is None or (intent is not None and intent.symbol == symbol)
+        wanted = intent is None or theirs or intent.strategy != EXTERNAL
+        return symbol is None or (intent is not None and intent.symbol == symbol and wanted)
 
     def _submit(self, intent: OrderIntent | None) -> tuple[str, str, str] | None:
         """Ask the gate, and tell; what it answered, to an exit of several orders to the first that is denied."""

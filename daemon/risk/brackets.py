@@ -13,19 +13,22 @@ from decimal import Decimal
 
 import msgspec
 
-from daemon.core.events import ITSELF, PROTECTION, Bracket, OrderAmended, OrderIntent, OrderType, PositionRestated, Side
-from daemon.core.pairs import STOPS
+from daemon.core.events import ITSELF, PROTECTION, Bracket, OrderAmended, OrderIntent, PositionRestated, Side
+from daemon.core.pairs import is_stop
 
 BOTH_DONE = "its stop and its target were both done at the venue"
 
 
 class Leg(msgspec.Struct, frozen=True):
-    """A stop or a target that is, or may be, on the market: `remaining` of it isn't filled."""
+    """A stop or a target that is, or may be, on the market: `remaining` of it isn't filled.
+
+    Without a price it is one that was reached and became another order at the venue: it does what it was to do.
+    """
 
     order_id: str
     side: Side
     is_stop: bool
-    price: Decimal
+    price: Decimal | None
     remaining: int
 
 
@@ -47,9 +50,8 @@ class Plan(msgspec.Struct, frozen=True):
 
 def leg_of(intent: OrderIntent, remaining: int) -> Leg:
     """An order of `PROTECTION` as it works."""
-    is_stop = intent.type in STOPS
-    price = (intent.stop_price if is_stop else intent.limit_price) or Decimal(0)
-    return Leg(intent.order_id, intent.side, is_stop, price, remaining)
+    price = intent.stop_price if is_stop(intent) else intent.limit_price
+    return Leg(intent.order_id, intent.side, is_stop(intent), price, remaining)
 
 
 class Brackets:
@@ -79,9 +81,9 @@ class Brackets:
         bracket = self.of.get(intent.symbol)
         if bracket is None or intent.strategy != PROTECTION or event.type is None:
             return
-        if event.type in STOPS:
+        if is_stop(intent) and event.stop_price is not None:
             self.of[intent.symbol] = msgspec.structs.replace(bracket, stop=event.stop_price)
-        elif event.type is OrderType.LIMIT:
+        elif not is_stop(intent) and event.limit_price is not None:
             self.of[intent.symbol] = msgspec.structs.replace(bracket, target=event.limit_price)
 
     def on_cancel(self, intent: OrderIntent, who: str) -> None:
@@ -89,7 +91,7 @@ class Brackets:
         bracket = self.of.get(intent.symbol)
         if bracket is None or intent.strategy != PROTECTION or who in ("", ITSELF):
             return
-        gone = {"stop": None} if intent.type in STOPS else {"target": None}
+        gone = {"stop": None} if is_stop(intent) else {"target": None}
         self.of[intent.symbol] = msgspec.structs.replace(bracket, **gone)
 
     def give_up(self, symbol: str, reason: str) -> None:
@@ -123,21 +125,21 @@ def plan(bracket: Bracket | None, position: int, others: int, legs: Sequence[Leg
     wanted = max(0, abs(position) - others) if bracket is not None and not bracket.stray else 0
     cancel: list[str] = []
     place: list[Missing] = []
-    for is_stop in (True, False):
+    for stops in (True, False):
         price = None
         if bracket is not None:
-            price = bracket.stop if is_stop else bracket.target
-        mine = [leg for leg in legs if leg.is_stop is is_stop]
+            price = bracket.stop if stops else bracket.target
+        mine = [leg for leg in legs if leg.is_stop is stops]
         most = wanted if price is not None else 0
         kept = 0
         for leg in mine:
-            if leg.side is side and leg.price == price and kept + leg.remaining <= most:
+            if leg.side is side and leg.price in (price, None) and kept + leg.remaining <= most:
                 kept += leg.remaining
             else:
                 cancel.append(leg.order_id)
         left = most - sum(leg.remaining for leg in mine)
         if price is not None and left > 0:
-            place.append(Missing(side, is_stop, price, left))
+            place.append(Missing(side, stops, price, left))
     return Plan(tuple(cancel), tuple(place))
 
 

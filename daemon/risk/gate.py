@@ -98,7 +98,7 @@ class RiskGate:
         closable = entry.position - entry.working_sells
         if intent.side is Side.BUY:
             closable = -entry.position - entry.working_buys
-        if book.adds(intent) > closable:
+        if book.adds(intent) > max(0, closable):  # a stop beside its target adds nothing
             return "reduces", f"at most the {max(0, closable)} that are open", str(intent.quantity)
         return self._check_prices(intent, entry, now)
 

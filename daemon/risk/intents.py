@@ -14,6 +14,7 @@ import msgspec
 
 from daemon.core.events import MANUAL, PROTECTION, Action, Bracket, Decision, ManualOrder, OrderIntent, OrderType, Side
 from daemon.core.ids import decision_id
+from daemon.core.pairs import STOP, TARGET
 from daemon.market.instruments import Instrument
 from daemon.risk.book import NO_BAND, PAISA, Band, RiskBook
 from daemon.risk.brackets import Missing
@@ -122,7 +123,7 @@ class IntentBuilder:
             stop_price=wanted.price if wanted.is_stop else None,
             reduces=True,
             strategy=PROTECTION,
-            reason="stop" if wanted.is_stop else "target",
+            reason=STOP if wanted.is_stop else TARGET,
             reference_price=wanted.price,
             decision=decision,
         )

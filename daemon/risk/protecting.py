@@ -32,6 +32,7 @@ from daemon.core.events import (
     ProtectionFailed,
     Side,
 )
+from daemon.core.pairs import is_stop
 from daemon.risk.book import RiskBook
 from daemon.risk.brackets import Missing, plan
 from daemon.risk.intents import IntentBuilder
@@ -61,20 +62,20 @@ class _Failures:
     def __init__(self) -> None:
         self._of: dict[tuple[str, bool], list[int]] = {}
 
-    def note(self, symbol: str, ts: int, *, is_stop: bool) -> int:
+    def note(self, symbol: str, ts: int, *, stop: bool) -> int:
         """One more; how many in a row."""
-        known = [it for it in self._of.get((symbol, is_stop), []) if ts - it < IN_A_ROW_NS]
-        self._of[symbol, is_stop] = [*known, ts]
+        known = [it for it in self._of.get((symbol, stop), []) if ts - it < IN_A_ROW_NS]
+        self._of[symbol, stop] = [*known, ts]
         return len(known) + 1
 
-    def due(self, symbol: str, ts: int, *, is_stop: bool) -> bool:
+    def due(self, symbol: str, ts: int, *, stop: bool) -> bool:
         """Whether it may be tried (again)."""
-        known = self._of.get((symbol, is_stop))
+        known = self._of.get((symbol, stop))
         return not known or ts - known[-1] >= RETRY_NS
 
-    def gives_up(self, symbol: str, *, is_stop: bool) -> bool:
+    def gives_up(self, symbol: str, *, stop: bool) -> bool:
         """Whether it isn't tried any more."""
-        return len(self._of.get((symbol, is_stop), ())) >= TRIES
+        return len(self._of.get((symbol, stop), ())) >= TRIES
 
     def forget(self, symbol: str) -> None:
         """The position is another."""
@@ -168,7 +169,7 @@ class Protector:
         asked = intent.order_id in self._asked_off
         self._asked_off.discard(intent.order_id)
         if intent.strategy == PROTECTION and by_itself and not asked:
-            self._failed(intent.symbol, reason, ts, is_stop=intent.reason == "stop")
+            self._failed(intent.symbol, reason, ts, stop=is_stop(intent))
 
     def watch(self, symbol: str, ts: int) -> None:
         """Look at the price: a stop that it has passed must be done soon, a target that can't be had is taken by us."""
@@ -184,7 +185,7 @@ class Protector:
                 self._give_up(symbol, f"the price {last} is beyond the stop {bracket.stop}, which isn't done", ts)
             return
         self._passed.pop(symbol, None)
-        given_up = self._failures.gives_up(symbol, is_stop=False)
+        given_up = self._failures.gives_up(symbol, stop=False)
         if given_up and bracket.target is not None and (last - bracket.target) * sign >= 0:
             self._hands.close(symbol, f"the target {bracket.target} is reached")
 
@@ -192,21 +193,21 @@ class Protector:
 
     def _place(self, symbol: str, missing: Missing, decision: str, ts: int) -> bool:
         """Place one; False where the position is being closed for want of it."""
-        is_stop = missing.is_stop
-        if not self._failures.due(symbol, ts, is_stop=is_stop) or self._failures.gives_up(symbol, is_stop=is_stop):
+        kind = {"stop": missing.is_stop}
+        if not self._failures.due(symbol, ts, **kind) or self._failures.gives_up(symbol, **kind):
             return True
         denial = self._hands.submit(self._builder.protecting(symbol, missing, ts, decision))
         if denial is None:
             return True
         check, limit, value = denial
-        self._failed(symbol, f"{check}: {value}, where {limit} is right", ts, is_stop=is_stop)
-        return not is_stop
+        self._failed(symbol, f"{check}: {value}, where {limit} is right", ts, **kind)
+        return not missing.is_stop
 
-    def _failed(self, symbol: str, reason: str, ts: int, *, is_stop: bool) -> None:
-        count = self._failures.note(symbol, ts, is_stop=is_stop)
-        what = "stop" if is_stop else "target"
+    def _failed(self, symbol: str, reason: str, ts: int, *, stop: bool) -> None:
+        count = self._failures.note(symbol, ts, stop=stop)
+        what = "stop" if stop else "target"
         log.error(f"a {what} could not be had", symbol=symbol, reason=reason, tries=count)
-        if is_stop and count >= TRIES:
+        if stop and count >= TRIES:
             self._give_up(symbol, f"its stop can't be had: {reason}", ts)
 
     def _give_up(self, symbol: str, reason: str, ts: int) -> None:

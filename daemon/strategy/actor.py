@@ -180,6 +180,8 @@ class StrategyActor(Actor):
         """Moments that the strategy on probation is still to decide on."""
         self._missed: Counter[str] = Counter()
         """How often in a row a symbol's turn came too late."""
+        self.owed = 0
+        """Decisions that were asked for and not made yet; read from other threads, too."""
         self.superseded = 0
         """Decisions that were not made because a newer bar of the symbol had closed before their turn came."""
         decided = self._decided
@@ -255,6 +257,7 @@ class StrategyActor(Actor):
 
     def _ask(self, complexity: Complexity) -> None:
         request = _Request(self._clock, complexity.ts)
+        self.owed += 1
         self._requests.setdefault(complexity.symbol, deque()).append(request)
         self._newest_ns[complexity.symbol] = request.monotonic_ns
         self.newest_bar = max(self.newest_bar, complexity.ts)
@@ -350,6 +353,7 @@ class StrategyActor(Actor):
         was = self._remembered is not None and self._remembered.superseded(symbol, request.ts_bar)
         if was or self._newest_ns[symbol] > request.monotonic_ns:
             self.superseded += 1
+            self.owed -= 1
             self._missed[symbol] += 1
             log.warning("a newer bar has closed", decision=decision_id(symbol, request.ts_bar), symbol=symbol)
             return
@@ -457,6 +461,7 @@ class StrategyActor(Actor):
         latency = self._latency.decision_ns(decision, self._clock.monotonic_ns() - request.monotonic_ns)
         decision = msgspec.structs.replace(decision, ts=request.ts + latency, latency_ns=latency)
         self.bus.publish(decision)
+        self.owed -= 1
         back = self.succession.judge(decision)
         if back is not None:
             self._come_back(back, decision)

@@ -21,6 +21,7 @@ from daemon.core.events import (
     Fill,
     Halt,
     OrderAccepted,
+    OrderAmended,
     OrderRejected,
     OrderType,
     OrderUnknown,
@@ -103,6 +104,27 @@ async def test_a_cancellation_takes_an_order_off(tmp_path: Path, speaks: str) ->
         trader.actor.cancel_resting("a test", 0)
         await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
         await settled(trader)
+
+
+@pytest.mark.parametrize(("market_orders", "kind"), [("market", "SL_MARKET"), ("protected", "SL_LIMIT")])
+async def test_a_stop_waits_at_the_venue_and_trades_when_it_is_reached(
+    tmp_path: Path, speaks: str, market_orders: str, kind: str
+) -> None:
+    """At market, or no worse than so far beyond its own price; nobody has changed it, whatever its row says."""
+    async with trading(tmp_path, speaks=speaks, market_orders=market_orders) as trader:
+        trader.send("T1", reference_price=Decimal("820"))
+        await until(lambda: trader.order("T1").state is OrderState.FILLED)
+        stop = {"type": OrderType.SL_MARKET, "stop_price": Decimal("815"), "reduces": True}
+        trader.send("T2", side=Side.SELL, **stop)
+        await until(lambda: trader.order("T2").state is OrderState.ACCEPTED)
+        wanted = trader.desk.book[-1].wanted
+        assert (wanted.type.value, wanted.stop_price) == (kind, Decimal("815"))
+        assert wanted.limit_price == (0 if market_orders == "market" else Decimal("810.95"))
+        await settled(trader)
+        trader.desk.price("814")
+        await until(lambda: trader.order("T2").state is OrderState.FILLED)
+        await settled(trader)
+        assert not [event for event in trader.said if isinstance(event, OrderAmended)]
 
 
 async def test_every_kind_of_order_arrives_as_it_was_meant(tmp_path: Path, speaks: str) -> None:

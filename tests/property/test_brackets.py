@@ -78,7 +78,7 @@ def closers(desk: BracketDesk, *, stops: bool) -> int:
     )
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(steps=STEPS)
 @example(steps=[("enter", Action.BUY_LONG, 50), ("fill", 0, 20), ("fill a leg", 1, 10), ("kill", None, None)])
 @example(

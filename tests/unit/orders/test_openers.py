@@ -60,8 +60,8 @@ def test_a_stop_outlasts_the_exit_beside_it() -> None:
 def test_the_target_beside_the_stop_of_a_position_closes_nothing_twice() -> None:
     """Only one of them can be wanted; where they are for more than is held, the later one goes."""
     legs = [
-        rest("stop", SELL, 10, STOP, reduces=True, strategy=PROTECTION, ts=1),
-        rest("target", SELL, 10, reduces=True, strategy=PROTECTION, ts=2),
+        rest("stop", SELL, 10, STOP, reduces=True, strategy=PROTECTION, reason="stop", ts=1),
+        rest("target", SELL, 10, reduces=True, strategy=PROTECTION, reason="target", ts=2),
     ]  # fmt: skip
     assert openers(legs, {SBIN: 10}) == set()
     assert openers([*legs, rest("exit", SELL, 5, reduces=True, ts=3)], {SBIN: 15}) == set()

@@ -135,7 +135,7 @@ PRICE = st.integers(780, 830)
 ROWS = st.lists(st.tuples(PRICE, st.sampled_from([-1, 0, 10, 60, 200])), min_size=1, max_size=25)
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(rows=ROWS, cuts=st.sets(st.integers(1, 24), max_size=5), parts=st.sampled_from([(100,), (30, 70), (10, 20, 70)]))
 def test_no_more_is_ever_closed_than_was_held(
     rows: list[tuple[int, int]], cuts: set[int], parts: tuple[int, ...]

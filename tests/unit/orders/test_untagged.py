@@ -215,3 +215,12 @@ def test_a_stop_is_told_by_its_trigger() -> None:
     stop = {"type": OrderType.SL_MARKET}
     assert bench.tags(row("6", **stop, stop_price=Decimal("789"))) == {"6": ""}
     assert bench.tags(row("7", **stop, stop_price=Decimal("790"))) == {"7": "T1"}
+
+
+def test_a_protected_stop_is_told_by_its_trigger_too() -> None:
+    """It stands there with a limit that isn't in our intent."""
+    bench = Bench()
+    bench.lost("T1", type=OrderType.SL_MARKET, stop_price=Decimal("790"))
+    stop = {"type": OrderType.SL_LIMIT, "limit_price": Decimal("786.05")}
+    assert bench.tags(row("6", **stop, stop_price=Decimal("789"))) == {"6": ""}
+    assert bench.tags(row("7", **stop, stop_price=Decimal("790"))) == {"7": "T1"}

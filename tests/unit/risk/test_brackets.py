@@ -211,6 +211,20 @@ def test_a_stop_that_is_refused_again_and_again_closes_the_position(desk: Bracke
     assert (desk.position, desk.working) == (0, {})
 
 
+def test_what_somebody_placed_in_the_app_is_left_alone_then(desk: BracketDesk) -> None:
+    """It keeps the part that it would close."""
+    hold(desk)
+    desk.adopt(Side.SELL, 30, 830)
+    desk.settle(2)
+    assert desk.legs() == [("stop", "SELL", 70, "790"), ("target", "SELL", 70, "820")]
+    for _ in range(3):
+        desk.reject(desk.leg("stop"), "RMS: no")
+        desk.pass_s()
+    desk.settle()
+    assert desk.position == 30
+    assert desk.orders() == ["Xapp"]
+
+
 def test_a_target_that_is_refused_again_and_again_is_taken_by_us(desk: BracketDesk) -> None:
     """The position stays with its stop, and is closed when the price is there."""
     hold(desk)
@@ -369,6 +383,24 @@ def test_a_late_fill_of_a_cancelled_entry_is_protected(desk: BracketDesk) -> Non
     desk.working[entry] = 100
     desk.fill(entry)
     assert desk.legs() == [STOP, TARGET]
+
+
+def test_a_stop_that_was_reached_and_became_a_limit_order_is_left_to_it(desk: BracketDesk) -> None:
+    """Its row in the venue's book is another then; nobody has moved anything."""
+    hold(desk)
+    stop = desk.leg("stop")
+    desk.amend(
+        OrderAmended(
+            ts=desk.clock.now_ns(), order_id=stop, quantity=100, change=0, type=OrderType.LIMIT,
+            limit_price=Decimal(789),
+        )
+    )  # fmt: skip
+    desk.settle(2)
+    assert set(desk.orders(strategy=PROTECTION, reason="stop")) == {stop}
+    assert desk.actor.book.brackets.of[SBIN].target == Decimal(820)
+    desk.fill(stop)
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
 
 
 def leg(order_id: str, remaining: int, price: int = 790, *, is_stop: bool = True, side: Side = Side.SELL) -> Leg:
