@@ -1,4 +1,4 @@
-"""A segment and a weekday → its hours of continuous trading, where a source says so, and MCX's holidays of listed years.
+"""A segment and a weekday → its hours of continuous trading, where a source says so; holidays of MCX in listed years.
 
 hrmd trades in NSE's day (`calendar.py`); this says when the other segments are open beside it. Pure. Invariant: what no
 dated row covers is refused, never guessed.

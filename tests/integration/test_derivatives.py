@@ -18,6 +18,7 @@ from daemon.core.events import (
     Side,
 )
 from daemon.market.calendar import ist_clock
+from daemon.recovery.account import recover
 from daemon.run.verifying import verify_journal
 from daemon.sandbox.exchange import Quote
 from daemon.sandbox.faults import FaultKind, Route
@@ -85,6 +86,9 @@ def test_an_option_that_nobody_takes_is_settled_on_paper(tmp_path: Path) -> None
     assert journaled(journal, PositionChanged)[-1].quantity == 0
     assert summary.trades == 1
     assert verify_journal(journal).decisions
+    account = recover(journal, Decimal(1_000_000))
+    assert account is not None
+    assert (account.portfolio.quantity(OPTION), account.orders.working) == (0, {})
 
 
 async def test_a_future_live_on_the_sandbox(tmp_path: Path) -> None:
