@@ -5,22 +5,28 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from daemon.calls.budget import RateBudget
 from daemon.calls.secret import Secret
+from daemon.core.bus import Bus
 from daemon.core.clock import LiveClock
 from daemon.core.errors import SettingsError
 from daemon.core.events import MISSING_INT
 from daemon.feed.live.frames import Authenticated, Counts, Frame, Refused, Subscribed, read_ticks
+from daemon.feed.tick_filter import TickFilter
+from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
-from daemon.openalgo.feed import SocketLink, TickReader, check_feed, ticks_are_real
+from daemon.openalgo.feed import SocketLink, TickReader, check_feed, openalgo_feed, ticks_are_real
 from daemon.openalgo.symbols import Names
 from daemon.sandbox.exchange import Quote
 from tests.samples import settings_of
-from tests.unit.sandbox.desk import SBIN, TOKEN, Desk, opened
+from tests.unit.market.masters import DAY, master_of
+from tests.unit.sandbox.desk import SBIN, TOKEN, WIDE, Desk, opened
 
 MESSAGE: dict[str, Any] = {
     "type": "market_data", "symbol": "SBIN", "exchange": "NSE", "mode": 2,
@@ -105,6 +111,24 @@ async def test_ticks_of_contracts_come_under_our_names() -> None:
                 if len(rows) == len(symbols):
                     break
         assert rows == {symbol: 100.0 + number for number, symbol in enumerate(symbols)}
+
+
+async def test_a_feed_names_contracts_by_the_instruments_of_the_run(tmp_path: Path) -> None:
+    """With a symbol master one that it doesn't have is refused, an alias that was resolved is not."""
+    (tmp_path / "key").write_text("k" * 32)
+    (tmp_path / "key").chmod(0o600)
+    settings = settings_of(
+        "feed.source=openalgo", 'feed.symbols=["NSE:NIFTY-FUT1"]', f"broker.openalgo.key_file={tmp_path / 'key'}"
+    )
+    book, clock = InstrumentBook(settings.market, DAY, master_of(DAY)), LiveClock()
+    calendar = MarketCalendar()
+    known = partial(
+        openalgo_feed, settings, Bus(), TickFilter(book, calendar, 20.0), calendar, clock, RateBudget(clock, WIDE)
+    )
+    feed = known(symbols=tuple(book.needed_for(settings.feed.symbols)))
+    await feed.close()
+    with pytest.raises(SettingsError, match="OpenAlgo's name of NSE:SBIN26JANFUT isn't known"):
+        known(symbols=("NSE:SBIN26JANFUT",))
 
 
 def test_what_has_no_name_there_is_refused_before_the_start(tmp_path: Path) -> None:
