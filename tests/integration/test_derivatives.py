@@ -85,6 +85,10 @@ def test_an_option_that_nobody_takes_is_settled_on_paper(tmp_path: Path) -> None
     assert intents[settled.order_id].strategy == SETTLEMENT
     assert journaled(journal, PositionChanged)[-1].quantity == 0
     assert summary.trades == 1
+    assert sum(summary.costs_by_kind.values()) == summary.costs
+    assert "other" not in summary.costs_by_kind
+    (note,) = (note for note in summary.notes if "settled" in note)
+    assert note.startswith(f"{OPTION}: settled at expiry at 120.00: NIFTY closed at 26120.00")
     assert verify_journal(journal).decisions
     account = recover(journal, Decimal(1_000_000))
     assert account is not None
