@@ -72,6 +72,7 @@ from daemon.orders.live_book import LiveBook
 from daemon.orders.live_execution import LiveExecutionActor
 from daemon.orders.paper_execution import ExecutionActor
 from daemon.orders.paper_venue import PaperVenue
+from daemon.orders.settlement import Settlement
 from daemon.orders.token_keeper import TokenKeeper
 from daemon.portfolio.actor import PortfolioActor
 from daemon.recovery.account import COMMANDS, Account, recover
@@ -487,6 +488,7 @@ class App:
         return ExecutionActor(
             self.bus, self.orders, venue, self.journal, plan.clock, settings.execution.working_timeout_s,
             plan.latency.order_ns, self._held,
+            Settlement(self.instruments, CostSchedule(), self.calendar, self.account.portfolio.closes()),
         )  # fmt: skip
 
     def _live_execution(self, broker: Broker) -> LiveExecutionActor:

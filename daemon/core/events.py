@@ -28,6 +28,9 @@ CANDIDATE = "canary:"
 EXTERNAL = "external"
 """The strategy of orders that somebody else placed in our account."""
 
+SETTLEMENT = "settlement"
+"""The strategy of what the exchange does with a contract that is held when it ends."""
+
 PROTECTION = "protection"
 """The strategy of the stop and the target of what is held: those of a symbol and side are for one position, so that of
 all its stops and all its targets only the larger sum can ever be wanted."""

@@ -111,7 +111,7 @@ class CompiledTickFilter(TickFilter):
         """(whether each code's symbol is known, where its memory is) of a batch's table of symbols."""
         found = self._symbols.get(symbols)
         if found is None:
-            instruments = [self._instruments.resolve(symbol) if symbol else None for symbol in symbols]
+            instruments = [self.resolve(symbol) if symbol else None for symbol in symbols]
             known = np.array([instrument is not None for instrument in instruments], dtype=np.uint8)
             places = np.zeros(len(symbols), dtype=np.int64)
             for code, (symbol, instrument) in enumerate(zip(symbols, instruments, strict=True)):

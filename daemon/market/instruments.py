@@ -202,13 +202,11 @@ class InstrumentBook:
         )  # fmt: skip
         return found if quantity is None else msgspec.structs.replace(found, freeze_quantity=quantity)
 
-    def expiry_of(self, symbol: str) -> dt.date | None:
-        """The day on which a contract ends, by the symbol master; None for anything else, and without one."""
-        listing = self._master.listing(symbol) if self._master is not None else None
-        return listing.expiry if listing is not None else None
-
     def _contracted(self, found: Instrument | None) -> Instrument | None:
-        """With what it stands for and when it ends; the master's word goes before the name's."""
+        """With what it stands for and when it ends.
+
+        The symbol master's word on the expiry goes before that of `market.instruments`, this before the name's.
+        """
         if found is None or found.kind is Kind.EQUITY:
             return found
         listed = self._listed.get(found.symbol)

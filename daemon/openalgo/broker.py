@@ -44,7 +44,7 @@ log = structlog.get_logger("broker")
 
 T = TypeVar("T")
 
-KNOWN: Final = "shares and indices of NSE have one, contracts those of the day's symbol master (market.symbol_master)"
+KNOWN: Final = "shares of NSE have one, and contracts whose expiry is known (market.symbol_master, market.instruments)"
 WORKING_POLL_S: Final = 3.0
 """So often the book is asked for while an order of ours works: no broker's pushes are relied on."""
 DOUBT_POLL_S: Final = 0.5
@@ -75,7 +75,7 @@ class OpenAlgoBroker:
         self._protection = live.protection_percent if live.market_orders == "protected" else None
         self._instruments = instruments
         self._band_of = band_of
-        self._names = Names(instruments.expiry_of)
+        self._names = Names(instruments.resolve)
         call_times = CallTimes(read_s=live.answer_s, total_s=live.answer_s + 3.0)
         self._rest = OpenAlgoRest(openalgo.url, self._key, budget, clock, call_times, on_date, self._names)
         self._socket_url = openalgo.socket_url

@@ -21,6 +21,7 @@ from daemon.core.events import (
     EXTERNAL,
     ITSELF,
     PROTECTION,
+    SETTLEMENT,
     Action,
     BrokerStatus,
     CanaryChanged,
@@ -136,7 +137,9 @@ class RiskActor(Actor):
         bus.subscribe(
             self.name, (SettingChanged,), where=lambda it: it.key.startswith("risk."), inbox=self.inbox
         )  # fmt: skip
-        bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy == EXTERNAL, inbox=self.inbox)
+        bus.subscribe(
+            self.name, (OrderIntent,), where=lambda it: it.strategy in (EXTERNAL, SETTLEMENT), inbox=self.inbox
+        )
 
     @property
     def limits(self) -> RiskSettings:

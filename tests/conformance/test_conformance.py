@@ -27,16 +27,20 @@ from daemon.core.events import (
     OrderUnknown,
     Side,
 )
+from daemon.market.calendar import ist_date
 from daemon.orders.book import OrderBook, OrderState
 from daemon.orders.venue import OrderStatus
 from daemon.recovery.account import Account
+from daemon.sandbox.exchange import Quote
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.messages import doubled_tags
 from daemon.sandbox.orders import Wanted
-from tests.samples import intend
+from daemon.tape.format import TapeWriter
+from tests.samples import MINUTE, OPEN, intend, ticks
 from tests.unit.orders.live import INSTRUMENTS, Trader, account_at, trading, until
 from tests.unit.sandbox.desk import SBIN, WIDE, Desk, opened
 
+CONTRACTS = ["NSE:NIFTY26JANFUT", "NSE:NIFTY26JAN26000CE", "NSE:NIFTY2610626000PE"]
 RESTING = {"type": OrderType.LIMIT, "limit_price": Decimal("700")}
 
 
@@ -140,6 +144,38 @@ async def test_every_kind_of_order_arrives_as_it_was_meant(tmp_path: Path, speak
             assert (wanted.quantity, wanted.limit_price, wanted.stop_price) == (7, limit or 0, stop or 0)
             assert wanted.product == "INTRADAY"
         await broker.close()
+
+
+async def test_contracts_are_traded_under_our_names(tmp_path: Path, speaks: str) -> None:
+    """A future, an option of the month and one of a week: in the order, the book, the trades and the positions."""
+    async with opened(speaks=speaks) as desk:
+        broker = broker_at(desk, tmp_path)
+        for symbol in CONTRACTS:
+            desk.server.exchange.on_quote(symbol, Quote(last=Decimal(100)))
+            outcome = await broker.submit(intend(symbol[-8:], Side.BUY, 65, symbol=symbol))
+            assert isinstance(outcome, Done), outcome
+        assert [order.wanted.symbol for order in desk.book] == CONTRACTS
+        for read in (broker.orders(urgent=False), broker.trades(urgent=False), broker.positions()):
+            found = await read
+            assert isinstance(found, Done)
+            assert sorted(row.symbol for row in found.value) == sorted(CONTRACTS)
+        await broker.close()
+
+
+async def test_contracts_have_a_past(tmp_path: Path, speaks: str) -> None:
+    """Candles of a future and an option, by our names."""
+    tape = tmp_path / "t.parquet"
+    times = [OPEN + minute * MINUTE for minute in range(1, 11) for _ in CONTRACTS]
+    with TapeWriter(tape, columns=()) as writer:
+        codes = list(range(len(CONTRACTS))) * 10
+        writer.write(ticks(times, [100.0 + code for code in codes], tuple(CONTRACTS), codes))
+    async with opened(speaks=speaks, tapes=[tape]) as desk:
+        source = ADAPTERS[speaks].history(account_at(desk, tmp_path), LiveClock(), INSTRUMENTS)
+        async with source as rest:
+            for number, symbol in enumerate(CONTRACTS):
+                found = await rest.history(symbol, "5", ist_date(OPEN), ist_date(OPEN))
+                assert isinstance(found, Done), found
+                assert {candle.close for candle in found.value} == {100 + number}
 
 
 # -- lost answers -----------------------------------------------------------------------------------------------------
