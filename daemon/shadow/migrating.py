@@ -38,7 +38,7 @@ from daemon.shadow.desk import Desk
 from daemon.strategy.actor import StrategyActor
 from daemon.strategy.artifacts import said_on_disk
 from daemon.strategy.build import artifact_of
-from daemon.supervision.migration import HEARD, OURSELVES, Migration
+from daemon.supervision.migration import HEARD, KEY, OURSELVES, Migration
 from daemon.supervision.migration_gates import Candidate, Facts
 from daemon.supervision.supervisor import Ladder
 from strategies.base import model_hash_of
@@ -47,8 +47,6 @@ log = structlog.get_logger("migration")
 
 ANSWERS = 32
 """Commands whose answer is remembered until whoever gave them has asked for it."""
-KEY = "migration-"
-"""How keys of our commands to load a model begin."""
 
 Command = AdvanceMigration | RollBackMigration
 
@@ -135,6 +133,7 @@ class MigrationKeeper:
         if not self.migration.blank:
             self._bus.publish(self.migration.standing(ts))
             log.info("migration", stage=self.migration.stage.value, candidate=self.migration.signed[0])
+        self.migration.take_up()
         self._give()
         if self.trouble:
             log.error("migration", trouble=self.trouble)

@@ -30,6 +30,7 @@ from daemon.core.events import (
     MigrationChanged,
     MigrationStage,
     MigrationStanding,
+    ModelLoaded,
     RollBackMigration,
     SessionMeasured,
     ShadowResult,
@@ -49,6 +50,8 @@ from daemon.supervision.migration_gates import (
     training_gates,
 )
 
+KEY: Final = "migration-"
+"""How keys of our commands to load a model begin."""
 OURSELVES: Final = "hrmd"
 """Who signs for what is done by itself: only ever a step back."""
 HRM: Final = "hrm"
@@ -69,7 +72,7 @@ BACK: Final = dict.fromkeys(MigrationStage, MigrationStage.BASELINE) | {Migratio
 ON_TRIAL: Final = (MigrationStage.GRADUAL, MigrationStage.FULL)
 HEARD: Final[tuple[type[Event], ...]] = (
     MigrationStanding, MigrationChanged, SessionMeasured, ShadowResult, CanaryChanged, BeginCanary, EndCanary,
-    SwapStrategy,
+    SwapStrategy, LoadModel, ModelLoaded,
 )  # fmt: skip
 """What `apply` takes, and a journal has to give for it to be restored."""
 
@@ -86,6 +89,9 @@ class Owed(StrEnum):
     END = "end"
     RESTORE = "restore"
     """Who was in charge before."""
+    ASKED = "asked"
+    """The answer to the command that loads his model; one that never came, or was a refusal, is asked for again by the
+    next process."""
     WATCH = "watch"
     """Nothing, but a promotion may have been on its way when a person rolled back: it is undone then."""
 
@@ -250,7 +256,7 @@ class Migration:
         swap = SwapStrategy(ts=ts, name=former.strategy, reason=reason)
         if former.strategy != HRM or now.same_as(former):
             return [swap]
-        key = f"migration-{ts}"
+        key = f"{KEY}{ts}"
         model = former.file or "previous"
         return [LoadModel(ts=ts, key=key, model=model, who=changed.who, reason=reason), swap]
 
@@ -308,8 +314,16 @@ class Migration:
                 self._paid(Owed.WATCH)
             case EndCanary():
                 self._paid(Owed.PROMOTE) if event.promote else self._paid(Owed.END, Owed.WATCH)
+            case LoadModel() if event.key.startswith(KEY):
+                self._paid(Owed.RESTORE, Owed.ASKED)
+            case ModelLoaded() if event.key:  # ours, or another that somebody wanted instead
+                self._paid(Owed.ASKED)
             case SwapStrategy():
                 self._paid(Owed.RESTORE)
+
+    def take_up(self) -> None:
+        """A process begins: whoever was to answer the one before is gone."""
+        self._paid(Owed.ASKED, Owed.RESTORE)
 
     def standing(self, ts: int) -> MigrationStanding:
         """All of it, for the journal."""

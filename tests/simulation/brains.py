@@ -82,7 +82,7 @@ class Brain:
     def __init__(self, name: str, seed: int, mood: Mood, *, in_thread: bool, model: str = "") -> None:
         self.name = name
         self.model_hash = model
-        self.artifact = Path(model) if model else None
+        self.artifact = Path("/", model) if model else None
         self.in_thread = in_thread
         self._seed = seed
         self._mood = mood

@@ -73,7 +73,7 @@ class Clerk:
         world = self._world
         self._asked += 1
         world.asked += 1
-        key = f"asked-{word}-{self._asked}"
+        key = f"asked-{word.replace('/', '-')}-{self._asked}"
         if word == "order":
             body = {"key": key, **body}
         elif word == "resume":
@@ -130,6 +130,8 @@ class Clerk:
             world.watch.must_stand = STANDS[word]
         if word == "strategy" and asked == world.asked and same_life:
             world.watch.must_decide = body["name"]
+        if word.startswith("migration/") and msgspec.json.decode(said)["moved"]:
+            world.watch.answered.add(("MigrationChanged", key))
         if word in TUNES:
             self._tuned(key, msgspec.json.decode(said), newest_wish=asked == world.asked and same_life)
         if word == "model" and asked == world.asked:

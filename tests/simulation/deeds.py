@@ -367,5 +367,7 @@ DEEDS: dict[Do, Deed] = {
     Do.MODEL_HANGS: _until("computer", "no_load_until"),
     Do.CANARY_BEGINS: asking("canary", lambda action: {"do": "begin", "agent": CANDIDATE}),
     Do.CANARY_PROMOTED: asking("canary", lambda action: {"do": "promote"}),
+    Do.MIGRATION_ADVANCES: asking("migration/advance", lambda action: {"who": "the operator"}),
+    Do.MIGRATION_BACK: asking("migration/rollback", lambda action: {"who": "the operator"}),
     Do.CANARY_ENDS: asking("canary", lambda action: {"do": "rollback"}),
 }

@@ -118,11 +118,13 @@ class Do(StrEnum):
     CANARY_BEGINS = "canary.begins"
     CANARY_PROMOTED = "canary.promoted"
     CANARY_ENDS = "canary.ends"
+    MIGRATION_ADVANCES = "migration.advances"
+    MIGRATION_BACK = "migration.back"
 
 
 OPERATORS: Final = frozenset(do for do in Do if do.startswith("operator."))
 DEATHS: Final = (Do.KILL, Do.POWER_CUT, Do.TERMINATE)
-BY_HTTP: Final = ("http.", "model.", "canary.")
+BY_HTTP: Final = ("http.", "model.", "canary.", "migration.")
 """Rooms of what is asked for at the control API."""
 COMMON: Final = (Do.KILL, Do.POWER_CUT, Do.HALT, Do.RESUME, Do.PLACE, Do.CANCEL, Do.PLACE_SILENT, Do.PLACE_LOST, Do.CUT)
 """What comes more often than its share."""
@@ -132,7 +134,7 @@ MOMENTS: Final = (
     "OrderIntent", "OrderApproved", "OrderSent", "OrderAccepted", "OrderUnknown", "OrderCancelRequested", "Fill",
     "Decision", "CancelOrder", "Halt", "Reduce", "TradingStateChanged", "ManualOrder", "LoadModel", "ModelLoaded",
     "BeginCanary", "CanaryChanged", "EndCanary", "ControlAction", "SwapStrategy", "StrategySwapped", "SettingChanged",
-    "PriceAdjusted", "PositionRestated",
+    "PriceAdjusted", "PositionRestated", "AdvanceMigration", "RollBackMigration", "MigrationChanged",
 )  # fmt: skip
 """Events that an action may wait for: between them and the next one lies what a death or a command can tear apart."""
 

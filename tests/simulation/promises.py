@@ -9,15 +9,18 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from daemon.core.events import PROTECTION, CanaryState, TradingState
+from daemon.core.events import PROTECTION, CanaryState, MigrationStage, TradingState
 from daemon.orders.book import OrderState
 from daemon.recovery.account import recover
 from daemon.sandbox.exchange import Status
+from daemon.supervision.migration import Owed
+from strategies.base import model_hash_of
 from tests.simulation.record import journaled
 from tests.simulation.settings import MAX_GROSS, MAX_POSITION
 from tests.simulation.venue import SYMBOLS
 
 if TYPE_CHECKING:
+    from daemon.app import App
     from daemon.run.service import Service
     from tests.simulation.world import World
 
@@ -121,6 +124,7 @@ def _ours_are_the_venues(world: World, service: Service) -> Iterator[tuple[str, 
     runs, canary = app.canary.running is not None, watch.canary
     if runs is not (canary is not None and canary.state is CanaryState.RUNNING):
         yield "a canary runs until it was ended", f"running: {runs}, and the newest word is {canary}"
+    yield from _succession(world, app)
     if app.risk.book.halted:
         yield "it trades again", f"symbols are stopped: {app.risk.book.halted}"
     yield from _protected(world, service)
@@ -151,6 +155,27 @@ def _protected(world: World, service: Service) -> Iterator[tuple[str, str]]:
             yield "no stop without its position", f"{symbol}: {net} held, {dict(legs)} at the venue"
         elif legs["stop"] < due:
             yield "no position without its stop", f"{symbol}: {net} held, {others} closing, {dict(legs)}, {bracket}"
+
+
+def _succession(world: World, app: App) -> Iterator[tuple[str, str]]:
+    """The migration stands where its newest step left it, and what that asks for was given."""
+    if app.migration is None or not world.plan.has("migration."):
+        return
+    migration, moved = app.migration.migration, world.watch.moved
+    stage = moved.stage if moved is not None else MigrationStage.PARALLEL
+    if migration.stage is not stage:
+        yield "a migration stands where its newest step left it", f"{migration.stage}, the newest step is to {stage}"
+    sound = not world.plan.has("model.refused", "model.hangs")
+    if migration.owed not in (Owed.NOTHING, Owed.WATCH) and (sound or migration.owed is not Owed.ASKED):
+        yield "what a step asks for is given", f"{migration.owed} is owed in stage {stage}"
+    newest, restores = app.strategy.succession.newest("hrm"), world.watch.wished.startswith("migration-")
+    if restores and sound and moved is not None and model_hash_of(newest) != moved.former.model_hash:
+        yield (
+            "who was in charge before is so again",
+            f"{model_hash_of(newest)} decides, it was {moved.former.model_hash}",
+        )
+    if stage is MigrationStage.PARALLEL and moved is not None and app.canary.running is not None:
+        yield "a candidate that went back decides nothing", f"its canary runs in stage {stage}"
 
 
 def on_record(world: World, told: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from daemon.settings.tree import Settings
 from tests.samples import settings_of
+from tests.simulation.brains import CANDIDATE
 from tests.simulation.own_class import OWN
 from tests.simulation.plan import Plan
 from tests.simulation.scenes import Stage
@@ -32,6 +33,7 @@ def base_settings() -> Settings:
         f"risk.max_orders_per_minute={MAX_A_MINUTE}", "market.symbol_master.use=never",
         f"risk.max_gross_notional={MAX_GROSS}", f"risk.max_daily_loss={MAX_LOSS}",
         f"risk.max_order_notional={MAX_GROSS}",
+        "migration.parallel_sessions=1",
         f"canary.symbols=[{next(iter(SYMBOLS))}]", "canary.max_loss_bp=0.5",
     )  # fmt: skip
 
@@ -49,11 +51,13 @@ def settings_at(port: int, directory: Path, stage: Stage, plan: Plan) -> Setting
         }
     )  # fmt: skip
     entries = {"order_type": "LIMIT", "limit_offset_bp": 0.0} if plan.limits else {}
+    candidate = {"candidate": CANDIDATE} if plan.has("migration.") else {}
     decides = {"name": OWN} if plan.has("own.") else {}
     minutes = {"square_off_minutes": stage.square_off_minutes, "no_entries_minutes": stage.square_off_minutes}
     return base.model_copy(
         update={
             "strategy": base.strategy.model_copy(update=minutes | decides),
+            "migration": base.migration.model_copy(update=candidate),
             "execution": base.execution.model_copy(update=entries),
             "broker": base.broker.model_copy(update={"fyers": account}),
             "journal": base.journal.model_copy(update={"path": directory / "journal.sqlite"}),

@@ -22,8 +22,8 @@ from tests.simulation.session import PREFIX, Result, hold, sweep
 ROOT = Path(__file__).parents[2]
 FOUND = sorted((Path(__file__).parent / "found").glob("*.json"))
 SESSIONS = 20
-TWICE = (4, 6, 11, 1000)
-"""Seeds with kills, restarts, and a full disk of which health speaks."""
+TWICE = (4, 11, 17, 1002)
+"""Seeds with a kill, a power cut, their restarts, and a full disk."""
 
 
 @pytest.mark.nightly

@@ -36,6 +36,7 @@ from daemon.core.events import (
     Halt,
     LoadModel,
     ManualOrderAnswered,
+    MigrationChanged,
     ModelLoaded,
     ModelRefused,
     OrderApproved,
@@ -104,6 +105,10 @@ class Watch:
         """Orders that somebody wants off the market, and since when."""
         self.answered: set[tuple[str, str]] = set()
         """Commands that were answered as taken and on disk: kind, and the reason that was given."""
+        self.moved: MigrationChanged | None = None
+        """The newest step of the migration."""
+        self.wished = ""
+        """The key of the newest wish for a model."""
         self.canary: CanaryChanged | None = None
         """The newest word of one."""
         self.spoilt: set[tuple[str, int]] = set()
@@ -136,6 +141,7 @@ class Watch:
     def begin_life(
         self, on_record: Collection[str], restated: Collection[str], intents: Collection[str],
         cancelled: Collection[str], model: str, canary: CanaryChanged | None, max_order: int,
+        moved: MigrationChanged | None,
     ) -> None:  # fmt: skip
         """A new process: what it must answer begins with what it hears, and it trades unless it says otherwise.
 
@@ -143,9 +149,11 @@ class Watch:
         `restated`: the symbols of which it says that they are counted anew. `intents`: the orders that it holds.
         Somebody else's, adopted while nothing could be written, is adopted again under the same name, which the
         venue's makes; one of ours has a name of its own, and is never made again.
-        `cancelled`: those of them that somebody wanted off the market. `model`: what the store names; `canary`: the
-        newest that the journal has; `max_order`: what one order may open, as an earlier process was told.
+        `cancelled`: those of them that somebody wanted off the market. `model`: what the store names; `canary` and
+        `moved`: the newest that the journal has of a canary and a migration; `max_order`: what one order may open, as
+        an earlier process was told.
         """
+        self.moved = moved
         self._limits = [(self._now(), max_order)]
         self._restated = {symbol: more for symbol, more in self._restated.items() if symbol in restated}
         self.cancelled = {name: self._now() for name in self.cancelled if name in cancelled}
@@ -231,10 +239,13 @@ class Watch:
             case StrategySwapped():
                 if event.new != self.must_decide:
                     self.must_decide = None
+            case MigrationChanged():
+                self.moved = event
             case CanaryChanged():
                 self._on_canary(event)
             case LoadModel():
                 self._loading[event.key] = self._now()
+                self.wished = event.key
             case ModelRefused():
                 self._loading.pop(event.key, None)
             case ModelLoaded():

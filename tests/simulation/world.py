@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from daemon.core.errors import HrmdError
-from daemon.core.events import CanaryChanged, Resume, SettingChanged, TradingState
+from daemon.core.events import CanaryChanged, MigrationChanged, Resume, SettingChanged, TradingState
 from daemon.orders.book import OrderState
 from daemon.run.service import Service
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
@@ -39,6 +39,7 @@ from tests.simulation.promises import SETTLES_S
 from tests.simulation.record import journaled, newest
 from tests.simulation.scenes import STAGES
 from tests.simulation.settings import MAX_A_MINUTE, MAX_LOSS, settings_at
+from tests.simulation.succession import write_what_was_shown
 from tests.simulation.venue import Venue
 from tests.simulation.watch import Watch
 
@@ -79,6 +80,8 @@ class World:
             self.split.name(self)
         self.venue = Venue(self.loop, plan.seed, stage, port, self.ticks)
         self.ticks.token_holds = lambda: not self.venue.gate.expired
+        if plan.has("migration."):
+            write_what_was_shown(self.computer.journal, stage.begins_ns)
         self.service: Service | None = None
         self.process: Process | None = None
         self.down_s = RESTART_S
@@ -162,6 +165,7 @@ class World:
                 journaled(self.computer.journal, "OrderIntent", "order_id"),
                 journaled(self.computer.journal, "CancelOrder", "order_id"), self.store.named,
                 newest(self.computer.journal, CanaryChanged), self.most_units(),
+                newest(self.computer.journal, MigrationChanged),
             )  # fmt: skip
             task = self.loop.create_task(self._daemon(process), context=process.context())
             died = asyncio.create_task(self._died.wait())
@@ -196,7 +200,7 @@ class World:
         if self.plan.has("own."):
             strategies[OWN] = own_strategy(self.plan.seed, self.mood)
         agents = []
-        if self.plan.has("canary."):
+        if self.plan.has("canary.", "migration."):
             brain = Brain("hrm", self.plan.seed, self.mood, in_thread=True, model=CANDIDATE)
             own = own_settings(ShadowAgentSettings(name=CANDIDATE, strategy="hrm"), self.settings)
             agents = [Agent(CANDIDATE, brain, own)]

@@ -364,6 +364,26 @@ def test_back_to_an_older_model_loads_it() -> None:
     assert "no such file" in process.keeper.trouble
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_an_older_model_that_did_not_come_is_asked_for_again_by_the_next_process(refused: bool) -> None:
+    """Else the candidate would decide on after a person went back. What was loaded since, by whomever, ends it."""
+    process = older_hrm()
+    process.roll_back()
+    (load,) = process.said(LoadModel)
+    if refused:
+        process.publish(ModelRefused(ts=1, key=load.key, model="m", reason="hrmd ended before it was loaded"))
+    again = process.restart()
+    assert len(again.said(LoadModel)) == len(again.said(SwapStrategy)) == 2
+    loaded = ModelLoaded(
+        ts=2, key="a person's", name="two", model_hash="0002", before="bbbb", after_bar=0, runtime="",
+        file="/models/two", closes=False, reason="",
+    )  # fmt: skip
+    again.publish(msgspec.structs.replace(loaded, key=""))  # one that failed gave way: nobody answered
+    assert len(again.restart().said(LoadModel)) == 3
+    again.publish(loaded)
+    assert len(again.restart().said(LoadModel)) == 2
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
