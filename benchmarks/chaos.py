@@ -273,6 +273,8 @@ class Chaos:
                     problem = "" if answer.status == 200 else f"status {answer.status}"
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 problem = type(error).__name__
+            if problem:
+                await asyncio.to_thread(process.join, 1.0)  # sockets of one that has just been killed close before it
             if problem and process.is_alive():
                 self.tally.differences.append(f"flood: the right token did not get in ({problem})")
             yield

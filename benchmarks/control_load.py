@@ -1,6 +1,6 @@
 """What everybody who looks at a running daemon costs its decisions: idle and loaded phases in turn, in one run.
 
-    python benchmarks/control_load.py [--minutes 1] [--readers 200] [--stalled 20] [--requests 500] [--strategy hrm]
+    python benchmarks/control_load.py [--minutes 1] [--readers 200] [--stalled 20] [--requests 500] [--first]
 
 `hrmd run` plays a simulated tape of ten symbols in a process of its own, fast enough for ten decisions a second. In
 each loaded phase `--readers` hear every frame of `/stream`, `--stalled` more connect and never read, and `--requests` a
@@ -12,6 +12,9 @@ alternate (A B C C B A …): what else runs on the machine falls on all. A ratio
 drawing the bars of each phase anew, with the decisions on each (they wait for each other). Exit 1 where all of the
 interval of loaded to idle lies above +10 %, memory grows by more than 5 % after the first loaded phase, fewer than
 95 % of the requests were answered with 200, or one of the stalled was neither let go nor counted.
+
+`--first` gives the daemon's threads real-time priority (SCHED_FIFO, for root), for machines that have other work: what
+is left is what threads of the daemon take from each other, and "elsewhere" is as good as idle by construction.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 
 import msgspec
@@ -52,6 +56,9 @@ DRAWS = 2000
 NICER_BY = 10
 SETTLE_S = 2.0
 """After a change of phases, not counted."""
+CHANGE_S = 2.0
+"""That a change takes, at most: readers come one by one."""
+SESSION_S = 375 * 60 / SPEED
 RECORDED_S = 5.0
 """Of what the stand-in repeats."""
 CONNECTIONS = 16
@@ -102,6 +109,12 @@ class Load:
             one.close()
         phase.dropped, phase.lost = dropped, await self._lost()
         return phase
+
+    def give_precedence(self) -> None:
+        """To the threads that the daemon has by now; those that they make have it, too."""
+        if self._arguments.first:
+            for thread in os.listdir(f"/proc/{self._daemon.pid}/task"):
+                os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(1))
 
     async def _lost(self) -> int:
         text = (await self._visitor.ask("/metrics"))[2].decode()
@@ -159,13 +172,14 @@ def used_s(pid: int) -> float:
 
 
 def start(
-    directory: Path, strategy: str, more: dict[str, object] | None = None
+    directory: Path, strategy: str, more: dict[str, object] | None = None, sessions: int = 1
 ) -> tuple[subprocess.Popen[bytes], str, str]:
     """A daemon on a tape: its process, where it listens, and its token; `more`: other settings."""
     tape, log = directory / "tape.parquet", directory / "log"
     symbols = [part for symbol in SYMBOLS for part in ("--symbol", symbol)]
     hrmd = [sys.executable, "-m", "daemon"]
-    simulate = [*hrmd, "tape", "simulate", "-o", str(tape), "--sessions", "1", "--ticks", str(TICKS), *symbols]
+    length = ("--sessions", str(sessions), "--ticks", str(TICKS))
+    simulate = [*hrmd, "tape", "simulate", "-o", str(tape), *length, *symbols]
     subprocess.run(simulate, check=True, stdout=subprocess.DEVNULL)
     settings: dict[str, object] = {
         "feed.tape": f"[{tape}]", "feed.speed": SPEED, "journal.path": directory / "j.sqlite", "control.port": 0,
@@ -191,12 +205,18 @@ def start(
     raise SystemExit(f"the daemon ended: {log.read_text()[-2000:]}")
 
 
+def rounds(minutes: float) -> int:
+    """Phases of each kind."""
+    return max(2, round(minutes * 60 / PHASE_S))
+
+
 async def alternate(load: Load, minutes: float, directory: Path) -> list[Phase]:
     """A phase of each kind, and so on, as long as there is load for `minutes`."""
     await load.phase(Kind.IDLE, 10.0)  # the first bars, caches, the runtime
+    load.give_precedence()
     phases = []
     with standing_in(await load.record(), directory) as load.stand_in:
-        for number in range(max(2, round(minutes * 60 / PHASE_S))):
+        for number in range(rounds(minutes)):
             phases += [await load.phase(kind, PHASE_S) for kind in (ORDER if number % 2 == 0 else ORDER[::-1])]
     return phases
 
@@ -256,7 +276,8 @@ def report(journal: Path, phases: list[Phase], arguments: argparse.Namespace) ->
     """Print the figures; whether all are within their limits."""
     took = {kind: latencies(journal, phases, kind, arguments.strategy) for kind in ORDER}
     seconds = sum(phase.seconds for phase in phases if phase.kind is Kind.LOADED)
-    print(f"machine     {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} (1 min), {seconds:.0f} s loaded")
+    first = ", the daemon first" if arguments.first else ""
+    print(f"machine     {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} (1 min){first}, {seconds:.0f} s loaded")
     for kind, bars in took.items():
         all_ms = np.concatenate([bar for phase in bars for bar in phase])
         p50, most = np.percentile(all_ms, [50, 99])
@@ -297,11 +318,13 @@ def main() -> int:
     parser.add_argument("--readers", type=int, default=200)
     parser.add_argument("--stalled", type=int, default=20)
     parser.add_argument("--requests", type=float, default=500.0, help="a second")
+    parser.add_argument("--first", action="store_true", help="the daemon at real-time priority")
     parser.add_argument("--strategy", default="hrm", choices=["hrm", "rules"])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
         directory = Path(made)
-        daemon, url, token = start(directory, arguments.strategy)
+        takes_s = len(ORDER) * rounds(arguments.minutes) * (PHASE_S + SETTLE_S + CHANGE_S) + 30
+        daemon, url, token = start(directory, arguments.strategy, sessions=ceil(takes_s / SESSION_S))
         os.nice(NICER_BY)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -14,6 +14,7 @@ import datetime as dt
 import platform
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -22,7 +23,8 @@ import structlog
 from daemon import __version__
 from daemon.bars.builder import BarBuilder, BarsActor
 from daemon.bars.compiled_builder import CompiledBarBuilder
-from daemon.bars.complexity import ComplexityActor, ComplexityDetector
+from daemon.bars.compiled_complexity import detector_of
+from daemon.bars.complexity import ComplexityActor
 from daemon.bars.overnight import Overnight
 from daemon.brokers.choice import adapter_of, budgets, feed_of, held_account, real_ticks
 from daemon.control.manual_desk import ManualDesk
@@ -70,6 +72,7 @@ from daemon.orders.live_book import LiveBook
 from daemon.orders.live_execution import LiveExecutionActor
 from daemon.orders.paper_execution import ExecutionActor
 from daemon.orders.paper_venue import PaperVenue
+from daemon.orders.settlement import Settlement
 from daemon.orders.token_keeper import TokenKeeper
 from daemon.portfolio.actor import PortfolioActor
 from daemon.recovery.account import COMMANDS, Account, recover
@@ -81,7 +84,8 @@ from daemon.risk.book import RiskBook
 from daemon.risk.expiry import ExpiryGuard
 from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import RiskGate
-from daemon.risk.intents import IntentBuilder
+from daemon.risk.intents import IntentBuilder, units_of
+from daemon.risk.lease import Lease
 from daemon.scout import LooksAhead, Parts, Scout, one_by_one
 from daemon.settings.changing import tightened
 from daemon.settings.tree import Settings
@@ -245,8 +249,13 @@ class App:
         limit = OvernightLimit(self.instruments, settings.market.max_overnight_percent)
         intervals = self.tapes.intervals(settings.bars.intervals, seen)
         self.bars = BarsActor(bus, self._bar_builder(intervals, grace_ns), self._overnight(limit))
-        self.complexity = ComplexityActor(bus, ComplexityDetector(settings.complexity_detection, scheduled), interval)
-        costs = TradeCosts(CostSchedule(), self.instruments.resolve, float(settings.risk.max_order_notional))
+        detector = detector_of(settings.complexity_detection, scheduled, plan.kernel)
+        self.complexity = ComplexityActor(bus, detector, interval)
+        costs = TradeCosts(
+            CostSchedule(), self.instruments.resolve, partial(units_of, settings.risk, self.instruments),
+            0.0 if self.tapes.quoted else float(settings.broker.paper.spread_bp) / 2,
+            float(settings.broker.paper.slippage_bp),
+        )  # fmt: skip
         self.strategy = StrategyActor(
             bus,
             MarketView(view, self.calendar, costs),
@@ -269,7 +278,7 @@ class App:
                 overnight=lambda bus: Overnight(
                     bus, limit, {symbol: market.adjustments_of(symbol) for symbol in self.symbols}, silent=True
                 ),
-                detector=ComplexityDetector(settings.complexity_detection, scheduled),
+                detector=detector_of(settings.complexity_detection, scheduled, plan.kernel),
                 view=MarketView(view, self.calendar, costs),
                 legs=Legs(self._legs()),
                 interval=interval,
@@ -302,6 +311,7 @@ class App:
             limit,
         )
         self.risk.book.cash = self.account.portfolio.cash
+        self.risk.book.lease = self._lease()
         self.orders = self.account.orders
         self.broker = self._broker()
         self.token = self._token_keeper(self.broker) if self.broker is not None else None
@@ -435,6 +445,13 @@ class App:
             band_of=lambda symbol: self.risk.book.of(symbol).band_on(clock.now_ns()),
         )  # fmt: skip
 
+    def _lease(self) -> Lease | None:
+        """Of a budget that several daemons share; a replay has its own limits alone."""
+        share = self.settings.risk.budget
+        if share.url is None or not self.plan.recover:
+            return None
+        return Lease(share.name or "", self.plan.machine.readings.steady_ns)
+
     def _token_keeper(self, broker: Broker) -> TokenKeeper:
         live = self.settings.broker.live
         keeper = TokenKeeper(
@@ -471,6 +488,7 @@ class App:
         return ExecutionActor(
             self.bus, self.orders, venue, self.journal, plan.clock, settings.execution.working_timeout_s,
             plan.latency.order_ns, self._held,
+            Settlement(self.instruments, CostSchedule(), self.calendar, self.account.portfolio.closes()),
         )  # fmt: skip
 
     def _live_execution(self, broker: Broker) -> LiveExecutionActor:
@@ -652,6 +670,7 @@ class App:
             self.risk.asked_off(order.intent.order_id for order in working if order.unwanted)
             self.risk.restore(account.state, account.flatten_reason, account.unsettled, account.closing)
             self.risk.held_over.restore(account.portfolio.closes())
+            self._await_actions()
             for position in standing:
                 self.bus.publish(position)
             if account.state is not TradingState.ACTIVE:
@@ -666,6 +685,13 @@ class App:
             self._forget_paper_orders(ts)
         if self.migration is not None:
             self.migration.start(ts)
+
+    def _await_actions(self) -> None:
+        """A broker that has yet to show what a corporate action makes of a position is still watched for it."""
+        if isinstance(self.execution, LiveExecutionActor):
+            for action in self.bars.awaited:
+                self.risk.held_over.adjust(action)
+                self.execution.book.expect(action)
 
     @property
     def _begins_at(self) -> int:

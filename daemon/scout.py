@@ -8,6 +8,7 @@ time and changes nothing. Invariant: a scout publishes nothing on the replay's b
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -95,6 +96,8 @@ class Scout:
     def __init__(self, parts: Parts, decides_from: int = 0) -> None:
         """Moments before `decides_from` (UTC ns) are passed by."""
         self._pump = pump = Pump()
+        self._closed = False
+        self._at_work = threading.Lock()
         bus = Bus(runner=pump)
         bars = BarsActor(bus, parts.builder, parts.overnight(bus))
         complexity = ComplexityActor(bus, parts.detector, parts.interval)
@@ -107,20 +110,33 @@ class Scout:
     def moments(self, count: int, ts: int) -> list[Moment]:
         """About the next `count` moments at or after `ts` (UTC ns), all of one instant together; none at the end."""
         collector = self._collector
-        collector.wanted_from = max(collector.wanted_from, ts)
-        while self._playing is not None and len(collector.found) < count:
-            try:
-                self._playing.send(None)
-            except StopIteration:
-                self.close()
-            except HrmdError as error:  # the replay comes to the same place, and says it
-                log.debug("the tape can't be read any further", reason=str(error))
-                self.close()
-        found, collector.found = collector.found, []
+        with self._at_work:
+            collector.wanted_from = max(collector.wanted_from, ts)
+            while len(collector.found) < count and self._goes_on():
+                pass
+            found, collector.found = collector.found, []
         return found
 
+    def _goes_on(self) -> bool:
+        """Play a little further; whether there is more."""
+        if self._playing is None or self._closed:
+            return False
+        try:
+            self._playing.send(None)
+        except StopIteration:
+            self._let_go()
+        except HrmdError as error:  # the replay comes to the same place, and says it
+            log.debug("the tape can't be read any further", reason=str(error))
+            self._let_go()
+        return True
+
     def close(self) -> None:
-        """Let go of the tape; calling it again does nothing."""
+        """Let go of the tape, from any thread: whoever plays ends at once. Calling it again does nothing."""
+        self._closed = True
+        with self._at_work:
+            self._let_go()
+
+    def _let_go(self) -> None:
         if self._playing is not None:
             self._playing.close()
             self._playing = None

@@ -345,13 +345,15 @@ def read_decision(reasoning: Reasoning, side: int, heads: OutputHeadSettings) ->
     return read_row(reasoning, 0, side, heads)
 
 
-def read_row(reasoning: Reasoning, row: int, side: int, heads: OutputHeadSettings) -> AgentDecision:
+def read_row(
+    reasoning: Reasoning, row: int, side: int, heads: OutputHeadSettings, novelty: float = 0.0, furthest: str = ""
+) -> AgentDecision:
     """Read one row, which has been validated."""
     values = reasoning.values
     probabilities = policy_probabilities(values.policy[row, side])
     action = int(probabilities.argmax())
     change_h, change_l = float(values.change_h[row, -1]), float(values.change_l[row, -1])
-    one, two, three, four, five = (float(probability) for probability in probabilities)
+    one, two, three, four, five = probabilities.tolist()
     return AgentDecision(
         action=action,
         quantity=quantity_units(float(values.quantity[row]), heads),
@@ -366,6 +368,8 @@ def read_row(reasoning: Reasoning, row: int, side: int, heads: OutputHeadSetting
         q_halt=float(values.q_halt[row]),
         q_continue=float(values.q_continue[row]),
         probabilities=(one, two, three, four, five),
+        novelty=novelty,
+        furthest=furthest,
     )
 
 
@@ -394,6 +398,11 @@ def quantity_units(share: float, heads: OutputHeadSettings) -> int:
     """Units of a share 0..1 of the quantity range, linear: 0.5 of 1…100000 is 50000. Training sizes positions so."""
     units = heads.quantity_min + share * (heads.quantity_max - heads.quantity_min)
     return min(max(round(units), heads.quantity_min), heads.quantity_max)
+
+
+def share_of(units: int, heads: OutputHeadSettings) -> float:
+    """`quantity_share` of one quantity that `quantity_units` gave."""
+    return (units - heads.quantity_min) / max(heads.quantity_max - heads.quantity_min, 1)
 
 
 def quantity_share(units: Sequence[int], heads: OutputHeadSettings) -> NDArray[np.float64]:

@@ -14,17 +14,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, runtime_checkable
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.act import AdaptiveComputationTime, HaltReason, HeadValues, Reasoning
+from models.act import AdaptiveComputationTime, HaltReason, HeadValues, Reasoning, Runner
 from models.agent import AgentDecision, HRMAgent, read_row, validate
 from models.config import CarryState
 from models.errors import InvalidObservation, InvalidOutput
 from models.features import SIDE_ROWS, Features, Observation, encode
 
-FIRST: Final = 16
+FIRST: Final = 4
 """Observations of the first batch; from there on twice as many each time, while a batch stays quick."""
 NEVER: Final = 2**63 - 1
 QUICK_NS: Final = 1_000_000_000
@@ -40,6 +39,9 @@ class Independent(Protocol):
 
     def keep(self, rows: NDArray[np.int64], x: Any, state: Any) -> tuple[Any, Any]:
         """Tokens and state of `rows` alone."""
+
+    def briefly(self) -> Runner[Any, Any]:
+        """A runner with the same answers, whose states nobody can go on from at the next bar."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +70,8 @@ class Foresight:
         self._next = min(FIRST, size)
         self._frontier = -(2**63)
         self._batch: _Batch | None = None
+        self._runner: Runner[Any, Any] | None = None
+        """Who thought about the batch."""
         self._rows: dict[tuple[str, int], int] = {}
         self._flat_only = sees_position(agent)
         self.known = 0
@@ -87,7 +91,9 @@ class Foresight:
             return 0
         observations, features = usable
         agent = self._agent
-        reasoning = think_many(agent.act, agent.runner, features)
+        self._runner = agent.runner
+        assert isinstance(self._runner, Independent)
+        reasoning = think_many(agent.act, self._runner.briefly(), features)
         novelties = agent.novelty.of_each(features) if agent.novelty is not None else []
         elapsed_ns = self._now_ns() - started
         self._rows = {(one.symbol, one.ts): row for row, one in enumerate(observations)}
@@ -101,17 +107,15 @@ class Foresight:
     def decision(self, observation: Observation) -> tuple[AgentDecision, int] | None:
         """What the agent decides, and what thinking it took, ns; None where it isn't known. Raises InvalidOutput."""
         row, batch = self._rows.get((observation.symbol, observation.ts)), self._batch
-        if row is None or batch is None or not self._allows(observation):
+        if row is None or batch is None or self._agent.runner is not self._runner or not self._allows(observation):
             return None
         if not _same_market(batch.observations[row], observation):
             return None
         heads = self._agent.settings.output_heads
         if not batch.valid:
             validate(_row(batch.reasoning.values, row), heads.logit_cap)
-        decision = read_row(batch.reasoning, row, SIDE_ROWS[observation.position_side], heads)
-        if batch.novelties:
-            novelty, furthest = batch.novelties[row]
-            decision = msgspec.structs.replace(decision, novelty=novelty, furthest=furthest)
+        told = batch.novelties[row] if batch.novelties else (0.0, "")
+        decision = read_row(batch.reasoning, row, SIDE_ROWS[observation.position_side], heads, *told)
         self.known += 1
         return decision, batch.cost_ns
 

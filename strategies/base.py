@@ -57,8 +57,11 @@ OPEN, HIGH, LOW, CLOSE, VOLUME = range(5)
 class Costs(Protocol):
     """What trading costs."""
 
-    def bp(self, symbol: str, price: float, ts: int) -> float:
-        """Of trading one unit of `symbol` once at `price` rupees, basis points; `ts` in UTC nanoseconds."""
+    def bp(self, symbol: str, price: float, ts: int, share: float = 1.0) -> float:
+        """Of trading one unit of `symbol` once at `price` rupees, basis points; `ts` in UTC nanoseconds.
+
+        `share`: of what the limits on size allow, that are in the order; a small order may cost more.
+        """
 
 
 class FixedCosts(msgspec.Struct, frozen=True):
@@ -66,7 +69,7 @@ class FixedCosts(msgspec.Struct, frozen=True):
 
     cost_bp: float = 3.0
 
-    def bp(self, symbol: str, price: float, ts: int) -> float:
+    def bp(self, symbol: str, price: float, ts: int, share: float = 1.0) -> float:
         """Whatever is asked."""
         return self.cost_bp
 
@@ -134,8 +137,12 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def cost_bp(self) -> float:
-        """What trading one unit once costs here and now, basis points."""
-        return self.costs.bp(self.symbol, self.price, self.ts)
+        """What trading one unit once costs here and now in the largest order that the limits allow, basis points."""
+        return self.cost_of(1.0)
+
+    def cost_of(self, share: float) -> float:
+        """The same in an order for that share of it."""
+        return self.costs.bp(self.symbol, self.price, self.ts, share)
 
     def known(self, most: int) -> NDArray[np.float64]:
         """What the newest `most` sessions that are over tell (`models.past.known`), (11,)."""

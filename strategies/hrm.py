@@ -9,18 +9,19 @@ that came too late do not. In a market unlike those that the model was trained i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from daemon.core.clock import NS_PER_MS, Clock
 from daemon.core.events import Action, Decision
 from models.act import HaltReason, Runner
-from models.agent import AgentDecision, HRMAgent, quantity_share
+from models.agent import AgentDecision, HRMAgent, share_of
 from models.ahead import Foresight, refusal
-from models.config import History, HRMSettings
+from models.config import CarryState, History, HRMSettings
 from models.errors import InvalidObservation, InvalidOutput
 from models.explaining import Part, in_words
 from models.features import NOTHING_KNOWN, USUAL_COST_BP, Observation
@@ -113,6 +114,10 @@ class HRMStrategy:
         """Take at most so many segments (None: as many as it likes), or one cycle, from the next decision on."""
         self._most_segments, self._single_cycle = most_segments, single_cycle
 
+    @property
+    def _eased(self) -> bool:
+        return self._most_segments is not None or self._single_cycle
+
     def forget(self) -> None:
         """Let go of decisions that were remembered and of what is carried from bar to bar."""
         self.agent.reset()
@@ -147,10 +152,14 @@ class HRMStrategy:
     ) -> Decision:  # fmt: skip
         try:
             seen = observation(moment, self._history, self._past_sessions)
-            answer = self.agent.decide(
-                seen, deadline_ns=deadline_ns, segments=segments, single_cycle=single_cycle,
-                most_segments=None if segments else most or self._most_segments,
+            most_segments = None if segments else most or self._most_segments
+            decide = partial(
+                self.agent.decide, deadline_ns=deadline_ns, segments=segments, single_cycle=single_cycle,
+                most_segments=most_segments,
             )  # fmt: skip
+            answer = decide(seen)
+            if answer.action in ENTRIES and (dearer := self._dearer(moment, seen, answer)) is not None:
+                seen, answer = dearer, decide(dearer)
             if why and answer.halt_reason == HaltReason.LIMITED:
                 answer = msgspec.structs.replace(answer, halt_reason=why)
         except InvalidObservation as error:
@@ -168,6 +177,20 @@ class HRMStrategy:
             return decision
         parts = self.agent.explain(seen, answer.action, answer.segments, briefly=True)
         return msgspec.structs.replace(decision, why=in_words(parts))
+
+    def _dearer(self, moment: Moment, seen: Observation, answer: AgentDecision) -> Observation | None:
+        """What was seen with the cost of the order that the answer asks for, where a smaller one costs more.
+
+        None where it doesn't, where the network isn't told of costs, and where states are carried from bar to bar: a
+        second thought would carry them on twice.
+        """
+        if not self._past_sessions or self.agent.settings.carry_state is CarryState.SESSION:
+            return None
+        cost_bp = moment.cost_of(self._share(answer))
+        return replace(seen, cost_bp=cost_bp) if cost_bp > seen.cost_bp else None
+
+    def _share(self, answer: AgentDecision) -> float:
+        return share_of(answer.quantity, self._settings.output_heads)
 
     def foresee(self, source: MomentSource, size: int, now_ns: Callable[[], int]) -> str:
         """Think ahead of the moments that `source` will bring, at most `size` in a batch; why not, "" where it does."""
@@ -187,7 +210,7 @@ class HRMStrategy:
 
     def is_ahead_due(self, moment: Moment) -> bool:
         """Whether it has come to the end of what it has thought ahead of."""
-        return self._foresight is not None and self._foresight.is_due(moment.ts)
+        return self._foresight is not None and not self._eased and self._foresight.is_due(moment.ts)
 
     def look_ahead(self, moment: Moment) -> int:
         """Think ahead from `moment` on, and say of how many. May take long."""
@@ -196,18 +219,22 @@ class HRMStrategy:
 
     def foreseen(self, moment: Moment) -> tuple[Decision, int] | None:
         """What `decide` comes to, and what thinking it took, ns; None where that isn't known ahead."""
-        if self._foresight is None or self._most_segments is not None or self._single_cycle:
+        if self._foresight is None or self._eased:
             return None
         seen = observation(moment, self._history, self._past_sessions)
         try:
             found = self._foresight.decision(seen)
         except InvalidOutput as error:
             return unusable(moment, self.name, str(error), self.agent.model_hash), 0
-        return None if found is None else (self._told(moment, seen, found[0]), found[1])
+        if found is None or (found[0].action in ENTRIES and self._dearer(moment, seen, found[0]) is not None):
+            return None  # an entry at another cost is thought about once more
+        return self._told(moment, seen, found[0]), found[1]
 
     def explain(self, moment: Moment, decision: Decision) -> tuple[Part, ...]:
         """What spoke for and against a decision that was made at `moment`. Raises InvalidObservation."""
         seen = observation(moment, self._history, self._past_sessions)
+        if decision.cost_bp:
+            seen = replace(seen, cost_bp=decision.cost_bp)
         return self.agent.explain(seen, int(decision.action), decision.segments)
 
     def _decision(self, moment: Moment, answer: AgentDecision, cost_bp: float) -> Decision:
@@ -243,7 +270,7 @@ class HRMStrategy:
             model_hash=self.agent.model_hash,
             novelty=answer.novelty,
             cost_bp=cost_bp,
-            share=float(quantity_share([answer.quantity], self._settings.output_heads)[0]),
+            share=self._share(answer),
         )
 
 
@@ -263,7 +290,7 @@ def observation(moment: Moment, history: History, past_sessions: int = 0) -> Obs
         ts=moment.ts,
         bars=bars,
         coarse=coarse,
-        position_side=int(np.sign(moment.position)),
+        position_side=(moment.position > 0) - (moment.position < 0),
         position_size=moment.position_share,
         unrealised_atr=moment.unrealised_atr,
         bars_held=moment.bars_held,

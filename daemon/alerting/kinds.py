@@ -31,6 +31,7 @@ KINDS: Final[dict[AlertKind, Sort]] = {
     AlertKind.PROTECTION: Sort((CRITICAL,), "a position could not have its stop and is closed", news=True),
     AlertKind.EXPIRY: Sort((WARNING,), "a contract that ends soon is being closed", news=True),
     AlertKind.CASH: Sort((CRITICAL,), "the broker's cash and the journal's differ"),
+    AlertKind.BUDGET: Sort((WARNING, CRITICAL), "there is no lease of the budget that daemons share, or it ends soon"),
     AlertKind.MISSED_FILLS: Sort((WARNING,), "fills that only the broker's book told of were booked", news=True),
     AlertKind.BROKER: Sort((WARNING, CRITICAL), "the broker doesn't answer"),
     AlertKind.TOKEN: Sort((WARNING, CRITICAL), "the broker's access ends soon, or has ended"),

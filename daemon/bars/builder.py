@@ -23,7 +23,7 @@ from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S
 from daemon.core.columns import rows_by_code
-from daemon.core.events import Bar, Event, FeedState, FeedStatus, TickBatch, TimeAdvanced
+from daemon.core.events import Bar, Event, FeedState, FeedStatus, PriceAdjusted, TickBatch, TimeAdvanced
 from daemon.market.calendar import Session
 
 DAY = "1d"
@@ -365,6 +365,11 @@ class BarsActor(Actor):
         self.builder.seed([item for item in seen if isinstance(item, Bar) and item.interval == interval], until)
         if self._overnight is not None:
             self._overnight.remember(seen)
+
+    @property
+    def awaited(self) -> Sequence[PriceAdjusted]:
+        """Corporate actions that were said before this process began, and by whose number nothing was counted yet."""
+        return self._overnight.awaited if self._overnight is not None else ()
 
     def handle(self, event: Event) -> None:
         """Reduce ticks; at a moment in time, publish what is due."""

@@ -50,7 +50,9 @@ class Overnight:
         self._by_broker = by_broker
         self._adjustments = [(symbol, item) for symbol, items in adjustments.items() for item in items]
         self._open_since = dict(open_since or {})
-        self._done = frozenset(done)
+        self._restated = self._done = frozenset(done)
+        self.awaited: list[PriceAdjusted] = []
+        """Actions that an earlier process said, but by its end what is held was not counted anew."""
         self._day = -1
         self._date: dt.date | None = None
         self._begun = False
@@ -65,6 +67,8 @@ class Overnight:
             return
         self._day = day
         date, ts = ist_date(int(batch.ts_event[-1])), int(batch.ts_recv[0])
+        for said in self.awaited if not self._begun and not self._by_broker else ():
+            self._restate(said, ts)
         for symbol, item in self._adjustments:
             if item.date <= date and self._is_due(symbol, item):
                 self._adjust(symbol, item, ts)
@@ -80,6 +84,8 @@ class Overnight:
             elif isinstance(event, PriceAdjusted):
                 done.add(action_key(event.symbol, event.date, event.kind))
                 self._scale(event.symbol, event.numerator, event.denominator)
+                if self._is_awaited(event):
+                    self.awaited.append(event)
         self._done = frozenset(done)
 
     def before(self, bar: Bar) -> PriceJumped | None:
@@ -105,6 +111,12 @@ class Overnight:
         held_since = None if self._begun else self._open_since.get(symbol)
         return held_since is not None and held_since < item.date
 
+    def _is_awaited(self, said: PriceAdjusted) -> bool:
+        """Whether what is held was bought before it and is counted as it was then."""
+        since = self._open_since.get(said.symbol)
+        known = action_key(said.symbol, said.date, said.kind) in self._restated
+        return said.shares and not known and since is not None and since.isoformat() < said.date
+
     def _scale(self, symbol: str, numerator: int, denominator: int) -> None:
         if symbol in self._closes:
             day, close = self._closes[symbol]
@@ -121,8 +133,12 @@ class Overnight:
         self._scale(symbol, numerator, denominator)
         self._bus.publish(adjusted)
         if item.shares and not self._by_broker:
-            self._bus.publish(
-                PositionRestated(
-                    ts=ts, symbol=symbol, date=date, kind=item.kind, numerator=numerator, denominator=denominator
-                )
-            )  # fmt: skip
+            self._restate(adjusted, ts)
+
+    def _restate(self, said: PriceAdjusted, ts: int) -> None:
+        self._bus.publish(
+            PositionRestated(
+                ts=ts, symbol=said.symbol, date=said.date, kind=said.kind, numerator=said.numerator,
+                denominator=said.denominator,
+            )
+        )  # fmt: skip

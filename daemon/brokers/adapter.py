@@ -84,5 +84,5 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the live feed is the market itself, and not in part something on this machine."""
     findings: Callable[[Settings, Mapping[str, str], Clock], Awaitable[list[Finding]]]
     """What `hrmd check --live` says of the account; the broker is only read."""
-    history: Callable[[BrokerSettings, Clock], AbstractAsyncContextManager[HistorySource]]
-    """Candles of the past, within a part of the account's budget."""
+    history: Callable[[BrokerSettings, Clock, InstrumentBook], AbstractAsyncContextManager[HistorySource]]
+    """Candles of the past, within a part of the account's budget; the instruments tell when a contract ended."""

@@ -93,7 +93,7 @@ def show_hours(
     day: Annotated[str | None, typer.Option(help="A weekday, such as 2026-01-05; default: today.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show when other segments than NSE's shares trade on an ordinary weekday; hrmd's own day is NSE's."""
+    """Show when other segments than NSE's shares trade on an ordinary weekday (MCX: on holidays of 2026 too)."""
     chosen = parse_day("--day", day) if day else ist_date(wall_ns())
     rows = [_Hours(segment, *_hours_or_why(segment, chosen)) for segment in segments()]
     if as_json:

@@ -19,6 +19,7 @@ from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, 
 from daemon.core.clock import LiveClock
 from daemon.core.errors import UsageError
 from daemon.market.calendar import MarketCalendar, ist_date
+from daemon.market.instruments import InstrumentBook
 from daemon.settings.orders import BrokerSettings
 
 history_app = typer.Typer(help="Bars of the past from a broker.", no_args_is_help=True)
@@ -57,7 +58,8 @@ def download(
     yesterday = ist_date(clock.now_ns()) - dt.timedelta(days=1)
     wish = Wish(symbol, interval, parse_day("--from", first), parse_day("--to", last) if last else yesterday)
     chunks(wish.first, wish.last, wish.interval)  # a span without history is refused before anything is opened
-    report = run_loop(_download(settings.broker, wish, out, clock, calendar))
+    instruments = InstrumentBook(settings.market, calendar=calendar)  # no day's symbol master knows what ended before
+    report = run_loop(_download(settings.broker, wish, out, clock, calendar, instruments))
     if as_json:
         print_json(report)
     else:
@@ -65,9 +67,10 @@ def download(
 
 
 async def _download(
-    broker: BrokerSettings, wish: Wish, out: Path, clock: LiveClock, calendar: MarketCalendar
-) -> HistoryReport:
-    source = broker_or_first(broker).history(broker, clock)
+    broker: BrokerSettings, wish: Wish, out: Path, clock: LiveClock, calendar: MarketCalendar,
+    instruments: InstrumentBook,
+) -> HistoryReport:  # fmt: skip
+    source = broker_or_first(broker).history(broker, clock, instruments)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with source as rest:
         load = HistoryDownload(rest, wish, out, clock, calendar)

@@ -14,18 +14,21 @@ from daemon.core.files import read_text
 
 CREDENTIAL_NAME = "control-token"
 MIN_TOKEN_CHARS = 16
+KEY = "control.token_file"
 
 
-def server_token(token_file: Path, environment: Mapping[str, str]) -> str:
+def server_token(token_file: Path, environment: Mapping[str, str], key: str = KEY) -> str:
     """The daemon's token: systemd's credential `control-token` if there is one, else `token_file`, made if missing.
+
+    `key`: the setting that names the file.
 
     Raises `UsageError` where the file can't be read or made, others may read it, or it holds no usable token.
     """
     path = server_token_file(token_file, environment)
     if path != token_file:
         return read_token(path)
-    _create_if_missing(token_file)
-    return _kept_token(token_file)
+    _create_if_missing(token_file, key)
+    return kept_token(token_file, key)
 
 
 def check_server_token(token_file: Path, environment: Mapping[str, str]) -> None:
@@ -34,13 +37,14 @@ def check_server_token(token_file: Path, environment: Mapping[str, str]) -> None
     if path != token_file:
         read_token(path)
     elif path.exists():
-        _kept_token(path)
+        kept_token(path)
 
 
-def _kept_token(token_file: Path) -> str:
+def kept_token(token_file: Path, key: str = KEY) -> str:
+    """The token in a file that is there; raises `UsageError` where others may read it, too."""
     mode = token_file.stat().st_mode & 0o777
     if mode & 0o077:
-        raise UsageError(f"control.token_file: others may read {token_file} (mode {mode:04o}); chmod 600 {token_file}")
+        raise UsageError(f"{key}: others may read {token_file} (mode {mode:04o}); chmod 600 {token_file}")
     return read_token(token_file)
 
 
@@ -67,11 +71,11 @@ def read_token(path: Path) -> str:
     return token
 
 
-def _create_if_missing(path: Path) -> None:
+def _create_if_missing(path: Path, key: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             path.touch(mode=0o600, exist_ok=False)
             path.write_text(secrets.token_urlsafe(32) + "\n", encoding="ascii")
     except OSError as error:
-        raise UsageError(f"control.token_file: {path} can't be made ({error.strerror})") from None
+        raise UsageError(f"{key}: {path} can't be made ({error.strerror})") from None

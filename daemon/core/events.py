@@ -28,6 +28,9 @@ CANDIDATE = "canary:"
 EXTERNAL = "external"
 """The strategy of orders that somebody else placed in our account."""
 
+SETTLEMENT = "settlement"
+"""The strategy of what the exchange does with a contract that is held when it ends."""
+
 PROTECTION = "protection"
 """The strategy of the stop and the target of what is held: those of a symbol and side are for one position, so that of
 all its stops and all its targets only the larger sum can ever be wanted."""
@@ -864,6 +867,18 @@ class TradingStateChanged(Event, frozen=True, gc=False):
     state: TradingState
     reason: str
     who: str = ""
+
+
+class BudgetChanged(Event, frozen=True, gc=False):
+    """So much of a budget that several daemons share is leased to this one, by its name there `who`; None: no lease.
+
+    Rupees, gross: an entry beyond them is denied, and every entry where there is no lease.
+    """
+
+    ts: int
+    who: str
+    leased: Decimal | None
+    reason: str
 
 
 class StrategySwapped(Event, frozen=True, gc=False):

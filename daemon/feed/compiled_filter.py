@@ -5,6 +5,8 @@ Invariant: what it accepts, counts and measures is what `TickFilter` does of the
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -38,18 +40,31 @@ _LIMITS = np.array(
 )  # fmt: skip
 
 
+_NOTHING = np.zeros(0, dtype=np.bool_)
+_OUTSIDE = -2
+"""The kernel's answer: some ticks are of another session, or of none."""
+
+
+class Stretches(Sessions, Protocol):
+    """When the market is open."""
+
+    def stretch(self, ts_ns: int) -> tuple[int, int]:
+        """The continuous trading around `ts_ns`, [start, stop) in UTC ns; (0, 0) where there is none."""
+
+
 class CompiledTickFilter(TickFilter):
     """See the module."""
 
     def __init__(
         self,
         instruments: Instruments,
-        calendar: Sessions,
+        calendar: Stretches,
         max_jump_percent: float,
         max_option_jump_percent: float,
         kernel: Kernel,
     ) -> None:
         super().__init__(instruments, calendar, max_jump_percent, max_option_jump_percent)
+        self._open = calendar
         self._kernel = kernel
         self._places: dict[str, int] = {}
         self._memory = np.zeros(0, dtype=STREAM)
@@ -65,11 +80,14 @@ class CompiledTickFilter(TickFilter):
         if len(self._kept) < n:
             self._kept, self._traded = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
         counts = np.zeros(len(Rejection) + len(Repair), dtype=np.int64)
-        count: int = self._kernel.filter(
-            n, batch.code, batch.ts_event, batch.ts_recv, batch.ltp, batch.last_qty, batch.volume, batch.bid, batch.ask,
-            batch.bid_qty, batch.ask_qty, batch.oi, self._inside(batch.ts_event), known, places, self._memory, _LIMITS,
-            self._kept, self._traded, counts,
+        columns = (
+            batch.code, batch.ts_event, batch.ts_recv, batch.ltp, batch.last_qty, batch.volume, batch.bid, batch.ask,
+            batch.bid_qty, batch.ask_qty, batch.oi,
         )  # fmt: skip
+        rest = known, places, self._memory, _LIMITS, self._kept, self._traded, counts
+        count: int = self._kernel.filter(n, *columns, *self._open.stretch(int(batch.ts_event[0])), _NOTHING, *rest)
+        if count == _OUTSIDE:
+            count = self._kernel.filter(n, *columns, 0, 0, self._inside(batch.ts_event), *rest)
         if count < 0:
             raise refused(count)
         self.accepted += count
@@ -93,7 +111,7 @@ class CompiledTickFilter(TickFilter):
         """(whether each code's symbol is known, where its memory is) of a batch's table of symbols."""
         found = self._symbols.get(symbols)
         if found is None:
-            instruments = [self._instruments.resolve(symbol) if symbol else None for symbol in symbols]
+            instruments = [self.resolve(symbol) if symbol else None for symbol in symbols]
             known = np.array([instrument is not None for instrument in instruments], dtype=np.uint8)
             places = np.zeros(len(symbols), dtype=np.int64)
             for code, (symbol, instrument) in enumerate(zip(symbols, instruments, strict=True)):

@@ -67,6 +67,8 @@ class Tapes:
         self.simulated = any(reader.notes.get("simulated") == "true" for reader in self._readers)
         self.real = not paths or any(reader.notes.get("simulated") != "true" for reader in self._readers)
         """Whether ticks of a market come, a recorded or a live one."""
+        self.quoted = not paths or any({"bid", "ask"} <= set(reader.columns) for reader in self._readers)
+        """Whether ticks may have bid and ask: those of a feed, or of a tape with such columns."""
         self.bars = self._made_of()
         """The interval of the bars of which the tapes are made; "" for ticks."""
         self.received = any("ts_recv" in reader.columns for reader in self._readers)

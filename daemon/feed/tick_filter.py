@@ -109,7 +109,8 @@ class TickFilter:
         self.accepted = 0
         self.rejected: dict[str, int] = {reason.value: 0 for reason in Rejection}
         self.repaired: dict[str, int] = {repair.value: 0 for repair in Repair}
-        self._instruments = instruments
+        self.resolve = instruments.resolve
+        """Which instrument a symbol is, as its ticks are judged by."""
         self._calendar = calendar
         self._max_jump = dict.fromkeys(Kind, max_jump_percent / 100.0)
         self._max_jump[Kind.OPTION] = max_option_jump_percent / 100.0
@@ -161,7 +162,7 @@ class TickFilter:
 
     def _stream(self, symbol: str) -> _Stream | None:
         """Find what is remembered of a symbol; None where it is unknown."""
-        instrument = self._instruments.resolve(symbol) if symbol else None
+        instrument = self.resolve(symbol) if symbol else None
         if instrument is not None and symbol not in self._streams:
             few = FEW_TICKS * float(instrument.tick_size)
             self._streams[symbol] = _Stream(self._max_jump[instrument.kind], few)

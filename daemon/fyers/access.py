@@ -17,6 +17,7 @@ from daemon.core.clock import Clock, LiveClock, Readings
 from daemon.core.errors import SettingsError
 from daemon.fyers.credentials import Credentials, read_token, token_path
 from daemon.fyers.rest import Endpoints, FyersRest
+from daemon.market.instruments import InstrumentBook
 from daemon.settings.orders import BrokerSettings, FyersSettings
 
 SANDBOX_APP_ID = FyersSettings().app_id
@@ -76,8 +77,8 @@ def rate_budget(
     return RateBudget(LiveClock(readings), limits, CallRecord(settings.calls_file, settings.calls_per_minute))
 
 
-def history(broker: BrokerSettings, clock: Clock) -> FyersRest:
-    """The account's candles of the past. Raises `SettingsError` for a token that can't be read."""
+def history(broker: BrokerSettings, clock: Clock, _: InstrumentBook) -> FyersRest:
+    """The account's candles of the past; symbols are Fyers'. Raises `SettingsError` for a token that can't be read."""
     fyers = broker.fyers
     places = endpoints(fyers)  # before the token is read: it must not go there in the clear
     credentials = Credentials(fyers.app_id, token_of(fyers, os.environ).reveal())

@@ -92,6 +92,7 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.MigrationStanding,
     vocabulary.RunCounted,
     vocabulary.SettingChanged,
+    vocabulary.BudgetChanged,
     vocabulary.ControlAction,
     vocabulary.AlertChanged,
     vocabulary.AlertSent,

@@ -95,6 +95,8 @@ class MarketCalendar:
         self._first_day = _day_number(self.first_date)
         self._asked: tuple[int, Session | None] = (-1, None)
         """The day that was asked about last, and its session."""
+        self._known: tuple[int, int, Session | None] = (0, 0, None)
+        """Continuous trading that was asked about last, [start, stop), and its session."""
         self._lay_out(table["hours"])
 
     @classmethod
@@ -112,10 +114,29 @@ class MarketCalendar:
 
     def session_at(self, ts_ns: int) -> Session | None:
         """The session that trades at `ts_ns` (open ≤ ts < close), else None; raises `CalendarRangeError`."""
+        start, stop, session = self._known
+        if start <= ts_ns < stop:
+            return session
         session = self._session(self._index((ts_ns + IST_OFFSET_NS) // DAY_NS))
         if session is None or not session.open_ns <= ts_ns < session.close_ns:
             return None
-        return None if self._pauses and self.pause_at(ts_ns) is not None else session
+        start, stop = session.open_ns, session.close_ns
+        for begun, over in self._pauses:
+            if begun <= ts_ns < over:
+                return None
+            if over <= ts_ns:
+                start = max(start, over)
+            else:
+                stop = min(stop, begun)
+        self._known = start, stop, session
+        return session
+
+    def stretch(self, ts_ns: int) -> tuple[int, int]:
+        """The continuous trading around `ts_ns`, [start, stop) in UTC ns; (0, 0) where there is none."""
+        day = (ts_ns + IST_OFFSET_NS) // DAY_NS - self._first_day
+        if not 0 <= day < len(self._open) or self.session_at(ts_ns) is None:
+            return 0, 0
+        return self._known[:2]
 
     def pause_at(self, ts_ns: int) -> tuple[int, int] | None:
         """The pause of a session that `ts_ns` falls into, [start, stop) in UTC ns; None where there is none."""

@@ -17,6 +17,7 @@ import re
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -38,6 +39,12 @@ _INDEX: Final = re.compile(r"(?P<name>[A-Z0-9_ &-]+)-INDEX")
 _ALIAS: Final = re.compile(r"(?P<name>\d*[A-Z][A-Z0-9&-]*)-FUT(?P<month>[1-9])")
 _SERIES: Final = re.compile(r"(?P<name>[A-Z0-9][A-Z0-9&-]*)-(?:EQ|BE|BZ|SM|ST|A|B|T|X|XT)")
 _BARE: Final = re.compile(r"[A-Z0-9][A-Z0-9&-]{0,19}")
+
+
+@lru_cache(maxsize=4096)
+def names_contract(symbol: str) -> bool:
+    """Whether a symbol reads as one future or option; asked at every moment of what is held."""
+    return read_contract(symbol) is not None
 
 
 class Kind(StrEnum):
@@ -77,7 +84,7 @@ class Instrument(msgspec.Struct, frozen=True):
     @property
     def is_contract(self) -> bool:
         """Whether it is one future or option, which ends; an index or an alias that stands for one doesn't."""
-        return self.expiry is not None or read_contract(self.symbol) is not None
+        return self.expiry is not None or names_contract(self.symbol)
 
     @property
     def delivered(self) -> bool:
@@ -195,13 +202,11 @@ class InstrumentBook:
         )  # fmt: skip
         return found if quantity is None else msgspec.structs.replace(found, freeze_quantity=quantity)
 
-    def expiry_of(self, symbol: str) -> dt.date | None:
-        """The day on which a contract ends, by the symbol master; None for anything else, and without one."""
-        listing = self._master.listing(symbol) if self._master is not None else None
-        return listing.expiry if listing is not None else None
-
     def _contracted(self, found: Instrument | None) -> Instrument | None:
-        """With what it stands for and when it ends; the master's word goes before the name's."""
+        """With what it stands for and when it ends.
+
+        The symbol master's word on the expiry goes before that of `market.instruments`, this before the name's.
+        """
         if found is None or found.kind is Kind.EQUITY:
             return found
         listed = self._listed.get(found.symbol)

@@ -38,6 +38,11 @@ class OvernightLimit:
             return False
         return abs(after - before) > before * self._share + float(instrument.tick_size)
 
+    def is_share(self, symbol: str) -> bool:
+        """Whether a company may make another number of `symbol` over a night."""
+        instrument = self._instruments.resolve(symbol)
+        return instrument is not None and instrument.kind is Kind.EQUITY
+
 
 def shares_after(quantity: int, numerator: int, denominator: int) -> tuple[int, Fraction]:
     """What a holding (signed) becomes when a price counts `numerator` / `denominator`: whole shares, and the rest.

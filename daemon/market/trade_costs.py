@@ -1,7 +1,9 @@
-"""A symbol and its price → what trading one unit once costs, in basis points: what a model weighs an edge against.
+"""A symbol, its price and a share of what the limits allow → what trading one unit once costs, in basis points.
 
-Charges of the dated schedule for an order of the usual size, the mean of buying and selling, and half a tick for the
-spread that a fill crosses. Invariant: a function of symbol, price and day alone, so that a restart is told the same.
+It is what a model weighs an edge against: charges of the dated schedule for the order that such a share comes to, the
+mean of buying and selling, and what a fill crosses: half a tick, or half the spread that the venue assumes where ticks
+have no quotes, and slippage. Brokerage is capped by order, so a small one costs more. Invariant: a function of symbol,
+price, share and day alone, so that a restart is told the same.
 """
 
 from __future__ import annotations
@@ -21,29 +23,38 @@ UNKNOWN_BP: Final = 3.0
 REMEMBERED: Final = 4_096
 """Newest answers that are kept: a replay that looks ahead asks for each twice."""
 _BP: Final = 10_000
+Units = Callable[[str, float, float], int]
+"""Symbol, price and share of what the limits allow → units in an order."""
 
 
 class TradeCosts:
     """See the module; implements `strategies.base.Costs`."""
 
-    def __init__(self, schedule: CostSchedule, resolve: Callable[[str], Instrument | None], notional: float) -> None:
-        """`notional`: rupees in an order, of which its share of brokerage depends."""
+    def __init__(
+        self, schedule: CostSchedule, resolve: Callable[[str], Instrument | None], units: Units, half_spread_bp: float,
+        slippage_bp: float,
+    ) -> None:  # fmt: skip
+        """`half_spread_bp`: assumed where it is more than half a tick; `slippage_bp`: on top of both."""
         self._schedule = schedule
         self._resolve = resolve
-        self._notional = notional
+        self._units = units
+        self._half_spread_bp = half_spread_bp
+        self._slippage_bp = slippage_bp
         self._charged = lru_cache(REMEMBERED)(self._charge)
 
-    def bp(self, symbol: str, price: float, ts: int) -> float:
-        """Basis points of the turnover of one side; `ts` in UTC nanoseconds."""
+    def bp(self, symbol: str, price: float, ts: int, share: float = 1.0) -> float:
+        """Basis points of the turnover of one side of an order for `share`; `ts` in UTC nanoseconds."""
         instrument = self._resolve(symbol)
-        return UNKNOWN_BP if instrument is None else self._charged(instrument, price, india_day(ts))
+        if instrument is None:
+            return UNKNOWN_BP
+        return self._charged(instrument, price, max(1, self._units(symbol, price, share)), india_day(ts))
 
-    def _charge(self, instrument: Instrument, price: float, day: int) -> float:
-        ts = day * DAY_NS - IST_OFFSET_NS
-        paid, quantity = Decimal(repr(price)), max(1, int(self._notional / price))
+    def _charge(self, instrument: Instrument, price: float, quantity: int, day: int) -> float:
+        ts, paid = day * DAY_NS - IST_OFFSET_NS, Decimal(repr(price))
         try:
             both = sum(self._schedule.charges(instrument, side, quantity, paid, ts).total for side in Side)
         except CostRangeError:
             return UNKNOWN_BP
-        charged = float(both) / 2 / (price * quantity)
-        return (charged + float(instrument.tick_size) / 2 / price) * _BP
+        charged = float(both) / 2 / (price * quantity) * _BP
+        crossed = max(float(instrument.tick_size) / 2 / price * _BP, self._half_spread_bp)
+        return charged + crossed + self._slippage_bp

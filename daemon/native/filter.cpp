@@ -106,9 +106,11 @@ extern "C" {
 
 // Judges n ticks. `known` and `slots` are of each symbol's code: whether anybody knows it, and where its stream is.
 // Fills `kept` with the rows that are accepted and `sums` with what they traded, and adds to `counts`. Returns how many
-// are accepted; -1 where an argument is of another form, and then nothing was changed.
+// are accepted; -1 where an argument is of another form, -2 where a stamp lies outside [open_from, open_to), of which
+// all is in a session, and `in_session` is empty: then nothing was changed.
 int64_t hrmd_filter(int64_t n, void* code_, void* ts_event_, void* ts_recv_, void* ltp_, void* last_qty_, void* volume_,
-                    void* bid_, void* ask_, void* bid_qty_, void* ask_qty_, void* oi_, void* in_session_, void* known_,
+                    void* bid_, void* ask_, void* bid_qty_, void* ask_qty_, void* oi_, int64_t open_from, int64_t open_to,
+                    void* in_session_, void* known_,
                     void* slots_, void* streams_, void* limits_, void* kept_, void* sums_, void* counts_) {
   const hrmd::Column<int32_t> codes(code_);
   const hrmd::Column<int64_t> events(ts_event_), receipts(ts_recv_), quantities(last_qty_), volumes(volume_),
@@ -120,7 +122,7 @@ int64_t hrmd_filter(int64_t n, void* code_, void* ts_event_, void* ts_recv_, voi
   const hrmd::Column<int64_t> rows(kept_, true), parts(sums_, true), tally(counts_, true);
   for (const int64_t size : {codes.size(), events.size(), receipts.size(), quantities.size(), volumes.size(),
                              bid_sizes.size(), ask_sizes.size(), interests.size(), prices.size(), bids.size(),
-                             asks.size(), sessions.size()})
+                             asks.size(), sessions.size() ? sessions.size() : n})
     if (size != n) return -1;
   const int64_t symbols = knowledge.size();
   if (rows.size() < n || parts.size() < n || tally.size() < COUNTS || limits_column.size() != 1 ||
@@ -137,6 +139,12 @@ int64_t hrmd_filter(int64_t n, void* code_, void* ts_event_, void* ts_recv_, voi
   const auto ltp = prices.values(), bid = bids.values(), ask = asks.values();
   const auto in_session = sessions.values(), known = knowledge.values();
   const auto streams = memory.values();
+  const bool asked = sessions.size() > 0;
+  if (!asked) {
+    bool inside = true;
+    for (int64_t i = 0; i < n; ++i) inside &= ts_event[i] >= open_from && ts_event[i] < open_to;
+    if (!inside) return -2;
+  }
   const auto row_of = [&](int64_t i, int64_t* row) {
     const int64_t all[COMPARED] = {volume[i],  last_qty[i], bits(bid[i]), bits(ask[i]), bid_qty[i],
                                    ask_qty[i], oi[i],       ts_event[i],  bits(ltp[i])};
@@ -154,7 +162,7 @@ int64_t hrmd_filter(int64_t n, void* code_, void* ts_event_, void* ts_recv_, voi
       verdict = UNKNOWN_SYMBOL;
     } else if (tick.ts < limits.first_valid || tick.ts >= limits.last_valid || tick.ts - limits.max_skew > ts_recv[i]) {
       verdict = BAD_TIME;
-    } else if (!in_session[i]) {
+    } else if (asked && !in_session[i]) {
       verdict = OUTSIDE_SESSION;
     } else if (!(tick.price >= limits.min_price && tick.price < limits.max_price) || bid[i] >= limits.max_price ||
                ask[i] >= limits.max_price) {

@@ -41,6 +41,14 @@ PART: Final = np.dtype(
 )  # fmt: skip
 """What one stretch of ticks brings to a base bar, `Part` of bars.cpp."""
 
+STATE: Final = np.dtype(
+    [(name, "i8") for name in (
+        "times", "returns", "counts", "deviations", "squares", "about", "known_at", "known", "answer", "symbols",
+        "length", "volatility", "trend", "momentum", "correlation",
+    )] + [("noise", "f8")]
+)  # fmt: skip
+"""`State` of complexity.cpp: first the addresses of its arrays."""
+
 _OBJECT, _WHOLE = ctypes.py_object, ctypes.c_int64
 
 
@@ -49,14 +57,19 @@ class Kernel:
 
     def __init__(self, cache: Path) -> None:
         """Build it into `cache` where it isn't there. Raises `RuntimeUnavailable`, one line."""
-        sources, headers = ("filter.cpp", "bars.cpp"), ("columns.hpp",)
+        sources, headers = ("filter.cpp", "bars.cpp", "complexity.cpp"), ("columns.hpp",)
         path = build(cache, "hrmd-columns", sources, headers, FLAGS, folder=SOURCES)
         library = open_library(path, ctypes.PyDLL)  # it asks Python for buffers, so it keeps Python's lock
         self.filter: Any = library.hrmd_filter
-        self.filter.argtypes, self.filter.restype = [_WHOLE, *[_OBJECT] * 19], _WHOLE
+        self.filter.argtypes, self.filter.restype = [_WHOLE, *[_OBJECT] * 11, _WHOLE, _WHOLE, *[_OBJECT] * 8], _WHOLE
         self.bars: Any = library.hrmd_bars
         self.bars.argtypes = [_WHOLE, *[_OBJECT] * 5, *[_WHOLE] * 6, *[ctypes.c_void_p] * 3, _WHOLE]
         self.bars.restype = _WHOLE
+        address, number = ctypes.c_void_p, ctypes.c_double
+        self.returns: Any = library.hrmd_returns
+        self.returns.argtypes, self.returns.restype = [address, _WHOLE, _WHOLE, number], None
+        self.breakdown: Any = library.hrmd_breakdown
+        self.breakdown.argtypes, self.breakdown.restype = [address, _WHOLE, address], number
 
 
 def column_kernel(cache: Path | None) -> Kernel | None:

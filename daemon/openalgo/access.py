@@ -17,7 +17,9 @@ from daemon.calls.call_record import CallRecord
 from daemon.calls.secret import Secret, read_secret
 from daemon.core.clock import Clock, LiveClock, Readings
 from daemon.core.errors import SettingsError
+from daemon.market.instruments import InstrumentBook
 from daemon.openalgo.rest import OpenAlgoRest
+from daemon.openalgo.symbols import Names
 from daemon.orders.token_keeper import Access
 from daemon.settings.orders import BrokerSettings, OpenAlgoSettings
 
@@ -50,11 +52,14 @@ def access(settings: OpenAlgoSettings, environment: Mapping[str, str] = os.envir
     return Access("OpenAlgo key", path, read, RENEW, RENEW)
 
 
-def history(broker: BrokerSettings, clock: Clock) -> OpenAlgoRest:
+def history(broker: BrokerSettings, clock: Clock, instruments: InstrumentBook) -> OpenAlgoRest:
     """The account's candles of the past. Raises `SettingsError` for a key that can't be read."""
     server = broker.openalgo
     check_addresses(server)
-    return OpenAlgoRest(server.url, access(server).read(), rate_budget(server, limits=LIMITS), clock)
+    return OpenAlgoRest(
+        server.url, access(server).read(), rate_budget(server, limits=LIMITS), clock,
+        names=Names(instruments.resolve),
+    )  # fmt: skip
 
 
 def rate_budget(

@@ -44,7 +44,7 @@ log = structlog.get_logger("broker")
 
 T = TypeVar("T")
 
-KNOWN: Final = "shares and indices of NSE have one, contracts those of the day's symbol master (market.symbol_master)"
+KNOWN: Final = "shares of NSE have one, and contracts whose expiry is known (market.symbol_master, market.instruments)"
 WORKING_POLL_S: Final = 3.0
 """So often the book is asked for while an order of ours works: no broker's pushes are relied on."""
 DOUBT_POLL_S: Final = 0.5
@@ -75,13 +75,15 @@ class OpenAlgoBroker:
         self._protection = live.protection_percent if live.market_orders == "protected" else None
         self._instruments = instruments
         self._band_of = band_of
-        self._names = Names(instruments.expiry_of)
+        self._names = Names(instruments.resolve)
         call_times = CallTimes(read_s=live.answer_s, total_s=live.answer_s + 3.0)
         self._rest = OpenAlgoRest(openalgo.url, self._key, budget, clock, call_times, on_date, self._names)
         self._socket_url = openalgo.socket_url
         self._times = times if times is not None else SocketTimes()
         self._ours = orders
         self._owners = Owners(orders)
+        self._said: set[str] = set()
+        """Rows that may be ours and were spoken of."""
         self._endings: dict[str, OrderStatus] = {}
         self._filled: dict[str, int] = {}
         self._doubtful = False
@@ -146,6 +148,7 @@ class OpenAlgoBroker:
             return outcome
         self._day_ns = max((row.ts for row in outcome.value), default=0)
         rows = self._believed(self._owners.orders(outcome.value))
+        self._tell_look_alikes(rows)
         if any(row.status in ENDS and row.venue_id not in self._filled for row in rows):
             traded = await self.trades(urgent=urgent)
             if not isinstance(traded, Done):
@@ -155,6 +158,20 @@ class OpenAlgoBroker:
                 sums[trade.venue_id] += trade.quantity
             self._filled |= {row.venue_id: sums[row.venue_id] for row in rows if row.status in ENDS}
         return Done([self._whole(row) for row in rows])
+
+    def _tell_look_alikes(self, rows: Iterable[VenueOrder]) -> None:
+        """Nobody can tell whose they are, so they are left alone, and a person is told."""
+        for row in rows:
+            order_id = self._owners.look_alikes.get(row.venue_id)
+            if order_id is None or row.venue_id in self._said:
+                continue
+            self._said.add(row.venue_id)
+            log.error(
+                "an order looks like one of ours that was written off: it is left alone, for nothing proves that it is "
+                "ours; cancel it in the broker's app if nobody there placed it",
+                venue=row.venue_id, order=order_id, symbol=row.symbol, side=row.side, quantity=row.quantity,
+                status=row.status,
+            )  # fmt: skip
 
     def _believed(self, rows: Iterable[VenueOrder]) -> list[VenueOrder]:
         """An end that is news counts as one when the reading before told it, too."""

@@ -11,7 +11,7 @@ import asyncio
 import math
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from decimal import Decimal
 from typing import Any, Final
@@ -42,11 +42,12 @@ from daemon.feed.live.frames import (
 from daemon.feed.live.time import live_schedule
 from daemon.feed.tick_filter import TickFilter
 from daemon.market.calendar import MarketCalendar
+from daemon.market.instruments import InstrumentBook, Kind
 from daemon.market.records import Quote
 from daemon.openalgo.access import RENEW, access, check_addresses
 from daemon.openalgo.rest import OpenAlgoRest
 from daemon.openalgo.socket import Connection, LostError, SocketTimes, connected
-from daemon.openalgo.symbols import SHARES
+from daemon.openalgo.symbols import Names
 from daemon.openalgo.wire import parse_time
 from daemon.settings.tree import Settings
 
@@ -59,13 +60,25 @@ def check_feed(settings: Settings) -> None:
     """Raise `SettingsError` for what `feed.source openalgo` lacks or must not be combined with."""
     if not settings.feed.symbols:
         raise SettingsError('feed.symbols: expected at least one for feed.source openalgo, such as ["NSE:SBIN-EQ"]')
+    book = InstrumentBook(settings.market)
+    names = Names(book.resolve)
     for symbol in settings.feed.symbols:
-        if SHARES.theirs(symbol) is None:
-            raise SettingsError(
-                f"feed.symbols: OpenAlgo's name of {symbol} isn't known: expected shares or indices of NSE"
-            )
+        found = book.resolve(symbol)  # when a contract ends, or which an alias means, the symbol master may yet say
+        if found is None or found.kind not in (Kind.FUTURE, Kind.OPTION):
+            _named(names, symbol)
     check_addresses(settings.broker.openalgo)
     access(settings.broker.openalgo).read()
+
+
+def _named(names: Names, symbol: str) -> tuple[str, str]:
+    """OpenAlgo's symbol and exchange. Raises `SettingsError` where it has none that is known."""
+    named = names.theirs(symbol)
+    if named is None:
+        raise SettingsError(
+            f"feed.symbols: OpenAlgo's name of {symbol} isn't known: expected shares of NSE, indices, or futures and "
+            "options of NSE and BSE whose expiry is known (market.symbol_master, market.instruments)"
+        )
+    return named
 
 
 def ticks_are_real(settings: Settings) -> bool:
@@ -76,9 +89,10 @@ def ticks_are_real(settings: Settings) -> bool:
 class TickReader:
     """Messages → rows of ticks."""
 
-    def __init__(self, wanted: tuple[str, ...], clock: Clock) -> None:
+    def __init__(self, wanted: Sequence[tuple[str, str]], clock: Clock) -> None:
+        """`wanted`: OpenAlgo's symbols and exchanges, in the order of their codes."""
         self.refused: Counter[str] = Counter()
-        self._codes = {name: code for code, symbol in enumerate(wanted) if (name := SHARES.theirs(symbol)) is not None}
+        self._codes = {name: code for code, name in enumerate(wanted)}
         self._clock = clock
 
     def row(self, message: Mapping[str, Any]) -> Row | None:
@@ -107,7 +121,8 @@ class TickReader:
 class SocketLink:
     """Implements `Link`: one connection, from connecting to its end."""
 
-    def __init__(self, url: str, key: Secret, wanted: tuple[str, ...], clock: Clock, *, real: bool) -> None:
+    def __init__(self, url: str, key: Secret, wanted: Sequence[tuple[str, str]], clock: Clock, *, real: bool) -> None:
+        """`wanted`: OpenAlgo's symbols and exchanges, in the order of their codes."""
         self._url = url
         self._key = key
         self._wanted = wanted
@@ -129,11 +144,7 @@ class SocketLink:
                     yield Refused("the ticks are a sandbox's, and broker.live.real_money is set", token=False)
                     return
                 yield Authenticated()
-                instruments = [
-                    {"symbol": name[0], "exchange": name[1]}
-                    for symbol in self._wanted
-                    if (name := SHARES.theirs(symbol)) is not None
-                ]
+                instruments = [{"symbol": symbol, "exchange": exchange} for symbol, exchange in self._wanted]
                 await connection.say({"action": "subscribe", "mode": "Quote", "symbols": instruments})
                 async with aclosing(self._listen(connection)) as frames:
                     async for frame in frames:
@@ -220,19 +231,24 @@ def openalgo_feed(
     budget: RateBudget, record: Record | None = None, symbols: tuple[str, ...] = (),
     gateway: Callable[[Any], AbstractAsyncContextManager[Link]] | None = None, rng: random.Random | None = None,
 ) -> LiveFeed:  # fmt: skip
-    """The feed of `symbols` (default: `feed.symbols`); a `gateway` is given the symbols. Raises `SettingsError`."""
+    """The feed of `symbols` (default: `feed.symbols`); a `gateway` is given the symbols.
+
+    Contracts are named by when they end, as the instruments of the filter have it. Raises `SettingsError`.
+    """
     check_feed(settings)
     live, wanted, server = settings.feed.live, symbols or tuple(settings.feed.symbols), settings.broker.openalgo
     entry, real = access(server), settings.broker.live.real_money
+    names = Names(tick_filter.resolve)
+    named = [_named(names, symbol) for symbol in wanted]
 
     @asynccontextmanager
     async def connect(token: str) -> AsyncGenerator[Link, None]:
-        yield SocketLink(server.socket_url, Secret(token), wanted, clock, real=real)
+        yield SocketLink(server.socket_url, Secret(token), named, clock, real=real)
 
     watch = ClockWatch(clock, len(wanted), live.clock_limit_s) if isinstance(clock, LiveClock) else None
     rest = OpenAlgoRest(
-        server.url, entry.read(), budget, clock, on_date=watch.on_date if watch is not None else None
-    )  # fmt: skip
+        server.url, entry.read(), budget, clock, on_date=watch.on_date if watch is not None else None, names=names
+    )
     return LiveFeed(
         bus, wanted, tick_filter, calendar, live_schedule(settings), clock, live,
         connect if gateway is None else lambda _: gateway(wanted), lambda: entry.read().reveal(),

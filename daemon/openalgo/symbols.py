@@ -1,7 +1,7 @@
 """Our symbols ↔ OpenAlgo's symbol and exchange: NSE:SBIN-EQ is SBIN at NSE, NSE:NIFTY50-INDEX NIFTY at NSE_INDEX.
 
 OpenAlgo names a contract by its day of expiry (NIFTY24NOV26FUT, NIFTY24NOV2624000CE at NFO), ours tell the month or a
-week. So futures and options have a name here where the day's symbol master knows when they expire.
+week. So futures and options have a name here where it is known when they expire (`Instrument.expiry`).
 Invariant: a symbol is translated one to one or not at all.
 """
 
@@ -12,15 +12,18 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from daemon.market.contracts import CURRENCIES
+from daemon.market.instruments import Instrument
+
 SHARE: Final = "-EQ"
 INDEX: Final = "-INDEX"
 AT_INDEX: Final = "_INDEX"
 DERIVATIVES: Final = {"NSE": "NFO", "BSE": "BFO"}
 _INDICES: Final = {
-    "NIFTY50": "NIFTY", "NIFTYBANK": "BANKNIFTY", "FINNIFTY": "FINNIFTY", "MIDCPNIFTY": "MIDCPNIFTY",
-    "NIFTYNXT50": "NIFTYNXT50", "INDIAVIX": "INDIAVIX",
+    "NSE:NIFTY50": "NIFTY", "NSE:NIFTYBANK": "BANKNIFTY", "NSE:FINNIFTY": "FINNIFTY", "NSE:MIDCPNIFTY": "MIDCPNIFTY",
+    "NSE:NIFTYNXT50": "NIFTYNXT50", "NSE:INDIAVIX": "INDIAVIX", "BSE:SENSEX": "SENSEX", "BSE:BANKEX": "BANKEX",
 }  # fmt: skip
-_OURS: Final = {theirs: ours for ours, theirs in _INDICES.items()}
+_OURS: Final = {(theirs, ours.partition(":")[0] + AT_INDEX): ours + INDEX for ours, theirs in _INDICES.items()}
 _EXCHANGES: Final = {theirs: ours for ours, theirs in DERIVATIVES.items()}
 _MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _MONTH: Final = "|".join(_MONTHS)
@@ -32,22 +35,22 @@ _THEIRS: Final = re.compile(rf"(?P<name>[A-Z0-9&-]+?)(?P<day>\d\d)(?P<month>{_MO
 
 
 class Names:
-    """Both ways; `expiry_of` says on which day a contract ends, None where it isn't known."""
+    """Both ways; `resolve` says which instrument a symbol of ours is, None where it is none that is known."""
 
-    def __init__(self, expiry_of: Callable[[str], dt.date | None] = lambda _: None) -> None:
-        self._expiry_of = expiry_of
+    def __init__(self, resolve: Callable[[str], Instrument | None] = lambda _: None) -> None:
+        self._resolve = resolve
 
     def theirs(self, symbol: str) -> tuple[str, str] | None:
         """Symbol and exchange; None for what has no name there that we can tell."""
         exchange, _, name = symbol.partition(":")
         if exchange == "NSE" and name.endswith(SHARE):
             return name.removesuffix(SHARE), exchange
-        if exchange == "NSE" and name.endswith(INDEX):
-            known = _INDICES.get(name.removesuffix(INDEX))
+        if name.endswith(INDEX):
+            known = _INDICES.get(symbol.removesuffix(INDEX))
             return (known, exchange + AT_INDEX) if known is not None else None
         expiry = self._expiry_of(symbol) if exchange in DERIVATIVES else None
         found = self._contract(name, expiry) if expiry is not None else None
-        if expiry is None or found is None:
+        if expiry is None or found is None or found["name"] in CURRENCIES:
             return None
         named = f"{found['name']}{_dated(expiry)}{found['right']}", DERIVATIVES[exchange]
         return named if self.ours(*named) == symbol else None
@@ -56,8 +59,8 @@ class Names:
         """The symbol as we write it; what we have no name for keeps theirs, behind its exchange."""
         if exchange == "NSE":
             return f"NSE:{symbol}{SHARE}"
-        if exchange == "NSE_INDEX" and symbol in _OURS:
-            return f"NSE:{_OURS[symbol]}{INDEX}"
+        if (symbol, exchange) in _OURS:
+            return _OURS[symbol, exchange]
         found = _THEIRS.fullmatch(symbol) if exchange in _EXCHANGES else None
         expiry = _date(found) if found is not None else None
         if found is None or expiry is None:
@@ -68,6 +71,10 @@ class Names:
             if self._expiry_of(name) == expiry:
                 return name
         return f"{exchange}:{symbol}"
+
+    def _expiry_of(self, symbol: str) -> dt.date | None:
+        found = self._resolve(symbol)
+        return found.expiry if found is not None else None
 
     @staticmethod
     def _contract(name: str, expiry: dt.date) -> re.Match[str] | None:

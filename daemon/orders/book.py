@@ -16,6 +16,7 @@ import msgspec
 from daemon.core.errors import IllegalTransition
 from daemon.core.events import (
     EXTERNAL,
+    SETTLEMENT,
     CancelOrder,
     Event,
     Fill,
@@ -200,7 +201,7 @@ class OrderBook:
                 raise IllegalTransition(f"order {intent.order_id}: the id was used before, for another intent")
             return None
         order = self.working[intent.order_id] = Order(intent=intent, updated_ts=intent.ts)
-        if order.foreign:  # the venue had it before we knew of it
+        if order.foreign or intent.strategy == SETTLEMENT:  # the venue had it before we knew of it
             order.state, order.venue_id = S.SENT, intent.order_id.removeprefix(FOREIGN)
         return order
 

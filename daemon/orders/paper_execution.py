@@ -24,7 +24,9 @@ from daemon.core.events import (
     ITSELF,
     MANUAL,
     PROTECTION,
+    SETTLEMENT,
     CancelOrder,
+    ContractClosing,
     Event,
     Fill,
     Flatten,
@@ -43,6 +45,7 @@ from daemon.core.events import (
 from daemon.market.overnight import shares_after
 from daemon.orders.book import Order, OrderBook, OrderState
 from daemon.orders.openers import EntryBar
+from daemon.orders.settlement import Settlement
 
 CANCELLABLE = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
 """States of an order that the venue holds."""
@@ -107,13 +110,15 @@ class ExecutionActor(Actor):
         working_timeout_s: float,
         order_latency_ns: int,
         positions: Mapping[str, int] | None = None,
+        settlement: Settlement | None = None,
     ) -> None:
-        """`positions`: what is held by symbol as it begins."""
+        """`positions`: what is held by symbol as it begins; `settlement`: of contracts that end, None: they stay."""
         super().__init__(bus)
         self.orders = orders
         self._positions: Counter[str] = Counter(positions or {})
         self._bar = EntryBar()
         self._venue = venue
+        self._settlement = settlement
         self._journal = journal
         self._clock = clock
         self._order_latency_ns = order_latency_ns
@@ -123,10 +128,11 @@ class ExecutionActor(Actor):
         self.inbox = bus.subscribe(
             self.name,
             (
-                TickBatch, TimeAdvanced, OrderIntent, OrderApproved, OrderDenied, CancelOrder, Flatten, Halt, Reduce,
-                Resume, PositionRestated,
+                TickBatch, TimeAdvanced, OrderApproved, OrderDenied, CancelOrder, Flatten, Halt, Reduce, Resume,
+                PositionRestated,
             ),
         )  # fmt: skip
+        bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy != SETTLEMENT, inbox=self.inbox)
 
     def handle(self, event: Event) -> Awaitable[None] | None:
         """One event; only sending an order waits (for the journal)."""
@@ -136,6 +142,8 @@ class ExecutionActor(Actor):
             self._publish(self._venue.on_time(event.ts))
             if self.orders.working:
                 self._cancel_overdue(event.ts)
+            if self._settlement is not None:
+                self._settle(self._settlement.on_time(event.ts, self._positions))
         elif isinstance(event, OrderIntent | OrderDenied):
             self.orders.apply(event)
         elif isinstance(event, OrderApproved):
@@ -175,10 +183,19 @@ class ExecutionActor(Actor):
             if order.intent.strategy != PROTECTION:
                 self._cancel(order, reason)
 
+    def _settle(self, events: Sequence[Event]) -> None:
+        """What the exchange makes of contracts that ended."""
+        for event in events:
+            if isinstance(event, ContractClosing):
+                self.bus.publish(event)
+            else:
+                self._publish((event,))
+
     def _on_ticks(self, batch: TickBatch) -> None:
         """Match a batch, cut where an entry's time is up: a replay's long slices must not lend orders a longer life."""
         self._tick_ns = 0
-        for due in sorted({self._due(order) for order in self.orders.working.values()}):
+        working = self.orders.working
+        for due in sorted({self._due(order) for order in working.values()}) if working else ():
             if due > int(batch.ts_recv[-1]):
                 break
             cut = int(np.searchsorted(batch.ts_recv, due, side="left"))
@@ -193,7 +210,10 @@ class ExecutionActor(Actor):
         waits = isinstance(self._clock, ReplayClock)
         while len(part):
             quiet = self._venue.quiet_rows(part, hangs_together) if waits else len(part)
-            filled = self._publish(self._venue.on_ticks(part if quiet == len(part) else part.slice(0, quiet)))
+            now = part if quiet == len(part) else part.slice(0, quiet)
+            if self._settlement is not None:
+                self._settlement.on_ticks(now)
+            filled = self._publish(self._venue.on_ticks(now))
             whole = whole.slice(quiet, len(whole))
             if waits and len(whole) and any(hangs_together(intent) for intent in filled):
                 self._tick_ns = int(part.ts_recv[quiet - 1])

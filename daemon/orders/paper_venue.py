@@ -35,7 +35,7 @@ import structlog
 from numpy.typing import NDArray
 
 from daemon.core.clock import NS_PER_S
-from daemon.core.columns import rows_by_code
+from daemon.core.columns import newest_rows
 from daemon.core.events import (
     PROTECTION,
     Event,
@@ -276,23 +276,33 @@ class PaperVenue:
         unread, self._unread, self._unread_rows = self._unread, [], 0
         newest = unread[-1]
         if len(newest.symbols) == 1 and tells_all(unread):
-            self._remember(newest.slice(len(newest) - 1, len(newest)))
+            self._book(newest.symbols[0]).remember_quoted(int(newest.ts_recv[-1]))
+            self._last_price[newest.symbols[0]] = float(newest.ltp[-1])
         else:
             self._remember(joined(unread))
 
+    def _book(self, symbol: str) -> SymbolBook:
+        book = self._books.get(symbol)
+        if book is None:
+            book = self._books[symbol] = SymbolBook()
+        return book
+
     def _remember(self, batch: TickBatch) -> None:
         if len(batch.symbols) == 1:
-            self._books.setdefault(batch.symbols[0], SymbolBook()).remember(batch, slice(None))
+            self._book(batch.symbols[0]).remember(batch, slice(None))
             self._last_price[batch.symbols[0]] = float(batch.ltp[-1])
             return
-        by_code = rows_by_code(batch.code)
-        newest = np.array([rows[-1] for _, rows in by_code])
-        quoted = quoted_and_untold(batch, newest)
-        for (code, rows), row, alone in zip(by_code, newest.tolist(), quoted.tolist(), strict=True):
+        last_of = newest_rows(batch.code, len(batch.symbols))
+        codes = np.flatnonzero(last_of >= 0)
+        newest = last_of[codes]
+        columns = (codes, batch.ts_recv[newest], batch.ltp[newest], quoted_and_untold(batch, newest))
+        for code, ts, price, alone in zip(*(column.tolist() for column in columns), strict=True):
             symbol = batch.symbols[code]
-            seen: NDArray[np.intp] | slice = slice(row, row + 1) if alone else rows
-            self._books.setdefault(symbol, SymbolBook()).remember(batch, seen)
-            self._last_price[symbol] = float(batch.ltp[row])
+            if alone:
+                self._book(symbol).remember_quoted(ts)
+            else:
+                self._book(symbol).remember(batch, np.flatnonzero(batch.code == code))
+            self._last_price[symbol] = price
 
     def _ticks(self, symbol: str, batch: TickBatch) -> BookTicks:
         """What a batch offers to the orders of one symbol."""

@@ -38,11 +38,15 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class _Holding:
-    """One symbol's books. `basis` is the signed cost of the open quantity, `opened_ts` 0 while there is none."""
+    """One symbol's books. `basis` is the signed cost of the open quantity, `opened_ts` 0 while there is none.
+
+    `seen`: its newest price, of a fill or a mark, and when that was; None where the next one is compared with none.
+    """
 
     def __init__(self, mark: Decimal) -> None:
         self.price: Decimal | float = mark
         self.marked_ts = 0
+        self.seen: tuple[int, Decimal | float] | None = None
         self.quantity = 0
         self.basis = ZERO
         self.realised = ZERO
@@ -99,6 +103,7 @@ class Portfolio:
         if closing < fill.quantity:
             _open(holding, fill, fill.quantity - closing)
         holding.costs += fill.costs
+        holding.seen = fill.ts, fill.price
         self.cash -= fill.side.sign * fill.quantity * fill.price + fill.costs
         return self._change(fill.symbol, fill.ts)
 
@@ -120,6 +125,8 @@ class Portfolio:
             holding.basis = kept
         holding.quantity = quantity
         holding.price = holding.mark * numerator / denominator
+        if holding.seen is not None:
+            holding.seen = holding.seen[0], float(holding.seen[1]) * numerator / denominator
         holding.opened_ts = holding.opened_ts if quantity else 0
         return self._change(event.symbol, event.ts), rest
 
@@ -136,16 +143,17 @@ class Portfolio:
         if holding is not None:
             holding.marked_ts = ts
             holding.price = price
+            holding.seen = ts, price
 
     def unmark(self, symbol: str) -> None:
         """Forget when `symbol` was valued: its next price is compared with none."""
         if symbol in self._holdings:
-            self._holdings[symbol].marked_ts = 0
+            self._holdings[symbol].marked_ts, self._holdings[symbol].seen = 0, None
 
     def closes(self) -> dict[str, tuple[int, float]]:
-        """(time, price) at which each symbol that is held was last valued, of those that were."""
-        held = ((symbol, item) for symbol, item in self._holdings.items() if item.quantity and item.marked_ts)
-        return {symbol: (item.marked_ts, float(item.mark)) for symbol, item in held}
+        """(time, price) at which each symbol that is held was last traded or valued, of those that were."""
+        held = ((symbol, item.seen) for symbol, item in self._holdings.items() if item.quantity)
+        return {symbol: (seen[0], float(seen[1])) for symbol, seen in held if seen is not None and seen[0]}
 
     def quantity(self, symbol: str) -> int:
         """Signed units held of `symbol`, 0 where none."""
@@ -187,6 +195,7 @@ class Portfolio:
             average = record.basis / record.quantity if record.quantity else ZERO
             holding = self._holdings[record.symbol] = _Holding(record.mark if record.mark_ts else average)
             holding.marked_ts = record.mark_ts
+            holding.seen = (record.mark_ts, record.mark) if record.mark_ts else (record.opened_ts, average)
             holding.quantity, holding.basis = record.quantity, record.basis
             holding.realised, holding.costs = record.realised, record.costs
             holding.opened_ts = record.opened_ts

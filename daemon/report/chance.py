@@ -63,8 +63,8 @@ def trade_order(trades: Sequence[Trade]) -> TradeOrder | None:
     profits = np.array([float(trade.net_pnl) for trade in trades])
     draws = min(DRAWS, max(100, _MOST_NUMBERS // count))
     chance = np.random.default_rng(SEED)
-    falls = np.array([_fall(chance.permutation(profits)) for _ in range(draws)])
-    own = _fall(profits)
+    falls = _falls(np.array([chance.permutation(profits) for _ in range(draws)]))
+    own = float(_falls(profits[None])[0])
     block, rows = circle_of_blocks(chance, count, draws)
     low, high = np.percentile(profits[rows].mean(axis=1), (2.5, 97.5))
     return TradeOrder(
@@ -74,7 +74,8 @@ def trade_order(trades: Sequence[Trade]) -> TradeOrder | None:
     )  # fmt: skip
 
 
-def _fall(profits: NDArray[np.float64]) -> float:
-    """The deepest fall of the running sum from its peak so far, the start being one; ≥ 0."""
-    curve = np.concatenate(((0.0,), np.cumsum(profits)))
-    return float((np.maximum.accumulate(curve) - curve).max())
+def _falls(profits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,): of each row the deepest fall of the running sum from its peak so far, the start being one; ≥ 0."""
+    curve = np.concatenate((np.zeros((len(profits), 1)), np.cumsum(profits, axis=1)), axis=1)
+    falls: NDArray[np.float64] = (np.maximum.accumulate(curve, axis=1) - curve).max(axis=1)
+    return falls

@@ -27,11 +27,14 @@ class CostKinds:
         self._turnover: defaultdict[str, Decimal] = defaultdict(Decimal)
         self._sums: dict[str, Decimal] = {}
 
-    def add(self, fill: Fill) -> None:
-        """Split the costs of `fill`, which comes after those of its order that were before it."""
-        charges = self._charges(fill)
+    def add(self, fill: Fill, *, settled: bool = False) -> None:
+        """Split the costs of `fill`, which comes after those of its order that were before it.
+
+        `settled`: the exchange ended a contract, which costs STT alone.
+        """
+        charges = None if settled else self._charges(fill)
         self._turnover[fill.order_id] += fill.price * fill.quantity
-        parts = {OTHER: fill.costs}
+        parts = {"stt" if settled else OTHER: fill.costs}
         if charges is not None:
             parts = {name: getattr(charges, name) for name in charges.__struct_fields__}
             parts[OTHER] = fill.costs - charges.total

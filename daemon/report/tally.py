@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from daemon.core.events import (
+    SETTLEMENT,
     Bar,
     Decision,
     Event,
@@ -52,6 +53,9 @@ DEADLINE = "deadline"
 
 UNKNOWN_REGIME = "unknown"
 
+SETTLED_TOLD = 5
+"""So many contracts that ended while they were held are told one by one."""
+
 
 class _RegimeTally:
     """Sums of one regime."""
@@ -67,6 +71,9 @@ class _RegimeTally:
         return RegimeResult(
             decisions=self.decisions, trades=self.trades, net_pnl=self.net_pnl, avg_reasoning_depth=depth
         )
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 class Tally:
@@ -95,6 +102,8 @@ class Tally:
         self._symbols: dict[str, SymbolBook] = {}
         self._month_costs: defaultdict[str, Decimal] = defaultdict(Decimal)
         self._spans: dict[tuple[str, str], PriceSpan] = {}
+        self._settled: dict[str, str] = {}
+        """By order id, what the exchange made of contracts that ended."""
 
     def carry(self, symbol: str, quantity: int, average_price: Decimal, mark: Decimal, entry_ts: int) -> None:
         """Begin with a position (`quantity` signed) from before, which was worth `mark` rupees a unit."""
@@ -114,6 +123,8 @@ class Tally:
                 span.last = event.close
             case Decision():
                 self._decide(event)
+            case OrderIntent(strategy=strategy) if strategy == SETTLEMENT:
+                self._settled[event.order_id] = f"{event.symbol}: {event.reason}"
             case OrderIntent():
                 self._orders += 1
                 if not event.reduces:
@@ -148,8 +159,11 @@ class Tally:
         values = [float(value) for value in curve]
         performance = measure(values, self.trades, sessions, self.open_trades)
         spans = {symbol: span for (interval, symbol), span in self._spans.items() if interval == run.interval}
+        settled = list(self._settled.values())
+        more = [f"{len(settled) - SETTLED_TOLD} more contracts were settled"] if len(settled) > SETTLED_TOLD else []
         return ReplaySummary(
-            **{name: getattr(run, name) for name in run.__struct_fields__ if name != "max_segments"},
+            **{name: getattr(run, name) for name in run.__struct_fields__ if name not in ("max_segments", "notes")},
+            notes=[*run.notes, *settled[:SETTLED_TOLD], *more],
             **{name: getattr(performance, name) for name in performance.__struct_fields__},
             first_ts=ticks.first_ts,
             last_ts=ticks.last_ts,
@@ -196,7 +210,7 @@ class Tally:
         return results
 
     def _decide(self, decision: Decision) -> None:
-        self._digest.update(msgspec.json.encode(decision) + b"\n")
+        self._digest.update(_encode(decision) + b"\n")
         self._actions[decision.action.name] += 1
         self._failed += decision.failed
         regime = decision.regime or UNKNOWN_REGIME
@@ -215,7 +229,7 @@ class Tally:
     def _fill(self, fill: Fill) -> None:
         self._fills += 1
         self._costs += fill.costs
-        self._kinds.add(fill)
+        self._kinds.add(fill, settled=fill.order_id in self._settled)
         self._month_costs[month_of(fill.ts)] += fill.costs
         book = self._symbols.setdefault(fill.symbol, SymbolBook())
         book.fills += 1

@@ -21,6 +21,7 @@ from daemon.core.events import (
     EXTERNAL,
     ITSELF,
     PROTECTION,
+    SETTLEMENT,
     Action,
     BrokerStatus,
     CanaryChanged,
@@ -136,7 +137,9 @@ class RiskActor(Actor):
         bus.subscribe(
             self.name, (SettingChanged,), where=lambda it: it.key.startswith("risk."), inbox=self.inbox
         )  # fmt: skip
-        bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy == EXTERNAL, inbox=self.inbox)
+        bus.subscribe(
+            self.name, (OrderIntent,), where=lambda it: it.strategy in (EXTERNAL, SETTLEMENT), inbox=self.inbox
+        )
 
     @property
     def limits(self) -> RiskSettings:
@@ -193,7 +196,7 @@ class RiskActor(Actor):
         elif isinstance(event, ModelLoaded):
             if event.closes and self._open():
                 self.flatten_reason = self.flatten_reason or event.reason
-                self._close_all(self.flatten_reason)
+                self._close_all(self.flatten_reason, knowing=True)
         elif isinstance(event, CanaryChanged):
             self._on_canary(event)
         else:
@@ -222,7 +225,7 @@ class RiskActor(Actor):
         """Close what is to be closed of single symbols, until it is."""
         self.closing = {symbol: why for symbol, why in self.closing.items() if self._is_open(symbol)}
         for symbol, why in self.closing.items():
-            self._close_all(why, symbol)
+            self._close_all(why, symbol, knowing=True)
 
     def _is_open(self, symbol: str) -> bool:
         entry = self.book.of(symbol)
@@ -293,6 +296,7 @@ class RiskActor(Actor):
 
     def _on_decision(self, decision: Decision) -> None:
         """What it wants; an entry that a standing limit denies is told once, until the answer is another."""
+        self._look_at_lease()
         if self._waits_for_room(decision):
             return
         intent = self._builder.build(decision, self.book)
@@ -311,6 +315,14 @@ class RiskActor(Actor):
                     value=value,
                 )  # fmt: skip
         self._submit(intent)
+
+    def _look_at_lease(self) -> None:
+        """A lease that has ended is none from here on, whether who renews it has noticed or not."""
+        lease = self.book.lease
+        ended = lease.look(self._clock.now_ns()) if lease is not None else None
+        if ended is not None:
+            log.error("no lease of the shared budget", reason=ended.reason)
+            self.bus.publish(ended)
 
     def _on_refusal(self, event: OrderRejected) -> None:
         """The venue said no. An exit is tried again, in smaller parts where it was too large."""
@@ -416,7 +428,7 @@ class RiskActor(Actor):
         """Close what isn't protected; what somebody placed in the broker's app is left alone, and so is its part."""
         self._bare = {symbol: why for symbol, why in self._bare.items() if self.book.of(symbol).position}
         for symbol, why in self._bare.items():
-            self._close_all(why, symbol, theirs=False)
+            self._close_all(why, symbol, theirs=False, knowing=True)
 
     def _why_closing(self, symbol: str, ts: int) -> str:
         """Why all that is held of a symbol is being closed, "" where it isn't."""
@@ -462,7 +474,7 @@ class RiskActor(Actor):
         if session.close_ns - ts <= self._square_off_ns:
             self._close_all("square-off time")
         elif self.flatten_reason:
-            self._close_all(self.flatten_reason)
+            self._close_all(self.flatten_reason, knowing=True)
             disputed = self.book.halted and self.book.state is not TradingState.ACTIVE
             if not self._open() and not disputed:  # flat is what the broker's book says, too
                 self.flatten_reason = ""
@@ -564,7 +576,7 @@ class RiskActor(Actor):
             self._settle_all(event)
             if self.book.state is TradingState.ACTIVE:
                 self._set_state(TradingState.REDUCING, event)
-            self._close_all(event.reason)
+            self._close_all(event.reason, knowing=event.automatic)
 
     def _settle_all(self, event: Resume | Flatten) -> None:
         """A person has said what is to become of what is held."""
@@ -578,10 +590,11 @@ class RiskActor(Actor):
                 TradingStateChanged(ts=self._clock.now_ns(), state=state, reason=command.reason, who=command.who)
             )
 
-    def _close_all(self, reason: str, only: str | None = None, *, theirs: bool = True) -> None:
+    def _close_all(self, reason: str, only: str | None = None, *, theirs: bool = True, knowing: bool = False) -> None:
         """Take off the market what could open a position or wait at a price, and close what is held.
 
-        `only`: of one symbol. `theirs`: what somebody placed in the broker's app, too.
+        `only`: of one symbol. `theirs`: what somebody placed in the broker's app, too. `knowing`: not before today's
+        price says that what was held over the night is as many.
         """
         resting = self.book.resting()
         self._taken_off.intersection_update(resting)
@@ -593,6 +606,8 @@ class RiskActor(Actor):
         now = self._clock.now_ns()
         for symbol, entry in self.book.symbols.items():
             if symbol in self.book.unsettled or only not in (None, symbol):
+                continue
+            if knowing and self.held_over.awaits_price(symbol, entry.last_ts, self.book.day):
                 continue
             if entry.position and self._retries.due(symbol, now):
                 self._close(symbol, reason, now)
@@ -615,6 +630,7 @@ class RiskActor(Actor):
         return next((denial for denial in denials if denial is not None), None)
 
     def _submit_one(self, intent: OrderIntent) -> tuple[str, str, str] | None:
+        self._look_at_lease()
         self.bus.publish(intent)
         denial = self._gate.check(intent, self.book, intent.ts)
         if denial is None:

@@ -32,6 +32,7 @@ from daemon.core.events import (
 from daemon.core.pairs import Groups
 from daemon.market.overnight import shares_after
 from daemon.risk.brackets import Brackets, Leg, legs_of, wants_bracket
+from daemon.risk.lease import Lease
 
 PAISA = Decimal("0.01")
 KEPT_FILLED = 10_000
@@ -60,6 +61,11 @@ class SymbolRisk(msgspec.Struct, gc=False):
     working_sells: int = 0
     band: Band = NO_BAND
     band_day: int = -1
+
+    @property
+    def price(self) -> float:
+        """The last one; before the first tick, as after a restart, what was paid."""
+        return self.last_price or float(self.average_price)
 
     def band_on(self, ts: int) -> Band:
         """The lowest and highest price of the day at `ts` (UTC ns); None where the feed tells none."""
@@ -97,6 +103,8 @@ class RiskBook:
         """Of options: what a sold one may cost is its strike's to say, not the premium's."""
         self.candidate = ("", 0.0)
         """The strategy that decides on a share while a canary runs, and the share of the limits on size that it has."""
+        self.lease: Lease | None = None
+        """Of a budget that several daemons share; None where there is no such budget."""
         self.brackets = Brackets()
         """Stop and target of what is held."""
         self._bracketed: dict[str, OrderIntent] = {}
@@ -360,11 +368,20 @@ class RiskBook:
         total = 0.0
         for symbol, entry in self.symbols.items():
             if symbol != without:
-                total += worst_position(entry) * entry.last_price
+                total += worst_position(entry) * (entry.price or self._reference(symbol))
                 if symbol in self.strikes:
                     sold = max(0, entry.working_sells - entry.position)
                     total += sold * max(0.0, self.strikes[symbol] - entry.last_price)
         return Decimal(total).quantize(PAISA)
+
+    def _reference(self, symbol: str) -> float:
+        """What its working orders were wanted at, where there is no other price."""
+        return max((float(intent.reference_price) for intent, _ in self.working_of(symbol)), default=0.0)
+
+    @property
+    def priced(self) -> bool:
+        """Whether everything that is held has been seen to trade."""
+        return all(entry.last_price for entry in self.symbols.values() if entry.position or entry.marked_position)
 
     def net(self) -> Decimal:
         """Realised and open profit less costs since the book began, rupees."""
@@ -372,7 +389,7 @@ class RiskBook:
         for symbol, entry in self.symbols.items():
             total += entry.net_realised
             if entry.marked_position:
-                price = self._valued_at.get(symbol, entry.last_price)
+                price = self._valued_at.get(symbol, entry.price)
                 total += entry.marked_position * (Decimal(str(price)) - entry.average_price)
         return total
 
@@ -400,7 +417,7 @@ class RiskBook:
 
     def net_notional(self, without: str) -> Decimal:
         """Rupees of longs less shorts, over all symbols but one, at last prices."""
-        total = sum(entry.position * entry.last_price for symbol, entry in self.symbols.items() if symbol != without)
+        total = sum(entry.position * entry.price for symbol, entry in self.symbols.items() if symbol != without)
         return Decimal(total).quantize(PAISA)
 
     def start_day(self, day: int = 0) -> None:

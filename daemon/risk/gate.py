@@ -20,6 +20,7 @@ from daemon.market.instruments import Instrument, Kind, lot_advice
 from daemon.risk.book import PAISA, RiskBook, SymbolRisk, worst_position
 from daemon.risk.expiry import ExpiryGuard
 from daemon.risk.intents import Instruments, limits_of
+from daemon.risk.lease import deny
 from daemon.settings.derivatives import DerivativeSettings
 from daemon.settings.risk import RiskSettings
 
@@ -263,7 +264,11 @@ class RiskGate:
         gross = book.gross_notional(without=intent.symbol) + max(after, worst_position(entry)) * price
         if gross > limits.max_gross_notional:
             return "gross_notional", str(limits.max_gross_notional), str(gross.quantize(PAISA))
-        return self._check_share(intent, after, notional, book) or self._check_exposure(intent, after, price, book)
+        return (
+            (deny(book.lease.leased, book.lease.trouble, gross) if book.lease is not None else None)
+            or self._check_share(intent, after, notional, book)
+            or self._check_exposure(intent, after, price, book)
+        )
 
     def _check_share(
         self, intent: OrderIntent, after: int, notional: Decimal, book: RiskBook

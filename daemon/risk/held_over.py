@@ -1,13 +1,16 @@
 """Positions held over a night → those whose price jumped as only a corporate action lets it.
 
 The first price of a day is enough: exits wait from then on. Whether the price was true shows later: `confirm` when the
-first bar says so too, or the price is back within the limit. Loop-free. Invariant: only what is held is looked at, and
-a jump inside a day is none.
+first bar says so too, or the price is back within the limit. Before that first price nothing is closed by itself: an
+exit of yesterday's quantity may be half of one, or turn the position round. Loop-free. Invariant: only what is held is
+looked at, and a jump inside a day is none.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -15,6 +18,8 @@ from daemon.core.clock import india_day
 from daemon.core.events import PriceAdjusted
 from daemon.market.overnight import OvernightLimit
 from daemon.risk.book import RiskBook
+
+EPOCH: Final = dt.date(1970, 1, 1)
 
 
 class Jump(msgspec.Struct, frozen=True):
@@ -49,10 +54,17 @@ class HeldOver:
             self._doubted.pop(symbol, None)
 
     def adjust(self, event: PriceAdjusted) -> None:
-        """The price of yesterday counts at a ratio."""
-        if event.symbol in self._closes:
-            day, price = self._closes[event.symbol]
+        """A price of before its date counts at a ratio."""
+        day, price = self._closes.get(event.symbol, (0, 0.0))
+        if day and day < (dt.date.fromisoformat(event.date) - EPOCH).days:
             self._closes[event.symbol] = day, price * event.ratio
+
+    def awaits_price(self, symbol: str, seen_ts: int, day: int) -> bool:
+        """Whether a share's price of `day` is not known (the newest was seen at `seen_ts`, UTC ns, 0: none).
+
+        By then nobody knows whether what was held over the night is still as many.
+        """
+        return self._limit is not None and india_day(seen_ts) < day and self._limit.is_share(symbol)
 
     def confirm(self, symbol: str) -> None:
         """The jump was true, or somebody said what is to become of it."""

@@ -44,6 +44,16 @@ def limits_of(limits: RiskSettings, instruments: Instruments, symbol: str) -> Ri
     return limits.of(symbol, symbol if instrument is None else instrument.family())
 
 
+def units_of(limits: RiskSettings, instruments: Instruments, symbol: str, price: float, share: float) -> int:
+    """Units of an entry for `share` of what the limits on size allow, as it is built: whole lots, at least one."""
+    own = limits_of(limits, instruments, symbol)
+    by_notional = int(own.max_order_notional / Decimal(repr(price)))
+    instrument = instruments.resolve(symbol)
+    lot = instrument.lot_size if instrument else 1
+    wanted = int(share * min(own.max_order_quantity, own.max_position_quantity, by_notional))
+    return max(lot, wanted // lot * lot)
+
+
 class IntentBuilder:
     """Turns an action into side, quantity and price at the venue."""
 
@@ -242,7 +252,7 @@ class IntentBuilder:
             price = max(price, instrument.strike)  # as the gate values what a sold option may cost
         if price <= 0:
             return 0
-        gross_left = limits.max_gross_notional - book.gross_notional(without=decision.symbol)
+        gross_left = _most_gross(limits, book) - book.gross_notional(without=decision.symbol)
         by_quantity = int(limits.max_order_quantity * size)
         by_position = int(limits.max_position_quantity * size)
         by_notional = int(limits.max_order_notional * Decimal(str(size)) / price)
@@ -266,6 +276,12 @@ class IntentBuilder:
         raw = reference * (1 + side.sign * Decimal(str(self._execution.limit_offset_bp)) / 10_000)
         rounding = ROUND_CEILING if side is Side.BUY else ROUND_FLOOR
         return max((raw / tick).to_integral_value(rounding=rounding), Decimal(1)) * tick
+
+
+def _most_gross(limits: RiskSettings, book: RiskBook) -> Decimal:
+    """Rupees that may be held in all: by the limits, and by what is leased of a budget for several daemons."""
+    leased = book.lease.leased if book.lease is not None else None
+    return limits.max_gross_notional if leased is None else min(limits.max_gross_notional, leased)
 
 
 def _moved(decision: Decision, symbol: str, price: float) -> Decision:

@@ -23,7 +23,7 @@ LONGEST_NS: Final = 16 * NS_PER_S
 STANDING: Final = frozenset(
     {
         "instrument", "missing_lot", "lot_size", "freeze_quantity", "order_quantity", "order_notional", "position",
-        "gross_notional", "net_notional", "canary_size",
+        "gross_notional", "net_notional", "canary_size", "budget",
     }
 )  # fmt: skip
 """Checks whose answer to the same wish stays the same until a position or a setting changes."""

@@ -224,6 +224,9 @@ class RecordedDay:
             causes.append(Cause(What.VENUE, "the run traded at Fyers, the replay on paper"))
         else:
             causes.append(Cause(What.LATENCY, "a daemon's orders reach the venue when its machine gets to it"))
+        if self.recorded.risk.budget.url is not None:
+            lent = "the run had leases of a budget that daemons share, the replay its own limits alone"
+            causes.append(Cause(What.ACCOUNT, lent))
         for event in self._events(PositionChanged, Bar):
             if isinstance(event, Bar):
                 break

@@ -25,6 +25,7 @@ from daemon.supervision.health_readings import (
     AlertsReading,
     BaselineReading,
     BrokerReading,
+    BudgetReading,
     JournalReading,
     Readings,
     StageReading,
@@ -120,6 +121,7 @@ def _readings(
         unknown=len(book.unknown),
         halted=len(book.halted),
         unsettled=book.unsettled,
+        budget=_budget(app),
         cash_differs=app.risk.funds is not None and app.risk.funds.differs,
         broker=_broker(app),
         token=_token(app),
@@ -133,6 +135,11 @@ def _readings(
         confirmed_days=(app.calendar.confirmed_to - today).days if now else None,
         alerts=alerts,
     )
+
+
+def _budget(app: App) -> BudgetReading | None:
+    lease = app.risk.book.lease
+    return None if lease is None else BudgetReading(lease.leased, lease.trouble, lease.unanswered)
 
 
 def _baseline(app: App) -> BaselineReading | None:

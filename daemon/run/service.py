@@ -22,6 +22,7 @@ from daemon.alerting.sender import Sender
 from daemon.alerting.targets import read_targets
 from daemon.app import App, RunPlan
 from daemon.brokers.choice import check_feed, real_ticks
+from daemon.budget.keeper import keeper_of
 from daemon.control.auth import check_server_token, server_token, server_token_file
 from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.rendezvous import Announcement, Running, announce
@@ -110,6 +111,9 @@ class Service:
                 follow(app.bus, self.recorder)
                 if not live:
                     record_published(app.bus, self.recorder, app.tapes)
+            self._budget = keeper_of(
+                app.bus, clock, app.risk.book, app.settings.risk.budget, settings.journal.path
+            )  # fmt: skip
             token = self._token() if settings.control.enabled else None
             sender = Sender(targets, settings.alerts)
             mode = f"{settings.broker.name} · {_ticks(settings)}"
@@ -130,7 +134,7 @@ class Service:
         self.app.bus.tap(TOTALLED, self.totals.record)
         self.app.bus.tap(TRAILED, Trail(app.orders.find).record)
         self._still = False
-        tuning = Tuning(settings, app.settings, app.desk, clock, set_level, load)
+        self.tuning = tuning = Tuning(settings, app.settings, app.desk, clock, set_level, load)
         self._reloading = Reloading(tuning, self._notifier)
         self._control: ControlService | None = None
         self._announcement: Announcement | None = None
@@ -164,6 +168,7 @@ class Service:
             kept = (
                 Kept("pulse", self._pulse), Kept("health", self.view.monitor.run), Kept("alerts", self.alerts.run),
                 Kept("reload", self._reloading.run),
+                *([Kept("budget", self._budget.run)] if self._budget is not None else []),
             )  # fmt: skip
             keep = self.app.supervisor.keep
             recovering = asyncio.create_task(self.alerts.run_until_it_trades(), name="alerts")

@@ -3,8 +3,9 @@
 Bars, complexities, positions and swaps are put, in the journal's order, into a fresh `MarketView`; each recorded
 decision is then made again at its recorded depth, by the model that was in charge then (`daemon.run.models_of_run`).
 Of a run that was shortened, decisions that saw bars from before its present beginning can't be made again; they are
-counted. Invariant: on the platform that wrote the journal, with the recorded model, every field but the time and the
-measured latency must come out bit for bit. Where nobody asked at once what mattered, `why` is empty and not compared.
+counted. What a shared budget denied is denied again, by the lease in force. Invariant: on the platform that wrote the
+journal, with the recorded model, every field but the time and the measured latency must come out bit for bit. Where
+nobody asked at once what mattered, `why` is empty and not compared.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from daemon.market.calendar import MarketCalendar
 from daemon.market.calendar_file import CalendarFile
 from daemon.market.legs import Legs
 from daemon.run.candidates_of_run import CandidatesOfRun
+from daemon.run.lease_of_run import LENT, LeaseOfRun
 from daemon.run.models_of_run import ModelsOfRun
 from daemon.settings.renamed import renamed
 from daemon.settings.tree import Settings
@@ -137,6 +139,7 @@ def verify_journal(path: Path, look: Callable[[Made], None] | None = None) -> Ve
             f"{path}: its settings are not those of this version of hrmd ({metadata.get('version')})"
         ) from None
     models = ModelsOfRun(settings, metadata, path)
+    lent = LeaseOfRun(path, known=BEGINS_AT not in metadata)
     candidates, sharing = CandidatesOfRun(settings, models), Sharing(settings.strategy.name)
     strategies = models.strategies
     seen = view_settings(settings)
@@ -153,8 +156,11 @@ def verify_journal(path: Path, look: Callable[[Made], None] | None = None) -> Ve
     kinds: tuple[type[Event], ...] = (
         *SEEN, Complexity, StrategySwapped, Decision, ModelLoaded, MitigationTaken, CanaryChanged,
     )  # fmt: skip
+    if settings.risk.budget.url is not None:
+        kinds = (*kinds, *LENT)
     for event in reader.events(*kinds, *((AccountSnapshot,) if past.shortened else ())):
         past.see(event)
+        lent.see(event)
         if isinstance(event, AccountSnapshot):
             view.restore_sessions(event.sessions)
         if see(event, view, legs):

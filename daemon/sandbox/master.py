@@ -15,7 +15,7 @@ from daemon.market.instruments import Instrument, InstrumentBook, Kind
 
 INDEX_FUTURES: Final = (("NIFTY", "NSE:NIFTY50-INDEX", "26000"), ("BANKNIFTY", "NSE:NIFTYBANK-INDEX", "26009"))
 MONTHS: Final = 3
-TUESDAY: Final = 1
+TUESDAY, THURSDAY = 1, 3
 SESSION: Final = "0915-1530|1815-1915:"
 EXPIRY_TIME: Final = dt.time(10, 0, tzinfo=dt.UTC)
 """15:30 in India."""
@@ -34,11 +34,11 @@ def master_csv(name: str, symbols: Sequence[str], instruments: InstrumentBook, t
     return text.getvalue()
 
 
-def monthly_expiry(year: int, month: int) -> dt.date:
-    """The last Tuesday of a month."""
+def monthly_expiry(year: int, month: int, weekday: int = TUESDAY) -> dt.date:
+    """The last such weekday of a month."""
     following = dt.date(year + month // 12, month % 12 + 1, 1)
     day = following - dt.timedelta(days=1)
-    return day - dt.timedelta(days=(day.weekday() - TUESDAY) % 7)
+    return day - dt.timedelta(days=(day.weekday() - weekday) % 7)
 
 
 def _cash(symbols: Sequence[str], instruments: InstrumentBook, today: dt.date) -> list[list[object]]:

@@ -25,7 +25,7 @@ from daemon.sandbox.candles import Candles
 from daemon.sandbox.exchange import Exchange
 from daemon.sandbox.faults import Fault, FaultKind, FaultPlan, Route
 from daemon.sandbox.gate import TokenGate
-from daemon.sandbox.master import monthly_expiry
+from daemon.sandbox.master import THURSDAY, TUESDAY, monthly_expiry
 from daemon.sandbox.messages import Message
 from daemon.sandbox.order_feed import OrderFeed
 from daemon.sandbox.orders import BAD_PARAMETERS, Order, Quote, Refusal, Status, Wanted
@@ -43,10 +43,14 @@ STATUSES: Final = {
 }  # fmt: skip
 INTERVALS: Final = {"1m": 1, "3m": 3, "5m": 5, "10m": 10, "15m": 15, "30m": 30, "1h": 60, "D": None}
 INDICES: Final = {"NIFTY": "NIFTY50", "BANKNIFTY": "NIFTYBANK"}
+SEGMENTS: Final = {"NFO": ("NSE", TUESDAY), "BFO": ("BSE", THURSDAY)}
+"""Whose contracts they are, and on which weekday a month's expire."""
 MONTHS: Final = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
-FUTURE: Final = re.compile(rf"(?P<name>.+?)\d\d(?P<month>{'|'.join(MONTHS)})(?P<year>\d\d)FUT")
-"""`[Base Symbol][Expiration Date]FUT` in OpenAlgo's documentation."""
-FYERS_FUTURE: Final = re.compile(rf"(?P<name>.+?)(?P<year>\d\d)(?P<month>{'|'.join(MONTHS)})FUT")
+RIGHT: Final = r"(?P<right>FUT|[\d.]+[CP]E)"
+CONTRACT: Final = re.compile(rf"(?P<name>.+?)(?P<day>\d\d)(?P<month>{'|'.join(MONTHS)})(?P<year>\d\d){RIGHT}")
+"""`[Base Symbol][Expiration Date]FUT`, or a strike and CE or PE, in OpenAlgo's documentation."""
+FYERS_MONTHLY: Final = re.compile(rf"(?P<name>.+?)(?P<year>\d\d)(?P<month>{'|'.join(MONTHS)}){RIGHT}")
+FYERS_WEEKLY: Final = re.compile(r"(?P<name>.+?)(?P<year>\d\d)(?P<month>[1-9OND])(?P<day>\d\d)(?P<right>[\d.]+[CP]E)")
 INVALID_KEY: Final = "Invalid openalgo apikey"
 
 
@@ -260,10 +264,14 @@ def parse_order(body: Mapping[str, Any]) -> Wanted | Refusal:
 def symbol_of(row: Mapping[str, Any]) -> str:
     """The exchange's own name of a symbol and exchange."""
     symbol, exchange = str(row.get("symbol")), str(row.get("exchange"))
-    future = FUTURE.fullmatch(symbol) if exchange == "NFO" else None
-    if future is not None:
-        named = f"NSE:{future['name']}{future['year']}{future['month']}FUT"
-        return named if _named(named)["symbol"] == symbol else f"{exchange}:{symbol}"
+    contract = CONTRACT.fullmatch(symbol) if exchange in SEGMENTS else None
+    if contract is not None:
+        name, day, month, year, right = contract.group("name", "day", "month", "year", "right")
+        place, letter = SEGMENTS[exchange][0], "123456789OND"[MONTHS.index(month)]
+        for named in (f"{place}:{name}{year}{month}{right}", f"{place}:{name}{year}{letter}{day}{right}"):
+            if _named(named) == {"symbol": symbol, "exchange": exchange}:
+                return named
+        return f"{exchange}:{symbol}"
     if exchange.endswith("_INDEX"):
         return f"{exchange.removesuffix('_INDEX')}:{INDICES.get(symbol, symbol)}-INDEX"
     return f"{exchange}:{symbol}-EQ"
@@ -272,10 +280,15 @@ def symbol_of(row: Mapping[str, Any]) -> str:
 def _named(symbol: str) -> dict[str, str]:
     """The other way round."""
     exchange, _, name = symbol.partition(":")
-    future = FYERS_FUTURE.fullmatch(name)
-    if future is not None:
-        expiry = monthly_expiry(2000 + int(future["year"]), MONTHS.index(future["month"]) + 1)
-        return {"symbol": f"{future['name']}{expiry:%d}{future['month']}{future['year']}FUT", "exchange": "NFO"}
+    segment = next((segment for segment, (place, _) in SEGMENTS.items() if place == exchange), "")
+    month, week = FYERS_MONTHLY.fullmatch(name), FYERS_WEEKLY.fullmatch(name)
+    if segment and month is not None:
+        when = MONTHS.index(month["month"]) + 1
+        day = f"{monthly_expiry(2000 + int(month['year']), when, SEGMENTS[segment][1]):%d}"
+        return {"symbol": f"{month['name']}{day}{month['month']}{month['year']}{month['right']}", "exchange": segment}
+    if segment and week is not None:
+        named = MONTHS["123456789OND".index(week["month"])]
+        return {"symbol": f"{week['name']}{week['day']}{named}{week['year']}{week['right']}", "exchange": segment}
     if name.endswith("-INDEX"):
         of = {ours: theirs for theirs, ours in INDICES.items()}
         return {"symbol": of.get(name.removesuffix("-INDEX"), name), "exchange": f"{exchange}_INDEX"}
@@ -309,6 +322,7 @@ def quote_data(quote: Quote) -> Message:
     return {
         "open": last, "high": last, "low": last, "ltp": last, "ask": last if quote.ask is None else quote.ask,
         "bid": last if quote.bid is None else quote.bid, "prev_close": last, "volume": quote.volume or 0,
+        "oi": quote.open_interest or 0,
     }  # fmt: skip
 
 

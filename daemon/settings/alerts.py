@@ -24,6 +24,7 @@ class AlertKind(StrEnum):
     PROTECTION = "protection"
     EXPIRY = "expiry"
     CASH = "cash"
+    BUDGET = "budget"
     MISSED_FILLS = "missed_fills"
     BROKER = "broker"
     TOKEN = "token"

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from daemon.settings.budget import BudgetShare
 from daemon.settings.values import Money, NonNegative, Percent, Positive, PositiveInt, Section
 
 
@@ -41,6 +42,7 @@ class RiskSettings(Section):
     stale_after_s: Positive = 60.0
     exits_when_halted: bool = True
     limits: dict[str, OwnLimits] = {}
+    budget: BudgetShare = BudgetShare()
 
     @field_validator("limits")
     @classmethod

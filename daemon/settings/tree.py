@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from daemon.settings.alerts import AlertSettings
 from daemon.settings.bars import BarSettings, ComplexitySettings
+from daemon.settings.budget import BudgetSettings
 from daemon.settings.canary import CanarySettings
 from daemon.settings.derivatives import DerivativeSettings
 from daemon.settings.feed import FeedSettings
@@ -43,6 +44,7 @@ class Settings(BaseModel):
     canary: CanarySettings = CanarySettings()
     migration: MigrationSettings = MigrationSettings()
     risk: RiskSettings = RiskSettings()
+    budget: BudgetSettings = BudgetSettings()
     derivatives: DerivativeSettings = DerivativeSettings()
     execution: ExecutionSettings = ExecutionSettings()
     broker: BrokerSettings = BrokerSettings()

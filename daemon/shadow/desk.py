@@ -41,6 +41,7 @@ from daemon.market.trade_costs import TradeCosts
 from daemon.orders.book import OrderBook
 from daemon.orders.paper_execution import ExecutionActor
 from daemon.orders.paper_venue import PaperVenue
+from daemon.orders.settlement import Settlement
 from daemon.portfolio.actor import PortfolioActor
 from daemon.portfolio.book import Portfolio
 from daemon.report.side_by_side import ShadowEvidence, ShadowRow, ShadowSession
@@ -176,8 +177,9 @@ class Desk:
         )  # fmt: skip
         venue = PaperVenue(settings.broker.paper, around.instruments, CostSchedule(), calendar, around.bar_s)
         self.execution = ExecutionActor(
-            bus, OrderBook(), venue, None, clock, settings.execution.working_timeout_s, around.latency.order_ns
-        )
+            bus, OrderBook(), venue, None, clock, settings.execution.working_timeout_s, around.latency.order_ns,
+            settlement=Settlement(around.instruments, CostSchedule(), calendar),
+        )  # fmt: skip
         self.portfolio = PortfolioActor(bus, Portfolio(settings.broker.starting_cash, KEPT_FILLS), view.interval)
 
     @property

@@ -74,6 +74,10 @@ FLAT = "flat"
 """The rung below every strategy: nothing is decided any more, positions are closed by the supervisor."""
 
 
+BATCH_S = 60.0
+"""So much longer than one decision may a batch of them take: batches are made so that they take about a second."""
+
+
 class ThinkingLimit(msgspec.Struct, frozen=True):
     """When a strategy has hung, and how often it may."""
 
@@ -180,6 +184,8 @@ class StrategyActor(Actor):
         """Moments that the strategy on probation is still to decide on."""
         self._missed: Counter[str] = Counter()
         """How often in a row a symbol's turn came too late."""
+        self.owed = 0
+        """Decisions that were asked for and not made yet; read from other threads, too."""
         self.superseded = 0
         """Decisions that were not made because a newer bar of the symbol had closed before their turn came."""
         decided = self._decided
@@ -194,6 +200,8 @@ class StrategyActor(Actor):
 
     def handle(self, event: Event) -> Awaitable[None] | None:
         """Remember, or decide."""
+        if isinstance(event, Complexity):
+            return self._decide(event)
         if see(event, self.view, self.legs):
             return None
         if isinstance(event, StrategySwapped):
@@ -207,8 +215,6 @@ class StrategyActor(Actor):
             self.sharing.follow(event)
         elif isinstance(event, ShadowStrategy):
             self._shadow = event.strategy
-        elif isinstance(event, Complexity):
-            return self._decide(event)
         return None
 
     def admit(self, candidate: Strategy) -> None:
@@ -255,6 +261,7 @@ class StrategyActor(Actor):
 
     def _ask(self, complexity: Complexity) -> None:
         request = _Request(self._clock, complexity.ts)
+        self.owed += 1
         self._requests.setdefault(complexity.symbol, deque()).append(request)
         self._newest_ns[complexity.symbol] = request.monotonic_ns
         self.newest_bar = max(self.newest_bar, complexity.ts)
@@ -350,6 +357,7 @@ class StrategyActor(Actor):
         was = self._remembered is not None and self._remembered.superseded(symbol, request.ts_bar)
         if was or self._newest_ns[symbol] > request.monotonic_ns:
             self.superseded += 1
+            self.owed -= 1
             self._missed[symbol] += 1
             log.warning("a newer bar has closed", decision=decision_id(symbol, request.ts_bar), symbol=symbol)
             return
@@ -420,8 +428,8 @@ class StrategyActor(Actor):
         """The decision, where it is known ahead: said when everybody else is done, as a thread's answer is."""
         moment = turn.moment
         if strategy.is_ahead_due(moment):
-            work = partial(strategy.look_ahead, moment)
-            if await self._thinker.think(work, self._limit.limit_s, (moment.symbol, moment.ts)) is None:
+            work, limit_s = partial(strategy.look_ahead, moment), self._limit.limit_s + BATCH_S
+            if await self._thinker.think(work, limit_s, (moment.symbol, moment.ts)) is None:
                 return self._hung(self.strategies[turn.strategy], moment)
         known = strategy.foreseen(moment)
         if known is None:
@@ -457,6 +465,7 @@ class StrategyActor(Actor):
         latency = self._latency.decision_ns(decision, self._clock.monotonic_ns() - request.monotonic_ns)
         decision = msgspec.structs.replace(decision, ts=request.ts + latency, latency_ns=latency)
         self.bus.publish(decision)
+        self.owed -= 1
         back = self.succession.judge(decision)
         if back is not None:
             self._come_back(back, decision)

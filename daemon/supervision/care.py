@@ -183,8 +183,10 @@ class Care:
         return Step(Mitigation.BACK, PROBATION, evidence)
 
     def _may_go_back(self, now_ns: int) -> bool:
+        if not self._timed:
+            return False
         day, tries = india_day(now_ns), self._settings.tries_per_day
-        return self._timed and not self.stairs.barred(day) and self.stairs.tries(day) < tries
+        return not self.stairs.barred(day) and self.stairs.tries(day) < tries
 
     def _may(self, step: Step, now_ns: int) -> Step | None:
         """The step, unless it is barred, which is said once."""

@@ -19,6 +19,8 @@ from daemon.supervision.memory import GB, MemoryLimits
 from strategies.base import HUNG, RAISED, UNFIT
 
 FLAT: Final = "flat"
+NO_LEASE_YET: Final = "no lease yet"
+"""As a daemon begins: stages don't import each other, so the words of `daemon.risk.lease` stand here again."""
 HOW: Final = {HUNG: "hung", UNFIT: "hung too often", RAISED: "raised"}
 """In which ways a decision fails, by its halt reason."""
 
@@ -48,6 +50,7 @@ def all_checks(
         positions(readings),
         held_over(readings),
         cash(readings),
+        budget(readings),
         broker(readings),
         token(readings),
         recorder(readings),
@@ -196,6 +199,22 @@ def cash(readings: Readings) -> Check:
         return good("cash", "no difference is known")
     text = "the broker's cash and the journal's differ"
     return bad("cash", text, "compare; put the true sum into broker.live.starting_cash")
+
+
+def budget(readings: Readings) -> Check:
+    """Whether it is lent anything of a budget that several daemons share."""
+    found = readings.budget
+    if found is None:
+        return good("budget", "no budget is shared")
+    do = "entries are denied, exits are not; see that hrmd budget runs: hrmd budget show"
+    why = f" ({found.unanswered})" if found.unanswered else ""
+    if found.leased is None and found.trouble == NO_LEASE_YET:
+        return doubtful("budget", f"{found.trouble}{why}", do, found.trouble)
+    if found.leased is None:
+        return bad("budget", f"{found.trouble}{why}", do, "no lease of the shared budget")
+    if found.unanswered:
+        return doubtful("budget", f"the lease ends soon{why}", do, "the budget service gives no answer")
+    return msgspec.structs.replace(good("budget", f"{found.leased} is leased"), value=float(found.leased), unit="₹")
 
 
 def broker(readings: Readings) -> Check:

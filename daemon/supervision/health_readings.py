@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 import msgspec
 
@@ -44,6 +45,15 @@ class TokenReading(msgspec.Struct, frozen=True):
     text: str
     left_s: float | None
     do: str = "hrmd login"
+
+
+class BudgetReading(msgspec.Struct, frozen=True):
+    """Of the lease of a budget for several daemons: rupees, None where there is none, and why."""
+
+    leased: Decimal | None
+    trouble: str
+    unanswered: str
+    """Why the service gave no good answer when it was last asked."""
 
 
 class BaselineReading(msgspec.Struct, frozen=True):
@@ -99,6 +109,7 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     halted: int = 0
     unsettled: Mapping[str, str] = {}
     cash_differs: bool = False
+    budget: BudgetReading | None = None
     broker: BrokerReading | None = None
     token: TokenReading | None = None
     recorder: str | None = None

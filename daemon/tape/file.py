@@ -183,8 +183,12 @@ def symbols_of(file: TapeFile) -> Iterator[str]:
     with decoding(file.path):
         for record in records(file, ["symbol"], ROW_GROUP_ROWS):
             codes = as_dictionary(record.column(0))
-            used = set(codes.indices.unique().to_pylist())  # a dictionary may hold names that no row uses
-            yield from (symbol or "" for code, symbol in enumerate(codes.dictionary.to_pylist()) if code in used)
+            names = codes.dictionary.to_pylist()
+            if len(names) == 1:  # it is a row's where not all say nothing
+                yield from (names[0] or "",) if codes.null_count < len(codes) else ()
+            else:
+                used = set(codes.indices.unique().to_pylist())  # a dictionary may hold names that no row uses
+                yield from (symbol or "" for code, symbol in enumerate(names) if code in used)
             if codes.null_count:
                 yield ""
 

@@ -298,11 +298,11 @@ def _codes(column: Any, code_of: dict[str, int]) -> NDArray[np.int32]:
     names = ["" if name is None else name for name in column.dictionary.to_pylist()]
     # a dictionary may hold names that no row uses; the table of symbols has only those that rows do
     table = np.array([code_of.get(name, -1) for name in names] + [code_of.get("", 0)], dtype=np.int32)
+    if len(names) == 1 and not column.null_count:
+        return np.broadcast_to(table[0], (len(column),))
     indices = column.indices.cast(pa.int32())
     if indices.null_count:
         indices = indices.fill_null(len(names))
-    if len(names) == 1 and not column.null_count:
-        return np.full(len(column), table[0], dtype=np.int32)
     codes: NDArray[np.int32] = table[buffer_of(indices, np.dtype(np.int32))]
     return codes
 

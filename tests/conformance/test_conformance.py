@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.brokers.adapter import Ability
 from daemon.brokers.choice import ADAPTERS
 from daemon.calls.budget import Limit, RateBudget, RateLimits
 from daemon.calls.outcome import Done, NotSent, Rejected, Unknown
@@ -26,16 +27,20 @@ from daemon.core.events import (
     OrderUnknown,
     Side,
 )
+from daemon.market.calendar import ist_date
 from daemon.orders.book import OrderBook, OrderState
 from daemon.orders.venue import OrderStatus
 from daemon.recovery.account import Account
+from daemon.sandbox.exchange import Quote
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.messages import doubled_tags
 from daemon.sandbox.orders import Wanted
-from tests.samples import intend
+from daemon.tape.format import TapeWriter
+from tests.samples import MINUTE, OPEN, intend, ticks
 from tests.unit.orders.live import INSTRUMENTS, Trader, account_at, trading, until
 from tests.unit.sandbox.desk import SBIN, WIDE, Desk, opened
 
+CONTRACTS = ["NSE:NIFTY26JANFUT", "NSE:NIFTY26JAN26000CE", "NSE:NIFTY2610626000PE"]
 RESTING = {"type": OrderType.LIMIT, "limit_price": Decimal("700")}
 
 
@@ -141,6 +146,38 @@ async def test_every_kind_of_order_arrives_as_it_was_meant(tmp_path: Path, speak
         await broker.close()
 
 
+async def test_contracts_are_traded_under_our_names(tmp_path: Path, speaks: str) -> None:
+    """A future, an option of the month and one of a week: in the order, the book, the trades and the positions."""
+    async with opened(speaks=speaks) as desk:
+        broker = broker_at(desk, tmp_path)
+        for symbol in CONTRACTS:
+            desk.server.exchange.on_quote(symbol, Quote(last=Decimal(100)))
+            outcome = await broker.submit(intend(symbol[-8:], Side.BUY, 65, symbol=symbol))
+            assert isinstance(outcome, Done), outcome
+        assert [order.wanted.symbol for order in desk.book] == CONTRACTS
+        for read in (broker.orders(urgent=False), broker.trades(urgent=False), broker.positions()):
+            found = await read
+            assert isinstance(found, Done)
+            assert sorted(row.symbol for row in found.value) == sorted(CONTRACTS)
+        await broker.close()
+
+
+async def test_contracts_have_a_past(tmp_path: Path, speaks: str) -> None:
+    """Candles of a future and an option, by our names."""
+    tape = tmp_path / "t.parquet"
+    times = [OPEN + minute * MINUTE for minute in range(1, 11) for _ in CONTRACTS]
+    with TapeWriter(tape, columns=()) as writer:
+        codes = list(range(len(CONTRACTS))) * 10
+        writer.write(ticks(times, [100.0 + code for code in codes], tuple(CONTRACTS), codes))
+    async with opened(speaks=speaks, tapes=[tape]) as desk:
+        source = ADAPTERS[speaks].history(account_at(desk, tmp_path), LiveClock(), INSTRUMENTS)
+        async with source as rest:
+            for number, symbol in enumerate(CONTRACTS):
+                found = await rest.history(symbol, "5", ist_date(OPEN), ist_date(OPEN))
+                assert isinstance(found, Done), found
+                assert {candle.close for candle in found.value} == {100 + number}
+
+
 # -- lost answers -----------------------------------------------------------------------------------------------------
 
 
@@ -191,14 +228,35 @@ async def test_an_order_that_never_arrived_is_written_off(tmp_path: Path, speaks
         assert trader.desk.book == []
 
 
-async def test_an_order_that_arrives_after_all_is_taken_off(tmp_path: Path, speaks: str) -> None:
-    """It was written off, so nobody counts on it."""
+async def test_an_order_that_arrives_after_all(tmp_path: Path, speaks: str) -> None:
+    """It was written off: where the book says that it is ours it is taken off, else it is left as somebody else's."""
     async with trading(tmp_path, speaks=speaks) as trader:
         trader.desk.trouble(FaultKind.LATE, seconds=1.2)
         trader.send("T1", **RESTING)
         await until(lambda: trader.order("T1").state is OrderState.REJECTED)
-        await until(lambda: trader.desk.book and trader.desk.book[0].status.name == "CANCELLED")
+        await until(lambda: trader.desk.book)
+        if Ability.TAGS in ADAPTERS[speaks].can:
+            await until(lambda: trader.desk.book[0].status.name == "CANCELLED")
+        else:
+            await until(lambda: trader.orders.working)
+            reads = len(trader.reads)
+            await until(lambda: len(trader.reads) > reads + 1)
+            assert trader.desk.book[0].status.name == "PENDING"
         assert not trader.heard(Fill)
+
+
+async def test_an_order_in_the_app_that_looks_like_a_written_off_one_is_left_alone(tmp_path: Path, speaks: str) -> None:
+    """Same symbol, side, quantity, type and price, a moment later: nothing proves that it is ours, so it works on."""
+    async with trading(tmp_path, speaks=speaks) as trader:
+        trader.desk.trouble(FaultKind.DROP)
+        trader.send("T1", **RESTING)
+        await until(lambda: trader.order("T1").state is OrderState.REJECTED)
+        trader.desk.server.exchange.place(Wanted(tag="", symbol=SBIN, side=Side.BUY, quantity=10, **RESTING))
+        trader.desk.server.publish()
+        await until(lambda: trader.orders.working)
+        reads = len(trader.reads)
+        await until(lambda: len(trader.reads) > reads + 1)
+        assert [order.status.name for order in trader.desk.book] == ["PENDING"]
 
 
 async def test_a_lost_cancellation_is_asked_for_again(tmp_path: Path, speaks: str) -> None:

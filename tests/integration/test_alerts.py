@@ -12,7 +12,7 @@ import pytest
 from benchmarks.fault_cases import COMMON, FAULTY, ON_EXCHANGE, SPEED, Scene, break_the_broker, cut_the_feed, mend
 from daemon.core.events import AlertChanged, AlertSent
 from tests.integration.daemons import Daemon, running
-from tests.integration.exchanges import exchange
+from tests.integration.exchanges import ExchangeProcess, exchange
 from tests.integration.test_run import CALM
 from tests.samples import SBIN, journaled, wave, write_tape
 from tests.unit.alerting.services import SECRET, Service, service, urls_file
@@ -60,13 +60,25 @@ FAULTS: dict[str, tuple[Callable[[Scene], object], Callable[[Scene], object], st
 """How each begins and ends, and what somebody is told."""
 
 
+def split(venue: ExchangeProcess) -> bool:
+    """Make five shares of each that is held, where something is; whether the broker shows more than before."""
+    before = venue.held(SBIN)
+    if before:
+        venue.admin("POST", "corporate_action", {"symbol": SBIN, "numerator": 1, "denominator": 5})
+    return abs(venue.held(SBIN)) > abs(before)
+
+
 def test_each_fault_on_the_exchange_is_told_once_and_then_that_it_is_over(tape: Path, tmp_path: Path) -> None:
-    """Halt, feed, broker, step-down, UNKNOWN, token; each is in the journal, too, and the address is nowhere."""
+    """Halt, feed, broker, step-down, UNKNOWN, positions, token; cash from the start on, for the account has less.
+
+    Each is in the journal, too, and the address is nowhere.
+    """
     pytest.importorskip("fyers_apiv3", reason="the Fyers SDK is not installed")
     with ExitStack() as stack:
         hook = stack.enter_context(service())
         venue = stack.enter_context(exchange(tape, SPEED))
         changes = (*COMMON, *venue.changes(tmp_path, SBIN), *ON_EXCHANGE, "broker.live.unknown_settle_s=0.2",
+                   "broker.live.starting_cash=1100000", "broker.live.reconcile_s=0.2",
                    f"alerts.urls_file={urls_file(tmp_path, hook.url)}", "alerts.clear_after_s=1")  # fmt: skip
         daemon = stack.enter_context(running(tmp_path, tape, *changes, program=(FAULTY, "well")))
         scene = Scene(daemon, tmp_path, venue)
@@ -76,13 +88,17 @@ def test_each_fault_on_the_exchange_is_told_once_and_then_that_it_is_over(tape: 
             daemon.until(f"{kind} is told", lambda title=title: title in titles(hook))
             end(scene)
             daemon.until(f"{kind} is over", lambda kind=kind: f"cleared: {kind}" in titles(hook))
+        daemon.until("the account is known", lambda: "CRITICAL: cash" in titles(hook))
+        daemon.until("it holds more than was bought", lambda: split(venue))
+        daemon.until("positions are told", lambda: "CRITICAL: positions" in titles(hook))
         told = Counter(titles(hook))
         venue.admin("POST", "token", {})  # it takes the feed along, and halts
         daemon.until("the token is told", lambda: "CRITICAL: token" in titles(hook))
         daemon.terminate()
     assert Counter(titles(hook))["CRITICAL: token"] == 1
-    assert {title: told[title] for *_, title in FAULTS.values()} == {title: 1 for *_, title in FAULTS.values()}
-    assert set(raised(daemon)) >= set(FAULTS)
+    wanted = [*(title for *_, title in FAULTS.values()), "CRITICAL: cash", "CRITICAL: positions"]
+    assert {title: told[title] for title in wanted} == dict.fromkeys(wanted, 1)
+    assert set(raised(daemon)) >= {*FAULTS, "cash", "positions"}
     sent = {key for event in journaled(daemon.journal, AlertSent) for key in event.keys}
     assert sent >= set(FAULTS)
     nothing_is_given_away(tmp_path)
@@ -92,19 +108,21 @@ LIMITS = (
     "supervisor.health.disk_warn_gb=1000000000", "performance.memory_warn_gb=0.01", "risk.max_daily_loss=0.01",
     "supervisor.health.calendar_warn_days=36500", "strategy.name=hrm", "supervisor.ladder=[hrm, rules, flat]",
     "supervisor.health.min_decisions=5", "supervisor.triggers.error_trip_percent=100", "alerts.muted=[decisions]",
+    "hierarchical_reasoning_model.act.deadline_ms=0.001", "supervisor.triggers.latency_warn_ms=0.001",
+    "supervisor.triggers.latency_trip_ms=100000",
 )  # fmt: skip
 
 
 def test_limits_are_told_once_over_restarts_and_a_kill_is_told(tape: Path, tmp_path: Path) -> None:
     """Disk, memory, calendar, the loss limit: each once, over a process that was killed and two that ended in order.
 
-    In the first one decisions fail, too, two of three; with the others that is over.
+    In the first one decisions fail, too, two of three; with the others that is over. None is quick enough.
     """
     with service() as hook:
         changes = (*CALM, *LIMITS, "feed.speed=200", f"alerts.urls_file={urls_file(tmp_path, hook.url)}")
         wanted = {"WARNING: disk", "WARNING: memory", "CRITICAL: loss limit", "WARNING: calendar"}
         with running(tmp_path, tape, *changes, program=(FAULTY, "raises often")) as daemon:
-            daemon.until("all of it", lambda: wanted | {"WARNING: errors"} <= set(titles(hook)))
+            daemon.until("all of it", lambda: wanted | {"WARNING: errors", "WARNING: latency"} <= set(titles(hook)))
             daemon.until("on record", lambda: raised_and_sent(daemon))
             daemon.process.kill()
             daemon.process.wait()
@@ -119,7 +137,7 @@ def test_limits_are_told_once_over_restarts_and_a_kill_is_told(tape: Path, tmp_p
             assert daemon.terminate() == 0
     told = Counter(titles(hook))
     assert {title: told[title] for title in wanted} == dict.fromkeys(wanted, 1)
-    assert told["CRITICAL: broken off"] == first["WARNING: errors"] == 1
+    assert told["CRITICAL: broken off"] == first["WARNING: errors"] == first["WARNING: latency"] == 1
     assert "CRITICAL: broken off" not in first
     nothing_is_given_away(tmp_path)
 
@@ -128,6 +146,28 @@ def raised_and_sent(daemon: Daemon) -> bool:
     """Whether the journal has it that all of the limits were told of."""
     sent = {key for event in journaled(daemon.journal, AlertSent) for key in event.keys}
     return sent >= {"disk", "memory", "loss_limit", "calendar"}
+
+
+@pytest.mark.nightly
+def test_a_strategy_that_earns_less_than_the_baseline_is_told_once(tmp_path: Path) -> None:
+    """By two sessions, one of them proof enough, of a model that turns round at every bar beside the rules on paper."""
+    days = write_tape(tmp_path / "days.parquet", *wave(375, 12, 30))
+    changes = (
+        *CALM, "feed.speed=6000", "strategy.name=hrm", "strategy.interval=5m", "market.symbol_master.use=never",
+        "shadow.agents=[{name: rules, strategy: rules}]", "supervisor.triggers.baseline=rules",
+        "supervisor.triggers.baseline_warn_percent=30", "supervisor.triggers.baseline_trip_percent=1000000",
+        "canary.alpha=0.49", "canary.bound_bp=1", "supervisor.triggers.latency_trip_ms=100000",
+    )  # fmt: skip
+    with service() as hook:
+        told = f"alerts.urls_file={urls_file(tmp_path, hook.url)}"
+        with running(tmp_path, days, *changes, told, program=(FAULTY, "flaps")) as daemon:
+            daemon.until("told", lambda: "WARNING: baseline" in titles(hook))
+            (check,) = [one for one in daemon.get("/health")[1]["checks"] if one["name"] == "baseline"]
+            assert daemon.terminate() == 0
+    assert Counter(titles(hook))["WARNING: baseline"] == 1
+    assert check["status"] == "warn"
+    assert check["value"] >= 30
+    assert raised(daemon)["baseline"] == 1
 
 
 def test_a_service_that_is_away_is_said_in_health_and_told_later(tape: Path, tmp_path: Path) -> None:

@@ -6,8 +6,20 @@ from decimal import Decimal
 from pathlib import Path
 
 from daemon.core.clock import NS_PER_S
-from daemon.core.events import Action, ContractClosing, Fill, OrderCancelled, OrderDenied, OrderIntent, Side
+from daemon.core.events import (
+    SETTLEMENT,
+    Action,
+    ContractClosing,
+    Fill,
+    OrderCancelled,
+    OrderDenied,
+    OrderIntent,
+    PositionChanged,
+    Side,
+)
 from daemon.market.calendar import ist_clock
+from daemon.recovery.account import recover
+from daemon.run.verifying import verify_journal
 from daemon.sandbox.exchange import Quote
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.tape.format import TapeWriter
@@ -46,6 +58,41 @@ def test_an_option_on_paper_to_its_last_hour(tmp_path: Path) -> None:
     denied = journaled(journal, OrderDenied)
     assert denied
     assert {denial.check for denial in denied} == {"expiry"}
+
+
+def test_an_option_that_nobody_takes_is_settled_on_paper(tmp_path: Path) -> None:
+    """From 14:25 of its last day nobody bids: at the close it is worth what the index says, less STT, and gone."""
+    write_class(tmp_path / "mine", BUYER, "mine")
+    half_minutes = [EXPIRY_OPEN + 275 * MINUTE + number * 30 * NS_PER_S for number in range(200)]  # 13:50 to 15:30
+    late = EXPIRY_OPEN + 310 * MINUTE
+    times = [ts for ts in half_minutes for _ in range(2)]
+    prices = [price for _ in half_minutes for price in (100.0, 26120.0)]
+    bids = [0.0 if ts >= late and row % 2 == 0 else float("nan") for row, ts in enumerate(times)]
+    asks = [100.0 if ts >= late and row % 2 == 0 else float("nan") for row, ts in enumerate(times)]
+    tape, journal = tmp_path / "t.parquet", tmp_path / "j.sqlite"
+    with TapeWriter(tape) as writer:
+        writer.write(
+            ticks(times, prices, (OPTION, "NSE:NIFTY50-INDEX"), [0, 1] * len(half_minutes), bid=bids, ask=asks)
+        )
+    _, summary = play(
+        tape, *own(tmp_path / "mine", "mine:Buyer"), f'feed.symbols=["{OPTION}"]', journal=journal,
+    )  # fmt: skip
+    bought, settled = journaled(journal, Fill)
+    assert (bought.quantity, settled.quantity, settled.side) == (65, 65, Side.SELL)
+    assert (settled.price, settled.costs, ist_clock(settled.ts)) == (Decimal("120.00"), Decimal("9.75"), "15:30")
+    assert "NIFTY closed at 26120.00" in journaled(journal, ContractClosing)[-1].reason
+    intents = {intent.order_id: intent for intent in journaled(journal, OrderIntent)}
+    assert intents[settled.order_id].strategy == SETTLEMENT
+    assert journaled(journal, PositionChanged)[-1].quantity == 0
+    assert summary.trades == 1
+    assert sum(summary.costs_by_kind.values()) == summary.costs
+    assert "other" not in summary.costs_by_kind
+    (note,) = (note for note in summary.notes if "settled" in note)
+    assert note.startswith(f"{OPTION}: settled at expiry at 120.00: NIFTY closed at 26120.00")
+    assert verify_journal(journal).decisions
+    account = recover(journal, Decimal(1_000_000))
+    assert account is not None
+    assert (account.portfolio.quantity(OPTION), account.orders.working) == (0, {})
 
 
 async def test_a_future_live_on_the_sandbox(tmp_path: Path) -> None:

@@ -6,21 +6,30 @@ import io
 import json
 import subprocess
 import sys
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import typer
 import typer.main
 
+from daemon.budget.keeping import BooksFile
+from daemon.budget.ledger import Books, Member
+from daemon.budget.server import BudgetServer
 from daemon.cli import app, main
 from daemon.cli.lazy import LazyGroup, load
+from daemon.control.gate import Gate
+from daemon.core.clock import LiveClock
 from daemon.run import log
 from daemon.sandbox.market_rest import SECRET
+from daemon.settings.budget import BudgetSettings
 from daemon.settings.loading import load_settings
 from daemon.settings.run import LogSettings
 from daemon.strategy.store import Store
@@ -48,8 +57,8 @@ SHORT = (
 class Place:
     """Where the commands find a tape, a journal, a model, a daemon and an exchange."""
 
-    def __init__(self, root: Path, url: str, exchange: dict[str, str], hook: str) -> None:
-        self.root, self.url, self.exchange, self.hook = root, url, exchange, hook
+    def __init__(self, root: Path, url: str, exchange: dict[str, str], hook: str, budget: str) -> None:
+        self.root, self.url, self.exchange, self.hook, self.budget = root, url, exchange, hook, budget
         self.tape = write_tape(root / "hill.parquet", *hill(), notes={"simulated": "true"})
         (root / "control.token").write_text(TOKEN)
         (root / "fyers.token").write_text(ACCESS)
@@ -95,6 +104,17 @@ class Place:
             return urllib.parse.parse_qs(urllib.parse.urlsplit(got.url).query)["auth_code"][0]
 
 
+@contextmanager
+def budget(root: Path) -> Iterator[str]:
+    """A service that lends; where it listens. It knows a daemon that is gone."""
+    books = BooksFile(root / "budget.json")
+    books.write(msgspec.json.encode(Books(members={"banks": Member(of="here", used=Decimal("2500.50"))})))
+    server = BudgetServer(BudgetSettings(port=0), books, time.monotonic_ns, Gate(TOKEN, LiveClock()))
+    with running_in_thread(server) as url:
+        yield url
+    books.close()
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """All of it, once."""
@@ -105,8 +125,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         exchange = json.loads(process.stdout.readline())
-        with running_in_thread(build_server(FakeDaemon())) as url, service() as hook:
-            yield Place(root, url, exchange, hook.url)
+        with running_in_thread(build_server(FakeDaemon())) as url, service() as hook, budget(root) as lends:
+            yield Place(root, url, exchange, hook.url, lends)
         process.terminate()
         assert process.stdout.read() == ""
 
@@ -178,6 +198,9 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "ctl migration rollback": ctl(),
     "ctl model load": ctl("first"),
     "ctl model rollback": ctl(),
+    "budget show": lambda place: ["--url", place.budget, "--token-file", str(place.root / "control.token")],
+    "budget release": lambda place: ["banks", "--holding", "0", "--why", "flat", "--url", place.budget, "--token-file",
+                                     str(place.root / "control.token")],
     "token new": lambda place: ["anna", "--scope", "trade", "--days", "30",
                                 *place.settings(f"control.tokens_file={place.root}/tokens")],
     "token list": lambda place: place.settings(f"control.tokens_file={place.root}/tokens"),

@@ -11,10 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.bars.compiled_builder import CompiledBarBuilder
-from daemon.core.events import TICK_COLUMNS, TickBatch
+from daemon.bars.compiled_complexity import CompiledComplexityDetector, detector_of
+from daemon.bars.complexity import ComplexityDetector
+from daemon.core.events import TICK_COLUMNS, Bar, TickBatch
 from daemon.feed.compiled_filter import CompiledTickFilter
 from daemon.feed.tick_filter import TickFilter
+from daemon.market.scheduled_events import ScheduledEvents
 from daemon.native.kernel import Kernel, column_kernel
+from daemon.settings.bars import ComplexitySettings
 from tests.depth import examples
 from tests.property.test_bars import CALENDAR, GRACE_S, cuts, interval_sets, moments, play, random_ticks, seeds
 from tests.property.test_tick_filter import MAX_JUMP_PERCENT, DailySession, ListedInstruments, random_tape
@@ -64,3 +68,54 @@ def test_the_bars_are_the_same(seed: int, names: list[str], cut_at: list[int], l
     found, builder = play(batch, names, cut_at, look_at, compiled)
     assert found == wanted
     assert (builder.late_of, builder.built) == (plain.late_of, plain.built)
+
+
+WINDOWS = ComplexitySettings(
+    volatility_window=3, trend_window=4, momentum_window=2, baseline_window=10, correlation_window=6
+)
+PERIOD = 300 * SECOND
+
+
+def bar_of(symbol: str, period: int, opened: float, close: float) -> Bar:
+    """Of five minutes, the n-th since some time."""
+    start = 10**18 + period * PERIOD
+    return Bar(
+        symbol=symbol, interval="5m", ts_open=start, ts_close=start + PERIOD, open=opened, high=max(opened, close),
+        low=min(opened, close), close=close, volume=1, ticks=1,
+    )  # fmt: skip
+
+
+@given(seeds, st.integers(1, 10), st.sampled_from([0.0, 0.02, 0.3]), st.sampled_from([1e-12, 1e-3, 1.0]))
+@settings(max_examples=examples(25))
+def test_complexity_is_the_same(seed: int, symbols: int, missing: float, size: float) -> None:
+    """Instruments in any order, of which some stand still, miss bars, begin anew or are only remembered."""
+    rng = np.random.default_rng(seed)
+    plain = ComplexityDetector(WINDOWS, ScheduledEvents())
+    compiled = CompiledComplexityDetector(WINDOWS, ScheduledEvents(), kernel())
+    names, price = [f"S{n}" for n in range(symbols)], dict.fromkeys((f"S{n}" for n in range(symbols)), 100.0)
+    for period in range(30):
+        if rng.random() < 0.3:
+            rng.shuffle(names)
+        for symbol in names:
+            chance = rng.random(4)
+            if chance[0] < missing:
+                continue
+            if chance[1] < 0.01:
+                plain.forget(symbol)
+                compiled.forget(symbol)
+            before = price[symbol]
+            price[symbol] = before * (1.0 if chance[2] < 0.3 else float(np.exp(rng.normal() * size)))
+            bar = bar_of(symbol, period, before, price[symbol])
+            if chance[3] < 0.05:
+                plain.remember(bar)
+                compiled.remember(bar)
+            else:
+                assert compiled.on_bar(bar) == plain.on_bar(bar)
+
+
+def test_a_short_window_that_is_the_longer_one_is_left_to_the_plain_form() -> None:
+    """What C++ reads of a history is all there."""
+    odd = ComplexitySettings(volatility_window=9, correlation_window=5)
+    assert type(detector_of(odd, ScheduledEvents(), kernel())) is ComplexityDetector
+    assert type(detector_of(WINDOWS, ScheduledEvents())) is ComplexityDetector
+    assert type(detector_of(WINDOWS, ScheduledEvents(), kernel())) is CompiledComplexityDetector

@@ -57,6 +57,12 @@ class DailySession:
         inside: NDArray[np.bool_] = (second >= OPEN) & (second < CLOSE)
         return inside
 
+    def stretch(self, ts_ns: int) -> tuple[int, int]:
+        """The session around a time, (0, 0) where there is none."""
+        midnight = ts_ns - (ts_ns - MIDNIGHT_IST) % DAY
+        found = midnight + OPEN * SECOND, midnight + CLOSE * SECOND
+        return found if found[0] <= ts_ns < found[1] else (0, 0)
+
 
 def random_tape(seed: int, n: int, fault_rate: float) -> TickBatch:
     """Make a tape of two known and two unknown symbols with every kind of fault, dense or rare."""

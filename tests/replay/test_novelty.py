@@ -13,7 +13,10 @@ from daemon.run.verifying import verify_journal
 from tests.samples import journaled, play
 
 NOVELTY = "hierarchical_reasoning_model.novelty"
-SHIPPED = ("strategy.name=hrm", "performance.runtime=torch")
+SHIPPED = (
+    "strategy.name=hrm", "performance.runtime=torch", "broker.paper.slippage_bp=0", "risk.max_order_notional=5000000",
+)  # fmt: skip
+"""As shipped, where trading costs so little that it wants to."""
 ENTRIES = (Action.BUY_LONG, Action.SELL_SHORT)
 
 

@@ -32,12 +32,26 @@ class Mood:
         self.raises_until = 0.0
         self.junk_until = 0.0
         self.refuses_until = 0.0
+        self._own: tuple[float, str] = (0.0, "")
+        self.spoilt: set[tuple[str, int]] = set()
+        """Bars, by symbol and close, for which a user's class gave no answer."""
         self.calm_from = float("inf")
         """From then on nothing is opened any more."""
 
     def heal(self) -> None:
         """Thoughts are sound again."""
         self.raises_until = self.junk_until = self.refuses_until = 0.0
+        self._own = (0.0, "")
+
+    def spoil_own(self, wrong: str, seconds: float) -> None:
+        """What a user's class does wrong for so long."""
+        self._own = (self._now() + seconds, wrong)
+
+    @property
+    def own(self) -> str:
+        """What is wrong with a user's class, "" where nothing is."""
+        until, wrong = self._own
+        return wrong if self._now() < until else ""
 
     @property
     def raises(self) -> bool:

@@ -36,6 +36,10 @@ def always(world: World) -> None:
     if service is not None and service.app.desk.open:
         watch.overdue(service.app.strategy.superseded)
         _entries_are_taken_off(world)
+        _what_is_cancelled_is_taken_off(world)
+        active, must = service.app.supervisor.ladder.active, watch.must_decide
+        if must not in (None, active):
+            watch.breaks("who was put in charge decides", f"{must} was put in charge, and {active} decides")
     venue, gross = world.venue, 0.0
     for symbol in SYMBOLS:
         net = venue.exchange.ledger.net(symbol)
@@ -62,6 +66,18 @@ def _entries_are_taken_off(world: World) -> None:
         closes = max(0, -intent.side.sign * exchange.ledger.net(intent.symbol))
         if order.remaining > closes:  # by now it may close what it was not made to close, and may then stay
             watch.breaks("entries are taken off", f"{intent.order_id} works while {watch.state}")
+
+
+def _what_is_cancelled_is_taken_off(world: World) -> None:
+    """In quiet times, whatever it was made for."""
+    watch, now = world.watch, world.loop.time()
+    for order in world.venue.exchange.orders.values():
+        wanted_s = watch.cancelled.get(order.wanted.tag)
+        if wanted_s is None or order.status is not Status.PENDING:
+            continue
+        if now > max(wanted_s + SETTLES_S, world.troubled_until):
+            told = f"{order.wanted.tag} still works {now - wanted_s:.0f} s later"
+            watch.breaks("what is cancelled is taken off", told)
 
 
 def unquiet(world: World) -> Iterator[tuple[str, str]]:

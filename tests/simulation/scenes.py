@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from daemon.core.clock import NS_PER_S
+from daemon.market.calendar import ist_date
 from tests.samples import CLOSE, DAY, MINUTE, OPEN
 
 
@@ -24,6 +25,8 @@ class Scene(StrEnum):
     """It crosses the square-off, the broker's own square-off a little later, and the close."""
     NIGHT = "night"
     """It crosses the close; the computer is off over the night, and the next day opens."""
+    CARRIED = "carried"
+    """The computer is off before the square-off and over the night, so that positions are carried to the next open."""
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,9 +55,16 @@ STAGES = {
     ),
     Scene.NIGHT: Stage(
         begins_ns=CLOSE - 2 * MINUTE, square_off_minutes=1, off_s=(130.0, 165.0),
-        skipped_ns=(OPEN + DAY) - (CLOSE + MINUTE), ),
+        skipped_ns=(OPEN + DAY) - (CLOSE + MINUTE),
+    ),
+    Scene.CARRIED: Stage(
+        begins_ns=CLOSE - 3 * MINUTE, square_off_minutes=1, off_s=(95.0, 165.0), skipped_ns=(OPEN + DAY) - CLOSE,
+    ),
 }  # fmt: skip
-"""At night the close is at 120 s and the next open at 180 s."""
+"""At night the close is at 120 s and the next open at 180 s; where positions are carried the night ends there, too."""
+OPENS_AGAIN_S = 180.0
+EX_DATE = ist_date(OPEN + DAY)
+"""The day after the night."""
 
 NIGHT_NS = 5 * 60 * NS_PER_S
 """More than that between two readings of a clock is a night."""

@@ -112,6 +112,14 @@ class Venue:
         self.exchange.square_off()
         self.server.publish()
 
+    def split(self, symbol: str, into: int) -> None:
+        """Over a night one share has become so many."""
+        held = abs(self.exchange.ledger.net(symbol))
+        self.exchange.corporate_action(symbol, 1, into)
+        self.foreign += abs(self.exchange.ledger.net(symbol)) - held
+        self._prices[symbol] = self.exchange.quotes[symbol].last
+        self.server.publish()
+
     def change(self, number: int) -> None:
         """Somebody changes an order in the broker's app: its quantity."""
         working = [it for it in self.exchange.orders.values() if it.status is Status.PENDING]

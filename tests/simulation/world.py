@@ -16,26 +16,29 @@ from typing import Any
 import structlog
 
 from daemon.core.errors import HrmdError
-from daemon.core.events import CanaryChanged, Resume, TradingState
+from daemon.core.events import CanaryChanged, Resume, SettingChanged, TradingState
 from daemon.orders.book import OrderState
 from daemon.run.service import Service
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
 from daemon.sandbox.tokens import FAR_S, make_token
 from daemon.settings.shadow import ShadowAgentSettings
 from daemon.shadow.agents import Agent, own_settings
+from strategies.base import Strategy
 from tests.simulation import promises
 from tests.simulation.brains import CANDIDATE, Brain, Mood, Store
 from tests.simulation.clerk import Clerk, serve
 from tests.simulation.computer import Computer
+from tests.simulation.corporate import name_it_late, split_of
 from tests.simulation.deeds import DEEDS
 from tests.simulation.link import TickLinks
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import Network
+from tests.simulation.own_class import OWN, own_strategy
 from tests.simulation.plan import ACTIVE_WITHIN_S, BY_HTTP, HEALED_S, Action, Plan
 from tests.simulation.promises import SETTLES_S
 from tests.simulation.record import journaled, newest
 from tests.simulation.scenes import STAGES
-from tests.simulation.settings import MAX_A_MINUTE, MAX_LOSS, MAX_ORDER, settings_at
+from tests.simulation.settings import MAX_A_MINUTE, MAX_LOSS, settings_at
 from tests.simulation.venue import Venue
 from tests.simulation.watch import Watch
 
@@ -67,9 +70,13 @@ class World:
         self.clerk = Clerk(self)
         self.lifted_until = 0.0
         """Until when a resume that was asked for may still arrive."""
-        self.watch = Watch(self.loop.time, MAX_ORDER, MAX_A_MINUTE, MAX_LOSS)
-        self.watch.disk_fails = plan.has("disk.")
-        self.settings = settings_at(port, directory, stage, limits=plan.limits)
+        self.watch = Watch(self.loop.time, MAX_A_MINUTE, MAX_LOSS)
+        self.watch.disk_fails, self.watch.spoilt = plan.has("disk."), self.mood.spoilt
+        self.settings = self.file = settings_at(port, directory, stage, plan)
+        """Of the first start, and as the settings file has them by now."""
+        self.split = split_of(plan) if stage.off_s is not None else None
+        if self.split is not None and self.split.in_time:
+            self.split.name(self)
         self.venue = Venue(self.loop, plan.seed, stage, port, self.ticks)
         self.ticks.token_holds = lambda: not self.venue.gate.expired
         self.service: Service | None = None
@@ -151,8 +158,10 @@ class World:
             self.down_s = RESTART_S
             self.watch.begin_life(
                 journaled(self.computer.journal, "Fill", "fill_id"),
-                journaled(self.computer.journal, "OrderIntent", "order_id"), self.store.named,
-                newest(self.computer.journal, CanaryChanged),
+                journaled(self.computer.journal, "PositionRestated", "symbol"),
+                journaled(self.computer.journal, "OrderIntent", "order_id"),
+                journaled(self.computer.journal, "CancelOrder", "order_id"), self.store.named,
+                newest(self.computer.journal, CanaryChanged), self.most_units(),
             )  # fmt: skip
             task = self.loop.create_task(self._daemon(process), context=process.context())
             died = asyncio.create_task(self._died.wait())
@@ -166,6 +175,11 @@ class World:
             if not self._over:
                 await asyncio.sleep(max(self.down_s, self.off_until - self.loop.time()))
 
+    def most_units(self) -> int:
+        """Of one order, as the settings file and what is on record of operators' wishes have it together."""
+        told, most = newest(self.computer.journal, SettingChanged), self.file.risk.max_order_quantity
+        return most if told is None or told.as_in_file else min(most, int(told.after))
+
     def running(self) -> Service | None:
         """The daemon, if one lives."""
         return self.service if self.process is not None and self.process.alive else None
@@ -178,14 +192,16 @@ class World:
         self._token_file.write_text(token)
 
     async def _daemon(self, process: Process) -> None:
-        strategies = {name: self.store.brain(name) for name in ("hrm", "rules")}
+        strategies: dict[str, Strategy] = {name: self.store.brain(name) for name in ("hrm", "rules")}
+        if self.plan.has("own."):
+            strategies[OWN] = own_strategy(self.plan.seed, self.mood)
         agents = []
         if self.plan.has("canary."):
             brain = Brain("hrm", self.plan.seed, self.mood, in_thread=True, model=CANDIDATE)
             own = own_settings(ShadowAgentSettings(name=CANDIDATE, strategy="hrm"), self.settings)
             agents = [Agent(CANDIDATE, brain, own)]
         try:
-            service = Service(self.settings, strategies, self.computer.machine(), agents=agents)
+            service = Service(self.file, strategies, self.computer.machine(), lambda: self.file, agents)
         except HrmdError as error:
             self.ends["refused"] += 1
             self._note(f"refused: {error}")
@@ -231,6 +247,7 @@ class World:
         if unwritten and self.watch.state is TradingState.HALTED:
             self.watch.must_stand = TradingState.HALTED
         if self.computer.lose_process(torn=torn):
+            self.watch.must_decide = None
             self.ends["forgot"] += 1
             self.forgotten |= self.watch.sent
             self.watch.must_stand = None
@@ -300,6 +317,9 @@ class World:
         self.computer.clocks.pass_night(self.stage.skipped_ns)
         self.venue.clock.pass_night(self.stage.skipped_ns)
         self.watch.pass_night()
+        if self.split is not None:
+            self.venue.split(self.split.symbol, self.split.into)
+            name_it_late(self, self.split)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import pytest
+
 from daemon.bars.builder import BarBuilder, BarsActor
 from daemon.bars.overnight import Overnight
 from daemon.core.bus import Bus
@@ -17,6 +19,7 @@ from tests.samples import DAY, MINUTE, OPEN, SBIN, tick
 
 LIMIT = OvernightLimit(InstrumentBook(MarketSettings()), 20.0)
 DATE = dt.date(2026, 1, 6)
+DONE = f"{SBIN} 2026-01-06 split"
 
 
 def split(date: dt.date = DATE, kind: Any = "split", ratio: str = "1/5") -> AdjustmentSettings:
@@ -55,6 +58,23 @@ def test_an_action_comes_before_the_first_tick_of_its_day_once() -> None:
     assert [heard.tick(0), heard.tick(1), heard.tick(1, minute=2), heard.tick(2)] == [
         [TickBatch], [PriceAdjusted, PositionRestated, TickBatch], [TickBatch], [TickBatch],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("by_broker", [False, True])
+def test_a_process_that_ended_before_the_holding_was_counted_leaves_it_to_the_next(by_broker: bool) -> None:
+    """On paper it is counted before the first tick, once; a broker is waited for. The prices are counted already."""
+    said = PriceAdjusted(ts=OPEN + DAY, symbol=SBIN, date="2026-01-06", kind="split", numerator=1, denominator=5,
+                         shares=True, by_broker=by_broker)  # fmt: skip
+    before, on_the_day = DATE - dt.timedelta(1), DATE
+    heard = Heard(split(), by_broker=by_broker, open_since={SBIN: before})
+    heard.station.remember([bar(0, 500.0, 500.0), said])
+    assert heard.station.awaited == [said]
+    counted: list[type[Event]] = [] if by_broker else [PositionRestated]
+    assert [heard.tick(1), heard.tick(1, minute=2)] == [[*counted, TickBatch], [TickBatch]]
+    for others in ({"open_since": {SBIN: on_the_day}}, {"open_since": {SBIN: before}, "done": [DONE]}, {}):
+        heard = Heard(split(), by_broker=by_broker, **others)
+        heard.station.remember([bar(0, 500.0, 500.0), said])
+        assert heard.station.awaited == []
 
 
 def test_a_dividend_changes_no_holding_and_the_broker_changes_his_own() -> None:

@@ -196,6 +196,15 @@ def test_simulated_is_passed_on(tmp_path: Path) -> None:
     made = write(tmp_path / "2", make_batch(ltp=[1]), simulated="true")
     assert not Tapes([real], [], 1024).simulated
     assert Tapes([real, made], [], 1024).simulated
+    assert [Tapes(tapes, [], 1024).real for tapes in ([real], [made], [real, made], [])] == [True, False, True, True]
+
+
+def test_quotes_are_looked_for(tmp_path: Path) -> None:
+    """In any of the tapes, on both sides; a feed may always have some."""
+    plain = write(tmp_path / "1", make_batch(ltp=[1]))
+    quoted = write(tmp_path / "2", make_batch(ltp=[100], bid=[99], ask=[101]))
+    found = [Tapes(tapes, [], 1024).quoted for tapes in ([plain], [quoted], [plain, quoted], [])]
+    assert found == [False, True, True, True]
 
 
 def test_first_time_without_a_valid_stamp(tmp_path: Path) -> None:

@@ -126,6 +126,22 @@ def test_the_pause_of_a_two_part_day_is_outside(calendar: MarketCalendar) -> Non
     assert calendar.in_session(stamps[2:5]).tolist() == [True, False, False]
 
 
+def test_a_stretch_is_trading_without_a_pause(calendar: MarketCalendar) -> None:
+    """All of it is in a session and what borders on it isn't, on days of one part and of two; else none is there."""
+    for day, clock in ((dt.date(2024, 3, 2), "09:20"), (dt.date(2024, 3, 2), "12:00"), (dt.date(2021, 4, 1), "11:00")):
+        for _ in range(2):  # asked again it answers the same
+            start, stop = calendar.stretch(ist_ns(day, clock))
+            assert calendar.in_session(np.array([start - 1, start, stop - 1, stop])).tolist() == [
+                False,
+                True,
+                True,
+                False,
+            ]
+            assert start <= ist_ns(day, clock) < stop
+    for nothing in (ist_ns(dt.date(2024, 3, 2), "10:30"), ist_ns(dt.date(2021, 4, 2), "11:00"), 0, -(2**63), 2**63 - 1):
+        assert calendar.stretch(nothing) == (0, 0)
+
+
 def test_in_session_agrees_with_session_at(calendar: MarketCalendar) -> None:
     """The columnar answer is the scalar one, over the whole table and to the end beyond it."""
     generator = np.random.default_rng(7)

@@ -21,17 +21,28 @@ from daemon.market.segments import hours
         ("BSE equity", "2025-01-06", ("09:15", "15:30")),
         ("NSE F&O", "2026-08-03", ("09:15", "15:40")),
         ("NSE F&O", "2026-07-31", ("09:15", "15:30")),
+        ("CDS", "2026-01-06", ("09:00", "17:00")),
+        ("MCX", "2026-01-01", ("09:00", "17:00")),
+        ("MCX", "2026-03-03", ("17:00", "23:55")),
+        ("MCX", "2026-09-14", ("17:00", "23:30")),
     ],
 )
 def test_hours_of_a_day(segment: str, day: str, expected: tuple[str, str]) -> None:
-    """MCX's close follows New York's clocks."""
+    """MCX's close follows New York's clocks; on most holidays it trades in the evening."""
     assert hours(segment, dt.date.fromisoformat(day)) == expected
 
 
 @pytest.mark.parametrize(
     ("segment", "day", "why"),
     [
-        ("CDS", "2025-01-06", "CDS: no hours are known; there are NSE F&O"),
+        ("NCDEX", "2025-01-06", "NCDEX: no hours are known; there are NSE F&O"),
+        ("CDS", "2025-01-06", "CDS: the hours on 2025-01-06 aren't known"),
+        ("MCX", "2026-01-26", "MCX: closed on 2026-01-26, Republic Day"),
+        (
+            "MCX",
+            "2026-01-15",
+            "MCX: the hours on 2026-01-15, Municipal corporation elections in Maharashtra, aren't known",
+        ),
         ("MCX", "2018-06-04", "MCX: the hours on 2018-06-04 aren't known"),
         ("MCX", "2016-06-06", "aren't known"),
         ("BSE F&O", "2026-08-03", "aren't known"),

@@ -158,7 +158,7 @@ def test_batches_grow_and_what_is_past_is_passed_by(talkative: Callable[..., HRM
     seen = walks(observe, 120)
     ahead = foresight(talkative(), seen)
     assert [ahead.look_ahead(seen[0].ts), ahead.look_ahead(seen[FIRST].ts)] == [FIRST, 2 * FIRST]
-    assert ahead.look_ahead(seen[100].ts) == 20
+    assert ahead.look_ahead(seen[110].ts) == 10
     assert not ahead.is_due(seen[119].ts)
     assert ahead.look_ahead(seen[119].ts + 1) == 0
     assert not ahead.is_due(seen[119].ts + 10**15)

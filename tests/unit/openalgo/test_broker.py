@@ -100,13 +100,13 @@ async def test_an_end_is_believed_at_the_second_reading(tmp_path: Path) -> None:
         await broker.close()
 
 
-async def test_a_contract_has_no_name_there(tmp_path: Path) -> None:
+async def test_a_contract_whose_end_nobody_tells_has_no_name_there(tmp_path: Path) -> None:
     """So nothing is sent."""
     async with opened(speaks="openalgo") as desk:
         broker = broker_at(desk, tmp_path)
-        outcome = await broker.submit(intend("T1", symbol="NSE:NIFTY26JANFUT"))
+        outcome = await broker.submit(intend("T1", symbol="NSE:USDINR26JANFUT"))
         assert isinstance(outcome, NotSent)
-        assert "NSE:NIFTY26JANFUT" in outcome.reason
+        assert "NSE:USDINR26JANFUT" in outcome.reason
         await broker.close()
 
 

@@ -5,17 +5,28 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from decimal import Decimal
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from daemon.calls.budget import RateBudget
 from daemon.calls.secret import Secret
+from daemon.core.bus import Bus
 from daemon.core.clock import LiveClock
+from daemon.core.errors import SettingsError
 from daemon.core.events import MISSING_INT
 from daemon.feed.live.frames import Authenticated, Counts, Frame, Refused, Subscribed, read_ticks
-from daemon.openalgo.feed import SocketLink, TickReader, ticks_are_real
+from daemon.feed.tick_filter import TickFilter
+from daemon.market.calendar import MarketCalendar
+from daemon.market.instruments import InstrumentBook
+from daemon.openalgo.feed import SocketLink, TickReader, check_feed, openalgo_feed, ticks_are_real
+from daemon.openalgo.symbols import Names
+from daemon.sandbox.exchange import Quote
 from tests.samples import settings_of
-from tests.unit.sandbox.desk import SBIN, TOKEN, Desk, opened
+from tests.unit.market.masters import DAY, master_of
+from tests.unit.sandbox.desk import SBIN, TOKEN, WIDE, Desk, opened
 
 MESSAGE: dict[str, Any] = {
     "type": "market_data", "symbol": "SBIN", "exchange": "NSE", "mode": 2,
@@ -23,9 +34,12 @@ MESSAGE: dict[str, Any] = {
 }  # fmt: skip
 
 
+NAMED = [("SBIN", "NSE")]
+
+
 async def heard(desk: Desk, key: str, *, real: bool = False, ticks: int = 1) -> list[Frame]:
     """What a link says until so many frames of ticks, or its end."""
-    link = SocketLink(desk.server.openalgo_socket_url, Secret(key), (SBIN,), LiveClock(), real=real)
+    link = SocketLink(desk.server.openalgo_socket_url, Secret(key), NAMED, LiveClock(), real=real)
     found: list[Frame] = []
     async with asyncio.timeout(10), aclosing(link.frames()) as frames:
         async for frame in frames:
@@ -70,11 +84,63 @@ async def test_ticks_of_a_sandbox_are_never_real() -> None:
 async def test_a_server_that_is_gone() -> None:
     """The link says so, and may be made again."""
     async with opened(speaks="openalgo") as desk:
-        link = SocketLink(desk.server.openalgo_socket_url, Secret(TOKEN), (SBIN,), LiveClock(), real=False)
+        link = SocketLink(desk.server.openalgo_socket_url, Secret(TOKEN), NAMED, LiveClock(), real=False)
         await desk.server.stop()
         (refused,) = [frame async for frame in link.frames()]
         assert isinstance(refused, Refused)
         assert not refused.token
+
+
+async def test_ticks_of_contracts_come_under_our_names() -> None:
+    """An option of a week, a future and their index: subscribed as OpenAlgo names them, with their open interest."""
+    symbols = ("NSE:NIFTY2610626000CE", "NSE:NIFTY26JANFUT", "NSE:NIFTY50-INDEX")
+    settings = settings_of(
+        "feed.source=openalgo", f"feed.symbols={list(symbols)}".replace("'", '"'), "broker.openalgo.url=http://127.0.0.1:1",
+    )  # fmt: skip
+    async with opened(speaks="openalgo") as desk:
+        for number, symbol in enumerate(symbols):
+            desk.server.exchange.on_quote(symbol, Quote(last=Decimal(100 + number), open_interest=7 + number))
+        names = Names(InstrumentBook(settings.market).resolve)
+        wanted = [named for symbol in symbols if (named := names.theirs(symbol))]
+        link, rows = SocketLink(desk.server.openalgo_socket_url, Secret(TOKEN), wanted, LiveClock(), real=False), {}
+        async with asyncio.timeout(10), aclosing(link.frames()) as frames:
+            async for frame in frames:
+                if isinstance(frame, bytes):
+                    batch = read_ticks(frame, symbols, 1)[0]
+                    rows |= dict(zip((symbols[code] for code in batch.code), batch.ltp.tolist(), strict=True))
+                if len(rows) == len(symbols):
+                    break
+        assert rows == {symbol: 100.0 + number for number, symbol in enumerate(symbols)}
+
+
+async def test_a_feed_names_contracts_by_the_instruments_of_the_run(tmp_path: Path) -> None:
+    """With a symbol master one that it doesn't have is refused, an alias that was resolved is not."""
+    (tmp_path / "key").write_text("k" * 32)
+    (tmp_path / "key").chmod(0o600)
+    settings = settings_of(
+        "feed.source=openalgo", 'feed.symbols=["NSE:NIFTY-FUT1"]', f"broker.openalgo.key_file={tmp_path / 'key'}"
+    )
+    book, clock = InstrumentBook(settings.market, DAY, master_of(DAY)), LiveClock()
+    calendar = MarketCalendar()
+    known = partial(
+        openalgo_feed, settings, Bus(), TickFilter(book, calendar, 20.0), calendar, clock, RateBudget(clock, WIDE)
+    )
+    feed = known(symbols=tuple(book.needed_for(settings.feed.symbols)))
+    await feed.close()
+    with pytest.raises(SettingsError, match="OpenAlgo's name of NSE:SBIN26JANFUT isn't known"):
+        known(symbols=("NSE:SBIN26JANFUT",))
+
+
+def test_what_has_no_name_there_is_refused_before_the_start(tmp_path: Path) -> None:
+    """A currency, a share of BSE: one line; an alias may yet be a contract by the symbol master."""
+    (tmp_path / "key").write_text("k" * 32)
+    (tmp_path / "key").chmod(0o600)
+    key = f"broker.openalgo.key_file={tmp_path / 'key'}"
+    for symbol in ("BSE:SBIN-A", "NSE:UNHEARD-INDEX"):
+        with pytest.raises(SettingsError, match=f"OpenAlgo's name of {symbol} isn't known"):
+            check_feed(settings_of("feed.source=openalgo", f'feed.symbols=["{symbol}"]', key))
+    for symbol in ("NSE:NIFTY26JANFUT", "NSE:NIFTY-FUT1", "BSE:SENSEX-INDEX"):
+        check_feed(settings_of("feed.source=openalgo", f'feed.symbols=["{symbol}"]', key))
 
 
 @pytest.mark.parametrize(
@@ -86,19 +152,19 @@ async def test_a_server_that_is_gone() -> None:
 )  # fmt: skip
 def test_what_is_no_tick_is_counted(change: dict[str, Any], reason: str) -> None:
     """By its reason."""
-    reader = TickReader((SBIN,), LiveClock())
+    reader = TickReader(NAMED, LiveClock())
     assert reader.row({**MESSAGE, **change}) is None
     assert reader.refused == {reason: 1}
 
 
 def test_what_a_broker_does_not_tell_is_missing() -> None:
     """And a tick without a time is of now."""
-    row = TickReader((SBIN,), LiveClock()).row(MESSAGE)
+    row = TickReader(NAMED, LiveClock()).row(MESSAGE)
     assert row is not None
     assert (row.ts_event, row.ltp, row.volume, row.last_qty) == (1_767_584_700_000_000_000, 820.5, 7, MISSING_INT)
     assert row.bid != row.bid
     clock = LiveClock()
-    untimed = TickReader((SBIN,), clock).row({**MESSAGE, "data": {"ltp": 1}})
+    untimed = TickReader(NAMED, clock).row({**MESSAGE, "data": {"ltp": 1}})
     assert untimed is not None
     assert 0 <= clock.now_ns() - untimed.ts_event < 10_000_000_000
 

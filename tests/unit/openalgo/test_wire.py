@@ -11,10 +11,13 @@ import pytest
 from daemon.calls.records import WireError
 from daemon.core.clock import IST_OFFSET_NS, NS_PER_S
 from daemon.core.events import OrderType, Side
+from daemon.market.instruments import Instrument, InstrumentBook, Kind
 from daemon.market.records import Quote
 from daemon.openalgo import wire
 from daemon.openalgo.symbols import SHARES, Names
 from daemon.orders.venue import OrderStatus
+from daemon.settings.market import MarketSettings
+from tests.unit.market.masters import DAY, master_of
 
 ORDER: dict[str, Any] = {
     "action": "BUY", "symbol": "YESBANK", "exchange": "NSE", "orderid": "250408001002736", "product": "MIS",
@@ -124,8 +127,8 @@ def test_a_row_that_cannot_be_read(change: dict[str, Any]) -> None:
 
 
 def test_symbols_go_there_and_back() -> None:
-    """Shares and known indices of NSE; without a symbol master nothing else has a name there."""
-    for symbol in ("NSE:SBIN-EQ", "NSE:M&M-EQ", "NSE:NIFTY50-INDEX", "NSE:NIFTYBANK-INDEX"):
+    """Shares of NSE and known indices; where nobody tells when a contract ends nothing else has a name there."""
+    for symbol in ("NSE:SBIN-EQ", "NSE:M&M-EQ", "NSE:NIFTY50-INDEX", "NSE:NIFTYBANK-INDEX", "BSE:SENSEX-INDEX"):
         named = SHARES.theirs(symbol)
         assert named is not None
         assert SHARES.ours(*named) == symbol
@@ -146,9 +149,39 @@ def test_contracts_are_named_by_their_day_of_expiry() -> None:
     """The symbol master tells it: futures, options of the month and of a week, strikes with a fraction."""
     month = dt.date(2026, 11, 24)
     days = {"NSE:NIFTY26N1024000PE": dt.date(2026, 11, 10), "BSE:SENSEX2611582000CE": dt.date(2026, 1, 15)}
-    names = Names(lambda symbol: days.get(symbol, month) if symbol in CONTRACTS else None)
+
+    def resolve(symbol: str) -> Instrument | None:
+        known = Instrument(symbol, Kind.FUTURE, "NSE", 1, Decimal("0.05"), True, expiry=days.get(symbol, month))
+        return known if symbol in CONTRACTS else None
+
+    names = Names(resolve)
     for symbol, theirs in CONTRACTS.items():
         assert names.theirs(symbol) == theirs
         assert names.ours(*theirs) == symbol
     for unknown in ("NIFTY25NOV26FUT", "NIFTY31FEB26FUT", "NIFTY24NOV26"):  # of other days, and of none
         assert names.ours(unknown, "NFO") == f"NFO:{unknown}"
+
+
+def test_the_instruments_tell_when_a_contract_ends() -> None:
+    """A master's word before that of the settings, before the name's; currencies have no name, nor have guesses."""
+    book = InstrumentBook(
+        MarketSettings.model_validate(
+            {"instruments": [
+                {"symbol": "NSE:SBIN26JANFUT", "kind": "future", "lot_size": 750, "expiry": "2026-01-22"},
+            ]}
+        ), dt.date(2026, 1, 5),
+    )  # fmt: skip
+    names = Names(book.resolve)
+    for symbol, theirs in {
+        "NSE:NIFTY26JANFUT": ("NIFTY27JAN26FUT", "NFO"), "NSE:SBIN26JANFUT": ("SBIN22JAN26FUT", "NFO"),
+        "NSE:NIFTY2610626000CE": ("NIFTY06JAN2626000CE", "NFO"),
+        "NSE:NIFTY26JAN26000PE": ("NIFTY27JAN2626000PE", "NFO"),
+        "BSE:SENSEX26JAN82000CE": ("SENSEX29JAN2682000CE", "BFO"),
+    }.items():  # fmt: skip
+        assert names.theirs(symbol) == theirs
+        assert names.ours(*theirs) == symbol
+    for unknown in ("NSE:USDINR26JANFUT", "NSE:USDINR2610985CE", "NSE:NIFTY-FUT1", "MCX:GOLD26FEBFUT"):
+        assert names.theirs(unknown) is None
+    with_master = Names(InstrumentBook(MarketSettings(), DAY, master_of(DAY)).resolve)
+    assert with_master.theirs("NSE:NIFTY26JANFUT") == ("NIFTY27JAN26FUT", "NFO")
+    assert with_master.theirs("NSE:SBIN26JANFUT") is None

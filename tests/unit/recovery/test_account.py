@@ -462,10 +462,15 @@ def test_an_action_is_counted_once_and_remembered(path: Path) -> None:
 
 
 def test_the_last_price_of_what_is_held_is_known(path: Path) -> None:
-    """From bars and from a snapshot; not of what is flat."""
+    """From its fills, bars and a snapshot; not of what is flat."""
     bar = Bar(symbol=SBIN, interval="5m", ts_open=OPEN, ts_close=OPEN + DAY, open=1.0, high=9.0, low=1.0, close=8.5,
               volume=1, ticks=1)  # fmt: skip
-    write(path, *trade(1), bar)
+    write(path, *trade(1))
+    ((bought_ts, bought),) = recovered(path).portfolio.closes().values()  # no bar has closed since
+    assert (bought_ts, bought) == (recovered(path).portfolio.positions()[0].opened_ts, 800.0)
+    write(path, recovered(path).snapshot(OPEN + DAY))
+    assert recovered(path).portfolio.closes() == {SBIN: (bought_ts, 800.0)}
+    write(path, bar)
     assert recovered(path).portfolio.closes() == {SBIN: (OPEN + DAY, 8.5)}
     write(path, recovered(path).snapshot(OPEN + DAY))
     assert recovered(path).portfolio.closes() == {SBIN: (OPEN + DAY, 8.5)}

@@ -73,3 +73,13 @@ def test_gross_leaves_one_symbol_out() -> None:
     book.order_opened(intend("b", Side.BUY, 9))
     assert book.gross_notional(without=RELIANCE) == Decimal("60.60")
     assert book.gross_notional(without=SBIN) == 0
+
+
+def test_a_day_that_begins_before_the_first_tick_makes_no_profit() -> None:
+    """What is held is worth what was paid until it is seen to trade: nothing was lost, and nothing is won by a tick."""
+    book = RiskBook()
+    book.restore([position_of(100, "800")], [], [], 0, Decimal(0))
+    assert book.net() == 0
+    book.start_day(1)
+    book.on_ticks(tick(OPEN, 790.0))
+    assert book.day_pnl() == -1000

@@ -13,6 +13,7 @@ from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
 from daemon.risk.book import RiskBook
 from daemon.risk.gate import RiskGate
+from daemon.risk.lease import Lease
 from daemon.settings.market import InstrumentSettings, MarketSettings
 from daemon.settings.risk import RiskSettings
 from tests.samples import CLOSE, MINUTE, OPEN, RELIANCE, SBIN, fill_of, intend, position_of, tick
@@ -347,3 +348,52 @@ def test_before_the_first_tick_of_a_rehearsal_there_is_no_time_to_trade_at(book:
     no_time = ("session", "a time of day, which the first tick tells", "none yet")
     assert check(intend(ts=0)) == no_time
     assert check(intend(ts=0, side=Side.SELL, reduces=True)) == no_time
+
+
+def leased(amount: int | None) -> Lease:
+    """A lease that doesn't end."""
+    lease = Lease("banks", lambda: 0)
+    if amount is not None:
+        lease.renew(NOON, Decimal(amount), 1, "")
+    return lease
+
+
+@pytest.mark.parametrize(("amount", "denied"), [(160_000, False), (159_999, True)])
+def test_no_more_than_is_leased_of_a_shared_budget(check: Check, book: RiskBook, amount: int, denied: bool) -> None:
+    """Everything that is held and may become so counts, as against the daemon's own limit."""
+    hold(book, 100)
+    book.lease = leased(amount)
+    assert check(intend(quantity=100)) == (
+        ("budget", f"{amount} leased of the shared budget", "160000.00") if denied else None
+    )
+
+
+def test_no_entry_without_a_lease_and_every_exit(check: Check, book: RiskBook) -> None:
+    """The denial says since when there is none; what is held may be closed whatever the budget says."""
+    hold(book, 100)
+    book.lease = leased(None)
+    assert check(intend(quantity=1)) == ("budget", "a lease of the shared budget", "no lease yet")
+    book.lease = leased(0)
+    assert check(intend(side=Side.SELL, quantity=100, reduces=True)) is None
+    book.lease.drop(NOON, "the service is gone")
+    denial = check(intend(quantity=1))
+    assert denial is not None
+    assert denial[2] == "no lease since 10:15:00: the service is gone"
+    assert check(intend(side=Side.SELL, quantity=100, reduces=True)) is None
+
+
+def test_what_is_held_counts_before_its_first_tick(check: Check, book: RiskBook) -> None:
+    """After a restart: at what was paid, and an order that works at what it was wanted at."""
+    book.restore(
+        [position_of(1000, "1000", "NSE:TCS-EQ")],
+        [(intend(quantity=100, symbol="NSE:INFY-EQ"), 100)],
+        [],
+        1,
+        Decimal(0),
+    )
+    assert book.gross_notional(without="") == 1_000_000 + 80_000
+    assert not book.priced
+    assert check(intend(quantity=600)) == ("gross_notional", "1500000", "1560000.00")
+    book.on_ticks(tick(NOON, 990.0, "NSE:TCS-EQ"))
+    assert book.priced
+    assert check(intend(quantity=500)) is None

@@ -113,6 +113,23 @@ def test_a_night_without_a_jump_is_closed_as_ever() -> None:
 
 
 @pytest.mark.parametrize("quantity", [100, -100])
+def test_nothing_is_closed_before_the_first_price_of_the_day(quantity: int) -> None:
+    """At the open nobody knows yet whether as many are held: an exit of yesterday's quantity may be half of one."""
+    night = Night(quantity)
+    assert night.tell(TimeAdvanced(ts=MORNING), tick(MORNING, 1400.0, RELIANCE), TimeAdvanced(ts=MORNING + 1)) == []
+    said = night.tell(adjusted(), RESTATED, tick(MORNING + 2, 160.0), TimeAdvanced(ts=MORNING + 3))
+    closing = [event for event in said if isinstance(event, OrderIntent)]
+    assert [(event.quantity, event.reduces) for event in closing] == [(500, True)]
+
+
+def test_who_flattens_before_the_first_price_is_obeyed() -> None:
+    """A person knows what is held."""
+    night = Night()
+    night.tell(TimeAdvanced(ts=MORNING))
+    assert OrderIntent in kinds(night.tell(Flatten(ts=MORNING, reason="by hand")))
+
+
+@pytest.mark.parametrize("quantity", [100, -100])
 def test_a_jump_is_said_and_nothing_is_closed(quantity: int) -> None:
     """Neither what was carried over, nor by a decision, nor is anything opened; other symbols trade on."""
     night = Night(quantity)

@@ -13,7 +13,8 @@ from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
 from daemon.risk.book import RiskBook
 from daemon.risk.gate import RiskGate
-from daemon.risk.intents import IntentBuilder
+from daemon.risk.intents import IntentBuilder, units_of
+from daemon.risk.lease import Lease
 from daemon.settings.market import InstrumentSettings, MarketSettings
 from daemon.settings.orders import ExecutionSettings
 from daemon.settings.risk import RiskSettings
@@ -97,6 +98,8 @@ def test_a_share_is_of_what_the_limits_allow(share: float, limits: dict[str, Any
     """Half of 500,000 rupees at 800 is 312 shares, however many units the decision names."""
     decision = msgspec.structs.replace(decide(Action.BUY_LONG, units), share=share)
     assert build(decision, book_at(), **limits).quantity == quantity
+    told = units_of(RiskSettings(**limits), InstrumentBook(INSTRUMENTS), decision.symbol, 800.0, share)
+    assert told == quantity  # what a model is told the cost of
 
 
 def test_a_share_that_is_less_than_a_lot_is_for_one_where_it_fits() -> None:
@@ -117,6 +120,16 @@ def test_an_entry_is_cut_to_what_the_position_leaves() -> None:
     book.order_opened(intend("w", Side.BUY, 20))
     assert build(decide(Action.BUY_LONG, 100), book, max_position_quantity=100).quantity == 50
     assert build(decide(Action.SELL_SHORT, 500), book, max_position_quantity=100).quantity == 100
+
+
+def test_an_entry_is_cut_to_what_is_leased_of_a_shared_budget() -> None:
+    """Where that is less than the daemon's own limit; without a lease the gate says so, of the whole wish."""
+    book = book_at()
+    book.lease = Lease("banks", lambda: 0)
+    assert build(decide(Action.BUY_LONG, 100), book).quantity == 100
+    book.lease.renew(NOON, Decimal(40_000), 1, "")
+    assert build(decide(Action.BUY_LONG, 100), book).quantity == 50
+    assert build(decide(Action.BUY_LONG, 100), book, max_gross_notional=20_000).quantity == 25
 
 
 def test_an_entry_is_cut_to_what_other_symbols_leave_of_the_gross() -> None:

@@ -17,7 +17,7 @@ from models.config import CarryState, History, HRMSettings
 from models.errors import CheckpointError
 from models.training.calibrating import calibrate
 from models.training.markets import HiddenRegime
-from strategies.base import Moment
+from strategies.base import FixedCosts, Moment
 from strategies.hrm import ENTRIES, HRMStrategy, observation
 from tests.unit.strategies.moments import moment_of, rising
 
@@ -328,3 +328,57 @@ def test_a_session_model_sees_bars_of_the_session_only() -> None:
     found = observation(moment, History.SESSION)
     assert np.array_equal(found.bars, moment.bars[-7:])
     assert len(found.coarse) == 0
+
+
+class ByShare(msgspec.Struct, frozen=True):
+    """Small orders are dearer: 3 bp a side, and 30 where less than all is asked for."""
+
+    small_bp: float = 30.0
+
+    def bp(self, symbol: str, price: float, ts: int, share: float = 1.0) -> float:
+        """By the share alone."""
+        return 3.0 if share == 1.0 else self.small_bp
+
+
+def knowing_costs(seed: int, **changes: object) -> HRMStrategy:
+    """An untrained strategy that is told of costs, with a policy that cares."""
+    settings = settings_of()
+    settings = settings.model_copy(
+        update={"features": settings.features.model_copy(update={"past_sessions": 3})} | changes
+    )
+    hrm = HRMStrategy.load(None, seed, settings, ReplayClock())
+    with torch.no_grad():
+        hrm.agent.model.heads.policy.weight.mul_(300.0)
+    return hrm
+
+
+def test_an_entry_is_told_the_cost_of_the_order_that_comes_of_it() -> None:
+    """Asked again at that cost, and kept only where it still wants it; made again from what was recorded, the same."""
+    moment = msgspec.structs.replace(walk(7), costs=ByShare())
+    free = msgspec.structs.replace(walk(7), costs=FixedCosts(3.0))
+    changed = 0
+    for seed in range(6):
+        hrm = knowing_costs(seed)
+        plain, told = hrm.decide(free), hrm.decide(moment)
+        if plain.action not in ENTRIES:
+            assert told == plain
+            continue
+        assert plain.share < 1.0
+        assert (plain.cost_bp, told.cost_bp) == (3.0, 30.0)
+        assert told == hrm.decide(msgspec.structs.replace(moment, costs=FixedCosts(30.0)))
+        again = msgspec.structs.replace(moment, costs=FixedCosts(told.cost_bp))
+        assert hrm.decide_at(again, told.segments).action is told.action
+        changed += told.confidence != plain.confidence
+        named = {part.name: part.effect for part in hrm.explain(moment, told)}
+        assert named == {part.name: part.effect for part in hrm.explain(again, told)}
+    assert changed
+
+
+def test_nobody_is_asked_twice_for_nothing() -> None:
+    """Where a small order costs no more, and where a second thought would carry states on twice."""
+    same = msgspec.structs.replace(walk(7), costs=ByShare(3.0))
+    carrying = {"carry_state": CarryState.SESSION}
+    for seed in range(3):
+        assert knowing_costs(seed).decide(same).cost_bp == 3.0
+        hrm = knowing_costs(seed, **carrying)
+        assert hrm.decide(msgspec.structs.replace(walk(7), costs=ByShare())).cost_bp == 3.0

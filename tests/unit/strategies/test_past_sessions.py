@@ -136,12 +136,20 @@ def test_no_more_sessions_are_kept_than_anybody_asks_for() -> None:
 
 
 def test_what_a_trade_costs_is_the_schedules() -> None:
-    """Both sides' charges on a usual order, halved, and half a tick; brokerage is less of a larger order."""
+    """Both sides' charges, halved, and half a tick; brokerage is less of a larger order."""
     book = InstrumentBook(settings_of().market)
-    small, large = (TradeCosts(CostSchedule(), book.resolve, size) for size in (20_000.0, 500_000.0))
+
+    def costs(half_spread_bp: float = 0.0, slippage_bp: float = 0.0) -> TradeCosts:
+        units = lambda _, price, share: int(share * 500_000 / price)  # noqa: E731
+        return TradeCosts(CostSchedule(), book.resolve, units, half_spread_bp, slippage_bp)
+
+    large = costs()
     share = large.bp("NSE:RELIANCE-EQ", 1300.0, OPEN_NS)
     assert 1.5 < share < 4.0
-    assert small.bp("NSE:RELIANCE-EQ", 1300.0, OPEN_NS) > share
+    assert large.bp("NSE:RELIANCE-EQ", 1300.0, OPEN_NS, 0.04) > share + 2.0
+    half_tick = 1e4 * 0.05 / 2 / 1300.0
+    assert costs(1.0, 0.7).bp("NSE:RELIANCE-EQ", 1300.0, OPEN_NS) == pytest.approx(share + 1.7 - half_tick)
+    assert costs(half_tick / 2).bp("NSE:RELIANCE-EQ", 1300.0, OPEN_NS) == share
     assert large.bp("NSE:NIFTY50-INDEX", 24_000.0, OPEN_NS) < share  # a future pays less tax on its turnover
     assert large.bp("what is this", 10.0, OPEN_NS) == UNKNOWN_BP
     assert large.bp("NSE:RELIANCE-EQ", 1300.0, 1) == UNKNOWN_BP

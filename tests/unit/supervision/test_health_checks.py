@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from daemon.supervision.health_checks import SharedLimits, all_checks
 from daemon.supervision.health_readings import (
     AlertsReading,
     BrokerReading,
+    BudgetReading,
     JournalReading,
     Measurements,
     ModelFile,
@@ -43,8 +45,8 @@ SEEN = Measurements(
 )  # fmt: skip
 NAMES = [
     "running", "journal", "ladder", "canary", "decisions", "owed", "stages", "restarts", "orders", "positions",
-    "held_over", "cash", "broker", "token", "recorder", "feed", "clock", "ticks", "errors", "latency", "reasoning",
-    "convergence", "baseline", "model", "memory", "loop", "disk", "calendar", "alerts",
+    "held_over", "cash", "budget", "broker", "token", "recorder", "feed", "clock", "ticks", "errors", "latency",
+    "reasoning", "convergence", "baseline", "model", "memory", "loop", "disk", "calendar", "alerts",
 ]  # fmt: skip
 
 
@@ -102,6 +104,12 @@ SAID: list[tuple[str, dict[str, Any], CheckStatus, str]] = [
     ("broker", {"broker": BrokerReading("the broker's positions have not been read for 50 s (no: you)", True, 50.0)},
      FAIL, "the broker's positions have not been read for 50 s (no: you)"),
     ("broker", {"broker": BrokerReading("", True, 35.0)}, WARN, "the last question to the broker failed"),
+    ("budget", {"budget": BudgetReading(None, "no lease yet", "http://x refuses")}, WARN,
+     "no lease yet (http://x refuses)"),
+    ("budget", {"budget": BudgetReading(None, "no lease since 10:15:00: late", "")}, FAIL,
+     "no lease since 10:15:00: late"),
+    ("budget", {"budget": BudgetReading(Decimal(500), "", "no answer")}, WARN, "the lease ends soon (no answer)"),
+    ("budget", {"budget": BudgetReading(Decimal(500), "", "")}, OK, "500 is leased"),
     ("token", {"token": TokenReading("expired", False, False, "expired on …", 0.0)}, FAIL,
      "the broker's access is expired: hrmd login"),
     ("token", {"token": TokenReading("expiring", True, True, "expires on …", 900.0)}, WARN,

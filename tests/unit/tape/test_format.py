@@ -345,6 +345,18 @@ def test_names_that_no_row_uses_are_no_symbols(tmp_path: Path) -> None:
     assert [batch.code.tolist() for batch in reader.batches(1)] == [[0], [0]]
 
 
+def test_a_name_beside_nameless_rows(tmp_path: Path) -> None:
+    """One name in the dictionary, and rows that have none: both are there; of a file of nulls only the nameless."""
+    for number, (symbols, expected) in enumerate(((["AAA", None], ("AAA", "")), ([None, None], ("",)))):
+        path = tmp_path / f"{number}.parquet"
+        columns = {"ts_event": pa.array([OPEN_NS, OPEN_NS]), "symbol": pa.array(symbols, pa.string()),
+                   "ltp": pa.array([1.0, 2.0])}  # fmt: skip
+        pq.write_table(pa.table(columns), path)
+        reader = TapeReader([path])
+        assert reader.symbols == expected
+        assert [expected[code] for batch in reader.batches(9) for code in batch.code] == [it or "" for it in symbols]
+
+
 def test_any_flipped_bit_of_a_footer_is_read_or_refused(tmp_path: Path) -> None:
     """Bit 0 of each byte: some of them end the process inside Arrow where a column's metadata is asked for unread."""
     path = tmp_path / "t.parquet"
