@@ -15,7 +15,7 @@ import msgspec
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import Action, Bar, Decision, Fill, PriceAdjusted
 from daemon.report.summary import EquityPoint, ReplaySummary
-from daemon.report.text import words
+from daemon.report.text import price, words
 from daemon.report.trades import Trade
 
 BARS_DRAWN = 40_000
@@ -95,6 +95,12 @@ def _drawn(shown: Shown, room: int) -> tuple[dict[str, list[Bar]], list[str]]:
     return drawn, left_out
 
 
+def _why(decision: Decision) -> str:
+    """The reason, with the stop and the target of an entry that has any."""
+    prices = (("stop", decision.stop_price), ("target", decision.target_price))
+    return ", ".join((decision.reason, *(f"{what} {price(value)}" for what, value in prices if value)))
+
+
 def _symbol(name: str, bars: Sequence[Bar], shown: Shown, reasons: _Names) -> dict[str, Any]:
     closes = [bar.ts_close for bar in bars]
     columns: dict[str, Any] = {
@@ -116,7 +122,7 @@ def _symbol(name: str, bars: Sequence[Bar], shown: Shown, reasons: _Names) -> di
         "complexity": [round(one.complexity, 3) for one in made],
         "confidence": [round(one.confidence, 3) for one in made],
         "halt": [reasons.number(words(one.halt_reason)) for one in made],
-        "why": [reasons.number(one.reason if one.action is not Action.HOLD else "") for one in made],
+        "why": [reasons.number(_why(one) if one.action is not Action.HOLD else "") for one in made],
     }
     columns["fills"] = [
         [_bar_of(closes, one.ts), one.side.sign, one.quantity, float(one.price), float(one.costs)]

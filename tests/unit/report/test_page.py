@@ -102,3 +102,14 @@ def test_what_isnt_done_is_told_without_a_reason() -> None:
     why = {found["reasons"][number] for number in found["symbols"][0]["decisions"]["why"]}
     assert why == {"", "hrm"}
     assert {one.action for one in sample.decisions} > {Action.HOLD}
+
+
+def test_an_entry_tells_its_stop_and_target() -> None:
+    """Beside its reason; where it has one alone, that."""
+    sample = Sample(sessions=1)
+    shown = shown_of(sample)
+    number = next(n for n, one in enumerate(sample.decisions) if one.action is not Action.HOLD)
+    shown.decisions = list(sample.decisions)
+    shown.decisions[number] = msgspec.structs.replace(sample.decisions[number], stop_price=790.0, target_price=1820.5)
+    found = page_data(sample.summary(), shown)
+    assert found["reasons"][found["symbols"][0]["decisions"]["why"][number]] == "hrm, stop 790.00, target 1,820.50"
