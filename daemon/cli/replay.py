@@ -13,7 +13,10 @@ from daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
     from daemon.report.summary import ReplaySummary
+    from daemon.run.many import Crew
+    from daemon.run.outputs import ReplayOutputs
     from daemon.run.replaying import Replay
+    from daemon.settings.tree import Settings
 
 
 def replay(
@@ -69,12 +72,7 @@ def replay(
     as_json: AsJson = False,
 ) -> int:
     """Replay recorded ticks through the whole daemon."""
-    from rich.console import Console
-
-    from daemon.cli.lookahead import check_lookahead
-    from daemon.report.terminal import print_summary
-    from daemon.run.latency import parse_latency
-    from daemon.run.replaying import Replay, ReplayOutputs
+    from daemon.run.outputs import ReplayOutputs
 
     changes = list(overrides or [])
     if strategy is not None:
@@ -101,14 +99,43 @@ def replay(
         written = any(getattr(outputs, name) is not None for name in outputs.__struct_fields__)
         if written or workers > 1 or sensitivity:
             raise UsageError("--lookahead writes nothing: without outputs, --workers and --sensitivity")
+        from daemon.cli.lookahead import check_lookahead
+
         check_lookahead(settings_and_logs(config, changes), tapes, symbol or [], latency or "zero", as_json=as_json)
         return 0
     settings = settings_and_logs(config, changes)
-    session = Replay(settings, tapes, symbol or [], parse_latency(latency or "zero"), outputs, workers)
+    crew = None
+    if workers > 1:
+        from daemon.run.many import Crew, not_to_be_split, thinks
+
+        if not not_to_be_split(settings, journal, ticks_out):
+            crew = Crew(workers - 1, thinks=thinks(settings))  # before this process imports what it needs itself
+    try:
+        return _played(
+            settings, tapes, symbol or [], latency or "zero", outputs, workers, crew, sensitivity=sensitivity,
+            as_json=as_json,
+        )  # fmt: skip
+    finally:
+        if crew is not None:
+            crew.close()
+
+
+def _played(
+    settings: Settings, tapes: list[Path], symbols: list[str], latency: str, outputs: ReplayOutputs, workers: int,
+    crew: Crew | None, *, sensitivity: bool, as_json: bool,
+) -> int:  # fmt: skip
+    """Replay, and say what came of it."""
+    from rich.console import Console
+
+    from daemon.report.terminal import print_summary
+    from daemon.run.latency import parse_latency
+    from daemon.run.replaying import Replay
+
+    session = Replay(settings, tapes, symbols, parse_latency(latency), outputs, workers, crew)
     if sensitivity:
         from daemon.run.sensitivity import sensitivity as under_other_costs
 
-        session.beside = partial(under_other_costs, settings, tapes, symbol or [], latency or "zero")
+        session.beside = partial(under_other_costs, settings, tapes, symbols, latency)
     summary = run_loop(interruptible(session))
     if as_json:
         print_json(summary)

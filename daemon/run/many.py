@@ -7,10 +7,11 @@ and on another machine.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -47,6 +48,52 @@ def play_all(jobs: Sequence[Job], workers: int) -> Iterator[ReplaySummary]:
     with processes(min(workers, len(jobs))) as pool:
         for told in pool.map(played, [msgspec.json.encode(job) for job in jobs]):
             yield msgspec.json.decode(told, type=ReplaySummary)
+
+
+class Crew:
+    """Processes that import what a replay takes while whoever made them gets ready, too; for one list of jobs."""
+
+    def __init__(self, count: int, *, thinks: bool) -> None:
+        """`thinks`: whether there is a network, for which they import torch."""
+        before = set(multiprocessing.active_children())
+        self._pool = processes(count)
+        for _ in range(count):
+            self._pool.submit(_get_ready, thinks)
+        self._processes = set(multiprocessing.active_children()) - before
+
+    def do(self, work: Callable[[bytes], bytes], jobs: Sequence[bytes]) -> Iterator[bytes]:
+        """What comes of each job, in order. Raises `BrokenExecutor` where a process ended."""
+        return self._pool.map(work, jobs)
+
+    def terminate(self) -> None:
+        """End them, whatever they are at: `do` raises."""
+        for process in self._processes:
+            process.terminate()
+
+    def close(self) -> None:
+        """End them and let go of them; calling it again does nothing."""
+        self.terminate()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def not_to_be_split(settings: Settings, *written: Path | None) -> str:
+    """Why a replay is one run, "" where it needn't be; `written`: its journal and its tape of ticks."""
+    if any(path is not None for path in written):
+        return "journal and ticks are written by one process"
+    if settings.shadow.agents:
+        return "shadow agents keep accounts of their own over all sessions"
+    return ""
+
+
+def thinks(settings: Settings) -> bool:
+    """Whether a network decides."""
+    return settings.strategy.name in ("hrm", "ppo")
+
+
+def _get_ready(thinks: bool) -> None:
+    importlib.import_module("daemon.run.split")
+    if thinks:
+        importlib.import_module("strategies.hrm")
 
 
 def processes(workers: int) -> ProcessPoolExecutor:

@@ -29,7 +29,7 @@ from daemon.report.chance import SensitivityRow
 from daemon.report.summary import ReplaySummary
 from daemon.report.trades import Trade
 from daemon.run.chronicle import CHRONICLED, Chronicle, Described
-from daemon.run.many import Job
+from daemon.run.many import Crew, Job, not_to_be_split, thinks
 from daemon.run.output_tables import (
     bars_table,
     decisions_table,
@@ -38,29 +38,12 @@ from daemon.run.output_tables import (
     trades_table,
     write_table,
 )
-from daemon.run.split import Helpers, Share, Watch, events_of, not_to_be_split, shares
+from daemon.run.outputs import ReplayOutputs as ReplayOutputs
+from daemon.run.split import Helpers, Share, Watch, events_of, shares
 from daemon.settings.tree import Settings
 from daemon.tape.format import TapeWriter
 
 log = structlog.get_logger("replay")
-
-
-class ReplayOutputs(msgspec.Struct, frozen=True, kw_only=True):
-    """Files to write; None for those nobody asked for."""
-
-    journal: Path | None = None
-    report: Path | None = None
-    bars: Path | None = None
-    fills: Path | None = None
-    ticks: Path | None = None
-    trades: Path | None = None
-    decisions: Path | None = None
-    equity: Path | None = None
-
-    def tables(self) -> list[Path]:
-        """Those that are tables, in the order in which they are said."""
-        wanted = (self.bars, self.fills, self.trades, self.decisions, self.equity)
-        return [path for path in wanted if path is not None]
 
 
 class Replay:
@@ -68,9 +51,9 @@ class Replay:
 
     def __init__(
         self, settings: Settings, tapes: list[Path], symbols: list[str], latency: Latency, outputs: ReplayOutputs,
-        workers: int = 1,
+        workers: int = 1, crew: Crew | None = None,
     ) -> None:  # fmt: skip
-        """Open everything; with `workers` over 1 sessions are played by so many processes.
+        """Open everything; with `workers` over 1 sessions are played by so many processes: this one, and a `crew`.
 
         Raises `UsageError` for tapes, models and places that can't be used.
         """
@@ -87,7 +70,7 @@ class Replay:
         self._helpers: Helpers | None = None
         self._own: Share | None = None
         if workers > 1:
-            self._share_out(workers)
+            self._share_out(workers, crew)
         try:
             self._open()
         except BaseException:
@@ -142,7 +125,7 @@ class Replay:
         self.interrupted = True
         self.app.stop("interrupted")
         if self._helpers is not None:
-            self._helpers.terminate()
+            self._helpers.crew.terminate()
 
     async def run(self) -> ReplaySummary:
         """Play to the end and write the files. Raises `TapeError` when no tick of the tape could be used."""
@@ -171,12 +154,10 @@ class Replay:
         self._write(summary)
         return summary
 
-    def _share_out(self, workers: int) -> None:
+    def _share_out(self, workers: int, crew: Crew | None) -> None:
         """Have other processes begin with all sessions but the first ones; why they can't is a line of the log."""
         settings, tapes, symbols, latency, outputs = self._asked
-        why = not_to_be_split(settings)
-        if outputs.journal is not None or outputs.ticks is not None:
-            why = "journal and ticks are written by one process"
+        why = not_to_be_split(settings, outputs.journal, outputs.ticks)
         if not why:
             job = Job(
                 settings=settings.model_dump_json(), tapes=[str(tape) for tape in tapes], symbols=symbols,
@@ -184,7 +165,8 @@ class Replay:
             )  # fmt: skip
             self._own, *others = shares(job, MarketCalendar.load(settings.market.calendar_file), workers)
             if others:
-                self._helpers = Helpers(others)
+                crew = crew if crew is not None else Crew(len(others), thinks=thinks(settings))
+                self._helpers = Helpers(others, crew)
                 return
             self._own, why = None, "there is one session"
         log.warning("played in one process", reason=why)
@@ -217,7 +199,7 @@ class Replay:
     def _dismiss(self) -> None:
         """End the other processes; calling it again does nothing."""
         if self._helpers is not None:
-            self._helpers.close()
+            self._helpers.crew.close()
             self._helpers = None
 
     def _hear(self, event: Event) -> None:

@@ -11,7 +11,6 @@ shares is used.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -38,7 +37,7 @@ from daemon.market.calendar import MarketCalendar
 from daemon.native.kernel import column_kernel
 from daemon.run.chronicle import CHRONICLED
 from daemon.run.latency import parse_latency
-from daemon.run.many import Job, processes
+from daemon.run.many import Crew, Job
 from daemon.settings.tree import Settings
 from daemon.tape.format import TapeReader
 
@@ -67,13 +66,6 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     carried: str
 
 
-def not_to_be_split(settings: Settings) -> str:
-    """Why a replay under these settings is one run, "" where it needn't be."""
-    if settings.shadow.agents:
-        return "shadow agents keep accounts of their own over all sessions"
-    return ""
-
-
 def shares(job: Job, calendar: MarketCalendar, workers: int) -> list[Share]:
     """As many as there are sessions for, in order; neighbours as equal as can be."""
     readers = [TapeReader([Path(tape)]) for tape in job.tapes]
@@ -89,28 +81,15 @@ def shares(job: Job, calendar: MarketCalendar, workers: int) -> list[Share]:
 
 
 class Helpers:
-    """Processes that live through all shares but the first; started at once, so that they are ready when it begins."""
+    """Processes that live through all shares but the first."""
 
-    def __init__(self, shares: Sequence[Share]) -> None:
-        before = set(multiprocessing.active_children())
+    def __init__(self, shares: Sequence[Share], crew: Crew) -> None:
         self._shares = [msgspec.json.encode(share) for share in shares]
-        self._pool = processes(len(shares))
-        self._ready = [self._pool.submit(_get_ready) for _ in shares]
-        self._processes = set(multiprocessing.active_children()) - before
+        self.crew = crew
 
     def told(self) -> list[Told]:
         """What they lived through, in order. Raises `BrokenExecutor` where one of them ended."""
-        return [msgspec.json.decode(told, type=Told) for told in self._pool.map(_told, self._shares)]
-
-    def terminate(self) -> None:
-        """End them, whatever they are at: `told` raises."""
-        for process in self._processes:
-            process.terminate()
-
-    def close(self) -> None:
-        """Let go of them."""
-        self.terminate()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        return [msgspec.json.decode(told, type=Told) for told in self.crew.do(_told, self._shares)]
 
 
 def live_through(share: Share) -> Told:
@@ -122,11 +101,6 @@ def events_of(told: Told) -> Iterator[Event]:
     """In the order in which they were published."""
     for kind, body in told.events:
         yield msgspec.json.decode(body, type=KINDS[kind])
-
-
-def _get_ready() -> None:
-    """Import what a share takes a second or two to import."""
-    import strategies.hrm  # noqa: F401 — with torch
 
 
 def _told(share: bytes) -> bytes:
