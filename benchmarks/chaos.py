@@ -3,6 +3,7 @@
     python benchmarks/chaos.py --kills 300          # the long form, about a quarter of an hour at most
     python benchmarks/chaos.py --kills 20 --json
     python benchmarks/chaos.py --kills 20 --speaks openalgo
+    python benchmarks/chaos.py --kills 50 --brackets # entries carry a stop and a target: no orphan, nothing bare
 
 Each life of the daemon (`chaos_life.py`) recovers from the one journal, is compared with the sandbox (positions,
 working orders, cash) and trades for a moment, by decisions and by hand. Meanwhile the sandbox drops, delays, repeats,
@@ -24,6 +25,7 @@ import contextlib
 import multiprocessing
 import random
 import signal
+import sqlite3
 import sys
 import tempfile
 from collections import Counter
@@ -42,7 +44,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.chaos_life import BOUNDARIES, FILES, PRICE, SYMBOLS, Life, live  # noqa: E402
 from daemon.core.clock import NS_PER_S, PacedClock, stopwatch_ns  # noqa: E402
-from daemon.core.events import AccountSnapshot, OrderType, Side  # noqa: E402
+from daemon.core.events import PROTECTION, AccountSnapshot, OrderType, Side  # noqa: E402
 from daemon.fyers.rest import Endpoints  # noqa: E402
 from daemon.sandbox.exchange import SELF_TRADE, Order, Quote, Status, Wanted  # noqa: E402
 from daemon.sandbox.faults import Chance, Fault, FaultKind, Route  # noqa: E402
@@ -107,8 +109,10 @@ class Tally:
 class Chaos:
     """The sandbox, the journal, and one daemon after the other."""
 
-    def __init__(self, server: SandboxServer, directory: Path, seed: int) -> None:
+    def __init__(self, server: SandboxServer, directory: Path, seed: int, *, brackets: bool = False) -> None:
         self.server = server
+        self._brackets = brackets
+        self._journal = directory / "journal.sqlite"
         self.tally = Tally()
         self._rng = random.Random(seed)
         self._context = multiprocessing.get_context("forkserver")
@@ -193,7 +197,7 @@ class Chaos:
             self.tally.boundaries[boundary, durable] += 1
         return Life(
             [*self._overrides, f"execution.order_type={rng.choice(('MARKET', 'LIMIT'))}"], rng.randrange(1 << 30),
-            boundary, 1 if boundary == AccountSnapshot.__name__ else rng.randint(1, 3), durable,
+            boundary, 1 if boundary == AccountSnapshot.__name__ else rng.randint(1, 3), durable, self._brackets,
         )  # fmt: skip
 
     async def _end_in_order(self, process: Any) -> None:
@@ -205,9 +209,32 @@ class Chaos:
         self.tally.ended[f"exit code {process.exitcode}"] += 1
         if process.exitcode not in (0, 3):
             self.tally.differences.append(f"SIGTERM: exit code {process.exitcode}")
-        left = [order.wanted.tag for order in self._at_the_exchange() if order.order_id not in self._foreign]
+        stay = self._legs()
+        left = [
+            order.wanted.tag
+            for order in self._at_the_exchange()
+            if order.order_id not in self._foreign and order.wanted.tag not in stay
+        ]
         if process.exitcode == 0 and left:
             self.tally.differences.append(f"working: left behind without a word: {left}")
+
+    def legs_by_fate(self) -> dict[str, Any]:
+        """How many stops and targets there were, how many of them traded, and how many differences are about them."""
+        legs = self._legs()
+        orders = [it for it in self.server.exchange.orders.values() if it.wanted.tag in legs]
+        about = [text for text in self.tally.differences if text.startswith(("orphans", "bare"))]
+        return {
+            "stops_and_targets": len(orders),
+            "of_them_traded": sum(it.filled > 0 for it in orders),
+            "of_them_working": sum(it.status is Status.PENDING for it in orders),
+            "orphans_or_bare": len(about),
+        }
+
+    def _legs(self) -> set[str]:
+        """Ids of all stops and targets that were ever wanted: they stay when the daemon ends."""
+        query = "SELECT body ->> 'order_id' FROM events WHERE type = 'OrderIntent' AND body ->> 'strategy' = ?"
+        with contextlib.closing(sqlite3.connect(self._journal)) as journal:
+            return {order_id for (order_id,) in journal.execute(query, (PROTECTION,))}
 
     # -- misfortunes --------------------------------------------------------------------------------------------------
 
@@ -371,6 +398,9 @@ class Chaos:
             return f"cash: {found['cash']}, the exchange {ledger.cash}"
         if found["working"] != working or found["unknown"]:
             return f"working: {found['working']} and unknown {found['unknown']}, the exchange {working}"
+        bare = unprotected(found["protection"])
+        if bare:
+            return bare
         if found["halted"] or found["trading"] != "ACTIVE":
             return f"halted: {found['halted']}, {found['trading']}"
         if found["funds"]:
@@ -401,6 +431,22 @@ class Chaos:
             self.tally.kills[f"{wish.boundary}, {place} it is on disk" if wish.boundary else "at random"] += 1
 
 
+def unprotected(found: dict[str, dict[str, Any]]) -> str:
+    """Legs without a position, more of them than is held, or a position without its stop; "" where none.
+
+    A target that the exchange doesn't take is watched by the daemon instead. Both sides have agreed on what works by
+    then, so what the daemon says of its legs is what the exchange has.
+    """
+    for symbol, it in found.items():
+        for kind, wanted in it["wants"].items():
+            due = max(0, abs(it["held"]) - it["others"]) if wanted else 0
+            if it["wrong"] or it[kind] > due:
+                return f"orphans: {symbol} {it}"
+            if kind == "stop" and it[kind] < due:
+                return f"bare: {symbol} {it}"
+    return ""
+
+
 def quote(server: SandboxServer, symbol: str, price: float) -> None:
     """A new price with little to take, so that orders rest and fill in parts."""
     last = Decimal(str(round(price, 2)))
@@ -420,14 +466,15 @@ def write_tape(path: Path, now_ns: int) -> None:
 
 
 async def chaos(
-    kills: int, seed: int, directory: Path, say: Callable[[str], None], speaks: Literal["fyers", "openalgo"] = "fyers"
-) -> dict[str, Any]:
+    kills: int, seed: int, directory: Path, say: Callable[[str], None], speaks: Literal["fyers", "openalgo"] = "fyers",
+    *, brackets: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """Kill so often, then compare a last time; the table as a mapping."""
     begun = stopwatch_ns()
     clock = PacedClock(1.0)
     clock.start(OPEN + 1800 * NS_PER_S)  # the day of the tape: a fill of another day would be squared off at each start
     async with SandboxServer(SandboxOptions(starting_cash=Decimal(1_000_000), speaks=speaks), clock) as server:
-        run = Chaos(server, directory, seed)
+        run = Chaos(server, directory, seed, brackets=brackets)
         for symbol in SYMBOLS:
             quote(server, symbol, PRICE)
         while run.tally.kills.total() < kills and len(run.tally.differences) < 10:
@@ -436,7 +483,8 @@ async def chaos(
                 say(f"{run.tally.kills.total()} kills, {len(server.exchange.orders)} orders")
         await run.life(last=True)
         state = server.admin.state()
-        return table(run.tally, state, (stopwatch_ns() - begun) / NS_PER_S)
+        legs = run.legs_by_fate() if brackets else {}
+        return table(run.tally, state, (stopwatch_ns() - begun) / NS_PER_S) | legs
 
 
 def table(tally: Tally, truth: dict[str, Any], wall_s: float) -> dict[str, Any]:
@@ -476,6 +524,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--speaks", choices=("fyers", "openalgo"), default="fyers", help="the broker's words")
+    parser.add_argument("--brackets", action="store_true", help="entries carry a stop and a target")
     parser.add_argument("--json", action="store_true")
     wanted = parser.parse_args()
 
@@ -484,7 +533,7 @@ def main() -> int:
             print(text, file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory(prefix="hrmd-chaos-") as place:
-        found = asyncio.run(chaos(wanted.kills, wanted.seed, Path(place), say, wanted.speaks))
+        found = asyncio.run(chaos(wanted.kills, wanted.seed, Path(place), say, wanted.speaks, brackets=wanted.brackets))
     if wanted.json:
         print(msgspec.json.encode(found).decode())
     else:

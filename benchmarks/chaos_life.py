@@ -20,6 +20,7 @@ import msgspec
 
 from daemon.core.errors import HrmdError
 from daemon.core.events import (
+    PROTECTION,
     AccountSnapshot,
     Action,
     CancelOrder,
@@ -66,6 +67,8 @@ class Life(msgspec.Struct, frozen=True):
     boundary: str
     count: int
     durable: bool
+    brackets: bool = False
+    """Whether entries carry a stop and a target."""
 
 
 def live(life: Life, pipe: Connection) -> None:
@@ -101,7 +104,7 @@ def live(life: Life, pipe: Connection) -> None:
                     trading = trading or message == "trade"
                 except TimeoutError:
                     if service.app.desk.open:  # who is told to end wants nothing more
-                        act(rng, service)
+                        act(rng, service, brackets=life.brackets)
         finally:
             loop.remove_reader(pipe.fileno())
 
@@ -135,12 +138,12 @@ def arm(service: Service, life: Life) -> None:
     app.bus.tap(tuple(kind for kind in BOUNDARIES if kind.__name__ == life.boundary), watch)
 
 
-def act(rng: random.Random, service: Service) -> None:
+def act(rng: random.Random, service: Service, *, brackets: bool) -> None:
     """A decision, an order by hand, or a change of mind about an order that works."""
     app, dice = service.app, rng.random()
     ts, working = app.plan.clock.now_ns(), [name for name, order in app.orders.working.items() if not order.foreign]
     if dice < 0.6:
-        app.bus.publish(decide(rng, ts))
+        app.bus.publish(with_bracket(rng, decide(rng, ts)) if brackets else decide(rng, ts))
     elif dice < 0.8 or not working:
         side = rng.choice(list(Side))
         price = Decimal(PRICE) - side.sign * rng.randint(-2, 8) * Decimal("0.05")
@@ -163,6 +166,36 @@ def decide(rng: random.Random, ts: int) -> Decision:
     )  # fmt: skip
 
 
+def with_bracket(rng: random.Random, decision: Decision) -> Decision:
+    """Most entries with a stop and a target near the price, so that both are reached again and again."""
+    away, sign = rng.randint(2, 7) * 0.05, -1 if decision.action is Action.SELL_SHORT else 1
+    if decision.action not in (Action.BUY_LONG, Action.SELL_SHORT) or rng.random() < 0.3:
+        return decision
+    return msgspec.structs.replace(decision, stop_price=PRICE - sign * away, target_price=PRICE + sign * away)
+
+
+def protection(service: Service) -> dict[str, dict[str, Any]]:
+    """Of every symbol with a bracket or a leg of one: what is held, what is to protect it, and what works, by kind.
+
+    Working orders of the other side of the position count as `others`, of its own as `wrong`.
+    """
+    book, found = service.app.risk.book, {}
+    for symbol in book.protected():
+        held, bracket = book.of(symbol).position, book.brackets.of.get(symbol)
+        sums = {"stop": 0, "target": 0, "others": 0, "wrong": 0}
+        for order in service.app.orders.working.values():
+            intent = order.intent
+            if intent.symbol == symbol:
+                leg = intent.strategy == PROTECTION
+                closes = held * intent.side.sign < 0
+                kind = (intent.reason if closes else "wrong") if leg else "others"
+                sums[kind] += order.remaining if leg or closes else 0
+        wants = {"stop": bracket is not None and bracket.stop is not None and not bracket.stray,
+                 "target": bracket is not None and bracket.target is not None and not bracket.stray}  # fmt: skip
+        found[symbol] = {"held": held, "wants": wants, **sums}
+    return found
+
+
 def state(service: Service) -> dict[str, Any]:
     """Positions, working orders (those at the exchange, and those nobody knows of) and cash."""
     app = service.app
@@ -172,6 +205,7 @@ def state(service: Service) -> dict[str, Any]:
         "positions": {item.symbol: item.quantity for item in app.portfolio.portfolio.positions() if item.quantity},
         "working": sorted(order.intent.order_id for order in working if order.state.value != "UNKNOWN"),
         "unknown": sorted(order.intent.order_id for order in working if order.state.value == "UNKNOWN"),
+        "protection": protection(service),
         "cash": str(app.portfolio.portfolio.cash),
         "entries": [order.intent.order_id for order in latest if not order.intent.reduces],
         "records": app.account.records,

@@ -22,7 +22,9 @@ import structlog
 
 from daemon import __version__
 from daemon.bars.builder import BarBuilder, BarsActor
-from daemon.bars.complexity import ComplexityActor, ComplexityDetector
+from daemon.bars.compiled_builder import CompiledBarBuilder
+from daemon.bars.compiled_complexity import detector_of
+from daemon.bars.complexity import ComplexityActor
 from daemon.bars.overnight import Overnight
 from daemon.brokers.choice import adapter_of, budgets, feed_of, held_account, real_ticks
 from daemon.control.manual_desk import ManualDesk
@@ -62,6 +64,7 @@ from daemon.market.overnight import OvernightLimit
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.market.symbol_files import MasterDay, open_instruments
 from daemon.market.trade_costs import TradeCosts
+from daemon.native.kernel import Kernel
 from daemon.orders.abandoning import abandon
 from daemon.orders.book import OrderState
 from daemon.orders.broker import Broker
@@ -81,6 +84,7 @@ from daemon.risk.expiry import ExpiryGuard
 from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import RiskGate
 from daemon.risk.intents import IntentBuilder, units_of
+from daemon.scout import LooksAhead, Parts, Scout, one_by_one
 from daemon.settings.changing import tightened
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
@@ -141,6 +145,8 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine = msgspec.field(default_factory=Machine)
     pumped: bool = False
     """Whether the stations are run by hand between the moments of a tape, which is quicker than as tasks."""
+    kernel: Kernel | None = None
+    """What columns of a tape's ticks are gone through by, quicker than Python and with the same outcome."""
 
 
 class App:
@@ -240,8 +246,9 @@ class App:
         self.feed = self._tape_feed() if plan.tapes else self._live_feed()
         limit = OvernightLimit(self.instruments, settings.market.max_overnight_percent)
         intervals = self.tapes.intervals(settings.bars.intervals, seen)
-        self.bars = BarsActor(bus, BarBuilder(self.calendar, intervals, grace_ns), self._overnight(limit))
-        self.complexity = ComplexityActor(bus, ComplexityDetector(settings.complexity_detection, scheduled), interval)
+        self.bars = BarsActor(bus, self._bar_builder(intervals, grace_ns), self._overnight(limit))
+        detector = detector_of(settings.complexity_detection, scheduled, plan.kernel)
+        self.complexity = ComplexityActor(bus, detector, interval)
         costs = TradeCosts(
             CostSchedule(), self.instruments.resolve, partial(units_of, settings.risk, self.instruments),
             0.0 if self.tapes.quoted else float(settings.broker.paper.spread_bp) / 2,
@@ -260,6 +267,22 @@ class App:
             plan.machine.thread,
             plan.machine.stopwatch,
             plan.decides_from,
+        )
+        market, chunk_rows = settings.market, settings.feed.chunk_rows
+        self._scout = self._look_ahead(
+            lambda: Parts(
+                feed=lambda bus: self._feed_of(bus, Tapes(plan.tapes, plan.symbols, chunk_rows), ReplayClock()),
+                builder=BarBuilder(self.calendar, intervals, grace_ns),
+                overnight=lambda bus: Overnight(
+                    bus, limit, {symbol: market.adjustments_of(symbol) for symbol in self.symbols}, silent=True
+                ),
+                detector=detector_of(settings.complexity_detection, scheduled, plan.kernel),
+                view=MarketView(view, self.calendar, costs),
+                legs=Legs(self._legs()),
+                interval=interval,
+                seen=seen,
+            ),
+            agents,
         )
         on_swap = settings.model_management.on_swap
         self.models = ModelSwitch(
@@ -369,14 +392,34 @@ class App:
             self.settings.broker.starting_cash,
         )  # fmt: skip
 
-    def _tape_feed(self) -> TapeFeed | LiveFeed:
-        settings, clock = self.settings, self.plan.clock
+    def _tape_feed(self) -> TapeFeed:
+        clock = self.plan.clock
         assert not isinstance(clock, LiveClock), "a tape has its own time"
+        return self._feed_of(self.bus, self.tapes, clock)
+
+    def _feed_of(self, bus: Bus, tapes: Tapes, clock: ReplayClock | PacedClock) -> TapeFeed:
+        settings = self.settings
         schedule = Schedule(
             INTERVALS[settings.strategy.interval], settings.bars.grace_ms * NS_PER_MS,
             settings.strategy.square_off_minutes,
         )  # fmt: skip
-        return TapeFeed(self.bus, self.tapes, self._tick_filter(), self.calendar, schedule, clock)
+        return TapeFeed(bus, tapes, self._tick_filter(), self.calendar, schedule, clock)
+
+    def _look_ahead(self, made_of: Callable[[], Parts], agents: Sequence[Agent]) -> Scout | None:
+        """Who plays the tape ahead of a replay, so that decisions are thought of many at a time; None: one by one."""
+        settings, plan = self.settings, self.plan
+        decider, size = self.strategy.strategies.get(settings.strategy.name), settings.performance.decisions_ahead
+        if not (size and plan.pumped and isinstance(plan.clock, ReplayClock) and isinstance(decider, LooksAhead)):
+            return None
+        scout = Scout(made_of(), plan.decides_from)
+        why = one_by_one(plan.latency, plan.recover, [agent.name for agent in agents])
+        why = why or decider.foresee(scout.moments, size, plan.machine.stopwatch)
+        if not why:
+            self.strategy.foreseer = decider
+            return scout
+        log.info("decisions are thought of one by one", reason=why)
+        scout.close()
+        return None
 
     def _live_feed(self) -> TapeFeed | LiveFeed:
         clock, settings = self.plan.clock, self.settings
@@ -409,7 +452,12 @@ class App:
         return keeper
 
     def _tick_filter(self) -> TickFilter:
-        return self.tapes.tick_filter(self.settings.feed, self.instruments, self.calendar)
+        return self.tapes.tick_filter(self.settings.feed, self.instruments, self.calendar, self.plan.kernel)
+
+    def _bar_builder(self, intervals: dict[str, int], grace_ns: int) -> BarBuilder:
+        if self.plan.kernel is not None:
+            return CompiledBarBuilder(self.calendar, intervals, grace_ns, self.plan.kernel)
+        return BarBuilder(self.calendar, intervals, grace_ns)
 
     def _overnight(self, limit: OvernightLimit) -> Overnight:
         market, account = self.settings.market, self.account
@@ -557,7 +605,7 @@ class App:
         """The account as it stands, for the journal; true while nothing that was published waits to be handled."""
         account, book = self.account, self.risk.book
         account.flatten_reason, account.unsettled = self.risk.flatten_reason, dict(book.unsettled)
-        account.closing = dict(self.risk.closing)
+        account.closing, account.brackets = dict(self.risk.closing), book.brackets
         account.day, account.day_start_net, account.day_high = book.day, book.day_start_net, book.day_high
         taken = account.snapshot(self.plan.clock.now_ns() or account.last_ts)
         return msgspec.structs.replace(taken, sessions=self.strategy.view.sessions())
@@ -607,6 +655,8 @@ class App:
             self.risk.book.restore(
                 standing, remaining, unknown, account.day, account.day_start_net, account.day_high, account.approved()
             )  # fmt: skip
+            self.risk.book.brackets = account.brackets
+            self.risk.asked_off(order.intent.order_id for order in working if order.unwanted)
             self.risk.restore(account.state, account.flatten_reason, account.unsettled, account.closing)
             self.risk.held_over.restore(account.portfolio.closes())
             for position in standing:
@@ -741,6 +791,8 @@ class App:
     def close(self) -> None:
         """Release threads and files; calling it again does nothing."""
         self.strategy.close()
+        if self._scout is not None:
+            self._scout.close()
         self.shadows.close()
         for budget in self._budgets.values():
             budget.close()

@@ -20,7 +20,7 @@ import pyarrow as pa
 from daemon.core.errors import UsageError
 from daemon.core.events import Bar, Decision, Event, Fill, OrderIntent
 from daemon.journal.reader import JournalReader
-from daemon.journal.schema import KINDS
+from daemon.journal.schema import DAMAGED, KINDS
 from daemon.journal.views import script
 from daemon.orders.book import Order, OrderBook
 from daemon.report.summary import ReplaySummary
@@ -80,7 +80,7 @@ class JournalTables:
                 found = db.execute(query, values)
                 names = [column[0] for column in found.description or ()]
                 rows = found.fetchall()
-            except sqlite3.Error as error:
+            except DAMAGED as error:
                 raise UsageError(f"{self.path}: {error}; docs/journal.sql has the views") from None
         return pa.table({name: [row[place] for row in rows] for place, name in enumerate(names)})
 

@@ -55,7 +55,9 @@ CREATE TEMP VIEW decisions AS SELECT run, seq,
   json_extract(body, '$.cost_bp') AS "cost_bp",
   json_extract(body, '$.limit_price') AS "limit_price",
   json_extract(body, '$.why') AS "why",
-  json_extract(body, '$.share') AS "share"
+  json_extract(body, '$.share') AS "share",
+  json_extract(body, '$.stop_price') AS "stop_price",
+  json_extract(body, '$.target_price') AS "target_price"
 FROM events WHERE type = 'Decision';
 CREATE TEMP VIEW intents AS SELECT run, seq,
   json_extract(body, '$.ts') AS "ts",
@@ -73,7 +75,11 @@ CREATE TEMP VIEW intents AS SELECT run, seq,
   json_extract(body, '$.reason') AS "reason",
   json_extract(body, '$.reference_price') AS "reference_price",
   CAST(ROUND(json_extract(body, '$.reference_price') * 10000) AS INTEGER) AS "reference_price_e4",
-  json_extract(body, '$.decision') AS "decision"
+  json_extract(body, '$.decision') AS "decision",
+  json_extract(body, '$.stop_loss') AS "stop_loss",
+  CAST(ROUND(json_extract(body, '$.stop_loss') * 10000) AS INTEGER) AS "stop_loss_e4",
+  json_extract(body, '$.take_profit') AS "take_profit",
+  CAST(ROUND(json_extract(body, '$.take_profit') * 10000) AS INTEGER) AS "take_profit_e4"
 FROM events WHERE type = 'OrderIntent';
 CREATE TEMP VIEW approvals AS SELECT run, seq,
   json_extract(body, '$.ts') AS "ts",

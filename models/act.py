@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ class HaltReason(StrEnum):
     """There was no time for a segment: one cycle was run."""
     LIMITED = "limited"
     """It was told to take no more segments."""
+
+
+_RULES: Final = (None, HaltReason.Q_HALT, HaltReason.CONVERGED, HaltReason.MAX_SEGMENTS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,6 +218,15 @@ class AdaptiveComputationTime:
             change_h=float(values.change_h[row, -1]),
             change_l=float(values.change_l[row, -1]),
         )
+
+    def rules(self, values: HeadValues, state: ReasoningState, minimum: NDArray[np.int64]) -> list[HaltReason | None]:
+        """`rule` for every row of a batch at once."""
+        deep = state.segments >= minimum
+        halts = deep & (values.q_halt > values.q_continue) if self._act.q_halting else np.zeros(len(deep), np.bool_)
+        change_h, change_l = values.change_h[:, -1].astype(np.float64), values.change_l[:, -1].astype(np.float64)
+        settled = deep & (np.where(change_l > change_h, change_l, change_h) < self._threshold)
+        told = np.where(halts, 1, np.where(settled, 2, np.where(state.budget <= 0, 3, 0)))
+        return [_RULES[number] for number in told.tolist()]
 
     def _now(self) -> int:
         return 0 if self._now_ns is None else self._now_ns()

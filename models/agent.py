@@ -185,6 +185,11 @@ class HRMAgent:
         """Whether the weights have ever been learned."""
         return self._trained
 
+    @property
+    def runner(self) -> Runner[Any, Any]:
+        """What it thinks with."""
+        return self._runner
+
     def renewed(self, runner: Runner[Any, Any] | None = None) -> HRMAgent:
         """Return an agent on the same weights that shares nothing else, for a thread of its own; both only decide."""
         other = HRMAgent(self.model, self.settings, self.manifest, now_ns=self._now_ns)
@@ -342,26 +347,35 @@ class HRMAgent:
 
 def read_decision(reasoning: Reasoning, side: int, heads: OutputHeadSettings) -> AgentDecision:
     """Read row 0 of a reasoning as a decision of the position row `side`. Raises InvalidOutput."""
+    validate(reasoning.values, heads.logit_cap)
+    return read_row(reasoning, 0, side, heads)
+
+
+def read_row(
+    reasoning: Reasoning, row: int, side: int, heads: OutputHeadSettings, novelty: float = 0.0, furthest: str = ""
+) -> AgentDecision:
+    """Read one row, which has been validated."""
     values = reasoning.values
-    validate(values, heads.logit_cap)
-    probabilities = policy_probabilities(values.policy[0, side])
+    probabilities = policy_probabilities(values.policy[row, side])
     action = int(probabilities.argmax())
-    change_h, change_l = float(values.change_h[0, -1]), float(values.change_l[0, -1])
-    one, two, three, four, five = (float(probability) for probability in probabilities)
+    change_h, change_l = float(values.change_h[row, -1]), float(values.change_l[row, -1])
+    one, two, three, four, five = probabilities.tolist()
     return AgentDecision(
         action=action,
-        quantity=quantity_units(float(values.quantity[0]), heads),
+        quantity=quantity_units(float(values.quantity[row]), heads),
         confidence=float(probabilities[action]),
-        value=float(values.value[0, side]),
-        segments=reasoning.segments[0],
-        min_segments=reasoning.minimum[0],
-        halt_reason=reasoning.reasons[0].value,
+        value=float(values.value[row, side]),
+        segments=reasoning.segments[row],
+        min_segments=reasoning.minimum[row],
+        halt_reason=reasoning.reasons[row].value,
         h_confidence=max(0.0, 1.0 - change_h),
         l_confidence=max(0.0, 1.0 - change_l),
         convergence=(change_h, change_l),
-        q_halt=float(values.q_halt[0]),
-        q_continue=float(values.q_continue[0]),
+        q_halt=float(values.q_halt[row]),
+        q_continue=float(values.q_continue[row]),
         probabilities=(one, two, three, four, five),
+        novelty=novelty,
+        furthest=furthest,
     )
 
 
@@ -390,6 +404,11 @@ def quantity_units(share: float, heads: OutputHeadSettings) -> int:
     """Units of a share 0..1 of the quantity range, linear: 0.5 of 1…100000 is 50000. Training sizes positions so."""
     units = heads.quantity_min + share * (heads.quantity_max - heads.quantity_min)
     return min(max(round(units), heads.quantity_min), heads.quantity_max)
+
+
+def share_of(units: int, heads: OutputHeadSettings) -> float:
+    """`quantity_share` of one quantity that `quantity_units` gave."""
+    return (units - heads.quantity_min) / max(heads.quantity_max - heads.quantity_min, 1)
 
 
 def quantity_share(units: Sequence[int], heads: OutputHeadSettings) -> NDArray[np.float64]:

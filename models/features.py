@@ -63,6 +63,12 @@ LEAST_COST_BP: Final = 0.01
 """A trade that costs less isn't told apart."""
 NOTHING_KNOWN: Final = (0.0,) * 11
 """What `models.past.known` says before the first session is over."""
+BOUNDS: Final = {
+    "position_size": (0.0, 1.0), "unrealised_atr": (-math.inf, math.inf), "bars_held": (0.0, math.inf),
+    "minute_of_session": (0.0, math.inf), "minutes_to_close": (0.0, math.inf), "weekday": (0, 6),
+    "spread_bp": (0.0, math.inf), "complexity": (0.0, 1.0), "cost_bp": (LEAST_COST_BP, math.inf),
+}  # fmt: skip
+"""Numbers of an observation, and what each may be."""
 SIDE_ROWS: Final = {0: 0, 1: 1, -1: 2}
 """Row of the policy head for each position side: flat, long, short."""
 
@@ -173,8 +179,9 @@ def encode(observations: Sequence[Observation], vocabularies: Vocabularies, sett
 
 def columns(observations: Sequence[Observation], vocabularies: Vocabularies, settings: FeatureSettings) -> Columns:
     """Check each observation and lay them side by side. Raises InvalidObservation with the symbol and the reason."""
-    for observation in observations:
-        _check(observation, settings)
+    if len(observations) == 1 or not _all_well(observations, settings):
+        for observation in observations:
+            _check(observation, settings)
     bars, bars_present = _align([o.bars for o in observations], settings.window)
     coarse, coarse_present = _align([o.coarse for o in observations], settings.coarse_window)
     coarse_row = vocabularies.timeframes.row(settings.coarse_interval)
@@ -197,7 +204,7 @@ def columns(observations: Sequence[Observation], vocabularies: Vocabularies, set
 
 
 def encode_columns(columns: Columns, settings: FeatureSettings) -> Features:
-    """Return the features of checked columns; plain arithmetic, no row depends on another."""
+    """Return the features of checked columns; plain arithmetic, no row depends on another, to the last bit."""
     batch = len(columns.side)
     bars, volatility = bar_features(columns.bars, columns.bars_present, settings.clip)  # (B, W, 9), (B,)
     coarse, _ = bar_features(columns.coarse, columns.coarse_present, settings.clip)
@@ -321,11 +328,12 @@ def trend_features(bars: Floats, present: Flags, volatility: Floats, clip: float
     age = np.arange(present.shape[1] - 1, -1, -1.0)
     recent = np.exp(np.minimum(age[None, :] - age[:, None], 0.0) / RECENT_SPAN) * (age[:, None] >= age[None, :])
     usual = squares.sum(-1, keepdims=True) / np.maximum(present.sum(-1, keepdims=True), 1)
-    local = (squares @ recent) / np.maximum(present @ recent, VOLATILITY_FLOOR)  # (B, W)
+    local = _each_row(squares, recent) / np.maximum(_each_row(present, recent), VOLATILITY_FLOOR)  # (B, W)
     share = np.where(usual > 0, np.clip(local / np.where(usual > 0, usual, 1.0), *VARIANCE_SHARES), 1.0)
     precision = np.where(present, 1.0 / (share * np.square(volatility)[:, None]), 0.0)
     fade = np.exp(-age[:, None] / np.array(TREND_SPANS))  # (W, 5)
-    trends = (precision * returns) @ fade / np.sqrt(np.maximum(precision @ np.square(fade), VOLATILITY_FLOOR))
+    errors = np.sqrt(np.maximum(_each_row(precision, np.square(fade)), VOLATILITY_FLOOR))
+    trends = _each_row(precision * returns, fade) / errors
     table: Floats = np.clip(np.concatenate([0.5 * np.log(share[:, -1:]), trends], axis=1), -clip, clip)
     return table
 
@@ -335,6 +343,12 @@ def _position(columns: Columns, clip: float) -> Floats:
     size, unrealised_atr, bars_held = columns.position.T
     table = np.stack([size, unrealised_atr, np.log1p(bars_held) / LOG_MINUTES_UNIT], axis=-1)
     return np.where((columns.side != 0)[:, None], np.clip(table, -clip, clip), 0.0)
+
+
+def _each_row(rows: NDArray[Any], matrix: Floats) -> Floats:
+    """`rows @ matrix`, each row by itself: in a product of matrices its last bits depend on how many there are."""
+    product: Floats = (rows[:, None] @ matrix)[:, 0]
+    return product
 
 
 def _align(windows: Sequence[Floats], length: int) -> tuple[Floats, Flags]:
@@ -367,23 +381,45 @@ def _check(observation: Observation, settings: FeatureSettings) -> None:
             raise refuse(f"{name} holds a volume that is infinite or negative")
     if len(observation.bars) < settings.min_bars:
         raise refuse(f"{len(observation.bars)} bars, at least {settings.min_bars} are needed")
-    for name, value, low, high in (
-        ("position_size", observation.position_size, 0.0, 1.0),
-        ("unrealised_atr", observation.unrealised_atr, -math.inf, math.inf),
-        ("bars_held", observation.bars_held, 0.0, math.inf),
-        ("minute_of_session", observation.minute_of_session, 0.0, math.inf),
-        ("minutes_to_close", observation.minutes_to_close, 0.0, math.inf),
-        ("weekday", observation.weekday, 0, 6),
-        ("spread_bp", observation.spread_bp, 0.0, math.inf),
-        ("complexity", observation.complexity, 0.0, 1.0),
-        ("cost_bp", observation.cost_bp, LEAST_COST_BP, math.inf),
-    ):
+    for (name, (low, high)), value in zip(BOUNDS.items(), _bounded(observation), strict=True):
         if not (math.isfinite(value) and low <= value <= high):
             raise refuse(f"{name} is {value}, expected a finite number from {low} to {high}")
     if len(observation.past) != len(NOTHING_KNOWN) or not np.isfinite(observation.past).all():
         raise refuse(f"past is {observation.past}, expected {len(NOTHING_KNOWN)} finite numbers")
     if observation.position_side not in SIDE_ROWS:
         raise refuse(f"position_side is {observation.position_side}, expected -1, 0 or 1")
+
+
+def _all_well(observations: Sequence[Observation], settings: FeatureSettings) -> bool:
+    """Whether `_check` has nothing to say against any of them: all at once, where it asks one after the other."""
+    windows = [window for one in observations for window in (one.bars, one.coarse)]
+    if any(window.ndim != 2 or window.shape[1] != 5 for window in windows):
+        return False
+    if any(len(one.bars) < settings.min_bars or len(one.past) != len(NOTHING_KNOWN) for one in observations):
+        return False
+    bars = np.concatenate(windows)
+    prices, volume = bars[:, :4], bars[:, 4]
+    numbers = np.array([_bounded(one) for one in observations], np.float64)
+    low, high = np.array(list(BOUNDS.values()), np.float64).T
+    return bool(
+        np.isfinite(prices).all()
+        and (prices > 0).all()
+        and (prices[:, 1] >= prices.max(1, initial=0.0)).all()
+        and (prices[:, 2] <= prices.min(1, initial=np.inf)).all()
+        and not (np.isinf(volume) | (volume < 0)).any()
+        and (np.isfinite(numbers) & (low <= numbers) & (numbers <= high)).all()
+        and np.isfinite(np.array([one.past for one in observations], np.float64)).all()
+        and all(one.position_side in SIDE_ROWS for one in observations)
+    )
+
+
+def _bounded(observation: Observation) -> tuple[float, ...]:
+    """The numbers of `BOUNDS`."""
+    return (
+        observation.position_size, observation.unrealised_atr, observation.bars_held, observation.minute_of_session,
+        observation.minutes_to_close, observation.weekday, observation.spread_bp, observation.complexity,
+        observation.cost_bp,
+    )  # fmt: skip
 
 
 def forget_identities(features: Features, share: float, rng: np.random.Generator) -> Features:

@@ -106,8 +106,15 @@ class Novelty:
 
     def of_one(self, features: Features) -> tuple[float, str]:
         """Return the distance over the limit of the only window, and what is furthest, in words."""
-        distance, furthest = self.of(features)
-        return float(distance[0]), STATISTICS[int(furthest[0])].replace("_", " ")
+        return self.of_each(features)[0]
+
+    def of_each(self, features: Features) -> list[tuple[float, str]]:
+        """The same of every window."""
+        distances, furthest = self.of(features)
+        return [
+            (distance, STATISTICS[row].replace("_", " "))
+            for distance, row in zip(distances.tolist(), furthest.tolist(), strict=True)
+        ]
 
 
 def groups(counts: Rows) -> Rows:

@@ -9,8 +9,7 @@ verified.
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -94,6 +93,19 @@ class PastSession:
         return self._sums
 
 
+class Past(tuple[PastSession, ...]):
+    """The sessions of a symbol that are over, oldest first; what they tell is worked out once."""
+
+    def known(self, most: int) -> NDArray[np.float64]:
+        """What the newest `most` of them tell (`models.past.known`), (11,), not to be written to."""
+        told: dict[int, NDArray[np.float64]] = self.__dict__.setdefault("told", {})
+        found = told.get(most)
+        if found is None:
+            found = told[most] = known([session.sums for session in self[-most:]], most)
+            found.flags.writeable = False
+        return found
+
+
 class Moment(msgspec.Struct, frozen=True, gc=False):
     """Everything a strategy may know at the close of a bar.
 
@@ -120,7 +132,7 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
     minutes_to_close: float
     weekday: int
     may_enter: bool
-    past: tuple[PastSession, ...] = ()
+    past: Past = Past()
     costs: Costs = FixedCosts()
 
     @property
@@ -134,7 +146,7 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
 
     def known(self, most: int) -> NDArray[np.float64]:
         """What the newest `most` sessions that are over tell (`models.past.known`), (11,)."""
-        return known([session.sums for session in self.past[-most:]], most)
+        return self.past.known(most)
 
     @property
     def price(self) -> float:
@@ -178,6 +190,23 @@ class Renewable(Protocol):
 
     def renewed(self) -> Strategy:
         """The same decider, sharing nothing with this one that either writes."""
+
+
+class Foreseeing(Strategy, Protocol):
+    """A strategy that may know its decisions before it is asked; what it knows is what `decide` would say."""
+
+    @property
+    def known_ahead(self) -> int:
+        """Decisions that were known before they were asked for."""
+
+    def is_ahead_due(self, moment: Moment) -> bool:
+        """Whether it has come to the end of what it has thought ahead of."""
+
+    def look_ahead(self, moment: Moment) -> int:
+        """Think ahead from `moment` on, and say of how many. May take long."""
+
+    def foreseen(self, moment: Moment) -> tuple[Decision, int] | None:
+        """The decision, and what thinking it took, ns; None where it isn't known ahead."""
 
 
 class Span(Protocol):
@@ -290,10 +319,10 @@ class _Ring:
 class _Sessions:
     """What earlier sessions of one symbol left, and the bars of the one that goes on."""
 
-    __slots__ = ("_day", "_today", "over")
+    __slots__ = ("_day", "_today", "past")
 
     def __init__(self) -> None:
-        self.over: deque[PastSession] = deque(maxlen=MOST)
+        self.past = Past()
         self._day = -1
         self._today: list[tuple[float, float, float, float, float]] = []
 
@@ -305,18 +334,22 @@ class _Sessions:
         self._today.append((bar.open, bar.high, bar.low, bar.close, bar.volume))
 
     def record(self) -> SessionsRecord:
-        return SessionsRecord(tuple(session.sums for session in self.over), tuple(self._today), self._day)
+        return SessionsRecord(tuple(session.sums for session in self.past), tuple(self._today), self._day)
 
     def restore(self, record: SessionsRecord) -> None:
-        self.over = deque((PastSession(None, sums) for sums in record.over), maxlen=MOST)
+        self.know(record.over)
         self._today, self._day = list(record.today), record.day
 
     def end(self) -> None:
         """What there is of a session is all there will be."""
         if self._today:
             bars = np.array(self._today, np.float64)
-            self.over.append(PastSession(np.where(bars < 0, np.nan, bars)))
+            self.past = Past([*self.past, PastSession(np.where(bars < 0, np.nan, bars))][-MOST:])
             self._today = []
+
+    def know(self, sums: Sequence[tuple[float, ...]]) -> None:
+        """What the sessions that are over left, oldest first."""
+        self.past = Past([PastSession(None, one) for one in sums][-MOST:])
 
 
 class _Held:
@@ -405,13 +438,13 @@ class MarketView:
             self.on_bar(bar)
         for action in due:
             self.on_adjusted(action)
-        self._sessions_of(event.symbol).over = deque((PastSession(None, sums) for sums in event.past), maxlen=MOST)
+        self._sessions_of(event.symbol).know(event.past)
         held = self._held.setdefault(event.symbol, _Held())
         held.quantity, held.bars = event.quantity, event.bars_held
 
-    def past(self, symbol: str) -> tuple[PastSession, ...]:
+    def past(self, symbol: str) -> Past:
         """The symbol's sessions that are over, oldest first."""
-        return tuple(self._sessions_of(symbol).over)
+        return self._sessions_of(symbol).past
 
     def sessions(self) -> dict[str, SessionsRecord]:
         """All that is known of sessions, for `restore_sessions` of another view."""

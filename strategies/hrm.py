@@ -8,19 +8,19 @@ that came too late do not. In a market unlike those that the model was trained i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from daemon.core.clock import NS_PER_MS, Clock
 from daemon.core.events import Action, Decision
 from models.act import HaltReason, Runner
-from models.agent import AgentDecision, HRMAgent, quantity_share
+from models.agent import AgentDecision, HRMAgent, share_of
+from models.ahead import Foresight, refusal
 from models.config import CarryState, History, HRMSettings
 from models.errors import InvalidObservation, InvalidOutput
 from models.explaining import Part, in_words
@@ -31,6 +31,8 @@ ENTRIES = (Action.BUY_LONG, Action.SELL_SHORT)
 EXPLAINED_AT_ONCE = 1_000_000
 """Parameters of the largest network whose trades say at once what mattered: eight questions, a millisecond or two.
 Of larger ones, and of holds, `hrmd explain` tells."""
+MomentSource = Callable[[int, int], Sequence[Moment]]
+"""`source(count, ts)`: about the next `count` moments from `ts` (UTC ns) on; none at the end."""
 
 
 class HRMStrategy:
@@ -54,6 +56,7 @@ class HRMStrategy:
         self._deadline_ns = int(settings.act.deadline_ms * NS_PER_MS)
         self._most_segments: int | None = None
         self._single_cycle = False
+        self._foresight: Foresight | None = None
         self._explains = sum(weight.numel() for weight in agent.model.parameters()) <= EXPLAINED_AT_ONCE
         self.description = f"{source} ({agent.model_hash[:12]})" if agent.trained else f"untrained ({source})"
 
@@ -159,8 +162,14 @@ class HRMStrategy:
             return hold(moment, self.name, str(error), model_hash=self.agent.model_hash)
         except InvalidOutput as error:
             return unusable(moment, self.name, str(error), self.agent.model_hash)
+        if single_cycle:
+            return self._decision(moment, answer, seen.cost_bp if self._past_sessions else 0.0)
+        return self._told(moment, seen, answer)
+
+    def _told(self, moment: Moment, seen: Observation, answer: AgentDecision) -> Decision:
+        """The decision, and of a small network's trades what mattered."""
         decision = self._decision(moment, answer, seen.cost_bp if self._past_sessions else 0.0)
-        if decision.action is Action.HOLD or single_cycle or not self._explains:
+        if decision.action is Action.HOLD or not self._explains:
             return decision
         parts = self.agent.explain(seen, answer.action, answer.segments, briefly=True)
         return msgspec.structs.replace(decision, why=in_words(parts))
@@ -177,7 +186,45 @@ class HRMStrategy:
         return replace(seen, cost_bp=cost_bp) if cost_bp > seen.cost_bp else None
 
     def _share(self, answer: AgentDecision) -> float:
-        return float(quantity_share([answer.quantity], self._settings.output_heads)[0])
+        return share_of(answer.quantity, self._settings.output_heads)
+
+    def foresee(self, source: MomentSource, size: int, now_ns: Callable[[], int]) -> str:
+        """Think ahead of the moments that `source` will bring, at most `size` in a batch; why not, "" where it does."""
+        if why := refusal(self.agent):
+            return why
+
+        def observations(count: int, ts: int) -> list[Observation]:
+            return [observation(moment, self._history, self._past_sessions) for moment in source(count, ts)]
+
+        self._foresight = Foresight(self.agent, observations, size, now_ns)
+        return ""
+
+    @property
+    def known_ahead(self) -> int:
+        """Decisions that were known before they were asked for."""
+        return self._foresight.known if self._foresight is not None else 0
+
+    def is_ahead_due(self, moment: Moment) -> bool:
+        """Whether it has come to the end of what it has thought ahead of."""
+        return self._foresight is not None and self._foresight.is_due(moment.ts)
+
+    def look_ahead(self, moment: Moment) -> int:
+        """Think ahead from `moment` on, and say of how many. May take long."""
+        assert self._foresight is not None
+        return self._foresight.look_ahead(moment.ts)
+
+    def foreseen(self, moment: Moment) -> tuple[Decision, int] | None:
+        """What `decide` comes to, and what thinking it took, ns; None where that isn't known ahead."""
+        if self._foresight is None or self._most_segments is not None or self._single_cycle:
+            return None
+        seen = observation(moment, self._history, self._past_sessions)
+        try:
+            found = self._foresight.decision(seen)
+        except InvalidOutput as error:
+            return unusable(moment, self.name, str(error), self.agent.model_hash), 0
+        if found is None or (found[0].action in ENTRIES and self._dearer(moment, seen, found[0]) is not None):
+            return None  # an entry at another cost is thought about once more
+        return self._told(moment, seen, found[0]), found[1]
 
     def explain(self, moment: Moment, decision: Decision) -> tuple[Part, ...]:
         """What spoke for and against a decision that was made at `moment`. Raises InvalidObservation."""
@@ -239,7 +286,7 @@ def observation(moment: Moment, history: History, past_sessions: int = 0) -> Obs
         ts=moment.ts,
         bars=bars,
         coarse=coarse,
-        position_side=int(np.sign(moment.position)),
+        position_side=(moment.position > 0) - (moment.position < 0),
         position_size=moment.position_share,
         unrealised_atr=moment.unrealised_atr,
         bars_held=moment.bars_held,

@@ -124,22 +124,32 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: str
     confidence: float
     limit: float | None = None
+    stop: float | None = None
+    target: float | None = None
 
 
-def buy(quantity: int, reason: str, *, limit: float | None = None, confidence: float = 0.5) -> Answer:
+def buy(
+    quantity: int, reason: str, *, limit: float | None = None, stop: float | None = None, target: float | None = None,
+    confidence: float = 0.5,
+) -> Answer:  # fmt: skip
     """Open a long position of so many units, or add to it. Limits of risk may make it smaller.
 
-    `limit`: rupees that are paid at most; the order waits for them, `execution.working_timeout_s` at most.
+    `limit`: rupees that are paid at most; the order waits for them, `execution.working_timeout_s` at most. `stop` and
+    `target`: rupees at which it is closed, below and above; both stand at the venue as soon as anything fills.
     """
-    return _answer(Act.BUY, quantity, reason, confidence, limit)
+    return _answer(Act.BUY, quantity, reason, confidence, limit, stop, target)
 
 
-def sell(quantity: int, reason: str, *, limit: float | None = None, confidence: float = 0.5) -> Answer:
+def sell(
+    quantity: int, reason: str, *, limit: float | None = None, stop: float | None = None, target: float | None = None,
+    confidence: float = 0.5,
+) -> Answer:  # fmt: skip
     """Open a short position of so many units, or add to it. To get out of a long one: `close`.
 
-    `limit`: rupees that are taken at least; the order waits for them, `execution.working_timeout_s` at most.
+    `limit`: rupees that are taken at least; the order waits for them, `execution.working_timeout_s` at most. `stop` and
+    `target`: rupees at which it is closed, above and below; both stand at the venue as soon as anything fills.
     """
-    return _answer(Act.SELL, quantity, reason, confidence, limit)
+    return _answer(Act.SELL, quantity, reason, confidence, limit, stop, target)
 
 
 def close(reason: str, *, confidence: float = 0.5) -> Answer:
@@ -152,7 +162,9 @@ def hold(reason: str, *, confidence: float = 0.0) -> Answer:
     return _answer(Act.HOLD, 1, reason, confidence)
 
 
-def _answer(act: Act, quantity: Any, reason: Any, confidence: Any, limit: Any = None) -> Answer:
+def _answer(
+    act: Act, quantity: Any, reason: Any, confidence: Any, limit: Any = None, stop: Any = None, target: Any = None
+) -> Answer:
     """Raises `ValueError` or `TypeError` that says which part is wrong and what would be right."""
     if not isinstance(reason, str):
         raise TypeError(f"reason: expected a text, got {reason!r}")
@@ -165,23 +177,43 @@ def _answer(act: Act, quantity: Any, reason: Any, confidence: Any, limit: Any = 
     sure = figure("confidence", confidence)
     if not 0 <= sure <= 1:
         raise ValueError(f"confidence: expected 0 to 1, got {sure:g}")
-    price = None if limit is None else figure("limit", limit)
-    if price is not None and not 0 < price < MOST_RUPEES:
-        raise ValueError(f"limit: expected a price above 0, got {price:g}")
-    if price is not None and act not in (Act.BUY, Act.SELL):
-        raise ValueError("limit: expected none: only buy and sell wait for a price")
+    prices = {"limit": limit, "stop": stop, "target": target}
+    for name, price in prices.items():
+        prices[name] = rupees = None if price is None else figure(name, price)
+        if rupees is not None and not 0 < rupees < MOST_RUPEES:
+            raise ValueError(f"{name}: expected a price above 0, got {rupees:g}")
+        if rupees is not None and act not in (Act.BUY, Act.SELL):
+            raise ValueError(f"{name}: expected none: only buy and sell have prices of their own")
     said = " ".join(reason.split())[:LONGEST_REASON]
-    return Answer(act=act, quantity=units, reason=said, confidence=sure, limit=price)
+    answer = Answer(act=act, quantity=units, reason=said, confidence=sure, **prices)
+    if answer.limit is not None:
+        _check_sides(answer, answer.limit)
+    return answer
 
 
-def checked(answer: Any) -> Answer:
-    """What a strategy answered. Raises `TypeError` or `ValueError` for what is no answer."""
+def _check_sides(answer: Answer, entry: float) -> None:
+    """Raises `ValueError` for a stop or a target on the wrong side of the price that is paid or taken."""
+    sign = 1 if answer.act is Act.BUY else -1
+    for name, price, where in (("stop", answer.stop, sign), ("target", answer.target, -sign)):
+        if price is not None and (entry - price) * where <= 0:
+            side = "below" if where > 0 else "above"
+            raise ValueError(
+                f"{name}: expected one {side} the price of {entry:g} at which to {answer.act}, got {price:g}"
+            )
+
+
+def checked(answer: Any, price: float) -> Answer:
+    """What a strategy answered at a price. Raises `TypeError` or `ValueError` for what is no answer."""
     if not isinstance(answer, Answer):
         what = "nothing (None)" if answer is None else repr(answer)[:80]
         raise TypeError(f"decide answered {what}: expected buy(…), sell(…), close(…) or hold(…)")
     if not isinstance(answer.act, Act):
         raise TypeError(f"decide answered {answer.act!r}: expected buy(…), sell(…), close(…) or hold(…)")
-    return _answer(answer.act, answer.quantity, answer.reason, answer.confidence, answer.limit)
+    found = _answer(
+        answer.act, answer.quantity, answer.reason, answer.confidence, answer.limit, answer.stop, answer.target
+    )
+    _check_sides(found, found.limit or price)
+    return found
 
 
 def figure(name: str, value: Any) -> float:

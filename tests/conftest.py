@@ -23,8 +23,12 @@ SLOW_FOLDERS = frozenset({"integration", "replay", "simulation"})
 """Whole daemons, whole tapes, whole sessions."""
 SLOW_FIXTURES = frozenset({"compiler", "kernels", "training", "killed"})
 """Who asks for these builds, has the native kernel built, trains, or has a process started."""
-UNTRACED = frozenset({"property", "simulation", "test_week_of_faults.py"})
-"""As properties do, they walk the same lines hundreds of times: traced for coverage they would take twice as long."""
+UNTRACED = (
+    "property/", "simulation/", "integration/test_canary", "integration/test_json_form", "integration/test_ladder",
+    "integration/test_shadow", "integration/test_thinking", "replay/test_baseline", "replay/test_corporate",
+    "replay/test_novelty", "replay/test_replay", "replay/test_shadow", "replay/test_week_of_faults",
+)  # fmt: skip
+"""They walk the same lines hundreds of times: traced for coverage they would take twice as long."""
 CHILDREN = pytest.StashKey[int]()
 
 
@@ -50,10 +54,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _spread(items)
     here = Path(__file__).parent
     for item in items:
-        folders = item.path.relative_to(here).parts
-        if not SLOW_FOLDERS.isdisjoint(folders) or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+        place = item.path.relative_to(here)
+        if not SLOW_FOLDERS.isdisjoint(place.parts) or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
-        if item.get_closest_marker("hypothesis") is not None or UNTRACED.intersection(folders):
+        if item.get_closest_marker("hypothesis") is not None or str(place).startswith(UNTRACED):
             item.add_marker("no_cover")
 
 

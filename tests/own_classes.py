@@ -57,6 +57,9 @@ SICK = {
     "nan belief": ("return buy(1, 'x', confidence=float('nan'))", "confidence: expected a finite number, got nan"),
     "free": ("return buy(1, 'x', limit=0)", "line 4: ValueError: limit: expected a price above 0, got 0"),
     "nan limit": ("return buy(1, 'x', limit=float('nan'))", "limit: expected a finite number, got nan"),
+    "nan stop": ("return buy(1, 'x', stop=float('nan'))", "stop: expected a finite number, got nan"),
+    "odd stop": ("return buy(1, 'x', limit=9, stop=10)", "stop: expected one below the price of 9 at which to buy"),
+    "odd target": ("return buy(1, 'x', target=0.5)", "target: expected one above the price of"),
     "no text": ("return hold(None)", "line 4: TypeError: reason: expected a text, got None"),
     "made by hand": (
         "from strategies.own import Answer, Act; "

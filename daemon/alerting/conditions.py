@@ -24,6 +24,7 @@ from daemon.core.events import (
     Mitigation,
     MitigationTaken,
     OrderUnknown,
+    ProtectionFailed,
     Reconciled,
     Severity,
     StrategySwapped,
@@ -37,7 +38,7 @@ from daemon.supervision.health import Check, CheckStatus
 
 WATCHED: tuple[type[Event], ...] = (
     TradingStateChanged, StrategySwapped, MitigationTaken, OrderUnknown, Reconciled, SymbolHalted, FundsDiffer,
-    ActorRestarted, CanaryChanged, MigrationChanged, ContractClosing,
+    ActorRestarted, CanaryChanged, MigrationChanged, ContractClosing, ProtectionFailed,
 )  # fmt: skip
 """The events that `of_event` knows."""
 MAX_CHARS: Final = 600
@@ -128,6 +129,9 @@ def _news(event: Event) -> Condition | None:
         case ContractClosing():
             text = f"{event.symbol}: {event.reason}; {event.quantity} held, which are closed"
             return condition(AlertKind.EXPIRY, Severity.WARNING, text, event.symbol)
+        case ProtectionFailed():
+            text = f"{event.symbol}: {event.reason}; {event.quantity} held, which are closed"
+            return condition(AlertKind.PROTECTION, Severity.CRITICAL, text, event.symbol)
         case MigrationChanged():
             stages = list(MigrationStage)
             back = stages.index(event.stage) < stages.index(event.before)

@@ -28,6 +28,7 @@ KINDS: Final[dict[AlertKind, Sort]] = {
     AlertKind.ORDERS: Sort((CRITICAL,), "an order's fate is UNKNOWN"),
     AlertKind.POSITIONS: Sort((CRITICAL,), "broker and journal differ on what is held"),
     AlertKind.HELD_OVER: Sort((CRITICAL,), "a position is held over what may be a corporate action"),
+    AlertKind.PROTECTION: Sort((CRITICAL,), "a position could not have its stop and is closed", news=True),
     AlertKind.EXPIRY: Sort((WARNING,), "a contract that ends soon is being closed", news=True),
     AlertKind.CASH: Sort((CRITICAL,), "the broker's cash and the journal's differ"),
     AlertKind.MISSED_FILLS: Sort((WARNING,), "fills that only the broker's book told of were booked", news=True),

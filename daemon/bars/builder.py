@@ -225,10 +225,7 @@ class BarBuilder:
             ts, ltp, traded = ts[kept], ltp[kept], traded[kept]
             if not len(ts):
                 return
-        bars = self._symbols.get(symbol)
-        if bars is None:
-            bars = self._symbols[symbol] = _SymbolBars()
-            bars.gap = max(self._lost.get(symbol, 0), self._lost.get(None, 0)) >= session.open_ns
+        bars = self._bars_of(symbol, session)
         opened, base = session.open_ns, self._base_ns
         first, last = (int(ts[0]) - opened) // base, (int(ts[-1]) - opened) // base
         if last - first == 1:  # what came within the grace, and the bar after it
@@ -255,6 +252,14 @@ class BarBuilder:
             stop = found[k + 1]
             price, close = float(ltp[start]), float(ltp[stop - 1])
             self._add(bars, session, first + k, price, high, low, close, volume, stop - start)
+
+    def _bars_of(self, symbol: str, session: Session) -> _SymbolBars:
+        """Those of a symbol, made at its first tick."""
+        bars = self._symbols.get(symbol)
+        if bars is None:
+            bars = self._symbols[symbol] = _SymbolBars()
+            bars.gap = max(self._lost.get(symbol, 0), self._lost.get(None, 0)) >= session.open_ns
+        return bars
 
     def _whole(
         self, bars: _SymbolBars, session: Session, bucket: int, ltp: NDArray[np.float64], traded: NDArray[np.int64]

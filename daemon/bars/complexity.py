@@ -47,15 +47,17 @@ class _About(msgspec.Struct, frozen=True):
     squares: float
 
 
-class _History:
+class History:
     """What the detector remembers of one symbol."""
 
-    __slots__ = ("_abouts", "baseline", "changes", "day", "last_close", "returns", "sigmas", "tails", "times")
+    __slots__ = ("_abouts", "baseline", "changes", "count", "day", "last_close", "returns", "sigmas", "tails", "times")
 
     def __init__(self, length: int, window: int) -> None:
         self.sigmas: deque[float | None] = deque(maxlen=window)
         self.returns: deque[float] = deque(maxlen=length)
         self.times: deque[int] = deque(maxlen=length)
+        self.count = 0
+        """Returns so far."""
         self.last_close = 0.0
         self.day = -1
         self.baseline = 0.0
@@ -67,6 +69,7 @@ class _History:
 
     def add(self, close: int, change: float) -> None:
         """A return, of the bar that closed at `close`."""
+        self.count += 1
         self.returns.append(change)
         self.times.append(close)
         self.tails = []
@@ -92,17 +95,16 @@ class ComplexityDetector:
             settings.volatility_window, settings.trend_window, settings.momentum_window, settings.correlation_window + 1
         )  # one more: of instruments whose bars close together, the first asked has no match yet for its newest return
         self._smoothing = 2.0 / (settings.baseline_window + 1)
-        self._history: dict[str, _History] = {}
+        self._root = math.sqrt(2.0 * settings.momentum_window)
+        self._history: dict[str, History] = {}
         self._windows: dict[tuple[int, ...], tuple[int, ...]] = {}
 
     def on_bar(self, bar: Bar) -> Complexity:
         """Complexity of `bar.symbol` at `bar.ts_close`."""
         settings = self._settings
-        history, sigma = self._note(bar)
-        returns = list(history.returns)
+        history, (sigma, trend, moved) = self._note(bar)
         volatility = self._volatility(history, sigma)
-        trend = _efficiency(returns[-settings.trend_window :]) if len(returns) >= settings.trend_window else 0.0
-        momentum = self._momentum(returns, sigma)
+        momentum = self._momentum(moved, sigma)
         change = self._regime_change(history, sigma)
         breakdown = self._correlation_breakdown(bar.symbol) if len(self._history) > 1 else 0.0
         impact = self._events.impact(bar.symbol, bar.ts_close)
@@ -132,25 +134,33 @@ class ComplexityDetector:
 
     def remember(self, bar: Bar) -> None:
         """Leave behind what `on_bar` would, without its answer: for bars that were decided on before."""
-        history, sigma = self._note(bar)
+        history, (sigma, _, _) = self._note(bar)
         self._volatility(history, sigma)
         self._regime_change(history, sigma)
 
-    def _note(self, bar: Bar) -> tuple[_History, float]:
-        """The symbol's history with the bar in it, and σ of its newest returns (0 before there are enough)."""
-        window = self._settings.volatility_window
+    def _note(self, bar: Bar) -> tuple[History, Sequence[float]]:
+        """The symbol's history with the bar in it, and the figures of its newest returns."""
         history = self._history.get(bar.symbol)
         if history is None:
-            history = self._history[bar.symbol] = _History(self._length, window)
+            history = self._history[bar.symbol] = History(self._length, self._settings.volatility_window)
         day = bar.ts_open // DAY_NS
         before = history.last_close if day == history.day else bar.open
         history.day = day
         history.last_close = bar.close
-        history.add(bar.ts_close, math.log(bar.close / before))
-        returns = list(history.returns)
-        return history, _deviation(returns[-window:]) if len(returns) >= window else 0.0
+        return history, self._figures(bar.symbol, history, bar.ts_close, math.log(bar.close / before))
 
-    def _volatility(self, history: _History, sigma: float) -> float:
+    def _figures(self, symbol: str, history: History, close: int, change: float) -> Sequence[float]:
+        """(σ, efficiency, |Σr| of the momentum window) of the newest returns, 0 before there are enough; adds one."""
+        history.add(close, change)
+        settings, returns = self._settings, list(history.returns)
+        volatility, trend, momentum = settings.volatility_window, settings.trend_window, settings.momentum_window
+        return (
+            _deviation(returns[-volatility:]) if len(returns) >= volatility else 0.0,
+            _efficiency(returns[-trend:]) if len(returns) >= trend else 0.0,
+            abs(math.fsum(returns[-momentum:])) if len(returns) >= momentum else 0.0,
+        )
+
+    def _volatility(self, history: History, sigma: float) -> float:
         if sigma <= 0.0:
             return 0.0
         if history.baseline <= 0.0:
@@ -159,17 +169,14 @@ class ComplexityDetector:
         ratio = sigma / history.baseline
         return ratio / (1.0 + ratio)
 
-    def _momentum(self, returns: Sequence[float], sigma: float) -> float:
-        bars = self._settings.momentum_window
-        if sigma <= 0.0 or len(returns) < bars:
-            return 0.0
-        return math.erf(abs(math.fsum(returns[-bars:])) / (sigma * math.sqrt(2.0 * bars)))
+    def _momentum(self, moved: float, sigma: float) -> float:
+        return math.erf(moved / (sigma * self._root)) if sigma > 0.0 else 0.0
 
-    def _regime_change(self, history: _History, sigma: float) -> float:
+    def _regime_change(self, history: History, sigma: float) -> float:
         """`history.sigmas` holds σ as it was at each of the last n bars; the oldest is the window before this one."""
         sigmas = history.sigmas
         before = sigmas[0] if len(sigmas) == sigmas.maxlen else None
-        sigmas.append(sigma if len(history.returns) >= self._settings.volatility_window else None)
+        sigmas.append(sigma if history.count >= self._settings.volatility_window else None)
         if before is None:
             return 0.0
         larger = max(sigma, before)
@@ -202,13 +209,13 @@ class ComplexityDetector:
                     mine.changes[name] = other.changes[symbol] = window, change
         return math.fsum(changes) / len(changes) if changes else 0.0
 
-    def _change(self, mine: _History, back: int, other: _History) -> float:
+    def _change(self, mine: History, back: int, other: History) -> float:
         """How far the short correlation of two symbols is from the long one, up to the other's newest return."""
         short, long = self._settings.volatility_window, self._settings.correlation_window
         one, two = mine.abouts(back, short, long), other.abouts(0, short, long)
         return abs(_together(one[0], two[0], short) - _together(one[1], two[1], long)) / 2.0
 
-    def _change_at_common_times(self, mine: _History, other: _History) -> float | None:
+    def _change_at_common_times(self, mine: History, other: History) -> float | None:
         """The same, where one of them has times of its own; None where they have too few in common."""
         short, long = self._settings.volatility_window, self._settings.correlation_window
         if len(other.times) < long:
@@ -221,7 +228,7 @@ class ComplexityDetector:
         recent = _together(_about(x[-short:]), _about(y[-short:]), short)
         return abs(recent - _together(_about(x), _about(y), long)) / 2.0
 
-    def _cut_tails(self, history: _History) -> None:
+    def _cut_tails(self, history: History) -> None:
         """Name the newest windows of a symbol, one tuple for all symbols that have the same, told apart by identity."""
         long, times = self._settings.correlation_window, tuple(history.times)
         if len(self._windows) > MANY_WINDOWS + 4 * len(self._history):

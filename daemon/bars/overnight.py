@@ -41,8 +41,11 @@ class Overnight:
         closes: Mapping[str, tuple[int, float]] | None = None,
         open_since: Mapping[str, dt.date] | None = None,
         done: Iterable[str] = (),
+        silent: bool = False,
     ) -> None:
+        """`silent`: the log hears it from somebody else."""
         self._bus = bus
+        self._silent = silent
         self._limit = limit
         self._by_broker = by_broker
         self._adjustments = [(symbol, item) for symbol, items in adjustments.items() for item in items]
@@ -90,7 +93,8 @@ class Overnight:
         if not all(self._limit.broken(bar.symbol, close, price) for price in (bar.open, bar.close)):
             return None
         jump = PriceJumped(ts=bar.ts_close, symbol=bar.symbol, before=close, after=bar.open)
-        log.warning(jump.words)
+        if not self._silent:
+            log.warning(jump.words)
         return jump
 
     def _is_due(self, symbol: str, item: AdjustmentSettings) -> bool:
@@ -112,7 +116,8 @@ class Overnight:
             ts=ts, symbol=symbol, date=date, kind=item.kind, numerator=numerator, denominator=denominator,
             shares=item.shares, by_broker=self._by_broker,
         )  # fmt: skip
-        log.info(adjusted.words)
+        if not self._silent:
+            log.info(adjusted.words)
         self._scale(symbol, numerator, denominator)
         self._bus.publish(adjusted)
         if item.shares and not self._by_broker:

@@ -104,12 +104,12 @@ def replay(
         check_lookahead(settings_and_logs(config, changes), tapes, symbol or [], latency or "zero", as_json=as_json)
         return 0
     settings = settings_and_logs(config, changes)
-    session = Replay(settings, tapes, symbol or [], parse_latency(latency or "zero"), outputs)
+    session = Replay(settings, tapes, symbol or [], parse_latency(latency or "zero"), outputs, workers)
     if sensitivity:
         from daemon.run.sensitivity import sensitivity as under_other_costs
 
         session.beside = partial(under_other_costs, settings, tapes, symbol or [], latency or "zero")
-    summary = run_loop(interruptible(session, workers))
+    summary = run_loop(interruptible(session))
     if as_json:
         print_json(summary)
     else:
@@ -134,9 +134,9 @@ def _instead(strategy: str, config: Path | None, changes: list[str]) -> list[str
     return [f"strategy.name={strategy}", *(["strategy.parameters=null"] if named != strategy and not given else [])]
 
 
-async def interruptible(session: Replay, workers: int = 1) -> ReplaySummary:
+async def interruptible(session: Replay) -> ReplaySummary:
     """Run; Ctrl-C, SIGTERM and a hangup end the replay in order, with its journal whole."""
     from daemon.run.process import on_ending
 
     on_ending(lambda _: session.stop())
-    return await (session.run() if workers == 1 else session.run_split(workers))
+    return await session.run()

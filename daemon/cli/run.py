@@ -20,10 +20,13 @@ def run(
     from daemon.core.clock import wall_ns
     from daemon.market.calendar import ist_date
     from daemon.market.symbol_files import ensure
+    from daemon.run.memory import set_aside
     from daemon.run.service import Service
     from daemon.settings.loading import load_settings
 
     changes = [*(overrides or []), "supervisor.strict=true"] if strict else overrides
     settings = settings_and_logs(config, changes)
     run_loop(ensure(settings, ist_date(wall_ns())))
-    run_loop(Service(settings, load=lambda: load_settings(config, changes)).run())
+    service = Service(settings, load=lambda: load_settings(config, changes))
+    set_aside()
+    run_loop(service.run())

@@ -34,7 +34,8 @@ class {kind}:
         if not seen.may_enter:  # the last minutes of a session
             return hold("too late to open anything")
         if seen.price > before.max():
-            return buy(self.parameters.quantity, f"above the highest of {{look_back}} closes")
+            # stop= and target= of buy and sell stand at the venue, and close the position by themselves
+            return buy(self.parameters.quantity, f"above the highest of {{look_back}} closes", stop=float(before.min()))
         return hold("inside its range")
 '''
 

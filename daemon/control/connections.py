@@ -23,6 +23,7 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from daemon.control.edge import EdgeRunner
+from daemon.control.precedence import Precedence
 
 BACKLOG = 64
 """Connections that the kernel keeps ready; fewer than the places, so that one batch of them doesn't push itself out."""
@@ -58,13 +59,15 @@ def limits_within(open_files: int) -> Limits:
 
 
 class Guarded(asyncio.Protocol):
-    """One connection; everything goes on to `inner`, aiohttp's own protocol."""
+    """One connection; everything goes on to `inner`, aiohttp's own protocol, a look while decisions are made later."""
 
     def __init__(self, guard: Connections, inner: asyncio.Protocol) -> None:
         self._guard = guard
         self._inner = inner
         self._transport: asyncio.Transport | None = None
         self._unread: asyncio.TimerHandle | None = None
+        self._held = b""
+        """A look that waits; what comes behind it takes it along."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a place."""
@@ -73,11 +76,18 @@ class Guarded(asyncio.Protocol):
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Hand on."""
+        """Hand on, or hold for a moment what only looks or listens."""
+        first = self._guard.precedence
+        if first.holds and not self._held and (self._guard.listens(self._transport) or _only_looks(data)):
+            self._held = data
+            first.afterwards(self._let_in)
+            return
+        self._let_in()
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
         """Hand on."""
+        self._let_in()
         return self._inner.eof_received()
 
     def pause_writing(self) -> None:
@@ -95,10 +105,16 @@ class Guarded(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place back."""
+        self._held = b""
         self._no_longer_unread()
         if self._transport is not None:
             self._guard.release(self._transport)
         self._inner.connection_lost(exc)
+
+    def _let_in(self) -> None:
+        held, self._held = self._held, b""
+        if held:
+            self._inner.data_received(held)
 
     def _no_longer_unread(self) -> None:
         if self._unread is not None:
@@ -110,9 +126,11 @@ class Connections:
     """Who is connected, oldest first: `strangers` never sent the token, `known` did."""
 
     def __init__(
-        self, turned_out: Callable[[], None], limits: Limits = LIMITS, unread: Callable[[], None] = lambda: None
-    ) -> None:
+        self, turned_out: Callable[[], None], limits: Limits = LIMITS, unread: Callable[[], None] = lambda: None,
+        precedence: Precedence | None = None,
+    ) -> None:  # fmt: skip
         """`turned_out` is called for each connection that has to make room, `unread` for each that takes no answer."""
+        self.precedence = precedence if precedence is not None else Precedence()
         self.unread_s = limits.unread_s
         self._unread = unread
         self._watched: dict[asyncio.BaseTransport, Callable[[], None]] = {}
@@ -149,6 +167,10 @@ class Connections:
         """Call `unread`, too, where this one takes no answer."""
         self._watched[transport] = unread
 
+    def listens(self, transport: asyncio.BaseTransport | None) -> bool:
+        """Whether it is a reader's: what it says changes what it hears, and nothing else."""
+        return transport in self._watched
+
     def give_up(self, transport: asyncio.Transport) -> None:
         """Its answer waited too long to be taken."""
         self._unread()
@@ -162,6 +184,11 @@ class Connections:
         self._watched.pop(transport, None)
         self._strangers.pop(transport, None)
         self._known.pop(transport, None)
+
+
+def _only_looks(data: bytes) -> bool:
+    """Whether it is one request that changes nothing, whole, and nothing behind it."""
+    return data.startswith(b"GET ") and data.find(b"\r\n\r\n") == len(data) - 4
 
 
 class GuardedSite(web.TCPSite):

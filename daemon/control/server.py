@@ -32,6 +32,7 @@ from daemon.control.looking import Looking
 from daemon.control.metrics import Metrics
 from daemon.control.origin import why_not_by_cookie, why_refused
 from daemon.control.pacing import Paces
+from daemon.control.precedence import Precedence
 from daemon.control.routes import BY_PLACE, ROUTES, Route
 from daemon.control.rows import LogRow
 from daemon.control.sessions import Sessions, cookie_name
@@ -55,7 +56,8 @@ class ControlServer:
     """The HTTP server.
 
     `view` answers questions, `desk` takes commands and orders by hand, `models` other models, `migration` a
-    person's word on it, `tuning` other settings; `token` opens every door. `bridge` leads to the loop that they are on.
+    person's word on it, `tuning` other settings; `token` opens every door. `bridge` leads to the loop that they are on,
+    `precedence` says when to leave it alone.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class ControlServer:
         stream: Stream | None = None,
         bridge: Bridge | None = None,
         lines: Callable[[], Sequence[LogRow]] = list,
+        precedence: Precedence | None = None,
     ) -> None:
         self._settings = settings
         sessions = Sessions(int(settings.session_hours * 3600))
@@ -83,7 +86,8 @@ class ControlServer:
         self._answers = Remembered(clock)
         self._limits = limits
         self._metrics = metrics
-        self._connections = Connections(metrics.turned_out, limits, metrics.unread)
+        precedence = precedence if precedence is not None else Precedence()
+        self._connections = Connections(metrics.turned_out, limits, metrics.unread, precedence)
         self._paces = Paces(settings, clock)
         self._names = frozenset(settings.public.names) if settings.public is not None else frozenset()
         self._context = context = Context(
@@ -91,7 +95,7 @@ class ControlServer:
         )
         self._backtests = backtests
         stream = stream if stream is not None else Stream(view.order)
-        self._sockets = Sockets(context, stream, self._connections)
+        self._sockets = Sockets(context, stream, self._connections, precedence)
         self._door = Door(context, lambda: self.url)
         looking, front = Looking(context, metrics, lines, stream), FrontDesk(context, backtests)
         parts = (looking, Commanding(context), self._door, front, self._sockets)

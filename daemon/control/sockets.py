@@ -19,6 +19,7 @@ from daemon.control.bridge import StandsStillError
 from daemon.control.connections import Connections
 from daemon.control.context import WHO, Context
 from daemon.control.gate import Who
+from daemon.control.precedence import Precedence
 from daemon.control.stream import MOST_READERS, Code, Kind, Lost, Reader, Stream
 
 log = structlog.get_logger("control")
@@ -43,8 +44,9 @@ class Subscription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Sockets:
     """Handlers by operation, and the pulse behind them."""
 
-    def __init__(self, context: Context, stream: Stream, connections: Connections) -> None:
+    def __init__(self, context: Context, stream: Stream, connections: Connections, precedence: Precedence) -> None:
         self._context = context
+        self._precedence = precedence
         self._connections = connections
         self._stream = stream
         self._listeners: dict[int, tuple[Who, Reader]] = {}
@@ -139,8 +141,15 @@ class Sockets:
         """To all of them together: 200 readers must cost little more than one, for the interpreter decides, too."""
         while True:
             await asyncio.sleep(PACE_S)
+            await self._precedence.wait()
+            self._stream.hand_out()
+            may_wait = True
             for key, transport in list(self._transports.items()):
-                _write(transport, self._listeners[key][1])
+                if may_wait and self._precedence.holds:
+                    await self._precedence.wait()
+                    may_wait = False  # else they hear nothing where decisions take long
+                if key in self._listeners:
+                    _write(transport, self._listeners[key][1])
 
     async def _beat(self) -> None:
         while True:
@@ -148,6 +157,7 @@ class Sockets:
             for who, reader in list(self._listeners.values()):
                 if not self._context.gate.still(who):
                     reader.let_go(Code.NO_LONGER, "the session or the token has ended")
+            await self._precedence.wait()
             if self._stream.wants(Kind.HRM_METRICS):
                 with suppress(StandsStillError):
                     metrics = await self._context.bridge.look(self._context.view.hrm_metrics)

@@ -172,8 +172,6 @@ class Stream:
         self._waiting: deque[tuple[Event, OrderRow | None]] = deque()
         self._most = most_waiting
         self._overrun = False
-        self._woken = False
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._count = 0
 
     def __len__(self) -> int:
@@ -181,25 +179,18 @@ class Stream:
 
     def put(self, event: Event) -> None:
         """On the trading loop: something happened. Costs nothing while nobody listens."""
-        if not self._readers or self._loop is None:
+        if not self._readers:
             return
         if len(self._waiting) >= self._most:
             self._overrun = True
             return
         row = self._order(event.order_id) if isinstance(event, ORDER_EVENTS) else None
         self._waiting.append((event, row))
-        if not self._woken:
-            self._woken = True
-            try:
-                self._loop.call_soon_threadsafe(self._hand_out)
-            except RuntimeError:  # its loop has ended
-                self._loop = None
 
     def add(self, reader: Reader) -> bool:
         """From now on somebody listens; False where there is no room."""
         if len(self._readers) >= MOST_READERS:
             return False
-        self._loop = asyncio.get_running_loop()
         self._readers = [*self._readers, reader]
         return True
 
@@ -249,8 +240,8 @@ class Stream:
             if not reader.offer(self._count if key is None else key, frame):
                 self.lose(reader, Lost.BEHIND, f"too slow: {reader.most} frames behind")
 
-    def _hand_out(self) -> None:
-        self._woken = False
+    def hand_out(self) -> None:
+        """On the readers' loop, every now and then: what happened, as frames for those who want them."""
         for _ in range(len(self._waiting)):
             event, row = self._waiting.popleft()
             self._tell(event, row)

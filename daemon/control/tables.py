@@ -124,7 +124,8 @@ def positions_table(rows: Sequence[PositionRow]) -> Table | Text:
     """Positions, or a line that says there is none."""
     if not rows:
         return Text("No position.", "dim")
-    shown = table("=symbol", ">quantity", ">average", ">last", ">unrealised", ">realised", ">costs")
+    protected = [">stop", ">target"] if any(row.stop or row.target for row in rows) else []
+    shown = table("=symbol", ">quantity", ">average", ">last", *protected, ">unrealised", ">realised", ">costs")
     for row in rows:
         unrealised = Text("-") if row.unrealised_pnl is None else _money(row.unrealised_pnl)
         shown.add_row(
@@ -132,6 +133,7 @@ def positions_table(rows: Sequence[PositionRow]) -> Table | Text:
             Text(whole(row.quantity), tone(row.quantity)),
             rupees(row.average_price) if row.quantity else "-",
             "-" if row.last_price is None else rupees(row.last_price),
+            *("-" if price is None else rupees(price) for price in (row.stop, row.target)[: len(protected)]),
             unrealised,
             _money(row.realised_pnl),
             rupees(row.costs),
@@ -145,7 +147,7 @@ def orders_table(rows: Sequence[OrderRow]) -> Table | Text:
         return Text("No order.", "dim")
     shown = table("=time", "=id", "=symbol", "=side", "=type", ">filled", ">price", "=state", "why")
     for row in rows[:ORDERS_SHOWN]:
-        paid = row.average_price if row.average_price is not None else row.limit_price
+        paid = next((it for it in (row.average_price, row.limit_price, row.stop_price) if it is not None), None)
         shown.add_row(
             ist_time(row.ts),
             row.order_id,

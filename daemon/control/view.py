@@ -183,6 +183,8 @@ class PositionRow(msgspec.Struct, frozen=True, kw_only=True):
     unrealised_pnl: Decimal | None
     realised_pnl: Decimal
     costs: Decimal
+    stop: Decimal | None = None
+    target: Decimal | None = None
 
 
 class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,6 +202,7 @@ class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     strategy: str
     reason: str
+    stop_price: Decimal | None = None
 
 
 class DecisionRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,13 @@ def running_max(values: Ints, before: int) -> Ints:
     return running
 
 
+def newest_rows(code: NDArray[np.int32], symbols: int) -> NDArray[np.intp]:
+    """(symbols,): the last row of each code, −1 where it has none."""
+    rows = np.full(symbols, -1)
+    rows[code] = np.arange(len(code))  # of several values for one place the last stays
+    return rows
+
+
 def rows_by_code(code: NDArray[np.int32]) -> list[tuple[int, NDArray[np.intp]]]:
     """(code, its rows in their order) of each code that there is, smallest first; codes are not negative."""
     # numpy sorts 16-bit integers by radix, wider ones by comparison

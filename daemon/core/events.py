@@ -28,6 +28,10 @@ CANDIDATE = "canary:"
 EXTERNAL = "external"
 """The strategy of orders that somebody else placed in our account."""
 
+PROTECTION = "protection"
+"""The strategy of the stop and the target of what is held: those of a symbol and side are for one position, so that of
+all its stops and all its targets only the larger sum can ever be wanted."""
+
 MISSING_INT = -1
 """What an integer tick column holds where the tape has null (every real value is ≥ 0)."""
 
@@ -365,6 +369,10 @@ class Decision(Event, frozen=True, gc=False):
     """Rupees at which an entry is to wait; 0: as `execution.order_type` says."""
     why: str = ""
     share: float = 0.0
+    stop_price: float = 0.0
+    """Of an entry: rupees at which what it opens is to be closed at a loss; 0: none."""
+    target_price: float = 0.0
+    """Of an entry: rupees at which what it opens is to be closed at a profit; 0: none."""
 
 
 class InferenceMeasured(Event, frozen=True, gc=False):
@@ -397,6 +405,10 @@ class OrderIntent(Event, frozen=True, gc=False):
     reason: str
     reference_price: Decimal
     decision: str = ""
+    stop_loss: Decimal | None = None
+    """Of an entry: the stop that the position is to have from its first fill on, rupees."""
+    take_profit: Decimal | None = None
+    """Of an entry: the target of the position, rupees."""
 
 
 class OrderApproved(Event, frozen=True, gc=False):
@@ -574,6 +586,15 @@ class ContractClosing(Event, frozen=True, gc=False):
     reason: str
 
 
+class ProtectionFailed(Event, frozen=True, gc=False):
+    """A position (`quantity`, signed) can't have its stop, or has been turned round by it: it is closed."""
+
+    ts: int
+    symbol: str
+    quantity: int
+    reason: str
+
+
 class SymbolResumed(Event, frozen=True, gc=False):
     """The venue and we agree on `symbol` again; `overnight`: what a corporate action had made doubtful is settled."""
 
@@ -664,6 +685,18 @@ class HoldingRecord(msgspec.Struct, frozen=True, gc=False):
     mark_ts: int = 0
 
 
+class Bracket(msgspec.Struct, frozen=True, gc=False):
+    """The stop and the target of a position, rupees; None: it has none. `decision` is the id of who wanted them.
+
+    `stray`: why the position is to be closed though nobody decided so, "" where it isn't.
+    """
+
+    stop: Decimal | None
+    target: Decimal | None
+    decision: str = ""
+    stray: str = ""
+
+
 class SessionsRecord(msgspec.Struct, frozen=True, gc=False):
     """What a symbol's sessions left that are over (`models.past.session_sums`), and the bars so far of the newest.
 
@@ -708,6 +741,8 @@ class AccountSnapshot(Event, frozen=True, gc=False):
     """Symbols that are being closed since a canary ended, and why."""
     changed: dict[str, str] = {}
     """Settings that were changed while running and are not the file's: JSON by dotted key."""
+    brackets: dict[str, Bracket] = {}
+    """The stop and target of what is held, by symbol."""
 
 
 class DayProfitPeaked(Event, frozen=True, gc=False):

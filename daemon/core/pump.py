@@ -6,7 +6,8 @@ which is the loop's own order, until nobody has anything left. Whoever has to aw
 thinks) is left to the loop meanwhile. Invariant: the stations handle the same events in the same order as they do as
 tasks; a thread's answer is taken when nobody else has anything to do, so how fast it came decides nothing.
 
-What a handler awaits may be anything but what asks for the present task (`asyncio.timeout`): that is the feed's.
+A handler that awaits `asyncio.sleep(0)` lets all others go first and then goes on, without a turn of the loop. What a
+handler awaits may be anything but what asks for the present task (`asyncio.timeout`): that is the feed's.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Pump:
     def __init__(self) -> None:
         self._stations: list[_Station] = []
         self._ready: deque[_Station] = deque()
+        self._last: deque[_Station] = deque()
+        """Those that let all others go first."""
         self._outside: dict[asyncio.Task[None], _Station] = {}
         """Those that wait for something of the loop's, by who tells when it is there."""
         self._rounds = 0
@@ -63,6 +66,8 @@ class Pump:
         """One round: all that can be done now, or, where that is nothing, whatever the loop has next."""
         self._rounds += 1
         ready = self._ready
+        if not ready and self._last:
+            ready.append(self._last.popleft())
         if not ready:
             await self._wait_outside()
         elif self._rounds % self._breath == 0:
@@ -79,6 +84,7 @@ class Pump:
                 station.rest.close()
         self._stations.clear()
         self._ready.clear()
+        self._last.clear()
         self._outside.clear()
 
     def _go_on(self, station: _Station) -> None:
@@ -103,7 +109,9 @@ class Pump:
             if over:
                 station.rest = None
                 station.inbox.done()
-        if not over:
+        if not over and awaited is None:
+            self._last.append(station)
+        elif not over:
             self._outside[asyncio.ensure_future(_awaiting(awaited))] = station
         return over
 

@@ -23,8 +23,10 @@ from daemon.core.clock import NS_PER_S, PacedClock, ReplayClock
 from daemon.core.columns import running_max
 from daemon.core.errors import TapeError
 from daemon.core.events import FeedState, FeedStatus, TickBatch, TimeAdvanced, joined
+from daemon.feed.compiled_filter import CompiledTickFilter
 from daemon.feed.tick_filter import NO_LIMIT_PERCENT, Instruments, TickFilter
 from daemon.market.calendar import MarketCalendar, Session
+from daemon.native.kernel import Kernel
 from daemon.settings.feed import FeedSettings
 from daemon.settings.values import INTERVALS
 from daemon.tape.ahead import ahead
@@ -97,11 +99,15 @@ class Tapes:
         """The notes that a copy of their ticks has to keep: what they are no record of."""
         return ({"simulated": "true"} if self.simulated else {}) | ({BARS_NOTE: self.bars} if self.bars else {})
 
-    def tick_filter(self, feed: FeedSettings, instruments: Instruments, calendar: MarketCalendar) -> TickFilter:
+    def tick_filter(
+        self, feed: FeedSettings, instruments: Instruments, calendar: MarketCalendar, kernel: Kernel | None = None
+    ) -> TickFilter:
         """What their ticks are sifted by: those of bars, which were judged as bars, may move as far as they do."""
         share, of_option = feed.max_jump_percent, feed.max_option_jump_percent
         if self.bars:
             share = of_option = NO_LIMIT_PERCENT
+        if kernel is not None:
+            return CompiledTickFilter(instruments, calendar, share, of_option, kernel)
         return TickFilter(instruments, calendar, share, of_option)
 
     def intervals(self, names: Sequence[str], needed: Sequence[str] = ()) -> dict[str, int]:

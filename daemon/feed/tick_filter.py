@@ -141,7 +141,7 @@ class TickFilter:
         self.accepted += count
         if count < n:
             chosen = np.flatnonzero(accept)
-            batch, traded = _take(batch, chosen), traded[chosen]
+            batch, traded = picked(batch, chosen), traded[chosen]
         return msgspec.structs.replace(batch, traded=traded), traded
 
     def forget_counts(self) -> None:
@@ -427,7 +427,7 @@ def _good_times(batch: TickBatch) -> Mask:
     return good
 
 
-def _take(batch: TickBatch, rows: Rows) -> TickBatch:
+def picked(batch: TickBatch, rows: Rows) -> TickBatch:
     """`batch.take`, but a column that is one repeated value stays one."""
     columns = {name: getattr(batch, name) for name in TICK_COLUMNS}
     taken = {name: column[: len(rows)] if column.strides[0] == 0 else column[rows] for name, column in columns.items()}

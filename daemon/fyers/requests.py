@@ -13,7 +13,7 @@ import msgspec
 from daemon.core.events import OrderType, Side
 from daemon.fyers.wire import TYPE_CODES
 from daemon.market.instruments import Instrument
-from daemon.orders.protection import worst_price
+from daemon.orders.protection import AS_LIMITS, worst_price
 
 
 class Product(StrEnum):
@@ -82,11 +82,12 @@ def protected(
     lower: Decimal | None = None,
     upper: Decimal | None = None,
 ) -> PlaceOrder:
-    """A market order as the limit order at `worst_price`; others unchanged."""
-    if order.type is not OrderType.MARKET:
+    """What trades at market as the limit order at `worst_price`, a stop from its own price on; others unchanged."""
+    kind = AS_LIMITS.get(order.type)
+    if kind is None:
         return order
-    limit = worst_price(order.side, last, percent, instrument, lower, upper)
-    return msgspec.structs.replace(order, type=OrderType.LIMIT, limit_price=limit)
+    limit = worst_price(order.side, order.stop_price or last, percent, instrument, lower, upper)
+    return msgspec.structs.replace(order, type=kind, limit_price=limit)
 
 
 def encode(document: object) -> bytes:

@@ -16,7 +16,7 @@ import msgspec
 from daemon.core import events as vocabulary
 from daemon.core.errors import CheckFailed, UsageError
 from daemon.core.events import Event
-from daemon.journal.schema import BEGINS_AT, ENDS_AT, KINDS, READABLE, SCHEMA_VERSION, check_schema, marks
+from daemon.journal.schema import BEGINS_AT, DAMAGED, ENDS_AT, KINDS, READABLE, SCHEMA_VERSION, check_schema, marks
 
 _TERMINAL = ("OrderDenied", "OrderRejected", "OrderCancelled", "OrderExpired")
 _UNDECODABLE = (msgspec.DecodeError, TypeError, ValueError, RecursionError)
@@ -26,7 +26,7 @@ def is_blank(path: Path) -> bool:
     """Whether no run was ever begun in a file: it isn't there, is empty, or its maker ended before its first record."""
     if not path.is_file() or path.stat().st_size == 0:
         return True
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(_read_only(path)) as db:
+    with contextlib.suppress(*DAMAGED), contextlib.closing(_read_only(path)) as db:
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         return not tables or ("runs" in tables and not db.execute("SELECT 1 FROM runs LIMIT 1").fetchone())
     return False
@@ -41,7 +41,7 @@ def check_journal(path: Path) -> None:
     try:
         with contextlib.closing(_read_only(path)) as db:
             check_schema(db, path)
-    except sqlite3.Error as error:
+    except DAMAGED as error:
         raise UsageError(f"journal {path}: can't be opened ({error})") from None
 
 
@@ -57,7 +57,7 @@ class JournalReader:
             self._db = _read_only(path)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             row = self._db.execute("SELECT MAX(run) FROM runs").fetchone()
-        except sqlite3.Error as error:
+        except DAMAGED as error:
             raise UsageError(f"{path}: not an hrmd journal ({error})") from None
         if version not in READABLE:
             raise UsageError(f"{path}: journal schema {version}, expected {SCHEMA_VERSION}")
@@ -197,7 +197,7 @@ class JournalReader:
         try:
             for row in self._db.execute(query, values):  # noqa: UP028 — delegation closes the cursor, maybe too late
                 yield row
-        except sqlite3.Error as error:
+        except DAMAGED as error:
             raise UsageError(f"{self._path}: damaged ({error}); the next hrmd run recovers what can be read") from None
 
     def pending(self) -> list[str]:

@@ -30,6 +30,9 @@ LOCK = "strategy_lock"
 CANARY = "canary"
 """Metadata of a shortened run: how the newest canary stood at its first kept event, JSON."""
 
+DAMAGED = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file raises: SQLite's own words about it may quote bytes that are no UTF-8."""
+
 JOURNALED: tuple[type[Event], ...] = (
     vocabulary.Complexity,
     vocabulary.Decision,
@@ -58,6 +61,7 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.SymbolHalted,
     vocabulary.SymbolResumed,
     vocabulary.ContractClosing,
+    vocabulary.ProtectionFailed,
     vocabulary.AccountSnapshot,
     vocabulary.MarketRemembered,
     vocabulary.DayProfitPeaked,

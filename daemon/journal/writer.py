@@ -26,6 +26,7 @@ from daemon.journal.files import ALL_PARTS, OpenedFiles, UnwrittenMark
 from daemon.journal.schema import (
     BEGINS_AT,
     CANARY,
+    DAMAGED,
     ENDS_AT,
     IN_CHARGE,
     LOCK,
@@ -320,7 +321,7 @@ class Journal:
                     if run != self.run:
                         self._db.execute("DELETE FROM runs WHERE run = ?", (run,))
             self._db.commit()
-        except sqlite3.Error:
+        except DAMAGED:
             self._doomed, self._wanted = [], None
             with contextlib.suppress(sqlite3.Error):
                 self._db.rollback()
@@ -401,7 +402,7 @@ def _open(path: Path, safe: bool, database: Database) -> tuple[sqlite3.Connectio
         db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         db.commit()
         run = db.execute("SELECT COALESCE(MAX(run), 0) + 1 FROM runs").fetchone()[0]
-    except (sqlite3.Error, OSError, UsageError) as error:
+    except (*DAMAGED, OSError, UsageError) as error:
         if db is not None:
             db.close()
         if isinstance(error, UsageError):
@@ -418,7 +419,7 @@ def _connect(path: Path, safe: bool, database: Database) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute(f"PRAGMA synchronous={'FULL' if safe else 'OFF'}")
         db.execute(f"PRAGMA busy_timeout={LOCKED_MS}")
-    except (sqlite3.Error, UsageError):
+    except (*DAMAGED, UsageError):
         db.close()
         raise
     return db

@@ -91,7 +91,10 @@ class CostSchedule:
                 f"{ist_date(self._starts[segment][0])}; add earlier rates to daemon/market/{_TABLE}"
             )
         rates = self._rates[segment, side][index]
-        before, after = _of_order(rates, order_turnover), _of_order(rates, order_turnover + price * quantity)
+        after = _of_order(rates, order_turnover + price * quantity)
+        if not order_turnover:
+            return after
+        before = _of_order(rates, order_turnover)
         return Charges(**{name: getattr(after, name) - getattr(before, name) for name in Charges.__struct_fields__})
 
     def exercise(self, intrinsic: Decimal, ts: int) -> Charges:

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
+from daemon.core.clock import DAY_NS, IST_OFFSET_NS, india_day
 from daemon.core.events import Side
 from daemon.market.costs import CostRangeError, CostSchedule
 from daemon.market.instruments import Instrument
 
 UNKNOWN_BP: Final = 3.0
 """Where no schedule says, or the symbol is none that is known."""
+REMEMBERED: Final = 4_096
+"""Newest answers that are kept: a replay that looks ahead asks for each twice."""
 _BP: Final = 10_000
 Units = Callable[[str, float, float], int]
 """Symbol, price and share of what the limits allow → units in an order."""
@@ -36,13 +40,17 @@ class TradeCosts:
         self._units = units
         self._half_spread_bp = half_spread_bp
         self._slippage_bp = slippage_bp
+        self._charged = lru_cache(REMEMBERED)(self._charge)
 
     def bp(self, symbol: str, price: float, ts: int, share: float = 1.0) -> float:
         """Basis points of the turnover of one side of an order for `share`; `ts` in UTC nanoseconds."""
         instrument = self._resolve(symbol)
         if instrument is None:
             return UNKNOWN_BP
-        paid, quantity = Decimal(repr(price)), max(1, self._units(symbol, price, share))
+        return self._charged(instrument, price, max(1, self._units(symbol, price, share)), india_day(ts))
+
+    def _charge(self, instrument: Instrument, price: float, quantity: int, day: int) -> float:
+        ts, paid = day * DAY_NS - IST_OFFSET_NS, Decimal(repr(price))
         try:
             both = sum(self._schedule.charges(instrument, side, quantity, paid, ts).total for side in Side)
         except CostRangeError:

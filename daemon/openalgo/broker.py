@@ -24,7 +24,7 @@ from daemon.calls.outcome import Done, NotSent, Outcome, Rejected, Unknown
 from daemon.calls.records import WireError
 from daemon.calls.secret import Secret
 from daemon.core.clock import Clock
-from daemon.core.events import OrderIntent, OrderType
+from daemon.core.events import OrderIntent
 from daemon.market.instruments import InstrumentBook
 from daemon.openalgo import wire
 from daemon.openalgo.access import access, check_addresses
@@ -34,7 +34,7 @@ from daemon.openalgo.socket import Connection, LostError, SocketTimes, connected
 from daemon.openalgo.symbols import Names
 from daemon.orders.book import OrderBook
 from daemon.orders.broker import BandOf, Broker
-from daemon.orders.protection import worst_price
+from daemon.orders.protection import AS_LIMITS, worst_price
 from daemon.orders.pushes import Disconnected, Gap, OrderPush, SocketEvent
 from daemon.orders.untagged import Owners
 from daemon.orders.venue import Acknowledged, Funds, OrderStatus, VenueOrder, VenuePosition, VenueTrade
@@ -82,6 +82,8 @@ class OpenAlgoBroker:
         self._times = times if times is not None else SocketTimes()
         self._ours = orders
         self._owners = Owners(orders)
+        self._said: set[str] = set()
+        """Rows that may be ours and were spoken of."""
         self._endings: dict[str, OrderStatus] = {}
         self._filled: dict[str, int] = {}
         self._doubtful = False
@@ -95,10 +97,10 @@ class OpenAlgoBroker:
         """Place the order; OpenAlgo keeps no id of ours, so its own is all that names it."""
         kind, limit = intent.type, intent.limit_price
         instrument = self._instruments.resolve(intent.symbol)
-        if self._protection is not None and instrument is not None and kind is OrderType.MARKET:
+        if self._protection is not None and instrument is not None and kind in AS_LIMITS:
             band = self._band_of(intent.symbol) if self._band_of is not None else (None, None)
-            kind = OrderType.LIMIT
-            limit = worst_price(intent.side, intent.reference_price, self._protection, instrument, *band)
+            kind, last = AS_LIMITS[kind], intent.stop_price or intent.reference_price
+            limit = worst_price(intent.side, last, self._protection, instrument, *band)
         fields = wire.place_body(intent, kind, limit, self._product, self._names)
         if fields is None:
             return NotSent(f"OpenAlgo's name of {intent.symbol} isn't known: {KNOWN}")
@@ -146,6 +148,7 @@ class OpenAlgoBroker:
             return outcome
         self._day_ns = max((row.ts for row in outcome.value), default=0)
         rows = self._believed(self._owners.orders(outcome.value))
+        self._tell_look_alikes(rows)
         if any(row.status in ENDS and row.venue_id not in self._filled for row in rows):
             traded = await self.trades(urgent=urgent)
             if not isinstance(traded, Done):
@@ -155,6 +158,20 @@ class OpenAlgoBroker:
                 sums[trade.venue_id] += trade.quantity
             self._filled |= {row.venue_id: sums[row.venue_id] for row in rows if row.status in ENDS}
         return Done([self._whole(row) for row in rows])
+
+    def _tell_look_alikes(self, rows: Iterable[VenueOrder]) -> None:
+        """Nobody can tell whose they are, so they are left alone, and a person is told."""
+        for row in rows:
+            order_id = self._owners.look_alikes.get(row.venue_id)
+            if order_id is None or row.venue_id in self._said:
+                continue
+            self._said.add(row.venue_id)
+            log.error(
+                "an order looks like one of ours that was written off: it is left alone, for nothing proves that it is "
+                "ours; cancel it in the broker's app if nobody there placed it",
+                venue=row.venue_id, order=order_id, symbol=row.symbol, side=row.side, quantity=row.quantity,
+                status=row.status,
+            )  # fmt: skip
 
     def _believed(self, rows: Iterable[VenueOrder]) -> list[VenueOrder]:
         """An end that is news counts as one when the reading before told it, too."""

@@ -3,7 +3,8 @@
 A venue may refuse every cancellation while the order works, or say yes and do nothing. Who asks again as fast as it
 answers uses up the calls of the minute, and with them those kept for exits. So the second question comes after
 `FIRST_NS`, and each later one after twice as long, up to `LONGEST_NS` where the venue says no and `UNHEARD_NS` where
-nobody hears; a person who asks is served at once. Pure.
+nobody hears; a person who asks is served at once. What is to be off is off so soon after the venue takes cancellations
+again; where many are refused each waits `EACH_NS` for every one of them, so all together ask once in that. Pure.
 Invariant: what is to be off the market is asked for again for as long as it works, however rarely.
 """
 
@@ -17,7 +18,8 @@ import msgspec
 from daemon.core.clock import NS_PER_MS, NS_PER_S
 
 FIRST_NS: Final = 250 * NS_PER_MS
-LONGEST_NS: Final = 16 * NS_PER_S
+LONGEST_NS: Final = 5 * NS_PER_S
+EACH_NS: Final = NS_PER_S
 UNHEARD_NS: Final = 3 * NS_PER_S
 """The longest pause after a question that got no answer of the order's own: the next one may get through."""
 
@@ -41,7 +43,7 @@ class CancelPauses:
     def ask(self, order_id: str, now: int) -> None:
         """It is asked for now."""
         before = self._asked.get(order_id)
-        pause_ns = FIRST_NS if before is None else min(2 * before.pause_ns, LONGEST_NS)
+        pause_ns = FIRST_NS if before is None else min(2 * before.pause_ns, max(LONGEST_NS, len(self._asked) * EACH_NS))
         self._asked[order_id] = _Asked(now, pause_ns)
 
     def unheard(self, order_id: str) -> None:

@@ -26,6 +26,7 @@ from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import (
     EXTERNAL,
     ITSELF,
+    PROTECTION,
     BrokerStatus,
     CancelOrder,
     Event,
@@ -210,9 +211,12 @@ class LiveExecutionActor(Actor):
         self._pursue()
 
     def cancel_ours(self, reason: str) -> None:
-        """Take every order off the market that we placed, and keep at it."""
+        """Take every order off the market that we placed, and keep at it; a position's stop and target stay."""
         for order in list(self.orders.working.values()):
-            if not order.foreign:
+            if order.intent.strategy == PROTECTION:
+                log.info("left at the broker, for the position is", order=order.intent.order_id,
+                         symbol=order.intent.symbol, what=order.intent.reason)  # fmt: skip
+            elif not order.foreign:
                 self._want_cancelled(order, reason)
         self._pursue()
 

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping
 import structlog
 
 from daemon.core.events import OrderIntent, OrderType
+from daemon.core.pairs import STOPS, Groups
 from daemon.orders.book import Order, OrderState
 
 log = structlog.get_logger("execution")
 
-STOPS = (OrderType.SL_MARKET, OrderType.SL_LIMIT)
 MAY_FILL = (
     OrderState.APPROVED, OrderState.SENT, OrderState.UNKNOWN, OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED,
 )  # fmt: skip
@@ -89,17 +89,20 @@ def openers(working: Iterable[tuple[OrderIntent, int]], positions: Mapping[str, 
     """Ids of the orders, given with what remains of each, that a flat or smaller position would not do for.
 
     Where several orders could close the same position, stops come first, then what was meant as an exit, then the
-    older ones. An order that closes a part and would go on beyond zero is an opener for the rest, and so is named.
+    older ones. An order that closes a part and would go on beyond zero is an opener for the rest, and so is named. A
+    target beside the stop of the same position closes nothing twice.
     """
+    groups = Groups()
     left: dict[tuple[str, bool], int] = {}
     found: set[str] = set()
     for intent, remaining in sorted(working, key=lambda item: _rank(item[0])):
         key = (intent.symbol, intent.type is OrderType.MARKET)
         position = left.setdefault(key, positions.get(intent.symbol, 0))
-        if remaining > max(0, -intent.side.sign * position):
+        more = groups.after(intent, remaining)
+        if more > max(0, -intent.side.sign * position):
             found.add(intent.order_id)
         else:
-            left[key] = position + intent.side.sign * remaining
+            left[key] = position + intent.side.sign * groups.add(intent, remaining)
     return found
 
 

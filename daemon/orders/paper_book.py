@@ -46,6 +46,13 @@ class SymbolBook:
             last = int(ticks.day[-1])
             self.lower, self.upper = (float(ticks.lower[-1]), last), (float(ticks.upper[-1]), last)
 
+    def remember_quoted(self, ts: int) -> None:
+        """The same of a tick received at `ts` (UTC ns) that leaves behind what all before it would (`tells_all`)."""
+        day = india_day(ts)
+        self.quoted_ts = max(self.quoted_ts, ts)
+        self.lower = (self.lower[0] if self.lower[1] == day else np.nan, day)
+        self.upper = (self.upper[0] if self.upper[1] == day else np.nan, day)
+
     def band(self, ts: int) -> tuple[float, float]:
         """The lowest and highest price of the day at `ts` (UTC ns); NaN where nobody told."""
         day = india_day(ts)

@@ -1,13 +1,15 @@
 """Approved intents → orders at the venue, and the venue's answers → the bus.
 
-An intent is durable in the journal before its order leaves. Invariant: an order is sent once, and everything the venue
-says about it passes the order book's table before anybody else hears of it.
+An intent is durable in the journal before its order leaves. In a replay, whose batches are minutes long, the ticks
+after a fill that a stop or a target hangs on wait until both have been placed. Invariant: an order is sent once, and
+everything the venue says about it passes the order book's table before anybody else hears of it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -15,12 +17,13 @@ import numpy as np
 
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
-from daemon.core.clock import NS_PER_S, Clock
+from daemon.core.clock import NS_PER_S, Clock, ReplayClock
 from daemon.core.errors import JournalError
 from daemon.core.events import (
     EXTERNAL,
     ITSELF,
     MANUAL,
+    PROTECTION,
     CancelOrder,
     Event,
     Fill,
@@ -53,6 +56,11 @@ BY_HAND = (EXTERNAL, MANUAL)
 UNWRITTEN = "not sent: the journal can't be written"
 
 
+def hangs_together(intent: OrderIntent) -> bool:
+    """Whether what an order fills changes which stop or target is to be on the market."""
+    return intent.strategy == PROTECTION or intent.stop_loss is not None or intent.take_profit is not None
+
+
 def rests(intent: OrderIntent) -> bool:
     """Whether an order may stay on the market: all but market orders that only close a position."""
     return not intent.reduces or intent.type is not OrderType.MARKET
@@ -69,6 +77,9 @@ class Venue(Protocol):
 
     def on_ticks(self, batch: TickBatch) -> Sequence[Event]:
         """What the ticks did to working orders."""
+
+    def quiet_rows(self, batch: TickBatch, which: Callable[[OrderIntent], bool]) -> int:
+        """How many ticks can be taken at once: up to the first that may do something to an order of `which`."""
 
     def on_time(self, ts: int) -> Sequence[Event]:
         """What the passing of time did to working orders."""
@@ -107,6 +118,8 @@ class ExecutionActor(Actor):
         self._clock = clock
         self._order_latency_ns = order_latency_ns
         self._timeout_ns = int(working_timeout_s * NS_PER_S)
+        self._tick_ns = 0
+        """The time of the tick that others wait behind, UTC ns; 0 where none do."""
         self.inbox = bus.subscribe(
             self.name,
             (
@@ -157,21 +170,42 @@ class ExecutionActor(Actor):
         self._bar_entries()
 
     def cancel_ours(self, reason: str) -> None:
-        """Take every order off the market: on paper nobody else has any."""
+        """Take every order off the market, but stops and targets: they stay, as at a broker, while the venue does."""
         for order in list(self.orders.working.values()):
-            self._cancel(order, reason)
+            if order.intent.strategy != PROTECTION:
+                self._cancel(order, reason)
 
     def _on_ticks(self, batch: TickBatch) -> None:
         """Match a batch, cut where an entry's time is up: a replay's long slices must not lend orders a longer life."""
+        self._tick_ns = 0
         for due in sorted({self._due(order) for order in self.orders.working.values()}):
             if due > int(batch.ts_recv[-1]):
                 break
             cut = int(np.searchsorted(batch.ts_recv, due, side="left"))
-            if cut:
-                self._publish(self._venue.on_ticks(batch.slice(0, cut)))
+            if self._match(batch.slice(0, cut), batch):
+                return
             self._cancel_overdue(due)
             batch = batch.slice(cut, len(batch))
-        self._publish(self._venue.on_ticks(batch))
+        self._match(batch, batch)
+
+    def _match(self, part: TickBatch, whole: TickBatch) -> bool:
+        """Match a part of a batch, the first of it; True where the rest of the batch comes again, later."""
+        waits = isinstance(self._clock, ReplayClock)
+        while len(part):
+            quiet = self._venue.quiet_rows(part, hangs_together) if waits else len(part)
+            filled = self._publish(self._venue.on_ticks(part if quiet == len(part) else part.slice(0, quiet)))
+            whole = whole.slice(quiet, len(whole))
+            if waits and len(whole) and any(hangs_together(intent) for intent in filled):
+                self._tick_ns = int(part.ts_recv[quiet - 1])
+                self.bus.when_idle(partial(self.inbox.put, whole))
+                return True
+            part = part.slice(quiet, len(part))
+        return False
+
+    @property
+    def _now(self) -> int:
+        """The time of what is being handled: of a tick in the midst of a batch, where that is it."""
+        return self._tick_ns or self._clock.now_ns()
 
     def _due(self, order: Order) -> int:
         """When the order is taken off the market, UTC ns; exits, orders by hand, what the venue doesn't hold: never."""
@@ -183,10 +217,10 @@ class ExecutionActor(Actor):
         if not await self._on_disk(order):
             return
         if order in self._opening():  # approved before risk heard of the halt
-            now, order_id = self._clock.now_ns(), order.intent.order_id
+            now, order_id = self._now, order.intent.order_id
             self._publish((OrderCancelled(ts=now, order_id=order_id, filled=0, reason=self._bar.reason),))
             return
-        active_from = max(order.intent.ts, self._clock.now_ns() + self._order_latency_ns)
+        active_from = max(order.intent.ts, self._now + self._order_latency_ns)
         self._publish((self._venue.submit(order.intent, active_from),))
 
     async def _on_disk(self, order: Order) -> bool:
@@ -219,17 +253,20 @@ class ExecutionActor(Actor):
 
     def _cancel(self, order: Order, reason: str, ts: int | None = None) -> None:
         if order.state in CANCELLABLE:
-            cancelled = self._venue.cancel(order.intent.order_id, self._clock.now_ns() if ts is None else ts)
+            cancelled = self._venue.cancel(order.intent.order_id, self._now if ts is None else ts)
             if cancelled is not None:
                 self._publish((msgspec.structs.replace(cancelled, reason=reason),))
 
-    def _publish(self, events: Sequence[Event]) -> None:
-        filled = False
+    def _publish(self, events: Sequence[Event]) -> list[OrderIntent]:
+        """Tell what happened; the orders that something of was filled."""
+        filled = []
         for event in events:
-            if self.orders.apply(event) is not None:
+            order = self.orders.apply(event)
+            if order is not None:
                 if isinstance(event, Fill):
                     self._positions[event.symbol] += event.side.sign * event.quantity
-                    filled = True
+                    filled.append(order.intent)
                 self.bus.publish(event)
         if filled:
             self._bar_entries()
+        return filled

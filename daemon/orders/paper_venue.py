@@ -17,11 +17,15 @@ first served; the rest waits for the next tick. Where the tape has none, or a tr
 order fills. Our orders move no price and wait in no queue. An index has no book: it fills around its own last value,
 though its future trades beside it. Orders are DAY orders; a cancellation works the moment it is asked for.
 
+Of a position's stops and targets one cancels the other, tick by tick: what a stop trades the targets lose, and the
+other way round; where a tick would do for both the stop comes first.
+
 Invariant: how the ticks are cut into batches changes no fill.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Final
 
@@ -31,10 +35,13 @@ import structlog
 from numpy.typing import NDArray
 
 from daemon.core.clock import NS_PER_S
-from daemon.core.columns import rows_by_code
+from daemon.core.columns import newest_rows
 from daemon.core.events import (
+    PROTECTION,
+    Event,
     Fill,
     OrderAccepted,
+    OrderAmended,
     OrderCancelled,
     OrderIntent,
     OrderRejected,
@@ -43,6 +50,7 @@ from daemon.core.events import (
     TickBatch,
     joined,
 )
+from daemon.core.pairs import is_stop
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.costs import ZERO, CostSchedule
 from daemon.market.instruments import Instrument, InstrumentBook, Kind
@@ -176,19 +184,44 @@ class PaperVenue:
         """Take an order off the market at `ts`; None where it is not on it (done, cancelled or never accepted)."""
         return self._remove(order_id, ts, "cancelled")
 
-    def on_ticks(self, batch: TickBatch) -> list[Fill]:
-        """Fills that the ticks of `batch` bring, in the order of the ticks; remembers the last prices."""
-        if len(batch) == 0:
-            return []
-        fills: list[tuple[int, int, Fill]] = []
+    def on_ticks(self, batch: TickBatch) -> list[Event]:
+        """What the ticks of `batch` bring, in the order of the ticks; remembers the last prices.
+
+        Fills, and before (a part) or after (all of it) each of a stop or target what it takes from the other.
+        """
+        events: list[Event] = []
+        while len(batch):
+            quiet = self.quiet_rows(batch, _is_leg)
+            if quiet == len(batch):
+                return events + self._on_part(batch)
+            events += self._on_part(batch.slice(0, quiet))
+            batch = batch.slice(quiet, len(batch))
+        return events
+
+    def quiet_rows(self, batch: TickBatch, which: Callable[[OrderIntent], bool]) -> int:
+        """How many ticks can be taken at once: up to the first that may do something to an order of `which`."""
+        orders = [order for order in self._orders.values() if which(order.intent)]
+        if not orders:
+            return len(batch)
+        self._read()
+        quiet = len(batch)
+        for symbol in {order.intent.symbol: None for order in orders}:
+            if symbol in batch.symbols:
+                ticks = self._ticks(symbol, batch)
+                steps = (self._next(order, ticks, 0) for order in orders if order.intent.symbol == symbol)
+                quiet = min([quiet, *(int(ticks.rows[step]) + 1 for step, _ in steps if step is not None)])
+        return quiet
+
+    def _on_part(self, batch: TickBatch) -> list[Event]:
+        found: list[tuple[int, int, list[Event]]] = []
         if self._orders:
             self._read()
         for symbol in {order.intent.symbol: None for order in self._orders.values()}:
             if symbol in batch.symbols:
-                fills += self._match(symbol, batch)
+                found += self._match(symbol, batch)
         self._leave_unread(batch)
-        fills.sort(key=lambda item: item[:2])
-        return [fill for _, _, fill in fills]
+        found.sort(key=lambda item: item[:2])
+        return [event for _, _, events in found for event in events]
 
     def on_time(self, ts: int) -> list[OrderCancelled]:
         """DAY orders whose session has closed by `ts` expire, at the close."""
@@ -243,67 +276,121 @@ class PaperVenue:
         unread, self._unread, self._unread_rows = self._unread, [], 0
         newest = unread[-1]
         if len(newest.symbols) == 1 and tells_all(unread):
-            self._remember(newest.slice(len(newest) - 1, len(newest)))
+            self._book(newest.symbols[0]).remember_quoted(int(newest.ts_recv[-1]))
+            self._last_price[newest.symbols[0]] = float(newest.ltp[-1])
         else:
             self._remember(joined(unread))
 
+    def _book(self, symbol: str) -> SymbolBook:
+        book = self._books.get(symbol)
+        if book is None:
+            book = self._books[symbol] = SymbolBook()
+        return book
+
     def _remember(self, batch: TickBatch) -> None:
         if len(batch.symbols) == 1:
-            self._books.setdefault(batch.symbols[0], SymbolBook()).remember(batch, slice(None))
+            self._book(batch.symbols[0]).remember(batch, slice(None))
             self._last_price[batch.symbols[0]] = float(batch.ltp[-1])
             return
-        by_code = rows_by_code(batch.code)
-        newest = np.array([rows[-1] for _, rows in by_code])
-        quoted = quoted_and_untold(batch, newest)
-        for (code, rows), row, alone in zip(by_code, newest.tolist(), quoted.tolist(), strict=True):
+        last_of = newest_rows(batch.code, len(batch.symbols))
+        codes = np.flatnonzero(last_of >= 0)
+        newest = last_of[codes]
+        columns = (codes, batch.ts_recv[newest], batch.ltp[newest], quoted_and_untold(batch, newest))
+        for code, ts, price, alone in zip(*(column.tolist() for column in columns), strict=True):
             symbol = batch.symbols[code]
-            seen: NDArray[np.intp] | slice = slice(row, row + 1) if alone else rows
-            self._books.setdefault(symbol, SymbolBook()).remember(batch, seen)
-            self._last_price[symbol] = float(batch.ltp[row])
+            if alone:
+                self._book(symbol).remember_quoted(ts)
+            else:
+                self._book(symbol).remember(batch, np.flatnonzero(batch.code == code))
+            self._last_price[symbol] = price
 
-    def _match(self, symbol: str, batch: TickBatch) -> list[tuple[int, int, Fill]]:
-        """(row, sequence, fill) of every order of one symbol, oldest order first."""
-        orders = [order for order in self._orders.values() if order.intent.symbol == symbol]
+    def _ticks(self, symbol: str, batch: TickBatch) -> BookTicks:
+        """What a batch offers to the orders of one symbol."""
+        instrument = self._instruments.resolve(symbol)
         rows: NDArray[np.intp] | slice = slice(None)
         if len(batch.symbols) > 1:
             rows = np.flatnonzero(batch.code == batch.symbols.index(symbol))
-        has_book = self._bar_ns > 0 or orders[0].instrument.kind is not Kind.INDEX
+        has_book = self._bar_ns > 0 or instrument is None or instrument.kind is not Kind.INDEX
         book = (self._books.get(symbol) if has_book else None) or SymbolBook()
         lasts_ns = 0 if self._bar_ns else QUOTES_LAST_NS
-        ticks = BookTicks(batch, rows, book, has_book=has_book, quotes_last_ns=lasts_ns)
-        fills: list[tuple[int, int, Fill]] = []
-        for order in orders:
-            fills += self._work(order, ticks)
-            if order.remaining == 0:
-                del self._orders[order.intent.order_id]
-        return fills
+        return BookTicks(batch, rows, book, has_book=has_book, quotes_last_ns=lasts_ns)
 
-    def _work(self, order: _Order, ticks: BookTicks) -> list[tuple[int, int, Fill]]:
+    def _match(self, symbol: str, batch: TickBatch) -> list[tuple[int, int, list[Event]]]:
+        """(row, sequence, events) of every order of one symbol: targets last, the others oldest first."""
+        orders = [order for order in self._orders.values() if order.intent.symbol == symbol]
+        orders.sort(key=lambda it: _is_leg(it.intent) and not is_stop(it.intent))
+        ticks = self._ticks(symbol, batch)
+        found: list[tuple[int, int, list[Event]]] = []
+        for order in orders:
+            if order.intent.order_id in self._orders:  # else another has cancelled it
+                found += self._work(order, ticks)
+            if order.remaining == 0:
+                self._orders.pop(order.intent.order_id, None)
+        return found
+
+    def _next(self, order: _Order, ticks: BookTicks, start: int) -> tuple[int | None, int]:
+        """The first tick from `start` on that does something to an order, and how many units it trades then.
+
+        No units: a stop is reached, and works from then on.
+        """
+        on_market = (ticks.ts > order.after) & (ticks.ts < order.expires) & (ticks.ltp > 0)
+        on_market[:start] = False
+        if not order.armed:
+            reached = np.flatnonzero(on_market & _crosses_stop(order, ticks.ltp))
+            return (int(reached[0]) if len(reached) else None), 0
+        available = np.where(on_market, self._available(order, ticks), 0)
+        possible = np.flatnonzero(available >= order.instrument.lot_size)
+        if len(possible):
+            row = int(possible[0])
+            return row, min(order.remaining, order.instrument.round_quantity(int(available[row])))
+        if not order.told and (on_market & ticks.nobody(order.intent.side)).any():
+            self._tell_waiting(order)
+        return None, 0
+
+    def _work(self, order: _Order, ticks: BookTicks) -> list[tuple[int, int, list[Event]]]:
         """Walk one order over its ticks, step by step, until it is done or the ticks are."""
-        fills: list[tuple[int, int, Fill]] = []
+        found: list[tuple[int, int, list[Event]]] = []
         start = 0
         while order.remaining:
-            on_market = (ticks.ts > order.after) & (ticks.ts < order.expires) & (ticks.ltp > 0)
-            on_market[:start] = False
-            if order.armed:
-                available = np.where(on_market, self._available(order, ticks), 0)
-                possible = np.flatnonzero(available >= order.instrument.lot_size)
-            else:
-                possible = np.flatnonzero(on_market & _crosses_stop(order, ticks.ltp))
-            if len(possible) == 0:
-                if order.armed and not order.told and (on_market & ticks.nobody(order.intent.side)).any():
-                    self._tell_waiting(order)
+            row, quantity = self._next(order, ticks, start)
+            if row is None:
                 break
-            row = int(possible[0])
             if order.armed:
-                quantity = min(order.remaining, order.instrument.round_quantity(int(available[row])))
                 ticks.take(order.intent.side, row, quantity)
                 fill = self._fill(order, quantity, self._price(order, ticks, row), int(ticks.ts[row]))
-                fills.append((int(ticks.rows[row]), order.sequence, fill))
+                events: list[Event] = self._with_others(order, fill) if _is_leg(order.intent) else [fill]
+                found.append((int(ticks.rows[row]), order.sequence, events))
             order.armed = True
             order.after = int(ticks.ts[row])
             start = row + 1
-        return fills
+        return found
+
+    def _with_others(self, order: _Order, fill: Fill) -> list[Event]:
+        """A fill of a stop takes as much from the targets of the position, and the other way round, newest first."""
+        intent, left = order.intent, fill.quantity
+        others = [
+            it
+            for it in self._orders.values()
+            if _is_leg(it.intent)
+            and (it.intent.symbol, it.intent.side) == (intent.symbol, intent.side)
+            and is_stop(it.intent) is not is_stop(intent)
+        ]
+        amended: list[Event] = []
+        cancelled: list[Event] = []
+        for other in reversed(others):
+            less = min(left, other.remaining)
+            left -= less
+            if less == other.remaining:
+                cancelled += self._ended(other, fill.ts, f"the {intent.reason} is done")
+            elif less:
+                wanted = other.intent.quantity - less
+                other.intent = msgspec.structs.replace(other.intent, quantity=wanted)
+                amended.append(OrderAmended(ts=fill.ts, order_id=other.intent.order_id, quantity=wanted, change=-less))
+        return [*amended, fill, *cancelled]
+
+    def _ended(self, order: _Order, ts: int, reason: str) -> Iterable[Event]:
+        event = self._remove(order.intent.order_id, ts, reason)
+        return () if event is None else (event,)
 
     def _tell_waiting(self, order: _Order) -> None:
         """Nobody trades with the order: it waits, which is said once."""
@@ -354,6 +441,11 @@ class PaperVenue:
             ts=ts, fill_id=f"{intent.order_id}-{order.fills}", order_id=intent.order_id, symbol=intent.symbol,
             side=intent.side, quantity=quantity, price=price, costs=charges.total,
         )  # fmt: skip
+
+
+def _is_leg(intent: OrderIntent) -> bool:
+    """Whether an order is one of a position's stops and targets."""
+    return intent.strategy == PROTECTION
 
 
 def _rejected(intent: OrderIntent, ts: int, code: int, reason: str) -> OrderRejected:

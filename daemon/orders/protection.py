@@ -1,11 +1,18 @@
-"""The last price → the worst one at which a protected market order may trade."""
+"""The last price → the worst one at which a protected market order may trade.
+
+A stop that trades at market when it is reached is protected like one: from its own price on.
+"""
 
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final
 
-from daemon.core.events import Side
+from daemon.core.events import OrderType, Side
 from daemon.market.instruments import Instrument
+
+AS_LIMITS: Final = {OrderType.MARKET: OrderType.LIMIT, OrderType.SL_MARKET: OrderType.SL_LIMIT}
+"""What an order that trades at market stands as in the venue's book when it is protected."""
 
 
 def worst_price(

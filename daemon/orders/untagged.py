@@ -1,17 +1,19 @@
 """Books of a venue that keeps no ids of ours → the same books with our ids on the rows that are ours.
 
-A row is ours where we know its venue id. One that we don't know may be an order whose answer was lost: it is taken for
-the oldest such order of the same symbol, side, quantity, type and prices that was sent about when the venue says it was
-placed. While the answer to an order of that shape is still awaited such a row is left out, for it can't be told yet
-whose it is. An order by another hand with all of that in common can be mistaken for a lost one; nothing else can.
-Where a row says by which strategy it was placed (we send our id as that), that decides.
+A row is ours where we know its venue id. One that we don't know may be an order whose answer was lost: while that one
+is looked for, it is taken for the oldest such order of the same symbol, side, quantity, type and prices that was on its
+way when the venue says it was placed. While the answer to an order of that shape is still awaited such a row is left
+out, for it can't be told yet whose it is. An order by another hand with all of that in common can be mistaken for a
+lost one; nothing else can. One that looks like an order that was written off is never taken for it, for that would be
+taken off the market: it is somebody else's for all that can be proved, and `look_alikes` says so.
+Where a row says by which strategy it was placed (we send our id as that), that decides, for and against.
 Pure. Invariant: a row is given to one order, an order is given one row, and both stay so; a row that was somebody
 else's once stays his, for it was there before any order that is lost later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -19,13 +21,14 @@ import msgspec
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import OrderType
 from daemon.orders.book import FOREIGN, Order, OrderBook, OrderState
+from daemon.orders.protection import AS_LIMITS
 from daemon.orders.terms import LIMITS, STOPS
 from daemon.orders.venue import OrderStatus, VenueOrder, VenueTrade
 
 EARLY_NS: Final = 5 * NS_PER_S
 """A venue's clock may be so far behind ours, whole seconds included."""
-LATE_NS: Final = 120 * NS_PER_S
-"""An order that takes longer on its way isn't looked for."""
+LATE_NS: Final = 30 * NS_PER_S
+"""An order that takes longer on its way isn't looked for: the call is given up before."""
 OTHER_DAY_NS: Final = 12 * 3600 * NS_PER_S
 """Times so far apart are of two clocks, as in a rehearsal, and say nothing."""
 NEVER_ARRIVED: Final = "never arrived"
@@ -41,6 +44,8 @@ class Owners:
         self._given: dict[str, str] = {}
         self._strange: set[str] = set()
         """Rows that are somebody else's."""
+        self.look_alikes: dict[str, str] = {}
+        """Of those, the ones that look like an order of ours that was written off: venue id → client id."""
 
     def orders(self, rows: Sequence[VenueOrder]) -> list[VenueOrder]:
         """The rows that can be told, ours with our ids."""
@@ -49,12 +54,13 @@ class Owners:
             if row.venue_id in known or self._is_strange(row.venue_id):
                 continue
             owner = self._by_name(row)
-            if owner is None and self._may_be_any(row, self._awaited()):
+            if owner is None and not row.tag and self._may_be_any(row, self._awaited()):
                 left_out.add(row.venue_id)
                 continue
             owner = owner or self._lost_owner(row)
             if owner is None:
                 self._strange.add(row.venue_id)
+                self._compare_with_written_off(row)
             else:
                 self._given[row.venue_id] = known[row.venue_id] = owner
         return [
@@ -98,14 +104,24 @@ class Owners:
         return any(_alike(row, it) for it in orders)
 
     def _lost_owner(self, row: VenueOrder) -> str | None:
-        """The oldest order of this shape that nobody knows the fate of, and that has no row yet."""
-        taken = set(self._given.values())
-        lost = [
+        """The oldest order of this shape that nobody knows the fate of; None for a row that names another strategy."""
+        return None if row.tag else self._oldest(row, _is_lost)
+
+    def _compare_with_written_off(self, row: VenueOrder) -> None:
+        """It may be that order, arrived late: nobody can tell."""
+        written_off = None if row.tag else self._oldest(row, _is_written_off)
+        if written_off is not None:
+            self.look_alikes[row.venue_id] = written_off
+
+    def _oldest(self, row: VenueOrder, fits: Callable[[Order, VenueOrder], bool]) -> str | None:
+        """The oldest order of this shape that has no row yet."""
+        taken = {*self._given.values(), *self.look_alikes.values()}
+        found = [
             it
             for it in self._all()
-            if not _venue_id(it) and it.intent.order_id not in taken and _is_lost(it, row) and _alike(row, it)
+            if not _venue_id(it) and it.intent.order_id not in taken and fits(it, row) and _alike(row, it)
         ]
-        return min(lost, key=lambda it: it.intent.ts).intent.order_id if lost else None
+        return min(found, key=lambda it: it.intent.ts).intent.order_id if found else None
 
 
 def _venue_id(order: Order) -> str:
@@ -114,23 +130,35 @@ def _venue_id(order: Order) -> str:
 
 
 def _is_lost(order: Order, row: VenueOrder) -> bool:
-    """Whether the venue may have it without our knowing: unanswered, written off, or refused as the row is."""
+    """Whether the venue may have it without our knowing: unanswered, or refused as the row is."""
     if order.state is OrderState.REJECTED:
-        return order.reason.startswith(NEVER_ARRIVED) or row.status is OrderStatus.REJECTED
+        return row.status is OrderStatus.REJECTED
     return not order.state.done and order.state not in (OrderState.INTENT, *_AWAITED)
 
 
+def _is_written_off(order: Order, _: VenueOrder) -> bool:
+    return order.state is OrderState.REJECTED and order.reason.startswith(NEVER_ARRIVED)
+
+
+def _stands_for(row: VenueOrder, order: Order) -> bool:
+    """Whether it is what brokers make of an order at market: with a limit, at a price no better than the market's."""
+    intent = order.intent
+    if row.type is not AS_LIMITS.get(intent.type):
+        return False
+    return row.type is not OrderType.LIMIT or row.side.sign * (row.limit_price - intent.reference_price) >= 0
+
+
 def _alike(row: VenueOrder, order: Order) -> bool:
-    """Whether the row could be this order: a market order may stand there as a limit order, with any price."""
+    """Whether the row could be this order: a market order may stand there as a limit order that trades at once."""
     intent = order.intent
     if (row.symbol, row.side, row.quantity) != (intent.symbol, intent.side, intent.quantity):
         return False
-    if row.type is not intent.type and not (intent.type is OrderType.MARKET and row.type is OrderType.LIMIT):
+    if row.type is not intent.type and not _stands_for(row, order):
         return False
     priced = row.type is intent.type and row.type in LIMITS and row.limit_price
     if priced and row.limit_price != intent.limit_price:
         return False
-    triggered = row.type is intent.type and row.type in STOPS and row.stop_price
+    triggered = row.type in STOPS and row.stop_price
     if triggered and row.stop_price != intent.stop_price:
         return False
     late = row.ts - intent.ts

@@ -41,6 +41,7 @@ from daemon.core.events import (
     OrderSent,
     OrderUnknown,
     PositionRestated,
+    ProtectionFailed,
     Reduce,
     Resume,
     SettingChanged,
@@ -53,6 +54,7 @@ from daemon.journal.reader import JournalReader, is_blank
 from daemon.market.overnight import action_key
 from daemon.orders.book import Order, OrderBook, OrderState
 from daemon.portfolio.book import Portfolio
+from daemon.risk.brackets import Brackets
 
 log = structlog.get_logger("recovery")
 
@@ -63,7 +65,7 @@ ORDER_EVENTS: tuple[type[Event], ...] = (
 FOLDED: tuple[type[Event], ...] = (
     *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, CancelOrder, DayProfitPeaked,
     ManualOrderAnswered, Bar, SymbolHalted, SymbolResumed, PositionRestated, ModelLoaded, SettingChanged,
-    CanaryChanged,
+    CanaryChanged, ProtectionFailed,
 )  # fmt: skip
 COMMANDS: tuple[type[Event], ...] = (TradingStateChanged, Halt, Resume, Reduce, Flatten, SettingChanged)
 """What a process that moves orders and portfolio by itself tells its account of (`Account.follow`)."""
@@ -100,6 +102,8 @@ class Account:
         self.unsettled: dict[str, str] = {}
         self.restated: dict[str, None] = {}
         self.changed: dict[str, str] = {}
+        self.brackets = Brackets()
+        """Stop and target of what is held."""
         self.last_ts = 0
         self.records = 0
         self._shutdown = ("", "")
@@ -161,6 +165,7 @@ class Account:
             unsettled=dict(self.unsettled),
             restated=tuple(self.restated),
             changed=dict(self.changed),
+            brackets=dict(self.brackets.of),
         )
 
     def apply(self, event: Event) -> None:
@@ -179,7 +184,7 @@ class Account:
             case Fill():
                 self._roll(event.ts)
                 self.orders.apply(event)
-                self.portfolio.apply(event)
+                self._book(event)
                 if self.state is TradingState.ACTIVE and not any(one.quantity for one in self.portfolio.positions()):
                     self.flatten_reason = ""  # what was to be closed while trading went on is closed
                 if not self.portfolio.quantity(event.symbol):
@@ -194,6 +199,11 @@ class Account:
                 return
             case SymbolHalted() | SymbolResumed() | PositionRestated():
                 self._over_a_night(event)
+            case ProtectionFailed():
+                self.brackets.give_up(event.symbol, event.reason)
+            case OrderAmended() | CancelOrder():
+                self._on_person(event)
+                self.orders.apply(event)
             case OrderIntent():
                 if not self._is_open(event.symbol):
                     self.closing.pop(event.symbol, None)
@@ -202,6 +212,21 @@ class Account:
             case _:
                 self.orders.apply(event)
         self.last_ts = max(self.last_ts, int(getattr(event, "ts")))  # noqa: B009 — every folded event has one
+
+    def _book(self, fill: Fill) -> None:
+        """Count a fill, and what it makes of the position's stop and target."""
+        order, before = self.orders.find(fill.order_id), self.portfolio.quantity(fill.symbol)
+        self.portfolio.apply(fill)
+        after = self.portfolio.quantity(fill.symbol)
+        self.brackets.on_fill(fill.symbol, order.intent if order is not None else None, before, after)
+
+    def _on_person(self, event: OrderAmended | CancelOrder) -> None:
+        """Somebody moved a stop or a target, or took it off."""
+        order = self.orders.working.get(event.order_id)
+        if order is not None and isinstance(event, OrderAmended):
+            self.brackets.on_amended(order.intent, event)
+        elif order is not None and isinstance(event, CancelOrder):
+            self.brackets.on_cancel(order.intent, event.who)
 
     def _is_open(self, symbol: str) -> bool:
         """Whether something is held, or works and may yet become a position."""
@@ -218,6 +243,7 @@ class Account:
         """What a corporate action did to what is held, or may have done."""
         if isinstance(event, PositionRestated):
             self.portfolio.restate(event)
+            self.brackets.restate(event)
             self.remember_restated(event)
         elif event.overnight and isinstance(event, SymbolHalted):
             self.unsettled[event.symbol] = event.reason

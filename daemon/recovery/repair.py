@@ -23,7 +23,7 @@ from daemon.core.errors import IllegalTransition, UsageError
 from daemon.core.files import check_regular
 from daemon.journal.files import ALL_PARTS, place_beside, wal_of
 from daemon.journal.reader import check_journal
-from daemon.journal.schema import ENDS_AT, KINDS, SCHEMA_VERSION
+from daemon.journal.schema import DAMAGED, ENDS_AT, KINDS, SCHEMA_VERSION
 from daemon.recovery.account import FOLDED, Account
 
 log = structlog.get_logger("journal")
@@ -138,7 +138,7 @@ def _problem(path: Path) -> str:
             strict = int(db.execute("PRAGMA user_version").fetchone()[0]) == SCHEMA_VERSION
             rows = db.execute(f"{_RECORDS} WHERE (run, seq) >= (?, ?) ORDER BY run, seq", since)
             return next((problem for _, problem in _judged(rows, since, strict=strict) if problem), "")
-    except sqlite3.DatabaseError as error:
+    except DAMAGED as error:
         return str(error)
 
 
@@ -158,7 +158,7 @@ def _salvage(path: Path, fresh: Path) -> int:
     with contextlib.closing(sqlite3.connect(path)) as old, contextlib.closing(sqlite3.connect(fresh)) as new:
         for statement in _TABLES:
             new.execute(statement)
-        with contextlib.suppress(sqlite3.DatabaseError):
+        with contextlib.suppress(*DAMAGED):
             runs = old.execute("SELECT run, key, value FROM runs WHERE key != ?", (ENDS_AT,)).fetchall()
             new.executemany("INSERT INTO runs VALUES (?, ?, ?)", runs)
             since = _newest_snapshot(old)
@@ -180,7 +180,7 @@ def _newest_snapshot(db: sqlite3.Connection) -> tuple[int, int]:
         for row in db.execute(f"{_RECORDS} WHERE type = 'AccountSnapshot' ORDER BY run DESC, seq DESC"):
             if _is_numbered(row) and not _unfit(row, Account(Decimal(0)), strict=False):
                 return row[0], row[1]
-    except sqlite3.DatabaseError:
+    except DAMAGED:
         pass
     return _NOTHING
 

@@ -1,14 +1,16 @@
 """The risk stage: decisions and commands in; intents, approvals, denials and trading states out.
 
-Squares off before a session ends, whatever a strategy thinks, and closes what an earlier session left. Invariant:
-every intent it publishes is answered, in the same step, by an approval or a denial.
+Squares off before a session ends, whatever a strategy thinks, and closes what an earlier session left. What is held
+with a stop or a target has them on the market, and an exit waits until they are off it. Invariant: every intent it
+publishes is answered, in the same step, by an approval or a denial.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
+import msgspec
 import structlog
 
 from daemon.core.actor import Actor
@@ -18,6 +20,7 @@ from daemon.core.events import (
     CANDIDATE,
     EXTERNAL,
     ITSELF,
+    PROTECTION,
     Action,
     BrokerStatus,
     CanaryChanged,
@@ -69,6 +72,7 @@ from daemon.risk.gate import MINUTE_NS, RiskGate, Sessions
 from daemon.risk.held_over import HeldOver
 from daemon.risk.intents import IntentBuilder
 from daemon.risk.lots import LotWatch
+from daemon.risk.protecting import Hands, Protector
 from daemon.risk.refusals import ExitRetries, StandingDenials, too_large
 from daemon.settings.risk import RiskSettings
 
@@ -106,12 +110,15 @@ class RiskActor(Actor):
         """Why everything is being closed, "" where it isn't."""
         self.closing: dict[str, str] = {}
         """Symbols that are being closed, and why, while all others are not."""
+        self._bare: dict[str, str] = {}
+        """Symbols that are being closed for want of a stop, or because their target is reached, and why."""
         self.held_over = HeldOver(limit)
         self._taken_off: set[str] = set()
         self._told_high = Decimal(0)
         self._retries = ExitRetries()
         self._denials = StandingDenials()
         self._lots = LotWatch(gate.instruments)
+        self._protector = Protector(book, builder, Hands(bus.publish, self._submit, self._close_symbol))
         self._ending: dict[str, str] = {}
         """Contracts that are being closed because they end, and why."""
         self._over: set[str] = set()
@@ -152,9 +159,12 @@ class RiskActor(Actor):
             book.on_position(event)
             self._watch(event.symbol)
         elif isinstance(event, Fill):
+            intent = book.open_intent(event.order_id)
             book.on_fill(event)
             self._retries.forget(event.symbol)
+            self._protector.on_fill(event, intent)
             self._watch(event.symbol)
+            self._protect(event.symbol, event.ts)
         elif isinstance(event, PriceAdjusted | PriceJumped | PositionRestated):
             self._on_action(event)
         elif isinstance(event, OrderCancelled | OrderRejected | OrderExpired):
@@ -162,11 +172,11 @@ class RiskActor(Actor):
                 self._on_refusal(event)
             elif isinstance(event, OrderCancelled):
                 self._on_cancelled(event)
-            book.order_gone(event.order_id)
+            self._on_gone(event)
         elif isinstance(event, OrderAccepted | OrderAmended | OrderUnknown | OrderIntent):
             self._on_order(event)
         elif isinstance(event, CancelOrder):
-            self._retries.asked_off(event.order_id)
+            self._on_asked_off(event)
         elif isinstance(event, SymbolHalted | SymbolResumed):
             self._on_halted(event)
         elif isinstance(event, FundsReported):
@@ -282,6 +292,8 @@ class RiskActor(Actor):
 
     def _on_decision(self, decision: Decision) -> None:
         """What it wants; an entry that a standing limit denies is told once, until the answer is another."""
+        if self._waits_for_room(decision):
+            return
         intent = self._builder.build(decision, self.book)
         if intent is None:
             return
@@ -325,6 +337,97 @@ class RiskActor(Actor):
                 decision=intent.decision, quantity=intent.quantity, reason=event.reason,
             )  # fmt: skip
 
+    def asked_off(self, order_ids: Iterable[str]) -> None:
+        """An earlier process asked for these orders to leave the market: their end is no failure."""
+        for order_id in order_ids:
+            self._retries.asked_off(order_id)
+            self._protector.asked_off(order_id)
+
+    def _on_asked_off(self, event: CancelOrder) -> None:
+        self._retries.asked_off(event.order_id)
+        self._protector.asked_off(event.order_id)
+        intent = self.book.open_intent(event.order_id)
+        if intent is not None:
+            self.book.brackets.on_cancel(intent, event.who)
+
+    def _on_gone(self, event: OrderCancelled | OrderRejected | OrderExpired) -> None:
+        """An order is off the market; whoever waited for a stop or a target to be so goes on."""
+        intent, symbol = self.book.open_intent(event.order_id), self.book.order_gone(event.order_id)
+        if intent is None or symbol is None:
+            return
+        why = self._why_closing(symbol, event.ts)
+        by_itself = not isinstance(event, OrderExpired) and not why and self._in_session(event.ts)
+        self._protector.on_end(intent, event.ts, event.reason, by_itself=by_itself)
+        now = self._clock.now_ns()
+        if why and intent.strategy == PROTECTION and self.book.of(symbol).position and self._retries.due(symbol, now):
+            self._close(symbol, why, now)
+        self._protect(symbol, event.ts)
+
+    # -- stop and target --------------------------------------------------------------------------------------------
+
+    def _protect(self, symbol: str, ts: int) -> None:
+        """Stop and target of what is held are on the market, or make room for an exit."""
+        if not self._in_session(ts) or symbol in self.book.unsettled:
+            return
+        protector = self._protector
+        if protector.waits(symbol) and not protector.holds_up(symbol):
+            self._go_on(symbol)
+        closing = bool(self._why_closing(symbol, ts)) or protector.waits(symbol) or symbol in self._retries.owed
+        protector.look(symbol, ts, closing=closing)
+
+    def _protect_all(self, ts: int) -> None:
+        for symbol in self.book.protected():
+            if not self._why_closing(symbol, ts) and symbol not in self.book.unsettled:
+                self._protector.watch(symbol, ts)
+            self._protect(symbol, ts)
+
+    def _go_on(self, symbol: str) -> None:
+        """Stop and target are off the market: what waited for that is done, as far as there is still anything held."""
+        decision, orders = self._protector.exits.pop(symbol, None), self._protector.by_hand.pop(symbol, [])
+        for order in orders:
+            self._answer(order, msgspec.structs.replace(order, reduce_only=True))
+        if decision is not None:
+            ts, price = max(decision.ts, self._clock.now_ns()), self.book.of(symbol).last_price or decision.price
+            self._submit(self._builder.build(msgspec.structs.replace(decision, ts=ts, price=price), self.book))
+
+    def _waits_for_room(self, decision: Decision) -> bool:
+        """Whether a decision to close has to wait for stop and target to leave the market."""
+        symbol = self._gate.instruments.traded_as(decision.symbol)
+        if decision.action in (Action.BUY_LONG, Action.SELL_SHORT):
+            self._protector.exits.pop(symbol, None)  # taken back
+            return False
+        held = self.book.of(symbol).position * (1 if decision.action is Action.CLOSE_LONG else -1)
+        if held <= 0 or not self._protector.holds_up(symbol) or not self._may_exit(symbol):
+            return False
+        self._protector.make_room(decision, symbol, self._clock.now_ns())
+        return True
+
+    def _may_exit(self, symbol: str) -> bool:
+        """Whether the gate would let an exit through: else stop and target stay where they are."""
+        halted = self.book.state is TradingState.HALTED and not self.limits.exits_when_halted
+        return not halted and symbol not in self.book.unsettled
+
+    def _close_symbol(self, symbol: str, reason: str) -> None:
+        self._bare[symbol] = reason
+        self._close_bare()
+
+    def _close_bare(self) -> None:
+        """Close what isn't protected; what somebody placed in the broker's app is left alone, and so is its part."""
+        self._bare = {symbol: why for symbol, why in self._bare.items() if self.book.of(symbol).position}
+        for symbol, why in self._bare.items():
+            self._close_all(why, symbol, theirs=False)
+
+    def _why_closing(self, symbol: str, ts: int) -> str:
+        """Why all that is held of a symbol is being closed, "" where it isn't."""
+        session = self._session
+        if session is not None and session.close_ns - ts <= self._square_off_ns:
+            return "square-off time"
+        known = (self.closing.get(symbol), self._ending.get(symbol), self._bare.get(symbol))
+        return self.flatten_reason or next((why for why in known if why), "")
+
+    def _in_session(self, ts: int) -> bool:
+        return self._session is not None and ts < self._session.close_ns
+
     def _on_order(self, event: OrderAccepted | OrderAmended | OrderUnknown | OrderIntent) -> None:
         """An order whose fate is unknown, one that is known again, or one that somebody else placed or changed."""
         if isinstance(event, OrderIntent):
@@ -366,6 +469,9 @@ class RiskActor(Actor):
             self._close_owed()
             if self.closing:
                 self._close_some()
+            if self._bare:
+                self._close_bare()
+        self._protect_all(ts)
 
     def _close_ending(self, ts: int) -> None:
         """Close contracts that end, and say so once; what is held of one that is over is left to the exchange."""
@@ -420,7 +526,13 @@ class RiskActor(Actor):
 
     def _on_manual(self, order: ManualOrder) -> None:
         """An order by hand takes the way of all orders; its answer is on disk before the order leaves."""
-        intent = self._builder.manual(order, self.book, self._clock.now_ns())
+        if self._protector.frees(order) and self._may_exit(order.symbol):
+            self._protector.make_room(order, order.symbol, self._clock.now_ns())
+        else:
+            self._answer(order, order)
+
+    def _answer(self, order: ManualOrder, meant: ManualOrder) -> None:
+        intent = self._builder.manual(meant, self.book, self._clock.now_ns())
         check, limit, value = self._submit(intent) or ("", "", "")
         self.bus.publish(
             ManualOrderAnswered(
@@ -441,7 +553,7 @@ class RiskActor(Actor):
         if isinstance(event, Halt):
             self._set_state(TradingState.HALTED, event)
         elif isinstance(event, Resume):
-            self.flatten_reason, self.closing = "", {}
+            self.flatten_reason, self.closing, self._bare = "", {}, {}
             self._settle_all(event)
             self._set_state(TradingState.ACTIVE, event)
         elif isinstance(event, Reduce):
@@ -465,16 +577,17 @@ class RiskActor(Actor):
                 TradingStateChanged(ts=self._clock.now_ns(), state=state, reason=command.reason, who=command.who)
             )
 
-    def _close_all(self, reason: str, only: str | None = None) -> None:
+    def _close_all(self, reason: str, only: str | None = None, *, theirs: bool = True) -> None:
         """Take off the market what could open a position or wait at a price, and close what is held.
 
-        `only`: of one symbol.
+        `only`: of one symbol. `theirs`: what somebody placed in the broker's app, too.
         """
         resting = self.book.resting()
         self._taken_off.intersection_update(resting)
         for order_id in resting:
-            if order_id not in self._taken_off and self._is_of(order_id, only):
+            if order_id not in self._taken_off and self._is_of(order_id, only, theirs=theirs):
                 self._taken_off.add(order_id)
+                self._protector.asked_off(order_id)
                 self.bus.publish(CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason, who=ITSELF))
         now = self._clock.now_ns()
         for symbol, entry in self.book.symbols.items():
@@ -488,9 +601,10 @@ class RiskActor(Actor):
         if denial is not None:
             self._retries.note(symbol, denial[0], now)
 
-    def _is_of(self, order_id: str, symbol: str | None) -> bool:
+    def _is_of(self, order_id: str, symbol: str | None, *, theirs: bool) -> bool:
         intent = self.book.open_intent(order_id)
-        return symbol is None or (intent is not None and intent.symbol == symbol)
+        wanted = intent is None or theirs or intent.strategy != EXTERNAL
+        return symbol is None or (intent is not None and intent.symbol == symbol and wanted)
 
     def _submit(self, intent: OrderIntent | None) -> tuple[str, str, str] | None:
         """Ask the gate, and tell; what it answered, to an exit of several orders to the first that is denied."""

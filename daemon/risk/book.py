@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from daemon.core.clock import NS_PER_S, india_day
 from daemon.core.events import (
     CANDIDATE,
+    PROTECTION,
     Fill,
     OrderAmended,
     OrderIntent,
@@ -28,7 +29,9 @@ from daemon.core.events import (
     TickBatch,
     TradingState,
 )
+from daemon.core.pairs import Groups
 from daemon.market.overnight import shares_after
+from daemon.risk.brackets import Brackets, Leg, legs_of, wants_bracket
 
 PAISA = Decimal("0.01")
 KEPT_FILLED = 10_000
@@ -94,6 +97,11 @@ class RiskBook:
         """Of options: what a sold one may cost is its strike's to say, not the premium's."""
         self.candidate = ("", 0.0)
         """The strategy that decides on a share while a canary runs, and the share of the limits on size that it has."""
+        self.brackets = Brackets()
+        """Stop and target of what is held."""
+        self._bracketed: dict[str, OrderIntent] = {}
+        """Orders that carry a stop or a target or are one, those that are over too: a fill may come late."""
+        self._groups = Groups()
         self._open_orders: dict[str, tuple[OrderIntent, int]] = {}
         self._blocked: dict[str, Decimal] = {}
         self._acknowledged: set[str] = set()
@@ -164,12 +172,14 @@ class RiskBook:
         for intent in approved:
             self._count_approval(intent)
             self._remember_filled(intent)
+            self._remember_bracket(intent)
         for position in positions:
             self.of(position.symbol).position = position.quantity
             self.on_position(position)
         for intent, remaining in working:
             self._open_orders[intent.order_id] = (intent, remaining)
-            self._add_working(intent.symbol, intent.side, remaining)
+            self._add_working(intent, remaining)
+            self._remember_bracket(intent)
         self.unknown.update({intent.order_id: intent.symbol for intent in unknown})
         self.day, self.day_start_net, self.day_high = day, day_start_net, day_high
 
@@ -200,6 +210,7 @@ class RiskBook:
         entry.position, _ = shares_after(entry.position, numerator, denominator)
         entry.marked_position, _ = shares_after(entry.marked_position, numerator, denominator)
         entry.average_price = entry.average_price * numerator / denominator
+        self.brackets.restate(event)
 
     def order_opened(self, intent: OrderIntent, margin: Decimal = Decimal(0)) -> None:
         """An approved intent counts against the limits until it is done; `margin` rupees are spoken for by it."""
@@ -207,7 +218,8 @@ class RiskBook:
         if margin and self.available is not None:
             self._blocked[intent.order_id] = margin
         self._open_orders[intent.order_id] = (intent, intent.quantity)
-        self._add_working(intent.symbol, intent.side, intent.quantity)
+        self._add_working(intent, intent.quantity)
+        self._remember_bracket(intent)
 
     def _count_approval(self, intent: OrderIntent) -> None:
         self._approved.append(intent.ts)
@@ -225,15 +237,17 @@ class RiskBook:
         self.unknown.pop(fill.order_id, None)
         self.acknowledged(fill.order_id)
         self.day = self.day or india_day(fill.ts)
-        self.of(fill.symbol).position += fill.side.sign * fill.quantity
+        held = self._open_orders.get(fill.order_id)
+        entry, wanted = self.of(fill.symbol), held[0] if held is not None else self._bracketed.get(fill.order_id)
+        before, entry.position = entry.position, entry.position + fill.side.sign * fill.quantity
+        self.brackets.on_fill(fill.symbol, wanted, before, entry.position)
         if self.cash is not None:
             self.cash -= fill.side.sign * fill.quantity * fill.price + fill.costs
-        held = self._open_orders.get(fill.order_id)
         if held is None:
             return
         intent, open_quantity = held
         done = min(open_quantity, fill.quantity)
-        self._add_working(intent.symbol, intent.side, -done)
+        self._add_working(intent, -done)
         if open_quantity == done:
             del self._open_orders[fill.order_id]
             self._remember_filled(intent)
@@ -248,8 +262,10 @@ class RiskBook:
             return
         intent, open_quantity = held
         left = max(0, open_quantity + event.change)
-        self._add_working(intent.symbol, intent.side, left - open_quantity)
+        self._add_working(intent, -open_quantity)
+        self._add_working(event.of(intent), left)
         self._open_orders[event.order_id] = (event.of(intent), left)
+        self.brackets.on_amended(intent, event)
 
     def _remember_filled(self, intent: OrderIntent) -> None:
         self._filled[intent.order_id] = intent
@@ -271,7 +287,7 @@ class RiskBook:
         if held is None:
             return None
         intent, quantity = held
-        self._add_working(intent.symbol, intent.side, -quantity)
+        self._add_working(intent, -quantity)
         return intent.symbol
 
     def acknowledged(self, order_id: str) -> None:
@@ -305,12 +321,39 @@ class RiskBook:
         if held is not None:
             self.unknown[order_id] = held[0].symbol
 
-    def _add_working(self, symbol: str, side: Side, quantity: int) -> None:
-        entry = self.of(symbol)
-        if side is Side.BUY:
-            entry.working_buys += quantity
+    def _add_working(self, intent: OrderIntent, quantity: int) -> None:
+        entry, more = self.of(intent.symbol), self._groups.add(intent, quantity)
+        if intent.side is Side.BUY:
+            entry.working_buys += more
         else:
-            entry.working_sells += quantity
+            entry.working_sells += more
+
+    def adds(self, intent: OrderIntent) -> int:
+        """How much more could be traded with the order than without it: nothing by a target beside its stop."""
+        return self._groups.after(intent, intent.quantity)
+
+    def _remember_bracket(self, intent: OrderIntent) -> None:
+        if wants_bracket(intent) or intent.strategy == PROTECTION:
+            self._bracketed[intent.order_id] = intent
+            if len(self._bracketed) > KEPT_FILLED:
+                del self._bracketed[next(iter(self._bracketed))]
+
+    def working_of(self, symbol: str) -> list[tuple[OrderIntent, int]]:
+        """Open orders of a symbol with what remains of each, oldest first."""
+        return [(intent, left) for intent, left in self._open_orders.values() if intent.symbol == symbol]
+
+    def legs(self, symbol: str) -> list[Leg]:
+        """Its stops and targets that work, or may."""
+        return legs_of(self.working_of(symbol))
+
+    def protected(self) -> list[str]:
+        """Symbols that have a stop or a target, or an order that was one."""
+        working = (it.symbol for it, _ in self._open_orders.values() if it.strategy == PROTECTION)
+        return list(dict.fromkeys((*self.brackets.of, *working)))
+
+    def is_against_bracket(self, intent: OrderIntent) -> bool:
+        """Whether an order would take from a position that has a stop or a target."""
+        return intent.symbol in self.brackets.of and self.of(intent.symbol).position * intent.side.sign < 0
 
     def gross_notional(self, without: str) -> Decimal:
         """Rupees held or about to be, over all symbols but one, at last prices."""

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from daemon.core.clock import NS_PER_S, india_day
-from daemon.core.events import MANUAL, OrderIntent, SettingChanged, Side, TradingState
+from daemon.core.events import MANUAL, PROTECTION, OrderIntent, SettingChanged, Side, TradingState
 from daemon.market.calendar import Session
 from daemon.market.contracts import CURRENCIES
 from daemon.market.instruments import Instrument, Kind, lot_advice
@@ -80,7 +80,7 @@ class RiskGate:
         largest = instrument.largest_order
         if largest is not None and intent.quantity > largest:
             return "freeze_quantity", f"at most {largest} in one order", str(intent.quantity)
-        for price in (intent.limit_price, intent.stop_price):
+        for price in (intent.limit_price, intent.stop_price, intent.stop_loss, intent.take_profit):
             if price is not None and not instrument.on_grid(price):
                 return "tick_size", f"a positive multiple of {instrument.tick_size}", str(price)
         entry = book.of(intent.symbol)
@@ -98,7 +98,7 @@ class RiskGate:
         closable = entry.position - entry.working_sells
         if intent.side is Side.BUY:
             closable = -entry.position - entry.working_buys
-        if intent.quantity > closable:
+        if book.adds(intent) > max(0, closable):  # a stop beside its target adds nothing
             return "reduces", f"at most the {max(0, closable)} that are open", str(intent.quantity)
         return self._check_prices(intent, entry, now)
 
@@ -108,7 +108,7 @@ class RiskGate:
         limits = self._settings
         if book.state is not TradingState.ACTIVE:
             return "trading_state", TradingState.ACTIVE.value, book.state.value
-        trouble = self._check_contract(intent, entry, book, now)
+        trouble = self._check_bracket(intent, entry, book) or self._check_contract(intent, entry, book, now)
         if trouble is not None:
             return trouble
         session = self._sessions.session_at(now)
@@ -133,6 +133,17 @@ class RiskGate:
             fallen = (book.day_high - day_pnl).quantize(PAISA)
             return "day_drawdown", f"less than {limits.max_day_drawdown} below the day's high", str(fallen)
         return self._check_size(intent, entry, book, now)
+
+    def _check_bracket(self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook) -> tuple[str, str, str] | None:
+        """A stop on the losing side of the price, a target on the winning; and no turning round of what has them."""
+        if book.is_against_bracket(intent):
+            return "bracket", "a position that is closed before the other side is opened", f"{entry.position} held"
+        price, sign = intent.limit_price or Decimal(str(entry.last_price)), intent.side.sign
+        for name, wanted, where in (("stop", intent.stop_loss, sign), ("target", intent.take_profit, -sign)):
+            if wanted is not None and (price - wanted) * where <= 0:
+                side = "below" if where > 0 else "above"
+                return "bracket", f"a {name} {side} the price {price} of a {intent.side}", str(wanted)
+        return None
 
     def _check_contract(
         self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook, now: int
@@ -177,12 +188,12 @@ class RiskGate:
     def _check_prices(self, intent: OrderIntent, entry: SymbolRisk, now: int) -> tuple[str, str, str] | None:
         """Limit and stop prices must lie within the day's band, where the feed tells it, and near the last price."""
         lower, upper = entry.band_on(now)
-        for price in (intent.limit_price, intent.stop_price):
+        for price in (intent.limit_price, intent.stop_price, intent.stop_loss, intent.take_profit):
             low, high = lower is not None and price is not None, upper is not None and price is not None
             if (low and price < lower) or (high and price > upper):  # type: ignore[operator]
                 return "day_band", f"within the day's price band of {lower} to {upper}", str(price)
         band = self._settings.price_band_percent
-        last = entry.last_price
+        last = 0.0 if intent.strategy == PROTECTION else entry.last_price  # where it is to be is known by the entry
         for price in (intent.limit_price, intent.stop_price):
             if price is None or last <= 0:
                 continue

@@ -12,13 +12,18 @@ from typing import Protocol
 
 import msgspec
 
-from daemon.core.events import MANUAL, Action, Decision, ManualOrder, OrderIntent, OrderType, Side
+from daemon.core.events import MANUAL, PROTECTION, Action, Bracket, Decision, ManualOrder, OrderIntent, OrderType, Side
 from daemon.core.ids import decision_id
+from daemon.core.pairs import STOP, TARGET
 from daemon.market.instruments import Instrument
 from daemon.risk.book import NO_BAND, PAISA, Band, RiskBook
+from daemon.risk.brackets import Missing
 from daemon.risk.refusals import RISK
 from daemon.settings.orders import ExecutionSettings
 from daemon.settings.risk import RiskSettings
+
+LEAST = 0.01
+"""Rupees: a price that would be none isn't left out for that, it is one that the gate denies."""
 
 
 class Instruments(Protocol):
@@ -76,9 +81,7 @@ class IntentBuilder:
         asked = decision_id(decision.symbol, decision.ts_bar)
         traded = self._instruments.traded_as(decision.symbol)
         if traded != decision.symbol:
-            price = book.of(traded).last_price or decision.price
-            limit = decision.limit_price and max(0.0, decision.limit_price + price - decision.price)
-            decision = msgspec.structs.replace(decision, symbol=traded, price=price, limit_price=limit)
+            decision = _moved(decision, traded, book.of(traded).last_price or decision.price)
         entry = book.of(decision.symbol)
         if decision.action is Action.HOLD:
             return None
@@ -95,10 +98,53 @@ class IntentBuilder:
                 return None
         if quantity <= 0:
             return None
-        return self.intent(
+        intent = self.intent(
             decision.ts, decision.symbol, side, quantity, decision.price, reduces, decision.strategy, decision.reason,
             entry.band_on(decision.ts), asked, 0.0 if reduces else decision.limit_price,
         )  # fmt: skip
+        return intent if reduces else self._with_bracket(intent, decision)
+
+    def _with_bracket(self, intent: OrderIntent, decision: Decision) -> OrderIntent:
+        """An entry with the stop and the target of its decision, each on the grid where it is no worse for us."""
+        if not decision.stop_price and not decision.target_price:
+            return intent
+        tick = self._tick(intent.symbol)
+        exit_side = Side.SELL if intent.side is Side.BUY else Side.BUY
+        stop, target = (
+            _on_grid(price, exit_side, tick) if price else None
+            for price in (decision.stop_price, decision.target_price)
+        )
+        return msgspec.structs.replace(intent, stop_loss=stop, take_profit=target)
+
+    def _tick(self, symbol: str) -> Decimal:
+        instrument = self._instruments.resolve(symbol)
+        return instrument.tick_size if instrument else PAISA
+
+    def protecting(self, symbol: str, wanted: Missing, ts: int, decision: str) -> OrderIntent:
+        """The stop or the target of what is held; `decision` is the id of who wanted it."""
+        return OrderIntent(
+            ts=ts,
+            order_id=self._next_id(),
+            symbol=symbol,
+            side=wanted.side,
+            quantity=wanted.quantity,
+            type=OrderType.SL_MARKET if wanted.is_stop else OrderType.LIMIT,
+            limit_price=None if wanted.is_stop else wanted.price,
+            stop_price=wanted.price if wanted.is_stop else None,
+            reduces=True,
+            strategy=PROTECTION,
+            reason=STOP if wanted.is_stop else TARGET,
+            reference_price=wanted.price,
+            decision=decision,
+        )
+
+    def on_grid(self, symbol: str, bracket: Bracket, side: Side) -> Bracket:
+        """A bracket's prices on the grid, as orders of `side`: a corporate action may have put them beside it."""
+        tick = self._tick(symbol)
+        stop, target = (
+            None if price is None else _on_grid(price, side, tick) for price in (bracket.stop, bracket.target)
+        )
+        return msgspec.structs.replace(bracket, stop=stop, target=target)
 
     def closing(self, symbol: str, book: RiskBook, ts: int, reason: str) -> OrderIntent | None:
         """The intent that closes the whole position of `symbol`, whatever a strategy thinks."""
@@ -166,8 +212,7 @@ class IntentBuilder:
 
         An entry of a decision that `waits_at` a price goes out at that price or a better one, on the grid.
         """
-        instrument = self._instruments.resolve(symbol)
-        tick = instrument.tick_size if instrument else PAISA
+        instrument, tick = self._instruments.resolve(symbol), self._tick(symbol)
         reference = Decimal(str(price))
         limit = None
         kind = OrderType.MARKET
@@ -233,7 +278,17 @@ class IntentBuilder:
         return max((raw / tick).to_integral_value(rounding=rounding), Decimal(1)) * tick
 
 
-def _on_grid(price: float, side: Side, tick: Decimal) -> Decimal:
+def _moved(decision: Decision, symbol: str, price: float) -> Decision:
+    """The same decision for what is traded in its symbol's place: its prices move by the difference of the two."""
+    moved = {
+        name: value and max(LEAST, value + price - decision.price)
+        for name in ("limit_price", "stop_price", "target_price")
+        for value in (getattr(decision, name),)
+    }
+    return msgspec.structs.replace(decision, symbol=symbol, price=price, **moved)
+
+
+def _on_grid(price: float | Decimal, side: Side, tick: Decimal) -> Decimal:
     """The nearest price on the grid that is no worse for us; a positive one, so that the gate can name it."""
     rounding = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
     return max((Decimal(str(price)) / tick).to_integral_value(rounding=rounding), Decimal(1)) * tick

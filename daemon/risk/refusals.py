@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from daemon.core.clock import NS_PER_S
-from daemon.core.events import EXTERNAL, MANUAL, OrderCancelled, OrderIntent, OrderRejected, OrderType, Side
+from daemon.core.events import EXTERNAL, MANUAL, PROTECTION, OrderCancelled, OrderIntent, OrderRejected, OrderType, Side
 
 RETRY_NS: Final = NS_PER_S
 """After a refusal, how long until the symbol's exit is tried again: a broker that says no is not hammered."""
@@ -61,6 +61,8 @@ class ExitRetries:
 
     def refused(self, intent: OrderIntent, event: OrderRejected, now: int) -> bool:
         """Note a venue's refusal; whether it is news: of an exit, and for another reason than the last."""
+        if intent.strategy == PROTECTION:  # `daemon.risk.protecting` has its own
+            return False
         if intent.reduces:
             self._owe(intent)
         if intent.reduces and not event.reason.startswith(_NEVER_LEFT):

@@ -14,6 +14,7 @@ from daemon.control.backtests import Backtests
 from daemon.control.bridge import Across, OwnLoop
 from daemon.control.connections import limits_within
 from daemon.control.metrics import Metrics
+from daemon.control.precedence import Precedence
 from daemon.control.server import ControlServer
 from daemon.control.stream import STREAMED, Stream
 from daemon.control.tuning import Tuning
@@ -76,6 +77,7 @@ class ControlService:
             stream=stream,
             bridge=Across(asyncio.get_running_loop()),
             lines=self._tail.lines,
+            precedence=Precedence(lambda: app.strategy.owed, app.bus.when_idle),
         )  # fmt: skip
         try:
             await self._own.run(server.start())

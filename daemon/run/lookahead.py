@@ -127,10 +127,9 @@ def _received(tape: Path, until_ts: int) -> int:
     return count
 
 
-def _copy(tape: Path, beginning: Path, rows: int) -> None:
+def _copy(path: Path, part: Path, rows: int) -> None:
     """The first rows as they are, notes and columns too."""
-    source = pq.ParquetFile(tape)
-    with pq.ParquetWriter(beginning, source.schema_arrow, compression="zstd") as writer:
+    with pq.ParquetFile(path) as source, pq.ParquetWriter(part, source.schema_arrow, compression="zstd") as writer:
         for batch in source.iter_batches(CHUNK_ROWS):
             writer.write_batch(batch.slice(0, rows))
             rows -= len(batch)

@@ -22,6 +22,8 @@ from daemon.core.errors import Fault, TapeError, UsageError
 from daemon.core.events import Bar, Decision, Event, Fill, InferenceMeasured, TickBatch
 from daemon.core.latency import Latency
 from daemon.feed.replay import TapeFeed
+from daemon.market.calendar import MarketCalendar
+from daemon.native.kernel import column_kernel
 from daemon.portfolio.book import Portfolio
 from daemon.report.chance import SensitivityRow
 from daemon.report.summary import ReplaySummary
@@ -36,7 +38,7 @@ from daemon.run.output_tables import (
     trades_table,
     write_table,
 )
-from daemon.run.split import all_told, events_of, not_to_be_split, shares
+from daemon.run.split import Helpers, Share, Watch, events_of, not_to_be_split, shares
 from daemon.settings.tree import Settings
 from daemon.tape.format import TapeWriter
 
@@ -65,9 +67,13 @@ class Replay:
     """One replay; `run` once, `stop` to end it early with what was done so far in order."""
 
     def __init__(
-        self, settings: Settings, tapes: list[Path], symbols: list[str], latency: Latency, outputs: ReplayOutputs
-    ) -> None:
-        """Open everything. Raises `UsageError` for tapes, models and places that can't be used."""
+        self, settings: Settings, tapes: list[Path], symbols: list[str], latency: Latency, outputs: ReplayOutputs,
+        workers: int = 1,
+    ) -> None:  # fmt: skip
+        """Open everything; with `workers` over 1 sessions are played by so many processes.
+
+        Raises `UsageError` for tapes, models and places that can't be used.
+        """
         _check_places(outputs, tapes)
         self.outputs = outputs
         self.interrupted = False
@@ -78,6 +84,19 @@ class Replay:
         self._settings = settings
         self._latency = latency
         self._started_ns = stopwatch_ns()
+        self._helpers: Helpers | None = None
+        self._own: Share | None = None
+        if workers > 1:
+            self._share_out(workers)
+        try:
+            self._open()
+        except BaseException:
+            self._dismiss()
+            raise
+
+    def _open(self) -> None:
+        """The run, from its beginning."""
+        settings, tapes, symbols, latency, outputs = self._asked
         plan = RunPlan(
             tapes=tapes,
             symbols=symbols,
@@ -88,8 +107,10 @@ class Replay:
             restarts=False,
             order_prefix="R",
             pumped=True,
+            kernel=column_kernel(settings.performance.cache_dir),
         )
         self.app = App(settings, plan)
+        self._watch = Watch(self.app, self._own) if self._own is not None else None
         self._bars: list[Bar] = []
         self._fills: list[Fill] = []
         self._decisions: list[Decision] = []
@@ -98,7 +119,9 @@ class Replay:
             keep=outputs.report is not None,
         )  # fmt: skip
         self.tally = self.chronicle.tally
-        self._listen()
+        bus = self.app.bus
+        bus.tap(CHRONICLED, self._hear)
+        bus.tap((InferenceMeasured,), self._measure)
 
     @property
     def written(self) -> list[Path]:
@@ -112,18 +135,21 @@ class Replay:
         """All of them, those that were still open at the end last."""
         return [*self.tally.trades, *self.tally.open_trades]
 
-    def _listen(self) -> None:
-        bus = self.app.bus
-        bus.tap(CHRONICLED, self._take)
-        bus.tap((InferenceMeasured,), self._measure)
-
     def stop(self) -> None:
         """End early, in order."""
         self.interrupted = True
         self.app.stop("interrupted")
+        if self._helpers is not None:
+            self._helpers.terminate()
 
     async def run(self) -> ReplaySummary:
         """Play to the end and write the files. Raises `TapeError` when no tick of the tape could be used."""
+        if self._helpers is not None:
+            if not (why := await self._run_shares(self._helpers)):
+                return await self._end()
+            log.warning("played in one process", reason=why)
+            self._own = None
+            self._open()
         if self.outputs.ticks is not None:
             with TapeWriter(self.outputs.ticks, notes=self.app.tapes.nature, overwrite=True) as writer:
                 self.app.bus.tap((TickBatch,), writer.write)
@@ -134,6 +160,8 @@ class Replay:
 
     async def _end(self) -> ReplaySummary:
         """Say what it came to, and write what was asked for."""
+        if self._own is None and (foreseer := self.app.strategy.foreseer) is not None:
+            log.info("decisions were thought of in batches", decisions=foreseer.known_ahead)
         if self.beside is not None and not self.interrupted:
             self._sensitivity = await asyncio.to_thread(self.beside)
         summary = msgspec.structs.replace(self._summarise(), sensitivity=self._sensitivity)
@@ -141,39 +169,58 @@ class Replay:
         self._write(summary)
         return summary
 
-    async def run_split(self, workers: int) -> ReplaySummary:
-        """As `run`, over so many processes; by itself where sessions depend on each other, and the log says why."""
-        why = await asyncio.to_thread(self._split, workers)
-        if why:
-            log.warning("played in one process", reason=why)
-            return await self.run()
-        self.app.close()
-        return await self._end()
-
-    def _split(self, workers: int) -> str:
-        """Take what the processes lived through; why it can't be used, "" where it was."""
+    def _share_out(self, workers: int) -> None:
+        """Have other processes begin with all sessions but the first ones; why they can't is a line of the log."""
         settings, tapes, symbols, latency, outputs = self._asked
+        why = not_to_be_split(settings)
         if outputs.journal is not None or outputs.ticks is not None:
-            return "journal and ticks are written by one process"
-        if why := not_to_be_split(settings):
-            return why
-        job = Job(
-            settings=settings.model_dump_json(), tapes=[str(tape) for tape in tapes], symbols=symbols,
-            latency=latency.name,
-        )  # fmt: skip
+            why = "journal and ticks are written by one process"
+        if not why:
+            job = Job(
+                settings=settings.model_dump_json(), tapes=[str(tape) for tape in tapes], symbols=symbols,
+                latency=latency.name,
+            )  # fmt: skip
+            self._own, *others = shares(job, MarketCalendar.load(settings.market.calendar_file), workers)
+            if others:
+                self._helpers = Helpers(others)
+                return
+            self._own, why = None, "there is one session"
+        log.warning("played in one process", reason=why)
+
+    async def _run_shares(self, helpers: Helpers) -> str:
+        """Play the first share while others play theirs; why what they lived through can't be used, "" where it was."""
+        assert self._watch is not None
+        others = asyncio.create_task(asyncio.to_thread(helpers.told))
         try:
-            found = list(all_told(shares(job, self.app.calendar, workers)))
+            await self.app.run()
+            if self.interrupted:
+                raise KeyboardInterrupt
+            found = await others if not self._watch.carried else []
         except BrokenExecutor:
             raise (KeyboardInterrupt() if self.interrupted else Fault("a process of the replay ended")) from None
-        for told in found:
-            if told.carried:
-                return f"sessions depend on each other: {told.carried}"
+        finally:
+            self._dismiss()
+            await asyncio.wait((others,))
+            others.exception()  # whatever came of them after that is nobody's any more
+        for carried in (self._watch.carried, *(told.carried for told in found)):
+            if carried:
+                return f"sessions depend on each other: {carried}"
         for told in found:
             for elapsed_ns in told.inference_ns:
                 self.tally.inference(elapsed_ns / NS_PER_S)
             for event in events_of(told):
                 self._take(event)
         return ""
+
+    def _dismiss(self) -> None:
+        """End the other processes; calling it again does nothing."""
+        if self._helpers is not None:
+            self._helpers.close()
+            self._helpers = None
+
+    def _hear(self, event: Event) -> None:
+        if self._watch is None or self._watch.holds(event):
+            self._take(event)
 
     def _take(self, event: Event) -> None:
         """An event of the run, for its summary and its tables."""
@@ -187,7 +234,7 @@ class Replay:
             self._decisions.append(event)
 
     def _measure(self, event: Event) -> None:
-        if isinstance(event, InferenceMeasured):
+        if isinstance(event, InferenceMeasured) and (self._watch is None or self._watch.holds(event)):
             self.tally.inference(event.elapsed_ns / NS_PER_S)
 
     def _described(self) -> Described:

@@ -130,7 +130,7 @@ class Service:
         self.app.bus.tap(TOTALLED, self.totals.record)
         self.app.bus.tap(TRAILED, Trail(app.orders.find).record)
         self._still = False
-        tuning = Tuning(settings, app.settings, app.desk, clock, set_level, load)
+        self.tuning = tuning = Tuning(settings, app.settings, app.desk, clock, set_level, load)
         self._reloading = Reloading(tuning, self._notifier)
         self._control: ControlService | None = None
         self._announcement: Announcement | None = None

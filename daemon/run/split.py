@@ -2,7 +2,8 @@
 
 A process plays the tape from its beginning, so that its bars, complexities and windows are those of the one-by-one run
 to the last bit, but decides only on its own share; its events are then told in order, as if one process had lived them.
-That is the same run where nothing but the market is carried from one share into the next. Invariant: where something
+The first share is lived by the process that asks: it starts the others first, and plays while they do. That is the same
+run where nothing but the market is carried from one share into the next. Invariant: where something
 is (a position over night, a strategy that was swapped, a halt, a decision that failed), it is said, and nothing of the
 shares is used.
 """
@@ -10,6 +11,7 @@ shares is used.
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -33,6 +35,7 @@ from daemon.core.events import (
 )
 from daemon.journal.schema import KINDS
 from daemon.market.calendar import MarketCalendar
+from daemon.native.kernel import column_kernel
 from daemon.run.chronicle import CHRONICLED
 from daemon.run.latency import parse_latency
 from daemon.run.many import Job, processes
@@ -44,6 +47,7 @@ CARRIED: tuple[type[Event], ...] = (
 )  # fmt: skip
 """Events after which a later session isn't what it would be by itself."""
 EVER = 2**63 - 1
+SHARE_OVER = "the share is over"
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,16 +88,34 @@ def shares(job: Job, calendar: MarketCalendar, workers: int) -> list[Share]:
     ]
 
 
+class Helpers:
+    """Processes that live through all shares but the first; started at once, so that they are ready when it begins."""
+
+    def __init__(self, shares: Sequence[Share]) -> None:
+        before = set(multiprocessing.active_children())
+        self._shares = [msgspec.json.encode(share) for share in shares]
+        self._pool = processes(len(shares))
+        self._ready = [self._pool.submit(_get_ready) for _ in shares]
+        self._processes = set(multiprocessing.active_children()) - before
+
+    def told(self) -> list[Told]:
+        """What they lived through, in order. Raises `BrokenExecutor` where one of them ended."""
+        return [msgspec.json.decode(told, type=Told) for told in self._pool.map(_told, self._shares)]
+
+    def terminate(self) -> None:
+        """End them, whatever they are at: `told` raises."""
+        for process in self._processes:
+            process.terminate()
+
+    def close(self) -> None:
+        """Let go of them."""
+        self.terminate()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
 def live_through(share: Share) -> Told:
     """Play the tape until the share is over. Raises what a replay raises."""
     return asyncio.run(_Living(share).run())
-
-
-def all_told(found: Sequence[Share]) -> Iterator[Told]:
-    """Every share in a process of its own, in order."""
-    with processes(len(found)) as pool:
-        for told in pool.map(_told, [msgspec.json.encode(share) for share in found]):
-            yield msgspec.json.decode(told, type=Told)
 
 
 def events_of(told: Told) -> Iterator[Event]:
@@ -102,56 +124,78 @@ def events_of(told: Told) -> Iterator[Event]:
         yield msgspec.json.decode(body, type=KINDS[kind])
 
 
+def _get_ready() -> None:
+    """Import what a share takes a second or two to import."""
+    import strategies.hrm  # noqa: F401 — with torch
+
+
 def _told(share: bytes) -> bytes:
     return msgspec.json.encode(live_through(msgspec.json.decode(share, type=Share)))
 
 
-class _Living:
-    """One share, as it is played."""
+class Watch:
+    """Ends an app's run where its share is over, and says what would be carried into the next one."""
 
-    def __init__(self, share: Share) -> None:
-        self._share, job = share, share.job
-        plan = RunPlan(
-            tapes=[Path(tape) for tape in job.tapes], symbols=job.symbols, clock=ReplayClock(),
-            latency=parse_latency(job.latency), journal=None, durable=False, restarts=False,
-            order_prefix="R" if not share.number else f"R{share.number}W", decides_from=share.first_ts,
-        )  # fmt: skip
-        self._app = App(Settings(**msgspec.json.decode(job.settings)), plan)
-        self._events: list[tuple[str, msgspec.Raw]] = []
-        self._inference_ns: list[int] = []
-        self._carried = ""
-        bus = self._app.bus
-        bus.tap(tuple(dict.fromkeys((*CHRONICLED, *CARRIED))), self._hear)
-        bus.tap((InferenceMeasured,), self._measure)
-        bus.tap((TimeAdvanced,), self._watch)
+    def __init__(self, app: App, share: Share) -> None:
+        self.carried = ""
+        self._app, self._share = app, share
+        app.bus.tap(CARRIED, self._hear)
+        app.bus.tap((Decision,), self._hear)
+        app.bus.tap((TimeAdvanced,), self._watch)
 
-    async def run(self) -> Told:
-        await self._app.run()
-        return Told(events=self._events, inference_ns=self._inference_ns, carried=self._carried)
+    def holds(self, event: Event) -> bool:
+        """Whether an event is of the share: by its time, and not the count of a run that goes on elsewhere."""
+        ts = int(getattr(event, "ts_close", 0) or getattr(event, "ts", 0))
+        last = self._share.until_ts == EVER
+        return self._share.first_ts <= ts < self._share.until_ts and (last or not isinstance(event, RunCounted))
 
     def _hear(self, event: Event) -> None:
-        ts = int(getattr(event, "ts_close", 0) or getattr(event, "ts", 0))
-        if not self._share.first_ts <= ts < self._share.until_ts:
+        if self.carried or self._share.until_ts == EVER or not self.holds(event):
             return
-        if isinstance(event, RunCounted) and self._share.until_ts != EVER:
-            return
-        last = self._share.until_ts == EVER
-        if not self._carried and not last and (isinstance(event, CARRIED) or _failed(event)):
-            self._carried = f"{type(event).__name__} {getattr(event, 'reason', '')}".strip()
-        self._events.append((type(event).__name__, msgspec.Raw(msgspec.json.encode(event))))
-
-    def _measure(self, event: Event) -> None:
-        if isinstance(event, InferenceMeasured) and self._share.first_ts <= event.ts < self._share.until_ts:
-            self._inference_ns.append(event.elapsed_ns)
+        if isinstance(event, CARRIED) or _failed(event):
+            self.carried = f"{type(event).__name__} {getattr(event, 'reason', '')}".strip()
 
     def _watch(self, event: Event) -> None:
         """At the first moment of the next share, look what is carried into it, and end."""
         if not isinstance(event, TimeAdvanced) or event.ts < self._share.until_ts:
             return
         held = [item.symbol for item in self._app.account.portfolio.positions() if item.quantity]
-        if held and not self._carried:
-            self._carried = f"{', '.join(held)} held over the night of day {india_day(self._share.until_ts)}"
-        self._app.stop("the share is over")
+        if held and not self.carried:
+            self.carried = f"{', '.join(held)} held over the night of day {india_day(self._share.until_ts)}"
+        self._app.stop(SHARE_OVER)
+
+
+class _Living:
+    """One share, as it is played in a process of its own."""
+
+    def __init__(self, share: Share) -> None:
+        job = share.job
+        settings = Settings(**msgspec.json.decode(job.settings))
+        plan = RunPlan(
+            tapes=[Path(tape) for tape in job.tapes], symbols=job.symbols, clock=ReplayClock(),
+            latency=parse_latency(job.latency), journal=None, durable=False, restarts=False,
+            order_prefix="R" if not share.number else f"R{share.number}W", decides_from=share.first_ts, pumped=True,
+            kernel=column_kernel(settings.performance.cache_dir),
+        )  # fmt: skip
+        self._app = App(settings, plan)
+        self._events: list[tuple[str, msgspec.Raw]] = []
+        self._inference_ns: list[int] = []
+        self._watch = Watch(self._app, share)
+        bus = self._app.bus
+        bus.tap(CHRONICLED, self._hear)
+        bus.tap((InferenceMeasured,), self._measure)
+
+    async def run(self) -> Told:
+        await self._app.run()
+        return Told(events=self._events, inference_ns=self._inference_ns, carried=self._watch.carried)
+
+    def _hear(self, event: Event) -> None:
+        if self._watch.holds(event):
+            self._events.append((type(event).__name__, msgspec.Raw(msgspec.json.encode(event))))
+
+    def _measure(self, event: Event) -> None:
+        if isinstance(event, InferenceMeasured) and self._watch.holds(event):
+            self._inference_ns.append(event.elapsed_ns)
 
 
 def _failed(event: Event) -> bool:

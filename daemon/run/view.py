@@ -218,6 +218,7 @@ class DaemonView:
     def positions(self) -> Sequence[PositionRow]:
         """Symbols held first, then those traded and flat again."""
         rows = []
+        brackets = self._app.risk.book.brackets.of
         for position in self._app.portfolio.portfolio.positions():
             last = self._app.risk.book.of(position.symbol).last_price
             price = Decimal(str(last)) if last else None
@@ -231,6 +232,8 @@ class DaemonView:
                     unrealised_pnl=None if open_pnl is None else open_pnl.quantize(PAISA),
                     realised_pnl=position.realised_pnl,
                     costs=position.costs,
+                    stop=bracket.stop if (bracket := brackets.get(position.symbol)) is not None else None,
+                    target=bracket.target if bracket is not None else None,
                 )
             )
         return sorted(rows, key=lambda row: (row.quantity == 0, row.symbol))
@@ -364,7 +367,9 @@ class DaemonView:
         row = self._orders.get(event.order_id)
         if row is not None:
             larger = row.state == "FILLED" and event.quantity > row.filled
-            kind = {} if event.type is None else {"type": event.type.value, "limit_price": event.limit_price}
+            kind = {} if event.type is None else {
+                "type": event.type.value, "limit_price": event.limit_price, "stop_price": event.stop_price,
+            }  # fmt: skip
             state = "PARTIALLY_FILLED" if larger else row.state
             self._change(event.order_id, quantity=event.quantity, state=state, **kind)
 
@@ -408,4 +413,5 @@ def _row(intent: OrderIntent) -> OrderRow:
         state="INTENT",
         strategy=intent.strategy,
         reason=intent.reason,
+        stop_price=intent.stop_price,
     )

@@ -21,6 +21,7 @@ class AlertKind(StrEnum):
     ORDERS = "orders"
     POSITIONS = "positions"
     HELD_OVER = "held_over"
+    PROTECTION = "protection"
     EXPIRY = "expiry"
     CASH = "cash"
     MISSED_FILLS = "missed_fills"

@@ -70,6 +70,7 @@ class PerformanceSettings(Section):
     cache_dir: Path | None = None
     warm_up_segments: Annotated[int, Field(ge=0, le=MOST)] = 8
     decision_cache_size: Annotated[int, Field(ge=0, le=MOST)] = 0
+    decisions_ahead: Annotated[int, Field(ge=0, le=65_536)] = 512
     torch_threads: PositiveInt = 1
     memory_warn_gb: Positive = 3.0
     memory_limit_gb: Positive = 4.0

@@ -58,6 +58,7 @@ from strategies.base import (
     NOT_FINITE,
     RAISED,
     UNFIT,
+    Foreseeing,
     MarketView,
     Moment,
     Renewable,
@@ -160,8 +161,11 @@ class StrategyActor(Actor):
         """The newest moment that was to be decided."""
         self.active = active
         self.sharing = Sharing(active)
+        self.foreseer: Foreseeing | None = None
+        """Who knows its decisions before it is asked, in a replay that is looked ahead of."""
         self._clock = clock
         self._latency = latency
+        self._remembered = latency if isinstance(latency, Remembering) else None
         self._then = latency.then if isinstance(latency, Remembering) else _nothing_known
         self._limit = limit
         self._thinker = Thinker(thread)
@@ -176,6 +180,8 @@ class StrategyActor(Actor):
         """Moments that the strategy on probation is still to decide on."""
         self._missed: Counter[str] = Counter()
         """How often in a row a symbol's turn came too late."""
+        self.owed = 0
+        """Decisions that were asked for and not made yet; read from other threads, too."""
         self.superseded = 0
         """Decisions that were not made because a newer bar of the symbol had closed before their turn came."""
         decided = self._decided
@@ -251,6 +257,7 @@ class StrategyActor(Actor):
 
     def _ask(self, complexity: Complexity) -> None:
         request = _Request(self._clock, complexity.ts)
+        self.owed += 1
         self._requests.setdefault(complexity.symbol, deque()).append(request)
         self._newest_ns[complexity.symbol] = request.monotonic_ns
         self.newest_bar = max(self.newest_bar, complexity.ts)
@@ -343,10 +350,10 @@ class StrategyActor(Actor):
         """
         turn = self._as_shared_now(turn)
         symbol, request = turn.moment.symbol, turn.request
-        latency = self._latency
-        was = isinstance(latency, Remembering) and latency.superseded(symbol, request.ts_bar)
+        was = self._remembered is not None and self._remembered.superseded(symbol, request.ts_bar)
         if was or self._newest_ns[symbol] > request.monotonic_ns:
             self.superseded += 1
+            self.owed -= 1
             self._missed[symbol] += 1
             log.warning("a newer bar has closed", decision=decision_id(symbol, request.ts_bar), symbol=symbol)
             return
@@ -394,6 +401,11 @@ class StrategyActor(Actor):
 
     async def _think(self, turn: _Turn) -> Decision:
         strategy, moment, request = self.strategies[turn.strategy], turn.moment, turn.request
+        foreseer = self.foreseer
+        if foreseer is not None and foreseer is strategy:
+            known = await self._foreseen(foreseer, turn)
+            if known is not None:
+                return known
         waiting = 1 + len(self._turns) + sum(1 for queue in self._requests.values() if queue)
         measured = self._stopwatch()
         answer = await self._thinker.think(
@@ -407,6 +419,21 @@ class StrategyActor(Actor):
             InferenceMeasured(ts=request.ts, symbol=moment.symbol, elapsed_ns=self._stopwatch() - measured)
         )  # fmt: skip
         return _failure(strategy, moment, RAISED, answer.why) if isinstance(answer, Broken) else answer
+
+    async def _foreseen(self, strategy: Foreseeing, turn: _Turn) -> Decision | None:
+        """The decision, where it is known ahead: said when everybody else is done, as a thread's answer is."""
+        moment = turn.moment
+        if strategy.is_ahead_due(moment):
+            work = partial(strategy.look_ahead, moment)
+            if await self._thinker.think(work, self._limit.limit_s, (moment.symbol, moment.ts)) is None:
+                return self._hung(self.strategies[turn.strategy], moment)
+        known = strategy.foreseen(moment)
+        if known is None:
+            return None
+        await asyncio.sleep(0)
+        decision, elapsed_ns = known
+        self.bus.publish(InferenceMeasured(ts=turn.request.ts, symbol=moment.symbol, elapsed_ns=elapsed_ns))
+        return decision
 
     def _hung(self, strategy: Strategy, moment: Moment) -> Decision:
         """Its thread was left: make it anew, so that the late answer touches nothing that decides."""
@@ -434,6 +461,7 @@ class StrategyActor(Actor):
         latency = self._latency.decision_ns(decision, self._clock.monotonic_ns() - request.monotonic_ns)
         decision = msgspec.structs.replace(decision, ts=request.ts + latency, latency_ns=latency)
         self.bus.publish(decision)
+        self.owed -= 1
         back = self.succession.judge(decision)
         if back is not None:
             self._come_back(back, decision)

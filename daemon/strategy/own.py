@@ -81,7 +81,10 @@ class OwnStrategy:
         finally:
             self._thread = 0
         decided = self._decided(moment, answer)
-        return msgspec.structs.replace(decided, cost_bp=seen.cost_bp, limit_price=answer.limit or 0.0)
+        return msgspec.structs.replace(
+            decided, cost_bp=seen.cost_bp, limit_price=answer.limit or 0.0,
+            stop_price=answer.stop or 0.0, target_price=answer.target or 0.0,
+        )  # fmt: skip
 
     def where(self) -> str:
         """The line of the user's code that is being done, "" where none is."""
@@ -102,7 +105,7 @@ class OwnStrategy:
         """Its answer. Raises `OwnCodeFailed` for one that is none."""
         answer = self._own.decide(seen)
         try:
-            return checked(answer)
+            return checked(answer, seen.price)
         except (TypeError, ValueError) as error:
             code = inspect.unwrap(self.found.kind.decide).__code__
             raise OwnCodeFailed(placed(str(error), code.co_filename, code.co_firstlineno, self.found.folder)) from None

@@ -1,7 +1,7 @@
 """Commands to put another model in charge → the model, deciding from the next bar on, and the event that says so.
 
 The one in charge decides on while the new one is loaded and tried on a thread of its own. Invariant: every command is
-answered by one `ModelLoaded` or `ModelRefused`; what is refused changes nothing.
+answered by one `ModelLoaded` or `ModelRefused`, in the end, too; what is refused changes nothing of who decides.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ log = structlog.get_logger("models")
 RUNG = "hrm"
 LOAD_S = 50.0
 """Loading, building a kernel and trying it take seconds; who takes longer hangs, and is left behind."""
+ENDED = "hrmd ended before it was loaded; give the command again"
+BROKEN_OFF = "loading it was broken off, for hrmd ended or failed; see which one decides, and give the command again"
 
 
 T = TypeVar("T")
@@ -85,19 +87,32 @@ class ModelSwitch:
             )  # fmt: skip
 
     async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            event = await self._queue.get()
-            if isinstance(event, ModelLoaded):
-                await self._came_back(event)
-                continue
-            answer = await self._load(event)
+        """Until cancelled; who asked for a model and waits by then is told that it won't be."""
+        try:
+            while True:
+                event = await self._queue.get()
+                await (self._came_back(event) if isinstance(event, ModelLoaded) else self._serve(event))
+        except asyncio.CancelledError:
+            while not self._queue.empty():
+                left = self._queue.get_nowait()
+                if isinstance(left, LoadModel):
+                    self._refuse(left, ENDED)
+            raise
+
+    async def _serve(self, command: LoadModel) -> None:
+        """One answer, whatever becomes of the loading."""
+        answer: Strategy | _Refused = _Refused(BROKEN_OFF)
+        try:
+            answer = await self._load(command)
+        finally:
             if isinstance(answer, _Refused):
-                log.error("model refused", model=event.model, reason=answer.why)
-                refused = ModelRefused(ts=self._clock.now_ns(), key=event.key, model=event.model, reason=answer.why)
-                self._bus.publish(refused)
+                self._refuse(command, answer.why)
             else:
-                self._put_in_charge(answer, event)
+                self._put_in_charge(answer, command)
+
+    def _refuse(self, command: LoadModel, why: str) -> None:
+        log.error("model refused", model=command.model, reason=why)
+        self._bus.publish(ModelRefused(ts=self._clock.now_ns(), key=command.key, model=command.model, reason=why))
 
     async def _load(self, command: LoadModel) -> Strategy | _Refused:
         """The new strategy, ready; the store names it by then."""

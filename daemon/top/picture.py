@@ -197,7 +197,7 @@ def _position(row: PositionRow) -> list[Text]:
 
 
 def _order(row: OrderRow, chosen: str) -> list[Text]:
-    paid = row.average_price if row.average_price is not None else row.limit_price
+    paid = next((it for it in (row.average_price, row.limit_price, row.stop_price) if it is not None), None)
     style = "bold" if works(row) else "dim"
     mark = Text("▶", "bold yellow") if row.order_id == chosen else Text(" ")
     return [

@@ -27,22 +27,22 @@ void* hrm_new(const hrm::Shape* shape, const float* weights, uint64_t count) {
 void hrm_free(void* model) { delete static_cast<Model*>(model); }
 
 int hrm_embed(void* model, int rows, const float* patches, const float* coarse, const float* calendar,
-              const float* decision, const float* coarse_timeframe, const uint8_t* valid, float* x) {
+              const float* decision, const float* coarse_timeframe, const uint8_t* valid, int whole, float* x) {
   Model& m = *static_cast<Model*>(model);
   const Turn turn(m);
   if (!turn.taken) return BUSY;
   if (!m.reserve(rows)) return NO_MEMORY;
-  m.embed(rows, hrm::Tokens{patches, coarse, calendar, decision, coarse_timeframe}, valid, x);
+  m.embed(rows, hrm::Tokens{patches, coarse, calendar, decision, coarse_timeframe}, valid, whole != 0, x);
   return OK;
 }
 
-int hrm_segment(void* model, int rows, const float* x, const uint8_t* valid, float settled_below, float* z_h, float* z_l,
+int hrm_segment(void* model, int rows, const float* x, const uint8_t* valid, int whole, float settled_below, float* z_h, float* z_l,
                 float* change_h, float* change_l, int64_t* ran, float* readings) {
   Model& m = *static_cast<Model*>(model);
   const Turn turn(m);
   if (!turn.taken) return BUSY;
   if (!m.reserve(rows)) return NO_MEMORY;
-  m.segment(hrm::Segment{rows, x, valid, settled_below, z_h, z_l, change_h, change_l, ran, readings});
+  m.segment(hrm::Segment{rows, x, valid, whole != 0, settled_below, z_h, z_l, change_h, change_l, ran, readings});
   return OK;
 }
 

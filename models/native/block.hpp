@@ -95,14 +95,16 @@ static inline void score_rows(const Scratch& w, int first, int tokens, int head,
   }
 }
 
-// scores (tokens, columns) times values (tokens, head) -> out (tokens, head), four queries at a time.
-static inline void mix_values(const Scratch& w, const float* values, int stride, int tokens, int head, float* out, int out_stride) {
+// scores (tokens, columns) times values (tokens, head) -> out (tokens, head), four queries at a time. A masked token's
+// share is zero, and what lies in its place need not be a number.
+static inline void mix_values(const Scratch& w, const float* values, int stride, int tokens, int head, float* out, int out_stride, const uint8_t* valid) {
   const int columns = round_up(tokens, 16);
   for (int d = 0; d < head; d += 16) {
     const uint16_t mask = lanes(head - d);
     for (int t = 0; t < tokens; t += 4) {
       f16 sum[4] = {zero(), zero(), zero(), zero()};
       for (int j = 0; j < tokens; ++j) {
+        if (valid != nullptr && !valid[j]) continue;
         const f16 v = load(values + static_cast<size_t>(j) * stride + d, mask);
         for (int i = 0; i < 4; ++i) sum[i] = fma(all(w.scores[(t + i) * columns + j]), v, sum[i]);
       }
@@ -124,40 +126,48 @@ static inline void attend(const Stack& s, const Scratch& w, int observation, int
     for (int t = 0; t < columns; t += 16)
       for (int d = 0; d < padded; d += 16) transpose16(w.key + t * padded + d, padded, w.key_columns + d * columns + t, columns);
     for (int t = 0; t < tokens; t += 4) score_rows(w, t, tokens, head, padded, valid);
-    mix_values(w, qkv + 2 * s.dim + h * head, wide_stride, tokens, head, out + h * head, narrow_stride);
+    mix_values(w, qkv + 2 * s.dim + h * head, wide_stride, tokens, head, out + h * head, narrow_stride, valid);
   }
 }
 
-// x (observations * tokens, dim padded) in place, through every block of a stack. `valid` (observations, tokens) or null.
+// The tokens that are worked on, as rows of (observations * tokens): all of them where `which` is null.
+struct Rows {
+  const int32_t* which;
+  int count;
+  size_t at(int row) const { return which == nullptr ? row : which[row]; }
+};
+
+// x (observations * tokens, dim padded) in place, through every block of a stack. `valid` (observations, tokens) or null;
+// tokens that are not among `rows` are left as they are, and must be masked.
 template <Precision P>
-static void run_stack(const Stack& s, const Scratch& w, float* x, int observations, int tokens, const uint8_t* valid) {
-  const int rows = observations * tokens, stride = round_up(s.dim, 16);
+static void run_stack(const Stack& s, const Scratch& w, float* x, int observations, int tokens, const uint8_t* valid, const Rows& rows) {
+  const int stride = round_up(s.dim, 16), count = rows.count;
   const int qkv_stride = round_up(3 * s.dim, 16), inner_stride = round_up(s.inner, 16);
   auto add_to_x = [&](int panel, int row, f16 v0, f16 v1) __attribute__((always_inline)) {
-    float* at = x + static_cast<size_t>(row) * stride + panel * PANEL;
+    float* at = x + rows.at(row) * stride + panel * PANEL;
     store(at, add(load(at), v0));
     if (panel * PANEL + 16 < stride) store(at + 16, add(load(at + 16), v1));
   };
   for (const Block& block : s.blocks) {
-    for (int row = 0; row < rows; ++row) convert_row<P>(x + static_cast<size_t>(row) * stride, s.dim, w.activations, row);
-    product<P>(block.qkv, w.activations, rows, [&](int panel, int row, f16 v0, f16 v1) __attribute__((always_inline)) {
-      float* at = w.wide + static_cast<size_t>(row) * qkv_stride + panel * PANEL;
+    for (int row = 0; row < count; ++row) convert_row<P>(x + rows.at(row) * stride, s.dim, w.activations, row);
+    product<P>(block.qkv, w.activations, count, [&](int panel, int row, f16 v0, f16 v1) __attribute__((always_inline)) {
+      float* at = w.wide + rows.at(row) * qkv_stride + panel * PANEL;
       store(at, v0);
       if (panel * PANEL + 16 < qkv_stride) store(at + 16, v1);
     });
     for (int o = 0; o < observations; ++o) attend(s, w, o, tokens, qkv_stride, stride, valid == nullptr ? nullptr : valid + o * tokens);
-    for (int row = 0; row < rows; ++row) convert_row<P>(w.narrow + static_cast<size_t>(row) * stride, s.dim, w.activations, row);
-    product<P>(block.out, w.activations, rows, add_to_x);
-    for (int row = 0; row < rows; ++row) {
-      norm_row(x + static_cast<size_t>(row) * stride, s.dim);
-      convert_row<P>(x + static_cast<size_t>(row) * stride, s.dim, w.activations, row);
+    for (int row = 0; row < count; ++row) convert_row<P>(w.narrow + rows.at(row) * stride, s.dim, w.activations, row);
+    product<P>(block.out, w.activations, count, add_to_x);
+    for (int row = 0; row < count; ++row) {
+      norm_row(x + rows.at(row) * stride, s.dim);
+      convert_row<P>(x + rows.at(row) * stride, s.dim, w.activations, row);
     }
-    product<P>(block.gate_up, w.activations, rows, [&](int panel, int row, f16 gate, f16 up) __attribute__((always_inline)) {
+    product<P>(block.gate_up, w.activations, count, [&](int panel, int row, f16 gate, f16 up) __attribute__((always_inline)) {
       store(w.wide + static_cast<size_t>(row) * inner_stride + panel * 16, mul(silu16(gate), up));
     });
-    for (int row = 0; row < rows; ++row) convert_row<P>(w.wide + static_cast<size_t>(row) * inner_stride, s.inner, w.activations, row);
-    product<P>(block.down, w.activations, rows, add_to_x);
-    for (int row = 0; row < rows; ++row) norm_row(x + static_cast<size_t>(row) * stride, s.dim);
+    for (int row = 0; row < count; ++row) convert_row<P>(w.wide + static_cast<size_t>(row) * inner_stride, s.inner, w.activations, row);
+    product<P>(block.down, w.activations, count, add_to_x);
+    for (int row = 0; row < count; ++row) norm_row(x + rows.at(row) * stride, s.dim);
   }
 }
 

@@ -46,6 +46,11 @@ INSTRUCTIONS: Final = {"int8": "AVX512-VNNI", "bf16": "AVX512-BF16", "fp32": "AV
 """What the faster variant needs of the processor, in the order of the kernel's own numbers of precisions."""
 
 
+def default_cache() -> Path:
+    """`$XDG_CACHE_HOME/hrmd`, or `~/.cache/hrmd`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hrmd"
+
+
 def load_kernel(
     precision: str,
     cache: Path,
@@ -90,14 +95,15 @@ def build(
     headers: tuple[str, ...],
     flags: tuple[str, ...],
     compiler: list[str] | None = None,
+    folder: Path = SOURCES,
 ) -> Path:
     """Return the path of the built library; where it is in the cache no compiler is needed. Raises RuntimeUnavailable.
 
-    `compiler` is looked for where none is given.
+    `compiler` is looked for where none is given; the sources lie in `folder`.
     """
     digest = hashlib.sha256(repr(flags).encode())
     for source in (*sources, *headers):
-        digest.update((SOURCES / source).read_bytes())
+        digest.update((folder / source).read_bytes())
     target = cache / f"{name}-{digest.hexdigest()[:16]}.so"
     if target.exists():
         return target
@@ -105,9 +111,9 @@ def build(
     log.info("building the native kernel (%s) with %s: some seconds, once for this machine", name, compiler[0])
     try:
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            partial = Path(folder) / target.name
-            command = [*compiler, *flags, "-w", "-o", str(partial), *(str(SOURCES / source) for source in sources)]
+        with tempfile.TemporaryDirectory(dir=cache) as aside:
+            partial = Path(aside) / target.name
+            command = [*compiler, *flags, "-w", "-o", str(partial), *(str(folder / source) for source in sources)]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=BUILD_S)
             os.replace(partial, target)
     except subprocess.CalledProcessError as error:
@@ -118,9 +124,9 @@ def build(
     return target
 
 
-def open_library(path: Path) -> ctypes.CDLL:
+def open_library(path: Path, kind: type[ctypes.CDLL] = ctypes.CDLL) -> ctypes.CDLL:
     """Load a built library. Raises RuntimeUnavailable where it is damaged."""
     try:
-        return ctypes.CDLL(str(path))
+        return kind(str(path))
     except OSError as error:
         raise RuntimeUnavailable(f"native: {path} can't be loaded: {error}") from error

@@ -70,6 +70,7 @@ struct Segment {
   int rows;
   const float* x;
   const uint8_t* valid;  // (rows, tokens), null where every token is valid
+  bool whole;            // whether masked tokens think along, which nobody sees but a later bar that unmasks them
   float settled_below;
   float *z_h, *z_l, *change_h, *change_l;  // changes: (rows, h_cycles)
   int64_t* ran;
@@ -86,7 +87,7 @@ class Model {
   // `weights`: see `models/runtimes/native.py` for the order. Null where count or memory is not right.
   static std::unique_ptr<Model> make(const Shape& shape, const float* weights, size_t count);
   bool reserve(int rows);
-  void embed(int rows, const Tokens& from, const uint8_t* valid, float* x);
+  void embed(int rows, const Tokens& from, const uint8_t* valid, bool whole, float* x);
   void segment(const Segment& segment);
   std::atomic_flag busy = ATOMIC_FLAG_INIT;
 
@@ -97,7 +98,8 @@ class Model {
   void pack_stack(Reader& from, Stack& to, int dim, int heads, int inner, int layers);
   size_t stack_bytes(int dim, int heads, int inner, int layers) const;
   template <Precision P> void reset(size_t tokens);
-  template <Precision P> void cycle(int rows, const uint8_t* valid);
+  Rows rows_of(int rows, const uint8_t* valid, bool whole);
+  template <Precision P> void cycle(int rows, const uint8_t* valid, const Rows& worked_on);
   template <Precision P> void cycles(const Segment& segment);
 
   Shape s_;
@@ -111,6 +113,7 @@ class Model {
   float *zh_ = nullptr, *zl_ = nullptr, *crossed_ = nullptr, *drive_ = nullptr, *x_ = nullptr;
   uint8_t* valid_ = nullptr;
   std::vector<int> active_;
+  std::vector<int32_t> which_;
 };
 
 }  // namespace hrm

@@ -31,6 +31,7 @@ bool Model::reserve(int rows) {
   x_ = space->take<float>(tokens * l);
   valid_ = space->take<uint8_t>(tokens);
   active_.reserve(rows);
+  which_.reserve(tokens);
   space_ = std::move(space);
   capacity_ = rows;
   return valid_ != nullptr;
@@ -91,9 +92,19 @@ void Model::reset(size_t tokens) {
   }
 }
 
+// The tokens of `rows` observations that have to be worked on.
+Rows Model::rows_of(int rows, const uint8_t* valid, bool whole) {
+  const int count = rows * s_.tokens;
+  if (whole || valid == nullptr) return Rows{nullptr, count};
+  which_.clear();
+  for (int i = 0; i < count; ++i)
+    if (valid[i]) which_.push_back(i);
+  return Rows{which_.data(), static_cast<int>(which_.size())};
+}
+
 // Reset, T steps of L, one step of H, on the gathered rows.
 template <Precision P>
-void Model::cycle(int rows, const uint8_t* valid) {
+void Model::cycle(int rows, const uint8_t* valid, const Rows& worked_on) {
   const size_t tokens = static_cast<size_t>(rows) * s_.tokens;
   const int h = round_up(s_.h_dim, 16), l = round_up(s_.l_dim, 16), count = static_cast<int>(tokens);
   const bool crossing = s_.h_dim != s_.l_dim;
@@ -103,11 +114,11 @@ void Model::cycle(int rows, const uint8_t* valid) {
   add(drive_, x_, tokens * l);
   for (int step = 0; step < s_.l_steps; ++step) {
     add(zl_, drive_, tokens * l);
-    run_stack<P>(l_, w_, zl_, rows, s_.tokens, valid);
+    run_stack<P>(l_, w_, zl_, rows, s_.tokens, valid, worked_on);
   }
   if (crossing) apply<P>(l_to_h_, w_, zl_, l, count, crossed_, h, nullptr);
   add(zh_, crossing ? crossed_ : zl_, tokens * h);
-  run_stack<P>(h_, w_, zh_, rows, s_.tokens, valid);
+  run_stack<P>(h_, w_, zh_, rows, s_.tokens, valid, worked_on);
 }
 
 template <Precision P>
@@ -124,7 +135,9 @@ void Model::cycles(const Segment& g) {
       copy_rows(x_ + i * tokens * l, l, g.x + row * tokens * s_.l_dim, s_.l_dim, tokens, s_.l_dim);
       if (g.valid != nullptr) std::memcpy(valid_ + i * tokens, g.valid + row * tokens, tokens);
     }
-    cycle<P>(static_cast<int>(active.size()), g.valid == nullptr ? nullptr : valid_);
+    const int gathered = static_cast<int>(active.size());
+    const uint8_t* masks = g.valid == nullptr ? nullptr : valid_;
+    cycle<P>(gathered, masks, rows_of(gathered, masks, g.whole));
     size_t kept = 0;
     for (size_t i = 0; i < active.size(); ++i) {
       const size_t row = active[i];
@@ -157,7 +170,7 @@ void Model::segment(const Segment& g) {
   }
 }
 
-void Model::embed(int rows, const Tokens& from, const uint8_t* valid, float* x) {
+void Model::embed(int rows, const Tokens& from, const uint8_t* valid, bool whole, float* x) {
   const int tokens = s_.tokens, patches = tokens - 4, l = round_up(s_.l_dim, 16), dim = s_.l_dim;
   auto project = [&](Input which, const float* values, int inputs, int count) {
     apply<FP32>(projections_[which], w_, values, inputs, count, w_.narrow, l, biases_[which]);
@@ -173,10 +186,11 @@ void Model::embed(int rows, const Tokens& from, const uint8_t* valid, float* x) 
   }
   project(CALENDAR, from.calendar, s_.calendar_inputs, rows);
   for (int row = 0; row < rows; ++row) copy_rows(token(row, patches + 2), l, w_.narrow + row * l, l, 1, dim);
-  if (s_.precision == INT8) run_stack<INT8>(input_, w_, x_, rows, tokens, valid);
-  else if (s_.precision == BF16) run_stack<BF16>(input_, w_, x_, rows, tokens, valid);
-  else if (s_.precision == INT16) run_stack<INT16>(input_, w_, x_, rows, tokens, valid);
-  else run_stack<FP32>(input_, w_, x_, rows, tokens, valid);
+  const Rows worked_on = rows_of(rows, valid, whole);
+  if (s_.precision == INT8) run_stack<INT8>(input_, w_, x_, rows, tokens, valid, worked_on);
+  else if (s_.precision == BF16) run_stack<BF16>(input_, w_, x_, rows, tokens, valid, worked_on);
+  else if (s_.precision == INT16) run_stack<INT16>(input_, w_, x_, rows, tokens, valid, worked_on);
+  else run_stack<FP32>(input_, w_, x_, rows, tokens, valid, worked_on);
   copy_rows(x, dim, x_, l, static_cast<size_t>(rows) * tokens, dim);
 }
 

@@ -5,7 +5,7 @@ Invariant: an array of a state is never written to again, so that a halted row c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,10 @@ class ArrayTokens(NamedTuple):
     x: Floats
     valid: NDArray[np.bool_] | None
 
+    def take(self, rows: NDArray[np.int64]) -> ArrayTokens:
+        """Those of `rows` alone."""
+        return ArrayTokens(self.x[rows], None if self.valid is None else self.valid[rows])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArrayState:
@@ -40,6 +44,10 @@ class ArrayState:
     def after(self, z_h: Floats, z_l: Floats, ran: NDArray[np.int64]) -> ArrayState:
         """Return the state one segment later."""
         return ArrayState(z_h, z_l, self.cycles + ran, self.segments + 1, self.budget - 1, self.complexity)
+
+    def take(self, rows: NDArray[np.int64]) -> ArrayState:
+        """That of `rows` alone."""
+        return ArrayState(*(getattr(self, column.name)[rows] for column in fields(self)))
 
     def where(self, rows: NDArray[np.bool_], other: ArrayState) -> ArrayState:
         """Take `self` in the rows (B,) that are True and `other` in the rest."""

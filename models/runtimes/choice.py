@@ -27,6 +27,7 @@ from models.errors import NotInstalled, RuntimeUnavailable
 from models.features import BAR_FEATURES, POSITION_FEATURES, Features, calendar_names
 from models.hrm import HRM
 from models.native.build import HEADERS, KERNEL, SOURCES
+from models.native.build import default_cache as default_cache  # asked for here by who chooses a runtime
 from models.runtime import TorchRunner
 from models.runtimes.graph import write_graph
 from models.runtimes.native import NativeRunner
@@ -73,7 +74,7 @@ class RuntimePlan:
 
     runtime: Runtime = Runtime.TORCH
     precision: Precision = Precision.FP32
-    cache: Path = field(default_factory=lambda: default_cache())
+    cache: Path = field(default_factory=default_cache)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,11 +236,6 @@ def blank_features(config: HRMConfig, rows: int = 1) -> Features:
 def export_path(artifact: Path, precision: Precision) -> Path:
     """Where the exported graph of an artifact is kept: `base.safetensors` → `base.int8.onnx`."""
     return artifact.with_suffix(f".{precision}.onnx")
-
-
-def default_cache() -> Path:
-    """`$XDG_CACHE_HOME/hrmd`, or `~/.cache/hrmd`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hrmd"
 
 
 def _key(plan: RuntimePlan, sha256: str) -> str:

@@ -6,6 +6,7 @@ its answers. Invariant: a row's answer depends on that row alone, whatever else 
 
 from __future__ import annotations
 
+import copy
 import ctypes
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,6 +63,8 @@ class NativeRunner:
         variants: Sequence[str] = tuple(VARIANTS),
     ) -> None:
         self.settled_below = settled_below
+        self.whole = True
+        """Whether masked tokens think along, as they must where a state is carried to a bar that unmasks them."""
         self._network = _Network(model, precision, load_kernel(precision, cache, variants=variants))
         shape = model.config.architecture
         self._cycles, self._l_dim = shape.h_cycles, shape.l_dim
@@ -82,7 +85,7 @@ class NativeRunner:
         inputs = [np.ascontiguousarray(array, np.float32) for array in (
             features.patches, features.coarse, features.calendar, decision, coarse_timeframe,
         )]  # fmt: skip
-        self._network.embed(rows, *(array.ctypes.data for array in inputs), _pointer(valid), x.ctypes.data)
+        self._network.embed(rows, *(array.ctypes.data for array in inputs), _pointer(valid), self.whole, x.ctypes.data)
         return ArrayTokens(x, valid)
 
     def start(self, features: Features, budget: int, carried: ArrayState | None) -> ArrayState:
@@ -97,12 +100,22 @@ class NativeRunner:
         ran, readings = np.empty(rows, np.int64), np.empty((rows, READINGS), np.float32)
         outputs = (z_h, z_l, change_h, change_l, ran, readings)
         pointers = (array.ctypes.data for array in outputs)
-        self._network.segment(rows, x.x.ctypes.data, _pointer(x.valid), self.settled_below, *pointers)
+        self._network.segment(rows, x.x.ctypes.data, _pointer(x.valid), self.whole, self.settled_below, *pointers)
         return _values(readings, change_h, change_l), state.after(z_h, z_l, ran)
 
     def freeze(self, active: NDArray[np.bool_], new: ArrayState, old: ArrayState) -> ArrayState:
         """Take `new` in the active rows and `old` in those that have halted."""
         return new.where(active, old)
+
+    def briefly(self) -> NativeRunner:
+        """On the same weights, a runner that leaves masked tokens out: the same answers, sooner."""
+        brief = copy.copy(self)
+        brief.whole = False
+        return brief
+
+    def keep(self, rows: NDArray[np.int64], x: ArrayTokens, state: ArrayState) -> tuple[ArrayTokens, ArrayState]:
+        """Tokens and state of `rows` alone."""
+        return x.take(rows), state.take(rows)
 
 
 class _Network:
@@ -114,8 +127,8 @@ class _Network:
         kernel.hrm_new.restype = pointer
         kernel.hrm_new.argtypes = [ctypes.POINTER(_Shape), pointer, ctypes.c_uint64]
         kernel.hrm_free.argtypes = [pointer]
-        kernel.hrm_embed.argtypes = [pointer, number, *[pointer] * 7]
-        kernel.hrm_segment.argtypes = [pointer, number, *[pointer] * 2, ctypes.c_float, *[pointer] * 6]
+        kernel.hrm_embed.argtypes = [pointer, number, *[pointer] * 6, number, pointer]
+        kernel.hrm_segment.argtypes = [pointer, number, *[pointer] * 2, number, ctypes.c_float, *[pointer] * 6]
         weights = flat_weights(model)
         self._handle = kernel.hrm_new(_shape(model, precision), weights.ctypes.data, weights.size)
         if not self._handle:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.brokers.adapter import Ability
 from daemon.brokers.choice import ADAPTERS
 from daemon.calls.budget import Limit, RateBudget, RateLimits
 from daemon.calls.outcome import Done, NotSent, Rejected, Unknown
@@ -20,6 +21,7 @@ from daemon.core.events import (
     Fill,
     Halt,
     OrderAccepted,
+    OrderAmended,
     OrderRejected,
     OrderType,
     OrderUnknown,
@@ -100,6 +102,27 @@ async def test_a_cancellation_takes_an_order_off(tmp_path: Path, speaks: str) ->
         await settled(trader)
 
 
+@pytest.mark.parametrize(("market_orders", "kind"), [("market", "SL_MARKET"), ("protected", "SL_LIMIT")])
+async def test_a_stop_waits_at_the_venue_and_trades_when_it_is_reached(
+    tmp_path: Path, speaks: str, market_orders: str, kind: str
+) -> None:
+    """At market, or no worse than so far beyond its own price; nobody has changed it, whatever its row says."""
+    async with trading(tmp_path, speaks=speaks, market_orders=market_orders) as trader:
+        trader.send("T1", reference_price=Decimal("820"))
+        await until(lambda: trader.order("T1").state is OrderState.FILLED)
+        stop = {"type": OrderType.SL_MARKET, "stop_price": Decimal("815"), "reduces": True}
+        trader.send("T2", side=Side.SELL, **stop)
+        await until(lambda: trader.order("T2").state is OrderState.ACCEPTED)
+        wanted = trader.desk.book[-1].wanted
+        assert (wanted.type.value, wanted.stop_price) == (kind, Decimal("815"))
+        assert wanted.limit_price == (0 if market_orders == "market" else Decimal("810.95"))
+        await settled(trader)
+        trader.desk.price("814")
+        await until(lambda: trader.order("T2").state is OrderState.FILLED)
+        await settled(trader)
+        assert not [event for event in trader.said if isinstance(event, OrderAmended)]
+
+
 async def test_every_kind_of_order_arrives_as_it_was_meant(tmp_path: Path, speaks: str) -> None:
     """Side, type, quantity and prices, to the last digit."""
     async with opened(speaks=speaks) as desk:
@@ -169,14 +192,35 @@ async def test_an_order_that_never_arrived_is_written_off(tmp_path: Path, speaks
         assert trader.desk.book == []
 
 
-async def test_an_order_that_arrives_after_all_is_taken_off(tmp_path: Path, speaks: str) -> None:
-    """It was written off, so nobody counts on it."""
+async def test_an_order_that_arrives_after_all(tmp_path: Path, speaks: str) -> None:
+    """It was written off: where the book says that it is ours it is taken off, else it is left as somebody else's."""
     async with trading(tmp_path, speaks=speaks) as trader:
         trader.desk.trouble(FaultKind.LATE, seconds=1.2)
         trader.send("T1", **RESTING)
         await until(lambda: trader.order("T1").state is OrderState.REJECTED)
-        await until(lambda: trader.desk.book and trader.desk.book[0].status.name == "CANCELLED")
+        await until(lambda: trader.desk.book)
+        if Ability.TAGS in ADAPTERS[speaks].can:
+            await until(lambda: trader.desk.book[0].status.name == "CANCELLED")
+        else:
+            await until(lambda: trader.orders.working)
+            reads = len(trader.reads)
+            await until(lambda: len(trader.reads) > reads + 1)
+            assert trader.desk.book[0].status.name == "PENDING"
         assert not trader.heard(Fill)
+
+
+async def test_an_order_in_the_app_that_looks_like_a_written_off_one_is_left_alone(tmp_path: Path, speaks: str) -> None:
+    """Same symbol, side, quantity, type and price, a moment later: nothing proves that it is ours, so it works on."""
+    async with trading(tmp_path, speaks=speaks) as trader:
+        trader.desk.trouble(FaultKind.DROP)
+        trader.send("T1", **RESTING)
+        await until(lambda: trader.order("T1").state is OrderState.REJECTED)
+        trader.desk.server.exchange.place(Wanted(tag="", symbol=SBIN, side=Side.BUY, quantity=10, **RESTING))
+        trader.desk.server.publish()
+        await until(lambda: trader.orders.working)
+        reads = len(trader.reads)
+        await until(lambda: len(trader.reads) > reads + 1)
+        assert [order.status.name for order in trader.desk.book] == ["PENDING"]
 
 
 async def test_a_lost_cancellation_is_asked_for_again(tmp_path: Path, speaks: str) -> None:

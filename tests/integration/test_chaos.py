@@ -14,20 +14,23 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
-    ("speaks", "kills"),
+    ("speaks", "kills", "more"),
     [
-        ("fyers", 10),
-        pytest.param("fyers", 20, marks=pytest.mark.nightly),
-        pytest.param("openalgo", 20, marks=pytest.mark.nightly),
+        ("fyers", 10, ["--brackets"]),
+        pytest.param("fyers", 20, [], marks=pytest.mark.nightly),
+        pytest.param("openalgo", 20, [], marks=pytest.mark.nightly),
+        pytest.param("fyers", 50, ["--brackets"], marks=pytest.mark.nightly),
     ],
 )
-def test_kills_lose_and_double_nothing(speaks: str, kills: int) -> None:
+def test_kills_lose_and_double_nothing(speaks: str, kills: int, more: list[str]) -> None:
     """After every restart positions, working orders and cash are the exchange's; some kills hit journal boundaries.
 
-    What an adapter does of its own is held by `tests/conformance` in every run.
+    With brackets no stop or target is left without its position, no position without its stop. What an adapter does of
+    its own is held by `tests/conformance` in every run.
     """
+    wanted = ["--kills", str(kills), "--seed", "7", "--speaks", speaks, *more]
     done = subprocess.run(
-        [sys.executable, "benchmarks/chaos.py", "--kills", str(kills), "--seed", "7", "--speaks", speaks, "--json"],
+        [sys.executable, "benchmarks/chaos.py", *wanted, "--json"],
         cwd=ROOT, capture_output=True, text=True, timeout=280, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]

@@ -10,6 +10,7 @@ import pytest
 from daemon.app import App, RunPlan
 from daemon.core.clock import ReplayClock
 from daemon.core.events import (
+    PROTECTION,
     AccountSnapshot,
     Decision,
     Fill,
@@ -27,6 +28,7 @@ from daemon.core.events import (
 )
 from daemon.core.latency import FixedLatency
 from daemon.run.view import DaemonView
+from tests.own_classes import own, sick, write_class
 from tests.samples import DAY, LIVELY, SBIN, journaled, settings_of, wave, write_tape
 
 
@@ -76,6 +78,26 @@ def test_a_position_outlives_a_restart(tape: Path, tmp_path: Path) -> None:
     third = app_of(tape, path, "C")
     assert third.portfolio.portfolio.cash == second.portfolio.portfolio.cash
     third.close()
+
+
+def test_stop_and_target_outlive_a_restart_on_paper(tape: Path, tmp_path: Path) -> None:
+    """The simulated venue ends with the process: the next one places both again, and the stop closes it."""
+    path = tmp_path / "j.sqlite"
+    write_class(tmp_path, sick("return hold('x') if seen.position or seen.minute_of_session > 1 else "
+                               "buy(10, 'in', stop=seen.price - 1.5, target=seen.price + 40)"))  # fmt: skip
+    first = app_of(tape, path, "A", *own(tmp_path))
+    first.bus.tap((Fill,), lambda _: first.stop("enough"))
+    run(first)
+    second = app_of(tape, path, "B", *own(tmp_path))
+    run(second)
+    gone, *_ = journaled(path, OrderCancelled)
+    assert gone.reason == "the simulated venue ended with the earlier process"
+    stop, target, *_ = [it for it in journaled(path, OrderIntent) if it.strategy == PROTECTION]
+    assert [(leg.reason, leg.quantity, leg.order_id) for leg in (stop, target)] == [
+        ("stop", 10, "B0000001"), ("target", 10, "B0000002"),
+    ]  # fmt: skip
+    assert journaled(path, Fill)[0].order_id == stop.order_id
+    assert journaled(path, PositionChanged)[1].quantity == 0
 
 
 def test_a_halt_outlives_a_restart(tape: Path, tmp_path: Path) -> None:

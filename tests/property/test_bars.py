@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby, pairwise
 
 import numpy as np
@@ -54,9 +55,17 @@ def random_ticks(seed: int) -> TickBatch:
     )
 
 
-def play(batch: TickBatch, names: list[str], cut_at: list[int], look_at: list[float]) -> tuple[list[Bar], BarBuilder]:
+def plain(seconds: dict[str, int]) -> BarBuilder:
+    """The builder in Python."""
+    return BarBuilder(CALENDAR, seconds, GRACE_S * SECOND)
+
+
+def play(
+    batch: TickBatch, names: list[str], cut_at: list[int], look_at: list[float],
+    made: Callable[[dict[str, int]], BarBuilder] = plain,
+) -> tuple[list[Bar], BarBuilder]:  # fmt: skip
     """Feed a batch in pieces, looking at the clock at the given trading seconds as a feed does; then close the days."""
-    builder = BarBuilder(CALENDAR, {name: INTERVALS[name] for name in names}, GRACE_S * SECOND)
+    builder = made({name: INTERVALS[name] for name in names})
     bars: list[Bar] = []
     looks = sorted(OPEN_NS + round(of_session(look) * SECOND) for look in look_at)
     at_look = [int(np.searchsorted(batch.ts_recv, look, side="right")) for look in looks]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import Callable
 from decimal import Decimal
@@ -18,11 +19,11 @@ from daemon.core.errors import HrmdError
 from daemon.core.events import Fill, Halt
 from daemon.fyers.credentials import Credentials
 from daemon.fyers.credentials import read_token as read_fyers_token
-from daemon.journal.reader import JournalReader
+from daemon.journal.reader import JournalReader, check_journal, is_blank
 from daemon.journal.writer import Journal
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.recovery.account import recover
-from daemon.recovery.repair import repair
+from daemon.recovery.repair import check_whole, repair
 from daemon.run.surveying import survey_tapes
 from daemon.settings.layers import DEFAULT_PATH
 from daemon.settings.loading import load_settings
@@ -141,3 +142,16 @@ def test_damage_is_read_over_or_refused(name: str, cut: float | None, flips: lis
                 read(path)
             except (HrmdError, CheckpointError) as error:
                 assert "\n" not in str(error)  # noqa: PT017 — whether it is raised is the damage's business
+
+
+@pytest.mark.parametrize("look", [repair, check_whole, check_journal, JournalReader, is_blank])
+def test_words_of_sqlite_may_be_no_utf8(tmp_path: Path, look: Callable[[Path], object]) -> None:
+    """Where it quotes the damaged name of a table, what is wrong is said in one line all the same."""
+    content = bytearray(sample("j.sqlite"))
+    for name in (b"runs", b"events"):
+        at = content.index(b"CREATE TABLE " + name) - 2 * len(name)
+        content[at : at + 2 * len(name)] = bytes([0xC5]) * 2 * len(name)
+    path = tmp_path / "j.sqlite"
+    path.write_bytes(content)
+    with contextlib.suppress(HrmdError):
+        look(path)

@@ -21,6 +21,7 @@ from daemon.core.events import Bar, Event, Fill, OrderAccepted, OrderCancelled, 
 from daemon.core.latency import FixedLatency
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
+from daemon.native.kernel import column_kernel
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.tape.format import TapeReader, TapeWriter
@@ -63,7 +64,7 @@ def replayed(tape: Path, chosen: Settings, delay_ms: int) -> tuple[App, list[Eve
     """The daemon's way, and what it said on the way."""
     plan = RunPlan(
         tapes=[tape], symbols=[], clock=ReplayClock(), latency=FixedLatency(delay_ms), journal=None, durable=False,
-        restarts=False, order_prefix="T", pumped=True,
+        restarts=False, order_prefix="T", pumped=True, kernel=column_kernel(None),
     )  # fmt: skip
     app, heard = App(chosen, plan), []
     app.bus.tap(HEARD, heard.append)

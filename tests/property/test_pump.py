@@ -23,6 +23,7 @@ from daemon.core.latency import FixedLatency
 from daemon.core.pump import Pump
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.instruments import InstrumentBook
+from daemon.native.kernel import column_kernel
 from daemon.tape.format import TapeWriter
 from daemon.tape.simulator import SimulatedSymbol, simulate
 from tests.depth import examples
@@ -126,11 +127,14 @@ def write(path: Path, symbols: list[str], seed: int, fault_rate: float, ticks: i
 
 
 def journal_of(tape: Path, overrides: tuple[str, ...], delay_ms: int, said: tuple[str, int], *, pumped: bool) -> Any:
-    """What a replay writes, in which somebody gives one command, takes it back later, and bars that were refused."""
+    """What a replay writes, in which somebody gives one command, takes it back later, and bars that were refused.
+
+    `pumped` is how `hrmd replay` plays, in C++ where that can be; the other way is that of tasks, in Python alone.
+    """
     path = tape.with_name(f"pumped-{pumped}")
     plan = RunPlan(
         tapes=[tape], symbols=[], clock=ReplayClock(), latency=FixedLatency(delay_ms), journal=path,
-        durable=False, restarts=False, order_prefix="T", pumped=pumped,
+        durable=False, restarts=False, order_prefix="T", pumped=pumped, kernel=column_kernel(None) if pumped else None,
     )  # fmt: skip
     app = App(settings_of(*overrides), plan)
     moments = [0]

@@ -27,8 +27,15 @@ def rows_of(path: Path) -> list[tuple[Any, ...]]:
     return rows
 
 
-@pytest.mark.parametrize("latency", ["zero", "fixed:700"])
-@pytest.mark.parametrize("limit", ["execution.order_type=MARKET", "execution.order_type=LIMIT"])
+@pytest.mark.parametrize(
+    ("limit", "latency"),
+    [
+        ("execution.order_type=MARKET", "fixed:700"),
+        ("execution.order_type=LIMIT", "zero"),
+        pytest.param("execution.order_type=MARKET", "zero", marks=pytest.mark.nightly),
+        pytest.param("execution.order_type=LIMIT", "fixed:700", marks=pytest.mark.nightly),
+    ],
+)
 def test_an_equal_agent_is_equal_to_the_paisa(simulated: Path, tmp_path: Path, latency: str, limit: str) -> None:
     """Two of them: the same actions, orders, fills, trades, costs and profit, in every session."""
     _, summary = play(simulated, *LIVELY, TWINS, limit, latency=latency, journal=tmp_path / "j")
@@ -51,7 +58,7 @@ def test_an_equal_agent_is_equal_to_the_paisa(simulated: Path, tmp_path: Path, l
     assert all(one.net_pnl == one.real_net_pnl != 0 and one.agreed == one.compared for one in told)
 
 
-@pytest.mark.parametrize("settings", [LIVELY, HRM], ids=["rules", "hrm"])
+@pytest.mark.parametrize("settings", [pytest.param(LIVELY, marks=pytest.mark.nightly), HRM], ids=["rules", "hrm"])
 def test_nobody_notices_them(simulated: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
     """Decisions and journal are those of a run without them, but for what the agents came to."""
     cheap = ("broker.paper.slippage_bp=0", "risk.max_order_notional=5000000")  # so that the network trades here
@@ -86,6 +93,7 @@ def test_an_hrm_beside_itself(simulated: Path) -> None:
     assert twin.trades == real.trades > 0
 
 
+@pytest.mark.nightly
 def test_two_replays_with_shadows_are_equal(simulated: Path, tmp_path: Path) -> None:
     """Journals byte for byte, results included, whatever order the threads came in."""
     for name in ("a", "b"):
@@ -93,6 +101,7 @@ def test_two_replays_with_shadows_are_equal(simulated: Path, tmp_path: Path) -> 
     assert rows_of(tmp_path / "a") == rows_of(tmp_path / "b")
 
 
+@pytest.mark.nightly
 def test_the_bus_hears_results_and_nothing_else(simulated: Path) -> None:
     """What is published with shadows and not without them."""
 

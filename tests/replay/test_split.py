@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from structlog.testing import capture_logs
 
 from daemon.core.clock import NS_PER_S
 from daemon.core.json_form import plain
@@ -33,8 +34,8 @@ def split(tape: Path, *overrides: str, workers: int = 3, latency: str = "zero", 
     """Over several processes."""
 
     async def run() -> ReplaySummary:
-        made = Replay(settings_of(*overrides), [tape], [], parse_latency(latency), ReplayOutputs(**outputs))
-        return await made.run_split(workers)
+        made = Replay(settings_of(*overrides), [tape], [], parse_latency(latency), ReplayOutputs(**outputs), workers)
+        return await made.run()
 
     return asyncio.run(run())
 
@@ -81,6 +82,10 @@ def test_what_is_carried_over_is_said_and_played_in_one_process(tape: Path, tmp_
     assert live_through(second).carried == ""
     _, alone = play(open_end, *LIVELY)
     assert figures(split(open_end, *LIVELY, journal=tmp_path / "j.sqlite")) == figures(alone)
+    with capture_logs() as logs:
+        assert figures(split(open_end, *LIVELY, workers=2)) == figures(alone)
+    said = [line["reason"] for line in logs if line["event"] == "played in one process"]
+    assert [reason.split(":")[0] for reason in said] == ["sessions depend on each other"]
 
 
 def test_shares_cover_every_session_once(tape: Path) -> None:

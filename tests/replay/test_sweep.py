@@ -86,6 +86,7 @@ def test_what_can_t_be_had_together_is_refused_and_counts(tape: Path, tmp_path: 
     assert heat_map(rows, "strategy.rules.fast", "strategy.rules.slow").count("<rect") == 3
 
 
+@pytest.mark.nightly
 def test_a_hopeless_trial_is_pruned_before_its_last_seed(tape: Path, tmp_path: Path) -> None:
     """The median of the trials before it is better after its first replay."""
     fleet = Here()

@@ -19,6 +19,8 @@ from strategies.base import Moment, decision
 
 CANDIDATE = "candidate"
 """The shadow agent's name, and its model's."""
+BRACKETS = 5
+"""Of so many seeds the last one's entries carry stops and targets."""
 OPENS = (Action.BUY_LONG, Action.SELL_SHORT)
 
 
@@ -30,12 +32,26 @@ class Mood:
         self.raises_until = 0.0
         self.junk_until = 0.0
         self.refuses_until = 0.0
+        self._own: tuple[float, str] = (0.0, "")
+        self.spoilt: set[tuple[str, int]] = set()
+        """Bars, by symbol and close, for which a user's class gave no answer."""
         self.calm_from = float("inf")
         """From then on nothing is opened any more."""
 
     def heal(self) -> None:
         """Thoughts are sound again."""
         self.raises_until = self.junk_until = self.refuses_until = 0.0
+        self._own = (0.0, "")
+
+    def spoil_own(self, wrong: str, seconds: float) -> None:
+        """What a user's class does wrong for so long."""
+        self._own = (self._now() + seconds, wrong)
+
+    @property
+    def own(self) -> str:
+        """What is wrong with a user's class, "" where nothing is."""
+        until, wrong = self._own
+        return wrong if self._now() < until else ""
 
     @property
     def raises(self) -> bool:
@@ -70,6 +86,7 @@ class Brain:
         self.in_thread = in_thread
         self._seed = seed
         self._mood = mood
+        self._brackets = seed % BRACKETS == BRACKETS - 1
 
     def renewed(self) -> Brain:
         """It keeps nothing."""
@@ -84,7 +101,16 @@ class Brain:
         said = decision(moment, self.name, action, quantity, rng.random(), "drawn", model_hash=self.model_hash)
         if self._mood.junk and self.in_thread:
             return msgspec.structs.replace(said, confidence=float("nan"))
-        return said
+        return self._with_bracket(said) if self._brackets and action in OPENS else said
+
+    def _with_bracket(self, said: Decision) -> Decision:
+        """Most entries have a stop, and a target, so near that the price comes there."""
+        rng = random.Random(f"{self._seed}:bracket:{said.symbol}:{said.ts}")
+        sign = 1 if said.action is Action.BUY_LONG else -1
+        stop, target = (said.price * (1 + way * sign * rng.uniform(0.0005, 0.004)) for way in (-1, 1))
+        return msgspec.structs.replace(
+            said, stop_price=stop * (rng.random() < 0.8), target_price=target * (rng.random() < 0.7)
+        )
 
     def _choice(self, rng: random.Random, moment: Moment) -> tuple[Action, int]:
         roll, held = rng.random(), moment.position

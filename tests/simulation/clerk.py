@@ -18,11 +18,11 @@ from daemon.control.backtests import Backtests
 from daemon.control.idempotency import HEADER
 from daemon.control.server import ControlServer
 from daemon.control.stream import Stream
-from daemon.control.tuning import Tuning
 from daemon.core.events import TradingState
 from daemon.run.service import Service
 from tests.simulation.plan import HEALED_S, Action
 from tests.simulation.promises import SETTLES_S
+from tests.simulation.settings import MOST_UNITS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -36,9 +36,11 @@ OVERTAKEN_S = 100.0
 STANDS = {"halt": TradingState.HALTED, "reduce": TradingState.REDUCING, "flatten": TradingState.REDUCING}
 COMMANDS = {
     "halt": "Halt", "resume": "Resume", "reduce": "Reduce", "flatten": "Flatten", "model": "LoadModel",
-    "canary": "",
+    "canary": "", "cancel": "CancelOrder", "strategy": "SwapStrategy",
 }  # fmt: skip
 """By the last word of a path, the event that a command is on the bus."""
+TUNES = ("config", "reload")
+"""Words that change settings."""
 
 
 async def serve(service: Service) -> None:
@@ -46,11 +48,10 @@ async def serve(service: Service) -> None:
     app = service.app
     migration = app.migration_desk
     assert migration is not None, "a service goes on where the run before left off"
-    tuning = Tuning(app.settings, app.settings, app.desk, app.plan.clock, lambda level: None, None)
     control = app.settings.control.model_copy(update={"port": PORT})
     server = ControlServer(
         control, service.view, app.plan.clock, service.metrics, TOKEN, app.desk, app.model_desk, migration,
-        tuning=tuning, backtests=Backtests(Path("recorded"), []), stream=Stream(service.view.order),
+        tuning=service.tuning, backtests=Backtests(Path("recorded"), []), stream=Stream(service.view.order),
     )  # fmt: skip
     await server.start()
     try:
@@ -72,7 +73,7 @@ class Clerk:
         world = self._world
         self._asked += 1
         world.asked += 1
-        key = f"asked-{self._asked}"
+        key = f"asked-{word}-{self._asked}"
         if word == "order":
             body = {"key": key, **body}
         elif word == "resume":
@@ -94,7 +95,7 @@ class Clerk:
                 return
             life = world.lives
             world.troubled_until = max(world.troubled_until, world.loop.time() + ANSWER_S + SETTLES_S)
-            status, said = await self._once(f"http://127.0.0.1:{PORT}/control/{word}", key, body)
+            status, said = await self._once(word, key, body)
             world.ends[f"http {status or 'silent'}"] += 1
             if 0 < status < 300:
                 self._answered(word, key, body, said, asked=asked, same_life=life == world.lives)
@@ -105,13 +106,14 @@ class Clerk:
                 world.lifted_until = world.loop.time() + OVERTAKEN_S
             await asyncio.sleep(world.network.rng.uniform(0.2, 2.0))
 
-    async def _once(self, url: str, key: str, body: dict[str, Any]) -> tuple[int, bytes]:
+    async def _once(self, word: str, key: str, body: dict[str, Any]) -> tuple[int, bytes]:
         """Status and body; 0 where there is no answer."""
+        method, path = ("PUT", "/api/config") if word == "config" else ("POST", f"/control/{word}")
         headers = {"Authorization": f"Bearer {TOKEN}", HEADER: key}
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as session,
-                session.post(url, json=body, headers=headers) as answer,
+                session.request(method, f"http://127.0.0.1:{PORT}{path}", json=body, headers=headers) as answer,
             ):
                 return answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError):
@@ -126,11 +128,24 @@ class Clerk:
             world.watch.answered.add((kind, key))
         if word in STANDS and asked == world.asked and same_life and world.loop.time() > world.lifted_until:
             world.watch.must_stand = STANDS[word]
+        if word == "strategy" and asked == world.asked and same_life:
+            world.watch.must_decide = body["name"]
+        if word in TUNES:
+            self._tuned(key, msgspec.json.decode(said), newest_wish=asked == world.asked and same_life)
         if word == "model" and asked == world.asked:
             answer = msgspec.json.decode(said)
             if answer["loaded"] and world.store.named != answer["model_hash"]:
                 told = f"{answer['model_hash']} decides, and {world.store.named} is named for the next start"
                 world.watch.breaks("a model that was put in charge stays", told)
+
+    def _tuned(self, key: str, said: dict[str, Any], *, newest_wish: bool) -> None:
+        """What is answered is in force, and would be after a restart."""
+        world, says = self._world, int(said["settings"]["risk"]["max_order_quantity"])
+        if said["changed"]:
+            world.watch.answered.add(("SettingChanged", key))
+        if newest_wish and not world.ends["forgot"] and world.most_units() > says:
+            told = f"{MOST_UNITS} is {says}, and {world.most_units()} for the next start"
+            world.watch.breaks("what was answered is on record", told)
 
 
 def asking(word: str, body: Callable[[Action], dict[str, Any]] = lambda action: {}) -> Callable[[World, Action], None]:

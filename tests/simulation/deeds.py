@@ -12,11 +12,14 @@ from daemon.core.events import Event, Flatten, Halt, Reduce, Resume, Side, SwapS
 from daemon.run.service import Service
 from daemon.sandbox.faults import Fault, FaultKind, Route
 from daemon.sandbox.hours import Phase
+from daemon.settings.tree import Settings
 from tests.simulation.brains import CANDIDATE
 from tests.simulation.clerk import asking
 from tests.simulation.computer import BROKEN, FULL, LOCKED
+from tests.simulation.own_class import OWN
 from tests.simulation.plan import HEALED_S, Action, Do
 from tests.simulation.promises import SETTLES_S
+from tests.simulation.settings import MAX_ORDER, MOST_UNITS
 from tests.simulation.venue import SYMBOLS
 
 if TYPE_CHECKING:
@@ -49,7 +52,11 @@ def _until(owner: str, name: str) -> Deed:
 
 
 def _command(
-    made: Callable[[Service, Action], Any], stands: TradingState | None = None, *, lifts: bool = False
+    made: Callable[[Service, Action], Any],
+    stands: TradingState | None = None,
+    *,
+    lifts: bool = False,
+    swaps: bool = False,
 ) -> Deed:
     """An operator's command; what they were told is on disk stands until it is taken back."""
 
@@ -59,6 +66,8 @@ def _command(
                 await service.app.desk.command(made(service, action))
             except (NotDurableError, NotTradingError):
                 return
+            if swaps and asked == world.asked:
+                world.watch.must_decide = made(service, action).name
             if stands is not None and asked == world.asked and world.loop.time() > world.lifted_until:
                 world.watch.must_stand = stands
 
@@ -101,6 +110,37 @@ def _cancel(world: World, action: Action) -> None:
                 return
 
     world.command(cancel)
+
+
+def _ask_cancel(world: World, action: Action) -> None:
+    """One of the orders that worked when somebody looked; by the time it is asked for it may be done."""
+    service = world.running()
+    working = sorted(service.app.orders.working) if service is not None else []
+    if working:
+        world.clerk.ask("cancel", action, order_id=working[action.number % len(working)])
+
+
+def _rung(world: World, action: Action) -> str:
+    """Whom an operator wants in charge."""
+    rungs = (*RUNGS, OWN) if world.plan.has("own.") else RUNGS
+    return rungs[action.number % len(rungs)]
+
+
+def _own(wrong: str) -> Deed:
+    """A user's class is wrong for so long, two bars at least."""
+    return lambda world, action: world.mood.spoil_own(wrong, 130.0 if action.number % 2 else action.seconds + 61.0)
+
+
+def _most_units(action: Action, file: Settings) -> int:
+    """A limit that is tighter than the file's, or as it is there."""
+    return max(1, file.risk.max_order_quantity - action.number % 8)
+
+
+def _ask_reload(world: World, action: Action) -> None:
+    """Somebody writes another limit into the settings file, and has it read."""
+    risk = world.file.risk.model_copy(update={"max_order_quantity": MAX_ORDER - action.number % 8})
+    world.file = world.file.model_copy(update={"risk": risk})
+    world.clerk.ask("reload", action)
 
 
 def _roll_back(world: World, action: Action) -> None:
@@ -227,6 +267,7 @@ def _terminate(world: World, action: Action) -> None:
 
 
 _BY_HAND = {"reason": "by hand"}
+RUNGS = ("hrm", "rules", "flat")
 
 DEEDS: dict[Do, Deed] = {
     Do.KILL: lambda world, action: world.die(action.number % 60, action.seconds, torn=False),
@@ -273,6 +314,10 @@ DEEDS: dict[Do, Deed] = {
     Do.THOUGHT_SLOW: _until("computer", "slow_thought_until"),
     Do.THOUGHT_RAISES: _until("mood", "raises_until"),
     Do.THOUGHT_JUNK: _until("mood", "junk_until"),
+    Do.OWN_RAISES: _own("raises"),
+    Do.OWN_ANSWERS: _own("answers"),
+    Do.OWN_WILD: _own("wild"),
+    Do.OWN_HANGS: _until("computer", "no_thought_until"),
     Do.CLOCK_JUMPS: _jump,
     Do.CLOCK_DRIFTS: _drift,
     Do.CLOCK_SLEEPS: _sleep,
@@ -299,9 +344,8 @@ DEEDS: dict[Do, Deed] = {
     Do.PLACE: _place,
     Do.CANCEL: _cancel,
     Do.SWAP: _command(
-        lambda service, action: SwapStrategy(
-            ts=_ts(service), name=("hrm", "rules", "flat")[action.number % 3], reason="by hand"
-        )
+        lambda service, action: SwapStrategy(ts=_ts(service), name=RUNGS[action.number % len(RUNGS)], reason="by hand"),
+        swaps=True,
     ),
     Do.ROLL_BACK: _roll_back,
     Do.TRADE_ELSEWHERE: lambda world, action: world.venue.trade_elsewhere(action.number),
@@ -310,6 +354,12 @@ DEEDS: dict[Do, Deed] = {
     Do.ASK_REDUCE: asking("reduce"),
     Do.ASK_FLATTEN: asking("flatten"),
     Do.ASK_ORDER: asking("order", _order),
+    Do.ASK_CANCEL: _ask_cancel,
+    Do.ASK_SWAP: lambda world, action: world.clerk.ask("strategy", action, name=_rung(world, action)),
+    Do.ASK_CONFIG: lambda world, action: world.clerk.ask(
+        "config", action, changes={MOST_UNITS: _most_units(action, world.file)}
+    ),
+    Do.ASK_RELOAD: _ask_reload,
     Do.MODEL_LOADED: asking("model", lambda action: {"model": f"/m{action.number % 4}"}),
     Do.MODEL_BACK: asking("model", lambda action: {"model": "previous"}),
     Do.MODEL_REFUSED: _until("mood", "refuses_until"),

@@ -69,6 +69,10 @@ class Do(StrEnum):
     THOUGHT_SLOW = "thought.slow"
     THOUGHT_RAISES = "thought.raises"
     THOUGHT_JUNK = "thought.junk"
+    OWN_RAISES = "own.raises"
+    OWN_ANSWERS = "own.no_answers"
+    OWN_WILD = "own.wild_answers"
+    OWN_HANGS = "own.hangs"
     CLOCK_JUMPS = "clock.jumps"
     CLOCK_DRIFTS = "clock.drifts"
     CLOCK_SLEEPS = "clock.sleeps"
@@ -102,6 +106,10 @@ class Do(StrEnum):
     ASK_REDUCE = "http.reduce"
     ASK_FLATTEN = "http.flatten"
     ASK_ORDER = "http.order"
+    ASK_CANCEL = "http.cancel"
+    ASK_SWAP = "http.swap"
+    ASK_CONFIG = "http.config"
+    ASK_RELOAD = "http.reload"
     MODEL_LOADED = "model.loaded"
     MODEL_BACK = "model.back"
     MODEL_REFUSED = "model.refused"
@@ -122,7 +130,7 @@ COMMON: Final = (Do.KILL, Do.POWER_CUT, Do.HALT, Do.RESUME, Do.PLACE, Do.CANCEL,
 MOMENTS: Final = (
     "OrderIntent", "OrderApproved", "OrderSent", "OrderAccepted", "OrderUnknown", "OrderCancelRequested", "Fill",
     "Decision", "CancelOrder", "Halt", "Reduce", "TradingStateChanged", "ManualOrder", "LoadModel", "ModelLoaded",
-    "BeginCanary", "CanaryChanged", "EndCanary", "ControlAction",
+    "BeginCanary", "CanaryChanged", "EndCanary", "ControlAction", "SwapStrategy", "StrategySwapped", "SettingChanged",
 )  # fmt: skip
 """Events that an action may wait for: between them and the next one lies what a death or a command can tear apart."""
 

@@ -13,7 +13,8 @@ from typing import Any
 from daemon.app import App
 from daemon.calls.outcome import Unknown
 from daemon.control.idempotency import Repeats
-from daemon.core.events import Event, Fill
+from daemon.core.events import Event, Fill, SettingChanged
+from daemon.core.own_code import OwnCodeFailed
 from daemon.feed.live.feed import LiveFeed
 from daemon.fyers.broker import FyersBroker
 from daemon.journal.writer import Journal
@@ -22,7 +23,10 @@ from daemon.orders.live_execution import LiveExecutionActor
 from daemon.risk.actor import RiskActor
 from daemon.shadow.canary_desk import CanaryDesk
 from daemon.strategy.actor import StrategyActor
+from daemon.strategy.own import OwnStrategy
 from daemon.strategy.succession import Succession
+from daemon.supervision.supervisor import Supervisor
+from strategies.own import Answer, Observation, hold
 
 Wrong = Callable[..., Any]
 """Takes the right method first, then what that takes."""
@@ -66,6 +70,20 @@ def _but_some_fills(right: Wrong, self: Journal, event: Event) -> None:
         right(self, event)
 
 
+def _but_settings(right: Wrong, self: Journal, event: Event) -> None:
+    """A limit that was changed isn't written down."""
+    if not isinstance(event, SettingChanged):
+        right(self, event)
+
+
+def _whatever_it_answers(right: Wrong, self: OwnStrategy, seen: Observation) -> Answer:
+    """No answer of a user's class is as good as a hold."""
+    try:
+        return right(self, seen)
+    except OwnCodeFailed:
+        return hold("nothing was said")
+
+
 PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "order_before_its_intent": (Journal, "durable", _nothing),
     "halt_lets_entries_work": (LiveExecutionActor, "cancel_entries", _nothing),
@@ -79,6 +97,10 @@ PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "fills_not_on_record": (Journal, "append", _but_some_fills),
     "repeats_are_taken_again": (Repeats, "begin", _nothing),
     "canary_forgotten_at_restart": (CanaryDesk, "resume", _nothing),
+    "cancelled_and_left": (LiveExecutionActor, "_pursue", _nothing),
+    "limit_said_and_not_on_record": (Journal, "append", _but_settings),
+    "no_answer_is_a_hold": (OwnStrategy, "_asked", _whatever_it_answers),
+    "strategy_said_and_not_in_charge": (Supervisor, "_swap", _nothing),
     "model_said_and_not_put_in_charge": (Succession, "follow", _nothing),
 }
 """Name: (class, method, what is put in its place)."""

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from daemon.core.events import CanaryState, TradingState
+from daemon.core.events import PROTECTION, CanaryState, TradingState
 from daemon.orders.book import OrderState
 from daemon.recovery.account import recover
 from daemon.sandbox.exchange import Status
@@ -36,6 +36,10 @@ def always(world: World) -> None:
     if service is not None and service.app.desk.open:
         watch.overdue(service.app.strategy.superseded)
         _entries_are_taken_off(world)
+        _what_is_cancelled_is_taken_off(world)
+        active, must = service.app.supervisor.ladder.active, watch.must_decide
+        if must not in (None, active):
+            watch.breaks("who was put in charge decides", f"{must} was put in charge, and {active} decides")
     venue, gross = world.venue, 0.0
     for symbol in SYMBOLS:
         net = venue.exchange.ledger.net(symbol)
@@ -62,6 +66,18 @@ def _entries_are_taken_off(world: World) -> None:
         closes = max(0, -intent.side.sign * exchange.ledger.net(intent.symbol))
         if order.remaining > closes:  # by now it may close what it was not made to close, and may then stay
             watch.breaks("entries are taken off", f"{intent.order_id} works while {watch.state}")
+
+
+def _what_is_cancelled_is_taken_off(world: World) -> None:
+    """In quiet times, whatever it was made for."""
+    watch, now = world.watch, world.loop.time()
+    for order in world.venue.exchange.orders.values():
+        wanted_s = watch.cancelled.get(order.wanted.tag)
+        if wanted_s is None or order.status is not Status.PENDING:
+            continue
+        if now > max(wanted_s + SETTLES_S, world.troubled_until):
+            told = f"{order.wanted.tag} still works {now - wanted_s:.0f} s later"
+            watch.breaks("what is cancelled is taken off", told)
 
 
 def unquiet(world: World) -> Iterator[tuple[str, str]]:
@@ -107,9 +123,34 @@ def _ours_are_the_venues(world: World, service: Service) -> Iterator[tuple[str, 
         yield "a canary runs until it was ended", f"running: {runs}, and the newest word is {canary}"
     if app.risk.book.halted:
         yield "it trades again", f"symbols are stopped: {app.risk.book.halted}"
+    yield from _protected(world, service)
     cash = app.portfolio.portfolio.cash
     if ours == venues and cash != ledger.cash:
         yield "ours is the venue's", f"cash: we say {cash}, the venue {ledger.cash}"
+
+
+def _protected(world: World, service: Service) -> Iterator[tuple[str, str]]:
+    """A stop for all that is to have one, and none, and no target, without a position or for more of it."""
+    book, exchange = service.app.risk.book, world.venue.exchange
+    for symbol in SYMBOLS:
+        net, bracket = exchange.ledger.net(symbol), book.brackets.of.get(symbol)
+        legs: Counter[str] = Counter()
+        others = 0
+        for order in exchange.orders.values():
+            if order.status is not Status.PENDING or order.wanted.symbol != symbol:
+                continue
+            intent = world.watch.intents.get(order.wanted.tag)
+            closes = net * order.wanted.side.sign < 0
+            if intent is not None and intent.strategy == PROTECTION:
+                legs[intent.reason if closes else "wrong"] += order.remaining
+            elif closes:
+                others += order.remaining
+        stops = bracket is not None and bracket.stop is not None and not bracket.stray and not world.stage.ends_s
+        due = max(0, abs(net) - others) if stops else 0
+        if legs["wrong"] or max(legs.values(), default=0) > abs(net):
+            yield "no stop without its position", f"{symbol}: {net} held, {dict(legs)} at the venue"
+        elif legs["stop"] < due:
+            yield "no position without its stop", f"{symbol}: {net} held, {others} closing, {dict(legs)}, {bracket}"
 
 
 def on_record(world: World, told: Any) -> None:
@@ -129,6 +170,8 @@ def at_the_venue(world: World) -> None:
     """Nothing at the venue that the journal doesn't know, and nothing twice."""
     watch, server = world.watch, world.venue.server
     intents = journaled(world.computer.journal, "OrderIntent", "order_id")
+    for order_id in sorted(it for it, count in intents.items() if count > 1):
+        watch.breaks("no order twice", f"{order_id} is in the journal {intents[order_id]} times")
     tags: Counter[str] = Counter(order.wanted.tag for order in world.venue.exchange.orders.values())
     for tag, count in tags.items():
         if tag and count > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections import Counter
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,9 +13,9 @@ import msgspec
 T = TypeVar("T")
 
 
-def journaled(path: Path, kind: str, field: str) -> set[str]:
-    """That field of every event of a kind; nothing where there is no journal yet."""
-    return {msgspec.json.decode(body)[field] for body in _bodies(path, kind)}
+def journaled(path: Path, kind: str, field: str) -> Counter[str]:
+    """That field of every event of a kind, and how often it is there; nothing where there is no journal yet."""
+    return Counter(msgspec.json.decode(body)[field] for body in _bodies(path, kind))
 
 
 def newest(path: Path, kind: type[T]) -> T | None:

@@ -7,11 +7,15 @@ from pathlib import Path
 
 from daemon.settings.tree import Settings
 from tests.samples import settings_of
+from tests.simulation.own_class import OWN
+from tests.simulation.plan import Plan
 from tests.simulation.scenes import Stage
 from tests.simulation.venue import SYMBOLS
 
 MAX_POSITION, MAX_ORDER, MAX_A_MINUTE = 40, 12, 6
 MAX_GROSS, MAX_LOSS = 45_000, 120
+MOST_UNITS = "risk.max_order_quantity"
+"""A limit that operators change while it runs."""
 
 
 @cache
@@ -32,8 +36,8 @@ def base_settings() -> Settings:
     )  # fmt: skip
 
 
-def settings_at(port: int, directory: Path, stage: Stage, *, limits: bool) -> Settings:
-    """Of a daemon on the sandbox at this port; `limits`: entries are limit orders at the last price."""
+def settings_at(port: int, directory: Path, stage: Stage, plan: Plan) -> Settings:
+    """Of a daemon on the sandbox at this port, for what is to be done in its session."""
     base, here = base_settings(), f"127.0.0.1:{port}"
     account = base.broker.fyers.model_copy(
         update={
@@ -44,11 +48,12 @@ def settings_at(port: int, directory: Path, stage: Stage, *, limits: bool) -> Se
             "calls_file": directory / "calls",
         }
     )  # fmt: skip
-    entries = {"order_type": "LIMIT", "limit_offset_bp": 0.0} if limits else {}
+    entries = {"order_type": "LIMIT", "limit_offset_bp": 0.0} if plan.limits else {}
+    decides = {"name": OWN} if plan.has("own.") else {}
     minutes = {"square_off_minutes": stage.square_off_minutes, "no_entries_minutes": stage.square_off_minutes}
     return base.model_copy(
         update={
-            "strategy": base.strategy.model_copy(update=minutes),
+            "strategy": base.strategy.model_copy(update=minutes | decides),
             "execution": base.execution.model_copy(update=entries),
             "broker": base.broker.model_copy(update={"fyers": account}),
             "journal": base.journal.model_copy(update={"path": directory / "journal.sqlite"}),

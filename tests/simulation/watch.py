@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from decimal import Decimal
 from typing import Any
 
@@ -19,9 +19,12 @@ import msgspec
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import (
     CANDIDATE,
+    EXTERNAL,
+    Action,
     BeginCanary,
     CanaryChanged,
     CanaryState,
+    CancelOrder,
     Complexity,
     Decision,
     EndCanary,
@@ -43,16 +46,21 @@ from daemon.core.events import (
     PositionChanged,
     Reduce,
     Resume,
+    SettingChanged,
+    StrategySwapped,
+    SwapStrategy,
     TradingState,
     TradingStateChanged,
 )
 from daemon.journal.schema import JOURNALED
+from tests.simulation.own_class import OWN
+from tests.simulation.settings import MOST_UNITS
 
 HEARD_S = 1.0
 """Every station has heard of a fill after so long."""
 MOST_CANCELS = 30
 """Of one order in a minute, those that people ask for included."""
-ASKED = (Halt, Resume, Reduce, Flatten, LoadModel, BeginCanary, EndCanary)
+ASKED = (Halt, Resume, Reduce, Flatten, LoadModel, BeginCanary, EndCanary, CancelOrder, SwapStrategy)
 LOADED_S = 115.0
 """A command to load a model is answered after so long."""
 ANSWER_S = 20.0
@@ -73,7 +81,7 @@ class Broken(msgspec.Struct, frozen=True):
 class Watch:
     """Sees every journaled event of every life."""
 
-    def __init__(self, now: Callable[[], float], max_order: int, max_a_minute: int, max_loss: int) -> None:
+    def __init__(self, now: Callable[[], float], max_a_minute: int, max_loss: int) -> None:
         self.broken: list[Broken] = []
         self.counts: Counter[str] = Counter()
         self.digest = hashlib.sha256()
@@ -89,10 +97,16 @@ class Watch:
         self.positions: dict[str, int] = {}
         self.waiting: dict[str, list[Callable[[], None]]] = {}
         """What is to be done right after the next event of a type."""
+        self.must_decide: str | None = None
+        """Whom an operator was told is in charge, until somebody else was put there."""
+        self.cancelled: dict[str, float] = {}
+        """Orders that somebody wants off the market, and since when."""
         self.answered: set[tuple[str, str]] = set()
         """Commands that were answered as taken and on disk: kind, and the reason that was given."""
         self.canary: CanaryChanged | None = None
         """The newest word of one."""
+        self.spoilt: set[tuple[str, int]] = set()
+        """Bars for which a user's class gave no answer."""
         self._commands: set[str] = set()
         self._models: list[tuple[int, str]] = []
         """From the close of which bar on the HRM decides with which model, in this life."""
@@ -102,7 +116,8 @@ class Watch:
         """By the key of an order by hand, the order that left for it."""
         self._stir: asyncio.Future[None] | None = None
         self._now = now
-        self._max_order = max_order
+        self._limits: list[tuple[float, int]] = []
+        """Since when an order may open how many units, newest last."""
         self._max_a_minute = max_a_minute
         self._max_loss = max_loss
         self.disk_fails = False
@@ -115,21 +130,37 @@ class Watch:
         self._owed: dict[tuple[str, int], float] = {}
         self._told: set[tuple[str, str]] = set()
 
-    def begin_life(self, on_record: set[str], model: str, canary: CanaryChanged | None) -> None:
+    def begin_life(
+        self, on_record: Collection[str], intents: Collection[str], cancelled: Collection[str], model: str,
+        canary: CanaryChanged | None, max_order: int,
+    ) -> None:  # fmt: skip
         """A new process: what it must answer begins with what it hears, and it trades unless it says otherwise.
 
         `on_record`: the fills that the journal holds. Others died with the process, and are to be booked again.
-        `model`: what the store names; `canary`: the newest that the journal has.
+        `intents`: the orders that it holds. Somebody else's, adopted while nothing could be written, is adopted again
+        under the same name, which the venue's makes; one of ours has a name of its own, and is never made again.
+        `cancelled`: those of them that somebody wanted off the market. `model`: what the store names; `canary`: the
+        newest that the journal has; `max_order`: what one order may open, as an earlier process was told.
         """
+        self._limits = [(self._now(), max_order)]
+        self.cancelled = {name: self._now() for name in self.cancelled if name in cancelled}
         self._owed.clear()
         self._commands.clear()
         self._models, self._loading = [(0, model)], {}
         self.canary = canary
         self.fills = {fill_id: fill for fill_id, fill in self.fills.items() if fill_id in on_record}
-        lost = on_record - self.fills.keys()
+        self.intents = {
+            name: intent for name, intent in self.intents.items() if intent.strategy != EXTERNAL or name in intents
+        }
+        lost = set(on_record) - self.fills.keys()
         if lost:
             self.breaks("the journal tells what happened", f"it holds fills that were never published: {sorted(lost)}")
         self.state, self.stale = TradingState.ACTIVE, True
+
+    def end_life(self) -> None:
+        """A process has ended in order: what it was asked for it has answered."""
+        if self._loading:
+            self.breaks("every model is loaded or refused", f"nothing came of {len(self._loading)} when it ended")
 
     def wait(self, seconds: float) -> None:
         """The machine sleeps: what is owed is owed so much later."""
@@ -185,6 +216,13 @@ class Watch:
                 self.stale = event.state is not FeedState.CONNECTED
             case ManualOrderAnswered():
                 self._by_key[event.order_id] = event.order.key
+            case CancelOrder():
+                self.cancelled.setdefault(event.order_id, self._now())
+            case SettingChanged() if event.key == MOST_UNITS:
+                self._limits.append((self._now(), int(event.after)))
+            case StrategySwapped():
+                if event.new != self.must_decide:
+                    self.must_decide = None
             case CanaryChanged():
                 self._on_canary(event)
             case LoadModel():
@@ -197,7 +235,8 @@ class Watch:
             case _:
                 pass
         reason = getattr(event, "reason", "")
-        if isinstance(event, ASKED) and reason.startswith("asked-"):
+        by_hand = not isinstance(event, CancelOrder) or reason.startswith("asked-cancel-")  # a flatten cancels, too
+        if isinstance(event, ASKED) and reason.startswith("asked-") and by_hand:
             if reason in self._commands and not self.disk_fails:
                 self.breaks("a command isn't doubled", f"{kind} {reason} was taken again")
             self._commands.add(reason)
@@ -231,6 +270,12 @@ class Watch:
             if decision.model_hash != model:
                 told = f"{decision.model_hash} decided the bar {decision.ts_bar}, {model} was in charge"
                 self.breaks("the model in charge decides", told)
+        if decision.failed and decision.action is not Action.HOLD:
+            self.breaks(
+                "a failed decision opens nothing", f"{decision.action} {decision.symbol} by {decision.strategy}"
+            )
+        if decision.strategy == OWN and (decision.symbol, decision.ts_bar) in self.spoilt and not decision.failed:
+            self.breaks("no answer is a failed decision", f"{decision.action} {decision.symbol} at {decision.ts_bar}")
         canary = self.canary
         if decision.strategy.startswith(CANDIDATE) and (
             canary is None or decision.symbol not in canary.symbols
@@ -256,12 +301,18 @@ class Watch:
         intent = self.intents.get(event.order_id)
         if intent is None or intent.reduces:
             return
-        if intent.quantity > self._max_order:
-            self.breaks("limits hold", f"{intent.order_id} opens {intent.quantity} units, {self._max_order} allowed")
+        if intent.quantity > self.max_order:
+            self.breaks("limits hold", f"{intent.order_id} opens {intent.quantity} units, {self.max_order} allowed")
         self._check_loss(event.order_id)
         self._entries = [ts for ts in self._entries if ts > event.ts - 60 * NS_PER_S] + [event.ts]
         if len(self._entries) > self._max_a_minute:
             self.breaks("limits hold", f"{len(self._entries)} entries in a minute, {self._max_a_minute} allowed")
+
+    @property
+    def max_order(self) -> int:
+        """What one order may open; a limit that was changed counts once every station has heard of it."""
+        heard = [limit for limit in self._limits if limit[0] < self._now() - HEARD_S]
+        return max(most for _, most in [*heard[-1:], *self._limits[len(heard) :]])
 
     def _on_sent(self, event: OrderSent) -> None:
         if event.order_id in self.sent:

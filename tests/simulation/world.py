@@ -16,13 +16,14 @@ from typing import Any
 import structlog
 
 from daemon.core.errors import HrmdError
-from daemon.core.events import CanaryChanged, Resume, TradingState
+from daemon.core.events import CanaryChanged, Resume, SettingChanged, TradingState
 from daemon.orders.book import OrderState
 from daemon.run.service import Service
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
 from daemon.sandbox.tokens import FAR_S, make_token
 from daemon.settings.shadow import ShadowAgentSettings
 from daemon.shadow.agents import Agent, own_settings
+from strategies.base import Strategy
 from tests.simulation import promises
 from tests.simulation.brains import CANDIDATE, Brain, Mood, Store
 from tests.simulation.clerk import Clerk, serve
@@ -31,11 +32,12 @@ from tests.simulation.deeds import DEEDS
 from tests.simulation.link import TickLinks
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import Network
+from tests.simulation.own_class import OWN, own_strategy
 from tests.simulation.plan import ACTIVE_WITHIN_S, BY_HTTP, HEALED_S, Action, Plan
 from tests.simulation.promises import SETTLES_S
 from tests.simulation.record import journaled, newest
 from tests.simulation.scenes import STAGES
-from tests.simulation.settings import MAX_A_MINUTE, MAX_LOSS, MAX_ORDER, settings_at
+from tests.simulation.settings import MAX_A_MINUTE, MAX_LOSS, settings_at
 from tests.simulation.venue import Venue
 from tests.simulation.watch import Watch
 
@@ -67,9 +69,10 @@ class World:
         self.clerk = Clerk(self)
         self.lifted_until = 0.0
         """Until when a resume that was asked for may still arrive."""
-        self.watch = Watch(self.loop.time, MAX_ORDER, MAX_A_MINUTE, MAX_LOSS)
-        self.watch.disk_fails = plan.has("disk.")
-        self.settings = settings_at(port, directory, stage, limits=plan.limits)
+        self.watch = Watch(self.loop.time, MAX_A_MINUTE, MAX_LOSS)
+        self.watch.disk_fails, self.watch.spoilt = plan.has("disk."), self.mood.spoilt
+        self.settings = self.file = settings_at(port, directory, stage, plan)
+        """Of the first start, and as the settings file has them by now."""
         self.venue = Venue(self.loop, plan.seed, stage, port, self.ticks)
         self.ticks.token_holds = lambda: not self.venue.gate.expired
         self.service: Service | None = None
@@ -150,8 +153,10 @@ class World:
             self._died = asyncio.Event()
             self.down_s = RESTART_S
             self.watch.begin_life(
-                journaled(self.computer.journal, "Fill", "fill_id"), self.store.named,
-                newest(self.computer.journal, CanaryChanged),
+                journaled(self.computer.journal, "Fill", "fill_id"),
+                journaled(self.computer.journal, "OrderIntent", "order_id"),
+                journaled(self.computer.journal, "CancelOrder", "order_id"), self.store.named,
+                newest(self.computer.journal, CanaryChanged), self.most_units(),
             )  # fmt: skip
             task = self.loop.create_task(self._daemon(process), context=process.context())
             died = asyncio.create_task(self._died.wait())
@@ -165,6 +170,11 @@ class World:
             if not self._over:
                 await asyncio.sleep(max(self.down_s, self.off_until - self.loop.time()))
 
+    def most_units(self) -> int:
+        """Of one order, as the settings file and what is on record of operators' wishes have it together."""
+        told, most = newest(self.computer.journal, SettingChanged), self.file.risk.max_order_quantity
+        return most if told is None or told.as_in_file else min(most, int(told.after))
+
     def running(self) -> Service | None:
         """The daemon, if one lives."""
         return self.service if self.process is not None and self.process.alive else None
@@ -177,14 +187,16 @@ class World:
         self._token_file.write_text(token)
 
     async def _daemon(self, process: Process) -> None:
-        strategies = {name: self.store.brain(name) for name in ("hrm", "rules")}
+        strategies: dict[str, Strategy] = {name: self.store.brain(name) for name in ("hrm", "rules")}
+        if self.plan.has("own."):
+            strategies[OWN] = own_strategy(self.plan.seed, self.mood)
         agents = []
         if self.plan.has("canary."):
             brain = Brain("hrm", self.plan.seed, self.mood, in_thread=True, model=CANDIDATE)
             own = own_settings(ShadowAgentSettings(name=CANDIDATE, strategy="hrm"), self.settings)
             agents = [Agent(CANDIDATE, brain, own)]
         try:
-            service = Service(self.settings, strategies, self.computer.machine(), agents=agents)
+            service = Service(self.file, strategies, self.computer.machine(), lambda: self.file, agents)
         except HrmdError as error:
             self.ends["refused"] += 1
             self._note(f"refused: {error}")
@@ -198,6 +210,7 @@ class World:
         try:
             await service.run((partial(serve, service),) if self.plan.has(*BY_HTTP) else ())
             self.ends["orderly"] += 1
+            self.watch.end_life()
         except HrmdError as error:
             self.ends["fault"] += 1
             self._note(f"fault: {error}")
@@ -229,6 +242,7 @@ class World:
         if unwritten and self.watch.state is TradingState.HALTED:
             self.watch.must_stand = TradingState.HALTED
         if self.computer.lose_process(torn=torn):
+            self.watch.must_decide = None
             self.ends["forgot"] += 1
             self.forgotten |= self.watch.sent
             self.watch.must_stand = None
@@ -325,7 +339,6 @@ class World:
         service, process = self.service, self.process
         if service is None or process is None:
             return
-        told = service.app.snapshot()
         self.loop.terminate(process)
         for _ in range(ENDS_WITHIN_S):
             await asyncio.sleep(1)
@@ -334,7 +347,7 @@ class World:
         else:
             self.watch.breaks("it ends when it is asked to", f"it still runs {ENDS_WITHIN_S} s later")
             return
-        promises.on_record(self, told)
+        promises.on_record(self, service.app.snapshot())  # with what was filled while it ended
 
     def heal(self) -> None:
         """Nothing fails any more."""

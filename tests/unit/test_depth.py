@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-from tests.depth import PROFILES, examples
+from tests.depth import ASKED, PROFILES, examples
 
 
 def test_a_test_asks_for_as_many_as_it_wants_in_ci() -> None:
@@ -12,6 +12,6 @@ def test_a_test_asks_for_as_many_as_it_wants_in_ci() -> None:
     for name, own in PROFILES.items():
         found = settings.get_profile(name)
         assert (found.max_examples, found.deadline) == (own, None)
-    assert examples(PROFILES["ci"]) == settings().max_examples
-    assert examples(3 * PROFILES["ci"]) == 3 * settings().max_examples
+    assert examples(ASKED) == settings().max_examples
+    assert examples(3 * ASKED) == 3 * settings().max_examples
     assert examples(1) >= 1

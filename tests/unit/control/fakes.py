@@ -17,6 +17,7 @@ import msgspec
 from daemon.control.backtests import Backtests
 from daemon.control.connections import LIMITS, Limits
 from daemon.control.metrics import Metrics
+from daemon.control.precedence import Precedence
 from daemon.control.rows import Asked, EquityRow, HrmMetrics, Listing, LogRow, Page, Ring, RiskGauge, RiskView, TradeRow
 from daemon.control.server import ControlServer
 from daemon.control.stream import Stream
@@ -346,7 +347,8 @@ class FakeDaemon:
 
 def build_server(
     daemon: FakeDaemon, clock: Clock | None = None, port: int = 0, limits: Limits = LIMITS, tapes: Path = Path("none"),
-    worker: Sequence[str] = (sys.executable, "-c", "raise SystemExit(3)"), **changes: Any,
+    worker: Sequence[str] = (sys.executable, "-c", "raise SystemExit(3)"), precedence: Precedence | None = None,
+    **changes: Any,
 ) -> ControlServer:  # fmt: skip
     """A control server over `daemon`, on a free port unless told; `changes` are settings of control."""
     settings = ControlSettings(port=port, **({"token_file": "unused", "tokens_file": "unused"} | changes))
@@ -355,6 +357,7 @@ def build_server(
     return ControlServer(
         settings, daemon, clock or ReplayClock(NOW), daemon.metrics, TOKEN, daemon, daemon, daemon, limits,
         tuning=daemon, backtests=Backtests(tapes, [], worker), stream=stream, lines=lambda: LINES,
+        precedence=precedence,
     )  # fmt: skip
 
 

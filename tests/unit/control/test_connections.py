@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 import structlog
 
 from daemon.control.connections import BACKLOG, LIMITS, Connections, Guarded, Limits, http_log, limits_within
+from daemon.control.precedence import Precedence
 from tests.unit.control.fakes import TOKEN, FakeDaemon, build_server
 
 CAP = 4
@@ -20,6 +21,13 @@ POST = (
     f"POST /control/halt HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
     "Content-Length: 20\r\n\r\n{{}}"
 ).encode()
+
+
+async def until(look: Callable[[], object]) -> None:
+    """Raises `TimeoutError`."""
+    async with asyncio.timeout(20):
+        while not look():  # noqa: ASYNC110 — what is waited for is the server's, which tells nobody
+            await asyncio.sleep(0.001)
 
 
 class Caller:
@@ -69,10 +77,10 @@ class Port:
 
 
 @asynccontextmanager
-async def serving(limits: Limits = FEW) -> AsyncIterator[Port]:
+async def serving(limits: Limits = FEW, precedence: Precedence | None = None) -> AsyncIterator[Port]:
     """A server within `limits`."""
     daemon = FakeDaemon()
-    server = build_server(daemon, limits=limits)
+    server = build_server(daemon, limits=limits, precedence=precedence)
     await server.start()
     port = Port(daemon, int(server.url.rpartition(":")[2]))
     async with asyncio.timeout(30):
@@ -177,6 +185,17 @@ class Line(asyncio.Transport):
         self.aborted = True
 
 
+class Heard(asyncio.Protocol):
+    """What was handed on."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+
+    def data_received(self, data: bytes) -> None:
+        """Keep it."""
+        self.heard.append(data)
+
+
 async def test_an_answer_that_nobody_reads_is_given_up() -> None:
     """Only while it isn't read: one that is, in the end, keeps its connection."""
     slow, taken = Line(), Line()
@@ -190,6 +209,65 @@ async def test_an_answer_that_nobody_reads_is_given_up() -> None:
     for _ in range(3):
         await asyncio.sleep(0)
     assert (slow.aborted, taken.aborted) == (True, False)
+
+
+async def test_who_looks_lets_decisions_go_first_and_who_halts_does_not_wait() -> None:
+    """Nor does a command behind a look, on the same connection: it takes the look along."""
+    told: list[Callable[[], None]] = []
+    owed = [True]
+    halt = POST.replace(b"Length: 20", b"Length: 2").replace(b"{{}}", b"{}")
+    async with serving(precedence=Precedence(lambda: owed[0], told.append, 600.0)) as port:
+        looks, halts, both = [await port.call() for _ in range(3)]
+        looking = asyncio.ensure_future(looks.say(HEAD))
+        assert (await halts.say(halt)).startswith("HTTP/1.1 202")
+        both.writer.write(HEAD)
+        await both.writer.drain()
+        await until(lambda: len(told))
+        assert (await both.say(halt)).startswith("HTTP/1.1 200")
+        together = await port.call()
+        assert (await together.say(HEAD + halt)).startswith("HTTP/1.1 200")
+        await until(lambda: len(port.daemon.submitted) == 3)
+        assert not looking.done()
+        owed[0] = False
+        told[0]()
+        assert (await looking).startswith("HTTP/1.1 200")
+
+
+async def test_what_a_reader_says_lets_decisions_go_first() -> None:
+    """Two hundred of them answer pings; of a connection that isn't a reader's, bytes that are no look go on."""
+    told: list[Callable[[], None]] = []
+    guard = Connections(lambda: None, precedence=Precedence(lambda: True, told.append, 600.0))
+    reader, other = Heard(), Heard()
+    for inner in (reader, other):
+        guarded, line = Guarded(guard, inner), Line()
+        guarded.connection_made(line)
+        if inner is reader:
+            guard.watch(line, lambda: None)
+        guarded.data_received(b"\x8a\x80\0\0\0\0")
+    assert (len(reader.heard), len(other.heard)) == (0, 1)
+    told[0]()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert (len(reader.heard), len(other.heard)) == (1, 1)
+
+
+async def test_a_look_that_waits_is_forgotten_with_its_connection() -> None:
+    """It left before the decisions were made; one that has said its last word is answered at once."""
+    told: list[Callable[[], None]] = []
+    guard = Connections(lambda: None, precedence=Precedence(lambda: True, told.append, 600.0))
+    gone, last = Heard(), Heard()
+    for inner in (gone, last):
+        guarded = Guarded(guard, inner)
+        guarded.connection_made(Line())
+        guarded.data_received(HEAD)
+        if inner is last:
+            guarded.eof_received()
+        else:
+            guarded.connection_lost(None)
+    told[0]()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert (gone.heard, last.heard) == ([], [HEAD])
 
 
 async def test_places_are_given_back() -> None:

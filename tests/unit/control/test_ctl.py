@@ -1,21 +1,25 @@
 from __future__ import annotations
 
 import getpass
+import io
 import json
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console, RenderableType
 from typer.testing import CliRunner, Result
 
 from daemon.cli import main
 from daemon.cli.ctl import Method, ctl_app, exchange
 from daemon.control.finding import Address
+from daemon.control.tables import orders_table, positions_table
 from daemon.control.view import AN_OPERATOR, NotDurableError
 from daemon.core.errors import Fault, UsageError
 from daemon.core.events import Flatten, Halt, Reduce, Resume, SwapStrategy, TradingState
@@ -38,6 +42,13 @@ class Operator:
         """`hrmd ctl` with the daemon's address and token."""
         where = ["--url", self.url, "--token-file", str(self.token_file)]
         return CliRunner().invoke(ctl_app, [*arguments, *where], env={"COLUMNS": "120"})
+
+
+def written(what: RenderableType) -> str:
+    """A table as a terminal of 120 columns has it."""
+    console = Console(width=120, file=io.StringIO())
+    console.print(what)
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -235,6 +246,17 @@ def test_status_of_a_halted_sick_daemon(operator: Operator) -> None:
     assert "no tick for 75 s" in result.stdout
     assert "[red]" in result.stdout
     assert "model" not in result.stdout
+
+
+def test_stops_and_targets_are_shown_where_there_are_any() -> None:
+    """Columns of positions, and the price of an order that waits for it."""
+    held = msgspec.structs.replace(POSITIONS[0], stop=Decimal("351.05"))
+    plain, shown = (written(positions_table([row])) for row in (POSITIONS[0], held))
+    assert "stop" not in plain
+    assert "stop" in shown
+    assert "351.05" in shown
+    stop = msgspec.structs.replace(ORDERS[0], average_price=None, limit_price=None, stop_price=Decimal("351.05"))
+    assert "351.05" in written(orders_table([stop]))
 
 
 def test_positions_and_orders_are_tables(operator: Operator) -> None:

@@ -15,6 +15,7 @@ import pytest
 import structlog
 
 from daemon.control.connections import LIMITS
+from daemon.control.precedence import Precedence
 from daemon.control.server import ControlServer
 from daemon.control.sockets import MOST_UNSENT_BYTES, PACE_S
 from daemon.control.stream import MOST_BEHIND, Kind, Lost
@@ -63,6 +64,23 @@ async def test_frames_of_every_size_arrive_whole_and_in_order(served: tuple[Fake
         daemon.stream.let_everybody_go()
         await ws.receive()
         assert ws.close_code == 1001
+
+
+async def test_readers_hear_of_decisions_that_take_for_ever() -> None:
+    """They wait a moment for what is being decided, and no longer."""
+    daemon = FakeDaemon()
+    server = build_server(daemon, precedence=Precedence(lambda: True, lambda call: None))
+    await server.start()
+    async with (
+        aiohttp.ClientSession(server.url, headers=BEARER) as http,
+        http.ws_connect("/stream?kinds=setting") as ws,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        await until(lambda: len(daemon.stream))
+        for number in range(3):
+            daemon.stream.say(Kind.SETTING, None, {"number": number})
+            assert json.loads(await ws.receive_str())["number"] == number
+    await server.stop()
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -30,20 +29,20 @@ def bar(number: int, symbol: str = SBIN, interval: str = "1m") -> Bar:
 
 
 def stream(*readers: Reader, most_waiting: int = 65_536) -> Stream:
-    """With everybody who listens; of the running loop."""
+    """With everybody who listens."""
     made = Stream({row.order_id: row for row in ORDERS}.get, most_waiting)
     for reader in readers:
         assert made.add(reader)
     return made
 
 
-async def heard(reader: Reader) -> list[dict[str, Any]]:
+def heard(hub: Stream, reader: Reader) -> list[dict[str, Any]]:
     """What waits for a reader, read."""
-    await asyncio.sleep(0)
+    hub.hand_out()
     return [json.loads(frame) for frame in reader.take()]
 
 
-async def test_a_reader_hears_what_it_wants_in_order() -> None:
+def test_a_reader_hears_what_it_wants_in_order() -> None:
     """Of its kinds, with type, number, and the words of the API."""
     reader = Reader([Kind.DECISION, Kind.ORDER, Kind.STATE, Kind.POSITION])
     hub = stream(reader)
@@ -54,7 +53,7 @@ async def test_a_reader_hears_what_it_wants_in_order() -> None:
     ]  # fmt: skip
     for event in events:
         hub.put(event)
-    decision, order, state = await heard(reader)
+    decision, order, state = heard(hub, reader)
     assert [frame["type"] for frame in (decision, order, state)] == ["decision", "order", "state"]
     assert (decision["action"], decision["h_module_confidence"]) == ("BUY_LONG", 0.0)
     assert (order["order_id"], order["state"], order["order_type"]) == ("H0", "ACCEPTED", "LIMIT")
@@ -62,7 +61,7 @@ async def test_a_reader_hears_what_it_wants_in_order() -> None:
     assert decision["n"] < order["n"] < state["n"]
 
 
-async def test_the_newest_of_a_key_is_enough() -> None:
+def test_the_newest_of_a_key_is_enough() -> None:
     """Bars by symbol and interval; a slower reader misses what has a newer value, and nothing else."""
     reader = Reader([Kind.BAR, Kind.DECISION])
     hub = stream(reader)
@@ -70,26 +69,26 @@ async def test_the_newest_of_a_key_is_enough() -> None:
         hub.put(bar(number))
         hub.put(bar(number, "NSE:TCS-EQ"))
         hub.put(DECISIONS[number % 5])
-    frames = await heard(reader)
+    frames = heard(hub, reader)
     assert [frame["volume"] for frame in frames if frame["type"] == "bar"] == [49, 49]
     assert sum(frame["type"] == "decision" for frame in frames) == 50
     assert reader.conflated == 98
     assert [frame["n"] for frame in frames] == sorted(frame["n"] for frame in frames)
 
 
-async def test_one_who_falls_behind_is_let_go_and_told() -> None:
+def test_one_who_falls_behind_is_let_go_and_told() -> None:
     """A code, a reason, and nothing that waits any more."""
     reader = Reader([Kind.DECISION])
     hub = stream(reader)
     for number in range(MOST_BEHIND + 1):
         hub.put(DECISIONS[number % 5])
-    await asyncio.sleep(0)
+    hub.hand_out()
     assert (reader.code, len(reader), hub.dropped) == (Code.TOO_SLOW, 0, 1)
     assert str(MOST_BEHIND) in reader.reason
     assert reader.take() == []
 
 
-async def test_twenty_who_stand_still_cost_fifty_who_read_nothing() -> None:
+def test_twenty_who_stand_still_cost_fifty_who_read_nothing() -> None:
     """Every frame is written once for all; the publisher is never refused, and what is kept is bounded."""
     stalled = [Reader([Kind.DECISION, Kind.BAR]) for _ in range(20)]
     reading = [Reader([Kind.DECISION, Kind.BAR]) for _ in range(50)]
@@ -99,7 +98,7 @@ async def test_twenty_who_stand_still_cost_fifty_who_read_nothing() -> None:
         hub.put(DECISIONS[number % 5])  # returns at once, whoever reads: there is nothing in it to wait for
         if number % 100 == 99:
             for place, reader in enumerate(reading):
-                counted[place] += len(await heard(reader))
+                counted[place] += len(heard(hub, reader))
     assert counted == [3000] * 50
     assert hub.published == 3000
     assert {reader.code for reader in stalled} == {Code.TOO_SLOW}
@@ -108,28 +107,28 @@ async def test_twenty_who_stand_still_cost_fifty_who_read_nothing() -> None:
     assert hub.dropped == 20
 
 
-async def test_where_the_readers_loop_is_busy_the_publisher_goes_on() -> None:
+def test_where_the_readers_loop_is_busy_the_publisher_goes_on() -> None:
     """What waits for that loop is bounded; whoever lost frames is told so, rather than never."""
     reader = Reader([Kind.DECISION])
     hub = stream(reader, most_waiting=10)
     for number in range(100):
         hub.put(DECISIONS[number % 5])
-    await asyncio.sleep(0)
+    hub.hand_out()
     assert (reader.code, hub.published) == (Code.TOO_SLOW, 10)
 
 
-async def test_quotes_are_the_newest_price_of_each_symbol() -> None:
+def test_quotes_are_the_newest_price_of_each_symbol() -> None:
     """Of a batch one frame a symbol; null where the tape has none."""
     reader = Reader([Kind.QUOTE])
     hub = stream(reader)
     times = [OPEN + n * NS_PER_S for n in range(3)]
     hub.put(ticks(times, [800.0, 10.5, 800.25], (SBIN, "NSE:TCS-EQ"), [0, 1, 0]))
-    quotes = {frame["symbol"]: frame for frame in await heard(reader)}
+    quotes = {frame["symbol"]: frame for frame in heard(hub, reader)}
     assert (quotes[SBIN]["price"], quotes[SBIN]["ts"]) == ("800.25", str(times[2]))
     assert (quotes["NSE:TCS-EQ"]["price"], quotes["NSE:TCS-EQ"]["bid"]) == ("10.5", None)
 
 
-async def test_nobody_listening_costs_nothing() -> None:
+def test_nobody_listening_costs_nothing() -> None:
     """No event is kept; after the last one left, too."""
     hub = stream()
     hub.put(bar(1))
@@ -137,11 +136,11 @@ async def test_nobody_listening_costs_nothing() -> None:
     hub.add(reader)
     hub.remove(reader)
     hub.put(bar(2))
-    await asyncio.sleep(0)
+    hub.hand_out()
     assert (hub.published, len(hub)) == (0, 0)
 
 
-async def test_places_are_bounded_and_the_end_is_said() -> None:
+def test_places_are_bounded_and_the_end_is_said() -> None:
     """One more than there is room for is refused; at the end everybody is let go."""
     readers = [Reader([Kind.BAR]) for _ in range(MOST_READERS)]
     hub = stream(*readers)
@@ -150,7 +149,7 @@ async def test_places_are_bounded_and_the_end_is_said() -> None:
     assert {reader.code for reader in readers} == {Code.GOING_AWAY}
 
 
-async def test_other_events_are_told_whole() -> None:
+def test_other_events_are_told_whole() -> None:
     """With the name of the event, money and times in the API's form."""
     reader = Reader(Kind)
     hub = stream(reader)
@@ -167,6 +166,6 @@ async def test_other_events_are_told_whole() -> None:
             opened_ts=4,
         )  # type: ignore[arg-type]
     )  # fmt: skip
-    frames = await heard(reader)
+    frames = heard(hub, reader)
     assert [frame["type"] for frame in frames] == ["bar", "model", "position"]
     assert (frames[1]["event"], frames[1]["who"], frames[2]["average_price"]) == ("CanaryChanged", "anna", "348.20")

@@ -132,3 +132,42 @@ def test_the_loop_gets_a_turn_now_and_then() -> None:
 
     asyncio.run(play())
     assert called == [1]
+
+
+class Polite(Actor):
+    """Lets all others go first, twice."""
+
+    name = "polite"
+
+    def __init__(self, bus: Bus, log: list[str]) -> None:
+        super().__init__(bus)
+        self._log = log
+        self.inbox = bus.subscribe(self.name, (Halt,))
+
+    def handle(self, event: Event) -> Awaitable[None] | None:
+        """Wait, and pass it on."""
+        return self._wait()
+
+    async def _wait(self) -> None:
+        self._log.append("waits")
+        for _ in range(2):
+            await asyncio.sleep(0)
+        self._log.append("goes on")
+        self.bus.publish(Resume(ts=2, reason=""))
+
+
+async def test_who_lets_all_others_go_first_goes_on_when_they_are_done() -> None:
+    """And the loop isn't asked for it: what waits there hasn't had a turn."""
+    pump, log = Pump(), []
+    bus = Bus(runner=pump)
+    polite, listener = Polite(bus, log), Listener(bus, log)
+    for actor in (polite, listener):
+        pump.add(actor.inbox, actor.handle)
+    turns = asyncio.get_running_loop().create_task(asyncio.sleep(0))
+    turns.add_done_callback(lambda _: log.append("loop"))
+    bus.publish(Halt(ts=1, reason=""))
+    bus.publish(Resume(ts=1, reason=""))
+    await bus.idle()
+    assert log == ["waits", "heard Resume", "goes on", "heard Resume"]
+    pump.close()
+    await turns

@@ -28,6 +28,15 @@ def test_where_the_limit_lies(side: Side, last: str, limit: str) -> None:
     assert (found.type, found.limit_price) == (OrderType.LIMIT, Decimal(limit))
 
 
+def test_a_stop_is_protected_from_its_own_price_on() -> None:
+    """It trades when that is reached, wherever the price is now."""
+    stop = order(side=Side.SELL, kind=OrderType.SL_MARKET, stop_price="24800")
+    found = protected(stop, Decimal(25_000), HALF, NIFTY)
+    assert (found.type, found.stop_price, found.limit_price) == (
+        OrderType.SL_LIMIT, Decimal(24_800), Decimal("24676.0"),
+    )  # fmt: skip
+
+
 def test_a_priced_order_stays() -> None:
     """Whoever named a price meant it."""
     limit = order(kind=OrderType.LIMIT, limit_price="800")

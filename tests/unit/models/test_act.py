@@ -17,6 +17,7 @@ from models.agent import HRMAgent
 from models.config import HRMSettings
 from models.features import Features, encode
 from models.runtime import TorchRunner
+from models.runtimes.arrays import ArrayState
 from models.vocabulary import Vocabularies
 from tests.unit.models.conftest import SMALL, Observe, Settings
 
@@ -263,3 +264,33 @@ def test_torch_rows_that_halt_keep_their_state_and_values(settings: Settings, ob
         np.testing.assert_allclose(alone.values.value[0], together.values.value[row], atol=1e-5)
         torch.testing.assert_close(own.z.z_H[0], state.z.z_H[row], atol=1e-5, rtol=0)
         assert own.cycles[0] == state.cycles[row]
+
+
+@pytest.mark.parametrize("q_halting", [True, False])
+def test_the_rules_of_a_batch_are_the_rule_of_each_row(settings: Settings, q_halting: bool) -> None:
+    """Numbers at, under and over every edge, and some that are none."""
+    act = AdaptiveComputationTime(
+        settings(act={"max_segments": 4, "q_halting": q_halting}, convergence={"threshold": 0.01})
+    )
+    rng = np.random.default_rng(5)
+    rows = 500
+    edges = np.array([0.0, np.float32(0.01), np.nextafter(np.float32(0.01), np.float32(0)), 1.0, np.nan], np.float32)
+    values = HeadValues(
+        policy=np.zeros((rows, 3, 5), np.float32), quantity=np.zeros(rows, np.float32),
+        value=np.zeros((rows, 3), np.float32), q_halt=rng.choice(edges, rows), q_continue=rng.choice(edges, rows),
+        change_h=rng.choice(edges, (rows, 2)), change_l=rng.choice(edges, (rows, 2)),
+    )  # fmt: skip
+    zero = np.zeros((rows, 1, 1), np.float32)
+    counts = (rng.integers(1, 5, rows) for _ in range(2))
+    state = ArrayState(zero, zero, *counts, rng.integers(-1, 2, rows), np.zeros(rows))
+    minimum = rng.integers(1, 5, rows)
+    one_by_one = [
+        act.rule(
+            segments=int(state.segments[row]), minimum=int(minimum[row]), budget=int(state.budget[row]),
+            q_halt=float(values.q_halt[row]), q_continue=float(values.q_continue[row]),
+            change_h=float(values.change_h[row, -1]), change_l=float(values.change_l[row, -1]),
+        )
+        for row in range(rows)
+    ]  # fmt: skip
+    assert act.rules(values, state, minimum) == one_by_one
+    assert len(set(one_by_one)) == (4 if q_halting else 3)

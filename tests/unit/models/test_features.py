@@ -210,6 +210,24 @@ def test_what_cannot_be_decided_on_is_refused(observe: Observe, change: dict[str
     with pytest.raises(InvalidObservation, match=f"NSE:NIFTY50-INDEX 5m .*{reason}") as refusal:
         encode([observe(), replace(observe(), **change)], NAMES, SMALL)
     assert refusal.value.reason == str(refusal.value)
+    with pytest.raises(InvalidObservation) as alone:
+        encode([replace(observe(), **change)], NAMES, SMALL)
+    assert str(alone.value) == str(refusal.value)
+
+
+def test_no_row_depends_on_another_to_the_last_bit() -> None:
+    """Volatility, bars and trends of 200 windows of any length are those of each alone."""
+    rng = np.random.default_rng(4)
+    bars = np.stack([walk(60, rng) for _ in range(200)])
+    present = np.arange(60) >= rng.integers(0, 59, 200)[:, None]
+    table, volatility = bar_features(bars, present, 8.0)
+    trends = trend_features(bars, present, volatility, 8.0)
+    for row in range(200):
+        only = slice(row, row + 1)
+        one, its_own = bar_features(bars[only], present[only], 8.0)
+        assert one.tobytes() == table[only].tobytes()
+        assert its_own.tobytes() == volatility[only].tobytes()
+        assert trend_features(bars[only], present[only], its_own, 8.0).tobytes() == trends[only].tobytes()
 
 
 def test_several_instruments_and_timeframes_share_a_batch(observe: Observe) -> None:

@@ -19,14 +19,36 @@ def asked_within(pauses: CancelPauses, seconds: int, since: int = 0) -> list[int
 
 
 def test_each_pause_is_twice_as_long_up_to_the_longest() -> None:
-    """Ten questions in a minute, and it never ends."""
+    """Sixteen questions in a minute, and it never ends."""
     pauses = CancelPauses()
     asked = asked_within(pauses, 60)
     gaps = [later - sooner for sooner, later in pairwise(asked)]
     assert gaps[:4] == [FIRST_NS, 2 * FIRST_NS, 4 * FIRST_NS, 8 * FIRST_NS]
-    assert len(asked) <= 10
+    assert len(asked) <= 16
     hour = asked_within(pauses, 3600, 60 * NS_PER_S)
     assert max(b - a for a, b in pairwise(hour)) == LONGEST_NS
+
+
+def test_a_venue_that_takes_cancellations_again_soon_has_ours() -> None:
+    """An entry that works under a halt is asked for within seconds, however long it was refused."""
+    pauses = CancelPauses()
+    asked = asked_within(pauses, 600)
+    assert max(b - a for a, b in pairwise(asked)) <= 5 * NS_PER_S
+
+
+def test_many_that_are_refused_ask_once_a_second_together() -> None:
+    """So that the minute has calls for everything else, whatever works; one that is off the market counts no more."""
+    pauses, names = CancelPauses(), [f"T{n}" for n in range(20)]
+    asked = 0
+    for now in range(0, 120 * NS_PER_S, NS_PER_S // 20):
+        for name in names:
+            if pauses.due(name, now):
+                pauses.ask(name, now)
+                asked += now >= 60 * NS_PER_S
+    assert 50 <= asked <= 61
+    pauses.keep(["T1"])
+    alone = asked_within(pauses, 60, 200 * NS_PER_S)
+    assert max(b - a for a, b in pairwise(alone)) == LONGEST_NS
 
 
 def test_a_person_is_served_at_once() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.core.events import OrderIntent, OrderType, Side
+from daemon.core.events import PROTECTION, OrderIntent, OrderType, Side
 from daemon.orders.openers import openers
 from tests.samples import RELIANCE, SBIN, intend
 
@@ -55,6 +55,18 @@ def test_a_stop_outlasts_the_exit_beside_it() -> None:
     orders = [rest("exit", SELL, 10, OrderType.MARKET, reduces=True), rest("stop", SELL, 10, STOP)]
     assert openers(orders, {SBIN: 10}) == set()
     assert openers(orders[1:], {SBIN: 0}) == {"stop"}
+
+
+def test_the_target_beside_the_stop_of_a_position_closes_nothing_twice() -> None:
+    """Only one of them can be wanted; where they are for more than is held, the later one goes."""
+    legs = [
+        rest("stop", SELL, 10, STOP, reduces=True, strategy=PROTECTION, reason="stop", ts=1),
+        rest("target", SELL, 10, reduces=True, strategy=PROTECTION, reason="target", ts=2),
+    ]  # fmt: skip
+    assert openers(legs, {SBIN: 10}) == set()
+    assert openers([*legs, rest("exit", SELL, 5, reduces=True, ts=3)], {SBIN: 15}) == set()
+    assert openers([*legs, rest("exit", SELL, 5, reduces=True, ts=3)], {SBIN: 10}) == {"exit"}
+    assert openers(legs, {SBIN: 9}) == openers(legs, {}) == {"stop", "target"}
 
 
 RESTING = st.tuples(st.sampled_from(Side), st.integers(1, 9), st.sampled_from((LIMIT, STOP)), st.booleans())

@@ -46,6 +46,11 @@ class Bench:
         self.sent(order_id, **changes)
         self.book.apply(OrderUnknown(ts=OPEN, order_id=order_id, reason="no answer"))
 
+    def written_off(self, order_id: str) -> None:
+        """The book has not shown it for long enough."""
+        reason = "never arrived: the venue's book did not show it"
+        self.book.apply(OrderRejected(ts=OPEN, order_id=order_id, code=0, reason=reason))
+
     def tags(self, *rows: VenueOrder) -> dict[str, str]:
         """By venue id."""
         return {row.venue_id: row.tag for row in self.owners.orders(rows)}
@@ -86,7 +91,7 @@ def test_a_lost_order_is_found_by_its_shape_and_keeps_its_row() -> None:
     "change",
     [
         {"symbol": "NSE:TCS-EQ"}, {"side": Side.SELL}, {"quantity": 11}, {"type": OrderType.SL_MARKET},
-        {"late_s": -10.0}, {"late_s": 200.0},
+        {"late_s": -10.0}, {"late_s": 40.0},
     ],
 )  # fmt: skip
 def test_a_row_that_differs_is_nobodys(change: dict[str, Any]) -> None:
@@ -97,14 +102,16 @@ def test_a_row_that_differs_is_nobodys(change: dict[str, Any]) -> None:
 
 
 def test_a_limit_order_is_told_by_its_price() -> None:
-    """A market order may stand there as a limit order at any."""
+    """A market order may stand there as a limit order that trades at once: a lower bid is somebody else's."""
     bench = Bench()
     bench.lost("T1", type=OrderType.LIMIT, limit_price=Decimal("800.05"))
     limit = {"type": OrderType.LIMIT}
     assert bench.tags(row("6", **limit, limit_price=Decimal("800.10"))) == {"6": ""}
     assert bench.tags(row("7", **limit, limit_price=Decimal("800.05"))) == {"7": "T1"}
     bench.lost("T2")
-    assert bench.tags(row("8", **limit, limit_price=Decimal("900"))) == {"8": "T2"}
+    assert bench.tags(row("5", **limit, limit_price=Decimal("90")), row("8", **limit, limit_price=Decimal("900"))) == {
+        "5": "", "8": "T2",
+    }  # fmt: skip
 
 
 def test_a_row_that_may_be_of_an_awaited_order_is_left_out() -> None:
@@ -125,16 +132,42 @@ def test_two_that_look_alike_get_a_row_each() -> None:
     assert bench.tags(row("8", 2.0), row("7", 1.0)) == {"7": "T1", "8": "T2"}
 
 
-def test_what_was_refused_is_not_looked_for_but_what_was_written_off_is() -> None:
+def test_what_was_refused_is_not_looked_for() -> None:
     """Somebody may place by hand what the venue had refused us: that is his order."""
     bench = Bench()
     bench.sent("T1")
     bench.book.apply(OrderRejected(ts=OPEN, order_id="T1", code=1, reason="no money"))
     assert bench.tags(row("7")) == {"7": ""}
     assert bench.tags(row("6", status=OrderStatus.REJECTED)) == {"6": "T1"}
-    bench.lost("T2")
-    bench.book.apply(OrderRejected(ts=OPEN, order_id="T2", code=0, reason="never arrived: the book did not show it"))
-    assert bench.tags(row("8")) == {"8": "T2"}
+
+
+def test_what_looks_like_an_order_that_was_written_off_is_somebody_elses() -> None:
+    """It would be taken off the market as ours, and nothing proves that it is; it is named, once for each of ours."""
+    bench = Bench()
+    bench.lost("T1")
+    bench.written_off("T1")
+    assert bench.tags(row("7"), row("8")) == {"7": "", "8": ""}
+    assert bench.owners.look_alikes == {"7": "T1"}
+    bench.lost("T2", ts=OPEN + 1)
+    assert bench.tags(row("7"), row("8"), row("9", 2.0)) == {"7": "", "8": "", "9": "T2"}
+
+
+def test_one_that_was_written_off_is_ours_where_its_row_says_so() -> None:
+    """In analyze mode the strategy's name is told, and ours is the order's id."""
+    bench = Bench()
+    bench.lost("T1")
+    bench.written_off("T1")
+    assert bench.tags(row("7", tag="T1")) == {"7": "T1"}
+    assert bench.owners.look_alikes == {}
+
+
+def test_a_row_that_names_another_strategy_is_no_lost_order() -> None:
+    """Ours would name us, whatever else they have in common; nor does an awaited answer keep it from being told."""
+    bench = Bench()
+    bench.lost("T1")
+    bench.sent("T2")
+    assert bench.tags(row("7", tag="my own")) == {"7": ""}
+    assert bench.owners.look_alikes == {}
 
 
 def test_an_order_that_was_never_acknowledged_is_known_by_its_fills() -> None:
@@ -180,5 +213,14 @@ def test_a_stop_is_told_by_its_trigger() -> None:
     bench = Bench()
     bench.lost("T1", type=OrderType.SL_MARKET, stop_price=Decimal("790"))
     stop = {"type": OrderType.SL_MARKET}
+    assert bench.tags(row("6", **stop, stop_price=Decimal("789"))) == {"6": ""}
+    assert bench.tags(row("7", **stop, stop_price=Decimal("790"))) == {"7": "T1"}
+
+
+def test_a_protected_stop_is_told_by_its_trigger_too() -> None:
+    """It stands there with a limit that isn't in our intent."""
+    bench = Bench()
+    bench.lost("T1", type=OrderType.SL_MARKET, stop_price=Decimal("790"))
+    stop = {"type": OrderType.SL_LIMIT, "limit_price": Decimal("786.05")}
     assert bench.tags(row("6", **stop, stop_price=Decimal("789"))) == {"6": ""}
     assert bench.tags(row("7", **stop, stop_price=Decimal("790"))) == {"7": "T1"}

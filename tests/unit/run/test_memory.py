@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from daemon.core.clock import ReplayClock
 from daemon.core.events import TimeAdvanced
 from daemon.core.latency import FixedLatency
 from daemon.run.health import memory_limits
-from daemon.run.memory import free_memory
+from daemon.run.memory import free_memory, set_aside
 from daemon.run.process import memory_allowed
 from daemon.shadow.desk import TOO_FAR_BEHIND
 from daemon.supervision.memory import GB, MemoryLimits, MemoryWatch
@@ -20,14 +23,34 @@ from tests.samples import LIVELY, settings_of, wave, write_tape
 AGENTS = "shadow.agents=[{name: near, strategy: rules}, {name: far, strategy: rules}]"
 
 
-def test_an_agent_that_is_far_behind_is_let_go(tmp_path: Path) -> None:
-    """With what waits for it; another one, and what is in use, stay."""
+class Agent:
+    """Holds itself, as a network's parts hold each other."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """Back to how it was."""
+    yield
+    gc.unfreeze()
+
+
+def app_of(tmp_path: Path) -> App:
+    """With two agents in the shadow."""
     tape = write_tape(tmp_path / "wave.parquet", *wave(5))
     plan = RunPlan(
         tapes=[tape], symbols=[], clock=ReplayClock(), latency=FixedLatency(0), journal=None, durable=False,
         restarts=True, order_prefix="T",
     )  # fmt: skip
-    app = App(settings_of(*LIVELY, AGENTS), plan)
+    return App(settings_of(*LIVELY, AGENTS), plan)
+
+
+@pytest.mark.usefixtures("collector")
+def test_an_agent_that_is_far_behind_is_let_go(tmp_path: Path) -> None:
+    """With what waits for it; another one, and what is in use, stay."""
+    app = app_of(tmp_path)
     near, far = app.shadows.desks
     for desk, behind in ((near, TOO_FAR_BEHIND - 1), (far, TOO_FAR_BEHIND)):
         for ts in range(behind):
@@ -36,6 +59,21 @@ def test_an_agent_that_is_far_behind_is_let_go(tmp_path: Path) -> None:
     assert near.dropped == ""
     assert far.dropped == f"memory was short and it was {TOO_FAR_BEHIND} events behind"
     assert far.is_settled
+    app.close()
+
+
+@pytest.mark.usefixtures("collector")
+def test_what_was_set_aside_is_let_go_when_memory_is_short(tmp_path: Path) -> None:
+    """The collector passes it over until then, and passes over what is left afterwards, too."""
+    app, agent = app_of(tmp_path), Agent()
+    seen = weakref.ref(agent)
+    set_aside()
+    del agent
+    gc.collect()
+    assert seen() is not None
+    free_memory(app)
+    assert seen() is None
+    assert gc.get_freeze_count() > 1000
     app.close()
 
 

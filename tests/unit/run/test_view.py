@@ -185,6 +185,18 @@ def test_positions_show_those_held_first(desk: Desk) -> None:
     assert (second.symbol, second.quantity, second.last_price, second.unrealised_pnl) == (RELIANCE, 0, None, None)
 
 
+def test_a_position_shows_its_stop_and_target(desk: Desk) -> None:
+    """And a stop order its price."""
+    see(desk, NOON, 800.0)
+    entry = intend("S1", quantity=50, stop_loss=Decimal(790), take_profit=Decimal(820))
+    desk.tell(entry, fill_of(entry))
+    desk.app.risk.book.brackets.on_fill(SBIN, entry, 0, 50)
+    (held,) = desk.view.positions()
+    assert (held.stop, held.target) == (Decimal(790), Decimal(820))
+    desk.tell(intend("S2", Side.SELL, 50, type=OrderType.SL_MARKET, stop_price=Decimal(790)))
+    assert desk.view.orders()[0].stop_price == Decimal(790)
+
+
 def test_orders_follow_their_events(desk: Desk) -> None:
     """Newest first, each in its last state with its average price and reason."""
     orders = {name: intend(name, quantity=100) for name in ("denied", "rejected", "cut", "part", "filled")}

@@ -270,8 +270,10 @@ async def test_a_newer_bar_cancels_an_older_request() -> None:
             for _ in range(20):
                 await asyncio.sleep(0)
             clock.advance(OPEN_NS + (n + 1) * MINUTE)
+        assert it.actor.owed == 6
         hrm.gate.set()
         await it.idle()
+    assert it.actor.owed == 0
     assert [(d.symbol, d.quantity) for d in it.decisions] == [("AAA", 1), ("BBB", 3), ("AAA", 3)]
     assert it.actor.superseded == 3
 

@@ -51,6 +51,7 @@ def test_answers_become_decisions(tmp_path: Path) -> None:
         ("buy(7, 'up')", 0, Action.BUY_LONG, 7),
         ("sell(7, 'down')", 0, Action.SELL_SHORT, 7),
         ("buy(7, 'up', limit=99.5)", 0, Action.BUY_LONG, 7),
+        ("buy(7, 'up', stop=98.5, target=900)", 0, Action.BUY_LONG, 7),
         ("close('out')", 30, Action.CLOSE_LONG, 30),
         ("close('out')", -30, Action.CLOSE_SHORT, 30),
         ("close('out')", 0, Action.HOLD, 1),
@@ -60,6 +61,8 @@ def test_answers_become_decisions(tmp_path: Path) -> None:
         decision = decided(strategy, moment_of(rising(60), position=position))
         assert (decision.action, decision.quantity, decision.failed) == (action, quantity, False)
         assert decision.limit_price == (99.5 if "limit" in answer else 0.0)
+        both = (decision.stop_price, decision.target_price)
+        assert both == ((98.5, 900.0) if "stop" in answer else (0.0, 0.0))
         assert (decision.strategy, decision.model_hash) == (NAME, strategy.model_hash)
 
 

@@ -193,6 +193,23 @@ async def test_a_loader_that_breaks_is_a_refusal() -> None:
     assert refused.reason == "KeyError: 'a bug'"
 
 
+async def test_in_the_end_nobody_is_left_without_an_answer() -> None:
+    """Neither who asked for the model that is being loaded, nor who waits behind."""
+    shelf = Shelf(Model("new"), Model("newer"))
+    shelf.gate.clear()
+    async with switched(Model("old"), shelf) as it:
+        it.wish("new")
+        it.wish("newer")
+        it.close_bar(0)
+        await it.idle()
+        assert it.answers == []
+    last = await it.answered(2)
+    shelf.gate.set()
+    assert [(type(one), one.key) for one in it.answers] == [(ModelRefused, "new"), (ModelRefused, "newer")]
+    assert isinstance(last, ModelRefused)
+    assert last.reason == "hrmd ended before it was loaded; give the command again"
+
+
 async def test_without_a_rung_for_it() -> None:
     """Rules alone have no model."""
     async with switched(Noting("rules", in_thread=False), Shelf(Model("new"))) as it:

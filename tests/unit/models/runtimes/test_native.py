@@ -131,6 +131,31 @@ def test_a_row_is_independent_of_its_batch(
         assert own.cycles[0] == state.cycles[row]
 
 
+@pytest.mark.parametrize("shape", [{}, {"h_dim": 96, "h_heads": 1, "l_dim": 20, "l_heads": 5}], ids=["even", "odd"])
+def test_without_masked_tokens_the_answers_are_the_same_bits(
+    shape: dict[str, object], precision: str, kernels: Path, variant: str, network: Network, observed: Observed
+) -> None:
+    """Two segments, and whatever an observation that was no number has left in the place of a masked token."""
+    model = network(shape)
+    features, broken = observed(model, 7), observed(model, 7, masked=False)
+    broken.patches[:] = np.nan
+    runner = NativeRunner(model, precision=precision, cache=kernels, variants=[variant], settled_below=0.3)
+    found = []
+    for one in (runner, runner.briefly()):
+        one.segment(one.embed(broken), one.start(broken, 1, None))
+        x, state = one.embed(features), one.start(features, 4, None)
+        first, state = one.segment(x, state)
+        second, state = one.segment(x, state)
+        found.append((first, second, state))
+    (*whole, full), (*brief, short) = found
+    for one, other in zip(whole, brief, strict=True):
+        for name in HeadValues.__slots__:
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    np.testing.assert_array_equal(full.z_h[features.valid], short.z_h[features.valid])
+    assert not np.array_equal(full.z_h, short.z_h)
+    assert full.cycles.tolist() == short.cycles.tolist()
+
+
 def test_a_settled_row_stops_alone(
     kernels: Path, variant: str, network: Network, observed: Observed, precision: str
 ) -> None:

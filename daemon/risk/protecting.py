@@ -1,0 +1,237 @@
+"""Positions with a stop or a target → the orders that protect them, and who wants those out of his way.
+
+What is missing is placed, what is too much is taken off, by `daemon.risk.brackets.plan`, whenever something about the
+symbol has changed and whenever time advances. An exit waits until stop and target are off the market, so that none of
+them can trade what the exit has traded already. A stop that can't be had, or that the price has passed without its
+being done, closes the position. Loop-free; what it does is said by the `Hands` that it is given. Invariant: nothing is
+placed while the position is being closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+import structlog
+
+from daemon.core.clock import NS_PER_S
+from daemon.core.events import (
+    EXTERNAL,
+    ITSELF,
+    MANUAL,
+    PROTECTION,
+    CancelOrder,
+    Decision,
+    Event,
+    Fill,
+    ManualOrder,
+    OrderIntent,
+    OrderType,
+    ProtectionFailed,
+    Side,
+)
+from daemon.core.pairs import is_stop
+from daemon.risk.book import RiskBook
+from daemon.risk.brackets import Missing, plan
+from daemon.risk.intents import IntentBuilder
+from daemon.risk.refusals import RETRY_NS
+
+log = structlog.get_logger("risk")
+
+TRIES: Final = 3
+"""A stop that the venue refused (or cancelled by itself) so often in a row is given up, and the position with it."""
+IN_A_ROW_NS: Final = 60 * NS_PER_S
+PASSED_NS: Final = 5 * NS_PER_S
+"""So long may the price be beyond a stop that isn't done."""
+_BY_HAND: Final = (MANUAL, EXTERNAL)
+
+
+class Hands(msgspec.Struct, frozen=True):
+    """What it may do: publish, ask the gate for an order (what it answered), and have a symbol closed."""
+
+    publish: Callable[[Event], None]
+    submit: Callable[[OrderIntent], tuple[str, str, str] | None]
+    close: Callable[[str, str], None]
+
+
+class _Failures:
+    """How often a symbol's stop, or its target, couldn't be had lately."""
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[str, bool], list[int]] = {}
+
+    def note(self, symbol: str, ts: int, *, stop: bool) -> int:
+        """One more; how many in a row."""
+        known = [it for it in self._of.get((symbol, stop), []) if ts - it < IN_A_ROW_NS]
+        self._of[symbol, stop] = [*known, ts]
+        return len(known) + 1
+
+    def due(self, symbol: str, ts: int, *, stop: bool) -> bool:
+        """Whether it may be tried (again)."""
+        known = self._of.get((symbol, stop))
+        return not known or ts - known[-1] >= RETRY_NS
+
+    def gives_up(self, symbol: str, *, stop: bool) -> bool:
+        """Whether it isn't tried any more."""
+        return len(self._of.get((symbol, stop), ())) >= TRIES
+
+    def forget(self, symbol: str) -> None:
+        """The position is another."""
+        self._of.pop((symbol, True), None)
+        self._of.pop((symbol, False), None)
+
+
+class Protector:
+    """See the module."""
+
+    def __init__(self, book: RiskBook, builder: IntentBuilder, hands: Hands) -> None:
+        self._book = book
+        self._builder = builder
+        self._hands = hands
+        self._asked_off: set[str] = set()
+        self._failures = _Failures()
+        self._passed: dict[str, int] = {}
+        """Symbols whose price is beyond their stop, and since when."""
+        self.exits: dict[str, Decision] = {}
+        """Decisions to close that wait for stop and target to leave the market."""
+        self.by_hand: dict[str, list[ManualOrder]] = {}
+        """Orders by hand that do."""
+
+    # -- who wants them out of his way ------------------------------------------------------------------------------
+
+    def waits(self, symbol: str) -> bool:
+        """Whether an exit of the symbol waits for its stop and target to leave the market."""
+        return symbol in self.exits or symbol in self.by_hand
+
+    def holds_up(self, symbol: str) -> bool:
+        """Whether a stop or a target may still trade."""
+        return bool(self._book.legs(symbol))
+
+    def frees(self, order: ManualOrder) -> bool:
+        """Whether an order by hand is an exit that stop and target make room for: at market, for what is held."""
+        held = self._book.of(order.symbol).position
+        closes = 0 < order.quantity <= -order.side.sign * held
+        return closes and order.type is OrderType.MARKET and self.holds_up(order.symbol)
+
+    def make_room(self, wanted: Decision | ManualOrder, symbol: str, ts: int) -> None:
+        """Take stop and target off the market; `wanted` waits for that."""
+        if isinstance(wanted, Decision):
+            self.exits[symbol] = wanted
+        else:
+            self.by_hand.setdefault(symbol, []).append(wanted)
+        reason = f"room for an exit: {wanted.reason}"
+        for leg in self._book.legs(symbol):
+            self._take_off(leg.order_id, reason, ts)
+
+    # -- what is missing, and what is too much ----------------------------------------------------------------------
+
+    def look(self, symbol: str, ts: int, *, closing: bool) -> None:
+        """Place and take off what a symbol needs; while it is being closed nothing is placed."""
+        book, bracket = self._book, self._book.brackets.of.get(symbol)
+        working = book.working_of(symbol)
+        position = book.of(symbol).position
+        side = Side.SELL if position > 0 else Side.BUY
+        if bracket is not None and bracket.stray and not closing:
+            self._give_up(symbol, bracket.stray, ts)
+            return
+        if bracket is not None:
+            bracket = self._builder.on_grid(symbol, bracket, side)
+            self._take_off_entries(symbol, side, working, ts)
+        others = sum(left for intent, left in working if intent.strategy != PROTECTION and intent.side is side)
+        wanted = plan(None if closing else bracket, position, others, book.legs(symbol))
+        why = "the position is closed" if not position else "the position or its stop and target have changed"
+        for order_id in wanted.cancel:
+            self._take_off(order_id, why, ts)
+        decision = bracket.decision if bracket is not None else ""
+        for missing in wanted.place:
+            if not self._place(symbol, missing, decision, ts):
+                return
+
+    def on_fill(self, fill: Fill, intent: OrderIntent | None) -> None:
+        """A stop or a target traded: what is left of the entry isn't wanted any more."""
+        if not self._book.of(fill.symbol).position:
+            self._failures.forget(fill.symbol)
+            self._passed.pop(fill.symbol, None)
+        if intent is None or intent.strategy != PROTECTION:
+            return
+        for other, _ in self._book.working_of(fill.symbol):
+            if _is_entry(other):
+                self._take_off(other.order_id, f"the {intent.reason} of what it opened is done", fill.ts)
+
+    def asked_off(self, order_id: str) -> None:
+        """Somebody wants the order off the market: its end is no failure."""
+        self._asked_off.add(order_id)
+
+    def on_end(self, intent: OrderIntent, ts: int, reason: str, *, by_itself: bool) -> None:
+        """One of ours left the market; `by_itself`: the venue refused it, or ended it though nobody asked."""
+        asked = intent.order_id in self._asked_off
+        self._asked_off.discard(intent.order_id)
+        if intent.strategy == PROTECTION and by_itself and not asked:
+            self._failed(intent.symbol, reason, ts, stop=is_stop(intent))
+
+    def watch(self, symbol: str, ts: int) -> None:
+        """Look at the price: a stop that it has passed must be done soon, a target that can't be had is taken by us."""
+        book, bracket = self._book, self._book.brackets.of.get(symbol)
+        entry = book.of(symbol)
+        if bracket is None or not entry.position or entry.last_price <= 0:
+            self._passed.pop(symbol, None)
+            return
+        sign, last = (1 if entry.position > 0 else -1), Decimal(str(entry.last_price))
+        if bracket.stop is not None and (last - bracket.stop) * sign <= 0:
+            since = self._passed.setdefault(symbol, ts)
+            if ts - since >= PASSED_NS:
+                self._give_up(symbol, f"the price {last} is beyond the stop {bracket.stop}, which isn't done", ts)
+            return
+        self._passed.pop(symbol, None)
+        given_up = self._failures.gives_up(symbol, stop=False)
+        if given_up and bracket.target is not None and (last - bracket.target) * sign >= 0:
+            self._hands.close(symbol, f"the target {bracket.target} is reached")
+
+    # -- small things -----------------------------------------------------------------------------------------------
+
+    def _place(self, symbol: str, missing: Missing, decision: str, ts: int) -> bool:
+        """Place one; False where the position is being closed for want of it."""
+        kind = {"stop": missing.is_stop}
+        if not self._failures.due(symbol, ts, **kind) or self._failures.gives_up(symbol, **kind):
+            return True
+        denial = self._hands.submit(self._builder.protecting(symbol, missing, ts, decision))
+        if denial is None:
+            return True
+        check, limit, value = denial
+        self._failed(symbol, f"{check}: {value}, where {limit} is right", ts, **kind)
+        return not missing.is_stop
+
+    def _failed(self, symbol: str, reason: str, ts: int, *, stop: bool) -> None:
+        count = self._failures.note(symbol, ts, stop=stop)
+        what = "stop" if stop else "target"
+        log.error(f"a {what} could not be had", symbol=symbol, reason=reason, tries=count)
+        if stop and count >= TRIES:
+            self._give_up(symbol, f"its stop can't be had: {reason}", ts)
+
+    def _give_up(self, symbol: str, reason: str, ts: int) -> None:
+        """No stop, no position."""
+        held = self._book.of(symbol).position
+        if not held:
+            return
+        self._book.brackets.give_up(symbol, reason)
+        log.error("a position is closed", symbol=symbol, held=held, reason=reason)
+        self._hands.publish(ProtectionFailed(ts=ts, symbol=symbol, quantity=held, reason=reason))
+        self._hands.close(symbol, reason)
+
+    def _take_off_entries(self, symbol: str, side: Side, working: list[tuple[OrderIntent, int]], ts: int) -> None:
+        """Entries on the other side: filled, they would take what stop and target are for."""
+        for intent, _ in working:
+            if intent.side is side and _is_entry(intent):
+                self._take_off(intent.order_id, "the position has a stop or a target: it isn't turned round", ts)
+
+    def _take_off(self, order_id: str, reason: str, ts: int) -> None:
+        if order_id not in self._asked_off:
+            self._asked_off.add(order_id)
+            self._hands.publish(CancelOrder(ts=ts, order_id=order_id, reason=reason, who=ITSELF))
+
+
+def _is_entry(intent: OrderIntent) -> bool:
+    """Whether a strategy's order opens a position or adds to one."""
+    return not intent.reduces and intent.strategy not in _BY_HAND

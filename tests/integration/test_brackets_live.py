@@ -1,0 +1,94 @@
+"""Stop and target at the venue: they outlive the daemon, and what was done meanwhile is put in order by the next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daemon.app import App
+from daemon.core.clock import NS_PER_S
+from daemon.core.events import Action, ProtectionFailed
+from daemon.sandbox.orders import Order, Status
+from tests.integration.test_live_app import START, app_of, running
+from tests.samples import SBIN, decide, journaled, write_tape
+from tests.unit.orders.live import until
+from tests.unit.sandbox.desk import Desk, opened
+
+
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten minutes of one price, ten ticks a second."""
+    times = [START + tenth * NS_PER_S // 10 for tenth in range(6000)]
+    return write_tape(tmp_path_factory.mktemp("tape") / "t.parquet", times, [820.5] * len(times))
+
+
+def enter(app: App, quantity: int = 10) -> None:
+    """Long, with a stop and a target, as a strategy would want it."""
+    ts = app.plan.clock.now_ns()
+    app.bus.publish(
+        decide(Action.BUY_LONG, quantity, ts=ts, ts_bar=ts, price=820.5, stop_price=810.0, target_price=830.0)
+    )
+
+
+def legs(desk: Desk) -> list[tuple[str, int, str]]:
+    """(type, what is left, price) of what works at the exchange."""
+    return sorted(
+        (it.wanted.type.value, it.remaining, str(it.wanted.stop_price or it.wanted.limit_price)) for it in works(desk)
+    )
+
+
+def works(desk: Desk) -> list[Order]:
+    """Orders that work at the exchange."""
+    return [order for order in desk.book if order.status is Status.PENDING]
+
+
+BOTH = [("LIMIT", 10, "830.0"), ("SL_MARKET", 10, "810.0")]
+
+
+async def test_they_outlive_the_daemon_and_one_cancels_the_other(tape: Path, tmp_path: Path) -> None:
+    """An orderly end leaves them; what was done meanwhile leaves no orphan; both done leaves no position."""
+    async with opened() as desk:
+        net = desk.server.exchange.ledger.net
+        async with running(app_of(desk, tape, tmp_path, "A")) as app:
+            enter(app)
+            await until(lambda: len(works(desk)) == 2)
+        assert legs(desk) == BOTH
+        async with running(app_of(desk, tape, tmp_path, "B")) as app:
+            await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 10 and app.risk._session is not None)
+            assert len(desk.book) == 3  # found, not placed again
+            desk.price("809")
+            await until(lambda: net(SBIN) == 0 and not works(desk))
+            desk.price("820.5")
+            await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 0)
+            enter(app, 11)
+            await until(lambda: len(works(desk)) == 2)
+        desk.price("831")
+        assert (net(SBIN), len(works(desk))) == (0, 1)
+        desk.price("820.5")
+        async with running(app_of(desk, tape, tmp_path, "C")) as app:
+            await until(lambda: not works(desk))
+            enter(app, 12)
+            await until(lambda: len(works(desk)) == 2)
+        desk.price("831")
+        desk.price("809")
+        desk.price("820.5")
+        assert net(SBIN) == -12
+        async with running(app_of(desk, tape, tmp_path, "D")):
+            await until(lambda: net(SBIN) == 0)
+        assert works(desk) == []
+        (failed,) = journaled(tmp_path / "j.sqlite", ProtectionFailed)
+        assert failed.quantity == -12
+
+
+async def test_a_market_stop_is_protected_where_it_has_to_be(tape: Path, tmp_path: Path) -> None:
+    """As a stop with a limit, so far beyond its own price."""
+    async with opened() as desk:
+        protected = "broker.live.market_orders=protected"
+        async with running(app_of(desk, tape, tmp_path, "A", protected)) as app:
+            enter(app)
+            await until(lambda: len(works(desk)) == 2)
+            stop = next(order.wanted for order in works(desk) if order.wanted.stop_price)
+            assert (stop.type.value, str(stop.stop_price), str(stop.limit_price)) == ("SL_LIMIT", "810.0", "805.95")
+            desk.price("809")
+            await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 0 and not works(desk))

@@ -1,0 +1,430 @@
+"""Stop and target of what is held: placed as it fills, one cancels the other, and out of the way of every exit."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from daemon.core.events import (
+    PROTECTION,
+    Action,
+    Bracket,
+    ManualOrderAnswered,
+    OrderAmended,
+    OrderDenied,
+    OrderIntent,
+    OrderType,
+    ProtectionFailed,
+    Side,
+)
+from daemon.risk.brackets import Leg, Missing, Plan, plan
+from tests.bracket_desk import BracketDesk
+from tests.samples import SBIN
+
+STOP, TARGET = ("stop", "SELL", 100, "790"), ("target", "SELL", 100, "820")
+BOTH = {"stop_price": 790.0, "target_price": 820.0}
+
+
+@pytest.fixture
+def desk() -> BracketDesk:
+    """At noon and 800 rupees."""
+    desk = BracketDesk()
+    desk.at(800.0)
+    desk.pass_s()
+    return desk
+
+
+def hold(desk: BracketDesk, quantity: int | None = None) -> None:
+    """Long, with a stop and a target."""
+    desk.decide(Action.BUY_LONG, **BOTH)
+    desk.fill(desk.orders()[0], quantity)
+
+
+def test_what_fills_is_protected_part_by_part(desk: BracketDesk) -> None:
+    """Nothing before the first fill; then as much as is held, at the prices of the decision, in its name."""
+    desk.decide(Action.BUY_LONG, **BOTH)
+    (entry,) = desk.orders()
+    assert desk.legs() == []
+    desk.fill(entry, 30)
+    assert desk.legs() == [("stop", "SELL", 30, "790"), ("target", "SELL", 30, "820")]
+    desk.fill(entry)
+    assert desk.legs() == [STOP, TARGET]
+    legs = [desk.intents[order_id] for order_id in desk.orders(strategy=PROTECTION)]
+    assert {leg.decision for leg in legs} == {desk.intents[entry].decision} != {""}
+    assert all(leg.reduces for leg in legs)
+
+
+def test_a_short_position_is_protected_from_above(desk: BracketDesk) -> None:
+    """And its prices are put on the grid where they are no worse for us."""
+    desk.decide(Action.SELL_SHORT, stop_price=810.03, target_price=780.07)
+    desk.fill(desk.orders()[0])
+    assert desk.legs() == [("stop", "BUY", 100, "810"), ("target", "BUY", 100, "780.05")]
+
+
+@pytest.mark.parametrize("first", ["stop", "target"])
+def test_one_cancels_the_other(desk: BracketDesk, first: str) -> None:
+    """Whichever is done; nothing is placed again, nothing counts any more."""
+    hold(desk)
+    desk.fill(desk.leg(first))
+    assert desk.legs() == []
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+    entry = desk.actor.book.of(SBIN)
+    assert (entry.working_buys, entry.working_sells) == (0, 0)
+    assert desk.said(ProtectionFailed) == []
+
+
+def test_a_part_of_the_target_makes_the_stop_smaller(desk: BracketDesk) -> None:
+    """The stop is taken off first: two for more than is held never stand."""
+    hold(desk)
+    desk.fill(desk.leg("target"), 40)
+    assert desk.legs() == [("target", "SELL", 60, "820")]
+    desk.settle(1)
+    assert desk.legs() == [("stop", "SELL", 60, "790"), ("target", "SELL", 60, "820")]
+
+
+def test_what_is_left_of_the_entry_goes_when_the_stop_is_done(desk: BracketDesk) -> None:
+    """An entry that waits would buy again what the stop has sold."""
+    desk.decide(Action.BUY_LONG, limit_price=799.0, **BOTH)
+    (entry,) = desk.orders()
+    desk.fill(entry, 40)
+    desk.fill(desk.leg("stop"))
+    assert entry in desk.leaving
+
+
+def test_an_exit_of_the_strategy_waits_until_they_are_off_the_market(desk: BracketDesk) -> None:
+    """In the strategy's name and for what the stop has left; it goes out the moment the last of them is gone."""
+    hold(desk)
+    stop, target = desk.leg("stop"), desk.leg("target")
+    desk.decide(Action.CLOSE_LONG)
+    assert desk.leaving == {stop, target}
+    desk.fill(stop, 30)
+    desk.let_go(target)
+    assert desk.orders() == []
+    desk.let_go(stop)
+    (order_id,) = desk.orders()
+    intent = desk.intents[order_id]
+    assert (intent.quantity, intent.side, intent.type) == (70, Side.SELL, OrderType.MARKET)
+    assert intent.strategy == "rules"
+    assert intent.decision
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+
+
+def test_an_exit_that_the_stop_was_quicker_than_is_none(desk: BracketDesk) -> None:
+    """It is gone with the position."""
+    hold(desk)
+    desk.decide(Action.CLOSE_LONG)
+    desk.fill(desk.leg_leaving("stop"))
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+
+
+def test_an_entry_takes_the_exit_back(desk: BracketDesk) -> None:
+    """Stop and target are placed again, for all that is held then."""
+    hold(desk)
+    desk.decide(Action.CLOSE_LONG)
+    desk.decide(Action.BUY_LONG, 50, stop_price=785.0)
+    desk.settle()
+    assert desk.position == 150
+    assert desk.legs() == [("stop", "SELL", 150, "785")]
+
+
+def test_a_person_closes_by_hand(desk: BracketDesk) -> None:
+    """A part at market: it waits like any exit, is answered when it goes, and the rest is protected."""
+    hold(desk)
+    desk.by_hand(Side.SELL, 40)
+    assert desk.said(ManualOrderAnswered) == []
+    desk.settle()
+    (answer,) = desk.said(ManualOrderAnswered)
+    assert answer.approved
+    assert not answer.order.reduce_only
+    assert desk.position == 60
+    assert desk.legs() == [("stop", "SELL", 60, "790"), ("target", "SELL", 60, "820")]
+
+
+def test_a_person_who_was_slower_than_the_stop_opens_nothing(desk: BracketDesk) -> None:
+    """What was meant as an exit is denied when there is nothing left to close."""
+    hold(desk)
+    stop = desk.leg("stop")
+    desk.by_hand(Side.SELL, 40)
+    desk.fill(stop)
+    desk.settle()
+    (answer,) = desk.said(ManualOrderAnswered)
+    assert (answer.approved, answer.check) == (False, "reduces")
+    assert desk.position == 0
+
+
+@pytest.mark.parametrize(("quantity", "kind"), [(150, OrderType.MARKET), (40, OrderType.LIMIT)])
+def test_what_would_turn_it_round_or_rest_beside_the_target_is_denied(
+    desk: BracketDesk, quantity: int, kind: OrderType
+) -> None:
+    """By hand or by a strategy; both stay where they are."""
+    hold(desk)
+    desk.by_hand(Side.SELL, quantity, kind, 805 if kind is OrderType.LIMIT else None)
+    desk.decide(Action.SELL_SHORT, 10)
+    assert [denial.check for denial in desk.said(OrderDenied)] == ["bracket", "bracket"]
+    assert desk.legs() == [STOP, TARGET]
+
+
+def test_an_entry_of_the_other_side_that_works_already_is_taken_off(desk: BracketDesk) -> None:
+    """Filled, it would take what the stop is for."""
+    desk.decide(Action.BUY_LONG, limit_price=795.0, **BOTH)
+    desk.decide(Action.SELL_SHORT, 30, limit_price=805.0)
+    buy, sell = desk.orders()
+    desk.fill(buy)
+    assert sell in desk.leaving
+    desk.settle()
+    assert desk.legs() == [STOP, TARGET]
+
+
+@pytest.mark.parametrize(
+    ("action", "prices", "limit"),
+    [
+        (Action.BUY_LONG, {"stop_price": 800.0}, "a stop below the price 800.0 of a BUY"),
+        (Action.BUY_LONG, {"target_price": 799.0}, "a target above the price 800.0 of a BUY"),
+        (Action.SELL_SHORT, {"stop_price": 799.0}, "a stop above the price 800.0 of a SELL"),
+        (Action.SELL_SHORT, {"target_price": 801.0}, "a target below the price 800.0 of a SELL"),
+        (Action.BUY_LONG, {"stop_price": 796.0, "limit_price": 795.0}, "a stop below the price 795.0"),
+    ],
+)
+def test_prices_on_the_wrong_side_are_denied(
+    desk: BracketDesk, action: Action, prices: dict[str, float], limit: str
+) -> None:
+    """Nothing is opened that couldn't be protected as it was meant."""
+    desk.decide(action, **prices)
+    (denial,) = desk.said(OrderDenied)
+    assert denial.check == "bracket"
+    assert limit in denial.limit
+
+
+def test_a_stop_that_is_refused_again_and_again_closes_the_position(desk: BracketDesk) -> None:
+    """It is tried three times, a second apart; then no position is better than one without a stop."""
+    hold(desk)
+    for _ in range(3):
+        desk.reject(desk.leg("stop"), "RMS: no")
+        desk.pass_s()
+    (failed,) = desk.said(ProtectionFailed)
+    assert (failed.quantity, failed.reason) == (100, "its stop can't be had: RMS: no")
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+
+
+def test_what_somebody_placed_in_the_app_is_left_alone_then(desk: BracketDesk) -> None:
+    """It keeps the part that it would close."""
+    hold(desk)
+    desk.adopt(Side.SELL, 30, 830)
+    desk.settle(2)
+    assert desk.legs() == [("stop", "SELL", 70, "790"), ("target", "SELL", 70, "820")]
+    for _ in range(3):
+        desk.reject(desk.leg("stop"), "RMS: no")
+        desk.pass_s()
+    desk.settle()
+    assert desk.position == 30
+    assert desk.orders() == ["Xapp"]
+
+
+def test_a_target_that_is_refused_again_and_again_is_taken_by_us(desk: BracketDesk) -> None:
+    """The position stays with its stop, and is closed when the price is there."""
+    hold(desk)
+    for _ in range(3):
+        desk.reject(desk.leg("target"), "RMS: no margin for a second exit")
+        desk.pass_s()
+    assert desk.legs() == [STOP]
+    desk.at(820.0)
+    desk.pass_s()
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+    assert desk.said(ProtectionFailed) == []
+
+
+def test_a_stop_that_the_price_has_passed_is_not_waited_for(desk: BracketDesk) -> None:
+    """Five seconds beyond it and not done: it is closed at market."""
+    hold(desk)
+    desk.at(789.0)
+    desk.pass_s()
+    desk.pass_s(4.0)
+    assert desk.legs() == [STOP, TARGET]
+    desk.at(791.0)
+    desk.pass_s()
+    desk.at(789.0)
+    desk.pass_s(1.0)
+    desk.pass_s(5.0)
+    assert [event.reason for event in desk.said(ProtectionFailed)] == [
+        "the price 789.0 is beyond the stop 790.0, which isn't done"
+    ]
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+
+
+def test_when_both_were_done_what_is_left_is_closed(desk: BracketDesk) -> None:
+    """The venue knows of no pair: while nobody looked both may trade. Nothing stays turned round."""
+    hold(desk)
+    stop, target = desk.leg("stop"), desk.leg("target")
+    desk.fill(target)
+    desk.fill(stop)
+    assert desk.position == -100
+    (failed,) = desk.said(ProtectionFailed)
+    assert (failed.quantity, failed.reason) == (-100, "its stop and its target were both done at the venue")
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+
+
+def test_that_is_known_after_a_restart_too(desk: BracketDesk) -> None:
+    """The process was killed between the two, and before it could do anything about it."""
+    hold(desk)
+    stop, target = desk.leg("stop"), desk.leg("target")
+    desk.fill(target)
+    desk.fill(stop)
+    del desk.journal[desk.journal.index(desk.said(ProtectionFailed)[0]) :]
+    desk.working.clear()
+    desk.leaving.clear()
+    desk.restart()
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+
+
+def test_a_restart_finds_and_keeps_them(desk: BracketDesk) -> None:
+    """What the venue has is not placed again; what it lost is."""
+    hold(desk)
+    before = set(desk.working)
+    desk.restart()
+    desk.settle()
+    assert set(desk.working) == before
+    desk.let_go(desk.leg("stop"))
+    desk.restart()
+    assert desk.legs() == [STOP, TARGET]
+
+
+def test_an_orphan_is_taken_off_after_a_restart(desk: BracketDesk) -> None:
+    """The stop was done and the process killed before it could cancel the target."""
+    hold(desk)
+    desk.fill(desk.leg("stop"))
+    desk.leaving.clear()
+    desk.restart()
+    desk.settle()
+    assert desk.working == {}
+
+
+def test_halted_they_stay_and_grow(desk: BracketDesk) -> None:
+    """They are exits; what still fills of an entry is protected, too."""
+    desk.decide(Action.BUY_LONG, **BOTH)
+    (entry,) = desk.orders()
+    desk.fill(entry, 60)
+    desk.halt()
+    desk.fill(entry)
+    assert desk.legs() == [STOP, TARGET]
+
+
+def test_where_no_exit_may_leave_in_a_halt_they_stay_where_they_are(desk: BracketDesk) -> None:
+    """A decision to close must not take the stop off and then be denied."""
+    desk = BracketDesk(exits_when_halted=False)
+    desk.at(800.0)
+    desk.pass_s()
+    hold(desk)
+    desk.halt()
+    desk.decide(Action.CLOSE_LONG)
+    desk.by_hand(Side.SELL, 100)
+    assert desk.legs() == [STOP, TARGET]
+
+
+def test_square_off_takes_them_off_and_closes_at_once(desk: BracketDesk) -> None:
+    """As soon as the last is gone, not at the next moment of the clock."""
+    hold(desk)
+    desk.pass_s(300 * 60 + 10)
+    assert len(desk.leaving) == 2
+    for order_id in sorted(desk.leaving):
+        desk.let_go(order_id)
+    (order_id,) = desk.orders()
+    assert (desk.intents[order_id].reason, desk.intents[order_id].quantity) == ("square-off time", 100)
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+    assert desk.said(ProtectionFailed) == []
+
+
+def test_what_a_person_changes_is_meant(desk: BracketDesk) -> None:
+    """A stop that was moved in the broker's app stays there, one that was taken off by hand stays off."""
+    hold(desk)
+    stop = desk.leg("stop")
+    amended = OrderAmended(
+        ts=desk.clock.now_ns(), order_id=stop, quantity=100, change=0, type=OrderType.SL_MARKET,
+        stop_price=Decimal(795),
+    )  # fmt: skip
+    desk.amend(amended)
+    desk.settle()
+    assert desk.leg("stop") == stop
+    desk.restart()
+    desk.settle()
+    assert desk.leg("stop") == stop
+    desk.cancel_by_hand(desk.leg("target"))
+    desk.restart()
+    desk.settle()
+    assert [kind for kind, *_ in desk.legs()] == ["stop"]
+    assert desk.said(ProtectionFailed) == []
+
+
+def test_a_newer_entry_brings_its_own(desk: BracketDesk) -> None:
+    """For all that is held; one without any leaves them as they are."""
+    hold(desk)
+    desk.decide(Action.BUY_LONG, 20)
+    desk.settle()
+    assert desk.legs() == [("stop", "SELL", 120, "790"), ("target", "SELL", 120, "820")]
+    desk.decide(Action.BUY_LONG, 30, stop_price=796.0)
+    desk.settle()
+    assert desk.legs() == [("stop", "SELL", 150, "796")]
+
+
+def test_a_late_fill_of_a_cancelled_entry_is_protected(desk: BracketDesk) -> None:
+    """It was on its way when the venue said that the order is gone."""
+    desk.decide(Action.BUY_LONG, limit_price=799.0, **BOTH)
+    (entry,) = desk.orders()
+    desk.let_go(entry)
+    desk.working[entry] = 100
+    desk.fill(entry)
+    assert desk.legs() == [STOP, TARGET]
+
+
+def test_a_stop_that_was_reached_and_became_a_limit_order_is_left_to_it(desk: BracketDesk) -> None:
+    """Its row in the venue's book is another then; nobody has moved anything."""
+    hold(desk)
+    stop = desk.leg("stop")
+    desk.amend(
+        OrderAmended(
+            ts=desk.clock.now_ns(), order_id=stop, quantity=100, change=0, type=OrderType.LIMIT,
+            limit_price=Decimal(789),
+        )
+    )  # fmt: skip
+    desk.settle(2)
+    assert set(desk.orders(strategy=PROTECTION, reason="stop")) == {stop}
+    assert desk.actor.book.brackets.of[SBIN].target == Decimal(820)
+    desk.fill(stop)
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+
+
+def leg(order_id: str, remaining: int, price: int = 790, *, is_stop: bool = True, side: Side = Side.SELL) -> Leg:
+    """One of a long position."""
+    return Leg(order_id, side, is_stop, Decimal(price), remaining)
+
+
+def test_a_plan_keeps_the_older_and_places_only_where_there_is_room() -> None:
+    """What is too much goes, newest first; what replaces it waits until it is gone."""
+    bracket = Bracket(Decimal(790), None)
+    legs = [leg("a", 30), leg("b", 70)]
+    assert plan(bracket, 100, 0, legs) == Plan()
+    assert plan(bracket, 60, 0, legs) == Plan(("b",))
+    assert plan(bracket, 60, 0, legs[:1]) == Plan((), (Missing(Side.SELL, True, Decimal(790), 30),))
+    assert plan(bracket, 100, 80, []) == Plan((), (Missing(Side.SELL, True, Decimal(790), 20),))
+    assert plan(bracket, 100, 0, [leg("a", 100, 780)]) == Plan(("a",))
+    assert plan(bracket, -100, 0, legs) == Plan(("a", "b"))
+    assert plan(None, 0, 0, legs) == Plan(("a", "b"))
+
+
+def test_intents_of_others_carry_nothing(desk: BracketDesk) -> None:
+    """Without a stop and a target nothing of it is there."""
+    desk.decide(Action.BUY_LONG)
+    desk.settle()
+    assert desk.position == 100
+    assert desk.working == {}
+    assert [intent.strategy for intent in desk.said(OrderIntent)] == ["rules"]
