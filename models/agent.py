@@ -247,9 +247,7 @@ class HRMAgent:
                 most_segments=most_segments,
             )  # fmt: skip
         side = int(features.side[0])
-        decision = read_decision(reasoning, side, self.settings.output_heads)
-        if self._values is not None:
-            decision = msgspec.structs.replace(decision, value=self._values.of_one(decision.value, side))
+        decision = self.calibrated(read_decision(reasoning, side, self.settings.output_heads), side)
         if self.novelty is not None:
             novelty, furthest = self.novelty.of_one(features)
             decision = msgspec.structs.replace(decision, novelty=novelty, furthest=furthest)
@@ -258,6 +256,12 @@ class HRMAgent:
         if kept and reasoning.reasons[0] not in (HaltReason.DEADLINE, HaltReason.SINGLE_CYCLE, HaltReason.LIMITED):
             self.cache.put(kept, decision)
         return decision
+
+    def calibrated(self, decision: AgentDecision, side: int) -> AgentDecision:
+        """With what its value came to in training, for the position row `side`; as it is where nobody looked."""
+        if self._values is None:
+            return decision
+        return msgspec.structs.replace(decision, value=self._values.of_one(decision.value, side))
 
     def explain(
         self, observation: Observation, action: int, segments: int, *, briefly: bool = False
