@@ -106,6 +106,7 @@ class HRMAgent:
         self._manifest: Manifest | None = manifest
         self._trained = manifest.trained
         self._known = manifest.novelty
+        self._values = manifest.values
         self.novelty = None
         if self._known is not None and settings.novelty.enabled:
             self.novelty = Novelty(self._known, settings.novelty.scale)
@@ -160,6 +161,7 @@ class HRMAgent:
             git_revision=git_revision,
             novelty=self._known,
             segments=self.trained_segments,
+            values=self._values,
         )
         return save_model(path, self.model, manifest)
 
@@ -168,8 +170,9 @@ class HRMAgent:
         """What the model says about itself; worked out again, in fp32, after the weights have changed."""
         if self._manifest is None:
             self._manifest = describe(
-                self.model, trained=self._trained, dtype="float32", novelty=self._known, segments=self.trained_segments
-            )
+                self.model, trained=self._trained, dtype="float32", novelty=self._known,
+                segments=self.trained_segments, values=self._values,
+            )  # fmt: skip
         return self._manifest
 
     @property
@@ -243,7 +246,8 @@ class HRMAgent:
                 self._runner, features, carried=carried, deadline_ns=deadline_ns, segments=segments,
                 most_segments=most_segments,
             )  # fmt: skip
-        decision = read_decision(reasoning, int(features.side[0]), self.settings.output_heads)
+        side = int(features.side[0])
+        decision = self.calibrated(read_decision(reasoning, side, self.settings.output_heads), side)
         if self.novelty is not None:
             novelty, furthest = self.novelty.of_one(features)
             decision = msgspec.structs.replace(decision, novelty=novelty, furthest=furthest)
@@ -252,6 +256,12 @@ class HRMAgent:
         if kept and reasoning.reasons[0] not in (HaltReason.DEADLINE, HaltReason.SINGLE_CYCLE, HaltReason.LIMITED):
             self.cache.put(kept, decision)
         return decision
+
+    def calibrated(self, decision: AgentDecision, side: int) -> AgentDecision:
+        """With what its value came to in training, for the position row `side`; as it is where nobody looked."""
+        if self._values is None:
+            return decision
+        return msgspec.structs.replace(decision, value=self._values.of_one(decision.value, side))
 
     def explain(
         self, observation: Observation, action: int, segments: int, *, briefly: bool = False
@@ -323,7 +333,7 @@ class HRMAgent:
             )
         finally:
             self.model.eval()
-        self._trained, self.trained_segments = True, self.act.max_segments
+        self._trained, self.trained_segments, self._values = True, self.act.max_segments, None
         self._weights_changed()
         return reports
 

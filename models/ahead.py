@@ -115,7 +115,8 @@ class Foresight:
         if not batch.valid:
             validate(_row(batch.reasoning.values, row), heads.logit_cap)
         told = batch.novelties[row] if batch.novelties else (0.0, "")
-        decision = read_row(batch.reasoning, row, SIDE_ROWS[observation.position_side], heads, *told)
+        side = SIDE_ROWS[observation.position_side]
+        decision = self._agent.calibrated(read_row(batch.reasoning, row, side, heads, *told), side)
         self.known += 1
         return decision, batch.cost_ns
 

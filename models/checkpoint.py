@@ -26,6 +26,7 @@ from models.errors import CheckpointError
 from models.features import FeatureSchema
 from models.hrm import HRM
 from models.novelty import NoveltyStatistics
+from models.values import ValueCalibration
 from models.vocabulary import Vocabularies, Vocabulary
 
 FORMAT: Final = "hrmd-model/1"
@@ -61,7 +62,7 @@ class Origin(BaseModel):
     settings: Mapping[str, Any] = {}
 
 
-ADDED: Final = ("origin", "novelty", "segments")
+ADDED: Final = ("origin", "novelty", "segments", "values")
 """Fields that earlier artifacts lack: where one is None it is no part of what is hashed."""
 
 
@@ -91,6 +92,8 @@ class Manifest(BaseModel):
     """What the training market's windows look like; None in artifacts from before there were any."""
     segments: int | None = Field(None, ge=1)
     """Segments that a decision was trained with at most; None in artifacts from before it was kept."""
+    values: ValueCalibration | None = None
+    """What the value head's figures came to in training; None: they are taken as they are."""
     sha256: str = ""
 
     @property
@@ -126,6 +129,7 @@ def describe(
     origin: Origin | None = None,
     novelty: NoveltyStatistics | None = None,
     segments: int | None = None,
+    values: ValueCalibration | None = None,
 ) -> Manifest:
     """Return the manifest that `model` would be saved with; its `sha256` is that of the saved file."""
     manifest = Manifest(
@@ -142,6 +146,7 @@ def describe(
         origin=origin,
         novelty=novelty,
         segments=segments,
+        values=values,
     )
     return manifest.model_copy(update={"sha256": _sha256(manifest, _tensors(model, dtype))})
 

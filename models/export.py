@@ -40,6 +40,7 @@ def convert(model: HRM, manifest: Manifest, path: Path, dtype: Precision) -> Man
         origin=manifest.origin,
         novelty=manifest.novelty,
         segments=manifest.segments,
+        values=manifest.values,
     )
     save_model(path, model, converted)
     return converted

@@ -90,7 +90,14 @@ def evaluate(
             extra["lightgbm"] = trees.positions(data.sessions)
         judged = [(network, part) for part in data.sets]
         evaluation = score(
-            judged, hrm, batches, data, extra=extra, seed=training.seed, scale_bp=training.objective.scale_bp
+            judged,
+            hrm,
+            batches,
+            data,
+            extra=extra,
+            seed=training.seed,
+            scale_bp=training.objective.scale_bp,
+            values=manifest.values,
         )
     except ModelError as error:
         raise ArtifactError(str(error)) from None

@@ -130,7 +130,7 @@ def calibrate(
         raise UsageError("training_params.novelty_sessions: expected 1 or more to calibrate on, is 0")
     data = training_data(settings, bars or [], market, None, border)
     try:
-        manifest = calibrated(artifact, data, settings.training_params, out)
+        manifest = calibrated(artifact, data, settings.hierarchical_reasoning_model, settings.training_params, out)
     except ModelError as error:
         raise ArtifactError(str(error)) from None
     if as_json:
@@ -211,6 +211,13 @@ def _knows(novelty: dict[str, Any] | None) -> str:
     return f"{novelty['market']} by {novelty['sessions']:,} sessions"
 
 
+def _came_to(values: dict[str, Any] | None) -> str:
+    """By what the value head's figures are multiplied."""
+    if values is None:
+        return "as the head says them, not calibrated"
+    return f"{' / '.join(f'× {factor:.2f}' for factor in values['factor'])} (flat, long, short)"
+
+
 def _depth(said: dict[str, Any]) -> str:
     """How deep it was trained, and how deep decisions go here."""
     trained = said["segments"]
@@ -235,6 +242,7 @@ def _print(said: dict[str, Any]) -> None:
         ("timeframes", ", ".join(said["timeframes"])),
         ("depth", _depth(said)),
         ("knows", _knows(said["novelty"])),
+        ("values", _came_to(said["values"])),
         ("markets", "simulated only: what it earns in a real one is unknown" if said["simulated_only"] else ""),
         ("metrics", ", ".join(f"{key} {value:.4g}" for key, value in said["metrics"].items())),
         ("exports", ", ".join(said["exports"])),

@@ -17,6 +17,7 @@ from models.training.pages import (
     FAMILY_HEADS,
     HEADS,
     RATIO_HEADS,
+    calibrated,
     family_texts,
     headline,
     ratio_texts,
@@ -52,7 +53,7 @@ def render(evaluation: Evaluation) -> str:
         f'<div class="pair">{card(_depth_title(evaluation), _depth(evaluation))}'
         f"{card('The profit of the model by regime', _regimes(evaluation))}</div>",
         card("The model in rising, falling, sideways and volatile markets; ratios are yearly", _ratios(evaluation)),
-        _reliability(evaluation.reliability),
+        _reliability(evaluation.reliability, calibrated(evaluation.values)),
         "<footer>bp: hundredths of a percent of what was traded. PSR, DSR: the probability that the ratio is above 0, "
         "and above what the best of so many tries has by chance. Permuted p: of the timing against shuffled days."
         "</footer>"
@@ -78,7 +79,7 @@ def _family(family: FamilyShares) -> str:
     return table(tuple(escape(head.capitalize()) for head in FAMILY_HEADS), rows)
 
 
-def _reliability(told: Reliability | None) -> str:
+def _reliability(told: Reliability | None, how: str) -> str:
     """What the value head says of each position and what it earned, and how good its distribution is."""
     if told is None:
         return ""
@@ -99,7 +100,7 @@ def _reliability(told: Reliability | None) -> str:
     first = table(("Position", "Decisions", "Predicted bp", "Earned bp", "± error"), rows)
     second = table(("Position", "Slope", "CRPS bp", "Without the prediction", "Inside 80 %"), figures)
     return (
-        f'<div class="pair">{card("What the value head says each position will earn, and what it earned", first)}'
+        f'<div class="pair">{card(f"What each position is said to earn ({how}), and what it earned", first)}'
         f"{card('Its distribution', second)}</div>"
     )
 

@@ -34,6 +34,7 @@ from models.training.regimes import RegimeRow, by_regime, market_regimes
 from models.training.reliability import Reliability, reliability
 from models.training.sessions import Floats, Sessions
 from models.training.settings import CostStep
+from models.values import ValueCalibration
 
 COSTS_BP = (1.0, 3.0, 6.0)
 """Costs of a round trip, entry and exit together, at which every trader is shown; 6 bp is a NIFTY future in 2026."""
@@ -115,6 +116,8 @@ class Evaluation:
     family: FamilyShares | None = None
     reliability: Reliability | None = None
     """Of the value head at adaptive depth; None for too few sessions."""
+    values: ValueCalibration | None = None
+    """By which it was calibrated, on its training's sessions; None: as the head says it."""
     spread: Mapping[str, Spread] = field(default_factory=dict)
     ratios: Sequence[RegimeRow] = ()
     on_training_data: str = ""
@@ -129,12 +132,13 @@ def evaluate(
     extra: Mapping[str, Floats] | None = None,
     seed: int = 0,
     scale_bp: float = 10.0,
+    values: ValueCalibration | None = None,
 ) -> Evaluation:
     """Score the model at every depth and with adaptive depth, rules, a linear model, sitting out and ``extra`` traders.
 
     ``models``: one with all of ``data.sessions``, or one a fold of a walk forward with its part of them, in order.
     ``extra`` maps names to positions −1/0/+1 (N, D). Depth 1 is the model without further segments.
-    ``scale_bp``: the unit that its value head was trained in.
+    ``scale_bp``: the unit that its value head was trained in; ``values``: what its artifact says they come to.
     """
     act = AdaptiveComputationTime(hrm)
     own_costs = [costs_of(part, data.costs) for _, part in models]
@@ -160,7 +164,7 @@ def evaluate(
     if data.best_bp is not None:  # as the exact filter expects it: the same mean, without most of the noise
         earned = returns_between_fills(data.sessions, np.arange(len(data.sessions)), scored)
     own = pnl_bp(traders["hrm"], earned, costs_of(data.sessions, data.costs))
-    live = adaptive.live.sum()
+    live, told_values = adaptive.live.sum(), adaptive.value if values is None else values.of(adaptive.value)
     family = None
     if data.family is not None and data.best_bp is not None:
         profits = {name: pnl_bp(held, earned, costs_of(data.sessions, data.costs)) for name, held in traders.items()}
@@ -176,8 +180,9 @@ def evaluate(
         saved=1 - float(adaptive.depth[adaptive.live].sum()) / (act.max_segments * max(int(live), 1)),
         family=family,
         reliability=reliability(
-            adaptive.value * scale_bp, adaptive.actions, adaptive.live, returns, costs_of(data.sessions, data.costs)
+            told_values * scale_bp, adaptive.actions, adaptive.live, returns, costs_of(data.sessions, data.costs)
         ),
+        values=values,
         spread=spread(traders, data, scored),
         ratios=_ratios(traders, told, returns, market),
         on_training_data=data.on_training_data,

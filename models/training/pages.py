@@ -16,6 +16,7 @@ from models.training.evaluate import Cell, Evaluation, Spread, finite
 from models.training.member_shares import FamilyShares, MemberRow
 from models.training.regimes import RegimeRow
 from models.training.reliability import Reliability
+from models.values import ValueCalibration
 
 HEADS = ("trader", "round trip bp", "bp a session", "Sharpe", "95 %", "PSR", "DSR", "trades", "permuted p")
 RATIO_HEADS = ("regime", "round trip bp", "sessions", "bp a session", "Sharpe", "Sortino", "Calmar", "information")
@@ -48,13 +49,21 @@ def tables(evaluation: Evaluation) -> Group:
     ratios = _ruled(*RATIO_HEADS, title="The model in rising, falling, sideways and volatile markets")
     for one in evaluation.ratios:
         ratios.add_row(*ratio_texts(one))
-    said = () if evaluation.reliability is None else reliability_tables(evaluation.reliability)
+    values = evaluation.values
+    said = () if evaluation.reliability is None else reliability_tables(evaluation.reliability, calibrated(values))
     return Group(*parts, depth, profit, ratios, *said)
 
 
-def reliability_tables(told: Reliability) -> tuple[Table, Table]:
-    """What was predicted of each position and what it earned, and how good its distribution is."""
-    title = "What the value head says each position will earn, and what it earned: five groups of decisions each"
+def calibrated(values: ValueCalibration | None) -> str:
+    """Whether predictions are the head's own, in words."""
+    if values is None:
+        return "not calibrated: hrmd model calibrate does"
+    return f"calibrated on {values.sessions:,} sessions of its training"
+
+
+def reliability_tables(told: Reliability, how: str) -> tuple[Table, Table]:
+    """What was predicted of each position and what it earned, and how good its distribution is; ``how`` it was made."""
+    title = f"What each position is said to earn ({how}), and what it earned: five groups of decisions each"
     rows = _ruled("position", "decisions", "predicted bp", "earned bp", "± error", title=title)
     for row in told.rows:
         rows.add_row(
@@ -162,5 +171,6 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
             return [clean(inner) for inner in value]
         return finite(value) if isinstance(value, float) else value
 
-    result: dict[str, Any] = clean(asdict(evaluation))
+    values = None if evaluation.values is None else evaluation.values.model_dump(mode="json")
+    result: dict[str, Any] = clean(asdict(evaluation) | {"values": values})
     return result

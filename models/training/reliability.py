@@ -15,6 +15,7 @@ import torch
 
 from models.training import objective as ob
 from models.training.sessions import Floats, Ints
+from models.values import ValueCalibration
 
 LEVELS = np.linspace(0.05, 0.95, 19)
 """Quantiles that stand for a distribution; the CRPS is twice their mean pinball loss."""
@@ -90,6 +91,25 @@ def reliability(
         rows += _rows(name, told, came, judged)
         figures.append(_figures(name, told, came, scale, fitted, judged))
     return Reliability(tuple(rows), tuple(figures))
+
+
+def fit_values(
+    predicted: Floats, actions: Ints, live: np.ndarray, returns_bp: Floats, cost_bp: Floats, scale_bp: float
+) -> ValueCalibration:
+    """Regress what each position earned on what the head said of it (N, D, 3), in its units of ``scale_bp``.
+
+    Where what is said and what comes don't rise together, the prediction is worth nothing and the mean takes its place.
+    """
+    earned = remaining_bp(actions, returns_bp, cost_bp) / scale_bp
+    factors, offsets = [], []
+    for position in range(len(NAMES)):
+        told, came = predicted[..., position][live], earned[..., position][live]
+        spread = float(told.var())
+        slope = float(np.cov(told, came, bias=True)[0, 1]) / spread if spread > 0 else 0.0
+        factors.append(max(slope, 0.0))
+        offsets.append(float(came.mean()) - factors[-1] * float(told.mean()))
+    (flat, long, short), (base_flat, base_long, base_short) = factors, offsets
+    return ValueCalibration(factor=(flat, long, short), offset=(base_flat, base_long, base_short), sessions=len(live))
 
 
 def _rows(name: str, told: Floats, came: Floats, judged: np.ndarray) -> list[ReliabilityRow]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.act import AdaptiveComputationTime
 from models.checkpoint import Manifest, Origin, TrainingSpan, describe, load_model, save_model
 from models.config import HRMSettings
 from models.hrm import HRM
@@ -28,17 +29,21 @@ from models.training.files import FileData, Schedule, border_ns, day_of, divided
 from models.training.loss import costs_of
 from models.training.markets import MarketName, market
 from models.training.member_shares import FamilyFacts, join_facts
-from models.training.policy import follow, policies_by_depth
+from models.training.policy import adaptive_policy, follow, of_model, policies_by_depth
 from models.training.progress import NoteReport, Observer
 from models.training.provenance import data_sha256, git_revision, package_version
 from models.training.reference import pnl_bp
+from models.training.reliability import fit_values
 from models.training.sessions import Sessions, join, newest_of_each
 from models.training.settings import CostStep, DeepSupervisionSettings, TrainingSettings
 from models.training.source import FreshSource, Source, StoredSource, TakingTurns
 from models.training.trainer import Trainer, TrainResult, Validation
+from models.values import ValueCalibration
 
 VALIDATION_SEED = 900_001
 EVALUATION_SEED = 900_002
+FOR_VALUES, FOR_VALUES_OF_LARGE, SMALL = 2_000, 60, 1_000_000
+"""Sessions that tell what values came to; fewer for a network of more than so many parameters, which takes long."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,7 @@ def _save(
         origin=origin(data, supervision, training),
         novelty=usual(data, source, hrm, training),
         segments=supervision.segments,
+        values=came_to(model, source, hrm.within(supervision.segments), training),
     )
     if keep:
         save_model(path, model, manifest)
@@ -167,10 +173,11 @@ def market_name(data: Data) -> str:
     return ", ".join(path.name for path in data.files)
 
 
-def calibrated(artifact: Path, data: Data, training: TrainingSettings, out: Path) -> Manifest:
-    """Write the same model with the statistics of `data`'s training sessions and return its manifest.
+def calibrated(artifact: Path, data: Data, hrm: HRMSettings, training: TrainingSettings, out: Path) -> Manifest:
+    """Write the same model with what `data`'s training sessions tell of it, and return its manifest.
 
-    Raises CheckpointError, or DataError where there are too few sessions.
+    Statistics of its windows, and what the value head's figures came to. Raises CheckpointError, or DataError where
+    there are too few sessions.
     """
     model, manifest = load_model(artifact)
     source, _ = sources(data, training)
@@ -186,9 +193,26 @@ def calibrated(artifact: Path, data: Data, training: TrainingSettings, out: Path
         origin=manifest.origin,
         novelty=novelty,
         segments=manifest.segments,
+        values=came_to(model, source, hrm.of(model.config).within(manifest.trained_segments), training),
     )
     save_model(out, model, fresh)
     return fresh
+
+
+def came_to(model: HRM, source: Source, hrm: HRMSettings, training: TrainingSettings) -> ValueCalibration | None:
+    """What the value head's figures came to in training sessions; None where none are wanted or nothing was decided."""
+    if not training.novelty_sessions:
+        return None
+    large = sum(weight.numel() for weight in model.parameters()) > SMALL
+    most = min(training.novelty_sessions, FOR_VALUES_OF_LARGE if large else FOR_VALUES)
+    sessions = newest_of_each(source.samples(training.seed, most)[0], most)
+    settings = BatchSettings(hrm.features, training.fill, Target.REALISED)
+    cost = costs_of(sessions, training.objective.costs)
+    policy = adaptive_policy(model, AdaptiveComputationTime(hrm), sessions, of_model(settings, model), cost)
+    if not policy.live.any():
+        return None
+    returns = returns_between_fills(sessions, np.arange(len(sessions)), settings)
+    return fit_values(policy.value, policy.actions, policy.live, returns, cost, training.objective.scale_bp)
 
 
 def _model(artifact: Path | None) -> HRM | None:

@@ -84,7 +84,9 @@ def test_calibrate_tells_a_model_what_is_usual(artifact: Path, tmp_path: Path, c
     call(model_app, "calibrate", str(artifact), "-o", str(out), *few)
     assert "it knows simulated hidden_regime by 40 sessions" in capsys.readouterr().out
     call(model_app, "info", str(out), "--json", *TORCH)
-    novelty = json.loads(capsys.readouterr().out)["novelty"]
+    said = json.loads(capsys.readouterr().out)
+    assert said["values"]["sessions"] == 40
+    novelty = said["novelty"]
     assert novelty == {"market": "simulated hidden_regime", "sessions": 40, "quantile": 0.995}
     before, after = load_file(artifact), load_file(out)
     assert before.keys() == after.keys()

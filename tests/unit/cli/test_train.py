@@ -47,6 +47,7 @@ def test_a_model_is_trained_watched_and_scored(tmp_path: Path, capsys: Capture) 
     assert call("evaluate", answer["artifact"], *options) == 0
     scored = json.loads(capsys.readouterr().out)
     assert {"hrm", "hrm, depth 2", "ema", "lightgbm", "sit out"} <= set(scored["shares"])
+    assert scored["values"]["sessions"] == 12
     assert (tmp_path / "page" / "evaluation.html").stat().st_size > 1000
     assert call("evaluate", answer["artifact"], "--sessions", "6", "--seeds", "1", "--lookahead", "--json") == 0
     looked = json.loads(capsys.readouterr().out)

@@ -12,9 +12,11 @@ import torch
 
 from models.agent import HRMAgent
 from models.ahead import FIRST, Foresight, refusal
+from models.checkpoint import describe
 from models.errors import InvalidObservation, InvalidOutput
 from models.features import Observation
 from models.runtimes.native import NativePrecision, NativeRunner
+from models.values import ValueCalibration
 from tests.unit.models.conftest import Observe, Settings
 
 pytestmark = pytest.mark.usefixtures("kernels")
@@ -35,6 +37,8 @@ def talkative(settings: Settings, kernels: Path) -> Callable[..., HRMAgent]:
             heads.q.bias.zero_()
             if sees_position:
                 agent.model.input.position.weight.normal_(0, 1.0)
+        values = ValueCalibration(factor=(3.0, 0.5, 2.0), offset=(0.1, -0.2, 0.3), sessions=9)
+        agent = HRMAgent(agent.model, agent.settings, describe(agent.model, trained=False, values=values))
         agent.use(NativeRunner(agent.model, precision=precision, cache=kernels, settled_below=agent.settled_below))
         return agent
 

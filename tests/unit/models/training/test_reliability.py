@@ -11,7 +11,7 @@ import pytest
 from models.training import objective as ob
 from models.training.policy import follow
 from models.training.reference import pnl_bp
-from models.training.reliability import LEVELS, Reliability, crps_bp, reliability, remaining_bp
+from models.training.reliability import LEVELS, Reliability, crps_bp, fit_values, reliability, remaining_bp
 
 SESSIONS, STEPS = 400, 12
 RNG = np.random.default_rng(4)
@@ -80,3 +80,22 @@ def test_too_few_sessions_say_nothing() -> None:
     """Half of them give quantiles, half are judged."""
     assert reliability(np.zeros((3, STEPS, 3)), KEPT[:3], LIVE[:3], RETURNS[:3], COST[:3]) is None
     assert reliability(np.zeros((9, STEPS, 3)), KEPT[:9], np.zeros((9, STEPS), bool), RETURNS[:9], COST[:9]) is None
+
+
+@pytest.mark.parametrize("share", [0.3, 2.0, -1.0])
+def test_values_are_calibrated_on_other_sessions(share: float) -> None:
+    """A third of what comes becomes all of it, on sessions that were not fitted on; the opposite becomes nothing."""
+    ahead = DRIFT * np.arange(STEPS, 0, -1)
+    told = share * np.stack([0 * ahead, ahead, -ahead], axis=-1) / 10.0
+    half = SESSIONS // 2
+    found = fit_values(told[:half], KEPT[:half], LIVE[:half], RETURNS[:half], COST[:half], 10.0)
+    assert found.sessions == half
+    assert found.factor[0] == 0.0
+    later = reliability(10.0 * found.of(told[half:]), KEPT[half:], LIVE[half:], RETURNS[half:], COST[half:])
+    assert later is not None
+    for one, factor in zip(later.positions[1:], found.factor[1:], strict=True):
+        if share < 0:
+            assert factor == 0.0
+        else:
+            assert factor == pytest.approx(1 / share, rel=0.1)
+            assert one.slope == pytest.approx(1.0, abs=0.1)
