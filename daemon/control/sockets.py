@@ -31,6 +31,8 @@ PACE_S = 0.1
 """Between two pieces of what a reader hears: about as long as the decisions take that the frames are of."""
 MOST_UNSENT_BYTES = 65_536
 TRADING = (Kind.DECISION, Kind.ORDER, Kind.FILL, Kind.POSITION, Kind.STATE, Kind.STRATEGY, Kind.MODEL, Kind.HRM_METRICS)
+Said = dict[tuple[int, ...], tuple[list[bytes], bytes]]
+"""In one turn: the piece that frames make, by which they are; kept with them, so that no other takes their place."""
 LIVE_DATA = (Kind.QUOTE, Kind.BAR)
 
 
@@ -143,13 +145,14 @@ class Sockets:
             await asyncio.sleep(PACE_S)
             await self._precedence.wait()
             self._stream.hand_out()
+            said: Said = {}
             may_wait = True
             for key, transport in list(self._transports.items()):
                 if may_wait and self._precedence.holds:
                     await self._precedence.wait()
                     may_wait = False  # else they hear nothing where decisions take long
                 if key in self._listeners:
-                    _write(transport, self._listeners[key][1])
+                    _write(transport, self._listeners[key][1], said)
 
     async def _beat(self) -> None:
         while True:
@@ -164,10 +167,18 @@ class Sockets:
                     self._stream.say(Kind.HRM_METRICS, Kind.HRM_METRICS, metrics)
 
 
-def _write(transport: asyncio.Transport, reader: Reader) -> None:
+def _write(transport: asyncio.Transport, reader: Reader, said: Said) -> None:
     """What waits, in one piece; where the other end doesn't take it, it waits on in `reader`."""
     if len(reader) and not transport.is_closing() and transport.get_write_buffer_size() <= MOST_UNSENT_BYTES:
-        transport.write(b"".join(part for frame in reader.take() for part in (_head(len(frame)), frame)))
+        transport.write(_piece(reader.take(), said))
+
+
+def _piece(frames: list[bytes], said: Said) -> bytes:
+    """With their heads; most readers hear the same, which is put together once."""
+    key = tuple(map(id, frames))
+    if key not in said:
+        said[key] = frames, b"".join(part for frame in frames for part in (_head(len(frame)), frame))
+    return said[key][1]
 
 
 def _head(size: int) -> bytes:
