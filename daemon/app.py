@@ -274,7 +274,7 @@ class App:
         self._scout = self._look_ahead(
             lambda: Parts(
                 feed=lambda bus: self._feed_of(bus, Tapes(plan.tapes, plan.symbols, chunk_rows), ReplayClock()),
-                builder=BarBuilder(self.calendar, intervals, grace_ns),
+                builder=self._bar_builder(intervals, grace_ns),
                 overnight=lambda bus: Overnight(
                     bus, limit, {symbol: market.adjustments_of(symbol) for symbol in self.symbols}, silent=True
                 ),
