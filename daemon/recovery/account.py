@@ -304,9 +304,9 @@ class Account:
             self.barred_ts = self.barred_ts or barred_ts
 
     def _roll(self, ts: int) -> None:
-        """The day's profit counts from the first order of the day."""
+        """The day's profit counts from the first order of the day; one of no time, before a clock began, is of none."""
         day = india_day(ts)
-        if day != self.day:
+        if ts and day != self.day:
             self.day, self.day_start_net, self.day_high = day, self.net, Decimal(0)
 
     def _restore(self, snapshot: AccountSnapshot) -> None:

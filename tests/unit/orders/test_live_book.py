@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
-from daemon.core.clock import ReplayClock
+from daemon.core.clock import PacedClock, ReplayClock
 from daemon.core.events import (
     Event,
     OrderAccepted,
     OrderApproved,
+    OrderIntent,
     OrderSent,
     OrderType,
     PositionRestated,
@@ -149,3 +151,15 @@ def test_two_actions_of_one_day_and_one_that_changes_no_shares() -> None:
     book.expect(split(97, 100, "dividend", shares=False))
     assert not book.compare_positions({SBIN: 11})
     assert said == []
+
+
+def test_an_order_that_is_adopted_before_the_clock_has_begun_has_the_venues_time() -> None:
+    """A tape's clock stands at 0 until its first tick: an order of no time would pass for one of another day."""
+    said: list[Event] = []
+    book = LiveBook(
+        OrderBook(), {}, InstrumentBook(MarketSettings()), CostSchedule(), PacedClock(1.0), LiveBrokerSettings(),
+        said.append,
+    )  # fmt: skip
+    book.compare([msgspec.structs.replace(row(10, 0, OrderStatus.PENDING), tag="", ts=OPEN)], [])
+    (adopted,) = (event for event in said if isinstance(event, OrderIntent))
+    assert adopted.ts == OPEN

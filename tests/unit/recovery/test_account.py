@@ -12,6 +12,7 @@ import pytest
 
 from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import (
+    EXTERNAL,
     ITSELF,
     AccountSnapshot,
     Bar,
@@ -538,3 +539,12 @@ def test_a_change_of_settings_is_no_end_of_a_shutdown() -> None:
     account.follow(setting("risk.max_daily_loss", '"5000"'))
     account.follow(TradingStateChanged(ts=OPEN, state=TradingState.HALTED, reason="SIGTERM"))
     assert account.state is TradingState.ACTIVE
+
+
+def test_an_order_of_no_time_begins_no_day() -> None:
+    """Adopted before a tape's clock began: at the next start its day would pass for another, and all be squared off."""
+    account = Account(CASH)
+    account.fold(trade(1))
+    day, net = account.day, account.day_start_net
+    account.fold([intend("X9", Side.BUY, 10, ts=0, strategy=EXTERNAL)])
+    assert (account.day, account.day_start_net) == (day, net)
