@@ -144,7 +144,8 @@ def test_inference_is_measured(tmp_path: Path) -> None:
     assert status.inference is not None
     assert (status.inference.runtime, status.inference.model_hash) == (strategy.runtime, strategy.agent.model_hash)
     asked = status.inference.cache_hits + status.inference.cache_misses
-    assert asked == sum(bool(one.segments) for one in journaled(tmp_path / "j.sqlite", Decision)) > 0
+    decided = sum(bool(one.segments) for one in journaled(tmp_path / "j.sqlite", Decision))
+    assert 0 < decided <= asked <= 2 * decided  # an entry is asked about again at what its own order costs
 
 
 def test_a_port_that_is_taken_stops_the_start(tape: Path, tmp_path: Path) -> None:
