@@ -19,7 +19,7 @@ class Trading:
 
     def precedence(self, longest_s: float = 600.0) -> Precedence:
         """Of its decisions."""
-        return Precedence(lambda: self.owed, self.calls.append, longest_s)
+        return Precedence(lambda: self.owed, lambda call: self.calls.append(call), longest_s)
 
     def idle(self) -> None:
         """It has done what it had to do."""
