@@ -60,7 +60,7 @@ class BudgetKeeper:
         try:
             return kept_token(self._token_file, TOKEN_KEY)
         except FileNotFoundError:
-            raise UsageError(f"{TOKEN_KEY}: {self._token_file}: no such file; hrmd budget makes its token") from None
+            raise UsageError(f"{TOKEN_KEY}: {self._token_file}: no such file; hrmd budget run makes it") from None
         except OSError as error:
             raise UsageError(f"{TOKEN_KEY}: {self._token_file} can't be read ({error.strerror})") from None
 

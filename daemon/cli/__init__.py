@@ -44,8 +44,7 @@ class Commands(LazyGroup):
                           "is known, Sharpe with intervals, controls, depth."),
         "sandbox": Later("daemon.cli.sandbox:sandbox", "Run a local exchange that speaks as Fyers does, or as an "
                          "OpenAlgo server, until Ctrl-C."),
-        "budget": Later("daemon.cli.budget:budget_app", "Lend one risk budget to several daemons, until "
-                        "Ctrl-C."),
+        "budget": Later("daemon.cli.budget:budget_app", "One risk budget for several daemons: lend it, look at it."),
         "tape": Later("daemon.cli.tape:tape_app", "Look at, convert, simulate or record tapes of ticks."),
         "instruments": Later("daemon.cli.instruments:instruments_app", "Get the symbol master; look at instruments."),
         "calendar": Later("daemon.cli.calendar:calendar_app", "NSE's sessions and holidays; take a new year's list."),

@@ -14,17 +14,16 @@ from daemon.cli.options import AsJson, Config, Overrides, print_document, run_lo
 if TYPE_CHECKING:
     from daemon.settings.tree import Settings
 
-budget_app = typer.Typer(help="Lend one risk budget to several daemons, until Ctrl-C.")
+budget_app = typer.Typer(no_args_is_help=True, help="One risk budget for several daemons: lend it, look at it.")
 
 Url = Annotated[str | None, typer.Option("--url", help="Where it listens, instead of budget.host and budget.port.")]
 TokenFile = Annotated[Path | None, typer.Option("--token-file", help="Its token, instead of budget.token_file.")]
 
 
-@budget_app.callback(invoke_without_command=True)
-def budget(context: typer.Context, config: Config = None, overrides: Overrides = None) -> None:
-    """Lend one risk budget to several daemons, until Ctrl-C."""
-    if context.invoked_subcommand is None:
-        run_loop(_serve(settings_and_logs(config, overrides)))
+@budget_app.command()
+def run(config: Config = None, overrides: Overrides = None) -> None:
+    """Lend it, until Ctrl-C."""
+    run_loop(_serve(settings_and_logs(config, overrides)))
 
 
 async def _serve(settings: Settings) -> None:
@@ -135,7 +134,9 @@ def _ask(
     except (TimeoutError, HTTPException) as error:
         raise Fault(f"{place} gave no answer ({type(error).__name__})") from None
     except OSError as error:
-        raise UsageError(f"no hrmd budget answers at {place} ({error.strerror}); start it, or name its --url") from None
+        raise UsageError(
+            f"no budget answers at {place} ({error.strerror}); start hrmd budget run, or name its --url"
+        ) from None
     if status == 200:
         return answer
     try:

@@ -206,7 +206,7 @@ def budget(readings: Readings) -> Check:
     found = readings.budget
     if found is None:
         return good("budget", "no budget is shared")
-    do = "entries are denied, exits are not; see that hrmd budget runs: hrmd budget show"
+    do = "entries are denied, exits are not; see that hrmd budget run goes on: hrmd budget show"
     why = f" ({found.unanswered})" if found.unanswered else ""
     if found.leased is None and found.trouble == NO_LEASE_YET:
         return doubtful("budget", f"{found.trouble}{why}", do, found.trouble)
