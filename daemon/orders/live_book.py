@@ -324,8 +324,9 @@ class LiveBook:
         self.say(
             OrderIntent(
                 ts=self._now or report.ts, order_id=order_id, symbol=report.symbol, side=report.side,
-                quantity=report.quantity, type=report.type or OrderType.LIMIT, limit_price=report.limit_price or None,
-                stop_price=report.stop_price or None, reduces=False, strategy=EXTERNAL,
+                quantity=report.quantity, type=report.type or OrderType.LIMIT,
+                limit_price=report.limit_price or None, stop_price=report.stop_price or None, reduces=False,
+                strategy=EXTERNAL,
                 reason=f"external order {report.venue_id}", reference_price=price,
             )
         )  # fmt: skip
