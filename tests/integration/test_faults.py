@@ -27,7 +27,9 @@ def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tape(tmp_path_factory.mktemp("tape") / "wave.parquet", *wave(150, every_s=1))
 
 
-@pytest.mark.parametrize("name", AROUND)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.nightly) if "blocked" in name else name for name in AROUND]
+)
 def test_it_is_said_nothing_is_opened_and_all_is_well_again(name: str, tape: Path, tmp_path: Path) -> None:
     """Within its decisions, as long as it lasts, by the right check; then journal and exchange hold the same."""
     pytest.importorskip("fyers_apiv3", reason="the Fyers SDK is not installed")

@@ -180,6 +180,7 @@ def own(kind: type[HRMStrategy], clock: ReplayClock) -> HRMStrategy:
     return kind.load(None, settings.model_management.seed, settings.hierarchical_reasoning_model, clock)
 
 
+@pytest.mark.nightly
 def test_caches_renewal_and_the_step_down_verify(day: Path, tmp_path: Path) -> None:
     """With what the model carries from bar to bar, twice the same, and made again bit for bit."""
     heard = []

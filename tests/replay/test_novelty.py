@@ -62,6 +62,7 @@ def test_another_novelty_is_named(journal: Path, tmp_path: Path) -> None:
         verify_journal(copy)
 
 
+@pytest.mark.nightly
 def test_within_the_limit_nothing_changes(simulated: Path, tmp_path: Path) -> None:
     """With a limit that nothing is over, decisions are those of a model that doesn't measure, but for the figure."""
     play(simulated, *SHIPPED, f"{NOVELTY}.scale=1000", journal=tmp_path / "on.sqlite")

@@ -31,7 +31,7 @@ def rows_of(path: Path) -> list[tuple[Any, ...]]:
     ("limit", "latency"),
     [
         ("execution.order_type=MARKET", "fixed:700"),
-        ("execution.order_type=LIMIT", "zero"),
+        pytest.param("execution.order_type=LIMIT", "zero", marks=pytest.mark.nightly),
         pytest.param("execution.order_type=MARKET", "zero", marks=pytest.mark.nightly),
         pytest.param("execution.order_type=LIMIT", "fixed:700", marks=pytest.mark.nightly),
     ],

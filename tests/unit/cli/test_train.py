@@ -56,6 +56,7 @@ def test_a_model_is_trained_watched_and_scored(tmp_path: Path, capsys: Capture) 
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_starts_from_a_shallower_one(tmp_path: Path, capsys: Capture) -> None:
     """A second layer is added to a trained model; one of another width is refused in one line."""
     assert call("train", "--out", str(tmp_path / "one"), "--sessions", "12") == 0

@@ -392,8 +392,8 @@ def _numbers(model: type[BaseModel], prefix: str = "") -> list[str]:
     return found
 
 
-BEYOND = ["1e400", "1" + "0" * 30, ".nan"]
-SPELT_OTHERWISE = ["1.0e300", ".inf", "-.inf", "nan", "Infinity"]
+BEYOND = ["1e400", ".nan"]
+SPELT_OTHERWISE = ["1" + "0" * 30, "1.0e300", ".inf", "-.inf", "nan", "Infinity"]
 
 
 @pytest.mark.parametrize("value", [*BEYOND, *(pytest.param(one, marks=pytest.mark.nightly) for one in SPELT_OTHERWISE)])

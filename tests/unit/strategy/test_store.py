@@ -192,6 +192,7 @@ def _install(directory: Path, file: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_installs_at_once_leave_a_whole_store(store: Store, models: list[Path]) -> None:
     """Of three processes each is done or was told to come again; what the store names can be loaded."""
     context = multiprocessing.get_context("spawn")

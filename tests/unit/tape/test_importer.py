@@ -143,6 +143,7 @@ def test_quotes_that_are_all_0_are_none(tmp_path: Path) -> None:
     assert ticks.ask.tolist() == [0.0] * 4
 
 
+@pytest.mark.nightly
 def test_messages_over_many_chunks(tmp_path: Path) -> None:
     """The order of arrival holds across chunks, and the last one may be short or empty."""
     for count in (sources.CHUNK_ROWS, sources.CHUNK_ROWS + 3):
