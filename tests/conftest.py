@@ -25,8 +25,9 @@ SLOW_FIXTURES = frozenset({"compiler", "kernels", "training", "killed"})
 """Who asks for these builds, has the native kernel built, trains, or has a process started."""
 UNTRACED = (
     "property/", "simulation/", "integration/test_canary", "integration/test_json_form", "integration/test_ladder",
-    "integration/test_shadow", "integration/test_thinking", "replay/test_baseline", "replay/test_corporate",
-    "replay/test_novelty", "replay/test_replay", "replay/test_shadow", "replay/test_week_of_faults",
+    "integration/test_restart_at_noon", "integration/test_shadow", "integration/test_thinking", "replay/test_baseline",
+    "replay/test_corporate", "replay/test_novelty", "replay/test_replay", "replay/test_report", "replay/test_shadow",
+    "replay/test_verify", "replay/test_week_of_faults",
 )  # fmt: skip
 """They walk the same lines hundreds of times: traced for coverage they would take twice as long."""
 CHILDREN = pytest.StashKey[int]()
