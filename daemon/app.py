@@ -414,14 +414,15 @@ class App:
         decider, size = self.strategy.strategies.get(settings.strategy.name), settings.performance.decisions_ahead
         if not (size and plan.pumped and isinstance(plan.clock, ReplayClock) and isinstance(decider, LooksAhead)):
             return None
-        scout = Scout(made_of(), plan.decides_from)
         why = one_by_one(plan.latency, plan.recover, [agent.name for agent in agents])
-        why = why or decider.foresee(scout.moments, size, plan.machine.stopwatch)
         if not why:
-            self.strategy.foreseer = decider
-            return scout
+            scout = Scout(made_of(), plan.decides_from)
+            why = decider.foresee(scout.moments, size, plan.machine.stopwatch)
+            if not why:
+                self.strategy.foreseer = decider
+                return scout
+            scout.close()
         log.info("decisions are thought of one by one", reason=why)
-        scout.close()
         return None
 
     def _live_feed(self) -> TapeFeed | LiveFeed:

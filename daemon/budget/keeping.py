@@ -5,14 +5,13 @@ Invariant: what is on disk is whole: either the books of before or those of now.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
 
 from daemon.budget.ledger import Books
 from daemon.core.errors import UsageError
-from daemon.core.files import read_text, sync_directory
+from daemon.core.files import read_text, write_whole
 from daemon.core.locks import Held, let_go, take
 
 KEY = "budget.books_file"
@@ -49,14 +48,7 @@ class BooksFile:
 
     def write(self, books: bytes) -> None:
         """Put other books in their place; they are on the disk when it returns. Raises `OSError`."""
-        fresh = self.path.with_name(f".{self.path.name}.new")
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(books)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, self.path)
-        sync_directory(self.path.parent)
+        write_whole(self.path, books)
 
     def close(self) -> None:
         """Let others have it."""

@@ -22,7 +22,7 @@ import msgspec
 
 from daemon.core.clock import wall_ns
 from daemon.core.errors import UsageError
-from daemon.core.files import read_text
+from daemon.core.files import read_text, write_whole
 
 PREFIX = "hrmd_"
 MAX_TOKENS = 1000
@@ -171,14 +171,7 @@ def _changing(path: Path) -> Iterator[list[TokenRecord]]:
 
 
 def _write(path: Path, records: list[TokenRecord]) -> None:
-    fresh = path.with_name(f".{path.name}.new")
     try:
-        fresh.unlink(missing_ok=True)
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(_Tokens(records)), indent=2) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
+        write_whole(path, msgspec.json.format(msgspec.json.encode(_Tokens(records)), indent=2) + b"\n")
     except OSError as error:
         raise UsageError(f"control.tokens_file: {path} can't be written ({error.strerror})") from None

@@ -116,6 +116,22 @@ def _no_text(byte: int, line: int, path: str) -> OSError:
     return OSError(errno.EILSEQ, f"is not UTF-8 text: byte 0x{byte:02x} in line {line}", path)
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Put a file of the owner's alone in the place of another, on the disk before anybody sees it. Raises `OSError`.
+
+    One writer at a time, which is its caller's to see to.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+    sync_directory(path.parent)
+
+
 def sync_directory(directory: Path) -> None:
     """Make sure that the disk has the names in a directory. Raises `OSError`."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -50,11 +50,12 @@ from daemon.core.events import (
     TickBatch,
     joined,
 )
-from daemon.core.pairs import is_stop
+from daemon.core.pairs import STOPS, is_stop
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.costs import ZERO, CostSchedule
 from daemon.market.instruments import Instrument, InstrumentBook, Kind
 from daemon.orders.paper_book import QUOTES_LAST_NS, WHOLE, BookTicks, SymbolBook, quoted_and_untold, tells_all
+from daemon.orders.terms import LIMITS
 from daemon.settings.orders import PaperSettings
 from daemon.tape.bar_ticks import certain_since
 
@@ -70,8 +71,6 @@ UNREAD_ROWS: Final = 32_768
 UNREAD_BATCHES: Final = 256
 """So many ticks, or batches, are put aside at most; bounds memory."""
 
-_STOPS: Final = (OrderType.SL_MARKET, OrderType.SL_LIMIT)
-_LIMITS: Final = (OrderType.LIMIT, OrderType.SL_LIMIT)
 _BP: Final = Decimal(10_000)
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
@@ -105,7 +104,7 @@ class _Order:
         self.after = after
         self.opened = session.open_ns
         self.expires = session.close_ns
-        self.armed = intent.type not in _STOPS
+        self.armed = intent.type not in STOPS
         self.filled = 0
         self.fills = 0
         self.turnover = ZERO
@@ -235,7 +234,7 @@ class PaperVenue:
             WorkingOrder(
                 order.intent.order_id, order.intent.symbol, order.intent.side, order.intent.type, order.intent.quantity,
                 order.filled, order.intent.limit_price, order.intent.stop_price,
-                order.armed and order.intent.type in _STOPS, order.active_from,
+                order.armed and order.intent.type in STOPS, order.active_from,
             )
             for order in self._orders.values()
         ]  # fmt: skip
@@ -405,7 +404,7 @@ class PaperVenue:
         """(n,): units that each tick would give to an armed order."""
         side = order.intent.side
         displayed = ticks.displayed(side)
-        if order.intent.type not in _LIMITS:
+        if order.intent.type not in LIMITS:
             return np.where(ticks.beyond_band(side), 0, displayed)
         limit, hair = float(_given(order.intent.limit_price)), float(order.instrument.tick_size) / 1000
         reach = limit - side.sign * (-hair if self._touch else hair)
@@ -420,7 +419,7 @@ class PaperVenue:
     def _price(self, order: _Order, ticks: BookTicks, row: int) -> Decimal:
         """What an armed order trades at, on the tick grid, rounded against us."""
         side = order.intent.side
-        if order.intent.type in _LIMITS:
+        if order.intent.type in LIMITS:
             return _given(order.intent.limit_price)
         quote = float(ticks.quote(side)[row])
         base, cost = (ticks.ltp[row], self._half_spread) if np.isnan(quote) else (quote, ZERO)
@@ -457,8 +456,8 @@ def _problem(intent: OrderIntent, instrument: Instrument) -> str | None:
     if intent.quantity <= 0 or intent.quantity % instrument.lot_size:
         return f"quantity {intent.quantity} is no positive multiple of the lot of {instrument.lot_size}"
     for label, price, needed in (
-        ("limit price", intent.limit_price, intent.type in _LIMITS),
-        ("stop price", intent.stop_price, intent.type in _STOPS),
+        ("limit price", intent.limit_price, intent.type in LIMITS),
+        ("stop price", intent.stop_price, intent.type in STOPS),
     ):
         if needed and (price is None or not instrument.on_grid(price)):
             return f"{label} {price} is no positive multiple of the tick of {instrument.tick_size}"

@@ -11,11 +11,11 @@ from decimal import Decimal
 from typing import Final, TypeAlias
 
 from daemon.core.events import OrderType
+from daemon.core.pairs import STOPS
 from daemon.orders.book import Order
 from daemon.orders.venue import VenueOrder
 
 LIMITS: Final = (OrderType.LIMIT, OrderType.SL_LIMIT)
-STOPS: Final = (OrderType.SL_MARKET, OrderType.SL_LIMIT)
 KEPT: Final = 20_000
 """Orders that are remembered."""
 

@@ -20,9 +20,10 @@ import msgspec
 
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import OrderType
+from daemon.core.pairs import STOPS
 from daemon.orders.book import FOREIGN, Order, OrderBook, OrderState
 from daemon.orders.protection import AS_LIMITS
-from daemon.orders.terms import LIMITS, STOPS
+from daemon.orders.terms import LIMITS
 from daemon.orders.venue import OrderStatus, VenueOrder, VenueTrade
 
 EARLY_NS: Final = 5 * NS_PER_S

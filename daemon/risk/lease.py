@@ -11,12 +11,11 @@ from decimal import Decimal
 from typing import Final
 
 from daemon.core.events import BudgetChanged
-from daemon.report.text import ist_time
+from daemon.report.text import PAISA, ist_time
 
 CHECK: Final = "budget"
 NONE: Final = "no lease"
 """How it begins why there is none."""
-PAISA: Final = Decimal("0.01")
 
 
 def deny(leased: Decimal | None, trouble: str, gross: Decimal) -> tuple[str, str, str] | None:
