@@ -28,13 +28,14 @@ import aiohttp
 import numpy as np
 import structlog
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.benchmark.machine import processor
 from daemon.cli.options import run_loop
 from daemon.core.clock import NS_PER_S, PacedClock, stopwatch_ns
 from daemon.core.events import Bar, TickBatch
 from daemon.core.latency import MeasuredLatency
 from daemon.feed.live.feed import LiveFeed
+from daemon.plan import RunPlan
 from daemon.settings.loading import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -110,6 +110,11 @@ class Account:
         """Why the newest orderly end halted trading, and who asked for it."""
 
     @property
+    def held(self) -> dict[str, int]:
+        """How many of each symbol that is or was held."""
+        return {item.symbol: item.quantity for item in self.portfolio.positions()}
+
+    @property
     def net(self) -> Decimal:
         """Realised profit less costs, rupees."""
         return self.portfolio.realised_pnl - self.portfolio.costs

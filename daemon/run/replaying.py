@@ -16,7 +16,7 @@ import msgspec
 import pyarrow as pa
 import structlog
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.clock import NS_PER_S, ReplayClock, stopwatch_ns
 from daemon.core.errors import Fault, TapeError, UsageError
 from daemon.core.events import Bar, Decision, Event, Fill, InferenceMeasured, TickBatch
@@ -24,6 +24,7 @@ from daemon.core.latency import Latency
 from daemon.feed.replay import TapeFeed
 from daemon.market.calendar import MarketCalendar
 from daemon.native.kernel import column_kernel
+from daemon.plan import RunPlan
 from daemon.portfolio.book import Portfolio
 from daemon.report.chance import SensitivityRow
 from daemon.report.summary import ReplaySummary

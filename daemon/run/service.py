@@ -20,7 +20,7 @@ import structlog
 
 from daemon.alerting.sender import Sender
 from daemon.alerting.targets import read_targets
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.brokers.choice import check_feed, real_ticks
 from daemon.budget.keeper import keeper_of
 from daemon.control.auth import check_server_token, server_token, server_token_file
@@ -36,6 +36,7 @@ from daemon.feed.live.time import live_clock
 from daemon.machine import Machine
 from daemon.market.calendar import MarketCalendar
 from daemon.market.opening import CalendarWatch
+from daemon.plan import RunPlan
 from daemon.run.alerts import alert_desk
 from daemon.run.control import ControlService
 from daemon.run.gauges import build_of, gauges_of

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.clock import ReplayClock, india_day
 from daemon.core.events import (
     ActorRestarted,
@@ -35,6 +35,7 @@ from daemon.core.events import (
 from daemon.journal.schema import KINDS
 from daemon.market.calendar import MarketCalendar
 from daemon.native.kernel import column_kernel
+from daemon.plan import RunPlan
 from daemon.run.chronicle import CHRONICLED
 from daemon.run.latency import parse_latency
 from daemon.run.many import Crew, Job

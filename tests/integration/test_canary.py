@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.clock import NS_PER_S, ReplayClock
 from daemon.core.events import (
     Action,
@@ -35,6 +35,7 @@ from daemon.core.events import (
 )
 from daemon.core.latency import FixedLatency
 from daemon.journal.reader import JournalReader
+from daemon.plan import RunPlan
 from daemon.run.verifying import verify_journal
 from daemon.shadow.agents import Agent, build_agents
 from strategies.base import Moment, Strategy, decision

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.clock import ReplayClock
 from daemon.core.errors import UsageError
 from daemon.core.events import Action, Decision, SwapStrategy, TimeAdvanced
 from daemon.core.latency import FixedLatency
+from daemon.plan import RunPlan
 from daemon.run.explaining import Explanation, explain_decision
 from daemon.run.verifying import verify_journal
 from tests.integration.test_thinking import OURS, run

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.clock import ReplayClock
 from daemon.core.events import (
     Decision,
@@ -22,6 +22,7 @@ from daemon.core.events import (
     SwapStrategy,
 )
 from daemon.core.latency import FixedLatency
+from daemon.plan import RunPlan
 from daemon.run.verifying import verify_journal
 from strategies.base import NOT_FINITE, RAISED, Moment
 from strategies.hrm import HRMStrategy

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.calls.budget import Purpose
 from daemon.control.view import HandSide, HandType, NotTradingError, OrderTicket
 from daemon.core.clock import NS_PER_S, PacedClock
@@ -43,6 +43,7 @@ from daemon.core.events import (
 from daemon.core.latency import MeasuredLatency
 from daemon.journal.reader import JournalReader
 from daemon.journal.writer import Journal
+from daemon.plan import RunPlan
 from daemon.recovery.account import recover
 from daemon.run.view import DaemonView
 from daemon.sandbox.faults import FaultKind, Route

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.clock import PacedClock
 from daemon.core.events import Action, Bar, Event, FeedState, FeedStatus, Fill, OrderDenied, TickBatch
 from daemon.core.latency import MeasuredLatency
 from daemon.feed.live.feed import LiveFeed
 from daemon.journal.reader import JournalReader
+from daemon.plan import RunPlan
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.tokens import make_token
 from daemon.tape.format import TapeWriter

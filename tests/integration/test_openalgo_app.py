@@ -7,10 +7,11 @@ from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.clock import LiveClock
 from daemon.core.events import Event, Fill, OrderApproved, Side, TickBatch
 from daemon.core.latency import MeasuredLatency
+from daemon.plan import RunPlan
 from tests.samples import intend, settings_of
 from tests.unit.sandbox.desk import SBIN, TOKEN, opened, until
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.clock import ReplayClock
 from daemon.core.events import (
     PROTECTION,
@@ -27,6 +27,7 @@ from daemon.core.events import (
     TradingStateChanged,
 )
 from daemon.core.latency import FixedLatency
+from daemon.plan import RunPlan
 from daemon.run.view import DaemonView
 from tests.own_classes import own, sick, write_class
 from tests.samples import DAY, LIVELY, SBIN, journaled, settings_of, wave, write_tape

@@ -9,10 +9,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.clock import NS_PER_S, ReplayClock
 from daemon.core.events import Bar, Decision, MarketRemembered, StrategySwapped, SwapStrategy
 from daemon.core.latency import FixedLatency
+from daemon.plan import RunPlan
 from daemon.run.verifying import verify_journal
 from daemon.tape.format import TapeReader
 from daemon.tape.reel import ReelWriter

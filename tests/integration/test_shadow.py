@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.clock import PacedClock, ReplayClock
 from daemon.core.events import Action, ActorRestarted, Decision, Halt, ShadowResult, TimeAdvanced
 from daemon.core.latency import FixedLatency, MeasuredLatency
+from daemon.plan import RunPlan
 from daemon.report.side_by_side import ShadowRow
 from daemon.shadow.agents import Agent
 from strategies.base import Moment, Strategy, decision

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.clock import PacedClock, ReplayClock
 from daemon.core.errors import Fault
 from daemon.core.events import ActorRestarted, Decision, Flatten, Halt, StrategySwapped, SwapStrategy, TimeAdvanced
 from daemon.core.latency import FixedLatency, MeasuredLatency
+from daemon.plan import RunPlan
 from daemon.run.verifying import verify_journal
 from daemon.run.view import DaemonView
 from strategies.base import HUNG, LATE, RAISED, UNFIT, Moment, Strategy

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.actor import Actor
 from daemon.core.clock import ReplayClock
 from daemon.core.events import (
@@ -26,6 +26,7 @@ from daemon.core.events import (
     TradingState,
 )
 from daemon.core.latency import FixedLatency
+from daemon.plan import RunPlan
 from daemon.shadow.agents import Agent
 from strategies.base import HUNG, NOT_FINITE
 from strategies.rules import RulesStrategy

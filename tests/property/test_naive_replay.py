@@ -15,13 +15,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.clock import NS_PER_MS, NS_PER_S, ReplayClock
 from daemon.core.events import Bar, Event, Fill, OrderAccepted, OrderCancelled, OrderIntent, Side
 from daemon.core.latency import FixedLatency
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
 from daemon.native.kernel import column_kernel
+from daemon.plan import RunPlan
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.tape.format import TapeReader, TapeWriter

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import ReplayClock
@@ -24,6 +24,7 @@ from daemon.core.pump import Pump
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.instruments import InstrumentBook
 from daemon.native.kernel import column_kernel
+from daemon.plan import RunPlan
 from daemon.tape.format import TapeWriter
 from daemon.tape.simulator import SimulatedSymbol, simulate
 from tests.depth import examples

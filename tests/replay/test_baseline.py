@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.clock import ReplayClock
 from daemon.core.events import BaselineWeighed, Decision, MitigationTaken, StrategySwapped
 from daemon.core.latency import FixedLatency
 from daemon.market.calendar import MarketCalendar, Session
+from daemon.plan import RunPlan
 from daemon.run.verifying import verify_journal
 from daemon.tape.format import TapeWriter
 from daemon.tape.simulator import SimulatedSymbol, simulate

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.cli import main
 from daemon.core.clock import ReplayClock
 from daemon.core.errors import UsageError
@@ -22,6 +22,7 @@ from daemon.core.events import AccountSnapshot, Bar, Fill, RunCounted
 from daemon.core.json_form import plain
 from daemon.core.latency import FixedLatency
 from daemon.journal.reader import JournalReader
+from daemon.plan import RunPlan
 from daemon.report.summary import ReplaySummary
 from daemon.run.latency import parse_latency
 from daemon.run.replaying import Replay, ReplayOutputs

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.clock import ReplayClock
 from daemon.core.events import Action, Bar, Decision, Fill, StrategySwapped, SwapStrategy
 from daemon.core.latency import FixedLatency
+from daemon.plan import RunPlan
 from strategies.base import Moment, decision
 from strategies.rules import RulesStrategy
 from tests.samples import DAY, LIVELY, MINUTE, OPEN, SBIN, journaled, settings_of, wave, write_tape

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.actor import Actor
 from daemon.core.clock import ReplayClock
 from daemon.core.errors import ArtifactError, Fault, JournalError, UsageError
@@ -32,6 +32,7 @@ from daemon.core.events import (
 from daemon.core.latency import FixedLatency
 from daemon.journal.reader import JournalReader
 from daemon.market.calendar import CalendarRangeError
+from daemon.plan import RunPlan
 from models.agent import HRMAgent
 from tests.samples import DAY, LIVELY, MINUTE, OPEN, SBIN, journaled, play, settings_of, wave, write_tape
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.clock import ReplayClock
 from daemon.core.events import TimeAdvanced
 from daemon.core.latency import FixedLatency
+from daemon.plan import RunPlan
 from daemon.run.health import memory_limits
 from daemon.run.memory import free_memory, set_aside
 from daemon.run.process import memory_allowed

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.clock import NS_PER_S, LiveClock, ReplayClock
 from daemon.core.errors import JournalError
 from daemon.core.events import (
@@ -33,6 +33,7 @@ from daemon.core.events import (
 )
 from daemon.core.latency import FixedLatency
 from daemon.feed.live.feed import LiveFeed
+from daemon.plan import RunPlan
 from daemon.run.view import KEPT, DaemonView
 from daemon.settings.loading import load_settings
 from daemon.strategy.artifacts import hash_on_disk

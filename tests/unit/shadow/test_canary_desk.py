@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daemon.app import App, RunPlan
+from daemon.app import App
 from daemon.core.clock import ReplayClock
 from daemon.core.events import (
     Action,
@@ -22,6 +22,7 @@ from daemon.core.events import (
     ModelRefused,
 )
 from daemon.core.latency import FixedLatency
+from daemon.plan import RunPlan
 from daemon.shadow.agents import Agent
 from strategies.base import NOT_FINITE
 from tests.integration.own_strategies import Own

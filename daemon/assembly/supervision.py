@@ -1,0 +1,50 @@
+"""What keeps the stations running: the ladder of who may be in charge, and what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from daemon.core.bus import Bus
+from daemon.core.clock import ReplayClock
+from daemon.plan import RunPlan
+from daemon.settings.tree import Settings
+from daemon.shadow.agents import Agent
+from daemon.strategy.build import Built
+from daemon.strategy.easing import knows
+from daemon.supervision.baseline import Rival
+from daemon.supervision.care import Traits
+from daemon.supervision.supervisor import Ladder, Supervisor
+from strategies.base import Strategy, model_hash_of
+
+
+def supervisor(bus: Bus, settings: Settings, plan: RunPlan, built: Built, agents: Sequence[Agent]) -> Supervisor:
+    """Who restarts what crashed, and puts another in charge of deciding."""
+    own = settings.supervisor
+    return Supervisor(
+        bus,
+        Ladder(own.ladder, settings.strategy.name, own.max_failed_decisions, built.missing),
+        own if plan.restarts else own.model_copy(update={"max_restarts": 0}),
+        plan.clock,
+        Traits(
+            knows(built.strategies), _trained_to(built.strategies), built.missing,
+            settings.hierarchical_reasoning_model.act.deadline_ms, settings.performance.memory_limit_gb,
+            _rival(settings, agents),
+        ),
+        timed=not isinstance(plan.clock, ReplayClock),
+    )  # fmt: skip
+
+
+def _trained_to(strategies: Mapping[str, Strategy]) -> dict[str, str]:
+    return {name: str(getattr(it, "trained_to", "")) for name, it in strategies.items()}
+
+
+def _rival(settings: Settings, agents: Sequence[Agent]) -> Rival | None:
+    """The shadow agent that the strategy in charge is measured by."""
+    canary, name = settings.canary, settings.supervisor.triggers.baseline
+    named = next((agent for agent in agents if agent.name == name), None)
+    if named is None:
+        return None
+    return Rival(
+        named.name, named.strategy.name, model_hash_of(named.strategy), canary.alpha, canary.bound_bp,
+        settings.broker.starting_cash,
+    )  # fmt: skip
