@@ -277,9 +277,9 @@ class App:
 
     def snapshot(self) -> AccountSnapshot:
         """The account as it stands, for the journal; true while nothing that was published waits to be handled."""
-        account, book = self.account, self.risk.book
-        account.flatten_reason, account.unsettled = self.risk.flatten_reason, dict(book.unsettled)
-        account.closing, account.brackets = dict(self.risk.closing), book.brackets
+        account, book, closing = self.account, self.risk.book, self.risk.closing
+        account.flatten_reason, account.unsettled = closing.flatten_reason, dict(book.unsettled)
+        account.closing, account.brackets = dict(closing.symbols), book.brackets
         account.day, account.day_start_net, account.day_high = book.day, book.day_start_net, book.day_high
         taken = account.snapshot(self.plan.clock.now_ns() or account.last_ts)
         return msgspec.structs.replace(taken, sessions=self.strategy.view.sessions())

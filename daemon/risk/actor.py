@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 import structlog
@@ -27,7 +28,6 @@ from daemon.core.events import (
     CanaryChanged,
     CanaryState,
     CancelOrder,
-    ContractClosing,
     DayProfitPeaked,
     Decision,
     Event,
@@ -63,21 +63,25 @@ from daemon.core.events import (
     TimeAdvanced,
     TradingState,
     TradingStateChanged,
-    overnight,
 )
 from daemon.market.calendar import Session
-from daemon.market.overnight import OvernightLimit, shares_after
+from daemon.market.overnight import OvernightLimit
 from daemon.risk.book import RiskBook
+from daemon.risk.closing import Closing, Means
 from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import MINUTE_NS, RiskGate, Sessions
 from daemon.risk.held_over import HeldOver
 from daemon.risk.intents import IntentBuilder
 from daemon.risk.lots import LotWatch
 from daemon.risk.protecting import Hands, Protector
-from daemon.risk.refusals import ExitRetries, StandingDenials, too_large
+from daemon.risk.refusals import StandingDenials
+from daemon.risk.unsettled import Unsettled
 from daemon.settings.risk import RiskSettings
 
 log = structlog.get_logger("risk")
+
+SQUARE_OFF: Final = "square-off time"
+"""Why everything is closed at the end of a session."""
 
 
 class RiskActor(Actor):
@@ -107,24 +111,15 @@ class RiskActor(Actor):
         self._square_off_ns = int(square_off_minutes * MINUTE_NS)
         self._session: Session | None = None
         self.funds = funds
-        self.flatten_reason = ""
-        """Why everything is being closed, "" where it isn't."""
-        self.closing: dict[str, str] = {}
-        """Symbols that are being closed, and why, while all others are not."""
-        self._bare: dict[str, str] = {}
-        """Symbols that are being closed for want of a stop, or because their target is reached, and why."""
-        self.held_over = HeldOver(limit)
-        self._taken_off: set[str] = set()
         self._told_high = Decimal(0)
-        self._retries = ExitRetries()
         self._denials = StandingDenials()
         self._lots = LotWatch(gate.instruments)
-        hands = Hands(bus.publish, self._submit, self._close_symbol)
+        self.held_over = HeldOver(limit)
+        self._unsettled = Unsettled(book, self.held_over, clock, bus.publish)
+        means = Means(bus.publish, self._submit, self._take_off)
+        self.closing = Closing(book, builder, gate.guard, self._unsettled, clock, means)
+        hands = Hands(bus.publish, self._submit, self.closing.close_unprotected)
         self._protector = Protector(book, builder, hands, gathers=not isinstance(clock, ReplayClock))
-        self._ending: dict[str, str] = {}
-        """Contracts that are being closed because they end, and why."""
-        self._over: set[str] = set()
-        """Contracts that are held and over: never traded."""
         self.inbox = bus.subscribe(
             self.name,
             (
@@ -153,7 +148,7 @@ class RiskActor(Actor):
             book.on_ticks(event)
             for line in self._lots.look(event.symbols, book, self.limits):
                 log.warning(line)
-            self._look_overnight()
+            self._unsettled.look()
         elif isinstance(event, TimeAdvanced):
             self._on_time(event.ts)
         elif isinstance(event, Decision):
@@ -161,21 +156,21 @@ class RiskActor(Actor):
                 self._on_decision(event)
         elif isinstance(event, PositionChanged):
             book.on_position(event)
-            self._watch(event.symbol)
+            self._unsettled.watch(event.symbol)
         elif isinstance(event, Fill):
             intent = book.open_intent(event.order_id)
             book.on_fill(event)
-            self._retries.forget(event.symbol)
+            self.closing.retries.forget(event.symbol)
             self._protector.on_fill(event, intent)
-            self._watch(event.symbol)
+            self._unsettled.watch(event.symbol)
             self._protect(event.symbol, event.ts)
         elif isinstance(event, PriceAdjusted | PriceJumped | PositionRestated):
-            self._on_action(event)
+            self._unsettled.on_action(event)
         elif isinstance(event, OrderCancelled | OrderRejected | OrderExpired):
             if isinstance(event, OrderRejected):
-                self._on_refusal(event)
-            elif isinstance(event, OrderCancelled):
-                self._on_cancelled(event)
+                self.closing.on_refusal(event)
+            elif isinstance(event, OrderCancelled) and not self._is_over(event.ts):
+                self.closing.on_cancelled(event)
             self._on_gone(event)
         elif isinstance(event, OrderAccepted | OrderAmended | OrderUnknown | OrderIntent):
             self._on_order(event)
@@ -194,9 +189,9 @@ class RiskActor(Actor):
         elif isinstance(event, SettingChanged):
             self._builder.retune(self._gate.retune(event))
         elif isinstance(event, ModelLoaded):
-            if event.closes and self._open():
-                self.flatten_reason = self.flatten_reason or event.reason
-                self._close_all(self.flatten_reason, knowing=True)
+            if event.closes and self.closing.open():
+                self.closing.flatten_reason = self.closing.flatten_reason or event.reason
+                self.closing.close_all(self.closing.flatten_reason, knowing=True)
         elif isinstance(event, CanaryChanged):
             self._on_canary(event)
         else:
@@ -208,8 +203,7 @@ class RiskActor(Actor):
     ) -> None:  # fmt: skip
         """Go on as an earlier process left it: the kill switch and an unfinished flattening survive."""
         self.book.state = state
-        self.flatten_reason = flatten_reason
-        self.closing = dict(closing or {})
+        self.closing.restore(flatten_reason, closing or {})
         self._told_high = self.book.day_high
         for symbol, reason in (unsettled or {}).items():
             self.book.unsettle(symbol, reason, float(self.book.of(symbol).average_price))
@@ -218,18 +212,9 @@ class RiskActor(Actor):
         """How large its entries may be, and what is to be closed now that it has ended."""
         runs = event.state is CanaryState.RUNNING
         self.book.candidate = (f"{CANDIDATE}{event.agent}", event.size) if runs else ("", 0.0)
-        self.closing |= {symbol: event.reason for symbol in event.closes if self._is_open(symbol)}
-        self._close_some()
-
-    def _close_some(self) -> None:
-        """Close what is to be closed of single symbols, until it is."""
-        self.closing = {symbol: why for symbol, why in self.closing.items() if self._is_open(symbol)}
-        for symbol, why in self.closing.items():
-            self._close_all(why, symbol, knowing=True)
-
-    def _is_open(self, symbol: str) -> bool:
-        entry = self.book.of(symbol)
-        return bool(entry.position or entry.working_buys or entry.working_sells)
+        closing = self.closing
+        closing.symbols |= {symbol: event.reason for symbol in event.closes if closing.is_open(symbol)}
+        closing.close_symbols()
 
     def _on_halted(self, event: SymbolHalted | SymbolResumed) -> None:
         """The broker's positions differ from ours, or don't any more; what is held over a night was said from here."""
@@ -237,55 +222,6 @@ class RiskActor(Actor):
             self.book.halted[event.symbol] = event.reason
         elif not event.overnight:
             self.book.halted.pop(event.symbol, None)
-
-    def _watch(self, symbol: str) -> None:
-        position = self.book.of(symbol).position
-        self.held_over.watch(symbol, position)
-        if not position and symbol in self.book.unsettled:
-            self._settle(symbol, "nothing is held any more")
-
-    def _look_overnight(self) -> None:
-        """What is held and jumped between two days is left alone until it is known what became of it."""
-        for jump in self.held_over.look(self.book):
-            if jump.back:
-                self._settle(jump.symbol, f"back at {jump.after:,.10g}: the first price of the day was false")
-                continue
-            held = self.book.of(jump.symbol).position
-            self._unsettle(
-                jump.symbol,
-                f"{overnight(jump.before, jump.after)} with {held} held: a corporate action? Quantity and price are "
-                "the broker's to change, on paper by market.adjustments; hrmd ctl resume when they are right",
-                jump.before,
-            )
-
-    def _on_action(self, event: PriceAdjusted | PriceJumped | PositionRestated) -> None:
-        book, symbol = self.book, event.symbol
-        if isinstance(event, PriceJumped):
-            self.held_over.confirm(symbol)
-        elif isinstance(event, PositionRestated):
-            book.restate(event)
-            self._settle(symbol, f"counted anew for the {event.kind} of {event.date}: {book.of(symbol).position} held")
-            self._watch(symbol)
-        else:
-            entry = book.of(symbol)
-            held, price = entry.position, entry.last_price or float(entry.average_price)
-            book.adjust(event)
-            self.held_over.adjust(event)
-            if held and event.shares and event.by_broker:
-                expected, _ = shares_after(held, event.numerator, event.denominator)
-                reason = f"{event.kind} of {event.date} (×{event.ratio:.6g}) with {held} held: the broker is to make it"
-                self._unsettle(symbol, f"{reason} {expected}; hrmd ctl resume when it is right", price)
-
-    def _unsettle(self, symbol: str, reason: str, price: float) -> None:
-        self.book.unsettle(symbol, reason, price)
-        log.error(f"{symbol}: {reason}")
-        self.bus.publish(SymbolHalted(ts=self._clock.now_ns(), symbol=symbol, reason=reason, overnight=True))
-
-    def _settle(self, symbol: str, reason: str, *, as_it_stands: bool = False) -> None:
-        self.held_over.confirm(symbol)
-        if self.book.settle(symbol, as_it_stands=as_it_stands):
-            log.info(f"{symbol}: {reason}")
-            self.bus.publish(SymbolResumed(ts=self._clock.now_ns(), symbol=symbol, reason=reason, overnight=True))
 
     def _on_feed(self, event: FeedStatus) -> None:
         """No new risk on ticks that can't be relied on; exits are not held up."""
@@ -302,7 +238,7 @@ class RiskActor(Actor):
         intent = self._builder.build(decision, self.book)
         if intent is None:
             return
-        self._retries.owed.pop(intent.symbol, None)
+        self.closing.retries.owed.pop(intent.symbol, None)
         if not intent.reduces:
             denial = self._gate.check(intent, self.book, intent.ts)
             if not self._denials.is_news(intent, denial):
@@ -324,40 +260,18 @@ class RiskActor(Actor):
             log.error("no lease of the shared budget", reason=ended.reason)
             self.bus.publish(ended)
 
-    def _on_refusal(self, event: OrderRejected) -> None:
-        """The venue said no. An exit is tried again, in smaller parts where it was too large."""
-        intent = self.book.open_intent(event.order_id)
-        if intent is None:
-            return
-        if self._retries.refused(intent, event, self._clock.now_ns()):
-            log.error(
-                "an exit was refused; it is tried again", symbol=intent.symbol, order=event.order_id,
-                decision=intent.decision, quantity=intent.quantity, reason=event.reason,
-            )  # fmt: skip
-        halved = self._builder.halved(intent)
-        if too_large(event.reason) and halved < intent.quantity:
-            self.book.largest[intent.symbol] = halved
-            self._retries.hasten(intent.symbol)
-
-    def _on_cancelled(self, event: OrderCancelled) -> None:
-        """An exit that the venue cancelled by itself is tried again like one that it refused; not at the day's end."""
-        intent, session = self.book.open_intent(event.order_id), self._session
-        if session is not None and event.ts >= session.close_ns:
-            return
-        if intent is not None and self._retries.cancelled(intent, event, self._clock.now_ns()):
-            log.error(
-                "an exit was cancelled by the venue; it is tried again", symbol=intent.symbol, order=event.order_id,
-                decision=intent.decision, quantity=intent.quantity, reason=event.reason,
-            )  # fmt: skip
-
     def asked_off(self, order_ids: Iterable[str]) -> None:
         """An earlier process asked for these orders to leave the market: their end is no failure."""
         for order_id in order_ids:
-            self._retries.asked_off(order_id)
+            self.closing.retries.asked_off(order_id)
             self._protector.asked_off(order_id)
 
+    def _take_off(self, order_id: str, reason: str) -> None:
+        self._protector.asked_off(order_id)
+        self.bus.publish(CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason, who=ITSELF))
+
     def _on_asked_off(self, event: CancelOrder) -> None:
-        self._retries.asked_off(event.order_id)
+        self.closing.retries.asked_off(event.order_id)
         self._protector.asked_off(event.order_id)
         intent = self.book.open_intent(event.order_id)
         if intent is not None:
@@ -371,9 +285,9 @@ class RiskActor(Actor):
         why = self._why_closing(symbol, event.ts)
         by_itself = not isinstance(event, OrderExpired) and not why and self._in_session(event.ts)
         self._protector.on_end(intent, event.ts, event.reason, by_itself=by_itself)
-        now = self._clock.now_ns()
-        if why and intent.strategy == PROTECTION and self.book.of(symbol).position and self._retries.due(symbol, now):
-            self._close(symbol, why, now)
+        now, closing = self._clock.now_ns(), self.closing
+        if why and intent.strategy == PROTECTION and self.book.of(symbol).position and closing.retries.due(symbol, now):
+            closing.close(symbol, why, now)
         self._protect(symbol, event.ts)
 
     # -- stop and target --------------------------------------------------------------------------------------------
@@ -385,7 +299,7 @@ class RiskActor(Actor):
         protector = self._protector
         if protector.waits(symbol) and not protector.holds_up(symbol):
             self._go_on(symbol)
-        closing = bool(self._why_closing(symbol, ts)) or protector.waits(symbol) or symbol in self._retries.owed
+        closing = bool(self._why_closing(symbol, ts)) or protector.waits(symbol) or symbol in self.closing.retries.owed
         protector.look(symbol, ts, closing=closing)
 
     def _protect_all(self, ts: int) -> None:
@@ -420,23 +334,15 @@ class RiskActor(Actor):
         halted = self.book.state is TradingState.HALTED and not self.limits.exits_when_halted
         return not halted and symbol not in self.book.unsettled
 
-    def _close_symbol(self, symbol: str, reason: str) -> None:
-        self._bare[symbol] = reason
-        self._close_bare()
-
-    def _close_bare(self) -> None:
-        """Close what isn't protected; what somebody placed in the broker's app is left alone, and so is its part."""
-        self._bare = {symbol: why for symbol, why in self._bare.items() if self.book.of(symbol).position}
-        for symbol, why in self._bare.items():
-            self._close_all(why, symbol, theirs=False, knowing=True)
-
     def _why_closing(self, symbol: str, ts: int) -> str:
         """Why all that is held of a symbol is being closed, "" where it isn't."""
-        session = self._session
-        if session is not None and session.close_ns - ts <= self._square_off_ns:
-            return "square-off time"
-        known = (self.closing.get(symbol), self._ending.get(symbol), self._bare.get(symbol))
-        return self.flatten_reason or next((why for why in known if why), "")
+        return SQUARE_OFF if self._squares_off(ts) else self.closing.why(symbol)
+
+    def _squares_off(self, ts: int) -> bool:
+        return self._session is not None and self._session.close_ns - ts <= self._square_off_ns
+
+    def _is_over(self, ts: int) -> bool:
+        return self._session is not None and ts >= self._session.close_ns
 
     def _in_session(self, ts: int) -> bool:
         return self._session is not None and ts < self._session.close_ns
@@ -465,55 +371,17 @@ class RiskActor(Actor):
                 self.book.start_day(india_day(session.open_ns))
                 self._told_high = Decimal(0)
                 self._denials.forget()
-                self._retries.forget()
-                self._close_ending(ts)
-                if self._held():
-                    self.flatten_reason = "carried over from an earlier session"
+                self.closing.retries.forget()
+                self.closing.close_ending(ts)
+                if self.closing.held():
+                    self.closing.flatten_reason = "carried over from an earlier session"
         self._note_high(ts)
-        self._close_ending(ts)
-        if session.close_ns - ts <= self._square_off_ns:
-            self._close_all("square-off time")
-        elif self.flatten_reason:
-            self._close_all(self.flatten_reason, knowing=True)
-            disputed = self.book.halted and self.book.state is not TradingState.ACTIVE
-            if not self._open() and not disputed:  # flat is what the broker's book says, too
-                self.flatten_reason = ""
+        self.closing.close_ending(ts)
+        if self._squares_off(ts):
+            self.closing.close_all(SQUARE_OFF)
         else:
-            self._close_owed()
-            if self.closing:
-                self._close_some()
-            if self._bare:
-                self._close_bare()
+            self.closing.go_on()
         self._protect_all(ts)
-
-    def _close_ending(self, ts: int) -> None:
-        """Close contracts that end, and say so once; what is held of one that is over is left to the exchange."""
-        guard = self._gate.guard
-        if guard is None:
-            return
-        for symbol in [symbol for symbol in self.book.symbols if self._is_open(symbol)]:
-            held = self.book.of(symbol).position
-            over, reason = guard.over(symbol, ts), guard.due(symbol, ts)
-            if over:
-                self._over.add(symbol)
-                if symbol not in self.book.unsettled:
-                    words = f"{over} with {held} held: the exchange has settled it; compare with the broker's book"
-                    self._unsettle(symbol, words, self.book.of(symbol).last_price)
-            if reason and symbol not in self._ending:
-                self._ending[symbol] = reason
-                log.error("a contract ends: it is closed", symbol=symbol, held=held, reason=reason)
-                self.bus.publish(ContractClosing(ts=ts, symbol=symbol, quantity=held, reason=reason))
-            if reason:
-                self._close_all(reason, symbol)
-
-    def _close_owed(self) -> None:
-        """Try the exits of strategies that failed again, until they are done or taken back."""
-        now = self._clock.now_ns()
-        for symbol, (side, reason) in list(self._retries.owed.items()):
-            if self.book.of(symbol).position * side.sign >= 0:
-                del self._retries.owed[symbol]
-            elif symbol not in self.book.unsettled and self._retries.due(symbol, now):
-                self._close(symbol, reason, now)
 
     def _note_high(self, ts: int) -> None:
         book, step = self.book, self._gate.peak_step
@@ -554,34 +422,22 @@ class RiskActor(Actor):
             )
         )  # fmt: skip
 
-    def _held(self) -> bool:
-        return any(entry.position and symbol not in self._over for symbol, entry in self.book.symbols.items())
-
-    def _open(self) -> bool:
-        """Whether something is held, or works and may yet become a position."""
-        return any(self._is_open(symbol) for symbol in self.book.symbols if symbol not in self._over)
-
     def _command(self, event: Event) -> None:
-        self._retries.forget()
+        self.closing.retries.forget()
         if isinstance(event, Halt):
             self._set_state(TradingState.HALTED, event)
         elif isinstance(event, Resume):
-            self.flatten_reason, self.closing, self._bare = "", {}, {}
-            self._settle_all(event)
+            self.closing.call_off()
+            self._unsettled.settle_all(event)
             self._set_state(TradingState.ACTIVE, event)
         elif isinstance(event, Reduce):
             self._set_state(TradingState.REDUCING, event)
         elif isinstance(event, Flatten):
-            self.flatten_reason = event.reason
-            self._settle_all(event)
+            self.closing.flatten_reason = event.reason
+            self._unsettled.settle_all(event)
             if self.book.state is TradingState.ACTIVE:
                 self._set_state(TradingState.REDUCING, event)
-            self._close_all(event.reason, knowing=event.automatic)
-
-    def _settle_all(self, event: Resume | Flatten) -> None:
-        """A person has said what is to become of what is held."""
-        for symbol in [] if event.automatic else list(self.book.unsettled):
-            self._settle(symbol, event.reason, as_it_stands=True)
+            self.closing.close_all(event.reason, knowing=event.automatic)
 
     def _set_state(self, state: TradingState, command: Halt | Resume | Reduce | Flatten) -> None:
         if state is not self.book.state:
@@ -589,38 +445,6 @@ class RiskActor(Actor):
             self.bus.publish(
                 TradingStateChanged(ts=self._clock.now_ns(), state=state, reason=command.reason, who=command.who)
             )
-
-    def _close_all(self, reason: str, only: str | None = None, *, theirs: bool = True, knowing: bool = False) -> None:
-        """Take off the market what could open a position or wait at a price, and close what is held.
-
-        `only`: of one symbol. `theirs`: what somebody placed in the broker's app, too. `knowing`: not before today's
-        price says that what was held over the night is as many.
-        """
-        resting = self.book.resting()
-        self._taken_off.intersection_update(resting)
-        for order_id in resting:
-            if order_id not in self._taken_off and self._is_of(order_id, only, theirs=theirs):
-                self._taken_off.add(order_id)
-                self._protector.asked_off(order_id)
-                self.bus.publish(CancelOrder(ts=self._clock.now_ns(), order_id=order_id, reason=reason, who=ITSELF))
-        now = self._clock.now_ns()
-        for symbol, entry in self.book.symbols.items():
-            if symbol in self.book.unsettled or only not in (None, symbol):
-                continue
-            if knowing and self.held_over.awaits_price(symbol, entry.last_ts, self.book.day):
-                continue
-            if entry.position and self._retries.due(symbol, now):
-                self._close(symbol, reason, now)
-
-    def _close(self, symbol: str, reason: str, now: int) -> None:
-        denial = self._submit(self._builder.closing(symbol, self.book, now, reason))
-        if denial is not None:
-            self._retries.note(symbol, denial[0], now)
-
-    def _is_of(self, order_id: str, symbol: str | None, *, theirs: bool) -> bool:
-        intent = self.book.open_intent(order_id)
-        wanted = intent is None or theirs or intent.strategy != EXTERNAL
-        return symbol is None or (intent is not None and intent.symbol == symbol and wanted)
 
     def _submit(self, intent: OrderIntent | None) -> tuple[str, str, str] | None:
         """Ask the gate, and tell; what it answered, to an exit of several orders to the first that is denied."""

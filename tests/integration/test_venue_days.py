@@ -54,7 +54,7 @@ async def test_the_broker_squares_off_beside_our_exit(tape: Path, tmp_path: Path
         desk.server.exchange.square_off()
         desk.server.publish()
         await held(app, 0)
-        await until(lambda: app.risk.flatten_reason == "")
+        await until(lambda: app.risk.closing.flatten_reason == "")
         assert truth(desk) == 0
         assert len(desk.server.exchange.ledger.trades) == 2
         assert len([order for order in desk.book if order.wanted.side is Side.SELL]) == 2

@@ -474,9 +474,9 @@ def test_flatten_goes_on_while_the_broker_disputes_that_we_are_flat(desk: Desk) 
     desk.tell(position_of(0), SymbolHalted(ts=NOON, symbol=SBIN, reason="position: the broker holds 3, the journal 0"))
     desk.actor.book.of(SBIN).position = desk.actor.book.of(SBIN).working_sells = 0
     desk.tell(TimeAdvanced(ts=NOON + MINUTE))
-    assert desk.actor.flatten_reason == "out"
+    assert desk.actor.closing.flatten_reason == "out"
     desk.tell(SymbolResumed(ts=NOON, symbol=SBIN, reason="both hold 0"), TimeAdvanced(ts=NOON + 2 * MINUTE))
-    assert desk.actor.flatten_reason == ""
+    assert desk.actor.closing.flatten_reason == ""
 
 
 def test_the_days_peak_is_told_where_a_limit_counts_from_it(calendar: MarketCalendar) -> None:
@@ -738,7 +738,7 @@ def test_the_end_of_a_day_is_no_failed_exit(desk: Desk) -> None:
     desk.hold(10)
     (intent,) = [it for it in desk.tell(decide(Action.CLOSE_LONG, 10, ts=NOON)) if isinstance(it, OrderIntent)]
     desk.tell(OrderCancelled(ts=CLOSE, order_id=intent.order_id, filled=0, reason="expired at the close"))
-    assert desk.actor._retries.owed == {}
+    assert desk.actor.closing.retries.owed == {}
 
 
 def closing_only(side: Side, quantity: int, *, reduce_only: bool = True, key: str = "k") -> ManualOrder:

@@ -154,7 +154,7 @@ def test_what_is_over_is_never_traded() -> None:
     (halted,) = said
     assert isinstance(halted, SymbolHalted)
     assert "expired on 2026-01-27 with 65 held" in halted.reason
-    assert desk.actor.flatten_reason == ""
+    assert desk.actor.closing.flatten_reason == ""
     said = desk.tell(Resume(ts=at(day, "09:30"), reason="seen"), TimeAdvanced(ts=at(day, "15:12")))
     assert not [event for event in said if isinstance(event, OrderIntent)]
     denial = desk.actor._gate.check(

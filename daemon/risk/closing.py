@@ -1,0 +1,215 @@
+"""Reasons to close → exits that are asked for until nothing is held.
+
+Everything is closed before a session ends, when a person or the supervisor says so, and when it was carried over; a
+symbol alone when its contract ends, when a canary ends, for want of a stop, and when a strategy's exit failed. What
+could open a position, or waits at a price, leaves the market first. Loop-free; what it does is said by the `Means` that
+it is given. Invariant: a refusal delays an exit and never ends it, and what is unsettled is not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+import structlog
+
+from daemon.core.clock import Clock
+from daemon.core.events import (
+    EXTERNAL,
+    ContractClosing,
+    Event,
+    OrderCancelled,
+    OrderIntent,
+    OrderRejected,
+    TradingState,
+)
+from daemon.risk.book import RiskBook
+from daemon.risk.expiry import ExpiryGuard
+from daemon.risk.intents import IntentBuilder
+from daemon.risk.refusals import ExitRetries, too_large
+from daemon.risk.unsettled import Unsettled
+
+log = structlog.get_logger("risk")
+
+
+class Means(msgspec.Struct, frozen=True):
+    """What it may do: publish, ask the gate for an order (what it answered), and take one off the market."""
+
+    publish: Callable[[Event], None]
+    submit: Callable[[OrderIntent | None], tuple[str, str, str] | None]
+    take_off: Callable[[str, str], None]
+
+
+class Closing:
+    """See the module."""
+
+    def __init__(
+        self, book: RiskBook, builder: IntentBuilder, guard: ExpiryGuard | None, unsettled: Unsettled, clock: Clock,
+        means: Means,
+    ) -> None:  # fmt: skip
+        self._book = book
+        self._builder = builder
+        self._guard = guard
+        self._unsettled = unsettled
+        self._clock = clock
+        self._means = means
+        self.retries = ExitRetries()
+        self.flatten_reason = ""
+        """Why everything is being closed, "" where it isn't."""
+        self.symbols: dict[str, str] = {}
+        """Symbols that are being closed, and why, while all others are not."""
+        self._bare: dict[str, str] = {}
+        """Symbols that are being closed for want of a stop, or because their target is reached, and why."""
+        self._ending: dict[str, str] = {}
+        """Contracts that are being closed because they end, and why."""
+        self._over: set[str] = set()
+        """Contracts that are held and over: never traded."""
+        self._taken_off: set[str] = set()
+
+    def restore(self, flatten_reason: str, symbols: Mapping[str, str]) -> None:
+        """Go on with what an earlier process was closing."""
+        self.flatten_reason, self.symbols = flatten_reason, dict(symbols)
+
+    def call_off(self) -> None:
+        """A person has said that trading goes on; a contract that ends is closed all the same."""
+        self.flatten_reason, self.symbols, self._bare = "", {}, {}
+
+    def why(self, symbol: str) -> str:
+        """Why all that is held of a symbol is being closed, "" where it isn't."""
+        known = (self.symbols.get(symbol), self._ending.get(symbol), self._bare.get(symbol))
+        return self.flatten_reason or next((why for why in known if why), "")
+
+    def go_on(self) -> None:
+        """Time has passed: ask again for what is to be closed, until it is."""
+        if self.flatten_reason:
+            self.close_all(self.flatten_reason, knowing=True)
+            disputed = self._book.halted and self._book.state is not TradingState.ACTIVE
+            if not self.open() and not disputed:  # flat is what the broker's book says, too
+                self.flatten_reason = ""
+            return
+        self._close_owed()
+        if self.symbols:
+            self.close_symbols()
+        if self._bare:
+            self._close_bare()
+
+    # -- everything, and symbols for a reason of their own ------------------------------------------------------------
+
+    def close_all(self, reason: str, only: str | None = None, *, theirs: bool = True, knowing: bool = False) -> None:
+        """Take off the market what could open a position or wait at a price, and close what is held.
+
+        `only`: of one symbol. `theirs`: what somebody placed in the broker's app, too. `knowing`: not before today's
+        price says that what was held over the night is as many.
+        """
+        resting = self._book.resting()
+        self._taken_off.intersection_update(resting)
+        for order_id in resting:
+            if order_id not in self._taken_off and self._is_of(order_id, only, theirs=theirs):
+                self._taken_off.add(order_id)
+                self._means.take_off(order_id, reason)
+        now = self._clock.now_ns()
+        for symbol, entry in self._book.symbols.items():
+            if symbol in self._book.unsettled or only not in (None, symbol):
+                continue
+            if knowing and self._unsettled.held_over.awaits_price(symbol, entry.last_ts, self._book.day):
+                continue
+            if entry.position and self.retries.due(symbol, now):
+                self.close(symbol, reason, now)
+
+    def close_symbols(self) -> None:
+        """Close what is to be closed of single symbols, until it is."""
+        self.symbols = {symbol: why for symbol, why in self.symbols.items() if self.is_open(symbol)}
+        for symbol, why in self.symbols.items():
+            self.close_all(why, symbol, knowing=True)
+
+    def close_unprotected(self, symbol: str, reason: str) -> None:
+        """Close one that can't have its stop, or whose target is reached."""
+        self._bare[symbol] = reason
+        self._close_bare()
+
+    def _close_bare(self) -> None:
+        """Close what isn't protected; what somebody placed in the broker's app is left alone, and so is its part."""
+        self._bare = {symbol: why for symbol, why in self._bare.items() if self._book.of(symbol).position}
+        for symbol, why in self._bare.items():
+            self.close_all(why, symbol, theirs=False, knowing=True)
+
+    def close_ending(self, ts: int) -> None:
+        """Close contracts that end, and say so once; what is held of one that is over is left to the exchange."""
+        guard = self._guard
+        if guard is None:
+            return
+        for symbol in [symbol for symbol in self._book.symbols if self.is_open(symbol)]:
+            held = self._book.of(symbol).position
+            over, reason = guard.over(symbol, ts), guard.due(symbol, ts)
+            if over:
+                self._over.add(symbol)
+                if symbol not in self._book.unsettled:
+                    words = f"{over} with {held} held: the exchange has settled it; compare with the broker's book"
+                    self._unsettled.unsettle(symbol, words, self._book.of(symbol).last_price)
+            if reason and symbol not in self._ending:
+                self._ending[symbol] = reason
+                log.error("a contract ends: it is closed", symbol=symbol, held=held, reason=reason)
+                self._means.publish(ContractClosing(ts=ts, symbol=symbol, quantity=held, reason=reason))
+            if reason:
+                self.close_all(reason, symbol)
+
+    def _close_owed(self) -> None:
+        """Try the exits of strategies that failed again, until they are done or taken back."""
+        now = self._clock.now_ns()
+        for symbol, (side, reason) in list(self.retries.owed.items()):
+            if self._book.of(symbol).position * side.sign >= 0:
+                del self.retries.owed[symbol]
+            elif symbol not in self._book.unsettled and self.retries.due(symbol, now):
+                self.close(symbol, reason, now)
+
+    def close(self, symbol: str, reason: str, now: int) -> None:
+        """Close all that is held of a symbol; a denial is a reason to wait, like a refusal."""
+        denial = self._means.submit(self._builder.closing(symbol, self._book, now, reason))
+        if denial is not None:
+            self.retries.note(symbol, denial[0], now)
+
+    # -- exits that fail ----------------------------------------------------------------------------------------------
+
+    def on_refusal(self, event: OrderRejected) -> None:
+        """The venue said no. An exit is tried again, in smaller parts where it was too large."""
+        intent = self._book.open_intent(event.order_id)
+        if intent is None:
+            return
+        if self.retries.refused(intent, event, self._clock.now_ns()):
+            log.error(
+                "an exit was refused; it is tried again", symbol=intent.symbol, order=event.order_id,
+                decision=intent.decision, quantity=intent.quantity, reason=event.reason,
+            )  # fmt: skip
+        halved = self._builder.halved(intent)
+        if too_large(event.reason) and halved < intent.quantity:
+            self._book.largest[intent.symbol] = halved
+            self.retries.hasten(intent.symbol)
+
+    def on_cancelled(self, event: OrderCancelled) -> None:
+        """An exit that the venue cancelled by itself is tried again like one that it refused."""
+        intent = self._book.open_intent(event.order_id)
+        if intent is not None and self.retries.cancelled(intent, event, self._clock.now_ns()):
+            log.error(
+                "an exit was cancelled by the venue; it is tried again", symbol=intent.symbol, order=event.order_id,
+                decision=intent.decision, quantity=intent.quantity, reason=event.reason,
+            )  # fmt: skip
+
+    # -- what there is to close ---------------------------------------------------------------------------------------
+
+    def held(self) -> bool:
+        """Whether something is held that can be traded."""
+        return any(entry.position and symbol not in self._over for symbol, entry in self._book.symbols.items())
+
+    def open(self) -> bool:
+        """Whether something is held, or works and may yet become a position."""
+        return any(self.is_open(symbol) for symbol in self._book.symbols if symbol not in self._over)
+
+    def is_open(self, symbol: str) -> bool:
+        """Whether something of a symbol is held, or works and may yet become a position."""
+        entry = self._book.of(symbol)
+        return bool(entry.position or entry.working_buys or entry.working_sells)
+
+    def _is_of(self, order_id: str, symbol: str | None, *, theirs: bool) -> bool:
+        intent = self._book.open_intent(order_id)
+        wanted = intent is None or theirs or intent.strategy != EXTERNAL
+        return symbol is None or (intent is not None and intent.symbol == symbol and wanted)

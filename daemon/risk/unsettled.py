@@ -1,0 +1,98 @@
+"""What is held and may not be what it was → a symbol that is left alone until it is known what became of it.
+
+Its price jumped between two days as only a corporate action lets it, a corporate action is the broker's to make, or its
+contract is over. Loop-free; what it finds is published. Invariant: whoever is told that a symbol is halted over a night
+is told when it isn't any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from daemon.core.clock import Clock
+from daemon.core.events import (
+    Event,
+    Flatten,
+    PositionRestated,
+    PriceAdjusted,
+    PriceJumped,
+    Resume,
+    SymbolHalted,
+    SymbolResumed,
+    overnight,
+)
+from daemon.market.overnight import shares_after
+from daemon.risk.book import RiskBook
+from daemon.risk.held_over import HeldOver
+
+log = structlog.get_logger("risk")
+
+
+class Unsettled:
+    """See the module."""
+
+    def __init__(self, book: RiskBook, held_over: HeldOver, clock: Clock, publish: Callable[[Event], None]) -> None:
+        self.book = book
+        self.held_over = held_over
+        self._clock = clock
+        self._publish = publish
+
+    def watch(self, symbol: str) -> None:
+        """A position has changed: one that is flat has nothing to be settled."""
+        position = self.book.of(symbol).position
+        self.held_over.watch(symbol, position)
+        if not position and symbol in self.book.unsettled:
+            self.settle(symbol, "nothing is held any more")
+
+    def look(self) -> None:
+        """What is held and jumped between two days is left alone until it is known what became of it."""
+        for jump in self.held_over.look(self.book):
+            if jump.back:
+                self.settle(jump.symbol, f"back at {jump.after:,.10g}: the first price of the day was false")
+                continue
+            held = self.book.of(jump.symbol).position
+            self.unsettle(
+                jump.symbol,
+                f"{overnight(jump.before, jump.after)} with {held} held: a corporate action? Quantity and price are "
+                "the broker's to change, on paper by market.adjustments; hrmd ctl resume when they are right",
+                jump.before,
+            )
+
+    def on_action(self, event: PriceAdjusted | PriceJumped | PositionRestated) -> None:
+        """A corporate action: of prices, of a jump that the first bar confirms, or of what is held."""
+        book, symbol = self.book, event.symbol
+        if isinstance(event, PriceJumped):
+            self.held_over.confirm(symbol)
+        elif isinstance(event, PositionRestated):
+            book.restate(event)
+            self.settle(symbol, f"counted anew for the {event.kind} of {event.date}: {book.of(symbol).position} held")
+            self.watch(symbol)
+        else:
+            entry = book.of(symbol)
+            held, price = entry.position, entry.last_price or float(entry.average_price)
+            book.adjust(event)
+            self.held_over.adjust(event)
+            if held and event.shares and event.by_broker:
+                expected, _ = shares_after(held, event.numerator, event.denominator)
+                reason = f"{event.kind} of {event.date} (×{event.ratio:.6g}) with {held} held: the broker is to make it"
+                self.unsettle(symbol, f"{reason} {expected}; hrmd ctl resume when it is right", price)
+
+    def unsettle(self, symbol: str, reason: str, price: float) -> None:
+        """Leave it alone from here on, and say why; `price` is the newest that is known, rupees."""
+        self.book.unsettle(symbol, reason, price)
+        log.error(f"{symbol}: {reason}")
+        self._publish(SymbolHalted(ts=self._clock.now_ns(), symbol=symbol, reason=reason, overnight=True))
+
+    def settle(self, symbol: str, reason: str, *, as_it_stands: bool = False) -> None:
+        """It is known what is held; `as_it_stands`: a person has said that it is as many as the book has."""
+        self.held_over.confirm(symbol)
+        if self.book.settle(symbol, as_it_stands=as_it_stands):
+            log.info(f"{symbol}: {reason}")
+            self._publish(SymbolResumed(ts=self._clock.now_ns(), symbol=symbol, reason=reason, overnight=True))
+
+    def settle_all(self, event: Resume | Flatten) -> None:
+        """A person has said what is to become of what is held."""
+        for symbol in [] if event.automatic else list(self.book.unsettled):
+            self.settle(symbol, event.reason, as_it_stands=True)
