@@ -39,13 +39,10 @@ from daemon.core.events import (
     FundsReported,
     Halt,
     ManualOrder,
-    ManualOrderAnswered,
     ModelLoaded,
     OrderAccepted,
     OrderAmended,
-    OrderApproved,
     OrderCancelled,
-    OrderDenied,
     OrderExpired,
     OrderIntent,
     OrderRejected,
@@ -74,7 +71,7 @@ from daemon.risk.held_over import HeldOver
 from daemon.risk.intents import IntentBuilder
 from daemon.risk.lots import LotWatch
 from daemon.risk.protecting import Hands, Protector
-from daemon.risk.refusals import StandingDenials
+from daemon.risk.submitting import Submitting
 from daemon.risk.unsettled import Unsettled
 from daemon.settings.risk import RiskSettings
 
@@ -112,13 +109,13 @@ class RiskActor(Actor):
         self._session: Session | None = None
         self.funds = funds
         self._told_high = Decimal(0)
-        self._denials = StandingDenials()
+        self._submitting = Submitting(book, builder, gate, clock, bus.publish)
         self._lots = LotWatch(gate.instruments)
         self.held_over = HeldOver(limit)
         self._unsettled = Unsettled(book, self.held_over, clock, bus.publish)
-        means = Means(bus.publish, self._submit, self._take_off)
+        means = Means(bus.publish, self._submitting.submit, self._take_off)
         self.closing = Closing(book, builder, gate.guard, self._unsettled, clock, means)
-        hands = Hands(bus.publish, self._submit, self.closing.close_unprotected)
+        hands = Hands(bus.publish, self._submitting.submit, self.closing.close_unprotected)
         self._protector = Protector(book, builder, hands, gathers=not isinstance(clock, ReplayClock))
         self.inbox = bus.subscribe(
             self.name,
@@ -231,34 +228,15 @@ class RiskActor(Actor):
             self.book.stale.pop(event.symbol, None)
 
     def _on_decision(self, decision: Decision) -> None:
-        """What it wants; an entry that a standing limit denies is told once, until the answer is another."""
-        self._look_at_lease()
+        """What it wants, unless stop and target have to make room first."""
+        self._submitting.look_at_lease()
         if self._waits_for_room(decision):
             return
         intent = self._builder.build(decision, self.book)
         if intent is None:
             return
         self.closing.retries.owed.pop(intent.symbol, None)
-        if not intent.reduces:
-            denial = self._gate.check(intent, self.book, intent.ts)
-            if not self._denials.is_news(intent, denial):
-                return
-            if denial is not None and self._denials.is_standing(denial):
-                check, limit, value = denial
-                log.warning(
-                    "an entry is denied, and will be until something changes", order=intent.order_id,
-                    decision=intent.decision, symbol=intent.symbol, side=intent.side, check=check, limit=limit,
-                    value=value,
-                )  # fmt: skip
-        self._submit(intent)
-
-    def _look_at_lease(self) -> None:
-        """A lease that has ended is none from here on, whether who renews it has noticed or not."""
-        lease = self.book.lease
-        ended = lease.look(self._clock.now_ns()) if lease is not None else None
-        if ended is not None:
-            log.error("no lease of the shared budget", reason=ended.reason)
-            self.bus.publish(ended)
+        self._submitting.submit_wish(intent)
 
     def asked_off(self, order_ids: Iterable[str]) -> None:
         """An earlier process asked for these orders to leave the market: their end is no failure."""
@@ -312,10 +290,12 @@ class RiskActor(Actor):
         """Stop and target are off the market: what waited for that is done, as far as there is still anything held."""
         decision, orders = self._protector.exits.pop(symbol, None), self._protector.by_hand.pop(symbol, [])
         for order in orders:
-            self._answer(order, msgspec.structs.replace(order, reduce_only=True))
+            self._submitting.submit_by_hand(order, msgspec.structs.replace(order, reduce_only=True))
         if decision is not None:
             ts, price = max(decision.ts, self._clock.now_ns()), self.book.of(symbol).last_price or decision.price
-            self._submit(self._builder.build(msgspec.structs.replace(decision, ts=ts, price=price), self.book))
+            self._submitting.submit(
+                self._builder.build(msgspec.structs.replace(decision, ts=ts, price=price), self.book)
+            )
 
     def _waits_for_room(self, decision: Decision) -> bool:
         """Whether a decision to close has to wait for stop and target to leave the market."""
@@ -370,7 +350,7 @@ class RiskActor(Actor):
             if not resumed:
                 self.book.start_day(india_day(session.open_ns))
                 self._told_high = Decimal(0)
-                self._denials.forget()
+                self._submitting.start_day()
                 self.closing.retries.forget()
                 self.closing.close_ending(ts)
                 if self.closing.held():
@@ -410,17 +390,7 @@ class RiskActor(Actor):
         if self._protector.frees(order) and self._may_exit(order.symbol):
             self._protector.make_room(order, order.symbol, self._clock.now_ns())
         else:
-            self._answer(order, order)
-
-    def _answer(self, order: ManualOrder, meant: ManualOrder) -> None:
-        intent = self._builder.manual(meant, self.book, self._clock.now_ns())
-        check, limit, value = self._submit(intent) or ("", "", "")
-        self.bus.publish(
-            ManualOrderAnswered(
-                ts=intent.ts, order=order, order_id=intent.order_id, approved=not check, check=check, limit=limit,
-                value=value,
-            )
-        )  # fmt: skip
+            self._submitting.submit_by_hand(order, order)
 
     def _command(self, event: Event) -> None:
         self.closing.retries.forget()
@@ -445,26 +415,3 @@ class RiskActor(Actor):
             self.bus.publish(
                 TradingStateChanged(ts=self._clock.now_ns(), state=state, reason=command.reason, who=command.who)
             )
-
-    def _submit(self, intent: OrderIntent | None) -> tuple[str, str, str] | None:
-        """Ask the gate, and tell; what it answered, to an exit of several orders to the first that is denied."""
-        if intent is None:
-            return None
-        denials = [self._submit_one(part) for part in self._builder.parts(intent, self.book)]
-        return next((denial for denial in denials if denial is not None), None)
-
-    def _submit_one(self, intent: OrderIntent) -> tuple[str, str, str] | None:
-        self._look_at_lease()
-        self.bus.publish(intent)
-        denial = self._gate.check(intent, self.book, intent.ts)
-        if denial is None:
-            self.book.order_opened(intent, self._gate.margin(intent))
-            self.bus.publish(OrderApproved(ts=intent.ts, order_id=intent.order_id))
-        else:
-            check, limit, value = denial
-            self.bus.publish(
-                OrderDenied(
-                    ts=intent.ts, order_id=intent.order_id, symbol=intent.symbol, check=check, limit=limit, value=value
-                )
-            )
-        return denial

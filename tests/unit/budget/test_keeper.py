@@ -62,7 +62,7 @@ class Daemon:
     @property
     def leased(self) -> Decimal | None:
         """By the lease that is in force."""
-        self.desk.actor._look_at_lease()
+        self.desk.actor._submitting.look_at_lease()
         lease = self.book.lease
         return lease.leased if lease is not None else None
 
