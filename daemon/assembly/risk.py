@@ -1,4 +1,7 @@
-"""The risk stage: what it knows of the account, the limits it holds orders to, and the lease that bounds it."""
+"""The risk stage: what it knows of the account, the limits it holds orders to, and the lease that bounds it.
+
+Invariant: what is on paper is held against no broker's funds, and a replay against no shared budget.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Who decides beside the one in charge: shadow agents on paper of their own, the canary, and the migration to one."""
+"""Who decides beside the one in charge: shadow agents on paper of their own, the canary, and the migration to one.
+
+Invariant: none of them is handed anything that can reach a broker.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What keeps the stations running: the ladder of who may be in charge, and what is known of each."""
+"""What keeps the stations running: the ladder of who may be in charge, and what is known of each.
+
+Invariant: where a plan restarts nothing, a crash ends the run.
+"""
 
 from __future__ import annotations
 
