@@ -89,6 +89,8 @@ class Tuning:
         self._clock = clock
         self._set_level = set_level
         self._load = load
+        self._owed: set[str] = set()
+        """What holds and may not be on disk: it is written again before anything is answered as done."""
 
     def config(self) -> ConfigDocument:
         """What holds now."""
@@ -117,9 +119,9 @@ class Tuning:
 
     async def _take(self, after: Settings, changes: dict[str, Value], who: str, reason: str) -> list[str]:
         before, taken = self._now, []
-        for key in changes:
+        for key in {**changes, **dict.fromkeys(sorted(self._owed))}:
             was, now = value_of(before, key), value_of(after, key)
-            if was == now:
+            if was == now and key not in self._owed:
                 continue
             event = SettingChanged(
                 ts=self._clock.now_ns(), who=who, key=key, before=_text(was), after=_text(now), reason=reason,
@@ -129,8 +131,10 @@ class Tuning:
                 await self._desk.command(event)
             except NotDurableError:
                 self._hold(key, now)
+                self._owed.add(key)
                 raise
             self._hold(key, now)
+            self._owed.discard(key)
             taken.append(key)
         return taken
 

@@ -122,3 +122,25 @@ async def test_what_is_in_force_and_not_on_disk_is_shown_as_in_force() -> None:
     with pytest.raises(NotDurableError):
         await room.tuning.change(ConfigTicket(changes={"risk.max_daily_loss": "5000"}), "anna")
     assert room.value("risk.max_daily_loss") == "5000"
+
+
+async def test_what_may_not_be_on_disk_is_written_again_before_it_is_answered() -> None:
+    """Whoever asks again, for that or another setting, isn't told that it is done while a restart may forget it."""
+    room, full = Room(), [True]
+    written: list[str] = []
+
+    def journal(event: SettingChanged) -> None:
+        if full[0]:
+            raise JournalError("disk full")
+        written.append(event.key)
+
+    room.bus.tap((SettingChanged,), journal)
+    tightened = ConfigTicket(changes={"risk.max_daily_loss": "5000"})
+    with pytest.raises(NotDurableError):
+        await room.tuning.change(tightened, "anna")
+    with pytest.raises(NotDurableError):
+        await room.tuning.change(tightened, "anna")
+    full[0] = False
+    document = await room.tuning.change(ConfigTicket(changes={"log.level": "debug"}), "anna")
+    assert document.changed == written == ["log.level", "risk.max_daily_loss"]
+    assert (await room.tuning.change(tightened, "anna")).changed == []
