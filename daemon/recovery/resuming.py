@@ -32,10 +32,13 @@ UNWRITTEN_RECORD = (
 
 
 def halt_if_unwritten(bus: Bus, journal: Journal | None, account: Account, ts: int) -> None:
-    """Halted as the process before was when it could not write its journal: that it was may not be on record."""
+    """Halted as the process before was when it could not write its journal: that it was may not be on record.
+
+    Said whatever state is on record: a halt that ends by itself, as one for a refused token, would end this one, too.
+    """
     if journal is None or not journal.unwritten:
         return
-    if account.state is not TradingState.HALTED:
+    if account.state is not TradingState.HALTED or account.state_who == ITSELF:
         bus.publish(Halt(ts=ts, reason=UNWRITTEN_RECORD, automatic=True, who=ITSELF))
     journal.halted()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from daemon.core.bus import Bus
 from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import (
     EXTERNAL,
@@ -44,6 +45,7 @@ from daemon.journal.writer import Journal
 from daemon.orders.book import OrderState
 from daemon.recovery.account import FOLDED, Account, recover
 from daemon.recovery.repair import repair
+from daemon.recovery.resuming import UNWRITTEN_RECORD, halt_if_unwritten
 from daemon.risk.book import RiskBook
 from tests.samples import DAY, OPEN, RELIANCE, SBIN, cancel_of, fill_of, intend, journaled
 
@@ -360,6 +362,29 @@ async def test_a_record_that_is_not_whole_is_known_to_the_next_process(path: Pat
     assert not fourth.unwritten
     fourth.close()
     assert [file.name for file in path.parent.iterdir() if "unwritten" in file.name] == []
+
+
+@pytest.mark.parametrize(
+    ("on_record", "stands"),
+    [
+        (None, UNWRITTEN_RECORD),
+        (Halt(ts=1, reason="the token was refused", automatic=True, who=ITSELF), UNWRITTEN_RECORD),
+        (Halt(ts=1, reason="enough for today", who="anna"), "enough for today"),
+    ],
+)
+def test_a_record_that_is_not_whole_halts_whatever_halted_before(
+    path: Path, on_record: Halt | None, stands: str
+) -> None:
+    """A halt that ends by itself doesn't stand for it; a person's does."""
+    with pytest.raises(JournalError, match="full"):
+        _on_a_full_disk(path).close()
+    bus, account, journal = Bus(), Account(CASH), Journal(path, safe=True)
+    bus.tap((Halt,), account.follow)
+    if on_record is not None:
+        account.follow(on_record)
+    halt_if_unwritten(bus, journal, account, 2)
+    journal.close()
+    assert (account.state, account.state_reason) == (TradingState.HALTED, stands)
 
 
 def _on_a_full_disk(path: Path) -> Journal:
