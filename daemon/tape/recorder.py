@@ -189,7 +189,7 @@ class Recorder:
             self._finish()
             self._reel = ReelWriter(reel_path(self._path, day, wall_ns()))
             self._day = day
-            for earlier in reels_by_day(self._path):
+            for earlier in self._reels():
                 if earlier < day:
                     self._submit(earlier)
         return self._reel
@@ -233,19 +233,29 @@ class Recorder:
         return session.close_ns if session is not None else ist_ns(date + dt.timedelta(days=1), "00:00")
 
     def _submit(self, day: str) -> None:
-        self._sealer.submit(self._seal, day, reels_by_day(self._path).get(day, []))
+        self._sealer.submit(self._seal, day, self._reels().get(day, []))
+
+    def _reels(self) -> dict[str, list[Path]]:
+        """By day; none where the directory can't be read, for writing must go on: the next start finds them."""
+        try:
+            return reels_by_day(self._path)
+        except OSError as error:
+            log.error("days may stay unsealed until the next start", path=str(self._path), error=str(error))
+            return {}
 
     # -- the sealer's thread -------------------------------------------------------------------------------------------
 
     def _seal(self, day: str, reels: list[Path]) -> None:
         try:
-            said = seal(self._path, day, [path for path in reels if path.exists()])
-        except TapeError as error:
+            report(seal(self._path, day, [path for path in reels if path.exists()]))
+        except (TapeError, OSError) as error:
             log.error("a day could not be sealed, its reels are kept", day=day, error=str(error))
             return
-        report(said)
-        for gone in prune(self._path, day, self._keep_days):
-            log.info("an old tape was deleted", day=gone, keep_days=self._keep_days)
+        try:
+            for gone in prune(self._path, day, self._keep_days):
+                log.info("an old tape was deleted", day=gone, keep_days=self._keep_days)
+        except OSError as error:
+            log.error("an old tape could not be deleted", error=str(error))
 
 
 def _inspect(path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from daemon.core.clock import NS_PER_S
 from daemon.core.errors import UsageError
@@ -192,3 +193,16 @@ def test_old_tapes_are_deleted_where_that_is_asked_for(tmp_path: Path) -> None:
     assert prune(tmp_path, TODAY, 0) == []
     assert prune(tmp_path, TODAY, 3) == ["2026-01-01"]
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["2026-01-02", "2026-01-05", "mine"]
+
+
+def test_an_old_tape_that_cannot_be_deleted_is_said(tmp_path: Path) -> None:
+    """Whoever looks after the disk must hear of it."""
+    directory = tmp_path / "tapes"
+    tape_path(directory, "2025-12-01").mkdir(parents=True)
+    with capture_logs() as logs:
+        recorder = open_recorder(directory, keep_days=5)
+        recorder.record(some(3))
+        recorder.on_time(TimeAdvanced(ts=CLOSE + QUIET_NS))
+        recorder.close()
+    assert len(on_tape(directory)) == 3
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["an old tape could not be deleted"]
