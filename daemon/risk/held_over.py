@@ -66,6 +66,11 @@ class HeldOver:
         """
         return self._limit is not None and india_day(seen_ts) < day and self._limit.is_share(symbol)
 
+    def is_unseen(self, symbol: str, day: int) -> bool:
+        """Whether a share was last seen before `day`, and is held: so many, at such prices, as it was then."""
+        known = self._closes.get(symbol) if symbol in self._watched else None
+        return known is not None and known[0] < day and self._limit is not None and self._limit.is_share(symbol)
+
     def confirm(self, symbol: str) -> None:
         """The jump was true, or somebody said what is to become of it."""
         self._doubted.pop(symbol, None)
