@@ -42,7 +42,7 @@ from daemon.core.events import (
     TickBatch,
     TimeAdvanced,
 )
-from daemon.market.overnight import shares_after
+from daemon.market.overnight import counted_anew
 from daemon.orders.book import Order, OrderBook, OrderState
 from daemon.orders.openers import EntryBar
 from daemon.orders.settlement import Settlement
@@ -161,8 +161,9 @@ class ExecutionActor(Actor):
         elif isinstance(event, Resume):
             self._bar.allow()
         elif isinstance(event, PositionRestated):
-            held = self._positions[event.symbol]
-            self._positions[event.symbol], _ = shares_after(held, event.numerator, event.denominator)
+            self._positions[event.symbol], _ = counted_anew(
+                self._positions[event.symbol], event.carried, event.numerator, event.denominator
+            )
         return None
 
     def cancel_resting(self, reason: str, since: int) -> None:

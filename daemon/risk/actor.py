@@ -159,7 +159,7 @@ class RiskActor(Actor):
             book.on_fill(event)
             self.closing.retries.forget(event.symbol)
             self._protector.on_fill(event, intent)
-            self._unsettled.watch(event.symbol)
+            self._unsettled.on_fill(event)
             self._protect(event.symbol, event.ts)
         elif isinstance(event, PriceAdjusted | PriceJumped | PositionRestated):
             self._unsettled.on_action(event)

@@ -28,8 +28,6 @@ class Split:
         """Whether somebody names it before the night."""
         self.seen_after_s = min(1.0 + action.seconds, 12.0)
         """Else: how long after the open."""
-        self.acted_in_doubt = False
-        """Whether a person had the symbol traded after the open and before it was named: by yesterday's count."""
 
     @property
     def settings(self) -> AdjustmentSettings:
@@ -51,11 +49,8 @@ def split_of(plan: Plan) -> Split | None:
 
 def name_it_late(world: World, split: Split) -> None:
     """Somebody sees after the open what it did, names it, and starts the daemon again."""
-    sent = set(world.watch.sent)
 
     def late() -> None:
-        since = [world.watch.intents[order_id] for order_id in world.watch.sent - sent]
-        split.acted_in_doubt = any(intent.symbol == split.symbol for intent in since)
         split.name(world)
         if world.process is not None:
             world.loop.terminate(world.process)

@@ -119,24 +119,17 @@ def _ours_are_the_venues(world: World, service: Service) -> Iterator[tuple[str, 
     if ours != watch.summed():
         yield "a position is the sum of its fills", f"{ours} held, fills make {watch.summed()}"
     venues = {symbol: net for symbol in SYMBOLS if (net := ledger.net(symbol))}
-    stopped = dict(app.risk.book.halted)
-    theirs = world.split.symbol if world.split is not None and world.split.acted_in_doubt else ""
-    if theirs and ours.get(theirs) != venues.get(theirs):  # a person's to put right, as docs/operations.md has it
-        if stopped.pop(theirs, None) is None:
-            yield "ours is the venue's", f"{theirs}: we say {ours}, the venue {venues}, and it isn't stopped"
-        ours.pop(theirs, None)
-        venues.pop(theirs, None)
     if ours != venues:
         yield "ours is the venue's", f"positions: we say {ours}, the venue {venues}"
     runs, canary = app.canary.running is not None, watch.canary
     if runs is not (canary is not None and canary.state is CanaryState.RUNNING):
         yield "a canary runs until it was ended", f"running: {runs}, and the newest word is {canary}"
     yield from _succession(world, app)
-    if stopped:
-        yield "it trades again", f"symbols are stopped: {stopped}"
+    if app.risk.book.halted:
+        yield "it trades again", f"symbols are stopped: {dict(app.risk.book.halted)}"
     yield from _protected(world, service)
     cash = app.portfolio.portfolio.cash
-    if not theirs and ours == venues and cash != ledger.cash:
+    if ours == venues and cash != ledger.cash:
         yield "ours is the venue's", f"cash: we say {cash}, the venue {ledger.cash}"
 
 

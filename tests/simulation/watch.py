@@ -222,8 +222,8 @@ class Watch:
             case Fill():
                 self._on_fill(event)
             case PositionRestated():
-                held = self.summed().get(event.symbol, 0)
-                self._restated[event.symbol] = held * event.denominator // event.numerator - held
+                carried = event.carried or 0
+                self._restated[event.symbol] = carried * event.denominator // event.numerator - carried
             case PositionChanged():
                 self.positions[event.symbol] = event.quantity
             case TradingStateChanged():
