@@ -9,6 +9,7 @@ it is given. Invariant: a refusal delays an exit and never ends it, and what is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 import structlog
@@ -30,6 +31,9 @@ from daemon.risk.refusals import ExitRetries, too_large
 from daemon.risk.unsettled import Unsettled
 
 log = structlog.get_logger("risk")
+
+CARRIED_OVER: Final = "carried over from an earlier session"
+"""Why what is held as a session begins is closed."""
 
 
 class Means(msgspec.Struct, frozen=True):
