@@ -55,15 +55,11 @@ class HeldOver:
         if day and day < day_number(event.date):
             self._closes[event.symbol] = day, price * event.ratio
 
-    def awaits_price(self, symbol: str, seen_ts: int, day: int) -> bool:
-        """Whether a share's price of `day` is not known (the newest was seen at `seen_ts`, UTC ns, 0: none).
-
-        By then nobody knows whether what was held over the night is still as many.
-        """
-        return self._limit is not None and india_day(seen_ts) < day and self._limit.is_share(symbol)
-
     def is_unseen(self, symbol: str, day: int) -> bool:
-        """Whether a share was last seen before `day`, and is held: so many, at such prices, as it was then."""
+        """Whether a share was last seen before `day`, and is held: so many, at such prices, as it was then.
+
+        Nobody knows yet whether what was held over the night is still as many.
+        """
         known = self._closes.get(symbol) if symbol in self._watched else None
         return known is not None and known[0] < day and self._limit is not None and self._limit.is_share(symbol)
 
