@@ -128,9 +128,12 @@ def _ours_are_the_venues(world: World, service: Service) -> Iterator[tuple[str, 
     if app.risk.book.halted:
         yield "it trades again", f"symbols are stopped: {dict(app.risk.book.halted)}"
     yield from _protected(world, service)
-    cash = app.portfolio.portfolio.cash
-    if ours == venues and cash != ledger.cash:
-        yield "ours is the venue's", f"cash: we say {cash}, the venue {ledger.cash}"
+    cash, theirs = (
+        app.portfolio.portfolio.cash,
+        round(ledger.cash - world.venue.paid, 6),
+    )  # a part of a share has no end of digits
+    if ours == venues and cash != theirs:
+        yield "ours is the venue's", f"cash: we say {cash}, the venue {theirs}"
 
 
 def _protected(world: World, service: Service) -> Iterator[tuple[str, str]]:

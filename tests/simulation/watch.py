@@ -223,7 +223,8 @@ class Watch:
                 self._on_fill(event)
             case PositionRestated():
                 carried = event.carried or 0
-                self._restated[event.symbol] = carried * event.denominator // event.numerator - carried
+                whole = abs(carried) * event.denominator // event.numerator
+                self._restated[event.symbol] = (whole if carried > 0 else -whole) - carried
             case PositionChanged():
                 self.positions[event.symbol] = event.quantity
             case TradingStateChanged():

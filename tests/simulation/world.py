@@ -322,7 +322,7 @@ class World:
         self.venue.clock.pass_night(self.stage.skipped_ns)
         self.watch.pass_night()
         if self.split is not None:
-            self.venue.split(self.split.symbol, self.split.into)
+            self.venue.split(self.split.symbol, self.split.ratio)
             name_it_late(self, self.split)
 
     # -- the end ------------------------------------------------------------------------------------------------------
