@@ -180,7 +180,7 @@ class LiveExecutionActor(Actor):
             case CancelOrder():
                 self.orders.apply(event)
                 if event.who != ITSELF:
-                    self._pauses.forget(event.order_id)
+                    self._pauses.hasten(event.order_id)
                 self._pursue()
             case Flatten():
                 self._hasten(event)
@@ -330,7 +330,7 @@ class LiveExecutionActor(Actor):
     def _hasten(self, command: Flatten | Reduce | Halt) -> None:
         """A person who wants orders off the market doesn't wait for the pauses between questions."""
         if command.who != ITSELF:
-            self._pauses.forget()
+            self._pauses.hasten()
 
     @property
     def _owed(self) -> list[str]:
