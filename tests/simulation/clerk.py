@@ -90,6 +90,7 @@ class Clerk:
 
     async def _ask(self, word: str, key: str, body: dict[str, Any], asked: int) -> None:
         world = self._world
+        began_s = world.loop.time()
         for _ in range(TRIES):
             if world.loop.time() >= HEALED_S - ANSWER_S:
                 return
@@ -99,6 +100,8 @@ class Clerk:
             world.ends[f"http {status or 'silent'}"] += 1
             if 0 < status < 300:
                 self._answered(word, key, body, said, asked=asked, same_life=life == world.lives)
+                if word == "strategy" and asked == world.asked and life == world.lives:
+                    world.watch.must_decide = world.watch.put_since(began_s) or body["name"]
                 return
             if status and status not in (409, 429) and status < 500:
                 return
@@ -128,8 +131,6 @@ class Clerk:
             world.watch.answered.add((kind, key))
         if word in STANDS and asked == world.asked and same_life and world.loop.time() > world.lifted_until:
             world.watch.must_stand = STANDS[word]
-        if word == "strategy" and asked == world.asked and same_life:
-            world.watch.must_decide = body["name"]
         if word.startswith("migration/") and msgspec.json.decode(said)["moved"]:
             world.watch.answered.add(("MigrationChanged", key))
         if word in TUNES:

@@ -62,12 +62,13 @@ def _command(
 
     def do(world: World, action: Action) -> None:
         async def give(service: Service) -> None:
+            began_s, command = world.loop.time(), made(service, action)
             try:
-                await service.app.desk.command(made(service, action))
+                await service.app.desk.command(command)
             except (NotDurableError, NotTradingError):
                 return
             if swaps and asked == world.asked:
-                world.watch.must_decide = made(service, action).name
+                world.watch.must_decide = world.watch.put_since(began_s) or command.name
             if stands is not None and asked == world.asked and world.loop.time() > world.lifted_until:
                 world.watch.must_stand = stands
 
@@ -219,10 +220,15 @@ def _crash(times: int) -> Deed:
         service, process = world.running(), world.process
         if service is None or process is None:
             return
+
+        def poison(inbox: Any) -> None:
+            if world.loop.time() < HEALED_S:  # the process may sleep until faults have ended
+                inbox.put(_Poison())
+
         actors = service.app.actors
         inbox = actors[action.number % len(actors)].inbox
         for _ in range(times):
-            world.loop.call_soon(inbox.put, _Poison(), context=process.context())
+            world.loop.call_soon(poison, inbox, context=process.context())
 
     return do
 

@@ -113,6 +113,8 @@ class Watch:
         """The newest word of one."""
         self.spoilt: set[tuple[str, int]] = set()
         """Bars for which a user's class gave no answer."""
+        self._put: tuple[float, str] = (-1.0, "")
+        """Whom the newest command wants in charge, and when it was on the bus."""
         self._commands: set[str] = set()
         self._models: list[tuple[int, str]] = []
         """From the close of which bar on the HRM decides with which model, in this life."""
@@ -236,6 +238,8 @@ class Watch:
                 self.cancelled.setdefault(event.order_id, self._now())
             case SettingChanged() if event.key == MOST_UNITS:
                 self._limits.append((self._now(), int(event.after)))
+            case SwapStrategy():
+                self._put = (self._now(), event.name)
             case StrategySwapped():
                 if event.new != self.must_decide:
                     self.must_decide = None
@@ -263,6 +267,14 @@ class Watch:
             do()
         if self._stir is not None and not self._stir.done():
             self._stir.set_result(None)
+
+    def put_since(self, at: float) -> str:
+        """Whom the newest command that came since then wants in charge, "" where none came.
+
+        Of two that are asked for at once either may come last.
+        """
+        came_s, name = self._put
+        return name if came_s >= at else ""
 
     async def stirred(self, seconds: float) -> None:
         """Until something is said, for so long at most."""
