@@ -67,10 +67,12 @@ def _command(
                 await service.app.desk.command(command)
             except (NotDurableError, NotTradingError):
                 return
-            if swaps and asked == world.asked:
-                world.watch.must_decide = world.watch.put_since(began_s) or command.name
-            if stands is not None and asked == world.asked and world.loop.time() > world.lifted_until:
-                world.watch.must_stand = stands
+            if asked != world.asked:
+                return
+            if swaps:
+                world.watch.put_in_charge(command.name, began_s)
+            if stands is not None and world.loop.time() > world.lifted_until:
+                world.watch.stand(stands, began_s)
 
         world.asked += 1
         asked = world.asked
@@ -206,11 +208,15 @@ def _token_dies(kind: Route | None) -> Deed:
 
 
 class _Poison(Event):
-    """An event that nobody can look at."""
+    """An event that nobody can look at, while faults last: a process that sleeps or waits meets it later."""
+
+    lasts: Callable[[], bool]
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        raise ArithmeticError("a station met what it can't handle")
+        if self.lasts():
+            raise ArithmeticError("a station met what it can't handle")
+        return _Poison
 
 
 def _crash(times: int) -> Deed:
@@ -220,15 +226,11 @@ def _crash(times: int) -> Deed:
         service, process = world.running(), world.process
         if service is None or process is None:
             return
-
-        def poison(inbox: Any) -> None:
-            if world.loop.time() < HEALED_S:  # the process may sleep until faults have ended
-                inbox.put(_Poison())
-
         actors = service.app.actors
         inbox = actors[action.number % len(actors)].inbox
         for _ in range(times):
-            world.loop.call_soon(poison, inbox, context=process.context())
+            poison = _Poison(lambda: world.loop.time() < HEALED_S)
+            world.loop.call_soon(inbox.put, poison, context=process.context())
 
     return do
 
