@@ -34,10 +34,12 @@ from daemon.core.events import (
     SymbolHalted,
     SymbolResumed,
 )
+from daemon.core.ids import is_order_of_ours
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.market.overnight import shares_after
 from daemon.orders.book import FOREIGN, Order, OrderBook, OrderState
+from daemon.orders.orphans import Orphans
 from daemon.orders.terms import UNCHANGED, Terms
 from daemon.orders.venue import OrderStatus, VenueOrder, VenueTrade
 from daemon.settings.orders import LiveBrokerSettings
@@ -67,6 +69,7 @@ class LiveBook:
         """Orders whose cancellation is under way: the book may still show them working."""
         self.revenants: dict[str, str] = {}
         """Orders that were written off and then came alive: venue id → client id; they are to be cancelled."""
+        self.orphans = Orphans()
         self.halted: dict[str, str] = {}
         self.incomplete = False
         """Whether the venue speaks of fills whose trades it hasn't shown yet."""
@@ -170,7 +173,9 @@ class LiveBook:
         for report in orders:
             self.report(report)
             self._check_cancelling(report)
-        shown = {id(order) for row in orders if (order := self.find(row.tag, row.venue_id)) is not None}
+        found = [(row, order) for row in orders if (order := self.find(row.tag, row.venue_id)) is not None]
+        shown = {id(order) for _, order in found}
+        self.orphans.ids |= {it.intent.order_id for row, it in found if it.foreign and is_order_of_ours(row.tag)}
         for order in list(self.orders.working.values()):
             if id(order) in shown:
                 self._missing.pop(order.intent.order_id, None)

@@ -54,6 +54,7 @@ from daemon.orders.broker import Broker, SaysMargin
 from daemon.orders.cancel_pauses import CancelPauses
 from daemon.orders.live_book import LiveBook
 from daemon.orders.openers import EntryBar
+from daemon.orders.orphans import LEFT_OVER
 from daemon.orders.paper_execution import BY_HAND, UNWRITTEN, Durable, rests
 from daemon.orders.pushes import Disconnected, OrderPush, TradePush
 from daemon.orders.sight import BOOK, POSITIONS, Sight
@@ -180,7 +181,7 @@ class LiveExecutionActor(Actor):
             case CancelOrder():
                 self.orders.apply(event)
                 if event.who != ITSELF:
-                    self._pauses.forget(event.order_id)
+                    self._pauses.hasten(event.order_id)
                 self._pursue()
             case Flatten():
                 self._hasten(event)
@@ -321,16 +322,24 @@ class LiveExecutionActor(Actor):
 
     def _bar_entries(self, *, whole: bool) -> None:
         """Judge what works by what it would do now; `whole`: the book was read, and no fill is known to be missing."""
-        bar, doubted = self._bar, self._bar.doubtful
+        bar, orphans, doubted = self._bar, self.book.orphans, self._doubtful
         for order in bar.condemned(self.orders.working.values(), self.book.held, whole=whole):
             self._want_cancelled(order, bar.reason)
-        if bar.doubtful and not doubted:  # once: the pauses between readings are kept
+        if orphans.ids:
+            for order in orphans.left_over(self.orders.working.values(), self.book.held, whole=whole):
+                self._want_cancelled(order, LEFT_OVER)
+        if self._doubtful and not doubted:  # once: the pauses between readings are kept
             self._look.set()
+
+    @property
+    def _doubtful(self) -> bool:
+        """Whether an order seems to be one that is to go, and the venue's book is to be read first."""
+        return self._bar.doubtful or self.book.orphans.doubtful
 
     def _hasten(self, command: Flatten | Reduce | Halt) -> None:
         """A person who wants orders off the market doesn't wait for the pauses between questions."""
         if command.who != ITSELF:
-            self._pauses.forget()
+            self._pauses.hasten()
 
     @property
     def _owed(self) -> list[str]:
@@ -409,7 +418,7 @@ class LiveExecutionActor(Actor):
         settings, due_ns = self._settings, self._clock.monotonic_ns() + int(self._settings.reconcile_s * NS_PER_S)
         rest_s = SHORTEST_PAUSE_S
         while True:
-            doubt = self.book.unresolved or self.book.incomplete or self._bar.doubtful
+            doubt = self.book.unresolved or self.book.incomplete or self._doubtful
             owed, now = self._owed, self._clock.monotonic_ns()
             owing = doubt or owed
             pause_s = max(0.0, (due_ns - now) / NS_PER_S)

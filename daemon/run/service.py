@@ -28,6 +28,7 @@ from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.rendezvous import Announcement, Running, announce
 from daemon.control.tokens import read_tokens
 from daemon.control.tuning import Tuning
+from daemon.core import ids
 from daemon.core.clock import NS_PER_S, PacedClock
 from daemon.core.errors import HrmdError, SettingsError
 from daemon.core.events import ITSELF, Event, Halt, InferenceMeasured, TradingState
@@ -275,4 +276,4 @@ def _ticks(settings: Settings) -> str:
 
 def order_prefix(machine: Machine) -> str:
     """What client order ids of this run begin with: unique across restarts and machines, alphanumeric."""
-    return f"H{machine.readings.wall_ns() // NS_PER_S:x}{machine.chance(3).hex()}L"
+    return ids.order_prefix(machine.readings.wall_ns() // NS_PER_S, machine.chance(3))

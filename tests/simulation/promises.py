@@ -13,6 +13,7 @@ from daemon.core.events import PROTECTION, CanaryState, MigrationStage, TradingS
 from daemon.orders.book import OrderState
 from daemon.recovery.account import recover
 from daemon.sandbox.exchange import Status
+from daemon.sandbox.faults import Route
 from daemon.supervision.migration import Owed
 from strategies.base import model_hash_of
 from tests.simulation.record import journaled
@@ -38,6 +39,7 @@ def always(world: World) -> None:
     watch, service = world.watch, world.running()
     if service is not None and service.app.desk.open:
         watch.overdue(service.app.strategy.superseded)
+        _lost_cancellations_are_a_fault(world)
         _entries_are_taken_off(world)
         _what_is_cancelled_is_taken_off(world)
         active, must = service.app.supervisor.ladder.active, watch.must_decide
@@ -51,6 +53,14 @@ def always(world: World) -> None:
             watch.breaks("limits hold", f"{net} {symbol} held, {MAX_POSITION} allowed")
     if gross > MAX_GROSS * DRIFT:
         watch.breaks("limits hold", f"positions of {gross:.0f} rupees held, {MAX_GROSS} allowed")
+
+
+def _lost_cancellations_are_a_fault(world: World) -> None:
+    """It is felt when one is spoilt, which may be long after the plan has it."""
+    left, before = world.venue.server.plan.waiting(Route.CANCEL), world.cancels_to_spoil
+    if left < before:
+        world.troubled_until = max(world.troubled_until, world.loop.time() + SETTLES_S)
+    world.cancels_to_spoil = left
 
 
 def _entries_are_taken_off(world: World) -> None:

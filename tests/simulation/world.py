@@ -93,6 +93,8 @@ class World:
         """Orders that had left when a disk lost what it had said was on it."""
         self.troubled_until = 0.0
         """Until when the last fault may be felt."""
+        self.cancels_to_spoil = 0
+        """How many cancellations the venue is yet to lose or refuse."""
         self.asked = 0
         """Commands that operators gave."""
         self.pairs: list[str] = []
