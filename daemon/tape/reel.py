@@ -197,6 +197,8 @@ def _next_frame(stream: Any, left: int) -> tuple[bytes, bytes] | None:
     kind, stored_size, size, checksum = _HEAD.unpack(stream.read(_HEAD.size))
     if kind not in (_SYMBOLS, _TICKS, _BANDED, _MARK, _END) or stored_size > left - _HEAD.size:
         return None
+    if not stored_size and kind != _END:  # a first byte, and zeros where the next block should be: their sum is zero
+        return None
     stored = stream.read(stored_size)
     if len(stored) < stored_size or zlib.crc32(stored) != checksum:
         return None

@@ -122,6 +122,20 @@ def test_a_frame_that_is_not_what_was_written_ends_the_reading(tmp_path: Path) -
         assert reader.torn_bytes > 0
 
 
+def test_a_frame_of_which_one_byte_is_there_ends_the_reading(tmp_path: Path) -> None:
+    """Where a block ends behind the first byte of a frame and the next one never came, the rest is zeros."""
+    path = tmp_path / "s.ticks"
+    writer = ReelWriter(path)
+    writer.append([batch(0)])
+    writer.abandon()
+    content = path.read_bytes()
+    for kind in (b"S", b"T", b"B", b"M"):
+        path.write_bytes(content + kind + bytes(100))
+        reader = ReelReader(path)
+        assert rows(list(reader)) == rows([batch(0)])
+        assert (reader.ended, reader.torn_bytes) == (False, 101)
+
+
 def test_a_full_disk_leaves_what_was_whole(tmp_path: Path) -> None:
     """The write that does not fit is an error and leaves nothing; with room again it goes on, new symbols included."""
     path = tmp_path / "s.ticks"
