@@ -11,7 +11,7 @@ import contextlib
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from daemon.core.errors import TapeError
 from daemon.core.events import BAND_COLUMNS, MISSING_INT, TICK_COLUMNS, TickBatch, joined_bands
-from daemon.core.files import sync_directory
+from daemon.core.growing import DiskFile, GrowingFile
 from daemon.tape.marks import Mark
 
 MAGIC = b"hrmdreel"
@@ -43,15 +43,14 @@ _SCHEMAS = {_TICKS: _SCHEMA, _BANDED: _BANDED_SCHEMA}
 class ReelWriter:
     """Appends to a new reel. After an `OSError` the file ends where the last whole `append` ended."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, create: Callable[[Path], GrowingFile] = DiskFile) -> None:
         """Create the file; raises `OSError` where it can't be, or exists."""
         self.path = path
         self._symbols: dict[str, int] = {}
         self._size = 0
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        self._file = create(path)
         try:
             self._write(MAGIC)
-            sync_directory(path.parent)
         except OSError:
             self.abandon()
             path.unlink(missing_ok=True)
@@ -76,9 +75,7 @@ class ReelWriter:
 
     def abandon(self) -> None:
         """Close without an end mark; calling it again does nothing."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._file.close()
 
     def _frames(self, items: Sequence[TickBatch | Mark]) -> Iterator[bytes]:
         pending: list[TickBatch] = []
@@ -121,11 +118,11 @@ class ReelWriter:
         done = 0
         try:
             while done < len(content):
-                done += os.pwrite(self._descriptor, content[done:], self._size + done)
-            os.fsync(self._descriptor)
+                done += self._file.write(content[done:], self._size + done)
+            self._file.sync()
         except OSError:
             with contextlib.suppress(OSError):  # reading stops at what is torn, and the next write covers it
-                os.ftruncate(self._descriptor, self._size)
+                self._file.cut(self._size)
             raise
         self._size += len(content)
 
