@@ -28,9 +28,9 @@ from daemon.core.growing import DiskFile, GrowingFile
 from daemon.core.threads import Hand, ThreadHand, ThreadWorker, Worker
 from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date, ist_ns
 from daemon.tape.marks import Mark, hole
-from daemon.tape.recorded import RecordedDirectory, prune, reel_path, reels_by_day
+from daemon.tape.recorded import RecordedDirectory, next_reel, prune, reels_by_day
 from daemon.tape.reel import ReelReader, ReelWriter
-from daemon.tape.sealing import Sealed, seal
+from daemon.tape.sealing import Sealed, seal, sealed_reels
 
 log = structlog.get_logger("recorder")
 
@@ -140,7 +140,10 @@ class Recorder:
         with self._hand.lock:
             closing = self._closing
         now = self._now  # before the queue is emptied: what was given by then is written before the day can end
-        for day, items in self._by_day([self._queue.popleft() for _ in range(len(self._queue))]):
+        parts = list(self._by_day([self._queue.popleft() for _ in range(len(self._queue))]))
+        if not parts and self._trouble:  # whether the disk works again is not left to the next tick, maybe tomorrow's
+            parts = [(self._day, [])]
+        for day, items in parts:
             self._append(day, items)
         self._end_day(now, orderly_stop=closing)
         if closing and not self._queue:
@@ -176,7 +179,7 @@ class Recorder:
                 )
             self._trouble = f"recording to {self._path}: {error.strerror or error}"
             self._lost += count
-            if ticks and self._untold is None:
+            if items and self._untold is None:
                 self._untold = hole(self._last_ts, "ticks were not recorded: the disk failed or was full")
         else:
             if self._trouble:
@@ -191,19 +194,30 @@ class Recorder:
         """The reel of `day`, a new one where none is open; the one of an earlier day ends."""
         if self._reel is None or day != self._day:
             self._finish()
-            self._reel = ReelWriter(reel_path(self._path, day, self._wall_ns()), self._create)
             self._day = day
+            self._reel = ReelWriter(next_reel(self._path, day, self._wall_ns(), self._known(day)), self._create)
             for earlier in self._reels():
                 if earlier < day:
                     self._submit(earlier)
         return self._reel
 
+    def _known(self, day: str) -> list[str]:
+        """Names of the day's reels, those included that are in its tape by now."""
+        sealed: tuple[str, ...] = ()
+        with contextlib.suppress(TapeError, OSError):  # a tape that can't be read takes no reel in either
+            sealed = sealed_reels(self._path, day)
+        return [*sealed, *(path.name for path in self._reels().get(day, []))]
+
     def _finish(self) -> None:
-        """End the open reel; without an end mark where the disk is full, which sealing then says."""
+        """End the open reel; without an end mark where the disk is full or owes a hole, which sealing then says."""
         reel, self._reel = self._reel, None
-        if reel is not None:
-            with contextlib.suppress(OSError):
-                reel.finish()
+        if reel is None:
+            return
+        if self._untold is not None:
+            reel.abandon()
+            return
+        with contextlib.suppress(OSError):
+            reel.finish()
 
     def _end_day(self, now: int, *, orderly_stop: bool) -> None:
         """End the reel when the session is over and it has become quiet, or the run ends."""

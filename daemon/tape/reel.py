@@ -48,6 +48,7 @@ class ReelWriter:
         self.path = path
         self._symbols: dict[str, int] = {}
         self._size = 0
+        self._torn = False
         self._file = create(path)
         try:
             self._write(MAGIC)
@@ -114,17 +115,27 @@ class ReelWriter:
         return own[batch.code]
 
     def _write(self, content: bytes) -> None:
-        """Write at the end of what is whole; what of it got there is cut off again when not all of it did."""
-        done = 0
+        """Write at the end of what is whole; what of it got there is cut off again when not all of it did.
+
+        Until that is so on the disk nothing else is written there: of two frames the second would be read on.
+        """
+        if self._torn:
+            self._cut_off()
+        done, self._torn = 0, True
         try:
             while done < len(content):
                 done += self._file.write(content[done:], self._size + done)
             self._file.sync()
         except OSError:
-            with contextlib.suppress(OSError):  # reading stops at what is torn, and the next write covers it
-                self._file.cut(self._size)
+            with contextlib.suppress(OSError):  # the next write tries again
+                self._cut_off()
             raise
-        self._size += len(content)
+        self._size, self._torn = self._size + len(content), False
+
+    def _cut_off(self) -> None:
+        self._file.cut(self._size)
+        self._file.sync()
+        self._torn = False
 
 
 class ReelReader:
