@@ -74,6 +74,11 @@ class Recorder:
         self._hand.begin(self._turn)
 
     @property
+    def given(self) -> int:
+        """Ticks that it was handed: recorded, lost, or still to be written."""
+        return self._given + self._refused
+
+    @property
     def recorded(self) -> int:
         """Ticks that are on the disk."""
         return self._written

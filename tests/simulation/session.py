@@ -75,7 +75,8 @@ def simulate(plan: Plan) -> Result:
         os.close(held)
         structlog.reset_defaults()
     digest = hashlib.sha256(world.watch.digest.digest() + rows + str(world.loop.steps).encode()).hexdigest()
-    counts = {**world.watch.counts, **world.ends, "steps": world.loop.steps, "bytes": world.network.bytes_sent}
+    counts = {**world.watch.counts, **world.ends, **world.recorded.counts()}
+    counts |= {"steps": world.loop.steps, "bytes": world.network.bytes_sent}
     return Result(
         plan=plan, broken=world.watch.broken, pairs=world.pairs, counts=counts, digest=digest, lives=world.lives,
         cpu_s=time.process_time() - began, active_s=world.active_s, log=world.log,
