@@ -88,9 +88,10 @@ def _whatever_it_answers(right: Wrong, self: OwnStrategy, seen: Observation) -> 
 
 def _before_the_disk_has_it(right: Wrong, self: ReelWriter, content: bytes) -> None:
     """Ticks are counted as recorded once they are written, whether the disk has them or not."""
-    end = self._size + len(content)
-    while self._size < end:
-        self._size += self._file.write(content[self._size - end :], self._size)
+    done = 0
+    while done < len(content):
+        done += self._file.write(content[done:], self._size + done)
+    self._size += len(content)
 
 
 PLANTS: dict[str, tuple[type, str, Wrong]] = {

@@ -215,6 +215,9 @@ class World:
             self.computer.hands.clear()
             self.computer.recorders.clear()
             return
+        except Exception as error:
+            self.watch.breaks("no exception ends a daemon", f"{type(error).__name__}: {error}")
+            raise
         journal = service.app.journal
         assert journal is not None
         self.computer.hands[-1].busy = lambda: journal.appended > journal.committed
