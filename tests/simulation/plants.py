@@ -94,6 +94,11 @@ def _before_the_disk_has_it(right: Wrong, self: ReelWriter, content: bytes) -> N
     self._size += len(content)
 
 
+def _none_before(right: Wrong, self: Recorder, day: str) -> list[str]:
+    """A new reel is named by the clock alone."""
+    return []
+
+
 PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "order_before_its_intent": (Journal, "durable", _nothing),
     "halt_lets_entries_work": (LiveExecutionActor, "cancel_entries", _nothing),
@@ -115,6 +120,7 @@ PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "recorded_and_not_on_disk": (ReelWriter, "_write", _before_the_disk_has_it),
     "frames_left_behind_the_end": (ReelWriter, "_cut_off", _nothing),
     "lost_ticks_not_said": (Recorder, "_tell_gap", _nothing),
+    "reels_named_by_the_clock": (Recorder, "_known", _none_before),
 }
 """Name: (class, method, what is put in its place)."""
 

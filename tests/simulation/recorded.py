@@ -81,6 +81,8 @@ class Recorded:
         breaks, disk = world.watch.breaks, world.computer.tapes
         for name in disk.out_of_order:
             breaks("reels lie in the order in which they were begun", f"{name} is not the last")
+        for name in disk.unwanted:
+            breaks(UNREADABLE, f"{name}: what had been taken back could be read behind its end")
         kept, telling = Ticks(), set[Path]()
         for day, reels in reels_by_day(self._path).items():
             if day < ist_date(world.venue.clock.now_ns()).isoformat():

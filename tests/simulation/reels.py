@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daemon.core.threads import Job
+from daemon.tape.reel import ReelReader
 from tests.simulation.loop import SimLoop
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class TapeDisk:
         """Whether a power cut took what was said to be on the disk."""
         self.out_of_order: list[str] = []
         """Reels whose names lie before those of earlier ones."""
+        self.unwanted: list[str] = []
+        """Reels in which somebody could read what had been taken back."""
 
     def create(self, path: Path) -> SimFile:
         """A file of the recorder."""
@@ -147,6 +150,8 @@ class SimFile:
         self.lied = disk.forgets()
         if not self.lied:
             self._durable, self._named = bytes(self.cache), True
+        if len(self.cache) > len(self.wanted) and self.read_bytes() > len(self.wanted):
+            disk.unwanted.append(self.path.name)
 
     def cut(self, size: int) -> None:
         """What lies beyond is gone, once that is synced."""
@@ -154,6 +159,13 @@ class SimFile:
             raise _error(errno.EIO)
         del self.cache[size:]
         os.ftruncate(self._descriptor, size)
+
+    def read_bytes(self) -> int:
+        """How much of it a reader takes for whole."""
+        reader = ReelReader(self.path)
+        for _ in reader:
+            pass
+        return len(self.cache) - reader.torn_bytes
 
     def close(self) -> None:
         """Nobody writes it any more."""
