@@ -87,7 +87,7 @@ class Service:
             read_tokens(settings.control.tokens_file)
         targets = read_targets(settings.alerts, os.environ)
         self.recorder = (
-            open_recorder(settings, MarketCalendar.load(settings.market.calendar_file))
+            open_recorder(settings, MarketCalendar.load(settings.market.calendar_file), machine)
             if wants_recorder(settings)
             else None
         )
@@ -102,7 +102,7 @@ class Service:
             order_prefix=order_prefix(machine),
             record=self.recorder.record if self.recorder is not None else None,
             recover=True,
-            reels=reels_of_today(settings, clock) if live else [],
+            reels=reels_of_today(settings, clock, machine) if live else [],
             machine=machine,
         )
         self._made_token: Path | None = None

@@ -378,4 +378,9 @@ DEEDS: dict[Do, Deed] = {
     Do.MIGRATION_ADVANCES: asking("migration/advance", lambda action: {"who": "the operator"}),
     Do.MIGRATION_BACK: asking("migration/rollback", lambda action: {"who": "the operator"}),
     Do.CANARY_ENDS: asking("canary", lambda action: {"do": "rollback"}),
+    Do.TAPE_FULL: _until("tapes", "full_until"),
+    Do.TAPE_BROKEN: _until("tapes", "broken_until"),
+    Do.TAPE_UNCUT: _until("tapes", "uncut_until"),
+    Do.TAPE_SLOW: _until("tapes", "slow_until"),
+    Do.TAPE_FORGETS: _until("tapes", "forgets_until"),
 }

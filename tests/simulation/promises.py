@@ -37,6 +37,7 @@ HANGS = ("wire.", "process.", "clock.")
 def always(world: World) -> None:
     """Every second."""
     watch, service = world.watch, world.running()
+    world.recorded.always(world)
     if service is not None and service.app.desk.open:
         watch.overdue(service.app.strategy.superseded)
         _lost_cancellations_are_a_fault(world)
