@@ -157,7 +157,8 @@ class ReelReader:
                 head = stream.read(len(MAGIC))
         except OSError as error:
             raise TapeError(f"{path}: can't be read ({error.strerror or error})") from None
-        if head != MAGIC[: len(head)]:
+        begun = head.rstrip(b"\0")  # a block that never reached the disk reads as zeros
+        if not MAGIC.startswith(begun):
             raise TapeError(f"{path}: not a reel of a recording")
 
     def __iter__(self) -> Iterator[TickBatch | Mark]:
@@ -168,8 +169,11 @@ class ReelReader:
             raise TapeError(f"{self.path}: can't be read ({error.strerror or error})") from None
 
     def _items(self, stream: Any) -> Iterator[TickBatch | Mark]:
-        size = stream.seek(0, os.SEEK_END)
-        whole = stream.seek(min(size, len(MAGIC)))
+        size = self.torn_bytes = stream.seek(0, os.SEEK_END)
+        stream.seek(0)
+        if stream.read(len(MAGIC)) != MAGIC:
+            return
+        whole = len(MAGIC)
         while not self.ended and (found := _next_frame(stream, size - whole)) is not None:
             kind, payload = found
             whole = stream.tell()

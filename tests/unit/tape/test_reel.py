@@ -159,6 +159,16 @@ def test_a_frame_of_which_one_byte_is_there_ends_the_reading(tmp_path: Path) -> 
         assert (reader.ended, reader.torn_bytes) == (False, 101)
 
 
+@pytest.mark.parametrize("left", [b"", b"hrmd", bytes(3), bytes(8), b"hrmd" + bytes(4), bytes(4096)])
+def test_a_reel_whose_beginning_never_reached_the_disk_is_an_empty_one(tmp_path: Path, left: bytes) -> None:
+    """The power went as it was begun: its blocks read as zeros, and what else was recorded that day is sealed."""
+    path = tmp_path / "s.ticks"
+    path.write_bytes(left)
+    reader = ReelReader(path)
+    assert list(reader) == []
+    assert (reader.ended, reader.torn_bytes) == (False, len(left))
+
+
 def test_a_full_disk_leaves_what_was_whole(tmp_path: Path) -> None:
     """The write that does not fit is an error and leaves nothing; with room again it goes on, new symbols included."""
     path = tmp_path / "s.ticks"
