@@ -103,7 +103,7 @@ def train_all(
     if done:
         told(f"{done} of {len(rounds)} rounds were done before")
     work = fleet.finished(train_apart, map(msgspec.json.encode, jobs))
-    with _ended_in_order(), closing(work) as finished:
+    with _ended_in_order(told), closing(work) as finished:
         for number, came in finished:
             outcome, job = msgspec.msgpack.decode(came, type=RoundTold), jobs[number]
             for note in outcome.notes:
@@ -195,7 +195,7 @@ class _Notes:
 
 
 @contextmanager
-def _ended_in_order() -> Iterator[None]:
+def _ended_in_order(told: Callable[[str], None] = lambda _: None) -> Iterator[None]:
     """SIGTERM ends this process as Ctrl-C does, so that it ends those that work for it; only in the main thread."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -208,5 +208,8 @@ def _ended_in_order() -> Iterator[None]:
         return
     try:
         yield
+    except KeyboardInterrupt:
+        told("stopped: what is done is kept, and the same command goes on from there")
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -128,7 +128,11 @@ def rounds_of(
 
 
 def facts_of(one: Round, recipe: Recipe) -> dict[str, str]:
-    """All that a round's model follows from, by key; on one kind of machine the same facts are the same bits."""
+    """All that a round's model follows from, by key.
+
+    On one kind of machine the same facts are the same bits; but for the memory limit, by which batches are cut into
+    pieces: a run may go on under another, and sums are rounded otherwise then.
+    """
     digest = hashlib.sha256(repr((one.before.symbols, one.before.interval_s)).encode())
     for name in ("bars", "ts_ns", "offsets", "symbol", "expected_bp", "cost_bp", "hours_ns"):
         array = getattr(one.before, name)
