@@ -215,11 +215,14 @@ class ExecutionActor(Actor):
             if self._settlement is not None:
                 self._settlement.on_ticks(now)
             filled = self._publish(self._venue.on_ticks(now))
-            whole = whole.slice(quiet, len(whole))
-            if waits and len(whole) and any(hangs_together(intent) for intent in filled):
-                self._tick_ns = int(part.ts_recv[quiet - 1])
-                self.bus.when_idle(partial(self.inbox.put, whole))
-                return True
+            if quiet < len(whole):  # nearly always nothing is left, and slicing nothing off costs as much as a match
+                whole = whole.slice(quiet, len(whole))
+                if waits and any(hangs_together(intent) for intent in filled):
+                    self._tick_ns = int(part.ts_recv[quiet - 1])
+                    self.bus.when_idle(partial(self.inbox.put, whole))
+                    return True
+            if now is part:
+                return False
             part = part.slice(quiet, len(part))
         return False
 
