@@ -19,6 +19,7 @@ import structlog
 
 from daemon.calls.outcome import Done, NotSent, Rejected, Unknown
 from daemon.calls.records import ZERO
+from daemon.calls.secret import Secret
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, Clock
@@ -119,13 +120,17 @@ class LiveExecutionActor(Actor):
     async def recover(self) -> None:
         """Bring what the journal left in line with the broker; returns when both agree or differences are named.
 
-        Raises `UsageError` where the broker refuses the token.
+        Raises `UsageError` where the broker refuses the token, and there is no other one by now.
         """
+        refused: Secret | None = None
         self._distrust("the daemon stopped before the venue's answer was known")
         tries, pause_s = 0, SHORTEST_PAUSE_S
         while (agree := await self._look_around()) is None:
             refusal = self._broker.refusal
-            if refusal:
+            if refusal and (token := self._broker.access.read()) != refused:  # somebody may have logged in meanwhile
+                refused = token
+                self._broker.authorize(token)
+            elif refusal:
                 raise UsageError(
                     f"broker.{self._broker.name}: the token was refused ({refusal}); log in and start again"
                 )
