@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from models.act import AdaptiveComputationTime
-from models.config import HRMSettings
+from models.config import EntrySettings, HRMSettings
 from models.hrm import HRM
 from models.training import stats
 from models.training.baselines import (
@@ -26,6 +26,7 @@ from models.training.baselines import (
     hold_bp,
 )
 from models.training.batches import BatchSettings, Target, returns_between_fills
+from models.training.entries import worth_making
 from models.training.loss import costs_of
 from models.training.member_shares import FamilyFacts, FamilyShares, family_shares
 from models.training.policy import Policy, adaptive_policy, follow, join_policies, of_model, policies_by_depth
@@ -140,13 +141,14 @@ def evaluate(
     ``extra`` maps names to positions −1/0/+1 (N, D). Depth 1 is the model without further segments.
     ``scale_bp``: the unit that its value head was trained in; ``values``: what its artifact says they come to.
     """
-    act = AdaptiveComputationTime(hrm)
+    act, entries = AdaptiveComputationTime(hrm), hrm.entries
     own_costs = [costs_of(part, data.costs) for _, part in models]
-    adaptive, traders = _reasoning(models, act, settings, own_costs)
+    adaptive, traders = _reasoning(models, act, settings, own_costs, entries)
     told: dict[float, dict[str, Floats]] = {}
     if any(model.config.features.past_sessions for model, _ in models):  # who is told of a cost trades less at a higher
         for cost in COSTS_BP:
-            told[cost] = _reasoning(models, act, settings, [np.full(len(part), cost / 2) for _, part in models])[1]
+            even = [np.full(len(part), cost / 2) for _, part in models]
+            told[cost] = _reasoning(models, act, settings, even, entries)[1]
     scored = expected_settings(settings, data.history)
     for baseline in (
         fit_thresholds("ema", EmaScore(), data.history, _realised(settings), data.costs),
@@ -230,9 +232,16 @@ def _realised(settings: BatchSettings) -> BatchSettings:
 
 
 def _reasoning(
-    models: Sequence[tuple[HRM, Sessions]], act: AdaptiveComputationTime, settings: BatchSettings, costs: list[Floats]
+    models: Sequence[tuple[HRM, Sessions]],
+    act: AdaptiveComputationTime,
+    settings: BatchSettings,
+    costs: list[Floats],
+    entries: EntrySettings,
 ) -> tuple[Policy, dict[str, Floats]]:
-    """Return the adaptive policy at these costs a side, and the positions of it and of every depth."""
+    """Return the adaptive policy at these costs a side, and the positions of it and of every depth.
+
+    Entries of the adaptive one are held to what earlier ones earned, where the settings ask for it; of a depth none.
+    """
     folds = [
         policies_by_depth(model, part, of_model(settings, model), act.max_segments, cost)
         for (model, part), cost in zip(models, costs, strict=True)
@@ -240,13 +249,19 @@ def _reasoning(
     policies = [join_policies(parts) for parts in zip(*folds, strict=True)]
     adaptive = join_policies(
         [
-            adaptive_policy(model, act, part, of_model(settings, model), cost)
+            _held_to(adaptive_policy(model, act, part, of_model(settings, model), cost), part, cost, entries)
             for (model, part), cost in zip(models, costs, strict=True)
         ]
     )
     depths = sorted({1, 2, act.max_segments} & set(range(1, act.max_segments + 1)))
     by_depth = {f"hrm, depth {depth}": follow(policies[depth - 1].actions) for depth in depths}
     return adaptive, {"hrm": follow(adaptive.actions), **by_depth}
+
+
+def _held_to(policy: Policy, sessions: Sessions, cost_bp: Floats, entries: EntrySettings) -> Policy:
+    if not entries.adaptive:
+        return policy
+    return replace(policy, actions=worth_making(policy.actions, sessions, cost_bp, entries))
 
 
 def _ratios(
