@@ -194,11 +194,11 @@ class EntrySettings(_Frozen):
     """Whether entries are held to what recent ones earned, made or not (`models.conformal`)."""
 
     adaptive: bool = False
-    confidence: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.35
+    confidence: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.4
     bars: Positive = 12
     newest: Annotated[int, Field(ge=10, le=10_000)] = 50
     fewest: Annotated[int, Field(ge=5, le=10_000)] = 20
-    rate: Annotated[float, Field(ge=0.0, le=1.0)] = 0.02
+    rate: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
 
     @model_validator(mode="after")
     def _fits(self) -> EntrySettings:
