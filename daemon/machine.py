@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from daemon.core.clock import MachineReadings, Readings, stopwatch_ns
+from daemon.core.growing import DiskFile, GrowingFile
 from daemon.core.threads import Flag, Hand, ThreadHand, ThreadWorker, Worker
 from daemon.feed.live.frames import Link
 from daemon.journal.writer import open_database
@@ -30,11 +31,13 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     stopwatch: Callable[[], int] = stopwatch_ns
     """For measuring the program itself, nanoseconds."""
     thread: Callable[[str], Worker] = ThreadWorker
-    """Who thinks beside the loop."""
+    """Who thinks beside the loop, and who seals what was recorded."""
     hand: Callable[[str], Hand] = ThreadHand
-    """Who writes the journal."""
+    """Who writes the journal, and who the recording."""
     database: Callable[[Path], sqlite3.Connection] = open_database
     """Opens the file that the journal is written to."""
+    file: Callable[[Path], GrowingFile] = DiskFile
+    """Creates a file that ticks are recorded in."""
     gateway: Callable[[Any], AbstractAsyncContextManager[Link]] | None = None
     """A link to the venue's ticks in place of the adapter's own; is given what the adapter's is."""
     chance: Callable[[int], bytes] = secrets.token_bytes

@@ -127,7 +127,8 @@ CREATE TEMP VIEW fills AS SELECT run, seq,
   json_extract(body, '$.price') AS "price",
   CAST(ROUND(json_extract(body, '$.price') * 10000) AS INTEGER) AS "price_e4",
   json_extract(body, '$.costs') AS "costs",
-  CAST(ROUND(json_extract(body, '$.costs') * 10000) AS INTEGER) AS "costs_e4"
+  CAST(ROUND(json_extract(body, '$.costs') * 10000) AS INTEGER) AS "costs_e4",
+  json_extract(body, '$.traded_ts') AS "traded_ts"
 FROM events WHERE type = 'Fill';
 CREATE TEMP VIEW positions AS SELECT run, seq,
   json_extract(body, '$.ts') AS "ts",

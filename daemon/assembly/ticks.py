@@ -23,7 +23,6 @@ from daemon.core.events import PositionRestated
 from daemon.feed.live.feed import LiveFeed
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
-from daemon.market.calendar import ist_date
 from daemon.plan import RunPlan
 from daemon.recovery.account import Account
 from daemon.settings.tree import Settings
@@ -82,10 +81,11 @@ def detector(settings: Settings, plan: RunPlan, market: MarketOfRun) -> Complexi
 
 def overnight(bus: Bus, settings: Settings, market: MarketOfRun, account: Account) -> Overnight:
     """What a corporate action makes of prices, and of what is held from before it."""
-    held = {item.symbol: ist_date(item.opened_ts) for item in account.portfolio.positions() if item.quantity}
-    adjustments = {symbol: settings.market.adjustments_of(symbol) for symbol in dict.fromkeys((*market.symbols, *held))}
+    held = account.portfolio
+    symbols = dict.fromkeys((*market.symbols, *(item.symbol for item in held.positions())))
+    adjustments = {symbol: settings.market.adjustments_of(symbol) for symbol in symbols}
     bus.tap((PositionRestated,), account.remember_restated)
     return Overnight(
-        bus, market.limit, adjustments, by_broker=not settings.broker.on_paper, closes=account.portfolio.closes(),
-        open_since=held, done=account.restated,
+        bus, market.limit, adjustments, by_broker=not settings.broker.on_paper, closes=held.closes(),
+        held_at=held.held_at, done=account.restated,
     )  # fmt: skip

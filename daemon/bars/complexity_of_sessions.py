@@ -18,6 +18,7 @@ from daemon.market.scheduled_events import ScheduledEvents
 from daemon.settings.bars import ComplexitySettings
 
 if TYPE_CHECKING:
+    from models.training.evaluate import EvaluationData
     from models.training.sessions import Sessions
 
 TOGETHER: Final = 4
@@ -37,6 +38,13 @@ def with_complexity(sessions: Sessions, settings: ComplexitySettings, *, connect
             detector, before = ComplexityDetector(settings, events), int(numbers[row])
         scores[row] = detector.on_bar(bar).score
     return replace(sessions, complexity=scores)
+
+
+def as_live(data: EvaluationData, settings: ComplexitySettings) -> EvaluationData:
+    """With the complexity that the daemon would have seen, by which it chooses depth."""
+    connected = data.best_bp is None
+    parts = tuple(with_complexity(part, settings, connected=connected) for part in data.sets)
+    return replace(data, parts=parts, sessions=parts[0] if len(parts) == 1 else data.sessions)
 
 
 def _bars(sessions: Sessions, numbers: np.ndarray, order: np.ndarray) -> Iterator[tuple[int, Bar]]:

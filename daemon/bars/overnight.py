@@ -9,12 +9,13 @@ a session depends on the ticks and the settings alone, and each action is said o
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+import msgspec
 import structlog
 
 from daemon.core.bus import Bus
-from daemon.core.clock import DAY_NS, india_day
+from daemon.core.clock import DAY_NS, day_number, india_day
 from daemon.core.events import Bar, Event, PositionRestated, PriceAdjusted, PriceJumped, TickBatch
 from daemon.market.calendar import ist_date
 from daemon.market.overnight import OvernightLimit, action_key
@@ -27,8 +28,9 @@ class Overnight:
     """Listens to ticks on `bus` and says what is due; is asked about bars by whoever publishes them.
 
     `adjustments`: by symbol, oldest first. `by_broker`: who changes what is held is the broker; on paper it is changed
-    here. Of symbols that an earlier process held, `closes` has when (UTC ns) and at what price it last saw them, and
-    `open_since` the date of the position: their actions since then are due, but for those `done` (by `action_key`).
+    here. Of symbols that an earlier process held, `closes` has when (UTC ns) and at what price it last saw them.
+    `held_at` tells how many of a symbol (signed) were held as a day (counted from 1970) began: actions of such days are
+    due to an earlier process's positions, but for those `done` (by `action_key`).
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class Overnight:
         *,
         by_broker: bool = False,
         closes: Mapping[str, tuple[int, float]] | None = None,
-        open_since: Mapping[str, dt.date] | None = None,
+        held_at: Callable[[str, int], int] | None = None,
         done: Iterable[str] = (),
         silent: bool = False,
     ) -> None:
@@ -49,7 +51,7 @@ class Overnight:
         self._limit = limit
         self._by_broker = by_broker
         self._adjustments = [(symbol, item) for symbol, items in adjustments.items() for item in items]
-        self._open_since = dict(open_since or {})
+        self._held_at = held_at
         self._restated = self._done = frozenset(done)
         self.awaited: list[PriceAdjusted] = []
         """Actions that an earlier process said, but by its end what is held was not counted anew."""
@@ -84,6 +86,7 @@ class Overnight:
             elif isinstance(event, PriceAdjusted):
                 done.add(action_key(event.symbol, event.date, event.kind))
                 self._scale(event.symbol, event.numerator, event.denominator)
+                event = msgspec.structs.replace(event, carried=self._carried(event.symbol, event.date))
                 if self._is_awaited(event):
                     self.awaited.append(event)
         self._done = frozenset(done)
@@ -108,14 +111,15 @@ class Overnight:
             return False
         if self._date is not None and item.date > self._date:
             return True
-        held_since = None if self._begun else self._open_since.get(symbol)
-        return held_since is not None and held_since < item.date
+        return not self._begun and bool(self._carried(symbol, item.date.isoformat()))
 
     def _is_awaited(self, said: PriceAdjusted) -> bool:
-        """Whether what is held was bought before it and is counted as it was then."""
-        since = self._open_since.get(said.symbol)
+        """Whether something was held when its day began and is counted as it was then."""
         known = action_key(said.symbol, said.date, said.kind) in self._restated
-        return said.shares and not known and since is not None and since.isoformat() < said.date
+        return said.shares and not known and bool(said.carried)
+
+    def _carried(self, symbol: str, date: str) -> int | None:
+        return None if self._held_at is None else self._held_at(symbol, day_number(date))
 
     def _scale(self, symbol: str, numerator: int, denominator: int) -> None:
         if symbol in self._closes:
@@ -126,7 +130,7 @@ class Overnight:
         numerator, denominator, date = item.fraction.numerator, item.fraction.denominator, item.date.isoformat()
         adjusted = PriceAdjusted(
             ts=ts, symbol=symbol, date=date, kind=item.kind, numerator=numerator, denominator=denominator,
-            shares=item.shares, by_broker=self._by_broker,
+            shares=item.shares, by_broker=self._by_broker, carried=self._carried(symbol, date),
         )  # fmt: skip
         if not self._silent:
             log.info(adjusted.words)
@@ -139,6 +143,6 @@ class Overnight:
         self._bus.publish(
             PositionRestated(
                 ts=ts, symbol=said.symbol, date=said.date, kind=said.kind, numerator=said.numerator,
-                denominator=said.denominator,
+                denominator=said.denominator, carried=said.carried,
             )
         )  # fmt: skip

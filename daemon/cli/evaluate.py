@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon.cli.options import AsJson, Config, Overrides, naming, print_json, settings_and_logs
-from daemon.cli.train import Border, Columns, Files, Market, training_data
+from daemon.cli.train import MARKETS, Address, Border, Columns, Files, Market, Workers, training_data
 from daemon.core.errors import ArtifactError, CheckFailed, UsageError
 from daemon.market.calendar import ist_clock, ist_date
 from daemon.report.tables import show
@@ -22,17 +23,22 @@ if TYPE_CHECKING:
     from models.training.batches import BatchSettings
     from models.training.evaluate import EvaluationData
 
+BORDER, SESSIONS, MARKET_SEED, SEEDS = "2020-01-01", 2000, 900_002, 5
+"""What is taken where nobody says."""
+
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Model artifact.", show_default=False)],
+    model: Annotated[
+        Path, typer.Argument(help="Model artifact; with --walk-forward the folder that it left.", show_default=False)
+    ],
     bars: Files = None,
     config: Config = None,
     overrides: Overrides = None,
     market: Market = "hidden_regime",
-    sessions: Annotated[int, typer.Option(help="Simulated: score on so many fresh sessions in all.")] = 2000,
-    market_seed: Annotated[int, typer.Option(help="Simulated: seed of the first set of sessions.")] = 900_002,
-    seeds: Annotated[int, typer.Option(help="Simulated: so many sets, each of a seed of its own.")] = 5,
-    border: Border = "2020-01-01",
+    sessions: Annotated[int, typer.Option(help="Simulated: score on so many fresh sessions in all.")] = SESSIONS,
+    market_seed: Annotated[int, typer.Option(help="Simulated: seed of the first set of sessions.")] = MARKET_SEED,
+    seeds: Annotated[int, typer.Option(help="Simulated: so many sets, each of a seed of its own.")] = SEEDS,
+    border: Border = BORDER,
     columns: Columns = "",
     on_training_data: Annotated[
         bool, typer.Option("--on-training-data", help="Score on what the model was trained on, and say so.")
@@ -43,12 +49,23 @@ def evaluate(
     ] = False,
     ppo: Annotated[Path | None, typer.Option(help="An exported PPO policy to score beside it.")] = None,
     lightgbm: Annotated[bool, typer.Option(help="Fit and score LightGBM beside it (extra `baselines`).")] = False,
+    walk_forward: Annotated[
+        bool,
+        typer.Option(
+            "--walk-forward",
+            help="Each model of a `hrmd train --walk-forward` on the days from its border up to the next one.",
+        ),
+    ] = False,
+    workers: Workers = 1,
+    address: Address = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML page into this directory.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a model: share of the best possible trader where it is known, Sharpe with intervals, controls, depth."""
     import torch
 
+    from daemon.bars.complexity_of_sessions import as_live
+    from daemon.cli.walking import asked_of, evaluate_walk_forward, fleet_for, refuse_beside
     from daemon.report.evaluation import write_page
     from models.checkpoint import load_model
     from models.errors import ModelError
@@ -61,6 +78,20 @@ def evaluate(
     from models.training.policy import ppo_positions
     from models.training.run import evaluation_data
 
+    if walk_forward:
+        refuse_beside(
+            {"--market": market != MARKETS[0], "--sessions": sessions != SESSIONS, "--seeds": seeds != SEEDS,
+             "--market-seed": market_seed != MARKET_SEED, "--border": border != BORDER, "--lookahead": lookahead,
+             "--ppo": ppo is not None, "--lightgbm": lightgbm},
+            "whose models and borders are those of the folder",
+        )  # fmt: skip
+        evaluate_walk_forward(
+            model, bars or [], config, overrides, columns, workers, address, report,
+            on_training_data=on_training_data, as_json=as_json,
+        )  # fmt: skip
+        return
+    if lookahead and (workers != 1 or address is not None):
+        raise UsageError("--workers, --address: not with --lookahead, which asks one model in turn")
     settings = settings_and_logs(config, [*(overrides or []), naming(model)])
     training = settings.training_params
     wanted = training_data(settings, bars or [], market, None, border, columns=columns)
@@ -79,7 +110,7 @@ def evaluate(
             refuse_overlap(told, wanted)
         data = replace(data, on_training_data=told)
         if not lookahead:
-            data = _as_live(settings, data)
+            data = as_live(data, settings.complexity_detection)
         batches = BatchSettings(hrm.features, training.fill, training.target)
         if lookahead:
             return _check_lookahead(settings, network, hrm, data, batches, as_json=as_json)
@@ -89,6 +120,8 @@ def evaluate(
             trees = fit_model("lightgbm", fit_lightgbm, data.history, realised, training.objective.costs)
             extra["lightgbm"] = trees.positions(data.sessions)
         judged = [(network, part) for part in data.sets]
+        with ExitStack() as stack:
+            thoughts = asked_of(fleet_for(workers, address, stack), judged, hrm, batches, data, settings)
         evaluation = score(
             judged,
             hrm,
@@ -98,6 +131,7 @@ def evaluate(
             seed=training.seed,
             scale_bp=training.objective.scale_bp,
             values=manifest.values,
+            thoughts=thoughts,
         )
     except ModelError as error:
         raise ArtifactError(str(error)) from None
@@ -145,12 +179,3 @@ def _seeds(first: int, count: int, sessions: int) -> tuple[int, ...]:
     if not 1 <= count <= sessions:
         raise UsageError(f"--seeds {count}: expected 1 to --sessions {sessions}")
     return tuple(range(first, first + count))
-
-
-def _as_live(settings: Settings, data: EvaluationData) -> EvaluationData:
-    """With the complexity that the daemon would have seen, by which it chooses depth."""
-    from daemon.bars.complexity_of_sessions import with_complexity
-
-    connected = data.best_bp is None
-    parts = tuple(with_complexity(part, settings.complexity_detection, connected=connected) for part in data.sets)
-    return replace(data, parts=parts, sessions=parts[0] if len(parts) == 1 else data.sessions)

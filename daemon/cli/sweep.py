@@ -39,9 +39,8 @@ def sweep(
 ) -> None:
     """Try settings over tapes, instruments and seeds; killed and begun again it ends with the same table."""
     from daemon.report.sweep import write_sweep
-    from daemon.run.fleet import LocalFleet, RayFleet
+    from daemon.run.fleet import fleet_of
     from daemon.run.latency import parse_latency
-    from daemon.run.many import cores
     from daemon.run.output_tables import write_table
     from daemon.run.sweep import METRICS, PRUNERS, SAMPLERS, Sweep, ranked, wanted_of
     from daemon.run.sweep_table import trials_table
@@ -57,7 +56,7 @@ def sweep(
         metric=metric, sampler=sampler, pruner=pruner, seed=seed, trials=trials,
     )  # fmt: skip
     made = Sweep(wanted, out / "study.sqlite")
-    fleet = RayFleet(address) if address is not None else LocalFleet(workers or cores())
+    fleet = fleet_of(address, workers)
     try:
         rows = ranked(made.run(fleet, lambda so_far: _progress(ranked(so_far), trials)))
     finally:

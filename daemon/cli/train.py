@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from contextlib import ExitStack, closing
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,21 +11,12 @@ import typer
 from rich.console import Console
 
 from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
-from daemon.core.clock import wall_ns
 from daemon.core.errors import ArtifactError, UsageError
-from daemon.market.calendar import MarketCalendar, ist_ns
-from daemon.market.hours import hours_of
-from daemon.market.instruments import InstrumentBook
-from daemon.market.overnight import OvernightLimit
-from daemon.report.tables import show
-from daemon.settings.market import MarketSettings
 from daemon.settings.shape_of_model import START
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
-from daemon.strategy.store import Store
 
 if TYPE_CHECKING:
-    from models.training.adjusting import Action
     from models.training.run import Data
     from models.training.trainer import TrainResult
 
@@ -41,6 +31,8 @@ Files = Annotated[
 Market = Annotated[str, typer.Option(help=f"Simulated market: {' | '.join(MARKETS)}.")]
 Columns = Annotated[str, typer.Option(help="Names of the files' columns, as in time=Date,open=Open; time=Day+Time.")]
 Border = Annotated[str, typer.Option(help="Bars before this date train, bars from it on validate (YYYY-MM-DD).")]
+Workers = Annotated[int, typer.Option(help="So many processes, each with memory of its own; 0: one a core.", min=0)]
+Address = Annotated[str | None, typer.Option(help="A Ray cluster instead: host:port, or auto.")]
 
 
 def train(
@@ -66,9 +58,12 @@ def train(
         str | None,
         typer.Option(
             help="Train on all bars before each date and score up to the next; monthly, quarterly or yearly from "
-            "--border on, or YYYY-MM-DD,… The winner becomes a candidate in the store OUT."
+            "--border on, or YYYY-MM-DD,… The winner becomes a candidate in the store OUT. Rounds that are done are "
+            "not done again."
         ),
     ] = None,
+    workers: Workers = 1,
+    address: Address = None,
     tensorboard: Annotated[
         bool, typer.Option(help="Write TensorBoard files, too, into OUT/tensorboard (extra `tensorboard`).")
     ] = False,
@@ -85,11 +80,19 @@ def train(
 
     settings = settings_and_logs(config, overrides, START)
     if walk_forward is not None:
-        _refuse_beside_walk_forward(
+        from daemon.cli.walking import refuse_beside, train_walk_forward
+
+        refuse_beside(
             {"--resume": resume, "--tensorboard": tensorboard, "--ppo": ppo is not None, "--intervals": bool(intervals),
-             "--sessions": sessions is not None, "--market": market != MARKETS[0]}
+             "--sessions": sessions is not None, "--market": market != MARKETS[0]},
+            "which goes on by itself and trains on files of one interval",
         )  # fmt: skip
-        return _walk_forward(settings, bars or [], walk_forward, out, border, columns, device, as_json=as_json)
+        train_walk_forward(
+            settings, bars or [], walk_forward, out, border, columns, device, workers, address, as_json=as_json
+        )
+        return 0
+    if workers != 1 or address is not None:
+        raise UsageError("--workers, --address: only with --walk-forward; one training on many cores is torchrun's")
     data = training_data(settings, bars or [], market, sessions, border, intervals, columns)
     if ppo is not None:
         return _ppo(settings, data, ppo, out / "ppo.safetensors", as_json)
@@ -151,12 +154,6 @@ def _next(bars: list[Path] | None, artifact: Path, border: str) -> str:
     return f"evaluate {artifact}{files}{f' --border {border}' if bars else ''}"
 
 
-def _refuse_beside_walk_forward(given: dict[str, bool]) -> None:
-    """Raises `UsageError` for an option that a walk forward would not heed."""
-    if refused := [option for option, there in given.items() if there]:
-        raise UsageError(f"{', '.join(refused)}: not with --walk-forward, which trains anew on files of one interval")
-
-
 def _ppo(settings: Settings, data: Data, decisions: int, path: Path, as_json: bool) -> int:
     """Train, score and write a policy."""
     from models.errors import ModelError
@@ -189,75 +186,12 @@ def _ppo(settings: Settings, data: Data, decisions: int, path: Path, as_json: bo
     return 0
 
 
-def _walk_forward(
-    settings: Settings, bars: list[Path], when: str, out: Path, border: str, columns: str, device: str, *, as_json: bool
-) -> int:
-    """Train once a border, score all parts as one, and put the winner into the store of models in `out`."""
-    from daemon.report.evaluation import write_page
-    from models.errors import ModelError
-    from models.training.batches import BatchSettings
-    from models.training.distributed import usable_device
-    from models.training.evaluate import evaluate
-    from models.training.files import FileData, Schedule
-    from models.training.pages import document, tables
-    from models.training.progress import MetricsFile, watching
-    from models.training.run import walk_forward, winner
-
-    option = "--border" if when in list(Schedule) else "--walk-forward"
-    borders = Schedule(when) if when in list(Schedule) else [_date(option, text) for text in when.split(",")]
-    if not isinstance(borders, Schedule) and borders != sorted(set(borders)):
-        raise UsageError(f"--walk-forward {when}: expected dates that rise, or {', '.join(Schedule)}")
-    first = border if isinstance(borders, Schedule) else borders[0].isoformat()
-    data = training_data(settings, bars, MARKETS[0], None, first, columns=columns, option=option)
-    if not isinstance(data, FileData):
-        raise UsageError("--walk-forward: expected files of bars, a simulated market has no dates")
-    hrm, training = settings.hierarchical_reasoning_model, settings.training_params
-    try:
-        device = usable_device(device)
-        with watching(Console(stderr=True)) as view:
-            folds, judged = walk_forward(
-                hrm, settings.deep_supervision, training, data, borders, out / "walk",
-                observers=[view, MetricsFile(out / "metrics.jsonl")],
-                memory_limit_gb=settings.performance.memory_limit_gb, device=device,
-            )  # fmt: skip
-        hrm = hrm.within(settings.deep_supervision.segments)  # as deep as any of them decides
-        best, earned = winner(folds, hrm, training)
-        batches = BatchSettings(hrm.features, training.fill, training.target)
-        evaluation = evaluate([(fold.model, fold.after) for fold in folds], hrm, batches, judged, seed=training.seed)
-    except ModelError as error:
-        raise ArtifactError(str(error)) from None
-    write_page(evaluation, out / "evaluation.html")
-    release = None
-    if max(earned) > 0:  # a model that lost is no candidate for anything
-        name = f"walk-{best.border.isoformat()}"
-        release = Store(out, hrm.network()).install(best.artifact, name, wall_ns(), lead=False)
-    models = [
-        {"border": fold.border.isoformat(), "artifact": str(fold.artifact), "last_window_bp": bp}
-        for fold, bp in zip(folds, earned, strict=True)
-    ]
-    if as_json:
-        chosen = {"candidate": release and release.name, "version": release and release.version}
-        print_json({**document(evaluation), "models": models, **chosen})
-        return 0
-    show(tables(evaluation))
-    for fold, bp in zip(folds, earned, strict=True):
-        typer.echo(f"{fold.artifact}: {bp:.2f} bp a session behind {folds[-1].border}, after costs")
-    typer.echo(f"wrote {out / 'evaluation.html'}")
-    if release is None:
-        typer.echo(f"none earned more than sitting out behind {folds[-1].border}: there is no candidate")
-    else:
-        typer.echo(f"{release.words} is a candidate in {out}; with model_management.store: {out} try hrmd ctl canary")
-    return 0
-
-
 def training_data(
     settings: Settings, bars: list[Path], market: str, sessions: int | None, border: str, intervals: str = "",
     columns: str = "", option: str = "--border",
 ) -> Data:  # fmt: skip
     """What to train or evaluate on. Raises `UsageError` for options that can't be meant."""
-    from models.training.columns import columns_named
-    from models.training.errors import DataError
-    from models.training.files import FileData
+    from daemon.run.files_of_bars import file_data
     from models.training.markets import MarketName
     from models.training.run import SimulatedData
 
@@ -278,28 +212,11 @@ def training_data(
     seconds = [length for name in names for known, length in INTERVALS.items() if known == name]
     if len(seconds) < len(names) or len(set(seconds)) < len(seconds):
         raise UsageError(f"--intervals {intervals}: expected different ones of {', '.join(INTERVALS)}")
-    limit = OvernightLimit(InstrumentBook(settings.market), settings.market.max_overnight_percent)
-    try:
-        named = columns_named(columns)
-    except DataError as error:
-        raise UsageError(str(error)) from None
-    actions = partial(_actions, settings.market)
-    hours = hours_of(MarketCalendar.load(settings.market.calendar_file))
-    return FileData(bars, seconds, _date(option, border), actions, limit.broken, named, option, hours)
+    return file_data(settings, bars, seconds, date_of(option, border), columns, option)
 
 
-def _actions(market: MarketSettings, symbol: str) -> list[Action]:
-    """The corporate actions of `market.adjustments` as bars are adjusted by them."""
-    from models.training.adjusting import Action
-
-    found = []
-    for item in market.adjustments_of(symbol):
-        ratio = float(item.fraction)
-        found.append(Action(ist_ns(item.date, "00:00"), ratio, 1.0 / ratio if item.shares else 1.0))
-    return found
-
-
-def _date(option: str, text: str) -> dt.date:
+def date_of(option: str, text: str) -> dt.date:
+    """The day that an option names. Raises `UsageError` for what is none."""
     try:
         return dt.date.fromisoformat(text.strip())
     except ValueError:

@@ -13,6 +13,7 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 DAY_NS = 86_400 * NS_PER_S
 IST_OFFSET_NS = 19_800 * NS_PER_S
+_EPOCH = dt.date(1970, 1, 1)
 """India's time less UTC; it has no daylight saving."""
 IST = dt.timezone(dt.timedelta(microseconds=IST_OFFSET_NS // 1000), "IST")
 MAX_SKEW_NS = 2_500 * NS_PER_MS
@@ -159,6 +160,11 @@ class PacedClock:
 def india_day(ts: int) -> int:
     """The day of India's calendar that `ts` (UTC ns) falls on, counted since 1970."""
     return (ts + IST_OFFSET_NS) // DAY_NS
+
+
+def day_number(date: str) -> int:
+    """A date (ISO) as `india_day` counts it."""
+    return (dt.date.fromisoformat(date) - _EPOCH).days
 
 
 def wall_ns() -> int:

@@ -275,7 +275,8 @@ class PriceAdjusted(Event, frozen=True, gc=False):
     """A corporate action takes effect: prices of `symbol` before `ts` count times `numerator` / `denominator`.
 
     Said before the first tick of the session of `date` (ISO, India). `shares`: volumes and quantities count inversely
-    (a split or a bonus, not a dividend). `by_broker`: it is the broker's to change what is held.
+    (a split or a bonus, not a dividend). `by_broker`: it is the broker's to change what is held. `carried`: so many
+    (signed) were held when its date began; None: nobody says.
     """
 
     ts: int
@@ -286,6 +287,7 @@ class PriceAdjusted(Event, frozen=True, gc=False):
     denominator: int
     shares: bool
     by_broker: bool
+    carried: int | None = None
 
     @property
     def ratio(self) -> float:
@@ -534,6 +536,13 @@ class Fill(Event, frozen=True, gc=False):
     quantity: int
     price: Decimal
     costs: Decimal
+    traded_ts: int = 0
+    """When the venue traded it, where that was on an earlier day than `ts`; else 0."""
+
+    @property
+    def of_ts(self) -> int:
+        """When it was traded, as far as its day matters, UTC ns."""
+        return self.traded_ts or self.ts
 
 
 class PositionChanged(Event, frozen=True, gc=False):
@@ -635,7 +644,8 @@ class SymbolResumed(Event, frozen=True, gc=False):
 class PositionRestated(Event, frozen=True, gc=False):
     """What is held of `symbol` counts in new shares: quantity times `denominator` / `numerator`, price inversely.
 
-    `date` and `kind` are those of the corporate action.
+    `date` and `kind` are those of the corporate action. `carried`: so many (signed) were held when its date began, and
+    only they count anew; None: all that is held.
     """
 
     ts: int
@@ -644,6 +654,7 @@ class PositionRestated(Event, frozen=True, gc=False):
     kind: str
     numerator: int
     denominator: int
+    carried: int | None = None
 
 
 class FundsReported(Event, frozen=True, gc=False):
@@ -711,6 +722,9 @@ class HoldingRecord(msgspec.Struct, frozen=True, gc=False):
     mark: Decimal = Decimal(0)
     """What it was last valued at, rupees; 0 where nobody said."""
     mark_ts: int = 0
+    opening_day: int = 0
+    """The newest day on which it was traded, counted from 1970, and how many were held as that began."""
+    opening: int = 0
 
 
 class Bracket(msgspec.Struct, frozen=True, gc=False):
@@ -723,6 +737,8 @@ class Bracket(msgspec.Struct, frozen=True, gc=False):
     target: Decimal | None
     decision: str = ""
     stray: str = ""
+    since_ts: int = 0
+    """When the order was made that brought them, UTC ns: they are prices of that day."""
 
 
 class SessionsRecord(msgspec.Struct, frozen=True, gc=False):

@@ -1,14 +1,29 @@
 """Names by which logs and journal speak of one thing, so that whoever reads them can follow it through.
 
-An order has its client id. Invariant: a decision's id is made of nothing but what it is about, so it is the same in the
+An order has its client id, by whose form the venue's book tells our orders from all others, whether or not a journal
+knows them. Invariant: a decision's id is made of nothing but what it is about, so it is the same in the
 log, in the journal, in a replay, and after a restart.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import re
+from typing import Final
 
 from daemon.core.clock import IST, NS_PER_S
+
+_OURS: Final = re.compile(r"H[0-9a-f]{14,}L[0-9]{7,}")
+
+
+def order_prefix(seconds: int, chance: bytes) -> str:
+    """What client order ids of a run begin with, by when it began (UTC) and three bytes: unique, and alphanumeric."""
+    return f"H{seconds:x}{chance.hex()}L"
+
+
+def is_order_of_ours(tag: str) -> bool:
+    """Whether some run of this program gave it to an order."""
+    return _OURS.fullmatch(tag) is not None
 
 
 def decision_id(symbol: str, ts_bar: int) -> str:

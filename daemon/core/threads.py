@@ -47,6 +47,10 @@ class Hand(Protocol):
     def lock(self) -> AbstractContextManager[object]:
         """Guards what the turns and the loop both change; reentrant."""
 
+    @property
+    def alive(self) -> bool:
+        """Whether there will be another turn."""
+
     def begin(self, turn: Turn) -> None:
         """Take the first turn at once."""
 
@@ -93,6 +97,11 @@ class ThreadHand:
     def lock(self) -> AbstractContextManager[object]:
         """The bell's own."""
         return self._bell
+
+    @property
+    def alive(self) -> bool:
+        """A turn that raised was the last one, too."""
+        return self._thread is not None and self._thread.is_alive()
 
     def begin(self, turn: Turn) -> None:
         """Start the thread."""

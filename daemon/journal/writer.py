@@ -153,16 +153,27 @@ class Journal:
         self._halted_at = self._appended
 
     def prune(self, before_ns: int) -> int:
-        """Delete runs that began before `before_ns` (UTC ns) and that lie before the newest snapshot; how many."""
+        """Delete runs that began before `before_ns` (UTC ns) and that lie before the newest snapshot; how many.
+
+        A disk that doesn't let it keeps them until the next time, for nothing depends on it.
+        """
         with self._hand.lock:
-            found = self._db.execute("SELECT MAX(run) FROM events WHERE type = 'AccountSnapshot'").fetchone()[0] or 0
-            old = self._db.execute(
-                "SELECT run FROM runs WHERE key = 'started_ts' AND CAST(value AS INTEGER) < ? AND run < ?",
-                (before_ns, found),
-            ).fetchall()
-            self._db.executemany("DELETE FROM events WHERE run = ?", old)
-            self._db.executemany("DELETE FROM runs WHERE run = ?", old)
-            self._db.commit()
+            try:
+                return self._delete_runs(before_ns)
+            except DAMAGED:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.rollback()
+                return 0
+
+    def _delete_runs(self, before_ns: int) -> int:
+        found = self._db.execute("SELECT MAX(run) FROM events WHERE type = 'AccountSnapshot'").fetchone()[0] or 0
+        old = self._db.execute(
+            "SELECT run FROM runs WHERE key = 'started_ts' AND CAST(value AS INTEGER) < ? AND run < ?",
+            (before_ns, found),
+        ).fetchall()
+        self._db.executemany("DELETE FROM events WHERE run = ?", old)
+        self._db.executemany("DELETE FROM runs WHERE run = ?", old)
+        self._db.commit()
         return len(old)
 
     @property

@@ -12,6 +12,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Protocol
 
+import msgspec
+
 from daemon.market.instruments import Instrument, Kind
 
 
@@ -52,6 +54,29 @@ def shares_after(quantity: int, numerator: int, denominator: int) -> tuple[int, 
     exact = Fraction(abs(quantity) * denominator, numerator)
     whole = int(exact)
     return (whole if quantity >= 0 else -whole), exact - whole
+
+
+def counted_anew(held: int, carried: int | None, numerator: int, denominator: int) -> tuple[int, Fraction]:
+    """What a holding becomes of which `carried` (both signed; None: all) is from before; and the rest of a share.
+
+    What was traded since then was traded in new shares: it counts as it is.
+    """
+    carried = held if carried is None else carried
+    whole, rest = shares_after(carried, numerator, denominator)
+    return held - carried + whole, rest
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """What was held (signed) as the newest day began on which a symbol was traded; `day` counts from 1970."""
+
+    day: int = 0
+    quantity: int = 0
+
+    def traded(self, held: int, day: int, change: int) -> Opening:
+        """After a trade of `change` on `day`; `held` before it. It may be told late, after those of a later day."""
+        if day > self.day:
+            return Opening(day, held)
+        return Opening(self.day, self.quantity + change) if day < self.day else self
 
 
 def action_key(symbol: str, date: str, kind: str) -> str:

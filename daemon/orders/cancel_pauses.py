@@ -3,7 +3,8 @@
 A venue may refuse every cancellation while the order works, or say yes and do nothing. Who asks again as fast as it
 answers uses up the calls of the minute, and with them those kept for exits. So the second question comes after
 `FIRST_NS`, and each later one after twice as long, up to `LONGEST_NS` where the venue says no and `UNHEARD_NS` where
-nobody hears; a person who asks is served at once. What is to be off is off so soon after the venue takes cancellations
+nobody hears; a person who asks is served at once, by one question more: the pauses stay what they had become, or who
+asks over and over would use up those calls. What is to be off is off so soon after the venue takes cancellations
 again; where many are refused each waits `EACH_NS` for every one of them, so all together ask once in that. Pure.
 Invariant: what is to be off the market is asked for again for as long as it works, however rarely.
 """
@@ -52,12 +53,11 @@ class CancelPauses:
         if asked is not None:
             asked.pause_ns = min(asked.pause_ns, UNHEARD_NS)
 
-    def forget(self, order_id: str | None = None) -> None:
+    def hasten(self, order_id: str | None = None) -> None:
         """A person wants it (None: all of them) gone: at once."""
-        if order_id is None:
-            self._asked.clear()
-        else:
-            self._asked.pop(order_id, None)
+        for asked in self._asked.values() if order_id is None else [self._asked.get(order_id)]:
+            if asked is not None:
+                asked.at -= asked.pause_ns
 
     def keep(self, order_ids: Collection[str]) -> None:
         """What isn't among these is off the market."""

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
+import msgspec
 import structlog
 
-from daemon.core.clock import NS_PER_S, Clock, india_day
+from daemon.core.clock import NS_PER_S, Clock, day_number, india_day
 from daemon.core.events import (
     EXTERNAL,
     ITSELF,
@@ -33,10 +34,12 @@ from daemon.core.events import (
     SymbolHalted,
     SymbolResumed,
 )
+from daemon.core.ids import is_order_of_ours
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.market.overnight import shares_after
 from daemon.orders.book import FOREIGN, Order, OrderBook, OrderState
+from daemon.orders.orphans import Orphans
 from daemon.orders.terms import UNCHANGED, Terms
 from daemon.orders.venue import OrderStatus, VenueOrder, VenueTrade
 from daemon.settings.orders import LiveBrokerSettings
@@ -66,6 +69,7 @@ class LiveBook:
         """Orders whose cancellation is under way: the book may still show them working."""
         self.revenants: dict[str, str] = {}
         """Orders that were written off and then came alive: venue id → client id; they are to be cancelled."""
+        self.orphans = Orphans()
         self.halted: dict[str, str] = {}
         self.incomplete = False
         """Whether the venue speaks of fills whose trades it hasn't shown yet."""
@@ -84,6 +88,7 @@ class LiveBook:
         self._elsewhere: Counter[str] = Counter()
         self._suspects: dict[str, tuple[int, int]] = {}
         self._actions: dict[str, list[PriceAdjusted]] = {}
+        """What the broker has yet to make of what is held, each with how much of it that was."""
         self._terms = Terms()
 
     # -- one thing said -----------------------------------------------------------------------------------------------
@@ -93,7 +98,9 @@ class LiveBook:
         if self.orders.apply(event) is None:
             return False
         if isinstance(event, Fill):
-            self.positions[event.symbol] += event.side.sign * event.quantity
+            change = event.side.sign * event.quantity
+            self.positions[event.symbol] += change
+            self._carry(event.symbol, india_day(event.of_ts), change)
             self.booked += 1
         self._publish(event)
         return True
@@ -117,10 +124,12 @@ class LiveBook:
             return False
         order.venue_id = order.venue_id or trade.venue_id
         charges = self._costs.charges(instrument, trade.side, trade.quantity, trade.price, trade.ts, order.turnover)
+        now = self._clock.now_ns() or trade.ts
         return self.say(
             Fill(
-                ts=self._clock.now_ns() or trade.ts, fill_id=fill_id, order_id=order.intent.order_id,
-                symbol=trade.symbol, side=trade.side, quantity=trade.quantity, price=trade.price, costs=charges.total,
+                ts=now, fill_id=fill_id, order_id=order.intent.order_id, symbol=trade.symbol, side=trade.side,
+                quantity=trade.quantity, price=trade.price, costs=charges.total,
+                traded_ts=trade.ts if 0 < india_day(trade.ts) < india_day(now) else 0,
             )
         )  # fmt: skip
 
@@ -164,7 +173,9 @@ class LiveBook:
         for report in orders:
             self.report(report)
             self._check_cancelling(report)
-        shown = {id(order) for row in orders if (order := self.find(row.tag, row.venue_id)) is not None}
+        found = [(row, order) for row in orders if (order := self.find(row.tag, row.venue_id)) is not None]
+        shown = {id(order) for _, order in found}
+        self.orphans.ids |= {it.intent.order_id for row, it in found if it.foreign and is_order_of_ours(row.tag)}
         for order in list(self.orders.working.values()):
             if id(order) in shown:
                 self._missing.pop(order.intent.order_id, None)
@@ -193,24 +204,42 @@ class LiveBook:
 
     def expect(self, action: PriceAdjusted) -> None:
         """The broker is to change what we hold: when it shows what that comes to, ours follows."""
-        if action.shares and self.positions[action.symbol]:
+        carried = self.positions[action.symbol] if action.carried is None else action.carried
+        if action.shares and carried:
+            action = msgspec.structs.replace(action, carried=carried)
             self._actions.setdefault(action.symbol, []).append(action)
 
+    def _carry(self, symbol: str, day: int, change: int) -> None:
+        """A trade of before an action that the broker has yet to make, told after it was said."""
+        if symbol in self._actions:
+            self._actions[symbol] = [
+                msgspec.structs.replace(it, carried=it.carried + change) if day < day_number(it.date) else it
+                for it in self._actions[symbol]
+                if it.carried is not None
+            ]
+
     def _count_anew(self, symbol: str, theirs: int) -> None:
-        actions, quantity = self._actions.get(symbol, []), self.positions[symbol]
-        for action in actions:
-            quantity, _ = shares_after(quantity, action.numerator, action.denominator)
-        if not actions or quantity + self._elsewhere[symbol] != theirs:
+        """Ours becomes what the broker shows where that is what comes of the actions that were said."""
+        said: list[PositionRestated] = []
+        more = 0
+        for action in self._actions.get(symbol, ()):
+            carried = (action.carried or 0) + more
+            whole, _ = shares_after(carried, action.numerator, action.denominator)
+            more += whole - carried
+            said.append(
+                PositionRestated(
+                    ts=self._now, symbol=symbol, date=action.date, kind=action.kind, numerator=action.numerator,
+                    denominator=action.denominator, carried=carried,
+                )
+            )  # fmt: skip
+        quantity = self.positions[symbol] + more
+        if not said or quantity + self._elsewhere[symbol] != theirs:
             return
         log.warning("the broker has made a corporate action of it", symbol=symbol, held=quantity)
         self.positions[symbol] = quantity
-        for action in self._actions.pop(symbol):
-            self._publish(
-                PositionRestated(
-                    ts=self._now, symbol=symbol, date=action.date, kind=action.kind, numerator=action.numerator,
-                    denominator=action.denominator,
-                )
-            )  # fmt: skip
+        del self._actions[symbol]
+        for event in said:
+            self._publish(event)
 
     @property
     def held(self) -> Mapping[str, int]:

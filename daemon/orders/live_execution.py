@@ -19,6 +19,7 @@ import structlog
 
 from daemon.calls.outcome import Done, NotSent, Rejected, Unknown
 from daemon.calls.records import ZERO
+from daemon.calls.secret import Secret
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, Clock
@@ -54,6 +55,7 @@ from daemon.orders.broker import Broker, SaysMargin
 from daemon.orders.cancel_pauses import CancelPauses
 from daemon.orders.live_book import LiveBook
 from daemon.orders.openers import EntryBar
+from daemon.orders.orphans import LEFT_OVER
 from daemon.orders.paper_execution import BY_HAND, UNWRITTEN, Durable, rests
 from daemon.orders.pushes import Disconnected, OrderPush, TradePush
 from daemon.orders.sight import BOOK, POSITIONS, Sight
@@ -118,13 +120,17 @@ class LiveExecutionActor(Actor):
     async def recover(self) -> None:
         """Bring what the journal left in line with the broker; returns when both agree or differences are named.
 
-        Raises `UsageError` where the broker refuses the token.
+        Raises `UsageError` where the broker refuses the token, and there is no other one by now.
         """
+        refused: Secret | None = None
         self._distrust("the daemon stopped before the venue's answer was known")
         tries, pause_s = 0, SHORTEST_PAUSE_S
         while (agree := await self._look_around()) is None:
             refusal = self._broker.refusal
-            if refusal:
+            if refusal and (token := self._broker.access.read()) != refused:  # somebody may have logged in meanwhile
+                refused = token
+                self._broker.authorize(token)
+            elif refusal:
                 raise UsageError(
                     f"broker.{self._broker.name}: the token was refused ({refusal}); log in and start again"
                 )
@@ -180,7 +186,7 @@ class LiveExecutionActor(Actor):
             case CancelOrder():
                 self.orders.apply(event)
                 if event.who != ITSELF:
-                    self._pauses.forget(event.order_id)
+                    self._pauses.hasten(event.order_id)
                 self._pursue()
             case Flatten():
                 self._hasten(event)
@@ -321,16 +327,24 @@ class LiveExecutionActor(Actor):
 
     def _bar_entries(self, *, whole: bool) -> None:
         """Judge what works by what it would do now; `whole`: the book was read, and no fill is known to be missing."""
-        bar, doubted = self._bar, self._bar.doubtful
+        bar, orphans, doubted = self._bar, self.book.orphans, self._doubtful
         for order in bar.condemned(self.orders.working.values(), self.book.held, whole=whole):
             self._want_cancelled(order, bar.reason)
-        if bar.doubtful and not doubted:  # once: the pauses between readings are kept
+        if orphans.ids:
+            for order in orphans.left_over(self.orders.working.values(), self.book.held, whole=whole):
+                self._want_cancelled(order, LEFT_OVER)
+        if self._doubtful and not doubted:  # once: the pauses between readings are kept
             self._look.set()
+
+    @property
+    def _doubtful(self) -> bool:
+        """Whether an order seems to be one that is to go, and the venue's book is to be read first."""
+        return self._bar.doubtful or self.book.orphans.doubtful
 
     def _hasten(self, command: Flatten | Reduce | Halt) -> None:
         """A person who wants orders off the market doesn't wait for the pauses between questions."""
         if command.who != ITSELF:
-            self._pauses.forget()
+            self._pauses.hasten()
 
     @property
     def _owed(self) -> list[str]:
@@ -409,7 +423,7 @@ class LiveExecutionActor(Actor):
         settings, due_ns = self._settings, self._clock.monotonic_ns() + int(self._settings.reconcile_s * NS_PER_S)
         rest_s = SHORTEST_PAUSE_S
         while True:
-            doubt = self.book.unresolved or self.book.incomplete or self._bar.doubtful
+            doubt = self.book.unresolved or self.book.incomplete or self._doubtful
             owed, now = self._owed, self._clock.monotonic_ns()
             owing = doubt or owed
             pause_s = max(0.0, (due_ns - now) / NS_PER_S)

@@ -42,7 +42,7 @@ from daemon.core.events import (
     TickBatch,
     TimeAdvanced,
 )
-from daemon.market.overnight import shares_after
+from daemon.market.overnight import counted_anew
 from daemon.orders.book import Order, OrderBook, OrderState
 from daemon.orders.openers import EntryBar
 from daemon.orders.settlement import Settlement
@@ -161,8 +161,9 @@ class ExecutionActor(Actor):
         elif isinstance(event, Resume):
             self._bar.allow()
         elif isinstance(event, PositionRestated):
-            held = self._positions[event.symbol]
-            self._positions[event.symbol], _ = shares_after(held, event.numerator, event.denominator)
+            self._positions[event.symbol], _ = counted_anew(
+                self._positions[event.symbol], event.carried, event.numerator, event.denominator
+            )
         return None
 
     def cancel_resting(self, reason: str, since: int) -> None:
@@ -214,11 +215,14 @@ class ExecutionActor(Actor):
             if self._settlement is not None:
                 self._settlement.on_ticks(now)
             filled = self._publish(self._venue.on_ticks(now))
-            whole = whole.slice(quiet, len(whole))
-            if waits and len(whole) and any(hangs_together(intent) for intent in filled):
-                self._tick_ns = int(part.ts_recv[quiet - 1])
-                self.bus.when_idle(partial(self.inbox.put, whole))
-                return True
+            if quiet < len(whole):  # nearly always nothing is left, and slicing nothing off costs as much as a match
+                whole = whole.slice(quiet, len(whole))
+                if waits and any(hangs_together(intent) for intent in filled):
+                    self._tick_ns = int(part.ts_recv[quiet - 1])
+                    self.bus.when_idle(partial(self.inbox.put, whole))
+                    return True
+            if now is part:
+                return False
             part = part.slice(quiet, len(part))
         return False
 

@@ -16,9 +16,10 @@ from typing import Final
 
 import msgspec
 
+from daemon.core.clock import day_number, india_day
 from daemon.core.errors import Fault
 from daemon.core.events import Fill, HoldingRecord, PositionChanged, PositionRestated
-from daemon.market.overnight import shares_after
+from daemon.market.overnight import Opening, counted_anew
 
 ZERO: Final = Decimal(0)
 PAISA: Final = Decimal("0.01")
@@ -52,6 +53,7 @@ class _Holding:
         self.realised = ZERO
         self.costs = ZERO
         self.opened_ts = 0
+        self.opening = Opening()
 
     @property
     def mark(self) -> Decimal:
@@ -97,38 +99,51 @@ class Portfolio:
         if self._keep is not None and len(self._fill_ids) > self._keep:
             del self._fill_ids[next(iter(self._fill_ids))]
         holding = self._holdings.setdefault(fill.symbol, _Holding(fill.price))
+        day, change = india_day(fill.of_ts), fill.side.sign * fill.quantity
+        holding.opening = holding.opening.traded(holding.quantity, day, change)
         closing = min(fill.quantity, abs(holding.quantity)) if holding.quantity * fill.side.sign < 0 else 0
         if closing:
             _close(holding, fill, closing)
         if closing < fill.quantity:
             _open(holding, fill, fill.quantity - closing)
         holding.costs += fill.costs
-        holding.seen = fill.ts, fill.price
+        if holding.seen is None or fill.of_ts >= holding.seen[0]:
+            holding.seen = fill.of_ts, fill.price
         self.cash -= fill.side.sign * fill.quantity * fill.price + fill.costs
         return self._change(fill.symbol, fill.ts)
 
     def restate(self, event: PositionRestated) -> tuple[PositionChanged, Fraction] | None:
-        """Count a holding in new shares: the change, and what is less than a share; None where nothing is held.
+        """Count a holding in new shares: the change, and what is less than a share; None where nothing is.
 
         Cash stays. Less than a share is no more of the holding: its cost is booked as lost, for nobody says here what
-        the company pays for it.
+        the company pays for it. What was traded since the action was traded in new shares, and counts as it is; what
+        was closed by the old count took too much of the cost with it, which is put right.
         """
         holding = self._holdings.get(event.symbol)
-        if holding is None or not holding.quantity:
+        carried = event.carried if holding is None or event.carried is not None else holding.quantity
+        if holding is None or not carried:
             return None
-        old, numerator, denominator = abs(holding.quantity), event.numerator, event.denominator
-        quantity, rest = shares_after(holding.quantity, numerator, denominator)
-        if rest:
-            kept = holding.basis * abs(quantity) * numerator / (old * denominator)
-            kept = kept.quantize(PAISA, rounding=ROUND_HALF_EVEN)
-            holding.realised -= holding.basis - kept
-            holding.basis = kept
+        numerator, denominator = event.numerator, event.denominator
+        quantity, rest = counted_anew(holding.quantity, carried, numerator, denominator)
+        _price_anew(holding, day_number(event.date), numerator, denominator)
+        basis = _basis_anew(holding, carried, quantity, numerator, denominator)
+        holding.realised -= holding.basis - basis
+        holding.basis = basis
+        holding.opening = Opening(holding.opening.day, holding.opening.quantity + quantity - holding.quantity)
         holding.quantity = quantity
-        holding.price = holding.mark * numerator / denominator
-        if holding.seen is not None:
-            holding.seen = holding.seen[0], float(holding.seen[1]) * numerator / denominator
-        holding.opened_ts = holding.opened_ts if quantity else 0
+        holding.opened_ts = (holding.opened_ts or event.ts) if quantity else 0
         return self._change(event.symbol, event.ts), rest
+
+    def held_at(self, symbol: str, day: int) -> int:
+        """How many of `symbol` (signed) were held as `day`, counted from 1970, began; the newest known if long ago."""
+        holding = self._holdings.get(symbol)
+        if holding is None:
+            return 0
+        opening = holding.opening
+        if opening.day < day:
+            return holding.quantity
+        was_open = opening.day == day or (holding.opened_ts and india_day(holding.opened_ts) < day)
+        return opening.quantity if was_open else 0
 
     def _change(self, symbol: str, ts: int) -> PositionChanged:
         item = self._holdings[symbol]
@@ -183,9 +198,12 @@ class Portfolio:
     def holdings(self) -> tuple[HoldingRecord, ...]:
         """What a snapshot keeps of every symbol that was ever traded."""
         return tuple(
-            HoldingRecord(symbol, item.quantity, item.basis, item.realised, item.costs, item.opened_ts, *item.valued)
+            HoldingRecord(
+                symbol, item.quantity, item.basis, item.realised, item.costs, item.opened_ts, *item.valued,
+                item.opening.day, item.opening.quantity,
+            )
             for symbol, item in self._holdings.items()
-        )
+        )  # fmt: skip
 
     def restore(self, cash: Decimal, holdings: Iterable[HoldingRecord], fill_ids: Iterable[str]) -> None:
         """Stand where a snapshot stood."""
@@ -199,6 +217,7 @@ class Portfolio:
             holding.quantity, holding.basis = record.quantity, record.basis
             holding.realised, holding.costs = record.realised, record.costs
             holding.opened_ts = record.opened_ts
+            holding.opening = Opening(record.opening_day, record.opening)
 
     def standing(self, ts: int) -> list[PositionChanged]:
         """How every symbol stands, as events, for those who weren't there when it came about."""
@@ -228,7 +247,7 @@ class Portfolio:
 def _open(holding: _Holding, fill: Fill, quantity: int) -> None:
     """Add `quantity` units on the fill's side."""
     if not holding.quantity:
-        holding.opened_ts = fill.ts
+        holding.opened_ts = fill.of_ts
     holding.quantity += fill.side.sign * quantity
     holding.basis += fill.side.sign * quantity * fill.price
 
@@ -241,6 +260,34 @@ def _close(holding: _Holding, fill: Fill, quantity: int) -> None:
     holding.quantity += fill.side.sign * quantity
     if holding.quantity == 0:
         holding.opened_ts = 0
+
+
+def _price_anew(holding: _Holding, day: int, numerator: int, denominator: int) -> None:
+    """Value it at a price of since `day`, counted from 1970; where there is none, at the ratio of the one before."""
+    if holding.marked_ts and india_day(holding.marked_ts) >= day:
+        return
+    if holding.seen is not None and india_day(holding.seen[0]) >= day:
+        holding.price = holding.seen[1]
+        return
+    holding.price = holding.mark * numerator / denominator
+    if holding.seen is not None:
+        holding.seen = holding.seen[0], float(holding.seen[1]) * numerator / denominator
+
+
+def _basis_anew(holding: _Holding, carried: int, quantity: int, numerator: int, denominator: int) -> Decimal:
+    """The cost of `quantity` new shares that a holding becomes of which `carried` count anew.
+
+    Those that are left of before cost what they did; what is there beyond what the books had is worth the newest price.
+    """
+    held = holding.quantity
+    if quantity * numerator == held * denominator:
+        return holding.basis
+    if held * carried <= 0 or held * quantity < 0:
+        return quantity * holding.mark
+    if abs(held) > abs(carried):  # what was added cost what it did
+        return holding.basis
+    exact = holding.basis * quantity * numerator / (held * denominator)
+    return exact.quantize(PAISA, rounding=ROUND_HALF_EVEN)
 
 
 def _share(amount: Decimal, part: int, whole: int) -> Decimal:

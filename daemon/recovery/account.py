@@ -55,6 +55,7 @@ from daemon.market.overnight import action_key
 from daemon.orders.book import Order, OrderBook, OrderState
 from daemon.portfolio.book import Portfolio
 from daemon.risk.brackets import Brackets
+from daemon.risk.closing import CARRIED_OVER
 
 log = structlog.get_logger("recovery")
 
@@ -312,6 +313,9 @@ class Account:
         """The day's profit counts from the first order of the day; one of no time, before a clock began, is of none."""
         day = india_day(ts)
         if ts and day != self.day:
+            if day > self.day:  # as risk does when the session begins; a restart in it must not forget that
+                held = [it.symbol for it in self.portfolio.positions() if it.quantity]
+                self.closing = dict.fromkeys(held, CARRIED_OVER) | self.closing
             self.day, self.day_start_net, self.day_high = day, self.net, Decimal(0)
 
     def _restore(self, snapshot: AccountSnapshot) -> None:

@@ -17,12 +17,14 @@ from models.training.pages import (
     FAMILY_HEADS,
     HEADS,
     RATIO_HEADS,
+    WINDOW_HEADS,
     calibrated,
     family_texts,
     headline,
     ratio_texts,
     spread_texts,
     texts,
+    window_texts,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ def render(evaluation: Evaluation) -> str:
         parts.append(card("Expected profit against the best possible trader", _shares(evaluation)))
     if evaluation.family is not None:
         parts.append(card("Against the exact filter over members, given the same past", _family(evaluation.family)))
+    if evaluation.windows:
+        parts.append(card("By window, each with the model trained before it", _windows(evaluation)))
     parts += [
         card("Yearly Sharpe ratio with its 95 % interval, by trader and cost of a round trip", _cells(evaluation)),
         f'<div class="pair">{card(_depth_title(evaluation), _depth(evaluation))}'
@@ -60,6 +64,11 @@ def render(evaluation: Evaluation) -> str:
         "\n</main>",
     ]
     return document("Evaluation", "\n".join(parts))
+
+
+def _windows(evaluation: Evaluation) -> str:
+    rows = [tuple(map(escape, window_texts(row))) for row in evaluation.windows]
+    return table(tuple(escape(head.capitalize()) for head in WINDOW_HEADS), rows)
 
 
 def _depth_title(evaluation: Evaluation) -> str:

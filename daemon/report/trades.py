@@ -14,7 +14,7 @@ from enum import StrEnum
 import msgspec
 
 from daemon.core.events import Fill, PositionRestated
-from daemon.market.overnight import shares_after
+from daemon.market.overnight import counted_anew, shares_after
 
 PAISA = Decimal("0.01")
 ZERO = Decimal(0)
@@ -94,15 +94,34 @@ class TradeBook:
         trade.opened_notional = average_price * trade.opened
 
     def restate(self, event: PositionRestated) -> None:
-        """Count the trade under way in new shares; one of which less than a share is left is no trade any more."""
-        trade = self._open.get(event.symbol)
-        if trade is None:
+        """Count the trade under way in new shares; one of which less than a share is left is no trade any more.
+
+        What was traded since the action counts as it is. Where that closed it by the old count, what is there beyond
+        begins a trade that cost nothing: the one that was closed bore it all.
+        """
+        trade, held = self._open.get(event.symbol), self.open_quantity(event.symbol)
+        carried = held if event.carried is None else event.carried
+        left, _ = counted_anew(held, carried, event.numerator, event.denominator)
+        if trade is None or held * carried < 0 or held * left < 0:
+            self._begin_anew(event, left)
             return
-        left, _ = shares_after(trade.opened - trade.closed, event.numerator, event.denominator)
-        trade.closed, _ = shares_after(trade.closed, event.numerator, event.denominator)
-        trade.opened = trade.closed + left
+        since = max(0, abs(carried) - abs(held))  # so much was closed since, in new shares
+        before, _ = shares_after(max(0, trade.closed - since), event.numerator, event.denominator)
+        trade.closed = before + min(since, trade.closed)
+        trade.opened = trade.closed + abs(left)
         if not left:
             del self._open[event.symbol]
+
+    def _begin_anew(self, event: PositionRestated, quantity: int) -> None:
+        """A position that the fills don't make, with what the trade under way has moved of cash so far."""
+        old = self._open.pop(event.symbol, None)
+        if not quantity:
+            return
+        self.carry(event.symbol, quantity, ZERO, event.ts)
+        if old is not None:
+            trade = self._open[event.symbol]
+            trade.opened_notional = (old.opened_notional - old.closed_notional) * old.sign * trade.sign
+            trade.costs = old.costs
 
     def open_quantity(self, symbol: str) -> int:
         """What `symbol`'s trade under way still holds, signed; 0 when flat."""

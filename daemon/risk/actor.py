@@ -64,7 +64,7 @@ from daemon.core.events import (
 from daemon.market.calendar import Session
 from daemon.market.overnight import OvernightLimit
 from daemon.risk.book import RiskBook
-from daemon.risk.closing import Closing, Means
+from daemon.risk.closing import CARRIED_OVER, Closing, Means
 from daemon.risk.funds import FundsCheck
 from daemon.risk.gate import MINUTE_NS, RiskGate, Sessions
 from daemon.risk.held_over import HeldOver
@@ -159,7 +159,7 @@ class RiskActor(Actor):
             book.on_fill(event)
             self.closing.retries.forget(event.symbol)
             self._protector.on_fill(event, intent)
-            self._unsettled.watch(event.symbol)
+            self._unsettled.on_fill(event)
             self._protect(event.symbol, event.ts)
         elif isinstance(event, PriceAdjusted | PriceJumped | PositionRestated):
             self._unsettled.on_action(event)
@@ -358,7 +358,7 @@ class RiskActor(Actor):
                 self.closing.retries.forget()
                 self.closing.close_ending(ts)
                 if self.closing.held():
-                    self.closing.flatten_reason = "carried over from an earlier session"
+                    self.closing.flatten_reason = CARRIED_OVER
         self._note_high(ts)
         self.closing.close_ending(ts)
         if self._squares_off(ts):

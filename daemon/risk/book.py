@@ -30,7 +30,7 @@ from daemon.core.events import (
     TradingState,
 )
 from daemon.core.pairs import Groups
-from daemon.market.overnight import shares_after
+from daemon.market.overnight import counted_anew
 from daemon.risk.brackets import Brackets, Leg, legs_of, wants_bracket
 from daemon.risk.lease import Lease
 
@@ -215,8 +215,8 @@ class RiskBook:
     def restate(self, event: PositionRestated) -> None:
         """What is held counts in new shares."""
         entry, numerator, denominator = self.of(event.symbol), event.numerator, event.denominator
-        entry.position, _ = shares_after(entry.position, numerator, denominator)
-        entry.marked_position, _ = shares_after(entry.marked_position, numerator, denominator)
+        entry.position, _ = counted_anew(entry.position, event.carried, numerator, denominator)
+        entry.marked_position, _ = counted_anew(entry.marked_position, event.carried, numerator, denominator)
         entry.average_price = entry.average_price * numerator / denominator
         self.brackets.restate(event)
 

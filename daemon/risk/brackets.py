@@ -13,6 +13,7 @@ from decimal import Decimal
 
 import msgspec
 
+from daemon.core.clock import day_number, india_day
 from daemon.core.events import ITSELF, PROTECTION, Bracket, OrderAmended, OrderIntent, PositionRestated, Side
 from daemon.core.pairs import is_stop
 
@@ -74,7 +75,7 @@ class Brackets:
             if turned or not before:
                 self.of[symbol] = Bracket(None, None, intent.decision, BOTH_DONE)
         elif wants_bracket(intent) and intent.side.sign * after > 0:
-            self.of[symbol] = Bracket(intent.stop_loss, intent.take_profit, intent.decision)
+            self.of[symbol] = Bracket(intent.stop_loss, intent.take_profit, intent.decision, since_ts=intent.ts)
 
     def on_amended(self, intent: OrderIntent, event: OrderAmended) -> None:
         """Somebody moved a stop or a target at the venue: he means it."""
@@ -100,9 +101,9 @@ class Brackets:
         self.of[symbol] = msgspec.structs.replace(bracket, stray=bracket.stray or reason)
 
     def restate(self, event: PositionRestated) -> None:
-        """What is held counts in new shares: so do its prices. Whoever places them puts them on the grid."""
+        """What is held counts in new shares: so do its prices of before. Whoever places them puts them on the grid."""
         bracket = self.of.get(event.symbol)
-        if bracket is not None:
+        if bracket is not None and india_day(bracket.since_ts) < day_number(event.date):
             stop, target = (
                 None if price is None else price * event.numerator / event.denominator
                 for price in (bracket.stop, bracket.target)

@@ -9,6 +9,7 @@ it is given. Invariant: a refusal delays an exit and never ends it, and what is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 import structlog
@@ -30,6 +31,9 @@ from daemon.risk.refusals import ExitRetries, too_large
 from daemon.risk.unsettled import Unsettled
 
 log = structlog.get_logger("risk")
+
+CARRIED_OVER: Final = "carried over from an earlier session"
+"""Why what is held as a session begins is closed."""
 
 
 class Means(msgspec.Struct, frozen=True):
@@ -111,7 +115,7 @@ class Closing:
         for symbol, entry in self._book.symbols.items():
             if symbol in self._book.unsettled or only not in (None, symbol):
                 continue
-            if knowing and self._unsettled.held_over.awaits_price(symbol, entry.last_ts, self._book.day):
+            if knowing and self._unsettled.held_over.is_unseen(symbol, self._book.day):
                 continue
             if entry.position and self.retries.due(symbol, now):
                 self.close(symbol, reason, now)

@@ -8,18 +8,14 @@ looked at, and a jump inside a day is none.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
-from typing import Final
 
 import msgspec
 
-from daemon.core.clock import india_day
+from daemon.core.clock import day_number, india_day
 from daemon.core.events import PriceAdjusted
 from daemon.market.overnight import OvernightLimit
 from daemon.risk.book import RiskBook
-
-EPOCH: Final = dt.date(1970, 1, 1)
 
 
 class Jump(msgspec.Struct, frozen=True):
@@ -41,8 +37,8 @@ class HeldOver:
         self._doubted: dict[str, float] = {}
 
     def restore(self, closes: Mapping[str, tuple[int, float]]) -> None:
-        """Prices (and when they were, UTC ns) at which an earlier process last saw what it held."""
-        self._closes |= {symbol: (india_day(ts), price) for symbol, (ts, price) in closes.items()}
+        """Prices (and when they were, UTC ns) at which what is held was last seen before now; newer ones stay."""
+        self._closes = {symbol: (india_day(ts), price) for symbol, (ts, price) in closes.items()} | self._closes
 
     def watch(self, symbol: str, quantity: int) -> None:
         """So much is held of `symbol`."""
@@ -56,18 +52,14 @@ class HeldOver:
     def adjust(self, event: PriceAdjusted) -> None:
         """A price of before its date counts at a ratio."""
         day, price = self._closes.get(event.symbol, (0, 0.0))
-        if day and day < (dt.date.fromisoformat(event.date) - EPOCH).days:
+        if day and day < day_number(event.date):
             self._closes[event.symbol] = day, price * event.ratio
 
-    def awaits_price(self, symbol: str, seen_ts: int, day: int) -> bool:
-        """Whether a share's price of `day` is not known (the newest was seen at `seen_ts`, UTC ns, 0: none).
-
-        By then nobody knows whether what was held over the night is still as many.
-        """
-        return self._limit is not None and india_day(seen_ts) < day and self._limit.is_share(symbol)
-
     def is_unseen(self, symbol: str, day: int) -> bool:
-        """Whether a share was last seen before `day`, and is held: so many, at such prices, as it was then."""
+        """Whether a share was last seen before `day`, and is held: so many, at such prices, as it was then.
+
+        Nobody knows yet whether what was held over the night is still as many.
+        """
         known = self._closes.get(symbol) if symbol in self._watched else None
         return known is not None and known[0] < day and self._limit is not None and self._limit.is_share(symbol)
 

@@ -14,6 +14,7 @@ import structlog
 from daemon.core.clock import Clock
 from daemon.core.events import (
     Event,
+    Fill,
     Flatten,
     PositionRestated,
     PriceAdjusted,
@@ -23,7 +24,7 @@ from daemon.core.events import (
     SymbolResumed,
     overnight,
 )
-from daemon.market.overnight import shares_after
+from daemon.market.overnight import counted_anew
 from daemon.risk.book import RiskBook
 from daemon.risk.held_over import HeldOver
 
@@ -45,6 +46,12 @@ class Unsettled:
         self.held_over.watch(symbol, position)
         if not position and symbol in self.book.unsettled:
             self.settle(symbol, "nothing is held any more")
+
+    def on_fill(self, fill: Fill) -> None:
+        """A position has changed by a trade: one of an earlier day, told today, is held over a night, too."""
+        if fill.traded_ts:
+            self.held_over.restore({fill.symbol: (fill.traded_ts, float(fill.price))})
+        self.watch(fill.symbol)
 
     def look(self) -> None:
         """What is held and jumped between two days is left alone until it is known what became of it."""
@@ -74,8 +81,9 @@ class Unsettled:
             held, price = entry.position, entry.last_price or float(entry.average_price)
             book.adjust(event)
             self.held_over.adjust(event)
-            if held and event.shares and event.by_broker:
-                expected, _ = shares_after(held, event.numerator, event.denominator)
+            carried = held if event.carried is None else event.carried
+            if (held or carried) and event.shares and event.by_broker:
+                expected, _ = counted_anew(held, carried, event.numerator, event.denominator)
                 reason = f"{event.kind} of {event.date} (×{event.ratio:.6g}) with {held} held: the broker is to make it"
                 self.unsettle(symbol, f"{reason} {expected}; hrmd ctl resume when it is right", price)
 

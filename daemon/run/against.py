@@ -129,7 +129,7 @@ class RecordedDay:
     def _replayable(self, settings: Settings) -> Settings:
         """On paper, with the arithmetic and the model that decided then."""
         settings = pin_runtime(settings, self.metadata.get("runtime", ""))
-        if settings.broker.name == "fyers":
+        if not settings.broker.on_paper:
             settings = settings.model_copy(update={"broker": settings.broker.model_copy(update={"name": "paper"})})
         sha256, file = self.metadata.get("model_hash", ""), self.metadata.get("model_file", "")
         management = settings.model_management
@@ -220,8 +220,8 @@ class RecordedDay:
 
     def _of_a_daemon(self) -> list[Cause]:
         causes = []
-        if self.recorded.broker.name == "fyers":
-            causes.append(Cause(What.VENUE, "the run traded at Fyers, the replay on paper"))
+        if not self.recorded.broker.on_paper:
+            causes.append(Cause(What.VENUE, f"the run traded at {self.recorded.broker.name}, the replay on paper"))
         else:
             causes.append(Cause(What.LATENCY, "a daemon's orders reach the venue when its machine gets to it"))
         if self.recorded.risk.budget.url is not None:

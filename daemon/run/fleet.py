@@ -1,27 +1,46 @@
-"""Where the replays of a sweep are played: in processes of this machine, or on a Ray cluster.
+"""Where the jobs of a sweep and of a walk forward are done: in processes of this machine, or on a Ray cluster.
 
-On a cluster every machine has hrmd of the same version and the tapes at the same paths. Invariant: results come in the
-order of the jobs, whoever played them.
+On a cluster every machine has hrmd of the same version and the tapes and bars at the same paths. Invariant: what comes
+of a job depends on the job alone, whoever does it; replays come in the order of their jobs, other work as it is done.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+import multiprocessing
+import signal
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
+from typing import Any, Protocol
 
 import msgspec
 
 from daemon.core.errors import UsageError
 from daemon.report.summary import ReplaySummary
-from daemon.run.many import Job, play, played, processes, quieten
+from daemon.run.many import Job, cores, play, played, processes, quieten
+
+Work = Callable[[bytes], bytes]
+"""A function of a module, from a job to what came of it."""
+Done = Generator[tuple[int, bytes], None, None]
+"""A job's place among all, and what came of it."""
+
+
+class Fleet(Protocol):
+    """Who does jobs."""
+
+    def finished(self, work: Work, jobs: Iterable[bytes]) -> Done:
+        """What came of each, as they are done; whoever closes it ends what isn't."""
+
+    def close(self) -> None:
+        """Let everybody go."""
 
 
 class LocalFleet:
     """So many processes, kept until `close`; with one, this process."""
 
     def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._before = set(multiprocessing.active_children())
         self._pool: ProcessPoolExecutor | None = processes(workers) if workers > 1 else None
 
     def play(self, jobs: Sequence[Job]) -> Iterator[ReplaySummary]:
@@ -32,10 +51,42 @@ class LocalFleet:
         for told in self._pool.map(played, [msgspec.json.encode(job) for job in jobs]):
             yield msgspec.json.decode(told, type=ReplaySummary)
 
+    def finished(self, work: Work, jobs: Iterable[bytes]) -> Done:
+        """Each as it is done; a process is given its next job when it has done one, so that none waits in a queue.
+
+        Whoever leaves in between ends the processes: SIGTERM, at which a training keeps its state. Raises `UsageError`
+        where a process ended by itself.
+        """
+        if self._pool is None:
+            yield from ((place, work(job)) for place, job in enumerate(jobs))
+            return
+        left = iter(enumerate(jobs))
+        doing: dict[Future[bytes], int] = {}
+        try:
+            while True:
+                while len(doing) < self._workers and (one := next(left, None)) is not None:
+                    doing[self._pool.submit(_undisturbed, work, one[1])] = one[0]
+                if not doing:
+                    return
+                for done in wait(doing, return_when=FIRST_COMPLETED).done:
+                    yield doing.pop(done), done.result()
+        except BrokenExecutor:
+            raise UsageError(
+                "a process ended while it worked (was there memory for all of them?): give the command again with "
+                "fewer --workers"
+            ) from None
+        finally:
+            if doing:
+                self._terminate()
+
     def close(self) -> None:
         """Let the processes go."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+    def _terminate(self) -> None:
+        for process in set(multiprocessing.active_children()) - self._before:
+            process.terminate()
 
 
 class RayFleet:
@@ -62,15 +113,42 @@ class RayFleet:
 
     def play(self, jobs: Sequence[Job]) -> Iterator[ReplaySummary]:
         """All of them, in order."""
-        waiting = [self._remote.remote(msgspec.json.encode(job)) for job in jobs]
+        waiting = [self._remote.remote(played, msgspec.json.encode(job)) for job in jobs]
         for one in waiting:
             yield msgspec.json.decode(self._ray.get(one), type=ReplaySummary)
+
+    def finished(self, work: Work, jobs: Iterable[bytes]) -> Done:
+        """Each as it is done. Raises `UsageError` where a machine ended and nobody else could do its job."""
+        left, waiting = iter(enumerate(jobs)), dict[Any, int]()
+        most = 2 * max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+        while True:
+            while len(waiting) < most and (one := next(left, None)) is not None:
+                waiting[self._remote.remote(work, one[1])] = one[0]
+            if not waiting:
+                return
+            done = self._ray.wait(list(waiting), num_returns=1)[0][0]
+            try:
+                came = self._ray.get(done)
+            except self._ray.exceptions.WorkerCrashedError as error:
+                raise UsageError(f"--address: {str(error).splitlines()[0]}") from None
+            yield waiting.pop(done), came
 
     def close(self) -> None:
         """Leave the cluster."""
         self._ray.shutdown()
 
 
-def _on_cluster(job: bytes) -> bytes:
+def fleet_of(address: str | None, workers: int) -> LocalFleet | RayFleet:
+    """The cluster where one is named, else so many processes here; 0: one a core."""
+    return RayFleet(address) if address is not None else LocalFleet(workers or cores())
+
+
+def _undisturbed(work: Work, job: bytes) -> bytes:
+    """Ctrl-C reaches all processes of a terminal; whoever gave the job ends it, in order."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return work(job)
+
+
+def _on_cluster(work: Work, job: bytes) -> bytes:
     quieten()
-    return played(job)
+    return work(job)

@@ -11,6 +11,7 @@ import importlib
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -100,7 +101,20 @@ def _get_ready(thinks: bool) -> None:
 
 def processes(workers: int) -> ProcessPoolExecutor:
     """Fresh ones: a fork would copy threads of torch and of the journal half done."""
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=quieten)
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin)
+
+
+def _begin() -> None:
+    """Of each process: it ends with whoever started it, were that one killed; a pool's would wait for work for ever."""
+    quieten()
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def quieten() -> None:

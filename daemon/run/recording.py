@@ -19,6 +19,7 @@ from daemon.core.events import FeedStatus, TickBatch, TimeAdvanced
 from daemon.feed.live.time import live_clock
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
+from daemon.machine import Machine
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.opening import CalendarWatch
 from daemon.market.symbol_files import open_instruments
@@ -36,12 +37,13 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
 
 
-def open_recorder(settings: Settings, calendar: MarketCalendar) -> Recorder:
+def open_recorder(settings: Settings, calendar: MarketCalendar, machine: Machine) -> Recorder:
     """Open the recorder that `feed.record` describes. Raises `UsageError` where its place can't be used."""
     record = settings.feed.record
     return Recorder(
-        record.path, calendar, flush_s=record.flush_s, queue_ticks=record.queue_ticks, keep_days=record.keep_days
-    )
+        record.path, calendar, flush_s=record.flush_s, queue_ticks=record.queue_ticks, keep_days=record.keep_days,
+        hand=machine.hand, worker=machine.thread, create=machine.file, now_ns=machine.readings.wall_ns,
+    )  # fmt: skip
 
 
 def wants_recorder(settings: Settings) -> bool:
@@ -50,12 +52,12 @@ def wants_recorder(settings: Settings) -> bool:
     return when == "always" or (when == "live" and settings.feed.source != "tape")
 
 
-def reels_of_today(settings: Settings, clock: Clock) -> list[Path]:
+def reels_of_today(settings: Settings, clock: Clock, machine: Machine) -> list[Path]:
     """What earlier processes recorded since midnight and nobody has sealed, oldest first."""
     directory = settings.feed.record.path
     if not wants_recorder(settings) or not directory.is_dir():
         return []
-    return reels_by_day(directory).get(ist_date(clock.now_ns() or wall_ns()).isoformat(), [])
+    return reels_by_day(directory).get(ist_date(clock.now_ns() or machine.readings.wall_ns()).isoformat(), [])
 
 
 def follow(bus: Bus, recorder: Recorder) -> None:
@@ -85,7 +87,7 @@ async def record_only(settings: Settings, stop: asyncio.Event) -> Recording:
     if settings.feed.source != "tape":
         check_feed(settings)
     bus, calendar = Bus(), MarketCalendar.load(settings.market.calendar_file)
-    recorder = open_recorder(settings, calendar)
+    recorder = open_recorder(settings, calendar, Machine())
     try:
         follow(bus, recorder)
         bus.tap((TimeAdvanced,), CalendarWatch(calendar).on_time)

@@ -28,6 +28,7 @@ from daemon.control.metrics import MEASURED, Metrics
 from daemon.control.rendezvous import Announcement, Running, announce
 from daemon.control.tokens import read_tokens
 from daemon.control.tuning import Tuning
+from daemon.core import ids
 from daemon.core.clock import NS_PER_S, PacedClock
 from daemon.core.errors import HrmdError, SettingsError
 from daemon.core.events import ITSELF, Event, Halt, InferenceMeasured, TradingState
@@ -86,7 +87,7 @@ class Service:
             read_tokens(settings.control.tokens_file)
         targets = read_targets(settings.alerts, os.environ)
         self.recorder = (
-            open_recorder(settings, MarketCalendar.load(settings.market.calendar_file))
+            open_recorder(settings, MarketCalendar.load(settings.market.calendar_file), machine)
             if wants_recorder(settings)
             else None
         )
@@ -101,7 +102,7 @@ class Service:
             order_prefix=order_prefix(machine),
             record=self.recorder.record if self.recorder is not None else None,
             recover=True,
-            reels=reels_of_today(settings, clock) if live else [],
+            reels=reels_of_today(settings, clock, machine) if live else [],
             machine=machine,
         )
         self._made_token: Path | None = None
@@ -275,4 +276,4 @@ def _ticks(settings: Settings) -> str:
 
 def order_prefix(machine: Machine) -> str:
     """What client order ids of this run begin with: unique across restarts and machines, alphanumeric."""
-    return f"H{machine.readings.wall_ns() // NS_PER_S:x}{machine.chance(3).hex()}L"
+    return ids.order_prefix(machine.readings.wall_ns() // NS_PER_S, machine.chance(3))

@@ -185,6 +185,10 @@ class FaultPlan:
         """How many calls the queue will spoil."""
         return sum(fault.times for fault in self._queue)
 
+    def waiting(self, route: Route) -> int:
+        """How many calls of this route alone the queue will spoil."""
+        return sum(fault.times for fault in self._queue if fault.on is route)
+
     def queue(self, faults: Sequence[Fault]) -> None:
         """Add faults, to befall the next calls of their routes, oldest first; raises `UsageError` for what can't be."""
         for fault in faults:

@@ -1,7 +1,7 @@
 """The time, and what somebody rules → the phase of each part of the market, and what is due when it changes.
 
 Without a calendar the market is open. Shares and derivatives have hours of their own. Pure. Invariant: every change of
-a phase is told once.
+a phase is told once; between two days of the calendar the market was closed, whether or not anybody looked meanwhile.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class TradingDay:
         self._squared_off: dt.date | None = None
         self._ruled: Phase | None = None
         self._phases: dict[bool, Phase] = {}
+        self._turned: dt.date | None = None
+        """The day of the last call."""
 
     def rule(self, phase: Phase | None) -> None:
         """The phase of everything from now on; None: by the calendar, or open where there is none."""
@@ -50,10 +52,16 @@ class TradingDay:
     def turns(self, now_ns: int) -> list[Turn]:
         """What changed since the last call."""
         found = []
+        day = ist_date(now_ns)
+        night = self._hours is not None and self._turned not in (None, day)
+        self._turned = day
         for derivative in (False, True):
             phase = self.phase(now_ns, derivative=derivative)
             before = self._phases.get(derivative, phase)
             self._phases[derivative] = phase
+            if night and Phase.CLOSED not in (before, phase):
+                found.append(Turn(derivative, before, Phase.CLOSED))
+                before = Phase.CLOSED
             if phase is not before:
                 found.append(Turn(derivative, before, phase))
         return found

@@ -6,7 +6,8 @@ import hashlib
 from typing import Self
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon.settings.alerts import AlertSettings
 from daemon.settings.bars import BarSettings, ComplexitySettings
@@ -25,10 +26,10 @@ from models.config import HRMSettings
 from models.training.settings import DeepSupervisionSettings, TrainingSettings
 
 
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """The whole of `config/settings.yaml`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
 
     feed: FeedSettings = FeedSettings()
     market: MarketSettings = MarketSettings()
@@ -53,6 +54,18 @@ class Settings(BaseModel):
     alerts: AlertSettings = AlertSettings()
     control: ControlSettings = ControlSettings()
     log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What it is given, and nothing else: `daemon.settings.layers` has read all places, and knows who set what."""
+        return (init_settings,)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

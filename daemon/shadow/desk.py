@@ -285,12 +285,14 @@ class Desk:
             self.bus.publish(msgspec.structs.replace(item, quantity=0, bars_held=0))
         elif isinstance(item, PriceAdjusted):
             self._adjust(item)
+        elif isinstance(item, PositionRestated):  # of its own, it holds as many as it does
+            self.bus.publish(msgspec.structs.replace(item, carried=None))
         else:
             self.bus.publish(item)
 
     def _adjust(self, event: PriceAdjusted) -> None:
         """What is held here no broker counts anew."""
-        self.bus.publish(msgspec.structs.replace(event, by_broker=False))
+        self.bus.publish(msgspec.structs.replace(event, by_broker=False, carried=None))
         if event.shares and event.by_broker:
             self.bus.publish(
                 PositionRestated(

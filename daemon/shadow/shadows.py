@@ -218,7 +218,7 @@ class Shadows:
             getattr(event, "automatic", False) or (isinstance(event, Halt) and event.shutdown)
         ):
             return
-        if isinstance(event, PositionRestated) and self._settings.broker.name == "fyers":
+        if isinstance(event, PositionRestated) and not self._settings.broker.on_paper:
             return  # the broker's own; a desk makes one of each `PriceAdjusted`
         if isinstance(event, TimeAdvanced):
             self._tell()

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from daemon.core.errors import UsageError
 from daemon.core.locks import Held, let_go, take
 
-_REEL_NAME = re.compile(r"(\d{4}-\d{2}-\d{2})\.\d+\.ticks")
+_REEL_NAME = re.compile(r"(\d{4}-\d{2}-\d{2})\.(\d+)\.ticks")
 
 
 class RecordedElsewhere(UsageError):  # noqa: N818  # a state that a timer lives with
@@ -52,8 +53,15 @@ def reels_by_day(directory: Path) -> dict[str, list[Path]]:
 
 
 def reel_path(directory: Path, day: str, started_ns: int) -> Path:
-    """Name a new reel of a day; names of one day sort by the time at which they were begun."""
+    """Name a reel of a day; names of one day sort by the time at which they were begun."""
     return directory / f"{day}.{started_ns:019d}.ticks"
+
+
+def next_reel(directory: Path, day: str, now_ns: int, earlier: Iterable[str]) -> Path:
+    """Name a new reel of a day behind all the `earlier` ones of it by name, whatever the clock says by now."""
+    matches = [_REEL_NAME.fullmatch(name) for name in earlier]
+    newest = max((int(match[2]) for match in matches if match is not None and match[1] == day), default=0)
+    return reel_path(directory, day, max(now_ns, newest + 1))
 
 
 def tape_path(directory: Path, day: str) -> Path:

@@ -1,7 +1,7 @@
 """Raw ticks, as a feed hands them over → a tape a day, whatever happens to the process or the disk.
 
-`record` and `note` (on the loop, microseconds) queue; one thread appends to the day's reel and waits for the disk
-every `flush_s`; another seals a day that is over into its tape. Invariant: nothing here makes the loop wait or raises
+`record` and `note` (on the loop, microseconds) queue; one hand appends to the day's reel and waits for the disk
+every `flush_s`; a worker seals a day that is over into its tape. Invariant: nothing here makes the loop wait or raises
 into it; what could not be kept (the queue was full, the disk was) is counted, and the tape says where it is missing.
 
 A replay cuts a tape by `ts_recv`. Its bars are those that were made live when the feed keeps its promises: what is due
@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import threading
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,11 +24,13 @@ import structlog
 from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_S, wall_ns
 from daemon.core.errors import TapeError
 from daemon.core.events import FeedState, FeedStatus, TickBatch, TimeAdvanced
+from daemon.core.growing import DiskFile, GrowingFile
+from daemon.core.threads import Hand, ThreadHand, ThreadWorker, Worker
 from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date, ist_ns
 from daemon.tape.marks import Mark, hole
-from daemon.tape.recorded import RecordedDirectory, prune, reel_path, reels_by_day
+from daemon.tape.recorded import RecordedDirectory, next_reel, prune, reels_by_day
 from daemon.tape.reel import ReelReader, ReelWriter
-from daemon.tape.sealing import Sealed, seal
+from daemon.tape.sealing import Sealed, seal, sealed_reels
 
 log = structlog.get_logger("recorder")
 
@@ -43,9 +44,14 @@ class Recorder:
     """Keeps every tick that it is given. `record`, `note` and `on_time` belong to one thread, the loop's."""
 
     def __init__(
-        self, directory: Path, calendar: MarketCalendar, *, flush_s: float, queue_ticks: int, keep_days: int
-    ) -> None:
-        """Open the directory and seal what earlier runs left. Raises `UsageError` where it can't be used."""
+        self, directory: Path, calendar: MarketCalendar, *, flush_s: float, queue_ticks: int, keep_days: int,
+        hand: Callable[[str], Hand] = ThreadHand, worker: Callable[[str], Worker] = ThreadWorker,
+        create: Callable[[Path], GrowingFile] = DiskFile, now_ns: Callable[[], int] = wall_ns,
+    ) -> None:  # fmt: skip
+        """Open the directory and seal what earlier runs left. Raises `UsageError` where it can't be used.
+
+        `hand` writes the files that `create` makes, `worker` seals, and `now_ns` is the wall clock.
+        """
         self._directory = RecordedDirectory(directory)
         self._path = directory
         self._calendar = calendar
@@ -59,13 +65,18 @@ class Recorder:
         self._reel: ReelWriter | None = None
         self._trouble = ""
         self._untold: Mark | None = None  # of the writer: ticks that a full disk cost
-        self._wake = threading.Condition()
         self._closing = False
-        self._sealer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seal")
-        self._seal_what_is_over(wall_ns())
+        self._create, self._wall_ns = create, now_ns
+        self._sealer = worker("seal")
+        self._seal_what_is_over(now_ns())
         self._look_at_what_is_left()
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-        self._thread.start()
+        self._hand = hand("recorder")
+        self._hand.begin(self._turn)
+
+    @property
+    def given(self) -> int:
+        """Ticks that it was handed: recorded, lost, or still to be written."""
+        return self._given + self._refused
 
     @property
     def recorded(self) -> int:
@@ -80,8 +91,8 @@ class Recorder:
     @property
     def trouble(self) -> str:
         """Why nothing can be written at the moment, "" where it can."""
-        if not self._thread.is_alive() and not self._closing:
-            return f"recording to {self._path}: the writer's thread has ended"
+        if not self._hand.alive and not self._closing:
+            return f"recording to {self._path}: the writer has ended"
         return self._trouble
 
     def record(self, batch: TickBatch) -> None:
@@ -98,8 +109,7 @@ class Recorder:
         self._given += n
         self._queue.append(batch)
         if self._given - self._taken >= HURRY_TICKS:
-            with self._wake:
-                self._wake.notify()
+            self._hand.wake()
 
     def note(self, status: FeedStatus) -> None:
         """Queue what the feed says of itself, so that a replay can repeat it; its end needs no repeating."""
@@ -112,14 +122,14 @@ class Recorder:
 
     def close(self) -> None:
         """Write what is queued, seal the day if its session is over, let go; calling it again does nothing."""
-        with self._wake:
+        with self._hand.lock:
             if self._closing:
                 return
             self._tell_gap()
             self._closing = True
-            self._wake.notify()
-        self._thread.join()
-        self._sealer.shutdown(wait=True)
+            self._hand.wake()
+        self._hand.join()
+        self._sealer.end(wait=True)
         self._directory.release()
 
     def _tell_gap(self) -> None:
@@ -128,20 +138,22 @@ class Recorder:
             log.error("ticks were not recorded: the disk is too slow", path=str(self._path), ticks=count)
             self._queue.append(hole(self._newest, f"{count} ticks were not recorded: the disk was too slow"))
 
-    # -- the writer's thread -------------------------------------------------------------------------------------------
+    # -- the writer's hand ---------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        while True:
-            with self._wake:
-                if not self._closing and self._given - self._taken < HURRY_TICKS:
-                    self._wake.wait(self._flush_s)
-                closing = self._closing
-            now = self._now  # before the queue is emptied: what was given by then is written before the day can end
-            for day, items in self._by_day([self._queue.popleft() for _ in range(len(self._queue))]):
-                self._append(day, items)
-            self._end_day(now, orderly_stop=closing)
-            if closing and not self._queue:
-                return
+    def _turn(self) -> float | None:
+        """Write what is queued; seconds of rest, None after the last turn."""
+        with self._hand.lock:
+            closing = self._closing
+        now = self._now  # before the queue is emptied: what was given by then is written before the day can end
+        parts = list(self._by_day([self._queue.popleft() for _ in range(len(self._queue))]))
+        if not parts and self._trouble:  # whether the disk works again is not left to the next tick, maybe tomorrow's
+            parts = [(self._day, [])]
+        for day, items in parts:
+            self._append(day, items)
+        self._end_day(now, orderly_stop=closing)
+        if closing and not self._queue:
+            return None
+        return 0.0 if closing or self._given - self._taken >= HURRY_TICKS else self._flush_s
 
     def _by_day(self, items: list[TickBatch | Mark]) -> Iterator[tuple[str, list[TickBatch | Mark]]]:
         """Queued items in their order, cut where a day in India ends."""
@@ -172,7 +184,7 @@ class Recorder:
                 )
             self._trouble = f"recording to {self._path}: {error.strerror or error}"
             self._lost += count
-            if ticks and self._untold is None:
+            if items and self._untold is None:
                 self._untold = hole(self._last_ts, "ticks were not recorded: the disk failed or was full")
         else:
             if self._trouble:
@@ -187,19 +199,30 @@ class Recorder:
         """The reel of `day`, a new one where none is open; the one of an earlier day ends."""
         if self._reel is None or day != self._day:
             self._finish()
-            self._reel = ReelWriter(reel_path(self._path, day, wall_ns()))
             self._day = day
+            self._reel = ReelWriter(next_reel(self._path, day, self._wall_ns(), self._known(day)), self._create)
             for earlier in self._reels():
                 if earlier < day:
                     self._submit(earlier)
         return self._reel
 
+    def _known(self, day: str) -> list[str]:
+        """Names of the day's reels, those included that are in its tape by now."""
+        sealed: tuple[str, ...] = ()
+        with contextlib.suppress(TapeError, OSError):  # a tape that can't be read takes no reel in either
+            sealed = sealed_reels(self._path, day)
+        return [*sealed, *(path.name for path in self._reels().get(day, []))]
+
     def _finish(self) -> None:
-        """End the open reel; without an end mark where the disk is full, which sealing then says."""
+        """End the open reel; without an end mark where the disk is full or owes a hole, which sealing then says."""
         reel, self._reel = self._reel, None
-        if reel is not None:
-            with contextlib.suppress(OSError):
-                reel.finish()
+        if reel is None:
+            return
+        if self._untold is not None:
+            reel.abandon()
+            return
+        with contextlib.suppress(OSError):
+            reel.finish()
 
     def _end_day(self, now: int, *, orderly_stop: bool) -> None:
         """End the reel when the session is over and it has become quiet, or the run ends."""
@@ -221,7 +244,7 @@ class Recorder:
         """Say how the reels of a day that goes on were left; they are sealed at its end."""
         for reels in reels_by_day(self._path).values():
             for path in reels:
-                self._sealer.submit(_inspect, path)
+                self._sealer.give(partial(_inspect, path))
 
     def _over_at(self, day: str) -> int:
         """When a day's session ends (UTC ns): its close, or midnight in India where there is none."""
@@ -233,7 +256,7 @@ class Recorder:
         return session.close_ns if session is not None else ist_ns(date + dt.timedelta(days=1), "00:00")
 
     def _submit(self, day: str) -> None:
-        self._sealer.submit(self._seal, day, self._reels().get(day, []))
+        self._sealer.give(partial(self._seal, day, self._reels().get(day, [])))
 
     def _reels(self) -> dict[str, list[Path]]:
         """By day; none where the directory can't be read, for writing must go on: the next start finds them."""
@@ -243,7 +266,7 @@ class Recorder:
             log.error("days may stay unsealed until the next start", path=str(self._path), error=str(error))
             return {}
 
-    # -- the sealer's thread -------------------------------------------------------------------------------------------
+    # -- the sealer's jobs ---------------------------------------------------------------------------------------------
 
     def _seal(self, day: str, reels: list[Path]) -> None:
         try:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from daemon.core.errors import TapeError
 from daemon.core.events import BAND_COLUMNS, MISSING_INT, TICK_COLUMNS, TickBatch, joined_bands
-from daemon.core.files import sync_directory
+from daemon.core.growing import DiskFile, GrowingFile
 from daemon.tape.marks import Mark
 
 MAGIC = b"hrmdreel"
@@ -43,15 +43,15 @@ _SCHEMAS = {_TICKS: _SCHEMA, _BANDED: _BANDED_SCHEMA}
 class ReelWriter:
     """Appends to a new reel. After an `OSError` the file ends where the last whole `append` ended."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, create: Callable[[Path], GrowingFile] = DiskFile) -> None:
         """Create the file; raises `OSError` where it can't be, or exists."""
         self.path = path
         self._symbols: dict[str, int] = {}
         self._size = 0
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        self._torn = False
+        self._file = create(path)
         try:
             self._write(MAGIC)
-            sync_directory(path.parent)
         except OSError:
             self.abandon()
             path.unlink(missing_ok=True)
@@ -76,9 +76,7 @@ class ReelWriter:
 
     def abandon(self) -> None:
         """Close without an end mark; calling it again does nothing."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._file.close()
 
     def _frames(self, items: Sequence[TickBatch | Mark]) -> Iterator[bytes]:
         pending: list[TickBatch] = []
@@ -117,17 +115,27 @@ class ReelWriter:
         return own[batch.code]
 
     def _write(self, content: bytes) -> None:
-        """Write at the end of what is whole; what of it got there is cut off again when not all of it did."""
-        done = 0
+        """Write at the end of what is whole; what of it got there is cut off again when not all of it did.
+
+        Until that is so on the disk nothing else is written there: of two frames the second would be read on.
+        """
+        if self._torn:
+            self._cut_off()
+        done, self._torn = 0, True
         try:
             while done < len(content):
-                done += os.pwrite(self._descriptor, content[done:], self._size + done)
-            os.fsync(self._descriptor)
+                done += self._file.write(content[done:], self._size + done)
+            self._file.sync()
         except OSError:
-            with contextlib.suppress(OSError):  # reading stops at what is torn, and the next write covers it
-                os.ftruncate(self._descriptor, self._size)
+            with contextlib.suppress(OSError):  # the next write tries again
+                self._cut_off()
             raise
-        self._size += len(content)
+        self._size, self._torn = self._size + len(content), False
+
+    def _cut_off(self) -> None:
+        self._file.cut(self._size)
+        self._file.sync()
+        self._torn = False
 
 
 class ReelReader:
@@ -149,7 +157,8 @@ class ReelReader:
                 head = stream.read(len(MAGIC))
         except OSError as error:
             raise TapeError(f"{path}: can't be read ({error.strerror or error})") from None
-        if head != MAGIC[: len(head)]:
+        begun = head.rstrip(b"\0")  # a block that never reached the disk reads as zeros
+        if not MAGIC.startswith(begun):
             raise TapeError(f"{path}: not a reel of a recording")
 
     def __iter__(self) -> Iterator[TickBatch | Mark]:
@@ -160,8 +169,11 @@ class ReelReader:
             raise TapeError(f"{self.path}: can't be read ({error.strerror or error})") from None
 
     def _items(self, stream: Any) -> Iterator[TickBatch | Mark]:
-        size = stream.seek(0, os.SEEK_END)
-        whole = stream.seek(min(size, len(MAGIC)))
+        size = self.torn_bytes = stream.seek(0, os.SEEK_END)
+        stream.seek(0)
+        if stream.read(len(MAGIC)) != MAGIC:
+            return
+        whole = len(MAGIC)
         while not self.ended and (found := _next_frame(stream, size - whole)) is not None:
             kind, payload = found
             whole = stream.tell()
@@ -196,6 +208,8 @@ def _next_frame(stream: Any, left: int) -> tuple[bytes, bytes] | None:
         return None
     kind, stored_size, size, checksum = _HEAD.unpack(stream.read(_HEAD.size))
     if kind not in (_SYMBOLS, _TICKS, _BANDED, _MARK, _END) or stored_size > left - _HEAD.size:
+        return None
+    if not stored_size and kind != _END:  # a first byte, and zeros where the next block should be: their sum is zero
         return None
     stored = stream.read(stored_size)
     if len(stored) < stored_size or zlib.crc32(stored) != checksum:

@@ -62,6 +62,11 @@ def seal(directory: Path, day: str, reels: Sequence[Path]) -> Sealed:
     )
 
 
+def sealed_reels(directory: Path, day: str) -> tuple[str, ...]:
+    """Names of the reels that are in a day's tape. Raises `TapeError`."""
+    return _Earlier(tape_path(directory, day)).reels
+
+
 class _Earlier:
     """What of the day is sealed already."""
 

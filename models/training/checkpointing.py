@@ -20,7 +20,7 @@ from torch import Tensor
 from models.training.errors import ResumeError
 
 _DIGEST = 32
-_PATTERN = "step_*.ckpt"
+PATTERN = "step_*.ckpt"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def save_state(folder: Path, state: TrainingState, keep: int) -> Path:
         file.flush()
         os.fsync(file.fileno())
     os.replace(pending, path)
-    for old in sorted(folder.glob(_PATTERN))[:-keep]:
+    for old in sorted(folder.glob(PATTERN))[:-keep]:
         old.unlink()
     return path
 
@@ -93,7 +93,7 @@ def newest_state(folder: Path) -> TrainingState | None:
     Raises ResumeError where files are there and none is whole.
     """
     problem: ResumeError | None = None
-    for path in sorted(folder.glob(_PATTERN), reverse=True):
+    for path in sorted(folder.glob(PATTERN), reverse=True):
         try:
             return load_state(path)
         except ResumeError as error:

@@ -61,6 +61,8 @@ class EvaluationData:
     """Of a family of markets: who its members are, and what the filter over them earns."""
     parts: tuple[Sessions, ...] = ()
     on_training_data: str = ""
+    names: tuple[str, ...] = ()
+    """Of the parts of a walk forward: the border that each begins at."""
 
     @property
     def sets(self) -> tuple[Sessions, ...]:
@@ -122,6 +124,30 @@ class Evaluation:
     spread: Mapping[str, Spread] = field(default_factory=dict)
     ratios: Sequence[RegimeRow] = ()
     on_training_data: str = ""
+    windows: Sequence[stats.GroupRow] = ()
+    """The adaptive model by window of a walk forward, as ``regimes``; each is another model's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Thought:
+    """What one model says about one set of sessions, by the name that the trader of it has.
+
+    ``own``: at the sessions' own costs; ``told``: at each round trip of `COSTS_BP`, of a model that is told of costs.
+    """
+
+    own: Mapping[str, Policy]
+    told: Mapping[float, Mapping[str, Policy]]
+
+
+def think(
+    model: HRM, sessions: Sessions, hrm: HRMSettings, settings: BatchSettings, costs: tuple[CostStep, ...]
+) -> Thought:
+    """All that an evaluation asks of a model; it depends on no other model and no other sessions."""
+    act, told = AdaptiveComputationTime(hrm), {}
+    if model.config.features.past_sessions:  # who is told of a cost trades less at a higher
+        for cost in COSTS_BP:
+            told[cost] = _reasoning(model, sessions, act, settings, np.full(len(sessions), cost / 2), hrm.entries)
+    return Thought(_reasoning(model, sessions, act, settings, costs_of(sessions, costs), hrm.entries), told)
 
 
 def evaluate(
@@ -134,21 +160,22 @@ def evaluate(
     seed: int = 0,
     scale_bp: float = 10.0,
     values: ValueCalibration | None = None,
+    thoughts: Sequence[Thought] | None = None,
 ) -> Evaluation:
     """Score the model at every depth and with adaptive depth, rules, a linear model, sitting out and ``extra`` traders.
 
     ``models``: one with all of ``data.sessions``, or one a fold of a walk forward with its part of them, in order.
     ``extra`` maps names to positions −1/0/+1 (N, D). Depth 1 is the model without further segments.
     ``scale_bp``: the unit that its value head was trained in; ``values``: what its artifact says they come to.
+    ``thoughts``: what `think` said of each, where somebody has asked already.
     """
-    act, entries = AdaptiveComputationTime(hrm), hrm.entries
-    own_costs = [costs_of(part, data.costs) for _, part in models]
-    adaptive, traders = _reasoning(models, act, settings, own_costs, entries)
+    if thoughts is None:
+        thoughts = [think(model, part, hrm, settings, data.costs) for model, part in models]
+    adaptive = join_policies([one.own["hrm"] for one in thoughts])
+    traders = _held([one.own for one in thoughts])
     told: dict[float, dict[str, Floats]] = {}
-    if any(model.config.features.past_sessions for model, _ in models):  # who is told of a cost trades less at a higher
-        for cost in COSTS_BP:
-            even = [np.full(len(part), cost / 2) for _, part in models]
-            told[cost] = _reasoning(models, act, settings, even, entries)[1]
+    if any(one.told for one in thoughts):
+        told = {cost: _held([one.told.get(cost, one.own) for one in thoughts]) for cost in COSTS_BP}
     scored = expected_settings(settings, data.history)
     for baseline in (
         fit_thresholds("ema", EmaScore(), data.history, _realised(settings), data.costs),
@@ -179,7 +206,7 @@ def evaluate(
         cells=_cells(traders, told, returns, seed, held),
         regimes=stats.by_group(own, labels),
         depth=_depth(adaptive, labels),
-        saved=1 - float(adaptive.depth[adaptive.live].sum()) / (act.max_segments * max(int(live), 1)),
+        saved=1 - float(adaptive.depth[adaptive.live].sum()) / (hrm.max_segments * max(int(live), 1)),
         family=family,
         reliability=reliability(
             told_values * scale_bp, adaptive.actions, adaptive.live, returns, costs_of(data.sessions, data.costs)
@@ -188,6 +215,7 @@ def evaluate(
         spread=spread(traders, data, scored),
         ratios=_ratios(traders, told, returns, market),
         on_training_data=data.on_training_data,
+        windows=stats.by_group(own, np.repeat(data.names, list(map(len, data.sets)))) if data.names else (),
     )
 
 
@@ -232,36 +260,30 @@ def _realised(settings: BatchSettings) -> BatchSettings:
 
 
 def _reasoning(
-    models: Sequence[tuple[HRM, Sessions]],
+    model: HRM,
+    sessions: Sessions,
     act: AdaptiveComputationTime,
     settings: BatchSettings,
-    costs: list[Floats],
+    cost: Floats,
     entries: EntrySettings,
-) -> tuple[Policy, dict[str, Floats]]:
-    """Return the adaptive policy at these costs a side, and the positions of it and of every depth.
+) -> dict[str, Policy]:
+    """Return the adaptive policy at these costs a side, and that of every depth that is shown.
 
-    Entries of the adaptive one are held to what earlier ones earned, where the settings ask for it; of a depth none.
+    Entries of the adaptive one are held to what earlier ones earned, where the settings ask for it.
     """
-    folds = [
-        policies_by_depth(model, part, of_model(settings, model), act.max_segments, cost)
-        for (model, part), cost in zip(models, costs, strict=True)
-    ]
-    policies = [join_policies(parts) for parts in zip(*folds, strict=True)]
-    adaptive = join_policies(
-        [
-            _held_to(adaptive_policy(model, act, part, of_model(settings, model), cost), part, cost, entries)
-            for (model, part), cost in zip(models, costs, strict=True)
-        ]
-    )
+    own = of_model(settings, model)
+    policies = policies_by_depth(model, sessions, own, act.max_segments, cost)
     depths = sorted({1, 2, act.max_segments} & set(range(1, act.max_segments + 1)))
-    by_depth = {f"hrm, depth {depth}": follow(policies[depth - 1].actions) for depth in depths}
-    return adaptive, {"hrm": follow(adaptive.actions), **by_depth}
+    by_depth = {f"hrm, depth {depth}": policies[depth - 1] for depth in depths}
+    adaptive = adaptive_policy(model, act, sessions, own, cost)
+    if entries.adaptive:
+        adaptive = replace(adaptive, actions=worth_making(adaptive.actions, sessions, cost, entries))
+    return {"hrm": adaptive, **by_depth}
 
 
-def _held_to(policy: Policy, sessions: Sessions, cost_bp: Floats, entries: EntrySettings) -> Policy:
-    if not entries.adaptive:
-        return policy
-    return replace(policy, actions=worth_making(policy.actions, sessions, cost_bp, entries))
+def _held(parts: Sequence[Mapping[str, Policy]]) -> dict[str, Floats]:
+    """Positions by trader over all sets of sessions."""
+    return {name: follow(join_policies([part[name] for part in parts]).actions) for name in parts[0]}
 
 
 def _ratios(

@@ -16,11 +16,13 @@ from models.training.evaluate import Cell, Evaluation, Spread, finite
 from models.training.member_shares import FamilyShares, MemberRow
 from models.training.regimes import RegimeRow
 from models.training.reliability import Reliability
+from models.training.stats import GroupRow
 from models.values import ValueCalibration
 
 HEADS = ("trader", "round trip bp", "bp a session", "Sharpe", "95 %", "PSR", "DSR", "trades", "permuted p")
 RATIO_HEADS = ("regime", "round trip bp", "sessions", "bp a session", "Sharpe", "Sortino", "Calmar", "information")
-_WORDS = ("trader", "regime", "members", "position")
+WINDOW_HEADS = ("border", "sessions", "bp a session", "± error", "Sharpe")
+_WORDS = ("border", "trader", "regime", "members", "position")
 """Columns of words; the others hold figures."""
 
 
@@ -46,12 +48,17 @@ def tables(evaluation: Evaluation) -> Group:
         profit.add_row(
             group.group, str(group.sessions), f"{group.mean_bp:.2f}", f"{group.error_bp:.2f}", f"{group.sharpe:.2f}"
         )
+    by_window = []
+    if evaluation.windows:
+        by_window.append(_ruled(*WINDOW_HEADS, title="By window, each with the model trained before it"))
+        for window in evaluation.windows:
+            by_window[0].add_row(*window_texts(window))
     ratios = _ruled(*RATIO_HEADS, title="The model in rising, falling, sideways and volatile markets")
     for one in evaluation.ratios:
         ratios.add_row(*ratio_texts(one))
     values = evaluation.values
     said = () if evaluation.reliability is None else reliability_tables(evaluation.reliability, calibrated(values))
-    return Group(*parts, depth, profit, ratios, *said)
+    return Group(*parts, *by_window, depth, profit, ratios, *said)
 
 
 def calibrated(values: ValueCalibration | None) -> str:
@@ -135,6 +142,12 @@ def ratio_texts(row: RegimeRow) -> tuple[str, ...]:
     """One row under `RATIO_HEADS`."""
     figures = (row.mean_bp, row.sharpe, row.sortino, row.calmar, row.information)
     return row.regime, f"{row.cost_bp:g}", str(row.sessions), *(f"{figure:.2f}" for figure in figures)
+
+
+def window_texts(row: GroupRow) -> tuple[str, ...]:
+    """One window of a walk forward under `WINDOW_HEADS`; of a single session there is no error."""
+    error, sharpe = ("–" if finite(value) is None else f"{value:.2f}" for value in (row.error_bp, row.sharpe))
+    return row.group, str(row.sessions), f"{row.mean_bp:.2f}", error, sharpe
 
 
 def _ruled(*heads: str, title: str) -> Table:

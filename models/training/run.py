@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +21,15 @@ from models.novelty import NoveltyStatistics
 from models.training.batches import BatchSettings, Target, returns_between_fills
 from models.training.calibrating import FEWEST, calibrate
 from models.training.distributed import Group
-from models.training.errors import TrainingError
 from models.training.evaluate import EvaluationData
 from models.training.family import Family, FamilySource
-from models.training.files import FileData, Schedule, border_ns, day_of, divided, load, scheduled
+from models.training.files import FileData, day_of, divided, load
 from models.training.loss import costs_of
 from models.training.markets import MarketName, market
 from models.training.member_shares import FamilyFacts, join_facts
-from models.training.policy import adaptive_policy, follow, of_model, policies_by_depth
+from models.training.policy import adaptive_policy, of_model
 from models.training.progress import NoteReport, Observer
 from models.training.provenance import data_sha256, git_revision, package_version
-from models.training.reference import pnl_bp
 from models.training.reliability import fit_values
 from models.training.sessions import Sessions, join, newest_of_each
 from models.training.settings import CostStep, DeepSupervisionSettings, TrainingSettings
@@ -98,19 +95,19 @@ def train(
         group=group,
         device=device,
         memory_limit_gb=memory_limit_gb,
-        teacher=_model(training.teacher.artifact),
-        start=_model(training.start_from),
+        teacher=model_of(training.teacher.artifact),
+        start=model_of(training.start_from),
     )
     result = trainer.run(resume=resume)
     if result.step < training.steps:
         return Trained(result, None, None)
     path = folder / "model.safetensors"
     keep = group.rank == 0
-    manifest = _save(path, result.model, source, data, hrm, supervision, training, _metrics(result), keep=keep)
+    manifest = write_model(path, result.model, source, data, hrm, supervision, training, _metrics(result), keep=keep)
     return Trained(result, path, manifest)
 
 
-def _save(
+def write_model(
     path: Path,
     model: HRM,
     source: Source,
@@ -215,7 +212,8 @@ def came_to(model: HRM, source: Source, hrm: HRMSettings, training: TrainingSett
     return fit_values(policy.value, policy.actions, policy.live, returns, cost, training.objective.scale_bp)
 
 
-def _model(artifact: Path | None) -> HRM | None:
+def model_of(artifact: Path | None) -> HRM | None:
+    """The model of a file, None of none."""
     return None if artifact is None else load_model(artifact)[0]
 
 
@@ -229,13 +227,13 @@ def sources(data: Data, training: TrainingSettings, observers: Sequence[Observer
             source = StoredSource(simulated.sessions(data.sessions, training.seed), training.min_sessions)
         best = simulated.best_bp(count, VALIDATION_SEED)
         return source, Validation(simulated.sessions(count, VALIDATION_SEED), best)
-    parts = [divided(data, _told(data, interval_s, observers), data.border) for interval_s in data.intervals_s]
+    parts = [divided(data, told(data, interval_s, observers), data.border) for interval_s in data.intervals_s]
     newest = newest_of_each(parts[0][1], count)
     stored = [StoredSource(before, training.min_sessions) for before, _ in parts]
     return (stored[0] if len(stored) == 1 else TakingTurns(stored)), Validation(newest)
 
 
-def _told(data: FileData, interval_s: int, observers: Sequence[Observer]) -> Sessions:
+def told(data: FileData, interval_s: int, observers: Sequence[Observer]) -> Sessions:
     """The sessions of the files; observers get a line a file about its bars, faults among them."""
     sessions, reports = load(data, interval_s)
     for report in reports:
@@ -283,75 +281,3 @@ def _metrics(result: TrainResult) -> dict[str, float]:
     for i, value in enumerate(report.share or ()):
         metrics[f"rb_share_depth_{i + 1}"] = value
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One training of a walk forward: its border, its model, the file of it, and the sessions up to the next border."""
-
-    border: date
-    model: HRM
-    artifact: Path
-    after: Sessions
-
-
-def walk_forward(
-    hrm: HRMSettings,
-    supervision: DeepSupervisionSettings,
-    training: TrainingSettings,
-    data: FileData,
-    borders: Sequence[date] | Schedule,
-    folder: Path,
-    *,
-    observers: Sequence[Observer] = (),
-    memory_limit_gb: float | None = None,
-    device: str = "cpu",
-) -> tuple[list[Fold], EvaluationData]:
-    """Train once a border on all before it; return each model with the sessions up to the next one, and all of those.
-
-    Each fold trains in its own folder and leaves its model there; what baselines may fit on lies before the first
-    border. A schedule names the borders from ``data.border`` on. Raises DataError where a border leaves too little on
-    either side.
-    """
-    sessions, folds = _told(data, data.intervals_s[0], observers), list[Fold]()
-    if isinstance(borders, Schedule):
-        borders = scheduled(sessions, borders, data.border)
-    for i, border in enumerate(borders):
-        before, after = divided(data, sessions, border)
-        if i + 1 < len(borders):
-            after = after.select(after.start_ns() < border_ns(borders[i + 1]))
-        source = StoredSource(before, training.min_sessions)
-        trainer = Trainer(
-            hrm, supervision, training, source, None, folder / border.isoformat(),
-            observers=observers, memory_limit_gb=memory_limit_gb, device=device, start=_model(training.start_from),
-        )  # fmt: skip
-        result = trainer.run()
-        if result.step < training.steps:
-            raise TrainingError(f"stopped at step {result.step} of the training to {border}: give the command again")
-        own = replace(data, border=border)
-        artifact = folder / border.isoformat() / "model.safetensors"
-        _save(artifact, result.model, source, own, hrm, supervision, training, {})
-        folds.append(Fold(border, result.model, artifact, after))
-    judged = join([fold.after for fold in folds])
-    history = divided(data, sessions, borders[0])[0]
-    return folds, EvaluationData(
-        judged, history, best_bp=None, regimes=None, costs=training.objective.costs,
-        parts=tuple(fold.after for fold in folds),
-    )  # fmt: skip
-
-
-def winner(folds: Sequence[Fold], hrm: HRMSettings, training: TrainingSettings) -> tuple[Fold, list[float]]:
-    """The model that earned most behind the last border, which none of them has learned from, and what each did, bp.
-
-    Full depth, after costs; the newest of equals.
-    """
-    sessions = folds[-1].after
-    settings = BatchSettings(hrm.features, training.fill, Target.REALISED)
-    returns = returns_between_fills(sessions, np.arange(len(sessions)), settings)
-    cost = costs_of(sessions, training.objective.costs)
-    earned = []
-    for fold in folds:
-        deepest = policies_by_depth(fold.model, sessions, settings, hrm.max_segments, cost)[-1]
-        earned.append(float(pnl_bp(follow(deepest.actions), returns, cost).mean()))
-    best = max(range(len(folds)), key=lambda i: (earned[i], i))
-    return folds[best], earned

@@ -129,6 +129,19 @@ class Sessions:
             chosen_from=(self, chosen),
         )
 
+    def with_past(self, most: int) -> Sessions:
+        """The same, knowing of what they were chosen from only the ``most`` sessions before each: little to send."""
+        whole, chosen = self, np.arange(len(self))
+        while whole.chosen_from is not None:
+            root, rows = whole.chosen_from
+            whole, chosen = root, rows[chosen]
+        begins = np.flatnonzero(np.append(True, np.diff(whole.symbol) != 0))
+        first = begins[np.searchsorted(begins, chosen, side="right") - 1]
+        near = [np.arange(max(start, row - most), row + 1) for start, row in zip(first, chosen, strict=True)]
+        kept = np.unique(np.concatenate(near)) if near else np.empty(0, np.int64)
+        there = replace(whole.select(kept), chosen_from=None)
+        return replace(self, chosen_from=(there, np.searchsorted(kept, chosen)))
+
     def save(self, folder: Path) -> None:
         """Write one ``.npy`` an array; the index comes last and makes the set valid."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -159,7 +159,7 @@ class Trainer:
         if resume:
             self._restore()
         stopping = False
-        with _threads(self._training.threads), _signals() as signalled:
+        with threads(self._training.threads), _signals() as signalled:
             if self._step == 0:
                 self._save()
                 self._tell_depth()
@@ -379,7 +379,7 @@ class Trainer:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads(count: int) -> Iterator[None]:
     """Run with a fixed number of intra-op threads: the order of sums, and so the bits, depend on it."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)

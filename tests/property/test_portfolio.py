@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -115,3 +116,42 @@ def test_a_corporate_action_changes_no_cash_and_keeps_the_books(
     assert abs(abs(portfolio.equity - before) - worth * rest.numerator / rest.denominator) < Decimal("0.01")
     if changed.quantity:
         assert abs(changed.average_price - average * ratio[0] / ratio[1]) <= Decimal("0.01")
+
+
+@settings(max_examples=examples(300))
+@given(yesterday=histories(), today=histories(), into=st.integers(2, 10), late=st.booleans())
+def test_a_split_that_is_known_late_leaves_what_one_known_in_time_does(
+    yesterday: list[Fill], today: list[Fill], into: int, late: bool
+) -> None:
+    """Same shares, cash, worth and profit as if it had been counted before the day's first trade; over a snapshot too.
+
+    `late`: yesterday's last trades are told after today's first.
+    """
+    day, name = 86_400_000_000_000, msgspec.structs.replace
+    today = [name(fill, ts=day + fill.ts, fill_id=f"t{fill.fill_id}") for fill in today]
+    held = sum(fill.side.sign * fill.quantity for fill in yesterday if fill.symbol == "SBIN")
+    split = PositionRestated(
+        ts=2 * day, symbol="SBIN", date="1970-01-02", kind="split", numerator=1, denominator=into, carried=held
+    )
+    in_time, then = Portfolio(CASH), Portfolio(CASH)
+    for fill in yesterday:
+        in_time.apply(fill)
+    in_time.restate(split)
+    for fill in today:
+        in_time.apply(fill)
+    middle = len(yesterday) // 2 if late else len(yesterday)
+    told = [name(fill, ts=day + 1, traded_ts=fill.ts) for fill in yesterday[middle:]]
+    for fill in (*yesterday[:middle], *today[:1], *told, *today[1:]):
+        then.apply(fill)
+    again = Portfolio(CASH)
+    again.restore(then.cash, then.holdings(), ())
+    for portfolio in (in_time, then, again):
+        assert portfolio is in_time or portfolio.held_at("SBIN", 1) == held
+        assert portfolio is in_time or (portfolio.restate(split) is None) == (held == 0)
+        for symbol in SYMBOLS:
+            portfolio.mark(symbol, Decimal("123.45"))
+        assert portfolio.quantity("SBIN") == in_time.quantity("SBIN")
+        assert (portfolio.cash, portfolio.equity) == (in_time.cash, in_time.equity)
+        unrealised = sum((portfolio.unrealised(symbol) for symbol in SYMBOLS), ZERO)
+        worth = portfolio.realised_pnl + unrealised - portfolio.costs
+        assert abs(worth - (portfolio.equity - CASH)) < Decimal("1e-9")

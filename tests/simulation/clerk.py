@@ -90,6 +90,7 @@ class Clerk:
 
     async def _ask(self, word: str, key: str, body: dict[str, Any], asked: int) -> None:
         world = self._world
+        began_s = world.loop.time()
         for _ in range(TRIES):
             if world.loop.time() >= HEALED_S - ANSWER_S:
                 return
@@ -99,6 +100,8 @@ class Clerk:
             world.ends[f"http {status or 'silent'}"] += 1
             if 0 < status < 300:
                 self._answered(word, key, body, said, asked=asked, same_life=life == world.lives)
+                if asked == world.asked and life == world.lives:
+                    self._promised(word, body, began_s)
                 return
             if status and status not in (409, 429) and status < 500:
                 return
@@ -126,10 +129,6 @@ class Clerk:
             kind = "BeginCanary" if body["do"] == "begin" else "EndCanary"
         if kind:
             world.watch.answered.add((kind, key))
-        if word in STANDS and asked == world.asked and same_life and world.loop.time() > world.lifted_until:
-            world.watch.must_stand = STANDS[word]
-        if word == "strategy" and asked == world.asked and same_life:
-            world.watch.must_decide = body["name"]
         if word.startswith("migration/") and msgspec.json.decode(said)["moved"]:
             world.watch.answered.add(("MigrationChanged", key))
         if word in TUNES:
@@ -139,6 +138,14 @@ class Clerk:
             if answer["loaded"] and world.store.named != answer["model_hash"]:
                 told = f"{answer['model_hash']} decides, and {world.store.named} is named for the next start"
                 world.watch.breaks("a model that was put in charge stays", told)
+
+    def _promised(self, word: str, body: dict[str, Any], began_s: float) -> None:
+        """What the newest wish, which was answered, makes so for as long as nobody wishes otherwise."""
+        world = self._world
+        if word in STANDS and world.loop.time() > world.lifted_until:
+            world.watch.stand(STANDS[word], began_s)
+        if word == "strategy":
+            world.watch.put_in_charge(body["name"], began_s)
 
     def _tuned(self, key: str, said: dict[str, Any], *, newest_wish: bool) -> None:
         """What is answered is in force, and would be after a restart."""

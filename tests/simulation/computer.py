@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import errno
 import random
 import shutil
 import sqlite3
@@ -18,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from daemon.core.clock import NS_PER_S
-from daemon.core.threads import Job, Turn
+from daemon.core.threads import Job, Turn, Worker
 from daemon.feed.live.frames import Link
 from daemon.fyers.gateway.assignment import Assignment
 from daemon.journal import writer
 from daemon.machine import Machine
 from daemon.strategy.switching import Loader
 from tests.simulation.loop import PROCESS, SimLoop
+from tests.simulation.reels import SimSealer, TapeDisk
 
 BOOTED_NS = 5_000 * NS_PER_S
 """How long the machine had run when the simulation began."""
@@ -74,7 +76,7 @@ class Clocks:
 
 
 class Disk:
-    """How the journal's disk is at the moment."""
+    """How the journal's disk is at the moment; the recording lies on it, too (`TapeDisk`)."""
 
     def __init__(self, loop: SimLoop, rng: random.Random) -> None:
         self._loop = loop
@@ -105,6 +107,11 @@ class Disk:
                 error.sqlite_errorcode = code
                 raise error
 
+    def fails(self, code: int) -> bool:
+        """Whether writing a file fails with that code of the system now."""
+        how = FULL if code == errno.ENOSPC else BROKEN
+        return self._loop.time() < self._failing.get(how, 0.0)
+
     def commit_s(self) -> float:
         """How long a commit takes."""
         if self._loop.time() < self.slow_until:
@@ -126,8 +133,8 @@ class _Connection(sqlite3.Connection):
 class SimHand:
     """Implements `Hand`: each turn is a moment of the loop, of the process that began it."""
 
-    def __init__(self, computer: Computer) -> None:
-        self._computer = computer
+    def __init__(self, computer: Computer, write_s: Callable[[], float]) -> None:
+        self._write_s = write_s
         self._loop = computer.loop
         self._context = contextvars.copy_context()
         self._process = PROCESS.get()
@@ -143,14 +150,19 @@ class SimHand:
         """Nobody else runs."""
         return contextlib.nullcontext()
 
+    @property
+    def alive(self) -> bool:
+        """Until it has taken its last turn."""
+        return self._turn is not None
+
     def begin(self, turn: Turn) -> None:
         """The first turn comes soon."""
         self._turn = turn
-        self._schedule(self._computer.disk.commit_s())
+        self._schedule(self._write_s())
 
     def wake(self) -> None:
         """The next turn comes as soon as the disk lets it."""
-        self._schedule(self._computer.disk.commit_s())
+        self._schedule(self._write_s())
 
     def join(self) -> None:
         """Take what turns are left."""
@@ -170,7 +182,7 @@ class SimHand:
 
     def _look(self) -> None:
         if self._turn is not None and self.busy() and (self._due is None or self._idle):
-            self._schedule(self._computer.disk.commit_s())
+            self._schedule(self._write_s())
 
     def _schedule(self, seconds: float, *, idle: bool = False) -> None:
         at = self._loop.time() + seconds
@@ -187,7 +199,11 @@ class SimHand:
             self._due = None
         if self._turn is None:
             return
-        rest_s = self._turn()
+        try:
+            rest_s = self._turn()
+        except BaseException:
+            self.retire()
+            raise
         if rest_s is None:
             self.retire()
         elif rest_s == writer.IDLE_S:
@@ -246,10 +262,13 @@ class Computer:
         self.rng = random.Random(f"computer:{seed}")
         self.clocks = Clocks(loop, wall_ns)
         self.disk = Disk(loop, random.Random(f"disk:{seed}"))
+        self.tapes = TapeDisk(loop, random.Random(f"tapes:{seed}"), self.disk)
         self.directory = directory
         self.journal = directory / "journal.sqlite"
         self.connect: Callable[[Assignment], Link] | None = None
         self.hands: list[SimHand] = []
+        """Who write the journal."""
+        self.recorders: list[SimHand] = []
         self.slow_thought_until = 0.0
         self.no_thought_until = 0.0
         self.no_load_until = 0.0
@@ -260,9 +279,9 @@ class Computer:
     def machine(self) -> Machine:
         """As the daemon is given it."""
         return Machine(
-            readings=self.clocks, stopwatch=self.clocks.monotonic_ns, thread=lambda name: SimWorker(self, name),
-            hand=self._hand, database=self._database, gateway=self._gateway, chance=self.rng.randbytes,
-            flag=SimFlag, models=self.models,
+            readings=self.clocks, stopwatch=self.clocks.monotonic_ns, thread=self._worker,
+            hand=self._hand, database=self._database, file=self.tapes.create, gateway=self._gateway,
+            chance=self.rng.randbytes, flag=SimFlag, models=self.models,
         )  # fmt: skip
 
     def thinking_s(self, name: str) -> float | None:
@@ -281,6 +300,7 @@ class Computer:
     def heal(self) -> None:
         """Disk and thoughts are well again."""
         self.disk.heal()
+        self.tapes.heal()
         self.clocks.drift(0.0)
         self.slow_thought_until = self.no_thought_until = self.no_load_until = 0.0
 
@@ -298,6 +318,10 @@ class Computer:
         """
         forgets = torn and self.loop.time() < self.disk.forgets_until
         before = _size(Path(f"{self.journal}-wal"))
+        for recorder in self.recorders:
+            self.tapes.lose(recorder.take_one, torn=torn)
+            recorder.retire()
+        self.recorders.clear()
         mark = Path(f"{self.journal}.unwritten")
         marked = mark.exists()
         if torn:
@@ -327,9 +351,13 @@ class Computer:
         return forgets
 
     def _hand(self, name: str) -> SimHand:
-        hand = SimHand(self)
-        self.hands.append(hand)
+        journals = name == "journal"
+        hand = SimHand(self, self.disk.commit_s if journals else self.tapes.write_s)
+        (self.hands if journals else self.recorders).append(hand)
         return hand
+
+    def _worker(self, name: str) -> Worker:
+        return SimSealer(self.tapes) if name == "seal" else SimWorker(self, name)
 
     def _database(self, path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(path, factory=_Connection, check_same_thread=False)

@@ -1,7 +1,7 @@
 """A corporate action over the night of a session: the venue makes it, and the settings name it, in time or too late.
 
-It is a split of one share into two or five, so that no part of a share is left over that a company would pay for.
-Invariant: one a session, however often it is asked for.
+It is a split of one share into two or five, or one new share for two: of an odd number a half is left over, which the
+venue pays for and the daemon doesn't book. Invariant: one a session, however often it is asked for.
 """
 
 from __future__ import annotations
@@ -22,19 +22,18 @@ class Split:
 
     def __init__(self, action: Action) -> None:
         self.symbol = list(SYMBOLS)[action.number % len(SYMBOLS)]
-        self.into = (2, 5)[action.number // 2 % 2]
-        """Shares that one becomes."""
+        bonus = action.number // 12 % 5 == 1
+        self.ratio = (2, 3) if bonus else (1, (2, 5)[action.number // 2 % 2])
+        """New price by old price."""
         self.in_time = action.number // 4 % 3 > 0
         """Whether somebody names it before the night."""
         self.seen_after_s = min(1.0 + action.seconds, 12.0)
         """Else: how long after the open."""
-        self.acted_in_doubt = False
-        """Whether a person had the symbol traded after the open and before it was named: by yesterday's count."""
 
     @property
     def settings(self) -> AdjustmentSettings:
         """As the settings name it."""
-        return AdjustmentSettings(date=EX_DATE, symbol=self.symbol, ratio=f"1/{self.into}")
+        return AdjustmentSettings(date=EX_DATE, symbol=self.symbol, ratio="/".join(map(str, self.ratio)))
 
     def name(self, world: World) -> None:
         """Write it into the settings file."""
@@ -51,11 +50,8 @@ def split_of(plan: Plan) -> Split | None:
 
 def name_it_late(world: World, split: Split) -> None:
     """Somebody sees after the open what it did, names it, and starts the daemon again."""
-    sent = set(world.watch.sent)
 
     def late() -> None:
-        since = [world.watch.intents[order_id] for order_id in world.watch.sent - sent]
-        split.acted_in_doubt = any(intent.symbol == split.symbol for intent in since)
         split.name(world)
         if world.process is not None:
             world.loop.terminate(world.process)

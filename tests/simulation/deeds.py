@@ -62,14 +62,17 @@ def _command(
 
     def do(world: World, action: Action) -> None:
         async def give(service: Service) -> None:
+            began_s, command = world.loop.time(), made(service, action)
             try:
-                await service.app.desk.command(made(service, action))
+                await service.app.desk.command(command)
             except (NotDurableError, NotTradingError):
                 return
-            if swaps and asked == world.asked:
-                world.watch.must_decide = made(service, action).name
-            if stands is not None and asked == world.asked and world.loop.time() > world.lifted_until:
-                world.watch.must_stand = stands
+            if asked != world.asked:
+                return
+            if swaps:
+                world.watch.put_in_charge(command.name, began_s)
+            if stands is not None and world.loop.time() > world.lifted_until:
+                world.watch.stand(stands, began_s)
 
         world.asked += 1
         asked = world.asked
@@ -205,11 +208,15 @@ def _token_dies(kind: Route | None) -> Deed:
 
 
 class _Poison(Event):
-    """An event that nobody can look at."""
+    """An event that nobody can look at, while faults last: a process that sleeps or waits meets it later."""
+
+    lasts: Callable[[], bool]
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        raise ArithmeticError("a station met what it can't handle")
+        if self.lasts():
+            raise ArithmeticError("a station met what it can't handle")
+        return _Poison
 
 
 def _crash(times: int) -> Deed:
@@ -222,7 +229,8 @@ def _crash(times: int) -> Deed:
         actors = service.app.actors
         inbox = actors[action.number % len(actors)].inbox
         for _ in range(times):
-            world.loop.call_soon(inbox.put, _Poison(), context=process.context())
+            poison = _Poison(lambda: world.loop.time() < HEALED_S)
+            world.loop.call_soon(inbox.put, poison, context=process.context())
 
     return do
 
@@ -370,4 +378,9 @@ DEEDS: dict[Do, Deed] = {
     Do.MIGRATION_ADVANCES: asking("migration/advance", lambda action: {"who": "the operator"}),
     Do.MIGRATION_BACK: asking("migration/rollback", lambda action: {"who": "the operator"}),
     Do.CANARY_ENDS: asking("canary", lambda action: {"do": "rollback"}),
+    Do.TAPE_FULL: _until("tapes", "full_until"),
+    Do.TAPE_BROKEN: _until("tapes", "broken_until"),
+    Do.TAPE_UNCUT: _until("tapes", "uncut_until"),
+    Do.TAPE_SLOW: _until("tapes", "slow_until"),
+    Do.TAPE_FORGETS: _until("tapes", "forgets_until"),
 }

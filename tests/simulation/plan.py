@@ -18,6 +18,8 @@ from tests.simulation.scenes import Scene
 WARM_UP_S: Final = 50.0
 HEALED_S: Final = 200.0
 """From here on nothing fails any more and operators only resume."""
+RECORDED: Final = 0.4
+"""In so many of the sessions the ticks are recorded."""
 ACTIVE_WITHIN_S: Final = 130.0
 """So long after that the daemon must trade again."""
 
@@ -120,6 +122,11 @@ class Do(StrEnum):
     CANARY_ENDS = "canary.ends"
     MIGRATION_ADVANCES = "migration.advances"
     MIGRATION_BACK = "migration.back"
+    TAPE_FULL = "tape.full"
+    TAPE_BROKEN = "tape.broken"
+    TAPE_UNCUT = "tape.uncut"
+    TAPE_SLOW = "tape.slow"
+    TAPE_FORGETS = "tape.forgets"
 
 
 OPERATORS: Final = frozenset(do for do in Do if do.startswith("operator."))
@@ -128,7 +135,8 @@ BY_HTTP: Final = ("http.", "model.", "canary.", "migration.")
 """Rooms of what is asked for at the control API."""
 COMMON: Final = (Do.KILL, Do.POWER_CUT, Do.HALT, Do.RESUME, Do.PLACE, Do.CANCEL, Do.PLACE_SILENT, Do.PLACE_LOST, Do.CUT)
 """What comes more often than its share."""
-
+TAPE: Final = tuple(do for do in Do if do.startswith("tape."))
+"""What befalls the recording alone."""
 
 MOMENTS: Final = (
     "OrderIntent", "OrderApproved", "OrderSent", "OrderAccepted", "OrderUnknown", "OrderCancelRequested", "Fill",
@@ -165,6 +173,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether tasks that are ready together run in an order that is drawn."""
     limits: bool = False
     """Whether entries are limit orders, which may rest."""
+    records: bool = False
+    """Whether the daemon records its ticks."""
     scene: Scene = Scene.MIDDAY
     aim: str = ""
     """The pair of fault and state that it was made to see, such as `process.kill@active:unknown:fresh`."""
@@ -178,7 +188,7 @@ def plan_of(seed: int, aim: str = "") -> Plan:
     """What happens in a session of that seed."""
     rng = random.Random(f"plan:{seed}:{aim}")
     count = min(16, 1 + int(rng.expovariate(1 / 8)))
-    favourites = rng.sample(list(Do), 12)  # of each session other kinds, so that they meet
+    favourites = rng.sample([do for do in Do if do not in TAPE], 12)  # of each session other kinds, so that they meet
     if rng.random() < 0.15:  # what is begun in one way is ended in another
         favourites += [do for do in Do if do.startswith(rng.choice(BY_HTTP))]
     actions = [_action(rng, rng.choice(COMMON if rng.random() < 0.3 else favourites)) for _ in range(count)]
@@ -187,12 +197,18 @@ def plan_of(seed: int, aim: str = "") -> Plan:
         actions += [
             msgspec.structs.replace(_action(rng, Do(kind)), when=state, at=WARM_UP_S, after="") for _ in range(2)
         ]
+    recording = random.Random(f"tape:{seed}:{aim}")  # of its own, so that what was drawn before stays as it was
+    records = recording.random() < RECORDED or any(action.do in TAPE for action in actions)
+    if records:
+        actions += [_action(recording, recording.choice(TAPE)) for _ in range(recording.randrange(4))]
     actions.sort(key=lambda action: action.at)
     shuffled, limits = rng.random() < 0.7, rng.random() < 0.5
     scene = rng.choice(list(Scene)) if rng.random() < 0.4 else Scene.MIDDAY
     if any(action.do is Do.SPLIT for action in actions):
         scene = Scene.CARRIED
-    return Plan(seed=seed, actions=tuple(actions), shuffled=shuffled, limits=limits, scene=scene, aim=aim)
+    return Plan(
+        seed=seed, actions=tuple(actions), shuffled=shuffled, limits=limits, scene=scene, aim=aim, records=records
+    )
 
 
 def _action(rng: random.Random, do: Do) -> Action:

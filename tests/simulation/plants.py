@@ -26,6 +26,8 @@ from daemon.strategy.actor import StrategyActor
 from daemon.strategy.own import OwnStrategy
 from daemon.strategy.succession import Succession
 from daemon.supervision.supervisor import Supervisor
+from daemon.tape.recorder import Recorder
+from daemon.tape.reel import ReelWriter
 from strategies.own import Answer, Observation, hold
 
 Wrong = Callable[..., Any]
@@ -84,6 +86,19 @@ def _whatever_it_answers(right: Wrong, self: OwnStrategy, seen: Observation) -> 
         return hold("nothing was said")
 
 
+def _before_the_disk_has_it(right: Wrong, self: ReelWriter, content: bytes) -> None:
+    """Ticks are counted as recorded once they are written, whether the disk has them or not."""
+    done = 0
+    while done < len(content):
+        done += self._file.write(content[done:], self._size + done)
+    self._size += len(content)
+
+
+def _none_before(right: Wrong, self: Recorder, day: str) -> list[str]:
+    """A new reel is named by the clock alone."""
+    return []
+
+
 PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "order_before_its_intent": (Journal, "durable", _nothing),
     "halt_lets_entries_work": (LiveExecutionActor, "cancel_entries", _nothing),
@@ -102,6 +117,10 @@ PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "no_answer_is_a_hold": (OwnStrategy, "_asked", _whatever_it_answers),
     "strategy_said_and_not_in_charge": (Supervisor, "_swap", _nothing),
     "model_said_and_not_put_in_charge": (Succession, "follow", _nothing),
+    "recorded_and_not_on_disk": (ReelWriter, "_write", _before_the_disk_has_it),
+    "frames_left_behind_the_end": (ReelWriter, "_cut_off", _nothing),
+    "lost_ticks_not_said": (Recorder, "_tell_gap", _nothing),
+    "reels_named_by_the_clock": (Recorder, "_known", _none_before),
 }
 """Name: (class, method, what is put in its place)."""
 

@@ -13,6 +13,7 @@ from daemon.core.events import PROTECTION, CanaryState, MigrationStage, TradingS
 from daemon.orders.book import OrderState
 from daemon.recovery.account import recover
 from daemon.sandbox.exchange import Status
+from daemon.sandbox.faults import Route
 from daemon.supervision.migration import Owed
 from strategies.base import model_hash_of
 from tests.simulation.record import journaled
@@ -36,8 +37,10 @@ HANGS = ("wire.", "process.", "clock.")
 def always(world: World) -> None:
     """Every second."""
     watch, service = world.watch, world.running()
+    world.recorded.always(world)
     if service is not None and service.app.desk.open:
         watch.overdue(service.app.strategy.superseded)
+        _lost_cancellations_are_a_fault(world)
         _entries_are_taken_off(world)
         _what_is_cancelled_is_taken_off(world)
         active, must = service.app.supervisor.ladder.active, watch.must_decide
@@ -51,6 +54,14 @@ def always(world: World) -> None:
             watch.breaks("limits hold", f"{net} {symbol} held, {MAX_POSITION} allowed")
     if gross > MAX_GROSS * DRIFT:
         watch.breaks("limits hold", f"positions of {gross:.0f} rupees held, {MAX_GROSS} allowed")
+
+
+def _lost_cancellations_are_a_fault(world: World) -> None:
+    """It is felt when one is spoilt, which may be long after the plan has it."""
+    left, before = world.venue.server.plan.waiting(Route.CANCEL), world.cancels_to_spoil
+    if left < before:
+        world.troubled_until = max(world.troubled_until, world.loop.time() + SETTLES_S)
+    world.cancels_to_spoil = left
 
 
 def _entries_are_taken_off(world: World) -> None:
@@ -119,25 +130,21 @@ def _ours_are_the_venues(world: World, service: Service) -> Iterator[tuple[str, 
     if ours != watch.summed():
         yield "a position is the sum of its fills", f"{ours} held, fills make {watch.summed()}"
     venues = {symbol: net for symbol in SYMBOLS if (net := ledger.net(symbol))}
-    stopped = dict(app.risk.book.halted)
-    theirs = world.split.symbol if world.split is not None and world.split.acted_in_doubt else ""
-    if theirs and ours.get(theirs) != venues.get(theirs):  # a person's to put right, as docs/operations.md has it
-        if stopped.pop(theirs, None) is None:
-            yield "ours is the venue's", f"{theirs}: we say {ours}, the venue {venues}, and it isn't stopped"
-        ours.pop(theirs, None)
-        venues.pop(theirs, None)
     if ours != venues:
         yield "ours is the venue's", f"positions: we say {ours}, the venue {venues}"
     runs, canary = app.canary.running is not None, watch.canary
     if runs is not (canary is not None and canary.state is CanaryState.RUNNING):
         yield "a canary runs until it was ended", f"running: {runs}, and the newest word is {canary}"
     yield from _succession(world, app)
-    if stopped:
-        yield "it trades again", f"symbols are stopped: {stopped}"
+    if app.risk.book.halted:
+        yield "it trades again", f"symbols are stopped: {dict(app.risk.book.halted)}"
     yield from _protected(world, service)
-    cash = app.portfolio.portfolio.cash
-    if not theirs and ours == venues and cash != ledger.cash:
-        yield "ours is the venue's", f"cash: we say {cash}, the venue {ledger.cash}"
+    cash, theirs = (
+        app.portfolio.portfolio.cash,
+        round(ledger.cash - world.venue.paid, 6),
+    )  # a part of a share has no end of digits
+    if ours == venues and cash != theirs:
+        yield "ours is the venue's", f"cash: we say {cash}, the venue {theirs}"
 
 
 def _protected(world: World, service: Service) -> Iterator[tuple[str, str]]:

@@ -36,7 +36,7 @@ class Result(msgspec.Struct, kw_only=True):
     """Faults and operators' deeds, each with how the system stood, such as `disk.full@active:none:fresh`."""
     counts: dict[str, int]
     digest: str
-    """Of every journaled event in order, the journal's rows, and how many steps the loop took."""
+    """Of every journaled event in order, the journal's rows, the steps of the loop and the ticks that were recorded."""
     lives: int
     cpu_s: float
     active_s: float
@@ -74,8 +74,10 @@ def simulate(plan: Plan) -> Result:
         shutil.rmtree(directory, ignore_errors=True)
         os.close(held)
         structlog.reset_defaults()
-    digest = hashlib.sha256(world.watch.digest.digest() + rows + str(world.loop.steps).encode()).hexdigest()
-    counts = {**world.watch.counts, **world.ends, "steps": world.loop.steps, "bytes": world.network.bytes_sent}
+    ended = f"{world.loop.steps} {world.recorded.counts()}".encode()
+    digest = hashlib.sha256(world.watch.digest.digest() + rows + ended).hexdigest()
+    counts = {**world.watch.counts, **world.ends, **world.recorded.counts()}
+    counts |= {"steps": world.loop.steps, "bytes": world.network.bytes_sent}
     return Result(
         plan=plan, broken=world.watch.broken, pairs=world.pairs, counts=counts, digest=digest, lives=world.lives,
         cpu_s=time.process_time() - began, active_s=world.active_s, log=world.log,

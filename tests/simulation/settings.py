@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from daemon.settings.feed import RecordSettings
 from daemon.settings.tree import Settings
 from tests.samples import settings_of
 from tests.simulation.brains import CANDIDATE
@@ -17,6 +18,9 @@ MAX_POSITION, MAX_ORDER, MAX_A_MINUTE = 40, 12, 6
 MAX_GROSS, MAX_LOSS = 45_000, 120
 MOST_UNITS = "risk.max_order_quantity"
 """A limit that operators change while it runs."""
+
+RECORDING = RecordSettings(when="live").model_copy(update={"queue_ticks": 4})
+"""So few ticks fit into the queue that a slow disk is soon too slow."""
 
 
 @cache
@@ -53,12 +57,14 @@ def settings_at(port: int, directory: Path, stage: Stage, plan: Plan) -> Setting
     entries = {"order_type": "LIMIT", "limit_offset_bp": 0.0} if plan.limits else {}
     candidate = {"candidate": CANDIDATE} if plan.has("migration.") else {}
     decides = {"name": OWN} if plan.has("own.") else {}
+    record = {"record": RECORDING.model_copy(update={"path": directory / "tapes"})} if plan.records else {}
     minutes = {"square_off_minutes": stage.square_off_minutes, "no_entries_minutes": stage.square_off_minutes}
     return base.model_copy(
         update={
             "strategy": base.strategy.model_copy(update=minutes | decides),
             "migration": base.migration.model_copy(update=candidate),
             "execution": base.execution.model_copy(update=entries),
+            "feed": base.feed.model_copy(update=record),
             "broker": base.broker.model_copy(update={"fyers": account}),
             "journal": base.journal.model_copy(update={"path": directory / "journal.sqlite"}),
         }

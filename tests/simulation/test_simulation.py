@@ -35,7 +35,7 @@ def test_sessions_keep_every_promise() -> None:
     ]
     assert told == []
     assert tally.sessions == SESSIONS
-    assert min(tally.counts[kind] for kind in ("Fill", "killed", "torn", "OrderUnknown", "Halt")) > 0
+    assert min(tally.counts[kind] for kind in ("Fill", "killed", "torn", "OrderUnknown", "Halt", "ticks recorded")) > 0
 
 
 def test_a_seed_is_the_same_session_in_every_process() -> None:

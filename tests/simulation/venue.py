@@ -58,6 +58,8 @@ class Venue:
         self._loop = loop
         self.banded_until = 0.0
         """Until when the day's price band is as wide as the spread."""
+        self.paid = Decimal(0)
+        """Rupees that companies paid for parts of a share."""
         self.foreign = 0
         """Units that somebody else traded in the account."""
         self._rng = random.Random(f"market:{seed}")
@@ -112,11 +114,13 @@ class Venue:
         self.exchange.square_off()
         self.server.publish()
 
-    def split(self, symbol: str, into: int) -> None:
-        """Over a night one share has become so many."""
-        held = abs(self.exchange.ledger.net(symbol))
-        self.exchange.corporate_action(symbol, 1, into)
-        self.foreign += abs(self.exchange.ledger.net(symbol)) - held
+    def split(self, symbol: str, ratio: tuple[int, int]) -> None:
+        """Over a night a share's price counts at `ratio`, its number inversely; what is less than a share is paid."""
+        ledger, (numerator, denominator) = self.exchange.ledger, ratio
+        held, cash = abs(ledger.net(symbol)), ledger.cash
+        self.exchange.corporate_action(symbol, numerator, denominator)
+        self.foreign += abs(ledger.net(symbol)) - held
+        self.paid += ledger.cash - cash
         self._prices[symbol] = self.exchange.quotes[symbol].last
         self.server.publish()
 

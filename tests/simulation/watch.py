@@ -113,6 +113,8 @@ class Watch:
         """The newest word of one."""
         self.spoilt: set[tuple[str, int]] = set()
         """Bars for which a user's class gave no answer."""
+        self._came: list[tuple[float, Event]] = []
+        """Commands of which the one that comes last holds, as they were on the bus."""
         self._commands: set[str] = set()
         self._models: list[tuple[int, str]] = []
         """From the close of which bar on the HRM decides with which model, in this life."""
@@ -222,8 +224,9 @@ class Watch:
             case Fill():
                 self._on_fill(event)
             case PositionRestated():
-                held = self.summed().get(event.symbol, 0)
-                self._restated[event.symbol] = held * event.denominator // event.numerator - held
+                carried = event.carried or 0
+                whole = abs(carried) * event.denominator // event.numerator
+                self._restated[event.symbol] = (whole if carried > 0 else -whole) - carried
             case PositionChanged():
                 self.positions[event.symbol] = event.quantity
             case TradingStateChanged():
@@ -236,6 +239,10 @@ class Watch:
                 self.cancelled.setdefault(event.order_id, self._now())
             case SettingChanged() if event.key == MOST_UNITS:
                 self._limits.append((self._now(), int(event.after)))
+            case SwapStrategy() | Resume(automatic=False) | Halt() | Reduce() | Flatten():
+                self._came.append((self._now(), event))
+                if isinstance(event, Resume):
+                    self.must_stand = None
             case StrategySwapped():
                 if event.new != self.must_decide:
                     self.must_decide = None
@@ -263,6 +270,21 @@ class Watch:
             do()
         if self._stir is not None and not self._stir.done():
             self._stir.set_result(None)
+
+    def put_in_charge(self, name: str, asked_s: float) -> None:
+        """An operator who asked for it then was told so."""
+        newest = self._newest_since(asked_s, (SwapStrategy,))
+        self.must_decide = newest.name if isinstance(newest, SwapStrategy) else name
+
+    def stand(self, state: TradingState, asked_s: float) -> None:
+        """The same of a state that is to hold."""
+        newest = self._newest_since(asked_s, (Halt, Reduce, Flatten, Resume))
+        if not isinstance(newest, Resume):
+            self.must_stand = state
+
+    def _newest_since(self, at: float, kinds: tuple[type, ...]) -> Event | None:
+        """Of some that are asked for at once any may come last."""
+        return next((event for came, event in reversed(self._came) if came >= at and isinstance(event, kinds)), None)
 
     async def stirred(self, seconds: float) -> None:
         """Until something is said, for so long at most."""

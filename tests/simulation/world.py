@@ -34,9 +34,10 @@ from tests.simulation.link import TickLinks
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import Network
 from tests.simulation.own_class import OWN, own_strategy
-from tests.simulation.plan import ACTIVE_WITHIN_S, BY_HTTP, HEALED_S, Action, Plan
+from tests.simulation.plan import ACTIVE_WITHIN_S, BY_HTTP, HEALED_S, TAPE, Action, Plan
 from tests.simulation.promises import SETTLES_S
 from tests.simulation.record import journaled, newest
+from tests.simulation.recorded import Recorded
 from tests.simulation.scenes import STAGES
 from tests.simulation.settings import MAX_A_MINUTE, MAX_LOSS, settings_at
 from tests.simulation.succession import write_what_was_shown
@@ -68,6 +69,7 @@ class World:
         self.mood = Mood(self.loop.time)
         self.store = Store(plan.seed, self.mood)
         self.computer.models = lambda: self.store
+        self.tapes, self.recorded = self.computer.tapes, Recorded(directory / "tapes")
         self.clerk = Clerk(self)
         self.lifted_until = 0.0
         """Until when a resume that was asked for may still arrive."""
@@ -93,6 +95,8 @@ class World:
         """Orders that had left when a disk lost what it had said was on it."""
         self.troubled_until = 0.0
         """Until when the last fault may be felt."""
+        self.cancels_to_spoil = 0
+        """How many cancellations the venue is yet to lose or refuse."""
         self.asked = 0
         """Commands that operators gave."""
         self.pairs: list[str] = []
@@ -151,6 +155,7 @@ class World:
             task.cancel()
         await asyncio.wait(tasks)
         promises.at_the_venue(self)
+        self.recorded.look(self)
 
     async def _live(self) -> None:
         """One life after the other, as systemd has it."""
@@ -210,11 +215,16 @@ class World:
             self.ends["refused"] += 1
             self._note(f"refused: {error}")
             self.computer.hands.clear()
+            self.computer.recorders.clear()
             return
+        except Exception as error:
+            self.watch.breaks("no exception ends a daemon", f"{type(error).__name__}: {error}")
+            raise
         journal = service.app.journal
         assert journal is not None
         self.computer.hands[-1].busy = lambda: journal.appended > journal.committed
         self.watch.follow(service.app.bus)
+        self.recorded.begin_life(self, service.recorder, service.app.bus)
         self.service = service
         try:
             await service.run((partial(serve, service),) if self.plan.has(*BY_HTTP) else ())
@@ -231,6 +241,8 @@ class World:
         finally:
             if process.alive:
                 self.computer.hands.clear()
+                self.computer.recorders.clear()
+                self.recorded.end_life(self, orderly=True)
 
     def die(self, steps: int, seconds: float, *, torn: bool) -> None:
         """The daemon's process ends after so many steps, and stays down for so long."""
@@ -246,6 +258,9 @@ class World:
         if self.service is not None:
             for hold in self.service.app._holds:  # the system lets go of what a dead process held
                 hold.release()
+            if self.service.recorder is not None:
+                self.service.recorder._directory.release()
+            self.recorded.end_life(self, orderly=False)
         service = self.service
         unwritten = service is not None and service.app.journal is not None and service.app.journal.trouble
         if unwritten and self.watch.state is TradingState.HALTED:
@@ -287,7 +302,8 @@ class World:
         standing = self.standing()
         if self.loop.time() >= HEALED_S:
             return
-        self.troubled_until = max(self.troubled_until, self.loop.time() + action.seconds + SETTLES_S)
+        if action.do not in TAPE:  # a recording that fails holds nothing else up
+            self.troubled_until = max(self.troubled_until, self.loop.time() + action.seconds + SETTLES_S)
         self.pairs.append(f"{action.do}@{standing}")
         self._note(f"{action.do} ({action.seconds:g} s, {action.number}) while {standing}")
         DEEDS[action.do](self, action)
@@ -322,7 +338,7 @@ class World:
         self.venue.clock.pass_night(self.stage.skipped_ns)
         self.watch.pass_night()
         if self.split is not None:
-            self.venue.split(self.split.symbol, self.split.into)
+            self.venue.split(self.split.symbol, self.split.ratio)
             name_it_late(self, self.split)
 
     # -- the end ------------------------------------------------------------------------------------------------------

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import msgspec
 import pytest
 
 from daemon.bars.builder import BarBuilder, BarsActor
 from daemon.bars.overnight import Overnight
 from daemon.core.bus import Bus
+from daemon.core.clock import day_number
 from daemon.core.events import Bar, Event, PositionRestated, PriceAdjusted, PriceJumped, TickBatch
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
@@ -20,6 +22,16 @@ from tests.samples import DAY, MINUTE, OPEN, SBIN, tick
 LIMIT = OvernightLimit(InstrumentBook(MarketSettings()), 20.0)
 DATE = dt.date(2026, 1, 6)
 DONE = f"{SBIN} 2026-01-06 split"
+
+
+def ten(symbol: str, day: int) -> int:
+    """What a portfolio tells that held ten of SBIN as its day began."""
+    return 10 if (symbol, day) == (SBIN, day_number("2026-01-06")) else 0
+
+
+def none(symbol: str, day: int) -> int:
+    """One that held nothing."""
+    return 0
 
 
 def split(date: dt.date = DATE, kind: Any = "split", ratio: str = "1/5") -> AdjustmentSettings:
@@ -65,13 +77,12 @@ def test_a_process_that_ended_before_the_holding_was_counted_leaves_it_to_the_ne
     """On paper it is counted before the first tick, once; a broker is waited for. The prices are counted already."""
     said = PriceAdjusted(ts=OPEN + DAY, symbol=SBIN, date="2026-01-06", kind="split", numerator=1, denominator=5,
                          shares=True, by_broker=by_broker)  # fmt: skip
-    before, on_the_day = DATE - dt.timedelta(1), DATE
-    heard = Heard(split(), by_broker=by_broker, open_since={SBIN: before})
+    heard = Heard(split(), by_broker=by_broker, held_at=ten)
     heard.station.remember([bar(0, 500.0, 500.0), said])
-    assert heard.station.awaited == [said]
+    assert heard.station.awaited == [msgspec.structs.replace(said, carried=10)]
     counted: list[type[Event]] = [] if by_broker else [PositionRestated]
     assert [heard.tick(1), heard.tick(1, minute=2)] == [[*counted, TickBatch], [TickBatch]]
-    for others in ({"open_since": {SBIN: on_the_day}}, {"open_since": {SBIN: before}, "done": [DONE]}, {}):
+    for others in ({"held_at": none}, {"held_at": ten, "done": [DONE]}, {}):
         heard = Heard(split(), by_broker=by_broker, **others)
         heard.station.remember([bar(0, 500.0, 500.0), said])
         assert heard.station.awaited == []
@@ -86,13 +97,12 @@ def test_a_dividend_changes_no_holding_and_the_broker_changes_his_own() -> None:
 
 def test_what_lies_before_the_first_tick_is_due_only_where_something_was_held() -> None:
     """A position of the day before is counted anew at the next start, unless it was; one of the day itself isn't."""
-    held = {SBIN: dt.date(2026, 1, 5)}
     assert Heard(split()).tick(1) == [TickBatch]
-    assert Heard(split(), open_since=held).tick(1) == [PriceAdjusted, PositionRestated, TickBatch]
-    assert Heard(split(), open_since=held).tick(3) == [PriceAdjusted, PositionRestated, TickBatch]
-    assert Heard(split(), open_since={SBIN: DATE}).tick(1) == [TickBatch]
+    assert Heard(split(), held_at=ten).tick(1) == [PriceAdjusted, PositionRestated, TickBatch]
+    assert Heard(split(), held_at=ten).tick(3) == [PriceAdjusted, PositionRestated, TickBatch]
+    assert Heard(split(), held_at=none).tick(1) == [TickBatch]
     done = [action_key(SBIN, "2026-01-06", "split")]
-    assert Heard(split(), open_since=held, done=done).tick(1) == [TickBatch]
+    assert Heard(split(), held_at=ten, done=done).tick(1) == [TickBatch]
 
 
 def test_a_bar_that_opens_and_closes_beyond_the_limit_is_a_jump() -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -79,6 +83,15 @@ def test_a_run_starts_from_a_shallower_one(tmp_path: Path, capsys: Capture) -> N
         (("--walk-forward", "2019-01-01,2018-01-01"), "expected dates that rise, or monthly, quarterly, yearly"),
         (("--walk-forward", "weekly"), "--walk-forward 'weekly': expected a date as YYYY-MM-DD"),
         (("--walk-forward", "monthly", "--resume", "--sessions", "9"), "--resume, --sessions: not with --walk-forward"),
+        (("--workers", "2"), "--workers, --address: only with --walk-forward"),
+        (
+            ("--walk-forward", "monthly", "--workers", "2", "--device", "cuda"),
+            "--device cuda: rounds beside each other",
+        ),
+        (
+            ("--walk-forward", "monthly", "--set", "training_params.start_from=out/walk/2020-01-01/x", "-o", "out"),
+            "training_params.start_from out/walk/2020-01-01/x: is a round of this walk forward, and no round builds",
+        ),
         (("--columns", "ts=Date"), "--columns: expected files of bars"),
         (("--device", "gpu"), "--device gpu: no such device; expected cpu, cuda or cuda:N"),
     ],
@@ -110,10 +123,88 @@ def test_a_walk_forward_keeps_its_models_and_names_a_candidate(tmp_path: Path, c
     store = Store(tmp_path / "store", settings.hierarchical_reasoning_model.network())
     assert store.index().current is None, "a candidate leads nobody"
     assert [release.name for release in store.index().releases] == ([answer["candidate"]] if won else [])
+    again = ("evaluate", str(tmp_path / "store"), str(path), "--walk-forward")
+    assert call(*again, "--report", str(tmp_path / "page"), "--json") == 0
+    scored = json.loads(capsys.readouterr().out)
+    windows = [(row["group"], row["sessions"]) for row in scored["windows"]]
+    assert (
+        windows
+        == [(row["group"], row["sessions"]) for row in answer["windows"]]
+        == [("2019-02-01", 28), ("2019-03-01", 2)]
+    )
+    assert [model["border"] for model in scored["models"]] == ["2019-02-01", "2019-03-01"]
+    assert "By window, each with the model trained before it" in (tmp_path / "page" / "evaluation.html").read_text()
     early = ("--border", "2019-01-20", "--sessions", "4", "--seeds", "1")
     assert call("evaluate", answer["models"][0]["artifact"], str(path), *early) == 2
     (line,) = (line for line in capsys.readouterr().err.splitlines() if "trained on" in line)
     assert "--border 2019-01-20: model.safetensors was trained on 2019-01-02 to 2019-01-30" in line
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+@pytest.mark.parametrize("fleet", ["processes", "ray"])
+def test_a_walk_forward_is_the_same_on_a_fleet(tmp_path: Path, capsys: Capture, fleet: str) -> None:
+    """Models to the byte and every figure, by two processes and by a Ray cluster of this machine; so evaluations."""
+    path = bars_of(tmp_path / "SBIN.parquet", 1, count=70)
+    train = ("train", str(path), "--walk-forward", "monthly", "--border", "2019-02-01", "--json")
+    with two_workers(fleet) as spread:
+        documents = []
+        for folder, how in (("alone", ()), ("spread", spread), ("spread", spread)):
+            assert call(*train, "--out", str(tmp_path / folder), *how) == 0
+            printed = capsys.readouterr()
+            documents.append(printed.out.replace(str(tmp_path / folder), ""))
+        assert "2 of 2 rounds were done before" in printed.err
+        assert documents[0] == documents[1] == documents[2]
+        alone, there = (
+            {file.parent.name: file.read_bytes() for file in (tmp_path / folder).glob("walk/*/model.safetensors")}
+            for folder in ("alone", "spread")
+        )
+        assert len(alone) == 2
+        assert alone == there
+        simulated = (
+            str(tmp_path / "alone" / "walk" / "2019-02-01" / "model.safetensors"),
+            "--sessions",
+            "20",
+            "--seeds",
+            "2",
+        )
+        for words in ((str(tmp_path / "alone"), str(path), "--walk-forward"), simulated):
+            assert call("evaluate", *words, "--json") == 0
+            here = capsys.readouterr().out
+            assert call("evaluate", *words, "--json", *spread) == 0
+            assert capsys.readouterr().out == here
+
+
+@contextmanager
+def two_workers(fleet: str) -> Iterator[tuple[str, ...]]:
+    """Options by which two processes of this machine do the work, which last as long as this."""
+    if fleet == "processes":
+        yield ("--workers", "2")
+        return
+    pytest.importorskip("ray", reason="the extra `cluster` is not installed")
+    ray = [str(Path(sys.executable).with_name("ray"))]
+    subprocess.run([*ray, "start", "--head", "--num-cpus", "2", "--port", "26379"], check=True, capture_output=True)
+    try:
+        yield ("--address", "127.0.0.1:26379")
+    finally:
+        subprocess.run([*ray, "stop"], check=False, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--walk-forward",), "has no walk/YYYY-MM-DD/model.safetensors; expected the folder --out of an earlier"),
+        (("--walk-forward", "--seeds", "3", "--border", "2019-01-01"), "--seeds, --border: not with --walk-forward"),
+        (("--lookahead", "--workers", "2"), "--workers, --address: not with --lookahead"),
+    ],
+)
+def test_an_evaluation_that_can_not_be_meant(
+    arguments: tuple[str, ...], said: str, tmp_path: Path, capsys: Capture
+) -> None:
+    """One line that says what would be right."""
+    assert call("evaluate", str(tmp_path), *arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
 
 
 def test_bars_are_adjusted_by_the_settings() -> None:

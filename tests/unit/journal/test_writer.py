@@ -365,6 +365,38 @@ def test_a_running_journal_is_shortened_to_its_snapshot(path: Path) -> None:
     reader.close()
 
 
+class FullConnection(sqlite3.Connection):
+    """A connection to a file on a disk that may be full."""
+
+    full = False
+
+    def commit(self) -> None:
+        """Write, where there is room."""
+        if self.full:
+            raise sqlite3.OperationalError("database or disk is full")
+        super().commit()
+
+
+def test_old_runs_that_can_not_be_deleted_are_left_for_the_next_start(path: Path) -> None:
+    """A start on a full disk ends with one line of what it can't write, not here, where nothing depends on it."""
+    written(path, *halts(0, 3), started_ts="10")
+    written(path, Account(Decimal(1)).snapshot(5000), started_ts="20")
+    opened: list[FullConnection] = []
+
+    def database(path: Path) -> sqlite3.Connection:
+        opened.append(sqlite3.connect(path, check_same_thread=False, factory=FullConnection))
+        return opened[0]
+
+    journal = Journal(path, safe=True, database=database)
+    opened[0].full = True
+    assert journal.prune(15) == 0
+    opened[0].full = False
+    assert rows(path) == [(1, 1), (1, 2), (1, 3), (2, 1)]
+    assert journal.prune(15) == 1
+    journal.close()
+    assert rows(path) == [(2, 1)]
+
+
 def test_a_shortening_that_was_cut_off_reads_the_same(path: Path) -> None:
     """Killed between two pieces: rows from before the beginning on record count for nothing."""
     written(path, *halts(0, 5), Account(Decimal(1)).snapshot(5), *halts(6, 2))

@@ -52,17 +52,29 @@ def test_many_that_are_refused_ask_once_a_second_together() -> None:
 
 
 def test_a_person_is_served_at_once() -> None:
-    """Of one order, or of all; the pauses begin anew."""
+    """Of one order, or of all; by one question more, and the pauses stay what they were."""
     pauses = CancelPauses()
     now = asked_within(pauses, 60)[-1]
     assert not pauses.due("T1", now + 1)
-    pauses.forget("T2")
+    pauses.hasten("T2")
     assert not pauses.due("T1", now + 1)
     for order_id in ("T1", None):
-        pauses.forget(order_id)
+        pauses.hasten(order_id)
         assert pauses.due("T1", now + 1)
         pauses.ask("T1", now + 1)
-        assert pauses.due("T1", now + 1 + FIRST_NS)
+        assert not pauses.due("T1", now + LONGEST_NS)
+        assert pauses.due("T1", now + 1 + LONGEST_NS)
+
+
+def test_people_who_ask_over_and_over_leave_calls_for_others() -> None:
+    """Ten times in a minute in which every cancellation is refused: ten questions more than without them."""
+    pauses = CancelPauses()
+    asked_within(pauses, 60)
+    asked = 0
+    for second in range(60, 120, 6):
+        pauses.hasten()
+        asked += len(asked_within(pauses, 6, second * NS_PER_S))
+    assert asked <= 12 + 10
 
 
 def test_who_is_not_heard_asks_again_soon() -> None:

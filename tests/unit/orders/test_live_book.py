@@ -7,9 +7,10 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from daemon.core.clock import PacedClock, ReplayClock
+from daemon.core.clock import Clock, PacedClock, ReplayClock
 from daemon.core.events import (
     Event,
+    Fill,
     OrderAccepted,
     OrderApproved,
     OrderIntent,
@@ -17,6 +18,7 @@ from daemon.core.events import (
     OrderType,
     PositionRestated,
     PriceAdjusted,
+    Side,
     SymbolHalted,
     SymbolResumed,
 )
@@ -27,7 +29,7 @@ from daemon.orders.live_book import LiveBook
 from daemon.orders.venue import OrderStatus, VenueOrder, VenueTrade
 from daemon.settings.market import MarketSettings
 from daemon.settings.orders import LiveBrokerSettings
-from tests.samples import OPEN, SBIN, intend
+from tests.samples import DAY, OPEN, SBIN, intend
 
 INTENT = intend("T1", quantity=10, ts=OPEN)
 
@@ -116,12 +118,13 @@ def split(numerator: int = 1, denominator: int = 5, kind: str = "split", *, shar
     )  # fmt: skip
 
 
-def holding(quantity: int) -> tuple[LiveBook, list[Event]]:
+def holding(quantity: int, clock: Clock | None = None) -> tuple[LiveBook, list[Event]]:
     """A book that holds so much, and what it says."""
     said: list[Event] = []
     instruments, costs = InstrumentBook(MarketSettings()), CostSchedule()
     book = LiveBook(
-        OrderBook(), {SBIN: quantity}, instruments, costs, ReplayClock(OPEN), LiveBrokerSettings(), said.append
+        OrderBook(), {SBIN: quantity}, instruments, costs, clock or ReplayClock(OPEN), LiveBrokerSettings(),
+        said.append,
     )  # fmt: skip
     return book, said
 
@@ -138,6 +141,46 @@ def test_when_the_broker_shows_what_a_split_makes_ours_follows() -> None:
     assert [type(event) for event in said[1:]] == [PositionRestated, SymbolResumed]
     assert book.positions[SBIN] == 50
     assert not book.compare_positions({SBIN: 250})
+
+
+def sell(book: LiveBook, quantity: int, ts: int) -> None:
+    """An order that is sent at `ts`."""
+    for event in (
+        intend("T1", side=Side.SELL, quantity=quantity, ts=ts), OrderApproved(ts=ts, order_id="T1"),
+        OrderSent(ts=ts, order_id="T1"),
+    ):  # fmt: skip
+        assert book.say(event)
+
+
+def sold(quantity: int, number: int, ts: int = OPEN + DAY) -> VenueTrade:
+    """A trade of it."""
+    return msgspec.structs.replace(trade(number, quantity), side=Side.SELL, price=Decimal(160), ts=ts)
+
+
+def test_what_was_closed_by_the_old_count_is_no_part_of_what_a_split_makes() -> None:
+    """Four of ten are sold after the split 1:5 and before it is named: 46 are left, and the books had all or less."""
+    for quantity, left in ((4, 46), (10, 40), (12, 38)):
+        book, said = holding(10, ReplayClock(OPEN + DAY))
+        sell(book, quantity, OPEN + DAY)
+        assert book.trade(sold(quantity, 1))
+        book.expect(msgspec.structs.replace(split(), carried=10))
+        assert book.compare_positions({SBIN: left})
+        (restated,) = [event for event in said if isinstance(event, PositionRestated)]
+        assert (restated.carried, book.positions[SBIN]) == (10, left)
+
+
+def test_a_trade_of_the_day_before_that_is_told_late_counts_anew() -> None:
+    """It says when it was; one of the day itself needs no such word, and counts as it is."""
+    book, said = holding(10, ReplayClock(OPEN + DAY))
+    sell(book, 7, OPEN)
+    book.expect(msgspec.structs.replace(split(), carried=10))
+    assert book.trade(sold(4, 1, OPEN))
+    assert book.trade(sold(3, 2))
+    assert book.compare_positions({SBIN: 6 * 5 - 3})
+    fills = [event for event in said if isinstance(event, Fill)]
+    assert [(fill.ts, fill.traded_ts, fill.of_ts) for fill in fills] == [
+        (OPEN + DAY, OPEN, OPEN), (OPEN + DAY, 0, OPEN + DAY)
+    ]  # fmt: skip
 
 
 def test_two_actions_of_one_day_and_one_that_changes_no_shares() -> None:

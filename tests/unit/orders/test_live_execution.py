@@ -42,8 +42,8 @@ from daemon.orders.token_keeper import TokenKeeper
 from daemon.recovery.account import Account
 from daemon.sandbox.faults import FaultKind, Route
 from tests.samples import fyers_settings, intend
-from tests.unit.orders.live import at_the_exchange, by_hand, trading, until
-from tests.unit.sandbox.desk import SBIN, opened, order
+from tests.unit.orders.live import Trader, at_the_exchange, by_hand, trading, until
+from tests.unit.sandbox.desk import SBIN, TOKEN, opened, order
 
 PURPOSE = Purpose.ORDINARY
 LIMIT = {"type": OrderType.LIMIT, "limit_price": Decimal("700")}
@@ -233,6 +233,19 @@ async def test_a_refused_token_is_one_clear_line(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"the token was refused .*; log in and start again"):
             async with trading(tmp_path, None, desk):
                 pass
+
+
+async def test_a_login_while_the_account_is_read_is_noticed(tmp_path: Path) -> None:
+    """The process began with yesterday's token; by the time that the broker refuses it there is today's."""
+    async with opened() as desk:
+        (tmp_path / "token").write_text("yesterday's")
+        trader = Trader(desk, tmp_path, Account(Decimal(1_000_000)))
+        (tmp_path / "token").write_text(TOKEN)
+        try:
+            await trader.actor.recover()
+        finally:
+            await trader.broker.close()
+        assert trader.reads
 
 
 async def test_a_broker_that_is_away_is_waited_for(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from daemon.core.events import (
     Side,
     SymbolHalted,
 )
+from daemon.core.ids import order_prefix
 from daemon.orders.abandoning import abandon
 from daemon.orders.book import OrderState
 from daemon.recovery.account import ORDER_EVENTS, Account
@@ -109,6 +110,28 @@ async def test_a_stop_that_has_become_an_entry_is_taken_off(tmp_path: Path, comm
         before = len(trader.reads)
         await until(lambda: len(trader.reads) > before + 1)
         assert at_the_exchange(desk)["again"] == "PENDING"
+
+
+async def test_a_stop_of_ours_that_no_journal_knows_goes_with_its_position(tmp_path: Path) -> None:
+    """The disk forgot that we placed it: it stays while anything is held, in a new process, too; another's stays on."""
+    account, ours = Account(Decimal(1_000_000)), f"{order_prefix(1767587402, bytes(3))}0000007"
+    async with opened() as desk:
+        await by_hand(desk, "long", Side.BUY, 10)
+        await by_hand(desk, ours, Side.SELL, 10, **STOP)
+        await by_hand(desk, "stop", Side.SELL, 10, kind=OrderType.SL_MARKET, stop_price="790")
+        async with trading(tmp_path, account, desk) as trader:
+            await by_hand(desk, "half", Side.SELL, 5)
+            await until(lambda: trader.book.positions[SBIN] == 5)
+            before = len(trader.reads)
+            await until(lambda: len(trader.reads) > before + 1)
+            assert trader.heard(OrderCancelRequested) == []
+        async with trading(tmp_path, account, desk) as trader:
+            await by_hand(desk, "out", Side.SELL, 5)
+            await until(lambda: len(trader.orders.working) == 1)
+            assert {name: at_the_exchange(desk)[name] for name in (ours, "stop")} == {
+                ours: "CANCELLED",
+                "stop": "PENDING",
+            }
 
 
 async def test_where_positions_differ_a_stop_is_judged_by_what_the_broker_holds(tmp_path: Path) -> None:

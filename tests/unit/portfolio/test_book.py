@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import pytest
 
+from daemon.core.clock import DAY_NS
 from daemon.core.errors import Fault
 from daemon.core.events import Fill, PositionChanged, PositionRestated, Side
 from daemon.portfolio.book import Portfolio, Position
@@ -115,6 +116,28 @@ def test_marks_value_what_is_open() -> None:
     assert portfolio.positions()[1] == Position(
         "TCS", -5, Decimal(2000), Decimal(1990), Decimal(50), Decimal(0), Decimal(0), 1
     )
+
+
+@pytest.mark.parametrize(
+    ("side", "quantity", "left", "cost", "realised"),
+    [
+        (Side.SELL, 4, 46, 46 * 80, 320),
+        (Side.BUY, 4, 54, 50 * 80 + 4 * 160, 0),
+        (Side.SELL, 10, 40, 40 * 160, 4000),
+    ],
+)
+def test_a_split_that_is_known_after_a_trade(side: Side, quantity: int, left: int, cost: int, realised: int) -> None:
+    """Ten at 400, split 1:5: what is left of them cost 80; what the books had closed altogether is worth the newest."""
+    portfolio = booked(fill(Side.BUY, 10, "400"), fill(side, quantity, "160", ts=DAY_NS))
+    split = PositionRestated(
+        ts=DAY_NS + 2, symbol="SBIN", date="1970-01-02", kind="split", numerator=1, denominator=5, carried=10
+    )
+    restated = portfolio.restate(split)
+    assert restated is not None
+    changed = restated[0]
+    assert (changed.quantity, round(changed.average_price * left, 2)) == (left, cost)
+    assert changed.realised_pnl == realised
+    assert portfolio.positions()[0].mark == 160
 
 
 def test_less_than_a_share_is_no_more_held() -> None:

@@ -52,9 +52,9 @@ from tests.samples import DAY, OPEN, RELIANCE, SBIN, cancel_of, fill_of, intend,
 CASH = Decimal(1_000_000)
 
 
-def trade(number: int, side: Side = Side.BUY, quantity: int = 100, ts: int = OPEN) -> list[Event]:
+def trade(number: int, side: Side = Side.BUY, quantity: int = 100, ts: int = OPEN, symbol: str = SBIN) -> list[Event]:
     """An order's whole life, from intent to fill."""
-    intent = intend(f"T{number}", side, quantity, ts=ts)
+    intent = intend(f"T{number}", side, quantity, ts=ts, symbol=symbol)
     return [
         intent, OrderApproved(ts=ts, order_id=intent.order_id), OrderSent(ts=ts, order_id=intent.order_id),
         OrderAccepted(ts=ts, order_id=intent.order_id, venue_id=f"V{number}"), fill_of(intent),
@@ -524,6 +524,22 @@ def test_what_a_canary_left_to_be_closed_is_remembered_until_it_is() -> None:
     assert account.closing == {}
     after.fold([Resume(ts=OPEN, reason="by hand")])
     assert after.closing == {}
+
+
+def test_what_was_carried_over_a_night_is_closed_though_the_day_has_begun() -> None:
+    """A restart in the session goes on with it, until it is flat or a person says otherwise; what is new stays."""
+    other = trade(2, symbol=RELIANCE, ts=OPEN + DAY)
+    for after, closing in (
+        ([], {SBIN: "carried over from an earlier session"}),
+        (trade(3, Side.SELL, ts=OPEN + DAY), {}),
+        ([Resume(ts=OPEN + DAY, reason="by hand")], {}),
+    ):
+        account = Account(CASH)
+        account.fold([*trade(1), *other, *after])
+        assert account.closing == closing
+        again = Account(CASH)
+        again.fold([account.snapshot(OPEN + DAY)])
+        assert again.closing == closing
 
 
 def test_a_later_position_is_not_closed_for_a_canary_of_before() -> None:

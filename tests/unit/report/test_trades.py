@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,6 +96,21 @@ def test_a_trade_over_a_split_is_one_trade() -> None:
     trade = book.add(fill(4, "A", Side.SELL, 30, "103"))
     assert trade is not None
     assert (trade.quantity, trade.entry_price, trade.gross_pnl) == (50, Decimal(100), Decimal(4 * 10 + 30 * 3))
+
+
+@pytest.mark.parametrize("sold", [4, 10, 12])
+def test_a_split_that_is_known_after_a_trade(sold: int) -> None:
+    """Ten at 500, split 1:5; some are sold at 103 before it is named: trades make what the cash makes, all the same."""
+    book = TradeBook()
+    book.add(fill(1, "A", Side.BUY, 10, "500"))
+    closed = [book.add(fill(2, "A", Side.SELL, sold, "103"))]
+    book.restate(
+        PositionRestated(ts=3, symbol="A", date="2026-01-06", kind="split", numerator=1, denominator=5, carried=10)
+    )
+    assert book.open_quantity("A") == 50 - sold
+    closed.append(book.add(fill(4, "A", Side.SELL, 50 - sold, "103")))
+    assert sum(trade.gross_pnl for trade in closed if trade is not None) == 50 * 3
+    assert closed[-1] is not None
 
 
 def test_less_than_a_share_is_no_trade() -> None:

@@ -15,12 +15,13 @@ from daemon.core.events import (
     OrderDenied,
     OrderIntent,
     OrderType,
+    PositionRestated,
     ProtectionFailed,
     Side,
 )
-from daemon.risk.brackets import Leg, Missing, Plan, plan
+from daemon.risk.brackets import Brackets, Leg, Missing, Plan, plan
 from tests.bracket_desk import BracketDesk
-from tests.samples import SBIN
+from tests.samples import DAY, OPEN, SBIN, intend
 
 STOP, TARGET = ("stop", "SELL", 100, "790"), ("target", "SELL", 100, "820")
 BOTH = {"stop_price": 790.0, "target_price": 820.0}
@@ -444,6 +445,18 @@ def test_a_plan_keeps_the_older_and_places_only_where_there_is_room() -> None:
     assert plan(bracket, 100, 0, [leg("a", 100, 780)]) == Plan(("a",))
     assert plan(bracket, -100, 0, legs) == Plan(("a", "b"))
     assert plan(None, 0, 0, legs) == Plan(("a", "b"))
+
+
+def test_prices_of_after_a_split_do_not_count_anew() -> None:
+    """Those of the day before do, once it is known; those of an entry of its own day are right as they are."""
+    split = PositionRestated(
+        ts=OPEN + DAY + 2, symbol=SBIN, date="2026-01-06", kind="split", numerator=1, denominator=5, carried=10
+    )
+    for ts, stop in ((OPEN, Decimal(158)), (OPEN + DAY, Decimal(790))):
+        brackets = Brackets()
+        brackets.on_fill(SBIN, intend("a", quantity=10, ts=ts, stop_loss=Decimal(790)), 0, 10)
+        brackets.restate(split)
+        assert brackets.of[SBIN].stop == stop
 
 
 def test_intents_of_others_carry_nothing(desk: BracketDesk) -> None:

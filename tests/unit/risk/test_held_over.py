@@ -122,6 +122,25 @@ def test_nothing_is_closed_before_the_first_price_of_the_day(quantity: int) -> N
     assert [(event.quantity, event.reduces) for event in closing] == [(500, True)]
 
 
+@pytest.mark.parametrize(("seen_ts", "closed"), [(EVENING, False), (MORNING, True)])
+def test_what_an_earlier_process_saw_today_needs_no_other_price(seen_ts: int, closed: bool) -> None:
+    """A restart goes on closing at once what the market has priced today already."""
+    night = Night(evening=False)
+    night.actor.held_over.restore({SBIN: (seen_ts, 720.0)})
+    assert (OrderIntent in kinds(night.tell(TimeAdvanced(ts=MORNING + 1)))) is closed
+
+
+def test_a_trade_of_yesterday_that_is_told_today_is_held_over_the_night() -> None:
+    """Though nobody watched the share: it isn't closed before its first price, and its jump is seen."""
+    night = Night(0)
+    night.tell(TimeAdvanced(ts=MORNING))
+    late = fill_of(intend("late", quantity=100), ts=MORNING + 1, traded_ts=OPEN + MINUTE)
+    assert OrderIntent not in kinds(night.tell(late, TimeAdvanced(ts=MORNING + 2)))
+    (halted,) = night.open_at(160.0)
+    assert isinstance(halted, SymbolHalted)
+    assert "800 → 160 overnight (×0.2) with 100 held" in halted.reason
+
+
 def test_who_flattens_before_the_first_price_is_obeyed() -> None:
     """A person knows what is held."""
     night = Night()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from daemon.core.clock import DAY_NS, ReplayClock, wall_ns
+from daemon.machine import Machine
 from daemon.market.calendar import ist_date
 from daemon.run.recording import reels_of_today
 from daemon.tape.recorded import reel_path
@@ -21,6 +22,6 @@ def test_those_of_today(tmp_path: Path) -> None:
     clock = ReplayClock()
     clock.advance(now)
     record = f"feed.record.path={tmp_path}"
-    assert reels_of_today(settings_of("feed.record.when=always", record), clock) == [names[1], names[0]]
-    assert reels_of_today(settings_of("feed.record.when=never", record), clock) == []
-    assert reels_of_today(settings_of("feed.record.when=always", f"{record}/nowhere"), clock) == []
+    assert reels_of_today(settings_of("feed.record.when=always", record), clock, Machine()) == [names[1], names[0]]
+    assert reels_of_today(settings_of("feed.record.when=never", record), clock, Machine()) == []
+    assert reels_of_today(settings_of("feed.record.when=always", f"{record}/nowhere"), clock, Machine()) == []

@@ -24,7 +24,7 @@ def test_the_queue() -> None:
     plan.queue(
         [Fault(kind=FaultKind.DROP, times=2), Fault(kind=FaultKind.BROKEN), Fault(kind=FaultKind.CUT, on=Route.PUSH)]
     )
-    assert plan.queued == 4
+    assert (plan.queued, plan.waiting(Route.PLACE), plan.waiting(Route.PUSH), plan.waiting(Route.ANY)) == (4, 3, 1, 0)
     assert drawn(plan, Route.ORDERS, 1) == [""]
     assert drawn(plan, Route.PLACE, 4) == ["drop", "drop", "broken", ""]
     assert drawn(plan, Route.PUSH, 2) == ["cut", ""]

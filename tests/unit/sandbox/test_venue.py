@@ -112,6 +112,18 @@ def test_the_closing_auction_and_the_end_of_the_day() -> None:
     assert "Market is closed" in refused.message
 
 
+@pytest.mark.parametrize("clock", ["08:30", "09:05", "09:14", "09:30", "15:45"])
+def test_an_order_is_of_its_day_though_nobody_looked_at_the_close(clock: str) -> None:
+    """The venue slept from one noon into another day: what worked has expired, at no price of that day."""
+    exchange, time = by_the_clock(OLD, "12:00")
+    order = taken(exchange, wanted(LIMIT, limit_price="90"))
+    time.advance(ist_ns(NEW, clock))
+    exchange.on_quote(SBIN, Quote(last=D(80)))
+    assert (order.status, fills(exchange)) == (Status.EXPIRED, [])
+    if clock == "09:30":
+        assert taken(exchange, wanted()).status is Status.FILLED
+
+
 def test_a_halt_cancels_everything_and_an_auction_opens_again() -> None:
     """NSE/CMTR/24709; an early close by hand expires what works."""
     exchange = make()

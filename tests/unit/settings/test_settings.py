@@ -138,6 +138,8 @@ def test_environment_over_file_and_set_over_environment(monkeypatch: pytest.Monk
     monkeypatch.setenv("HRMD_RISK__MAX_ORDER_QUANTITY", "40")
     assert load_settings().risk.max_order_quantity == 40
     assert load_settings(None, ["risk.max_order_quantity=30"]).risk.max_order_quantity == 30
+    monkeypatch.setenv("RISK", '{"max_order_quantity": 50}')  # somebody else's: it has no prefix
+    assert load_settings().risk.max_order_quantity == 40
     both = ["risk.max_order_quantity=30", "risk.max_order_quantity=20"]
     assert load_settings(None, both).risk.max_order_quantity == 20
     assert load_settings().risk.max_position_quantity == 5000  # its neighbour is still the file's

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,11 @@ from structlog.testing import capture_logs
 from daemon.core.clock import NS_PER_S
 from daemon.core.errors import UsageError
 from daemon.core.events import FeedState, FeedStatus, TickBatch, TimeAdvanced
+from daemon.core.growing import DiskFile
+from daemon.core.threads import Turn
 from daemon.market.calendar import MarketCalendar
 from daemon.tape.format import TapeReader
-from daemon.tape.marks import marks_of
+from daemon.tape.marks import Mark, marks_of
 from daemon.tape.recorded import prune, reel_path, reels_by_day, tape_path
 from daemon.tape.recorder import QUIET_NS, Recorder
 from daemon.tape.reel import ReelReader, ReelWriter
@@ -155,6 +159,123 @@ def test_a_disk_that_fails_stops_the_recording_until_it_works_again(recorder: Re
     assert (recorder.recorded, recorder.lost) == (4, 3)
     assert len(on_tape(directory)) == 4
     assert told(directory) == ["ticks were not recorded: the disk failed or was full"]
+
+
+def test_a_disk_that_works_again_is_seen_without_ticks(recorder: Recorder, tmp_path: Path) -> None:
+    """It failed just before the close: nothing comes any more, and yet the trouble ends and the hole is told."""
+    directory = tmp_path / "tapes"
+    recorder.record(some(2))
+    until(lambda: recorder.recorded)
+    (directory / ".lock").unlink()
+    for path in directory.iterdir():
+        path.unlink()
+    directory.rename(tmp_path / "unplugged")
+    recorder.record(some(3, OPEN + DAY))  # a new day is a new reel
+    until(lambda: recorder.trouble)
+    (tmp_path / "unplugged").rename(directory)
+    until(lambda: not recorder.trouble)
+    assert (recorder.recorded, recorder.lost) == (2, 3)
+    ((day, (path,)),) = reels_by_day(directory).items()
+    assert (day, [item.status.reason for item in ReelReader(path) if isinstance(item, Mark)]) == (
+        TOMORROW, ["ticks were not recorded: the disk failed or was full"],
+    )  # fmt: skip
+
+
+class Turns:
+    """Implements `Hand`: whoever tests takes the turns."""
+
+    lock: AbstractContextManager[object] = nullcontext()
+
+    def __init__(self) -> None:
+        self.turn: Turn = lambda: None
+        self.alive = True
+
+    def begin(self, turn: Turn) -> None:
+        """Wait for the test."""
+        self.turn = turn
+
+    def wake(self) -> None:
+        """The test knows."""
+
+    def join(self) -> None:
+        """The last turn."""
+        while self.turn() is not None:
+            pass
+
+
+class FailingFile(DiskFile):
+    """A file that can't be written so many times."""
+
+    failures = 0
+
+    def write(self, content: bytes, at: int) -> int:
+        """Write, or fail."""
+        if FailingFile.failures:
+            FailingFile.failures -= 1
+            raise OSError(errno.EIO, "Input/output error")
+        return super().write(content, at)
+
+
+def test_a_reel_that_owes_a_word_of_what_is_missing_does_not_end_in_order(tmp_path: Path) -> None:
+    """The disk fails at the last ticks and at what is said of them, and works for the end mark alone."""
+    hand = Turns()
+    recorder = Recorder(
+        tmp_path, CALENDAR, flush_s=1.0, queue_ticks=1000, keep_days=0, hand=lambda name: hand, create=FailingFile,
+        now_ns=lambda: OPEN + MINUTE,
+    )  # fmt: skip
+    recorder.record(some(4))
+    hand.turn()
+    recorder.record(some(3, OPEN + MINUTE))
+    FailingFile.failures = 2
+    hand.turn()
+    assert recorder.trouble
+    recorder.on_time(TimeAdvanced(ts=CLOSE))
+    recorder.close()
+    assert (FailingFile.failures, recorder.recorded, recorder.lost) == (0, 4, 3)
+    assert told(tmp_path) == ["the recording was cut off here"]
+
+
+def test_a_status_that_could_not_be_kept_is_a_hole(tmp_path: Path) -> None:
+    """No tick is lost with it, but a replay would take the bars there for whole."""
+    hand = Turns()
+    recorder = Recorder(
+        tmp_path, CALENDAR, flush_s=1.0, queue_ticks=1000, keep_days=0, hand=lambda name: hand, create=FailingFile,
+        now_ns=lambda: OPEN + MINUTE,
+    )  # fmt: skip
+    recorder.record(some(4))
+    hand.turn()
+    recorder.note(FeedStatus(ts=OPEN + 5 * NS_PER_S, state=FeedState.STALE, symbol=SBIN, reason="silent"))
+    FailingFile.failures = 1
+    hand.turn()
+    hand.turn()
+    assert (recorder.trouble, recorder.lost) == ("", 0)
+    recorder.on_time(TimeAdvanced(ts=CLOSE))
+    recorder.close()
+    assert told(tmp_path) == ["ticks were not recorded: the disk failed or was full"]
+
+
+@pytest.mark.parametrize("back_ns", [NS_PER_S, 2 * 3600 * NS_PER_S])
+def test_reels_lie_in_the_order_in_which_they_were_begun(tmp_path: Path, back_ns: int) -> None:
+    """Also where the machine's clock was set back between two of them."""
+    for number, now in enumerate((OPEN, OPEN - back_ns, OPEN - 2 * back_ns)):
+        recorder = Recorder(
+            tmp_path, CALENDAR, flush_s=1.0, queue_ticks=1000, keep_days=0, now_ns=lambda now=now: now
+        )  # fmt: skip
+        recorder.record(some(1, OPEN + number * MINUTE))
+        recorder.close()
+    reels = reels_by_day(tmp_path)[TODAY]
+    found = [int(item.ts_event[0]) for path in reels for item in ReelReader(path) if isinstance(item, TickBatch)]
+    assert found == [OPEN, OPEN + MINUTE, OPEN + 2 * MINUTE]
+
+
+def test_a_reel_is_never_named_as_one_that_is_sealed(tmp_path: Path) -> None:
+    """The machine comes back with the clock that it had: what is recorded then is put into the tape, too."""
+    for number in range(2):
+        recorder = Recorder(tmp_path, CALENDAR, flush_s=1.0, queue_ticks=1000, keep_days=0, now_ns=lambda: OPEN)
+        recorder.record(some(3, OPEN + number * MINUTE))
+        recorder.on_time(TimeAdvanced(ts=CLOSE))
+        recorder.close()
+    assert len(on_tape(tmp_path)) == 6
 
 
 def test_statuses_keep_their_place(recorder: Recorder, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,31 @@ import pytest
 from daemon.core.clock import NS_PER_S
 from daemon.core.errors import TapeError
 from daemon.core.events import TICK_COLUMNS, FeedState, FeedStatus, TickBatch
+from daemon.core.growing import DiskFile
 from daemon.tape.marks import Mark
 from daemon.tape.reel import ReelReader, ReelWriter
 from tests.samples import OPEN, RELIANCE, SBIN, ticks
+
+
+class BadDisk(DiskFile):
+    """A file on a disk that fails at what it is told to."""
+
+    fails: frozenset[str] = frozenset()
+
+    def sync(self) -> None:
+        """Wait for the disk."""
+        self._try("sync")
+        super().sync()
+
+    def cut(self, size: int) -> None:
+        """Take away what lies beyond."""
+        self._try("cut")
+        super().cut(size)
+
+    def _try(self, what: str) -> None:
+        if what in self.fails:
+            raise OSError(errno.EIO, "Input/output error")
+
 
 STALE = Mark(
     status=FeedStatus(ts=OPEN + 90, state=FeedState.STALE, symbol=SBIN, reason="silent"),
@@ -122,6 +145,30 @@ def test_a_frame_that_is_not_what_was_written_ends_the_reading(tmp_path: Path) -
         assert reader.torn_bytes > 0
 
 
+def test_a_frame_of_which_one_byte_is_there_ends_the_reading(tmp_path: Path) -> None:
+    """Where a block ends behind the first byte of a frame and the next one never came, the rest is zeros."""
+    path = tmp_path / "s.ticks"
+    writer = ReelWriter(path)
+    writer.append([batch(0)])
+    writer.abandon()
+    content = path.read_bytes()
+    for kind in (b"S", b"T", b"B", b"M"):
+        path.write_bytes(content + kind + bytes(100))
+        reader = ReelReader(path)
+        assert rows(list(reader)) == rows([batch(0)])
+        assert (reader.ended, reader.torn_bytes) == (False, 101)
+
+
+@pytest.mark.parametrize("left", [b"", b"hrmd", bytes(3), bytes(8), b"hrmd" + bytes(4), bytes(4096)])
+def test_a_reel_whose_beginning_never_reached_the_disk_is_an_empty_one(tmp_path: Path, left: bytes) -> None:
+    """The power went as it was begun: its blocks read as zeros, and what else was recorded that day is sealed."""
+    path = tmp_path / "s.ticks"
+    path.write_bytes(left)
+    reader = ReelReader(path)
+    assert list(reader) == []
+    assert (reader.ended, reader.torn_bytes) == (False, len(left))
+
+
 def test_a_full_disk_leaves_what_was_whole(tmp_path: Path) -> None:
     """The write that does not fit is an error and leaves nothing; with room again it goes on, new symbols included."""
     path = tmp_path / "s.ticks"
@@ -134,6 +181,29 @@ def test_a_full_disk_leaves_what_was_whole(tmp_path: Path) -> None:
     writer.append([batch(10, 5, (RELIANCE,))])
     writer.finish()
     assert rows(list(ReelReader(path))) == rows([batch(0), batch(10, 5, (RELIANCE,))])
+
+
+def test_what_could_not_be_taken_back_is_not_read_behind_what_comes_next(tmp_path: Path) -> None:
+    """Frames of a write that failed stay in a file that can't be cut; a shorter one of the same beginning comes."""
+    path, files = tmp_path / "s.ticks", list[BadDisk]()
+
+    def create(path: Path) -> BadDisk:
+        files.append(BadDisk(path))
+        return files[0]
+
+    writer = ReelWriter(path, create)
+    writer.append([batch(0)])
+    files[0].fails = frozenset({"sync", "cut"})
+    with pytest.raises(OSError, match="Input/output"):
+        writer.append([STALE, batch(5)])
+    with pytest.raises(OSError, match="Input/output"):  # nothing is written over it before the disk has taken it back
+        writer.append([STALE])
+    files[0].fails = frozenset()
+    writer.append([STALE])
+    assert rows(list(ReelReader(path))) == rows([batch(0), STALE])
+    writer.append([batch(5)])
+    writer.finish()
+    assert rows(list(ReelReader(path))) == rows([batch(0), STALE, batch(5)])
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from daemon.report.evaluation import write_page
 from models.checkpoint import load_model
 from models.config import HRMSettings
 from models.hrm import HRM
-from models.training import run
+from models.training import run, walking
 from models.training.baselines import bar_returns_bp
 from models.training.batches import BatchSettings, Target
 from models.training.evaluate import COSTS_BP, Evaluation, evaluate, rb_shares
@@ -234,16 +234,21 @@ def test_walk_forward_never_trains_on_what_it_tests(
     sessions.save(tmp_path / "bars")
     data = FileData([tmp_path / "bars"], [300], borders[0])
     realised = training.model_copy(update={"target": Target.REALISED})
-    folds, judged = run.walk_forward(hrm, DeepSupervisionSettings(), realised, data, borders, tmp_path)
+    rounds = walking.rounds_of(data, sessions, borders, realised)
+    folds = walking.walk_forward(rounds, walking.Recipe(hrm, DeepSupervisionSettings(), realised), tmp_path)
+    judged = walking.judged(rounds, realised)
     np.testing.assert_array_equal(judged.sessions.start_ns(), np.concatenate([fold.after.start_ns() for fold in folds]))
     assert judged.history.start_ns().max() < border_ns(borders[0])
     scored = evaluate([(fold.model, fold.after) for fold in folds], hrm, BatchSettings(hrm.features), judged)
     assert scored.sessions == len(judged.sessions)
+    assert [(row.group, row.sessions) for row in scored.windows] == [
+        (fold.border.isoformat(), len(fold.after)) for fold in folds
+    ]
     for fold in folds:
         span = load_model(fold.artifact)[1].training_span
         assert span is not None
         assert span.last < fold.border.isoformat()
-    best, earned = run.winner(folds, hrm, realised)
+    best, earned = walking.winner(folds, hrm, realised)
     assert earned[folds.index(best)] == max(earned)
     starts = [fold.after.start_ns() for fold in folds]
     assert starts[0].min() >= border_ns(borders[0])
