@@ -8,6 +8,7 @@ that came too late do not. In a market unlike those that the model was trained i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -193,7 +194,8 @@ class HRMStrategy:
         low = bound(entries, rule)
         if low is None or low > 0.0:
             return ""
-        return f"too few of its {len(entries.earned)} newest entries, made or not, earned anything ({low:+.2f} moves)"
+        by = "" if math.isinf(low) else f" ({low:+.2f} moves)"
+        return f"too few of its {len(entries.earned)} newest entries, made or not, earned anything{by}"
 
     def _dearer(self, moment: Moment, seen: Observation, answer: AgentDecision) -> Observation | None:
         """What was seen with the cost of the order that the answer asks for, where a smaller one costs more.

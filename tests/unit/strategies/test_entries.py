@@ -161,6 +161,9 @@ def test_an_entry_is_made_where_recent_ones_earned_something(earned: tuple[float
     assert found.cost_bp == moment.cost_bp
     said = "too few of its 8 newest entries, made or not, earned anything (-1.00 moves); 5 segments"
     assert found.reason.startswith(said) is not made
+    if not made:
+        boundless = strategy.decide(msgspec.structs.replace(moment, entries=msgspec.structs.replace(record, level=0.0)))
+        assert boundless.reason.startswith("too few of its 8 newest entries, made or not, earned anything; 5 segments")
     foreign = msgspec.structs.replace(record, model="another")
     assert strategy.decide(msgspec.structs.replace(moment, entries=foreign)).action is wanted
 
