@@ -57,7 +57,8 @@ CREATE TEMP VIEW decisions AS SELECT run, seq,
   json_extract(body, '$.why') AS "why",
   json_extract(body, '$.share') AS "share",
   json_extract(body, '$.stop_price') AS "stop_price",
-  json_extract(body, '$.target_price') AS "target_price"
+  json_extract(body, '$.target_price') AS "target_price",
+  json_extract(body, '$.wanted') AS "wanted"
 FROM events WHERE type = 'Decision';
 CREATE TEMP VIEW intents AS SELECT run, seq,
   json_extract(body, '$.ts') AS "ts",

@@ -190,6 +190,23 @@ class NoveltySettings(_Frozen):
     scale: Annotated[float, Field(gt=0.0, le=MOST, allow_inf_nan=False)] = 1.0
 
 
+class EntrySettings(_Frozen):
+    """Whether entries are held to what recent ones earned, made or not (`models.conformal`)."""
+
+    adaptive: bool = False
+    confidence: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.4
+    bars: Positive = 12
+    newest: Annotated[int, Field(ge=10, le=10_000)] = 50
+    fewest: Annotated[int, Field(ge=5, le=10_000)] = 20
+    rate: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
+
+    @model_validator(mode="after")
+    def _fits(self) -> EntrySettings:
+        if self.fewest > self.newest:
+            raise ValueError(f"fewest {self.fewest} is over newest {self.newest}")
+        return self
+
+
 class OutputHeadSettings(_Frozen):
     """What leaves the network."""
 
@@ -236,6 +253,7 @@ class HRMSettings(_Frozen):
     features: FeatureSettings = FeatureSettings()
     output_heads: OutputHeadSettings = OutputHeadSettings()
     novelty: NoveltySettings = NoveltySettings()
+    entries: EntrySettings = EntrySettings()
     carry_state: CarryState = CarryState.NONE
 
     @model_validator(mode="after")

@@ -22,12 +22,15 @@ from daemon.core.events import (
     Bar,
     Complexity,
     Decision,
+    EntriesRecord,
     MarketRemembered,
     PositionChanged,
     PriceAdjusted,
     PriceJumped,
     SessionsRecord,
 )
+from models.config import EntrySettings
+from models.conformal import after_bar, after_wanting, begun
 from models.past import MOST, known, session_sums
 
 NS_PER_MINUTE = 60 * NS_PER_S
@@ -113,7 +116,7 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
     NaN where the instrument has none. `coarse` is the same for the coarser interval, closed bars only; the newest
     `session_bars` and `session_coarse` of them are of the present session. `position` is signed; `unrealised_atr` is
     the open profit of one unit in average bar ranges; `minute_of_session` counts from the open. `past`: the symbol's
-    sessions that are over, oldest first.
+    sessions that are over, oldest first. `entries`: what the entries that its model wanted came to.
     """
 
     symbol: str
@@ -134,6 +137,7 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
     may_enter: bool
     past: Past = Past()
     costs: Costs = FixedCosts()
+    entries: EntriesRecord | None = None
 
     @property
     def cost_bp(self) -> float:
@@ -317,12 +321,14 @@ class _Ring:
 
 
 class _Sessions:
-    """What earlier sessions of one symbol left, and the bars of the one that goes on."""
+    """What earlier sessions of one symbol left, the bars of the one that goes on, and what wanted entries came to."""
 
-    __slots__ = ("_day", "_today", "past")
+    __slots__ = ("_day", "_rule", "_today", "entries", "past")
 
-    def __init__(self) -> None:
+    def __init__(self, rule: EntrySettings) -> None:
         self.past = Past()
+        self.entries: EntriesRecord | None = None
+        self._rule = rule
         self._day = -1
         self._today: list[tuple[float, float, float, float, float]] = []
 
@@ -332,13 +338,24 @@ class _Sessions:
             self.end()
             self._day = day
         self._today.append((bar.open, bar.high, bar.low, bar.close, bar.volume))
+        if self.entries is not None:
+            self.entries = after_bar(self.entries, day, (bar.open, bar.close), self._rule)
+
+    def want(self, decision: Decision) -> None:
+        """Keep an eye on the entry that it wanted, made or not; another model's entries tell nothing of this one's."""
+        if self.entries is None or self.entries.model != decision.model_hash:
+            self.entries = begun(decision.model_hash, self._rule)
+        side = 1 if decision.wanted is Action.BUY_LONG else -1
+        today = [(open_, close) for open_, _, _, close, _ in self._today]
+        self.entries = after_wanting(self.entries, side, decision.cost_bp, self._day, today, self._rule)
 
     def record(self) -> SessionsRecord:
-        return SessionsRecord(tuple(session.sums for session in self.past), tuple(self._today), self._day)
+        over = tuple(session.sums for session in self.past)
+        return SessionsRecord(over, tuple(self._today), self._day, self.entries)
 
     def restore(self, record: SessionsRecord) -> None:
         self.know(record.over)
-        self._today, self._day = list(record.today), record.day
+        self._today, self._day, self.entries = list(record.today), record.day, record.entries
 
     def end(self) -> None:
         """What there is of a session is all there will be."""
@@ -377,6 +394,7 @@ class ViewSettings(msgspec.Struct, frozen=True):
     no_entries_minutes: float
     keeps_sessions: bool = True
     """Whether anybody asks what earlier sessions left: what they leave is worked out at a cost."""
+    entries: EntrySettings = EntrySettings()
 
 
 class MarketView:
@@ -416,6 +434,11 @@ class MarketView:
         self._coarse.pop(event.symbol, None)
         self._sessions.pop(event.symbol, None)
 
+    def on_decision(self, decision: Decision) -> None:
+        """Remember the entry that was wanted, where entries are held to what such ones earned."""
+        if decision.wanted is not None and self._settings.keeps_sessions:
+            self._sessions_of(decision.symbol).want(decision)
+
     def on_position(self, event: PositionChanged) -> None:
         """Remember a position."""
         held = self._held.setdefault(event.symbol, _Held())
@@ -438,13 +461,23 @@ class MarketView:
             self.on_bar(bar)
         for action in due:
             self.on_adjusted(action)
-        self._sessions_of(event.symbol).know(event.past)
+        sessions = self._sessions_of(event.symbol)
+        sessions.know(event.past)
+        sessions.entries = event.entries
         held = self._held.setdefault(event.symbol, _Held())
         held.quantity, held.bars = event.quantity, event.bars_held
 
     def past(self, symbol: str) -> Past:
         """The symbol's sessions that are over, oldest first."""
         return self._sessions_of(symbol).past
+
+    def entries(self, symbol: str) -> EntriesRecord | None:
+        """What the entries that its model wanted of a symbol came to, None where none was."""
+        return self._sessions_of(symbol).entries
+
+    def know_entries(self, symbol: str, record: EntriesRecord | None) -> None:
+        """What another view knew of them at this place."""
+        self._sessions_of(symbol).entries = record
 
     def sessions(self) -> dict[str, SessionsRecord]:
         """All that is known of sessions, for `restore_sessions` of another view."""
@@ -484,12 +517,13 @@ class MarketView:
             may_enter=(closes - ts) / NS_PER_MINUTE > settings.no_entries_minutes,
             past=self.past(symbol),
             costs=self._costs,
+            entries=self.entries(symbol),
         )
 
     def _sessions_of(self, symbol: str) -> _Sessions:
         found = self._sessions.get(symbol)
         if found is None:
-            found = self._sessions[symbol] = _Sessions()
+            found = self._sessions[symbol] = _Sessions(self._settings.entries)
         return found
 
     def _ring(self, rings: dict[str, _Ring], symbol: str, length: int) -> _Ring:

@@ -8,6 +8,7 @@ that came too late do not. In a market unlike those that the model was trained i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,7 @@ from models.act import HaltReason, Runner
 from models.agent import AgentDecision, HRMAgent, share_of
 from models.ahead import Foresight, refusal
 from models.config import CarryState, History, HRMSettings
+from models.conformal import bound
 from models.errors import InvalidObservation, InvalidOutput
 from models.explaining import Part, in_words
 from models.features import NOTHING_KNOWN, USUAL_COST_BP, Observation
@@ -167,16 +169,33 @@ class HRMStrategy:
         except InvalidOutput as error:
             return unusable(moment, self.name, str(error), self.agent.model_hash)
         if single_cycle:
-            return self._decision(moment, answer, seen.cost_bp if self._past_sessions else 0.0)
+            return self._decision(moment, answer, self._cost_bp(moment, seen))
         return self._told(moment, seen, answer)
 
     def _told(self, moment: Moment, seen: Observation, answer: AgentDecision) -> Decision:
         """The decision, and of a small network's trades what mattered."""
-        decision = self._decision(moment, answer, seen.cost_bp if self._past_sessions else 0.0)
+        decision = self._decision(moment, answer, self._cost_bp(moment, seen))
         if decision.action is Action.HOLD or not self._explains:
             return decision
         parts = self.agent.explain(seen, answer.action, answer.segments, briefly=True)
         return msgspec.structs.replace(decision, why=in_words(parts))
+
+    def _cost_bp(self, moment: Moment, seen: Observation) -> float:
+        """What a trade costs, where anybody asks: the network, or who looks at what its entries come to."""
+        if self._past_sessions:
+            return seen.cost_bp
+        return moment.cost_bp if self._settings.entries.adaptive else 0.0
+
+    def _too_little(self, moment: Moment) -> str:
+        """Why an entry isn't worth making by what recent ones came to, "" where it is or where nobody asks."""
+        entries, rule = moment.entries, self._settings.entries
+        if entries is None or entries.model != self.agent.model_hash:
+            return ""
+        low = bound(entries, rule)
+        if low is None or low > 0.0:
+            return ""
+        by = "" if math.isinf(low) else f" ({low:+.2f} moves)"
+        return f"too few of its {len(entries.earned)} newest entries, made or not, earned anything{by}"
 
     def _dearer(self, moment: Moment, seen: Observation, answer: AgentDecision) -> Observation | None:
         """What was seen with the cost of the order that the answer asks for, where a smaller one costs more.
@@ -238,13 +257,17 @@ class HRMStrategy:
         return self.agent.explain(seen, int(decision.action), decision.segments)
 
     def _decision(self, moment: Moment, answer: AgentDecision, cost_bp: float) -> Decision:
-        action = Action(answer.action)
+        action, wanted = Action(answer.action), None
         reason = f"{answer.segments} segments, {answer.halt_reason}"
         if action in ENTRIES and not moment.may_enter:
             action, reason = Action.HOLD, f"no entries this late ({reason})"
         elif action in ENTRIES and answer.novelty > 1.0:
             unlike = f"market unlike those the model knows: {answer.novelty:.1f} × the limit ({answer.furthest})"
             action, reason = Action.HOLD, f"{unlike}; {reason}"
+        elif action in ENTRIES and self._settings.entries.adaptive:
+            wanted = action
+            if why := self._too_little(moment):
+                action, reason = Action.HOLD, f"{why}; {reason}"
         return Decision(
             ts=moment.ts,
             ts_bar=moment.ts,
@@ -271,6 +294,7 @@ class HRMStrategy:
             novelty=answer.novelty,
             cost_bp=cost_bp,
             share=self._share(answer),
+            wanted=wanted,
         )
 
 

@@ -378,6 +378,8 @@ class Decision(Event, frozen=True, gc=False):
     """Of an entry: rupees at which what it opens is to be closed at a loss; 0: none."""
     target_price: float = 0.0
     """Of an entry: rupees at which what it opens is to be closed at a profit; 0: none."""
+    wanted: Action | None = None
+    """The entry that a model wanted, made or not, where entries are held to what recent ones earned; else None."""
 
 
 class InferenceMeasured(Event, frozen=True, gc=False):
@@ -559,13 +561,35 @@ class PositionChanged(Event, frozen=True, gc=False):
 # -- the account ----------------------------------------------------------------------------------------------------
 
 
+class EntriesRecord(msgspec.Struct, frozen=True, gc=False):
+    """What the entries that a model wanted of a symbol earned, made or not (`models.conformal`).
+
+    `model`: its hash; `level`: the share of them that the bound lies above; `earned`: of the newest, after costs, in
+    usual moves, oldest first. Of one that isn't over: `side` (+1 long, −1 short, 0: there is none), the UTC `day` of
+    its session, the `bars` since, the price at which it was `filled` (0: not yet), the `last` one, what it costs a side
+    and what a usual move is, bp.
+    """
+
+    model: str
+    level: float
+    earned: tuple[float, ...] = ()
+    side: int = 0
+    day: int = -1
+    bars: int = 0
+    filled: float = 0.0
+    last: float = 0.0
+    cost_bp: float = 0.0
+    unit_bp: float = 0.0
+
+
 class MarketRemembered(Event, frozen=True, gc=False):
     """What earlier processes saw of a symbol, told to the stations of one that goes on.
 
     `bars`: the newest of the intervals that decisions see, oldest first, as many as a strategy looks back on.
     `quantity`: the position that is held, signed, under the symbol that decisions are about; `bars_held`: bars of the
     decision interval since it was opened. `adjusted`: the corporate actions since the first of the bars, whose prices
-    are those of their day. `past`: what sessions that are over left (`models.past.session_sums`), oldest first.
+    are those of their day. `past`: what sessions that are over left (`models.past.session_sums`), oldest first;
+    `entries`: what the entries that its model wanted came to, None where nobody asks.
     """
 
     ts: int
@@ -575,6 +599,7 @@ class MarketRemembered(Event, frozen=True, gc=False):
     quantity: int
     bars_held: int
     past: tuple[tuple[float, ...], ...] = ()
+    entries: EntriesRecord | None = None
 
 
 class SymbolHalted(Event, frozen=True, gc=False):
@@ -720,11 +745,13 @@ class SessionsRecord(msgspec.Struct, frozen=True, gc=False):
     """What a symbol's sessions left that are over (`models.past.session_sums`), and the bars so far of the newest.
 
     `today`: open, high, low, close, volume of each bar, a volume below zero where there is none; `day` counts UTC days.
+    `entries`: what the entries that its model wanted came to, None where nobody asks.
     """
 
     over: tuple[tuple[float, ...], ...]
     today: tuple[tuple[float, float, float, float, float], ...]
     day: int
+    entries: EntriesRecord | None = None
 
 
 class AccountSnapshot(Event, frozen=True, gc=False):

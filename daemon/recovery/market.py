@@ -20,9 +20,11 @@ from daemon.bars.builder import BarBuilder
 from daemon.core.clock import DAY_NS
 from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import (
+    AccountSnapshot,
     Bar,
     BaselineWeighed,
     CanaryChanged,
+    Decision,
     Event,
     FeedState,
     LockStrategy,
@@ -94,7 +96,10 @@ def recall(path: Path, settings: Settings, intervals: Sequence[str], until_ns: i
     reader = JournalReader(path)
     try:
         runs = [run for run, tapes in reader.metadata_of_all("tapes").items() if (tapes == "[]") is live]
-        events = reader.of_runs(runs, Bar, PositionChanged, PriceAdjusted, PriceJumped)
+        entries: tuple[type[Event], ...] = ()
+        if settings.hierarchical_reasoning_model.entries.adaptive:
+            entries = (Decision, AccountSnapshot) if live else (Decision,)
+        events = reader.of_runs(runs, Bar, PositionChanged, PriceAdjusted, PriceJumped, *entries)
         steps, lock = _care(reader)
         weighed, canary = _weighed(reader, runs), _canary(reader, runs, path)
         lived = _as_lived(events, intervals, until_ns)
@@ -110,17 +115,23 @@ def _as_lived(events: Any, intervals: Sequence[str], until_ns: int) -> list[Even
     """One past of it: a run that began again at an earlier time, on a tape that was played twice, replaces it."""
     kept: list[Event | None] = []
     places: dict[tuple[str, str], list[tuple[int, int]]] = {}  # of bars: (close, place in `kept`)
+    wanted: dict[tuple[str, str], list[tuple[int, int]]] = {}  # of decisions that wanted an entry: the same
     for event in events:
         if isinstance(event, Bar):
             if event.interval not in intervals:
                 continue
             lived = places.setdefault((event.symbol, event.interval), [])
-            while lived and lived[-1][0] >= event.ts_close:
-                kept[lived.pop()[1]] = None
+            for replaced in (lived, wanted.get((event.symbol, event.interval), [])):
+                while replaced and replaced[-1][0] >= event.ts_close:
+                    kept[replaced.pop()[1]] = None
             if event.ts_close > until_ns:
                 continue
             lived.append((event.ts_close, len(kept)))
-        elif isinstance(event, PriceAdjusted | PriceJumped) and event.ts > until_ns:
+        elif isinstance(event, Decision):
+            if event.wanted is None or event.ts_bar > until_ns:
+                continue
+            wanted.setdefault((event.symbol, event.interval), []).append((event.ts_bar, len(kept)))
+        elif isinstance(event, PriceAdjusted | PriceJumped | AccountSnapshot) and event.ts > until_ns:
             continue
         kept.append(event)
     return [event for event in kept if event is not None]
@@ -232,6 +243,11 @@ def remembered(
             scratch.on_jumped(event)
         elif isinstance(event, PositionChanged):
             scratch.on_position(legs.seen(event))
+        elif isinstance(event, Decision):
+            scratch.on_decision(event)
+        elif isinstance(event, AccountSnapshot):  # what was before it may have been cut off
+            for symbol, record in event.sessions.items():
+                scratch.know_entries(symbol, record.entries)
     held = {legs.shown(symbol): quantity for symbol, quantity in positions.items()}
     told = []
     for symbol, bars in windows.items():
@@ -246,6 +262,7 @@ def remembered(
                 quantity=quantity,
                 bars_held=count if quantity * before > 0 else 0,
                 past=tuple(session.sums for session in scratch.past(symbol)),
+                entries=scratch.entries(symbol),
             )
         )
     return told

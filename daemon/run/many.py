@@ -83,6 +83,8 @@ def not_to_be_split(settings: Settings, *written: Path | None) -> str:
         return "journal and ticks are written by one process"
     if settings.shadow.agents:
         return "shadow agents keep accounts of their own over all sessions"
+    if settings.hierarchical_reasoning_model.entries.adaptive and settings.strategy.name == "hrm":
+        return "entries are held to what earlier sessions' ones came to (hierarchical_reasoning_model.entries)"
     return ""
 
 

@@ -197,6 +197,7 @@ class StrategyActor(Actor):
             ShadowStrategy, CanaryChanged,
         )  # fmt: skip
         bus.subscribe(self.name, others, inbox=self.inbox)
+        bus.subscribe(self.name, (Decision,), where=lambda made: made.wanted is not None, inbox=self.inbox)
 
     def handle(self, event: Event) -> Awaitable[None] | None:
         """Remember, or decide."""

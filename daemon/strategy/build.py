@@ -223,6 +223,7 @@ def view_settings(settings: Settings) -> ViewSettings:
         max_position=settings.risk.max_position_quantity,
         no_entries_minutes=settings.strategy.no_entries_minutes,
         keeps_sessions="hrm" in deciders,
+        entries=settings.hierarchical_reasoning_model.entries,
     )
 
 

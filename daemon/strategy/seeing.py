@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from daemon.core.events import Bar, Event, MarketRemembered, PositionChanged, PriceAdjusted, PriceJumped
+from daemon.core.events import Bar, Decision, Event, MarketRemembered, PositionChanged, PriceAdjusted, PriceJumped
 from daemon.market.legs import Legs
 from strategies.base import MarketView
 
@@ -15,8 +15,14 @@ SEEN: Final[tuple[type[Event], ...]] = (Bar, PositionChanged, PriceAdjusted, Pri
 
 
 def see(event: Event, view: MarketView, legs: Legs) -> bool:
-    """Let `view` and `legs` know of `event`; whether it is one of `SEEN`."""
+    """Let `view` and `legs` know of `event`; whether it is one of `SEEN`.
+
+    A decision is seen, too, where it says what was wanted, and isn't one of `SEEN`: who makes it again looks at it.
+    """
     match event:
+        case Decision():
+            view.on_decision(event)
+            return False
         case Bar():
             legs.on_bar(event)
             view.on_bar(event)

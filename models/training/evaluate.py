@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from models.act import AdaptiveComputationTime
-from models.config import HRMSettings
+from models.config import EntrySettings, HRMSettings
 from models.hrm import HRM
 from models.training import stats
 from models.training.baselines import (
@@ -26,6 +26,7 @@ from models.training.baselines import (
     hold_bp,
 )
 from models.training.batches import BatchSettings, Target, returns_between_fills
+from models.training.entries import worth_making
 from models.training.loss import costs_of
 from models.training.member_shares import FamilyFacts, FamilyShares, family_shares
 from models.training.policy import Policy, adaptive_policy, follow, join_policies, of_model, policies_by_depth
@@ -145,8 +146,8 @@ def think(
     act, told = AdaptiveComputationTime(hrm), {}
     if model.config.features.past_sessions:  # who is told of a cost trades less at a higher
         for cost in COSTS_BP:
-            told[cost] = _reasoning(model, sessions, act, settings, np.full(len(sessions), cost / 2))
-    return Thought(_reasoning(model, sessions, act, settings, costs_of(sessions, costs)), told)
+            told[cost] = _reasoning(model, sessions, act, settings, np.full(len(sessions), cost / 2), hrm.entries)
+    return Thought(_reasoning(model, sessions, act, settings, costs_of(sessions, costs), hrm.entries), told)
 
 
 def evaluate(
@@ -259,14 +260,25 @@ def _realised(settings: BatchSettings) -> BatchSettings:
 
 
 def _reasoning(
-    model: HRM, sessions: Sessions, act: AdaptiveComputationTime, settings: BatchSettings, cost: Floats
+    model: HRM,
+    sessions: Sessions,
+    act: AdaptiveComputationTime,
+    settings: BatchSettings,
+    cost: Floats,
+    entries: EntrySettings,
 ) -> dict[str, Policy]:
-    """Return the adaptive policy at these costs a side, and that of every depth that is shown."""
+    """Return the adaptive policy at these costs a side, and that of every depth that is shown.
+
+    Entries of the adaptive one are held to what earlier ones earned, where the settings ask for it.
+    """
     own = of_model(settings, model)
     policies = policies_by_depth(model, sessions, own, act.max_segments, cost)
     depths = sorted({1, 2, act.max_segments} & set(range(1, act.max_segments + 1)))
     by_depth = {f"hrm, depth {depth}": policies[depth - 1] for depth in depths}
-    return {"hrm": adaptive_policy(model, act, sessions, own, cost), **by_depth}
+    adaptive = adaptive_policy(model, act, sessions, own, cost)
+    if entries.adaptive:
+        adaptive = replace(adaptive, actions=worth_making(adaptive.actions, sessions, cost, entries))
+    return {"hrm": adaptive, **by_depth}
 
 
 def _held(parts: Sequence[Mapping[str, Policy]]) -> dict[str, Floats]:

@@ -8,6 +8,7 @@ tell is never that of another; each has its exact filter.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,9 +63,22 @@ def members(count: int, seed: int, bars: int = 75) -> list[HiddenRegimeMarket]:
     return [draw(np.random.default_rng([seed, i, 29]), bars) for i in range(count)]
 
 
+def noise_seeds(count: int, seed: int) -> list[int]:
+    """A seed for each of ``count`` members that no member of another draw has, not that of a neighbouring seed either.
+
+    Draws that share noise are one measurement told several times: their mean says less than its spread claims.
+    """
+    return [int(one) for one in np.random.SeedSequence([seed, 43]).generate_state(count, np.uint64)]
+
+
 def sessions_of(markets: list[HiddenRegimeMarket], each: int, seed: int) -> Sessions:
     """``each`` sessions of every market, one market behind another, with the filter's expectations and costs."""
-    parts = [ref.simulated_sessions(market, each, seed + i) for i, market in enumerate(markets)]
+    return sessions_by_seeds(markets, each, range(seed, seed + len(markets)))
+
+
+def sessions_by_seeds(markets: list[HiddenRegimeMarket], each: int, seeds: Sequence[int]) -> Sessions:
+    """The same, each market's from its own seed."""
+    parts = [ref.simulated_sessions(market, each, seed) for market, seed in zip(markets, seeds, strict=True)]
     return Sessions(
         bars=np.concatenate([part.bars for part in parts]),
         ts_ns=np.concatenate([part.ts_ns for part in parts]),
@@ -115,18 +129,23 @@ class Family:
     def _markets(self, count: int, seed: int) -> list[HiddenRegimeMarket]:
         return members(max(1, -(-count // self.each)), seed)
 
+    def _seeded(self, count: int, seed: int) -> Iterator[tuple[HiddenRegimeMarket, int]]:
+        """The members, each with the seed of its noise."""
+        markets = self._markets(count, seed)
+        return zip(markets, noise_seeds(len(markets), seed), strict=True)
+
     def sessions(self, count: int, seed: int) -> Sessions:
         """``each`` sessions of a member, behind ``past`` others that are known."""
         markets = self._markets(count, seed)
-        whole = sessions_of(markets, self.past + self.each, seed)
+        whole = sessions_by_seeds(markets, self.past + self.each, noise_seeds(len(markets), seed))
         rows = np.arange(len(whole)).reshape(len(markets), -1)[:, self.past :].reshape(-1)[:count]
         return whole.select(rows)
 
     def best_bp(self, count: int, seed: int) -> Floats:
         """What the trader who knows the member expects of the same sessions, bp, (N,)."""
         out = []
-        for i, market in enumerate(self._markets(count, seed)):
-            drawn = simulate(market, self.past + self.each, seed + i)
+        for market, own in self._seeded(count, seed):
+            drawn = simulate(market, self.past + self.each, own)
             beliefs = ref.filter_beliefs(market, drawn)
             if market.drift_bp == 0.0:
                 out.append(np.zeros(self.each))
@@ -139,8 +158,8 @@ class Family:
     def filter_bp(self, count: int, seed: int) -> Floats:
         """What the trader who finds the member out earns of the same sessions, behind the same past, bp, (N,)."""
         out = []
-        for i, market in enumerate(self._markets(count, seed)):
-            drawn = simulate(market, self.past + self.each, seed + i)
+        for market, own in self._seeded(count, seed):
+            drawn = simulate(market, self.past + self.each, own)
             grid = mixture.grid_around(market, HIDDEN)
             out.append(mixture.trader_bp(market, grid, drawn, self.past)[self.past :])
         return np.concatenate(out)[:count]

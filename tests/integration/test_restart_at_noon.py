@@ -11,7 +11,7 @@ import pytest
 
 from daemon.app import App
 from daemon.core.clock import NS_PER_S, ReplayClock
-from daemon.core.events import Bar, Decision, MarketRemembered, StrategySwapped, SwapStrategy
+from daemon.core.events import Action, Bar, Decision, MarketRemembered, StrategySwapped, SwapStrategy
 from daemon.core.latency import FixedLatency
 from daemon.plan import RunPlan
 from daemon.run.verifying import verify_journal
@@ -29,6 +29,11 @@ SETTINGS = {
         "supervisor.triggers.flaps_per_hour=1000",  # a seeded network changes sides as it likes
     ),
 }
+HELD = "hierarchical_reasoning_model.entries"
+SETTINGS["entries"] = (
+    *SETTINGS["hrm"], f"{HELD}.adaptive=true", f"{HELD}.bars=2", f"{HELD}.fewest=5", f"{HELD}.newest=10",
+    f"{HELD}.rate=0.1",
+)  # fmt: skip
 BEFORE = 70
 """Decisions before the kill."""
 
@@ -104,6 +109,8 @@ def test_the_next_decisions_are_those_of_a_daemon_that_never_stopped(
     assert len(wanted) > 30
     assert comparable(journaled(journal, Decision), closed) == wanted
     assert len({decision.confidence for decision in wanted}) > 3
+    refused = {decision.wanted is not None and decision.action is Action.HOLD for decision in wanted}
+    assert refused == ({True, False} if strategy == "entries" else {False})
     assert verify_journal(journal).decisions == len(wanted)
 
 
@@ -160,7 +167,7 @@ def test_who_was_in_charge_is_so_again(tmp_path: Path) -> None:
     assert SBIN in other.symbols
 
 
-@pytest.mark.parametrize("strategy", SETTINGS)
+@pytest.mark.parametrize("strategy", ["rules", "hrm"])
 @pytest.mark.parametrize("named", [True, False])
 def test_a_split_while_nobody_ran(tmp_path: Path, strategy: str, named: bool) -> None:
     """The process of the second day begins after a split: adjusted or left out, as by one that never stopped."""

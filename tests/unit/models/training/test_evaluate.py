@@ -17,11 +17,14 @@ from daemon.report.evaluation import write_page
 from models.checkpoint import load_model
 from models.config import HRMSettings
 from models.hrm import HRM
+from models.training import objective as ob
 from models.training import run, walking
 from models.training.baselines import bar_returns_bp
 from models.training.batches import BatchSettings, Target
-from models.training.evaluate import COSTS_BP, Evaluation, evaluate, rb_shares
+from models.training.entries import worth_making
+from models.training.evaluate import COSTS_BP, Evaluation, evaluate, rb_shares, think
 from models.training.files import FileData, border_ns
+from models.training.loss import costs_of
 from models.training.market import HiddenRegimeMarket
 from models.training.markets import Composition, HiddenRegime, MarketName, market
 from models.training.member_shares import FamilyFacts
@@ -99,6 +102,21 @@ def test_every_trader_stands_at_every_cost(result: Evaluation) -> None:
 def test_the_same_evaluation_gives_the_same_figures(hrm: HRMSettings, model: HRM, result: Evaluation) -> None:
     """Two evaluations agree in every figure."""
     assert document(evaluation(hrm, model)) == document(result)
+
+
+def test_entries_are_refused_as_the_daemon_refuses_them(hrm: HRMSettings, model: HRM) -> None:
+    """By the settings, of the adaptive trader alone, who is what is shipped; nothing else is another."""
+    sessions, costs = HiddenRegime().sessions(20, 5), TrainingSettings().objective.costs
+    rule = hrm.entries.model_copy(update={"adaptive": True, "fewest": 5, "newest": 10, "bars": 1, "confidence": 0.9})
+    plain, asked = (
+        think(model, sessions, settings, BatchSettings(hrm.features), costs).own
+        for settings in (hrm, hrm.model_copy(update={"entries": rule}))
+    )
+    cost = costs_of(sessions, costs)
+    assert (asked["hrm"].actions == worth_making(plain["hrm"].actions, sessions, cost, rule)).all()
+    entries = [int((one["hrm"].actions[..., ob.FLAT] < 2).sum()) for one in (plain, asked)]
+    assert 0 <= entries[1] < entries[0]
+    assert all((asked[name].actions == plain[name].actions).all() for name in plain if name != "hrm")
 
 
 def test_tables_pages_and_documents_show_all_cells(result: Evaluation, tmp_path: Path) -> None:

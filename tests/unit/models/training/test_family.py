@@ -107,6 +107,25 @@ def test_the_best_of_a_member_is_beaten_by_nobody_who_knows_less() -> None:
     assert best.mean() > max(held.mean(), 0.0)
 
 
+def test_neighbouring_seeds_share_no_noise() -> None:
+    """Sets of one evaluation are measurements of their own: no member of one moves as a member of another does."""
+    family = Family(each=4, past=0)
+    one, other = (family.sessions(24, seed) for seed in (5, 6))
+    moves = [np.diff(np.log(part.bars[:, 3].reshape(6, -1)), axis=1) for part in (one, other)]
+    together = np.corrcoef(np.clip(np.concatenate(moves), -0.01, 0.01))
+    assert np.abs(together[:6, 6:]).max() < 0.4
+
+
+def test_what_can_be_had_is_of_the_same_sessions() -> None:
+    """Nobody expects more of a session than all of its expected moves; some member has a drift to earn from."""
+    family = Family(each=2, past=1)
+    moves = np.abs(family.sessions(12, 3).expected_bp.reshape(12, -1))
+    moves = np.nansum(moves, axis=1)
+    for earned in (family.best_bp(12, 3), family.filter_bp(12, 3)):
+        assert (earned <= moves + 1e-9).all()
+    assert family.best_bp(12, 3).max() > 1.0
+
+
 @pytest.mark.parametrize("tails", [math.inf, 4.0])
 def test_the_filter_knows_the_noise(tails: float) -> None:
     """Beliefs are calibrated whatever the tails and the shape of a session: of what it calls p, a share of p is so."""
