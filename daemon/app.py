@@ -130,7 +130,7 @@ class App:
         self.token = (
             orders.token_keeper(bus, settings, plan, self._wall, self.broker) if self.broker is not None else None
         )
-        self.execution = orders.execution(bus, settings, plan, market, account, self.journal, self.broker)
+        self.execution = orders.execution(bus, settings, plan, market, account, self.journal, self.broker, self.token)
         self.portfolio = PortfolioActor(bus, real, interval)
 
         # who decides beside the one in charge, on paper of their own

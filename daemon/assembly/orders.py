@@ -59,12 +59,15 @@ def token_keeper(bus: Bus, settings: Settings, plan: RunPlan, wall: LiveClock, v
 
 def execution(
     bus: Bus, settings: Settings, plan: RunPlan, market: MarketOfRun, account: Account, journal: Journal | None,
-    venue: Broker | None,
+    venue: Broker | None, token: TokenKeeper | None,
 ) -> LiveExecutionActor | ExecutionActor:  # fmt: skip
     """The stage that sends orders: to a broker, or, where there is none, to the simulated venue."""
     if venue is None:
         return _paper_execution(bus, settings, plan, market, account, journal)
-    return _live_execution(bus, settings, plan, market, account, journal, venue)
+    stage = _live_execution(bus, settings, plan, market, account, journal, venue)
+    if token is not None:
+        token.listeners.append(stage.admitted)
+    return stage
 
 
 def _live_execution(

@@ -346,6 +346,12 @@ class LiveExecutionActor(Actor):
         if command.who != ITSELF:
             self._pauses.hasten()
 
+    def admitted(self, _: Secret) -> None:
+        """Another token is there: what was asked for in vain is asked for again, without a pause."""
+        self._pauses.hasten()
+        self._look.set()
+        self._pursue()
+
     @property
     def _owed(self) -> list[str]:
         """Orders that are to be off the market and aren't yet."""

@@ -14,6 +14,7 @@ from daemon.calls.budget import Purpose
 from daemon.core.clock import NS_PER_S, LiveClock
 from daemon.core.errors import JournalError, SettingsError, UsageError
 from daemon.core.events import (
+    CancelOrder,
     Fill,
     Flatten,
     FundsReported,
@@ -22,6 +23,7 @@ from daemon.core.events import (
     OrderApproved,
     OrderCancelFailed,
     OrderCancelled,
+    OrderCancelRequested,
     OrderIntent,
     OrderRejected,
     OrderSent,
@@ -398,6 +400,27 @@ async def test_a_new_token_is_found_without_a_restart(tmp_path: Path) -> None:
         trader.send("T2")
         await until(lambda: trader.order("T2").state is OrderState.FILLED)
         await until(trader.agrees)
+
+
+async def test_what_a_dead_token_left_working_is_asked_for_with_the_new_one_at_once(tmp_path: Path) -> None:
+    """The pauses between questions are those of a venue that says no; a token that isn't taken says nothing of it."""
+    async with trading(tmp_path) as trader:
+        broker = trader.broker
+        keeper = TokenKeeper(
+            trader.bus, broker.access, trader.clock, trader.clock, 0.0, 9.0, lambda: broker.refusal
+        )  # fmt: skip
+        keeper.listeners += [broker.authorize, trader.actor.admitted]
+        trader.send("T1", type=OrderType.LIMIT, limit_price=Decimal(700))
+        await until(lambda: trader.order("T1").state is OrderState.ACCEPTED)
+        await trader.desk.admin("POST", "token", {})
+        trader.bus.publish(CancelOrder(ts=trader.clock.now_ns(), order_id="T1", reason="by hand"))
+        await until(lambda: len(trader.heard(OrderCancelFailed)) > 1)
+        asked = len(trader.heard(OrderCancelRequested))
+        (tmp_path / "token").write_text("another-token")
+        await trader.desk.admin("POST", "token", {"authorization": f"{trader.settings.fyers.app_id}:another-token"})
+        keeper.look()
+        assert len(trader.heard(OrderCancelRequested)) == asked + 1
+        await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
 
 
 class SlowDisk:
