@@ -475,10 +475,6 @@ class MarketView:
         """What the entries that its model wanted of a symbol came to, None where none was."""
         return self._sessions_of(symbol).entries
 
-    def know_entries(self, symbol: str, record: EntriesRecord | None) -> None:
-        """What another view knew of them at this place."""
-        self._sessions_of(symbol).entries = record
-
     def sessions(self) -> dict[str, SessionsRecord]:
         """All that is known of sessions, for `restore_sessions` of another view."""
         return {symbol: sessions.record() for symbol, sessions in self._sessions.items()}

@@ -246,8 +246,7 @@ def remembered(
         elif isinstance(event, Decision):
             scratch.on_decision(event)
         elif isinstance(event, AccountSnapshot):  # what was before it may have been cut off
-            for symbol, record in event.sessions.items():
-                scratch.know_entries(symbol, record.entries)
+            scratch.restore_sessions(event.sessions)
     held = {legs.shown(symbol): quantity for symbol, quantity in positions.items()}
     told = []
     for symbol, bars in windows.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import msgspec
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from daemon.core.clock import ReplayClock
 from daemon.core.events import Action, Bar, Decision, EntriesRecord, Event, PriceJumped, SessionsRecord
 from daemon.market.legs import Legs
+from daemon.recovery.account import Account
 from daemon.recovery.market import Recalled, _as_lived, remembered
 from daemon.run.many import not_to_be_split
 from models.config import EntrySettings, HRMSettings
@@ -113,6 +115,18 @@ def test_a_restart_knows_what_the_process_before_knew(stopped: int) -> None:
         assert view.entries("AAA") == before.entries("AAA")
         fed(view, events[stopped:])
         assert view.entries("AAA") == whole.entries("AAA")
+
+
+def test_a_snapshot_tells_of_what_was_cut_off() -> None:
+    """A journal that begins with one: what was wanted before it counts as if it were there."""
+    events, whole, before = lived(), MarketView(VIEW, CALENDAR), MarketView(VIEW, CALENDAR)
+    fed(whole, events)
+    fed(before, events[:301])
+    taken = msgspec.structs.replace(Account(Decimal(100)).snapshot(OPEN_NS), sessions=before.sessions())
+    (told,) = remembered(Recalled([taken, *events[301:]]), VIEW, Legs(), {}, OPEN_NS)
+    assert told.entries == whole.entries("AAA")
+    (blind,) = remembered(Recalled(events[301:]), VIEW, Legs(), {}, OPEN_NS)
+    assert blind.entries != told.entries
 
 
 def test_a_tape_that_is_played_again_replaces_what_was_wanted() -> None:
