@@ -13,8 +13,8 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 DAY_NS = 86_400 * NS_PER_S
 IST_OFFSET_NS = 19_800 * NS_PER_S
-_EPOCH = dt.date(1970, 1, 1)
 """India's time less UTC; it has no daylight saving."""
+_EPOCH = dt.date(1970, 1, 1)
 IST = dt.timezone(dt.timedelta(microseconds=IST_OFFSET_NS // 1000), "IST")
 MAX_SKEW_NS = 2_500 * NS_PER_MS
 """So far ahead of our receipt a stamp of the venue may lie: two seconds of a slow clock, and what can't be measured."""

@@ -381,21 +381,31 @@ async def test_the_brokers_cash_is_the_journals(tmp_path: Path) -> None:
         assert told.settled
 
 
+def keeper_of(trader: Trader) -> TokenKeeper:
+    """Who looks at the token's file when he is told to, and tells the broker of another one."""
+    broker = trader.broker
+    keeper = TokenKeeper(trader.bus, broker.access, trader.clock, trader.clock, 0.0, 9.0, lambda: broker.refusal)
+    keeper.listeners.append(broker.authorize)
+    return keeper
+
+
+async def log_in_again(trader: Trader, keeper: TokenKeeper) -> None:
+    """Another token is in the file and holds at the venue, and the keeper looks."""
+    trader.settings.fyers.token_file.write_text("another-token")
+    await trader.desk.admin("POST", "token", {"authorization": f"{trader.settings.fyers.app_id}:another-token"})
+    keeper.look()
+
+
 async def test_a_new_token_is_found_without_a_restart(tmp_path: Path) -> None:
     """The token expires in the middle of the day; a login writes another one, and the same process trades on."""
     async with trading(tmp_path) as trader:
         broker = trader.broker
-        keeper = TokenKeeper(
-            trader.bus, broker.access, trader.clock, trader.clock, 0.0, 0.02, lambda: broker.refusal
-        )  # fmt: skip
-        keeper.listeners.append(broker.authorize)
+        keeper = keeper_of(trader)
         await trader.desk.admin("POST", "token", {})
         await until(lambda: broker.refusal)
         trader.send("T1")
         await until(lambda: trader.order("T1").state is OrderState.REJECTED)
-        (tmp_path / "token").write_text("another-token")
-        await trader.desk.admin("POST", "token", {"authorization": f"{trader.settings.fyers.app_id}:another-token"})
-        keeper.look()
+        await log_in_again(trader, keeper)
         await until(lambda: not broker.refusal)
         trader.send("T2")
         await until(lambda: trader.order("T2").state is OrderState.FILLED)
@@ -405,20 +415,15 @@ async def test_a_new_token_is_found_without_a_restart(tmp_path: Path) -> None:
 async def test_what_a_dead_token_left_working_is_asked_for_with_the_new_one_at_once(tmp_path: Path) -> None:
     """The pauses between questions are those of a venue that says no; a token that isn't taken says nothing of it."""
     async with trading(tmp_path) as trader:
-        broker = trader.broker
-        keeper = TokenKeeper(
-            trader.bus, broker.access, trader.clock, trader.clock, 0.0, 9.0, lambda: broker.refusal
-        )  # fmt: skip
-        keeper.listeners += [broker.authorize, trader.actor.admitted]
+        keeper = keeper_of(trader)
+        keeper.listeners.append(trader.actor.admitted)
         trader.send("T1", type=OrderType.LIMIT, limit_price=Decimal(700))
         await until(lambda: trader.order("T1").state is OrderState.ACCEPTED)
         await trader.desk.admin("POST", "token", {})
         trader.bus.publish(CancelOrder(ts=trader.clock.now_ns(), order_id="T1", reason="by hand"))
         await until(lambda: len(trader.heard(OrderCancelFailed)) > 1)
         asked = len(trader.heard(OrderCancelRequested))
-        (tmp_path / "token").write_text("another-token")
-        await trader.desk.admin("POST", "token", {"authorization": f"{trader.settings.fyers.app_id}:another-token"})
-        keeper.look()
+        await log_in_again(trader, keeper)
         assert len(trader.heard(OrderCancelRequested)) == asked + 1
         await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
 

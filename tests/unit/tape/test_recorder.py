@@ -216,15 +216,21 @@ class FailingFile(DiskFile):
         return super().write(content, at)
 
 
-def test_a_reel_that_owes_a_word_of_what_is_missing_does_not_end_in_order(tmp_path: Path) -> None:
-    """The disk fails at the last ticks and at what is said of them, and works for the end mark alone."""
-    hand = Turns()
+def on_failing_files(directory: Path, hand: Turns) -> Recorder:
+    """A recorder that has kept four ticks."""
     recorder = Recorder(
-        tmp_path, CALENDAR, flush_s=1.0, queue_ticks=1000, keep_days=0, hand=lambda name: hand, create=FailingFile,
+        directory, CALENDAR, flush_s=1.0, queue_ticks=1000, keep_days=0, hand=lambda name: hand, create=FailingFile,
         now_ns=lambda: OPEN + MINUTE,
     )  # fmt: skip
     recorder.record(some(4))
     hand.turn()
+    return recorder
+
+
+def test_a_reel_that_owes_a_word_of_what_is_missing_does_not_end_in_order(tmp_path: Path) -> None:
+    """The disk fails at the last ticks and at what is said of them, and works for the end mark alone."""
+    hand = Turns()
+    recorder = on_failing_files(tmp_path, hand)
     recorder.record(some(3, OPEN + MINUTE))
     FailingFile.failures = 2
     hand.turn()
@@ -238,12 +244,7 @@ def test_a_reel_that_owes_a_word_of_what_is_missing_does_not_end_in_order(tmp_pa
 def test_a_status_that_could_not_be_kept_is_a_hole(tmp_path: Path) -> None:
     """No tick is lost with it, but a replay would take the bars there for whole."""
     hand = Turns()
-    recorder = Recorder(
-        tmp_path, CALENDAR, flush_s=1.0, queue_ticks=1000, keep_days=0, hand=lambda name: hand, create=FailingFile,
-        now_ns=lambda: OPEN + MINUTE,
-    )  # fmt: skip
-    recorder.record(some(4))
-    hand.turn()
+    recorder = on_failing_files(tmp_path, hand)
     recorder.note(FeedStatus(ts=OPEN + 5 * NS_PER_S, state=FeedState.STALE, symbol=SBIN, reason="silent"))
     FailingFile.failures = 1
     hand.turn()
