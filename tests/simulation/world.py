@@ -106,6 +106,8 @@ class World:
         self._died: asyncio.Event | None = None
         self._over = False
         self._tasks: list[asyncio.Task[Any]] = []
+        self._commands: list[asyncio.Task[Any]] = []
+        """What operators of this life ask for; the end of the daemon hangs up on them, as its server does."""
         self._token_file = directory / "token"
         self._tokens = 0
         self.log_in()
@@ -162,6 +164,7 @@ class World:
         while not self._over:
             self.lives += 1
             process = self.process = Process(f"life {self.lives}")
+            self._commands.clear()
             self._died = asyncio.Event()
             self.down_s = RESTART_S
             self.watch.begin_life(
@@ -240,6 +243,8 @@ class World:
             raise
         finally:
             if process.alive:
+                for command in self._commands:
+                    command.cancel()
                 self.computer.hands.clear()
                 self.computer.recorders.clear()
                 self.recorded.end_life(self, orderly=True)
@@ -313,7 +318,9 @@ class World:
         service, process = self.service, self.process
         if service is None or process is None or not process.alive:
             return None
-        return self.loop.create_task(made(service), context=process.context())
+        task = self.loop.create_task(made(service), context=process.context())
+        self._commands.append(task)
+        return task
 
     async def _look(self) -> None:
         """Every second: what must always be so."""
