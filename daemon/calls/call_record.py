@@ -116,8 +116,10 @@ class CallRecord:
         """
         with self._locked():
             self._known = self._read() or self._known
-            self._known.doubt(now)
             times, header = self._known.times.copy(), _header(self._known)
+            self._known.doubt(
+                now
+            )  # on record as well: doubted anew at every look, a call would be of just now for ever
             yield self._known
             self._write(times, header)
 

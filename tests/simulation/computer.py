@@ -45,6 +45,7 @@ class Clocks:
         self._wall_ns = wall_ns
         self.offset_ns = 0
         self._passed_ns = self._asleep_ns = 0
+        self._booted_ns = -BOOTED_NS
         self._drift, self._drifts_from = 0.0, 0
 
     def wall_ns(self) -> int:
@@ -54,12 +55,12 @@ class Clocks:
         return self._wall_ns + self._passed_ns + now + self.offset_ns + drifted
 
     def steady_ns(self) -> int:
-        """Never jumps; a sleep counts."""
-        return BOOTED_NS + self._passed_ns + self._loop.now_ns
+        """Since the machine was switched on: never jumps; a sleep counts."""
+        return self._passed_ns + self._loop.now_ns - self._booted_ns
 
     def monotonic_ns(self) -> int:
-        """Of the time in which the machine was awake."""
-        return BOOTED_NS + self._passed_ns + self._loop.now_ns - self._asleep_ns
+        """Of the time in which the machine was awake since."""
+        return self.steady_ns() - self._asleep_ns
 
     def drift(self, rate: float) -> None:
         """From now on the wall clock gains so many seconds a second; what it is wrong by stays."""
@@ -71,8 +72,13 @@ class Clocks:
         self._asleep_ns += ns
 
     def pass_night(self, ns: int) -> None:
-        """So much time passed at once, as for everybody."""
+        """So much time passed at once, as for everybody, and the machine is switched on again."""
         self._passed_ns += ns
+        self.reboot()
+
+    def reboot(self) -> None:
+        """The clocks that count from when it was switched on begin anew."""
+        self._booted_ns, self._asleep_ns = self._passed_ns + self._loop.now_ns, 0
 
 
 class Disk:
@@ -348,6 +354,8 @@ class Computer:
         if torn and not forgets and after > before:
             with wal.open("r+b") as file:
                 file.truncate(self.rng.randrange(before, after))
+        if torn:
+            self.clocks.reboot()
         return forgets
 
     def _hand(self, name: str) -> SimHand:

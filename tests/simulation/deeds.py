@@ -180,10 +180,15 @@ def _drift(world: World, action: Action) -> None:
 def _sleep(world: World, action: Action) -> None:
     """The machine sleeps: nothing of the daemon runs, and timers don't count meanwhile."""
     process = world.process
+
+    def wake() -> None:
+        if world.process is process:  # of one that had ended already the next was awake meanwhile
+            world.computer.clocks.sleep(int(action.seconds * NS_PER_S))
+
     if process is not None and process.alive:
         world.loop.suspend(process, action.seconds)
         world.watch.wait(action.seconds)
-        world.loop.call_later(action.seconds, world.computer.clocks.sleep, int(action.seconds * NS_PER_S))
+        world.loop.call_later(action.seconds, wake)
 
 
 def _token_dies(kind: Route | None) -> Deed:

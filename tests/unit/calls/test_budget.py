@@ -113,6 +113,17 @@ def test_after_a_reboot_the_record_is_distrusted(tmp_path: Path) -> None:
     assert after.take(EXIT) == 60 * NS_PER_S
 
 
+def test_after_a_reboot_it_is_distrusted_once_and_not_whenever_it_is_read(tmp_path: Path) -> None:
+    """Waiting helps: what counted as just now is over as soon as anything of now would be; so is a hold."""
+    before = recorded(tmp_path / "calls", MIDNIGHT)
+    granted(before, EXIT, SMALL.second.calls)
+    before.hold(5000.0)
+    clock = ReplayClock(MIDNIGHT - 3600 * NS_PER_S)
+    after = RateBudget(clock, SMALL, CallRecord(tmp_path / "calls", SMALL.minute.calls))
+    clock.advance(clock.now_ns() + after.take(EXIT))
+    assert after.take(EXIT) == 0
+
+
 def test_a_record_that_is_none_is_made_anew(tmp_path: Path) -> None:
     """A file of something else holds no calls; a place that can't be written is one line that names the key."""
     path = tmp_path / "calls"
