@@ -162,6 +162,17 @@ def _jump(world: World, action: Action) -> None:
     world.computer.clocks.offset_ns += (action.number * 20 - 10_000) * NS_PER_MS
 
 
+def _leap(world: World, action: Action) -> None:
+    """A clock that is wrong by up to fourteen hours, until somebody sets it right."""
+    clocks, by = world.computer.clocks, (action.number - 500) * 100 * NS_PER_S
+    clocks.offset_ns += by
+
+    def set_right() -> None:
+        clocks.offset_ns -= by
+
+    world.loop.call_later(action.seconds, set_right)
+
+
 def _freeze(world: World, action: Action) -> None:
     world.ticks.frozen[list(SYMBOLS)[action.number % len(SYMBOLS)]] = world.loop.time() + action.seconds
 
@@ -332,6 +343,7 @@ DEEDS: dict[Do, Deed] = {
     Do.OWN_WILD: _own("wild"),
     Do.OWN_HANGS: _until("computer", "no_thought_until"),
     Do.CLOCK_JUMPS: _jump,
+    Do.CLOCK_LEAPS: _leap,
     Do.CLOCK_DRIFTS: _drift,
     Do.CLOCK_SLEEPS: _sleep,
     Do.DISK_FORGETS: lambda world, action: world.computer.forget_from_now_on(action.seconds),

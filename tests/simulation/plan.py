@@ -76,6 +76,7 @@ class Do(StrEnum):
     OWN_WILD = "own.wild_answers"
     OWN_HANGS = "own.hangs"
     CLOCK_JUMPS = "clock.jumps"
+    CLOCK_LEAPS = "clock.leaps"
     CLOCK_DRIFTS = "clock.drifts"
     CLOCK_SLEEPS = "clock.sleeps"
     DISK_FORGETS = "disk.forgets"

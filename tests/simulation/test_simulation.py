@@ -21,9 +21,9 @@ from tests.simulation.session import PREFIX, Result, hold, sweep
 
 ROOT = Path(__file__).parents[2]
 FOUND = sorted((Path(__file__).parent / "found").glob("*.json"))
-SESSIONS = 20
-TWICE = (4, 11, 17, 1002)
-"""Seeds with a kill, a power cut, their restarts, and a full disk."""
+SESSIONS = 26
+TWICE = (5, 11, 22, 30)
+"""Seeds with a kill, a power cut, their restarts, a full disk, and a clock that is hours wrong."""
 
 
 @pytest.mark.nightly

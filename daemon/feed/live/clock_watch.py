@@ -4,7 +4,8 @@ Our time runs on the steady clock from what the wall clock said at the start. He
 with the stamps of ticks (whole seconds; a delay only makes them look late) and with the `Date` of the venue's
 answers. New risk is held from the start, and from every jump, until the venue confirms our time. Invariant: one
 source alone never moves our time; it is moved only while new risk is held, except that small steps of the wall clock
-are followed by one part in a thousand; and it never goes back.
+are followed by one part in a thousand; and it never goes back. Where it would have to, by more than can be waited for,
+the process ends: the next one begins with the machine's time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import structlog
 from numpy.typing import NDArray
 
 from daemon.core.clock import NS_PER_MS, NS_PER_S, LiveClock
+from daemon.core.errors import Fault
 from daemon.core.events import TickBatch
 from daemon.feed.live.ahead import Ahead
 
@@ -38,6 +40,9 @@ HALF_SECOND: Final = NS_PER_S // 2
 """Stamps are whole seconds: the moment was half a second later, as far as anybody knows."""
 FOLLOWED: Final = 1000
 """Small steps of the wall clock are followed by one part in so many."""
+
+WAITED_FOR_NS: Final = 60 * NS_PER_S
+"""By so much our time may be ahead and wait, which takes as long; closes and the square-off come too early meanwhile."""
 
 UNCONFIRMED: Final = "the venue has not yet said what time it is"
 
@@ -121,7 +126,10 @@ class ClockWatch:
             self._dates.append((steady, ts + HALF_SECOND - steady))
 
     def look(self) -> bool:
-        """Compare; True where our time was set forward."""
+        """Compare; True where our time was set forward.
+
+        Raises `Fault` where it is far ahead of the venue's, and the machine's is right: a new start is.
+        """
         readings, limit = self._clock.readings, self._limit
         steady, wall_ns = readings.steady_ns(), readings.wall_ns()
         self._notice(steady, wall_ns - steady)
@@ -141,6 +149,9 @@ class ClockWatch:
         if confirmed and other is None:
             self._agree()
         elif other is not None and not confirmed:
+            if other < -WAITED_FOR_NS and abs(wall - other) <= limit:
+                raise Fault(f"the daemon's time is {-other / NS_PER_S:.0f} s ahead of the machine's and the venue's, "
+                            "as the machine's clock was when it started: a new start takes the right one")  # fmt: skip
             stepped = self._move(other)
         elif confirmed:
             self._hold("the venue's ticks and the venue's answers are of different times")

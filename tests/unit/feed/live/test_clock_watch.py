@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daemon.core.clock import NS_PER_MS, NS_PER_S, LiveClock
+from daemon.core.errors import Fault
 from daemon.feed.live.clock_watch import UNCONFIRMED, ClockWatch, Stamps
 from tests.samples import OPEN, ticks
 from tests.unit.core.readings import FakeReadings
@@ -217,6 +218,20 @@ def test_a_start_ahead_of_the_venue_waits_at_half_speed() -> None:
     assert bench.watch.held == ""
     assert abs(bench.off_s) < LIMIT_S
     assert bench.moved == 0
+
+
+def test_a_start_hours_ahead_ends_once_the_machine_s_clock_is_set_right() -> None:
+    """As of a machine whose battery clock keeps local time, until NTP answers: waiting would take all day."""
+    bench = Bench(wrong_s=19_800)
+    bench.trade(5)
+    bench.answer(3)
+    bench.trade(60)
+    assert (
+        "ahead of the venue's: it runs at half speed" in bench.watch.held
+    )  # the machine is wrong: so would a start be
+    bench.pass_by(0.25, wall_s=0.25 - 19_800)
+    with pytest.raises(Fault, match=r"time is 197\d\d s ahead of the machine's and the venue's"):
+        bench.trade(6)
 
 
 def test_a_late_feed_alone_is_no_reason_to_hold_or_to_move() -> None:
