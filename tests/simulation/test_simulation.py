@@ -22,7 +22,7 @@ from tests.simulation.session import PREFIX, Result, hold, sweep
 ROOT = Path(__file__).parents[2]
 FOUND = sorted((Path(__file__).parent / "found").glob("*.json"))
 SESSIONS = 26
-TWICE = (5, 11, 22, 30)
+TWICE = (5, 11, 22, 39)
 """Seeds with a kill, a power cut, their restarts, a full disk, and a clock that is hours wrong."""
 
 

@@ -42,7 +42,7 @@ FOLLOWED: Final = 1000
 """Small steps of the wall clock are followed by one part in so many."""
 
 WAITED_FOR_NS: Final = 60 * NS_PER_S
-"""By so much our time may be ahead and wait, which takes as long; closes and the square-off come too early meanwhile."""
+"""By so much our time may be ahead and wait, which takes as long; closes and the square-off come early meanwhile."""
 
 UNCONFIRMED: Final = "the venue has not yet said what time it is"
 
