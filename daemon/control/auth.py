@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from daemon.core.errors import UsageError
-from daemon.core.files import read_text
+from daemon.core.files import read_text, write_whole
 
 CREDENTIAL_NAME = "control-token"
 MIN_TOKEN_CHARS = 16
@@ -74,8 +74,7 @@ def read_token(path: Path) -> str:
 def _create_if_missing(path: Path, key: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            path.touch(mode=0o600, exist_ok=False)
-            path.write_text(secrets.token_urlsafe(32) + "\n", encoding="ascii")
+        if not path.exists() or (path.is_file() and not path.stat().st_size):  # what a power cut leaves of one
+            write_whole(path, f"{secrets.token_urlsafe(32)}\n".encode())
     except OSError as error:
         raise UsageError(f"{key}: {path} can't be made ({error.strerror})") from None

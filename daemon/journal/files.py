@@ -97,6 +97,7 @@ class OpenedFiles:
             for suffix in ALL_PARTS[1:]:  # of what `db` still has open, and the copy has all of it
                 Path(f"{self._path}{suffix}").unlink(missing_ok=True)
         os.replace(fresh, place)
+        sync_directory(place.parent)
         return place
 
     def _is_foreign(self) -> bool:

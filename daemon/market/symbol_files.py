@@ -21,6 +21,7 @@ import structlog
 from daemon.core.bus import Bus
 from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_S, Clock
 from daemon.core.errors import UsageError
+from daemon.core.files import sync_directory, write_whole
 from daemon.core.own_halt import OwnHalt
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.instruments import InstrumentBook
@@ -101,12 +102,18 @@ async def update(settings: SymbolMasterSettings, day: dt.date, progress: Progres
 
 
 async def ensure(settings: Settings, today: dt.date) -> None:
-    """Get today's files where a live run needs them and they aren't there; raises `UsageError`."""
+    """Get today's files where a live run needs them and they aren't there, or aren't whole; raises `UsageError`."""
     if not needs_master(settings) or settings.feed.tape:
         return
-    if not folder_of(settings.market.symbol_master.directory, today).exists():
-        master = await update(settings.market.symbol_master, today)
-        log.info("symbol master", day=str(today), rows=master.rows)
+    master = settings.market.symbol_master
+    if folder_of(master.directory, today).exists():
+        try:
+            cached(master, today)
+            return
+        except UsageError as error:
+            log.warning("today's symbol master is fetched again", reason=str(error))
+    rows = (await update(master, today)).rows
+    log.info("symbol master", day=str(today), rows=rows)
 
 
 async def _fetch(session: aiohttp.ClientSession, url: str, name: str, progress: Progress | None) -> bytes:
@@ -148,12 +155,14 @@ def _keep(directory: Path, day: dt.date, texts: dict[str, bytes]) -> None:
     try:
         fresh.mkdir(parents=True)
         for name, text in texts.items():
-            (fresh / f"{name}.csv").write_bytes(text)
+            write_whole(fresh / f"{name}.csv", text)
         if folder.exists():
             for name in texts:
                 os.replace(fresh / f"{name}.csv", folder / f"{name}.csv")
+            sync_directory(folder)
         else:
             fresh.rename(folder)
+            sync_directory(directory)
     except OSError as error:
         raise UsageError(f"market.symbol_master.directory: {folder} can't be written ({error.strerror})") from None
     finally:

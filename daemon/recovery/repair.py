@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from daemon.core.errors import IllegalTransition, UsageError
-from daemon.core.files import check_regular
+from daemon.core.files import check_regular, sync_directory
 from daemon.journal.files import ALL_PARTS, place_beside, wal_of
 from daemon.journal.reader import check_journal
 from daemon.journal.schema import DAMAGED, ENDS_AT, KINDS, SCHEMA_VERSION
@@ -77,6 +77,7 @@ def repair(path: Path) -> int | None:
         os.replace(fresh, path)
     else:
         fresh.unlink()
+    sync_directory(path.parent)
     what = "recovered to its last whole record" if kept else "nothing of it can be read, the account starts afresh"
     log.error(f"the journal was damaged: {what}", journal=str(path), records=kept, damaged=str(aside), problem=problem)
     return kept

@@ -22,6 +22,15 @@ def test_a_missing_file_is_made_for_its_owner_only(tmp_path: Path) -> None:
     assert server_token(tmp_path / "other", {}) != token
 
 
+def test_a_file_that_the_power_took_the_content_of_is_made_anew(tmp_path: Path) -> None:
+    """Nothing is lost that it held, and a start that is refused for it would be refused for ever."""
+    path = tmp_path / "control.token"
+    path.touch()
+    token = server_token(path, {})
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert read_token(path) == token
+
+
 def test_the_credential_of_systemd_wins(tmp_path: Path) -> None:
     """`$CREDENTIALS_DIRECTORY/control-token` is used, and no file is made; a directory without it changes nothing."""
     (tmp_path / "control-token").write_text(TOKEN + "\n")

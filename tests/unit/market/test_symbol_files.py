@@ -110,6 +110,18 @@ async def test_a_live_start_gets_today_s(tmp_path: Path) -> None:
     await ensure(settings_of(*master, *REAL), DAY)
 
 
+async def test_a_copy_that_is_not_whole_is_fetched_again(tmp_path: Path) -> None:
+    """As the power may leave it; where nobody serves another the start says what is wrong."""
+    put(tmp_path, DAY)
+    (tmp_path / DAY.isoformat() / "NSE_FO.csv").write_bytes(b"")
+    wanted = ("market.symbol_master.min_rows=1", f"market.symbol_master.directory={tmp_path}", *REAL)
+    with pytest.raises(UsageError, match="can't be read"):
+        await ensure(settings_of(*wanted, "market.symbol_master.url=http://127.0.0.1:1"), DAY)
+    async with serving(texts_of()) as url:
+        await ensure(settings_of(*wanted, f"market.symbol_master.url={url}"), DAY)
+    assert cached(files(tmp_path), DAY).rows == 11
+
+
 def test_who_trades_with_a_master(tmp_path: Path) -> None:
     """A real exchange needs it; paper and the sandbox only when told; without it no index is sent anywhere."""
     put(tmp_path)
