@@ -23,7 +23,7 @@ from daemon.calls.secret import Secret
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, Clock
-from daemon.core.errors import JournalError, UsageError
+from daemon.core.errors import JournalError, SettingsError
 from daemon.core.events import (
     EXTERNAL,
     ITSELF,
@@ -120,27 +120,34 @@ class LiveExecutionActor(Actor):
     async def recover(self) -> None:
         """Bring what the journal left in line with the broker; returns when both agree or differences are named.
 
-        Raises `UsageError` where the broker refuses the token, and there is no other one by now.
+        A token that the broker refuses is no reason to end: systemd would not start a process again that can't be
+        mended by a start, and what is held would be left alone. Somebody logs in, and it goes on.
         """
         refused: Secret | None = None
         self._distrust("the daemon stopped before the venue's answer was known")
         tries, pause_s = 0, SHORTEST_PAUSE_S
         while (agree := await self._look_around()) is None:
             refusal = self._broker.refusal
-            if refusal and (token := self._broker.access.read()) != refused:  # somebody may have logged in meanwhile
+            if refusal and (token := self._another_token(refused)) is not None:
                 refused = token
                 self._broker.authorize(token)
-            elif refusal:
-                raise UsageError(
-                    f"broker.{self._broker.name}: the token was refused ({refusal}); log in and start again"
-                )
+                continue
             tries += 1
             if tries % LOG_EVERY == 1:
-                log.error("the broker can't be read: trading waits for it", tries=tries, why=self.trouble)
+                why = f"the token was refused ({refusal}); {self._broker.access.renew}" if refusal else self.trouble
+                log.error("the broker can't be read: trading waits for it", tries=tries, why=why)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, RECOVERY_PAUSE_S)
         if not agree:
             await self._look_around()
+
+    def _another_token(self, refused: Secret | None) -> Secret | None:
+        """The one of the file, where it isn't the one that was refused; somebody may have logged in meanwhile."""
+        try:
+            token = self._broker.access.read()
+        except SettingsError:
+            return None
+        return token if token != refused else None
 
     async def _look_around(self) -> bool | None:
         """Read book and positions: whether the positions agree, None where one of them couldn't be read."""

@@ -41,7 +41,6 @@ from daemon.core.events import (
     TradingStateChanged,
 )
 from daemon.core.latency import MeasuredLatency
-from daemon.journal.reader import JournalReader
 from daemon.journal.writer import Journal
 from daemon.plan import RunPlan
 from daemon.recovery.account import recover
@@ -218,15 +217,6 @@ async def test_a_difference_of_positions_stops_the_symbol(tape: Path, tmp_path: 
             await until(lambda: app.risk.book.halted)
             assert app.risk.book.halted == {SBIN: "position: the broker holds 10, the journal 4"}
             assert DaemonView(app, "test").health().healthy is False
-
-
-async def test_a_refused_token_ends_the_start_with_one_line(tape: Path, tmp_path: Path) -> None:
-    """Nothing was traded, and the journal is whole."""
-    async with opened() as desk:
-        await desk.admin("POST", "token", {})
-        with pytest.raises(UsageError, match=r"broker\.fyers: the token was refused"):
-            await app_of(desk, tape, tmp_path, "A").run()
-    JournalReader(tmp_path / "j.sqlite").close()
 
 
 async def test_a_start_that_waits_for_the_broker_can_be_stopped(tape: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from daemon.core.errors import HrmdError
+from daemon.core.errors import HrmdError, UsageError
 from daemon.core.events import CanaryChanged, MigrationChanged, Resume, SettingChanged, TradingState
 from daemon.orders.book import OrderState
 from daemon.run.service import Service
@@ -215,6 +215,7 @@ class World:
         try:
             service = Service(self.file, strategies, self.computer.machine(), lambda: self.file, agents)
         except HrmdError as error:
+            self._check_end(error)
             self.ends["refused"] += 1
             self._note(f"refused: {error}")
             self.computer.hands.clear()
@@ -234,6 +235,7 @@ class World:
             self.ends["orderly"] += 1
             self.watch.end_life()
         except HrmdError as error:
+            self._check_end(error)
             self.ends["fault"] += 1
             self._note(f"fault: {error}")
             if self.loop.time() > HEALED_S + 1:
@@ -400,6 +402,10 @@ class World:
             self.watch.breaks("no task outlives its daemon", ", ".join(sorted(left)))
 
     # -- what is written down -----------------------------------------------------------------------------------------
+
+    def _check_end(self, error: HrmdError) -> None:
+        if isinstance(error, UsageError):  # exit 2 (`RestartPreventExitStatus=` in systemd/hrmd.service)
+            self.watch.breaks("systemd starts it again", str(error))
 
     def _note(self, line: str) -> None:
         self.log.append(f"{self.loop.time():9.3f} s  {line}")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from daemon.calls.budget import Purpose
 from daemon.core.clock import NS_PER_S, LiveClock
-from daemon.core.errors import JournalError, SettingsError, UsageError
+from daemon.core.errors import JournalError, SettingsError
 from daemon.core.events import (
     CancelOrder,
     Fill,
@@ -45,7 +47,7 @@ from daemon.recovery.account import Account
 from daemon.sandbox.faults import FaultKind, Route
 from tests.samples import fyers_settings, intend
 from tests.unit.orders.live import Trader, at_the_exchange, by_hand, trading, until
-from tests.unit.sandbox.desk import SBIN, TOKEN, opened, order
+from tests.unit.sandbox.desk import APP_ID, SBIN, TOKEN, opened, order
 
 PURPOSE = Purpose.ORDINARY
 LIMIT = {"type": OrderType.LIMIT, "limit_price": Decimal("700")}
@@ -228,13 +230,23 @@ async def test_what_the_broker_makes_of_a_split_is_no_difference(tmp_path: Path)
         assert (trader.book.positions[SBIN], trader.heard(SymbolHalted)) == (0, [])
 
 
-async def test_a_refused_token_is_one_clear_line(tmp_path: Path) -> None:
-    """At the start: log in and start again."""
+async def test_a_refused_token_is_one_clear_line_and_waited_for(tmp_path: Path) -> None:
+    """A start that ended would be nobody's: what is held would be left alone until somebody starts it again."""
     async with opened() as desk:
         await desk.admin("POST", "token", {})
-        with pytest.raises(UsageError, match=r"the token was refused .*; log in and start again"):
-            async with trading(tmp_path, None, desk):
-                pass
+        trader = Trader(desk, tmp_path, Account(Decimal(1_000_000)))
+        with capture_logs() as logs:
+            recovering = asyncio.create_task(trader.actor.recover())
+            await until(lambda: any("trading waits" in line["event"] for line in logs))
+        assert re.match(r"the token was refused \(.*\); hrmd login gets another one", logs[-1]["why"])
+        (tmp_path / "token").write_text("another")
+        await desk.admin("POST", "token", {"authorization": f"{APP_ID}:another"})
+        try:
+            async with asyncio.timeout(10):
+                await recovering
+        finally:
+            await trader.broker.close()
+        assert trader.reads
 
 
 async def test_a_login_while_the_account_is_read_is_noticed(tmp_path: Path) -> None:
@@ -392,7 +404,7 @@ def keeper_of(trader: Trader) -> TokenKeeper:
 async def log_in_again(trader: Trader, keeper: TokenKeeper) -> None:
     """Another token is in the file and holds at the venue, and the keeper looks."""
     trader.settings.fyers.token_file.write_text("another-token")
-    await trader.desk.admin("POST", "token", {"authorization": f"{trader.settings.fyers.app_id}:another-token"})
+    await trader.desk.admin("POST", "token", {"authorization": f"{APP_ID}:another-token"})
     keeper.look()
 
 
