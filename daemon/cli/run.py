@@ -18,6 +18,7 @@ def run(
 ) -> None:
     """Run the daemon by its settings: live or on paper, with logs on stderr and control over local HTTP."""
     from daemon.core.clock import wall_ns
+    from daemon.core.passing import telling_what_passes
     from daemon.market.calendar import ist_date
     from daemon.market.symbol_files import ensure
     from daemon.run.memory import set_aside
@@ -26,7 +27,8 @@ def run(
 
     changes = [*(overrides or []), "supervisor.strict=true"] if strict else overrides
     settings = settings_and_logs(config, changes)
-    run_loop(ensure(settings, ist_date(wall_ns())))
-    service = Service(settings, load=lambda: load_settings(config, changes))
-    set_aside()
-    run_loop(service.run())
+    with telling_what_passes():
+        run_loop(ensure(settings, ist_date(wall_ns())))
+        service = Service(settings, load=lambda: load_settings(config, changes))
+        set_aside()
+        run_loop(service.run())

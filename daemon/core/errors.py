@@ -4,7 +4,8 @@
     ├── UsageError            exit 2: the user can mend it; the message names the key, file or symbol
     │   ├── SettingsError     a key of the settings
     │   ├── TapeError         a tape that is missing, empty, truncated or of other columns
-    │   └── ArtifactError     a model file that is missing, foreign or altered
+    │   ├── ArtifactError     a model file that is missing, foreign or altered
+    │   └── Unavailable       exit 3: a full disk, a network that is away: it may pass by itself
     ├── CheckFailed           exit 1: a check ran and said no (verify, check)
     └── Fault                 exit 3: something that should not happen did
         ├── InboxFull         a lossless inbox overflowed
@@ -38,6 +39,12 @@ class TapeError(UsageError):
 
 class ArtifactError(UsageError):
     """A model artifact is missing, foreign, altered or does not fit the settings."""
+
+
+class Unavailable(UsageError):  # noqa: N818 — a state, not an error
+    """What the machine or the network can't give now; the same command may do later, and systemd tries it again."""
+
+    exit_code = 3
 
 
 class CheckFailed(HrmdError):  # noqa: N818 — a verdict, not an error

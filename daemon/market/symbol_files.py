@@ -20,7 +20,7 @@ import structlog
 
 from daemon.core.bus import Bus
 from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_S, Clock
-from daemon.core.errors import UsageError
+from daemon.core.errors import Unavailable, UsageError
 from daemon.core.files import sync_directory, write_whole
 from daemon.core.own_halt import OwnHalt
 from daemon.market.calendar import MarketCalendar, ist_date
@@ -121,7 +121,8 @@ async def _fetch(session: aiohttp.ClientSession, url: str, name: str, progress: 
     try:
         async with session.get(url) as answer:
             if answer.status != 200:
-                raise UsageError(f"market.symbol_master.url: {url} answered HTTP {answer.status}")
+                refused = Unavailable if answer.status >= 500 or answer.status == 429 else UsageError
+                raise refused(f"market.symbol_master.url: {url} answered HTTP {answer.status}")
             async for chunk in answer.content.iter_chunked(1 << 16):
                 parts += chunk
                 if len(parts) > MOST_BYTES:
@@ -130,7 +131,8 @@ async def _fetch(session: aiohttp.ClientSession, url: str, name: str, progress: 
                     progress(name, len(parts))
     except (aiohttp.ClientError, OSError, ValueError) as error:
         reason = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
-        raise UsageError(f"market.symbol_master.url: {url} can't be read ({reason}); try again") from None
+        wrong = UsageError if isinstance(error, ValueError) else Unavailable  # an address that is none stays one
+        raise wrong(f"market.symbol_master.url: {url} can't be read ({reason}); try again") from None
     return bytes(parts)
 
 

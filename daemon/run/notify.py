@@ -1,4 +1,4 @@
-"""Turns the daemon's life into systemd's notification protocol: READY, STATUS, WATCHDOG, STOPPING.
+"""Turns the daemon's life into systemd's notification protocol: READY, EXTEND_TIMEOUT_USEC, STATUS, WATCHDOG, STOPPING.
 
 The protocol is sd_notify(3): newline-separated `KEY=value` in one datagram to the AF_UNIX socket named by
 `$NOTIFY_SOCKET` (a leading `@` means the abstract namespace); the watchdog is sd_watchdog_enabled(3).
@@ -47,6 +47,10 @@ class Notifier:
     def ready(self, status: str = "running") -> bool:
         """Start-up is complete; systemd lets the units wait no longer. True when it was sent."""
         return self._send(f"READY=1\nSTATUS={_one_line(status)}\nMAINPID={os.getpid()}")
+
+    def starting(self, status: str, seconds: float) -> bool:
+        """Start-up goes on, and may take so much longer from now: systemd waits. True when it was sent."""
+        return self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * US_PER_S)}\nSTATUS={_one_line(status)}")
 
     def stopping(self, status: str = "stopping") -> bool:
         """The shutdown has begun. True when it was sent."""

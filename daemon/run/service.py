@@ -59,6 +59,8 @@ log = structlog.get_logger("service")
 
 PULSE_S = 0.25
 """How often the loop's lag is looked at."""
+START_TOLD_S = 20.0
+"""How often systemd is told that a start goes on, where it waits for the broker or a login."""
 GAUGES_EVERY = 4
 """Pulses: what the metrics show of positions and queues is at most a second old."""
 
@@ -157,7 +159,7 @@ class Service:
     async def run(self, alongside: tuple[Callable[[], Awaitable[None]], ...] = ()) -> None:
         """Run until the feed ends or a signal comes; `alongside` begin when the path has recovered."""
         on_ending(self._on_signal)
-        recovering: asyncio.Task[None] | None = None
+        starting: list[asyncio.Task[None]] = []
         try:
             if self._control is not None:
                 await self._listen(self._control)
@@ -173,12 +175,15 @@ class Service:
                 *([Kept("budget", self._budget.run)] if self._budget is not None else []),
             )  # fmt: skip
             keep = self.app.supervisor.keep
-            recovering = asyncio.create_task(self.alerts.run_until_it_trades(), name="alerts")
+            starting = [
+                asyncio.create_task(self.alerts.run_until_it_trades(), name="alerts"),
+                asyncio.create_task(self._tell_of_the_start(), name="start"),
+            ]
             await self.app.run(alongside=(*(partial(keep, one) for one in kept), *alongside))
         finally:
             self._notifier.stopping()
-            if recovering is not None:
-                recovering.cancel()
+            for task in starting:
+                task.cancel()
             if self._announcement is not None:
                 self._announcement.close()
             if self._control is not None:
@@ -212,6 +217,12 @@ class Service:
             return
         self._notifier.stopping(f"{number.name} received")
         self.app.stop(f"{number.name} received", number.name)
+
+    async def _tell_of_the_start(self) -> None:
+        """Have systemd wait for as long as the start goes on: who kills it finds the broker no nearer."""
+        while self.app.why_idle and not self.app.ending:
+            self._notifier.starting(self.app.why_idle, 3 * START_TOLD_S)
+            await asyncio.sleep(START_TOLD_S)
 
     async def _pulse(self) -> None:
         """Say that the path runs, then measure how late the loop wakes, and feed the watchdog."""

@@ -17,6 +17,7 @@ import structlog
 
 from daemon.core.errors import HrmdError, UsageError
 from daemon.core.events import CanaryChanged, MigrationChanged, Resume, SettingChanged, TradingState
+from daemon.core.passing import passes
 from daemon.orders.book import OrderState
 from daemon.run.service import Service
 from daemon.sandbox.gate import DEFAULT_AUTHORIZATION
@@ -404,7 +405,8 @@ class World:
     # -- what is written down -----------------------------------------------------------------------------------------
 
     def _check_end(self, error: HrmdError) -> None:
-        if isinstance(error, UsageError):  # exit 2 (`RestartPreventExitStatus=` in systemd/hrmd.service)
+        refused = isinstance(error, UsageError) and not passes(error)
+        if refused:  # exit 2 (`RestartPreventExitStatus=` in systemd/hrmd.service)
             self.watch.breaks("systemd starts it again", str(error))
 
     def _note(self, line: str) -> None:

@@ -14,6 +14,7 @@ from daemon.core import errors
         (errors.SettingsError, 2),
         (errors.TapeError, 2),
         (errors.ArtifactError, 2),
+        (errors.Unavailable, 3),
         (errors.CheckFailed, 1),
         (errors.Fault, 3),
         (errors.InboxFull, 3),
@@ -22,7 +23,7 @@ from daemon.core import errors
     ],
 )
 def test_exit_codes(kind: type[errors.HrmdError], code: int) -> None:
-    """What the user can mend is 2, a failed check 1, a fault 3."""
+    """What the user alone can mend is 2, what may pass 3, a failed check 1, a fault 3."""
     assert issubclass(kind, errors.HrmdError)
     assert kind.exit_code == code
 

@@ -14,6 +14,7 @@ import pytest
 from daemon.control.connections import LIMITS
 from daemon.core.errors import UsageError
 from daemon.run.notify import Notifier
+from daemon.run.service import START_TOLD_S
 
 UNIT = Path(__file__).parents[3] / "systemd" / "hrmd.service"
 
@@ -34,9 +35,11 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[st
 
 
 def test_messages_arrive(manager: tuple[str, socket.socket]) -> None:
-    """READY, STATUS, WATCHDOG and STOPPING reach a socket in the file system and in the abstract namespace."""
+    """READY, patience, STATUS, WATCHDOG and STOPPING reach a socket in the file system and an abstract one."""
     name, listener = manager
     notifier = Notifier.from_environment({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "30000000"})
+    assert notifier.starting("recovering: the broker\nis away", 60)
+    assert listener.recv(4096) == b"EXTEND_TIMEOUT_USEC=60000000\nSTATUS=recovering: the broker is away"
     assert notifier.ready("trading on paper")
     assert listener.recv(4096).decode() == f"READY=1\nSTATUS=trading on paper\nMAINPID={os.getpid()}"
     assert notifier.status("first line\nREADY=0")
@@ -102,6 +105,8 @@ def test_unit_file_has_what_the_daemon_relies_on() -> None:
     }  # fmt: skip
     assert {name: service[name] for name in expected} == expected
     assert int(service["WatchdogSec"]) > 0
+    assert unit()["Unit"]["StartLimitIntervalSec"] == "0"
+    assert int(service["TimeoutStartSec"]) > 2 * START_TOLD_S
     assert int(service["LimitNOFILE"]) > 2 * LIMITS.connections
     assert "XDG_CACHE_HOME=%C" in service["Environment"].split()
     assert service["CacheDirectory"] == "hrmd"
