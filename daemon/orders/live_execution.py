@@ -396,7 +396,7 @@ class LiveExecutionActor(Actor):
             self._pauses.unheard(order_id)
         if isinstance(outcome, Done):
             self.book.revenants.pop(venue_id, None)
-        elif isinstance(outcome, Rejected | NotSent):
+        else:  # where nobody knows it may be asked twice, and need not wait for a book that can't be read either
             reason = outcome.message if isinstance(outcome, Rejected) else outcome.reason
             self.book.say(OrderCancelFailed(ts=self._now, order_id=order_id, reason=reason))
         self._look.set()

@@ -186,7 +186,9 @@ class World:
             KEPT.append((self.service, process, task))
             self.service = None
             if not self._over:
-                await asyncio.sleep(max(self.down_s, self.off_until - self.loop.time()))
+                await asyncio.sleep(self.down_s)
+                while (off_s := self.off_until - self.loop.time()) > 0:  # it may have been switched off meanwhile
+                    await asyncio.sleep(off_s)
 
     def most_units(self) -> int:
         """Of one order, as the settings file and what is on record of operators' wishes have it together."""

@@ -136,6 +136,17 @@ async def test_flatten_keeps_at_it_until_the_entry_is_gone(tmp_path: Path) -> No
         assert trader.agrees()
 
 
+async def test_a_lost_cancellation_does_not_wait_for_a_book_that_can_not_be_read(tmp_path: Path) -> None:
+    """Nobody knows what became of it; asked for twice it does no harm, and a kill switch that waits does."""
+    async with trading(tmp_path) as trader:
+        trader.send("T1", **LIMIT)
+        await until(lambda: trader.order("T1").venue_id)
+        trader.desk.trouble(FaultKind.DROP, Route.CANCEL, times=2)
+        trader.desk.trouble(FaultKind.BROKEN, Route.ORDERS, times=1000)
+        trader.bus.publish(Flatten(ts=1, reason="enough"))
+        await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
+
+
 async def test_an_entry_is_cancelled_when_its_time_is_up(tmp_path: Path) -> None:
     """And one whose fate was unknown as soon as the book shows it."""
     async with trading(tmp_path) as trader:
