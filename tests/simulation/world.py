@@ -187,8 +187,7 @@ class World:
             self.service = None
             if not self._over:
                 await asyncio.sleep(self.down_s)
-                while (off_s := self.off_until - self.loop.time()) > 0:  # it may have been switched off meanwhile
-                    await asyncio.sleep(off_s)
+                await asyncio.sleep(self.off_until - self.loop.time())  # it may have been switched off meanwhile
 
     def most_units(self) -> int:
         """Of one order, as the settings file and what is on record of operators' wishes have it together."""
