@@ -23,7 +23,11 @@ TokenFile = Annotated[Path | None, typer.Option("--token-file", help="Its token,
 @budget_app.command()
 def run(config: Config = None, overrides: Overrides = None) -> None:
     """Lend it, until Ctrl-C."""
-    run_loop(_serve(settings_and_logs(config, overrides)))
+    from daemon.run.log import without_waiting
+
+    settings = settings_and_logs(config, overrides)
+    with without_waiting():
+        run_loop(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:

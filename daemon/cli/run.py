@@ -21,13 +21,14 @@ def run(
     from daemon.core.passing import telling_what_passes
     from daemon.market.calendar import ist_date
     from daemon.market.symbol_files import ensure
+    from daemon.run.log import without_waiting
     from daemon.run.memory import set_aside
     from daemon.run.service import Service
     from daemon.settings.loading import load_settings
 
     changes = [*(overrides or []), "supervisor.strict=true"] if strict else overrides
     settings = settings_and_logs(config, changes)
-    with telling_what_passes():
+    with telling_what_passes(), without_waiting():
         run_loop(ensure(settings, ist_date(wall_ns())))
         service = Service(settings, load=lambda: load_settings(config, changes))
         set_aside()

@@ -1,7 +1,8 @@
 """Turns log calls into lines on stderr: JSON for machines, colours on a terminal.
 
 Invariant: no value that looks like a secret leaves the process in a log line, and no log call raises: not
-for its values, and not because whoever read the lines is gone.
+for its values, and not because whoever read the lines is gone. Within `without_waiting` no log call waits, either: a
+terminal that was stopped, a pager or a journal that takes no more lines must not hold up who trades.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import contextlib
 import json
 import logging
 import os
+import queue
 import re
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Final, TextIO, cast
@@ -38,6 +41,10 @@ _IN_TEXT = re.compile(
     r"[^\s\"'&,;}]+"
 )
 _MAX_DEPTH = 6
+MOST_WAITING: Final = 10_000
+"""Lines that wait for a reader; what is said beyond them is lost, and counted."""
+PATIENCE_S: Final = 2.0
+"""How long the end waits for the last lines to be taken."""
 _PRIORITIES: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 """Of syslog, by level."""
 
@@ -50,7 +57,9 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     stream = stream if stream is not None else sys.stderr
     as_json = settings.format == "json" or (settings.format == "auto" and not stream.isatty())
     to_journald = goes_to_journald(stream, os.environ)
-    colours, stream = stream.isatty(), cast(TextIO, _Surviving(stream))
+    global _LINES
+    colours, _LINES = stream.isatty(), _Surviving(stream)
+    stream = cast(TextIO, _LINES)
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -97,22 +106,83 @@ def _with_priority(write: Processor) -> Processor:
     return render
 
 
+@contextlib.contextmanager
+def without_waiting() -> Iterator[None]:
+    """Hand lines to a thread that writes them, in order; the end waits a moment for those that are left."""
+    lines = _LINES
+    if lines is None:
+        yield
+        return
+    lines.begin()
+    try:
+        yield
+    finally:
+        lines.end()
+
+
 class _Surviving:
     """A stream whose other end may go away (a terminal that closes, a pipe): what can't be written is lost."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._waiting: queue.SimpleQueue[str | None] | None = None
+        self._thread: threading.Thread | None = None
+        self._lost = 0
 
     def write(self, text: str) -> int:
         """Write, or don't."""
-        with contextlib.suppress(OSError):
-            return self._stream.write(text)
+        waiting = self._waiting
+        if waiting is None:
+            with contextlib.suppress(OSError):
+                return self._stream.write(text)
+        elif waiting.qsize() < MOST_WAITING:
+            waiting.put(text)
+        else:
+            self._lost += 1
         return len(text)
 
     def flush(self) -> None:
         """Pass on, or don't."""
-        with contextlib.suppress(OSError):
-            self._stream.flush()
+        if self._waiting is None:
+            with contextlib.suppress(OSError):
+                self._stream.flush()
+
+    def begin(self) -> None:
+        """From now on a thread writes."""
+        self.flush()
+        self._waiting = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write_all, args=(self._waiting,), name="log", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Wait for what is left, but not for a reader that takes nothing."""
+        waiting, thread, self._waiting = self._waiting, self._thread, None
+        if waiting is not None and thread is not None:
+            waiting.put(None)
+            thread.join(PATIENCE_S)
+
+    def _write_all(self, waiting: queue.SimpleQueue[str | None]) -> None:
+        while (text := waiting.get()) is not None:
+            self._put(text)
+            if self._lost and waiting.qsize() < MOST_WAITING // 2:  # which is a line as any other
+                lost, self._lost = self._lost, 0
+                structlog.get_logger("log").warning("log lines were lost, for nobody took them", count=lost)
+
+    def _put(self, text: str) -> None:
+        """Past the stream's own buffer, whose lock a thread that stands would hold at the end of the process."""
+        with contextlib.suppress(OSError, ValueError):
+            try:
+                file = self._stream.fileno()
+            except OSError:  # a stream of this process' own
+                self._stream.write(text)
+                return
+            left = text.encode(errors="backslashreplace")
+            while left:
+                left = left[os.write(file, left) :]
+
+
+_LINES: _Surviving | None = None
+"""Of the newest `configure`."""
 
 
 def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

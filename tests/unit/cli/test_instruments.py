@@ -53,7 +53,7 @@ def test_no_copy_at_all(capsys: Capture, tmp_path: Path) -> None:
     assert show(tmp_path, "NSE:SBIN-EQ") == 2
     assert "hrmd instruments update gets it" in capsys.readouterr().err
     changes = (f"market.symbol_master.directory={tmp_path}", "market.symbol_master.url=http://127.0.0.1:1")
-    assert main(["instruments", "update", *[word for change in changes for word in ("--set", change)]]) == 2
+    assert main(["instruments", "update", *[word for change in changes for word in ("--set", change)]]) == 3
     assert "market.symbol_master.url: http://127.0.0.1:1/NSE_CM.csv can't be read" in capsys.readouterr().err
 
 

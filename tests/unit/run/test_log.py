@@ -13,7 +13,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.run.log import REDACTED, configure, is_secret_name
+from daemon.run.log import MOST_WAITING, REDACTED, configure, is_secret_name, without_waiting
 from daemon.settings.run import LogSettings
 
 
@@ -230,3 +230,29 @@ def test_another_stream_than_journalds_gets_plain_lines(
         structlog.get_logger("test").error("something")
         file.seek(0)
         assert file.read().startswith('{"timestamp"')
+
+
+def test_a_reader_that_takes_nothing_holds_nobody_up() -> None:
+    """A stopped terminal, a pager: what it takes later is in order, and how much was lost is said."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream, os.fdopen(reading, "rb") as reader:
+        configure(LogSettings(format="json"), stream)
+        with without_waiting():
+            for number in range(3 * MOST_WAITING):  # several times what a pipe holds
+                structlog.get_logger("test").info("something", number=number)
+            said = [json.loads(reader.readline())]
+            while "number" in said[-1]:
+                said.append(json.loads(reader.readline()))
+        assert [line["number"] for line in said[:-1]] == list(range(len(said) - 1))
+        assert said[-1]["count"] == 3 * MOST_WAITING - len(said) + 1
+
+
+def test_every_line_is_written_before_the_end() -> None:
+    """In their order; after it lines are written at once again, and by whom they are isn't seen."""
+    stream = io.StringIO()
+    configure(LogSettings(format="json"), stream)
+    with without_waiting():
+        for number in range(100):
+            structlog.get_logger("test").info("something", number=number)
+    structlog.get_logger("test").info("something", number=100)
+    assert [json.loads(line)["number"] for line in stream.getvalue().splitlines()] == list(range(101))
