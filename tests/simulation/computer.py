@@ -72,9 +72,8 @@ class Clocks:
         self._asleep_ns += ns
 
     def pass_night(self, ns: int) -> None:
-        """So much time passed at once, as for everybody, and the machine is switched on again."""
+        """So much time passed at once, as for everybody."""
         self._passed_ns += ns
-        self.reboot()
 
     def reboot(self) -> None:
         """The clocks that count from when it was switched on begin anew."""

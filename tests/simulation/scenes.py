@@ -25,8 +25,20 @@ class Scene(StrEnum):
     """It crosses the square-off, the broker's own square-off a little later, and the close."""
     NIGHT = "night"
     """It crosses the close; the computer is off over the night, and the next day opens."""
+    ASLEEP = "asleep"
+    """As at night, but the computer sleeps, and the daemon with it."""
+    AWAKE = "awake"
+    """As at night, but nobody switches anything off: the night passes, and the same process meets the next day."""
     CARRIED = "carried"
     """The computer is off before the square-off and over the night, so that positions are carried to the next open."""
+
+
+class Night(StrEnum):
+    """What the computer does over the night."""
+
+    OFF = "off"
+    ASLEEP = "asleep"
+    AWAKE = "awake"
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,9 +54,10 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     ends_s: float = 0.0
     """When trading ends for good, seconds of the session; 0: not in it."""
     off_s: tuple[float, float] | None = None
-    """From when to when the computer is off."""
+    """From when to when the night is."""
+    night: Night = Night.OFF
     skipped_ns: int = 0
-    """How much of the night passes in no time, while it is off."""
+    """How much of the night passes in no time, at its end."""
 
 
 STAGES = {
@@ -57,6 +70,12 @@ STAGES = {
         begins_ns=CLOSE - 2 * MINUTE, square_off_minutes=1, off_s=(130.0, 165.0),
         skipped_ns=(OPEN + DAY) - (CLOSE + MINUTE),
     ),
+    **{
+        scene: Stage(
+            begins_ns=CLOSE - 2 * MINUTE, square_off_minutes=1, off_s=(130.0, 165.0), night=night,
+            skipped_ns=(OPEN + DAY) - (CLOSE + MINUTE),
+        ) for scene, night in ((Scene.ASLEEP, Night.ASLEEP), (Scene.AWAKE, Night.AWAKE))
+    },
     Scene.CARRIED: Stage(
         begins_ns=CLOSE - 3 * MINUTE, square_off_minutes=1, off_s=(95.0, 165.0), skipped_ns=(OPEN + DAY) - CLOSE,
     ),

@@ -134,7 +134,7 @@ def test_what_stopped_runs_left_is_swept_up(tmp_path: Path) -> None:
 
 def test_a_session_crosses_open_close_and_night() -> None:
     """Each is met, and each is lived through without a fault."""
-    for scene in (Scene.OPENING, Scene.CLOSING, Scene.NIGHT):
+    for scene in (Scene.OPENING, Scene.CLOSING, Scene.NIGHT, Scene.ASLEEP, Scene.AWAKE):
         result = apart(Plan(seed=3, actions=(), scene=scene))
         assert [str(it) for it in result.broken] == []
         assert result.lives == (2 if scene is Scene.NIGHT else 1)

@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from daemon.core.clock import NS_PER_S
 from daemon.core.errors import HrmdError, UsageError
 from daemon.core.events import CanaryChanged, MigrationChanged, Resume, SettingChanged, TradingState
 from daemon.core.passing import passes
@@ -39,7 +40,7 @@ from tests.simulation.plan import ACTIVE_WITHIN_S, BY_HTTP, HEALED_S, TAPE, Acti
 from tests.simulation.promises import SETTLES_S
 from tests.simulation.record import journaled, newest
 from tests.simulation.recorded import Recorded
-from tests.simulation.scenes import STAGES
+from tests.simulation.scenes import STAGES, Night
 from tests.simulation.settings import MAX_A_MINUTE, MAX_LOSS, settings_at
 from tests.simulation.succession import write_what_was_shown
 from tests.simulation.venue import Venue
@@ -78,7 +79,7 @@ class World:
         self.watch.disk_fails, self.watch.spoilt = plan.has("disk."), self.mood.spoilt
         self.settings = self.file = settings_at(port, directory, stage, plan)
         """Of the first start, and as the settings file has them by now."""
-        self.split = split_of(plan) if stage.off_s is not None else None
+        self.split = split_of(plan) if stage.off_s is not None and stage.night is Night.OFF else None
         if self.split is not None and self.split.in_time:
             self.split.name(self)
         self.venue = Venue(self.loop, plan.seed, stage, port, self.ticks)
@@ -146,7 +147,7 @@ class World:
             asyncio.create_task(self._look()),
         ]
         if self.stage.off_s is not None:
-            tasks.append(asyncio.create_task(self._sleep_at_night()))
+            tasks.append(asyncio.create_task(self._spend_the_night()))
         ending = asyncio.create_task(self._end())
         left = {*tasks, ending}
         while not ending.done():
@@ -332,25 +333,37 @@ class World:
             await asyncio.sleep(1.0)
             promises.always(self)
 
-    async def _sleep_at_night(self) -> None:
-        """The computer is switched off, in order if it can be, and time passes."""
+    async def _spend_the_night(self) -> None:
+        """The computer is switched off, in order if it can be, or put to sleep, or neither; and time passes."""
         assert self.stage.off_s is not None
-        begins, ends = self.stage.off_s
+        (begins, ends), night, clocks = self.stage.off_s, self.stage.night, self.computer.clocks
         await asyncio.sleep(begins - self.loop.time())
-        self.off_until = ends
+        process = self.process
+        if night is Night.OFF:
+            await self._switch_off(ends)
+        elif night is Night.ASLEEP and process is not None and process.alive:
+            self.loop.suspend(process, ends - begins)
+            self.watch.wait(ends - begins)
+        await asyncio.sleep(ends - 1 - self.loop.time())
+        clocks.pass_night(self.stage.skipped_ns)
+        if night is Night.OFF:
+            clocks.reboot()
+        elif night is Night.ASLEEP and self.process is process:
+            clocks.sleep(self.stage.skipped_ns + round((ends - begins) * NS_PER_S))
+        self.venue.clock.pass_night(self.stage.skipped_ns)
+        self.watch.pass_night()
+        if self.split is not None:
+            self.venue.split(self.split.symbol, self.split.ratio)
+            name_it_late(self, self.split)
+
+    async def _switch_off(self, until_s: float) -> None:
+        self.off_until = until_s
         process = self.process
         if process is not None and process.alive and self.service is not None:
             self.loop.terminate(process)
             await asyncio.sleep(ENDS_WITHIN_S)
             if self.process is process and self.service is not None:
                 self.die(0, RESTART_S, torn=False)
-        await asyncio.sleep(ends - 1 - self.loop.time())
-        self.computer.clocks.pass_night(self.stage.skipped_ns)
-        self.venue.clock.pass_night(self.stage.skipped_ns)
-        self.watch.pass_night()
-        if self.split is not None:
-            self.venue.split(self.split.symbol, self.split.ratio)
-            name_it_late(self, self.split)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
