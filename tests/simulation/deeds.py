@@ -163,14 +163,17 @@ def _jump(world: World, action: Action) -> None:
 
 
 def _leap(world: World, action: Action) -> None:
-    """A clock that is wrong by up to fourteen hours, until somebody sets it right."""
+    """A clock that is wrong by up to fourteen hours, until somebody sets it right.
+
+    That is early enough for a daemon that began with it to begin once more before all is to be well.
+    """
     clocks, by = world.computer.clocks, (action.number - 500) * 100 * NS_PER_S
     clocks.offset_ns += by
 
     def set_right() -> None:
         clocks.offset_ns -= by
 
-    world.loop.call_later(action.seconds, set_right)
+    world.loop.call_later(min(action.seconds, max(0.0, HEALED_S - 60 - world.loop.time())), set_right)
 
 
 def _freeze(world: World, action: Action) -> None:

@@ -180,12 +180,12 @@ class World:
             task = self.loop.create_task(self._daemon(process), context=process.context())
             died = asyncio.create_task(self._died.wait())
             await asyncio.wait((task, died), return_when=asyncio.FIRST_COMPLETED)
+            service, self.service = self.service, None
             if process.alive:
                 died.cancel()
                 await asyncio.sleep(1.0)
                 self._check_tasks(process, task)
-            KEPT.append((self.service, process, task))
-            self.service = None
+            KEPT.append((service, process, task))
             if not self._over:
                 await asyncio.sleep(self.down_s)
                 await asyncio.sleep(self.off_until - self.loop.time())  # it may have been switched off meanwhile
