@@ -2,8 +2,8 @@
 
 A reel is a real file in memory: what a process that goes on reading it would see. Beside it stands what the disk has of
 it for certain. A kill leaves the first, with the last write cut anywhere; a power cut leaves the second and, of what
-came since, any sectors, with zeros or what was there before between them. Sealing is not on this disk: Parquet is
-written to memory as it is, in one moment.
+came since, any sectors, with zeros or what was there before between them. Sealing is one moment; where the disk is full
+or broken in it, the file of the tape may not grow beyond its first bytes.
 Invariant: all chance is of a stream of its own, so a session is the same whether it is recorded or not but for that.
 """
 
@@ -14,8 +14,9 @@ import contextvars
 import errno
 import os
 import random
+import resource
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,19 @@ class TapeDisk:
         if self.loop.time() < max(self.slow_until, self._disk.slow_until):
             return self.rng.uniform(1.0, 15.0)
         return self.rng.uniform(0.0002, 0.004)
+
+    @contextlib.contextmanager
+    def room(self) -> Iterator[None]:
+        """A tape is made by a library, in a real file: where the disk is full it ends in the middle of it."""
+        if not self.fills() and not self.breaks():
+            yield
+            return
+        before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.rng.choice((0, 100, 3_000)), hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
 
     def heal(self) -> None:
         """All is well."""
@@ -219,7 +233,8 @@ class SimSealer:
     def end(self, *, wait: bool) -> None:
         """What it was given is done now."""
         while self._jobs:
-            self._jobs.popleft()()
+            with self._disk.room():
+                self._jobs.popleft()()
 
     def _schedule(self) -> None:
         if self._due is None and self._jobs:
@@ -230,7 +245,7 @@ class SimSealer:
 
     def _do_one(self) -> None:
         self._due = None
-        with contextlib.suppress(IndexError):  # all was done when it was ended
+        with contextlib.suppress(IndexError), self._disk.room():  # all was done when it was ended
             self._jobs.popleft()()
         self._schedule()
 
