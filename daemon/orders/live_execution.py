@@ -147,7 +147,7 @@ class LiveExecutionActor(Actor):
             token = self._broker.access.read()
         except SettingsError:
             return None
-        return token if token != refused else None
+        return token if token.reveal() and token != refused else None
 
     async def _look_around(self) -> bool | None:
         """Read book and positions: whether the positions agree, None where one of them couldn't be read."""

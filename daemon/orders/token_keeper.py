@@ -57,7 +57,7 @@ class TokenKeeper:
         self._wall = wall
         self._poll_s = poll_s
         self._refusal = refusal
-        self._seen = _stamp(access.path)
+        self._seen = self._unreadable = _stamp(access.path)
         self._token = access.read()
         self._watch = TokenWatch(self._token, warn_s)
         self._said: TokenState | None = None
@@ -119,7 +119,9 @@ class TokenKeeper:
         try:
             token = self._access.read()
         except SettingsError as error:
-            log.warning("the token file can't be read", error=str(error))
+            if stamp != self._unreadable:
+                self._unreadable = stamp
+                log.warning("the token file can't be read", error=str(error))
             return
         self._seen = stamp
         if token == self._token or not token.reveal():

@@ -90,6 +90,23 @@ def test_a_fresh_token_goes_on(bench: Bench) -> None:
     assert len(bench.asked) == 2
 
 
+def test_a_file_that_holds_no_token_is_said_once_and_the_present_one_holds(bench: Bench) -> None:
+    """Somebody pasted more than the token; what is put right afterwards is taken."""
+    with capture_logs() as logs:
+        bench.at(7200)
+        bench.access.path.write_text("export FYERS_TOKEN=abc def")
+        bench.at(7100)
+        bench.at(7000)
+    assert [line["error"] for line in logs if "error" in line] == [
+        f"broker.fyers.token_file: {bench.access.path} holds no token (expected printable characters without spaces): "
+        "hrmd login makes it"
+    ]
+    assert bench.taken == bench.asked == []
+    token = bench.put(END_S + 86_400)
+    bench.at(6900)
+    assert bench.taken == [token]
+
+
 def test_what_was_reducing_goes_on_reducing(bench: Bench) -> None:
     """A flattening that the token's end interrupted isn't forgotten."""
     bench.be(TradingState.REDUCING, "out")
