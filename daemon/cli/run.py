@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daemon.cli.options import Config, Overrides, run_loop, settings_and_logs
+
+if TYPE_CHECKING:
+    from daemon.settings.tree import Settings
 
 
 def run(
@@ -17,19 +22,43 @@ def run(
     ] = False,
 ) -> None:
     """Run the daemon by its settings: live or on paper, with logs on stderr and control over local HTTP."""
-    from daemon.core.clock import wall_ns
-    from daemon.core.passing import telling_what_passes
-    from daemon.market.calendar import ist_date
-    from daemon.market.symbol_files import ensure
     from daemon.run.log import without_waiting
-    from daemon.run.memory import set_aside
-    from daemon.run.service import Service
     from daemon.settings.loading import load_settings
 
     changes = [*(overrides or []), "supervisor.strict=true"] if strict else overrides
     settings = settings_and_logs(config, changes)
-    with telling_what_passes(), without_waiting():
-        run_loop(ensure(settings, ist_date(wall_ns())))
-        service = Service(settings, load=lambda: load_settings(config, changes))
-        set_aside()
-        run_loop(service.run())
+    with without_waiting():
+        _run(settings, lambda: load_settings(config, changes))
+
+
+def _run(settings: Settings, load: Callable[[], Settings]) -> None:
+    """Run it; where it never came to trade, whoever is told of alerts is told why."""
+    from daemon.alerting.refused import forget, note_path, tell
+    from daemon.core.clock import wall_ns
+    from daemon.core.errors import HrmdError, Unavailable, UsageError
+    from daemon.core.passing import telling_what_passes
+    from daemon.market.calendar import ist_date
+    from daemon.market.symbol_files import ensure
+    from daemon.run.memory import set_aside
+    from daemon.run.notify import Notifier
+    from daemon.run.service import Service
+
+    note, began = note_path(os.environ), False
+
+    async def begin() -> None:
+        nonlocal began
+        began = True
+        forget(note)
+
+    try:
+        with telling_what_passes():
+            run_loop(ensure(settings, ist_date(wall_ns())))
+            service = Service(settings, load=load)
+            set_aside()
+            run_loop(service.run((begin,)))
+    except Exception as error:
+        if not began and Notifier.from_environment(os.environ).managed:
+            reason = str(error) if isinstance(error, HrmdError) else f"{type(error).__name__}: {error}"
+            again = not isinstance(error, UsageError) or isinstance(error, Unavailable)
+            tell(settings.alerts, reason, note, os.environ, again=again)
+        raise
