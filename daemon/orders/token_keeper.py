@@ -65,7 +65,8 @@ class TokenKeeper:
 
     @property
     def state(self) -> TokenState:
-        """What the token is now."""
+        """What the token is now, also before `run`, while a start waits for the broker."""
+        self._watch.refused(self._refusal())
         return self._watch.state(self._wall.now_ns())
 
     @property
@@ -97,7 +98,6 @@ class TokenKeeper:
     def look(self) -> None:
         """Take a fresh token up, and act on what the present one is."""
         self._read()
-        self._watch.refused(self._refusal())
         state = self.state
         if state is not self._said:
             self._said = state

@@ -160,6 +160,13 @@ def test_a_refusal_halts_before_the_end(bench: Bench) -> None:
     assert isinstance(bench.asked[-1], Resume)
 
 
+def test_a_refusal_is_known_before_anybody_looks(bench: Bench) -> None:
+    """As while a start waits for the broker: health asks, and nobody looks yet."""
+    assert bench.keeper.state.holds
+    bench.refusal = "Could not authenticate the user"
+    assert not bench.keeper.state.holds
+
+
 def test_a_refusal_that_was_taken_back(bench: Bench) -> None:
     """The venue takes the same token again: what its refusal had stopped goes on."""
     bench.refusal = "Could not authenticate the user"
