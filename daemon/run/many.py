@@ -56,18 +56,25 @@ class Crew:
 
     def __init__(self, count: int, *, thinks: bool) -> None:
         """`thinks`: whether there is a network, for which they import torch."""
+        self._pool = processes(count, thinks=thinks)
+        self._processes: set[multiprocessing.process.BaseProcess] = set()
+        self._starting = threading.Thread(target=self._start, args=(count, thinks), name="crew")
+        self._starting.start()  # it waits for the imports, and whoever made this has some of his own
+
+    def _start(self, count: int, thinks: bool) -> None:
         before = set(multiprocessing.active_children())
-        self._pool = processes(count)
         for _ in range(count):
             self._pool.submit(_get_ready, thinks)
         self._processes = set(multiprocessing.active_children()) - before
 
     def do(self, work: Callable[[bytes], bytes], jobs: Sequence[bytes]) -> Iterator[bytes]:
         """What comes of each job, in order. Raises `BrokenExecutor` where a process ended."""
+        self._starting.join()
         return self._pool.map(work, jobs)
 
     def terminate(self) -> None:
         """End them, whatever they are at: `do` raises."""
+        self._starting.join()
         for process in self._processes:
             process.terminate()
 
@@ -93,15 +100,23 @@ def thinks(settings: Settings) -> bool:
     return settings.strategy.name in ("hrm", "ppo")
 
 
+def _needed(thinks: bool) -> list[str]:
+    return ["daemon.run.split", *(["strategies.hrm"] if thinks else [])]
+
+
 def _get_ready(thinks: bool) -> None:
-    importlib.import_module("daemon.run.split")
-    if thinks:
-        importlib.import_module("strategies.hrm")
+    for name in _needed(thinks):
+        importlib.import_module(name)
 
 
-def processes(workers: int) -> ProcessPoolExecutor:
-    """Fresh ones: a fork would copy threads of torch and of the journal half done."""
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin)
+def processes(workers: int, *, thinks: bool = True) -> ProcessPoolExecutor:
+    """Fresh ones: a fork of this process would copy threads of torch and of the journal half done.
+
+    On Linux they are forked from one that has imported what they need, and done nothing else: once for all of them.
+    """
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context.set_forkserver_preload(_needed(thinks))
+    return ProcessPoolExecutor(workers, context, initializer=_begin)
 
 
 def _begin() -> None:
