@@ -303,7 +303,7 @@ async def test_without_a_journal_entries_stay_and_exits_leave(tmp_path: Path) ->
     async with trading(tmp_path) as trader:
         trader.send("T1")
         await until(lambda: trader.order("T1").state is OrderState.FILLED)
-        trader.actor._journal = FullDisk()
+        trader.actor._sender._journal = FullDisk()
         trader.send("T2")
         await until(lambda: trader.order("T2").state is OrderState.CANCELLED)
         assert trader.order("T2").reason == "not sent: the journal can't be written"
@@ -465,7 +465,7 @@ class SlowDisk:
 async def test_what_is_taken_back_while_the_disk_is_waited_for_never_leaves(tmp_path: Path) -> None:
     """Halted after the approval and before the sending: the exchange never hears of it."""
     async with trading(tmp_path) as trader:
-        disk = trader.actor._journal = SlowDisk()
+        disk = trader.actor._sender._journal = SlowDisk()
         trader.send("T1")
         await until(lambda: trader.order("T1").state is OrderState.APPROVED)
         trader.bus.publish(Halt(ts=1, reason="enough"))
