@@ -1,8 +1,9 @@
-"""The broker's book, positions and money, read again and again → ours in line with them, and a word when they can't be.
+"""The broker's book, positions and money, read again and again → ours in line with them, or a word that they can't be.
 
-The book is read when something calls for it, the whole account every `reconcile_s` in any case, neither as fast as the
-broker answers: who asks in vain again and again has no calls left for exits. Invariant: while something is unknown,
-incomplete or owed the book is read again soon, and an account that wasn't read for too long is said to be out of sight.
+The book is read when something calls for it, and the whole account every `reconcile_s` in any case; but never as fast
+as the broker answers, for who asks in vain again and again has no calls left for exits. Invariant: while anything is
+unknown, incomplete or owed the book is read again soon, and an account that wasn't read for too long is told as out of
+sight.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class Reconciler:
                 due_ns = now + int(pause_s * NS_PER_S)
             self._canceller.pursue()
             rest_s = SHORTEST_PAUSE_S if read else min(2 * rest_s, RECOVERY_PAUSE_S)
-            await asyncio.sleep(rest_s)  # who asks in vain again and again has no calls left for exits
+            await asyncio.sleep(rest_s)
 
     async def keep_in_sight(self) -> None:
         """Say when the broker has not been read for too long; that it is again is said by the reading."""
