@@ -21,7 +21,37 @@ BandOf: TypeAlias = Callable[[str], tuple[Decimal | None, Decimal | None]]
 """The day's lowest and highest price of a symbol; None where it isn't known."""
 
 
-class Broker(Protocol):
+class TakesOrders(Protocol):
+    """What is needed to send."""
+
+    async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:
+        """Place the order under its client id as tag."""
+
+
+class TakesCancellations(Protocol):
+    """What is needed to take an order off the market."""
+
+    async def cancel(self, venue_id: str) -> Outcome[Acknowledged]:
+        """Ask for a cancellation; the book tells what came of it."""
+
+
+class ShowsAccount(Protocol):
+    """What is needed to see how the account stands."""
+
+    async def orders(self, *, urgent: bool) -> Outcome[list[VenueOrder]]:
+        """All orders of the day; `urgent` may use the calls kept for exits."""
+
+    async def trades(self, *, urgent: bool) -> Outcome[list[VenueTrade]]:
+        """All trades of the day."""
+
+    async def positions(self) -> Outcome[list[VenuePosition]]:
+        """What was bought and sold of each symbol, under the product that orders are placed under."""
+
+    async def funds(self) -> Outcome[Funds]:
+        """The account's money."""
+
+
+class Broker(TakesOrders, TakesCancellations, ShowsAccount, Protocol):
     """One account at one broker."""
 
     @property
@@ -35,24 +65,6 @@ class Broker(Protocol):
     @property
     def refusal(self) -> str:
         """Why the venue refuses the present token; "" while it takes it."""
-
-    async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:
-        """Place the order under its client id as tag."""
-
-    async def cancel(self, venue_id: str) -> Outcome[Acknowledged]:
-        """Ask for a cancellation; the book tells what came of it."""
-
-    async def orders(self, *, urgent: bool) -> Outcome[list[VenueOrder]]:
-        """All orders of the day; `urgent` may use the calls kept for exits."""
-
-    async def trades(self, *, urgent: bool) -> Outcome[list[VenueTrade]]:
-        """All trades of the day."""
-
-    async def positions(self) -> Outcome[list[VenuePosition]]:
-        """What was bought and sold of each symbol, under the product that orders are placed under."""
-
-    async def funds(self) -> Outcome[Funds]:
-        """The account's money."""
 
     def events(self) -> AsyncGenerator[SocketEvent, None]:
         """Pushes, gaps and losses of connection, for ever."""

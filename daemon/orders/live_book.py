@@ -65,6 +65,8 @@ class LiveBook:
     ) -> None:
         self.orders = orders
         self.positions: Counter[str] = Counter(positions)
+        self.sending: set[str] = set()
+        """Orders that are approved and on their way, until the venue has answered or they never left."""
         self.cancelling: set[str] = set()
         """Orders whose cancellation is under way: the book may still show them working."""
         self.revenants: dict[str, str] = {}

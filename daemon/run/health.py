@@ -178,7 +178,7 @@ def _broker(app: App) -> BrokerReading | None:
     execution = app.execution
     if not isinstance(execution, LiveExecutionActor):
         return None
-    return BrokerReading(execution.trouble, execution.sight.missing, execution.sight.age_s)
+    return BrokerReading(execution.sight.trouble, execution.sight.missing, execution.sight.age_s)
 
 
 def _token(app: App) -> TokenReading | None:

@@ -172,7 +172,7 @@ class Stage:
         if self.barred:
             self.actor.cancel_entries(self.barred, self.barred_ts)
         await self.actor.recover()
-        self.actor._group = self._group
+        self.actor._tasks.group = self._group
         await self.settle()
 
     async def settle(self) -> None:
@@ -186,8 +186,8 @@ class Stage:
 
     async def read(self) -> None:
         """The book is read, and what follows from it is done."""
-        await self.actor._read_book(urgent=True)
-        self.actor._pursue()
+        await self.actor._reconciler.read_book(urgent=True)
+        self.actor._canceller.pursue()
         await self.settle()
 
     def judge(self) -> None:

@@ -18,6 +18,7 @@ from daemon.core.own_code import OwnCodeFailed
 from daemon.feed.live.feed import LiveFeed
 from daemon.fyers.broker import FyersBroker
 from daemon.journal.writer import Journal
+from daemon.orders.canceller import Canceller
 from daemon.orders.live_book import LiveBook
 from daemon.orders.live_execution import LiveExecutionActor
 from daemon.risk.actor import RiskActor
@@ -112,7 +113,7 @@ PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "fills_not_on_record": (Journal, "append", _but_some_fills),
     "repeats_are_taken_again": (Repeats, "begin", _nothing),
     "canary_forgotten_at_restart": (CanaryDesk, "resume", _nothing),
-    "cancelled_and_left": (LiveExecutionActor, "_pursue", _nothing),
+    "cancelled_and_left": (Canceller, "pursue", _nothing),
     "limit_said_and_not_on_record": (Journal, "append", _but_settings),
     "no_answer_is_a_hold": (OwnStrategy, "_asked", _whatever_it_answers),
     "strategy_said_and_not_in_charge": (Supervisor, "_swap", _nothing),

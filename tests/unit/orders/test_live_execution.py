@@ -4,42 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from daemon.calls.budget import Purpose
 from daemon.core.clock import NS_PER_S, LiveClock
-from daemon.core.errors import JournalError, SettingsError
+from daemon.core.errors import SettingsError
 from daemon.core.events import (
     CancelOrder,
     Fill,
-    Flatten,
     FundsReported,
     Halt,
     OrderAccepted,
     OrderApproved,
     OrderCancelFailed,
-    OrderCancelled,
     OrderCancelRequested,
     OrderIntent,
-    OrderRejected,
     OrderSent,
     OrderType,
-    OrderUnknown,
-    PositionRestated,
-    PriceAdjusted,
     Side,
     SymbolHalted,
-    SymbolResumed,
     TimeAdvanced,
 )
 from daemon.fyers.broker import FyersBroker
-from daemon.fyers.requests import Product
 from daemon.orders.abandoning import abandon
 from daemon.orders.book import OrderState
 from daemon.orders.token_keeper import TokenKeeper
@@ -62,28 +52,6 @@ async def test_an_order_goes_out_once_and_its_fill_comes_back(tmp_path: Path) ->
         assert [type(event) for event in trader.heard(OrderSent, Fill)] == [OrderSent, Fill]
         assert len(trader.desk.book) == 1
         assert trader.heard(FundsReported)[0].total == Decimal(1_000_000)
-
-
-@pytest.mark.parametrize(
-    ("kind", "after"),
-    [
-        (FaultKind.DROP, True), (FaultKind.DROP, False), (FaultKind.BROKEN, True), (FaultKind.BROKEN, False),
-        (FaultKind.GARBLED, True), (FaultKind.NO_ACK, True), (FaultKind.NO_ACK, False), (FaultKind.LATE, False),
-        (FaultKind.DELAY, True), (FaultKind.DELAY, False),
-    ],
-)  # fmt: skip
-async def test_silence_is_no_rejection(tmp_path: Path, kind: FaultKind, after: bool) -> None:
-    """Unknown until the book speaks: then filled where the order lives, written off where it never came; never two."""
-    async with trading(tmp_path) as trader:
-        trader.desk.trouble(kind, after=after, seconds=0.45)
-        trader.send()
-        await until(lambda: trader.order("T1").state.done)
-        await until(lambda: trader.agrees() and (len(trader.desk.book) == 1 or not trader.book.positions[SBIN]))
-        lives = len(trader.desk.book) == 1
-        assert trader.order("T1").filled == (10 if lives else 0)
-        if not trader.heard(OrderAccepted) and not lives:
-            assert trader.heard(OrderUnknown)
-        assert len(trader.heard(OrderSent)) == 1
 
 
 async def test_pushes_that_are_lost_doubled_or_reordered_change_nothing(tmp_path: Path) -> None:
@@ -109,42 +77,6 @@ async def test_parts_are_booked_in_order(tmp_path: Path) -> None:
         await until(lambda: trader.order("T1").state is OrderState.FILLED)
         await until(trader.agrees)
         assert [fill.quantity for fill in trader.heard(Fill)] == [3, 7]
-
-
-@pytest.mark.parametrize("kind", [FaultKind.REJECT, FaultKind.REJECT_LATER])
-async def test_a_rejection_is_told(tmp_path: Path, kind: FaultKind) -> None:
-    """At once or by the exchange afterwards: rejected, with its words."""
-    async with trading(tmp_path) as trader:
-        trader.desk.trouble(kind, message="no such luck")
-        trader.send()
-        await until(lambda: trader.order("T1").state is OrderState.REJECTED)
-        assert "no such luck" in trader.heard(OrderRejected)[0].reason
-
-
-async def test_flatten_keeps_at_it_until_the_entry_is_gone(tmp_path: Path) -> None:
-    """The cancellation is lost twice and asked for again; an exit that waits at a price is taken off as well."""
-    async with trading(tmp_path) as trader:
-        trader.send("T1", **LIMIT)
-        trader.send("T2", Side.SELL, type=OrderType.LIMIT, limit_price=Decimal("900"), reduces=True)
-        await until(lambda: trader.order("T1").venue_id and trader.order("T2").venue_id)
-        trader.desk.trouble(FaultKind.DROP, Route.CANCEL, times=2)
-        trader.bus.publish(Flatten(ts=1, reason="enough"))
-        await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
-        await until(lambda: trader.order("T2").state is OrderState.CANCELLED)
-        assert trader.heard(OrderCancelFailed)
-        assert trader.heard(OrderCancelled)[0].reason
-        assert trader.agrees()
-
-
-async def test_a_lost_cancellation_does_not_wait_for_a_book_that_can_not_be_read(tmp_path: Path) -> None:
-    """Nobody knows what became of it; asked for twice it does no harm, and a kill switch that waits does."""
-    async with trading(tmp_path) as trader:
-        trader.send("T1", **LIMIT)
-        await until(lambda: trader.order("T1").venue_id)
-        trader.desk.trouble(FaultKind.DROP, Route.CANCEL, times=2)
-        trader.desk.trouble(FaultKind.BROKEN, Route.ORDERS, times=1000)
-        trader.bus.publish(Flatten(ts=1, reason="enough"))
-        await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
 
 
 async def test_an_entry_is_cancelled_when_its_time_is_up(tmp_path: Path) -> None:
@@ -192,16 +124,6 @@ async def test_a_restart_asks_the_book_about_what_was_on_its_way(tmp_path: Path)
             assert trader.agrees()
 
 
-async def test_an_order_that_comes_alive_after_all_is_cancelled(tmp_path: Path) -> None:
-    """Written off, then it reaches the exchange: it is taken off, and what it traded is booked."""
-    async with trading(tmp_path, unknown_settle_s=0.1) as trader:
-        trader.desk.trouble(FaultKind.LATE, seconds=2.0)
-        trader.send(**LIMIT)
-        await until(lambda: trader.order("T1").state is OrderState.REJECTED)
-        await until(lambda: trader.desk.book)
-        await until(lambda: trader.desk.book[0].status.name == "CANCELLED")
-
-
 @pytest.mark.parametrize("wish", ["adopt", "ignore", "halt"])
 async def test_orders_of_somebody_else(tmp_path: Path, wish: str) -> None:
     """Adopted they are booked, ignored they aren't, and by setting trading halts; no symbol is halted for them."""
@@ -213,32 +135,6 @@ async def test_orders_of_somebody_else(tmp_path: Path, wish: str) -> None:
         assert bool(trader.heard(Halt)) is (wish == "halt")
         assert [event.strategy for event in trader.heard(OrderIntent)] == (["external"] if wish == "adopt" else [])
         assert trader.heard(SymbolHalted) == []
-
-
-async def test_a_position_that_differs_halts_the_symbol(tmp_path: Path) -> None:
-    """The numbers are said; when both agree again it is resumed."""
-    account = Account(Decimal(1_000_000))
-    async with opened() as desk, trading(tmp_path, account, desk) as trader:
-        trader.book.positions[SBIN] = 5
-        await until(lambda: trader.heard(SymbolHalted))
-        assert trader.heard(SymbolHalted)[0].reason == "position: the broker holds 0, the journal 5"
-        trader.book.positions[SBIN] = 0
-        await until(lambda: trader.heard(SymbolResumed))
-
-
-async def test_what_the_broker_makes_of_a_split_is_no_difference(tmp_path: Path) -> None:
-    """Ten for one: of one share nothing is left there, and ours follows instead of being halted."""
-    account = Account(Decimal(1_000_000))
-    async with opened() as desk, trading(tmp_path, account, desk) as trader:
-        restated: list[PositionRestated] = []
-        trader.bus.tap((PositionRestated,), restated.append)
-        trader.book.positions[SBIN] = 1
-        trader.bus.publish(
-            PriceAdjusted(ts=trader.clock.now_ns(), symbol=SBIN, date="2026-01-06", kind="split", numerator=10,
-                          denominator=1, shares=True, by_broker=True)
-        )  # fmt: skip
-        await until(lambda: restated)
-        assert (trader.book.positions[SBIN], trader.heard(SymbolHalted)) == (0, [])
 
 
 async def test_a_refused_token_is_one_clear_line_and_waited_for(tmp_path: Path) -> None:
@@ -290,30 +186,6 @@ def test_orders_by_a_tape_never_reach_a_real_exchange(tmp_path: Path) -> None:
         FyersBroker(fyers_settings(**local, token_file=tmp_path / "missing"), LiveClock())
 
 
-class FullDisk:
-    """A journal that can't be written."""
-
-    def durable(self) -> None:
-        """Say so."""
-        raise JournalError("journal j: the disk is full")
-
-
-async def test_without_a_journal_entries_stay_and_exits_leave(tmp_path: Path) -> None:
-    """Trading halts, the entry is cancelled before it left, the exit reaches the exchange."""
-    async with trading(tmp_path) as trader:
-        trader.send("T1")
-        await until(lambda: trader.order("T1").state is OrderState.FILLED)
-        trader.actor._journal = FullDisk()
-        trader.send("T2")
-        await until(lambda: trader.order("T2").state is OrderState.CANCELLED)
-        assert trader.order("T2").reason == "not sent: the journal can't be written"
-        assert "the disk is full" in trader.heard(Halt)[0].reason
-        trader.send("T3", Side.SELL, reduces=True)
-        await until(lambda: trader.order("T3").state is OrderState.FILLED)
-        assert [held.wanted.tag for held in trader.desk.book] == ["T1", "T3"]
-        assert trader.agrees()
-
-
 async def test_a_stage_that_is_restarted_trusts_nothing_it_did_not_finish(tmp_path: Path) -> None:
     """Cut off while an answer was awaited: unknown, then what the book says; the order is not sent again."""
     account = Account(Decimal(1_000_000))
@@ -349,15 +221,6 @@ async def test_an_order_of_yesterday_that_the_book_forgot_has_expired(tmp_path: 
         assert trader.order("T1").state is OrderState.EXPIRED
 
 
-async def test_orders_under_another_product_are_nobodys(tmp_path: Path) -> None:
-    """Neither adopted nor a difference: their position isn't among those that are compared."""
-    async with trading(tmp_path) as trader:
-        await trader.desk.rest.place(order("stranger", quantity=7, product=Product.CNC), PURPOSE)
-        await until(lambda: len(trader.heard(FundsReported)) > 3)
-        assert trader.desk.server.exchange.ledger.net(SBIN) == 7
-        assert (trader.heard(OrderIntent), trader.heard(SymbolHalted)) == ([], [])
-
-
 async def test_an_order_that_somebody_changed_is_followed(tmp_path: Path) -> None:
     """Made larger at the broker and filled beyond what we wanted: booked, no fault, the exchange's numbers."""
     async with trading(tmp_path) as trader:
@@ -371,37 +234,6 @@ async def test_an_order_that_somebody_changed_is_followed(tmp_path: Path) -> Non
         await until(lambda: trader.order("T1").state is OrderState.FILLED)
         assert trader.order("T1").intent.quantity == 25
         await until(trader.agrees)
-
-
-async def test_positions_and_funds_are_compared_however_busy_it_is(tmp_path: Path) -> None:
-    """A stream of news must not put the comparison off for ever."""
-    async with trading(tmp_path, reconcile_s=0.3) as trader:
-        before = len(trader.heard(FundsReported))
-        stop = asyncio.Event()
-
-        async def hurry() -> None:
-            while not stop.is_set():
-                trader.actor._look.set()
-                await asyncio.sleep(0.01)
-
-        hurrying = asyncio.create_task(hurry())
-        await until(lambda: len(trader.heard(FundsReported)) > before + 2)
-        stop.set()
-        await hurrying
-
-
-async def test_the_brokers_cash_is_the_journals(tmp_path: Path) -> None:
-    """With a position open, in the middle of a day: to the paisa; and not told while orders are on their way."""
-    async with trading(tmp_path) as trader:
-        trader.send("T1", quantity=10)
-        trader.send("T2", Side.SELL, quantity=4)
-        await until(lambda: trader.order("T2").state is OrderState.FILLED and trader.order("T1").remaining == 0)
-        seen = len(trader.heard(FundsReported))
-        await until(lambda: len(trader.heard(FundsReported)) > seen + 1)
-        told = trader.heard(FundsReported)[-1]
-        assert told.cash is not None
-        assert abs(told.cash - trader.account.portfolio.cash) < Decimal("0.01")
-        assert told.settled
 
 
 def keeper_of(trader: Trader) -> TokenKeeper:
@@ -449,31 +281,6 @@ async def test_what_a_dead_token_left_working_is_asked_for_with_the_new_one_at_o
         await log_in_again(trader, keeper)
         assert len(trader.heard(OrderCancelRequested)) == asked + 1
         await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
-
-
-class SlowDisk:
-    """A journal whose disk is waited for."""
-
-    def __init__(self) -> None:
-        self.done = asyncio.Event()
-
-    def durable(self) -> Coroutine[Any, Any, object]:
-        """Ask."""
-        return self.done.wait()
-
-
-async def test_what_is_taken_back_while_the_disk_is_waited_for_never_leaves(tmp_path: Path) -> None:
-    """Halted after the approval and before the sending: the exchange never hears of it."""
-    async with trading(tmp_path) as trader:
-        disk = trader.actor._journal = SlowDisk()
-        trader.send("T1")
-        await until(lambda: trader.order("T1").state is OrderState.APPROVED)
-        trader.bus.publish(Halt(ts=1, reason="enough"))
-        await until(lambda: trader.order("T1").unwanted)
-        disk.done.set()
-        await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
-        assert trader.order("T1").reason == "enough"
-        assert trader.desk.book == []
 
 
 async def test_after_a_fault_entries_are_taken_off_and_the_rest_is_named(tmp_path: Path) -> None:
