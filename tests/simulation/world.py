@@ -141,14 +141,15 @@ class World:
     async def _session(self) -> None:
         tasks = self._tasks = [asyncio.create_task(self.venue.run())]
         await asyncio.sleep(0.1)
+        living = asyncio.create_task(self._live())
         tasks += [
-            asyncio.create_task(self._live()),
+            living,
             asyncio.create_task(self._act()),
             asyncio.create_task(self._look()),
         ]
         if self.stage.off_s is not None:
             tasks.append(asyncio.create_task(self._spend_the_night()))
-        ending = asyncio.create_task(self._end())
+        ending = asyncio.create_task(self._end(living))
         left = {*tasks, ending}
         while not ending.done():
             done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
@@ -367,8 +368,8 @@ class World:
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    async def _end(self) -> None:
-        """Faults stop; the daemon must come to trade again, agree with the venue, and end."""
+    async def _end(self, living: asyncio.Task[None]) -> None:
+        """Faults stop; the daemon must come to trade again, agree with the venue, and end, leaving nothing."""
         await asyncio.sleep(HEALED_S - self.loop.time())
         self.heal()
         self.mood.calm_from = HEALED_S + 65
@@ -394,7 +395,7 @@ class World:
         self.loop.terminate(process)
         for _ in range(ENDS_WITHIN_S):
             await asyncio.sleep(1)
-            if self.service is None:
+            if living.done():
                 break
         else:
             self.watch.breaks("it ends when it is asked to", f"it still runs {ENDS_WITHIN_S} s later")
