@@ -126,8 +126,9 @@ async def test_a_live_feed_is_recorded_without_trading(tape: Path, tmp_path: Pat
     stop = asyncio.Event()
     async with opened(tapes=[tape]) as desk:
         assert desk.server.player is not None
-        master = ("market.symbol_master.use=always", f"market.symbol_master.url={desk.server.url}/sym_details",
-                  f"market.symbol_master.directory={symbols}", "market.symbol_master.min_rows=1", "market.symbol_master.max_age_days=36500")  # fmt: skip
+        master = ("market.symbol_master.use=always", "market.symbol_master.min_rows=1",
+                  "market.symbol_master.max_age_days=36500", f"market.symbol_master.url={desk.server.url}/sym_details",
+                  f"market.symbol_master.directory={symbols}")  # fmt: skip
         recorded = asyncio.create_task(record_only(recording(desk, tmp_path, *master), stop))
         playing = asyncio.create_task(desk.server.player.run(SPEED))
         async with asyncio.timeout(PATIENCE_S):
