@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from daemon.run.log import MOST_WAITING, REDACTED, configure, is_secret_name, without_waiting
 from daemon.settings.run import LogSettings
 
-
 ROOT = Path(__file__).parents[3]
 
 
