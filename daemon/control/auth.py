@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from daemon.core.errors import UsageError
-from daemon.core.files import read_text, write_whole
+from daemon.core.files import open_regular, read_text, write_whole
 
 CREDENTIAL_NAME = "control-token"
 MIN_TOKEN_CHARS = 16
 KEY = "control.token_file"
+MOST_BLANK_BYTES = 4096
 
 
 def server_token(token_file: Path, environment: Mapping[str, str], key: str = KEY) -> str:
@@ -36,7 +37,7 @@ def check_server_token(token_file: Path, environment: Mapping[str, str]) -> None
     path = server_token_file(token_file, environment)
     if path != token_file:
         read_token(path)
-    elif path.exists():
+    elif not _is_blank(path):
         kept_token(path)
 
 
@@ -71,10 +72,21 @@ def read_token(path: Path) -> str:
     return token
 
 
+def _is_blank(path: Path) -> bool:
+    """Whether it isn't there, or is all that a power cut leaves of one: no bytes, or zeros."""
+    if not path.exists():
+        return True
+    try:
+        with open_regular(path) as stream:
+            return not any(stream.read(MOST_BLANK_BYTES))
+    except OSError:
+        return False  # who reads it says why
+
+
 def _create_if_missing(path: Path, key: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists() or (path.is_file() and not path.stat().st_size):  # what a power cut leaves of one
+        if _is_blank(path):
             write_whole(path, f"{secrets.token_urlsafe(32)}\n".encode())
     except OSError as error:
         raise UsageError(f"{key}: {path} can't be made ({error.strerror})") from None

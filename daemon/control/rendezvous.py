@@ -8,6 +8,7 @@ and a process number that was given away again misleads nobody. Invariant: nobod
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -45,9 +46,10 @@ class Announcement:
         self._path, self._handle = path, handle
 
     def close(self) -> None:
-        """Take the record away; once closed, does nothing."""
+        """Take the record away; one that can't be is that of a dead daemon then. Once closed, does nothing."""
         if self._handle >= 0:
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._path.unlink()
             os.close(self._handle)
             self._handle = -1
 

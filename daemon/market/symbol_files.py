@@ -89,14 +89,20 @@ def newest_day(directory: Path) -> dt.date | None:
 
 
 async def update(settings: SymbolMasterSettings, day: dt.date, progress: Progress | None = None) -> SymbolMaster:
-    """Download the files as those of `day`, check them and keep them. Raises `UsageError`; then nothing was kept."""
+    """Download the files as those of `day`, check them and keep them. Raises `UsageError`; then nothing was kept.
+
+    Files that aren't believed are `Unavailable`, too: a half-made copy, or a portal's page, may be right in a minute.
+    """
     timeout = aiohttp.ClientTimeout(total=TOTAL_S, sock_connect=CONNECT_S, sock_read=CONNECT_S * 2)
     texts = {}
     async with aiohttp.ClientSession(timeout=timeout) as session:
         for name in FILES:
             texts[name] = await _fetch(session, f"{settings.url}/{name}.csv", name, progress)
-    master = SymbolMaster(texts, day, settings.min_rows, settings.max_age_days)
-    _check_shrinking(settings, day, master)
+    try:
+        master = SymbolMaster(texts, day, settings.min_rows, settings.max_age_days)
+        _check_shrinking(settings, day, master)
+    except UsageError as error:
+        raise Unavailable(str(error)) from None
     _keep(settings.directory, day, texts)
     return master
 

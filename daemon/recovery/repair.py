@@ -2,7 +2,8 @@
 
 SQLite drops an uncommitted tail by itself; this is for a file that was cut off, overwritten or emptied, and for records
 that no longer are what their type says. What the lost tail told is asked of the broker afterwards. Invariant: after
-`repair` a start can read the journal, a journal that is whole is not touched, and no damaged byte is deleted.
+`repair` a start can read the journal, a journal that is whole is not touched, and no damaged byte is deleted. One that
+can't be read because the disk is full or fails, or another program holds it, is not called damaged.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import structlog
 
 from daemon.core.errors import IllegalTransition, UsageError
 from daemon.core.files import check_regular, sync_directory
+from daemon.core.passing import PRIMARY, passes
 from daemon.journal.files import ALL_PARTS, place_beside, wal_of
 from daemon.journal.reader import check_journal
 from daemon.journal.schema import DAMAGED, ENDS_AT, KINDS, SCHEMA_VERSION
@@ -39,6 +41,7 @@ _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 _PAGE_BYTES = 4096
 """A file of one page holds no record of anybody."""
+_BLOCK_BYTES = 1 << 20
 _NOTHING = (0, 0)
 _UNREADABLE = (msgspec.MsgspecError, TypeError, ValueError, RecursionError)
 _Row = tuple[Any, Any, Any, Any, Any]
@@ -47,8 +50,15 @@ _Row = tuple[Any, Any, Any, Any, Any]
 def repair(path: Path) -> int | None:
     """Make `path` readable; None where it is whole or isn't there, else the number of records that were kept.
 
-    Raises `UsageError` for a file that is no journal of ours.
+    Raises `UsageError` for a file that is no journal of ours, and for one that can't be read or copied now.
     """
+    try:
+        return _repair(path)
+    except OSError as error:
+        raise UsageError(f"journal {path}: can't be read or mended now ({error.strerror or error})") from error
+
+
+def _repair(path: Path) -> int | None:
     if not path.exists() and not wal_of(path).exists():
         return None
     _check_kind(path)
@@ -104,11 +114,15 @@ def _check_kind(path: Path) -> None:
 def _is_ours(path: Path) -> bool:
     """Whether a file that can't be read was a journal: a beginning of SQLite's header, or a header of our schema.
 
+    One of zeros alone, as a power cut may leave it, is nobody's.
+
     File format, 1.3: the magic string first, the user version at byte 60.
     """
     try:
         with path.open("rb") as stream:
             header = stream.read(_HEADER_BYTES)
+            if not any(header):
+                return not any(map(any, iter(lambda: stream.read(_BLOCK_BYTES), b"")))
     except FileNotFoundError:  # its -wal was left
         return True
     if len(header) < _HEADER_BYTES:
@@ -140,6 +154,8 @@ def _problem(path: Path) -> str:
             rows = db.execute(f"{_RECORDS} WHERE (run, seq) >= (?, ?) ORDER BY run, seq", since)
             return next((problem for _, problem in _judged(rows, since, strict=strict) if problem), "")
     except DAMAGED as error:
+        if passes(error) or getattr(error, "sqlite_errorcode", 0) & PRIMARY == sqlite3.SQLITE_CANTOPEN:
+            raise UsageError(f"journal {path}: can't be read now ({error})") from error
         return str(error)
 
 

@@ -160,6 +160,19 @@ class _Surviving:
         if waiting is not None and thread is not None:
             waiting.put(None)
             thread.join(PATIENCE_S)
+            if thread.is_alive():
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """Nobody takes what the process still says (its last word, a result): it goes nowhere, and the process ends."""
+        with contextlib.suppress(OSError, ValueError):
+            stuck = os.fstat(self._stream.fileno())
+            nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            for number in {self._stream.fileno(), 1, 2}:
+                with contextlib.suppress(OSError):
+                    if os.path.samestat(os.fstat(number), stuck):
+                        os.dup2(nowhere, number)
+            os.close(nowhere)
 
     def _write_all(self, waiting: queue.SimpleQueue[str | None]) -> None:
         while (text := waiting.get()) is not None:

@@ -22,7 +22,7 @@ from daemon.feed.tick_filter import TickFilter
 from daemon.machine import Machine
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.opening import CalendarWatch
-from daemon.market.symbol_files import open_instruments
+from daemon.market.symbol_files import ensure, open_instruments
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.tape.recorded import reels_by_day
@@ -86,6 +86,7 @@ async def record_only(settings: Settings, stop: asyncio.Event) -> Recording:
         raise SettingsError("feed.tape: expected at least one tape for feed.source tape (--set feed.tape=[FILE])")
     if settings.feed.source != "tape":
         check_feed(settings)
+    await ensure(settings, ist_date(wall_ns()))
     bus, calendar = Bus(), MarketCalendar.load(settings.market.calendar_file)
     recorder = open_recorder(settings, calendar, Machine())
     try:

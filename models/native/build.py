@@ -5,7 +5,8 @@ processor can run it is asked each time.
 
 No compiler, another processor or a failed build is a `RuntimeUnavailable` of one line; the caller then takes another
 runtime. The processor is asked (CPUID, and the system's leave to use the wide registers) by a library of its own that
-runs anywhere, before the kernel is built or loaded. Invariant: a library that is in the cache is complete.
+runs anywhere, before the kernel is built or loaded. Invariant: a library that is in the cache is complete, and on the
+disk; one that a power cut has cut off all the same is built anew.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ VARIANTS: Final = {
 COMPILERS: Final = ("g++", "c++", "clang++")
 BUILD_S: Final = 300.0
 """How long a build may take on a machine that is busy."""
+_ELF: Final = b"\x7fELF"
+_ELF_HEADER_BYTES: Final = 64
 
 INSTRUCTIONS: Final = {"int8": "AVX512-VNNI", "bf16": "AVX512-BF16", "fp32": "AVX512", "int16": "AVX512-VNNI"}
 """What the faster variant needs of the processor, in the order of the kernel's own numbers of precisions."""
@@ -106,7 +109,9 @@ def build(
         digest.update((folder / source).read_bytes())
     target = cache / f"{name}-{digest.hexdigest()[:16]}.so"
     if target.exists():
-        return target
+        if _is_whole(target):
+            return target
+        log.warning("%s is cut off: it is built anew", target)
     compiler = compiler or find_compiler()
     log.info("building the native kernel (%s) with %s: some seconds, once for this machine", name, compiler[0])
     try:
@@ -115,13 +120,42 @@ def build(
             partial = Path(aside) / target.name
             command = [*compiler, *flags, "-w", "-o", str(partial), *(str(folder / source) for source in sources)]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=BUILD_S)
+            _sync(partial)
             os.replace(partial, target)
+            _sync(cache)
     except subprocess.CalledProcessError as error:
         first = next((line for line in error.stderr.splitlines() if "error" in line), error.stderr.strip()[:200])
         raise RuntimeUnavailable(f"native: {' '.join(compiler)} could not build it: {first}") from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RuntimeUnavailable(f"native: could not be built in {cache}: {error}") from error
     return target
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether an ELF file reaches to the end of its section headers, the last of it: a shorter one kills who loads it.
+
+    elf(5): e_shoff, e_shentsize and e_shnum of a 64-bit header.
+    """
+    try:
+        with path.open("rb") as stream:
+            header = stream.read(_ELF_HEADER_BYTES)
+            size = os.fstat(stream.fileno()).st_size
+    except OSError:
+        return True  # who loads it says why it can't be read
+    if len(header) < _ELF_HEADER_BYTES or not header.startswith(_ELF):
+        return False
+    begins = int.from_bytes(header[40:48], "little")
+    each, count = (int.from_bytes(header[at : at + 2], "little") for at in (58, 60))
+    return size >= begins + each * count
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk has a file, or the names in a directory."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_library(path: Path, kind: type[ctypes.CDLL] = ctypes.CDLL) -> ctypes.CDLL:

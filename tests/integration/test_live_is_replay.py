@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from daemon.core.events import Bar, FeedState, FeedStatus
+from daemon.market.symbol_files import newest_day
 from daemon.run.output_tables import bars_table
 from daemon.run.recording import record_only
 from daemon.run.service import Service
@@ -53,7 +54,7 @@ def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def recording(desk: Desk, directory: Path) -> Settings:
+def recording(desk: Desk, directory: Path, *more: str) -> Settings:
     """Live ticks of the sandbox, on paper, recorded."""
     token_file = directory / "token"
     token_file.write_text(TOKEN)
@@ -67,6 +68,7 @@ def recording(desk: Desk, directory: Path) -> Settings:
         f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
         f"broker.fyers.token_file={token_file}", f"journal.path={directory}/j.sqlite", "control.enabled=false",
         f"feed.record.path={directory}/tapes", "feed.record.flush_s=0.2", f"broker.fyers.calls_file={directory}/calls",
+        *more,
     )  # fmt: skip
 
 
@@ -116,14 +118,21 @@ async def test_live_is_replay(tape: Path, tmp_path: Path) -> None:
 
 
 async def test_a_live_feed_is_recorded_without_trading(tape: Path, tmp_path: Path) -> None:
-    """`hrmd tape record` on the same feed: ticks of every symbol on the tape, and nothing else is made."""
+    """`hrmd tape record` on the same feed: ticks of every symbol on the tape; the symbol master of today is got first.
+
+    Nothing else is made.
+    """
+    symbols = tmp_path / "symbols"
     stop = asyncio.Event()
     async with opened(tapes=[tape]) as desk:
         assert desk.server.player is not None
-        recorded = asyncio.create_task(record_only(recording(desk, tmp_path), stop))
+        master = ("market.symbol_master.use=always", "market.symbol_master.min_rows=1",
+                  "market.symbol_master.max_age_days=36500", f"market.symbol_master.url={desk.server.url}/sym_details",
+                  f"market.symbol_master.directory={symbols}")  # fmt: skip
+        recorded = asyncio.create_task(record_only(recording(desk, tmp_path, *master), stop))
         playing = asyncio.create_task(desk.server.player.run(SPEED))
         async with asyncio.timeout(PATIENCE_S):
-            while not any(  # noqa: ASYNC110 — a test
+            while not recorded.done() and not any(  # noqa: ASYNC110 — a test
                 path.stat().st_size > 20_000 for path in (tmp_path / "tapes").glob("*.ticks")
             ):
                 await asyncio.sleep(0.05)
@@ -133,4 +142,5 @@ async def test_a_live_feed_is_recorded_without_trading(tape: Path, tmp_path: Pat
     sealed = seal(tmp_path / "tapes", DAY, reels_by_day(tmp_path / "tapes")[DAY])
     assert said.recorded == sealed.ticks > 0
     assert set(TapeReader([tmp_path / "tapes" / f"{DAY}.parquet"]).symbols) == set(NAMES)
+    assert newest_day(symbols) is not None
     assert not (tmp_path / "j.sqlite").exists()

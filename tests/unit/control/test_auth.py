@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.control.auth import read_token, server_token
+from daemon.control.auth import check_server_token, read_token, server_token
 from daemon.core.errors import UsageError
 
 TOKEN = "a-token-of-some-length"
@@ -22,10 +22,13 @@ def test_a_missing_file_is_made_for_its_owner_only(tmp_path: Path) -> None:
     assert server_token(tmp_path / "other", {}) != token
 
 
-def test_a_file_that_the_power_took_the_content_of_is_made_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", [b"", bytes(44)])
+def test_a_file_that_the_power_took_the_content_of_is_made_anew(tmp_path: Path, left: bytes) -> None:
     """Nothing is lost that it held, and a start that is refused for it would be refused for ever."""
     path = tmp_path / "control.token"
-    path.touch()
+    path.write_bytes(left)
+    check_server_token(path, {})
+    assert path.read_bytes() == left
     token = server_token(path, {})
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert read_token(path) == token

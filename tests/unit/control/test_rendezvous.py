@@ -69,6 +69,20 @@ def test_a_killed_daemon_is_not_found_and_the_next_one_clears_up(environment: di
     announcement.close()
 
 
+def test_a_record_that_can_not_be_taken_away_keeps_nobody_from_ending(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """A disk that may only be read by now, or whose folder is gone; nobody is found by it, for nobody holds it."""
+    announcement = announce(ONE, environment)
+    folder = tmp_path / "hrmd" / "daemons"
+    folder.rename(tmp_path / "elsewhere")
+    folder.touch()
+    announcement.close()
+    folder.unlink()
+    (tmp_path / "elsewhere").rename(folder)
+    assert found(environment) == []
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"pid": 1}', b"\xff", b'{"pid": "x", "url": 1}'])
 def test_a_record_that_is_none(environment: dict[str, str], tmp_path: Path, content: bytes) -> None:
     """Whatever stands in it, others are found."""

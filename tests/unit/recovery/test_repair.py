@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -14,8 +15,9 @@ from pathlib import Path
 import pytest
 import structlog
 
-from daemon.core.errors import UsageError
+from daemon.core.errors import Unavailable, UsageError
 from daemon.core.events import Event, Halt, OrderApproved
+from daemon.core.passing import telling_what_passes
 from daemon.journal.writer import Journal
 from daemon.recovery.account import recover
 from daemon.recovery.repair import repair
@@ -137,6 +139,16 @@ def test_a_journal_cut_to_nothing_is_said(path: Path, left: int) -> None:
     assert path.with_name("j.sqlite.damaged-1").stat().st_size == left
 
 
+def test_a_journal_of_zeros_is_put_aside(path: Path) -> None:
+    """A power cut may leave the length of a file and none of its bytes; with anything behind them it is foreign."""
+    path.write_bytes(bytes(3 << 20) + b"1")
+    with pytest.raises(UsageError, match="not a database"):
+        repair(path)
+    path.write_bytes(bytes(8192))
+    assert start(path) == (0, 0)
+    assert path.with_name("j.sqlite.damaged-1").stat().st_size == 8192
+
+
 def test_a_file_whose_maker_ended_before_its_first_run_is_a_first_start(path: Path) -> None:
     """Tables and nothing in them."""
     Journal(path, safe=True).close()
@@ -237,3 +249,17 @@ def test_a_foreign_database_is_left_alone(path: Path) -> None:
             repair(path)
         assert path.read_bytes() == content
         assert [file.name for file in path.parent.iterdir()] == ["j.sqlite"]
+
+
+def test_a_journal_that_another_program_holds_is_not_damaged(killed: Path, tmp_path: Path) -> None:
+    """A backup, or somebody's `sqlite3`: the start is refused, to be tried again, and the file is left alone."""
+    path = Path(shutil.copytree(killed.parent, tmp_path / "copy")) / "j.sqlite"
+    before = sorted(file.name for file in path.parent.iterdir())
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        refused = pytest.raises(Unavailable, match=r"j\.sqlite: can't be read now \(database is locked\)")
+        with refused, telling_what_passes():
+            repair(path)
+        assert sorted(file.name for file in path.parent.iterdir()) == before
+    assert start(path)[1] == 2000

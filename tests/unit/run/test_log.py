@@ -5,6 +5,8 @@ import json
 import logging
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from hypothesis import strategies as st
 
 from daemon.run.log import MOST_WAITING, REDACTED, configure, is_secret_name, without_waiting
 from daemon.settings.run import LogSettings
+
+ROOT = Path(__file__).parents[3]
 
 
 class Terminal(io.StringIO):
@@ -245,6 +249,34 @@ def test_a_reader_that_takes_nothing_holds_nobody_up() -> None:
                 said.append(json.loads(reader.readline()))
         assert [line["number"] for line in said[:-1]] == list(range(len(said) - 1))
         assert said[-1]["count"] == 3 * MOST_WAITING - len(said) + 1
+
+
+@pytest.mark.slow
+def test_a_reader_that_takes_nothing_does_not_keep_a_process_that_has_ended() -> None:
+    """Its last word (`error: …`) is lost, and whoever starts it again may do so; the same where stdout goes there."""
+    code = (
+        "import sys, structlog\n"
+        "from daemon.cli import main\n"
+        "from daemon.run.log import configure, without_waiting\n"
+        "from daemon.settings.run import LogSettings\n"
+        "configure(LogSettings(format='json'))\n"
+        "with without_waiting():\n"
+        "    for _ in range(5000):\n"
+        "        structlog.get_logger('test').info('something')\n"
+        "print('said')\n"
+        "sys.exit(main(['check', '-c', '/nowhere' * 30]))\n"
+    )
+    reading, writing = os.pipe()
+    try:
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=writing, stderr=writing, cwd=ROOT)
+        try:
+            assert process.wait(60) == 2
+        finally:
+            process.kill()
+            process.wait()
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def test_every_line_is_written_before_the_end() -> None:

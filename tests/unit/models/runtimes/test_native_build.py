@@ -114,6 +114,17 @@ def test_a_damaged_library_is_one_line(tmp_path: Path, compiler: list[str]) -> N
         native.open_library(broken)
 
 
+@pytest.mark.parametrize("left", [0, 63, 0.5, 1.0])
+def test_what_a_power_cut_left_of_a_library_is_built_anew(tmp_path: Path, compiler: list[str], left: float) -> None:
+    """Cut off it ended every start by SIGBUS, and zeros (here: all of it) kept the kernel away, both for ever."""
+    path = native.build(tmp_path, *CPU, compiler)
+    size = path.stat().st_size
+    path.write_bytes(bytes(size) if left == 1.0 else path.read_bytes()[: int(left if left > 1 else left * size)])
+    assert native.build(tmp_path, *CPU, compiler) == path
+    assert path.stat().st_size == size
+    native.open_library(path)
+
+
 def test_it_is_for_linux_on_x86_only(tmp_path: Path) -> None:
     """Anything else is refused before a compiler is looked for."""
     with pytest.raises(RuntimeUnavailable, match="native needs Linux on x86-64, this is Darwin on arm64"):
