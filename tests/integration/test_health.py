@@ -25,11 +25,12 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def healthz(daemon: Daemon, code: int) -> Callable[[], Any]:
-    """What `/healthz` says without a token, once it answers with `code`."""
+    """What `/healthz` says without a token, once it answers with `code` and the daemon trades."""
 
     def look() -> Any:
         got, said = daemon.get("/healthz", token=False)
-        return said if got == code else None
+        recovers = any(reason.startswith("recovering") for reason in said.get("reasons", []))
+        return said if got == code and not recovers else None
 
     return look
 
