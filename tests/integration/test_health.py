@@ -102,6 +102,7 @@ def test_a_model_that_is_swapped_on_disk_is_noticed(day: Path, tmp_path: Path) -
         daemon.until("damaged", lambda: "the file of hrm is damaged or gone" in model(daemon)["text"])
         file.write_bytes(whole)
         daemon.until("well again", lambda: model(daemon)["status"] == "ok")
+        daemon.until("said", lambda: [it for it in daemon.log if it.get("check") == "model" and it["status"] == "ok"])
         assert daemon.terminate() == 0
     told = [c.now for one in journaled(daemon.journal, HealthReport) for c in one.changes if c.check == "model"]
     assert told == ["warn", "ok"]
