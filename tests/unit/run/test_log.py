@@ -247,7 +247,8 @@ def test_a_reader_that_takes_nothing_holds_nobody_up() -> None:
             said = [json.loads(reader.readline())]
             while "number" in said[-1]:
                 said.append(json.loads(reader.readline()))
-        assert [line["number"] for line in said[:-1]] == list(range(len(said) - 1))
+        numbers = [line["number"] for line in said[:-1]]
+        assert numbers == sorted(set(numbers))
         assert said[-1]["count"] == 3 * MOST_WAITING - len(said) + 1
 
 
