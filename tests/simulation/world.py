@@ -87,6 +87,7 @@ class World:
         if plan.has("migration."):
             write_what_was_shown(self.computer.journal, stage.begins_ns)
         self.service: Service | None = None
+        self._living: asyncio.Task[None]
         self.process: Process | None = None
         self.down_s = RESTART_S
         self.off_until = 0.0
@@ -141,8 +142,9 @@ class World:
     async def _session(self) -> None:
         tasks = self._tasks = [asyncio.create_task(self.venue.run())]
         await asyncio.sleep(0.1)
+        self._living = asyncio.create_task(self._live())
         tasks += [
-            asyncio.create_task(self._live()),
+            self._living,
             asyncio.create_task(self._act()),
             asyncio.create_task(self._look()),
         ]
@@ -399,6 +401,7 @@ class World:
         else:
             self.watch.breaks("it ends when it is asked to", f"it still runs {ENDS_WITHIN_S} s later")
             return
+        await asyncio.wait((self._living,))  # its last life is looked at, too
         promises.on_record(self, service.app.snapshot())  # with what was filled while it ended
 
     def heal(self) -> None:

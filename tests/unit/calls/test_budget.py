@@ -161,7 +161,9 @@ def test_a_disk_that_stands_still_holds_no_call_up(tmp_path: Path) -> None:
     assert recorded(path, MIDNIGHT).used_today == 0
     goes_on.set()
     clock.advance(MIDNIGHT + 10 * NS_PER_S)
-    while recorded(path, MIDNIGHT + 10 * NS_PER_S).used_today < 2 * SMALL.second.calls:  # its thread has its turn by and by
+    while (
+        recorded(path, MIDNIGHT + 10 * NS_PER_S).used_today < 2 * SMALL.second.calls
+    ):  # its thread has its turn by and by
         assert budget.take(EXIT) > 0
     assert recorded(path, MIDNIGHT + 10 * NS_PER_S).take(EXIT) == 51 * NS_PER_S
     budget.close()
