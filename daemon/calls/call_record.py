@@ -4,7 +4,8 @@ The venue counts calls, not processes: a daemon that is restarted again and agai
 spend one budget. Times are of the machine's monotonic clock, which goes on between processes; after a reboot they lie
 far ahead of it, and then count as just now. The file says itself how many calls it remembers, is written in place under
 a lock (`flock`), and left to the operating system to bring to disk: it outlives the process, and a power cut costs
-longer than the minute it is about. Invariant: a call is in the file before it is made.
+longer than the minute it is about. Invariant: a call is in the file before it is made, unless the file stands still (a
+frozen file system, a disk that hangs): then it is counted in memory, and in the file once that goes on.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import os
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from daemon.calls.pen import Pen, Write
 from daemon.core.clock import NS_PER_S
 from daemon.core.errors import SettingsError
 
@@ -77,6 +79,18 @@ class Calls:
             self.held_until = now + min(self.held_until - self.held_at, LONGEST_DISTRUST_NS)
             self.held_at = now
 
+    def take_over(self, ours: Calls, since: int) -> None:
+        """Calls that this process made from number `since` on while the file stood still, and its hold."""
+        count = min(ours.written - since, len(ours.times))
+        for number in range(ours.written - count, ours.written):
+            self.add(ours.times[number % len(ours.times)])
+        if ours.day > self.day:
+            self.day, self.used = ours.day, ours.used
+        elif ours.day == self.day:
+            self.used += ours.written - since
+        if ours.held_until > self.held_until:
+            self.held_until, self.held_at = ours.held_until, ours.held_at
+
     def grow(self, slots: int) -> None:
         """Remember at least so many from now on."""
         if slots > len(self.times):
@@ -89,8 +103,11 @@ class Calls:
 class CallRecord:
     """The file of an account's calls; `shared` is the only way to them."""
 
-    def __init__(self, path: Path, slots: int) -> None:
-        """Open or create `path`, for at least `slots` calls. Raises `SettingsError` where that can't be."""
+    def __init__(self, path: Path, slots: int, write: Write | None = None) -> None:
+        """Open or create `path`, for at least `slots` calls. Raises `SettingsError` where that can't be.
+
+        `write` takes the place of `os.pwrite` from then on.
+        """
         self._path = path
         self._known = Calls(slots)
         try:
@@ -106,6 +123,9 @@ class CallRecord:
                 f"broker.fyers.calls_file: {path} can't be written ({error.strerror}); expected a file of hrmd's own"
             ) from None
         self._known = found
+        self._pen = Pen(self._file) if write is None else Pen(self._file, write)
+        self._behind: int | None = None
+        """Where the file stands still: the first call that isn't in it."""
 
     @contextmanager
     def shared(self, now: int) -> Iterator[Calls]:
@@ -115,19 +135,36 @@ class CallRecord:
         leave. This process's own calls are counted on.
         """
         with self._locked():
-            self._known = self._read() or self._known
+            if not self._goes_on():
+                yield self._known
+                return
+            ours, found = self._known, self._read()
+            self._known = found or ours
             times, header = self._known.times.copy(), _header(self._known)
-            self._known.doubt(
-                now
-            )  # on record as well: doubted anew at every look, a call would be of just now for ever
+            if self._behind is not None and found is not None:
+                found.take_over(ours, self._behind)
+            self._behind = None
+            # on record as well: doubted anew at every look, a call would be of just now for ever
+            self._known.doubt(now)
             yield self._known
             self._write(times, header)
+
+    def _goes_on(self) -> bool:
+        """Whether what was last written is in the file by now."""
+        try:
+            free = self._file < 0 or self._pen.is_free()
+        except OSError as error:
+            self._give_up(error)
+            return True
+        if free and self._behind is not None:
+            log.info("past calls are recorded again", path=str(self._path))
+        return free
 
     def close(self) -> None:
         """Let go of the file; closed already, does nothing."""
         file, self._file = self._file, -1
         if file >= 0:
-            os.close(file)
+            self._pen.close()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -164,20 +201,20 @@ class CallRecord:
         known, after = self._known.times, _header(self._known)
         if self._file < 0 or (known == times and after == header):
             return
+        changed = [(slot, moment) for slot, moment in enumerate(known) if times[slot] != moment]
+        parts = [(_HEADER.size + slot * _TIME.size, _TIME.pack(moment)) for slot, moment in changed]
         try:
-            for slot, moment in enumerate(known):
-                if times[slot] != moment:
-                    os.pwrite(self._file, _TIME.pack(moment), _HEADER.size + slot * _TIME.size)
-            os.pwrite(self._file, after, 0)
+            if not self._pen.put([*parts, (0, after)]):
+                self._behind = self._known.written
+                log.error("the file of past calls stands still: they are counted in memory", path=str(self._path))
         except OSError as error:
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
         """What the file says from now on would be old."""
         log.error("past calls can't be recorded: a restart forgets them", path=str(self._path), why=str(error))
-        file, self._file = self._file, -1
-        with suppress(OSError):
-            os.close(file)
+        self._file = -1
+        self._pen.close()
 
 
 def _header(calls: Calls) -> bytes:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
+import threading
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,51 @@ def test_a_disk_that_fails_later_stops_no_call(tmp_path: Path) -> None:
     os.close(record._file)
     budget = RateBudget(ReplayClock(MIDNIGHT), SMALL, record)
     assert granted(budget, EXIT, 9) == SMALL.second.calls
+
+
+def test_a_disk_that_stands_still_holds_no_call_up(tmp_path: Path) -> None:
+    """A frozen file system: calls are counted in memory, and in the file once it goes on."""
+    goes_on = threading.Event()
+
+    def write(file: int, content: bytes, at: int) -> None:
+        goes_on.wait()
+        os.pwrite(file, content, at)
+
+    path, clock = tmp_path / "calls", ReplayClock(MIDNIGHT)
+    budget = RateBudget(clock, SMALL, CallRecord(path, SMALL.minute.calls, write))
+    assert granted(budget, EXIT, 9) == SMALL.second.calls
+    clock.advance(MIDNIGHT + NS_PER_S)
+    assert granted(budget, EXIT, 9) == SMALL.second.calls
+    budget.hold(60.0)
+    assert recorded(path, MIDNIGHT).used_today == 0
+    goes_on.set()
+    clock.advance(MIDNIGHT + 10 * NS_PER_S)
+    while (
+        recorded(path, MIDNIGHT + 10 * NS_PER_S).used_today < 2 * SMALL.second.calls
+    ):  # its thread has its turn by and by
+        assert budget.take(EXIT) > 0
+    assert recorded(path, MIDNIGHT + 10 * NS_PER_S).take(EXIT) == 51 * NS_PER_S
+    budget.close()
+
+
+def test_what_fails_after_it_stood_still_stops_no_call(tmp_path: Path) -> None:
+    """The disk is gone for good: the record is given up, once, and calls go on."""
+    goes_on, gone = threading.Event(), threading.Event()
+
+    def write(file: int, content: bytes, at: int) -> None:
+        goes_on.wait()
+        gone.set()
+        raise OSError(errno.EIO, "the disk is gone")
+
+    clock = ReplayClock(MIDNIGHT)
+    budget = RateBudget(clock, SMALL, CallRecord(tmp_path / "calls", SMALL.minute.calls, write))
+    assert granted(budget, EXIT, 9) == SMALL.second.calls
+    goes_on.set()
+    gone.wait()
+    for second in range(1, 3):
+        clock.advance(MIDNIGHT + second * NS_PER_S)
+        assert granted(budget, EXIT, 1) == 1
+    budget.close()
 
 
 def test_processes_share_one_budget(tmp_path: Path) -> None:
