@@ -45,13 +45,13 @@ class TokenWatch:
         self._refusal = reason
 
     def state(self, now_ns: int) -> TokenState:
-        """What it is at `now_ns` (wall time, UTC ns)."""
+        """What it is at `now_ns` (wall time, UTC ns); one that has ended is refused because of that."""
+        if self.expires_ts is not None and now_ns >= self.expires_ts:
+            return TokenState.EXPIRED
         if self._refusal:
             return TokenState.REFUSED
         if self.expires_ts is None:
             return TokenState.UNKNOWN
-        if now_ns >= self.expires_ts:
-            return TokenState.EXPIRED
         return TokenState.EXPIRING if self.expires_ts - now_ns <= self._warn_ns else TokenState.VALID
 
     def left_s(self, now_ns: int) -> float | None:
