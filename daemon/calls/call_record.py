@@ -103,7 +103,7 @@ class Calls:
 class CallRecord:
     """The file of an account's calls; `shared` is the only way to them."""
 
-    def __init__(self, path: Path, slots: int, write: Write | None = None) -> None:
+    def __init__(self, path: Path, slots: int, write: Write = os.pwrite) -> None:
         """Open or create `path`, for at least `slots` calls. Raises `SettingsError` where that can't be.
 
         `write` takes the place of `os.pwrite` from then on.
@@ -123,7 +123,7 @@ class CallRecord:
                 f"broker.fyers.calls_file: {path} can't be written ({error.strerror}); expected a file of hrmd's own"
             ) from None
         self._known = found
-        self._pen = Pen(self._file) if write is None else Pen(self._file, write)
+        self._pen = Pen(self._file, write)
         self._behind: int | None = None
         """Where the file stands still: the first call that isn't in it."""
 

@@ -25,7 +25,7 @@ Write = Callable[[int, bytes, int], object]
 class Pen:
     """Writes into `file`, which is its own from now on."""
 
-    def __init__(self, file: int, write: Write = lambda file, content, at: os.pwrite(file, content, at)) -> None:
+    def __init__(self, file: int, write: Write = os.pwrite) -> None:
         self._file = file
         self._write = write
         self._worker: ThreadWorker | None = None

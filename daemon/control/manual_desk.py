@@ -32,7 +32,7 @@ from daemon.core.events import (
     SettingChanged,
 )
 from daemon.orders.book import OrderBook
-from daemon.orders.paper_execution import Durable
+from daemon.orders.durability import Durable
 from daemon.recovery.account import Account
 
 NEEDS_THE_JOURNAL = (Resume, LoadModel, SettingChanged, BeginCanary, AdvanceMigration, RollBackMigration)

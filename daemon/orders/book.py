@@ -91,6 +91,8 @@ MOVES: dict[OrderState, frozenset[OrderState]] = {
 that was made larger at the venue before we knew it filled."""
 DONE = _ENDS | {S.DENIED}
 """States in which nothing more is expected of an order."""
+CANCELLABLE = (S.ACCEPTED, S.PARTIALLY_FILLED)
+"""States of an order that the venue holds."""
 
 _LATE: dict[OrderState, frozenset[OrderState]] = {
     S.APPROVED: frozenset({S.SENT}),

@@ -12,13 +12,12 @@ import asyncio
 from daemon.calls.outcome import Done, NotSent, Rejected, Unknown
 from daemon.core.clock import Clock
 from daemon.core.events import ITSELF, CancelOrder, OrderCancelFailed, OrderCancelRequested
-from daemon.orders.book import Order
+from daemon.orders.book import CANCELLABLE, Order
 from daemon.orders.broker import TakesCancellations
 from daemon.orders.cancel_pauses import CancelPauses
 from daemon.orders.live_book import LiveBook
 from daemon.orders.openers import EntryBar
 from daemon.orders.orphans import LEFT_OVER
-from daemon.orders.paper_execution import CANCELLABLE
 from daemon.orders.tasks import Tasks
 
 

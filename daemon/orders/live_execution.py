@@ -40,8 +40,9 @@ from daemon.core.events import (
 from daemon.orders.book import Order, OrderState
 from daemon.orders.broker import Broker
 from daemon.orders.canceller import Canceller
+from daemon.orders.durability import Durable
 from daemon.orders.live_book import LiveBook
-from daemon.orders.paper_execution import BY_HAND, Durable, rests
+from daemon.orders.paper_execution import BY_HAND, rests
 from daemon.orders.pushes import Disconnected, OrderPush, TradePush
 from daemon.orders.reconciler import RECOVERY_PAUSE_S, SHORTEST_PAUSE_S, Reconciler
 from daemon.orders.sender import Sender
@@ -154,13 +155,13 @@ class LiveExecutionActor(Actor):
             order_id = order.intent.order_id
             if order.state in (OrderState.APPROVED, OrderState.SENT):
                 self.book.say(OrderUnknown(ts=self._clock.now_ns(), order_id=order_id, reason=reason))
-            elif order.state is OrderState.INTENT and not self._queued(order_id):
+            elif order.state is OrderState.INTENT and not self._queued():
                 self.book.say(
                     OrderCancelled(ts=self._clock.now_ns(), order_id=order_id, filled=0, reason="it was never sent")
                 )
 
-    def _queued(self, order_id: str) -> bool:
-        """Whether the inbox still holds the answer to an intent: only before the first run it can't."""
+    def _queued(self) -> bool:
+        """Whether the inbox may still hold the answer to an intent: only before the first run it can't."""
         return len(self.inbox) > 0
 
     # -- what it hears ------------------------------------------------------------------------------------------------

@@ -18,10 +18,8 @@ import numpy as np
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, Clock, ReplayClock
-from daemon.core.errors import JournalError
 from daemon.core.events import (
     EXTERNAL,
-    ITSELF,
     MANUAL,
     PROTECTION,
     SETTLEMENT,
@@ -43,20 +41,16 @@ from daemon.core.events import (
     TimeAdvanced,
 )
 from daemon.market.overnight import counted_anew
-from daemon.orders.book import Order, OrderBook, OrderState
+from daemon.orders.book import CANCELLABLE, Order, OrderBook
+from daemon.orders.durability import UNWRITTEN, Durable, may_leave
 from daemon.orders.openers import EntryBar
 from daemon.orders.settlement import Settlement
-
-CANCELLABLE = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
-"""States of an order that the venue holds."""
 
 NEVER = 2**63 - 1
 """Later than any time."""
 
 BY_HAND = (EXTERNAL, MANUAL)
 """Whose orders rest until somebody takes them off, or the session is squared off."""
-
-UNWRITTEN = "not sent: the journal can't be written"
 
 
 def hangs_together(intent: OrderIntent) -> bool:
@@ -86,13 +80,6 @@ class Venue(Protocol):
 
     def on_time(self, ts: int) -> Sequence[Event]:
         """What the passing of time did to working orders."""
-
-
-class Durable(Protocol):
-    """The part of the journal that execution waits for."""
-
-    def durable(self) -> Awaitable[None] | None:
-        """None when everything published so far is safe, else what to await."""
 
 
 class ExecutionActor(Actor):
@@ -249,18 +236,11 @@ class ExecutionActor(Actor):
 
     async def _on_disk(self, order: Order) -> bool:
         """Wait for the journal; without it only exits are sent, and trading halts."""
-        try:
-            waiting = self._journal.durable() if self._journal is not None else None
-            if waiting is not None:
-                await waiting
-        except JournalError as error:
-            now = self._clock.now_ns()
-            self.bus.publish(Halt(ts=now, reason=f"the journal can't be written: {error}", automatic=True, who=ITSELF))
-            if not order.intent.reduces:
-                order_id = order.intent.order_id
-                self._publish((OrderCancelled(ts=now, order_id=order_id, filled=0, reason=UNWRITTEN),))
-                return False
-        return True
+        if await may_leave(order.intent, self._journal, self._clock, self.bus.publish):
+            return True
+        now, order_id = self._clock.now_ns(), order.intent.order_id
+        self._publish((OrderCancelled(ts=now, order_id=order_id, filled=0, reason=UNWRITTEN),))
+        return False
 
     def _opening(self) -> list[Order]:
         """While nothing may open: the orders that would, by what they would do now."""

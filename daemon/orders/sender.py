@@ -13,11 +13,8 @@ import structlog
 
 from daemon.calls.outcome import Done, NotSent, Rejected, Unknown
 from daemon.core.clock import Clock
-from daemon.core.errors import JournalError
 from daemon.core.events import (
-    ITSELF,
     Event,
-    Halt,
     OrderAccepted,
     OrderCancelled,
     OrderRejected,
@@ -26,8 +23,8 @@ from daemon.core.events import (
 )
 from daemon.orders.book import Order, OrderState
 from daemon.orders.broker import SaysMargin, TakesOrders
+from daemon.orders.durability import UNWRITTEN, Durable, may_leave
 from daemon.orders.live_book import LiveBook
-from daemon.orders.paper_execution import UNWRITTEN, Durable
 
 log = structlog.get_logger("execution")
 
@@ -116,17 +113,9 @@ class Sender:
 
     async def _on_disk(self, order: Order) -> bool:
         """Wait for the journal; without it only exits leave the machine, and trading halts."""
-        try:
-            waiting = self._journal.durable() if self._journal is not None else None
-            if waiting is not None:
-                await waiting
-        except JournalError as error:
-            self._publish(
-                Halt(ts=self._now, reason=f"the journal can't be written: {error}", automatic=True, who=ITSELF)
-            )
-            if not order.intent.reduces:
-                self._never_left(order, UNWRITTEN)
-                return False
+        if not await may_leave(order.intent, self._journal, self._clock, self._publish):
+            self._never_left(order, UNWRITTEN)
+            return False
         kept = order.unwanted or ("" if order.intent.reduces else self._ending)
         if kept:  # while the disk was waited for
             self._never_left(order, kept)
