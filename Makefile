@@ -38,7 +38,7 @@ quick: .venv/.dev ## in a minute and a half what most mistakes break: no process
 	HYPOTHESIS_PROFILE=quick $(PYTEST) -m 'not slow' tests/unit tests/property
 
 nightly: .venv/.dev ## every property, 25 times as deep as CI looks, what takes minutes, and 5,000 simulated sessions
-	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m 'hypothesis or nightly'
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) --timeout=0 -m 'hypothesis or nightly'
 	$(BIN)/python -m tests.simulation --sessions 5000
 
 simulate: .venv/.dev ## ten minutes of simulated sessions of the whole system, with faults and operators; SEED=N shows one

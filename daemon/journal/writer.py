@@ -93,6 +93,8 @@ class Journal:
         self._held: list[Event] = []
         self._waiters: list[tuple[int, asyncio.Future[None], asyncio.AbstractEventLoop]] = []
         self._wanted: tuple[int, int] | None = None
+        self._wanted_after = 0
+        """Events that were appended as it was asked for: what they say of where to cut counts."""
         self._doomed: list[tuple[int, int]] = []
         self._is_new = not path.exists()
         self._db, self.run = _open(path, safe, database)
@@ -193,7 +195,7 @@ class Journal:
         that is older than `before_ts` (event time, UTC ns).
         """
         with self._hand.lock:
-            self._wanted = (before_wall_ns, before_ts)
+            self._wanted, self._wanted_after = (before_wall_ns, before_ts), self._appended
 
     def close(self, *, begun: bool = True) -> None:
         """Write what is queued and close the file; calling it again does nothing.
@@ -241,7 +243,8 @@ class Journal:
         if closing and (self._stranded or not self._queue):
             self._note_end(self._seq)
             return None
-        if self._wanted is not None or self._doomed:
+        taken = self._committed + len(self._held)  # what a full disk holds up isn't waited for: rows that go make room
+        if self._doomed or (self._wanted is not None and taken >= self._wanted_after):
             self._shorten_a_little()
         if self._trouble is not None or self._stranded:
             return RETRY_S
@@ -318,7 +321,7 @@ class Journal:
     def _shorten_a_little(self) -> None:
         """A transaction's worth; what fails is left for the next time, for nothing depends on it."""
         try:
-            if self._wanted is not None:
+            if self._wanted is not None and not self._doomed:
                 self._doomed, self._wanted = self._condemn(*self._wanted), None
             if self._doomed:
                 run, end = self._doomed[0]

@@ -53,6 +53,8 @@ from daemon.settings.orders import ExecutionSettings, LiveBrokerSettings
 log = structlog.get_logger("execution")
 
 LOG_EVERY = 20
+LATE_EXIT_S = 1.0
+"""How long an exit that leaves while the process ends may work before it is taken off the market as all else was."""
 
 
 class LiveExecutionActor(Actor):
@@ -80,6 +82,10 @@ class LiveExecutionActor(Actor):
         self._timeout_ns = int(execution.working_timeout_s * NS_PER_S)
         self._clock = clock
         self._tasks = Tasks()
+        self._ends = ""
+        """Why all that is ours goes off the market; "" while the process doesn't end."""
+        self._late: dict[str, int] = {}
+        """Exits that have left since, and when each was seen first, monotonic ns."""
         self._look = asyncio.Event()
         """Set when the broker's book is to be read."""
         self._sender = Sender(book, broker, journal, clock, bus.publish, ask_margin=ask_margin)
@@ -251,7 +257,11 @@ class LiveExecutionActor(Actor):
         self._canceller.pursue()
 
     def cancel_ours(self, reason: str) -> None:
-        """Take every order off the market that we placed, and keep at it; a position's stop and target stay."""
+        """Take every order off the market that we placed, and keep at it; a position's stop and target stay.
+
+        An exit may leave after it, for nothing withholds exits: it has `LATE_EXIT_S` to trade.
+        """
+        self._ends = reason
         for order in list(self.orders.working.values()):
             if order.intent.strategy == PROTECTION:
                 log.info("left at the broker, for the position is", order=order.intent.order_id,
@@ -270,13 +280,34 @@ class LiveExecutionActor(Actor):
 
     async def settled(self) -> None:
         """Wait until nothing is on its way and nothing that is to be cancelled works."""
-        while self.book.sending or self.book.cancelling or self._canceller.pursue():
+        while self.book.sending or self.book.cancelling or self._canceller.pursue() or self._late_exits():
+            self._end_late_exits()
             self._look.set()
             await asyncio.sleep(SHORTEST_PAUSE_S / 5)
+
+    def _late_exits(self) -> list[Order]:
+        """What left after `cancel_ours` and may still work."""
+        if not self._ends:
+            return []
+        return [
+            order
+            for order in self.orders.working.values()
+            if not order.unwanted
+            and not order.foreign
+            and order.intent.strategy != PROTECTION
+            and order.state is not OrderState.INTENT
+        ]
+
+    def _end_late_exits(self) -> None:
+        now = self._clock.monotonic_ns()
+        for order in self._late_exits():
+            if now - self._late.setdefault(order.intent.order_id, now) >= LATE_EXIT_S * NS_PER_S:
+                self._canceller.want(order, self._ends)
 
     def left(self) -> list[str]:
         """What is to be off the market or on its way and, for all we know, may still work, in words."""
         orders = [it for it in self.orders.working.values() if it.unwanted or it.intent.order_id in self.book.sending]
+        orders += [it for it in self._late_exits() if it.intent.order_id not in self.book.sending]
         revenants = (self.orders.find(order_id) for order_id in self.book.revenants.values())
         orders += [order for order in revenants if order is not None]
         return [

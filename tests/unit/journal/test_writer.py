@@ -407,6 +407,33 @@ def test_a_shortening_that_was_cut_off_reads_the_same(path: Path) -> None:
     assert journaled(path, Halt) == halts(6, 2)
 
 
+def test_what_was_appended_before_a_shortening_was_asked_for_counts(path: Path) -> None:
+    """The writer is between a commit and its other work as a snapshot comes, and the shortening to it is asked for."""
+    journal: list[Journal] = []
+    snapshot = Account(Decimal(1)).snapshot(5)
+
+    class Meanwhile(sqlite3.Connection):
+        def commit(self) -> None:
+            super().commit()
+            if journal and journal[0].appended == 3:
+                journal[0].append(snapshot)
+                journal[0].shorten(0, 10)
+
+    def database(path: Path) -> sqlite3.Connection:
+        return sqlite3.connect(path, check_same_thread=False, factory=Meanwhile)
+
+    journal.append(Journal(path, safe=True, database=database))
+    journal[0].describe({"started_ts": "1"})
+    with journal[0]._hand.lock:
+        for event in halts(0, 3):
+            journal[0].append(event)
+    deadline = time.monotonic() + 30
+    while rows(path) != [(1, 4)]:
+        assert time.monotonic() < deadline, rows(path)
+    journal[0].close()
+    assert journaled(path) == [snapshot]
+
+
 def test_a_journal_without_a_snapshot_is_not_shortened(path: Path) -> None:
     """Nothing is needless that a restart would have to read."""
     journal = Journal(path, safe=True)

@@ -100,6 +100,27 @@ async def test_everything_is_cancelled_at_the_end(tmp_path: Path) -> None:
         assert trader.orders.working == {}
 
 
+async def test_an_exit_that_leaves_while_it_ends_is_waited_for(tmp_path: Path) -> None:
+    """It has a moment to trade; what is left of it then is taken off the market, as all else was."""
+    async with trading(tmp_path) as trader:
+        trader.actor.cancel_ours("shutdown")
+        trader.desk.trouble(FaultKind.PARTIAL, quantity=3)
+        trader.send("T1", reduces=True)
+        await until(lambda: trader.order("T1").filled == 3)
+        assert trader.actor.left() == [f"BUY 7 {SBIN} (T1)"]
+        settling = asyncio.create_task(trader.actor.settled())
+        await asyncio.sleep(0.2)
+        trader.desk.price("821")
+        await settling
+        assert trader.order("T1").state is OrderState.FILLED
+        trader.desk.trouble(FaultKind.PARTIAL, quantity=3)
+        trader.send("T2", reduces=True)
+        await until(lambda: trader.order("T2").filled == 3)
+        await trader.actor.settled()
+        assert at_the_exchange(trader.desk)["T2"] == "CANCELLED"
+        assert trader.actor.left() == []
+
+
 async def test_a_restart_asks_the_book_about_what_was_on_its_way(tmp_path: Path) -> None:
     """Sent by an earlier life, its answer unheard: filled meanwhile, working still, or never arrived."""
     account = Account(Decimal(1_000_000))
