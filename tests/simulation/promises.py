@@ -94,6 +94,17 @@ def _what_is_cancelled_is_taken_off(world: World) -> None:
             watch.breaks("what is cancelled is taken off", told)
 
 
+def at_its_end(world: World) -> None:
+    """A daemon that says that it ended well has left nothing of its own to work, but what protects a position."""
+    watch = world.watch
+    for order in world.venue.exchange.orders.values():
+        intent = None if order.wanted.tag in world.forgotten else watch.intents.get(order.wanted.tag)
+        if order.status is Status.PENDING and intent is not None and intent.strategy != PROTECTION:
+            watch.breaks(
+                "an end leaves nothing of ours to work", f"{order.wanted.tag} works, and nothing was said of it"
+            )
+
+
 def unquiet(world: World) -> Iterator[tuple[str, str]]:
     """What isn't yet as it must be once all is quiet: the promise, and what is wrong."""
     standing, service = world.standing(), world.running()

@@ -37,7 +37,7 @@ from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import Network
 from tests.simulation.own_class import OWN, own_strategy
 from tests.simulation.plan import ACTIVE_WITHIN_S, BY_HTTP, HEALED_S, TAPE, Action, Plan
-from tests.simulation.promises import SETTLES_S
+from tests.simulation.promises import SETTLES_S, at_its_end
 from tests.simulation.record import journaled, newest
 from tests.simulation.recorded import Recorded
 from tests.simulation.scenes import STAGES, Night
@@ -238,6 +238,7 @@ class World:
             await service.run((partial(serve, service),) if self.plan.has(*BY_HTTP) else ())
             self.ends["orderly"] += 1
             self.watch.end_life()
+            at_its_end(self)
         except HrmdError as error:
             self._check_end(error)
             self.ends["fault"] += 1
