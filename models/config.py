@@ -160,13 +160,17 @@ class FeatureSettings(_Frozen):
     past_sessions: Annotated[int, Field(ge=0, le=MOST_PAST_SESSIONS)] = 0
     """Earlier sessions whose trends, and what following them came to, the network is told of, and what a trade costs;
     0: neither, as in artifacts from before there was such a thing."""
+    belief: bool = False
+    """Whether a network that is told of earlier sessions is told, too, what the hidden-regime filter expects
+    (`models.belief`)."""
 
     @model_serializer(mode="wrap")
     def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without `past_sessions` where there are none, so that the hashes of earlier artifacts stay true."""
+        """Without what isn't used and came later, so that the hashes of earlier artifacts stay true."""
         values: dict[str, Any] = dump(self)
-        if not self.past_sessions:
-            values.pop("past_sessions", None)
+        for name in ("past_sessions", "belief"):
+            if not values.get(name):
+                values.pop(name, None)
         return values
 
     @model_validator(mode="after")
@@ -233,12 +237,12 @@ class HRMConfig(_Frozen):
     def differences(self, other: HRMConfig) -> list[str]:
         """Dotted keys at which `other` would build a different network or read different features.
 
-        `gradient` is left out: it changes how a network is trained and not what it computes. So is `past_sessions`:
-        what a network is told follows from its artifact.
+        `gradient` is left out: it changes how a network is trained and not what it computes. So are `past_sessions`
+        and `belief`: what a network is told follows from its artifact.
         """
         mine, theirs = _flat(self.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
         keys = [key for key in mine if mine[key] != theirs.get(key)]
-        free = ("architecture.gradient", "features.past_sessions")
+        free = ("architecture.gradient", "features.past_sessions", "features.belief")
         return [f"{key}: {mine[key]} != {theirs.get(key)}" for key in keys if key not in free]
 
 

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from models.belief import BELIEF_FEATURES
 from models.config import FeatureSettings
 from models.features import (
     BAR_FEATURES,
@@ -96,6 +97,8 @@ def without(features: Features, settings: FeatureSettings, *, briefly: bool = Fa
             ("earlier sessions", lambda rows, i: _calendar(rows, i, at, unknown)),
             ("cost", lambda rows, i: _cheap(rows, i, at)),
         ]
+    if "drifting" in at:
+        changes.append(("expected drift", lambda rows, i: _calendar(rows, i, at, dict.fromkeys(BELIEF_FEATURES, 0.0))))
     if not briefly:
         changes += [
             ("ranges and wicks", lambda rows, i: _bars(rows, i, RANGES, slice(None))),

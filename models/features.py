@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from models.belief import BELIEF_FEATURES, MEMBERS, belief_features, followed
 from models.config import FeatureSettings
 from models.errors import InvalidObservation
 from models.vocabulary import Vocabularies
@@ -61,7 +62,9 @@ USUAL_COST_BP: Final = 3.0
 """What trading one unit once costs where nobody says so."""
 LEAST_COST_BP: Final = 0.01
 """A trade that costs less isn't told apart."""
-NOTHING_KNOWN: Final = (0.0,) * 11
+TOLD_OF_PAST: Final = 11
+"""Of what is known of earlier sessions, those numbers that the network reads; the others feed the filter."""
+NOTHING_KNOWN: Final = (0.0,) * (TOLD_OF_PAST + MEMBERS)
 """What `models.past.known` says before the first session is over."""
 BOUNDS: Final = {
     "position_size": (0.0, 1.0), "unrealised_atr": (-math.inf, math.inf), "bars_held": (0.0, math.inf),
@@ -122,7 +125,9 @@ class FeatureSchema(BaseModel):
 
 def calendar_names(settings: FeatureSettings) -> tuple[str, ...]:
     """Return what the calendar token holds."""
-    return CALENDAR_FEATURES + PAST_FEATURES if settings.past_sessions else CALENDAR_FEATURES
+    if not settings.past_sessions:
+        return CALENDAR_FEATURES
+    return CALENDAR_FEATURES + PAST_FEATURES + (BELIEF_FEATURES if settings.belief else ())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +150,7 @@ class Columns:
     spread_bp: Floats  # (B,)
     complexity: Floats  # (B,)
     cost_bp: Floats  # (B,)
-    past: Floats  # (B, 11) as `models.past.known` makes it
+    past: Floats  # (B, 41) as `models.past.known` makes it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +159,7 @@ class Features:
 
     patches: NDArray[np.float32]  # (B, P, patch · 9)
     coarse: NDArray[np.float32]  # (B, Wc · 9)
-    calendar: NDArray[np.float32]  # (B, 21), or (B, 34) with `past_sessions`
+    calendar: NDArray[np.float32]  # (B, 21), (B, 34) with `past_sessions`, (B, 42) with `belief`
     position: NDArray[np.float32]  # (B, 3), zeros where flat
     instrument: Rows  # (B,)
     timeframe: Rows  # (B,)
@@ -231,8 +236,14 @@ def _told(columns: Columns, volatility: Floats, settings: FeatureSettings) -> li
         _calendar(columns, volatility, settings.clip),
         trend_features(columns.bars, columns.bars_present, volatility, settings.clip),
     ]
-    if settings.past_sessions:
-        told += [_cost(columns, volatility, settings.clip), np.clip(columns.past, -settings.clip, settings.clip)]
+    if not settings.past_sessions:
+        return told
+    past = np.clip(columns.past[:, :TOLD_OF_PAST], -settings.clip, settings.clip)
+    told += [_cost(columns, volatility, settings.clip), past]
+    if settings.belief:
+        returns, share = own_variances(columns.bars, columns.bars_present)
+        seen = followed(returns, columns.bars_present, share, volatility, columns.past[:, TOLD_OF_PAST:])
+        told.append(belief_features(*seen, columns.cost_bp / (volatility * 1e4), settings.clip))
     return told
 
 
@@ -323,19 +334,28 @@ def trend_features(bars: Floats, present: Flags, volatility: Floats, clip: float
     estimate of a drift under changing volatility is; a bar's variance is the window's, times how the squared ranges up
     to that bar stand to the window's. The first number is the newest bar's share of this, as a log-volatility.
     """
-    (_, high, low, _), returns = _logarithms(bars, present)
-    squares = np.where(present, np.square(high - low), 0.0)
+    returns, share = own_variances(bars, present)
     age = np.arange(present.shape[1] - 1, -1, -1.0)
-    recent = np.exp(np.minimum(age[None, :] - age[:, None], 0.0) / RECENT_SPAN) * (age[:, None] >= age[None, :])
-    usual = squares.sum(-1, keepdims=True) / np.maximum(present.sum(-1, keepdims=True), 1)
-    local = _each_row(squares, recent) / np.maximum(_each_row(present, recent), VOLATILITY_FLOOR)  # (B, W)
-    share = np.where(usual > 0, np.clip(local / np.where(usual > 0, usual, 1.0), *VARIANCE_SHARES), 1.0)
     precision = np.where(present, 1.0 / (share * np.square(volatility)[:, None]), 0.0)
     fade = np.exp(-age[:, None] / np.array(TREND_SPANS))  # (W, 5)
     errors = np.sqrt(np.maximum(_each_row(precision, np.square(fade)), VOLATILITY_FLOOR))
     trends = _each_row(precision * returns, fade) / errors
     table: Floats = np.clip(np.concatenate([0.5 * np.log(share[:, -1:]), trends], axis=1), -clip, clip)
     return table
+
+
+def own_variances(bars: Floats, present: Flags) -> tuple[Floats, Floats]:
+    """Log-returns of bars, and each bar's own variance as a share of the window's. (B, W) each.
+
+    By how the squared ranges up to that bar stand to the window's.
+    """
+    (_, high, low, _), returns = _logarithms(bars, present)
+    squares = np.where(present, np.square(high - low), 0.0)
+    age = np.arange(present.shape[1] - 1, -1, -1.0)
+    recent = np.exp(np.minimum(age[None, :] - age[:, None], 0.0) / RECENT_SPAN) * (age[:, None] >= age[None, :])
+    usual = squares.sum(-1, keepdims=True) / np.maximum(present.sum(-1, keepdims=True), 1)
+    local = _each_row(squares, recent) / np.maximum(_each_row(present, recent), VOLATILITY_FLOOR)  # (B, W)
+    return returns, np.where(usual > 0, np.clip(local / np.where(usual > 0, usual, 1.0), *VARIANCE_SHARES), 1.0)
 
 
 def _position(columns: Columns, clip: float) -> Floats:

@@ -15,8 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from models.belief import MEMBERS, followed
 from models.config import MOST_PAST_SESSIONS
-from models.features import Floats, bar_features, trend_features
+from models.features import Floats, bar_features, own_variances, trend_features
 
 WINDOW: Final = 60
 """Bars that a trend looks back on, within its session."""
@@ -25,6 +26,8 @@ FEWEST: Final = 10
 MOST: Final = MOST_PAST_SESSIONS
 SPANS: Final = 5
 SUMS: Final = 2 * SPANS + 1
+LEFT: Final = SUMS + MEMBERS
+"""Numbers that a session leaves."""
 CAUTION: Final = 100.0
 """Squares of standard errors that count as evidence of nothing: they draw what trends paid towards zero."""
 PAID_UNIT: Final = 0.1
@@ -54,17 +57,34 @@ def session_sums(bars: Floats) -> Floats:
     return np.concatenate([trends.T @ following, np.square(trends).sum(axis=0), [len(trends)]])
 
 
+def session_evidence(bars: Floats) -> Floats:
+    """How much N sessions of T bars (N, T, 5) speak for each market of `models.belief` against none, (N, K)."""
+    present = np.ones(bars.shape[:2], np.bool_)
+    _, volatility = bar_features(bars, present, CLIP)
+    returns, share = own_variances(bars, present)
+    _, evidence = followed(returns, present, share, volatility, np.zeros((len(bars), MEMBERS)))
+    return evidence
+
+
+def left_by(bars: Floats) -> Floats:
+    """All that a session (n, 5) leaves for those after it, (41,): `session_sums`, and `session_evidence` in 0.001."""
+    if len(bars) < FEWEST + 2:
+        return np.zeros(LEFT)
+    return np.concatenate([session_sums(bars), np.round(session_evidence(bars[None])[0], 3)])
+
+
 def known(sums: Sequence[Floats | tuple[float, ...]] | Floats, most: int = MOST) -> Floats:
-    """What a decision is told of earlier sessions, oldest first, the newest `most` of them: (11,).
+    """What is known of earlier sessions, oldest first, the newest `most` of them: (41,).
 
     How many there are (1: `most`); of each trend what it paid, in `PAID_UNIT` a standard error, drawn towards nothing;
-    and of each how surprising that is where trends pay nothing, in standard deviations, halved.
+    and of each how surprising that is where trends pay nothing, in standard deviations, halved. Then how much they
+    speak for each market of `models.belief`.
     """
-    rows = np.asarray(sums[-most:], np.float64).reshape(-1, SUMS)
+    rows = np.asarray(sums[-most:], np.float64).reshape(-1, LEFT)
     whole = rows.sum(axis=0)
     products, squares = whole[:SPANS], whole[SPANS : 2 * SPANS]
-    sessions = math.log1p(int((rows[:, -1] > 0).sum())) / math.log1p(most)
+    sessions = math.log1p(int((rows[:, SUMS - 1] > 0).sum())) / math.log1p(most)
     paid = products / (squares + CAUTION) / PAID_UNIT
     surprise = products / np.sqrt(squares + 1.0) / 2
     told: Floats = np.clip(np.concatenate([[sessions], paid, surprise]), -CLIP, CLIP)
-    return told
+    return np.concatenate([told, whole[SUMS:]])

@@ -31,7 +31,7 @@ from daemon.core.events import (
 )
 from models.config import EntrySettings
 from models.conformal import after_bar, after_wanting, begun
-from models.past import MOST, known, session_sums
+from models.past import LEFT, MOST, known, left_by
 
 NS_PER_MINUTE = 60 * NS_PER_S
 ATR_BARS = 14
@@ -78,7 +78,7 @@ class FixedCosts(msgspec.Struct, frozen=True):
 
 
 class PastSession:
-    """A session that is over: its bars until somebody asks what it left (`models.past.session_sums`), then that."""
+    """A session that is over: its bars until somebody asks what it left (`models.past.left_by`), then that."""
 
     __slots__ = ("_bars", "_sums")
 
@@ -88,10 +88,10 @@ class PastSession:
 
     @property
     def sums(self) -> tuple[float, ...]:
-        """Eleven numbers."""
+        """Forty-one numbers."""
         bars = self._bars
         if bars is not None:
-            self._sums = tuple(session_sums(bars).tolist())
+            self._sums = tuple(left_by(bars).tolist())
             self._bars = None
         return self._sums
 
@@ -100,7 +100,7 @@ class Past(tuple[PastSession, ...]):
     """The sessions of a symbol that are over, oldest first; what they tell is worked out once."""
 
     def known(self, most: int) -> NDArray[np.float64]:
-        """What the newest `most` of them tell (`models.past.known`), (11,), not to be written to."""
+        """What the newest `most` of them tell (`models.past.known`), (41,), not to be written to."""
         told: dict[int, NDArray[np.float64]] = self.__dict__.setdefault("told", {})
         found = told.get(most)
         if found is None:
@@ -149,7 +149,7 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
         return self.costs.bp(self.symbol, self.price, self.ts, share)
 
     def known(self, most: int) -> NDArray[np.float64]:
-        """What the newest `most` sessions that are over tell (`models.past.known`), (11,)."""
+        """What the newest `most` sessions that are over tell (`models.past.known`), (41,)."""
         return self.past.known(most)
 
     @property
@@ -365,8 +365,9 @@ class _Sessions:
             self._today = []
 
     def know(self, sums: Sequence[tuple[float, ...]]) -> None:
-        """What the sessions that are over left, oldest first."""
-        self.past = Past([PastSession(None, one) for one in sums][-MOST:])
+        """What the sessions that are over left, oldest first; what an earlier version recorded has no evidence."""
+        whole = [(*one, *(0.0,) * (LEFT - len(one))) for one in sums]
+        self.past = Past([PastSession(None, one) for one in whole][-MOST:])
 
 
 class _Held:

@@ -742,7 +742,7 @@ class Bracket(msgspec.Struct, frozen=True, gc=False):
 
 
 class SessionsRecord(msgspec.Struct, frozen=True, gc=False):
-    """What a symbol's sessions left that are over (`models.past.session_sums`), and the bars so far of the newest.
+    """What a symbol's sessions left that are over (`models.past.left_by`), and the bars so far of the newest.
 
     `today`: open, high, low, close, volume of each bar, a volume below zero where there is none; `day` counts UTC days.
     `entries`: what the entries that its model wanted came to, None where nobody asks.

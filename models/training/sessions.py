@@ -16,13 +16,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.past import known, session_sums
+from models.past import FEWEST, LEFT, SUMS, known, session_evidence, session_sums
 from models.training.errors import DataError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _ARRAYS = ("bars", "ts_ns", "offsets", "symbol", "expected_bp")
+AT_ONCE = 256
+"""Sessions whose evidence is worked out together."""
 _OWN = ("cost_bp", "hours_ns")
 """Arrays that not every set has."""
 MINUTE_NS = 60_000_000_000
@@ -77,12 +79,20 @@ class Sessions:
 
     @cached_property
     def sums(self) -> Floats:
-        """What each session leaves for those after it (`models.past.session_sums`), (N, 11)."""
-        ends = self.offsets
-        return np.array([session_sums(self.bars[ends[i] : ends[i + 1]]) for i in range(len(self))])
+        """What each session leaves for those after it (`models.past.left_by`), (N, 41)."""
+        ends, lengths = self.offsets, self.lengths
+        out = np.zeros((len(self), LEFT))
+        for i in range(len(self)):
+            out[i, :SUMS] = session_sums(self.bars[ends[i] : ends[i + 1]])
+        for length in np.unique(lengths[lengths >= FEWEST + 2]):
+            alike = np.flatnonzero(lengths == length)
+            for rows in np.array_split(alike, -(-len(alike) // AT_ONCE)):
+                bars = self.bars[ends[rows][:, None] + np.arange(length)]
+                out[rows, SUMS:] = np.round(session_evidence(bars), 3)
+        return out
 
     def past(self, rows: Ints, most: int) -> Floats:
-        """What is known of the ``most`` sessions of its symbol before each of ``rows``, (B, 11)."""
+        """What is known of the ``most`` sessions of its symbol before each of ``rows``, (B, 41)."""
         if self.chosen_from is not None:
             whole, chosen = self.chosen_from
             return whole.past(chosen[rows], most)
