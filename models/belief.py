@@ -29,7 +29,7 @@ REVERSAL: Final = 0.3
 """How many trends end in their opposite, the others in a flat spell."""
 DRIFTLESS: Final = 0.5
 """How likely there is no drift at all before anything was seen."""
-TAILS: Final = 6.0
+TAILS: Final = 8.0
 """Degrees of freedom of a bar's noise (Student's t): no single bar convinces."""
 AHEAD: Final = (1, 4, 12, 40)
 """Bars ahead whose drift is told."""
@@ -128,7 +128,7 @@ def _odds(returns: Floats, share: Floats, volatility: Floats) -> tuple[Floats, F
 
     def likelier(shifted: Floats) -> Floats:
         ratio = none / (1.0 + np.square(shifted) / (TAILS - 2.0))
-        return ratio * ratio * ratio * np.sqrt(ratio)
+        return np.square(np.square(ratio)) * np.sqrt(ratio)
 
     return likelier(deviation + drift), likelier(deviation - drift)
 

@@ -10,11 +10,12 @@ import pytest
 
 from daemon.settings.loading import load_settings
 from models.agent import HRMAgent
+from models.belief import MEMBERS
 from models.explaining import Part, explain, in_words, lead, without
 from models.features import BAR_FEATURES, Features, Observation, calendar_names, encode
 
 TINY = Path(__file__).parents[3] / "models" / "artifacts" / "tiny.safetensors"
-KNOWN = (1.0, 0.3, 0.5, 0.6, 0.6, 0.5, 1.0, 1.4, 1.5, 1.5, 1.2)
+KNOWN = (1.0, 0.3, 0.5, 0.6, 0.6, 0.5, 1.0, 1.4, 1.5, 1.5, 1.2, *(4.0,) * MEMBERS)
 
 
 def seen(seed: int, drift: float = 4e-4, cost_bp: float = 2.0, side: int = 0) -> Observation:

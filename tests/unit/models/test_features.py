@@ -258,6 +258,10 @@ def test_the_schema_counts_what_is_computed() -> None:
     told = FeatureSchema.of(FeatureSettings(past_sessions=20)).calendar
     assert told[:21] == schema.calendar
     assert len(told) == 34
+    followed = FeatureSchema.of(FeatureSettings(past_sessions=20, belief=True)).calendar
+    assert followed[:34] == told
+    assert len(followed) == 42
+    assert FeatureSchema.of(FeatureSettings(belief=True)) == schema, "one session can't tell a drift from none"
 
 
 def test_a_vocabulary_grows_at_the_end_and_keeps_its_rows() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.features import NOTHING_KNOWN, TREND_SPANS, bar_features, trend_features
-from models.past import CLIP, FEWEST, MOST, PAID_UNIT, SPANS, SUMS, WINDOW, known, session_sums
+from models.past import CLIP, FEWEST, LEFT, MOST, PAID_UNIT, SPANS, SUMS, WINDOW, known, left_by, session_sums
 from models.training.market import HiddenRegimeMarket
 from models.training.reference import simulated_sessions
 
@@ -58,14 +58,14 @@ def test_upside_down_it_is_the_same() -> None:
 
 
 def test_nothing_is_known_at_first() -> None:
-    """Eleven zeros, as an observation has them by default."""
+    """Nothing but zeros, as an observation has them by default."""
     assert known([]).tolist() == list(NOTHING_KNOWN)
-    assert known([session_sums(np.ones((3, 5)))]).tolist() == list(NOTHING_KNOWN)
+    assert known([left_by(np.ones((3, 5)))]).tolist() == list(NOTHING_KNOWN)
 
 
 def test_only_the_newest_sessions_count() -> None:
     """As many as are asked for; more are as none."""
-    sums = [session_sums(bars_of(HiddenRegimeMarket(), seed)) for seed in range(MOST + 5)]
+    sums = [left_by(bars_of(HiddenRegimeMarket(), seed)) for seed in range(MOST + 5)]
     assert known(sums, 4).tolist() == known(sums[-4:], 4).tolist()
     assert known(sums, 4)[0] == pytest.approx(1.0)
     assert known(sums[:2], MOST)[0] == pytest.approx(math.log1p(2) / math.log1p(MOST))
@@ -73,9 +73,9 @@ def test_only_the_newest_sessions_count() -> None:
 
 def test_what_paid_is_drawn_towards_nothing() -> None:
     """A hundred squares of nothing stand beside the evidence: half of it at as many, nearly all at many more."""
-    sums = np.zeros(SUMS)
-    sums[:SPANS], sums[SPANS : 2 * SPANS], sums[-1] = 10.0, 100.0, 50.0
-    told = known([sums])
+    sums = np.zeros(LEFT)
+    sums[:SPANS], sums[SPANS : 2 * SPANS], sums[SUMS - 1] = 10.0, 100.0, 50.0
+    told = known([sums])[:SUMS]
     assert told[1 : 1 + SPANS] == pytest.approx(10 / 200 / PAID_UNIT)
     assert told[1 + SPANS :] == pytest.approx(10 / math.sqrt(101) / 2)
 
@@ -87,7 +87,7 @@ def test_a_market_with_trends_is_told_from_one_without() -> None:
     def told(drift_bp: float) -> list[float]:
         market = HiddenRegimeMarket(drift_bp=drift_bp)
         return [
-            known([session_sums(one) for one in simulated_sessions(market, 20, seed).bars.reshape(20, 75, 5)])[place]
+            known([left_by(one) for one in simulated_sessions(market, 20, seed).bars.reshape(20, 75, 5)])[place]
             for seed in range(8)
         ]
 

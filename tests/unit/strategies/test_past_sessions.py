@@ -17,7 +17,8 @@ from daemon.market.legs import Legs
 from daemon.market.trade_costs import UNKNOWN_BP, TradeCosts
 from daemon.recovery.market import Recalled, remembered
 from models.config import FeatureSettings, History
-from models.past import MOST, SUMS, known
+from models.features import TOLD_OF_PAST, encode
+from models.past import LEFT, MOST, SUMS, known
 from models.training.batches import BatchSettings, make_batch
 from models.training.family import members, sessions_of
 from models.vocabulary import Vocabularies
@@ -62,7 +63,7 @@ def left(view: MarketView) -> list[tuple[float, ...]]:
 
 def test_live_is_told_what_training_is() -> None:
     """At every bar of the fourth session: the same numbers as a batch of training has, and the cost that was asked."""
-    settings = BatchSettings(FeatureSettings(past_sessions=20))
+    settings = BatchSettings(FeatureSettings(past_sessions=20, belief=True))
     batch = make_batch(SESSIONS, np.array([3]), settings, Vocabularies(), cost_bp=np.array([2.0]))
     view = fed(bars(range(3)))
     for n, bar in enumerate(bars([3])):
@@ -70,7 +71,12 @@ def test_live_is_told_what_training_is() -> None:
         seen = observation(view.moment(complexity_at(bar.ts_close)), History.SESSION, 20)
         assert seen.cost_bp == 2.0
         if n < 74:
-            assert np.asarray(seen.past) == pytest.approx(batch.features.calendar[n, 23:], rel=1e-5, abs=1e-6)
+            calendar = batch.features.calendar[n]
+            assert np.asarray(seen.past)[:TOLD_OF_PAST] == pytest.approx(calendar[23:34], rel=1e-5, abs=1e-6)
+            if n >= settings.features.min_bars - 1:
+                alone = encode([seen], Vocabularies(), settings.features).calendar[0]
+                assert (alone[34:] == calendar[34:]).all()
+                assert np.any(alone[34:])
 
 
 def test_who_does_not_ask_is_told_nothing() -> None:
@@ -105,6 +111,18 @@ def test_a_snapshot_holds_all_that_is_known(stopped: int) -> None:
     assert left(again) == left(before)
 
 
+def test_sessions_on_record_from_before_there_was_evidence_have_none() -> None:
+    """A journal of an earlier version: its trends are known, its sessions speak for no market."""
+    before = fed(bars())
+    records = {name: msgspec.structs.replace(one, over=tuple(it[:SUMS] for it in one.over))
+               for name, one in before.sessions().items()}  # fmt: skip
+    again = MarketView(WHOLE, CALENDAR)
+    again.restore_sessions(records)
+    assert [one[:SUMS] for one in left(again)] == [one[:SUMS] for one in left(before)][: len(left(again))]
+    assert not np.any([one[SUMS:] for one in left(again)])
+    assert len(known(left(again), 20)) == len(known(left(before), 20))
+
+
 def type_of(view: MarketView) -> object:
     """What a journal reads the sessions as."""
     return dict[str, type(next(iter(view.sessions().values())))]
@@ -131,7 +149,7 @@ def test_no_more_sessions_are_kept_than_anybody_asks_for() -> None:
         for bar in one:
             view.on_bar(msgspec.structs.replace(bar, ts_open=bar.ts_open + day * DAY_NS))
     assert len(view.past("AAA")) == MOST
-    assert len(view.past("AAA")[0].sums) == SUMS
+    assert len(view.past("AAA")[0].sums) == LEFT
     assert view.moment(complexity_at(OPEN_NS + 75 * MINUTE)).known(5) == pytest.approx(known(left(view)[-5:], 5))
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from models.config import FeatureSettings
-from models.features import CALENDAR_FEATURES
-from models.past import known, session_sums
+from models.features import CALENDAR_FEATURES, TOLD_OF_PAST
+from models.past import known, left_by
 from models.training import reference as ref
 from models.training.batches import BatchSettings, Target, make_batch, returns_between_fills
 from models.training.family import OF_EACH, TOLD, Family, FamilySource, members, sessions_of
@@ -37,7 +37,7 @@ def test_what_a_member_left_is_never_anothers() -> None:
     for first in (0, 4, 8):
         told = sessions.past(np.array([first, first + 1]), 20)
         assert not told[0].any()
-        left = session_sums(sessions.bars[sessions.offsets[first] : sessions.offsets[first + 1]])
+        left = left_by(sessions.bars[sessions.offsets[first] : sessions.offsets[first + 1]])
         assert told[1] == pytest.approx(known([left]))
 
 
@@ -80,7 +80,7 @@ def test_a_network_is_told_of_the_cost_and_the_past() -> None:
     told = batch.features.calendar[:, len(CALENDAR_FEATURES) :]
     assert told.shape[1] == 13
     assert told[:, 0] == pytest.approx(math.log(2.0))
-    assert told[5, 2:] == pytest.approx(sessions.past(np.array([2]), 20)[0], rel=1e-6)
+    assert told[5, 2:] == pytest.approx(sessions.past(np.array([2]), 20)[0, :TOLD_OF_PAST], rel=1e-6)
     assert len(np.unique(told[:, 2:], axis=0)) == 1
     plain = make_batch(sessions, np.array([2]), BatchSettings(FeatureSettings()), Vocabularies())
     assert (batch.features.calendar[:, : len(CALENDAR_FEATURES)] == plain.features.calendar).all()
