@@ -99,8 +99,8 @@ def test_a_lead_is_over_the_best_of_the_others() -> None:
     assert lead(logits, 4).tolist() == [-1.0]
 
 
-def test_the_shipped_model_goes_by_trend_and_past(agent: HRMAgent) -> None:
-    """It buys a strong rise where trends have paid, for these two reasons; a dear trade it doesn't make, for its cost.
+def test_the_shipped_model_goes_by_what_it_expects(agent: HRMAgent) -> None:
+    """It buys a strong rise where trends have paid, for the drift that is to be expected; a dear trade it doesn't make, for its cost.
 
     Asking doesn't change what it decides, and is the same twice.
     """
@@ -108,8 +108,8 @@ def test_the_shipped_model_goes_by_trend_and_past(agent: HRMAgent) -> None:
     decided = agent.decide(rising)
     parts = agent.explain(rising, decided.action, decided.segments)
     assert decided.action == 0
-    assert {part.name for part in parts[:2]} == {"trend over 8 to 32 bars", "earlier sessions"}
-    assert min(part.effect for part in parts[:2]) > 1
+    assert "expected drift" in {part.name for part in parts[:2]}
+    assert min(part.effect for part in parts[:2]) > 0.3
     assert agent.decide(rising) == decided
     assert agent.explain(rising, decided.action, decided.segments) == parts
     dear = seen(1, cost_bp=30.0)

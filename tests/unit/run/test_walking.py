@@ -27,7 +27,7 @@ SHORT = (
     "training_params.steps=2", "training_params.batch_sessions=2", "training_params.min_sessions=4",
     "training_params.novelty_sessions=40", "training_params.checkpoint_every=1",
     "hierarchical_reasoning_model.act.max_segments=2", "hierarchical_reasoning_model.act.complexity_steps=[]",
-    "deep_supervision.segments=2",
+    "deep_supervision.segments=2", "training_params.guard.explode_factor=1000",  # of two steps none is usual
 )  # fmt: skip
 
 
