@@ -25,7 +25,7 @@ def explain(
     import msgspec
 
     from daemon.report.tables import facts, show, table
-    from daemon.report.text import ist_time, percent, words
+    from daemon.report.text import ist_minute, percent, words
     from daemon.run import log
     from daemon.run.explaining import explain_decision
     from daemon.settings.run import LogSettings
@@ -36,7 +36,7 @@ def explain(
         print_json(msgspec.to_builtins(told))
         return
     shown = facts()
-    shown.add_row("decision", f"{told.number}, {told.symbol} {told.interval} at {ist_time(told.ts_bar)}")
+    shown.add_row("decision", f"{told.number}, {told.symbol} {told.interval} at {ist_minute(told.ts_bar)}")
     shown.add_row("by", told.strategy)
     shown.add_row("decided", f"{words(told.action.lower())}, {percent(told.confidence, 0)} sure")
     shown.add_row("reason", told.reason)

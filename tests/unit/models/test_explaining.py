@@ -100,7 +100,7 @@ def test_a_lead_is_over_the_best_of_the_others() -> None:
 
 
 def test_the_shipped_model_goes_by_what_it_expects(agent: HRMAgent) -> None:
-    """It buys a strong rise where trends have paid, for the drift that is to be expected; a dear trade it doesn't make, for its cost.
+    """It buys a strong rise where trends have paid, for the drift to be expected; a dear trade it leaves, for its cost.
 
     Asking doesn't change what it decides, and is the same twice.
     """
