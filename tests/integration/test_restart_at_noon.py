@@ -25,6 +25,7 @@ SETTINGS = {
         *HRM,
         "hierarchical_reasoning_model.features.history=rolling",
         "strategy.interval=1m",
+        "model_management.seed=2",  # a network that wants something, and now and then nothing
         "bars.intervals=[1m, 5m, 30m]",
         "supervisor.triggers.flaps_per_hour=1000",  # a seeded network changes sides as it likes
     ),
