@@ -46,6 +46,7 @@ def test_a_damaged_model_starts_on_the_next_rung(day: Path, tmp_path: Path) -> N
     damaged.write_bytes(b"nothing")
     changes = (*CALM, "strategy.name=hrm", LADDER, f"model_management.artifact={damaged}", "feed.speed=20")
     with running(tmp_path, day, *changes) as daemon:
+        daemon.until("it has recovered", lambda: daemon.status()["strategy_reason"])
         status = daemon.status()
         assert status["strategy"] == "ppo"
         assert status["strategy_reason"].startswith(f"hrm can't be built: {damaged}")
