@@ -3,7 +3,8 @@
 8 tokens by default: 0 the decision token (position, instrument, timeframe), 4 patches of 15 bars, one token for the
 coarser timeframe, one for calendar, spread, volatility and trend, one learned memory token. Prices are taken relative
 to the window's own volatility, so a price of 24,000 and one of 240 look alike. Invariant: nothing outside the window is
-used, what is missing is masked and reads as zero, and what can't be decided on raises `InvalidObservation`. numpy only.
+used but what is known of earlier sessions, what is missing is masked and reads as zero, and what can't be decided on
+raises `InvalidObservation`. numpy only.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 A market's habits last for many sessions, and one session of 75 bars can't tell a drift of 2 bp from none. So each
 session that is over leaves eleven sums: of each trend of `models.features` its products with the return that came next,
-its squares, and how many bars they are of; the sums of the newest K sessions become eleven features. Invariant: what is
-known in a session is a function of the sessions before it; turning prices upside down changes nothing. numpy only.
+its squares, and how many bars they are of; the sums of the newest K sessions become eleven features. Beside them it
+leaves how much it speaks for each market of the filter of `models.belief`. Invariant: what is known in a session is a
+function of the sessions before it; turning prices upside down changes nothing. numpy only.
 """
 
 from __future__ import annotations
