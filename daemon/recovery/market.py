@@ -299,7 +299,8 @@ def resume_bars(
     """Put today's recorded ticks through filter and bars; the bars that are over by `until_ns`, as they were closed.
 
     What the filter believes and the bars in the making stay in `tick_filter` and `builder`. A reel that can't be read
-    is passed over, and said.
+    is passed over, and said. Who recorded while the machine's clock was ahead received at times that are still to come:
+    no bar is closed by them.
     """
     closed: list[Bar] = []
     wanted = frozenset(symbols)
@@ -307,9 +308,9 @@ def resume_bars(
         try:
             for item in ReelReader(reel):
                 if isinstance(item, TickBatch):
-                    closed += _take(_of(item, wanted), tick_filter, builder)
+                    closed += _take(_of(item, wanted), tick_filter, builder, until_ns)
                 elif item.status.state is FeedState.STALE:
-                    builder.mark_gap(item.status.symbol, item.status.ts)
+                    builder.mark_gap(item.status.symbol, min(item.status.ts, until_ns))
         except TapeError as error:
             log.warning("a recording can't be read, bars in the making begin anew", why=str(error))
     if reels and calendar.session_at(until_ns) is not None:
@@ -325,10 +326,10 @@ def _of(batch: TickBatch, wanted: frozenset[str]) -> TickBatch:
     return batch if len(codes) == len(batch.symbols) else batch.take(np.isin(batch.code, codes))
 
 
-def _take(raw: TickBatch, tick_filter: TickFilter, builder: BarBuilder) -> list[Bar]:
+def _take(raw: TickBatch, tick_filter: TickFilter, builder: BarBuilder, until_ns: int) -> list[Bar]:
     if not len(raw):
         return []
-    closed = builder.on_time(int(raw.ts_recv[0]))
+    closed = builder.on_time(min(int(raw.ts_recv[0]), until_ns))
     accepted, _ = tick_filter.apply(raw)
     builder.on_ticks(accepted)
     return closed

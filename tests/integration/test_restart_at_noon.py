@@ -115,27 +115,33 @@ def test_the_next_decisions_are_those_of_a_daemon_that_never_stopped(
     assert verify_journal(journal).decisions == len(wanted)
 
 
-def recorded(directory: Path, times: list[int], prices: list[float]) -> Path:
-    """A recording of the second day's ticks."""
+def recorded(directory: Path, times: list[int], prices: list[float], ahead_s: int = 0) -> Path:
+    """A recording of the second day's ticks, by a machine whose clock is so far ahead."""
     today = [place for place, ts in enumerate(times) if ts >= OPEN + DAY]
     tape = write_tape(directory / "recorded.parquet", [times[i] for i in today], [prices[i] for i in today])
     reel = ReelWriter(directory / "2026-01-06.1.ticks")
-    reel.append(list(TapeReader([tape]).batches(1000)))
+    for batch in TapeReader([tape]).batches(1000):
+        reel.append([msgspec.structs.replace(batch, ts_recv=batch.ts_recv + ahead_s * NS_PER_S)])
     reel.abandon()
     return reel.path
 
 
-def test_bars_in_the_making_go_on_with_a_gap(tmp_path: Path) -> None:
-    """What the recording held is in the bar, and the bar says that something may be missing."""
+@pytest.mark.parametrize("ahead_s", [0, 7200])
+def test_bars_in_the_making_go_on_with_a_gap(tmp_path: Path, ahead_s: int) -> None:
+    """What the recording held is in the bar, and the bar says that something may be missing.
+
+    Ticks that were received in an hour still to come are in none; were bars closed by that hour, all until then would be
+    late.
+    """
     times, prices = market()
     whole = write_tape(tmp_path / "whole.parquet", times, prices)
     journal = tmp_path / "j.sqlite"
     closed = killed(whole, journal, LIVELY)
     first = next(place for place, ts in enumerate(times) if ts > closed + 28 * NS_PER_S)
     rest = write_tape(tmp_path / "rest.parquet", times[first:], prices[first:])
-    run(app_of(rest, journal, "B", LIVELY, (recorded(tmp_path, times[:first], prices[:first]),)))
+    run(app_of(rest, journal, "B", LIVELY, (recorded(tmp_path, times[:first], prices[:first], ahead_s),)))
     bar = next(bar for bar in journaled(journal, Bar) if bar.interval == "1m" and bar.ts_open == closed)
-    assert (bar.ticks, bar.gap) == (12, True)
+    assert (bar.ticks, bar.gap) == (6 if ahead_s else 12, True)
 
 
 def test_a_tape_that_is_played_again_has_no_past(tmp_path: Path) -> None:
