@@ -130,7 +130,7 @@ def recorded(directory: Path, times: list[int], prices: list[float], ahead_s: in
 def test_bars_in_the_making_go_on_with_a_gap(tmp_path: Path, ahead_s: int) -> None:
     """What the recording held is in the bar, and the bar says that something may be missing.
 
-    Ticks that were received in an hour still to come are in none; were bars closed by that hour, all until then would be
+    Ticks that were received in an hour still to come are in none; were bars closed by that hour, all until then were
     late.
     """
     times, prices = market()
