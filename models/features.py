@@ -233,16 +233,16 @@ def encode_columns(columns: Columns, settings: FeatureSettings) -> Features:
 
 def _told(columns: Columns, volatility: Floats, settings: FeatureSettings) -> list[Floats]:
     """What the calendar token is made of, each (B, n)."""
+    returns, share = own_variances(columns.bars, columns.bars_present)
     told = [
         _calendar(columns, volatility, settings.clip),
-        trend_features(columns.bars, columns.bars_present, volatility, settings.clip),
+        trend_features(returns, share, columns.bars_present, volatility, settings.clip),
     ]
     if not settings.past_sessions:
         return told
     past = np.clip(columns.past[:, :TOLD_OF_PAST], -settings.clip, settings.clip)
     told += [_cost(columns, volatility, settings.clip), past]
     if settings.belief:
-        returns, share = own_variances(columns.bars, columns.bars_present)
         seen = followed(returns, columns.bars_present, share, volatility, columns.past[:, TOLD_OF_PAST:])
         told.append(belief_features(*seen, columns.cost_bp / (volatility * 1e4), settings.clip))
     return told
@@ -328,14 +328,14 @@ def _calendar(columns: Columns, volatility: Floats, clip: float) -> Floats:
     return clipped
 
 
-def trend_features(bars: Floats, present: Flags, volatility: Floats, clip: float) -> Floats:
+def trend_features(returns: Floats, share: Floats, present: Flags, volatility: Floats, clip: float) -> Floats:
     """How far the recent past drifted, in standard errors of no drift at all. (B, 6): CALENDAR_FEATURES from the 16th.
 
     Returns are averaged with exponentially falling weights, each divided by its bar's own variance, as the best linear
     estimate of a drift under changing volatility is; a bar's variance is the window's, times how the squared ranges up
-    to that bar stand to the window's. The first number is the newest bar's share of this, as a log-volatility.
+    to that bar stand to the window's; `own_variances` gives ``returns`` and ``share``. The first number is the newest
+    bar's share of this, as a log-volatility.
     """
-    returns, share = own_variances(bars, present)
     age = np.arange(present.shape[1] - 1, -1, -1.0)
     precision = np.where(present, 1.0 / (share * np.square(volatility)[:, None]), 0.0)
     fade = np.exp(-age[:, None] / np.array(TREND_SPANS))  # (W, 5)

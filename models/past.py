@@ -50,7 +50,7 @@ def session_sums(bars: Floats) -> Floats:
     windows = np.moveaxis(sliding_window_view(padded, WINDOW, axis=0), 2, 1)[FEWEST - 1 : count - 1]  # (m, W, 5)
     present = ~np.isnan(windows[..., 0])
     _, volatility = bar_features(windows, present, CLIP)
-    told = trend_features(windows, present, volatility, CLIP)  # (m, 6)
+    told = trend_features(*own_variances(windows, present), present, volatility, CLIP)  # (m, 6)
     fills = np.append(bars[FEWEST:, 0], bars[-1, 3])
     following = np.diff(np.log(fills)) / (volatility * np.exp(told[:, 0]))
     following = np.clip(following, -CLIP, CLIP)

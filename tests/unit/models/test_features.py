@@ -19,6 +19,7 @@ from models.features import (
     bar_features,
     encode,
     forget_identities,
+    own_variances,
     trend_features,
 )
 from models.vocabulary import UNKNOWN, Vocabularies, Vocabulary
@@ -130,7 +131,7 @@ def test_calendar_of_a_known_moment(observe: Observe) -> None:
 def trends(bars: np.ndarray) -> np.ndarray:
     """Recent volatility and trends of windows (B, W, 5) that are all there, (B, 6)."""
     present = np.ones(bars.shape[:2], bool)
-    return trend_features(bars, present, bar_features(bars, present, 8.0)[1], 8.0)
+    return trend_features(*own_variances(bars, present), present, bar_features(bars, present, 8.0)[1], 8.0)
 
 
 def candles(returns: np.ndarray, ranges: np.ndarray) -> np.ndarray:
@@ -221,13 +222,14 @@ def test_no_row_depends_on_another_to_the_last_bit() -> None:
     bars = np.stack([walk(60, rng) for _ in range(200)])
     present = np.arange(60) >= rng.integers(0, 59, 200)[:, None]
     table, volatility = bar_features(bars, present, 8.0)
-    trends = trend_features(bars, present, volatility, 8.0)
+    trends = trend_features(*own_variances(bars, present), present, volatility, 8.0)
     for row in range(200):
         only = slice(row, row + 1)
         one, its_own = bar_features(bars[only], present[only], 8.0)
         assert one.tobytes() == table[only].tobytes()
         assert its_own.tobytes() == volatility[only].tobytes()
-        assert trend_features(bars[only], present[only], its_own, 8.0).tobytes() == trends[only].tobytes()
+        alone = own_variances(bars[only], present[only])
+        assert trend_features(*alone, present[only], its_own, 8.0).tobytes() == trends[only].tobytes()
 
 
 def test_several_instruments_and_timeframes_share_a_batch(observe: Observe) -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from models.features import NOTHING_KNOWN, TREND_SPANS, bar_features, trend_features
+from models.features import NOTHING_KNOWN, TREND_SPANS, bar_features, own_variances, trend_features
 from models.past import CLIP, FEWEST, LEFT, MOST, PAID_UNIT, SPANS, SUMS, WINDOW, known, left_by, session_sums
 from models.training.market import HiddenRegimeMarket
 from models.training.reference import simulated_sessions
@@ -25,7 +25,7 @@ def one_by_one(bars: np.ndarray) -> np.ndarray:
         window = bars[max(0, t + 1 - WINDOW) : t + 1][None]
         present = np.ones(window.shape[:2], bool)
         volatility = bar_features(window, present, CLIP)[1]
-        told = trend_features(window, present, volatility, CLIP)[0]
+        told = trend_features(*own_variances(window, present), present, volatility, CLIP)[0]
         later = bars[t + 2, 0] if t + 2 < len(bars) else bars[-1, 3]
         move = math.log(later / bars[t + 1, 0]) / (volatility[0] * math.exp(told[0]))
         out += [*(told[1:] * np.clip(move, -CLIP, CLIP)), *np.square(told[1:]), 1.0]
