@@ -243,6 +243,8 @@ class Watch:
                 self._came.append((self._now(), event))
                 if isinstance(event, Resume):
                     self.must_stand = None
+                if isinstance(event, SwapStrategy) and event.name != self.must_decide:
+                    self.must_decide = None  # asked for, and done at the latest by the next life
             case StrategySwapped():
                 if event.new != self.must_decide:
                     self.must_decide = None
