@@ -36,7 +36,7 @@ AHEAD: Final = (1, 4, 12, 40)
 MEMBERS: Final = len(STRENGTHS) * len(TRENDS) * len(FLATS)
 """Markets with a drift; how much earlier sessions speak for each against none is what is kept of them."""
 BELIEF_FEATURES: Final = (
-    *(f"ahead_{bars}" for bars in AHEAD), "pays_12", "pays_40", "drifting", "strength",
+    *(f"drift_{bars}" for bars in AHEAD), "pays_12", "pays_40", "drifting", "strength",
 )  # fmt: skip
 AHEAD_UNIT: Final = 4.0
 """A drift of a quarter of a deviation of all bars ahead is told as 1."""

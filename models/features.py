@@ -43,6 +43,14 @@ RECENT_SPAN: Final = 8
 """The same for the ranges that a bar's own variance is judged by."""
 VARIANCE_SHARES: Final = (0.05, 20.0)
 """Bounds of a bar's own variance as a share of the window's."""
+VOLUME_CAUTION: Final = 3.0
+"""Squares of log-volumes that count as evidence that volume tells nothing of ranges."""
+MOST_PER_VOLUME: Final = 1.5
+"""The most that a range may grow with the volume: the exponent of a power."""
+USUAL_BARS: Final = 4.0
+"""Bars of the window's mean range that stand before its first."""
+LEAST_RANGE: Final = 0.15
+"""A range that is smaller against the window's mean isn't told apart: its logarithm would outweigh all others."""
 PAST_FEATURES: Final = (
     "log_cost", "cost_per_volatility", "log_sessions",
     "paid_2", "paid_4", "paid_8", "paid_16", "paid_32",
@@ -243,6 +251,7 @@ def _told(columns: Columns, volatility: Floats, settings: FeatureSettings) -> li
     past = np.clip(columns.past[:, :TOLD_OF_PAST], -settings.clip, settings.clip)
     told += [_cost(columns, volatility, settings.clip), past]
     if settings.belief:
+        share = variances_by_volume(columns.bars, columns.bars_present)
         seen = followed(returns, columns.bars_present, share, volatility, columns.past[:, TOLD_OF_PAST:])
         told.append(belief_features(*seen, columns.cost_bp / (volatility * 1e4), settings.clip))
     return told
@@ -296,11 +305,16 @@ def _logarithms(bars: Floats, present: Flags) -> tuple[tuple[Floats, Floats, Flo
 def _volume(volume: Floats, present: Flags) -> tuple[Floats, Floats]:
     """z-score of log(1 + volume) inside the window, 0 where there is none; and whether there is one. 2 × (B, W)."""
     known = present & ~np.isnan(volume)
-    logs = np.where(known, np.log1p(np.where(known, volume, 0.0)), 0.0)
-    count = np.maximum(known.sum(-1, keepdims=True), 1)
-    centred = np.where(known, logs - logs.sum(-1, keepdims=True) / count, 0.0)
-    deviation = np.sqrt(np.square(centred).sum(-1, keepdims=True) / count)
+    centred = _centred(np.log1p(np.where(known, volume, 0.0)), known)
+    deviation = np.sqrt(np.square(centred).sum(-1, keepdims=True) / np.maximum(known.sum(-1, keepdims=True), 1))
     return centred / np.maximum(deviation, 1e-3), known.astype(np.float64)
+
+
+def _centred(numbers: Floats, present: Flags) -> Floats:
+    """Numbers less their mean over what is there, 0 where nothing is. (B, W)."""
+    there = np.where(present, numbers, 0.0)
+    mean = there.sum(-1, keepdims=True) / np.maximum(present.sum(-1, keepdims=True), 1)
+    return np.where(present, there - mean, 0.0)
 
 
 def _calendar(columns: Columns, volatility: Floats, clip: float) -> Floats:
@@ -352,11 +366,41 @@ def own_variances(bars: Floats, present: Flags) -> tuple[Floats, Floats]:
     """
     (_, high, low, _), returns = _logarithms(bars, present)
     squares = np.where(present, np.square(high - low), 0.0)
-    age = np.arange(present.shape[1] - 1, -1, -1.0)
-    recent = np.exp(np.minimum(age[None, :] - age[:, None], 0.0) / RECENT_SPAN) * (age[:, None] >= age[None, :])
+    recent = _recent(present.shape[1])
     usual = squares.sum(-1, keepdims=True) / np.maximum(present.sum(-1, keepdims=True), 1)
     local = _each_row(squares, recent) / np.maximum(_each_row(present, recent), VOLATILITY_FLOOR)  # (B, W)
     return returns, np.where(usual > 0, np.clip(local / np.where(usual > 0, usual, 1.0), *VARIANCE_SHARES), 1.0)
+
+
+def variances_by_volume(bars: Floats, present: Flags) -> Floats:
+    """Each bar's own variance as a share of the window's, told by ranges and, where there is any, by volume. (B, W).
+
+    How ranges grow with volume is a ridge regression of their logarithms within the window; what volume doesn't tell
+    fades as in `own_variances`, from `USUAL_BARS` of the window's mean on.
+    """
+    (_, high, low, _), _ = _logarithms(bars, present)
+    count = np.maximum(present.sum(-1, keepdims=True), 1)
+    ranges = np.where(present, high - low, 0.0)
+    least = LEAST_RANGE * ranges.sum(-1, keepdims=True) / count
+    ranges = _centred(np.log(np.maximum(ranges, np.maximum(least, VOLATILITY_FLOOR))), present)
+    known = present & ~np.isnan(bars[..., 4])
+    volume = _centred(np.log1p(np.where(known, bars[..., 4], 0.0)), known)
+    slope = (volume * ranges).sum(-1, keepdims=True) / (np.square(volume).sum(-1, keepdims=True) + VOLUME_CAUTION)
+    told = np.clip(slope, 0.0, MOST_PER_VOLUME) * volume
+    untold = np.where(present, np.exp(2.0 * (ranges - told)), 0.0)
+    before = USUAL_BARS * np.exp(-present.cumsum(-1) / RECENT_SPAN)
+    recent = _recent(present.shape[1])
+    usual = untold.sum(-1, keepdims=True) / count
+    local = (_each_row(untold, recent) + before * usual) / (_each_row(present, recent) + before)
+    own = np.where(present, np.exp(2.0 * told) * local, 1.0)
+    mean = np.where(present, own, 0.0).sum(-1, keepdims=True) / count
+    return np.where(present, np.clip(own / np.where(mean > 0, mean, 1.0), *VARIANCE_SHARES), 1.0)
+
+
+def _recent(bars: int) -> Floats:
+    """Weight of a bar (row) in what is recent at another (column), (W, W): 1 at its own, nothing before it."""
+    age = np.arange(bars - 1, -1, -1.0)
+    return np.exp(np.minimum(age[None, :] - age[:, None], 0.0) / RECENT_SPAN) * (age[:, None] >= age[None, :])
 
 
 def _position(columns: Columns, clip: float) -> Floats:

@@ -18,7 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from models.belief import MEMBERS, followed
 from models.config import MOST_PAST_SESSIONS
-from models.features import Floats, bar_features, own_variances, trend_features
+from models.features import Floats, bar_features, own_variances, trend_features, variances_by_volume
 
 WINDOW: Final = 60
 """Bars that a trend looks back on, within its session."""
@@ -62,7 +62,8 @@ def session_evidence(bars: Floats) -> Floats:
     """How much N sessions of T bars (N, T, 5) speak for each market of `models.belief` against none, (N, K)."""
     present = np.ones(bars.shape[:2], np.bool_)
     _, volatility = bar_features(bars, present, CLIP)
-    returns, share = own_variances(bars, present)
+    returns, _ = own_variances(bars, present)
+    share = variances_by_volume(bars, present)
     _, evidence = followed(returns, present, share, volatility, np.zeros((len(bars), MEMBERS)))
     return evidence
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,9 @@ TOLD = 24
 """Sessions of a member in a training step: as many as a network is told of, and a few."""
 OF_EACH = 2
 """Of them that are learned."""
+DEAR_BP = (0.5, 8.0)
+"""What a trade costs a side in every second market that is learned from, evenly drawn, bp: dear trades are few and
+earn little, so an even draw of logarithms teaches little of them; and small orders cost more than the family's 6 bp."""
 
 
 def draw(rng: np.random.Generator, bars: int = 75) -> HiddenRegimeMarket:
@@ -106,8 +109,11 @@ class FamilySource:
     def take(self, seed: int, step: int, rank: int, world: int, count: int) -> tuple[Sessions, Ints]:
         """``count`` sessions, `OF_EACH` of a member: any with as much past as it happens to have."""
         drawn = int(np.random.SeedSequence([seed, step, rank, 31]).generate_state(1, np.uint32)[0])
-        markets = members(-(-count // OF_EACH), drawn)
         rng = np.random.default_rng([drawn, 37])
+        markets = [
+            replace(market, cost_bp=float(rng.uniform(*DEAR_BP))) if i % 2 else market
+            for i, market in enumerate(members(-(-count // OF_EACH), drawn))
+        ]
         rows = np.concatenate([i * TOLD + rng.choice(TOLD, OF_EACH, replace=False) for i in range(len(markets))])
         return sessions_of(markets, TOLD, drawn), rows[:count]
 
