@@ -21,6 +21,7 @@ from models.training.pages import (
     calibrated,
     family_texts,
     headline,
+    number,
     ratio_texts,
     spread_texts,
     texts,
@@ -94,14 +95,14 @@ def _reliability(told: Reliability | None, how: str) -> str:
         return ""
     rows = [
         (
-            escape(row.position), whole(row.decisions), f"{row.predicted_bp:.2f}", toned(f"{row.earned_bp:.2f}",
-            row.earned_bp), f"{row.error_bp:.2f}",
+            escape(row.position), whole(row.decisions), number(row.predicted_bp), toned(number(row.earned_bp),
+            row.earned_bp), number(row.error_bp),
         )
         for row in told.rows
     ]  # fmt: skip
     figures = [
         (
-            escape(one.position), f"{one.slope:.2f}", f"{one.crps_bp:.2f}", f"{one.crps_without_bp:.2f}",
+            escape(one.position), number(one.slope), number(one.crps_bp), number(one.crps_without_bp),
             percent(one.covered, 1),
         )
         for one in told.positions
@@ -151,8 +152,8 @@ def _depth(evaluation: Evaluation) -> str:
 def _regimes(evaluation: Evaluation) -> str:
     rows = [
         (
-            escape(row.group), whole(row.sessions), toned(f"{row.mean_bp:.2f}", row.mean_bp), f"{row.error_bp:.2f}",
-            f"{row.sharpe:.2f}",
+            escape(row.group), whole(row.sessions), toned(number(row.mean_bp), row.mean_bp), number(row.error_bp),
+            number(row.sharpe),
         )
         for row in evaluation.regimes
     ]  # fmt: skip

@@ -28,7 +28,7 @@ from models.training.baselines import (
 from models.training.batches import BatchSettings, Target, returns_between_fills
 from models.training.entries import worth_making
 from models.training.loss import costs_of
-from models.training.member_shares import FamilyFacts, FamilyShares, family_shares
+from models.training.member_shares import FamilyFacts, FamilyShares, family_shares, share_of
 from models.training.policy import Policy, adaptive_policy, follow, join_policies, of_model, policies_by_depth
 from models.training.reference import pnl_bp
 from models.training.regimes import RegimeRow, by_regime, market_regimes
@@ -220,16 +220,17 @@ def evaluate(
 
 
 def rb_shares(traders: Mapping[str, Floats], data: EvaluationData, settings: BatchSettings) -> dict[str, float]:
-    """Return each trader's share of the best: returns replaced by the exact filter's expectation of them.
+    """Return each trader's share of the best, nothing where the best earns nothing.
 
-    The expectation has the same mean as the realised return and a small part of its noise (Rao–Blackwell).
+    Returns are replaced by the exact filter's expectation of them, which has the same mean as the realised return and a
+    small part of its noise (Rao–Blackwell).
     """
     if data.best_bp is None:
         return {}
     returns = returns_between_fills(data.sessions, np.arange(len(data.sessions)), settings)
     cost = costs_of(data.sessions, data.costs)
-    best = float(data.best_bp.mean())
-    return {name: float(pnl_bp(positions, returns, cost).mean()) / best for name, positions in traders.items()}
+    shares = {name: share_of(pnl_bp(held, returns, cost), data.best_bp) for name, held in traders.items()}
+    return {name: share for name, share in shares.items() if not math.isnan(share)}
 
 
 def spread(traders: Mapping[str, Floats], data: EvaluationData, settings: BatchSettings) -> dict[str, Spread]:
@@ -238,11 +239,12 @@ def spread(traders: Mapping[str, Floats], data: EvaluationData, settings: BatchS
         return {}
     returns = returns_between_fills(data.sessions, np.arange(len(data.sessions)), settings)
     ends = np.cumsum([len(part) for part in data.sets])[:-1]
-    best = [float(part.mean()) for part in np.split(data.best_bp, ends)]
+    best = np.split(data.best_bp, ends)
     found = {}
     for name, positions in traders.items():
         earned = np.split(pnl_bp(positions, returns, costs_of(data.sessions, data.costs)), ends)
-        shares = np.array([part.mean() / most for part, most in zip(earned, best, strict=True) if most > 0])
+        shares = np.array([share_of(own, most) for own, most in zip(earned, best, strict=True)])
+        shares = shares[~np.isnan(shares)]
         deviation = float(shares.std(ddof=1)) if len(shares) > 1 else math.nan
         if len(shares):
             found[name] = Spread(float(shares.mean()), deviation, float(shares.min()), len(shares))

@@ -90,7 +90,7 @@ def family_shares(profits: Mapping[str, Floats], judged: str, known_bp: Floats, 
         for low, high in pairwise(COSTS)
     ]
     return FamilyShares(
-        traders={name: _share(values, facts.filter_bp) for name, values in profits.items()},
+        traders={name: share_of(values, facts.filter_bp) for name, values in profits.items()},
         worst_decile=float(np.quantile(by_member[0][worth] / by_member[1][worth], 0.1)) if worth.any() else math.nan,
         worst_bp=float(lowest.mean()),
         rows=tuple(_row(name, rows, own, known_bp, facts) for name, rows in groups if rows.any()),
@@ -107,8 +107,8 @@ def _row(group: str, rows: np.ndarray, own: Floats, known_bp: Floats, facts: Fam
         error,
         float(facts.filter_bp[rows].mean()),
         float(known_bp[rows].mean()),
-        _share(own[rows], facts.filter_bp[rows]),
-        _share(own[rows], known_bp[rows]),
+        share_of(own[rows], facts.filter_bp[rows]),
+        share_of(own[rows], known_bp[rows]),
     )
 
 
@@ -118,7 +118,7 @@ def _means(values: Floats, member: Ints) -> Floats:
     return np.asarray(np.bincount(index, values) / np.bincount(index))
 
 
-def _share(own_bp: Floats, best_bp: Floats) -> float:
-    """The share of a profit that is one."""
+def share_of(own_bp: Floats, best_bp: Floats) -> float:
+    """The share of a profit, NaN where the best is to earn nothing: where nothing drifts."""
     best = float(best_bp.mean())
     return float(own_bp.mean()) / best if best > 1e-9 else math.nan

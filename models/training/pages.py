@@ -36,7 +36,7 @@ def tables(evaluation: Evaluation) -> Group:
         title = "Expected profit against the best possible trader"
         shares = _ruled("trader", "share of the best", "by market seed: mean ± deviation", "least", title=title)
         for name, share in evaluation.shares.items():
-            shares.add_row(name, f"{100 * share:.1f} %", *spread_texts(evaluation.spread.get(name)))
+            shares.add_row(name, percent(share), *spread_texts(evaluation.spread.get(name)))
         parts.insert(0, shares)
     if evaluation.family is not None:
         parts[1:1] = _family(evaluation.family)
@@ -46,7 +46,7 @@ def tables(evaluation: Evaluation) -> Group:
     profit = _ruled("regime", "sessions", "bp a session", "± error", "Sharpe", title="The model's profit by regime")
     for group in evaluation.regimes:
         profit.add_row(
-            group.group, str(group.sessions), f"{group.mean_bp:.2f}", f"{group.error_bp:.2f}", f"{group.sharpe:.2f}"
+            group.group, str(group.sessions), number(group.mean_bp), number(group.error_bp), number(group.sharpe)
         )
     by_window = []
     if evaluation.windows:
@@ -74,14 +74,14 @@ def reliability_tables(told: Reliability, how: str) -> tuple[Table, Table]:
     rows = _ruled("position", "decisions", "predicted bp", "earned bp", "± error", title=title)
     for row in told.rows:
         rows.add_row(
-            row.position, str(row.decisions), f"{row.predicted_bp:.2f}", f"{row.earned_bp:.2f}", f"{row.error_bp:.2f}"
+            row.position, str(row.decisions), number(row.predicted_bp), number(row.earned_bp), number(row.error_bp)
         )
     title = "Its distribution: CRPS beside one without the prediction; inside its 80 % interval"
     figures = _ruled("position", "slope", "CRPS bp", "without bp", "inside", title=title)
     for one in told.positions:
         figures.add_row(
-            one.position, f"{one.slope:.2f}", f"{one.crps_bp:.2f}", f"{one.crps_without_bp:.2f}",
-            f"{100 * one.covered:.1f} %",
+            one.position, number(one.slope), number(one.crps_bp), number(one.crps_without_bp),
+            percent(one.covered),
         )  # fmt: skip
     return rows, figures
 
@@ -96,9 +96,9 @@ def _family(family: FamilyShares) -> list[Table]:
     title = "Against the exact filter over members, given the same past: a trader by its posterior, a lower bound"
     shares = _ruled("trader", "share of the filter", title=title)
     for name, share in family.traders.items():
-        shares.add_row(name, f"{100 * share:.1f} %")
+        shares.add_row(name, percent(share))
     title = (
-        f"Members; the worst decile has {100 * family.worst_decile:.0f} % of its filter, "
+        f"Members; the worst decile has {percent(family.worst_decile, 0)} of its filter, "
         f"the worst tenth of all {family.worst_bp:.2f} bp a session"
     )
     rows = _ruled(*FAMILY_HEADS, title=title)
@@ -109,19 +109,15 @@ def _family(family: FamilyShares) -> list[Table]:
 
 def family_texts(row: MemberRow) -> tuple[str, ...]:
     """One group of members as it is read, under `FAMILY_HEADS`; of nothing there is no share."""
-
-    def share(value: float) -> str:
-        return f"{100 * value:.1f} %" if finite(value) is not None else "–"
-
     return (
         row.group,
         str(row.members),
-        f"{row.model_bp:.2f}",
-        f"{row.error_bp:.2f}",
-        f"{row.filter_bp:.2f}",
-        f"{row.known_bp:.2f}",
-        share(row.of_filter),
-        share(row.of_known),
+        number(row.model_bp),
+        number(row.error_bp),
+        number(row.filter_bp),
+        number(row.known_bp),
+        percent(row.of_filter),
+        percent(row.of_known),
     )
 
 
@@ -141,13 +137,22 @@ def spread_texts(spread: Spread | None) -> tuple[str, str]:
 def ratio_texts(row: RegimeRow) -> tuple[str, ...]:
     """One row under `RATIO_HEADS`."""
     figures = (row.mean_bp, row.sharpe, row.sortino, row.calmar, row.information)
-    return row.regime, f"{row.cost_bp:g}", str(row.sessions), *(f"{figure:.2f}" for figure in figures)
+    return row.regime, f"{row.cost_bp:g}", str(row.sessions), *map(number, figures)
 
 
 def window_texts(row: GroupRow) -> tuple[str, ...]:
     """One window of a walk forward under `WINDOW_HEADS`; of a single session there is no error."""
-    error, sharpe = ("–" if finite(value) is None else f"{value:.2f}" for value in (row.error_bp, row.sharpe))
-    return row.group, str(row.sessions), f"{row.mean_bp:.2f}", error, sharpe
+    return row.group, str(row.sessions), *map(number, (row.mean_bp, row.error_bp, row.sharpe))
+
+
+def number(value: float, decimals: int = 2) -> str:
+    """A figure, a dash where there is none."""
+    return "–" if finite(value) is None else f"{value:.{decimals}f}"
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """A share, a dash where there is none."""
+    return "–" if finite(share) is None else f"{100 * share:.{decimals}f} %"
 
 
 def _ruled(*heads: str, title: str) -> Table:
@@ -164,13 +169,13 @@ def texts(cell: Cell) -> tuple[str, ...]:
     return (
         cell.trader,
         f"{cell.cost_bp:g}",
-        f"{figures['mean_bp']:.2f}",
-        f"{figures['sharpe']:.2f}",
-        f"{figures['sharpe_low']:.2f} … {figures['sharpe_high']:.2f}",
-        f"{figures['psr']:.3f}",
-        f"{figures['dsr']:.3f}",
-        f"{cell.trades:.2f}",
-        f"{cell.control.p_value:.3f}",
+        number(figures["mean_bp"]),
+        number(figures["sharpe"]),
+        f"{number(figures['sharpe_low'])} … {number(figures['sharpe_high'])}",
+        number(figures["psr"], 3),
+        number(figures["dsr"], 3),
+        number(cell.trades),
+        number(cell.control.p_value, 3),
     )
 
 

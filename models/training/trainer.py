@@ -27,6 +27,7 @@ from models.training.errors import DivergedError, ResumeError, TrainingError
 from models.training.estimate import ReturnEstimate, fit_estimate
 from models.training.growth import start_from
 from models.training.loss import Targets, Weights, costs_of, expected_profit
+from models.training.member_shares import share_of
 from models.training.memory import check_memory, rows_within
 from models.training.optim import MovingAverage, learning_rate, make_optimizer
 from models.training.policy import follow, policies_by_depth
@@ -269,17 +270,19 @@ class Trainer:
         model = self._averaged()
         returns = returns_between_fills(sessions, np.arange(len(sessions)), settings)
         cost = costs_of(sessions, self._training.objective.costs)
-        pnl = [
-            float(np.mean(pnl_bp(follow(policy.actions), returns, cost)))
+        earned = [
+            pnl_bp(follow(policy.actions), returns, cost)
             for policy in policies_by_depth(model, sessions, settings, self._supervision.segments, cost)
         ]
+        pnl = [float(np.mean(sessions_bp)) for sessions_bp in earned]
         improved = pnl[-1] > self._best
         self._stale = 0 if improved else self._stale + 1
         if improved:
             self._best, self._best_step = pnl[-1], self._step
         if improved and self._training.select is Select.BEST:
             self._chosen = {name: tensor.clone() for name, tensor in self._average.weights.items()}
-        share = [value / float(np.mean(best)) for value in pnl] if best is not None else None
+        shares = [] if best is None else [share_of(sessions_bp, best) for sessions_bp in earned]
+        share = None if any(map(math.isnan, shares)) else shares or None  # where nothing drifts the best earns nothing
         self._last_validation = ValidationReport(self._step, pnl, share, improved)
         self._tell(self._last_validation)
         if self._step == self._training.steps and pnl[-1] < self._best:

@@ -157,6 +157,22 @@ def test_evaluation_without_a_reference_has_no_shares(hrm: HRMSettings, model: H
     Console(file=(tmp_path / "out").open("w")).print(tables(result))
 
 
+def test_where_nothing_drifts_nobody_has_a_share(hrm: HRMSettings, model: HRM, tmp_path: Path) -> None:
+    """The best trader earns nothing there, and nothing is divided by it."""
+    data = run.evaluation_data(simulated(), 40, TrainingSettings().objective.costs)
+    assert data.best_bp is not None
+    nothing = np.zeros_like(data.best_bp)
+    facts = FamilyFacts(nothing, np.arange(40) // 5, np.full(40, "no drift"), np.full(40, 3.0))
+    data = replace(data, best_bp=nothing, family=facts)
+    result = evaluate([(model, data.sessions)], hrm, BatchSettings(hrm.features), data)
+    assert result.shares == {}
+    assert result.spread == {}
+    write_page(result, tmp_path / "page.html")
+    Console(file=(tmp_path / "out").open("w"), width=200).print(tables(result))
+    assert "nan" not in (tmp_path / "page.html").read_text() + (tmp_path / "out").read_text()
+    json.dumps(document(result), allow_nan=False)
+
+
 def files(folder: Path) -> FileData:
     """Return a file of 40 simulated days and one of stored sessions, split after 24 days."""
     sessions = HiddenRegime(HiddenRegimeMarket(bars=16)).sessions(40, 5)

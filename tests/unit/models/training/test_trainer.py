@@ -92,6 +92,22 @@ def test_same_settings_same_weights(
     assert weights(runs[0]) != weights(runs[2])
 
 
+def test_a_validation_of_sessions_without_drift_has_no_share(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """The best trader earns nothing there: what the model makes is told all the same."""
+    notes = Notes()
+    data, still = (
+        StoredSource(sessions, training.min_sessions),
+        simulated_sessions(HiddenRegimeMarket(drift_bp=0.0), 4, 3),
+    )
+    supervision = DeepSupervisionSettings(segments=2)
+    Trainer(hrm, supervision, training, data, Validation(still, np.zeros(4)), tmp_path, observers=(notes,)).run()
+    reports = [note for note in notes if isinstance(note, ValidationReport)]
+    assert reports
+    assert all(report.share is None and np.isfinite(report.pnl_bp).all() for report in reports)
+
+
 def test_watching_changes_nothing_and_sees_every_step(
     hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
 ) -> None:
