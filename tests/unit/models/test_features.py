@@ -21,6 +21,7 @@ from models.features import (
     forget_identities,
     own_variances,
     trend_features,
+    variances_by_volume,
 )
 from models.vocabulary import UNKNOWN, Vocabularies, Vocabulary
 from tests.unit.models.conftest import Observe, walk
@@ -175,6 +176,54 @@ def test_a_still_price_has_no_trend() -> None:
     assert (trends(np.tile([100.0, 100.0, 100.0, 100.0, 5.0], (1, 20, 1))) == 0).all()
 
 
+def shares_of(bars: np.ndarray) -> np.ndarray:
+    """What volume and ranges tell of windows (B, W, 5) that are all there, (B, W)."""
+    return variances_by_volume(bars, np.ones(bars.shape[:2], bool))
+
+
+def test_volume_tells_a_bars_own_variance() -> None:
+    """Where wild bars come singly and trade more, the volume names each; without it only a mean of ranges is left."""
+    rng = np.random.default_rng(7)
+    wild = np.where(rng.random((400, 60)) < 0.3, 3.0, 1.0)
+    noise = rng.standard_normal((400, 60))
+    bars = candles(1e-3 * wild * noise, 1e-3 * wild * (1.0 + np.abs(noise)))
+    bars[..., 4] = 10_000 * wild * np.exp(0.1 * rng.standard_normal((400, 60)))
+    silent = bars.copy()
+    silent[..., 4] = np.nan
+    truth = np.log(wild**2)
+    told = [np.corrcoef(np.log(share).ravel(), truth.ravel())[0, 1] for share in (shares_of(bars), shares_of(silent))]
+    assert told[0] > 0.9
+    assert told[1] < 0.5
+    calm, torn = (np.median(shares_of(bars)[wild == level]) for level in (1.0, 3.0))
+    assert 4.0 < torn / calm < 9.0  # drawn towards nothing, for sixty bars are few
+
+
+def test_a_volume_that_tells_nothing_changes_little() -> None:
+    """Volumes at random beside ranges of their own leave what ranges alone tell; none is as good as an even one."""
+    rng = np.random.default_rng(8)
+    returns = 1e-3 * rng.standard_normal((100, 60))
+    bars = candles(returns, 2e-3 * np.exp(0.3 * rng.standard_normal((100, 60))))
+    even, silent, random = bars.copy(), bars.copy(), bars.copy()
+    even[..., 4], silent[..., 4], random[..., 4] = 5.0, np.nan, rng.integers(1, 100_000, (100, 60))
+    assert (shares_of(even) == shares_of(silent)).all()
+    assert np.abs(np.log(shares_of(random) / shares_of(silent))).mean() < 0.15
+
+
+def test_what_is_missing_tells_nothing_of_variances() -> None:
+    """A window of one bar, of none and of a still price, and bars of which some have a volume: finite, 1 on average."""
+    rng = np.random.default_rng(9)
+    bars = np.stack([walk(60, rng) for _ in range(4)])
+    bars[1, :, :4] = 100.0
+    bars[2, ::2, 4] = np.nan
+    present = np.arange(60) >= np.array([59, 0, 0, 60])[:, None]
+    shares = variances_by_volume(bars, present)
+    np.testing.assert_allclose(shares[[0, 1, 3]], 1.0, rtol=1e-12)
+    assert shares[2].mean() == pytest.approx(1.0, abs=0.05)
+    turned = bars[2:3].copy()
+    turned[..., :4] = 1.0 / bars[2:3][..., [0, 2, 1, 3]]
+    np.testing.assert_allclose(shares_of(turned), shares[2:3], rtol=1e-9)
+
+
 def test_a_flat_position_is_neutral(observe: Observe) -> None:
     """What a flat observation says of size, profit and age does not reach the network."""
     odd = observe(position_size=0.7, unrealised_atr=2.0, bars_held=9)
@@ -223,6 +272,7 @@ def test_no_row_depends_on_another_to_the_last_bit() -> None:
     present = np.arange(60) >= rng.integers(0, 59, 200)[:, None]
     table, volatility = bar_features(bars, present, 8.0)
     trends = trend_features(*own_variances(bars, present), present, volatility, 8.0)
+    shares = variances_by_volume(bars, present)
     for row in range(200):
         only = slice(row, row + 1)
         one, its_own = bar_features(bars[only], present[only], 8.0)
@@ -230,6 +280,7 @@ def test_no_row_depends_on_another_to_the_last_bit() -> None:
         assert its_own.tobytes() == volatility[only].tobytes()
         alone = own_variances(bars[only], present[only])
         assert trend_features(*alone, present[only], its_own, 8.0).tobytes() == trends[only].tobytes()
+        assert variances_by_volume(bars[only], present[only]).tobytes() == shares[only].tobytes()
 
 
 def test_several_instruments_and_timeframes_share_a_batch(observe: Observe) -> None:
