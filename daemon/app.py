@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -24,6 +26,7 @@ from daemon.control.manual_desk import ManualDesk
 from daemon.control.migration_desk import MigrationDesk
 from daemon.control.model_desk import ModelDesk
 from daemon.core.actor import Actor
+from daemon.core.aside import Aside
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, LiveClock
 from daemon.core.errors import Fault, HrmdError
@@ -157,7 +160,9 @@ class App:
         self.model_desk = ModelDesk(
             bus, clock, self.desk, lambda loaded: after_restart(settings, loaded), machine.chance
         )
-        self.migration_desk = MigrationDesk(clock, self.desk, self.migration) if self.migration is not None else None
+        self.migration_desk = (
+            MigrationDesk(clock, self.desk, self.migration, machine.thread) if self.migration is not None else None
+        )
         self.keeper = None
         if self.journal is not None and plan.recover:
             self.keeper = JournalKeeper(bus, self.journal, self.snapshot, settings.journal, clock, self._wall)
@@ -322,9 +327,11 @@ class App:
         if not begins:
             return
         if plan.reels:
-            closed = await asyncio.to_thread(
+            again = partial(
                 resume_bars, plan.reels, self.symbols, self.feed.tick_filter, self.bars.builder, self.calendar, begins
             )  # fmt: skip
+            # nothing trades before it is done: a disk that hangs holds up the start, which is told, and not its end
+            closed = await Aside("reels", plan.machine.thread).ask(again, math.inf)
             recalled.add(closed)
         self.bars.remember(recalled.seen, self.settings.strategy.interval, begins)
         self.complexity.remember(recalled.seen)

@@ -25,9 +25,11 @@ from daemon.fyers.gateway.assignment import Assignment
 from daemon.journal import writer
 from daemon.machine import Machine
 from daemon.strategy.switching import Loader
-from tests.simulation.loop import PROCESS, SimLoop
+from tests.simulation.loop import JOB_S, PROCESS, SimLoop
 from tests.simulation.reels import SimSealer, TapeDisk
 
+ASKED = ("disk", "models", "digest", "candidate", "reels")
+"""Threads that read what stays the same beside the loop."""
 BOOTED_NS = 5_000 * NS_PER_S
 """How long the machine had run when the simulation began."""
 IDLE_S = 1.0
@@ -292,6 +294,8 @@ class Computer:
     def thinking_s(self, name: str) -> float | None:
         """How long the next thought takes; None where it never ends."""
         now = self.loop.time()
+        if name in ASKED:
+            return self.loop.rng.uniform(*JOB_S)
         if name != "inference":
             if now < self.no_load_until:
                 return None
