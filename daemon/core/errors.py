@@ -12,6 +12,7 @@
         ├── IllegalTransition an order was asked to make a move the table does not hold
         ├── StrategyHung      a strategy gave no answer where nobody can go on without it (a replay)
         └── JournalError      the journal could not be written or read
+            └── JournalHangs  exit 4: its disk gave no answer until the end, and what it was to take is lost
 
 Expected outcomes (a denied order, a rejected tick) are events, not exceptions.
 """
@@ -71,3 +72,9 @@ class StrategyHung(Fault):
 
 class JournalError(Fault):
     """The journal could not be written or read."""
+
+
+class JournalHangs(JournalError):  # noqa: N818 — what the disk does
+    """The journal's disk gave no answer until the end: the message says how many events it has not taken."""
+
+    exit_code = 4

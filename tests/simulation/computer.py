@@ -171,10 +171,11 @@ class SimHand:
         """The next turn comes as soon as the disk lets it."""
         self._schedule(self._write_s())
 
-    def join(self) -> None:
+    def join(self, wait_s: float | None = None) -> bool:
         """Take what turns are left."""
         while self._turn is not None:
             self._take()
+        return True
 
     def take_one(self) -> None:
         """A turn now, for whoever pulls the plug in the middle of it."""

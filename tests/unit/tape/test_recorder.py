@@ -197,10 +197,11 @@ class Turns:
     def wake(self) -> None:
         """The test knows."""
 
-    def join(self) -> None:
+    def join(self, wait_s: float | None = None) -> bool:
         """The last turn."""
         while self.turn() is not None:
             pass
+        return True
 
 
 class FailingFile(DiskFile):
