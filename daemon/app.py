@@ -29,7 +29,7 @@ from daemon.core.actor import Actor
 from daemon.core.aside import Aside
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, LiveClock
-from daemon.core.errors import Fault, HrmdError
+from daemon.core.errors import Fault, HrmdError, JournalHangs
 from daemon.core.events import ITSELF, AccountSnapshot, Halt
 from daemon.core.pump import Pump
 from daemon.feed.live.feed import LiveFeed
@@ -75,7 +75,9 @@ class App:
         self.plan = plan
         self._holds: list[Hold] = []
         self.journal: Journal | None = None
-        self._begun = self._traded = False
+        self._begun = self._traded = self._closed = False
+        self.hangs = ""
+        """What the journal's disk has not taken, where it gave no answer until the end."""
         try:
             self._build(settings, plan, strategies, agents)
         except BaseException:  # nothing of a start that is refused stays: no journal, no lock
@@ -395,17 +397,27 @@ class App:
             log.error("a fault ended the run", left_at_the_broker=left)
 
     def close(self) -> None:
-        """Release threads and files; calling it again does nothing."""
+        """Release threads and files; calling it again does nothing.
+
+        Raises `JournalError` where the journal isn't whole. A disk that hangs keeps what is on it: letting go of a file
+        would wait for it as well, and the system lets go of all with the process.
+        """
         self.strategy.close()
         if self._scout is not None:
             self._scout.close()
         self.shadows.close()
         for budget in self._calls.values():
             budget.close()
-        if self.journal is not None:
-            self.journal.close(begun=self._begun)
-        for hold in self._holds:
-            hold.release()
+        if self.journal is not None and not self._closed:
+            self._closed = True
+            try:
+                self.journal.close(begun=self._begun)
+            except JournalHangs as error:
+                self.hangs = str(error)
+                raise
+        if not self.hangs:
+            for hold in self._holds:
+                hold.release()
 
     def _describe(self) -> None:
         if self.journal is not None:

@@ -168,6 +168,16 @@ class AlertDesk:
             counts = None
         return digest(stands, counts)
 
+    def last_word(self, kind: AlertKind, text: str) -> None:
+        """What is so as the daemon ends; it is sent, and on no record any more. To be told before `close`."""
+        said = condition(kind, Severity.CRITICAL, text)
+        change = AlertChanged(
+            ts=self._clock.now_ns(), key=said.key, kind=kind.value, severity=said.severity, raised=True, text=said.text
+        )
+        if self._wanted(change):
+            self.sender.send(told(change))
+        log.error("alert", kind=change.kind, severity=change.severity.value, text=change.text)
+
     def close(self) -> None:
         """What waits is tried for a moment; a service that hangs holds up nothing."""
         self.sender.close(CLOSE_S)

@@ -28,8 +28,8 @@ from daemon.supervision.migration import BACK, NEXT, Migration, to_set
 from daemon.supervision.migration_gates import Facts, said
 
 EPOCH = dt.date(1970, 1, 1)
-READ_S: Final = 10.0
-"""How long a disk may take to give the candidate's artifact."""
+READ_S: Final = 3.0
+"""How long a disk may take to give the candidate's artifact; less than whoever asks waits."""
 
 
 class MigrationDesk:
