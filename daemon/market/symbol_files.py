@@ -1,7 +1,8 @@
 """Fyers' public symbol files → checked copies on disk, a folder a day, and the instruments of a run from them.
 
 Invariant: a copy is on disk only when all files of its day were read whole and believed, and a run that trades on a
-real exchange has no instruments without the master of its own day.
+real exchange has no instruments without the master of its own day: a lot or a contract of yesterday's is an order of
+another size.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def newest_day(directory: Path) -> dt.date | None:
 async def update(settings: SymbolMasterSettings, day: dt.date, progress: Progress | None = None) -> SymbolMaster:
     """Download the files as those of `day`, check them and keep them. Raises `UsageError`; then nothing was kept.
 
-    Files that aren't believed are `Unavailable`, too: a half-made copy, or a portal's page, may be right in a minute.
+    Whatever the server answers is `Unavailable`: a refusal, a cut-off copy, a portal's page may be over in a minute.
     """
     timeout = aiohttp.ClientTimeout(total=TOTAL_S, sock_connect=CONNECT_S, sock_read=CONNECT_S * 2)
     texts = {}
@@ -127,12 +128,13 @@ async def _fetch(session: aiohttp.ClientSession, url: str, name: str, progress: 
     try:
         async with session.get(url) as answer:
             if answer.status != 200:
-                refused = Unavailable if answer.status >= 500 or answer.status == 429 else UsageError
-                raise refused(f"market.symbol_master.url: {url} answered HTTP {answer.status}")
+                # a CDN refuses for minutes what it serves otherwise: no status says that it never will
+                doubt = " (is it the address that you mean?)" if 400 <= answer.status < 429 else ""
+                raise Unavailable(f"market.symbol_master.url: {url} answered HTTP {answer.status}{doubt}; try again")
             async for chunk in answer.content.iter_chunked(1 << 16):
                 parts += chunk
                 if len(parts) > MOST_BYTES:
-                    raise UsageError(f"market.symbol_master.url: {url} is longer than {MOST_BYTES:,} bytes")
+                    raise Unavailable(f"market.symbol_master.url: {url} is longer than {MOST_BYTES:,} bytes")
                 if progress is not None:
                     progress(name, len(parts))
     except (aiohttp.ClientError, OSError, ValueError) as error:

@@ -76,7 +76,7 @@ async def test_what_is_not_believed_is_not_kept(tmp_path: Path) -> None:
     few = {**fresh, "NSE_CM": fresh["NSE_CM"].splitlines(keepends=True)[0],
            "NSE_FO": fresh["NSE_FO"].splitlines(keepends=True)[0]}  # fmt: skip
     for texts, why, kind in (
-        ({"NSE_CM": fresh["NSE_CM"]}, "NSE_FO.csv answered HTTP 404", UsageError),
+        ({"NSE_CM": fresh["NSE_CM"]}, r"NSE_FO.csv answered HTTP 404 \(is it the address.+\); try again", Unavailable),
         ({**fresh, "NSE_FO": b"<html>"}, "columns", Unavailable),
         (few, "holds 2 rows, but 11 on 2026-01-05: it was cut off", Unavailable),
     ):
