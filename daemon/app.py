@@ -249,7 +249,7 @@ class App:
                 tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
                 tasks += [group.create_task(desk.run(), name=desk.agent.name) for desk in self.shadows.everyone]
                 if self.market.master_day is not None and self.broker is not None and not self.plan.tapes:
-                    day = MasterDay(self.bus, self.market.master_day, self.plan.clock, self._wall)
+                    day = MasterDay(self.bus, self.market.master_day, self.plan.clock, self._wall, self._wall.passed_ns)
                     tasks.append(group.create_task(keep(Kept("symbol master", day.run)), name="symbol master"))
                 tasks.append(group.create_task(keep(Kept("models", self.models.run)), name="models"))
                 if self.token is not None:
@@ -317,6 +317,9 @@ class App:
             resume_account(bus, account, self.risk, self.execution, self.bars, ts)
         if isinstance(self.execution, LiveExecutionActor):
             await self.execution.recover()
+            watch = self.feed.clock_watch if isinstance(self.feed, LiveFeed) else None
+            if watch is not None:
+                watch.check_day()
         else:
             forget_paper_orders(bus, account, ts)
         if self.migration is not None:

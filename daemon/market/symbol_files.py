@@ -21,7 +21,7 @@ import structlog
 
 from daemon.core.bus import Bus
 from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_S, Clock
-from daemon.core.errors import Unavailable, UsageError
+from daemon.core.errors import StartAgain, Unavailable, UsageError
 from daemon.core.files import sync_directory, write_whole
 from daemon.core.own_halt import OwnHalt
 from daemon.market.calendar import MarketCalendar, ist_date
@@ -36,6 +36,8 @@ TOTAL_S: Final = 60.0
 CONNECT_S: Final = 5.0
 MOST_BYTES: Final = 100_000_000
 DAY_NAP_S: Final = 60.0
+MUCH_NS: Final = 60 * NS_PER_S
+"""By so much time is set forward in one go; less is a clock that is kept."""
 LEAST_SHARE: Final = 0.5
 """Of the rows of the last copy: a file that has shrunk more than this was cut off."""
 
@@ -182,25 +184,42 @@ def _keep(directory: Path, day: dt.date, texts: dict[str, bytes]) -> None:
 class MasterDay:
     """Halts a run that outlives the day of its symbol master: lots and contracts of another day are not to be traded.
 
-    A start with the day's own master resumes what only this had stopped.
+    A start with the day's own master resumes what only this had stopped. Where the day didn't pass but time was set
+    forward into another, the process began with a wrong day and ends, so that systemd's next start has the right one.
     """
 
-    def __init__(self, bus: Bus, day: dt.date, clock: Clock, wall: Clock) -> None:
+    def __init__(self, bus: Bus, day: dt.date, clock: Clock, wall: Clock, passed_ns: Callable[[], int]) -> None:
+        """`passed_ns`: how much time has passed since some moment, whatever it was set to."""
+        self._passed_ns = passed_ns
+        self._set_ns = wall.now_ns() - passed_ns()
         self._day = day
         self._clock = clock
         self._wall = wall
         self._halt = OwnHalt(bus, REASON)
 
     async def run(self) -> None:
-        """Look at the start and on every new day in India, however the clock came to it."""
+        """Look at the start and on every new day in India, however the clock came to it. Raises `StartAgain`."""
         looked: dt.date | None = None
         while True:
+            self.notice_step()
             today = ist_date(self._wall.now_ns())
             if today != looked:
                 looked = today
                 self.look()
             left_s = (DAY_NS - (self._wall.now_ns() + IST_OFFSET_NS) % DAY_NS) / NS_PER_S
             await asyncio.sleep(min(left_s, DAY_NAP_S))
+
+    def notice_step(self) -> None:
+        """Raise `StartAgain` where time was set forward from the master's day into another since the last call."""
+        wall = self._wall.now_ns()
+        set_ns = wall - self._passed_ns()
+        by_ns, self._set_ns = set_ns - self._set_ns, set_ns
+        today = ist_date(wall)
+        if by_ns > MUCH_NS and today != self._day and ist_date(wall - by_ns) == self._day:
+            raise StartAgain(
+                f"the daemon began with a clock of {self._day}, which was set forward by {by_ns / NS_PER_S:.0f} s: it "
+                f"is {today}, and a new start takes the day's own symbol master"
+            )
 
     def look(self) -> None:
         """Halt on another day, resume on its own."""
