@@ -28,7 +28,7 @@ from daemon.strategy.switching import Loader
 from tests.simulation.loop import JOB_S, PROCESS, SimLoop
 from tests.simulation.reels import SimSealer, TapeDisk
 
-ASKED = ("disk", "models", "digest", "candidate", "reels", "token", "recorder ends", "control ends")
+ASKED = ("disk", "models", "digest", "candidate", "reels", "token", "feed token", "recorder ends", "control ends")
 """Threads that read what stays the same beside the loop."""
 BOOTED_NS = 5_000 * NS_PER_S
 """How long the machine had run when the simulation began."""
