@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -24,9 +26,10 @@ from daemon.control.manual_desk import ManualDesk
 from daemon.control.migration_desk import MigrationDesk
 from daemon.control.model_desk import ModelDesk
 from daemon.core.actor import Actor
+from daemon.core.aside import Aside
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, LiveClock
-from daemon.core.errors import Fault, HrmdError
+from daemon.core.errors import Fault, HrmdError, JournalHangs
 from daemon.core.events import ITSELF, AccountSnapshot, Halt
 from daemon.core.pump import Pump
 from daemon.feed.live.feed import LiveFeed
@@ -72,7 +75,9 @@ class App:
         self.plan = plan
         self._holds: list[Hold] = []
         self.journal: Journal | None = None
-        self._begun = self._traded = False
+        self._begun = self._traded = self._closed = False
+        self.hangs = ""
+        """What the journal's disk has not taken, where it gave no answer until the end."""
         try:
             self._build(settings, plan, strategies, agents)
         except BaseException:  # nothing of a start that is refused stays: no journal, no lock
@@ -157,7 +162,9 @@ class App:
         self.model_desk = ModelDesk(
             bus, clock, self.desk, lambda loaded: after_restart(settings, loaded), machine.chance
         )
-        self.migration_desk = MigrationDesk(clock, self.desk, self.migration) if self.migration is not None else None
+        self.migration_desk = (
+            MigrationDesk(clock, self.desk, self.migration, machine.thread) if self.migration is not None else None
+        )
         self.keeper = None
         if self.journal is not None and plan.recover:
             self.keeper = JournalKeeper(bus, self.journal, self.snapshot, settings.journal, clock, self._wall)
@@ -242,7 +249,7 @@ class App:
                 tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
                 tasks += [group.create_task(desk.run(), name=desk.agent.name) for desk in self.shadows.everyone]
                 if self.market.master_day is not None and self.broker is not None and not self.plan.tapes:
-                    day = MasterDay(self.bus, self.market.master_day, self.plan.clock, self._wall)
+                    day = MasterDay(self.bus, self.market.master_day, self.plan.clock, self._wall, self._wall.passed_ns)
                     tasks.append(group.create_task(keep(Kept("symbol master", day.run)), name="symbol master"))
                 tasks.append(group.create_task(keep(Kept("models", self.models.run)), name="models"))
                 if self.token is not None:
@@ -310,6 +317,9 @@ class App:
             resume_account(bus, account, self.risk, self.execution, self.bars, ts)
         if isinstance(self.execution, LiveExecutionActor):
             await self.execution.recover()
+            watch = self.feed.clock_watch if isinstance(self.feed, LiveFeed) else None
+            if watch is not None:
+                watch.check_day()
         else:
             forget_paper_orders(bus, account, ts)
         if self.migration is not None:
@@ -322,9 +332,11 @@ class App:
         if not begins:
             return
         if plan.reels:
-            closed = await asyncio.to_thread(
+            again = partial(
                 resume_bars, plan.reels, self.symbols, self.feed.tick_filter, self.bars.builder, self.calendar, begins
             )  # fmt: skip
+            # nothing trades before it is done: a disk that hangs holds up the start, which is told, and not its end
+            closed = await Aside("reels", plan.machine.thread).ask(again, math.inf)
             recalled.add(closed)
         self.bars.remember(recalled.seen, self.settings.strategy.interval, begins)
         self.complexity.remember(recalled.seen)
@@ -388,17 +400,27 @@ class App:
             log.error("a fault ended the run", left_at_the_broker=left)
 
     def close(self) -> None:
-        """Release threads and files; calling it again does nothing."""
+        """Release threads and files; calling it again does nothing.
+
+        Raises `JournalError` where the journal isn't whole. A disk that hangs keeps what is on it: letting go of a file
+        would wait for it as well, and the system lets go of all with the process.
+        """
         self.strategy.close()
         if self._scout is not None:
             self._scout.close()
         self.shadows.close()
         for budget in self._calls.values():
             budget.close()
-        if self.journal is not None:
-            self.journal.close(begun=self._begun)
-        for hold in self._holds:
-            hold.release()
+        if self.journal is not None and not self._closed:
+            self._closed = True
+            try:
+                self.journal.close(begun=self._begun)
+            except JournalHangs as error:
+                self.hangs = str(error)
+                raise
+        if not self.hangs:
+            for hold in self._holds:
+                hold.release()
 
     def _describe(self) -> None:
         if self.journal is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,10 +22,12 @@ from daemon.alerting.digest import Stands, count_day, digest
 from daemon.alerting.kinds import KINDS
 from daemon.alerting.messages import Message, told
 from daemon.alerting.sender import Sender
+from daemon.core.aside import Aside
 from daemon.core.bus import Bus
 from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_S, Clock, india_day
 from daemon.core.errors import UsageError
 from daemon.core.events import AlertChanged, AlertSent, Event, RunCounted, Severity
+from daemon.core.threads import ThreadWorker, Worker
 from daemon.journal.reader import JournalReader, is_blank
 from daemon.settings.alerts import AlertKind, AlertSettings
 
@@ -33,6 +36,8 @@ log = structlog.get_logger("alerts")
 LOOK_S: Final = 1.0
 PUT_ASIDE: Final = 1000
 """Events between two looks; more, and the oldest aren't told one by one."""
+COUNT_S: Final = 60.0
+"""A day that can't be counted in so long is told without its counts: the journal's disk hangs."""
 CLOSE_S: Final = 5.0
 """What waits when the daemon ends is tried for so long."""
 
@@ -79,8 +84,9 @@ class AlertDesk:
 
     def __init__(
         self, bus: Bus, clock: Clock, settings: AlertSettings, sender: Sender, watched: Watched, before: Earlier,
-        journal: Path | None, *, live: bool,
+        journal: Path | None, *, live: bool, thread: Callable[[str], Worker] = ThreadWorker, count_s: float = COUNT_S,
     ) -> None:  # fmt: skip
+        """`thread` counts a day, for `count_s` at most."""
         self.book = AlertBook(settings.clear_after_s, settings.repeat_hours, settings.warn_after_s)
         self.book.restore(before.told)
         self.sender = sender
@@ -90,6 +96,7 @@ class AlertDesk:
         self._watched = watched
         self._journal = journal
         self._live = live
+        self._counting, self._count_s = Aside("digest", thread), count_s
         self._broken_off = not before.in_order
         digests = (it.key for it in before.told if isinstance(it, AlertChanged) and it.kind == AlertKind.DIGEST)
         self._digests = set(digests)
@@ -97,9 +104,15 @@ class AlertDesk:
         bus.tap(WATCHED, self._aside.append, where=lambda _: watched.trades())
 
     async def run(self) -> None:
-        """Look, until cancelled."""
+        """Look, until cancelled; while a day is counted it goes on looking."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tell_the_days(), name="digest")
+            while True:
+                self.look()
+                await asyncio.sleep(LOOK_S)
+
+    async def _tell_the_days(self) -> None:
         while True:
-            self.look()
             await self.tell_the_day()
             await asyncio.sleep(LOOK_S)
 
@@ -149,11 +162,21 @@ class AlertDesk:
         if journal is None:
             return digest(stands, None)
         try:
-            counts = await asyncio.to_thread(count_day, journal, since_ns, self._live)
-        except UsageError as error:
+            counts = await self._counting.ask(partial(count_day, journal, since_ns, self._live), self._count_s)
+        except (UsageError, TimeoutError) as error:
             log.warning("the day can't be counted", reason=str(error))
             counts = None
         return digest(stands, counts)
+
+    def last_word(self, kind: AlertKind, text: str) -> None:
+        """What is so as the daemon ends; it is sent, and on no record any more. To be told before `close`."""
+        said = condition(kind, Severity.CRITICAL, text)
+        change = AlertChanged(
+            ts=self._clock.now_ns(), key=said.key, kind=kind.value, severity=said.severity, raised=True, text=said.text
+        )
+        if self._wanted(change):
+            self.sender.send(told(change))
+        log.error("alert", kind=change.kind, severity=change.severity.value, text=change.text)
 
     def close(self) -> None:
         """What waits is tried for a moment; a service that hangs holds up nothing."""

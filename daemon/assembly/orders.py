@@ -51,8 +51,9 @@ def token_keeper(bus: Bus, settings: Settings, plan: RunPlan, wall: LiveClock, v
     """Who sees that the broker's token is the day's."""
     live = settings.broker.live
     keeper = TokenKeeper(
-        bus, venue.access, plan.clock, wall, live.token_warn_s, live.token_poll_s, lambda: venue.refusal
-    )
+        bus, venue.access, plan.clock, wall, live.token_warn_s, live.token_poll_s, lambda: venue.refusal,
+        plan.machine.thread,
+    )  # fmt: skip
     keeper.listeners.append(venue.authorize)
     return keeper
 

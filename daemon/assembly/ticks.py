@@ -17,6 +17,7 @@ from daemon.bars.complexity import ComplexityDetector
 from daemon.bars.overnight import Overnight
 from daemon.brokers.choice import feed_of
 from daemon.calls.budget import RateBudget
+from daemon.core.aside import Aside
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_MS, LiveClock, PacedClock, ReplayClock
 from daemon.core.events import PositionRestated
@@ -45,10 +46,12 @@ def feed(
         assert not isinstance(clock, LiveClock), "a tape has its own time"
         return tape_feed(bus, settings, plan, market, market.tapes, clock)
     assert not isinstance(clock, ReplayClock), "the market doesn't wait"
-    return feed_of(settings).feed(
+    live = feed_of(settings).feed(
         settings, bus, _tick_filter(settings, plan, market), market.calendar, clock, calls[settings.feed.source],
         plan.record, market.symbols, machine.gateway, random.Random(machine.chance(8)),
     )  # fmt: skip
+    live.disk = Aside("feed token", machine.thread)
+    return live
 
 
 def tape_feed(

@@ -19,6 +19,7 @@ from daemon.budget.messages import Granted, Joined, Report
 from daemon.budget.server import JOIN, REJOIN, REPORT
 from daemon.budget.share import Share
 from daemon.control.auth import kept_token
+from daemon.core.aside import Aside
 from daemon.core.bus import Bus
 from daemon.core.clock import Clock
 from daemon.core.errors import UsageError
@@ -32,6 +33,8 @@ T = TypeVar("T")
 EVERY_S: Final = 1.0
 ANSWER_S: Final = 1.5
 """Less than the shortest lease, so that there is a second try within it."""
+TOKEN_S: Final = 0.5
+"""How long the disk of the token's file may take."""
 TOKEN_KEY: Final = "risk.budget.token_file"
 CAUSE: Final = "budget: "
 """How its halts begin."""
@@ -52,6 +55,7 @@ class BudgetKeeper:
         self._bus, self._clock, self._book = bus, clock, book
         self._url, self._token_file = settings.url, settings.token_file
         self._token()
+        self._disk = Aside("budget token")
         self._lease = lease
         self.share = Share(lease, f"{socket.gethostname()}:{journal.resolve()}")
         self._halted = ""
@@ -118,13 +122,17 @@ class BudgetKeeper:
     async def _ask(self, session: aiohttp.ClientSession, path: str, asked: Any, kind: type[T]) -> T | str:
         """The answer, or why there is none."""
         try:
-            headers = {"Authorization": f"Bearer {self._token()}", "Content-Type": "application/json"}
+            token = await self._disk.ask(self._token, TOKEN_S)
+        except UsageError as error:
+            return str(error)
+        except TimeoutError as error:
+            return f"{TOKEN_KEY}: {self._token_file} can't be read ({error.strerror})"
+        try:
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
             async with session.post(
                 self._url + path, data=msgspec.json.encode(asked), headers=headers, allow_redirects=False
             ) as response:
                 body = await response.read()
-        except UsageError as error:
-            return str(error)
         except TimeoutError:
             return f"{self._url} doesn't answer within {ANSWER_S:g} s"
         except (aiohttp.ClientError, OSError) as error:

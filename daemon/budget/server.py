@@ -7,7 +7,9 @@ a time, and what was answered is what a restart reads.
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
@@ -24,6 +26,7 @@ from daemon.control.edge import EdgeRunner
 from daemon.control.gate import Gate, Verdict
 from daemon.control.origin import why_refused
 from daemon.control.tokens import Scope
+from daemon.core.aside import Aside
 from daemon.core.errors import Fault, UsageError
 from daemon.settings.budget import BudgetSettings
 
@@ -37,6 +40,8 @@ SHOW: Final = "/budget"
 SCOPES: Final = {JOIN: Scope.TRADE, REPORT: Scope.TRADE, RELEASE: Scope.ADMIN, SHOW: Scope.READ}
 MAX_BODY_BYTES: Final = 4096
 SHUTDOWN_S: Final = 1.0
+WRITE_S: Final = 1.0
+"""Who asks waits no longer for the disk: a daemon asks again, and is lent nothing meanwhile."""
 REJOIN: Final = 410
 """The turn is over: join again."""
 
@@ -51,7 +56,7 @@ class BudgetServer:
         self._settings, self._file, self._steady_ns, self._gate = settings, books, steady_ns, gate
         found = books.read()
         self.ledger = Ledger(settings.max_gross_notional, settings.max_daily_loss, settings.lease_s, steady_ns(), found)
-        self._one = asyncio.Lock()
+        self._one, self._disk = asyncio.Lock(), Aside("books")
         self._halted = dict(self.ledger.books.halted)
         self._connections = Connections(lambda: None, LIMITS)
         self._runner: EdgeRunner | None = None
@@ -150,8 +155,10 @@ class BudgetServer:
     async def _kept(self, change: Callable[[], T]) -> T:
         """Change the books, and give what came of it once they are on the disk. Raises `OSError` where they aren't."""
         async with self._one:
+            if self._disk.owes_s:
+                raise TimeoutError(errno.ETIMEDOUT, "its disk gives no answer")
             outcome = change()
-            await asyncio.to_thread(self._file.write, msgspec.json.encode(self.ledger.books))
+            await self._disk.ask(partial(self._file.write, msgspec.json.encode(self.ledger.books)), WRITE_S)
             return outcome
 
 

@@ -1,6 +1,7 @@
 """The command line: one module a command, errors and exit codes in one place.
 
-Exit codes: 0 done, 1 a check said no, 2 bad usage or settings (one line that names the key or file), 3 a fault.
+Exit codes: 0 done, 1 a check said no, 2 bad usage or settings (one line that names the key or file), 3 a fault,
+4 an end on a disk that hangs.
 """
 
 from __future__ import annotations

@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
+from daemon.core.aside import Aside
 from daemon.core.errors import HrmdError
 
 T = TypeVar("T")
 
 LOOK_S = 2.0
 """A loop that gives no look at itself for so long stands still."""
+STOP_S = 5.0
+"""A thread that takes longer to end stands still: on a disk that hangs, for one."""
 WORK_S = 4.5
 """Longer than the desk waits for the disk, shorter than `hrmd ctl` waits."""
 
@@ -113,10 +117,11 @@ class OwnLoop:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
 
     async def stop(self) -> None:
-        """End the loop and its thread."""
+        """End the loop and its thread; one that stands still is left to the end of the process."""
         if self._thread.is_alive():
             self.loop.call_soon_threadsafe(self.loop.stop)
-            await asyncio.to_thread(self._thread.join)
+            with suppress(TimeoutError):
+                await Aside("control ends").ask(self._thread.join, STOP_S)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)

@@ -5,11 +5,13 @@ Invariant: an answer is what the keeper made of this very command; nothing moves
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
+from collections.abc import Callable
+from typing import Final
 
 from daemon.control.manual_desk import ManualDesk
 from daemon.control.view import MigrationTicket, NotTradingError
+from daemon.core.aside import Aside
 from daemon.core.clock import Clock
 from daemon.core.events import (
     AdvanceMigration,
@@ -19,18 +21,26 @@ from daemon.core.events import (
     SessionMeasured,
     ShadowResult,
 )
+from daemon.core.threads import ThreadWorker, Worker
 from daemon.report.migration import MigrationAnswer, MigrationSession, MigrationStep, MigrationView
 from daemon.shadow.migrating import MigrationKeeper
 from daemon.supervision.migration import BACK, NEXT, Migration, to_set
 from daemon.supervision.migration_gates import Facts, said
 
 EPOCH = dt.date(1970, 1, 1)
+READ_S: Final = 3.0
+"""How long a disk may take to give the candidate's artifact; less than whoever asks waits."""
 
 
 class MigrationDesk:
     """Implements `daemon.control.view.MigrationDesk`."""
 
-    def __init__(self, clock: Clock, desk: ManualDesk, keeper: MigrationKeeper) -> None:
+    def __init__(
+        self, clock: Clock, desk: ManualDesk, keeper: MigrationKeeper,
+        thread: Callable[[str], Worker] = ThreadWorker, read_s: float = READ_S,
+    ) -> None:  # fmt: skip
+        """`thread` reads the candidate's artifact, for `read_s` at most."""
+        self._disk, self._read_s = Aside("candidate", thread), read_s
         self._clock = clock
         self._desk = desk
         self._keeper = keeper
@@ -38,7 +48,10 @@ class MigrationDesk:
     async def advance(self, ticket: MigrationTicket) -> MigrationAnswer:
         """To the next stage, or why not; raises `NotTradingError` and `NotDurableError`."""
         self._check_open()
-        await asyncio.to_thread(self._keeper.read_candidate)  # as it lies on the disk now
+        try:
+            await self._disk.ask(self._keeper.read_candidate, self._read_s)  # as it lies on the disk now
+        except TimeoutError as error:
+            raise NotTradingError(f"the candidate's artifact can't be read: {error.strerror}; try it again") from None
         return await self._give(AdvanceMigration(ts=self._clock.now_ns(), who=ticket.who, reason=ticket.reason))
 
     async def roll_back(self, ticket: MigrationTicket) -> MigrationAnswer:

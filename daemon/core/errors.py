@@ -10,8 +10,10 @@
     └── Fault                 exit 3: something that should not happen did
         ├── InboxFull         a lossless inbox overflowed
         ├── IllegalTransition an order was asked to make a move the table does not hold
+        ├── StartAgain        the process began with a wrong time, and only another start has the right one
         ├── StrategyHung      a strategy gave no answer where nobody can go on without it (a replay)
         └── JournalError      the journal could not be written or read
+            └── JournalHangs  exit 4: its disk gave no answer until the end, and what it was to take is lost
 
 Expected outcomes (a denied order, a rejected tick) are events, not exceptions.
 """
@@ -65,9 +67,19 @@ class IllegalTransition(Fault):
     """An order was asked to make a move that its table does not hold."""
 
 
+class StartAgain(Fault):
+    """The process began with a wrong time or day, which is mended meanwhile: another start takes the right one."""
+
+
 class StrategyHung(Fault):
     """A strategy gave no answer within the limit, in a run that can't go on without it."""
 
 
 class JournalError(Fault):
     """The journal could not be written or read."""
+
+
+class JournalHangs(JournalError):  # noqa: N818 — what the disk does
+    """The journal's disk gave no answer until the end: the message says how many events it has not taken."""
+
+    exit_code = 4

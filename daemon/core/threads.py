@@ -57,8 +57,8 @@ class Hand(Protocol):
     def wake(self) -> None:
         """The rest is over, or there is none after the present turn."""
 
-    def join(self) -> None:
-        """Wait for the last turn's end."""
+    def join(self, wait_s: float | None = None) -> bool:
+        """Wait for the last turn's end, for so long at most; whether it has ended."""
 
 
 class ThreadWorker:
@@ -114,10 +114,11 @@ class ThreadHand:
             self._woken = True
             self._bell.notify()
 
-    def join(self) -> None:
+    def join(self, wait_s: float | None = None) -> bool:
         """Wait for the thread's end."""
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(wait_s)
+        return not self.alive
 
     def _run(self, turn: Turn) -> None:
         while (rest_s := turn()) is not None:

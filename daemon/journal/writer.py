@@ -12,14 +12,15 @@ import asyncio
 import contextlib
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
 from daemon.core import events as vocabulary
-from daemon.core.errors import JournalError, UsageError
+from daemon.core.clock import NS_PER_S, stopwatch_ns
+from daemon.core.errors import JournalError, JournalHangs, UsageError
 from daemon.core.events import Event
 from daemon.core.threads import Hand, ThreadHand
 from daemon.journal.files import ALL_PARTS, OpenedFiles, UnwrittenMark
@@ -38,11 +39,17 @@ from daemon.journal.schema import (
 RETRY_S = 0.5
 IDLE_S = 0.05
 BATCH = 4096
+AT_ONCE = 20_000
+"""Events in one transaction at most: one that takes long is the disk's doing, not that of all that waited for it."""
 DELETED_AT_ONCE = 2000
 """Rows in one transaction of a shortening: an order that waits for the disk waits for one of these at most."""
 NO_END = 2**62
 _STARVED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 """Primary codes of what may pass by itself: the disk is full or doesn't answer, another program holds the file."""
+STANDS_S = 5.0
+"""A disk that has given no answer for so long is as one that can't be written: exits don't wait for it any longer."""
+LOOK_S = 0.1
+"""How often the end looks whether the writer goes on."""
 LOCKED_MS = 1000
 """So long another program may hold the file before that counts as trouble."""
 _UNWRITABLE = (sqlite3.Error, OSError, TypeError, ValueError, OverflowError, msgspec.MsgspecError)
@@ -71,10 +78,11 @@ class Journal:
         group_commit_ms: int = 5,
         hand: Callable[[str], Hand] = ThreadHand,
         database: Database = open_database,
+        stands_s: float = STANDS_S,
     ) -> None:
         """Open or create `path`. Raises `UsageError` when it can't be opened or is not a journal.
 
-        `hand` writes, and `database` opens what is written to.
+        `hand` writes, and `database` opens what is written to. A disk that gives no answer for `stands_s` is a trouble.
         """
         self._path = path
         self._safe = safe
@@ -89,6 +97,9 @@ class Journal:
         self._error: BaseException | None = None
         self._trouble: sqlite3.Error | None = None
         self._lost = ""
+        self._stands_s = stands_s
+        self._asked_ns = 0
+        """When the writer began what it does on the disk; 0 while it does nothing there."""
         self._stranded = False
         self._held: list[Event] = []
         self._waiters: list[tuple[int, asyncio.Future[None], asyncio.AbstractEventLoop]] = []
@@ -129,12 +140,13 @@ class Journal:
         Raises `JournalError`, here or from the future, when the writer has failed or the journal is closed.
         """
         self._check_open()
-        if self._trouble is not None or self._stranded:
+        if self._trouble is not None or self._stranded or self._stands():
             raise JournalError(self.trouble)
         if not self._safe or self._committed >= self._appended:
             return None
         loop = asyncio.get_running_loop()
         future = loop.create_future()
+        self._give_up_in(self._stands_s, future)
         with self._hand.lock:
             self._waiters.append((self._appended, future, loop))
             self._hand.wake()
@@ -147,8 +159,32 @@ class Journal:
         What was appended is kept, in memory or in a fresh file. A file that was deleted or replaced stays a trouble
         until a restart: somebody took it for unused.
         """
-        found = self._error or self._trouble or self._lost
+        found = self._error or self._trouble or self._lost or self._stands()
         return f"journal {self._path}: {found}" if found else ""
+
+    def _stands(self) -> str:
+        """Why nobody should wait for the disk: it has given no answer for too long; "" where it has."""
+        if not self._safe or self._owes_s() < self._stands_s:
+            return ""
+        return f"its disk has given no answer for more than {self._stands_s:g} s"
+
+    def _owes_s(self) -> float:
+        """For how long the disk has not answered the writer."""
+        asked_ns = self._asked_ns
+        return (stopwatch_ns() - asked_ns) / NS_PER_S if asked_ns else 0.0
+
+    def _give_up_in(self, seconds: float, future: asyncio.Future[None]) -> None:
+        """Let whoever waits know when the disk stands still; one that is slow is waited for."""
+
+        def look() -> None:
+            stands = self._stands()
+            if stands and not future.done():
+                future.set_exception(JournalError(f"journal {self._path}: {stands}"))
+            elif not future.done():
+                self._give_up_in(max(LOOK_S, self._stands_s - self._owes_s()), future)
+
+        timer = future.get_loop().call_later(seconds, look)
+        future.add_done_callback(lambda _: timer.cancel())
 
     def halted(self) -> None:
         """The halt that an `unwritten` record calls for has been appended: once it is on disk, the mark has served."""
@@ -200,14 +236,19 @@ class Journal:
     def close(self, *, begun: bool = True) -> None:
         """Write what is queued and close the file; calling it again does nothing.
 
-        A run that has not `begun` and has no event leaves no trace, and no file where there was none.
+        A run that has not `begun` and has no event leaves no trace, and no file where there was none. Raises
+        `JournalError` where not all of it is on disk, and `JournalHangs` where the disk gives no answer: what it has
+        still open stays open then, as closing it would wait for the disk as well.
         """
         with self._hand.lock:
             if self._closing:
                 return
             self._closing = True
             self._hand.wake()
-        self._hand.join()
+        while not self._hand.join(LOOK_S):
+            if self._stands():
+                left = self._appended - self._committed
+                raise JournalHangs(f"journal {self._path}: {self._stands()}: the last {left} events are not on it")
         unmade = not begun and not self._appended and not self._files.missing()
         if unmade:
             self._forget()
@@ -234,21 +275,33 @@ class Journal:
         """Write what is queued and tell those who wait; seconds of rest, None after the last turn."""
         with self._hand.lock:
             closing = self._closing
-        self._follow_files()
-        if not self._stranded:
-            self._seq = self._commit_queued(self._seq)
-        if self._safe:
-            self._set_mark()
+        with self._on_the_disk():
+            self._follow_files()
+            if not self._stranded:
+                self._seq = self._commit_queued(self._seq)
+            if self._safe:
+                self._set_mark()
         self._release()
         if closing and (self._stranded or not self._queue):
-            self._note_end(self._seq)
+            with self._on_the_disk():
+                self._note_end(self._seq)
             return None
         taken = self._committed + len(self._held)  # what a full disk holds up isn't waited for: rows that go make room
         if self._doomed or (self._wanted is not None and taken >= self._wanted_after):
-            self._shorten_a_little()
+            with self._on_the_disk():
+                self._shorten_a_little()
         if self._trouble is not None or self._stranded:
             return RETRY_S
         return self._group_commit_s if self._doomed or (self._safe and self._queue) else IDLE_S
+
+    @contextlib.contextmanager
+    def _on_the_disk(self) -> Iterator[None]:
+        """What may hang with the disk; nothing that waits for another thread."""
+        self._asked_ns = stopwatch_ns()
+        try:
+            yield
+        finally:
+            self._asked_ns = 0
 
     def _set_mark(self) -> None:
         """Leave word for the next process while the record isn't whole."""
@@ -261,13 +314,18 @@ class Journal:
         """Write what is queued, if it can be; the number of the last event written."""
         batch = [*self._held, *(self._queue.popleft() for _ in range(len(self._queue)))]
         self._held = []
-        if batch and self._error is None:
+        for at in range(0, len(batch), AT_ONCE):
+            if self._error is not None:
+                break
+            self._asked_ns = stopwatch_ns()
+            part = batch[at : at + AT_ONCE]
             try:
-                seq = self._commit(batch, seq)
-                self._committed += len(batch)
+                seq = self._commit(part, seq)
+                self._committed += len(part)
                 self._trouble = None
             except _UNWRITABLE as error:
-                self._on_failure(error, batch)
+                self._on_failure(error, batch[at:])
+                break
         return seq
 
     def _follow_files(self) -> None:

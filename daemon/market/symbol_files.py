@@ -1,7 +1,8 @@
 """Fyers' public symbol files → checked copies on disk, a folder a day, and the instruments of a run from them.
 
 Invariant: a copy is on disk only when all files of its day were read whole and believed, and a run that trades on a
-real exchange has no instruments without the master of its own day.
+real exchange has no instruments without the master of its own day: a lot or a contract of yesterday's is an order of
+another size.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import structlog
 
 from daemon.core.bus import Bus
 from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_S, Clock
-from daemon.core.errors import Unavailable, UsageError
+from daemon.core.errors import StartAgain, Unavailable, UsageError
 from daemon.core.files import sync_directory, write_whole
 from daemon.core.own_halt import OwnHalt
 from daemon.market.calendar import MarketCalendar, ist_date
@@ -35,6 +36,8 @@ TOTAL_S: Final = 60.0
 CONNECT_S: Final = 5.0
 MOST_BYTES: Final = 100_000_000
 DAY_NAP_S: Final = 60.0
+MUCH_NS: Final = 60 * NS_PER_S
+"""By so much time is set forward in one go; less is a clock that is kept."""
 LEAST_SHARE: Final = 0.5
 """Of the rows of the last copy: a file that has shrunk more than this was cut off."""
 
@@ -91,7 +94,7 @@ def newest_day(directory: Path) -> dt.date | None:
 async def update(settings: SymbolMasterSettings, day: dt.date, progress: Progress | None = None) -> SymbolMaster:
     """Download the files as those of `day`, check them and keep them. Raises `UsageError`; then nothing was kept.
 
-    Files that aren't believed are `Unavailable`, too: a half-made copy, or a portal's page, may be right in a minute.
+    Whatever the server answers is `Unavailable`: a refusal, a cut-off copy, a portal's page may be over in a minute.
     """
     timeout = aiohttp.ClientTimeout(total=TOTAL_S, sock_connect=CONNECT_S, sock_read=CONNECT_S * 2)
     texts = {}
@@ -127,12 +130,13 @@ async def _fetch(session: aiohttp.ClientSession, url: str, name: str, progress: 
     try:
         async with session.get(url) as answer:
             if answer.status != 200:
-                refused = Unavailable if answer.status >= 500 or answer.status == 429 else UsageError
-                raise refused(f"market.symbol_master.url: {url} answered HTTP {answer.status}")
+                # a CDN refuses for minutes what it serves otherwise: no status says that it never will
+                doubt = " (is it the address that you mean?)" if 400 <= answer.status < 429 else ""
+                raise Unavailable(f"market.symbol_master.url: {url} answered HTTP {answer.status}{doubt}; try again")
             async for chunk in answer.content.iter_chunked(1 << 16):
                 parts += chunk
                 if len(parts) > MOST_BYTES:
-                    raise UsageError(f"market.symbol_master.url: {url} is longer than {MOST_BYTES:,} bytes")
+                    raise Unavailable(f"market.symbol_master.url: {url} is longer than {MOST_BYTES:,} bytes")
                 if progress is not None:
                     progress(name, len(parts))
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -180,25 +184,42 @@ def _keep(directory: Path, day: dt.date, texts: dict[str, bytes]) -> None:
 class MasterDay:
     """Halts a run that outlives the day of its symbol master: lots and contracts of another day are not to be traded.
 
-    A start with the day's own master resumes what only this had stopped.
+    A start with the day's own master resumes what only this had stopped. Where the day didn't pass but time was set
+    forward into another, the process began with a wrong day and ends, so that systemd's next start has the right one.
     """
 
-    def __init__(self, bus: Bus, day: dt.date, clock: Clock, wall: Clock) -> None:
+    def __init__(self, bus: Bus, day: dt.date, clock: Clock, wall: Clock, passed_ns: Callable[[], int]) -> None:
+        """`passed_ns`: how much time has passed since some moment, whatever it was set to."""
+        self._passed_ns = passed_ns
+        self._set_ns = wall.now_ns() - passed_ns()
         self._day = day
         self._clock = clock
         self._wall = wall
         self._halt = OwnHalt(bus, REASON)
 
     async def run(self) -> None:
-        """Look at the start and on every new day in India, however the clock came to it."""
+        """Look at the start and on every new day in India, however the clock came to it. Raises `StartAgain`."""
         looked: dt.date | None = None
         while True:
+            self.notice_step()
             today = ist_date(self._wall.now_ns())
             if today != looked:
                 looked = today
                 self.look()
             left_s = (DAY_NS - (self._wall.now_ns() + IST_OFFSET_NS) % DAY_NS) / NS_PER_S
             await asyncio.sleep(min(left_s, DAY_NAP_S))
+
+    def notice_step(self) -> None:
+        """Raise `StartAgain` where time was set forward from the master's day into another since the last call."""
+        wall = self._wall.now_ns()
+        set_ns = wall - self._passed_ns()
+        by_ns, self._set_ns = set_ns - self._set_ns, set_ns
+        today = ist_date(wall)
+        if by_ns > MUCH_NS and today != self._day and ist_date(wall - by_ns) == self._day:
+            raise StartAgain(
+                f"the daemon began with a clock of {self._day}, which was set forward by {by_ns / NS_PER_S:.0f} s: it "
+                f"is {today}, and a new start takes the day's own symbol master"
+            )
 
     def look(self) -> None:
         """Halt on another day, resume on its own."""

@@ -9,20 +9,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Final, TypeAlias
 
 import msgspec
 import structlog
 
 from daemon.calls.secret import Secret
+from daemon.core.aside import Aside
 from daemon.core.bus import Bus
 from daemon.core.clock import Clock
 from daemon.core.errors import SettingsError
 from daemon.core.events import TradingState
 from daemon.core.own_halt import OwnHalt
+from daemon.core.threads import ThreadWorker, Worker
 from daemon.orders.token_watch import TokenState, TokenWatch
 
 log = structlog.get_logger("token")
+
+READ_S: Final = 2.0
+"""How long the file's disk may take before the present token is looked at without it."""
+_Stamp: TypeAlias = tuple[int, int, int] | None
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -47,9 +55,10 @@ class TokenKeeper:
 
     def __init__(
         self, bus: Bus, access: Access, clock: Clock, wall: Clock, warn_s: float, poll_s: float,
-        refusal: Callable[[], str],
+        refusal: Callable[[], str], thread: Callable[[str], Worker] = ThreadWorker, read_s: float = READ_S,
     ) -> None:  # fmt: skip
-        """Read the token; raises what `access.read` raises."""
+        """Read the token; raises what `access.read` raises. `thread` reads it again, for `read_s` at most."""
+        self._disk, self._read_s = Aside("token", thread), read_s
         self.listeners: list[Callable[[Secret], None]] = []
         self.path = access.path
         self._access = access
@@ -90,14 +99,19 @@ class TokenKeeper:
         return self._watch.text(self._wall.now_ns())
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look until cancelled; the file is read beside the loop, for its disk may hang."""
         while True:
-            self.look()
+            with suppress(TimeoutError):  # the present token goes on, and it ends when it ends
+                self._take(await self._disk.ask(self._find, self._read_s))
+            self._act()
             await asyncio.sleep(self._poll_s)
 
     def look(self) -> None:
         """Take a fresh token up, and act on what the present one is."""
-        self._read()
+        self._take(self._find())
+        self._act()
+
+    def _act(self) -> None:
         state = self.state
         if state is not self._said:
             self._said = state
@@ -111,17 +125,25 @@ class TokenKeeper:
         level = log.error if not state.holds else log.warning if state is TokenState.EXPIRING else log.info
         level(f"the {self._access.what}", state=state.value, text=self.text)
 
-    def _read(self) -> None:
-        """Look into the file where it has changed; one that is just being replaced is looked at again."""
+    def _find(self) -> tuple[_Stamp, Secret | SettingsError | None]:
+        """Look into the file where it has changed, on whichever thread; None where it hasn't."""
         stamp = _stamp(self.path)
         if stamp == self._seen:
-            return
+            return stamp, None
         try:
-            token = self._access.read()
+            return stamp, self._access.read()
         except SettingsError as error:
+            return stamp, error
+
+    def _take(self, found: tuple[_Stamp, Secret | SettingsError | None]) -> None:
+        """What the file holds; one that is just being replaced is looked at again."""
+        stamp, token = found
+        if token is None:
+            return
+        if isinstance(token, SettingsError):
             if stamp != self._unreadable:
                 self._unreadable = stamp
-                log.warning("the token file can't be read", error=str(error))
+                log.warning("the token file can't be read", error=str(token))
             return
         self._seen = stamp
         if token == self._token or not token.reveal():
@@ -133,7 +155,7 @@ class TokenKeeper:
             listener(token)
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _stamp(path: Path) -> _Stamp:
     """What changes when the file does; None where there is none."""
     try:
         found = path.stat()

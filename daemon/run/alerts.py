@@ -33,7 +33,10 @@ def alert_desk(app: App, view: DaemonView, sender: Sender) -> AlertDesk:
         first=app.supervisor.ladder.within_reach[0],
     )
     before = earlier(journal, live=live, run=app.journal.run if app.journal is not None else 0)
-    return AlertDesk(app.bus, app.plan.clock, app.settings.alerts, sender, watched, before, journal, live=live)
+    return AlertDesk(
+        app.bus, app.plan.clock, app.settings.alerts, sender, watched, before, journal, live=live,
+        thread=app.plan.machine.thread,
+    )  # fmt: skip
 
 
 def _conditions(app: App, view: DaemonView) -> Sequence[Condition] | None:

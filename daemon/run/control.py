@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 
 from daemon.app import App
 from daemon.control.backtests import Backtests
-from daemon.control.bridge import Across, OwnLoop
+from daemon.control.bridge import STOP_S, Across, OwnLoop
 from daemon.control.connections import limits_within
 from daemon.control.metrics import Metrics
 from daemon.control.precedence import Precedence
@@ -90,7 +91,9 @@ class ControlService:
         """Close what is open, and end the thread; not started, does nothing."""
         server, self._server = self._server, None
         if server is not None:
-            await self._own.run(server.stop())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_S):
+                    await self._own.run(server.stop())
             await self._end()
 
     async def _end(self) -> None:

@@ -79,6 +79,7 @@ def monitor_of(
             places=[*journaled, *recorded],
         ),
         decided=lambda bar: bar.interval == interval and not app.strategy.legs.holds(bar.symbol),
+        thread=app.plan.machine.thread,
     )
 
 

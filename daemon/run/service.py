@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -29,8 +30,9 @@ from daemon.control.rendezvous import Announcement, Running, announce
 from daemon.control.tokens import read_tokens
 from daemon.control.tuning import Tuning
 from daemon.core import ids
+from daemon.core.aside import Aside
 from daemon.core.clock import NS_PER_S, PacedClock
-from daemon.core.errors import HrmdError, SettingsError
+from daemon.core.errors import HrmdError, JournalError, SettingsError
 from daemon.core.events import ITSELF, Event, Halt, InferenceMeasured, TradingState
 from daemon.core.latency import MeasuredLatency
 from daemon.feed.live.time import live_clock
@@ -50,6 +52,7 @@ from daemon.run.reloading import Reloading
 from daemon.run.totals import TOTALLED, RunTotals
 from daemon.run.trail import TRAILED, Trail
 from daemon.run.view import DaemonView
+from daemon.settings.alerts import AlertKind
 from daemon.settings.tree import Settings
 from daemon.shadow.agents import Agent
 from daemon.supervision.supervisor import Kept
@@ -59,6 +62,10 @@ log = structlog.get_logger("service")
 
 PULSE_S = 0.25
 """How often the loop's lag is looked at."""
+RECORDER_S = 25.0
+"""How long the end waits for the last ticks, and for the day's tape where that is made: systemd waits for 45 s."""
+RECORDER_HANGS_S = 2.0
+"""Where the journal's disk hangs."""
 START_TOLD_S = 20.0
 """How often systemd is told that a start goes on, where it waits for the broker or a login."""
 GAUGES_EVERY = 4
@@ -188,12 +195,25 @@ class Service:
                 self._announcement.close()
             if self._control is not None:
                 await self._control.stop()
-            self.app.close()
+            with suppress(JournalError):  # which the run itself has raised
+                self.app.close()
+            if self.app.hangs:
+                self.alerts.last_word(AlertKind.JOURNAL, f"the daemon has ended: {self.app.hangs}")
             await asyncio.to_thread(self.alerts.close)
-            if self.recorder is not None:
-                await asyncio.to_thread(self.recorder.close)
+            await self._close_recorder()
             log.info("summary", **self.totals.words(), rung=self.app.supervisor.ladder.active)
         log.info("stopped", positions=[row.symbol for row in self.view.positions() if row.quantity])
+
+    async def _close_recorder(self) -> None:
+        """A disk that hangs is waited for no longer: the next start seals what is left, as after a kill."""
+        if self.recorder is None:
+            return
+        patience_s = RECORDER_HANGS_S if self.app.hangs else RECORDER_S
+        try:
+            await Aside("recorder ends", self._machine.thread).ask(self.recorder.close, patience_s)
+        except TimeoutError as error:
+            path = str(self.app.settings.feed.record.path)
+            log.error("the recording was not brought to its end", path=path, reason=error.strerror)
 
     async def _listen(self, control: ControlService) -> None:
         try:

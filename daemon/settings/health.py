@@ -15,6 +15,8 @@ class HealthSettings(Section):
     every_s: Positive = 1.0
     model_check_minutes: Positive = 10.0
     disk_check_s: Positive = 30.0
+    disk_answer_warn_s: Positive = 5.0
+    disk_answer_fail_s: Positive = 15.0
     window_minutes: Positive = 240.0
     window_decisions: PositiveInt = 1000
     min_decisions: Annotated[int, Field(ge=2, le=MOST)] = 50
@@ -35,7 +37,7 @@ class HealthSettings(Section):
     def _order(self) -> Self:
         for warn, fail in (
             ("stages_warn_s", "stages_fail_s"), ("journal_lag_warn_s", "journal_lag_fail_s"),
-            ("loop_lag_warn_ms", "loop_lag_fail_ms"),
+            ("loop_lag_warn_ms", "loop_lag_fail_ms"), ("disk_answer_warn_s", "disk_answer_fail_s"),
             ("disk_fail_gb", "disk_warn_gb"), ("min_decisions", "window_decisions"),
         ):  # fmt: skip
             low, high = getattr(self, warn), getattr(self, fail)

@@ -21,6 +21,9 @@ from strategies.base import HUNG, RAISED, UNFIT
 FLAT: Final = "flat"
 NO_LEASE_YET: Final = "no lease yet"
 """As a daemon begins: stages don't import each other, so the words of `daemon.risk.lease` stand here again."""
+STANDS_STILL: Final = (
+    "it hangs (a server of files that is away, a device that dies: dmesg), and what is written there waits in memory"
+)
 HOW: Final = {HUNG: "hung", UNFIT: "hung too often", RAISED: "raised"}
 """In which ways a decision fails, by its halt reason."""
 
@@ -59,7 +62,7 @@ def all_checks(
         ticks(readings),
         *of_the_window(seen.figures, settings, shared, before),
         baseline(readings),
-        model(readings, seen),
+        model(readings, seen, settings),
         memory_in_use(seen, shared.memory, before),
         loop(seen, settings, before),
         disk(seen, settings, before),
@@ -357,15 +360,19 @@ def baseline(readings: Readings) -> Check:
     return msgspec.structs.replace(check, value=standing.percent, unit="%")
 
 
-def model(readings: Readings, seen: Measurements) -> Check:
+def model(readings: Readings, seen: Measurements, settings: HealthSettings) -> Check:
     """Whether the strategy in charge is loaded, and each model is what its file holds."""
-    check = _model(readings, seen)
+    check = _model(readings, seen, settings)
     return msgspec.structs.replace(check, age_s=seen.models_age_s)
 
 
-def _model(readings: Readings, seen: Measurements) -> Check:
+def _model(readings: Readings, seen: Measurements, settings: HealthSettings) -> Check:
+    owed_s = seen.models_unanswered_s
     if not readings.loaded:
         return bad("model", f"{readings.strategy} is in charge and not loaded", "start again; hrmd check loads it")
+    if owed_s >= settings.disk_answer_fail_s:
+        text = f"the files of models can't be read: their disk has given no answer for {owed_s:.0f} s"
+        return doubtful("model", text, "see that its disk works; the loaded models go on")
     if seen.models is None:
         return good("model", "no file was looked at yet")
     if not seen.models:
@@ -406,7 +413,14 @@ def loop(seen: Measurements, settings: HealthSettings, before: Was) -> Check:
 
 
 def disk(seen: Measurements, settings: HealthSettings, before: Was) -> Check:
-    """Room where journal and tape are written."""
+    """Room where journal and tape are written, and whether their disks answer at all."""
+    owed = seen.unanswered
+    if owed is not None:
+        limits = Limits(settings.disk_answer_warn_s, settings.disk_answer_fail_s)
+        text = f"the disk under {owed.path} has given no answer for {owed.seconds:.0f} s"
+        check = measured("disk", owed.seconds, "s", limits, before, text, STANDS_STILL)
+        if check.status is not CheckStatus.OK:
+            return msgspec.structs.replace(check, age_s=seen.places_age_s)
     if not seen.places:
         return good("disk", "not looked at yet")
     least = min(seen.places, key=lambda place: place.free_bytes)

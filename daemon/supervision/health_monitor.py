@@ -1,28 +1,33 @@
 """Runs beside the path, and looks at it: what the stations say, what came and what is owed, what lies on the disk.
 
-A look is from memory and takes no time; files and disks are read on threads. Invariant: nobody is told twice: a
-`HealthReport` is published, and a line logged, only where a check's status changed since the last one.
+A look is from memory and takes no time; files and disks are read on threads, and one that doesn't answer is what the
+look finds. Invariant: nobody is told twice: a `HealthReport` is published, and a line logged, only where a check's
+status changed since the last one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
 
+from daemon.core.aside import Aside
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.errors import HrmdError
 from daemon.core.events import Bar, Decision, Event, HealthReport, MemoryMeasured, StrategySwapped
+from daemon.core.threads import ThreadWorker, Worker
 from daemon.settings.health import HealthSettings
 from daemon.supervision.health import Check, CheckStatus, Overall, changes, overall, texts
 from daemon.supervision.health_checks import SharedLimits, all_checks
-from daemon.supervision.health_readings import Measurements, ModelFile, Place, Readings, Stuck
+from daemon.supervision.health_readings import Measurements, ModelFile, Place, Readings, Stuck, Unanswered
 from daemon.supervision.health_window import DecisionWindow, Failing, Lag, Overdue, Owed, Standstill
 
 log = structlog.get_logger("health")
@@ -55,9 +60,12 @@ class HealthMonitor:
 
     def __init__(
         self, bus: Bus, clock: Clock, settings: HealthSettings, shared: SharedLimits, owed_limit_s: float,
-        sources: Sources, decided: Callable[[Bar], bool],
+        sources: Sources, decided: Callable[[Bar], bool], thread: Callable[[str], Worker] = ThreadWorker,
     ) -> None:  # fmt: skip
-        """`decided` says which bars a decision is owed on, at the latest `owed_limit_s` after they closed."""
+        """`decided` says which bars a decision is owed on, at the latest `owed_limit_s` after they closed.
+
+        `thread`: who asks the disks.
+        """
         self._bus = bus
         self._clock = clock
         self._settings = settings
@@ -72,8 +80,11 @@ class HealthMonitor:
         self._stages: dict[str, Standstill] = {}
         self._models: Sequence[ModelFile] | None = None
         self._models_ns = 0
-        self._places: Sequence[Place] | None = None
-        self._places_ns = 0
+        self._models_aside = Aside("models", thread)
+        self._disks: dict[Path, Aside] = {}
+        self._rooms: dict[Path, tuple[Place | None, int]] = {}
+        """And when each was found, nanoseconds."""
+        self._thread = thread
         self._ran = False
         self._in_charge = sources.readings().strategy
         self._was: dict[str, CheckStatus] = {}
@@ -119,7 +130,10 @@ class HealthMonitor:
         self._ran = True
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_reading(self.read_models, settings.model_check_minutes * 60), name="models")
-            group.create_task(self._keep_reading(self.read_places, settings.disk_check_s), name="disks")
+            for path in self._sources.places:
+                group.create_task(
+                    self._keep_reading(partial(self.read_place, path), settings.disk_check_s), name="disk"
+                )
             while True:
                 self.tell()
                 await asyncio.sleep(settings.every_s)
@@ -169,6 +183,7 @@ class HealthMonitor:
 
     def _measure(self, readings: Readings) -> Measurements:
         now, journal = self._clock.monotonic_ns(), readings.journal
+        places = [place for place, _ in self._rooms.values() if place is not None]
         return Measurements(
             figures=self._window.figures(),
             failing=self._failing.symbols,
@@ -181,9 +196,16 @@ class HealthMonitor:
             memory_bytes=self._sources.memory_bytes(),
             models=self._models,
             models_age_s=(now - self._models_ns) / NS_PER_S if self._models else None,
-            places=self._places,
-            places_age_s=(now - self._places_ns) / NS_PER_S if self._places else None,
+            models_unanswered_s=self._models_aside.owes_s,
+            places=places,
+            places_age_s=max(((now - at) / NS_PER_S for _, at in self._rooms.values()), default=None),
+            unanswered=self._unanswered(),
         )
+
+    def _unanswered(self) -> Unanswered | None:
+        owed = [Unanswered(str(path), disk.owes_s) for path, disk in self._disks.items()]
+        worst = max(owed, key=lambda one: one.seconds, default=None)
+        return worst if worst is not None and worst.seconds else None
 
     def _stuck(self, readings: Readings, now: int) -> Stuck | None:
         """Before the stations run, and when they are taken down, none is."""
@@ -203,16 +225,22 @@ class HealthMonitor:
             await asyncio.sleep(every_s)
 
     async def read_models(self) -> None:
-        """Compare every model that is loaded with its file."""
-        loaded = self._sources.models()
-        self._models = await asyncio.to_thread(lambda: [_compared(model) for model in loaded])
-        self._models_ns = self._clock.monotonic_ns()
+        """Compare every model that is loaded with its file; where the disk gives no answer, leave it at that."""
+        compare = partial(_all_compared, self._sources.models())
+        with contextlib.suppress(TimeoutError):
+            self._models = await self._models_aside.ask(compare, self._settings.model_check_minutes * 60)
+            self._models_ns = self._clock.monotonic_ns()
 
-    async def read_places(self) -> None:
-        """Ask how much room there is."""
-        rooms = await asyncio.to_thread(lambda: [_room(path) for path in self._sources.places])
-        self._places = [place for place in rooms if place is not None]
-        self._places_ns = self._clock.monotonic_ns()
+    async def read_place(self, path: Path) -> None:
+        """Ask how much room there is; where the disk gives no answer, leave it at that."""
+        with contextlib.suppress(TimeoutError):
+            disk = self._disks.setdefault(path, Aside("disk", self._thread))
+            room = await disk.ask(partial(_room, path), self._settings.disk_answer_fail_s)
+            self._rooms[path] = room, self._clock.monotonic_ns()
+
+
+def _all_compared(models: Sequence[LoadedModel]) -> list[ModelFile]:
+    return [_compared(model) for model in models]
 
 
 def _compared(model: LoadedModel) -> ModelFile:

@@ -147,6 +147,13 @@ class Place(msgspec.Struct, frozen=True):
     free_bytes: int
 
 
+class Unanswered(msgspec.Struct, frozen=True):
+    """The disk that has owed an answer for longest: the directory that it was asked about."""
+
+    path: str
+    seconds: float
+
+
 class Stuck(msgspec.Struct, frozen=True):
     """The station that has handled nothing for longest, while events wait for it."""
 
@@ -169,5 +176,8 @@ class Measurements(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int
     models: Sequence[ModelFile] | None
     models_age_s: float | None
+    models_unanswered_s: float = 0.0
+    """For how long the disk owes the newest look at the models' files."""
     places: Sequence[Place] | None
     places_age_s: float | None
+    unanswered: Unanswered | None = None

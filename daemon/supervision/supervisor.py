@@ -16,7 +16,7 @@ import structlog
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import Clock, india_day
-from daemon.core.errors import Fault
+from daemon.core.errors import Fault, StartAgain
 from daemon.core.events import (
     ITSELF,
     ActorRestarted,
@@ -317,11 +317,14 @@ class Supervisor(Actor):
         log.warning("strategy locked" if event.locked else "strategy unlocked", reason=event.reason, who=event.who)
 
     async def keep(self, actor: Actor | Kept) -> None:
-        """Run `actor` until cancelled; restart it when it crashes. Raises `Fault` when it crashes too often."""
+        """Run `actor` until cancelled; restart it when it crashes.
+
+        Raises `Fault` when it crashes too often, and at once where it says that only another process helps.
+        """
         while True:
             try:
                 await actor.run()
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, StartAgain):
                 raise
             except Exception as error:
                 log.exception("actor crashed", actor=actor.name)

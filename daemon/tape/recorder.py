@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_S, wall_ns
+from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_S, stopwatch_ns, wall_ns
 from daemon.core.errors import TapeError
 from daemon.core.events import FeedState, FeedStatus, TickBatch, TimeAdvanced
 from daemon.core.growing import DiskFile, GrowingFile
@@ -36,6 +36,8 @@ log = structlog.get_logger("recorder")
 
 QUIET_NS = 900 * NS_PER_S
 """A day is sealed when its session is over and no tick has come for so long (some come after the close)."""
+STANDS_S = 15.0
+"""A disk that has given no answer for so long takes no ticks."""
 HURRY_TICKS = 65_536
 """So many queued ticks are written before their time."""
 
@@ -47,10 +49,12 @@ class Recorder:
         self, directory: Path, calendar: MarketCalendar, *, flush_s: float, queue_ticks: int, keep_days: int,
         hand: Callable[[str], Hand] = ThreadHand, worker: Callable[[str], Worker] = ThreadWorker,
         create: Callable[[Path], GrowingFile] = DiskFile, now_ns: Callable[[], int] = wall_ns,
+        stands_s: float = STANDS_S,
     ) -> None:  # fmt: skip
         """Open the directory and seal what earlier runs left. Raises `UsageError` where it can't be used.
 
-        `hand` writes the files that `create` makes, `worker` seals, and `now_ns` is the wall clock.
+        `hand` writes the files that `create` makes, `worker` seals, and `now_ns` is the wall clock. A disk that
+        gives no answer for `stands_s` is a trouble.
         """
         self._directory = RecordedDirectory(directory)
         self._path = directory
@@ -64,6 +68,7 @@ class Recorder:
         self._day = ""
         self._reel: ReelWriter | None = None
         self._trouble = ""
+        self._stands_s, self._asked_ns = stands_s, 0  # when the writer's hand took up what it does on the disk
         self._untold: Mark | None = None  # of the writer: ticks that a full disk cost
         self._closing = False
         self._create, self._wall_ns = create, now_ns
@@ -93,6 +98,9 @@ class Recorder:
         """Why nothing can be written at the moment, "" where it can."""
         if not self._hand.alive and not self._closing:
             return f"recording to {self._path}: the writer has ended"
+        asked_ns = self._asked_ns
+        if asked_ns and stopwatch_ns() - asked_ns > self._stands_s * NS_PER_S:
+            return f"recording to {self._path}: its disk has given no answer for more than {self._stands_s:g} s"
         return self._trouble
 
     def record(self, batch: TickBatch) -> None:
@@ -148,9 +156,13 @@ class Recorder:
         parts = list(self._by_day([self._queue.popleft() for _ in range(len(self._queue))]))
         if not parts and self._trouble:  # whether the disk works again is not left to the next tick, maybe tomorrow's
             parts = [(self._day, [])]
-        for day, items in parts:
-            self._append(day, items)
-        self._end_day(now, orderly_stop=closing)
+        self._asked_ns = stopwatch_ns()
+        try:
+            for day, items in parts:
+                self._append(day, items)
+            self._end_day(now, orderly_stop=closing)
+        finally:
+            self._asked_ns = 0
         if closing and not self._queue:
             return None
         return 0.0 if closing or self._given - self._taken >= HURRY_TICKS else self._flush_s

@@ -25,9 +25,11 @@ from daemon.fyers.gateway.assignment import Assignment
 from daemon.journal import writer
 from daemon.machine import Machine
 from daemon.strategy.switching import Loader
-from tests.simulation.loop import PROCESS, SimLoop
+from tests.simulation.loop import JOB_S, PROCESS, SimLoop
 from tests.simulation.reels import SimSealer, TapeDisk
 
+ASKED = ("disk", "models", "digest", "candidate", "reels", "token", "feed token", "recorder ends", "control ends")
+"""Threads that read what stays the same beside the loop."""
 BOOTED_NS = 5_000 * NS_PER_S
 """How long the machine had run when the simulation began."""
 IDLE_S = 1.0
@@ -169,10 +171,11 @@ class SimHand:
         """The next turn comes as soon as the disk lets it."""
         self._schedule(self._write_s())
 
-    def join(self) -> None:
+    def join(self, wait_s: float | None = None) -> bool:
         """Take what turns are left."""
         while self._turn is not None:
             self._take()
+        return True
 
     def take_one(self) -> None:
         """A turn now, for whoever pulls the plug in the middle of it."""
@@ -292,6 +295,8 @@ class Computer:
     def thinking_s(self, name: str) -> float | None:
         """How long the next thought takes; None where it never ends."""
         now = self.loop.time()
+        if name in ASKED:
+            return self.loop.rng.uniform(*JOB_S)
         if name != "inference":
             if now < self.no_load_until:
                 return None

@@ -199,8 +199,7 @@ def _sleep(world: World, action: Action) -> None:
         if world.process is process:  # of one that had ended already the next was awake meanwhile
             world.computer.clocks.sleep(int(action.seconds * NS_PER_S))
 
-    if process is not None and process.alive:
-        world.loop.suspend(process, action.seconds)
+    if process is not None and process.alive and world.loop.suspend(process, action.seconds):
         world.watch.wait(action.seconds)
         world.loop.call_later(action.seconds, wake)
 

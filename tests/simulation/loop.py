@@ -232,10 +232,10 @@ class SimLoop(asyncio.BaseEventLoop):
                 process.tasks = [it for it in process.tasks if not it.done()]
         return task
 
-    def suspend(self, process: Process, seconds: float) -> None:
-        """Its machine sleeps: what it does waits, and its timers count on when it wakes."""
+    def suspend(self, process: Process, seconds: float) -> bool:
+        """Its machine sleeps: what it does waits, its timers count on when it wakes. Whether it was awake before."""
         if process.asleep:
-            return
+            return False
         process.asleep = True
         for place, (when, number, timer) in enumerate(self._due):
             if timer._context.get(PROCESS) is process:
@@ -249,6 +249,7 @@ class SimLoop(asyncio.BaseEventLoop):
             process.slept = []
 
         self.call_later(seconds, wake, context=contextvars.Context())
+        return True
 
     # -- what a loop has besides time ---------------------------------------------------------------------------------
 

@@ -62,6 +62,14 @@ def test_the_journal_of_a_seed_is_the_same_byte_for_byte() -> None:
     assert first.log == again.log
 
 
+def test_a_start_on_another_day_does_nothing_until_the_clock_is_right() -> None:
+    """A clock fourteen hours behind is of yesterday: each start says so and ends, and none counts for that day."""
+    leap = Action(at=70.0, do=Do.CLOCK_LEAPS, seconds=60.0, number=0)
+    seen = apart(Plan(seed=5, actions=(leap, Action(at=80.0, do=Do.KILL, seconds=5.0)), scene=Scene.MIDDAY))
+    refused = [line for line in seen.log if "the broker's answers are of 2026-01-05: set it right" in line]
+    assert (seen.broken, len(refused) > 3) == ([], True)
+
+
 @pytest.mark.parametrize("path", FOUND, ids=lambda path: path.stem)
 def test_what_was_found_stays_mended(path: Path) -> None:
     """Plans that once broke a promise, cut to what it took."""

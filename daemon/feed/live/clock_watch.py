@@ -19,10 +19,11 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from daemon.core.clock import NS_PER_MS, NS_PER_S, LiveClock
-from daemon.core.errors import Fault
+from daemon.core.clock import NS_PER_MS, NS_PER_S, LiveClock, india_day
+from daemon.core.errors import StartAgain, Unavailable
 from daemon.core.events import TickBatch
 from daemon.feed.live.ahead import Ahead
+from daemon.market.calendar import ist_date
 
 log = structlog.get_logger("clock")
 
@@ -128,7 +129,7 @@ class ClockWatch:
     def look(self) -> bool:
         """Compare; True where our time was set forward.
 
-        Raises `Fault` where it is far ahead of the venue's, and the machine's is right: a new start is.
+        Raises `StartAgain` where it is far ahead of the venue's, and the machine's is right: a new start is.
         """
         readings, limit = self._clock.readings, self._limit
         steady, wall_ns = readings.steady_ns(), readings.wall_ns()
@@ -150,8 +151,10 @@ class ClockWatch:
             self._agree()
         elif other is not None and not confirmed:
             if other < -WAITED_FOR_NS and abs(wall - other) <= limit:
-                raise Fault(f"the daemon's time is {-other / NS_PER_S:.0f} s ahead of the machine's and the venue's, "
-                            "as the machine's clock was when it started: a new start takes the right one")  # fmt: skip
+                raise StartAgain(
+                    f"the daemon's time is {-other / NS_PER_S:.0f} s ahead of the machine's and the venue's, as the "
+                    "machine's clock was when it started: a new start takes the right one"
+                )
             stepped = self._move(other)
         elif confirmed:
             self._hold("the venue's ticks and the venue's answers are of different times")
@@ -162,6 +165,21 @@ class ClockWatch:
         if not stepped and not self._losing and abs(wall) <= limit:
             self._follow(wall, wall_ns - steady)
         return stepped
+
+    def check_day(self) -> None:
+        """Raise `Unavailable` where the venue's answers so far are of another day in India than our time.
+
+        A start on another day would begin that day's count of the loss, and close what is held as carried over from an
+        earlier one.
+        """
+        steady, ours = self._clock.readings.steady_ns(), self._clock.now_ns()
+        ahead = _agreed(self._dated(steady), self._limit, DATES_LEAST)
+        theirs = ours if ahead is None else steady + int(ahead)
+        if abs(theirs - ours) > WAITED_FOR_NS and india_day(theirs) != india_day(ours):
+            raise Unavailable(
+                f"the machine's clock says {ist_date(ours)}, and the broker's answers are of {ist_date(theirs)}: "
+                "set it right (timedatectl set-ntp true); nothing is done by a wrong day, and the start is tried again"
+            )
 
     def _dated(self, steady: int) -> list[int]:
         """By how much the venue's answers of late were ahead of the steady clock."""

@@ -20,6 +20,7 @@ import numpy as np
 import structlog
 
 from daemon.calls.outcome import Done, Outcome
+from daemon.core.aside import Aside
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, LiveClock, PacedClock
 from daemon.core.errors import UsageError
@@ -48,6 +49,8 @@ from daemon.settings.feed import LiveSettings
 
 log = structlog.get_logger("feed")
 
+TOKEN_S: Final = 2.0
+"""How long the disk of the token's file may take."""
 NAP_S: Final = 0.25
 """Time advances, and the link is looked at, at least this often."""
 HELD_ASK_S: Final = 2.0
@@ -119,6 +122,8 @@ class LiveFeed:
         self._settings = settings
         self._connect = connect
         self._tokens = tokens
+        self.disk = Aside("feed token")
+        """Of the token's file: it may hang, and time is told all the same."""
         self._quotes = quotes
         self._record = record
         self._watch = LinkWatch(settings)
@@ -277,7 +282,10 @@ class LiveFeed:
         """One link from its start to its end, `_end_reason` says which; True where only a new token will help."""
         self._end_reason = ""
         try:
-            self._token = self._tokens()
+            self._token = await self.disk.ask(self._tokens, TOKEN_S)
+        except TimeoutError as error:
+            self._end_reason = f"the token's file can't be read ({error.strerror})"
+            return False
         except UsageError as error:
             self._end_reason = str(error)
             return True
@@ -323,13 +331,13 @@ class LiveFeed:
         deadline = self._clock.monotonic_ns() + int(seconds * NS_PER_S)
         while (left := (deadline - self._clock.monotonic_ns()) / NS_PER_S) > 0:
             await asyncio.sleep(min(left, 1.0))
-            if for_a_token and self._has_new_token():
+            if for_a_token and await self._has_new_token():
                 return
 
-    def _has_new_token(self) -> bool:
+    async def _has_new_token(self) -> bool:
         try:
-            return self._tokens() != self._token
-        except UsageError:
+            return await self.disk.ask(self._tokens, TOKEN_S) != self._token
+        except (UsageError, TimeoutError):
             return False
 
     # -- what comes over it -------------------------------------------------------------------------------------------

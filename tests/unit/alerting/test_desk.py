@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,8 +24,11 @@ from daemon.core.events import (
     TradingState,
     TradingStateChanged,
 )
+from daemon.core.threads import ThreadWorker, Worker
 from daemon.journal.writer import Journal
 from daemon.settings.alerts import AlertKind, AlertSettings
+from tests.threads import Hung
+from tests.unit.orders.live import until
 
 T0 = 1_617_594_300 * NS_PER_S
 CLOSE = T0 + 6 * 3600 * NS_PER_S
@@ -49,7 +53,10 @@ class Heard:
 class Room:
     """A desk, a daemon that is as a test says, and who is told."""
 
-    def __init__(self, before: Earlier | None = None, journal: Path | None = None, **settings: object) -> None:
+    def __init__(
+        self, before: Earlier | None = None, journal: Path | None = None,
+        thread: Callable[[str], Worker] = ThreadWorker, count_s: float = 60, **settings: object,
+    ) -> None:  # fmt: skip
         self.bus, self.clock, self.heard = Bus(), ReplayClock(T0), Heard()
         self.now: list[Condition] | None = []
         self.trades = True
@@ -62,7 +69,8 @@ class Room:
             stands=lambda: Stands("2021-04-05", Decimal(5), Decimal(7), "hrm", 0, "ACTIVE", "healthy", 0),
         )  # fmt: skip
         self.desk = AlertDesk(
-            self.bus, self.clock, chosen, self.sender, watched, before or Earlier(), journal, live=True
+            self.bus, self.clock, chosen, self.sender, watched, before or Earlier(), journal, live=True, thread=thread,
+            count_s=count_s,
         )  # fmt: skip
 
     def look(self, after_s: float = 1) -> None:
@@ -171,6 +179,35 @@ async def test_the_day_is_told_once_and_after_the_close() -> None:
     again.clock.advance(CLOSE + 1000 * NS_PER_S)
     await again.desk.tell_the_day()
     assert again.published == []
+
+
+async def test_while_a_day_is_counted_all_else_is_told(tmp_path: Path) -> None:
+    """However long the disk of the journal takes."""
+    hung = Hung()
+    room = Room(journal=tmp_path / "j.sqlite", thread=hung.thread)
+    room.clock.advance(CLOSE + 900 * NS_PER_S)
+    running = asyncio.create_task(room.desk.run())
+    await until(lambda: hung.begun)
+    room.bus.publish(OrderUnknown(ts=T0, order_id="H1", reason="no answer"))
+    await until(lambda: room.published)
+    running.cancel()
+    assert [it.kind for it in room.published if isinstance(it, AlertChanged)] == ["orders"]
+    hung.goes_on.set()
+    room.desk.close()
+
+
+async def test_a_day_that_a_hung_disk_keeps_is_told_without_its_counts(tmp_path: Path) -> None:
+    """In good time, once."""
+    hung = Hung()
+    room = Room(journal=tmp_path / "j.sqlite", thread=hung.thread, count_s=0.01)
+    room.clock.advance(CLOSE + 900 * NS_PER_S)
+    for _ in range(2):
+        await room.desk.tell_the_day()
+    room.desk.close()
+    (digest,) = room.heard.messages
+    assert digest.body.splitlines()[0] == "day +₹5.00, since the start +₹7.00"
+    assert "decisions" not in digest.body
+    hung.goes_on.set()
 
 
 async def test_no_digest_where_none_is_wanted() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -82,12 +83,12 @@ class Room:
         return f"http://127.0.0.1:{self.port}"
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[BudgetServer]:
+    async def serving(self, kept: type[BooksFile] = BooksFile) -> AsyncIterator[BudgetServer]:
         """A service on the books that are there."""
         settings = BudgetSettings(
             max_gross_notional=Decimal(100_000), max_daily_loss=Decimal(10_000), lease_s=5, port=self.port
         )
-        books = BooksFile(self.directory / "books.json")
+        books = kept(self.directory / "books.json")
         gate = Gate(TOKEN, LiveClock(), Keyring(self.directory / "tokens"))
         try:
             server = BudgetServer(settings, books, lambda: self.now, gate)
@@ -169,6 +170,38 @@ def test_without_the_service_nothing_is_opened_and_all_can_be_closed(tmp_path: P
             assert isinstance(closed[-1], OrderApproved)
         told = [it.leased for it in banks.said if isinstance(it, BudgetChanged)]
         assert told == [100_000, None, 100_000, None]
+
+    play(tmp_path, scene)
+
+
+class HungBooks(BooksFile):
+    """A disk that hangs from when a test says, until it says otherwise."""
+
+    goes_on = threading.Event()
+
+    def write(self, books: bytes) -> None:
+        """Once the disk goes on."""
+        self.goes_on.wait()
+        super().write(books)
+
+
+def test_books_on_a_disk_that_hangs_lend_nothing_and_say_so(tmp_path: Path) -> None:
+    """Each who asks is answered in time; once the disk goes on it lends again."""
+
+    async def scene(room: Room) -> None:
+        HungBooks.goes_on.set()
+        async with room.serving(HungBooks):
+            banks = Daemon(room, "banks", SBIN)
+            async with room.trading(banks):
+                await until(lambda: banks.leased)
+                HungBooks.goes_on.clear()
+                await until(lambda: banks.book.lease and "can't be written" in banks.book.lease.unanswered)
+                async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as session:
+                    for _ in range(3):
+                        async with session.post(f"{room.url}/budget/join", json={"name": "oil", "of": "a:b"}) as answer:
+                            assert (answer.status, "nothing is lent" in await answer.text()) == (503, True)
+                HungBooks.goes_on.set()
+                await until(lambda: banks.book.lease and not banks.book.lease.unanswered)
 
     play(tmp_path, scene)
 

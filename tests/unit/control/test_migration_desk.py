@@ -17,6 +17,7 @@ from daemon.orders.book import OrderBook
 from daemon.recovery.account import Account
 from daemon.report.migration import markdown
 from tests.migrations import Process, Witnessed, at_full, at_gradual, at_parallel, canary, measured, on_paper
+from tests.threads import Hung
 
 TICKET = MigrationTicket(who="asha", reason="it is time")
 
@@ -49,6 +50,19 @@ async def test_a_step_and_a_refusal() -> None:
     assert [gate.passed for gate in refused.gates if gate.name == "sessions"] == [False]
     back = await desk.roll_back(TICKET)
     assert (back.moved, back.stage, back.before) == (True, "none", "baseline")
+
+
+async def test_a_candidate_on_a_disk_that_hangs_is_said() -> None:
+    """Whoever asks is answered; nothing moves."""
+    hung, process = Hung(), Process(Witnessed())
+    manual = ManualDesk(process.bus, process.clock, Account(Decimal(1)), OrderBook(), None, ())
+    manual.open = True
+    desk = MigrationDesk(process.clock, manual, process.keeper, hung.thread, read_s=0.01)
+    for _ in range(2):
+        with pytest.raises(NotTradingError, match=r"artifact can't be read: no answer for 0\.01 s; try it again"):
+            await desk.advance(TICKET)
+    assert (hung.begun, process.keeper.migration.stage) == (1, "none")
+    hung.goes_on.set()
 
 
 @pytest.mark.parametrize("journal", [None, Broken()])

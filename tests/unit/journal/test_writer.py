@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daemon.core.errors import JournalError, UsageError
+from daemon.core.errors import JournalError, JournalHangs, UsageError
 from daemon.core.events import (
     Action,
     Bar,
@@ -38,9 +39,10 @@ from daemon.core.events import (
 )
 from daemon.journal.reader import JournalReader, check_journal
 from daemon.journal.schema import JOURNALED
-from daemon.journal.writer import BATCH, DELETED_AT_ONCE, Journal
+from daemon.journal.writer import AT_ONCE, BATCH, DELETED_AT_ONCE, Journal
 from daemon.recovery.account import Account
 from tests.samples import cancel_of, decide, fill_of, intend, journaled, position_of
+from tests.unit.orders.live import until
 
 ROOT = Path(__file__).parents[3]
 
@@ -506,3 +508,104 @@ async def test_a_file_that_another_program_holds_is_written_when_it_lets_go(tmp_
     reader = JournalReader(path)
     assert [event.ts for event in reader.events(Halt) if isinstance(event, Halt)] == [1, 2]
     reader.close()
+
+
+class Frozen(sqlite3.Connection):
+    """On a disk that hangs from when a test says, until it says otherwise."""
+
+    goes_on = threading.Event()
+
+    def commit(self) -> None:
+        """Once the disk goes on."""
+        self.goes_on.wait()
+        super().commit()
+
+
+def on_frozen(path: Path, stands_s: float = 0.05) -> Journal:
+    """A journal whose disk hangs from now on."""
+    Frozen.goes_on.set()
+    journal = Journal(path, safe=True, stands_s=stands_s, database=lambda path: sqlite3.connect(
+        path, check_same_thread=False, factory=Frozen))  # fmt: skip
+    journal.describe({"version": "t"})
+    Frozen.goes_on.clear()
+    return journal
+
+
+async def test_a_disk_that_hangs_is_as_one_that_can_not_be_written(path: Path) -> None:
+    """Who waits for it is told, and who asks then is told at once; it is over when the disk goes on."""
+    journal = on_frozen(path)
+    first, second = halts(0, 2)
+    journal.append(first)
+    waiting = journal.durable()
+    assert waiting is not None
+    said = f"journal {path}: its disk has given no answer for more than 0.05 s"
+    async with asyncio.timeout(30):
+        with pytest.raises(JournalError) as told:
+            await waiting
+    assert str(told.value) == journal.trouble == said
+    journal.append(second)
+    with pytest.raises(JournalError):
+        journal.durable()
+    Frozen.goes_on.set()
+    await until(lambda: not journal.trouble and journal.durable() is None)
+    journal.close()
+    assert journaled(path) == halts(0, 2)
+
+
+async def test_a_slow_disk_is_waited_for(path: Path) -> None:
+    """However long it takes in all: each answer counts."""
+    journal = on_frozen(path, stands_s=3600)
+    journal.append(Halt(ts=0, reason="0"))
+    waiting = journal.durable()
+    assert waiting is not None
+    await asyncio.wait((waiting,), timeout=0.3)
+    assert not waiting.done()
+    Frozen.goes_on.set()
+    async with asyncio.timeout(30):
+        await waiting
+    journal.close()
+
+
+def test_the_end_on_a_disk_that_hangs_says_what_is_lost(path: Path) -> None:
+    """It waits no longer than for any answer of the disk, and closing it again does nothing."""
+    journal = on_frozen(path)
+    for event in halts(0, 3):
+        journal.append(event)
+    with pytest.raises(JournalHangs, match=r"no answer for more than 0\.05 s: the last 3 events are not on it") as told:
+        journal.close()
+    assert told.value.exit_code == 4
+    journal.close()
+    Frozen.goes_on.set()
+    assert journal._hand.join(30)
+    assert journaled(path) == halts(0, 3)
+
+
+def test_more_than_a_transaction_takes_is_written_in_order(path: Path) -> None:
+    """And a disk that fails in the midst of it loses nothing."""
+
+    class Full(sqlite3.Connection):
+        left = 3
+
+        def commit(self) -> None:
+            Full.left -= 1
+            if not Full.left:
+                error = sqlite3.OperationalError("database or disk is full")
+                error.sqlite_errorcode = sqlite3.SQLITE_FULL
+                raise error
+            super().commit()
+
+    Full.left = 10
+    journal = Journal(path, safe=True, database=lambda path: sqlite3.connect(
+        path, check_same_thread=False, factory=Full))  # fmt: skip
+    journal.describe({"version": "t"})
+    many = halts(0, 2 * AT_ONCE + 7)
+    with journal._hand.lock:
+        Full.left = 2
+        for event in many:
+            journal.append(event)
+    deadline = time.monotonic() + 30
+    while journal.committed < len(many):
+        assert time.monotonic() < deadline, journal.trouble
+    journal.close()
+    assert Full.left < 0
+    assert journaled(path) == many

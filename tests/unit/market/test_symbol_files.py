@@ -11,12 +11,13 @@ import pytest
 from aiohttp import web
 
 from daemon.core.bus import Bus
-from daemon.core.clock import DAY_NS, ReplayClock
-from daemon.core.errors import Unavailable, UsageError
+from daemon.core.clock import DAY_NS, NS_PER_S, LiveClock, ReplayClock
+from daemon.core.errors import StartAgain, Unavailable, UsageError
 from daemon.core.events import Event, Halt, Resume, TradingState, TradingStateChanged
 from daemon.market.symbol_files import MasterDay, cached, ensure, newest_day, open_instruments, update
 from daemon.settings.market import SymbolMasterSettings
 from tests.samples import OPEN, settings_of
+from tests.unit.core.readings import FakeReadings
 from tests.unit.market.masters import DAY, put, texts_of
 from tests.unit.sandbox.desk import opened
 
@@ -76,7 +77,7 @@ async def test_what_is_not_believed_is_not_kept(tmp_path: Path) -> None:
     few = {**fresh, "NSE_CM": fresh["NSE_CM"].splitlines(keepends=True)[0],
            "NSE_FO": fresh["NSE_FO"].splitlines(keepends=True)[0]}  # fmt: skip
     for texts, why, kind in (
-        ({"NSE_CM": fresh["NSE_CM"]}, "NSE_FO.csv answered HTTP 404", UsageError),
+        ({"NSE_CM": fresh["NSE_CM"]}, r"NSE_FO.csv answered HTTP 404 \(is it the address.+\); try again", Unavailable),
         ({**fresh, "NSE_FO": b"<html>"}, "columns", Unavailable),
         (few, "holds 2 rows, but 11 on 2026-01-05: it was cut off", Unavailable),
     ):
@@ -160,17 +161,38 @@ def test_a_run_that_outlives_its_master_s_day_halts() -> None:
     """At the first look after midnight in India; the next start resumes what only this had stopped."""
     bus, wall, asked = Bus(), ReplayClock(OPEN), list[Event]()
     bus.tap((Halt, Resume), asked.append)
-    day = MasterDay(bus, DAY, ReplayClock(7), wall)
+    day = MasterDay(bus, DAY, ReplayClock(7), wall, wall.now_ns)
     day.look()
     assert asked == []
     wall.advance(OPEN + DAY_NS)
     day.look()
     reason = "the symbol master is of 2026-01-05, and it is 2026-01-06: start the daemon again"
     assert asked == [Halt(ts=7, reason=reason, automatic=True, who="hrmd")]
-    fresh = MasterDay(bus, NEXT, ReplayClock(7), wall)
+    fresh = MasterDay(bus, NEXT, ReplayClock(7), wall, wall.now_ns)
     bus.publish(TradingStateChanged(ts=7, state=TradingState.HALTED, reason="lunch"))
     fresh.look()
     assert len(asked) == 1
     bus.publish(TradingStateChanged(ts=7, state=TradingState.HALTED, reason=reason))
     fresh.look()
     assert isinstance(asked[-1], Resume)
+
+
+async def test_a_clock_that_is_set_forward_into_another_day_is_a_new_start() -> None:
+    """The run began with a wrong day, and has its contracts; a midnight that passes is no such thing."""
+    bus, readings = Bus(), FakeReadings(OPEN)
+    clock = LiveClock(readings)
+    day = MasterDay(bus, DAY, clock, clock, clock.passed_ns)
+    clock.step(120 * NS_PER_S)
+    day.notice_step()
+    readings.go(DAY_NS / NS_PER_S - 3600)
+    day.notice_step()
+    readings.go(3600)
+    day.notice_step()
+    clock = LiveClock(FakeReadings(OPEN))
+    behind = MasterDay(bus, DAY, clock, clock, clock.passed_ns)
+    clock.step(DAY_NS)
+    said = (
+        "clock of 2026-01-05, which was set forward by 86400 s: it is 2026-01-06, and a new start takes the day's own"
+    )
+    with pytest.raises(StartAgain, match=said):
+        await behind.run()

@@ -15,6 +15,8 @@ from daemon.core.events import Event, Halt, Reduce, Resume, TradingState, Tradin
 from daemon.fyers.credentials import read_token, write_token
 from daemon.orders.token_keeper import Access, TokenKeeper
 from daemon.sandbox.market_rest import make_token
+from tests.threads import Hung
+from tests.unit.orders.live import until
 
 END_S = 1_767_650_400
 
@@ -198,6 +200,28 @@ async def test_it_looks_by_itself(bench: Bench) -> None:
         bench.put(END_S + 1)
         async with asyncio.timeout(10):
             await fresh.wait()
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+async def test_a_file_on_a_disk_that_hangs_holds_up_nobody(bench: Bench) -> None:
+    """The present token ends when it ends; once the disk goes on, what was put there is taken."""
+    hung = Hung()
+    keeper = TokenKeeper(
+        bench.bus, bench.access, ReplayClock(5), bench.wall, 3600, 0.005, lambda: "", hung.thread, read_s=0.01
+    )
+    keeper.listeners.append(bench.taken.append)
+    fresh = bench.put(END_S + 1)
+    bench.wall.advance(END_S * NS_PER_S)
+    task = asyncio.create_task(keeper.run())
+    try:
+        await until(lambda: bench.asked)
+        assert isinstance(bench.asked[0], Halt)
+        assert (bench.taken, hung.begun) == ([], 1)
+        hung.goes_on.set()
+        await until(lambda: bench.taken)
+        assert bench.taken == [fresh]
     finally:
         task.cancel()
         await asyncio.wait((task,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, ReplayClock
 from daemon.core.errors import ArtifactError, Fault
 from daemon.core.events import Action, ActorRestarted, Bar, HealthReport, StrategySwapped
+from daemon.core.threads import ThreadWorker, Worker
 from daemon.settings.health import HealthSettings
 from daemon.settings.run import SupervisorSettings
 from daemon.supervision.health import Check, CheckStatus, Limits
@@ -23,6 +25,7 @@ from daemon.supervision.health_readings import JournalReading, Readings, StageRe
 from daemon.supervision.memory import MemoryLimits
 from daemon.supervision.supervisor import Kept, Ladder, Supervisor
 from tests.samples import MINUTE, OPEN, RELIANCE, SBIN, decide
+from tests.threads import Hung
 from tests.unit.orders.live import until
 
 SHARED = SharedLimits(MemoryLimits(3, 4), Limits(1, 5), Limits(50, 100))
@@ -40,7 +43,7 @@ def bar(symbol: str = SBIN, ts_close: int = OPEN + MINUTE, interval: str = "1m")
 class Bench:
     """A monitor over readings, memory and models that a test changes."""
 
-    def __init__(self, now: int = OPEN, **settings: Any) -> None:
+    def __init__(self, now: int = OPEN, thread: Callable[[str], Worker] = ThreadWorker, **settings: Any) -> None:
         self.clock = ReplayClock(now)
         self.bus = Bus()
         self.readings = Readings(strategy="hrm", first="hrm", confirmed_days=300)
@@ -52,7 +55,7 @@ class Bench:
         sources = Sources(lambda: self.readings, lambda: self.memory, lambda: self.models, self.places)
         self.monitor = HealthMonitor(
             self.bus, self.clock, HealthSettings(**settings), SHARED, 5.05, sources,
-            decided=lambda bar: bar.interval == "1m",
+            decided=lambda bar: bar.interval == "1m", thread=thread,
         )  # fmt: skip
 
     def is_now(self, **changes: Any) -> None:
@@ -230,11 +233,50 @@ async def test_room_is_asked_of_the_disk(tmp_path: Path) -> None:
     """Also for a directory that isn't there yet."""
     bench = Bench(disk_warn_gb=0, disk_fail_gb=0)
     bench.places += [tmp_path / "not" / "yet"]
-    await bench.monitor.read_places()
+    await bench.monitor.read_place(bench.places[0])
     found = bench.check("disk")
     assert found.value is not None
     assert found.value > 0
     assert found.text.endswith(str(tmp_path / "not" / "yet"))
+
+
+async def test_a_disk_that_hangs_is_said_and_holds_up_nothing(tmp_path: Path) -> None:
+    """Looks go on, the finding names the place and gets worse; it is over once the disk answers."""
+    hung = Hung()
+    bench = Bench(thread=hung.thread, every_s=0.001, disk_check_s=0.001, disk_answer_warn_s=0.1, disk_answer_fail_s=0.3,
+                  disk_warn_gb=0, disk_fail_gb=0)  # fmt: skip
+    bench.places.append(tmp_path)
+    task = asyncio.create_task(bench.monitor.run())
+    said = lambda: [(one.check, one.now, one.text) for report in bench.reports for one in report.changes]  # noqa: E731
+    await until(lambda: len(said()) == 3)
+    told = {(check, now): text for check, now, text in said()}
+    assert next(iter(told)) == ("disk", "warn")
+    assert told["disk", "fail"] == f"the disk under {tmp_path} has given no answer for 0 s"
+    assert told["model", "warn"].startswith("the files of models can't be read: their disk has given no answer")
+    assert hung.begun == 2
+    hung.goes_on.set()
+    await until(lambda: bench.check("disk").text.endswith(f"GB free under {tmp_path}"))
+    await until(lambda: bench.check("model").status is OK)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_disk_that_hangs_hides_no_other(tmp_path: Path) -> None:
+    """Each is asked by itself."""
+    hung, begun = Hung(), []
+
+    def thread(name: str) -> Worker:
+        begun.append(name)
+        return hung.thread(name) if len(begun) == 1 else ThreadWorker(name)
+
+    bench = Bench(thread=thread, disk_answer_fail_s=0.01, disk_answer_warn_s=0.01, disk_warn_gb=0, disk_fail_gb=0)
+    stuck, well = tmp_path / "a", tmp_path / "b"
+    for place in (stuck, well):
+        await bench.monitor.read_place(place)
+    assert bench.check("disk").text.startswith(f"the disk under {stuck} has given no answer for ")
+    hung.goes_on.set()
+    await until(lambda: bench.check("disk").text.endswith(f"GB free under {well}"))
 
 
 async def test_it_runs_until_it_is_cancelled(tmp_path: Path) -> None:

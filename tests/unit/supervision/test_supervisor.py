@@ -11,7 +11,7 @@ import pytest
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, ReplayClock
-from daemon.core.errors import Fault
+from daemon.core.errors import Fault, StartAgain
 from daemon.core.events import (
     Action,
     ActorRestarted,
@@ -26,7 +26,7 @@ from daemon.core.events import (
     TradingStateChanged,
 )
 from daemon.settings.run import SupervisorSettings
-from daemon.supervision.supervisor import Ladder, Supervisor
+from daemon.supervision.supervisor import Kept, Ladder, Supervisor
 from strategies.base import LATE, UNFIT
 from tests.samples import MINUTE, OPEN, decide
 
@@ -275,6 +275,19 @@ async def test_beyond_the_budget_is_a_fault() -> None:
     (fault,) = failed.value.exceptions
     assert isinstance(fault, Fault)
     assert str(fault) == "actor 'fragile' crashed 4 times, last with ValueError: even 8"
+
+
+async def test_what_only_another_process_mends_is_no_crash() -> None:
+    """It isn't tried again here."""
+    desk, tries = Desk(), []
+
+    async def run() -> None:
+        tries.append(1)
+        raise StartAgain("another day")
+
+    with pytest.raises(StartAgain, match="another day"):
+        await desk.supervisor.keep(Kept("symbol master", run))
+    assert (len(tries), desk.said) == (1, [])
 
 
 async def test_old_crashes_are_forgiven() -> None:

@@ -197,10 +197,11 @@ class Turns:
     def wake(self) -> None:
         """The test knows."""
 
-    def join(self) -> None:
+    def join(self, wait_s: float | None = None) -> bool:
         """The last turn."""
         while self.turn() is not None:
             pass
+        return True
 
 
 class FailingFile(DiskFile):
@@ -253,6 +254,35 @@ def test_a_status_that_could_not_be_kept_is_a_hole(tmp_path: Path) -> None:
     recorder.on_time(TimeAdvanced(ts=CLOSE))
     recorder.close()
     assert told(tmp_path) == ["ticks were not recorded: the disk failed or was full"]
+
+
+class FrozenFile(DiskFile):
+    """On a disk that hangs until a test says otherwise."""
+
+    goes_on = threading.Event()
+
+    def write(self, content: bytes, at: int) -> int:
+        """Once the disk goes on."""
+        self.goes_on.wait()
+        return super().write(content, at)
+
+
+def test_a_disk_that_hangs_is_a_trouble_until_it_goes_on(tmp_path: Path) -> None:
+    """Nothing is lost that the queue holds."""
+    FrozenFile.goes_on.clear()
+    recorder = Recorder(
+        tmp_path, CALENDAR, flush_s=0.01, queue_ticks=1000, keep_days=0, create=FrozenFile,
+        now_ns=lambda: OPEN + MINUTE, stands_s=0.05,
+    )  # fmt: skip
+    recorder.record(some(4))
+    deadline = time.monotonic() + 30
+    while recorder.trouble != f"recording to {tmp_path}: its disk has given no answer for more than 0.05 s":
+        assert time.monotonic() < deadline, recorder.trouble
+    FrozenFile.goes_on.set()
+    while recorder.trouble:
+        assert time.monotonic() < deadline, recorder.trouble
+    recorder.close()
+    assert (recorder.recorded, recorder.lost) == (4, 0)
 
 
 @pytest.mark.parametrize("back_ns", [NS_PER_S, 2 * 3600 * NS_PER_S])

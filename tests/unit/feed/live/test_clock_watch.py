@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.core.clock import NS_PER_MS, NS_PER_S, LiveClock
-from daemon.core.errors import Fault
+from daemon.core.clock import DAY_NS, NS_PER_MS, NS_PER_S, LiveClock
+from daemon.core.errors import StartAgain, Unavailable
 from daemon.feed.live.clock_watch import UNCONFIRMED, ClockWatch, Stamps
+from daemon.market.calendar import ist_date, ist_ns
 from tests.samples import OPEN, ticks
 from tests.unit.core.readings import FakeReadings
 
@@ -230,7 +231,7 @@ def test_a_start_hours_ahead_ends_once_the_machine_s_clock_is_set_right() -> Non
         "ahead of the venue's: it runs at half speed" in bench.watch.held
     )  # the machine is wrong: so would a start be
     bench.pass_by(0.25, wall_s=0.25 - 19_800)
-    with pytest.raises(Fault, match=r"time is 197\d\d s ahead of the machine's and the venue's"):
+    with pytest.raises(StartAgain, match=r"time is 197\d\d s ahead of the machine's and the venue's"):
         bench.trade(6)
 
 
@@ -350,3 +351,46 @@ def test_ticks_ahead_of_our_time_are_named_with_the_offset_and_what_to_do() -> N
     )
     hear(62, 1)
     assert bench.watch.trouble == ""  # one false symbol is no word either
+
+
+@pytest.mark.parametrize("jump_s", [20 * HOUR, -20 * HOUR])
+def test_a_wall_clock_that_is_set_over_midnight_and_back_costs_no_day(jump_s: float) -> None:
+    """After the start our time has the venue's word, not the machine's: it waits for it twice, and goes on."""
+    bench = confirmed()
+    for by_s in (jump_s, -jump_s):
+        bench.readings.jump(by_s)
+        bench.look()
+        assert "new risk waits for the venue's time" in bench.watch.held
+        bench.trade(6)
+        bench.answer(3)
+        assert bench.watch.held == ""
+        assert abs(bench.off_s) < LIMIT_S
+    assert (bench.watch.trouble, bench.moved) == ("", 0)
+
+
+@pytest.mark.parametrize("wrong_s", [24 * HOUR, -24 * HOUR, -20 * HOUR])
+def test_a_start_on_another_day_than_the_venue_s_is_none(wrong_s: float) -> None:
+    """By the venue's word alone; two answers are one, and a single one isn't."""
+    bench = Bench(wrong_s=wrong_s)
+    bench.watch.check_day()
+    bench.answer(1)
+    bench.watch.check_day()
+    bench.answer(1)
+    with pytest.raises(Unavailable, match=r"the machine's clock says .+, and the broker's answers are of 2026-01-05"):
+        bench.watch.check_day()
+
+
+def test_a_start_that_is_off_on_the_same_day_is_one() -> None:
+    """Hours, or seconds around midnight: new risk waits for the venue's time, as ever."""
+    for wrong_s in (HOUR, -0.5 * HOUR):
+        bench = Bench(wrong_s=wrong_s)
+        bench.answer(3)
+        bench.watch.check_day()
+    bench = Bench()
+    bench.venue = (ist_ns(ist_date(OPEN), "00:00") + DAY_NS) - NS_PER_S
+    bench.readings.jump((bench.venue + 30 * NS_PER_S - bench.readings.wall_ns()) / NS_PER_S)
+    bench.clock = LiveClock(bench.readings)
+    bench.watch = ClockWatch(bench.clock, len(SYMBOLS), LIMIT_S)
+    for _ in range(2):
+        bench.watch.on_date(bench.venue, 0)
+    bench.watch.check_day()

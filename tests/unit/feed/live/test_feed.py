@@ -17,6 +17,7 @@ import pytest
 
 from daemon.bars.builder import BarBuilder, BarsActor
 from daemon.calls.outcome import Done, NotSent, Outcome
+from daemon.core.aside import Aside
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, LiveClock, PacedClock, ReplayClock
 from daemon.core.errors import SettingsError
@@ -32,6 +33,7 @@ from daemon.settings.feed import LiveSettings
 from daemon.settings.market import MarketSettings
 from daemon.tape.format import TapeWriter
 from tests.samples import OPEN, RELIANCE, SBIN
+from tests.threads import Hung
 from tests.unit.core.readings import FakeReadings
 from tests.unit.feed.live.links import FakeLink, FakeVenue
 from tests.unit.orders.live import until
@@ -338,6 +340,20 @@ async def test_a_token_file_that_is_gone_is_waited_for() -> None:
         assert await stage.told(FeedState.STALE, times=2) == "closed"
         assert await stage.told(FeedState.STALE, times=3) == "no token: hrmd login makes one"
         stage.token = "two"
+        await until(lambda: len(stage.venue.links) == 2)
+
+
+async def test_a_token_file_on_a_disk_that_hangs_holds_up_no_time() -> None:
+    """Moments are told while the link waits for its token, and it comes when the disk goes on."""
+    async with staged() as stage:
+        hung = Hung()
+        stage.feed.disk = Aside("feed token", hung.thread)
+        stage.link.say(Refused("closed", token=False))
+        await until(lambda: hung.begun)
+        told = len(stage.of(TimeAdvanced))
+        await until(lambda: len(stage.of(TimeAdvanced)) > told + 3)
+        assert len(stage.venue.links) == 1
+        hung.goes_on.set()
         await until(lambda: len(stage.venue.links) == 2)
 
 
