@@ -7,6 +7,7 @@ HOLD; and the same model, observation and depth give the same decision, bit for 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -97,6 +98,8 @@ class HRMAgent:
         self.model = model.eval()
         self.trained_segments = manifest.trained_segments
         """Segments that the weights were trained with at most: no decision takes more. None: nobody knows."""
+        self.dearest_bp = manifest.dearest_bp if model.config.features.past_sessions else math.inf
+        """What a trade cost at most in training, bp a side; infinite where the network isn't told what one costs."""
         self.settings = settings = settings.within(self.trained_segments)
         self.features = model.config.features
         """What this network reads; `past_sessions` may be another than the settings'."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,6 +69,10 @@ ADDED: Final = ("origin", "novelty", "segments", "values")
 
 SIMULATED: Final = "SIM"
 """The instrument of the simulated markets that models are trained in."""
+FAMILY: Final = "family"
+"""The market of `models.training.family`, each of whose members has a cost of its own."""
+FAMILY_COSTS_BP: Final = (0.5, 8.0)
+"""What a trade costs a side there, as training draws it."""
 _BY_DEPTH: Final = "validation_bp_depth_"
 """How the metric of a validation at a depth begins; training validates at every depth that it teaches."""
 
@@ -101,6 +106,19 @@ class Manifest(BaseModel):
         """Whether it has learned from simulated sessions alone: they were drawn, and it has no instrument's name."""
         drawn = self.origin is None or self.origin.data_sha256 is None
         return self.trained and drawn and set(self.instruments) <= {SIMULATED}
+
+    @property
+    def dearest_bp(self) -> float:
+        """What a trade cost at most in training, bp a side; infinite where nothing in the artifact says it."""
+        if self.origin is None:
+            return math.inf
+        if self.origin.data == (FAMILY,):
+            return FAMILY_COSTS_BP[1]
+        training = self.origin.settings.get("training_params")
+        objective = training.get("objective") if isinstance(training, Mapping) else None
+        costs = objective.get("costs") if isinstance(objective, Mapping) else None
+        found = [one.get("cost_bp") for one in costs or () if isinstance(one, Mapping)]
+        return max((float(cost) for cost in found if isinstance(cost, int | float)), default=math.inf)
 
     @property
     def trained_segments(self) -> int | None:

@@ -30,6 +30,8 @@ from models.features import NOTHING_KNOWN, USUAL_COST_BP, Observation
 from strategies.base import LATE, SINGLE_CYCLE, Moment, hold, unthought, unusable
 
 ENTRIES = (Action.BUY_LONG, Action.SELL_SHORT)
+TOO_DEAR = 2.0
+"""So many times what a trade cost at most in training: a model that never saw it says anything there."""
 EXPLAINED_AT_ONCE = 1_000_000
 """Parameters of the largest network whose trades say at once what mattered: eight questions, a millisecond or two.
 Of larger ones, and of holds, `hrmd explain` tells."""
@@ -264,6 +266,9 @@ class HRMStrategy:
         elif action in ENTRIES and answer.novelty > 1.0:
             unlike = f"market unlike those the model knows: {answer.novelty:.1f} × the limit ({answer.furthest})"
             action, reason = Action.HOLD, f"{unlike}; {reason}"
+        elif action in ENTRIES and cost_bp > TOO_DEAR * self.agent.dearest_bp:
+            dear = f"a trade costs {cost_bp:.1f} bp a side, at most {self.agent.dearest_bp:g} where the model learned"
+            action, reason = Action.HOLD, f"{dear}; {reason}"
         elif action in ENTRIES and self._settings.entries.adaptive:
             wanted = action
             if why := self._too_little(moment):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from models.checkpoint import FAMILY_COSTS_BP
 from models.training import mixture
 from models.training import reference as ref
 from models.training.market import SYMBOL, HiddenRegimeMarket, simulate
@@ -28,9 +29,6 @@ TOLD = 24
 """Sessions of a member in a training step: as many as a network is told of, and a few."""
 OF_EACH = 2
 """Of them that are learned."""
-DEAR_BP = (0.5, 8.0)
-"""What a trade costs a side in every second market that is learned from, evenly drawn, bp: dear trades are few and
-earn little, so an even draw of logarithms teaches little of them; and small orders cost more than the family's 6 bp."""
 
 
 def draw(rng: np.random.Generator, bars: int = 75) -> HiddenRegimeMarket:
@@ -107,11 +105,15 @@ class FamilySource:
         self.span_ns = (int(start[0]), int(start[-1]))
 
     def take(self, seed: int, step: int, rank: int, world: int, count: int) -> tuple[Sessions, Ints]:
-        """``count`` sessions, `OF_EACH` of a member: any with as much past as it happens to have."""
+        """``count`` sessions, `OF_EACH` of a member: any with as much past as it happens to have.
+
+        Every second member's cost is drawn evenly: dear trades are few and earn little, so an even draw of logarithms
+        teaches little of them; and small orders cost more than the family's 6 bp.
+        """
         drawn = int(np.random.SeedSequence([seed, step, rank, 31]).generate_state(1, np.uint32)[0])
         rng = np.random.default_rng([drawn, 37])
         markets = [
-            replace(market, cost_bp=float(rng.uniform(*DEAR_BP))) if i % 2 else market
+            replace(market, cost_bp=float(rng.uniform(*FAMILY_COSTS_BP))) if i % 2 else market
             for i, market in enumerate(members(-(-count // OF_EACH), drawn))
         ]
         rows = np.concatenate([i * TOLD + rng.choice(TOLD, OF_EACH, replace=False) for i in range(len(markets))])

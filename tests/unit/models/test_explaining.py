@@ -108,11 +108,11 @@ def test_the_shipped_model_goes_by_what_it_expects(agent: HRMAgent) -> None:
     decided = agent.decide(rising)
     parts = agent.explain(rising, decided.action, decided.segments)
     assert decided.action == 0
-    assert "expected drift" in {part.name for part in parts[:2]}
-    assert min(part.effect for part in parts[:2]) > 0.3
+    assert {part.name: part.effect for part in parts[:2]}["expected drift"] > 0.3
     assert agent.decide(rising) == decided
     assert agent.explain(rising, decided.action, decided.segments) == parts
-    dear = seen(1, cost_bp=30.0)
+    assert agent.decide(seen(1, drift=2e-4)).action == 0
+    dear = seen(1, drift=2e-4, cost_bp=30.0)
     held = agent.decide(dear)
     assert held.action == 4
     assert {part.name: part.effect for part in agent.explain(dear, held.action, held.segments)}["cost"] > 1

@@ -12,7 +12,7 @@ import torch
 from daemon.core.clock import LiveClock, ReplayClock
 from daemon.core.events import Action, Decision, Regime
 from models.agent import HRMAgent
-from models.checkpoint import describe
+from models.checkpoint import Origin, describe
 from models.config import CarryState, History, HRMSettings
 from models.errors import CheckpointError
 from models.training.calibrating import calibrate
@@ -124,6 +124,27 @@ def in_a_market(moment: Moment, scale: float) -> Decision:
         agent = HRMAgent(model, settings, describe(model, trained=True, novelty=KNOWN))
         if agent.decide(observation(walk(0), settings.features.history)).action in (0, 1):
             return HRMStrategy(agent, settings, ReplayClock(), "test").decide(moment)
+    raise AssertionError("no seed wants to open")
+
+
+@pytest.mark.parametrize(("taught", "cost_bp", "enters"), [(8.0, 15.9, True), (8.0, 16.1, False), (None, 99.0, True)])
+def test_a_trade_far_dearer_than_any_in_training_isnt_made(taught: float | None, cost_bp: float, enters: bool) -> None:
+    """An entry at more than twice that becomes a HOLD that names both; who doesn't say is taken at its word."""
+    settings = settings_of()
+    settings = settings.model_copy(update={"features": settings.features.model_copy(update={"past_sessions": 20})})
+    costs = {"training_params": {"objective": {"costs": [{"since": "1990-01-01", "cost_bp": taught}]}}}
+    origin = None if taught is None else Origin(version="0", data=("a.parquet",), settings=costs)
+    moment = msgspec.structs.replace(walk(0), costs=FixedCosts(cost_bp))
+    for seed in range(30):
+        model = HRMAgent.untrained(settings, seed).model
+        plain, agent = (HRMAgent(model, settings, describe(model, trained=True, origin=one)) for one in (None, origin))
+        wanted = HRMStrategy(plain, settings, ReplayClock(), "test").decide(moment)
+        if wanted.action in ENTRIES:
+            decided = HRMStrategy(agent, settings, ReplayClock(), "test").decide(moment)
+            assert decided.action is (wanted.action if enters else Action.HOLD)
+            said = "a trade costs 16.1 bp a side, at most 8 where the model learned; "
+            assert decided.reason == ("" if enters else said) + wanted.reason
+            return
     raise AssertionError("no seed wants to open")
 
 
