@@ -51,6 +51,15 @@ def check_regular_mode(mode: int, path: Path) -> None:
         raise OSError(code, f"is {kind}, expected a regular file", str(path))
 
 
+def check_folder(path: Path) -> None:
+    """Raise `OSError` where files can't be written into the directory `path`, which may have to be made first."""
+    there = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise OSError(errno.ENOTDIR, "is no directory" if there == path else f"{there} is no directory", str(path))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
 def encoding_of(head: bytes) -> str:
     """The encoding that a text's first bytes show: UTF-8 unless a byte order mark says otherwise."""
     return next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")

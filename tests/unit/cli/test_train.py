@@ -196,6 +196,7 @@ def two_workers(fleet: str) -> Iterator[tuple[str, ...]]:
         (("--walk-forward",), "has no walk/YYYY-MM-DD/model.safetensors; expected the folder --out of an earlier"),
         (("--walk-forward", "--seeds", "3", "--border", "2019-01-01"), "--seeds, --border: not with --walk-forward"),
         (("--lookahead", "--workers", "2"), "--workers, --address: not with --lookahead"),
+        (("--report", __file__), f"report {__file__}: can't be written (is no directory)"),
     ],
 )
 def test_an_evaluation_that_can_not_be_meant(

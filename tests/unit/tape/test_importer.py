@@ -273,6 +273,12 @@ def test_wrong_map_options(options: list[str], message: str) -> None:
             None,
             "holds bars, for it has Time, Open, .*: --bars 5m, or what",
         ),
+        (
+            f"Time,Sym,Open,High,Low,Close\n{AT},A,2,2,2,2\n",
+            {"ts_event": "Time", "symbol": "Sym", "ltp": "Close"},
+            None,
+            "holds bars, .*: --bars 5m, or what their interval is; as ticks their Close would be known too early",
+        ),
         ("ts_event,ltp\n1,2\n", {}, None, "no column for symbol; .*--map symbol=COLUMN or --symbol NAME"),
         ("a,b\n1,2\n", {"ltp": "c"}, None, "--map ltp=c: no column c; it has a, b"),
         ("ts_event,symbol,ltp\n1,A,2\n", {}, "A", r"--symbol A: .* names its symbols itself, in symbol"),
