@@ -104,7 +104,7 @@ def test_verify_says_what_it_compared(capsys: Capture, tape: Path, tmp_path: Pat
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("error: ")
-    assert "decision 5 (NSE:SBIN-EQ, bar 1767585000000000000): action was <Action.SELL_SHORT: 1>, is now" in printed.err
+    assert "decision 5 (NSE:SBIN-EQ, bar 1767585000000000000): action was SELL_SHORT, is now BUY_LONG" in printed.err
 
 
 def test_verify_prints_one_document_whatever_is_logged(capsys: Capture, tape: Path, tmp_path: Path) -> None:
