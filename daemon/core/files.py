@@ -11,6 +11,7 @@ import errno
 import io
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -49,6 +50,16 @@ def check_regular_mode(mode: int, path: Path) -> None:
         kind = next((name for test, name in _KINDS if test(mode)), "something else")
         code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
         raise OSError(code, f"is {kind}, expected a regular file", str(path))
+
+
+def named_twice(paths: Iterable[Path]) -> Path | None:
+    """The first of `paths` that is the same file as an earlier one, whatever it is called; None where none is."""
+    seen: set[Path] = set()
+    for path in paths:
+        if path.resolve() in seen:
+            return path
+        seen.add(path.resolve())
+    return None
 
 
 def check_folder(path: Path) -> None:

@@ -23,6 +23,7 @@ from daemon.core.clock import NS_PER_S, PacedClock, ReplayClock
 from daemon.core.columns import running_max
 from daemon.core.errors import TapeError
 from daemon.core.events import FeedState, FeedStatus, TickBatch, TimeAdvanced, joined
+from daemon.core.files import named_twice
 from daemon.feed.compiled_filter import CompiledTickFilter
 from daemon.feed.tick_filter import NO_LIMIT_PERCENT, Instruments, Mark, TickFilter
 from daemon.market.calendar import MarketCalendar, Session
@@ -55,6 +56,8 @@ class Tapes:
 
     def __init__(self, paths: Sequence[Path], symbols: Sequence[str], chunk_rows: int) -> None:
         """Open all; raises `TapeError` for a bad tape or for a symbol that none of them has."""
+        if (twice := named_twice(paths)) is not None:
+            raise TapeError(f"{twice}: is given twice; its ticks would count twice")
         self._readers = [TapeReader([path]) for path in paths]
         self._chunk_rows = chunk_rows
         self.paths = list(paths)

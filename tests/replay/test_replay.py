@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from daemon.core.clock import NS_PER_MS, NS_PER_S
-from daemon.core.errors import UsageError
+from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import Bar, Decision, Fill, OrderAccepted, OrderIntent, PositionChanged
 from daemon.core.latency import FixedLatency
 from daemon.journal.reader import JournalReader
@@ -269,6 +269,13 @@ def test_several_tapes_are_one(tmp_path: Path) -> None:
         write_tape(tmp_path / "two.parquet", times[400:], prices[400:]),
     ]
     assert play(whole, *LIVELY)[1].decisions_sha256 == play(halves, *LIVELY)[1].decisions_sha256
+
+
+def test_a_tape_that_is_given_twice(simulated: Path, tmp_path: Path) -> None:
+    """Its ticks would count twice, whatever the second one is called."""
+    (tmp_path / "link.parquet").symlink_to(simulated)
+    with pytest.raises(TapeError, match=r"link\.parquet: is given twice; its ticks would count twice"):
+        play([simulated, tmp_path / "link.parquet"], *LIVELY)
 
 
 def test_places_that_would_destroy_something_are_refused(simulated: Path, tmp_path: Path) -> None:

@@ -124,3 +124,5 @@ def test_the_command(tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert main([*words, *wrong]) == 2
     assert main([*words, "--sampler", "grid", "--trials", "4", *sets, "-o", str(tmp_path / "other")]) == 2
     assert "the grid has 3 points" in capsys.readouterr().err
+    assert main([*words, "-o", __file__]) == 2
+    assert f"--out {__file__}: can't be written (is no directory)" in capsys.readouterr().err

@@ -93,6 +93,7 @@ def test_a_run_starts_from_a_shallower_one(tmp_path: Path, capsys: Capture) -> N
             "training_params.start_from out/walk/2020-01-01/x: is a round of this walk forward, and no round builds",
         ),
         (("--columns", "ts=Date"), "--columns: expected files of bars"),
+        (("--out", __file__), f"--out {__file__}: can't be written (is no directory)"),
         (("--device", "gpu"), "--device gpu: no such device; expected cpu, cuda or cuda:N"),
     ],
 )
