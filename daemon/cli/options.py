@@ -47,9 +47,9 @@ def check_out(folder: Path) -> None:
         raise UsageError(f"--out {folder}: can't be written ({error.strerror})") from None
 
 
-def naming(model: Path) -> str:
+def naming(model: Path, key: str = "model_management.artifact") -> str:
     """The `--set` of a command that is given a model, so that settings follow it."""
-    return f"model_management.artifact={json.dumps(str(model))}"  # JSON is YAML, whatever the name holds
+    return f"{key}={json.dumps(str(model))}"  # JSON is YAML, whatever the name holds
 
 
 def print_json(document: Any) -> None:
