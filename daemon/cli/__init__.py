@@ -113,7 +113,7 @@ def _misused(error: TyperException) -> int:
     """A wrong command line: one line that says what; a bare group of commands has printed its help and says nothing."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     if message.strip():
-        _complain(message)
+        _complain(message.replace(": Value error, ", ": "))  # pydantic's own words
     return 2
 
 

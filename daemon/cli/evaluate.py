@@ -67,6 +67,7 @@ def evaluate(
     from daemon.bars.complexity_of_sessions import as_live
     from daemon.cli.walking import asked_of, evaluate_walk_forward, fleet_for, refuse_beside
     from daemon.report.evaluation import write_page
+    from daemon.report.shell import check_page
     from models.checkpoint import load_model
     from models.errors import ModelError
     from models.ppo import PPOPolicy
@@ -78,6 +79,8 @@ def evaluate(
     from models.training.policy import ppo_positions
     from models.training.run import evaluation_data
 
+    if report is not None:
+        check_page(report / "evaluation.html")
     if walk_forward:
         refuse_beside(
             {"--market": market != MARKETS[0], "--sessions": sessions != SESSIONS, "--seeds": seeds != SEEDS,

@@ -36,9 +36,20 @@ def settings_and_logs(config: Path | None, overrides: list[str] | None, model: s
     return settings
 
 
-def naming(model: Path) -> str:
+def check_out(folder: Path) -> None:
+    """Raise `UsageError` where nothing can be written into `folder`, which is made if missing; before hours of work."""
+    from daemon.core.errors import UsageError
+    from daemon.core.files import check_folder
+
+    try:
+        check_folder(folder)
+    except OSError as error:
+        raise UsageError(f"--out {folder}: can't be written ({error.strerror})") from None
+
+
+def naming(model: Path, key: str = "model_management.artifact") -> str:
     """The `--set` of a command that is given a model, so that settings follow it."""
-    return f"model_management.artifact={json.dumps(str(model))}"  # JSON is YAML, whatever the name holds
+    return f"{key}={json.dumps(str(model))}"  # JSON is YAML, whatever the name holds
 
 
 def print_json(document: Any) -> None:

@@ -28,7 +28,9 @@ def replay(
     strategy: Annotated[
         str | None, typer.Option(help="hrm | ppo | rules | onnx | folder.module:Class, instead of strategy.name.")
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="Model artifact instead of model_management.artifact.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Model artifact, or the policy of ppo, instead of that of the settings.")
+    ] = None,
     symbol: Annotated[list[str] | None, typer.Option(help="Only this symbol of the tape; may repeat.")] = None,
     latency: Annotated[
         str | None,
@@ -78,7 +80,7 @@ def replay(
     if strategy is not None:
         changes += _instead(strategy, config, changes)
     if model is not None:
-        changes.append(naming(model))
+        changes.append(naming(model) if against is not None else _deciding(model, config, changes))
     outputs = ReplayOutputs(
         journal=journal, report=report, bars=bars_out, fills=fills_out, trades=trades_out, decisions=decisions_out,
         equity=equity_out, ticks=ticks_out,
@@ -159,6 +161,19 @@ def _instead(strategy: str, config: Path | None, changes: list[str]) -> list[str
     named = said.get("name") if isinstance(said, dict) else None
     given = any(change.startswith("strategy.parameters") for change in changes)
     return [f"strategy.name={strategy}", *(["strategy.parameters=null"] if named != strategy and not given else [])]
+
+
+def _deciding(model: Path, config: Path | None, changes: list[str]) -> str:
+    """What `--model` changes, so that it is `model` that decides. Raises `UsageError` where none does."""
+    from daemon.settings.layers import read_layers
+
+    said = read_layers(config, changes).values.get("strategy")
+    name = said.get("name") if isinstance(said, dict) else None
+    if name == "ppo":
+        return naming(model, "model_management.ppo_artifact")
+    if name not in (None, "hrm"):
+        raise UsageError(f"--model {model}: strategy {name} would not decide by it; expected --strategy hrm or ppo")
+    return naming(model)
 
 
 async def interruptible(session: Replay) -> ReplaySummary:

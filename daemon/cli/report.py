@@ -30,12 +30,15 @@ def report(
     from rich.console import Console
 
     from daemon.report.html import write_report
+    from daemon.report.shell import check_page
     from daemon.report.terminal import print_summary
     from daemon.run import log
     from daemon.run.reporting import report_journal
     from daemon.settings.run import LogSettings
 
     log.configure(LogSettings(), sys.stderr)
+    if out is not None:
+        check_page(out / "index.html")
     found = report_journal(journal, run, _date(day) if day is not None else None, keep=out is not None or not as_json)
     page = write_report(out, found.summary, found.shown) if out is not None else None
     if as_json:

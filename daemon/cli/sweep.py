@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, check_out, print_json, settings_and_logs
 from daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def sweep(
         if value not in known:
             raise UsageError(f"--{name} {value}: expected one of {', '.join(known)}")
     parse_latency(latency)
+    check_out(out)
     settings = settings_and_logs(config, [*(overrides or []), "log.level=error"])
     wanted = wanted_of(
         settings, tapes, params=param, symbols=symbol or [], windows=windows, seeds=model_seed or [], latency=latency,

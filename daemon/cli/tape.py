@@ -130,7 +130,7 @@ def make(
         str, typer.Option(help="First date; holidays and special sessions are passed over.")
     ] = "2026-01-05",
     sessions: Annotated[int, typer.Option(min=1, help="Trading days.")] = 3,
-    ticks: Annotated[int, typer.Option(min=1, help="Ticks of each symbol in each session.")] = 20_000,
+    ticks: Annotated[int, typer.Option(min=1, max=10_000_000, help="Ticks of each symbol in each session.")] = 20_000,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same tape.")] = 1,
     fault_rate: Annotated[float, typer.Option(min=0, max=0.1, help="Share of faulty ticks of each kind to add.")] = 0.0,
     trends: Annotated[float, typer.Option(min=1, max=4, help="How much stronger and longer drifts are.")] = 1.0,

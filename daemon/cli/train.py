@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, check_out, print_json, settings_and_logs
 from daemon.core.errors import ArtifactError, UsageError
 from daemon.settings.shape_of_model import START
 from daemon.settings.tree import Settings
@@ -79,6 +79,7 @@ def train(
     from models.training.run import train as run_training
 
     settings = settings_and_logs(config, overrides, START)
+    check_out(out)
     if walk_forward is not None:
         from daemon.cli.walking import refuse_beside, train_walk_forward
 

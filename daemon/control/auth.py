@@ -43,10 +43,11 @@ def check_server_token(token_file: Path, environment: Mapping[str, str]) -> None
 
 def kept_token(token_file: Path, key: str = KEY) -> str:
     """The token in a file that is there; raises `UsageError` where others may read it, too."""
+    token = read_token(token_file)  # first of all: a directory is none, whatever its mode
     mode = token_file.stat().st_mode & 0o777
     if mode & 0o077:
         raise UsageError(f"{key}: others may read {token_file} (mode {mode:04o}); chmod 600 {token_file}")
-    return read_token(token_file)
+    return token
 
 
 def server_token_file(token_file: Path, environment: Mapping[str, str]) -> Path:

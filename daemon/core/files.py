@@ -11,6 +11,7 @@ import errno
 import io
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -49,6 +50,25 @@ def check_regular_mode(mode: int, path: Path) -> None:
         kind = next((name for test, name in _KINDS if test(mode)), "something else")
         code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
         raise OSError(code, f"is {kind}, expected a regular file", str(path))
+
+
+def named_twice(paths: Iterable[Path]) -> Path | None:
+    """The first of `paths` that is the same file as an earlier one, whatever it is called; None where none is."""
+    seen: set[Path] = set()
+    for path in paths:
+        if path.resolve() in seen:
+            return path
+        seen.add(path.resolve())
+    return None
+
+
+def check_folder(path: Path) -> None:
+    """Raise `OSError` where files can't be written into the directory `path`, which may have to be made first."""
+    there = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise OSError(errno.ENOTDIR, "is no directory" if there == path else f"{there} is no directory", str(path))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def encoding_of(head: bytes) -> str:

@@ -5,7 +5,7 @@ Invariant: what it accepts, counts and measures is what `TickFilter` does of the
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -97,9 +97,17 @@ class CompiledTickFilter(TickFilter):
         for repair, more in zip(Repair, found[len(Rejection) :], strict=True):
             self.repaired[repair] += more
         traded = self._traded[:count].copy()
+        self.rows = self._kept[:count] if count < n else None
         if count < n:
             batch = picked(batch, self._kept[:count])
         return msgspec.structs.replace(batch, traded=traded), traded
+
+    def _remembered(self) -> Any:
+        return dict(self._places), self._memory.copy()
+
+    def _remember(self, remembered: Any) -> None:
+        self._places, self._memory = remembered
+        self._symbols.clear()
 
     def _inside(self, ts: Ints) -> Mask:
         """(n,): whether each stamp lies in a session; of those that can't be times nobody asks."""

@@ -23,8 +23,9 @@ from daemon.core.clock import NS_PER_S, PacedClock, ReplayClock
 from daemon.core.columns import running_max
 from daemon.core.errors import TapeError
 from daemon.core.events import FeedState, FeedStatus, TickBatch, TimeAdvanced, joined
+from daemon.core.files import named_twice
 from daemon.feed.compiled_filter import CompiledTickFilter
-from daemon.feed.tick_filter import NO_LIMIT_PERCENT, Instruments, TickFilter
+from daemon.feed.tick_filter import NO_LIMIT_PERCENT, Instruments, Mark, TickFilter
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.native.kernel import Kernel
 from daemon.settings.feed import FeedSettings
@@ -55,6 +56,8 @@ class Tapes:
 
     def __init__(self, paths: Sequence[Path], symbols: Sequence[str], chunk_rows: int) -> None:
         """Open all; raises `TapeError` for a bad tape or for a symbol that none of them has."""
+        if (twice := named_twice(paths)) is not None:
+            raise TapeError(f"{twice}: is given twice; its ticks would count twice")
         self._readers = [TapeReader([path]) for path in paths]
         self._chunk_rows = chunk_rows
         self.paths = list(paths)
@@ -221,6 +224,7 @@ class TapeFeed:
         self._scheduled: set[int] = set()
         self._told = 0
         self._received = 0
+        self._played = 0  # ticks of the newest batch that were handed over
         self._told_ns = 0
 
     async def run(self) -> None:
@@ -228,23 +232,35 @@ class TapeFeed:
         made_of = f", made of {self._tapes.bars} bars" if self._tapes.bars else ""
         self._status(FeedState.CONNECTED, f"tape opened{made_of}", self._tapes.opening_ts or 0)
         for raw in self._tapes.batches():
+            before, self._played = self.tick_filter.mark(), 0
             accepted, _ = self.tick_filter.apply(raw)
             if len(accepted):
                 received = running_max(accepted.ts_recv, self._received)
                 self._received = int(received[-1])
-                batch = msgspec.structs.replace(accepted, ts_recv=received)
-                self._note_span(batch)
-                await self._play(batch)
+                try:
+                    await self._play(msgspec.structs.replace(accepted, ts_recv=received))
+                except asyncio.CancelledError:
+                    self._count_played(raw, before)
+                    raise
             else:
                 await asyncio.sleep(0)
         await self._finish_session()
         self._status(FeedState.ENDED, "end of the tape", self._clock.now_ns())
         await self._bus.idle()
 
-    def _note_span(self, batch: TickBatch) -> None:
+    def _publish(self, batch: TickBatch) -> None:
+        self._bus.publish(batch)
+        self._played += len(batch)
         if self.first_ts is None:
             self.first_ts = int(batch.ts_event[0])
         self.last_ts = int(batch.ts_event[-1])
+
+    def _count_played(self, raw: TickBatch, before: Mark) -> None:
+        """Count of `raw` what comes up to the last tick that was handed over: nobody saw the rest."""
+        rows, played = self.tick_filter.rows, self._played
+        self.tick_filter.back_to(before)
+        if played:
+            self.tick_filter.apply(raw.slice(0, (int(rows[played - 1]) if rows is not None else played - 1) + 1))
 
     async def _play(self, batch: TickBatch) -> None:
         """Hand a batch over, cut at every due moment."""
@@ -290,7 +306,7 @@ class TapeFeed:
     async def _hand_over(self, batch: TickBatch) -> None:
         clock = self._clock
         if isinstance(clock, ReplayClock):
-            self._bus.publish(batch)
+            self._publish(batch)
             clock.advance(int(batch.ts_recv[-1]))
             await self._bus.idle()
             return
@@ -299,7 +315,7 @@ class TapeFeed:
             await self._wait_until(int(batch.ts_recv[start]))
             now = clock.now_ns()
             cut = int(np.searchsorted(batch.ts_recv, now, side="right"))
-            self._bus.publish(batch.slice(start, cut))
+            self._publish(batch.slice(start, cut))
             start = cut
             if start < len(batch):
                 self._tell_time(now, clock.monotonic_ns())

@@ -6,6 +6,7 @@ ticks were cut into batches.
 
 from __future__ import annotations
 
+from copy import copy
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Protocol
@@ -94,6 +95,16 @@ class _Stream:
         self.row: tuple[int, ...] = ()
         self.volume = CumulativeVolume()
 
+    def twin(self) -> _Stream:
+        """Return another that remembers the same."""
+        other = copy(self)
+        other.volume = copy(self.volume)
+        return other
+
+
+Mark = tuple[int, dict[str, int], dict[str, int], Any]
+"""What a filter has counted, by `TickFilter`'s names, and what it remembers."""
+
 
 class TickFilter:
     """Accepts or rejects ticks and measures traded quantity; one instance sees a feed from its start, in order."""
@@ -111,6 +122,8 @@ class TickFilter:
         self.repaired: dict[str, int] = {repair.value: 0 for repair in Repair}
         self.resolve = instruments.resolve
         """Which instrument a symbol is, as its ticks are judged by."""
+        self.rows: Rows | None = None
+        """Which rows of the newest batch were accepted; None for all."""
         self._calendar = calendar
         self._max_jump = dict.fromkeys(Kind, max_jump_percent / 100.0)
         self._max_jump[Kind.OPTION] = max_option_jump_percent / 100.0
@@ -140,8 +153,9 @@ class TickFilter:
             traded[kept] = self._measure(stream, batch, day, kept)
         count = int(np.count_nonzero(accept))
         self.accepted += count
+        self.rows = None
         if count < n:
-            chosen = np.flatnonzero(accept)
+            chosen = self.rows = np.flatnonzero(accept)
             batch, traded = picked(batch, chosen), traded[chosen]
         return msgspec.structs.replace(batch, traded=traded), traded
 
@@ -150,6 +164,24 @@ class TickFilter:
         self.accepted = 0
         for counts in (self.rejected, self.repaired):
             counts.update(dict.fromkeys(counts, 0))
+
+    def mark(self) -> Mark:
+        """Where it stands, for `back_to`."""
+        return self.accepted, dict(self.rejected), dict(self.repaired), self._remembered()
+
+    def back_to(self, mark: Mark) -> None:
+        """Stand where it stood, as if nothing had come since; once for each mark."""
+        self.accepted, rejected, repaired, remembered = mark
+        self.rejected.update(rejected)
+        self.repaired.update(repaired)
+        self._remember(remembered)
+
+    def _remembered(self) -> Any:
+        return {symbol: stream.twin() for symbol, stream in self._streams.items()}
+
+    def _remember(self, remembered: Any) -> None:
+        self._streams = remembered
+        self._tables.clear()
 
     def _table(self, symbols: tuple[str, ...]) -> tuple[Mask, list[_Stream]]:
         """Look up (which codes are known symbols, the stream of each code) of a batch's table of symbols."""

@@ -16,6 +16,7 @@ import msgspec
 from daemon.core import events as vocabulary
 from daemon.core.errors import CheckFailed, UsageError
 from daemon.core.events import Event
+from daemon.core.files import check_regular
 from daemon.journal.schema import BEGINS_AT, DAMAGED, ENDS_AT, KINDS, READABLE, SCHEMA_VERSION, check_schema, marks
 
 _TERMINAL = ("OrderDenied", "OrderRejected", "OrderCancelled", "OrderExpired")
@@ -51,8 +52,12 @@ class JournalReader:
     def __init__(self, path: Path) -> None:
         """Raises `UsageError` when `path` is missing or not a journal."""
         self._path = path
-        if not path.is_file():
+        if not path.exists():
             raise UsageError(f"{path}: no such journal")
+        try:
+            check_regular(path)
+        except OSError as error:
+            raise UsageError(f"{path}: not an hrmd journal ({error.strerror})") from None
         try:
             self._db = _read_only(path)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]

@@ -108,19 +108,23 @@ def month_of(ts: int) -> str:
 
 
 class PriceSpan(msgspec.Struct):
-    """From the first open to the last close of a symbol; a corporate action scales what came before it."""
+    """From the first open to the last close of a symbol; a corporate action scales what came before it.
+
+    `jumped`: over a night it went where no trading takes it, and nobody said why: what holding brought can't be said.
+    """
 
     first: float
     last: float
+    jumped: bool = False
 
     @property
     def change(self) -> float | None:
         """As a share of the first."""
-        return self.last / self.first - 1 if self.first > 0 else None
+        return self.last / self.first - 1 if self.first > 0 and not self.jumped else None
 
 
 def buy_and_hold(starting: Decimal, spans: Mapping[str, PriceSpan]) -> BuyAndHold | None:
-    """None without a price."""
+    """Of the symbols whose change can be said; None without one."""
     changes = [change for span in spans.values() if (change := span.change) is not None]
     if not changes:
         return None

@@ -7,10 +7,15 @@ address is fetched, and what a text smuggles in is not run.
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
+from pathlib import Path
+
+from daemon.core.errors import UsageError
+from daemon.core.files import check_folder
 
 CHARTS = "lightweight-charts.js"
 ATTRIBUTION = (
@@ -18,6 +23,16 @@ ATTRIBUTION = (
     '<a href="https://www.tradingview.com/" rel="noopener noreferrer">www.tradingview.com</a>, Apache License 2.0.'
 )
 """What the licence of `CHARTS` asks for on every page that draws with it."""
+
+
+def check_page(path: Path) -> None:
+    """Raise `UsageError` where a page can't be written to `path`: to be asked before a run of hours, not after it."""
+    try:
+        check_folder(path.parent)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, f"its {path.name} is a directory")
+    except OSError as error:
+        raise UsageError(f"report {path.parent}: can't be written ({error.strerror})") from None
 
 
 def asset(name: str) -> str:

@@ -25,6 +25,7 @@ from daemon.core.events import (
     OrderRejected,
     PositionRestated,
     PriceAdjusted,
+    PriceJumped,
 )
 from daemon.market.instruments import Kind
 from daemon.report.chance import trade_order
@@ -45,6 +46,7 @@ from daemon.report.trades import ZERO, Trade, TradeBook
 
 TALLIED: tuple[type[Event], ...] = (
     Bar, Decision, OrderIntent, OrderDenied, OrderRejected, Fill, PositionRestated, PriceAdjusted,
+    PriceJumped,
 )  # fmt: skip
 """The events that `Tally.record` counts."""
 
@@ -141,6 +143,9 @@ class Tally:
                 for (_, symbol), span in self._spans.items():
                     if symbol == event.symbol:
                         span.first, span.last = span.first * event.ratio, span.last * event.ratio
+            case PriceJumped():
+                for (_, symbol), span in self._spans.items():
+                    span.jumped = span.jumped or symbol == event.symbol
 
     def inference(self, seconds: float) -> None:
         """A forward pass of the model took `seconds`, on the machine's clock."""

@@ -14,7 +14,7 @@ import msgspec
 
 from daemon.core.clock import NS_PER_S, india_day
 from daemon.core.events import MANUAL, PROTECTION, OrderIntent, SettingChanged, Side, TradingState
-from daemon.market.calendar import Session
+from daemon.market.calendar import Session, ist_clock, ist_date
 from daemon.market.contracts import CURRENCIES
 from daemon.market.instruments import Instrument, Kind, lot_advice
 from daemon.risk.book import PAISA, RiskBook, SymbolRisk, worst_position
@@ -114,7 +114,7 @@ class RiskGate:
             return trouble
         session = self._sessions.session_at(now)
         if session is None:
-            return "session", "inside a trading session", f"{now} ns"
+            return "session", "inside a trading session", f"{ist_date(now)} {ist_clock(now)} IST"
         if session.close_ns - now <= self._no_entries_ns:
             left = f"{(session.close_ns - now) / MINUTE_NS:.1f} minutes before the close"
             return "session", f"more than {self._no_entries_ns / MINUTE_NS:g} minutes before the close", left
@@ -124,6 +124,8 @@ class RiskGate:
         stale = book.stale.get(None) or book.stale.get(intent.symbol)
         if stale:
             return "stale_feed", "a feed that can be relied on", stale
+        if not entry.last_ts:
+            return "stale_feed", f"a tick within {limits.stale_after_s:g} s", f"no tick of {intent.symbol} so far"
         age_s = (now - entry.last_ts) / NS_PER_S
         if age_s > limits.stale_after_s:
             return "stale_feed", f"a tick within {limits.stale_after_s:g} s", f"{age_s:.1f} s"

@@ -7,6 +7,7 @@ for `wall_s`, `ticks_per_s`, `inference_ms` and `thinking_ms`.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from functools import partial
@@ -275,6 +276,12 @@ def _check_places(outputs: ReplayOutputs, tapes: list[Path]) -> None:
                 raise UsageError(f"{path}: its directory does not exist")
             if path.is_dir():
                 raise UsageError(f"{path}: is a directory; name a file to write")
+            if not os.access(path if path.exists() else path.parent, os.W_OK):
+                raise UsageError(f"{path}: can't be written (Permission denied)")
+        elif name == "report":
+            from daemon.report.shell import check_page
+
+            check_page(path / "index.html")
         if path.resolve() in taken:
             raise UsageError(f"{path}: is {taken[path.resolve()]}; name another place for the {name}")
         taken[path.resolve()] = f"where the {name} go"

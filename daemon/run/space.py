@@ -32,6 +32,16 @@ def space_of(params: Sequence[str]) -> dict[str, BaseDistribution]:
     return space
 
 
+def ends_of(distribution: BaseDistribution) -> list[object]:
+    """Each choice, or the least and the greatest number."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return [distribution.low, distribution.high]
+
+
 def _distribution(text: str, values: str) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 

@@ -23,7 +23,7 @@ from daemon.core.errors import SettingsError, UsageError
 from daemon.report.summary import ReplaySummary, equity_curve
 from daemon.report.sweep import TrialRow
 from daemon.run.many import Job
-from daemon.run.space import space_of
+from daemon.run.space import ends_of, space_of
 from daemon.settings.layers import laid_over
 from daemon.settings.loading import build_settings
 from daemon.settings.tree import Settings
@@ -83,15 +83,34 @@ class Fleet(Protocol):
 
 
 def wanted_of(settings: Settings, tapes: Sequence[Path], **rest: Any) -> Wanted:
-    """Raises `UsageError` for tapes that can't be read and a range that is none."""
-    space_of(rest["params"])
+    """Raises `UsageError` for tapes that can't be read, a range that is none, and settings that there are not."""
+    space, values = space_of(rest["params"]), settings.model_dump_json()
+    for key, tried in space.items():
+        _check_setting(values, key, ends_of(tried))
     for tape in tapes:
         if not tape.is_file():
             raise UsageError(f"{tape}: no such tape")
     return Wanted(
-        settings=settings.model_dump_json(), tapes=[str(tape.resolve()) for tape in tapes],
+        settings=values, tapes=[str(tape.resolve()) for tape in tapes],
         tapes_sha256=[file_sha256(tape) for tape in tapes], **rest,
     )  # fmt: skip
+
+
+def _check_setting(values: str, key: str, tried: Sequence[object]) -> None:
+    """Raise `UsageError` where `key` is no setting, or none of what is to be `tried` can be a value of it.
+
+    What can't be had with the others as they stand may be had in a trial that changes those, too.
+    """
+    for value in tried:
+        try:
+            build_settings(laid_over(values, [f"{key}={value}"]))
+        except SettingsError as error:
+            why = str(error).removeprefix("--set: ")
+            if not why.startswith(f"{key}: ") and "no such setting" not in why:
+                return
+        else:
+            return
+    raise UsageError(f"--param {why}")
 
 
 class Sweep:
@@ -110,11 +129,18 @@ class Sweep:
             raise UsageError(f"{storage}: is of another sweep ({_differs(before, now)}); name another place with -o")
 
     def run(self, fleet: Fleet, told: Callable[[list[TrialRow]], None]) -> list[TrialRow]:
-        """Play what isn't finished; `told` is given the table so far after each round."""
+        """Play what isn't finished; `told` is given the table so far after each round.
+
+        Raises `UsageError` where the settings refused every trial: a table of nothing would look like a result.
+        """
         while (begun := self._next_round()) is not None:
             self._play(begun, fleet)
             told(self.rows())
-        return self.rows()
+        rows = self.rows()
+        if all(row.state == "refused" for row in rows):
+            why = self._finished()[rows[0].number].user_attrs["refused"].removeprefix("--set: ")
+            raise UsageError(f"--param: no trial can be had; the first: {why}")
+        return rows
 
     def rows(self) -> list[TrialRow]:
         """Finished trials by number."""

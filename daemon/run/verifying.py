@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 
 import msgspec
@@ -302,6 +303,11 @@ def _compare(recorded: Decision, again: Decision, number: int, path: Path) -> No
             continue
         if was != now:
             raise CheckFailed(
-                f"{path}: decision {number + 1} ({recorded.symbol}, bar {recorded.ts_bar}): {field} was {was!r}, "
-                f"is now {now!r}"
+                f"{path}: decision {number + 1} ({recorded.symbol}, bar {recorded.ts_bar}): {field} was {_said(was)}, "
+                f"is now {_said(now)}"
             )
+
+
+def _said(value: object) -> str:
+    """A member of an enumeration by its name, as the journal's readers know it."""
+    return value.name if isinstance(value, Enum) else repr(value)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from daemon.core.clock import DAY_NS, IST, IST_OFFSET_NS, NS_PER_S
 from daemon.core.errors import TapeError, UsageError
+from daemon.core.files import named_twice
 from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date
 from daemon.settings.values import INTERVALS
 from daemon.tape.bar_ticks import BAR_INTERVALS, BARS_NOTE, DAILY, OPEN_AFTER_NS, Bars, ticks_of
@@ -111,6 +112,8 @@ def import_bars(
     for path in sources:
         if out.exists() and path.exists() and out.samefile(path):
             raise UsageError(f"--out {out}: is the source itself; name another file")
+    if (twice := named_twice(sources)) is not None:
+        raise UsageError(f"{twice}: is given twice; each of its rows would count twice")
     codes: dict[str, int] = {} if symbol is None else {symbol: 0}
     files = [_File(path, mapping, symbol, zone, interval, codes) for path in sources]
     rows = _joined([file.rows(number) for number, file in enumerate(files)])

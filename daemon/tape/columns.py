@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from daemon.core.errors import TapeError, UsageError
-from daemon.tape.file import REQUIRED_COLUMNS, TAPE_COLUMNS, listed
+from daemon.tape.file import PRICES, REQUIRED_COLUMNS, TAPE_COLUMNS, are_bars, listed
 from daemon.tape.sources import Source
 from daemon.tape.zones import joined
 
@@ -92,8 +92,11 @@ def choose_columns(path: Path, source: Source, mapping: Mapping[str, str], symbo
         if "symbol" in mapping or (there is not None and "symbol" in columns):
             raise two_symbols(path, symbol, columns["symbol"][0])
         columns.pop("symbol", None)
-    if "ltp" not in columns and {"open", "high", "low", "close"} <= {name.strip().lower() for name in there or ()}:
-        raise TapeError(f"{path}: holds bars, for it has {listed(there or ())}: --bars 5m, or what their interval is")
+    of_bar = [name for name in columns.get("ltp", ()) if name.strip().lower() in PRICES]
+    if are_bars(there or ()) and ("ltp" not in columns or of_bar):
+        early = f"; as ticks their {of_bar[0]} would be known too early" if of_bar else ""
+        bars = f"holds bars, for it has {listed(there or ())}: --bars 5m, or what their interval is"
+        raise TapeError(f"{path}: {bars}{early}")
     check_complete(path, there, columns, [name for name in REQUIRED_COLUMNS if name != "symbol" or symbol is None])
     return Columns(columns, pairs)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ FIRST_VALID_NS = 946_684_800_000_000_000
 """2000-01-01 UTC: an earlier stamp is a fault of the recorder, not a time."""
 LAST_VALID_NS = 4_102_444_800_000_000_000
 """2100-01-01 UTC: so is a later one."""
+
+PRICES = ("open", "high", "low", "close")
+"""What bars have, and ticks don't, whatever their case."""
 
 REQUIRED_COLUMNS = {"ts_event": pa.int64(), "symbol": pa.string(), "ltp": pa.float64()}
 OPTIONAL_COLUMNS = {
@@ -110,6 +113,11 @@ def _checked(path: Path, metadata: Any, schema: Any) -> TapeFile:
     return TapeFile(path=path, metadata=metadata, columns=columns, notes=notes_of(path, schema))
 
 
+def are_bars(names: Iterable[str]) -> bool:
+    """Whether columns of these names are those of bars."""
+    return set(PRICES) <= {name.strip().lower() for name in names}
+
+
 def _bytes_at(stream: Any, offset: int) -> bytes:
     stream.seek(offset)
     return bytes(stream.read(4))
@@ -118,9 +126,12 @@ def _bytes_at(stream: Any, offset: int) -> bytes:
 def _check_schema(path: Path, schema: Any) -> None:
     missing = [name for name in REQUIRED_COLUMNS if name not in schema.names]
     if missing:
+        way = f"; `hrmd tape import --map {missing[0]}=COLUMN` converts it"
+        if are_bars(schema.names):
+            way = ": these are bars, which `hrmd tape import --bars 5m` converts (or whatever their interval is)"
         raise TapeError(
             f"{path}: no column {', '.join(missing)}; a tape has ts_event, symbol and ltp, this file has "
-            f"{listed(schema.names)}; `hrmd tape import --map {missing[0]}=COLUMN` converts it"
+            f"{listed(schema.names)}{way}"
         )
     for name, wanted in TAPE_COLUMNS.items():
         positions = schema.get_all_field_indices(name)

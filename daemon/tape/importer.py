@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import MISSING_INT, TickBatch
+from daemon.core.files import named_twice
 from daemon.tape.columns import FYERS_NAMES, Columns, choose_columns, parse_map, two_symbols, understood
 from daemon.tape.file import REQUIRED_COLUMNS, TAPE_COLUMNS, as_dictionary, listed
 from daemon.tape.format import TapeWriter
@@ -72,6 +73,8 @@ def import_tape(
     for path in paths:
         if out.exists() and path.exists() and out.samefile(path):
             raise UsageError(f"--out {out}: is the source itself; name another file")
+    if (twice := named_twice(paths)) is not None:
+        raise UsageError(f"{twice}: is given twice; each of its rows would count twice")
     codes: dict[str, int] = {} if symbol is None else {symbol: 0}
     readings = [_Reading(path, mapping, symbol, zone, codes) for path in paths]
     formats = ", ".join(dict.fromkeys(reading.source.format for reading in readings))

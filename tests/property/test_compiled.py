@@ -52,7 +52,30 @@ def test_the_filter_accepts_counts_and_measures_the_same(seed: int, n: int, faul
         found, measured = compiled.apply(tape.slice(start, stop))
         assert columns(found) == columns(wanted)
         assert measured.tolist() == traded.tolist()
+        for sieve in (plain, compiled):
+            assert sieve.rows is None or len(sieve.rows) == len(wanted)
     assert (compiled.accepted, compiled.rejected, compiled.repaired) == (plain.accepted, plain.rejected, plain.repaired)
+
+
+@given(seeds, st.integers(1, 600), st.sampled_from([0.0, 0.03, 0.3]), st.integers(0, 600), st.integers(0, 600))
+@settings(max_examples=examples(100))
+def test_what_came_since_a_mark_is_as_if_it_had_not_come(seed: int, n: int, faults: float, at: int, to: int) -> None:
+    """The filters go back, and judge what comes then as one that never saw the rest."""
+    tape, at = random_tape(seed, n, faults), min(at, n)
+    listed, sessions = ListedInstruments(), DailySession()
+    for make in (
+        lambda: TickFilter(listed, sessions, MAX_JUMP_PERCENT),
+        lambda: CompiledTickFilter(listed, sessions, MAX_JUMP_PERCENT, 100.0, kernel()),
+    ):
+        sieve, other = make(), make()
+        sieve.apply(tape.slice(0, at))
+        mark = sieve.mark()
+        sieve.apply(tape.slice(min(to, n), n))
+        sieve.back_to(mark)
+        other.apply(tape.slice(0, at))
+        found, wanted = sieve.apply(tape.slice(at, n))[0], other.apply(tape.slice(at, n))[0]
+        assert columns(found) == columns(wanted)
+        assert (sieve.accepted, sieve.rejected, sieve.repaired) == (other.accepted, other.rejected, other.repaired)
 
 
 @given(seeds, interval_sets, cuts, moments)

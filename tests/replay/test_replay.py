@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from daemon.core.clock import NS_PER_MS, NS_PER_S
-from daemon.core.errors import UsageError
+from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import Bar, Decision, Fill, OrderAccepted, OrderIntent, PositionChanged
 from daemon.core.latency import FixedLatency
 from daemon.journal.reader import JournalReader
@@ -271,9 +271,18 @@ def test_several_tapes_are_one(tmp_path: Path) -> None:
     assert play(whole, *LIVELY)[1].decisions_sha256 == play(halves, *LIVELY)[1].decisions_sha256
 
 
+def test_a_tape_that_is_given_twice(simulated: Path, tmp_path: Path) -> None:
+    """Its ticks would count twice, whatever the second one is called."""
+    (tmp_path / "link.parquet").symlink_to(simulated)
+    with pytest.raises(TapeError, match=r"link\.parquet: is given twice; its ticks would count twice"):
+        play([simulated, tmp_path / "link.parquet"], *LIVELY)
+
+
 def test_places_that_would_destroy_something_are_refused(simulated: Path, tmp_path: Path) -> None:
     """A tape that is read, a directory, another output, a directory that isn't there."""
     before = simulated.read_bytes()
+    (tmp_path / "a file").write_text("kept")
+    (tmp_path / "taken" / "index.html").mkdir(parents=True)
     for outputs, why in (
         ({"ticks": simulated}, "is a tape of this replay; name another place for the ticks"),
         ({"bars": simulated}, "is a tape of this replay"),
@@ -281,10 +290,14 @@ def test_places_that_would_destroy_something_are_refused(simulated: Path, tmp_pa
         ({"bars": tmp_path / "x", "fills": tmp_path / "x"}, "is where the bars go"),
         ({"journal": tmp_path / "x", "ticks": tmp_path / "x"}, "is where the journal go"),
         ({"ticks": tmp_path / "no" / "x"}, "its directory does not exist"),
+        ({"report": tmp_path / "a file"}, r"report .*a file: can't be written \(is no directory\)"),
+        ({"report": tmp_path / "a file" / "x" / "y"}, r"can't be written \(.*a file is no directory\)"),
+        ({"report": tmp_path / "taken"}, r"taken: can't be written \(its index.html is a directory\)"),
     ):
         with pytest.raises(UsageError, match=why):
-            play(simulated, *LIVELY, **outputs)
+            Replay(settings_of(*LIVELY), [simulated], [SBIN], FixedLatency(0), ReplayOutputs(**outputs))
     assert simulated.read_bytes() == before
+    assert (tmp_path / "a file").read_text() == "kept"
 
 
 def test_a_place_that_can_not_be_written_in_the_end(simulated: Path, tmp_path: Path) -> None:

@@ -124,3 +124,15 @@ def test_the_command(tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert main([*words, *wrong]) == 2
     assert main([*words, "--sampler", "grid", "--trials", "4", *sets, "-o", str(tmp_path / "other")]) == 2
     assert "the grid has 3 points" in capsys.readouterr().err
+    refused = {
+        "strategy.rules.slo=4:6": "--param strategy.rules.slo: no such setting (did you mean strategy.rules.slow?)",
+        "strategy.rules.slow=-6:-4": "--param strategy.rules.slow: expected greater than 0, got -4",
+        "strategy.rules.slow=a,b": "--param strategy.rules.slow: expected a whole number such as 1500, got 'b'",
+        "no.such=4:6": "--param no: no such setting",
+        "strategy.parameters.x=4:6": "--param: no trial can be had; the first: strategy: expected no parameters",
+    }
+    for param, why in refused.items():
+        assert main(["sweep", str(tape), "--param", param, "--trials", "2", "-o", str(tmp_path / param)]) == 2
+        assert why in capsys.readouterr().err
+    assert main([*words, "-o", __file__]) == 2
+    assert f"--out {__file__}: can't be written (is no directory)" in capsys.readouterr().err

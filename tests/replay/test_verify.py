@@ -81,7 +81,8 @@ def test_a_changed_decision_is_named(journal: Path, tmp_path: Path, field: str, 
         verify_journal(path)
     number = [event.ts_bar for event in journaled(journal, Decision)].index(decision.ts_bar)
     assert failed.value.exit_code == 1
-    assert f"({decision.symbol}, bar {decision.ts_bar}): {field} was {value!r}, is now " in str(failed.value)
+    said = "HOLD" if value is Action.HOLD else repr(value)
+    assert f"({decision.symbol}, bar {decision.ts_bar}): {field} was {said}, is now " in str(failed.value)
     assert int(str(failed.value).split("decision ")[1].split(" ")[0]) > number
 
 

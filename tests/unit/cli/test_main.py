@@ -118,6 +118,12 @@ def test_a_mistyped_command_is_asked_about(capsys: Capture) -> None:
     assert "Did you mean 'halt'" in capsys.readouterr().err
 
 
+def test_a_word_that_is_none_of_those_asked_for(capsys: Capture) -> None:
+    """The line says which there are, in the words of a person and not of the program."""
+    assert main(["ctl", "order", "SBIN", "10", "buy"]) == 2
+    assert capsys.readouterr().err == "error: Invalid value for 'side': 'SBIN' is not one of 'buy', 'sell'.\n"
+
+
 @pytest.mark.parametrize("arguments", [[], ["ctl"], ["tape"]])
 def test_a_bare_group_shows_its_help(capsys: Capture, arguments: list[str]) -> None:
     """Exit 2, the commands to choose from, and no empty error."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +106,7 @@ def test_verify_says_what_it_compared(capsys: Capture, tape: Path, tmp_path: Pat
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("error: ")
-    assert "decision 5 (NSE:SBIN-EQ, bar 1767585000000000000): action was <Action.SELL_SHORT: 1>, is now" in printed.err
+    assert "decision 5 (NSE:SBIN-EQ, bar 1767585000000000000): action was SELL_SHORT, is now BUY_LONG" in printed.err
 
 
 def test_verify_prints_one_document_whatever_is_logged(capsys: Capture, tape: Path, tmp_path: Path) -> None:
@@ -118,6 +120,18 @@ def test_verify_prints_one_document_whatever_is_logged(capsys: Capture, tape: Pa
     printed = capsys.readouterr()
     assert json.loads(printed.out)["journal"] == str(journal)
     assert "torch fp32" in printed.err
+
+
+def test_the_model_that_is_named_decides(capsys: Capture, tape: Path, tmp_path: Path) -> None:
+    """A policy of PPO by its own setting; where none would decide by it, that is said, and nothing is played."""
+    policy = tmp_path / "mine.safetensors"
+    shutil.copy(str(resources.files("models") / "artifacts" / "ppo.safetensors"), policy)
+    assert main(["replay", str(tape), *SET, "--strategy", "ppo", "--model", str(policy), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"].startswith("mine.safetensors (")
+    policy.write_text("no model at all")
+    assert str(policy) in refusal(capsys, "replay", str(tape), *SET, "--strategy", "ppo", "--model", str(policy))
+    line = refusal(capsys, "replay", str(tape), *SET, "--strategy", "rules", "--model", str(policy))
+    assert f"--model {policy}: strategy rules would not decide by it; expected --strategy hrm or ppo" in line
 
 
 def damaged(kind: str, tmp_path: Path, tape: Path) -> Path:

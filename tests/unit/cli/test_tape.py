@@ -144,6 +144,7 @@ def test_import_reports_each_column(tmp_path: Path, capsys: pytest.CaptureFixtur
         (["--start", "tomorrow"], "--start tomorrow: expected a date such as 2026-01-05"),
         (["--start", "2199-01-05"], "2199-01-05: the market calendar ends on 2099-12-31"),
         (["--ticks", "0"], "--ticks"),
+        (["--ticks", "100000000000"], "'--ticks': Input should be less than or equal to 10000000"),
     ],
 )
 def test_simulate_refuses(

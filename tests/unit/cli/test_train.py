@@ -93,6 +93,7 @@ def test_a_run_starts_from_a_shallower_one(tmp_path: Path, capsys: Capture) -> N
             "training_params.start_from out/walk/2020-01-01/x: is a round of this walk forward, and no round builds",
         ),
         (("--columns", "ts=Date"), "--columns: expected files of bars"),
+        (("--out", __file__), f"--out {__file__}: can't be written (is no directory)"),
         (("--device", "gpu"), "--device gpu: no such device; expected cpu, cuda or cuda:N"),
     ],
 )
@@ -196,6 +197,7 @@ def two_workers(fleet: str) -> Iterator[tuple[str, ...]]:
         (("--walk-forward",), "has no walk/YYYY-MM-DD/model.safetensors; expected the folder --out of an earlier"),
         (("--walk-forward", "--seeds", "3", "--border", "2019-01-01"), "--seeds, --border: not with --walk-forward"),
         (("--lookahead", "--workers", "2"), "--workers, --address: not with --lookahead"),
+        (("--report", __file__), f"report {__file__}: can't be written (is no directory)"),
     ],
 )
 def test_an_evaluation_that_can_not_be_meant(

@@ -47,6 +47,10 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
     """The message names the file, its mode and the remedy."""
     path = tmp_path / "control.token"
     path.write_text(TOKEN)
+    folder = tmp_path / "folder"
+    folder.mkdir(mode=0o755)
+    with pytest.raises(UsageError, match="is a directory, expected a regular file"):
+        server_token(folder, {})
     path.chmod(0o644)
     with pytest.raises(UsageError, match=r"control\.token.*0644.*chmod 600"):
         server_token(path, {})

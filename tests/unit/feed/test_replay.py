@@ -352,3 +352,49 @@ async def test_a_paced_wait_announces_time_on_the_way_and_never_beyond_the_next_
     assert before
     assert all(CLOSE_S - 1200 < value < CLOSE_S - 905 for value in before)
     assert {CLOSE_S - 900.0, CLOSE_S + 1.0} <= set(times)
+
+
+class Brake(Recorder):
+    """Handles nothing any more after so many ticks, so that whoever waits for it can be stopped there."""
+
+    def __init__(self, bus: Bus, ticks: int) -> None:
+        super().__init__(bus)
+        self.stands = asyncio.Event()
+        self._ticks = ticks
+
+    async def handle(self, event: Event) -> None:
+        """Stand still at the last of the ticks."""
+        await super().handle(event)
+        if sum(kind == "tick" for kind, _ in self.seen) >= self._ticks:
+            self.stands.set()
+            await asyncio.Event().wait()
+
+
+async def stopped_after(ticks: int, tapes: Tapes) -> TapeFeed:
+    """Play until so many ticks were handled, and stop there."""
+    bus = Bus()
+    brake = Brake(bus, ticks)
+    handling = asyncio.create_task(brake.run())
+    feed = feed_of(tapes, bus)
+    playing = asyncio.create_task(feed.run())
+    async with asyncio.timeout(30):
+        await brake.stands.wait()
+    playing.cancel()
+    await asyncio.gather(playing, return_exceptions=True)
+    handling.cancel()
+    return feed
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 4, 1024])
+async def test_a_tape_that_is_stopped_counts_what_was_played(tmp_path: Path, chunk_rows: int) -> None:
+    """Not the rest of the rows that were read with it: half of it wasn't seen by anybody."""
+    times = [0, 10, 20, 1900, 1800, 1910, 4000, 4010, 3990]
+    prices = [100, -1, 101, 102, 103, -1, 104, np.nan, 105]
+    volumes = [10, 10, 20, 30, 40, 40, 50, 60, 70]
+    path = write(tmp_path / "t", make_batch(ts_event=times, ts_recv=range(0, 4500, 500), ltp=prices, volume=volumes))
+    feed = await stopped_after(2, Tapes([path], [], chunk_rows))
+    told = {reason: count for reason, count in feed.tick_filter.rejected.items() if count}
+    assert (feed.tick_filter.accepted, told) == (2, {"bad_price": 1})
+    assert feed.first_ts is not None
+    assert feed.last_ts is not None
+    assert ((feed.first_ts - OPEN_NS) / SECOND, (feed.last_ts - OPEN_NS) / SECOND) == (0, 20)

@@ -284,7 +284,8 @@ def test_readers_refuse_what_is_no_journal(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version=9")
     db.close()
     for path, why in (
-        (tmp_path / "none", "no such journal"), (tmp_path, "no such journal"), (text, "not an hrmd journal"),
+        (tmp_path / "none", "no such journal"), (tmp_path, r"not an hrmd journal \(is a directory, expected"),
+        (text, "not an hrmd journal"),
         (empty, "holds no run"), (old, "journal schema 9, expected 2"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=why) as refused:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import numpy as np
 import pytest
 
-from daemon.core.events import Bar, PriceAdjusted, Side
+from daemon.core.events import Bar, PriceAdjusted, PriceJumped, Side
 from daemon.market.instruments import Kind
 from daemon.report.results import FEWEST_SESSIONS, PriceSpan, bootstrap, buy_and_hold, by_month
 from daemon.report.summary import EquityPoint, Run, TickCounts
@@ -110,6 +111,23 @@ def test_holding_counts_a_split_in() -> None:
     assert found.buy_and_hold.total_return == pytest.approx(0.2)
     assert found.buy_and_hold.net_pnl == Decimal(200)
     assert found.by_symbol["A"].price_change == pytest.approx(0.2)
+
+
+def test_what_holding_brought_over_a_jump_that_nobody_explained() -> None:
+    """Nobody knows: a split that no setting names is no loss. The other symbol is held alone."""
+    tally, alone = Tally(), Tally()
+    jump = PriceJumped(ts=START + DAY_NS, symbol="A", before=100, after=20)
+    before, after = bar(START, 100, 101), bar(START + DAY_NS, 20, 21)
+    others = [msgspec.structs.replace(one, symbol="B", close=close) for one, close in ((before, 100), (after, 110))]
+    for event in (before, others[0], jump, after, others[1]):
+        tally.record(event)
+    for event in (before, jump, after):
+        alone.record(event)
+    found = tally.summary(run_of(), TICKS, [], [], 0.0)
+    assert found.buy_and_hold is not None
+    assert (found.buy_and_hold.symbols, found.buy_and_hold.total_return) == (1, pytest.approx(0.1))
+    assert (found.by_symbol["A"].price_change, found.by_symbol["B"].price_change) == (None, pytest.approx(0.1))
+    assert alone.summary(run_of(), TICKS, [], [], 0.0).buy_and_hold is None
 
 
 def test_without_a_price_nothing_is_held() -> None:

@@ -92,10 +92,10 @@ def test_no_entries_unless_active(check: Check, book: RiskBook, state: TradingSt
 
 
 def test_entries_need_a_session(check: Check, book: RiskBook) -> None:
-    """Before the open and after the close nothing is opened."""
-    for ts in (OPEN - 1, CLOSE):
+    """Before the open and after the close nothing is opened; the denial says when it was, as a clock does."""
+    for ts, when in ((OPEN - 1, "2026-01-05 09:14 IST"), (CLOSE, "2026-01-05 15:30 IST")):
         book.on_ticks(tick(ts, 800.0))
-        assert check(intend(ts=ts)) == ("session", "inside a trading session", f"{ts} ns")
+        assert check(intend(ts=ts)) == ("session", "inside a trading session", when)
 
 
 def test_entries_end_before_the_close(check: Check, book: RiskBook) -> None:
@@ -134,7 +134,7 @@ def test_a_stale_feed_opens_nothing(check: Check) -> None:
     assert check(intend(ts=NOON + 60 * NS_PER_S)) is None
     denial = check(intend(ts=NOON + 61 * NS_PER_S))
     assert denial == ("stale_feed", "a tick within 60 s", "61.0 s")
-    assert check(intend(symbol="NSE:TCS-EQ"))[0] == "stale_feed"
+    assert check(intend(symbol="NSE:TCS-EQ")) == ("stale_feed", "a tick within 60 s", "no tick of NSE:TCS-EQ so far")
 
 
 def test_the_daily_loss_stops_entries(check: Check, book: RiskBook) -> None:

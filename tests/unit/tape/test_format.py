@@ -158,6 +158,10 @@ def good_columns() -> dict[str, Any]:
         ({"ts_event": None}, r"no column ts_event; .* has symbol, ltp; `hrmd tape import --map ts_event=COLUMN`"),
         ({"symbol": None, "ltp": None}, r"no column symbol, ltp"),
         (
+            {"ltp": None} | dict.fromkeys(("Open", "High", "Low", "Close"), pa.array([1.0])),
+            r"no column ltp; .*, Close: these are bars, which `hrmd tape import --bars 5m` converts",
+        ),
+        (
             {"ts_event": pa.array([1], pa.timestamp("ms"))},
             r"column ts_event is timestamp\[ms\], a tape has int64 \(UTC",
         ),

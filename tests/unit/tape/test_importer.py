@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import TickBatch
 from daemon.tape import sources
+from daemon.tape.bar_importer import import_bars
 from daemon.tape.format import TapeReader
 from daemon.tape.importer import ImportReport, import_tape, parse_map
 from daemon.tape.zones import parse_zone
@@ -273,6 +275,12 @@ def test_wrong_map_options(options: list[str], message: str) -> None:
             None,
             "holds bars, for it has Time, Open, .*: --bars 5m, or what",
         ),
+        (
+            f"Time,Sym,Open,High,Low,Close\n{AT},A,2,2,2,2\n",
+            {"ts_event": "Time", "symbol": "Sym", "ltp": "Close"},
+            None,
+            "holds bars, .*: --bars 5m, or what their interval is; as ticks their Close would be known too early",
+        ),
         ("ts_event,ltp\n1,2\n", {}, None, "no column for symbol; .*--map symbol=COLUMN or --symbol NAME"),
         ("a,b\n1,2\n", {"ltp": "c"}, None, "--map ltp=c: no column c; it has a, b"),
         ("ts_event,symbol,ltp\n1,A,2\n", {}, "A", r"--symbol A: .* names its symbols itself, in symbol"),
@@ -384,6 +392,16 @@ def test_the_source_is_never_overwritten(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="is the source itself"):
         import_tape(source, tmp_path / "link", {}, overwrite=True)
+
+
+def test_a_source_that_is_given_twice(tmp_path: Path) -> None:
+    """Its ticks, and bars, would count twice, under another name for the same file, too."""
+    source = written(tmp_path / "m.jsonl", fyers_line())
+    (tmp_path / "link").symlink_to(source)
+    for make in (partial(import_tape, mapping={}), partial(import_bars, interval="5m", mapping={})):
+        with pytest.raises(UsageError, match="link: is given twice"):
+            make([source, tmp_path / "link"], tmp_path / "o.parquet")
+    assert not (tmp_path / "o.parquet").exists()
 
 
 @pytest.mark.shared
