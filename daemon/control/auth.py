@@ -6,6 +6,7 @@ Invariant: nobody but its user may read the file.
 from __future__ import annotations
 
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -43,11 +44,10 @@ def check_server_token(token_file: Path, environment: Mapping[str, str]) -> None
 
 def kept_token(token_file: Path, key: str = KEY) -> str:
     """The token in a file that is there; raises `UsageError` where others may read it, too."""
-    token = read_token(token_file)  # first of all: a directory is none, whatever its mode
-    mode = token_file.stat().st_mode & 0o777
-    if mode & 0o077:
-        raise UsageError(f"{key}: others may read {token_file} (mode {mode:04o}); chmod 600 {token_file}")
-    return token
+    mode = token_file.stat().st_mode
+    if mode & 0o077 and not stat.S_ISDIR(mode):  # a directory is no token, whatever its mode
+        raise UsageError(f"{key}: others may read {token_file} (mode {mode & 0o777:04o}); chmod 600 {token_file}")
+    return read_token(token_file)
 
 
 def server_token_file(token_file: Path, environment: Mapping[str, str]) -> Path:
