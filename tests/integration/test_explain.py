@@ -28,7 +28,8 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tapes=[tape], symbols=[], clock=ReplayClock(), latency=FixedLatency(0), journal=path, durable=False,
         restarts=True, order_prefix="T",
     )  # fmt: skip
-    app = App(settings_of(*OURS, "strategy.interval=1m", "performance.runtime=torch"), plan)
+    seed = "model_management.seed=1"  # of a network that wants to trade here
+    app = App(settings_of(*OURS, "strategy.interval=1m", "performance.runtime=torch", seed), plan)
 
     def swap(event: TimeAdvanced) -> None:
         if event.ts == OPEN + 11 * MINUTE + app.settings.bars.grace_ms * 1_000_000:
