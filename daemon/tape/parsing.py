@@ -28,6 +28,8 @@ UNITS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 """Nanoseconds in each unit of time. Years 2000 to 2099 are told apart by magnitude: no number is valid in two."""
 
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+_GROUPED = r"^[+-]?[0-9]{1,3}(,[0-9]{2,3})*,[0-9]{3}(\.[0-9]*)?$"
+"""A number with its thousands, or its lakhs and crores, set apart: 1,00,000.50."""
 _INTEGER = r"^\d{1,18}$|^[1-8]\d{18}$"
 _ISO_TIME = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?$"
 _FRACTION = re.compile(r"\.(\d{1,9})")
@@ -142,7 +144,10 @@ class NumberColumn:
         """Prices; raises `TapeError` where the type is neither a number nor text."""
         kind = column.type
         if is_text(kind):
-            values = _raw_floats(_only(pc.utf8_trim_whitespace(column), _NUMBER).cast(pa.float64()))
+            texts = pc.utf8_trim_whitespace(column)
+            grouped = pc.match_substring_regex(texts, _GROUPED)
+            texts = pc.if_else(grouped, pc.replace_substring(texts, ",", ""), texts)
+            values = _raw_floats(_only(texts, _NUMBER).cast(pa.float64()))
         elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             values = _raw_floats(column.cast(pa.float64(), safe=False))
         else:

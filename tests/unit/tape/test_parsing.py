@@ -147,11 +147,22 @@ def test_prices(values: Any) -> None:
     np.testing.assert_array_equal(NumberColumn("p").read_floats(values), [1.5, np.nan, 100.0])
 
 
+def test_thousands_may_be_set_apart() -> None:
+    """As exchanges' own files have them, lakhs and crores too; a comma anywhere else is no part of a number."""
+    column = NumberColumn("ltp")
+    texts = ["999.5", "1,800.50", "1,00,000.05", "1,234,567", " 2,000 ", "1,80", "1.800,50", "1,,000", ",500", None]
+    values = column.read_floats(pa.array(texts))
+    assert values[:5].tolist() == [999.5, 1800.5, 100000.05, 1234567.0, 2000.0]
+    assert np.isnan(values[5:]).all()
+    assert column.unreadable == 4
+    assert NumberColumn("volume").read_integers(pa.array(["1,50,000", "75"])).tolist() == [150_000, 75]
+
+
 def test_unreadable_prices_are_counted() -> None:
     """They become NaN, which the tick filter rejects as bad_price."""
     column = NumberColumn("p")
 
-    values = column.read_floats(pa.array(["1,234.50", "abc", "", None, "-3", "+.5"]))
+    values = column.read_floats(pa.array(["1,23.50", "abc", "", None, "-3", "+.5"]))
 
     np.testing.assert_array_equal(values, [np.nan, np.nan, np.nan, np.nan, -3, 0.5])
     assert column.unreadable == 3
