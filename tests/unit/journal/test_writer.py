@@ -37,9 +37,10 @@ from daemon.core.events import (
     StrategySwapped,
     TickBatch,
 )
+from daemon.journal import writer
 from daemon.journal.reader import JournalReader, check_journal
 from daemon.journal.schema import JOURNALED
-from daemon.journal.writer import AT_ONCE, BATCH, DELETED_AT_ONCE, Journal
+from daemon.journal.writer import BATCH, DELETED_AT_ONCE, Journal
 from daemon.recovery.account import Account
 from tests.samples import cancel_of, decide, fill_of, intend, journaled, position_of
 from tests.unit.orders.live import until
@@ -581,8 +582,9 @@ def test_the_end_on_a_disk_that_hangs_says_what_is_lost(path: Path) -> None:
     assert journaled(path) == halts(0, 3)
 
 
-def test_more_than_a_transaction_takes_is_written_in_order(path: Path) -> None:
+def test_more_than_a_transaction_takes_is_written_in_order(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a disk that fails in the midst of it loses nothing."""
+    monkeypatch.setattr(writer, "AT_ONCE", 100)
 
     class Full(sqlite3.Connection):
         left = 3
@@ -599,7 +601,7 @@ def test_more_than_a_transaction_takes_is_written_in_order(path: Path) -> None:
     journal = Journal(path, safe=True, database=lambda path: sqlite3.connect(
         path, check_same_thread=False, factory=Full))  # fmt: skip
     journal.describe({"version": "t"})
-    many = halts(0, 2 * AT_ONCE + 7)
+    many = halts(0, 2 * writer.AT_ONCE + 7)
     with journal._hand.lock:
         Full.left = 2
         for event in many:
