@@ -251,7 +251,7 @@ def _told(columns: Columns, volatility: Floats, settings: FeatureSettings) -> li
     past = np.clip(columns.past[:, :TOLD_OF_PAST], -settings.clip, settings.clip)
     told += [_cost(columns, volatility, settings.clip), past]
     if settings.belief:
-        share = variances_by_volume(columns.bars, columns.bars_present)
+        returns, share = variances_by_volume(columns.bars, columns.bars_present)
         seen = followed(returns, columns.bars_present, share, volatility, columns.past[:, TOLD_OF_PAST:])
         told.append(belief_features(*seen, columns.cost_bp / (volatility * 1e4), settings.clip))
     return told
@@ -372,13 +372,13 @@ def own_variances(bars: Floats, present: Flags) -> tuple[Floats, Floats]:
     return returns, np.where(usual > 0, np.clip(local / np.where(usual > 0, usual, 1.0), *VARIANCE_SHARES), 1.0)
 
 
-def variances_by_volume(bars: Floats, present: Flags) -> Floats:
-    """Each bar's own variance as a share of the window's, told by ranges and, where there is any, by volume. (B, W).
+def variances_by_volume(bars: Floats, present: Flags) -> tuple[Floats, Floats]:
+    """As `own_variances`, told by ranges and, where there is any, by volume. (B, W) each.
 
     How ranges grow with volume is a ridge regression of their logarithms within the window; what volume doesn't tell
     fades as in `own_variances`, from `USUAL_BARS` of the window's mean on.
     """
-    (_, high, low, _), _ = _logarithms(bars, present)
+    (_, high, low, _), returns = _logarithms(bars, present)
     count = np.maximum(present.sum(-1, keepdims=True), 1)
     ranges = np.where(present, high - low, 0.0)
     least = LEAST_RANGE * ranges.sum(-1, keepdims=True) / count
@@ -394,7 +394,7 @@ def variances_by_volume(bars: Floats, present: Flags) -> Floats:
     local = (_each_row(untold, recent) + before * usual) / (_each_row(present, recent) + before)
     own = np.where(present, np.exp(2.0 * told) * local, 1.0)
     mean = np.where(present, own, 0.0).sum(-1, keepdims=True) / count
-    return np.where(present, np.clip(own / np.where(mean > 0, mean, 1.0), *VARIANCE_SHARES), 1.0)
+    return returns, np.where(present, np.clip(own / np.where(mean > 0, mean, 1.0), *VARIANCE_SHARES), 1.0)
 
 
 def _recent(bars: int) -> Floats:

@@ -62,8 +62,7 @@ def session_evidence(bars: Floats) -> Floats:
     """How much N sessions of T bars (N, T, 5) speak for each market of `models.belief` against none, (N, K)."""
     present = np.ones(bars.shape[:2], np.bool_)
     _, volatility = bar_features(bars, present, CLIP)
-    returns, _ = own_variances(bars, present)
-    share = variances_by_volume(bars, present)
+    returns, share = variances_by_volume(bars, present)
     _, evidence = followed(returns, present, share, volatility, np.zeros((len(bars), MEMBERS)))
     return evidence
 

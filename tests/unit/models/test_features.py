@@ -178,7 +178,7 @@ def test_a_still_price_has_no_trend() -> None:
 
 def shares_of(bars: np.ndarray) -> np.ndarray:
     """What volume and ranges tell of windows (B, W, 5) that are all there, (B, W)."""
-    return variances_by_volume(bars, np.ones(bars.shape[:2], bool))
+    return variances_by_volume(bars, np.ones(bars.shape[:2], bool))[1]
 
 
 def test_volume_tells_a_bars_own_variance() -> None:
@@ -216,7 +216,7 @@ def test_what_is_missing_tells_nothing_of_variances() -> None:
     bars[1, :, :4] = 100.0
     bars[2, ::2, 4] = np.nan
     present = np.arange(60) >= np.array([59, 0, 0, 60])[:, None]
-    shares = variances_by_volume(bars, present)
+    _, shares = variances_by_volume(bars, present)
     np.testing.assert_allclose(shares[[0, 1, 3]], 1.0, rtol=1e-12)
     assert shares[2].mean() == pytest.approx(1.0, abs=0.05)
     turned = bars[2:3].copy()
@@ -272,7 +272,7 @@ def test_no_row_depends_on_another_to_the_last_bit() -> None:
     present = np.arange(60) >= rng.integers(0, 59, 200)[:, None]
     table, volatility = bar_features(bars, present, 8.0)
     trends = trend_features(*own_variances(bars, present), present, volatility, 8.0)
-    shares = variances_by_volume(bars, present)
+    _, shares = variances_by_volume(bars, present)
     for row in range(200):
         only = slice(row, row + 1)
         one, its_own = bar_features(bars[only], present[only], 8.0)
@@ -280,7 +280,7 @@ def test_no_row_depends_on_another_to_the_last_bit() -> None:
         assert its_own.tobytes() == volatility[only].tobytes()
         alone = own_variances(bars[only], present[only])
         assert trend_features(*alone, present[only], its_own, 8.0).tobytes() == trends[only].tobytes()
-        assert variances_by_volume(bars[only], present[only]).tobytes() == shares[only].tobytes()
+        assert variances_by_volume(bars[only], present[only])[1].tobytes() == shares[only].tobytes()
 
 
 def test_several_instruments_and_timeframes_share_a_batch(observe: Observe) -> None:
