@@ -7,7 +7,7 @@ journal that it wrote.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -33,6 +33,8 @@ from daemon.report.performance import Span
 from daemon.report.side_by_side import ShadowRow
 from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import TALLIED, Tally
+from daemon.report.text import whole
+from daemon.report.trades import Trade
 from daemon.run.tape_notes import made_of_bars, out_of_order
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
@@ -216,6 +218,7 @@ class Chronicle:
         held = [item.symbol for item in self._curve.portfolio.positions() if item.quantity]
         if held:
             notes.append(f"still held at the end, valued at the last bar: {', '.join(held)}")
+        notes += _over_a_night([*self.tally.trades, *self.tally.open_trades], described)
         if self._interrupted and described.tapes:
             notes.append(f"{self._interrupted}: the tape was not played to its end")
         return [*notes, *self.notes]
@@ -225,6 +228,22 @@ def _not_built(intervals: Iterable[str], made_of: str) -> list[str]:
     """Those of the bars `intervals` that can't be built of bars `made_of`."""
     step = INTERVALS[made_of] if made_of else 1
     return [name for name in intervals if name != DAILY and INTERVALS[name] % step]
+
+
+def _over_a_night(trades: Sequence[Trade], described: Described) -> list[str]:
+    """Shares that went from one day into another: they are charged as if they had been sold on the day."""
+    over = [
+        trade for trade in trades
+        if described.kind_of(trade.symbol) is Kind.EQUITY and india_day(trade.entry_ts) < india_day(trade.exit_ts)
+    ]  # fmt: skip
+    if not over:
+        return []
+    first, many = over[0], f"{len(over)} trades" if len(over) > 1 else "1 trade"
+    return [
+        f"{many} in shares went over a night (the first: {first.direction} {whole(first.quantity)} {first.symbol}, "
+        f"{ist_date(first.entry_ts)} to {ist_date(first.exit_ts)}), charged as within a day: delivered shares pay "
+        "STT of 0.1 % on both sides, short ones can't be delivered, and a broker closes INTRADAY positions on the day"
+    ]
 
 
 def _of_indices(symbols: Iterable[str], instruments: Mapping[str, tuple[Kind, bool]]) -> list[str]:

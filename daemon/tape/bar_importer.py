@@ -269,6 +269,11 @@ class _Judged:
             raise TapeError(
                 f"{self._where(at_end)}: then the session is over, so the bars are stamped by their ends: --stamp end"
             )
+        if self._by_end and at_start.any() and not at_end.any():
+            raise TapeError(
+                f"{self._where(at_start)}: then the session begins, and none is of its close, so the bars are "
+                "stamped by their starts: --stamp start"
+            )
         inside = (ts > opened) & (ts <= closed) if self._by_end else (ts >= opened) & (ts < closed)
         self._keep(inside, "outside_session")
         inner = ts - opened - (1 if self._by_end else 0)

@@ -33,6 +33,8 @@ _GROUPED = r"^[+-]?[0-9]{1,3}(,[0-9]{2,3})*,[0-9]{3}(\.[0-9]*)?$"
 _INTEGER = r"^\d{1,18}$|^[1-8]\d{18}$"
 _ISO_TIME = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?$"
 _FRACTION = re.compile(r"\.(\d{1,9})")
+_DAYS_FIRST = ", the day before the month"
+_DAY_FIRST = r"^\d{1,2}[-/. ]\d{1,2}[-/. ]\d{4}"
 _ZONED = r"(Z|[+-]\d\d(:?\d\d)?)$"
 
 
@@ -108,6 +110,8 @@ class TimeColumn:
         if iso.null_count > texts.null_count + int(np.count_nonzero(numbers)):
             rest = pc.if_else(pa.array(times > 0), _null(texts), texts)
             times = np.where(times > 0, times, self._placed(written_times(rest, self.name)))
+            if pc.any(pc.match_substring_regex(rest, _DAY_FIRST)).as_py():
+                self.remark = f"{self.remark.removesuffix(_DAYS_FIRST)}{_DAYS_FIRST}"
         return times
 
     def _from_iso(self, texts: Any) -> Ints:

@@ -137,6 +137,15 @@ def test_bars_stamped_by_their_ends(tmp_path: Path, stamps: tuple[str, ...]) -> 
     assert reader.last_ts == OPEN + 375 * 60_000_000_000 - 1
 
 
+def test_bars_said_to_be_stamped_by_their_ends_that_are_not(tmp_path: Path) -> None:
+    """Each would lie five minutes too early. Where one ends with the session the first is a stray."""
+    rows = [f"20260105,{stamp},100,101,99,100,10" for stamp in ("09:15:00", "09:20:00", "15:25:00")]
+    with pytest.raises(TapeError, match=r"b\.csv row 1 .*09:15:00 IST\).*stamped by their starts: --stamp start"):
+        imported(written(tmp_path / "b.csv", rows), by_end=True)
+    report = imported(written(tmp_path / "c.csv", [*rows, "20260105,15:30:00,100,101,99,100,10"]), by_end=True)
+    assert (report.bars, report.left_out) == (3, {"outside_session": 1})
+
+
 def test_files_of_several_intervals(tmp_path: Path) -> None:
     """As `hrmd replay --bars-out` writes them: those of the interval are taken."""
     head = HEAD.strip() + ",interval\n"

@@ -236,6 +236,15 @@ def test_days_and_times_of_day_of_vendors(day: str, clock: str, ns: int) -> None
     assert TimeColumn("Date+Time", INDIA).read(texts).tolist() == [AT * SECOND + ns, 0]
 
 
+@pytest.mark.parametrize("day", ["05-01-2026", "05/01/2026", "20260105"])
+def test_how_a_day_in_figures_was_read_is_said(day: str) -> None:
+    """Once, however many chunks there are; a day behind its year is read one way by everybody."""
+    column = TimeColumn("ts", INDIA)
+    for texts in ([f"{day} 09:15"], [f"{day} 09:16"], [f"{day} 25:00"]):
+        column.read(pa.array(texts))
+    assert column.remark.count("the day before the month") == (0 if day.isdigit() else 1)
+
+
 def test_days_and_times_of_day_that_are_no_texts() -> None:
     """As Parquet has them, and as a program made numbers of them."""
     day, clock = dt.date(2026, 1, 5), dt.time(9, 15, 0, 500_000)
