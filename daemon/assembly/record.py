@@ -40,6 +40,7 @@ def open_journal(settings: Settings, plan: RunPlan) -> Journal | None:
         group_commit_ms=settings.journal.group_commit_ms,
         hand=plan.machine.hand,
         database=plan.machine.database,
+        stopwatch=plan.machine.stopwatch,
     )
 
 

@@ -78,11 +78,13 @@ class Journal:
         group_commit_ms: int = 5,
         hand: Callable[[str], Hand] = ThreadHand,
         database: Database = open_database,
+        stopwatch: Callable[[], int] = stopwatch_ns,
         stands_s: float = STANDS_S,
     ) -> None:
         """Open or create `path`. Raises `UsageError` when it can't be opened or is not a journal.
 
-        `hand` writes, and `database` opens what is written to. A disk that gives no answer for `stands_s` is a trouble.
+        `hand` writes, and `database` opens what is written to. A disk that gives no answer for `stands_s` by the
+        `stopwatch` is a trouble.
         """
         self._path = path
         self._safe = safe
@@ -97,7 +99,7 @@ class Journal:
         self._error: BaseException | None = None
         self._trouble: sqlite3.Error | None = None
         self._lost = ""
-        self._stands_s = stands_s
+        self._stopwatch, self._stands_s = stopwatch, stands_s
         self._asked_ns = 0
         """When the writer began what it does on the disk; 0 while it does nothing there."""
         self._stranded = False
@@ -171,7 +173,7 @@ class Journal:
     def _owes_s(self) -> float:
         """For how long the disk has not answered the writer."""
         asked_ns = self._asked_ns
-        return (stopwatch_ns() - asked_ns) / NS_PER_S if asked_ns else 0.0
+        return (self._stopwatch() - asked_ns) / NS_PER_S if asked_ns else 0.0
 
     def _give_up_in(self, seconds: float, future: asyncio.Future[None]) -> None:
         """Let whoever waits know when the disk stands still; one that is slow is waited for."""
@@ -297,7 +299,7 @@ class Journal:
     @contextlib.contextmanager
     def _on_the_disk(self) -> Iterator[None]:
         """What may hang with the disk; nothing that waits for another thread."""
-        self._asked_ns = stopwatch_ns()
+        self._asked_ns = self._stopwatch()
         try:
             yield
         finally:
@@ -317,7 +319,7 @@ class Journal:
         for at in range(0, len(batch), AT_ONCE):
             if self._error is not None:
                 break
-            self._asked_ns = stopwatch_ns()
+            self._asked_ns = self._stopwatch()
             part = batch[at : at + AT_ONCE]
             try:
                 seq = self._commit(part, seq)

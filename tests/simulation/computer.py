@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import errno
+import math
 import random
 import shutil
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from pathlib import Path
@@ -28,8 +30,9 @@ from daemon.strategy.switching import Loader
 from tests.simulation.loop import JOB_S, PROCESS, SimLoop
 from tests.simulation.reels import SimSealer, TapeDisk
 
-ASKED = ("disk", "models", "digest", "candidate", "reels", "token", "feed token", "recorder ends", "control ends")
-"""Threads that read what stays the same beside the loop."""
+ON_DISK = ("disk", "models", "digest", "candidate", "reels", "token", "feed token", "recorder ends")
+"""Threads that read what stays the same beside the loop, from the disk."""
+ASKED = (*ON_DISK, "control ends")
 BOOTED_NS = 5_000 * NS_PER_S
 """How long the machine had run when the simulation began."""
 IDLE_S = 1.0
@@ -89,7 +92,7 @@ class Disk:
         self._loop = loop
         self._rng = rng
         self._failing: dict[tuple[str, int], float] = {}
-        self.slow_until = 0.0
+        self.slow_until = self._hangs_until = 0.0
         self.forgets_until = 0.0
         """Until when what is said to be on the disk is in its cache, and lost with the power."""
 
@@ -101,10 +104,19 @@ class Disk:
         """Every commit takes long."""
         self.slow_until = self._loop.time() + seconds
 
+    def hang(self, seconds: float) -> None:
+        """No commit comes back for so long."""
+        self._hangs_until = max(self._hangs_until, self._loop.time() + seconds)
+
     def heal(self) -> None:
         """All is well."""
         self._failing.clear()
-        self.slow_until = self.forgets_until = 0.0
+        self.slow_until = self.forgets_until = self._hangs_until = 0.0
+
+    @property
+    def hangs(self) -> float:
+        """How long it gives no answer yet, seconds; 0 where it does."""
+        return max(0.0, self._hangs_until - self._loop.time())
 
     def check(self) -> None:
         """Raise what a commit raises now."""
@@ -126,6 +138,62 @@ class Disk:
         return self._rng.uniform(0.0002, 0.004)
 
 
+class _EndedError(BaseException):
+    """The process ended, and with it a thread that waited for the disk."""
+
+
+_here = threading.local()
+
+
+class HeldTurn:
+    """A turn that a disk holds up: in a thread of its own, which never runs while the loop does."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.over = False
+        self._turn = turn
+        self._rest_s: float | None = None
+        self._raised: BaseException | None = None
+        self._goes, self._rests = threading.Semaphore(0), threading.Semaphore(0)
+        self._ended = False
+        self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._run,), daemon=True)
+        self._thread.start()
+        self._rests.acquire()
+
+    def go_on(self) -> None:
+        """Let it run until it is over, or the disk holds it up again."""
+        self._goes.release()
+        self._rests.acquire()
+
+    def end(self) -> None:
+        """It comes to nothing."""
+        self._ended = True
+        while not self.over:
+            self.go_on()
+
+    def outcome(self) -> float | None:
+        """What the turn said, or raised."""
+        if self._raised is not None:
+            raise self._raised
+        return self._rest_s
+
+    def give_way(self) -> None:
+        """In its thread: the loop runs, until it says otherwise."""
+        self._rests.release()
+        self._goes.acquire()
+        if self._ended:
+            raise _EndedError
+
+    def _run(self) -> None:
+        _here.turn = self
+        try:
+            self._rest_s = self._turn()
+        except BaseException as error:  # noqa: BLE001 — it is raised where the turn is taken
+            self._raised = error
+        finally:
+            self.over = True
+            self._rests.release()
+
+
 class _Connection(sqlite3.Connection):
     """A connection to a file on the simulated disk."""
 
@@ -133,6 +201,13 @@ class _Connection(sqlite3.Connection):
 
     def commit(self) -> None:
         if self.disk is not None and self.in_transaction:
+            held = getattr(_here, "turn", None)
+            while held is not None and self.disk.hangs:
+                try:
+                    held.give_way()
+                except _EndedError:
+                    super().rollback()
+                    raise
             self.disk.check()
         super().commit()
 
@@ -143,6 +218,10 @@ class SimHand:
     def __init__(self, computer: Computer, write_s: Callable[[], float]) -> None:
         self._write_s = write_s
         self._loop = computer.loop
+        self._disk = computer.disk
+        self._awake_ns = computer.clocks.monotonic_ns
+        self._held: HeldTurn | None = None
+        self._held_since_ns = 0
         self._context = contextvars.copy_context()
         self._process = PROCESS.get()
         self._turn: Turn | None = None
@@ -162,6 +241,11 @@ class SimHand:
         """Until it has taken its last turn."""
         return self._turn is not None
 
+    @property
+    def held_s(self) -> float:
+        """For how long the disk has held up the present turn, while the machine was awake."""
+        return (self._awake_ns() - self._held_since_ns) / NS_PER_S if self._held is not None else 0.0
+
     def begin(self, turn: Turn) -> None:
         """The first turn comes soon."""
         self._turn = turn
@@ -172,24 +256,39 @@ class SimHand:
         self._schedule(self._write_s())
 
     def join(self, wait_s: float | None = None) -> bool:
-        """Take what turns are left."""
+        """Take what turns are left; on a disk that hangs the process waits, and time passes for all."""
         while self._turn is not None:
             self._take()
+            if self._held is not None:
+                hangs = self._disk.hangs
+                self._loop.now_ns += math.ceil(min(hangs, hangs if wait_s is None else wait_s) * NS_PER_S)
+                if self._disk.hangs:
+                    return False
+                self._go_on()
         return True
 
     def take_one(self) -> None:
         """A turn now, for whoever pulls the plug in the middle of it."""
-        if self._turn is not None:
+        if self._held is not None:
+            self._held.go_on()
+        elif self._turn is not None:
             self._turn()
 
     def retire(self) -> None:
         """Its process is gone."""
         self._turn = None
+        if self._held is not None:
+            self._held.end()
+            self._held = None
         if self._look in self._loop.before_jump:
             self._loop.before_jump.remove(self._look)
 
+    def look_again(self) -> None:
+        """The disk answers again before it was to."""
+        self._loop.call_soon(self._go_on, context=self._context)
+
     def _look(self) -> None:
-        if self._turn is not None and self.busy() and (self._due is None or self._idle):
+        if self._turn is not None and self._held is None and self.busy() and (self._due is None or self._idle):
             self._schedule(self._write_s())
 
     def _schedule(self, seconds: float, *, idle: bool = False) -> None:
@@ -205,10 +304,33 @@ class SimHand:
         if self._due is not None:
             self._due.cancel()
             self._due = None
-        if self._turn is None:
+        if self._turn is None or self._held is not None:
             return
+        if self._disk.hangs:
+            self._held, self._held_since_ns = HeldTurn(self._turn), self._awake_ns()
+            self._wait()
+        else:
+            self._follow(self._turn)
+
+    def _wait(self) -> None:
+        """For the disk, if it holds the turn up."""
+        held = self._held
+        if held is not None and held.over:
+            self._held = None
+            self._follow(held.outcome)
+        elif held is not None:
+            self._loop.call_later(self._disk.hangs, self._go_on, context=self._context)
+
+    def _go_on(self) -> None:
+        """The disk may answer again."""
+        if self._held is not None:
+            self._held.go_on()
+            self._wait()
+
+    def _follow(self, turn: Turn) -> None:
+        """What comes after it."""
         try:
-            rest_s = self._turn()
+            rest_s = turn()
         except BaseException:
             self.retire()
             raise
@@ -296,7 +418,7 @@ class Computer:
         """How long the next thought takes; None where it never ends."""
         now = self.loop.time()
         if name in ASKED:
-            return self.loop.rng.uniform(*JOB_S)
+            return self.loop.rng.uniform(*JOB_S) + (self.disk.hangs if name in ON_DISK else 0.0)
         if name != "inference":
             if now < self.no_load_until:
                 return None
@@ -310,9 +432,18 @@ class Computer:
     def heal(self) -> None:
         """Disk and thoughts are well again."""
         self.disk.heal()
+        for hand in self.hands:
+            hand.look_again()
         self.tapes.heal()
         self.clocks.drift(0.0)
         self.slow_thought_until = self.no_thought_until = self.no_load_until = 0.0
+
+    def let_go(self) -> None:
+        """A daemon ended by itself; what it still had on the disk's hands ends with it."""
+        for hand in (*self.hands, *self.recorders):
+            hand.retire()
+        self.hands.clear()
+        self.recorders.clear()
 
     def forget_from_now_on(self, seconds: float) -> None:
         """What is synced from now on is only said to be: the power takes it, within so long."""

@@ -336,6 +336,7 @@ DEEDS: dict[Do, Deed] = {
     Do.DISK_LOCKED: lambda world, action: world.computer.disk.fail(LOCKED, action.seconds),
     Do.DISK_BROKEN: lambda world, action: world.computer.disk.fail(BROKEN, action.seconds),
     Do.DISK_SLOW: lambda world, action: world.computer.disk.slow(action.seconds),
+    Do.DISK_HANGS: lambda world, action: world.computer.disk.hang(action.seconds),
     Do.THOUGHT_HANGS: _until("computer", "no_thought_until"),
     Do.THOUGHT_SLOW: _until("computer", "slow_thought_until"),
     Do.THOUGHT_RAISES: _until("mood", "raises_until"),

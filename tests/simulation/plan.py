@@ -67,6 +67,7 @@ class Do(StrEnum):
     DISK_LOCKED = "disk.locked"
     DISK_BROKEN = "disk.broken"
     DISK_SLOW = "disk.slow"
+    DISK_HANGS = "disk.hangs"
     THOUGHT_HANGS = "thought.hangs"
     THOUGHT_SLOW = "thought.slow"
     THOUGHT_RAISES = "thought.raises"

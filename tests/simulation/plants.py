@@ -79,6 +79,11 @@ def _but_settings(right: Wrong, self: Journal, event: Event) -> None:
         right(self, event)
 
 
+def _never(right: Wrong, self: Journal) -> str:
+    """However long the disk gives no answer, it is waited for."""
+    return ""
+
+
 def _whatever_it_answers(right: Wrong, self: OwnStrategy, seen: Observation) -> Answer:
     """No answer of a user's class is as good as a hold."""
     try:
@@ -111,6 +116,7 @@ PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "no_second_link": (LiveFeed, "_keep_linked", _for_one_life),
     "a_task_is_left": (App, "close", _with_a_task),
     "fills_not_on_record": (Journal, "append", _but_some_fills),
+    "a_disk_that_hangs_is_waited_for": (Journal, "_stands", _never),
     "repeats_are_taken_again": (Repeats, "begin", _nothing),
     "canary_forgotten_at_restart": (CanaryDesk, "resume", _nothing),
     "cancelled_and_left": (Canceller, "pursue", _nothing),

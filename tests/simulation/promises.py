@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from daemon.run.service import Service
     from tests.simulation.world import World
 
+UNANSWERED_S = 8.0
+"""A disk that has given no answer for so long has been noticed."""
 SETTLES_S = 8.0
 """After a fault, or a command, the venue's book follows within so long."""
 DRIFT = 1.02
@@ -43,6 +45,9 @@ def always(world: World) -> None:
         _lost_cancellations_are_a_fault(world)
         _entries_are_taken_off(world)
         _what_is_cancelled_is_taken_off(world)
+        held_s = max((hand.held_s for hand in world.computer.hands), default=0.0)
+        if held_s > UNANSWERED_S and watch.state is TradingState.ACTIVE:
+            watch.breaks("who can't write doesn't trade", f"the journal's disk has hung for {held_s:.0f} s")
         active, must = service.app.supervisor.ladder.active, watch.must_decide
         if must not in (None, active):
             watch.breaks("who was put in charge decides", f"{must} was put in charge, and {active} decides")

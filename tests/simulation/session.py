@@ -67,7 +67,7 @@ def simulate(plan: Plan) -> Result:
                 cache_logger_on_first_use=False,
             )
             world.run()
-            rows = journal_rows(world.computer.journal)
+            rows = journal_rows(world.computer.journal).replace(os.fsencode(directory), b"")
     finally:
         if collects:
             gc.enable()

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Collection
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -87,6 +89,8 @@ class Watch:
         self.broken: list[Broken] = []
         self.counts: Counter[str] = Counter()
         self.digest = hashlib.sha256()
+        self._place = os.fsencode(Path.cwd())
+        """Where this session lies, which nothing of it may depend on; a line about the disk names it."""
         self.state = TradingState.ACTIVE
         self.state_s = 0.0
         """Since when."""
@@ -203,7 +207,7 @@ class Watch:
         """One event, as it is published."""
         kind = type(event).__name__
         self.counts[kind] += 1
-        self.digest.update(kind.encode() + msgspec.json.encode(event))
+        self.digest.update(kind.encode() + msgspec.json.encode(event).replace(self._place, b""))
         match event:
             case Complexity():
                 self._owed[event.symbol, event.ts] = self._now()

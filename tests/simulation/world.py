@@ -222,8 +222,7 @@ class World:
             self._check_end(error)
             self.ends["refused"] += 1
             self._note(f"refused: {error}")
-            self.computer.hands.clear()
-            self.computer.recorders.clear()
+            self.computer.let_go()
             return
         except Exception as error:
             self.watch.breaks("no exception ends a daemon", f"{type(error).__name__}: {error}")
@@ -252,8 +251,7 @@ class World:
             if process.alive:
                 for command in self._commands:
                     command.cancel()
-                self.computer.hands.clear()
-                self.computer.recorders.clear()
+                self.computer.let_go()
                 self.recorded.end_life(self, orderly=True)
 
     def die(self, steps: int, seconds: float, *, torn: bool) -> None:
@@ -275,7 +273,7 @@ class World:
             self.recorded.end_life(self, orderly=False)
         service = self.service
         unwritten = service is not None and service.app.journal is not None and service.app.journal.trouble
-        if unwritten and self.watch.state is TradingState.HALTED:
+        if unwritten and not self.computer.disk.hangs and self.watch.state is TradingState.HALTED:
             self.watch.must_stand = TradingState.HALTED
         if self.computer.lose_process(torn=torn):
             self.watch.must_decide = None
