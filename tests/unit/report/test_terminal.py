@@ -81,7 +81,7 @@ def test_of_one_session_no_ratio_is_said() -> None:
     assert summary.calmar is None
     assert "1 session " in text
     assert "of one session no Sharpe, Sortino or Calmar can be said" in text
-    page = render(summary, Shown(equity=sample.equity))
+    page = render(summary, Shown(bars=sample.bars, equity=sample.equity))
     assert "one session: no Sharpe, Sortino or Calmar" in page
     assert re.search(r"of session closes; [0-9.]+ % of bar closes", page)
 
