@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ def replay_against(
     journal: Path,
     run: int | None,
     changes: Sequence[str],
+    chosen: Callable[[object], Sequence[str]],
     tapes: list[Path],
     symbols: list[str],
     latency: str | None,
@@ -28,7 +29,10 @@ def replay_against(
     *,
     as_json: bool,
 ) -> int:
-    """Replay and compare; 0 where all is equal, 1 where something isn't."""
+    """Replay and compare; 0 where all is equal, 1 where something isn't.
+
+    `changes` lie over the recorded settings; `chosen` is all that lies over them, by the strategy that is named then.
+    """
     import msgspec
 
     from daemon.cli.replay import interruptible
@@ -44,7 +48,8 @@ def replay_against(
     log.configure(LogSettings(), sys.stderr)
     if outputs.journal is not None and outputs.journal.resolve() == journal.resolve():
         raise UsageError(f"--journal {journal}: is what is compared with; name another place for the replay's")
-    day = RecordedDay(journal, run, changes)
+    day = RecordedDay(journal, run)
+    day.prepare(chosen(day.changed(changes).strategy.name))
     tapes = tapes or day.tapes()
     late = parse_latency(latency) if latency is not None else day.latency()
     with tempfile.TemporaryDirectory(prefix="hrmd-against-") as place:

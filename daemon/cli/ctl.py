@@ -272,7 +272,7 @@ def unlock(
 
 @ctl_app.command()
 def order(
-    side: Annotated[HandSide, typer.Argument(help="buy or sell.", show_default=False)],
+    side: Annotated[HandSide, typer.Argument(help="buy or sell.", show_default=False, case_sensitive=False)],
     quantity: Annotated[int, typer.Argument(min=1, help="Units.", show_default=False)],
     symbol: Annotated[str, typer.Argument(help="Such as NSE:SBIN-EQ.", show_default=False)],
     price: Annotated[str | None, typer.Option("--price", help="Of a limit order; without it: at the market.")] = None,

@@ -20,7 +20,7 @@ from daemon.run.log import without_waiting
 from daemon.run.process import on_ending
 from daemon.run.recording import Recording, record_only
 from daemon.settings.tree import Settings
-from daemon.tape.recorded import RecordedDirectory, RecordedElsewhere, reels_by_day
+from daemon.tape.recorded import RecordedDirectory, RecordedElsewhere, is_recording, reels_by_day
 from daemon.tape.sealing import Sealed, seal
 
 
@@ -57,7 +57,7 @@ def seal_left(
     settings = settings_and_logs(config, overrides)
     if directory is not None and not directory.is_dir():
         raise UsageError(f"{directory}: no such directory; expected the one that feed.record.path names")
-    directory = settings.feed.record.path if directory is None else directory
+    named, directory = directory, settings.feed.record.path if directory is None else directory
     try:
         done = _seal_all(directory) if directory.is_dir() else []
     except RecordedElsewhere:
@@ -65,6 +65,10 @@ def seal_left(
             raise
         typer.echo(f"{directory}: another process records here and seals by itself", err=True)
         done = []
+    else:
+        ours = named is None or named.resolve() == settings.feed.record.path.resolve()
+        if not done and not ours and not is_recording(directory):
+            raise UsageError(f"{named}: nothing was ever recorded there; expected the one that feed.record.path names")
     if as_json:
         print_json(done)
     elif not done:

@@ -77,10 +77,6 @@ def replay(
     from daemon.run.outputs import ReplayOutputs
 
     changes = list(overrides or [])
-    if strategy is not None:
-        changes += _instead(strategy, config, changes)
-    if model is not None:
-        changes.append(naming(model) if against is not None else _deciding(model, config, changes))
     outputs = ReplayOutputs(
         journal=journal, report=report, bars=bars_out, fills=fills_out, trades=trades_out, decisions=decisions_out,
         equity=equity_out, ticks=ticks_out,
@@ -92,7 +88,11 @@ def replay(
             raise UsageError(f"--config {config}: --against takes the journal's settings; change some with --set")
         if workers > 1 or sensitivity or lookahead:
             raise UsageError("--against replays one day once: without --workers, --sensitivity and --lookahead")
-        return replay_against(against, run, changes, tapes or [], symbol or [], latency, outputs, as_json=as_json)
+        return replay_against(
+            against, run, changes, partial(chosen, strategy, model, changes), tapes or [], symbol or [], latency,
+            outputs, as_json=as_json,
+        )  # fmt: skip
+    changes = chosen(strategy, model, changes, _named(config, changes))
     if run is not None:
         raise UsageError(f"--run {run}: names a run of --against JOURNAL, and there is none")
     if not tapes:
@@ -148,27 +148,36 @@ def _played(
     return 130 if session.interrupted else 0
 
 
-def _instead(strategy: str, config: Path | None, changes: list[str]) -> list[str]:
-    """What `--strategy` changes; parameters that the settings have for another one are left out."""
+def chosen(strategy: str | None, model: Path | None, changes: list[str], named: object) -> list[str]:
+    """`changes` and what `--strategy` and `--model` change beside them, where the settings `named` a strategy."""
+    if strategy is not None:
+        changes = [*changes, *_instead(strategy, named, changes)]
+        named = strategy
+    return changes if model is None else [*changes, _deciding(model, named)]
+
+
+def _named(config: Path | None, changes: list[str]) -> object:
+    """The strategy that the settings name."""
     from daemon.settings.layers import read_layers
+
+    said = read_layers(config, changes).values.get("strategy")
+    return said.get("name") if isinstance(said, dict) else None
+
+
+def _instead(strategy: str, named: object, changes: list[str]) -> list[str]:
+    """What `--strategy` changes; parameters that the settings have for another one are left out."""
     from daemon.settings.own import known_name
 
     try:
         known_name(strategy)
     except ValueError as error:
         raise UsageError(f"--strategy {strategy}: no such strategy; expected {error}") from None
-    said = read_layers(config, changes).values.get("strategy")
-    named = said.get("name") if isinstance(said, dict) else None
     given = any(change.startswith("strategy.parameters") for change in changes)
     return [f"strategy.name={strategy}", *(["strategy.parameters=null"] if named != strategy and not given else [])]
 
 
-def _deciding(model: Path, config: Path | None, changes: list[str]) -> str:
+def _deciding(model: Path, name: object) -> str:
     """What `--model` changes, so that it is `model` that decides. Raises `UsageError` where none does."""
-    from daemon.settings.layers import read_layers
-
-    said = read_layers(config, changes).values.get("strategy")
-    name = said.get("name") if isinstance(said, dict) else None
     if name == "ppo":
         return naming(model, "model_management.ppo_artifact")
     if name not in (None, "hrm"):

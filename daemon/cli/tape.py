@@ -27,7 +27,7 @@ from daemon.feed.tick_filter import MAX_PRICE, MIN_PRICE
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.instruments import InstrumentBook, Kind
 from daemon.report.tables import show, table, terminal
-from daemon.report.text import percent
+from daemon.report.text import counted, percent
 from daemon.run.surveying import survey_tapes
 from daemon.settings.tree import Settings
 from daemon.tape.bar_importer import BAR_NAMES, BarsReport, import_bars
@@ -168,8 +168,8 @@ def make(
         print_json(made)
     else:
         terminal().print(
-            f"{out}: {made.rows:,} simulated ticks of {', '.join(made.symbols)} on {len(days)} sessions from "
-            f"{made.sessions[0]} to {made.sessions[-1]}, seed {seed}"
+            f"{out}: {made.rows:,} simulated ticks of {', '.join(made.symbols)} on "
+            f"{counted(len(days), 'session')} from {made.sessions[0]} to {made.sessions[-1]}, seed {seed}"
         )
     return 0
 
@@ -253,7 +253,7 @@ def _print_survey(survey: TapeSurvey) -> None:
         out.print(Text(made, "yellow").append(": seven ticks stand for each, none is a record", "not yellow"))
     if survey.simulated:
         out.print(Text(f"simulated (seed {survey.notes.get('seed', '?')}): not market prices", "yellow"))
-    out.print(f"{span}, {len(survey.sessions)} sessions; columns {', '.join(survey.columns)}")
+    out.print(f"{span}, {counted(len(survey.sessions), 'session')}; columns {', '.join(survey.columns)}")
     drawn = ("=price",) if out.width >= _WIDE else ()
     shown = table("=symbol", ">ticks", ">accepted", ">first", ">low", ">high", ">last", *drawn)
     for name, found in survey.symbols.items():

@@ -152,6 +152,10 @@ class PacedClock:
         """The machine's monotonic clock: a deadline is real time even on a fast tape."""
         return time.monotonic_ns()
 
+    def ns_within(self, wall_s: float) -> int:
+        """How much of the tape's time passes within `wall_s` of the machine's, nanoseconds."""
+        return int(wall_s * self._speed * NS_PER_S)
+
     def wall_seconds_until(self, tape_ns: int) -> float:
         """How long to sleep until the tape's time is `tape_ns`, seconds ≥ 0."""
         return max(0.0, (tape_ns - self.now_ns()) / self._speed / NS_PER_S)

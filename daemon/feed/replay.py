@@ -37,8 +37,13 @@ from daemon.tape.marks import marks_of
 
 Ints = NDArray[np.int64]
 
+_FARTHEST = int(np.iinfo(np.int64).max)
+
 GROUPING_S = 0.02
 """Paced: ticks are handed over in groups of this much wall time, as a socket would."""
+
+SIFTED_S = 1.0
+"""Paced: ticks are sifted at most this much wall time before they are handed over, so that what is counted has come."""
 
 LONGEST_NAP_S = 0.25
 """Paced: time advances at least this often, so that time-outs and staleness are noticed without ticks."""
@@ -231,7 +236,7 @@ class TapeFeed:
         """Play to the end, and through the end of the last session."""
         made_of = f", made of {self._tapes.bars} bars" if self._tapes.bars else ""
         self._status(FeedState.CONNECTED, f"tape opened{made_of}", self._tapes.opening_ts or 0)
-        for raw in self._tapes.batches():
+        for raw in self._pieces():
             before, self._played = self.tick_filter.mark(), 0
             accepted, _ = self.tick_filter.apply(raw)
             if len(accepted):
@@ -247,6 +252,21 @@ class TapeFeed:
         await self._finish_session()
         self._status(FeedState.ENDED, "end of the tape", self._clock.now_ns())
         await self._bus.idle()
+
+    def _pieces(self) -> Iterator[TickBatch]:
+        """What is sifted at a time: all that was read, or of a paced tape no more than is nearly due."""
+        clock = self._clock
+        if isinstance(clock, ReplayClock):
+            yield from self._tapes.batches()
+            return
+        for raw in self._tapes.batches():
+            received = running_max(raw.ts_recv, self._received)
+            start = 0
+            while start < len(raw):
+                until = min(max(clock.now_ns(), int(received[start])) + clock.ns_within(SIFTED_S), _FARTHEST)
+                stop = int(np.searchsorted(received, until, side="right"))
+                yield raw.slice(start, stop)
+                start = stop
 
     def _publish(self, batch: TickBatch) -> None:
         self._bus.publish(batch)

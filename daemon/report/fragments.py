@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from daemon.report.performance import max_drawdown
 from daemon.report.shell import card, meter, table, toned
-from daemon.report.summary import ReplaySummary
+from daemon.report.summary import EquityPoint, ReplaySummary
 from daemon.report.text import (
     ABSENT,
+    counted,
     ist_date,
     percent,
     ratio,
@@ -29,7 +31,7 @@ def period(summary: ReplaySummary) -> str:
         return "no accepted tick"
     first, last = ist_date(summary.first_ts), ist_date(summary.last_ts)
     days = first if first == last else f"{first} to {last}"
-    return f"{days} · {whole(summary.sessions)} session{'s' * (summary.sessions != 1)}"
+    return f"{days} · {counted(summary.sessions, 'session')}"
 
 
 def facts(summary: ReplaySummary) -> str:
@@ -56,18 +58,18 @@ def warnings(summary: ReplaySummary) -> str:
     return "".join(f'<div class="banner">{line}</div>' for line in lines)
 
 
-def tiles(summary: ReplaySummary) -> str:
-    """The headline numbers."""
+def tiles(summary: ReplaySummary, equity: Sequence[EquityPoint]) -> str:
+    """The headline numbers; `equity` is at the close of each bar."""
     average = ABSENT if summary.average_trade is None else signed_rupees(summary.average_trade)
     rows = [
         ("Net P&amp;L", signed_rupees(summary.net_pnl), f"after {rupees(summary.costs)} costs", float(summary.net_pnl)),
         ("Return", signed_percent(summary.total_return), f"of {rupees(summary.starting_equity)}",
          summary.total_return or 0.0),
-        ("Max drawdown", percent(summary.max_drawdown), "of session closes", -summary.max_drawdown),
-        ("Sharpe", ratio(summary.sharpe), f"Sortino {ratio(summary.sortino)} · Calmar {ratio(summary.calmar)}", 0.0),
-        ("Win rate", percent(summary.win_rate, 1), f"of {whole(summary.trades)} trades", 0.0),
+        ("Max drawdown", percent(summary.max_drawdown), _falls(summary, equity), -summary.max_drawdown),
+        ("Sharpe", ratio(summary.sharpe), _other_ratios(summary), 0.0),
+        ("Win rate", percent(summary.win_rate, 1), f"of {counted(summary.trades, 'trade')}", 0.0),
         ("Profit factor", ratio(summary.profit_factor), f"average trade {average}", 0.0),
-        ("Time in market", percent(summary.exposure, 1), f"{whole(summary.fills)} fills", 0.0),
+        ("Time in market", percent(summary.exposure, 1), counted(summary.fills, "fill"), 0.0),
     ]  # fmt: skip
     metrics = summary.hrm_metrics
     if metrics is not None:
@@ -77,6 +79,20 @@ def tiles(summary: ReplaySummary) -> str:
         f'<div class="tile"><span>{name}</span><b class="{_tone(value)}">{text}</b><small>{below}</small></div>'
         for name, text, below, value in rows
     )
+
+
+def _falls(summary: ReplaySummary, equity: Sequence[EquityPoint]) -> str:
+    """Of what the tile's fall is, and how far it fell inside the sessions."""
+    if not equity:
+        return "of session closes"
+    inside = max_drawdown([float(summary.starting_equity), *(float(point.equity) for point in equity)])
+    return f"of session closes; {percent(inside)} of bar closes"
+
+
+def _other_ratios(summary: ReplaySummary) -> str:
+    if summary.sessions == 1:
+        return "one session: no Sharpe, Sortino or Calmar"
+    return f"Sortino {ratio(summary.sortino)} · Calmar {ratio(summary.calmar)}"
 
 
 def funnel(summary: ReplaySummary) -> str:

@@ -39,7 +39,7 @@ def _body(title: str, summary: ReplaySummary, shown: Shown) -> str:
         f"<main>\n<h1>{escape(title)}<span>{fragments.period(summary)}</span></h1>",
         f'<div class="facts">{fragments.facts(summary)}</div>',
         fragments.warnings(summary),
-        f'<div class="tiles">{fragments.tiles(summary)}</div>',
+        f'<div class="tiles">{fragments.tiles(summary, shown.equity)}</div>',
         sides.certainty(summary),
         _chart(summary, shown),
         _pair(card("By month", sides.months(summary)), card("By symbol", sides.symbols(summary))),

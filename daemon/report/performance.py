@@ -101,9 +101,9 @@ def max_drawdown(equity: Sequence[float]) -> float:
 
 
 def calmar(equity: Sequence[float], drawdown: float) -> float | None:
-    """Compound annual growth over `drawdown`; None without a drawdown or a session."""
+    """Compound annual growth over `drawdown`; None without a drawdown, or below two sessions: one is no growth."""
     sessions = len(equity) - 1
-    if sessions < 1 or drawdown <= 0:
+    if sessions < 2 or drawdown <= 0:
         return None
     growth = math.log(equity[-1] / equity[0]) * SESSIONS_PER_YEAR / sessions
     return math.expm1(min(growth, 700.0)) / drawdown  # 700: a day's doubling compounded must not overflow a float

@@ -19,6 +19,7 @@ from daemon.report.side_tables import dropped_lines, evidence_lines, sessions_ta
 from daemon.report.summary import HrmMetrics, ReplaySummary, equity_curve
 from daemon.report.tables import show, table
 from daemon.report.text import (
+    counted,
     ist_date,
     ist_short,
     percent,
@@ -49,7 +50,7 @@ def print_summary(
     parts: list[RenderableType] = [_header(summary, title), *_warnings(summary), _funnel(summary), Text()]
     parts += [_side_by_side(_money(summary), _refusals(summary)), Text()]
     if 0 < summary.sessions < FEW_SESSIONS:
-        parts += [Text(f" · ratios over {summary.sessions} sessions are mostly chance", "dim"), Text()]
+        parts += [Text(f" · {of_few(summary.sessions)}", "dim"), Text()]
     if summary.equity:
         parts += [_rule("Equity"), _equity(summary, width - 2), Text()]
     if summary.hrm_metrics is not None:
@@ -77,6 +78,13 @@ def _sensitivity(summary: ReplaySummary) -> Table:
     return grid
 
 
+def of_few(sessions: int) -> str:
+    """What the ratios and the drawdown of so few are worth."""
+    if sessions == 1:
+        return "of one session no Sharpe, Sortino or Calmar can be said; a fall inside it is in no drawdown"
+    return f"ratios over {whole(sessions)} sessions are mostly chance; the drawdown is of their closes"
+
+
 def sparkline(values: Sequence[float], cells: int) -> str:
     """`values` as at most `cells` block characters, lowest ▁ to highest █; the last value of each stretch counts."""
     if len(values) > cells:
@@ -102,7 +110,7 @@ def _header(summary: ReplaySummary, title: str) -> Panel:
     grid.add_column(overflow="fold")
     period = "no accepted tick"
     if summary.first_ts is not None and summary.last_ts is not None:
-        period = f"{ist_date(summary.first_ts)} to {ist_date(summary.last_ts)} · {whole(summary.sessions)} sessions"
+        period = f"{ist_date(summary.first_ts)} to {ist_date(summary.last_ts)} · {counted(summary.sessions, 'session')}"
     rows = {
         "tape": ", ".join(summary.tapes),
         "symbols": ", ".join(summary.symbols),

@@ -74,6 +74,11 @@ def ist_minute(ts: int) -> str:
     return f"{ist(ts):%d %b %Y %H:%M}"
 
 
+def ist_second(ts: int) -> str:
+    """Such as 26 Mar 2021 09:15:00 IST, for a line that stands alone."""
+    return f"{ist(ts):%d %b %Y %H:%M:%S} IST"
+
+
 def ist_short(ts: int) -> str:
     """Such as 26 Mar 09:15, where the year is known and room is short."""
     return f"{ist(ts):%d %b %H:%M}"
@@ -82,6 +87,11 @@ def ist_short(ts: int) -> str:
 def ist_date(ts: int) -> str:
     """Such as 26 Mar 2021."""
     return f"{ist(ts):%d %b %Y}"
+
+
+def counted(count: int, name: str) -> str:
+    """Such as 1 session, 1,204 sessions."""
+    return f"{whole(count)} {name}{'s' * (count != 1)}"
 
 
 def words(name: str) -> str:

@@ -107,8 +107,8 @@ def _arrivals(journal: Path, runs: Sequence[int]) -> dict[str, int]:
 class RecordedDay:
     """A day of a journal: what a replay of it needs, and what it came to."""
 
-    def __init__(self, journal: Path, run: int | None = None, changes: Sequence[str] = ()) -> None:
-        """`changes` (`a.b.c=VALUE`) lie over its settings. Raises `UsageError` for what can't be read."""
+    def __init__(self, journal: Path, run: int | None = None) -> None:
+        """Raises `UsageError` for what can't be read."""
         self.path = journal
         self._reader = JournalReader(journal)
         self.runs = chosen_runs(self._reader, journal, run)
@@ -120,20 +120,27 @@ class RecordedDay:
         self.notes: list[str] = []
         if len(self.runs) > 1:
             self.notes.append(f"the daemon was restarted: joined of the runs {', '.join(map(str, self.runs))}")
-        self._changed = (
-            build_settings(laid_over(self.recorded.model_dump_json(), changes)) if changes else self.recorded
-        )
-        self.settings = self._replayable(self._changed)
         self.symbols: list[str] = msgspec.json.decode(self.metadata.get("symbols", "[]"))
+        self._changed = self.settings = self.recorded
 
-    def _replayable(self, settings: Settings) -> Settings:
-        """On paper, with the arithmetic and the model that decided then."""
+    def changed(self, changes: Sequence[str]) -> Settings:
+        """Its settings, and `changes` (`a.b.c=VALUE`) over them. Raises `UsageError` for what can't be set."""
+        return build_settings(laid_over(self.recorded.model_dump_json(), changes)) if changes else self.recorded
+
+    def prepare(self, changes: Sequence[str]) -> None:
+        """Let `settings` be those by which it is replayed. Raises `UsageError` for what can't be set."""
+        self._changed = self.changed(changes)
+        named = any(change.startswith("model_management.artifact=") for change in changes)
+        self.settings = self._replayable(self._changed, named=named)
+
+    def _replayable(self, settings: Settings, *, named: bool) -> Settings:
+        """On paper, with the arithmetic and the model that decided then, unless another was `named`."""
         settings = pin_runtime(settings, self.metadata.get("runtime", ""))
         if not settings.broker.on_paper:
             settings = settings.model_copy(update={"broker": settings.broker.model_copy(update={"name": "paper"})})
         sha256, file = self.metadata.get("model_hash", ""), self.metadata.get("model_file", "")
         management = settings.model_management
-        if file and management.artifact == self.recorded.model_management.artifact:
+        if file and not named and management.artifact == self.recorded.model_management.artifact:
             found = find_model(settings, self.path, sha256, file)
             if found is not None:
                 settings = settings.model_copy(

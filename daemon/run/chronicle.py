@@ -94,6 +94,9 @@ class Chronicle:
         self._actions: list[str] = []
         self._unlike = 0
         self._interrupted = ""
+        self._stopped_ts = 0
+        """When it was stopped, 0 where it went on after that."""
+        self._last_close_ts = 0
         for held in portfolio.positions():
             if held.quantity:
                 self.tally.carry(held.symbol, held.quantity, held.average_price, held.mark, held.opened_ts)
@@ -118,12 +121,15 @@ class Chronicle:
         elif isinstance(event, SymbolHalted) and event.overnight:
             self._actions.append(f"{event.symbol}: {event.reason}")
         elif isinstance(event, Halt) and event.shutdown:
-            self._interrupted = event.reason
+            self._interrupted, self._stopped_ts = event.reason, event.ts
         elif isinstance(event, RunCounted):
             self._counted.append(event)
 
     def _on_bar(self, bar: Bar) -> None:
         self._bars += 1
+        self._last_close_ts = max(self._last_close_ts, bar.ts_close)
+        if bar.ts_close > self._stopped_ts:
+            self._stopped_ts = 0
         if bar.interval != self._settings.strategy.interval:
             return
         if self._keep:
@@ -174,8 +180,10 @@ class Chronicle:
         return msgspec.structs.replace(self._shown, equity=equity, trades=trades)
 
     def _spans(self) -> list[Span]:
-        told = sorted({span for one in self._counted for span in one.sessions})
-        return told or sorted(self._sessions.values())
+        """Of what was played: to where it was stopped, or as far as is known of a run that didn't end in order."""
+        told = sorted({span for one in self._counted for span in one.sessions}) or sorted(self._sessions.values())
+        until = self._stopped_ts if self._counted else self._last_close_ts
+        return [(start, min(end, until)) for start, end in told if start < until] if until else told
 
     def _ticks(self) -> TickCounts:
         """Of all processes that ended in order; the others took their counts with them."""

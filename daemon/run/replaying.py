@@ -21,6 +21,7 @@ from daemon.app import App
 from daemon.core.clock import NS_PER_S, ReplayClock, stopwatch_ns
 from daemon.core.errors import Fault, TapeError, UsageError
 from daemon.core.events import Bar, Decision, Event, Fill, InferenceMeasured, TickBatch
+from daemon.core.files import check_regular
 from daemon.core.latency import Latency
 from daemon.feed.replay import TapeFeed
 from daemon.market.calendar import MarketCalendar
@@ -42,6 +43,7 @@ from daemon.run.output_tables import (
 )
 from daemon.run.outputs import ReplayOutputs as ReplayOutputs
 from daemon.run.split import Helpers, Share, Watch, events_of, shares
+from daemon.run.tape_notes import none_usable
 from daemon.settings.tree import Settings
 from daemon.tape.format import TapeWriter
 
@@ -242,9 +244,8 @@ class Replay:
     def _check_usable(self, summary: ReplaySummary) -> None:
         if summary.ticks_accepted or self.interrupted:
             return
-        reasons = ", ".join(f"{count} {reason}" for reason, count in summary.ticks_rejected.items()) or "it has none"
         notes = "".join(f"; {note}" for note in summary.notes if "too late" in note)
-        raise TapeError(f"{', '.join(summary.tapes)}: no tick could be used ({reasons}){notes}")
+        raise TapeError(none_usable(summary.tapes, summary.ticks_rejected) + notes)
 
     def _write(self, summary: ReplaySummary) -> None:
         outputs = self.outputs
@@ -264,6 +265,15 @@ class Replay:
             write_report(self.outputs.report, summary, self.chronicle.shown())
 
 
+def _check_journal(path: Path) -> None:
+    """Before a model is read: it is opened by the run. Raises `UsageError` for what can't be one."""
+    try:
+        if path.exists():
+            check_regular(path)
+    except OSError as error:
+        raise UsageError(f"journal {path}: {error.strerror}") from None
+
+
 def _check_places(outputs: ReplayOutputs, tapes: list[Path]) -> None:
     """No output lies where it can't, on a tape that is read, or on another output. Raises `UsageError`."""
     taken = {tape.resolve(): "a tape of this replay" for tape in tapes}
@@ -271,14 +281,16 @@ def _check_places(outputs: ReplayOutputs, tapes: list[Path]) -> None:
         path: Path | None = getattr(outputs, name)
         if path is None:
             continue
-        if name not in ("journal", "report"):
+        if name == "journal":
+            _check_journal(path)
+        elif name != "report":
             if not path.parent.is_dir():
                 raise UsageError(f"{path}: its directory does not exist")
             if path.is_dir():
                 raise UsageError(f"{path}: is a directory; name a file to write")
             if not os.access(path if path.exists() else path.parent, os.W_OK):
                 raise UsageError(f"{path}: can't be written (Permission denied)")
-        elif name == "report":
+        else:
             from daemon.report.shell import check_page
 
             check_page(path / "index.html")

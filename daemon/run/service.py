@@ -32,7 +32,7 @@ from daemon.control.tuning import Tuning
 from daemon.core import ids
 from daemon.core.aside import Aside
 from daemon.core.clock import NS_PER_S, PacedClock
-from daemon.core.errors import HrmdError, JournalError, SettingsError
+from daemon.core.errors import HrmdError, JournalError, SettingsError, TapeError
 from daemon.core.events import ITSELF, Event, Halt, InferenceMeasured, TradingState
 from daemon.core.latency import MeasuredLatency
 from daemon.feed.live.time import live_clock
@@ -49,6 +49,7 @@ from daemon.run.notify import Notifier
 from daemon.run.process import on_ending
 from daemon.run.recording import follow, open_recorder, record_published, reels_of_today, wants_recorder
 from daemon.run.reloading import Reloading
+from daemon.run.tape_notes import none_usable
 from daemon.run.totals import TOTALLED, RunTotals
 from daemon.run.trail import TRAILED, Trail
 from daemon.run.view import DaemonView
@@ -164,7 +165,10 @@ class Service:
         return self._control.url if self._control is not None else ""
 
     async def run(self, alongside: tuple[Callable[[], Awaitable[None]], ...] = ()) -> None:
-        """Run until the feed ends or a signal comes; `alongside` begin when the path has recovered."""
+        """Run until the feed ends or a signal comes; `alongside` begin when the path has recovered.
+
+        Raises `TapeError` when the tape came to its end and no tick of it could be used.
+        """
         on_ending(self._on_signal)
         starting: list[asyncio.Task[None]] = []
         try:
@@ -203,6 +207,9 @@ class Service:
             await self._close_recorder()
             log.info("summary", **self.totals.words(), rung=self.app.supervisor.ladder.active)
         log.info("stopped", positions=[row.symbol for row in self.view.positions() if row.quantity])
+        tapes, rejected = self.app.plan.tapes, self.totals.all_rejected
+        if tapes and rejected is not None:
+            raise TapeError(none_usable(tapes, rejected))
 
     async def _close_recorder(self) -> None:
         """A disk that hangs is waited for no longer: the next start seals what is left, as after a kill."""

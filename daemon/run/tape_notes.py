@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,12 @@ from daemon.tape.bar_ticks import OPEN_AFTER_NS
 
 CONSIDERABLE: Final = 0.01
 """A share of late ticks that is no accident of a feed."""
+
+
+def none_usable(tapes: Iterable[object], rejected: Mapping[str, int]) -> str:
+    """That every tick was turned away, and why."""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejected.items() if count) or "it has none"
+    return f"{', '.join(map(str, tapes))}: no tick could be used ({reasons})"
 
 
 def out_of_order(ticks: TickCounts, tapes: list[Path], received: bool, grace_ms: int) -> str:

@@ -5,12 +5,21 @@ Invariant: what earlier processes won or lost is not in it: a position that was 
 
 from __future__ import annotations
 
-from daemon.core.events import Decision, Event, Fill, Halt, PositionRestated, TradingState, TradingStateChanged
+from daemon.core.events import (
+    Decision,
+    Event,
+    Fill,
+    Halt,
+    PositionRestated,
+    RunCounted,
+    TradingState,
+    TradingStateChanged,
+)
 from daemon.portfolio.book import Portfolio
 from daemon.report.text import rupees, signed_rupees
 from daemon.report.trades import ZERO, TradeBook
 
-TOTALLED: tuple[type[Event], ...] = (Decision, Fill, Halt, PositionRestated, TradingStateChanged)
+TOTALLED: tuple[type[Event], ...] = (Decision, Fill, Halt, PositionRestated, RunCounted, TradingStateChanged)
 """The events that are counted."""
 
 
@@ -21,6 +30,7 @@ class RunTotals:
         """`portfolio` and trading `state` as the process finds them; the run moves the portfolio itself."""
         self.decisions = self.fills = self.trades = self.halts = 0
         self.costs = ZERO
+        self._counted: RunCounted | None = None
         self._portfolio = portfolio
         self._began_at = portfolio.equity
         self._state = state
@@ -43,10 +53,18 @@ class RunTotals:
                 self._book.restate(event)
             case Halt():
                 self._ending = self._ending or event.shutdown
+            case RunCounted():
+                self._counted = event
             case TradingStateChanged():
                 halted = event.state is TradingState.HALTED and self._state is not TradingState.HALTED
                 self.halts += halted and not self._ending  # the end of the process is no halt of trading
                 self._state = event.state
+
+    @property
+    def all_rejected(self) -> dict[str, int] | None:
+        """Why no tick was taken of a feed that came to its end; None where one was, or where it was stopped."""
+        told = self._counted
+        return None if told is None or told.accepted or self._ending else told.rejected
 
     def words(self) -> dict[str, str | int]:
         """For the log; `net_pnl` is after costs, positions at their last prices."""

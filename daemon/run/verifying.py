@@ -38,6 +38,7 @@ from daemon.journal.schema import BEGINS_AT, CANARY, IN_CHARGE
 from daemon.market.calendar import MarketCalendar
 from daemon.market.calendar_file import CalendarFile
 from daemon.market.legs import Legs
+from daemon.report.text import ist_second
 from daemon.run.candidates_of_run import CandidatesOfRun
 from daemon.run.lease_of_run import LENT, LeaseOfRun
 from daemon.run.models_of_run import ModelsOfRun
@@ -197,12 +198,12 @@ def verify_journal(path: Path, look: Callable[[Made], None] | None = None) -> Ve
                 raise ArtifactError(f"{path}: {name} decided, and can't be built: {models.missing[name]}")
             if name == RUNG and models.gone:
                 raise CheckFailed(
-                    f"{path}: {count} decisions made again, all equal; from decision {count + 1} ({event.symbol}, bar "
-                    f"{event.ts_bar}) on they can't be: {models.gone}"
+                    f"{path}: {count} decisions made again, all equal; from decision {count + 1} "
+                    f"({_bar(event)}) on they can't be: {models.gone}"
                 )
             strategy = strategies.get(name)
             if changed := changed_since(strategy, event.model_hash):
-                raise CheckFailed(f"{path}: decision {count + 1} ({event.symbol}, bar {event.ts_bar}): {changed}")
+                raise CheckFailed(f"{path}: decision {count + 1} ({_bar(event)}): {changed}")
             if look is not None:
                 look(Made(number=count + 1, recorded=event, moment=moment, strategy=strategy))
             _compare(event, _decide_again(strategy, moment, event), count, path)
@@ -220,7 +221,7 @@ def _decider(asked: str, decision: Decision, path: Path) -> str:
     """Who decided: who was asked, or the one in charge where the candidate's share ended meanwhile."""
     if decision.strategy.startswith(CANDIDATE) and asked != decision.strategy:
         why = f"{decision.strategy} decided, and it was {asked}'s to decide"
-        raise CheckFailed(f"{path}: {decision.symbol} at {decision.ts_bar}: {why}: the journal was altered")
+        raise CheckFailed(f"{path}: {_bar(decision)}: {why}: the journal was altered")
     return decision.strategy if asked.startswith(CANDIDATE) else asked
 
 
@@ -252,7 +253,7 @@ def _moment(view: MarketView, complexity: Complexity, path: Path) -> Moment:
     try:
         return view.moment(complexity)
     except KeyError:
-        why = f"{complexity.symbol} at {complexity.ts}: asked about before any bar of it"
+        why = f"{complexity.symbol} at {ist_second(complexity.ts)}: asked about before any bar of it"
         raise CheckFailed(f"{path}: {why}: the journal was altered") from None
 
 
@@ -270,7 +271,7 @@ def _asked(asked: dict[tuple[str, int], tuple[Moment, str]], decision: Decision,
         for earlier in [key for key in asked if key[1] < decision.ts_bar]:
             del asked[earlier]
         return found
-    raise CheckFailed(f"{path}: {decision.symbol} at {decision.ts_bar}: a decision that no bar asked for")
+    raise CheckFailed(f"{path}: {_bar(decision)}: a decision that no bar asked for")
 
 
 def _decide_again(strategy: Strategy | None, moment: Moment, recorded: Decision) -> Decision:
@@ -303,9 +304,13 @@ def _compare(recorded: Decision, again: Decision, number: int, path: Path) -> No
             continue
         if was != now:
             raise CheckFailed(
-                f"{path}: decision {number + 1} ({recorded.symbol}, bar {recorded.ts_bar}): {field} was {_said(was)}, "
-                f"is now {_said(now)}"
+                f"{path}: decision {number + 1} ({_bar(recorded)}): {field} was {_said(was)}, is now {_said(now)}"
             )
+
+
+def _bar(decision: Decision) -> str:
+    """Of which symbol, and when the bar closed that it was made on."""
+    return f"{decision.symbol}, bar that closed {ist_second(decision.ts_bar)}"
 
 
 def _said(value: object) -> str:

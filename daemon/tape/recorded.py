@@ -14,6 +14,7 @@ from daemon.core.errors import UsageError
 from daemon.core.locks import Held, let_go, take
 
 _REEL_NAME = re.compile(r"(\d{4}-\d{2}-\d{2})\.(\d+)\.ticks")
+_TAPES = "????-??-??.parquet"
 
 
 class RecordedElsewhere(UsageError):  # noqa: N818  # a state that a timer lives with
@@ -52,6 +53,11 @@ def reels_by_day(directory: Path) -> dict[str, list[Path]]:
     return found
 
 
+def is_recording(directory: Path) -> bool:
+    """Whether `directory` holds a reel, or the tape of a day."""
+    return bool(reels_by_day(directory)) or any(directory.glob(_TAPES))
+
+
 def reel_path(directory: Path, day: str, started_ns: int) -> Path:
     """Name a reel of a day; names of one day sort by the time at which they were begun."""
     return directory / f"{day}.{started_ns:019d}.ticks"
@@ -75,7 +81,7 @@ def prune(directory: Path, today: str, keep_days: int) -> list[str]:
         return []
     oldest = (dt.date.fromisoformat(today) - dt.timedelta(days=keep_days)).isoformat()
     gone = []
-    for path in sorted(directory.glob("????-??-??.parquet")):
+    for path in sorted(directory.glob(_TAPES)):
         if path.stem < oldest:
             path.unlink()
             gone.append(path.stem)

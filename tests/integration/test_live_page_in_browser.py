@@ -9,10 +9,20 @@ from typing import Any
 import msgspec
 import pytest
 
+from daemon.control.rows import Listing
 from daemon.core.clock import DAY_NS
-from daemon.core.events import Flatten, Halt, TradingState
+from daemon.core.events import Action, Flatten, Halt, TradingState
 from tests.integration.browsers import Visit, clipped
-from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, STATUS, FakeDaemon, build_server, running_in_thread
+from tests.unit.control.fakes import (
+    DECISIONS,
+    NOW,
+    ORDERS,
+    POSITIONS,
+    STATUS,
+    FakeDaemon,
+    build_server,
+    running_in_thread,
+)
 
 CLIPPED = clipped("td, th, b, span, p, small, h1, h2, dd, dt, label, div, button, li", "#chart, #curve")
 NASTY = "<img src=x onerror=alert(1)>"
@@ -112,6 +122,39 @@ def test_what_is_ill_is_not_green(browser: Any) -> None:
         visit.pill("ACTIVE, unhealthy")
         assert not visit.is_green
         assert "no tick for 90 s → look at the feed" in visit.page.locator("#banners").inner_text()
+
+
+def test_what_is_only_partly_new_is_not_green(browser: Any) -> None:
+    """The account is fresh, orders and decisions are not: no green pill, and since when is said; then it is over."""
+    daemon = FakeDaemon()
+    server = build_server(daemon)
+    with running_in_thread(server):
+        visit = LiveVisit(browser, server.owners_link().link)
+        visit.page.route("**/decisions*", lambda route: route.fulfill(status=503, json={"detail": "too busy"}))
+        visit.pill("ACTIVE, partly old")
+        assert not visit.is_green
+        assert "(too busy)" in visit.page.locator("#part-banner").inner_text()
+        visit.page.unroute("**/decisions*")
+        visit.pill("ACTIVE$")
+        assert visit.is_green
+        assert visit.page.locator("#part-banner").is_hidden()
+
+
+def test_the_first_bars_are_told_in_words(browser: Any) -> None:
+    """No nanoseconds since 1970, and no regime of a market of which too little was seen."""
+    daemon = FakeDaemon()
+    early = {"action": Action.HOLD, "ts": NOW + DAY_NS, "complexity": 0.0, "regime": "ranging"}
+    why = f"NSE:SBIN-EQ 5m at {NOW}: 1 bars, at least 2 are needed"
+    daemon.rings[Listing.DECISIONS].add(msgspec.structs.replace(DECISIONS[0], **early, reason=why, segments=0))
+    daemon.rings[Listing.DECISIONS].add(msgspec.structs.replace(DECISIONS[0], **early, segments=2))
+    server = build_server(daemon)
+    with running_in_thread(server):
+        visit = LiveVisit(browser, server.owners_link().link)
+        visit.pill("ACTIVE")
+        visit.page.wait_for_selector("#decisions li time")
+        newest, before = visit.page.locator("#decisions li p").all_inner_texts()[:2]
+    assert "market not yet known: too few bars" in newest
+    assert before.startswith("Why: 1 bar so far, at least 2 are needed.")
 
 
 def test_commands_ask_first(browser: Any) -> None:

@@ -118,6 +118,14 @@ def test_another_model_is_named(capsys: Capture, thought: Path) -> None:
     assert document["causes"][0]["what"] == "model"
 
 
+def test_a_model_goes_to_the_strategy_of_the_journal(capsys: Capture, journal: Path) -> None:
+    """As in a plain replay: to the policy of ppo, and where nothing decides by one it is refused."""
+    assert main(["replay", "--against", str(journal), "--model", "m.safetensors"]) == 2
+    assert "--model m.safetensors: strategy rules would not decide by it" in capsys.readouterr().err
+    assert main(["replay", "--against", str(journal), "--strategy", "ppo", "--model", "/nowhere.safetensors"]) == 2
+    assert "/nowhere.safetensors: not a readable policy" in capsys.readouterr().err
+
+
 def test_an_altered_journal_has_no_cause_but_itself(capsys: Capture, journal: Path, tmp_path: Path) -> None:
     """Nothing that is known differs, and that is said."""
     path = altered(journal, tmp_path / "j.sqlite", lambda event: event.update(quantity=7), 2, "Fill")

@@ -15,10 +15,12 @@ import pytest
 
 from daemon.core.clock import NS_PER_MS, NS_PER_S
 from daemon.core.errors import TapeError, UsageError
-from daemon.core.events import Bar, Decision, Fill, OrderAccepted, OrderIntent, PositionChanged
+from daemon.core.events import Bar, Decision, Event, Fill, Halt, OrderAccepted, OrderIntent, PositionChanged
 from daemon.core.latency import FixedLatency
 from daemon.journal.reader import JournalReader
+from daemon.report.performance import exposure
 from daemon.run.replaying import Replay, ReplayOutputs
+from daemon.run.reporting import report_journal
 from daemon.tape.format import TapeReader, TapeWriter
 from daemon.tape.importer import import_tape
 from tests.samples import (
@@ -233,6 +235,30 @@ def test_an_interrupted_replay_says_so(tmp_path: Path, simulated: Path) -> None:
     assert summary.notes[-1] == "interrupted: the tape was not played to its end"
     assert 0 < summary.fills < 10
     assert len(journaled(tmp_path / "j", Fill)) == summary.fills
+
+
+def test_a_stopped_replay_divides_by_what_was_played(tmp_path: Path) -> None:
+    """Held from the fill to where it was stopped, nearly all of what was played; the report says the same."""
+    tape = write_tape(tmp_path / "t.parquet", *wave(120))
+
+    async def run() -> Any:
+        replay = Replay(settings_of(*LIVELY), [tape], [], FixedLatency(0), ReplayOutputs(journal=tmp_path / "j"))
+        fills: list[Fill] = []
+
+        def stop(event: Event) -> None:
+            fills.extend([event] if isinstance(event, Fill) else [])
+            if isinstance(event, Bar) and fills and event.ts_close > fills[0].ts + 10 * 60 * NS_PER_S:
+                replay.stop()
+
+        replay.app.bus.tap((Fill, Bar), stop)
+        return replay, await replay.run()
+
+    replay, summary = asyncio.run(run())
+    (halt,) = journaled(tmp_path / "j", Halt)
+    opened = replay.app.calendar.session_at(halt.ts).open_ns
+    assert replay.interrupted
+    assert summary.exposure == exposure(replay.trades, [(opened, halt.ts)]) > 0.2
+    assert report_journal(tmp_path / "j").summary.exposure == summary.exposure
 
 
 def test_one_symbol_of_the_tape(simulated: Path) -> None:

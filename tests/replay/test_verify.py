@@ -26,6 +26,7 @@ from daemon.core.events import (
 )
 from daemon.core.latency import FixedLatency
 from daemon.market.legs import Legs
+from daemon.report.text import ist_second
 from daemon.run.replaying import Replay, ReplayOutputs
 from daemon.run.verifying import _Past, verify_journal
 from models.agent import HRMAgent
@@ -82,7 +83,8 @@ def test_a_changed_decision_is_named(journal: Path, tmp_path: Path, field: str, 
     number = [event.ts_bar for event in journaled(journal, Decision)].index(decision.ts_bar)
     assert failed.value.exit_code == 1
     said = "HOLD" if value is Action.HOLD else repr(value)
-    assert f"({decision.symbol}, bar {decision.ts_bar}): {field} was {said}, is now " in str(failed.value)
+    closed = f"{decision.symbol}, bar that closed {ist_second(decision.ts_bar)}"
+    assert f"({closed}): {field} was {said}, is now " in str(failed.value)
     assert int(str(failed.value).split("decision ")[1].split(" ")[0]) > number
 
 

@@ -2,6 +2,7 @@
 "use strict";
 const L = window.LightweightCharts;
 const compact = new Intl.NumberFormat("en-IN", { notation: "compact", maximumFractionDigits: 1 });
+const inPrices = { type: "custom", minMove: 0.0001, formatter: (v) => price(v) };
 const inRupees = { type: "custom", minMove: 0.01, formatter: (v) => (v < 0 ? "−₹" : "₹") + compact.format(Math.abs(v)) };
 const inPercent = { type: "custom", minMove: 0.01, formatter: (v) => fallen(v) };
 const fallen = (v) => (v < -0.005 ? "−" : "") + Math.abs(v).toFixed(2) + " %";
@@ -41,7 +42,7 @@ function titles(chart, names) {
 /* One symbol at one interval: bars from hrmd, the last one grown by ticks. */
 function candleChart() {
   const chart = newChart("chart");
-  const bars = chart.addSeries(L.CandlestickSeries, { borderVisible: false, priceLineVisible: true, lastValueVisible: true }, 0);
+  const bars = chart.addSeries(L.CandlestickSeries, { borderVisible: false, priceLineVisible: true, lastValueVisible: true, priceFormat: inPrices }, 0);
   const volume = chart.addSeries(L.HistogramSeries, { ...unmarked, priceScaleId: "volume", priceFormat: { type: "volume" } }, 0);
   chart.priceScale("volume", 0).applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
   chart.priceScale("right", 0).applyOptions({ scaleMargins: { top: 0.08, bottom: 0.2 } });
@@ -50,7 +51,7 @@ function candleChart() {
   const complexity = chart.addSeries(L.AreaSeries, { ...unmarked, lineWidth: 1, autoscaleInfoProvider: () => ({ priceRange: { minValue: 0, maxValue: 1 } }) }, 2);
   for (const pane of [1, 2]) chart.priceScale("right", pane).applyOptions({ scaleMargins: { top: 0.34, bottom: 0.04 } }); // room for its title
   chart.panes().forEach((pane, n) => pane.setStretchFactor([5, 1.3, 1.3][n]));
-  const title = titles(chart, ["Price", "Reasoning depth, segments", "Market complexity"]);
+  const title = titles(chart, ["Price, ₹", "Reasoning depth, segments", "Market complexity, 0 to 1"]);
   const markers = L.createSeriesMarkers(bars, []);
   let length = 300, last = null, times = new Set();
 

@@ -29,7 +29,7 @@ function tell(text, kind = "note") {
 }
 
 const withReason = (body, reason) => (reason ? { ...body, reason } : body);
-const whyNot = (error) => (error instanceof Refused ? error.message : `no answer came (${error.message}); it may have been taken, look before you ask again`);
+const whyNot = (error) => (error instanceof Refused ? error.message : `${notAnswered(error)}; it may have been taken, look before you ask again`);
 
 async function command(word, again) {
   const [title, text] = MEANING[word], reason = await confirmed(title, text, title);
@@ -75,7 +75,7 @@ async function place(order, title, text, again) {
   } catch (error) {
     kind = "bad";
     if (error instanceof Refused && error.status !== 503) unanswered.delete(same);
-    said = unanswered.has(same) ? `No answer yet (${error.message}). Give the same order again: it is not placed twice.` : `Not placed: ${error.message}`;
+    said = unanswered.has(same) ? `No answer yet (${notAnswered(error)}). Give the same order again: it is not placed twice.` : `Not placed: ${error.message}`;
   }
   tell(`${title}: ${said}`, kind);
   say("ticket-said", said);

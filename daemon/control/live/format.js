@@ -4,6 +4,8 @@ const IST_S = 19800; // charts count in UTC: shown times are moved to India's
 const OPEN_S = 33300; // 09:15, from which bars are counted
 const byId = (id) => document.getElementById(id);
 const twoPlaces = new Intl.NumberFormat("en-IN", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const places = new Intl.NumberFormat("en-IN", { minimumFractionDigits: 2, maximumFractionDigits: 4 });
+const price = (value) => places.format(Number(value)); // of a market: a currency's has four places
 const whole = new Intl.NumberFormat("en-IN");
 const count = (n) => whole.format(Number(n));
 const rupees = (value) => (Number(value) < 0 ? "−₹" : "₹") + twoPlaces.format(Math.abs(Number(value)));

@@ -2,11 +2,12 @@
    The pill is green only where hrmd answered within the last seconds, is healthy and trades. */
 "use strict";
 const LOOK_MS = 2000, LOST_MS = 6000, SLOW_LOOKS = 8;
-const seen = { at: 0, tick: 0, status: null, health: null, decisions: [], orders: [], prices: new Map(), signedOut: true, starting: true, wrong: "" };
+const seen = { at: 0, tick: 0, status: null, health: null, decisions: [], orders: [], prices: new Map(), partAt: 0, partSince: 0, partWrong: "", signedOut: true, starting: true, wrong: "" };
 let candles = null, curve = null, listening = false, looks = 0, soon = null, deadline = 0, placed = false;
 const steady = () => performance.timeOrigin + performance.now();
 /* By both clocks: one of them stands still while a laptop sleeps, the other can be set. */
 const age = () => Math.max(steady() - seen.steady, Math.abs(Date.now() - seen.at));
+const partly = () => !!seen.partWrong && Date.now() - seen.partSince > LOST_MS;
 const lost = () => seen.at > 0 && age() > LOST_MS;
 
 function pill() {
@@ -18,11 +19,14 @@ function pill() {
   else if (!s) text = seen.wrong || "connecting";
   else if (s.trading_state !== "ACTIVE") { text = s.trading_state; kind = "pill " + (s.trading_state === "HALTED" ? "bad" : "warn"); }
   else if (seen.health.state !== "healthy") { text = `ACTIVE, ${seen.health.state}`; kind = "pill " + (seen.health.healthy ? "warn" : "bad"); }
+  else if (partly()) { text = "ACTIVE, partly old"; kind = "pill warn"; }
   else { text = "ACTIVE"; kind = "pill good"; }
   say("pill", text, kind);
   byId("pill").title = gone ? `hrmd does not answer${seen.wrong ? ": " + seen.wrong : ""}; what is shown is from then` : s ? s.trading_reason : "";
   document.title = seen.signedOut ? "hrmd" : gone ? "LOST · hrmd" : s ? `${text} ${byId("today").textContent} · hrmd` : "hrmd";
   show("lost-banner", gone);
+  show("part-banner", !gone && partly() && !seen.signedOut);
+  if (seen.partWrong) say("part-text", `orders, decisions, chart and log are ${seen.partAt ? "as of " + here(seen.partAt) : "not here yet"} (${seen.partWrong}).`);
   if (gone) say("lost-text", `no answer since ${here(seen.at)}${seen.wrong ? " (" + seen.wrong + ")" : ""}. Everything below is from then; orders may go on without this page. On its machine: hrmd ctl status, hrmd ctl halt.`);
 }
 
@@ -49,14 +53,28 @@ async function look() {
     showHealth(status, health);
     showBanners(status, health);
     showPositions(positions, (row) => close(row, now));
-    if (looks % SLOW_LOOKS === 0 || seen.stale) await slowly();
-    else if (looks % 2 === 0) await tail();
-    looks += 1;
+    await rest();
   } catch (error) {
     if (error instanceof Refused && error.status === 401) return signOut("");
-    seen.wrong = error instanceof Refused ? error.message : "no answer";
+    seen.wrong = notAnswered(error);
   }
   pill();
+}
+
+/* What fails here leaves the figures above fresh; the page says that the rest is not, and asks again. */
+async function rest() {
+  const all = looks % SLOW_LOOKS === 0 || seen.stale;
+  try {
+    if (all) await slowly();
+    else if (looks % 2 === 0) await tail();
+    if (all) Object.assign(seen, { partAt: Date.now(), partWrong: "" });
+    looks += 1;
+  } catch (error) {
+    if (error instanceof Refused && error.status === 401) throw error;
+    if (!seen.partWrong) seen.partSince = Date.now();
+    seen.partWrong = notAnswered(error);
+    looks = 0;
+  }
 }
 
 /* What changes with a bar or an order; frames bring it at once, this brings what they missed. */
@@ -98,7 +116,6 @@ async function chartAnew(toTheEnd) {
 
 function readBar(row) {
   const made = seen.decisions.find((one) => one.symbol === row.symbol), said = made ? ` · then: ${decisionWords(made).head}` : "";
-  const price = (value) => twoPlaces.format(Number(value));
   say("read", `${row.symbol} ${moment(row.open_time, 5)} O ${price(row.open)} H ${price(row.high)} L ${price(row.low)} C ${price(row.close)}${row.volume === null ? "" : ` volume ${count(row.volume)}`}${row.gap ? " (ticks may be missing)" : ""}${said}`);
 }
 
@@ -159,7 +176,7 @@ function signedIn(status, positions) {
 }
 
 function signOut(why) {
-  Object.assign(seen, { signedOut: true, starting: false, status: null, at: 0, wrong: "" });
+  Object.assign(seen, { signedOut: true, starting: false, status: null, at: 0, wrong: "", partAt: 0, partWrong: "" });
   show("door", true);
   for (const id of ["grid", "figures", "commands"]) show(id, false);
   byId("banners").replaceChildren();
@@ -168,13 +185,18 @@ function signOut(why) {
   pill();
 }
 
-async function begin() {
-  const banner = element("div", undefined, "banner bad");
-  banner.id = "lost-banner";
+function alarm(name, kind, title) {
+  const banner = element("div", undefined, "banner " + kind);
+  banner.id = name + "-banner";
   banner.setAttribute("role", "alert");
   banner.hidden = true;
-  banner.append(element("b", "hrmd is lost: "), Object.assign(element("span"), { id: "lost-text" }));
+  banner.append(element("b", title), Object.assign(element("span"), { id: name + "-text" }));
   byId("banners").before(banner);
+}
+
+async function begin() {
+  alarm("lost", "bad", "hrmd is lost: ");
+  alarm("part", "bad", "Partly old: ");
   try {
     await arrive();
   } catch (error) {
@@ -190,7 +212,7 @@ async function begin() {
   }
   pill();
 }
-const begin_again = () => { byId("lost-banner").remove(); begin(); };
+const begin_again = () => { for (const name of ["lost", "part"]) byId(name + "-banner").remove(); begin(); };
 
 byId("unlock").addEventListener("submit", async (event) => {
   event.preventDefault();

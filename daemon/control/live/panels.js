@@ -8,7 +8,7 @@ const percent = (share) => Math.round(100 * share) + " %";
 
 /* "2 segments, q_halt" as people would say it. */
 const thoughtWords = (segments, stop) => `thought ${segments} ${Number(segments) === 1 ? "segment" : "segments"}${stop ? ", then " + (STOPPED[stop] || words(stop)) : ""}`;
-const reasonWords = (reason) => reason.replace(/(\d+) segments?, (\w+)/g, (_, segments, stop) => thoughtWords(segments, stop));
+const reasonWords = (reason) => reason.replace(/^\S+ \w+ at \d{19}: /, "").replace(/^1 bars,/, "1 bar so far,").replace(/(\d+) segments?, (\w+)/g, (_, segments, stop) => thoughtWords(segments, stop));
 
 /* A decision in words: what, how sure, and what mattered. Of a hold no quantity: there is nothing to buy. */
 function decisionWords(row) {
@@ -21,7 +21,8 @@ function decisionWords(row) {
   if (row.why) parts.push(`what mattered: ${row.why}`);
   if (row.reason) parts.push(reasonWords(row.reason));
   if (row.segments && !/\d segments?, \w/.test(row.reason)) parts.push(thoughtWords(row.segments, row.halt_reason));
-  if (row.complexity > 0 || row.segments) parts.push(`market ${row.regime || "not yet known"}, complexity ${row.complexity.toFixed(2)}`);
+  if (row.complexity > 0) parts.push(`market ${row.regime || "not yet known"}, complexity ${row.complexity.toFixed(2)}`);
+  else if (row.segments) parts.push("market not yet known: too few bars");
   return { head, why: parts.join("; ") };
 }
 
@@ -127,7 +128,8 @@ function showBanners(status, health) {
   const found = [];
   if (status.trading_state !== "ACTIVE") {
     const means = status.trading_state === "HALTED" ? "no new risk is taken" : "positions are only closed";
-    found.push(["bad", status.trading_state, `${means}. ${status.trading_reason || "No reason was given"}${status.trading_who ? ` (${status.trading_who})` : ""}`]);
+    const given = status.trading_reason && status.trading_reason !== "by the operator" ? status.trading_reason : "No reason was given";
+    found.push(["bad", status.trading_state, `${means}. ${given}${status.trading_who ? ` (${status.trading_who})` : ""}`]);
   }
   const down = status.strategies.length > 0 && status.strategy !== status.strategies[0];
   if (down) found.push(["bad", "Stepped down", `${status.strategy} decides instead of ${status.strategies[0]}: ${status.strategy_reason || "no reason is known"}${status.strategy_who ? ` (${status.strategy_who})` : ""}. ${status.strategy_back || `hrmd ctl strategy ${status.strategies[0]} puts it back`}`]);
@@ -174,14 +176,14 @@ function drawScatter(rows) {
 }
 
 function drawLatency(took, deadline) {
-  const most = Math.max(0.001, ...took, ...(deadline && Math.max(...took) > deadline / 4 ? [deadline] : [])), wide = 286 / Math.max(20, took.length);
-  const parts = [drawing("path", { class: "axis", fill: "none", d: "M34,8V128H320" }), drawing("text", { x: 30, y: 16, "text-anchor": "end" }, most < 10 ? most.toFixed(1) : most.toFixed(0)),
-    drawing("text", { x: 30, y: 130, "text-anchor": "end" }, "0 ms")];
+  const most = Math.max(0.001, ...took, ...(deadline && Math.max(...took) > deadline / 4 ? [deadline] : [])), wide = 276 / Math.max(20, took.length);
+  const parts = [drawing("path", { class: "axis", fill: "none", d: "M44,8V128H320" }), drawing("text", { x: 40, y: 16, "text-anchor": "end" }, (most < 10 ? most.toFixed(1) : most.toFixed(0)) + " ms"),
+    drawing("text", { x: 40, y: 130, "text-anchor": "end" }, "0 ms")];
   took.forEach((value, n) => {
     const tall = Math.max(1, 116 * value / most);
-    parts.push(drawing("rect", { class: deadline && value > deadline ? "late" : "spike", x: (34 + n * wide).toFixed(1), y: (128 - tall).toFixed(1), width: Math.max(1, wide - 1).toFixed(1), height: tall.toFixed(1) }));
+    parts.push(drawing("rect", { class: deadline && value > deadline ? "late" : "spike", x: (44 + n * wide).toFixed(1), y: (128 - tall).toFixed(1), width: Math.max(1, wide - 1).toFixed(1), height: tall.toFixed(1) }));
   });
-  if (deadline && deadline <= most) parts.push(drawing("path", { class: "limit", d: `M34,${(128 - 116 * deadline / most).toFixed(1)}H320` }));
+  if (deadline && deadline <= most) parts.push(drawing("path", { class: "limit", d: `M44,${(128 - 116 * deadline / most).toFixed(1)}H320` }));
   byId("latency").replaceChildren(...parts);
 }
 

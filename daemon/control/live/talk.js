@@ -6,6 +6,9 @@ class Refused extends Error {
   constructor(status, detail) { super(detail); this.status = status; }
 }
 
+/* Why there is no answer, without the browser's own words for it. */
+const notAnswered = (error) => (error instanceof Refused ? error.message : error.name === "TimeoutError" ? "no answer in time" : "no answer");
+
 async function ask(path, body, patience = body === undefined ? PATIENCE_MS : COMMAND_MS) {
   const asked = { signal: AbortSignal.timeout(patience), credentials: "same-origin", cache: "no-store" };
   if (body !== undefined) Object.assign(asked, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });

@@ -40,10 +40,12 @@
       localization: { locale: "en-IN" },
     });
     const compact = new Intl.NumberFormat("en-IN", { notation: "compact", maximumFractionDigits: 1 });
+    const places = new Intl.NumberFormat("en-IN", { minimumFractionDigits: 2, maximumFractionDigits: 4 });
+    const inPrices = { type: "custom", minMove: 0.0001, formatter: (v) => places.format(v) };
     const inRupees = { type: "custom", minMove: 0.01, formatter: (v) => (v < 0 ? "−₹" : "₹") + compact.format(Math.abs(v)) };
     const inPercent = { type: "custom", minMove: 0.01, formatter: fallen };
     const plain = { lastValueVisible: false, priceLineVisible: false };
-    const bars = made.addSeries(L.CandlestickSeries, { ...plain, borderVisible: false }, 0);
+    const bars = made.addSeries(L.CandlestickSeries, { ...plain, borderVisible: false, priceFormat: inPrices }, 0);
     const volume = made.addSeries(L.HistogramSeries, { ...plain, priceScaleId: "volume", priceFormat: { type: "volume" } }, 0);
     made.priceScale("volume", 0).applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
     made.priceScale("right", 0).applyOptions({ scaleMargins: { top: 0.08, bottom: 0.2 } });
@@ -54,7 +56,7 @@
     const depth = reasoned ? made.addSeries(L.HistogramSeries, { ...plain, priceFormat: { type: "price", precision: 0, minMove: 1 } }, 3) : null;
     const complex = reasoned ? made.addSeries(L.AreaSeries, { ...plain, lineWidth: 1,
       autoscaleInfoProvider: () => ({ priceRange: { minValue: 0, maxValue: 1 } }) }, 4) : null;
-    const names = ["Price", "Net P&L since the start (dashed: buy and hold)", "Drawdown", "Reasoning depth, segments", "Market complexity"];
+    const names = ["Price, ₹", "Net P&L since the start (dashed: buy and hold)", "Drawdown", "Reasoning depth, segments", "Market complexity, 0 to 1"];
     for (const pane of [1, 2, 3, 4]) made.priceScale("right", pane).applyOptions({ scaleMargins: { top: pane === 1 ? 0.2 : 0.34, bottom: 0.06 } }); // room for its title
     made.panes().forEach((pane, n) => pane.setStretchFactor([5, 2, 1.3, 1.3, 1.3][n]));
     const marks = made.panes().map((pane) => L.createTextWatermark(pane, { horzAlign: "left", vertAlign: "top", lines: [] }));

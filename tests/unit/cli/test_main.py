@@ -124,6 +124,15 @@ def test_a_word_that_is_none_of_those_asked_for(capsys: Capture) -> None:
     assert capsys.readouterr().err == "error: Invalid value for 'side': 'SBIN' is not one of 'buy', 'sell'.\n"
 
 
+@pytest.mark.parametrize("side", ["BUY", "Sell", "buy"])
+def test_a_side_may_be_written_in_capitals(capsys: Capture, tmp_path: Path, side: str) -> None:
+    """As it stands in every list of orders; that nobody answers is all that is wrong."""
+    (tmp_path / "token").write_text("a-token-of-some-length-for-a-test")
+    where = ("--url", "http://127.0.0.1:9", "--token-file", str(tmp_path / "token"))
+    assert main(["ctl", "order", side, "10", "NSE:SBIN-EQ", *where]) == 2
+    assert "no hrmd answers at http://127.0.0.1:9" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [[], ["ctl"], ["tape"]])
 def test_a_bare_group_shows_its_help(capsys: Capture, arguments: list[str]) -> None:
     """Exit 2, the commands to choose from, and no empty error."""

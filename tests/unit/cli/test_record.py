@@ -89,6 +89,15 @@ def test_a_recording_that_runs_is_not_sealed_by_hand(tmp_path: Path, capsys: pyt
     assert "missing: no such directory" in capsys.readouterr().err
 
 
+def test_a_directory_that_is_no_recording_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever names another place than that of the settings is told so: reels lie somewhere else, unsealed."""
+    (tmp_path / "wrong").mkdir()
+    (tmp_path / "wrong" / "notes.txt").touch()
+    assert main(["tape", "seal", str(tmp_path / "wrong")]) == 2
+    assert "wrong: nothing was ever recorded there; expected the one" in capsys.readouterr().err
+    assert main(["tape", "seal", str(tmp_path / "wrong"), "--set", f"feed.record.path={tmp_path}/wrong"]) == 0
+
+
 def test_a_timer_leaves_a_recording_that_runs_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--if-free`: the process that records seals by itself, so that is no failure; without one all is sealed."""
     path = left_behind(tmp_path / "tapes")

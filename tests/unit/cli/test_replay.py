@@ -106,7 +106,10 @@ def test_verify_says_what_it_compared(capsys: Capture, tape: Path, tmp_path: Pat
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("error: ")
-    assert "decision 5 (NSE:SBIN-EQ, bar 1767585000000000000): action was SELL_SHORT, is now BUY_LONG" in printed.err
+    assert (
+        "decision 5 (NSE:SBIN-EQ, bar that closed 05 Jan 2026 09:20:00 IST): action was SELL_SHORT, is now BUY_LONG"
+        in printed.err
+    )
 
 
 def test_verify_prints_one_document_whatever_is_logged(capsys: Capture, tape: Path, tmp_path: Path) -> None:
@@ -199,6 +202,15 @@ def test_every_mistake_is_one_line(capsys: Capture, tape: Path, arguments: list[
     """Exit 2, the key or file at fault, nothing on stdout."""
     strategy = ["--set", "strategy.name=hrm"] if "--model" in arguments else []
     assert why in refusal(capsys, "replay", str(tape), *SET, *strategy, *arguments)
+
+
+def test_a_journal_that_can_not_be_one_is_refused_before_anything_is_done(
+    capsys: Capture, tape: Path, tmp_path: Path
+) -> None:
+    """A directory: no model is read for it, no log begins."""
+    assert main(["replay", str(tape), "--strategy", "hrm", "--journal", str(tmp_path)]) == 2
+    said = f"error: journal {tmp_path}: is a directory, expected a regular file\n"
+    assert capsys.readouterr().err == said
 
 
 def test_broken_yaml_names_the_place(capsys: Capture, tape: Path, tmp_path: Path) -> None:

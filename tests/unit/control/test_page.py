@@ -65,7 +65,7 @@ def test_what_scripts_look_for_is_there() -> None:
     assert len(ids) == len(set(ids))
     own = "".join(parts("script")[1:])
     wanted = set(re.findall(r'\b(?:byId|say|show|table|newChart)\("([\w-]+)"', own))
-    assert wanted - set(ids) == {"lost-banner", "lost-text"}, "these two are made by main.js"
+    assert wanted - set(ids) == {"lost-banner", "lost-text", "part-banner", "part-text"}, "these are made by main.js"
     assert {
         one for pair in re.findall(r'aria-(?:labelledby|describedby)="([^"]+)"', markup) for one in pair.split()
     } <= {*ids}

@@ -370,12 +370,12 @@ class Brake(Recorder):
             await asyncio.Event().wait()
 
 
-async def stopped_after(ticks: int, tapes: Tapes) -> TapeFeed:
+async def stopped_after(ticks: int, tapes: Tapes, clock: PacedClock | None = None) -> TapeFeed:
     """Play until so many ticks were handled, and stop there."""
     bus = Bus()
     brake = Brake(bus, ticks)
     handling = asyncio.create_task(brake.run())
-    feed = feed_of(tapes, bus)
+    feed = feed_of(tapes, bus, clock)
     playing = asyncio.create_task(feed.run())
     async with asyncio.timeout(30):
         await brake.stands.wait()
@@ -398,3 +398,21 @@ async def test_a_tape_that_is_stopped_counts_what_was_played(tmp_path: Path, chu
     assert feed.first_ts is not None
     assert feed.last_ts is not None
     assert ((feed.first_ts - OPEN_NS) / SECOND, (feed.last_ts - OPEN_NS) / SECOND) == (0, 20)
+
+
+async def test_a_paced_tape_counts_no_tick_that_is_still_to_come(tmp_path: Path) -> None:
+    """Bad ticks an hour ahead are read with the first ones, and nobody has seen them yet."""
+    times = [0, 1, 3600, 3601]
+    path = write(tmp_path / "t", make_batch(ts_event=times, ts_recv=times, ltp=[100, 100, -1, 101]))
+    bus, counts = Bus(), []
+    feed = feed_of(Tapes([path], [], 1024), bus, PacedClock(60))
+    bus.tap((TickBatch,), lambda _: counts.append((feed.tick_filter.accepted, sum(feed.tick_filter.rejected.values()))))
+    recorder = Recorder(bus)
+    handling, playing = asyncio.create_task(recorder.run()), asyncio.create_task(feed.run())
+    async with asyncio.timeout(30):
+        while not counts:  # noqa: ASYNC110  # the tape is paced by the machine's clock
+            await asyncio.sleep(0.01)
+    for task in (playing, handling):
+        task.cancel()
+    await asyncio.gather(playing, handling, return_exceptions=True)
+    assert counts[0] == (2, 0)

@@ -50,9 +50,14 @@ def test_calmar_by_hand() -> None:
     assert calmar([100.0], 0.1) is None
 
 
+def test_one_session_is_no_growth() -> None:
+    """A year of such a day says nothing."""
+    assert calmar([100.0, 90.0], 0.1) is None
+
+
 def test_calmar_of_an_absurd_session_is_finite() -> None:
     """A hundredfold day, compounded over a year, would overflow a float."""
-    assert math.isfinite(calmar([1.0, 100.0], 0.1) or math.inf)
+    assert math.isfinite(calmar([1.0, 50.0, 100.0], 0.1) or math.inf)
 
 
 def test_trades_by_hand() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from daemon.report.html import render
 from daemon.report.page import Shown, page_data
 from daemon.report.summary import ReplaySummary
 from daemon.report.terminal import BAR_CELLS, bar, print_summary, sparkline
@@ -70,6 +71,19 @@ def test_a_run_without_reasoning_or_trades() -> None:
     assert "No trade was closed." in text
     assert "Reasoning" not in text
     assert "model" not in text
+
+
+def test_of_one_session_no_ratio_is_said() -> None:
+    """A year of a day says nothing, and neither does its close of a fall inside it; one is no plural."""
+    sample = Sample(sessions=1)
+    summary = sample.summary()
+    text = shown(summary, [])
+    assert summary.calmar is None
+    assert "1 session " in text
+    assert "of one session no Sharpe, Sortino or Calmar can be said" in text
+    page = render(summary, Shown(bars=sample.bars, equity=sample.equity))
+    assert "one session: no Sharpe, Sortino or Calmar" in page
+    assert re.search(r"of session closes; [0-9.]+ % of bar closes", page)
 
 
 def test_a_run_without_anything() -> None:

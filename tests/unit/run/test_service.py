@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from daemon.cli import main
 from daemon.control.rendezvous import Running, running_daemons
+from daemon.core.clock import NS_PER_S
 from daemon.core.errors import SettingsError, UsageError
 from daemon.core.events import Bar, Decision, Halt, HealthReport, OrderIntent
 from daemon.journal.reader import JournalReader
@@ -24,7 +25,7 @@ from daemon.run.output_tables import bars_table
 from daemon.run.service import Service, order_prefix
 from daemon.tape.recorded import RecordedDirectory
 from strategies.hrm import HRMStrategy
-from tests.samples import HRM, LIVELY, SBIN, journaled, play, settings_of, wave, write_tape
+from tests.samples import HRM, LIVELY, OPEN, SBIN, journaled, play, settings_of, wave, write_tape
 from tests.unit.core.readings import FakeReadings
 from tests.unit.orders.live import until
 
@@ -130,6 +131,16 @@ def test_the_command_is_the_service(tmp_path: Path, capsys: pytest.CaptureFixtur
     printed = capsys.readouterr()
     assert printed.out == ""
     assert '"event":"control listens"' in printed.err
+
+
+def test_a_tape_without_a_usable_tick_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line that says why they were turned away, and the exit code of other bad input."""
+    dark = write_tape(tmp_path / "dark.parquet", [OPEN + 10 * 3600 * NS_PER_S + step for step in range(5)], [100.0] * 5)
+    changes = (*CALM, f"feed.tape=[{dark}]", f"journal.path={tmp_path}/j", f"control.token_file={tmp_path}/token",
+               "feed.speed=100000")  # fmt: skip
+    assert main(["run", *[argument for change in changes for argument in ("--set", change)]]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"error: {dark}: no tick could be used (5 outside_session)"
 
 
 def test_inference_is_measured(tmp_path: Path) -> None:
