@@ -54,6 +54,12 @@ def feed(
     return live
 
 
+def undated(feed: TapeFeed | LiveFeed) -> str:
+    """Why nobody knows what day it is, "" where it is known: a tape has days of its own."""
+    watch = feed.clock_watch if isinstance(feed, LiveFeed) else None
+    return watch.undated if watch is not None else ""
+
+
 def tape_feed(
     bus: Bus, settings: Settings, plan: RunPlan, market: MarketOfRun, tapes: Tapes, clock: ReplayClock | PacedClock
 ) -> TapeFeed:

@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from decimal import Decimal
 from typing import Any, Final
 
+from daemon.calls.addresses import is_local
 from daemon.calls.budget import RateBudget
 from daemon.calls.outcome import NotSent, Outcome
 from daemon.calls.secret import Secret
@@ -245,7 +246,10 @@ def openalgo_feed(
     async def connect(token: str) -> AsyncGenerator[Link, None]:
         yield SocketLink(server.socket_url, Secret(token), named, clock, real=real)
 
-    watch = ClockWatch(clock, len(wanted), live.clock_limit_s) if isinstance(clock, LiveClock) else None
+    watch = None
+    if isinstance(clock, LiveClock):  # a server on this machine dates its answers by the same clock
+        elsewhere = not is_local(server.url)
+        watch = ClockWatch(clock, len(wanted), live.clock_limit_s, dated_elsewhere=elsewhere)
     rest = OpenAlgoRest(
         server.url, entry.read(), budget, clock, on_date=watch.on_date if watch is not None else None, names=names
     )
