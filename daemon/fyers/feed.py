@@ -11,17 +11,19 @@ import os
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Final
 
 from daemon.calls.addresses import check_encrypted, is_local
 from daemon.calls.budget import RateBudget
 from daemon.calls.http import OnDate
 from daemon.calls.outcome import NotSent, Outcome
+from daemon.core.aside import Aside
 from daemon.core.bus import Bus
 from daemon.core.clock import LiveClock, PacedClock
 from daemon.core.errors import SettingsError, UsageError
 from daemon.feed.live.clock_watch import ClockWatch
-from daemon.feed.live.feed import LiveFeed, Record
+from daemon.feed.live.feed import TOKEN_S, LiveFeed, Record
 from daemon.feed.live.frames import Link
 from daemon.feed.live.time import live_schedule
 from daemon.feed.tick_filter import TickFilter
@@ -90,15 +92,20 @@ class Venue:
         """`leaves`: whether the feed beside it shows the token to others."""
         self._settings = settings
         self._leaves = leaves
+        self.disk = Aside("quotes token")
+        """Of the token's file, which may hang."""
         self._credentials = Credentials(settings.app_id, read_token(settings, leaves=leaves))
         self._rest = FyersRest(self._credentials, budget, clock, endpoints(settings), on_date=on_date)
 
     async def quotes(self, symbols: list[str]) -> Outcome[list[Quote]]:
         """Last prices of 1 to 50 symbols; nothing is asked while there is no token."""
         try:
-            self._rest.authorize(Credentials(self._settings.app_id, read_token(self._settings, leaves=self._leaves)))
+            token = await self.disk.ask(partial(read_token, self._settings, leaves=self._leaves), TOKEN_S)
         except UsageError as error:
             return NotSent(str(error))
+        except TimeoutError as error:
+            return NotSent(f"the token's file can't be read ({error.strerror})")
+        self._rest.authorize(Credentials(self._settings.app_id, token))
         return await self._rest.quotes(symbols)
 
     async def close(self) -> None:
