@@ -28,7 +28,7 @@ from daemon.feed.live.frames import Link
 from daemon.feed.live.time import live_schedule
 from daemon.feed.tick_filter import TickFilter
 from daemon.fyers.access import endpoints, token_of
-from daemon.fyers.credentials import Credentials, token_path
+from daemon.fyers.credentials import Credentials
 from daemon.fyers.gateway.assignment import SDK_MISSING, SDK_MODULE, Assignment
 from daemon.fyers.gateway.process import running
 from daemon.fyers.rest import FyersRest
@@ -70,11 +70,7 @@ def _foreign(settings: Settings) -> list[str]:
 
 def read_token(settings: FyersSettings, *, leaves: bool = False) -> str:
     """The day's token, which the feed shows to others (`leaves`); raises `SettingsError` that says how to get one."""
-    text = token_of(settings, os.environ, leaves=leaves).reveal()
-    if not text:
-        path = token_path(settings.token_file, os.environ)
-        raise SettingsError(f"broker.fyers.token_file: {path} is empty; hrmd login puts the day's access token there")
-    return text
+    return token_of(settings, os.environ, leaves=leaves).reveal()
 
 
 class Venue:
