@@ -86,6 +86,11 @@ class Gate:
         self._sessions = sessions
         self._addresses: dict[str, _Failures] = {}
 
+    async def refresh(self) -> None:
+        """Know who holds a token by now, before anybody is let in, or let stay."""
+        if self._keyring is not None:
+            await self._keyring.refresh()
+
     def enter(self, authorization: str | None, cookie: str | None = None, address: str = "") -> Entry:
         """Whoever shows these: the value of an `Authorization` header, else of the session's cookie."""
         scheme, _, token = (authorization or "").partition(" ")
