@@ -79,10 +79,12 @@ class ControlServer:
         bridge: Bridge | None = None,
         lines: Callable[[], Sequence[LogRow]] = list,
         precedence: Precedence | None = None,
+        disk: Aside | None = None,
     ) -> None:
+        """`disk`: asks for the file of tokens beside the loop; None: the loop itself looks at it."""
         self._settings = settings
         sessions = Sessions(int(settings.session_hours * 3600))
-        self._keyring = Keyring(settings.tokens_file, disk=Aside("control tokens"))
+        self._keyring = Keyring(settings.tokens_file, disk=disk)
         self._gate = Gate(token, clock, self._keyring, sessions)
         self._answers = Remembered(clock)
         self._limits = limits

@@ -128,6 +128,7 @@ def fyers_feed(
     check_live(settings)
     live, symbols = settings.feed.live, symbols or tuple(settings.feed.symbols)
     leaves, account = bool(_foreign(settings)), settings.broker.fyers
+    calls_file = str(account.calls_file.resolve())  # now: at a later link its disk may hang
 
     def connect(token: str) -> AbstractAsyncContextManager[Link]:
         return (gateway or running)(
@@ -138,7 +139,7 @@ def fyers_feed(
                 symbol_token_url=account.symbol_token_url,
                 index_map_url=account.index_map_url,
                 conflate_above=live.conflate_above,
-                calls_file=str(account.calls_file.resolve()),
+                calls_file=calls_file,
                 calls=(account.calls_per_second, account.calls_per_minute, account.calls_per_day),
             )
         )
