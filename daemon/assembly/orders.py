@@ -5,7 +5,7 @@ Invariant: where `broker.name` is paper nothing that can reach a broker is built
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from daemon.assembly.market import MarketOfRun
 from daemon.brokers.choice import adapter_of, real_ticks
@@ -60,11 +60,14 @@ def token_keeper(bus: Bus, settings: Settings, plan: RunPlan, wall: LiveClock, v
 
 def execution(
     bus: Bus, settings: Settings, plan: RunPlan, market: MarketOfRun, account: Account, journal: Journal | None,
-    venue: Broker | None, token: TokenKeeper | None,
+    venue: Broker | None, token: TokenKeeper | None, undated: Callable[[], str],
 ) -> LiveExecutionActor | ExecutionActor:  # fmt: skip
-    """The stage that sends orders: to a broker, or, where there is none, to the simulated venue."""
+    """The stage that sends orders: to a broker, or, where there is none, to the simulated venue.
+
+    `undated`: why nobody knows what day it is, "" where it is known.
+    """
     if venue is None:
-        return _paper_execution(bus, settings, plan, market, account, journal)
+        return _paper_execution(bus, settings, plan, market, account, journal, undated)
     stage = _live_execution(bus, settings, plan, market, account, journal, venue)
     if token is not None:
         token.listeners.append(stage.admitted)
@@ -83,13 +86,14 @@ def _live_execution(
 
 
 def _paper_execution(
-    bus: Bus, settings: Settings, plan: RunPlan, market: MarketOfRun, account: Account, journal: Journal | None
-) -> ExecutionActor:
+    bus: Bus, settings: Settings, plan: RunPlan, market: MarketOfRun, account: Account, journal: Journal | None,
+    undated: Callable[[], str],
+) -> ExecutionActor:  # fmt: skip
     instruments, calendar = market.instruments, market.calendar
     venue = PaperVenue(
         settings.broker.paper, instruments, CostSchedule(), calendar, INTERVALS.get(market.tapes.bars, 0)
     )
     return ExecutionActor(
         bus, account.orders, venue, journal, plan.clock, settings.execution.working_timeout_s, plan.latency.order_ns,
-        account.held, Settlement(instruments, CostSchedule(), calendar, account.portfolio.closes()),
+        account.held, Settlement(instruments, CostSchedule(), calendar, account.portfolio.closes()), undated,
     )  # fmt: skip

@@ -5,6 +5,8 @@ Invariant: what is on paper is held against no broker's funds, and a replay agai
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from daemon.assembly.market import MarketOfRun
 from daemon.core.bus import Bus
 from daemon.plan import RunPlan
@@ -19,8 +21,14 @@ from daemon.risk.lease import Lease
 from daemon.settings.tree import Settings
 
 
-def risk_stage(bus: Bus, settings: Settings, plan: RunPlan, market: MarketOfRun, account: Account) -> RiskActor:
-    """The stage between what is decided and what is sent."""
+def risk_stage(
+    bus: Bus, settings: Settings, plan: RunPlan, market: MarketOfRun, account: Account, undated: Callable[[], str]
+) -> RiskActor:
+    """The stage between what is decided and what is sent.
+
+    `undated`: why nobody knows what day it is, "" where it is known. Where there is a broker its answers have said so
+    before anything begins, and what is held there isn't left to itself for want of a tick.
+    """
     broker, instruments, calendar = settings.broker, market.instruments, market.calendar
     stage = RiskActor(
         bus,
@@ -38,6 +46,7 @@ def risk_stage(bus: Bus, settings: Settings, plan: RunPlan, market: MarketOfRun,
         settings.strategy.square_off_minutes,
         None if broker.on_paper else FundsCheck.of(broker.live, account.portfolio.starting_cash),
         market.limit,
+        undated if broker.on_paper else lambda: "",
     )
     stage.book.cash = account.portfolio.cash
     stage.book.lease = _lease(settings, plan)

@@ -29,14 +29,17 @@ from daemon.supervision.supervisor import Ladder
 
 def shadows(
     bus: Bus, settings: Settings, plan: RunPlan, market: MarketOfRun, real: Portfolio, costs: TradeCosts,
-    stage: StrategyActor, agents: Sequence[Agent],
+    stage: StrategyActor, agents: Sequence[Agent], undated: Callable[[], str],
 ) -> Shadows:  # fmt: skip
-    """The agents, each with a desk of its own; `real` is the portfolio that they are held against."""
+    """The agents, each with a desk of its own; `real` is the portfolio that they are held against.
+
+    `undated`: why nobody knows what day it is, "" where it is known.
+    """
     clock, machine, own = plan.clock, plan.machine, settings.strategy.name
     around = Surroundings(
         clock, market.calendar, market.instruments, market.legs.indices, plan.latency, market.limit, costs,
         INTERVALS.get(market.tapes.bars, 0), isinstance(clock, ReplayClock), machine.thread, machine.flag,
-        machine.stopwatch,
+        machine.stopwatch, undated,
     )  # fmt: skip
     model = str(getattr(stage.succession.newest(own), "description", ""))
     return Shadows(bus, settings, agents, around, real, model, stage.strategies.get(own))

@@ -17,7 +17,6 @@ from daemon.bars.complexity import ComplexityDetector
 from daemon.bars.overnight import Overnight
 from daemon.brokers.choice import feed_of
 from daemon.calls.budget import RateBudget
-from daemon.core.aside import Aside
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_MS, LiveClock, PacedClock, ReplayClock
 from daemon.core.events import PositionRestated
@@ -50,8 +49,14 @@ def feed(
         settings, bus, _tick_filter(settings, plan, market), market.calendar, clock, calls[settings.feed.source],
         plan.record, market.symbols, machine.gateway, random.Random(machine.chance(8)),
     )  # fmt: skip
-    live.disk = Aside("feed token", machine.thread)
+    live.read_by(machine.thread)
     return live
+
+
+def undated(feed: TapeFeed | LiveFeed) -> str:
+    """Why nobody knows what day it is, "" where it is known: a tape has days of its own."""
+    watch = feed.clock_watch if isinstance(feed, LiveFeed) else None
+    return watch.undated if watch is not None else ""
 
 
 def tape_feed(

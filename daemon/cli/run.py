@@ -11,6 +11,8 @@ import typer
 from daemon.cli.options import Config, Overrides, run_loop, settings_and_logs
 
 if TYPE_CHECKING:
+    from daemon.machine import Machine
+    from daemon.run.start_watch import Watch
     from daemon.settings.tree import Settings
 
 
@@ -28,11 +30,16 @@ def run(
     changes = [*(overrides or []), "supervisor.strict=true"] if strict else overrides
     settings = settings_and_logs(config, changes)
     with without_waiting():
-        _run(settings, lambda: load_settings(config, changes))
+        run_watched(settings, lambda: load_settings(config, changes))
 
 
-def _run(settings: Settings, load: Callable[[], Settings]) -> None:
-    """Run it; where it never came to trade, whoever is told of alerts is told why."""
+def run_watched(
+    settings: Settings, load: Callable[[], Settings], machine: Machine | None = None, watch: Watch | None = None
+) -> None:
+    """Run it; where it never came to trade, or its start stands still, whoever is told of alerts is told why.
+
+    `machine`: what it runs on, by default this computer, and `watch`: who looks after its start.
+    """
     from daemon.alerting.refused import forget, note_path, tell
     from daemon.core.clock import wall_ns
     from daemon.core.errors import HrmdError, Unavailable, UsageError
@@ -42,22 +49,29 @@ def _run(settings: Settings, load: Callable[[], Settings]) -> None:
     from daemon.run.memory import set_aside
     from daemon.run.notify import Notifier
     from daemon.run.service import Service
+    from daemon.run.start_watch import places_of, watched
 
     note, began = note_path(os.environ), False
+    managed = Notifier.from_environment(os.environ).managed
 
     async def begin() -> None:
         nonlocal began
         began = True
         forget(note)
 
+    def stands_still(reason: str) -> None:
+        if managed:
+            tell(settings.alerts, reason, note, os.environ, again=True)
+
     try:
         with telling_what_passes():
-            run_loop(ensure(settings, ist_date(wall_ns())))
-            service = Service(settings, load=load)
+            with (watch or watched)(places_of(settings), stands_still):
+                run_loop(ensure(settings, ist_date(wall_ns())))
+                service = Service(settings, load=load, machine=machine)
             set_aside()
             run_loop(service.run((begin,)))
     except Exception as error:
-        if not began and Notifier.from_environment(os.environ).managed:
+        if not began and managed:
             reason = str(error) if isinstance(error, HrmdError) else f"{type(error).__name__}: {error}"
             again = not isinstance(error, UsageError) or isinstance(error, Unavailable)
             tell(settings.alerts, reason, note, os.environ, again=again)

@@ -13,11 +13,12 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import structlog
 
+from daemon.core.aside import Aside
 from daemon.core.errors import HrmdError, UsageError
 
 log = structlog.get_logger("backtest")
@@ -29,6 +30,8 @@ ENDING_S = 2.0
 LONGEST_S = 3600.0
 MAX_LINE_BYTES = 16 << 20
 MAX_WORDS = 300
+TAPES_S: Final = 2.0
+"""How long the disk of the tapes may take."""
 
 
 class BacktestTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,8 +83,14 @@ class BusyError(HrmdError):
 class Backtests:
     """Runs them; of those that are over the newest 20 are kept."""
 
-    def __init__(self, tapes: Path, also: Sequence[Path], worker: Sequence[str] = WORKER) -> None:
-        """`tapes`: the directory that they may lie in, `also`: files that may be played wherever they are."""
+    def __init__(
+        self, tapes: Path, also: Sequence[Path], worker: Sequence[str] = WORKER, disk: Aside | None = None
+    ) -> None:
+        """`tapes`: the directory that they may lie in, `also`: files that may be played wherever they are.
+
+        `disk`: of both; it may hang.
+        """
+        self._disk = disk if disk is not None else Aside("backtest tapes")
         self._root = tapes
         self._also = {path.resolve() for path in also}
         self._worker = tuple(worker)
@@ -96,15 +105,17 @@ class Backtests:
 
     async def start(self, ticket: BacktestTicket, who: str, settings: str) -> Backtest:
         """Start one on `settings` (JSON). Raises `BusyError` while another runs, `UsageError` for foreign tapes."""
-        tapes = [self._tape(name) for name in ticket.tapes]
         if self._starting or self._running is not None:
             raise BusyError("a backtest runs already; one at a time: wait for it, or cancel it")
         self._starting = True
         try:
+            tapes = await self._disk.ask(lambda: [self._tape(name) for name in ticket.tapes], TAPES_S)
             process = await asyncio.create_subprocess_exec(
                 *self._worker, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL, limit=MAX_LINE_BYTES,
             )  # fmt: skip
+        except TimeoutError as error:
+            raise UsageError(f"tapes: their disk can't be read ({error.strerror})") from None
         except OSError as error:
             raise UsageError(f"a backtest can't be started ({error.strerror})") from None
         finally:

@@ -49,6 +49,7 @@ class Door:
             ticket = bodies.login(await bodies.read(request, self._context.limits.body_s))
         except ValueError as error:
             return refuse(400, str(error))
+        await self._context.gate.refresh()
         entry = self._context.gate.login(ticket.token.strip(), request.remote or "")
         return self._begun(request, entry, "login", "token: not one of hrmd's; hrmd token new makes one")
 
@@ -65,6 +66,7 @@ class Door:
             ticket = bodies.code(await bodies.read(request, self._context.limits.body_s))
         except ValueError as error:
             return refuse(400, str(error))
+        await self._context.gate.refresh()
         entry = self._context.gate.by_code(ticket.code, self._codes, request.remote or "")
         return self._begun(request, entry, "login by link", "the link was used or is too old; hrmd ctl page shows one")
 

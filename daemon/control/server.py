@@ -41,6 +41,7 @@ from daemon.control.stream import Stream
 from daemon.control.tokens import Keyring
 from daemon.control.tuning import SettingsDesk
 from daemon.control.view import ControlView, MigrationDesk, ModelDesk, OrderDesk
+from daemon.core.aside import Aside
 from daemon.core.clock import Clock
 from daemon.core.errors import Fault, UsageError
 from daemon.settings.run import ControlSettings
@@ -78,10 +79,12 @@ class ControlServer:
         bridge: Bridge | None = None,
         lines: Callable[[], Sequence[LogRow]] = list,
         precedence: Precedence | None = None,
+        disk: Aside | None = None,
     ) -> None:
+        """`disk`: asks for the file of tokens beside the loop; None: the loop itself looks at it."""
         self._settings = settings
         sessions = Sessions(int(settings.session_hours * 3600))
-        self._keyring = Keyring(settings.tokens_file)
+        self._keyring = Keyring(settings.tokens_file, disk=disk)
         self._gate = Gate(token, clock, self._keyring, sessions)
         self._answers = Remembered(clock)
         self._limits = limits
@@ -228,6 +231,7 @@ class ControlServer:
         if route is None or route.scope is None:
             return await handler(request)
         authorization, cookie = request.headers.get("Authorization"), request.cookies.get(cookie_name(request))
+        await self._gate.refresh()
         entry = self._gate.enter(authorization, cookie, request.remote or "")
         if entry.verdict is Verdict.TOO_MANY:
             return refuse(429, "too many wrong tokens", {"Retry-After": str(entry.wait_s)})

@@ -157,6 +157,7 @@ class Sockets:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(PULSE_S)
+            await self._context.gate.refresh()
             for who, reader in list(self._listeners.values()):
                 if not self._context.gate.still(who):
                     reader.let_go(Code.NO_LONGER, "the session or the token has ended")

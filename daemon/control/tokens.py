@@ -16,10 +16,13 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
+from typing import Final, TypeAlias
 
 import msgspec
 
+from daemon.core.aside import Aside
 from daemon.core.clock import wall_ns
 from daemon.core.errors import UsageError
 from daemon.core.files import read_text, write_whole
@@ -28,6 +31,9 @@ PREFIX = "hrmd_"
 MAX_TOKENS = 1000
 OWNER = "operator"
 """Who holds the daemon's own token, as `hrmd ctl` does."""
+READ_S: Final = 0.5
+"""How long the disk of the tokens may take, for each request."""
+_Stamp: TypeAlias = tuple[int, int, int] | None
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 
@@ -63,6 +69,10 @@ class _Tokens(msgspec.Struct, forbid_unknown_fields=True):
     tokens: list[TokenRecord]
 
 
+_Found: TypeAlias = tuple[_Stamp, list[TokenRecord], str]
+"""The file as it was found: its stamp, who is in it, and why it can't be used."""
+
+
 def digest(token: str) -> str:
     """What is kept of a token."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
@@ -71,12 +81,14 @@ def digest(token: str) -> str:
 class Keyring:
     """The tokens of a file, read again when it changes."""
 
-    def __init__(self, path: Path, now_ns: Callable[[], int] = wall_ns) -> None:
+    def __init__(self, path: Path, now_ns: Callable[[], int] = wall_ns, disk: Aside | None = None) -> None:
+        """`disk`: asks for the file beside a loop, at each `refresh`; None: whoever wants to know looks at it."""
         self.path = path
+        self._disk = disk
         self.trouble = ""
         """Why the file can't be used, "" where it can or isn't there."""
         self._now_ns = now_ns
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: _Stamp = None
         self._records: list[TokenRecord] = []
 
     def find(self, token: str) -> TokenRecord | None:
@@ -95,20 +107,39 @@ class Keyring:
     def _holds(self, record: TokenRecord) -> bool:
         return record.expires_ts is None or self._now_ns() < record.expires_ts
 
-    def _current(self) -> list[TokenRecord]:
+    async def refresh(self) -> None:
+        """Know what the file says now; a disk that hangs lets nobody in, and holds up nobody for longer than that."""
+        if self._disk is None:
+            return
         try:
-            found = self.path.stat()
-            stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
-        except OSError:
-            self._stamp, self._records, self.trouble = None, [], ""
-            return []
-        if stamp != self._stamp:
-            self._stamp = stamp
-            try:
-                self._records, self.trouble = read_tokens(self.path), ""
-            except UsageError as error:
-                self._records, self.trouble = [], str(error)
+            self._take(await self._disk.ask(partial(_look, self.path, self._stamp), READ_S))
+        except TimeoutError as error:
+            self._stamp, self._records = None, []
+            self.trouble = f"{self.path}: the tokens can't be read ({error.strerror})"
+
+    def _current(self) -> list[TokenRecord]:
+        if self._disk is None:
+            self._take(_look(self.path, self._stamp))
         return self._records
+
+    def _take(self, found: _Found | None) -> None:
+        if found is not None:
+            self._stamp, self._records, self.trouble = found
+
+
+def _look(path: Path, known: _Stamp) -> _Found | None:
+    """What the file says; None where it is as it was."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None, [], ""
+    stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
+    if stamp == known:
+        return None
+    try:
+        return stamp, read_tokens(path), ""
+    except UsageError as error:
+        return stamp, [], str(error)
 
 
 def read_tokens(path: Path) -> list[TokenRecord]:

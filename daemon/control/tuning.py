@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 
 from daemon.control.manual_desk import ManualDesk
 from daemon.control.view import BY_THE_OPERATOR, NotDurableError, NotTradingError, Reason
+from daemon.core.aside import Aside
 from daemon.core.clock import Clock
 from daemon.core.events import SettingChanged
 from daemon.settings.changing import CHANGEABLE, LOG_LEVEL, Value, changed, differing, value_of
 from daemon.settings.tree import Settings
+
+READ_S: Final = 3.0
+"""How long the disk of the settings may take: whoever asks over HTTP waits for a little longer."""
 
 
 class ConfigTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,14 +85,19 @@ class Tuning:
         clock: Clock,
         set_level: Callable[[str], None],
         load: Callable[[], Settings] | None,
+        disk: Aside | None = None,
     ) -> None:
-        """`file`: the settings of the start, `now`: these, with the limits that an earlier process was told."""
+        """`file`: the settings of the start, `now`: these, with the limits that an earlier process was told.
+
+        `disk`: of the files that `load` reads; they may hang.
+        """
         self._file = file
         self._now = now
         self._desk = desk
         self._clock = clock
         self._set_level = set_level
         self._load = load
+        self._disk = disk if disk is not None else Aside("settings")
         self._owed: set[str] = set()
         """What holds and may not be on disk: it is written again before anything is answered as done."""
 
@@ -109,7 +118,10 @@ class Tuning:
         """Read the file anew; what may change while running is as it says, limits tightened by hand included."""
         if self._load is None:
             raise NotTradingError("this process was not started from a settings file")
-        file = self._load()
+        try:
+            file = await self._disk.ask(self._load, READ_S)
+        except TimeoutError as error:
+            raise NotTradingError(f"the settings can't be read ({error.strerror})") from None
         wishes: dict[str, Value] = {key: _plain(value_of(file, key)) for key in CHANGEABLE}
         after = changed(self._now, file, wishes)
         waiting = [key for key in differing(file, self._file) if key not in CHANGEABLE]

@@ -3,6 +3,7 @@
     HrmdError
     ├── UsageError            exit 2: the user can mend it; the message names the key, file or symbol
     │   ├── SettingsError     a key of the settings
+    │   │   └── NoTokenYet    the day's token isn't there: a daemon's start (exit 3) waits for a login
     │   ├── TapeError         a tape that is missing, empty, truncated or of other columns
     │   ├── ArtifactError     a model file that is missing, foreign or altered
     │   └── Unavailable       exit 3: a full disk, a network that is away: it may pass by itself
@@ -33,6 +34,10 @@ class UsageError(HrmdError):
 
 class SettingsError(UsageError):
     """A setting is unknown, of the wrong type, or impossible beside another."""
+
+
+class NoTokenYet(SettingsError):  # noqa: N818 — a state, not an error
+    """The broker's token of the day isn't there, or its file is empty: a login, which is due each day, makes it."""
 
 
 class TapeError(UsageError):

@@ -1,7 +1,8 @@
 """A start that was refused → whether for what may pass by itself.
 
 After exit code 2 systemd starts nothing again, for settings stay as they are. A disk that is full, a network that is
-away and the like do not, and a daemon that may have positions must be there again when they are over.
+away, a morning on which nobody has logged in yet and the like do not, and a daemon that may have positions must be
+there again when they are over.
 Invariant: the words of a refusal stay as they were.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from daemon.core.errors import Unavailable, UsageError
+from daemon.core.errors import NoTokenYet, Unavailable, UsageError
 
 OF_THE_MACHINE: Final = frozenset({
     errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENETDOWN, errno.ENETUNREACH,
@@ -37,10 +38,10 @@ def telling_what_passes() -> Iterator[None]:
 
 
 def passes(error: BaseException) -> bool:
-    """Whether this, or what it was raised for, is a state of the machine or the network that may pass by itself."""
+    """Whether this, or what it was raised for, is a state that passes: of the machine, the network, or the morning."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, Unavailable | TimeoutError | socket.gaierror):
+        if isinstance(seen, Unavailable | NoTokenYet | TimeoutError | socket.gaierror):
             return True
         if isinstance(seen, OSError) and seen.errno in OF_THE_MACHINE:
             return True

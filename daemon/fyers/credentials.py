@@ -13,7 +13,7 @@ from typing import Final
 
 from daemon.calls.hiding import HIDDEN, Hiding
 from daemon.calls.secret import Secret, claims, read_secret, write_secret
-from daemon.core.errors import SettingsError, UsageError
+from daemon.core.errors import NoTokenYet, SettingsError, UsageError
 from daemon.core.files import read_text
 
 TOKEN_KEY: Final = "broker.fyers.token_file"
@@ -54,9 +54,19 @@ def token_path(token_file: Path, environment: Mapping[str, str]) -> Path:
 
 
 def read_token(path: Path, *, private: bool = False) -> Secret:
-    """The day's token; raises `SettingsError` that says why it can't be read, or (`private`) who else may read it."""
-    token = read_secret(path, TOKEN_KEY, "hrmd login makes it", private=private)
-    if token.reveal() and not _FIT.fullmatch(token.reveal()):
+    """The day's token; raises `SettingsError` that says why it can't be read, or (`private`) who else may read it.
+
+    `NoTokenYet` where there is none, or an empty file.
+    """
+    try:
+        token = read_secret(path, TOKEN_KEY, "hrmd login makes it", private=private)
+    except SettingsError as error:
+        if isinstance(error.__context__, FileNotFoundError):
+            raise NoTokenYet(str(error)) from None
+        raise
+    if not token.reveal():
+        raise NoTokenYet(f"{TOKEN_KEY}: {path} is empty; hrmd login puts the day's access token there")
+    if not _FIT.fullmatch(token.reveal()):
         raise SettingsError(
             f"{TOKEN_KEY}: {path} holds no token (expected printable characters without spaces): hrmd login makes it"
         )

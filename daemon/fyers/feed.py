@@ -11,22 +11,24 @@ import os
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Final
 
 from daemon.calls.addresses import check_encrypted, is_local
 from daemon.calls.budget import RateBudget
 from daemon.calls.http import OnDate
 from daemon.calls.outcome import NotSent, Outcome
+from daemon.core.aside import Aside
 from daemon.core.bus import Bus
 from daemon.core.clock import LiveClock, PacedClock
 from daemon.core.errors import SettingsError, UsageError
 from daemon.feed.live.clock_watch import ClockWatch
-from daemon.feed.live.feed import LiveFeed, Record
+from daemon.feed.live.feed import TOKEN_S, LiveFeed, Record
 from daemon.feed.live.frames import Link
 from daemon.feed.live.time import live_schedule
 from daemon.feed.tick_filter import TickFilter
 from daemon.fyers.access import endpoints, token_of
-from daemon.fyers.credentials import Credentials, token_path
+from daemon.fyers.credentials import Credentials
 from daemon.fyers.gateway.assignment import SDK_MISSING, SDK_MODULE, Assignment
 from daemon.fyers.gateway.process import running
 from daemon.fyers.rest import FyersRest
@@ -68,11 +70,7 @@ def _foreign(settings: Settings) -> list[str]:
 
 def read_token(settings: FyersSettings, *, leaves: bool = False) -> str:
     """The day's token, which the feed shows to others (`leaves`); raises `SettingsError` that says how to get one."""
-    text = token_of(settings, os.environ, leaves=leaves).reveal()
-    if not text:
-        path = token_path(settings.token_file, os.environ)
-        raise SettingsError(f"broker.fyers.token_file: {path} is empty; hrmd login puts the day's access token there")
-    return text
+    return token_of(settings, os.environ, leaves=leaves).reveal()
 
 
 class Venue:
@@ -90,15 +88,20 @@ class Venue:
         """`leaves`: whether the feed beside it shows the token to others."""
         self._settings = settings
         self._leaves = leaves
+        self.disk = Aside("quotes token")
+        """Of the token's file, which may hang."""
         self._credentials = Credentials(settings.app_id, read_token(settings, leaves=leaves))
         self._rest = FyersRest(self._credentials, budget, clock, endpoints(settings), on_date=on_date)
 
     async def quotes(self, symbols: list[str]) -> Outcome[list[Quote]]:
         """Last prices of 1 to 50 symbols; nothing is asked while there is no token."""
         try:
-            self._rest.authorize(Credentials(self._settings.app_id, read_token(self._settings, leaves=self._leaves)))
+            token = await self.disk.ask(partial(read_token, self._settings, leaves=self._leaves), TOKEN_S)
         except UsageError as error:
             return NotSent(str(error))
+        except TimeoutError as error:
+            return NotSent(f"the token's file can't be read ({error.strerror})")
+        self._rest.authorize(Credentials(self._settings.app_id, token))
         return await self._rest.quotes(symbols)
 
     async def close(self) -> None:
@@ -125,6 +128,7 @@ def fyers_feed(
     check_live(settings)
     live, symbols = settings.feed.live, symbols or tuple(settings.feed.symbols)
     leaves, account = bool(_foreign(settings)), settings.broker.fyers
+    calls_file = str(account.calls_file.resolve())  # now: at a later link its disk may hang
 
     def connect(token: str) -> AbstractAsyncContextManager[Link]:
         return (gateway or running)(
@@ -135,7 +139,7 @@ def fyers_feed(
                 symbol_token_url=account.symbol_token_url,
                 index_map_url=account.index_map_url,
                 conflate_above=live.conflate_above,
-                calls_file=str(account.calls_file.resolve()),
+                calls_file=calls_file,
                 calls=(account.calls_per_second, account.calls_per_minute, account.calls_per_day),
             )
         )

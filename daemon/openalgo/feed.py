@@ -16,15 +16,17 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from decimal import Decimal
 from typing import Any, Final
 
+from daemon.calls.addresses import is_local
 from daemon.calls.budget import RateBudget
 from daemon.calls.outcome import NotSent, Outcome
 from daemon.calls.secret import Secret
+from daemon.core.aside import Aside
 from daemon.core.bus import Bus
 from daemon.core.clock import Clock, LiveClock, PacedClock
 from daemon.core.errors import SettingsError, UsageError
 from daemon.core.events import MISSING_INT
 from daemon.feed.live.clock_watch import ClockWatch
-from daemon.feed.live.feed import LiveFeed, Record
+from daemon.feed.live.feed import TOKEN_S, LiveFeed, Record
 from daemon.feed.live.frames import (
     HEADER,
     ROWS_AT_ONCE,
@@ -212,13 +214,17 @@ class Venue:
     def __init__(self, rest: OpenAlgoRest, read: Callable[[], Secret]) -> None:
         self._rest = rest
         self._read = read
+        self.disk = Aside("quotes key")
+        """Of the key's file, which may hang."""
 
     async def quotes(self, symbols: list[str]) -> Outcome[list[Quote]]:
         """Last prices; nothing is asked while there is no key."""
         try:
-            self._rest.authorize(self._read())
+            self._rest.authorize(await self.disk.ask(self._read, TOKEN_S))
         except UsageError as error:
             return NotSent(str(error))
+        except TimeoutError as error:
+            return NotSent(f"the key's file can't be read ({error.strerror})")
         return await self._rest.quotes(symbols)
 
     async def close(self) -> None:
@@ -245,7 +251,10 @@ def openalgo_feed(
     async def connect(token: str) -> AsyncGenerator[Link, None]:
         yield SocketLink(server.socket_url, Secret(token), named, clock, real=real)
 
-    watch = ClockWatch(clock, len(wanted), live.clock_limit_s) if isinstance(clock, LiveClock) else None
+    watch = None
+    if isinstance(clock, LiveClock):  # a server on this machine dates its answers by the same clock
+        elsewhere = not is_local(server.url)
+        watch = ClockWatch(clock, len(wanted), live.clock_limit_s, dated_elsewhere=elsewhere)
     rest = OpenAlgoRest(
         server.url, entry.read(), budget, clock, on_date=watch.on_date if watch is not None else None, names=names
     )

@@ -98,14 +98,19 @@ class ExecutionActor(Actor):
         order_latency_ns: int,
         positions: Mapping[str, int] | None = None,
         settlement: Settlement | None = None,
+        undated: Callable[[], str] = lambda: "",
     ) -> None:
-        """`positions`: what is held by symbol as it begins; `settlement`: of contracts that end, None: they stay."""
+        """`positions`: what is held by symbol as it begins; `settlement`: of contracts that end, None: they stay.
+
+        `undated`: why nobody knows what day it is, "" where it is known: no contract ends before that.
+        """
         super().__init__(bus)
         self.orders = orders
         self._positions: Counter[str] = Counter(positions or {})
         self._bar = EntryBar()
         self._venue = venue
         self._settlement = settlement
+        self._undated = undated
         self._journal = journal
         self._clock = clock
         self._order_latency_ns = order_latency_ns
@@ -129,7 +134,7 @@ class ExecutionActor(Actor):
             self._publish(self._venue.on_time(event.ts))
             if self.orders.working:
                 self._cancel_overdue(event.ts)
-            if self._settlement is not None:
+            if self._settlement is not None and not self._undated():
                 self._settle(self._settlement.on_time(event.ts, self._positions))
         elif isinstance(event, OrderIntent | OrderDenied):
             self.orders.apply(event)

@@ -7,7 +7,7 @@ publishes is answered, in the same step, by an approval or a denial.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -97,19 +97,24 @@ class RiskActor(Actor):
         square_off_minutes: float,
         funds: FundsCheck | None = None,
         limit: OvernightLimit | None = None,
+        undated: Callable[[], str] = lambda: "",
     ) -> None:
-        """`limit`: beyond which a position held over a night is not touched until somebody has looked at it."""
+        """`limit`: beyond which a position held over a night is not touched until somebody has looked at it.
+
+        `undated`: why nobody knows what day it is, "" where it is known: before that no day begins and none is closed.
+        """
         super().__init__(bus)
         self.book = book
         self._builder = builder
         self._gate = gate
         self._clock = clock
         self._sessions = sessions
+        self._undated = undated
         self._square_off_ns = int(square_off_minutes * MINUTE_NS)
         self._session: Session | None = None
         self.funds = funds
         self._told_high = Decimal(0)
-        self._submitting = Submitting(book, builder, gate, clock, bus.publish)
+        self._submitting = Submitting(book, builder, gate, clock, bus.publish, undated)
         self._lots = LotWatch(gate.instruments)
         self.held_over = HeldOver(limit)
         self._unsettled = Unsettled(book, self.held_over, clock, bus.publish)
@@ -344,6 +349,8 @@ class RiskActor(Actor):
             self.book.order_unknown(event.order_id)
 
     def _on_time(self, ts: int) -> None:
+        if self._undated():
+            return
         session = self._session
         if session is None or ts >= session.close_ns:
             session = self._sessions.session_at(ts)

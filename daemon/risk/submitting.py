@@ -2,7 +2,8 @@
 
 Whoever wants it, a strategy, a person or the risk stage itself, an order takes this way and no other. Loop-free.
 Invariant: an intent is published before the gate is asked, and what the gate approves is in the book before anybody
-hears of it; an entry that a standing limit denies is told once, until the answer is another.
+hears of it; an entry that a standing limit denies is told once, until the answer is another. On a day of which nobody
+knows that it is today nothing is published at all: an intent dates the account, over restarts, too.
 """
 
 from __future__ import annotations
@@ -25,13 +26,16 @@ class Submitting:
     """See the module."""
 
     def __init__(
-        self, book: RiskBook, builder: IntentBuilder, gate: RiskGate, clock: Clock, publish: Callable[[Event], None]
-    ) -> None:
+        self, book: RiskBook, builder: IntentBuilder, gate: RiskGate, clock: Clock, publish: Callable[[Event], None],
+        undated: Callable[[], str],
+    ) -> None:  # fmt: skip
+        """`undated`: why nobody knows what day it is, "" where it is known; before that no intent is made at all."""
         self._book = book
         self._builder = builder
         self._gate = gate
         self._clock = clock
         self._publish = publish
+        self._undated = undated
         self._denials = StandingDenials()
 
     def start_day(self) -> None:
@@ -50,12 +54,15 @@ class Submitting:
         """Ask the gate, and tell; what it answered, to an exit of several orders to the first that is denied."""
         if intent is None:
             return None
+        undated = self._undated()
+        if undated:
+            return "day", "a day that the venue confirms", undated
         denials = [self._submit_one(part) for part in self._builder.parts(intent, self._book)]
         return next((denial for denial in denials if denial is not None), None)
 
     def submit_wish(self, intent: OrderIntent) -> None:
         """What a strategy wants; an entry that a standing limit denies is told once, until the answer is another."""
-        if not intent.reduces:
+        if not intent.reduces and not self._undated():
             denial = self._gate.check(intent, self._book, intent.ts)
             if not self._denials.is_news(intent, denial):
                 return

@@ -19,6 +19,7 @@ from daemon.control.precedence import Precedence
 from daemon.control.server import ControlServer
 from daemon.control.stream import STREAMED, Stream
 from daemon.control.tuning import Tuning
+from daemon.core.aside import Aside
 from daemon.run.log_tail import LogTail
 from daemon.run.process import allow_open_files
 from daemon.run.view import DaemonView
@@ -79,6 +80,7 @@ class ControlService:
             bridge=Across(asyncio.get_running_loop()),
             lines=self._tail.lines,
             precedence=Precedence(lambda: app.strategy.owed, app.bus.when_idle),
+            disk=Aside("control tokens"),
         )  # fmt: skip
         try:
             await self._own.run(server.start())

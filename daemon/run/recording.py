@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from pathlib import Path
+from typing import Final
 
 import msgspec
+import structlog
 
 from daemon.brokers.choice import check_feed, feed_of
+from daemon.core.aside import Aside
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_MS, Clock, PacedClock, wall_ns
-from daemon.core.errors import SettingsError, UsageError
+from daemon.core.errors import SettingsError, Unavailable, UsageError
 from daemon.core.events import FeedStatus, TickBatch, TimeAdvanced
 from daemon.feed.live.time import live_clock
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
@@ -27,6 +30,12 @@ from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.tape.recorded import reels_by_day
 from daemon.tape.recorder import Recorder
+
+log = structlog.get_logger("recorder")
+
+END_S: Final = 25.0
+"""How long the end waits for the last ticks, and for the day's tape where that is made: systemd waits for 45 s."""
+LOOK_S: Final = 1.0
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,15 +89,22 @@ def record_published(bus: Bus, recorder: Recorder, tapes: Tapes) -> None:
     bus.tap((TickBatch,), recorder.record)
 
 
-async def record_only(settings: Settings, stop: asyncio.Event) -> Recording:
-    """Record until the feed ends or `stop` is set. Raises `UsageError` for feeds or places that can't be used."""
+async def record_only(
+    settings: Settings, stop: asyncio.Event, machine: Machine | None = None, end_s: float = END_S
+) -> Recording:
+    """Record until the feed ends or `stop` is set. Raises `UsageError` for feeds or places that can't be used.
+
+    `Unavailable` where the disk hangs, and the recording can't be brought to its end: the next one seals what is left.
+    """
+    machine = machine if machine is not None else Machine()
     if settings.feed.source == "tape" and not settings.feed.tape:
         raise SettingsError("feed.tape: expected at least one tape for feed.source tape (--set feed.tape=[FILE])")
     if settings.feed.source != "tape":
         check_feed(settings)
     await ensure(settings, ist_date(wall_ns()))
     bus, calendar = Bus(), MarketCalendar.load(settings.market.calendar_file)
-    recorder = open_recorder(settings, calendar, Machine())
+    recorder = open_recorder(settings, calendar, machine)
+    watching = asyncio.create_task(_tell_of_trouble(recorder))
     try:
         follow(bus, recorder)
         bus.tap((TimeAdvanced,), CalendarWatch(calendar).on_time)
@@ -110,8 +126,33 @@ async def record_only(settings: Settings, stop: asyncio.Event) -> Recording:
                 await feed.close()
                 budget.close()
     finally:
-        await asyncio.to_thread(recorder.close)
+        watching.cancel()
+        await _bring_to_its_end(recorder, settings.feed.record.path, machine, end_s)
     return Recording(path=str(settings.feed.record.path), recorded=recorder.recorded, lost=recorder.lost)
+
+
+async def _tell_of_trouble(recorder: Recorder) -> None:
+    """Say that nothing is recorded, and that it is again; what failed is said by the recorder, what hangs by nobody."""
+    told = ""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        trouble = recorder.trouble
+        if trouble and not told:
+            log.error("ticks are not being recorded", reason=trouble)
+        elif told and not trouble:
+            log.warning("ticks are being recorded again", lost=recorder.lost)
+        told = trouble
+
+
+async def _bring_to_its_end(recorder: Recorder, path: Path, machine: Machine, end_s: float) -> None:
+    try:
+        await Aside("recorder ends", machine.thread).ask(recorder.close, end_s)
+    except TimeoutError as error:
+        left = recorder.given - recorder.recorded - recorder.lost
+        raise Unavailable(
+            f"feed.record.path: {path}: the recording was not brought to its end ({error.strerror}): {left:,} ticks "
+            "are not on the disk; the next one seals what is"
+        ) from None
 
 
 async def _until(feed: Coroutine[None, None, None], stop: asyncio.Event) -> None:

@@ -47,7 +47,7 @@ from daemon.run.greeting import greet
 from daemon.run.log import set_level
 from daemon.run.notify import Notifier
 from daemon.run.process import on_ending
-from daemon.run.recording import follow, open_recorder, record_published, reels_of_today, wants_recorder
+from daemon.run.recording import END_S, follow, open_recorder, record_published, reels_of_today, wants_recorder
 from daemon.run.reloading import Reloading
 from daemon.run.tape_notes import none_usable
 from daemon.run.totals import TOTALLED, RunTotals
@@ -63,8 +63,6 @@ log = structlog.get_logger("service")
 
 PULSE_S = 0.25
 """How often the loop's lag is looked at."""
-RECORDER_S = 25.0
-"""How long the end waits for the last ticks, and for the day's tape where that is made: systemd waits for 45 s."""
 RECORDER_HANGS_S = 2.0
 """Where the journal's disk hangs."""
 START_TOLD_S = 20.0
@@ -146,7 +144,9 @@ class Service:
         self.app.bus.tap(TOTALLED, self.totals.record)
         self.app.bus.tap(TRAILED, Trail(app.orders.find).record)
         self._still = False
-        self.tuning = tuning = Tuning(settings, app.settings, app.desk, clock, set_level, load)
+        self.tuning = tuning = Tuning(
+            settings, app.settings, app.desk, clock, set_level, load, Aside("settings", machine.thread)
+        )
         self._reloading = Reloading(tuning, self._notifier)
         self._control: ControlService | None = None
         self._announcement: Announcement | None = None
@@ -215,7 +215,7 @@ class Service:
         """A disk that hangs is waited for no longer: the next start seals what is left, as after a kill."""
         if self.recorder is None:
             return
-        patience_s = RECORDER_HANGS_S if self.app.hangs else RECORDER_S
+        patience_s = RECORDER_HANGS_S if self.app.hangs else END_S
         try:
             await Aside("recorder ends", self._machine.thread).ask(self.recorder.close, patience_s)
         except TimeoutError as error:

@@ -93,6 +93,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     thread: Callable[[str], Worker] = ThreadWorker
     flag: Callable[[], Flag] = threading.Event
     stopwatch: Callable[[], int] = stopwatch_ns
+    undated: Callable[[], str] = lambda: ""
+    """Why nobody knows what day it is, "" where it is known."""
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -173,12 +175,12 @@ class Desk:
                 settings.risk, around.instruments, calendar, settings.strategy.no_entries_minutes,
                 ExpiryGuard(settings.derivatives, around.instruments, calendar),
             ),
-            clock, calendar, settings.strategy.square_off_minutes, None, around.limit,
+            clock, calendar, settings.strategy.square_off_minutes, None, around.limit, around.undated,
         )  # fmt: skip
         venue = PaperVenue(settings.broker.paper, around.instruments, CostSchedule(), calendar, around.bar_s)
         self.execution = ExecutionActor(
             bus, OrderBook(), venue, None, clock, settings.execution.working_timeout_s, around.latency.order_ns,
-            settlement=Settlement(around.instruments, CostSchedule(), calendar),
+            settlement=Settlement(around.instruments, CostSchedule(), calendar), undated=around.undated,
         )  # fmt: skip
         self.portfolio = PortfolioActor(bus, Portfolio(settings.broker.starting_cash, KEPT_FILLS), view.interval)
 

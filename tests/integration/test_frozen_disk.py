@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from daemon.core.errors import JournalHangs
-from tests.integration.daemons import Daemon, hrmd, running
+from daemon.core.errors import JournalHangs, Unavailable
+from tests.integration.daemons import PATIENCE_S, Daemon, hrmd, running
 from tests.integration.test_run import CALM, held
 from tests.samples import wave, write_tape
 from tests.unit.alerting.services import Service, service, urls_file
 
 FROZEN = ("-m", "tests.integration.frozen_disk")
+FROZEN_START = ("-m", "tests.integration.frozen_start")
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +70,18 @@ def test_a_disk_that_goes_on_has_all_of_it(tape: Path, tmp_path: Path) -> None:
         assert daemon.terminate() == 0
         assert held(daemon.journal) == now
         assert "the daemon has ended" not in told(hook)
+
+
+def test_a_start_on_a_disk_that_hangs_says_so_and_is_tried_again(tape: Path, tmp_path: Path) -> None:
+    """One line and one alert that name the directory, and the exit code after which systemd starts it again."""
+    with service() as hook:
+        daemon = Daemon(tmp_path, tape, *settings(tmp_path, hook), program=FROZEN_START)
+        try:
+            assert daemon.process.wait(PATIENCE_S) == Unavailable.exit_code == 3
+        finally:
+            daemon.process.kill()
+            daemon.process.wait()
+        reason = f"{tmp_path}: its disk gives no answer, and the start waits for it"
+        assert [line["reason"] for line in daemon.log if line["event"] == "the start stands still"] == [reason]
+        assert reason in told(hook)
+        assert "it is started again every few seconds" in told(hook)

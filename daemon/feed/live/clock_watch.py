@@ -5,14 +5,15 @@ with the stamps of ticks (whole seconds; a delay only makes them look late) and 
 answers. New risk is held from the start, and from every jump, until the venue confirms our time. Invariant: one
 source alone never moves our time; it is moved only while new risk is held, except that small steps of the wall clock
 are followed by one part in a thousand; and it never goes back. Where it would have to, by more than can be waited for,
-the process ends: the next one begins with the machine's time.
+the process ends: the next one begins with the machine's time. What is done once a day waits until the venue has said
+that it is that day (`undated`).
 """
 
 from __future__ import annotations
 
 import statistics
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -46,6 +47,7 @@ WAITED_FOR_NS: Final = 60 * NS_PER_S
 """By so much our time may be ahead and wait, which takes as long; closes and the square-off come early meanwhile."""
 
 UNCONFIRMED: Final = "the venue has not yet said what time it is"
+UNDATED: Final = "the venue has not yet said what day it is"
 
 
 NEVER: Final = 2**63
@@ -97,14 +99,22 @@ class Stamps:
 class ClockWatch:
     """Loop-free: give it ticks and dates as they come, and let it `look` a few times a second."""
 
-    def __init__(self, clock: LiveClock, symbols: int, limit_s: float) -> None:
+    def __init__(self, clock: LiveClock, symbols: int, limit_s: float, *, dated_elsewhere: bool = True) -> None:
+        """`dated_elsewhere`: whether the venue's answers are dated by another machine's clock than this one's."""
         self.held = UNCONFIRMED
         """Why new risk waits, "" where it needn't."""
+        self.undated = UNDATED
+        """Why what is done once a day waits, "" from when the venue first said that it is the day that our time says.
+
+        From there our time goes by the steady clock, and is set forward by two sources alone.
+        """
+        self._dated_elsewhere = dated_elsewhere
         self._clock = clock
         self._limit = int(limit_s * NS_PER_S)
         self._stamps = Stamps(symbols)
         self._ahead, self._rejects = Ahead(), False
         self._dates: deque[tuple[int, int]] = deque(maxlen=DATES)  # (when it came, by how much it was ahead)
+        self._days: deque[tuple[int, int]] = deque(maxlen=DATES)  # as well, of slow answers, too
         self._told_words: list[float] = []
         self._told_dates: list[int] = []
         self._ticks_say: float | None = None
@@ -122,9 +132,11 @@ class ClockWatch:
 
     def on_date(self, ts: int, took_ns: int) -> None:
         """The `Date` (UTC ns, whole seconds) of an answer that was read just now, `took_ns` after it was asked for."""
+        steady = self._clock.readings.steady_ns()
+        dated = steady, ts + HALF_SECOND - steady
+        self._days.append(dated)
         if took_ns <= self._limit // 2:  # a slow answer's date is late by nobody knows how much
-            steady = self._clock.readings.steady_ns()
-            self._dates.append((steady, ts + HALF_SECOND - steady))
+            self._dates.append(dated)
 
     def look(self) -> bool:
         """Compare; True where our time was set forward.
@@ -137,7 +149,7 @@ class ClockWatch:
         self._tell_of_rejected(steady)
         ours = self._clock.now_ns() - steady
         wall = wall_ns - steady - ours
-        words, dates_ahead = self._stamps.words(steady), self._dated(steady)
+        words, dates_ahead = self._stamps.words(steady), _of_late(self._dates, steady)
         if words is not self._told_words:  # what they agree on stays so until somebody says something else
             self._told_words, self._ticks_say = words, _agreed(words, limit, 1)
         if dates_ahead != self._told_dates:
@@ -147,7 +159,9 @@ class ClockWatch:
         confirmed = any(word is not None and abs(word) <= limit for word in (ticks, dates))
         other = self._other(wall, ticks, dates)
         stepped = False
-        if confirmed and other is None:
+        if self.undated:
+            self._look_at_day(ours + steady, ticks if ticks is not None or not self._dated_elsewhere else dates)
+        if confirmed and other is None and self.undated in ("", UNDATED):
             self._agree()
         elif other is not None and not confirmed:
             if other < -WAITED_FOR_NS and abs(wall - other) <= limit:
@@ -173,17 +187,24 @@ class ClockWatch:
         earlier one.
         """
         steady, ours = self._clock.readings.steady_ns(), self._clock.now_ns()
-        ahead = _agreed(self._dated(steady), self._limit, DATES_LEAST)
+        ahead = _agreed(_of_late(self._days, steady), WAITED_FOR_NS, DATES_LEAST)
         theirs = ours if ahead is None else steady + int(ahead)
-        if abs(theirs - ours) > WAITED_FOR_NS and india_day(theirs) != india_day(ours):
-            raise Unavailable(
-                f"the machine's clock says {ist_date(ours)}, and the broker's answers are of {ist_date(theirs)}: "
-                "set it right (timedatectl set-ntp true); nothing is done by a wrong day, and the start is tried again"
-            )
+        if _of_another_day(ours, theirs):
+            said = _apart_by_days(ours, "the broker's answers are of", theirs)
+            raise Unavailable(f"{said}; nothing is done by a wrong day, and the start is tried again")
 
-    def _dated(self, steady: int) -> list[int]:
-        """By how much the venue's answers of late were ahead of the steady clock."""
-        return [ahead for at, ahead in self._dates if at > steady - DATES_AGE_NS]
+    def _look_at_day(self, ours: int, ahead: float | None) -> None:
+        """The venue may say what day it is: by its ticks, which no cache and no machine of ours has dated, or else."""
+        if ahead is None:
+            return
+        theirs = ours + int(ahead)
+        if not _of_another_day(ours, theirs):
+            self.undated = ""
+            return
+        said = f"{_apart_by_days(ours, 'the venue says', theirs)}; until then nothing is done by the day"
+        if said != self.undated:
+            self.undated = said
+            self._hold(said)
 
     @property
     def trouble(self) -> str:
@@ -285,6 +306,23 @@ def _agreed(words: Sequence[float], limit: int, least: int) -> float | None:
     middle = float(statistics.median(words))
     near = sum(abs(word - middle) <= limit for word in words)
     return middle if 2 * near > len(words) else None
+
+
+def _of_late(dates: Iterable[tuple[int, int]], steady: int) -> list[int]:
+    """By how much the venue's answers of late were ahead of the steady clock."""
+    return [ahead for at, ahead in dates if at > steady - DATES_AGE_NS]
+
+
+def _of_another_day(ours: int, theirs: int) -> bool:
+    """Whether two times are of two days in India, and not merely of the seconds around midnight."""
+    return abs(theirs - ours) > WAITED_FOR_NS and india_day(theirs) != india_day(ours)
+
+
+def _apart_by_days(ours: int, say: str, theirs: int) -> str:
+    return (
+        f"the machine's clock says {ist_date(ours)}, and {say} {ist_date(theirs)}: set it right "
+        "(timedatectl set-ntp true)"
+    )
 
 
 def _apart(ns: float) -> str:

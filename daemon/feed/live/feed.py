@@ -25,6 +25,7 @@ from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, LiveClock, PacedClock
 from daemon.core.errors import UsageError
 from daemon.core.events import FeedState, FeedStatus, TickBatch, TimeAdvanced
+from daemon.core.threads import Worker
 from daemon.feed.live.clock_watch import ClockWatch
 from daemon.feed.live.frames import (
     Authenticated,
@@ -66,6 +67,9 @@ Record = Callable[[TickBatch], None]
 
 class Quotes(Protocol):
     """Who can say what the venue's last prices are."""
+
+    disk: Aside
+    """Of the file with the token that it shows."""
 
     async def quotes(self, symbols: list[str]) -> Outcome[list[Quote]]:
         """Last prices of 1 to 50 symbols."""
@@ -122,7 +126,7 @@ class LiveFeed:
         self._settings = settings
         self._connect = connect
         self._tokens = tokens
-        self.disk = Aside("feed token")
+        self._disk = Aside("feed token")
         """Of the token's file: it may hang, and time is told all the same."""
         self._quotes = quotes
         self._record = record
@@ -142,6 +146,12 @@ class LiveFeed:
         self._lost_ns = 0
         self._open_since: int | None = None
         # `_lost_ns`, `_open_since` and a link's times count what passed, so that no jump of the time makes a silence
+
+    def read_by(self, thread: Callable[[str], Worker]) -> None:
+        """Read the token's file by threads of this kind."""
+        self._disk = Aside("feed token", thread)
+        if self._quotes is not None:
+            self._quotes.disk = Aside("quotes token", thread)
 
     async def run(self) -> None:
         """Feed until cancelled."""
@@ -282,7 +292,7 @@ class LiveFeed:
         """One link from its start to its end, `_end_reason` says which; True where only a new token will help."""
         self._end_reason = ""
         try:
-            self._token = await self.disk.ask(self._tokens, TOKEN_S)
+            self._token = await self._disk.ask(self._tokens, TOKEN_S)
         except TimeoutError as error:
             self._end_reason = f"the token's file can't be read ({error.strerror})"
             return False
@@ -336,7 +346,7 @@ class LiveFeed:
 
     async def _has_new_token(self) -> bool:
         try:
-            return await self.disk.ask(self._tokens, TOKEN_S) != self._token
+            return await self._disk.ask(self._tokens, TOKEN_S) != self._token
         except (UsageError, TimeoutError):
             return False
 

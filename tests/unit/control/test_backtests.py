@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from daemon.control.backtests import KEPT, Backtest, Backtests, BacktestTicket, BusyError, JobState
+from daemon.core.aside import Aside
 from daemon.core.errors import UsageError
+from tests.threads import Hung
 
 pytestmark = pytest.mark.slow
 
@@ -132,3 +134,16 @@ async def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path, tape: str
     """A null byte, a name and a path longer than the file system has: a line, and not a fault."""
     with pytest.raises(UsageError, match=r"tapes: .*expected the path of a file"):
         await Bench(tmp_path, DONE).start(tape)
+
+
+async def test_a_disk_that_hangs_holds_up_nobody(tmp_path: Path) -> None:
+    """It is refused, and once the disk goes on it runs."""
+    bench, disk = Bench(tmp_path, DONE), Hung()
+    bench.jobs = Backtests(
+        tmp_path / "tapes", [], (sys.executable, "-c", DONE), disk=Aside("backtest tapes", disk.thread)
+    )
+    with pytest.raises(UsageError, match=r"tapes: their disk can't be read \(no answer for 2 s\)"):
+        await bench.start()
+    disk.goes_on.set()
+    started = await bench.start()
+    assert (await bench.until(started.job, over=True)).state is JobState.DONE

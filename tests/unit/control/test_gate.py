@@ -43,6 +43,20 @@ def test_a_flood_is_cut_off_but_the_operator_is_not() -> None:
     assert door.enter("Bearer wrong").verdict is Verdict.REFUSED
 
 
+class HangingKeyring(Keyring):
+    """On a disk that gives no answer."""
+
+    def find(self, token: str) -> None:
+        """Whoever asks waits for ever."""
+        raise AssertionError("nobody is to ask")
+
+
+def test_the_operator_needs_no_disk(tmp_path: Path) -> None:
+    """Whatever the disk of the others' tokens does, a halt comes through."""
+    door = Gate(TOKEN, ReplayClock(NS_PER_S), HangingKeyring(tmp_path / "tokens"))
+    assert door.enter(f"Bearer {TOKEN}").verdict is Verdict.GRANTED
+
+
 class Door:
     """A gate with a keyring, sessions, and one time for all of them."""
 

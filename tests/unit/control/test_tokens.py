@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from daemon.control.tokens import PREFIX, Keyring, Scope, new_token, read_tokens, revoke_token
+from daemon.core.aside import Aside
 from daemon.core.errors import UsageError
+from tests.threads import Hung
 
 
 @pytest.fixture
@@ -98,3 +100,19 @@ def test_a_pipe_is_no_file(path: Path) -> None:
     path.parent.mkdir()
     os.mkfifo(path, 0o600)
     assert Keyring(path).find("anything") is None
+
+
+async def test_a_disk_that_hangs_lets_nobody_in_and_holds_up_nobody(path: Path) -> None:
+    """Whoever asks hears so; who was in is in again when the disk goes on."""
+    token, record = new_token(path, "anna", Scope.READ, None, 5)
+    disk = Hung()
+    ring = Keyring(path, disk=Aside("tokens", disk.thread))
+    disk.goes_on.set()
+    await ring.refresh()
+    assert ring.find(token) == record
+    disk.goes_on.clear()
+    await ring.refresh()
+    assert (ring.find(token), ring.trouble) == (None, f"{path}: the tokens can't be read (no answer for 0.5 s)")
+    disk.goes_on.set()
+    await ring.refresh()
+    assert (ring.find(token), ring.trouble) == (record, "")

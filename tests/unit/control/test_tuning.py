@@ -10,6 +10,7 @@ import pytest
 from daemon.control.manual_desk import ManualDesk
 from daemon.control.tuning import ConfigTicket, Tuning
 from daemon.control.view import NotDurableError, NotTradingError
+from daemon.core.aside import Aside
 from daemon.core.bus import Bus
 from daemon.core.clock import ReplayClock
 from daemon.core.errors import JournalError, SettingsError
@@ -17,6 +18,7 @@ from daemon.core.events import SettingChanged
 from daemon.recovery.account import Account
 from daemon.settings.loading import load_settings
 from daemon.settings.tree import Settings
+from tests.threads import Hung
 
 FILE = load_settings(None, ["risk.max_daily_loss=20000"])
 
@@ -144,3 +146,17 @@ async def test_what_may_not_be_on_disk_is_written_again_before_it_is_answered() 
     document = await room.tuning.change(ConfigTicket(changes={"log.level": "debug"}), "anna")
     assert document.changed == written == ["log.level", "risk.max_daily_loss"]
     assert (await room.tuning.change(tightened, "anna")).changed == []
+
+
+async def test_a_disk_that_hangs_reloads_nothing_and_holds_up_nobody() -> None:
+    """The loop goes on, what holds stays, and once the disk answers the file is read."""
+    room, disk = Room(), Hung()
+    room.file = load_settings(None, ["risk.max_daily_loss=3000"])
+    room.tuning = Tuning(
+        FILE, FILE, room.desk, ReplayClock(7), room.levels.append, lambda: room.file, Aside("settings", disk.thread)
+    )
+    with pytest.raises(NotTradingError, match=r"the settings can't be read \(no answer for 3 s\)"):
+        await room.tuning.reload("new file", "bela")
+    assert room.value("risk.max_daily_loss") == "20000"
+    disk.goes_on.set()
+    assert (await room.tuning.reload("new file", "bela")).changed == ["risk.max_daily_loss"]

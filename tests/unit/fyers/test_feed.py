@@ -11,6 +11,7 @@ import pytest
 
 from daemon.calls.budget import RateBudget
 from daemon.calls.outcome import Done, NotSent
+from daemon.core.aside import Aside
 from daemon.core.clock import NS_PER_S, LiveClock, PacedClock
 from daemon.core.errors import SettingsError
 from daemon.feed.live.time import live_clock, live_schedule
@@ -20,6 +21,7 @@ from daemon.market.calendar import MarketCalendar
 from daemon.settings.orders import FyersSettings
 from daemon.settings.tree import Settings
 from tests.samples import OPEN, SBIN, settings_of
+from tests.threads import Hung
 from tests.unit.sandbox.desk import APP_ID, TOKEN, opened
 
 LOCAL_FEED = (
@@ -144,6 +146,23 @@ async def test_quotes_are_asked_for_with_the_token_of_the_day(tmp_path: Path) ->
         path.unlink()
         assert isinstance(await venue.quotes([SBIN]), NotSent)
         path.write_text(TOKEN)
+        assert isinstance(await venue.quotes([SBIN]), Done)
+        await venue.close()
+
+
+async def test_a_token_file_on_a_disk_that_hangs_holds_up_no_loop(tmp_path: Path) -> None:
+    """Nothing is asked meanwhile; once the disk goes on, it is."""
+    async with opened() as desk:
+        path, places, hung = tmp_path / "token", desk.endpoints, Hung()
+        path.write_text(TOKEN)
+        settings = FyersSettings(
+            api_url=places.api, data_url=places.data, order_socket_url=places.orders, token_file=path, app_id=APP_ID
+        )
+        clock = LiveClock()
+        venue = Venue(settings, clock, RateBudget(clock))
+        venue.disk = Aside("quotes token", hung.thread)
+        assert await venue.quotes([SBIN]) == NotSent("the token's file can't be read (no answer for 2 s)")
+        hung.goes_on.set()
         assert isinstance(await venue.quotes([SBIN]), Done)
         await venue.close()
 

@@ -80,12 +80,13 @@ class Desk:
     def __init__(self, calendar: MarketCalendar, now: int = NOON, **limits: Any) -> None:
         self.clock = ReplayClock(now)
         self.bus = Bus()
+        self.undated = ""
         self._said: list[Event] = []
         self.bus.tap(ANSWERS, self._said.append)
         risk, instruments = RiskSettings(**limits), InstrumentBook(MarketSettings())
         self.actor = RiskActor(
             self.bus, RiskBook(), IntentBuilder(risk, ExecutionSettings(), instruments, "P"),
-            RiskGate(risk, instruments, calendar, 30), self.clock, calendar, 15,
+            RiskGate(risk, instruments, calendar, 30), self.clock, calendar, 15, undated=lambda: self.undated,
         )  # fmt: skip
 
     def tell(self, *events: Event) -> list[Event]:
@@ -203,6 +204,21 @@ def test_what_a_session_left_is_closed_at_the_start_of_the_next(desk: Desk) -> N
     assert desk.tell(TimeAdvanced(ts=OPEN + DAY + MINUTE)) == []
     desk.tell(OrderCancelled(ts=OPEN + DAY, order_id=getattr(said[0], "order_id"), filled=0, reason="x"))  # noqa: B009
     assert len(closings(desk.tell(TimeAdvanced(ts=OPEN + DAY + 2 * MINUTE)))) == 1
+
+
+def test_no_day_begins_before_anybody_knows_that_it_has(desk: Desk) -> None:
+    """Nothing is closed, bought or sold by hand, and the loss counts on; once it is known all goes its way."""
+    desk.hold(100)
+    tomorrow = NOON + DAY
+    desk.undated, day = "the venue has not yet said what day it is", desk.actor.book.day
+    said = desk.tell(TimeAdvanced(ts=tomorrow), tick(tomorrow, 700.0), TimeAdvanced(ts=tomorrow + NS_PER_S))
+    said += desk.tell(decide(Action.BUY_LONG, ts=tomorrow, symbol=RELIANCE))
+    assert (said, desk.actor.book.day, desk.actor.closing.flatten_reason) == ([], day, "")
+    (answered,) = desk.tell(by_hand(Side.SELL, 100))
+    assert isinstance(answered, ManualOrderAnswered)
+    assert (answered.approved, answered.check, answered.value) == (False, "day", desk.undated)
+    desk.undated = ""
+    assert closings(desk.tell(TimeAdvanced(ts=tomorrow + 2 * NS_PER_S)))[0][3] == "carried over from an earlier session"
 
 
 def test_carrying_over_stops_no_later_trading(desk: Desk) -> None:

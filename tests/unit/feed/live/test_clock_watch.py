@@ -6,7 +6,7 @@ import pytest
 
 from daemon.core.clock import DAY_NS, NS_PER_MS, NS_PER_S, LiveClock
 from daemon.core.errors import StartAgain, Unavailable
-from daemon.feed.live.clock_watch import UNCONFIRMED, ClockWatch, Stamps
+from daemon.feed.live.clock_watch import UNCONFIRMED, UNDATED, ClockWatch, Stamps
 from daemon.market.calendar import ist_date, ist_ns
 from tests.samples import OPEN, ticks
 from tests.unit.core.readings import FakeReadings
@@ -394,3 +394,49 @@ def test_a_start_that_is_off_on_the_same_day_is_one() -> None:
     for _ in range(2):
         bench.watch.on_date(bench.venue, 0)
     bench.watch.check_day()
+
+
+@pytest.mark.parametrize("wrong_s", [24 * HOUR, -24 * HOUR, -20 * HOUR])
+def test_a_day_is_known_when_the_venue_has_said_it(wrong_s: float) -> None:
+    """By ticks or by answers; a clock of another day is named until it says otherwise, and new risk waits."""
+    for right in (lambda bench: bench.trade(4), lambda bench: bench.answer(2)):
+        bench = Bench()
+        assert bench.watch.undated == UNDATED
+        right(bench)
+        assert bench.watch.undated == ""
+        wrong = Bench(wrong_s=wrong_s)
+        right(wrong)
+        ours = ist_date(wrong.clock.now_ns())
+        said = f"the machine's clock says {ours}, and the venue says 2026-01-05: set it right"
+        assert said in wrong.watch.undated
+        assert said in wrong.watch.held
+
+
+def test_slow_answers_tell_a_day_as_well() -> None:
+    """Too slow for the seconds; a start on another day is none all the same."""
+    bench = Bench(wrong_s=24 * HOUR)
+    bench.answer(2, took_s=5.0)
+    with pytest.raises(Unavailable, match="the broker's answers are of 2026-01-05"):
+        bench.watch.check_day()
+
+
+def test_a_server_on_this_machine_is_no_witness_of_the_day() -> None:
+    """Its answers are dated by the clock that is wrong: the ticks alone count, and they hold new risk."""
+    bench = Bench(wrong_s=24 * HOUR)
+    bench.watch = ClockWatch(bench.clock, len(SYMBOLS), LIMIT_S, dated_elsewhere=False)
+    bench.answer(3, off_s=24 * HOUR)
+    assert bench.watch.undated == UNDATED
+    bench.trade(4)
+    bench.answer(3, off_s=24 * HOUR)
+    assert "set it right" in bench.watch.undated
+    assert "set it right" in bench.watch.held
+
+
+def test_a_clock_that_is_set_right_is_of_the_day() -> None:
+    """Yesterday's, set forward while it runs: two say so, time follows, and the day is known."""
+    bench = Bench(wrong_s=-24 * HOUR)
+    bench.trade(4)
+    assert "set it right" in bench.watch.undated
+    bench.readings.jump(24 * HOUR)
+    bench.trade(8)
+    assert (bench.watch.undated, bench.watch.held) == ("", "")

@@ -50,6 +50,7 @@ class Quoter:
         self.prices: dict[str, str] = {}
         self.asked: list[list[str]] = []
         self.closed = False
+        self.disk = Aside("quotes token")
 
     async def quotes(self, symbols: list[str]) -> Outcome[list[Quote]]:
         """Those there are; none at all is a venue that is away."""
@@ -347,7 +348,7 @@ async def test_a_token_file_on_a_disk_that_hangs_holds_up_no_time() -> None:
     """Moments are told while the link waits for its token, and it comes when the disk goes on."""
     async with staged() as stage:
         hung = Hung()
-        stage.feed.disk = Aside("feed token", hung.thread)
+        stage.feed.read_by(hung.thread)
         stage.link.say(Refused("closed", token=False))
         await until(lambda: hung.begun)
         told = len(stage.of(TimeAdvanced))
