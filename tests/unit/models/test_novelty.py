@@ -148,16 +148,6 @@ def test_they_travel_with_the_model(tmp_path: Path, agent: HRMAgent, known: Nove
     assert convert(model, manifest, tmp_path / "two.safetensors", "int8").novelty == known
 
 
-def test_a_manifest_from_before_there_were_any_keeps_its_hash() -> None:
-    """The shipped `base` without its statistics is the file that was shipped before it had any."""
-    model, manifest = load_model(Path("models/artifacts/base.safetensors"))
-    before = describe(
-        model, trained=True, dtype=manifest.dtype, training_span=manifest.training_span, metrics=manifest.metrics,
-        git_revision=manifest.git_revision,
-    )  # fmt: skip
-    assert before.sha256 == "1b630384849bd8c02955aa0e9e93ac6caca2dcf3f0233befff13c2a036fed681"
-
-
 def test_an_artifact_from_before_there_were_any_is_read(tmp_path: Path, agent: HRMAgent) -> None:
     """A file whose manifest has no such field."""
     path = tmp_path / "old.safetensors"
