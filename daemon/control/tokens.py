@@ -85,11 +85,15 @@ class Keyring:
         """`disk`: asks for the file beside a loop, at each `refresh`; None: whoever wants to know looks at it."""
         self.path = path
         self._disk = disk
-        self.trouble = ""
-        """Why the file can't be used, "" where it can or isn't there."""
+        self._unusable = self._unanswered = ""
         self._now_ns = now_ns
         self._stamp: _Stamp = None
         self._records: list[TokenRecord] = []
+
+    @property
+    def trouble(self) -> str:
+        """Why the file can't be used, or read again, "" where it can or isn't there."""
+        return self._unanswered or self._unusable
 
     def find(self, token: str) -> TokenRecord | None:
         """Whose token it is, None where nobody's or no longer; every token is compared, in constant time."""
@@ -108,14 +112,18 @@ class Keyring:
         return record.expires_ts is None or self._now_ns() < record.expires_ts
 
     async def refresh(self) -> None:
-        """Know what the file says now; a disk that hangs lets nobody in, and holds up nobody for longer than that."""
+        """Know what the file says now; a disk that hangs holds up nobody for longer than that.
+
+        Who was known stays so meanwhile: on such a disk no token can be taken away either, and whoever holds one may
+        have to halt.
+        """
         if self._disk is None:
             return
         try:
             self._take(await self._disk.ask(partial(_look, self.path, self._stamp), READ_S))
+            self._unanswered = ""
         except TimeoutError as error:
-            self._stamp, self._records = None, []
-            self.trouble = f"{self.path}: the tokens can't be read ({error.strerror})"
+            self._unanswered = f"{self.path}: the tokens can't be read ({error.strerror})"
 
     def _current(self) -> list[TokenRecord]:
         if self._disk is None:
@@ -124,7 +132,7 @@ class Keyring:
 
     def _take(self, found: _Found | None) -> None:
         if found is not None:
-            self._stamp, self._records, self.trouble = found
+            self._stamp, self._records, self._unusable = found
 
 
 def _look(path: Path, known: _Stamp) -> _Found | None:

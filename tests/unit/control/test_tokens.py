@@ -102,17 +102,22 @@ def test_a_pipe_is_no_file(path: Path) -> None:
     assert Keyring(path).find("anything") is None
 
 
-async def test_a_disk_that_hangs_lets_nobody_in_and_holds_up_nobody(path: Path) -> None:
-    """Whoever asks hears so; who was in is in again when the disk goes on."""
-    token, record = new_token(path, "anna", Scope.READ, None, 5)
+async def test_a_disk_that_hangs_holds_up_nobody_and_turns_nobody_out(path: Path) -> None:
+    """Who was known may still halt; who is new is known when the disk goes on, and who was taken away no more."""
+    anna, record = new_token(path, "anna", Scope.READ, None, 5)
     disk = Hung()
     ring = Keyring(path, disk=Aside("tokens", disk.thread))
+    await ring.refresh()
+    assert (ring.find(anna), ring.trouble) == (None, f"{path}: the tokens can't be read (no answer for 0.5 s)")
     disk.goes_on.set()
     await ring.refresh()
-    assert ring.find(token) == record
+    assert (ring.find(anna), ring.trouble) == (record, "")
     disk.goes_on.clear()
+    revoke_token(path, "anna")
+    bela, other = new_token(path, "bela", Scope.READ, None, 6)
     await ring.refresh()
-    assert (ring.find(token), ring.trouble) == (None, f"{path}: the tokens can't be read (no answer for 0.5 s)")
+    assert (ring.find(anna), ring.find(bela)) == (record, None)
+    assert "can't be read" in ring.trouble
     disk.goes_on.set()
     await ring.refresh()
-    assert (ring.find(token), ring.trouble) == (record, "")
+    assert (ring.find(anna), ring.find(bela), ring.trouble) == (None, other, "")
