@@ -58,6 +58,7 @@ def test_exits_leave_and_the_end_comes_without_the_disk(tape: Path, tmp_path: Pa
         assert any(line["event"] == "the recording was not brought to its end" for line in daemon.log)
 
 
+@pytest.mark.nightly
 def test_a_disk_that_goes_on_has_all_of_it(tape: Path, tmp_path: Path) -> None:
     """The end is in order, and nothing is missing."""
     with service() as hook, running(tmp_path, tape, *settings(tmp_path, hook), program=FROZEN) as daemon:

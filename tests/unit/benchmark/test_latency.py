@@ -64,6 +64,7 @@ def test_times_are_milliseconds() -> None:
     assert times([]).runs == 0
 
 
+@pytest.mark.nightly
 def test_torch_is_in_every_run(built: Path) -> None:
     """Each batch has the reference, as fast as itself, and what can't be had is said."""
     agent = HRMAgent.untrained(settings().hierarchical_reasoning_model, 1)

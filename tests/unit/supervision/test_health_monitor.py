@@ -270,7 +270,7 @@ async def test_a_disk_that_hangs_hides_no_other(tmp_path: Path) -> None:
         begun.append(name)
         return hung.thread(name) if len(begun) == 1 else ThreadWorker(name)
 
-    bench = Bench(thread=thread, disk_answer_fail_s=0.01, disk_answer_warn_s=0.01, disk_warn_gb=0, disk_fail_gb=0)
+    bench = Bench(thread=thread, disk_answer_fail_s=0.3, disk_answer_warn_s=0.01, disk_warn_gb=0, disk_fail_gb=0)
     stuck, well = tmp_path / "a", tmp_path / "b"
     for place in (stuck, well):
         await bench.monitor.read_place(place)
