@@ -2,7 +2,7 @@
 
 A token is 32 random bytes, so its SHA-256 is enough: nobody tries 2^256 of them, and a slow hash would let strangers
 keep the loop busy. Invariant: the file holds no token; whoever is taken out of it is refused from the next request on;
-a file that can't be read lets nobody in.
+a file that can't be read lets nobody in; one whose disk gives no answer counts as it was.
 """
 
 from __future__ import annotations
