@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from daemon.core.errors import TapeError
 from daemon.core.events import MISSING_INT
 from daemon.tape.file import FIRST_VALID_NS, LAST_VALID_NS
-from daemon.tape.zones import no_zone, to_utc, written_times
+from daemon.tape.zones import has_days_in_figures, no_zone, to_utc, written_times
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -33,8 +33,7 @@ _GROUPED = r"^[+-]?[0-9]{1,3}(,[0-9]{2,3})*,[0-9]{3}(\.[0-9]*)?$"
 _INTEGER = r"^\d{1,18}$|^[1-8]\d{18}$"
 _ISO_TIME = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?$"
 _FRACTION = re.compile(r"\.(\d{1,9})")
-_DAYS_FIRST = ", the day before the month"
-_DAY_FIRST = r"^\d{1,2}[-/. ]\d{1,2}[-/. ]\d{4}"
+_ORDER_REMARK = ", the day before the month"
 _ZONED = r"(Z|[+-]\d\d(:?\d\d)?)$"
 
 
@@ -110,8 +109,8 @@ class TimeColumn:
         if iso.null_count > texts.null_count + int(np.count_nonzero(numbers)):
             rest = pc.if_else(pa.array(times > 0), _null(texts), texts)
             times = np.where(times > 0, times, self._placed(written_times(rest, self.name)))
-            if pc.any(pc.match_substring_regex(rest, _DAY_FIRST)).as_py():
-                self.remark = f"{self.remark.removesuffix(_DAYS_FIRST)}{_DAYS_FIRST}"
+            if has_days_in_figures(rest):
+                self.remark = f"{self.remark.removesuffix(_ORDER_REMARK)}{_ORDER_REMARK}"
         return times
 
     def _from_iso(self, texts: Any) -> Ints:

@@ -30,6 +30,7 @@ _EPOCH: Final = dt.date(1970, 1, 1)
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _YEAR_FIRST: Final = re.compile(r"(\d{4})[-/.]?(\d\d)[-/.]?(\d\d)")
 _DAY_FIRST: Final = re.compile(r"(\d{1,2})[-/. ](\d{1,2}|[A-Za-z]{3})[-/. ](\d{4})")
+_DAY_IN_FIGURES: Final = r"^\d{1,2}[-/. ]\d{1,2}[-/. ]\d{4}"
 _CLOCK: Final = re.compile(r"(\d{1,2}):?(\d\d)(?::?(\d\d)(?:[.,:](\d{1,9}))?)?\s*([AaPp][Mm])?")
 _PARTED: Final = r"^(?P<day>\S+)[ T]+(?P<clock>\d\S*(?: [AaPp][Mm])?)$"
 
@@ -82,6 +83,11 @@ def written_times(texts: Any, column: str) -> Ints:
     day = _by_text(days, lambda text: _day_ns(text, column))
     clock = _by_text(clocks, _clock_ns)
     return np.where((day > 0) & (clock >= 0), day + clock, 0)
+
+
+def has_days_in_figures(texts: Any) -> bool:
+    """Whether a day is written in figures with its year behind it, so that others may read its month first."""
+    return bool(pc.any(pc.match_substring_regex(texts, _DAY_IN_FIGURES)).as_py())
 
 
 def joined(days: Any, clocks: Any) -> Any:
