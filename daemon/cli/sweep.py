@@ -24,7 +24,12 @@ def sweep(
     ],
     config: Config = None,
     overrides: Overrides = None,
-    trials: Annotated[int, typer.Option(help="So many in all, those of before counted.", min=1)] = 40,
+    trials: Annotated[
+        int,
+        typer.Option(
+            help="So many in all, those of before counted; fewer where there are no more different ones.", min=1
+        ),
+    ] = 40,
     symbol: Annotated[list[str] | None, typer.Option(help="Each symbol by itself; may repeat.")] = None,
     windows: Annotated[int, typer.Option(help="Cut each replay into so many stretches of sessions.", min=1)] = 1,
     model_seed: Annotated[list[int] | None, typer.Option(help="Each seed of the model by itself; may repeat.")] = None,
@@ -59,7 +64,7 @@ def sweep(
     made = Sweep(wanted, out / "study.sqlite")
     fleet = fleet_of(address, workers)
     try:
-        rows = ranked(made.run(fleet, lambda so_far: _progress(ranked(so_far), trials)))
+        rows = ranked(made.run(fleet, lambda so_far: _progress(ranked(so_far), made.trials)))
     finally:
         fleet.close()
     write_table(trials_table(rows), out / "trials.parquet")
@@ -68,21 +73,27 @@ def sweep(
         print_json({"study": str(out / "study.sqlite"), "trials": rows, "best": rows[0]})
         return
     _show(rows, metric)
+    every = ", all that there are" if made.trials < trials else ""
+    typer.echo(f"{len(rows)} trials{every}; not luck: the deflated Sharpe ratio of so many")
     for name in ("trials.parquet", "sweep.html"):
         typer.echo(f"wrote {out / name}")
 
 
 def _progress(rows: list[TrialRow], trials: int) -> None:
+    from daemon.report.text import ratio
+
     best = rows[0]
-    value = "-" if best.value is None else f"{best.value:.3f}"
-    typer.echo(f"{len(rows)} of {trials} trials; best so far: trial {best.number}, {value}", err=True)
+    found = f"best so far: trial {best.number}, {ratio(best.value)}" if best.trades else "none has traded yet"
+    typer.echo(f"{len(rows)} of {trials} trials; {found}", err=True)
 
 
 def _show(rows: list[TrialRow], metric: str) -> None:
     from daemon.report.tables import show, table
     from daemon.report.text import percent, ratio, signed_rupees, whole
 
-    shown = table(">trial", "settings", f">{metric}", ">worst", ">Sharpe", ">not luck", ">trades", ">net P&L")
+    shown = table(
+        ">trial", "settings", f">mean {metric}", ">worst", ">Sharpe, all sessions", ">not luck", ">trades", ">net P&L"
+    )
     for row in rows[:10]:
         told = ", ".join(f"{key}={value}" for key, value in row.params.items())
         shown.add_row(
@@ -90,4 +101,3 @@ def _show(rows: list[TrialRow], metric: str) -> None:
             whole(row.trades), signed_rupees(row.net_pnl),
         )  # fmt: skip
     show(shown)
-    typer.echo(f"{len(rows)} trials; not luck: the deflated Sharpe ratio of so many")

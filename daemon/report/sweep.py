@@ -55,7 +55,17 @@ def write_sweep(path: Path, ranked: Sequence[TrialRow], metric: str) -> None:
 def render(ranked: Sequence[TrialRow], metric: str) -> str:
     """The page; `ranked` are the trials, best first."""
     names = list(ranked[0].params) if ranked else []
-    heads = ("Trial", *map(escape, names), metric, "worst", "Sharpe", "not luck", "Trades", "Costs", "Net P&amp;L")
+    heads = (
+        "Trial",
+        *map(escape, names),
+        f"mean {metric}",
+        "worst",
+        "Sharpe, all sessions",
+        "not luck",
+        "Trades",
+        "Costs",
+        "Net P&amp;L",
+    )
     rows = [
         (
             f"{row.number}{'' if row.state == 'complete' else f' ({row.state})'}",
@@ -105,8 +115,9 @@ def heat_map(rows: Sequence[TrialRow], across: str, down: str | None) -> str:
     for number, name in enumerate(columns):
         parts.append(f'<text x="{left + number * width + width // 2}" y="{len(lines) * height + 16}" '
                      f'text-anchor="middle" font-size="12" fill="currentColor">{escape(name)}</text>')  # fmt: skip
-    size = f"0 0 {left + len(columns) * width} {len(lines) * height + 24}"
-    return f'<svg viewBox="{size}" role="img" aria-label="{escape(across)}">{"".join(parts)}</svg>'
+    wide, high = left + len(columns) * width, len(lines) * height + 24
+    return (f'<svg viewBox="0 0 {wide} {high}" style="max-width:{wide}px" role="img" '
+            f'aria-label="{escape(across)}">{"".join(parts)}</svg>')  # fmt: skip
 
 
 def _bins(rows: Sequence[TrialRow], name: str) -> dict[str, list[str]]:

@@ -6,8 +6,9 @@ one of these. Invariant: what can't be tried is refused in one line before anyth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from daemon.core.errors import UsageError
 
@@ -40,6 +41,41 @@ def ends_of(distribution: BaseDistribution) -> list[object]:
         return list(distribution.choices)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     return [distribution.low, distribution.high]
+
+
+def points_of(space: Mapping[str, BaseDistribution]) -> int | None:
+    """How many different trials there are; None where a number has no step, for then there is no end of them."""
+    counts = []
+    for one in space.values():
+        values = _values(one)
+        if values is None:
+            return None
+        counts.append(len(values))
+    return math.prod(counts)
+
+
+def point_of(space: Mapping[str, BaseDistribution], place: int) -> dict[str, Any]:
+    """The trial at a place of the grid of all of them, the last setting fastest. Raises `UsageError` without a grid."""
+    point = {}
+    for key in reversed(list(space)):
+        values = _values(space[key])
+        if values is None:
+            raise UsageError(f"--param {key}: a grid needs steps: LOW:HIGH:STEP or A,B,C")
+        place, at = divmod(place, len(values))
+        point[key] = values[at]
+    return point
+
+
+def _values(distribution: BaseDistribution) -> Sequence[Any] | None:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    if isinstance(distribution, IntDistribution):
+        return range(distribution.low, distribution.high + 1, distribution.step)
+    assert isinstance(distribution, FloatDistribution)
+    low, high, step = distribution.low, distribution.high, distribution.step
+    return None if step is None else [low + place * step for place in range(round((high - low) / step) + 1)]
 
 
 def _distribution(text: str, values: str) -> BaseDistribution:

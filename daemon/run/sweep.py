@@ -23,7 +23,7 @@ from daemon.core.errors import SettingsError, UsageError
 from daemon.report.summary import ReplaySummary, equity_curve
 from daemon.report.sweep import TrialRow
 from daemon.run.many import Job
-from daemon.run.space import ends_of, space_of
+from daemon.run.space import ends_of, point_of, points_of, space_of
 from daemon.settings.layers import laid_over
 from daemon.settings.loading import build_settings
 from daemon.settings.tree import Settings
@@ -120,6 +120,9 @@ class Sweep:
         """Open the study, or begin one. Raises `UsageError` where it is of another sweep, or Optuna isn't there."""
         self.wanted = wanted
         self.space = space_of(wanted.params)
+        self._points = points_of(self.space)
+        self.trials = wanted.trials if self._points is None else min(wanted.trials, self._points)
+        """How many there will be: none is played twice, so there may be fewer than are wanted."""
         self._study = _study(storage)
         before = self._study.user_attrs.get("wanted")
         now = msgspec.json.encode(msgspec.structs.replace(wanted, trials=0)).decode()
@@ -170,19 +173,35 @@ class Sweep:
         import optuna
 
         finished = self._finished()
-        left = [number for number in range(self.wanted.trials) if number not in finished]
+        left = [number for number in range(self.trials) if number not in finished]
         if not left:
             return None
         first = left[0] // ROUND * ROUND
         memory = optuna.create_study(direction="maximize", pruner=_pruner(self.wanted.pruner, len(self._cells())))
         memory.add_trials([_anew(finished[number]) for number in range(first)])
+        tried = {_key(finished[number].params) for number in range(first)}
         begun = []
-        for number in range(first, min(first + ROUND, self.wanted.trials)):
-            memory.sampler = _sampler(self.wanted, self.space, number)
-            trial = memory.ask(self.space)
+        for number in range(first, min(first + ROUND, self.trials)):
+            trial = self._ask(memory, number, tried)
+            tried.add(_key(trial.params))
             if number in left:
                 begun.append((number, trial))
         return begun
+
+    def _ask(self, memory: Study, number: int, tried: set[str]) -> Trial:
+        """What the sampler would try; where that was tried before, what wasn't yet, from a drawn place of the grid on.
+
+        The same settings come to the same result: played again they would cost time and count as one more try.
+        """
+        memory.sampler = _sampler(self.wanted, self.space, number)
+        trial = memory.ask(self.space)
+        if self._points is None or _key(trial.params) not in tried:
+            return trial
+        drawn = np.random.default_rng((self.wanted.seed, number)).integers(self._points)
+        places = ((int(drawn) + more) % self._points for more in range(self._points))
+        points = (point_of(self.space, place) for place in places)
+        memory.sampler = _at(next(point for point in points if _key(point) not in tried))
+        return memory.ask(self.space)
 
     def _cells(self) -> list[tuple[list[str], int | None]]:
         """(symbols, seed) of each replay that a trial is made of."""
@@ -272,6 +291,11 @@ def ranked(rows: Sequence[TrialRow]) -> list[TrialRow]:
     )
 
 
+def _key(params: dict[str, Any]) -> str:
+    """Which trial that is, beside others of its sweep."""
+    return msgspec.json.encode(params, order="sorted").decode()
+
+
 def _mean(cells: Sequence[Cell]) -> float:
     values = [value for cell in cells for value in cell.values]
     return math.fsum(values) / len(values)
@@ -320,40 +344,15 @@ def _sampler(wanted: Wanted, space: dict[str, BaseDistribution], number: int) ->
         case "random":
             return optuna.samplers.RandomSampler(seed)
         case "grid":
-            return _Row(wanted, space, number).sampler()
+            return _at(point_of(space, number))
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=ROUND, multivariate=True)
 
 
-class _Row:
-    """The `number`-th point of the grid: every value of every parameter, the last one fastest."""
+def _at(point: dict[str, Any]) -> BaseSampler:
+    """A sampler that gives this point alone."""
+    import optuna
 
-    def __init__(self, wanted: Wanted, space: dict[str, BaseDistribution], number: int) -> None:
-        grid = {key: grid_values(key, one) for key, one in space.items()}
-        total = math.prod(len(values) for values in grid.values())
-        if wanted.trials > total:
-            raise UsageError(f"--trials {wanted.trials}: the grid has {total} points")
-        self._point = {}
-        for key, values in reversed(grid.items()):
-            number, place = divmod(number, len(values))
-            self._point[key] = [values[place]]
-
-    def sampler(self) -> BaseSampler:
-        """That gives this point alone."""
-        import optuna
-
-        return optuna.samplers.GridSampler(self._point, seed=0)
-
-
-def grid_values(key: str, distribution: BaseDistribution) -> list[Any]:
-    """All of them. Raises `UsageError` for numbers without a step."""
-    choices = getattr(distribution, "choices", None)
-    if choices is not None:
-        return list(choices)
-    low, high, step = (getattr(distribution, name) for name in ("low", "high", "step"))
-    if step is None or getattr(distribution, "log", False):
-        raise UsageError(f"--param {key}: a grid needs steps: LOW:HIGH:STEP or A,B,C")
-    count = round((high - low) / step) + 1
-    return [low + place * step for place in range(count)]
+    return optuna.samplers.GridSampler({key: [value] for key, value in point.items()}, seed=0)
 
 
 def _pruner(name: str, cells: int) -> Any:

@@ -86,6 +86,16 @@ def test_what_can_t_be_had_together_is_refused_and_counts(tape: Path, tmp_path: 
     assert heat_map(rows, "strategy.rules.fast", "strategy.rules.slow").count("<rect") == 3
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+def test_no_settings_are_tried_twice(tape: Path, tmp_path: Path, sampler: str) -> None:
+    """Twelve ways to set them: forty trials would play, and count, the same ones thrice."""
+    few = wanted(tape, 40, sampler, params=["strategy.rules.fast=2:4", "strategy.rules.slow=5:11:2"])
+    rows = Sweep(few, tmp_path / "s.sqlite").run(Here(), lambda _: None)
+    tried = {(row.params["strategy.rules.fast"], row.params["strategy.rules.slow"]) for row in rows}
+    assert tried == {(fast, slow) for fast in (2, 3, 4) for slow in (5, 7, 9, 11)}
+    assert len(rows) == 12
+
+
 @pytest.mark.nightly
 def test_a_hopeless_trial_is_pruned_before_its_last_seed(tape: Path, tmp_path: Path) -> None:
     """The median of the trials before it is better after its first replay."""
@@ -122,8 +132,9 @@ def test_the_command(tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "<svg" in (tmp_path / "out" / "sweep.html").read_text()
     for wrong in (["--metric", "x"], ["--sampler", "x"], ["--pruner", "x"], ["--param", "x=1"], ["--latency", "x"]):
         assert main([*words, *wrong]) == 2
-    assert main([*words, "--sampler", "grid", "--trials", "4", *sets, "-o", str(tmp_path / "other")]) == 2
-    assert "the grid has 3 points" in capsys.readouterr().err
+    stepless = ["--param", "broker.paper.slippage_bp=0.5:4.0", "--sampler", "grid", "-o", str(tmp_path / "other")]
+    assert main([*words, *stepless, *sets]) == 2
+    assert "--param broker.paper.slippage_bp: a grid needs steps" in capsys.readouterr().err
     refused = {
         "strategy.rules.slo=4:6": "--param strategy.rules.slo: no such setting (did you mean strategy.rules.slow?)",
         "strategy.rules.slow=-6:-4": "--param strategy.rules.slow: expected greater than 0, got -4",
