@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ from models.act import AdaptiveComputationTime, HaltReason, HeadValues, Reasonin
 from models.checkpoint import Manifest, Precision, TrainingSpan, describe, load_model, save_model
 from models.config import CarryState, HRMSettings, OutputHeadSettings
 from models.decision_cache import DecisionCache
-from models.errors import InvalidOutput
+from models.errors import CheckpointError, InvalidOutput
 from models.explaining import Part, explain, lead
 from models.features import Features, Observation, encode, forget_identities
 from models.hrm import HRM, VALID_ACTIONS
@@ -83,7 +83,8 @@ class _Carried:
 class HRMAgent:
     """A model with its settings, its clock and, where asked for, its memory from bar to bar.
 
-    `now_ns` is the clock of the deadline; without one decisions have none. One thread at a time.
+    `now_ns` is the clock of the deadline; without one decisions have none. One thread at a time. Raises CheckpointError
+    where settings ask for what the model can't do.
     """
 
     def __init__(
@@ -103,6 +104,8 @@ class HRMAgent:
         self.settings = settings = settings.within(self.trained_segments)
         self.features = model.config.features
         """What this network reads; `past_sessions` may be another than the settings'."""
+        if untold := settings.untold(self.features):
+            raise CheckpointError(untold)
         self.act = AdaptiveComputationTime(settings, now_ns)
         self._reasons = AdaptiveComputationTime(settings)
         """Asks again what a part was worth, without a clock: what a segment costs is learned from decisions alone."""
@@ -233,7 +236,7 @@ class HRMAgent:
         """
         if deadline_ns is None and self._now_ns is not None:
             deadline_ns = self._now_ns() + round(self.settings.act.deadline_ms * NS_PER_MS)
-        features = encode([observation], self.model.vocabularies, self.features)
+        features = self.encoded([observation])
         kept = b""
         if self.cache.size and segments is None:
             kept = DecisionCache.key(features, self.model_hash, self.act.max_segments)
@@ -260,6 +263,15 @@ class HRMAgent:
             self.cache.put(kept, decision)
         return decision
 
+    def encoded(self, observations: Sequence[Observation]) -> Features:
+        """What the network reads of them: that a trade costs `entries.caution_bp` more than it does.
+
+        Raises InvalidObservation.
+        """
+        if more := self.settings.entries.caution_bp:
+            observations = [replace(one, cost_bp=one.cost_bp + more) for one in observations]
+        return encode(observations, self.model.vocabularies, self.features)
+
     def calibrated(self, decision: AgentDecision, side: int) -> AgentDecision:
         """With what its value came to in training, for the position row `side`; as it is where nobody looked."""
         if self._values is None:
@@ -275,7 +287,7 @@ class HRMAgent:
         """
         if self.settings.carry_state is CarryState.SESSION:
             return ()
-        features = encode([observation], self.model.vocabularies, self.features)
+        features = self.encoded([observation])
         side = int(features.side[0])
 
         def score(rows: Features) -> NDArray[np.float64]:

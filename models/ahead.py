@@ -21,7 +21,7 @@ from models.act import AdaptiveComputationTime, HaltReason, HeadValues, Reasonin
 from models.agent import AgentDecision, HRMAgent, read_row, validate
 from models.config import CarryState
 from models.errors import InvalidObservation, InvalidOutput
-from models.features import SIDE_ROWS, Features, Observation, encode
+from models.features import SIDE_ROWS, Features, Observation
 
 FIRST: Final = 4
 """Observations of the first batch; from there on twice as many each time, while a batch stays quick."""
@@ -185,18 +185,17 @@ def _row(values: HeadValues, row: int) -> HeadValues:
 
 def _usable(agent: HRMAgent, seen: Sequence[Observation]) -> tuple[list[Observation], Features] | None:
     """Those that can be decided on, and their features; the others are refused when they are asked about."""
-    vocabularies, settings = agent.model.vocabularies, agent.features
-    kept = [one for one in seen if len(one.bars) >= settings.min_bars]
+    kept = [one for one in seen if len(one.bars) >= agent.features.min_bars]
     try:
-        return (kept, encode(kept, vocabularies, settings)) if kept else None
+        return (kept, agent.encoded(kept)) if kept else None
     except InvalidObservation:
         kept = [one for one in kept if _can_be_read(agent, one)]
-        return (kept, encode(kept, vocabularies, settings)) if kept else None
+        return (kept, agent.encoded(kept)) if kept else None
 
 
 def _can_be_read(agent: HRMAgent, observation: Observation) -> bool:
     try:
-        encode([observation], agent.model.vocabularies, agent.features)
+        agent.encoded([observation])
     except InvalidObservation:
         return False
     return True

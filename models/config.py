@@ -195,8 +195,13 @@ class NoveltySettings(_Frozen):
 
 
 class EntrySettings(_Frozen):
-    """Whether entries are held to what recent ones earned, made or not (`models.conformal`)."""
+    """What entries are asked for beyond what the policy says.
 
+    `caution_bp`: the network is told that a trade costs so much more a side than it does. `adaptive` and what follows:
+    entries are held to what recent ones earned, made or not (`models.conformal`).
+    """
+
+    caution_bp: Annotated[float, Field(ge=0.0, le=MOST, allow_inf_nan=False)] = 0.0
     adaptive: bool = False
     confidence: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.4
     bars: Positive = 12
@@ -321,6 +326,13 @@ class HRMSettings(_Frozen):
             "output_heads": self.output_heads.model_copy(update={"logit_cap": network.logit_cap}),
         }
         return self.model_copy(update=changed)
+
+    def untold(self, features: FeatureSettings) -> str:
+        """Why a network that reads these can't follow `entries.caution_bp`, "" where it can or nobody asks."""
+        if not self.entries.caution_bp or features.past_sessions:
+            return ""
+        key = "hierarchical_reasoning_model.entries.caution_bp"
+        return f"{key}: expected 0, for this network isn't told what a trade costs (features.past_sessions)"
 
     def network(self) -> HRMConfig:
         """Return the part of these settings that the network is built from."""

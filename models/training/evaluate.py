@@ -14,6 +14,7 @@ import numpy as np
 
 from models.act import AdaptiveComputationTime
 from models.config import EntrySettings, HRMSettings
+from models.errors import CheckpointError
 from models.hrm import HRM
 from models.training import stats
 from models.training.baselines import (
@@ -142,7 +143,12 @@ class Thought:
 def think(
     model: HRM, sessions: Sessions, hrm: HRMSettings, settings: BatchSettings, costs: tuple[CostStep, ...]
 ) -> Thought:
-    """All that an evaluation asks of a model; it depends on no other model and no other sessions."""
+    """All that an evaluation asks of a model; it depends on no other model and no other sessions.
+
+    Raises CheckpointError where settings ask for what the model can't do.
+    """
+    if untold := hrm.untold(model.config.features):
+        raise CheckpointError(untold)
     act, told = AdaptiveComputationTime(hrm), {}
     if model.config.features.past_sessions:  # who is told of a cost trades less at a higher
         for cost in COSTS_BP:
@@ -271,13 +277,15 @@ def _reasoning(
 ) -> dict[str, Policy]:
     """Return the adaptive policy at these costs a side, and that of every depth that is shown.
 
-    Entries of the adaptive one are held to what earlier ones earned, where the settings ask for it.
+    All are told of `entries.caution_bp` more, as the daemon tells it. Entries of the adaptive one are held to what
+    earlier ones earned, where the settings ask for it.
     """
     own = of_model(settings, model)
-    policies = policies_by_depth(model, sessions, own, act.max_segments, cost)
+    told = cost + entries.caution_bp
+    policies = policies_by_depth(model, sessions, own, act.max_segments, told)
     depths = sorted({1, 2, act.max_segments} & set(range(1, act.max_segments + 1)))
     by_depth = {f"hrm, depth {depth}": policies[depth - 1] for depth in depths}
-    adaptive = adaptive_policy(model, act, sessions, own, cost)
+    adaptive = adaptive_policy(model, act, sessions, own, told)
     if entries.adaptive:
         adaptive = replace(adaptive, actions=worth_making(adaptive.actions, sessions, cost, entries))
     return {"hrm": adaptive, **by_depth}

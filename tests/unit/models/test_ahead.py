@@ -92,6 +92,17 @@ def test_what_is_known_is_what_would_be_decided(
     assert len({(one.action, one.halt_reason) for one in decided}) > 3
 
 
+def test_who_is_cautious_is_so_ahead_too(talkative: Callable[..., HRMAgent], observe: Observe) -> None:
+    """The dearer trade that the network is told of is told in batches as one by one."""
+    told = {"features": {"window": 20, "patch": 5, "min_bars": 6, "coarse_window": 4, "past_sessions": 3}}
+    agent, plain, seen = talkative(entries={"caution_bp": 1.5}, **told), talkative(**told), walks(observe, 20)
+    ahead = foresight(agent, [replace(one, position_side=0, position_size=0.0) for one in seen], 7)
+    decided = [agent.decide(one) for one in seen]
+    assert [asked(ahead, one) for one in seen] == [(one, 0) for one in decided]
+    assert decided == [plain.decide(replace(one, cost_bp=one.cost_bp + 1.5)) for one in seen]
+    assert decided != [plain.decide(one) for one in seen]
+
+
 @pytest.mark.parametrize(
     "change",
     [

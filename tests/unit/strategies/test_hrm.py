@@ -13,7 +13,7 @@ from daemon.core.clock import LiveClock, ReplayClock
 from daemon.core.events import Action, Decision, Regime
 from models.agent import HRMAgent
 from models.checkpoint import Origin, describe
-from models.config import CarryState, History, HRMSettings
+from models.config import CarryState, EntrySettings, History, HRMSettings
 from models.errors import CheckpointError
 from models.training.calibrating import calibrate
 from models.training.markets import HiddenRegime
@@ -393,6 +393,29 @@ def test_an_entry_is_told_the_cost_of_the_order_that_comes_of_it() -> None:
         named = {part.name: part.effect for part in hrm.explain(moment, told)}
         assert named == {part.name: part.effect for part in hrm.explain(again, told)}
     assert changed
+
+
+def test_a_cautious_model_is_told_of_a_dearer_trade() -> None:
+    """It decides as at that cost, live and made again from what was recorded; what is on record is the cost."""
+    cautious = {"entries": EntrySettings(caution_bp=1.5)}
+    changed = 0
+    for seed in range(6):
+        plain, hrm = knowing_costs(seed), knowing_costs(seed, **cautious)
+        cheap, dear = (msgspec.structs.replace(walk(7), costs=FixedCosts(cost)) for cost in (3.0, 4.5))
+        told = hrm.decide(cheap)
+        assert told.cost_bp == 3.0
+        assert msgspec.structs.replace(told, cost_bp=4.5) == plain.decide(dear)
+        assert hrm.decide_at(cheap, told.segments).confidence == told.confidence
+        assert hrm.explain(cheap, told) == plain.explain(dear, plain.decide(dear))
+        changed += told.confidence != plain.decide(cheap).confidence
+    assert changed
+
+
+def test_who_is_told_of_no_cost_can_not_be_cautious() -> None:
+    """One line that names the setting."""
+    settings = settings_of().model_copy(update={"entries": EntrySettings(caution_bp=0.5)})
+    with pytest.raises(CheckpointError, match=r"entries\.caution_bp: expected 0, for this network isn't told"):
+        HRMStrategy.load(None, 1, settings, ReplayClock())
 
 
 def test_nobody_is_asked_twice_for_nothing() -> None:

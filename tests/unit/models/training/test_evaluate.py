@@ -16,6 +16,7 @@ from rich.console import Console
 from daemon.report.evaluation import write_page
 from models.checkpoint import load_model
 from models.config import HRMSettings
+from models.errors import CheckpointError
 from models.hrm import HRM
 from models.training import objective as ob
 from models.training import run, walking
@@ -33,7 +34,7 @@ from models.training.policy import adaptive_policy, follow, policies_by_depth
 from models.training.progress import NoteReport, Report
 from models.training.provenance import data_sha256
 from models.training.sessions import Sessions, split_by_time
-from models.training.settings import DeepSupervisionSettings, TrainingSettings
+from models.training.settings import CostStep, DeepSupervisionSettings, TrainingSettings
 from models.vocabulary import Vocabularies
 
 pytestmark = pytest.mark.slow
@@ -117,6 +118,25 @@ def test_entries_are_refused_as_the_daemon_refuses_them(hrm: HRMSettings, model:
     entries = [int((one["hrm"].actions[..., ob.FLAT] < 2).sum()) for one in (plain, asked)]
     assert 0 <= entries[1] < entries[0]
     assert all((asked[name].actions == plain[name].actions).all() for name in plain if name != "hrm")
+
+
+def test_a_cautious_model_is_told_of_a_dearer_trade(hrm: HRMSettings, model: HRM) -> None:
+    """It decides as one at that cost would; one that is told of none is refused."""
+    knows = hrm.model_copy(update={"features": hrm.features.model_copy(update={"past_sessions": 3})})
+    told, sessions = HRM(knows.network(), Vocabularies()), HiddenRegime().sessions(20, 5)
+    cautious = {"entries": hrm.entries.model_copy(update={"caution_bp": 1.5})}
+    cheap, dear, careful = (
+        think(
+            told, sessions, settings, BatchSettings(knows.features), (CostStep(since=date(1990, 1, 1), cost_bp=cost),)
+        )
+        for settings, cost in ((knows, 3.0), (knows, 4.5), (knows.model_copy(update=cautious), 3.0))
+    )
+    assert set(careful.own) == set(dear.own)
+    for name, policy in careful.own.items():
+        assert (policy.value == dear.own[name].value).all()
+        assert (policy.value != cheap.own[name].value).any()
+    with pytest.raises(CheckpointError, match=r"entries\.caution_bp: expected 0"):
+        think(model, sessions, hrm.model_copy(update=cautious), BatchSettings(hrm.features), ())
 
 
 def test_tables_pages_and_documents_show_all_cells(result: Evaluation, tmp_path: Path) -> None:
