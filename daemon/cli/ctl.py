@@ -424,7 +424,8 @@ def _command(client: Client, command: str, reason: str | None, as_json: bool, **
     if as_json:
         return print_document(answer)
     said = typer.style(f"{accepted.command} accepted", bold=True)
-    typer.echo(f"{said} at {ist_time(accepted.ts)} IST (market time)")
+    already = f"; {accepted.already}" if accepted.already else ""
+    typer.echo(f"{said} at {ist_time(accepted.ts)} IST (market time){already}")
 
 
 def signed(body: dict[str, Any], reason: str | None) -> dict[str, Any]:

@@ -10,3 +10,5 @@ class Accepted(msgspec.Struct, frozen=True):
 
     command: str
     ts: int
+    already: str = ""
+    """What it asks for that was so before, in words; "" where it changes something."""

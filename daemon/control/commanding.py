@@ -59,11 +59,11 @@ class Commanding:
         event, said = await self._event(word, ts, body.reason, body.who)
         if event is None:
             return refuse(409, said)
-        refused = await self._context.give(word, event)
-        if refused is not None:
-            return refused
+        given = await self._context.give(said, ts, event)
+        if isinstance(given, web.Response):
+            return given
         log.info("control_command", command=said, reason=body.reason, who=body.who)
-        return answer(Accepted(command=said, ts=ts), 202)
+        return answer(given, 202)
 
     async def _event(self, word: str, ts: int, reason: str, who: str) -> tuple[Event | None, str]:
         """What a command is on the bus, and how it is called; None, and why, where there is nothing to do."""
@@ -126,11 +126,11 @@ class Commanding:
             return refuse(400, str(error))
         ts = self._context.clock.now_ns()
         event = SwapStrategy(ts=ts, name=body.name, reason=body.reason, who=body.who)
-        refused = await self._context.give("strategy", event)
-        if refused is not None:
-            return refused
+        given = await self._context.give("strategy", ts, event)
+        if isinstance(given, web.Response):
+            return given
         log.info("control_strategy", name=body.name, reason=body.reason, who=body.who)
-        return answer(Accepted(command="strategy", ts=ts), 202)
+        return answer(given, 202)
 
     async def _canary(self, request: web.Request) -> web.Response:
         try:
@@ -144,11 +144,11 @@ class Commanding:
         event: Event = EndCanary(ts=ts, promote=ticket.do is CanaryDo.PROMOTE, who=ticket.who, reason=ticket.reason)
         if ticket.do is CanaryDo.BEGIN:
             event = BeginCanary(ts=ts, agent=ticket.agent, who=ticket.who, reason=ticket.reason)
-        refused = await self._context.give(said, event)
-        if refused is not None:
-            return refused
+        given = await self._context.give(said, ts, event)
+        if isinstance(given, web.Response):
+            return given
         log.info("control_canary", do=ticket.do, agent=ticket.agent, who=ticket.who, reason=ticket.reason)
-        return answer(Accepted(command=said, ts=ts), 202)
+        return answer(given, 202)
 
     async def _migrate(self, request: web.Request) -> web.Response:
         """A step of the migration, forwards or back."""

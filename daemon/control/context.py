@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import structlog
 from aiohttp import web
 
+from daemon.control.accepted import Accepted
 from daemon.control.answers import Cause, Remembered, encoded, refuse
 from daemon.control.bridge import WORK_S, Bridge, StandsStillError
 from daemon.control.connections import Limits
@@ -16,6 +17,7 @@ from daemon.control.gate import Gate, Who
 from daemon.control.routes import MAX_ROWS, Query, Route
 from daemon.control.rows import Asked, Listing, Page
 from daemon.control.sessions import Sessions
+from daemon.control.standing import already
 from daemon.control.tuning import SettingsDesk
 from daemon.control.view import ControlView, MigrationDesk, ModelDesk, NotDurableError, OrderDesk
 from daemon.core.clock import Clock
@@ -74,13 +76,18 @@ class Context:
             headers["Link"] = f'<{request.rel_url.update_query({"before": str(before)})}>; rel="next"'
         return encoded(body, headers=headers)
 
-    async def give(self, what: str, event: Event) -> web.Response | None:
-        """Put a command on the bus and on disk; None where that was done, else what is to be said."""
+    async def give(self, what: str, ts: int, event: Event) -> Accepted | web.Response:
+        """Put a command on the bus and on disk; yes where that was done, else what is to be said."""
+
+        async def work() -> str:
+            before = already(event, self.view.standing())
+            await self.desk.command(event)
+            return before
+
         try:
-            await self.bridge.do(lambda: self.desk.command(event))
+            return Accepted(command=what, ts=ts, already=await self.bridge.do(work))
         except HrmdError as error:
             return not_accepted(what, error)
-        return None
 
     async def do(self, work: Callable[[], Coroutine[Any, Any, T]], patience_s: float = WORK_S) -> T:
         """What comes of `work` on the trading loop."""

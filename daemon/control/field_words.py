@@ -73,7 +73,7 @@ COMMON = {
     "reason": "Why, in one line, for the journal",
     "reasons": "What the checks that failed say",
     "recorded": "Ticks that are on the tape",
-    "regime": "The market's: trending, ranging or volatile",
+    "regime": "The market's: trending, ranging or volatile; unknown where there are too few bars",
     "repeated": "Whether the same answer was given before",
     "runtime": "What runs the model",
     "scope": "What the token may do: read, trade or admin",

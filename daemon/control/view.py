@@ -17,6 +17,7 @@ import msgspec
 
 from daemon.control.accepted import Accepted as Accepted
 from daemon.control.rows import Asked, HrmMetrics, Listing, Page, RiskView
+from daemon.control.standing import Standing
 from daemon.control.words import HandSide as HandSide
 from daemon.control.words import HandType as HandType
 from daemon.core.clock import NS_PER_MS
@@ -467,6 +468,9 @@ class ControlView(Protocol):
 
     def status(self) -> Status:
         """The daemon at a glance; also the numbers of `/metrics`."""
+
+    def standing(self) -> Standing:
+        """What commands change."""
 
     def positions(self) -> Sequence[PositionRow]:
         """Symbols held first, then those traded in this run and flat again."""

@@ -16,6 +16,7 @@ from daemon import __version__
 from daemon.app import App
 from daemon.control.migration_desk import view_of
 from daemon.control.rows import Asked, HrmMetrics, Listing, Page, Ring, RiskView
+from daemon.control.standing import Standing
 from daemon.control.view import (
     CanaryDo,
     CanaryRow,
@@ -121,6 +122,16 @@ class DaemonView:
             app, recorder, ended=lambda: self._feed == FeedState.ENDED, last_tick_ts=lambda: self._last_tick_ts,
             alerts=alerts,
         )  # fmt: skip
+
+    def standing(self) -> Standing:
+        """What commands change."""
+        by = f" ({self._trading_who})" if self._trading_who and self._trading_reason else ""
+        return Standing(
+            trading_state=self._app.risk.book.state,
+            trading_reason=f"{self._trading_reason}{by}",
+            strategy=self._app.supervisor.ladder.active,
+            locked=bool(self._app.supervisor.care.stairs.locked),
+        )
 
     def status(self) -> Status:
         """The daemon at a glance."""

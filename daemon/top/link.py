@@ -213,4 +213,5 @@ async def _within(seconds: float, event: asyncio.Event) -> None:
 
 def said(accepted: Accepted) -> str:
     """A daemon's yes in words."""
-    return f"{accepted.command} accepted at {ist_time(accepted.ts)} IST (market time)"
+    already = f"; {accepted.already}" if accepted.already else ""
+    return f"{accepted.command} accepted at {ist_time(accepted.ts)} IST (market time){already}"

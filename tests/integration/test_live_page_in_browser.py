@@ -141,10 +141,10 @@ def test_what_is_only_partly_new_is_not_green(browser: Any) -> None:
 
 
 def test_the_first_bars_are_told_in_words(browser: Any) -> None:
-    """No nanoseconds since 1970, and no regime of a market of which too little was seen."""
+    """How many bars there are so far, and no regime of a market of which too little was seen."""
     daemon = FakeDaemon()
-    early = {"action": Action.HOLD, "ts": NOW + DAY_NS, "complexity": 0.0, "regime": "ranging"}
-    why = f"NSE:SBIN-EQ 5m at {NOW}: 1 bars, at least 2 are needed"
+    early = {"action": Action.HOLD, "ts": NOW + DAY_NS, "complexity": 0.1, "regime": "unknown"}
+    why = "1 bar, at least 2 are needed"
     daemon.rings[Listing.DECISIONS].add(msgspec.structs.replace(DECISIONS[0], **early, reason=why, segments=0))
     daemon.rings[Listing.DECISIONS].add(msgspec.structs.replace(DECISIONS[0], **early, segments=2))
     server = build_server(daemon)
@@ -171,7 +171,13 @@ def test_commands_ask_first(browser: Any) -> None:
         visit.page.locator("#reason").fill("lunch")
         visit.page.keyboard.press("Enter")
         visit.page.wait_for_selector("#said:has-text('taken at')")
-    assert [type(one) for one in daemon.submitted] == [Halt]
+        assert "already" not in visit.page.locator("#said").inner_text()
+        daemon.shown = msgspec.structs.replace(daemon.shown, trading_state=TradingState.HALTED, trading_reason="lunch")
+        visit.page.get_by_role("button", name="Halt", exact=True).focus()
+        visit.page.keyboard.press("Enter")
+        visit.page.keyboard.press("Enter")
+        visit.page.wait_for_selector("#said:has-text('trading was HALTED already: lunch')")
+    assert [type(one) for one in daemon.submitted] == [Halt, Halt]
     assert not any(isinstance(one, Flatten) for one in daemon.submitted)
     assert daemon.submitted[0].reason == "lunch"  # type: ignore[attr-defined]
 

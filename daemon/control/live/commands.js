@@ -36,8 +36,8 @@ async function command(word, again) {
   if (reason === null) return;
   tell(`${title}: asked …`);
   try {
-    await ask("/control/" + word, withReason({}, reason));
-    tell(`${title}: taken at ${here(Date.now())}.`);
+    const { already } = await ask("/control/" + word, withReason({}, reason));
+    tell(`${title}: taken at ${here(Date.now())}${already ? "; " + already : ""}.`);
   } catch (error) {
     tell(`${title}: ${whyNot(error)}`, "bad");
   }

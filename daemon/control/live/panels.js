@@ -8,7 +8,7 @@ const percent = (share) => Math.round(100 * share) + " %";
 
 /* "2 segments, q_halt" as people would say it. */
 const thoughtWords = (segments, stop) => `thought ${segments} ${Number(segments) === 1 ? "segment" : "segments"}${stop ? ", then " + (STOPPED[stop] || words(stop)) : ""}`;
-const reasonWords = (reason) => reason.replace(/^\S+ \w+ at \d{19}: /, "").replace(/^1 bars,/, "1 bar so far,").replace(/(\d+) segments?, (\w+)/g, (_, segments, stop) => thoughtWords(segments, stop));
+const reasonWords = (reason) => reason.replace(/^(\d+ bars?),/, "$1 so far,").replace(/(\d+) segments?, (\w+)/g, (_, segments, stop) => thoughtWords(segments, stop));
 
 /* A decision in words: what, how sure, and what mattered. Of a hold no quantity: there is nothing to buy. */
 function decisionWords(row) {
@@ -21,7 +21,7 @@ function decisionWords(row) {
   if (row.why) parts.push(`what mattered: ${row.why}`);
   if (row.reason) parts.push(reasonWords(row.reason));
   if (row.segments && !/\d segments?, \w/.test(row.reason)) parts.push(thoughtWords(row.segments, row.halt_reason));
-  if (row.complexity > 0) parts.push(`market ${row.regime || "not yet known"}, complexity ${row.complexity.toFixed(2)}`);
+  if (row.regime && row.regime !== "unknown") parts.push(`market ${row.regime}, complexity ${row.complexity.toFixed(2)}`);
   else if (row.segments) parts.push("market not yet known: too few bars");
   return { head, why: parts.join("; ") };
 }

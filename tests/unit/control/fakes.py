@@ -21,6 +21,7 @@ from daemon.control.metrics import Metrics
 from daemon.control.precedence import Precedence
 from daemon.control.rows import Asked, EquityRow, HrmMetrics, Listing, LogRow, Page, Ring, RiskGauge, RiskView, TradeRow
 from daemon.control.server import ControlServer
+from daemon.control.standing import Standing
 from daemon.control.stream import Stream
 from daemon.control.tuning import Changeable, ConfigDocument, ConfigTicket
 from daemon.control.view import (
@@ -330,6 +331,13 @@ class FakeDaemon:
         return MigrationAnswer(
             moved=moved, stage=to if moved else MigrationStage.PARALLEL, before=MigrationStage.PARALLEL,
             who=ticket.who, reason=ticket.reason if moved else f"{name}: sessions: 3, at least 20", gates=GATES, ts=NOW,
+        )  # fmt: skip
+
+    def standing(self) -> Standing:
+        """As `shown` has it."""
+        return Standing(
+            trading_state=self.shown.trading_state, trading_reason=self.shown.trading_reason,
+            strategy=self.shown.strategy, locked=bool(self.shown.strategy_lock),
         )  # fmt: skip
 
     async def command(self, event: Event) -> None:

@@ -292,7 +292,19 @@ def test_commands_reach_the_bus(operator: Operator, command: str, kind: type[Hal
     assert result.exit_code == 0
     assert f"{command} accepted at 09:15:00 IST" in result.stdout
     assert operator.daemon.submitted == [kind(ts=NOW, reason="lunch", who=ME)]
-    assert json.loads(operator.run(command, "--json").stdout) == {"command": command, "ts": str(NOW), "time": TIME}
+    document = json.loads(operator.run(command, "--json").stdout)
+    already = "trading was ACTIVE already" if kind is Resume else ""
+    assert document == {"command": command, "ts": str(NOW), "time": TIME, "already": already}
+
+
+def test_a_second_halt_is_taken_and_says_that_it_stood_already(operator: Operator) -> None:
+    """A person means it, whatever halted before: the command goes out, and nobody believes that it was the first."""
+    operator.daemon.shown = msgspec.structs.replace(
+        operator.daemon.shown, trading_state=TradingState.HALTED, trading_reason="lunch (asha)"
+    )
+    said = "halt accepted at 09:15:00 IST (market time); trading was HALTED already: lunch (asha)\n"
+    assert operator.run("halt").stdout == said
+    assert [type(one) for one in operator.daemon.submitted] == [Halt]
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,8 @@ async def test_commands_are_on_the_bus_before_the_answer(running: Running, comma
     status, body, _ = await running.ask(
         "POST", f"/control/{command}", body='{"reason": "lunch – ₹", "who": "asha"}'.encode()
     )
-    assert (status, body) == (202, {"command": command, "ts": str(NOW), "time": TIME})
+    already = "trading was ACTIVE already" if kind is Resume else ""
+    assert (status, body) == (202, {"command": command, "ts": str(NOW), "time": TIME, "already": already})
     assert running.daemon.submitted == [kind(ts=NOW, reason="lunch – ₹", who="asha")]
     await running.ask("POST", f"/control/{command}")
     assert running.daemon.submitted[1:] == [kind(ts=NOW, reason="by the operator", who=AN_OPERATOR)]
@@ -292,7 +293,10 @@ async def test_loopback_names_are_answered(running: Running, host: str) -> None:
 async def test_a_strategy_is_put_in_charge(running: Running) -> None:
     """By its name on the ladder; the reason goes along, or says that it was the operator."""
     status, answer, _ = await running.ask("POST", "/control/strategy", body=b'{"name": "hrm", "reason": "mended"}')
-    assert (status, answer) == (202, {"command": "strategy", "ts": str(NOW), "time": TIME})
+    assert (status, answer) == (
+        202,
+        {"command": "strategy", "ts": str(NOW), "time": TIME, "already": "hrm decided already"},
+    )
     await running.ask("POST", "/control/strategy", body=b'{"name": "flat"}')
     assert running.daemon.submitted == [
         SwapStrategy(ts=NOW, name="hrm", reason="mended", who=AN_OPERATOR),
@@ -593,7 +597,7 @@ async def test_an_order_that_got_no_verdict(running: Running, trouble: Exception
 async def test_one_order_is_cancelled(running: Running) -> None:
     """202 for one that works, 404 for any other, 400 for no id, 503 where it wasn't taken."""
     status, body, _ = await running.ask("POST", "/control/cancel", body=b'{"order_id": "H0", "reason": "mistake"}')
-    assert (status, body) == (202, {"command": "cancel", "ts": str(NOW), "time": TIME})
+    assert (status, body) == (202, {"command": "cancel", "ts": str(NOW), "time": TIME, "already": ""})
     assert running.daemon.cancelled == [("H0", "mistake", AN_OPERATOR)]
     assert (await running.ask("POST", "/control/cancel", body=b'{"order_id": "H9"}'))[0] == 404
     assert (await running.ask("POST", "/control/cancel", body=b"{}"))[0] == 400

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from daemon.app import App
+from daemon.control.standing import Standing
 from daemon.core.clock import NS_PER_S, LiveClock, ReplayClock
 from daemon.core.errors import JournalError
 from daemon.core.events import (
@@ -126,6 +127,20 @@ def test_a_symbol_whose_last_decision_failed_is_unhealthy(desk: Desk) -> None:
     desk.tell(decide(Action.HOLD, strategy="rules", symbol=RELIANCE))
     assert desk.view.health().healthy
     assert desk.view.status().strategies == ["rules", "flat"]
+
+
+def test_what_commands_change_is_told(desk: Desk) -> None:
+    """State with why and by whom, who decides, and whether that is locked."""
+    assert desk.view.standing() == Standing(
+        trading_state=TradingState.ACTIVE, trading_reason="", strategy="rules", locked=False
+    )
+    desk.app.risk.book.state = TradingState.HALTED
+    desk.tell(TradingStateChanged(ts=NOON, state=TradingState.HALTED, reason="lunch", who="asha"))
+    desk.app.supervisor.handle(LockStrategy(ts=NOON, locked=True, reason="I watch it", who="asha"))
+    desk.app.supervisor.handle(SwapStrategy(ts=NOON, name="flat", reason="enough"))
+    assert desk.view.standing() == Standing(
+        trading_state=TradingState.HALTED, trading_reason="lunch (asha)", strategy="flat", locked=True
+    )
 
 
 def test_a_daemon_that_does_not_trade_is_not_healthy(desk: Desk) -> None:
