@@ -18,10 +18,10 @@ class ModelError(Exception):
 
 
 class InvalidObservation(ModelError):  # noqa: N818 - read as a fact about the input
-    """An observation that must not be decided on; `reason` is one line."""
+    """An observation that must not be decided on; `reason` is one line, the message says `where` before it."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str, where: str = "") -> None:
+        super().__init__(f"{where}: {reason}" if where else reason)
         self.reason = reason
 
 

@@ -27,6 +27,8 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
+MUMBAI_NS: Final = 19_800_000_000_000
+"""UTC+05:30, no daylight saving."""
 FEATURE_VERSION: Final = 2
 BAR_FEATURES: Final = (
     "return", "body", "range", "upper_wick", "lower_wick", "level", "volume_z", "has_volume", "present",
@@ -432,7 +434,8 @@ def _check(observation: Observation, settings: FeatureSettings) -> None:
     """Raise InvalidObservation for anything that a decision must not be based on."""
 
     def refuse(reason: str) -> InvalidObservation:
-        return InvalidObservation(f"{observation.symbol} {observation.interval} at {observation.ts}: {reason}")
+        where = f"{observation.symbol} {observation.interval} at {_in_india(observation.ts)}"
+        return InvalidObservation(reason, where)
 
     for name, bars in (("bars", observation.bars), ("coarse", observation.coarse)):
         if bars.ndim != 2 or bars.shape[1] != 5:
@@ -445,7 +448,8 @@ def _check(observation: Observation, settings: FeatureSettings) -> None:
         if np.isinf(volume).any() or (volume < 0).any():
             raise refuse(f"{name} holds a volume that is infinite or negative")
     if len(observation.bars) < settings.min_bars:
-        raise refuse(f"{len(observation.bars)} bars, at least {settings.min_bars} are needed")
+        count = len(observation.bars)
+        raise refuse(f"{count} bar{'s' * (count != 1)}, at least {settings.min_bars} are needed")
     for (name, (low, high)), value in zip(BOUNDS.items(), _bounded(observation), strict=True):
         if not (math.isfinite(value) and low <= value <= high):
             raise refuse(f"{name} is {value}, expected a finite number from {low} to {high}")
@@ -453,6 +457,11 @@ def _check(observation: Observation, settings: FeatureSettings) -> None:
         raise refuse(f"past is {observation.past}, expected {len(NOTHING_KNOWN)} finite numbers")
     if observation.position_side not in SIDE_ROWS:
         raise refuse(f"position_side is {observation.position_side}, expected -1, 0 or 1")
+
+
+def _in_india(ts: int) -> str:
+    """UTC nanoseconds as 2026-01-05 09:20:00."""
+    return str(np.datetime64(ts + MUMBAI_NS, "ns").astype("datetime64[s]")).replace("T", " ")
 
 
 def _all_well(observations: Sequence[Observation], settings: FeatureSettings) -> bool:

@@ -167,7 +167,7 @@ class HRMStrategy:
             if why and answer.halt_reason == HaltReason.LIMITED:
                 answer = msgspec.structs.replace(answer, halt_reason=why)
         except InvalidObservation as error:
-            return hold(moment, self.name, str(error), model_hash=self.agent.model_hash)
+            return hold(moment, self.name, error.reason, model_hash=self.agent.model_hash)
         except InvalidOutput as error:
             return unusable(moment, self.name, str(error), self.agent.model_hash)
         if single_cycle:

@@ -85,7 +85,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     may_enter: bool = True
     """Whether anything may still be opened today (`strategy.no_entries_minutes`)."""
     regime: str = "ranging"
-    """trending, ranging or volatile."""
+    """trending, ranging or volatile; unknown before there are enough bars to tell."""
     complexity: float = 0.0
     """Of the market, from 0 (quiet) to 1 and above."""
     cost_bp: float = 3.0

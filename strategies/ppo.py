@@ -53,7 +53,7 @@ class PPOStrategy:
         try:
             number, probability = self._policy.decide(observation(moment, self._policy.manifest.features.history))
         except InvalidObservation as error:
-            return hold(moment, self.name, str(error), model_hash=model_hash)
+            return hold(moment, self.name, error.reason, model_hash=model_hash)
         except InvalidOutput as error:
             return unusable(moment, self.name, str(error), model_hash)
         action = Action(number)

@@ -8,8 +8,8 @@ A rung to fall back on must above all not lose, so an entry also needs a session
 - would earn `pays` times `cost_bp`, were it to keep its average pace until the close,
 - with `once`, is so for the first time: whatever becomes of an entry, it was the session's only one,
 
-and a regime that the settings name. Sitting out is the usual answer (docs/rules.md has what it came to). Invariant: no
-state beyond the moment, and microseconds per decision.
+and a regime that the settings name (where they name all three, also one that isn't known yet). Sitting out is the usual
+answer (docs/rules.md has what it came to). Invariant: no state beyond the moment, and microseconds per decision.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.core.events import Action, Decision
+from daemon.core.events import Action, Decision, Regime
 from strategies.base import ATR_BARS, CLOSE, HIGH, LOW, Moment, decision, hold
 
 SLOW_SPANS = 4
@@ -34,6 +34,8 @@ SEEN_SHARE = 0.75
 """Share of the bars of a session so far without which nothing can be said of it: a late start, a long halt."""
 
 BP = 1e4
+
+KNOWN_REGIMES = frozenset(Regime) - {Regime.UNKNOWN}
 
 
 class RulesParameters(Protocol):
@@ -89,7 +91,8 @@ class RulesStrategy:
     def __init__(self, parameters: RulesParameters) -> None:
         self._quantity = parameters.quantity
         self._min_bars = parameters.min_bars
-        self._regimes = frozenset(parameters.trade_in)
+        named = frozenset(map(Regime, parameters.trade_in))
+        self._regimes = named if KNOWN_REGIMES - named else frozenset(Regime)
         self._not_before = parameters.not_before_minutes
         self._min_trend = parameters.min_trend
         self._promise_bp = parameters.pays * parameters.cost_bp

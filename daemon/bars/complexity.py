@@ -14,7 +14,8 @@ volatility). With n = `volatility_window`, m = `trend_window`, k = `momentum_win
 - event_impact: from the calendar of events, 0 where there is none.
 
 Score = weights · (volatility, trend_strength, momentum) + uplift · (the other three), at most 1. Invariant: every value
-is finite and in [0, 1] for positive prices that a market can have; what can't be computed yet is 0.
+is finite and in [0, 1] for positive prices that a market can have; what can't be computed yet is 0, and the regime
+unknown.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ class ComplexityDetector:
         self._length = max(
             settings.volatility_window, settings.trend_window, settings.momentum_window, settings.correlation_window + 1
         )  # one more: of instruments whose bars close together, the first asked has no match yet for its newest return
+        self._least = max(settings.volatility_window, settings.trend_window)
         self._smoothing = 2.0 / (settings.baseline_window + 1)
         self._root = math.sqrt(2.0 * settings.momentum_window)
         self._history: dict[str, History] = {}
@@ -123,7 +125,7 @@ class ComplexityDetector:
             correlation_breakdown=breakdown,
             event_impact=impact,
             score=min(1.0, score),
-            regime=self._regime(volatility, trend),
+            regime=self._regime(history.count, volatility, trend),
         )
 
     def forget(self, symbol: str) -> None:
@@ -238,7 +240,9 @@ class ComplexityDetector:
                 window = times[end - long : end]
                 history.tails.append(self._windows.setdefault(window, window))
 
-    def _regime(self, volatility: float, trend: float) -> Regime:
+    def _regime(self, returns: int, volatility: float, trend: float) -> Regime:
+        if returns < self._least:
+            return Regime.UNKNOWN
         if volatility >= self._settings.volatile_above:
             return Regime.VOLATILE
         if trend >= self._settings.trending_above:

@@ -104,6 +104,8 @@ class TradingState(StrEnum):
 class Regime(StrEnum):
     """Of the market, as the complexity detector sees it."""
 
+    UNKNOWN = "unknown"
+    """Too few bars to tell."""
     TRENDING = "trending"
     RANGING = "ranging"
     VOLATILE = "volatile"

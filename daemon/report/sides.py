@@ -30,8 +30,8 @@ def certainty(summary: ReplaySummary) -> str:
         parts.append(f"<b>No interval</b>: {few} are too few to say how much of this is chance.")
     else:
         text = (
-            f"<b>95 % intervals</b>: {signed_rupees(found.mean_pnl_low)} to {signed_rupees(found.mean_pnl_high)} a "
-            f"session"
+            f"<b>95 % intervals</b>: {_unbroken(signed_rupees(found.mean_pnl_low))} to "
+            f"{_unbroken(signed_rupees(found.mean_pnl_high))} a session"
         )
         if found.sharpe_low is not None:
             text += f", Sharpe {ratio(found.sharpe_low)} to {ratio(found.sharpe_high)}"
@@ -45,11 +45,16 @@ def certainty(summary: ReplaySummary) -> str:
         parts.append(
             f"<b>The same {whole(order.trades)} trades in another order</b> fall by {rupees(order.drawdown_median)} in "
             f"the middle and by {rupees(order.drawdown_high)} in one of twenty; these fell by "
-            f"{rupees(order.drawdown)}. A trade brings {signed_rupees(order.mean_low)} to "
-            f"{signed_rupees(order.mean_high)} on average <small>(95 %, {whole(order.draws)} draws, blocks of "
+            f"{rupees(order.drawdown)}. A trade brings {_unbroken(signed_rupees(order.mean_low))} to "
+            f"{_unbroken(signed_rupees(order.mean_high))} on average <small>(95 %, {whole(order.draws)} draws, blocks of "
             f"{order.block} trades, seed {order.seed})</small>"
         )
     return f'<div class="card words"><p>{"</p><p>".join(parts)}</p></div>{_sensitivity(summary)}'
+
+
+def _unbroken(text: str) -> str:
+    """An amount in running text: browsers end a line between a sign and ₹."""
+    return f'<span class="unbroken">{text}</span>'
 
 
 def _sensitivity(summary: ReplaySummary) -> str:

@@ -26,6 +26,7 @@ from daemon.core.events import (
     PositionRestated,
     PriceAdjusted,
     PriceJumped,
+    Regime,
 )
 from daemon.market.instruments import Kind
 from daemon.report.chance import trade_order
@@ -53,7 +54,7 @@ TALLIED: tuple[type[Event], ...] = (
 DEADLINE = "deadline"
 """The halt reason that counts as a missed deadline."""
 
-UNKNOWN_REGIME = "unknown"
+UNKNOWN_REGIME = Regime.UNKNOWN.value
 
 SETTLED_TOLD = 5
 """So many contracts that ended while they were held are told one by one."""
@@ -190,7 +191,7 @@ class Tally:
             net_pnl=curve[-1] - curve[0],
             costs=self._costs,
             equity=list(equity),
-            by_regime={name: tally.result() for name, tally in sorted(self._regimes.items())},
+            by_regime=self._by_regime(),
             hrm_metrics=self._hrm_metrics(run.max_segments),
             decisions_sha256=self._digest.hexdigest(),
             wall_s=wall_s,
@@ -213,6 +214,11 @@ class Tally:
             book = self._symbols.get(symbol, SymbolBook())
             results[symbol] = book.result(self._book.open_quantity(symbol), last, closed, spans.get(symbol))
         return results
+
+    def _by_regime(self) -> dict[str, RegimeResult]:
+        """By name, what isn't known last."""
+        names = sorted(self._regimes, key=lambda name: (name == UNKNOWN_REGIME, name))
+        return {name: self._regimes[name].result() for name in names}
 
     def _decide(self, decision: Decision) -> None:
         self._digest.update(_encode(decision) + b"\n")

@@ -445,7 +445,7 @@ class StrategyActor(Actor):
         place = strategy.left() if isinstance(strategy, Placed) else ""
         reason = f"hung: no answer within {self._limit.limit_s:g} s" + (f" (it is at {place})" if place else "")
         if self._limit.hangs_per_day is None:
-            raise StrategyHung(f"strategy {strategy.name}, {moment.symbol}, bar {moment.ts}: {reason}")
+            raise StrategyHung(f"strategy {strategy.name}, {decision_id(moment.symbol, moment.ts)}: {reason}")
         log.error(
             "strategy hung", strategy=strategy.name, decision=decision_id(moment.symbol, moment.ts),
             symbol=moment.symbol, limit_s=self._limit.limit_s,

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from daemon.core.errors import SettingsError
 from daemon.core.events import Action, Decision
+from daemon.core.ids import decision_id
 from daemon.core.own_code import OwnCodeFailed, attempt_own, placed, where
 from daemon.settings.own import OwnClass
 from daemon.settings.own_parameters import own_class, parameters_again
@@ -76,7 +77,10 @@ class OwnStrategy:
             seen = observed(moment)
             answer = attempt_own(lambda: self._asked(seen), self.found.folder)
         except OwnCodeFailed as error:
-            log.error("own strategy failed", strategy=self.name, symbol=moment.symbol, bar=moment.ts, reason=str(error))
+            log.error(
+                "own strategy failed", strategy=self.name, decision=decision_id(moment.symbol, moment.ts),
+                symbol=moment.symbol, reason=str(error),
+            )  # fmt: skip
             return unthought(moment, self.name, RAISED, str(error), failed=True, model_hash=self.model_hash)
         finally:
             self._thread = 0

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from daemon.control.rows import LogRow
 from daemon.control.view import DecisionRow, OrderRow, PositionRow, Status
-from daemon.core.events import ITSELF, Action, TradingState
+from daemon.core.events import ITSELF, Action, Regime, TradingState
 from daemon.report.terminal import sparkline
 from daemon.report.text import Number, ist_time, percent, price, rupees, signed_rupees, tone, whole, words
 from daemon.supervision.health import CheckStatus, Overall
@@ -211,7 +211,8 @@ def _order(row: OrderRow, chosen: str) -> list[Text]:
 def _decision(row: DecisionRow) -> list[Text]:
     style = {Action.BUY_LONG.name: "green", Action.SELL_SHORT.name: "red", Action.HOLD.name: "dim"}.get(row.action, "")
     does = "failed" if row.failed else "holds" if row.action == Action.HOLD.name else words(row.action.lower())
-    why = f"{row.strategy}: {row.reason}" + (f" ({row.regime})" if row.regime else "")
+    regime = "" if row.regime in ("", Regime.UNKNOWN) else f" ({row.regime})"
+    why = f"{row.strategy}: {row.reason}{regime}"
     return [
         Text(ist_time(row.ts)), Text(row.symbol), Text(does, "bold red" if row.failed else style),
         Text("-" if row.action == Action.HOLD.name else whole(row.quantity)), Text(price(row.price)),

@@ -158,7 +158,7 @@ def test_a_replay_of_a_hang_ends_with_a_fault(tapes: list[Path], tmp_path: Path)
     path = tmp_path / "j.sqlite"
     app = app_of(tapes, path, Hanging(), "supervisor.replay_hang_s=0.3", restarts=False)
     with pytest.raises(
-        Fault, match=r"StrategyHung: strategy hrm, NSE:[A-Z]+-EQ, bar \d+: hung: no answer within 0.3 s"
+        Fault, match=r"StrategyHung: strategy hrm, NSE:[A-Z]+-EQ@[-\dT:]+: hung: no answer within 0.3 s"
     ):
         run(app)
     assert journaled(path, Decision) == []

@@ -56,7 +56,7 @@
     const depth = reasoned ? made.addSeries(L.HistogramSeries, { ...plain, priceFormat: { type: "price", precision: 0, minMove: 1 } }, 3) : null;
     const complex = reasoned ? made.addSeries(L.AreaSeries, { ...plain, lineWidth: 1,
       autoscaleInfoProvider: () => ({ priceRange: { minValue: 0, maxValue: 1 } }) }, 4) : null;
-    const names = ["Price, ₹", "Net P&L since the start (dashed: buy and hold)", "Drawdown", "Reasoning depth, segments", "Market complexity, 0 to 1"];
+    const names = ["Price, ₹", "Net P&L (dashed: buy and hold)", "Drawdown", "Reasoning depth, segments", "Market complexity, 0 to 1"];
     for (const pane of [1, 2, 3, 4]) made.priceScale("right", pane).applyOptions({ scaleMargins: { top: pane === 1 ? 0.2 : 0.34, bottom: 0.06 } }); // room for its title
     made.panes().forEach((pane, n) => pane.setStretchFactor([5, 2, 1.3, 1.3, 1.3][n]));
     const marks = made.panes().map((pane) => L.createTextWatermark(pane, { horzAlign: "left", vertAlign: "top", lines: [] }));

@@ -77,6 +77,19 @@ def test_nothing_is_said_before_there_are_enough_bars() -> None:
     assert after(moves[:8]).regime_change > 0
 
 
+def test_the_regime_is_unknown_before_volatility_and_trend_are_known() -> None:
+    """Until the longer window is full, again after a price that jumped, and for a bar that was only remembered, too."""
+    later = SMALL.model_copy(update={"trend_window": 6})
+    assert [after([0.0] * n, SMALL).regime for n in (1, 3, 4)] == [Regime.UNKNOWN, Regime.UNKNOWN, Regime.RANGING]
+    assert [after([R] * n, later).regime for n in (5, 6)] == [Regime.UNKNOWN, Regime.TRENDING]
+    detector, bars = ComplexityDetector(SMALL, ScheduledEvents()), bars_of([0.0] * 8)
+    for bar in bars[:3]:
+        detector.remember(bar)
+    assert detector.on_bar(bars[3]).regime is Regime.RANGING
+    detector.forget("AAA")
+    assert detector.on_bar(bars[4]).regime is Regime.UNKNOWN
+
+
 def test_a_one_way_market_is_efficient() -> None:
     """Steps of one sign, however uneven, have efficiency 1; a constant trend has no volatility at all."""
     assert after([R, 2 * R, R, 5 * R]).trend_strength == pytest.approx(1.0)

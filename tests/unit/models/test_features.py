@@ -256,10 +256,10 @@ def test_a_flat_position_is_neutral(observe: Observe) -> None:
     ],
 )
 def test_what_cannot_be_decided_on_is_refused(observe: Observe, change: dict[str, object], reason: str) -> None:
-    """The refusal names the symbol and the field, and one bad row refuses the batch."""
-    with pytest.raises(InvalidObservation, match=f"NSE:NIFTY50-INDEX 5m .*{reason}") as refusal:
+    """The refusal names the symbol, the time in India and the field, and one bad row refuses the batch."""
+    with pytest.raises(InvalidObservation, match=f"NSE:NIFTY50-INDEX 5m at 2023-11-15 03:43:20: .*{reason}") as refusal:
         encode([observe(), replace(observe(), **change)], NAMES, SMALL)
-    assert refusal.value.reason == str(refusal.value)
+    assert str(refusal.value).endswith(f": {refusal.value.reason}")
     with pytest.raises(InvalidObservation) as alone:
         encode([replace(observe(), **change)], NAMES, SMALL)
     assert str(alone.value) == str(refusal.value)

@@ -171,10 +171,11 @@ def test_in_an_unlike_market_exits_go_on() -> None:
 
 
 def test_a_market_that_can_not_be_read_is_not_the_model_s_fault() -> None:
-    """Too few bars or a bar that is no bar: HOLD with the reason, not failed."""
+    """Too few bars or a bar that is no bar: HOLD, not failed, with the reason alone: the decision has the rest."""
     found = strategy().decide(moment_of(rising(5)))
     assert (found.action, found.quantity, found.failed, found.segments) == (Action.HOLD, 1, False, 0)
-    assert "5 bars, at least 10 are needed" in found.reason
+    assert found.reason == "5 bars, at least 10 are needed"
+    assert strategy().decide(moment_of(rising(1))).reason == "1 bar, at least 10 are needed"
     assert found.model_hash == strategy().agent.model_hash
     broken = moment_of(rising(30))
     broken.bars[3, 1] = np.nan

@@ -62,8 +62,16 @@ def test_the_regime_keeps_it_out() -> None:
     """A regime that is not named means HOLD, and says so; one that is named does not."""
     found = STRATEGY.decide(moment_of(rising(30), Regime.RANGING))
     assert (found.action, found.reason) == (Action.HOLD, "regime is ranging")
-    all_regimes = RulesStrategy(RULES.model_copy(update={"trade_in": ["ranging"]}))
-    assert all_regimes.decide(moment_of(rising(30), Regime.RANGING)).action is Action.BUY_LONG
+    in_ranging = RulesStrategy(RULES.model_copy(update={"trade_in": ["ranging"]}))
+    assert in_ranging.decide(moment_of(rising(30), Regime.RANGING)).action is Action.BUY_LONG
+
+
+def test_a_regime_that_is_not_known_is_none_that_was_named() -> None:
+    """Before it is known nothing is opened; who trades in all three needs to know none."""
+    unknown = moment_of(rising(30), Regime.UNKNOWN)
+    assert STRATEGY.decide(unknown).reason == "regime is unknown"
+    in_all = RulesStrategy(RULES.model_copy(update={"trade_in": ["volatile", "ranging", "trending"]}))
+    assert in_all.decide(unknown).action is Action.BUY_LONG
 
 
 def test_no_entries_late() -> None:

@@ -22,6 +22,7 @@ from daemon.core.events import (
     ShadowStrategy,
     StrategySwapped,
 )
+from daemon.core.ids import decision_id
 from daemon.core.latency import FixedLatency, Latency, MeasuredLatency
 from daemon.strategy.actor import StrategyActor, ThinkingLimit
 from strategies.base import HUNG, LATE, NOT_FINITE, RAISED, UNFIT, MarketView, Moment, Strategy, decision, unthought
@@ -444,8 +445,8 @@ async def test_in_a_replay_a_hang_is_a_fault() -> None:
     hrm = Hanging("AAA")
     it = Stage([hrm], ThinkingLimit(0.2, None), ReplayClock(OPEN_NS), FixedLatency(0.0))
     it.close_bar(0)
-    bar = OPEN_NS + 5 * MINUTE
-    with pytest.raises(StrategyHung, match=rf"strategy hrm, AAA, bar {bar}: hung: no answer within 0.2 s"):
+    bar = decision_id("AAA", OPEN_NS + 5 * MINUTE)
+    with pytest.raises(StrategyHung, match=rf"strategy hrm, {bar}: hung: no answer within 0.2 s"):
         await it.actor.run()
     assert it.decisions == []
     hrm.release.set()
