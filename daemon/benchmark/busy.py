@@ -8,7 +8,7 @@ Invariant: latency is from the closing of the bar to the publication of its deci
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import numpy as np
@@ -74,7 +74,9 @@ class BusyRun:
         decisions: int,
         ticks_per_s: int,
         bar_s: float,
+        closed: Callable[[int], None] = lambda _: None,
     ) -> None:
+        """`closed` is told of each bar that closes, how many it makes; what it takes is part of what is measured."""
         self._settings, self._strategy = settings, strategy
         self._ticks_per_s, self._bars_wanted = ticks_per_s, decisions
         self._symbols = [SimulatedSymbol(f"NSE:BENCH{n}-EQ", 100.0 + 10 * n) for n in range(instruments)]
@@ -83,6 +85,7 @@ class BusyRun:
         self._bus = Bus()
         self._calendar = MarketCalendar()
         self._filter = TickFilter(InstrumentBook(settings.market), self._calendar, settings.feed.max_jump_percent)
+        self._tell = closed
         self._ticks = 0
         self._closed_ns = 0
         self._latencies: list[int] = []
@@ -144,6 +147,8 @@ class BusyRun:
                     ended = self._bar(edge, session) > self._bar(before, session)
                     yield batch.slice(row, stop), edge if ended else None
                     row, closed = stop, closed + ended
+                    if ended:
+                        self._tell(closed)
                     if closed >= self._bars_wanted:
                         return
             session = self._calendar.next_session(session.close_ns)

@@ -5,6 +5,8 @@ Invariant: with `--json` stdout holds exactly one JSON document; everything else
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +17,7 @@ from daemon.cli.options import AsJson, Config, Overrides, naming, print_json, ru
 from daemon.cli.train import Border, Files, Market, training_data
 from daemon.core.errors import ArtifactError, UsageError
 from daemon.report.tables import show, table, terminal
+from daemon.report.text import counted
 
 if TYPE_CHECKING:
     from daemon.benchmark.busy import BusyReport
@@ -70,7 +73,7 @@ def latency(
     busy = []
     for count in _batches(instruments) if busy_decisions else []:
         equip(strategy, settings, model)
-        run = BusyRun(settings, strategy, count, busy_decisions, ticks_per_s, bar_s)
+        run = BusyRun(settings, strategy, count, busy_decisions, ticks_per_s, bar_s, _tenths(busy_decisions, bar_s))
         busy.append(run_loop(run.run()))
     if as_json:
         document = {**msgspec.to_builtins(report), "busy_runtime": strategy.runtime, "busy": busy}
@@ -138,6 +141,22 @@ def agreement(
     return 0 if agreed else 1
 
 
+def _tenths(bars: int, bar_s: float) -> Callable[[int], None]:
+    """Shows somebody at a terminal how far a busy run is: few bytes at each tenth, for more would be measured, too."""
+    steps = {-(-bars * tenth // 10): f"busy loop: {10 * tenth} % of {bars:,} bars" for tenth in range(1, 10)}
+
+    def tell(closed: int) -> None:
+        if closed in steps or closed == bars:
+            sys.stderr.write(f"\r\x1b[K{steps[closed] if closed < bars else ''}")
+            sys.stderr.flush()
+
+    if not sys.stderr.isatty():
+        return lambda _: None
+    sys.stderr.write(f"busy loop: {bars:,} bars, {bars * bar_s:,.0f} s")
+    sys.stderr.flush()
+    return tell
+
+
 def _batches(text: str) -> list[int]:
     """`1,8,32` as numbers. Raises `UsageError`."""
     parts = [part.strip() for part in text.split(",")]
@@ -150,7 +169,7 @@ def _show(report: LatencyReport, busy: list[BusyReport], runtime: str) -> None:
     machine = report.machine
     peaks = ", ".join(f"{name} {peak:.0f}" for name, peak in machine.peak_gops.items()) or "not measured"
     title = f"{report.profile} · {'trained' if report.trained else 'untrained'} · {machine.processor}"
-    caption = f"one thread: {peaks} GOP/s · a segment: {report.operations_per_segment / 1e9:.2f} GOP"
+    caption = f"one thread: {peaks} GOP/s · a segment: {report.operations_per_segment / 1e9:.3g} GOP"
     times = (">segment ms", ">p99", ">max", ">4 segments", ">p99", ">× torch", ">÷ floor")
     shown = table("=runtime", ">batch", *times, title=title)
     for row in report.runtimes:
@@ -166,8 +185,8 @@ def _show(report: LatencyReport, busy: list[BusyReport], runtime: str) -> None:
         console.print(f"not available: {reason}")
     for run in busy:
         said = (
-            f"busy loop, {run.instruments} instruments, {run.ticks_per_s:,.0f} ticks/s, {runtime}: {run.thinking}"
-            f" decisions, median {run.decision_ms.median:.1f} p99 {run.decision_ms.p99:.1f}"
+            f"busy loop, {counted(run.instruments, 'instrument')}, {run.ticks_per_s:,.0f} ticks/s, {runtime}:"
+            f" {run.thinking} decisions, median {run.decision_ms.median:.1f} p99 {run.decision_ms.p99:.1f}"
             f" max {run.decision_ms.max:.1f} ms"
             f" (deadline {run.deadline_ms:g}, {run.overruns_over_5_ms} over by 5 ms or more) · loop lag p99"
             f" {run.loop_lag_ms.p99:.2f} ms · depths {run.segments}"

@@ -66,7 +66,7 @@ def evaluate(
 
     from daemon.bars.complexity_of_sessions import as_live
     from daemon.cli.walking import asked_of, evaluate_walk_forward, fleet_for, refuse_beside
-    from daemon.report.evaluation import write_page
+    from daemon.report.evaluation import Subject, write_page
     from daemon.report.shell import check_page
     from models.checkpoint import load_model
     from models.errors import ModelError
@@ -77,7 +77,7 @@ def evaluate(
     from models.training.overlap import overlap, refuse_overlap
     from models.training.pages import document, tables
     from models.training.policy import ppo_positions
-    from models.training.run import evaluation_data
+    from models.training.run import SimulatedData, evaluation_data, judged_on
 
     if report is not None:
         check_page(report / "evaluation.html")
@@ -138,11 +138,17 @@ def evaluate(
         )
     except ModelError as error:
         raise ArtifactError(str(error)) from None
+    subject = Subject(
+        models=f"{model.name} ({manifest.sha256[:12]})",
+        on=judged_on(wanted, data.sessions, drawn),
+        simulated=isinstance(wanted, SimulatedData),
+    )
     if report is not None:
-        write_page(evaluation, report / "evaluation.html")
+        write_page(evaluation, subject, report / "evaluation.html")
     if as_json:
-        print_json(document(evaluation))
+        print_json({**document(evaluation), "subject": subject})
         return
+    typer.echo(subject.words)
     show(tables(evaluation))
     if report is not None:
         typer.echo(f"wrote {report / 'evaluation.html'}")

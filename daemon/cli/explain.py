@@ -25,7 +25,7 @@ def explain(
     import msgspec
 
     from daemon.report.tables import facts, show, table
-    from daemon.report.text import ist_minute, percent, words
+    from daemon.report.text import MINUS, ist_minute, percent, words
     from daemon.run import log
     from daemon.run.explaining import explain_decision
     from daemon.settings.run import LogSettings
@@ -38,12 +38,17 @@ def explain(
     shown = facts()
     shown.add_row("decision", f"{told.number}, {told.symbol} {told.interval} at {ist_minute(told.ts_bar)}")
     shown.add_row("by", told.strategy)
-    shown.add_row("decided", f"{words(told.action.lower())}, {percent(told.confidence, 0)} sure")
+    sure = f", {percent(told.confidence, 0)} sure" if told.confidence else ""
+    shown.add_row("decided", f"{words(told.action.lower())}{sure}")
     shown.add_row("reason", told.reason)
-    shown.add_row("what mattered", told.why)
+    if told.why != told.reason:
+        shown.add_row("what mattered", told.why)
     show(shown)
     if told.parts:
-        shown = table("=part", ">logits", "=speaks", title="What the lead of this over the next best has of each part")
+        title = "What each part of what was seen adds to its lead over the next best"
+        shown = table("=part", ">logits", "=speaks", title=title)
         for part in told.parts:
-            shown.add_row(part.name, f"{part.effect:+.2f}", "for it" if part.effect > 0 else "against it")
+            effect = f"{part.effect:+z.2f}".replace("-", MINUS)
+            speaks = "" if effect == "+0.00" else "for it" if part.effect > 0 else "against it"
+            shown.add_row(part.name, effect if speaks else "0.00", speaks)
         show(shown)

@@ -17,12 +17,14 @@ from daemon.cli.train import MARKETS, date_of, training_data
 from daemon.core.clock import wall_ns
 from daemon.core.errors import ArtifactError, UsageError
 from daemon.report.tables import show
+from daemon.report.text import counted
 from daemon.settings.tree import Settings
 from daemon.strategy.store import Store
 
 if TYPE_CHECKING:
     import datetime as dt
 
+    from daemon.report.evaluation import Subject
     from daemon.run.fleet import Fleet
     from daemon.strategy.store import Release
     from models.checkpoint import Manifest
@@ -78,15 +80,17 @@ def train_walk_forward(
             folds = folds_of(rounds, walk)
             hrm = recipe.hrm.within(recipe.supervision.segments)  # as deep as any of them decides
             best, earned = winner(folds, hrm, training)
-            evaluation = _scored(settings, hrm, [fold.model for fold in folds], judged(rounds, training), fleet)
+            found = judged(rounds, training)
+            evaluation = _scored(settings, hrm, [fold.model for fold in folds], found, fleet)
         except ModelError as error:
             raise ArtifactError(str(error)) from None
-    write_page(evaluation, out / "evaluation.html")
+    subject = _subject(out, len(folds), data, found)
+    write_page(evaluation, subject, out / "evaluation.html")
     release = None
     if max(earned) > 0:  # a model that lost is no candidate for anything
         name = f"walk-{best.border.isoformat()}"
         release = Store(out, hrm.network()).install(best.artifact, name, wall_ns(), lead=False)
-    _show(out, evaluation, folds, earned, release, as_json=as_json)
+    _show(out, evaluation, subject, folds, earned, release, as_json=as_json)
 
 
 def evaluate_walk_forward(
@@ -131,15 +135,25 @@ def evaluate_walk_forward(
             evaluation = _scored(settings, hrm, networks, found, fleet)
         except ModelError as error:
             raise ArtifactError(str(error)) from None
+    subject = _subject(folder, len(artifacts), data, found)
     if report is not None:
-        write_page(evaluation, report / "evaluation.html")
+        write_page(evaluation, subject, report / "evaluation.html")
     if as_json:
         models = [{"border": day.isoformat(), "artifact": str(artifact)} for day, artifact in artifacts.items()]
-        print_json({**document(evaluation), "models": models})
+        print_json({**document(evaluation), "subject": subject, "models": models})
         return
+    typer.echo(subject.words)
     show(tables(evaluation))
     if report is not None:
         typer.echo(f"wrote {report / 'evaluation.html'}")
+
+
+def _subject(folder: Path, models: int, data: FileData, found: EvaluationData) -> Subject:
+    from daemon.report.evaluation import Subject
+    from models.training.run import judged_on
+
+    made = f"{counted(models, 'model')} of {folder}"
+    return Subject(models=made, on=judged_on(data, found.sessions, ()), simulated=False)
 
 
 def fleet_for(workers: int, address: str | None, stack: ExitStack) -> Fleet | None:
@@ -245,8 +259,8 @@ def _progress(line: str) -> None:
 
 
 def _show(
-    out: Path, evaluation: Evaluation, folds: Sequence[Fold], earned: Sequence[float], release: Release | None, *,
-    as_json: bool,
+    out: Path, evaluation: Evaluation, subject: Subject, folds: Sequence[Fold], earned: Sequence[float],
+    release: Release | None, *, as_json: bool,
 ) -> None:  # fmt: skip
     from models.training.pages import document, tables
 
@@ -256,8 +270,9 @@ def _show(
     ]
     if as_json:
         chosen = {"candidate": release and release.name, "version": release and release.version}
-        print_json({**document(evaluation), "models": models, **chosen})
+        print_json({**document(evaluation), "subject": subject, "models": models, **chosen})
         return
+    typer.echo(subject.words)
     show(tables(evaluation))
     for fold, bp in zip(folds, earned, strict=True):
         typer.echo(f"{fold.artifact}: {bp:.2f} bp a session behind {folds[-1].border}, after costs")

@@ -46,7 +46,7 @@ def status_table(status: Status) -> Table:
         *_why("locked", status.strategy_lock, status.strategy_lock_who),
         *([("back to", status.strategy_back)] if status.strategy_back else []),
         *(("missing", Text(f"{rung}: {why}", "yellow")) for rung, why in status.strategies_missing.items()),
-        ("feed", f"{status.feed} · market time {ist_time(status.ts)} IST · {', '.join(status.symbols)}"),
+        ("feed", " · ".join((status.feed, *_market_time(status), ", ".join(status.symbols)))),
         ("ticks", f"{whole(status.ticks_accepted)} accepted, {whole(rejected)} rejected"),
         ("path", f"{whole(status.bars)} bars → {whole(status.decisions)} decisions → {whole(status.orders)} orders "
                  f"({whole(denied)} denied) → {whole(status.fills)} fills"),
@@ -66,6 +66,11 @@ def status_table(status: Status) -> Table:
     for name, value in rows:
         shown.add_row(name, value)
     return shown
+
+
+def _market_time(status: Status) -> list[str]:
+    """Before its first tick a tape has none."""
+    return [f"market time {ist_time(status.ts)} IST"] if status.ts else []
 
 
 def _why(subject: str, reason: str, who: str) -> list[tuple[str, Text]]:
@@ -170,7 +175,7 @@ def decisions_table(rows: Sequence[DecisionRow]) -> Table | Text:
     """Decisions, or a line that says there is none."""
     if not rows:
         return Text("No decision.", "dim")
-    shown = table("=time", "=symbol", "=decision", ">quantity", ">price", ">sure", ">segments", "=by", "why")
+    shown = table("=time", "=symbol", "=decision", ">up to", ">price", ">sure", ">segments", "=by", "why")
     for row in rows:
         trades = row.action != Action.HOLD.name
         shown.add_row(
@@ -179,7 +184,7 @@ def decisions_table(rows: Sequence[DecisionRow]) -> Table | Text:
             Text("failed" if row.failed else words(row.action.lower()), _action_style(row)),
             whole(row.quantity) if trades else "-",
             price(row.price),
-            percent(row.confidence, 0),
+            percent(row.confidence, 0) if row.confidence else "-",
             str(row.segments) if row.segments else "-",
             row.strategy,
             f"{row.why}; {row.reason}" if row.why else row.reason,

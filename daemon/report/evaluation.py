@@ -1,18 +1,22 @@
 """An evaluation of a model → an HTML page in the look of a run's, without a script.
 
-Invariant: every cell of the evaluation is on it, and text that a model or a trader is called by is escaped.
+Invariant: it says which model was judged on what, every cell of the evaluation is on it, and text that a model or a
+trader is called by is escaped.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from daemon.core.errors import UsageError
 from daemon.report.shell import card, document, meter, table, toned
-from daemon.report.text import percent, whole
+from daemon.report.text import counted, percent, whole
 from models.training.pages import (
     FAMILY_HEADS,
     HEADS,
@@ -20,13 +24,14 @@ from models.training.pages import (
     WINDOW_HEADS,
     calibrated,
     family_texts,
-    headline,
     number,
     ratio_texts,
     spread_texts,
     texts,
     window_texts,
+    worst_words,
 )
+from models.training.pages import percent as share_text
 
 if TYPE_CHECKING:
     from models.training.evaluate import Cell, Evaluation
@@ -34,19 +39,36 @@ if TYPE_CHECKING:
     from models.training.reliability import Reliability
 
 
-def write_page(evaluation: Evaluation, path: Path) -> None:
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """What was judged: which models, on what; `simulated` where a program made that up."""
+
+    models: str
+    on: str
+    simulated: bool
+
+    @property
+    def words(self) -> str:
+        """In a line."""
+        return f"{self.models} on {self.on}"
+
+
+def write_page(evaluation: Evaluation, subject: Subject, path: Path) -> None:
     """Write the page to `path`, whose directory is made. Raises `UsageError` where that can't be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(render(evaluation), encoding="utf-8")
+        path.write_text(render(evaluation, subject), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"report {path}: can't be written ({error.strerror})") from None
 
 
-def render(evaluation: Evaluation) -> str:
+def render(evaluation: Evaluation, subject: Subject) -> str:
     """The page."""
-    sessions = escape(headline(evaluation))
-    parts = [f"<main>\n<h1>Evaluation<span>over {sessions}</span></h1>", '<div class="facts"></div>']
+    title, sessions = f"Evaluation of {subject.models}", counted(evaluation.sessions, "session")
+    parts = [
+        f"<main>\n<h1>{escape(title)}<span>{sessions}</span></h1>",
+        f'<div class="facts">{escape(subject.on)}</div>',
+        *_warnings(evaluation, subject),
+    ]
     if evaluation.shares:
         parts.append(card("Expected profit against the best possible trader", _shares(evaluation)))
     if evaluation.family is not None:
@@ -59,17 +81,38 @@ def render(evaluation: Evaluation) -> str:
         f"{card('The profit of the model by regime', _regimes(evaluation))}</div>",
         card("The model in rising, falling, sideways and volatile markets; ratios are yearly", _ratios(evaluation)),
         _reliability(evaluation.reliability, calibrated(evaluation.values)),
-        "<footer>bp: hundredths of a percent of what was traded. PSR, DSR: the probability that the ratio is above 0, "
-        "and above what the best of so many tries has by chance. Permuted p: of the timing against shuffled days."
-        "</footer>"
-        "\n</main>",
+        f"<footer>{_FOOTER}</footer>\n</main>",
     ]
-    return document("Evaluation", "\n".join(parts))
+    return document(title, "\n".join(parts))
+
+
+_FOOTER = (
+    "bp: hundredths of a percent of what was traded. Round trip: what entry and exit cost together. The stroke in an "
+    "interval is 0. PSR, DSR: the probability that the ratio is above 0, and above what the best of so many tries has "
+    "by chance. Permuted p: of the timing against shuffled days. ‖Δz‖: how much the last segment still changed, as a "
+    "share. Information: the yearly ratio of what it earned over holding one unit all day. CRPS: how far the predicted "
+    "distribution is from what came, the less the better."
+)
+
+
+def _warnings(evaluation: Evaluation, subject: Subject) -> list[str]:
+    """What a reader must know before the first number."""
+    lines = []
+    if subject.simulated:
+        lines.append("<b>Simulated market.</b> The sessions are made up by a program; nothing here is a market result.")
+    if evaluation.on_training_data:
+        lines.append(f"<b>On training data.</b> {escape(evaluation.on_training_data)}: it has seen the answers.")
+    return [f'<div class="banner">{line}</div>' for line in lines]
+
+
+def _heads(names: Sequence[str]) -> tuple[str, ...]:
+    """As sentences begin; a unit stays as it is written."""
+    return tuple(escape(name if name.startswith("bp ") else name[:1].upper() + name[1:]) for name in names)
 
 
 def _windows(evaluation: Evaluation) -> str:
     rows = [tuple(map(escape, window_texts(row))) for row in evaluation.windows]
-    return table(tuple(escape(head.capitalize()) for head in WINDOW_HEADS), rows)
+    return table(_heads(WINDOW_HEADS), rows)
 
 
 def _depth_title(evaluation: Evaluation) -> str:
@@ -77,16 +120,28 @@ def _depth_title(evaluation: Evaluation) -> str:
 
 
 def _shares(evaluation: Evaluation) -> str:
-    rows = [
-        (escape(name), meter(share), percent(share, 1), *spread_texts(evaluation.spread.get(name)))
-        for name, share in evaluation.shares.items()
-    ]
-    return table(("Trader", "", "Share of the best", "By market seed", "Least"), rows, figures=2)
+    heads = ["Trader", "", "Share of the best"]
+    if evaluation.spread:
+        heads += ["By market seed", "Least"]
+    if evaluation.family is not None:
+        heads.append("Share of the filter")
+    rows = []
+    for name, share in evaluation.shares.items():
+        cells = [escape(name), meter(share), percent(share, 1)]
+        if evaluation.spread:
+            spread, least = spread_texts(evaluation.spread.get(name))
+            cells += [f'<span class="unbroken">{spread}</span>', least]
+        if evaluation.family is not None:
+            cells.append(share_text(evaluation.family.traders.get(name, math.nan)))
+        rows.append(cells)
+    said = '<p class="hint">By market seed: mean ± deviation of the share, over so many seeds.</p>'
+    return table(heads, rows, figures=2) + (said if evaluation.spread else "")
 
 
 def _family(family: FamilyShares) -> str:
     rows = [tuple(escape(text) for text in family_texts(row)) for row in family.rows]
-    return table(tuple(escape(head.capitalize()) for head in FAMILY_HEADS), rows)
+    words = f"Of the members {worst_words(family)}. Costs of a row are those of one side."
+    return f'{table(_heads(FAMILY_HEADS), rows)}<p class="hint">{escape(words)}</p>'
 
 
 def _reliability(told: Reliability | None, how: str) -> str:
@@ -109,8 +164,10 @@ def _reliability(told: Reliability | None, how: str) -> str:
     ]  # fmt: skip
     first = table(("Position", "Decisions", "Predicted bp", "Earned bp", "± error"), rows)
     second = table(("Position", "Slope", "CRPS bp", "Without the prediction", "Inside 80 %"), figures)
+    said = f"Five groups of decisions for each position, by what is predicted ({how})."
+    first += f'<p class="hint">{escape(said)}</p>'
     return (
-        f'<div class="pair">{card(f"What each position is said to earn ({how}), and what it earned", first)}'
+        f'<div class="pair">{card("What each position is said to earn, and what it earned", first)}'
         f"{card('Its distribution', second)}</div>"
     )
 
@@ -123,7 +180,8 @@ def _cells(evaluation: Evaluation) -> str:
     for cell in evaluation.cells:
         name, *figures = map(escape, texts(cell))
         rows.append((name, _interval(cell, low, high), *figures))
-    return table((HEADS[0].capitalize(), "Interval", *(escape(head) for head in HEADS[1:])), rows, figures=2)
+    first, *others = _heads(HEADS)
+    return table((first, "Interval", *others), rows, figures=2)
 
 
 def _interval(cell: Cell, low: float, high: float) -> str:
@@ -162,4 +220,4 @@ def _regimes(evaluation: Evaluation) -> str:
 
 def _ratios(evaluation: Evaluation) -> str:
     rows = [tuple(map(escape, ratio_texts(row))) for row in evaluation.ratios]
-    return table(tuple(escape(head) for head in RATIO_HEADS), rows)
+    return table(_heads(RATIO_HEADS), rows)

@@ -46,8 +46,8 @@ def certainty(summary: ReplaySummary) -> str:
             f"<b>The same {whole(order.trades)} trades in another order</b> fall by {rupees(order.drawdown_median)} in "
             f"the middle and by {rupees(order.drawdown_high)} in one of twenty; these fell by "
             f"{rupees(order.drawdown)}. A trade brings {_unbroken(signed_rupees(order.mean_low))} to "
-            f"{_unbroken(signed_rupees(order.mean_high))} on average <small>(95 %, {whole(order.draws)} draws, blocks of "
-            f"{order.block} trades, seed {order.seed})</small>"
+            f"{_unbroken(signed_rupees(order.mean_high))} on average <small>(95 %, {whole(order.draws)} draws, blocks "
+            f"of {order.block} trades, seed {order.seed})</small>"
         )
     return f'<div class="card words"><p>{"</p><p>".join(parts)}</p></div>{_sensitivity(summary)}'
 

@@ -28,7 +28,8 @@ def equip(strategy: HRMStrategy, settings: Settings, artifact: Path | None) -> C
     choice = choose_runtime(agent, artifact, plan)
     for reason in choice.refused:
         log.warning("runtime not available", reason=reason)
-    log.info("runtime", name=choice.name, segment_ms={name: round(ms, 3) for name, ms in choice.measured_ms.items()})
+    measured = {name: round(ms, 3) for name, ms in choice.measured_ms.items()}  # nothing where the settings name one
+    log.info("runtime", name=choice.name, **({"segment_ms": measured} if measured else {}))
     agent.use(choice.runner)
     agent.keep_decisions(performance.decision_cache_size)
     strategy.runtime = choice.name

@@ -33,7 +33,7 @@ ORDERS = (
     Column("why", words=True),
 )  # fmt: skip
 DECISIONS = (
-    Column("decisions", keep=6), Column("symbol"), Column("does", keep=10), Column("quantity", True, 8),
+    Column("decisions", keep=6), Column("symbol"), Column("does", keep=10), Column("up to", True, 8),
     Column("price", True, 5), Column("sure", True, 7), Column("why", words=True),
 )  # fmt: skip
 _PILL = {TradingState.ACTIVE: "yellow", TradingState.REDUCING: "yellow", TradingState.HALTED: "red"}
@@ -83,18 +83,18 @@ def _state_lines(seen: Seen, width: int, now_ns: int) -> list[Text]:
     if look is None or lost:
         room = width - word.cell_len - 1
         said = Text(shorten(lost, room), "bold red")
-        made = [word.append(" ", "default").append_text(said)]
+        made = [Text.assemble(word, " ", said)]
         if look is not None:
             then = f"what is below was so at {ist_time(look.status.ts)} IST (market time)"
             made.append(Text(shorten(then, width), "yellow"))
         return made
     status = look.status
-    clock = Text(f"{ist_time(status.ts)} IST {'⇄' if seen.streams else '↻'}", "bold")
+    clock = Text(f"{ist_time(status.ts) if status.ts else '--:--:--'} IST {'⇄' if seen.streams else '↻'}", "bold")
     room = width - word.cell_len - 3 - clock.cell_len
     by = f" ({status.trading_who})" if status.trading_who not in ("", ITSELF) else ""
     made_up = " · simulated ticks" if status.simulated else ""
     why = f"{status.trading_reason}{by}" if status.trading_reason else f"{status.mode}{made_up}"
-    return [spread(word.append(" ", "default").append(shorten(why, room), "default"), clock, width)]
+    return [spread(Text.assemble(word, " ", shorten(why, room)), clock, width)]
 
 
 def _money(look: Look, width: int) -> list[Text]:
@@ -216,7 +216,7 @@ def _decision(row: DecisionRow) -> list[Text]:
     return [
         Text(ist_time(row.ts)), Text(row.symbol), Text(does, "bold red" if row.failed else style),
         Text("-" if row.action == Action.HOLD.name else whole(row.quantity)), Text(price(row.price)),
-        Text(percent(row.confidence, 0)), Text(why, "dim"),
+        Text(percent(row.confidence, 0) if row.confidence else "-"), Text(why, "dim"),
     ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from models.training.reliability import Reliability
 from models.training.stats import GroupRow
 from models.values import ValueCalibration
 
-HEADS = ("trader", "round trip bp", "bp a session", "Sharpe", "95 %", "PSR", "DSR", "trades", "permuted p")
+HEADS = ("trader", "round trip bp", "bp a session", "Sharpe", "95 %", "PSR", "DSR", "trades a session", "permuted p")
 RATIO_HEADS = ("regime", "round trip bp", "sessions", "bp a session", "Sharpe", "Sortino", "Calmar", "information")
 WINDOW_HEADS = ("border", "sessions", "bp a session", "± error", "Sharpe")
 _WORDS = ("border", "trader", "regime", "members", "position")
@@ -97,14 +97,18 @@ def _family(family: FamilyShares) -> list[Table]:
     shares = _ruled("trader", "share of the filter", title=title)
     for name, share in family.traders.items():
         shares.add_row(name, percent(share))
-    title = (
-        f"Members; the worst decile has {percent(family.worst_decile, 0)} of its filter, "
-        f"the worst tenth of all {family.worst_bp:.2f} bp a session"
-    )
-    rows = _ruled(*FAMILY_HEADS, title=title)
+    rows = _ruled(*FAMILY_HEADS, title=f"Members; {worst_words(family)}")
     for row in family.rows:
         rows.add_row(*family_texts(row))
     return [shares, rows]
+
+
+def worst_words(family: FamilyShares) -> str:
+    """How the members do on which the model does worst."""
+    return (
+        f"the worst decile has {percent(family.worst_decile, 0)} of its filter, the worst tenth of all "
+        f"{number(family.worst_bp)} bp a session"
+    )
 
 
 def family_texts(row: MemberRow) -> tuple[str, ...]:
@@ -131,7 +135,8 @@ def spread_texts(spread: Spread | None) -> tuple[str, str]:
     """Mean and deviation over market seeds, and the least."""
     if spread is None or spread.sets < 2:
         return "", ""
-    return f"{100 * spread.mean:.1f} ± {100 * spread.deviation:.1f} % ({spread.sets})", f"{100 * spread.least:.1f} %"
+    mean, deviation = number(100 * spread.mean, 1), percent(spread.deviation)
+    return f"{mean} ± {deviation} ({spread.sets})", percent(spread.least)
 
 
 def ratio_texts(row: RegimeRow) -> tuple[str, ...]:
@@ -147,12 +152,17 @@ def window_texts(row: GroupRow) -> tuple[str, ...]:
 
 def number(value: float, decimals: int = 2) -> str:
     """A figure, a dash where there is none."""
-    return "–" if finite(value) is None else f"{value:.{decimals}f}"
+    return "–" if finite(value) is None else f"{value:z.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def percent(share: float, decimals: int = 1) -> str:
     """A share, a dash where there is none."""
-    return "–" if finite(share) is None else f"{100 * share:.{decimals}f} %"
+    return "–" if finite(share) is None else f"{number(100 * share, decimals)} %"
+
+
+def interval(low: float, high: float) -> str:
+    """From one to the other, a dash where there is none."""
+    return "–" if finite(low) is None or finite(high) is None else f"{number(low)} … {number(high)}"
 
 
 def _ruled(*heads: str, title: str) -> Table:
@@ -171,7 +181,7 @@ def texts(cell: Cell) -> tuple[str, ...]:
         f"{cell.cost_bp:g}",
         number(figures["mean_bp"]),
         number(figures["sharpe"]),
-        f"{number(figures['sharpe_low'])} … {number(figures['sharpe_high'])}",
+        interval(figures["sharpe_low"], figures["sharpe_high"]),
         number(figures["psr"], 3),
         number(figures["dsr"], 3),
         number(cell.trades),

@@ -23,7 +23,7 @@ from models.training.calibrating import FEWEST, calibrate
 from models.training.distributed import Group
 from models.training.evaluate import EvaluationData
 from models.training.family import Family, FamilySource
-from models.training.files import FileData, day_of, divided, load
+from models.training.files import FileData, data_words, day_of, divided, load, span_words
 from models.training.loss import costs_of
 from models.training.markets import MarketName, market
 from models.training.member_shares import FamilyFacts, join_facts
@@ -52,6 +52,14 @@ class SimulatedData:
 
 
 Data = SimulatedData | FileData
+
+
+def judged_on(data: Data, sessions: Sessions, seeds: Sequence[int]) -> str:
+    """In words what ``sessions`` are of; ``seeds`` drew them where a program did."""
+    if isinstance(data, FileData):
+        return f"{data_words(data)}, {span_words(sessions)}"
+    drawn = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"the simulated market {data.name.value}, {drawn}"
 
 
 @dataclass(frozen=True)

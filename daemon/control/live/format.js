@@ -57,8 +57,10 @@ function table(id, rows, empty, columns, key) {
     if (!box.querySelector(".empty")) box.replaceChildren(element("p", empty, "empty"));
     return;
   }
-  let body = box.querySelector("tbody");
+  const titles = columns.map(([title]) => title).join("|");
+  let body = box.dataset.columns === titles ? box.querySelector("tbody") : null;
   if (!body) {
+    box.dataset.columns = titles;
     const made = element("table", undefined, "stack"), head = made.createTHead().insertRow(), frame = element("div", undefined, "scroll");
     for (const [title, , kind] of columns) {
       const cell = element("th", title, kind === "n" ? "n" : "");

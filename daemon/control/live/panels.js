@@ -41,12 +41,13 @@ function showDecisions(rows) {
 }
 
 function showPositions(rows, close) {
+  const guarded = rows.some((row) => row.stop || row.target); // a column of dashes would take the room of the costs
   table("positions", rows, "No position yet.", [
     ["Symbol", (row) => row.symbol],
     ["Quantity", (row) => ({ text: row.quantity ? count(row.quantity) : "flat", style: tone(row.quantity) }), "n"],
     ["Average", (row) => (row.quantity ? rupees(row.average_price) : "–"), "n"],
     ["Last", (row) => (row.last_price === null ? "–" : rupees(row.last_price)), "n"],
-    ["Stop · target", (row) => (row.stop || row.target ? [row.stop, row.target].map((it) => (it ? rupees(it) : "–")).join(" · ") : "–"), "n"],
+    ...(guarded ? [["Stop · target", (row) => (row.stop || row.target ? [row.stop, row.target].map((it) => (it ? rupees(it) : "–")).join(" · ") : "–"), "n"]] : []),
     ["Open P&L", (row) => (row.unrealised_pnl === null || !row.quantity ? "–" : { text: signed(row.unrealised_pnl), style: tone(row.unrealised_pnl) }), "n"],
     ["Realised", (row) => ({ text: signed(row.realised_pnl), style: tone(row.realised_pnl) }), "n"],
     ["Costs", (row) => rupees(row.costs), "n"],

@@ -112,7 +112,9 @@ def test_a_busy_run_decides_every_bar() -> None:
     chosen = settings("bars.intervals=[1m, 5m, 30m]", "hierarchical_reasoning_model.features.min_bars=2")
     hrm = chosen.hierarchical_reasoning_model
     strategy = HRMStrategy(HRMAgent.untrained(hrm, 1, now_ns=LiveClock().monotonic_ns), hrm, LiveClock(), "test")
-    report = run_loop(BusyRun(chosen, strategy, instruments=2, decisions=6, ticks_per_s=2_000, bar_s=0.05).run())
+    told: list[int] = []
+    report = run_loop(BusyRun(chosen, strategy, 2, 6, 2_000, 0.05, told.append).run())
+    assert told == [1, 2, 3, 4, 5, 6]
     assert report.decisions + report.superseded == 12
     assert sum(report.segments.values()) == report.decisions
     assert 0 < report.thinking <= report.decisions

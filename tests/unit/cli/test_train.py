@@ -52,7 +52,10 @@ def test_a_model_is_trained_watched_and_scored(tmp_path: Path, capsys: Capture) 
     scored = json.loads(capsys.readouterr().out)
     assert {"hrm", "hrm, depth 2", "ema", "lightgbm", "sit out"} <= set(scored["shares"])
     assert scored["values"]["sessions"] == 12
-    assert (tmp_path / "page" / "evaluation.html").stat().st_size > 1000
+    page = (tmp_path / "page" / "evaluation.html").read_text()
+    assert scored["subject"]["on"] == "the simulated market hidden_regime, seeds 900002 to 900003"
+    assert scored["subject"]["on"] in page
+    assert f"Evaluation of {scored['subject']['models']}" in page
     assert call("evaluate", answer["artifact"], "--sessions", "6", "--seeds", "1", "--lookahead", "--json") == 0
     looked = json.loads(capsys.readouterr().out)
     assert (looked["cuts"], looked["difference"]) == (5, None)
@@ -134,7 +137,10 @@ def test_a_walk_forward_keeps_its_models_and_names_a_candidate(tmp_path: Path, c
         == [("2019-02-01", 28), ("2019-03-01", 2)]
     )
     assert [model["border"] for model in scored["models"]] == ["2019-02-01", "2019-03-01"]
-    assert "By window, each with the model trained before it" in (tmp_path / "page" / "evaluation.html").read_text()
+    page = (tmp_path / "page" / "evaluation.html").read_text()
+    assert "By window, each with the model trained before it" in page
+    assert f"Evaluation of 2 models of {tmp_path / 'store'}" in page
+    assert "Simulated" not in page
     early = ("--border", "2019-01-20", "--sessions", "4", "--seeds", "1")
     assert call("evaluate", answer["models"][0]["artifact"], str(path), *early) == 2
     (line,) = (line for line in capsys.readouterr().err.splitlines() if "trained on" in line)

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
+from rich.console import Console
 from rich.text import Text
 
 from daemon.control.view import DecisionRow, Health
@@ -53,6 +54,17 @@ def test_it_fills_every_terminal_and_is_wider_than_none(width: int, height: int,
     lines = picture(known, width, height, T0).split("\n", allow_blank=True)
     assert len(lines) == height
     assert max(line.cell_len for line in lines) <= width
+
+
+def test_only_the_pill_has_a_colour_behind_it() -> None:
+    """The words beside it are read on the terminal's own ground."""
+    console, lost = Console(), seen()
+    lost.trouble = "gone"
+    for known, word in ((seen(), " ACTIVE "), (lost, " LOST ")):
+        first = picture(known, 80, 24, T0).split("\n")[0]
+        assert first.plain.startswith(word)
+        behind = [first.get_style_at_offset(console, at).bgcolor is not None for at in range(len(first.plain))]
+        assert behind == [at < len(word) for at in range(len(first.plain))]
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES[2:])

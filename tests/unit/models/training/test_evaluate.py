@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from daemon.report.evaluation import write_page
+from daemon.report.evaluation import Subject, write_page
 from models.checkpoint import load_model
 from models.config import HRMSettings
 from models.errors import CheckpointError
@@ -29,7 +29,7 @@ from models.training.loss import costs_of
 from models.training.market import HiddenRegimeMarket
 from models.training.markets import Composition, HiddenRegime, MarketName, market
 from models.training.member_shares import FamilyFacts
-from models.training.pages import document, tables
+from models.training.pages import document, number, percent, tables, worst_words
 from models.training.policy import adaptive_policy, follow, policies_by_depth
 from models.training.progress import NoteReport, Report
 from models.training.provenance import data_sha256
@@ -39,6 +39,8 @@ from models.vocabulary import Vocabularies
 
 pytestmark = pytest.mark.slow
 """A fit of every baseline, or a training."""
+
+SUBJECT = Subject(models="a <tiny> (cafe)", on="the simulated market family, seed 7", simulated=True)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +145,7 @@ def test_tables_pages_and_documents_show_all_cells(result: Evaluation, tmp_path:
     """The page stands alone, the JSON has no NaN in it, and all three name every trader."""
     console = Console(width=200, record=True, quiet=False, file=(tmp_path / "out").open("w"))
     console.print(tables(result))
-    write_page(result, tmp_path / "deep" / "page.html")
+    write_page(result, SUBJECT, tmp_path / "deep" / "page.html")
     page, text = (tmp_path / "deep" / "page.html").read_text(), console.export_text()
     written = json.dumps(document(result), allow_nan=False)
     for trader in {cell.trader for cell in result.cells}:
@@ -157,8 +159,15 @@ def test_tables_pages_and_documents_show_all_cells(result: Evaluation, tmp_path:
         assert row.group in text
         assert row.group in written
     for one in result.reliability.rows:
-        assert f"{one.predicted_bp:.2f}" in page
-        assert f"{one.predicted_bp:.2f}" in text
+        assert number(one.predicted_bp) in page
+        assert number(one.predicted_bp) in text
+    for share in result.family.traders.values():
+        assert percent(share) in page
+    assert worst_words(result.family) in page
+    assert "<title>Evaluation of a &lt;tiny&gt; (cafe)</title>" in page
+    assert '<div class="facts">the simulated market family, seed 7</div>' in page
+    assert "<b>Simulated market.</b>" in page
+    assert "On training data" not in page
     assert "://" not in page
     assert "default-src 'none'" in page
     assert "<script" not in page
@@ -173,7 +182,14 @@ def test_evaluation_without_a_reference_has_no_shares(hrm: HRMSettings, model: H
     assert result.shares == {}
     assert result.family is None
     assert [row.group for row in result.regimes] == ["1 calm", "2 middling", "3 wild"]
-    write_page(result, tmp_path / "page.html")
+    on = run.judged_on(files(tmp_path), data.sessions, ())
+    assert on.startswith("ABC.parquet, stored, sessions from 2019-01-26")
+    seen = replace(result, on_training_data="a <tiny> was trained on that")
+    write_page(seen, Subject(models="a <tiny>", on=on, simulated=False), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert f'<div class="facts">{on}</div>' in page
+    assert "<b>On training data.</b> a &lt;tiny&gt; was trained on that" in page
+    assert "Simulated" not in page
     Console(file=(tmp_path / "out").open("w")).print(tables(result))
 
 
@@ -187,7 +203,7 @@ def test_where_nothing_drifts_nobody_has_a_share(hrm: HRMSettings, model: HRM, t
     result = evaluate([(model, data.sessions)], hrm, BatchSettings(hrm.features), data)
     assert result.shares == {}
     assert result.spread == {}
-    write_page(result, tmp_path / "page.html")
+    write_page(result, SUBJECT, tmp_path / "page.html")
     Console(file=(tmp_path / "out").open("w"), width=200).print(tables(result))
     assert "nan" not in (tmp_path / "page.html").read_text() + (tmp_path / "out").read_text()
     json.dumps(document(result), allow_nan=False)
