@@ -78,7 +78,10 @@ def _pictures(markdown: str, page: Any) -> str:
 def commands() -> str:
     """Every command with its arguments and options, as `--help` tells them."""
     parts = ["# Commands\n\nMade from the command line itself; `hrmd COMMAND --help` says the same in a terminal."]
-    parts.append("Exit codes: 0 done, 1 a check said no, 2 bad usage or settings, 3 a fault.\n")
+    parts.append(
+        "Exit codes: 0 done, 1 a check said no, 2 bad usage or settings, 3 a fault, 4 an end "
+        "whose journal is on a disk that hangs.\n"
+    )
     for name, command in _walk("hrmd", typer.main.get_command(app)):
         parts.append(f"## {name}\n\n{_plain(command.help or command.short_help or '')}\n")
         rows = [row for parameter in command.params if (row := _parameter(parameter))]
@@ -94,7 +97,7 @@ def _walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
         return
     context = typer.Context(command)
     for inner in command.list_commands(context):
-        found = command.get_command(context, inner)
+        _, found, _ = command.resolve_command(context, [inner])  # imported, where the group knows it by name only
         if not found.hidden:
             yield from _walk(f"{name} {inner}", found)
 
