@@ -12,7 +12,7 @@ import typer
 
 from daemon.alerting.kinds import KINDS
 from daemon.alerting.messages import Message
-from daemon.alerting.targets import read_targets
+from daemon.alerting.targets import read_targets, urls_file
 from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
 from daemon.core.errors import CheckFailed, SettingsError
 from daemon.core.events import Severity
@@ -44,6 +44,8 @@ def list_kinds(config: Config = None, overrides: Overrides = None, as_json: AsJs
               about=sort.about)
         for kind, sort in KINDS.items()
     ]  # fmt: skip
+    if urls_file(settings, os.environ) is None:
+        typer.echo("nobody is told, whatever is sent: alerts.urls_file is not set (docs/alerts.md)", err=True)
     if as_json:
         return print_json(rows)
     shown = table("=kind", "=severity", "=sent", "about")

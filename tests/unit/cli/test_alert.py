@@ -54,6 +54,17 @@ def test_the_kinds_are_listed_and_what_of_them_is_sent(capsys: pytest.CaptureFix
     assert rows["halt"]["severities"] == ["warning", "critical"]
 
 
+def test_a_list_for_nobody_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent goes nowhere without addresses."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert main(["alert", "list"]) == 0
+    assert "nobody is told, whatever is sent: alerts.urls_file is not set" in capsys.readouterr().err
+    assert main(["alert", "list", "--set", f"alerts.urls_file={urls_file(tmp_path, 'json://127.0.0.1:9')}"]) == 0
+    assert "nobody is told" not in capsys.readouterr().err
+
+
 def test_check_says_who_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And refuses a file that others may read."""
     path = urls_file(tmp_path, f"json://127.0.0.1:9/{SECRET}")
