@@ -229,7 +229,7 @@ def _print(said: dict[str, Any]) -> None:
     """Two columns, one line a fact."""
     table = facts()
     shape = said["config"]["architecture"]
-    span = said["training_span"]
+    span = None if said["simulated_only"] else said["training_span"]  # days that a program made up tell nothing
     trained = "no" if not said["trained"] else "yes" if span is None else f"{span['first']} to {span['last']}"
     for name, text in (
         ("artifact", f"{said['artifact']} ({said['bytes'] / 1e6:.1f} MB, {said['dtype']})"),

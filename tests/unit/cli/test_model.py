@@ -57,6 +57,7 @@ def test_info_says_how_deep_and_of_what_markets(artifact: Path, capsys: Capture)
     call(model_app, "info", str(shipped("tiny")), *TORCH)
     out = " ".join(capsys.readouterr().out.split())
     assert "trained with 2 segments; a decision takes at most 2" in out
+    assert "2019-01-02" not in out, "no day of a calendar that a program made up"
     assert "simulated only: what it earns in a real one is unknown" in out
     call(model_app, "info", str(artifact), *TORCH)
     out = " ".join(capsys.readouterr().out.split())
@@ -152,7 +153,7 @@ def test_latency_prints_a_table_or_one_document(artifact: Path, capsys: Capture)
     call(bench_app, "latency", *short)
     told = capsys.readouterr().out
     assert "torch fp32" in told
-    assert "busy loop, 1 instruments" in told
+    assert "busy loop, 1 instrument," in told
 
 
 @pytest.mark.parametrize("text", ["", "0", "1,x", "1.5", "999"])
