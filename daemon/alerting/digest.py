@@ -34,6 +34,8 @@ class Stands(msgspec.Struct, frozen=True):
     """The daemon at the end of the day: rupees, and words."""
 
     date: str
+    mode: str
+    """Who takes the orders and gives the ticks: nobody shall take a day on paper for money."""
     day_pnl: Decimal
     net_pnl: Decimal
     strategy: str
@@ -73,7 +75,7 @@ def count_day(path: Path, since_ns: int, runs_live: bool) -> Counts:
 def digest(stands: Stands, counts: Counts | None) -> Message:
     """The message; without `counts` where there is no journal."""
     lines = [
-        f"day {signed_rupees(stands.day_pnl)}, since the start {signed_rupees(stands.net_pnl)}",
+        f"{stands.mode}: day {signed_rupees(stands.day_pnl)}, since the start {signed_rupees(stands.net_pnl)}",
         f"{stands.strategy} decides (rung {stands.rung}), trading is {stands.state}, {stands.health}, "
         f"open positions: {stands.open_positions}",
     ]

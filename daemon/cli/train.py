@@ -146,7 +146,7 @@ def _said_best(result: TrainResult) -> str:
     """Which step was best, "" where nothing was validated."""
     if result.best_bp is None:
         return ""
-    return f"; the best of {result.step} steps was {result.best_step} with {result.best_bp:.2f} bp a session"
+    return f"; the best step was {result.best_step} of {result.step}, with {result.best_bp:.2f} bp a session"
 
 
 def _next(bars: list[Path] | None, artifact: Path, border: str) -> str:

@@ -66,6 +66,7 @@ def _stands(app: App, view: DaemonView) -> Stands:
     status = view.status()
     return Stands(
         date=str(ist_date(status.ts)),
+        mode=status.mode + (" · simulated ticks" if status.simulated else ""),
         day_pnl=app.risk.book.day_pnl(),
         net_pnl=status.net_pnl,
         strategy=status.strategy,

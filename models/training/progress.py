@@ -189,7 +189,9 @@ def _line(report: ValidationReport | NoteReport) -> str:
         )
     by_depth = ", ".join(f"{value:.2f}" for value in report.pnl_bp)
     share = "" if report.share is None else f" = {', '.join(f'{100 * x:.1f} %' for x in report.share)} of the best"
-    return f"step {report.step}: validation {by_depth} bp a session{share}{' ★' if report.best else ''}"
+    depths = "depth 1" if len(report.pnl_bp) == 1 else f"depth 1 to {len(report.pnl_bp)}"
+    best = ", the best so far" if report.best else ""
+    return f"step {report.step}: validation at {depths}: {by_depth} bp a session{share}{best}"
 
 
 def resident_mb() -> float:

@@ -66,7 +66,7 @@ class Room:
         self.sender = Sender([self.heard], chosen)
         watched = Watched(
             conditions=lambda: self.now, trades=lambda: self.trades, close_ns=lambda _: CLOSE, first="hrm",
-            stands=lambda: Stands("2021-04-05", Decimal(5), Decimal(7), "hrm", 0, "ACTIVE", "healthy", 0),
+            stands=lambda: Stands("2021-04-05", "paper", Decimal(5), Decimal(7), "hrm", 0, "ACTIVE", "healthy", 0),
         )  # fmt: skip
         self.desk = AlertDesk(
             self.bus, self.clock, chosen, self.sender, watched, before or Earlier(), journal, live=True, thread=thread,
@@ -205,7 +205,7 @@ async def test_a_day_that_a_hung_disk_keeps_is_told_without_its_counts(tmp_path:
         await room.desk.tell_the_day()
     room.desk.close()
     (digest,) = room.heard.messages
-    assert digest.body.splitlines()[0] == "day +₹5.00, since the start +₹7.00"
+    assert digest.body.splitlines()[0] == "paper: day +₹5.00, since the start +₹7.00"
     assert "decisions" not in digest.body
     hung.goes_on.set()
 

@@ -10,7 +10,8 @@ from daemon.journal.writer import Journal
 from tests.samples import OPEN, decide, fill_of, intend, position_of
 
 STANDS = Stands(
-    date="2021-04-05", day_pnl=Decimal("-1250.50"), net_pnl=Decimal("2138.04"), strategy="rules", rung=1,
+    date="2021-04-05", mode="paper · tape ×20 · simulated ticks",
+    day_pnl=Decimal("-1250.50"), net_pnl=Decimal("2138.04"), strategy="rules", rung=1,
     state="ACTIVE", health="degraded", open_positions=1, standing=("ladder",),
 )  # fmt: skip
 
@@ -52,7 +53,7 @@ def test_the_digest_says_the_day() -> None:
     message = digest(STANDS, counts)
     assert message.title == "hrmd: 2021-04-05: −₹1,250.50"
     assert message.body.splitlines() == [
-        "day −₹1,250.50, since the start +₹2,138.04",
+        "paper · tape ×20 · simulated ticks: day −₹1,250.50, since the start +₹2,138.04",
         "rules decides (rung 1), trading is ACTIVE, degraded, open positions: 1",
         "decisions 75, orders 4 (denied 1), fills 4, trades closed 2, costs ₹120.10",
         "alerts: disk ×1, halt ×2",

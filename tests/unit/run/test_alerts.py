@@ -90,7 +90,7 @@ async def test_the_day_of_a_daemon_is_told_after_its_close(subject: Service) -> 
     await subject.alerts.tell_the_day()
     (digest,) = told
     assert digest.key == f"digest:{ist_date(OPEN)}"
-    assert digest.text.splitlines()[0] == "day ₹0.00, since the start ₹0.00"
+    assert digest.text.splitlines()[0] == "paper · tape ×20000: day ₹0.00, since the start ₹0.00"
     assert digest.text.splitlines()[1].startswith("rules decides (rung 1), trading is ACTIVE, ")
     assert "decisions 0, orders 0" in digest.text
 

@@ -24,5 +24,7 @@ def test_a_pipe_gets_lines_however_long_they_are() -> None:
     lines = out.getvalue().splitlines()
     assert lines[0] == "data: AAA.parquet: [1/2] " + "x" * 300
     assert [line.split(":")[0] for line in lines[1:11]] == [f"step {step} of 100" for step in range(10, 101, 10)]
-    assert lines[11:] == ["step 100: validation 1.00, 2.00 bp a session = 10.0 %, 20.0 % of the best ★"]
+    assert lines[11:] == [
+        "step 100: validation at depth 1 to 2: 1.00, 2.00 bp a session = 10.0 %, 20.0 % of the best, the best so far"
+    ]
     assert "\x1b" not in out.getvalue()
