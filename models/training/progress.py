@@ -17,6 +17,7 @@ from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from models.training.errors import TrainingError
 from models.training.step import SegmentReport
@@ -119,12 +120,13 @@ class LiveView:
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
             TextColumn("[bold]train"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
             console=console,
+            expand=True,  # the figures have the room that is left, whatever the terminal's
         )
         self._task = self._progress.add_task("train", total=None, figures="")
 

@@ -1,4 +1,4 @@
-"""Progress into a pipe is whole lines."""
+"""Progress into a pipe is whole lines; on a terminal it is a bar in one line."""
 
 from __future__ import annotations
 
@@ -28,3 +28,15 @@ def test_a_pipe_gets_lines_however_long_they_are() -> None:
         "step 100: validation at depth 1 to 2: 1.00, 2.00 bp a session = 10.0 %, 20.0 % of the best, the best so far"
     ]
     assert "\x1b" not in out.getvalue()
+
+
+def test_a_narrow_terminal_has_how_far_it_is() -> None:
+    """Steps and times are whole; of the figures there is as much as there is room for."""
+    out = io.StringIO()
+    console = Console(file=out, width=80, force_terminal=True, color_system=None)
+    with watching(console) as view:
+        view(StepReport(7, 100, [SEGMENT] * 16, 0.1, 1.0, 100.0, 7))
+    last = out.getvalue().split("\r")[-1]
+    assert "7/100" in last
+    assert "loss +0.500" in last
+    assert "…" in last
