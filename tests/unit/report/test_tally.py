@@ -107,6 +107,14 @@ def test_a_trade_belongs_to_the_regime_it_was_entered_in() -> None:
     assert found["ranging"].avg_reasoning_depth is None
 
 
+def test_what_is_not_known_comes_last() -> None:
+    """Bars before the regime is known are told apart from all that it may be."""
+    tally = Tally()
+    for ts, regime in enumerate(("unknown", "volatile", "ranging"), 1):
+        tally.record(decision(ts, "A", regime=regime))
+    assert list(tally.summary(RUN, TICKS, [], [], 1.0).by_regime) == ["ranging", "volatile", UNKNOWN_REGIME]
+
+
 def test_an_exit_that_was_sent_meanwhile_changes_nothing() -> None:
     """An entry waits at the venue, an exit is wanted in another regime, then the entry fills: it was the entry's."""
     tally = Tally()
