@@ -43,6 +43,7 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Try settings over tapes, instruments and seeds; killed and begun again it ends with the same table."""
+    from daemon.feed.replay import Tapes
     from daemon.report.sweep import write_sweep
     from daemon.run.fleet import fleet_of
     from daemon.run.latency import parse_latency
@@ -57,6 +58,7 @@ def sweep(
     parse_latency(latency)
     check_out(out)
     settings = settings_and_logs(config, [*(overrides or []), "log.level=error"])
+    played = Tapes(tapes, symbol or [], settings.feed.chunk_rows)
     wanted = wanted_of(
         settings, tapes, params=param, symbols=symbol or [], windows=windows, seeds=model_seed or [], latency=latency,
         metric=metric, sampler=sampler, pruner=pruner, seed=seed, trials=trials,
@@ -68,7 +70,7 @@ def sweep(
     finally:
         fleet.close()
     write_table(trials_table(rows), out / "trials.parquet")
-    write_sweep(out / "sweep.html", rows, metric)
+    write_sweep(out / "sweep.html", rows, made.tried(simulated=played.simulated))
     if as_json:
         print_json({"study": str(out / "study.sqlite"), "trials": rows, "best": rows[0]})
         return

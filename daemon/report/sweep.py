@@ -18,7 +18,8 @@ import msgspec
 
 from daemon.core.errors import UsageError
 from daemon.report.shell import card, document, table, toned
-from daemon.report.text import percent, ratio, rupees, signed_rupees, whole
+from daemon.report.terminal import FEW_SESSIONS
+from daemon.report.text import counted, percent, ratio, rupees, signed_rupees, whole
 
 SHOWN = 50
 MOST_MAPS = 6
@@ -44,28 +45,34 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True):
     costs: Decimal
 
 
-def write_sweep(path: Path, ranked: Sequence[TrialRow], metric: str) -> None:
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """What the trials of a sweep were played on."""
+
+    strategy: str
+    on: str
+    """Tapes, and what of them."""
+    metric: str
+    simulated: bool
+    """Whether a program made up any of the ticks."""
+    sessions: int
+    """Of a trial that was played on everything."""
+
+
+def write_sweep(path: Path, ranked: Sequence[TrialRow], tried: Tried) -> None:
     """Write the page. Raises `UsageError` where that can't be."""
     try:
-        path.write_text(render(ranked, metric), encoding="utf-8")
+        path.write_text(render(ranked, tried), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"report {path}: can't be written ({error.strerror})") from None
 
 
-def render(ranked: Sequence[TrialRow], metric: str) -> str:
+def render(ranked: Sequence[TrialRow], tried: Tried) -> str:
     """The page; `ranked` are the trials, best first."""
-    names = list(ranked[0].params) if ranked else []
+    names, metric = list(ranked[0].params) if ranked else [], tried.metric
     heads = (
-        "Trial",
-        *map(escape, names),
-        f"mean {metric}",
-        "worst",
-        "Sharpe, all sessions",
-        "not luck",
-        "Trades",
-        "Costs",
+        "Trial", *map(escape, names), f"Mean {metric}", "Worst", "Sharpe, all sessions", "Not luck", "Trades", "Costs",
         "Net P&amp;L",
-    )
+    )  # fmt: skip
     rows = [
         (
             f"{row.number}{'' if row.state == 'complete' else f' ({row.state})'}",
@@ -79,14 +86,26 @@ def render(ranked: Sequence[TrialRow], metric: str) -> str:
             for a, b in list(combinations(names, 2))[:MOST_MAPS]]  # fmt: skip
     alone = [card(f"{escape(name)}: mean {metric}", heat_map(ranked, name, None)) for name in names[:MOST_MAPS]]
     body = [
-        f"<main>\n<h1>Sweep<span>{whole(len(ranked))} trials</span></h1>",
-        f"<p>Of {whole(len(ranked))} trials the best looks good by luck alone. <b>not luck</b> is the deflated Sharpe "
-        "ratio: the probability that a trial's ratio is above the best that so many tries bring out by chance. A good "
-        "trial lies among good neighbours on the maps; a bright cell by itself is luck.</p>",
+        f"<main>\n<h1>Sweep of {escape(tried.strategy)}<span>{whole(len(ranked))} trials</span></h1>",
+        f'<div class="facts">{escape(tried.on)}</div>',
+        *(f'<div class="banner">{line}</div>' for line in _warnings(tried)),
+        f"<p>The best of {whole(len(ranked))} trials looks better than it is, for it was picked. <b>Not luck</b> is "
+        "the deflated Sharpe ratio: the probability that a trial's ratio is above the best that so many tries bring "
+        "out by chance. A good trial lies among good neighbours on the maps; a bright cell by itself is luck.</p>",
         card("Ranking", table(heads, rows)), *maps, *alone,
         "<footer>Deflated Sharpe ratio: Bailey &amp; López de Prado, 2014.</footer>\n</main>",
     ]  # fmt: skip
     return document("Sweep", "\n".join(body))
+
+
+def _warnings(tried: Tried) -> list[str]:
+    """What a reader must know before the first number."""
+    lines = []
+    if tried.simulated:
+        lines.append("<b>Simulated tape.</b> The ticks are made up by a program; nothing here is a market result.")
+    if 0 < tried.sessions < FEW_SESSIONS:
+        lines.append(f"Ratios over {counted(tried.sessions, 'session')} are mostly chance.")
+    return lines
 
 
 def heat_map(rows: Sequence[TrialRow], across: str, down: str | None) -> str:
@@ -116,7 +135,7 @@ def heat_map(rows: Sequence[TrialRow], across: str, down: str | None) -> str:
         parts.append(f'<text x="{left + number * width + width // 2}" y="{len(lines) * height + 16}" '
                      f'text-anchor="middle" font-size="12" fill="currentColor">{escape(name)}</text>')  # fmt: skip
     wide, high = left + len(columns) * width, len(lines) * height + 24
-    return (f'<svg viewBox="0 0 {wide} {high}" style="max-width:{wide}px" role="img" '
+    return (f'<svg class="map" viewBox="0 0 {wide} {high}" width="{wide}" height="{high}" role="img" '
             f'aria-label="{escape(across)}">{"".join(parts)}</svg>')  # fmt: skip
 
 

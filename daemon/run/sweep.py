@@ -21,7 +21,7 @@ import numpy as np
 from daemon.core.code import file_sha256
 from daemon.core.errors import SettingsError, UsageError
 from daemon.report.summary import ReplaySummary, equity_curve
-from daemon.report.sweep import TrialRow
+from daemon.report.sweep import TrialRow, Tried
 from daemon.run.many import Job
 from daemon.run.space import ends_of, point_of, points_of, space_of
 from daemon.settings.layers import laid_over
@@ -163,6 +163,20 @@ class Sweep:
                 )
             )  # fmt: skip
         return rows
+
+    def tried(self, *, simulated: bool) -> Tried:
+        """What its trials were played on; `simulated`: whether a program made up any of the ticks."""
+        wanted, parts = self.wanted, []
+        parts.append(", ".join(Path(tape).name for tape in wanted.tapes))
+        parts += [f"{', '.join(wanted.symbols)}, each by itself"] if wanted.symbols else []
+        parts += [f"{wanted.windows} windows"] if wanted.windows > 1 else []
+        parts += [f"model seeds {', '.join(map(str, wanted.seeds))}"] if wanted.seeds else []
+        parts.append(f"order latency {wanted.latency}")
+        lengths = [len(trial.user_attrs["returns"]) for trial in self._finished().values()]
+        return Tried(
+            strategy=Settings(**msgspec.json.decode(wanted.settings)).strategy.name, on=" · ".join(parts),
+            metric=wanted.metric, simulated=simulated, sessions=max(lengths, default=0) // len(self._cells()),
+        )  # fmt: skip
 
     def _finished(self) -> dict[int, FrozenTrial]:
         """By our number: the study's own is the order in which they were finished."""

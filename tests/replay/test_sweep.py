@@ -73,15 +73,20 @@ def test_a_sweep_that_is_killed_ends_with_the_same_table(tape: Path, tmp_path: P
 def test_what_can_t_be_had_together_is_refused_and_counts(tape: Path, tmp_path: Path) -> None:
     """The fast average is slower than the slow one: a row without figures, last in the ranking."""
     grid = wanted(tape, 4, "grid", params=["strategy.rules.fast=2,8", "strategy.rules.slow=5,9"])
-    rows = ranked(Sweep(grid, tmp_path / "s.sqlite").run(Here(), lambda _: None))
+    sweep = Sweep(grid, tmp_path / "s.sqlite")
+    rows = ranked(sweep.run(Here(), lambda _: None))
     assert [(row.state, row.params) for row in rows if row.state != "complete"] == [
         ("refused", {"strategy.rules.fast": "8", "strategy.rules.slow": "5"})
     ]
     assert rows[-1].state == "refused"
     assert rows[0].deflated is not None
     assert all((row.deflated or 0) <= rows[0].deflated for row in rows)
-    page = render(rows, "sharpe")
-    assert "4 trials" in page
+    page = render(rows, sweep.tried(simulated=True))
+    assert "Sweep of rules<span>4 trials" in page
+    assert "t.parquet · order latency zero" in page
+    assert "Simulated tape." in page
+    assert "Ratios over 3 sessions are mostly chance." in page
+    assert "Simulated tape." not in render(rows, sweep.tried(simulated=False))
     assert "strategy.rules.fast × strategy.rules.slow" in page
     assert heat_map(rows, "strategy.rules.fast", "strategy.rules.slow").count("<rect") == 3
 
