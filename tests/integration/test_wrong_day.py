@@ -1,4 +1,7 @@
-"""Paper on a live feed, on a machine that is a day wrong: what is held stays, and the day's loss counts on."""
+"""Paper on a live feed, on a machine that is a day or some hours wrong.
+
+What is held stays while nobody knows the day, and is closed when it is time for that at the venue.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from daemon.journal.writer import Journal
 from daemon.machine import Machine
 from daemon.plan import RunPlan
 from daemon.recovery.account import recover
-from tests.samples import DAY, MINUTE, OPEN, SBIN, decide, fill_of, intend, settings_of
+from tests.samples import CLOSE, DAY, MINUTE, OPEN, SBIN, decide, fill_of, intend, settings_of
 from tests.unit.feed.live.links import FakeVenue
 from tests.unit.sandbox.desk import TOKEN, until
 
@@ -60,7 +63,7 @@ def hold(path: Path) -> None:
 class Paper:
     """A daemon on paper, whose machine's clock is wrong by some time, and the venue's ticks."""
 
-    def __init__(self, directory: Path, wrong_ns: int) -> None:
+    def __init__(self, directory: Path, wrong_ns: int, venue_ns: int) -> None:
         token = directory / "token"
         token.write_text(TOKEN)
         token.chmod(0o600)
@@ -74,7 +77,7 @@ class Paper:
             "market.symbol_master.use=never",
         )  # fmt: skip
         self.wrong_ns, self.volume = wrong_ns, 1000
-        self.readings = WrongReadings(NOON + wrong_ns)
+        self.readings = WrongReadings(venue_ns + wrong_ns)
         machine = Machine(readings=self.readings, gateway=self.venue.connect)
         plan = RunPlan(
             tapes=[], symbols=[], clock=LiveClock(machine.readings), latency=MeasuredLatency(), journal=self.path,
@@ -97,9 +100,9 @@ class Paper:
 
 
 @asynccontextmanager
-async def living(directory: Path, wrong_ns: int) -> AsyncIterator[Paper]:
-    """Until the block ends, then stopped in order."""
-    paper = Paper(directory, wrong_ns)
+async def living(directory: Path, wrong_ns: int, venue_ns: int = NOON) -> AsyncIterator[Paper]:
+    """Begun at a time of the venue's, until the block ends, then stopped in order."""
+    paper = Paper(directory, wrong_ns, venue_ns)
     task = asyncio.create_task(paper.app.run())
     try:
         async with asyncio.timeout(60):
@@ -137,3 +140,23 @@ async def test_nothing_is_done_by_a_day_that_the_ticks_are_not_of(tmp_path: Path
         assert isinstance(denied, OrderDenied)
         assert denied.check == "daily_loss"
         assert paper.of(Fill) == []
+
+
+@pytest.mark.parametrize("wrong_h", [-3, 3])
+async def test_it_is_squared_off_when_the_venue_s_ticks_say_so(tmp_path: Path, wrong_h: int) -> None:
+    """By a clock that is hours behind, or beyond its own close; nothing is opened, and the line says why."""
+    hold(tmp_path / "j.sqlite")
+    async with living(tmp_path, wrong_h * 60 * MINUTE, CLOSE - 12 * MINUTE) as paper:
+        await until(lambda: paper.app.desk.open)
+        assert paper.of(OrderIntent) == []
+        await paper.trade(40)
+        (intent,) = paper.of(OrderIntent)
+        assert isinstance(intent, OrderIntent)
+        assert (intent.side, intent.quantity, intent.reason) == (Side.SELL, 100, "square-off time")
+        watch = paper.app.feed.clock_watch
+        assert watch is not None
+        assert watch.held
+        assert ("of ticks are ahead of this machine's clock" if wrong_h < 0 else "the venue's ticks") in watch.trouble
+        if wrong_h > 0:  # ticks from the future are not taken, and so nothing is filled by them
+            await paper.trade(8)
+            assert paper.of(Fill)
