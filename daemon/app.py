@@ -251,7 +251,7 @@ class App:
                 tasks = self._start_stations(group)
                 tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
                 tasks += [group.create_task(desk.run(), name=desk.agent.name) for desk in self.shadows.everyone]
-                if self.market.master_day is not None and self.broker is not None and not self.plan.tapes:
+                if self.market.master_day is not None and not self.plan.tapes:
                     day = MasterDay(self.bus, self.market.master_day, self.plan.clock, self._wall, self._wall.passed_ns)
                     tasks.append(group.create_task(keep(Kept("symbol master", day.run)), name="symbol master"))
                 tasks.append(group.create_task(keep(Kept("models", self.models.run)), name="models"))
