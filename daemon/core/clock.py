@@ -8,9 +8,8 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
-
-import msgspec
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -35,7 +34,8 @@ class Clock(Protocol):
         """For durations and deadlines inside the run, nanoseconds."""
 
 
-class VenueTime(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class VenueTime:
     """What the venue says of the time, by which days and sessions begin and end; as it stands here it says nothing."""
 
     undated: Callable[[], str] = lambda: ""
