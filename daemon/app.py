@@ -121,7 +121,7 @@ class App:
         # the path of a tick: into bars, to who decides, past the limits, to the venue, into the portfolio
         self._calls = calls = budgets(settings, live=not plan.tapes, readings=machine.readings)
         self.feed = ticks.feed(bus, settings, plan, market, calls)
-        venue_time = ticks.venue_time(self.feed, market)
+        self.venue_time = venue_time = ticks.venue_time(self.feed, market.calendar)
         self.bars = BarsActor(
             bus, ticks.bar_builder(settings, plan, market), ticks.overnight(bus, settings, market, account)
         )

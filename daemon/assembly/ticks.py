@@ -23,6 +23,7 @@ from daemon.core.events import PositionRestated
 from daemon.feed.live.feed import LiveFeed
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
+from daemon.market.calendar import MarketCalendar
 from daemon.plan import RunPlan
 from daemon.recovery.account import Account
 from daemon.settings.tree import Settings
@@ -53,7 +54,7 @@ def feed(
     return live
 
 
-def venue_time(feed: TapeFeed | LiveFeed, market: MarketOfRun) -> VenueTime:
+def venue_time(feed: TapeFeed | LiveFeed, calendar: MarketCalendar) -> VenueTime:
     """What the venue says of the time; a tape has a time of its own."""
     watch = feed.clock_watch if isinstance(feed, LiveFeed) else None
     if watch is None:
@@ -63,7 +64,7 @@ def venue_time(feed: TapeFeed | LiveFeed, market: MarketOfRun) -> VenueTime:
         apart = watch.apart_ns
         if not apart or india_day(ts) != india_day(ts + apart):
             return ts
-        if apart < 0 and not watch.dated and market.calendar.session_at(ts) is not None:
+        if apart < 0 and not watch.dated and calendar.session_at(ts) is not None:
             return ts  # a late feed looks the same, and what was closed too early isn't held over the night
         return ts + apart
 
