@@ -116,6 +116,7 @@ SAID: list[tuple[str, dict[str, Any], CheckStatus, str]] = [
      "the broker's access expires on …"),
     ("recorder", {"recorder": "recording to /tapes: full"}, FAIL, "ticks are not being recorded"),
     ("feed", {"stale": {None: "no ticks for 10 s"}}, FAIL, "the feed is stale: no ticks for 10 s"),
+    ("feed", {"stale": {None: "no link yet"}}, WARN, "no link yet"),
     ("feed", {"stale": {SBIN: "feed 800, quote 900"}}, FAIL, f"stale symbols: 1, such as {SBIN}: feed 800, quote 900"),
     ("clock", {"clock_trouble": "the machine's clock is 3.0 s behind the daemon's time"}, FAIL,
      "the machine's clock is 3.0 s behind the daemon's time"),
