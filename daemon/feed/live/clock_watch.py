@@ -243,6 +243,8 @@ class ClockWatch:
         rejected = self._ahead.text(self._clock.readings.steady_ns())
         if rejected:
             return rejected
+        if self.undated not in ("", UNDATED):
+            return self.undated
         apart = self.apart_ns
         if apart:
             by, ends = ("answers", "by the venue's time") if self.dated else ("ticks", "by whichever time is first")

@@ -410,6 +410,7 @@ def test_a_day_is_known_when_the_venue_has_said_it(wrong_s: float) -> None:
         said = f"the machine's clock says {ours}, and the venue says 2026-01-05: set it right"
         assert said in wrong.watch.undated
         assert said in wrong.watch.held
+        assert said in wrong.watch.trouble
 
 
 def test_slow_answers_tell_a_day_as_well() -> None:
