@@ -121,7 +121,7 @@ class App:
         # the path of a tick: into bars, to who decides, past the limits, to the venue, into the portfolio
         self._calls = calls = budgets(settings, live=not plan.tapes, readings=machine.readings)
         self.feed = ticks.feed(bus, settings, plan, market, calls)
-        undated = partial(ticks.undated, self.feed)
+        self.venue_time = venue_time = ticks.venue_time(self.feed, market.calendar)
         self.bars = BarsActor(
             bus, ticks.bar_builder(settings, plan, market), ticks.overnight(bus, settings, market, account)
         )
@@ -131,18 +131,18 @@ class App:
         self.strategy = deciding.strategy_stage(bus, settings, plan, market, costs, built.strategies)
         self._scout = looking_ahead.look_ahead(settings, plan, market, costs, self.strategy, agents)
         self.models = deciding.model_switch(bus, settings, plan, self.strategy)
-        self.risk = risk.risk_stage(bus, settings, plan, market, account, undated)
+        self.risk = risk.risk_stage(bus, settings, plan, market, account, venue_time)
         self.broker = orders.broker(settings, plan, market, account, calls, self.feed, self.risk.book)
         self.token = (
             orders.token_keeper(bus, settings, plan, self._wall, self.broker) if self.broker is not None else None
         )
         self.execution = orders.execution(
-            bus, settings, plan, market, account, self.journal, self.broker, self.token, undated
+            bus, settings, plan, market, account, self.journal, self.broker, self.token, venue_time
         )
         self.portfolio = PortfolioActor(bus, real, interval)
 
         # who decides beside the one in charge, on paper of their own
-        self.shadows = shadow.shadows(bus, settings, plan, market, real, costs, self.strategy, agents, undated)
+        self.shadows = shadow.shadows(bus, settings, plan, market, real, costs, self.strategy, agents, venue_time)
         self.shadows.remember(earlier.shadowed)
 
         # what keeps them running, and who may take over
@@ -251,7 +251,7 @@ class App:
                 tasks = self._start_stations(group)
                 tasks += [group.create_task(_as_coroutine(service)) for service in alongside]
                 tasks += [group.create_task(desk.run(), name=desk.agent.name) for desk in self.shadows.everyone]
-                if self.market.master_day is not None and self.broker is not None and not self.plan.tapes:
+                if self.market.master_day is not None and not self.plan.tapes:
                     day = MasterDay(self.bus, self.market.master_day, self.plan.clock, self._wall, self._wall.passed_ns)
                     tasks.append(group.create_task(keep(Kept("symbol master", day.run)), name="symbol master"))
                 tasks.append(group.create_task(keep(Kept("models", self.models.run)), name="models"))

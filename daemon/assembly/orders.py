@@ -5,13 +5,13 @@ Invariant: where `broker.name` is paper nothing that can reach a broker is built
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from daemon.assembly.market import MarketOfRun
 from daemon.brokers.choice import adapter_of, real_ticks
 from daemon.calls.budget import RateBudget
 from daemon.core.bus import Bus
-from daemon.core.clock import LiveClock
+from daemon.core.clock import LiveClock, VenueTime
 from daemon.feed.live.feed import LiveFeed
 from daemon.feed.replay import TapeFeed
 from daemon.journal.writer import Journal
@@ -60,14 +60,11 @@ def token_keeper(bus: Bus, settings: Settings, plan: RunPlan, wall: LiveClock, v
 
 def execution(
     bus: Bus, settings: Settings, plan: RunPlan, market: MarketOfRun, account: Account, journal: Journal | None,
-    venue: Broker | None, token: TokenKeeper | None, undated: Callable[[], str],
+    venue: Broker | None, token: TokenKeeper | None, venue_time: VenueTime,
 ) -> LiveExecutionActor | ExecutionActor:  # fmt: skip
-    """The stage that sends orders: to a broker, or, where there is none, to the simulated venue.
-
-    `undated`: why nobody knows what day it is, "" where it is known.
-    """
+    """The stage that sends orders: to a broker, or, where there is none, to the simulated venue."""
     if venue is None:
-        return _paper_execution(bus, settings, plan, market, account, journal, undated)
+        return _paper_execution(bus, settings, plan, market, account, journal, venue_time)
     stage = _live_execution(bus, settings, plan, market, account, journal, venue)
     if token is not None:
         token.listeners.append(stage.admitted)
@@ -87,13 +84,18 @@ def _live_execution(
 
 def _paper_execution(
     bus: Bus, settings: Settings, plan: RunPlan, market: MarketOfRun, account: Account, journal: Journal | None,
-    undated: Callable[[], str],
+    venue_time: VenueTime,
 ) -> ExecutionActor:  # fmt: skip
     instruments, calendar = market.instruments, market.calendar
     venue = PaperVenue(
-        settings.broker.paper, instruments, CostSchedule(), calendar, INTERVALS.get(market.tapes.bars, 0)
+        settings.broker.paper,
+        instruments,
+        CostSchedule(),
+        calendar,
+        INTERVALS.get(market.tapes.bars, 0),
+        venue_time.at,
     )
     return ExecutionActor(
         bus, account.orders, venue, journal, plan.clock, settings.execution.working_timeout_s, plan.latency.order_ns,
-        account.held, Settlement(instruments, CostSchedule(), calendar, account.portfolio.closes()), undated,
+        account.held, Settlement(instruments, CostSchedule(), calendar, account.portfolio.closes()), venue_time,
     )  # fmt: skip

@@ -5,10 +5,9 @@ Invariant: what is on paper is held against no broker's funds, and a replay agai
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from daemon.assembly.market import MarketOfRun
 from daemon.core.bus import Bus
+from daemon.core.clock import VenueTime
 from daemon.plan import RunPlan
 from daemon.recovery.account import Account
 from daemon.risk.actor import RiskActor
@@ -22,12 +21,12 @@ from daemon.settings.tree import Settings
 
 
 def risk_stage(
-    bus: Bus, settings: Settings, plan: RunPlan, market: MarketOfRun, account: Account, undated: Callable[[], str]
+    bus: Bus, settings: Settings, plan: RunPlan, market: MarketOfRun, account: Account, venue_time: VenueTime
 ) -> RiskActor:
     """The stage between what is decided and what is sent.
 
-    `undated`: why nobody knows what day it is, "" where it is known. Where there is a broker its answers have said so
-    before anything begins, and what is held there isn't left to itself for want of a tick.
+    Where there is a broker its answers have said what day it is before anything begins, and what is held there isn't
+    left to itself for want of a tick.
     """
     broker, instruments, calendar = settings.broker, market.instruments, market.calendar
     stage = RiskActor(
@@ -46,7 +45,7 @@ def risk_stage(
         settings.strategy.square_off_minutes,
         None if broker.on_paper else FundsCheck.of(broker.live, account.portfolio.starting_cash),
         market.limit,
-        undated if broker.on_paper else lambda: "",
+        venue_time if broker.on_paper else VenueTime(at=venue_time.at),
     )
     stage.book.cash = account.portfolio.cash
     stage.book.lease = _lease(settings, plan)

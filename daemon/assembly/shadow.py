@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from daemon.assembly.market import MarketOfRun
 from daemon.core.bus import Bus
-from daemon.core.clock import NS_PER_S, ReplayClock
+from daemon.core.clock import NS_PER_S, ReplayClock, VenueTime
 from daemon.core.events import TradingState
 from daemon.market.trade_costs import TradeCosts
 from daemon.plan import RunPlan
@@ -29,17 +29,14 @@ from daemon.supervision.supervisor import Ladder
 
 def shadows(
     bus: Bus, settings: Settings, plan: RunPlan, market: MarketOfRun, real: Portfolio, costs: TradeCosts,
-    stage: StrategyActor, agents: Sequence[Agent], undated: Callable[[], str],
+    stage: StrategyActor, agents: Sequence[Agent], venue_time: VenueTime,
 ) -> Shadows:  # fmt: skip
-    """The agents, each with a desk of its own; `real` is the portfolio that they are held against.
-
-    `undated`: why nobody knows what day it is, "" where it is known.
-    """
+    """The agents, each with a desk of its own; `real` is the portfolio that they are held against."""
     clock, machine, own = plan.clock, plan.machine, settings.strategy.name
     around = Surroundings(
         clock, market.calendar, market.instruments, market.legs.indices, plan.latency, market.limit, costs,
         INTERVALS.get(market.tapes.bars, 0), isinstance(clock, ReplayClock), machine.thread, machine.flag,
-        machine.stopwatch, undated,
+        machine.stopwatch, venue_time,
     )  # fmt: skip
     model = str(getattr(stage.succession.newest(own), "description", ""))
     return Shadows(bus, settings, agents, around, real, model, stage.strategies.get(own))

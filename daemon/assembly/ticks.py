@@ -18,11 +18,12 @@ from daemon.bars.overnight import Overnight
 from daemon.brokers.choice import feed_of
 from daemon.calls.budget import RateBudget
 from daemon.core.bus import Bus
-from daemon.core.clock import NS_PER_MS, LiveClock, PacedClock, ReplayClock
+from daemon.core.clock import NS_PER_MS, OWN_TIME, LiveClock, PacedClock, ReplayClock, VenueTime, india_day
 from daemon.core.events import PositionRestated
 from daemon.feed.live.feed import LiveFeed
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
+from daemon.market.calendar import MarketCalendar
 from daemon.plan import RunPlan
 from daemon.recovery.account import Account
 from daemon.settings.tree import Settings
@@ -53,10 +54,21 @@ def feed(
     return live
 
 
-def undated(feed: TapeFeed | LiveFeed) -> str:
-    """Why nobody knows what day it is, "" where it is known: a tape has days of its own."""
+def venue_time(feed: TapeFeed | LiveFeed, calendar: MarketCalendar) -> VenueTime:
+    """What the venue says of the time; a tape has a time of its own."""
     watch = feed.clock_watch if isinstance(feed, LiveFeed) else None
-    return watch.undated if watch is not None else ""
+    if watch is None:
+        return OWN_TIME
+
+    def at(ts: int) -> int:
+        apart = watch.apart_ns
+        if not apart or india_day(ts) != india_day(ts + apart):
+            return ts
+        if apart < 0 and not watch.dated and calendar.session_at(ts) is not None:
+            return ts  # a late feed looks the same, and what was closed too early isn't held over the night
+        return ts + apart
+
+    return VenueTime(lambda: watch.undated, at)
 
 
 def tape_feed(

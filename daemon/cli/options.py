@@ -16,7 +16,13 @@ import typer
 if TYPE_CHECKING:
     from daemon.settings.tree import Settings
 
-Config = Annotated[Path | None, typer.Option("-c", "--config", help="Settings file, laid over the shipped defaults.")]
+Config = Annotated[
+    Path | None,
+    # by a parser of its own: typer itself would look at the file, whose disk may hang
+    typer.Option(
+        "-c", "--config", parser=Path, metavar="<path>", help="Settings file, laid over the shipped defaults."
+    ),
+]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b.c=VALUE; may repeat.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.options import Config, Overrides, run_loop, settings_and_logs
+from daemon.cli.options import Config, Overrides, run_loop
 
 if TYPE_CHECKING:
     from daemon.machine import Machine
     from daemon.run.start_watch import Watch
+    from daemon.settings.alerts import AlertSettings
     from daemon.settings.tree import Settings
 
 
@@ -24,13 +26,38 @@ def run(
     ] = False,
 ) -> None:
     """Run the daemon by its settings: live or on paper, with logs on stderr and control over local HTTP."""
-    from daemon.run.log import without_waiting
-    from daemon.settings.loading import load_settings
+    from daemon.core.errors import Unavailable, UsageError
+    from daemon.run.log import configure, without_waiting
+    from daemon.run.start_watch import in_time
+    from daemon.settings.alerts import AlertSettings
+    from daemon.settings.loading import alerts_alone, load_settings
 
     changes = [*(overrides or []), "supervisor.strict=true"] if strict else overrides
-    settings = settings_and_logs(config, changes)
+
+    def load() -> Settings:
+        return load_settings(config, changes)
+
+    try:
+        settings = in_time(load, config)
+    except UsageError as error:
+        alerts = AlertSettings() if isinstance(error, Unavailable) else alerts_alone(config, changes)
+        tell_not_started(alerts, error)
+        raise
+    configure(settings.log, sys.stderr)
     with without_waiting():
-        run_watched(settings, lambda: load_settings(config, changes))
+        run_watched(settings, load)
+
+
+def tell_not_started(alerts: AlertSettings, error: Exception) -> None:
+    """Whoever is told of alerts is told why a start came to nothing, where systemd made it."""
+    from daemon.alerting.refused import note_path, tell
+    from daemon.core.errors import HrmdError, Unavailable, UsageError
+    from daemon.run.notify import Notifier
+
+    if Notifier.from_environment(os.environ).managed:
+        reason = str(error) if isinstance(error, HrmdError) else f"{type(error).__name__}: {error}"
+        again = not isinstance(error, UsageError) or isinstance(error, Unavailable)
+        tell(alerts, reason, note_path(os.environ), os.environ, again=again)
 
 
 def run_watched(
@@ -42,7 +69,6 @@ def run_watched(
     """
     from daemon.alerting.refused import forget, note_path, tell
     from daemon.core.clock import wall_ns
-    from daemon.core.errors import HrmdError, Unavailable, UsageError
     from daemon.core.passing import telling_what_passes
     from daemon.market.calendar import ist_date
     from daemon.market.symbol_files import ensure
@@ -71,8 +97,6 @@ def run_watched(
             set_aside()
             run_loop(service.run((begin,)))
     except Exception as error:
-        if not began and managed:
-            reason = str(error) if isinstance(error, HrmdError) else f"{type(error).__name__}: {error}"
-            again = not isinstance(error, UsageError) or isinstance(error, Unavailable)
-            tell(settings.alerts, reason, note, os.environ, again=again)
+        if not began:
+            tell_not_started(settings.alerts, error)
         raise

@@ -236,9 +236,7 @@ class ControlServer:
         if entry.verdict is Verdict.TOO_MANY:
             return refuse(429, "too many wrong tokens", {"Retry-After": str(entry.wait_s)})
         if entry.who is None:
-            self._log.warning(
-                "control_refused", path=request.path, address=request.remote, tokens=self._keyring.trouble
-            )
+            self._log.warning("control_refused", path=request.path, address=request.remote, file=self._keyring.trouble)
             return refuse(401, "expected Authorization: Bearer TOKEN, as in the control token file", _CHALLENGE)
         who = entry.who
         why = self._why_not(request, route, who)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -30,6 +32,20 @@ class Clock(Protocol):
 
     def monotonic_ns(self) -> int:
         """For durations and deadlines inside the run, nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class VenueTime:
+    """What the venue says of the time, by which days and sessions begin and end; as it stands here it says nothing."""
+
+    undated: Callable[[], str] = lambda: ""
+    """Why nobody knows what day it is, "" where it is known."""
+    at: Callable[[int], int] = lambda ts: ts
+    """The venue's time at a moment of ours, UTC ns; ours, unless it is known to be wrong."""
+
+
+OWN_TIME: Final = VenueTime()
+"""That of a tape, or of a clock that nobody doubts."""
 
 
 class Readings(Protocol):

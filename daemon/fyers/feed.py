@@ -128,10 +128,11 @@ def fyers_feed(
     check_live(settings)
     live, symbols = settings.feed.live, symbols or tuple(settings.feed.symbols)
     leaves, account = bool(_foreign(settings)), settings.broker.fyers
+    start = gateway or partial(running, disk=Aside("gateway"))
     calls_file = str(account.calls_file.resolve())  # now: at a later link its disk may hang
 
     def connect(token: str) -> AbstractAsyncContextManager[Link]:
-        return (gateway or running)(
+        return start(
             Assignment(
                 token=token,
                 symbols=symbols,

@@ -35,7 +35,8 @@ log = structlog.get_logger("symbols")
 TOTAL_S: Final = 60.0
 CONNECT_S: Final = 5.0
 MOST_BYTES: Final = 100_000_000
-DAY_NAP_S: Final = 60.0
+DAY_NAP_S: Final = 1.0
+"""A clock that is set forward has reached another day at once, and with it a day of other lots."""
 MUCH_NS: Final = 60 * NS_PER_S
 """By so much time is set forward in one go; less is a clock that is kept."""
 LEAST_SHARE: Final = 0.5

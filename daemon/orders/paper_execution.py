@@ -17,7 +17,7 @@ import numpy as np
 
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
-from daemon.core.clock import NS_PER_S, Clock, ReplayClock
+from daemon.core.clock import NS_PER_S, OWN_TIME, Clock, ReplayClock, VenueTime
 from daemon.core.events import (
     EXTERNAL,
     MANUAL,
@@ -98,11 +98,11 @@ class ExecutionActor(Actor):
         order_latency_ns: int,
         positions: Mapping[str, int] | None = None,
         settlement: Settlement | None = None,
-        undated: Callable[[], str] = lambda: "",
+        venue_time: VenueTime = OWN_TIME,
     ) -> None:
         """`positions`: what is held by symbol as it begins; `settlement`: of contracts that end, None: they stay.
 
-        `undated`: why nobody knows what day it is, "" where it is known: no contract ends before that.
+        `venue_time`: before it knows the day no contract ends.
         """
         super().__init__(bus)
         self.orders = orders
@@ -110,7 +110,7 @@ class ExecutionActor(Actor):
         self._bar = EntryBar()
         self._venue = venue
         self._settlement = settlement
-        self._undated = undated
+        self._venue_time = venue_time
         self._journal = journal
         self._clock = clock
         self._order_latency_ns = order_latency_ns
@@ -134,8 +134,8 @@ class ExecutionActor(Actor):
             self._publish(self._venue.on_time(event.ts))
             if self.orders.working:
                 self._cancel_overdue(event.ts)
-            if self._settlement is not None and not self._undated():
-                self._settle(self._settlement.on_time(event.ts, self._positions))
+            if self._settlement is not None and not self._venue_time.undated():
+                self._settle(self._settlement.on_time(self._venue_time.at(event.ts), self._positions))
         elif isinstance(event, OrderIntent | OrderDenied):
             self.orders.apply(event)
         elif isinstance(event, OrderApproved):

@@ -95,15 +95,16 @@ class _Order:
     """The venue's own record of a working order."""
 
     def __init__(
-        self, intent: OrderIntent, instrument: Instrument, sequence: int, after: int, session: Session
+        self, intent: OrderIntent, instrument: Instrument, sequence: int, after: int, session: Session, apart_ns: int
     ) -> None:
+        """`apart_ns`: by how much the session's time is ahead of the clock's."""
         self.intent = intent
         self.instrument = instrument
         self.sequence = sequence
         self.active_from = after
         self.after = after
-        self.opened = session.open_ns
-        self.expires = session.close_ns
+        self.opened = session.open_ns - apart_ns
+        self.expires = session.close_ns - apart_ns
         self.armed = intent.type not in STOPS
         self.filled = 0
         self.fills = 0
@@ -126,11 +127,16 @@ class PaperVenue:
         costs: CostSchedule,
         calendar: MarketCalendar,
         bar_s: int = 0,
+        venue_time: Callable[[int], int] = lambda ts: ts,
     ) -> None:
-        """`bar_s`: the length of the bars of which the ticks are made, 0 where they are ticks."""
+        """`bar_s`: the length of the bars of which the ticks are made, 0 where they are ticks.
+
+        `venue_time`: by which sessions begin and end, at a moment of the clock's.
+        """
         self._instruments = instruments
         self._costs = costs
         self._calendar = calendar
+        self._venue_time = venue_time
         self._bar_ns = bar_s * NS_PER_S
         self._touch = settings.limit_fill == "touch"
         self._slippage = Decimal(str(settings.slippage_bp)) / _BP
@@ -151,7 +157,8 @@ class PaperVenue:
         """
         self._read()
         instrument = self._instruments.resolve(intent.symbol)
-        session = self._calendar.session_at(active_from)
+        venue_ts = self._venue_time(active_from)
+        session = self._calendar.session_at(venue_ts)
         if instrument is None:
             return _rejected(intent, active_from, REJECTED_SYMBOL, "no such instrument")
         if session is None:
@@ -175,7 +182,7 @@ class PaperVenue:
         if len(self._seen) > _REMEMBERED:
             del self._seen[next(iter(self._seen))]
         self._accepted += 1
-        order = _Order(intent, instrument, self._accepted, active_from, session)
+        order = _Order(intent, instrument, self._accepted, active_from, session, venue_ts - active_from)
         self._orders[intent.order_id] = order
         return OrderAccepted(ts=active_from, order_id=intent.order_id, venue_id=f"PAPER-{order.sequence}")
 

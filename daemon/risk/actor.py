@@ -7,8 +7,9 @@ publishes is answered, in the same step, by an approval or a denial.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from math import inf
 from typing import Final
 
 import msgspec
@@ -16,7 +17,7 @@ import structlog
 
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
-from daemon.core.clock import Clock, ReplayClock, india_day
+from daemon.core.clock import OWN_TIME, Clock, ReplayClock, VenueTime, india_day
 from daemon.core.events import (
     CANDIDATE,
     EXTERNAL,
@@ -97,11 +98,11 @@ class RiskActor(Actor):
         square_off_minutes: float,
         funds: FundsCheck | None = None,
         limit: OvernightLimit | None = None,
-        undated: Callable[[], str] = lambda: "",
+        venue_time: VenueTime = OWN_TIME,
     ) -> None:
         """`limit`: beyond which a position held over a night is not touched until somebody has looked at it.
 
-        `undated`: why nobody knows what day it is, "" where it is known: before that no day begins and none is closed.
+        `venue_time`: by which days and sessions begin and end; before it knows the day none does.
         """
         super().__init__(bus)
         self.book = book
@@ -109,12 +110,12 @@ class RiskActor(Actor):
         self._gate = gate
         self._clock = clock
         self._sessions = sessions
-        self._undated = undated
+        self._venue_time = venue_time
         self._square_off_ns = int(square_off_minutes * MINUTE_NS)
         self._session: Session | None = None
         self.funds = funds
         self._told_high = Decimal(0)
-        self._submitting = Submitting(book, builder, gate, clock, bus.publish, undated)
+        self._submitting = Submitting(book, builder, gate, clock, bus.publish, venue_time)
         self._lots = LotWatch(gate.instruments)
         self.held_over = HeldOver(limit)
         self._unsettled = Unsettled(book, self.held_over, clock, bus.publish)
@@ -328,13 +329,17 @@ class RiskActor(Actor):
         return SQUARE_OFF if self._squares_off(ts) else self.closing.why(symbol)
 
     def _squares_off(self, ts: int) -> bool:
-        return self._session is not None and self._session.close_ns - ts <= self._square_off_ns
+        return self._left_ns(ts) <= self._square_off_ns
 
     def _is_over(self, ts: int) -> bool:
-        return self._session is not None and ts >= self._session.close_ns
+        return self._left_ns(ts) <= 0
 
     def _in_session(self, ts: int) -> bool:
-        return self._session is not None and ts < self._session.close_ns
+        return self._session is not None and self._left_ns(ts) > 0
+
+    def _left_ns(self, ts: int) -> float:
+        """How long the session lasts yet, by the venue's time; for ever where none has begun."""
+        return inf if self._session is None else self._session.close_ns - self._venue_time.at(ts)
 
     def _on_order(self, event: OrderAccepted | OrderAmended | OrderUnknown | OrderIntent) -> None:
         """An order whose fate is unknown, one that is known again, or one that somebody else placed or changed."""
@@ -349,11 +354,11 @@ class RiskActor(Actor):
             self.book.order_unknown(event.order_id)
 
     def _on_time(self, ts: int) -> None:
-        if self._undated():
+        if self._venue_time.undated():
             return
-        session = self._session
-        if session is None or ts >= session.close_ns:
-            session = self._sessions.session_at(ts)
+        session, venue_ts = self._session, self._venue_time.at(ts)
+        if session is None or venue_ts >= session.close_ns:
+            session = self._sessions.session_at(venue_ts)
             if session is None:
                 return
             resumed = self._session is None and self.book.day == india_day(session.open_ns)
@@ -363,11 +368,11 @@ class RiskActor(Actor):
                 self._told_high = Decimal(0)
                 self._submitting.start_day()
                 self.closing.retries.forget()
-                self.closing.close_ending(ts)
+                self.closing.close_ending(venue_ts)
                 if self.closing.held():
                     self.closing.flatten_reason = CARRIED_OVER
         self._note_high(ts)
-        self.closing.close_ending(ts)
+        self.closing.close_ending(venue_ts)
         if self._squares_off(ts):
             self.closing.close_all(SQUARE_OFF)
         else:

@@ -172,13 +172,15 @@ class RiskBook:
         day_start_net: Decimal,
         day_high: Decimal = Decimal(0),
         approved: Iterable[OrderIntent] = (),
+        now: int | None = None,
     ) -> None:
         """Stand where an earlier process stood: positions, orders with what remains of them, and the day's profit.
 
-        What was `approved` lately, oldest first, counts against the limits on how many.
+        What was `approved` lately, oldest first, counts against the limits on how many; what is dated minutes after
+        `now` (UTC ns) was by a clock that was wrong, and counts for its day alone.
         """
         for intent in approved:
-            self._count_approval(intent)
+            self._count_approval(intent, lately=now is None or intent.ts <= now + 60 * NS_PER_S)
             self._remember_filled(intent)
             self._remember_bracket(intent)
         for position in positions:
@@ -229,13 +231,14 @@ class RiskBook:
         self._add_working(intent, intent.quantity)
         self._remember_bracket(intent)
 
-    def _count_approval(self, intent: OrderIntent) -> None:
-        self._approved.append(intent.ts)
-        self._recent[intent.order_id] = intent
-        while self._approved[0] <= intent.ts - 60 * NS_PER_S:
-            self._approved.popleft()
-        while (oldest := next(iter(self._recent.values()))).ts <= intent.ts - 60 * NS_PER_S:
-            del self._recent[oldest.order_id]
+    def _count_approval(self, intent: OrderIntent, *, lately: bool = True) -> None:
+        if lately:
+            self._approved.append(intent.ts)
+            self._recent[intent.order_id] = intent
+            while self._approved[0] <= intent.ts - 60 * NS_PER_S:
+                self._approved.popleft()
+            while (oldest := next(iter(self._recent.values()))).ts <= intent.ts - 60 * NS_PER_S:
+                del self._recent[oldest.order_id]
         day, count = self._approved_today
         today = india_day(intent.ts)
         self._approved_today = (today, count + 1 if day == today else 1)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import structlog
 
-from daemon.core.clock import Clock
+from daemon.core.clock import Clock, VenueTime
 from daemon.core.events import Event, ManualOrder, ManualOrderAnswered, OrderApproved, OrderDenied, OrderIntent
 from daemon.risk.book import RiskBook
 from daemon.risk.gate import RiskGate
@@ -27,15 +27,15 @@ class Submitting:
 
     def __init__(
         self, book: RiskBook, builder: IntentBuilder, gate: RiskGate, clock: Clock, publish: Callable[[Event], None],
-        undated: Callable[[], str],
+        venue_time: VenueTime,
     ) -> None:  # fmt: skip
-        """`undated`: why nobody knows what day it is, "" where it is known; before that no intent is made at all."""
+        """`venue_time`: before it knows the day no intent is made at all."""
         self._book = book
         self._builder = builder
         self._gate = gate
         self._clock = clock
         self._publish = publish
-        self._undated = undated
+        self._undated = venue_time.undated
         self._denials = StandingDenials()
 
     def start_day(self) -> None:

@@ -13,10 +13,11 @@ from typing import Final
 import msgspec
 import structlog
 
+from daemon.assembly.ticks import venue_time
 from daemon.brokers.choice import check_feed, feed_of
 from daemon.core.aside import Aside
 from daemon.core.bus import Bus
-from daemon.core.clock import NS_PER_MS, Clock, PacedClock, wall_ns
+from daemon.core.clock import NS_PER_MS, OWN_TIME, Clock, PacedClock, VenueTime, wall_ns
 from daemon.core.errors import SettingsError, Unavailable, UsageError
 from daemon.core.events import FeedStatus, TickBatch, TimeAdvanced
 from daemon.feed.live.time import live_clock
@@ -69,8 +70,9 @@ def reels_of_today(settings: Settings, clock: Clock, machine: Machine) -> list[P
     return reels_by_day(directory).get(ist_date(clock.now_ns() or machine.readings.wall_ns()).isoformat(), [])
 
 
-def follow(bus: Bus, recorder: Recorder) -> None:
-    """Let a recorder hear of time and of the feed's statuses."""
+def follow(bus: Bus, recorder: Recorder, venue_time: VenueTime) -> None:
+    """Let a recorder hear of time and of the feed's statuses; what it records is of the venue's time."""
+    recorder.venue_time = venue_time.at
     bus.tap((FeedStatus,), recorder.note)
     bus.tap((TimeAdvanced,), recorder.on_time)
 
@@ -106,7 +108,6 @@ async def record_only(
     recorder = open_recorder(settings, calendar, machine)
     watching = asyncio.create_task(_tell_of_trouble(recorder))
     try:
-        follow(bus, recorder)
         bus.tap((TimeAdvanced,), CalendarWatch(calendar).on_time)
         instruments, _ = open_instruments(settings, None, ist_date(wall_ns()))
         tick_filter = TickFilter(
@@ -114,12 +115,14 @@ async def record_only(
         )
         if settings.feed.source == "tape":
             tapes = Tapes(settings.feed.tape, [], settings.feed.chunk_rows)
+            follow(bus, recorder, OWN_TIME)
             record_published(bus, recorder, tapes)
             await _until(_paced(settings, bus, tapes, tick_filter, calendar).run(), stop)
         else:
             clock, budget = live_clock(settings), feed_of(settings).budget(settings.broker, None)
             symbols = tuple(instruments.needed_for(settings.feed.symbols))
             feed = feed_of(settings).feed(settings, bus, tick_filter, calendar, clock, budget, recorder.record, symbols)
+            follow(bus, recorder, venue_time(feed, calendar))
             try:
                 await _until(feed.run(), stop)
             finally:

@@ -118,7 +118,7 @@ class Service:
         try:
             self.app = app = App(settings, plan, strategies, agents)
             if self.recorder is not None:
-                follow(app.bus, self.recorder)
+                follow(app.bus, self.recorder, app.venue_time)
                 if not live:
                     record_published(app.bus, self.recorder, app.tapes)
             self._budget = keeper_of(

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
@@ -33,6 +34,26 @@ TOLD_S: Final = 15.0
 Probe = Callable[[Path], None]
 Tell = Callable[[str], None]
 Watch = Callable[[Sequence[Path], Tell], AbstractContextManager[None]]
+
+
+def in_time(load: Callable[[], Settings], file: Path | None, given_up_s: float = GIVEN_UP_S) -> Settings:
+    """The settings, read by a thread that may be left behind. Raises `Unavailable` where their disk gives no answer."""
+    read: Future[Settings] = Future()
+
+    def do() -> None:
+        try:
+            read.set_result(load())
+        except BaseException as error:  # noqa: BLE001 — it is raised where somebody waits
+            read.set_exception(error)
+
+    threading.Thread(target=do, name="settings", daemon=True).start()
+    try:
+        return read.result(given_up_s)
+    except TimeoutError:
+        if not read.done():
+            named = f"{file}, or a file that it names" if file is not None else "the settings, or a file that they name"
+            raise Unavailable(f"{named}: its disk gives no answer; given up after {given_up_s:g} s") from None
+        raise
 
 
 def places_of(settings: Settings) -> list[Path]:

@@ -15,6 +15,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from daemon.core.errors import SettingsError
+from daemon.settings.alerts import AlertSettings
 from daemon.settings.layers import DEFAULT, DEFAULT_PATH, Layers, did_you_mean, read_layers
 from daemon.settings.own_parameters import OwnParametersWrong, with_own
 from daemon.settings.shape_of_model import ARTIFACT, following_model
@@ -29,6 +30,14 @@ def load_settings(path: Path | None = None, overrides: list[str] | None = None, 
     problem.
     """
     return build_settings(read_layers(path, overrides), path, model)
+
+
+def alerts_alone(path: Path | None = None, overrides: list[str] | None = None) -> AlertSettings:
+    """Who is told of alerts by settings of which something else is wrong; as shipped where that can't be read."""
+    try:
+        return AlertSettings(**typed(read_layers(path, overrides).values.get("alerts", {}), AlertSettings))
+    except (SettingsError, ValidationError, TypeError):
+        return AlertSettings()
 
 
 def build_settings(layers: Layers, path: Path | None = None, model: str = ARTIFACT) -> Settings:

@@ -19,7 +19,7 @@ import structlog
 
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
-from daemon.core.clock import Clock, india_day, stopwatch_ns
+from daemon.core.clock import OWN_TIME, Clock, VenueTime, india_day, stopwatch_ns
 from daemon.core.events import (
     Bar,
     Complexity,
@@ -93,8 +93,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     thread: Callable[[str], Worker] = ThreadWorker
     flag: Callable[[], Flag] = threading.Event
     stopwatch: Callable[[], int] = stopwatch_ns
-    undated: Callable[[], str] = lambda: ""
-    """Why nobody knows what day it is, "" where it is known."""
+    venue_time: VenueTime = OWN_TIME
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -175,12 +174,14 @@ class Desk:
                 settings.risk, around.instruments, calendar, settings.strategy.no_entries_minutes,
                 ExpiryGuard(settings.derivatives, around.instruments, calendar),
             ),
-            clock, calendar, settings.strategy.square_off_minutes, None, around.limit, around.undated,
+            clock, calendar, settings.strategy.square_off_minutes, None, around.limit, around.venue_time,
         )  # fmt: skip
-        venue = PaperVenue(settings.broker.paper, around.instruments, CostSchedule(), calendar, around.bar_s)
+        venue = PaperVenue(
+            settings.broker.paper, around.instruments, CostSchedule(), calendar, around.bar_s, around.venue_time.at
+        )
         self.execution = ExecutionActor(
             bus, OrderBook(), venue, None, clock, settings.execution.working_timeout_s, around.latency.order_ns,
-            settlement=Settlement(around.instruments, CostSchedule(), calendar), undated=around.undated,
+            settlement=Settlement(around.instruments, CostSchedule(), calendar), venue_time=around.venue_time,
         )  # fmt: skip
         self.portfolio = PortfolioActor(bus, Portfolio(settings.broker.starting_cash, KEPT_FILLS), view.interval)
 

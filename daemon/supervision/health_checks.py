@@ -20,7 +20,8 @@ from strategies.base import HUNG, RAISED, UNFIT
 
 FLAT: Final = "flat"
 NO_LEASE_YET: Final = "no lease yet"
-"""As a daemon begins: stages don't import each other, so the words of `daemon.risk.lease` stand here again."""
+NO_LINK_YET: Final = "no link yet"
+"""As a daemon begins: stages don't import each other, so the words of `daemon.risk.lease` and the feed stand here."""
 STANDS_STILL: Final = (
     "it hangs (a server of files that is away, a device that dies: dmesg), and what is written there waits in memory"
 )
@@ -261,6 +262,10 @@ def recorder(readings: Readings) -> Check:
 def feed(readings: Readings) -> Check:
     """Whether the ticks of every symbol can be relied on; in few words however many there are."""
     stale = readings.stale
+    if stale.get(None) == NO_LINK_YET:
+        return doubtful("feed", NO_LINK_YET, "it is being made; entries are denied meanwhile")
+    if readings.clock_held and stale.get(None) == readings.clock_held:
+        return doubtful("feed", f"the feed is stale: {stale[None]}", "see clock; entries are denied meanwhile")
     if None in stale:
         return bad(
             "feed",

@@ -18,6 +18,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import structlog
 
@@ -56,6 +57,8 @@ class Recorder:
         `hand` writes the files that `create` makes, `worker` seals, and `now_ns` is the wall clock. A disk that
         gives no answer for `stands_s` is a trouble.
         """
+        self.venue_time: Callable[[int], int] = lambda ts: ts
+        """The venue's time at a moment of the clock's: receipts that are hours wrong would make a day's ticks late."""
         self._directory = RecordedDirectory(directory)
         self._path = directory
         self._calendar = calendar
@@ -113,6 +116,10 @@ class Recorder:
             self._refused += n
             return
         self._tell_gap()
+        received = int(batch.ts_recv[0])
+        apart = self.venue_time(received) - received
+        if apart:
+            batch = msgspec.structs.replace(batch, ts_recv=batch.ts_recv + apart)
         self._newest = max(self._newest, int(batch.ts_recv[-1]))
         self._given += n
         self._queue.append(batch)
@@ -122,11 +129,12 @@ class Recorder:
     def note(self, status: FeedStatus) -> None:
         """Queue what the feed says of itself, so that a replay can repeat it; its end needs no repeating."""
         if status.state is not FeedState.ENDED and status.ts:
+            status = msgspec.structs.replace(status, ts=self.venue_time(status.ts))
             self._queue.append(Mark(status=status, told=self._now, after=self._newest))
 
     def on_time(self, advanced: TimeAdvanced) -> None:
         """Time has come to `advanced.ts`: a day may be over."""
-        self._now = advanced.ts
+        self._now = self.venue_time(advanced.ts)
 
     def close(self) -> None:
         """Write what is queued, seal the day if its session is over, let go; calling it again does nothing."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import numpy as np
 import pytest
 
 from daemon.cli.options import run_loop
+from daemon.core.aside import Aside
 from daemon.core.events import TickBatch
+from daemon.core.threads import ThreadWorker, Worker
 from daemon.feed.live.frames import Authenticated, Counts, Frame, Refused, Subscribed, Trouble, read_ticks
 from daemon.fyers.gateway.assignment import Assignment, encode
 from daemon.fyers.gateway.process import GatewayProcess, running
@@ -213,6 +216,46 @@ async def test_nobody_listens_there() -> None:
             last = (await heard(gateway, has(Refused)))[-1]
             assert isinstance(last, Refused)
             assert "refused" in last.reason.lower()
+
+
+class Frozen:
+    """A disk's worker that does its first job once the test says so."""
+
+    def __init__(self) -> None:
+        self.goes_on = threading.Event()
+
+    def worker(self, name: str) -> Worker:
+        """Of a thread."""
+        made = ThreadWorker(name)
+        made.give(self._wait)
+        return made
+
+    def _wait(self) -> None:
+        self.goes_on.wait()
+
+
+async def test_a_program_on_a_disk_that_hangs_holds_up_nobody(tape: Path) -> None:
+    """It can't be started, which is said; what starts once the disk goes on is too late, and the next one comes."""
+    frozen = Frozen()
+    disk = Aside("gateway", frozen.worker)
+    async with opened(tapes=[tape]) as desk:
+        for said in ("its disk gives no answer for 0.05 s", "its disk has given no answer for 0 s"):
+            with pytest.raises(TimeoutError, match=said):
+                async with running(assigned(desk), disk, start_s=0.05):
+                    raise AssertionError
+        frozen.goes_on.set()
+        await until(lambda: not disk.owes_s)
+        async with running(assigned(desk), disk) as gateway:
+            assert await heard(gateway, has(Subscribed))
+        assert not _alive(gateway.pid)
+
+
+async def test_a_program_that_isn_t_there_is_said() -> None:
+    """As the system says it."""
+    async with opened() as desk:
+        with pytest.raises(FileNotFoundError):
+            async with running(assigned(desk), program="/nowhere/python"):
+                raise AssertionError
 
 
 PARENT = """

@@ -6,7 +6,8 @@ answers. New risk is held from the start, and from every jump, until the venue c
 source alone never moves our time; it is moved only while new risk is held, except that small steps of the wall clock
 are followed by one part in a thousand; and it never goes back. Where it would have to, by more than can be waited for,
 the process ends: the next one begins with the machine's time. What is done once a day waits until the venue has said
-that it is that day (`undated`).
+that it is that day (`undated`), and where it says that our time is of another hour a session ends by the venue's
+(`apart_ns`).
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ FOLLOWED: Final = 1000
 
 WAITED_FOR_NS: Final = 60 * NS_PER_S
 """By so much our time may be ahead and wait, which takes as long; closes and the square-off come early meanwhile."""
+LATE_NS: Final = 300 * NS_PER_S
+"""Ticks that are stamped further behind our time are no late feed, as far as new risk goes."""
 
 UNCONFIRMED: Final = "the venue has not yet said what time it is"
 UNDATED: Final = "the venue has not yet said what day it is"
@@ -109,6 +112,9 @@ class ClockWatch:
         From there our time goes by the steady clock, and is set forward by two sources alone.
         """
         self._dated_elsewhere = dated_elsewhere
+        self._by_answers: int | None = None
+        self._by_ticks: int | None = None
+        """By how much the venue is ahead of the steady clock, as its answers and its ticks last said."""
         self._clock = clock
         self._limit = int(limit_s * NS_PER_S)
         self._stamps = Stamps(symbols)
@@ -132,6 +138,8 @@ class ClockWatch:
 
     def on_date(self, ts: int, took_ns: int) -> None:
         """The `Date` (UTC ns, whole seconds) of an answer that was read just now, `took_ns` after it was asked for."""
+        if not self._dated_elsewhere:  # by the clock that is in question
+            return
         steady = self._clock.readings.steady_ns()
         dated = steady, ts + HALF_SECOND - steady
         self._days.append(dated)
@@ -156,11 +164,12 @@ class ClockWatch:
             self._told_dates, self._dates_say = dates_ahead, _agreed(dates_ahead, limit, DATES_LEAST)
         ticks = None if self._ticks_say is None else self._ticks_say + HALF_SECOND - ours
         dates = None if self._dates_say is None else self._dates_say - ours
+        self._note_venue(steady, None if ticks is None else ours + ticks)
         confirmed = any(word is not None and abs(word) <= limit for word in (ticks, dates))
         other = self._other(wall, ticks, dates)
         stepped = False
         if self.undated:
-            self._look_at_day(ours + steady, ticks if ticks is not None or not self._dated_elsewhere else dates)
+            self._look_at_day(ours + steady, ticks if ticks is not None else dates)
         if confirmed and other is None and self.undated in ("", UNDATED):
             self._agree()
         elif other is not None and not confirmed:
@@ -174,7 +183,7 @@ class ClockWatch:
             self._hold("the venue's ticks and the venue's answers are of different times")
         elif dates is not None:
             self._hold(f"the venue's answers are dated {_apart(dates)} our time")
-        elif ticks is not None and ticks > limit:
+        elif ticks is not None and not -LATE_NS <= ticks <= limit:
             self._hold(f"the venue's ticks are stamped {_apart(ticks)} our time")
         if not stepped and not self._losing and abs(wall) <= limit:
             self._follow(wall, wall_ns - steady)
@@ -206,12 +215,41 @@ class ClockWatch:
             self.undated = said
             self._hold(said)
 
+    def _note_venue(self, steady: int, by_ticks: float | None) -> None:
+        """What the venue last said of its time, by answers that may be slow: here minutes count."""
+        by_answers = _agreed(_of_late(self._days, steady), WAITED_FOR_NS, DATES_LEAST)
+        if by_answers is not None:
+            self._by_answers = int(by_answers)
+        if by_ticks is not None:
+            self._by_ticks = int(by_ticks)
+
+    @property
+    def dated(self) -> bool:
+        """Whether the venue's answers have said what time it is, and not its ticks alone, which may be late."""
+        return self._by_answers is not None
+
+    @property
+    def apart_ns(self) -> int:
+        """By how much the venue's time is ahead of ours (below 0: behind), where it says minutes; else 0."""
+        line, latest = (self._by_answers, WAITED_FOR_NS) if self.dated else (self._by_ticks, LATE_NS)
+        if line is None:
+            return 0
+        apart = line + self._clock.readings.steady_ns() - self._clock.now_ns()
+        return 0 if -latest <= apart <= WAITED_FOR_NS else apart
+
     @property
     def trouble(self) -> str:
-        """What is wrong with the machine's clock, or with our time by most ticks; "" where nothing is."""
+        """What is wrong with our time or the machine's clock, by the venue or most ticks; "" where nothing is."""
         rejected = self._ahead.text(self._clock.readings.steady_ns())
         if rejected:
             return rejected
+        if self.undated not in ("", UNDATED):
+            return self.undated
+        apart = self.apart_ns
+        if apart:
+            by, ends = ("answers", "by the venue's time") if self.dated else ("ticks", "by whichever time is first")
+            told = f"the daemon's time is {_apart(-apart)} the venue's {by}"
+            return f"{told}: nothing is opened, and a session ends {ends}"
         wall = self._clock.readings.wall_ns() - self._clock.now_ns()
         return "" if abs(wall) <= self._limit else f"the machine's clock is {_apart(wall)} the daemon's time"
 

@@ -58,6 +58,7 @@ HELD_ASK_S: Final = 2.0
 """While the clock is in doubt the venue is asked as often as this, for every answer is dated."""
 BACKLOG: Final = 20_000
 """So many unhandled events, and no further ticks are read: they wait, and conflate, in the gateway."""
+NO_LINK_YET: Final = "no link yet"
 REHEARSAL_LEAD_NS: Final = NS_PER_S // 2
 """In a rehearsal our time is so far ahead of the first tick's stamp, which is of whole seconds."""
 
@@ -235,7 +236,7 @@ class LiveFeed:
         if self._open_since is None:
             return
         if self._status is None:
-            self._set_status(FeedState.STALE, self._end_reason or "no link yet", now)
+            self._set_status(FeedState.STALE, self._end_reason or NO_LINK_YET, now)
         elif self._status is FeedState.CONNECTED:
             for change in self.freshness.check(now):
                 state = FeedState.CONNECTED if change.fresh else FeedState.STALE

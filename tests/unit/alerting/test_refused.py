@@ -62,6 +62,16 @@ def test_a_refused_start_is_told_once_for_a_reason_until_it_trades(tmp_path: Pat
     assert len(refused(hook)) == 4
 
 
+@pytest.mark.usefixtures("managed")
+def test_who_is_told_is_known_though_another_setting_is_wrong(tmp_path: Path, hook: Service) -> None:
+    """A mistake in the file at night is no silence in the morning."""
+    assert start(tmp_path, hook, "risk.max_daily_lose=1") == 2
+    (told,) = refused(hook)
+    assert "max_daily_lose: no such setting (did you mean risk.max_daily_loss?); nothing starts it again" in told
+    assert start(tmp_path, hook, f"alerts.urls_file={tmp_path}/none", "risk.max_daily_lose=2") == 2
+    assert len(refused(hook)) == 1
+
+
 def test_who_starts_it_by_hand_reads_the_line(tmp_path: Path, hook: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """And needs no alert."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)

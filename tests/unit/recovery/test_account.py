@@ -189,6 +189,10 @@ def test_limits_on_how_many_survive(path: Path) -> None:
     book = RiskBook()
     book.restore([], [], [], account.day, account.day_start_net, account.day_high, account.approved())
     assert (book.approved_on(account.day), book.approved_since(OPEN + DAY, 9), book.day_high) == (2, 1, 750)
+    right = RiskBook()  # after a start by a clock that is set back
+    right.restore([], [], [], account.day, account.day_start_net, approved=account.approved(), now=OPEN)
+    assert (right.approved_on(account.day), right.approved_since(0, 9)) == (2, 0)
+    assert right.same_since(intend("T9", Side.SELL, ts=OPEN), 0) is None
     write(path, *trade(5, ts=OPEN + 2 * DAY))
     assert recovered(path).day_high == 0
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from daemon.core.bus import Bus
-from daemon.core.clock import NS_PER_S, ReplayClock, india_day
+from daemon.core.clock import NS_PER_S, ReplayClock, VenueTime, india_day
 from daemon.core.events import (
     Action,
     BrokerStatus,
@@ -80,13 +80,14 @@ class Desk:
     def __init__(self, calendar: MarketCalendar, now: int = NOON, **limits: Any) -> None:
         self.clock = ReplayClock(now)
         self.bus = Bus()
-        self.undated = ""
+        self.undated, self.apart_ns = "", 0
         self._said: list[Event] = []
         self.bus.tap(ANSWERS, self._said.append)
         risk, instruments = RiskSettings(**limits), InstrumentBook(MarketSettings())
         self.actor = RiskActor(
             self.bus, RiskBook(), IntentBuilder(risk, ExecutionSettings(), instruments, "P"),
-            RiskGate(risk, instruments, calendar, 30), self.clock, calendar, 15, undated=lambda: self.undated,
+            RiskGate(risk, instruments, calendar, 30), self.clock, calendar, 15,
+            venue_time=VenueTime(lambda: self.undated, lambda ts: ts + self.apart_ns),
         )  # fmt: skip
 
     def tell(self, *events: Event) -> list[Event]:
@@ -219,6 +220,18 @@ def test_no_day_begins_before_anybody_knows_that_it_has(desk: Desk) -> None:
     assert (answered.approved, answered.check, answered.value) == (False, "day", desk.undated)
     desk.undated = ""
     assert closings(desk.tell(TimeAdvanced(ts=tomorrow + 2 * NS_PER_S)))[0][3] == "carried over from an earlier session"
+
+
+@pytest.mark.parametrize("ahead_h", [3, 6, -3])
+def test_a_session_ends_by_the_venue_s_time(calendar: MarketCalendar, ahead_h: int) -> None:
+    """On a clock hours ahead, beyond its own close, or behind: squared off when it is time there, and not before."""
+    ahead = ahead_h * 60 * MINUTE
+    desk = Desk(calendar, CLOSE - 31 * MINUTE)
+    desk.hold(100)
+    desk.apart_ns = -ahead
+    assert desk.tell(TimeAdvanced(ts=CLOSE - 16 * MINUTE + ahead)) == []
+    said = desk.tell(TimeAdvanced(ts=CLOSE - 15 * MINUTE + ahead))
+    assert closings(said) == [(SBIN, Side.SELL, 100, "square-off time")]
 
 
 def test_carrying_over_stops_no_later_trading(desk: Desk) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
-from daemon.run.start_watch import ask_disk, places_of, watched
+from daemon.core.errors import SettingsError, Unavailable
+from daemon.run.start_watch import ask_disk, in_time, places_of, watched
+from daemon.settings.tree import Settings
 from tests.samples import settings_of
 
 SOON_S = 0.05
@@ -92,3 +95,23 @@ def test_the_directories_of_the_settings_are_asked(tmp_path: Path) -> None:
     places = places_of(settings_of(f"journal.path={tmp_path}/deep/j.sqlite", f"feed.record.path={tmp_path}/tapes"))
     assert places[0] == tmp_path / "deep"
     assert tmp_path / "tapes" in places
+
+
+def test_settings_on_a_disk_that_hangs_are_given_up_with_their_name(tmp_path: Path) -> None:
+    """What they are, and what is wrong with them, comes as ever."""
+    never, file = threading.Event(), tmp_path / "s.yaml"
+
+    def hangs() -> Settings:
+        never.wait()
+        raise AssertionError
+
+    def wrong() -> Settings:
+        raise SettingsError("risk.x: no such setting")
+
+    for named, said in ((file, f"{file}, or a file that it names"), (None, "the settings, or a file that they name")):
+        with pytest.raises(Unavailable, match=f"^{said}: its disk gives no answer; given up after 0.05 s$"):
+            in_time(hangs, named, SOON_S)
+    never.set()
+    with pytest.raises(SettingsError, match="no such setting"):
+        in_time(wrong, file)
+    assert in_time(settings_of, file) == settings_of()

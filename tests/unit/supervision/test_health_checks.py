@@ -116,6 +116,7 @@ SAID: list[tuple[str, dict[str, Any], CheckStatus, str]] = [
      "the broker's access expires on …"),
     ("recorder", {"recorder": "recording to /tapes: full"}, FAIL, "ticks are not being recorded"),
     ("feed", {"stale": {None: "no ticks for 10 s"}}, FAIL, "the feed is stale: no ticks for 10 s"),
+    ("feed", {"stale": {None: "no link yet"}}, WARN, "no link yet"),
     ("feed", {"stale": {SBIN: "feed 800, quote 900"}}, FAIL, f"stale symbols: 1, such as {SBIN}: feed 800, quote 900"),
     ("clock", {"clock_trouble": "the machine's clock is 3.0 s behind the daemon's time"}, FAIL,
      "the machine's clock is 3.0 s behind the daemon's time"),
@@ -248,3 +249,10 @@ def test_who_is_told_of_alerts() -> None:
     assert one.text == "alerts can't be sent: 1: JSON host: it answered 500; waiting: 4"
     assert one.said_to_all == "services that can't be told of alerts: 1 of 2"
     assert checks({"alerts": AlertsReading(1, {"1: JSON host": "it hangs"}, 4, 0)})["alerts"].status is CheckStatus.FAIL
+
+
+def test_ticks_that_wait_for_the_venue_s_time_are_a_matter_of_the_clock() -> None:
+    """How grave it is, is said there."""
+    found = checks({"stale": {None: "time?"}, "clock_held": "time?", "clock_trouble": "hours"})
+    assert (found["feed"].status, found["feed"].text) == (WARN, "the feed is stale: time?")
+    assert (found["clock"].status, found["clock"].text) == (FAIL, "hours")

@@ -81,6 +81,25 @@ def test_a_session_is_sealed_when_it_is_over(recorder: Recorder, tmp_path: Path)
     assert (recorder.recorded, recorder.lost, recorder.trouble) == (10, 0, "")
 
 
+def test_receipts_are_of_the_venue_s_time(recorder: Recorder, tmp_path: Path) -> None:
+    """A clock that was hours ahead for a while makes no tick of the day late, and seals nothing before the close."""
+    directory, ahead = tmp_path / "tapes", 3 * 60 * MINUTE
+    recorder.venue_time = lambda ts: ts - ahead
+    early = ticks([OPEN], [800.0], ts_recv=[OPEN + ahead])
+    recorder.on_time(TimeAdvanced(ts=CLOSE + QUIET_NS))
+    recorder.record(early)
+    recorder.note(FeedStatus(ts=OPEN + ahead + 1, state=FeedState.STALE, symbol=None, reason="time is in doubt"))
+    recorder.venue_time = lambda ts: ts
+    recorder.record(ticks([OPEN + MINUTE], [800.0], ts_recv=[OPEN + MINUTE]))
+    until(lambda: recorder.recorded == 2)
+    recorder.on_time(TimeAdvanced(ts=CLOSE + QUIET_NS))
+    until(lambda: not reels_by_day(directory))
+    reader = TapeReader([tape_path(directory, TODAY)])
+    assert [int(ts) for batch in reader.batches(4096) for ts in batch.ts_recv] == [OPEN, OPEN + MINUTE]
+    (mark,) = marks_of(reader.notes)
+    assert mark.status.ts == OPEN + 1
+
+
 def test_a_day_ends_where_india_says(recorder: Recorder, tmp_path: Path) -> None:
     """A batch over midnight is two days' ticks; the first day is sealed once the second has begun trading."""
     midnight = OPEN + DAY - (9 * 60 + 15) * MINUTE

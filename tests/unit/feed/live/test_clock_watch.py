@@ -203,7 +203,7 @@ def test_a_start_ahead_of_the_venue_waits_at_half_speed() -> None:
     """Time never goes back and never stands still; new risk waits until both agree."""
     bench = Bench(wrong_s=600)
     bench.trade(5)
-    assert bench.watch.held == UNCONFIRMED  # late ticks may be a late feed
+    assert "stamped 600.5 s behind our time" in bench.watch.held  # which may be a late feed
     bench.answer(3)
     bench.trade(6)
     words = "ahead of the venue's: it runs at half speed until both agree"
@@ -410,6 +410,7 @@ def test_a_day_is_known_when_the_venue_has_said_it(wrong_s: float) -> None:
         said = f"the machine's clock says {ours}, and the venue says 2026-01-05: set it right"
         assert said in wrong.watch.undated
         assert said in wrong.watch.held
+        assert said in wrong.watch.trouble
 
 
 def test_slow_answers_tell_a_day_as_well() -> None:
@@ -430,6 +431,47 @@ def test_a_server_on_this_machine_is_no_witness_of_the_day() -> None:
     bench.answer(3, off_s=24 * HOUR)
     assert "set it right" in bench.watch.undated
     assert "set it right" in bench.watch.held
+
+
+@pytest.mark.parametrize("wrong_s", [3 * HOUR, -3 * HOUR])
+def test_answers_say_that_our_time_is_of_another_hour(wrong_s: float) -> None:
+    """Slow ones, too, and before any tick; it is told, new risk waits, and what is said once stays said."""
+    bench = Bench(wrong_s=wrong_s)
+    assert (bench.watch.apart_ns, bench.watch.trouble) == (0, "")
+    bench.answer(2, took_s=5.0)
+    for _ in range(HOUR):
+        bench.pass_by(1.0)
+        assert abs(bench.watch.apart_ns / NS_PER_S + bench.off_s) < 1
+    assert bench.watch.dated
+    side = "ahead of" if wrong_s > 0 else "behind"
+    assert f"s {side} the venue's answers: nothing is opened, and a session ends by" in bench.watch.trouble
+    assert bench.watch.held
+
+
+def test_ticks_alone_say_that_our_time_is_of_another_hour() -> None:
+    """A clock that is behind, or far ahead: then a late feed looks the same, and new risk waits for either."""
+    for wrong_s in (-3 * HOUR, 3 * HOUR):
+        bench = Bench(wrong_s=wrong_s)
+        bench.watch = ClockWatch(bench.clock, len(SYMBOLS), LIMIT_S, dated_elsewhere=False)
+        bench.answer(3, off_s=wrong_s)
+        assert bench.watch.apart_ns == 0
+        bench.trade(6)
+        assert abs(bench.watch.apart_ns / NS_PER_S + wrong_s) < LIMIT_S
+        assert not bench.watch.dated
+        assert "the venue's ticks are stamped" in bench.watch.held
+    late = confirmed()
+    late.trade(60, late_s=240.0)
+    assert (late.watch.apart_ns, late.watch.held) == (0, "")
+
+
+def test_a_time_that_is_set_right_is_apart_no_more() -> None:
+    """Two say so, and time is set forward: sessions go by it again."""
+    bench = Bench(wrong_s=-3 * HOUR)
+    bench.answer(3)
+    assert bench.watch.apart_ns > 2 * HOUR * NS_PER_S
+    bench.trade(8)
+    bench.answer(2)
+    assert (bench.watch.apart_ns, bench.watch.held, bench.moved) == (0, "", 1)
 
 
 def test_a_clock_that_is_set_right_is_of_the_day() -> None:
