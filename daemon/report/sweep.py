@@ -141,13 +141,14 @@ def heat_map(rows: Sequence[TrialRow], across: str, down: str | None) -> str:
 
 def _bins(rows: Sequence[TrialRow], name: str) -> dict[str, list[str]]:
     """Values by the label of their bin, in order; many numbers share a bin with their neighbours."""
-    values = list({_text(row.params[name]): row.params[name] for row in rows}.items())
-    numbers = all(isinstance(value, int | float) for _, value in values)
-    values.sort(key=lambda item: (item[1], "") if numbers else (0, item[0]))
-    if len(values) <= BINS or not numbers:
-        return {text: [text] for text, _ in values}
-    groups = [values[len(values) * n // BINS : len(values) * (n + 1) // BINS] for n in range(BINS)]
-    return {f"{group[0][0]}–{group[-1][0]}": [text for text, _ in group] for group in groups}
+    texts = {_text(row.params[name]) for row in rows}
+    try:
+        values = sorted(texts, key=float)
+    except ValueError:
+        return {text: [text] for text in sorted(texts)}
+    count = min(BINS, len(values))
+    groups = [values[len(values) * n // count : len(values) * (n + 1) // count] for n in range(count)]
+    return {group[0] if len(group) == 1 else f"{group[0]}–{group[-1]}": group for group in groups}
 
 
 def _places(bins: dict[str, list[str]]) -> dict[str, int]:

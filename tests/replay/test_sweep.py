@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
 from daemon.cli import main
 from daemon.core.errors import UsageError
 from daemon.report.summary import ReplaySummary
-from daemon.report.sweep import heat_map, render
+from daemon.report.sweep import TrialRow, heat_map, render
 from daemon.run.many import Job, play
 from daemon.run.sweep import Sweep, Wanted, ranked, wanted_of
 from tests.samples import LIVELY, settings_of, wave, write_tape
@@ -99,6 +101,24 @@ def test_no_settings_are_tried_twice(tape: Path, tmp_path: Path, sampler: str) -
     tried = {(row.params["strategy.rules.fast"], row.params["strategy.rules.slow"]) for row in rows}
     assert tried == {(fast, slow) for fast in (2, 3, 4) for slow in (5, 7, 9, 11)}
     assert len(rows) == 12
+
+
+def test_a_map_has_its_values_in_order(tape: Path, tmp_path: Path) -> None:
+    """Numbers as numbers, choices among them too; what has a column of its own is named once, many share one."""
+    few = wanted(tape, 9, "grid", params=["strategy.rules.slow=20:60:5"])
+    rows = Sweep(few, tmp_path / "s.sqlite").run(Here(), lambda _: None)
+    labels = re.findall(r">([^<]+)</text>", heat_map(rows, "strategy.rules.slow", None))
+    assert labels[-8:] == ["20", "25", "30", "35", "40", "45", "50", "55–60"]
+    labels = re.findall(r">([^<]+)</text>", heat_map(_with(rows, [12, 3, 8]), "strategy.rules.fast", None))
+    assert labels[-3:] == ["3", "8", "12"]
+
+
+def _with(rows: list[TrialRow], values: list[int]) -> list[TrialRow]:
+    """The rows, tried with these values of the fast average in turn, as texts."""
+    return [
+        msgspec.structs.replace(row, params={"strategy.rules.fast": str(values[n % len(values)])})
+        for n, row in enumerate(rows)
+    ]
 
 
 @pytest.mark.nightly
