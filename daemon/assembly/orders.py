@@ -91,7 +91,7 @@ def _paper_execution(
 ) -> ExecutionActor:  # fmt: skip
     instruments, calendar = market.instruments, market.calendar
     venue = PaperVenue(
-        settings.broker.paper, instruments, CostSchedule(), calendar, INTERVALS.get(market.tapes.bars, 0)
+        settings.broker.paper, instruments, CostSchedule(), calendar, INTERVALS.get(market.tapes.bars, 0), settings.feed
     )
     return ExecutionActor(
         bus, account.orders, venue, journal, plan.clock, settings.execution.working_timeout_s, plan.latency.order_ns,

@@ -33,6 +33,8 @@ from daemon.settings.market import InstrumentSettings, MarketSettings
 
 INDEX_SUFFIX: Final = "-INDEX"
 DEFAULT_TICK: Final = Decimal("0.05")
+FEW_TICKS: Final = 4
+"""A move of so many ticks of the price grid is never a jump, however large a share of a small price it is."""
 _TABLE: Final = "index_futures.yaml"
 _PRICED_EXCHANGES: Final = ("NSE", "BSE")
 _INDEX: Final = re.compile(r"(?P<name>[A-Z0-9_ &-]+)-INDEX")

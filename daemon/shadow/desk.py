@@ -177,7 +177,9 @@ class Desk:
             ),
             clock, calendar, settings.strategy.square_off_minutes, None, around.limit, around.undated,
         )  # fmt: skip
-        venue = PaperVenue(settings.broker.paper, around.instruments, CostSchedule(), calendar, around.bar_s)
+        venue = PaperVenue(
+            settings.broker.paper, around.instruments, CostSchedule(), calendar, around.bar_s, settings.feed
+        )
         self.execution = ExecutionActor(
             bus, OrderBook(), venue, None, clock, settings.execution.working_timeout_s, around.latency.order_ns,
             settlement=Settlement(around.instruments, CostSchedule(), calendar), undated=around.undated,
