@@ -88,13 +88,9 @@ def _paper_execution(
 ) -> ExecutionActor:  # fmt: skip
     instruments, calendar = market.instruments, market.calendar
     venue = PaperVenue(
-        settings.broker.paper,
-        instruments,
-        CostSchedule(),
-        calendar,
-        INTERVALS.get(market.tapes.bars, 0),
-        venue_time.at,
-    )
+        settings.broker.paper, instruments, CostSchedule(), calendar, INTERVALS.get(market.tapes.bars, 0),
+        feed=settings.feed, venue_time=venue_time.at,
+    )  # fmt: skip
     return ExecutionActor(
         bus, account.orders, venue, journal, plan.clock, settings.execution.working_timeout_s, plan.latency.order_ns,
         account.held, Settlement(instruments, CostSchedule(), calendar, account.portfolio.closes()), venue_time,

@@ -25,6 +25,7 @@ from daemon.journal.reader import check_journal
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.instruments import InstrumentBook
 from daemon.market.scheduled_events import ScheduledEvents
+from daemon.market.symbol_files import needs_master
 from daemon.orders.findings import Finding, State, bad, doubtful, good
 from daemon.report import tables
 from daemon.risk.book import RiskBook
@@ -103,6 +104,8 @@ def _calendar(settings: Settings, clock: Clock) -> Finding:
 
 
 def _feed(settings: Settings) -> str:
+    if not needs_master(settings):
+        InstrumentBook(settings.market).check_named(settings.risk.limits)
     if settings.feed.source != "tape":
         check_feed(settings)
         return f"{len(settings.feed.symbols)} symbols, {'real' if real_ticks(settings) else 'rehearsed'} ticks"

@@ -15,7 +15,6 @@ from daemon.core.clock import DAY_NS, IST_OFFSET_NS, MAX_SKEW_NS
 from daemon.core.events import MISSING_INT, TickBatch
 from daemon.feed import belief
 from daemon.feed.tick_filter import (
-    FEW_TICKS,
     MAX_PRICE,
     MAX_QUANTITY,
     MIN_PRICE,
@@ -28,6 +27,7 @@ from daemon.feed.tick_filter import (
     TickFilter,
     picked,
 )
+from daemon.market.instruments import FEW_TICKS
 from daemon.native.kernel import LIMITS, STREAM, Kernel, refused
 from daemon.tape.file import FIRST_VALID_NS, LAST_VALID_NS
 

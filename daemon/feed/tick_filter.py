@@ -20,7 +20,7 @@ from daemon.core.columns import running_max
 from daemon.core.events import BAND_COLUMNS, TICK_COLUMNS, TickBatch
 from daemon.feed.belief import BELIEVED_AFTER, BELIEVED_AFTER_NS, BELIEVED_AFTER_SILENCE, SILENCE_NS
 from daemon.feed.cumulative_volume import CumulativeVolume, set_volumes
-from daemon.market.instruments import Instrument, Kind
+from daemon.market.instruments import FEW_TICKS, Instrument, Kind
 from daemon.tape.file import FIRST_VALID_NS, LAST_VALID_NS
 
 Mask = NDArray[np.bool_]
@@ -35,8 +35,6 @@ MAX_QUANTITY = 10**12
 
 NO_LIMIT_PERCENT = 1e15
 """No move is so large: of ticks that are made of bars, which were judged as bars."""
-FEW_TICKS = 4
-"""A move of so many ticks of the price grid is never a jump, however large a share of a small price it is."""
 _SMALL_GROUP = 128  # below so many ticks of a symbol the plain walk is quicker than numpy's calls
 _ROUNDS = 6  # of the vectorised solution before the plain walk takes over
 _COMPARED = ("volume", "last_qty", "bid", "ask", "bid_qty", "ask_qty", "oi", "ts_event", "ltp")  # all the exchange's

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from functools import lru_cache
@@ -33,6 +33,8 @@ from daemon.settings.market import InstrumentSettings, MarketSettings
 
 INDEX_SUFFIX: Final = "-INDEX"
 DEFAULT_TICK: Final = Decimal("0.05")
+FEW_TICKS: Final = 4
+"""A move of so many ticks of the price grid is never a jump, however large a share of a small price it is."""
 _TABLE: Final = "index_futures.yaml"
 _PRICED_EXCHANGES: Final = ("NSE", "BSE")
 _INDEX: Final = re.compile(r"(?P<name>[A-Z0-9_ &-]+)-INDEX")
@@ -190,6 +192,23 @@ class InstrumentBook:
             found = self.resolve(symbol)
             if found is not None and found.missing_lot:
                 raise SettingsError(f"feed.symbols: {symbol}: its lot is not known; {lot_advice(found)}")
+
+    def check_named(self, limits: Iterable[str]) -> None:
+        """Raise `SettingsError` where a limit, a freeze quantity or a corporate action would hold for nothing."""
+        self.check_known("risk.limits", limits)
+        self.check_known("market.freeze_quantities", self._settings.freeze_quantities)
+        self.check_known("market.adjustments", [item.symbol for item in self._settings.adjustments])
+
+    def check_known(self, key: str, symbols: Iterable[str]) -> None:
+        """Raise `SettingsError` for the first of the symbols under `key` that no instrument and no family can have."""
+        for symbol in symbols:
+            body = _split(symbol)[1]
+            family = body.endswith(("-FUT", "-OPT")) and body == body.upper()
+            if not family and self.resolve(symbol) is None and self._kind_of(body, bare=":" not in symbol) is None:
+                raise SettingsError(
+                    f"{key}: {symbol}: no such symbol, so that it would hold for nothing; expected one such as "
+                    "NSE:SBIN-EQ"
+                )
 
     def _limited(self, found: Instrument | None) -> Instrument | None:
         """With the freeze quantity of the contract, or of what an index is traded as."""

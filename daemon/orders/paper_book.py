@@ -3,8 +3,9 @@
 A quote of 0 (or a quantity of 0 beside no quote, or no quote beside one on the other side) says that nobody is there.
 A tick with no quote at all says nothing: while the symbol was quoted within `QUOTES_LAST_NS` the book is there all the
 same and only isn't told, so that one waits for a tick that tells it; a source that tells none is taken at its last
-price. Zeros on both sides without a quantity are what a source writes that knows no book. Invariant: how the ticks are
-cut into batches changes nothing.
+price. Zeros on both sides without a quantity are what a source writes that knows no book. A quote further from the
+tick's last price than that may move at once is not believed where we would gain by it, and is no price where we would
+lose by it. Invariant: how the ticks are cut into batches changes nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from daemon.core.events import Side, TickBatch
 WHOLE: Final = np.iinfo(np.int64).max
 """As much as one likes: nobody said how much there is."""
 QUOTES_LAST_NS: Final = 60 * NS_PER_S
+ANYWHERE: Final = (1e15, 1e15)
+"""No quote is so far from its last price: of ticks that are made of bars, whose quotes are the bar's extremes."""
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -89,11 +92,14 @@ class BookTicks:
         *,
         has_book: bool = True,
         quotes_last_ns: int = QUOTES_LAST_NS,
+        reach: tuple[float, float] = ANYWHERE,
+        least_reach: float = 0.0,
     ) -> None:
         """`book`: what was known before these rows; without `has_book` (an index) quotes and bands are no offers.
 
         `quotes_last_ns`: so long after a quote a tick without one is waited out; 0 where ticks are made of bars, of
-        which only those inside a bar have quotes.
+        which only those inside a bar have quotes. `reach`: how far a quote may lie from the last price where it is
+        better than that, and where it is worse, as shares of it; `least_reach` (rupees) it always may.
         """
         self._quotes_last_ns = quotes_last_ns
         self.rows = np.arange(len(batch))[rows]
@@ -101,6 +107,7 @@ class BookTicks:
         self.day: Ints = (self.ts + IST_OFFSET_NS) // DAY_NS
         self.ltp: Floats = batch.ltp[rows]
         self.new_trade: Mask = batch.traded[rows] != 0
+        self._better, self._worse = (np.maximum(self.ltp * share, least_reach) for share in reach)
         none, unknown = np.full(len(self.ts), np.nan), np.full(len(self.ts), -1)
         bid, ask, bid_qty, ask_qty = none, none, unknown, unknown
         if has_book:
@@ -117,10 +124,19 @@ class BookTicks:
         self._taken = {side: np.zeros(len(self.ts), dtype=np.int64) for side in Side}
 
     def quote(self, side: Side) -> Floats:
-        """(n,): what `side` would trade at (the ask for a BUY), NaN where unknown; of a crossed book the worse."""
+        """(n,): what `side` would trade at (the ask for a BUY), NaN where unknown or too good to be true.
+
+        Of a crossed book the worse.
+        """
         opposite, own, _ = self._quotes[side]
         crossed = (own > 0) & (side.sign * (own - opposite) > 0)
-        return np.where(opposite > 0, np.where(crossed, own, opposite), np.nan)
+        quote = np.where(opposite > 0, np.where(crossed, own, opposite), np.nan)
+        return np.where(side.sign * (self.ltp - quote) > self._better, np.nan, quote)
+
+    def out_of_reach(self, side: Side) -> Mask:
+        """(n,): whether `side` would pay what the market can't have moved to since its last price."""
+        out: Mask = side.sign * (self.quote(side) - self.ltp) > self._worse
+        return out
 
     def nobody(self, side: Side) -> Mask:
         """(n,): whether the source says that nobody trades with `side`."""

@@ -6,7 +6,9 @@ quote, or the last price and half the spread, and slippage, rounded to the tick 
 limit, only when a trade that is new (`traded` is not 0), or the opposite quote, goes through it (or touches it, by
 setting). Where nobody is on the other side of the book nothing fills, whatever the type: the order waits, as a market
 order does at NSE, and a warning says so once. Nothing is bought above or sold below the day's price band where the feed
-tells one, and a limit or stop price outside it is refused.
+tells one, and a limit or stop price outside it is refused. A quote that is further from the last price than that may
+jump (`feed.max_jump_percent`) gives nobody a bargain: the last price counts. Nobody pays it either: the order waits for
+a better one, but of an option, which may not have traded for long.
 
 On a tape that is made of bars nobody knows what came first inside one (`daemon/tape/bar_ticks.py`). A market order that
 was there before the bar's open fills at the open; what trades inside the bar, a stop too, pays the bar's worse extreme;
@@ -53,9 +55,17 @@ from daemon.core.events import (
 from daemon.core.pairs import STOPS, is_stop
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.costs import ZERO, CostSchedule
-from daemon.market.instruments import Instrument, InstrumentBook, Kind
-from daemon.orders.paper_book import QUOTES_LAST_NS, WHOLE, BookTicks, SymbolBook, quoted_and_untold, tells_all
+from daemon.market.instruments import FEW_TICKS, Instrument, InstrumentBook, Kind
+from daemon.orders.paper_book import (
+    ANYWHERE,
+    WHOLE,
+    BookTicks,
+    SymbolBook,
+    quoted_and_untold,
+    tells_all,
+)
 from daemon.orders.terms import LIMITS
+from daemon.settings.feed import FeedSettings
 from daemon.settings.orders import PaperSettings
 from daemon.tape.bar_ticks import certain_since
 
@@ -110,7 +120,7 @@ class _Order:
         self.fills = 0
         self.turnover = ZERO
         self.told = False
-        """Whether it was said that nobody is on the other side."""
+        """Whether it was said that it waits for somebody to trade with."""
 
     @property
     def remaining(self) -> int:
@@ -127,12 +137,16 @@ class PaperVenue:
         costs: CostSchedule,
         calendar: MarketCalendar,
         bar_s: int = 0,
+        *,
+        feed: FeedSettings | None = None,
         venue_time: Callable[[int], int] = lambda ts: ts,
     ) -> None:
         """`bar_s`: the length of the bars of which the ticks are made, 0 where they are ticks.
 
-        `venue_time`: by which sessions begin and end, at a moment of the clock's.
+        `feed`: what is believed of ticks; None: as it ships. `venue_time`: by which sessions begin and end, at a moment
+        of the clock's.
         """
+        self._feed = FeedSettings() if feed is None else feed
         self._instruments = instruments
         self._costs = costs
         self._calendar = calendar
@@ -318,8 +332,12 @@ class PaperVenue:
             rows = np.flatnonzero(batch.code == batch.symbols.index(symbol))
         has_book = self._bar_ns > 0 or instrument is None or instrument.kind is not Kind.INDEX
         book = (self._books.get(symbol) if has_book else None) or SymbolBook()
-        lasts_ns = 0 if self._bar_ns else QUOTES_LAST_NS
-        return BookTicks(batch, rows, book, has_book=has_book, quotes_last_ns=lasts_ns)
+        if self._bar_ns or instrument is None:
+            return BookTicks(batch, rows, book, has_book=has_book, quotes_last_ns=0)
+        jump = self._feed.jump_of(instrument.kind)
+        reach = jump, ANYWHERE[1] if instrument.kind is Kind.OPTION else jump
+        few = FEW_TICKS * float(instrument.tick_size)
+        return BookTicks(batch, rows, book, has_book=has_book, reach=reach, least_reach=few)
 
     def _match(self, symbol: str, batch: TickBatch) -> list[tuple[int, int, list[Event]]]:
         """(row, sequence, events) of every order of one symbol: targets last, the others oldest first."""
@@ -349,8 +367,8 @@ class PaperVenue:
         if len(possible):
             row = int(possible[0])
             return row, min(order.remaining, order.instrument.round_quantity(int(available[row])))
-        if not order.told and (on_market & ticks.nobody(order.intent.side)).any():
-            self._tell_waiting(order)
+        if not order.told:
+            self._tell_waiting(order, ticks, on_market)
         return None, 0
 
     def _work(self, order: _Order, ticks: BookTicks) -> list[tuple[int, int, list[Event]]]:
@@ -398,11 +416,17 @@ class PaperVenue:
         event = self._remove(order.intent.order_id, ts, reason)
         return () if event is None else (event,)
 
-    def _tell_waiting(self, order: _Order) -> None:
-        """Nobody trades with the order: it waits, which is said once."""
+    def _tell_waiting(self, order: _Order, ticks: BookTicks, on_market: NDArray[np.bool_]) -> None:
+        """Nobody trades with the order, or nobody who can be believed: it waits, which is said once."""
+        if (on_market & ticks.nobody(order.intent.side)).any():
+            why = "nobody is on the other side"
+        elif (on_market & ticks.out_of_reach(order.intent.side)).any():
+            why = "the quotes are too far from the last price"
+        else:
+            return
         order.told = True
         log.warning(
-            "nobody is on the other side: the order waits", order=order.intent.order_id,
+            f"{why}: the order waits", order=order.intent.order_id,
             decision=order.intent.decision, symbol=order.intent.symbol,
             side=order.intent.side, quantity=order.remaining, exit=order.intent.reduces,
         )  # fmt: skip
@@ -412,7 +436,7 @@ class PaperVenue:
         side = order.intent.side
         displayed = ticks.displayed(side)
         if order.intent.type not in LIMITS:
-            return np.where(ticks.beyond_band(side), 0, displayed)
+            return np.where(ticks.beyond_band(side) | ticks.out_of_reach(side), 0, displayed)
         limit, hair = float(_given(order.intent.limit_price)), float(order.instrument.tick_size) / 1000
         reach = limit - side.sign * (-hair if self._touch else hair)
         by_trade = ticks.new_trade & (side.sign * (ticks.ltp - reach) < 0)

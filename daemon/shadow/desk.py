@@ -177,8 +177,9 @@ class Desk:
             clock, calendar, settings.strategy.square_off_minutes, None, around.limit, around.venue_time,
         )  # fmt: skip
         venue = PaperVenue(
-            settings.broker.paper, around.instruments, CostSchedule(), calendar, around.bar_s, around.venue_time.at
-        )
+            settings.broker.paper, around.instruments, CostSchedule(), calendar, around.bar_s, feed=settings.feed,
+            venue_time=around.venue_time.at,
+        )  # fmt: skip
         self.execution = ExecutionActor(
             bus, OrderBook(), venue, None, clock, settings.execution.working_timeout_s, around.latency.order_ns,
             settlement=Settlement(around.instruments, CostSchedule(), calendar), venue_time=around.venue_time,

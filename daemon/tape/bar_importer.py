@@ -178,7 +178,7 @@ class _File:
         volume, other = np.full(n, np.nan), np.zeros(n, dtype=np.bool_)
         if "volume" in names:
             column = chunk[names["volume"]]
-            volume = NumberColumn(names["volume"]).read_floats(column)
+            volume = NumberColumn(names["volume"]).read_floats(column, whole=True)
             volume = np.where(np.isnan(volume) & ~np.asarray(column.is_null()), -1.0, volume)  # there, and no number
         if "interval" in names:
             other = np.asarray(chunk[names["interval"]].cast(pa.string()).to_pylist(), dtype=object) != self._interval

@@ -30,6 +30,10 @@ UNITS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 _GROUPED = r"^[+-]?[0-9]{1,3}(,[0-9]{2,3})*,[0-9]{3}(\.[0-9]*)?$"
 """A number with its thousands, or its lakhs and crores, set apart: 1,00,000.50."""
+_ONE_COMMA = r"^[+-]?[0-9]+,[0-9]+$"
+"""Thousands, or a decimal comma: which of them other numbers of the column tell, ..."""
+_POINTED = r"^[^.]*\.[0-9]*$|,.*,"
+"""... such as have a decimal point, or several commas."""
 _INTEGER = r"^\d{1,18}$|^[1-8]\d{18}$"
 _ISO_TIME = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?$"
 _FRACTION = re.compile(r"\.(\d{1,9})")
@@ -142,12 +146,18 @@ class NumberColumn:
     def __init__(self, name: str) -> None:
         self.name = name
         self.unreadable = 0
+        self._pointed = False
 
-    def read_floats(self, column: Any) -> Floats:
-        """Prices; raises `TapeError` where the type is neither a number nor text."""
+    def read_floats(self, column: Any, *, whole: bool = False) -> Floats:
+        """Prices; raises `TapeError` where the type is neither a number nor text, or commas may be decimal ones.
+
+        `whole`: no number is any but a whole one, so that every comma sets thousands apart.
+        """
         kind = column.type
         if is_text(kind):
             texts = pc.utf8_trim_whitespace(column)
+            if not whole:
+                self._check_commas(texts)
             grouped = pc.match_substring_regex(texts, _GROUPED)
             texts = pc.if_else(grouped, pc.replace_substring(texts, ",", ""), texts)
             values = _raw_floats(_only(texts, _NUMBER).cast(pa.float64()))
@@ -165,11 +175,24 @@ class NumberColumn:
             self.unreadable += len(column) - column.null_count - int(np.count_nonzero(values >= 0))
             return values
         before = self.unreadable
-        floats = self.read_floats(column)
+        floats = self.read_floats(column, whole=True)
         self.unreadable = before
         whole = (floats >= 0) & (floats < 2.0**62) & (floats == np.floor(floats))
         self.unreadable += len(column) - column.null_count - int(np.count_nonzero(whole))
         return np.where(whole, np.where(whole, floats, 0).astype(np.int64), MISSING_INT)
+
+    def _check_commas(self, texts: Any) -> None:
+        """Raise `TapeError` for a comma of which nothing in the column so far says what it is."""
+        if self._pointed:
+            return
+        self._pointed = bool(pc.any(pc.match_substring_regex(texts, _POINTED)).as_py())
+        doubtful = pc.match_substring_regex(texts, _ONE_COMMA)
+        if not self._pointed and pc.any(doubtful).as_py():
+            text = pc.filter(texts, doubtful)[0].as_py()
+            raise TapeError(
+                f"column {self.name} has {text}: {text.replace(',', '')} or {text.replace(',', '.')}? Write numbers "
+                "with a decimal point, or without commas"
+            )
 
 
 def as_plain(column: Any) -> Any:

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
+
+import numpy as np
 
 from models.training.adjusting import Actions, Broken, adjusted, never, no_actions, separated
 from models.training.errors import DataError
 from models.training.ingest import Report, read_bars
-from models.training.sessions import Ints, Sessions, in_order, join, split_by_time, usual_hours
+from models.training.sessions import MUMBAI_NS, Ints, Sessions, in_order, join, split_by_time, usual_hours
+
+OUTSIDE_SHARE: Final = 0.05
+"""Of a file's bars: so many outside the market's hours are no auction and no odd session, but another clock's."""
+_MUMBAI: Final = timezone(timedelta(seconds=MUMBAI_NS // 1_000_000_000))
 
 Hours = Callable[[Ints], Ints]
 """Starts of sessions (N,) → when the market opened and closed on those days, (N, 2), all UTC nanoseconds."""
@@ -80,11 +87,37 @@ def load(data: FileData, interval_s: int) -> tuple[Sessions, list[Report]]:
             parts.append(Sessions.open(path))
             continue
         sessions, found = read_bars(path, interval_s, columns=data.columns)
+        _check_hours(path, sessions, data.hours)
         parts.append(sessions)
         reports += found
     whole = adjusted(parts[0] if len(parts) == 1 else in_order(join(parts)), data.actions)
     whole = replace(whole, hours_ns=data.hours(whole.start_ns()))
     return separated(whole, data.broken), reports
+
+
+def _check_hours(path: Path, sessions: Sessions, hours: Hours) -> None:
+    """Raise DataError for bars that another clock stamped, or by their ends: all of them would be of another time."""
+    opened, closed = np.repeat(hours(sessions.start_ns()), sessions.lengths, axis=0).T
+    starts = sessions.ts_ns
+    outside = (starts < opened) | (starts >= closed)
+    if np.count_nonzero(outside) > OUTSIDE_SHARE * len(starts):
+        row = int(np.argmax(outside))
+        raise DataError(
+            f"{path}: {np.count_nonzero(outside):,} of {len(starts):,} bars are outside the market's hours, the first "
+            f"at {_clock(starts[row], '%Y-%m-%d %H:%M')} IST, where {_clock(opened[row])} to {_clock(closed[row])} is "
+            "right: are their times of another zone? In Parquet a time without a zone is UTC, in CSV Mumbai's"
+        )
+    at_close = starts == closed
+    if at_close.any() and not (starts == opened).any():
+        row = int(np.argmax(at_close))
+        raise DataError(
+            f"{path}: a bar begins at {_clock(starts[row], '%Y-%m-%d %H:%M')} IST, when the market closes, and none "
+            "when it opens: the bars are stamped by their ends; expected their starts"
+        )
+
+
+def _clock(ns: int, form: str = "%H:%M") -> str:
+    return f"{datetime.fromtimestamp(int(ns) // 1_000_000_000, _MUMBAI):{form}}"
 
 
 def divided(data: FileData, sessions: Sessions, border: date) -> tuple[Sessions, Sessions]:

@@ -19,11 +19,10 @@ from daemon.feed.tick_filter import (
     BELIEVED_AFTER,
     BELIEVED_AFTER_NS,
     BELIEVED_AFTER_SILENCE,
-    FEW_TICKS,
     SILENCE_NS,
     TickFilter,
 )
-from daemon.market.instruments import Instrument, Kind
+from daemon.market.instruments import FEW_TICKS, Instrument, Kind
 from tests.depth import examples
 
 SECOND = 1_000_000_000

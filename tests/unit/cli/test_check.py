@@ -194,3 +194,7 @@ def test_a_lot_that_no_limit_lets_through_is_told(capsys: Capture, ready: list[s
     assert "risk.limits can give NSE:NIFTY-FUT its own" in found["limits"][1]
     wide = ("risk.max_gross_notional=5000000", 'risk.limits={"NSE:NIFTY-FUT": {max_order_notional: 2000000}}')
     assert "limits" not in check(capsys, *ready, f"feed.tape=[{tape}]", *wide)[1]
+    typo = "risk.limits={NSE:SBIN-EQX: {max_order_quantity: 10}}"
+    assert (
+        "risk.limits: NSE:SBIN-EQX: no such symbol" in check(capsys, *ready, f"feed.tape=[{tape}]", typo)[1]["feed"][1]
+    )

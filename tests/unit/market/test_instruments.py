@@ -214,6 +214,15 @@ def test_the_largest_order_is_in_whole_lots() -> None:
     assert [found.largest_order for found in sizes if found is not None] == [1755, 65, None]
 
 
+@pytest.mark.parametrize("symbol", ["NSE:SBIN-EQX", "NSE:sbin-EQ", "sbin", "NSE:nifty-FUT", "SBIN-EQ:NSE", ""])
+def test_a_limit_for_a_symbol_that_none_has_is_refused(book: InstrumentBook, symbol: str) -> None:
+    """It would hold for nothing; a family of contracts, a bare name and one that isn't listed are none of those."""
+    book.check_known("risk.limits", ["NSE:SBIN-EQ", "NSE:NIFTY-FUT", "NSE:M&M-OPT", "RELIANCE", "NSE:NIFTY26JANFUT"])
+    InstrumentBook(MarketSettings(unlisted="reject")).check_known("risk.limits", ["NSE:SBIN-EQ"])
+    with pytest.raises(SettingsError, match=f"risk.limits: {symbol}: no such symbol.*NSE:SBIN-EQ"):
+        book.check_known("risk.limits", ["NSE:SBIN-EQ", symbol])
+
+
 def test_a_configured_symbol_without_a_lot_is_refused() -> None:
     """The line names the symbol and what to add; equities, index contracts and a listed lot pass."""
     book = InstrumentBook(MarketSettings())

@@ -271,6 +271,50 @@ def test_a_crossed_book_is_read_against_us(side: Side, expected: str) -> None:
     assert prices(paper.on_ticks(ticks({"s": 1, "ltp": 100, "bid": 101, "ask": 99}))) == [(1, 10, expected)]
 
 
+@pytest.mark.parametrize(
+    ("side", "quote", "expected"),
+    [
+        (Side.BUY, {"bid": 7.9, "ask": 8.0}, "100.00"), (Side.SELL, {"bid": 8000.0, "ask": 8001.0}, "100.00"),
+        (Side.BUY, {"bid": 79.9, "ask": 80.0}, "80.00"), (Side.SELL, {"bid": 120.0, "ask": 120.1}, "120.00"),
+    ],
+)  # fmt: skip
+def test_a_quote_too_good_to_be_true_is_not_believed(side: Side, quote: dict[str, float], expected: str) -> None:
+    """Nobody buys at 8 what last traded at 100: further off than a price may jump the last price counts."""
+    paper = venue()
+    paper.submit(order(side), T0)
+    assert prices(paper.on_ticks(ticks({"s": 1, "ltp": 100, **quote}))) == [(1, 10, expected)]
+
+
+@pytest.mark.parametrize(
+    ("side", "quote"), [(Side.BUY, {"bid": 9999.0, "ask": 10_000.0}), (Side.SELL, {"bid": 1.0, "ask": 1.05})]
+)
+def test_a_quote_that_no_price_can_have_is_waited_out(side: Side, quote: dict[str, float]) -> None:
+    """A share doesn't trade at a hundred times its last price: the order waits for another tick, and says so once."""
+    paper = venue()
+    paper.submit(order(side), T0)
+    with capture_logs() as logs:
+        assert paper.on_ticks(ticks({"s": 1, "ltp": 100, **quote}, {"s": 2, "ltp": 100, **quote})) == []
+    assert [line["event"] for line in logs] == ["the quotes are too far from the last price: the order waits"]
+    assert prices(paper.on_ticks(ticks({"s": 3, "ltp": 100, "bid": 99.95, "ask": 100.05}))) != []
+
+
+def test_a_dear_option_is_paid_for() -> None:
+    """An option that hasn't traded for long may be quoted at ten times its last price, and costs that."""
+    option = "NSE:NIFTY2140815000CE"
+    paper = venue()
+    paper.submit(order(quantity=75, symbol=option), T0)
+    batch = ticks({"s": 1, "ltp": 1, "bid": 0.5, "ask": 10.0}, symbols=(option,))
+    assert prices(paper.on_ticks(batch)) == [(1, 75, "10.00")]
+
+
+def test_a_false_quote_fills_no_limit() -> None:
+    """Neither does it fill what waits at a price that the market never reached."""
+    paper = venue()
+    paper.submit(order(Side.SELL, limit="110"), T0)
+    assert paper.on_ticks(ticks({"s": 1, "ltp": 100, "bid": 8000.0, "ask": 8001.0})) == []
+    assert prices(paper.on_ticks(ticks({"s": 2, "ltp": 100, "bid": 110.05, "ask": 110.1}))) == [(2, 10, "110")]
+
+
 def test_an_index_has_no_book() -> None:
     """Quotes on an index are not offers; it fills around its value, in lots of its future."""
     paper = venue(spread_bp=2)

@@ -261,3 +261,16 @@ def test_months_before_days_are_refused() -> None:
     """A 13th month shows that the others were not what they seemed."""
     with pytest.raises(TapeError, match=r"column ts has the day 01-13-2026: expected day, month, year"):
         TimeColumn("ts", INDIA).read(pa.array(["01-05-2026 09:15:00", "01-13-2026 09:15:00"]))
+
+
+def test_a_comma_that_may_be_a_decimal_one_is_no_guess() -> None:
+    """820,105 is 820105 or 820.105: other prices of the column tell, else nobody does."""
+    known = NumberColumn("ltp")
+    assert known.read_floats(pa.array(["999.50"])).tolist() == [999.5]
+    assert known.read_floats(pa.array(["24,251"])).tolist() == [24251.0]
+    assert NumberColumn("ltp").read_floats(pa.array(["1,24,250", "24,250"])).tolist() == [124250.0, 24250.0]
+    with pytest.raises(TapeError, match=r"column ltp has 820,105: 820105 or 820\.105.*decimal point"):
+        NumberColumn("ltp").read_floats(pa.array(["820,105", "820,110"]))
+    with pytest.raises(TapeError, match=r"column ltp has 820,1: .*decimal point"):
+        NumberColumn("ltp").read_floats(pa.array(["820,1", "820,105", "820,11"]))
+    assert NumberColumn("volume").read_integers(pa.array(["24,250", "7"])).tolist() == [24250, 7]

@@ -218,3 +218,29 @@ def test_bars_that_a_replay_wrote_are_read(tmp_path: Path) -> None:
     assert [report.dropped for report in reports] == [0]
     with pytest.raises(DataError, match="AAA has bars of 5m, 15m, from which bars of 60 s can't be made"):
         read_bars(path, 60)
+
+
+def stamped(path: Path, hours: float, count: int = 12) -> Path:
+    """A file of whole sessions whose stamps are so many hours later than they should be."""
+    drawn = simulated_sessions(HiddenRegimeMarket(), count, 3)
+    columns = {"ts": pa.array(drawn.ts_ns + round(hours * 3_600_000_000_000), pa.timestamp("ns"))}
+    columns |= {name: drawn.bars[:, i] for i, name in enumerate(("open", "high", "low", "close", "volume"))}
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_bars_of_another_zone_are_refused(tmp_path: Path) -> None:
+    """Times of Mumbai's clocks without a zone are UTC in Parquet: most bars would lie behind the close."""
+    path = stamped(tmp_path / "SBIN.parquet", 5.5)
+    with pytest.raises(
+        DataError, match=r"SBIN\.parquet: .* outside the market's hours.*15:30 IST.*09:15 to 15:30.*UTC"
+    ):
+        load(FileData([path], [300], BORDER), 300)
+    assert len(load(FileData([stamped(path, 0)], [300], BORDER), 300)[0]) == 12
+
+
+def test_bars_that_are_stamped_by_their_ends_are_refused(tmp_path: Path) -> None:
+    """One bar a day that begins when the market closes, and none when it opens: every bar would be known too late."""
+    path = stamped(tmp_path / "SBIN.parquet", 5 / 60)
+    with pytest.raises(DataError, match=r"SBIN\.parquet: .*15:30.*stamped by their ends.*starts"):
+        load(FileData([path], [300], BORDER), 300)
