@@ -22,11 +22,12 @@ from daemon.cli.options import settings_and_logs
 from models.act import AdaptiveComputationTime
 from models.checkpoint import load_model
 from models.config import EntrySettings
+from models.india import DAY_NS
 from models.training import reference as ref
 from models.training.batches import BatchSettings, Target, returns_between_fills
 from models.training.entries import worth_making
 from models.training.family import members, noise_seeds
-from models.training.market import DAY_NS, HiddenRegimeMarket
+from models.training.market import HiddenRegimeMarket
 from models.training.policy import adaptive_policy, follow
 from models.training.sessions import Floats, Sessions
 

@@ -21,14 +21,13 @@ from pydantic import BaseModel, ConfigDict
 from models.belief import BELIEF_FEATURES, MEMBERS, belief_features, followed
 from models.config import FeatureSettings
 from models.errors import InvalidObservation
+from models.india import MUMBAI_NS
 from models.vocabulary import Vocabularies
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-MUMBAI_NS: Final = 19_800_000_000_000
-"""UTC+05:30, no daylight saving."""
 FEATURE_VERSION: Final = 2
 BAR_FEATURES: Final = (
     "return", "body", "range", "upper_wick", "lower_wick", "level", "volume_z", "has_volume", "present",

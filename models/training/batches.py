@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from models.config import FeatureSettings, History
 from models.features import LEAST_COST_BP, NOTHING_KNOWN, USUAL_COST_BP, Columns, Features, encode_columns
+from models.india import DAY_NS, MUMBAI_NS
 from models.training.sessions import Floats, Ints, Sessions
 from models.vocabulary import Vocabularies
 
 Flags = NDArray[np.bool_]
 
 MINUTE_NS = 60_000_000_000
-DAY_NS = 86_400_000_000_000
-MUMBAI_NS = 19_800_000_000_000  # UTC+05:30, no daylight saving
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from models.india import MUMBAI_NS
 from models.training.errors import DataError
 
 PRICES: Final = ("open", "high", "low", "close")
@@ -25,7 +26,6 @@ WRITTEN: Final = "%Y%m%d %H:%M:%S", "%Y%m%d %H:%M", "%d-%m-%Y %H:%M:%S", "%d-%m-
     "%d/%m/%Y %H:%M", "%d-%b-%Y %H:%M:%S", "%d-%b-%Y %H:%M"  # fmt: skip
 """Times of CSV files beside ISO 8601 and seconds since 1970."""
 _MUMBAI: Final = timezone(timedelta(hours=5, minutes=30))
-_MUMBAI_NS: Final = 19_800_000_000_000
 _UNITS: Final = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))
 """Numbers below the first are so many nanoseconds each: seconds, milliseconds, microseconds since 1970."""
 
@@ -141,7 +141,7 @@ def _read_times(texts: list[str], first: str) -> np.ndarray:
         except ValueError:
             continue
         read = pc.strptime(pa.array(texts), format=written, unit="ns").cast(pa.int64())
-        return np.asarray(read.to_numpy(zero_copy_only=False)) - _MUMBAI_NS
+        return np.asarray(read.to_numpy(zero_copy_only=False)) - MUMBAI_NS
     return np.array([_iso(text) for text in texts], np.int64)
 
 

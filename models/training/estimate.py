@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 
 from models.features import CALENDAR_FEATURES, TREND_SPANS, VOLATILITY_UNIT_BP
-from models.training.batches import DAY_NS, MUMBAI_NS, Batch, BatchSettings, Target, make_batch
+from models.india import DAY_NS, MUMBAI_NS
+from models.training.batches import Batch, BatchSettings, Target, make_batch
 from models.training.errors import DataError
 from models.training.sessions import Floats, Ints, Sessions
 from models.vocabulary import Vocabularies

@@ -15,10 +15,11 @@ from typing import Final
 
 import numpy as np
 
+from models.india import MUMBAI_NS
 from models.training.adjusting import Actions, Broken, adjusted, never, no_actions, separated
 from models.training.errors import DataError
 from models.training.ingest import Report, read_bars
-from models.training.sessions import MUMBAI_NS, Ints, Sessions, in_order, join, split_by_time, usual_hours
+from models.training.sessions import Ints, Sessions, in_order, join, split_by_time, usual_hours
 
 OUTSIDE_SHARE: Final = 0.05
 """Of a file's bars: so many outside the market's hours are no auction and no odd session, but another clock's."""

@@ -14,12 +14,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from models.india import DAY_NS, MUMBAI_NS
 from models.training.columns import PRICES, read_table
 from models.training.errors import DataError
 from models.training.sessions import Floats, Ints, Sessions, join
-
-DAY_NS = 86_400_000_000_000
-MUMBAI_NS = 19_800_000_000_000  # UTC+05:30, no daylight saving
 
 
 @dataclass(frozen=True)

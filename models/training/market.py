@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from models.india import DAY_NS
 from models.training.sessions import Sessions, from_table
 
 FloatArray = NDArray[np.float64]
@@ -21,7 +22,6 @@ BP = 1e-4
 FIRST_CLOSE = 24_000.0
 BAR_NS = 300 * 1_000_000_000
 SESSION_OPEN_NS = 1_546_400_700 * 1_000_000_000  # 2019-01-02 03:45 UTC, 09:15 in Mumbai
-DAY_NS = 86_400 * 1_000_000_000
 SYMBOL = "SIM"
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.india import DAY_NS, MUMBAI_NS
 from models.past import FEWEST, LEFT, SUMS, known, session_evidence, session_sums
 from models.training.errors import DataError
 
@@ -28,8 +29,6 @@ AT_ONCE = 256
 _OWN = ("cost_bp", "hours_ns")
 """Arrays that not every set has."""
 MINUTE_NS = 60_000_000_000
-DAY_NS = 86_400_000_000_000
-MUMBAI_NS = 19_800_000_000_000  # UTC+05:30, no daylight saving
 OPEN_NS, CLOSE_NS = 555 * MINUTE_NS, 930 * MINUTE_NS
 """09:15 and 15:30: the usual hours of a session, from midnight."""
 _INDEX = "sessions.json"
