@@ -204,8 +204,9 @@ def _succession(world: World, app: App) -> Iterator[tuple[str, str]]:
             "who was in charge before is so again",
             f"{model_hash_of(newest)} decides, it was {moved.former.model_hash}",
         )
-    if stage is MigrationStage.PARALLEL and moved is not None and app.canary.running is not None:
-        yield "a candidate that went back decides nothing", f"its canary runs in stage {stage}"
+    canary = world.watch.canary if app.canary.running is not None else None
+    if stage is MigrationStage.PARALLEL and moved is not None and canary is not None and canary.began_ts <= moved.ts:
+        yield "a candidate that went back decides nothing", f"its canary runs in stage {stage}"  # one by hand may
 
 
 def on_record(world: World, told: Any) -> None:
