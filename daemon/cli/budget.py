@@ -129,7 +129,7 @@ def _ask(
         except ValueError:
             raise UsageError(f"--url {url!r}: expected http://127.0.0.1:PORT") from None
         place = Address(parts.hostname or "", parts.port or 80)
-    token = read_token(token_file or settings.token_file)
+    token = read_token(token_file or settings.token_file, "budget.token_file", "hrmd budget")
     raw = None if body is None else msgspec.json.encode(body)
     try:
         status, answer = exchange(

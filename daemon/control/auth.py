@@ -57,18 +57,18 @@ def server_token_file(token_file: Path, environment: Mapping[str, str]) -> Path:
     return credential if credential is not None and credential.exists() else token_file
 
 
-def read_token(path: Path) -> str:
-    """The token in `path`; raises `UsageError` where there is none."""
+def read_token(path: Path, key: str = "control.token_file", maker: str = "hrmd") -> str:
+    """The token in `path`, that is of setting `key`; `maker` makes it. Raises `UsageError` where there is none."""
     try:
         token = read_text(path).strip()
     except FileNotFoundError:
-        raise UsageError(f"{path}: no such token file; a running hrmd makes it (control.token_file)") from None
+        raise UsageError(f"{path}: no such token file; a running {maker} makes it ({key})") from None
     except OSError as error:
-        raise UsageError(f"{path}: the control token can't be read ({error.strerror})") from None
+        raise UsageError(f"{path}: the token of {key} can't be read ({error.strerror})") from None
     if len(token) < MIN_TOKEN_CHARS or not all("!" <= char <= "~" for char in token):
         raise UsageError(
             f"{path}: expected a token of at least {MIN_TOKEN_CHARS} visible ASCII characters in one line; "
-            "delete the file and restart hrmd to get a new one"
+            f"delete the file and restart {maker} to get a new one"
         )
     return token
 
