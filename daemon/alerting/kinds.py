@@ -35,7 +35,7 @@ KINDS: Final[dict[AlertKind, Sort]] = {
     AlertKind.MISSED_FILLS: Sort((WARNING,), "fills that only the broker's book told of were booked", news=True),
     AlertKind.BROKER: Sort((WARNING, CRITICAL), "the broker doesn't answer"),
     AlertKind.TOKEN: Sort((WARNING, CRITICAL), "the broker's access ends soon, or has ended"),
-    AlertKind.FEED: Sort((CRITICAL,), "the feed, or symbols of it, can't be relied on"),
+    AlertKind.FEED: Sort((WARNING, CRITICAL), "the feed, or symbols of it, can't be relied on"),
     AlertKind.TICKS: Sort((CRITICAL,), "no tick comes inside a session"),
     AlertKind.CLOCK: Sort((WARNING, CRITICAL), "the machine's time is doubtful"),
     AlertKind.JOURNAL: Sort((WARNING, CRITICAL), "the journal lags or can't be written"),

@@ -93,7 +93,7 @@ def test_what_can_t_be_had_together_is_refused_and_counts(tape: Path, tmp_path: 
     assert heat_map(rows, "strategy.rules.fast", "strategy.rules.slow").count("<rect") == 3
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_no_settings_are_tried_twice(tape: Path, tmp_path: Path, sampler: str) -> None:
     """Twelve ways to set them: forty trials would play, and count, the same ones thrice."""
     few = wanted(tape, 40, sampler, params=["strategy.rules.fast=2:4", "strategy.rules.slow=5:11:2"])

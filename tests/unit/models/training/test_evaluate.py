@@ -125,7 +125,7 @@ def test_entries_are_refused_as_the_daemon_refuses_them(hrm: HRMSettings, model:
 def test_a_cautious_model_is_told_of_a_dearer_trade(hrm: HRMSettings, model: HRM) -> None:
     """It decides as one at that cost would; one that is told of none is refused."""
     knows = hrm.model_copy(update={"features": hrm.features.model_copy(update={"past_sessions": 3})})
-    told, sessions = HRM(knows.network(), Vocabularies()), HiddenRegime().sessions(20, 5)
+    told, sessions = HRM(knows.network(), Vocabularies()), HiddenRegime().sessions(5, 5)
     cautious = {"entries": hrm.entries.model_copy(update={"caution_bp": 1.5})}
     cheap, dear, careful = (
         think(

@@ -186,7 +186,14 @@ def test_live_view_shows_the_figures() -> None:
         for report in (STEP, VALIDATION, NOTE, ValidationReport(8, [1.0], None, False)):
             view(report)
     shown = text.getvalue()
-    for piece in ("-0.500 -0.500", "depth 2.00", "512 MB", "40.0 %, 50.0 %", "rollback: back", "validation 1.00 bp"):
+    for piece in (
+        "-0.500 -0.500",
+        "depth 2.00",
+        "512 MB",
+        "40.0 %, 50.0 %",
+        "rollback: back",
+        "validation at depth 1: 1.00 bp",
+    ):
         assert piece in shown
 
 
