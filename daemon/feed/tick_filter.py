@@ -20,7 +20,7 @@ from daemon.core.columns import running_max
 from daemon.core.events import BAND_COLUMNS, TICK_COLUMNS, TickBatch
 from daemon.feed.belief import BELIEVED_AFTER, BELIEVED_AFTER_NS, BELIEVED_AFTER_SILENCE, SILENCE_NS
 from daemon.feed.cumulative_volume import CumulativeVolume, set_volumes
-from daemon.market.instruments import FEW_TICKS, Instrument, Kind
+from daemon.market.instruments import FEW_TICKS, Instrument, jumps_by_kind
 from daemon.tape.file import FIRST_VALID_NS, LAST_VALID_NS
 
 Mask = NDArray[np.bool_]
@@ -123,8 +123,7 @@ class TickFilter:
         self.rows: Rows | None = None
         """Which rows of the newest batch were accepted; None for all."""
         self._calendar = calendar
-        self._max_jump = dict.fromkeys(Kind, max_jump_percent / 100.0)
-        self._max_jump[Kind.OPTION] = max_option_jump_percent / 100.0
+        self._max_jump = jumps_by_kind(max_jump_percent, max_option_jump_percent)
         self._streams: dict[str, _Stream] = {}
         self._tables: dict[tuple[str, ...], tuple[Mask, list[_Stream]]] = {}
 

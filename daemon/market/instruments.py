@@ -134,6 +134,11 @@ class Instrument(msgspec.Struct, frozen=True):
         return max(0, int(lots)) * self.lot_size
 
 
+def jumps_by_kind(percent: float, of_option_percent: float) -> dict[Kind, float]:
+    """The share of its price that an instrument of each kind may move at once."""
+    return dict.fromkeys(Kind, percent / 100.0) | {Kind.OPTION: of_option_percent / 100.0}
+
+
 class InstrumentBook:
     """All instruments of a run, with the lots of the date `as_of` (default: the newest that the table knows).
 

@@ -55,9 +55,10 @@ from daemon.core.events import (
 from daemon.core.pairs import STOPS, is_stop
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.costs import ZERO, CostSchedule
-from daemon.market.instruments import FEW_TICKS, Instrument, InstrumentBook, Kind
+from daemon.market.instruments import FEW_TICKS, Instrument, InstrumentBook, Kind, jumps_by_kind
 from daemon.orders.paper_book import (
     ANYWHERE,
+    QUOTES_LAST_NS,
     WHOLE,
     BookTicks,
     SymbolBook,
@@ -146,7 +147,8 @@ class PaperVenue:
         `feed`: what is believed of ticks; None: as it ships. `venue_time`: by which sessions begin and end, at a moment
         of the clock's.
         """
-        self._feed = FeedSettings() if feed is None else feed
+        feed = FeedSettings() if feed is None else feed
+        self._jumps = jumps_by_kind(feed.max_jump_percent, feed.max_option_jump_percent)
         self._instruments = instruments
         self._costs = costs
         self._calendar = calendar
@@ -332,12 +334,13 @@ class PaperVenue:
             rows = np.flatnonzero(batch.code == batch.symbols.index(symbol))
         has_book = self._bar_ns > 0 or instrument is None or instrument.kind is not Kind.INDEX
         book = (self._books.get(symbol) if has_book else None) or SymbolBook()
-        if self._bar_ns or instrument is None:
-            return BookTicks(batch, rows, book, has_book=has_book, quotes_last_ns=0)
-        jump = self._feed.jump_of(instrument.kind)
-        reach = jump, ANYWHERE[1] if instrument.kind is Kind.OPTION else jump
-        few = FEW_TICKS * float(instrument.tick_size)
-        return BookTicks(batch, rows, book, has_book=has_book, reach=reach, least_reach=few)
+        lasts_ns = 0 if self._bar_ns else QUOTES_LAST_NS
+        reach, few = ANYWHERE, 0.0
+        if instrument is not None and not self._bar_ns:
+            jump = self._jumps[instrument.kind]
+            reach = jump, ANYWHERE[1] if instrument.kind is Kind.OPTION else jump
+            few = FEW_TICKS * float(instrument.tick_size)
+        return BookTicks(batch, rows, book, has_book=has_book, quotes_last_ns=lasts_ns, reach=reach, least_reach=few)
 
     def _match(self, symbol: str, batch: TickBatch) -> list[tuple[int, int, list[Event]]]:
         """(row, sequence, events) of every order of one symbol: targets last, the others oldest first."""

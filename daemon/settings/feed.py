@@ -52,10 +52,6 @@ class FeedSettings(Section):
     max_option_jump_percent: Positive = 100.0
     record: RecordSettings = RecordSettings()
 
-    def jump_of(self, kind: str) -> float:
-        """The share of its price that an instrument of a kind (equity, option, …) may move at once."""
-        return (self.max_option_jump_percent if kind == "option" else self.max_jump_percent) / 100.0
-
     @field_validator("symbols")
     @classmethod
     def _each_once(cls, symbols: list[str]) -> list[str]:
