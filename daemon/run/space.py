@@ -54,13 +54,19 @@ def points_of(space: Mapping[str, BaseDistribution]) -> int | None:
     return math.prod(counts)
 
 
+def check_grid(space: Mapping[str, BaseDistribution]) -> None:
+    """Raise `UsageError` for a setting that a grid has no steps for, one over magnitudes among them."""
+    for key, one in space.items():
+        if _values(one) is None or getattr(one, "log", False):
+            raise UsageError(f"--param {key}: a grid needs steps: LOW:HIGH:STEP or A,B,C")
+
+
 def point_of(space: Mapping[str, BaseDistribution], place: int) -> dict[str, Any]:
-    """The trial at a place of the grid of all of them, the last setting fastest. Raises `UsageError` without a grid."""
+    """The trial at a place of the grid of all of them, the last setting fastest; there is one (`points_of`)."""
     point = {}
     for key in reversed(list(space)):
         values = _values(space[key])
-        if values is None:
-            raise UsageError(f"--param {key}: a grid needs steps: LOW:HIGH:STEP or A,B,C")
+        assert values is not None
         place, at = divmod(place, len(values))
         point[key] = values[at]
     return point

@@ -23,7 +23,7 @@ from daemon.core.errors import SettingsError, UsageError
 from daemon.report.summary import ReplaySummary, equity_curve
 from daemon.report.sweep import TrialRow, Tried
 from daemon.run.many import Job
-from daemon.run.space import ends_of, point_of, points_of, space_of
+from daemon.run.space import check_grid, ends_of, point_of, points_of, space_of
 from daemon.settings.layers import laid_over
 from daemon.settings.loading import build_settings
 from daemon.settings.tree import Settings
@@ -87,6 +87,8 @@ def wanted_of(settings: Settings, tapes: Sequence[Path], **rest: Any) -> Wanted:
     space, values = space_of(rest["params"]), settings.model_dump_json()
     for key, tried in space.items():
         _check_setting(values, key, ends_of(tried))
+    if rest["sampler"] == "grid":
+        check_grid(space)
     for tape in tapes:
         if not tape.is_file():
             raise UsageError(f"{tape}: no such tape")

@@ -157,9 +157,10 @@ def test_the_command(tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "<svg" in (tmp_path / "out" / "sweep.html").read_text()
     for wrong in (["--metric", "x"], ["--sampler", "x"], ["--pruner", "x"], ["--param", "x=1"], ["--latency", "x"]):
         assert main([*words, *wrong]) == 2
-    stepless = ["--param", "broker.paper.slippage_bp=0.5:4.0", "--sampler", "grid", "-o", str(tmp_path / "other")]
-    assert main([*words, *stepless, *sets]) == 2
-    assert "--param broker.paper.slippage_bp: a grid needs steps" in capsys.readouterr().err
+    for name, span in (("broker.paper.slippage_bp", "0.5:4.0"), ("strategy.rules.fast", "2:9:log")):
+        stepless = ["--param", f"{name}={span}", "--sampler", "grid", "-o", str(tmp_path / "other")]
+        assert main([*words, *stepless, *sets]) == 2
+        assert f"--param {name}: a grid needs steps" in capsys.readouterr().err
     refused = {
         "strategy.rules.slo=4:6": "--param strategy.rules.slo: no such setting (did you mean strategy.rules.slow?)",
         "strategy.rules.slow=-6:-4": "--param strategy.rules.slow: expected greater than 0, got -4",
