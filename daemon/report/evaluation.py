@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from daemon.core.errors import UsageError
-from daemon.report.shell import card, document, meter, table, toned
+from daemon.report.shell import banners, card, document, meter, table, toned
 from daemon.report.text import counted, percent, whole
 from models.training.pages import (
     FAMILY_HEADS,
@@ -67,7 +67,7 @@ def render(evaluation: Evaluation, subject: Subject) -> str:
     parts = [
         f"<main>\n<h1>{escape(title)}<span>{sessions}</span></h1>",
         f'<div class="facts">{escape(subject.on)}</div>',
-        *_warnings(evaluation, subject),
+        _warnings(evaluation, subject),
     ]
     if evaluation.shares:
         parts.append(card("Expected profit against the best possible trader", _shares(evaluation)))
@@ -95,14 +95,14 @@ _FOOTER = (
 )
 
 
-def _warnings(evaluation: Evaluation, subject: Subject) -> list[str]:
+def _warnings(evaluation: Evaluation, subject: Subject) -> str:
     """What a reader must know before the first number."""
     lines = []
     if subject.simulated:
         lines.append("<b>Simulated market.</b> The sessions are made up by a program; nothing here is a market result.")
     if evaluation.on_training_data:
         lines.append(f"<b>On training data.</b> {escape(evaluation.on_training_data)}: it has seen the answers.")
-    return [f'<div class="banner">{line}</div>' for line in lines]
+    return banners(lines)
 
 
 def _heads(names: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from html import escape
 
 from daemon.report.performance import max_drawdown
-from daemon.report.shell import card, meter, table, toned
+from daemon.report.shell import banners, card, meter, table, toned
 from daemon.report.summary import EquityPoint, ReplaySummary
 from daemon.report.text import (
     ABSENT,
@@ -55,7 +55,7 @@ def warnings(summary: ReplaySummary) -> str:
         model = escape(summary.model)
         lines.append(f"<b>Model {model}.</b> Its weights were never trained; its decisions mean nothing.")
     lines += [escape(note) for note in summary.notes]
-    return "".join(f'<div class="banner">{line}</div>' for line in lines)
+    return banners(lines)
 
 
 def tiles(summary: ReplaySummary, equity: Sequence[EquityPoint]) -> str:

@@ -102,6 +102,11 @@ def meter(share: float, kind: str = "") -> str:
     return f'<svg class="meter {kind}" aria-hidden="true"><rect width="{width:.1f}%" height="100%" rx="3"/></svg>'
 
 
+def banners(lines: Sequence[str]) -> str:
+    """What a reader must know before the first number; lines of HTML."""
+    return "".join(f'<div class="banner">{line}</div>' for line in lines)
+
+
 def card(title: str, body: str, kind: str = "") -> str:
     """A section with a head; both are HTML."""
     return f'<section class="card {kind}"><h2>{title}</h2>{body}</section>'

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from daemon.core.errors import UsageError
-from daemon.report.shell import card, document, table, toned
+from daemon.report.shell import banners, card, document, table, toned
 from daemon.report.terminal import FEW_SESSIONS
 from daemon.report.text import counted, percent, ratio, rupees, signed_rupees, whole
 
@@ -88,7 +88,7 @@ def render(ranked: Sequence[TrialRow], tried: Tried) -> str:
     body = [
         f"<main>\n<h1>Sweep of {escape(tried.strategy)}<span>{whole(len(ranked))} trials</span></h1>",
         f'<div class="facts">{escape(tried.on)}</div>',
-        *(f'<div class="banner">{line}</div>' for line in _warnings(tried)),
+        banners(_warnings(tried)),
         f"<p>The best of {whole(len(ranked))} trials looks better than it is, for it was picked. <b>Not luck</b> is "
         "the deflated Sharpe ratio: the probability that a trial's ratio is above the best that so many tries bring "
         "out by chance. A good trial lies among good neighbours on the maps; a bright cell by itself is luck.</p>",
