@@ -24,7 +24,6 @@ from daemon.control.auth import read_token
 from daemon.control.finding import Address, Target, find, followed
 from daemon.control.words import HandSide
 from daemon.core.errors import Fault, UsageError
-from daemon.report.text import ist_time
 
 if TYPE_CHECKING:
     from daemon.control.view import OrderAnswer
@@ -317,7 +316,7 @@ def cancel(
     accepted = decoded(answer, Accepted)
     if as_json:
         return print_document(answer)
-    typer.echo(f"cancel accepted at {ist_time(accepted.ts)} IST (market time)")
+    typer.echo(f"cancel accepted {accepted.when}")
 
 
 @model_app.command("load")
@@ -424,8 +423,7 @@ def _command(client: Client, command: str, reason: str | None, as_json: bool, **
     if as_json:
         return print_document(answer)
     said = typer.style(f"{accepted.command} accepted", bold=True)
-    already = f"; {accepted.already}" if accepted.already else ""
-    typer.echo(f"{said} at {ist_time(accepted.ts)} IST (market time){already}")
+    typer.echo(f"{said} {accepted.when}")
 
 
 def signed(body: dict[str, Any], reason: str | None) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from daemon.control.stream import Kind
 from daemon.control.view import DecisionRow, Health, OrderRow, PositionRow, Status
 from daemon.core.clock import stopwatch_ns
 from daemon.core.errors import HrmdError
-from daemon.report.text import ist_time
 from daemon.top.seen import Look, Seen
 
 if TYPE_CHECKING:
@@ -213,5 +212,4 @@ async def _within(seconds: float, event: asyncio.Event) -> None:
 
 def said(accepted: Accepted) -> str:
     """A daemon's yes in words."""
-    already = f"; {accepted.already}" if accepted.already else ""
-    return f"{accepted.command} accepted at {ist_time(accepted.ts)} IST (market time){already}"
+    return f"{accepted.command} accepted {accepted.when}"
