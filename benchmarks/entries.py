@@ -24,10 +24,10 @@ from models.checkpoint import load_model
 from models.training import objective as ob
 from models.training.batches import BatchSettings, Target, returns_between_fills
 from models.training.family import Family, FamilySource
+from models.training.finishing import came_to, seen_again
 from models.training.member_shares import FamilyFacts, family_shares, join_facts
 from models.training.policy import Policy, adaptive_policy, follow
 from models.training.reference import pnl_bp
-from models.training.run import came_to
 from models.training.sessions import Floats, Ints
 
 TINY = Path(__file__).parents[1] / "models/artifacts/tiny.safetensors"
@@ -78,7 +78,7 @@ def main() -> None:
     training = settings.training_params.model_copy(update={"novelty_sessions": CALIBRATED_ON})
     network, manifest = load_model(asked.model)
     hrm = settings.hierarchical_reasoning_model.of(network.config).within(manifest.trained_segments)
-    line = manifest.values or came_to(network, FamilySource(), hrm, training)
+    line = manifest.values or came_to(network, seen_again(network, FamilySource(), training), hrm, training)
     assert line is not None, "nothing was decided in training sessions"
     batches, act, family = BatchSettings(network.config.features, training.fill), AdaptiveComputationTime(hrm), Family()
     expected = BatchSettings(network.config.features, training.fill, Target.CONDITIONAL_MEAN)

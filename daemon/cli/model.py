@@ -121,7 +121,7 @@ def calibrate(
     border: Border = "2020-01-01",
     as_json: AsJson = False,
 ) -> None:
-    """Give a model the statistics of the market it was trained in, so that it knows another; weights stay the same."""
+    """Give a model the statistics of its training market, a Q head that knows when to stop, and values that hold."""
     from models.errors import ModelError
     from models.training.run import calibrated
 
@@ -130,7 +130,8 @@ def calibrate(
         raise UsageError("training_params.novelty_sessions: expected 1 or more to calibrate on, is 0")
     data = training_data(settings, bars or [], market, None, border)
     try:
-        manifest = calibrated(artifact, data, settings.hierarchical_reasoning_model, settings.training_params, out)
+        hrm, supervision = settings.hierarchical_reasoning_model, settings.deep_supervision
+        manifest = calibrated(artifact, data, hrm, supervision, settings.training_params, out)
     except ModelError as error:
         raise ArtifactError(str(error)) from None
     if as_json:
@@ -222,7 +223,9 @@ def _depth(said: dict[str, Any]) -> str:
     """How deep it was trained, and how deep decisions go here."""
     trained = said["segments"]
     how = f"trained with {trained} segments" if trained else "nothing says with how many segments it was trained"
-    return f"{how}; a decision takes at most {said['depth']}"
+    usual = said["metrics"].get("halting_segments")
+    often = "" if usual is None else f", {usual:.2f} on average in sessions like those of its training"
+    return f"{how}; a decision takes at most {said['depth']}{often}"
 
 
 def _print(said: dict[str, Any]) -> None:

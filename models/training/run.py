@@ -13,34 +13,27 @@ from pathlib import Path
 
 import numpy as np
 
-from models.act import AdaptiveComputationTime
 from models.checkpoint import Manifest, Origin, TrainingSpan, describe, load_model, save_model
 from models.config import HRMSettings
 from models.hrm import HRM
 from models.novelty import NoveltyStatistics
-from models.training.batches import BatchSettings, Target, returns_between_fills
 from models.training.calibrating import FEWEST, calibrate
 from models.training.distributed import Group
 from models.training.evaluate import EvaluationData
 from models.training.family import Family, FamilySource
 from models.training.files import FileData, data_words, day_of, divided, load, span_words
-from models.training.loss import costs_of
+from models.training.finishing import finish
 from models.training.markets import MarketName, market
 from models.training.member_shares import FamilyFacts, join_facts
-from models.training.policy import adaptive_policy, of_model
 from models.training.progress import NoteReport, Observer
 from models.training.provenance import data_sha256, git_revision, package_version
-from models.training.reliability import fit_values
 from models.training.sessions import Sessions, join, newest_of_each
 from models.training.settings import CostStep, DeepSupervisionSettings, TrainingSettings
 from models.training.source import FreshSource, Source, StoredSource, TakingTurns
 from models.training.trainer import Trainer, TrainResult, Validation
-from models.values import ValueCalibration
 
 VALIDATION_SEED = 900_001
 EVALUATION_SEED = 900_002
-FOR_VALUES, FOR_VALUES_OF_LARGE, SMALL = 2_000, 60, 1_000_000
-"""Sessions that tell what values came to; fewer for a network of more than so many parameters, which takes long."""
 
 
 @dataclass(frozen=True)
@@ -128,16 +121,18 @@ def write_model(
     keep: bool = True,
 ) -> Manifest:
     """Write a trained model with all that it says about itself; where it isn't to be kept only say it."""
+    deep = hrm.within(supervision.segments)
+    finished = finish(model.cpu(), source, deep, training, supervision.halt_regret)
     manifest = describe(
-        model.cpu(),
+        model,
         trained=True,
         training_span=TrainingSpan(first=day_of(source.span_ns[0]), last=day_of(source.span_ns[1])),
-        metrics=metrics,
+        metrics={**metrics, **finished.metrics},
         git_revision=git_revision(),
         origin=origin(data, supervision, training),
         novelty=usual(data, source, hrm, training),
         segments=supervision.segments,
-        values=came_to(model, source, hrm.within(supervision.segments), training),
+        values=finished.values,
     )
     if keep:
         save_model(path, model, manifest)
@@ -178,46 +173,35 @@ def market_name(data: Data) -> str:
     return ", ".join(path.name for path in data.files)
 
 
-def calibrated(artifact: Path, data: Data, hrm: HRMSettings, training: TrainingSettings, out: Path) -> Manifest:
+def calibrated(
+    artifact: Path, data: Data, hrm: HRMSettings, supervision: DeepSupervisionSettings, training: TrainingSettings,
+    out: Path,
+) -> Manifest:  # fmt: skip
     """Write the same model with what `data`'s training sessions tell of it, and return its manifest.
 
-    Statistics of its windows, and what the value head's figures came to. Raises CheckpointError, or DataError where
-    there are too few sessions.
+    Statistics of its windows, a Q head that knows when more thinking changes nothing, and what the value head's figures
+    came to. Raises CheckpointError, or DataError where there are too few sessions.
     """
     model, manifest = load_model(artifact)
     source, _ = sources(data, training)
     parts = source.samples(training.seed, training.novelty_sessions)
     novelty = calibrate(parts, model.config.features, market_name(data), training.novelty_sessions)
+    deep = hrm.of(model.config).within(manifest.trained_segments)
+    finished = finish(model, source, deep, training, supervision.halt_regret)
     fresh = describe(
         model,
         trained=manifest.trained,
         dtype=manifest.dtype,
         training_span=manifest.training_span,
-        metrics=manifest.metrics,
+        metrics={**manifest.metrics, **finished.metrics},
         git_revision=manifest.git_revision,
         origin=manifest.origin,
         novelty=novelty,
         segments=manifest.segments,
-        values=came_to(model, source, hrm.of(model.config).within(manifest.trained_segments), training),
+        values=finished.values,
     )
     save_model(out, model, fresh)
     return fresh
-
-
-def came_to(model: HRM, source: Source, hrm: HRMSettings, training: TrainingSettings) -> ValueCalibration | None:
-    """What the value head's figures came to in training sessions; None where none are wanted or nothing was decided."""
-    if not training.novelty_sessions:
-        return None
-    large = sum(weight.numel() for weight in model.parameters()) > SMALL
-    most = min(training.novelty_sessions, FOR_VALUES_OF_LARGE if large else FOR_VALUES)
-    sessions = newest_of_each(source.samples(training.seed, most)[0], most)
-    settings = BatchSettings(hrm.features, training.fill, Target.REALISED)
-    cost = costs_of(sessions, training.objective.costs)
-    policy = adaptive_policy(model, AdaptiveComputationTime(hrm), sessions, of_model(settings, model), cost)
-    if not policy.live.any():
-        return None
-    returns = returns_between_fills(sessions, np.arange(len(sessions)), settings)
-    return fit_values(policy.value, policy.actions, policy.live, returns, cost, training.objective.scale_bp)
 
 
 def model_of(artifact: Path | None) -> HRM | None:

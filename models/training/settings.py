@@ -70,6 +70,7 @@ class DeepSupervisionSettings(_Frozen):
     segment_cost_bp: NonNegative = 0.002
     q_weight: NonNegative = 0.5
     halting_from: Share = 0.5
+    halt_regret: Share = 0.002
 
 
 class CostStep(_Frozen):
