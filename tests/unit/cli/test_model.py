@@ -77,7 +77,7 @@ def test_what_cannot_be_had_is_in_the_info(
 
 
 def test_calibrate_tells_a_model_what_is_usual(artifact: Path, tmp_path: Path, capsys: Capture) -> None:
-    """Without statistics info says so; with them it names the market, and the weights are the same."""
+    """Without statistics info says so; with them it names the market, and only the head that says when to stop moves."""
     call(model_app, "info", str(artifact), *TORCH)
     assert "no novelty statistics" in capsys.readouterr().out
     out = tmp_path / "two.safetensors"
@@ -91,7 +91,13 @@ def test_calibrate_tells_a_model_what_is_usual(artifact: Path, tmp_path: Path, c
     assert novelty == {"market": "simulated hidden_regime", "sessions": 40, "quantile": 0.995}
     before, after = load_file(artifact), load_file(out)
     assert before.keys() == after.keys()
-    assert all(before[name].equal(after[name]) for name in before)
+    moved = {name for name in before if not before[name].equal(after[name])}
+    assert moved == {"heads.q.weight", "heads.q.bias"}
+    assert 1.0 <= said["metrics"]["halting_segments"] <= said["depth"]
+    call(model_app, "calibrate", str(artifact), "-o", str(out), *few, "--set", "deep_supervision.halt_regret=0")
+    capsys.readouterr()
+    again = load_file(out)
+    assert all(before[name].equal(again[name]) for name in before)
 
 
 def test_nothing_to_calibrate_on(artifact: Path, tmp_path: Path) -> None:
