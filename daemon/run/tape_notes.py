@@ -50,8 +50,8 @@ def no_totals(ticks: TickCounts) -> str:
     if ticks.repaired <= ticks.accepted * CONSIDERABLE:
         return ""
     return (
-        f"in {ticks.repaired:,} of {ticks.accepted:,} ticks the volume is no total of the day, for it falls or can't be: "
-        "bars lack volume. Where it is of single trades: hrmd tape import FILE --map last_qty=VOLUME"
+        f"in {ticks.repaired:,} of {ticks.accepted:,} ticks the volume is no total of the day, for it falls or can't "
+        "be: bars lack volume. Where it is of single trades: hrmd tape import FILE --map last_qty=VOLUME"
     )
 
 
