@@ -8,6 +8,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 
+import structlog
+
 from daemon.feed.replay import Tapes
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.instruments import INDEX_SUFFIX, Kind
@@ -17,6 +19,8 @@ from daemon.market.scheduled_events import ScheduledEvents
 from daemon.market.symbol_files import open_instruments
 from daemon.plan import RunPlan
 from daemon.settings.tree import Settings
+
+log = structlog.get_logger("app")
 
 
 class MarketOfRun:
@@ -33,6 +37,8 @@ class MarketOfRun:
         if not plan.tapes:  # on a tape risk denies what has no lot
             self.instruments.check_lots(settings.feed.symbols)
             self.instruments.check_expiries(settings.feed.symbols)
+            for line in self.instruments.idle(settings.risk.limits, self.symbols):
+                log.warning(line)
         self.legs = Legs(self.indices)
         self.scheduled = ScheduledEvents.load(settings.complexity_detection.events_file)
         self.limit = OvernightLimit(self.instruments, settings.market.max_overnight_percent)

@@ -34,6 +34,7 @@ from daemon.run.preflight import calendar_finding, live_findings
 from daemon.settings.tree import Settings
 from daemon.shadow.agents import build_agents
 from daemon.strategy.build import build_strategies
+from daemon.tape.file import listed
 
 _WORDS: Final = {State.OK: "ok  ", State.WARN: "warn", State.FAIL: "FAIL"}
 _STYLES: Final = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red"}
@@ -116,16 +117,26 @@ def _feed(settings: Settings) -> str:
 
 
 def _limits(settings: Settings, so_far: Sequence[Finding]) -> list[Finding]:
-    """Instruments of the tapes of which not one lot fits into the limits; nothing where all do."""
-    if settings.feed.source != "tape" or not settings.feed.tape or not all(it.ok for it in so_far):
+    """Limits that hold for nothing, and instruments of the tapes of which not one lot fits into the limits."""
+    if not all(it.ok for it in so_far):
         return []
-    batch = next(Tapes(settings.feed.tape, [], settings.feed.chunk_rows).batches(), None)
+    if settings.feed.source != "tape":
+        return [] if needs_master(settings) else _idle(settings, InstrumentBook(settings.market), settings.feed.symbols)
+    tapes = Tapes(settings.feed.tape, [], settings.feed.chunk_rows)
+    batch = next(tapes.batches(), None)
     if batch is None:
         return []
-    watch, book = LotWatch(InstrumentBook(settings.market, ist_date(int(batch.ts_recv[0])))), RiskBook()
+    instruments = InstrumentBook(settings.market, ist_date(int(batch.ts_recv[0])))
+    watch, book = LotWatch(instruments), RiskBook()
     book.on_ticks(batch)
     lines = watch.look(batch.symbols, book, settings.risk)
-    return [doubtful("limits", line, "widen the limits, or leave the symbol out") for line in lines]
+    too_dear = [doubtful("limits", line, "widen the limits, or leave the symbol out") for line in lines]
+    return [*too_dear, *_idle(settings, instruments, tapes.symbols)]
+
+
+def _idle(settings: Settings, instruments: InstrumentBook, symbols: Sequence[str]) -> list[Finding]:
+    lines = instruments.idle(settings.risk.limits, symbols)
+    return [doubtful("limits", line, f"expected one of {listed(symbols)}, or take it out") for line in lines]
 
 
 def _model(settings: Settings) -> str:

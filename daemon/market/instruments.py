@@ -215,6 +215,16 @@ class InstrumentBook:
                     "NSE:SBIN-EQ"
                 )
 
+    def idle(self, limits: Iterable[str], symbols: Iterable[str]) -> list[str]:
+        """A line for each of `limits` that holds for none of `symbols`, nor for what they are traded as."""
+        used: set[str] = set()
+        for symbol in symbols:
+            for name in {symbol, self.traded_as(symbol)}:
+                found = self.resolve(name)
+                used |= {name} if found is None else {name, found.family()}
+        idle = [name for name in limits if name not in used]
+        return [f"risk.limits: {name}: not among the symbols, so it holds for nothing" for name in idle]
+
     def _limited(self, found: Instrument | None) -> Instrument | None:
         """With the freeze quantity of the contract, or of what an index is traded as."""
         if found is None:

@@ -35,7 +35,7 @@ from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import TALLIED, Tally
 from daemon.report.text import whole
 from daemon.report.trades import Trade
-from daemon.run.tape_notes import made_of_bars, out_of_order
+from daemon.run.tape_notes import made_of_bars, no_totals, out_of_order, outside
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.tape.bar_ticks import DAILY
@@ -214,7 +214,8 @@ class Chronicle:
         delay_ns = settings.bars.grace_ms * NS_PER_MS + described.order_delay_ns
         dropped = _not_built(settings.bars.intervals, described.made_of)
         doubts = self._calendar.doubts(ist_date(open_ns) for open_ns, _ in self._spans())
-        said = (described.untried, made_of_bars(described.made_of, dropped, delay_ns), late)
+        made = made_of_bars(described.made_of, dropped, delay_ns)
+        said = (described.untried, made, late, no_totals(ticks), outside(ticks))
         notes = [note for note in said if note]
         notes += [*doubts, *self._actions]
         if self._unlike:

@@ -11,7 +11,9 @@ from daemon.report.summary import TickCounts
 from daemon.tape.bar_ticks import OPEN_AFTER_NS
 
 CONSIDERABLE: Final = 0.01
-"""A share of late ticks that is no accident of a feed."""
+"""A share of late ticks, and of false totals of volume, that is no accident of a feed."""
+MOST: Final = 0.5
+"""A share of ticks outside the sessions that isn't what comes before the open and after the close."""
 
 
 def none_usable(tapes: Iterable[object], rejected: Mapping[str, int]) -> str:
@@ -40,6 +42,27 @@ def out_of_order(ticks: TickCounts, tapes: list[Path], received: bool, grace_ms:
         )
     return said + (
         f"the rows of the tape are in no order of time, as where symbols stand one after the other; {sorting}"
+    )
+
+
+def no_totals(ticks: TickCounts) -> str:
+    """That the volume of a considerable share of the ticks is no total of the day; "" where it is."""
+    if ticks.repaired <= ticks.accepted * CONSIDERABLE:
+        return ""
+    return (
+        f"in {ticks.repaired:,} of {ticks.accepted:,} ticks the volume is no total of the day, for it falls or can't "
+        "be: bars lack volume. Where it is of single trades: hrmd tape import FILE --map last_qty=VOLUME"
+    )
+
+
+def outside(ticks: TickCounts) -> str:
+    """That most ticks lie outside the sessions, and what may be the reason; "" where they don't."""
+    count = ticks.rejected.get(Rejection.OUTSIDE_SESSION, 0)
+    if count <= ticks.total * MOST:
+        return ""
+    return (
+        f"{count:,} of {ticks.total:,} ticks lie outside the market's hours: are their times of another zone? "
+        "hrmd tape import FILE --tz ZONE says of which"
     )
 
 

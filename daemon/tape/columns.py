@@ -108,15 +108,21 @@ def choose(
     known: Mapping[str, tuple[str, ...]],
     time: str,
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, str]]]:
-    """(target → source columns, made columns); `known` are the names of each target, `time` is the one of the time."""
+    """(target → source columns, made columns); `known` are the names of each target, `time` is the one of the time.
+
+    What `mapping` says is something else isn't read as what its name says.
+    """
     columns: dict[str, tuple[str, ...]] = {}
     pairs: dict[str, tuple[str, str]] = {}
+    said = set(mapping.values())
+    free = [name for name in there or () if name not in said]
     for target, names in known.items():
         if target in mapping:
             columns[target] = (mapping[target],)
         elif there is None:
-            columns[target] = names
-        elif found := _found(there, names):
+            if left := tuple(name for name in names if name not in said):
+                columns[target] = left
+        elif found := _found(free, names):
             columns[target] = (found,)
     if there is None or time in columns:
         day, plus, clock = mapping.get(time, "").partition(_PLUS)

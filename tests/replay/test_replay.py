@@ -363,6 +363,35 @@ def test_a_tape_in_no_order_says_so(tmp_path: Path) -> None:
     assert not [note for note in mended.notes if "too late" in note]
 
 
+def test_quantities_that_are_no_totals_say_so(tmp_path: Path) -> None:
+    """Quantities of single trades under the name of the day's total: bars lack volume, and a note says why."""
+    times, prices = wave(minutes=60)
+    path = tmp_path / "t.parquet"
+    with TapeWriter(path, columns=("volume",)) as writer:
+        writer.write(ticks(times, prices, volume=[1 + 7919 * i % 500 for i in range(len(times))]))
+
+    _, summary = play(path, *LIVELY)
+
+    (note,) = [note for note in summary.notes if "no total" in note]
+    assert note.startswith(f"in {summary.ticks_repaired:,} of {len(times):,} ticks the volume is no total of the day")
+    assert "hrmd tape import FILE --map last_qty=VOLUME" in note
+
+
+def test_times_of_another_zone_say_so(tmp_path: Path) -> None:
+    """Most of the day lies outside the session: a note says what that looks like."""
+    times, prices = wave(minutes=370)
+    path = tmp_path / "t.parquet"
+    with TapeWriter(path, columns=()) as writer:
+        writer.write(ticks([ts + 19_800 * NS_PER_S for ts in times], prices))
+
+    _, summary = play(path, *LIVELY)
+
+    outside = summary.ticks_rejected["outside_session"]
+    (note,) = [note for note in summary.notes if "outside" in note]
+    assert note.startswith(f"{outside:,} of {len(times):,} ticks lie outside the market's hours")
+    assert "--tz" in note
+
+
 def test_receipts_long_after_the_exchange_say_so(tmp_path: Path) -> None:
     """Where times of receipt were recorded the grace period is named, too."""
     times, prices = wave(minutes=60)

@@ -183,6 +183,16 @@ def test_a_live_feed_needs_no_tape_but_a_token(capsys: Capture, ready: list[str]
     )
 
 
+def test_a_limit_that_holds_for_nothing_is_told(capsys: Capture, ready: list[str], tmp_path: Path) -> None:
+    """A mistyped symbol is a warning; a family of what the tape has is none."""
+    times, _ = hill()
+    tape = write_tape(tmp_path / "f.parquet", times, [100.0] * len(times), "NSE:NIFTY26JANFUT")
+    limits = "risk.limits={NSE:SBINN-EQ: {max_order_quantity: 10}, NSE:NIFTY-FUT: {max_order_quantity: 650}}"
+    code, found = check(capsys, *ready, f"feed.tape=[{tape}]", limits)
+    said = "risk.limits: NSE:SBINN-EQ: not among the symbols, so it holds for nothing"
+    assert (code, found["limits"]) == (0, (True, said))
+
+
 def test_a_lot_that_no_limit_lets_through_is_told(capsys: Capture, ready: list[str], tmp_path: Path) -> None:
     """With what would let it through; limits of its own do."""
     future = "NSE:NIFTY26JANFUT"

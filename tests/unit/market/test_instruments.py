@@ -223,6 +223,14 @@ def test_a_limit_for_a_symbol_that_none_has_is_refused(book: InstrumentBook, sym
         book.check_known("risk.limits", ["NSE:SBIN-EQ", symbol])
 
 
+def test_limits_of_what_is_not_traded_are_told(book: InstrumentBook) -> None:
+    """A symbol, its family, and what an index is traded as are in use; a name that is none of them is told."""
+    limits = ["NSE:SBIN-EQ", "NSE:NIFTY-FUT", "NSE:BANKNIFTY-FUT", "NSE:SBINN-EQ"]
+    told = [line.split(": ")[1] for line in book.idle(limits, ["NSE:SBIN-EQ", "NSE:NIFTY50-INDEX"])]
+    assert told == ["NSE:BANKNIFTY-FUT", "NSE:SBINN-EQ"]
+    assert book.idle(["NSE:NIFTY-FUT"], ["NSE:NIFTY26JANFUT"]) == []
+
+
 def test_a_configured_symbol_without_a_lot_is_refused() -> None:
     """The line names the symbol and what to add; equities, index contracts and a listed lot pass."""
     book = InstrumentBook(MarketSettings())

@@ -215,6 +215,23 @@ def test_a_vendor_s_day_and_time_columns(tmp_path: Path, header: str) -> None:
         import_tape(other, tmp_path / "out.parquet", {"ts_event": "d+x"}, "A")
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_column_that_is_mapped_is_not_read_as_its_name_says(tmp_path: Path, suffix: str) -> None:
+    """`--map last_qty=volume`: the quantities of single trades are no total of the day as well."""
+    rows = [
+        {"ts_event": AT * SECOND, "ltp": 820.5, "volume": 7},
+        {"ts_event": AT * SECOND + 1, "ltp": 820.6, "volume": 5},
+    ]
+    csv = "".join(",".join(map(str, row)) + "\n" for row in ([*rows[0]], *(row.values() for row in rows)))
+    text = csv if suffix == "csv" else "".join(json.dumps(row) + "\n" for row in rows)
+    source = written(tmp_path / f"t.{suffix}", text)
+
+    report, ticks = imported(source, "last_qty=volume", symbol="NSE:SBIN-EQ")
+
+    assert (ticks.last_qty.tolist(), ticks.volume.tolist()) == ([7, 5], [-1, -1])
+    assert "volume" not in report.columns
+
+
 def test_parquet_with_one_symbol_and_its_time_of_receipt(tmp_path: Path) -> None:
     """`--symbol` stands for a missing column; dictionaries of texts are read like texts."""
     table = pa.table(
