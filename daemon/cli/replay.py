@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import structlog
 import typer
 
 from daemon.cli.options import AsJson, Config, Overrides, naming, print_json, run_loop, settings_and_logs
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from daemon.run.outputs import ReplayOutputs
     from daemon.run.replaying import Replay
     from daemon.settings.tree import Settings
+
+log = structlog.get_logger("replay")
 
 
 def replay(
@@ -132,8 +135,11 @@ def _played(
     from daemon.report.terminal import print_summary
     from daemon.run.latency import parse_latency
     from daemon.run.replaying import Replay
+    from daemon.strategy.openings import opens_nothing
 
     session = Replay(settings, tapes, symbols, parse_latency(latency), outputs, workers, crew)
+    if why := opens_nothing(settings):
+        log.warning("no position will be opened", reason=why)
     if sensitivity:
         from daemon.run.sensitivity import sensitivity as under_other_costs
 

@@ -38,6 +38,7 @@ from daemon.report.trades import Trade
 from daemon.run.tape_notes import made_of_bars, out_of_order
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
+from daemon.strategy.openings import opens_nothing
 from daemon.tape.bar_ticks import DAILY
 
 _SAID: tuple[type[Event], ...] = (PriceAdjusted, PriceJumped, SymbolHalted, Halt, RunCounted)
@@ -214,7 +215,7 @@ class Chronicle:
         delay_ns = settings.bars.grace_ms * NS_PER_MS + described.order_delay_ns
         dropped = _not_built(settings.bars.intervals, described.made_of)
         doubts = self._calendar.doubts(ist_date(open_ns) for open_ns, _ in self._spans())
-        said = (described.untried, made_of_bars(described.made_of, dropped, delay_ns), late)
+        said = (opens_nothing(settings), described.untried, made_of_bars(described.made_of, dropped, delay_ns), late)
         notes = [note for note in said if note]
         notes += [*doubts, *self._actions]
         if self._unlike:

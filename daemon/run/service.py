@@ -56,6 +56,7 @@ from daemon.run.view import DaemonView
 from daemon.settings.alerts import AlertKind
 from daemon.settings.tree import Settings
 from daemon.shadow.agents import Agent
+from daemon.strategy.openings import opens_nothing
 from daemon.supervision.supervisor import Kept
 from strategies.base import Strategy
 
@@ -180,6 +181,8 @@ class Service:
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
             if self.app.untried:
                 log.warning("untried model", reason=self.app.untried)
+            if why := opens_nothing(self.app.settings):
+                log.warning("no position will be opened", reason=why)
             kept = (
                 Kept("pulse", self._pulse), Kept("health", self.view.monitor.run), Kept("alerts", self.alerts.run),
                 Kept("reload", self._reloading.run),
