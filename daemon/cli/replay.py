@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import structlog
 import typer
 
 from daemon.cli.options import AsJson, Config, Overrides, naming, print_json, run_loop, settings_and_logs
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from daemon.run.outputs import ReplayOutputs
     from daemon.run.replaying import Replay
     from daemon.settings.tree import Settings
-
-log = structlog.get_logger("replay")
 
 
 def replay(
@@ -130,6 +127,7 @@ def _played(
     crew: Crew | None, *, sensitivity: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Replay, and say what came of it."""
+    import structlog
     from rich.console import Console
 
     from daemon.report.terminal import print_summary
@@ -139,7 +137,7 @@ def _played(
 
     session = Replay(settings, tapes, symbols, parse_latency(latency), outputs, workers, crew)
     if why := opens_nothing(settings):
-        log.warning("no position will be opened", reason=why)
+        structlog.get_logger("replay").warning("no position will be opened", reason=why)
     if sensitivity:
         from daemon.run.sensitivity import sensitivity as under_other_costs
 
