@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from models.belief import BELIEF_FEATURES, MEMBERS, belief_features, followed
 from models.config import FeatureSettings
 from models.errors import InvalidObservation
-from models.india import MUMBAI_NS
+from models.india import in_india
 from models.vocabulary import Vocabularies
 
 Floats = NDArray[np.float64]
@@ -433,7 +433,7 @@ def _check(observation: Observation, settings: FeatureSettings) -> None:
     """Raise InvalidObservation for anything that a decision must not be based on."""
 
     def refuse(reason: str) -> InvalidObservation:
-        where = f"{observation.symbol} {observation.interval} at {_in_india(observation.ts)}"
+        where = f"{observation.symbol} {observation.interval} at {in_india(observation.ts):%Y-%m-%d %H:%M:%S}"
         return InvalidObservation(reason, where)
 
     for name, bars in (("bars", observation.bars), ("coarse", observation.coarse)):
@@ -456,11 +456,6 @@ def _check(observation: Observation, settings: FeatureSettings) -> None:
         raise refuse(f"past is {observation.past}, expected {len(NOTHING_KNOWN)} finite numbers")
     if observation.position_side not in SIDE_ROWS:
         raise refuse(f"position_side is {observation.position_side}, expected -1, 0 or 1")
-
-
-def _in_india(ts: int) -> str:
-    """UTC nanoseconds as 2026-01-05 09:20:00."""
-    return str(np.datetime64(ts + MUMBAI_NS, "ns").astype("datetime64[s]")).replace("T", " ")
 
 
 def _all_well(observations: Sequence[Observation], settings: FeatureSettings) -> bool:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Final
 
 DAY_NS: Final = 86_400_000_000_000
 MUMBAI_NS: Final = 19_800_000_000_000
 """How far India's clock is ahead of UTC; it knows no daylight saving."""
+_MUMBAI: Final = dt.timezone(dt.timedelta(microseconds=MUMBAI_NS // 1000))
+
+
+def in_india(ns: int) -> dt.datetime:
+    """UTC nanoseconds as India's clock shows them, to the second."""
+    return dt.datetime.fromtimestamp(int(ns) // 1_000_000_000, _MUMBAI)

@@ -260,7 +260,7 @@ class HRMStrategy:
 
     def _decision(self, moment: Moment, answer: AgentDecision, cost_bp: float) -> Decision:
         action, wanted = Action(answer.action), None
-        reason = f"{answer.segments} segments, {answer.halt_reason}"
+        reason = f"{answer.segments} segment{'s' * (answer.segments != 1)}, {answer.halt_reason}"
         if action in ENTRIES and not moment.may_enter:
             action, reason = Action.HOLD, f"no entries this late ({reason})"
         elif action in ENTRIES and answer.novelty > 1.0:

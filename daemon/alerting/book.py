@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from daemon.alerting.conditions import Condition
+from daemon.alerting.conditions import Condition, without_advice
 from daemon.alerting.kinds import KINDS
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import AlertChanged, AlertSent, Event, Severity
@@ -141,7 +141,8 @@ class AlertBook:
             changes.append(
                 AlertChanged(
                     ts=now, key=key, kind=standing.kind.value, severity=standing.severity, raised=False,
-                    text=standing.text, times=standing.times,
+                    text=standing.text if KINDS[standing.kind].news else without_advice(standing.text),
+                    times=standing.times,
                 )
             )  # fmt: skip
         return changes

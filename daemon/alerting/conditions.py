@@ -42,6 +42,8 @@ WATCHED: tuple[type[Event], ...] = (
 )  # fmt: skip
 """The events that `of_event` knows."""
 MAX_CHARS: Final = 600
+_ADVICE: Final = " → "
+"""Between what is wrong and what to do about it."""
 _SEVERITY: Final = {CheckStatus.WARN: Severity.WARNING, CheckStatus.FAIL: Severity.CRITICAL}
 _TOLD_ELSEWHERE: Final = (Mitigation.STEP_DOWN, Mitigation.FLAT, Mitigation.HALT)
 _FLAT: Final = "flat"
@@ -64,10 +66,15 @@ def condition(kind: AlertKind, severity: Severity, text: str, detail: str = "") 
     return Condition(kind, severity, cut, f"{kind}:{detail}" if detail else str(kind))
 
 
+def without_advice(text: str) -> str:
+    """A condition's text when it is over: nobody has to do anything about it any more."""
+    return text.partition(_ADVICE)[0]
+
+
 def of_checks(checks: Iterable[Check]) -> list[Condition]:
     """Those that aren't as they should be, with what to do."""
     return [
-        condition(AlertKind(check.name), _SEVERITY[check.status], " → ".join(filter(None, (check.text, check.do))))
+        condition(AlertKind(check.name), _SEVERITY[check.status], _ADVICE.join(filter(None, (check.text, check.do))))
         for check in checks
         if check.status is not CheckStatus.OK
     ]

@@ -34,6 +34,7 @@ from daemon.run.preflight import calendar_finding, live_findings
 from daemon.settings.tree import Settings
 from daemon.shadow.agents import build_agents
 from daemon.strategy.build import build_strategies
+from daemon.strategy.openings import opens_nothing
 from daemon.tape.file import listed
 
 _WORDS: Final = {State.OK: "ok  ", State.WARN: "warn", State.FAIL: "FAIL"}
@@ -55,6 +56,8 @@ def check(
     settings = settings_and_logs(config, overrides)
     findings = [good("settings", f"valid ({settings.digest()[:12]})"), *_findings(settings, live=live)]
     findings.append(_calendar(settings, LiveClock()))
+    if why := opens_nothing(settings):
+        findings.append(doubtful("strategy", why, "mend the setting"))
     findings += _limits(settings, findings)
     if live:
         findings += run_loop(live_findings(settings, os.environ, LiveClock()))

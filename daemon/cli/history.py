@@ -52,11 +52,14 @@ def download(
         raise UsageError(
             f"symbol {symbol}: expected a contract by its own name; hrmd instruments show {symbol} tells it"
         )
+    if ":" not in symbol:
+        raise UsageError(f"symbol {symbol}: expected one such as NSE:SBIN-EQ")
+    if out.is_dir():
+        raise UsageError(f"--out {out}: is a directory; name a file to write")
     if out.exists() and not force:
         raise UsageError(f"--out {out}: is there already; --force overwrites it")
     clock = LiveClock()
-    yesterday = ist_date(clock.now_ns()) - dt.timedelta(days=1)
-    wish = Wish(symbol, interval, parse_day("--from", first), parse_day("--to", last) if last else yesterday)
+    wish = Wish(symbol, interval, *_span(first, last, ist_date(clock.now_ns())))
     chunks(wish.first, wish.last, wish.interval)  # a span without history is refused before anything is opened
     instruments = InstrumentBook(settings.market, calendar=calendar)  # no day's symbol master knows what ended before
     report = run_loop(_download(settings.broker, wish, out, clock, calendar, instruments))
@@ -64,6 +67,15 @@ def download(
         print_json(report)
     else:
         _print(report)
+
+
+def _span(first: str, last: str | None, today: dt.date) -> tuple[dt.date, dt.date]:
+    """The days that are asked for. Raises `UsageError` where none of them has come yet."""
+    start, yesterday = parse_day("--from", first), today - dt.timedelta(days=1)
+    latest = today if last else yesterday
+    if start > latest:
+        raise UsageError(f"--from {start}: expected a day up to {latest}{'' if last else ', or one more with --to'}")
+    return start, parse_day("--to", last) if last else yesterday
 
 
 async def _download(

@@ -26,7 +26,10 @@ Day = Annotated[str | None, typer.Option(help="The day, such as 2026-01-05, inst
 def refresh(day: Day = None, config: Config = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Download the symbol master files, check them, and keep them as those of today."""
     settings = settings_and_logs(config, overrides).market.symbol_master
-    wanted = parse_day("--day", day) if day else ist_date(wall_ns())
+    today = ist_date(wall_ns())
+    wanted = parse_day("--day", day) if day else today
+    if wanted > today:
+        raise UsageError(f"--day {wanted}: expected a day up to {today}: what is valid then isn't known")
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True) as progress:

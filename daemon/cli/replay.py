@@ -127,13 +127,17 @@ def _played(
     crew: Crew | None, *, sensitivity: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Replay, and say what came of it."""
+    import structlog
     from rich.console import Console
 
     from daemon.report.terminal import print_summary
     from daemon.run.latency import parse_latency
     from daemon.run.replaying import Replay
+    from daemon.strategy.openings import opens_nothing
 
     session = Replay(settings, tapes, symbols, parse_latency(latency), outputs, workers, crew)
+    if why := opens_nothing(settings):
+        structlog.get_logger("replay").warning("no position will be opened", reason=why)
     if sensitivity:
         from daemon.run.sensitivity import sensitivity as under_other_costs
 

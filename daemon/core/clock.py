@@ -182,9 +182,9 @@ def india_day(ts: int) -> int:
     return (ts + IST_OFFSET_NS) // DAY_NS
 
 
-def day_number(date: str) -> int:
-    """A date (ISO) as `india_day` counts it."""
-    return (dt.date.fromisoformat(date) - _EPOCH).days
+def day_number(day: dt.date | str) -> int:
+    """A date (also in ISO's form) as `india_day` counts it."""
+    return ((dt.date.fromisoformat(day) if isinstance(day, str) else day) - _EPOCH).days
 
 
 def wall_ns() -> int:

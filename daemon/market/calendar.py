@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.core.clock import DAY_NS, IST_OFFSET_NS
+from daemon.core.clock import DAY_NS, IST_OFFSET_NS, day_number
 from daemon.core.errors import UsageError
 from daemon.market.calendar_file import LAST_DATE, CalendarFile, SpecialSession, check_confirmed, read_calendar_file
 from daemon.market.tables import shipped_table
@@ -67,7 +67,7 @@ def ist_date(ts_ns: int) -> dt.date:
 
 def ist_ns(day: dt.date, clock: str) -> int:
     """UTC nanoseconds of the time of day `clock` ("HH:MM", India) on `day`."""
-    return _day_number(day) * DAY_NS + _minutes(clock) * _MINUTE_NS - IST_OFFSET_NS
+    return day_number(day) * DAY_NS + _minutes(clock) * _MINUTE_NS - IST_OFFSET_NS
 
 
 def ist_clock(ts_ns: int) -> str:
@@ -92,7 +92,7 @@ class MarketCalendar:
         for row in table["sessions"]:
             self.special[row["date"]] = SpecialSession(row["date"], tuple(map(tuple, row["parts"])), row["name"])
         self._lay_over(self.file)
-        self._first_day = _day_number(self.first_date)
+        self._first_day = day_number(self.first_date)
         self._asked: tuple[int, Session | None] = (-1, None)
         """The day that was asked about last, and its session."""
         self._known: tuple[int, int, Session | None] = (0, 0, None)
@@ -110,7 +110,7 @@ class MarketCalendar:
 
     def session(self, day: dt.date) -> Session | None:
         """The session of `day` (date in India), None on a holiday; raises `CalendarRangeError` outside the table."""
-        return self._session(self._index(_day_number(day)))
+        return self._session(self._index(day_number(day)))
 
     def session_at(self, ts_ns: int) -> Session | None:
         """The session that trades at `ts_ns` (open ≤ ts < close), else None; raises `CalendarRangeError`."""
@@ -236,12 +236,12 @@ class MarketCalendar:
 
     def _lay_out(self, hours: list[dict[str, Any]]) -> None:
         """Opens and closes of all days, 0 where there is no session, and of the trading days alone; the pauses."""
-        days = np.arange(self._first_day, _day_number(LAST_DATE) + 1, dtype=np.int64)
-        since = np.searchsorted([_day_number(row["from"]) for row in hours], days, side="right") - 1
+        days = np.arange(self._first_day, day_number(LAST_DATE) + 1, dtype=np.int64)
+        since = np.searchsorted([day_number(row["from"]) for row in hours], days, side="right") - 1
         midnight = days * DAY_NS - IST_OFFSET_NS
         trades: NDArray[np.bool_] = (days + _EPOCH.weekday()) % 7 < 5
-        trades[[_day_number(day) - self._first_day for day in self._holidays]] = False
-        trades[[_day_number(day) - self._first_day for day in self.special]] = True
+        trades[[day_number(day) - self._first_day for day in self._holidays]] = False
+        trades[[day_number(day) - self._first_day for day in self.special]] = True
         opens = np.array([_minutes(row["open"]) * _MINUTE_NS for row in hours], dtype=np.int64)[since]
         closes = np.array([_minutes(row["close"]) * _MINUTE_NS for row in hours], dtype=np.int64)[since]
         self._open: Ints = np.where(trades, midnight + opens, 0)
@@ -250,7 +250,7 @@ class MarketCalendar:
         for day, session in self.special.items():
             if session.parts:
                 parts = [(ist_ns(day, start), ist_ns(day, stop)) for start, stop in session.parts]
-                index = _day_number(day) - self._first_day
+                index = day_number(day) - self._first_day
                 self._open[index], self._close[index] = parts[0][0], parts[-1][1]
                 self._pauses += [(one[1], other[0]) for one, other in itertools.pairwise(parts)]
         self._places = np.flatnonzero(trades)
@@ -277,17 +277,17 @@ class MarketCalendar:
             return False
         return all(start > highest or stop <= lowest for start, stop in self._pauses)
 
-    def _index(self, day_number: int) -> int:
-        index = day_number - self._first_day
+    def _index(self, number: int) -> int:
+        index = number - self._first_day
         if not 0 <= index < len(self._open):
-            raise self._out_of_range_day(day_number)
+            raise self._out_of_range_day(number)
         return index
 
-    def _out_of_range_day(self, day_number: int) -> CalendarRangeError:
+    def _out_of_range_day(self, number: int) -> CalendarRangeError:
         try:
-            return self._out_of_range(_EPOCH + dt.timedelta(days=day_number))
+            return self._out_of_range(_EPOCH + dt.timedelta(days=number))
         except OverflowError:
-            return CalendarRangeError(f"day {day_number} since 1970 is in no calendar")
+            return CalendarRangeError(f"day {number} since 1970 is in no calendar")
 
     def _out_of_range(self, day: dt.date) -> CalendarRangeError:
         if day > LAST_DATE:
@@ -295,10 +295,6 @@ class MarketCalendar:
         return CalendarRangeError(
             f"{day}: the market calendar begins on {self.first_date}; the sessions before it aren't known here"
         )
-
-
-def _day_number(day: dt.date) -> int:
-    return (day - _EPOCH).days
 
 
 def _minutes(clock: str) -> int:

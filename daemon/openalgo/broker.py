@@ -81,7 +81,7 @@ class OpenAlgoBroker:
         self._socket_url = openalgo.socket_url
         self._times = times if times is not None else SocketTimes()
         self._ours = orders
-        self._owners = Owners(orders)
+        self._owners = Owners(orders, clock)
         self._said: set[str] = set()
         """Rows that may be ours and were spoken of."""
         self._endings: dict[str, OrderStatus] = {}

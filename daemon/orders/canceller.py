@@ -44,8 +44,11 @@ class Canceller:
         self._book.say(CancelOrder(ts=self._now, order_id=order.intent.order_id, reason=reason, who=ITSELF))
 
     def forbid_entries(self, reason: str, since: int) -> None:
-        """What opens or adds to a position is to go, now and later; a person said so at `since` (UTC ns; 0: nobody)."""
-        self._bar.forbid(reason, since)
+        """What opens or adds to a position is to go, now and later; a person said so at `since` (UTC ns; 0: nobody).
+
+        An earlier process may have dated it ahead of now, and a person's later orders aren't to go with it.
+        """
+        self._bar.forbid(reason, min(since, self._now))
 
     def allow_entries(self) -> None:
         """Positions may be opened again."""

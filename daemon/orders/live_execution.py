@@ -274,7 +274,7 @@ class LiveExecutionActor(Actor):
         for order in list(self.orders.working.values()):
             intent = order.intent
             mine = not intent.reduces and intent.strategy not in BY_HAND
-            if mine and ts - intent.ts >= self._timeout_ns:
+            if mine and abs(ts - intent.ts) >= self._timeout_ns:  # ahead of now: by an earlier process's wrong clock
                 self._canceller.want(order, "working time-out")
         self._canceller.pursue()
 

@@ -7,7 +7,7 @@ out, for it can't be told yet whose it is. An order by another hand with all of 
 lost one; nothing else can. One that looks like an order that was written off is never taken for it, for that would be
 taken off the market: it is somebody else's for all that can be proved, and `look_alikes` says so.
 Where a row says by which strategy it was placed (we send our id as that), that decides, for and against.
-Pure. Invariant: a row is given to one order, an order is given one row, and both stay so; a row that was somebody
+Invariant: a row is given to one order, an order is given one row, and both stay so; a row that was somebody
 else's once stays his, for it was there before any order that is lost later.
 """
 
@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from daemon.core.clock import NS_PER_S
+from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.events import OrderType
 from daemon.core.pairs import STOPS
 from daemon.orders.book import FOREIGN, Order, OrderBook, OrderState
@@ -40,8 +40,9 @@ _AWAITED: Final = (OrderState.APPROVED, OrderState.SENT)
 class Owners:
     """Who owns which row of the venue's book."""
 
-    def __init__(self, orders: OrderBook) -> None:
+    def __init__(self, orders: OrderBook, clock: Clock) -> None:
         self._orders = orders
+        self._clock = clock
         self._given: dict[str, str] = {}
         self._strange: set[str] = set()
         """Rows that are somebody else's."""
@@ -102,7 +103,7 @@ class Owners:
         return [it for it in self._orders.working.values() if it.state in _AWAITED and not _venue_id(it)]
 
     def _may_be_any(self, row: VenueOrder, orders: Iterable[Order]) -> bool:
-        return any(_alike(row, it) for it in orders)
+        return any(_alike(row, it, self._clock.now_ns()) for it in orders)
 
     def _lost_owner(self, row: VenueOrder) -> str | None:
         """The oldest order of this shape that nobody knows the fate of; None for a row that names another strategy."""
@@ -116,11 +117,11 @@ class Owners:
 
     def _oldest(self, row: VenueOrder, fits: Callable[[Order, VenueOrder], bool]) -> str | None:
         """The oldest order of this shape that has no row yet."""
-        taken = {*self._given.values(), *self.look_alikes.values()}
+        taken, now = {*self._given.values(), *self.look_alikes.values()}, self._clock.now_ns()
         found = [
             it
             for it in self._all()
-            if not _venue_id(it) and it.intent.order_id not in taken and fits(it, row) and _alike(row, it)
+            if not _venue_id(it) and it.intent.order_id not in taken and fits(it, row) and _alike(row, it, now)
         ]
         return min(found, key=lambda it: it.intent.ts).intent.order_id if found else None
 
@@ -149,8 +150,11 @@ def _stands_for(row: VenueOrder, order: Order) -> bool:
     return row.type is not OrderType.LIMIT or row.side.sign * (row.limit_price - intent.reference_price) >= 0
 
 
-def _alike(row: VenueOrder, order: Order) -> bool:
-    """Whether the row could be this order: a market order may stand there as a limit order that trades at once."""
+def _alike(row: VenueOrder, order: Order, now: int) -> bool:
+    """Whether the row could be this order: a market order may stand there as a limit order that trades at once.
+
+    When it was placed says nothing where we dated it after `now`: by the clock of an earlier process, which was wrong.
+    """
     intent = order.intent
     if (row.symbol, row.side, row.quantity) != (intent.symbol, intent.side, intent.quantity):
         return False
@@ -163,4 +167,5 @@ def _alike(row: VenueOrder, order: Order) -> bool:
     if triggered and row.stop_price != intent.stop_price:
         return False
     late = row.ts - intent.ts
-    return not row.ts or abs(late) > OTHER_DAY_NS or -EARLY_NS <= late <= LATE_NS
+    untold = not row.ts or abs(late) > OTHER_DAY_NS or intent.ts > now
+    return untold or -EARLY_NS <= late <= LATE_NS

@@ -38,6 +38,7 @@ from daemon.report.trades import Trade
 from daemon.run.tape_notes import made_of_bars, no_totals, out_of_order, outside
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
+from daemon.strategy.openings import opens_nothing
 from daemon.tape.bar_ticks import DAILY
 
 _SAID: tuple[type[Event], ...] = (PriceAdjusted, PriceJumped, SymbolHalted, Halt, RunCounted)
@@ -215,7 +216,7 @@ class Chronicle:
         dropped = _not_built(settings.bars.intervals, described.made_of)
         doubts = self._calendar.doubts(ist_date(open_ns) for open_ns, _ in self._spans())
         made = made_of_bars(described.made_of, dropped, delay_ns)
-        said = (described.untried, made, late, no_totals(ticks), outside(ticks))
+        said = (opens_nothing(settings), described.untried, made, late, no_totals(ticks), outside(ticks))
         notes = [note for note in said if note]
         notes += [*doubts, *self._actions]
         if self._unlike:

@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from daemon.app import App
-from daemon.core.clock import NS_PER_S
 from daemon.feed.live.feed import LiveFeed
-from daemon.market.calendar import MarketCalendar, ist_date
+from daemon.market.calendar import ist_date
 from daemon.orders.live_execution import LiveExecutionActor
 from daemon.orders.token_watch import TokenState
 from daemon.run.canary_row import canary_words
@@ -43,10 +42,10 @@ def monitor_of(
     app: App,
     recorder: Recorder | None,
     ended: Callable[[], bool],
-    last_tick_ts: Callable[[], int | None],
+    silent_s: Callable[[], float | None],
     alerts: Callable[[], AlertsReading] | None = None,
 ) -> HealthMonitor:
-    """Of a whole daemon; `ended` says whether its feed has, `last_tick_ts` when the newest tick came (UTC ns).
+    """Of a whole daemon; `ended` says whether its feed has, `silent_s` for how long no tick has come.
 
     `alerts` says how those fare who are told of them.
     """
@@ -59,7 +58,6 @@ def monitor_of(
     app.supervisor.care.memory.lower_to(shared.memory.fail_gb)
     app.supervisor.free = partial(free_memory, app)
     recorded = [settings.feed.record.path.resolve()] if recorder is not None else []
-    began = app.plan.clock.now_ns()
     return HealthMonitor(
         app.bus,
         app.plan.clock,
@@ -72,7 +70,7 @@ def monitor_of(
                 recorder,
                 alerts() if alerts is not None else None,
                 ended=ended(),
-                last_tick_ts=max(last_tick_ts() or 0, began),
+                silent_s=silent_s(),
             ),
             memory_bytes=memory_in_use,
             models=lambda: _models(app, files),
@@ -101,17 +99,8 @@ def shared_limits(settings: Settings) -> SharedLimits:
     )
 
 
-def silent_s(calendar: MarketCalendar, now: int, last_ts: int) -> float | None:
-    """How long no tick has come in the session of `now` (UTC ns), since its open at most; None outside of one.
-
-    `last_ts`: the newest tick's time, or the run's beginning where that is later.
-    """
-    session = calendar.session_at(now)
-    return None if session is None else (now - max(last_ts, session.open_ns)) / NS_PER_S
-
-
 def _readings(
-    app: App, recorder: Recorder | None, alerts: AlertsReading | None, *, ended: bool, last_tick_ts: int
+    app: App, recorder: Recorder | None, alerts: AlertsReading | None, *, ended: bool, silent_s: float | None
 ) -> Readings:
     book, ladder, now = app.risk.book, app.supervisor.ladder, app.plan.clock.now_ns()
     watch = app.feed.clock_watch if isinstance(app.feed, LiveFeed) else None
@@ -141,7 +130,7 @@ def _readings(
         token=_token(app),
         recorder=recorder.trouble if recorder is not None else None,
         stale=book.stale,
-        silent_s=silent_s(app.calendar, now, last_tick_ts) if now else None,
+        silent_s=silent_s,
         silent_limit_s=app.settings.risk.stale_after_s,
         clock_trouble=watch.trouble if watch is not None else "",
         clock_held=watch.held if watch is not None else "",

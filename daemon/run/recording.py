@@ -130,7 +130,7 @@ async def record_only(
                 budget.close()
     finally:
         watching.cancel()
-        await _bring_to_its_end(recorder, settings.feed.record.path, machine, end_s)
+        await bring_to_its_end(recorder, settings.feed.record.path, machine, end_s)
     return Recording(path=str(settings.feed.record.path), recorded=recorder.recorded, lost=recorder.lost)
 
 
@@ -147,7 +147,8 @@ async def _tell_of_trouble(recorder: Recorder) -> None:
         told = trouble
 
 
-async def _bring_to_its_end(recorder: Recorder, path: Path, machine: Machine, end_s: float) -> None:
+async def bring_to_its_end(recorder: Recorder, path: Path, machine: Machine, end_s: float) -> None:
+    """Write and seal what is left, within `end_s`. Raises `Unavailable`, with how much that wasn't possible for."""
     try:
         await Aside("recorder ends", machine.thread).ask(recorder.close, end_s)
     except TimeoutError as error:

@@ -32,7 +32,7 @@ from daemon.control.tuning import Tuning
 from daemon.core import ids
 from daemon.core.aside import Aside
 from daemon.core.clock import NS_PER_S, PacedClock
-from daemon.core.errors import HrmdError, JournalError, SettingsError, TapeError
+from daemon.core.errors import HrmdError, JournalError, SettingsError, TapeError, Unavailable
 from daemon.core.events import ITSELF, Event, Halt, InferenceMeasured, TradingState
 from daemon.core.latency import MeasuredLatency
 from daemon.feed.live.time import live_clock
@@ -47,7 +47,15 @@ from daemon.run.greeting import greet
 from daemon.run.log import set_level
 from daemon.run.notify import Notifier
 from daemon.run.process import on_ending
-from daemon.run.recording import END_S, follow, open_recorder, record_published, reels_of_today, wants_recorder
+from daemon.run.recording import (
+    END_S,
+    bring_to_its_end,
+    follow,
+    open_recorder,
+    record_published,
+    reels_of_today,
+    wants_recorder,
+)
 from daemon.run.reloading import Reloading
 from daemon.run.tape_notes import none_usable
 from daemon.run.totals import TOTALLED, RunTotals
@@ -56,6 +64,7 @@ from daemon.run.view import DaemonView
 from daemon.settings.alerts import AlertKind
 from daemon.settings.tree import Settings
 from daemon.shadow.agents import Agent
+from daemon.strategy.openings import opens_nothing
 from daemon.supervision.supervisor import Kept
 from strategies.base import Strategy
 
@@ -180,6 +189,8 @@ class Service:
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
             if self.app.untried:
                 log.warning("untried model", reason=self.app.untried)
+            if why := opens_nothing(self.app.settings):
+                log.warning("no position will be opened", reason=why)
             kept = (
                 Kept("pulse", self._pulse), Kept("health", self.view.monitor.run), Kept("alerts", self.alerts.run),
                 Kept("reload", self._reloading.run),
@@ -217,10 +228,9 @@ class Service:
             return
         patience_s = RECORDER_HANGS_S if self.app.hangs else END_S
         try:
-            await Aside("recorder ends", self._machine.thread).ask(self.recorder.close, patience_s)
-        except TimeoutError as error:
-            path = str(self.app.settings.feed.record.path)
-            log.error("the recording was not brought to its end", path=path, reason=error.strerror)
+            await bring_to_its_end(self.recorder, self.app.settings.feed.record.path, self._machine, patience_s)
+        except Unavailable as error:
+            log.error("the recording was not brought to its end", reason=str(error))
 
     async def _listen(self, control: ControlService) -> None:
         try:

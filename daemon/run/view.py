@@ -62,6 +62,7 @@ from daemon.run.canary_row import canary_row
 from daemon.run.health import monitor_of
 from daemon.run.past import Past, reasoning
 from daemon.run.risk_gauges import risk_view
+from daemon.run.silence import Silence
 from daemon.supervision.health_readings import AlertsReading
 from daemon.tape.recorder import Recorder
 
@@ -110,6 +111,7 @@ class DaemonView:
         self._trading_reason = self._trading_who = ""
         self._feed = "starting"
         self._last_tick_ts: int | None = None
+        self._silence = Silence(app.calendar, app.plan.clock)
         types = (
             TickBatch, Decision, OrderIntent, OrderDenied, OrderSent, OrderAccepted, OrderRejected, OrderUnknown,
             OrderCancelRequested, OrderCancelFailed, OrderCancelled, OrderExpired, OrderAmended, Fill,
@@ -119,8 +121,7 @@ class DaemonView:
             self._keep(_row_of(order))
         app.bus.tap(types, self._record)
         self.monitor = monitor_of(
-            app, recorder, ended=lambda: self._feed == FeedState.ENDED, last_tick_ts=lambda: self._last_tick_ts,
-            alerts=alerts,
+            app, recorder, ended=lambda: self._feed == FeedState.ENDED, silent_s=self._silence.seconds, alerts=alerts
         )  # fmt: skip
 
     def standing(self) -> Standing:
@@ -323,6 +324,7 @@ class DaemonView:
             case TickBatch():
                 self._counts["ticks"] += len(event)
                 self._last_tick_ts = int(event.ts_recv[-1])
+                self._silence.end()
             case Decision():
                 self._counts["decisions"] += 1
                 self._counts["overruns"] += bool(event.halt_reason) and event.latency_ns > self._deadline_ms * NS_PER_MS

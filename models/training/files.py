@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from models.india import MUMBAI_NS
+from models.india import in_india
 from models.training.adjusting import Actions, Broken, adjusted, never, no_actions, separated
 from models.training.errors import DataError
 from models.training.ingest import Report, read_bars
@@ -23,7 +23,6 @@ from models.training.sessions import Ints, Sessions, in_order, join, split_by_ti
 
 OUTSIDE_SHARE: Final = 0.05
 """Of a file's bars: so many outside the market's hours are no auction and no odd session, but another clock's."""
-_MUMBAI: Final = timezone(timedelta(seconds=MUMBAI_NS // 1_000_000_000))
 
 Hours = Callable[[Ints], Ints]
 """Starts of sessions (N,) → when the market opened and closed on those days, (N, 2), all UTC nanoseconds."""
@@ -105,20 +104,17 @@ def _check_hours(path: Path, sessions: Sessions, hours: Hours) -> None:
         row = int(np.argmax(outside))
         raise DataError(
             f"{path}: {np.count_nonzero(outside):,} of {len(starts):,} bars are outside the market's hours, the first "
-            f"at {_clock(starts[row], '%Y-%m-%d %H:%M')} IST, where {_clock(opened[row])} to {_clock(closed[row])} is "
+            f"at {in_india(starts[row]):%Y-%m-%d %H:%M} IST, where {in_india(opened[row]):%H:%M} to "
+            f"{in_india(closed[row]):%H:%M} is "
             "right: are their times of another zone? In Parquet a time without a zone is UTC, in CSV Mumbai's"
         )
     at_close = starts == closed
     if at_close.any() and not (starts == opened).any():
         row = int(np.argmax(at_close))
         raise DataError(
-            f"{path}: a bar begins at {_clock(starts[row], '%Y-%m-%d %H:%M')} IST, when the market closes, and none "
+            f"{path}: a bar begins at {in_india(starts[row]):%Y-%m-%d %H:%M} IST, when the market closes, and none "
             "when it opens: the bars are stamped by their ends; expected their starts"
         )
-
-
-def _clock(ns: int, form: str = "%H:%M") -> str:
-    return f"{datetime.fromtimestamp(int(ns) // 1_000_000_000, _MUMBAI):{form}}"
 
 
 def divided(data: FileData, sessions: Sessions, border: date) -> tuple[Sessions, Sessions]:

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from models import checkpoint
 from models.training import composition as comp
 from models.training import reference as ref
 from models.training.family import Family
@@ -22,7 +23,7 @@ class MarketName(StrEnum):
 
     HIDDEN_REGIME = "hidden_regime"
     COMPOSITION = "composition"
-    FAMILY = "family"
+    FAMILY = checkpoint.FAMILY
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,8 @@ class LiveView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """What never took a step, as one that was refused, leaves nothing behind."""
+        self._progress.live.transient = not self._progress.tasks[0].completed
         self._progress.stop()
 
     def __call__(self, report: Report) -> None:

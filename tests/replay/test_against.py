@@ -81,6 +81,25 @@ def test_a_network_s_day_comes_out_again(capsys: Capture, thought: Path) -> None
     assert told(capsys, 0, "--against", str(thought))["events"]["Decision"] > 5
 
 
+def test_one_segment_was_written_as_several_once(capsys: Capture, tape: Path, tmp_path: Path) -> None:
+    """A journal of then verifies and comes out again, decisions and their orders; one of now has the right word."""
+    path = tmp_path / "j.sqlite"
+    play(tape, *HRM, "hierarchical_reasoning_model.act.max_segments=1", journal=path)
+    reasons = [event.reason for event in journaled(path, Decision) if event.segments]
+    assert reasons
+    assert all("1 segment, " in reason for reason in reasons)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE events SET body = replace(body, '1 segment,', '1 segments,')")
+        db.commit()
+    assert verify_journal(path).decisions >= len(reasons)
+    capsys.readouterr()
+    assert told(capsys, 0, "--against", str(path))["difference"] is None
+    events = journaled(path, Decision, OrderIntent)
+    now = [msgspec.structs.replace(one, reason=one.reason.replace("1 segments,", "1 segment,")) for one in events]
+    assert compare_lived(events, now).difference is None
+    assert compare_lived(events, [msgspec.structs.replace(now[0], reason="another"), *now[1:]]).difference is not None
+
+
 def test_another_setting_is_named(capsys: Capture, journal: Path) -> None:
     """The first event that it changes, and the key."""
     document = told(capsys, 1, "--against", str(journal), "--set", "strategy.rules.slow=6")

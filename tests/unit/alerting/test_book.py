@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 
 from daemon.alerting.book import AlertBook
-from daemon.alerting.conditions import Condition, condition
+from daemon.alerting.conditions import Condition, condition, of_checks
 from daemon.alerting.kinds import KINDS
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import AlertChanged, AlertSent, Severity
 from daemon.settings.alerts import AlertKind
+from daemon.supervision.health import bad
 
 WARNING, CRITICAL = Severity.WARNING, Severity.CRITICAL
 T0 = 1_617_594_300 * NS_PER_S
@@ -66,6 +67,14 @@ def test_a_text_that_changes_is_remembered_and_not_told() -> None:
     assert book.look(at(1), [feed(text="stale symbols: 2")]) == []
     book.look(at(2), [])
     assert [change.text for change in book.look(at(3), [])] == ["stale symbols: 2"]
+
+
+def test_what_is_over_needs_nothing_done() -> None:
+    """The advice is gone; a stage that was left stays in its news."""
+    book, (full,) = AlertBook(0), of_checks([bad("disk", "4 GB free", "make room")])
+    moved = condition(AlertKind.MIGRATION, WARNING, "a: parallel → gradual (by asha): it is proven")
+    assert [change.text for change in book.look(at(0), [full, moved])] == ["4 GB free → make room", moved.text]
+    assert [change.text for change in book.look(at(1), [])] == ["4 GB free", moved.text]
 
 
 def test_flapping_is_damped() -> None:

@@ -86,6 +86,13 @@ def test_the_model_says_what_it_is(capsys: Capture, ready: list[str]) -> None:
     assert "hrm untrained" in found["model"][1]
 
 
+def test_bars_that_end_with_the_session_are_told(capsys: Capture, ready: list[str]) -> None:
+    """Nothing could be opened on them; no reason not to start."""
+    assert main(["check", *(word for change in [*ready, "strategy.interval=1d"] for word in ("--set", change))]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "strategy" in line]
+    assert line.startswith("warn strategy   rules never opens anything: of strategy.interval 1d, no bar closes before")
+
+
 @pytest.mark.parametrize(
     ("change", "name", "why"),
     [

@@ -18,18 +18,24 @@ Capture = pytest.CaptureFixture[str]
         (["NSE:SBIN-EQ", "--from", "monday"], "--from monday: expected a date"),
         (["NSE:NIFTY-FUT1", "--from", "2026-01-05"], "hrmd instruments show NSE:NIFTY-FUT1 tells it"),
         (["NSE:SBIN-EQ", "--from", "2026-01-05", "--to", "2026-01-04"], "not before --from 2026-01-05"),
+        (["NSE:SBIN-EQ", "--from", "2016-01-05", "--to", "2016-02-05"], "bars of minutes from 2017-07-03 on"),
+        (["NSE:SBIN-EQ", "--from", "9999-01-05", "--to", "9999-02-05"], "--from 9999-01-05: expected a day up to 2"),
+        (["NSE:SBIN-EQ", "--from", "9999-01-05"], "--from 9999-01-05: expected a day up to 2"),
+        (["SBIN", "--from", "2026-01-05"], "symbol SBIN: expected one such as NSE:SBIN-EQ"),
     ],
 )
 def test_refused(capsys: Capture, tmp_path: Path, arguments: list[str], why: str) -> None:
-    """One line, exit 2, nothing written."""
-    (tmp_path / "token").write_text("t")
-    (tmp_path / "token").chmod(0o600)
+    """One line, exit 2, nothing written, and no word about a token."""
     out = tmp_path / "bars.parquet"
-    code = main(
-        ["history", "download", *arguments, "-o", str(out), "--set", f"broker.fyers.token_file={tmp_path}/token"]
-    )
-    assert (code, list(tmp_path.iterdir())) == (2, [tmp_path / "token"])
+    code = main(["history", "download", *arguments, "-o", str(out), "--set", "broker.fyers.token_file=/nowhere"])
+    assert (code, list(tmp_path.iterdir())) == (2, [])
     assert why in capsys.readouterr().err
+
+
+def test_a_directory_is_no_file(capsys: Capture, tmp_path: Path) -> None:
+    """It is said before anything is downloaded for it."""
+    assert main(["history", "download", "NSE:SBIN-EQ", "--from", "2026-01-05", "-o", str(tmp_path), "--force"]) == 2
+    assert "is a directory; name a file to write" in capsys.readouterr().err
 
 
 def test_a_file_that_is_there(capsys: Capture, tmp_path: Path) -> None:

@@ -76,3 +76,11 @@ def test_how_a_contract_ends(capsys: Capture, tmp_path: Path) -> None:
         ("future", "2026-01-27", None, None, "cash"), ("option", "2026-01-13", "26000", "CE", "cash"),
         ("option", "2026-01-27", "800", "PE", "delivery"),
     ]  # fmt: skip
+
+
+def test_no_copy_is_of_a_day_to_come(capsys: Capture, tmp_path: Path) -> None:
+    """Refused before anything is asked for."""
+    assert (
+        main(["instruments", "update", "--day", "9999-01-05", "--set", "market.symbol_master.url=http://[::1]:1"]) == 2
+    )
+    assert "--day 9999-01-05: expected a day up to 2" in capsys.readouterr().err

@@ -77,7 +77,7 @@ def test_what_cannot_be_had_is_in_the_info(
 
 
 def test_calibrate_tells_a_model_what_is_usual(artifact: Path, tmp_path: Path, capsys: Capture) -> None:
-    """Without statistics info says so; with them it names the market, and only the head that says when to stop moves."""
+    """Without statistics info says so; with them it names the market. Only the head that says when to stop moves."""
     call(model_app, "info", str(artifact), *TORCH)
     assert "no novelty statistics" in capsys.readouterr().out
     out = tmp_path / "two.safetensors"

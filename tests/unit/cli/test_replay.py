@@ -85,6 +85,16 @@ def test_the_terminal_shows_a_summary_and_the_files(capsys: Capture, tape: Path,
     assert "simulated" in out.lower()
 
 
+def test_bars_on_which_nothing_can_be_opened_are_told(capsys: Capture, tape: Path) -> None:
+    """Before the replay, and with what came of it."""
+    assert main(["replay", str(tape), "--strategy", "rules", "--set", "strategy.interval=1d"]) == 0
+    printed = capsys.readouterr()
+    told = "rules never opens anything: of strategy.interval 1d, no bar closes"
+    (line,) = [line for line in printed.err.splitlines() if told in line]
+    assert "warning" in line
+    assert told in " ".join(printed.out.split())
+
+
 def test_verify_says_what_it_compared(capsys: Capture, tape: Path, tmp_path: Path) -> None:
     """In words and as JSON; after one row was changed it exits 1 with the difference."""
     journal = tmp_path / "j.sqlite"

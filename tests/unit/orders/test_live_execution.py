@@ -90,6 +90,20 @@ async def test_an_entry_is_cancelled_when_its_time_is_up(tmp_path: Path) -> None
         assert trader.agrees()
 
 
+async def test_an_entry_that_was_dated_ahead_is_taken_off_all_the_same(tmp_path: Path) -> None:
+    """By an earlier process, whose clock was hours ahead: nobody knows how old it is."""
+    account = Account(Decimal(1_000_000))
+    async with opened() as desk:
+        ahead = LiveClock().now_ns() + 3 * 3600 * NS_PER_S
+        account.fold([intend("T1", quantity=10, ts=ahead, **LIMIT), OrderApproved(ts=ahead, order_id="T1")])
+        account.fold([OrderSent(ts=ahead, order_id="T1")])
+        await desk.rest.place(order("T1", kind=OrderType.LIMIT, limit_price="700"), PURPOSE)
+        async with trading(tmp_path, account, desk) as trader:
+            assert trader.order("T1").state is OrderState.ACCEPTED
+            trader.bus.publish(TimeAdvanced(ts=trader.clock.now_ns()))
+            await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
+
+
 async def test_everything_is_cancelled_at_the_end(tmp_path: Path) -> None:
     """`settled` returns when the exchange holds nothing of ours."""
     async with trading(tmp_path) as trader:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.core.clock import NS_PER_S
 from daemon.core.events import (
     MANUAL,
     Event,
@@ -90,6 +91,22 @@ async def test_halt_takes_off_what_would_open_and_leaves_what_protects(tmp_path:
         before = len(trader.reads)
         await until(lambda: len(trader.reads) > before + 1)
         assert at_the_exchange(desk)["stop"] == "PENDING"
+
+
+async def test_who_takes_over_by_hand_after_a_halt_that_was_dated_ahead_is_let(tmp_path: Path) -> None:
+    """A halt of an earlier process, whose clock was hours ahead, is of now at the latest."""
+    async with trading(tmp_path) as trader:
+        desk = trader.desk
+        await by_hand(desk, "before", Side.BUY, 5, **BID)
+        await until(lambda: trader.orders.working)
+        trader.actor.cancel_entries("enough", trader.clock.now_ns() + 3 * 3600 * NS_PER_S)
+        await until(lambda: not trader.orders.working)
+        await asyncio.sleep(1.0)  # the exchange's stamps are whole seconds
+        await by_hand(desk, "after", Side.BUY, 5, **BID)
+        await until(lambda: trader.orders.working)
+        before = len(trader.reads)
+        await until(lambda: len(trader.reads) > before + 1)
+        assert at_the_exchange(desk) == {"before": "CANCELLED", "after": "PENDING"}
 
 
 @pytest.mark.parametrize("command", [Halt, Reduce])

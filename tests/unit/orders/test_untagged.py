@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from daemon.core.clock import NS_PER_S
+from daemon.core.clock import NS_PER_S, ReplayClock
 from daemon.core.events import (
     EXTERNAL,
     Fill,
@@ -33,7 +33,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.book = OrderBook()
-        self.owners = Owners(self.book)
+        self.owners = Owners(self.book, ReplayClock(OPEN + 60 * NS_PER_S))
 
     def sent(self, order_id: str, **changes: Any) -> None:
         """An order whose answer is awaited."""
@@ -99,6 +99,13 @@ def test_a_row_that_differs_is_nobodys(change: dict[str, Any]) -> None:
     bench = Bench()
     bench.lost("T1")
     assert bench.tags(row("7", **change)) == {"7": ""}
+
+
+def test_a_lost_order_that_was_dated_ahead_is_told_by_the_rest() -> None:
+    """By an earlier process, whose clock was hours ahead; an order of now isn't."""
+    bench = Bench()
+    bench.lost("T1", ts=OPEN + 3 * 3600 * NS_PER_S)
+    assert bench.tags(row("6", quantity=11), row("7", 20.0)) == {"6": "", "7": "T1"}
 
 
 def test_a_limit_order_is_told_by_its_price() -> None:

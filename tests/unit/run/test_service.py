@@ -120,6 +120,14 @@ def test_the_end_of_the_tape_ends_the_run(tape: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "token").exists()
 
 
+def test_settings_under_which_nothing_is_opened_are_told(tape: Path, tmp_path: Path) -> None:
+    """Once, as it starts."""
+    with capture_logs() as logs:
+        asyncio.run(run(service(tape, tmp_path, "control.enabled=false", "strategy.interval=1d")))
+    (line,) = [line for line in logs if line["event"] == "no position will be opened"]
+    assert line["reason"].startswith("rules never opens anything: of strategy.interval 1d, no bar closes before")
+
+
 def test_the_command_is_the_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`hrmd run` ends with 0 at the end of its tape, with logs on stderr alone."""
     short = write_tape(tmp_path / "s.parquet", *wave(3))

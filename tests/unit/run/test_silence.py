@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.core.clock import NS_PER_S
+from daemon.core.clock import NS_PER_S, LiveClock, ReplayClock
 from daemon.market.calendar import MarketCalendar
-from daemon.run.health import silent_s
+from daemon.run.silence import Silence
 from tests.samples import CLOSE, DAY, MINUTE, OPEN
+from tests.unit.core.readings import FakeReadings
+
+CALENDAR = MarketCalendar.load(None)
 
 
 @pytest.mark.parametrize(
@@ -23,4 +26,28 @@ from tests.samples import CLOSE, DAY, MINUTE, OPEN
 )
 def test_the_night_is_no_silence_and_a_feed_that_never_spoke_is_one(now: int, last: int, silent: float | None) -> None:
     """From the open on, or the start, or the newest tick, whichever came last."""
-    assert silent_s(MarketCalendar.load(None), now, last) == silent
+    clock = ReplayClock()
+    silence = Silence(CALENDAR, clock)
+    clock.advance(last)
+    silence.end()
+    clock.advance(now)
+    assert silence.seconds() == silent
+
+
+def test_time_that_is_set_forward_has_not_passed() -> None:
+    """By hours, as after a start on a wrong clock; what passes from there on counts."""
+    readings = FakeReadings(OPEN + MINUTE)
+    clock = LiveClock(readings)
+    silence = Silence(CALENDAR, clock)
+    readings.go(10.0)
+    clock.step(3 * 3600 * NS_PER_S)
+    assert silence.seconds() == 10.0
+    readings.go(5.0)
+    assert silence.seconds() == 15.0
+    silence.end()
+    assert silence.seconds() == 0.0
+
+
+def test_a_tape_that_has_not_begun_is_not_silent() -> None:
+    """Its time is none yet."""
+    assert Silence(CALENDAR, ReplayClock()).seconds() is None

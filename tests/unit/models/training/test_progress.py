@@ -40,3 +40,16 @@ def test_a_narrow_terminal_has_how_far_it_is() -> None:
     assert "7/100" in last
     assert "loss +0.500" in last
     assert "…" in last
+
+
+def test_what_never_took_a_step_leaves_no_bar() -> None:
+    """A training that is refused is one line of its own; one that got on keeps its bar."""
+    erased = "\x1b[1A\x1b[2K"
+    out = io.StringIO()
+    console = Console(file=out, width=80, force_terminal=True, color_system=None)
+    with watching(console):
+        pass
+    assert out.getvalue().endswith(erased)
+    with watching(console) as view:
+        view(StepReport(7, 100, [SEGMENT], 0.1, 1.0, 100.0, 7))
+    assert not out.getvalue().endswith(erased)
