@@ -1,4 +1,4 @@
-"""`hrmd bench`: what this machine makes of the model.
+"""`hrmd bench`: what this machine makes of the model, of a replay and of training.
 
 Invariant: with `--json` stdout holds exactly one JSON document; everything else goes to stderr.
 """
@@ -139,6 +139,71 @@ def agreement(
     for reason in refused:
         typer.echo(f"not available: {reason}")
     return 0 if agreed else 1
+
+
+@bench_app.command("replay")
+def replay(
+    tapes: Annotated[
+        list[Path] | None, typer.Argument(help="Tapes; none: a simulated one.", show_default=False)
+    ] = None,
+    strategy: Annotated[
+        str, typer.Option(help="hrm | ppo | rules | onnx | folder.module:Class, instead of strategy.name.")
+    ] = "rules",
+    ticks: Annotated[int, typer.Option(min=1_000, max=100_000_000, help="Of the simulated tape.")] = 1_000_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds that count; one before them doesn't.")] = 3,
+    config: Config = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ticks a second of a replay through the whole daemon, loading included."""
+    from daemon.cli.speeds import replay_speed
+
+    settings = settings_and_logs(config, [*(overrides or []), f"strategy.name={strategy}"])
+    speed = replay_speed(settings, tapes or [], ticks, rounds, _progress())
+    if as_json:
+        return print_json(speed)
+    typer.echo(
+        f"{speed.ticks:,} {'simulated ' if speed.simulated else ''}ticks, {speed.bars:,} bars, {speed.decisions:,} "
+        f"decisions of {speed.strategy} on {speed.interval} bars, {speed.fills:,} fills\n"
+        f"{speed.ticks_per_s:,.0f} ticks/s, the median of {counted(speed.rounds, 'round')} "
+        f"({speed.ticks_per_s_worst:,.0f} to {speed.ticks_per_s_best:,.0f}); "
+        f"{speed.ticks_per_cpu_s:,.0f} a second of processor time · peak memory {speed.peak_memory_mb:,.0f} MB"
+    )
+
+
+@bench_app.command("train")
+def train(
+    profile: Annotated[str | None, typer.Option(help="Shape of the network; the settings' own by default.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps that count; one before them doesn't.")] = 5,
+    config: Config = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sessions a second of training on simulated sessions, and the memory that it takes."""
+    from daemon.cli.speeds import training_speed
+
+    chosen = [] if profile is None else [f"hierarchical_reasoning_model.profile={profile}"]
+    settings = settings_and_logs(config, [*(overrides or []), *chosen])
+    speed = training_speed(settings, steps, _progress())
+    if as_json:
+        return print_json(speed)
+    typer.echo(
+        f"{speed.profile}, {speed.parameters:,} parameters, {counted(speed.segments, 'segment')}: "
+        f"{speed.sessions_per_s:.3g} sessions/s, a step of {counted(speed.sessions, 'session')} "
+        f"in {speed.step_s:.3g} s (median of {speed.steps}) · peak memory {speed.peak_memory_mb:,.0f} MB"
+    )
+
+
+def _progress() -> Callable[[str], None]:
+    """Shows somebody at a terminal where a measurement is."""
+    if not sys.stderr.isatty():
+        return lambda _: None
+
+    def tell(text: str) -> None:
+        sys.stderr.write(f"\r\x1b[K{text}\r")
+        sys.stderr.flush()
+
+    return tell
 
 
 def _tenths(bars: int, bar_s: float) -> Callable[[int], None]:

@@ -141,24 +141,15 @@ def make(
 ) -> int:
     """Make a seeded, believable tape; its metadata says that it is simulated."""
     settings = settings_and_logs(config, overrides)
-    symbols = _simulated_symbols(symbol or ["NSE:RELIANCE-EQ=1450", "NSE:SBIN-EQ=820"], settings)
+    symbols = simulated_symbols(symbol or ["NSE:RELIANCE-EQ=1450", "NSE:SBIN-EQ=820"], settings)
     calendar = MarketCalendar.load(settings.market.calendar_file)
-    days = _ordinary_sessions(calendar, _date(start), sessions)
+    days = ordinary_sessions(calendar, _date(start), sessions)
     for doubt in calendar.doubts(day.date for day in days):
         typer.echo(doubt, err=True)
-    notes = {
-        "simulated": "true", "seed": str(seed), "fault_rate": str(fault_rate), "trends": f"{trends:g}",
-        "by": "hrmd tape simulate",
-    }  # fmt: skip
-    with (
-        Console(stderr=True).status("simulating"),
-        TapeWriter(out, columns=_SIMULATED_COLUMNS, notes=notes, overwrite=force) as writer,
-    ):
-        for batch in simulate(symbols, days, ticks, seed, fault_rate, trends):
-            writer.write(batch)
+    rows = write_simulated(out, symbols, days, ticks, seed, fault_rate, trends, force=force)
     made = _Simulated(
         out=str(out),
-        rows=writer.rows,
+        rows=rows,
         symbols=[item.symbol for item in symbols],
         sessions=[day.date.isoformat() for day in days],
         seed=seed,
@@ -172,6 +163,24 @@ def make(
             f"{counted(len(days), 'session')} from {made.sessions[0]} to {made.sessions[-1]}, seed {seed}"
         )
     return 0
+
+
+def write_simulated(
+    out: Path, symbols: Sequence[SimulatedSymbol], days: Sequence[Session], ticks: int, seed: int,
+    fault_rate: float = 0.0, trends: float = 1.0, *, force: bool = False,
+) -> int:  # fmt: skip
+    """Simulate into a tape that says so; how many ticks it holds."""
+    notes = {
+        "simulated": "true", "seed": str(seed), "fault_rate": str(fault_rate), "trends": f"{trends:g}",
+        "by": "hrmd tape simulate",
+    }  # fmt: skip
+    with (
+        Console(stderr=True).status("simulating"),
+        TapeWriter(out, columns=_SIMULATED_COLUMNS, notes=notes, overwrite=force) as writer,
+    ):
+        for batch in simulate(symbols, days, ticks, seed, fault_rate, trends):
+            writer.write(batch)
+    return writer.rows
 
 
 _SIMULATED_COLUMNS = ("ts_recv", "last_qty", "volume", "bid", "ask", "bid_qty", "ask_qty")
@@ -189,7 +198,8 @@ class _Simulated(msgspec.Struct):
     simulated: bool = True
 
 
-def _simulated_symbols(options: Sequence[str], settings: Settings) -> list[SimulatedSymbol]:
+def simulated_symbols(options: Sequence[str], settings: Settings) -> list[SimulatedSymbol]:
+    """`SYMBOL=START_PRICE` as instruments of the market. Raises UsageError."""
     book = InstrumentBook(settings.market)
     symbols: dict[str, SimulatedSymbol] = {}
     for option in options:
@@ -224,7 +234,7 @@ def _date(text: str) -> dt.date:
         raise UsageError(f"--start {text}: expected a date such as 2026-01-05") from None
 
 
-def _ordinary_sessions(calendar: MarketCalendar, start: dt.date, count: int) -> list[Session]:
+def ordinary_sessions(calendar: MarketCalendar, start: dt.date, count: int) -> list[Session]:
     """Find the next `count` sessions from `start` on that have no pause."""
     days: list[Session] = []
     day = start

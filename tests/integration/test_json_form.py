@@ -215,6 +215,10 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "model rollback": lambda place: place.store(),
     "model archive": lambda place: ["previous", *place.store()],
     "bench latency": lambda place: ["--rounds", "1", "--busy-decisions", "2", "--runtime", "torch"],
+    "bench replay": lambda place: ["--ticks", "1000", "--rounds", "1"],
+    "bench train": lambda place: [
+        "--steps", "1", "--set", "training_params.batch_sessions=2", "--set", "deep_supervision.segments=1",
+    ],
     "bench agreement": lambda place: ["--model", str(place.model), "--observations", "2", "--segments", "1",
                                       *place.settings(*SHORT)],
 }  # fmt: skip
