@@ -9,8 +9,9 @@ Four contenders with the same input network, heads, features, sessions in the sa
 - `flat`: both blocks as one weight-tied stack, without a hierarchy, with the same segments and losses;
 - `unrolled`: the flat stack run as often in one go, one loss at the end, back-propagation through all of it.
 
-Prints a line a run with the share of the best trader at each depth on fresh sessions, and of adaptive depth with the
-segments that it took; then means and deviations over seeds.
+Prints a line a run with the share of the best trader at each depth on fresh sessions, and lines of adaptive depth by
+the regret that was allowed when the Q head was fitted to the finished network, with the segments that it took; then
+means and deviations over seeds.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from models.hrm import HRM
 from models.training.batches import BatchSettings, Target, returns_between_fills
 from models.training.composition import reference_pnl_bp, simulate
 from models.training.flat import FlatNetwork
+from models.training.halting import refit_halting
 from models.training.markets import Composition
 from models.training.policy import Policy, adaptive_policy, follow, policies_by_depth
 from models.training.reference import pnl_bp
@@ -46,6 +48,8 @@ from models.training.trainer import Trainer
 from models.vocabulary import Vocabularies
 
 FRESH, SEED = 1_000, 424_242
+HALTING, HALTING_SEED = 600, 777_777
+"""Sessions that the Q head is fitted on, once a network is finished."""
 MIN_BARS = 3
 """A network decides from its third bar on, the best trader from the second: less than all can be had."""
 Build = Callable[[HRMConfig, Vocabularies], HRM]
@@ -104,10 +108,14 @@ def main() -> None:
     parser.add_argument("--segments", type=int, default=7)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument(
+        "--regret", type=float, nargs="+", default=[0.002, 0.005, 0.01], help="deep_supervision.halt_regret"
+    )
     parser.add_argument("--only", nargs="+", help="these of the contenders, by name")
     args = parser.parse_args()
     torch.set_num_threads(1)
     market = Composition()
+    halting = market.sessions(HALTING, HALTING_SEED)
     fresh, best = market.sessions(FRESH, SEED), float(market.best_bp(FRESH, SEED).mean())
     within_reach = reference_pnl_bp(market.market, simulate(market.market, FRESH, SEED), MIN_BARS - 1).mean() / best
     print(f"within reach: {100 * within_reach:.1f} %", flush=True)
@@ -134,16 +142,20 @@ def main() -> None:
 
             found = [share(policy) for policy in policies_by_depth(model, fresh, settings, contender.segments)]
             shares.setdefault(contender.name, []).append(found[-1])
-            adaptive = adaptive_policy(model, AdaptiveComputationTime(hrm), fresh, settings)
-            depth = float(adaptive.depth[adaptive.live].mean())
-            shares.setdefault(f"{contender.name}, adaptive", []).append(share(adaptive))
             print(
                 f"seed {seed}  {contender.name:<15}", "  ".join(f"{100 * value:5.1f} %" for value in found),
-                f"  adaptive {100 * share(adaptive):.1f} % with {depth:.2f} segments,"
-                f" {time.monotonic() - started:.0f} s", flush=True,
+                f"  {time.monotonic() - started:.0f} s", flush=True,
             )  # fmt: skip
-            early, late = adaptive.depth[:, 2:5].mean(), adaptive.depth[:, -3:].mean()
-            print(f"        segments at decisions 3 to 5: {early:.2f}, at the last three: {late:.2f}", flush=True)
+            for allowed in args.regret if contender.segments > 1 else ():
+                refit_halting(model, halting, settings, contender.segments, allowed, None)
+                adaptive = adaptive_policy(model, AdaptiveComputationTime(hrm), fresh, settings)
+                depth = float(adaptive.depth[adaptive.live].mean())
+                shares.setdefault(f"{contender.name}, regret {allowed:g}", []).append(share(adaptive))
+                early, late = adaptive.depth[:, 2:5].mean(), adaptive.depth[:, -3:].mean()
+                print(
+                    f"        regret {allowed:g}: {100 * share(adaptive):.1f} % with {depth:.2f} segments; "
+                    f"{early:.2f} at decisions 3 to 5, {late:.2f} at the last three", flush=True,
+                )  # fmt: skip
     for name, values in shares.items():
         print(f"{name:<25} {100 * np.mean(values):5.1f} ± {100 * np.std(values):.1f} % over {len(values)} seeds")
 
