@@ -29,6 +29,8 @@ ROUNDS: Final = 30
 """Of Newton's method, which is there after ten."""
 CUTS: Final = 81
 """Values that q_continue may take: quantiles of the q_halt seen."""
+MOST_NUMBERS: Final = 16_000_000
+"""Of all states that are held at once (128 MB); of longer histories every second, third, … decision is looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +77,17 @@ def refit_halting(
 
 
 @torch.inference_mode()
-def think(model: HRM, sessions: Sessions, cost_bp: Floats | None, settings: BatchSettings, segments: int) -> Thoughts:
-    """Run every decision to the deepest segment, and see what that one thinks of those before."""
+def think(
+    model: HRM, sessions: Sessions, cost_bp: Floats | None, settings: BatchSettings, segments: int,
+    most: int = MOST_NUMBERS,
+) -> Thoughts:  # fmt: skip
+    """Run decisions to the deepest segment, and see what that one thinks of those before; ``most`` numbers are held."""
     model.eval()
+    numbers = (segments - 1) * int(sessions.lengths.sum()) * model.config.architecture.h_dim
+    every = 1 + numbers // most
     seen, minded = list[Floats](), list[Floats]()
     for _, batch in batches(sessions, settings, model, cost_bp):
-        live = torch.as_tensor(batch.live.reshape(-1))
+        live = torch.as_tensor(np.flatnonzero(batch.live.reshape(-1))[::every])
         tokens, state = model.embed(batch.features), model.initial_state(batch.features, budget=segments)
         z, policy = list[Tensor](), list[Tensor]()
         for _ in range(segments):

@@ -34,6 +34,9 @@ from models.training.trainer import Trainer, TrainResult, Validation
 
 VALIDATION_SEED = 900_001
 EVALUATION_SEED = 900_002
+LOOKING_BACK = (
+    "the model sees its training sessions again: what is usual there, when to stop thinking, what values come to"
+)
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,17 @@ def train(
         return Trained(result, None, None)
     path = folder / "model.safetensors"
     keep = group.rank == 0
+    _tell(watching, result.step, "finishing", LOOKING_BACK)
     manifest = write_model(path, result.model, source, data, hrm, supervision, training, _metrics(result), keep=keep)
+    if (usual := manifest.metrics.get("halting_segments")) is not None:
+        told = f"a decision takes {usual:.2f} of {manifest.segments} segments on average; more would change nothing"
+        _tell(watching, result.step, "depth", told)
     return Trained(result, path, manifest)
+
+
+def _tell(observers: Sequence[Observer], step: int, kind: str, text: str) -> None:
+    for observer in observers:
+        observer(NoteReport(step, kind, text))
 
 
 def write_model(

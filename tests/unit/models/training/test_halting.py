@@ -118,6 +118,17 @@ def test_those_that_would_mind_think_on(model: HRM, sessions: Sessions, settings
     assert regret[depth == 1].mean() < 0.7 * regret[depth > 1].mean()
 
 
+def test_of_long_histories_every_so_many_decisions_are_seen(
+    model: HRM, sessions: Sessions, settings: HRMSettings
+) -> None:
+    """A third of them where a third of the numbers may be held, with what is said of each as ever."""
+    whole = thought(model, sessions, settings)
+    held = (SEGMENTS - 1) * int(sessions.lengths.sum()) * whole.z.shape[-1]
+    part = think(model, sessions, None, BatchSettings(settings.features), SEGMENTS, most=held // 2 - 1)
+    np.testing.assert_allclose(part.regret, whole.regret[:, ::3])
+    np.testing.assert_allclose(part.z, whole.z[:, ::3])
+
+
 def test_one_segment_has_nothing_to_fit(model: HRM, sessions: Sessions, settings: HRMSettings) -> None:
     """The head stays as it was."""
     assert refit_halting(model, sessions, BatchSettings(settings.features), 1, 0.01, None) is None
