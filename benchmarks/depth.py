@@ -147,7 +147,7 @@ def main() -> None:
                 f"  {time.monotonic() - started:.0f} s", flush=True,
             )  # fmt: skip
             for allowed in args.regret if contender.segments > 1 else ():
-                refit_halting(model, halting, settings, contender.segments, allowed, None)
+                refit_halting(model, [(halting, None)], settings, contender.segments, allowed)
                 adaptive = adaptive_policy(model, AdaptiveComputationTime(hrm), fresh, settings)
                 depth = float(adaptive.depth[adaptive.live].mean())
                 shares.setdefault(f"{contender.name}, regret {allowed:g}", []).append(share(adaptive))

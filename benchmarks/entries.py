@@ -78,7 +78,7 @@ def main() -> None:
     training = settings.training_params.model_copy(update={"novelty_sessions": CALIBRATED_ON})
     network, manifest = load_model(asked.model)
     hrm = settings.hierarchical_reasoning_model.of(network.config).within(manifest.trained_segments)
-    line = manifest.values or came_to(network, seen_again(network, FamilySource(), training), hrm, training)
+    line = manifest.values or came_to(network, seen_again(network, FamilySource(), training)[0], hrm, training)
     assert line is not None, "nothing was decided in training sessions"
     batches, act, family = BatchSettings(network.config.features, training.fill), AdaptiveComputationTime(hrm), Family()
     expected = BatchSettings(network.config.features, training.fill, Target.CONDITIONAL_MEAN)

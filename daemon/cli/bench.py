@@ -147,18 +147,22 @@ def replay(
         list[Path] | None, typer.Argument(help="Tapes; none: a simulated one.", show_default=False)
     ] = None,
     strategy: Annotated[
-        str, typer.Option(help="hrm | ppo | rules | onnx | folder.module:Class, instead of strategy.name.")
-    ] = "rules",
-    ticks: Annotated[int, typer.Option(min=1_000, max=100_000_000, help="Of the simulated tape.")] = 1_000_000,
+        str | None, typer.Option(help="hrm | ppo | rules | onnx | folder.module:Class, instead of strategy.name.")
+    ] = None,
+    ticks: Annotated[
+        int, typer.Option(min=1_000, max=100_000_000, help="Of the simulated tape, where no tape is given.")
+    ] = 1_000_000,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds that count; one before them doesn't.")] = 3,
     config: Config = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Ticks a second of a replay through the whole daemon, loading included."""
+    from daemon.cli.replay import chosen, named_strategy
     from daemon.cli.speeds import replay_speed
 
-    settings = settings_and_logs(config, [*(overrides or []), f"strategy.name={strategy}"])
+    changes = list(overrides or [])
+    settings = settings_and_logs(config, chosen(strategy, None, changes, named_strategy(config, changes)))
     speed = replay_speed(settings, tapes or [], ticks, rounds, _progress())
     if as_json:
         return print_json(speed)
@@ -195,12 +199,12 @@ def train(
 
 
 def _progress() -> Callable[[str], None]:
-    """Shows somebody at a terminal where a measurement is."""
+    """Shows somebody at a terminal where a measurement is; nothing of it stays."""
     if not sys.stderr.isatty():
         return lambda _: None
 
     def tell(text: str) -> None:
-        sys.stderr.write(f"\r\x1b[K{text}\r")
+        sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
 
     return tell

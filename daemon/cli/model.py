@@ -123,6 +123,7 @@ def calibrate(
 ) -> None:
     """Give a model the statistics of its training market, a Q head that knows when to stop, and values that hold."""
     from models.errors import ModelError
+    from models.training.finishing import halting_words
     from models.training.run import calibrated
 
     settings = settings_and_logs(config, overrides)
@@ -136,8 +137,11 @@ def calibrate(
         raise ArtifactError(str(error)) from None
     if as_json:
         answer = {"artifact": str(artifact), "file": str(out), "sha256": manifest.sha256}
-        return print_json({**answer, "novelty": _novelty(manifest)})
+        halting = {name: value for name, value in manifest.metrics.items() if name.startswith("halting_")}
+        return print_json({**answer, "novelty": _novelty(manifest), "halting": halting})
     typer.echo(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB); it knows {_knows(_novelty(manifest))}")
+    if said := halting_words(manifest.metrics):
+        typer.echo(said)
 
 
 @model_app.command("verify")
@@ -223,13 +227,13 @@ def _depth(said: dict[str, Any]) -> str:
     """How deep it was trained, and how deep decisions go here."""
     trained = said["segments"]
     how = f"trained with {trained} segments" if trained else "nothing says with how many segments it was trained"
-    usual = said["metrics"].get("halting_segments")
-    often = "" if usual is None else f", {usual:.2f} on average in sessions like those of its training"
-    return f"{how}; a decision takes at most {said['depth']}{often}"
+    return f"{how}; a decision takes at most {said['depth']}"
 
 
 def _print(said: dict[str, Any]) -> None:
     """Two columns, one line a fact."""
+    from models.training.finishing import halting_words
+
     table = facts()
     shape = said["config"]["architecture"]
     span = None if said["simulated_only"] else said["training_span"]  # days that a program made up tell nothing
@@ -244,6 +248,7 @@ def _print(said: dict[str, Any]) -> None:
         ("instruments", ", ".join(said["instruments"])),
         ("timeframes", ", ".join(said["timeframes"])),
         ("depth", _depth(said)),
+        ("halting", halting_words(said["metrics"])),
         ("knows", _knows(said["novelty"])),
         ("values", _came_to(said["values"])),
         ("markets", "simulated only: what it earns in a real one is unknown" if said["simulated_only"] else ""),

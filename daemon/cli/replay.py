@@ -92,7 +92,7 @@ def replay(
             against, run, changes, partial(chosen, strategy, model, changes), tapes or [], symbol or [], latency,
             outputs, as_json=as_json,
         )  # fmt: skip
-    changes = chosen(strategy, model, changes, _named(config, changes))
+    changes = chosen(strategy, model, changes, named_strategy(config, changes))
     if run is not None:
         raise UsageError(f"--run {run}: names a run of --against JOURNAL, and there is none")
     if not tapes:
@@ -160,7 +160,7 @@ def chosen(strategy: str | None, model: Path | None, changes: list[str], named: 
     return changes if model is None else [*changes, _deciding(model, named)]
 
 
-def _named(config: Path | None, changes: list[str]) -> object:
+def named_strategy(config: Path | None, changes: list[str]) -> object:
     """The strategy that the settings name."""
     from daemon.settings.layers import read_layers
 

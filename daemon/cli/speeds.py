@@ -26,6 +26,7 @@ from daemon.run.replaying import Replay, ReplayOutputs
 from daemon.settings.tree import Settings
 from models.training.markets import HiddenRegime
 from models.training.progress import Report, StepReport, resident_mb
+from models.training.run import model_of
 from models.training.source import FreshSource
 from models.training.trainer import Trainer
 
@@ -83,6 +84,7 @@ def replay_speed(settings: Settings, tapes: Sequence[Path], ticks: int, rounds: 
             runs.append((time.perf_counter() - wall, time.process_time() - cpu, summary))
     counted, last = runs[1:], runs[-1][2]
     speeds = [last.ticks / wall for wall, _, _ in counted]
+    tell("")
     return ReplaySpeed(
         tapes=[str(tape) for tape in tapes],
         simulated=last.simulated,
@@ -106,7 +108,8 @@ def replay_speed(settings: Settings, tapes: Sequence[Path], ticks: int, rounds: 
 
 def training_speed(settings: Settings, steps: int, tell: Tell) -> TrainingSpeed:
     """Train so many steps on fresh sessions of the hidden-regime market, in a folder that is thrown away."""
-    hrm, supervision = settings.hierarchical_reasoning_model, settings.deep_supervision
+    hrm = settings.hierarchical_reasoning_model
+    supervision = settings.deep_supervision.model_copy(update={"halting_from": 1.0})  # no row is spared a segment
     training = settings.training_params.model_copy(
         update={"steps": steps + 1, "validate_every": steps + 1, "checkpoint_every": steps + 1}
     )
@@ -121,9 +124,11 @@ def training_speed(settings: Settings, steps: int, tell: Tell) -> TrainingSpeed:
         source = FreshSource(HiddenRegime().sessions)
         limit_gb = settings.performance.memory_limit_gb
         trainer = Trainer(
-            hrm, supervision, training, source, None, Path(folder), observers=[watch], memory_limit_gb=limit_gb
-        )
+            hrm, supervision, training, source, None, Path(folder), observers=[watch], memory_limit_gb=limit_gb,
+            teacher=model_of(training.teacher.artifact), start=model_of(training.start_from),
+        )  # fmt: skip
         trainer.run()
+    tell("")
     step_s = statistics.median(after - before for before, after in itertools.pairwise(ends))
     return TrainingSpeed(
         profile=hrm.profile,
@@ -139,7 +144,6 @@ def training_speed(settings: Settings, steps: int, tell: Tell) -> TrainingSpeed:
 
 def _simulated(settings: Settings, out: Path, ticks: int) -> Path:
     calendar = MarketCalendar.load(settings.market.calendar_file)
-    sessions, per_session = max(1, round(ticks / PER_SESSION)), min(ticks, PER_SESSION)
-    days = ordinary_sessions(calendar, FIRST_DAY, sessions)
-    write_simulated(out, simulated_symbols([SYMBOL], settings), days, per_session, seed=1)
+    days = ordinary_sessions(calendar, FIRST_DAY, -(-ticks // PER_SESSION))
+    write_simulated(out, simulated_symbols([SYMBOL], settings), days, ticks // len(days), seed=1)
     return out

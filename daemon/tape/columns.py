@@ -110,7 +110,7 @@ def choose(
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, str]]]:
     """(target → source columns, made columns); `known` are the names of each target, `time` is the one of the time.
 
-    What `mapping` says is something else isn't read as what its name says.
+    What `mapping` says is something else isn't read as what its name says, unless nothing else says what is needed.
     """
     columns: dict[str, tuple[str, ...]] = {}
     pairs: dict[str, tuple[str, str]] = {}
@@ -122,7 +122,7 @@ def choose(
         elif there is None:
             if left := tuple(name for name in names if name not in said):
                 columns[target] = left
-        elif found := _found(free, names):
+        elif found := _found(free, names) or (_found(there, names) if target in REQUIRED_COLUMNS else None):
             columns[target] = (found,)
     if there is None or time in columns:
         day, plus, clock = mapping.get(time, "").partition(_PLUS)

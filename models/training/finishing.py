@@ -22,6 +22,7 @@ from models.training.reliability import fit_values
 from models.training.sessions import Sessions, newest_of_each
 from models.training.settings import TrainingSettings
 from models.training.source import Source
+from models.training.trainer import threads
 from models.values import ValueCalibration
 
 ENOUGH, ENOUGH_OF_LARGE, SMALL = 2_000, 60, 1_000_000
@@ -40,28 +41,42 @@ class Finished:
         """What a manifest keeps of the depth: segments of a decision, and what it regrets of the rest."""
         if self.halting is None:
             return {}
-        return {"halting_segments": self.halting.segments, "halting_regret": self.halting.regret}
+        found = {"segments": self.halting.segments, "of": float(self.halting.most), "regret": self.halting.regret}
+        return {f"halting_{name}": value for name, value in found.items()}
 
 
-def finish(model: HRM, source: Source, hrm: HRMSettings, training: TrainingSettings, regret: float) -> Finished:
+def finish(
+    model: HRM, source: Source, hrm: HRMSettings, training: TrainingSettings, segments: int, regret: float
+) -> Finished:
     """Give ``model`` its last Q head (none for a ``regret`` of 0), and say what its values come to with it.
 
-    ``hrm`` as it will decide, with the segments that it was trained with.
+    ``segments`` that it was trained with, ``hrm`` as it will decide with them.
     """
     if not training.novelty_sessions:
         return Finished()
-    sessions = seen_again(model, source, training)
+    parts, halting = seen_again(model, source, training), None
     settings = of_model(BatchSettings(hrm.features, training.fill, Target.REALISED), model)
-    cost = costs_of(sessions, training.objective.costs)
-    halting = refit_halting(model, sessions, settings, hrm.max_segments, regret, cost) if regret else None
-    return Finished(halting, came_to(model, sessions, hrm, training))
+    with threads(training.threads):
+        if regret:
+            costs = [costs_of(part, training.objective.costs) for part in parts]
+            halting = refit_halting(model, list(zip(parts, costs, strict=True)), settings, segments, regret)
+        return Finished(halting, came_to(model, parts[0], hrm, training))
 
 
-def seen_again(model: HRM, source: Source, training: TrainingSettings) -> Sessions:
-    """Training sessions that a finished network is looked at on."""
+def halting_words(metrics: Mapping[str, float]) -> str:
+    """What a fitted Q head came to, of a manifest's metrics; "" where none was fitted."""
+    usual, deepest, regret = (metrics.get(f"halting_{name}") for name in ("segments", "of", "regret"))
+    if usual is None or regret is None:
+        return ""
+    of = "" if deepest is None else f" of {deepest:.0f}"
+    return f"by its Q head alone a decision takes {usual:.2f}{of} segments, and the deepest would mind by {regret:.4f}"
+
+
+def seen_again(model: HRM, source: Source, training: TrainingSettings) -> list[Sessions]:
+    """Training sessions that a finished network is looked at on, one set an interval."""
     large = sum(weight.numel() for weight in model.parameters()) > SMALL
     most = min(training.novelty_sessions, ENOUGH_OF_LARGE if large else ENOUGH)
-    return newest_of_each(source.samples(training.seed, most)[0], most)
+    return [newest_of_each(part, most) for part in source.samples(training.seed, most)]
 
 
 def came_to(model: HRM, sessions: Sessions, hrm: HRMSettings, training: TrainingSettings) -> ValueCalibration | None:

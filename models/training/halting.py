@@ -10,6 +10,7 @@ other sessions than the regression; the same network and sessions give the same 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,8 +30,8 @@ ROUNDS: Final = 30
 """Of Newton's method, which is there after ten."""
 CUTS: Final = 81
 """Values that q_continue may take: quantiles of the q_halt seen."""
-MOST_NUMBERS: Final = 16_000_000
-"""Of all states that are held at once (128 MB); of longer histories every second, third, … decision is looked at."""
+MOST_NUMBERS: Final = 8_000_000
+"""Of all states that are held at once (64 MB); of longer histories every second, third, … decision is looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,18 +55,21 @@ class Halting:
 
 
 def refit_halting(
-    model: HRM, sessions: Sessions, settings: BatchSettings, segments: int, allowed: float, cost_bp: Floats | None
+    model: HRM,
+    parts: Sequence[tuple[Sessions, Floats | None]],
+    settings: BatchSettings,
+    segments: int,
+    allowed: float,
 ) -> Halting | None:
     """Put a new Q head into the model, fitted for at most ``segments`` segments; None where there is nothing to fit.
 
-    ``allowed``: mean regret of a decision, 0 to 1. Where the head can't tell who would mind, nobody stops early.
+    ``parts``: sessions of one interval each with what a trade costs there, (N,); every second session is fitted on.
+    ``allowed``: mean regret of a decision, 0 to 1; it holds on the other sessions, from which the constant is chosen.
     """
-    halves = [sessions.select(np.arange(first, len(sessions), 2)) for first in (0, 1)]
-    costs = [None if cost_bp is None else cost_bp[first::2] for first in (0, 1)]
-    if segments < 2 or not len(halves[1]):
+    if segments < 2:
         return None
-    fitted, judged = (think(model, *half, settings, segments) for half in zip(halves, costs, strict=True))
-    if not fitted.regret.size or not judged.regret.size:
+    fitted, judged = (_half(model, parts, settings, segments, first) for first in (0, 1))
+    if fitted is None or judged is None:
         return None
     weight, bias = _logistic(fitted.z.reshape(-1, fitted.z.shape[-1]), 1.0 - fitted.regret.reshape(-1))
     q_halt = judged.z @ weight + bias
@@ -74,6 +78,22 @@ def refit_halting(
     cut, chosen = min(allowed_ones, key=lambda one: one[1].segments)  # the highest cut stops nobody and is allowed
     _write(model.heads.q, weight, bias, cut)
     return chosen
+
+
+def _half(
+    model: HRM, parts: Sequence[tuple[Sessions, Floats | None]], settings: BatchSettings, segments: int, first: int
+) -> Thoughts | None:
+    """Every second session of each part, from the ``first`` on; None where nothing is decided there."""
+    found = []
+    for sessions, cost_bp in parts:
+        half = sessions.select(np.arange(first, len(sessions), 2))
+        if len(half):
+            told = None if cost_bp is None else cost_bp[first::2]
+            found.append(think(model, half, told, settings, segments, MOST_NUMBERS // len(parts)))
+    if not sum(one.regret.size for one in found):
+        return None
+    z, regret = [one.z for one in found], [one.regret for one in found]
+    return Thoughts(np.concatenate(z, axis=1), np.concatenate(regret, axis=1))
 
 
 @torch.inference_mode()

@@ -22,7 +22,7 @@ from models.training.distributed import Group
 from models.training.evaluate import EvaluationData
 from models.training.family import Family, FamilySource
 from models.training.files import FileData, data_words, day_of, divided, load, span_words
-from models.training.finishing import finish
+from models.training.finishing import finish, halting_words
 from models.training.markets import MarketName, market
 from models.training.member_shares import FamilyFacts, join_facts
 from models.training.progress import NoteReport, Observer
@@ -107,11 +107,11 @@ def train(
         return Trained(result, None, None)
     path = folder / "model.safetensors"
     keep = group.rank == 0
-    _tell(watching, result.step, "finishing", LOOKING_BACK)
+    if training.novelty_sessions:
+        _tell(watching, result.step, "finishing", LOOKING_BACK)
     manifest = write_model(path, result.model, source, data, hrm, supervision, training, _metrics(result), keep=keep)
-    if (usual := manifest.metrics.get("halting_segments")) is not None:
-        told = f"a decision takes {usual:.2f} of {manifest.segments} segments on average; more would change nothing"
-        _tell(watching, result.step, "depth", told)
+    if said := halting_words(manifest.metrics):
+        _tell(watching, result.step, "depth", said)
     return Trained(result, path, manifest)
 
 
@@ -133,8 +133,8 @@ def write_model(
     keep: bool = True,
 ) -> Manifest:
     """Write a trained model with all that it says about itself; where it isn't to be kept only say it."""
-    deep = hrm.within(supervision.segments)
-    finished = finish(model.cpu(), source, deep, training, supervision.halt_regret)
+    segments = supervision.segments
+    finished = finish(model.cpu(), source, hrm.within(segments), training, segments, supervision.halt_regret)
     manifest = describe(
         model,
         trained=True,
@@ -199,7 +199,8 @@ def calibrated(
     parts = source.samples(training.seed, training.novelty_sessions)
     novelty = calibrate(parts, model.config.features, market_name(data), training.novelty_sessions)
     deep = hrm.of(model.config).within(manifest.trained_segments)
-    finished = finish(model, source, deep, training, supervision.halt_regret)
+    segments = manifest.trained_segments or deep.max_segments
+    finished = finish(model, source, deep, training, segments, supervision.halt_regret)
     fresh = describe(
         model,
         trained=manifest.trained,

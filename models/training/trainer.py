@@ -145,7 +145,7 @@ class Trainer:
                 **hrm.network().model_dump(mode="json"),
                 "embeddings": hrm.embeddings.model_dump(),
             },
-            deep_supervision=supervision.model_dump(mode="json"),
+            deep_supervision=supervision.model_dump(mode="json", exclude={"halt_regret"}),  # no step depends on it
             training_params=training.model_dump(mode="json"),
             data={"symbols": source.symbols, "intervals": source.intervals, "span_ns": source.span_ns},
             run={"world": self._group.world, "device": self._device.type},

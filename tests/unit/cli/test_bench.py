@@ -23,7 +23,7 @@ def test_a_tape_of_the_user_is_replayed_as_ever(tmp_path: Path, capsys: Capture)
     replayed = json.loads(capsys.readouterr().out)
     told: list[str] = []
     speed = replay_speed(load_settings(None, ["strategy.name=rules"]), [tape], 1, 2, told.append)
-    assert told == ["warming up", "round 1 of 2", "round 2 of 2"]
+    assert told == ["warming up", "round 1 of 2", "round 2 of 2", ""]
     assert speed.tapes == [str(tape)]
     for name in ("ticks", "bars", "decisions", "orders", "fills", "decisions_sha256", "strategy", "interval"):
         assert getattr(speed, name) == replayed[name]
@@ -32,8 +32,8 @@ def test_a_tape_of_the_user_is_replayed_as_ever(tmp_path: Path, capsys: Capture)
 
 
 def test_without_a_tape_one_is_simulated(capsys: Capture) -> None:
-    """Of about so many ticks, and nothing of it stays."""
-    main(["bench", "replay", "--ticks", "3000", "--rounds", "1"])
+    """Of so many ticks, by the strategy that is asked for."""
+    main(["bench", "replay", "--ticks", "3000", "--rounds", "1", "--strategy", "rules"])
     said = capsys.readouterr().out
     assert said.startswith("3,000 simulated ticks, ")
     assert "decisions of rules on 5m bars" in said
@@ -45,6 +45,6 @@ def test_training_is_counted_in_sessions() -> None:
     changes = ["training_params.batch_sessions=2", "deep_supervision.segments=1"]
     told: list[str] = []
     speed = training_speed(load_settings(None, changes), 2, told.append)
-    assert told == ["step 0 of 2", "step 1 of 2", "step 2 of 2"]
+    assert told == ["step 0 of 2", "step 1 of 2", "step 2 of 2", ""]
     assert (speed.profile, speed.sessions, speed.segments, speed.parameters) == ("tiny", 2, 1, 41_141)
     assert speed.sessions_per_s == pytest.approx(2 / speed.step_s)

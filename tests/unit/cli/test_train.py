@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from daemon.cli import main
+from models.checkpoint import load_model
 from daemon.cli.train import training_data
 from daemon.core.clock import ReplayClock
 from daemon.market.calendar import ist_ns
@@ -45,8 +46,11 @@ def test_a_model_is_trained_watched_and_scored(tmp_path: Path, capsys: Capture) 
     answer = json.loads(capsys.readouterr().out)
     assert (answer["step"], answer["finished"], answer["artifact"]) == (2, True, str(tmp_path / "model.safetensors"))
     kinds = [json.loads(line)["kind"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert kinds == ["step", "step", "validation"]
+    assert kinds == ["step", "step", "validation", "finishing", "depth"]
     assert list((tmp_path / "tensorboard").glob("events.*"))
+    network, manifest = load_model(Path(answer["artifact"]))
+    assert 1.0 <= manifest.metrics["halting_segments"] <= manifest.metrics["halting_of"] == manifest.segments
+    assert (network.heads.q.weight[1] == 0).all()  # q_continue is a constant: the head was fitted once more
     options = ("--sessions", "10", "--seeds", "2", "--lightgbm", "--report", str(tmp_path / "page"), "--json")
     assert call("evaluate", answer["artifact"], *options) == 0
     scored = json.loads(capsys.readouterr().out)

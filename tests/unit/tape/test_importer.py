@@ -232,6 +232,15 @@ def test_a_column_that_is_mapped_is_not_read_as_its_name_says(tmp_path: Path, su
     assert "volume" not in report.columns
 
 
+def test_a_needed_column_may_be_mapped_as_well(tmp_path: Path) -> None:
+    """`--map ts_recv=ts_event`: the exchange's time is still the exchange's time."""
+    source = written(tmp_path / "t.csv", f"ts_event,ltp\n{AT * SECOND},820.5\n")
+
+    _, ticks = imported(source, "ts_recv=ts_event", symbol="NSE:SBIN-EQ")
+
+    assert ticks.ts_event.tolist() == ticks.ts_recv.tolist() == [AT * SECOND]
+
+
 def test_parquet_with_one_symbol_and_its_time_of_receipt(tmp_path: Path) -> None:
     """`--symbol` stands for a missing column; dictionaries of texts are read like texts."""
     table = pa.table(

@@ -81,7 +81,7 @@ def test_who_stops_regrets_no_more_than_was_allowed(model: HRM, sessions: Sessio
     base = thought(model, sessions, settings).regret.mean()
     depths = []
     for allowed in (1.0, base / 3, 0.0):
-        came = refit_halting(model, sessions, batches, SEGMENTS, allowed, None)
+        came = refit_halting(model, [(sessions, None)], batches, SEGMENTS, allowed)
         assert came is not None
         assert came.regret <= allowed
         half = sessions.select(np.arange(1, len(sessions), 2))
@@ -99,19 +99,20 @@ def test_nothing_but_the_depth_changes(model: HRM, sessions: Sessions, settings:
     batches = BatchSettings(settings.features)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     answers = [policy.actions for policy in policies_by_depth(model, sessions, batches, SEGMENTS)]
-    refit_halting(model, sessions, batches, SEGMENTS, 0.05, None)
-    head = model.heads.q.weight.clone()
+    refit_halting(model, [(sessions, None)], batches, SEGMENTS, 0.05)
+    head = (model.heads.q.weight.clone(), model.heads.q.bias.clone())
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed == {"heads.q.weight", "heads.q.bias"}
     for policy, actions in zip(policies_by_depth(model, sessions, batches, SEGMENTS), answers, strict=True):
         np.testing.assert_array_equal(policy.actions, actions)
-    refit_halting(model, sessions, batches, SEGMENTS, 0.05, None)
-    assert torch.equal(model.heads.q.weight, head)
+    refit_halting(model, [(sessions, None)], batches, SEGMENTS, 0.05)
+    assert torch.equal(model.heads.q.weight, head[0])
+    assert torch.equal(model.heads.q.bias, head[1])
 
 
 def test_those_that_would_mind_think_on(model: HRM, sessions: Sessions, settings: HRMSettings) -> None:
     """The head tells them apart: who stops at once would have minded less than who goes on, on sessions not fitted."""
-    refit_halting(model, sessions, BatchSettings(settings.features), SEGMENTS, 0.05, None)
+    refit_halting(model, [(sessions, None)], BatchSettings(settings.features), SEGMENTS, 0.05)
     half = sessions.select(np.arange(1, len(sessions), 2))
     _, depth, _ = adaptive(model, half, settings)
     regret = thought(model, half, settings).regret[0]
@@ -131,5 +132,26 @@ def test_of_long_histories_every_so_many_decisions_are_seen(
 
 def test_one_segment_has_nothing_to_fit(model: HRM, sessions: Sessions, settings: HRMSettings) -> None:
     """The head stays as it was."""
-    assert refit_halting(model, sessions, BatchSettings(settings.features), 1, 0.01, None) is None
+    assert refit_halting(model, [(sessions, None)], BatchSettings(settings.features), 1, 0.01) is None
     assert (model.heads.q.weight == 0).all()
+
+
+def test_where_nothing_is_decided_nothing_is_fitted(model: HRM, sessions: Sessions, settings: HRMSettings) -> None:
+    """Sessions too short for the model, or a single one: the head stays as it was."""
+    late = BatchSettings(settings.features.model_copy(update={"min_bars": 20}))
+    one = sessions.select(np.arange(1))
+    for given, asked in ((sessions, late), (one, BatchSettings(settings.features))):
+        assert refit_halting(model, [(given, None)], asked, SEGMENTS, 0.01) is None
+    assert (model.heads.q.weight == 0).all()
+
+
+def test_sessions_of_two_intervals_are_fitted_together(model: HRM, sessions: Sessions, settings: HRMSettings) -> None:
+    """The same sessions twice, as if of two intervals, give the head of one of them."""
+    batches = BatchSettings(settings.features)
+    once = refit_halting(model, [(sessions, None)], batches, SEGMENTS, 0.05)
+    q_continue = model.heads.q.bias[1].item()
+    twice = refit_halting(model, [(sessions, None), (sessions, None)], batches, SEGMENTS, 0.05)
+    assert once is not None
+    assert twice is not None
+    assert twice.segments == pytest.approx(once.segments, abs=0.1)
+    assert model.heads.q.bias[1].item() == pytest.approx(q_continue, rel=0.1)
