@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from daemon.cli import main
-from models.checkpoint import load_model
 from daemon.cli.train import training_data
 from daemon.core.clock import ReplayClock
 from daemon.market.calendar import ist_ns
 from daemon.strategy.build import build_strategies
 from daemon.strategy.store import Store
+from models.checkpoint import load_model
 from models.training.adjusting import Action
 from models.training.files import FileData
 from tests.samples import SBIN, settings_of
