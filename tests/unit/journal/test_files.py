@@ -85,6 +85,9 @@ async def test_a_file_that_was_replaced_is_left_alone(tmp_path: Path) -> None:
     other.replace(path)
     await written(journal, halts(5, 1))
     beside = tmp_path / "j.sqlite.rescued-1"
+    async with asyncio.timeout(30):  # the turn that wrote it may have looked at the files just before
+        while "; all of it is in" not in journal.trouble:
+            await asyncio.sleep(0.01)
     assert "was replaced by another file" in journal.trouble
     assert f"all of it is in {beside} now: stop hrmd, put that file in the place of {path}" in journal.trouble
     journal.close()
