@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.replay import CROSS, DENSE, MINUTES, simulate_dense
+from benchmarks.replay import CROSS, MINUTES, bench_command, simulate_dense
 
 HOME = Path(__file__).parents[1] / "var" / "bench-peers"
 RUNS = Path(__file__).parent / "peer_runs"
@@ -73,7 +73,7 @@ def _last_line(text: str) -> str:
 def commands(tape: Path) -> dict[str, list[str]]:
     """How each is run; those that can't be installed are left out."""
     found = {
-        "hrmd": [sys.executable, "-c", DENSE, str(tape), json.dumps([*CROSS, *MINUTES, *SPANS])],
+        "hrmd": bench_command(tape, [*CROSS, *MINUTES, *SPANS]),
         "columns alone": [sys.executable, str(RUNS / "on_columns.py"), str(tape)],
     }
     for peer in ENVIRONMENTS:

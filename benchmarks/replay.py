@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ CROSS = [
     "strategy.rules.not_before_minutes=0", "supervisor.triggers.flaps_per_hour=100000",
 ]  # fmt: skip
 """The EMA cross alone, to the end: changing sides often takes nobody out of charge, which would decide nothing."""
+KEPT = ("ticks", "decisions", "fills", "wall_s", "cpu_s", "peak_memory_mb")
+"""Of what a process says."""
 MINUTES = ["strategy.interval=1m", "bars.intervals=[1m,5m,30m,1d]"]
 
 
@@ -75,23 +78,6 @@ def simulate_dense(directory: Path, symbols: int, sessions: int, ticks: int) -> 
     return tape
 
 
-DENSE = """
-import json, resource, sys, time
-from pathlib import Path
-from daemon.cli.options import run_loop, settings_and_logs
-from daemon.core.latency import FixedLatency
-from daemon.run.replaying import Replay, ReplayOutputs
-settings = settings_and_logs(None, json.loads(sys.argv[2]))
-for _ in range(2):
-    wall, cpu = time.perf_counter(), time.process_time()
-    summary = run_loop(Replay(settings, [Path(sys.argv[1])], [], FixedLatency(0), ReplayOutputs()).run())
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"ticks": summary.ticks, "decisions": summary.decisions, "fills": summary.fills, "wall_s": wall,
-                  "cpu_s": cpu, "peak_mb": peak}))
-"""
-"""A replay in a process of its own, opening the tape included; the second one counts, for it imports nothing more."""
-
 COLUMNS = """
 import json, sys, time
 import numpy as np
@@ -106,27 +92,33 @@ print(json.dumps({"ticks": len(price), "wall_s": time.perf_counter() - wall, "cp
 """All columns of the tape, and minute bars of one: what reading alone costs."""
 
 
-def measured(script: str, *arguments: str) -> dict[str, float]:
-    """What a script says in a fresh process, and its ticks per second of both kinds."""
-    command = [sys.executable, "-c", script, *arguments]
-    found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return found | {name: found["ticks"] / found[f"{name}_s"] for name in ("wall", "cpu")}
+def measured(command: Sequence[str]) -> dict[str, float]:
+    """What a fresh process says of itself, and its ticks per second of both kinds."""
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    kept = {name: found[name] for name in KEPT if name in found}
+    return kept | {name: found["ticks"] / found[f"{name}_s"] for name in ("wall", "cpu")}
+
+
+def bench_command(tape: Path, settings: Sequence[str]) -> list[str]:
+    """A replay in a process of its own, opening the tape included; the second one counts, for it imports no more."""
+    command = [str(HRMD), "bench", "replay", str(tape), "--rounds", "1", "--json"]
+    return command + [part for setting in settings for part in ("--set", setting)]
 
 
 def dense(directory: Path, rounds: int) -> dict[str, dict[str, float]]:
     """The best of some rounds of each case, by processor time; all cases in each round."""
     one, fifty = simulate_dense(directory, 1, 10, 100_000), simulate_dense(directory, 50, 1, 50_000)
-    cases: dict[str, tuple[str, ...]] = {
-        "a decision a minute": (DENSE, str(one), json.dumps([*CROSS, *MINUTES])),
-        "a decision every 5 minutes": (DENSE, str(one), json.dumps(CROSS)),
-        "50 symbols, every 5 minutes": (DENSE, str(fifty), json.dumps(CROSS)),
-        "columns alone": (COLUMNS, str(one)),
+    cases = {
+        "a decision a minute": bench_command(one, [*CROSS, *MINUTES]),
+        "a decision every 5 minutes": bench_command(one, CROSS),
+        "50 symbols, every 5 minutes": bench_command(fifty, CROSS),
+        "columns alone": [sys.executable, "-c", COLUMNS, str(one)],
     }
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in cases}
     for number in range(rounds):
         print(f"dense tapes, round {number + 1} of {rounds}", file=sys.stderr)
         for name, case in cases.items():
-            runs[name].append(measured(*case))
+            runs[name].append(measured(case))
     return {name: max(found, key=lambda run: run["cpu"]) for name, found in runs.items()}
 
 

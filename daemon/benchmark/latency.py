@@ -6,7 +6,6 @@ Invariant: torch eager fp32, the reference, is in every run.
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from models.config import HRMConfig
 from models.errors import RuntimeUnavailable
 from models.features import Features
 from models.runtimes.choice import Candidate, Precision, Runners, Runtime, RuntimePlan, blank_features, candidates
+from models.training.progress import resident_mb
 
 REFERENCE = Candidate(Runtime.TORCH, Precision.FP32)
 DECISION_SEGMENTS = 4
@@ -84,7 +84,7 @@ def measure_latency(
         runtimes=rows,
         auto=auto.name,
         refused=refused,
-        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        peak_memory_mb=resident_mb(),
     )
 
 

@@ -159,7 +159,7 @@ def replay(
 ) -> None:
     """Ticks a second of a replay through the whole daemon, loading included."""
     from daemon.cli.replay import chosen, named_strategy
-    from daemon.cli.speeds import replay_speed
+    from daemon.cli.replay_speed import replay_speed
 
     changes = list(overrides or [])
     settings = settings_and_logs(config, chosen(strategy, None, changes, named_strategy(config, changes)))
@@ -184,7 +184,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Sessions a second of training on simulated sessions, and the memory that it takes."""
-    from daemon.cli.speeds import training_speed
+    from daemon.benchmark.training import training_speed
 
     chosen = [] if profile is None else [f"hierarchical_reasoning_model.profile={profile}"]
     settings = settings_and_logs(config, [*(overrides or []), *chosen])
@@ -214,15 +214,13 @@ def _tenths(bars: int, bar_s: float) -> Callable[[int], None]:
     """Shows somebody at a terminal how far a busy run is: few bytes at each tenth, for more would be measured, too."""
     steps = {-(-bars * tenth // 10): f"busy loop: {10 * tenth} % of {bars:,} bars" for tenth in range(1, 10)}
 
+    say = _progress()
+
     def tell(closed: int) -> None:
         if closed in steps or closed == bars:
-            sys.stderr.write(f"\r\x1b[K{steps[closed] if closed < bars else ''}")
-            sys.stderr.flush()
+            say(steps[closed] if closed < bars else "")
 
-    if not sys.stderr.isatty():
-        return lambda _: None
-    sys.stderr.write(f"busy loop: {bars:,} bars, {bars * bar_s:,.0f} s")
-    sys.stderr.flush()
+    say(f"busy loop: {bars:,} bars, {bars * bar_s:,.0f} s")
     return tell
 
 

@@ -59,5 +59,10 @@ def memory_in_use(statm: Path = STATM) -> int:
     try:
         return int(statm.read_text().split()[1]) * resource.getpagesize()
     except (OSError, ValueError, IndexError):
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most if sys.platform == "darwin" else most * 1024
+        return most_memory()
+
+
+def most_memory() -> int:
+    """The most bytes of memory that this process ever held."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from daemon.benchmark.training import training_speed
 from daemon.cli import main
-from daemon.cli.speeds import replay_speed, training_speed
+from daemon.cli.replay_speed import replay_speed
 from daemon.settings.loading import load_settings
 
 Capture = pytest.CaptureFixture[str]

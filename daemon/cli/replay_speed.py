@@ -1,13 +1,12 @@
-"""How fast this machine replays and trains → figures of `hrmd bench replay` and `hrmd bench train`.
+"""Tapes → how fast this machine replays them through the whole daemon.
 
-Invariant: a first round that imports and compiles isn't counted, and the figures are of the product's own code with the
-settings in force.
+Invariant: a first round that imports and compiles isn't counted. Nothing is imported that a replay does without, for
+the memory is to be that of a replay.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -22,14 +21,9 @@ from daemon.cli.tape import ordinary_sessions, simulated_symbols, write_simulate
 from daemon.core.latency import FixedLatency
 from daemon.market.calendar import MarketCalendar
 from daemon.report.summary import ReplaySummary
+from daemon.run.process import most_memory
 from daemon.run.replaying import Replay, ReplayOutputs
 from daemon.settings.tree import Settings
-from models.training.batches import Target
-from models.training.markets import HiddenRegime
-from models.training.progress import Report, StepReport, resident_mb
-from models.training.run import model_of
-from models.training.source import FreshSource
-from models.training.trainer import Trainer
 
 SYMBOL: Final = "NSE:RELIANCE-EQ=1400"
 FIRST_DAY: Final = dt.date(2021, 1, 4)
@@ -39,7 +33,7 @@ Tell = Callable[[str], None]
 
 
 class ReplaySpeed(msgspec.Struct, frozen=True):
-    """Of some rounds, loading included; ``wall_s`` and ``ticks_per_s`` are medians, ``cpu`` counts processor time."""
+    """Of some rounds, loading included; times are medians, ``cpu`` counts processor time."""
 
     tapes: list[str]
     simulated: bool
@@ -53,23 +47,11 @@ class ReplaySpeed(msgspec.Struct, frozen=True):
     fills: int
     decisions_sha256: str
     wall_s: float
+    cpu_s: float
     ticks_per_s: float
     ticks_per_s_best: float
     ticks_per_s_worst: float
     ticks_per_cpu_s: float
-    peak_memory_mb: float
-
-
-class TrainingSpeed(msgspec.Struct, frozen=True):
-    """Of some steps on simulated sessions; ``step_s`` is the median of a step with all its segments."""
-
-    profile: str
-    parameters: int
-    sessions: int
-    segments: int
-    steps: int
-    step_s: float
-    sessions_per_s: float
     peak_memory_mb: float
 
 
@@ -99,52 +81,12 @@ def replay_speed(settings: Settings, tapes: Sequence[Path], ticks: int, rounds: 
         fills=last.fills,
         decisions_sha256=last.decisions_sha256,
         wall_s=statistics.median(wall for wall, _, _ in counted),
+        cpu_s=statistics.median(cpu for _, cpu, _ in counted),
         ticks_per_s=statistics.median(speeds),
         ticks_per_s_best=max(speeds),
         ticks_per_s_worst=min(speeds),
         ticks_per_cpu_s=statistics.median(last.ticks / cpu for _, cpu, _ in counted),
-        peak_memory_mb=resident_mb(),
-    )
-
-
-def training_speed(settings: Settings, steps: int, tell: Tell) -> TrainingSpeed:
-    """Train so many steps on fresh sessions of the hidden-regime market, in a folder that is thrown away."""
-    hrm = settings.hierarchical_reasoning_model
-    supervision = settings.deep_supervision.model_copy(update={"halting_from": 1.0})  # no row is spared a segment
-    training = settings.training_params.model_copy(
-        update={
-            "steps": steps + 1,
-            "validate_every": steps + 1,
-            "checkpoint_every": steps + 1,
-            "target": Target.CONDITIONAL_MEAN,  # of any target a step costs the same; this one isn't fitted before
-        }
-    )
-    ends: list[float] = []
-
-    def watch(report: Report) -> None:
-        if isinstance(report, StepReport):
-            ends.append(time.perf_counter())
-            tell(f"step {len(ends) - 1} of {steps}")
-
-    with TemporaryDirectory() as folder:
-        source = FreshSource(HiddenRegime().sessions)
-        limit_gb = settings.performance.memory_limit_gb
-        trainer = Trainer(
-            hrm, supervision, training, source, None, Path(folder), observers=[watch], memory_limit_gb=limit_gb,
-            teacher=model_of(training.teacher.artifact), start=model_of(training.start_from),
-        )  # fmt: skip
-        trainer.run()
-    tell("")
-    step_s = statistics.median(after - before for before, after in itertools.pairwise(ends))
-    return TrainingSpeed(
-        profile=hrm.profile,
-        parameters=sum(weight.numel() for weight in trainer.model.parameters()),
-        sessions=training.batch_sessions,
-        segments=supervision.segments,
-        steps=steps,
-        step_s=step_s,
-        sessions_per_s=training.batch_sessions / step_s,
-        peak_memory_mb=resident_mb(),
+        peak_memory_mb=most_memory() / (1 << 20),
     )
 
 
