@@ -50,7 +50,7 @@ def finish(
 ) -> Finished:
     """Give ``model`` its last Q head (none for a ``regret`` of 0), and say what its values come to with it.
 
-    ``segments`` that it was trained with, ``hrm`` as it will decide with them.
+    ``segments`` that it was trained with: it will decide by ``hrm`` with no more of them.
     """
     if not training.novelty_sessions:
         return Finished()
@@ -60,7 +60,7 @@ def finish(
         if regret:
             costs = [costs_of(part, training.objective.costs) for part in parts]
             halting = refit_halting(model, list(zip(parts, costs, strict=True)), settings, segments, regret)
-        return Finished(halting, came_to(model, parts[0], hrm, training))
+        return Finished(halting, came_to(model, parts[0], hrm.within(segments), training))
 
 
 def halting_words(metrics: Mapping[str, float]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,6 +63,12 @@ class Observer(Protocol):
 
     def __call__(self, report: Report) -> None:
         """Take one report."""
+
+
+def note(observers: Iterable[Observer], step: int, kind: str, text: str) -> None:
+    """Tell all of them what a person should know."""
+    for observer in observers:
+        observer(NoteReport(step, kind, text))
 
 
 class MetricsFile:

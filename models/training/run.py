@@ -25,7 +25,7 @@ from models.training.files import FileData, data_words, day_of, divided, load, s
 from models.training.finishing import finish, halting_words
 from models.training.markets import MarketName, market
 from models.training.member_shares import FamilyFacts, join_facts
-from models.training.progress import NoteReport, Observer
+from models.training.progress import Observer, note
 from models.training.provenance import data_sha256, git_revision, package_version
 from models.training.sessions import Sessions, join, newest_of_each
 from models.training.settings import CostStep, DeepSupervisionSettings, TrainingSettings
@@ -108,16 +108,11 @@ def train(
     path = folder / "model.safetensors"
     keep = group.rank == 0
     if training.novelty_sessions:
-        _tell(watching, result.step, "finishing", LOOKING_BACK)
+        note(watching, result.step, "finishing", LOOKING_BACK)
     manifest = write_model(path, result.model, source, data, hrm, supervision, training, _metrics(result), keep=keep)
     if said := halting_words(manifest.metrics):
-        _tell(watching, result.step, "depth", said)
+        note(watching, result.step, "depth", said)
     return Trained(result, path, manifest)
-
-
-def _tell(observers: Sequence[Observer], step: int, kind: str, text: str) -> None:
-    for observer in observers:
-        observer(NoteReport(step, kind, text))
 
 
 def write_model(
@@ -134,7 +129,7 @@ def write_model(
 ) -> Manifest:
     """Write a trained model with all that it says about itself; where it isn't to be kept only say it."""
     segments = supervision.segments
-    finished = finish(model.cpu(), source, hrm.within(segments), training, segments, supervision.halt_regret)
+    finished = finish(model.cpu(), source, hrm, training, segments, supervision.halt_regret)
     manifest = describe(
         model,
         trained=True,
@@ -143,7 +138,7 @@ def write_model(
         git_revision=git_revision(),
         origin=origin(data, supervision, training),
         novelty=usual(data, source, hrm, training),
-        segments=supervision.segments,
+        segments=segments,
         values=finished.values,
     )
     if keep:
@@ -198,9 +193,9 @@ def calibrated(
     source, _ = sources(data, training)
     parts = source.samples(training.seed, training.novelty_sessions)
     novelty = calibrate(parts, model.config.features, market_name(data), training.novelty_sessions)
-    deep = hrm.of(model.config).within(manifest.trained_segments)
-    segments = manifest.trained_segments or deep.max_segments
-    finished = finish(model, source, deep, training, segments, supervision.halt_regret)
+    own = hrm.of(model.config)
+    segments = manifest.trained_segments or own.max_segments
+    finished = finish(model, source, own, training, segments, supervision.halt_regret)
     fresh = describe(
         model,
         trained=manifest.trained,
@@ -242,8 +237,7 @@ def told(data: FileData, interval_s: int, observers: Sequence[Observer]) -> Sess
     """The sessions of the files; observers get a line a file about its bars, faults among them."""
     sessions, reports = load(data, interval_s)
     for report in reports:
-        for observer in observers:
-            observer(NoteReport(0, "data", report.words))
+        note(observers, 0, "data", report.words)
     return sessions
 
 

@@ -29,7 +29,7 @@ from models.training.files import FileData, Schedule, border_ns, divided, schedu
 from models.training.loss import costs_of
 from models.training.overlap import learned_span
 from models.training.policy import follow, policies_by_depth
-from models.training.progress import MetricsFile, NoteReport, Observer
+from models.training.progress import MetricsFile, Observer, note
 from models.training.provenance import data_sha256, package_version
 from models.training.reference import pnl_bp
 from models.training.run import model_of, write_model
@@ -212,8 +212,7 @@ def walk_forward(
         place, facts = folder / one.name, facts_of(one, recipe)
         changed = changed_since(place, facts)
         how = "done before" if is_done(place, facts) else f"anew, for {changed} changed" if changed else "to be trained"
-        for observer in observers:
-            observer(NoteReport(0, "round", f"{number} of {len(rounds)}, {one.name}: {how}"))
+        note(observers, 0, "round", f"{number} of {len(rounds)}, {one.name}: {how}")
         train_round(one, recipe, place, [*observers, MetricsFile(place / METRICS)])
     return folds_of(rounds, folder)
 
