@@ -43,7 +43,9 @@ def _bodies(path: Path, kind: str) -> list[bytes]:
 
 
 def journal_rows(path: Path) -> bytes:
-    """Every event of a journal as it is on disk."""
+    """Every event of a journal as it is on disk; nothing where no daemon ever came to write one."""
+    if not path.exists():
+        return b""
     db = sqlite3.connect(path)
     try:
         rows = db.execute("SELECT run, seq, ts, type, body FROM events ORDER BY run, seq").fetchall()

@@ -251,6 +251,7 @@ class World:
             if process.alive:
                 for command in self._commands:
                     command.cancel()
+                let_go(service)
                 self.computer.let_go()
                 self.recorded.end_life(self, orderly=True)
 
@@ -266,10 +267,7 @@ class World:
         self.network.kill(process)
         self.ticks.forget()
         if self.service is not None:
-            for hold in self.service.app._holds:  # the system lets go of what a dead process held
-                hold.release()
-            if self.service.recorder is not None:
-                self.service.recorder._directory.release()
+            let_go(self.service)
             self.recorded.end_life(self, orderly=False)
         service = self.service
         unwritten = service is not None and service.app.journal is not None and service.app.journal.trouble
@@ -436,6 +434,14 @@ class World:
         error = context.get("exception")
         self._note(f"loop: {context.get('message')} {error!r} {context.get('future') or context.get('task')}")
         self.watch.breaks("no exception is lost", f"{context.get('message')}: {error!r}")
+
+
+def let_go(service: Service) -> None:
+    """The system lets go of what a process held, however it ended: also what a hanging disk kept it from giving back."""
+    for hold in service.app._holds:
+        hold.release()
+    if service.recorder is not None:
+        service.recorder._directory.release()
 
 
 async def _quietly(service: Service, command: Any) -> None:
