@@ -31,7 +31,7 @@ def risk_stage(
     broker, instruments, calendar = settings.broker, market.instruments, market.calendar
     stage = RiskActor(
         bus,
-        RiskBook(),
+        RiskBook(instruments),
         IntentBuilder(settings.risk, settings.execution, instruments, plan.order_prefix),
         RiskGate(
             settings.risk,

@@ -6,7 +6,7 @@ Built from ticks, fills, positions and order events alone. Invariant: `position`
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -30,7 +30,7 @@ from daemon.core.events import (
     TradingState,
 )
 from daemon.core.pairs import Groups
-from daemon.market.overnight import counted_anew
+from daemon.market.overnight import Instruments, counted_anew
 from daemon.risk.brackets import Brackets, Leg, legs_of, wants_bracket
 from daemon.risk.lease import Lease
 
@@ -61,6 +61,8 @@ class SymbolRisk(msgspec.Struct, gc=False):
     working_sells: int = 0
     band: Band = NO_BAND
     band_day: int = -1
+    strike: float = 0.0
+    """Of an option: what a sold one may cost is its strike's to say, not the premium's; 0 of anything else."""
 
     @property
     def price(self) -> float:
@@ -75,7 +77,9 @@ class SymbolRisk(msgspec.Struct, gc=False):
 class RiskBook:
     """Prices, positions and working orders by symbol, and the day's profit."""
 
-    def __init__(self) -> None:
+    def __init__(self, instruments: Instruments | None = None) -> None:
+        """`instruments` tell the strikes of options; None where none are traded."""
+        self._instruments = instruments
         self.symbols: dict[str, SymbolRisk] = {}
         self.state = TradingState.ACTIVE
         self.day = 0
@@ -99,8 +103,6 @@ class RiskBook:
         self.day_start_net = Decimal(0)
         self.largest: dict[str, int] = {}
         """Units of one order at most, where the venue refused a larger one."""
-        self.strikes: dict[str, float] = {}
-        """Of options: what a sold one may cost is its strike's to say, not the premium's."""
         self.candidate = ("", 0.0)
         """The strategy that decides on a share while a canary runs, and the share of the limits on size that it has."""
         self.lease: Lease | None = None
@@ -122,8 +124,12 @@ class RiskBook:
         """The entry of `symbol`, made on first sight."""
         entry = self.symbols.get(symbol)
         if entry is None:
-            entry = self.symbols[symbol] = SymbolRisk()
+            entry = self.symbols[symbol] = SymbolRisk(strike=self._strike(symbol))
         return entry
+
+    def _strike(self, symbol: str) -> float:
+        instrument = self._instruments.resolve(symbol) if self._instruments is not None else None
+        return 0.0 if instrument is None or instrument.strike is None else float(instrument.strike)
 
     def size_of(self, strategy: str) -> float:
         """The share of the limits on size that entries of `strategy` have; none for a candidate that has ended."""
@@ -372,9 +378,8 @@ class RiskBook:
         for symbol, entry in self.symbols.items():
             if symbol != without:
                 total += worst_position(entry) * (entry.price or self._reference(symbol))
-                if symbol in self.strikes:
-                    sold = max(0, entry.working_sells - entry.position)
-                    total += sold * max(0.0, self.strikes[symbol] - entry.last_price)
+                sold = max(0, entry.working_sells - entry.position)
+                total += sold * max(0.0, entry.strike - entry.price)
         return Decimal(total).quantize(PAISA)
 
     def _reference(self, symbol: str) -> float:
@@ -418,9 +423,21 @@ class RiskBook:
                 return other
         return None
 
-    def net_notional(self, without: str) -> Decimal:
-        """Rupees of longs less shorts, over all symbols but one, at last prices."""
-        total = sum(entry.position * entry.price for symbol, entry in self.symbols.items() if symbol != without)
+    def net_notional(self, without: str, side: Side | None = None) -> Decimal:
+        """Rupees of longs less shorts, over all symbols but one, at last prices.
+
+        With a `side` the most of it that the working orders of that side can lead to: a hedge that is being closed is
+        none any more, one that has a stop still is. What sold options count is their strike's, but beside a purchase.
+        """
+        working = Counter[str]()
+        for intent, left in self._open_orders.values() if side is not None else ():
+            if intent.side is side and intent.strategy != PROTECTION:
+                working[intent.symbol] += side.sign * left
+        total = 0.0
+        for symbol, entry in self.symbols.items():
+            if symbol != without:
+                held, price = entry.position + working[symbol], entry.price or self._reference(symbol)
+                total += held * (max(price, entry.strike) if held < 0 and side is not Side.BUY else price)
         return Decimal(total).quantize(PAISA)
 
     def start_day(self, day: int = 0) -> None:

@@ -155,11 +155,12 @@ class RiskGate:
         if self.guard is None:
             return None
         instrument = self._instruments.resolve(intent.symbol)
-        if instrument is not None and instrument.kind is Kind.OPTION and instrument.strike is not None:
-            book.strikes[intent.symbol] = float(instrument.strike)
-            opens = intent.side is Side.SELL and entry.position - entry.working_sells - intent.quantity < 0
-            if opens and not self._derivatives.sell_options:
+        sells = intent.side is Side.SELL and entry.position - entry.working_sells - intent.quantity < 0
+        if sells and instrument is not None and instrument.kind is Kind.OPTION:
+            if not self._derivatives.sell_options:
                 return "option_selling", "options that are held (derivatives.sell_options)", str(intent.quantity)
+            if instrument.strike is None:
+                return "option_selling", "an option whose strike its name tells", intent.symbol
         return self.guard.denial(intent.symbol, now)
 
     def _check_trouble(self, intent: OrderIntent, book: RiskBook, now: int) -> tuple[str, str, str] | None:
@@ -212,8 +213,8 @@ class RiskGate:
         """Longs less shorts, and the margin that the broker has free."""
         limits = self._settings
         if limits.max_net_notional is not None:
-            net = book.net_notional(without=intent.symbol) + intent.side.sign * after * price
-            if abs(net) > limits.max_net_notional:
+            net = book.net_notional(intent.symbol, intent.side) + intent.side.sign * after * price
+            if intent.side.sign * net > limits.max_net_notional:
                 return "net_notional", str(limits.max_net_notional), str(net.quantize(PAISA))
         free = book.free
         if free is not None:
@@ -254,7 +255,7 @@ class RiskGate:
             return outside
         price = max(intent.reference_price, intent.limit_price or Decimal(0), Decimal(str(entry.last_price)))
         if intent.side is Side.SELL:  # what a sold option may cost is its underlying's to say, not the premium
-            price = max(price, Decimal(str(book.strikes.get(intent.symbol, 0.0))))
+            price = max(price, Decimal(str(entry.strike)))
         notional = intent.quantity * price
         if notional > limits.max_order_notional:
             return "order_notional", str(limits.max_order_notional), str(notional.quantize(PAISA))

@@ -169,7 +169,8 @@ class Desk:
             (view.interval, view.coarse_interval), Legs(around.legs), around.thread, around.stopwatch,
         )  # fmt: skip
         self.risk = RiskActor(
-            bus, RiskBook(), IntentBuilder(settings.risk, settings.execution, around.instruments, "S"),
+            bus, RiskBook(around.instruments),
+            IntentBuilder(settings.risk, settings.execution, around.instruments, "S"),
             RiskGate(
                 settings.risk, around.instruments, calendar, settings.strategy.no_entries_minutes,
                 ExpiryGuard(settings.derivatives, around.instruments, calendar),

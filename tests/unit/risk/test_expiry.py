@@ -166,7 +166,7 @@ def test_what_is_over_is_never_traded() -> None:
 def check(intent: OrderIntent, book: RiskBook | None = None, price: float = 100.0, **rules: Any) -> Any:
     """Ask a gate at noon of a day in January; `risk` among the rules are limits."""
     limits = rules.pop("risk", WIDE)
-    book = book or RiskBook()
+    book = book or RiskBook(INSTRUMENTS)
     book.on_ticks(tick(intent.ts, price, intent.symbol))
     return RiskGate(RiskSettings(**limits), INSTRUMENTS, CALENDAR, 30, guard_of(**rules)).check(intent, book, intent.ts)
 
@@ -221,7 +221,49 @@ def test_own_limits_let_a_lot_of_an_index_through() -> None:
 
 def test_a_sold_option_counts_its_strike_in_the_gross() -> None:
     """What it may cost is its underlying's to say, not the premium's."""
-    book = RiskBook()
+    book = RiskBook(INSTRUMENTS)
     assert check(order(Side.SELL), book, sell_options=True) is None
     book.order_opened(order(Side.SELL))
     assert book.gross_notional("") == 65 * 26_000
+
+
+def test_a_sold_option_of_an_earlier_process_or_of_the_app_counts_its_strike_too() -> None:
+    """Nobody asked this gate about it."""
+    sold = position_of(-65, "100", OPTION)
+    held = RiskBook(INSTRUMENTS)
+    held.restore([sold], [], [], 0, Decimal(0))
+    assert held.gross_notional("") == 65 * 26_000
+    wide = {"max_gross_notional": Decimal(65 * 26_000 + 65 * 100)}
+    other = "NSE:NIFTY26JAN26100CE"
+    assert check(order(Side.BUY, other), held, risk=WIDE | wide) is None
+    narrow = {"max_gross_notional": Decimal(65 * 26_000 + 65 * 100 - 1)}
+    assert check(order(Side.BUY, other), held, risk=WIDE | narrow)[0] == "gross_notional"
+
+
+def test_a_sold_option_counts_its_strike_in_the_net_where_it_adds_to_it() -> None:
+    """Beside another sale its strike, beside a purchase no more than its premium."""
+    held = RiskBook(INSTRUMENTS)
+    held.restore([position_of(-65, "100", OPTION)], [], [], 0, Decimal(0))
+    limits = WIDE | {"max_net_notional": Decimal(65 * 26_000)}
+    sale = order(Side.SELL, FUTURE, 65, "26000")
+    assert check(sale, held, price=26_000.0, risk=limits) == ("net_notional", "1690000", "-3380000.00")
+    dear = order(Side.BUY, FUTURE, 130, "26000")
+    assert check(dear, held, price=26_000.0, risk=limits) == ("net_notional", "1690000", "3373500.00")
+
+
+def test_an_option_whose_strike_nobody_knows_is_not_sold() -> None:
+    """What it may cost can't be said; what is held of it is sold like anything else."""
+    own = InstrumentBook(
+        MarketSettings(instruments=[InstrumentSettings(symbol="NSE:MYOPTION", kind="option", lot_size=65)]),
+        dt.date(2026, 1, 5),
+    )
+    for allowed in (False, True):
+        rules = DerivativeSettings(sell_options=allowed)
+        book = RiskBook(own)
+        book.on_ticks(tick(NOON, 100.0, "NSE:MYOPTION"))
+        gate = RiskGate(RiskSettings(**WIDE), own, CALENDAR, 30, ExpiryGuard(rules, own, CALENDAR))
+        sale = order(Side.SELL, "NSE:MYOPTION")
+        assert (denial := gate.check(sale, book, NOON)) is not None
+        assert denial[0] == "option_selling"
+        book.restore([position_of(65, "100", "NSE:MYOPTION")], [], [], 0, Decimal(0))
+        assert gate.check(sale, book, NOON) is None

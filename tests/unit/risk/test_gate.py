@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from daemon.core.clock import NS_PER_S
-from daemon.core.events import OrderIntent, Side, TradingState
+from daemon.core.events import PROTECTION, OrderIntent, OrderType, Side, TradingState
+from daemon.core.pairs import STOP
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
 from daemon.risk.book import RiskBook
@@ -319,6 +320,33 @@ def test_net_exposure(book: RiskBook, check: Check) -> None:
     assert check(intend(), max_net_notional=179_999) == ("net_notional", "179999", "180000.00")
     assert check(intend(side=Side.SELL), max_net_notional=20_000) is None
     assert check(intend()) is None
+
+
+def test_net_exposure_counts_what_works(book: RiskBook, check: Check) -> None:
+    """Of the order's side in every symbol, for all of it may fill; of the other side nothing, for none of it may."""
+    approve(book, "W", symbol=RELIANCE, quantity=100, reference_price=Decimal(1000))
+    assert check(intend(), max_net_notional=180_000) is None
+    assert check(intend(), max_net_notional=179_999) == ("net_notional", "179999", "180000.00")
+    assert check(intend(side=Side.SELL), max_net_notional=79_999) == ("net_notional", "79999", "-80000.00")
+
+
+def test_net_exposure_counts_exits_on_their_way_but_no_stops(book: RiskBook, check: Check) -> None:
+    """A hedge that is being closed is none any more; one that has a stop still is."""
+    hold(book, -100, RELIANCE)
+    assert check(intend(), max_net_notional=20_000) is None
+    stop = {"type": OrderType.SL_MARKET, "stop_price": Decimal(1010), "strategy": PROTECTION, "reason": STOP}
+    approve(book, "S", symbol=RELIANCE, side=Side.BUY, reduces=True, **stop)
+    assert check(intend(), max_net_notional=20_000) is None
+    book.order_gone("S")
+    approve(book, "C", symbol=RELIANCE, side=Side.BUY, reduces=True)
+    assert check(intend(), max_net_notional=79_999) == ("net_notional", "79999", "80000.00")
+
+
+def test_an_order_that_lessens_the_net_exposure_passes(book: RiskBook, check: Check) -> None:
+    """However far beyond the limit, as after a change of it, the account is."""
+    hold(book, -1000, RELIANCE)
+    assert check(intend(), max_net_notional=100_000) is None
+    assert check(intend(side=Side.SELL), max_net_notional=100_000) == ("net_notional", "100000", "-1080000.00")
 
 
 def test_funds(book: RiskBook, check: Check) -> None:
