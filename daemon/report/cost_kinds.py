@@ -49,7 +49,8 @@ class CostKinds:
         kind = self._kind_of(fill.symbol)
         if kind is None:
             return None
-        instrument = Instrument(fill.symbol, kind, "", 1, DEFAULT_TICK, True)
+        exchange, told, _ = fill.symbol.partition(":")
+        instrument = Instrument(fill.symbol, kind, exchange if told else "", 1, DEFAULT_TICK, True)
         try:
             return self._schedule.charges(
                 instrument, fill.side, fill.quantity, fill.price, fill.ts, self._turnover[fill.order_id]

@@ -88,6 +88,18 @@ def test_costs_by_kind_add_up_and_say_what_is_not_explained() -> None:
     assert sum(found.values()) == Decimal("34.10")
 
 
+def test_costs_of_another_exchange_are_split_by_its_own_rates() -> None:
+    """BSE charges nothing for futures, and no IPFT."""
+    day = 1_767_584_700_000_000_000
+    tally = Tally(lambda _: Kind.FUTURE)
+    tally.record(fill(day, "BSE:SENSEX26JANFUT", Side.BUY, 20, "85000", "59.61"))
+    found = tally.summary(run_of(), TICKS, [], [], 0.0).costs_by_kind
+    paid = {"brokerage": "20.00", "stamp": "34.00", "sebi": "1.70", "gst": "3.91"}
+    assert {name: amount for name, amount in found.items() if amount} == {
+        name: Decimal(it) for name, it in paid.items()
+    }
+
+
 def test_the_fills_of_one_order_are_charged_together() -> None:
     """Brokerage is capped by order: two halves pay what one fill pays."""
     day = 1_767_584_700_000_000_000
