@@ -339,6 +339,9 @@ class LiveBook:
             self._other_product.add(report.venue_id)
             return
         wish = self._settings.external_orders
+        instrument = self._instruments.resolve(report.symbol)
+        if wish == "adopt" and (instrument is None or not instrument.tradeable):
+            wish = "ignore"  # nobody could price its fills, and no exit of it would pass
         log.warning("an order of somebody else", venue=report.venue_id, symbol=report.symbol, done=wish)
         if wish == "adopt":
             self._adopt(report)
