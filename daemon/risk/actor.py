@@ -55,6 +55,7 @@ from daemon.core.events import (
     Reduce,
     Resume,
     SettingChanged,
+    Side,
     SymbolHalted,
     SymbolResumed,
     TickBatch,
@@ -236,6 +237,7 @@ class RiskActor(Actor):
     def _on_decision(self, decision: Decision) -> None:
         """What it wants, unless stop and target have to make room first."""
         self._submitting.look_at_lease()
+        self._take_off_rest(decision)
         if self._waits_for_room(decision):
             return
         intent = self._builder.build(decision, self.book)
@@ -243,6 +245,14 @@ class RiskActor(Actor):
             return
         self.closing.retries.owed.pop(intent.symbol, None)
         self._submitting.submit_wish(intent)
+
+    def _take_off_rest(self, decision: Decision) -> None:
+        """What still waits of the entry of a position would open it again after it is closed."""
+        side = {Action.CLOSE_LONG: Side.BUY, Action.CLOSE_SHORT: Side.SELL}.get(decision.action)
+        if side is not None:
+            symbol = self._gate.instruments.traded_as(decision.symbol)
+            reason = f"what it opened is closed: {decision.reason}"
+            self._protector.take_off_entries(symbol, side, reason, self._clock.now_ns())
 
     def asked_off(self, order_ids: Iterable[str]) -> None:
         """An earlier process asked for these orders to leave the market: their end is no failure."""

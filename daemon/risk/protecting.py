@@ -133,6 +133,12 @@ class Protector:
         for leg in self._book.legs(symbol):
             self._take_off(leg.order_id, reason, ts)
 
+    def take_off_entries(self, symbol: str, side: Side, reason: str, ts: int) -> None:
+        """Take a strategy's entries of that side off the market."""
+        for intent, _ in self._book.working_of(symbol):
+            if intent.side is side and _is_entry(intent):
+                self._take_off(intent.order_id, reason, ts)
+
     # -- what is missing, and what is too much ----------------------------------------------------------------------
 
     def look(self, symbol: str, ts: int, *, closing: bool) -> None:
@@ -146,7 +152,7 @@ class Protector:
             return
         if bracket is not None:
             bracket = self._builder.on_grid(symbol, bracket, side)
-            self._take_off_entries(symbol, side, working, ts)
+            self.take_off_entries(symbol, side, "the position has a stop or a target: it isn't turned round", ts)
         others = sum(left for intent, left in working if intent.strategy != PROTECTION and intent.side is side)
         wanted = plan(None if closing else bracket, position, others, book.legs(symbol))
         why = "the position is closed" if not position else "the position or its stop and target have changed"
@@ -236,12 +242,6 @@ class Protector:
         log.error("a position is closed", symbol=symbol, held=held, reason=reason)
         self._hands.publish(ProtectionFailed(ts=ts, symbol=symbol, quantity=held, reason=reason))
         self._hands.close(symbol, reason)
-
-    def _take_off_entries(self, symbol: str, side: Side, working: list[tuple[OrderIntent, int]], ts: int) -> None:
-        """Entries on the other side: filled, they would take what stop and target are for."""
-        for intent, _ in working:
-            if intent.side is side and _is_entry(intent):
-                self._take_off(intent.order_id, "the position has a stop or a target: it isn't turned round", ts)
 
     def _take_off(self, order_id: str, reason: str, ts: int) -> None:
         if order_id not in self._asked_off:

@@ -210,7 +210,7 @@ def test_an_order_that_is_adopted_before_the_clock_has_begun_has_the_venues_time
 
 @pytest.mark.parametrize("symbol", ["MCX:CRUDEOIL26JANFUT", "NSE:USDINR26JANFUT", "BSE:955RECL26-F"])
 def test_what_can_not_be_traded_here_is_left_to_who_placed_it(book: LiveBook, symbol: str) -> None:
-    """Its fills can't be priced, and no exit of it would pass: it is nobody's business here, and nothing waits for it."""
+    """Its fills can't be priced, no exit of it would pass: it is nobody's business here, and nothing waits for it."""
     filled = msgspec.structs.replace(row(1, 1, OrderStatus.FILLED), venue_id="V9", tag="", symbol=symbol)
     working = msgspec.structs.replace(row(1, 0, OrderStatus.PENDING), venue_id="V8", tag="", symbol=symbol)
     ours = row(10, 0, OrderStatus.PENDING)

@@ -144,6 +144,28 @@ def test_hold_is_no_order(desk: Desk) -> None:
     assert desk.tell(decide(Action.HOLD), decide(Action.CLOSE_LONG)) == []
 
 
+@pytest.mark.parametrize("opens", [Action.BUY_LONG, Action.SELL_SHORT])
+def test_what_is_closed_is_not_opened_again_by_the_rest_of_its_entry(desk: Desk, opens: Action) -> None:
+    """The part that is held is closed, what still waits of the entry is taken off, once; an order by hand stays."""
+    closes = Action.CLOSE_LONG if opens is Action.BUY_LONG else Action.CLOSE_SHORT
+    entry, _ = desk.tell(decide(opens, 100))
+    assert isinstance(entry, OrderIntent)
+    desk.tell(fill_of(entry, 40), position_of(40 * entry.side.sign))
+    by_hand = ManualOrder(
+        ts=NOON, key="k", symbol=SBIN, side=entry.side, quantity=5, type=OrderType.LIMIT,
+        limit_price=Decimal(800), reduce_only=False, who="a test", reason="mine",
+    )  # fmt: skip
+    desk.tell(by_hand)
+    off: list[str] = []
+    desk.bus.tap((CancelOrder,), lambda event: off.append(event.order_id))
+    assert closings(desk.tell(decide(closes, ts=NOON + MINUTE, reason="over"))) == [
+        (SBIN, Side.SELL if opens is Action.BUY_LONG else Side.BUY, 40, "over")
+    ]
+    assert off == [entry.order_id]
+    desk.tell(decide(closes, ts=NOON + 2 * MINUTE))
+    assert off == [entry.order_id]
+
+
 def test_a_denial_says_why_and_takes_no_room(desk: Desk) -> None:
     """Check, limit and value travel; the order counts for nothing afterwards."""
     desk.actor.book.state = TradingState.HALTED
