@@ -79,6 +79,8 @@ class LiveBook:
         """Whether a push speaks of a change to an order that the book hasn't told yet."""
         self.booked = 0
         """Fills so far."""
+        self.cash_elsewhere = Decimal(0)
+        """Rupees that today's trades of orders which are left alone brought in, less what they cost."""
         self._instruments = instruments
         self._costs = costs
         self._clock = clock
@@ -168,10 +170,11 @@ class LiveBook:
             elif report.venue_id not in self._foreign:
                 self._take_in(report)
         missed = sum(self.trade(trade) for trade in trades)
-        self._elsewhere = Counter()
+        self._elsewhere, self.cash_elsewhere = Counter(), Decimal(0)
         for trade in trades:
             if self.find(trade.tag, trade.venue_id) is None and trade.venue_id not in self._other_product:
                 self._elsewhere[trade.symbol] += trade.side.sign * trade.quantity
+                self.cash_elsewhere -= trade.side.sign * trade.quantity * trade.price
         for report in orders:
             self.report(report)
             self._check_cancelling(report)

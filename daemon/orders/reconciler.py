@@ -143,7 +143,7 @@ class Reconciler:
             value = funds.value
             still = agree and booked == book.booked and not book.sending and not book.incomplete
             flows = sum((row.sold * row.sell_average - row.bought * row.buy_average for row in held.value), ZERO)
-            cash = value.total - value.realised + flows if still else None
+            cash = value.total - value.realised + flows - book.cash_elsewhere if still else None
             settled = settled and not book.orders.working
             self._publish(
                 FundsReported(

@@ -19,7 +19,7 @@ from daemon.core.events import (
 from daemon.fyers.requests import Product
 from daemon.orders.book import OrderState
 from daemon.recovery.account import Account
-from tests.unit.orders.live import trading, until
+from tests.unit.orders.live import by_hand, trading, until
 from tests.unit.sandbox.desk import SBIN, opened, order
 
 PURPOSE = Purpose.ORDINARY
@@ -58,6 +58,20 @@ async def test_orders_under_another_product_are_nobodys(tmp_path: Path) -> None:
         await until(lambda: len(trader.heard(FundsReported)) > 3)
         assert trader.desk.server.exchange.ledger.net(SBIN) == 7
         assert (trader.heard(OrderIntent), trader.heard(SymbolHalted)) == ([], [])
+
+
+async def test_what_somebody_else_trades_is_no_cash_of_ours(tmp_path: Path) -> None:
+    """Left alone, his position is neither a difference of positions nor one of money, but for what he paid."""
+    async with trading(tmp_path, external_orders="ignore") as trader:
+        trader.send("T1", quantity=10)
+        await by_hand(trader.desk, "stranger", Side.BUY, 7)
+        await until(lambda: trader.order("T1").state is OrderState.FILLED)
+        seen = len(trader.heard(FundsReported))
+        await until(lambda: len(trader.heard(FundsReported)) > seen + 2)
+        told = trader.heard(FundsReported)[-1]
+        assert trader.desk.server.exchange.ledger.net(SBIN) == 17
+        assert trader.heard(SymbolHalted) == []
+        assert abs(told.cash - trader.account.portfolio.cash) < 10
 
 
 async def test_positions_and_funds_are_compared_however_busy_it_is(tmp_path: Path) -> None:
