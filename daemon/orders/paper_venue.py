@@ -13,6 +13,8 @@ a better one, but of an option, which may not have traded for long.
 On a tape that is made of bars nobody knows what came first inside one (`daemon/tape/bar_ticks.py`). A market order that
 was there before the bar's open fills at the open; what trades inside the bar, a stop too, pays the bar's worse extreme;
 a limit order fills by an extreme only when it was on the market before the open, and at the bar's end, after the stops.
+The price that went through its limit went on to the extreme: a stop beyond which that lies, placed for what was filled,
+is reached, and pays no better than the extreme.
 
 Limits of the model. Displayed quantity, where the tape has it, is all that one tick gives to all our orders, first come
 first served; the rest waits for the next tick. Where the tape has none, or a trade went through a limit, the whole
@@ -68,7 +70,7 @@ from daemon.orders.paper_book import (
 from daemon.orders.terms import LIMITS
 from daemon.settings.feed import FeedSettings
 from daemon.settings.orders import PaperSettings
-from daemon.tape.bar_ticks import certain_since
+from daemon.tape.bar_ticks import certain_since, stands_at_the_end
 
 log = structlog.get_logger("execution")
 
@@ -122,6 +124,8 @@ class _Order:
         self.turnover = ZERO
         self.told = False
         """Whether it was said that it waits for somebody to trade with."""
+        self.worst = np.nan
+        """Of a stop that was reached before it was here: the price that it does no better than."""
 
     @property
     def remaining(self) -> int:
@@ -162,6 +166,8 @@ class PaperVenue:
         self._accepted = 0
         self._last_price: dict[str, float] = {}
         self._books: dict[str, SymbolBook] = {}
+        self._went_on: dict[tuple[str, Side], tuple[int, float]] = {}
+        """By symbol and the side that closes it: when a bar filled a limit order, and how far that bar went on."""
         self._unread: list[TickBatch] = []
         """Ticks that no order has had to do with yet: what they leave behind is looked up when somebody asks."""
         self._unread_rows = 0
@@ -199,6 +205,8 @@ class PaperVenue:
             del self._seen[next(iter(self._seen))]
         self._accepted += 1
         order = _Order(intent, instrument, self._accepted, active_from, session, venue_ts - active_from)
+        if _is_leg(intent) and is_stop(intent):
+            self._reach(order)
         self._orders[intent.order_id] = order
         return OrderAccepted(ts=active_from, order_id=intent.order_id, venue_id=f"PAPER-{order.sequence}")
 
@@ -385,12 +393,26 @@ class PaperVenue:
             if order.armed:
                 ticks.take(order.intent.side, row, quantity)
                 fill = self._fill(order, quantity, self._price(order, ticks, row), int(ticks.ts[row]))
+                self._note_went_on(order, ticks, row)
                 events: list[Event] = self._with_others(order, fill) if _is_leg(order.intent) else [fill]
                 found.append((int(ticks.rows[row]), order.sequence, events))
             order.armed = True
             order.after = int(ticks.ts[row])
             start = row + 1
         return found
+
+    def _note_went_on(self, order: _Order, ticks: BookTicks, row: int) -> None:
+        """A bar's end filled a limit order: how far against it the bar went."""
+        ts, side = int(ticks.ts[row]), Side.SELL if order.intent.side is Side.BUY else Side.BUY
+        if self._bar_ns and order.intent.type in LIMITS and stands_at_the_end(ts):
+            self._went_on[order.intent.symbol, side] = ts, float(ticks.quote(side)[row])
+
+    def _reach(self, order: _Order) -> None:
+        """A stop for what a bar filled in its midst is reached where that bar went on to it."""
+        intent = order.intent
+        ts, worst = self._went_on.get((intent.symbol, intent.side), (0, np.nan))
+        if intent.ts // NS_PER_S == ts // NS_PER_S and _crosses_stop(order, np.array([worst]))[0]:
+            order.armed, order.worst = True, worst
 
     def _with_others(self, order: _Order, fill: Fill) -> list[Event]:
         """A fill of a stop takes as much from the targets of the position, and the other way round, newest first."""
@@ -457,6 +479,8 @@ class PaperVenue:
             return _given(order.intent.limit_price)
         quote = float(ticks.quote(side)[row])
         base, cost = (ticks.ltp[row], self._half_spread) if np.isnan(quote) else (quote, ZERO)
+        if not np.isnan(order.worst):
+            base = side.sign * max(side.sign * base, side.sign * order.worst)
         exact = Decimal(repr(float(base))) * (1 + side.sign * (cost + self._slippage))
         price, end = order.instrument.round_price(exact, side), float(ticks.end_of_band(side)[row])
         if np.isnan(end):

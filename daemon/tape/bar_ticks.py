@@ -91,3 +91,8 @@ def certain_since(ts: Ints, opened: int, length_ns: int) -> Ints:
     start = opened + (ts - opened) // length_ns * length_ns
     since = np.where(np.isin(place, _LATE), start + OPEN_AFTER_NS, ts)
     return np.where(np.isin(place, _EARLY), 0, since)
+
+
+def stands_at_the_end(ts: int) -> bool:
+    """Whether a tick at `ts` is one of those at the end of a bar, whose prices may have been anywhere in it."""
+    return ts % NS_PER_S in _LATE

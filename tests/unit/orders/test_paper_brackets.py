@@ -131,6 +131,48 @@ def test_in_a_bar_that_holds_both_the_stop_is_done() -> None:
     assert said(paper.on_ticks(msgspec.structs.replace(batch, ts_recv=batch.ts_event))) == expected
 
 
+def minutes(*prices: tuple[float, float, float, float]) -> TickBatch:
+    """Minutes from noon on (open, high, low, close), as a tape of bars has them."""
+    first, high, low, last = (np.array(column, dtype=float) for column in zip(*prices, strict=True))
+    start = NOON + np.arange(len(prices)) * MINUTE
+    code, volume = np.zeros(len(prices), np.int32), np.full(len(prices), 400)
+    batch = ticks_of(Bars(code, start, start + MINUTE, first, high, low, last, volume), (SBIN,))
+    return msgspec.structs.replace(batch, ts_recv=batch.ts_event, traded=batch.last_qty)
+
+
+@pytest.mark.parametrize("latency_ns", [0, NS_PER_S])
+@pytest.mark.parametrize(
+    ("side", "low", "high", "stop", "paid"),
+    [
+        (Side.BUY, 780, 800, 790, 780), (Side.BUY, 795, 800, 790, None),
+        (Side.SELL, 800, 820, 810, 820), (Side.SELL, 800, 805, 810, None),
+    ],
+)  # fmt: skip
+def test_the_price_that_went_through_an_entrys_limit_went_on_to_its_stop(
+    side: Side, low: float, high: float, stop: int, paid: float | None, latency_ns: int
+) -> None:
+    """In the bar that filled the entry, before the stop was there: it is done, and pays what that bar's worst was."""
+    paper, batch = venue(60), minutes((800, high, low, 800), (800, 800, 800, 800))
+    limit = Decimal(799 if side is Side.BUY else 801)
+    paper.submit(intend("entry", side, type=OrderType.LIMIT, limit_price=limit, ts=NOON), NOON)
+    (entry,) = paper.on_ticks(batch.slice(0, 6))
+    assert isinstance(entry, Fill)
+    exit_side = Side.SELL if side is Side.BUY else Side.BUY
+    protecting = msgspec.structs.replace(leg("stop", side=exit_side, price=stop), ts=entry.ts)
+    paper.submit(protecting, entry.ts + latency_ns)
+    events = said(paper.on_ticks(batch.slice(6, len(batch))))
+    assert events == ([] if paid is None else [("100 done", "stop", paid)])
+
+
+def test_a_stop_that_is_placed_later_is_reached_by_what_comes_then() -> None:
+    """What an earlier bar did before there was a position says nothing of it."""
+    paper, batch = venue(60), minutes((800, 800, 780, 800), (800, 800, 800, 800))
+    paper.submit(intend("entry", type=OrderType.LIMIT, limit_price=Decimal(799), ts=NOON), NOON)
+    paper.on_ticks(batch.slice(0, 7))
+    paper.submit(msgspec.structs.replace(leg("stop"), ts=NOON + MINUTE), NOON + MINUTE)
+    assert said(paper.on_ticks(batch.slice(7, len(batch)))) == []
+
+
 PRICE = st.integers(780, 830)
 ROWS = st.lists(st.tuples(PRICE, st.sampled_from([-1, 0, 10, 60, 200])), min_size=1, max_size=25)
 
