@@ -117,8 +117,8 @@ class Account:
 
     @property
     def net(self) -> Decimal:
-        """Realised profit less costs, rupees."""
-        return self.portfolio.realised_pnl - self.portfolio.costs
+        """Profit less costs, what is held at its newest mark, rupees."""
+        return self.portfolio.equity - self.portfolio.starting_cash
 
     def fold(self, events: Iterable[Event]) -> None:
         """Live through `events`, oldest first."""

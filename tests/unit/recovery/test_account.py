@@ -205,6 +205,17 @@ def test_the_days_loss_survives(path: Path) -> None:
     assert account.day_start_net == -2 * Decimal("1.23")
 
 
+def test_what_a_position_won_or_lost_before_today_is_none_of_the_days_profit(path: Path) -> None:
+    """Held over the night at a gain: after a restart it is as little today's as before, and loosens no limit."""
+    closed = Bar(
+        symbol=SBIN, interval="5m", ts_open=OPEN, ts_close=OPEN + 1, open=950.0, high=950.0, low=950.0, close=950.0,
+        volume=0, ticks=1, gap=False,
+    )  # fmt: skip
+    write(path, *trade(1), closed, *trade(2, Side.SELL, 40, ts=OPEN + DAY))
+    account = recovered(path)
+    assert account.day_start_net == 100 * 150 - Decimal("1.23")
+
+
 def changed(state: TradingState, reason: str = "r") -> TradingStateChanged:
     """A state of trading."""
     return TradingStateChanged(ts=OPEN, state=state, reason=reason)
