@@ -423,14 +423,14 @@ class RiskBook:
                 return other
         return None
 
-    def net_notional(self, without: str, side: Side | None = None) -> Decimal:
-        """Rupees of longs less shorts, over all symbols but one, at last prices.
+    def net_notional(self, without: str, side: Side) -> Decimal:
+        """Rupees of longs less shorts, over all symbols but one, at last prices, with what works on `side`.
 
-        With a `side` the most of it that the working orders of that side can lead to: a hedge that is being closed is
-        none any more, one that has a stop still is. What sold options count is their strike's, but beside a purchase.
+        A hedge that is being closed is none any more, one that has a stop still is. What sold options count is their
+        strike's, but beside a purchase.
         """
         working = Counter[str]()
-        for intent, left in self._open_orders.values() if side is not None else ():
+        for intent, left in self._open_orders.values():
             if intent.side is side and intent.strategy != PROTECTION:
                 working[intent.symbol] += side.sign * left
         total = 0.0

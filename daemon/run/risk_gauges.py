@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from daemon.control.rows import RiskGauge, RiskView
 from daemon.core.clock import NS_PER_S, india_day
+from daemon.core.events import Side
 from daemon.risk.book import RiskBook, worst_position
 from daemon.risk.gate import MINUTE_NS
 from daemon.settings.risk import RiskSettings
@@ -34,7 +35,8 @@ def risk_view(book: RiskBook, limits: RiskSettings, now_ns: int) -> RiskView:
         fallen = max(NOTHING, book.day_high - pnl)
         gauges.insert(1, _gauge("fall from the day's high", fallen, limits.max_day_drawdown, "₹"))
     if limits.max_net_notional is not None:
-        gauges.insert(2, _gauge("net exposure", abs(book.net_notional("")), limits.max_net_notional, "₹"))
+        net = max(side.sign * book.net_notional("", side) for side in Side)
+        gauges.insert(2, _gauge("net exposure", max(NOTHING, net), limits.max_net_notional, "₹"))
     return RiskView(day_pnl=pnl.quantize(PAISA), free=book.free, gauges=gauges)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import Side
 from daemon.risk.book import RiskBook
@@ -63,3 +65,16 @@ def test_what_is_sold_short_is_held_too() -> None:
     made.order_opened(order)
     made.on_fill(fill_of(order))
     assert shares(made)["largest position"] == 0.5
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_net_exposure_is_what_the_gate_compares(side: Side) -> None:
+    """With what works, on the worse side."""
+    made = RiskBook()
+    made.on_ticks(tick(OPEN, 800.0))
+    order = intend(side=side, ts=OPEN)
+    made.order_opened(order)
+    made.on_fill(fill_of(order, 50))
+    made.order_opened(intend("T2", Side.BUY if side is Side.SELL else Side.SELL, 60, ts=OPEN))
+    limits = LIMITS.model_copy(update={"max_net_notional": Decimal(160_000)})
+    assert shares(made, limits)["net exposure"] == 0.5
