@@ -13,7 +13,7 @@ from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, 
 from daemon.core.clock import wall_ns
 from daemon.core.errors import UsageError
 from daemon.market.calendar import ist_date
-from daemon.market.instruments import Instrument, InstrumentBook
+from daemon.market.instruments import Instrument, InstrumentBook, Kind
 from daemon.market.symbol_files import cached, newest_day, update
 from daemon.report.tables import show, table
 
@@ -56,30 +56,42 @@ def show_instruments(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what symbols are by the symbol master, and under which symbol orders on them go out."""
+    """Show what symbols are by the symbol master, or where there is none by their names and the settings."""
     market = settings_and_logs(config, overrides).market
     wanted = parse_day("--day", day) if day else newest_day(market.symbol_master.directory)
     if wanted is None:
-        raise UsageError(f"{market.symbol_master.directory}: holds no symbol master; hrmd instruments update gets it")
-    book = InstrumentBook(market, wanted, cached(market.symbol_master, wanted))
+        book, source = InstrumentBook(market, ist_date(wall_ns())), "names and settings alone"
+    else:
+        book, source = (
+            InstrumentBook(market, wanted, cached(market.symbol_master, wanted)),
+            f"symbol master of {wanted}",
+        )
     rows = []
     for symbol in symbols:
         found = book.resolve(symbol)
         if found is None:
-            raise UsageError(f"symbol {symbol}: not in the symbol master of {wanted}")
-        rows.append({"symbol": symbol, "kind": found.kind.value, "traded_as": book.traded_as(symbol),
-                     "lot_size": found.lot_size, "tick_size": str(found.tick_size),
+            said = "no such symbol" if wanted is None else f"not in the {source}"
+            raise UsageError(f"symbol {symbol}: {said}")
+        known = wanted is not None or (found.tradeable and not found.missing_lot)
+        own = wanted is not None or found.kind is Kind.EQUITY or found.expiry is not None
+        rows.append({"symbol": symbol, "kind": found.kind.value, "traded_as": book.traded_as(symbol) if own else None,
+                     "lot_size": found.lot_size if known else None, "tick_size": str(found.tick_size),
                      "expiry": found.expiry and found.expiry.isoformat(), "strike": found.strike and str(found.strike),
                      "right": found.right or None, "settled": _settled(found),
                      "freeze_quantity": found.freeze_quantity})  # fmt: skip
     if as_json:
-        print_json({"day": wanted.isoformat(), "instruments": rows})
+        print_json({"day": None if wanted is None else wanted.isoformat(), "instruments": rows})
         return
     shown = table("=symbol", "=kind", "=traded as", ">lot", ">tick", "=expiry", ">strike", "=right", "=settled",
-                  ">freeze", title=f"symbol master of {wanted}")  # fmt: skip
+                  ">freeze", title=source)  # fmt: skip
     for row in rows:
         shown.add_row(*("-" if value is None else str(value) for value in row.values()))
     show(shown)
+    if wanted is None:
+        directory = market.symbol_master.directory
+        typer.echo(
+            f"{directory} holds no symbol master, so lots and dates may be unknown; hrmd instruments update gets it"
+        )
 
 
 def _settled(found: Instrument) -> str | None:

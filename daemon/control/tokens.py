@@ -184,12 +184,18 @@ def new_token(path: Path, name: str, scope: Scope, expires_ts: int | None, now_n
 
 def revoke_token(path: Path, name: str) -> TokenRecord:
     """Take a token away. Raises `UsageError` where there is none of that name."""
+    _named(read_tokens(path), name)  # what isn't there makes no file
     with _changing(path) as records:
-        found = next((one for one in records if one.name == name), None)
-        if found is None:
-            raise UsageError(f"{name}: no token of that name; hrmd token list shows them")
+        found = _named(records, name)
         records.remove(found)
     return found
+
+
+def _named(records: list[TokenRecord], name: str) -> TokenRecord:
+    for one in records:
+        if one.name == name:
+            return one
+    raise UsageError(f"{name}: no token of that name; hrmd token list shows them")
 
 
 @contextmanager

@@ -11,16 +11,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from daemon.core import events as vocabulary
 from daemon.core.errors import CheckFailed, UsageError
 from daemon.core.events import Event
 from daemon.core.files import check_regular
+from daemon.journal.decoding import UNDECODABLE, decode
 from daemon.journal.schema import BEGINS_AT, DAMAGED, ENDS_AT, KINDS, READABLE, SCHEMA_VERSION, check_schema, marks
 
 _TERMINAL = ("OrderDenied", "OrderRejected", "OrderCancelled", "OrderExpired")
-_UNDECODABLE = (msgspec.DecodeError, TypeError, ValueError, RecursionError)
 
 
 def is_blank(path: Path) -> bool:
@@ -87,7 +85,7 @@ class JournalReader:
     def events(self, *types: type[Event]) -> Iterator[Event]:
         """The events of the latest run, or of the one selected, in order, all or of `types`.
 
-        Raises `UsageError` at one that can't be read, and `CheckFailed` where one is missing.
+        Raises `UsageError` at one that can't be read, and `CheckFailed` where one is missing or of no known type.
         """
         wanted = {kind.__name__ for kind in types} or set(KINDS)
         metadata = self.metadata()
@@ -103,10 +101,13 @@ class JournalReader:
             if seq != expected:
                 raise CheckFailed(f"{self._path}: event {expected} is missing: the journal was altered")
             expected += 1
+            if name not in KINDS:
+                why = f"event {seq} is a {name}, which this version of hrmd doesn't know"
+                raise CheckFailed(f"{self._path}: {why}: the journal was altered, or a later version wrote it")
             if name in wanted:
                 try:
-                    yield msgspec.json.decode(body, type=KINDS[name])
-                except _UNDECODABLE as error:
+                    yield decode(KINDS[name], body)
+                except UNDECODABLE as error:
                     raise UsageError(f"{self._path}: event {seq} ({name}) can't be read ({error})") from None
         if expected <= ends:
             raise CheckFailed(f"{self._path}: event {expected} is missing: the journal was altered")
@@ -190,11 +191,11 @@ class JournalReader:
         return None if run is None else int(run)
 
     def _decoded(self, rows: Iterator[Any], types: tuple[type[Event], ...]) -> Iterator[Event]:
-        decoders = {kind.__name__: msgspec.json.Decoder(kind) for kind in types}
+        kinds = {kind.__name__: kind for kind in types}
         for run, seq, kind, body in rows:
             try:
-                yield decoders[kind].decode(body)
-            except _UNDECODABLE as error:
+                yield decode(kinds[kind], body)
+            except UNDECODABLE as error:
                 raise UsageError(f"{self._path}: run {run}, event {seq} ({kind}) can't be read ({error})") from None
 
     def _rows(self, query: str, *values: Any) -> Iterator[Any]:

@@ -35,6 +35,7 @@ from daemon.report.text import ist_minute
 from daemon.run.chronicle import CHRONICLED, Chronicle, Described
 from daemon.settings.renamed import renamed
 from daemon.settings.tree import Settings
+from daemon.settings.values import INTERVALS
 
 T = TypeVar("T")
 
@@ -183,10 +184,18 @@ def _described(all_metadata: list[dict[str, str]], settings: Settings, path: Pat
     return Described(
         tapes=tapes, symbols=symbols, model=newest.get("model", ""),
         simulated=any(one.get("simulated") for one in all_metadata), latency=newest.get("latency", ""),
-        order_delay_ns=_decoded(newest, "order_delay_ns", int, 0, path), made_of=newest.get("made_of", ""),
+        order_delay_ns=_decoded(newest, "order_delay_ns", int, 0, path), made_of=_made_of(newest, path),
         received=bool(newest.get("received")), instruments=instruments,
         untried=newest.get("untried", ""), depth=_decoded(newest, "depth", int | None, None, path),
     )  # fmt: skip
+
+
+def _made_of(metadata: dict[str, str], path: Path) -> str:
+    """The interval of the bars that its tapes were made of, "" for ticks."""
+    found = metadata.get("made_of", "")
+    if found and found not in INTERVALS:
+        raise UsageError(f"{path}: its made_of can't be read (expected one of {', '.join(INTERVALS)}, got {found!r})")
+    return found
 
 
 def _names(all_metadata: list[dict[str, str]], key: str, path: Path) -> list[str]:

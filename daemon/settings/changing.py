@@ -13,7 +13,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from daemon.core.errors import SettingsError
-from daemon.settings.texts import Misread, typed
+from daemon.settings.loading import refusals
+from daemon.settings.texts import typed
 from daemon.settings.tree import Settings
 
 LOG_LEVEL: Final = "log.level"
@@ -77,18 +78,19 @@ def differing(one: Settings, other: Settings) -> list[str]:
 
 
 def _whole(now: Settings, sections: Mapping[str, Mapping[str, Any]]) -> Settings:
-    try:
-        made = {
-            name: type(getattr(now, name)).model_validate(typed(_texts(values), type(getattr(now, name))))
-            for name, values in sections.items()
-        }
-        return Settings(**{name: getattr(now, name) for name in Settings.model_fields} | made)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"])
-        said = problem["input"].expected if isinstance(problem["input"], Misread) else problem["msg"]
-        name = next((key for key in CHANGEABLE if place and key.endswith(f".{place}")), place)
-        raise SettingsError(f"{name}: {said}" if name else str(said)) from None
+    made, wrong = {}, []
+    for name, values in sections.items():
+        kind = type(getattr(now, name))
+        try:
+            made[name] = kind.model_validate(typed(_texts(values), kind))
+        except ValidationError as error:
+            wrong += refusals(error, name)
+    if not wrong:
+        try:
+            return Settings(**{name: getattr(now, name) for name in Settings.model_fields} | made)
+        except ValidationError as error:
+            wrong = refusals(error)
+    raise SettingsError("; ".join(wrong))
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, Any]:

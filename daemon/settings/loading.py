@@ -77,23 +77,38 @@ def _explain(error: Any, layers: Layers, file: str, known: list[str] | None = No
     keys = list(itertools.takewhile(lambda part: isinstance(part, str), loc))  # a list is set as a whole
     origin = layers.origin(".".join(keys))
     where = f"{file if origin == DEFAULT else origin}: {path}" if path else file
+    return f"{where}: {_wrong(error, path, known)}"
+
+
+def refusals(error: ValidationError, section: str = "") -> list[str]:
+    """What is wrong with values of `section` that are of no layer, in the words of a layer's, each after its key."""
+    said = []
+    for item in _one_a_place(error.errors()):
+        path = ".".join(str(part) for part in (section, *item["loc"]) if part)
+        said.append(f"{path}: {_wrong(item, path)}" if item["loc"] else _wrong(item, path))
+    return said
+
+
+def _wrong(error: Any, path: str, known: list[str] | None = None) -> str:
+    """What would be accepted, and what was given."""
+    loc: tuple[Any, ...] = error["loc"]
     if isinstance(error["input"], Misread):
-        return f"{where}: expected {error['input'].expected}, got {error['input'].text!r}"
+        return f"expected {error['input'].expected}, got {error['input'].text!r}"
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"{where}: no such setting{did_you_mean(path, known or _known_paths(loc))}"
+        return f"no such setting{did_you_mean(path, known or _known_paths(loc))}"
     if kind == "missing":
-        return f"{where}: is not set and has no default"
+        return "is not set and has no default"
     got = "" if isinstance(error["input"], dict) else f", got {_shown(error['input'])}"
     if kind in _EXPECTED:
-        return f"{where}: expected {_EXPECTED[kind]}{got}"
+        return f"expected {_EXPECTED[kind]}{got}"
     if kind == "literal_error":
-        return f"{where}: expected one of {context['expected']}{got}"
+        return f"expected one of {context['expected']}{got}"
     if kind == "value_error":
         # models/config.py and classes of a user's own say what is wrong, in a sentence
         sentence = known is not None or loc[:1] == ("hierarchical_reasoning_model",)
-        return f"{where}: {'' if sentence else 'expected '}{context['error']}{got}"
-    return f"{where}: expected {_SHOULD.sub('', error['msg'])}{got}"
+        return f"{'' if sentence else 'expected '}{context['error']}{got}"
+    return f"expected {_SHOULD.sub('', error['msg'])}{got}"
 
 
 def _shown(value: Any) -> str:

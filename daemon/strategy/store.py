@@ -187,6 +187,7 @@ class Store:
 
     def select(self, version: str) -> Release:
         """Make a release current. Raises `ArtifactError`."""
+        self.find(version)  # what isn't there makes no store
         with self._changing():
             release = self.find(version)
             self.checked(release)
@@ -201,6 +202,7 @@ class Store:
 
     def archive(self, version: str) -> Release:
         """Put a release aside: its file stays, for journals that name it. The current one is refused."""
+        self.find(version)  # what isn't there makes no store
         with self._changing():
             index, release = self.index(), self.find(version)
             if release.sha256 == index.current:

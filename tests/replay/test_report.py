@@ -322,6 +322,12 @@ def test_a_start_before_the_first_bar_is_passed_over(day: tuple[Path, list[App]]
             "{path}: its instruments can't be",
         ),
         ("UPDATE events SET body = '{{}}' WHERE type = 'Fill'", [], "{path}: event"),
+        (
+            "UPDATE events SET body = json_set(body, '$.price', 'NaN') WHERE type = 'Fill'",
+            [],
+            "(Fill) can't be read (price is NaN, no amount)",
+        ),
+        ("UPDATE runs SET value = '2m' WHERE key = 'made_of'", [], "{path}: its made_of can't be read (expected one"),
     ],
 )
 def test_what_can_not_be_reported_is_one_line(

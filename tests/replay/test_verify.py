@@ -143,6 +143,17 @@ def test_a_deleted_decision_is_missed(journal: Path, tmp_path: Path, which: str)
         verify_journal(path)
 
 
+def test_a_renamed_decision_is_missed(journal: Path, tmp_path: Path) -> None:
+    """It isn't passed over as if there had been none."""
+    path = altered(
+        journal,
+        tmp_path,
+        "UPDATE events SET type = 'decision' WHERE seq = (SELECT MIN(seq) FROM events WHERE type = 'Decision')",
+    )
+    with pytest.raises(CheckFailed, match=r"event \d+ is a decision, which this version of hrmd doesn't know"):
+        verify_journal(path)
+
+
 def test_a_tail_that_was_cut_off_is_missed(journal: Path, tmp_path: Path) -> None:
     """A run that was closed in order says how many events it has."""
     db = sqlite3.connect(journal)

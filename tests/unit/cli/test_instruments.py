@@ -49,9 +49,25 @@ def test_what_can_not_be_shown(capsys: Capture, tmp_path: Path, arguments: list[
 
 
 def test_no_copy_at_all(capsys: Capture, tmp_path: Path) -> None:
-    """Says what gets one; and getting one that nobody serves says so."""
-    assert show(tmp_path, "NSE:SBIN-EQ") == 2
-    assert "hrmd instruments update gets it" in capsys.readouterr().err
+    """What names and settings say, and what gets one; and getting one that nobody serves says so."""
+    assert show(tmp_path, "NSE:SBIN-EQ") == 0
+    shown = capsys.readouterr().out
+    assert "names and settings alone" in shown
+    assert "hrmd instruments update gets it" in shown
+    assert show(tmp_path, "NSE:NIFTY26JAN26000CE", "NSE:SBIN26JANFUT", "NSE:NIFTY-FUT1", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["day"] is None
+    assert [
+        [row[key] for key in ("kind", "traded_as", "expiry", "strike", "right", "settled")]
+        for row in found["instruments"]
+    ] == [
+        ["option", "NSE:NIFTY26JAN26000CE", "2026-01-27", "26000", "CE", "cash"],
+        ["future", "NSE:SBIN26JANFUT", "2026-01-27", None, None, "delivery"],
+        ["future", None, None, None, None, None],
+    ]
+    assert found["instruments"][1]["lot_size"] is None  # only the symbol master has it
+    assert show(tmp_path, "SBI Bank") == 2
+    assert "symbol SBI Bank: no such symbol" in capsys.readouterr().err
     changes = (f"market.symbol_master.directory={tmp_path}", "market.symbol_master.url=http://127.0.0.1:1")
     assert main(["instruments", "update", *[word for change in changes for word in ("--set", change)]]) == 3
     assert "market.symbol_master.url: http://127.0.0.1:1/NSE_CM.csv can't be read" in capsys.readouterr().err

@@ -60,6 +60,13 @@ def test_names_that_can_not_be(path: Path, name: str) -> None:
     assert not path.exists()
 
 
+def test_where_nothing_is_nothing_is_made(path: Path) -> None:
+    """A token that isn't there is no reason for a directory or a lock."""
+    with pytest.raises(UsageError, match="anna: no token of that name"):
+        revoke_token(path, "anna")
+    assert not path.parent.exists()
+
+
 def test_a_name_has_one_token(path: Path) -> None:
     """A second one, and the revocation of none, say what to do."""
     new_token(path, "anna", Scope.READ, None, 5)

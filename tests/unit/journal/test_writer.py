@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sqlite3
 import stat
@@ -18,7 +19,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daemon.core.errors import JournalError, JournalHangs, UsageError
+from daemon.core.errors import CheckFailed, JournalError, JournalHangs, UsageError
 from daemon.core.events import (
     Action,
     Bar,
@@ -309,6 +310,52 @@ def test_a_row_that_can_not_be_read_is_named(path: Path) -> None:
     db.close()
     with pytest.raises(UsageError, match=r"j\.sqlite: event 2 \(Halt\) can't be read"):
         journaled(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        ("price", '"NaN"', "price is NaN, no amount"), ("costs", '"-Infinity"', "costs is -Infinity, no amount"),
+        ("price", "1e308", "price is 1E+308, no amount"), ("costs", '"sNaN"', "costs is sNaN, no amount"),
+        ("price", "0", "100 at 0; a fill's quantity and price are above 0"), ("quantity", "-1", "-1 at"),
+    ],
+)  # fmt: skip
+def test_an_amount_that_can_not_be_is_named(path: Path, field: str, value: str, why: str) -> None:
+    """The file, the event and the field, whoever reads it."""
+    written(path, fill_of(intend("one", quantity=100)))
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE events SET body = json_set(body, ?, json(?))", (f"$.{field}", value))
+    db.close()
+    said = r"j\.sqlite: (run 1, )?event 1 \(Fill\) can't be read \(" + re.escape(why)
+    with pytest.raises(UsageError, match=said):
+        journaled(path)
+    with contextlib.closing(JournalReader(path)) as reader, pytest.raises(UsageError, match=said):
+        list(reader.since_snapshot(Fill))
+
+
+def test_an_amount_within_what_an_event_holds_is_named(path: Path) -> None:
+    """Of a snapshot's holdings, too."""
+    account = Account(Decimal(1))
+    account.fold([fill_of(intend("one", quantity=100))])
+    written(path, account.snapshot(5))
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE events SET body = json_set(body, '$.holdings[0].basis', 'NaN')")
+    db.close()
+    with pytest.raises(UsageError, match=r"j\.sqlite: event 1 \(AccountSnapshot\) can't be read \(basis is NaN"):
+        journaled(path)
+
+
+def test_an_event_of_no_known_type_is_named(path: Path) -> None:
+    """Passed over it would be a decision or a fill that nobody misses."""
+    written(path, *halts(0, 3))
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE events SET type = 'Halts' WHERE seq = 2")
+    db.close()
+    with (
+        contextlib.closing(JournalReader(path)) as reader,
+        pytest.raises(CheckFailed, match=r"j\.sqlite: event 2 is a Halts, which this version of hrmd doesn't know"),
+    ):
+        list(reader.events(Fill))
 
 
 def test_pending_are_orders_without_an_end(path: Path) -> None:

@@ -71,6 +71,14 @@ def test_install_roll_back_archive(store: Store, models: list[Path]) -> None:
     assert store.find(first.sha256[:8]) == first
 
 
+@pytest.mark.parametrize("change", [Store.roll_back, lambda store: store.archive("x"), lambda store: store.select("x")])
+def test_where_nothing_is_nothing_is_made(store: Store, change: Callable[[Store], object]) -> None:
+    """Refused, and no directory is left behind."""
+    with pytest.raises(ArtifactError, match=r"has no previous model|no such version"):
+        change(store)
+    assert not store.directory.parent.exists()
+
+
 def test_what_is_installed_lies_under_its_hash(store: Store, models: list[Path]) -> None:
     """Byte for byte, with nothing partial beside it, and it needs its source no more."""
     release = store.install(models[0], None, 7)
