@@ -122,9 +122,16 @@ def _parse(text: str, loader: type[_Loader]) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+        if mark is not None and "cannot start any token" in str(problem) and _at(text, mark.line, mark.column) == "\t":
+            problem = "a tab; indent with spaces"
         raise DocumentError(f"is not valid YAML: {' '.join(str(problem).split())}", where) from None
     except UnicodeEncodeError:  # half a character, from a command line that is no UTF-8
         raise DocumentError("is not valid YAML: it holds bytes that are no UTF-8") from None
+
+
+def _at(text: str, line: int, column: int) -> str:
+    """One character, "" where there is none."""
+    return "".join(text.split("\n")[line : line + 1])[column : column + 1]
 
 
 def parse_json(text: str | bytes) -> Any:

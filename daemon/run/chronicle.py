@@ -35,7 +35,7 @@ from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import TALLIED, Tally
 from daemon.report.text import whole
 from daemon.report.trades import Trade
-from daemon.run.tape_notes import made_of_bars, no_totals, out_of_order, outside
+from daemon.run.tape_notes import made_of_bars, no_totals, not_chosen, out_of_order, outside
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.strategy.openings import opens_nothing
@@ -216,7 +216,8 @@ class Chronicle:
         dropped = _not_built(settings.bars.intervals, described.made_of)
         doubts = self._calendar.doubts(ist_date(open_ns) for open_ns, _ in self._spans())
         made = made_of_bars(described.made_of, dropped, delay_ns)
-        said = (opens_nothing(settings), described.untried, made, late, no_totals(ticks), outside(ticks))
+        chosen = not_chosen(settings.feed, described.symbols) if described.tapes else ""
+        said = (opens_nothing(settings), described.untried, made, chosen, late, no_totals(ticks), outside(ticks))
         notes = [note for note in said if note]
         notes += [*doubts, *self._actions]
         if self._unlike:

@@ -57,7 +57,7 @@ from daemon.run.recording import (
     wants_recorder,
 )
 from daemon.run.reloading import Reloading
-from daemon.run.tape_notes import none_usable
+from daemon.run.tape_notes import none_usable, not_chosen
 from daemon.run.totals import TOTALLED, RunTotals
 from daemon.run.trail import TRAILED, Trail
 from daemon.run.view import DaemonView
@@ -191,6 +191,8 @@ class Service:
                 log.warning("untried model", reason=self.app.untried)
             if why := opens_nothing(self.app.settings):
                 log.warning("no position will be opened", reason=why)
+            if self.app.tapes.paths and (why := not_chosen(self.app.settings.feed, self.app.symbols)):
+                log.warning("symbols", reason=why)
             kept = (
                 Kept("pulse", self._pulse), Kept("health", self.view.monitor.run), Kept("alerts", self.alerts.run),
                 Kept("reload", self._reloading.run),

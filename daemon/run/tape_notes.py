@@ -8,12 +8,16 @@ from typing import Final
 
 from daemon.feed.tick_filter import Rejection
 from daemon.report.summary import TickCounts
+from daemon.settings.feed import FeedSettings
 from daemon.tape.bar_ticks import OPEN_AFTER_NS
 
 CONSIDERABLE: Final = 0.01
 """A share of late ticks, and of false totals of volume, that is no accident of a feed."""
 MOST: Final = 0.5
 """A share of ticks outside the sessions that isn't what comes before the open and after the close."""
+
+SHOWN: Final = 5
+"""Symbols that are named in a line."""
 
 
 def none_usable(tapes: Iterable[object], rejected: Mapping[str, int]) -> str:
@@ -64,6 +68,24 @@ def outside(ticks: TickCounts) -> str:
         f"{count:,} of {ticks.total:,} ticks lie outside the market's hours: are their times of another zone? "
         "hrmd tape import FILE --tz ZONE says of which"
     )
+
+
+def not_chosen(feed: FeedSettings, symbols: Sequence[str]) -> str:
+    """That `feed.symbols` choose none of what a tape holds; "" where they say what it holds, or are a live feed's.
+
+    `symbols`: those that are played.
+    """
+    there, absent = set(symbols), [symbol for symbol in feed.symbols if symbol not in symbols]
+    if not feed.symbols or there == set(feed.symbols) or (feed.source != "tape" and len(absent) < len(feed.symbols)):
+        return ""
+    return (
+        f"feed.symbols choose nothing of a tape{f': not played {_some(absent)}' if absent else ''}; played "
+        f"{_some(symbols)}. hrmd replay --symbol takes some of a tape"
+    )
+
+
+def _some(symbols: Sequence[str]) -> str:
+    return ", ".join([*symbols[:SHOWN], *(["…"] if symbols[SHOWN:] else [])])
 
 
 def made_of_bars(interval: str, dropped: Sequence[str], delay_ns: int) -> str:

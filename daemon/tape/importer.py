@@ -249,7 +249,9 @@ class _Reading:
 
 
 def _skipped(source: Source) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(source.skipped.items())) or "0 rows"
+    told = ", ".join(f"{count} {reason}" for reason, count in sorted(source.skipped.items())) or "0 rows"
+    objects = "not_an_object" in source.skipped  # a list of all ticks, as a JSON file has one
+    return f"{told}; expected one JSON object a line, as `jq -c '.[]'` makes them of a list" if objects else told
 
 
 def _keys(source: Source) -> str:

@@ -272,6 +272,24 @@ def test_one_symbol_of_the_tape(simulated: Path) -> None:
     assert summary.bars > 0
 
 
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (["feed.symbols=[NSE:TCS-EQ]"], f"not played NSE:TCS-EQ; played {SBIN}, {RELIANCE}, ?UNKNOWN."),
+        ([f"feed.symbols=[{SBIN}]"], f"of a tape; played {SBIN}, {RELIANCE}, ?UNKNOWN."),
+        ([f"feed.symbols=[{SBIN}, {RELIANCE}, '?UNKNOWN']"], ""),
+        (["feed.source=fyers", f"feed.symbols=[{SBIN}, NSE:TCS-EQ]"], ""),
+        (["feed.source=fyers", "feed.symbols=[NSE:TCS-EQ]"], "not played NSE:TCS-EQ"),
+    ],
+)
+def test_symbols_that_choose_nothing_of_a_tape(simulated: Path, settings: list[str], says: str) -> None:
+    """They are a live feed's; who set them for a tape, or replays one of quite other symbols, is told."""
+    _, summary = play(simulated, *LIVELY, *settings)
+    notes = [note for note in summary.notes if note.startswith("feed.symbols")]
+    assert len(notes) == bool(says)
+    assert says in "".join(notes)
+
+
 def test_late_ticks_are_counted(tmp_path: Path) -> None:
     """Received after their bar was closed: rejected under their own reason, and accepted ticks are those in bars."""
     times, prices = hill()

@@ -18,6 +18,7 @@ from daemon.core.documents import DocumentError, parse_json, parse_yaml
         ("x: !!int ''", "no value can be made of ('')"),
         ("x: !!timestamp z", "no value can be made of ('z')"),
         ("x: !!bool q", "no value can be made of ('q')"),
+        ("a:\n\tb: 1", "line 2, column 1 is not valid YAML: a tab; indent with spaces"),
         ("x: 2026-13-01", "line 1, column 4 is not valid YAML: month must be in 1..12 ('2026-13-01')"),
         ("x: " + "9" * 6000, "Exceeds the limit"),
         ("x: !!python/object:os.system 1", "could not determine a constructor"),

@@ -352,6 +352,15 @@ def test_csv_that_is_no_text(tmp_path: Path) -> None:
         import_tape(source, tmp_path / "out.parquet", {})
 
 
+def test_a_list_of_ticks_says_what_is_expected(tmp_path: Path) -> None:
+    """A JSON file that is one value is no JSONL."""
+    (tmp_path / "list.json").write_text(f"[{fyers_line().strip()}]")
+    with pytest.raises(
+        TapeError, match=r"list\.json: holds no ticks \(1 not_an_object; expected one JSON object a line"
+    ):
+        imported(tmp_path / "list.json")
+
+
 def test_jsonl_that_makes_no_tape(tmp_path: Path) -> None:
     """Only control messages; a key that no message has, among those that there are."""
     out = tmp_path / "out.parquet"
