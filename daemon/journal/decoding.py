@@ -1,6 +1,7 @@
 """The text of a journaled event → the event.
 
-Invariant: an amount of money or a price is a number that can be reckoned with, and nothing fills at no price.
+Invariant: an amount of money or a price is a number that can be reckoned with; nothing fills at less than 0,
+at which worthless options are settled.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ def decode(kind: type[Event], body: Any) -> Event:
         for name, amount in _amounts(event):
             if not amount.is_finite() or amount.adjusted() >= _MOST_DIGITS:
                 raise ValueError(f"{name} is {amount:.6}, no amount")
-    if isinstance(event, Fill) and (event.price <= 0 or event.quantity <= 0):
-        raise ValueError(f"{event.quantity} at {event.price}; a fill's quantity and price are above 0")
+    if isinstance(event, Fill) and (event.price < 0 or event.quantity <= 0):
+        raise ValueError(f"{event.quantity} at {event.price}; a fill's quantity is above 0, its price not below")
     return event
 
 

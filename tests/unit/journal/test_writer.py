@@ -317,7 +317,7 @@ def test_a_row_that_can_not_be_read_is_named(path: Path) -> None:
     [
         ("price", '"NaN"', "price is NaN, no amount"), ("costs", '"-Infinity"', "costs is -Infinity, no amount"),
         ("price", "1e308", "price is 1E+308, no amount"), ("costs", '"sNaN"', "costs is sNaN, no amount"),
-        ("price", "0", "100 at 0; a fill's quantity and price are above 0"), ("quantity", "-1", "-1 at"),
+        ("price", "-1", "100 at -1; a fill's quantity is above 0, its price not below"), ("quantity", "-1", "-1 at"),
     ],
 )  # fmt: skip
 def test_an_amount_that_can_not_be_is_named(path: Path, field: str, value: str, why: str) -> None:
@@ -331,6 +331,13 @@ def test_an_amount_that_can_not_be_is_named(path: Path, field: str, value: str, 
         journaled(path)
     with contextlib.closing(JournalReader(path)) as reader, pytest.raises(UsageError, match=said):
         list(reader.since_snapshot(Fill))
+
+
+def test_a_worthless_option_is_settled_at_nothing(path: Path) -> None:
+    """A price of 0 can be."""
+    worthless = msgspec.structs.replace(fill_of(intend("one", quantity=100)), price=Decimal(0))
+    written(path, worthless)
+    assert journaled(path) == [worthless]
 
 
 def test_an_amount_within_what_an_event_holds_is_named(path: Path) -> None:
