@@ -11,6 +11,8 @@ a recorded decision can be run again at its recorded depth and give the same out
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -90,6 +92,13 @@ class Runner(Protocol[X, S]):
 
     def freeze(self, active: NDArray[np.bool_], new: S, old: S) -> S:
         """Take `new` in the active rows and `old` in those that have halted."""
+
+
+def one_cycle(runner: Runner[Any, Any]) -> Runner[Any, Any]:
+    """Return a runner on the same weights whose segments end after one cycle: every row counts as settled at once."""
+    simple = copy.copy(runner)
+    simple.settled_below = math.inf
+    return simple
 
 
 @dataclass(frozen=True, slots=True, eq=False)

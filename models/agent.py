@@ -10,40 +10,34 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from models.act import AdaptiveComputationTime, HaltReason, HeadValues, Reasoning, Runner
-from models.checkpoint import Manifest, Precision, TrainingSpan, describe, load_model, save_model
-from models.config import CarryState, HRMSettings, OutputHeadSettings
+from models.act import AdaptiveComputationTime, HaltReason, HeadValues, Reasoning, Runner, one_cycle
+from models.actions import VALID_ACTIONS
+from models.artifact import read_weights
+from models.config import CarryState, HRMConfig, HRMSettings, OutputHeadSettings
 from models.decision_cache import DecisionCache
 from models.errors import CheckpointError, InvalidOutput
 from models.explaining import Part, explain, lead
 from models.features import Features, Observation, encode, forget_identities
-from models.hrm import HRM, VALID_ACTIONS
+from models.manifest import Manifest, Precision, TrainingSpan
 from models.novelty import Novelty
-from models.runtime import TorchRunner, single_cycle
-from models.supervision import ActionTargets, SegmentReport, supervise
 from models.vocabulary import Vocabularies
+from models.weights import Network, Weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from models.hrm import HRM
+    from models.supervision import SegmentReport
 
 NS_PER_MINUTE: Final = 60_000_000_000
 NS_PER_MS: Final = 1_000_000
-
-
-class Action(IntEnum):
-    """What an agent can want; the numbers are the columns of the policy head."""
-
-    BUY_LONG = 0
-    SELL_SHORT = 1
-    CLOSE_LONG = 2
-    CLOSE_SHORT = 3
-    HOLD = 4
 
 
 class AgentDecision(msgspec.Struct, frozen=True, gc=False):
@@ -83,26 +77,27 @@ class _Carried:
 class HRMAgent:
     """A model with its settings, its clock and, where asked for, its memory from bar to bar.
 
-    `now_ns` is the clock of the deadline; without one decisions have none. One thread at a time. Raises CheckpointError
-    where settings ask for what the model can't do.
+    `now_ns` is the clock of the deadline; without one decisions have none. One thread at a time. torch is imported
+    where it thinks (until it is told to `use` another runtime) and where it learns. Raises CheckpointError where
+    settings ask for what the model can't do.
     """
 
     def __init__(
         self,
-        model: HRM,
+        source: Network | Weights | HRM,
         settings: HRMSettings,
         manifest: Manifest,
         *,
         seed: int = 0,
         now_ns: Callable[[], int] | None = None,
     ) -> None:
-        self.model = model.eval()
+        self.network = source if isinstance(source, Network) else Network(source)
         self.trained_segments = manifest.trained_segments
         """Segments that the weights were trained with at most: no decision takes more. None: nobody knows."""
-        self.dearest_bp = manifest.dearest_bp if model.config.features.past_sessions else math.inf
+        self.dearest_bp = manifest.dearest_bp if self.config.features.past_sessions else math.inf
         """What a trade cost at most in training, bp a side; infinite where the network isn't told what one costs."""
         self.settings = settings = settings.within(self.trained_segments)
-        self.features = model.config.features
+        self.features = self.config.features
         """What this network reads; `past_sessions` may be another than the settings'."""
         if untold := settings.untold(self.features):
             raise CheckpointError(untold)
@@ -119,7 +114,8 @@ class HRMAgent:
         self._now_ns = now_ns
         self.settled_below = settings.convergence.threshold if settings.convergence.early_stop else 0.0
         self.cache: DecisionCache[AgentDecision] = DecisionCache(0)
-        self.use(TorchRunner(self.model, settled_below=self.settled_below))
+        self._runner: Runner[Any, Any] | None = None
+        self.use(None)
         self._rng = np.random.default_rng(seed)
         self._optimizer: torch.optim.Optimizer | None = None
 
@@ -134,6 +130,11 @@ class HRMAgent:
         now_ns: Callable[[], int] | None = None,
     ) -> HRMAgent:
         """Return an agent with fresh weights; one seed always draws the same ones."""
+        import torch
+
+        from models.checkpoint import describe
+        from models.hrm import HRM
+
         vocabularies = Vocabularies().grow(instruments, (*timeframes, settings.features.coarse_interval))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -145,8 +146,8 @@ class HRMAgent:
         cls, path: Path, settings: HRMSettings, *, seed: int = 0, now_ns: Callable[[], int] | None = None
     ) -> HRMAgent:
         """Return an agent on a saved model. Raises CheckpointError where the file does not fit the settings."""
-        model, manifest = load_model(path, expected=settings.network())
-        return cls(model, settings, manifest, seed=seed, now_ns=now_ns)
+        weights, manifest = read_weights(path, expected=settings.network())
+        return cls(weights, settings, manifest, seed=seed, now_ns=now_ns)
 
     def save_model(
         self,
@@ -158,6 +159,8 @@ class HRMAgent:
         git_revision: str | None = None,
     ) -> str:
         """Write the model and return its hash; under bf16 the file's weights are rounded and its hash is its own."""
+        from models.checkpoint import describe, save_model
+
         manifest = describe(
             self.model,
             trained=self.trained,
@@ -172,9 +175,26 @@ class HRMAgent:
         return save_model(path, self.model, manifest)
 
     @property
+    def config(self) -> HRMConfig:
+        """What its network is built from."""
+        return self.network.config
+
+    @property
+    def vocabularies(self) -> Vocabularies:
+        """The names that its network has rows for."""
+        return self.network.vocabularies
+
+    @property
+    def model(self) -> HRM:
+        """Its network as a module of torch."""
+        return self.network.model
+
+    @property
     def manifest(self) -> Manifest:
         """What the model says about itself; worked out again, in fp32, after the weights have changed."""
         if self._manifest is None:
+            from models.checkpoint import describe
+
             self._manifest = describe(
                 self.model, trained=self._trained, dtype="float32", novelty=self._known,
                 segments=self.trained_segments, values=self._values,
@@ -194,19 +214,23 @@ class HRMAgent:
     @property
     def runner(self) -> Runner[Any, Any]:
         """What it thinks with."""
+        if self._runner is None:
+            from models.runtime import TorchRunner
+
+            self._runner = TorchRunner(self.model, settled_below=self.settled_below)
         return self._runner
 
     def renewed(self, runner: Runner[Any, Any] | None = None) -> HRMAgent:
         """Return an agent on the same weights that shares nothing else, for a thread of its own; both only decide."""
-        other = HRMAgent(self.model, self.settings, self.manifest, now_ns=self._now_ns)
+        other = HRMAgent(self.network, self.settings, self.manifest, now_ns=self._now_ns)
         if runner is not None:
             other.use(runner)
         other.keep_decisions(self.cache.size)
         return other
 
-    def use(self, runner: Runner[Any, Any]) -> None:
-        """Think with this runner of the present weights from now on; torch eager until then and after learning."""
-        self._runner, self._single_cycle = runner, single_cycle(runner)
+    def use(self, runner: Runner[Any, Any] | None) -> None:
+        """Think with this runner of the present weights from now on; None: with torch, eagerly."""
+        self._runner = runner
         self._carried: dict[tuple[str, str], _Carried] = {}
         self.cache = DecisionCache(self.cache.size)
 
@@ -246,10 +270,10 @@ class HRMAgent:
         session_start_ns = observation.ts - round(observation.minute_of_session * NS_PER_MINUTE)
         carried = self._carried_state(key, session_start_ns)
         if single_cycle:
-            reasoning, state = self.act.glance(self._single_cycle, features, carried=carried)
+            reasoning, state = self.act.glance(one_cycle(self.runner), features, carried=carried)
         else:
             reasoning, state = self.act.run(
-                self._runner, features, carried=carried, deadline_ns=deadline_ns, segments=segments,
+                self.runner, features, carried=carried, deadline_ns=deadline_ns, segments=segments,
                 most_segments=most_segments,
             )  # fmt: skip
         side = int(features.side[0])
@@ -270,7 +294,7 @@ class HRMAgent:
         """
         if more := self.settings.entries.caution_bp:
             observations = [replace(one, cost_bp=one.cost_bp + more) for one in observations]
-        return encode(observations, self.model.vocabularies, self.features)
+        return encode(observations, self.vocabularies, self.features)
 
     def calibrated(self, decision: AgentDecision, side: int) -> AgentDecision:
         """With what its value came to in training, for the position row `side`; as it is where nobody looked."""
@@ -291,7 +315,7 @@ class HRMAgent:
         side = int(features.side[0])
 
         def score(rows: Features) -> NDArray[np.float64]:
-            reasoning, _ = self._reasons.run(self._runner, rows, segments=max(segments, 1))
+            reasoning, _ = self._reasons.run(self.runner, rows, segments=max(segments, 1))
             return lead(reasoning.values.policy[:, side], action)
 
         return explain(features, self.features, score, briefly=briefly)
@@ -323,7 +347,11 @@ class HRMAgent:
         trade. Raises InvalidObservation, ValueError for an action that a position does not allow, InvalidOutput where
         the loss is not finite. Carried states and the model hash are renewed.
         """
-        features = encode(observations, self.model.vocabularies, self.features)
+        from torch.optim import AdamW
+
+        from models.supervision import ActionTargets, supervise
+
+        features = encode(observations, self.vocabularies, self.features)
         features = forget_identities(features, self.settings.embeddings.unknown_dropout, self._rng)
         targets = ActionTargets(
             side=features.side,
@@ -332,7 +360,7 @@ class HRMAgent:
             quantities=None if quantities is None else quantity_share(quantities, self.settings.output_heads),
         )
         if self._optimizer is None:
-            self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=learning_rate)
+            self._optimizer = AdamW(self.model.parameters(), lr=learning_rate)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self.model.train()
@@ -354,13 +382,14 @@ class HRMAgent:
 
     def grow(self, *, instruments: Sequence[str] = (), timeframes: Sequence[str] = ()) -> None:
         """Add rows for new names without touching trained ones; a new row reads as "unknown" until it is trained."""
-        self.model.grow(self.model.vocabularies.grow(instruments, timeframes))
+        self.model.grow(self.vocabularies.grow(instruments, timeframes))
         self._optimizer = None  # it holds the old tables
         self._weights_changed()
 
     def _weights_changed(self) -> None:
         """Forget what was said and thought under the old weights, and a runner that was made of them."""
-        self.use(TorchRunner(self.model, settled_below=self.settled_below))
+        self.network = Network(self.model)
+        self.use(None)
         self._manifest = None
 
 

@@ -143,7 +143,7 @@ def refusal(agent: HRMAgent) -> str:
 
 def sees_position(agent: HRMAgent) -> bool:
     """Whether what the network thinks depends on the position: not where nobody trained it to."""
-    return bool(agent.model.input.position.weight.detach().ne(0).any())
+    return bool(agent.network.weights.arrays["input.position.weight"].any())
 
 
 def think_many(act: AdaptiveComputationTime, runner: Any, features: Features) -> Reasoning:

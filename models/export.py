@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.checkpoint import Manifest, Precision, describe, load_model, save_model
+from models.checkpoint import describe, load_model, save_model
 from models.errors import RuntimeUnavailable
 from models.hrm import HRM
+from models.manifest import Manifest, Precision
 from models.runtimes.choice import OFFERED, Runtime, export_path
 from models.runtimes.choice import Precision as RuntimePrecision
 from models.runtimes.graph import write_graph

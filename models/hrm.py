@@ -18,21 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.actions import ACTIONS, POSITIONS, VALID_ACTIONS
 from models.config import HRMConfig
 from models.core import Change, Latent, ReasoningCore
 from models.features import BAR_FEATURES, POSITION_FEATURES, Features, calendar_names
 from models.layers import Stack, linear, trunc_normal
 from models.vocabulary import Vocabularies
+from models.weights import Weights
 
-ACTIONS = 5
-"""BUY_LONG, SELL_SHORT, CLOSE_LONG, CLOSE_SHORT, HOLD, in this order."""
-POSITIONS = 3
-"""Rows of the policy and value heads: flat, long, short."""
-VALID_ACTIONS = (
-    (True, True, False, False, True),  # flat
-    (False, False, True, False, True),  # long
-    (False, False, False, True, True),  # short
-)
 UNDECIDED = 0.01
 """Heads start at this share of their usual weights: an untrained policy is near uniform and can be taught any way."""
 Q_BIAS = -5.0
@@ -181,6 +174,19 @@ class HRM(nn.Module):
         self.input = InputNetwork(config, vocabularies)
         self.core = ReasoningCore(config.architecture, config.features.tokens)
         self.heads = Heads(config.architecture.h_dim, config.logit_cap)
+
+    @classmethod
+    def of(cls, weights: Weights) -> HRM:
+        """The module of these weights, in eval mode; torch's generator is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            model = cls(weights.config, weights.vocabularies)
+        model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.arrays.items()})
+        return model.eval()
+
+    def weights(self) -> Weights:
+        """Its numbers as they are now; what it learns later doesn't change them."""
+        arrays = {name: one.detach().float().cpu().numpy().copy() for name, one in self.state_dict().items()}
+        return Weights(self.config, self.vocabularies, arrays)
 
     def embed(self, features: Features) -> Tokens:
         """Run the input network; in inference once a decision, in training once a segment (its weights move)."""

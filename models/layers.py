@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.weights import ROPE_THETA
+
 RMS_EPS: Final = 1e-5
-ROPE_THETA: Final = 10_000.0
 
 
 def rms_norm(x: Tensor) -> Tensor:

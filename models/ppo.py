@@ -1,4 +1,4 @@
-"""Runs an exported PPO policy: features in, action probabilities out, with torch alone.
+"""Runs an exported PPO policy: features in, action probabilities out, with numpy alone.
 
 The policy is the plain network that proximal policy optimisation trained: linear layers with tanh between. Invariant:
 what runs here is what was trained, layer for layer; a file that was cut, changed or made for other features is refused.
@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.numpy import save_file
 
+from models.actions import VALID_ACTIONS
 from models.config import FeatureSettings
 from models.errors import CheckpointError, InvalidOutput
 from models.features import Features, FeatureSchema, Observation, encode
-from models.hrm import VALID_ACTIONS
 from models.vocabulary import Vocabularies
 
 FORMAT: Final = "hrmd-ppo/1"
+
+Floats = NDArray[np.float32]
 
 
 class PPOManifest(BaseModel):
@@ -46,13 +46,13 @@ def is_policy(path: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             return str((file.metadata() or {}).get("format", "")).startswith(FORMAT.partition("/")[0] + "/")
     except (OSError, SafetensorError):
         return False
 
 
-def observation_vector(features: Features, side: NDArray[np.int64]) -> NDArray[np.float32]:
+def observation_vector(features: Features, side: NDArray[np.int64]) -> Floats:
     """Lay features side by side with the position (rows of the policy head: flat, long, short): (B, K)."""
     batch = len(features)
     position = np.eye(3, dtype=np.float32)[side]
@@ -70,8 +70,8 @@ def observation_width(settings: FeatureSettings) -> int:
 class PPOPolicy:
     """A policy network: ``layers`` are (weight, bias) pairs in order, tanh between them, five logits at the end."""
 
-    def __init__(self, layers: Sequence[tuple[Tensor, Tensor]], manifest: PPOManifest) -> None:
-        self._layers = [(weight.detach().float().clone(), bias.detach().float().clone()) for weight, bias in layers]
+    def __init__(self, layers: Sequence[tuple[Floats, Floats]], manifest: PPOManifest) -> None:
+        self._layers = [(np.array(weight, np.float32), np.array(bias, np.float32)) for weight, bias in layers]
         self.manifest = manifest
 
     @property
@@ -82,21 +82,22 @@ class PPOPolicy:
     @property
     def parameters(self) -> int:
         """Numbers that were learned."""
-        return sum(weight.numel() + bias.numel() for weight, bias in self._layers)
+        return sum(weight.size + bias.size for weight, bias in self._layers)
 
     def with_metrics(self, metrics: Mapping[str, float]) -> PPOPolicy:
         """The same policy, with what it scored in its manifest."""
         return PPOPolicy(self._layers, self.manifest.model_copy(update={"metrics": dict(metrics)}))
 
-    def probabilities(self, features: Features, side: NDArray[np.int64]) -> NDArray[np.float32]:
+    def probabilities(self, features: Features, side: NDArray[np.int64]) -> Floats:
         """Return probabilities of the five actions, invalid ones zero, (B, 5); ``side`` (B,) rows of the head."""
-        valid = torch.tensor(VALID_ACTIONS)[torch.as_tensor(side)]
-        with torch.inference_mode():
-            x = torch.as_tensor(observation_vector(features, side))
-            for weight, bias in self._layers[:-1]:
-                x = torch.tanh(torch.nn.functional.linear(x, weight, bias))
-            logits = torch.nn.functional.linear(x, *self._layers[-1]).masked_fill(~valid, -torch.inf)
-            probabilities: NDArray[np.float32] = torch.softmax(logits, dim=-1).numpy()
+        valid = np.array(VALID_ACTIONS)[side]
+        x = observation_vector(features, side)
+        for weight, bias in self._layers[:-1]:
+            x = np.tanh(x @ weight.T + bias)
+        weight, bias = self._layers[-1]
+        logits = np.where(valid, x @ weight.T + bias, np.float32(-np.inf))
+        powers = np.exp(logits - logits.max(-1, keepdims=True))
+        probabilities: Floats = powers / powers.sum(-1, keepdims=True)
         return probabilities
 
     def decide(self, observation: Observation) -> tuple[int, float]:
@@ -124,13 +125,13 @@ class PPOPolicy:
         if path.exists() and not path.is_file():
             raise CheckpointError(f"{path}: not a readable policy (it is no regular file)")
         try:
-            with safe_open(path, framework="pt") as file:
+            with safe_open(path, framework="np") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != FORMAT:
                     raise CheckpointError(f"{path}: format is {metadata.get('format')}, expected {FORMAT}")
                 manifest = PPOManifest.model_validate_json(metadata.get("manifest", ""))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, TypeError) as error:  # TypeError: tensors that numpy has no type for
             raise CheckpointError(f"{path}: not a readable policy ({error})") from error
         except ValidationError as error:
             raise CheckpointError(f"{path}: manifest is not valid: {error.errors()[0]['msg']}") from error
@@ -142,17 +143,17 @@ class PPOPolicy:
         layers = [(tensors[f"layer{i}.weight"], tensors[f"layer{i}.bias"]) for i in range(count)]
         return cls(layers, manifest)
 
-    def _tensors(self) -> dict[str, Tensor]:
-        out: dict[str, Tensor] = {}
+    def _tensors(self) -> dict[str, Floats]:
+        out: dict[str, Floats] = {}
         for i, (weight, bias) in enumerate(self._layers):
-            out[f"layer{i}.weight"], out[f"layer{i}.bias"] = weight.contiguous(), bias.contiguous()
+            out[f"layer{i}.weight"], out[f"layer{i}.bias"] = weight, bias
         return out
 
 
-def _sha256(manifest: PPOManifest, tensors: Mapping[str, Tensor]) -> str:
+def _sha256(manifest: PPOManifest, tensors: Mapping[str, Floats]) -> str:
     digest = hashlib.sha256(manifest.model_dump_json(exclude={"sha256"}).encode())
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(str(tuple(tensors[name].shape)).encode())
-        digest.update(tensors[name].numpy().tobytes())
+        digest.update(tensors[name].tobytes())
     return digest.hexdigest()

@@ -7,17 +7,14 @@ model.
 
 from __future__ import annotations
 
-import copy
-import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.act import HeadValues, Runner
+from models.act import HeadValues
 from models.features import Features
 from models.hrm import HRM, HeadOutputs, HRMState, Tokens
 
@@ -50,13 +47,6 @@ class TorchRunner:
     def freeze(self, active: NDArray[np.bool_], new: HRMState, old: HRMState) -> HRMState:
         """Take `new` in the active rows and `old` in those that have halted."""
         return new.where(active, old)
-
-
-def single_cycle(runner: Runner[Any, Any]) -> Runner[Any, Any]:
-    """Return a runner on the same weights whose segments end after one cycle: every row counts as settled at once."""
-    simple = copy.copy(runner)
-    simple.settled_below = math.inf
-    return simple
 
 
 def head_values(outputs: HeadOutputs) -> HeadValues:

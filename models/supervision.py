@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.actions import VALID_ACTIONS
 from models.errors import InvalidOutput
-from models.hrm import VALID_ACTIONS, HeadOutputs, HRMState
+from models.hrm import HeadOutputs, HRMState
 
 
 class QOutputs(Protocol):

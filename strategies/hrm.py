@@ -61,7 +61,7 @@ class HRMStrategy:
         self._most_segments: int | None = None
         self._single_cycle = False
         self._foresight: Foresight | None = None
-        self._explains = sum(weight.numel() for weight in agent.model.parameters()) <= EXPLAINED_AT_ONCE
+        self._explains = agent.manifest.parameters <= EXPLAINED_AT_ONCE
         self.description = f"{source} ({agent.model_hash[:12]})" if agent.trained else f"untrained ({source})"
 
     @classmethod

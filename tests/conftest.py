@@ -16,7 +16,7 @@ import structlog
 from hypothesis import settings
 
 from models.errors import RuntimeUnavailable
-from models.native.build import VARIANTS, load_kernel
+from models.native.build import VARIANTS, default_cache, load_kernel
 from tests.depth import PROFILES, register_profiles
 
 SLOW_FOLDERS = frozenset({"integration", "replay", "simulation"})
@@ -118,8 +118,6 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     A library in it is named by its sources, so that it is never built again while they are the same.
     """
-    from models.runtimes.choice import default_cache  # here, for torch takes a second
-
     with (tmp_path_factory.getbasetemp().parent / "kernels.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for variant in VARIANTS:

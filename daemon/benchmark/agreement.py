@@ -51,7 +51,9 @@ def measure_agreement(
     agent: HRMAgent, plan: RuntimePlan, features: Features, segments: int
 ) -> tuple[list[Agreement], list[str]]:
     """Compare every runtime that can be had, at every precision; also return what could not be."""
-    source = Runners(agent.model, agent.model_hash, artifact=None, cache=plan.cache, settled_below=0.0)
+    source = Runners(
+        agent.network, agent.model_hash, artifact=None, cache=plan.cache, settled_below=0.0, threads=plan.threads
+    )
     reference = _answers(source.build(REFERENCE), features, segments)
     rows: list[Agreement] = []
     refused: list[str] = []

@@ -68,14 +68,14 @@ def measure_latency(
     agent: HRMAgent, plan: RuntimePlan, wanted: Sequence[Runtime], batches: Sequence[int], rounds: int
 ) -> LatencyReport:
     """Run the rounds, at every precision. `plan` says where things are kept and how coarse what `auto` takes may be."""
-    config = agent.model.config
+    config = agent.config
     runners, refused = _build(agent, plan, wanted)
     low, high = block_weights(config)
     machine = measure_machine(plan.cache, low + high)
     rows: list[RuntimeTimes] = []
     for batch in batches:
         rows += _measure_batch(runners, config, machine, batch, rounds)
-    auto = choose_runtime(agent, None, RuntimePlan(Runtime.AUTO, plan.precision, plan.cache))
+    auto = choose_runtime(agent, None, RuntimePlan(Runtime.AUTO, plan.precision, plan.cache, plan.threads))
     return LatencyReport(
         profile=agent.settings.profile,
         trained=agent.trained,
@@ -91,7 +91,9 @@ def measure_latency(
 def _build(
     agent: HRMAgent, plan: RuntimePlan, wanted: Sequence[Runtime]
 ) -> tuple[dict[Candidate, Runner[Any, Any]], list[str]]:
-    source = Runners(agent.model, agent.model_hash, artifact=None, cache=plan.cache, settled_below=0.0)
+    source = Runners(
+        agent.network, agent.model_hash, artifact=None, cache=plan.cache, settled_below=0.0, threads=plan.threads
+    )
     runners, refused = {REFERENCE: source.build(REFERENCE)}, []
     for candidate in candidates(RuntimePlan(Runtime.AUTO, Precision.INT8, plan.cache)):
         if candidate == REFERENCE or candidate.runtime not in wanted:

@@ -25,7 +25,7 @@ def market_features(agent: HRMAgent, data: Data, training: TrainingSettings, cou
     rng = np.random.default_rng(SEED)
     settings = BatchSettings(agent.features, training.fill, training.target)
     rows = rng.permutation(len(sessions))[:SESSIONS]
-    batch = make_batch(sessions, rows, settings, agent.model.vocabularies, rng)
+    batch = make_batch(sessions, rows, settings, agent.vocabularies, rng)
     live = np.flatnonzero(batch.live.reshape(-1))
     if len(live) < count:
         raise InvalidObservation(f"--observations {count}: {len(rows)} sessions of the market hold {len(live)}")

@@ -17,7 +17,7 @@ from daemon.core.errors import ArtifactError, CheckFailed, UsageError
 from daemon.report.tables import facts, show
 
 if TYPE_CHECKING:
-    from models.checkpoint import Manifest
+    from models.manifest import Manifest
 
 model_app = typer.Typer(help="Look at, convert or check a model artifact; keep a store of them.", no_args_is_help=True)
 model_app.command("install")(store.install)

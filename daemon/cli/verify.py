@@ -38,4 +38,8 @@ def verify(
         model = f" on model {result.model}" if result.model else ""
         over = f"; {result.passed_over} more saw bars that were deleted" if result.passed_over else ""
         canary = f"; {result.canary}" if result.canary else ""
-        typer.echo(f"{journal}: {result.decisions} decisions made again{model}, all equal{over}{canary}")
+        equal = "all equal"
+        if result.near:
+            off = f"figures of {result.near} off by {result.off_by:.2g} at most"
+            equal = f"actions and depths all equal, {off}: another version of hrmd made them"
+        typer.echo(f"{journal}: {result.decisions} decisions made again{model}, {equal}{over}{canary}")

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from daemon.report.evaluation import Subject
     from daemon.run.fleet import Fleet
     from daemon.strategy.store import Release
-    from models.checkpoint import Manifest
     from models.config import HRMSettings
     from models.hrm import HRM
+    from models.manifest import Manifest
     from models.training.batches import BatchSettings
     from models.training.evaluate import Evaluation, EvaluationData, Thought
     from models.training.files import FileData, Schedule

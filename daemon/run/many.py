@@ -55,7 +55,7 @@ class Crew:
     """Processes that import what a replay takes while whoever made them gets ready, too; for one list of jobs."""
 
     def __init__(self, count: int, *, thinks: bool) -> None:
-        """`thinks`: whether there is a network, for which they import torch."""
+        """`thinks`: whether there is a network, for which they import what thinks."""
         self._pool = processes(count, thinks=thinks)
         self._processes: set[multiprocessing.process.BaseProcess] = set()
         self._starting = threading.Thread(target=self._start, args=(count, thinks), name="crew")

@@ -93,7 +93,7 @@ class ModelsOfRun:
 
 def find_model(settings: Settings, journal: Path, sha256: str, file: str) -> Path | None:
     """Where the model of that hash lies now, None where it isn't found; `file` is where it lay."""
-    from models.checkpoint import read_manifest
+    from models.artifact import read_manifest
     from models.errors import CheckpointError
 
     for path in _places(settings, journal, sha256, file):

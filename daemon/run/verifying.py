@@ -5,19 +5,23 @@ decision is then made again at its recorded depth, by the model that was in char
 Of a run that was shortened, decisions that saw bars from before its present beginning can't be made again; they are
 counted. What a shared budget denied is denied again, by the lease in force. Invariant: on the platform that wrote the
 journal, with the recorded model, every field but the time and the measured latency must come out bit for bit. Where
-nobody asked at once what mattered, `why` is empty and not compared.
+nobody asked at once what mattered, `why` is empty and not compared. Of a journal that another version of hrmd wrote,
+figures may come out a little otherwise (its arithmetic added up in another order): they are counted, and by how much.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from pydantic import ValidationError
 
+from daemon.core.code import code_sha256
 from daemon.core.errors import ArtifactError, CheckFailed, UsageError
 from daemon.core.events import (
     CANDIDATE,
@@ -69,6 +73,13 @@ from strategies.base import (
 
 STAMPED = ("ts", "latency_ns")
 """Fields that the run's clock gives, not the strategy."""
+FIGURES = (
+    "quantity", "share", "confidence", "value", "h_confidence", "l_confidence", "convergence", "q_halt", "q_continue",
+    "novelty",
+)  # fmt: skip
+"""Fields that a network's arithmetic gives."""
+NEAR = 0.01
+"""How far a figure that another version's arithmetic made may lie from this one's, as a share of it or of one."""
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +92,10 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """Decisions that can't be made again, for the bars that they saw were deleted with the run's beginning."""
     canary: str = ""
     """Decisions of canaries that can't be made again, how many and why."""
+    near: int = 0
+    """Decisions of another version of hrmd whose figures this one makes a little otherwise."""
+    off_by: float = 0.0
+    """By how much at most, as a share of the figure or of one."""
 
 
 class _Past:
@@ -150,7 +165,8 @@ def verify_journal(path: Path, look: Callable[[Made], None] | None = None) -> Ve
     active: str = metadata.get(IN_CHARGE, settings.strategy.name)
     asked: dict[tuple[str, int], tuple[Moment, str]] = {}
     hidden: set[tuple[str, int]] = set()
-    count = passed_over = 0
+    count = passed_over = near = 0
+    other_code, off_by = metadata.get("code") != code_sha256(), 0.0
     if CANARY in metadata:
         said = _canary(metadata[CANARY], path)
         sharing.follow(said)
@@ -206,14 +222,15 @@ def verify_journal(path: Path, look: Callable[[Made], None] | None = None) -> Ve
                 raise CheckFailed(f"{path}: decision {count + 1} ({_bar(event)}): {changed}")
             if look is not None:
                 look(Made(number=count + 1, recorded=event, moment=moment, strategy=strategy))
-            _compare(event, _decide_again(strategy, moment, event), count, path)
+            off = _compare(event, _decide_again(strategy, moment, event), count, path, NEAR if other_code else 0.0)
+            near, off_by = near + (off > 0), max(off_by, off)
             if event.halt_reason in (HUNG, UNFIT) and isinstance(strategy, Renewable):
                 strategies[name] = strategy.renewed()
             count += 1
     reader.close()
     return Verification(
         journal=str(path), decisions=count, model=metadata.get("model", ""), passed_over=passed_over,
-        canary=candidates.said,
+        canary=candidates.said, near=near, off_by=off_by,
     )  # fmt: skip
 
 
@@ -295,17 +312,31 @@ def _decide_again(strategy: Strategy | None, moment: Moment, recorded: Decision)
     return strategy.decide(moment)
 
 
-def _compare(recorded: Decision, again: Decision, number: int, path: Path) -> None:
+def _compare(recorded: Decision, again: Decision, number: int, path: Path, near: float) -> float:
+    """How far the figures are from each other at most. Raises `CheckFailed` where it is more than `near`."""
+    furthest = 0.0
     for field in recorded.__struct_fields__:
         if field in STAMPED:
             continue
         was, now = getattr(recorded, field), getattr(again, field)
         if field in ("why", "share") and not was:  # asked by nobody, or of a journal from before there was one
             continue
-        if was != now:
+        off = _off(was, now, field)
+        if off > near:
             raise CheckFailed(
                 f"{path}: decision {number + 1} ({_bar(recorded)}): {field} was {_said(was)}, is now {_said(now)}"
             )
+        furthest = max(furthest, off)
+    return furthest
+
+
+def _off(was: Any, now: Any, field: str) -> float:
+    """How far apart two values are, as a share; infinite for what no network works out, and where one is no number."""
+    if was == now:
+        return 0.0
+    if field not in FIGURES or not (math.isfinite(was) and math.isfinite(now)):
+        return math.inf
+    return float(abs(was - now) / max(abs(was), 1.0))
 
 
 def _bar(decision: Decision) -> str:

@@ -15,7 +15,7 @@ from daemon.core.errors import ArtifactError
 
 def hash_on_disk(rung: str, path: Path) -> str:
     """Computed from what is in the file. Raises `ArtifactError` for one that is gone, damaged or no model of `rung`."""
-    from models.checkpoint import read_hash
+    from models.artifact import read_hash
     from models.errors import CheckpointError
     from models.ppo import PPOPolicy
 
@@ -37,7 +37,7 @@ class Said(msgspec.Struct, frozen=True):
 
 def said_on_disk(rung: str, path: Path) -> Said:
     """Read from the file, its hash computed. Raises `ArtifactError` as `hash_on_disk` does."""
-    from models.checkpoint import read_hash, read_manifest
+    from models.artifact import read_hash, read_manifest
     from models.errors import CheckpointError
     from models.ppo import PPOPolicy
 

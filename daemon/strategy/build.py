@@ -124,13 +124,10 @@ def artifact_of(rung: str, settings: Settings) -> Path | None:
 
 def load_hrm(settings: Settings, clock: Clock, artifact: Path | None) -> HRMStrategy:
     """The strategy on a model, ready to decide. Raises `ArtifactError` for a file that can't be used."""
-    import torch
-
     from daemon.strategy.inference import equip
     from models.errors import CheckpointError
     from strategies.hrm import HRMStrategy
 
-    torch.set_num_threads(settings.performance.torch_threads)
     seed = settings.model_management.seed
     try:
         strategy = HRMStrategy.load(artifact, seed, settings.hierarchical_reasoning_model, clock)

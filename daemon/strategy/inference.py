@@ -33,12 +33,12 @@ def equip(strategy: HRMStrategy, settings: Settings, artifact: Path | None) -> C
     agent.use(choice.runner)
     agent.keep_decisions(performance.decision_cache_size)
     strategy.runtime = choice.name
-    warm_up(choice.runner, agent.model.config, performance.warm_up_segments)
+    warm_up(choice.runner, agent.config, performance.warm_up_segments)
     runners = _runners(agent, artifact, plan)
 
     def make_runner() -> Runner[Any, Any]:
         runner = runners.build(choice.candidate)
-        warm_up(runner, agent.model.config, performance.warm_up_segments)
+        warm_up(runner, agent.config, performance.warm_up_segments)
         return runner
 
     strategy.make_runner = make_runner
@@ -47,18 +47,20 @@ def equip(strategy: HRMStrategy, settings: Settings, artifact: Path | None) -> C
 
 def choose_runtime(agent: HRMAgent, artifact: Path | None, plan: RuntimePlan) -> Choice:
     """The runner of an agent's model under a plan."""
-    return choose(plan, _runners(agent, artifact, plan), agent.model.config, agent.model_hash, stopwatch_ns)
+    return choose(plan, _runners(agent, artifact, plan), agent.config, agent.model_hash, stopwatch_ns)
 
 
 def _runners(agent: HRMAgent, artifact: Path | None, plan: RuntimePlan) -> Runners:
     return Runners(
-        agent.model, agent.model_hash, artifact=artifact, cache=plan.cache, settled_below=agent.settled_below
-    )
+        agent.network, agent.model_hash, artifact=artifact, cache=plan.cache, settled_below=agent.settled_below,
+        threads=plan.threads,
+    )  # fmt: skip
 
 
 def runtime_plan(settings: Settings) -> RuntimePlan:
     """What the settings under `performance` ask for."""
     performance = settings.performance
     return RuntimePlan(
-        Runtime(performance.runtime), Precision(performance.precision), performance.cache_dir or default_cache()
-    )
+        Runtime(performance.runtime), Precision(performance.precision), performance.cache_dir or default_cache(),
+        performance.torch_threads,
+    )  # fmt: skip

@@ -25,8 +25,8 @@ from daemon.core.errors import ArtifactError
 from daemon.core.files import sync_directory
 
 if TYPE_CHECKING:
-    from models.checkpoint import Manifest
     from models.config import HRMConfig
+    from models.manifest import Manifest
 
 CURRENT: Final = "current"
 PREVIOUS: Final = "previous"
@@ -278,11 +278,11 @@ def _held(directory: Path) -> Iterator[None]:
 
 def _read(path: Path, network: HRMConfig) -> Manifest:
     """What a whole file says of itself, which fits the settings. Raises `ArtifactError`."""
-    from models.checkpoint import load_model
+    from models.artifact import read_weights
     from models.errors import CheckpointError
 
     try:
-        return load_model(path, expected=network)[1]
+        return read_weights(path, expected=network)[1]
     except CheckpointError as error:
         raise ArtifactError(str(error)) from None
 

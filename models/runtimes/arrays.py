@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from models.actions import VALID_ACTIONS
 from models.features import Features
-from models.hrm import VALID_ACTIONS
 
 Floats = NDArray[np.float32]
 

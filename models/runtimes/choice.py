@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
@@ -25,13 +25,13 @@ from models.act import Runner
 from models.config import HRMConfig
 from models.errors import NotInstalled, RuntimeUnavailable
 from models.features import BAR_FEATURES, POSITION_FEATURES, Features, calendar_names
-from models.hrm import HRM
 from models.native.build import HEADERS, KERNEL, SOURCES
 from models.native.build import default_cache as default_cache  # asked for here by who chooses a runtime
-from models.runtime import TorchRunner
-from models.runtimes.graph import write_graph
 from models.runtimes.native import NativeRunner
-from models.runtimes.onnx import OnnxRunner
+from models.weights import Network
+
+if TYPE_CHECKING:
+    from models.hrm import HRM
 
 log = logging.getLogger("hrmd.runtimes")
 
@@ -75,6 +75,8 @@ class RuntimePlan:
     runtime: Runtime = Runtime.TORCH
     precision: Precision = Precision.FP32
     cache: Path = field(default_factory=default_cache)
+    threads: int = 1
+    """Of torch, where it computes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +121,16 @@ def candidates(plan: RuntimePlan) -> list[Candidate]:
 
 
 class Runners:
-    """Builds the runners of one model; `sha256` is its hash and `artifact` its file, beside which exports are kept."""
+    """Builds the runners of one network; `sha256` is its hash and `artifact` its file, beside which exports are kept.
 
-    def __init__(self, model: HRM, sha256: str, *, artifact: Path | None, cache: Path, settled_below: float) -> None:
-        self._model, self._sha256, self._artifact = model, sha256, artifact
+    torch is imported where it is asked for, and by ONNX Runtime's, whose input network it runs, on so many `threads`.
+    """
+
+    def __init__(
+        self, network: Network, sha256: str, *, artifact: Path | None, cache: Path, settled_below: float,
+        threads: int = 1,
+    ) -> None:  # fmt: skip
+        self._network, self._sha256, self._artifact, self._threads = network, sha256, artifact, threads
         self._cache, self._settled_below = cache, settled_below
 
     def build(self, candidate: Candidate) -> Runner[Any, Any]:
@@ -130,21 +138,31 @@ class Runners:
         match candidate.runtime:
             case Runtime.NATIVE:
                 return NativeRunner(
-                    self._model,
+                    self._network.weights,
                     precision=candidate.precision.value,
                     cache=self._cache,
                     settled_below=self._settled_below,
                 )
             case Runtime.ONNXRUNTIME:
+                from models.runtimes.onnx import OnnxRunner
+
                 return OnnxRunner(
-                    self._model,
+                    self._in_torch(),
                     path=self._graph(candidate.precision),
                     sha256=self._sha256,
                     precision=candidate.precision.value,
                     settled_below=self._settled_below,
                 )
             case _:
-                return TorchRunner(self._model, settled_below=self._settled_below)
+                from models.runtime import TorchRunner
+
+                return TorchRunner(self._in_torch(), settled_below=self._settled_below)
+
+    def _in_torch(self) -> HRM:
+        import torch
+
+        torch.set_num_threads(self._threads)
+        return self._network.model
 
     def _graph(self, precision: Precision) -> Path:
         """The export beside the artifact where there is one, else one in the cache, written now if need be."""
@@ -152,9 +170,11 @@ class Runners:
             return kept
         path = self._cache / f"{self._sha256[:16]}.{precision}.onnx"
         if not path.exists():
+            from models.runtimes.graph import write_graph
+
             try:
                 self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-                write_graph(self._model, self._sha256, path, precision)
+                write_graph(self._in_torch(), self._sha256, path, precision)
             except OSError as error:
                 raise RuntimeUnavailable(f"onnxruntime: a graph can't be written: {error}") from error
         return path

@@ -1,4 +1,4 @@
-"""Turns a model into a `Runner` whose segments are one call into the native kernel.
+"""Turns weights into a `Runner` whose segments are one call into the native kernel.
 
 Weights are packed once, at their precision; a segment is one C call that holds no Python lock and takes no memory but
 its answers. Invariant: a row's answer depends on that row alone, whatever else is in the batch, bit for bit.
@@ -13,20 +13,19 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from models.act import HeadValues
+from models.actions import ACTIONS, POSITIONS
 from models.config import LReset
 from models.errors import RuntimeUnavailable
 from models.features import BAR_FEATURES, Features, calendar_names
-from models.hrm import ACTIONS, HRM, POSITIONS
 from models.native.build import INSTRUCTIONS, VARIANTS, load_kernel
 from models.runtimes.arrays import ALLOWED, ArrayState, ArrayTokens, Floats, start
+from models.weights import HEADS, Weights, rotary
 
 NativePrecision = Literal["int8", "bf16", "int16", "fp32"]
 RESETS: Final = {LReset.NONE: 0, LReset.SOFT: 1, LReset.HARD: 2, LReset.LEARNED: 3}
-HEADS: Final = ("policy", "quantity", "value", "q")
 CAPPED: Final = POSITIONS * ACTIONS
 READINGS: Final = CAPPED + 1 + POSITIONS + 2
 """Numbers that the kernel answers a row: policy, quantity, value, q_halt, q_continue."""
@@ -47,7 +46,7 @@ class _Shape(ctypes.Structure):
 
 
 class NativeRunner:
-    """Runs segments of a model's weights as they are now. One call at a time.
+    """Runs segments of a network. One call at a time.
 
     `variants`: kernels that may be used, the first that the processor runs. Raises RuntimeUnavailable where none can be
     built or the processor lacks what `precision` needs.
@@ -55,7 +54,7 @@ class NativeRunner:
 
     def __init__(
         self,
-        model: HRM,
+        weights: Weights,
         *,
         precision: NativePrecision,
         cache: Path,
@@ -65,15 +64,14 @@ class NativeRunner:
         self.settled_below = settled_below
         self.whole = True
         """Whether masked tokens think along, as they must where a state is carried to a bar that unmasks them."""
-        self._network = _Network(model, precision, load_kernel(precision, cache, variants=variants))
-        shape = model.config.architecture
+        self._network = _Network(weights, precision, load_kernel(precision, cache, variants=variants))
+        shape = weights.config.architecture
         self._cycles, self._l_dim = shape.h_cycles, shape.l_dim
-        self._tokens = model.config.features.tokens
-        self._embeddings = _Embeddings(model)
-        core = model.core
+        self._tokens = weights.config.features.tokens
+        self._embeddings = _Embeddings(weights)
         self._h_init, self._l_init = (
-            np.ascontiguousarray(np.broadcast_to(_array(init), (self._tokens, len(init))))
-            for init in (core.H_init, core.L_init)
+            np.ascontiguousarray(np.broadcast_to(init, (self._tokens, len(init))))
+            for init in (weights.arrays["core.H_init"], weights.arrays["core.L_init"])
         )
 
     def embed(self, features: Features) -> ArrayTokens:
@@ -121,7 +119,7 @@ class NativeRunner:
 class _Network:
     """The packed weights inside the kernel; freed with this object."""
 
-    def __init__(self, model: HRM, precision: NativePrecision, kernel: ctypes.CDLL) -> None:
+    def __init__(self, weights: Weights, precision: NativePrecision, kernel: ctypes.CDLL) -> None:
         self._kernel, self._precision = kernel, precision
         pointer, number = ctypes.c_void_p, ctypes.c_int
         kernel.hrm_new.restype = pointer
@@ -129,10 +127,10 @@ class _Network:
         kernel.hrm_free.argtypes = [pointer]
         kernel.hrm_embed.argtypes = [pointer, number, *[pointer] * 6, number, pointer]
         kernel.hrm_segment.argtypes = [pointer, number, *[pointer] * 2, number, ctypes.c_float, *[pointer] * 6]
-        weights = flat_weights(model)
-        self._handle = kernel.hrm_new(_shape(model, precision), weights.ctypes.data, weights.size)
+        flat = flat_weights(weights)
+        self._handle = kernel.hrm_new(_shape(weights, precision), flat.ctypes.data, flat.size)
         if not self._handle:
-            raise RuntimeUnavailable(f"native {precision}: the kernel refused {weights.size} weights of this shape")
+            raise RuntimeUnavailable(f"native {precision}: the kernel refused {flat.size} weights of this shape")
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None):
@@ -152,14 +150,13 @@ class _Network:
 
 
 class _Embeddings:
-    """What the decision token and the coarse token are made of, looked up in tables that are projected once."""
+    """What the decision token and the coarse token are made of: tables (names, l_dim), projected once."""
 
-    def __init__(self, model: HRM) -> None:
-        source = model.input
-        with torch.inference_mode():
-            self._instrument = _array(source.instrument_proj(source.instrument.weight))  # (names, l_dim)
-            self._timeframe = _array(source.timeframe_proj(source.timeframe.weight))
-        self._decision, self._position = _array(source.decision), _array(source.position.weight).T  # (3, l_dim)
+    def __init__(self, weights: Weights) -> None:
+        arrays = weights.arrays
+        self._instrument = arrays["input.instrument.weight"] @ arrays["input.instrument_proj.weight"].T
+        self._timeframe = arrays["input.timeframe.weight"] @ arrays["input.timeframe_proj.weight"].T
+        self._decision, self._position = arrays["input.decision"], arrays["input.position.weight"].T  # (3, l_dim)
 
     def look_up(self, features: Features) -> tuple[Floats, Floats]:
         """Return the decision token's content and what is added to the coarse token, (B, l_dim) each."""
@@ -168,9 +165,9 @@ class _Embeddings:
         return decision + position, self._timeframe[features.coarse_timeframe]
 
 
-def flat_weights(model: HRM) -> Floats:
+def flat_weights(weights: Weights) -> Floats:
     """Every weight in the order in which `Model::make` of models/native/packing.cpp reads them, fp32."""
-    weights, core, shape = model.state_dict(), model.core, model.config.architecture
+    arrays, shape, tokens = weights.arrays, weights.config.architecture, weights.config.features.tokens
     names: list[str] = []
     for layer in ("patch", "coarse", "calendar"):
         names += [f"input.{layer}.weight", f"input.{layer}.bias"]
@@ -182,12 +179,9 @@ def flat_weights(model: HRM) -> Floats:
     after += [*_blocks("core.L_level", shape.l_layers), *["core.l_to_h.weight"] * crossing]
     after += [*_blocks("core.H_level", shape.h_layers), "core.H_init", "core.L_init"]
     after += [f"heads.{head}.{part}" for part in ("weight", "bias") for head in HEADS]
-    tables: list[torch.Tensor] = []
-    for stack in (core.L_level, core.H_level):
-        half = stack.rope.cos.shape[1] // 2
-        tables += [stack.rope.cos[:, :half], stack.rope.sin[:, :half]]
-    parts = [*(weights[name] for name in names), *tables, *(weights[name] for name in after)]
-    return np.concatenate([_array(part).ravel() for part in parts])
+    tables = [*rotary(tokens, shape.l_dim // shape.l_heads), *rotary(tokens, shape.h_dim // shape.h_heads)]
+    parts = [*(arrays[name] for name in names), *tables, *(arrays[name] for name in after)]
+    return np.concatenate([part.ravel() for part in parts])
 
 
 def _blocks(stack: str, layers: int) -> list[str]:
@@ -195,8 +189,8 @@ def _blocks(stack: str, layers: int) -> list[str]:
     return [f"{stack}.layers.{layer}.{matrix}.weight" for layer in range(layers) for matrix in matrices]
 
 
-def _shape(model: HRM, precision: NativePrecision) -> _Shape:
-    config, shape, weights = model.config, model.config.architecture, model.state_dict()
+def _shape(weights: Weights, precision: NativePrecision) -> _Shape:
+    config, shape = weights.config, weights.config.architecture
     return _Shape(
         precision=list(INSTRUCTIONS).index(precision),
         tokens=config.features.tokens,
@@ -204,11 +198,11 @@ def _shape(model: HRM, precision: NativePrecision) -> _Shape:
         h_dim=shape.h_dim,
         h_layers=shape.h_layers,
         h_heads=shape.h_heads,
-        h_inner=weights["core.H_level.layers.0.mlp.down_proj.weight"].shape[1],
+        h_inner=shape.inner(shape.h_dim),
         l_dim=shape.l_dim,
         l_layers=shape.l_layers,
         l_heads=shape.l_heads,
-        l_inner=weights["core.L_level.layers.0.mlp.down_proj.weight"].shape[1],
+        l_inner=shape.inner(shape.l_dim),
         h_cycles=shape.h_cycles,
         l_steps=shape.l_steps,
         l_reset=RESETS[shape.l_reset],
@@ -231,11 +225,6 @@ def _values(readings: Floats, change_h: Floats, change_l: Floats) -> HeadValues:
         change_h=change_h,
         change_l=change_l,
     )
-
-
-def _array(tensor: torch.Tensor) -> Floats:
-    values: Floats = tensor.detach().float().cpu().numpy()
-    return values
 
 
 def _pointer(array: NDArray[np.bool_] | None) -> int | None:

@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from models.act import HeadValues
+from models.actions import ACTIONS, POSITIONS
 from models.errors import NotInstalled, RuntimeUnavailable
 from models.features import Features
-from models.hrm import ACTIONS, HRM, POSITIONS
+from models.hrm import HRM
 from models.runtimes.arrays import ALLOWED, ArrayState, ArrayTokens, Floats, start
 from models.runtimes.graph import FORMAT, INPUTS
 

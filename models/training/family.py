@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.checkpoint import FAMILY_COSTS_BP
+from models.manifest import FAMILY_COSTS_BP
 from models.training import mixture
 from models.training import reference as ref
 from models.training.market import SYMBOL, HiddenRegimeMarket, simulate

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from models import checkpoint
+from models.manifest import FAMILY as FAMILY_NAME
 from models.training import composition as comp
 from models.training import reference as ref
 from models.training.family import Family
@@ -23,7 +23,7 @@ class MarketName(StrEnum):
 
     HIDDEN_REGIME = "hidden_regime"
     COMPOSITION = "composition"
-    FAMILY = checkpoint.FAMILY
+    FAMILY = FAMILY_NAME
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.checkpoint import Manifest, TrainingSpan
+from models.manifest import Manifest, TrainingSpan
 from models.training.errors import DataError
 from models.training.files import FileData, data_words, day_of, span_words
 from models.training.market import SYMBOL

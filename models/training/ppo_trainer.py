@@ -95,4 +95,5 @@ def export(model: Any, settings: BatchSettings, interval: str) -> PPOPolicy:
     manifest = PPOManifest(
         features=settings.features, feature_schema=FeatureSchema.of(settings.features), interval=interval
     )
-    return PPOPolicy([(layer.weight, layer.bias) for layer in linear], manifest)
+    layers = [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in linear]
+    return PPOPolicy(layers, manifest)

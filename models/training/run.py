@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from models.checkpoint import Manifest, Origin, TrainingSpan, describe, load_model, save_model
+from models.checkpoint import describe, load_model, save_model
 from models.config import HRMSettings
 from models.hrm import HRM
+from models.manifest import Manifest, Origin, TrainingSpan
 from models.novelty import NoveltyStatistics
 from models.training.calibrating import FEWEST, calibrate
 from models.training.distributed import Group

@@ -88,6 +88,27 @@ def test_a_changed_decision_is_named(journal: Path, tmp_path: Path, field: str, 
     assert int(str(failed.value).split("decision ")[1].split(" ")[0]) > number
 
 
+def test_another_versions_figures_may_be_off_a_little(journal: Path, tmp_path: Path) -> None:
+    """Counted, and by how much; the same version's may not be, nor may they be off by much or be another action."""
+    seq, decision = acted(journal)
+    off = msgspec.structs.replace(decision, confidence=decision.confidence - 0.002)
+    same = altered(
+        journal, tmp_path, "UPDATE events SET body = ? WHERE seq = ?", msgspec.json.encode(off).decode(), seq
+    )
+    with pytest.raises(CheckFailed, match="confidence was"):
+        verify_journal(same)
+    (tmp_path / "other").mkdir()
+    other = altered(same, tmp_path / "other", "UPDATE runs SET value = 'of before' WHERE key = 'code'")
+    result = verify_journal(other)
+    assert (result.near, round(result.off_by, 6)) == (1, 0.002)
+    for number, far in enumerate(({"confidence": 0.123}, {"price": decision.price * 1.001}, {"quantity": 10**6})):
+        body = msgspec.json.encode(msgspec.structs.replace(decision, **far)).decode()
+        (tmp_path / str(number)).mkdir()
+        wrong = altered(other, tmp_path / str(number), "UPDATE events SET body = ? WHERE seq = ?", body, seq)
+        with pytest.raises(CheckFailed, match=f"{next(iter(far))} was"):
+            verify_journal(wrong)
+
+
 def test_a_changed_bar_shows_in_a_decision(journal: Path, tmp_path: Path) -> None:
     """What a decision was made from is part of it: another close, another price."""
     seq, _ = acted(journal)

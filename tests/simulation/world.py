@@ -437,7 +437,7 @@ class World:
 
 
 def let_go(service: Service) -> None:
-    """The system lets go of what a process held, however it ended: also what a hanging disk kept it from giving back."""
+    """The system lets go of what a process held, even where a hanging disk kept it from giving it back."""
     for hold in service.app._holds:
         hold.release()
     if service.recorder is not None:

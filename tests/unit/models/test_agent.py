@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.act import HaltReason, HeadValues, Reasoning
-from models.agent import Action, HRMAgent, policy_probabilities, quantity_share, quantity_units, read_decision
+from models.actions import VALID_ACTIONS, Action
+from models.agent import HRMAgent, policy_probabilities, quantity_share, quantity_units, read_decision
 from models.checkpoint import describe
 from models.config import OutputHeadSettings
 from models.errors import InvalidObservation, InvalidOutput
-from models.hrm import VALID_ACTIONS
 from tests.unit.models.conftest import Observe, Settings
 
 HEADS = OutputHeadSettings()

@@ -39,7 +39,9 @@ def talkative(settings: Settings, kernels: Path) -> Callable[..., HRMAgent]:
                 agent.model.input.position.weight.normal_(0, 1.0)
         values = ValueCalibration(factor=(3.0, 0.5, 2.0), offset=(0.1, -0.2, 0.3), sessions=9)
         agent = HRMAgent(agent.model, agent.settings, describe(agent.model, trained=False, values=values))
-        agent.use(NativeRunner(agent.model, precision=precision, cache=kernels, settled_below=agent.settled_below))
+        agent.use(
+            NativeRunner(agent.network.weights, precision=precision, cache=kernels, settled_below=agent.settled_below)
+        )
         return agent
 
     return build
@@ -163,7 +165,7 @@ def test_what_a_network_must_not_say_is_refused(
     agent = talkative()
     with torch.no_grad():
         agent.model.heads.value.bias.fill_(np.nan)
-    agent.use(NativeRunner(agent.model, precision="fp32", cache=kernels))
+    agent.use(NativeRunner(agent.model.weights(), precision="fp32", cache=kernels))
     with pytest.raises(InvalidOutput, match="value is not finite"):
         asked(foresight(agent, [observe()]), observe())
 

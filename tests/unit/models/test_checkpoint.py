@@ -15,8 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.agent import HRMAgent
-from models.checkpoint import Manifest, Origin, TrainingSpan, _sha256, describe, load_model, read_manifest, save_model
+from models.artifact import read_manifest
+from models.checkpoint import _hash, describe, load_model, save_model
 from models.errors import CheckpointError, ModelError
+from models.manifest import Manifest, Origin, TrainingSpan
 from tests.unit.models.conftest import Observe, Settings
 
 Tamper = Callable[[dict[str, Tensor], dict[str, str]], None]
@@ -175,7 +177,7 @@ def resigned(path: Path, agent: HRMAgent, changes: dict[str, object], tamper: Ta
         tamper(tensors, metadata)
         manifest_change(**changes)(tensors, metadata)
         manifest = Manifest.model_validate_json(metadata["manifest"])
-        metadata["manifest"] = manifest.model_copy(update={"sha256": _sha256(manifest, tensors)}).model_dump_json()
+        metadata["manifest"] = manifest.model_copy(update={"sha256": _hash(manifest, tensors)}).model_dump_json()
 
     rewrite(path, both)
 

@@ -10,9 +10,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from models.agent import HRMAgent
-from models.checkpoint import Manifest, _sha256, load_model
+from models.checkpoint import _hash, load_model
 from models.errors import CheckpointError
 from models.export import convert, export_graphs, exports, mismatches
+from models.manifest import Manifest
 from models.runtimes.choice import Precision
 from tests.unit.models.conftest import Observe, Settings
 
@@ -60,7 +61,7 @@ def test_int8_without_its_scales_is_refused(artifact: Path, tmp_path: Path) -> N
     del tensors[f"{name}.scale"]
     with safe_open(path, framework="pt") as opened:
         manifest = Manifest.model_validate_json(opened.metadata()["manifest"])
-    manifest = manifest.model_copy(update={"sha256": _sha256(manifest, tensors)})
+    manifest = manifest.model_copy(update={"sha256": _hash(manifest, tensors)})
     save_file(tensors, path, metadata={"format": "hrmd-model/1", "manifest": manifest.model_dump_json()})
     with pytest.raises(CheckpointError, match=f"{name} is int8 and has no scale for each of its outputs"):
         load_model(path)

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models.actions import VALID_ACTIONS
 from models.agent import HRMAgent
 from models.config import ArchitectureSettings, Gradient, HRMSettings, LReset
 from models.core import Latent, ReasoningCore, relative_change
 from models.features import Features, encode
-from models.hrm import HRM, VALID_ACTIONS, HeadOutputs, HRMState
+from models.hrm import HRM, HeadOutputs, HRMState
 from models.layers import SwiGLU, trunc_normal
 from models.vocabulary import Vocabularies
 from tests.unit.models.conftest import SMALL, Observe, Settings

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.agent import Action, HRMAgent
+from models.actions import Action
+from models.agent import HRMAgent
 from models.checkpoint import describe
 from models.values import ValueCalibration
 from tests.unit.models.conftest import Observe, Settings

@@ -12,9 +12,10 @@ import torch
 from daemon.core.clock import LiveClock, ReplayClock
 from daemon.core.events import Action, Decision, Regime
 from models.agent import HRMAgent
-from models.checkpoint import Origin, describe
+from models.checkpoint import describe
 from models.config import CarryState, EntrySettings, History, HRMSettings
 from models.errors import CheckpointError
+from models.manifest import Origin
 from models.training.calibrating import calibrate
 from models.training.markets import HiddenRegime
 from strategies.base import FixedCosts, Moment
@@ -232,7 +233,7 @@ def test_one_made_anew_shares_nothing_that_is_written() -> None:
     first = old.decide(walk(0))
     fresh = old.renewed()
     assert fresh.agent.model is old.agent.model
-    for name in ("_runner", "_single_cycle", "_carried", "cache", "act"):
+    for name in ("runner", "_carried", "cache", "act"):
         assert getattr(fresh.agent, name) is not getattr(old.agent, name)
     assert (fresh.model_hash, fresh.description, fresh.runtime) == (old.model_hash, old.description, old.runtime)
     assert fresh.decide(walk(0)) == first

@@ -17,7 +17,7 @@ from tests.unit.strategies.test_hrm import strategy, walk
 def hrm(kernels: Path) -> HRMStrategy:
     """On the native runtime, ahead of two moments of one instant."""
     made = strategy(clock=ReplayClock())
-    made.agent.use(NativeRunner(made.agent.model, precision="fp32", cache=kernels))
+    made.agent.use(NativeRunner(made.agent.network.weights, precision="fp32", cache=kernels))
     left = [walk(0), walk(1)]
 
     def source(count: int, ts: int) -> list[Moment]:

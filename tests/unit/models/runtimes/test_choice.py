@@ -27,6 +27,7 @@ from models.runtimes.choice import (
     warm_up,
 )
 from models.runtimes.graph import write_graph
+from models.weights import Network as Both
 from tests.unit.models.runtimes.conftest import Network
 
 NO_COMPILER = "no-such-compiler"
@@ -43,7 +44,7 @@ _TICKS = itertools.count()
 
 def runners(model: HRM, cache: Path, artifact: Path | None = None) -> Runners:
     """The runners of a model whose hash is `hash`."""
-    return Runners(model, "hash", artifact=artifact, cache=cache, settled_below=0.0)
+    return Runners(Both(model), "hash", artifact=artifact, cache=cache, settled_below=0.0)
 
 
 def test_what_is_tried_follows_the_plan(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.act import HeadValues
+from models.act import HeadValues, one_cycle
 from models.errors import RuntimeUnavailable
 from models.native.build import VARIANTS, load_kernel
-from models.runtime import TorchRunner, single_cycle
+from models.runtime import TorchRunner
 from models.runtimes.native import NativeRunner
 from tests.depth import examples
 from tests.unit.models.runtimes.conftest import Network, Observed, make_features, make_network
@@ -56,7 +56,10 @@ def test_it_answers_what_torch_answers(
     """Heads, changes and state of two segments, with missing tokens, within what the precision allows."""
     model = network(shape)
     features = observed(model, ROWS)
-    native, reference = NativeRunner(model, precision=precision, cache=kernels, variants=[variant]), TorchRunner(model)
+    native, reference = (
+        NativeRunner(model.weights(), precision=precision, cache=kernels, variants=[variant]),
+        TorchRunner(model),
+    )
     x, y = native.embed(features), reference.embed(features)
     state, other = native.start(features, 4, None), reference.start(features, 4, None)
     for _ in range(2):
@@ -106,7 +109,7 @@ def test_any_shape_is_right(
     model = make_network(shape, window=5 * patches, min_bars=2)
     features = make_features(model, rows, masked=masked and patches > 2)
     native, reference = (
-        NativeRunner(model, precision="fp32", cache=kernels, variants=[variant]),
+        NativeRunner(model.weights(), precision="fp32", cache=kernels, variants=[variant]),
         TorchRunner(model),
     )
     values, _ = native.segment(native.embed(features), native.start(features, 1, None))
@@ -120,7 +123,7 @@ def test_a_row_is_independent_of_its_batch(
     """Alone or among others, with or without others' masks: the same bits."""
     model = network()
     features = observed(model, 7)
-    runner = NativeRunner(model, precision=precision, cache=kernels, variants=[variant], settled_below=0.3)
+    runner = NativeRunner(model.weights(), precision=precision, cache=kernels, variants=[variant], settled_below=0.3)
     together, state = runner.segment(runner.embed(features), runner.start(features, 1, None))
     for row in range(7):
         one = features.take(np.array([row]))
@@ -139,7 +142,7 @@ def test_without_masked_tokens_the_answers_are_the_same_bits(
     model = network(shape)
     features, broken = observed(model, 7), observed(model, 7, masked=False)
     broken.patches[:] = np.nan
-    runner = NativeRunner(model, precision=precision, cache=kernels, variants=[variant], settled_below=0.3)
+    runner = NativeRunner(model.weights(), precision=precision, cache=kernels, variants=[variant], settled_below=0.3)
     found = []
     for one in (runner, runner.briefly()):
         one.segment(one.embed(broken), one.start(broken, 1, None))
@@ -163,7 +166,9 @@ def test_a_settled_row_stops_alone(
     model = network({"h_cycles": 6})
     features = observed(model, 16, masked=False)
     settled_below = 0.35
-    native = NativeRunner(model, precision=precision, cache=kernels, variants=[variant], settled_below=settled_below)
+    native = NativeRunner(
+        model.weights(), precision=precision, cache=kernels, variants=[variant], settled_below=settled_below
+    )
     values, state = native.segment(native.embed(features), native.start(features, 1, None))
     ran = state.cycles
     assert len(set(ran.tolist())) > 1
@@ -184,8 +189,8 @@ def test_a_single_cycle_is_one_cycle(
     """The simplified runner shares the weights, runs one cycle, and leaves the other as it was."""
     model = network()
     features = observed(model)
-    runner = NativeRunner(model, precision=precision, cache=kernels, variants=[variant])
-    simple = single_cycle(runner)
+    runner = NativeRunner(model.weights(), precision=precision, cache=kernels, variants=[variant])
+    simple = one_cycle(runner)
     _, state = simple.segment(simple.embed(features), simple.start(features, 1, None))
     assert state.cycles.tolist() == [1, 1, 1]
     assert (runner.settled_below, simple.settled_below) == (0.0, math.inf)
@@ -202,7 +207,7 @@ def test_what_is_not_finite_is_seen(
     with torch.no_grad():
         model.core.get_parameter("H_level.layers.0.mlp.down_proj.weight")[3] = torch.nan
     features = observed(model, 1)
-    runner = NativeRunner(model, precision=precision, cache=kernels, variants=[variant])
+    runner = NativeRunner(model.weights(), precision=precision, cache=kernels, variants=[variant])
     values, _ = runner.segment(runner.embed(features), runner.start(features, 1, None))
     assert np.isnan(values.value).all()
 
@@ -213,7 +218,7 @@ def test_an_old_state_is_not_written_to(
     """A halted row is taken from the state that it halted in."""
     model = network()
     features = observed(model)
-    runner = NativeRunner(model, precision=precision, cache=kernels, variants=[variant])
+    runner = NativeRunner(model.weights(), precision=precision, cache=kernels, variants=[variant])
     x = runner.embed(features)
     _, first = runner.segment(x, runner.start(features, 4, None))
     kept = first.z_h.copy()
@@ -231,7 +236,7 @@ def test_a_carried_state_is_gone_on_from(
     """Fresh counts, the old z_H and z_L."""
     model = network()
     features = observed(model)
-    runner = NativeRunner(model, precision=precision, cache=kernels, variants=[variant])
+    runner = NativeRunner(model.weights(), precision=precision, cache=kernels, variants=[variant])
     _, state = runner.segment(runner.embed(features), runner.start(features, 4, None))
     carried = runner.start(features, 2, state)
     np.testing.assert_array_equal(carried.z_h, state.z_h)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.act import HeadValues
+from models.act import HeadValues, one_cycle
 from models.errors import RuntimeUnavailable
 from models.hrm import HRM
-from models.runtime import TorchRunner, single_cycle
+from models.runtime import TorchRunner
 from models.runtimes.graph import write_graph
 from models.runtimes.onnx import OnnxRunner, adds_int8_exactly
 from tests.unit.models.runtimes.conftest import Network, Observed
@@ -76,7 +76,7 @@ def test_settled_rows_stop_alone(tmp_path: Path, network: Network, observed: Obs
     assert len(set(state.cycles.tolist())) > 1
     assert state.cycles.tolist() == other.cycles.tolist()
     np.testing.assert_allclose(values.change_l, wanted.change_l, atol=1e-4)
-    _, once = single_cycle(own).segment(own.embed(features), own.start(features, 1, None))
+    _, once = one_cycle(own).segment(own.embed(features), own.start(features, 1, None))
     assert set(once.cycles.tolist()) == {1}
     frozen = own.freeze(np.arange(16) % 2 == 0, once, state)
     np.testing.assert_array_equal(frozen.z_h[1], state.z_h[1])

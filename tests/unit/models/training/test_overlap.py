@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.checkpoint import Manifest, Origin, TrainingSpan, describe
+from models.checkpoint import describe
 from models.config import HRMSettings
 from models.hrm import HRM
+from models.manifest import Manifest, Origin, TrainingSpan
 from models.training.errors import DataError
 from models.training.files import FileData
 from models.training.market import HiddenRegimeMarket

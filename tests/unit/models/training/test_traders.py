@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from models.actions import VALID_ACTIONS
 from models.config import FeatureSettings
 from models.errors import CheckpointError
 from models.features import Observation
-from models.hrm import VALID_ACTIONS
 from models.ppo import PPOPolicy, observation_vector
 from models.training import objective as ob
 from models.training.baselines import (

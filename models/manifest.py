@@ -1,0 +1,112 @@
+"""What an artifact says about itself: configuration, history, and what its numbers came to. No weights, no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from models.config import HRMConfig
+from models.features import FeatureSchema
+from models.novelty import NoveltyStatistics
+from models.values import ValueCalibration
+
+Precision = Literal["float32", "bfloat16", "int8"]
+"""Of every tensor, but for int8: there the matrices of the blocks are int8, the rest bfloat16."""
+
+
+class TrainingSpan(BaseModel):
+    """First and last day of the data that a model was trained on, ISO dates, both inclusive."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    first: str
+    last: str
+
+
+class Origin(BaseModel):
+    """What a model was made by and of: hrmd's version, a hash of the data's bytes, the settings of training."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: str
+    data: tuple[str, ...]
+    """Names of the files, or of the simulated market."""
+    data_sha256: str | None = None
+    """None where the sessions were drawn, not read."""
+    settings: Mapping[str, Any] = {}
+
+
+ADDED: Final = ("origin", "novelty", "segments", "values")
+"""Fields that earlier artifacts lack: where one is None it is no part of what is hashed."""
+
+
+SIMULATED: Final = "SIM"
+"""The instrument of the simulated markets that models are trained in."""
+FAMILY: Final = "family"
+"""The market of `models.training.family`, each of whose members has a cost of its own."""
+FAMILY_COSTS_BP: Final = (0.5, 8.0)
+"""What a trade costs a side there, as training draws it."""
+_BY_DEPTH: Final = "validation_bp_depth_"
+"""How the metric of a validation at a depth begins; training validates at every depth that it teaches."""
+
+
+class Manifest(BaseModel):
+    """What an artifact says about itself. `sha256` is checked on loading and is empty only before saving."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    config: HRMConfig
+    features: FeatureSchema
+    instruments: tuple[str, ...]
+    timeframes: tuple[str, ...]
+    dtype: Precision
+    parameters: int
+    trained: bool
+    training_span: TrainingSpan | None = None
+    metrics: Mapping[str, FiniteFloat] = {}
+    git_revision: str | None = None
+    origin: Origin | None = None
+    novelty: NoveltyStatistics | None = None
+    """What the training market's windows look like; None in artifacts from before there were any."""
+    segments: int | None = Field(None, ge=1)
+    """Segments that a decision was trained with at most; None in artifacts from before it was kept."""
+    values: ValueCalibration | None = None
+    """What the value head's figures came to in training; None: they are taken as they are."""
+    sha256: str = ""
+
+    @property
+    def simulated_only(self) -> bool:
+        """Whether it has learned from simulated sessions alone: they were drawn, and it has no instrument's name."""
+        drawn = self.origin is None or self.origin.data_sha256 is None
+        return self.trained and drawn and set(self.instruments) <= {SIMULATED}
+
+    @property
+    def dearest_bp(self) -> float:
+        """What a trade cost at most in training, bp a side; infinite where nothing in the artifact says it."""
+        if self.origin is None:
+            return math.inf
+        if self.origin.data == (FAMILY,):
+            return FAMILY_COSTS_BP[1]
+        training = self.origin.settings.get("training_params")
+        objective = training.get("objective") if isinstance(training, Mapping) else None
+        costs = objective.get("costs") if isinstance(objective, Mapping) else None
+        found = [one.get("cost_bp") for one in costs or () if isinstance(one, Mapping)]
+        return max((float(cost) for cost in found if isinstance(cost, int | float)), default=math.inf)
+
+    @property
+    def trained_segments(self) -> int | None:
+        """Segments that a decision was trained with at most; None where nothing in the artifact says it.
+
+        Earlier artifacts have it among the settings of their training, or by the deepest validation.
+        """
+        if self.segments is not None:
+            return self.segments
+        supervision = self.origin.settings.get("deep_supervision") if self.origin is not None else None
+        said = supervision.get("segments") if isinstance(supervision, Mapping) else None
+        if isinstance(said, int) and said >= 1:
+            return said
+        depths = [name.removeprefix(_BY_DEPTH) for name in self.metrics if name.startswith(_BY_DEPTH)]
+        return max((int(depth) for depth in depths if depth.isdecimal() and int(depth) >= 1), default=None)
