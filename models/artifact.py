@@ -150,6 +150,7 @@ def _dequantised(path: Path, tensors: Mapping[str, Stored]) -> dict[str, Floats]
             scale = tensors.get(name + SCALE)
             if scale is None or scale.shape != tensor.shape[:1]:
                 raise CheckpointError(f"{path}: {name} is int8 and has no scale for each of its outputs")
-            values = values * scale.values()[:, None]
+            with np.errstate(over="ignore"):  # what isn't finite is refused with all that isn't
+                values = values * scale.values()[:, None]
         whole[name] = values
     return whole

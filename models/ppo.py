@@ -92,12 +92,13 @@ class PPOPolicy:
         """Return probabilities of the five actions, invalid ones zero, (B, 5); ``side`` (B,) rows of the head."""
         valid = np.array(VALID_ACTIONS)[side]
         x = observation_vector(features, side)
-        for weight, bias in self._layers[:-1]:
-            x = np.tanh(x @ weight.T + bias)
-        weight, bias = self._layers[-1]
-        logits = np.where(valid, x @ weight.T + bias, np.float32(-np.inf))
-        powers = np.exp(logits - logits.max(-1, keepdims=True))
-        probabilities: Floats = powers / powers.sum(-1, keepdims=True)
+        with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is for `decide` to refuse
+            for weight, bias in self._layers[:-1]:
+                x = np.tanh(x @ weight.T + bias)
+            weight, bias = self._layers[-1]
+            logits = np.where(valid, x @ weight.T + bias, np.float32(-np.inf))
+            powers = np.exp(logits - logits.max(-1, keepdims=True))
+            probabilities: Floats = powers / powers.sum(-1, keepdims=True)
         return probabilities
 
     def decide(self, observation: Observation) -> tuple[int, float]:

@@ -154,8 +154,9 @@ class _Embeddings:
 
     def __init__(self, weights: Weights) -> None:
         arrays = weights.arrays
-        self._instrument = arrays["input.instrument.weight"] @ arrays["input.instrument_proj.weight"].T
-        self._timeframe = arrays["input.timeframe.weight"] @ arrays["input.timeframe_proj.weight"].T
+        with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is refused where it comes out
+            self._instrument = arrays["input.instrument.weight"] @ arrays["input.instrument_proj.weight"].T
+            self._timeframe = arrays["input.timeframe.weight"] @ arrays["input.timeframe_proj.weight"].T
         self._decision, self._position = arrays["input.decision"], arrays["input.position.weight"].T  # (3, l_dim)
 
     def look_up(self, features: Features) -> tuple[Floats, Floats]:
