@@ -64,6 +64,7 @@ def named_twice(paths: Iterable[Path]) -> Path | None:
 
 def check_folder(path: Path) -> None:
     """Raise `OSError` where files can't be written into the directory `path`, which may have to be made first."""
+    path = Path(os.path.normpath(path))  # `missing/../file` is `file`
     there = next(place for place in (path, *path.parents) if os.path.lexists(place))
     if not there.is_dir():
         raise OSError(errno.ENOTDIR, "is no directory" if there == path else f"{there} is no directory", str(path))

@@ -39,7 +39,8 @@ _TABLE: Final = "index_futures.yaml"
 _PRICED_EXCHANGES: Final = ("NSE", "BSE")
 _INDEX: Final = re.compile(r"(?P<name>[A-Z0-9_ &-]+)-INDEX")
 _ALIAS: Final = re.compile(r"(?P<name>\d*[A-Z][A-Z0-9&-]*)-FUT(?P<month>[1-9])")
-_SERIES: Final = re.compile(r"(?P<name>[A-Z0-9][A-Z0-9&-]*)-(?:EQ|BE|BZ|SM|ST|A|B|T|X|XT)")
+_SERIES: Final = re.compile(r"(?P<name>[A-Z0-9][A-Z0-9&-]*)-(?:EQ|BE|BZ|SM|ST|RR|IV|A|B|T|X|XT)")
+"""Of shares, RR and IV of units of real estate and infrastructure trusts, which are traded and taxed as they are."""
 _BARE: Final = re.compile(r"[A-Z0-9][A-Z0-9&-]{0,19}")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.core.files import check_regular, open_regular, read_text
+from daemon.core.files import check_folder, check_regular, open_regular, read_text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
@@ -39,3 +39,12 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
     link.symlink_to(tmp_path / "file")
     with open_regular(link) as stream:
         assert stream.read() == b"x"
+
+
+def test_a_file_is_no_folder_however_it_is_reached(tmp_path: Path) -> None:
+    """Also over a folder that isn't there and back."""
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "in", tmp_path / "missing" / ".." / "file"):
+        with pytest.raises(OSError, match="is no directory"):
+            check_folder(path)
+    check_folder(tmp_path / "missing" / ".." / "new")

@@ -21,6 +21,8 @@ def book() -> InstrumentBook:
     ("symbol", "kind", "exchange", "lot"),
     [
         ("NSE:SBIN-EQ", Kind.EQUITY, "NSE", 1),
+        ("NSE:EMBASSY-RR", Kind.EQUITY, "NSE", 1),
+        ("NSE:PGINVIT-IV", Kind.EQUITY, "NSE", 1),
         ("NSE:BAJAJ-AUTO-EQ", Kind.EQUITY, "NSE", 1),
         ("RELIANCE", Kind.EQUITY, "NSE", 1),
         ("M&M", Kind.EQUITY, "NSE", 1),
