@@ -138,6 +138,11 @@ def nudge(tensors: dict[str, Tensor], _metadata: dict[str, str]) -> None:
     tensors["heads.q.bias"][0] *= 1 + 1e-6
 
 
+def widen(tensors: dict[str, Tensor], _metadata: dict[str, str]) -> None:
+    """Store one tensor in a precision that no artifact has."""
+    tensors["heads.q.bias"] = tensors["heads.q.bias"].double()
+
+
 def foreign(_tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Say nothing about the format."""
     metadata.clear()
@@ -153,6 +158,7 @@ def unreadable(_tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     [
         (nudge, "sha256 is [0-9a-f]{64}, its manifest says [0-9a-f]{64}"),
         (drop, "sha256 is"),
+        (widen, "heads.q.bias is of type F64, expected one of BF16, F32, I8"),
         (foreign, "format is None, expected hrmd-model/1"),
         (unreadable, "manifest is not valid: manifest: Invalid JSON"),
         (manifest_change(metrics={"sharpe": 9.9}), "sha256 is"),
