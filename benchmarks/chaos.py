@@ -84,7 +84,7 @@ TAPE_S = 300
 """More than a life lasts."""
 SEEN_AFTER_S = {"openalgo": 3.0}
 """So old is an order that somebody changes, where it is told by its shape until the book was read."""
-QUIET_S = 12.0
+QUIET_S = 30.0
 """How long a life may take to agree with a quiet exchange: longer than an unknown order takes to be written off."""
 
 

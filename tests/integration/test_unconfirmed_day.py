@@ -19,7 +19,7 @@ def test_it_trades_says_so_once_and_squares_off(tmp_path: Path) -> None:
     offset = ist_ns(DAY, "09:15") - OPEN
     tape = write_tape(tmp_path / "t.parquet", [ts + offset for ts in times], prices)
     calm = ("risk.stale_after_s=100000", "strategy.no_entries_minutes=60", "strategy.square_off_minutes=60")
-    changes = (*LIVELY, *calm, "feed.speed=2500")  # an hour to square off in: a slow machine's hiccup is minutes
+    changes = (*LIVELY, *calm, "feed.speed=1200")  # an hour to square off in: a slow machine's hiccup is minutes
     with running(tmp_path, tape, *changes) as daemon:
         status = daemon.until("a position", lambda: (found := daemon.status())["open_positions"] and found)
         (note,) = status["notes"]

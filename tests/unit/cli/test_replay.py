@@ -104,8 +104,8 @@ def test_verify_says_what_it_compared(capsys: Capture, tape: Path, tmp_path: Pat
     assert capsys.readouterr().out == f"{journal}: 18 decisions made again, all equal\n"
     assert main(["verify", str(journal), "--json"]) == 0
     said = {
-        "journal": str(journal), "decisions": 18, "passed_over": 0, "canary": "", "model": "", "equal": True,
-        "difference": None,
+        "journal": str(journal), "decisions": 18, "passed_over": 0, "canary": "", "model": "", "near": 0, "off_by": 0.0,
+        "equal": True, "difference": None,
     }  # fmt: skip
     assert json.loads(capsys.readouterr().out) == said
     db = sqlite3.connect(journal)
