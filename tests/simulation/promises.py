@@ -88,12 +88,13 @@ def _entries_are_taken_off(world: World) -> None:
 
 
 def _what_is_cancelled_is_taken_off(world: World) -> None:
-    """In quiet times, whatever it was made for."""
+    """In quiet times, whatever it was made for, and counted from when the venue has it."""
     watch, now = world.watch, world.loop.time()
     for order in world.venue.exchange.orders.values():
         wanted_s = watch.cancelled.get(order.wanted.tag)
         if wanted_s is None or order.status is not Status.PENDING:
             continue
+        wanted_s = max(wanted_s, world.works_since.setdefault(order.wanted.tag, now))  # it may come late
         if now > max(wanted_s + SETTLES_S, world.troubled_until):
             told = f"{order.wanted.tag} still works {now - wanted_s:.0f} s later"
             watch.breaks("what is cancelled is taken off", told)

@@ -99,6 +99,8 @@ class World:
         """Until when the last fault may be felt."""
         self.cancels_to_spoil = 0
         """How many cancellations the venue is yet to lose or refuse."""
+        self.works_since: dict[str, float] = {}
+        """Since when an order that was asked to be cancelled has been seen to work at the venue."""
         self.asked = 0
         """Commands that operators gave."""
         self.pairs: list[str] = []
