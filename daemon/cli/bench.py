@@ -47,8 +47,6 @@ def latency(
     as_json: AsJson = False,
 ) -> None:
     """Segment and decision times of every runtime beside the machine's limits; then decisions with a busy loop."""
-    import torch
-
     from daemon.benchmark.busy import BusyRun
     from daemon.benchmark.latency import measure_latency
     from daemon.core.clock import LiveClock
@@ -63,7 +61,6 @@ def latency(
     chosen += [] if model is None else [naming(model)]
     settings = settings_and_logs(config, [*(overrides or []), *chosen, f"performance.runtime={runtime}"])
     hrm = settings.hierarchical_reasoning_model
-    torch.set_num_threads(settings.performance.torch_threads)
     try:
         strategy = HRMStrategy.load(model, settings.model_management.seed, hrm, LiveClock())
     except CheckpointError as error:
@@ -102,8 +99,6 @@ def agreement(
     Exit 1 where one that the settings allow has under 99 % of the actions in common, or, no deeper than decisions go,
     another action where torch's top two were more than 0.02 apart.
     """
-    import torch
-
     from daemon.benchmark.agreement import agrees, measure_agreement
     from daemon.benchmark.observations import market_features
     from daemon.strategy.inference import runtime_plan
@@ -112,7 +107,6 @@ def agreement(
 
     chosen = [] if profile is None else [f"hierarchical_reasoning_model.profile={profile}"]
     settings = settings_and_logs(config, [*(overrides or []), *chosen, naming(model)])
-    torch.set_num_threads(settings.performance.torch_threads)
     try:
         agent = HRMAgent.load_model(model, settings.hierarchical_reasoning_model)
         data = training_data(settings, bars or [], market, None, border)

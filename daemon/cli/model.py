@@ -32,11 +32,9 @@ FORMATS = ("onnx", "float32", "bfloat16", "int8")
 @model_app.command("info")
 def info(artifact: Artifact, config: Config = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Show what a model is and was trained on, and which runtime it gets on this machine, and why."""
-    import torch
-
     from daemon.strategy.inference import choose_runtime, runtime_plan
     from models.agent import HRMAgent
-    from models.checkpoint import load_model
+    from models.artifact import read_weights
     from models.errors import CheckpointError
     from models.export import exports
     from models.ppo import is_policy
@@ -44,12 +42,11 @@ def info(artifact: Artifact, config: Config = None, overrides: Overrides = None,
     settings = settings_and_logs(config, overrides)
     if is_policy(artifact):
         return _policy_info(artifact, as_json)
-    torch.set_num_threads(settings.performance.torch_threads)
     try:
-        model, manifest = load_model(artifact)
+        weights, manifest = read_weights(artifact)
     except CheckpointError as error:
         raise ArtifactError(str(error)) from None
-    agent = HRMAgent(model, settings.hierarchical_reasoning_model, manifest)
+    agent = HRMAgent(weights, settings.hierarchical_reasoning_model, manifest)
     choice = choose_runtime(agent, artifact, runtime_plan(settings))
     said: dict[str, Any] = {
         "artifact": str(artifact),

@@ -19,6 +19,7 @@ from models.config import LReset
 from models.errors import NotInstalled
 from models.hrm import HRM
 from models.layers import RMS_EPS, Stack
+from models.weights import HEADS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +32,6 @@ FORMAT: Final = "hrmd-cycle/1"
 INPUTS: Final = ("x", "z_H", "z_L", "bias", "weight")
 """x, z_H, z_L; `bias` (B, 1, 1, S) is added to scores, `weight` (B, S, 1) is 1 at valid tokens."""
 OUTPUTS: Final = ("new_z_H", "new_z_L", "change_H", "change_L", "readings")
-HEADS: Final = ("policy", "quantity", "value", "q")
 
 
 def write_graph(model: HRM, sha256: str, path: Path, precision: str) -> None:
