@@ -26,6 +26,7 @@ from daemon.core.events import (
     TickBatch,
 )
 from daemon.journal.reader import JournalReader
+from daemon.market.calendar import Session, ist_date
 from daemon.report.summary import ReplaySummary
 from daemon.run.latency import parse_latency
 from daemon.run.replaying import Replay, ReplayOutputs
@@ -33,6 +34,7 @@ from daemon.settings.loading import load_settings
 from daemon.settings.orders import BrokerSettings, FyersSettings, LiveBrokerSettings
 from daemon.settings.tree import Settings
 from daemon.tape.format import TapeWriter
+from daemon.tape.simulator import SimulatedSymbol, simulate
 
 MINUTE = 60 * NS_PER_S
 OPEN = 1_767_584_700 * NS_PER_S
@@ -106,6 +108,26 @@ def write_tape(
     """A tape of one symbol."""
     with TapeWriter(path, columns=(), notes=notes) as writer:
         writer.write(ticks(ts, ltp, (symbol,)))
+    return path
+
+
+def write_simulated(
+    path: Path,
+    symbols: Sequence[SimulatedSymbol],
+    columns: Sequence[str],
+    days: Sequence[int] = (0,),
+    ticks: int = 4000,
+) -> Path:
+    """A simulated tape with faulty ticks: the first two hours and the last twenty minutes of sessions.
+
+    `days`: after that of `OPEN`; `ticks`: so many a symbol and whole session. Whole ones would take thrice as long.
+    """
+    opens = [OPEN + day * DAY for day in days]
+    sessions = [Session(ist_date(begin), begin, begin + CLOSE - OPEN) for begin in opens]
+    with TapeWriter(path, columns=columns, notes={"simulated": "true"}) as writer:
+        for batch in simulate(symbols, sessions, ticks, 11, 0.01):
+            minute = (batch.ts_recv - OPEN) % DAY // MINUTE
+            writer.write(batch.take((minute < 120) | (minute >= 355)))
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,10 @@ from daemon.app import App
 from daemon.core.clock import ReplayClock
 from daemon.core.events import BaselineWeighed, Decision, MitigationTaken, StrategySwapped
 from daemon.core.latency import FixedLatency
-from daemon.market.calendar import MarketCalendar, Session
 from daemon.plan import RunPlan
 from daemon.run.verifying import verify_journal
-from daemon.tape.format import TapeWriter
-from daemon.tape.simulator import SimulatedSymbol, simulate
-from tests.samples import LIVELY, SBIN, journaled, play, settings_of
+from daemon.tape.simulator import SimulatedSymbol
+from tests.samples import LIVELY, SBIN, journaled, play, settings_of, write_simulated
 
 BESIDE = (
     *LIVELY, "shadow.agents=[{name: small, strategy: rules, rules: {quantity: 1}}]",
@@ -29,15 +26,9 @@ BESIDE = (
 @pytest.fixture(scope="module")
 def days(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three sessions, a tape each, on which lively rules lose their charges."""
-    calendar, directory, made = MarketCalendar(), tmp_path_factory.mktemp("days"), []
-    for day in (5, 6, 7):
-        session = calendar.session(dt.date(2026, 1, day))
-        assert isinstance(session, Session)
-        made.append(directory / f"{day}.parquet")
-        with TapeWriter(made[-1], columns=("ts_recv", "last_qty", "volume"), notes={"simulated": "true"}) as writer:
-            for batch in simulate([SimulatedSymbol(SBIN, 820.0)], [session], 2000, 11, 0.01):
-                writer.write(batch)
-    return made
+    directory = tmp_path_factory.mktemp("days")
+    columns, symbols = ("ts_recv", "last_qty", "volume"), [SimulatedSymbol(SBIN, 820.0)]
+    return [write_simulated(directory / f"{day}.parquet", symbols, columns, (day,), 2000) for day in range(3)]
 
 
 def test_a_replay_leaves_it_after_the_session_that_proved_it(days: list[Path], tmp_path: Path) -> None:
