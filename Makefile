@@ -37,7 +37,7 @@ test: .venv/.dev ## all tests but those of the night on all cores, with branch c
 quick: .venv/.dev ## in a minute and a half what most mistakes break: no processes, no training, few examples
 	HYPOTHESIS_PROFILE=quick $(PYTEST) -m 'not slow' tests/unit tests/property
 
-nightly: .venv/.dev ## every property, 25 times as deep as CI looks, what takes minutes, and 5,000 simulated sessions
+nightly: .venv/.dev ## every property, 33 times as deep as CI looks, what takes minutes, and 5,000 simulated sessions
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) --timeout=0 -m 'hypothesis or nightly'
 	$(BIN)/python -m tests.simulation --sessions 5000
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-PROFILES = {"quick": 10, "ci": 40, "nightly": 1000}
+PROFILES = {"quick": 10, "ci": 30, "nightly": 1000}
 """Examples of a property that asks for no number of its own."""
 ASKED = 100
 """What a test that names a number of its own has in mind: so many for a property that names none."""
