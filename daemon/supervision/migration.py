@@ -80,7 +80,7 @@ T = TypeVar("T")
 
 
 class Owed(StrEnum):
-    """A command that the newest change asks for and nobody has given yet."""
+    """A command that the newest change asks for and nobody has answered yet."""
 
     NOTHING = ""
     BEGIN = "begin"
@@ -92,8 +92,9 @@ class Owed(StrEnum):
     ASKED = "asked"
     """The answer to the command that loads his model; one that never came, or was a refusal, is asked for again by the
     next process."""
-    WATCH = "watch"
-    """Nothing, but a promotion may have been on its way when a person rolled back: it is undone then."""
+
+
+OWED: Final = frozenset(one.value for one in Owed)
 
 
 class Migration:
@@ -108,6 +109,10 @@ class Migration:
         """Whole sessions by day: of the one in charge, of the candidate on paper, and of it in charge."""
         self.canary: CanaryChanged | None = None
         self.owed = Owed.NOTHING
+        self._given = False
+        """Whether this process has given it: it is owed until it is answered, and the next process gives it again."""
+        self._still_shares = False
+        """Whether the canary has spoken since, and goes on."""
         self._settings = settings
         self._canary_settings = canary
         self._starting_cash = starting_cash
@@ -238,6 +243,8 @@ class Migration:
         gates = self.gates(facts) if self._put_in_charge else ()
         if self._put_in_charge and all(gate.passed for gate in gates):
             return [self._by_settings(ts, gates)]
+        if self._given:
+            return []
         reason = f"migration: {changed.reason}"
         match self.owed:
             case Owed.BEGIN:
@@ -284,7 +291,7 @@ class Migration:
                 f"({'; '.join(failed)}): go back (hrmd ctl migration rollback), then put {to_set(former)} back"
             ) if failed else ""  # fmt: skip
         on_share = self.canary is not None and self.canary.state is CanaryState.RUNNING
-        if self.stage is MigrationStage.FULL and on_share and self.owed is Owed.NOTHING:
+        if self.stage is MigrationStage.FULL and on_share and self._still_shares:
             return f"{agent} decides on its share only: set {to_set(decider)}, then start again"
         back = bool(self.history) and self.history[-1].before in ON_TRIAL and self.stage is MigrationStage.BASELINE
         if back and facts.in_charge.same_as(former) and facts.named.strategy and not facts.named.same_as(former):
@@ -310,10 +317,11 @@ class Migration:
             case CanaryChanged():
                 self._canary_changed(event)
             case BeginCanary():
-                self._paid(Owed.BEGIN)
-                self._paid(Owed.WATCH)
+                if self._given:  # it is another one: what was to end is over, or this is refused
+                    self._paid(Owed.END)
+                self._given |= self.owed is Owed.BEGIN
             case EndCanary():
-                self._paid(Owed.PROMOTE) if event.promote else self._paid(Owed.END, Owed.WATCH)
+                self._given |= self.owed is (Owed.PROMOTE if event.promote else Owed.END)
             case LoadModel() if event.key.startswith(KEY):
                 self._paid(Owed.RESTORE, Owed.ASKED)
             case ModelLoaded() if event.key:  # ours, or another that somebody wanted instead
@@ -323,7 +331,10 @@ class Migration:
 
     def take_up(self) -> None:
         """A process begins: whoever was to answer the one before is gone."""
+        self._given = self._still_shares = False
         self._paid(Owed.ASKED, Owed.RESTORE)
+        if self.canary is None or self.canary.state is not CanaryState.RUNNING:
+            self._paid(Owed.END)
 
     def standing(self, ts: int) -> MigrationStanding:
         """All of it, for the journal."""
@@ -338,13 +349,14 @@ class Migration:
         self.baseline = {one.day: one for one in event.baseline}
         self.results = {one.day: one for one in event.results}
         self.probation = {one.day: one for one in event.probation}
-        self.canary, self.owed = event.canary, Owed(event.owed)
+        self.canary = event.canary
+        self.owed = Owed(event.owed) if event.owed in OWED else Owed.NOTHING  # of another version
 
     def _changed(self, event: MigrationChanged) -> None:
         promoted, canary = self._in_charge_by_now, self.canary
         self.history.append(event)
         del self.history[:-KEPT]
-        self.owed = Owed.NOTHING
+        self.owed, self._given, self._still_shares = Owed.NOTHING, False, False
         match event.stage:
             case MigrationStage.BASELINE:
                 if event.before is MigrationStage.NONE:
@@ -382,12 +394,15 @@ class Migration:
         if self.stage in ON_TRIAL:
             self.canary = event
             self._paid(Owed.BEGIN)  # who answers at once is heard before the command is
-        elif self.owed in (Owed.END, Owed.WATCH) and event.state is not CanaryState.RUNNING:
-            self.owed = Owed.RESTORE if event.state is CanaryState.PROMOTED else Owed.NOTHING
+            if event.state is not CanaryState.RUNNING:
+                self._paid(Owed.PROMOTE)
+            self._still_shares = self._given
+        elif self.owed is Owed.END and event.state is not CanaryState.RUNNING:
+            self._paid(Owed.END, Owed.RESTORE if event.state is CanaryState.PROMOTED else Owed.NOTHING)
 
     def _paid(self, what: Owed, then: Owed = Owed.NOTHING) -> None:
         if self.owed is what:
-            self.owed = then
+            self.owed, self._given, self._still_shares = then, False, False
 
 
 def to_set(decider: Decider) -> str:

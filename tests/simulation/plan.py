@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from daemon.core.events import MigrationStage
 from tests.simulation.scenes import Scene
 
 WARM_UP_S: Final = 50.0
@@ -20,6 +21,8 @@ HEALED_S: Final = 200.0
 """From here on nothing fails any more and operators only resume."""
 RECORDED: Final = 0.4
 """In so many of the sessions the ticks are recorded."""
+GRADUAL: Final = 0.5
+"""In so many of them a migration, where one goes on, has come to the share before."""
 ACTIVE_WITHIN_S: Final = 130.0
 """So long after that the daemon must trade again."""
 
@@ -177,9 +180,18 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether entries are limit orders, which may rest."""
     records: bool = False
     """Whether the daemon records its ticks."""
+    gradual: bool = False
+    """Whether a migration begins with a candidate that decides on a share already."""
     scene: Scene = Scene.MIDDAY
     aim: str = ""
     """The pair of fault and state that it was made to see, such as `process.kill@active:unknown:fresh`."""
+
+    @property
+    def migration(self) -> MigrationStage:
+        """Where a migration stands when the session begins."""
+        if not self.has("migration."):
+            return MigrationStage.NONE
+        return MigrationStage.GRADUAL if self.gradual else MigrationStage.PARALLEL
 
     def has(self, *rooms: str) -> bool:
         """Whether anything of these rooms is done in it."""
@@ -209,8 +221,9 @@ def plan_of(seed: int, aim: str = "") -> Plan:
     if any(action.do is Do.SPLIT for action in actions):
         scene = Scene.CARRIED
     return Plan(
-        seed=seed, actions=tuple(actions), shuffled=shuffled, limits=limits, scene=scene, aim=aim, records=records
-    )
+        seed=seed, actions=tuple(actions), shuffled=shuffled, limits=limits, scene=scene, aim=aim, records=records,
+        gradual=random.Random(f"gradual:{seed}:{aim}").random() < GRADUAL,
+    )  # fmt: skip
 
 
 def _action(rng: random.Random, do: Do) -> Action:

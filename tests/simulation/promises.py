@@ -14,8 +14,9 @@ from daemon.orders.book import OrderState
 from daemon.recovery.account import recover
 from daemon.sandbox.exchange import Status
 from daemon.sandbox.faults import Route
-from daemon.supervision.migration import Owed
+from daemon.supervision.migration import ON_TRIAL, Owed
 from strategies.base import model_hash_of
+from tests.simulation.brains import CANDIDATE
 from tests.simulation.record import journaled
 from tests.simulation.settings import MAX_GROSS, MAX_POSITION
 from tests.simulation.venue import SYMBOLS
@@ -193,20 +194,24 @@ def _succession(world: World, app: App) -> Iterator[tuple[str, str]]:
     if app.migration is None or not world.plan.has("migration."):
         return
     migration, moved = app.migration.migration, world.watch.moved
-    stage = moved.stage if moved is not None else MigrationStage.PARALLEL
+    stage = moved.stage if moved is not None else world.plan.migration
     if migration.stage is not stage:
         yield "a migration stands where its newest step left it", f"{migration.stage}, the newest step is to {stage}"
     sound = not world.plan.has("model.refused", "model.hangs")
-    if migration.owed not in (Owed.NOTHING, Owed.WATCH) and (sound or migration.owed is not Owed.ASKED):
+    if migration.owed is not Owed.NOTHING and (sound or migration.owed not in (Owed.ASKED, Owed.PROMOTE)):
         yield "what a step asks for is given", f"{migration.owed} is owed in stage {stage}"
     newest, restores = app.strategy.succession.newest("hrm"), world.watch.wished.startswith("migration-")
+    restores = restores and stage not in ON_TRIAL  # or the wish was lost with its life
     if restores and sound and moved is not None and model_hash_of(newest) != moved.former.model_hash:
         yield (
             "who was in charge before is so again",
             f"{model_hash_of(newest)} decides, it was {moved.former.model_hash}",
         )
+    others = world.plan.has("model.")
+    if stage is MigrationStage.FULL and moved is not None and not others and model_hash_of(newest) != CANDIDATE:
+        yield "who has come to full decides everything", f"{model_hash_of(newest)} decides"
     canary = world.watch.canary if app.canary.running is not None else None
-    if stage is MigrationStage.PARALLEL and moved is not None and canary is not None and canary.began_ts <= moved.ts:
+    if stage not in ON_TRIAL and moved is not None and canary is not None and canary.began_ts <= moved.ts:
         yield "a candidate that went back decides nothing", f"its canary runs in stage {stage}"  # one by hand may
 
 

@@ -12,6 +12,7 @@ from tests.simulation.brains import CANDIDATE
 from tests.simulation.own_class import OWN
 from tests.simulation.plan import Plan
 from tests.simulation.scenes import Stage
+from tests.simulation.succession import SESSIONS
 from tests.simulation.venue import SYMBOLS
 
 MAX_POSITION, MAX_ORDER, MAX_A_MINUTE = 40, 12, 6
@@ -37,7 +38,7 @@ def base_settings() -> Settings:
         f"risk.max_orders_per_minute={MAX_A_MINUTE}", "market.symbol_master.use=never",
         f"risk.max_gross_notional={MAX_GROSS}", f"risk.max_daily_loss={MAX_LOSS}",
         f"risk.max_order_notional={MAX_GROSS}",
-        "migration.parallel_sessions=1",
+        "migration.parallel_sessions=1", f"migration.gradual_sessions={SESSIONS}",
         f"canary.symbols=[{next(iter(SYMBOLS))}]", "canary.max_loss_bp=0.5",
     )  # fmt: skip
 

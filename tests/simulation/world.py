@@ -85,7 +85,7 @@ class World:
         self.venue = Venue(self.loop, plan.seed, stage, port, self.ticks)
         self.ticks.token_holds = lambda: not self.venue.gate.expired
         if plan.has("migration."):
-            write_what_was_shown(self.computer.journal, stage.begins_ns)
+            write_what_was_shown(self.computer.journal, stage.begins_ns, plan.migration)
         self.service: Service | None = None
         self.process: Process | None = None
         self.down_s = RESTART_S

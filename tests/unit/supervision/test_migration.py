@@ -417,19 +417,28 @@ def test_a_promotion_that_comes_after_the_rollback_is_undone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("come_to", "then", "owed"),
-    [(at_parallel, "advance", BeginCanary), (at_gradual, "advance", EndCanary), (at_gradual, "roll_back", EndCanary),
-     (at_full, "roll_back", SwapStrategy)],
+    ("come_to", "then", "owed", "answer"),
+    [(at_parallel, "advance", BeginCanary, canary()), (at_gradual, "advance", EndCanary, canary(CanaryState.PROMOTED)),
+     (at_gradual, "roll_back", EndCanary, canary(CanaryState.ROLLED_BACK)), (at_full, "roll_back", SwapStrategy, None)],
 )  # fmt: skip
-def test_a_crash_between_a_change_and_what_it_asks_for(come_to: Any, then: str, owed: Any) -> None:
-    """The next process asks for it once, and the one after it doesn't again."""
+def test_a_crash_between_a_change_and_what_it_asks_for(come_to: Any, then: str, owed: Any, answer: Any) -> None:
+    """Each process asks for it once until there is an answer, and none after that; a swap is its own."""
     process = come_to()
     process.publish(on_paper(3), on_paper(4), *([canary()] if come_to is at_gradual else []))
     getattr(process, then)()
     assert isinstance(process.journal[-1], owed)
+    asked = len(process.said(owed))
     again = process.restart(lost=1)
     assert isinstance(again.journal[-1], owed)
-    assert len(again.restart().said(owed)) == len(again.said(owed)) == len(process.said(owed))
+    assert len(again.said(owed)) == asked
+    for more in (1, 2) if answer is not None else ():
+        again = again.restart()
+        assert len(again.said(owed)) == asked + more
+    if answer is not None:
+        asked += 2
+        again.publish(answer)
+    assert again.migration.owed == ""
+    assert len(again.restart().said(owed)) == asked
 
 
 @pytest.mark.parametrize("state", [CanaryState.RUNNING, CanaryState.ROLLED_BACK])
@@ -543,6 +552,8 @@ def test_full_before_the_start_with_its_settings() -> None:
     process = at_gradual()
     process.publish(canary())
     process.advance()
+    assert process.keeper.trouble == ""
+    process.publish(canary())  # it can't
     assert process.keeper.trouble == (
         "next decides on its share only: set strategy.name: hrm, model_management.artifact: /models/next.safetensors, "
         "then start again"
