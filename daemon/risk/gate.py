@@ -76,8 +76,9 @@ class RiskGate:
         over = self.guard.over(intent.symbol, now) if self.guard is not None else ""
         if over:
             return "expiry", "a contract that still trades", over
-        if intent.quantity <= 0 or intent.quantity % instrument.lot_size:
-            return "lot_size", f"a multiple of {instrument.lot_size}", str(intent.quantity)
+        lot, held = instrument.lot_size, book.of(intent.symbol).position
+        if intent.quantity <= 0 or (intent.quantity % lot and not (intent.reduces and held % lot)):
+            return "lot_size", f"a multiple of {lot}", str(intent.quantity)
         largest = instrument.largest_order
         if largest is not None and intent.quantity > largest:
             return "freeze_quantity", f"at most {largest} in one order", str(intent.quantity)

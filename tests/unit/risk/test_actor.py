@@ -629,6 +629,15 @@ def test_an_exit_above_the_freeze_quantity_is_several_orders_of_one_reason(calen
     assert [event for event in desk.tell(TimeAdvanced(ts=late)) if isinstance(event, OrderIntent)] == []
 
 
+@pytest.mark.parametrize(("held", "parts"), [(75, [65, 10]), (30 * 65 + 10, [1755, 195, 10]), (25, [25])])
+def test_a_position_of_another_lot_can_be_closed(calendar: MarketCalendar, held: int, parts: list[int]) -> None:
+    """The lot changed while it was held: what is no whole lot goes by itself, for a broker may refuse it."""
+    desk = hold_future(calendar, held)
+    said = desk.tell(Flatten(ts=NOON, reason="why"))
+    assert [event.quantity for event in said if isinstance(event, OrderIntent)] == parts
+    assert len(closings(said)) == len(parts)
+
+
 def test_an_entry_by_hand_above_the_freeze_quantity_is_denied(calendar: MarketCalendar) -> None:
     """It goes out as it was asked for, or not at all."""
     desk = Desk(calendar, **WIDE)
