@@ -62,8 +62,13 @@ class RiskGate:
         self._settings = RiskSettings.model_validate(limits)
         return self._settings
 
-    def check(self, intent: OrderIntent, book: RiskBook, now: int) -> tuple[str, str, str] | None:
-        """None when the intent may go; else (check, limit, value)."""
+    def check(
+        self, intent: OrderIntent, book: RiskBook, now: int, heard: int | None = None
+    ) -> tuple[str, str, str] | None:
+        """None when the intent may go; else (check, limit, value).
+
+        `heard`: up to when the feed was listened to, where that is before `now`, as with an injected latency.
+        """
         if now <= 0:
             return "session", "a time of day, which the first tick tells", "none yet"
         instrument = self._instruments.resolve(intent.symbol)
@@ -88,7 +93,7 @@ class RiskGate:
         entry = book.of(intent.symbol)
         if intent.reduces:
             return self._check_exit(intent, entry, book, now)
-        return self._check_entry(intent, entry, book, now)
+        return self._check_entry(intent, entry, book, now, now if heard is None else min(now, heard))
 
     def _check_exit(
         self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook, now: int
@@ -105,7 +110,7 @@ class RiskGate:
         return self._check_prices(intent, entry, now)
 
     def _check_entry(
-        self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook, now: int
+        self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook, now: int, heard: int
     ) -> tuple[str, str, str] | None:
         limits = self._settings
         if book.state is not TradingState.ACTIVE:
@@ -127,7 +132,7 @@ class RiskGate:
             return "stale_feed", "a feed that can be relied on", stale
         if not entry.last_ts:
             return "stale_feed", f"a tick within {limits.stale_after_s:g} s", f"no tick of {intent.symbol} so far"
-        age_s = (now - entry.last_ts) / NS_PER_S
+        age_s = (heard - entry.last_ts) / NS_PER_S
         if age_s > limits.stale_after_s:
             return "stale_feed", f"a tick within {limits.stale_after_s:g} s", f"{age_s:.1f} s"
         day_pnl = book.day_pnl()
