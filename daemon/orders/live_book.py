@@ -1,8 +1,8 @@
 """What the venue tells (book, trades, positions) → the events that bring our orders and positions in line with it.
 
 Loop-free. Fills come from trades only, each once by its id, and of one order never more than its rows hold, however a
-venue merges trades into rows; a finished order's state waits for its last trade. An order
-that the venue never answered for is written off only after the book, asked for long enough, has never shown it.
+venue merges trades into rows; a finished order's state waits for its last trade. An order that the venue never answered
+for is written off only after the book, asked for long enough, has never shown it.
 Invariant: after `compare` with a quiet venue, our orders and fills are the venue's, and whatever differs is named.
 """
 
