@@ -63,9 +63,9 @@ def sweep(
         settings, tapes, params=param, symbols=symbol or [], windows=windows, seeds=model_seed or [], latency=latency,
         metric=metric, sampler=sampler, pruner=pruner, seed=seed, trials=trials,
     )  # fmt: skip
-    made = Sweep(wanted, out / "study.sqlite")
     fleet = fleet_of(address, workers)
     try:
+        made = Sweep(wanted, out / "study.sqlite")
         rows = ranked(made.run(fleet, lambda so_far: _progress(ranked(so_far), made.trials)))
     finally:
         fleet.close()

@@ -102,7 +102,8 @@ def convert(
         with Console(stderr=True).status(f"importing {sources[0].name}"):
             calendar, by_end = MarketCalendar.load(settings.market.calendar_file), stamp == "end"
             made = import_bars(
-                sources, out, bars, mapped, symbol, zone, calendar=calendar, by_end=by_end, overwrite=force
+                sources, out, bars, mapped, symbol, zone, calendar=calendar,
+                instruments=InstrumentBook(settings.market), by_end=by_end, overwrite=force,
             )  # fmt: skip
         if as_json:
             print_json(made)

@@ -71,8 +71,10 @@ def train_walk_forward(
         try:
             recipe = recipe_of(settings, usable_device(device))
             with watching(Console(stderr=True)) as view:
-                sessions = told(data, data.intervals_s[0], [view, MetricsFile(out / "metrics.jsonl")])
+                metrics = MetricsFile(out / "metrics.jsonl")
+                sessions = told(data, data.intervals_s[0], [view, metrics])
                 rounds = rounds_of(data, sessions, borders, training)
+                metrics.begin()
                 if fleet is None:
                     walk_forward(rounds, recipe, walk, [view])
             if fleet is not None:

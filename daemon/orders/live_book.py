@@ -1,7 +1,8 @@
 """What the venue tells (book, trades, positions) → the events that bring our orders and positions in line with it.
 
-Loop-free. Fills come from trades only, each once by its id; a finished order's state waits for its last trade. An order
-that the venue never answered for is written off only after the book, asked for long enough, has never shown it.
+Loop-free. Fills come from trades only, each once by its id, and of one order never more than its rows hold, however a
+venue merges trades into rows; a finished order's state waits for its last trade. An order that the venue never answered
+for is written off only after the book, asked for long enough, has never shown it.
 Invariant: after `compare` with a quiet venue, our orders and fills are the venue's, and whatever differs is named.
 """
 
@@ -46,6 +47,7 @@ from daemon.settings.orders import LiveBrokerSettings
 
 log = structlog.get_logger("execution")
 
+LEAST_PRICE = Decimal("0.0001")
 READS_TO_WRITE_OFF = 3
 """So many times at least the book must have been read without the order."""
 
@@ -120,7 +122,7 @@ class LiveBook:
         """Book a trade of one of our orders; False where it is known or not ours."""
         order = self.find(trade.tag, trade.venue_id)
         instrument = self._instruments.resolve(trade.symbol)
-        fill_id = f"{trade.venue_id}:{trade.trade_id}"
+        fill_id = _fill_id(trade)
         if order is None or instrument is None or fill_id in order.fill_ids:
             return False
         if trade.quantity > order.remaining:  # somebody made the order larger: the book will say so
@@ -169,7 +171,7 @@ class LiveBook:
                 self._amend(order, report)
             elif report.venue_id not in self._foreign:
                 self._take_in(report)
-        missed = sum(self.trade(trade) for trade in trades)
+        missed = self._book_trades(trades)
         self._elsewhere, self.cash_elsewhere = Counter(), Decimal(0)
         for trade in trades:
             if self.find(trade.tag, trade.venue_id) is None and trade.venue_id not in self._other_product:
@@ -187,6 +189,37 @@ class LiveBook:
             else:
                 self._on_absence(order)
         return missed
+
+    def _book_trades(self, trades: Sequence[VenueTrade]) -> int:
+        """Book what is new in a tradebook; how many fills that was."""
+        of_order: dict[str, list[VenueTrade]] = {}
+        for trade in dict.fromkeys(trades):
+            of_order.setdefault(trade.venue_id, []).append(trade)
+        merged = {place for place, rows in of_order.items() if self._is_merged(rows)}
+        apart = sum(self.trade(trade) for trade in trades if trade.venue_id not in merged)
+        return apart + sum(self._book_rest(of_order[place]) for place in of_order if place in merged)
+
+    def _is_merged(self, rows: Sequence[VenueTrade]) -> bool:
+        """Whether rows of an order hold another quantity than what is booked and what is new: several trades in one."""
+        order = self.find(rows[0].tag, rows[0].venue_id)
+        if order is None or not order.filled:
+            return False
+        new = sum(row.quantity for row in rows if _fill_id(row) not in order.fill_ids)
+        return sum(row.quantity for row in rows) != order.filled + new
+
+    def _book_rest(self, rows: Sequence[VenueTrade]) -> bool:
+        """Book what all rows of an order hold beyond what is booked, at what is left of their turnover."""
+        order, whole = self.find(rows[0].tag, rows[0].venue_id), sum(row.quantity for row in rows)
+        if order is None or whole <= order.filled:
+            return False
+        left = whole - order.filled
+        price = (sum(row.quantity * row.price for row in rows) - order.turnover) / left
+        last = next((row for row in reversed(rows) if _fill_id(row) not in order.fill_ids), None)
+        name = last.trade_id if last is not None else f"{rows[-1].trade_id}+{whole}"
+        rest = msgspec.structs.replace(
+            rows[-1], trade_id=name, quantity=left, price=max(price, LEAST_PRICE).quantize(LEAST_PRICE)
+        )
+        return self.trade(rest)
 
     def compare_positions(self, held: Mapping[str, int]) -> bool:
         """Halt every symbol that differs twice in a row, resume those that agree; whether all agree."""
@@ -368,3 +401,7 @@ class LiveBook:
             )
         )  # fmt: skip
         self.say(OrderAccepted(ts=self._now, order_id=order_id, venue_id=report.venue_id))
+
+
+def _fill_id(trade: VenueTrade) -> str:
+    return f"{trade.venue_id}:{trade.trade_id}"

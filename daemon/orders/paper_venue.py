@@ -374,10 +374,11 @@ class PaperVenue:
             reached = np.flatnonzero(on_market & _crosses_stop(order, ticks.ltp))
             return (int(reached[0]) if len(reached) else None), 0
         available = np.where(on_market, self._available(order, ticks), 0)
-        possible = np.flatnonzero(available >= order.instrument.lot_size)
+        possible = np.flatnonzero(available >= min(order.instrument.lot_size, order.remaining))
         if len(possible):
             row = int(possible[0])
-            return row, min(order.remaining, order.instrument.round_quantity(int(available[row])))
+            there = int(available[row])
+            return row, order.remaining if there >= order.remaining else order.instrument.round_quantity(there)
         if not order.told:
             self._tell_waiting(order, ticks, on_market)
         return None, 0
@@ -511,7 +512,7 @@ def _rejected(intent: OrderIntent, ts: int, code: int, reason: str) -> OrderReje
 
 def _problem(intent: OrderIntent, instrument: Instrument) -> str | None:
     """What is wrong with an order's quantity or prices; None where nothing is."""
-    if intent.quantity <= 0 or intent.quantity % instrument.lot_size:
+    if intent.quantity <= 0 or (intent.quantity % instrument.lot_size and not intent.reduces):
         return f"quantity {intent.quantity} is no positive multiple of the lot of {instrument.lot_size}"
     for label, price, needed in (
         ("limit price", intent.limit_price, intent.type in LIMITS),

@@ -2,10 +2,11 @@
 
 A row is ours where we know its venue id. One that we don't know may be an order whose answer was lost: while that one
 is looked for, it is taken for the oldest such order of the same symbol, side, quantity, type and prices that was on its
-way when the venue says it was placed. While the answer to an order of that shape is still awaited such a row is left
-out, for it can't be told yet whose it is. An order by another hand with all of that in common can be mistaken for a
-lost one; nothing else can. One that looks like an order that was written off is never taken for it, for that would be
-taken off the market: it is somebody else's for all that can be proved, and `look_alikes` says so.
+way when the venue says it was placed (by our time or, where our clock is ahead, by how it dated our newest orders).
+While the answer to an order of that shape is still awaited such a row is left out, for it can't be told yet whose it
+is. An order by another hand with all of that in common can be mistaken for a lost one; nothing else can. One that looks
+like an order that was written off is never taken for it, for that would be taken off the market: it is somebody else's
+for all that can be proved, and `look_alikes` says so.
 Where a row says by which strategy it was placed (we send our id as that), that decides, for and against.
 Invariant: a row is given to one order, an order is given one row, and both stay so; a row that was somebody
 else's once stays his, for it was there before any order that is lost later.
@@ -13,7 +14,7 @@ else's once stays his, for it was there before any order that is lost later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -32,6 +33,8 @@ LATE_NS: Final = 30 * NS_PER_S
 """An order that takes longer on its way isn't looked for: the call is given up before."""
 OTHER_DAY_NS: Final = 12 * 3600 * NS_PER_S
 """Times so far apart are of two clocks, as in a rehearsal, and say nothing."""
+COMPARED: Final = 5
+"""By so many of our newest orders our clock is compared with the venue's."""
 NEVER_ARRIVED: Final = "never arrived"
 """How the reason begins of an order that was written off."""
 _AWAITED: Final = (OrderState.APPROVED, OrderState.SENT)
@@ -46,12 +49,15 @@ class Owners:
         self._given: dict[str, str] = {}
         self._strange: set[str] = set()
         """Rows that are somebody else's."""
+        self._ahead_ns = 0
+        """By how much our clock is ahead, by when the venue says that our newest orders were placed."""
         self.look_alikes: dict[str, str] = {}
         """Of those, the ones that look like an order of ours that was written off: venue id → client id."""
 
     def orders(self, rows: Sequence[VenueOrder]) -> list[VenueOrder]:
         """The rows that can be told, ours with our ids."""
         known, left_out = self._known(), set()
+        self._compare_clocks(rows, known)
         for row in sorted(rows, key=lambda row: (row.ts, row.venue_id)):
             if row.venue_id in known or self._is_strange(row.venue_id):
                 continue
@@ -81,6 +87,24 @@ class Owners:
         known = self._known()
         return [msgspec.structs.replace(row, tag=known.get(row.venue_id, "")) for row in rows]
 
+    def _compare_clocks(self, rows: Sequence[VenueOrder], known: Mapping[str, str]) -> None:
+        """By our newest orders whose rows are known; one that was changed or filled may be dated later than it came."""
+        pairs = ((self._orders.find(known[row.venue_id]), row.ts) for row in rows if row.ts and row.venue_id in known)
+        dated = sorted((it.intent.ts, ts - it.intent.ts) for it, ts in pairs if it is not None)[-COMPARED:]
+        self._ahead_ns = max((-late for _, late in dated if 0 <= -late < OTHER_DAY_NS), default=self._ahead_ns)
+
+    def _alike(self, row: VenueOrder, order: Order) -> bool:
+        """Whether the row could be this order.
+
+        When it was placed says nothing where we dated it after now: by an earlier process's clock, which was wrong.
+        """
+        late = row.ts - order.intent.ts
+        if not _of_one_shape(row, order):
+            return False
+        if not row.ts or abs(late) > OTHER_DAY_NS or order.intent.ts > self._clock.now_ns():
+            return True
+        return any(-EARLY_NS <= late + ahead <= LATE_NS for ahead in (0, self._ahead_ns))
+
     def _all(self) -> Iterable[Order]:
         return (it for it in (*self._orders.working.values(), *self._orders.finished.values()) if not it.foreign)
 
@@ -103,7 +127,7 @@ class Owners:
         return [it for it in self._orders.working.values() if it.state in _AWAITED and not _venue_id(it)]
 
     def _may_be_any(self, row: VenueOrder, orders: Iterable[Order]) -> bool:
-        return any(_alike(row, it, self._clock.now_ns()) for it in orders)
+        return any(self._alike(row, it) for it in orders)
 
     def _lost_owner(self, row: VenueOrder) -> str | None:
         """The oldest order of this shape that nobody knows the fate of; None for a row that names another strategy."""
@@ -117,11 +141,11 @@ class Owners:
 
     def _oldest(self, row: VenueOrder, fits: Callable[[Order, VenueOrder], bool]) -> str | None:
         """The oldest order of this shape that has no row yet."""
-        taken, now = {*self._given.values(), *self.look_alikes.values()}, self._clock.now_ns()
+        taken = {*self._given.values(), *self.look_alikes.values()}
         found = [
             it
             for it in self._all()
-            if not _venue_id(it) and it.intent.order_id not in taken and fits(it, row) and _alike(row, it, now)
+            if not _venue_id(it) and it.intent.order_id not in taken and fits(it, row) and self._alike(row, it)
         ]
         return min(found, key=lambda it: it.intent.ts).intent.order_id if found else None
 
@@ -150,11 +174,8 @@ def _stands_for(row: VenueOrder, order: Order) -> bool:
     return row.type is not OrderType.LIMIT or row.side.sign * (row.limit_price - intent.reference_price) >= 0
 
 
-def _alike(row: VenueOrder, order: Order, now: int) -> bool:
-    """Whether the row could be this order: a market order may stand there as a limit order that trades at once.
-
-    When it was placed says nothing where we dated it after `now`: by the clock of an earlier process, which was wrong.
-    """
+def _of_one_shape(row: VenueOrder, order: Order) -> bool:
+    """Whether they want the same; a market order may stand there as a limit order that trades at once."""
     intent = order.intent
     if (row.symbol, row.side, row.quantity) != (intent.symbol, intent.side, intent.quantity):
         return False
@@ -164,8 +185,4 @@ def _alike(row: VenueOrder, order: Order, now: int) -> bool:
     if priced and row.limit_price != intent.limit_price:
         return False
     triggered = row.type in STOPS and row.stop_price
-    if triggered and row.stop_price != intent.stop_price:
-        return False
-    late = row.ts - intent.ts
-    untold = not row.ts or abs(late) > OTHER_DAY_NS or intent.ts > now
-    return untold or -EARLY_NS <= late <= LATE_NS
+    return not (triggered and row.stop_price != intent.stop_price)

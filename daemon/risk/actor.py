@@ -383,6 +383,7 @@ class RiskActor(Actor):
                     self.closing.flatten_reason = CARRIED_OVER
         self._note_high(ts)
         self.closing.close_ending(venue_ts)
+        self.closing.free_left_behind(everything=self._squares_off(ts))
         if self._squares_off(ts):
             self.closing.close_all(SQUARE_OFF)
         else:

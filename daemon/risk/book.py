@@ -332,6 +332,11 @@ class RiskBook:
             if not intent.reduces or intent.type is not OrderType.MARKET
         ]
 
+    def exits_at_market(self) -> list[OrderIntent]:
+        """Open orders that only close and were to trade at once."""
+        intents = (intent for intent, _ in self._open_orders.values())
+        return [intent for intent in intents if intent.reduces and intent.type is OrderType.MARKET]
+
     def order_unknown(self, order_id: str) -> None:
         """Nobody knows whether the order is live: its symbol takes no new risk."""
         held = self._open_orders.get(order_id)

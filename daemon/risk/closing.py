@@ -14,9 +14,10 @@ from typing import Final
 import msgspec
 import structlog
 
-from daemon.core.clock import Clock
+from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.events import (
     EXTERNAL,
+    MANUAL,
     ContractClosing,
     Event,
     OrderCancelled,
@@ -34,6 +35,12 @@ log = structlog.get_logger("risk")
 
 CARRIED_OVER: Final = "carried over from an earlier session"
 """Why what is held as a session begins is closed."""
+
+
+LEFT_BEHIND: Final = "the market has gone on without it"
+"""Why an exit at market is taken off and sent again: it rests at a price that protects it, ours or the broker's."""
+LEFT_BEHIND_NS: Final = 5 * NS_PER_S
+"""An exit at market that hasn't traded for so long, while the price got worse, is left behind."""
 
 
 class Means(msgspec.Struct, frozen=True):
@@ -69,6 +76,7 @@ class Closing:
         self._over: set[str] = set()
         """Contracts that are held and over: never traded."""
         self._taken_off: set[str] = set()
+        self._left_behind: set[str] = set()
 
     def restore(self, flatten_reason: str, symbols: Mapping[str, str]) -> None:
         """Go on with what an earlier process was closing."""
@@ -82,6 +90,29 @@ class Closing:
         """Why all that is held of a symbol is being closed, "" where it isn't."""
         known = (self.symbols.get(symbol), self._ending.get(symbol), self._bare.get(symbol))
         return self.flatten_reason or next((why for why in known if why), "")
+
+    def free_left_behind(self, *, everything: bool) -> None:
+        """Take off exits at market that rest while the price runs away from them, so that they are sent again.
+
+        One by hand goes only where what it closes is being closed anyhow: `everything`, or its symbol.
+        """
+        exits, now = self._book.exits_at_market(), self._clock.now_ns()
+        self._left_behind.intersection_update(intent.order_id for intent in exits)
+        for intent in exits:
+            kept = intent.strategy == EXTERNAL or (
+                intent.strategy == MANUAL and not everything and not self.why(intent.symbol)
+            )
+            if kept or intent.order_id in self._left_behind or now - intent.ts < LEFT_BEHIND_NS:
+                continue
+            last, asked = self._book.of(intent.symbol).last_price, float(intent.reference_price)
+            if (last - asked) * intent.side.sign > 0:
+                log.warning(
+                    "an exit was left behind by the market: it is sent again", order=intent.order_id,
+                    symbol=intent.symbol, then=asked, now=last,
+                )  # fmt: skip
+                self._left_behind.add(intent.order_id)
+                self.retries.owe(intent)
+                self._means.take_off(intent.order_id, LEFT_BEHIND)
 
     def go_on(self) -> None:
         """Time has passed: ask again for what is to be closed, until it is."""

@@ -62,8 +62,13 @@ class RiskGate:
         self._settings = RiskSettings.model_validate(limits)
         return self._settings
 
-    def check(self, intent: OrderIntent, book: RiskBook, now: int) -> tuple[str, str, str] | None:
-        """None when the intent may go; else (check, limit, value)."""
+    def check(
+        self, intent: OrderIntent, book: RiskBook, now: int, heard: int | None = None
+    ) -> tuple[str, str, str] | None:
+        """None when the intent may go; else (check, limit, value).
+
+        `heard`: up to when the feed was listened to, where that is before `now`, as with an injected latency.
+        """
         if now <= 0:
             return "session", "a time of day, which the first tick tells", "none yet"
         instrument = self._instruments.resolve(intent.symbol)
@@ -76,8 +81,9 @@ class RiskGate:
         over = self.guard.over(intent.symbol, now) if self.guard is not None else ""
         if over:
             return "expiry", "a contract that still trades", over
-        if intent.quantity <= 0 or intent.quantity % instrument.lot_size:
-            return "lot_size", f"a multiple of {instrument.lot_size}", str(intent.quantity)
+        lot, held = instrument.lot_size, book.of(intent.symbol).position
+        if intent.quantity <= 0 or (intent.quantity % lot and not (intent.reduces and held % lot)):
+            return "lot_size", f"a multiple of {lot}", str(intent.quantity)
         largest = instrument.largest_order
         if largest is not None and intent.quantity > largest:
             return "freeze_quantity", f"at most {largest} in one order", str(intent.quantity)
@@ -87,7 +93,7 @@ class RiskGate:
         entry = book.of(intent.symbol)
         if intent.reduces:
             return self._check_exit(intent, entry, book, now)
-        return self._check_entry(intent, entry, book, now)
+        return self._check_entry(intent, entry, book, now, now if heard is None else min(now, heard))
 
     def _check_exit(
         self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook, now: int
@@ -104,7 +110,7 @@ class RiskGate:
         return self._check_prices(intent, entry, now)
 
     def _check_entry(
-        self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook, now: int
+        self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook, now: int, heard: int
     ) -> tuple[str, str, str] | None:
         limits = self._settings
         if book.state is not TradingState.ACTIVE:
@@ -126,7 +132,7 @@ class RiskGate:
             return "stale_feed", "a feed that can be relied on", stale
         if not entry.last_ts:
             return "stale_feed", f"a tick within {limits.stale_after_s:g} s", f"no tick of {intent.symbol} so far"
-        age_s = (now - entry.last_ts) / NS_PER_S
+        age_s = (heard - entry.last_ts) / NS_PER_S
         if age_s > limits.stale_after_s:
             return "stale_feed", f"a tick within {limits.stale_after_s:g} s", f"{age_s:.1f} s"
         day_pnl = book.day_pnl()

@@ -1,8 +1,9 @@
 """A decision → what we want at the venue.
 
-An exit for more than the exchange takes in one order becomes several of one reason, each in whole lots. Invariant: an
-entry is only ever cut (to whole lots and to what the limits and the exchange leave), never raised; an exit never asks
-for more than is held and not already being closed, and its parts add up to it.
+An exit for more than the exchange takes in one order becomes several of one reason, each in whole lots; what of a
+position is no whole lot goes by itself. Invariant: an entry is only ever cut (to whole lots and to what the limits and
+the exchange leave), never raised; an exit never asks for more than is held and not already being closed, and its parts
+add up to it.
 """
 
 from __future__ import annotations
@@ -178,12 +179,19 @@ class IntentBuilder:
         )
 
     def parts(self, intent: OrderIntent, book: RiskBook) -> list[OrderIntent]:
-        """An intent as the orders that the exchange takes: an exit may be several, the first under its own id."""
-        largest = self._largest(intent.symbol, book)
-        if not intent.reduces or largest is None or intent.quantity <= largest:
+        """An intent as the orders that the exchange takes: an exit may be several, the first under its own id.
+
+        What of a position is no whole lot, its lot being another by now, goes by itself, so that the lots can go.
+        """
+        if not intent.reduces or intent.quantity <= 0:
             return [intent]
-        full, rest = divmod(intent.quantity, largest)
-        sizes = [largest] * full + [rest] * (rest > 0)
+        instrument = self._instruments.resolve(intent.symbol)
+        lot = instrument.lot_size if instrument else 1
+        apart = book.of(intent.symbol).position % lot and intent.strategy != PROTECTION
+        odd = intent.quantity % lot if apart else 0
+        largest = self._largest(intent.symbol, book) or intent.quantity
+        full, rest = divmod(intent.quantity - odd, largest)
+        sizes = [largest] * full + [size for size in (rest, odd) if size > 0]
         first = msgspec.structs.replace(intent, quantity=sizes[0])
         others = [msgspec.structs.replace(intent, quantity=size, order_id=self._next_id()) for size in sizes[1:]]
         return [first, *others]

@@ -65,7 +65,7 @@ class ExitRetries:
         if intent.strategy == PROTECTION:  # `daemon.risk.protecting` has its own
             return False
         if intent.reduces:
-            self._owe(intent)
+            self.owe(intent)
         if intent.reduces and not event.reason.startswith(NEVER_LEFT):
             return self.note(intent.symbol, event.reason, now)
         if self.due(intent.symbol, now):
@@ -82,10 +82,11 @@ class ExitRetries:
         self._asked_off.discard(event.order_id)
         if asked or not intent.reduces or intent.type is not OrderType.MARKET or intent.strategy in _BY_HAND:
             return False
-        self._owe(intent)
+        self.owe(intent)
         return self.note(intent.symbol, event.reason, now)
 
-    def _owe(self, intent: OrderIntent) -> None:
+    def owe(self, intent: OrderIntent) -> None:
+        """A strategy's exit is to be tried again, until it is done or taken back."""
         if intent.strategy not in (*_BY_HAND, RISK):
             self.owed[intent.symbol] = (intent.side, intent.reason)
 

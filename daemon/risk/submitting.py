@@ -63,7 +63,7 @@ class Submitting:
     def submit_wish(self, intent: OrderIntent) -> None:
         """What a strategy wants; an entry that a standing limit denies is told once, until the answer is another."""
         if not intent.reduces and not self._undated():
-            denial = self._gate.check(intent, self._book, intent.ts)
+            denial = self._gate.check(intent, self._book, intent.ts, self._clock.now_ns())
             if not self._denials.is_news(intent, denial):
                 return
             if denial is not None and self._denials.is_standing(denial):
@@ -89,7 +89,7 @@ class Submitting:
     def _submit_one(self, intent: OrderIntent) -> tuple[str, str, str] | None:
         self.look_at_lease()
         self._publish(intent)
-        denial = self._gate.check(intent, self._book, intent.ts)
+        denial = self._gate.check(intent, self._book, intent.ts, self._clock.now_ns())
         if denial is None:
             self._book.order_opened(intent, self._gate.margin(intent))
             self._publish(OrderApproved(ts=intent.ts, order_id=intent.order_id))

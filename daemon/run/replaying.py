@@ -24,6 +24,7 @@ from daemon.core.events import Bar, Decision, Event, Fill, InferenceMeasured, Ti
 from daemon.core.files import check_regular
 from daemon.core.latency import Latency
 from daemon.feed.replay import TapeFeed
+from daemon.journal.files import ALL_PARTS
 from daemon.market.calendar import MarketCalendar
 from daemon.native.kernel import column_kernel
 from daemon.plan import RunPlan
@@ -63,6 +64,7 @@ class Replay:
         """
         _check_places(outputs, tapes)
         self.outputs = outputs
+        self._adds_to_journal = outputs.journal is not None and outputs.journal.exists()
         self.interrupted = False
         self.beside: Callable[[], list[SensitivityRow]] | None = None
         """Replays of the same under other costs, to be told with the summary."""
@@ -143,6 +145,7 @@ class Replay:
             with TapeWriter(self.outputs.ticks, notes=self.app.tapes.nature, overwrite=True) as writer:
                 self.app.bus.tap((TickBatch,), writer.write)
                 await self.app.run()
+                self._check_usable(self.chronicle.summary(0.0))
         else:
             await self.app.run()
         return await self._end()
@@ -244,6 +247,9 @@ class Replay:
     def _check_usable(self, summary: ReplaySummary) -> None:
         if summary.ticks_accepted or self.interrupted:
             return
+        if self.outputs.journal is not None and not self._adds_to_journal:  # a replay that is refused leaves nothing
+            for part in ALL_PARTS:
+                Path(f"{self.outputs.journal}{part}").unlink(missing_ok=True)
         notes = "".join(f"; {note}" for note in summary.notes if "too late" in note)
         raise TapeError(none_usable(summary.tapes, summary.ticks_rejected) + notes)
 

@@ -8,6 +8,7 @@ not.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
@@ -19,7 +20,7 @@ import msgspec
 import numpy as np
 
 from daemon.core.code import file_sha256
-from daemon.core.errors import SettingsError, UsageError
+from daemon.core.errors import HrmdError, SettingsError, UsageError
 from daemon.report.summary import ReplaySummary, equity_curve
 from daemon.report.sweep import TrialRow, Tried
 from daemon.run.many import Job
@@ -125,6 +126,7 @@ class Sweep:
         self._points = points_of(self.space)
         self.trials = wanted.trials if self._points is None else min(wanted.trials, self._points)
         """How many there will be: none is played twice, so there may be fewer than are wanted."""
+        self._storage = storage
         self._study = _study(storage)
         before = self._study.user_attrs.get("wanted")
         now = msgspec.json.encode(msgspec.structs.replace(wanted, trials=0)).decode()
@@ -136,8 +138,19 @@ class Sweep:
     def run(self, fleet: Fleet, told: Callable[[list[TrialRow]], None]) -> list[TrialRow]:
         """Play what isn't finished; `told` is given the table so far after each round.
 
-        Raises `UsageError` where the settings refused every trial: a table of nothing would look like a result.
+        Raises `UsageError` where the settings refused every trial: a table of nothing would look like a result. A
+        study in which nothing was tried doesn't stay.
         """
+        try:
+            return self._to_the_end(fleet, told)
+        except HrmdError:
+            if all(row.state == "refused" for row in self.rows()):
+                self._storage.unlink()
+                with contextlib.suppress(OSError):  # what else is there stays
+                    self._storage.parent.rmdir()
+            raise
+
+    def _to_the_end(self, fleet: Fleet, told: Callable[[list[TrialRow]], None]) -> list[TrialRow]:
         while (begun := self._next_round()) is not None:
             self._play(begun, fleet)
             told(self.rows())

@@ -1,7 +1,8 @@
 """Files of bars (OHLCV) → a tape of the ticks that stand for them.
 
-Invariant: the tape holds every bar of the sources that is possible, once, in order of time; every other is counted
-under one reason with the first row it was found in, and a file whose bars are of another interval is refused.
+Invariant: the tape holds every bar of the sources that is possible and not contradicted by those around it, once, in
+order of time; every other is counted under one reason with the first row it was found in, and a file whose bars are of
+another interval is refused.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from daemon.core.clock import DAY_NS, IST, IST_OFFSET_NS, NS_PER_S
 from daemon.core.errors import TapeError, UsageError
 from daemon.core.files import named_twice
 from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date
+from daemon.market.instruments import FEW_TICKS, InstrumentBook, Kind
+from daemon.settings.market import MarketSettings
 from daemon.settings.values import INTERVALS
 from daemon.tape.bar_ticks import BAR_INTERVALS, BARS_NOTE, DAILY, OPEN_AFTER_NS, Bars, ticks_of
 from daemon.tape.columns import Columns, check_complete, choose, two_symbols
+from daemon.tape.false_bars import false_bars
 from daemon.tape.file import as_dictionary
 from daemon.tape.format import TapeWriter
 from daemon.tape.parsing import NumberColumn, TimeColumn, is_text
@@ -100,6 +104,7 @@ def import_bars(
     zone: zoneinfo.ZoneInfo | None = None,
     *,
     calendar: MarketCalendar | None = None,
+    instruments: InstrumentBook | None = None,
     by_end: bool = False,
     overwrite: bool = False,
 ) -> BarsReport:
@@ -118,6 +123,7 @@ def import_bars(
     files = [_File(path, mapping, symbol, zone, interval, codes) for path in sources]
     rows = _joined([file.rows(number) for number, file in enumerate(files)])
     judged = _Judged(rows, sources, tuple(codes), interval, calendar or MarketCalendar(), by_end)
+    judged.leave_out_false(instruments or InstrumentBook(MarketSettings()))
     bars = judged.bars()
     formats = ", ".join(dict.fromkeys(file.source.format for file in files))
     notes = {"source": ", ".join(path.name for path in sources), "format": formats, BARS_NOTE: interval}
@@ -218,6 +224,17 @@ class _Judged:
         self._by_end, self._calendar = by_end, calendar
         self._start, self._end = rows.ts, rows.ts
         self._judge()
+
+    def leave_out_false(self, instruments: InstrumentBook) -> None:
+        """Leave out what the bars around it contradict; an option may be worth any multiple for a bar."""
+        true = np.ones(len(self._good), dtype=np.bool_)
+        for code in np.unique(self._rows.code[self._good]).tolist():
+            instrument = instruments.resolve(self._symbols[code]) if self._symbols[code] else None
+            if instrument is not None and instrument.kind is not Kind.OPTION:
+                own = np.flatnonzero(self._good & (self._rows.code == code))
+                own = own[np.argsort(self._start[own], kind="stable")]
+                true[own] = ~false_bars(self._rows.prices[own], FEW_TICKS * float(instrument.tick_size))
+        self._keep(true, "false_price")
 
     def bars(self) -> Bars:
         """Those that are left, in order of time; raises `TapeError` where none is."""

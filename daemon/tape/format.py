@@ -4,15 +4,17 @@ A tape holds ticks in arrival order: `ts_event` int64 (UTC ns), `symbol` string,
 `ts_recv` int64, `last_qty`, `volume` (cumulative for the day), `bid_qty`, `ask_qty`, `oi` int64, `bid`, `ask` float64,
 and the day's price band, `lower_band`, `upper_band` float64. A quote of 0 is an empty side of the book, null is
 unknown; a tape without a single quote above 0 has none.
-Invariant: a reader yields every row of its files once, in their order, holding two chunks in memory at a time, and
-`ts_recv` never falls.
+Invariant: a reader yields every row of its files once, in their order, holding two chunks in memory at a time (of
+small row groups as many as `LOOKED_AHEAD` rows are), and `ts_recv` never falls.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import tempfile
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -45,7 +47,7 @@ from daemon.tape.file import (
     time_spans,
     valid_times,
 )
-from daemon.tape.receipts import Receipts, stamps
+from daemon.tape.receipts import LOOKED_AHEAD, Receipts, stamps
 
 OPENING_ROWS = 101
 _NO_TIMES = np.zeros(0, dtype=np.int64)
@@ -129,22 +131,24 @@ class TapeReader:
             return _decode(record, self.symbols, self._code_of)
 
     def _stream(self, chunk_rows: int, wanted: NDArray[np.bool_] | None) -> Iterator[TickBatch]:
-        receipts = Receipts()
+        receipts = Receipts(alone="ts_recv" not in self.columns)
         coming = (
             self._decoded(file, record)
             for file in self.files
             for record in records(file, list(file.columns), chunk_rows)
         )
-        batch = next(coming, None)
-        while batch is not None:
-            after = next(coming, None)
-            ts_recv = receipts.of(batch.ts_recv, _NO_TIMES if after is None else after.ts_recv)
+        held = deque(itertools.islice(coming, 1))
+        while held:
+            batch = held.popleft()
+            while sum(map(len, held)) < LOOKED_AHEAD and (later := next(coming, None)) is not None:
+                held.append(later)
+            after = np.concatenate([_NO_TIMES, *(later.ts_recv[:LOOKED_AHEAD] for later in held)])
+            ts_recv = receipts.of(batch.ts_recv, after)
             batch = msgspec.structs.replace(batch, ts_recv=ts_recv)
             if wanted is not None:
                 batch = batch.take(wanted[batch.code])
             if len(batch):
                 yield batch
-            batch = after
 
 
 class TapeWriter:

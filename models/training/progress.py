@@ -11,9 +11,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -72,18 +73,32 @@ def note(observers: Iterable[Observer], step: int, kind: str, text: str) -> None
 
 
 class MetricsFile:
-    """Appends every report to a JSONL file; ``kind`` is step, validation or the note's own."""
+    """Appends every report to a JSONL file; ``kind`` is step, validation or the note's own.
+
+    What is told before the first step waits for it, or for ``begin``: what is refused until then leaves no file.
+    """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        self._begun = False
+        self._held: list[Report] = []
 
     def __call__(self, report: Report) -> None:
         """Write one line."""
-        fields = asdict(report)
-        kind = {StepReport: "step", ValidationReport: "validation"}.get(type(report), fields.get("kind"))
+        self._held.append(report)
+        if self._begun or not isinstance(report, NoteReport) or report.step:
+            self.begin()
+
+    def begin(self) -> None:
+        """Write what waits, and from now on each report as it comes."""
+        self._begun = True
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**fields, "kind": kind}) + "\n")
+            for report in self._held:
+                fields = asdict(report)
+                kind = {StepReport: "step", ValidationReport: "validation"}.get(type(report), fields.get("kind"))
+                file.write(json.dumps({**fields, "kind": kind}) + "\n")
+        self._held.clear()
 
 
 class TensorBoardFiles:
@@ -97,11 +112,16 @@ class TensorBoardFiles:
             from tensorboardX import SummaryWriter
         except ImportError as error:
             raise TrainingError("--tensorboard: tensorboardX is not installed; install hrmd[tensorboard]") from error
-        self._writer = SummaryWriter(str(folder))
+        self._open = partial(SummaryWriter, str(folder))  # it makes files at once: not before there is a figure
+
+    @cached_property
+    def _writer(self) -> Any:
+        return self._open()
 
     def close(self) -> None:
         """Write what is still in memory."""
-        self._writer.close()
+        if "_writer" in vars(self):
+            self._writer.close()
 
     def __call__(self, report: Report) -> None:
         """Write one report's figures at its step."""

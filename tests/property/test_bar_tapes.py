@@ -45,14 +45,14 @@ def sessions() -> list[Session]:
 
 @st.composite
 def tables(draw: st.DrawFn) -> tuple[str, pa.Table]:
-    """(interval, bars of two symbols with holes): wild prices, volumes none, few, many and unknown, in any order."""
+    """(interval, bars of two symbols with holes): prices up to half apart, any volumes and none, in any order."""
     interval = draw(st.sampled_from(["1m", "3m", "5m", "15m", "30m", "60m"]))
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     length = INTERVALS[interval] * SECOND
     columns: dict[str, list[Any]] = {
         name: [] for name in ("ts", "symbol", "open", "high", "low", "close", "volume")
     }  # fmt: skip
-    spread = draw(st.sampled_from([0.0, 0.01, 0.7]))
+    spread = draw(st.sampled_from([0.0, 0.01, 0.2]))
     volumes: list[int | None] = draw(st.sampled_from([[None], [0, 1, 2, 3, 5], [10**9, 7], [None, 4]]))
     for symbol in (SBIN, RELIANCE):
         for session in sessions():

@@ -39,7 +39,10 @@ def day(place: int, column: str, value: float) -> tuple[int, int, int]:
 
 
 @settings(max_examples=examples(60))
-@given(place=st.integers(0, 250), second=st.integers(-OPEN_NS // SECOND, 90 * 365 * 86_400))
+@given(
+    place=st.integers(0, 250) | st.just(N - 1),
+    second=st.integers(-OPEN_NS // SECOND, 90 * 365 * 86_400) | st.integers(1, 9).map(lambda days: days * 86_400),
+)
 def test_a_false_time(place: int, second: int) -> None:
     """From 1970 to 2098; one just ahead of the others is believed, and costs those that are behind it."""
     accepted, traded, _ = day(place, "ts_event", second)

@@ -42,6 +42,7 @@ class Venue:
     def __init__(self) -> None:
         self.orders: dict[str, VenueOrder] = {}
         self.trades: list[VenueTrade] = []
+        self.count = 0
 
     def take(self, intent: OrderIntent) -> VenueOrder:
         """An order arrives."""
@@ -59,10 +60,10 @@ class Venue:
     def trade(self, tag: str, quantity: int) -> None:
         """A part of an order, or all of it, is done."""
         order = self.orders[tag]
-        quantity = min(quantity, order.quantity - order.filled)
+        quantity, self.count = min(quantity, order.quantity - order.filled), self.count + 1
         self.trades.append(
             VenueTrade(
-                trade_id=f"F{len(self.trades)}", venue_id=order.venue_id, tag=tag, symbol=SBIN, side=order.side,
+                trade_id=f"F{self.count}", venue_id=order.venue_id, tag=tag, symbol=SBIN, side=order.side,
                 quantity=quantity, price=Decimal(800), ts=OPEN,
             )
         )  # fmt: skip
@@ -83,6 +84,7 @@ class Live(RuleBasedStateMachine):
         self.said: list[Event] = []
         self.count = 0
         self.dead: set[str] = set()
+        self.merged: set[str] = set()
         self.book = LiveBook(OrderBook(), {}, INSTRUMENTS, COSTS, self.clock, SETTINGS, self.said.append)
 
     @rule(target=sent, quantity=st.integers(1, 9), side=st.sampled_from(Side), fate=st.sampled_from("arnl"))
@@ -131,6 +133,16 @@ class Live(RuleBasedStateMachine):
         if order is not None and not order.status.final and quantity > order.filled:
             self.venue.change(tag, quantity=quantity, remaining=quantity - order.filled)
 
+    @rule(tag=sent, first=st.booleans())
+    def merge(self, tag: str, first: bool) -> None:
+        """From now on the venue shows the trades of an order as one, under the id of the first or of the last."""
+        of_order = [trade for trade in self.venue.trades if trade.tag == tag]
+        if len(of_order) > 1:
+            self.merged.add(tag)
+            fields = {name: getattr(of_order[0 if first else -1], name) for name in VenueTrade.__struct_fields__}
+            whole = VenueTrade(**(fields | {"quantity": sum(trade.quantity for trade in of_order)}))
+            self.venue.trades = [trade for trade in self.venue.trades if trade.tag != tag] + [whole]
+
     @rule()
     def restart(self) -> None:
         """The process dies; the next one knows what was said, and trusts nothing that was on its way."""
@@ -156,7 +168,7 @@ class Live(RuleBasedStateMachine):
         fields = {name: getattr(order, name) for name in VenueOrder.__struct_fields__}
         self.book.report(VenueOrder(**(fields | {"status": OrderStatus.PENDING, "filled": 0})))
         for trade in self.venue.trades:
-            if trade.tag == tag:
+            if trade.tag == tag and tag not in self.merged:  # of pushes only a whole order's one trade is booked
                 self.book.trade(trade)
 
     @rule(hidden=st.integers(0, 2))

@@ -15,7 +15,17 @@ import pytest
 
 from daemon.core.clock import NS_PER_MS, NS_PER_S
 from daemon.core.errors import TapeError, UsageError
-from daemon.core.events import Bar, Decision, Event, Fill, Halt, OrderAccepted, OrderIntent, PositionChanged
+from daemon.core.events import (
+    Bar,
+    Decision,
+    Event,
+    Fill,
+    Halt,
+    OrderAccepted,
+    OrderDenied,
+    OrderIntent,
+    PositionChanged,
+)
 from daemon.core.latency import FixedLatency
 from daemon.journal.reader import JournalReader
 from daemon.report.performance import exposure
@@ -148,6 +158,14 @@ def test_fills_come_after_the_order_reached_the_market(
         if intent.strategy == "rules":
             assert intent.ts - decided[intent.symbol, intent.ts] >= latency_ms * NS_PER_MS
         assert active[fill.order_id] >= intent.ts
+
+
+def test_a_latency_longer_than_a_feed_may_be_silent_is_no_silence(simulated: Path, tmp_path: Path) -> None:
+    """A minute and a half after the bar: the ticks until then aren't played yet when risk is asked."""
+    path = tmp_path / "j.sqlite"
+    play(simulated, *LIVELY, latency="fixed:90000", journal=path)
+    assert not [denial for denial in journaled(path, OrderDenied) if denial.check == "stale_feed"]
+    assert journaled(path, Fill)
 
 
 def test_latency_makes_fills_later(tmp_path: Path) -> None:

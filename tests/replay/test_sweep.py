@@ -171,5 +171,11 @@ def test_the_command(tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     for param, why in refused.items():
         assert main(["sweep", str(tape), "--param", param, "--trials", "2", "-o", str(tmp_path / param)]) == 2
         assert why in capsys.readouterr().err
+        assert not (tmp_path / param).exists()
+    dark = write_tape(tmp_path / "dark.parquet", [0, 1], [800.0, 801.0])
+    asked = [words[0], str(dark), *words[2:4], "--workers", "1", "--trials", "2", "-o", str(tmp_path / "dark"), *sets]
+    assert main(asked) == 2
+    assert "no tick could be used" in capsys.readouterr().err
+    assert not (tmp_path / "dark").exists()
     assert main([*words, "-o", __file__]) == 2
     assert f"--out {__file__}: can't be written (is no directory)" in capsys.readouterr().err

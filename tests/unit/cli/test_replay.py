@@ -223,6 +223,24 @@ def test_a_journal_that_can_not_be_one_is_refused_before_anything_is_done(
     assert capsys.readouterr().err == said
 
 
+@pytest.mark.parametrize("outputs", [("--journal",), ("--journal", "--ticks-out", "--bars-out", "--report")])
+def test_a_tape_without_a_usable_tick_leaves_nothing(
+    capsys: Capture, tape: Path, tmp_path: Path, outputs: tuple[str, ...]
+) -> None:
+    """No journal of a run that wasn't; one that was there keeps the runs it has."""
+    dark, places = write_tape(tmp_path / "dark.parquet", [0, 1], [800.0, 801.0]), []
+    for name in outputs:
+        places += [name, str(tmp_path / name.strip("-"))]
+    asked = ["replay", "--strategy", "rules", *SET]
+    assert main([*asked, str(dark), *places]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("no tick could be used (2 bad_time)")
+    assert [path.name for path in tmp_path.iterdir()] == ["dark.parquet"]
+    assert main([*asked, str(tape), "--journal", str(tmp_path / "journal")]) == 0
+    decisions = _decisions(tmp_path / "journal")
+    assert main([*asked, str(dark), *places]) == 2
+    assert decisions == _decisions(tmp_path / "journal") > 0
+
+
 def test_broken_yaml_names_the_place(capsys: Capture, tape: Path, tmp_path: Path) -> None:
     """File, line and column."""
     config = tmp_path / "broken.yaml"

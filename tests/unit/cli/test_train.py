@@ -247,6 +247,18 @@ def test_a_policy_is_trained_and_scored(tmp_path: Path, capsys: Capture) -> None
     assert "ppo" in build_strategies(settings, ReplayClock())
 
 
+@pytest.mark.parametrize("options", [(), ("--walk-forward", "monthly"), ("--tensorboard",)])
+def test_a_training_that_is_refused_leaves_nothing(tmp_path: Path, capsys: Capture, options: tuple[str, ...]) -> None:
+    """Where the files turn out to hold too little; the folder would look like a training."""
+    if options == ("--tensorboard",):
+        pytest.importorskip("tensorboardX")
+    bars = tmp_path / "x.csv"
+    bars.write_text("ts,open,high,low,close\n2026-01-05 09:15:00,1,1,1,1\n")
+    assert call("train", str(bars), "--out", str(tmp_path / "out"), *options) == 2
+    assert "fewer than two usable bars" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "line"), [(("--ppo", "0"), "expected 1 or more"), (("--ppo", "5", "--sessions", "9"), "no --sessions")]
 )

@@ -246,6 +246,17 @@ async def test_each_session_has_its_moments(tmp_path: Path) -> None:
     assert [session.date.day for session in feed.sessions] == [5, 6]
 
 
+async def test_the_last_tick_begins_no_day_by_a_false_stamp(tmp_path: Path) -> None:
+    """The tape has no times of receipt; the tick is counted as one of a bad time."""
+    path = tmp_path / "t"
+    with TapeWriter(path, columns=["volume"]) as writer:
+        writer.write(make_batch(ts_event=[0, 1, 2, 3, DAY_S + 4], ltp=[100, 101, 102, 103, 104]))
+    feed, recorder = await played(Tapes([path], [], 2))
+    assert [session.date.day for session in feed.sessions] == [5]
+    assert [value for kind, value in recorder.seen if kind == "tick"] == [100, 101, 102, 103]
+    assert feed.tick_filter.rejected["bad_time"] == 1
+
+
 async def test_a_straggler_after_the_last_moment_does_not_swallow_the_next_day(tmp_path: Path) -> None:
     """A tick stamped before the close and received after it leaves the next session its moments, in the same chunk."""
     path = write(

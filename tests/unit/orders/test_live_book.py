@@ -35,9 +35,14 @@ INTENT = intend("T1", quantity=10, ts=OPEN)
 
 
 @pytest.fixture
-def book() -> LiveBook:
+def said() -> list[Event]:
+    """What the book says."""
+    return []
+
+
+@pytest.fixture
+def book(said: list[Event]) -> LiveBook:
     """A book whose one order of 10 the venue has accepted."""
-    said: list[Event] = []
     book = LiveBook(
         OrderBook(),
         {},
@@ -91,6 +96,21 @@ def test_a_trade_beyond_our_quantity_is_booked_once_the_book_tells_of_the_change
     assert book.compare([row(14, 14, OrderStatus.FILLED)], [trade(1, 10), trade(2, 4)]) == 1
     assert (book.positions[SBIN], book.incomplete) == (14, False)
     assert book.orders.finished["T1"].fill_ids == ("V1:F1", "V1:F2")
+
+
+@pytest.mark.parametrize("named", [1, 2])
+def test_trades_that_the_venue_merges_into_one_row_are_booked_once(
+    book: LiveBook, said: list[Event], named: int
+) -> None:
+    """The row has the sum and the mean price, and the id of its first or of its last trade."""
+    book.compare([row(10, 3, OrderStatus.PENDING)], [trade(1, 3)])
+    merged = msgspec.structs.replace(trade(named, 7), price=Decimal("800.4"))
+    for _ in range(2):
+        book.compare([row(10, 7, OrderStatus.PENDING)], [merged])
+        assert (book.positions[SBIN], book.incomplete) == (7, False)
+    assert [(fill.quantity, fill.price) for fill in said if isinstance(fill, Fill)] == [(3, 800), (4, Decimal("800.7"))]
+    book.compare([row(10, 10, OrderStatus.FILLED)], [merged, trade(3, 3)])
+    assert (book.positions[SBIN], book.orders.finished["T1"].state) == (10, OrderState.FILLED)
 
 
 def test_a_filled_order_whose_rest_was_cancelled_stays_filled(book: LiveBook) -> None:

@@ -156,6 +156,17 @@ def test_displayed_quantity_is_cut_to_lots() -> None:
     assert prices(paper.on_ticks(batch)) == [(2, 75, "14500.00")]
 
 
+def test_an_exit_of_less_than_a_lot_fills() -> None:
+    """What is held may be of another lot; of 100 first a lot, then the rest, where there is as much."""
+    paper, future = venue(), "NSE:NIFTY21APRFUT"
+    exit_ = msgspec.structs.replace(order(Side.SELL, 100, symbol=future), reduces=True)
+    assert isinstance(paper.submit(exit_, T0), OrderAccepted)
+    row = {"ltp": 14500, "bid": 14499, "ask": 14500}
+    shown = [24, 80, 24, 25]
+    batch = ticks(*({"s": 1 + n, "bid_qty": bids, **row} for n, bids in enumerate(shown)), symbols=(future,))
+    assert prices(paper.on_ticks(batch)) == [(2, 75, "14499.00"), (4, 25, "14499.00")]
+
+
 def test_an_empty_side_of_the_book_gives_nothing() -> None:
     """At the upper circuit there are bids and no offers: a buyer waits, a seller fills."""
     locked = {"ltp": 100, "bid": 100, "ask": 0, "bid_qty": 500, "ask_qty": 0}

@@ -108,6 +108,18 @@ def test_a_lost_order_that_was_dated_ahead_is_told_by_the_rest() -> None:
     assert bench.tags(row("6", quantity=11), row("7", 20.0)) == {"6": "", "7": "T1"}
 
 
+@pytest.mark.parametrize(("ahead_s", "found"), [(200.0, "T2"), (0.0, "")])
+def test_a_lost_order_is_found_by_a_clock_that_is_ahead(ahead_s: float, found: str) -> None:
+    """By as much as the orders before it were dated ahead of their rows; one that filled later is dated later."""
+    bench = Bench()
+    for order_id in ("T0", "T1"):
+        bench.sent(order_id)
+        bench.book.apply(OrderAccepted(ts=OPEN, order_id=order_id, venue_id=order_id))
+    bench.lost("T2", ts=OPEN + 50 * NS_PER_S)
+    before = (row("T0", 1.0 - ahead_s), row("T1", 40.0 - ahead_s))
+    assert bench.tags(*before, row("7", 52.0 - 200.0))["7"] == found
+
+
 def test_a_limit_order_is_told_by_its_price() -> None:
     """A market order may stand there as a limit order that trades at once: a lower bid is somebody else's."""
     bench = Bench()

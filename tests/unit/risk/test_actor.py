@@ -583,6 +583,29 @@ WIDE = {"max_order_quantity": 100_000, "max_position_quantity": 100_000, "max_or
         "max_gross_notional": 10**9}  # fmt: skip
 
 
+@pytest.mark.parametrize("how", ["flatten", "square-off", "strategy"])
+def test_an_exit_that_the_market_has_left_behind_is_sent_again(desk: Desk, how: str) -> None:
+    """It rests at the price that protects it, and would hold up every other exit of the position."""
+    desk.hold(100)
+    at = CLOSE - 10 * MINUTE if how == "square-off" else NOON
+    events: dict[str, Event] = {
+        "flatten": Flatten(ts=NOON, reason="why"), "square-off": TimeAdvanced(ts=at),
+        "strategy": decide(Action.CLOSE_LONG),
+    }  # fmt: skip
+    desk.tell(tick(at, 800.0))
+    asked: list[CancelOrder] = []
+    desk.bus.tap((CancelOrder,), asked.append)
+    (sent,) = [event for event in desk.tell(events[how]) if isinstance(event, OrderIntent)]
+    desk.tell(tick(at + 6 * NS_PER_S, 800.0), TimeAdvanced(ts=at + 6 * NS_PER_S))
+    assert not asked  # nobody buys, at the same price
+    desk.tell(tick(at + 7 * NS_PER_S, 790.0), *(TimeAdvanced(ts=at + second * NS_PER_S) for second in (7, 8)))
+    (off,) = asked
+    assert off.order_id == sent.order_id
+    said = desk.tell(off, cancel_of(sent), TimeAdvanced(ts=at + 9 * NS_PER_S))
+    assert [(symbol, side, quantity) for symbol, side, quantity, _ in closings(said)] == [(SBIN, Side.SELL, 100)]
+    assert [event.reference_price for event in said if isinstance(event, OrderIntent)] == [790]
+
+
 def hold_future(calendar: MarketCalendar, quantity: int) -> Desk:
     """A desk that holds so many units of the future, which somebody bought in parts."""
     desk = Desk(calendar, **WIDE)
@@ -627,6 +650,15 @@ def test_an_exit_above_the_freeze_quantity_is_several_orders_of_one_reason(calen
         assert isinstance(answer, ManualOrderAnswered)
         assert (answer.approved, answer.order_id) == (True, orders[0].order_id)
     assert [event for event in desk.tell(TimeAdvanced(ts=late)) if isinstance(event, OrderIntent)] == []
+
+
+@pytest.mark.parametrize(("held", "parts"), [(75, [65, 10]), (30 * 65 + 10, [1755, 195, 10]), (25, [25])])
+def test_a_position_of_another_lot_can_be_closed(calendar: MarketCalendar, held: int, parts: list[int]) -> None:
+    """The lot changed while it was held: what is no whole lot goes by itself, for a broker may refuse it."""
+    desk = hold_future(calendar, held)
+    said = desk.tell(Flatten(ts=NOON, reason="why"))
+    assert [event.quantity for event in said if isinstance(event, OrderIntent)] == parts
+    assert len(closings(said)) == len(parts)
 
 
 def test_an_entry_by_hand_above_the_freeze_quantity_is_denied(calendar: MarketCalendar) -> None:

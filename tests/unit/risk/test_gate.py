@@ -85,6 +85,19 @@ def test_whole_lots_only(check: Check, quantity: int, passes: bool) -> None:
     assert denial == (None if passes else ("lot_size", "a multiple of 75", str(quantity)))
 
 
+def test_what_is_held_in_another_lot_can_be_closed(check: Check, book: RiskBook) -> None:
+    """A stop of all of it too; while whole lots are held an exit is of whole lots."""
+    stop = intend(
+        "stop", Side.SELL, 100, symbol=FUTURE, reduces=True, type=OrderType.SL_MARKET, stop_price=Decimal(99),
+        strategy=PROTECTION, reason=STOP, reference_price=Decimal(100),
+    )  # fmt: skip
+    hold(book, 150, FUTURE)
+    assert check(stop) == ("lot_size", "a multiple of 75", "100")
+    hold(book, -50, FUTURE)
+    assert check(stop) is None
+    assert check(intend("x", Side.BUY, 100, symbol=FUTURE, reference_price=Decimal(100)))[0] == "lot_size"
+
+
 @pytest.mark.parametrize("state", [TradingState.REDUCING, TradingState.HALTED])
 def test_no_entries_unless_active(check: Check, book: RiskBook, state: TradingState) -> None:
     """The denial names the state."""

@@ -45,6 +45,19 @@ def test_a_vendor_s_bars(tmp_path: Path) -> None:
     assert reader.first_ts == OPEN + 5_000_000_000
 
 
+@pytest.mark.parametrize(("symbol", "left_out"), [(SBIN, {"false_price": 1}), ("NSE:NIFTY26JAN26000CE", {})])
+def test_a_bar_in_paise_is_left_out(tmp_path: Path, symbol: str, left_out: dict[str, int]) -> None:
+    """And said with its row; an option may be worth any multiple for a bar."""
+    rows = [*GOOD[:4], "20260105,09:35:00,10000,10100,9900,10050,10", *GOOD[5:]]
+    source = written(tmp_path / "b.csv", rows)
+    report = import_bars([source], tmp_path / "o.parquet", "5m", {}, symbol, INDIA)
+
+    assert report.left_out == left_out
+    assert all(" row 5 (" in where for where in report.first_left_out.values())
+    (batch,) = TapeReader([tmp_path / "o.parquet"]).batches(1024)
+    assert (batch.ltp.max() < 102) == bool(left_out)
+
+
 def test_what_history_download_writes(tmp_path: Path) -> None:
     """Its columns need neither --map nor --symbol nor --tz."""
     columns = {name: [100.0, 100.0] for name in ("open", "high", "low", "close")}

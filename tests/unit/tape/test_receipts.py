@@ -12,15 +12,16 @@ from tests.depth import examples
 from tests.unit.feed.ticks import OPEN_NS, SECOND
 
 HOUR = 3600
+DAY = 24 * HOUR
 
 
-def received(seconds: list[int], *cuts: int) -> list[int]:
+def received(seconds: list[int], *cuts: int, alone: bool = True) -> list[int]:
     """Seconds after the open at which ticks with such stamps were received, the stream cut at `cuts`."""
     said = np.array([OPEN_NS + second * SECOND for second in seconds], dtype=np.int64)
     parts = [said[a:b] for a, b in zip([0, *cuts], [*cuts, len(said)], strict=True)]
-    receipts, found = Receipts(), []
-    for part, after in zip(parts, [*parts[1:], said[:0]], strict=True):
-        found += receipts.of(part, after).tolist()
+    receipts, found = Receipts(alone), []
+    for part in parts:
+        found += receipts.of(part, said[len(found) + len(part) :]).tolist()
     return [(ns - OPEN_NS) // SECOND for ns in found]
 
 
@@ -61,6 +62,28 @@ def test_a_burst_of_old_stamps_denies_nothing() -> None:
 
     assert found[99] == 99
     assert found[-10:] == [max(299, second) for second in range(100, 110)]
+
+
+@pytest.mark.parametrize("last", range(1, CONTRADICTED_AT_ONCE + 2))
+@pytest.mark.parametrize("cut", [1, 49, 50])
+@pytest.mark.parametrize("days", [1, 3, 400])
+def test_no_day_begins_with_the_last_ticks_of_all(last: int, cut: int, days: int) -> None:
+    """Nothing follows that could contradict them; a few more, and another day has begun."""
+    ahead = [days * DAY + 50 + second for second in range(last)]
+
+    found = received([*range(50), *ahead], cut)
+
+    assert found == [*range(50), *([49] * last if last <= CONTRADICTED_AT_ONCE else ahead)]
+
+
+def test_a_day_of_few_ticks_counts_where_others_say_what_day_it_is() -> None:
+    """One symbol of many, or times of receipt."""
+    assert received([*range(50), DAY + 50], alone=False) == [*range(50), DAY + 50]
+
+
+def test_a_late_last_tick_of_the_day_counts() -> None:
+    """It begins no session that wasn't."""
+    assert received([*range(50), 5 * HOUR]) == [*range(50), 5 * HOUR]
 
 
 def test_what_was_recorded_goes_first() -> None:

@@ -158,6 +158,16 @@ def test_metrics_are_one_json_object_a_line(tmp_path: Path) -> None:
     assert lines[1]["share"] == [0.4, 0.5]
 
 
+def test_what_never_took_a_step_leaves_no_metrics(tmp_path: Path) -> None:
+    """What was told of its files is written with the first step, before it."""
+    metrics = MetricsFile(tmp_path / "deep" / "metrics.jsonl")
+    metrics(NoteReport(0, "data", "x: two bars"))
+    assert not (tmp_path / "deep").exists()
+    metrics(STEP)
+    lines = [json.loads(line) for line in (tmp_path / "deep" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["data", "step"]
+
+
 def test_tensorboard_files_hold_the_figures(tmp_path: Path) -> None:
     """Every segment and depth under its name at its step; a note has no figure."""
     pb = pytest.importorskip("tensorboardX.proto.event_pb2")
