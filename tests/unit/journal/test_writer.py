@@ -39,6 +39,7 @@ from daemon.core.events import (
     TickBatch,
 )
 from daemon.journal import writer
+from daemon.journal.files import UnwrittenMark
 from daemon.journal.reader import JournalReader, check_journal
 from daemon.journal.schema import JOURNALED
 from daemon.journal.writer import BATCH, DELETED_AT_ONCE, Journal
@@ -564,6 +565,21 @@ async def test_a_file_that_another_program_holds_is_written_when_it_lets_go(tmp_
     reader = JournalReader(path)
     assert [event.ts for event in reader.events(Halt) if isinstance(event, Halt)] == [1, 2]
     reader.close()
+
+
+def test_the_end_waits_for_another_program_that_holds_the_file(tmp_path: Path) -> None:
+    """What happened last is written when it lets go, and the next start finds the record whole."""
+    path = tmp_path / "j.sqlite"
+    journal = Journal(path, safe=True)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        journal.append(Halt(ts=1, reason="the last one"))
+        letting_go = threading.Timer(2.5, other.execute, ("ROLLBACK",))
+        letting_go.start()
+        journal.close()
+        letting_go.join()
+    assert [event.ts for event in journaled(path, Halt)] == [1]
+    assert not UnwrittenMark(path).stands
 
 
 class Frozen(sqlite3.Connection):
