@@ -10,6 +10,7 @@ settings find each other, on one machine (in one network namespace). Where there
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import socket
@@ -27,6 +28,8 @@ from daemon.core.locks import Held, let_go, take
 
 _NAME: Final = "\0hrmd-account-"
 _SHARED: Final = Path("/tmp")
+_SHARED_BYTES: Final = (510, 0x4000_0002)
+"""Length and place of what SQLite has locked of a file while it is open in WAL mode (`os.h`: SHARED_SIZE, _FIRST)."""
 _PEER: Final = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
 
 
@@ -60,9 +63,31 @@ def hold_journal(path: Path) -> Hold:
     lock = Path(f"{path.resolve()}.lock")
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        return _hold_file(lock, 0o600, f"journal {path}: is held by another process", "one process a journal")
+        held = _hold_file(lock, 0o600, f"journal {path}: is held by another process", "one process a journal")
+        if _open_elsewhere(path):
+            held.release()
+            raise UsageError(
+                f"journal {path}: another process has the same file open, maybe under another name (a hard link); one "
+                "process a journal: stop that one first"
+            )
+        return held
     except OSError as error:
         raise UsageError(f"journal {path}: can't be opened ({lock}: {error.strerror})") from None
+
+
+def _open_elsewhere(path: Path) -> bool:
+    """Whether a file of several names (hard links), of which each would have a lock of its own, is open anywhere.
+
+    Not to be asked while this process has it open: to close it again would let go of SQLite's own locks.
+    """
+    if not path.is_file() or path.stat().st_nlink == 1:
+        return False
+    with path.open("r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, *_SHARED_BYTES)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def hold_account(name: str, api_url: str) -> Hold:

@@ -21,8 +21,10 @@ API = "http://127.0.0.1:18999/api/v3"
 HOLDER = """
 import sys
 from pathlib import Path
+from daemon.journal.writer import Journal
 from daemon.recovery.holds import hold_account, hold_journal
-held = hold_journal(Path(sys.argv[2])) if sys.argv[1] == "journal" else hold_account(sys.argv[2], sys.argv[3])
+held = {"journal": lambda name: hold_journal(Path(name)), "account": hold_account,
+        "writing": lambda name: (hold_journal(Path(name)), Journal(Path(name), safe=True))}[sys.argv[1]](*sys.argv[2:])
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -65,6 +67,19 @@ def test_a_journal_has_one_process(tmp_path: Path) -> None:
                 hold_journal(name)
         hold_journal(tmp_path / "var" / "other.sqlite").release()
         killed(process)
+        hold_journal(journal).release()
+
+
+@pytest.mark.slow
+def test_a_hard_link_is_the_same_journal(tmp_path: Path) -> None:
+    """Each name has a lock of its own; two that write the file under two names would damage it."""
+    journal, link = tmp_path / "j.sqlite", tmp_path / "link.sqlite"
+    with other("writing", str(journal)) as process:
+        link.hardlink_to(journal)
+        with pytest.raises(UsageError, match=r"^journal .*link.sqlite: another process has the same file open"):
+            hold_journal(link)
+        killed(process)
+        hold_journal(link).release()
         hold_journal(journal).release()
 
 
