@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from daemon.core.errors import UsageError
+from daemon.journal.writer import Journal
 from daemon.recovery import holds
 from daemon.recovery.holds import Hold, api_host, hold_account, hold_all, hold_journal
 from daemon.settings.orders import FyersSettings
@@ -21,10 +22,9 @@ API = "http://127.0.0.1:18999/api/v3"
 HOLDER = """
 import sys
 from pathlib import Path
-from daemon.journal.writer import Journal
-from daemon.recovery.holds import hold_account, hold_journal
+from daemon.recovery.holds import hold_account, hold_all, hold_journal
 held = {"journal": lambda name: hold_journal(Path(name)), "account": hold_account,
-        "writing": lambda name: (hold_journal(Path(name)), Journal(Path(name), safe=True))}[sys.argv[1]](*sys.argv[2:])
+        "all": lambda name: hold_all(Path(name), None)}[sys.argv[1]](*sys.argv[2:])
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -71,16 +71,19 @@ def test_a_journal_has_one_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_hard_link_is_the_same_journal(tmp_path: Path) -> None:
-    """Each name has a lock of its own; two that write the file under two names would damage it."""
+def test_a_file_that_is_written_has_one_process(tmp_path: Path) -> None:
+    """Though somebody took its lock for stale, and under another name: two writers would damage it."""
     journal, link = tmp_path / "j.sqlite", tmp_path / "link.sqlite"
-    with other("writing", str(journal)) as process:
+    Journal(journal, safe=True).close()
+    with other("all", str(journal)) as process:
         link.hardlink_to(journal)
-        with pytest.raises(UsageError, match=r"^journal .*link.sqlite: another process has the same file open"):
-            hold_journal(link)
+        Path(f"{journal}.lock").unlink()
+        for name in (journal, link):
+            with pytest.raises(UsageError, match=r"^journal .*link.sqlite|j.sqlite: another process writes this file"):
+                hold_all(name, None)
         killed(process)
-        hold_journal(link).release()
-        hold_journal(journal).release()
+        for hold in hold_all(link, None):
+            hold.release()
 
 
 @pytest.mark.slow
