@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daemon.core.errors import CheckFailed, JournalError, JournalHangs, UsageError
+from daemon.core.errors import CheckFailed, JournalError, JournalHangs, Unavailable, UsageError
 from daemon.core.events import (
     Action,
     Bar,
@@ -295,6 +295,17 @@ def test_readers_refuse_what_is_no_journal(tmp_path: Path) -> None:
             JournalReader(path)
         assert str(path) in str(refused.value)
         assert "\n" not in str(refused.value)
+
+
+def test_a_journal_that_another_program_holds_can_be_read_later(path: Path) -> None:
+    """It is one all the same, and not damaged."""
+    written(path, *halts(0, 3))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Unavailable, match=r"j\.sqlite: can't be read now \(database is locked\); try again"):
+            JournalReader(path)
+    assert len(journaled(path)) == 3
 
 
 def test_a_reader_finds_files_of_awkward_names(tmp_path: Path) -> None:
