@@ -44,7 +44,7 @@ from daemon.orders.live_execution import LiveExecutionActor
 from daemon.plan import RunPlan
 from daemon.portfolio.actor import PortfolioActor
 from daemon.recovery.account import COMMANDS
-from daemon.recovery.holds import Hold, hold_all
+from daemon.recovery.holds import Hold, hold_all, hold_written
 from daemon.recovery.market import Recalled, remembered, resume_bars
 from daemon.recovery.resuming import forget_paper_orders, halt_if_unwritten, resume_account, resume_in_charge
 from daemon.settings.tree import Settings
@@ -114,6 +114,8 @@ class App:
         self._pump = Pump() if plan.pumped else None
         self.bus = bus = Bus(runner=self._pump)
         self.journal = record.open_journal(settings, plan)
+        if plan.journal is not None:
+            hold_written(plan.journal, self._holds)
         if self.journal is not None:
             record.keep_record(bus, settings, plan, self.journal, self.started_ts)
         bus.tap(COMMANDS, account.follow)

@@ -2,14 +2,16 @@
 
 A named one is said before the first tick of the session of its date (or of the first session after it), to everybody
 at once, so that nobody values yesterday's shares at today's price. A jump is said before the first bar of its session:
-that bar opens and closes beyond the limit, for a single false price at the open is no split. Invariant: what is said of
-a session depends on the ticks and the settings alone, and each action is said once.
+that bar opens and closes beyond the limit, for a single false price at the open is no split; or it closes beyond the
+limit from its open, too, which was yesterday's price told once more, for no trading goes so far in a bar. Invariant:
+what is said of a session depends on the ticks and the settings alone, and each action is said once.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import msgspec
 import structlog
@@ -98,10 +100,12 @@ class Overnight:
         self._closes[bar.symbol] = (day, bar.close)
         if known is None or known[0] == day:
             return None
-        close = known[1]
-        if not all(self._limit.broken(bar.symbol, close, price) for price in (bar.open, bar.close)):
+        close, broken = known[1], partial(self._limit.broken, bar.symbol)
+        from_before = broken(close, bar.open)
+        if not broken(close, bar.close) or not (from_before or broken(bar.open, bar.close)):
             return None
-        jump = PriceJumped(ts=bar.ts_close, symbol=bar.symbol, before=close, after=bar.open)
+        after = bar.open if from_before else bar.close
+        jump = PriceJumped(ts=bar.ts_close, symbol=bar.symbol, before=close, after=after)
         if not self._silent:
             log.warning(jump.words)
         return jump

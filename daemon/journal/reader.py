@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from daemon.core import events as vocabulary
-from daemon.core.errors import CheckFailed, UsageError
+from daemon.core.errors import CheckFailed, Unavailable, UsageError
 from daemon.core.events import Event
 from daemon.core.files import check_regular
+from daemon.core.passing import passes
 from daemon.journal.decoding import UNDECODABLE, decode
 from daemon.journal.schema import BEGINS_AT, DAMAGED, ENDS_AT, KINDS, READABLE, SCHEMA_VERSION, check_schema, marks
 
@@ -61,7 +62,7 @@ class JournalReader:
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             row = self._db.execute("SELECT MAX(run) FROM runs").fetchone()
         except DAMAGED as error:
-            raise UsageError(f"{path}: not an hrmd journal ({error})") from None
+            raise self._refusal(error, f"not an hrmd journal ({error})") from None
         if version not in READABLE:
             raise UsageError(f"{path}: journal schema {version}, expected {SCHEMA_VERSION}")
         if not isinstance(row[0], int):
@@ -204,7 +205,14 @@ class JournalReader:
             for row in self._db.execute(query, values):  # noqa: UP028 — delegation closes the cursor, maybe too late
                 yield row
         except DAMAGED as error:
-            raise UsageError(f"{self._path}: damaged ({error}); the next hrmd run recovers what can be read") from None
+            damaged = f"damaged ({error}); the next hrmd run recovers what can be read"
+            raise self._refusal(error, damaged) from None
+
+    def _refusal(self, error: Exception, otherwise: str) -> UsageError:
+        """What to say of an error: that it passes, or what is wrong `otherwise`."""
+        if passes(error):
+            return Unavailable(f"{self._path}: can't be read now ({error}); try again later")
+        return UsageError(f"{self._path}: {otherwise}")
 
     def pending(self) -> list[str]:
         """Client ids of orders that were intended and neither denied, rejected, cancelled nor filled whole."""

@@ -44,7 +44,9 @@ AT_ONCE = 20_000
 DELETED_AT_ONCE = 2000
 """Rows in one transaction of a shortening: an order that waits for the disk waits for one of these at most."""
 NO_END = 2**62
-_STARVED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+"""Primary codes of a file that another program holds."""
+_STARVED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, *_LOCKED)
 """Primary codes of what may pass by itself: the disk is full or doesn't answer, another program holds the file."""
 STANDS_S = 5.0
 """A disk that has given no answer for so long is as one that can't be written: exits don't wait for it any longer."""
@@ -52,6 +54,8 @@ LOOK_S = 0.1
 """How often the end looks whether the writer goes on."""
 LOCKED_MS = 1000
 """So long another program may hold the file before that counts as trouble."""
+LOCKED_AT_END_S = 15.0
+"""So long the end waits for another program that holds the file."""
 _UNWRITABLE = (sqlite3.Error, OSError, TypeError, ValueError, OverflowError, msgspec.MsgspecError)
 """What the file, or an event that can't be encoded, may raise: a writer that died silently would let orders wait."""
 
@@ -96,6 +100,7 @@ class Journal:
         self._database = database
         self._seq = 0
         self._closing = False
+        self._closing_ns = 0
         self._error: BaseException | None = None
         self._trouble: sqlite3.Error | None = None
         self._lost = ""
@@ -238,6 +243,7 @@ class Journal:
     def close(self, *, begun: bool = True) -> None:
         """Write what is queued and close the file; calling it again does nothing.
 
+        Another program that holds the file is waited for, `LOCKED_AT_END_S` at most.
         A run that has not `begun` and has no event leaves no trace, and no file where there was none. Raises
         `JournalError` where not all of it is on disk, and `JournalHangs` where the disk gives no answer: what it has
         still open stays open then, as closing it would wait for the disk as well.
@@ -245,7 +251,7 @@ class Journal:
         with self._hand.lock:
             if self._closing:
                 return
-            self._closing = True
+            self._closing, self._closing_ns = True, self._stopwatch()
             self._hand.wake()
         while not self._hand.join(LOOK_S):
             if self._stands():
@@ -284,7 +290,7 @@ class Journal:
             if self._safe:
                 self._set_mark()
         self._release()
-        if closing and (self._stranded or not self._queue):
+        if closing and (self._stranded or not self._queue) and not self._held_by_another():
             with self._on_the_disk():
                 self._note_end(self._seq)
             return None
@@ -304,6 +310,11 @@ class Journal:
             yield
         finally:
             self._asked_ns = 0
+
+    def _held_by_another(self) -> bool:
+        """Whether another program holds the file at the end, and may still let go of it."""
+        code = getattr(self._trouble, "sqlite_errorcode", 0) & 0xFF
+        return code in _LOCKED and (self._stopwatch() - self._closing_ns) / NS_PER_S < LOCKED_AT_END_S
 
     def _set_mark(self) -> None:
         """Leave word for the next process while the record isn't whole."""

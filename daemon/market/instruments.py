@@ -217,24 +217,31 @@ class InstrumentBook:
                 )
 
     def idle(self, limits: Iterable[str], symbols: Iterable[str]) -> list[str]:
-        """A line for each of `limits` that holds for none of `symbols`, nor for what they are traded as."""
+        """A line for each of `limits` that holds for none of `symbols`, nor for what they are traded as.
+
+        So for the freeze quantities of the settings, of which one of a bare name is for the contracts on it.
+        """
         used: set[str] = set()
+        frozen: set[str] = set()
         for symbol in symbols:
             for name in {symbol, self.traded_as(symbol)}:
                 found = self.resolve(name)
                 used |= {name} if found is None else {name, found.family()}
-        idle = [name for name in limits if name not in used]
-        return [f"risk.limits: {name}: not among the symbols, so it holds for nothing" for name in idle]
+                frozen |= set() if found is None else set(self._frozen_as(found))
+        idle = [("risk.limits", name) for name in limits if name not in used]
+        idle += [("market.freeze_quantities", name) for name in self._settings.freeze_quantities if name not in frozen]
+        return [f"{key}: {name}: not among the symbols, so it holds for nothing" for key, name in idle]
+
+    def _frozen_as(self, found: Instrument) -> tuple[str, str]:
+        """The names under which it may have a freeze quantity: its own, and what it stands for."""
+        listed = self._listed.get(found.symbol)
+        return found.symbol, self._underlying(_split(listed.symbol if listed is not None else found.symbol)[1])
 
     def _limited(self, found: Instrument | None) -> Instrument | None:
         """With the freeze quantity of the contract, or of what an index is traded as."""
         if found is None:
             return None
-        listed = self._listed.get(found.symbol)
-        _, body = _split(listed.symbol if listed is not None else found.symbol)
-        quantity = self._freeze.of(
-            found.symbol, self._underlying(body), derivative=found.kind is not Kind.EQUITY
-        )  # fmt: skip
+        quantity = self._freeze.of(*self._frozen_as(found), derivative=found.kind is not Kind.EQUITY)
         return found if quantity is None else msgspec.structs.replace(found, freeze_quantity=quantity)
 
     def _contracted(self, found: Instrument | None) -> Instrument | None:

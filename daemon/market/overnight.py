@@ -3,8 +3,9 @@
 Inside a session a price moves as far as it likes, from one to the next not: a share opens at most 20 % away from where
 it closed (NSE's widest price band; shares with futures have none that is fixed, but an operating range that begins at
 10 % and is widened by 5 % only while they trade: nseindia.com, FAQs on price band and operating range flex). Beyond
-that lies a split, a bonus, a demerger, or a stretch that nobody watched. An index, a future and an option have no such
-limit here: an option may well open at ten times its price. Pure. Invariant: exact, whatever the ratio.
+that lies a split, a bonus, a demerger, or a stretch that nobody watched; a future on a share goes with it. An index,
+another future and an option have no such limit here: an option may well open at ten times its price. Pure. Invariant:
+exact, whatever the ratio.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class OvernightLimit:
         if abs(after - before) <= before * self._share or before <= 0.0:
             return False
         instrument = self._instruments.resolve(symbol)
-        if instrument is None or instrument.kind is not Kind.EQUITY:
+        if instrument is None or not (instrument.kind is Kind.EQUITY or _is_on_share(instrument)):
             return False
         return abs(after - before) > before * self._share + float(instrument.tick_size)
 
@@ -44,6 +45,11 @@ class OvernightLimit:
         """Whether a company may make another number of `symbol` over a night."""
         instrument = self._instruments.resolve(symbol)
         return instrument is not None and instrument.kind is Kind.EQUITY
+
+
+def _is_on_share(instrument: Instrument) -> bool:
+    """Whether it is a future on a share: a split changes its price, and its lot, with the share's."""
+    return instrument.kind is Kind.FUTURE and instrument.exchange in ("NSE", "BSE") and not instrument.on_index
 
 
 def shares_after(quantity: int, numerator: int, denominator: int) -> tuple[int, Fraction]:

@@ -1,9 +1,10 @@
 """One symbol's ticks → what they offer to each side: a price and a quantity, nobody, or nothing known.
 
-A quote of 0 (or a quantity of 0 beside no quote, or no quote beside one on the other side) says that nobody is there.
+A quote of 0 (or a quantity of 0, or no quote beside one on the other side) says that nobody is there.
 A tick with no quote at all says nothing: while the symbol was quoted within `QUOTES_LAST_NS` the book is there all the
 same and only isn't told, so that one waits for a tick that tells it; a source that tells none is taken at its last
-price. Zeros on both sides without a quantity are what a source writes that knows no book. A quote further from the
+price. Zeros on both sides without a quantity are what a source writes that knows no book, quantities of 0 beside both
+quotes what one writes that knows no quantities. A quote further from the
 tick's last price than that may move at once is not believed where we would gain by it, and is no price where we would
 lose by it. Invariant: how the ticks are cut into batches changes nothing.
 """
@@ -112,6 +113,8 @@ class BookTicks:
         bid, ask, bid_qty, ask_qty = none, none, unknown, unknown
         if has_book:
             bid, ask, bid_qty, ask_qty = batch.bid[rows], batch.ask[rows], batch.bid_qty[rows], batch.ask_qty[rows]
+        uncounted = (bid > 0) & (ask > 0) & (bid_qty == 0) & (ask_qty == 0)
+        bid_qty, ask_qty = np.where(uncounted, -1, bid_qty), np.where(uncounted, -1, ask_qty)
         self._quotes = {Side.BUY: (ask, bid, ask_qty), Side.SELL: (bid, ask, bid_qty)}
         blank = ~(bid > 0) & ~(ask > 0) & (bid_qty < 0) & (ask_qty < 0)
         self._nobody = {side: _empty(*quotes) & ~blank for side, quotes in self._quotes.items()}
@@ -178,5 +181,5 @@ class BookTicks:
 
 def _empty(opposite: Floats, own: Floats, quantity: Ints) -> Mask:
     """Where one side of the book is said to be empty, by its price, its quantity or the other side's price."""
-    empty: Mask = (opposite == 0) | (np.isnan(opposite) & ((quantity == 0) | (own > 0)))
+    empty: Mask = (opposite == 0) | (quantity == 0) | (np.isnan(opposite) & (own > 0))
     return empty

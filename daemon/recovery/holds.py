@@ -1,15 +1,18 @@
 """A journal and an account → held by one process, until it ends.
 
 Two daemons on one account both believe in a position and both close it; two on one journal both restore it. The journal
-is held by a lock on the file `JOURNAL.lock` beside it. The account is held by its name, an abstract Unix socket (`man 7
-unix`) named by app id and API host: it depends on no path, no user and no private /tmp, so that daemons with other
-settings find each other, on one machine (in one network namespace). Where there are no abstract sockets it is a file in
-/tmp. Invariant: the operating system lets go of either when the process ends, however it ends; neither is ever stale.
+is held by a lock on the file `JOURNAL.lock` beside it, which may stand before there is a journal, and by one on itself,
+whatever became of the other and however many names it has. The account is held by its name, an abstract Unix socket
+(`man 7 unix`) named by app id and API host: it depends on no path, no user and no private /tmp, so that daemons with
+other settings find each other, on one machine (in one network namespace). Where there are no abstract sockets it is a
+file in /tmp. Invariant: the operating system lets go of either when the process ends, however it ends; neither is ever
+stale.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import socket
@@ -33,8 +36,10 @@ _PEER: Final = struct.Struct("3i")  # pid, uid, gid of SO_PEERCRED
 class Hold:
     """Something that is held; let go of by `release`, or with the process."""
 
-    def __init__(self, release: Callable[[], None]) -> None:
+    def __init__(self, release: Callable[[], None], file: os.stat_result | None = None) -> None:
+        """`file`: which file is held."""
         self._release: Callable[[], None] | None = release
+        self.file = file
 
     def release(self) -> None:
         """Let others have it; calling it again does nothing."""
@@ -52,6 +57,8 @@ def hold_all(journal: Path | None, account: tuple[str, str] | None) -> list[Hold
     Raises `UsageError` where it is held already.
     """
     holds = [hold_journal(journal)] if journal is not None else []
+    if journal is not None:
+        hold_written(journal, holds)
     return [*holds, hold_account(*account)] if account is not None else holds
 
 
@@ -63,6 +70,26 @@ def hold_journal(path: Path) -> Hold:
         return _hold_file(lock, 0o600, f"journal {path}: is held by another process", "one process a journal")
     except OSError as error:
         raise UsageError(f"journal {path}: can't be opened ({lock}: {error.strerror})") from None
+
+
+def hold_written(path: Path, holds: list[Hold]) -> None:
+    """Hold the journal file itself, too, where it is there and not among `holds` yet (another may be put in its place).
+
+    It is to be let go of once the journal is closed: that lets go of SQLite's own locks on the file as well. Raises
+    `UsageError` where another process holds it.
+    """
+    if not path.is_file() or any(hold.file and os.path.samestat(hold.file, path.stat()) for hold in holds):
+        return
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"journal {path}: can't be opened ({error.strerror})") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise UsageError(f"journal {path}: another process writes this file; one process a journal") from None
+    holds.append(Hold(lambda: os.close(handle), os.fstat(handle)))
 
 
 def hold_account(name: str, api_url: str) -> Hold:

@@ -32,7 +32,8 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     params: dict[str, Any]
     state: str
-    """complete; pruned: it wasn't played on everything; refused: its settings can't be had together."""
+    """complete; pruned: it wasn't played on everything; ruined: its account came to nothing, and it has no value;
+    refused: its settings can't be had together."""
     value: float | None
     worst: float | None
     """The metric of its worst instrument, window and seed."""

@@ -304,7 +304,7 @@ class RiskActor(Actor):
 
     def _is_in_doubt(self, symbol: str, ts: int) -> bool:
         """Whether nobody knows how many are held: after a corporate action, or before the day's first price tells."""
-        return symbol in self.book.unsettled or self._unsettled.held_over.is_unseen(symbol, india_day(ts))
+        return symbol in self.book.unsettled or self._unsettled.held_over.is_unseen(symbol, ts)
 
     def _go_on(self, symbol: str) -> None:
         """Stop and target are off the market: what waited for that is done, as far as there is still anything held."""

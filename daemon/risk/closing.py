@@ -146,7 +146,7 @@ class Closing:
         for symbol, entry in self._book.symbols.items():
             if symbol in self._book.unsettled or only not in (None, symbol):
                 continue
-            if knowing and self._unsettled.held_over.is_unseen(symbol, self._book.day):
+            if knowing and self._unsettled.held_over.is_unseen(symbol, now):
                 continue
             if entry.position and self.retries.due(symbol, now):
                 self.close(symbol, reason, now)

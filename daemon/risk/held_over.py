@@ -2,7 +2,8 @@
 
 The first price of a day is enough: exits wait from then on. Whether the price was true shows later: `confirm` when the
 first bar says so too, or the price is back within the limit. Before that first price nothing is closed by itself: an
-exit of yesterday's quantity may be half of one, or turn the position round. Loop-free. Invariant: only what is held is
+exit of yesterday's quantity may be half of one, or turn the position round; a first price that is yesterday's last may
+be that, told once more, and is waited out for a minute. Loop-free. Invariant: only what is held is
 looked at, and a jump inside a day is none.
 """
 
@@ -12,10 +13,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from daemon.core.clock import day_number, india_day
+from daemon.core.clock import NS_PER_S, day_number, india_day
 from daemon.core.events import PriceAdjusted
 from daemon.market.overnight import OvernightLimit
 from daemon.risk.book import RiskBook
+
+SAME_LASTS_NS = 60 * NS_PER_S
+"""So long a price that is yesterday's last is no price of today."""
 
 
 class Jump(msgspec.Struct, frozen=True):
@@ -35,6 +39,10 @@ class HeldOver:
         self._closes: dict[str, tuple[int, float]] = {}
         self._watched: set[str] = set()
         self._doubted: dict[str, float] = {}
+        self._same_since: dict[str, int] = {}
+        """When the day began (UTC ns) for those that were told yesterday's last price alone."""
+        self._counted_anew: set[str] = set()
+        """Those whose last price is counted by an action: it was never told, so that it is no old one."""
 
     def restore(self, closes: Mapping[str, tuple[int, float]]) -> None:
         """Prices (and when they were, UTC ns) at which what is held was last seen before now; newer ones stay."""
@@ -48,20 +56,24 @@ class HeldOver:
             self._watched.discard(symbol)
             self._closes.pop(symbol, None)
             self._doubted.pop(symbol, None)
+            self._same_since.pop(symbol, None)
 
     def adjust(self, event: PriceAdjusted) -> None:
         """A price of before its date counts at a ratio."""
         day, price = self._closes.get(event.symbol, (0, 0.0))
         if day and day < day_number(event.date):
             self._closes[event.symbol] = day, price * event.ratio
+            self._counted_anew.add(event.symbol)
 
-    def is_unseen(self, symbol: str, day: int) -> bool:
-        """Whether a share was last seen before `day`, and is held: so many, at such prices, as it was then.
+    def is_unseen(self, symbol: str, ts: int) -> bool:
+        """Whether a share was last seen before the day of `ts` (UTC ns), and is held: so many as it was then.
 
         Nobody knows yet whether what was held over the night is still as many.
         """
         known = self._closes.get(symbol) if symbol in self._watched else None
-        return known is not None and known[0] < day and self._limit is not None and self._limit.is_share(symbol)
+        if known is None or known[0] >= india_day(ts) or self._limit is None or not self._limit.is_share(symbol):
+            return False
+        return ts - self._same_since.get(symbol, ts) < SAME_LASTS_NS
 
     def confirm(self, symbol: str) -> None:
         """The jump was true, or somebody said what is to become of it."""
@@ -77,6 +89,10 @@ class HeldOver:
             if not entry.last_ts:
                 continue
             day, known = india_day(entry.last_ts), self._closes.get(symbol)
+            if known is not None and known[0] < day and self._waits(symbol, known[1], entry.last_price, entry.last_ts):
+                continue
+            self._same_since.pop(symbol, None)
+            self._counted_anew.discard(symbol)
             self._closes[symbol] = day, entry.last_price
             if known is not None and known[0] < day and self._limit.broken(symbol, known[1], entry.last_price):
                 self._doubted[symbol] = known[1]
@@ -84,3 +100,9 @@ class HeldOver:
             elif symbol in self._doubted and not self._limit.broken(symbol, self._doubted[symbol], entry.last_price):
                 found.append(Jump(symbol, self._doubted.pop(symbol), entry.last_price, back=True))
         return sorted(found, key=lambda jump: jump.symbol)
+
+    def _waits(self, symbol: str, before: float, price: float, ts: int) -> bool:
+        """Whether a first price of the day may be the last of the day `before`, told once more at `ts` (UTC ns)."""
+        if price != before or symbol in self._counted_anew:
+            return False
+        return ts - self._same_since.setdefault(symbol, ts) < SAME_LASTS_NS

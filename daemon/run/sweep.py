@@ -74,6 +74,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     trades: int
     net_pnl: Decimal
     costs: Decimal
+    ruined: bool
+    """Whether the account came to nothing: no ratio can be said of it, and there are neither values nor returns."""
 
 
 class Fleet(Protocol):
@@ -250,6 +252,9 @@ class Sweep:
             going = []
             for (number, trial), summary in zip(alive, fleet.play(jobs), strict=True):
                 found[number].append(cell_of(summary, self.wanted.metric, self.wanted.windows))
+                if found[number][-1].ruined:
+                    self._keep(number, trial, found[number], pruned=True)
+                    continue
                 trial.report(_mean(found[number]), step)
                 over = step + 1 == len(cells)
                 if over or trial.should_prune():
@@ -277,10 +282,11 @@ class Sweep:
     def _keep(self, number: int, trial: Trial, cells: list[Cell], *, pruned: bool, why: str = "") -> None:
         import optuna
 
-        value = _mean(cells) if cells else None
+        ruined = any(cell.ruined for cell in cells)
+        value = _mean(cells) if cells and not ruined else None
         told = {
-            "number": number, "refused": why, "value": value,
-            "worst": min((one for cell in cells for one in cell.values), default=None),
+            "number": number, "refused": why, "ruined": ruined, "value": value,
+            "worst": None if ruined else min((one for cell in cells for one in cell.values), default=None),
             "returns": [one for cell in cells for one in cell.returns], "trades": sum(cell.trades for cell in cells),
             "net_pnl": str(sum((cell.net_pnl for cell in cells), Decimal())),
             "costs": str(sum((cell.costs for cell in cells), Decimal())),
@@ -290,26 +296,29 @@ class Sweep:
             optuna.trial.create_trial(
                 state=states.PRUNED if pruned else states.COMPLETE, value=value, params=trial.params,
                 distributions=self.space, user_attrs=told,
-                intermediate_values={step: _mean(cells[: step + 1]) for step in range(len(cells))},
+                intermediate_values={} if ruined else {step: _mean(cells[: step + 1]) for step in range(len(cells))},
             )
         )  # fmt: skip
 
 
 def cell_of(summary: ReplaySummary, metric: str, windows: int) -> Cell:
-    """A replay, cut into so many windows of neighbouring sessions; a metric that can't be said is 0."""
+    """A replay, cut into so many windows of neighbouring sessions; a metric that can't be said is 0.
+
+    Of an account that came to nothing none can be said, and 0 would rank it above those that lost a little.
+    """
     from daemon.report.performance import measure
 
     curve = list(equity_curve(summary))
-    sessions = len(curve) - 1
+    ruined, sessions = min(curve) <= 0, len(curve) - 1
     edges = [sessions * number // windows for number in range(windows + 1)]
     values = []
-    for first, last in pairwise(edges):
+    for first, last in pairwise(() if ruined else edges):
         found = getattr(measure(curve[first : last + 1], [], []), metric)
         values.append(0.0 if found is None else float(found))
-    returns = [after / before - 1 if before > 0 else 0.0 for before, after in pairwise(curve)]
+    returns = [] if ruined else [after / before - 1 for before, after in pairwise(curve)]
     return Cell(
-        values=values, returns=returns, trades=summary.trades, net_pnl=summary.net_pnl,
-        costs=summary.costs,
+        values=values, returns=returns, trades=summary.trades, net_pnl=summary.net_pnl, costs=summary.costs,
+        ruined=ruined,
     )  # fmt: skip
 
 
@@ -335,7 +344,9 @@ def _finite(value: float | None) -> float | None:
 
 
 def _state(trial: FrozenTrial) -> str:
-    return "refused" if trial.user_attrs["refused"] else trial.state.name.lower()
+    if trial.user_attrs["refused"]:
+        return "refused"
+    return "ruined" if trial.user_attrs.get("ruined") else trial.state.name.lower()
 
 
 def _anew(trial: FrozenTrial) -> FrozenTrial:

@@ -105,10 +105,10 @@ def _checked(path: Path, metadata: Any, schema: Any) -> TapeFile:
     _check_schema(path, schema)
     empty = {name for name in OPTIONAL_COLUMNS if name in schema.names and _all_null(path, metadata, name)}
     quotes = [name for name in ("bid", "ask") if name in schema.names and name not in empty]
-    if quotes and all(
-        _all_zero(path, metadata, name) for name in quotes
-    ):  # a source that writes 0 for what it doesn't know
-        empty |= {*quotes, "bid_qty", "ask_qty"}
+    one_sided = ("bid" in schema.names) != ("ask" in schema.names)
+    if one_sided or (quotes and all(_all_zero(path, metadata, name) for name in quotes)):
+        # what the source can't tell of, or writes 0 for, is no empty side of the book
+        empty |= {"bid", "ask", "bid_qty", "ask_qty"}
     columns = tuple(name for name in TAPE_COLUMNS if name in schema.names and name not in empty)
     return TapeFile(path=path, metadata=metadata, columns=columns, notes=notes_of(path, schema))
 

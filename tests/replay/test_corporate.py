@@ -180,6 +180,24 @@ def test_only_the_symbol_that_is_split_begins_anew(tmp_path: Path) -> None:
     assert short == {SBIN}
 
 
+@pytest.mark.parametrize("stale", [1, 3])
+def test_yesterdays_price_told_once_more_hides_no_split(tmp_path: Path, stale: int) -> None:
+    """What a feed sends first may be the last price of the day before."""
+    times, prices = wave(60)
+    ltp = [*prices, *[prices[-1]] * stale, *(price / 5 for price in prices[stale:])]
+    j = tmp_path / "j.sqlite"
+    play(write_tape(tmp_path / "t.parquet", times + [stamp + DAY for stamp in times], ltp), *LIVELY, journal=j)
+    assert [jump.symbol for jump in journaled(j, PriceJumped)] == [SBIN]
+    assert "not enough bars: 1 of 5" in second_day(j, Decision)[0].reason
+
+
+def test_a_future_on_a_share_is_split_with_it(tmp_path: Path) -> None:
+    """The exchange divides its price, and multiplies its lot."""
+    j, symbol = tmp_path / "j.sqlite", "NSE:SBIN26JANFUT"
+    play(waves(tmp_path / "t.parquet", 1.0, 0.2, symbol=symbol), *LIVELY, journal=j)
+    assert [jump.symbol for jump in journaled(j, PriceJumped)] == [symbol]
+
+
 @pytest.mark.parametrize("symbol", ["NSE:NIFTY50-INDEX", "NSE:NIFTY26JANFUT", "NSE:NIFTY26JAN800CE"])
 def test_what_is_no_share_may_jump(tmp_path: Path, symbol: str) -> None:
     """An option opens at ten times its price, and that is no corporate action."""

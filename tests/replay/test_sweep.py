@@ -93,6 +93,23 @@ def test_what_can_t_be_had_together_is_refused_and_counts(tape: Path, tmp_path: 
     assert heat_map(rows, "strategy.rules.fast", "strategy.rules.slow").count("<rect") == 3
 
 
+def test_a_ruin_is_no_value_of_0(tape: Path, tmp_path: Path) -> None:
+    """Nothing can be said of an account that came to nothing; it ranks behind those that lost a little."""
+    settings = settings_of(*LIVELY, "broker.paper.starting_cash=5000", "broker.paper.slippage_bp=100")
+    sizes = wanted_of(
+        settings, [tape], params=["strategy.rules.quantity=1,500"],
+        symbols=[], windows=3, seeds=[], latency="zero", metric="total_return", sampler="grid", pruner="none", seed=3,
+        trials=2,
+    )  # fmt: skip
+    rows = ranked(Sweep(sizes, tmp_path / "s.sqlite").run(Here(), lambda _: None))
+    assert [(row.params["strategy.rules.quantity"], row.state) for row in rows] == [
+        ("1", "complete"),
+        ("500", "ruined"),
+    ]
+    assert (rows[1].value, rows[1].worst, rows[1].sharpe, rows[1].deflated) == (None, None, None, None)
+    assert rows[1].net_pnl < -5000
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_no_settings_are_tried_twice(tape: Path, tmp_path: Path, sampler: str) -> None:
     """Twelve ways to set them: forty trials would play, and count, the same ones thrice."""

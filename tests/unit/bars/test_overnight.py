@@ -105,12 +105,14 @@ def test_what_lies_before_the_first_tick_is_due_only_where_something_was_held() 
     assert Heard(split(), held_at=ten, done=done).tick(1) == [TickBatch]
 
 
-def test_a_bar_that_opens_and_closes_beyond_the_limit_is_a_jump() -> None:
-    """Only the first of a day, and not where one of the two prices is within it."""
-    for first, jumped in ((bar(1, 20.0, 21.0), True), (bar(1, 20.0, 99.0), False), (bar(1, 99.0, 20.0), False)):
+def test_a_bar_that_closes_beyond_the_limit_is_a_jump() -> None:
+    """Only the first of a day, from where it opened or yesterday's price told once more; a fall within it is none."""
+    for first, after in ((bar(1, 20.0, 21.0), 20.0), (bar(1, 20.0, 99.0), None), (bar(1, 99.0, 20.0), 20.0),
+                         (bar(1, 90.0, 79.0), None)):  # fmt: skip
         station = Heard().station
         assert station.before(bar(0, 100.0, 100.0)) is None
-        assert (station.before(first) is not None) is jumped
+        said = station.before(first)
+        assert (said and said.after) == after
         assert station.before(bar(1, 100.0, 100.0, 5)) is None
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daemon.core.errors import CheckFailed, JournalError, JournalHangs, UsageError
+from daemon.core.errors import CheckFailed, JournalError, JournalHangs, Unavailable, UsageError
 from daemon.core.events import (
     Action,
     Bar,
@@ -39,6 +39,7 @@ from daemon.core.events import (
     TickBatch,
 )
 from daemon.journal import writer
+from daemon.journal.files import UnwrittenMark
 from daemon.journal.reader import JournalReader, check_journal
 from daemon.journal.schema import JOURNALED
 from daemon.journal.writer import BATCH, DELETED_AT_ONCE, Journal
@@ -294,6 +295,17 @@ def test_readers_refuse_what_is_no_journal(tmp_path: Path) -> None:
             JournalReader(path)
         assert str(path) in str(refused.value)
         assert "\n" not in str(refused.value)
+
+
+def test_a_journal_that_another_program_holds_can_be_read_later(path: Path) -> None:
+    """It is one all the same, and not damaged."""
+    written(path, *halts(0, 3))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Unavailable, match=r"j\.sqlite: can't be read now \(database is locked\); try again"):
+            JournalReader(path)
+    assert len(journaled(path)) == 3
 
 
 def test_a_reader_finds_files_of_awkward_names(tmp_path: Path) -> None:
@@ -564,6 +576,21 @@ async def test_a_file_that_another_program_holds_is_written_when_it_lets_go(tmp_
     reader = JournalReader(path)
     assert [event.ts for event in reader.events(Halt) if isinstance(event, Halt)] == [1, 2]
     reader.close()
+
+
+def test_the_end_waits_for_another_program_that_holds_the_file(tmp_path: Path) -> None:
+    """What happened last is written when it lets go, and the next start finds the record whole."""
+    path = tmp_path / "j.sqlite"
+    journal = Journal(path, safe=True)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        journal.append(Halt(ts=1, reason="the last one"))
+        letting_go = threading.Timer(2.5, other.execute, ("ROLLBACK",))
+        letting_go.start()
+        journal.close()
+        letting_go.join()
+    assert [event.ts for event in journaled(path, Halt)] == [1]
+    assert not UnwrittenMark(path).stands
 
 
 class Frozen(sqlite3.Connection):

@@ -209,6 +209,14 @@ def test_own_freeze_quantities() -> None:
     assert limits == [900, 400, 20_000, 10_000, 7, None]
 
 
+def test_a_freeze_quantity_that_holds_for_nothing_is_told() -> None:
+    """One of a bare name is for the contracts on it, not for the share of that name."""
+    own = {"NIFTY": 900, "SBIN": 10_000, "RELIANCE": 20_000, "NSE:TCS-EQ": 7}
+    book = InstrumentBook(MarketSettings(freeze_quantities=own))
+    symbols = ["NSE:NIFTY50-INDEX", "NSE:SBIN-EQ", "NSE:RELIANCE26JANFUT", "NSE:TCS-EQ"]
+    assert book.idle([], symbols) == ["market.freeze_quantities: SBIN: not among the symbols, so it holds for nothing"]
+
+
 def test_the_largest_order_is_in_whole_lots() -> None:
     """1,800 units of NIFTY in lots of 65 are 27 lots; less than a lot can't be ordered at all."""
     book = InstrumentBook(MarketSettings(freeze_quantities={"NSE:NIFTY26FEBFUT": 10}))

@@ -185,6 +185,14 @@ def test_no_book_at_all_is_an_unknown_book() -> None:
     assert prices(paper.on_ticks(ticks(row))) == [(1, 10, "100.00")]
 
 
+def test_quotes_with_no_quantity_on_either_side_are_of_unknown_quantity() -> None:
+    """A source that writes 0 for the quantities it doesn't know: there is no quote without one."""
+    paper = venue()
+    paper.submit(order(), T0)
+    row = {"s": 1, "ltp": 100, "bid": 99.95, "ask": 100.05, "bid_qty": 0, "ask_qty": 0}
+    assert prices(paper.on_ticks(ticks(row))) == [(1, 10, "100.05")]
+
+
 @pytest.mark.parametrize(
     "book",
     [
@@ -193,6 +201,7 @@ def test_no_book_at_all_is_an_unknown_book() -> None:
         {"bid": 100, "bid_qty": 500, "ask_qty": 0},
         {"bid": 100},
         {"ask_qty": 0},
+        {"bid": 100, "ask": 100, "bid_qty": 500, "ask_qty": 0},
         {"bid": 0, "ask": 0, "bid_qty": 0, "ask_qty": 0},
     ],
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from daemon.core.errors import UsageError
+from daemon.journal.writer import Journal
 from daemon.recovery import holds
 from daemon.recovery.holds import Hold, api_host, hold_account, hold_all, hold_journal
 from daemon.settings.orders import FyersSettings
@@ -21,8 +22,9 @@ API = "http://127.0.0.1:18999/api/v3"
 HOLDER = """
 import sys
 from pathlib import Path
-from daemon.recovery.holds import hold_account, hold_journal
-held = hold_journal(Path(sys.argv[2])) if sys.argv[1] == "journal" else hold_account(sys.argv[2], sys.argv[3])
+from daemon.recovery.holds import hold_account, hold_all, hold_journal
+held = {"journal": lambda name: hold_journal(Path(name)), "account": hold_account,
+        "all": lambda name: hold_all(Path(name), None)}[sys.argv[1]](*sys.argv[2:])
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -66,6 +68,22 @@ def test_a_journal_has_one_process(tmp_path: Path) -> None:
         hold_journal(tmp_path / "var" / "other.sqlite").release()
         killed(process)
         hold_journal(journal).release()
+
+
+@pytest.mark.slow
+def test_a_file_that_is_written_has_one_process(tmp_path: Path) -> None:
+    """Though somebody took its lock for stale, and under another name: two writers would damage it."""
+    journal, link = tmp_path / "j.sqlite", tmp_path / "link.sqlite"
+    Journal(journal, safe=True).close()
+    with other("all", str(journal)) as process:
+        link.hardlink_to(journal)
+        Path(f"{journal}.lock").unlink()
+        for name in (journal, link):
+            with pytest.raises(UsageError, match=r"^journal .*link.sqlite|j.sqlite: another process writes this file"):
+                hold_all(name, None)
+        killed(process)
+        for hold in hold_all(link, None):
+            hold.release()
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from daemon.core.bus import Bus
-from daemon.core.clock import ReplayClock
+from daemon.core.clock import NS_PER_S, ReplayClock
 from daemon.core.events import (
     Action,
     Event,
@@ -122,6 +122,28 @@ def test_nothing_is_closed_before_the_first_price_of_the_day(quantity: int) -> N
     assert [(event.quantity, event.reduces) for event in closing] == [(500, True)]
 
 
+def test_yesterdays_price_told_once_more_is_none_of_today() -> None:
+    """A feed may begin the day with it, before the first trade; the next price shows the split."""
+    night = Night()
+    assert night.open_at(800.0) == []
+    said = night.tell(tick(MORNING + MINUTE // 2, 160.0), TimeAdvanced(ts=MORNING + MINUTE // 2 + 1))
+    assert kinds(said) == [SymbolHalted]
+    assert "800 → 160 overnight" in said[0].reason  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("ticks", [(), (30,), (30, 70)])
+def test_a_price_that_stays_is_believed_after_a_minute(ticks: tuple[int, ...]) -> None:
+    """Whether or not it is told again; another one within the limit is believed at once."""
+    night = Night()
+    assert night.open_at(800.0) == []
+    for second in ticks:
+        night.tell(tick(MORNING + second * NS_PER_S, 800.0))
+    assert kinds(night.tell(TimeAdvanced(ts=MORNING + 71 * NS_PER_S))) == [OrderIntent]
+    other = Night()
+    other.open_at(800.0)
+    assert kinds(other.tell(tick(MORNING + 2, 800.05), TimeAdvanced(ts=MORNING + 3))) == [OrderIntent]
+
+
 @pytest.mark.parametrize(("seen_ts", "closed"), [(EVENING, False), (MORNING, True)])
 def test_what_an_earlier_process_saw_today_needs_no_other_price(seen_ts: int, closed: bool) -> None:
     """A restart goes on closing at once what the market has priced today already."""
@@ -217,7 +239,7 @@ def test_a_crash_inside_the_day_is_none() -> None:
     """What fell yesterday or falls today is sold."""
     night = Night()
     assert night.tell(tick(EVENING + 1, 400.0)) == []
-    assert kinds(night.open_at(400.0)) == [OrderIntent]
+    assert kinds(night.open_at(399.0)) == [OrderIntent]
     assert SymbolHalted not in kinds(night.tell(tick(MORNING + MINUTE, 200.0)))
 
 

@@ -145,6 +145,15 @@ def test_quotes_that_are_all_0_are_none(tmp_path: Path) -> None:
     assert ticks.ask.tolist() == [0.0] * 4
 
 
+@pytest.mark.parametrize("side", ["bid", "ask"])
+def test_a_source_without_a_column_for_one_side_knows_no_book(tmp_path: Path, side: str) -> None:
+    """It isn't one whose other side is empty all day; what there is of the book is left out."""
+    rows = f"{AT},SBIN,820.5,820.45,7\n"
+    _, ticks = imported(written(tmp_path / "t.csv", f"ts_event,symbol,ltp,{side},{side}_qty\n" + rows))
+    assert np.isnan([ticks.bid[0], ticks.ask[0]]).all()
+    assert [ticks.bid_qty[0], ticks.ask_qty[0]] == [-1, -1]
+
+
 @pytest.mark.nightly
 def test_messages_over_many_chunks(tmp_path: Path) -> None:
     """The order of arrival holds across chunks, and the last one may be short or empty."""
