@@ -35,8 +35,6 @@ log = structlog.get_logger("risk")
 
 CARRIED_OVER: Final = "carried over from an earlier session"
 """Why what is held as a session begins is closed."""
-
-
 LEFT_BEHIND: Final = "the market has gone on without it"
 """Why an exit at market is taken off and sent again: it rests at a price that protects it, ours or the broker's."""
 LEFT_BEHIND_NS: Final = 5 * NS_PER_S
@@ -96,7 +94,11 @@ class Closing:
 
         One by hand goes only where what it closes is being closed anyhow: `everything`, or its symbol.
         """
-        exits, now = self._book.exits_at_market(), self._clock.now_ns()
+        exits = self._book.exits_at_market()
+        if not exits:
+            self._left_behind.clear()
+            return
+        now = self._clock.now_ns()
         self._left_behind.intersection_update(intent.order_id for intent in exits)
         for intent in exits:
             kept = intent.strategy == EXTERNAL or (

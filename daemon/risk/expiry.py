@@ -64,8 +64,7 @@ class ExpiryGuard:
     def due(self, symbol: str, now: int) -> str:
         """Why what is held of `symbol` is to be closed now; "" where it isn't, or it is over."""
         contract = self._contract(symbol)
-        today = ist_date(now)
-        if contract is None or contract.expiry is None or today > contract.expiry:
+        if contract is None or contract.expiry is None or (today := ist_date(now)) > contract.expiry:
             return ""
         if contract.delivered and self._in_last_sessions(contract, today):
             return f"it ends in delivery on {contract.expiry}"

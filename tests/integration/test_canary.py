@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from daemon.app import App
 from daemon.core.clock import NS_PER_S, ReplayClock
@@ -294,11 +295,16 @@ NEVER = ("canary.alpha=0.0001", "canary.max_sessions=99", "canary.max_loss_bp=10
 
 @pytest.fixture(scope="module")
 def days(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Four whole sessions of a price that swings slowly, for bars of five minutes."""
-    seconds = np.arange(1, 375 * 60, 50)
+    """Four sessions for bars of five minutes: their first two hours, and the last minutes."""
+    seconds = np.r_[np.arange(1, 120 * 60, 50), np.arange(355 * 60 + 1, 375 * 60, 50)]
+    return swinging(tmp_path_factory.mktemp("days"), seconds)
+
+
+def swinging(directory: Path, seconds: NDArray[np.int64]) -> list[Path]:
+    """Four sessions of a price that swings slowly, a tick at each of these seconds after the open."""
     prices = np.round(800 + 8 * np.sin(seconds / 6000 * 2 * np.pi), 1).tolist()
     times = [OPEN + day * 1440 * MINUTE + int(second) * NS_PER_S for day in range(4) for second in seconds]
-    return of_both(tmp_path_factory.mktemp("days"), times, prices * 4)
+    return of_both(directory, times, prices * 4)
 
 
 def test_sessions_are_judged_by_two_virtual_accounts(days: list[Path], tmp_path: Path) -> None:
@@ -454,9 +460,10 @@ def once(app: App, command: BeginCanary) -> Callable[[TimeAdvanced], None]:
     return give
 
 
-def test_a_shortened_journal_verifies_and_goes_on(days: list[Path], tmp_path: Path) -> None:
+def test_a_shortened_journal_verifies_and_goes_on(tmp_path: Path) -> None:
     """The run begins with a note of the canary that ran by then."""
     cut: list[int] = []
+    days = swinging(tmp_path, np.arange(1, 375 * 60, 50))  # more bars than a decision sees
 
     def shorten(app: App, event: Event) -> None:
         ts = event.ts  # type: ignore[attr-defined]
